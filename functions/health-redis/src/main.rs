@@ -1,0 +1,21 @@
+//! `GET /api/health/redis`: can Redis be written and read?
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use shared::health::RedisHealth;
+use shared::lambda::{self, Invocation};
+use shared::web::{self, Response};
+
+fn main() -> ExitCode {
+    lambda::serve(RedisHealth::new, handle)
+}
+
+async fn handle(health: Arc<RedisHealth>, invocation: Invocation) -> Response {
+    let request = invocation.request;
+    if let Err(refusal) = web::require_get(request.method()) {
+        return refusal.into();
+    }
+    let report = health.report(invocation.deadline).await;
+    report.shown_to(request.headers(), &health.access)
+}

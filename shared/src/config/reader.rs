@@ -1,0 +1,142 @@
+//! From a variable's text to a value, or to an error that says what to write instead.
+
+use std::ffi::OsString;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::Secret;
+
+/// A variable whose value cannot be used. It stops the start: a function that guesses its settings is worse than none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The value is none of those accepted.
+    #[error("{variable} is `{found}`; accepted: {accepted}")]
+    Unusable {
+        /// The variable.
+        variable: &'static str,
+        /// Its value, shortened.
+        found: String,
+        /// What it may be.
+        accepted: &'static str,
+    },
+    /// The same for a variable whose value is not to be shown.
+    #[error("{variable} cannot be used (its value is not shown); accepted: {accepted}")]
+    UnusableSecret {
+        /// The variable.
+        variable: &'static str,
+        /// What it may be.
+        accepted: &'static str,
+    },
+    /// The variable has to be set here, and is not.
+    #[error("{variable} is not set; accepted: {accepted}")]
+    Missing {
+        /// The variable.
+        variable: &'static str,
+        /// What it may be.
+        accepted: &'static str,
+    },
+}
+
+/// Reads variables through a lookup, so that a test needs no process environment.
+pub(super) struct Reader<L>(pub(super) L);
+
+impl<L: Fn(&str) -> Option<OsString>> Reader<L> {
+    /// The text of `variable`; a variable that is empty or blank counts as not set.
+    pub(super) fn text(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
+        Ok(self
+            .raw(variable)?
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty()))
+    }
+
+    /// The text of `variable` as it stands, empty included.
+    pub(super) fn raw(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
+        let Some(value) = (self.0)(variable) else {
+            return Ok(None);
+        };
+        value
+            .into_string()
+            .map(Some)
+            .map_err(|_| ConfigError::UnusableSecret {
+                variable,
+                accepted: "UTF-8 text",
+            })
+    }
+
+    pub(super) fn secret(&self, variable: &'static str) -> Result<Option<Secret>, ConfigError> {
+        Ok(self.text(variable)?.map(Secret::new))
+    }
+
+    pub(super) fn flag(&self, variable: &'static str) -> Result<Option<bool>, ConfigError> {
+        self.parsed(variable, "`true` or `false`", |text| match text {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        })
+    }
+
+    pub(super) fn milliseconds(
+        &self,
+        variable: &'static str,
+        range: RangeInclusive<u64>,
+        accepted: &'static str,
+    ) -> Result<Option<Duration>, ConfigError> {
+        self.parsed(variable, accepted, |text| {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            let value = text
+                .parse()
+                .ok()
+                .filter(|value| digits && range.contains(value))?;
+            Some(Duration::from_millis(value))
+        })
+    }
+
+    /// A name of 1 to 64 characters that fits into a log field, a metric dimension and a URL.
+    pub(super) fn name(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
+        self.parsed(
+            variable,
+            "1 to 64 letters, digits, `.`, `_` or `-`",
+            |text| {
+                let fits = text.len() <= 64
+                    && text
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+                fits.then(|| text.to_owned())
+            },
+        )
+    }
+
+    pub(super) fn parsed<T>(
+        &self,
+        variable: &'static str,
+        accepted: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(text) = self.text(variable)? else {
+            return Ok(None);
+        };
+        match parse(&text) {
+            Some(value) => Ok(Some(value)),
+            None => Err(unusable(variable, &text, accepted)),
+        }
+    }
+}
+
+/// What a message shows of a wrong value: enough to recognise it.
+const FOUND_LIMIT: usize = 64;
+
+pub(super) fn unusable(variable: &'static str, found: &str, accepted: &'static str) -> ConfigError {
+    let mut shown: String = found
+        .chars()
+        .take(FOUND_LIMIT)
+        .flat_map(char::escape_debug)
+        .collect();
+    if found.chars().nth(FOUND_LIMIT).is_some() {
+        shown.push('…');
+    }
+    ConfigError::Unusable {
+        variable,
+        found: shown,
+        accepted,
+    }
+}

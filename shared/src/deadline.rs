@@ -1,0 +1,180 @@
+//! How much time is left?
+//!
+//! An invocation ends at an instant that Lambda names, and everything a function waits for has to end before it.
+//! A [`Deadline`] is that instant: taken once when the invocation arrives, measured on the monotonic clock from then
+//! on, and handed down to whatever waits. It only ever gets sooner.
+//!
+//! Lambda sends the instant as wall-clock milliseconds. `cargo lambda watch` sends ten minutes after 1970, so an
+//! instant before this process started is taken as unknown; any other one that has passed is a deadline that is over.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+/// The instant by which an answer has to be there, or the knowledge that there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline(Option<Instant>);
+
+/// The time ran out before the awaited thing was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the time ran out")]
+pub struct Elapsed;
+
+impl Deadline {
+    /// No deadline is known; each wait is limited only by its own setting.
+    pub const UNKNOWN: Self = Self(None);
+
+    /// The deadline that is `limit` away from now.
+    pub fn after(limit: Duration) -> Self {
+        Self(Instant::now().checked_add(limit))
+    }
+
+    /// The deadline of an invocation, from the epoch milliseconds that Lambda sent with it.
+    pub fn of_invocation(epoch_ms: u64, process_started: SystemTime) -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "Lambda names the deadline in wall-clock time; this is the one place that converts it"
+        )]
+        let now = SystemTime::now();
+        time_left(epoch_ms, process_started, now).map_or(Self::UNKNOWN, Self::after)
+    }
+
+    /// This deadline or the one `limit` from now, whichever is sooner.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        match (self, Self::after(limit)) {
+            (Self(Some(own)), Self(Some(other))) => Self(Some(own.min(other))),
+            (Self(None), other) => other,
+            (own, Self(None)) => own,
+        }
+    }
+
+    /// This deadline, sooner by `reserve`: what stays free for the answer.
+    #[must_use]
+    pub fn reserving(self, reserve: Duration) -> Self {
+        Self(
+            self.0
+                .map(|instant| instant.checked_sub(reserve).unwrap_or_else(Instant::now)),
+        )
+    }
+
+    /// The time left, zero once it is over; `None` where no deadline is known.
+    pub fn remaining(self) -> Option<Duration> {
+        self.0
+            .map(|instant| instant.saturating_duration_since(Instant::now()))
+    }
+
+    /// `limit`, or the time left if that is less.
+    pub fn clip(self, limit: Duration) -> Duration {
+        self.remaining()
+            .map_or(limit, |remaining| remaining.min(limit))
+    }
+
+    /// Waits for `future` until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] when the deadline came first.
+    ///
+    /// # Cancel safety
+    ///
+    /// `future` is dropped where it stands, when the deadline comes as well as when this future is dropped.
+    pub async fn bound<F: Future>(self, future: F) -> Result<F::Output, Elapsed> {
+        match self.0 {
+            Some(instant) => tokio::time::timeout_at(instant, future)
+                .await
+                .map_err(|_| Elapsed),
+            None => Ok(future.await),
+        }
+    }
+}
+
+fn time_left(epoch_ms: u64, process_started: SystemTime, now: SystemTime) -> Option<Duration> {
+    let deadline = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(epoch_ms))?;
+    if deadline < process_started {
+        return None;
+    }
+    Some(deadline.duration_since(now).unwrap_or(Duration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STARTED_MS: u64 = 1_800_000_000_000;
+
+    fn at(epoch_ms: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(epoch_ms)
+    }
+
+    #[test]
+    fn the_time_left_is_what_lambda_says_unless_it_is_older_than_the_process() {
+        let cases = [
+            (
+                "ahead",
+                STARTED_MS + 5_000,
+                Some(Duration::from_millis(4_000)),
+            ),
+            ("now", STARTED_MS + 1_000, Some(Duration::ZERO)),
+            ("over", STARTED_MS + 500, Some(Duration::ZERO)),
+            ("as cargo lambda watch sends it", 600_000, None),
+            ("just before the process started", STARTED_MS - 1, None),
+            (
+                "beyond what a clock can hold",
+                u64::MAX,
+                time_left(u64::MAX, at(STARTED_MS), at(STARTED_MS + 1_000)),
+            ),
+        ];
+        for (case, epoch_ms, expected) in cases {
+            assert_eq!(
+                time_left(epoch_ms, at(STARTED_MS), at(STARTED_MS + 1_000)),
+                expected,
+                "{case}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_only_gets_sooner() {
+        let deadline = Deadline::after(Duration::from_secs(2));
+        assert_eq!(deadline.within(Duration::from_secs(5)), deadline);
+        assert_eq!(
+            deadline.within(Duration::from_secs(1)).remaining(),
+            Some(Duration::from_secs(1))
+        );
+        assert_eq!(
+            deadline.reserving(Duration::from_millis(500)).remaining(),
+            Some(Duration::from_millis(1_500))
+        );
+        assert_eq!(
+            Deadline::UNKNOWN.within(Duration::from_secs(1)),
+            Deadline::after(Duration::from_secs(1))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_deadline_leaves_each_limit_as_it_is() {
+        assert_eq!(Deadline::UNKNOWN.remaining(), None);
+        assert_eq!(
+            Deadline::UNKNOWN.clip(Duration::from_secs(5)),
+            Duration::from_secs(5)
+        );
+        assert_eq!(
+            Deadline::after(Duration::from_secs(1)).clip(Duration::from_secs(5)),
+            Duration::from_secs(1)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_at_the_deadline() {
+        let never = std::future::pending::<()>();
+        assert_eq!(
+            Deadline::after(Duration::from_millis(10))
+                .bound(never)
+                .await,
+            Err(Elapsed)
+        );
+        assert_eq!(Deadline::UNKNOWN.bound(async { 7 }).await, Ok(7));
+    }
+}

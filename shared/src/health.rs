@@ -1,0 +1,198 @@
+//! Is the service well, and if not, what is wrong and what is in force instead?
+//!
+//! Three questions, one function each. [`Liveness`] does no I/O: a process that answers is alive. [`RedisHealth`] proves
+//! that Redis can be written and read, not only reached. [`DetailedHealth`] looks at Redis, MongoDB and this process side
+//! by side, under one deadline, and sums them up.
+//!
+//! Measuring and judging are apart: a probe brings facts, a pure function makes a report of them. A result is answered
+//! again for a while, so that a storm of health requests is no storm for Redis. Only who may see details
+//! gets more than the status ([`Report::shown_to`]). No check panics, hangs or shows a credential.
+
+mod detailed;
+mod memo;
+mod mongodb;
+mod redis;
+mod verdict;
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::{Config, Secret};
+use crate::metrics::{Metric, Metrics, Unit};
+use crate::web;
+pub use detailed::DetailedHealth;
+pub use redis::RedisHealth;
+
+/// How a service, or the whole, is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// All is well.
+    Healthy,
+    /// All is well; the word for MongoDB.
+    Connected,
+    /// It works, and something is wrong.
+    Degraded,
+    /// It is there and does not work.
+    Unhealthy,
+    /// It is not there.
+    Disconnected,
+}
+
+impl Status {
+    /// Whether nothing is wrong.
+    pub fn is_well(self) -> bool {
+        matches!(self, Self::Healthy | Self::Connected)
+    }
+
+    /// Whether it works, well or not.
+    pub fn is_serving(self) -> bool {
+        self.is_well() || self == Self::Degraded
+    }
+
+    /// The status of an answer that tells this.
+    pub fn http(self) -> StatusCode {
+        if self.is_serving() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
+}
+
+/// What answers for a service that does not work: who decides whether a payment may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fallback {
+    /// MongoDB, which holds the same claims and results.
+    MongoDb,
+    /// The memory of each process. Only in development: other processes do not see it.
+    Memory,
+    /// Nothing: what depends on the service is refused.
+    Reject,
+}
+
+impl Fallback {
+    /// What answers for Redis.
+    fn for_redis(config: &Config) -> Self {
+        if config.mongo.uri.is_some() {
+            Self::MongoDb
+        } else if config.environment.is_development() {
+            Self::Memory
+        } else {
+            Self::Reject
+        }
+    }
+}
+
+/// A health answer: the whole truth, and who may see it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How it is.
+    pub status: Status,
+    details: Value,
+}
+
+impl Report {
+    fn new(status: Status, details: &impl Serialize) -> Self {
+        Self {
+            status,
+            details: serde_json::to_value(details).unwrap_or_default(),
+        }
+    }
+
+    /// As much of it as the sender of `headers` may see: everything, or the status alone.
+    pub fn shown_to(&self, headers: &HeaderMap, access: &Access) -> web::Response {
+        #[derive(Serialize)]
+        struct Brief {
+            status: Status,
+        }
+        if access.permits(headers) {
+            web::json(self.status.http(), &self.details)
+        } else {
+            web::json(
+                self.status.http(),
+                &Brief {
+                    status: self.status,
+                },
+            )
+        }
+    }
+}
+
+/// Who may see the details of health.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Everyone: a laptop without a token.
+    Everyone,
+    /// Who sends this token.
+    Token(Secret),
+    /// No one: anywhere else without a token.
+    NoOne,
+}
+
+impl Access {
+    fn new(config: &Config) -> Self {
+        match &config.health.details_token {
+            Some(token) => Self::Token(token.clone()),
+            None if config.environment.is_development() => Self::Everyone,
+            None => Self::NoOne,
+        }
+    }
+
+    fn permits(&self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Token(token) => {
+                web::bearer_token(headers).is_some_and(|candidate| token.matches(candidate))
+            }
+            Self::NoOne => false,
+        }
+    }
+}
+
+/// Liveness: the process answers, so it lives.
+#[derive(Clone, Debug, Serialize)]
+pub struct Liveness {
+    status: Status,
+    service: String,
+    version: &'static str,
+    environment: String,
+}
+
+impl Liveness {
+    /// The answer of a process that is configured so.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            status: Status::Healthy,
+            service: config.service.clone(),
+            version: config.version,
+            environment: config.environment.name().to_owned(),
+        }
+    }
+}
+
+/// Records what a probe of `dependency` found.
+fn record(metrics: &Metrics, dependency: &'static str, status: Status, latency_ms: Option<f64>) {
+    let value = if status.is_serving() { 1.0 } else { 0.0 };
+    let up = Metric {
+        name: "DependencyUp",
+        unit: Unit::Count,
+        value,
+    };
+    let latency = latency_ms.map(|value| Metric {
+        name: "DependencyLatency",
+        unit: Unit::Milliseconds,
+        value,
+    });
+    let found: Vec<_> = std::iter::once(up).chain(latency).collect();
+    metrics.record(("dependency", dependency), &found);
+}
+
+/// Milliseconds as answers print them: to the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

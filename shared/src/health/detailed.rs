@@ -1,0 +1,195 @@
+//! The health of everything: each service's report, and what they come to together.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::memo::{Dated, Memo};
+use super::mongodb::{MongoCheck, MongoReport};
+use super::redis::{RedisCheck, RedisReport};
+use super::{Access, Fallback, Report, Status, milliseconds};
+use crate::config::{Config, Service};
+use crate::deadline::Deadline;
+
+/// Answers `/api/health/detailed`.
+pub struct DetailedHealth {
+    redis: RedisCheck,
+    mongodb: MongoCheck,
+    memo: Memo<Checked>,
+    /// The services that make the whole `unhealthy`.
+    critical: Vec<Service>,
+    config: Config,
+    /// Who may see the details.
+    pub access: Access,
+}
+
+#[derive(Clone, Serialize)]
+struct Checked {
+    services: Services,
+    /// How long it took to look at all of them.
+    latency_ms: f64,
+}
+
+#[derive(Clone, Serialize)]
+struct Services {
+    redis: RedisReport,
+    mongodb: MongoReport,
+    api: ApiReport,
+}
+
+/// This process, which is well if it can say so.
+#[derive(Clone, Serialize)]
+struct ApiReport {
+    status: Status,
+    connected: bool,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    status: Status,
+    service: &'a str,
+    version: &'a str,
+    environment: &'a str,
+    #[serde(flatten)]
+    checked: &'a Dated<Checked>,
+}
+
+impl DetailedHealth {
+    /// For a process that is configured so. Nothing is connected.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            redis: RedisCheck::new(config),
+            mongodb: MongoCheck::new(config),
+            memo: Memo::new(config.health.memo),
+            critical: critical(config),
+            config: config.clone(),
+            access: Access::new(config),
+        }
+    }
+
+    /// How everything is, found out by `deadline` or within the total limit, whichever is sooner.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped check may leave its key behind in Redis, which expires.
+    pub async fn report(&self, deadline: Deadline) -> Report {
+        let deadline = deadline.within(self.config.health.total_timeout);
+        let dated = self.memo.fresh(deadline, self.check(deadline)).await;
+        let dated = dated.unwrap_or_else(|_| Dated::now(self.overrun()));
+        let status = overall(&dated.result.services.statuses(), &self.critical);
+        Report::new(
+            status,
+            &Answer {
+                status,
+                service: &self.config.service,
+                version: self.config.version,
+                environment: self.config.environment.name(),
+                checked: &dated,
+            },
+        )
+    }
+
+    async fn check(&self, deadline: Deadline) -> Checked {
+        let started = Instant::now();
+        let (redis, mongodb) =
+            futures_util::join!(self.redis.run(deadline), self.mongodb.run(deadline));
+        let services = Services {
+            redis,
+            mongodb,
+            api: ApiReport::WELL,
+        };
+        Checked {
+            services,
+            latency_ms: milliseconds(started.elapsed()),
+        }
+    }
+
+    /// The report of who could not even wait for another's look.
+    fn overrun(&self) -> Checked {
+        let services = Services {
+            redis: self.redis.overrun(),
+            mongodb: self.mongodb.overrun(),
+            api: ApiReport::WELL,
+        };
+        Checked {
+            services,
+            latency_ms: milliseconds(self.config.health.total_timeout),
+        }
+    }
+}
+
+impl ApiReport {
+    const WELL: Self = Self {
+        status: Status::Healthy,
+        connected: true,
+    };
+}
+
+impl Services {
+    fn statuses(&self) -> [(Service, Status); 3] {
+        [
+            (Service::Redis, self.redis.status),
+            (Service::MongoDb, self.mongodb.status),
+            (Service::Api, self.api.status),
+        ]
+    }
+}
+
+/// The services without which payments cannot be decided, unless the configuration says otherwise.
+fn critical(config: &Config) -> Vec<Service> {
+    if let Some(chosen) = &config.health.critical {
+        return chosen.clone();
+    }
+    match Fallback::for_redis(config) {
+        Fallback::MongoDb => vec![Service::MongoDb],
+        Fallback::Memory => Vec::new(),
+        Fallback::Reject => vec![Service::Redis],
+    }
+}
+
+fn overall(services: &[(Service, Status)], critical: &[Service]) -> Status {
+    let mut unwell = services
+        .iter()
+        .filter(|(_, status)| !status.is_well())
+        .map(|(service, _)| service)
+        .peekable();
+    if unwell.peek().is_none() {
+        Status::Healthy
+    } else if unwell.any(|service| critical.contains(service)) {
+        Status::Unhealthy
+    } else {
+        Status::Degraded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_is_as_well_as_what_it_depends_on() {
+        use Status::{Connected, Degraded, Disconnected, Healthy, Unhealthy};
+        let both = [Service::Redis, Service::MongoDb];
+        let cases = [
+            (Healthy, Connected, &both[..], Healthy),
+            (Disconnected, Connected, &[Service::MongoDb], Degraded),
+            (Degraded, Connected, &[Service::MongoDb], Degraded),
+            (Healthy, Unhealthy, &[Service::MongoDb], Unhealthy),
+            (Healthy, Disconnected, &[Service::Redis], Degraded),
+            (Disconnected, Disconnected, &[], Degraded),
+            (Disconnected, Disconnected, &both, Unhealthy),
+        ];
+        for (redis, mongodb, critical, expected) in cases {
+            let services = [
+                (Service::Redis, redis),
+                (Service::MongoDb, mongodb),
+                (Service::Api, Healthy),
+            ];
+            assert_eq!(
+                overall(&services, critical),
+                expected,
+                "{redis:?} {mongodb:?} {critical:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The last result of a probe, answered again while it is fresh.
+//!
+//! One probe runs at a time. Who comes while it runs waits for it and takes its result, so a storm of requests costs one
+//! probe. No task refreshes anything: a result grows old, and the next request replaces it.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+use crate::deadline::{Deadline, Elapsed};
+use crate::logging;
+
+/// Keeps one result for a while.
+pub(super) struct Memo<T> {
+    keep: Duration,
+    last: Mutex<Option<(T, Timestamp)>>,
+}
+
+/// A result and its age, as answers show it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Dated<T> {
+    #[serde(flatten)]
+    pub(super) result: T,
+    checked_at: String,
+    age_ms: i64,
+}
+
+impl<T: Clone> Memo<T> {
+    pub(super) fn new(keep: Duration) -> Self {
+        Self {
+            keep,
+            last: Mutex::new(None),
+        }
+    }
+
+    /// The last result if it is fresh, else that of `probe`.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`] when another request's probe still ran at `deadline`.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped probe leaves the last result as it was; whoever waits probes next.
+    pub(super) async fn fresh(
+        &self,
+        deadline: Deadline,
+        probe: impl Future<Output = T>,
+    ) -> Result<Dated<T>, Elapsed> {
+        let arrived = Timestamp::now();
+        let mut last = deadline.bound(self.last.lock()).await?;
+        if let Some((result, checked)) = &*last {
+            let now = Timestamp::now();
+            if *checked >= arrived || is_fresh(now.duration_since(*checked), self.keep) {
+                return Ok(Dated::new(result.clone(), *checked, now));
+            }
+        }
+        let result = probe.await;
+        let now = Timestamp::now();
+        *last = Some((result.clone(), now));
+        Ok(Dated::new(result, now, now))
+    }
+}
+
+impl<T> Dated<T> {
+    pub(super) fn new(result: T, checked: Timestamp, now: Timestamp) -> Self {
+        let age = now.duration_since(checked).as_millis();
+        Self {
+            result,
+            checked_at: logging::rfc3339(checked),
+            age_ms: i64::try_from(age).unwrap_or(i64::MAX).max(0),
+        }
+    }
+
+    pub(super) fn now(result: T) -> Self {
+        let now = Timestamp::now();
+        Self::new(result, now, now)
+    }
+}
+
+/// Judged by the wall clock, which runs on while the process is frozen. A result from the future is not fresh.
+fn is_fresh(age: SignedDuration, keep: Duration) -> bool {
+    Duration::try_from(age).is_ok_and(|age| age < keep)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_result_is_fresh_for_as_long_as_it_is_kept() {
+        let keep = Duration::from_secs(1);
+        let cases = [(0, true), (999, true), (1_000, false), (-1, false)];
+        for (age_ms, expected) in cases {
+            assert_eq!(
+                is_fresh(SignedDuration::from_millis(age_ms), keep),
+                expected,
+                "{age_ms} ms"
+            );
+        }
+        assert!(!is_fresh(SignedDuration::ZERO, Duration::ZERO));
+    }
+
+    #[tokio::test]
+    async fn who_comes_while_a_probe_runs_takes_its_result_even_if_none_is_kept() {
+        let memo = Memo::new(Duration::ZERO);
+        let probes = AtomicUsize::new(0);
+        let ask = || {
+            memo.fresh(Deadline::UNKNOWN, async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                probes.fetch_add(1, Ordering::Relaxed)
+            })
+        };
+        let (first, second, third) = tokio::join!(ask(), ask(), ask());
+        assert_eq!(
+            [first, second, third].map(|dated| dated.expect("a result").result),
+            [0, 0, 0]
+        );
+    }
+
+    #[tokio::test]
+    async fn who_cannot_wait_for_the_probe_of_another_is_told() {
+        let memo = Memo::<()>::new(Duration::ZERO);
+        let deadline = Deadline::after(Duration::from_millis(10));
+        let (_, waiting) = tokio::join!(
+            tokio::time::timeout(
+                Duration::from_millis(30),
+                memo.fresh(Deadline::UNKNOWN, std::future::pending())
+            ),
+            memo.fresh(deadline, async {}),
+        );
+        assert!(waiting.is_err());
+    }
+}

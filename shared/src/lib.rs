@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+pub mod config;
+pub mod deadline;
+pub mod health;
+pub mod lambda;
+pub mod logging;
+pub mod metrics;
+pub mod mongo;
+pub mod redis_client;
+pub mod web;

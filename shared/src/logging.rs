@@ -1,0 +1,137 @@
+//! What do log lines look like, and which are written?
+//!
+//! On Lambda each line is one JSON object with `timestamp` (RFC 3339), `level` and `requestId`: without the first two
+//! Lambda takes every line for INFO, and a function set to WARN would lose its errors
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>). The runtime's own
+//! subscriber writes no timestamp, hence this one. In a terminal the same lines are text for a person.
+//!
+//! The level chosen applies to our own lines. Other crates are heard from WARN on: below that some of them print the
+//! requests and headers that pass through them, tokens included.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{IsTerminal, Write};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{LogConfig, LogFormat};
+
+/// Begins to write log lines to standard output. A second call changes nothing.
+pub fn init(config: &LogConfig) {
+    let levels = Targets::new()
+        .with_default(Level::WARN)
+        .with_target("shared", config.level);
+    let registry = tracing_subscriber::registry();
+    let _ = match config.format.unwrap_or_else(default_format) {
+        LogFormat::Json => registry.with(JsonLines.with_filter(levels)).try_init(),
+        LogFormat::Text => registry
+            .with(tracing_subscriber::fmt::layer().with_filter(levels))
+            .try_init(),
+    };
+}
+
+/// Writes `line` to standard output as one line of JSON.
+pub(crate) fn write_line(line: &impl Serialize) {
+    let Ok(mut bytes) = serde_json::to_vec(line) else {
+        return;
+    };
+    bytes.push(b'\n');
+    // One write, so that lines of concurrent invocations never mix. A closed standard output is nobody's concern.
+    let _ = std::io::stdout().lock().write_all(&bytes);
+}
+
+/// An instant as log lines and health answers print it: RFC 3339, UTC, to the millisecond.
+pub(crate) fn rfc3339(instant: Timestamp) -> String {
+    format!("{instant:.3}")
+}
+
+fn default_format() -> LogFormat {
+    if std::io::stdout().is_terminal() {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    }
+}
+
+struct JsonLines;
+
+/// The fields of a span or an event, by name.
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, Value>);
+
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: String,
+    level: &'static str,
+    message: Value,
+    target: &'a str,
+    #[serde(flatten)]
+    fields: BTreeMap<&'static str, Value>,
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        for span in context
+            .event_scope(event)
+            .into_iter()
+            .flat_map(|scope| scope.from_root())
+        {
+            if let Some(of_span) = span.extensions().get::<Fields>() {
+                fields.0.extend(of_span.0.clone());
+            }
+        }
+        event.record(&mut fields);
+        write_line(&Line {
+            timestamp: rfc3339(Timestamp::now()),
+            level: event.metadata().level().as_str(),
+            message: fields.0.remove("message").unwrap_or_default(),
+            target: event.metadata().target(),
+            fields: fields.0,
+        });
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.insert(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.insert(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.0.insert(field.name(), value.into());
+    }
+}

@@ -1,0 +1,202 @@
+//! How do the functions talk to MongoDB?
+//!
+//! Through one [`Mongo`] per process, whose driver client is made at the first call: parsing a `mongodb+srv://` URI asks
+//! DNS, which has no place in a start. The driver knows no time-out for an answer
+//! (<https://github.com/mongodb/mongo-rust-driver/issues/490>), so every call here has a [`Deadline`]. The pool is small,
+//! because a process serves few invocations at a time and there are many processes.
+//!
+//! After a thaw the connections may be dead. The driver then gives the server up and looks for it again after half a
+//! second at the earliest; a new client finds it at once. So a client that fails a ping is replaced, and the ping is
+//! repeated on the new one, inside its time.
+
+mod error;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mongodb::Client;
+use mongodb::bson::doc;
+use mongodb::event::EventHandler;
+use mongodb::event::sdam::SdamEvent;
+use mongodb::options::ClientOptions;
+use tokio::sync::OnceCell;
+
+use crate::config::{MongoConfig, Secret};
+use crate::deadline::Deadline;
+pub use error::Error;
+
+/// The process's access to MongoDB.
+pub struct Mongo {
+    uri: Option<Secret>,
+    database: String,
+    /// What the URI says, parsed at the first call.
+    options: OnceCell<ClientOptions>,
+    /// The client in use, which has answered a ping. Never locked across an await.
+    live: Mutex<Option<Live>>,
+}
+
+/// A client and what it found out.
+#[derive(Clone)]
+struct Live {
+    client: Client,
+    monitor: Arc<Monitor>,
+}
+
+/// What the driver's own monitoring of the server found last. It knows why there is no server long before a call that
+/// waits for one gives up.
+#[derive(Default)]
+struct Monitor(Mutex<Option<Result<(), Error>>>);
+
+const POOL_SIZE: u32 = 5;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// Atlas closes what rests for longer, and a Lambda process rests often.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+/// The part of a ping's time that a client may take which answered before: if its connection swallows everything, a new
+/// one must have the time to connect.
+const FIRST_TRY: f64 = 0.3;
+
+impl Mongo {
+    /// Access to what is configured. Nothing is connected, and nothing here fails.
+    pub fn new(config: &MongoConfig) -> Self {
+        Self {
+            uri: config.uri.clone(),
+            database: config.database.clone(),
+            options: OnceCell::new(),
+            live: Mutex::new(None),
+        }
+    }
+
+    /// Whether a URI is configured.
+    pub fn is_configured(&self) -> bool {
+        self.uri.is_some()
+    }
+
+    /// Whether a client is in use that has answered, as far as is known without asking.
+    pub fn is_connected(&self) -> bool {
+        lock(&self.live).is_some()
+    }
+
+    /// Asks the server for a sign of life; how long it took, without the connecting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when none came by `deadline`.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped ping changes nothing.
+    pub async fn ping(&self, deadline: Deadline) -> Result<Duration, Error> {
+        let options = self.options(deadline).await?;
+        let live = lock(&self.live).clone();
+        if let Some(live) = live {
+            let first_try = deadline
+                .remaining()
+                .map_or(CONNECT_TIMEOUT, |left| left.mul_f64(FIRST_TRY));
+            if let Ok(latency) = self.ping_once(&live, deadline.within(first_try)).await {
+                return Ok(latency);
+            }
+            self.discard(&live);
+        }
+        let live = Live::open(options)?;
+        self.ping_once(&live, deadline).await?;
+        // That one connected as well; this one tells how long a ping takes.
+        let latency = self.ping_once(&live, deadline).await?;
+        *lock(&self.live) = Some(live);
+        Ok(latency)
+    }
+
+    async fn ping_once(&self, live: &Live, deadline: Deadline) -> Result<Duration, Error> {
+        let started = Instant::now();
+        let database = live.client.database(&self.database);
+        match deadline
+            .bound(database.run_command(doc! { "ping": 1 }).into_future())
+            .await
+        {
+            Ok(Ok(_)) => Ok(started.elapsed()),
+            Ok(Err(error)) => Err(Error::of_driver(&error)),
+            Err(_) => Err(live
+                .monitor
+                .last()
+                .and_then(Result::err)
+                .unwrap_or(Error::Timeout)),
+        }
+    }
+
+    async fn options(&self, deadline: Deadline) -> Result<&ClientOptions, Error> {
+        let uri = self.uri.as_ref().ok_or(Error::NotConfigured)?;
+        let parsed = self.options.get_or_try_init(|| options(uri));
+        deadline.bound(parsed).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    fn discard(&self, live: &Live) {
+        let mut current = lock(&self.live);
+        if current
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(&current.monitor, &live.monitor))
+        {
+            *current = None;
+        }
+    }
+}
+
+impl fmt::Debug for Mongo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mongo")
+            .field("configured", &self.is_configured())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    fn open(options: &ClientOptions) -> Result<Self, Error> {
+        let monitor = Arc::<Monitor>::default();
+        let mut options = options.clone();
+        let noting = Arc::clone(&monitor);
+        options.sdam_event_handler = Some(EventHandler::callback(move |event| noting.note(&event)));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this module is where MongoDB is opened"
+        )]
+        let client = Client::with_options(options).map_err(|error| Error::of_driver(&error))?;
+        Ok(Self { client, monitor })
+    }
+}
+
+impl Monitor {
+    fn note(&self, event: &SdamEvent) {
+        let found = match event {
+            SdamEvent::ServerHeartbeatSucceeded(_) => Ok(()),
+            SdamEvent::ServerHeartbeatFailed(event) => Err(Error::of_driver(&event.failure)),
+            _ => return,
+        };
+        *lock(&self.0) = Some(found);
+    }
+
+    fn last(&self) -> Option<Result<(), Error>> {
+        *lock(&self.0)
+    }
+}
+
+/// What the URI says, and where it is silent, what suits a Lambda process.
+async fn options(uri: &Secret) -> Result<ClientOptions, Error> {
+    let mut options = ClientOptions::parse(uri.expose())
+        .await
+        .map_err(|error| Error::of_driver(&error))?;
+    options
+        .app_name
+        .get_or_insert_with(|| "truebond".to_owned());
+    options.max_pool_size.get_or_insert(POOL_SIZE);
+    options.max_idle_time.get_or_insert(MAX_IDLE);
+    options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
+    options
+        .server_selection_timeout
+        .get_or_insert(SERVER_SELECTION_TIMEOUT);
+    Ok(options)
+}
+
+/// What these locks guard is replaced whole, so a panic elsewhere leaves it as it was.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,73 @@
+//! Why did MongoDB not do it?
+
+use mongodb::error::ErrorKind;
+
+/// What stands between a call and its result. Its text is fixed, so it can be shown to anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No URI is configured.
+    #[error("MongoDB client not initialized")]
+    NotConfigured,
+    /// The URI is none the driver understands.
+    #[error("the MongoDB URI cannot be parsed")]
+    InvalidUrl,
+    /// The name has no address, nothing listens there, or no server of the set can be used.
+    #[error("the connection was refused or its host is unknown")]
+    ConnectFailed,
+    /// TCP works, TLS does not.
+    #[error("the TLS handshake failed")]
+    TlsFailed,
+    /// User or password are missing or wrong.
+    #[error("authentication failed")]
+    AuthFailed,
+    /// No answer in time.
+    #[error("the answer did not come in time")]
+    Timeout,
+    /// The connection broke before the answer.
+    #[error("the connection was lost")]
+    ConnectionLost,
+    /// Any other error.
+    #[error("the server rejected the command")]
+    Rejected,
+}
+
+impl Error {
+    /// The stable, machine-readable form.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NotConfigured => "not_configured",
+            Self::InvalidUrl => "invalid_url",
+            Self::ConnectFailed => "connect_failed",
+            Self::TlsFailed => "tls_failed",
+            Self::AuthFailed => "auth_failed",
+            Self::Timeout => "timeout",
+            Self::ConnectionLost => "connection_lost",
+            Self::Rejected => "rejected",
+        }
+    }
+
+    /// What an error of the driver's comes to. Its text is not kept: it names hosts.
+    pub(super) fn of_driver(error: &mongodb::error::Error) -> Self {
+        match &*error.kind {
+            ErrorKind::InvalidArgument { .. } => Self::InvalidUrl,
+            ErrorKind::Authentication { .. } => Self::AuthFailed,
+            ErrorKind::InvalidTlsConfig { .. } => Self::TlsFailed,
+            ErrorKind::DnsResolve { .. } | ErrorKind::ServerSelection { .. } => Self::ConnectFailed,
+            ErrorKind::Io(io)
+                if io
+                    .get_ref()
+                    .is_some_and(|inner| inner.is::<rustls::Error>()) =>
+            {
+                Self::TlsFailed
+            }
+            ErrorKind::Io(io) if io.kind() == std::io::ErrorKind::TimedOut => Self::Timeout,
+            ErrorKind::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
+                Self::ConnectFailed
+            }
+            ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. } => Self::ConnectionLost,
+            // 18: AuthenticationFailed, 13: Unauthorized.
+            ErrorKind::Command(command) if matches!(command.code, 13 | 18) => Self::AuthFailed,
+            _ => Self::Rejected,
+        }
+    }
+}
