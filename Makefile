@@ -1,0 +1,21 @@
+# The commands of this repository; what they do is in scripts/.
+
+.PHONY: help run test check fmt advisories
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+run: ## serve all functions on 127.0.0.1:9000 (PORT=… for another port; reads .env)
+	@scripts/run
+
+test: check ## install what is missing, check everything, run all tests
+	@scripts/test
+
+check: ## formatting, template, dependencies, clippy, documentation
+	@scripts/check
+
+fmt: ## format the code
+	@cargo fmt --all
+
+advisories: ## look the dependencies up in the RustSec database (fetches it from GitHub)
+	@scripts/advisories

@@ -1,0 +1,40 @@
+# shellcheck shell=bash
+# Which tools the project uses, in which versions, and where they are kept. Sourced by the other scripts.
+#
+# A tool lives in a directory of its own, named after its version, outside the clone: a second clone finds it, a new
+# version is a new directory. Its bin/ appears last, so a directory that has one is a whole one.
+
+# shellcheck disable=SC2034  # used by the scripts that source this file
+{
+    CARGO_LAMBDA_VERSION=1.9.2
+    CARGO_DENY_VERSION=0.20.2
+    CFN_LINT_VERSION=1.58.0
+    MONGO_JAVA_SERVER_VERSION=1.47.0
+}
+
+tools="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/truebond"
+
+# The redis-server unpacked without root carries its distribution's version, hence the pattern; one from PATH goes first.
+for dir in "$tools"/redis-server-*/bin; do
+    if [ -d "$dir" ]; then PATH="$PATH:$dir"; fi
+done
+PATH="$tools/cargo-lambda-$CARGO_LAMBDA_VERSION/bin:$tools/cargo-deny-$CARGO_DENY_VERSION/bin:$tools/cfn-lint-$CFN_LINT_VERSION/bin:$PATH"
+export PATH
+
+# say <sentence>: one line to the person at the terminal.
+say() { printf '==> %s\n' "$*"; }
+
+# die <sentence>: the same, as the last one.
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# step <name> <command…>: announces a command, runs it and says how long it took; a failure ends the script.
+step() {
+    local name=$1 start=$SECONDS
+    shift
+    say "$name"
+    "$@" || die "$name failed after $((SECONDS - start)) s: $*"
+    say "$name: $((SECONDS - start)) s"
+}
