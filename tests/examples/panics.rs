@@ -1,0 +1,18 @@
+//! A function whose handler panics, to see what its client, its log and its process make of it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use shared::config::Config;
+use shared::lambda::{self, Invocation};
+use shared::web::{self, Response};
+
+fn main() -> ExitCode {
+    lambda::serve(|_: &Config| (), handle)
+}
+
+async fn handle(_: Arc<()>, invocation: Invocation) -> Response {
+    let query = invocation.request.uri().query().unwrap_or_default();
+    assert!(!query.contains("panic"), "the query was {query}");
+    web::ok(&"well")
+}

@@ -1,0 +1,180 @@
+//! What every function does, whatever it answers: start, refuse to start, log, panic, run side by side.
+
+use std::time::Duration;
+
+use tests::{Lambda, RedisServer};
+
+#[tokio::test]
+async fn a_panic_is_answered_and_the_process_lives_on() {
+    let lambda = Lambda::example("panics").start().await;
+
+    let answer = lambda.get("/?panic").await;
+
+    assert_eq!(answer.status, 500);
+    insta::assert_snapshot!(answer.text(), @r#"{"type":"urn:truebond:problem:internal","title":"Internal error","status":500,"detail":"The request failed for a reason of ours. Quote the X-Request-Id when you report it."}"#);
+    assert_eq!((lambda.get("/").await.status, lambda.processes()), (200, 1));
+    let logged = lambda
+        .log_events()
+        .into_iter()
+        .find(|event| event["message"] == "a handler panicked");
+    let logged = logged.expect("the panic is logged");
+    assert_eq!(logged["level"], "ERROR");
+    assert!(
+        logged["panic.location"]
+            .as_str()
+            .is_some_and(|place| place.contains("panics.rs")),
+        "{logged}"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_setting_stops_the_start_and_says_what_is_accepted() {
+    let refused = Lambda::function("health")
+        .env("HEALTH_MEMO_MS", "1 s")
+        .try_start()
+        .await;
+
+    let log = refused.err().expect("it does not start").log;
+
+    assert!(
+        log.contains(
+            "cannot start: HEALTH_MEMO_MS is `1 s`; accepted: whole milliseconds from 0 to 60000"
+        ),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn on_lambda_the_environment_has_to_be_named() {
+    let refused = Lambda::function("health")
+        .unset("ENVIRONMENT")
+        .try_start()
+        .await;
+    assert!(
+        refused
+            .err()
+            .expect("it does not start")
+            .log
+            .contains("cannot start: ENVIRONMENT is not set")
+    );
+
+    let laptop = Lambda::function("health")
+        .unset("ENVIRONMENT")
+        .unset("AWS_LAMBDA_INITIALIZATION_TYPE")
+        .start()
+        .await;
+    assert_eq!(
+        laptop.get("/api/health").await.json()["environment"],
+        "development"
+    );
+}
+
+#[tokio::test]
+async fn a_log_line_has_what_lambda_reads_and_the_id_the_client_got() {
+    let lambda = Lambda::function("health").start().await;
+
+    let answer = lambda.get("/api/health").await;
+
+    lambda.assert_logs_are_well_formed();
+    let logged = lambda
+        .log_events()
+        .into_iter()
+        .find(|event| event["message"] == "answered")
+        .expect("a line");
+    assert_eq!(
+        (&logged["level"], &logged["http.status"]),
+        (&"INFO".into(), &200.into())
+    );
+    assert_eq!(
+        logged["http.request_id"].as_str(),
+        answer.header("x-request-id")
+    );
+    assert!(
+        logged["requestId"]
+            .as_str()
+            .is_some_and(|id| !id.is_empty()),
+        "{logged}"
+    );
+}
+
+#[tokio::test]
+async fn a_level_silences_what_is_below_it() {
+    let lambda = Lambda::function("health")
+        .env("AWS_LAMBDA_LOG_LEVEL", "WARN")
+        .start()
+        .await;
+    lambda.get("/api/health").await;
+    assert_eq!(lambda.logs(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn text_is_for_people() {
+    let lambda = Lambda::function("health")
+        .env("AWS_LAMBDA_LOG_FORMAT", "Text")
+        .start()
+        .await;
+    lambda.get("/api/health").await;
+    let line = lambda.log_text();
+    assert!(
+        line.contains("answered") && !line.contains('{'.to_string().as_str().repeat(2).as_str()),
+        "{line}"
+    );
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&line).is_err(),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_probe_leaves_numbers_for_cloudwatch_that_no_level_silences() {
+    let redis = RedisServer::start().await;
+    let lambda = Lambda::function("health-redis")
+        .env("REDIS_URL", &redis.url())
+        .env("AWS_LAMBDA_LOG_LEVEL", "ERROR")
+        .start()
+        .await;
+
+    lambda.get("/api/health/redis").await;
+
+    let metrics: Vec<_> = lambda
+        .log_events()
+        .into_iter()
+        .filter(|event| event["_aws"].is_object())
+        .collect();
+    assert_eq!(metrics.len(), 1, "{metrics:?}");
+    let line = &metrics[0];
+    assert_eq!(
+        (&line["level"], &line["dependency"]),
+        (&"ERROR".into(), &"redis".into())
+    );
+    assert_eq!(line["DependencyUp"], 1.0);
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_laptop_is_no_deadline() {
+    let redis = RedisServer::start().await;
+    let lambda = Lambda::function("health-redis")
+        .env("REDIS_URL", &redis.url())
+        .local_deadlines()
+        .start()
+        .await;
+    assert_eq!(lambda.get("/api/health/redis").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_invocation_that_is_nearly_over_is_still_answered() {
+    let silent = tests::FaultProxy::in_front_of(([127, 0, 0, 1], 1).into());
+    silent.black_hole();
+    let lambda = Lambda::function("health-redis")
+        .env("REDIS_URL", &format!("redis://{}", silent.address()))
+        .timeout(Duration::from_millis(400))
+        .start()
+        .await;
+
+    let answer = lambda.get("/api/health/redis").await;
+
+    assert_eq!(
+        (answer.status, &answer.json()["error_code"]),
+        (503, &"connect_timeout".into())
+    );
+}

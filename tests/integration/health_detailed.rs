@@ -1,0 +1,254 @@
+//! `GET /api/health/detailed`: each service, and what they come to together.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::{Answer, FaultProxy, Lambda, MongoServer, RedisServer, TestRequest};
+
+const PATH: &str = "/api/health/detailed";
+
+async fn answer_of(variables: &[(&str, &str)]) -> Answer {
+    let function = variables.iter().fold(
+        Lambda::function("health-detailed"),
+        |function, (name, value)| function.env(name, value),
+    );
+    function.start().await.get(PATH).await
+}
+
+fn statuses(answer: &Value) -> [&Value; 4] {
+    let services = &answer["services"];
+    [
+        &answer["status"],
+        &services["redis"]["status"],
+        &services["mongodb"]["status"],
+        &services["api"]["status"],
+    ]
+}
+
+#[tokio::test]
+async fn the_first_document_of_this_system_still_describes_it() {
+    let mongo = MongoServer::shared().await;
+
+    let answer = answer_of(&[("MONGODB_URI", &mongo.uri())]).await;
+
+    assert_eq!(answer.status, 200);
+    let mut shown = answer.json();
+    let members = ["status", "service", "version", "environment", "services"];
+    shown
+        .as_object_mut()
+        .expect("an object")
+        .retain(|name, _| members.contains(&name.as_str()));
+    for service in ["redis", "mongodb", "api"] {
+        let members = ["status", "connected", "error"];
+        let service = shown["services"][service]
+            .as_object_mut()
+            .expect("an object");
+        service.retain(|name, _| members.contains(&name.as_str()));
+    }
+    insta::assert_snapshot!(serde_json::to_string_pretty(&shown).expect("JSON"), @r#"
+    {
+      "status": "degraded",
+      "service": "truebond",
+      "version": "1.0.0",
+      "environment": "development",
+      "services": {
+        "redis": {
+          "status": "disconnected",
+          "connected": false,
+          "error": "Redis client not initialized"
+        },
+        "mongodb": {
+          "status": "connected",
+          "connected": true
+        },
+        "api": {
+          "status": "healthy",
+          "connected": true
+        }
+      }
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn the_whole_is_healthy_when_everything_is() {
+    let (redis, mongo) = (RedisServer::start().await, MongoServer::shared().await);
+
+    let answer = answer_of(&[("REDIS_URL", &redis.url()), ("MONGODB_URI", &mongo.uri())]).await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        statuses(&answer.json()),
+        ["healthy", "healthy", "connected", "healthy"]
+    );
+}
+
+#[tokio::test]
+async fn a_laptop_without_backends_is_degraded() {
+    let answer = answer_of(&[]).await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        statuses(&answer.json()),
+        ["degraded", "disconnected", "disconnected", "healthy"]
+    );
+    assert_eq!(answer.json()["services"]["redis"]["fallback"], "memory");
+}
+
+#[tokio::test]
+async fn redis_is_critical_where_nothing_stands_in_for_it() {
+    let nowhere = "redis://127.0.0.1:1";
+    let mongo = MongoServer::shared().await;
+    let token = ("HEALTH_DETAILS_TOKEN", "token");
+    let cases = [
+        (
+            vec![("REDIS_URL", nowhere), ("ENVIRONMENT", "production")],
+            503,
+        ),
+        (
+            vec![
+                ("REDIS_URL", nowhere),
+                ("ENVIRONMENT", "production"),
+                ("HEALTH_CRITICAL", ""),
+            ],
+            200,
+        ),
+        (vec![("REDIS_URL", nowhere)], 200),
+        (
+            vec![("REDIS_URL", nowhere), ("HEALTH_CRITICAL", "api, redis")],
+            503,
+        ),
+    ];
+    for (variables, expected) in cases {
+        assert_eq!(
+            answer_of(&variables).await.status,
+            expected,
+            "{variables:?}"
+        );
+    }
+    let uri = mongo.uri();
+    let backed = [
+        ("REDIS_URL", nowhere),
+        ("ENVIRONMENT", "production"),
+        ("MONGODB_URI", &*uri),
+        token,
+    ];
+    assert_eq!(answer_of(&backed).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_silent_mongodb_costs_the_others_nothing() {
+    let redis = RedisServer::start().await;
+    let silent = FaultProxy::in_front_of(([127, 0, 0, 1], 1).into());
+    silent.black_hole();
+    let uri = format!("mongodb://{}", silent.address());
+
+    let answer = answer_of(&[("REDIS_URL", &redis.url()), ("MONGODB_URI", &uri)]).await;
+
+    assert_eq!(answer.status, 503);
+    let answer = answer.json();
+    assert_eq!(
+        statuses(&answer),
+        ["unhealthy", "healthy", "unhealthy", "healthy"]
+    );
+    assert_eq!(answer["services"]["mongodb"]["error_code"], "timeout");
+    assert_eq!(answer["services"]["mongodb"]["fallback"], "reject");
+    assert!(
+        answer["services"]["redis"]["latency_ms"]
+            .as_f64()
+            .is_some_and(|latency| latency < 100.0),
+        "{answer}"
+    );
+    assert!(
+        answer["latency_ms"]
+            .as_f64()
+            .is_some_and(|latency| latency <= 1_000.0),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_mongodb_that_falls_silent_is_a_timeout() {
+    let mongo = MongoServer::shared().await;
+    let proxy = FaultProxy::in_front_of(mongo.address());
+    let lambda = Lambda::function("health-detailed")
+        .env("MONGODB_URI", &mongo.uri_through(&proxy))
+        .env("HEALTH_MEMO_MS", "0")
+        .start()
+        .await;
+    assert_eq!(lambda.get(PATH).await.status, 200);
+
+    proxy.black_hole();
+    let began = Instant::now();
+    let answer = lambda.get(PATH).await;
+
+    assert_eq!(
+        (
+            answer.status,
+            &answer.json()["services"]["mongodb"]["error_code"]
+        ),
+        (503, &json!("timeout"))
+    );
+    assert!(
+        began.elapsed() < Duration::from_millis(1_500),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_refused_mongodb_is_told_from_a_silent_one() {
+    let refused = FaultProxy::in_front_of(([127, 0, 0, 1], 1).into());
+    refused.refuse();
+    let uri = format!("mongodb://{}", refused.address());
+
+    let mongodb = answer_of(&[("MONGODB_URI", &uri)]).await.json()["services"]["mongodb"].clone();
+
+    assert_eq!(
+        (&mongodb["status"], &mongodb["error_code"]),
+        (&json!("disconnected"), &json!("connect_failed"))
+    );
+}
+
+#[tokio::test]
+async fn a_mongodb_uri_that_cannot_be_parsed_is_a_state_and_not_the_end() {
+    for uri in ["hunter2", "mongodb://", "http://localhost"] {
+        let mongodb =
+            answer_of(&[("MONGODB_URI", uri)]).await.json()["services"]["mongodb"].clone();
+        assert_eq!(
+            (&mongodb["status"], &mongodb["error_code"]),
+            (&json!("disconnected"), &json!("invalid_url")),
+            "{uri}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn details_are_closed_outside_development() {
+    let lambda = Lambda::function("health-detailed")
+        .env("ENVIRONMENT", "production")
+        .env("HEALTH_CRITICAL", "")
+        .env("HEALTH_DETAILS_TOKEN", "token")
+        .start()
+        .await;
+
+    assert_eq!(lambda.get(PATH).await.text(), r#"{"status":"degraded"}"#);
+    let opened = lambda
+        .request(TestRequest::get(PATH).header("authorization", "Bearer token"))
+        .await;
+    assert_eq!(opened.json()["services"]["redis"]["fallback"], "reject");
+}
+
+#[tokio::test]
+async fn a_wrong_password_for_redis_is_one_service_that_is_unwell() {
+    let redis = RedisServer::builder().password("right").start().await;
+
+    let answer = answer_of(&[("REDIS_URL", &redis.url_with("", "wrong"))]).await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["status"], "degraded");
+    assert_eq!(
+        answer.json()["services"]["redis"]["error_code"],
+        "auth_failed"
+    );
+}

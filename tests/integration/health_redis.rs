@@ -1,0 +1,300 @@
+//! `GET /api/health/redis`: what it answers, to whom, and what it costs.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tests::{FaultProxy, Lambda, RedisServer, TestRequest, eventually};
+
+const PATH: &str = "/api/health/redis";
+
+async fn function(url: &str) -> Lambda {
+    Lambda::function("health-redis")
+        .env("REDIS_URL", url)
+        .start()
+        .await
+}
+
+/// The members that the first document of this system printed, as it printed them.
+fn documented(answer: &Value, members: &[&str]) -> String {
+    let members = members
+        .iter()
+        .map(|name| ((*name).to_owned(), answer[*name].clone()))
+        .collect();
+    serde_json::to_string_pretty(&Value::Object(members)).expect("JSON")
+}
+
+#[tokio::test]
+async fn a_working_redis_is_healthy_and_left_as_it_was() {
+    let redis = RedisServer::start().await;
+    let lambda = function(&redis.url()).await;
+
+    let answer = lambda.get(PATH).await;
+
+    assert_eq!(answer.status, 200);
+    let shown = documented(
+        &answer.json(),
+        &["status", "connected", "url", "operations"],
+    );
+    insta::assert_snapshot!(shown.replace(&redis.port().to_string(), "6379"), @r#"
+    {
+      "status": "healthy",
+      "connected": true,
+      "url": "redis://127.0.0.1:6379",
+      "operations": [
+        "ping",
+        "set",
+        "get",
+        "delete"
+      ]
+    }
+    "#);
+    for operation in ["ping", "set", "get", "delete"] {
+        assert_eq!(
+            answer.json()["operation_results"][operation]["ok"],
+            true,
+            "{operation}"
+        );
+    }
+    assert_eq!(redis.keys("*").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn without_redis_it_is_disconnected() {
+    let lambda = Lambda::function("health-redis").start().await;
+
+    let answer = lambda.get(PATH).await;
+
+    assert_eq!(answer.status, 503);
+    insta::assert_snapshot!(documented(&answer.json(), &["status", "connected", "error"]), @r#"
+    {
+      "status": "disconnected",
+      "connected": false,
+      "error": "Redis client not initialized"
+    }
+    "#);
+    assert_eq!(answer.json()["fallback"], "memory");
+}
+
+#[tokio::test]
+async fn the_server_is_described_as_far_as_it_says() {
+    let redis = RedisServer::start().await;
+    let lambda = function(&redis.url()).await;
+
+    let server = lambda.get(PATH).await.json()["server"].clone();
+
+    assert_eq!(
+        (&server["mode"], &server["role"]),
+        (&"standalone".into(), &"master".into())
+    );
+    assert_eq!(server["eviction_policy"], "noeviction");
+    assert!(
+        server["memory_used_bytes"]
+            .as_u64()
+            .is_some_and(|bytes| bytes > 0),
+        "{server}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_may_not_be_described_is_healthy_all_the_same() {
+    let redis = RedisServer::builder()
+        .user("app", "pw", "~health:* +@all -info")
+        .start()
+        .await;
+    let lambda = function(&redis.url()).await;
+
+    let answer = lambda.get(PATH).await.json();
+
+    assert_eq!(
+        (&answer["status"], answer.get("server")),
+        (&"healthy".into(), None)
+    );
+}
+
+#[tokio::test]
+async fn a_result_says_when_it_was_found() {
+    let redis = RedisServer::start().await;
+    let lambda = function(&redis.url()).await;
+
+    let first = lambda.get(PATH).await.json();
+    let again = lambda.get(PATH).await.json();
+
+    assert_eq!(first["age_ms"], 0);
+    assert_eq!(first["checked_at"], again["checked_at"]);
+    assert!(
+        again["age_ms"].as_u64().is_some_and(|age| age < 1_000),
+        "{again}"
+    );
+}
+
+#[tokio::test]
+async fn head_answers_like_get_without_the_body() {
+    let redis = RedisServer::start().await;
+    let lambda = function(&redis.url()).await;
+
+    let (get, head) = (lambda.get(PATH).await, lambda.head(PATH).await);
+
+    assert_eq!((get.status, head.status), (200, 200));
+    assert_eq!(get.header("content-type"), head.header("content-type"));
+}
+
+#[tokio::test]
+async fn another_method_is_told_which_ones_there_are() {
+    let lambda = Lambda::function("health-redis").start().await;
+
+    let answer = lambda.request(TestRequest::post(PATH)).await;
+
+    assert_eq!(
+        (answer.status, answer.header("allow")),
+        (405, Some("GET, HEAD"))
+    );
+    insta::assert_snapshot!(answer.text(), @r#"{"type":"urn:truebond:problem:method-not-allowed","title":"Method not allowed","status":405,"detail":"The Allow header lists the methods that this path has."}"#);
+}
+
+#[tokio::test]
+async fn outside_development_nobody_sees_details_without_a_token_to_show() {
+    let redis = RedisServer::start().await;
+    let lambda = Lambda::function("health-redis")
+        .env("REDIS_URL", &redis.url())
+        .env("ENVIRONMENT", "production")
+        .start()
+        .await;
+
+    let answer = lambda
+        .request(TestRequest::get(PATH).header("authorization", "Bearer "))
+        .await;
+
+    assert_eq!(
+        (answer.status, answer.text()),
+        (200, r#"{"status":"healthy"}"#)
+    );
+}
+
+#[tokio::test]
+async fn details_are_for_whoever_shows_the_token() {
+    let lambda = Lambda::function("health-redis")
+        .env("ENVIRONMENT", "production")
+        .env("HEALTH_DETAILS_TOKEN", "s3cret-token")
+        .start()
+        .await;
+    lambda.plant_secret("s3cret-token");
+    let with =
+        |header: &str| lambda.request(TestRequest::get(PATH).header("authorization", header));
+
+    for header in [
+        "Bearer s3cret-toke",
+        "Bearer s3cret-token2",
+        "s3cret-token",
+        "Basic s3cret-token",
+    ] {
+        let answer = with(header).await;
+        assert_eq!(
+            (answer.status, answer.text()),
+            (503, r#"{"status":"disconnected"}"#),
+            "{header}"
+        );
+    }
+    let answer = with("Bearer s3cret-token").await;
+    assert_eq!(
+        (answer.status, &answer.json()["error_code"]),
+        (503, &"not_configured".into())
+    );
+    assert_eq!(answer.json()["fallback"], "reject");
+    lambda.assert_no_secret_in_logs();
+}
+
+#[tokio::test]
+async fn a_probe_is_one_round_trip_and_a_thousand_need_one_connection() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let lambda = Lambda::function("health-redis")
+        .env("REDIS_URL", &redis.url_through(&proxy))
+        .env("HEALTH_MEMO_MS", "0")
+        .start()
+        .await;
+
+    assert_eq!(lambda.get(PATH).await.status, 200);
+    assert_eq!(
+        proxy.round_trips(),
+        2,
+        "the handshake and the probe: {:?}",
+        proxy.commands()
+    );
+    proxy.reset_counters();
+    for _ in 1..1_000 {
+        assert_eq!(lambda.get(PATH).await.status, 200);
+    }
+
+    let pings = proxy
+        .commands()
+        .iter()
+        .filter(|command| *command == "PING")
+        .count();
+    assert_eq!(
+        proxy.round_trips(),
+        pings,
+        "one for each probe or test of a rested connection"
+    );
+    assert_eq!((proxy.accepted(), proxy.open()), (0, 1));
+}
+
+#[tokio::test]
+async fn redis_that_comes_back_is_found_without_a_restart() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let lambda = Lambda::function("health-redis")
+        .env("REDIS_URL", &redis.url_through(&proxy))
+        .env("HEALTH_MEMO_MS", "0")
+        .start()
+        .await;
+    assert_eq!(lambda.get(PATH).await.status, 200);
+
+    proxy.refuse();
+    assert_eq!(
+        lambda.get(PATH).await.json()["error_code"],
+        "connect_failed"
+    );
+
+    proxy.heal();
+    eventually(Duration::from_secs(5), async || {
+        lambda.get(PATH).await.status == 200
+    })
+    .await;
+    assert_eq!(lambda.processes(), 1);
+}
+
+#[tokio::test]
+async fn the_log_tells_of_each_change_once() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let lambda = Lambda::function("health-redis")
+        .env("REDIS_URL", &redis.url_through(&proxy))
+        .env("HEALTH_MEMO_MS", "0")
+        .start()
+        .await;
+
+    for _ in 0..3 {
+        lambda.get(PATH).await;
+    }
+    proxy.refuse();
+    for _ in 0..3 {
+        lambda.get(PATH).await;
+    }
+    proxy.heal();
+    eventually(Duration::from_secs(5), async || {
+        lambda.get(PATH).await.status == 200
+    })
+    .await;
+
+    let connected = format!("Redis connected: redis://127.0.0.1:{}", proxy.port());
+    let failed =
+        "Redis connection failed: the connection was refused or its host is unknown".to_owned();
+    let said: Vec<_> = lambda
+        .log_events()
+        .iter()
+        .filter_map(|event| event["message"].as_str().map(str::to_owned))
+        .filter(|message| message.starts_with("Redis "))
+        .filter(|message| !message.starts_with("Redis did not answer"))
+        .collect();
+    assert_eq!(said, [connected.clone(), failed, connected]);
+}

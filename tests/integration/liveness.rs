@@ -1,0 +1,32 @@
+//! `GET /api/health`.
+
+use tests::{FaultProxy, Lambda};
+
+#[tokio::test]
+async fn a_process_that_answers_is_alive_and_asks_no_backend() {
+    let nowhere = FaultProxy::in_front_of(([127, 0, 0, 1], 1).into());
+    let lambda = Lambda::function("health")
+        .env("REDIS_URL", &format!("redis://{}", nowhere.address()))
+        .env("MONGODB_URI", &format!("mongodb://{}", nowhere.address()))
+        .start()
+        .await;
+
+    let answer = lambda.get("/api/health").await;
+
+    assert_eq!(answer.status, 200);
+    insta::assert_snapshot!(answer.text(), @r#"{"status":"healthy","service":"truebond","version":"1.0.0","environment":"development"}"#);
+    assert_eq!(nowhere.accepted(), 0);
+}
+
+#[tokio::test]
+async fn the_answer_names_service_and_environment_as_configured() {
+    let lambda = Lambda::function("health")
+        .env("SERVICE_NAME", "loveline")
+        .env("ENVIRONMENT", "staging")
+        .start()
+        .await;
+
+    let answer = lambda.get("/api/health").await;
+
+    insta::assert_snapshot!(answer.text(), @r#"{"status":"healthy","service":"loveline","version":"1.0.0","environment":"staging"}"#);
+}

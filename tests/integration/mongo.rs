@@ -1,0 +1,87 @@
+//! `shared::mongo` against a MongoDB-wire server.
+
+use std::time::{Duration, Instant};
+
+use shared::config::Config;
+use shared::deadline::Deadline;
+use shared::mongo::{Error, Mongo};
+use tests::{FaultProxy, MongoServer};
+
+fn mongo(uri: &str) -> Mongo {
+    let config = Config::from_lookup(|variable| (variable == "MONGODB_URI").then(|| uri.into()))
+        .expect("usable");
+    Mongo::new(&config.mongo)
+}
+
+#[tokio::test]
+async fn nothing_is_connected_before_the_first_call() {
+    let server = MongoServer::shared().await;
+    let proxy = FaultProxy::in_front_of(server.address());
+    let mongo = mongo(&server.uri_through(&proxy));
+
+    assert_eq!((mongo.is_connected(), proxy.accepted()), (false, 0));
+    mongo
+        .ping(Deadline::after(Duration::from_secs(5)))
+        .await
+        .expect("a sign of life");
+    assert!(mongo.is_connected());
+}
+
+#[tokio::test]
+async fn a_process_holds_one_connection_beside_the_one_that_watches() {
+    let server = MongoServer::shared().await;
+    let proxy = FaultProxy::in_front_of(server.address());
+    let mongo = mongo(&server.uri_through(&proxy));
+
+    for _ in 0..100 {
+        mongo
+            .ping(Deadline::after(Duration::from_secs(5)))
+            .await
+            .expect("a sign of life");
+    }
+
+    assert!(proxy.accepted() <= 3, "{} connections", proxy.accepted());
+}
+
+#[tokio::test]
+async fn a_latency_is_that_of_the_ping_and_not_of_the_connecting() {
+    let server = MongoServer::shared().await;
+    let proxy = FaultProxy::in_front_of(server.address());
+    proxy.delay(Duration::from_millis(50));
+    let mongo = mongo(&server.uri_through(&proxy));
+
+    let latency = mongo
+        .ping(Deadline::after(Duration::from_secs(5)))
+        .await
+        .expect("a sign of life");
+
+    assert!((50..100).contains(&latency.as_millis()), "{latency:?}");
+}
+
+#[tokio::test]
+async fn a_ping_ends_at_its_deadline() {
+    let silent = FaultProxy::in_front_of(([127, 0, 0, 1], 1).into());
+    silent.black_hole();
+    let mongo = mongo(&format!("mongodb://{}", silent.address()));
+
+    let began = Instant::now();
+    let answered = mongo
+        .ping(Deadline::after(Duration::from_millis(100)))
+        .await;
+
+    assert_eq!(answered, Err(Error::Timeout));
+    assert!(
+        began.elapsed() < Duration::from_millis(400),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn without_a_uri_there_is_nothing_to_ask() {
+    let mongo = Mongo::new(&Config::from_lookup(|_| None).expect("the defaults").mongo);
+    assert_eq!(
+        mongo.ping(Deadline::UNKNOWN).await,
+        Err(Error::NotConfigured)
+    );
+}

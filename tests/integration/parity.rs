@@ -1,0 +1,251 @@
+//! What stands in several places says the same in all of them: binaries, local routes, template, README, variables.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Method, path and function.
+type Route = (String, String, String);
+
+fn read(path: &str) -> String {
+    let file = root().join(path);
+    fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--format-version",
+            "1",
+            "--offline",
+        ])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// The binaries, each with its package and the folder of it.
+fn binaries() -> Vec<[String; 3]> {
+    let metadata = metadata();
+    let mut binaries = Vec::new();
+    for package in metadata["packages"].as_array().expect("packages") {
+        let folder = PathBuf::from(package["manifest_path"].as_str().expect("a path"));
+        let folder = folder
+            .parent()
+            .and_then(|folder| folder.file_name())
+            .expect("a folder")
+            .to_string_lossy()
+            .into_owned();
+        for target in package["targets"].as_array().expect("targets") {
+            if target["kind"] == serde_json::json!(["bin"]) {
+                let text = |value: &Value| value.as_str().expect("a name").to_owned();
+                binaries.push([
+                    text(&target["name"]),
+                    text(&package["name"]),
+                    folder.clone(),
+                ]);
+            }
+        }
+    }
+    binaries
+}
+
+fn names() -> BTreeSet<String> {
+    binaries().into_iter().map(|[name, ..]| name).collect()
+}
+
+/// The routes of `cargo lambda watch`, which hands every method to the function.
+fn local_routes() -> BTreeSet<(String, String)> {
+    let metadata = metadata();
+    let router = metadata["metadata"]["lambda"]["watch"]["router"]
+        .as_object()
+        .expect("a router")
+        .clone();
+    router
+        .iter()
+        .map(|(path, function)| (path.clone(), function.as_str().expect("a name").to_owned()))
+        .collect()
+}
+
+struct TemplateFunction {
+    resource: String,
+    binary: String,
+    /// The method and the path of each.
+    events: Vec<(String, String)>,
+}
+
+fn template_functions() -> Vec<TemplateFunction> {
+    let template = read("template.yaml");
+    let mut functions: Vec<TemplateFunction> = Vec::new();
+    let mut resource = "";
+    for line in template.lines() {
+        let indent = line.len() - line.trim_start().len();
+        let (key, value) = line.trim().split_once(':').unwrap_or((line.trim(), ""));
+        let value = value.trim().to_owned();
+        match (indent, key, functions.last_mut()) {
+            (2, name, _) if value.is_empty() => resource = name,
+            (4, "Type", _) if value == "AWS::Serverless::Function" => {
+                functions.push(TemplateFunction {
+                    resource: resource.to_owned(),
+                    binary: String::new(),
+                    events: Vec::new(),
+                });
+            }
+            (_, "Binary", Some(function)) => function.binary = value,
+            (_, "Method", Some(function)) => function.events.push((value, String::new())),
+            (_, "Path", Some(function)) => {
+                function.events.last_mut().expect("its method").1 = value
+            }
+            _ => {}
+        }
+    }
+    functions
+}
+
+fn template_routes() -> BTreeSet<Route> {
+    let mut routes = BTreeSet::new();
+    for TemplateFunction { binary, events, .. } in template_functions() {
+        routes.extend(
+            events
+                .into_iter()
+                .map(|(method, path)| (method, path, binary.clone())),
+        );
+    }
+    routes
+}
+
+/// The cells of every table row in `markdown` whose first cell `is_first` accepts.
+fn rows(markdown: &str, is_first: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
+    markdown
+        .lines()
+        .map(|line| line.trim_start_matches("//! "))
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
+        .map(|row| row.split(" | ").map(str::to_owned).collect::<Vec<_>>())
+        .filter(|cells| is_first(&cells[0]))
+        .collect()
+}
+
+fn unquoted(cell: &str) -> String {
+    cell.replace('`', "")
+}
+
+fn readme_routes() -> BTreeSet<Route> {
+    let is_methods = |cell: &str| {
+        cell.split(", ")
+            .all(|method| ["`GET`", "`HEAD`", "`POST`"].contains(&method))
+    };
+    rows(&read("README.md"), is_methods)
+        .into_iter()
+        .flat_map(|cells| {
+            let methods: Vec<_> = cells[0].split(", ").map(unquoted).collect();
+            methods
+                .into_iter()
+                .map(move |method| (method, unquoted(&cells[1]), unquoted(&cells[2])))
+        })
+        .collect()
+}
+
+#[test]
+fn a_function_is_called_after_its_folder() {
+    let binaries = binaries();
+    assert!(binaries.len() >= 3, "{binaries:?}");
+    for [binary, package, folder] in binaries {
+        assert_eq!((&binary, &binary), (&package, &folder));
+    }
+}
+
+#[test]
+fn every_function_has_a_resource_named_after_it() {
+    let functions = template_functions();
+    for TemplateFunction {
+        resource, binary, ..
+    } in &functions
+    {
+        let camel: String = binary
+            .split('-')
+            .map(|word| word[..1].to_uppercase() + &word[1..])
+            .collect();
+        assert_eq!(resource, &format!("{camel}Function"));
+    }
+    assert_eq!(
+        functions
+            .into_iter()
+            .map(|function| function.binary)
+            .collect::<BTreeSet<_>>(),
+        names()
+    );
+}
+
+#[test]
+fn the_template_the_laptop_and_the_readme_have_the_same_routes() {
+    let deployed = template_routes();
+    assert_eq!(deployed, readme_routes());
+    let without_method: BTreeSet<_> = deployed
+        .into_iter()
+        .map(|(_, path, function)| (path, function))
+        .collect();
+    assert_eq!(without_method, local_routes());
+    assert_eq!(
+        local_routes()
+            .into_iter()
+            .map(|(_, function)| function)
+            .collect::<BTreeSet<_>>(),
+        names()
+    );
+}
+
+#[test]
+fn what_get_answers_head_answers() {
+    let routes = template_routes();
+    for (method, path, function) in routes.iter().filter(|(method, ..)| method == "GET") {
+        assert!(
+            routes.contains(&("HEAD".to_owned(), path.clone(), function.clone())),
+            "{method} {path}"
+        );
+    }
+}
+
+#[test]
+fn every_variable_is_in_the_code_the_readme_and_the_example() {
+    let is_variable = |cell: &str| {
+        let name = cell.trim_matches('`');
+        name.len() + 2 == cell.len()
+            && name.contains('_') | name.starts_with("ENV")
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    };
+    let variables = |markdown: &str| {
+        rows(markdown, is_variable)
+            .iter()
+            .map(|cells| unquoted(&cells[0]))
+            .collect::<BTreeSet<_>>()
+    };
+    let documented = variables(&read("shared/src/config.rs"));
+    assert!(documented.len() > 15, "{documented:?}");
+    assert_eq!(variables(&read("README.md")), documented);
+
+    let example = read(".env.example");
+    let offered: BTreeSet<_> = example
+        .lines()
+        .filter_map(|line| line.trim_start_matches("# ").split_once('='))
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| is_variable(&format!("`{name}`")))
+        .collect();
+    let of_lambda = documented
+        .iter()
+        .filter(|name| name.starts_with("AWS_LAMBDA_"))
+        .cloned()
+        .collect();
+    assert_eq!(offered, &documented - &of_lambda);
+}

@@ -1,0 +1,374 @@
+//! `shared::redis_client` against real servers, and what it does when an answer is lost.
+
+use std::time::{Duration, Instant};
+
+use shared::config::Config;
+use shared::deadline::Deadline;
+use shared::redis_client::{Error, Expiry, Reason, RedisClient, Repeat, Script, Ttl};
+use tests::{FaultProxy, RedisServer};
+
+pub(crate) fn client(variables: &[(&str, &str)]) -> RedisClient {
+    let lookup = |variable: &str| {
+        variables
+            .iter()
+            .find(|(name, _)| *name == variable)
+            .map(|(_, value)| value.into())
+    };
+    RedisClient::new(&Config::from_lookup(lookup).expect("usable").redis)
+}
+
+fn client_of(url: &str) -> RedisClient {
+    client(&[
+        ("REDIS_URL", url),
+        ("REDIS_RESPONSE_TIMEOUT_MS", "300"),
+        ("REDIS_CONNECT_TIMEOUT_MS", "300"),
+    ])
+}
+
+/// A client that talks to a server through a proxy, and is connected.
+async fn proxied() -> (RedisServer, FaultProxy, RedisClient) {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let client = client_of(&redis.url_through(&proxy));
+    client.ping().await.expect("connected");
+    (redis, proxy, client)
+}
+
+#[tokio::test]
+async fn the_commands_do_what_they_say() {
+    let redis = RedisServer::start().await;
+    let client = client_of(&redis.url());
+
+    assert!(!client.is_connected());
+    client.connect().await.expect("connected");
+    assert!(client.is_connected());
+
+    client
+        .set("test_key", "hello", Expiry::After(Duration::from_secs(60)))
+        .await
+        .expect("set");
+    assert_eq!(client.get("test_key").await, Ok(Some(b"hello".to_vec())));
+    assert_eq!(client.exists("test_key").await, Ok(true));
+    assert!(
+        matches!(client.ttl("test_key").await, Ok(Ttl::Left(left)) if left > Duration::from_secs(58))
+    );
+    assert_eq!(client.delete("test_key").await, Ok(true));
+    assert_eq!(
+        (
+            client.get("test_key").await,
+            client.exists("test_key").await
+        ),
+        (Ok(None), Ok(false))
+    );
+    assert_eq!(
+        (
+            client.delete("test_key").await,
+            client.ttl("test_key").await
+        ),
+        (Ok(false), Ok(Ttl::NoKey))
+    );
+
+    assert_eq!(
+        (client.incr("counter").await, client.incr("counter").await),
+        (Ok(1), Ok(2))
+    );
+    assert_eq!(client.ttl("counter").await, Ok(Ttl::NoExpiry));
+    assert_eq!(
+        client.expire("counter", Duration::from_secs(60)).await,
+        Ok(true)
+    );
+    assert_eq!(
+        client.expire("nothing", Duration::from_secs(60)).await,
+        Ok(false)
+    );
+    client
+        .set("counter", [0xff, 0x00], Expiry::Never)
+        .await
+        .expect("set");
+    assert_eq!(client.get("counter").await, Ok(Some(vec![0xff, 0x00])));
+
+    client.disconnect();
+    assert!(!client.is_connected());
+    assert_eq!(
+        client.exists("counter").await,
+        Ok(true),
+        "the next command connects again"
+    );
+}
+
+#[tokio::test]
+async fn a_script_is_sent_once_and_known_from_then_on() {
+    let (_redis, proxy, client) = proxied().await;
+    let script = Script::new(
+        "return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}",
+        Repeat::Never,
+    );
+    let run = || client.run_script::<(String, String, i64)>(&script, &["counter"], &[b"token"]);
+
+    assert_eq!(
+        run().await,
+        Ok(("counter".to_owned(), "token".to_owned(), 1))
+    );
+    proxy.reset_counters();
+    assert_eq!(
+        run().await,
+        Ok(("counter".to_owned(), "token".to_owned(), 2))
+    );
+
+    assert_eq!(proxy.commands(), ["EVALSHA"]);
+}
+
+#[tokio::test]
+async fn an_answer_of_another_kind_is_an_error_and_no_panic() {
+    let redis = RedisServer::start().await;
+    let client = client_of(&redis.url());
+    let script = Script::new("return {1, {2, 'x'}}", Repeat::Safe);
+
+    let answer = client.run_script::<i64>(&script, &["key"], &[]).await;
+    assert_eq!(answer, Err(Error::Unanswered(Reason::UnexpectedAnswer)));
+
+    redis.command(&["LPUSH", "list", "x"]).await;
+    assert_eq!(
+        client.get("list").await,
+        Err(Error::Refused(Reason::Rejected))
+    );
+    assert_eq!(
+        client.incr("list").await,
+        Err(Error::Refused(Reason::Rejected))
+    );
+}
+
+#[tokio::test]
+async fn a_url_can_name_a_database() {
+    let redis = RedisServer::start().await;
+    let (zero, two) = (
+        client_of(&redis.url()),
+        client_of(&format!("{}/2", redis.url())),
+    );
+
+    two.set("key", "value", Expiry::Never).await.expect("set");
+
+    assert_eq!(
+        (zero.exists("key").await, two.exists("key").await),
+        (Ok(false), Ok(true))
+    );
+}
+
+#[tokio::test]
+async fn credentials_and_tls_work_together() {
+    let redis = RedisServer::builder()
+        .tls()
+        .user("app", "p@ss/w:rd#?%", "~* +@all")
+        .default_user("off")
+        .start()
+        .await;
+    let ca_file = redis.ca_file().to_str().expect("a path");
+
+    let trusting = client(&[("REDIS_URL", &redis.url()), ("REDIS_CA_FILE", ca_file)]);
+
+    assert_eq!(trusting.ping().await, Ok(()));
+    assert_eq!(
+        trusting.masked_url(),
+        Some(&*format!("rediss://***:***@127.0.0.1:{}", redis.port()))
+    );
+}
+
+#[tokio::test]
+async fn a_read_whose_answer_is_lost_is_repeated_on_a_new_connection() {
+    for lose in [
+        FaultProxy::drop_next_reply,
+        FaultProxy::close_on_next_reply,
+        FaultProxy::reset_connections,
+    ] {
+        let (redis, proxy, client) = proxied().await;
+        redis.command(&["SET", "key", "value"]).await;
+        lose(&proxy);
+        assert_eq!(client.get("key").await, Ok(Some(b"value".to_vec())));
+        assert_eq!(proxy.accepted(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_count_whose_answer_is_lost_is_not_repeated() {
+    for (lose, reason) in [
+        (
+            FaultProxy::drop_next_reply as fn(&FaultProxy),
+            Reason::Timeout,
+        ),
+        (FaultProxy::close_on_next_reply, Reason::ConnectionLost),
+    ] {
+        let (redis, proxy, client) = proxied().await;
+        lose(&proxy);
+
+        let counted = client.incr("counter").await;
+
+        assert_eq!(counted, Err(Error::Unanswered(reason)));
+        assert!(counted.is_err_and(Error::may_have_run));
+        assert_eq!(redis.query::<i64>(&["GET", "counter"]).await, 1);
+        assert_eq!(
+            client.incr("counter").await,
+            Ok(2),
+            "the next command has a new connection"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_script_that_knows_its_owner_is_repeated() {
+    let (redis, proxy, client) = proxied().await;
+    let script = Script::new(
+        "return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'GET') or 'mine'",
+        Repeat::Safe,
+    );
+    client
+        .run_script::<String>(&script, &["other"], &[b"owner"])
+        .await
+        .expect("the script is known now");
+    proxy.drop_next_reply();
+
+    let claimed = client
+        .run_script::<String>(&script, &["claim"], &[b"owner"])
+        .await;
+
+    assert_eq!(
+        claimed.as_deref(),
+        Ok("owner"),
+        "the repetition finds its own token"
+    );
+    assert_eq!(redis.query::<String>(&["GET", "claim"]).await, "owner");
+}
+
+#[tokio::test]
+async fn after_a_failed_connect_the_next_commands_fail_at_once() {
+    let silent = FaultProxy::in_front_of(([127, 0, 0, 1], 1).into());
+    silent.black_hole();
+    let client = client_of(&format!("redis://{}", silent.address()));
+    let unreachable = Err(Error::Unreachable(Reason::ConnectTimeout));
+
+    assert_eq!(client.ping().await, unreachable);
+    let began = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(client.ping().await, unreachable);
+    }
+
+    assert!(
+        began.elapsed() < Duration::from_millis(200),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(silent.accepted(), 1);
+}
+
+#[tokio::test]
+async fn commands_that_come_together_connect_once() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    proxy.delay(Duration::from_millis(20));
+    let client = client_of(&redis.url_through(&proxy));
+
+    let mut commands = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let client = client.clone();
+        commands.spawn(async move { client.incr("counter").await.is_ok() });
+    }
+
+    assert!(commands.join_all().await.into_iter().all(|counted| counted));
+    assert_eq!(proxy.accepted(), 1);
+    assert_eq!(redis.query::<i64>(&["GET", "counter"]).await, 50);
+}
+
+#[tokio::test]
+async fn a_command_ends_at_the_deadline_of_its_invocation() {
+    let (_redis, proxy, client) = proxied().await;
+    proxy.stall();
+
+    let began = Instant::now();
+    let answer = client
+        .within(Deadline::after(Duration::from_millis(50)))
+        .get("key")
+        .await;
+
+    assert_eq!(answer, Err(Error::Unanswered(Reason::Timeout)));
+    assert!(
+        began.elapsed() < Duration::from_millis(200),
+        "{:?}",
+        began.elapsed()
+    );
+    proxy.heal();
+    assert_eq!(
+        client.get("key").await,
+        Ok(None),
+        "too short a wait is no reason to give the connection up"
+    );
+    assert_eq!(proxy.accepted(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_times_out_is_replaced() {
+    let (_redis, proxy, client) = proxied().await;
+    proxy.black_hole_existing();
+
+    assert_eq!(
+        client.incr("counter").await,
+        Err(Error::Unanswered(Reason::Timeout))
+    );
+    assert_eq!(client.incr("counter").await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_rested_connection_is_tested_before_it_is_trusted() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let url = redis.url_through(&proxy);
+    let client = client(&[("REDIS_URL", &url), ("REDIS_IDLE_CHECK_MS", "0")]);
+    for lose in [
+        FaultProxy::close_connections,
+        FaultProxy::reset_connections,
+        FaultProxy::black_hole_existing,
+    ] {
+        client.incr("counter").await.expect("counted");
+        lose(&proxy);
+    }
+    assert_eq!(
+        client.incr("counter").await,
+        Ok(4),
+        "not even a count was lost"
+    );
+}
+
+#[tokio::test]
+async fn a_client_without_a_usable_url_says_why() {
+    let missing = client(&[]);
+    assert_eq!(
+        missing.get("key").await,
+        Err(Error::Unreachable(Reason::NotConfigured))
+    );
+    assert_eq!(missing.masked_url(), None);
+
+    let unusable = client(&[("REDIS_URL", "redis://localhost/many")]);
+    assert_eq!(
+        unusable.get("key").await,
+        Err(Error::Unreachable(Reason::InvalidUrl))
+    );
+    assert_eq!(unusable.masked_url(), Some("<unparseable>"));
+}
+
+#[tokio::test]
+async fn no_debug_of_the_client_or_its_errors_shows_a_credential() {
+    let redis = RedisServer::builder()
+        .user("app", "hunter2", "+ping")
+        .start()
+        .await;
+    let client = client_of(&redis.url());
+    let denied = client
+        .set("hunter2", "hunter2", Expiry::Never)
+        .await
+        .expect_err("denied");
+
+    let shown = format!("{client:?} {denied:?} {denied} {:?}", client.masked_url());
+
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("app"),
+        "{shown}"
+    );
+}

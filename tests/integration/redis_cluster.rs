@@ -1,0 +1,152 @@
+//! `shared::redis_client` in cluster mode.
+
+use std::time::{Duration, Instant};
+
+use shared::deadline::Deadline;
+use shared::redis_client::{Error, Expiry, Operation, Reason, RedisClient, Repeat, Script};
+use tests::{Lambda, RedisCluster, RedisServer, eventually};
+
+use crate::redis_client::client;
+
+fn client_of(url: &str) -> RedisClient {
+    client(&[
+        ("REDIS_URL", url),
+        ("REDIS_CLUSTER", "true"),
+        ("REDIS_RESPONSE_TIMEOUT_MS", "300"),
+    ])
+}
+
+#[tokio::test]
+async fn every_key_finds_its_node() {
+    let cluster = RedisCluster::start().await;
+    let client = client_of(&cluster.url());
+
+    for number in 0..100 {
+        let key = format!("key:{number}");
+        client
+            .set(&key, &key, Expiry::After(Duration::from_secs(60)))
+            .await
+            .expect("set");
+        assert_eq!(client.get(&key).await, Ok(Some(key.into_bytes())));
+    }
+
+    assert_eq!(cluster.keys("key:*").await.len(), 100);
+    for node in cluster.nodes() {
+        assert!(!node.keys("key:*").await.is_empty(), "all nodes hold some");
+    }
+}
+
+#[tokio::test]
+async fn a_script_runs_where_its_key_is() {
+    let cluster = RedisCluster::start().await;
+    let client = client_of(&cluster.url());
+    let script = Script::new(
+        "return redis.call('INCRBY', KEYS[1], ARGV[1])",
+        Repeat::Never,
+    );
+    for number in 0..20 {
+        let key = format!("counter:{number}");
+        assert_eq!(
+            client.run_script::<i64>(&script, &[&key], &[b"7"]).await,
+            Ok(7)
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_probe_works_on_whichever_node_its_key_falls() {
+    let cluster = RedisCluster::start().await;
+    let client = client_of(&cluster.url());
+    for _ in 0..20 {
+        let check = client.health_check().await.expect("an answer");
+        assert_eq!(
+            check.operations,
+            Operation::ALL.map(|operation| (operation, Ok(())))
+        );
+        assert_eq!(
+            (
+                check.value_matches,
+                check.server.and_then(|server| server.mode).as_deref()
+            ),
+            (Some(true), Some("cluster"))
+        );
+    }
+    assert_eq!(cluster.keys("health:*").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_health_function_speaks_to_a_cluster() {
+    let cluster = RedisCluster::start().await;
+    let lambda = Lambda::function("health-redis")
+        .env("REDIS_URL", &cluster.url())
+        .env("REDIS_CLUSTER", "true")
+        .start()
+        .await;
+
+    let answer = lambda.get("/api/health/redis").await;
+
+    assert_eq!(
+        (answer.status, &answer.json()["status"]),
+        (200, &"healthy".into())
+    );
+}
+
+#[tokio::test]
+async fn a_database_is_for_standalone_servers() {
+    let client = client_of("redis://127.0.0.1:6379/1");
+    assert_eq!(
+        client.ping().await,
+        Err(Error::Unreachable(Reason::InvalidUrl))
+    );
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_not_there_or_refuses_the_password_is_told_apart() {
+    let locked = RedisServer::builder()
+        .setting("cluster-enabled", "yes")
+        .password("right")
+        .start()
+        .await;
+    let within = |client: RedisClient| async move {
+        client
+            .within(Deadline::after(Duration::from_secs(2)))
+            .ping()
+            .await
+    };
+
+    assert_eq!(
+        within(client_of("redis://127.0.0.1:1")).await,
+        Err(Error::Unreachable(Reason::ConnectFailed))
+    );
+    let wrong = client_of(&locked.url_with("", "wrong"));
+    assert_eq!(
+        within(wrong).await,
+        Err(Error::Unreachable(Reason::AuthFailed))
+    );
+}
+
+#[tokio::test]
+async fn nodes_that_fall_silent_are_waited_for_no_longer_than_the_deadline() {
+    let cluster = RedisCluster::start().await;
+    let client = client_of(&cluster.url());
+    client.ping().await.expect("connected");
+
+    cluster.nodes().iter().for_each(RedisServer::pause);
+    let began = Instant::now();
+    let answer = client
+        .within(Deadline::after(Duration::from_millis(400)))
+        .get("key")
+        .await;
+    assert!(answer.is_err());
+    assert!(
+        began.elapsed() < Duration::from_millis(700),
+        "{:?}",
+        began.elapsed()
+    );
+
+    cluster.nodes().iter().for_each(RedisServer::resume);
+    eventually(Duration::from_secs(10), async || {
+        client.get("key").await.is_ok()
+    })
+    .await;
+}

@@ -1,0 +1,367 @@
+//! Every way in which Redis can be unwell, and what `/api/health/redis` says of it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::{FaultProxy, Lambda, RedisServer, eventually};
+
+const PATH: &str = "/api/health/redis";
+
+async fn function(url: &str) -> Lambda {
+    Lambda::function("health-redis")
+        .env("REDIS_URL", url)
+        .start()
+        .await
+}
+
+/// Status, error code and the operations that succeeded.
+async fn health(lambda: &Lambda) -> (u16, Value, Value, Value) {
+    let answer = lambda.get(PATH).await;
+    let json = answer.json();
+    (
+        answer.status,
+        json["status"].clone(),
+        json["error_code"].clone(),
+        json["operations"].clone(),
+    )
+}
+
+async fn health_of(url: &str) -> (u16, Value, Value, Value) {
+    health(&function(url).await).await
+}
+
+fn disconnected(error_code: &str) -> (u16, Value, Value, Value) {
+    (503, json!("disconnected"), json!(error_code), Value::Null)
+}
+
+fn unhealthy(error_code: &str, operations: Value) -> (u16, Value, Value, Value) {
+    (503, json!("unhealthy"), json!(error_code), operations)
+}
+
+fn degraded(error_code: &str, operations: Value) -> (u16, Value, Value, Value) {
+    (200, json!("degraded"), json!(error_code), operations)
+}
+
+#[tokio::test]
+async fn a_url_that_cannot_be_parsed_is_a_state_and_not_the_end() {
+    for url in [
+        "hunter2",
+        "http://localhost",
+        "redis://",
+        "redis://host:port",
+        "redis://localhost/hunter2",
+    ] {
+        let lambda = function(url).await;
+        let answer = lambda.get(PATH).await.json();
+        assert_eq!(
+            (&answer["error_code"], &answer["url"]),
+            (&json!("invalid_url"), &json!("<unparseable>")),
+            "{url}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_closed_port_is_told_at_once() {
+    let nowhere = FaultProxy::in_front_of(([127, 0, 0, 1], 1).into());
+    nowhere.refuse();
+    let lambda = function(&format!("redis://{}", nowhere.address())).await;
+
+    let began = Instant::now();
+    assert_eq!(health(&lambda).await, disconnected("connect_failed"));
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_a_failed_connect() {
+    assert_eq!(
+        health_of("redis://no-such-host.invalid:6379").await,
+        disconnected("connect_failed")
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_the_handshake_is_a_connect_timeout() {
+    let silent = FaultProxy::in_front_of(([127, 0, 0, 1], 1).into());
+    silent.black_hole();
+    assert_eq!(
+        health_of(&format!("redis://{}", silent.address())).await,
+        disconnected("connect_timeout")
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_after_the_handshake_is_a_timeout() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let lambda = Lambda::function("health-redis")
+        .env("REDIS_URL", &redis.url_through(&proxy))
+        .env("HEALTH_MEMO_MS", "0")
+        .start()
+        .await;
+    assert_eq!(lambda.get(PATH).await.status, 200);
+
+    proxy.black_hole();
+
+    assert_eq!(health(&lambda).await, unhealthy("timeout", json!([])));
+}
+
+#[tokio::test]
+async fn wrong_and_missing_credentials_are_a_failed_authentication() {
+    let redis = RedisServer::builder()
+        .user("app", "right", "~* &* +@all")
+        .default_user("off")
+        .start()
+        .await;
+    let locked = RedisServer::builder().password("right").start().await;
+    let urls = [
+        redis.url_with("app", "wrong"),
+        redis.url_with("nobody", "right"),
+        redis.url_with("", "right"),
+        format!("redis://{}", redis.address()),
+        locked.url_with("", "wrong"),
+        format!("redis://{}", locked.address()),
+    ];
+    for url in urls {
+        assert_eq!(health_of(&url).await, disconnected("auth_failed"), "{url}");
+    }
+    assert_eq!(health_of(&redis.url()).await.0, 200);
+    assert_eq!(health_of(&locked.url()).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_unknown_authority_is_a_failed_handshake() {
+    let tls = RedisServer::builder().tls().start().await;
+    assert_eq!(health_of(&tls.url()).await, disconnected("tls_failed"));
+
+    let ca_file = tls.ca_file().to_str().expect("a path");
+    let trusting = Lambda::function("health-redis")
+        .env("REDIS_URL", &tls.url())
+        .env("REDIS_CA_FILE", ca_file)
+        .start()
+        .await;
+    assert_eq!(trusting.get(PATH).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_no_tls_waits_for_more_until_the_limit() {
+    let plain = RedisServer::start().await;
+    assert_eq!(
+        health_of(&format!("rediss://{}", plain.address())).await,
+        disconnected("connect_timeout")
+    );
+}
+
+#[tokio::test]
+async fn a_full_server_answers_pings_and_refuses_writes() {
+    let redis = RedisServer::builder().full_memory().start().await;
+    assert_eq!(
+        health_of(&redis.url()).await,
+        unhealthy("out_of_memory", json!(["ping"]))
+    );
+}
+
+#[tokio::test]
+async fn a_replica_is_read_only() {
+    let primary = RedisServer::start().await;
+    let replica = RedisServer::builder().replica_of(&primary).start().await;
+    assert_eq!(
+        health_of(&replica.url()).await,
+        unhealthy("read_only", json!(["ping"]))
+    );
+}
+
+#[tokio::test]
+async fn a_replica_without_its_primary_says_so() {
+    let primary = RedisServer::start().await;
+    let replica = RedisServer::builder()
+        .replica_of(&primary)
+        .setting("replica-serve-stale-data", "no")
+        .start()
+        .await;
+    primary.stop().await;
+    eventually(Duration::from_secs(10), async || {
+        replica.info("master_link_status").await == "down"
+    })
+    .await;
+
+    let (status, word, error_code, _) = health_of(&replica.url()).await;
+
+    assert_eq!(
+        (status, word, error_code),
+        (503, json!("unhealthy"), json!("master_down"))
+    );
+}
+
+#[tokio::test]
+async fn a_writable_replica_without_its_primary_lags() {
+    let primary = RedisServer::start().await;
+    let replica = RedisServer::builder()
+        .replica_of(&primary)
+        .setting("replica-read-only", "no")
+        .start()
+        .await;
+    primary.stop().await;
+    eventually(Duration::from_secs(10), async || {
+        replica.info("master_link_status").await == "down"
+    })
+    .await;
+
+    let all = json!(["ping", "set", "get", "delete"]);
+    assert_eq!(
+        health_of(&replica.url()).await,
+        degraded("replica_lag", all)
+    );
+}
+
+#[tokio::test]
+async fn a_primary_that_wants_replicas_refuses_writes_without_them() {
+    let redis = RedisServer::builder()
+        .setting("min-replicas-to-write", "1")
+        .start()
+        .await;
+    assert_eq!(
+        health_of(&redis.url()).await,
+        unhealthy("no_replicas", json!(["ping"]))
+    );
+}
+
+#[tokio::test]
+async fn a_cluster_without_slots_is_down() {
+    let redis = RedisServer::builder()
+        .setting("cluster-enabled", "yes")
+        .start()
+        .await;
+    assert_eq!(
+        health_of(&redis.url()).await,
+        unhealthy("cluster_down", json!(["ping"]))
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_reads_its_data_is_loading() {
+    let redis = RedisServer::builder()
+        // Microseconds for each key; after some of them it looks at its connections.
+        .setting("key-load-delay", "100")
+        .setting("loading-process-events-interval-bytes", "1024")
+        .setting("enable-debug-command", "yes")
+        .start()
+        .await;
+    redis.command(&["DEBUG", "POPULATE", "50000"]).await;
+    redis.command(&["SAVE"]).await;
+    redis.restart().await;
+
+    let (status, word, error_code, operations) = health_of(&redis.url()).await;
+
+    assert_eq!(
+        (status, word, error_code, operations),
+        unhealthy("loading", json!([]))
+    );
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_named_by_the_operation_that_lacks_it() {
+    let cases = [
+        ("-set", json!(["ping"])),
+        ("-get", json!(["ping", "set", "delete"])),
+        ("-del", json!(["ping", "set", "get"])),
+    ];
+    for (rule, operations) in cases {
+        let redis = RedisServer::builder()
+            .user("app", "pw", &format!("~* +@all {rule}"))
+            .start()
+            .await;
+        assert_eq!(
+            health_of(&redis.url()).await,
+            unhealthy("no_permission", operations),
+            "{rule}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_deleted_is_a_blemish() {
+    let redis = RedisServer::builder()
+        .setting("rename-command DEL", "nobody-knows")
+        .start()
+        .await;
+    let all_but_delete = json!(["ping", "set", "get"]);
+    assert_eq!(
+        health_of(&redis.url()).await,
+        degraded("cleanup_failed", all_but_delete)
+    );
+    let left = redis.keys("health:*").await;
+    assert_eq!(left.len(), 1);
+    assert!(
+        redis.query::<i64>(&["TTL", &left[0]]).await > 0,
+        "it goes by itself"
+    );
+}
+
+#[tokio::test]
+async fn a_slow_network_is_told_and_tolerated() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    proxy.delay(Duration::from_millis(150));
+
+    let answer = function(&redis.url_through(&proxy)).await.get(PATH).await;
+
+    assert_eq!(
+        (answer.status, &answer.json()["error_code"]),
+        (200, &json!("slow"))
+    );
+    let latency_ms = answer.json()["latency_ms"].as_f64().expect("a number");
+    assert!(
+        (150.0..300.0).contains(&latency_ms),
+        "one round trip, without the connecting: {latency_ms} ms"
+    );
+}
+
+#[tokio::test]
+async fn a_policy_that_evicts_matters_where_redis_alone_decides() {
+    let redis = RedisServer::builder()
+        .setting("maxmemory-policy", "volatile-lru")
+        .start()
+        .await;
+    let all = json!(["ping", "set", "get", "delete"]);
+    assert_eq!(
+        health_of(&redis.url()).await,
+        degraded("evicting_policy", all)
+    );
+
+    let backed = Lambda::function("health-redis")
+        .env("REDIS_URL", &redis.url())
+        .env("MONGODB_URI", "mongodb://127.0.0.1:1")
+        .start()
+        .await;
+    assert_eq!(backed.get(PATH).await.json()["status"], "healthy");
+}
+
+#[tokio::test]
+async fn a_server_that_is_nearly_full_is_told_in_time() {
+    let redis = RedisServer::start().await;
+    let lambda = function(&redis.url()).await;
+    redis
+        .command(&["SET", "ballast", &"x".repeat(20_000_000)])
+        .await;
+    let used: u64 = redis.info("used_memory").await.parse().expect("a number");
+    redis
+        .command(&[
+            "CONFIG",
+            "SET",
+            "maxmemory",
+            &(used * 106 / 100).to_string(),
+        ])
+        .await;
+
+    let (status, word, error_code, _) = health(&lambda).await;
+
+    assert_eq!(
+        (status, word, error_code),
+        (200, json!("degraded"), json!("memory_high"))
+    );
+}

@@ -1,0 +1,26 @@
+import de.bwaldvogel.mongo.MongoServer;
+import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
+import java.util.List;
+
+/**
+ * The MongoDB stand-in of the tests: prints its port once it listens, and ends when its standard input does, so
+ * that it never outlives the test process. `java -cp 'jars/*' Launcher.java` runs it without a compile step.
+ */
+class Launcher {
+    /** What the server says of itself: its own answer, wire version 8, is refused by today's drivers. */
+    static final MongoVersion VERSION = new MongoVersion() {
+        @Override public List<Integer> getVersionArray() { return List.of(5, 0, 0); }
+        @Override public int getWireVersion() { return 13; }
+    };
+
+    public static void main(String[] arguments) throws Exception {
+        MemoryBackend backend = new MemoryBackend();
+        backend.version(VERSION);
+        MongoServer server = new MongoServer(backend);
+        server.bind("127.0.0.1", 0);
+        System.out.println("port " + server.getLocalAddress().getPort());
+        while (System.in.read() != -1) { }
+        System.exit(0);
+    }
+}

@@ -1,0 +1,64 @@
+//! What the harness reads of its own environment, in one place: every other module is told.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the module that reads the environment"
+)]
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The version of mongo-java-server that `tests/mongo/pom.xml` pins; its jars lie in a directory named after it.
+const MONGODB_STAND_IN: &str = "mongo-java-server-1.47.0";
+
+/// `MONGODB_TEST_URI`: a MongoDB that the tests may fill with databases of their own.
+pub(crate) fn mongodb_test_uri() -> Option<String> {
+    env::var("MONGODB_TEST_URI")
+        .ok()
+        .filter(|uri| !uri.is_empty())
+}
+
+/// Where the jars of the MongoDB stand-in are: `MONGODB_JAVA_SERVER_DIR`, else the user's cache directory.
+pub(crate) fn mongodb_stand_in_directory() -> PathBuf {
+    if let Some(directory) = env::var_os("MONGODB_JAVA_SERVER_DIR") {
+        return directory.into();
+    }
+    let cache = match env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty()) {
+        Some(cache) => PathBuf::from(cache),
+        None => PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache"),
+    };
+    cache.join("truebond").join(MONGODB_STAND_IN)
+}
+
+/// The first executable file of that name on `PATH`.
+pub(crate) fn find_on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
+}
+
+/// The cargo that runs these tests.
+pub(crate) fn cargo() -> PathBuf {
+    env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
+}
+
+/// The variables that cargo sets for one package. Another cargo must not inherit them: build scripts that watch
+/// them (that of `ring` does) would run anew at every build.
+pub(crate) fn variables_of_one_package() -> Vec<OsString> {
+    const NAMES: [&str; 3] = [
+        "CARGO_CRATE_NAME",
+        "CARGO_PRIMARY_PACKAGE",
+        "CARGO_TARGET_TMPDIR",
+    ];
+    const PREFIXES: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
+    env::vars_os()
+        .map(|(name, _)| name)
+        .filter(|name| {
+            name.to_str().is_some_and(|name| {
+                NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,59 @@
+//! Waiting for what another process does in its own time: a condition is asked again until it holds or a deadline
+//! has passed, so that a test is as fast as the system and never sleeps a guessed time.
+
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+/// The pause between two questions: short beside anything that a test waits for.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Returns as soon as `condition` answers `true`.
+///
+/// The condition may be an `async` closure or a closure that returns a future.
+///
+/// # Panics
+///
+/// When it still does not hold after `limit`; the message names the caller's line.
+#[track_caller]
+pub fn eventually(
+    limit: Duration,
+    condition: impl AsyncFnMut() -> bool,
+) -> impl Future<Output = ()> {
+    let caller = Location::caller();
+    poll(limit, caller, condition)
+}
+
+async fn poll(limit: Duration, caller: &Location<'_>, mut condition: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !condition().await {
+        assert!(
+            start.elapsed() < limit,
+            "what {caller} waits for did not hold within {limit:?}"
+        );
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::eventually;
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_condition_is_asked_until_it_holds() {
+        let asked = Cell::new(0);
+        eventually(Duration::from_secs(5), async || {
+            asked.set(asked.get() + 1);
+            asked.get() == 3
+        })
+        .await;
+        assert_eq!(asked.get(), 3);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "eventually.rs")]
+    async fn a_condition_that_never_holds_names_the_line_that_waited() {
+        eventually(Duration::from_millis(20), || async { false }).await;
+    }
+}

@@ -1,0 +1,216 @@
+//! One connection through the proxy: two directions, each a reader that never waits and a writer that asks the
+//! connection's flow before it passes anything on.
+//!
+//! The readers run ahead so that what happens at either end (bytes, FIN, reset) is seen and counted while a fault
+//! holds it back. What waits between the two is bounded by nothing: tests send kilobytes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::resp_commands::CommandReader;
+use super::switchboard::{NextReply, Switchboard, connect};
+use super::traffic::OpenConnection;
+
+/// What the proxy does with a connection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Flow {
+    Forward,
+    /// Everything waits.
+    Stall,
+    /// Everything is swallowed, for ever.
+    Silent,
+    /// The connection ends with a FIN.
+    Close,
+    /// The connection ends with a RST.
+    Reset,
+}
+
+/// How a connection ends at the client's side.
+enum End {
+    Close,
+    Reset,
+}
+
+/// What one side did, on its way to the other, not before `due`.
+struct Parcel {
+    content: Content,
+    due: Instant,
+}
+
+enum Content {
+    Bytes(Bytes),
+    Fin,
+    Reset,
+}
+
+/// Serves one client until either side or a fault ends the connection.
+pub(super) async fn serve(
+    mut client: TcpStream,
+    number: u64,
+    board: &Switchboard,
+    flow: &mut watch::Receiver<Flow>,
+) {
+    let open = board.traffic().open_connection();
+    let end = tokio::select! {
+        end = relay(&mut client, open, number, board, flow.clone()) => end,
+        end = ordered_end(flow) => end,
+    };
+    // Neither can fail in a way that matters: the client may be gone already.
+    match end {
+        End::Close => drop(client.shutdown().await),
+        End::Reset => drop(SockRef::from(&client).set_linger(Some(Duration::ZERO))),
+    }
+}
+
+/// Waits for a fault that ends this connection.
+async fn ordered_end(flow: &mut watch::Receiver<Flow>) -> End {
+    match flow
+        .wait_for(|flow| matches!(flow, Flow::Close | Flow::Reset))
+        .await
+        .as_deref()
+    {
+        Ok(Flow::Reset) => End::Reset,
+        _ => End::Close,
+    }
+}
+
+async fn relay(
+    client: &mut TcpStream,
+    open: OpenConnection<'_>,
+    number: u64,
+    board: &Switchboard,
+    flow: watch::Receiver<Flow>,
+) -> End {
+    // Only latency is lost without it.
+    let _ = client.set_nodelay(true);
+    let (from_client, to_client) = client.split();
+    let client_has_the_word = AtomicBool::new(false);
+    let (requests, requests_out) = mpsc::unbounded_channel();
+    let (replies, replies_out) = mpsc::unbounded_channel();
+
+    let reading = read_requests(from_client, open, board, &client_has_the_word, requests);
+    let serving = async {
+        let mut gate = flow.clone();
+        // A connection that starts silent asks nothing of the server.
+        let opened = gate.wait_for(|flow| *flow == Flow::Forward).await.is_ok();
+        let Some(mut server) = (if opened {
+            connect(board.server()).await
+        } else {
+            None
+        }) else {
+            return Err(End::Reset);
+        };
+        let (from_server, to_server) = server.split();
+        tokio::try_join!(
+            pass_on(requests_out, to_server, flow.clone()),
+            read_replies(from_server, number, board, &client_has_the_word, replies),
+            pass_on(replies_out, to_client, flow.clone()),
+        )
+    };
+    match tokio::try_join!(reading, serving) {
+        Ok(_) => End::Close,
+        Err(end) => end,
+    }
+}
+
+async fn read_requests(
+    mut client: ReadHalf<'_>,
+    open: OpenConnection<'_>,
+    board: &Switchboard,
+    client_has_the_word: &AtomicBool,
+    parcels: mpsc::UnboundedSender<Parcel>,
+) -> Result<(), End> {
+    let mut commands = CommandReader::default();
+    loop {
+        let content = read(&mut client).await;
+        if let Content::Bytes(bytes) = &content {
+            if !client_has_the_word.swap(true, Ordering::Relaxed) {
+                board.traffic().round_trip_started();
+            }
+            for name in commands.read(bytes) {
+                board.traffic().command_seen(name);
+            }
+        }
+        let last = !matches!(content, Content::Bytes(_));
+        // Fails when nothing is passed on any more.
+        let _ = parcels.send(Parcel {
+            content,
+            due: Instant::now(),
+        });
+        if last {
+            drop(open);
+            return Ok(());
+        }
+    }
+}
+
+async fn read_replies(
+    mut server: ReadHalf<'_>,
+    number: u64,
+    board: &Switchboard,
+    client_has_the_word: &AtomicBool,
+    parcels: mpsc::UnboundedSender<Parcel>,
+) -> Result<(), End> {
+    loop {
+        let content = read(&mut server).await;
+        let last = !matches!(content, Content::Bytes(_));
+        if !last {
+            client_has_the_word.store(false, Ordering::Relaxed);
+            match board.take_next_reply() {
+                NextReply::Deliver => {}
+                NextReply::Silence => board.silence(number),
+                NextReply::Close => return Err(End::Close),
+            }
+        }
+        // Fails when nothing is passed on any more.
+        let _ = parcels.send(Parcel {
+            content,
+            due: Instant::now() + board.delay(),
+        });
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads what comes next, whatever it is.
+async fn read(stream: &mut ReadHalf<'_>) -> Content {
+    let mut bytes = BytesMut::with_capacity(16 * 1024);
+    match stream.read_buf(&mut bytes).await {
+        Ok(0) => Content::Fin,
+        Ok(_) => Content::Bytes(bytes.freeze()),
+        Err(_) => Content::Reset,
+    }
+}
+
+/// Delivers parcels in order as the flow permits. Never returns on a connection that has been silenced.
+async fn pass_on(
+    mut parcels: mpsc::UnboundedReceiver<Parcel>,
+    mut stream: WriteHalf<'_>,
+    mut flow: watch::Receiver<Flow>,
+) -> Result<(), End> {
+    while let Some(parcel) = parcels.recv().await {
+        tokio::time::sleep_until(parcel.due).await;
+        let permitted = flow
+            .wait_for(|flow| *flow != Flow::Stall)
+            .await
+            .map(|flow| *flow);
+        if !matches!(permitted, Ok(Flow::Forward)) {
+            continue;
+        }
+        match parcel.content {
+            Content::Bytes(bytes) => stream.write_all(&bytes).await.map_err(|_| End::Reset)?,
+            Content::Fin => return stream.shutdown().await.map_err(|_| End::Reset),
+            Content::Reset => return Err(End::Reset),
+        }
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,191 @@
+//! What the proxy's faults act upon: the listener, the connections that exist, and what awaits the next reply.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::connection::{self, Flow};
+use super::traffic::Traffic;
+use crate::loopback_port;
+
+/// The state of one proxy, shared by its connections.
+pub(super) struct Switchboard {
+    server: SocketAddr,
+    address: SocketAddr,
+    traffic: Traffic,
+    settings: Mutex<Settings>,
+}
+
+struct Settings {
+    /// The task that accepts connections; `None` while they are refused.
+    listener: Option<JoinHandle<()>>,
+    /// How a new connection starts.
+    arrivals: Flow,
+    /// How each open connection is told of its flow.
+    connections: HashMap<u64, watch::Sender<Flow>>,
+    /// The number of the next connection.
+    next_connection: u64,
+    delay: Duration,
+    next_reply: NextReply,
+}
+
+/// What happens to the next bytes that come from the server, on whichever connection.
+#[derive(Clone, Copy)]
+pub(super) enum NextReply {
+    Deliver,
+    /// They are swallowed and the connection becomes silent.
+    Silence,
+    /// They are swallowed and the connection is closed.
+    Close,
+}
+
+impl Switchboard {
+    pub(super) fn new(server: SocketAddr) -> Self {
+        Self {
+            server,
+            address: (Ipv4Addr::LOCALHOST, loopback_port::reserve()).into(),
+            traffic: Traffic::default(),
+            settings: Mutex::new(Settings {
+                listener: None,
+                arrivals: Flow::Forward,
+                connections: HashMap::new(),
+                next_connection: 0,
+                delay: Duration::ZERO,
+                next_reply: NextReply::Deliver,
+            }),
+        }
+    }
+
+    pub(super) fn server(&self) -> SocketAddr {
+        self.server
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    pub(super) fn delay(&self) -> Duration {
+        self.settings().delay
+    }
+
+    pub(super) fn set_delay(&self, delay: Duration) {
+        self.settings().delay = delay;
+    }
+
+    pub(super) fn set_next_reply(&self, next_reply: NextReply) {
+        self.settings().next_reply = next_reply;
+    }
+
+    /// What happens to bytes that have just come from the server. The one that asks is the one that it happens to.
+    pub(super) fn take_next_reply(&self) -> NextReply {
+        std::mem::replace(&mut self.settings().next_reply, NextReply::Deliver)
+    }
+
+    pub(super) fn set_arrivals(&self, arrivals: Flow) {
+        self.settings().arrivals = arrivals;
+    }
+
+    /// Changes the flow of the connections that exist; what is silent stays silent.
+    pub(super) fn set_flow(&self, flow: Flow) {
+        for connection in self.settings().connections.values() {
+            connection.send_if_modified(|current| {
+                let changes = *current != Flow::Silent && *current != flow;
+                if changes {
+                    *current = flow;
+                }
+                changes
+            });
+        }
+    }
+
+    /// Silences one connection.
+    pub(super) fn silence(&self, connection: u64) {
+        if let Some(connection) = self.settings().connections.get(&connection) {
+            connection.send_replace(Flow::Silent);
+        }
+    }
+
+    /// Ends the connections that exist, silent ones too, and returns when their sockets are gone.
+    pub(super) async fn end_connections(&self, end: Flow) {
+        let connections: Vec<_> = self
+            .settings()
+            .connections
+            .drain()
+            .map(|(_, connection)| connection)
+            .collect();
+        for connection in connections {
+            connection.send_replace(end);
+            connection.closed().await;
+        }
+    }
+
+    /// Accepts connections from now on, if that is not so already.
+    pub(super) async fn listen(self: Arc<Self>) {
+        if self.settings().listener.is_some() {
+            return;
+        }
+        let listener = TcpListener::bind(self.address)
+            .await
+            .expect("the proxy's port is reserved for it");
+        let accepting = tokio::spawn(Arc::clone(&self).accept(listener));
+        self.settings().listener = Some(accepting);
+    }
+
+    /// Closes the listener and returns when the port is closed.
+    pub(super) async fn stop_listening(&self) {
+        let listener = self.settings().listener.take();
+        if let Some(accepting) = listener {
+            accepting.abort();
+            // The error says that it was cancelled.
+            let _ = accepting.await;
+        }
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            // An error concerns the connection that was about to be accepted, not the listener.
+            let Ok((client, _)) = listener.accept().await else {
+                continue;
+            };
+            let (number, mut flow) = self.admit();
+            let board = Arc::clone(&self);
+            tokio::spawn(async move {
+                connection::serve(client, number, &board, &mut flow).await;
+                board.settings().connections.remove(&number);
+                // `end_connections` waits for this: the last receiver goes after the sockets.
+                drop(flow);
+            });
+        }
+    }
+
+    /// Enters a connection under a number of its own.
+    fn admit(&self) -> (u64, watch::Receiver<Flow>) {
+        self.traffic.connection_accepted();
+        let mut settings = self.settings();
+        let number = settings.next_connection;
+        settings.next_connection += 1;
+        let (sender, flow) = watch::channel(settings.arrivals);
+        settings.connections.insert(number, sender);
+        (number, flow)
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().expect("no holder of the lock panics")
+    }
+}
+
+/// A connection to the server, or `None` when that does not answer.
+pub(super) async fn connect(server: SocketAddr) -> Option<TcpStream> {
+    let stream = TcpStream::connect(server).await.ok()?;
+    stream.set_nodelay(true).ok()?;
+    Some(stream)
+}

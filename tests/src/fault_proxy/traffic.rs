@@ -1,0 +1,72 @@
+//! What has passed the proxy, counted.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+/// The counters of one proxy.
+#[derive(Default)]
+pub(super) struct Traffic {
+    counts: Mutex<Counts>,
+    /// Apart from the others: a reset must not touch it.
+    open: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Counts {
+    accepted: usize,
+    round_trips: usize,
+    commands: Vec<String>,
+}
+
+/// One connection that counts as open until this is dropped.
+pub(super) struct OpenConnection<'a>(&'a AtomicUsize);
+
+impl Traffic {
+    pub(super) fn connection_accepted(&self) {
+        self.counts().accepted += 1;
+        self.open.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes over the count that [`connection_accepted`](Self::connection_accepted) added.
+    pub(super) fn open_connection(&self) -> OpenConnection<'_> {
+        OpenConnection(&self.open)
+    }
+
+    pub(super) fn round_trip_started(&self) {
+        self.counts().round_trips += 1;
+    }
+
+    pub(super) fn command_seen(&self, name: String) {
+        self.counts().commands.push(name);
+    }
+
+    pub(super) fn accepted(&self) -> usize {
+        self.counts().accepted
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn round_trips(&self) -> usize {
+        self.counts().round_trips
+    }
+
+    pub(super) fn commands(&self) -> Vec<String> {
+        self.counts().commands.clone()
+    }
+
+    pub(super) fn reset(&self) {
+        *self.counts() = Counts::default();
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().expect("no holder of the lock panics")
+    }
+}
+
+impl Drop for OpenConnection<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

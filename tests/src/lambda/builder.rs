@@ -1,0 +1,150 @@
+//! How a function is started: its environment, and what of Lambda's own behaviour differs from the ordinary.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Lambda;
+use super::event::Event;
+use super::instance::{Launch, Program};
+use super::log::FunctionLog;
+use super::status::Status;
+use super::supervisor::{Clock, Limits, Supervisor};
+use crate::background_runtime::BackgroundRuntime;
+use crate::secrets::Secrets;
+
+/// Lambda's default for local work; deployed functions have three seconds unless the template says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Builds a [`Lambda`].
+#[must_use]
+pub struct LambdaBuilder {
+    program: Program,
+    variables: Vec<(String, Option<String>)>,
+    timeout: Duration,
+    concurrency: usize,
+    clock: Clock,
+}
+
+/// A process that ended, or was silent for ten seconds, before it asked for its first invocation.
+#[derive(Debug)]
+pub struct FailedStart {
+    /// How it ended, and what it reported before that.
+    pub reason: String,
+    /// What it wrote.
+    pub log: String,
+}
+
+impl LambdaBuilder {
+    pub(super) fn new(program: Program) -> Self {
+        Self {
+            program,
+            variables: Vec::new(),
+            timeout: TIMEOUT,
+            concurrency: 1,
+            clock: Clock::Real,
+        }
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.variables
+            .push((name.to_owned(), Some(value.to_owned())));
+        self
+    }
+
+    /// Removes a variable that Lambda or the harness sets.
+    pub fn unset(mut self, name: &str) -> Self {
+        self.variables.push((name.to_owned(), None));
+        self
+    }
+
+    /// The function's timeout, 10 s unless set: an invocation that runs longer costs the process its life.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How many invocations one process takes at a time, as on Lambda Managed Instances; one unless set.
+    pub fn concurrency(mut self, concurrency: usize) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// Sends the deadline of `cargo lambda watch`, ten minutes after the beginning of 1970.
+    pub fn local_deadlines(mut self) -> Self {
+        self.clock = Clock::Local;
+        self
+    }
+
+    /// Builds the workspace if needed, starts the process and returns when it asks for its first invocation.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come to that; the message has what it wrote.
+    pub async fn start(self) -> Lambda {
+        match self.try_start().await {
+            Ok(lambda) => lambda,
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+
+    /// The same, for a function that is expected to refuse to start.
+    ///
+    /// # Errors
+    ///
+    /// When it does not ask for an invocation.
+    pub async fn try_start(self) -> Result<Lambda, FailedStart> {
+        let program = self.program.clone();
+        let file = tokio::task::spawn_blocking(move || program.file()).await;
+        let file = file.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+
+        let log = Arc::new(FunctionLog::new());
+        let status = Arc::new(Status::default());
+        let (events, inbox) = mpsc::unbounded_channel();
+        let launch = Launch {
+            file,
+            name: self.program.name().to_owned(),
+            variables: self.variables,
+            concurrency: self.concurrency,
+            log: log.file(),
+        };
+        let limits = Limits {
+            timeout: self.timeout,
+            concurrency: self.concurrency,
+            clock: self.clock,
+        };
+        let supervisor = Supervisor::new(launch, limits, Arc::clone(&status), events.clone());
+        let runtime = BackgroundRuntime::start("lambda");
+        runtime.spawn(supervisor.run(inbox));
+        let lambda = Lambda {
+            events,
+            status,
+            log,
+            secrets: Arc::new(Secrets::default()),
+            _runtime: runtime,
+        };
+
+        let (started, result) = oneshot::channel();
+        lambda.send(Event::Start(started));
+        match result.await.expect("the Runtime API reports every start") {
+            Ok(()) => Ok(lambda),
+            Err(reason) => Err(FailedStart {
+                reason,
+                log: lambda.log_text(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for FailedStart {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "the function did not start: {}; it wrote:\n{}",
+            self.reason, self.log
+        )
+    }
+}

@@ -1,0 +1,156 @@
+//! One process of a function, with a Runtime API of its own: what a process that was killed still had to say
+//! reaches nobody.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::event::Event;
+use super::runtime_api;
+use crate::binaries;
+use crate::owned_process::OwnedProcess;
+
+/// How often a process is asked whether it still runs.
+const WATCH_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What to run.
+#[derive(Clone)]
+pub(super) enum Program {
+    Function(String),
+    Example(String),
+}
+
+/// Everything that the start of a process needs.
+pub(super) struct Launch {
+    pub(super) file: PathBuf,
+    /// The function's name.
+    pub(super) name: String,
+    /// Set, or with `None` removed, after Lambda's own.
+    pub(super) variables: Vec<(String, Option<String>)>,
+    pub(super) concurrency: usize,
+    pub(super) log: PathBuf,
+}
+
+/// A process; dropping it kills it.
+pub(super) struct Instance {
+    /// Which process of the function this is, from 1.
+    pub(super) number: u64,
+    pub(super) started: Instant,
+    /// What it reported to `/init/error`.
+    pub(super) init_error: Option<String>,
+    process: Arc<Mutex<OwnedProcess>>,
+    /// The Runtime API and the watch over the process.
+    _tasks: JoinSet<()>,
+}
+
+impl Program {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Function(name) | Self::Example(name) => name,
+        }
+    }
+
+    /// The binary, after it has been built.
+    pub(super) fn file(&self) -> PathBuf {
+        match self {
+            Self::Function(name) => binaries::function(name),
+            Self::Example(name) => binaries::example(name),
+        }
+    }
+}
+
+impl Launch {
+    /// Starts a process, with nothing of the harness's environment.
+    pub(super) async fn start(
+        &self,
+        number: u64,
+        events: &mpsc::UnboundedSender<Event>,
+    ) -> Instance {
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("the loopback interface has free ports");
+        let runtime_api = listener.local_addr().expect("a listener has an address");
+        let mut command = Command::new(&self.file);
+        command.env_clear().current_dir("/").envs([
+            ("AWS_LAMBDA_RUNTIME_API", runtime_api.to_string().as_str()),
+            ("AWS_LAMBDA_FUNCTION_NAME", &self.name),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+            ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+            ("AWS_LAMBDA_LOG_LEVEL", "DEBUG"),
+            ("AWS_REGION", "eu-central-1"),
+            ("ENVIRONMENT", "development"),
+        ]);
+        if self.concurrency > 1 {
+            command.env("AWS_LAMBDA_MAX_CONCURRENCY", self.concurrency.to_string());
+        }
+        for (name, value) in &self.variables {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let started = Instant::now();
+        let process = OwnedProcess::spawn(&mut command, &self.log)
+            .unwrap_or_else(|error| panic!("could not start `{}`: {error}", self.file.display()));
+        let process = Arc::new(Mutex::new(process));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(runtime_api::serve(listener, number, events.clone()));
+        tasks.spawn(watch(Arc::clone(&process), number, events.clone()));
+        Instance {
+            number,
+            started,
+            init_error: None,
+            process,
+            _tasks: tasks,
+        }
+    }
+}
+
+impl Instance {
+    pub(super) fn id(&self) -> u32 {
+        lock(&self.process).id()
+    }
+
+    pub(super) fn freeze(&self) {
+        lock(&self.process).pause();
+    }
+
+    pub(super) fn thaw(&self) {
+        lock(&self.process).resume();
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // The watch holds the process too; its end must not wait for that task's.
+        lock(&self.process).kill();
+    }
+}
+
+/// Reports the end of a process.
+async fn watch(
+    process: Arc<Mutex<OwnedProcess>>,
+    instance: u64,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let status = loop {
+        let ended = lock(&process).ended();
+        match ended {
+            Some(status) => break status,
+            None => tokio::time::sleep(WATCH_INTERVAL).await,
+        }
+    };
+    // Fails only when nobody wants to know any more.
+    let _ = events.send(Event::Ended { instance, status });
+}
+
+fn lock(process: &Mutex<OwnedProcess>) -> MutexGuard<'_, OwnedProcess> {
+    process.lock().expect("no holder of the lock panics")
+}

@@ -1,0 +1,49 @@
+//! One invocation: what the function is asked, and what becomes of it.
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::request_id;
+
+/// What became of an invocation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The function answered.
+    Answered(Value),
+    /// The function reported an error, or its runtime reported the handler's panic.
+    FunctionError {
+        /// The kind of error, usually the name of a type.
+        error_type: String,
+        /// The error's text.
+        message: String,
+    },
+    /// It ran longer than the function's timeout, and the process was killed.
+    TimedOut,
+    /// The process ended by itself.
+    Crashed {
+        /// How it ended, and what it reported before that.
+        reason: String,
+    },
+}
+
+/// An invocation on its way to a process.
+pub(super) struct Invocation {
+    /// `Lambda-Runtime-Aws-Request-Id`
+    pub(super) id: String,
+    pub(super) payload: Bytes,
+    /// Whoever waits for the outcome.
+    pub(super) caller: oneshot::Sender<Outcome>,
+}
+
+impl Invocation {
+    pub(super) fn new(event: &Value) -> (Self, oneshot::Receiver<Outcome>) {
+        let (caller, outcome) = oneshot::channel();
+        let invocation = Self {
+            id: request_id::fresh(),
+            payload: event.to_string().into(),
+            caller,
+        };
+        (invocation, outcome)
+    }
+}

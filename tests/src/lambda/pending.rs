@@ -1,0 +1,46 @@
+//! A request that has been handed over and whose answer is still to come.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::invocation::Outcome;
+use super::log::FunctionLog;
+use crate::answer::Answer;
+use crate::secrets::Secrets;
+use crate::test_request::TestRequest;
+
+/// Awaiting it gives the checked answer.
+#[must_use = "the answer is checked when it is awaited"]
+pub struct Pending {
+    pub(super) request: TestRequest,
+    pub(super) outcome: oneshot::Receiver<Outcome>,
+    pub(super) log: Arc<FunctionLog>,
+    pub(super) secrets: Arc<Secrets>,
+}
+
+impl Pending {
+    /// What became of the request, when no answer is expected.
+    pub async fn outcome(self) -> Outcome {
+        super::outcome(self.outcome).await
+    }
+}
+
+impl IntoFuture for Pending {
+    type Output = Answer;
+    type IntoFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            match super::outcome(self.outcome).await {
+                Outcome::Answered(result) => Answer::check(&result, &self.request, &self.secrets),
+                other => panic!(
+                    "no answer to {:?}: {other:?}; the log:\n{}",
+                    self.request,
+                    self.log.text()
+                ),
+            }
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! The HTTP of the Runtime API: four routes, translated into the supervisor's events.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::event::Event;
+use super::invocation::Outcome;
+
+const ROOT: &str = "/2018-06-01/runtime/";
+
+/// An invocation as a process receives it.
+pub(super) struct Delivery {
+    pub(super) id: String,
+    pub(super) function_arn: String,
+    /// Milliseconds since 1970.
+    pub(super) deadline_ms: i64,
+    pub(super) payload: Bytes,
+    /// Dropped in the step that writes the invocation to the process's socket.
+    pub(super) written: oneshot::Sender<()>,
+}
+
+/// Serves one process until it is dropped.
+pub(super) async fn serve(
+    listener: TcpListener,
+    instance: u64,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        // Only latency is lost without it.
+        let _ = stream.set_nodelay(true);
+        let events = events.clone();
+        let service = service_fn(move |request| {
+            let events = events.clone();
+            async move { Ok::<_, Infallible>(respond(request, instance, events).await) }
+        });
+        connections.spawn(async move {
+            // An error says that the process is gone.
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    instance: u64,
+    events: mpsc::UnboundedSender<Event>,
+) -> Response<ResponseBody> {
+    let (parts, body) = request.into_parts();
+    let route = parts.uri.path().strip_prefix(ROOT).unwrap_or_default();
+    let route: Vec<&str> = route.split('/').collect();
+    // A body that breaks off belongs to a process that is about to end.
+    let read = async || {
+        body.collect()
+            .await
+            .map(|body| body.to_bytes())
+            .unwrap_or_default()
+    };
+    let event = match (parts.method, &route[..]) {
+        (Method::GET, ["invocation", "next"]) => {
+            let (poll, delivery) = oneshot::channel();
+            send(&events, Event::Next { instance, poll });
+            return match delivery.await {
+                Ok(delivery) => deliver(delivery),
+                // Only an instance that is being dropped forgets a poll.
+                Err(_) => std::future::pending().await,
+            };
+        }
+        (Method::POST, ["invocation", id, "response"]) => {
+            let outcome = answered(&read().await);
+            Event::Settled {
+                instance,
+                id: (*id).to_owned(),
+                outcome,
+            }
+        }
+        (Method::POST, ["invocation", id, "error"]) => {
+            let outcome = failed(&read().await);
+            Event::Settled {
+                instance,
+                id: (*id).to_owned(),
+                outcome,
+            }
+        }
+        (Method::POST, ["init", "error"]) => {
+            let error = String::from_utf8_lossy(&read().await).into_owned();
+            Event::InitError { instance, error }
+        }
+        _ => return status(StatusCode::NOT_FOUND),
+    };
+    send(&events, event);
+    status(StatusCode::ACCEPTED)
+}
+
+fn answered(body: &[u8]) -> Outcome {
+    match serde_json::from_slice(body) {
+        Ok(answer) => Outcome::Answered(answer),
+        Err(error) => Outcome::FunctionError {
+            error_type: "Runtime.InvalidResponse".to_owned(),
+            message: format!("{error} in {}", String::from_utf8_lossy(body)),
+        },
+    }
+}
+
+fn failed(body: &[u8]) -> Outcome {
+    let error: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |member: &str| error[member].as_str().unwrap_or_default().to_owned();
+    Outcome::FunctionError {
+        error_type: text("errorType"),
+        message: text("errorMessage"),
+    }
+}
+
+fn deliver(delivery: Delivery) -> Response<ResponseBody> {
+    Response::builder()
+        .header("content-type", "application/json")
+        .header("lambda-runtime-aws-request-id", &delivery.id)
+        .header("lambda-runtime-invocation-id", &delivery.id)
+        .header("lambda-runtime-deadline-ms", delivery.deadline_ms)
+        .header("lambda-runtime-invoked-function-arn", delivery.function_arn)
+        .header(
+            "lambda-runtime-trace-id",
+            "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0",
+        )
+        .body(ResponseBody {
+            content: Some(delivery.payload),
+            _written: Some(delivery.written),
+        })
+        .expect("an id, a number and an ARN are valid header values")
+}
+
+fn status(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody {
+        content: None,
+        _written: None,
+    });
+    *response.status_mut() = status;
+    response
+}
+
+fn send(events: &mpsc::UnboundedSender<Event>, event: Event) {
+    // Fails only while everything ends.
+    let _ = events.send(event);
+}
+
+/// A body that tells when it has been written: the server drops it in the same step that hands it to the socket.
+/// Other tasks of this runtime, which has one thread, see the step completed; other threads may not.
+struct ResponseBody {
+    content: Option<Bytes>,
+    _written: Option<oneshot::Sender<()>>,
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.content.take().map(|content| Ok(Frame::data(content))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.content.as_ref().map_or(0, Bytes::len) as u64)
+    }
+}

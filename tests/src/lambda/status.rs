@@ -1,0 +1,37 @@
+//! What is known about a function's process at this moment, for those who ask without waiting.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// What the owner may ask without waiting.
+#[derive(Default)]
+pub(super) struct Status(Mutex<Current>);
+
+#[derive(Clone, Copy, Default)]
+pub(super) struct Current {
+    /// Of the process that runs.
+    pub(super) pid: Option<u32>,
+    /// Of the latest process, once it has asked for work.
+    pub(super) init_duration: Option<Duration>,
+    /// How many have been started.
+    pub(super) processes: u64,
+}
+
+impl Status {
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.change(|current| current.pid)
+    }
+
+    pub(super) fn init_duration(&self) -> Option<Duration> {
+        self.change(|current| current.init_duration)
+    }
+
+    pub(super) fn processes(&self) -> u64 {
+        self.change(|current| current.processes)
+    }
+
+    /// Changes what is known, all at once.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Current) -> T) -> T {
+        change(&mut self.0.lock().expect("no holder of the lock panics"))
+    }
+}

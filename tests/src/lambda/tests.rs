@@ -1,0 +1,132 @@
+//! Lambda's behaviour, with the smallest function there is (`tests/examples/hello.rs`).
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Lambda, Outcome};
+use crate::eventually::eventually;
+use crate::test_request::TestRequest;
+
+#[tokio::test]
+async fn a_function_answers() {
+    let hello = Lambda::example("hello").start().await;
+    let answer = hello.get("/").await;
+    assert_eq!(
+        (answer.status, answer.json()),
+        (200, json!({ "greeting": "hello" }))
+    );
+    assert!(hello.init_duration() < Duration::from_secs(5));
+    assert_eq!(hello.processes(), 1);
+    if cfg!(target_os = "linux") {
+        assert!(hello.rss_bytes() > 100_000);
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_function_finds_its_request_on_waking() {
+    let hello = Lambda::example("hello").start().await;
+    hello.get("/").await;
+    hello.freeze().await;
+    let pending = hello.queue(TestRequest::get("/")).await;
+    hello.thaw().await;
+    assert_eq!(pending.await.status, 200);
+    assert_eq!(hello.processes(), 1);
+}
+
+#[tokio::test]
+async fn a_timeout_costs_the_process_its_life() {
+    let hello = Lambda::example("hello")
+        .timeout(Duration::from_millis(300))
+        .start()
+        .await;
+    let first = hello.pid();
+    assert_eq!(
+        hello
+            .invoke(TestRequest::get("/sleep?ms=5000").event())
+            .await,
+        Outcome::TimedOut
+    );
+    assert_eq!(hello.get("/").await.status, 200);
+    assert_ne!(hello.pid(), first);
+    assert_eq!(hello.processes(), 2);
+}
+
+#[tokio::test]
+async fn a_crash_and_an_error_are_told_apart() {
+    let hello = Lambda::example("hello").start().await;
+    let failed = hello.invoke(TestRequest::get("/fail").event()).await;
+    assert!(
+        matches!(&failed, Outcome::FunctionError { message, .. } if message == "failed as asked"),
+        "{failed:?}"
+    );
+    assert_eq!(hello.processes(), 1);
+    let crashed = hello.invoke(TestRequest::get("/abort").event()).await;
+    assert!(
+        matches!(&crashed, Outcome::Crashed { reason } if reason.contains("signal: 6")),
+        "{crashed:?}"
+    );
+    assert_eq!(hello.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn requests_of_one_process_run_one_after_another_or_at_once() {
+    for (concurrency, milliseconds) in [(1, 600..=u128::MAX), (3, 200..=550)] {
+        let hello = Lambda::example("hello")
+            .concurrency(concurrency)
+            .start()
+            .await;
+        let start = Instant::now();
+        let sleep = "/sleep?ms=200";
+        tokio::join!(hello.get(sleep), hello.get(sleep), hello.get(sleep));
+        let elapsed = start.elapsed().as_millis();
+        assert!(
+            milliseconds.contains(&elapsed),
+            "{elapsed} ms with a concurrency of {concurrency}"
+        );
+        assert_eq!(hello.processes(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_cannot_start_says_why() {
+    let failure = Lambda::example("hello")
+        .unset("AWS_LAMBDA_FUNCTION_NAME")
+        .try_start()
+        .await;
+    let failure = failure.err().expect("the runtime needs the variable");
+    assert!(
+        failure.log.contains("AWS_LAMBDA_FUNCTION_NAME"),
+        "{failure}"
+    );
+    assert!(failure.reason.contains("the process ended"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_stopped_function_starts_cold() {
+    let hello = Lambda::example("hello").start().await;
+    hello.stop().await;
+    assert_eq!(hello.get("/").await.status, 200);
+    assert_eq!(hello.processes(), 2);
+}
+
+#[tokio::test]
+#[should_panic(expected = "is in the log")]
+async fn a_secret_in_the_log_is_found() {
+    let hello = Lambda::example("hello").start().await;
+    hello.plant_secret("s3cret");
+    hello.get("/log?text=an+s3cret").await;
+    assert_eq!(hello.logs(), ["an s3cret"]);
+    hello.assert_no_secret_in_logs();
+}
+
+#[tokio::test]
+async fn a_dropped_function_is_gone() {
+    let hello = Lambda::example("hello").start().await;
+    let process = format!("/proc/{}", hello.pid());
+    drop(hello);
+    eventually(Duration::from_secs(1), async || {
+        !std::path::Path::new(&process).exists()
+    })
+    .await;
+}

@@ -1,0 +1,42 @@
+//! The test harness: real servers, a proxy that breaks the network between them, and Lambda's Runtime API in front
+//! of the built binaries.
+//!
+//! A test drives what is deployed (a process, its environment, its sockets) and tells its story in the order in
+//! which it happens; whatever the story needs is a value of this crate that ends what it started when it is
+//! dropped. Nothing leaves the loopback interface, every port is picked free, and a missing program is a failure
+//! that says what to install, never a skipped test.
+//!
+//! | a test needs | module |
+//! |---|---|
+//! | a function, its requests and its logs | [`lambda`], [`test_request`], [`answer`] |
+//! | Redis: standalone, TLS, ACL, full, read-only, cluster | [`redis_server`], [`redis_cluster`] |
+//! | MongoDB | [`mongo_server`] |
+//! | an outage between the two | [`fault_proxy`] |
+//! | to wait until something holds | [`mod@eventually`] |
+
+pub mod answer;
+pub mod eventually;
+pub mod fault_proxy;
+pub mod lambda;
+pub mod mongo_server;
+pub mod redis_cluster;
+pub mod redis_server;
+pub mod test_request;
+
+mod background_runtime;
+mod binaries;
+mod environment;
+mod loopback_port;
+mod owned_process;
+mod percent_encoding;
+mod request_id;
+mod secrets;
+
+pub use answer::Answer;
+pub use eventually::eventually;
+pub use fault_proxy::FaultProxy;
+pub use lambda::{Lambda, Outcome};
+pub use mongo_server::MongoServer;
+pub use redis_cluster::RedisCluster;
+pub use redis_server::RedisServer;
+pub use test_request::TestRequest;

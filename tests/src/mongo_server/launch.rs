@@ -1,0 +1,127 @@
+//! Starting a MongoDB-wire server that ends when this process does, however this process ends: both kinds of
+//! server are tied to a pipe that the system closes.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::owned_process::OwnedProcess;
+use crate::{environment, loopback_port};
+
+/// Longer than a Java virtual machine takes to start on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Prints its port and reads its input to the end: `tests/mongo/Launcher.java`.
+const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/mongo/Launcher.java");
+
+/// Runs `mongod` until standard input ends, then removes its data.
+const MONGOD: &str = r#"
+    "$0" --dbpath "$1" --port "$2" --bind_ip 127.0.0.1 --nounixsocket --quiet &
+    server=$!
+    cat > /dev/null
+    kill -9 "$server"
+    wait "$server"
+    rm -rf "$1"
+"#;
+
+/// A server that runs as long as this value, which is as long as the test process.
+pub(super) struct Running {
+    address: SocketAddr,
+    _process: OwnedProcess,
+}
+
+impl Running {
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Starts `mongod` if there is one, else the stand-in, and returns when it listens.
+///
+/// # Errors
+///
+/// What to install, or what the server printed.
+pub(super) fn launch() -> Result<Running, String> {
+    // Only for the log of the start: a value that lives until the process ends is never dropped.
+    let directory = temporary_directory()?;
+    let log = directory.path().join("server.log");
+    let mongod = environment::find_on_path("mongod");
+    let mut reserved = None;
+    let mut command = match mongod {
+        Some(mongod) => {
+            let port = *reserved.insert(loopback_port::reserve());
+            mongod_command(&mongod, port)?
+        }
+        None => stand_in_command()?,
+    };
+    let mut process = OwnedProcess::spawn(&mut command, &log)
+        .map_err(|error| format!("could not start {:?}: {error}", command.get_program()))?;
+
+    let start = Instant::now();
+    loop {
+        let printed = std::fs::read_to_string(&log).unwrap_or_default();
+        let port = reserved.or_else(|| {
+            printed
+                .lines()
+                .find_map(|line| line.strip_prefix("port ")?.parse().ok())
+        });
+        if let Some(port) =
+            port.filter(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        {
+            let address = (Ipv4Addr::LOCALHOST, port).into();
+            return Ok(Running {
+                address,
+                _process: process,
+            });
+        }
+        if let Some(status) = process.ended() {
+            return Err(format!(
+                "the MongoDB server ended with {status}:\n{printed}"
+            ));
+        }
+        if start.elapsed() > DEADLINE {
+            return Err(format!("the MongoDB server does not listen:\n{printed}"));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn mongod_command(mongod: &Path, port: u16) -> Result<Command, String> {
+    // The shell removes it.
+    let data = temporary_directory()?.keep();
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg(MONGOD)
+        .arg(mongod)
+        .arg(data)
+        .arg(port.to_string());
+    Ok(command)
+}
+
+fn stand_in_command() -> Result<Command, String> {
+    let jars = environment::mongodb_stand_in_directory();
+    let java = environment::find_on_path("java");
+    let has_jars = jars
+        .read_dir()
+        .is_ok_and(|mut entries| entries.next().is_some());
+    let (Some(java), true) = (java, has_jars) else {
+        return Err(format!(
+            "the tests need a MongoDB and found none: run `make test`, which installs a stand-in (Java 17 and the \
+             jars of `tests/mongo/pom.xml` in {}), or put `mongod` on PATH, or name a server in `MONGODB_TEST_URI`",
+            jars.display()
+        ));
+    };
+    let mut command = Command::new(java);
+    command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]);
+    command.arg(jars.join("*")).arg(STAND_IN);
+    Ok(command)
+}
+
+fn temporary_directory() -> Result<TempDir, String> {
+    tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))
+}

@@ -1,0 +1,132 @@
+//! The harness's own access to a server, for arranging and asserting: past every port, proxy, password and
+//! certificate, through a Unix socket.
+
+use std::time::{Duration, Instant};
+
+use redis::{Client, FromRedisValue, Value};
+
+use super::RedisServer;
+
+/// The harness's ACL user. It is not a secret: the server takes connections from this machine only.
+pub(super) const USER: &str = "harness";
+pub(super) const PASSWORD: &str = "harness";
+
+/// The socket's name in the server's directory.
+pub(super) const SOCKET: &str = "admin.sock";
+
+/// Longer than a start on a busy machine, and than any command of a test.
+const DEADLINE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(5);
+
+impl RedisServer {
+    /// Sends one command over a fresh connection and returns the reply.
+    ///
+    /// # Panics
+    ///
+    /// When the reply is an error or does not come.
+    pub async fn command(&self, words: &[&str]) -> Value {
+        match self.try_command(words).await {
+            Ok(reply) => reply,
+            Err(error) => panic!("{words:?} failed: {error}\n{}", self.process().log()),
+        }
+    }
+
+    /// Sends one command over a fresh connection and returns the reply as `T`, for example a `String` or an `i64`.
+    ///
+    /// # Panics
+    ///
+    /// When the reply is an error, is something else than a `T`, or does not come.
+    pub async fn query<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        let reply = self.command(words).await;
+        redis::from_redis_value(reply).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// Sends one command over a fresh connection.
+    ///
+    /// # Errors
+    ///
+    /// The server's error reply, or that there was none in time.
+    pub async fn try_command(&self, words: &[&str]) -> redis::RedisResult<Value> {
+        let socket = self.process().directory().join(SOCKET);
+        let url = format!(
+            "redis+unix://{}?user={USER}&pass={PASSWORD}",
+            socket.display()
+        );
+        let conversation = async {
+            let mut connection = Client::open(url)?
+                .get_multiplexed_async_connection()
+                .await?;
+            let mut command = redis::cmd(words[0]);
+            command.arg(&words[1..]);
+            command.query_async(&mut connection).await
+        };
+        let timeout =
+            || redis::RedisError::from((redis::ErrorKind::Io, "the server gave no answer in time"));
+        tokio::time::timeout(DEADLINE, conversation)
+            .await
+            .unwrap_or_else(|_| Err(timeout()))
+    }
+
+    /// The keys that match a pattern such as `health:*`, sorted.
+    pub async fn keys(&self, pattern: &str) -> Vec<String> {
+        let mut keys: Vec<String> = self.query(&["KEYS", pattern]).await;
+        keys.sort();
+        keys
+    }
+
+    /// A field of `INFO`, for example `used_memory` or `total_connections_received`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such field.
+    pub async fn info(&self, field: &str) -> String {
+        let info: String = self.query(&["INFO", "everything"]).await;
+        let value = info
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value
+            .unwrap_or_else(|| panic!("INFO has no `{field}`:\n{info}"))
+            .to_owned()
+    }
+
+    /// Waits until the server answers, and a replica has its copy.
+    pub(super) async fn wait_until_ready(&self) {
+        assert!(
+            self.wait_until_ready_or_port_taken().await,
+            "redis-server ended:\n{}",
+            self.process().log()
+        );
+    }
+
+    /// Waits until the server answers; `false` when some other program has taken its port.
+    pub(super) async fn wait_until_ready_or_port_taken(&self) -> bool {
+        let start = Instant::now();
+        while !self.is_ready().await {
+            let (ended, log) = {
+                let mut process = self.process();
+                (process.ended(), process.log())
+            };
+            if let Some(status) = ended {
+                assert!(
+                    log.contains("Address already in use"),
+                    "redis-server ended with {status}:\n{log}"
+                );
+                return false;
+            }
+            assert!(
+                start.elapsed() < DEADLINE,
+                "redis-server gives no answer:\n{log}"
+            );
+            tokio::time::sleep(PAUSE).await;
+        }
+        true
+    }
+
+    async fn is_ready(&self) -> bool {
+        let Ok(role) = self.try_command(&["INFO", "replication"]).await else {
+            return false;
+        };
+        let role: String = redis::from_redis_value(role).unwrap_or_default();
+        role.contains("role:master") || role.contains("master_link_status:up")
+    }
+}

@@ -1,0 +1,172 @@
+//! What a server may deviate in. Each method names one deviation; together they become one `redis.conf`.
+
+use std::fmt::Write;
+use std::sync::Mutex;
+
+use super::certificate::Certificate;
+use super::process::ServerProcess;
+use super::{Login, RedisServer, admin};
+use crate::loopback_port;
+
+/// How often another port is tried when some other program took the one that was free.
+const ATTEMPTS: usize = 3;
+
+/// Builds a [`RedisServer`].
+#[must_use]
+pub struct RedisServerBuilder {
+    settings: Vec<String>,
+    login: Option<Login>,
+    protocol: Protocol,
+    role: Role,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Protocol {
+    Plain,
+    Tls,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Role {
+    Master,
+    Replica,
+}
+
+impl RedisServerBuilder {
+    pub(super) fn new() -> Self {
+        let builder = Self {
+            settings: Vec::new(),
+            login: None,
+            protocol: Protocol::Plain,
+            role: Role::Master,
+        };
+        builder
+            .setting("bind", "127.0.0.1")
+            .setting("loglevel", "notice")
+            .setting("save", "")
+            .setting("appendonly", "no")
+            // A replica gets its copy at once, and a restart waits for nobody.
+            .setting("repl-diskless-sync-delay", "0")
+            .setting("shutdown-timeout", "0")
+            .user_rules(admin::USER, &format!(">{} ~* &* +@all", admin::PASSWORD))
+    }
+
+    /// Any setting of `redis.conf`; the value is quoted as needed.
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.settings.push(format!("{name} {}", quoted(value)));
+        self
+    }
+
+    /// The default user needs this password (`requirepass`).
+    pub fn password(mut self, password: &str) -> Self {
+        self.login.get_or_insert_with(|| Login {
+            user: None,
+            password: password.to_owned(),
+        });
+        self.setting("requirepass", password)
+    }
+
+    /// Adds an ACL user, for example with the rules `~* &* +@all -del`. The first one is in [`RedisServer::url`].
+    pub fn user(mut self, name: &str, password: &str, rules: &str) -> Self {
+        self.login.get_or_insert_with(|| Login {
+            user: Some(name.to_owned()),
+            password: password.to_owned(),
+        });
+        self.settings.push(format!(
+            "user {name} on {} {rules}",
+            quoted(&format!(">{password}"))
+        ));
+        self
+    }
+
+    /// Replaces the rules of the user `default`, for example `off`, or `on nopass ~* &* +@all -set`.
+    pub fn default_user(self, rules: &str) -> Self {
+        self.user_rules("default", &format!("reset {rules}"))
+    }
+
+    /// TLS only, with a certificate for 127.0.0.1 and localhost from an authority of its own
+    /// ([`RedisServer::ca_file`]); clients need none.
+    pub fn tls(mut self) -> Self {
+        self.protocol = Protocol::Tls;
+        self
+    }
+
+    /// A read-only replica of `master`, which must speak plain TCP; it starts in sync.
+    pub fn replica_of(mut self, master: &RedisServer) -> Self {
+        self.role = Role::Replica;
+        self.settings
+            .push(format!("replicaof 127.0.0.1 {}", master.port()));
+        self.setting("masteruser", admin::USER)
+            .setting("masterauth", admin::PASSWORD)
+    }
+
+    /// A memory limit (`10mb`) with `noeviction`.
+    pub fn max_memory(self, limit: &str) -> Self {
+        self.setting("maxmemory", limit)
+            .setting("maxmemory-policy", "noeviction")
+    }
+
+    /// Full from the start: every `SET` answers `OOM`, while `PING`, `GET` and `DEL` work. The limit is below what
+    /// an empty server uses.
+    pub fn full_memory(self) -> Self {
+        self.max_memory("512kb")
+    }
+
+    /// Starts the server and returns when it answers.
+    ///
+    /// # Panics
+    ///
+    /// When there is no `redis-server`, or when it does not answer in time; the message has what it logged.
+    pub async fn start(self) -> RedisServer {
+        for _ in 1..ATTEMPTS {
+            let server = self.launch();
+            if server.wait_until_ready_or_port_taken().await {
+                return server;
+            }
+        }
+        let server = self.launch();
+        server.wait_until_ready().await;
+        server
+    }
+
+    /// Starts the process on a port of its own.
+    fn launch(&self) -> RedisServer {
+        let port = loopback_port::reserve();
+        let directory = tempfile::tempdir().expect("the system's temporary directory is writable");
+        let certificate =
+            (self.protocol == Protocol::Tls).then(|| Certificate::issue(directory.path()));
+
+        let mut config = self.settings.join("\n");
+        let socket = directory.path().join(admin::SOCKET);
+        let ports = match &certificate {
+            None => format!("port {port}"),
+            Some(certificate) => format!("port 0\ntls-port {port}\n{}", certificate.settings()),
+        };
+        let directory_setting = quoted(&directory.path().to_string_lossy());
+        write!(
+            config,
+            "\n{ports}\ndir {directory_setting}\nunixsocket {}\n",
+            quoted(&socket.to_string_lossy())
+        )
+        .expect("a String takes everything");
+
+        let mut process = ServerProcess::new(directory, &config);
+        process.start().unwrap_or_else(|error| panic!("{error}"));
+        RedisServer {
+            port,
+            login: self.login.clone(),
+            certificate,
+            process: Mutex::new(process),
+        }
+    }
+
+    fn user_rules(mut self, name: &str, rules: &str) -> Self {
+        self.settings.push(format!("user {name} on {rules}"));
+        self
+    }
+}
+
+/// A word of `redis.conf`, in its quotes.
+fn quoted(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}

@@ -1,0 +1,60 @@
+//! The certificate of a TLS server: an authority made for one test, and what it signed.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+
+/// The files of one server.
+pub(super) struct Certificate {
+    authority: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificate {
+    /// Makes an authority and a certificate for 127.0.0.1 and localhost, and writes them into `directory`.
+    pub(super) fn issue(directory: &Path) -> Self {
+        let files = Self {
+            authority: directory.join("authority.pem"),
+            certificate: directory.join("server.pem"),
+            key: directory.join("server-key.pem"),
+        };
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let authority = CertifiedIssuer::self_signed(
+            authority,
+            KeyPair::generate().expect("keys need no input"),
+        )
+        .expect("a certificate authority is within the library's limits");
+
+        let key = KeyPair::generate().expect("keys need no input");
+        let certificate = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])
+            .and_then(|server| server.signed_by(&key, &authority))
+            .expect("both names are valid");
+
+        let written = [
+            (&files.authority, authority.pem()),
+            (&files.certificate, certificate.pem()),
+            (&files.key, key.serialize_pem()),
+        ];
+        for (file, content) in written {
+            std::fs::write(file, content).expect("the server's directory is writable");
+        }
+        files
+    }
+
+    pub(super) fn authority(&self) -> &Path {
+        &self.authority
+    }
+
+    /// The lines of `redis.conf` that use it, without asking clients for one.
+    pub(super) fn settings(&self) -> String {
+        format!(
+            "tls-cert-file \"{}\"\ntls-key-file \"{}\"\ntls-ca-cert-file \"{}\"\ntls-auth-clients no",
+            self.certificate.display(),
+            self.key.display(),
+            self.authority.display(),
+        )
+    }
+}

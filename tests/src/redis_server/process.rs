@@ -1,0 +1,93 @@
+//! The process behind a server, its directory and what it logged.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use tempfile::TempDir;
+
+use crate::owned_process::OwnedProcess;
+
+/// A `redis-server` that can be started more than once with the same configuration.
+pub(super) struct ServerProcess {
+    /// Before the directory: it is dropped first.
+    running: Option<OwnedProcess>,
+    directory: TempDir,
+}
+
+impl ServerProcess {
+    /// Writes the configuration into the directory, which it owns from then on.
+    pub(super) fn new(directory: TempDir, config: &str) -> Self {
+        let process = Self {
+            running: None,
+            directory,
+        };
+        std::fs::write(process.config(), config).expect("the server's directory is writable");
+        process
+    }
+
+    /// Starts the process, which may need a moment before it answers.
+    ///
+    /// # Errors
+    ///
+    /// When there is no `redis-server`: what to install.
+    pub(super) fn start(&mut self) -> Result<(), String> {
+        self.start_with(&[])
+    }
+
+    /// The same, with settings for this start only: names that begin with `--`, each before its value.
+    pub(super) fn start_with(&mut self, settings: &[&str]) -> Result<(), String> {
+        let mut command = Command::new("redis-server");
+        command.arg(self.config()).args(settings);
+        let process = OwnedProcess::spawn(&mut command, &self.log_file()).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                "the tests need a real `redis-server` (7.0 or later) on PATH and found none: run `make test`, which \
+                 installs it, or `sudo apt-get install redis-server`, or `brew install redis`"
+                    .to_owned()
+            }
+            _ => format!("could not start `redis-server`: {error}"),
+        })?;
+        self.running = Some(process);
+        Ok(())
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.running = None;
+    }
+
+    pub(super) fn pause(&mut self) {
+        self.running
+            .as_mut()
+            .expect("the server was not stopped")
+            .pause();
+    }
+
+    pub(super) fn resume(&mut self) {
+        self.running
+            .as_mut()
+            .expect("the server was not stopped")
+            .resume();
+    }
+
+    /// How the process ended by itself, if it did.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.running.as_mut()?.ended()
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Everything that it printed since the first start.
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory().join("redis.conf")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory().join("redis.log")
+    }
+}

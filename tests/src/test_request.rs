@@ -1,0 +1,227 @@
+//! A request as API Gateway's HTTP API hands it to a function: the event of payload format 2.0
+//! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use lambda_http::Body;
+use serde_json::{Map, Value, json};
+
+use crate::percent_encoding::query_decoded;
+use crate::request_id;
+
+/// A request of a client; every one has an id of its own.
+#[derive(Clone, Debug)]
+pub struct TestRequest {
+    method: String,
+    path: String,
+    query: String,
+    /// Names in lower case, as API Gateway sends them.
+    headers: BTreeMap<String, String>,
+    cookies: Vec<String>,
+    body: Option<Bytes>,
+    /// The template's path, where it differs from the request's.
+    route: Option<String>,
+    path_parameters: Map<String, Value>,
+    request_id: String,
+}
+
+impl TestRequest {
+    /// `GET` of a path, with a query if there is a `?` in it.
+    pub fn get(path: &str) -> Self {
+        Self::new("GET", path)
+    }
+
+    /// `HEAD` of a path.
+    pub fn head(path: &str) -> Self {
+        Self::new("HEAD", path)
+    }
+
+    /// `POST` to a path.
+    pub fn post(path: &str) -> Self {
+        Self::new("POST", path)
+    }
+
+    /// Any method.
+    pub fn new(method: &str, path: &str) -> Self {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let headers = [
+            ("accept", "*/*"),
+            ("host", "api.example.com"),
+            ("user-agent", "truebond-tests"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-port", "443"),
+            ("x-forwarded-proto", "https"),
+        ];
+        Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            cookies: Vec::new(),
+            body: None,
+            route: None,
+            path_parameters: Map::new(),
+            request_id: request_id::fresh(),
+        }
+    }
+
+    /// Adds a header. A repeated one is joined with a comma, as API Gateway does; `cookie` goes where that puts it.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        let name = name.to_ascii_lowercase();
+        if name == "cookie" {
+            self.cookies.extend(value.split("; ").map(str::to_owned));
+            return self;
+        }
+        self.headers
+            .entry(name)
+            .and_modify(|present| {
+                // The defaults are replaced, not joined.
+                if present != "*/*" && present != "truebond-tests" {
+                    present.push(',');
+                    present.push_str(value);
+                } else {
+                    *present = value.to_owned();
+                }
+            })
+            .or_insert_with(|| value.to_owned());
+        self
+    }
+
+    /// Sets the body. What is not UTF-8 travels in Base64.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        self.headers
+            .insert("content-length".to_owned(), body.len().to_string());
+        self.body = Some(body);
+        self
+    }
+
+    /// Sets a JSON body and its content type.
+    #[must_use]
+    pub fn json(self, body: &Value) -> Self {
+        self.header("content-type", "application/json")
+            .body(body.to_string())
+    }
+
+    /// Names the template's route, for example `/api/payments/{id}`; without it the route is the path.
+    #[must_use]
+    pub fn route(mut self, path: &str) -> Self {
+        self.route = Some(path.to_owned());
+        self
+    }
+
+    /// Adds a parameter of the route.
+    #[must_use]
+    pub fn path_parameter(mut self, name: &str, value: &str) -> Self {
+        self.path_parameters.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// `requestContext.requestId`, which the answer repeats as `x-request-id`.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// The method, as sent.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The event that API Gateway makes of it.
+    pub fn event(&self) -> Value {
+        let route_key = format!(
+            "{} {}",
+            self.method,
+            self.route.as_ref().unwrap_or(&self.path)
+        );
+        let now = jiff::Timestamp::now();
+        let mut event = json!({
+            "version": "2.0",
+            "routeKey": route_key,
+            "rawPath": self.path,
+            "rawQueryString": self.query,
+            "headers": self.headers,
+            "requestContext": {
+                "accountId": "123456789012",
+                "apiId": "api-id",
+                "domainName": "api.example.com",
+                "domainPrefix": "api",
+                "http": {
+                    "method": self.method,
+                    "path": self.path,
+                    "protocol": "HTTP/1.1",
+                    "sourceIp": "192.0.2.1",
+                    "userAgent": self.headers["user-agent"],
+                },
+                "requestId": self.request_id,
+                "routeKey": route_key,
+                "stage": "$default",
+                "time": now.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
+                "timeEpoch": now.as_millisecond(),
+            },
+            "isBase64Encoded": false,
+        });
+        // API Gateway leaves out what there is none of.
+        if !self.query.is_empty() {
+            event["queryStringParameters"] = self.query_parameters().into();
+        }
+        if !self.path_parameters.is_empty() {
+            event["pathParameters"] = self.path_parameters.clone().into();
+        }
+        if !self.cookies.is_empty() {
+            event["cookies"] = self.cookies.clone().into();
+        }
+        if let Some(body) = &self.body {
+            event["isBase64Encoded"] = str::from_utf8(body).is_err().into();
+            event["body"] = match str::from_utf8(body) {
+                Ok(text) => text.into(),
+                Err(_) => json!(Body::Binary(body.to_vec())),
+            };
+        }
+        event
+    }
+
+    /// The query, decoded; values of a repeated name are joined with a comma.
+    fn query_parameters(&self) -> Map<String, Value> {
+        let mut parameters = BTreeMap::<String, Vec<String>>::new();
+        for pair in self.query.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            parameters
+                .entry(query_decoded(name))
+                .or_default()
+                .push(query_decoded(value));
+        }
+        parameters
+            .into_iter()
+            .map(|(name, values)| (name, values.join(",").into()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TestRequest;
+    use lambda_http::request::from_str;
+    use lambda_http::{Body, RequestExt};
+
+    #[test]
+    fn the_event_is_read_back_as_the_request_it_was_made_of() {
+        let sent = TestRequest::post("/api/payments/p-1?wait=10&note=a%20b")
+            .route("/api/payments/{id}")
+            .path_parameter("id", "p-1")
+            .header("Idempotency-Key", "k")
+            .header("idempotency-key", "l")
+            .body(&b"\xff\x00"[..]);
+        let read = from_str(&sent.event().to_string()).expect("an event of API Gateway");
+        assert_eq!(read.uri().path(), "/api/payments/p-1");
+        assert_eq!(read.headers()["idempotency-key"], "k,l");
+        assert_eq!(read.query_string_parameters().first("note"), Some("a b"));
+        assert_eq!(read.path_parameters().first("id"), Some("p-1"));
+        assert_eq!(read.body(), &Body::Binary(vec![0xff, 0]));
+    }
+}
