@@ -1,6 +1,6 @@
 # The commands of this repository; what they do is in scripts/.
 
-.PHONY: help run test check fmt advisories
+.PHONY: help run test check fmt startup advisories
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,9 @@ check: ## formatting, template, dependencies, clippy, documentation
 
 fmt: ## format the code
 	@cargo fmt --all
+
+startup: ## measure how long each function takes to start (release profile)
+	@cargo run --quiet --release --package tests --example startup
 
 advisories: ## look the dependencies up in the RustSec database (fetches it from GitHub)
 	@scripts/advisories

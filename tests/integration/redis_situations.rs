@@ -244,16 +244,8 @@ async fn a_cluster_without_slots_is_down() {
 
 #[tokio::test]
 async fn a_server_that_reads_its_data_is_loading() {
-    let redis = RedisServer::builder()
-        // Microseconds for each key; after some of them it looks at its connections.
-        .setting("key-load-delay", "100")
-        .setting("loading-process-events-interval-bytes", "1024")
-        .setting("enable-debug-command", "yes")
-        .start()
-        .await;
-    redis.command(&["DEBUG", "POPULATE", "50000"]).await;
-    redis.command(&["SAVE"]).await;
-    redis.restart().await;
+    let redis = RedisServer::start().await;
+    redis.restart_loading().await;
 
     let (status, word, error_code, operations) = health_of(&redis.url()).await;
 
