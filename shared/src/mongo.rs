@@ -12,7 +12,7 @@
 mod error;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mongodb::Client;
@@ -20,6 +20,7 @@ use mongodb::bson::doc;
 use mongodb::event::EventHandler;
 use mongodb::event::sdam::SdamEvent;
 use mongodb::options::ClientOptions;
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use crate::config::{MongoConfig, Secret};
@@ -75,7 +76,7 @@ impl Mongo {
 
     /// Whether a client is in use that has answered, as far as is known without asking.
     pub fn is_connected(&self) -> bool {
-        lock(&self.live).is_some()
+        self.live.lock().is_some()
     }
 
     /// Asks the server for a sign of life; how long it took, without the connecting.
@@ -89,7 +90,7 @@ impl Mongo {
     /// A dropped ping changes nothing.
     pub async fn ping(&self, deadline: Deadline) -> Result<Duration, Error> {
         let options = self.options(deadline).await?;
-        let live = lock(&self.live).clone();
+        let live = self.live.lock().clone();
         if let Some(live) = live {
             let first_try = deadline
                 .remaining()
@@ -103,7 +104,7 @@ impl Mongo {
         self.ping_once(&live, deadline).await?;
         // That one connected as well; this one tells how long a ping takes.
         let latency = self.ping_once(&live, deadline).await?;
-        *lock(&self.live) = Some(live);
+        *self.live.lock() = Some(live);
         Ok(latency)
     }
 
@@ -131,7 +132,7 @@ impl Mongo {
     }
 
     fn discard(&self, live: &Live) {
-        let mut current = lock(&self.live);
+        let mut current = self.live.lock();
         if current
             .as_ref()
             .is_some_and(|current| Arc::ptr_eq(&current.monitor, &live.monitor))
@@ -171,11 +172,11 @@ impl Monitor {
             SdamEvent::ServerHeartbeatFailed(event) => Err(Error::of_driver(&event.failure)),
             _ => return,
         };
-        *lock(&self.0) = Some(found);
+        *self.0.lock() = Some(found);
     }
 
     fn last(&self) -> Option<Result<(), Error>> {
-        *lock(&self.0)
+        *self.0.lock()
     }
 }
 
@@ -194,9 +195,4 @@ async fn options(uri: &Secret) -> Result<ClientOptions, Error> {
         .server_selection_timeout
         .get_or_insert(SERVER_SELECTION_TIMEOUT);
     Ok(options)
-}
-
-/// What these locks guard is replaced whole, so a panic elsewhere leaves it as it was.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

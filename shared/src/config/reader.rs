@@ -37,10 +37,15 @@ pub enum ConfigError {
     },
 }
 
-/// Reads variables through a lookup, so that a test needs no process environment.
-pub(super) struct Reader<L>(pub(super) L);
+/// The longest that Lambda lets an invocation take.
+pub(super) const LONGEST_INVOCATION_MS: u64 = 900_000;
+pub(super) const MILLISECONDS: &str = "whole milliseconds from 1 to 900000";
+pub(super) const MILLISECONDS_OR_ZERO: &str = "whole milliseconds from 0 to 900000";
 
-impl<L: Fn(&str) -> Option<OsString>> Reader<L> {
+/// Reads variables through a lookup, so that a test needs no process environment.
+pub(super) struct Reader<'a>(pub(super) &'a dyn Fn(&str) -> Option<OsString>);
+
+impl Reader<'_> {
     /// The text of `variable`; a variable that is empty or blank counts as not set.
     pub(super) fn text(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
         Ok(self

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use proptest::prelude::*;
 
 use super::*;
+use std::time::Duration;
 
 fn config(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let variables: HashMap<_, _> = variables.iter().copied().collect();

@@ -8,9 +8,9 @@
 //! The connection is `redis`'s `MultiplexedConnection` and not its `ConnectionManager`: the manager reconnects in the
 //! background, where a freeze can catch it, and keeps a connection that only ever times out.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -114,7 +114,7 @@ impl Slot {
             }
             self.discard(&live);
         }
-        if let Some(tripped) = *lock(&self.breaker)
+        if let Some(tripped) = *self.breaker.lock()
             && Instant::now() < tripped.until
         {
             return Err(tripped.reason);
@@ -124,7 +124,7 @@ impl Slot {
 
     /// Takes `live` out of use. What still waits on it goes on waiting; the next command gets a new one.
     pub(super) fn discard(&self, live: &Live) {
-        let mut current = lock(&self.live);
+        let mut current = self.live.lock();
         if current
             .as_ref()
             .is_some_and(|current| current.vitals.same(&live.vitals))
@@ -135,7 +135,7 @@ impl Slot {
 
     /// Closes the connection once nothing waits on it any more.
     pub(super) fn close(&self) {
-        *lock(&self.live) = None;
+        *self.live.lock() = None;
     }
 
     async fn open(&self, deadline: Deadline) -> Result<Live, Reason> {
@@ -153,15 +153,15 @@ impl Slot {
             Ok(connection) => {
                 vitals.mark_answered();
                 let live = Live { connection, vitals };
-                *lock(&self.live) = Some(live.clone());
-                *lock(&self.breaker) = None;
+                *self.live.lock() = Some(live.clone());
+                *self.breaker.lock() = None;
                 self.announce(Announced::Connected, || {
                     info!("Redis connected: {}", self.masked_url())
                 });
                 Ok(live)
             }
             Err(reason) => {
-                *lock(&self.breaker) = Some(Tripped {
+                *self.breaker.lock() = Some(Tripped {
                     reason,
                     until: Instant::now() + BREAKER_PAUSE,
                 });
@@ -177,14 +177,15 @@ impl Slot {
     }
 
     fn current(&self) -> Option<Live> {
-        lock(&self.live)
+        self.live
+            .lock()
             .clone()
             .filter(|live| !live.vitals.is_lost())
     }
 
     /// Logs a change of state, once.
     fn announce(&self, state: Announced, say: impl FnOnce()) {
-        let before = std::mem::replace(&mut *lock(&self.announced), state);
+        let before = std::mem::replace(&mut *self.announced.lock(), state);
         if before != state {
             say();
         }
@@ -227,9 +228,4 @@ async fn answers(live: &Live, deadline: Deadline) -> bool {
         live.mark_answered();
     }
     answered
-}
-
-/// What these locks guard is replaced whole, so a panic elsewhere leaves it as it was.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

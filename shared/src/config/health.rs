@@ -1,0 +1,93 @@
+//! How health is measured and told.
+
+use std::time::Duration;
+
+use super::reader::{self, Reader};
+use super::{ConfigError, Secret};
+
+/// How health is measured and told.
+#[derive(Clone, Debug)]
+pub struct HealthConfig {
+    /// Limit of one check.
+    pub check_timeout: Duration,
+    /// Limit of a whole answer.
+    pub total_timeout: Duration,
+    /// How long a result is answered again.
+    pub memo: Duration,
+    /// The probe time above which a service is `degraded`.
+    pub slow: Duration,
+    /// The services that make the whole `unhealthy`; `None`: those the stores in force depend on.
+    pub critical: Option<Vec<Service>>,
+    /// What shows the details.
+    pub details_token: Option<Secret>,
+}
+
+/// A part of the system that has a health of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Redis or Valkey.
+    Redis,
+    /// MongoDB.
+    MongoDb,
+    /// This process.
+    Api,
+}
+
+/// API Gateway gives an answer up after 30 seconds.
+const LONGEST_API_ANSWER_MS: u64 = 29_000;
+
+impl HealthConfig {
+    pub(super) fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
+        let accepted = "whole milliseconds from 1 to 29000";
+        let limit = |variable| read.milliseconds(variable, 1..=LONGEST_API_ANSWER_MS, accepted);
+        let memo = read.milliseconds(
+            "HEALTH_MEMO_MS",
+            0..=60_000,
+            "whole milliseconds from 0 to 60000",
+        )?;
+        Ok(Self {
+            check_timeout: limit("HEALTH_CHECK_TIMEOUT_MS")?.unwrap_or(Duration::from_millis(800)),
+            total_timeout: limit("HEALTH_TOTAL_TIMEOUT_MS")?.unwrap_or(Duration::from_secs(1)),
+            memo: memo.unwrap_or(Duration::from_secs(1)),
+            slow: limit("HEALTH_SLOW_MS")?.unwrap_or(Duration::from_millis(100)),
+            critical: critical(read)?,
+            details_token: details_token(read)?,
+        })
+    }
+}
+
+fn critical(read: &Reader<'_>) -> Result<Option<Vec<Service>>, ConfigError> {
+    let Some(list) = read.raw("HEALTH_CRITICAL")? else {
+        return Ok(None);
+    };
+    let names = list
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    names
+        .map(|name| match name {
+            "redis" => Ok(Service::Redis),
+            "mongodb" => Ok(Service::MongoDb),
+            "api" => Ok(Service::Api),
+            _ => Err(reader::unusable(
+                "HEALTH_CRITICAL",
+                name,
+                "a comma list of `redis`, `mongodb`, `api`, or empty",
+            )),
+        })
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+fn details_token(read: &Reader<'_>) -> Result<Option<Secret>, ConfigError> {
+    let Some(token) = read.text("HEALTH_DETAILS_TOKEN")? else {
+        return Ok(None);
+    };
+    if token.len() <= 256 && token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(Some(Secret::new(token)));
+    }
+    Err(ConfigError::UnusableSecret {
+        variable: "HEALTH_DETAILS_TOKEN",
+        accepted: "1 to 256 visible ASCII characters without blanks",
+    })
+}

@@ -1,0 +1,28 @@
+//! How MongoDB is reached.
+
+use super::reader::Reader;
+use super::{ConfigError, Secret};
+
+/// How MongoDB is reached.
+#[derive(Clone, Debug)]
+pub struct MongoConfig {
+    /// `MONGODB_URI`, unparsed.
+    pub uri: Option<Secret>,
+    /// The database.
+    pub database: String,
+}
+
+impl MongoConfig {
+    pub(super) fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
+        let accepted = "1 to 63 bytes without `/ \\ . \" $ * < > : | ?` and blanks";
+        let database = read.parsed("MONGODB_DATABASE", accepted, |text| {
+            let fits = text.len() <= 63
+                && !text.contains(|c: char| c.is_whitespace() || "/\\.\"$*<>:|?\0".contains(c));
+            fits.then(|| text.to_owned())
+        })?;
+        Ok(Self {
+            uri: read.secret("MONGODB_URI")?,
+            database: database.unwrap_or_else(|| "truebond".to_owned()),
+        })
+    }
+}

@@ -1,0 +1,368 @@
+//! From the facts of a probe to the report of it. Nothing here asks, waits or knows what time it is.
+
+use std::collections::BTreeMap;
+
+use super::{OperationResult, RedisReport};
+use crate::config::HealthConfig;
+use crate::health::verdict::Verdict;
+use crate::health::{Fallback, Status, milliseconds};
+use crate::redis_client::{Error, HealthCheck, Operation, Reason, ServerInfo};
+
+/// What judging a probe takes besides its facts.
+pub(super) struct Rules {
+    pub(super) config: HealthConfig,
+    /// What is in force where Redis is not well.
+    pub(super) fallback: Fallback,
+    /// Whether idempotency depends on Redis alone: an evicted key is then a lost claim.
+    pub(super) is_sole_store: bool,
+}
+
+impl Rules {
+    pub(super) fn assess(
+        &self,
+        found: Result<HealthCheck, Error>,
+        url: Option<&str>,
+    ) -> RedisReport {
+        match found {
+            Ok(check) => {
+                let latency_ms = Some(milliseconds(check.latency));
+                let results = operation_results(&check, latency_ms);
+                RedisReport {
+                    connected: true,
+                    latency_ms,
+                    operations: Some(succeeded(&results)),
+                    operation_results: Some(results),
+                    server: check.server.clone(),
+                    ..self.report(url, self.judge(&check))
+                }
+            }
+            Err(Error::Unreachable(reason)) => self.report(
+                url,
+                Verdict::new(Status::Disconnected, reason.code(), reason),
+            ),
+            Err(Error::Refused(reason) | Error::Unanswered(reason)) => {
+                let failed = OperationResult {
+                    ok: false,
+                    latency_ms: None,
+                    error_code: Some(reason.code()),
+                };
+                RedisReport {
+                    connected: true,
+                    operations: Some(Vec::new()),
+                    operation_results: Some(
+                        Operation::ALL.map(|operation| (operation, failed)).into(),
+                    ),
+                    ..self.report(url, Verdict::new(Status::Unhealthy, reason.code(), reason))
+                }
+            }
+        }
+    }
+
+    pub(super) fn report(&self, url: Option<&str>, verdict: Verdict) -> RedisReport {
+        RedisReport {
+            status: verdict.status,
+            connected: false,
+            url: url.map(str::to_owned),
+            operations: None,
+            operation_results: None,
+            latency_ms: None,
+            fallback: (!verdict.status.is_serving()).then_some(self.fallback),
+            error: verdict.error,
+            error_code: verdict.error_code,
+            server: None,
+        }
+    }
+
+    /// The worst of what is wrong.
+    fn judge(&self, check: &HealthCheck) -> Verdict {
+        for (operation, outcome) in check.operations {
+            match outcome {
+                Ok(()) => {}
+                Err(reason) if operation == Operation::Delete && reason != Reason::NoPermission => {
+                    return Verdict::new(
+                        Status::Degraded,
+                        "cleanup_failed",
+                        "the probe's key could not be deleted",
+                    );
+                }
+                Err(reason) => return Verdict::new(Status::Unhealthy, reason.code(), reason),
+            }
+            if operation == Operation::Get && check.value_matches == Some(false) {
+                return Verdict::new(
+                    Status::Unhealthy,
+                    "value_mismatch",
+                    "the value read is not the value written",
+                );
+            }
+        }
+        let server = check.server.as_ref();
+        if self.is_sole_store && server.is_some_and(evicts) {
+            let error = "the server evicts keys at its memory limit, and payments depend on them";
+            return Verdict::new(Status::Degraded, "evicting_policy", error);
+        }
+        if server.is_some_and(is_nearly_full) {
+            return Verdict::new(
+                Status::Degraded,
+                "memory_high",
+                "the server has used 90 % of its memory",
+            );
+        }
+        if server.is_some_and(|server| server.replication_link.as_deref() == Some("down")) {
+            return Verdict::new(
+                Status::Degraded,
+                "replica_lag",
+                "the replica's link to its primary is down",
+            );
+        }
+        if check.latency > self.config.slow {
+            return Verdict::new(Status::Degraded, "slow", "the server answers slowly");
+        }
+        Verdict::well(Status::Healthy)
+    }
+}
+
+fn operation_results(
+    check: &HealthCheck,
+    latency_ms: Option<f64>,
+) -> BTreeMap<Operation, OperationResult> {
+    let is_set = check.operations.contains(&(Operation::Set, Ok(())));
+    let result = |(operation, outcome): (Operation, Result<(), Reason>)| {
+        let error_code = match (operation, outcome) {
+            (_, Err(reason)) => Some(reason.code()),
+            // Reading and deleting what was never set proves nothing.
+            (Operation::Get | Operation::Delete, Ok(())) if !is_set => Some("skipped"),
+            (Operation::Get, Ok(())) if check.value_matches == Some(false) => {
+                Some("value_mismatch")
+            }
+            (_, Ok(())) => None,
+        };
+        (
+            operation,
+            OperationResult {
+                ok: error_code.is_none(),
+                latency_ms,
+                error_code,
+            },
+        )
+    };
+    check.operations.map(result).into()
+}
+
+fn succeeded(results: &BTreeMap<Operation, OperationResult>) -> Vec<Operation> {
+    results
+        .iter()
+        .filter(|(_, result)| result.ok)
+        .map(|(operation, _)| *operation)
+        .collect()
+}
+
+fn evicts(server: &ServerInfo) -> bool {
+    server
+        .eviction_policy
+        .as_deref()
+        .is_some_and(|policy| policy != "noeviction")
+}
+
+fn is_nearly_full(server: &ServerInfo) -> bool {
+    let (Some(used), Some(limit)) = (server.memory_used_bytes, server.memory_limit_bytes) else {
+        return false;
+    };
+    !evicts(server) && limit > 0 && u128::from(used) * 10 >= u128::from(limit) * 9
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn rules() -> Rules {
+        let config = Config::from_lookup(|_| None).expect("the defaults");
+        Rules {
+            config: config.health,
+            fallback: Fallback::Reject,
+            is_sole_store: true,
+        }
+    }
+
+    fn check() -> HealthCheck {
+        HealthCheck {
+            latency: Duration::from_millis(1),
+            operations: Operation::ALL.map(|operation| (operation, Ok(()))),
+            value_matches: Some(true),
+            server: None,
+        }
+    }
+
+    fn failing(operation: Operation, reason: Reason) -> HealthCheck {
+        let mut check = check();
+        check.operations[operation as usize].1 = Err(reason);
+        check.value_matches = None;
+        check
+    }
+
+    fn with_server(server: ServerInfo) -> HealthCheck {
+        HealthCheck {
+            server: Some(server),
+            ..check()
+        }
+    }
+
+    fn memory(used: u64, limit: u64, policy: &str) -> HealthCheck {
+        with_server(ServerInfo {
+            memory_used_bytes: Some(used),
+            memory_limit_bytes: Some(limit),
+            eviction_policy: Some(policy.to_owned()),
+            ..ServerInfo::default()
+        })
+    }
+
+    #[test]
+    fn every_situation_has_its_status_and_code() {
+        use Status::{Degraded, Disconnected, Healthy, Unhealthy};
+        let slow = HealthCheck {
+            latency: Duration::from_millis(101),
+            ..check()
+        };
+        let mismatch = HealthCheck {
+            value_matches: Some(false),
+            ..check()
+        };
+        let cut_off = with_server(ServerInfo {
+            replication_link: Some("down".to_owned()),
+            ..ServerInfo::default()
+        });
+        let cases = [
+            (
+                Err(Error::Unreachable(Reason::NotConfigured)),
+                Disconnected,
+                Some("not_configured"),
+            ),
+            (
+                Err(Error::Unreachable(Reason::InvalidUrl)),
+                Disconnected,
+                Some("invalid_url"),
+            ),
+            (
+                Err(Error::Unreachable(Reason::ConnectFailed)),
+                Disconnected,
+                Some("connect_failed"),
+            ),
+            (
+                Err(Error::Unreachable(Reason::TlsFailed)),
+                Disconnected,
+                Some("tls_failed"),
+            ),
+            (
+                Err(Error::Unreachable(Reason::ConnectTimeout)),
+                Disconnected,
+                Some("connect_timeout"),
+            ),
+            (
+                Err(Error::Unreachable(Reason::AuthFailed)),
+                Disconnected,
+                Some("auth_failed"),
+            ),
+            (
+                Err(Error::Unanswered(Reason::Timeout)),
+                Unhealthy,
+                Some("timeout"),
+            ),
+            (
+                Ok(failing(Operation::Ping, Reason::Loading)),
+                Unhealthy,
+                Some("loading"),
+            ),
+            (
+                Ok(failing(Operation::Ping, Reason::MasterDown)),
+                Unhealthy,
+                Some("master_down"),
+            ),
+            (
+                Ok(failing(Operation::Set, Reason::ClusterDown)),
+                Unhealthy,
+                Some("cluster_down"),
+            ),
+            (
+                Ok(failing(Operation::Set, Reason::OutOfMemory)),
+                Unhealthy,
+                Some("out_of_memory"),
+            ),
+            (
+                Ok(failing(Operation::Set, Reason::ReadOnly)),
+                Unhealthy,
+                Some("read_only"),
+            ),
+            (
+                Ok(failing(Operation::Set, Reason::NoReplicas)),
+                Unhealthy,
+                Some("no_replicas"),
+            ),
+            (
+                Ok(failing(Operation::Get, Reason::NoPermission)),
+                Unhealthy,
+                Some("no_permission"),
+            ),
+            (
+                Ok(failing(Operation::Delete, Reason::NoPermission)),
+                Unhealthy,
+                Some("no_permission"),
+            ),
+            (
+                Ok(failing(Operation::Delete, Reason::Rejected)),
+                Degraded,
+                Some("cleanup_failed"),
+            ),
+            (Ok(mismatch), Unhealthy, Some("value_mismatch")),
+            (Ok(slow), Degraded, Some("slow")),
+            (Ok(cut_off), Degraded, Some("replica_lag")),
+            (
+                Ok(memory(90, 100, "noeviction")),
+                Degraded,
+                Some("memory_high"),
+            ),
+            (Ok(memory(89, 100, "noeviction")), Healthy, None),
+            (Ok(memory(90, 0, "noeviction")), Healthy, None),
+            (
+                Ok(memory(10, 100, "volatile-lru")),
+                Degraded,
+                Some("evicting_policy"),
+            ),
+            (Ok(check()), Healthy, None),
+        ];
+        for (found, status, error_code) in cases {
+            let report = rules().assess(found.clone(), None);
+            assert_eq!(
+                (report.status, report.error_code),
+                (status, error_code),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_evicting_policy_is_no_fault_where_mongodb_decides() {
+        let rules = Rules {
+            is_sole_store: false,
+            ..rules()
+        };
+        assert_eq!(
+            rules.judge(&memory(10, 100, "allkeys-lru")).status,
+            Status::Healthy
+        );
+    }
+
+    #[test]
+    fn what_was_not_set_is_neither_read_nor_deleted() {
+        let report = rules().assess(Ok(failing(Operation::Set, Reason::OutOfMemory)), None);
+        assert_eq!(report.operations, Some(vec![Operation::Ping]));
+    }
+
+    #[test]
+    fn only_what_does_not_serve_says_what_does() {
+        assert_eq!(rules().assess(Ok(check()), None).fallback, None);
+        let error = Err(Error::Unreachable(Reason::ConnectFailed));
+        assert_eq!(rules().assess(error, None).fallback, Some(Fallback::Reject));
+    }
+}
