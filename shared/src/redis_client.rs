@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Pipeline, RedisResult, ScriptInvocation, Value};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::config::RedisConfig;
 use crate::deadline::Deadline;
@@ -78,6 +78,12 @@ impl RedisClient {
             }
             None => Err(Reason::NotConfigured),
         };
+        if let Err(reason) = &slot {
+            warn!(
+                redis.error_code = reason.code(),
+                "Redis connection failed: {reason}"
+            );
+        }
         let inner = Inner {
             slot,
             response_timeout: config.response_timeout,

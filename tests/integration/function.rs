@@ -178,3 +178,28 @@ async fn an_invocation_that_is_nearly_over_is_still_answered() {
         (503, &"connect_timeout".into())
     );
 }
+
+#[tokio::test]
+async fn a_function_links_only_the_clients_it_calls() {
+    let cases = [
+        ("health", false, false),
+        ("health-redis", true, false),
+        ("health-detailed", true, true),
+    ];
+    for (function, redis, mongodb) in cases {
+        Lambda::function(function).start().await;
+        let test = std::env::current_exe().expect("a path");
+        let binaries = test
+            .ancestors()
+            .nth(2)
+            .expect("the directory of the profile");
+        let binary = std::fs::read(binaries.join(function)).expect("the function is built");
+        // As names stand in a symbol table: their length, then themselves.
+        let links = |name: &[u8]| binary.windows(name.len()).any(|window| window == name);
+        assert_eq!(
+            (links(b"5redis3aio"), links(b"7mongodb6client")),
+            (redis, mongodb),
+            "{function}"
+        );
+    }
+}
