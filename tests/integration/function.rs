@@ -115,10 +115,7 @@ async fn text_is_for_people() {
         .await;
     lambda.get("/api/health").await;
     let line = lambda.log_text();
-    assert!(
-        line.contains("answered") && !line.contains('{'.to_string().as_str().repeat(2).as_str()),
-        "{line}"
-    );
+    assert!(line.contains("INFO") && line.contains("answered"), "{line}");
     assert!(
         serde_json::from_str::<serde_json::Value>(&line).is_err(),
         "{line}"
@@ -194,7 +191,7 @@ async fn a_function_links_only_the_clients_it_calls() {
             .nth(2)
             .expect("the directory of the profile");
         let binary = std::fs::read(binaries.join(function)).expect("the function is built");
-        // As names stand in a symbol table: their length, then themselves.
+        // As names stand in the symbol table of a development build: their length, then themselves.
         let links = |name: &[u8]| binary.windows(name.len()).any(|window| window == name);
         assert_eq!(
             (links(b"5redis3aio"), links(b"7mongodb6client")),
