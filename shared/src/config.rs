@@ -1,8 +1,8 @@
 //! Which settings are there, and what does each one do?
 //!
 //! This is the only module that reads the environment, and it reads it once, at the start. Everything else is handed
-//! the part of [`Config`] it needs. A wrong value stops the start with a [`ConfigError`] that names the variable; a
-//! backend that is missing, down or has a URL its client cannot parse does not: health tells.
+//! the part of [`Config`] it needs. A wrong value stops the start with a [`ConfigError`] that names the variable. A
+//! backend that is missing or down, or whose URL cannot be parsed, does not stop it: health reports it.
 //!
 //! A variable that is empty or blank counts as not set (only `HEALTH_CRITICAL` gives the empty value a meaning).
 //!
@@ -20,28 +20,31 @@
 //! | `MONGODB_DATABASE` | 1–63 bytes without `/ \ . " $ * < > : \| ?` and blanks | `truebond` | the database |
 //! | `HEALTH_CHECK_TIMEOUT_MS` | 1–29 000 ms | 800 | limit of one check |
 //! | `HEALTH_TOTAL_TIMEOUT_MS` | 1–29 000 ms | 1 000 | limit of a whole health answer; a check is cut at whichever limit is sooner |
-//! | `HEALTH_MEMO_MS` | 0–60 000 ms | 1 000 | how long a result is answered again without a probe; 0 probes at every request |
+//! | `HEALTH_MEMO_MS` | 0–60 000 ms | 1 000 | how long a result is reused; 0 probes at every request |
 //! | `HEALTH_SLOW_MS` | 1–29 000 ms | 100 | a probe slower than this makes its service `degraded` |
 //! | `HEALTH_CRITICAL` | comma list of `redis`, `mongodb`, `api`, or empty | MongoDB if configured, Redis if nothing stands in for it | which services make the whole `unhealthy`; empty: none |
-//! | `HEALTH_DETAILS_TOKEN` | 1–256 characters, visible ASCII | not set | shows health details to who sends it as `Authorization: Bearer`; not set: shown in development, never elsewhere |
+//! | `HEALTH_DETAILS_TOKEN` | 1–256 characters, visible ASCII | not set | shows health details to whoever sends it as `Authorization: Bearer`; not set: shown in development, never elsewhere |
 //! | `AWS_LAMBDA_LOG_FORMAT` | `JSON`, `Text` | text in a terminal, else JSON | how log lines are written (set by Lambda) |
 //! | `AWS_LAMBDA_LOG_LEVEL` | `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR`, `FATAL` | `INFO` | the least level of our own log lines (set by Lambda) |
+//!
+//! Lambda also sets `AWS_LAMBDA_INITIALIZATION_TYPE` (present: this is Lambda), `AWS_LAMBDA_RUNTIME_API` (where
+//! invocations come from) and `AWS_LAMBDA_MAX_CONCURRENCY` (invocations per process, 1).
 
 mod health;
-mod log;
+mod logging;
 mod mongo;
 mod reader;
-mod redis;
+mod redis_client;
 mod secret;
 
 use std::ffi::OsString;
 
 pub use health::{HealthConfig, Service};
-pub use log::{LogConfig, LogFormat};
+pub use logging::{LogConfig, LogFormat};
 pub use mongo::MongoConfig;
 pub use reader::ConfigError;
 use reader::Reader;
-pub use redis::RedisConfig;
+pub use redis_client::RedisConfig;
 pub use secret::Secret;
 
 /// Every setting of a function, read once.
@@ -72,8 +75,6 @@ pub struct Environment(String);
 /// What Lambda tells a process about itself.
 #[derive(Clone, Debug)]
 pub struct LambdaConfig {
-    /// The function's name.
-    pub function: Option<String>,
     /// Whether this is Lambda itself, and not a local stand-in for it.
     pub deployed: bool,
     /// Whether a Runtime API is there to ask for invocations.
@@ -116,7 +117,6 @@ impl Config {
             health: HealthConfig::read(&read)?,
             log: LogConfig::read(&read)?,
             lambda: LambdaConfig {
-                function: read.text("AWS_LAMBDA_FUNCTION_NAME")?,
                 deployed,
                 runtime_api: read.text("AWS_LAMBDA_RUNTIME_API")?.is_some(),
                 concurrency: read
@@ -146,7 +146,7 @@ fn environment(read: &Reader<'_>, deployed: bool) -> Result<Environment, ConfigE
         Some(name) => Ok(Environment(name)),
         None if deployed => Err(ConfigError::Missing {
             variable: "ENVIRONMENT",
-            accepted: "the name of this environment, for example `production` (on Lambda there is no default)",
+            accepted: "the name of this environment, for example `production` (on Lambda there is no default)".into(),
         }),
         None => Ok(Environment("development".to_owned())),
     }

@@ -4,14 +4,14 @@
 //! that Redis can be written and read, not only reached. [`DetailedHealth`] looks at Redis, MongoDB and this process side
 //! by side, under one deadline, and sums them up.
 //!
-//! Measuring and judging are apart: a probe brings facts, a pure function makes a report of them. A result is answered
-//! again for a while, so that a storm of health requests is no storm for Redis. Only who may see details
-//! gets more than the status ([`Report::shown_to`]). No check panics, hangs or shows a credential.
+//! Measuring and judging are apart: a probe brings facts, a pure function makes a report of them. A result is
+//! reused for a while, so that a storm of health requests is no storm for Redis. Only callers who may see details
+//! get more than the status ([`Report::shown_to`]). No check panics, hangs or shows a credential.
 
 mod detailed;
 mod memo;
-mod mongodb;
-mod redis;
+mod mongo_check;
+mod redis_check;
 mod verdict;
 
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::config::{Config, Secret};
 use crate::metrics::{Metric, Metrics, Unit};
 use crate::web;
 pub use detailed::DetailedHealth;
-pub use redis::RedisHealth;
+pub use redis_check::RedisHealth;
 
 /// How a service, or the whole, is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,17 +44,17 @@ pub enum Status {
 
 impl Status {
     /// Whether nothing is wrong.
-    pub fn is_well(self) -> bool {
+    fn is_well(self) -> bool {
         matches!(self, Self::Healthy | Self::Connected)
     }
 
     /// Whether it works, well or not.
-    pub fn is_serving(self) -> bool {
+    fn is_serving(self) -> bool {
         self.is_well() || self == Self::Degraded
     }
 
     /// The status of an answer that tells this.
-    pub fn http(self) -> StatusCode {
+    fn http(self) -> StatusCode {
         if self.is_serving() {
             StatusCode::OK
         } else {
@@ -66,7 +66,7 @@ impl Status {
 /// What answers for a service that does not work: who decides whether a payment may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Fallback {
+pub(crate) enum Fallback {
     /// MongoDB, which holds the same claims and results.
     MongoDb,
     /// The memory of each process. Only in development: other processes do not see it.
@@ -91,8 +91,7 @@ impl Fallback {
 /// A health answer: the whole truth, and who may see it.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// How it is.
-    pub status: Status,
+    status: Status,
     details: Value,
 }
 
@@ -154,13 +153,30 @@ impl Access {
     }
 }
 
+/// Which service answers.
+#[derive(Clone, Debug, Serialize)]
+struct Identity {
+    service: String,
+    version: &'static str,
+    environment: String,
+}
+
+impl Identity {
+    fn new(config: &Config) -> Self {
+        Self {
+            service: config.service.clone(),
+            version: config.version,
+            environment: config.environment.name().to_owned(),
+        }
+    }
+}
+
 /// Liveness: the process answers, so it lives.
 #[derive(Clone, Debug, Serialize)]
 pub struct Liveness {
     status: Status,
-    service: String,
-    version: &'static str,
-    environment: String,
+    #[serde(flatten)]
+    identity: Identity,
 }
 
 impl Liveness {
@@ -168,9 +184,7 @@ impl Liveness {
     pub fn new(config: &Config) -> Self {
         Self {
             status: Status::Healthy,
-            service: config.service.clone(),
-            version: config.version,
-            environment: config.environment.name().to_owned(),
+            identity: Identity::new(config),
         }
     }
 }

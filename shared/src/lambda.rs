@@ -2,11 +2,11 @@
 //!
 //! A function says what it answers; [`serve`] does the rest, the same for all: reads the configuration, begins to log,
 //! asks the Runtime API for invocations, turns an API Gateway event into an [`Invocation`] and a [`Response`] back into
-//! what API Gateway expects. A panic in a handler is answered as a problem document; the process lives on, for that
+//! what API Gateway expects. A panic in a handler is answered as a problem document; the process lives on, which is why
 //! the release profile keeps `panic = "unwind"`. Where Lambda allows several invocations per process
 //! (`AWS_LAMBDA_MAX_CONCURRENCY`), they run side by side.
 //!
-//! Only this module and the binaries' `main` know `lambda_*`.
+//! Only this module names `lambda_http`.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -185,7 +185,7 @@ fn log_panics() {
             .location()
             .map(ToString::to_string)
             .unwrap_or_default();
-        error!(panic.location = place, "a handler panicked");
+        error!(panic.location = place, "panicked");
     }));
 }
 

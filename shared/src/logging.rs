@@ -5,7 +5,7 @@
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>). The runtime's own
 //! subscriber writes no timestamp, hence this one. In a terminal the same lines are text for a person.
 //!
-//! The level chosen applies to our own lines. Other crates are heard from WARN on: below that some of them print the
+//! The level chosen applies to this crate's lines; the functions log none of their own. Other crates are heard from WARN on: below that some of them print the
 //! requests and headers that pass through them, tokens included.
 
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::{LogConfig, LogFormat};
 
 /// Begins to write log lines to standard output. A second call changes nothing.
-pub fn init(config: &LogConfig) {
+pub(crate) fn init(config: &LogConfig) {
     let levels = Targets::new()
         .with_default(Level::WARN)
         .with_target("shared", config.level);
@@ -53,6 +53,15 @@ pub(crate) fn write_line(line: &impl Serialize) {
 /// An instant as log lines and health answers print it: RFC 3339, UTC, to the millisecond.
 pub(crate) fn rfc3339(instant: Timestamp) -> String {
     format!("{instant:.3}")
+}
+
+/// The instant a line is written at. For telling, not for deciding.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a log line says when it was written"
+)]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
 }
 
 fn default_format() -> LogFormat {
@@ -101,7 +110,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
         }
         event.record(&mut fields);
         write_line(&Line {
-            timestamp: rfc3339(Timestamp::now()),
+            timestamp: rfc3339(now()),
             level: event.metadata().level().as_str(),
             message: fields.0.remove("message").unwrap_or_default(),
             target: event.metadata().target(),

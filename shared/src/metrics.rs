@@ -2,8 +2,8 @@
 //!
 //! As log lines in its Embedded Metric Format, which costs no call and no connection
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
-//! These are a few own lines because the crates for it put a global recorder and a wrapper around the handler, which
-//! is more to know than the format itself.
+//! Written by hand: the crates for it bring a global recorder and wrap the handler, which is more to learn than the
+//! format.
 //!
 //! On a laptop nobody reads them, so they are written only on Lambda.
 
@@ -58,7 +58,7 @@ impl Metrics {
     /// Records `metrics` that were measured together, under one more dimension, for example `("dependency", "redis")`.
     pub fn record(&self, dimension: (&'static str, &'static str), metrics: &[Metric]) {
         if self.enabled {
-            logging::write_line(&self.line(dimension, metrics, Timestamp::now()));
+            logging::write_line(&self.line(dimension, metrics, logging::now()));
         }
     }
 

@@ -1,7 +1,7 @@
 //! How do the functions talk to MongoDB?
 //!
 //! Through one [`Mongo`] per process, whose driver client is made at the first call: parsing a `mongodb+srv://` URI asks
-//! DNS, which has no place in a start. The driver knows no time-out for an answer
+//! DNS, which has no place in a start. The driver knows no timeout for an answer
 //! (<https://github.com/mongodb/mongo-rust-driver/issues/490>), so every call here has a [`Deadline`]. The pool is small,
 //! because a process serves few invocations at a time and there are many processes.
 //!
@@ -74,11 +74,6 @@ impl Mongo {
         self.uri.is_some()
     }
 
-    /// Whether a client is in use that has answered, as far as is known without asking.
-    pub fn is_connected(&self) -> bool {
-        self.live.lock().is_some()
-    }
-
     /// Asks the server for a sign of life; how long it took, without the connecting.
     ///
     /// # Errors
@@ -87,7 +82,7 @@ impl Mongo {
     ///
     /// # Cancel safety
     ///
-    /// A dropped ping changes nothing.
+    /// A dropped ping may cost the client, which the next call opens anew.
     pub async fn ping(&self, deadline: Deadline) -> Result<Duration, Error> {
         let options = self.options(deadline).await?;
         let live = self.live.lock().clone();
@@ -127,7 +122,7 @@ impl Mongo {
 
     async fn options(&self, deadline: Deadline) -> Result<&ClientOptions, Error> {
         let uri = self.uri.as_ref().ok_or(Error::NotConfigured)?;
-        let parsed = self.options.get_or_try_init(|| options(uri));
+        let parsed = self.options.get_or_try_init(|| parse_options(uri));
         deadline.bound(parsed).await.unwrap_or(Err(Error::Timeout))
     }
 
@@ -181,7 +176,7 @@ impl Monitor {
 }
 
 /// What the URI says, and where it is silent, what suits a Lambda process.
-async fn options(uri: &Secret) -> Result<ClientOptions, Error> {
+async fn parse_options(uri: &Secret) -> Result<ClientOptions, Error> {
     let mut options = ClientOptions::parse(uri.expose())
         .await
         .map_err(|error| Error::of_driver(&error))?;

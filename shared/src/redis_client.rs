@@ -2,7 +2,8 @@
 //!
 //! Through one [`RedisClient`] per process: one connection, opened at the first command and shared by all, to a
 //! standalone server, with TLS, with a user of its ACL, or to a cluster. There is no pool: commands travel interleaved
-//! on the one socket, so a process never holds more than one connection (to each node, in a cluster).
+//! on the one socket, so a process never holds more than one connection (to each node, in a cluster). The ten that its
+//! predecessor's pool allowed are a cap it stays under.
 //!
 //! Every command has a limit: `REDIS_RESPONSE_TIMEOUT_MS`, `REDIS_CONNECT_TIMEOUT_MS` where it has to connect first,
 //! and the [`Deadline`] of the invocation if that is sooner ([`RedisClient::within`]). A connection that rested, as it
@@ -21,9 +22,9 @@ mod commands;
 mod connection;
 mod endpoint;
 mod error;
+mod link;
 mod probe;
 mod script;
-mod slot;
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,9 +39,9 @@ pub use commands::{Expiry, Ttl};
 use connection::Connection;
 use endpoint::Endpoint;
 pub use error::{Error, Reason};
+use link::Link;
 pub use probe::{HealthCheck, Operation, ServerInfo};
 pub use script::Script;
-use slot::{Live, Slot};
 
 /// The process's access to Redis. Cheap to clone; all clones share the connection.
 #[derive(Clone)]
@@ -52,7 +53,7 @@ pub struct RedisClient {
 
 struct Inner {
     /// Where the connection lives, or why there can be none.
-    slot: Result<Slot, Reason>,
+    link: Result<Link, Reason>,
     response_timeout: Duration,
 }
 
@@ -72,20 +73,20 @@ impl RedisClient {
         // redis-rs picks no crypto provider, and panics at its first TLS connection where it finds none or two.
         // A second installation changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let slot = match &config.url {
+        let link = match &config.url {
             Some(url) => {
-                Endpoint::parse(url.expose(), config).map(|endpoint| Slot::new(endpoint, config))
+                Endpoint::parse(url.expose(), config).map(|endpoint| Link::new(endpoint, config))
             }
             None => Err(Reason::NotConfigured),
         };
-        if let Err(reason) = &slot {
+        if let Err(reason) = &link {
             warn!(
                 redis.error_code = reason.code(),
                 "Redis connection failed: {reason}"
             );
         }
         let inner = Inner {
-            slot,
+            link,
             response_timeout: config.response_timeout,
         };
         Self {
@@ -105,8 +106,8 @@ impl RedisClient {
 
     /// The URL as it may be shown, `<unparseable>` where it cannot be taken apart; `None` where none is configured.
     pub fn masked_url(&self) -> Option<&str> {
-        match &self.inner.slot {
-            Ok(slot) => Some(slot.masked_url()),
+        match &self.inner.link {
+            Ok(link) => Some(link.masked_url()),
             Err(Reason::NotConfigured) => None,
             Err(_) => Some("<unparseable>"),
         }
@@ -122,7 +123,7 @@ impl RedisClient {
     ///
     /// A dropped attempt closes its socket.
     pub async fn connect(&self) -> Result<(), Error> {
-        self.slot()?
+        self.link()?
             .acquire(self.deadline)
             .await
             .map(drop)
@@ -131,14 +132,14 @@ impl RedisClient {
 
     /// Closes the connection once the commands under way have ended. The next command opens a new one.
     pub fn disconnect(&self) {
-        if let Ok(slot) = &self.inner.slot {
-            slot.close();
+        if let Ok(link) = &self.inner.link {
+            link.close();
         }
     }
 
     /// Whether a connection stands, as far as is known without asking the server.
     pub fn is_connected(&self) -> bool {
-        self.inner.slot.as_ref().is_ok_and(Slot::is_connected)
+        self.inner.link.as_ref().is_ok_and(Link::is_connected)
     }
 
     /// Runs `script` on `keys` with `args`: one round trip, three when the server does not have the script yet.
@@ -170,23 +171,23 @@ impl RedisClient {
     }
 
     async fn send(&self, repeat: Repeat, request: &Request<'_>) -> Result<Value, Error> {
-        let slot = self.slot()?;
-        let first = self.attempt(slot, request).await;
+        let link = self.link()?;
+        let first = self.attempt(link, request).await;
         match first {
             Err(Error::Unanswered(reason)) if repeat == Repeat::Safe && !self.is_over() => {
                 debug!(
                     redis.error_code = reason.code(),
                     "Redis did not answer; repeating on a new connection"
                 );
-                self.attempt(slot, request).await
+                self.attempt(link, request).await
             }
             settled => settled,
         }
     }
 
     /// Sends `request` once, and judges the connection by what comes of it.
-    async fn attempt(&self, slot: &Slot, request: &Request<'_>) -> Result<Value, Error> {
-        let live = slot
+    async fn attempt(&self, link: &Link, request: &Request<'_>) -> Result<Value, Error> {
+        let live = link
             .acquire(self.deadline)
             .await
             .map_err(Error::Unreachable)?;
@@ -198,27 +199,27 @@ impl RedisClient {
             }
             Ok(Err(error)) => error,
             Err(_) => {
-                if Live::is_to_blame(limit, self.inner.response_timeout) {
-                    slot.discard(&live);
+                if link::is_fair_trial(limit, self.inner.response_timeout) {
+                    link.discard(&live);
                 }
                 return Err(Error::Unanswered(Reason::Timeout));
             }
         };
         let reason = Reason::of_command(&error);
         if error::breaks_connection(&error) {
-            slot.discard(&live);
+            link.discard(&live);
             return Err(Error::Unanswered(reason));
         }
         live.mark_answered();
         if reason == Reason::ReadOnly && live.predates_failover() {
-            slot.discard(&live);
+            link.discard(&live);
         }
         Err(Error::Refused(reason))
     }
 
-    fn slot(&self) -> Result<&Slot, Error> {
+    fn link(&self) -> Result<&Link, Error> {
         self.inner
-            .slot
+            .link
             .as_ref()
             .map_err(|reason| Error::Unreachable(*reason))
     }

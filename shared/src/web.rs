@@ -30,7 +30,7 @@ pub struct Problem {
 }
 
 /// Something in the function failed; the log has it.
-pub const INTERNAL: Problem = Problem {
+pub(crate) const INTERNAL: Problem = Problem {
     status: StatusCode::INTERNAL_SERVER_ERROR,
     slug: "internal",
     title: "Internal error",
@@ -38,7 +38,7 @@ pub const INTERNAL: Problem = Problem {
 };
 
 /// The path is right, the method is not.
-pub const METHOD_NOT_ALLOWED: Problem = Problem {
+const METHOD_NOT_ALLOWED: Problem = Problem {
     status: StatusCode::METHOD_NOT_ALLOWED,
     slug: "method-not-allowed",
     title: "Method not allowed",
@@ -87,7 +87,7 @@ pub fn ok(body: &impl Serialize) -> Response {
 }
 
 /// An answer with `body` as JSON.
-pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     with_body(status, "application/json", body)
 }
 
@@ -104,7 +104,7 @@ pub fn require_get(method: &Method) -> Result<(), MethodNotAllowed> {
 }
 
 /// The token of an `Authorization: Bearer` header.
-pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme
         .eq_ignore_ascii_case("Bearer")
@@ -125,7 +125,7 @@ pub(crate) fn finish(mut response: Response, method: &Method, request_id: &str) 
 }
 
 fn with_body(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
-    // Our own bodies are structs of text and numbers, and those always serialise; an empty body is the honest rest.
+    // Our own bodies are structs of text and numbers, and those always serialise; if one ever did not, the body would be empty.
     let body = serde_json::to_vec(body).unwrap_or_default();
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;

@@ -16,7 +16,7 @@ async fn a_panic_is_answered_and_the_process_lives_on() {
     let logged = lambda
         .log_events()
         .into_iter()
-        .find(|event| event["message"] == "a handler panicked");
+        .find(|event| event["message"] == "panicked");
     let logged = logged.expect("the panic is logged");
     assert_eq!(logged["level"], "ERROR");
     assert!(

@@ -1,4 +1,4 @@
-//! How health is measured and told.
+//! The settings of health: how long a check may take, what its result comes to, who may see it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub struct HealthConfig {
     pub check_timeout: Duration,
     /// Limit of a whole answer.
     pub total_timeout: Duration,
-    /// How long a result is answered again.
+    /// How long a result is reused.
     pub memo: Duration,
     /// The probe time above which a service is `degraded`.
     pub slow: Duration,
@@ -35,16 +35,13 @@ pub enum Service {
 
 /// API Gateway gives an answer up after 30 seconds.
 const LONGEST_API_ANSWER_MS: u64 = 29_000;
+/// An older result says nothing about now.
+const LONGEST_MEMO_MS: u64 = 60_000;
 
 impl HealthConfig {
     pub(super) fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
-        let accepted = "whole milliseconds from 1 to 29000";
-        let limit = |variable| read.milliseconds(variable, 1..=LONGEST_API_ANSWER_MS, accepted);
-        let memo = read.milliseconds(
-            "HEALTH_MEMO_MS",
-            0..=60_000,
-            "whole milliseconds from 0 to 60000",
-        )?;
+        let limit = |variable| read.milliseconds(variable, 1..=LONGEST_API_ANSWER_MS);
+        let memo = read.milliseconds("HEALTH_MEMO_MS", 0..=LONGEST_MEMO_MS)?;
         Ok(Self {
             check_timeout: limit("HEALTH_CHECK_TIMEOUT_MS")?.unwrap_or(Duration::from_millis(800)),
             total_timeout: limit("HEALTH_TOTAL_TIMEOUT_MS")?.unwrap_or(Duration::from_secs(1)),
@@ -72,7 +69,7 @@ fn critical(read: &Reader<'_>) -> Result<Option<Vec<Service>>, ConfigError> {
             _ => Err(reader::unusable(
                 "HEALTH_CRITICAL",
                 name,
-                "a comma list of `redis`, `mongodb`, `api`, or empty",
+                "a comma list of `redis`, `mongodb`, `api`, or empty".into(),
             )),
         })
         .collect::<Result<_, _>>()
@@ -88,6 +85,6 @@ fn details_token(read: &Reader<'_>) -> Result<Option<Secret>, ConfigError> {
     }
     Err(ConfigError::UnusableSecret {
         variable: "HEALTH_DETAILS_TOKEN",
-        accepted: "1 to 256 visible ASCII characters without blanks",
+        accepted: "1 to 256 visible ASCII characters without blanks".into(),
     })
 }

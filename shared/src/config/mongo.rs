@@ -1,4 +1,4 @@
-//! How MongoDB is reached.
+//! The settings of MongoDB. The URI stays unparsed, as Redis's URL does.
 
 use super::reader::Reader;
 use super::{ConfigError, Secret};

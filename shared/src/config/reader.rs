@@ -1,5 +1,6 @@
 //! From a variable's text to a value, or to an error that says what to write instead.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -17,7 +18,7 @@ pub enum ConfigError {
         /// Its value, shortened.
         found: String,
         /// What it may be.
-        accepted: &'static str,
+        accepted: Cow<'static, str>,
     },
     /// The same for a variable whose value is not to be shown.
     #[error("{variable} cannot be used (its value is not shown); accepted: {accepted}")]
@@ -25,7 +26,7 @@ pub enum ConfigError {
         /// The variable.
         variable: &'static str,
         /// What it may be.
-        accepted: &'static str,
+        accepted: Cow<'static, str>,
     },
     /// The variable has to be set here, and is not.
     #[error("{variable} is not set; accepted: {accepted}")]
@@ -33,14 +34,12 @@ pub enum ConfigError {
         /// The variable.
         variable: &'static str,
         /// What it may be.
-        accepted: &'static str,
+        accepted: Cow<'static, str>,
     },
 }
 
 /// The longest that Lambda lets an invocation take.
 pub(super) const LONGEST_INVOCATION_MS: u64 = 900_000;
-pub(super) const MILLISECONDS: &str = "whole milliseconds from 1 to 900000";
-pub(super) const MILLISECONDS_OR_ZERO: &str = "whole milliseconds from 0 to 900000";
 
 /// Reads variables through a lookup, so that a test needs no process environment.
 pub(super) struct Reader<'a>(pub(super) &'a dyn Fn(&str) -> Option<OsString>);
@@ -64,7 +63,7 @@ impl Reader<'_> {
             .map(Some)
             .map_err(|_| ConfigError::UnusableSecret {
                 variable,
-                accepted: "UTF-8 text",
+                accepted: "UTF-8 text".into(),
             })
     }
 
@@ -84,8 +83,12 @@ impl Reader<'_> {
         &self,
         variable: &'static str,
         range: RangeInclusive<u64>,
-        accepted: &'static str,
     ) -> Result<Option<Duration>, ConfigError> {
+        let accepted = format!(
+            "whole milliseconds from {} to {}",
+            range.start(),
+            range.end()
+        );
         self.parsed(variable, accepted, |text| {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
             let value = text
@@ -114,7 +117,7 @@ impl Reader<'_> {
     pub(super) fn parsed<T>(
         &self,
         variable: &'static str,
-        accepted: &'static str,
+        accepted: impl Into<Cow<'static, str>>,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, ConfigError> {
         let Some(text) = self.text(variable)? else {
@@ -122,7 +125,7 @@ impl Reader<'_> {
         };
         match parse(&text) {
             Some(value) => Ok(Some(value)),
-            None => Err(unusable(variable, &text, accepted)),
+            None => Err(unusable(variable, &text, accepted.into())),
         }
     }
 }
@@ -130,7 +133,11 @@ impl Reader<'_> {
 /// What a message shows of a wrong value: enough to recognise it.
 const FOUND_LIMIT: usize = 64;
 
-pub(super) fn unusable(variable: &'static str, found: &str, accepted: &'static str) -> ConfigError {
+pub(super) fn unusable(
+    variable: &'static str,
+    found: &str,
+    accepted: Cow<'static, str>,
+) -> ConfigError {
     let mut shown: String = found
         .chars()
         .take(FOUND_LIMIT)

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes `value` into custody.
+    /// Wraps `value`.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_not_debug() {
+    fn debug_does_not_show_a_secret() {
         assert_eq!(
             format!("{:?}", Some(Secret::new("hunter2"))),
             "Some(Secret(***))"

@@ -1,10 +1,10 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use std::time::Duration;
 
 fn config(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let variables: HashMap<_, _> = variables.iter().copied().collect();
@@ -144,8 +144,12 @@ proptest! {
     }
 
     #[test]
-    fn every_number_is_read_or_refused(variable in 0..VARIABLES.len(), value in "[-+]?[0-9]{0,25}[.]?[0-9]{0,3}") {
-        let _ = config(&[(VARIABLES[variable], value.as_str())]);
+    fn a_number_is_taken_up_to_its_limit(number in prop_oneof![0..=60_001_u64, any::<u64>()]) {
+        let taken = config(&[("HEALTH_MEMO_MS", &number.to_string())]);
+        prop_assert_eq!(taken.is_ok(), number <= 60_000);
+        if let Ok(config) = taken {
+            prop_assert_eq!(config.health.memo, Duration::from_millis(number));
+        }
     }
 
     #[test]

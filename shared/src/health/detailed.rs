@@ -1,13 +1,14 @@
 //! The health of everything: each service's report, and what they come to together.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures_util::future;
 use serde::Serialize;
 
 use super::memo::{Dated, Memo};
-use super::mongodb::{MongoCheck, MongoReport};
-use super::redis::{RedisCheck, RedisReport};
-use super::{Access, Fallback, Report, Status, milliseconds};
+use super::mongo_check::{MongoCheck, MongoReport};
+use super::redis_check::{RedisCheck, RedisReport};
+use super::{Access, Fallback, Identity, Report, Status, milliseconds};
 use crate::config::{Config, Service};
 use crate::deadline::Deadline;
 
@@ -18,7 +19,9 @@ pub struct DetailedHealth {
     memo: Memo<Checked>,
     /// The services that make the whole `unhealthy`.
     critical: Vec<Service>,
-    config: Config,
+    identity: Identity,
+    /// Limit of a whole answer.
+    total_timeout: Duration,
     /// Who may see the details.
     pub access: Access,
 }
@@ -47,9 +50,8 @@ struct ApiReport {
 #[derive(Serialize)]
 struct Answer<'a> {
     status: Status,
-    service: &'a str,
-    version: &'a str,
-    environment: &'a str,
+    #[serde(flatten)]
+    identity: &'a Identity,
     #[serde(flatten)]
     checked: &'a Dated<Checked>,
 }
@@ -62,7 +64,8 @@ impl DetailedHealth {
             mongodb: MongoCheck::new(config),
             memo: Memo::new(config.health.memo),
             critical: critical(config),
-            config: config.clone(),
+            identity: Identity::new(config),
+            total_timeout: config.health.total_timeout,
             access: Access::new(config),
         }
     }
@@ -73,7 +76,7 @@ impl DetailedHealth {
     ///
     /// A dropped check may leave its key behind in Redis, which expires.
     pub async fn report(&self, deadline: Deadline) -> Report {
-        let deadline = deadline.within(self.config.health.total_timeout);
+        let deadline = deadline.within(self.total_timeout);
         let dated = self.memo.fresh(deadline, self.check(deadline)).await;
         let dated = dated.unwrap_or_else(|_| Dated::now(self.overrun()));
         let status = overall(&dated.result.services.statuses(), &self.critical);
@@ -81,9 +84,7 @@ impl DetailedHealth {
             status,
             &Answer {
                 status,
-                service: &self.config.service,
-                version: self.config.version,
-                environment: self.config.environment.name(),
+                identity: &self.identity,
                 checked: &dated,
             },
         )
@@ -92,7 +93,7 @@ impl DetailedHealth {
     async fn check(&self, deadline: Deadline) -> Checked {
         let started = Instant::now();
         let (redis, mongodb) =
-            futures_util::join!(self.redis.run(deadline), self.mongodb.run(deadline));
+            future::join(self.redis.run(deadline), self.mongodb.run(deadline)).await;
         let services = Services {
             redis,
             mongodb,
@@ -104,7 +105,7 @@ impl DetailedHealth {
         }
     }
 
-    /// The report of who could not even wait for another's look.
+    /// The report for a request whose time ran out while another's look was still going on.
     fn overrun(&self) -> Checked {
         let services = Services {
             redis: self.redis.overrun(),
@@ -113,7 +114,7 @@ impl DetailedHealth {
         };
         Checked {
             services,
-            latency_ms: milliseconds(self.config.health.total_timeout),
+            latency_ms: milliseconds(self.total_timeout),
         }
     }
 }

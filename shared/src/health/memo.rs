@@ -1,6 +1,6 @@
-//! The last result of a probe, answered again while it is fresh.
+//! The last result of a probe, reused while it is fresh.
 //!
-//! One probe runs at a time. Who comes while it runs waits for it and takes its result, so a storm of requests costs one
+//! One probe runs at a time. A request that arrives meanwhile waits for it and takes its result, so a storm of requests costs one
 //! probe. No task refreshes anything: a result grows old, and the next request replaces it.
 
 use std::time::Duration;
@@ -49,16 +49,16 @@ impl<T: Clone> Memo<T> {
         deadline: Deadline,
         probe: impl Future<Output = T>,
     ) -> Result<Dated<T>, Elapsed> {
-        let arrived = Timestamp::now();
+        let arrived = now();
         let mut last = deadline.bound(self.last.lock()).await?;
         if let Some((result, checked)) = &*last {
-            let now = Timestamp::now();
+            let now = now();
             if *checked >= arrived || is_fresh(now.duration_since(*checked), self.keep) {
                 return Ok(Dated::new(result.clone(), *checked, now));
             }
         }
         let result = probe.await;
-        let now = Timestamp::now();
+        let now = now();
         *last = Some((result.clone(), now));
         Ok(Dated::new(result, now, now))
     }
@@ -75,9 +75,17 @@ impl<T> Dated<T> {
     }
 
     pub(super) fn now(result: T) -> Self {
-        let now = Timestamp::now();
+        let now = now();
         Self::new(result, now, now)
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only the wall clock runs on while the process is frozen; nothing but a probe depends on it"
+)]
+fn now() -> Timestamp {
+    Timestamp::now()
 }
 
 /// Judged by the wall clock, which runs on while the process is frozen. A result from the future is not fresh.

@@ -1,4 +1,4 @@
-//! Why did MongoDB not do it?
+//! Why did a call to MongoDB fail?
 
 use mongodb::error::ErrorKind;
 
@@ -8,7 +8,7 @@ pub enum Error {
     /// No URI is configured.
     #[error("MongoDB client not initialized")]
     NotConfigured,
-    /// The URI is none the driver understands.
+    /// The URI cannot be parsed.
     #[error("the MongoDB URI cannot be parsed")]
     InvalidUrl,
     /// The name has no address, nothing listens there, or no server of the set can be used.

@@ -31,7 +31,7 @@ enum Client {
 
 /// Probes of a silent peer begin after this long without traffic.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// How often the cluster client repeats what a node redirects or refuses for the moment.
+/// How many times the cluster client repeats what a node redirects or refuses for the moment.
 const CLUSTER_RETRIES: u32 = 3;
 const CLUSTER_RETRY_WAIT_MS: u64 = 50;
 

@@ -1,4 +1,4 @@
-//! Why did Redis not do it, and can it have been done all the same?
+//! Why did a command fail, and may it have run all the same?
 
 use std::error::Error as StdError;
 use std::io;
@@ -23,13 +23,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Why.
-    pub fn reason(self) -> Reason {
-        match self {
-            Self::Unreachable(reason) | Self::Refused(reason) | Self::Unanswered(reason) => reason,
-        }
-    }
-
     /// Whether the command can have taken effect although there is no result.
     pub fn may_have_run(self) -> bool {
         matches!(self, Self::Unanswered(_))
@@ -42,7 +35,7 @@ pub enum Reason {
     /// No URL is configured.
     #[error("Redis client not initialized")]
     NotConfigured,
-    /// The URL is none the client understands.
+    /// The URL cannot be parsed.
     #[error("the Redis URL cannot be parsed")]
     InvalidUrl,
     /// The name has no address, or nothing listens there.

@@ -9,7 +9,7 @@ use super::{Error, Reason, RedisClient, Repeat, Request};
 
 /// Keys of the probe begin with this, so that a user of its own may be confined to them.
 const KEY_PREFIX: &str = "health:";
-/// When a key that could not be deleted goes by itself.
+/// How long the probe's key lives if it could not be deleted.
 const KEY_SECONDS: u64 = 10;
 /// Asked one by one: servers before 7.0 take only one section at a time.
 const INFO_SECTIONS: [&str; 4] = ["server", "replication", "memory", "stats"];
@@ -68,7 +68,8 @@ pub struct ServerInfo {
 }
 
 impl RedisClient {
-    /// Pings, sets, gets and deletes a random key, and asks the server about itself, all in one round trip.
+    /// Pings, sets, gets and deletes a random key, and asks the server about itself, all in one round trip (a
+    /// rested connection is pinged first).
     ///
     /// # Errors
     ///

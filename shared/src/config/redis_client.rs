@@ -1,4 +1,5 @@
-//! How Redis is reached.
+//! The settings of the Redis client. The URL stays unparsed: one that cannot be parsed is a state of health, not a reason
+//! not to start.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::reader::{LONGEST_INVOCATION_MS, MILLISECONDS, MILLISECONDS_OR_ZERO, Reader};
+use super::reader::{LONGEST_INVOCATION_MS, Reader};
 use super::{ConfigError, Secret};
 
 /// How Redis is reached.
@@ -31,12 +32,8 @@ const CA_FILE_LIMIT: u64 = 1024 * 1024;
 
 impl RedisConfig {
     pub(super) fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
-        let limit = |variable| read.milliseconds(variable, 1..=LONGEST_INVOCATION_MS, MILLISECONDS);
-        let idle_check = read.milliseconds(
-            "REDIS_IDLE_CHECK_MS",
-            0..=LONGEST_INVOCATION_MS,
-            MILLISECONDS_OR_ZERO,
-        )?;
+        let limit = |variable| read.milliseconds(variable, 1..=LONGEST_INVOCATION_MS);
+        let idle_check = read.milliseconds("REDIS_IDLE_CHECK_MS", 0..=LONGEST_INVOCATION_MS)?;
         Ok(Self {
             url: read.secret("REDIS_URL")?,
             cluster: read.flag("REDIS_CLUSTER")?.unwrap_or(false),

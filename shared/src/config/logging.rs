@@ -1,4 +1,4 @@
-//! How the log is written.
+//! The settings of the log. Lambda sets both variables.
 
 use super::ConfigError;
 use super::reader::Reader;
@@ -52,7 +52,7 @@ impl LogConfig {
         })?;
         Ok(Self {
             format,
-            level: level.unwrap_or(tracing::Level::INFO),
+            level: level.unwrap_or(Self::default().level),
         })
     }
 }

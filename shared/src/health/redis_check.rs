@@ -4,6 +4,7 @@ mod rules;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use rules::Rules;
@@ -12,7 +13,7 @@ use serde::Serialize;
 use super::memo::{Dated, Memo};
 use super::verdict::Verdict;
 use super::{Access, Fallback, Report, Status, record};
-use crate::config::{Config, HealthConfig};
+use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::metrics::Metrics;
 use crate::redis_client::{Error, Operation, Reason, RedisClient, ServerInfo};
@@ -21,7 +22,8 @@ use crate::redis_client::{Error, Operation, Reason, RedisClient, ServerInfo};
 pub struct RedisHealth {
     check: RedisCheck,
     memo: Memo<RedisReport>,
-    config: HealthConfig,
+    /// Limit of a whole answer.
+    total_timeout: Duration,
     /// Who may see the details.
     pub access: Access,
 }
@@ -32,18 +34,18 @@ impl RedisHealth {
         Self {
             check: RedisCheck::new(config),
             memo: Memo::new(config.health.memo),
-            config: config.health.clone(),
+            total_timeout: config.health.total_timeout,
             access: Access::new(config),
         }
     }
 
-    /// How Redis is, found out by `deadline` or within the limit of a check, whichever is sooner.
+    /// How Redis is, found out by `deadline` or within the limit of a health answer, whichever is sooner.
     ///
     /// # Cancel safety
     ///
     /// A dropped check may leave its key behind, which expires.
     pub async fn report(&self, deadline: Deadline) -> Report {
-        let deadline = deadline.within(self.config.total_timeout);
+        let deadline = deadline.within(self.total_timeout);
         let dated = self.memo.fresh(deadline, self.check.run(deadline)).await;
         let dated = dated.unwrap_or_else(|_| Dated::now(self.check.overrun()));
         Report::new(dated.result.status, &dated)
@@ -54,6 +56,8 @@ impl RedisHealth {
 pub(super) struct RedisCheck {
     client: RedisClient,
     metrics: Metrics,
+    /// Limit of one look.
+    timeout: Duration,
     rules: Rules,
 }
 
@@ -95,22 +99,21 @@ struct OperationResult {
 impl RedisCheck {
     pub(super) fn new(config: &Config) -> Self {
         let rules = Rules {
-            config: config.health.clone(),
+            slow: config.health.slow,
             fallback: Fallback::for_redis(config),
             is_sole_store: config.mongo.uri.is_none(),
         };
         Self {
             client: RedisClient::new(&config.redis),
             metrics: Metrics::new(config),
+            timeout: config.health.check_timeout,
             rules,
         }
     }
 
     /// Probes Redis within the limit of a check. Whatever happens becomes a report.
     pub(super) async fn run(&self, deadline: Deadline) -> RedisReport {
-        let client = self
-            .client
-            .within(deadline.within(self.rules.config.check_timeout));
+        let client = self.client.within(deadline.within(self.timeout));
         let report = match AssertUnwindSafe(client.health_check()).catch_unwind().await {
             Ok(found) => self.rules.assess(found, client.masked_url()),
             Err(_) => self
@@ -123,7 +126,7 @@ impl RedisCheck {
         report
     }
 
-    /// The report of who could not even wait for another's probe.
+    /// The report for a request whose time ran out while another's probe was still running.
     pub(super) fn overrun(&self) -> RedisReport {
         let error = match self.client.is_connected() {
             true => Error::Unanswered(Reason::Timeout),

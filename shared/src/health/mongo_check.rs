@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::verdict::Verdict;
 use super::{Fallback, Status, milliseconds, record};
-use crate::config::{Config, HealthConfig};
+use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::metrics::Metrics;
 use crate::mongo::{Error, Mongo};
@@ -16,15 +16,18 @@ use crate::mongo::{Error, Mongo};
 /// One look at MongoDB.
 pub(super) struct MongoCheck {
     mongo: Mongo,
-    config: HealthConfig,
     metrics: Metrics,
+    /// Limit of one look.
+    timeout: Duration,
+    /// The ping time above which MongoDB is `degraded`.
+    slow: Duration,
 }
 
 /// How MongoDB is, as answers show it.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct MongoReport {
     pub(super) status: Status,
-    /// Whether a server was found.
+    /// Whether a server answered.
     connected: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<f64>,
@@ -41,14 +44,15 @@ impl MongoCheck {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             mongo: Mongo::new(&config.mongo),
-            config: config.health.clone(),
             metrics: Metrics::new(config),
+            timeout: config.health.check_timeout,
+            slow: config.health.slow,
         }
     }
 
     /// Pings MongoDB within the limit of a check. Whatever happens becomes a report.
     pub(super) async fn run(&self, deadline: Deadline) -> MongoReport {
-        let deadline = deadline.within(self.config.check_timeout);
+        let deadline = deadline.within(self.timeout);
         let report = match AssertUnwindSafe(self.mongo.ping(deadline))
             .catch_unwind()
             .await
@@ -62,7 +66,7 @@ impl MongoCheck {
         report
     }
 
-    /// The report of who could not even wait for another's ping.
+    /// The report for a request whose time ran out while another's ping was still running.
     pub(super) fn overrun(&self) -> MongoReport {
         self.assess(Err(Error::Timeout))
     }
@@ -70,21 +74,21 @@ impl MongoCheck {
     fn assess(&self, found: Result<Duration, Error>) -> MongoReport {
         let latency_ms = found.ok().map(milliseconds);
         MongoReport {
+            connected: matches!(found, Ok(_) | Err(Error::Rejected)),
             latency_ms,
-            ..self.report(judge(found, self.config.slow))
+            ..self.report(judge(found, self.slow))
         }
     }
 
     fn report(&self, verdict: Verdict) -> MongoReport {
-        let is_serving = verdict.status.is_serving();
+        let serves = verdict.status.is_serving();
         MongoReport {
             status: verdict.status,
-            connected: is_serving
-                || (verdict.status == Status::Unhealthy && self.mongo.is_connected()),
+            connected: false,
             latency_ms: None,
             error: verdict.error,
             error_code: verdict.error_code,
-            fallback: (self.mongo.is_configured() && !is_serving).then_some(Fallback::Reject),
+            fallback: (self.mongo.is_configured() && !serves).then_some(Fallback::Reject),
         }
     }
 }

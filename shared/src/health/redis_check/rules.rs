@@ -1,16 +1,17 @@
 //! From the facts of a probe to the report of it. Nothing here asks, waits or knows what time it is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{OperationResult, RedisReport};
-use crate::config::HealthConfig;
 use crate::health::verdict::Verdict;
 use crate::health::{Fallback, Status, milliseconds};
 use crate::redis_client::{Error, HealthCheck, Operation, Reason, ServerInfo};
 
 /// What judging a probe takes besides its facts.
 pub(super) struct Rules {
-    pub(super) config: HealthConfig,
+    /// The probe time above which Redis is `degraded`.
+    pub(super) slow: Duration,
     /// What is in force where Redis is not well.
     pub(super) fallback: Fallback,
     /// Whether idempotency depends on Redis alone: an evicted key is then a lost claim.
@@ -73,7 +74,7 @@ impl Rules {
         }
     }
 
-    /// The worst of what is wrong.
+    /// The first thing that is wrong, the gravest kinds first.
     fn judge(&self, check: &HealthCheck) -> Verdict {
         for (operation, outcome) in check.operations {
             match outcome {
@@ -114,7 +115,7 @@ impl Rules {
                 "the replica's link to its primary is down",
             );
         }
-        if check.latency > self.config.slow {
+        if check.latency > self.slow {
             return Verdict::new(Status::Degraded, "slow", "the server answers slowly");
         }
         Verdict::well(Status::Healthy)
@@ -172,15 +173,11 @@ fn is_nearly_full(server: &ServerInfo) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::config::Config;
 
     fn rules() -> Rules {
-        let config = Config::from_lookup(|_| None).expect("the defaults");
         Rules {
-            config: config.health,
+            slow: Duration::from_millis(100),
             fallback: Fallback::Reject,
             is_sole_store: true,
         }
@@ -218,15 +215,63 @@ mod tests {
         })
     }
 
+    fn verdict(found: Result<HealthCheck, Error>) -> (Status, Option<&'static str>) {
+        let report = rules().assess(found, None);
+        (report.status, report.error_code)
+    }
+
     #[test]
-    fn every_situation_has_its_status_and_code() {
-        use Status::{Degraded, Disconnected, Healthy, Unhealthy};
-        let slow = HealthCheck {
-            latency: Duration::from_millis(101),
+    fn without_a_connection_it_is_disconnected() {
+        let cases = [
+            (Reason::NotConfigured, "not_configured"),
+            (Reason::InvalidUrl, "invalid_url"),
+            (Reason::ConnectFailed, "connect_failed"),
+            (Reason::TlsFailed, "tls_failed"),
+            (Reason::ConnectTimeout, "connect_timeout"),
+            (Reason::AuthFailed, "auth_failed"),
+        ];
+        for (reason, code) in cases {
+            let found = Err(Error::Unreachable(reason));
+            assert_eq!(verdict(found), (Status::Disconnected, Some(code)));
+        }
+    }
+
+    #[test]
+    fn what_the_server_refuses_or_leaves_unanswered_makes_it_unhealthy() {
+        let cases = [
+            (Operation::Ping, Reason::Loading, "loading"),
+            (Operation::Ping, Reason::MasterDown, "master_down"),
+            (Operation::Set, Reason::ClusterDown, "cluster_down"),
+            (Operation::Set, Reason::OutOfMemory, "out_of_memory"),
+            (Operation::Set, Reason::ReadOnly, "read_only"),
+            (Operation::Set, Reason::NoReplicas, "no_replicas"),
+            (Operation::Get, Reason::NoPermission, "no_permission"),
+            (Operation::Delete, Reason::NoPermission, "no_permission"),
+        ];
+        for (operation, reason, code) in cases {
+            let found = Ok(failing(operation, reason));
+            assert_eq!(verdict(found), (Status::Unhealthy, Some(code)));
+        }
+        let silent = Err(Error::Unanswered(Reason::Timeout));
+        assert_eq!(verdict(silent), (Status::Unhealthy, Some("timeout")));
+    }
+
+    #[test]
+    fn a_value_that_reads_back_differently_makes_it_unhealthy() {
+        let differing = HealthCheck {
+            value_matches: Some(false),
             ..check()
         };
-        let mismatch = HealthCheck {
-            value_matches: Some(false),
+        assert_eq!(
+            verdict(Ok(differing)),
+            (Status::Unhealthy, Some("value_mismatch"))
+        );
+    }
+
+    #[test]
+    fn what_works_with_a_blemish_is_degraded() {
+        let slow = HealthCheck {
+            latency: Duration::from_millis(101),
             ..check()
         };
         let cut_off = with_server(ServerInfo {
@@ -235,109 +280,27 @@ mod tests {
         });
         let cases = [
             (
-                Err(Error::Unreachable(Reason::NotConfigured)),
-                Disconnected,
-                Some("not_configured"),
+                failing(Operation::Delete, Reason::Rejected),
+                "cleanup_failed",
             ),
-            (
-                Err(Error::Unreachable(Reason::InvalidUrl)),
-                Disconnected,
-                Some("invalid_url"),
-            ),
-            (
-                Err(Error::Unreachable(Reason::ConnectFailed)),
-                Disconnected,
-                Some("connect_failed"),
-            ),
-            (
-                Err(Error::Unreachable(Reason::TlsFailed)),
-                Disconnected,
-                Some("tls_failed"),
-            ),
-            (
-                Err(Error::Unreachable(Reason::ConnectTimeout)),
-                Disconnected,
-                Some("connect_timeout"),
-            ),
-            (
-                Err(Error::Unreachable(Reason::AuthFailed)),
-                Disconnected,
-                Some("auth_failed"),
-            ),
-            (
-                Err(Error::Unanswered(Reason::Timeout)),
-                Unhealthy,
-                Some("timeout"),
-            ),
-            (
-                Ok(failing(Operation::Ping, Reason::Loading)),
-                Unhealthy,
-                Some("loading"),
-            ),
-            (
-                Ok(failing(Operation::Ping, Reason::MasterDown)),
-                Unhealthy,
-                Some("master_down"),
-            ),
-            (
-                Ok(failing(Operation::Set, Reason::ClusterDown)),
-                Unhealthy,
-                Some("cluster_down"),
-            ),
-            (
-                Ok(failing(Operation::Set, Reason::OutOfMemory)),
-                Unhealthy,
-                Some("out_of_memory"),
-            ),
-            (
-                Ok(failing(Operation::Set, Reason::ReadOnly)),
-                Unhealthy,
-                Some("read_only"),
-            ),
-            (
-                Ok(failing(Operation::Set, Reason::NoReplicas)),
-                Unhealthy,
-                Some("no_replicas"),
-            ),
-            (
-                Ok(failing(Operation::Get, Reason::NoPermission)),
-                Unhealthy,
-                Some("no_permission"),
-            ),
-            (
-                Ok(failing(Operation::Delete, Reason::NoPermission)),
-                Unhealthy,
-                Some("no_permission"),
-            ),
-            (
-                Ok(failing(Operation::Delete, Reason::Rejected)),
-                Degraded,
-                Some("cleanup_failed"),
-            ),
-            (Ok(mismatch), Unhealthy, Some("value_mismatch")),
-            (Ok(slow), Degraded, Some("slow")),
-            (Ok(cut_off), Degraded, Some("replica_lag")),
-            (
-                Ok(memory(90, 100, "noeviction")),
-                Degraded,
-                Some("memory_high"),
-            ),
-            (Ok(memory(89, 100, "noeviction")), Healthy, None),
-            (Ok(memory(90, 0, "noeviction")), Healthy, None),
-            (
-                Ok(memory(10, 100, "volatile-lru")),
-                Degraded,
-                Some("evicting_policy"),
-            ),
-            (Ok(check()), Healthy, None),
+            (slow, "slow"),
+            (cut_off, "replica_lag"),
+            (memory(90, 100, "noeviction"), "memory_high"),
+            (memory(10, 100, "volatile-lru"), "evicting_policy"),
         ];
-        for (found, status, error_code) in cases {
-            let report = rules().assess(found.clone(), None);
-            assert_eq!(
-                (report.status, report.error_code),
-                (status, error_code),
-                "{found:?}"
-            );
+        for (check, code) in cases {
+            assert_eq!(verdict(Ok(check)), (Status::Degraded, Some(code)));
+        }
+    }
+
+    #[test]
+    fn memory_counts_only_up_to_a_limit_that_there_is() {
+        for check in [
+            memory(89, 100, "noeviction"),
+            memory(90, 0, "noeviction"),
+            check(),
+        ] {
+            assert_eq!(verdict(Ok(check)), (Status::Healthy, None));
         }
     }
 

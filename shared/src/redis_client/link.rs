@@ -1,4 +1,4 @@
-//! The place of the one connection: who opens it, when it is tested, when it is replaced.
+//! The one link to Redis: who opens its connection, when it is tested, when it is replaced.
 //!
 //! A Lambda process is frozen between invocations, and its socket may die meanwhile in three ways: closed (RESP3 says
 //! so as soon as the process runs again), reset (the first write finds out), or swallowed by a network that forgot it
@@ -29,8 +29,8 @@ const FAIR_TRIAL: Duration = Duration::from_millis(200);
 /// A connection this old that turns out read-only is replaced: after a failover the name leads to the new primary.
 const FAILOVER_AGE: Duration = Duration::from_secs(30);
 
-/// The place of the connection.
-pub(super) struct Slot {
+/// The link to Redis: at most one connection, and what is known about getting one.
+pub(super) struct Link {
     endpoint: Endpoint,
     connect_timeout: Duration,
     idle_check: Duration,
@@ -65,7 +65,7 @@ enum Announced {
     Failed,
 }
 
-impl Slot {
+impl Link {
     pub(super) fn new(endpoint: Endpoint, config: &RedisConfig) -> Self {
         Self {
             endpoint,
@@ -144,7 +144,7 @@ impl Slot {
         let opened = match tokio::time::timeout(limit, self.endpoint.open(&vitals)).await {
             Ok(opened) => opened,
             // Out of time through no fault of the server's: the next one, with more time, has to try again.
-            Err(_) if limit < self.connect_timeout.min(FAIR_TRIAL) => {
+            Err(_) if !is_fair_trial(limit, self.connect_timeout) => {
                 return Err(Reason::ConnectTimeout);
             }
             Err(_) => Err(Reason::ConnectTimeout),
@@ -198,15 +198,15 @@ impl Live {
         self.vitals.mark_answered();
     }
 
-    /// Whether a wait of `limit` was long enough to blame the connection for it.
-    pub(super) fn is_to_blame(limit: Duration, configured: Duration) -> bool {
-        limit >= configured.min(FAIR_TRIAL)
-    }
-
     /// Whether this connection may lead to a primary that was demoted since it was opened.
     pub(super) fn predates_failover(&self) -> bool {
         self.vitals.is_older_than(FAILOVER_AGE)
     }
+}
+
+/// Whether a wait of `limit` says something about the server. A shorter one only means that the caller had no time.
+pub(super) fn is_fair_trial(limit: Duration, configured: Duration) -> bool {
+    limit >= configured.min(FAIR_TRIAL)
 }
 
 async fn answers(live: &Live, deadline: Deadline) -> bool {
