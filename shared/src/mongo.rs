@@ -33,7 +33,7 @@ pub struct Mongo {
     database: String,
     /// What the URI says, parsed at the first call.
     options: OnceCell<ClientOptions>,
-    /// The client in use, which has answered a ping. Never locked across an await.
+    /// The client in use, which has found a server. Never locked across an await.
     live: Mutex<Option<Live>>,
 }
 
@@ -56,7 +56,9 @@ const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_IDLE: Duration = Duration::from_secs(60);
 /// The part of a ping's time that a client may take which answered before: if its connection swallows everything, a new
 /// one must have the time to connect.
-const FIRST_TRY: f64 = 0.3;
+const FIRST_TRY: f64 = 0.5;
+/// A first try shorter than this, because the caller had no more time, says nothing about the client.
+const FAIR_TRY: Duration = Duration::from_millis(100);
 
 impl Mongo {
     /// Access to what is configured. Nothing is connected, and nothing here fails.
@@ -87,20 +89,25 @@ impl Mongo {
         let options = self.options(deadline).await?;
         let live = self.live.lock().clone();
         if let Some(live) = live {
-            let first_try = deadline
-                .remaining()
-                .map_or(CONNECT_TIMEOUT, |left| left.mul_f64(FIRST_TRY));
-            if let Ok(latency) = self.ping_once(&live, deadline.within(first_try)).await {
-                return Ok(latency);
+            let first_try = match deadline.remaining() {
+                Some(left) => left.mul_f64(FIRST_TRY),
+                None => CONNECT_TIMEOUT,
+            };
+            match self.ping_once(&live, deadline.within(first_try)).await {
+                Err(error) if first_try < FAIR_TRY => return Err(error),
+                Err(_) => self.discard(&live),
+                answered => return answered,
             }
-            self.discard(&live);
         }
         let live = Live::open(options)?;
-        self.ping_once(&live, deadline).await?;
-        // That one connected as well; this one tells how long a ping takes.
-        let latency = self.ping_once(&live, deadline).await?;
-        *self.live.lock() = Some(live);
-        Ok(latency)
+        let connecting = self.ping_once(&live, deadline).await;
+        // A server that is far away may take more than one call to connect to.
+        if connecting.is_ok() || live.monitor.last() == Some(Ok(())) {
+            *self.live.lock() = Some(live.clone());
+        }
+        // That ping connected as well; another tells how long one takes, and if there is no time for it, at most so long.
+        let at_most = connecting?;
+        Ok(self.ping_once(&live, deadline).await.unwrap_or(at_most))
     }
 
     async fn ping_once(&self, live: &Live, deadline: Deadline) -> Result<Duration, Error> {

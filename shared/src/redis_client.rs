@@ -24,23 +24,24 @@ mod endpoint;
 mod error;
 mod link;
 mod probe;
+mod request;
 mod script;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, Pipeline, RedisResult, ScriptInvocation, Value};
-use tracing::{debug, warn};
+use redis::{FromRedisValue, Value};
+use tracing::warn;
 
 use crate::config::RedisConfig;
 use crate::deadline::Deadline;
 pub use commands::{Expiry, Ttl};
-use connection::Connection;
 use endpoint::Endpoint;
 pub use error::{Error, Reason};
-use link::Link;
+use link::{Link, Live};
 pub use probe::{HealthCheck, Operation, ServerInfo};
+use request::{Request, ScriptCall};
 pub use script::Script;
 
 /// The process's access to Redis. Cheap to clone; all clones share the connection.
@@ -123,11 +124,7 @@ impl RedisClient {
     ///
     /// A dropped attempt closes its socket.
     pub async fn connect(&self) -> Result<(), Error> {
-        self.link()?
-            .acquire(self.deadline)
-            .await
-            .map(drop)
-            .map_err(Error::Unreachable)
+        self.acquire().await.map(drop)
     }
 
     /// Closes the connection once the commands under way have ended. The next command opens a new one.
@@ -142,7 +139,7 @@ impl RedisClient {
         self.inner.link.as_ref().is_ok_and(Link::is_connected)
     }
 
-    /// Runs `script` on `keys` with `args`: one round trip, three when the server does not have the script yet.
+    /// Runs `script` on `keys` with `args`: one round trip, two when the server does not have the script yet.
     ///
     /// # Errors
     ///
@@ -157,41 +154,39 @@ impl RedisClient {
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<T, Error> {
-        let mut invocation = script.script.prepare_invoke();
-        for key in keys {
-            invocation.key(*key);
-        }
-        for arg in args {
-            invocation.arg(*arg);
-        }
-        typed(
-            self.send(script.repeat, &Request::Script(&invocation))
-                .await?,
-        )
+        let call = Request::Script(ScriptCall { script, keys, args });
+        typed(self.send(script.repeat, &call).await?)
     }
 
     async fn send(&self, repeat: Repeat, request: &Request<'_>) -> Result<Value, Error> {
-        let link = self.link()?;
-        let first = self.attempt(link, request).await;
-        match first {
-            Err(Error::Unanswered(reason)) if repeat == Repeat::Safe && !self.is_over() => {
-                debug!(
-                    redis.error_code = reason.code(),
-                    "Redis did not answer; repeating on a new connection"
-                );
-                self.attempt(link, request).await
+        match self.attempt(request).await {
+            // Whatever becomes of the second attempt, the first one may have run.
+            Err(Error::Unanswered(_)) if repeat == Repeat::Safe && !self.is_over() => {
+                let repeated = self.attempt(request).await;
+                repeated.map_err(|error| Error::Unanswered(error.reason()))
             }
             settled => settled,
         }
     }
 
-    /// Sends `request` once, and judges the connection by what comes of it.
-    async fn attempt(&self, link: &Link, request: &Request<'_>) -> Result<Value, Error> {
-        let live = link
-            .acquire(self.deadline)
-            .await
-            .map_err(Error::Unreachable)?;
+    /// Sends `request` once.
+    async fn attempt(&self, request: &Request<'_>) -> Result<Value, Error> {
+        let live = self.acquire().await?;
+        self.attempt_on(&live, request).await
+    }
+
+    async fn acquire(&self) -> Result<Live, Error> {
+        let live = self.link()?.acquire(self.deadline).await;
+        live.map_err(Error::Unreachable)
+    }
+
+    /// Sends `request` once on `live`, and judges the connection by what comes of it.
+    async fn attempt_on(&self, live: &Live, request: &Request<'_>) -> Result<Value, Error> {
+        let link = self.link()?;
         let limit = self.deadline.clip(self.inner.response_timeout);
+        if limit.is_zero() {
+            return Err(Error::Unreachable(Reason::Timeout));
+        }
         let error = match tokio::time::timeout(limit, request.send(live.connection.clone())).await {
             Ok(Ok(value)) => {
                 live.mark_answered();
@@ -199,22 +194,28 @@ impl RedisClient {
             }
             Ok(Err(error)) => error,
             Err(_) => {
-                if link::is_fair_trial(limit, self.inner.response_timeout) {
-                    link.discard(&live);
+                if link::is_fair_wait(limit, self.inner.response_timeout) {
+                    link.discard(live);
                 }
                 return Err(Error::Unanswered(Reason::Timeout));
             }
         };
         let reason = Reason::of_command(&error);
         if error::breaks_connection(&error) {
-            link.discard(&live);
+            if !live.heals_itself() || error.is_timeout() {
+                link.discard(live);
+            }
             return Err(Error::Unanswered(reason));
         }
         live.mark_answered();
-        if reason == Reason::ReadOnly && live.predates_failover() {
-            link.discard(&live);
+        if reason == Reason::ReadOnly {
+            link.suspect_failover();
         }
-        Err(Error::Refused(reason))
+        // A script can fail after it has written; only what is refused at its door has not run for certain.
+        match request {
+            Request::Script(_) if !reason.precedes_execution() => Err(Error::Unanswered(reason)),
+            _ => Err(Error::Refused(reason)),
+        }
     }
 
     fn link(&self) -> Result<&Link, Error> {
@@ -234,23 +235,6 @@ impl fmt::Debug for RedisClient {
         f.debug_struct("RedisClient")
             .field("url", &self.masked_url())
             .finish_non_exhaustive()
-    }
-}
-
-/// What can travel to the server.
-enum Request<'a> {
-    Command(&'a Cmd),
-    Pipeline(&'a Pipeline),
-    Script(&'a ScriptInvocation<'a>),
-}
-
-impl Request<'_> {
-    async fn send(&self, mut connection: Connection) -> RedisResult<Value> {
-        match self {
-            Self::Command(command) => command.query_async(&mut connection).await,
-            Self::Pipeline(pipeline) => pipeline.query_async(&mut connection).await,
-            Self::Script(invocation) => invocation.invoke_async(&mut connection).await,
-        }
     }
 }
 

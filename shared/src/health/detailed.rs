@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future;
 use serde::Serialize;
 
-use super::memo::{Dated, Memo};
+use super::memo::{Dated, Haste, Memo};
 use super::mongo_check::{MongoCheck, MongoReport};
 use super::redis_check::{RedisCheck, RedisReport};
 use super::{Access, Fallback, Identity, Report, Status, milliseconds};
@@ -76,8 +76,9 @@ impl DetailedHealth {
     ///
     /// A dropped check may leave its key behind in Redis, which expires.
     pub async fn report(&self, deadline: Deadline) -> Report {
+        let haste = Haste::of(deadline, self.total_timeout);
         let deadline = deadline.within(self.total_timeout);
-        let dated = self.memo.fresh(deadline, self.check(deadline)).await;
+        let dated = self.memo.fresh(deadline, haste, self.check(deadline)).await;
         let dated = dated.unwrap_or_else(|_| Dated::now(self.overrun()));
         let status = overall(&dated.result.services.statuses(), &self.critical);
         Report::new(

@@ -3,6 +3,7 @@
 //! One probe runs at a time. A request that arrives meanwhile waits for it and takes its result, so a storm of requests costs one
 //! probe. No task refreshes anything: a result grows old, and the next request replaces it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +17,17 @@ use crate::logging;
 pub(super) struct Memo<T> {
     keep: Duration,
     last: Mutex<Option<(T, Timestamp)>>,
+    /// How many probes have left a result. A request that saw fewer when it came takes the one it waited for.
+    finished: AtomicU64,
+}
+
+/// Whether a probe has all the time it should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// It has: what it finds is worth keeping.
+    None,
+    /// Its request is nearly out of time: what it finds is for that one alone.
+    Hurried,
 }
 
 /// A result and its age, as answers show it.
@@ -32,6 +44,7 @@ impl<T: Clone> Memo<T> {
         Self {
             keep,
             last: Mutex::new(None),
+            finished: AtomicU64::new(0),
         }
     }
 
@@ -47,20 +60,36 @@ impl<T: Clone> Memo<T> {
     pub(super) async fn fresh(
         &self,
         deadline: Deadline,
+        haste: Haste,
         probe: impl Future<Output = T>,
     ) -> Result<Dated<T>, Elapsed> {
-        let arrived = now();
+        let finished_before = self.finished.load(Ordering::Acquire);
         let mut last = deadline.bound(self.last.lock()).await?;
         if let Some((result, checked)) = &*last {
             let now = now();
-            if *checked >= arrived || is_fresh(now.duration_since(*checked), self.keep) {
+            let is_new = self.finished.load(Ordering::Acquire) != finished_before;
+            if is_new || is_fresh(now.duration_since(*checked), self.keep) {
                 return Ok(Dated::new(result.clone(), *checked, now));
             }
         }
         let result = probe.await;
         let now = now();
-        *last = Some((result.clone(), now));
+        if haste == Haste::None {
+            *last = Some((result.clone(), now));
+            self.finished.fetch_add(1, Ordering::Release);
+        }
         Ok(Dated::new(result, now, now))
+    }
+}
+
+impl Haste {
+    /// Judged by the time that is left and the time a probe should have.
+    pub(super) fn of(deadline: Deadline, full: Duration) -> Self {
+        if deadline.clip(full) < full {
+            Self::Hurried
+        } else {
+            Self::None
+        }
     }
 }
 
@@ -95,7 +124,7 @@ fn is_fresh(age: SignedDuration, keep: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -118,7 +147,7 @@ mod tests {
         let memo = Memo::new(Duration::ZERO);
         let probes = AtomicUsize::new(0);
         let ask = || {
-            memo.fresh(Deadline::UNKNOWN, async {
+            memo.fresh(Deadline::UNKNOWN, Haste::None, async {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 probes.fetch_add(1, Ordering::Relaxed)
             })
@@ -137,10 +166,32 @@ mod tests {
         let (_, waiting) = tokio::join!(
             tokio::time::timeout(
                 Duration::from_millis(30),
-                memo.fresh(Deadline::UNKNOWN, std::future::pending())
+                memo.fresh(Deadline::UNKNOWN, Haste::None, std::future::pending())
             ),
-            memo.fresh(deadline, async {}),
+            memo.fresh(deadline, Haste::None, async {}),
         );
         assert!(waiting.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_hurried_probe_finds_is_for_its_own_request() {
+        let memo = Memo::new(Duration::from_secs(60));
+        let ask = |haste, found| memo.fresh(Deadline::UNKNOWN, haste, async move { found });
+        assert_eq!(ask(Haste::Hurried, 1).await.expect("a result").result, 1);
+        assert_eq!(ask(Haste::None, 2).await.expect("a result").result, 2);
+        assert_eq!(ask(Haste::Hurried, 3).await.expect("a result").result, 2);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_back_makes_no_result_last() {
+        let memo = Memo::new(Duration::from_secs(1));
+        let ahead = now()
+            .checked_add(SignedDuration::from_hours(1))
+            .expect("an instant");
+        *memo.last.lock().await = Some(("old", ahead));
+        let found = memo
+            .fresh(Deadline::UNKNOWN, Haste::None, async { "new" })
+            .await;
+        assert_eq!(found.expect("a result").result, "new");
     }
 }

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use rules::Rules;
 use serde::Serialize;
 
-use super::memo::{Dated, Memo};
+use super::memo::{Dated, Haste, Memo};
 use super::verdict::Verdict;
 use super::{Access, Fallback, Report, Status, record};
 use crate::config::Config;
@@ -45,8 +45,12 @@ impl RedisHealth {
     ///
     /// A dropped check may leave its key behind, which expires.
     pub async fn report(&self, deadline: Deadline) -> Report {
+        let haste = Haste::of(deadline, self.total_timeout);
         let deadline = deadline.within(self.total_timeout);
-        let dated = self.memo.fresh(deadline, self.check.run(deadline)).await;
+        let dated = self
+            .memo
+            .fresh(deadline, haste, self.check.run(deadline))
+            .await;
         let dated = dated.unwrap_or_else(|_| Dated::now(self.check.overrun()));
         Report::new(dated.result.status, &dated)
     }

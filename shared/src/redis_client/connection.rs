@@ -97,7 +97,9 @@ impl Vitals {
     }
 }
 
-fn older_than(then_ms: u64, limit: Duration) -> bool {
+/// Whether the wall clock says that `then_ms` is at least `limit` ago. A clock that was set back proves nothing, so
+/// everything counts as old.
+pub(super) fn older_than(then_ms: u64, limit: Duration) -> bool {
     wall_clock_ms()
         .checked_sub(then_ms)
         .is_none_or(|age_ms| u128::from(age_ms) >= limit.as_millis())
@@ -105,9 +107,9 @@ fn older_than(then_ms: u64, limit: Duration) -> bool {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "how long a process was frozen shows only on the wall clock; nothing but a ping depends on it"
+    reason = "how long a process was frozen shows only on the wall clock; nothing but a ping or an early connect depends on it"
 )]
-fn wall_clock_ms() -> u64 {
+pub(super) fn wall_clock_ms() -> u64 {
     let since_epoch = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::cluster::{ClusterClient, ClusterClientBuilder, ClusterConfig};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates,
@@ -18,6 +18,8 @@ use crate::config::RedisConfig;
 pub(super) struct Endpoint {
     masked: String,
     client: Client,
+    /// Limit of one node's answer in a cluster, so that a silent one is found out.
+    response_timeout: Duration,
 }
 
 #[expect(
@@ -31,9 +33,8 @@ enum Client {
 
 /// Probes of a silent peer begin after this long without traffic.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// How many times the cluster client repeats what a node redirects or refuses for the moment.
-const CLUSTER_RETRIES: u32 = 3;
-const CLUSTER_RETRY_WAIT_MS: u64 = 50;
+/// The least that one node of a cluster is given to connect: a TLS handshake on a small processor.
+const NODE_CONNECT_LIMIT: Duration = Duration::from_millis(200);
 
 impl Endpoint {
     /// Reads the URL. Nothing is connected.
@@ -45,11 +46,12 @@ impl Endpoint {
         });
         let client = match config.cluster {
             false => Client::Standalone(standalone(info, certificates)?),
-            true => Client::Cluster(cluster(info, certificates, config)?),
+            true => Client::Cluster(cluster(info, certificates)?),
         };
         Ok(Self {
             masked: mask(url),
             client,
+            response_timeout: config.response_timeout,
         })
     }
 
@@ -58,12 +60,17 @@ impl Endpoint {
         &self.masked
     }
 
-    /// Opens a connection: TCP, TLS, and the handshake that authenticates and selects the database.
+    /// Opens a connection: TCP, TLS, and the handshake that authenticates and selects the database. The caller waits for
+    /// no longer than `limit`, of which each node of a cluster gets a part.
     ///
     /// # Cancel safety
     ///
     /// A dropped attempt closes its sockets.
-    pub(super) async fn open(&self, vitals: &Vitals) -> Result<Connection, Reason> {
+    pub(super) async fn open(
+        &self,
+        vitals: &Vitals,
+        limit: Duration,
+    ) -> Result<Connection, Reason> {
         let opened = match &self.client {
             Client::Standalone(client) => {
                 let lost = vitals.clone();
@@ -82,7 +89,17 @@ impl Endpoint {
                     .await
                     .map(Connection::Standalone)
             }
-            Client::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+            Client::Cluster(client) => {
+                // First the node of the URL, then all the others: one that is silent must not use up all the time.
+                let node_limit = (limit / 3).max(NODE_CONNECT_LIMIT);
+                let config = ClusterConfig::new()
+                    .set_connection_timeout(node_limit)
+                    .set_response_timeout(self.response_timeout);
+                client
+                    .get_async_connection_with_config(config)
+                    .await
+                    .map(Connection::Cluster)
+            }
         };
         opened.map_err(|error| Reason::of_connecting(&error))
     }
@@ -125,7 +142,6 @@ fn standalone(
 fn cluster(
     info: ConnectionInfo,
     certificates: Option<TlsCertificates>,
-    config: &RedisConfig,
 ) -> Result<ClusterClient, Reason> {
     if info.redis_settings().db() != 0 {
         return Err(Reason::InvalidUrl);
@@ -134,11 +150,8 @@ fn cluster(
     let tls = uses_tls(&info);
     let mut builder = ClusterClientBuilder::new([info])
         .tcp_settings(tcp)
-        .retries(CLUSTER_RETRIES)
-        .max_retry_wait(CLUSTER_RETRY_WAIT_MS)
-        .connection_timeout(config.connect_timeout)
-        // Of one node's answer, so that a silent node is found out; the whole is limited by the caller.
-        .response_timeout(config.response_timeout)
+        // It would also repeat a command that may have run; see `request`.
+        .retries(0)
         .overall_response_timeout(None);
     if let Some(certificates) = certificates.filter(|_| tls) {
         builder = builder.certs(certificates);

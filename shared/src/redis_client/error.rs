@@ -14,7 +14,7 @@ pub enum Error {
     /// There was no connection to send it on. Nothing was sent.
     #[error("reach Redis: {0}")]
     Unreachable(Reason),
-    /// The server answered with an error.
+    /// The server refused it. It has not run.
     #[error("have Redis run the command: {0}")]
     Refused(Reason),
     /// It was sent and no usable answer came: it may have run.
@@ -23,6 +23,12 @@ pub enum Error {
 }
 
 impl Error {
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::Unreachable(reason) | Self::Refused(reason) | Self::Unanswered(reason) => reason,
+        }
+    }
+
     /// Whether the command can have taken effect although there is no result.
     pub fn may_have_run(self) -> bool {
         matches!(self, Self::Unanswered(_))
@@ -107,6 +113,19 @@ impl Reason {
             Self::Rejected => "rejected",
             Self::UnexpectedAnswer => "unexpected_answer",
         }
+    }
+
+    /// Whether a server says this before it runs anything, even of a script.
+    pub(super) fn precedes_execution(self) -> bool {
+        matches!(
+            self,
+            Self::AuthFailed
+                | Self::Loading
+                | Self::MasterDown
+                | Self::ClusterDown
+                | Self::ReadOnly
+                | Self::NoReplicas
+        )
     }
 
     /// Why a command failed on a connection that stood.

@@ -11,22 +11,24 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::connection::{Connection, Vitals};
+use super::connection::{Connection, Vitals, older_than, wall_clock_ms};
 use super::endpoint::Endpoint;
-use super::error::Reason;
+use super::error::{Reason, breaks_connection};
+use super::request;
 use crate::config::RedisConfig;
 use crate::deadline::Deadline;
 
 /// How long a rested connection may take to answer the ping that precedes its use.
-const IDLE_PING_LIMIT: Duration = Duration::from_millis(200);
+const REST_TEST_LIMIT: Duration = Duration::from_millis(200);
 /// How long after a failed connect the next one is not tried.
 const BREAKER_PAUSE: Duration = Duration::from_millis(500);
-/// A wait shorter than this, because the caller had no more time, says nothing about the server.
-const FAIR_TRIAL: Duration = Duration::from_millis(200);
-/// A connection this old that turns out read-only is replaced: after a failover the name leads to the new primary.
+/// A command that waited less than this, because its caller had no more time, says nothing about the connection.
+const FAIR_WAIT: Duration = Duration::from_millis(200);
+/// A connect that took less than this, for the same reason, says nothing about the server.
+const FAIR_CONNECT: Duration = Duration::from_secs(1);
+/// A connection this old may have seen a failover.
 const FAILOVER_AGE: Duration = Duration::from_secs(30);
 
 /// The link to Redis: at most one connection, and what is known about getting one.
@@ -55,7 +57,8 @@ pub(super) struct Live {
 #[derive(Clone, Copy)]
 struct Tripped {
     reason: Reason,
-    until: Instant,
+    /// By the wall clock, which a freeze does not stop.
+    at_ms: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,13 +112,20 @@ impl Link {
             .map_err(|_| Reason::ConnectTimeout)?;
         // Whoever had the turn before may have done the work.
         if let Some(live) = self.current() {
-            if !live.vitals.is_idle_for(self.idle_check) || answers(&live, deadline).await {
+            if !live.vitals.is_idle_for(self.idle_check) {
                 return Ok(live);
+            }
+            let limit = deadline.clip(REST_TEST_LIMIT);
+            if live.answers_within(limit).await {
+                return Ok(live);
+            }
+            if limit < REST_TEST_LIMIT {
+                return Err(Reason::Timeout);
             }
             self.discard(&live);
         }
         if let Some(tripped) = *self.breaker.lock()
-            && Instant::now() < tripped.until
+            && !older_than(tripped.at_ms, BREAKER_PAUSE)
         {
             return Err(tripped.reason);
         }
@@ -133,6 +143,18 @@ impl Link {
         }
     }
 
+    /// Takes a connection out of use whose server turned out read-only, unless it is new: after a failover the name leads
+    /// to the new primary, while an old connection stays with the demoted one.
+    pub(super) fn suspect_failover(&self) {
+        let mut current = self.live.lock();
+        if current
+            .as_ref()
+            .is_some_and(|live| live.vitals.is_older_than(FAILOVER_AGE))
+        {
+            *current = None;
+        }
+    }
+
     /// Closes the connection once nothing waits on it any more.
     pub(super) fn close(&self) {
         *self.live.lock() = None;
@@ -141,39 +163,35 @@ impl Link {
     async fn open(&self, deadline: Deadline) -> Result<Live, Reason> {
         let limit = deadline.clip(self.connect_timeout);
         let vitals = Vitals::new();
-        let opened = match tokio::time::timeout(limit, self.endpoint.open(&vitals)).await {
-            Ok(opened) => opened,
-            // Out of time through no fault of the server's: the next one, with more time, has to try again.
-            Err(_) if !is_fair_trial(limit, self.connect_timeout) => {
-                return Err(Reason::ConnectTimeout);
-            }
-            Err(_) => Err(Reason::ConnectTimeout),
-        };
-        match opened {
-            Ok(connection) => {
+        let opening = tokio::time::timeout(limit, self.endpoint.open(&vitals, limit));
+        let reason = match opening.await {
+            Ok(Ok(connection)) => {
                 vitals.mark_answered();
                 let live = Live { connection, vitals };
                 *self.live.lock() = Some(live.clone());
                 *self.breaker.lock() = None;
                 self.announce(Announced::Connected, || {
-                    info!("Redis connected: {}", self.masked_url())
+                    info!("Redis connected: {}", self.masked_url());
                 });
-                Ok(live)
+                return Ok(live);
             }
-            Err(reason) => {
-                *self.breaker.lock() = Some(Tripped {
-                    reason,
-                    until: Instant::now() + BREAKER_PAUSE,
-                });
-                self.announce(Announced::Failed, || {
-                    warn!(
-                        redis.error_code = reason.code(),
-                        "Redis connection failed: {reason}"
-                    );
-                });
-                Err(reason)
-            }
+            Ok(Err(reason)) => reason,
+            Err(_) => Reason::ConnectTimeout,
+        };
+        // The next one may have more time, and must not pay for this one's haste.
+        if reason != Reason::ConnectTimeout || limit >= self.connect_timeout.min(FAIR_CONNECT) {
+            *self.breaker.lock() = Some(Tripped {
+                reason,
+                at_ms: wall_clock_ms(),
+            });
         }
+        self.announce(Announced::Failed, || {
+            warn!(
+                redis.error_code = reason.code(),
+                "Redis connection failed: {reason}"
+            );
+        });
+        Err(reason)
     }
 
     fn current(&self) -> Option<Live> {
@@ -198,34 +216,27 @@ impl Live {
         self.vitals.mark_answered();
     }
 
-    /// Whether this connection may lead to a primary that was demoted since it was opened.
-    pub(super) fn predates_failover(&self) -> bool {
-        self.vitals.is_older_than(FAILOVER_AGE)
+    /// Whether the server answers a ping. An error it answers proves the connection as well as a `PONG` does.
+    async fn answers_within(&self, limit: Duration) -> bool {
+        let mut connection = self.connection.clone();
+        let answered = match tokio::time::timeout(limit, request::ping(&mut connection)).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => !breaks_connection(&error),
+            Err(_) => false,
+        };
+        if answered {
+            self.mark_answered();
+        }
+        answered
+    }
+
+    /// Whether it replaces a broken socket itself, and need not be given up for one node of many.
+    pub(super) fn heals_itself(&self) -> bool {
+        matches!(self.connection, Connection::Cluster(_))
     }
 }
 
-/// Whether a wait of `limit` says something about the server. A shorter one only means that the caller had no time.
-pub(super) fn is_fair_trial(limit: Duration, configured: Duration) -> bool {
-    limit >= configured.min(FAIR_TRIAL)
-}
-
-async fn answers(live: &Live, deadline: Deadline) -> bool {
-    let mut connection = live.connection.clone();
-    let ping = redis::cmd("PING");
-    let limit = deadline.clip(IDLE_PING_LIMIT);
-    // An error the server answers proves the connection as well as a `PONG` does.
-    let answered = match tokio::time::timeout(
-        limit,
-        ping.query_async::<redis::Value>(&mut connection),
-    )
-    .await
-    {
-        Ok(Ok(_)) => true,
-        Ok(Err(error)) => !super::error::breaks_connection(&error),
-        Err(_) => false,
-    };
-    if answered {
-        live.mark_answered();
-    }
-    answered
+/// Whether a command that waited for `limit` says something about the connection.
+pub(super) fn is_fair_wait(limit: Duration, configured: Duration) -> bool {
+    limit >= configured.min(FAIR_WAIT)
 }

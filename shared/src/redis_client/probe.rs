@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use redis::{FromRedisValue, RedisResult, Value, pipe};
 
-use super::{Error, Reason, RedisClient, Repeat, Request};
+use super::{Error, Reason, RedisClient, Request};
 
 /// Keys of the probe begin with this, so that a user of its own may be confined to them.
 const KEY_PREFIX: &str = "health:";
@@ -95,13 +95,29 @@ impl RedisClient {
         for section in INFO_SECTIONS {
             probe.cmd("INFO").arg(section);
         }
-        self.connect().await?;
-        let started = Instant::now();
-        // Repeating it is safe: nobody else knows the key.
-        let answer = self.send(Repeat::Safe, &Request::Pipeline(&probe)).await?;
-        let latency = started.elapsed();
+        let probe = Request::Pipeline(&probe);
+        let (answer, latency) = match self.timed(&probe).await {
+            // Safe to repeat, as nobody else knows the key; and only what the second one finds is true of now.
+            Err(Error::Unanswered(_)) if !self.is_over() => self.timed(&probe).await?,
+            settled => settled?,
+        };
         let replies = Vec::<RedisResult<Value>>::from_redis_value(answer).unwrap_or_default();
-        Ok(read(&replies, &value, latency))
+        let check = read(&replies, &value, latency);
+        if check
+            .operations
+            .contains(&(Operation::Set, Err(Reason::ReadOnly)))
+        {
+            self.link()?.suspect_failover();
+        }
+        Ok(check)
+    }
+
+    /// Sends `request` and says how long its answer took, without the connecting.
+    async fn timed(&self, request: &Request<'_>) -> Result<(Value, Duration), Error> {
+        let live = self.acquire().await?;
+        let started = Instant::now();
+        let answer = self.attempt_on(&live, request).await?;
+        Ok((answer, started.elapsed()))
     }
 }
 

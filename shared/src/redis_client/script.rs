@@ -4,7 +4,8 @@ use super::Repeat;
 
 /// A script and whether it may be sent twice. Sent by its digest; the text follows only if the server does not have it.
 pub struct Script {
-    pub(super) script: redis::Script,
+    text: String,
+    digest: String,
     pub(super) repeat: Repeat,
 }
 
@@ -13,8 +14,17 @@ impl Script {
     /// takes the time from `TIME`.
     pub fn new(lua: &str, repeat: Repeat) -> Self {
         Self {
-            script: redis::Script::new(lua),
+            text: lua.to_owned(),
+            digest: redis::Script::new(lua).get_hash().to_owned(),
             repeat,
         }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn digest(&self) -> &str {
+        &self.digest
     }
 }

@@ -1,0 +1,163 @@
+//! What can be sent, and how it is sent: as it is to a server, along its redirections in a cluster.
+//!
+//! The cluster client could follow redirections itself, but then it also repeats a command whose connection broke, which
+//! may have run. So its retries are off, and only what a node refused without running it is sent again here.
+
+use std::time::Duration;
+
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{
+    MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo,
+};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value, cmd, pipe};
+
+use super::Script;
+use super::connection::Connection;
+
+/// What can be sent.
+pub(super) enum Request<'a> {
+    Command(&'a Cmd),
+    /// Commands that travel together, each with an answer of its own.
+    Pipeline(&'a Pipeline),
+    Script(ScriptCall<'a>),
+}
+
+/// A script with what it works on.
+pub(super) struct ScriptCall<'a> {
+    pub(super) script: &'a Script,
+    pub(super) keys: &'a [&'a str],
+    pub(super) args: &'a [&'a [u8]],
+}
+
+/// How many times a command follows a redirection, or waits for a slot that is being moved.
+const REDIRECTIONS: u32 = 5;
+/// What the cluster needs to settle, times the number of the attempt.
+const REDIRECTION_PAUSE: Duration = Duration::from_millis(10);
+
+impl Request<'_> {
+    /// Sends it and returns the answer.
+    ///
+    /// # Errors
+    ///
+    /// The server's or the connection's error.
+    pub(super) async fn send(&self, mut connection: Connection) -> RedisResult<Value> {
+        match self {
+            Self::Command(command) => send(&mut connection, command).await,
+            Self::Pipeline(pipeline) => send_pipeline(&mut connection, pipeline).await,
+            Self::Script(call) => match send(&mut connection, &call.by_digest()).await {
+                // Sent with its text it is known from then on, and unlike `SCRIPT LOAD` that takes one node only.
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    send(&mut connection, &call.by_text()).await
+                }
+                settled => settled,
+            },
+        }
+    }
+}
+
+impl ScriptCall<'_> {
+    fn by_digest(&self) -> Cmd {
+        self.with_keys_and_args(cmd("EVALSHA").arg(self.script.digest()))
+    }
+
+    fn by_text(&self) -> Cmd {
+        self.with_keys_and_args(cmd("EVAL").arg(self.script.text()))
+    }
+
+    fn with_keys_and_args(&self, call: &mut Cmd) -> Cmd {
+        call.arg(self.keys.len())
+            .arg(self.keys)
+            .arg(self.args)
+            .to_owned()
+    }
+}
+
+/// Asks for a sign of life: the server, or in a cluster all nodes, of which one has to answer. That all have to would
+/// make one silent node the end of the others.
+pub(super) async fn ping(connection: &mut Connection) -> RedisResult<Value> {
+    let ping = cmd("PING");
+    match connection {
+        Connection::Standalone(connection) => ping.query_async(connection).await,
+        Connection::Cluster(connection) => {
+            let any = (
+                MultipleNodeRoutingInfo::AllMasters,
+                Some(ResponsePolicy::OneSucceeded),
+            );
+            connection
+                .route_command(ping, RoutingInfo::MultiNode(any))
+                .await
+        }
+    }
+}
+
+async fn send(connection: &mut Connection, command: &Cmd) -> RedisResult<Value> {
+    let Connection::Cluster(cluster) = connection else {
+        return command.query_async(connection).await;
+    };
+    let mut answer = command.query_async(cluster).await;
+    for attempt in 1..=REDIRECTIONS {
+        answer = match answer {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => {
+                ask(cluster, command, error).await
+            }
+            Err(error) if is_moving(&error) => {
+                tokio::time::sleep(REDIRECTION_PAUSE * attempt).await;
+                command.query_async(cluster).await
+            }
+            settled => return settled,
+        };
+    }
+    answer
+}
+
+async fn send_pipeline(connection: &mut Connection, pipeline: &Pipeline) -> RedisResult<Value> {
+    let mut answer = pipeline.query_async(connection).await;
+    for attempt in 1..=REDIRECTIONS {
+        answer = match answer {
+            Err(error) if is_moving(&error) => {
+                tokio::time::sleep(REDIRECTION_PAUSE * attempt).await;
+                pipeline.query_async(connection).await
+            }
+            settled => return settled,
+        };
+    }
+    answer
+}
+
+/// Sends a command to the node that a slot is being moved to, which takes it only when asked to.
+async fn ask(
+    cluster: &mut ClusterConnection,
+    command: &Cmd,
+    redirection: RedisError,
+) -> RedisResult<Value> {
+    let Some((host, port)) = redirection
+        .redirect_node()
+        .and_then(|(node, _)| node.rsplit_once(':'))
+    else {
+        return Err(redirection);
+    };
+    let Ok(port) = port.parse() else {
+        return Err(redirection);
+    };
+    let mut asking = pipe();
+    asking.cmd("ASKING").add_command(command.clone());
+    let node = SingleNodeRoutingInfo::ByAddress {
+        host: host.to_owned(),
+        port,
+    };
+    let answers = cluster.route_pipeline(asking, 1, 1, node).await?;
+    answers
+        .into_iter()
+        .next()
+        .unwrap_or(Value::Nil)
+        .extract_error()
+}
+
+/// Whether a node refused for the moment, or none was found: either way, nothing has run.
+fn is_moving(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::TryAgain)
+            | ErrorKind::ClusterConnectionNotFound
+    )
+}
