@@ -6,8 +6,8 @@
 //! because a process serves few invocations at a time and there are many processes.
 //!
 //! After a thaw the connections may be dead. The driver then gives the server up and looks for it again after half a
-//! second at the earliest; a new client finds it at once. So a client that fails a ping is replaced, and the ping is
-//! repeated on the new one, inside its time.
+//! second at the earliest; a new client finds it at once. So a ping that fails is repeated
+//! on a new client, inside its time, and the one that answers is kept.
 
 mod error;
 
@@ -42,6 +42,8 @@ pub struct Mongo {
 struct Live {
     client: Client,
     monitor: Arc<Monitor>,
+    /// Whether a ping went through: then a connection stands.
+    has_answered: bool,
 }
 
 /// What the driver's own monitoring of the server found last. It knows why there is no server long before a call that
@@ -84,30 +86,53 @@ impl Mongo {
     ///
     /// # Cancel safety
     ///
-    /// A dropped ping may cost the client, which the next call opens anew.
+    /// A dropped ping changes nothing.
     pub async fn ping(&self, deadline: Deadline) -> Result<Duration, Error> {
         let options = self.options(deadline).await?;
-        let live = self.live.lock().clone();
-        if let Some(live) = live {
-            let first_try = match deadline.remaining() {
-                Some(left) => left.mul_f64(FIRST_TRY),
-                None => CONNECT_TIMEOUT,
-            };
-            match self.ping_once(&live, deadline.within(first_try)).await {
-                Err(error) if first_try < FAIR_TRY => return Err(error),
-                Err(_) => self.discard(&live),
-                answered => return answered,
+        let in_use = self.live.lock().clone();
+        match in_use {
+            Some(live) if live.has_answered => {
+                let first_try = match deadline.remaining() {
+                    Some(left) => left.mul_f64(FIRST_TRY),
+                    None => CONNECT_TIMEOUT,
+                };
+                match self.ping_once(&live, deadline.within(first_try)).await {
+                    Err(error) if first_try < FAIR_TRY => return Err(error),
+                    Err(_) => {}
+                    answered => return answered,
+                }
             }
+            Some(live) => return self.ping_first(live, deadline).await,
+            None => {}
         }
-        let live = Live::open(options)?;
+        self.ping_first(Live::open(options)?, deadline).await
+    }
+
+    /// Pings on a client that has not answered yet, and decides whether it is the one to use from now on.
+    async fn ping_first(&self, live: Live, deadline: Deadline) -> Result<Duration, Error> {
         let connecting = self.ping_once(&live, deadline).await;
-        // A server that is far away may take more than one call to connect to.
-        if connecting.is_ok() || live.monitor.last() == Some(Ok(())) {
-            *self.live.lock() = Some(live.clone());
-        }
-        // That ping connected as well; another tells how long one takes, and if there is no time for it, at most so long.
+        let has_answered = connecting.is_ok();
+        self.settle_on(Live {
+            has_answered,
+            ..live.clone()
+        });
+        // That ping connected as well; another tells how long one takes. Where there is no time for it, it took at most so
+        // long, and a ping cut off would cost the connection.
         let at_most = connecting?;
+        if deadline.clip(at_most) < at_most {
+            return Ok(at_most);
+        }
         Ok(self.ping_once(&live, deadline).await.unwrap_or(at_most))
+    }
+
+    /// A client in use goes only for one that has answered. One that has merely heard of its server is worth another call:
+    /// a server that is far away takes more than one to reach.
+    fn settle_on(&self, live: Live) {
+        let mut in_use = self.live.lock();
+        if live.has_answered || !in_use.as_ref().is_some_and(|in_use| in_use.has_answered) {
+            *in_use =
+                Some(live).filter(|live| live.has_answered || live.monitor.last() == Some(Ok(())));
+        }
     }
 
     async fn ping_once(&self, live: &Live, deadline: Deadline) -> Result<Duration, Error> {
@@ -132,16 +157,6 @@ impl Mongo {
         let parsed = self.options.get_or_try_init(|| parse_options(uri));
         deadline.bound(parsed).await.unwrap_or(Err(Error::Timeout))
     }
-
-    fn discard(&self, live: &Live) {
-        let mut current = self.live.lock();
-        if current
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(&current.monitor, &live.monitor))
-        {
-            *current = None;
-        }
-    }
 }
 
 impl fmt::Debug for Mongo {
@@ -163,7 +178,11 @@ impl Live {
             reason = "this module is where MongoDB is opened"
         )]
         let client = Client::with_options(options).map_err(|error| Error::of_driver(&error))?;
-        Ok(Self { client, monitor })
+        Ok(Self {
+            client,
+            monitor,
+            has_answered: false,
+        })
     }
 }
 

@@ -29,7 +29,7 @@ const FAIR_WAIT: Duration = Duration::from_millis(200);
 /// A connect that took less than this, for the same reason, says nothing about the server.
 const FAIR_CONNECT: Duration = Duration::from_secs(1);
 /// A connection this old may have seen a failover.
-const FAILOVER_AGE: Duration = Duration::from_secs(30);
+const FAILOVER_AGE: Duration = Duration::from_secs(5);
 
 /// The link to Redis: at most one connection, and what is known about getting one.
 pub(super) struct Link {
