@@ -7,67 +7,67 @@
 
 use std::time::Duration;
 
-use tests::Lambda;
 use tests::lambda::LambdaBuilder;
+use tests::{Lambda, TestRequest};
 
 const ROUNDS: usize = 30;
 
-struct Contestant {
+/// A binary, and what has been measured of it.
+struct Candidate {
     name: &'static str,
     path: &'static str,
-    size_bytes: u64,
+    /// One for each round that counts.
     starts: Vec<Duration>,
+    /// After the first answer of the last start.
     rss_bytes: u64,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let mut contestants = [
-        Contestant::new("bare", "/"),
-        Contestant::new("health", "/api/health"),
-        Contestant::new("health-redis", "/api/health/redis"),
-        Contestant::new("health-detailed", "/api/health/detailed"),
+    let mut candidates = [
+        Candidate::new("bare", "/"),
+        Candidate::new("health", "/api/health"),
+        Candidate::new("health-redis", "/api/health/redis"),
+        Candidate::new("health-detailed", "/api/health/detailed"),
     ];
     // One round more than counted: the first one brings the files into memory.
     for round in 0..=ROUNDS {
-        for contestant in &mut contestants {
-            let lambda = contestant.builder().start().await;
+        for candidate in &mut candidates {
+            let lambda = candidate.builder().start().await;
             if round == 0 {
-                contestant.measure_size(&lambda);
                 continue;
             }
-            contestant.starts.push(lambda.init_duration());
+            candidate.starts.push(lambda.init_duration());
             if round == ROUNDS {
                 lambda
-                    .invoke(tests::TestRequest::get(contestant.path).event())
+                    .invoke(TestRequest::get(candidate.path).event())
                     .await;
-                contestant.rss_bytes = lambda.rss_bytes();
+                candidate.rss_bytes = lambda.rss_bytes();
             }
         }
     }
     println!("exec to the first /next, {ROUNDS} starts each; RSS after the first answer\n");
     println!("| binary | minimum | median | median / bare | size | RSS |");
     println!("|---|---|---|---|---|---|");
-    let bare = contestants[0].median();
-    for contestant in &contestants {
+    let bare = candidates[0].median();
+    for candidate in &candidates {
         println!(
             "| `{}` | {:.2} ms | {:.2} ms | {:.2} | {:.2} MB | {:.1} MB |",
-            contestant.name,
-            milliseconds(contestant.minimum()),
-            milliseconds(contestant.median()),
-            contestant.median().as_secs_f64() / bare.as_secs_f64(),
-            megabytes(contestant.size_bytes),
-            megabytes(contestant.rss_bytes),
+            candidate.name,
+            milliseconds(candidate.minimum()),
+            milliseconds(candidate.median()),
+            candidate.median().as_secs_f64() / bare.as_secs_f64(),
+            megabytes(candidate.size_bytes()),
+            megabytes(candidate.rss_bytes),
         );
     }
 }
 
-impl Contestant {
+impl Candidate {
     fn new(name: &'static str, path: &'static str) -> Self {
         Self {
             name,
             path,
-            size_bytes: 0,
             starts: Vec::new(),
             rss_bytes: 0,
         }
@@ -80,10 +80,9 @@ impl Contestant {
         }
     }
 
-    fn measure_size(&mut self, lambda: &Lambda) {
-        let file =
-            std::fs::metadata(format!("/proc/{}/exe", lambda.pid())).expect("the process runs");
-        self.size_bytes = file.len();
+    fn size_bytes(&self) -> u64 {
+        let file = std::fs::metadata(self.builder().binary()).expect("it has been built");
+        file.len()
     }
 
     fn minimum(&self) -> Duration {

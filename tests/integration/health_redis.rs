@@ -3,18 +3,13 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{FaultProxy, Lambda, RedisServer, TestRequest, eventually};
+use tests::{Lambda, RedisServer, TestRequest, eventually};
+
+use crate::given;
 
 const PATH: &str = "/api/health/redis";
 
-async fn function(url: &str) -> Lambda {
-    Lambda::function("health-redis")
-        .env("REDIS_URL", url)
-        .start()
-        .await
-}
-
-/// The members that the first document of this system printed, as it printed them.
+/// The members named, as they are printed.
 fn documented(answer: &Value, members: &[&str]) -> String {
     let members = members
         .iter()
@@ -35,7 +30,7 @@ fn said_of_redis(lambda: &Lambda) -> Vec<String> {
 #[tokio::test]
 async fn a_working_redis_is_healthy_and_left_as_it_was() {
     let redis = RedisServer::start().await;
-    let lambda = function(&redis.url()).await;
+    let lambda = given::redis_function(&redis.url()).await;
 
     let answer = lambda.get(PATH).await;
 
@@ -91,7 +86,7 @@ async fn without_redis_it_is_disconnected() {
 #[tokio::test]
 async fn the_server_is_described_as_far_as_it_says() {
     let redis = RedisServer::start().await;
-    let lambda = function(&redis.url()).await;
+    let lambda = given::redis_function(&redis.url()).await;
 
     let server = lambda.get(PATH).await.json()["server"].clone();
 
@@ -114,7 +109,7 @@ async fn a_server_that_may_not_be_described_is_healthy_all_the_same() {
         .user("app", "pw", "~health:* +@all -info")
         .start()
         .await;
-    let lambda = function(&redis.url()).await;
+    let lambda = given::redis_function(&redis.url()).await;
 
     let answer = lambda.get(PATH).await.json();
 
@@ -127,7 +122,7 @@ async fn a_server_that_may_not_be_described_is_healthy_all_the_same() {
 #[tokio::test]
 async fn a_result_says_when_it_was_found() {
     let redis = RedisServer::start().await;
-    let lambda = function(&redis.url()).await;
+    let lambda = given::redis_function(&redis.url()).await;
 
     let first = lambda.get(PATH).await.json();
     let again = lambda.get(PATH).await.json();
@@ -143,7 +138,7 @@ async fn a_result_says_when_it_was_found() {
 #[tokio::test]
 async fn head_answers_like_get_without_the_body() {
     let redis = RedisServer::start().await;
-    let lambda = function(&redis.url()).await;
+    let lambda = given::redis_function(&redis.url()).await;
 
     let (get, head) = (lambda.get(PATH).await, lambda.head(PATH).await);
 
@@ -165,7 +160,7 @@ async fn another_method_is_told_which_ones_there_are() {
 }
 
 #[tokio::test]
-async fn outside_development_nobody_sees_details_without_a_token_to_show() {
+async fn outside_development_details_are_closed_where_no_token_is_set() {
     let redis = RedisServer::start().await;
     let lambda = Lambda::function("health-redis")
         .env("REDIS_URL", &redis.url())
@@ -218,13 +213,7 @@ async fn details_are_for_whoever_shows_the_token() {
 
 #[tokio::test]
 async fn a_probe_is_one_round_trip_and_a_thousand_need_one_connection() {
-    let redis = RedisServer::start().await;
-    let proxy = FaultProxy::in_front_of(redis.address());
-    let lambda = Lambda::function("health-redis")
-        .env("REDIS_URL", &redis.url_through(&proxy))
-        .env("HEALTH_MEMO_MS", "0")
-        .start()
-        .await;
+    let (_redis, proxy, lambda) = given::proxied_redis_function().await;
 
     assert_eq!(lambda.get(PATH).await.status, 200);
     assert_eq!(
@@ -253,13 +242,7 @@ async fn a_probe_is_one_round_trip_and_a_thousand_need_one_connection() {
 
 #[tokio::test]
 async fn redis_that_comes_back_is_found_without_a_restart() {
-    let redis = RedisServer::start().await;
-    let proxy = FaultProxy::in_front_of(redis.address());
-    let lambda = Lambda::function("health-redis")
-        .env("REDIS_URL", &redis.url_through(&proxy))
-        .env("HEALTH_MEMO_MS", "0")
-        .start()
-        .await;
+    let (_redis, proxy, lambda) = given::proxied_redis_function().await;
     assert_eq!(lambda.get(PATH).await.status, 200);
 
     proxy.refuse();
@@ -278,13 +261,7 @@ async fn redis_that_comes_back_is_found_without_a_restart() {
 
 #[tokio::test]
 async fn the_log_tells_of_each_change_once() {
-    let redis = RedisServer::start().await;
-    let proxy = FaultProxy::in_front_of(redis.address());
-    let lambda = Lambda::function("health-redis")
-        .env("REDIS_URL", &redis.url_through(&proxy))
-        .env("HEALTH_MEMO_MS", "0")
-        .start()
-        .await;
+    let (_redis, proxy, lambda) = given::proxied_redis_function().await;
 
     for _ in 0..3 {
         lambda.get(PATH).await;

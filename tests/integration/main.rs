@@ -1,14 +1,18 @@
-//! The whole, from outside: built functions under the Runtime API, real Redis and MongoDB, and what can happen between
-//! them. One binary, so that it is linked once.
+//! The whole system, from outside: built functions under the Runtime API, real Redis and MongoDB, and what can happen
+//! between them. One binary, so that it is linked once.
 
 mod function;
+mod given;
 mod health_detailed;
+mod health_limits;
 mod health_redis;
 mod liveness;
 mod mongo;
 mod parity;
 mod redis_client;
 mod redis_cluster;
+mod redis_cluster_faults;
+mod redis_doubt;
 mod redis_situations;
 mod secrets;
 mod storms;

@@ -1,4 +1,5 @@
-//! What stands in several places says the same in all of them: binaries, local routes, template, README, variables.
+//! What stands in several places says the same in all of them: binaries, routes, variables and versions in the code,
+//! the template, the README and the scripts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,7 +35,7 @@ fn metadata() -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// The binaries, each with its package and the folder of it.
+/// The binaries, each with its package and that package's folder.
 fn binaries() -> Vec<[String; 3]> {
     let metadata = metadata();
     let mut binaries = Vec::new();
@@ -67,11 +68,10 @@ fn names() -> BTreeSet<String> {
 /// The routes of `cargo lambda watch`, which hands every method to the function.
 fn local_routes() -> BTreeSet<(String, String)> {
     let metadata = metadata();
-    let router = metadata["metadata"]["lambda"]["watch"]["router"]
+    let router = &metadata["metadata"]["lambda"]["watch"]["router"];
+    router
         .as_object()
         .expect("a router")
-        .clone();
-    router
         .iter()
         .map(|(path, function)| (path.clone(), function.as_str().expect("a name").to_owned()))
         .collect()
@@ -80,7 +80,7 @@ fn local_routes() -> BTreeSet<(String, String)> {
 struct TemplateFunction {
     resource: String,
     binary: String,
-    /// The method and the path of each.
+    /// Each with its method and its path.
     events: Vec<(String, String)>,
 }
 
@@ -155,8 +155,61 @@ fn readme_routes() -> BTreeSet<Route> {
         .collect()
 }
 
+/// Whether a cell of a table is a variable's name. All but `ENVIRONMENT` have an underscore, which `GET` has not.
+fn is_variable(cell: &str) -> bool {
+    let name = cell.trim_matches('`');
+    name.len() + 2 == cell.len()
+        && (name.contains('_') || name == "ENVIRONMENT")
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+}
+
+fn variables(markdown: &str) -> BTreeSet<String> {
+    rows(markdown, is_variable)
+        .iter()
+        .map(|cells| unquoted(&cells[0]))
+        .collect()
+}
+
+/// The variables that the code says it reads.
+fn known_variables() -> BTreeSet<String> {
+    variables(&read("shared/src/config.rs"))
+}
+
+/// The names in the `Variables:` blocks of the template.
+fn template_variables() -> BTreeSet<String> {
+    let mut variables = BTreeSet::new();
+    // The indent of the block that is being read.
+    let mut block = None;
+    for line in read("template.yaml").lines() {
+        let text = line.trim_start();
+        let indent = line.len() - text.len();
+        if text == "Variables:" {
+            block = Some(indent);
+        } else if block.is_some_and(|block| indent > block) {
+            let name = text.split_once(':').filter(|_| !text.starts_with('#'));
+            variables.extend(name.map(|(name, _)| name.to_owned()));
+        } else {
+            block = None;
+        }
+    }
+    variables
+}
+
+/// The version (digits and full stops) that follows the first `before` in a file.
+fn version_after(path: &str, before: &str) -> String {
+    let text = read(path);
+    let (_, rest) = text
+        .split_once(before)
+        .unwrap_or_else(|| panic!("no `{before}` in {path}"));
+    rest.chars()
+        .take_while(|character| character.is_ascii_digit() || *character == '.')
+        .collect()
+}
+
 #[test]
-fn a_function_is_called_after_its_folder() {
+fn a_function_is_named_after_its_folder() {
     let binaries = binaries();
     assert!(binaries.len() >= 3, "{binaries:?}");
     for [binary, package, folder] in binaries {
@@ -217,23 +270,9 @@ fn what_get_answers_head_answers() {
 
 #[test]
 fn every_variable_is_in_the_code_the_readme_and_the_example() {
-    let is_variable = |cell: &str| {
-        let name = cell.trim_matches('`');
-        name.len() + 2 == cell.len()
-            && name.contains('_') | name.starts_with("ENV")
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
-    };
-    let variables = |markdown: &str| {
-        rows(markdown, is_variable)
-            .iter()
-            .map(|cells| unquoted(&cells[0]))
-            .collect::<BTreeSet<_>>()
-    };
-    let documented = variables(&read("shared/src/config.rs"));
-    assert!(documented.len() > 15, "{documented:?}");
-    assert_eq!(variables(&read("README.md")), documented);
+    let known = known_variables();
+    assert!(known.len() > 15, "{known:?}");
+    assert_eq!(variables(&read("README.md")), known);
 
     let example = read(".env.example");
     let offered: BTreeSet<_> = example
@@ -242,10 +281,28 @@ fn every_variable_is_in_the_code_the_readme_and_the_example() {
         .map(|(name, _)| name.to_owned())
         .filter(|name| is_variable(&format!("`{name}`")))
         .collect();
-    let of_lambda = documented
+    let of_lambda = known
         .iter()
         .filter(|name| name.starts_with("AWS_LAMBDA_"))
         .cloned()
         .collect();
-    assert_eq!(offered, &documented - &of_lambda);
+    assert_eq!(offered, &known - &of_lambda);
+}
+
+#[test]
+fn every_variable_of_the_template_is_known_to_the_code() {
+    let (set, known) = (template_variables(), known_variables());
+    assert!(set.contains("REDIS_URL"), "{set:?}");
+    assert_eq!(&set - &known, BTreeSet::new());
+}
+
+#[test]
+fn the_mongodb_stand_in_has_one_version() {
+    let installed = version_after("scripts/tools.sh", "MONGO_JAVA_SERVER_VERSION=");
+    let artifact = "<artifactId>mongo-java-server</artifactId>\n      <version>";
+    assert!(!installed.is_empty());
+    assert_eq!(version_after("tests/mongo/pom.xml", artifact), installed);
+    let directory = "\"mongo-java-server-";
+    let looked_for = version_after("tests/src/environment.rs", directory);
+    assert_eq!(looked_for, installed);
 }

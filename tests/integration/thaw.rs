@@ -2,15 +2,42 @@
 
 use std::time::Duration;
 
-use tests::{FaultProxy, Lambda, MongoServer, RedisServer, TestRequest};
+use tests::{Answer, FaultProxy, Lambda, MongoServer, RedisServer, TestRequest};
 
 /// Freezes per way to lose a connection.
 const FREEZES: usize = 50;
-/// The settings that a freeze has to outlast to matter, short so that fifty of them do not take long.
+/// The settings that a freeze has to outlast to matter, short so that many freezes take little time.
 const IDLE_CHECK_MS: &str = "60";
 const MEMO_MS: &str = "60";
 /// How long a freeze lasts: just longer than both.
 const FREEZE: Duration = Duration::from_millis(80);
+/// The same for the default settings.
+const LONG_FREEZE: Duration = Duration::from_millis(1_050);
+
+const REDIS: &str = "/api/health/redis";
+const DETAILED: &str = "/api/health/detailed";
+
+/// The ways in which the network loses a connection that nobody uses.
+const LOSSES: [fn(&FaultProxy); 3] = [
+    FaultProxy::close_connections,
+    FaultProxy::reset_connections,
+    FaultProxy::black_hole_existing,
+];
+
+/// Freezes the process, lets `meanwhile` happen, and returns the answer to a request that the process finds on waking.
+async fn answer_after_freeze(
+    lambda: &Lambda,
+    path: &str,
+    freeze: Duration,
+    meanwhile: impl AsyncFnOnce(),
+) -> Answer {
+    lambda.freeze().await;
+    meanwhile().await;
+    tokio::time::sleep(freeze).await;
+    let pending = lambda.queue(TestRequest::get(path)).await;
+    lambda.thaw().await;
+    pending.await
+}
 
 struct Frozen {
     redis: RedisServer,
@@ -28,7 +55,7 @@ impl Frozen {
             .env("HEALTH_MEMO_MS", MEMO_MS)
             .start()
             .await;
-        assert_eq!(lambda.get("/api/health/redis").await.status, 200);
+        assert_eq!(lambda.get(REDIS).await.status, 200);
         Self {
             redis,
             proxy,
@@ -36,19 +63,11 @@ impl Frozen {
         }
     }
 
-    /// Fifty times: the process is frozen, `meanwhile` happens, the next request finds the process thawing.
+    /// The answers that were not well, of [`FREEZES`] freezes during each of which `meanwhile` happened.
     async fn failures(&self, meanwhile: impl AsyncFn()) -> Vec<String> {
         let mut failures = Vec::new();
         for _ in 0..FREEZES {
-            self.lambda.freeze().await;
-            meanwhile().await;
-            tokio::time::sleep(FREEZE).await;
-            let pending = self
-                .lambda
-                .queue(TestRequest::get("/api/health/redis"))
-                .await;
-            self.lambda.thaw().await;
-            let answer = pending.await;
+            let answer = answer_after_freeze(&self.lambda, REDIS, FREEZE, &meanwhile).await;
             if answer.status != 200 {
                 failures.push(answer.text().to_owned());
             }
@@ -63,43 +82,29 @@ const NONE: [String; 0] = [];
 #[tokio::test]
 async fn a_connection_closed_while_frozen_costs_no_request() {
     let frozen = Frozen::new().await;
-    assert_eq!(
-        frozen
-            .failures(async || frozen.proxy.close_connections())
-            .await,
-        NONE
-    );
+    let failures = frozen.failures(async || frozen.proxy.close_connections());
+    assert_eq!(failures.await, NONE);
 }
 
 #[tokio::test]
 async fn a_connection_reset_while_frozen_costs_no_request() {
     let frozen = Frozen::new().await;
-    assert_eq!(
-        frozen
-            .failures(async || frozen.proxy.reset_connections())
-            .await,
-        NONE
-    );
+    let failures = frozen.failures(async || frozen.proxy.reset_connections());
+    assert_eq!(failures.await, NONE);
 }
 
 #[tokio::test]
 async fn a_connection_swallowed_while_frozen_costs_no_request() {
     let frozen = Frozen::new().await;
-    assert_eq!(
-        frozen
-            .failures(async || frozen.proxy.black_hole_existing())
-            .await,
-        NONE
-    );
+    let failures = frozen.failures(async || frozen.proxy.black_hole_existing());
+    assert_eq!(failures.await, NONE);
 }
 
 #[tokio::test]
 async fn a_server_restarted_while_frozen_costs_no_request() {
     let frozen = Frozen::new().await;
-    assert_eq!(
-        frozen.failures(async || frozen.redis.restart().await).await,
-        NONE
-    );
+    let failures = frozen.failures(async || frozen.redis.restart().await);
+    assert_eq!(failures.await, NONE);
 }
 
 #[tokio::test]
@@ -110,19 +115,9 @@ async fn a_freeze_as_long_as_the_default_settings_allow_costs_no_request() {
         .env("REDIS_URL", &redis.url_through(&proxy))
         .start()
         .await;
-    let faults: [fn(&FaultProxy); 3] = [
-        FaultProxy::close_connections,
-        FaultProxy::reset_connections,
-        FaultProxy::black_hole_existing,
-    ];
-    for fault in faults {
-        assert_eq!(lambda.get("/api/health/redis").await.status, 200);
-        lambda.freeze().await;
-        fault(&proxy);
-        tokio::time::sleep(Duration::from_millis(1_050)).await;
-        let pending = lambda.queue(TestRequest::get("/api/health/redis")).await;
-        lambda.thaw().await;
-        let answer = pending.await;
+    for lose in LOSSES {
+        assert_eq!(lambda.get(REDIS).await.status, 200);
+        let answer = answer_after_freeze(&lambda, REDIS, LONG_FREEZE, async || lose(&proxy)).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 }
@@ -138,19 +133,9 @@ async fn a_connection_to_mongodb_lost_while_frozen_costs_no_request() {
         .env("HEALTH_MEMO_MS", MEMO_MS)
         .start()
         .await;
-    let faults: [fn(&FaultProxy); 3] = [
-        FaultProxy::close_connections,
-        FaultProxy::reset_connections,
-        FaultProxy::black_hole_existing,
-    ];
-    for fault in faults.into_iter().cycle().take(9) {
-        assert_eq!(lambda.get("/api/health/detailed").await.status, 200);
-        lambda.freeze().await;
-        fault(&proxy);
-        tokio::time::sleep(FREEZE).await;
-        let pending = lambda.queue(TestRequest::get("/api/health/detailed")).await;
-        lambda.thaw().await;
-        let answer = pending.await;
+    for lose in LOSSES.into_iter().cycle().take(9) {
+        assert_eq!(lambda.get(DETAILED).await.status, 200);
+        let answer = answer_after_freeze(&lambda, DETAILED, FREEZE, async || lose(&proxy)).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 }

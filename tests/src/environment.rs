@@ -9,7 +9,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The version of mongo-java-server that `tests/mongo/pom.xml` pins; its jars lie in a directory named after it.
+/// Where `scripts/install` puts the jars of `tests/mongo/pom.xml`: a directory named after their version.
 const MONGODB_STAND_IN: &str = "mongo-java-server-1.47.0";
 
 /// `MONGODB_TEST_URI`: a MongoDB that the tests may fill with databases of their own.

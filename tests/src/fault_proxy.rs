@@ -13,13 +13,16 @@ mod resp_commands;
 mod switchboard;
 mod traffic;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::connection::Flow;
 use self::switchboard::{NextReply, Switchboard};
 use crate::background_runtime::BackgroundRuntime;
+
+/// A server that is never asked: port 1 has none.
+const NO_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// A proxy in front of one server; dropping it closes its connections and frees its port.
 pub struct FaultProxy {
@@ -34,6 +37,20 @@ impl FaultProxy {
         let board = Arc::new(Switchboard::new(server));
         let proxy = Self { board, runtime };
         proxy.apply(|board| async move { board.listen().await });
+        proxy
+    }
+
+    /// A server that accepts connections and never answers, as a [`black_hole`](Self::black_hole) from the start.
+    pub fn silent() -> Self {
+        let proxy = Self::in_front_of(NO_SERVER);
+        proxy.black_hole();
+        proxy
+    }
+
+    /// A port that refuses connections.
+    pub fn refusing() -> Self {
+        let proxy = Self::in_front_of(NO_SERVER);
+        proxy.refuse();
         proxy
     }
 
@@ -95,6 +112,11 @@ impl FaultProxy {
     /// is not slowed, but every exchange of a client's handshake is.
     pub fn delay(&self, delay: Duration) {
         self.board.set_delay(delay);
+    }
+
+    /// Leads new connections to another server, as a name does after a failover; those that exist stay where they are.
+    pub fn lead_to(&self, server: SocketAddr) {
+        self.board.set_server(server);
     }
 
     /// Swallows the next bytes that the server sends, once: the command has been carried out and the client never

@@ -35,6 +35,9 @@ use crate::background_runtime::BackgroundRuntime;
 use crate::secrets::Secrets;
 use crate::test_request::TestRequest;
 
+/// Longer than any invocation of a test still runs when the test wants the process frozen.
+const REST_DEADLINE: Duration = Duration::from_secs(10);
+
 /// One execution environment of one function; dropping it kills the process.
 pub struct Lambda {
     events: mpsc::UnboundedSender<Event>,
@@ -99,11 +102,11 @@ impl Lambda {
     ///
     /// # Panics
     ///
-    /// When there is no process, or when an invocation is still running after ten seconds.
+    /// When there is no process, or when an invocation does not end.
     pub async fn freeze(&self) {
         let (done, frozen) = oneshot::channel();
         self.send(Event::Freeze(done));
-        let frozen = tokio::time::timeout(Duration::from_secs(10), frozen).await;
+        let frozen = tokio::time::timeout(REST_DEADLINE, frozen).await;
         assert!(
             matches!(frozen, Ok(Ok(()))),
             "the process does not come to rest:\n{}",
@@ -179,6 +182,8 @@ impl Lambda {
             .collect()
     }
 
+    /// Looks for every planted secret in the log.
+    ///
     /// # Panics
     ///
     /// When a planted secret is in the log.

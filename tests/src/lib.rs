@@ -13,6 +13,7 @@
 //! | MongoDB | [`mongo_server`] |
 //! | an outage between the two | [`fault_proxy`] |
 //! | to wait until something holds | [`mod@eventually`] |
+//! | to hold that something ends in time | [`mod@within`] |
 
 pub mod answer;
 pub mod eventually;
@@ -22,6 +23,7 @@ pub mod mongo_server;
 pub mod redis_cluster;
 pub mod redis_server;
 pub mod test_request;
+pub mod within;
 
 mod background_runtime;
 mod binaries;
@@ -40,3 +42,4 @@ pub use mongo_server::MongoServer;
 pub use redis_cluster::RedisCluster;
 pub use redis_server::RedisServer;
 pub use test_request::TestRequest;
+pub use within::within;

@@ -12,7 +12,8 @@ mod process;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Mutex;
+
+use parking_lot::Mutex;
 
 pub use self::builder::RedisServerBuilder;
 use self::certificate::Certificate;
@@ -23,7 +24,7 @@ use crate::percent_encoding::percent_encoded;
 /// A running server (or one that the test has stopped); dropping it ends the process.
 pub struct RedisServer {
     port: u16,
-    /// Who [`url`](Self::url) logs in as.
+    /// What [`url`](Self::url) logs in with.
     login: Option<Login>,
     certificate: Option<Certificate>,
     process: Mutex<ServerProcess>,
@@ -95,13 +96,14 @@ impl RedisServer {
 
     /// Kills the process. Its port refuses connections from then on.
     pub async fn stop(&self) {
-        self.process().stop();
+        self.process.lock().stop();
     }
 
     /// Kills the process and starts it again, empty, on the same port.
     pub async fn restart(&self) {
         self.stop().await;
-        self.process()
+        self.process
+            .lock()
             .start()
             .expect("the server's port was reserved for it");
         self.wait_until_ready().await;
@@ -109,12 +111,12 @@ impl RedisServer {
 
     /// Stops the process (SIGSTOP): connections stay, nothing answers.
     pub fn pause(&self) {
-        self.process().pause();
+        self.process.lock().pause();
     }
 
     /// Lets it go on (SIGCONT).
     pub fn resume(&self) {
-        self.process().resume();
+        self.process.lock().resume();
     }
 
     fn url_of(&self, address: SocketAddr, login: Option<&Login>) -> String {
@@ -131,12 +133,6 @@ impl RedisServer {
             format!("{user}:{}@", percent_encoded(&login.password))
         });
         format!("{scheme}://{credentials}{address}")
-    }
-
-    fn process(&self) -> std::sync::MutexGuard<'_, ServerProcess> {
-        self.process
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

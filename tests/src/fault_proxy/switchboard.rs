@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,13 +16,14 @@ use crate::loopback_port;
 
 /// The state of one proxy, shared by its connections.
 pub(super) struct Switchboard {
-    server: SocketAddr,
     address: SocketAddr,
     traffic: Traffic,
     settings: Mutex<Settings>,
 }
 
 struct Settings {
+    /// Where a new connection leads.
+    server: SocketAddr,
     /// The task that accepts connections; `None` while they are refused.
     listener: Option<JoinHandle<()>>,
     /// How a new connection starts.
@@ -47,10 +49,10 @@ pub(super) enum NextReply {
 impl Switchboard {
     pub(super) fn new(server: SocketAddr) -> Self {
         Self {
-            server,
             address: (Ipv4Addr::LOCALHOST, loopback_port::reserve()).into(),
             traffic: Traffic::default(),
             settings: Mutex::new(Settings {
+                server,
                 listener: None,
                 arrivals: Flow::Forward,
                 connections: HashMap::new(),
@@ -62,7 +64,11 @@ impl Switchboard {
     }
 
     pub(super) fn server(&self) -> SocketAddr {
-        self.server
+        self.settings.lock().server
+    }
+
+    pub(super) fn set_server(&self, server: SocketAddr) {
+        self.settings.lock().server = server;
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -74,29 +80,29 @@ impl Switchboard {
     }
 
     pub(super) fn delay(&self) -> Duration {
-        self.settings().delay
+        self.settings.lock().delay
     }
 
     pub(super) fn set_delay(&self, delay: Duration) {
-        self.settings().delay = delay;
+        self.settings.lock().delay = delay;
     }
 
     pub(super) fn set_next_reply(&self, next_reply: NextReply) {
-        self.settings().next_reply = next_reply;
+        self.settings.lock().next_reply = next_reply;
     }
 
     /// What happens to bytes that have just come from the server. The one that asks is the one that it happens to.
     pub(super) fn take_next_reply(&self) -> NextReply {
-        std::mem::replace(&mut self.settings().next_reply, NextReply::Deliver)
+        std::mem::replace(&mut self.settings.lock().next_reply, NextReply::Deliver)
     }
 
     pub(super) fn set_arrivals(&self, arrivals: Flow) {
-        self.settings().arrivals = arrivals;
+        self.settings.lock().arrivals = arrivals;
     }
 
     /// Changes the flow of the connections that exist; what is silent stays silent.
     pub(super) fn set_flow(&self, flow: Flow) {
-        for connection in self.settings().connections.values() {
+        for connection in self.settings.lock().connections.values() {
             connection.send_if_modified(|current| {
                 let changes = *current != Flow::Silent && *current != flow;
                 if changes {
@@ -109,7 +115,7 @@ impl Switchboard {
 
     /// Silences one connection.
     pub(super) fn silence(&self, connection: u64) {
-        if let Some(connection) = self.settings().connections.get(&connection) {
+        if let Some(connection) = self.settings.lock().connections.get(&connection) {
             connection.send_replace(Flow::Silent);
         }
     }
@@ -117,7 +123,8 @@ impl Switchboard {
     /// Ends the connections that exist, silent ones too, and returns when their sockets are gone.
     pub(super) async fn end_connections(&self, end: Flow) {
         let connections: Vec<_> = self
-            .settings()
+            .settings
+            .lock()
             .connections
             .drain()
             .map(|(_, connection)| connection)
@@ -130,19 +137,19 @@ impl Switchboard {
 
     /// Accepts connections from now on, if that is not so already.
     pub(super) async fn listen(self: Arc<Self>) {
-        if self.settings().listener.is_some() {
+        if self.settings.lock().listener.is_some() {
             return;
         }
         let listener = TcpListener::bind(self.address)
             .await
             .expect("the proxy's port is reserved for it");
         let accepting = tokio::spawn(Arc::clone(&self).accept(listener));
-        self.settings().listener = Some(accepting);
+        self.settings.lock().listener = Some(accepting);
     }
 
     /// Closes the listener and returns when the port is closed.
     pub(super) async fn stop_listening(&self) {
-        let listener = self.settings().listener.take();
+        let listener = self.settings.lock().listener.take();
         if let Some(accepting) = listener {
             accepting.abort();
             // The error says that it was cancelled.
@@ -160,7 +167,7 @@ impl Switchboard {
             let board = Arc::clone(&self);
             tokio::spawn(async move {
                 connection::serve(client, number, &board, &mut flow).await;
-                board.settings().connections.remove(&number);
+                board.settings.lock().connections.remove(&number);
                 // `end_connections` waits for this: the last receiver goes after the sockets.
                 drop(flow);
             });
@@ -170,16 +177,12 @@ impl Switchboard {
     /// Enters a connection under a number of its own.
     fn admit(&self) -> (u64, watch::Receiver<Flow>) {
         self.traffic.connection_accepted();
-        let mut settings = self.settings();
+        let mut settings = self.settings.lock();
         let number = settings.next_connection;
         settings.next_connection += 1;
         let (sender, flow) = watch::channel(settings.arrivals);
         settings.connections.insert(number, sender);
         (number, flow)
-    }
-
-    fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().expect("no holder of the lock panics")
     }
 }
 

@@ -121,7 +121,7 @@ async fn a_stall_holds_what_healing_releases() {
 }
 
 #[tokio::test]
-async fn a_black_hole_answers_nobody_and_forgets_nothing_when_healed() {
+async fn what_a_black_hole_swallowed_stays_lost_after_healing() {
     let proxy = proxy().await;
     proxy.black_hole();
     let mut client = connect(&proxy).await;
@@ -165,7 +165,7 @@ async fn a_delay_is_paid_once_by_a_whole_pipeline() {
 }
 
 #[tokio::test]
-async fn one_reply_is_lost() {
+async fn a_dropped_reply_silences_its_connection_only() {
     let proxy = proxy().await;
     let mut client = connect(&proxy).await;
     proxy.drop_next_reply();
@@ -173,11 +173,32 @@ async fn one_reply_is_lost() {
     assert_silent(&mut client).await;
     client.write_all(b"b").await.unwrap();
     assert_silent(&mut client).await;
+    assert_eq!(echo(&mut connect(&proxy).await, "c").await.unwrap(), "c");
+}
 
+#[tokio::test]
+async fn a_connection_closed_on_its_next_reply_ends_without_it() {
+    let proxy = proxy().await;
     let mut client = connect(&proxy).await;
     proxy.close_on_next_reply();
     assert_eq!(echo(&mut client, "a").await.unwrap(), "");
     assert_eq!(echo(&mut connect(&proxy).await, "b").await.unwrap(), "b");
+}
+
+#[tokio::test]
+async fn a_silent_server_accepts_and_says_nothing() {
+    let silent = FaultProxy::silent();
+    let mut client = connect(&silent).await;
+    client.write_all(b"a").await.unwrap();
+    assert_silent(&mut client).await;
+    assert_eq!(silent.accepted(), 1);
+}
+
+#[tokio::test]
+async fn a_refusing_port_accepts_nothing() {
+    let refusing = FaultProxy::refusing();
+    let refused = TcpStream::connect(refusing.address()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
 #[tokio::test]

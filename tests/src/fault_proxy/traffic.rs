@@ -1,7 +1,8 @@
 //! What has passed the proxy, counted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
+
+use parking_lot::Mutex;
 
 /// The counters of one proxy.
 #[derive(Default)]
@@ -23,7 +24,7 @@ pub(super) struct OpenConnection<'a>(&'a AtomicUsize);
 
 impl Traffic {
     pub(super) fn connection_accepted(&self) {
-        self.counts().accepted += 1;
+        self.counts.lock().accepted += 1;
         self.open.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -33,15 +34,15 @@ impl Traffic {
     }
 
     pub(super) fn round_trip_started(&self) {
-        self.counts().round_trips += 1;
+        self.counts.lock().round_trips += 1;
     }
 
     pub(super) fn command_seen(&self, name: String) {
-        self.counts().commands.push(name);
+        self.counts.lock().commands.push(name);
     }
 
     pub(super) fn accepted(&self) -> usize {
-        self.counts().accepted
+        self.counts.lock().accepted
     }
 
     pub(super) fn open(&self) -> usize {
@@ -49,19 +50,15 @@ impl Traffic {
     }
 
     pub(super) fn round_trips(&self) -> usize {
-        self.counts().round_trips
+        self.counts.lock().round_trips
     }
 
     pub(super) fn commands(&self) -> Vec<String> {
-        self.counts().commands.clone()
+        self.counts.lock().commands.clone()
     }
 
     pub(super) fn reset(&self) {
-        *self.counts() = Counts::default();
-    }
-
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().expect("no holder of the lock panics")
+        *self.counts.lock() = Counts::default();
     }
 }
 

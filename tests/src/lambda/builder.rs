@@ -1,6 +1,7 @@
 //! How a function is started: its environment, and what of Lambda's own behaviour differs from the ordinary.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::supervisor::{Clock, Limits, Supervisor};
 use crate::background_runtime::BackgroundRuntime;
 use crate::secrets::Secrets;
 
-/// Lambda's default for local work; deployed functions have three seconds unless the template says otherwise.
+/// The timeout in `template.yaml`.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Builds a [`Lambda`].
@@ -28,7 +29,7 @@ pub struct LambdaBuilder {
     clock: Clock,
 }
 
-/// A process that ended, or was silent for ten seconds, before it asked for its first invocation.
+/// A process that did not ask for its first invocation: it ended before, or took too long.
 #[derive(Debug)]
 pub struct FailedStart {
     /// How it ended, and what it reported before that.
@@ -55,13 +56,20 @@ impl LambdaBuilder {
         self
     }
 
+    /// Sets several.
+    pub fn envs(self, variables: &[(&str, &str)]) -> Self {
+        variables
+            .iter()
+            .fold(self, |builder, (name, value)| builder.env(name, value))
+    }
+
     /// Removes a variable that Lambda or the harness sets.
     pub fn unset(mut self, name: &str) -> Self {
         self.variables.push((name.to_owned(), None));
         self
     }
 
-    /// The function's timeout, 10 s unless set: an invocation that runs longer costs the process its life.
+    /// The function's timeout, the template's unless set: an invocation that runs longer costs the process its life.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -77,6 +85,15 @@ impl LambdaBuilder {
     pub fn local_deadlines(mut self) -> Self {
         self.clock = Clock::Local;
         self
+    }
+
+    /// The file that is started, which this builds if needed; it blocks meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// When the workspace does not build; the message is cargo's.
+    pub fn binary(&self) -> PathBuf {
+        self.program.file()
     }
 
     /// Builds the workspace if needed, starts the process and returns when it asks for its first invocation.

@@ -3,9 +3,10 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -115,22 +116,22 @@ impl Launch {
 
 impl Instance {
     pub(super) fn id(&self) -> u32 {
-        lock(&self.process).id()
+        self.process.lock().id()
     }
 
     pub(super) fn freeze(&self) {
-        lock(&self.process).pause();
+        self.process.lock().pause();
     }
 
     pub(super) fn thaw(&self) {
-        lock(&self.process).resume();
+        self.process.lock().resume();
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
         // The watch holds the process too; its end must not wait for that task's.
-        lock(&self.process).kill();
+        self.process.lock().kill();
     }
 }
 
@@ -141,7 +142,7 @@ async fn watch(
     events: mpsc::UnboundedSender<Event>,
 ) {
     let status = loop {
-        let ended = lock(&process).ended();
+        let ended = process.lock().ended();
         match ended {
             Some(status) => break status,
             None => tokio::time::sleep(WATCH_INTERVAL).await,
@@ -149,8 +150,4 @@ async fn watch(
     };
     // Fails only when nobody wants to know any more.
     let _ = events.send(Event::Ended { instance, status });
-}
-
-fn lock(process: &Mutex<OwnedProcess>) -> MutexGuard<'_, OwnedProcess> {
-    process.lock().expect("no holder of the lock panics")
 }

@@ -65,7 +65,10 @@ mod tests {
             check(r#"{"timestamp":"now"}"#),
             Err("has a `timestamp` that is not RFC 3339")
         );
-        let local = r#"{"timestamp":"2026-01-02T03:04:05Z","level":"loud"}"#;
-        assert_eq!(check(local), Err("has no `level` that Lambda knows"));
+        let unknown_level = r#"{"timestamp":"2026-01-02T03:04:05Z","level":"loud"}"#;
+        assert_eq!(
+            check(unknown_level),
+            Err("has no `level` that Lambda knows")
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! What is known about a function's process at this moment, for those who ask without waiting.
 
-use std::sync::Mutex;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 /// What the owner may ask without waiting.
 #[derive(Default)]
@@ -19,19 +20,23 @@ pub(super) struct Current {
 
 impl Status {
     pub(super) fn pid(&self) -> Option<u32> {
-        self.change(|current| current.pid)
+        self.current().pid
     }
 
     pub(super) fn init_duration(&self) -> Option<Duration> {
-        self.change(|current| current.init_duration)
+        self.current().init_duration
     }
 
     pub(super) fn processes(&self) -> u64 {
-        self.change(|current| current.processes)
+        self.current().processes
     }
 
     /// Changes what is known, all at once.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Current) -> T) -> T {
-        change(&mut self.0.lock().expect("no holder of the lock panics"))
+        change(&mut self.0.lock())
+    }
+
+    fn current(&self) -> Current {
+        *self.0.lock()
     }
 }

@@ -1,5 +1,5 @@
-//! Who decides which process takes which invocation, and what a process's end means for those that it had: one
-//! task that takes one event at a time, so that nothing has to be locked or thought of twice.
+//! Decides which process takes which invocation, and what a process's end means for those that it had: one task
+//! that takes one event at a time, so that nothing has to be locked or thought of twice.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::invocation::{Invocation, Outcome};
 use super::runtime_api::Delivery;
 use super::status::Status;
 
-/// Lambda gives the start of a function that long.
+/// How long Lambda lets a function take to start.
 const INIT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What `cargo lambda watch` sends as the deadline: a time in 1970.
@@ -49,9 +49,9 @@ pub(super) struct Supervisor {
     polls: Vec<oneshot::Sender<Delivery>>,
     /// The callers of the invocations that the process has taken.
     running: HashMap<String, oneshot::Sender<Outcome>>,
-    /// Until the process has asked for work: who wants to know.
+    /// Told when the process asks for work, or why it does not; `None` once told.
     starting: Option<oneshot::Sender<Result<(), String>>>,
-    /// Who waits for the process to come to rest.
+    /// Told when the process has come to rest and been stopped.
     freezing: Option<oneshot::Sender<()>>,
 }
 

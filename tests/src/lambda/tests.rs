@@ -3,10 +3,14 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::{Lambda, Outcome};
 use crate::eventually::eventually;
 use crate::test_request::TestRequest;
+
+/// Many times what `hello` takes to answer.
+const SILENCE: Duration = Duration::from_millis(200);
 
 #[tokio::test]
 async fn a_function_answers() {
@@ -32,6 +36,17 @@ async fn a_frozen_function_finds_its_request_on_waking() {
     hello.thaw().await;
     assert_eq!(pending.await.status, 200);
     assert_eq!(hello.processes(), 1);
+}
+
+#[tokio::test]
+async fn a_frozen_function_answers_nothing() {
+    let hello = Lambda::example("hello").start().await;
+    hello.freeze().await;
+    let answer = hello.queue(TestRequest::get("/")).await.into_future();
+    assert!(
+        timeout(SILENCE, answer).await.is_err(),
+        "a frozen function answered"
+    );
 }
 
 #[tokio::test]

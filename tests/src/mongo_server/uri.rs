@@ -21,6 +21,8 @@ impl MongoUri {
         }
     }
 
+    /// Takes a URI apart.
+    ///
     /// # Errors
     ///
     /// When it is not a MongoDB URI; the message does not repeat it, as it may hold a password.
@@ -72,7 +74,7 @@ impl MongoUri {
             .ok()
             .and_then(|mut addresses| addresses.next());
         resolved.unwrap_or_else(|| {
-            panic!("MONGODB_TEST_URI names no host and port that a proxy could stand before")
+            panic!("MONGODB_TEST_URI names no host and port that a proxy could stand in front of")
         })
     }
 }

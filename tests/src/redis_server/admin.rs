@@ -27,7 +27,7 @@ impl RedisServer {
     pub async fn command(&self, words: &[&str]) -> Value {
         match self.try_command(words).await {
             Ok(reply) => reply,
-            Err(error) => panic!("{words:?} failed: {error}\n{}", self.process().log()),
+            Err(error) => panic!("{words:?} failed: {error}\n{}", self.process.lock().log()),
         }
     }
 
@@ -47,7 +47,7 @@ impl RedisServer {
     ///
     /// The server's error reply, or that there was none in time.
     pub async fn try_command(&self, words: &[&str]) -> redis::RedisResult<Value> {
-        let socket = self.process().directory().join(SOCKET);
+        let socket = self.process.lock().directory().join(SOCKET);
         let url = format!(
             "redis+unix://{}?user={USER}&pass={PASSWORD}",
             socket.display()
@@ -94,7 +94,7 @@ impl RedisServer {
         assert!(
             self.wait_until_ready_or_port_taken().await,
             "redis-server ended:\n{}",
-            self.process().log()
+            self.process.lock().log()
         );
     }
 
@@ -103,7 +103,7 @@ impl RedisServer {
         let start = Instant::now();
         while !self.is_ready().await {
             let (ended, log) = {
-                let mut process = self.process();
+                let mut process = self.process.lock();
                 (process.ended(), process.log())
             };
             if let Some(status) = ended {

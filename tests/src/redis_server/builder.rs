@@ -1,7 +1,8 @@
 //! What a server may deviate in. Each method names one deviation; together they become one `redis.conf`.
 
 use std::fmt::Write;
-use std::sync::Mutex;
+
+use parking_lot::Mutex;
 
 use super::certificate::Certificate;
 use super::process::ServerProcess;
@@ -100,16 +101,11 @@ impl RedisServerBuilder {
             .setting("masterauth", admin::PASSWORD)
     }
 
-    /// A memory limit (`10mb`) with `noeviction`.
-    pub fn max_memory(self, limit: &str) -> Self {
-        self.setting("maxmemory", limit)
-            .setting("maxmemory-policy", "noeviction")
-    }
-
     /// Full from the start: every `SET` answers `OOM`, while `PING`, `GET` and `DEL` work. The limit is below what
     /// an empty server uses.
     pub fn full_memory(self) -> Self {
-        self.max_memory("512kb")
+        self.setting("maxmemory", "512kb")
+            .setting("maxmemory-policy", "noeviction")
     }
 
     /// Starts the server and returns when it answers.

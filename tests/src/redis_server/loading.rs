@@ -21,7 +21,7 @@ const SLOWLY: [&str; 4] = [
 const DEADLINE: Duration = Duration::from_secs(5);
 
 impl RedisServer {
-    /// Kills the process and starts it again, on the same port, with data that takes ten seconds to load.
+    /// Kills the process and starts it again, on the same port, with data that takes longer to load than a test lasts.
     pub async fn restart_loading(&self) {
         // Compressed, the keys would be read in one piece.
         self.command(&["CONFIG", "SET", "rdbcompression", "no"])
@@ -29,7 +29,8 @@ impl RedisServer {
         self.command(&["EVAL", FILL, "0"]).await;
         self.command(&["SAVE"]).await;
         self.stop().await;
-        self.process()
+        self.process
+            .lock()
             .start_with(&SLOWLY)
             .expect("the server's port was reserved for it");
         eventually(DEADLINE, async || {

@@ -1,0 +1,36 @@
+//! What more than one file's tests begin with. A name says in what the value differs from the ordinary one.
+
+use shared::config::Config;
+use shared::redis_client::RedisClient;
+use tests::{FaultProxy, Lambda, RedisServer};
+
+/// `health-redis`, with this Redis.
+pub(crate) async fn redis_function(url: &str) -> Lambda {
+    Lambda::function("health-redis")
+        .env("REDIS_URL", url)
+        .start()
+        .await
+}
+
+/// A server, a proxy in front of it, and `health-redis`, which sees it through the proxy and probes at every request.
+pub(crate) async fn proxied_redis_function() -> (RedisServer, FaultProxy, Lambda) {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let lambda = Lambda::function("health-redis")
+        .env("REDIS_URL", &redis.url_through(&proxy))
+        .env("HEALTH_MEMO_MS", "0")
+        .start()
+        .await;
+    (redis, proxy, lambda)
+}
+
+/// The client of a process with these variables.
+pub(crate) fn redis_client(variables: &[(&str, &str)]) -> RedisClient {
+    let lookup = |variable: &str| {
+        variables
+            .iter()
+            .find(|(name, _)| *name == variable)
+            .map(|(_, value)| value.into())
+    };
+    RedisClient::new(&Config::from_lookup(lookup).expect("usable").redis)
+}
