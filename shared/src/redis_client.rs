@@ -9,7 +9,8 @@
 //! and the [`Deadline`] of the invocation if that is sooner ([`RedisClient::within`]). A connection that rested, as it
 //! does while Lambda freezes the process, is tested before use; one that timed out is replaced. Commands that are safe
 //! to repeat are repeated once on a new connection, the others are not: [`Error`] says whether they may have run.
-//! After a failed connect, requests fail at once for half a second instead of each waiting for the same.
+//! After a failed connect, requests fail at once for half a second instead of each waiting for the same. In a cluster a
+//! silent node costs its own keys only, and a redirected command is sent again, as it has not run.
 //!
 //! The client does nothing in the background, decides nothing, and shows no credential: not in an error, not in
 //! `Debug`, not in the log, which says `Redis connected` and `Redis connection failed` once per change.

@@ -230,3 +230,12 @@ async fn a_cluster_can_want_tls_and_credentials() {
         Err(Error::Unreachable(Reason::TlsFailed))
     );
 }
+
+#[tokio::test]
+async fn a_cluster_that_never_answers_the_handshake_is_a_connect_timeout() {
+    let silent = FaultProxy::silent();
+    let client = client_of(&format!("redis://{}", silent.address()));
+    let limit = Duration::from_millis(800);
+    let answer = within(limit * 2, client.within(Deadline::after(limit)).ping()).await;
+    assert_eq!(answer, Err(Error::Unreachable(Reason::ConnectTimeout)));
+}

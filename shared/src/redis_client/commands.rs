@@ -94,9 +94,6 @@ impl RedisClient {
 
     /// Adds one to the integer at `key`, which starts at zero; the sum.
     ///
-    /// In cluster mode the client library itself repeats a command whose connection broke, so that a lost answer can
-    /// count twice. A count that has to be exact belongs in a [`Script`](super::Script) with a token of its own.
-    ///
     /// # Errors
     ///
     /// [`Error`] when it is not known to be counted.

@@ -149,6 +149,9 @@ impl Reason {
         {
             return Self::AuthFailed;
         }
+        if error.is_timeout() || text.contains("timed out") {
+            return Self::ConnectTimeout;
+        }
         if is_tls(error) || text.contains("certificate") {
             return Self::TlsFailed;
         }

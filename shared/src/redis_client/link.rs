@@ -24,9 +24,9 @@ use crate::deadline::Deadline;
 const REST_TEST_LIMIT: Duration = Duration::from_millis(200);
 /// How long after a failed connect the next one is not tried.
 const BREAKER_PAUSE: Duration = Duration::from_millis(500);
-/// A command that waited less than this, because its caller had no more time, says nothing about the connection.
+/// A wait that was shorter than this, because the caller had no more time, is no failure worth a word.
 const FAIR_WAIT: Duration = Duration::from_millis(200);
-/// A connect that took less than this, for the same reason, says nothing about the server.
+/// A connect that was given less than this, for the same reason, is none that others should pay for.
 const FAIR_CONNECT: Duration = Duration::from_secs(1);
 /// A connection this old may have seen a failover.
 const FAILOVER_AGE: Duration = Duration::from_secs(5);
@@ -179,18 +179,21 @@ impl Link {
             Err(_) => Reason::ConnectTimeout,
         };
         // The next one may have more time, and must not pay for this one's haste.
-        if reason != Reason::ConnectTimeout || limit >= self.connect_timeout.min(FAIR_CONNECT) {
+        let had_time_for = |fair: Duration| limit >= self.connect_timeout.min(fair);
+        if reason != Reason::ConnectTimeout || had_time_for(FAIR_CONNECT) {
             *self.breaker.lock() = Some(Tripped {
                 reason,
                 at_ms: wall_clock_ms(),
             });
         }
-        self.announce(Announced::Failed, || {
-            warn!(
-                redis.error_code = reason.code(),
-                "Redis connection failed: {reason}"
-            );
-        });
+        if reason != Reason::ConnectTimeout || had_time_for(FAIR_WAIT) {
+            self.announce(Announced::Failed, || {
+                warn!(
+                    redis.error_code = reason.code(),
+                    "Redis connection failed: {reason}"
+                );
+            });
+        }
         Err(reason)
     }
 
