@@ -36,6 +36,12 @@ async fn nothing_is_shown(function: &str, path: &str, variables: &[(&str, &str)]
 
 async fn nothing_of_redis_is_shown(url: &str) {
     nothing_is_shown("health-redis", "/api/health/redis", &[("REDIS_URL", url)]).await;
+    nothing_is_shown(
+        "health-detailed",
+        "/api/health/detailed",
+        &[("REDIS_URL", url)],
+    )
+    .await;
 }
 
 async fn nothing_of_mongodb_is_shown(uri: &str) {
@@ -64,7 +70,10 @@ async fn no_secret_is_shown_while_redis_refuses_the_credentials() {
         .default_user("off")
         .start()
         .await;
-    nothing_of_redis_is_shown(&redis.url_with(USER, PASSWORD)).await;
+    let url = redis.url_with(USER, PASSWORD);
+    nothing_of_redis_is_shown(&url).await;
+    let in_a_cluster = [("REDIS_URL", &*url), ("REDIS_CLUSTER", "true")];
+    nothing_is_shown("health-redis", "/api/health/redis", &in_a_cluster).await;
 }
 
 #[tokio::test]
@@ -105,8 +114,19 @@ async fn no_secret_is_shown_while_redis_is_silent_or_breaks_off() {
 
 #[tokio::test]
 async fn no_secret_is_shown_while_tls_fails() {
+    let untrusted = RedisServer::builder()
+        .tls()
+        .user(USER, PASSWORD, "~* +@all")
+        .start()
+        .await;
+    nothing_of_redis_is_shown(&untrusted.url()).await;
     let plain = RedisServer::start().await;
-    nothing_of_redis_is_shown(&format!("rediss://{USER}:{ENCODED}@{}", plain.address())).await;
+    let mismatched = format!("rediss://{USER}:{ENCODED}@{}", plain.address());
+    let variables = [
+        ("REDIS_URL", &*mismatched),
+        ("HEALTH_CHECK_TIMEOUT_MS", "100"),
+    ];
+    nothing_is_shown("health-redis", "/api/health/redis", &variables).await;
 }
 
 #[tokio::test]
