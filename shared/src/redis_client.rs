@@ -24,6 +24,7 @@ mod connection;
 mod endpoint;
 mod error;
 mod link;
+mod masking;
 mod probe;
 mod request;
 mod script;

@@ -1,6 +1,5 @@
 //! Where Redis is, as its URL says it, and how a connection to it is opened.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use redis::cluster::{ClusterClient, ClusterClientBuilder, ClusterConfig};
@@ -8,10 +7,11 @@ use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates,
 };
-use url::{Host, Url};
+use url::Url;
 
 use super::connection::{Connection, Vitals};
 use super::error::Reason;
+use super::masking::mask;
 use crate::config::RedisConfig;
 
 /// A server or a cluster that connections can be opened to.
@@ -161,138 +161,4 @@ fn cluster(
 
 fn uses_tls(info: &ConnectionInfo) -> bool {
     matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. })
-}
-
-/// A Redis URL as it may be shown: scheme, host, port and database, with the credentials replaced and everything else
-/// dropped. What cannot be taken apart with certainty shows nothing of itself.
-pub(super) fn mask(url: &str) -> String {
-    masked(url).unwrap_or_else(|| "<unparseable>".to_owned())
-}
-
-fn masked(url: &str) -> Option<String> {
-    let url = Url::parse(url).ok()?;
-    if !matches!(url.scheme(), "redis" | "rediss" | "valkey" | "valkeys") {
-        return None;
-    }
-    // An `@` behind the host is what a password with an unescaped `/`, `?` or `#` leaves there: then the "host" is
-    // the user's name.
-    let behind_host = [
-        url.path(),
-        url.query().unwrap_or_default(),
-        url.fragment().unwrap_or_default(),
-    ];
-    if behind_host
-        .iter()
-        .any(|part| part.contains('@') || part.contains("%40"))
-    {
-        return None;
-    }
-    let mut shown = format!("{}://", url.scheme());
-    if !url.username().is_empty() || url.password().is_some() {
-        shown.push_str("***:***@");
-    }
-    match url.host()? {
-        Host::Domain(name) if is_host_name(name) => shown.push_str(name),
-        Host::Domain(_) => return None,
-        address => write!(shown, "{address}").ok()?,
-    }
-    if let Some(port) = url.port() {
-        write!(shown, ":{port}").ok()?;
-    }
-    match url.path().trim_matches('/') {
-        "" => {}
-        database => write!(shown, "/{}", database.parse::<u16>().ok()?).ok()?,
-    }
-    Some(shown)
-}
-
-fn is_host_name(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_url_shows_where_but_not_who() {
-        let cases = [
-            ("redis://localhost:6379", "redis://localhost:6379"),
-            ("redis://localhost:6379/", "redis://localhost:6379"),
-            ("redis://localhost:6379/2", "redis://localhost:6379/2"),
-            (
-                "redis://:hunter2@localhost:6379",
-                "redis://***:***@localhost:6379",
-            ),
-            ("redis://app@localhost", "redis://***:***@localhost"),
-            (
-                "rediss://app:hunter2@cache.example.com:6380/0",
-                "rediss://***:***@cache.example.com:6380/0",
-            ),
-            (
-                "rediss://app:hunter2@[2001:db8::1]:6380",
-                "rediss://***:***@[2001:db8::1]:6380",
-            ),
-            ("redis://localhost?password=hunter2", "redis://localhost"),
-            ("rediss://localhost#hunter2", "rediss://localhost"),
-            (
-                "redis://app:hun@ter2@localhost",
-                "redis://***:***@localhost",
-            ),
-            ("redis://app:hun/ter2@localhost", "<unparseable>"),
-            ("redis://app:12/34@localhost", "<unparseable>"),
-            ("redis://app:12?34@localhost", "<unparseable>"),
-            ("redis://app:12#34@localhost", "<unparseable>"),
-            ("redis://app%3Ahunter2%40localhost", "<unparseable>"),
-            ("redis://localhost/hunter2", "<unparseable>"),
-            ("hunter2", "<unparseable>"),
-            ("hunter2://localhost", "<unparseable>"),
-            ("redis:hunter2", "<unparseable>"),
-            ("", "<unparseable>"),
-        ];
-        for (url, expected) in cases {
-            assert_eq!(mask(url), expected, "{url}");
-        }
-    }
-
-    /// Text that stands in no host name, number or scheme, so that finding it in a masked URL is a leak.
-    const PLANTED: &str = "Hunter_2_Planted";
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4_000))]
-
-        #[test]
-        fn masking_never_panics_and_never_adds_text(url in any::<String>()) {
-            let shown = mask(&url);
-            prop_assert!(shown == "<unparseable>" || shown.is_ascii());
-        }
-
-        #[test]
-        fn a_secret_behind_the_scheme_is_never_shown(
-            scheme in "redis|rediss|valkey|http|unix|",
-            before in "[ -~]{0,12}",
-            after in "[ -~]{0,12}",
-            host in "[a-z]{1,8}(:[0-9]{1,5})?",
-            database in "(/[0-9]{0,3})?",
-            query in "([?#][ -~]{0,8})?",
-        ) {
-            let url = format!("{scheme}://{before}{PLANTED}{after}@{host}{database}{query}");
-            prop_assert!(!mask(&url).to_lowercase().contains(&PLANTED.to_lowercase()), "{url}: {}", mask(&url));
-        }
-
-        #[test]
-        fn a_secret_in_path_query_or_fragment_is_never_shown(
-            host in "[a-z]{1,8}(:[0-9]{1,5})?",
-            place in "[/?#][ -~]{0,8}",
-            after in "[ -~]{0,8}",
-        ) {
-            let url = format!("redis://{host}{place}{PLANTED}{after}");
-            prop_assert!(!mask(&url).contains(PLANTED), "{url}: {}", mask(&url));
-        }
-    }
 }
