@@ -202,3 +202,23 @@ async fn what_a_hurried_request_finds_of_health_is_not_told_to_the_next() {
     assert_eq!(status(Duration::ZERO).await, 503);
     assert_eq!(status(Duration::from_secs(3)).await, 200);
 }
+
+#[tokio::test]
+async fn a_write_follows_a_failover_to_the_new_primary() {
+    let (old, new) = (RedisServer::start().await, RedisServer::start().await);
+    let name = FaultProxy::in_front_of(old.address());
+    let client = impatient(&old.url_through(&name));
+    client.ping().await.expect("connected");
+
+    name.lead_to(new.address());
+    old.command(&["REPLICAOF", "127.0.0.1", &new.port().to_string()])
+        .await;
+
+    assert_eq!(
+        client.incr("counter").await,
+        Err(Error::Refused(Reason::ReadOnly))
+    );
+    let limit = Duration::from_secs(20);
+    eventually(limit, async || client.incr("counter").await.is_ok()).await;
+    assert_eq!(new.query::<i64>(&["GET", "counter"]).await, 1);
+}
