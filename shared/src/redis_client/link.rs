@@ -116,13 +116,11 @@ impl Link {
                 return Ok(live);
             }
             let limit = deadline.clip(REST_TEST_LIMIT);
-            if live.answers_within(limit).await {
-                return Ok(live);
+            match tokio::time::timeout(limit, live.answers()).await {
+                Ok(true) => return Ok(live),
+                Err(_) if limit < REST_TEST_LIMIT => return Err(Reason::Timeout),
+                Ok(false) | Err(_) => self.discard(&live),
             }
-            if limit < REST_TEST_LIMIT {
-                return Err(Reason::Timeout);
-            }
-            self.discard(&live);
         }
         if let Some(tripped) = *self.breaker.lock()
             && !older_than(tripped.at_ms, BREAKER_PAUSE)
@@ -220,12 +218,11 @@ impl Live {
     }
 
     /// Whether the server answers a ping. An error it answers proves the connection as well as a `PONG` does.
-    async fn answers_within(&self, limit: Duration) -> bool {
+    async fn answers(&self) -> bool {
         let mut connection = self.connection.clone();
-        let answered = match tokio::time::timeout(limit, request::ping(&mut connection)).await {
-            Ok(Ok(_)) => true,
-            Ok(Err(error)) => !breaks_connection(&error),
-            Err(_) => false,
+        let answered = match request::ping(&mut connection).await {
+            Ok(_) => true,
+            Err(error) => !breaks_connection(&error),
         };
         if answered {
             self.mark_answered();
