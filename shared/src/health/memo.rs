@@ -1,7 +1,7 @@
 //! The last result of a probe, reused while it is fresh.
 //!
-//! One probe runs at a time. A request that arrives meanwhile waits for it and takes its result, so a storm of requests costs one
-//! probe. No task refreshes anything: a result grows old, and the next request replaces it.
+//! One probe runs at a time. A request that arrives meanwhile waits for it and takes its result, so a storm of requests
+//! costs one probe. No task refreshes anything: a result grows old, and the next request replaces it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

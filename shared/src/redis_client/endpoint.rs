@@ -33,8 +33,10 @@ enum Client {
 
 /// Probes of a silent peer begin after this long without traffic.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// The least that one node of a cluster is given to connect: a TLS handshake on a small processor.
-const NODE_CONNECT_LIMIT: Duration = Duration::from_millis(200);
+/// The least that one node of a cluster is given to connect. The connection keeps this limit for the sockets it replaces
+/// later, when its first caller's haste is long over; a TLS handshake alone can take hundreds of milliseconds on a small
+/// function.
+const NODE_CONNECT_LIMIT: Duration = Duration::from_millis(500);
 
 impl Endpoint {
     /// Reads the URL. Nothing is connected.
@@ -90,8 +92,8 @@ impl Endpoint {
                     .map(Connection::Standalone)
             }
             Client::Cluster(client) => {
-                // First the node of the URL, then all the others: one that is silent must not use up all the time.
-                let node_limit = (limit / 3).max(NODE_CONNECT_LIMIT);
+                // First the node of the URL, then all the others side by side: a silent one must not use up all the time.
+                let node_limit = (limit / 2).max(NODE_CONNECT_LIMIT);
                 let config = ClusterConfig::new()
                     .set_connection_timeout(node_limit)
                     .set_response_timeout(self.response_timeout);

@@ -17,7 +17,8 @@ use super::connection::Connection;
 /// What can be sent.
 pub(super) enum Request<'a> {
     Command(&'a Cmd),
-    /// Commands that travel together, each with an answer of its own.
+    /// Commands that travel together, each with an answer of its own. All of them must be safe to repeat: while a slot is
+    /// being moved, a node may have run some when it refuses another.
     Pipeline(&'a Pipeline),
     Script(ScriptCall<'a>),
 }
@@ -153,7 +154,7 @@ async fn ask(
         .extract_error()
 }
 
-/// Whether a node refused for the moment, or none was found: either way, nothing has run.
+/// Whether a node refused the command for the moment, or none was found: either way, it has not run.
 fn is_moving(error: &RedisError) -> bool {
     matches!(
         error.kind(),
