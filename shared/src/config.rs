@@ -18,6 +18,13 @@
 //! | `REDIS_IDLE_CHECK_MS` | 0–900 000 ms | 1 000 | a connection unused for longer is pinged before use; 0 pings before every command, the maximum never within an invocation |
 //! | `MONGODB_URI` | `mongodb://` or `mongodb+srv://` | not set: no MongoDB | the MongoDB deployment |
 //! | `MONGODB_DATABASE` | 1–63 bytes without `/ \ . " $ * < > : \| ?` and blanks | `truebond` | the database |
+//! | `IDEMPOTENCY_TTL_SECONDS` | 1–31 536 000 s | 86 400 | the window: for how long a result is replayed, from when it was stored; one for all stores and all versions. After it the key runs as new; an index of MongoDB made for a shorter one forgets earlier |
+//! | `IDEMPOTENCY_LEASE_MS` | 1–900 000 ms | 30 000 | how long an attempt has the key to itself where the invocation's deadline is not known; too short: repetitions are told `unknown`, or take over, while it is at work |
+//! | `IDEMPOTENCY_LEASE_GRACE_MS` | 0–60 000 ms | 2 000 | by how much a lease outlasts the invocation's deadline |
+//! | `IDEMPOTENCY_MAX_RESPONSE_BYTES` | 0–6 291 456 | 1 048 576 | the longest body that is kept whole; of a longer one length and digest are kept |
+//! | `IDEMPOTENCY_FALLBACK` | `memory`, `reject` | `memory` in development, else `reject` | what stands in for Redis where there is no MongoDB: this process's memory (only in development), or nothing |
+//! | `IDEMPOTENCY_MEMORY_ENTRIES` | 1–1 000 000 | 10 000 | the most keys in memory; full: claims are refused |
+//! | `IDEMPOTENCY_MEMORY_BYTES` | 1 024–1 073 741 824 | 67 108 864 | the most bytes in memory, about; full: claims are refused, results kept as summaries |
 //! | `HEALTH_CHECK_TIMEOUT_MS` | 1–29 000 ms | 800 | limit of one check |
 //! | `HEALTH_TOTAL_TIMEOUT_MS` | 1–29 000 ms | 1 000 | limit of a whole health answer; a check is cut at whichever limit is sooner |
 //! | `HEALTH_MEMO_MS` | 0–60 000 ms | 1 000 | how long a result is reused; 0 probes at every request |
@@ -31,6 +38,7 @@
 //! invocations come from) and `AWS_LAMBDA_MAX_CONCURRENCY` (invocations per process, 1).
 
 mod health;
+mod idempotency;
 mod logging;
 mod mongo;
 mod reader;
@@ -40,6 +48,7 @@ mod secret;
 use std::ffi::OsString;
 
 pub use health::{HealthConfig, Service};
+pub use idempotency::IdempotencyConfig;
 pub use logging::{LogConfig, LogFormat};
 pub use mongo::MongoConfig;
 pub use reader::ConfigError;
@@ -60,6 +69,8 @@ pub struct Config {
     pub redis: RedisConfig,
     /// MongoDB.
     pub mongo: MongoConfig,
+    /// Idempotency.
+    pub idempotency: IdempotencyConfig,
     /// The health answers.
     pub health: HealthConfig,
     /// The log.
@@ -106,14 +117,15 @@ impl Config {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
         let read = Reader(&lookup);
         let deployed = read.text("AWS_LAMBDA_INITIALIZATION_TYPE")?.is_some();
+        let environment = environment(&read, deployed)?;
         Ok(Self {
             service: read
                 .name("SERVICE_NAME")?
                 .unwrap_or_else(|| "truebond".to_owned()),
             version: env!("CARGO_PKG_VERSION"),
-            environment: environment(&read, deployed)?,
             redis: RedisConfig::read(&read)?,
             mongo: MongoConfig::read(&read)?,
+            idempotency: IdempotencyConfig::read(&read, &environment)?,
             health: HealthConfig::read(&read)?,
             log: LogConfig::read(&read)?,
             lambda: LambdaConfig {
@@ -125,6 +137,7 @@ impl Config {
                     })?
                     .unwrap_or(1),
             },
+            environment,
         })
     }
 }

@@ -63,31 +63,6 @@ impl Status {
     }
 }
 
-/// What answers for a service that does not work: who decides whether a payment may run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Fallback {
-    /// MongoDB, which holds the same claims and results.
-    MongoDb,
-    /// The memory of each process. Only in development: other processes do not see it.
-    Memory,
-    /// Nothing: what depends on the service is refused.
-    Reject,
-}
-
-impl Fallback {
-    /// What answers for Redis.
-    fn for_redis(config: &Config) -> Self {
-        if config.mongo.uri.is_some() {
-            Self::MongoDb
-        } else if config.environment.is_development() {
-            Self::Memory
-        } else {
-            Self::Reject
-        }
-    }
-}
-
 /// A health answer: the whole truth, and who may see it.
 #[derive(Clone, Debug)]
 pub struct Report {

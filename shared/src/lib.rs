@@ -3,6 +3,7 @@
 pub mod config;
 pub mod deadline;
 pub mod health;
+pub mod idempotency;
 pub mod lambda;
 pub mod logging;
 pub mod metrics;

@@ -15,11 +15,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mongodb::Client;
 use mongodb::bson::doc;
 use mongodb::event::EventHandler;
 use mongodb::event::sdam::SdamEvent;
-use mongodb::options::ClientOptions;
+use mongodb::options::{
+    ClientOptions, DatabaseOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+};
+use mongodb::{Client, Database};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
@@ -59,6 +61,8 @@ const MAX_IDLE: Duration = Duration::from_secs(60);
 /// The part of a ping's time that a client may take which answered before: if its connection swallows everything, a new
 /// one must have the time to connect.
 const FIRST_TRY: f64 = 0.5;
+/// The longest a call may take, whatever time is left: the driver itself waits for an answer for ever.
+const OPERATION_LIMIT: Duration = Duration::from_secs(5);
 /// A first try shorter than this, because the caller had no more time, says nothing about the client.
 const FAIR_TRY: Duration = Duration::from_millis(100);
 
@@ -106,6 +110,95 @@ impl Mongo {
             None => {}
         }
         self.ping_first(Live::open(options)?, deadline).await
+    }
+
+    /// Runs `call` on the database and returns what it brings. It may be sent twice: once more on a new client, when the one in
+    /// use, which may have died while the process was frozen, does not answer in its part of the time. So a call carries what
+    /// lets it recognise what it has done. Reads see, and writes wait for, what a majority of the servers has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when there is no result by `deadline`, or within five seconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may or may not have taken effect.
+    pub async fn run<T, F>(
+        &self,
+        deadline: Deadline,
+        call: impl Fn(Database) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = mongodb::error::Result<T>>,
+    {
+        let deadline = deadline.within(OPERATION_LIMIT);
+        let options = self.options(deadline).await?;
+        let in_use = self.in_use(options, None)?;
+        let doubt = if in_use.has_answered {
+            let first_try = deadline.clip(OPERATION_LIMIT).mul_f64(FIRST_TRY);
+            match self
+                .call_once(&in_use, deadline.within(first_try), &call)
+                .await
+            {
+                Err(error) if error.is_of_connection() && first_try >= FAIR_TRY => error,
+                settled => return settled,
+            }
+        } else {
+            Error::ConnectFailed
+        };
+        let client = if in_use.has_answered {
+            self.in_use(options, Some(&in_use))?
+        } else {
+            in_use
+        };
+        match self.call_once(&client, deadline, &call).await {
+            // Whatever became of the second try, the first one may have taken effect.
+            Err(error)
+                if doubt.may_have_run() && !error.may_have_run() && error.is_of_connection() =>
+            {
+                Err(doubt)
+            }
+            settled => settled,
+        }
+    }
+
+    /// The client in use, which may be new; never `worn`.
+    fn in_use(&self, options: &ClientOptions, worn: Option<&Live>) -> Result<Live, Error> {
+        let mut in_use = self.live.lock();
+        match &*in_use {
+            Some(live) if !worn.is_some_and(|worn| worn.is(live)) => Ok(live.clone()),
+            _ => Ok(in_use.insert(Live::open(options)?).clone()),
+        }
+    }
+
+    /// Runs `call` once on `live`, and notes whether that is a client to go on with.
+    async fn call_once<T, F>(
+        &self,
+        live: &Live,
+        deadline: Deadline,
+        call: &impl Fn(Database) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = mongodb::error::Result<T>>,
+    {
+        let database = live
+            .client
+            .database_with_options(&self.database, certainty());
+        let called = match deadline.bound(call(database)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(Error::of_driver(&error)),
+            Err(_) => Err(Error::Timeout),
+        };
+        let has_answered = !called.as_ref().is_err_and(|error| error.is_of_connection());
+        let mut in_use = self.live.lock();
+        if let Some(current) = in_use.as_mut().filter(|current| current.is(live)) {
+            current.has_answered |= has_answered;
+            let is_hopeless = !current.has_answered && current.monitor.last() != Some(Ok(()));
+            if is_hopeless {
+                *in_use = None;
+            }
+        }
+        called
     }
 
     /// Pings on a client that has not answered yet, and decides whether it is the one to use from now on.
@@ -167,7 +260,22 @@ impl fmt::Debug for Mongo {
     }
 }
 
+/// What is read has been acknowledged by a majority, and what is written is, whatever the URI says: a failover then
+/// undoes neither.
+fn certainty() -> DatabaseOptions {
+    DatabaseOptions::builder()
+        .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
+        .read_concern(ReadConcern::majority())
+        .write_concern(WriteConcern::majority())
+        .build()
+}
+
 impl Live {
+    /// Whether both are the same client.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.monitor, &other.monitor)
+    }
+
     fn open(options: &ClientOptions) -> Result<Self, Error> {
         let monitor = Arc::<Monitor>::default();
         let mut options = options.clone();

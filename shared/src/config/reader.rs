@@ -84,18 +84,30 @@ impl Reader<'_> {
         variable: &'static str,
         range: RangeInclusive<u64>,
     ) -> Result<Option<Duration>, ConfigError> {
-        let accepted = format!(
-            "whole milliseconds from {} to {}",
-            range.start(),
-            range.end()
-        );
+        let number = self.whole(variable, "whole milliseconds", range)?;
+        Ok(number.map(Duration::from_millis))
+    }
+
+    pub(super) fn number(
+        &self,
+        variable: &'static str,
+        range: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, ConfigError> {
+        self.whole(variable, "a whole number", range)
+    }
+
+    fn whole(
+        &self,
+        variable: &'static str,
+        unit: &str,
+        range: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, ConfigError> {
+        let accepted = format!("{unit} from {} to {}", range.start(), range.end());
         self.parsed(variable, accepted, |text| {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            let value = text
-                .parse()
+            text.parse()
                 .ok()
-                .filter(|value| digits && range.contains(value))?;
-            Some(Duration::from_millis(value))
+                .filter(|value| digits && range.contains(value))
         })
     }
 

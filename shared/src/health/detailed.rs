@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::memo::{Dated, Haste, Memo};
 use super::mongo_check::{MongoCheck, MongoReport};
 use super::redis_check::{RedisCheck, RedisReport};
-use super::{Access, Fallback, Identity, Report, Status, milliseconds};
+use super::{Access, Identity, Report, Status, milliseconds};
 use crate::config::{Config, Service};
 use crate::deadline::Deadline;
+use crate::idempotency::Fallback;
 
 /// Answers `/api/health/detailed`.
 pub struct DetailedHealth {

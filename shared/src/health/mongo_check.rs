@@ -7,9 +7,10 @@ use futures_util::FutureExt;
 use serde::Serialize;
 
 use super::verdict::Verdict;
-use super::{Fallback, Status, milliseconds, record};
+use super::{Status, milliseconds, record};
 use crate::config::Config;
 use crate::deadline::Deadline;
+use crate::idempotency::Fallback;
 use crate::metrics::Metrics;
 use crate::mongo::{Error, Mongo};
 

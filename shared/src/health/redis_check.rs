@@ -12,9 +12,10 @@ use serde::Serialize;
 
 use super::memo::{Dated, Haste, Memo};
 use super::verdict::Verdict;
-use super::{Access, Fallback, Report, Status, record};
+use super::{Access, Report, Status, record};
 use crate::config::Config;
 use crate::deadline::Deadline;
+use crate::idempotency::Fallback;
 use crate::metrics::Metrics;
 use crate::redis_client::{Error, Operation, Reason, RedisClient, ServerInfo};
 

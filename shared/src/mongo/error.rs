@@ -1,6 +1,8 @@
 //! Why did a call to MongoDB fail?
 
-use mongodb::error::ErrorKind;
+use mongodb::error::{ErrorKind, WriteFailure};
+
+const DUPLICATE_KEY: i32 = 11_000;
 
 /// What stands between a call and its result. Its text is fixed, so it can be shown to anyone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +28,12 @@ pub enum Error {
     /// The connection broke before the answer.
     #[error("the connection was lost")]
     ConnectionLost,
+    /// A document with this `_id` is there already.
+    #[error("the document exists already")]
+    Duplicate,
+    /// The write is not known to be on a majority of the servers, so a failover may undo it.
+    #[error("the write was not acknowledged by a majority")]
+    NotAcknowledged,
     /// Any other error.
     #[error("the server rejected the command")]
     Rejected,
@@ -42,8 +50,31 @@ impl Error {
             Self::AuthFailed => "auth_failed",
             Self::Timeout => "timeout",
             Self::ConnectionLost => "connection_lost",
+            Self::Duplicate => "duplicate",
+            Self::NotAcknowledged => "not_acknowledged",
             Self::Rejected => "rejected",
         }
+    }
+
+    /// Whether the call can have taken effect although there is no result.
+    pub fn may_have_run(self) -> bool {
+        match self {
+            Self::NotConfigured
+            | Self::InvalidUrl
+            | Self::ConnectFailed
+            | Self::TlsFailed
+            | Self::AuthFailed
+            | Self::Duplicate => false,
+            Self::Timeout | Self::ConnectionLost | Self::NotAcknowledged | Self::Rejected => true,
+        }
+    }
+
+    /// Whether a new connection may bring what this one did not.
+    pub(super) fn is_of_connection(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectFailed | Self::Timeout | Self::ConnectionLost
+        )
     }
 
     /// What an error of the driver's comes to. Its text is not kept: it names hosts.
@@ -65,6 +96,11 @@ impl Error {
                 Self::ConnectFailed
             }
             ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. } => Self::ConnectionLost,
+            ErrorKind::Command(command) if command.code == DUPLICATE_KEY => Self::Duplicate,
+            ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == DUPLICATE_KEY => {
+                Self::Duplicate
+            }
+            ErrorKind::Write(WriteFailure::WriteConcernError(_)) => Self::NotAcknowledged,
             // 18: AuthenticationFailed, 13: Unauthorized.
             ErrorKind::Command(command) if matches!(command.code, 13 | 18) => Self::AuthFailed,
             _ => Self::Rejected,

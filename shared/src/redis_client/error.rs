@@ -23,7 +23,8 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn reason(self) -> Reason {
+    /// What stood between the command and its result.
+    pub fn reason(self) -> Reason {
         match self {
             Self::Unreachable(reason) | Self::Refused(reason) | Self::Unanswered(reason) => reason,
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{OperationResult, RedisReport};
 use crate::health::verdict::Verdict;
-use crate::health::{Fallback, Status, milliseconds};
+use crate::health::{Status, milliseconds};
+use crate::idempotency::Fallback;
 use crate::redis_client::{Error, HealthCheck, Operation, Reason, ServerInfo};
 
 /// What judging a probe takes besides its facts.

@@ -1,0 +1,299 @@
+//! What may happen to a record: pure functions of the stored record, the request and the store's clock.
+//!
+//! The memory and the MongoDB stores decide with these functions; the script that decides inside Redis says the same, and
+//! a test holds the two together over random histories. The model of the protocol runs on them too.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::record::{Record, State, StoreTime};
+use super::{Fingerprint, OwnerId, Policy, SavedResponse};
+
+/// What a caller asks for when it wants to work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// Fresh for every claim, and repeated only with the same one.
+    pub(super) owner: OwnerId,
+    /// What is to be done.
+    pub(super) fingerprint: Fingerprint,
+    /// What the caller would have happen when an attempt ends without a word.
+    pub(super) policy: Policy,
+    /// For how long the caller has the key to itself.
+    pub(super) lease: Duration,
+    /// For how long what finished counts.
+    pub(super) window: Duration,
+}
+
+/// What becomes of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// The caller may work, once the store has acknowledged the record that [`start`] makes.
+    Start(Start),
+    /// The caller's own claim is there already: its reply was lost.
+    Repeated,
+    /// There is a result.
+    Replay,
+    /// The key stands for another request.
+    Mismatch,
+    /// Somebody is at work, at most for so long.
+    InProgress { retry_after: Duration },
+    /// An attempt ended without a word, and the policy does not let another one begin.
+    Unknown,
+}
+
+/// Why a caller may work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// The key is new.
+    New,
+    /// The window of what was there is over: nothing of it counts any more.
+    Restart,
+    /// The attempt before said that nothing happened.
+    Reclaim,
+    /// The attempt before ended without a word, and the policy lets the next one begin.
+    TakeOver,
+}
+
+/// Whose record it is, in the eyes of who wants to change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fence {
+    pub(super) claim: Claim,
+    pub(super) attempt: u64,
+}
+
+/// What the owner does to its record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// There is a result.
+    Complete(SavedResponse),
+    /// This attempt did nothing.
+    Release,
+    /// The work goes on, for so long from now.
+    Renew(Duration),
+    /// A note for the next attempt.
+    Checkpoint(Bytes),
+    /// It is not known whether the work took effect.
+    MarkUnknown,
+}
+
+/// What becomes of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// This record takes the place of the stored one.
+    Write(Box<Record>),
+    /// The record is as the change would make it: its reply was lost.
+    Already,
+    /// The provider may have forgotten the derived key by the end of the renewed lease.
+    TooLate,
+    /// The record is not, or no longer, the caller's to change so.
+    Superseded,
+}
+
+/// What a reconciler found out about work that ended without a word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Settlement {
+    Completed(SavedResponse),
+    Released,
+}
+
+impl Verdict {
+    fn write(record: Record) -> Self {
+        Self::Write(Box::new(record))
+    }
+}
+
+/// Whether a claim may start. A record that cannot be read is none of this function's: it never starts anything.
+pub(super) fn decide(record: Option<&Record>, claim: &Claim, now: StoreTime) -> Decision {
+    let Some(record) = record else {
+        return Decision::Start(Start::New);
+    };
+    if record.is_over(claim.window, now) {
+        return Decision::Start(Start::Restart);
+    }
+    let same_request = record.fingerprint == claim.fingerprint;
+    match &record.state {
+        State::InProgress if record.owner == claim.owner => Decision::Repeated,
+        // A message that was on its way since before the release. Its sender is gone.
+        State::Released { .. } if record.owner == claim.owner => Decision::InProgress {
+            retry_after: Duration::ZERO,
+        },
+        State::Released { .. } => Decision::Start(Start::Reclaim),
+        _ if !same_request => Decision::Mismatch,
+        State::Completed { .. } => Decision::Replay,
+        State::InProgress if now < record.lease_end() => Decision::InProgress {
+            retry_after: record.lease_end().since(now),
+        },
+        State::InProgress | State::Unknown => {
+            let policy = record.policy.stricter(claim.policy);
+            if may_run_again(policy, record.first_at, claim.lease, now) {
+                Decision::Start(Start::TakeOver)
+            } else {
+                Decision::Unknown
+            }
+        }
+    }
+}
+
+/// The record that a claim leaves behind when it starts. `record` is the one [`decide`] has judged.
+pub(super) fn start(how: Start, record: Option<&Record>, claim: &Claim, now: StoreTime) -> Record {
+    let fresh = Record {
+        state: State::InProgress,
+        owner: claim.owner,
+        attempt: record.map_or(0, |record| record.attempt) + 1,
+        rev: record.map_or(0, |record| record.rev) + 1,
+        leased_at: now,
+        lease: claim.lease,
+        fingerprint: claim.fingerprint,
+        policy: claim.policy,
+        first_at: now,
+        took_over: false,
+        checkpoint: Bytes::new(),
+    };
+    match (how, record) {
+        (Start::New | Start::Restart, _) | (_, None) => fresh,
+        (Start::Reclaim, Some(record)) => Record {
+            first_at: record.first_at,
+            checkpoint: record.checkpoint.clone(),
+            ..fresh
+        },
+        (Start::TakeOver, Some(record)) => Record {
+            first_at: record.first_at,
+            checkpoint: record.checkpoint.clone(),
+            policy: record.policy.stricter(claim.policy),
+            took_over: true,
+            ..fresh
+        },
+    }
+}
+
+/// Whether the owner may change its record so, and what the record then is.
+pub(super) fn change(
+    record: Option<&Record>,
+    fence: &Fence,
+    change: &Change,
+    now: StoreTime,
+) -> Verdict {
+    let Some(record) = record else {
+        return restore(fence, change, now);
+    };
+    if record.owner != fence.claim.owner || record.attempt != fence.attempt {
+        return Verdict::Superseded;
+    }
+    let next = Record {
+        rev: record.rev + 1,
+        ..record.clone()
+    };
+    match (&record.state, change) {
+        (State::InProgress | State::Unknown, Change::Complete(response)) => {
+            Verdict::write(Record {
+                state: State::Completed {
+                    finished_at: now,
+                    response: response.clone(),
+                },
+                checkpoint: Bytes::new(),
+                ..next
+            })
+        }
+        (State::InProgress, Change::Release) => Verdict::write(Record {
+            state: released(record.took_over, now),
+            ..next
+        }),
+        (State::InProgress, Change::Renew(lease)) => {
+            if record.took_over && !may_run_again(record.policy, record.first_at, *lease, now) {
+                return Verdict::TooLate;
+            }
+            Verdict::write(Record {
+                leased_at: now,
+                lease: *lease,
+                ..next
+            })
+        }
+        (State::InProgress, Change::Checkpoint(checkpoint)) => Verdict::write(Record {
+            checkpoint: checkpoint.clone(),
+            ..next
+        }),
+        (State::InProgress, Change::MarkUnknown) => Verdict::write(Record {
+            state: State::Unknown,
+            ..next
+        }),
+        (State::Completed { .. }, Change::Complete(_))
+        | (State::Released { .. }, Change::Release)
+        | (State::Unknown, Change::MarkUnknown) => Verdict::Already,
+        (State::Unknown, Change::Release) if record.took_over => Verdict::Already,
+        _ => Verdict::Superseded,
+    }
+}
+
+/// Whether a reconciler's finding may be written over the record it has read, and what the record then is. `owner` is
+/// fresh, so that the attempt that ended without a word is superseded should it come back.
+pub(super) fn settle(
+    record: &Record,
+    rev: u64,
+    owner: OwnerId,
+    settlement: &Settlement,
+    now: StoreTime,
+) -> Verdict {
+    if record.rev != rev {
+        return Verdict::Superseded;
+    }
+    let is_at_work = record.state == State::InProgress && now < record.lease_end();
+    let state = match (&record.state, settlement) {
+        (State::InProgress | State::Unknown, Settlement::Completed(response)) => State::Completed {
+            finished_at: now,
+            response: response.clone(),
+        },
+        (State::InProgress | State::Unknown, Settlement::Released) if !is_at_work => {
+            State::Released { finished_at: now }
+        }
+        _ => return Verdict::Superseded,
+    };
+    let checkpoint = match settlement {
+        Settlement::Completed(_) => Bytes::new(),
+        Settlement::Released => record.checkpoint.clone(),
+    };
+    Verdict::write(Record {
+        state,
+        owner,
+        rev: record.rev + 1,
+        took_over: false,
+        checkpoint,
+        ..record.clone()
+    })
+}
+
+/// A result whose claim the store has lost is kept all the same: it happened. Nothing else is done without a record.
+fn restore(fence: &Fence, change: &Change, now: StoreTime) -> Verdict {
+    let Change::Complete(response) = change else {
+        return Verdict::Superseded;
+    };
+    let claimed = start(Start::New, None, &fence.claim, now);
+    Verdict::write(Record {
+        state: State::Completed {
+            finished_at: now,
+            response: response.clone(),
+        },
+        attempt: fence.attempt,
+        ..claimed
+    })
+}
+
+/// The state after a release. Where the attempt had taken over another one, its word is not that one's: the first
+/// request may still take effect, so the key stays unknown, for the same request only, and never expires.
+fn released(took_over: bool, now: StoreTime) -> State {
+    if took_over {
+        State::Unknown
+    } else {
+        State::Released { finished_at: now }
+    }
+}
+
+/// Whether work that may have happened already may be done again: as long as its provider still knows the derived key
+/// when the lease ends.
+fn may_run_again(policy: Policy, first_at: StoreTime, lease: Duration, now: StoreTime) -> bool {
+    match policy {
+        Policy::AtMostOnce => false,
+        Policy::Rerun { within } => now.after(lease) < first_at.after(within),
+        Policy::RerunAlways => true,
+    }
+}

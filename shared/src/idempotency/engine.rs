@@ -1,0 +1,434 @@
+//! The engine: claims, waiting, and what a reconciler does.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::sleep;
+use tracing::info;
+
+use super::counters::{Counters, Counts, Event};
+use super::decision::{self, Claim, Fence};
+use super::lease::Lease;
+use super::record::{Record, State, StoreTime};
+use super::store::{Answer, Backend, Claimed, Found, Grant, Settled, Standing, Store, Undecided};
+use super::{Authority, DerivedKey, Doubt, Fingerprint, OwnerId, Policy, RecordKey, SavedResponse};
+use crate::config::{Config, IdempotencyConfig};
+use crate::deadline::Deadline;
+use crate::metrics::Metrics;
+
+/// Decides which work may run. One per process; cheap to clone.
+#[derive(Clone)]
+pub struct Idempotency {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) store: Box<dyn Store>,
+    pub(super) config: IdempotencyConfig,
+    pub(super) counters: Counters,
+    authority: Authority,
+    environment: String,
+}
+
+/// One piece of work that must not run twice.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Whose key it is, and which.
+    pub key: RecordKey,
+    /// What is to be done. The same key with another one is refused.
+    pub fingerprint: Fingerprint,
+    /// What happens when an attempt ends without a word.
+    pub policy: Policy,
+    /// The least time in which the work can be done and its result stored. With less, nothing is begun.
+    pub least_time: Duration,
+}
+
+/// What becomes of a claim.
+#[derive(Debug)]
+pub struct Answered {
+    /// Whether the work may run, or why not.
+    pub outcome: Outcome,
+    /// The store that answered alone, where not all that are configured could take part: then the answer is degraded.
+    pub stand_in: Option<Backend>,
+}
+
+/// Whether the work may run, or why not.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It may, and only the holder of this lease can finish it.
+    Started(Lease),
+    /// It has run: this is its result.
+    Replay(SavedResponse),
+    /// The key stands for another request.
+    Mismatch,
+    /// Somebody is at it.
+    InProgress {
+        /// When it makes sense to ask again: when their lease is over, at the latest.
+        retry_after: Duration,
+    },
+    /// It is not known whether it took effect, and it will not be done again by itself.
+    Unknown(Doubt),
+}
+
+/// What is known of a key, to an operator or a reconciler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: RecordKey,
+    /// How far the work is.
+    pub progress: Progress,
+    /// How many attempts there were.
+    pub attempt: u64,
+    /// Which writing of the record this is; a settlement holds only for this one.
+    pub rev: u64,
+    /// How long ago the key was first seen.
+    pub first_seen: Duration,
+    /// For how long the lease lasts yet; zero: it is over.
+    pub lease_left: Duration,
+    /// What happens when an attempt ends without a word.
+    pub policy: Policy,
+    /// What the attempts noted for the next one.
+    pub checkpoint: Bytes,
+}
+
+/// How far work is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// An attempt is at it, or ended without a word.
+    InProgress,
+    /// It is not known whether it took effect.
+    Unknown,
+    /// The attempt said that nothing happened.
+    Released,
+    /// There is a result.
+    Completed(SavedResponse),
+}
+
+/// What a reconciler found out about work that ended without a word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It took effect, and this is its result.
+    Completed(SavedResponse),
+    /// It did not, and it no longer can.
+    Released(NoEffect),
+}
+
+/// Why work that ended without a word can no longer take effect. That it has not done so until now is no reason: its
+/// process may be frozen, and thaw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoEffect {
+    /// The provider will refuse its request, should it still come.
+    FencedByProvider,
+    /// The attempt itself said that it did nothing and will do nothing.
+    ToldByTheAttempt,
+}
+
+/// The longest a lease lasts, as the longest an invocation does.
+pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
+/// How long a waiter waits before it looks again, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_GROWTH: f64 = 1.5;
+
+impl Operation {
+    /// Work that runs at most once, whatever happens, and needs a moment.
+    pub fn new(key: RecordKey, fingerprint: Fingerprint) -> Self {
+        Self {
+            key,
+            fingerprint,
+            policy: Policy::AtMostOnce,
+            least_time: Duration::from_millis(200),
+        }
+    }
+
+    /// The same work under another policy.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// The same work, which is not begun with less time than this.
+    #[must_use]
+    pub fn needing(self, least_time: Duration) -> Self {
+        Self { least_time, ..self }
+    }
+}
+
+impl Idempotency {
+    /// The engine over the stores that are configured. Nothing is connected, and nothing here fails.
+    pub fn new(config: &Config) -> Self {
+        let authority = Authority::of(config);
+        info!(
+            idempotency.authority = authority.name(),
+            "idempotency decided by"
+        );
+        Self {
+            inner: Arc::new(Inner {
+                store: authority.open(config),
+                config: config.idempotency.clone(),
+                counters: Counters::new(Metrics::new(config)),
+                authority,
+                environment: config.environment.name().to_owned(),
+            }),
+        }
+    }
+
+    /// Which stores take part.
+    pub fn authority(&self) -> Authority {
+        self.inner.authority
+    }
+
+    /// What has happened in this process.
+    pub fn counts(&self) -> Counts {
+        self.inner.counters.counts()
+    }
+
+    /// Claims the key for this caller: lets it work, or says why not.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when no store decided. Nothing may run, and asking again is safe.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may have left a claim that nobody works on. It ends as one whose attempt ended without a word.
+    pub async fn claim(
+        &self,
+        operation: &Operation,
+        deadline: Deadline,
+    ) -> Result<Answered, Undecided> {
+        self.check_time(operation, deadline)?;
+        let claim = self.inner.claim_of(operation, deadline);
+        // Taken before the store begins to count the lease, so that the caller's own reckoning ends first.
+        let ends = Deadline::after(claim.lease);
+        let claimed = self
+            .inner
+            .store
+            .claim(&operation.key, &claim, deadline)
+            .await;
+        let Answer { value, stand_in } = self.inner.noting(&operation.key, claimed)?;
+        let outcome = match value {
+            Claimed::Started(grant) => {
+                self.inner.counters.count(event_of(&grant), &operation.key);
+                let derived_key = DerivedKey::new(&self.inner.environment, &operation.key);
+                let fence = Fence {
+                    claim,
+                    attempt: grant.attempt,
+                };
+                Outcome::Started(Lease::new(
+                    self.clone(),
+                    operation.key.clone(),
+                    derived_key,
+                    fence,
+                    grant,
+                    ends,
+                    deadline,
+                ))
+            }
+            Claimed::Standing(standing) => {
+                self.inner.count_standing(&standing, &operation.key);
+                Outcome::of(standing)
+            }
+        };
+        Ok(Answered { outcome, stand_in })
+    }
+
+    /// Waits, at most until `limit`, for the result of somebody who is at work. Never claims, so it never runs anything:
+    /// what it returns is how the key stands then.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when no store answered.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped wait changes nothing.
+    pub async fn wait_for(
+        &self,
+        operation: &Operation,
+        limit: Deadline,
+    ) -> Result<Standing, Undecided> {
+        let claim = self.inner.claim_of(operation, limit);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let looked = self.inner.store.look(&operation.key, &claim, limit).await;
+            let standing = self.inner.noting(&operation.key, looked)?.value;
+            let Standing::InProgress { retry_after } = standing else {
+                return Ok(standing);
+            };
+            // One look more is worth its time only if a moment is left for it.
+            if limit.clip(pause) < pause {
+                return Ok(standing);
+            }
+            sleep(pause.min(retry_after.max(FIRST_PAUSE))).await;
+            pause = pause.mul_f64(PAUSE_GROWTH).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// What is known of a key; `None` where nothing is stored, or what is stored is no record.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when the store that decides did not answer.
+    pub async fn entry(
+        &self,
+        key: &RecordKey,
+        deadline: Deadline,
+    ) -> Result<Option<Entry>, Undecided> {
+        match self.inner.store.read(key, deadline).await? {
+            Found::Record(record, now) if !record.is_over(self.inner.config.window, now) => {
+                Ok(Some(Entry::of(key, *record, now)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Settles work that ended without a word. It holds only for the record as `entry` saw it, and supersedes the
+    /// attempt, should it come back. That nothing happened is refused while the attempt may be at work.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when the store that decides did not acknowledge. It may be settled all the same.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may or may not have settled it.
+    pub async fn settle(
+        &self,
+        entry: &Entry,
+        settlement: Settlement,
+        deadline: Deadline,
+    ) -> Result<Settled, Undecided> {
+        let finding = match settlement {
+            Settlement::Completed(response) => decision::Settlement::Completed(
+                response.limited_to(self.inner.config.max_response_bytes),
+            ),
+            Settlement::Released(_) => decision::Settlement::Released,
+        };
+        let owner = OwnerId::fresh();
+        self.inner
+            .store
+            .settle(&entry.key, entry.rev, owner, &finding, deadline)
+            .await
+    }
+
+    /// Sets up what no decision depends on: in MongoDB the index by which it deletes what is over. For a deployment or a
+    /// schedule, where nobody waits.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when the store did not acknowledge. Repeating it is safe.
+    pub async fn prepare(&self, deadline: Deadline) -> Result<(), Undecided> {
+        self.inner.store.prepare(deadline).await
+    }
+
+    fn check_time(&self, operation: &Operation, deadline: Deadline) -> Result<(), Undecided> {
+        if deadline.clip(operation.least_time) < operation.least_time {
+            self.inner.counters.count(Event::Degraded, &operation.key);
+            return Err(Undecided::TooLate);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Idempotency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idempotency")
+            .field("authority", &self.inner.authority)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn claim_of(&self, operation: &Operation, deadline: Deadline) -> Claim {
+        Claim {
+            owner: OwnerId::fresh(),
+            fingerprint: operation.fingerprint,
+            policy: operation.policy,
+            lease: lease_for(deadline.remaining(), &self.config),
+            window: self.config.window,
+        }
+    }
+
+    /// Counts what a store could not do, or did alone.
+    pub(super) fn noting<T>(
+        &self,
+        key: &RecordKey,
+        answered: Result<Answer<T>, Undecided>,
+    ) -> Result<Answer<T>, Undecided> {
+        if answered
+            .as_ref()
+            .map_or(true, |answer| answer.stand_in.is_some())
+        {
+            self.counters.count(Event::Degraded, key);
+        }
+        answered
+    }
+
+    pub(super) fn count_standing(&self, standing: &Standing, key: &RecordKey) {
+        let event = match standing {
+            Standing::Replay(_) => Event::Replay,
+            Standing::Mismatch => Event::Mismatch,
+            Standing::InProgress { .. } | Standing::Free => Event::Conflict,
+            Standing::Unknown(_) => Event::Unknown,
+        };
+        self.counters.count(event, key);
+    }
+}
+
+impl Outcome {
+    fn of(standing: Standing) -> Self {
+        match standing {
+            Standing::Replay(response) => Self::Replay(response),
+            Standing::Mismatch => Self::Mismatch,
+            Standing::InProgress { retry_after } => Self::InProgress { retry_after },
+            Standing::Unknown(doubt) => Self::Unknown(doubt),
+            // No store says so to a claim; if it did, another claim would start.
+            Standing::Free => Self::InProgress {
+                retry_after: Duration::ZERO,
+            },
+        }
+    }
+}
+
+impl Entry {
+    fn of(key: &RecordKey, record: Record, now: StoreTime) -> Self {
+        let lease_left = match record.state {
+            State::InProgress => record.lease_end().since(now),
+            _ => Duration::ZERO,
+        };
+        Self {
+            key: key.clone(),
+            attempt: record.attempt,
+            rev: record.rev,
+            first_seen: now.since(record.first_at),
+            lease_left,
+            policy: record.policy,
+            checkpoint: record.checkpoint,
+            progress: match record.state {
+                State::InProgress => Progress::InProgress,
+                State::Unknown => Progress::Unknown,
+                State::Released { .. } => Progress::Released,
+                State::Completed { response, .. } => Progress::Completed(response),
+            },
+        }
+    }
+}
+
+fn event_of(grant: &Grant) -> Event {
+    if grant.took_over {
+        Event::Takeover
+    } else {
+        Event::Fresh
+    }
+}
+
+/// How long a lease lasts: until the invocation is certainly over. Too short costs waiting, never a second execution.
+fn lease_for(time_left: Option<Duration>, config: &IdempotencyConfig) -> Duration {
+    match time_left {
+        Some(left) => (left + config.lease_grace).min(LONGEST_LEASE),
+        None => config.lease,
+    }
+}

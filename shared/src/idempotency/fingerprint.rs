@@ -1,0 +1,93 @@
+//! What a request asks for, so that the same key with another request is noticed.
+//!
+//! SHA-256 over `truebond fingerprint 1`, the method, the route and the tenant, each after its length as eight bytes, the
+//! highest first, then the payload: `j` and its canonical form if it is JSON, else `r` and its bytes. Taken once, at the
+//! claim, and kept in every state of the record.
+
+mod canonical;
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use canonical::Canonical;
+
+/// The digest of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+/// What tells one request from another.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request<'a> {
+    /// The HTTP method.
+    pub method: &'a str,
+    /// The route, as the template names it.
+    pub route: &'a str,
+    /// Who asks.
+    pub tenant: &'a str,
+    /// What is asked: of JSON the order of members, blanks and escapes make no difference, of anything else every byte.
+    pub payload: &'a [u8],
+}
+
+/// A payload that could be read in two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AmbiguousPayload {
+    /// An object names a member twice, and readers differ in which one they take.
+    #[error("read the payload: an object has a member twice")]
+    DuplicateMember,
+    /// It is nested more than 64 deep.
+    #[error("read the payload: it is nested too deep")]
+    TooDeep,
+}
+
+impl Fingerprint {
+    /// The fingerprint of a request.
+    ///
+    /// # Errors
+    ///
+    /// [`AmbiguousPayload`] for JSON that readers may understand differently.
+    pub fn of(request: &Request<'_>) -> Result<Self, AmbiguousPayload> {
+        let mut hasher = Sha256::new();
+        let parts = [
+            "truebond fingerprint 1",
+            request.method,
+            request.route,
+            request.tenant,
+        ];
+        for part in parts {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        match canonical::form(request.payload)? {
+            Canonical::Json(form) => {
+                hasher.update("j");
+                hasher.update(form);
+            }
+            Canonical::NotJson => {
+                hasher.update("r");
+                hasher.update(request.payload);
+            }
+        }
+        Ok(Self(hasher.finalize().into()))
+    }
+
+    /// The fingerprint that these 64 hexadecimal digits are.
+    pub(super) fn from_hex(text: &str) -> Option<Self> {
+        super::response::digest_from_hex(text).map(Self)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({:.8})", self.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

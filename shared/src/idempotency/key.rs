@@ -1,0 +1,123 @@
+//! The key a client sends with a request, the same one with every repetition of it.
+//!
+//! From the IETF draft: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>.
+
+use std::fmt;
+
+/// A client's key: 1 to 255 visible ASCII characters without a comma.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(String);
+
+/// A text that is no key. It never shows the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKey {
+    /// There is nothing in it.
+    #[error("read the idempotency key: it is empty")]
+    Empty,
+    /// It is longer than 255 bytes.
+    #[error("read the idempotency key: it is longer than 255 characters")]
+    TooLong,
+    /// It has a blank, a control character, a comma, or a character beyond ASCII. A comma is what API Gateway joins
+    /// two headers with.
+    #[error("read the idempotency key: it has a character that is not visible ASCII, or a comma")]
+    Character,
+}
+
+const LONGEST: usize = 255;
+
+impl IdempotencyKey {
+    /// The key that `text` is, as it stands or in one pair of double quotes: both are the same key. Nothing in it is
+    /// unescaped.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidKey`] when it is none.
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
+        let text = text.as_ref();
+        let bare = match text {
+            [b'"', inner @ .., b'"'] => inner,
+            _ => text,
+        };
+        if bare.is_empty() {
+            return Err(InvalidKey::Empty);
+        }
+        if bare.len() > LONGEST {
+            return Err(InvalidKey::TooLong);
+        }
+        if !bare
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && *byte != b',')
+        {
+            return Err(InvalidKey::Character);
+        }
+        Ok(Self(bare.iter().copied().map(char::from).collect()))
+    }
+
+    /// The key, without quotes.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A key is for the stores alone, not for the log.
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IdempotencyKey")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_visible_ascii_without_a_comma() {
+        let longest = "k".repeat(255);
+        let quoted = format!("\"{longest}\"");
+        let cases: [(&str, Result<&str, InvalidKey>); 13] = [
+            ("abc123", Ok("abc123")),
+            ("\"abc123\"", Ok("abc123")),
+            ("\"\"abc\"\"", Ok("\"abc\"")),
+            ("\"", Ok("\"")),
+            ("a\\\"b", Ok("a\\\"b")),
+            (&longest, Ok(&longest)),
+            (&quoted, Ok(&longest)),
+            ("", Err(InvalidKey::Empty)),
+            ("\"\"", Err(InvalidKey::Empty)),
+            ("a,b", Err(InvalidKey::Character)),
+            (" a", Err(InvalidKey::Character)),
+            ("a\u{7f}", Err(InvalidKey::Character)),
+            ("schlüssel", Err(InvalidKey::Character)),
+        ];
+        for (text, expected) in cases {
+            let parsed = IdempotencyKey::parse(text);
+            assert_eq!(
+                parsed.as_ref().map(IdempotencyKey::as_str),
+                expected.as_ref().copied(),
+                "{text}"
+            );
+        }
+        let too_long = "k".repeat(256);
+        assert_eq!(IdempotencyKey::parse(&too_long), Err(InvalidKey::TooLong));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn any_bytes_are_a_key_or_an_error(bytes: Vec<u8>) {
+            if let Ok(key) = IdempotencyKey::parse(&bytes) {
+                prop_assert!((1..=255).contains(&key.as_str().len()));
+                prop_assert!(key.as_str().bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b','));
+            }
+        }
+
+        #[test]
+        fn quotes_change_nothing(key in "[!#-+\\--~]{1,253}") {
+            let quoted = format!("\"{key}\"");
+            prop_assert_eq!(IdempotencyKey::parse(&key), IdempotencyKey::parse(&quoted));
+        }
+    }
+}

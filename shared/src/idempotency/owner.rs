@@ -1,0 +1,39 @@
+//! Who holds a claim.
+
+use std::fmt;
+
+/// 128 random bits, fresh for every claim, made by the caller and sent again only to repeat that same claim.
+///
+/// Never derived from an event or a request id: a redelivered event would recognise itself as its own owner, and run twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OwnerId(u128);
+
+impl OwnerId {
+    /// Nobody's: for what has no owner to name.
+    pub(super) const NOBODY: Self = Self(0);
+
+    /// An owner that nobody else is.
+    pub(super) fn fresh() -> Self {
+        let mut bits = [0; 16];
+        #[expect(
+            clippy::expect_used,
+            reason = "without randomness nothing here is safe, and Linux always has some"
+        )]
+        getrandom::fill(&mut bits).expect("the operating system has random numbers");
+        Self(u128::from_be_bytes(bits))
+    }
+
+    /// The owner that these 32 hexadecimal digits name.
+    pub(super) fn from_hex(text: &str) -> Option<Self> {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let fits = text.len() == 32 && text.bytes().all(is_hex);
+        fits.then(|| u128::from_str_radix(text, 16).ok().map(Self))
+            .flatten()
+    }
+}
+
+impl fmt::Display for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}

@@ -1,0 +1,123 @@
+//! What is known of one key.
+//!
+//! A [`Record`] is the same in every store. Its times are of the clock of the store that holds it, never of a caller's.
+//! It is only ever replaced by what the functions in `decision` make of it.
+
+mod text;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Fingerprint, OwnerId, Policy, SavedResponse};
+pub(super) use text::Unreadable;
+
+/// An instant by a store's clock, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct StoreTime(u64);
+
+/// Everything that is known of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    /// How far the work is.
+    pub(super) state: State,
+    /// Who may change the record.
+    pub(super) owner: OwnerId,
+    /// How many attempts there were, the current one included. Never set back while the record is there.
+    pub(super) attempt: u64,
+    /// How often the record was written. A compare-and-set names the one it has judged.
+    pub(super) rev: u64,
+    /// When the lease began: at the claim, or at the last renewal.
+    pub(super) leased_at: StoreTime,
+    /// How long the lease lasts.
+    pub(super) lease: Duration,
+    /// What was asked for. Taken at the claim, kept in every state.
+    pub(super) fingerprint: Fingerprint,
+    /// What happens when an attempt ends without a word.
+    pub(super) policy: Policy,
+    /// When the key was first seen: from then on a provider may know its derived key.
+    pub(super) first_at: StoreTime,
+    /// Whether an earlier attempt ended without a word, so that its request may still take effect.
+    pub(super) took_over: bool,
+    /// What the attempts noted for the next one; empty where they noted nothing. A completed record has none.
+    pub(super) checkpoint: Bytes,
+}
+
+/// How far the work is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// An attempt is at work, or ended without a word.
+    InProgress,
+    /// It is not known whether the work took effect.
+    Unknown,
+    /// The attempt said that nothing happened.
+    Released {
+        /// When it said so.
+        finished_at: StoreTime,
+    },
+    /// There is a result.
+    Completed {
+        /// When it was stored.
+        finished_at: StoreTime,
+        /// The answer to every repetition.
+        response: SavedResponse,
+    },
+}
+
+impl StoreTime {
+    /// The instant so many milliseconds after 1970.
+    pub(super) const fn from_ms(ms: u64) -> Self {
+        Self(ms)
+    }
+
+    /// Its milliseconds since 1970.
+    pub(super) fn as_ms(self) -> u64 {
+        self.0
+    }
+
+    /// The instant `time` later.
+    pub(super) fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(whole_ms(time)))
+    }
+
+    /// How long it is from `earlier` to here; zero if that is later.
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Record {
+    /// When the lease is over.
+    pub(super) fn lease_end(&self) -> StoreTime {
+        self.leased_at.after(self.lease)
+    }
+
+    /// When it finished; only what finished ever expires.
+    pub(super) fn finished_at(&self) -> Option<StoreTime> {
+        match self.state {
+            State::InProgress | State::Unknown => None,
+            State::Released { finished_at } | State::Completed { finished_at, .. } => {
+                Some(finished_at)
+            }
+        }
+    }
+
+    /// The result, if there is one.
+    pub(super) fn into_response(self) -> Option<SavedResponse> {
+        match self.state {
+            State::Completed { response, .. } => Some(response),
+            _ => None,
+        }
+    }
+
+    /// Whether the window is over, after which nothing of the record counts any more.
+    pub(super) fn is_over(&self, window: Duration, now: StoreTime) -> bool {
+        self.finished_at()
+            .is_some_and(|finished_at| now >= finished_at.after(window))
+    }
+}
+
+/// A duration as records count it.
+pub(super) fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,239 @@
+//! What is answered to every repetition.
+//!
+//! A response is kept with its status, its headers and its body byte for byte. Of one that is too large to keep, length
+//! and digest remain: the repetition is told what happened, and nothing runs again.
+
+use std::fmt;
+
+use bytes::{BufMut, Bytes};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// A response as it is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SavedResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers, in their order.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body.
+    pub body: SavedBody,
+}
+
+/// The body, or what is left of it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SavedBody {
+    /// Every byte of it.
+    Whole(Bytes),
+    /// It was larger than what is kept.
+    Summary {
+        /// Its length in bytes.
+        length: u64,
+        /// The SHA-256 of its bytes.
+        sha256: [u8; 32],
+    },
+}
+
+/// Headers that belong to one connection or to one client.
+const NEVER_SAVED: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::SET_COOKIE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// The first line of a saved response; the body follows as it is.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    status: u16,
+    /// Names and values. A value's bytes are the first 256 characters of Unicode, so that none is lost.
+    headers: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    summary: Option<Summary>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Summary {
+    length: u64,
+    sha256: String,
+}
+
+impl SavedResponse {
+    /// A response without headers.
+    pub fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: SavedBody::Whole(body.into()),
+        }
+    }
+
+    /// A response of JSON.
+    ///
+    /// # Errors
+    ///
+    /// When `value` cannot be written as JSON, which is for its `Serialize` to say.
+    pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Self, serde_json::Error> {
+        let mut response = Self::new(status, serde_json::to_vec(value)?);
+        response.headers.push((
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        ));
+        Ok(response)
+    }
+
+    /// What may be kept of an HTTP response: everything but cookies and the headers of its connection.
+    pub fn of(response: &http::Response<Bytes>) -> Self {
+        Self {
+            status: response.status(),
+            headers: lasting(response.headers()),
+            body: SavedBody::Whole(response.body().clone()),
+        }
+    }
+
+    /// The body, if all of it was kept.
+    pub fn whole_body(&self) -> Option<&Bytes> {
+        match &self.body {
+            SavedBody::Whole(body) => Some(body),
+            SavedBody::Summary { .. } => None,
+        }
+    }
+
+    /// What it takes to keep it, about.
+    pub(super) fn size(&self) -> usize {
+        let headers = self.headers.iter();
+        let of_headers: usize = headers
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        of_headers + self.whole_body().map_or(0, Bytes::len)
+    }
+
+    /// The same response if its body has at most `limit` bytes, else with a summary in the body's place.
+    #[must_use]
+    pub(super) fn limited_to(&self, limit: usize) -> Self {
+        match &self.body {
+            SavedBody::Whole(body) if body.len() > limit => Self {
+                body: SavedBody::summary_of(body),
+                ..self.clone()
+            },
+            _ => self.clone(),
+        }
+    }
+
+    /// The response as stores hold it.
+    pub(super) fn to_bytes(&self) -> Bytes {
+        let (body, summary) = match &self.body {
+            SavedBody::Whole(body) => (body.clone(), None),
+            SavedBody::Summary { length, sha256 } => {
+                let summary = Summary {
+                    length: *length,
+                    sha256: hex(sha256),
+                };
+                (Bytes::new(), Some(summary))
+            }
+        };
+        let head = Head {
+            status: self.status.as_u16(),
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), to_text(value)))
+                .collect(),
+            summary,
+        };
+        let mut line = serde_json::to_vec(&head).unwrap_or_default();
+        line.reserve_exact(1 + body.len());
+        line.put_u8(b'\n');
+        line.extend_from_slice(&body);
+        line.into()
+    }
+
+    /// The response that `bytes` are, without copying its body; `None` if they are none.
+    pub(super) fn from_bytes(bytes: &Bytes) -> Option<Self> {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let head: Head = serde_json::from_slice(&bytes[..end]).ok()?;
+        let rest = bytes.slice(end + 1..);
+        let headers = head.headers.iter().map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            Some((name, from_text(value)?))
+        });
+        Some(Self {
+            status: StatusCode::from_u16(head.status).ok()?,
+            headers: headers.collect::<Option<_>>()?,
+            body: match head.summary {
+                None => SavedBody::Whole(rest),
+                Some(summary) if rest.is_empty() => SavedBody::Summary {
+                    length: summary.length,
+                    sha256: digest_from_hex(&summary.sha256)?,
+                },
+                Some(_) => return None,
+            },
+        })
+    }
+}
+
+/// Neither headers nor body are for the log.
+impl fmt::Debug for SavedResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SavedResponse")
+            .field("status", &self.status.as_u16())
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SavedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(body) => write!(f, "{} bytes", body.len()),
+            Self::Summary { length, .. } => write!(f, "a summary of {length} bytes"),
+        }
+    }
+}
+
+impl SavedBody {
+    fn summary_of(body: &Bytes) -> Self {
+        Self::Summary {
+            length: u64::try_from(body.len()).unwrap_or(u64::MAX),
+            sha256: Sha256::digest(body).into(),
+        }
+    }
+}
+
+fn lasting(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    headers
+        .iter()
+        .filter(|(name, _)| !NEVER_SAVED.contains(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+fn to_text(value: &HeaderValue) -> String {
+    value.as_bytes().iter().copied().map(char::from).collect()
+}
+
+fn from_text(text: &str) -> Option<HeaderValue> {
+    let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
+    HeaderValue::from_bytes(&bytes?).ok()
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn digest_from_hex(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (byte, at) in digest.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+    }
+    Some(digest)
+}

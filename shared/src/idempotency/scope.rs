@@ -1,0 +1,198 @@
+//! Whose key it is, and under which name stores keep it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::IdempotencyKey;
+
+/// What a key belongs to. The same key in two scopes is two keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope(Vec<String>);
+
+/// A scope needs parts of 1 to 256 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("make the scope: a part of it is empty or longer than 256 bytes")]
+pub struct InvalidScope;
+
+/// The name under which every store keeps a key: `idempotency:`, the parts of the scope and the key, with colons between
+/// them. Every byte outside `A–Z a–z 0–9 . _ ~ -` is percent-encoded, so no key imitates another one's name.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RecordKey(Arc<str>);
+
+/// The first 64 bits of a name's SHA-256: how logs speak of a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct KeyHash(u64);
+
+const LONGEST_PART: usize = 256;
+
+impl Scope {
+    /// No scope: the key alone is the name.
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The keys that `tenant` sends to an HTTP operation.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidScope`] for an empty or oversized part.
+    pub fn http(operation: &str, tenant: &str) -> Result<Self, InvalidScope> {
+        Self::of(["http", operation, tenant])
+    }
+
+    /// The keys of a function that is invoked directly.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidScope`] for an empty or oversized part.
+    pub fn function(namespace: &str, scope: &str) -> Result<Self, InvalidScope> {
+        Self::of(["fn", namespace, scope])
+    }
+
+    fn of(parts: [&str; 3]) -> Result<Self, InvalidScope> {
+        if parts
+            .iter()
+            .all(|part| (1..=LONGEST_PART).contains(&part.len()))
+        {
+            Ok(Self(parts.map(str::to_owned).to_vec()))
+        } else {
+            Err(InvalidScope)
+        }
+    }
+}
+
+impl RecordKey {
+    /// The name of `key` in `scope`.
+    pub fn new(scope: &Scope, key: &IdempotencyKey) -> Self {
+        let parts = scope.0.iter().map(String::as_str).chain([key.as_str()]);
+        let mut name = "idempotency".to_owned();
+        for part in parts {
+            name.push(':');
+            encode(part, &mut name);
+        }
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// How logs speak of it.
+    pub fn hash(&self) -> KeyHash {
+        let digest: [u8; 32] = Sha256::digest(self.0.as_bytes()).into();
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        KeyHash(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
+
+/// A key is for the stores alone, not for the log.
+impl fmt::Debug for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecordKey({})", self.hash())
+    }
+}
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn encode(part: &str, name: &mut String) {
+    const HEX: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+    ];
+    for byte in part.bytes() {
+        if byte.is_ascii_alphanumeric() || b"._~-".contains(&byte) {
+            name.push(char::from(byte));
+        } else {
+            name.extend([
+                '%',
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(text: &str) -> IdempotencyKey {
+        IdempotencyKey::parse(text).expect("a key")
+    }
+
+    /// Two versions of a function share one keyspace during a deployment: these never change.
+    #[test]
+    fn names_are_what_they_always_were() {
+        let http = Scope::http("payments.create", "jwt:alice@example.com").expect("valid");
+        let function = Scope::function("billing", "größe").expect("valid");
+        let cases = [
+            (Scope::none(), "abc123", "idempotency:abc123"),
+            (
+                http,
+                "K-1/{x}#%3A",
+                "idempotency:http:payments.create:jwt%3Aalice%40example.com:K-1%2F%7Bx%7D%23%253A",
+            ),
+            (
+                function,
+                "a~b_c.d*",
+                "idempotency:fn:billing:gr%C3%B6%C3%9Fe:a~b_c.d%2A",
+            ),
+        ];
+        for (scope, text, name) in cases {
+            assert_eq!(RecordKey::new(&scope, &key(text)).as_str(), name);
+        }
+        let hash = RecordKey::new(&Scope::none(), &key("abc123")).hash();
+        assert_eq!(hash.to_string(), "9146717100a0f3dd");
+    }
+
+    #[test]
+    fn a_scope_has_no_empty_and_no_oversized_part() {
+        let longest = "t".repeat(256);
+        assert!(Scope::http("o", &longest).is_ok());
+        assert_eq!(Scope::http("o", ""), Err(InvalidScope));
+        assert_eq!(
+            Scope::function(&format!("{longest}t"), "s"),
+            Err(InvalidScope)
+        );
+    }
+
+    fn scope() -> impl Strategy<Value = Scope> {
+        let part = || "[a:%/.é{}*]{1,3}";
+        prop_oneof![
+            Just(Scope::none()),
+            (part(), part()).prop_map(|(a, b)| Scope::http(&a, &b).expect("valid")),
+            (part(), part()).prop_map(|(a, b)| Scope::function(&a, &b).expect("valid")),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn no_two_keys_have_one_name(
+            a in (scope(), "[a:%/.{}*hfn]{1,4}"),
+            b in (scope(), "[a:%/.{}*hfn]{1,4}"),
+        ) {
+            let names = [&a, &b].map(|(scope, text)| RecordKey::new(scope, &key(text)));
+            prop_assert_eq!(names[0] == names[1], a == b);
+            for name in names {
+                let is_plain = !name.as_str().contains(['{', '}', '*', '?', '[', ' ']);
+                prop_assert!(is_plain);
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! In development this process's memory stands in front of Redis, always, and not only while Redis is away.
+//!
+//! Every claim passes the memory first, with the same owner in both, and what Redis does not start is undone here. So
+//! nothing is handed over when Redis goes or comes back, and one process never runs a key twice whatever Redis does.
+//! Other processes do not see this memory, which is why it stands in nowhere but on a laptop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+
+use super::memory::MemoryStore;
+use super::redis_store::RedisStore;
+use super::{Answer, Backend, Changed, Claimed, Found, Settled, Standing, Store, Undecided};
+use crate::deadline::Deadline;
+use crate::idempotency::decision::{Change, Claim, Fence, Settlement};
+use crate::idempotency::{OwnerId, RecordKey};
+
+/// Records in Redis, behind the memory of this process.
+pub(in crate::idempotency) struct GatedStore {
+    memory: MemoryStore,
+    redis: RedisStore,
+    /// Whether Redis did not answer when it was last asked.
+    is_alone: AtomicBool,
+}
+
+impl GatedStore {
+    pub(in crate::idempotency) fn new(memory: MemoryStore, redis: RedisStore) -> Self {
+        Self {
+            memory,
+            redis,
+            is_alone: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes whether Redis answered.
+    fn note<T>(&self, answered: Result<T, Undecided>) -> Option<T> {
+        self.is_alone.store(answered.is_err(), Ordering::Relaxed);
+        answered.ok()
+    }
+
+    fn answer<T>(&self, value: T) -> Answer<T> {
+        if self.is_alone.load(Ordering::Relaxed) {
+            Answer::of_stand_in(value, Backend::Memory)
+        } else {
+            Answer::of_all(value)
+        }
+    }
+}
+
+#[async_trait]
+impl Store for GatedStore {
+    async fn claim(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Claimed>, Undecided> {
+        let (here, before) = self.memory.claim_at(key, claim, self.memory.now())?;
+        let Claimed::Started(local) = here else {
+            return Ok(self.answer(here));
+        };
+        match self.note(self.redis.claim(key, claim, deadline).await) {
+            Some(Answer {
+                value: Claimed::Started(grant),
+                ..
+            }) => {
+                self.memory.adopt(key, claim.owner, grant.attempt);
+                Ok(self.answer(Claimed::Started(grant)))
+            }
+            Some(Answer { value, .. }) => {
+                self.memory.undo(key, claim.owner, before);
+                Ok(self.answer(value))
+            }
+            None => Ok(self.answer(Claimed::Started(local))),
+        }
+    }
+
+    async fn look(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Standing>, Undecided> {
+        let here = self.memory.look(key, claim, deadline).await?;
+        if here.value != Standing::Free {
+            return Ok(self.answer(here.value));
+        }
+        let there = self.note(self.redis.look(key, claim, deadline).await);
+        Ok(self.answer(there.map_or(Standing::Free, |there| there.value)))
+    }
+
+    async fn change(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<Answer<Changed>, Undecided> {
+        let there = self.note(self.redis.change(key, fence, change, deadline).await);
+        let here = match &there {
+            // Another process has the key, and its result is everybody's answer.
+            Some(Answer {
+                value: Changed::Superseded(Standing::Replay(response)),
+                ..
+            }) => {
+                let theirs = Change::Complete(response.clone());
+                self.memory
+                    .change_at(key, fence, &theirs, self.memory.now())
+            }
+            _ => self.memory.change_at(key, fence, change, self.memory.now()),
+        };
+        Ok(self.answer(there.map_or(here, |there| there.value)))
+    }
+
+    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {
+        match self.note(self.redis.read(key, deadline).await) {
+            Some(Found::Nothing) | None => self.memory.read(key, deadline).await,
+            Some(found) => Ok(found),
+        }
+    }
+
+    async fn settle(
+        &self,
+        key: &RecordKey,
+        rev: u64,
+        owner: OwnerId,
+        settlement: &Settlement,
+        deadline: Deadline,
+    ) -> Result<Settled, Undecided> {
+        let there = self.note(
+            self.redis
+                .settle(key, rev, owner, settlement, deadline)
+                .await,
+        );
+        if there == Some(Settled::Refused) {
+            return Ok(Settled::Refused);
+        }
+        let rev = match self.memory.read(key, deadline).await? {
+            Found::Record(record, _) if there.is_some() => record.rev,
+            _ => rev,
+        };
+        let here = self
+            .memory
+            .settle(key, rev, owner, settlement, deadline)
+            .await?;
+        Ok(there.unwrap_or(here))
+    }
+}

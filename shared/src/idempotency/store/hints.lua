@@ -1,0 +1,58 @@
+-- What Redis knows of a key when MongoDB decides: a claim, which is a hint, or a result that MongoDB has acknowledged.
+-- Nothing unfinished ever replaces a result.
+--
+-- KEYS[1]  the key
+-- ARGV     1 the operation: claim, look, result or remove    2 the owner    3 the fingerprint
+--          4 the claim's lease, or when the result was stored    5 the window without its margin    6 the result
+-- Answers   a verdict, the server's time, and where it is of use the record, or when the lease ends
+--
+-- The layout of a record is that of record/text.rs. All times and durations are milliseconds.
+
+local HEADER = 211
+local PATTERN = '^tb1 ([a-z_]+) *(%x+) %d+ %d+ (%d+) (%d+) %d+ %d+ (%d+) [01] (%x+) (%d+)\n$'
+
+local FORMAT = 'tb1 in_progress %s 0000000000 0000000000 %013d %07d 0000000000000 %013d 0000000000000 0 %s 00000000\n'
+
+local key, operation, caller, asked = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local number, window = tonumber(ARGV[4]), tonumber(ARGV[5])
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local header = redis.pcall('GETRANGE', key, 0, HEADER - 1)
+local state, owner, leased_at, lease, finished_at, fingerprint, length
+if type(header) == 'string' then
+  state, owner, leased_at, lease, finished_at, fingerprint, length = string.match(header, PATTERN)
+  if state and redis.call('STRLEN', key) ~= HEADER + length then
+    state = nil
+  end
+end
+
+if operation == 'result' then
+  local last = number + window
+  if now >= last or (state == 'completed' and tonumber(finished_at) >= number) then
+    return {'discarded', now}
+  end
+  redis.call('SET', key, ARGV[6], 'PXAT', last)
+  return {'done', now}
+end
+
+if operation == 'remove' then
+  if state == 'in_progress' and owner == caller then
+    redis.call('DEL', key)
+  end
+  return {'done', now}
+end
+
+if header == '' and operation == 'claim' then
+  -- An empty value looks like none, and stays as it is.
+  redis.call('SET', key, string.format(FORMAT, caller, now, number, now, asked), 'PX', window, 'NX')
+elseif state == 'completed' and now < finished_at + window then
+  if fingerprint ~= asked then
+    return {'mismatch', now}
+  end
+  return {'replay', now, redis.call('GET', key)}
+elseif state == 'in_progress' and fingerprint == asked and owner ~= caller and now < leased_at + lease then
+  return {'in_progress', now, leased_at + lease}
+end
+return {'ask', now}

@@ -1,0 +1,258 @@
+//! The memory of this process decides: on a laptop without a server, and in tests.
+//!
+//! It is bounded in entries and in bytes. Nothing that still counts is ever evicted: a claim that finds it full is not
+//! decided. A result always finds room, as a summary if need be, for it has happened.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{
+    Answer, Changed, Claimed, Found, Grant, Repeated, Settled, Standing, Store, Undecided,
+};
+use crate::config::IdempotencyConfig;
+use crate::deadline::Deadline;
+use crate::idempotency::decision::{self, Change, Claim, Decision, Fence, Settlement, Verdict};
+use crate::idempotency::record::{Record, State, StoreTime};
+use crate::idempotency::{OwnerId, RecordKey};
+
+/// Records in memory.
+pub(in crate::idempotency) struct MemoryStore {
+    records: Mutex<Records>,
+    most_entries: usize,
+    most_bytes: usize,
+    window: Duration,
+    /// Where its clock began.
+    started: Instant,
+}
+
+#[derive(Default)]
+struct Records {
+    by_key: HashMap<RecordKey, Record>,
+    /// What all of them take.
+    bytes: usize,
+}
+
+/// What a record takes beside its texts, about.
+const RECORD_BYTES: usize = 512;
+/// Where the clock of every process's memory begins: any instant would do, but zero means "not yet" to an operator.
+const EPOCH: StoreTime = StoreTime::from_ms(1_000_000_000_000);
+
+impl MemoryStore {
+    pub(in crate::idempotency) fn new(config: &IdempotencyConfig) -> Self {
+        Self {
+            records: Mutex::default(),
+            most_entries: config.memory_entries,
+            most_bytes: config.memory_bytes,
+            window: config.window,
+            started: Instant::now(),
+        }
+    }
+
+    /// The time by which this store decides.
+    pub(super) fn now(&self) -> StoreTime {
+        EPOCH.after(self.started.elapsed())
+    }
+
+    /// Decides about a claim; with it, the record that was there before.
+    pub(super) fn claim_at(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        now: StoreTime,
+    ) -> Result<(Claimed, Option<Record>), Undecided> {
+        let mut records = self.records.lock();
+        let before = records.by_key.get(key).cloned();
+        let claimed = match decision::decide(before.as_ref(), claim, now) {
+            Decision::Start(how) => {
+                let record = decision::start(how, before.as_ref(), claim, now);
+                self.make_room(&mut records, key, &record, now)?;
+                let grant = Grant::of(&record, Repeated::No, now);
+                records.put(key, record);
+                Claimed::Started(grant)
+            }
+            Decision::Repeated => match &before {
+                Some(record) => Claimed::Started(Grant::of(record, Repeated::Yes, now)),
+                None => Claimed::Standing(Standing::Free),
+            },
+            _ => Claimed::Standing(Standing::of(before.as_ref(), claim, now)),
+        };
+        Ok((claimed, before))
+    }
+
+    /// Puts back what was there before a claim of `owner`, unless that is not what is there.
+    pub(super) fn undo(&self, key: &RecordKey, owner: OwnerId, before: Option<Record>) {
+        let mut records = self.records.lock();
+        let is_claim = |record: &Record| record.owner == owner && record.state == State::InProgress;
+        if records.by_key.get(key).is_some_and(is_claim) {
+            match before {
+                Some(record) => records.put(key, record),
+                None => records.remove(key),
+            }
+        }
+    }
+
+    /// Lets the record that `owner` holds count its attempts as another store does.
+    pub(super) fn adopt(&self, key: &RecordKey, owner: OwnerId, attempt: u64) {
+        let mut records = self.records.lock();
+        if let Some(record) = records.by_key.get_mut(key)
+            && record.owner == owner
+        {
+            record.attempt = attempt;
+        }
+    }
+
+    pub(super) fn change_at(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        now: StoreTime,
+    ) -> Changed {
+        let mut records = self.records.lock();
+        let record = records.by_key.get(key);
+        match decision::change(record, fence, change, now) {
+            Verdict::Write(mut record) => {
+                if self.make_room(&mut records, key, &record, now).is_err()
+                    && let State::Completed { response, .. } = &mut record.state
+                {
+                    *response = response.limited_to(0);
+                }
+                records.put(key, *record);
+                Changed::Done
+            }
+            Verdict::Already => Changed::Already(record.cloned().and_then(Record::into_response)),
+            Verdict::TooLate => Changed::TooLate,
+            Verdict::Superseded => Changed::Superseded(Standing::of(record, &fence.claim, now)),
+        }
+    }
+
+    /// Makes sure that `record` fits, by letting go of what no longer counts.
+    fn make_room(
+        &self,
+        records: &mut Records,
+        key: &RecordKey,
+        record: &Record,
+        now: StoreTime,
+    ) -> Result<(), Undecided> {
+        if self.fits(records, key, record) {
+            return Ok(());
+        }
+        records
+            .by_key
+            .retain(|_, record| !record.is_over(self.window, now));
+        records.bytes = records
+            .by_key
+            .iter()
+            .map(|(key, record)| size(key, record))
+            .sum();
+        if self.fits(records, key, record) {
+            Ok(())
+        } else {
+            Err(Undecided::Full)
+        }
+    }
+
+    fn fits(&self, records: &Records, key: &RecordKey, record: &Record) -> bool {
+        let (entries, bytes) = match records.by_key.get(key) {
+            Some(before) => (records.by_key.len(), records.bytes - size(key, before)),
+            None => (records.by_key.len() + 1, records.bytes),
+        };
+        entries <= self.most_entries && bytes + size(key, record) <= self.most_bytes
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn claim(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        _: Deadline,
+    ) -> Result<Answer<Claimed>, Undecided> {
+        let (claimed, _) = self.claim_at(key, claim, self.now())?;
+        Ok(Answer::of_all(claimed))
+    }
+
+    async fn look(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        _: Deadline,
+    ) -> Result<Answer<Standing>, Undecided> {
+        let records = self.records.lock();
+        let standing = Standing::of(records.by_key.get(key), claim, self.now());
+        Ok(Answer::of_all(standing))
+    }
+
+    async fn change(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        _: Deadline,
+    ) -> Result<Answer<Changed>, Undecided> {
+        Ok(Answer::of_all(self.change_at(
+            key,
+            fence,
+            change,
+            self.now(),
+        )))
+    }
+
+    async fn read(&self, key: &RecordKey, _: Deadline) -> Result<Found, Undecided> {
+        let records = self.records.lock();
+        Ok(match records.by_key.get(key) {
+            Some(record) => Found::Record(Box::new(record.clone()), self.now()),
+            None => Found::Nothing,
+        })
+    }
+
+    async fn settle(
+        &self,
+        key: &RecordKey,
+        rev: u64,
+        owner: OwnerId,
+        settlement: &Settlement,
+        _: Deadline,
+    ) -> Result<Settled, Undecided> {
+        let mut records = self.records.lock();
+        let Some(record) = records.by_key.get(key) else {
+            return Ok(Settled::Refused);
+        };
+        match decision::settle(record, rev, owner, settlement, self.now()) {
+            Verdict::Write(record) => {
+                records.put(key, *record);
+                Ok(Settled::Done)
+            }
+            _ => Ok(Settled::Refused),
+        }
+    }
+}
+
+impl Records {
+    fn put(&mut self, key: &RecordKey, record: Record) {
+        self.bytes += size(key, &record);
+        if let Some(before) = self.by_key.insert(key.clone(), record) {
+            self.bytes -= size(key, &before);
+        }
+    }
+
+    fn remove(&mut self, key: &RecordKey) {
+        if let Some(before) = self.by_key.remove(key) {
+            self.bytes -= size(key, &before);
+        }
+    }
+}
+
+/// What a record takes, about.
+fn size(key: &RecordKey, record: &Record) -> usize {
+    let response = match &record.state {
+        State::Completed { response, .. } => response.size(),
+        _ => 0,
+    };
+    RECORD_BYTES + key.as_str().len() + record.checkpoint.len() + response
+}

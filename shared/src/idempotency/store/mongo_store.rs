@@ -1,0 +1,483 @@
+//! MongoDB decides: one document, compare-and-set, majority acknowledged, by the server's clock.
+//!
+//! A claim inserts, or names the `rev` of the record it has judged; the owner of a record names itself and its attempt. So
+//! a write that arrives late, or twice, changes nothing. Only what finished expires, and by the time, whenever MongoDB gets
+//! round to deleting it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use mongodb::bson::{Document, doc};
+use mongodb::options::{IndexOptions, ReturnDocument};
+use mongodb::{Collection, Database, IndexModel};
+
+use super::mongo_document::{self, binary, integer};
+use super::{
+    Answer, Backend, Changed, Claimed, Doubt, Found, Grant, Repeated, Settled, Standing, Store,
+    Undecided,
+};
+use crate::deadline::Deadline;
+use crate::idempotency::decision::{
+    self, Change, Claim, Decision, Fence, Settlement, Start, Verdict,
+};
+use crate::idempotency::record::{Record, State, StoreTime, whole_ms};
+use crate::idempotency::{OwnerId, RecordKey};
+use crate::mongo::{Error, Mongo};
+
+/// Records in MongoDB.
+pub(in crate::idempotency) struct MongoStore {
+    mongo: Mongo,
+    window: Duration,
+}
+
+/// An update, by its operators.
+#[derive(Default)]
+struct Update {
+    set: Document,
+    unset: Document,
+    /// What grows by one beside `rev`.
+    counted: Option<&'static str>,
+    /// What becomes the server's time.
+    dated: &'static [&'static str],
+}
+
+const COLLECTION: &str = "idempotency";
+/// How often a claim that was not acknowledged is sent, each time with the same owner.
+const SENDINGS: u32 = 3;
+/// How often a decision is taken anew because the record had changed by the time it was written.
+const ROUNDS: u32 = 20;
+
+impl MongoStore {
+    pub(in crate::idempotency) fn new(mongo: Mongo, window: Duration) -> Self {
+        Self { mongo, window }
+    }
+
+    /// Decides about a claim; with it, the record if there is one to tell of.
+    pub(super) async fn claim_record(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<(Claimed, Option<Record>), Undecided> {
+        if let Some(record) = self.insert(key, claim, deadline).await? {
+            return Ok((
+                granted(&record, Repeated::No, record.leased_at),
+                Some(record),
+            ));
+        }
+        for _ in 0..ROUNDS {
+            let (record, now) = match self.read(key, deadline).await? {
+                Found::Record(record, now) => (*record, now),
+                Found::Unreadable => {
+                    return Ok((
+                        Claimed::Standing(Standing::Unknown(Doubt::Unreadable)),
+                        None,
+                    ));
+                }
+                Found::Nothing => {
+                    if let Some(record) = self.insert(key, claim, deadline).await? {
+                        return Ok((
+                            granted(&record, Repeated::No, record.leased_at),
+                            Some(record),
+                        ));
+                    }
+                    continue;
+                }
+            };
+            match decision::decide(Some(&record), claim, now) {
+                Decision::Start(how) => {
+                    let next = decision::start(how, Some(&record), claim, now);
+                    let update = Update::of_claim(how, &next);
+                    let filter = doc! { "_id": key.as_str(), "rev": integer(record.rev) };
+                    // No match: somebody was faster, or it was this very claim and its reply was lost.
+                    if let Ok(Some(record)) = self.update(filter, update, deadline).await {
+                        return Ok((
+                            granted(&record, Repeated::No, record.leased_at),
+                            Some(record),
+                        ));
+                    }
+                }
+                Decision::Repeated => {
+                    return Ok((granted(&record, Repeated::Yes, now), Some(record)));
+                }
+                _ => {
+                    let standing = Standing::of(Some(&record), claim, now);
+                    return Ok((Claimed::Standing(standing), Some(record)));
+                }
+            }
+        }
+        Err(CONTENDED)
+    }
+
+    /// Changes the record of an owner; with the outcome, the record as it then is.
+    pub(super) async fn change_record(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<(Changed, Option<Record>), Undecided> {
+        let filter = filter_of(key, fence, change);
+        let update = Update::of_change(change, TookOver::No);
+        if let Some(record) = self.update(filter, update, deadline).await? {
+            return Ok((Changed::Done, Some(record)));
+        }
+        for _ in 0..ROUNDS {
+            let (record, now) = match self.read(key, deadline).await? {
+                Found::Record(record, now) => (*record, now),
+                Found::Nothing => return Ok((Changed::Superseded(Standing::Free), None)),
+                Found::Unreadable => {
+                    let standing = Standing::Unknown(Doubt::Unreadable);
+                    return Ok((Changed::Superseded(standing), None));
+                }
+            };
+            let changed = match decision::change(Some(&record), fence, change, now) {
+                Verdict::Write(_) => {
+                    let filter = doc! { "_id": key.as_str(), "rev": integer(record.rev) };
+                    let took_over = if record.took_over {
+                        TookOver::Yes
+                    } else {
+                        TookOver::No
+                    };
+                    let update = Update::of_change(change, took_over);
+                    match self.update(filter, update, deadline).await? {
+                        Some(record) => return Ok((Changed::Done, Some(record))),
+                        None => continue,
+                    }
+                }
+                Verdict::Already => Changed::Already(record.clone().into_response()),
+                Verdict::TooLate => Changed::TooLate,
+                Verdict::Superseded => {
+                    Changed::Superseded(Standing::of(Some(&record), &fence.claim, now))
+                }
+            };
+            return Ok((changed, Some(record)));
+        }
+        Err(CONTENDED)
+    }
+
+    /// Writes a reconciler's finding; with the outcome, the record as it then is.
+    pub(super) async fn settle_record(
+        &self,
+        key: &RecordKey,
+        rev: u64,
+        owner: OwnerId,
+        settlement: &Settlement,
+        deadline: Deadline,
+    ) -> Result<(Settled, Option<Record>), Undecided> {
+        let Found::Record(record, now) = self.read(key, deadline).await? else {
+            return Ok((Settled::Refused, None));
+        };
+        let Verdict::Write(_) = decision::settle(&record, rev, owner, settlement, now) else {
+            return Ok((Settled::Refused, Some(*record)));
+        };
+        let filter = doc! { "_id": key.as_str(), "rev": integer(rev) };
+        let update = Update::of_settlement(owner, settlement);
+        match self.update(filter, update, deadline).await? {
+            Some(record) => Ok((Settled::Done, Some(record))),
+            None => match self.read(key, deadline).await? {
+                // It was this very settlement, and its reply was lost.
+                Found::Record(record, _) if record.owner == owner => {
+                    Ok((Settled::Done, Some(*record)))
+                }
+                Found::Record(record, _) => Ok((Settled::Refused, Some(*record))),
+                _ => Ok((Settled::Refused, None)),
+            },
+        }
+    }
+
+    /// Inserts a claim where there is no record. `None`: there is one, perhaps this very claim.
+    async fn insert(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Option<Record>, Undecided> {
+        let filter = doc! { "_id": key.as_str(), "owner": { "$exists": false } };
+        let update = doc! {
+            "$setOnInsert": mongo_document::inserted(claim),
+            "$currentDate": { "leased_at": true, "first_at": true },
+        };
+        let mut sent = 0;
+        let document = loop {
+            sent += 1;
+            let inserting = self.mongo.run(deadline, |database| {
+                let records = records(&database);
+                let (filter, update) = (filter.clone(), update.clone());
+                async move {
+                    let inserting = records.find_one_and_update(filter, update);
+                    inserting
+                        .upsert(true)
+                        .return_document(ReturnDocument::After)
+                        .await
+                }
+            });
+            match inserting.await {
+                Ok(document) => break document,
+                Err(Error::Duplicate) => return Ok(None),
+                Err(error) if error.may_have_run() && sent < SENDINGS && !is_over(deadline) => {}
+                Err(error) => return Err(unavailable(error)),
+            }
+        };
+        let record = document.and_then(|mut document| mongo_document::record(&mut document).ok());
+        Ok(record.filter(|record| record.owner == claim.owner))
+    }
+
+    /// Updates the record that `filter` finds, and returns it. `None`: it finds none.
+    async fn update(
+        &self,
+        filter: Document,
+        update: Update,
+        deadline: Deadline,
+    ) -> Result<Option<Record>, Undecided> {
+        let update = update.into_document();
+        let updated = self
+            .mongo
+            .run(deadline, |database| {
+                let records = records(&database);
+                let (filter, update) = (filter.clone(), update.clone());
+                async move {
+                    let updating = records.find_one_and_update(filter, update);
+                    updating.return_document(ReturnDocument::After).await
+                }
+            })
+            .await
+            .map_err(unavailable)?;
+        let Some(mut document) = updated else {
+            return Ok(None);
+        };
+        mongo_document::record(&mut document)
+            .map(Some)
+            .map_err(|_| UNEXPECTED)
+    }
+}
+
+#[async_trait]
+impl Store for MongoStore {
+    async fn claim(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Claimed>, Undecided> {
+        let (claimed, _) = self.claim_record(key, claim, deadline).await?;
+        Ok(Answer::of_all(claimed))
+    }
+
+    async fn look(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Standing>, Undecided> {
+        Ok(Answer::of_all(match self.read(key, deadline).await? {
+            Found::Nothing => Standing::Free,
+            Found::Record(record, now) => Standing::of(Some(&record), claim, now),
+            Found::Unreadable => Standing::Unknown(Doubt::Unreadable),
+        }))
+    }
+
+    async fn change(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<Answer<Changed>, Undecided> {
+        let (changed, _) = self.change_record(key, fence, change, deadline).await?;
+        Ok(Answer::of_all(changed))
+    }
+
+    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {
+        let pipeline = [
+            doc! { "$match": { "_id": key.as_str() } },
+            doc! { "$addFields": { "now": "$$NOW" } },
+        ];
+        let found = self
+            .mongo
+            .run(deadline, |database| {
+                let (records, pipeline) = (records(&database), pipeline.clone());
+                async move { records.aggregate(pipeline).await?.try_next().await }
+            })
+            .await
+            .map_err(unavailable)?;
+        let Some(mut document) = found else {
+            return Ok(Found::Nothing);
+        };
+        let now = mongo_document::now(&document).ok_or(UNEXPECTED)?;
+        Ok(match mongo_document::record(&mut document) {
+            Ok(record) => Found::Record(Box::new(record), now),
+            Err(_) => Found::Unreadable,
+        })
+    }
+
+    async fn settle(
+        &self,
+        key: &RecordKey,
+        rev: u64,
+        owner: OwnerId,
+        settlement: &Settlement,
+        deadline: Deadline,
+    ) -> Result<Settled, Undecided> {
+        let (settled, _) = self
+            .settle_record(key, rev, owner, settlement, deadline)
+            .await?;
+        Ok(settled)
+    }
+
+    /// Makes sure of the index by which MongoDB deletes what is over. No decision depends on it.
+    async fn prepare(&self, deadline: Deadline) -> Result<(), Undecided> {
+        let options = IndexOptions::builder()
+            .name("idempotency_window".to_owned())
+            .expire_after(self.window)
+            .build();
+        let index = IndexModel::builder()
+            .keys(doc! { "finished_at": 1 })
+            .options(options)
+            .build();
+        self.mongo
+            .run(deadline, |database| {
+                let (records, index) = (records(&database), index.clone());
+                async move { records.create_index(index).await.map(drop) }
+            })
+            .await
+            .map_err(unavailable)
+    }
+}
+
+/// Whether the attempt has taken over another one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TookOver {
+    Yes,
+    No,
+}
+
+impl Update {
+    fn of_claim(how: Start, next: &Record) -> Self {
+        let (set, unset) = mongo_document::reclaimed(next);
+        Self {
+            set,
+            unset,
+            counted: Some("attempt"),
+            dated: match how {
+                Start::New | Start::Restart => &["leased_at", "first_at"],
+                Start::Reclaim | Start::TakeOver => &["leased_at"],
+            },
+        }
+    }
+
+    fn of_change(change: &Change, took_over: TookOver) -> Self {
+        match change {
+            Change::Complete(response) => Self::completing(&response.to_bytes()),
+            // The word of who took over is not the word of the attempt before: its request may still take effect.
+            Change::Release if took_over == TookOver::Yes => Self::setting("state", "unknown"),
+            Change::Release => Self {
+                dated: &["finished_at"],
+                ..Self::setting("state", "released")
+            },
+            Change::Renew(lease) => Self {
+                dated: &["leased_at"],
+                ..Self::setting("lease_ms", integer(whole_ms(*lease)))
+            },
+            Change::Checkpoint(checkpoint) => Self::setting("checkpoint", binary(checkpoint)),
+            Change::MarkUnknown => Self::setting("state", "unknown"),
+        }
+    }
+
+    fn of_settlement(owner: OwnerId, settlement: &Settlement) -> Self {
+        let mut update = match settlement {
+            Settlement::Completed(response) => Self::completing(&response.to_bytes()),
+            Settlement::Released => Self {
+                dated: &["finished_at"],
+                ..Self::setting("state", "released")
+            },
+        };
+        update.set.insert("owner", owner.to_string());
+        update.set.insert("took_over", false);
+        update
+    }
+
+    fn completing(response: &Bytes) -> Self {
+        Self {
+            set: doc! { "state": "completed", "response": binary(response) },
+            unset: doc! { "checkpoint": "" },
+            dated: &["finished_at"],
+            ..Self::default()
+        }
+    }
+
+    fn setting(field: &str, value: impl Into<mongodb::bson::Bson>) -> Self {
+        Self {
+            set: doc! { field: value },
+            ..Self::default()
+        }
+    }
+
+    fn into_document(self) -> Document {
+        let mut counted = doc! { "rev": 1_i64 };
+        counted.extend(self.counted.map(|field| (field.to_owned(), 1_i64.into())));
+        let mut update = doc! { "$set": self.set, "$inc": counted };
+        if !self.unset.is_empty() {
+            update.insert("$unset", self.unset);
+        }
+        if !self.dated.is_empty() {
+            let dates = self
+                .dated
+                .iter()
+                .map(|field| ((*field).to_owned(), true.into()));
+            update.insert("$currentDate", dates.collect::<Document>());
+        }
+        update
+    }
+}
+
+/// What the record of an owner looks like where a change needs no second look.
+fn filter_of(key: &RecordKey, fence: &Fence, change: &Change) -> Document {
+    let mut filter = doc! {
+        "_id": key.as_str(),
+        "owner": fence.claim.owner.to_string(),
+        "attempt": integer(fence.attempt),
+        "state": State::InProgress.name(),
+    };
+    match change {
+        Change::Complete(_) => {
+            filter.insert("state", doc! { "$in": ["in_progress", "unknown"] });
+        }
+        Change::Release | Change::Renew(_) => {
+            filter.insert("took_over", false);
+        }
+        Change::Checkpoint(_) | Change::MarkUnknown => {}
+    }
+    filter
+}
+
+fn records(database: &Database) -> Collection<Document> {
+    database.collection(COLLECTION)
+}
+
+fn granted(record: &Record, repeated: Repeated, now: StoreTime) -> Claimed {
+    Claimed::Started(Grant::of(record, repeated, now))
+}
+
+fn is_over(deadline: Deadline) -> bool {
+    deadline.remaining().is_some_and(|left| left.is_zero())
+}
+
+const CONTENDED: Undecided = Undecided::Unavailable {
+    store: Backend::MongoDb,
+    code: "contended",
+};
+
+const UNEXPECTED: Undecided = Undecided::Unavailable {
+    store: Backend::MongoDb,
+    code: "unexpected_answer",
+};
+
+fn unavailable(error: Error) -> Undecided {
+    Undecided::Unavailable {
+        store: Backend::MongoDb,
+        code: error.code(),
+    }
+}

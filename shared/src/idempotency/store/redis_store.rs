@@ -1,0 +1,248 @@
+//! Redis decides: one script, on one key, by the server's clock.
+//!
+//! A record is a string an operator can `GET`, and expires a window after its last write. So what is not finished
+//! expires too: Redis alone promises at most one execution for as long as it keeps its data, and for one window.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use redis::Value;
+
+use super::script_reply::{Reply, UNEXPECTED, unavailable};
+use super::{
+    Answer, Changed, Claimed, Doubt, Found, Grant, Repeated, Settled, Standing, Store, Undecided,
+};
+use crate::deadline::Deadline;
+use crate::idempotency::decision::{Change, Claim, Fence, Settlement};
+use crate::idempotency::record::{Record, whole_ms};
+use crate::idempotency::{OwnerId, RecordKey};
+use crate::redis_client::{RedisClient, Repeat, Script};
+
+/// Records in Redis.
+pub(in crate::idempotency) struct RedisStore {
+    client: RedisClient,
+    /// For how long what finished counts, and any record is kept.
+    window: Duration,
+}
+
+static RECORD: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("record.lua"), Repeat::Safe));
+
+/// The arguments of one operation, in the script's order.
+struct Call<'a> {
+    operation: &'static str,
+    owner: OwnerId,
+    claim: Option<&'a Claim>,
+    lease: Duration,
+    number: u64,
+    body: Bytes,
+}
+
+impl RedisStore {
+    pub(in crate::idempotency) fn new(client: RedisClient, window: Duration) -> Self {
+        Self { client, window }
+    }
+
+    async fn run(
+        &self,
+        key: &RecordKey,
+        call: Call<'_>,
+        deadline: Deadline,
+    ) -> Result<Reply, Undecided> {
+        let (fingerprint, bound) = match call.claim {
+            Some(claim) => (claim.fingerprint.to_string(), claim.policy.to_bound_ms()),
+            None => (String::new(), 0),
+        };
+        let window = whole_ms(self.window).to_string();
+        let owner = call.owner.to_string();
+        let bound = bound.to_string();
+        let lease = whole_ms(call.lease).to_string();
+        let number = call.number.to_string();
+        let arguments: [&[u8]; 8] = [
+            call.operation.as_bytes(),
+            owner.as_bytes(),
+            window.as_bytes(),
+            fingerprint.as_bytes(),
+            bound.as_bytes(),
+            lease.as_bytes(),
+            number.as_bytes(),
+            &call.body,
+        ];
+        let client = self.client.within(deadline);
+        let reply: Value = client
+            .run_script(&RECORD, &[key.as_str()], &arguments)
+            .await
+            .map_err(unavailable)?;
+        Reply::parse(reply).ok_or(UNEXPECTED)
+    }
+
+    /// What a claim, or a look, is told.
+    fn standing(reply: &Reply, claim: &Claim) -> Result<Standing, Undecided> {
+        Ok(match reply.verdict.as_str() {
+            "mismatch" => Standing::Mismatch,
+            "unknown" => Standing::Unknown(Doubt::NoWord),
+            "unreadable" => Standing::Unknown(Doubt::Unreadable),
+            "absent" => Standing::Free,
+            "in_progress" => Standing::InProgress {
+                retry_after: reply.lease_end().ok_or(UNEXPECTED)?.since(reply.now),
+            },
+            "replay" => reply
+                .record()
+                .map_or(Standing::Unknown(Doubt::Unreadable), |record| {
+                    Standing::of(Some(&record), claim, reply.now)
+                }),
+            _ => return Err(UNEXPECTED),
+        })
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn claim(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Claimed>, Undecided> {
+        let reply = self
+            .run(key, Call::of_claim("claim", claim), deadline)
+            .await?;
+        let repeated = match reply.verdict.as_str() {
+            "started" => Repeated::No,
+            "repeated" => Repeated::Yes,
+            _ => {
+                return Self::standing(&reply, claim)
+                    .map(|standing| Answer::of_all(Claimed::Standing(standing)));
+            }
+        };
+        let record = reply.record().ok_or(UNEXPECTED)?;
+        Ok(Answer::of_all(Claimed::Started(Grant::of(
+            &record, repeated, reply.now,
+        ))))
+    }
+
+    async fn look(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Standing>, Undecided> {
+        let reply = self
+            .run(key, Call::of_claim("look", claim), deadline)
+            .await?;
+        Self::standing(&reply, claim).map(Answer::of_all)
+    }
+
+    async fn change(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<Answer<Changed>, Undecided> {
+        let reply = self
+            .run(key, Call::of_change(fence, change), deadline)
+            .await?;
+        let record = reply.record();
+        Ok(Answer::of_all(match reply.verdict.as_str() {
+            "done" => Changed::Done,
+            "already" => Changed::Already(record.and_then(Record::into_response)),
+            "too_late" => Changed::TooLate,
+            "absent" => Changed::Superseded(Standing::Free),
+            "unreadable" => Changed::Superseded(Standing::Unknown(Doubt::Unreadable)),
+            "superseded" => Changed::Superseded(match record {
+                Some(record) => Standing::of(Some(&record), &fence.claim, reply.now),
+                None => Standing::Unknown(Doubt::Unreadable),
+            }),
+            _ => return Err(UNEXPECTED),
+        }))
+    }
+
+    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {
+        let call = Call {
+            operation: "read",
+            owner: OwnerId::NOBODY,
+            claim: None,
+            lease: Duration::ZERO,
+            number: 0,
+            body: Bytes::new(),
+        };
+        let reply = self.run(key, call, deadline).await?;
+        Ok(match (reply.verdict.as_str(), reply.record()) {
+            ("absent", _) => Found::Nothing,
+            ("found", Some(record)) => Found::Record(Box::new(record), reply.now),
+            _ => Found::Unreadable,
+        })
+    }
+
+    async fn settle(
+        &self,
+        key: &RecordKey,
+        rev: u64,
+        owner: OwnerId,
+        settlement: &Settlement,
+        deadline: Deadline,
+    ) -> Result<Settled, Undecided> {
+        let call = Call::of_settlement(rev, owner, settlement);
+        let reply = self.run(key, call, deadline).await?;
+        match reply.verdict.as_str() {
+            "done" => Ok(Settled::Done),
+            // A settlement whose reply was lost and that is sent again finds its own owner.
+            "superseded" if reply.record().is_some_and(|record| record.owner == owner) => {
+                Ok(Settled::Done)
+            }
+            "superseded" | "absent" | "unreadable" => Ok(Settled::Refused),
+            _ => Err(UNEXPECTED),
+        }
+    }
+}
+
+impl<'a> Call<'a> {
+    fn of_claim(operation: &'static str, claim: &'a Claim) -> Self {
+        Self {
+            operation,
+            owner: claim.owner,
+            claim: Some(claim),
+            lease: claim.lease,
+            number: 0,
+            body: Bytes::new(),
+        }
+    }
+
+    fn of_change(fence: &'a Fence, change: &Change) -> Self {
+        let (operation, body) = match change {
+            Change::Complete(response) => ("complete", response.to_bytes()),
+            Change::Release => ("release", Bytes::new()),
+            Change::Renew(_) => ("renew", Bytes::new()),
+            Change::Checkpoint(checkpoint) => ("checkpoint", checkpoint.clone()),
+            Change::MarkUnknown => ("mark_unknown", Bytes::new()),
+        };
+        let lease = match change {
+            Change::Renew(lease) => *lease,
+            _ => fence.claim.lease,
+        };
+        Self {
+            lease,
+            number: fence.attempt,
+            body,
+            ..Self::of_claim(operation, &fence.claim)
+        }
+    }
+
+    fn of_settlement(rev: u64, owner: OwnerId, settlement: &Settlement) -> Self {
+        let (operation, body) = match settlement {
+            Settlement::Completed(response) => ("settle_completed", response.to_bytes()),
+            Settlement::Released => ("settle_released", Bytes::new()),
+        };
+        Self {
+            operation,
+            owner,
+            claim: None,
+            lease: Duration::ZERO,
+            number: rev,
+            body,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What a script answers: a verdict, the server's time, and where it is of use a record, or when a lease ends.
+
+use bytes::Bytes;
+use redis::Value;
+
+use super::{Backend, Undecided};
+use crate::idempotency::record::{Record, StoreTime};
+use crate::redis_client::Error;
+
+pub(super) struct Reply {
+    pub(super) verdict: String,
+    /// The server's time.
+    pub(super) now: StoreTime,
+    detail: Detail,
+}
+
+enum Detail {
+    Nothing,
+    Record(Bytes),
+    LeaseEnd(StoreTime),
+}
+
+/// The answer is none of the script's.
+pub(super) const UNEXPECTED: Undecided = Undecided::Unavailable {
+    store: Backend::Redis,
+    code: "unexpected_answer",
+};
+
+impl Reply {
+    pub(super) fn parse(value: Value) -> Option<Self> {
+        let Value::Array(parts) = value else {
+            return None;
+        };
+        let mut parts = parts.into_iter();
+        let (Value::BulkString(verdict), Value::Int(now)) = (parts.next()?, parts.next()?) else {
+            return None;
+        };
+        Some(Self {
+            verdict: String::from_utf8(verdict).ok()?,
+            now: time(now)?,
+            detail: match parts.next() {
+                None => Detail::Nothing,
+                Some(Value::BulkString(record)) => Detail::Record(record.into()),
+                Some(Value::Int(lease_end)) => Detail::LeaseEnd(time(lease_end)?),
+                Some(_) => return None,
+            },
+        })
+    }
+
+    /// The record, if there is one that can be read.
+    pub(super) fn record(&self) -> Option<Record> {
+        match &self.detail {
+            Detail::Record(text) => Record::from_text(text).ok(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn lease_end(&self) -> Option<StoreTime> {
+        match self.detail {
+            Detail::LeaseEnd(lease_end) => Some(lease_end),
+            _ => None,
+        }
+    }
+}
+
+/// What a failure of the client's comes to.
+pub(super) fn unavailable(error: Error) -> Undecided {
+    Undecided::Unavailable {
+        store: Backend::Redis,
+        code: error.reason().code(),
+    }
+}
+
+fn time(ms: i64) -> Option<StoreTime> {
+    u64::try_from(ms).ok().map(StoreTime::from_ms)
+}

@@ -1,0 +1,163 @@
+//! MongoDB decides, Redis in front of it shortens the way.
+//!
+//! Redis answers alone what needs no decision: a repetition whose result MongoDB has acknowledged, and a second caller
+//! while the first one's claim is fresh. Everything else is MongoDB's. A result reaches Redis only after MongoDB has
+//! acknowledged it, so that nothing Redis loses, or brings back from before, changes an answer.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::hints::{Hint, Hints};
+use super::mongo_store::MongoStore;
+use super::{Answer, Backend, Changed, Claimed, Found, Settled, Standing, Store, Undecided};
+use crate::deadline::Deadline;
+use crate::idempotency::decision::{Change, Claim, Fence, Settlement};
+use crate::idempotency::record::{Record, State};
+use crate::idempotency::{OwnerId, RecordKey};
+use crate::redis_client::RedisClient;
+
+/// Records in MongoDB, with hints and results in Redis.
+pub(in crate::idempotency) struct TieredStore {
+    hints: Hints,
+    mongo: MongoStore,
+}
+
+impl TieredStore {
+    pub(in crate::idempotency) fn new(
+        redis: RedisClient,
+        mongo: MongoStore,
+        window: Duration,
+    ) -> Self {
+        Self {
+            hints: Hints::new(redis, window),
+            mongo,
+        }
+    }
+
+    /// Brings Redis up to what MongoDB has acknowledged: a result is kept, an unfinished claim of `owner` goes.
+    async fn follow(
+        &self,
+        key: &RecordKey,
+        record: Option<&Record>,
+        owner: OwnerId,
+        deadline: Deadline,
+    ) -> Result<(), Undecided> {
+        match record {
+            Some(record) if matches!(record.state, State::Completed { .. }) => {
+                self.hints.keep(key, record, deadline).await
+            }
+            _ => self.hints.remove(key, owner, deadline).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Store for TieredStore {
+    async fn claim(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Claimed>, Undecided> {
+        let hinted = self.hints.claim(key, claim, deadline).await;
+        if let Ok(Hint::Standing(standing)) = hinted {
+            return Ok(Answer::of_all(Claimed::Standing(standing)));
+        }
+        // Without an answer from Redis nothing is to be taken back that is known of, and no time is to be lost there.
+        let took_part = hinted.is_ok();
+        match self.mongo.claim_record(key, claim, deadline).await {
+            Ok((Claimed::Started(grant), _)) => Ok(answer(Claimed::Started(grant), took_part)),
+            Ok((claimed, record)) => {
+                let follows = took_part
+                    && self
+                        .follow(key, record.as_ref(), claim.owner, deadline)
+                        .await
+                        .is_ok();
+                Ok(answer(claimed, follows))
+            }
+            Err(undecided) => {
+                if took_part {
+                    let _ = self.hints.remove(key, claim.owner, deadline).await;
+                }
+                Err(undecided)
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Standing>, Undecided> {
+        let hinted = self.hints.look(key, claim, deadline).await;
+        let took_part = hinted.is_ok();
+        match hinted {
+            Ok(Hint::Standing(standing)) => Ok(Answer::of_all(standing)),
+            Ok(Hint::Ask) | Err(_) => {
+                let standing = self.mongo.look(key, claim, deadline).await?;
+                Ok(answer(standing.value, took_part))
+            }
+        }
+    }
+
+    async fn change(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<Answer<Changed>, Undecided> {
+        let (changed, record) = self
+            .mongo
+            .change_record(key, fence, change, deadline)
+            .await?;
+        let is_still_at_work = matches!(
+            (&changed, change),
+            (
+                Changed::Done | Changed::TooLate,
+                Change::Renew(_) | Change::Checkpoint(_)
+            )
+        );
+        let follows = is_still_at_work
+            || self
+                .follow(key, record.as_ref(), fence.claim.owner, deadline)
+                .await
+                .is_ok();
+        Ok(answer(changed, follows))
+    }
+
+    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {
+        self.mongo.read(key, deadline).await
+    }
+
+    async fn settle(
+        &self,
+        key: &RecordKey,
+        rev: u64,
+        owner: OwnerId,
+        settlement: &Settlement,
+        deadline: Deadline,
+    ) -> Result<Settled, Undecided> {
+        let (settled, record) = self
+            .mongo
+            .settle_record(key, rev, owner, settlement, deadline)
+            .await?;
+        // A result that Redis does not learn of is still MongoDB's answer.
+        let _ = self.follow(key, record.as_ref(), owner, deadline).await;
+        Ok(settled)
+    }
+
+    async fn prepare(&self, deadline: Deadline) -> Result<(), Undecided> {
+        self.mongo.prepare(deadline).await
+    }
+}
+
+fn answer<T>(value: T, redis_took_part: bool) -> Answer<T> {
+    if redis_took_part {
+        Answer::of_all(value)
+    } else {
+        Answer::of_stand_in(value, Backend::MongoDb)
+    }
+}
