@@ -6,6 +6,7 @@ mod given;
 mod health_detailed;
 mod health_limits;
 mod health_redis;
+mod idempotency;
 mod liveness;
 mod mongo;
 mod parity;

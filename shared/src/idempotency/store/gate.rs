@@ -32,6 +32,14 @@ impl GatedStore {
         }
     }
 
+    /// Learns from Redis what became of work that is unknown here: another process may have settled or finished it. That
+    /// Redis knows nothing proves nothing.
+    async fn catch_up(&self, key: &RecordKey, deadline: Deadline) {
+        if let Some(Found::Record(record, _)) = self.note(self.redis.read(key, deadline).await) {
+            self.memory.learn(key, *record);
+        }
+    }
+
     /// Notes whether Redis answered.
     fn note<T>(&self, answered: Result<T, Undecided>) -> Option<T> {
         self.is_alone.store(answered.is_err(), Ordering::Relaxed);
@@ -55,7 +63,11 @@ impl Store for GatedStore {
         claim: &Claim,
         deadline: Deadline,
     ) -> Result<Answer<Claimed>, Undecided> {
-        let (here, before) = self.memory.claim_at(key, claim, self.memory.now())?;
+        let (mut here, mut before) = self.memory.claim_at(key, claim, self.memory.now())?;
+        if let Claimed::Standing(Standing::Unknown(_)) = here {
+            self.catch_up(key, deadline).await;
+            (here, before) = self.memory.claim_at(key, claim, self.memory.now())?;
+        }
         let Claimed::Started(local) = here else {
             return Ok(self.answer(here));
         };
@@ -81,7 +93,11 @@ impl Store for GatedStore {
         claim: &Claim,
         deadline: Deadline,
     ) -> Result<Answer<Standing>, Undecided> {
-        let here = self.memory.look(key, claim, deadline).await?;
+        let mut here = self.memory.look(key, claim, deadline).await?;
+        if let Standing::Unknown(_) = here.value {
+            self.catch_up(key, deadline).await;
+            here = self.memory.look(key, claim, deadline).await?;
+        }
         if here.value != Standing::Free {
             return Ok(self.answer(here.value));
         }
@@ -132,17 +148,13 @@ impl Store for GatedStore {
                 .settle(key, rev, owner, settlement, deadline)
                 .await,
         );
-        if there == Some(Settled::Refused) {
-            return Ok(Settled::Refused);
+        match there {
+            Some(settled) => Ok(settled),
+            None => {
+                self.memory
+                    .settle(key, rev, owner, settlement, deadline)
+                    .await
+            }
         }
-        let rev = match self.memory.read(key, deadline).await? {
-            Found::Record(record, _) if there.is_some() => record.rev,
-            _ => rev,
-        };
-        let here = self
-            .memory
-            .settle(key, rev, owner, settlement, deadline)
-            .await?;
-        Ok(there.unwrap_or(here))
     }
 }

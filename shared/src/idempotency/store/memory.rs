@@ -95,6 +95,20 @@ impl MemoryStore {
         }
     }
 
+    /// Takes over from another store what it knows to be finished, as if it had finished now: its clock is another one.
+    pub(super) fn learn(&self, key: &RecordKey, record: Record) {
+        let now = self.now();
+        let state = match record.state {
+            State::Completed { response, .. } => State::Completed {
+                finished_at: now,
+                response,
+            },
+            State::Released { .. } => State::Released { finished_at: now },
+            State::InProgress | State::Unknown => return,
+        };
+        self.records.lock().put(key, Record { state, ..record });
+    }
+
     /// Lets the record that `owner` holds count its attempts as another store does.
     pub(super) fn adopt(&self, key: &RecordKey, owner: OwnerId, attempt: u64) {
         let mut records = self.records.lock();

@@ -1,0 +1,8 @@
+//! What idempotency promises: one suite for every store, then what each of them does when something breaks.
+
+mod claims;
+mod conformance;
+mod ownership;
+mod results;
+mod stage;
+mod time;

@@ -1,0 +1,187 @@
+//! Scenarios of claims: who may run, and what the others are told.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use shared::deadline::Deadline;
+use shared::idempotency::{End, Lease, Operation, Outcome, Standing, Undecided};
+use tests::within;
+
+use super::stage::{
+    Provider, Stage, a_payment, a_resumable_payment, charged, claim, patience, paying, started,
+};
+
+pub(super) async fn another_request_under_the_key_is_refused_and_harms_nothing(stage: Stage) {
+    let (engine, provider, payment) = (stage.engine(), Provider::default(), a_payment());
+    provider.pay(&engine, &payment, charged()).await;
+    let other = Operation {
+        fingerprint: paying(20),
+        ..payment.clone()
+    };
+
+    let elsewhere = stage.engine();
+    for engine in [&elsewhere, &engine] {
+        assert_eq!(provider.pay(engine, &other, charged()).await, End::Mismatch);
+        let honest = provider.pay(engine, &payment, charged()).await;
+        assert_eq!(honest, End::Replay(charged()));
+    }
+    assert_eq!(provider.charges(), 1);
+}
+
+pub(super) async fn another_request_is_refused_while_the_first_is_at_work(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    let other = Operation {
+        fingerprint: paying(20),
+        ..payment.clone()
+    };
+    let lease = started(&engine, &payment).await;
+    let before = engine.entry(&payment.key, patience()).await;
+
+    let elsewhere = stage.engine();
+    assert!(matches!(claim(&elsewhere, &other).await, Outcome::Mismatch));
+    assert!(matches!(
+        claim(&elsewhere, &payment).await,
+        Outcome::InProgress { .. }
+    ));
+
+    let (before, after) = (
+        before.expect("read").expect("there"),
+        engine.entry(&payment.key, patience()).await,
+    );
+    let after = after.expect("read").expect("there");
+    assert_eq!((before.rev, before.attempt), (after.rev, after.attempt));
+    lease.complete(charged()).await;
+    assert!(matches!(
+        claim(&elsewhere, &payment).await,
+        Outcome::Replay(_)
+    ));
+}
+
+pub(super) async fn of_two_callers_one_runs(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    let lease = started(&engine, &payment).await;
+
+    let Outcome::InProgress { retry_after } = claim(&stage.engine(), &payment).await else {
+        panic!("two run");
+    };
+
+    assert!(
+        retry_after > Duration::from_secs(28) && retry_after <= Duration::from_secs(30),
+        "{retry_after:?}"
+    );
+    lease.complete(charged()).await;
+}
+
+pub(super) async fn of_a_hundred_callers_one_runs(stage: Stage) {
+    let (provider, payment) = (Provider::default(), a_payment());
+    let engines = [stage.engine(), stage.engine()];
+    let callers = (0..100).map(|caller| provider.pay(&engines[caller % 2], &payment, charged()));
+
+    let ends = join_all(callers).await;
+
+    assert_eq!(provider.charges(), 1);
+    for end in ends {
+        match end {
+            End::InProgress { .. } => {}
+            End::Fresh(response) | End::Replay(response) => assert_eq!(response, charged()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub(super) async fn a_waiter_gets_the_result(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    let lease = started(&engine, &payment).await;
+    let elsewhere = stage.engine();
+    let owner = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        lease.complete(charged()).await
+    };
+
+    let waiting = within(
+        Duration::from_secs(5),
+        elsewhere.wait_for(&payment, patience()),
+    );
+    let (_, waited) = tokio::join!(owner, waiting);
+
+    assert_eq!(waited.expect("decided"), Standing::Replay(charged()));
+}
+
+pub(super) async fn a_waiter_gives_up_at_its_limit(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    let lease = started(&engine, &payment).await;
+
+    let limit = Deadline::after(Duration::from_millis(400));
+    let waiting = stage.engine();
+    let waited = within(Duration::from_secs(3), waiting.wait_for(&payment, limit)).await;
+
+    assert!(matches!(
+        waited.expect("decided"),
+        Standing::InProgress { .. }
+    ));
+    lease.complete(charged()).await;
+}
+
+pub(super) async fn a_waiter_never_runs_anything(stage: Stage) {
+    let stage = stage.with("IDEMPOTENCY_LEASE_MS", "100");
+    let (engine, at_most_once, resumable) = (stage.engine(), a_payment(), a_resumable_payment());
+    drop(started(&engine, &at_most_once).await);
+    drop(started(&engine, &resumable).await);
+
+    let unknown = engine.wait_for(&at_most_once, patience()).await;
+    let free = engine.wait_for(&resumable, patience()).await;
+
+    assert!(matches!(unknown.expect("decided"), Standing::Unknown(_)));
+    assert_eq!(free.expect("decided"), Standing::Free);
+    let entry = engine.entry(&resumable.key, patience()).await;
+    assert_eq!(entry.expect("read").expect("there").attempt, 1);
+}
+
+pub(super) async fn one_operation_may_wait_for_another(stage: Stage) {
+    let (engine, provider) = (stage.engine(), Provider::default());
+    let (outer, inner) = (a_payment(), a_payment());
+    for _ in 0..2 {
+        let ran = engine
+            .run(&outer, patience(), async |_: &mut Lease| {
+                provider.pay(&engine, &inner, charged()).await;
+                Ok::<_, shared::idempotency::Failure<()>>(super::stage::answer("outer"))
+            })
+            .await;
+        let end = ran.expect("decided").end;
+        assert!(
+            matches!(&end, End::Fresh(response) | End::Replay(response) if *response == super::stage::answer("outer")),
+            "{end:?}"
+        );
+    }
+    let end = provider.pay(&engine, &inner, charged()).await;
+    assert_eq!(end, End::Replay(charged()));
+    assert_eq!(provider.charges(), 1);
+}
+
+pub(super) async fn each_claim_has_the_lease_of_its_own_deadline(stage: Stage) {
+    let engine = stage.engine();
+    let operations = [a_payment(), a_payment()];
+    let claims = [5, 60].map(|seconds| Deadline::after(Duration::from_secs(seconds)));
+    let (short, long) = tokio::join!(
+        engine.claim(&operations[0], claims[0]),
+        engine.claim(&operations[1], claims[1])
+    );
+
+    let left = async |operation: &Operation| {
+        let entry = engine.entry(&operation.key, patience()).await;
+        entry.expect("read").expect("there").lease_left.as_secs()
+    };
+    assert!((5..=7).contains(&left(&operations[0]).await));
+    assert!((59..=62).contains(&left(&operations[1]).await));
+    drop((short, long));
+}
+
+pub(super) async fn without_time_nothing_is_claimed(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    for left in [Duration::ZERO, Duration::from_millis(50)] {
+        let claimed = engine.claim(&payment, Deadline::after(left)).await;
+        assert_eq!(claimed.err(), Some(Undecided::TooLate));
+    }
+    let entry = engine.entry(&payment.key, patience()).await;
+    assert_eq!(entry.expect("read"), None);
+}

@@ -1,0 +1,442 @@
+//! Scenarios of ownership: who may finish, who may take over, and who settles.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use shared::deadline::Deadline;
+use shared::idempotency::{
+    Completion, Doubt, End, Failure, Idempotency, Lease, NoEffect, Noted, Operation, Outcome,
+    Policy, Progress, Renewal, Settled, Settlement, Standing,
+};
+use tests::eventually;
+
+use super::stage::{
+    Provider, Stage, a_payment, a_resumable_payment, answer, charged, claim, patience, paying,
+    started,
+};
+
+/// A lease that ends soon, held by somebody who is then never heard of.
+const SHORT_LEASE_MS: &str = "150";
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn with_short_leases(stage: Stage) -> Stage {
+    stage.with("IDEMPOTENCY_LEASE_MS", SHORT_LEASE_MS)
+}
+
+async fn lease_is_over(engine: &Idempotency, operation: &Operation) {
+    eventually(LIMIT, async || {
+        let entry = engine.entry(&operation.key, patience()).await;
+        entry.expect("read").expect("there").lease_left.is_zero()
+    })
+    .await;
+}
+
+/// A lease that is over, of an owner that may come back.
+async fn overdue(engine: &Idempotency, operation: &Operation) -> Lease {
+    let lease = started(engine, operation).await;
+    lease_is_over(engine, operation).await;
+    lease
+}
+
+pub(super) async fn a_dead_owner_is_taken_over_under_rerun(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, payment) = (stage.engine(), a_resumable_payment());
+    drop(started(&engine, &payment).await);
+    let elsewhere = stage.engine();
+    assert!(matches!(
+        claim(&elsewhere, &payment).await,
+        Outcome::InProgress { .. }
+    ));
+    lease_is_over(&engine, &payment).await;
+
+    let lease = started(&elsewhere, &payment).await;
+
+    assert_eq!(lease.attempt(), 2);
+    assert!(lease.took_over() && !lease.is_repeated());
+    assert_eq!(elsewhere.counts().takeover, 1);
+}
+
+pub(super) async fn a_dead_owner_leaves_unknown_under_at_most_once(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, payment) = (stage.engine(), a_payment());
+    drop(overdue(&engine, &payment).await);
+
+    for engine in [&engine, &stage.engine()] {
+        let outcome = claim(engine, &payment).await;
+        assert!(
+            matches!(outcome, Outcome::Unknown(Doubt::NoWord)),
+            "{outcome:?}"
+        );
+    }
+    let other = Operation {
+        fingerprint: paying(20),
+        ..payment
+    };
+    assert!(matches!(claim(&engine, &other).await, Outcome::Mismatch));
+}
+
+pub(super) async fn the_stricter_policy_decides(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let engine = stage.engine();
+    let resumable = a_resumable_payment();
+    let strict = a_payment();
+    drop(overdue(&engine, &resumable).await);
+    drop(overdue(&engine, &strict).await);
+
+    let as_strict = resumable.with_policy(Policy::AtMostOnce);
+    let as_resumable = strict.with_policy(Policy::RerunAlways);
+
+    assert!(matches!(
+        claim(&engine, &as_strict).await,
+        Outcome::Unknown(_)
+    ));
+    assert!(matches!(
+        claim(&engine, &as_resumable).await,
+        Outcome::Unknown(_)
+    ));
+}
+
+pub(super) async fn an_orphan_is_taken_over_once(stage: Stage) {
+    let engine = with_short_leases(stage);
+    let (owner, payment) = (engine.engine(), a_resumable_payment());
+    drop(overdue(&owner, &payment).await);
+    let engines = [owner, engine.engine(), engine.engine()];
+
+    // A deadline that is known: the winner's lease outlasts the race.
+    let claims = engines
+        .iter()
+        .map(|engine| engine.claim(&payment, patience()));
+    let started = join_all(claims)
+        .await
+        .into_iter()
+        .filter(|claimed| {
+            let outcome = &claimed.as_ref().expect("decided").outcome;
+            matches!(outcome, Outcome::Started(_))
+        })
+        .count();
+
+    assert_eq!(started, 1);
+}
+
+pub(super) async fn two_deaths_in_a_row_block_nobody(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, provider, payment) = (stage.engine(), Provider::default(), a_resumable_payment());
+    drop(overdue(&engine, &payment).await);
+    drop(overdue(&stage.engine(), &payment).await);
+
+    let end = provider.pay(&stage.engine(), &payment, charged()).await;
+
+    assert_eq!(end, End::Fresh(charged()));
+}
+
+pub(super) async fn a_finished_owner_is_not_taken_over(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, payment) = (stage.engine(), a_resumable_payment());
+    let lease = started(&engine, &payment).await;
+    let elsewhere = stage.engine();
+    assert!(matches!(
+        claim(&elsewhere, &payment).await,
+        Outcome::InProgress { .. }
+    ));
+    lease.complete(charged()).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+
+    let Outcome::Replay(replayed) = claim(&elsewhere, &payment).await else {
+        panic!("ran again");
+    };
+    assert_eq!(replayed, charged());
+}
+
+pub(super) async fn who_was_taken_over_cannot_complete(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, payment) = (stage.engine(), a_resumable_payment());
+    let stalled = overdue(&engine, &payment).await;
+    let second = started(&stage.engine(), &payment).await;
+    second.complete(answer("second")).await;
+
+    let late = stalled.complete(answer("first")).await;
+
+    assert_eq!(
+        late,
+        Completion::Superseded(Standing::Replay(answer("second")))
+    );
+    assert_eq!(engine.counts().superseded, 1);
+    let Outcome::Replay(replayed) = claim(&stage.engine(), &payment).await else {
+        panic!("lost");
+    };
+    assert_eq!(replayed, answer("second"));
+}
+
+pub(super) async fn who_was_taken_over_cannot_release(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, payment) = (stage.engine(), a_resumable_payment());
+    let stalled = overdue(&engine, &payment).await;
+    let second = started(&stage.engine(), &payment).await;
+
+    assert!(matches!(stalled.release().await, Noted::Superseded(_)));
+
+    assert_eq!(
+        second.complete(charged()).await,
+        Completion::Completed(charged())
+    );
+}
+
+pub(super) async fn a_release_lets_the_next_one_run(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    assert_eq!(
+        started(&engine, &payment).await.release().await,
+        Noted::Done
+    );
+
+    let lease = started(&stage.engine(), &payment).await;
+
+    assert_eq!(lease.attempt(), 2);
+    assert!(!lease.took_over());
+    assert_eq!(
+        lease.complete(charged()).await,
+        Completion::Completed(charged())
+    );
+}
+
+/// Ten euros may still be charged by the first attempt: twenty under the same key would be a second payment.
+pub(super) async fn a_release_after_a_takeover_is_not_the_first_ones_word(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, payment) = (stage.engine(), a_resumable_payment());
+    drop(overdue(&engine, &payment).await);
+    let second = started(&engine, &payment).await;
+    assert_eq!(second.release().await, Noted::Done);
+
+    let other = Operation {
+        fingerprint: paying(20),
+        ..payment.clone()
+    };
+    assert!(matches!(claim(&engine, &other).await, Outcome::Mismatch));
+    let strict = payment.clone().with_policy(Policy::AtMostOnce);
+    assert!(matches!(claim(&engine, &strict).await, Outcome::Unknown(_)));
+    let third = started(&engine, &payment).await;
+    assert!(third.took_over());
+    assert_eq!(third.attempt(), 3);
+}
+
+pub(super) async fn a_failure_is_what_the_caller_hears(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    let ran = engine
+        .run(&payment, patience(), async |_: &mut Lease| {
+            Err(Failure::NothingHappened("no route"))
+        })
+        .await;
+
+    assert_eq!(ran.expect("decided").end, End::NothingHappened("no route"));
+    drop(started(&engine, &payment).await);
+}
+
+pub(super) async fn what_may_have_happened_is_unknown(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    let ran = engine
+        .run(&payment, patience(), async |_: &mut Lease| {
+            Err(Failure::MayHaveHappened("time-out"))
+        })
+        .await;
+
+    assert_eq!(ran.expect("decided").end, End::MayHaveHappened("time-out"));
+    let outcome = claim(&stage.engine(), &payment).await;
+    assert!(
+        matches!(outcome, Outcome::Unknown(Doubt::NoWord)),
+        "{outcome:?}"
+    );
+}
+
+pub(super) async fn work_that_overruns_is_unknown(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    let deadline = Deadline::after(Duration::from_secs(1));
+    let ran = engine
+        .run(&payment, deadline, async |_: &mut Lease| {
+            std::future::pending::<()>().await;
+            Err(Failure::NothingHappened(()))
+        })
+        .await;
+
+    assert_eq!(ran.expect("decided").end, End::Overran);
+    assert!(matches!(
+        claim(&stage.engine(), &payment).await,
+        Outcome::Unknown(_)
+    ));
+}
+
+pub(super) async fn a_renewed_lease_lasts(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, payment) = (stage.engine(), a_resumable_payment());
+    let mut lease = started(&engine, &payment).await;
+
+    let renewal = lease.renew(Duration::from_secs(60)).await;
+
+    assert_eq!(renewal, Renewal::Renewed);
+    assert!(lease.time_left() > Duration::from_secs(50));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(matches!(
+        claim(&stage.engine(), &payment).await,
+        Outcome::InProgress { .. }
+    ));
+    assert_eq!(
+        lease.complete(charged()).await,
+        Completion::Completed(charged())
+    );
+}
+
+pub(super) async fn the_next_attempt_gets_the_checkpoint(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, payment) = (stage.engine(), a_resumable_payment());
+    let mut lease = started(&engine, &payment).await;
+    assert!(lease.last_checkpoint().is_empty());
+    assert_eq!(lease.checkpoint("intent pi_1").await, Noted::Done);
+    assert_eq!(lease.last_checkpoint(), "intent pi_1");
+    drop(lease);
+    lease_is_over(&engine, &payment).await;
+
+    let mut second = started(&stage.engine(), &payment).await;
+    assert_eq!(second.last_checkpoint(), "intent pi_1");
+    assert_eq!(
+        second.checkpoint("intent pi_1, confirmed").await,
+        Noted::Done
+    );
+    assert_eq!(second.release().await, Noted::Done);
+
+    let third = started(&stage.engine(), &payment).await;
+    assert_eq!(third.last_checkpoint(), "intent pi_1, confirmed");
+}
+
+pub(super) async fn a_takeover_needs_a_provider_that_remembers(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let engine = stage.engine();
+    let within = |ms| Policy::Rerun {
+        within: Duration::from_millis(ms),
+    };
+    let (remembered, forgotten) = (
+        a_payment().with_policy(within(60_000)),
+        a_payment().with_policy(within(200)),
+    );
+    drop(overdue(&engine, &remembered).await);
+    drop(overdue(&engine, &forgotten).await);
+
+    let mut lease = started(&engine, &remembered).await;
+    assert!(lease.may_send());
+    assert_eq!(
+        lease.renew(Duration::from_secs(120)).await,
+        Renewal::TooLate
+    );
+    assert_eq!(lease.renew(Duration::from_secs(20)).await, Renewal::Renewed);
+    assert!(matches!(
+        claim(&engine, &forgotten).await,
+        Outcome::Unknown(_)
+    ));
+}
+
+pub(super) async fn a_settled_result_is_everybodys_answer(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, payment) = (stage.engine(), a_payment());
+    drop(overdue(&engine, &payment).await);
+    let elsewhere = stage.engine();
+    let entry = elsewhere.entry(&payment.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+
+    let settled = elsewhere
+        .settle(&entry, Settlement::Completed(charged()), patience())
+        .await;
+
+    assert_eq!(settled, Ok(Settled::Done));
+    for engine in [&engine, &elsewhere] {
+        let Outcome::Replay(replayed) = claim(engine, &payment).await else {
+            panic!("not settled");
+        };
+        assert_eq!(replayed, charged());
+    }
+}
+
+pub(super) async fn a_settlement_supersedes_the_owner(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, payment) = (stage.engine(), a_payment());
+    let frozen = overdue(&engine, &payment).await;
+    let entry = engine.entry(&payment.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+    let fenced = Settlement::Released(NoEffect::FencedByProvider);
+    assert_eq!(
+        engine.settle(&entry, fenced, patience()).await,
+        Ok(Settled::Done)
+    );
+    let next = started(&stage.engine(), &payment).await;
+
+    let late = frozen.complete(answer("frozen")).await;
+
+    assert!(
+        matches!(late, Completion::Superseded(_)),
+        "the frozen one has overwritten its successor: {late:?}"
+    );
+    assert_eq!(
+        next.complete(charged()).await,
+        Completion::Completed(charged())
+    );
+}
+
+pub(super) async fn nothing_is_released_over_a_running_lease(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    let lease = started(&engine, &payment).await;
+    let entry = engine.entry(&payment.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+
+    let fenced = Settlement::Released(NoEffect::FencedByProvider);
+    let settled = engine.settle(&entry, fenced, patience()).await;
+
+    assert_eq!(settled, Ok(Settled::Refused));
+    assert_eq!(
+        lease.complete(charged()).await,
+        Completion::Completed(charged())
+    );
+}
+
+pub(super) async fn a_settlement_holds_for_what_was_seen(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, payment) = (stage.engine(), a_resumable_payment());
+    drop(overdue(&engine, &payment).await);
+    let seen = engine.entry(&payment.key, patience()).await;
+    let seen = seen.expect("read").expect("there");
+    let second = started(&engine, &payment).await;
+
+    let settled = engine
+        .settle(&seen, Settlement::Completed(answer("stale")), patience())
+        .await;
+
+    assert_eq!(settled, Ok(Settled::Refused));
+    assert_eq!(
+        second.complete(charged()).await,
+        Completion::Completed(charged())
+    );
+}
+
+pub(super) async fn a_completed_result_cannot_be_settled(stage: Stage) {
+    let (engine, provider, payment) = (stage.engine(), Provider::default(), a_payment());
+    provider.pay(&engine, &payment, charged()).await;
+    let entry = engine.entry(&payment.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+    assert_eq!(entry.progress, Progress::Completed(charged()));
+
+    let another = Settlement::Completed(answer("another"));
+    let settled = engine.settle(&entry, another, patience()).await;
+
+    assert_eq!(settled, Ok(Settled::Refused));
+    let end = provider.pay(&engine, &payment, charged()).await;
+    assert_eq!(end, End::Replay(charged()));
+}
+
+pub(super) async fn the_derived_key_is_the_same_for_every_attempt(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, payment) = (stage.engine(), a_resumable_payment());
+    let first = started(&engine, &payment).await;
+    lease_is_over(&engine, &payment).await;
+    let second = started(&stage.engine(), &payment).await;
+
+    assert_eq!(first.derived_key(), second.derived_key());
+    assert_ne!(
+        started(&engine, &a_payment()).await.derived_key(),
+        first.derived_key()
+    );
+}
