@@ -2,7 +2,9 @@
 
 mod claims;
 mod conformance;
+mod faults;
 mod ownership;
 mod results;
 mod stage;
+mod tiered;
 mod time;

@@ -297,3 +297,6 @@ fn may_run_again(policy: Policy, first_at: StoreTime, lease: Duration, now: Stor
         Policy::RerunAlways => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,7 +101,16 @@ impl Stage {
         self.new_engine()
     }
 
-    fn new_engine(&self) -> Idempotency {
+    /// The settings alone: the servers stay with this stage.
+    pub(crate) fn clone_settings(&self) -> Self {
+        Self {
+            variables: self.variables.clone(),
+            ..Self::with_variables(&[])
+        }
+    }
+
+    /// The engine of another process, whatever is known of the stores.
+    pub(crate) fn new_engine(&self) -> Idempotency {
         // The last one set wins.
         let lookup = |variable: &str| {
             let set = self.variables.iter().rev();

@@ -158,3 +158,6 @@ fn number(field: &str) -> Option<u64> {
     let digits = field.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| field.parse().ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests;

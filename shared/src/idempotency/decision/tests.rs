@@ -1,0 +1,412 @@
+use http::StatusCode;
+
+use super::*;
+
+const WINDOW: Duration = Duration::from_secs(86_400);
+const LEASE: Duration = Duration::from_secs(30);
+const BEGAN: u64 = 1_764_000_000_000;
+
+fn at(ms: u64) -> StoreTime {
+    StoreTime::from_ms(BEGAN + ms)
+}
+
+fn owner(number: u128) -> OwnerId {
+    OwnerId::from_hex(&format!("{number:032x}")).expect("an owner")
+}
+
+fn fingerprint(digit: &str) -> Fingerprint {
+    Fingerprint::from_hex(&digit.repeat(64)).expect("a fingerprint")
+}
+
+/// The claim of the first caller.
+fn first() -> Claim {
+    Claim {
+        owner: owner(1),
+        fingerprint: fingerprint("a"),
+        policy: Policy::AtMostOnce,
+        lease: LEASE,
+        window: WINDOW,
+    }
+}
+
+/// The same claim by somebody else.
+fn second() -> Claim {
+    Claim {
+        owner: owner(2),
+        ..first()
+    }
+}
+
+fn claimed() -> Record {
+    start(Start::New, None, &first(), at(0))
+}
+
+fn fence() -> Fence {
+    Fence {
+        claim: first(),
+        attempt: 1,
+    }
+}
+
+fn written(verdict: Verdict) -> Record {
+    match verdict {
+        Verdict::Write(record) => *record,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn after(record: &Record, what: Change, ms: u64) -> Record {
+    written(change(Some(record), &fence(), &what, at(ms)))
+}
+
+fn response() -> SavedResponse {
+    SavedResponse::new(StatusCode::CREATED, "charged")
+}
+
+#[test]
+fn every_row_of_the_table_holds() {
+    let completed = after(&claimed(), Change::Complete(response()), 10);
+    let released = after(&claimed(), Change::Release, 10);
+    let unknown = after(&claimed(), Change::MarkUnknown, 10);
+    let other = Claim {
+        fingerprint: fingerprint("b"),
+        ..second()
+    };
+    let rerun = Record {
+        policy: Policy::RerunAlways,
+        ..claimed()
+    };
+    let eager = Claim {
+        policy: Policy::RerunAlways,
+        ..second()
+    };
+    let in_progress = |ms| Decision::InProgress {
+        retry_after: Duration::from_millis(ms),
+    };
+    let day = 86_400_000;
+    let cases = [
+        ("absent", None, second(), 0, Decision::Start(Start::New)),
+        (
+            "the same owner",
+            Some(claimed()),
+            first(),
+            5,
+            Decision::Repeated,
+        ),
+        (
+            "the same owner, its lease over",
+            Some(claimed()),
+            first(),
+            40_000,
+            Decision::Repeated,
+        ),
+        (
+            "another request, at work",
+            Some(claimed()),
+            other.clone(),
+            5,
+            Decision::Mismatch,
+        ),
+        (
+            "another request, lease over",
+            Some(claimed()),
+            other.clone(),
+            40_000,
+            Decision::Mismatch,
+        ),
+        (
+            "at work",
+            Some(claimed()),
+            second(),
+            1_000,
+            in_progress(29_000),
+        ),
+        (
+            "a millisecond before the lease ends",
+            Some(claimed()),
+            second(),
+            29_999,
+            in_progress(1),
+        ),
+        (
+            "the lease over, at most once",
+            Some(claimed()),
+            second(),
+            30_000,
+            Decision::Unknown,
+        ),
+        (
+            "the lease over, one strict",
+            Some(claimed()),
+            eager.clone(),
+            30_000,
+            Decision::Unknown,
+        ),
+        (
+            "the lease over, the other strict",
+            Some(rerun.clone()),
+            second(),
+            30_000,
+            Decision::Unknown,
+        ),
+        (
+            "the lease over, both rerun",
+            Some(rerun),
+            eager,
+            30_000,
+            Decision::Start(Start::TakeOver),
+        ),
+        (
+            "unknown",
+            Some(unknown.clone()),
+            second(),
+            11,
+            Decision::Unknown,
+        ),
+        (
+            "unknown, for years",
+            Some(unknown.clone()),
+            second(),
+            900 * day,
+            Decision::Unknown,
+        ),
+        (
+            "unknown, another request",
+            Some(unknown),
+            other.clone(),
+            11,
+            Decision::Mismatch,
+        ),
+        (
+            "completed",
+            Some(completed.clone()),
+            second(),
+            11,
+            Decision::Replay,
+        ),
+        (
+            "completed, another request",
+            Some(completed.clone()),
+            other.clone(),
+            11,
+            Decision::Mismatch,
+        ),
+        (
+            "a millisecond before the window ends",
+            Some(completed.clone()),
+            second(),
+            day + 9,
+            Decision::Replay,
+        ),
+        (
+            "the window over",
+            Some(completed),
+            other.clone(),
+            day + 10,
+            Decision::Start(Start::Restart),
+        ),
+        (
+            "released",
+            Some(released.clone()),
+            other,
+            11,
+            Decision::Start(Start::Reclaim),
+        ),
+        (
+            "released, a late message of the one who released",
+            Some(released),
+            first(),
+            11,
+            in_progress(0),
+        ),
+    ];
+    for (case, record, claim, ms, expected) in cases {
+        assert_eq!(decide(record.as_ref(), &claim, at(ms)), expected, "{case}");
+    }
+}
+
+#[test]
+fn a_takeover_ends_before_the_provider_forgets() {
+    let policy = Policy::Rerun {
+        within: Duration::from_secs(3_600),
+    };
+    let record = Record {
+        policy,
+        ..claimed()
+    };
+    let claim = Claim { policy, ..second() };
+    let last = 3_600_000 - 30_000 - 1;
+    assert_eq!(
+        decide(Some(&record), &claim, at(last)),
+        Decision::Start(Start::TakeOver)
+    );
+    assert_eq!(
+        decide(Some(&record), &claim, at(last + 1)),
+        Decision::Unknown
+    );
+
+    let taken = start(Start::TakeOver, Some(&record), &claim, at(last));
+    let fence = Fence { claim, attempt: 2 };
+    let renew = |lease, ms| change(Some(&taken), &fence, &Change::Renew(lease), at(ms));
+    assert_eq!(renew(LEASE, last + 1), Verdict::TooLate);
+    assert!(matches!(
+        renew(Duration::from_secs(1), last + 1),
+        Verdict::Write(_)
+    ));
+}
+
+#[test]
+fn who_starts_counts_on_and_a_new_window_starts_clean() {
+    let noted = after(&claimed(), Change::Checkpoint("note".into()), 5);
+    let released = after(&noted, Change::Release, 10);
+    let reclaimed = start(Start::Reclaim, Some(&released), &second(), at(20));
+    assert_eq!(
+        (reclaimed.attempt, reclaimed.rev, reclaimed.first_at),
+        (2, 4, at(0))
+    );
+    assert_eq!(reclaimed.checkpoint, "note");
+    assert!(!reclaimed.took_over);
+
+    let taken = start(Start::TakeOver, Some(&noted), &second(), at(40_000));
+    assert!(taken.took_over);
+    assert_eq!(taken.checkpoint, "note");
+
+    let again = start(Start::Restart, Some(&released), &second(), at(90_000_000));
+    assert_eq!((again.attempt, again.first_at), (2, at(90_000_000)));
+    assert!(again.checkpoint.is_empty() && !again.took_over);
+}
+
+#[test]
+fn a_lost_reply_is_recognised_and_nothing_else_is() {
+    let completed = after(&claimed(), Change::Complete(response()), 10);
+    let released = after(&claimed(), Change::Release, 10);
+    let unknown = after(&claimed(), Change::MarkUnknown, 10);
+    let complete = || Change::Complete(response());
+    let cases = [
+        ("completed twice", &completed, complete(), Verdict::Already),
+        (
+            "released twice",
+            &released,
+            Change::Release,
+            Verdict::Already,
+        ),
+        (
+            "unknown twice",
+            &unknown,
+            Change::MarkUnknown,
+            Verdict::Already,
+        ),
+        (
+            "released, then completed",
+            &released,
+            complete(),
+            Verdict::Superseded,
+        ),
+        (
+            "completed, then released",
+            &completed,
+            Change::Release,
+            Verdict::Superseded,
+        ),
+        (
+            "completed, then unknown",
+            &completed,
+            Change::MarkUnknown,
+            Verdict::Superseded,
+        ),
+        (
+            "unknown, then released",
+            &unknown,
+            Change::Release,
+            Verdict::Superseded,
+        ),
+        (
+            "completed, then renewed",
+            &completed,
+            Change::Renew(LEASE),
+            Verdict::Superseded,
+        ),
+    ];
+    for (case, record, what, expected) in cases {
+        assert_eq!(
+            change(Some(record), &fence(), &what, at(20)),
+            expected,
+            "{case}"
+        );
+    }
+    let known = written(change(Some(&unknown), &fence(), &complete(), at(20)));
+    assert_eq!(known.into_response(), Some(response()));
+}
+
+#[test]
+fn only_owner_and_attempt_together_may_change_a_record() {
+    let stale = Fence {
+        attempt: 2,
+        ..fence()
+    };
+    let stranger = Fence {
+        claim: second(),
+        attempt: 1,
+    };
+    for fence in [stale, stranger] {
+        for what in [
+            Change::Complete(response()),
+            Change::Release,
+            Change::Renew(LEASE),
+            Change::Checkpoint("x".into()),
+            Change::MarkUnknown,
+        ] {
+            let verdict = change(Some(&claimed()), &fence, &what, at(5));
+            assert_eq!(verdict, Verdict::Superseded, "{what:?}");
+        }
+    }
+}
+
+#[test]
+fn a_result_whose_claim_was_lost_is_kept_and_nothing_else_is_done() {
+    let kept = written(change(None, &fence(), &Change::Complete(response()), at(5)));
+    assert_eq!(kept.attempt, 1);
+    assert_eq!(decide(Some(&kept), &second(), at(6)), Decision::Replay);
+    for what in [Change::Release, Change::Renew(LEASE), Change::MarkUnknown] {
+        assert_eq!(change(None, &fence(), &what, at(5)), Verdict::Superseded);
+    }
+}
+
+#[test]
+fn a_settlement_writes_a_fresh_owner_over_the_record_it_has_seen() {
+    let record = claimed();
+    let completed = Settlement::Completed(response());
+    let over = 30_000;
+    let settled = written(settle(&record, 1, owner(9), &completed, at(over)));
+    assert_eq!(
+        change(
+            Some(&settled),
+            &fence(),
+            &Change::Complete(response()),
+            at(over)
+        ),
+        Verdict::Superseded
+    );
+    let refused = [
+        ("an older one", &record, 0, &completed, over),
+        (
+            "a running lease",
+            &record,
+            1,
+            &Settlement::Released,
+            over - 1,
+        ),
+        ("a result", &settled, settled.rev, &completed, over),
+        (
+            "a result, released",
+            &settled,
+            settled.rev,
+            &Settlement::Released,
+            over,
+        ),
+    ];
+    for (case, record, rev, settlement, ms) in refused {
+        let verdict = settle(record, rev, owner(9), settlement, at(ms));
+        assert_eq!(verdict, Verdict::Superseded, "{case}");
+    }
+}

@@ -1,0 +1,189 @@
+//! What can happen to the stores, at each step of a payment, and what must hold all the same.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use shared::deadline::Deadline;
+use shared::idempotency::{Completion, Idempotency, Lease, Operation, Outcome, SavedResponse};
+use tests::{FaultProxy, MongoServer, RedisServer, eventually};
+
+use super::stage::{Provider, Stage, a_payment, answer};
+
+/// Between which steps of the first attempt the fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    BeforeTheClaim,
+    AtWork,
+    BeforeTheResult,
+    AfterTheResult,
+}
+
+pub(super) const MOMENTS: [Moment; 4] = [
+    Moment::BeforeTheClaim,
+    Moment::AtWork,
+    Moment::BeforeTheResult,
+    Moment::AfterTheResult,
+];
+
+/// A payment's stores, each behind a proxy, and everything that anybody was told about it.
+pub(super) struct World {
+    pub(super) redis: RedisServer,
+    pub(super) redis_proxy: FaultProxy,
+    pub(super) mongo_proxy: FaultProxy,
+    stage: Stage,
+    pub(super) payment: Operation,
+    pub(super) provider: Provider,
+    told: parking_lot::Mutex<Vec<SavedResponse>>,
+}
+
+/// How long an attempt may take, and its lease lasts: short, so that it is over soon.
+const ATTEMPT: Duration = Duration::from_millis(1_500);
+const LIMIT: Duration = Duration::from_secs(20);
+
+impl World {
+    pub(super) async fn tiered() -> Self {
+        Self::new(async |stage: Stage, _: &FaultProxy, mongo: &FaultProxy| {
+            let server = MongoServer::shared().await;
+            stage
+                .with("MONGODB_URI", &server.uri_through(mongo))
+                .with("MONGODB_DATABASE", &server.fresh_database())
+        })
+        .await
+    }
+
+    pub(super) async fn redis_alone() -> Self {
+        Self::new(async |stage: Stage, _: &FaultProxy, _: &FaultProxy| {
+            stage.with("IDEMPOTENCY_FALLBACK", "reject")
+        })
+        .await
+    }
+
+    async fn new(and: impl AsyncFn(Stage, &FaultProxy, &FaultProxy) -> Stage) -> Self {
+        let redis = RedisServer::start().await;
+        let redis_proxy = FaultProxy::in_front_of(redis.address());
+        let mongo_proxy = FaultProxy::in_front_of(MongoServer::shared().await.address());
+        let stage = Stage::memory()
+            .await
+            .with("REDIS_URL", &redis.url_through(&redis_proxy))
+            .with("REDIS_RESPONSE_TIMEOUT_MS", "150")
+            .with("REDIS_CONNECT_TIMEOUT_MS", "150")
+            .with("IDEMPOTENCY_LEASE_GRACE_MS", "0");
+        Self {
+            stage: and(stage, &redis_proxy, &mongo_proxy).await,
+            redis,
+            redis_proxy,
+            mongo_proxy,
+            payment: a_payment(),
+            provider: Provider::default(),
+            told: parking_lot::Mutex::default(),
+        }
+    }
+
+    /// The engine of another process.
+    pub(super) fn engine(&self) -> Idempotency {
+        self.stage.new_engine()
+    }
+
+    /// The engine of a process with other settings.
+    pub(super) fn engine_with(&self, variables: &[(&str, &str)]) -> Idempotency {
+        let stage = variables
+            .iter()
+            .fold(self.stage.clone_settings(), |stage, (name, value)| {
+                stage.with(name, value)
+            });
+        stage.new_engine()
+    }
+
+    /// One attempt from its claim to its result, with `strike` at a moment.
+    pub(super) async fn attempt(&self, moment: Moment, strike: impl AsyncFn(&World)) {
+        let engine = self.engine();
+        let strike_at = async |now: Moment| {
+            if now == moment {
+                strike(self).await;
+            }
+        };
+        strike_at(Moment::BeforeTheClaim).await;
+        let claimed = engine.claim(&self.payment, Deadline::after(ATTEMPT)).await;
+        let Ok(claimed) = claimed else { return };
+        let lease = match claimed.outcome {
+            Outcome::Started(lease) => lease,
+            Outcome::Replay(response) => return self.told.lock().push(response),
+            _ => return,
+        };
+        strike_at(Moment::AtWork).await;
+        self.finish(lease, async || strike_at(Moment::BeforeTheResult).await)
+            .await;
+        strike_at(Moment::AfterTheResult).await;
+    }
+
+    /// Charges and stores the result.
+    async fn finish(&self, lease: Lease, before_the_result: impl AsyncFnOnce()) {
+        self.provider.charge();
+        let response = answer(format!("charge {}", self.provider.charges()));
+        before_the_result().await;
+        match lease.complete(response).await {
+            Completion::Completed(response) | Completion::NotDurable(response) => {
+                self.told.lock().push(response);
+            }
+            Completion::Superseded(_) => {}
+        }
+    }
+
+    /// A client that comes again, to any process.
+    pub(super) async fn retry(&self) {
+        self.attempt(Moment::BeforeTheClaim, async |_: &World| ())
+            .await;
+    }
+
+    /// Comes again until every lease is over, and twice more.
+    pub(super) async fn retry_until_settled(&self) {
+        let engine = self.engine();
+        eventually(LIMIT, async || {
+            self.retry().await;
+            let claimed = engine.claim(&self.payment, Deadline::after(ATTEMPT)).await;
+            match claimed.map(|claimed| claimed.outcome) {
+                Ok(Outcome::Replay(response)) => {
+                    self.told.lock().push(response);
+                    true
+                }
+                Ok(Outcome::Unknown(_)) => true,
+                Ok(Outcome::Started(lease)) => {
+                    self.finish(lease, async || ()).await;
+                    false
+                }
+                _ => false,
+            }
+        })
+        .await;
+        self.retry().await;
+        self.retry().await;
+    }
+
+    /// Nobody was charged twice, and nobody was told two things.
+    pub(super) fn assert_charged_at_most_once(&self, case: &str) {
+        assert!(self.provider.charges() <= 1, "{case}: charged twice");
+        let told = self.told.lock();
+        assert!(
+            told.iter().all(|response| *response == told[0]),
+            "{case}: two answers"
+        );
+    }
+}
+
+/// Lets `strike` happen at each moment of a payment, with retries before and after `heal`.
+pub(super) async fn at_every_moment(
+    world: impl AsyncFn() -> World,
+    strike: impl AsyncFn(&World),
+    heal: impl AsyncFn(&World),
+) {
+    let stories = MOMENTS.map(async |moment| {
+        let world = world().await;
+        world.attempt(moment, &strike).await;
+        world.retry().await;
+        world.assert_charged_at_most_once(&format!("{moment:?}, not healed"));
+        heal(&world).await;
+        world.retry_until_settled().await;
+        world.assert_charged_at_most_once(&format!("{moment:?}, healed"));
+    });
+    join_all(stories).await;
+}

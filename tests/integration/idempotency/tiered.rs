@@ -1,0 +1,316 @@
+//! MongoDB decides, Redis in front of it: whatever happens to either, nobody is charged twice.
+
+use std::time::Duration;
+
+use shared::deadline::Deadline;
+use shared::idempotency::{Backend, Completion, Operation, Outcome, Settled, Settlement, Standing};
+use tests::{RedisServer, eventually};
+
+use super::faults::{World, at_every_moment};
+use super::stage::{Stage, a_payment, answer, charged, claim, patience, paying, started};
+
+const SOON: Duration = Duration::from_millis(300);
+
+fn soon() -> Deadline {
+    Deadline::after(SOON)
+}
+
+async fn nothing(_: &World) {}
+
+async fn heal(world: &World) {
+    world.redis_proxy.heal();
+    world.mongo_proxy.heal();
+}
+
+/// One line for each thing that can happen.
+macro_rules! strikes {
+    ($($name:ident: $strike:expr, $heal:expr;)*) => { $(
+        #[tokio::test]
+        async fn $name() {
+            at_every_moment(World::tiered, $strike, $heal).await;
+        }
+    )* };
+}
+
+strikes! {
+    nobody_is_charged_twice_when_nothing_happens: nothing, heal;
+    nobody_is_charged_twice_when_redis_is_killed_and_comes_back_empty:
+        async |world: &World| world.redis.stop().await,
+        async |world: &World| world.redis.restart().await;
+    nobody_is_charged_twice_when_redis_restarts_empty:
+        async |world: &World| world.redis.restart().await, heal;
+    nobody_is_charged_twice_when_redis_is_flushed:
+        async |world: &World| { world.redis.command(&["FLUSHALL"]).await; }, heal;
+    nobody_is_charged_twice_when_redis_swallows_everything:
+        async |world: &World| world.redis_proxy.black_hole(), heal;
+    nobody_is_charged_twice_when_redis_loses_a_reply:
+        async |world: &World| world.redis_proxy.drop_next_reply(), heal;
+    nobody_is_charged_twice_when_redis_resets:
+        async |world: &World| world.redis_proxy.reset_connections(), heal;
+    nobody_is_charged_twice_when_redis_is_full:
+        async |world: &World| { world.redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await; },
+        async |world: &World| { world.redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await; };
+    nobody_is_charged_twice_when_mongodb_refuses:
+        async |world: &World| world.mongo_proxy.refuse(), heal;
+    nobody_is_charged_twice_when_mongodb_resets:
+        async |world: &World| world.mongo_proxy.reset_connections(), heal;
+    nobody_is_charged_twice_when_mongodb_swallows_everything:
+        async |world: &World| world.mongo_proxy.black_hole(), heal;
+    nobody_is_charged_twice_when_mongodb_loses_a_reply:
+        async |world: &World| world.mongo_proxy.drop_next_reply(), heal;
+    nobody_is_charged_twice_when_both_are_away:
+        async |world: &World| { world.mongo_proxy.refuse(); world.redis_proxy.refuse(); }, heal;
+}
+
+/// The replica that takes over has nothing of the last second.
+#[tokio::test]
+async fn nobody_is_charged_twice_when_redis_fails_over_to_a_replica_that_lags() {
+    let replica = RedisServer::start().await;
+    at_every_moment(
+        World::tiered,
+        async |world: &World| {
+            world.redis_proxy.lead_to(replica.address());
+            world.redis_proxy.reset_connections();
+        },
+        nothing,
+    )
+    .await;
+}
+
+/// Wherever a process ends, the others charge at most once between them.
+#[tokio::test]
+async fn nobody_is_charged_twice_wherever_a_process_ends() {
+    for milliseconds in (0..120).step_by(6) {
+        let world = World::tiered().await;
+        world.redis_proxy.delay(Duration::from_millis(10));
+        world.mongo_proxy.delay(Duration::from_millis(10));
+        let ends = Duration::from_millis(milliseconds);
+        let _ = tokio::time::timeout(ends, world.retry()).await;
+        heal(&world).await;
+        world.retry_until_settled().await;
+        world.assert_charged_at_most_once(&format!("after {milliseconds} ms"));
+    }
+}
+
+#[tokio::test]
+async fn an_insert_that_arrives_after_its_sender_gave_up_starts_nobody() {
+    let world = World::tiered().await;
+    let late = world.engine();
+    late.claim(&a_payment(), patience())
+        .await
+        .expect("connected");
+    world.mongo_proxy.stall();
+    let gave_up = late
+        .claim(&world.payment, Deadline::after(Duration::from_millis(600)))
+        .await;
+    assert!(gave_up.is_err());
+    let direct = tests::MongoServer::shared().await.uri();
+    let quick = world.engine_with(&[("MONGODB_URI", &direct)]);
+    let lease = started(&quick, &world.payment).await;
+
+    world.mongo_proxy.heal();
+
+    assert_eq!(
+        lease.complete(charged()).await,
+        Completion::Completed(charged())
+    );
+    let Outcome::Replay(replayed) = claim(&late, &world.payment).await else {
+        panic!("not replayed");
+    };
+    assert_eq!(replayed, charged());
+}
+
+#[tokio::test]
+async fn a_claim_that_was_never_acknowledged_is_never_worked_on() {
+    let world = World::tiered().await;
+    let engine = world.engine();
+    engine
+        .claim(&a_payment(), patience())
+        .await
+        .expect("connected");
+    world.mongo_proxy.drop_next_reply();
+    let claiming = engine.claim(&world.payment, Deadline::after(Duration::from_millis(800)));
+    let (claimed, ()) = tokio::join!(claiming, async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.mongo_proxy.black_hole();
+    });
+    assert!(claimed.is_err(), "{claimed:?}");
+
+    world.mongo_proxy.heal();
+    world.retry_until_settled().await;
+
+    assert_eq!(world.provider.charges(), 0);
+}
+
+/// A's claim is in Redis and A is dead; C, with another request, won in MongoDB while Redis was away.
+#[tokio::test]
+async fn a_dead_ones_hint_refuses_nobody() {
+    let world = World::tiered().await;
+    let dead = world.engine();
+    dead.claim(&a_payment(), patience())
+        .await
+        .expect("connected");
+    world.mongo_proxy.stall();
+    let claiming = dead.claim(&world.payment, patience());
+    let died = tokio::time::timeout(SOON, claiming).await;
+    assert!(died.is_err());
+    let key = world.payment.key.as_str();
+    assert!(world.redis.query::<bool>(&["EXISTS", key]).await);
+    let direct = tests::MongoServer::shared().await.uri();
+    let without_redis = world.engine_with(&[("MONGODB_URI", &direct), ("REDIS_URL", "")]);
+    let other = Operation {
+        fingerprint: paying(20),
+        ..world.payment.clone()
+    };
+    started(&without_redis, &other)
+        .await
+        .complete(charged())
+        .await;
+
+    let Outcome::Replay(replayed) =
+        claim(&world.engine_with(&[("MONGODB_URI", &direct)]), &other).await
+    else {
+        panic!("refused");
+    };
+
+    assert_eq!(replayed, charged());
+}
+
+#[tokio::test]
+async fn a_result_that_mongodb_did_not_acknowledge_is_nobody_elses_answer() {
+    let world = World::tiered().await;
+    let engine = world.engine();
+    let claimed = engine
+        .claim(&world.payment, Deadline::after(Duration::from_secs(1)))
+        .await;
+    let Outcome::Started(lease) = claimed.expect("decided").outcome else {
+        panic!("did not start");
+    };
+    world.mongo_proxy.black_hole();
+
+    let completion = lease.complete(charged()).await;
+
+    assert_eq!(completion, Completion::NotDurable(charged()));
+    let stored: String = world
+        .redis
+        .query(&["GET", world.payment.key.as_str()])
+        .await;
+    assert!(stored.starts_with("tb1 in_progress"), "{stored}");
+    world.mongo_proxy.heal();
+    let elsewhere = world.engine();
+    eventually(Duration::from_secs(10), async || {
+        matches!(claim(&elsewhere, &world.payment).await, Outcome::Unknown(_))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_was_taken_over_behind_a_cut_cable_answers_as_everybody_does() {
+    let stage = Stage::tiered().await.with("IDEMPOTENCY_LEASE_MS", "100");
+    let (first, second) = (stage.engine(), stage.engine());
+    let payment = super::stage::a_resumable_payment();
+    let stalled = started(&first, &payment).await;
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let winner = started(&second, &payment).await;
+    winner.complete(answer("second")).await;
+    let redis = stage.redis.as_ref().expect("tiered");
+    redis.command(&["FLUSHALL"]).await;
+
+    let late = stalled.complete(answer("first")).await;
+
+    let expected = Standing::Replay(answer("second"));
+    assert_eq!(late, Completion::Superseded(expected.clone()));
+    for _ in 0..2 {
+        let standing = stage.engine().wait_for(&payment, patience()).await;
+        assert_eq!(standing.expect("decided"), expected);
+        redis.command(&["FLUSHALL"]).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_settled_while_redis_was_away_is_the_answer_when_it_is_back() {
+    let stage = Stage::tiered().await.with("IDEMPOTENCY_LEASE_MS", "400");
+    let (engine, payment) = (stage.engine(), a_payment());
+    drop(started(&engine, &payment).await);
+    let without_redis = stage.clone_settings().with("REDIS_URL", "").new_engine();
+    let entry = without_redis.entry(&payment.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+    let settled = without_redis
+        .settle(&entry, Settlement::Completed(charged()), patience())
+        .await;
+    assert_eq!(settled, Ok(Settled::Done));
+
+    eventually(Duration::from_secs(5), async || {
+        match claim(&engine, &payment).await {
+            Outcome::Replay(replayed) => replayed == charged(),
+            Outcome::InProgress { .. } => false,
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_loser_leaves_in_redis_what_mongodb_says() {
+    let world = World::tiered().await;
+    let engine = world.engine();
+    started(&engine, &world.payment)
+        .await
+        .complete(charged())
+        .await;
+    world.redis.command(&["FLUSHALL"]).await;
+    let key = world.payment.key.as_str();
+
+    let again = claim(&engine, &world.payment).await;
+
+    assert!(matches!(again, Outcome::Replay(_)));
+    let stored: String = world.redis.query(&["GET", key]).await;
+    assert!(stored.starts_with("tb1 completed"), "{stored}");
+    let left: i64 = world.redis.query(&["PTTL", key]).await;
+    assert!((86_000_000..=86_400_000).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn without_mongodb_nothing_starts_and_redis_keeps_no_claim() {
+    let world = World::tiered().await;
+    let engine = world.engine();
+    world.mongo_proxy.refuse();
+
+    let claimed = engine.claim(&world.payment, patience()).await;
+
+    assert!(claimed.is_err());
+    assert_eq!(world.redis.keys("*").await, Vec::<String>::new());
+    assert_eq!(engine.counts().degraded, 1);
+}
+
+#[tokio::test]
+async fn without_redis_mongodb_alone_gives_the_same_answers_and_says_so() {
+    let world = World::tiered().await;
+    world.redis_proxy.refuse();
+    let engine = world.engine();
+    let claimed = engine
+        .claim(&world.payment, patience())
+        .await
+        .expect("decided");
+    assert_eq!(claimed.stand_in, Some(Backend::MongoDb));
+    let Outcome::Started(lease) = claimed.outcome else {
+        panic!("did not start");
+    };
+    assert!(matches!(
+        claim(&engine, &world.payment).await,
+        Outcome::InProgress { .. }
+    ));
+    assert_eq!(
+        lease.complete(charged()).await,
+        Completion::Completed(charged())
+    );
+
+    world.redis_proxy.heal();
+
+    eventually(Duration::from_secs(5), async || {
+        let claimed = engine.claim(&world.payment, soon()).await.expect("decided");
+        assert!(matches!(claimed.outcome, Outcome::Replay(_)));
+        claimed.stand_in.is_none()
+    })
+    .await;
+}
