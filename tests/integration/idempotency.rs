@@ -2,8 +2,11 @@
 
 mod claims;
 mod conformance;
+mod damage;
 mod faults;
+mod memory;
 mod ownership;
+mod redis_alone;
 mod results;
 mod stage;
 mod tiered;

@@ -58,7 +58,9 @@ end
 
 local state, holder, attempt, rev, leased_at, held_for, bound, first_at, finished_at, took_over, asked, length =
   string.match(header, PATTERN)
-if not state or redis.call('STRLEN', key) ~= HEADER + length then
+local in_progress, unknown = state == 'in_progress', state == 'unknown'
+local completed, released = state == 'completed', state == 'released'
+if not (in_progress or unknown or completed or released) or redis.call('STRLEN', key) ~= HEADER + length then
   return {'unreadable', now}
 end
 attempt, rev, leased_at, held_for = tonumber(attempt), tonumber(rev), tonumber(leased_at), tonumber(held_for)
@@ -68,8 +70,6 @@ local function body()
   return redis.call('GETRANGE', key, HEADER, -1)
 end
 
-local in_progress, unknown = state == 'in_progress', state == 'unknown'
-local completed, released = state == 'completed', state == 'released'
 local lease_end = leased_at + held_for
 
 if operation == 'read' then

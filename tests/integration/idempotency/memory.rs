@@ -1,0 +1,155 @@
+//! The memory of a process: where it decides, where it stands in front of Redis, and what it does when it is full.
+
+use std::time::Duration;
+
+use shared::idempotency::{
+    Authority, Backend, End, Failure, Lease, Operation, Outcome, SavedBody, Undecided,
+};
+use tests::{FaultProxy, RedisServer, eventually};
+
+use super::stage::{Provider, Stage, a_payment, answer, charged, claim, patience, started};
+
+#[tokio::test]
+async fn a_full_memory_decides_nothing_and_forgets_nothing() {
+    let stage = Stage::memory()
+        .await
+        .with("IDEMPOTENCY_MEMORY_ENTRIES", "2");
+    let (engine, provider) = (stage.engine(), Provider::default());
+    let kept = [a_payment(), a_payment()];
+    for payment in &kept {
+        provider.pay(&engine, payment, charged()).await;
+    }
+
+    let claimed = engine.claim(&a_payment(), patience()).await;
+
+    assert_eq!(claimed.err(), Some(Undecided::Full));
+    for payment in &kept {
+        let end = provider.pay(&engine, payment, charged()).await;
+        assert_eq!(end, End::Replay(charged()));
+    }
+}
+
+#[tokio::test]
+async fn a_full_memory_makes_room_of_what_no_longer_counts() {
+    let stage = Stage::memory()
+        .await
+        .with("IDEMPOTENCY_MEMORY_ENTRIES", "1")
+        .with("IDEMPOTENCY_TTL_SECONDS", "1");
+    let (engine, provider) = (stage.engine(), Provider::default());
+    provider.pay(&engine, &a_payment(), charged()).await;
+
+    let next = a_payment();
+    eventually(Duration::from_secs(5), async || {
+        engine.claim(&next, patience()).await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_result_finds_room_in_a_full_memory_as_a_summary() {
+    let stage = Stage::memory()
+        .await
+        .with("IDEMPOTENCY_MEMORY_BYTES", "2000");
+    let (engine, provider, payment) = (stage.engine(), Provider::default(), a_payment());
+    let end = provider
+        .pay(&engine, &payment, answer(vec![b'x'; 4_000]))
+        .await;
+    assert!(matches!(end, End::Fresh(_)));
+
+    let Outcome::Replay(replayed) = claim(&engine, &payment).await else {
+        panic!("forgotten");
+    };
+
+    assert!(matches!(
+        replayed.body,
+        SavedBody::Summary { length: 4_000, .. }
+    ));
+}
+
+#[tokio::test]
+async fn memory_never_decides_outside_development() {
+    let production = Stage::memory().await.with("ENVIRONMENT", "production");
+    let engine = production.engine();
+
+    assert_eq!(engine.authority(), Authority::Nobody);
+    let claimed = engine.claim(&a_payment(), patience()).await;
+    assert_eq!(claimed.err(), Some(Undecided::NoStore));
+}
+
+/// Before, during and after an outage of Redis, one process runs a key once, and says who answered.
+#[tokio::test]
+async fn an_outage_of_redis_makes_a_process_run_nothing_twice() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let stage = Stage::memory()
+        .await
+        .with("REDIS_URL", &redis.url_through(&proxy));
+    let (engine, provider) = (stage.new_engine(), Provider::default());
+    assert_eq!(engine.authority(), Authority::RedisBehindMemory);
+    let [before, during, across] = std::array::from_fn(|_| a_payment());
+    let pay = async |payment: &Operation| {
+        let work = async |_: &mut Lease| -> Result<_, Failure<()>> {
+            provider.charge();
+            Ok(charged())
+        };
+        let ran = engine
+            .run(payment, patience(), work)
+            .await
+            .expect("decided");
+        (ran.end, ran.stand_in)
+    };
+    assert_eq!(pay(&before).await, (End::Fresh(charged()), None));
+    let held = started(&engine, &across).await;
+
+    proxy.refuse();
+    let stand_in = Some(Backend::Memory);
+    assert_eq!(pay(&during).await, (End::Fresh(charged()), stand_in));
+    assert_eq!(pay(&during).await.0, End::Replay(charged()));
+    assert_eq!(pay(&before).await.0, End::Replay(charged()));
+    assert!(matches!(
+        claim(&engine, &across).await,
+        Outcome::InProgress { .. }
+    ));
+    assert!(engine.counts().degraded > 0);
+
+    proxy.heal();
+    held.complete(charged()).await;
+    eventually(Duration::from_secs(5), async || {
+        pay(&a_payment()).await.1.is_none()
+    })
+    .await;
+    let charges = provider.charges();
+    for payment in [&before, &during, &across] {
+        assert_eq!(pay(payment).await.0, End::Replay(charged()));
+    }
+    assert_eq!(provider.charges(), charges);
+}
+
+#[tokio::test]
+async fn redis_flushed_makes_a_process_run_nothing_twice() {
+    let stage = Stage::redis_behind_memory().await;
+    let (engine, provider, payment) = (stage.engine(), Provider::default(), a_payment());
+    provider.pay(&engine, &payment, charged()).await;
+    let redis = stage.redis.as_ref().expect("redis");
+    redis.command(&["FLUSHALL"]).await;
+
+    let end = provider.pay(&engine, &payment, charged()).await;
+
+    assert_eq!(end, End::Replay(charged()));
+}
+
+#[tokio::test]
+async fn what_redis_does_not_start_is_not_held_here() {
+    let stage = Stage::redis_behind_memory().await;
+    let (here, elsewhere, payment) = (stage.engine(), stage.engine(), a_payment());
+    let lease = started(&elsewhere, &payment).await;
+    assert!(matches!(
+        claim(&here, &payment).await,
+        Outcome::InProgress { .. }
+    ));
+    lease.release().await;
+
+    let lease = started(&here, &payment).await;
+
+    assert_eq!(lease.attempt(), 2);
+}

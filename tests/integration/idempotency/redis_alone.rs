@@ -1,0 +1,244 @@
+//! Redis decides alone: at most one execution for as long as it keeps its data, and one round trip for each step.
+
+use std::time::Duration;
+
+use shared::idempotency::{Completion, Outcome, Undecided};
+use tests::{FaultProxy, RedisServer};
+
+use super::faults::{World, at_every_moment};
+use super::stage::{
+    Provider, Stage, a_payment, a_resumable_payment, charged, claim, patience, paying, started,
+};
+
+async fn heal(world: &World) {
+    world.redis_proxy.heal();
+}
+
+/// One line for each thing that can happen while Redis keeps its data.
+macro_rules! strikes {
+    ($($name:ident: $strike:expr;)*) => { $(
+        #[tokio::test]
+        async fn $name() {
+            at_every_moment(World::redis_alone, $strike, heal).await;
+        }
+    )* };
+}
+
+strikes! {
+    nobody_is_charged_twice_when_redis_refuses:
+        async |world: &World| world.redis_proxy.refuse();
+    nobody_is_charged_twice_when_redis_resets:
+        async |world: &World| world.redis_proxy.reset_connections();
+    nobody_is_charged_twice_when_redis_swallows_everything:
+        async |world: &World| world.redis_proxy.black_hole();
+    nobody_is_charged_twice_when_redis_loses_a_reply:
+        async |world: &World| world.redis_proxy.drop_next_reply();
+    nobody_is_charged_twice_when_redis_closes_instead_of_a_reply:
+        async |world: &World| world.redis_proxy.close_on_next_reply();
+}
+
+#[tokio::test]
+async fn nobody_is_charged_twice_when_redis_is_full() {
+    let limit = |bytes: &'static str| {
+        async move |world: &World| {
+            let set = ["CONFIG", "SET", "maxmemory", bytes];
+            world.redis.command(&set).await;
+        }
+    };
+    at_every_moment(World::redis_alone, limit("1"), limit("0")).await;
+}
+
+#[tokio::test]
+async fn nobody_is_charged_twice_when_redis_restarts_with_an_append_only_file() {
+    let stage = Stage::memory().await;
+    let redis = RedisServer::builder()
+        .setting("appendonly", "yes")
+        .setting("appendfsync", "always")
+        .start()
+        .await;
+    let stage = stage
+        .with("REDIS_URL", &redis.url())
+        .with("IDEMPOTENCY_FALLBACK", "reject");
+    let (engine, provider, payment) = (stage.new_engine(), Provider::default(), a_payment());
+    let lease = started(&engine, &payment).await;
+    provider.charge();
+    redis.restart().await;
+
+    assert!(matches!(
+        claim(&stage.new_engine(), &payment).await,
+        Outcome::InProgress { .. }
+    ));
+    assert_eq!(
+        lease.complete(charged()).await,
+        Completion::Completed(charged())
+    );
+    redis.restart().await;
+    provider.pay(&engine, &payment, charged()).await;
+    assert_eq!(provider.charges(), 1);
+}
+
+/// The stated limit: what Redis loses, it has not seen. Only MongoDB behind it prevents this.
+#[tokio::test]
+async fn a_flushed_redis_lets_a_completed_payment_run_again() {
+    let stage = Stage::redis().await;
+    let (engine, provider, payment) = (stage.engine(), Provider::default(), a_payment());
+    provider.pay(&engine, &payment, charged()).await;
+
+    let redis = stage.redis.as_ref().expect("redis");
+    redis.command(&["FLUSHALL"]).await;
+    provider.pay(&engine, &payment, charged()).await;
+
+    assert_eq!(provider.charges(), 2);
+}
+
+/// A result is put back where its claim was lost, so a flush in the middle of a payment costs nothing.
+#[tokio::test]
+async fn a_redis_flushed_while_a_payment_runs_keeps_its_result() {
+    let stage = Stage::redis().await;
+    let (engine, provider, payment) = (stage.engine(), Provider::default(), a_payment());
+    let lease = started(&engine, &payment).await;
+    provider.charge();
+    let redis = stage.redis.as_ref().expect("redis");
+    redis.command(&["FLUSHALL"]).await;
+
+    let completion = lease.complete(charged()).await;
+    provider.pay(&stage.engine(), &payment, charged()).await;
+
+    assert_eq!(completion, Completion::Completed(charged()));
+    assert_eq!(provider.charges(), 1);
+}
+
+#[tokio::test]
+async fn a_claim_whose_reply_was_lost_recognises_itself() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let stage = Stage::memory()
+        .await
+        .with("REDIS_URL", &redis.url_through(&proxy))
+        .with("REDIS_RESPONSE_TIMEOUT_MS", "300")
+        .with("IDEMPOTENCY_FALLBACK", "reject");
+    let (engine, payment) = (stage.new_engine(), a_payment());
+    drop(started(&engine, &a_payment()).await);
+    proxy.drop_next_reply();
+
+    let lease = started(&engine, &payment).await;
+
+    assert!(lease.is_repeated());
+    assert_eq!(lease.attempt(), 1);
+    assert!(matches!(
+        claim(&engine, &payment).await,
+        Outcome::InProgress { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_connection_that_died_while_frozen_costs_no_claim() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let stage = Stage::memory()
+        .await
+        .with("REDIS_URL", &redis.url_through(&proxy))
+        .with("REDIS_IDLE_CHECK_MS", "20")
+        .with("IDEMPOTENCY_FALLBACK", "reject");
+    let engine = stage.new_engine();
+    let deaths: [fn(&FaultProxy); 3] = [
+        FaultProxy::close_connections,
+        FaultProxy::reset_connections,
+        FaultProxy::black_hole_existing,
+    ];
+    for die in deaths {
+        drop(started(&engine, &a_payment()).await);
+        die(&proxy);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert!(!started(&engine, &a_payment()).await.is_repeated());
+    }
+    assert_eq!(engine.counts().degraded, 0);
+}
+
+#[tokio::test]
+async fn without_redis_nothing_starts_and_the_answer_comes_in_time() {
+    let silent = FaultProxy::silent();
+    let stage = Stage::memory()
+        .await
+        .with("REDIS_URL", &format!("redis://{}", silent.address()))
+        .with("REDIS_CONNECT_TIMEOUT_MS", "200")
+        .with("ENVIRONMENT", "production");
+    let engine = stage.new_engine();
+
+    let payment = a_payment();
+    let claiming = engine.claim(&payment, patience());
+    let claimed = tests::within(Duration::from_secs(1), claiming).await;
+
+    assert!(
+        matches!(claimed, Err(Undecided::Unavailable { .. })),
+        "{claimed:?}"
+    );
+}
+
+#[tokio::test]
+async fn every_step_is_one_round_trip() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let stage = Stage::memory()
+        .await
+        .with("REDIS_URL", &redis.url_through(&proxy))
+        .with("IDEMPOTENCY_LEASE_MS", "100")
+        .with("IDEMPOTENCY_FALLBACK", "reject");
+    let engine = stage.new_engine();
+    drop(started(&engine, &a_payment()).await);
+    let count = async |what: &str, expected: usize, step: &mut dyn FnMut() -> Step| {
+        proxy.reset_counters();
+        step().await;
+        assert_eq!(proxy.round_trips(), expected, "{what}");
+        assert_eq!(proxy.commands(), vec!["EVALSHA"; expected], "{what}");
+    };
+    type Step = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+    let (payment, orphan) = (a_payment(), a_resumable_payment());
+    let other = shared::idempotency::Operation {
+        fingerprint: paying(20),
+        ..payment.clone()
+    };
+    let claiming = |operation: &shared::idempotency::Operation| {
+        let (engine, operation) = (engine.clone(), operation.clone());
+        move || -> Step {
+            let (engine, operation) = (engine.clone(), operation.clone());
+            Box::pin(async move { drop(claim(&engine, &operation).await) })
+        }
+    };
+    let held = started(&engine, &payment).await;
+    count("conflict", 1, &mut claiming(&payment)).await;
+    count("mismatch", 1, &mut claiming(&other)).await;
+    let mut held = Some(held);
+    count("complete", 1, &mut || {
+        let lease = held.take().expect("once");
+        Box::pin(async move { drop(lease.complete(charged()).await) })
+    })
+    .await;
+    count("replay", 1, &mut claiming(&payment)).await;
+    count("claim", 1, &mut claiming(&orphan)).await;
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    count("takeover", 1, &mut claiming(&orphan)).await;
+    assert_eq!(engine.counts().takeover, 1);
+}
+
+#[tokio::test]
+async fn no_key_is_kept_for_ever() {
+    let stage = Stage::redis().await;
+    let engine = stage.engine();
+    let redis = stage.redis.as_ref().expect("redis");
+    let [held, released, unknown, noted, completed] =
+        std::array::from_fn(|_| a_resumable_payment());
+    drop(started(&engine, &held).await);
+    started(&engine, &released).await.release().await;
+    started(&engine, &unknown).await.mark_unknown().await;
+    started(&engine, &noted).await.checkpoint("note").await;
+    started(&engine, &completed).await.complete(charged()).await;
+
+    let keys = redis.keys("*").await;
+
+    assert_eq!(keys.len(), 5);
+    for key in keys {
+        let ttl: i64 = redis.query(&["PTTL", &key]).await;
+        assert!((1..=86_400_000).contains(&ttl), "{key}: {ttl}");
+    }
+}
