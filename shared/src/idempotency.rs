@@ -10,6 +10,8 @@ mod engine;
 mod fingerprint;
 mod key;
 mod lease;
+#[cfg(test)]
+mod model;
 mod owner;
 mod policy;
 mod record;

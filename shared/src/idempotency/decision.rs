@@ -43,7 +43,7 @@ pub(super) enum Decision {
 }
 
 /// Why a caller may work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Start {
     /// The key is new.
     New,
@@ -63,7 +63,7 @@ pub(super) struct Fence {
 }
 
 /// What the owner does to its record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Change {
     /// There is a result.
     Complete(SavedResponse),

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use canonical::Canonical;
 
 /// The digest of a request.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 /// What tells one request from another.

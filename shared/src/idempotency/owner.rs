@@ -5,7 +5,7 @@ use std::fmt;
 /// 128 random bits, fresh for every claim, made by the caller and sent again only to repeat that same claim.
 ///
 /// Never derived from an event or a request id: a redelivered event would recognise itself as its own owner, and run twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OwnerId(u128);
 
 impl OwnerId {

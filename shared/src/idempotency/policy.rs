@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Whether work may run again that may have run already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Policy {
     /// Never. The outcome is unknown until somebody settles it.
     #[default]

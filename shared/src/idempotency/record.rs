@@ -13,11 +13,11 @@ use super::{Fingerprint, OwnerId, Policy, SavedResponse};
 pub(super) use text::Unreadable;
 
 /// An instant by a store's clock, in milliseconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct StoreTime(u64);
 
 /// Everything that is known of one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Record {
     /// How far the work is.
     pub(super) state: State,
@@ -44,7 +44,7 @@ pub(super) struct Record {
 }
 
 /// How far the work is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum State {
     /// An attempt is at work, or ended without a word.
     InProgress,

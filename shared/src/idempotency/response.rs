@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// A response as it is kept.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SavedResponse {
     /// The status.
     pub status: StatusCode,
@@ -22,7 +22,7 @@ pub struct SavedResponse {
 }
 
 /// The body, or what is left of it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum SavedBody {
     /// Every byte of it.
     Whole(Bytes),
