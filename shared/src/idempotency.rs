@@ -1,6 +1,67 @@
 //! May this payment run, or has it run already?
 //!
-//! Claim a key, work, store the result: the second caller gets the first one's answer, whatever fails between.
+//! A caller *claims* a key. If it *started*, it holds a [`Lease`], works, and stores the result; everybody who comes
+//! with the same key and the same request is answered with that result, byte for byte, for a day. Two never work at the
+//! same time, and nobody works again unless its [`Policy`] says that this is safe.
+//!
+//! ```no_run
+//! # use http::StatusCode;
+//! # use shared::deadline::Deadline;
+//! # use shared::idempotency::*;
+//! # struct Provider;
+//! # enum Refusal { Busy, Other }
+//! # impl Provider { async fn charge(&self, _: &str, _: &[u8]) -> Result<String, Refusal> { Err(Refusal::Busy) } }
+//! async fn pay(
+//!     idempotency: &Idempotency, provider: &Provider, tenant: &str, key: &[u8], body: &[u8], deadline: Deadline,
+//! ) -> Result<End<Refusal>, Box<dyn std::error::Error>> {
+//!     let scope = Scope::http("payments.create", tenant)?;
+//!     let key = RecordKey::new(&scope, &IdempotencyKey::parse(key)?);
+//!     let request = Request { method: "POST", route: "/api/payments", tenant, payload: body };
+//!     let payment = Operation::new(key, Fingerprint::of(&request)?);
+//!     let work = async |lease: &mut Lease| match provider.charge(lease.derived_key().as_str(), body).await {
+//!         Ok(receipt) => Ok(SavedResponse::new(StatusCode::CREATED, receipt)),
+//!         Err(refusal @ Refusal::Busy) => Err(Failure::NothingHappened(refusal)),
+//!         Err(refusal) => Err(Failure::MayHaveHappened(refusal)),
+//!     };
+//!     Ok(idempotency.run(&payment, deadline, work).await?.end)
+//! }
+//! ```
+//!
+//! [`Idempotency::claim`] and the [`Lease`] are the same in steps, [`Idempotency::wait_for`] waits for somebody else's
+//! result, [`Idempotency::settle`] is for whoever finds out what became of an attempt that ended without a word.
+//!
+//! # What is promised
+//!
+//! Which stores decide follows from what is configured ([`Authority`]).
+//!
+//! | | at most one execution under [`Policy::AtMostOnce`] | one answer for a key | a result is found again |
+//! |---|---|---|---|
+//! | MongoDB, with or without Redis | whatever fails | whatever fails | once MongoDB has acknowledged it; until then it is marked as not durable |
+//! | Redis with an append-only file that is synced always | as long as its disk lasts; not over a failover to a replica that lags | the same | the same |
+//! | Redis without one | until it restarts, fails over or evicts; a loss while a payment runs is made good by its result | the same | the same |
+//! | Redis behind memory (development) | as Redis; in one process, whatever Redis does | the same | the same |
+//! | memory (development) | in this process, until it ends | the same | the same |
+//!
+//! "Whatever fails": processes that die or freeze anywhere, requests and replies that are lost, late or doubled, clocks that
+//! differ, either store away, and Redis losing everything. It stands on MongoDB's majority writes. Redis has to be set to
+//! `noeviction` where it decides alone, which health looks after; it forgets what is unknown a window after the last write.
+//!
+//! What is not promised: that work runs exactly once. A process can die between a charge and the word of it, and then only the
+//! provider knows. Under [`Policy::AtMostOnce`] the key is *unknown* until it is settled; under the others the next caller
+//! takes over, with the same derived key, which is safe if the provider recognises it or the work looks before it acts. The
+//! second execution of a caller who uses another key is a new payment.
+//!
+//! After the window (`IDEMPOTENCY_TTL_SECONDS` from the result) the key runs as new. A lease that ends too early or too late
+//! costs waiting, never a second execution. Above `IDEMPOTENCY_MAX_RESPONSE_BYTES` a repetition is told length and digest of
+//! the response ([`SavedBody::Summary`]), and nothing runs again.
+//!
+//! The owner of a claim is made afresh by every call, and never of an event's or a request's id: an event that is delivered
+//! twice would recognise itself, and run twice.
+//!
+//! How it works, and what becomes of each failure: [`protocol`]. Who else does this, and how: the IETF draft
+//! <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>, Stripe
+//! <https://docs.stripe.com/api/idempotent_requests>, and on fencing
+//! <https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html>.
 
 mod authority;
 mod counters;
@@ -19,6 +80,9 @@ mod response;
 mod run;
 mod scope;
 mod store;
+
+#[doc = include_str!("idempotency/protocol.md")]
+pub mod protocol {}
 
 pub use authority::{Authority, Fallback};
 pub use counters::Counts;
