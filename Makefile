@@ -1,6 +1,6 @@
 # The commands of this repository; what they do is in scripts/.
 
-.PHONY: help run test check fmt model startup advisories
+.PHONY: help run test check fmt model claim-cost startup advisories
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ fmt: ## format the code
 
 model: ## check the idempotency protocol state by state, further than `make test` does (release profile)
 	@cargo test --quiet --release --package shared --lib idempotency::model -- --nocapture
+
+claim-cost: ## measure what a claim costs beside a bare round trip to Redis (release profile)
+	@cargo run --quiet --release --package tests --example claim_cost
 
 startup: ## measure how long each function takes to start (release profile)
 	@cargo run --quiet --release --package tests --example startup

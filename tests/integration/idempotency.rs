@@ -6,6 +6,7 @@ mod damage;
 mod faults;
 mod memory;
 mod ownership;
+mod processes;
 mod redis_alone;
 mod results;
 mod stage;

@@ -114,6 +114,11 @@ impl Lambda {
         );
     }
 
+    /// Stops the process (SIGSTOP) where it stands, in the middle of an invocation or not.
+    pub async fn suspend(&self) {
+        self.ask(Event::Suspend).await;
+    }
+
     /// Lets the process go on (SIGCONT).
     pub async fn thaw(&self) {
         self.ask(Event::Thaw).await;

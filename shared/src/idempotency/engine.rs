@@ -73,7 +73,7 @@ pub enum Outcome {
 }
 
 /// What is known of a key, to an operator or a reconciler.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The key.
     pub key: RecordKey,
@@ -337,6 +337,19 @@ impl fmt::Debug for Idempotency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Idempotency")
             .field("authority", &self.inner.authority)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What attempts noted is not for the log.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key)
+            .field("progress", &self.progress)
+            .field("attempt", &self.attempt)
+            .field("rev", &self.rev)
+            .field("lease_left", &self.lease_left)
             .finish_non_exhaustive()
     }
 }

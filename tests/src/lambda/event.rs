@@ -38,6 +38,8 @@ pub(super) enum Event {
     InitDeadline { instance: u64 },
     /// Stop the process as soon as it waits for work.
     Freeze(oneshot::Sender<()>),
+    /// Stop the process where it stands.
+    Suspend(oneshot::Sender<()>),
     /// Let it go on.
     Thaw(oneshot::Sender<()>),
     /// Kill it.

@@ -141,6 +141,11 @@ impl Supervisor {
                 self.freezing = self.instance.is_some().then_some(done);
                 self.freeze_if_at_rest();
             }
+            Event::Suspend(_done) => {
+                if let Some(instance) = &self.instance {
+                    instance.freeze();
+                }
+            }
             Event::Thaw(_done) => {
                 if let Some(instance) = &self.instance {
                     instance.thaw();

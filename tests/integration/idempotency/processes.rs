@@ -1,0 +1,156 @@
+//! Real processes, under the Runtime API, that are killed and frozen in the middle of a payment
+//! (`tests/examples/pays.rs`).
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tempfile::NamedTempFile;
+use tests::{Answer, Lambda, MongoServer, RedisServer, TestRequest, eventually};
+
+/// A payment that every process is asked for, and the provider's account of it.
+struct Payment {
+    redis: RedisServer,
+    database: String,
+    ledger: NamedTempFile,
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+impl Payment {
+    async fn new() -> Self {
+        Self {
+            redis: RedisServer::start().await,
+            database: MongoServer::shared().await.fresh_database(),
+            ledger: NamedTempFile::new().expect("a file"),
+        }
+    }
+
+    /// Another process. It knows no deadline, so its lease is short.
+    async fn process(&self) -> Lambda {
+        Lambda::example("pays")
+            .env("REDIS_URL", &self.redis.url())
+            .env("MONGODB_URI", &MongoServer::shared().await.uri())
+            .env("MONGODB_DATABASE", &self.database)
+            .env("IDEMPOTENCY_LEASE_MS", "400")
+            .local_deadlines()
+            .start()
+            .await
+    }
+
+    fn request(&self, before_ms: u64, after_ms: u64) -> TestRequest {
+        let path = self.ledger.path().to_str().expect("UTF-8");
+        TestRequest::post("/pay")
+            .header("idempotency-key", "K-1")
+            .header("x-ledger", path)
+            .header("x-before-ms", &before_ms.to_string())
+            .header("x-after-ms", &after_ms.to_string())
+            .json(&json!({ "amount": 10 }))
+    }
+
+    fn charges(&self) -> usize {
+        charges(self.ledger.path())
+    }
+
+    /// Asks again until nobody is at work any more.
+    async fn settled(&self, lambda: &Lambda) -> Answer {
+        let mut last = None;
+        eventually(LIMIT, async || {
+            let answer = lambda.request(self.request(0, 0)).await;
+            let is_settled = answer.json() != "in progress";
+            last = Some(answer);
+            is_settled
+        })
+        .await;
+        last.expect("asked")
+    }
+}
+
+fn charges(ledger: &Path) -> usize {
+    std::fs::read_to_string(ledger)
+        .expect("readable")
+        .lines()
+        .count()
+}
+
+#[tokio::test]
+async fn a_payment_survives_its_process() {
+    let payment = Payment::new().await;
+    let first = payment.process().await;
+    assert_eq!(first.request(payment.request(0, 0)).await.json(), "charged");
+    first.stop().await;
+
+    let second = payment.process().await;
+
+    let answer = second.request(payment.request(0, 0)).await;
+    assert_eq!(answer.json(), "charged before");
+    assert_eq!(payment.charges(), 1);
+}
+
+/// Wherever it dies: before the claim, before the charge, before the result, after it.
+#[tokio::test]
+async fn a_process_that_is_killed_leaves_no_second_charge() {
+    let deaths = [0, 10, 20, 30, 45, 60, 80, 100, 120].map(async |milliseconds| {
+        let payment = Payment::new().await;
+        let (victim, other) = (payment.process().await, payment.process().await);
+        let pending = victim.queue(payment.request(40, 40)).await;
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        victim.stop().await;
+        drop(pending);
+
+        let answer = payment.settled(&other).await;
+
+        let charges = payment.charges();
+        assert!(charges <= 1, "{milliseconds} ms: {charges} charges");
+        if charges == 0 {
+            assert_eq!(answer.json(), "unknown", "{milliseconds} ms");
+        }
+    });
+    join_all(deaths).await;
+}
+
+/// Frozen before the charge, and thawed long after its lease is over and others have asked.
+#[tokio::test]
+async fn a_process_that_is_frozen_past_its_lease_charges_once() {
+    let payment = Payment::new().await;
+    let (frozen, other) = (payment.process().await, payment.process().await);
+    let pending = frozen.queue(payment.request(100, 0)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    frozen.suspend().await;
+    assert_eq!(payment.settled(&other).await.json(), "unknown");
+    assert_eq!(payment.charges(), 0);
+
+    frozen.thaw().await;
+    let late = pending.await;
+
+    assert!(payment.charges() <= 1);
+    let again = payment.settled(&other).await;
+    match late.text() {
+        r#""charged""# => assert_eq!(again.json(), "charged before"),
+        r#""unknown""# => assert_eq!(again.json(), "unknown"),
+        other => panic!("{other}"),
+    }
+    other.assert_logs_are_well_formed();
+    other.plant_secret("K-1");
+    other.assert_no_secret_in_logs();
+}
+
+#[tokio::test]
+async fn of_many_processes_one_charges() {
+    let payment = Payment::new().await;
+    let processes = join_all((0..4).map(|_| payment.process())).await;
+
+    let answers = processes
+        .iter()
+        .map(|lambda| async { lambda.request(payment.request(30, 30)).await });
+    let answers = join_all(answers).await;
+
+    assert_eq!(payment.charges(), 1);
+    const EXPECTED: [&str; 3] = [r#""charged""#, r#""charged before""#, r#""in progress""#];
+    let fresh = answers.iter().filter(|answer| answer.json() == "charged");
+    assert_eq!(fresh.count(), 1);
+    for answer in answers {
+        assert!(EXPECTED.contains(&answer.text()), "{}", answer.text());
+    }
+}
