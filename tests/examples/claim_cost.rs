@@ -251,20 +251,21 @@ async fn claim(engine: &Idempotency, payment: &Operation) {
     engine.claim(payment, patience()).await.expect("decided");
 }
 
+/// Sends a script with the arguments of a claim, and as many bytes as a record has.
 async fn send(raw: &mut MultiplexedConnection, digest: &str, key: &str) {
     let mut call = redis::cmd("EVALSHA");
     call.arg(digest)
         .arg(1)
         .arg(format!("idempotency:raw:{key}"));
-    call.arg("claim")
-        .arg("00112233445566778899aabbccddeeff")
-        .arg(86_400_000);
-    call.arg([b'x'; 211].as_slice())
-        .arg("0")
-        .arg("30000")
-        .arg("0")
+    let owner = "00112233445566778899aabbccddeeff";
+    call.arg("claim").arg(owner).arg(86_400_000);
+    call.arg("3a7b".repeat(16))
+        .arg(0)
+        .arg(30_000)
+        .arg(0)
         .arg("");
-    let _: redis::Value = call.query_async(raw).await.expect("set");
+    call.arg([b'x'; 211].as_slice());
+    let _: redis::Value = call.query_async(raw).await.expect("answered");
 }
 
 fn operation(key: &str, amount: u64) -> Operation {
