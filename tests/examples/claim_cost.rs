@@ -188,11 +188,11 @@ impl Bench {
         );
     }
 
-    /// What a conflict and a mismatch cost the server over 5 MB, and over 100 bytes.
+    /// What a conflict costs the server over a long checkpoint, and a mismatch over a long result, beside short ones.
     async fn flatness(&mut self) {
-        for what in ["conflict", "mismatch"] {
+        for (what, long) in [("conflict", 65_000), ("mismatch", 5_000_000)] {
             let mut keys = Vec::new();
-            for size in [5_000_000, 100] {
+            for size in [long, 100] {
                 let payment = operation(&self.fresh_key(), 10);
                 let claimed = self.engine.claim(&payment, patience()).await;
                 let Outcome::Started(mut lease) = claimed.expect("decided").outcome else {
@@ -226,7 +226,7 @@ impl Bench {
                 }
                 pairs.push((costs[0], costs[1]));
             }
-            let title = format!("server time of a {what} over 5 MB / over 100 bytes");
+            let title = format!("server time of a {what} over {long} bytes / over 100");
             row(&title, "µs", &pairs, "≈ 1");
         }
     }

@@ -52,6 +52,8 @@ pub enum Noted {
     Superseded(Standing),
     /// The store that decides did not acknowledge. It may be stored or not.
     NotDurable,
+    /// It is longer than 64 KiB, and is not stored.
+    TooLong,
 }
 
 /// What becomes of a renewal.
@@ -71,6 +73,10 @@ pub enum Renewal {
 const STORING_TIME: Duration = Duration::from_millis(100);
 /// How long a result is tried to be stored where no deadline is known.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long anything is tried that the work, or its caller, should not wait for much longer.
+const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+/// The longest note, in bytes.
+const LONGEST_NOTE: usize = 64 * 1024;
 /// How long it waits between two tries, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -146,7 +152,7 @@ impl Lease {
     pub async fn complete(self, response: SavedResponse) -> Completion {
         let kept = response.limited_to(self.engine.inner.config.max_response_bytes);
         let change = Change::Complete(kept.clone());
-        match self.insist(&change).await {
+        match self.insist(&change, self.whole_time()).await {
             Ok(Changed::Done) => Completion::Completed(response),
             Ok(Changed::Already(Some(stored))) if stored != kept => Completion::Completed(stored),
             Ok(Changed::Already(_)) => Completion::Completed(response),
@@ -161,7 +167,7 @@ impl Lease {
     ///
     /// A dropped call may or may not have released it.
     pub async fn release(self) -> Noted {
-        noted(self.insist(&Change::Release).await)
+        noted(self.insist(&Change::Release, self.whole_time()).await)
     }
 
     /// Says that it is not known whether the work took effect.
@@ -170,18 +176,21 @@ impl Lease {
     ///
     /// A dropped call may or may not have said so; without it, it is so when the lease is over.
     pub async fn mark_unknown(self) -> Noted {
-        noted(self.insist(&Change::MarkUnknown).await)
+        noted(self.insist(&Change::MarkUnknown, self.short_time()).await)
     }
 
-    /// Leaves a note for the next attempt, should this one end without a word.
+    /// Leaves a note of at most 64 KiB for the next attempt, should this one end without a word.
     ///
     /// # Cancel safety
     ///
     /// A dropped call may or may not have left it.
     pub async fn checkpoint(&mut self, note: impl Into<Bytes>) -> Noted {
         let note = note.into();
+        if note.len() > LONGEST_NOTE {
+            return Noted::TooLong;
+        }
         let change = Change::Checkpoint(note.clone());
-        let noted = noted(self.insist(&change).await);
+        let noted = noted(self.insist(&change, self.short_time()).await);
         if noted == Noted::Done {
             self.grant.checkpoint = note;
         }
@@ -196,7 +205,7 @@ impl Lease {
     pub async fn renew(&mut self, lease: Duration) -> Renewal {
         let lease = lease.min(super::engine::LONGEST_LEASE);
         let ends = Deadline::after(lease);
-        match self.insist(&Change::Renew(lease)).await {
+        match self.insist(&Change::Renew(lease), self.short_time()).await {
             Ok(Changed::Done | Changed::Already(_)) => {
                 self.ends = ends;
                 Renewal::Renewed
@@ -207,10 +216,21 @@ impl Lease {
         }
     }
 
-    /// The store that decides is asked until it answers, or the invocation is over.
-    async fn insist(&self, change: &Change) -> Result<Changed, Undecided> {
+    /// Until the invocation is over.
+    fn whole_time(&self) -> Deadline {
+        match self.deadline.remaining() {
+            Some(_) => self.deadline,
+            None => Deadline::after(PATIENCE),
+        }
+    }
+
+    fn short_time(&self) -> Deadline {
+        self.deadline.within(SHORT_PATIENCE)
+    }
+
+    /// Asks the store that decides until it answers, or `until`.
+    async fn insist(&self, change: &Change, until: Deadline) -> Result<Changed, Undecided> {
         let inner = &self.engine.inner;
-        let until = self.deadline.within(PATIENCE);
         let mut pause = FIRST_PAUSE;
         let changed = loop {
             let changed = inner

@@ -271,6 +271,54 @@ async fn a_loser_leaves_in_redis_what_mongodb_says() {
 }
 
 #[tokio::test]
+async fn a_loser_takes_back_no_claim_but_its_own() {
+    let world = World::tiered().await;
+    let engine = world.engine();
+    let lease = started(&engine, &world.payment).await;
+    let key = world.payment.key.as_str();
+    let held: String = world.redis.query(&["GET", key]).await;
+    let other = Operation {
+        fingerprint: paying(20),
+        ..world.payment.clone()
+    };
+
+    assert!(matches!(claim(&engine, &other).await, Outcome::Mismatch));
+
+    let still_held: String = world.redis.query(&["GET", key]).await;
+    assert_eq!(still_held, held);
+    lease.release().await;
+    assert_eq!(world.redis.keys("*").await, Vec::<String>::new());
+}
+
+/// A message that was on its way for a day.
+#[tokio::test]
+async fn redis_keeps_the_newer_of_two_results() {
+    let stage = Stage::tiered().await.with("IDEMPOTENCY_TTL_SECONDS", "1");
+    let (engine, payment) = (stage.engine(), a_payment());
+    let redis = stage.redis.as_ref().expect("tiered");
+    started(&engine, &payment)
+        .await
+        .complete(answer("old"))
+        .await;
+    let key = payment.key.as_str();
+    let old: String = redis.query(&["GET", key]).await;
+    let mut next = None;
+    eventually(Duration::from_secs(5), async || {
+        if let Outcome::Started(lease) = claim(&engine, &payment).await {
+            next = Some(lease);
+        }
+        next.is_some()
+    })
+    .await;
+    redis.command(&["SET", key, &old]).await;
+
+    next.expect("started").complete(answer("new")).await;
+
+    let kept: String = redis.query(&["GET", key]).await;
+    assert!(kept.ends_with("new"), "{kept}");
+}
+
+#[tokio::test]
 async fn without_mongodb_nothing_starts_and_redis_keeps_no_claim() {
     let world = World::tiered().await;
     let engine = world.engine();

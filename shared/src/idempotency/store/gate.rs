@@ -125,7 +125,10 @@ impl Store for GatedStore {
             }
             _ => self.memory.change_at(key, fence, change, self.memory.now()),
         };
-        Ok(self.answer(there.map_or(here, |there| there.value)))
+        Ok(self.answer(match there {
+            Some(there) => there.value,
+            None => here?,
+        }))
     }
 
     async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {

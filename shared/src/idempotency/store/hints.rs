@@ -176,3 +176,6 @@ impl Arguments {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

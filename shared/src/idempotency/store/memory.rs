@@ -125,15 +125,17 @@ impl MemoryStore {
         fence: &Fence,
         change: &Change,
         now: StoreTime,
-    ) -> Changed {
+    ) -> Result<Changed, Undecided> {
         let mut records = self.records.lock();
         let record = records.by_key.get(key);
-        match decision::change(record, fence, change, now) {
+        Ok(match decision::change(record, fence, change, now) {
             Verdict::Write(mut record) => {
-                if self.make_room(&mut records, key, &record, now).is_err()
-                    && let State::Completed { response, .. } = &mut record.state
-                {
-                    *response = response.limited_to(0);
+                let room = self.make_room(&mut records, key, &record, now);
+                match &mut record.state {
+                    State::Completed { response, .. } if room.is_err() => {
+                        *response = response.limited_to(0);
+                    }
+                    _ => room?,
                 }
                 records.put(key, *record);
                 Changed::Done
@@ -141,7 +143,7 @@ impl MemoryStore {
             Verdict::Already => Changed::Already(record.cloned().and_then(Record::into_response)),
             Verdict::TooLate => Changed::TooLate,
             Verdict::Superseded => Changed::Superseded(Standing::of(record, &fence.claim, now)),
-        }
+        })
     }
 
     /// Makes sure that `record` fits, by letting go of what no longer counts.
@@ -209,12 +211,8 @@ impl Store for MemoryStore {
         change: &Change,
         _: Deadline,
     ) -> Result<Answer<Changed>, Undecided> {
-        Ok(Answer::of_all(self.change_at(
-            key,
-            fence,
-            change,
-            self.now(),
-        )))
+        self.change_at(key, fence, change, self.now())
+            .map(Answer::of_all)
     }
 
     async fn read(&self, key: &RecordKey, _: Deadline) -> Result<Found, Undecided> {
