@@ -3,6 +3,7 @@
 mod claims;
 mod conformance;
 mod damage;
+mod documents;
 mod faults;
 mod memory;
 mod ownership;

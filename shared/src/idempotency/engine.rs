@@ -445,3 +445,25 @@ fn lease_for(time_left: Option<Duration>, config: &IdempotencyConfig) -> Duratio
         None => config.lease,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_outlasts_its_invocation() {
+        let config = Config::from_lookup(|_| None)
+            .expect("the defaults")
+            .idempotency;
+        let seconds = Duration::from_secs;
+        let cases = [
+            (Some(seconds(0)), seconds(2)),
+            (Some(seconds(10)), seconds(12)),
+            (Some(seconds(900)), seconds(900)),
+            (None, seconds(30)),
+        ];
+        for (left, expected) in cases {
+            assert_eq!(lease_for(left, &config), expected, "{left:?}");
+        }
+    }
+}

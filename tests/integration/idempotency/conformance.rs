@@ -51,6 +51,7 @@ suite! {
             an_orphan_is_taken_over_once
             two_deaths_in_a_row_block_nobody
             a_finished_owner_is_not_taken_over
+            an_overdue_owner_nobody_took_over_may_complete
             who_was_taken_over_cannot_complete
             who_was_taken_over_cannot_release
             a_release_lets_the_next_one_run

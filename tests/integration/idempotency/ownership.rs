@@ -147,6 +147,27 @@ pub(super) async fn a_finished_owner_is_not_taken_over(stage: Stage) {
     assert_eq!(replayed, charged());
 }
 
+pub(super) async fn an_overdue_owner_nobody_took_over_may_complete(stage: Stage) {
+    let stage = with_short_leases(stage);
+    let (engine, payment) = (stage.engine(), a_payment());
+    let stalled = overdue(&engine, &payment).await;
+    let elsewhere = stage.engine();
+    assert!(matches!(
+        claim(&elsewhere, &payment).await,
+        Outcome::Unknown(_)
+    ));
+
+    assert_eq!(
+        stalled.complete(charged()).await,
+        Completion::Completed(charged())
+    );
+
+    assert!(matches!(
+        claim(&elsewhere, &payment).await,
+        Outcome::Replay(_)
+    ));
+}
+
 pub(super) async fn who_was_taken_over_cannot_complete(stage: Stage) {
     let stage = with_short_leases(stage);
     let (engine, payment) = (stage.engine(), a_resumable_payment());

@@ -98,6 +98,13 @@ async fn a_result_goes_a_minute_before_its_window_ends() {
     front.keep(&result("not over", now - window + 70_000)).await;
     let left: u64 = front.redis.query(&["PTTL", front.key.as_str()]).await;
     assert!((5_000..=10_000).contains(&left), "{left}");
+
+    // Kept for longer by somebody else, it is not answered either.
+    let over = result("over", now - window + 59_000).to_text();
+    let over = String::from_utf8(over).expect("text");
+    let set = ["SET", front.key.as_str(), &over];
+    front.redis.command(&set).await;
+    assert!(matches!(front.claim(&claim()).await, Hint::Ask));
 }
 
 #[tokio::test]
