@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use mongodb::Database;
+use mongodb::bson::{Document, doc};
 use shared::config::Config;
 use shared::deadline::Deadline;
 use shared::mongo::{Error, Mongo};
@@ -74,4 +77,119 @@ async fn without_a_uri_there_is_nothing_to_ask() {
         mongo.ping(Deadline::UNKNOWN).await,
         Err(Error::NotConfigured)
     );
+    assert_eq!(
+        note(&mongo, Deadline::UNKNOWN).await,
+        Err(Error::NotConfigured)
+    );
+}
+
+/// Inserts a document with the same `_id` each time the call is sent.
+async fn note(mongo: &Mongo, deadline: Deadline) -> Result<(), Error> {
+    let document = doc! { "_id": mongodb::bson::oid::ObjectId::new() };
+    insert(mongo, &document, deadline).await
+}
+
+async fn insert(mongo: &Mongo, document: &Document, deadline: Deadline) -> Result<(), Error> {
+    let inserting = |database: Database| {
+        let document = document.clone();
+        async move { database.collection("notes").insert_one(document).await }
+    };
+    mongo.run(deadline, inserting).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_connection_that_died_at_rest_costs_no_call() {
+    let (proxy, mongo) = proxied().await;
+    let deaths: [fn(&FaultProxy); 3] = [
+        FaultProxy::close_connections,
+        FaultProxy::reset_connections,
+        FaultProxy::black_hole_existing,
+    ];
+    for die in deaths.into_iter().cycle().take(6) {
+        assert_eq!(note(&mongo, patience()).await, Ok(()));
+        die(&proxy);
+        assert_eq!(
+            note(&mongo, Deadline::after(Duration::from_secs(2))).await,
+            Ok(())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_answer_was_lost_is_sent_again() {
+    let (proxy, mongo) = proxied().await;
+    note(&mongo, patience()).await.expect("connected");
+    proxy.drop_next_reply();
+
+    // What the first one did, the second one finds.
+    let again = note(&mongo, Deadline::after(Duration::from_secs(2))).await;
+
+    assert_eq!(again, Err(Error::Duplicate));
+    assert_eq!(note(&mongo, patience()).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_call_that_was_sent_may_have_run_whatever_became_of_its_repetition() {
+    let (proxy, mongo) = proxied().await;
+    note(&mongo, patience()).await.expect("connected");
+    proxy.drop_next_reply();
+    let calling = note(&mongo, Deadline::after(Duration::from_secs(1)));
+
+    let (called, ()) = tokio::join!(calling, async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        proxy.refuse();
+    });
+
+    let error = called.expect_err("no answer");
+    assert!(error.may_have_run(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_found_no_server_has_not_run() {
+    let refusing = FaultProxy::refusing();
+    let mongo = mongo(&format!("mongodb://{}", refusing.address()));
+
+    let called = note(&mongo, Deadline::UNKNOWN).await;
+
+    assert_eq!(called, Err(Error::ConnectFailed));
+    assert!(!Error::ConnectFailed.may_have_run());
+}
+
+#[tokio::test]
+async fn a_call_ends_at_its_deadline_and_without_one_all_the_same() {
+    let (proxy, mongo) = proxied().await;
+    note(&mongo, patience()).await.expect("connected");
+    proxy.black_hole();
+    let hurried = note(&mongo, Deadline::after(Duration::from_millis(300)));
+    let called = within(Duration::from_millis(600), hurried).await;
+    assert_eq!(called, Err(Error::Timeout));
+
+    let called = within(Duration::from_secs(6), note(&mongo, Deadline::UNKNOWN)).await;
+
+    assert!(called.is_err());
+    proxy.heal();
+    assert_eq!(note(&mongo, patience()).await, Ok(()));
+}
+
+#[tokio::test]
+async fn calls_at_once_share_a_few_connections() {
+    let (proxy, mongo) = proxied().await;
+
+    let called = join_all((0..100).map(|_| note(&mongo, patience()))).await;
+
+    assert!(called.iter().all(Result::is_ok), "{called:?}");
+    // Five that are worked on, and two by which the driver watches the server.
+    assert!(proxy.accepted() <= 7, "{} connections", proxy.accepted());
+}
+
+#[tokio::test]
+async fn who_comes_second_is_told_that_the_document_exists() {
+    let (_proxy, mongo) = proxied().await;
+    let document = doc! { "_id": mongodb::bson::oid::ObjectId::new() };
+    assert_eq!(insert(&mongo, &document, patience()).await, Ok(()));
+
+    let second = insert(&mongo, &document, patience()).await;
+
+    assert_eq!(second, Err(Error::Duplicate));
+    assert!(!Error::Duplicate.may_have_run());
 }

@@ -72,6 +72,7 @@ suite! {
         time: [
             after_the_window_the_key_runs_as_new
             a_new_run_starts_clean
+            who_slept_through_the_window_cannot_finish
             what_is_unknown_does_not_expire_with_the_window
         ]
     }

@@ -3,9 +3,10 @@
 
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::{Client, Collection};
+use shared::idempotency::Completion;
 use tests::MongoServer;
 
-use super::stage::{Stage, a_payment, charged, patience, started};
+use super::stage::{Stage, a_payment, answer, charged, patience, started};
 
 async fn records(stage: &Stage) -> Collection<Document> {
     let client = Client::with_uri_str(MongoServer::shared().await.uri()).await;
@@ -94,5 +95,25 @@ async fn what_is_over_is_deleted_by_an_index_on_what_has_finished() {
     assert!(
         names.contains(&"idempotency_window".to_owned()),
         "{names:?}"
+    );
+}
+
+/// MongoDB has deleted the record since, and counts from one again.
+#[tokio::test]
+async fn who_outlived_its_document_cannot_finish_the_next_one() {
+    let stage = Stage::mongodb().await;
+    let (engine, payment) = (stage.engine(), a_payment());
+    let frozen = started(&engine, &payment).await;
+    let id = doc! { "_id": payment.key.as_str() };
+    records(&stage).await.delete_one(id).await.expect("deleted");
+    let next = started(&stage.engine(), &payment).await;
+    assert_eq!(next.attempt(), frozen.attempt());
+
+    let late = frozen.complete(answer("late")).await;
+
+    assert!(matches!(late, Completion::Superseded(_)), "{late:?}");
+    assert_eq!(
+        next.complete(charged()).await,
+        Completion::Completed(charged())
     );
 }

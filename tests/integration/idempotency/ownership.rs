@@ -97,15 +97,14 @@ pub(super) async fn the_stricter_policy_decides(stage: Stage) {
 }
 
 pub(super) async fn an_orphan_is_taken_over_once(stage: Stage) {
-    let engine = with_short_leases(stage);
-    let (owner, payment) = (engine.engine(), a_resumable_payment());
-    drop(overdue(&owner, &payment).await);
-    let engines = [owner, engine.engine(), engine.engine()];
+    let stage = with_short_leases(stage);
+    let engines = [stage.engine(), stage.engine()];
+    let payment = a_resumable_payment();
+    drop(overdue(&engines[0], &payment).await);
+    drop(started(&engines[1], &a_payment()).await);
 
     // A deadline that is known: the winner's lease outlasts the race.
-    let claims = engines
-        .iter()
-        .map(|engine| engine.claim(&payment, patience()));
+    let claims = (0..40).map(|caller| engines[caller % 2].claim(&payment, patience()));
     let started = join_all(claims)
         .await
         .into_iter()
@@ -355,7 +354,7 @@ pub(super) async fn a_takeover_needs_a_provider_that_remembers(stage: Stage) {
 pub(super) async fn a_settled_result_is_everybodys_answer(stage: Stage) {
     let stage = with_short_leases(stage);
     let (engine, payment) = (stage.engine(), a_payment());
-    drop(overdue(&engine, &payment).await);
+    let frozen = overdue(&engine, &payment).await;
     let elsewhere = stage.engine();
     let entry = elsewhere.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
@@ -371,6 +370,10 @@ pub(super) async fn a_settled_result_is_everybodys_answer(stage: Stage) {
         };
         assert_eq!(replayed, charged());
     }
+    assert_eq!(
+        frozen.complete(answer("frozen")).await,
+        Completion::Superseded(Standing::Replay(charged()))
+    );
 }
 
 pub(super) async fn a_settlement_supersedes_the_owner(stage: Stage) {

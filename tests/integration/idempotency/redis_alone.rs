@@ -109,6 +109,20 @@ async fn a_redis_flushed_while_a_payment_runs_keeps_its_result() {
 }
 
 #[tokio::test]
+async fn a_result_is_insisted_on_while_redis_is_away() {
+    let world = World::redis_alone().await;
+    let lease = started(&world.engine(), &world.payment).await;
+    world.redis_proxy.refuse();
+
+    let (completion, ()) = tokio::join!(lease.complete(charged()), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        world.redis_proxy.heal();
+    });
+
+    assert_eq!(completion, Completion::Completed(charged()));
+}
+
+#[tokio::test]
 async fn a_claim_whose_reply_was_lost_recognises_itself() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());

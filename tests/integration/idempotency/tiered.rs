@@ -205,6 +205,44 @@ async fn a_result_that_mongodb_did_not_acknowledge_is_nobody_elses_answer() {
 }
 
 #[tokio::test]
+async fn a_result_is_insisted_on_while_mongodb_is_away() {
+    let world = World::tiered().await;
+    let engine = world.engine();
+    let claimed = engine.claim(&world.payment, patience()).await;
+    let Outcome::Started(lease) = claimed.expect("decided").outcome else {
+        panic!("did not start");
+    };
+    world.mongo_proxy.refuse();
+
+    let (completion, ()) = tokio::join!(lease.complete(charged()), async {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        world.mongo_proxy.heal();
+    });
+
+    assert_eq!(completion, Completion::Completed(charged()));
+    let again = claim(&world.engine(), &world.payment).await;
+    assert!(matches!(again, Outcome::Replay(_)), "{again:?}");
+}
+
+/// Longer than MongoDB is given for one call: the claim is sent again, and recognises itself if it has arrived.
+#[tokio::test]
+async fn a_claim_is_insisted_on_while_mongodb_stalls() {
+    let world = World::tiered().await;
+    let engine = world.engine();
+    let connected = engine.claim(&a_payment(), patience()).await;
+    connected.expect("decided");
+    world.mongo_proxy.stall();
+
+    let (claimed, ()) = tokio::join!(engine.claim(&world.payment, patience()), async {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        world.mongo_proxy.heal();
+    });
+
+    let outcome = claimed.expect("decided").outcome;
+    assert!(matches!(outcome, Outcome::Started(_)), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn who_was_taken_over_behind_a_cut_cable_answers_as_everybody_does() {
     let stage = Stage::tiered().await.with("IDEMPOTENCY_LEASE_MS", "100");
     let (first, second) = (stage.engine(), stage.engine());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::idempotency::{End, Outcome};
+use shared::idempotency::{Completion, End, Idempotency, Lease, Operation, Outcome};
 use tests::eventually;
 
 use super::stage::{
@@ -45,20 +45,42 @@ pub(super) async fn a_new_run_starts_clean(stage: Stage) {
     assert_eq!(second.last_checkpoint(), "old");
     second.complete(charged()).await;
 
-    let mut renewed = None;
-    eventually(LIMIT, async || {
-        if let Outcome::Started(lease) = claim(&engine, &payment).await {
-            renewed = Some(lease);
-        }
-        renewed.is_some()
-    })
-    .await;
+    let lease = of_the_next_run(&engine, &payment).await;
 
-    let lease = renewed.expect("started");
     assert!(!lease.took_over() && lease.last_checkpoint().is_empty());
     let entry = engine.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
     assert!(entry.first_seen < Duration::from_millis(900));
+}
+
+/// The lease of the run that begins when the window is over.
+async fn of_the_next_run(engine: &Idempotency, operation: &Operation) -> Lease {
+    let mut next = None;
+    eventually(LIMIT, async || {
+        if let Outcome::Started(lease) = claim(engine, operation).await {
+            next = Some(lease);
+        }
+        next.is_some()
+    })
+    .await;
+    next.expect("started")
+}
+
+pub(super) async fn who_slept_through_the_window_cannot_finish(stage: Stage) {
+    let stage = with_a_short_window(stage);
+    let (engine, payment) = (stage.engine(), a_resumable_payment());
+    let (frozen, asleep) = (started(&engine, &payment).await, Duration::from_millis(150));
+    tokio::time::sleep(asleep).await;
+    started(&engine, &payment).await.complete(charged()).await;
+    let next = of_the_next_run(&stage.engine(), &payment).await;
+
+    let late = frozen.complete(answer("late")).await;
+
+    assert!(matches!(late, Completion::Superseded(_)), "{late:?}");
+    assert_eq!(
+        next.complete(answer("next")).await,
+        Completion::Completed(answer("next"))
+    );
 }
 
 /// A store that is Redis alone keeps it for a window after the last write; no store forgets it with its lease.
