@@ -279,7 +279,7 @@ fn restore(fence: &Fence, change: &Change, now: StoreTime) -> Verdict {
 }
 
 /// The state after a release. Where the attempt had taken over another one, its word is not that one's: the first
-/// request may still take effect, so the key stays unknown, for the same request only, and never expires.
+/// request may still take effect, so the key stays unknown, for the same request only, until it is settled.
 fn released(took_over: bool, now: StoreTime) -> State {
     if took_over {
         State::Unknown

@@ -1,9 +1,11 @@
 //! The permission to do one piece of work, and the only way to finish it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::counters::Event;
@@ -23,8 +25,9 @@ pub struct Lease {
     derived_key: DerivedKey,
     fence: Fence,
     grant: Grant,
-    /// When the lease is over, or sooner.
-    ends: Deadline,
+    /// By when the work has to be done: before the lease or the invocation ends, less what storing the result needs. Shared with
+    /// who bounds the work, since renewing moves it.
+    work_end: Arc<Mutex<Deadline>>,
     /// Until when a provider recognises the derived key, or sooner; unknown where it does not matter.
     recognised: Deadline,
     /// When the invocation is over.
@@ -38,8 +41,8 @@ pub enum Completion {
     Completed(SavedResponse),
     /// The key was taken over or settled: this attempt's result is not the answer, the key's is.
     Superseded(Standing),
-    /// The store that decides did not acknowledge in time. The work has happened and this is its result, but a repetition
-    /// will not be told: work that resumes answers that it is not final yet, other work answers this.
+    /// The store that decides did not acknowledge in time. The work has happened and this is its result, but a repetition may not
+    /// be told it: work that resumes answers that it is not final yet, other work answers this and says that it is not durable.
     NotDurable(SavedResponse),
 }
 
@@ -100,10 +103,14 @@ impl Lease {
             derived_key,
             fence,
             grant,
-            ends,
+            work_end: Arc::new(Mutex::new(work_end(ends, deadline))),
             recognised,
             deadline,
         }
+    }
+
+    pub(super) fn work_end(&self) -> Arc<Mutex<Deadline>> {
+        Arc::clone(&self.work_end)
     }
 
     /// The key to hand to a provider: the same for every attempt, and after the loss of every store.
@@ -133,15 +140,14 @@ impl Lease {
 
     /// How long the work may take: until the lease or the invocation ends, less what storing the result needs.
     pub fn time_left(&self) -> Duration {
-        let until = self.deadline.reserving(STORING_TIME);
-        until.clip(self.ends.remaining().unwrap_or(Duration::MAX))
+        self.work_end.lock().clip(Duration::MAX)
     }
 
     /// Whether a request with the derived key may be sent now. Not when an earlier attempt may have sent it and the provider
-    /// may have forgotten it since, nor when the lease is over.
+    /// may have forgotten it since, nor when no time is left.
     pub fn may_send(&self) -> bool {
         let is_over = |deadline: Deadline| deadline.remaining().is_some_and(|left| left.is_zero());
-        !is_over(self.recognised) && !is_over(self.ends)
+        !is_over(self.recognised) && !is_over(*self.work_end.lock())
     }
 
     /// Stores the result. It never fails what has happened: at worst it is not durable.
@@ -161,7 +167,8 @@ impl Lease {
         }
     }
 
-    /// Says that nothing happened and nothing will: the key may be claimed again.
+    /// Says that this attempt did nothing and will do nothing: the key may be claimed again. After a takeover it stays unknown, for
+    /// the attempt before has not said so.
     ///
     /// # Cancel safety
     ///
@@ -207,7 +214,7 @@ impl Lease {
         let ends = Deadline::after(lease);
         match self.insist(&Change::Renew(lease), self.short_time()).await {
             Ok(Changed::Done | Changed::Already(_)) => {
-                self.ends = ends;
+                *self.work_end.lock() = work_end(ends, self.deadline);
                 Renewal::Renewed
             }
             Ok(Changed::TooLate) => Renewal::TooLate,
@@ -261,6 +268,11 @@ impl fmt::Debug for Lease {
             .field("attempt", &self.grant.attempt)
             .finish_non_exhaustive()
     }
+}
+
+fn work_end(lease_ends: Deadline, invocation_ends: Deadline) -> Deadline {
+    let lease = lease_ends.clip(Duration::MAX);
+    invocation_ends.within(lease).reserving(STORING_TIME)
 }
 
 fn noted(changed: Result<Changed, Undecided>) -> Noted {

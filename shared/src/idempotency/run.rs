@@ -1,16 +1,18 @@
 //! The common case in one call: claim, work, store.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use super::SavedResponse;
 use super::engine::{Answered, Idempotency, Operation, Outcome};
 use super::lease::{Completion, Lease};
 use super::store::{Backend, Doubt, Standing, Undecided};
-use crate::deadline::Deadline;
-use std::time::Duration;
+use crate::deadline::{Deadline, Elapsed};
 
 /// Why work did not end in a result, and what may be concluded from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure<E> {
-    /// Nothing happened and nothing will: a repetition may run.
+    /// Nothing happened and nothing will: a repetition may run, unless an attempt before this one ended without a word.
     NothingHappened(E),
     /// It may have taken effect: what a repetition is told is the policy's to say.
     MayHaveHappened(E),
@@ -43,7 +45,8 @@ pub enum End<E> {
     },
     /// It is not known whether it took effect.
     Unknown(Doubt),
-    /// It failed, nothing happened, and a repetition may run.
+    /// It failed, and this attempt did nothing: a repetition may run, unless an attempt before it ended without a word, or the
+    /// release was not acknowledged. Then it is told so.
     NothingHappened(E),
     /// It failed, and it is not known whether it took effect.
     MayHaveHappened(E),
@@ -53,7 +56,7 @@ pub enum End<E> {
 
 impl Idempotency {
     /// Runs `work` if it may run, and stores what becomes of it. The work gets its [`Lease`]: the derived key, the attempt, the
-    /// last checkpoint and the time left; when that is over it is dropped where it stands.
+    /// last checkpoint and the time left; when that is over it is dropped where it stands, unless it has renewed the lease.
     ///
     /// # Errors
     ///
@@ -85,8 +88,7 @@ async fn finish<E>(
     mut lease: Lease,
     work: impl AsyncFnOnce(&mut Lease) -> Result<SavedResponse, Failure<E>>,
 ) -> End<E> {
-    let time = Deadline::after(lease.time_left());
-    match time.bound(work(&mut lease)).await {
+    match in_time(&mut lease, work).await {
         Ok(Ok(response)) => match lease.complete(response).await {
             Completion::Completed(response) => End::Fresh(response),
             Completion::NotDurable(response) => End::NotDurable(response),
@@ -104,6 +106,23 @@ async fn finish<E>(
         Err(_) => {
             lease.mark_unknown().await;
             End::Overran
+        }
+    }
+}
+
+/// Works until the lease's time is over. Renewing gives more of it.
+async fn in_time<E>(
+    lease: &mut Lease,
+    work: impl AsyncFnOnce(&mut Lease) -> Result<SavedResponse, Failure<E>>,
+) -> Result<Result<SavedResponse, Failure<E>>, Elapsed> {
+    let end = lease.work_end();
+    let mut work = pin!(work(lease));
+    loop {
+        let until = *end.lock();
+        match until.bound(&mut work).await {
+            // Renewed meanwhile.
+            Err(Elapsed) if *end.lock() != until => {}
+            ended => return ended,
         }
     }
 }

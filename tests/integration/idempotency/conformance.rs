@@ -59,6 +59,7 @@ suite! {
             a_failure_is_what_the_caller_hears
             what_may_have_happened_is_unknown
             work_that_overruns_is_unknown
+            work_that_renews_its_lease_goes_on
             a_renewed_lease_lasts
             the_next_attempt_gets_the_checkpoint
             a_takeover_needs_a_provider_that_remembers

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use shared::idempotency::{
-    Authority, Backend, End, Failure, Lease, Operation, Outcome, SavedBody, Undecided,
+    Authority, Backend, Completion, End, Failure, Lease, Operation, Outcome, SavedBody, Settled,
+    Settlement, Undecided,
 };
 use tests::{FaultProxy, RedisServer, eventually};
 
@@ -123,6 +124,72 @@ async fn an_outage_of_redis_makes_a_process_run_nothing_twice() {
         assert_eq!(pay(payment).await.0, End::Replay(charged()));
     }
     assert_eq!(provider.charges(), charges);
+}
+
+/// Redis knows of a release, and nothing of the attempt that began while it was away.
+#[tokio::test]
+async fn an_old_release_frees_nobody_who_began_since() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let stage = Stage::memory()
+        .await
+        .with("REDIS_URL", &redis.url_through(&proxy))
+        .with("IDEMPOTENCY_LEASE_MS", "150");
+    let (engine, payment) = (stage.new_engine(), a_payment());
+    started(&engine, &payment).await.release().await;
+    proxy.refuse();
+    drop(started(&engine, &payment).await);
+    proxy.heal();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+
+    eventually(Duration::from_secs(5), async || {
+        let claimed = engine.claim(&payment, patience()).await.expect("decided");
+        assert!(matches!(claimed.outcome, Outcome::Unknown(_)));
+        claimed.stand_in.is_none()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_began_without_redis_ends_with_it() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let stage = Stage::memory()
+        .await
+        .with("REDIS_URL", &redis.url_through(&proxy));
+    let (engine, payment) = (stage.new_engine(), a_payment());
+    started(&engine, &payment).await.release().await;
+    proxy.refuse();
+    let lease = started(&engine, &payment).await;
+    proxy.heal();
+
+    assert_eq!(
+        lease.complete(charged()).await,
+        Completion::Completed(charged())
+    );
+    assert!(matches!(claim(&engine, &payment).await, Outcome::Replay(_)));
+}
+
+#[tokio::test]
+async fn what_only_this_process_knows_can_be_settled() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let stage = Stage::memory()
+        .await
+        .with("REDIS_URL", &redis.url_through(&proxy));
+    let (engine, payment) = (stage.new_engine(), a_payment());
+    proxy.refuse();
+    started(&engine, &payment).await.mark_unknown().await;
+    proxy.heal();
+    let entry = engine.entry(&payment.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+
+    let settled = engine
+        .settle(&entry, Settlement::Completed(charged()), patience())
+        .await;
+
+    assert_eq!(settled, Ok(Settled::Done));
+    assert!(matches!(claim(&engine, &payment).await, Outcome::Replay(_)));
 }
 
 #[tokio::test]

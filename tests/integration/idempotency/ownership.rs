@@ -283,6 +283,21 @@ pub(super) async fn work_that_overruns_is_unknown(stage: Stage) {
     ));
 }
 
+/// Without a known deadline, the lease is all the time there is.
+pub(super) async fn work_that_renews_its_lease_goes_on(stage: Stage) {
+    let stage = stage.with("IDEMPOTENCY_LEASE_MS", "500");
+    let (engine, payment) = (stage.engine(), a_payment());
+    let ran = engine
+        .run(&payment, Deadline::UNKNOWN, async |lease: &mut Lease| {
+            lease.renew(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            Ok::<_, Failure<()>>(charged())
+        })
+        .await;
+
+    assert_eq!(ran.expect("decided").end, End::Fresh(charged()));
+}
+
 pub(super) async fn a_renewed_lease_lasts(stage: Stage) {
     let stage = with_short_leases(stage);
     let (engine, payment) = (stage.engine(), a_resumable_payment());

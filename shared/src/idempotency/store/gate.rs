@@ -40,6 +40,12 @@ impl GatedStore {
         }
     }
 
+    /// Whether Redis has anything of a key. Where it has nothing, the entry that is settled was this memory's.
+    async fn knows(&self, key: &RecordKey, deadline: Deadline) -> bool {
+        let found = self.note(self.redis.read(key, deadline).await);
+        !matches!(found, Some(Found::Nothing))
+    }
+
     /// Notes whether Redis answered.
     fn note<T>(&self, answered: Result<T, Undecided>) -> Option<T> {
         self.is_alone.store(answered.is_err(), Ordering::Relaxed);
@@ -126,8 +132,13 @@ impl Store for GatedStore {
             _ => self.memory.change_at(key, fence, change, self.memory.now()),
         };
         Ok(self.answer(match there {
+            // An attempt that began while Redis was away is none that Redis knows.
+            Some(Answer {
+                value: Changed::Superseded(Standing::Free),
+                ..
+            })
+            | None => here?,
             Some(there) => there.value,
-            None => here?,
         }))
     }
 
@@ -152,8 +163,9 @@ impl Store for GatedStore {
                 .await,
         );
         match there {
-            Some(settled) => Ok(settled),
-            None => {
+            Some(Settled::Done) => Ok(Settled::Done),
+            Some(Settled::Refused) if self.knows(key, deadline).await => Ok(Settled::Refused),
+            _ => {
                 self.memory
                     .settle(key, rev, owner, settlement, deadline)
                     .await

@@ -95,18 +95,45 @@ impl MemoryStore {
         }
     }
 
-    /// Takes over from another store what it knows to be finished, as if it had finished now: its clock is another one.
+    /// Takes over from another store what it knows of work that ended here without a word: that it has a result, or that this very
+    /// attempt was released. It counts as finished now, for that store's clock is another one.
     pub(super) fn learn(&self, key: &RecordKey, record: Record) {
         let now = self.now();
+        let mut records = self.records.lock();
+        let is_over = |here: &&Record| match here.state {
+            State::InProgress => here.lease_end() <= now,
+            State::Unknown => true,
+            State::Completed { .. } | State::Released { .. } => false,
+        };
+        let Some(here) = records.by_key.get(key).filter(is_over) else {
+            return;
+        };
         let state = match record.state {
             State::Completed { response, .. } => State::Completed {
                 finished_at: now,
                 response,
             },
-            State::Released { .. } => State::Released { finished_at: now },
-            State::InProgress | State::Unknown => return,
+            State::Released { .. } if record.attempt >= here.attempt => {
+                State::Released { finished_at: now }
+            }
+            _ => return,
         };
-        self.records.lock().put(key, Record { state, ..record });
+        self.put_finished(&mut records, key, Record { state, ..record }, now);
+    }
+
+    /// Puts a record for which there may be no room: then what is left of its result is a summary.
+    fn put_finished(
+        &self,
+        records: &mut Records,
+        key: &RecordKey,
+        mut record: Record,
+        now: StoreTime,
+    ) {
+        let room = self.make_room(records, key, &record, now);
+        if let (Err(_), State::Completed { response, .. }) = (room, &mut record.state) {
+            *response = response.limited_to(0);
+        }
+        records.put(key, record);
     }
 
     /// Lets the record that `owner` holds count its attempts as another store does.
@@ -129,15 +156,11 @@ impl MemoryStore {
         let mut records = self.records.lock();
         let record = records.by_key.get(key);
         Ok(match decision::change(record, fence, change, now) {
-            Verdict::Write(mut record) => {
-                let room = self.make_room(&mut records, key, &record, now);
-                match &mut record.state {
-                    State::Completed { response, .. } if room.is_err() => {
-                        *response = response.limited_to(0);
-                    }
-                    _ => room?,
+            Verdict::Write(record) => {
+                if !matches!(record.state, State::Completed { .. }) {
+                    self.make_room(&mut records, key, &record, now)?;
                 }
-                records.put(key, *record);
+                self.put_finished(&mut records, key, *record, now);
                 Changed::Done
             }
             Verdict::Already => Changed::Already(record.cloned().and_then(Record::into_response)),
@@ -235,9 +258,10 @@ impl Store for MemoryStore {
         let Some(record) = records.by_key.get(key) else {
             return Ok(Settled::Refused);
         };
-        match decision::settle(record, rev, owner, settlement, self.now()) {
+        let now = self.now();
+        match decision::settle(record, rev, owner, settlement, now) {
             Verdict::Write(record) => {
-                records.put(key, *record);
+                self.put_finished(&mut records, key, *record, now);
                 Ok(Settled::Done)
             }
             _ => Ok(Settled::Refused),

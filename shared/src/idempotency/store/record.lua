@@ -5,7 +5,8 @@
 --          5 the policy's bound    6 the lease    7 the attempt, or to settle the rev    8 what follows the header
 -- Answers  a verdict, the server's time, and where it is of use the record, or when the lease ends
 --
--- All times and durations are milliseconds. Every write lets the record expire a window later.
+-- All times and durations are milliseconds. What is finished expires a window after that was written, anything else a window
+-- after its lease, so that no claim is forgotten while its owner works.
 
 local HEADER = 211
 local FORMAT = 'tb1 %-11s %s %010d %010d %013d %07d %013d %013d %013d %d %s %08d\n'
@@ -37,8 +38,10 @@ end
 
 if header == '' then
   local text
+  local kept_for = window
   if operation == 'claim' then
     header, text = claimed(1, 1, policy, now, 0, '')
+    kept_for = window + lease
   elseif operation == 'complete' then
     -- The store has lost the claim. The result is kept all the same: it happened.
     text = string.format(FORMAT, 'completed', owner, number, 1, now, lease, policy, now, now, 0, fingerprint,
@@ -47,7 +50,7 @@ if header == '' then
     return {'absent', now}
   end
   -- An empty value looks like none, and is not a record.
-  if not redis.call('SET', key, text, 'PX', window, 'NX') then
+  if not redis.call('SET', key, text, 'PX', kept_for, 'NX') then
     return {'unreadable', now}
   end
   if operation == 'claim' then
@@ -103,7 +106,7 @@ if operation == 'claim' or operation == 'look' then
     return {'absent', now}
   end
   local _, text = claimed(attempt + 1, rev + 1, bound, first_at, took_over, kept)
-  redis.call('SET', key, text, 'PX', window)
+  redis.call('SET', key, text, 'PX', window + lease)
   return {'started', now, text}
 end
 
@@ -111,7 +114,7 @@ end
 local function write(next_state, next_owner, ended_at, doubt, kept)
   local text = string.format(FORMAT, next_state, next_owner, attempt, rev + 1, leased_at, held_for, bound, first_at,
     ended_at, doubt, asked, #kept) .. kept
-  redis.call('SET', key, text, 'PX', window)
+  redis.call('SET', key, text, 'PX', ended_at > 0 and window or window + held_for)
   return {'done', now}
 end
 

@@ -1,7 +1,7 @@
 //! Redis decides: one script, on one key, by the server's clock.
 //!
-//! A record is a string an operator can `GET`, and expires a window after its last write. So what is not finished
-//! expires too: Redis alone promises at most one execution for as long as it keeps its data, and for one window.
+//! A record is a string an operator can `GET`. What is finished expires a window later, and what is not a window after its
+//! lease: Redis alone promises at most one execution for as long as it keeps its data, and for one window.
 
 use std::sync::LazyLock;
 use std::time::Duration;
