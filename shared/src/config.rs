@@ -25,6 +25,11 @@
 //! | `IDEMPOTENCY_FALLBACK` | `memory`, `reject` | `memory` in development, else `reject` | what stands in for Redis where there is no MongoDB: this process's memory (only in development), or nothing |
 //! | `IDEMPOTENCY_MEMORY_ENTRIES` | 1–1 000 000 | 10 000 | the most keys in memory; full: claims are refused |
 //! | `IDEMPOTENCY_MEMORY_BYTES` | 1 024–1 073 741 824 | 67 108 864 | the most bytes in memory, about; full: claims are refused, results kept as summaries |
+//! | `PAYMENT_PROVIDER` | `sandbox`, `stripe` | `sandbox` in development, else none | who charges; the sandbox charges nobody; none: payments are refused |
+//! | `PAYMENT_PROVIDER_TIMEOUT_MS` | 1–80 000 ms | 10 000 | limit of one request to the provider, clipped to the time left; too short: payments end as `unknown` and are settled by a repetition |
+//! | `STRIPE_API_KEY` | text | not set | the secret key; not set with `stripe`: payments are refused |
+//! | `STRIPE_API_BASE` | `http://` or `https://` URL that ends with `/` | `https://api.stripe.com/` | a server that speaks as Stripe does; not accepted in `production` |
+//! | `LEDGER_DIR` | path | `target/ledger` | where payments are kept in development without MongoDB, and what the sandbox has charged |
 //! | `HEALTH_CHECK_TIMEOUT_MS` | 1–29 000 ms | 800 | limit of one check |
 //! | `HEALTH_TOTAL_TIMEOUT_MS` | 1–29 000 ms | 1 000 | limit of a whole health answer; a check is cut at whichever limit is sooner |
 //! | `HEALTH_MEMO_MS` | 0–60 000 ms | 1 000 | how long a result is reused; 0 probes at every request |
@@ -41,6 +46,7 @@ mod health;
 mod idempotency;
 mod logging;
 mod mongo;
+mod payments;
 mod reader;
 mod redis_client;
 mod secret;
@@ -51,6 +57,7 @@ pub use health::{HealthConfig, Service};
 pub use idempotency::IdempotencyConfig;
 pub use logging::{LogConfig, LogFormat};
 pub use mongo::MongoConfig;
+pub use payments::{PaymentsConfig, ProviderConfig};
 pub use reader::ConfigError;
 use reader::Reader;
 pub use redis_client::RedisConfig;
@@ -71,6 +78,8 @@ pub struct Config {
     pub mongo: MongoConfig,
     /// Idempotency.
     pub idempotency: IdempotencyConfig,
+    /// Payments.
+    pub payments: PaymentsConfig,
     /// The health answers.
     pub health: HealthConfig,
     /// The log.
@@ -126,6 +135,7 @@ impl Config {
             redis: RedisConfig::read(&read)?,
             mongo: MongoConfig::read(&read)?,
             idempotency: IdempotencyConfig::read(&read, &environment)?,
+            payments: PaymentsConfig::read(&read, &environment)?,
             health: HealthConfig::read(&read)?,
             log: LogConfig::read(&read)?,
             lambda: LambdaConfig {

@@ -80,6 +80,7 @@ mod response;
 mod run;
 mod scope;
 mod store;
+pub mod web;
 
 #[doc = include_str!("idempotency/protocol.md")]
 pub mod protocol {}

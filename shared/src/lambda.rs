@@ -23,12 +23,15 @@ use tracing::{Instrument, error, info, info_span};
 use crate::config::{Config, LogConfig};
 use crate::deadline::Deadline;
 use crate::logging;
+use crate::tenant::Caller;
 use crate::web::{self, Request, Response};
 
 /// One request to answer. Not `Debug`: its headers carry tokens.
 pub struct Invocation {
     /// The request, its body decoded.
     pub request: Request,
+    /// Who API Gateway says is asking.
+    pub caller: Caller,
     /// By when the handler has to be done. A reserve for sending the answer is already taken off.
     pub deadline: Deadline,
 }
@@ -129,6 +132,7 @@ async fn answer<F: Future<Output = Response>>(
         // The call is inside, so that a panic before the handler's first await is caught too.
         let handled = AssertUnwindSafe(async {
             handle(Invocation {
+                caller: caller(&event),
                 request: request(event),
                 deadline,
             })
@@ -154,6 +158,23 @@ fn api_request_id(event: &lambda_http::Request) -> Option<String> {
     match event.request_context_ref()? {
         RequestContext::ApiGatewayV2(context) => context.request_id.clone(),
         _ => None,
+    }
+}
+
+fn caller(event: &lambda_http::Request) -> Caller {
+    let Some(RequestContext::ApiGatewayV2(context)) = event.request_context_ref() else {
+        return Caller::default();
+    };
+    let Some(authorizer) = &context.authorizer else {
+        return Caller::default();
+    };
+    let claims = authorizer.jwt.as_ref().map(|jwt| &jwt.claims);
+    Caller {
+        jwt_subject: claims.and_then(|claims| claims.get("sub").cloned()),
+        authorizer_tenant: authorizer
+            .fields
+            .get("tenant")
+            .and_then(|tenant| tenant.as_str().map(str::to_owned)),
     }
 }
 

@@ -8,5 +8,7 @@ pub mod lambda;
 pub mod logging;
 pub mod metrics;
 pub mod mongo;
+pub mod payments;
 pub mod redis_client;
+pub mod tenant;
 pub mod web;

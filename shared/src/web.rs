@@ -4,6 +4,8 @@
 //! sentence; what went wrong inside is in the log, under the id that `X-Request-Id` carries. No answer may be stored by
 //! a cache on its way. Bodies are JSON.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -37,6 +39,14 @@ pub(crate) const INTERNAL: Problem = Problem {
     detail: "The request failed for a reason of ours. Quote the X-Request-Id when you report it.",
 };
 
+/// Nobody is known to ask.
+pub(crate) const UNAUTHENTICATED: Problem = Problem {
+    status: StatusCode::UNAUTHORIZED,
+    slug: "unauthenticated",
+    title: "Authentication is needed",
+    detail: "Send the credentials that this API asks for, for example a valid bearer token.",
+};
+
 /// The path is right, the method is not.
 const METHOD_NOT_ALLOWED: Problem = Problem {
     status: StatusCode::METHOD_NOT_ALLOWED,
@@ -52,22 +62,34 @@ pub struct MethodNotAllowed {
     allow: &'static str,
 }
 
-impl From<Problem> for Response {
-    fn from(problem: Problem) -> Self {
+impl Problem {
+    /// The document, with the members of `more` behind its own. They are the occurrence's: what was wrong with this request.
+    pub(crate) fn with(self, more: &impl Serialize) -> Response {
         #[derive(Serialize)]
-        struct Document {
+        struct Document<'a, T> {
             r#type: String,
             title: &'static str,
             status: u16,
             detail: &'static str,
+            #[serde(flatten)]
+            more: &'a T,
         }
         let document = Document {
-            r#type: format!("urn:truebond:problem:{}", problem.slug),
-            title: problem.title,
-            status: problem.status.as_u16(),
-            detail: problem.detail,
+            r#type: format!("urn:truebond:problem:{}", self.slug),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: self.detail,
+            more,
         };
-        with_body(problem.status, "application/problem+json", &document)
+        with_body(self.status, "application/problem+json", &document)
+    }
+}
+
+impl From<Problem> for Response {
+    fn from(problem: Problem) -> Self {
+        #[derive(Serialize)]
+        struct NothingMore {}
+        problem.with(&NothingMore {})
     }
 }
 
@@ -101,6 +123,32 @@ pub fn require_get(method: &Method) -> Result<(), MethodNotAllowed> {
         Method::GET | Method::HEAD => Ok(()),
         _ => Err(MethodNotAllowed { allow: "GET, HEAD" }),
     }
+}
+
+/// Lets `POST` pass.
+///
+/// # Errors
+///
+/// [`MethodNotAllowed`] for any other method.
+pub fn require_post(method: &Method) -> Result<(), MethodNotAllowed> {
+    match *method {
+        Method::POST => Ok(()),
+        _ => Err(MethodNotAllowed { allow: "POST" }),
+    }
+}
+
+/// Whether the body says that it is JSON.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(content_type)) = headers.get(CONTENT_TYPE).map(HeaderValue::to_str) else {
+        return false;
+    };
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    media_type.trim().eq_ignore_ascii_case("application/json")
+}
+
+/// The seconds of a `Retry-After`: never less than the wait, and at least one.
+pub(crate) fn retry_after(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64)
 }
 
 /// The token of an `Authorization: Bearer` header.

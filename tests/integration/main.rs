@@ -10,6 +10,7 @@ mod idempotency;
 mod liveness;
 mod mongo;
 mod parity;
+mod payments;
 mod redis_client;
 mod redis_cluster;
 mod redis_cluster_faults;

@@ -37,7 +37,7 @@ mod secrets;
 pub use answer::Answer;
 pub use eventually::eventually;
 pub use fault_proxy::FaultProxy;
-pub use lambda::{Lambda, Outcome};
+pub use lambda::{Lambda, LambdaBuilder, Outcome};
 pub use mongo_server::MongoServer;
 pub use redis_cluster::RedisCluster;
 pub use redis_server::RedisServer;

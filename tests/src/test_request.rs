@@ -23,6 +23,8 @@ pub struct TestRequest {
     /// The template's path, where it differs from the request's.
     route: Option<String>,
     path_parameters: Map<String, Value>,
+    /// What an authorizer found; null: there is none.
+    authorizer: Value,
     request_id: String,
 }
 
@@ -64,6 +66,7 @@ impl TestRequest {
             body: None,
             route: None,
             path_parameters: Map::new(),
+            authorizer: Value::Null,
             request_id: request_id::fresh(),
         }
     }
@@ -106,6 +109,20 @@ impl TestRequest {
     pub fn json(self, body: &Value) -> Self {
         self.header("content-type", "application/json")
             .body(body.to_string())
+    }
+
+    /// Lets API Gateway's JWT authorizer have found this `sub`.
+    #[must_use]
+    pub fn subject(mut self, subject: &str) -> Self {
+        self.authorizer = json!({ "jwt": { "claims": { "sub": subject }, "scopes": null } });
+        self
+    }
+
+    /// Lets a Lambda authorizer have named this tenant.
+    #[must_use]
+    pub fn tenant(mut self, tenant: &str) -> Self {
+        self.authorizer = json!({ "lambda": { "tenant": tenant } });
+        self
     }
 
     /// Names the template's route, for example `/api/payments/{id}`; without it the route is the path.
@@ -172,6 +189,9 @@ impl TestRequest {
         }
         if !self.path_parameters.is_empty() {
             event["pathParameters"] = self.path_parameters.clone().into();
+        }
+        if !self.authorizer.is_null() {
+            event["requestContext"]["authorizer"] = self.authorizer.clone();
         }
         if !self.cookies.is_empty() {
             event["cookies"] = self.cookies.clone().into();

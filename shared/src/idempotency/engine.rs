@@ -212,7 +212,7 @@ impl Idempotency {
         let outcome = match value {
             Claimed::Started(grant) => {
                 self.inner.counters.count(event_of(&grant), &operation.key);
-                let derived_key = DerivedKey::new(&self.inner.environment, &operation.key);
+                let derived_key = self.derived_key(&operation.key);
                 let fence = Fence {
                     claim,
                     attempt: grant.attempt,
@@ -322,6 +322,11 @@ impl Idempotency {
     /// [`Undecided`] when the store did not acknowledge. Repeating it is safe.
     pub async fn prepare(&self, deadline: Deadline) -> Result<(), Undecided> {
         self.inner.store.prepare(deadline).await
+    }
+
+    /// The key to hand to a provider for the work under `key`: the one that its leases have.
+    pub fn derived_key(&self, key: &RecordKey) -> DerivedKey {
+        DerivedKey::new(&self.inner.environment, key)
     }
 
     fn check_time(&self, operation: &Operation, deadline: Deadline) -> Result<(), Undecided> {

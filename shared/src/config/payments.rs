@@ -1,0 +1,98 @@
+//! The settings of payments: who charges, and where the ledger is on a laptop.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::reader::{self, Reader};
+use super::{ConfigError, Environment, Secret};
+
+/// How payments are made.
+#[derive(Clone, Debug)]
+pub struct PaymentsConfig {
+    /// Who charges.
+    pub provider: ProviderConfig,
+    /// How long one request to the provider may take.
+    pub provider_timeout: Duration,
+    /// Where payments are kept in development without MongoDB; the sandbox keeps its own here always.
+    pub ledger_dir: PathBuf,
+}
+
+/// Who charges.
+#[derive(Clone, Debug)]
+pub enum ProviderConfig {
+    /// Nobody: everything happens in files, as the payment method says.
+    Sandbox,
+    /// Stripe, or a server that speaks as it does.
+    Stripe {
+        /// The secret key of its API; `None`: nothing can be charged, which the requests are told.
+        api_key: Option<Secret>,
+        /// Where it is.
+        api_base: Url,
+    },
+    /// None is configured: nothing can be charged, which the requests are told.
+    Missing,
+}
+
+const STRIPE: &str = "https://api.stripe.com/";
+const LONGEST_TIMEOUT_MS: u64 = 80_000;
+
+impl PaymentsConfig {
+    pub(super) fn read(read: &Reader<'_>, environment: &Environment) -> Result<Self, ConfigError> {
+        let timeout = read.milliseconds("PAYMENT_PROVIDER_TIMEOUT_MS", 1..=LONGEST_TIMEOUT_MS)?;
+        Ok(Self {
+            provider: ProviderConfig::read(read, environment)?,
+            provider_timeout: timeout.unwrap_or(Duration::from_secs(10)),
+            ledger_dir: read
+                .text("LEDGER_DIR")?
+                .unwrap_or_else(|| "target/ledger".to_owned())
+                .into(),
+        })
+    }
+}
+
+impl ProviderConfig {
+    fn read(read: &Reader<'_>, environment: &Environment) -> Result<Self, ConfigError> {
+        let chosen = read.parsed(
+            "PAYMENT_PROVIDER",
+            "`sandbox` or `stripe`",
+            |text| match text {
+                "sandbox" => Some(Self::Sandbox),
+                "stripe" => Some(Self::Missing),
+                _ => None,
+            },
+        )?;
+        // Read whatever is chosen, so that a wrong one never waits for the day when it is needed.
+        let stripe = Self::Stripe {
+            api_key: read.secret("STRIPE_API_KEY")?,
+            api_base: api_base(read, environment)?,
+        };
+        Ok(match chosen {
+            Some(Self::Sandbox) => Self::Sandbox,
+            Some(_) => stripe,
+            None if environment.is_development() => Self::Sandbox,
+            None => Self::Missing,
+        })
+    }
+}
+
+fn api_base(read: &Reader<'_>, environment: &Environment) -> Result<Url, ConfigError> {
+    let accepted = "an `http://` or `https://` URL that ends with `/`";
+    let base = read.parsed("STRIPE_API_BASE", accepted, |text| {
+        let url = Url::parse(text).ok()?;
+        let fits = matches!(url.scheme(), "http" | "https") && url.path().ends_with('/');
+        fits.then_some(url)
+    })?;
+    match base {
+        Some(base) if environment.name() == "production" && base.as_str() != STRIPE => {
+            Err(reader::unusable(
+                "STRIPE_API_BASE",
+                base.as_str(),
+                "nothing where `ENVIRONMENT` is `production`: payments go to Stripe itself".into(),
+            ))
+        }
+        Some(base) => Ok(base),
+        None => Ok(Url::parse(STRIPE).expect("the address of Stripe is a URL")),
+    }
+}

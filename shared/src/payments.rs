@@ -1,0 +1,89 @@
+//! A payment that is charged once, however often it is asked for.
+//!
+//! The engine ([`crate::idempotency`]) lets one attempt of a request work at a time and answers its repetitions. It cannot know
+//! whether a provider has charged when an attempt dies. So a payment has two more things: a row in the ledger, which
+//! outlives every claim, and at the provider one *intent*, whose own state machine takes one confirmation and none after it
+//! was cancelled. An attempt goes on where the one before it got to, so its policy is
+//! [`RerunAlways`](crate::idempotency::Policy::RerunAlways): trying again is looking again.
+//!
+//! | what becomes of a request | stored as | a repetition |
+//! |---|---|---|
+//! | charged: 201; declined or failed for good: 402 | its bytes, in the ledger, then in the engine | is answered with the bytes |
+//! | on its way: 202 `requires_action`, `processing` | a reference to the payment | looks at the provider, then answers |
+//! | not known: 202 `unknown` | nothing (the key is unknown) | takes over, looks at the provider, goes on |
+//! | the provider did nothing (cannot be reached, no credentials, too many requests): 503 | nothing (released) | runs |
+//! | refused before the claim: 400, 401, 413, 415 | nothing | runs, with a corrected request too |
+//!
+//! How Stripe's intents live: <https://docs.stripe.com/payments/paymentintents/lifecycle>.
+
+mod clock;
+mod create;
+mod ledger;
+mod order;
+mod payment;
+mod problem;
+mod provider;
+mod show;
+mod steps;
+
+use std::sync::Arc;
+
+use tracing::error;
+
+pub use order::{Fault, Order};
+pub use payment::{End, Payment, State};
+
+use crate::config::{Config, Environment};
+use crate::idempotency::Idempotency;
+use ledger::Ledger;
+use provider::Provider;
+
+/// What the functions that take payments share.
+pub struct Payments {
+    idempotency: Idempotency,
+    environment: Environment,
+    /// `None`: payments are refused.
+    ledger: Option<Arc<dyn Ledger>>,
+    /// `None`: payments are refused.
+    provider: Option<Arc<dyn Provider>>,
+}
+
+/// What the function that shows payments needs.
+pub struct PaymentView {
+    environment: Environment,
+    ledger: Option<Arc<dyn Ledger>>,
+}
+
+impl Payments {
+    /// Payments as configured. Nothing is connected, and nothing here fails.
+    pub fn new(config: &Config) -> Self {
+        let provider = provider::open(config);
+        if provider.is_none() {
+            error!("payments are refused: set PAYMENT_PROVIDER, and STRIPE_API_KEY for Stripe");
+        }
+        Self {
+            idempotency: Idempotency::new(config),
+            environment: config.environment.clone(),
+            ledger: open_ledger(config),
+            provider,
+        }
+    }
+}
+
+impl PaymentView {
+    /// The ledger as configured. Nothing is connected, and nothing here fails.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            environment: config.environment.clone(),
+            ledger: open_ledger(config),
+        }
+    }
+}
+
+fn open_ledger(config: &Config) -> Option<Arc<dyn Ledger>> {
+    let ledger = ledger::open(config);
+    if ledger.is_none() {
+        error!("payments are refused: set MONGODB_URI, where the ledger is");
+    }
+    ledger
+}

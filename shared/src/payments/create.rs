@@ -1,0 +1,232 @@
+//! A request for a payment: what is checked before anything is done, and what is answered.
+
+use std::time::Duration;
+
+use http::header::{LOCATION, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+
+use super::clock::now;
+use super::ledger::Ledger;
+use super::order::Fault;
+use super::provider::Provider;
+use super::steps::{self, Reached};
+use super::{Order, Payment, Payments, State, problem};
+use crate::deadline::Deadline;
+use crate::idempotency::web::{self as idempotent, Begun, unavailable};
+use crate::idempotency::{
+    DerivedKey, Fingerprint, Lease, Operation, Policy, RecordKey, Request, SavedResponse, Scope,
+};
+use crate::lambda::Invocation;
+use crate::tenant::Tenant;
+use crate::web::{self, Response};
+
+const LONGEST_BODY: usize = 64 * 1024;
+const ROUTE: &str = "/api/payments";
+/// With less, nothing is begun.
+const LEAST_TIME: Duration = Duration::from_secs(2);
+/// What the provider leaves of an invocation's time for the ledger, the engine and the answer.
+const PROVIDER_RESERVE: Duration = Duration::from_millis(700);
+/// When it makes sense to ask again for a payment that is on its way.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// A request that has passed every check that needs no store.
+struct Asked {
+    order: Order,
+    tenant: Tenant,
+    operation: Operation,
+}
+
+impl Payments {
+    /// Answers a `POST` of a payment.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves the payment wherever it was; a repetition goes on from there.
+    pub async fn create(&self, invocation: &Invocation) -> Response {
+        if let Err(refusal) = web::require_post(invocation.request.method()) {
+            return refusal.into();
+        }
+        let asked = match self.check(invocation) {
+            Ok(asked) => asked,
+            Err(refusal) => return *refusal,
+        };
+        let (Some(ledger), Some(provider)) = (self.ledger.as_deref(), self.provider.as_deref())
+        else {
+            return unavailable();
+        };
+        let headers = invocation.request.headers();
+        let claimed = idempotent::claim(
+            &self.idempotency,
+            &asked.operation,
+            headers,
+            invocation.deadline,
+        )
+        .await;
+        let till = Till {
+            ledger,
+            provider,
+            deadline: invocation.deadline.reserving(PROVIDER_RESERVE),
+        };
+        let answer = match claimed.begun {
+            Begun::Refused(refusal) => refusal,
+            Begun::Started(lease) => till.work(lease, asked).await,
+            Begun::Replay(saved) if is_reference(&saved) => {
+                let key = self.idempotency.derived_key(&asked.operation.key);
+                till.look_again(&key, &asked.tenant).await
+            }
+            Begun::Replay(saved) => idempotent::replay(&saved),
+        };
+        claimed.manner.on(answer)
+    }
+
+    /// Everything that can be wrong with a request, in the order in which clients hear of it.
+    fn check(&self, invocation: &Invocation) -> Result<Asked, Box<Response>> {
+        let request = &invocation.request;
+        let tenant = Tenant::of(&invocation.caller, &self.environment).map_err(boxed)?;
+        let key = idempotent::key(request.headers()).map_err(boxed)?;
+        check_body(request.headers(), request.body().len()).map_err(boxed)?;
+        let order = Order::parse(request.body())
+            .map_err(|faults| Box::new(problem::validation_failed(&faults)))?;
+        let fingerprint = Fingerprint::of(&Request {
+            method: "POST",
+            route: ROUTE,
+            tenant: tenant.as_str(),
+            payload: request.body(),
+        })
+        .map_err(|_| {
+            let fault = Fault::of("", "JSON that names each member once");
+            Box::new(problem::validation_failed(&[fault]))
+        })?;
+        // A tenant's name always fits; if it ever did not, nobody could say whose the payment is.
+        let scope = Scope::http("payments.create", tenant.as_str())
+            .map_err(|_| boxed(crate::tenant::Unauthenticated))?;
+        let operation = Operation::new(RecordKey::new(&scope, &key), fingerprint)
+            .with_policy(Policy::RerunAlways)
+            .needing(LEAST_TIME);
+        Ok(Asked {
+            order,
+            tenant,
+            operation,
+        })
+    }
+}
+
+/// Where payments are made, in one invocation.
+struct Till<'a> {
+    ledger: &'a dyn Ledger,
+    provider: &'a dyn Provider,
+    deadline: Deadline,
+}
+
+impl Till<'_> {
+    async fn work(&self, lease: Lease, asked: Asked) -> Response {
+        let key = lease.derived_key().clone();
+        let fingerprint = asked.operation.fingerprint;
+        let payment = Payment::new(
+            &key,
+            asked.tenant.as_str(),
+            &fingerprint,
+            asked.order,
+            self.provider.name(),
+            now(),
+        );
+        let opened = match self.ledger.open(&payment, self.deadline).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::warn!(payment.id, ledger.error = %error, "a payment could not be opened");
+                lease.release().await;
+                return unavailable();
+            }
+        };
+        if opened.fingerprint != fingerprint.to_string() {
+            // Another request opened it under this key, and may still be charged.
+            lease.release().await;
+            return idempotent::key_reused();
+        }
+        let was_open = opened.state.is_open();
+        match self.advance(opened, &key).await {
+            Reached::End(ended) => match ended.final_answer() {
+                Some(answer) => {
+                    // The ledger has the bytes; the engine only makes the next answer quicker.
+                    lease.complete(answer.clone()).await;
+                    if was_open {
+                        idempotent::answer(&answer)
+                    } else {
+                        idempotent::replay(&answer)
+                    }
+                }
+                None => unavailable(),
+            },
+            Reached::OnItsWay(payment, more) => {
+                match payment.state {
+                    State::RequiresAction | State::Processing => {
+                        lease.complete(payment.reference()).await;
+                    }
+                    _ => {
+                        lease.mark_unknown().await;
+                    }
+                }
+                on_its_way(&payment, &more)
+            }
+            Reached::Nothing => {
+                lease.release().await;
+                unavailable()
+            }
+        }
+    }
+
+    /// Answers for a payment that was on its way when its request was answered last.
+    async fn look_again(&self, key: &DerivedKey, tenant: &Tenant) -> Response {
+        let id = super::payment::id_of(key);
+        let payment = match self.ledger.read(&id, tenant.as_str(), self.deadline).await {
+            Ok(Some(payment)) => payment,
+            Ok(None) => {
+                tracing::error!(payment.id = id, "a payment is not in the ledger");
+                return unavailable();
+            }
+            Err(error) => {
+                tracing::warn!(payment.id = id, ledger.error = %error, "a payment could not be read");
+                return unavailable();
+            }
+        };
+        match self.advance(payment, key).await {
+            Reached::End(ended) => ended
+                .final_answer()
+                .map_or_else(unavailable, |answer| idempotent::replay(&answer)),
+            Reached::OnItsWay(payment, more) => on_its_way(&payment, &more),
+            Reached::Nothing => unavailable(),
+        }
+    }
+
+    async fn advance(&self, payment: Payment, key: &DerivedKey) -> Reached {
+        steps::advance(self.ledger, self.provider, payment, key, self.deadline).await
+    }
+}
+
+fn check_body(headers: &HeaderMap, length: usize) -> Result<(), web::Problem> {
+    if length > LONGEST_BODY {
+        Err(problem::BODY_TOO_LARGE)
+    } else if !web::is_json(headers) {
+        Err(problem::UNSUPPORTED_TYPE)
+    } else {
+        Ok(())
+    }
+}
+
+fn boxed(refusal: impl Into<Response>) -> Box<Response> {
+    Box::new(refusal.into())
+}
+
+/// Whether a result says where to look for it.
+fn is_reference(saved: &SavedResponse) -> bool {
+    saved.status == StatusCode::SEE_OTHER && saved.headers.iter().any(|(name, _)| *name == LOCATION)
+}
+
+fn on_its_way(payment: &Payment, more: &serde_json::Map<String, serde_json::Value>) -> Response {
+    let mut response = payment.accepted(more);
+    if payment.state != State::RequiresAction {
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, web::retry_after(ASK_AGAIN));
+    }
+    response
+}

@@ -1,0 +1,101 @@
+//! What has become of each payment, for good.
+//!
+//! A payment's row outlives every claim: it says which intent at the provider stands for it, and once the payment has ended, with
+//! which bytes everybody is answered. Each write names the state that it expects (a compare-and-set); whoever comes second
+//! reads what the first one wrote, and goes on from there.
+
+mod file_ledger;
+pub(super) mod files;
+mod mongo_ledger;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+pub(super) use file_ledger::FileLedger;
+pub(super) use mongo_ledger::MongoLedger;
+
+use super::{Payment, State};
+use crate::config::Config;
+use crate::deadline::Deadline;
+use crate::mongo::Mongo;
+
+/// Where payments are kept.
+#[async_trait]
+pub(super) trait Ledger: Send + Sync {
+    /// Opens a payment, unless it is there: the row as it then is.
+    async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, Unavailable>;
+
+    /// Changes a payment if it is as the change expects: the row as it then is, changed or not.
+    async fn change(
+        &self,
+        payment: &Payment,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<Payment, Unavailable>;
+
+    /// A tenant's payment.
+    async fn read(
+        &self,
+        id: &str,
+        tenant: &str,
+        deadline: Deadline,
+    ) -> Result<Option<Payment>, Unavailable>;
+}
+
+/// What a change expects, and what it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// An open payment without an intent gets one.
+    Attach { intent: String, livemode: bool },
+    /// An open payment is on its way in another state.
+    Move(State),
+    /// An open payment ends, with its answer.
+    End(Box<Payment>),
+    /// An open payment that the provider has never named ends: nobody will confirm anything for it any more.
+    EndWithoutIntent(Box<Payment>),
+}
+
+/// The ledger did not answer. What was to be written may have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("reach the ledger: {0}")]
+pub(super) struct Unavailable(pub(super) &'static str);
+
+/// The ledger that is configured; without one, payments are refused.
+pub(super) fn open(config: &Config) -> Option<Arc<dyn Ledger>> {
+    let mongo = Mongo::new(&config.mongo);
+    if mongo.is_configured() {
+        return Some(Arc::new(MongoLedger::new(mongo)));
+    }
+    config.environment.is_development().then(|| {
+        let ledger: Arc<dyn Ledger> = Arc::new(FileLedger::new(&config.payments.ledger_dir));
+        ledger
+    })
+}
+
+impl Change {
+    /// The payment after this change; `None` where it is not as the change expects.
+    fn apply(&self, payment: &Payment, now: Timestamp) -> Option<Payment> {
+        if !payment.state.is_open() {
+            return None;
+        }
+        match self {
+            Self::Attach { .. } | Self::EndWithoutIntent(_) if payment.intent.is_some() => None,
+            Self::Attach { intent, livemode } => Some(Payment {
+                intent: Some(intent.clone()),
+                livemode: *livemode,
+                state: State::Confirming,
+                status_since: now,
+                ..payment.clone()
+            }),
+            Self::Move(state) if payment.state == *state => None,
+            Self::Move(state) => Some(Payment {
+                state: *state,
+                status_since: now,
+                ..payment.clone()
+            }),
+            Self::End(ended) | Self::EndWithoutIntent(ended) => Some((**ended).clone()),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Files that several processes of one machine change.
+//!
+//! A file is replaced whole and by name, so that a process which ends in the middle leaves the old one; a lock on a second file
+//! makes a change of reading, deciding and replacing one step.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// What the file `name` in `folder` says; `None` where there is none.
+pub(in crate::payments) fn read<T: serde::de::DeserializeOwned>(
+    folder: &Path,
+    name: &str,
+) -> io::Result<Option<T>> {
+    match fs::read(path(folder, name)) {
+        Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lets `next` decide what the file `name` says from now on (`None`: what it says now), while nobody else changes anything in
+/// `folder`; returns what it then says.
+pub(in crate::payments) fn update<T: serde::Serialize + serde::de::DeserializeOwned>(
+    folder: &Path,
+    name: &str,
+    next: impl FnOnce(Option<&T>) -> Option<T>,
+) -> io::Result<Option<T>> {
+    fs::create_dir_all(folder)?;
+    let lock = File::create(folder.join(".lock"))?;
+    lock.lock()?;
+    let found = read(folder, name)?;
+    let Some(next) = next(found.as_ref()) else {
+        return Ok(found);
+    };
+    let path = path(folder, name);
+    let draft = path.with_extension("draft");
+    let mut file = File::create(&draft)?;
+    file.write_all(&serde_json::to_vec_pretty(&next)?)?;
+    file.sync_all()?;
+    fs::rename(draft, path)?;
+    Ok(Some(next))
+}
+
+fn path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.json"))
+}

@@ -1,0 +1,169 @@
+//! The ledger in MongoDB: one document for each payment, each change one conditional update.
+
+use async_trait::async_trait;
+use mongodb::bson::{self, Bson, Document, doc};
+use mongodb::options::ReturnDocument;
+use mongodb::{Collection, Database};
+
+use super::{Change, Ledger, Unavailable};
+use crate::deadline::Deadline;
+use crate::mongo::{Error, Mongo};
+use crate::payments::clock::now;
+use crate::payments::{Payment, State};
+
+pub(in crate::payments) struct MongoLedger {
+    mongo: Mongo,
+}
+
+const COLLECTION: &str = "payments";
+/// How often an insert that was not acknowledged is sent: a second one finds what the first one did.
+const SENDINGS: u32 = 2;
+
+impl MongoLedger {
+    pub(in crate::payments) fn new(mongo: Mongo) -> Self {
+        Self { mongo }
+    }
+
+    /// Sends one `findOneAndUpdate`. `None`: nothing is as `filter` says.
+    async fn update(
+        &self,
+        filter: Document,
+        update: Document,
+        upsert: Upsert,
+        deadline: Deadline,
+    ) -> Result<Option<Payment>, Error> {
+        let document = self
+            .mongo
+            .run(deadline, |database| {
+                let payments = payments(&database);
+                let (filter, update) = (filter.clone(), update.clone());
+                async move {
+                    let updating = payments.find_one_and_update(filter, update);
+                    updating
+                        .upsert(upsert == Upsert::Yes)
+                        .return_document(ReturnDocument::After)
+                        .await
+                }
+            })
+            .await?;
+        document.map(payment).transpose()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Upsert {
+    Yes,
+    No,
+}
+
+#[async_trait]
+impl Ledger for MongoLedger {
+    async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, Unavailable> {
+        let mut inserted = document(payment)?;
+        inserted.remove("_id");
+        let filter = doc! { "_id": &payment.id };
+        let update = doc! { "$setOnInsert": inserted };
+        for sending in 1..=SENDINGS {
+            let (filter, update) = (filter.clone(), update.clone());
+            match self.update(filter, update, Upsert::Yes, deadline).await {
+                Ok(Some(opened)) => return Ok(opened),
+                // Two inserted at once: the other one's row is there now.
+                Ok(None) | Err(Error::Duplicate) if sending < SENDINGS => {}
+                Ok(None) => break,
+                Err(error) => return Err(unavailable(error)),
+            }
+        }
+        Err(Unavailable("contended"))
+    }
+
+    async fn change(
+        &self,
+        payment: &Payment,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<Payment, Unavailable> {
+        let (guard, set) = written(change)?;
+        let mut filter =
+            doc! { "_id": &payment.id, "state": { "$in": State::OPEN.map(State::name).to_vec() } };
+        filter.extend(guard);
+        let changed = self
+            .update(filter, doc! { "$set": set }, Upsert::No, deadline)
+            .await
+            .map_err(unavailable)?;
+        match changed {
+            Some(changed) => Ok(changed),
+            None => self
+                .read(&payment.id, &payment.tenant, deadline)
+                .await?
+                .ok_or(Unavailable("not_found")),
+        }
+    }
+
+    async fn read(
+        &self,
+        id: &str,
+        tenant: &str,
+        deadline: Deadline,
+    ) -> Result<Option<Payment>, Unavailable> {
+        let filter = doc! { "_id": id, "tenant": tenant };
+        let found = self
+            .mongo
+            .run(deadline, |database| {
+                let (payments, filter) = (payments(&database), filter.clone());
+                async move { payments.find_one(filter).await }
+            })
+            .await
+            .map_err(unavailable)?;
+        found.map(payment).transpose().map_err(unavailable)
+    }
+}
+
+/// What a change expects beside an open state, and what it sets. It says what [`Change::apply`] says, which a test compares.
+fn written(change: &Change) -> Result<(Document, Document), Unavailable> {
+    let now = bson::to_bson(&now()).map_err(|_| UNWRITABLE)?;
+    Ok(match change {
+        Change::Attach { intent, livemode } => (
+            doc! { "intent": Bson::Null },
+            doc! {
+                "intent": intent,
+                "livemode": *livemode,
+                "state": State::Confirming.name(),
+                "status_since": now,
+            },
+        ),
+        Change::Move(state) => (
+            doc! { "state": { "$in": State::OPEN.into_iter().filter(|open| open != state).map(State::name).collect::<Vec<_>>() } },
+            doc! { "state": state.name(), "status_since": now },
+        ),
+        Change::End(ended) => (doc! {}, ending(ended)?),
+        Change::EndWithoutIntent(ended) => (doc! { "intent": Bson::Null }, ending(ended)?),
+    })
+}
+
+/// What an end sets, and nothing that another attempt may have written since.
+fn ending(ended: &Payment) -> Result<Document, Unavailable> {
+    let mut all = document(ended)?;
+    let members = ["state", "status_since", "decline_code", "answer"];
+    Ok(members
+        .into_iter()
+        .filter_map(|member| Some((member.to_owned(), all.remove(member)?)))
+        .collect())
+}
+
+fn payments(database: &Database) -> Collection<Document> {
+    database.collection(COLLECTION)
+}
+
+fn document(payment: &Payment) -> Result<Document, Unavailable> {
+    bson::to_document(payment).map_err(|_| UNWRITABLE)
+}
+
+fn payment(document: Document) -> Result<Payment, Error> {
+    bson::from_document(document).map_err(|_| Error::Rejected)
+}
+
+const UNWRITABLE: Unavailable = Unavailable("unwritable");
+
+fn unavailable(error: Error) -> Unavailable {
+    Unavailable(error.code())
+}

@@ -1,0 +1,220 @@
+//! Stripe, or a server that speaks as it does: five requests (<https://docs.stripe.com/api/payment_intents>).
+//!
+//! No client library: those that are kept are of a size and a start-up that five requests do not need. A description travels in
+//! the metadata, where every Stripe-compatible server takes it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{HeaderValue, StatusCode};
+use reqwest::{Client, RequestBuilder};
+use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
+use tracing::warn;
+use url::Url;
+
+use super::{Failure, Intent, Provider};
+use crate::config::Secret;
+use crate::deadline::Deadline;
+use crate::payments::{Order, Payment};
+
+pub(in crate::payments) struct Stripe {
+    client: Client,
+    api_key: HeaderValue,
+    api_base: Url,
+    timeout: Duration,
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection that has rested for longer is not used again: it may have died while the process was frozen.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+const LARGEST_ANSWER: usize = 1024 * 1024;
+/// The version whose answers this code reads.
+const API_VERSION: HeaderValue = HeaderValue::from_static("2024-06-20");
+
+/// Stripe's answer to what it will not do.
+#[derive(Deserialize)]
+struct Refusal {
+    error: Error,
+}
+
+#[derive(Deserialize)]
+struct Error {
+    r#type: Option<String>,
+    code: Option<String>,
+}
+
+impl Stripe {
+    /// `None` where the key is no header value.
+    pub(in crate::payments) fn new(
+        api_key: &Secret,
+        api_base: &Url,
+        timeout: Duration,
+    ) -> Option<Self> {
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", api_key.expose())).ok()?;
+        bearer.set_sensitive(true);
+        let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .ok()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(LONGEST_REST)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .build()
+            .ok()?;
+        Some(Self {
+            client,
+            api_key: bearer,
+            api_base: api_base.clone(),
+            timeout,
+        })
+    }
+
+    fn post(&self, path: &str, form: &[(String, String)]) -> Result<RequestBuilder, Failure> {
+        Ok(self.client.post(self.url(path)?).form(form))
+    }
+
+    fn url(&self, path: &str) -> Result<Url, Failure> {
+        self.api_base
+            .join(path)
+            .map_err(|_| Failure::NothingDone("invalid_url"))
+    }
+
+    async fn send(&self, request: RequestBuilder, deadline: Deadline) -> Result<Intent, Failure> {
+        let limit = deadline.within(self.timeout);
+        let request = request
+            .header(http::header::AUTHORIZATION, self.api_key.clone())
+            .header("stripe-version", API_VERSION);
+        let exchange = async {
+            let mut response = request.send().await.map_err(|error| failure_of(&error))?;
+            let status = response.status();
+            let mut body = Vec::new();
+            while let Some(chunk) = response
+                .chunk()
+                .await
+                .map_err(|_| Failure::Unclear("connection_lost"))?
+            {
+                body.extend_from_slice(&chunk);
+                if body.len() > LARGEST_ANSWER {
+                    return Err(Failure::Unclear("unexpected_answer"));
+                }
+            }
+            Ok((status, body))
+        };
+        let (status, body) = limit
+            .bound(exchange)
+            .await
+            .map_err(|_| Failure::Unclear("timeout"))??;
+        read(status, &body)
+    }
+}
+
+#[async_trait]
+impl Provider for Stripe {
+    fn name(&self) -> &'static str {
+        "stripe"
+    }
+
+    async fn create(
+        &self,
+        payment: &Payment,
+        key: &str,
+        deadline: Deadline,
+    ) -> Result<Intent, Failure> {
+        let request = self
+            .post("v1/payment_intents", &created(payment))?
+            .header("idempotency-key", key);
+        self.send(request, deadline).await
+    }
+
+    async fn confirm(
+        &self,
+        intent: &str,
+        order: &Order,
+        deadline: Deadline,
+    ) -> Result<Intent, Failure> {
+        let form: Vec<_> = order
+            .return_url
+            .iter()
+            .map(|url| ("return_url".to_owned(), url.clone()))
+            .collect();
+        let request = self.post(&format!("v1/payment_intents/{intent}/confirm"), &form)?;
+        self.send(request, deadline).await
+    }
+
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+        let url = self.url(&format!("v1/payment_intents/{intent}"))?;
+        self.send(self.client.get(url), deadline).await
+    }
+
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+        let request = self.post(&format!("v1/payment_intents/{intent}/cancel"), &[])?;
+        self.send(request, deadline).await
+    }
+}
+
+/// The members of a new intent: all of the order's that matter to the provider, and nothing that differs between attempts.
+fn created(payment: &Payment) -> Vec<(String, String)> {
+    let order = &payment.order;
+    let mut form = vec![
+        ("amount".to_owned(), order.amount.to_string()),
+        ("currency".to_owned(), order.currency.to_ascii_lowercase()),
+        ("payment_method".to_owned(), order.payment_method.clone()),
+        ("payment_method_types[0]".to_owned(), "card".to_owned()),
+    ];
+    let metadata = order
+        .metadata
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .chain(
+            order
+                .description
+                .as_deref()
+                .map(|text| ("description", text)),
+        )
+        .chain([("payment_id", payment.id.as_str())]);
+    form.extend(metadata.map(|(key, value)| (format!("metadata[{key}]"), value.to_owned())));
+    form
+}
+
+fn read(status: StatusCode, body: &[u8]) -> Result<Intent, Failure> {
+    if status.is_success() {
+        return serde_json::from_slice(body).map_err(|_| Failure::Unclear("unexpected_answer"));
+    }
+    let error = serde_json::from_slice(body).map(|refusal: Refusal| refusal.error);
+    if let Ok(error) = &error {
+        warn!(
+            stripe.status = status.as_u16(),
+            stripe.error_type = error.r#type,
+            stripe.error_code = error.code,
+            "the provider refused a request"
+        );
+    }
+    Err(match status.as_u16() {
+        // Stripe says these before it does anything.
+        401 | 403 => Failure::NothingDone("auth_failed"),
+        429 => Failure::NothingDone("too_many_requests"),
+        // A request with the same key is on its way.
+        409 => Failure::Unclear("busy"),
+        400..=499 if error.is_ok() => Failure::Refused("refused"),
+        _ => Failure::Unclear("provider_error"),
+    })
+}
+
+fn failure_of(error: &reqwest::Error) -> Failure {
+    if error.is_connect() {
+        Failure::NothingDone("connect_failed")
+    } else if error.is_builder() {
+        Failure::NothingDone("invalid_request")
+    } else {
+        Failure::Unclear("connection_lost")
+    }
+}

@@ -1,0 +1,47 @@
+//! A tenant's payment, as the ledger has it.
+
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde_json::Map;
+
+use super::{PaymentView, payment, problem};
+use crate::idempotency::web::unavailable;
+use crate::lambda::Invocation;
+use crate::tenant::Tenant;
+use crate::web::{self, Response};
+
+impl PaymentView {
+    /// Answers a `GET` of one payment. Somebody else's is the 404 of one that never was: the same answer after the same
+    /// question to the ledger.
+    pub async fn show(&self, invocation: &Invocation) -> Response {
+        let request = &invocation.request;
+        if let Err(refusal) = web::require_get(request.method()) {
+            return refusal.into();
+        }
+        let tenant = match Tenant::of(&invocation.caller, &self.environment) {
+            Ok(tenant) => tenant,
+            Err(refusal) => return refusal.into(),
+        };
+        let id = request.uri().path().rsplit('/').next().unwrap_or_default();
+        let Some(ledger) = self.ledger.as_ref() else {
+            return unavailable();
+        };
+        if !payment::is_id(id) {
+            return problem::NOT_FOUND.into();
+        }
+        match ledger.read(id, tenant.as_str(), invocation.deadline).await {
+            Ok(Some(payment)) => {
+                let mut response = Response::new(payment.to_json(&Map::new()).into());
+                *response.status_mut() = StatusCode::OK;
+                let json = http::HeaderValue::from_static("application/json");
+                response.headers_mut().insert(CONTENT_TYPE, json);
+                response
+            }
+            Ok(None) => problem::NOT_FOUND.into(),
+            Err(error) => {
+                tracing::warn!(ledger.error = %error, "a payment could not be read");
+                unavailable()
+            }
+        }
+    }
+}

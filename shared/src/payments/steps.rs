@@ -1,0 +1,336 @@
+//! From an open payment to what can be said of it.
+//!
+//! Every attempt takes the same steps from wherever the ones before it got to. An intent is created, its name is written into
+//! the ledger, and only the name that is *read back* is confirmed: whoever loses that race never confirms its own. After
+//! that the intent's status decides ([`decide`]), and what the ledger then says is what everybody is answered.
+//!
+//! "Not charged" is said only after the provider said `canceled`, or after the ledger closed a payment that has no intent: nobody
+//! will confirm one for it any more.
+
+use serde_json::{Map, Value};
+use tracing::{error, info, warn};
+
+use super::clock::now;
+use super::ledger::{Change, Ledger};
+use super::payment::{End, Payment, State};
+use super::provider::{Failure, Intent, IntentStatus, Provider};
+use crate::deadline::Deadline;
+use crate::idempotency::DerivedKey;
+
+/// Where a payment has got to.
+pub(super) enum Reached {
+    /// It has ended.
+    End(Payment),
+    /// It is on its way, in its state; with what the customer's browser needs to go on.
+    OnItsWay(Payment, Map<String, Value>),
+    /// This attempt did nothing that could ever have an effect, and neither did any other.
+    Nothing,
+}
+
+/// What this attempt has done to the intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    Nothing,
+    /// To confirm it, and the provider would not.
+    RefusedConfirmation,
+    /// To confirm it, and it is not known what became of that, or it is what the status says.
+    Confirmation,
+    Cancellation,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Confirm,
+    Cancel,
+    End(End),
+    /// Nothing more can be done now.
+    Wait(State),
+}
+
+/// More steps than any way needs: create, confirm, look, cancel, look.
+const MOST_STEPS: usize = 6;
+
+/// Takes a payment as far as it goes.
+///
+/// # Cancel safety
+///
+/// A dropped call leaves the payment open wherever it was; the next attempt goes on from there.
+pub(super) async fn advance(
+    ledger: &dyn Ledger,
+    provider: &dyn Provider,
+    payment: Payment,
+    key: &DerivedKey,
+    deadline: Deadline,
+) -> Reached {
+    if !payment.state.is_open() {
+        return Reached::End(payment);
+    }
+    let attempt = Attempt {
+        ledger,
+        provider,
+        deadline,
+    };
+    let is_new = payment.intent.is_none();
+    let (payment, intent) = if is_new {
+        match attempt.begin(payment, key).await {
+            Ok(begun) => begun,
+            Err(reached) => return *reached,
+        }
+    } else {
+        match attempt.look(&payment).await {
+            Some(intent) => (payment, intent),
+            None => return attempt.wait(payment, State::Unknown, Map::new()).await,
+        }
+    };
+    attempt.go_on(payment, intent, is_new).await
+}
+
+struct Attempt<'a> {
+    ledger: &'a dyn Ledger,
+    provider: &'a dyn Provider,
+    deadline: Deadline,
+}
+
+impl Attempt<'_> {
+    /// Creates the intent and writes its name into the ledger; returns the one whose name is there.
+    async fn begin(
+        &self,
+        payment: Payment,
+        key: &DerivedKey,
+    ) -> Result<(Payment, Intent), Box<Reached>> {
+        let key = key.step("create intent");
+        let created = self
+            .provider
+            .create(&payment, key.as_str(), self.deadline)
+            .await;
+        let change = match &created {
+            Ok(intent) => Change::Attach {
+                intent: intent.id.clone(),
+                livemode: intent.livemode,
+            },
+            Err(Failure::Refused(_)) => {
+                Change::EndWithoutIntent(Box::new(payment.ended(&End::Failed, now())))
+            }
+            Err(failure @ Failure::NothingDone(_)) => {
+                warn!(payment.id, provider.error = %failure, "no intent was created");
+                return Err(Box::new(Reached::Nothing));
+            }
+            Err(failure @ Failure::Unclear(_)) => {
+                warn!(payment.id, provider.error = %failure, "it is not known whether an intent was created");
+                return Err(Box::new(
+                    self.wait(payment, State::Unknown, Map::new()).await,
+                ));
+            }
+        };
+        let Ok(payment) = self.ledger.change(&payment, &change, self.deadline).await else {
+            return Err(Box::new(
+                self.wait(payment, State::Unknown, Map::new()).await,
+            ));
+        };
+        if !payment.state.is_open() {
+            return Err(Box::new(Reached::End(payment)));
+        }
+        let intent = match created {
+            Ok(intent) if payment.intent.as_deref() == Some(&intent.id) => Some(intent),
+            _ => self.look(&payment).await,
+        };
+        match intent {
+            Some(intent) => Ok((payment, intent)),
+            None => Err(Box::new(
+                self.wait(payment, State::Unknown, Map::new()).await,
+            )),
+        }
+    }
+
+    async fn go_on(&self, payment: Payment, mut intent: Intent, is_new: bool) -> Reached {
+        let mut tried = Tried::Nothing;
+        let mut decline_code = None;
+        for _ in 0..MOST_STEPS {
+            if !intent.is_of(&payment.order) {
+                error!(
+                    payment.id,
+                    "the provider's intent stands for another amount or currency"
+                );
+                return self.wait(payment, State::Unknown, Map::new()).await;
+            }
+            if let Some(code) = intent.decline_code() {
+                decline_code = Some(code.to_owned());
+            }
+            match decide(intent.status, tried, decline_code.as_deref()) {
+                Step::End(end) => return self.end(payment, &end).await,
+                Step::Wait(state) => {
+                    return self.wait(payment, state, for_the_browser(&intent)).await;
+                }
+                Step::Confirm => {
+                    let confirming =
+                        self.provider
+                            .confirm(&intent.id, &payment.order, self.deadline);
+                    match confirming.await {
+                        Ok(confirmed) => {
+                            (tried, intent) = (Tried::Confirmation, confirmed);
+                            continue;
+                        }
+                        // An attempt before this one may have sent its confirmation all the same.
+                        Err(Failure::NothingDone(_)) if is_new => return Reached::Nothing,
+                        Err(Failure::Refused(_)) => tried = Tried::RefusedConfirmation,
+                        Err(_) => tried = Tried::Confirmation,
+                    }
+                }
+                Step::Cancel => {
+                    tried = Tried::Cancellation;
+                    // What counts is what the intent says afterwards.
+                    let _ = self.provider.cancel(&intent.id, self.deadline).await;
+                }
+            }
+            match self.look(&payment).await {
+                Some(seen) => intent = seen,
+                None => break,
+            }
+        }
+        self.wait(payment, State::Unknown, Map::new()).await
+    }
+
+    async fn look(&self, payment: &Payment) -> Option<Intent> {
+        let intent = payment.intent.as_deref()?;
+        let inspected = self.provider.inspect(intent, self.deadline).await;
+        inspected
+            .inspect_err(|failure| {
+                warn!(payment.id, provider.error = %failure, "the intent could not be looked at");
+            })
+            .ok()
+    }
+
+    /// Writes the end, which fixes the bytes that everybody is answered; whatever the ledger then says counts.
+    async fn end(&self, payment: Payment, end: &End) -> Reached {
+        let change = Change::End(Box::new(payment.ended(end, now())));
+        match self.ledger.change(&payment, &change, self.deadline).await {
+            Ok(ended) if !ended.state.is_open() => {
+                info!(
+                    payment.id,
+                    payment.state = ended.state.name(),
+                    "a payment ended"
+                );
+                Reached::End(ended)
+            }
+            Ok(open) => Reached::OnItsWay(unknown(open), Map::new()),
+            Err(unavailable) => {
+                warn!(payment.id, ledger.error = %unavailable, "a payment's end is not acknowledged");
+                Reached::OnItsWay(unknown(payment), Map::new())
+            }
+        }
+    }
+
+    /// Notes how far it is, for those who look at the ledger alone.
+    async fn wait(&self, payment: Payment, state: State, more: Map<String, Value>) -> Reached {
+        let moving = Change::Move(state);
+        match self.ledger.change(&payment, &moving, self.deadline).await {
+            Ok(ended) if !ended.state.is_open() => Reached::End(ended),
+            Ok(open) => Reached::OnItsWay(open, more),
+            Err(_) => Reached::OnItsWay(unknown(payment), Map::new()),
+        }
+    }
+}
+
+fn unknown(payment: Payment) -> Payment {
+    Payment {
+        state: State::Unknown,
+        ..payment
+    }
+}
+
+/// What follows from an intent's status and from what this attempt has tried.
+fn decide(status: IntentStatus, tried: Tried, decline_code: Option<&str>) -> Step {
+    match (status, tried) {
+        (IntentStatus::Succeeded, _) => Step::End(End::Succeeded),
+        (IntentStatus::Canceled, _) => Step::End(match decline_code {
+            Some(code) => End::Declined(Some(code.to_owned())),
+            None => End::Failed,
+        }),
+        (IntentStatus::RequiresAction, _) => Step::Wait(State::RequiresAction),
+        (IntentStatus::Processing, _) => Step::Wait(State::Processing),
+        (IntentStatus::RequiresConfirmation, Tried::Nothing) => Step::Confirm,
+        // The provider will never take it; cancelled, no other attempt's confirmation is taken either.
+        (IntentStatus::RequiresConfirmation, Tried::RefusedConfirmation) => Step::Cancel,
+        // A declined intent can be confirmed again, by an attempt that is late: "declined" is said when it cannot.
+        (
+            IntentStatus::RequiresPaymentMethod,
+            Tried::Nothing | Tried::Confirmation | Tried::RefusedConfirmation,
+        ) => Step::Cancel,
+        (
+            IntentStatus::RequiresConfirmation | IntentStatus::RequiresPaymentMethod,
+            Tried::Confirmation | Tried::Cancellation,
+        )
+        | (IntentStatus::RequiresCapture | IntentStatus::Other, _) => Step::Wait(State::Unknown),
+    }
+}
+
+/// What a browser needs to go on where the customer has to act: never stored, never logged.
+fn for_the_browser(intent: &Intent) -> Map<String, Value> {
+    let mut more = Map::new();
+    if intent.status == IntentStatus::RequiresAction {
+        let next_action = intent.next_action.clone().unwrap_or_default();
+        more.insert("next_action".to_owned(), next_action);
+        let secret = intent.client_secret.clone();
+        more.insert("client_secret".to_owned(), secret.into());
+    }
+    more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_final_but_what_the_provider_cannot_change() {
+        use IntentStatus as Is;
+        let declined = End::Declined(Some("generic_decline".to_owned()));
+        let cases = [
+            (Is::RequiresConfirmation, Tried::Nothing, Step::Confirm),
+            (
+                Is::RequiresConfirmation,
+                Tried::Confirmation,
+                Step::Wait(State::Unknown),
+            ),
+            (
+                Is::RequiresConfirmation,
+                Tried::RefusedConfirmation,
+                Step::Cancel,
+            ),
+            (
+                Is::RequiresConfirmation,
+                Tried::Cancellation,
+                Step::Wait(State::Unknown),
+            ),
+            (Is::RequiresPaymentMethod, Tried::Confirmation, Step::Cancel),
+            (
+                Is::RequiresPaymentMethod,
+                Tried::Cancellation,
+                Step::Wait(State::Unknown),
+            ),
+            (Is::Canceled, Tried::Cancellation, Step::End(declined)),
+            (
+                Is::Succeeded,
+                Tried::Cancellation,
+                Step::End(End::Succeeded),
+            ),
+            (
+                Is::Processing,
+                Tried::Confirmation,
+                Step::Wait(State::Processing),
+            ),
+            (
+                Is::RequiresAction,
+                Tried::Confirmation,
+                Step::Wait(State::RequiresAction),
+            ),
+            (Is::Other, Tried::Confirmation, Step::Wait(State::Unknown)),
+        ];
+        for (status, tried, expected) in cases {
+            let step = decide(status, tried, Some("generic_decline"));
+            assert_eq!(step, expected, "{status:?} after {tried:?}");
+        }
+        let step = decide(Is::Canceled, Tried::Nothing, None);
+        assert_eq!(step, Step::End(End::Failed));
+    }
+}

@@ -1,0 +1,6 @@
+//! Payments, through the built functions.
+
+mod contract;
+mod crash;
+mod sandbox;
+mod shop;

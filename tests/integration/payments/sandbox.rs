@@ -1,0 +1,133 @@
+//! What becomes of payments that do not simply succeed.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tests::eventually;
+
+use super::shop::{Shop, problem, ten_euros};
+
+#[tokio::test]
+async fn a_decline_is_final_and_its_intent_is_cancelled() {
+    let shop = Shop::on_a_laptop().await;
+    let order = ten_euros("pm_card_chargeDeclined");
+
+    let first = shop.pay("k-1", &order).await;
+    let again = shop.pay("k-1", &order).await;
+
+    assert_eq!((first.status, &*problem(&first)), (402, "payment-declined"));
+    assert_eq!(first.json()["decline_code"], "generic_decline");
+    assert_eq!((again.status, &again.body), (402, &first.body));
+    assert_eq!(
+        again.header("content-type"),
+        Some("application/problem+json")
+    );
+    assert_eq!(shop.intents(), ["canceled"]);
+    let id = first.json()["payment_id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let shown = shop.show(&id).await.json();
+    assert_eq!(
+        (&shown["status"], &shown["decline_code"]),
+        (&json!("declined"), &json!("generic_decline"))
+    );
+}
+
+#[tokio::test]
+async fn what_the_provider_will_never_take_has_failed() {
+    let shop = Shop::on_a_laptop().await;
+
+    let failed = shop.pay("k-1", &ten_euros("pm_of_nobody")).await;
+
+    assert_eq!((failed.status, &*problem(&failed)), (402, "payment-failed"));
+    assert_eq!(shop.intents().len(), 0);
+    assert_eq!(
+        shop.pay("k-1", &ten_euros("pm_of_nobody")).await.body,
+        failed.body
+    );
+}
+
+#[tokio::test]
+async fn a_retry_settles_what_was_not_known() {
+    for method in ["pm_sandbox_timeout_before", "pm_sandbox_5xx"] {
+        let shop = Shop::on_a_laptop().await;
+        let order = ten_euros(method);
+        let unknown = shop.pay("k-1", &order).await;
+        assert_eq!(
+            (unknown.status, &unknown.json()["status"]),
+            (202, &json!("unknown"))
+        );
+        assert!(unknown.header("retry-after").is_some());
+        assert_eq!(shop.intents(), ["requires_confirmation"]);
+
+        let settled = shop.pay("k-1", &order).await;
+
+        assert_eq!(settled.status, 201, "{method}: {}", settled.text());
+        assert_eq!(settled.json()["id"], unknown.json()["id"]);
+        assert_eq!(shop.pay("k-1", &order).await.body, settled.body);
+        assert_eq!(shop.intents(), ["succeeded"]);
+    }
+}
+
+#[tokio::test]
+async fn a_charge_whose_answer_was_lost_is_found() {
+    let shop = Shop::on_a_laptop().await;
+    let charged = shop
+        .pay("k-1", &ten_euros("pm_sandbox_timeout_after"))
+        .await;
+    assert_eq!(charged.status, 201);
+    assert_eq!(shop.intents(), ["succeeded"]);
+}
+
+#[tokio::test]
+async fn a_customer_acts_and_the_payment_succeeds() {
+    for shop in [Shop::on_a_laptop().await, Shop::with_mongodb(&[]).await] {
+        let order = ten_euros("pm_sandbox_requires_action");
+        let acting = shop.pay("k-1", &order).await;
+        assert_eq!(
+            (acting.status, &acting.json()["status"]),
+            (202, &json!("requires_action"))
+        );
+        assert!(acting.json()["client_secret"].is_string());
+        assert_eq!(acting.json()["next_action"]["type"], "redirect_to_url");
+        assert!(acting.header("retry-after").is_none());
+        let id = acting.json()["id"].as_str().expect("an id").to_owned();
+        let shown = shop.show(&id).await;
+        assert_eq!(shown.json()["status"], "requires_action");
+        assert!(!shown.text().contains("secret"));
+
+        let settled = shop.pay("k-1", &order).await;
+
+        assert_eq!(
+            (settled.status, &settled.json()["status"]),
+            (201, &json!("succeeded"))
+        );
+        assert_eq!(shop.pay("k-1", &order).await.body, settled.body);
+        assert_eq!(shop.show(&id).await.json()["status"], "succeeded");
+    }
+}
+
+#[tokio::test]
+async fn many_at_once_are_one_payment() {
+    let redis = tests::RedisServer::start().await;
+    let shop = Shop::with_mongodb(&[("REDIS_URL", &redis.url())]).await;
+    let others = [shop.another().await, shop.another().await];
+    let order = ten_euros("pm_card_visa");
+    let request = || super::shop::payment("k-1", &order);
+    let (a, b, c) = tokio::join!(
+        shop.create.request(request()),
+        others[0].request(request()),
+        others[1].request(request())
+    );
+    for answer in [&a, &b, &c] {
+        assert!([201, 409].contains(&answer.status), "{}", answer.text());
+    }
+
+    eventually(Duration::from_secs(5), async || {
+        shop.pay("k-1", &order).await.status == 201
+    })
+    .await;
+
+    assert_eq!(shop.intents(), ["succeeded"]);
+}

@@ -1,0 +1,123 @@
+//! A shop: the payment functions over a ledger and a provider, and clients that retry.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tests::{Answer, Lambda, LambdaBuilder, MongoServer, TestRequest};
+
+/// The functions and what they share.
+pub(super) struct Shop {
+    pub(super) create: Lambda,
+    pub(super) get: Lambda,
+    /// The sandbox's intents, and the ledger where there is no MongoDB. Ends with the shop.
+    pub(super) folder: TempDir,
+    variables: Vec<(String, String)>,
+}
+
+impl Shop {
+    /// On a laptop without anything: memory decides, and the ledger is files.
+    pub(super) async fn on_a_laptop() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With MongoDB, and this beside it.
+    pub(super) async fn with_mongodb(variables: &[(&str, &str)]) -> Self {
+        let server = MongoServer::shared().await;
+        let (uri, database) = (server.uri(), server.fresh_database());
+        let mut all = vec![
+            ("MONGODB_URI", uri.as_str()),
+            ("MONGODB_DATABASE", &database),
+        ];
+        all.extend(variables);
+        Self::with(&all).await
+    }
+
+    pub(super) async fn with(variables: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let mut owned: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let ledger = folder.path().to_string_lossy().into_owned();
+        owned.push(("LEDGER_DIR".to_owned(), ledger));
+        let create = function("payments-create", &owned).start().await;
+        let get = function("payments-get", &owned).start().await;
+        Self {
+            create,
+            get,
+            folder,
+            variables: owned,
+        }
+    }
+
+    /// Another process of `payments-create`.
+    pub(super) async fn another(&self) -> Lambda {
+        function("payments-create", &self.variables).start().await
+    }
+
+    pub(super) async fn pay(&self, key: &str, body: &Value) -> Answer {
+        self.create.request(payment(key, body)).await
+    }
+
+    pub(super) async fn show(&self, id: &str) -> Answer {
+        self.get.request(shown(id)).await
+    }
+
+    /// The statuses of all intents that the sandbox has.
+    pub(super) fn intents(&self) -> Vec<String> {
+        let Ok(files) = std::fs::read_dir(self.folder.path().join("sandbox")) else {
+            return Vec::new();
+        };
+        let mut statuses: Vec<_> = files
+            .filter_map(|file| {
+                let path = file.expect("readable").path();
+                let is_intent = path
+                    .extension()
+                    .is_some_and(|extension| extension == "json");
+                is_intent.then(|| std::fs::read_to_string(path).expect("readable"))
+            })
+            .map(|text| {
+                let kept: Value = serde_json::from_str(&text).expect("JSON");
+                kept["intent"]["status"]
+                    .as_str()
+                    .expect("a status")
+                    .to_owned()
+            })
+            .collect();
+        statuses.sort();
+        statuses
+    }
+}
+
+fn function(name: &str, variables: &[(String, String)]) -> LambdaBuilder {
+    variables
+        .iter()
+        .fold(Lambda::function(name), |builder, (name, value)| {
+            builder.env(name, value)
+        })
+}
+
+/// A request for a payment.
+pub(super) fn payment(key: &str, body: &Value) -> TestRequest {
+    TestRequest::post("/api/payments")
+        .header("Idempotency-Key", key)
+        .json(body)
+}
+
+pub(super) fn shown(id: &str) -> TestRequest {
+    TestRequest::get(&format!("/api/payments/{id}"))
+        .route("/api/payments/{id}")
+        .path_parameter("id", id)
+}
+
+/// Ten euros by this payment method.
+pub(super) fn ten_euros(method: &str) -> Value {
+    json!({"amount": 1000, "currency": "EUR", "payment_method": method})
+}
+
+pub(super) fn problem(answer: &Answer) -> String {
+    let kind = answer.json()["type"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    kind.trim_start_matches("urn:truebond:problem:").to_owned()
+}
