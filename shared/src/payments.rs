@@ -25,6 +25,8 @@ mod problem;
 mod provider;
 mod show;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -1,0 +1,259 @@
+//! A process that ends at any moment of a payment, and those that come after it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::ledger::{Change, FileLedger, Ledger, Unavailable};
+use super::provider::{Failure, Intent, Provider, Sandbox};
+use super::{Order, Payment, Payments};
+use crate::config::Config;
+use crate::deadline::Deadline;
+use crate::idempotency::Idempotency;
+use crate::lambda::Invocation;
+use crate::tenant::Caller;
+use crate::web::{Request, Response};
+
+/// The moment at which a process ends: before or after one of the calls that it makes to the ledger and the provider.
+struct Doom {
+    at: usize,
+    moments: AtomicUsize,
+}
+
+/// What is called through it ends with the process.
+struct Doomed<T> {
+    inner: T,
+    doom: Arc<Doom>,
+    /// Whether the provider forgets the keys of what it has created.
+    is_forgetful: bool,
+}
+
+impl Doom {
+    async fn moment(&self) {
+        if self.moments.fetch_add(1, Ordering::SeqCst) == self.at {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn around<T>(&self, call: impl Future<Output = T>) -> T {
+        self.moment().await;
+        let value = call.await;
+        self.moment().await;
+        value
+    }
+}
+
+#[async_trait]
+impl Ledger for Doomed<FileLedger> {
+    async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, Unavailable> {
+        self.doom.around(self.inner.open(payment, deadline)).await
+    }
+
+    async fn change(
+        &self,
+        payment: &Payment,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<Payment, Unavailable> {
+        let changing = self.inner.change(payment, change, deadline);
+        self.doom.around(changing).await
+    }
+
+    async fn read(
+        &self,
+        id: &str,
+        tenant: &str,
+        deadline: Deadline,
+    ) -> Result<Option<Payment>, Unavailable> {
+        let reading = self.inner.read(id, tenant, deadline);
+        self.doom.around(reading).await
+    }
+}
+
+#[async_trait]
+impl Provider for Doomed<Sandbox> {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    async fn create(
+        &self,
+        payment: &Payment,
+        key: &str,
+        deadline: Deadline,
+    ) -> Result<Intent, Failure> {
+        static CREATED: AtomicUsize = AtomicUsize::new(0);
+        let key = if self.is_forgetful {
+            format!("{:024}", CREATED.fetch_add(1, Ordering::SeqCst))
+        } else {
+            key.to_owned()
+        };
+        let creating = self.inner.create(payment, &key, deadline);
+        self.doom.around(creating).await
+    }
+
+    async fn confirm(
+        &self,
+        intent: &str,
+        order: &Order,
+        deadline: Deadline,
+    ) -> Result<Intent, Failure> {
+        let confirming = self.inner.confirm(intent, order, deadline);
+        self.doom.around(confirming).await
+    }
+
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+        self.doom.around(self.inner.inspect(intent, deadline)).await
+    }
+
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+        self.doom.around(self.inner.cancel(intent, deadline)).await
+    }
+}
+
+/// A till whose processes share an engine, a ledger and a provider.
+struct World {
+    folder: TempDir,
+    config: Config,
+    idempotency: Idempotency,
+    is_forgetful: bool,
+}
+
+const NEVER: usize = usize::MAX;
+
+impl World {
+    fn new(is_forgetful: bool) -> Self {
+        let config = Config::from_lookup(|variable| {
+            (variable == "IDEMPOTENCY_LEASE_MS").then(|| "30".into())
+        });
+        let config = config.expect("usable");
+        Self {
+            folder: TempDir::new().expect("a folder"),
+            idempotency: Idempotency::new(&config),
+            config,
+            is_forgetful,
+        }
+    }
+
+    /// A process that ends at a moment.
+    fn process(&self, at: usize) -> Payments {
+        let doom = Arc::new(Doom {
+            at,
+            moments: AtomicUsize::new(0),
+        });
+        let ledger = Doomed {
+            inner: FileLedger::new(self.folder.path()),
+            doom: Arc::clone(&doom),
+            is_forgetful: false,
+        };
+        let provider = Doomed {
+            inner: Sandbox::new(self.folder.path()),
+            doom,
+            is_forgetful: self.is_forgetful,
+        };
+        Payments {
+            idempotency: self.idempotency.clone(),
+            environment: self.config.environment.clone(),
+            ledger: Some(Arc::new(ledger)),
+            provider: Some(Arc::new(provider)),
+        }
+    }
+
+    /// How many intents were charged.
+    fn charges(&self) -> usize {
+        let files = std::fs::read_dir(self.folder.path().join("sandbox")).expect("intents");
+        files
+            .map(|file| std::fs::read(file.expect("readable").path()).expect("readable"))
+            .filter(|text| {
+                let kept: Value = serde_json::from_slice(text).unwrap_or_default();
+                kept["intent"]["status"] == "succeeded"
+            })
+            .count()
+    }
+
+    /// Two clients that come until they have a final answer: what they were told.
+    async fn settled(&self) -> [Response; 2] {
+        let processes = [self.process(NEVER), self.process(NEVER)];
+        let client = async |process: &Payments, method: &str| loop {
+            let answer = process.create(&invocation(method)).await;
+            if [201, 402].contains(&answer.status().as_u16()) {
+                return answer;
+            }
+            assert_ne!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY);
+            tokio::time::sleep(Duration::from_millis(7)).await;
+        };
+        let method = std::fs::read_to_string(self.folder.path().join("method")).expect("written");
+        let (first, second) = tokio::join!(
+            client(&processes[0], &method),
+            client(&processes[1], &method)
+        );
+        [first, second]
+    }
+}
+
+fn invocation(method: &str) -> Invocation {
+    let order = json!({"amount": 1000, "currency": "EUR", "payment_method": method});
+    let mut request = Request::new(Bytes::from(order.to_string()));
+    *request.method_mut() = Method::POST;
+    let headers = request.headers_mut();
+    headers.insert(CONTENT_TYPE, "application/json".parse().expect("a type"));
+    headers.insert("idempotency-key", "k-1".parse().expect("a key"));
+    Invocation {
+        request,
+        caller: Caller::default(),
+        deadline: Deadline::UNKNOWN,
+    }
+}
+
+/// Lets a process end at every moment of a payment by this method; at each, two clients then come to one answer.
+async fn whenever_a_process_ends(method: &str, status: u16, charges: usize, is_forgetful: bool) {
+    for moment in 0.. {
+        let world = World::new(is_forgetful);
+        std::fs::write(world.folder.path().join("method"), method).expect("written");
+        let victim = world.process(moment);
+        let invocation = invocation(method);
+        let paying = victim.create(&invocation);
+        let survived = tokio::time::timeout(Duration::from_millis(150), paying).await;
+
+        let [first, second] = world.settled().await;
+
+        let case = format!("{method}, moment {moment}, forgetful {is_forgetful}");
+        assert_eq!(first.status().as_u16(), status, "{case}");
+        assert_eq!(first.body(), second.body(), "{case}");
+        assert_eq!(world.charges(), charges, "{case}");
+        if let Ok(answer) = survived {
+            assert!(moment > 6, "{case}: no process ended");
+            if answer.status().as_u16() == status {
+                assert_eq!(answer.body(), first.body(), "{case}");
+            }
+            return;
+        }
+    }
+}
+
+macro_rules! methods {
+    ($($name:ident: $method:literal, $status:literal, $charges:literal;)*) => { $(
+        #[tokio::test]
+        async fn $name() {
+            for is_forgetful in [false, true] {
+                whenever_a_process_ends($method, $status, $charges, is_forgetful).await;
+            }
+        }
+    )* };
+}
+
+methods! {
+    a_charge_is_made_once_whenever_a_process_ends: "pm_card_visa", 201, 1;
+    a_decline_stays_one_whenever_a_process_ends: "pm_card_chargeDeclined", 402, 0;
+    a_lost_confirmation_is_repeated_whenever_a_process_ends: "pm_sandbox_timeout_before", 201, 1;
+    a_lost_answer_is_found_whenever_a_process_ends: "pm_sandbox_timeout_after", 201, 1;
+    an_error_of_the_providers_is_looked_into_whenever_a_process_ends: "pm_sandbox_5xx", 201, 1;
+    a_customer_acts_once_whenever_a_process_ends: "pm_sandbox_requires_action", 201, 1;
+}
