@@ -4,3 +4,4 @@ mod contract;
 mod crash;
 mod sandbox;
 mod shop;
+mod stripe;

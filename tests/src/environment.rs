@@ -11,6 +11,8 @@ use std::path::PathBuf;
 
 /// Where `scripts/install` puts the jars of `tests/mongo/pom.xml`: a directory named after their version.
 const MONGODB_STAND_IN: &str = "mongo-java-server-1.47.0";
+/// Where it puts localstripe.
+const LOCALSTRIPE: &str = "localstripe-1.15.10";
 
 /// `MONGODB_TEST_URI`: a MongoDB that the tests may fill with databases of their own.
 pub(crate) fn mongodb_test_uri() -> Option<String> {
@@ -24,11 +26,22 @@ pub(crate) fn mongodb_stand_in_directory() -> PathBuf {
     if let Some(directory) = env::var_os("MONGODB_JAVA_SERVER_DIR") {
         return directory.into();
     }
+    tools().join(MONGODB_STAND_IN)
+}
+
+/// localstripe: the first one on `PATH`, else the one in the user's cache directory.
+pub(crate) fn localstripe() -> Option<PathBuf> {
+    let installed = tools().join(LOCALSTRIPE).join("bin/localstripe");
+    find_on_path("localstripe").or_else(|| installed.is_file().then_some(installed))
+}
+
+/// Where `scripts/install` keeps what it installs.
+fn tools() -> PathBuf {
     let cache = match env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty()) {
         Some(cache) => PathBuf::from(cache),
         None => PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache"),
     };
-    cache.join("truebond").join(MONGODB_STAND_IN)
+    cache.join("truebond")
 }
 
 /// The first executable file of that name on `PATH`.
