@@ -7,6 +7,8 @@
 mod file_ledger;
 pub(super) mod files;
 mod mongo_ledger;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -95,7 +97,13 @@ impl Change {
                 status_since: now,
                 ..payment.clone()
             }),
-            Self::End(ended) | Self::EndWithoutIntent(ended) => Some((**ended).clone()),
+            Self::End(ended) | Self::EndWithoutIntent(ended) => Some(Payment {
+                state: ended.state,
+                status_since: ended.status_since,
+                decline_code: ended.decline_code.clone(),
+                answer: ended.answer.clone(),
+                ..payment.clone()
+            }),
         }
     }
 }
