@@ -2,6 +2,7 @@
 
 mod contract;
 mod crash;
+mod outage;
 mod sandbox;
 mod shop;
 mod stripe;

@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::ledger::{Change, FileLedger, Ledger, Unavailable};
 use super::provider::{Failure, Intent, Provider, Sandbox};
+use super::steps::{Reached, advance};
 use super::{Order, Payment, Payments};
 use crate::config::Config;
 use crate::deadline::Deadline;
-use crate::idempotency::Idempotency;
+use crate::idempotency::{self, Fingerprint, Idempotency, IdempotencyKey, RecordKey, Scope};
 use crate::lambda::Invocation;
 use crate::tenant::Caller;
 use crate::web::{Request, Response};
@@ -40,6 +43,8 @@ impl Doom {
         if self.moments.fetch_add(1, Ordering::SeqCst) == self.at {
             std::future::pending::<()>().await;
         }
+        // Lets others come in between.
+        tokio::task::yield_now().await;
     }
 
     async fn around<T>(&self, call: impl Future<Output = T>) -> T {
@@ -235,6 +240,54 @@ async fn whenever_a_process_ends(method: &str, status: u16, charges: usize, is_f
             }
             return;
         }
+    }
+}
+
+/// As after the loss of every claim: nothing but the ledger and the provider stands between them.
+#[tokio::test]
+async fn attempts_at_once_charge_one_intent() {
+    for is_forgetful in [false, true] {
+        let world = World::new(is_forgetful);
+        let till = world.process(NEVER);
+        let (ledger, provider) = (
+            till.ledger.as_deref().expect("a ledger"),
+            till.provider.as_deref().expect("a provider"),
+        );
+        let order = json!({
+            "amount": 1000, "currency": "EUR", "payment_method": "pm_card_visa",
+            "description": null, "metadata": {}, "return_url": null,
+        });
+        let scope = Scope::http("payments.create", "local").expect("a scope");
+        let key = IdempotencyKey::parse("k-1").expect("a key");
+        let key = world.idempotency.derived_key(&RecordKey::new(&scope, &key));
+        let fingerprint = Fingerprint::of(&idempotency::Request {
+            method: "POST",
+            route: "/api/payments",
+            tenant: "local",
+            payload: b"{}",
+        });
+        let payment = Payment::new(
+            &key,
+            "local",
+            &fingerprint.expect("unambiguous"),
+            serde_json::from_value(order).expect("an order"),
+            "sandbox",
+            Timestamp::UNIX_EPOCH,
+        );
+        let attempts = (0..8).map(async |_| {
+            let opened = ledger.open(&payment, Deadline::UNKNOWN).await;
+            let opened = opened.expect("opened");
+            let reached = advance(ledger, provider, opened, &key, Deadline::UNKNOWN).await;
+            match reached {
+                Reached::End(ended) => ended.answer,
+                Reached::OnItsWay(..) | Reached::Nothing => None,
+            }
+        });
+
+        let answers = join_all(attempts).await;
+
+        assert_eq!(world.charges(), 1);
+        assert!(answers[0].is_some() && answers.iter().all(|answer| *answer == answers[0]));
     }
 }
 

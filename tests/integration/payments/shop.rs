@@ -1,5 +1,7 @@
 //! A shop: the payment functions over a ledger and a provider, and clients that retry.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::{Answer, Lambda, LambdaBuilder, MongoServer, TestRequest};
@@ -52,6 +54,12 @@ impl Shop {
     /// Another process of `payments-create`.
     pub(super) async fn another(&self) -> Lambda {
         function("payments-create", &self.variables).start().await
+    }
+
+    /// Another one, with a timeout of its own.
+    pub(super) async fn another_with_timeout(&self, timeout: Duration) -> Lambda {
+        let builder = function("payments-create", &self.variables);
+        builder.timeout(timeout).start().await
     }
 
     pub(super) async fn pay(&self, key: &str, body: &Value) -> Answer {

@@ -171,6 +171,29 @@ async fn a_provider_that_cannot_be_reached_was_asked_nothing() {
     assert_eq!(world.stripe.intents().await, ["succeeded"]);
 }
 
+/// Ten euros were let go; twenty under the same key would confirm the intent of ten.
+#[tokio::test]
+async fn a_key_that_was_let_go_stands_for_its_request_all_the_same() {
+    let world = World::new().await;
+    world.proxy.refuse();
+    assert_eq!(world.pay("k-1", "pm_card_visa").await.status, 503);
+    world.proxy.heal();
+    let twenty = json!({"amount": 2000, "currency": "EUR", "payment_method": "pm_card_visa"});
+
+    let refused = world.shop.pay("k-1", &twenty).await;
+
+    assert_eq!(
+        (refused.status, &*problem(&refused)),
+        (422, "idempotency-key-reused")
+    );
+    let honest = world.pay("k-1", "pm_card_visa").await;
+    assert_eq!(
+        (honest.status, &honest.json()["amount"]),
+        (201, &json!(1000))
+    );
+    assert_eq!(world.stripe.intents().await, ["succeeded"]);
+}
+
 #[tokio::test]
 async fn a_key_that_the_provider_refuses_charges_nobody() {
     let stripe = StripeServer::start().await;

@@ -1,0 +1,146 @@
+//! Payments while the stores are away, and without the time to make them.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tests::{FaultProxy, MongoServer, RedisServer, eventually};
+
+use super::shop::{Shop, payment, problem, ten_euros};
+
+/// A shop with MongoDB behind a proxy, and Redis in front of it.
+struct World {
+    redis: RedisServer,
+    mongo: FaultProxy,
+    shop: Shop,
+}
+
+impl World {
+    async fn new() -> Self {
+        let server = MongoServer::shared().await;
+        let (redis, mongo) = (
+            RedisServer::start().await,
+            FaultProxy::in_front_of(server.address()),
+        );
+        let shop = Shop::with(&[
+            ("REDIS_URL", &redis.url()),
+            ("MONGODB_URI", &server.uri_through(&mongo)),
+            ("MONGODB_DATABASE", &server.fresh_database()),
+            ("IDEMPOTENCY_LEASE_GRACE_MS", "0"),
+        ])
+        .await;
+        let warm = shop.pay("warm", &ten_euros("pm_card_visa")).await;
+        assert_eq!(warm.status, 201, "{}", warm.text());
+        Self { redis, mongo, shop }
+    }
+
+    async fn is_settled(&self, key: &str, method: &str) {
+        eventually(Duration::from_secs(40), async || {
+            self.shop.pay(key, &ten_euros(method)).await.status == 201
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn without_mongodb_nothing_begins() {
+    let world = World::new().await;
+    world.mongo.refuse();
+
+    let refused = world.shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+
+    assert_eq!((refused.status, &*problem(&refused)), (503, "unavailable"));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(world.shop.intents().len(), 1);
+    let replayed = world.shop.pay("warm", &ten_euros("pm_card_visa")).await;
+    assert_eq!(replayed.header("idempotent-replayed"), Some("true"));
+    world.mongo.heal();
+    world.is_settled("k-1", "pm_card_visa").await;
+}
+
+/// The charge is made and nobody can write that down: the answer is not final, and the next one settles it.
+#[tokio::test]
+async fn a_charge_that_cannot_be_written_down_is_settled_by_a_retry() {
+    for fault in [FaultProxy::refuse, FaultProxy::black_hole] {
+        let world = World::new().await;
+        let slow = ten_euros("pm_sandbox_slow");
+        let paying = world.shop.create.queue(payment("k-1", &slow)).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        fault(&world.mongo);
+
+        let told = paying.await;
+
+        assert_eq!(
+            (told.status, &told.json()["status"]),
+            (202, &json!("unknown"))
+        );
+        assert!(told.header("retry-after").is_some());
+        assert_eq!(world.shop.intents(), ["succeeded", "succeeded"]);
+        world.mongo.heal();
+        world.is_settled("k-1", "pm_sandbox_slow").await;
+        assert_eq!(world.shop.intents(), ["succeeded", "succeeded"]);
+    }
+}
+
+#[tokio::test]
+async fn redis_may_lose_everything() {
+    let world = World::new().await;
+    let first = world.shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+    world.redis.command(&["FLUSHALL"]).await;
+
+    let again = world.shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+
+    assert_eq!((again.status, again.body), (201, first.body));
+    assert_eq!(world.shop.intents(), ["succeeded", "succeeded"]);
+}
+
+#[tokio::test]
+async fn another_process_answers_the_same() {
+    let world = World::new().await;
+    let first = world.shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+
+    let cold = world.shop.another().await;
+    let again = cold
+        .request(payment("k-1", &ten_euros("pm_card_visa")))
+        .await;
+
+    assert_eq!((again.status, &again.body), (201, &first.body));
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+}
+
+#[tokio::test]
+async fn another_request_is_refused_while_the_first_is_at_work() {
+    let world = World::new().await;
+    let slow = ten_euros("pm_sandbox_slow");
+    let other = world.shop.another().await;
+    let paying = world.shop.create.queue(payment("k-1", &slow)).await;
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+
+    let refused = other
+        .request(payment("k-1", &ten_euros("pm_card_visa")))
+        .await;
+
+    assert_eq!(
+        (refused.status, &*problem(&refused)),
+        (422, "idempotency-key-reused")
+    );
+    assert_eq!(paying.await.status, 201);
+}
+
+#[tokio::test]
+async fn without_time_nothing_begins() {
+    let shop = Shop::on_a_laptop().await;
+    let hurried = shop
+        .another_with_timeout(Duration::from_millis(1_500))
+        .await;
+
+    let refused = hurried
+        .request(payment("k-1", &ten_euros("pm_card_visa")))
+        .await;
+
+    assert_eq!((refused.status, &*problem(&refused)), (503, "unavailable"));
+    assert_eq!(shop.intents().len(), 0);
+    assert_eq!(
+        shop.pay("k-1", &ten_euros("pm_card_visa")).await.status,
+        201
+    );
+}
