@@ -5,9 +5,11 @@
 
 use std::fmt;
 
+use http::HeaderValue;
+use http::header::WWW_AUTHENTICATE;
+
 use crate::config::Environment;
-use crate::web::UNAUTHENTICATED;
-use crate::web::{Problem, Response};
+use crate::web::{Response, UNAUTHENTICATED};
 
 /// What API Gateway's authorizer found out about the caller.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -56,15 +58,12 @@ impl Tenant {
     }
 }
 
-impl From<Unauthenticated> for Problem {
-    fn from(_: Unauthenticated) -> Self {
-        UNAUTHENTICATED
-    }
-}
-
 impl From<Unauthenticated> for Response {
-    fn from(refusal: Unauthenticated) -> Self {
-        Problem::from(refusal).into()
+    fn from(_: Unauthenticated) -> Self {
+        let mut response = Self::from(UNAUTHENTICATED);
+        let headers = response.headers_mut();
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        response
     }
 }
 

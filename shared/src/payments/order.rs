@@ -21,7 +21,8 @@ pub struct Order {
     pub payment_method: String,
     /// What for, for people.
     pub description: Option<String>,
-    /// What for, for machines.
+    /// What for, for machines. Kept as pairs: a document of MongoDB takes not every text for a member's name.
+    #[serde(with = "pairs")]
     pub metadata: BTreeMap<String, String>,
     /// Where a customer's browser comes back to, if the payment sends it elsewhere.
     pub return_url: Option<String>,
@@ -179,6 +180,25 @@ impl Fault {
             pointer: pointer.to_owned(),
             detail,
         }
+    }
+}
+
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        map: &BTreeMap<String, String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, String>, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
     }
 }
 

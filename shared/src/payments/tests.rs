@@ -255,7 +255,7 @@ async fn attempts_at_once_charge_one_intent() {
         );
         let order = json!({
             "amount": 1000, "currency": "EUR", "payment_method": "pm_card_visa",
-            "description": null, "metadata": {}, "return_url": null,
+            "description": null, "metadata": [], "return_url": null,
         });
         let scope = Scope::http("payments.create", "local").expect("a scope");
         let key = IdempotencyKey::parse("k-1").expect("a key");

@@ -202,6 +202,7 @@ async fn a_payment_is_its_tenants_alone() {
         Shop::with_mongodb(&[("ENVIRONMENT", "staging"), ("PAYMENT_PROVIDER", "sandbox")]).await;
     let order = ten_euros("pm_card_visa");
     let nobody = shop.pay("k-1", &order).await;
+    assert_eq!(nobody.header("www-authenticate"), Some("Bearer"));
     assert_eq!(
         (nobody.status, &*problem(&nobody)),
         (401, "unauthenticated")

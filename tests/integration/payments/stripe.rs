@@ -74,7 +74,7 @@ async fn a_payment_is_one_succeeded_intent() {
     let world = World::new().await;
     let order = json!({
         "amount": 1999, "currency": "EUR", "payment_method": "pm_card_visa",
-        "description": "Premium, one month", "metadata": {"order": "A-1"},
+        "description": "Premium, one month", "metadata": {"order": "A-1", "payment_id": "somebody's"},
     });
 
     let first = world.shop.pay("k-1", &order).await;

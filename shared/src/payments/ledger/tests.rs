@@ -25,7 +25,7 @@ async fn mongo_ledger() -> MongoLedger {
 fn payment(number: usize, state: State, intent: Option<&str>) -> Payment {
     let order = json!({
         "amount": 99_999_999, "currency": "EUR", "payment_method": "pm_1", "description": null,
-        "metadata": {"a.b$": "c"}, "return_url": null,
+        "metadata": [["$a.b", "c"]], "return_url": null,
     });
     let now = Timestamp::UNIX_EPOCH;
     let payment = Payment {

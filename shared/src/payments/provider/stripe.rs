@@ -3,6 +3,7 @@
 //! No client library: those that are kept are of a size and a start-up that five requests do not need. A description travels in
 //! the metadata, where every Stripe-compatible server takes it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -170,17 +171,16 @@ fn created(payment: &Payment) -> Vec<(String, String)> {
         ("payment_method".to_owned(), order.payment_method.clone()),
         ("payment_method_types[0]".to_owned(), "card".to_owned()),
     ];
-    let metadata = order
+    let mut metadata: BTreeMap<_, _> = order
         .metadata
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
-        .chain(
-            order
-                .description
-                .as_deref()
-                .map(|text| ("description", text)),
-        )
-        .chain([("payment_id", payment.id.as_str())]);
+        .collect();
+    // Ours win: by its id a payment is found again.
+    let description = order.description.as_deref();
+    metadata.extend(description.map(|text| ("description", text)));
+    metadata.insert("payment_id", &payment.id);
+    let metadata = metadata.into_iter();
     form.extend(metadata.map(|(key, value)| (format!("metadata[{key}]"), value.to_owned())));
     form
 }
