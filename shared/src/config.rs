@@ -25,6 +25,7 @@
 //! | `IDEMPOTENCY_FALLBACK` | `memory`, `reject` | `memory` in development, else `reject` | what stands in for Redis where there is no MongoDB: this process's memory (only in development), or nothing |
 //! | `IDEMPOTENCY_MEMORY_ENTRIES` | 1–1 000 000 | 10 000 | the most keys in memory; full: claims are refused |
 //! | `IDEMPOTENCY_MEMORY_BYTES` | 1 024–1 073 741 824 | 67 108 864 | the most bytes in memory, about; full: claims are refused, results kept as summaries |
+//! | `IDEMPOTENCY_NAMESPACE` | 1–64 of `A–Z a–z 0–9 . _ -` | `default` | whose keys the function `idempotency` keeps: one deployment of it for each set of callers that trust one another; another name is another set of keys |
 //! | `HEALTH_CHECK_TIMEOUT_MS` | 1–29 000 ms | 800 | limit of one check |
 //! | `HEALTH_TOTAL_TIMEOUT_MS` | 1–29 000 ms | 1 000 | limit of a whole health answer; a check is cut at whichever limit is sooner |
 //! | `HEALTH_MEMO_MS` | 0–60 000 ms | 1 000 | how long a result is reused; 0 probes at every request |

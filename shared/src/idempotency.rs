@@ -71,6 +71,7 @@ mod derived_key;
 mod engine;
 mod fingerprint;
 mod hold;
+pub mod invoke;
 mod key;
 mod lease;
 #[cfg(test)]
