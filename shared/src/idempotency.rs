@@ -30,6 +30,8 @@
 //! [`Idempotency::claim`] and the [`Lease`] are the same in steps, [`Idempotency::wait_for`] waits for somebody else's
 //! result, [`Idempotency::settle`] is for whoever finds out what became of an attempt that ended without a word.
 //!
+//! [`invoke`] is the same for callers in other languages, as JSON.
+//!
 //! # What is promised
 //!
 //! Which stores decide follows from what is configured ([`Authority`]).

@@ -1,4 +1,4 @@
-// A payment Lambda that charges at most once, with the function `idempotency`. Node 20 or later, no dependency.
+// A payment Lambda that charges at most once, with the function `idempotency`. Node 18 or later, no dependency.
 
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -4,7 +4,8 @@ use std::fmt;
 
 /// 128 random bits, fresh for every claim, made by the caller and sent again only to repeat that same claim.
 ///
-/// Whoever has it may finish the work. Never derived from an event or a request id: a redelivered event would recognise itself as its own owner, and run twice.
+/// Whoever has it may finish the work. Never derived from an event or a request id: a redelivered event would recognise
+/// itself as its own owner, and run twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnerId(u128);
 
