@@ -30,6 +30,7 @@
 //! | `STRIPE_API_KEY` | text | not set | the secret key; not set with `stripe`: payments are refused |
 //! | `STRIPE_API_BASE` | `http://` or `https://` URL that ends with `/` | `https://api.stripe.com/` | a server that speaks as Stripe does; not accepted in `production` |
 //! | `LEDGER_DIR` | path | `target/ledger` | where payments are kept in development without MongoDB, and what the sandbox has charged |
+//! | `IDEMPOTENCY_NAMESPACE` | 1–64 of `A–Z a–z 0–9 . _ -` | `default` | whose keys the function `idempotency` keeps: one deployment of it for each set of callers that trust one another; another name is another set of keys |
 //! | `HEALTH_CHECK_TIMEOUT_MS` | 1–29 000 ms | 800 | limit of one check |
 //! | `HEALTH_TOTAL_TIMEOUT_MS` | 1–29 000 ms | 1 000 | limit of a whole health answer; a check is cut at whichever limit is sooner |
 //! | `HEALTH_MEMO_MS` | 0–60 000 ms | 1 000 | how long a result is reused; 0 probes at every request |

@@ -30,6 +30,8 @@
 //! [`Idempotency::claim`] and the [`Lease`] are the same in steps, [`Idempotency::wait_for`] waits for somebody else's
 //! result, [`Idempotency::settle`] is for whoever finds out what became of an attempt that ended without a word.
 //!
+//! [`invoke`] is the same for callers in other languages, as JSON.
+//!
 //! # What is promised
 //!
 //! Which stores decide follows from what is configured ([`Authority`]).
@@ -56,7 +58,8 @@
 //! the response ([`SavedBody::Summary`]), and nothing runs again.
 //!
 //! The owner of a claim is made afresh by every call, and never of an event's or a request's id: an event that is delivered
-//! twice would recognise itself, and run twice.
+//! twice would recognise itself, and run twice. So it has to be where a caller elsewhere brings its own
+//! ([`Idempotency::claim_as`]) and goes on with the attempt in another process ([`Idempotency::resume`]).
 //!
 //! How it works, and what becomes of each failure: [`protocol`]. Who else does this, and how: the IETF draft
 //! <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>, Stripe
@@ -69,6 +72,8 @@ mod decision;
 mod derived_key;
 mod engine;
 mod fingerprint;
+mod hold;
+pub mod invoke;
 mod key;
 mod lease;
 #[cfg(test)]
@@ -92,9 +97,10 @@ pub use engine::{
     Answered, Entry, Idempotency, NoEffect, Operation, Outcome, Progress, Settlement,
 };
 pub use fingerprint::{AmbiguousPayload, Fingerprint, Request};
+pub use hold::{Completion, Hold, Noted, Renewal, Token};
 pub use key::{IdempotencyKey, InvalidKey};
-pub use lease::{Completion, Lease, Noted, Renewal};
-use owner::OwnerId;
+pub use lease::Lease;
+pub use owner::OwnerId;
 pub use policy::Policy;
 pub use response::{SavedBody, SavedResponse};
 pub use run::{End, Failure, Ran};

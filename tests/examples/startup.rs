@@ -29,6 +29,8 @@ async fn main() {
         Candidate::new("health", "/api/health"),
         Candidate::new("health-redis", "/api/health/redis"),
         Candidate::new("health-detailed", "/api/health/detailed"),
+        // It takes no requests, and says so.
+        Candidate::new("idempotency", "/"),
     ];
     // One round more than counted: the first one brings the files into memory.
     for round in 0..=ROUNDS {

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{FaultProxy, Lambda, RedisServer};
+use tests::{FaultProxy, Lambda, Outcome, RedisServer};
 
 /// The first event of the log with this message.
 fn logged(lambda: &Lambda, message: &str) -> Value {
@@ -31,6 +31,27 @@ async fn a_panic_is_answered_and_the_process_lives_on() {
             .is_some_and(|place| place.contains("panics.rs")),
         "{logged}"
     );
+}
+
+#[tokio::test]
+async fn a_panic_over_an_event_is_a_function_error_and_the_process_lives_on() {
+    let lambda = Lambda::example("events").start().await;
+
+    let failed = lambda.invoke("panic".into()).await;
+
+    let Outcome::FunctionError {
+        error_type,
+        message,
+    } = failed
+    else {
+        panic!("{failed:?}")
+    };
+    insta::assert_snapshot!(format!("{error_type}: {message}"), @"InternalError: The invocation failed for a reason of ours. Quote its request id when you report it.");
+    let event = Value::from(7);
+    assert_eq!(lambda.invoke(event.clone()).await, Outcome::Answered(event));
+    assert_eq!(lambda.processes(), 1);
+    assert_eq!(logged(&lambda, "panicked")["level"], "ERROR");
+    lambda.assert_logs_are_well_formed();
 }
 
 #[tokio::test]

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// Method, path and function.
 type Route = (String, String, String);
 
+/// The functions without a route, which are invoked directly.
+const INVOKED_DIRECTLY: [&str; 1] = ["idempotency"];
+
 fn read(path: &str) -> String {
     let file = root().join(path);
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
@@ -63,6 +66,10 @@ fn binaries() -> Vec<[String; 3]> {
 
 fn names() -> BTreeSet<String> {
     binaries().into_iter().map(|[name, ..]| name).collect()
+}
+
+fn invoked_directly() -> BTreeSet<String> {
+    INVOKED_DIRECTLY.map(str::to_owned).into()
 }
 
 /// The routes of `cargo lambda watch`, which hands every method to the function.
@@ -248,13 +255,23 @@ fn the_template_the_laptop_and_the_readme_have_the_same_routes() {
         .map(|(_, path, function)| (path, function))
         .collect();
     assert_eq!(without_method, local_routes());
-    assert_eq!(
-        local_routes()
-            .into_iter()
-            .map(|(_, function)| function)
-            .collect::<BTreeSet<_>>(),
-        names()
-    );
+    let routed: BTreeSet<_> = local_routes()
+        .into_iter()
+        .map(|(_, function)| function)
+        .collect();
+    assert_eq!(routed, &names() - &invoked_directly());
+}
+
+#[test]
+fn a_function_without_a_route_is_listed_as_one() {
+    let without_events = template_functions()
+        .into_iter()
+        .filter(|function| function.events.is_empty())
+        .map(|function| function.binary);
+    assert_eq!(without_events.collect::<BTreeSet<_>>(), invoked_directly());
+    let in_readme = rows(&read("README.md"), |cell| cell == "`lambda:Invoke`");
+    let in_readme = in_readme.iter().map(|cells| unquoted(&cells[2]));
+    assert_eq!(in_readme.collect::<BTreeSet<_>>(), invoked_directly());
 }
 
 #[test]

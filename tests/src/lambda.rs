@@ -19,6 +19,7 @@ mod supervisor;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -61,7 +62,12 @@ impl Lambda {
 
     /// Sends an event as it is and returns what became of it.
     pub async fn invoke(&self, event: Value) -> Outcome {
-        outcome(self.enqueue(&event).await).await
+        self.invoke_bytes(event.to_string()).await.parsed()
+    }
+
+    /// The same with an event and an answer byte for byte, JSON or not.
+    pub async fn invoke_bytes(&self, event: impl Into<Bytes>) -> Outcome<Bytes> {
+        outcome(self.enqueue(event.into()).await).await
     }
 
     /// `GET` of a path.
@@ -88,7 +94,7 @@ impl Lambda {
     /// When a process waits for work, the request has been written to its socket when this returns: a frozen
     /// process finds it on waking, as on Lambda.
     pub async fn queue(&self, request: TestRequest) -> Pending {
-        let outcome = self.enqueue(&request.event()).await;
+        let outcome = self.enqueue(request.event().to_string().into()).await;
         Pending {
             request,
             outcome,
@@ -207,7 +213,7 @@ impl Lambda {
     }
 
     /// Hands an event over; returns where its outcome will come from.
-    async fn enqueue(&self, event: &Value) -> oneshot::Receiver<Outcome> {
+    async fn enqueue(&self, event: Bytes) -> oneshot::Receiver<Outcome<Bytes>> {
         let (invocation, outcome) = Invocation::new(event);
         self.ask(|handed_over| Event::Invoke {
             invocation,
@@ -234,7 +240,7 @@ impl Lambda {
 }
 
 /// Waits for what becomes of an invocation.
-async fn outcome(outcome: oneshot::Receiver<Outcome>) -> Outcome {
+async fn outcome(outcome: oneshot::Receiver<Outcome<Bytes>>) -> Outcome<Bytes> {
     outcome
         .await
         .expect("the Runtime API settles every invocation before it ends")

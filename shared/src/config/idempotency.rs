@@ -8,6 +8,8 @@ use super::{ConfigError, Environment};
 /// How keys are kept.
 #[derive(Clone, Debug)]
 pub struct IdempotencyConfig {
+    /// Whose keys the function `idempotency` keeps: what trusts one another shares one.
+    pub namespace: String,
     /// For how long what finished counts, from when it finished.
     pub window: Duration,
     /// How long an attempt may take where the invocation's deadline is not known.
@@ -41,6 +43,9 @@ impl IdempotencyConfig {
         };
         let window = read.number("IDEMPOTENCY_TTL_SECONDS", 1..=YEAR_SECONDS)?;
         Ok(Self {
+            namespace: read
+                .name("IDEMPOTENCY_NAMESPACE")?
+                .unwrap_or_else(|| "default".to_owned()),
             window: Duration::from_secs(window.unwrap_or(86_400)),
             lease: lease.unwrap_or(Duration::from_secs(30)),
             lease_grace: grace.unwrap_or(Duration::from_secs(2)),

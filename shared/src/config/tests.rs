@@ -25,6 +25,7 @@ fn nothing_has_to_be_set_on_a_laptop() {
     assert_eq!(config.redis.response_timeout, Duration::from_secs(5));
     assert_eq!(config.redis.idle_check, Duration::from_secs(1));
     assert_eq!(config.mongo.database, "truebond");
+    assert_eq!(config.idempotency.namespace, "default");
     assert_eq!(config.health.check_timeout, Duration::from_millis(800));
     assert_eq!(config.health.total_timeout, Duration::from_secs(1));
     assert_eq!(config.health.memo, Duration::from_secs(1));
@@ -56,6 +57,7 @@ fn a_wrong_value_names_the_variable_what_was_found_and_what_is_accepted() {
         error(&[("HEALTH_MEMO_MS", "60001")]),
         error(&[("REDIS_CLUSTER", "yes")]),
         error(&[("SERVICE_NAME", "true bond")]),
+        error(&[("IDEMPOTENCY_NAMESPACE", "fn:billing")]),
         error(&[("MONGODB_DATABASE", "a/b")]),
         error(&[("HEALTH_CRITICAL", "redis,mysql")]),
         error(&[("REDIS_CA_FILE", "/nowhere/ca.pem")]),
@@ -68,6 +70,7 @@ fn a_wrong_value_names_the_variable_what_was_found_and_what_is_accepted() {
     HEALTH_MEMO_MS is `60001`; accepted: whole milliseconds from 0 to 60000
     REDIS_CLUSTER is `yes`; accepted: `true` or `false`
     SERVICE_NAME is `true bond`; accepted: 1 to 64 letters, digits, `.`, `_` or `-`
+    IDEMPOTENCY_NAMESPACE is `fn:billing`; accepted: 1 to 64 letters, digits, `.`, `_` or `-`
     MONGODB_DATABASE is `a/b`; accepted: 1 to 63 bytes without `/ \ . " $ * < > : | ?` and blanks
     HEALTH_CRITICAL is `mysql`; accepted: a comma list of `redis`, `mongodb`, `api`, or empty
     REDIS_CA_FILE is `/nowhere/ca.pem`; accepted: the path of a PEM file with at least one certificate

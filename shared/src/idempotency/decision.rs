@@ -113,7 +113,8 @@ pub(super) fn decide(record: Option<&Record>, claim: &Claim, now: StoreTime) -> 
     }
     let same_request = record.fingerprint == claim.fingerprint;
     match &record.state {
-        State::InProgress if record.owner == claim.owner => Decision::Repeated,
+        // With another request it is no repetition: somebody has used an owner twice.
+        State::InProgress if record.owner == claim.owner && same_request => Decision::Repeated,
         // A message that was on its way since before the release. Its sender is gone.
         State::Released { .. } if record.owner == claim.owner => Decision::InProgress {
             retry_after: Duration::ZERO,

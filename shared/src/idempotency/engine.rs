@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::counters::{Counters, Counts, Event};
 use super::decision::{self, Claim, Fence};
+use super::hold::{Hold, Token};
 use super::lease::Lease;
 use super::record::{Record, State, StoreTime};
 use super::store::{Answer, Backend, Claimed, Found, Grant, Settled, Standing, Store, Undecided};
@@ -199,10 +200,39 @@ impl Idempotency {
         operation: &Operation,
         deadline: Deadline,
     ) -> Result<Answered, Undecided> {
+        let lease = lease_for(deadline.remaining(), &self.inner.config);
+        self.claim_as(OwnerId::fresh(), lease, operation, deadline)
+            .await
+    }
+
+    /// The same for a caller elsewhere, who brings its own owner, and whose work outlasts this invocation by a lease of its
+    /// own, at most as long as the longest invocation. Who got no answer may ask again with the same owner, and is told
+    /// that it has started, if it has.
+    ///
+    /// The owner must be fresh for every claim: whoever comes with the owner of an attempt that is at work *is* that
+    /// attempt, and works. One that is made of an event, a request or a key is the same in every delivery of it, and
+    /// runs twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`claim`](Self::claim).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`claim`](Self::claim).
+    pub async fn claim_as(
+        &self,
+        owner: OwnerId,
+        lease: Duration,
+        operation: &Operation,
+        deadline: Deadline,
+    ) -> Result<Answered, Undecided> {
         self.check_time(operation, deadline)?;
-        let claim = self.inner.claim_of(operation, deadline);
+        let claim = self
+            .inner
+            .claim_of(owner, lease.min(LONGEST_LEASE), operation);
         // Taken before the store begins to count the lease, so that the caller's own reckoning ends first.
-        let ends = Deadline::after(claim.lease);
+        let began = Instant::now();
         let claimed = self
             .inner
             .store
@@ -213,19 +243,13 @@ impl Idempotency {
             Claimed::Started(grant) => {
                 self.inner.counters.count(event_of(&grant), &operation.key);
                 let derived_key = self.derived_key(&operation.key);
+                let ends = Deadline::after(grant.lease_left.saturating_sub(began.elapsed()));
                 let fence = Fence {
                     claim,
                     attempt: grant.attempt,
                 };
-                Outcome::Started(Lease::new(
-                    self.clone(),
-                    operation.key.clone(),
-                    derived_key,
-                    fence,
-                    grant,
-                    ends,
-                    deadline,
-                ))
+                let hold = Hold::new(self.clone(), operation.key.clone(), fence, deadline);
+                Outcome::Started(Lease::new(hold, derived_key, grant, ends))
             }
             Claimed::Standing(standing) => {
                 self.inner.count_standing(&standing, &operation.key);
@@ -233,6 +257,12 @@ impl Idempotency {
             }
         };
         Ok(Answered { outcome, stand_in })
+    }
+
+    /// Goes on with an attempt that was claimed elsewhere, by what its [`Lease`] had as a token. Asks no store: whether the
+    /// key is still that attempt's, the first word tells.
+    pub fn resume(&self, token: Token, deadline: Deadline) -> Hold {
+        Hold::resumed(self.clone(), token, deadline)
     }
 
     /// Waits, at most until `limit`, for the result of somebody who is at work. Never claims, so it never runs anything:
@@ -250,7 +280,8 @@ impl Idempotency {
         operation: &Operation,
         limit: Deadline,
     ) -> Result<Standing, Undecided> {
-        let claim = self.inner.claim_of(operation, limit);
+        let lease = lease_for(limit.remaining(), &self.inner.config);
+        let claim = self.inner.claim_of(OwnerId::fresh(), lease, operation);
         let mut pause = FIRST_PAUSE;
         loop {
             let looked = self.inner.store.look(&operation.key, &claim, limit).await;
@@ -360,12 +391,12 @@ impl fmt::Debug for Entry {
 }
 
 impl Inner {
-    fn claim_of(&self, operation: &Operation, deadline: Deadline) -> Claim {
+    fn claim_of(&self, owner: OwnerId, lease: Duration, operation: &Operation) -> Claim {
         Claim {
-            owner: OwnerId::fresh(),
+            owner,
             fingerprint: operation.fingerprint,
             policy: operation.policy,
-            lease: lease_for(deadline.remaining(), &self.config),
+            lease,
             window: self.config.window,
         }
     }

@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::time::sleep;
 
-use super::counters::Event;
-use super::decision::{Change, Fence};
-use super::engine::Idempotency;
-use super::store::{Answer, Changed, Grant, Standing, Undecided};
-use super::{DerivedKey, RecordKey, SavedResponse};
+use super::engine::LONGEST_LEASE;
+use super::hold::{Completion, Hold, Noted, Renewal, Token};
+use super::store::Grant;
+use super::{DerivedKey, SavedResponse};
 use crate::deadline::Deadline;
 
 /// The permission to work, for a limited time.
@@ -20,97 +18,42 @@ use crate::deadline::Deadline;
 /// Dropping it says nothing to the store: the work may have begun, so the key stays claimed until its lease is over, and
 /// then the policy says what happens.
 pub struct Lease {
-    engine: Idempotency,
-    key: RecordKey,
+    hold: Hold,
     derived_key: DerivedKey,
-    fence: Fence,
-    grant: Grant,
+    repeated: bool,
+    took_over: bool,
+    checkpoint: Bytes,
+    /// When the lease is over, or sooner.
+    ends: Deadline,
     /// By when the work has to be done: before the lease or the invocation ends, less what storing the result needs. Shared with
     /// who bounds the work, since renewing moves it.
     work_end: Arc<Mutex<Deadline>>,
     /// Until when a provider recognises the derived key, or sooner; unknown where it does not matter.
     recognised: Deadline,
-    /// When the invocation is over.
-    deadline: Deadline,
-}
-
-/// What becomes of a result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Completion {
-    /// It is stored, and this is everybody's answer.
-    Completed(SavedResponse),
-    /// The key was taken over or settled: this attempt's result is not the answer, the key's is.
-    Superseded(Standing),
-    /// The store that decides did not acknowledge in time. The work has happened and this is its result, but a repetition may not
-    /// be told it: work that resumes answers that it is not final yet, other work answers this and says that it is not durable.
-    NotDurable(SavedResponse),
-}
-
-/// What becomes of any other word of the owner's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Noted {
-    /// It is stored.
-    Done,
-    /// The key was taken over or settled, and this is how it stands.
-    Superseded(Standing),
-    /// The store that decides did not acknowledge. It may be stored or not.
-    NotDurable,
-    /// It is longer than 64 KiB, and is not stored.
-    TooLong,
-}
-
-/// What becomes of a renewal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Renewal {
-    /// The lease lasts so long from now.
-    Renewed,
-    /// The key was taken over or settled, and this is how it stands: stop.
-    Superseded(Standing),
-    /// By the end of such a lease the provider may have forgotten the derived key: what is not sent by now must not be.
-    TooLate,
-    /// The store that decides did not acknowledge. The lease lasts as long as it did before, or longer.
-    NotDurable,
 }
 
 /// What the storing of a result needs at the end of an invocation.
 const STORING_TIME: Duration = Duration::from_millis(100);
-/// How long a result is tried to be stored where no deadline is known.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long anything is tried that the work, or its caller, should not wait for much longer.
-const SHORT_PATIENCE: Duration = Duration::from_secs(2);
-/// The longest note, in bytes.
-const LONGEST_NOTE: usize = 64 * 1024;
-/// How long it waits between two tries, at first and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Lease {
-    pub(super) fn new(
-        engine: Idempotency,
-        key: RecordKey,
-        derived_key: DerivedKey,
-        fence: Fence,
-        grant: Grant,
-        ends: Deadline,
-        deadline: Deadline,
-    ) -> Self {
-        let recognised = grant
-            .recognised_for
-            .map_or(Deadline::UNKNOWN, Deadline::after);
+    pub(super) fn new(hold: Hold, derived_key: DerivedKey, grant: Grant, ends: Deadline) -> Self {
+        let recognised = grant.recognised_for;
+        let work_end = work_end(ends, hold.deadline());
         Self {
-            engine,
-            key,
+            hold,
             derived_key,
-            fence,
-            grant,
-            work_end: Arc::new(Mutex::new(work_end(ends, deadline))),
-            recognised,
-            deadline,
+            repeated: grant.repeated,
+            took_over: grant.took_over,
+            checkpoint: grant.checkpoint,
+            ends,
+            work_end: Arc::new(Mutex::new(work_end)),
+            recognised: recognised.map_or(Deadline::UNKNOWN, Deadline::after),
         }
     }
 
-    pub(super) fn work_end(&self) -> Arc<Mutex<Deadline>> {
-        Arc::clone(&self.work_end)
+    /// What tells this attempt from all others, for whoever goes on with it elsewhere.
+    pub fn token(&self) -> Token {
+        self.hold.token()
     }
 
     /// The key to hand to a provider: the same for every attempt, and after the loss of every store.
@@ -120,22 +63,27 @@ impl Lease {
 
     /// Which attempt this is, from 1.
     pub fn attempt(&self) -> u64 {
-        self.grant.attempt
+        self.hold.attempt()
     }
 
     /// Whether this claim was sent before and its reply was lost. An owner is fresh for every claim, so it is no other's.
     pub fn is_repeated(&self) -> bool {
-        self.grant.repeated
+        self.repeated
     }
 
     /// Whether an earlier attempt ended without a word: its request may still take effect, so look before you act.
     pub fn took_over(&self) -> bool {
-        self.grant.took_over
+        self.took_over
     }
 
     /// What an earlier attempt noted last, or this one; empty: nothing.
     pub fn last_checkpoint(&self) -> &Bytes {
-        &self.grant.checkpoint
+        &self.checkpoint
+    }
+
+    /// How long the key is this attempt's yet, or less; zero: it is over. A repeated claim has what is left of the first.
+    pub fn lasts(&self) -> Duration {
+        self.ends.remaining().unwrap_or(LONGEST_LEASE)
     }
 
     /// How long the work may take: until the lease or the invocation ends, less what storing the result needs.
@@ -156,15 +104,7 @@ impl Lease {
     ///
     /// A dropped call may or may not have stored it.
     pub async fn complete(self, response: SavedResponse) -> Completion {
-        let kept = response.limited_to(self.engine.inner.config.max_response_bytes);
-        let change = Change::Complete(kept.clone());
-        match self.insist(&change, self.whole_time()).await {
-            Ok(Changed::Done) => Completion::Completed(response),
-            Ok(Changed::Already(Some(stored))) if stored != kept => Completion::Completed(stored),
-            Ok(Changed::Already(_)) => Completion::Completed(response),
-            Ok(Changed::Superseded(standing)) => Completion::Superseded(standing),
-            Ok(Changed::TooLate) | Err(_) => Completion::NotDurable(response),
-        }
+        self.hold.complete(response).await
     }
 
     /// Says that this attempt did nothing and will do nothing: the key may be claimed again. After a takeover it stays unknown, for
@@ -174,7 +114,7 @@ impl Lease {
     ///
     /// A dropped call may or may not have released it.
     pub async fn release(self) -> Noted {
-        noted(self.insist(&Change::Release, self.whole_time()).await)
+        self.hold.release().await
     }
 
     /// Says that it is not known whether the work took effect.
@@ -183,7 +123,7 @@ impl Lease {
     ///
     /// A dropped call may or may not have said so; without it, it is so when the lease is over.
     pub async fn mark_unknown(self) -> Noted {
-        noted(self.insist(&Change::MarkUnknown, self.short_time()).await)
+        self.hold.mark_unknown().await
     }
 
     /// Leaves a note of at most 64 KiB for the next attempt, should this one end without a word.
@@ -193,13 +133,9 @@ impl Lease {
     /// A dropped call may or may not have left it.
     pub async fn checkpoint(&mut self, note: impl Into<Bytes>) -> Noted {
         let note = note.into();
-        if note.len() > LONGEST_NOTE {
-            return Noted::TooLong;
-        }
-        let change = Change::Checkpoint(note.clone());
-        let noted = noted(self.insist(&change, self.short_time()).await);
+        let noted = self.hold.checkpoint(note.clone()).await;
         if noted == Noted::Done {
-            self.grant.checkpoint = note;
+            self.checkpoint = note;
         }
         noted
     }
@@ -210,62 +146,24 @@ impl Lease {
     ///
     /// A dropped call may or may not have renewed it.
     pub async fn renew(&mut self, lease: Duration) -> Renewal {
-        let lease = lease.min(super::engine::LONGEST_LEASE);
-        let ends = Deadline::after(lease);
-        match self.insist(&Change::Renew(lease), self.short_time()).await {
-            Ok(Changed::Done | Changed::Already(_)) => {
-                *self.work_end.lock() = work_end(ends, self.deadline);
-                Renewal::Renewed
-            }
-            Ok(Changed::TooLate) => Renewal::TooLate,
-            Ok(Changed::Superseded(standing)) => Renewal::Superseded(standing),
-            Err(_) => Renewal::NotDurable,
+        let ends = Deadline::after(lease.min(LONGEST_LEASE));
+        let renewal = self.hold.renew(lease).await;
+        if renewal == Renewal::Renewed {
+            self.ends = ends;
+            *self.work_end.lock() = work_end(ends, self.hold.deadline());
         }
+        renewal
     }
 
-    /// Until the invocation is over.
-    fn whole_time(&self) -> Deadline {
-        match self.deadline.remaining() {
-            Some(_) => self.deadline,
-            None => Deadline::after(PATIENCE),
-        }
-    }
-
-    fn short_time(&self) -> Deadline {
-        self.deadline.within(SHORT_PATIENCE)
-    }
-
-    /// Asks the store that decides until it answers, or `until`.
-    async fn insist(&self, change: &Change, until: Deadline) -> Result<Changed, Undecided> {
-        let inner = &self.engine.inner;
-        let mut pause = FIRST_PAUSE;
-        let changed = loop {
-            let changed = inner
-                .store
-                .change(&self.key, &self.fence, change, until)
-                .await;
-            let undecided = match inner.noting(&self.key, changed) {
-                Ok(Answer { value, .. }) => break value,
-                Err(undecided) => undecided,
-            };
-            if until.clip(pause) < pause {
-                return Err(undecided);
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        };
-        if let Changed::Superseded(_) = changed {
-            inner.counters.count(Event::Superseded, &self.key);
-        }
-        Ok(changed)
+    pub(super) fn work_end(&self) -> Arc<Mutex<Deadline>> {
+        Arc::clone(&self.work_end)
     }
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("key", &self.key)
-            .field("attempt", &self.grant.attempt)
+            .field("hold", &self.hold)
             .finish_non_exhaustive()
     }
 }
@@ -273,12 +171,4 @@ impl fmt::Debug for Lease {
 fn work_end(lease_ends: Deadline, invocation_ends: Deadline) -> Deadline {
     let lease = lease_ends.clip(Duration::MAX);
     invocation_ends.within(lease).reserving(STORING_TIME)
-}
-
-fn noted(changed: Result<Changed, Undecided>) -> Noted {
-    match changed {
-        Ok(Changed::Done | Changed::Already(_)) => Noted::Done,
-        Ok(Changed::Superseded(standing)) => Noted::Superseded(standing),
-        Ok(Changed::TooLate) | Err(_) => Noted::NotDurable,
-    }
 }

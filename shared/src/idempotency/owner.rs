@@ -4,16 +4,17 @@ use std::fmt;
 
 /// 128 random bits, fresh for every claim, made by the caller and sent again only to repeat that same claim.
 ///
-/// Never derived from an event or a request id: a redelivered event would recognise itself as its own owner, and run twice.
+/// Whoever has it may finish the work. Never derived from an event or a request id: a redelivered event would recognise
+/// itself as its own owner, and run twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct OwnerId(u128);
+pub struct OwnerId(u128);
 
 impl OwnerId {
     /// Nobody's: for what has no owner to name.
     pub(super) const NOBODY: Self = Self(0);
 
     /// An owner that nobody else is.
-    pub(super) fn fresh() -> Self {
+    pub fn fresh() -> Self {
         let mut bits = [0; 16];
         #[expect(
             clippy::expect_used,
@@ -23,8 +24,8 @@ impl OwnerId {
         Self(u128::from_be_bytes(bits))
     }
 
-    /// The owner that these 32 hexadecimal digits name.
-    pub(super) fn from_hex(text: &str) -> Option<Self> {
+    /// The owner that these 32 hexadecimal digits in lower case name.
+    pub fn from_hex(text: &str) -> Option<Self> {
         let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let fits = text.len() == 32 && text.bytes().all(is_hex);
         fits.then(|| u128::from_str_radix(text, 16).ok().map(Self))

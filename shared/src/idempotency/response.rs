@@ -228,7 +228,8 @@ pub(super) fn hex(digest: &[u8; 32]) -> String {
 }
 
 pub(super) fn digest_from_hex(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || !text.is_ascii() {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if text.len() != 64 || !text.bytes().all(is_hex) {
         return None;
     }
     let mut digest = [0; 32];

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::SavedResponse;
 use super::engine::{Answered, Idempotency, Operation, Outcome};
-use super::lease::{Completion, Lease};
+use super::hold::Completion;
+use super::lease::Lease;
 use super::store::{Backend, Doubt, Standing, Undecided};
 use crate::deadline::{Deadline, Elapsed};
 

@@ -138,6 +138,8 @@ pub(super) struct Grant {
     /// Whether an earlier attempt ended without a word.
     pub(super) took_over: bool,
     pub(super) checkpoint: Bytes,
+    /// For how long the lease lasts yet: of a claim that is there already, less than it asks for.
+    pub(super) lease_left: Duration,
     /// For how long from now a provider still recognises the derived key; `None`: it matters only to who took over.
     pub(super) recognised_for: Option<Duration>,
 }
@@ -261,6 +263,7 @@ impl Grant {
             repeated: repeated == Repeated::Yes,
             took_over: record.took_over,
             checkpoint: record.checkpoint.clone(),
+            lease_left: record.lease_end().since(now),
             recognised_for,
         }
     }

@@ -69,6 +69,9 @@ suite! {
             a_settlement_holds_for_what_was_seen
             a_completed_result_cannot_be_settled
             the_derived_key_is_the_same_for_every_attempt
+            an_attempt_goes_on_elsewhere
+            a_repeated_claim_has_what_is_left_of_its_lease
+            an_owner_that_is_used_for_two_requests_is_refused
         ]
         time: [
             after_the_window_the_key_runs_as_new

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Completion, Doubt, End, Failure, Idempotency, Lease, NoEffect, Noted, Operation, Outcome,
-    Policy, Progress, Renewal, Settled, Settlement, Standing,
+    OwnerId, Policy, Progress, Renewal, Settled, Settlement, Standing,
 };
 use tests::eventually;
 
@@ -478,4 +478,65 @@ pub(super) async fn the_derived_key_is_the_same_for_every_attempt(stage: Stage) 
         started(&engine, &a_payment()).await.derived_key(),
         first.derived_key()
     );
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What becomes of a claim with an owner of the caller's.
+async fn claim_as(engine: &Idempotency, owner: OwnerId, operation: &Operation) -> Outcome {
+    let claimed = engine.claim_as(owner, MINUTE, operation, patience()).await;
+    claimed.expect("decided").outcome
+}
+
+fn lease_of(outcome: Outcome) -> Lease {
+    match outcome {
+        Outcome::Started(lease) => lease,
+        other => panic!("did not start: {other:?}"),
+    }
+}
+
+pub(super) async fn an_attempt_goes_on_elsewhere(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    let owner = OwnerId::fresh();
+    let token = lease_of(claim_as(&engine, owner, &payment).await).token();
+
+    let resume = || stage.engine().resume(token.clone(), patience());
+    assert_eq!(resume().checkpoint("charging").await, Noted::Done);
+    assert_eq!(resume().renew(MINUTE).await, Renewal::Renewed);
+    let completed = resume().complete(charged()).await;
+    assert_eq!(completed, Completion::Completed(charged()));
+    let another = resume().complete(answer("another")).await;
+    assert_eq!(another, Completion::Completed(charged()));
+    let superseded = Noted::Superseded(Standing::Replay(charged()));
+    assert_eq!(resume().release().await, superseded);
+}
+
+pub(super) async fn a_repeated_claim_has_what_is_left_of_its_lease(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    let owner = OwnerId::fresh();
+    let first = lease_of(claim_as(&engine, owner, &payment).await);
+    assert!(first.lasts() <= MINUTE && first.lasts() > MINUTE / 2);
+    let short = Duration::from_millis(1);
+    let renewed = engine.resume(first.token(), patience()).renew(short).await;
+    assert_eq!(renewed, Renewal::Renewed);
+    lease_is_over(&engine, &payment).await;
+
+    let again = lease_of(claim_as(&stage.engine(), owner, &payment).await);
+
+    assert!(again.is_repeated() && again.attempt() == 1);
+    assert_eq!(again.lasts(), Duration::ZERO);
+}
+
+pub(super) async fn an_owner_that_is_used_for_two_requests_is_refused(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    let owner = OwnerId::fresh();
+    lease_of(claim_as(&engine, owner, &payment).await);
+
+    let other = Operation {
+        fingerprint: paying(20),
+        ..payment
+    };
+    let outcome = claim_as(&stage.engine(), owner, &other).await;
+
+    assert!(matches!(outcome, Outcome::Mismatch), "{outcome:?}");
 }

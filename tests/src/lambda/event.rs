@@ -3,6 +3,7 @@
 
 use std::process::ExitStatus;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::invocation::{Invocation, Outcome};
@@ -26,7 +27,7 @@ pub(super) enum Event {
     Settled {
         instance: u64,
         id: String,
-        outcome: Outcome,
+        outcome: Outcome<Bytes>,
     },
     /// The process reports why it cannot start.
     InitError { instance: u64, error: String },

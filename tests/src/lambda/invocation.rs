@@ -8,9 +8,9 @@ use crate::request_id;
 
 /// What became of an invocation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum Outcome<T = Value> {
     /// The function answered.
-    Answered(Value),
+    Answered(T),
     /// The function reported an error, or its runtime reported the handler's panic.
     FunctionError {
         /// The kind of error, usually the name of a type.
@@ -33,17 +33,41 @@ pub(super) struct Invocation {
     pub(super) id: String,
     pub(super) payload: Bytes,
     /// Whoever waits for the outcome.
-    pub(super) caller: oneshot::Sender<Outcome>,
+    pub(super) caller: oneshot::Sender<Outcome<Bytes>>,
 }
 
 impl Invocation {
-    pub(super) fn new(event: &Value) -> (Self, oneshot::Receiver<Outcome>) {
+    pub(super) fn new(payload: Bytes) -> (Self, oneshot::Receiver<Outcome<Bytes>>) {
         let (caller, outcome) = oneshot::channel();
         let invocation = Self {
             id: request_id::fresh(),
-            payload: event.to_string().into(),
+            payload,
             caller,
         };
         (invocation, outcome)
+    }
+}
+
+impl Outcome<Bytes> {
+    /// The same, with the answer parsed.
+    pub(super) fn parsed(self) -> Outcome {
+        match self {
+            Self::Answered(body) => match serde_json::from_slice(&body) {
+                Ok(answer) => Outcome::Answered(answer),
+                Err(error) => Outcome::FunctionError {
+                    error_type: "Runtime.InvalidResponse".to_owned(),
+                    message: format!("{error} in {}", String::from_utf8_lossy(&body)),
+                },
+            },
+            Self::FunctionError {
+                error_type,
+                message,
+            } => Outcome::FunctionError {
+                error_type,
+                message,
+            },
+            Self::TimedOut => Outcome::TimedOut,
+            Self::Crashed { reason } => Outcome::Crashed { reason },
+        }
     }
 }

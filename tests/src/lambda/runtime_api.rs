@@ -86,7 +86,7 @@ async fn respond(
             };
         }
         (Method::POST, ["invocation", id, "response"]) => {
-            let outcome = answered(&read().await);
+            let outcome = Outcome::Answered(read().await);
             Event::Settled {
                 instance,
                 id: (*id).to_owned(),
@@ -111,17 +111,7 @@ async fn respond(
     status(StatusCode::ACCEPTED)
 }
 
-fn answered(body: &[u8]) -> Outcome {
-    match serde_json::from_slice(body) {
-        Ok(answer) => Outcome::Answered(answer),
-        Err(error) => Outcome::FunctionError {
-            error_type: "Runtime.InvalidResponse".to_owned(),
-            message: format!("{error} in {}", String::from_utf8_lossy(body)),
-        },
-    }
-}
-
-fn failed(body: &[u8]) -> Outcome {
+fn failed(body: &[u8]) -> Outcome<Bytes> {
     let error: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |member: &str| error[member].as_str().unwrap_or_default().to_owned();
     Outcome::FunctionError {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::event::Event;
@@ -48,7 +49,7 @@ pub(super) struct Supervisor {
     /// Requests for work that no invocation has answered.
     polls: Vec<oneshot::Sender<Delivery>>,
     /// The callers of the invocations that the process has taken.
-    running: HashMap<String, oneshot::Sender<Outcome>>,
+    running: HashMap<String, oneshot::Sender<Outcome<Bytes>>>,
     /// Told when the process asks for work, or why it does not; `None` once told.
     starting: Option<oneshot::Sender<Result<(), String>>>,
     /// Told when the process has come to rest and been stopped.
@@ -221,7 +222,7 @@ impl Supervisor {
         last_written.filter(|_| self.queue.is_empty())
     }
 
-    fn settle(&mut self, id: &str, outcome: Outcome) {
+    fn settle(&mut self, id: &str, outcome: Outcome<Bytes>) {
         if let Some(caller) = self.running.remove(id) {
             // Fails only when the caller has given up.
             let _ = caller.send(outcome);

@@ -101,6 +101,16 @@ fn every_row_of_the_table_holds() {
             Decision::Repeated,
         ),
         (
+            "the same owner with another request",
+            Some(claimed()),
+            Claim {
+                owner: owner(1),
+                ..other.clone()
+            },
+            5,
+            Decision::Mismatch,
+        ),
+        (
             "another request, at work",
             Some(claimed()),
             other.clone(),

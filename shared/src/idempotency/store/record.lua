@@ -83,7 +83,7 @@ if operation == 'claim' or operation == 'look' then
   local kept
   if (completed or released) and now >= finished_at + window then
     kept, bound, first_at, took_over = '', policy, now, 0
-  elseif in_progress and holder == owner then
+  elseif in_progress and holder == owner and asked == fingerprint then
     return {'repeated', now, redis.call('GET', key)}
   elseif released and holder == owner then
     return {'in_progress', now, now}

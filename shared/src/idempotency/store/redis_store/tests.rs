@@ -22,8 +22,8 @@ enum Step {
     Claim(Wish),
     /// Somebody looks.
     Look(Wish),
-    /// Somebody repeats a claim that was sent before.
-    ClaimAgain(usize),
+    /// Somebody repeats a claim that was sent before, or abuses its owner for this amount.
+    ClaimAgain(usize, Option<u8>),
     /// Somebody who has claimed, no matter with what success, changes the record.
     Change(usize, Kind),
     /// A reconciler settles what it has read, or something older.
@@ -84,7 +84,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (-1_500_i64..2_500).prop_map(Step::Pass),
         4 => wish().prop_map(Step::Claim),
         1 => wish().prop_map(Step::Look),
-        1 => any::<usize>().prop_map(Step::ClaimAgain),
+        1 => (any::<usize>(), prop_oneof![3 => Just(None), 1 => (0_u8..2).prop_map(Some)])
+            .prop_map(|(claim, amount)| Step::ClaimAgain(claim, amount)),
         4 => (any::<usize>(), kind).prop_map(|(claim, kind)| Step::Change(claim, kind)),
         1 => (0_u64..2, any::<bool>()).prop_map(|(behind, released)| Step::Settle { behind, released }),
     ]
@@ -119,9 +120,10 @@ impl Pair {
                 let attempt = self.claim(&claim).await;
                 self.claims.push(Fence { claim, attempt });
             }
-            Step::ClaimAgain(which) => {
-                if let Some(fence) = pick(&self.claims, which) {
-                    self.claim(&fence.claim).await;
+            Step::ClaimAgain(which, amount) => {
+                if let Some(Fence { mut claim, .. }) = pick(&self.claims, which) {
+                    claim.fingerprint = amount.map_or(claim.fingerprint, fingerprint_of);
+                    self.claim(&claim).await;
                 }
             }
             Step::Look(wish) => self.look(&claim_of(&wish, OwnerId::fresh())).await,
@@ -242,15 +244,18 @@ impl Pair {
     }
 }
 
-fn claim_of(wish: &Wish, owner: OwnerId) -> Claim {
-    let payload = [wish.amount];
+fn fingerprint_of(amount: u8) -> Fingerprint {
     let request = Request {
-        payload: &payload,
+        payload: &[amount],
         ..Request::default()
     };
+    Fingerprint::of(&request).expect("unambiguous")
+}
+
+fn claim_of(wish: &Wish, owner: OwnerId) -> Claim {
     Claim {
         owner,
-        fingerprint: Fingerprint::of(&request).expect("unambiguous"),
+        fingerprint: fingerprint_of(wish.amount),
         policy: Policy::from_bound_ms(wish.bound_ms),
         lease: Duration::from_millis(wish.lease_ms),
         window: Duration::from_millis(wish.window_ms),
@@ -291,7 +296,7 @@ fn pick(claims: &[Fence], which: usize) -> Option<Fence> {
 }
 
 /// Histories that chance rarely finds.
-fn known_histories() -> [Vec<Step>; 2] {
+fn known_histories() -> [Vec<Step>; 3] {
     let claim = |bound_ms| {
         Step::Claim(Wish {
             amount: 0,
@@ -317,6 +322,8 @@ fn known_histories() -> [Vec<Step>; 2] {
             change(Kind::Release),
             change(Kind::Release),
         ],
+        // An owner is used twice, for two requests.
+        vec![claim(0), Step::ClaimAgain(1, Some(1))],
     ]
 }
 

@@ -1,0 +1,18 @@
+//! Invoked directly: may this payment run? For payment functions in Python, Node or Java.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use shared::idempotency::invoke::Remote;
+use shared::lambda::{self, Event};
+
+fn main() -> ExitCode {
+    lambda::serve_events(Remote::new, handle)
+}
+
+async fn handle(remote: Arc<Remote>, event: Event) -> Box<RawValue> {
+    remote
+        .answer(event.payload.as_deref(), event.deadline)
+        .await
+}

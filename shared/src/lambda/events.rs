@@ -1,0 +1,82 @@
+//! Functions that are invoked directly, with JSON in and JSON out.
+
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use futures_util::FutureExt;
+use lambda_http::lambda_runtime::{Diagnostic, LambdaEvent, Runtime};
+use lambda_http::service_fn;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use tracing::{Instrument, info, info_span};
+
+use super::start;
+use crate::config::Config;
+use crate::deadline::Deadline;
+
+/// One event to answer. Not `Debug`: what is in it is the caller's.
+pub struct Event {
+    /// The event as it was sent; `None` where that is not JSON, which Lambda itself refuses and a local stand-in may not.
+    pub payload: Option<Box<RawValue>>,
+    /// By when the handler has to be done. A reserve for sending the answer is already taken off.
+    pub deadline: Deadline,
+}
+
+/// What a panic is answered with. Its own message stays out, as it does of the log.
+const PANICKED: (&str, &str) = (
+    "InternalError",
+    "The invocation failed for a reason of ours. Quote its request id when you report it.",
+);
+
+/// Runs a function that is invoked directly: `build` makes its state from the configuration, once; `handle` answers each
+/// event with it. A panic is a function error. Returns only when the function cannot start or Lambda ends it.
+pub fn serve_events<S, F>(
+    build: impl FnOnce(&Config) -> S,
+    handle: fn(Arc<S>, Event) -> F,
+) -> ExitCode
+where
+    S: Send + Sync + 'static,
+    F: Future<Output = Box<RawValue>> + Send + 'static,
+{
+    start(build, async |started, state| {
+        let service = service_fn(move |event: LambdaEvent<Payload>| {
+            let state = Arc::clone(&state);
+            async move { answer(started, event, |event| handle(state, event)).await }
+        });
+        Runtime::new(service).run_concurrent().await
+    })
+}
+
+async fn answer<F: Future<Output = Box<RawValue>>>(
+    process_started: SystemTime,
+    event: LambdaEvent<Payload>,
+    handle: impl FnOnce(Event) -> F,
+) -> Result<Box<RawValue>, Diagnostic> {
+    let began = Instant::now();
+    let span = info_span!("invocation", requestId = event.context.request_id);
+    let handled = async {
+        let deadline = super::deadline(&event.context, process_started);
+        let payload = event.payload.0;
+        // The call is inside, so that a panic before the handler's first await is caught too.
+        let handled = AssertUnwindSafe(async { handle(Event { payload, deadline }).await });
+        let answer = handled.catch_unwind().await;
+        let duration_ms = began.elapsed().as_secs_f64() * 1e3;
+        info!(panicked = answer.is_err(), duration_ms, "answered");
+        answer.map_err(|_| Diagnostic {
+            error_type: PANICKED.0.to_owned(),
+            error_message: PANICKED.1.to_owned(),
+        })
+    };
+    handled.instrument(span).await
+}
+
+/// Whatever an event holds. Reading it never fails, as the runtime would answer that with an error of its own.
+struct Payload(Option<Box<RawValue>>);
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Box::<RawValue>::deserialize(deserializer).ok()))
+    }
+}

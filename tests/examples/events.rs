@@ -1,0 +1,18 @@
+//! A function that is invoked directly, whose handler panics when it is told to.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use shared::config::Config;
+use shared::lambda::{self, Event};
+
+fn main() -> ExitCode {
+    lambda::serve_events(|_: &Config| (), handle)
+}
+
+async fn handle(_: Arc<()>, event: Event) -> Box<RawValue> {
+    let payload = event.payload.expect("JSON");
+    assert!(!payload.get().contains("panic"), "the event was {payload}");
+    payload
+}

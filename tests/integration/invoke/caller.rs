@@ -1,0 +1,173 @@
+//! Whoever invokes the function. Each request and each answer is held to its schema.
+
+use std::sync::LazyLock;
+
+use boon::{Compiler, SchemaIndex, Schemas};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use shared::idempotency::OwnerId;
+use tests::lambda::LambdaBuilder;
+use tests::{Lambda, MongoServer, Outcome, RedisServer};
+
+/// A caller of one process of the function.
+pub(crate) struct Caller {
+    pub(crate) lambda: Lambda,
+    /// Ends with the caller.
+    pub(crate) redis: Option<RedisServer>,
+}
+
+struct Schema {
+    schemas: Schemas,
+    request: SchemaIndex,
+    answer: SchemaIndex,
+}
+
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let text = include_str!("../../../functions/idempotency/schema.json");
+    let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
+    let schema = serde_json::from_str(text).expect("JSON");
+    let id = "urn:truebond:idempotency";
+    compiler.add_resource(id, schema).expect("a schema");
+    let mut part = |name: &str| {
+        let part = format!("{id}#/$defs/{name}");
+        compiler.compile(&part, &mut schemas).expect("a schema")
+    };
+    let (request, answer) = (part("request"), part("answer"));
+    Schema {
+        schemas,
+        request,
+        answer,
+    }
+});
+
+impl Caller {
+    pub(crate) async fn of(lambda: LambdaBuilder) -> Self {
+        Self {
+            lambda: lambda.start().await,
+            redis: None,
+        }
+    }
+
+    pub(crate) async fn memory() -> Self {
+        Self::of(function()).await
+    }
+
+    pub(crate) async fn redis() -> Self {
+        let redis = RedisServer::start().await;
+        let lambda = on_redis(&redis.url()).start().await;
+        Self {
+            lambda,
+            redis: Some(redis),
+        }
+    }
+
+    pub(crate) async fn tiered() -> Self {
+        let (redis, mongo) = (RedisServer::start().await, MongoServer::shared().await);
+        let lambda = on_redis(&redis.url())
+            .env("MONGODB_URI", &mongo.uri())
+            .env("MONGODB_DATABASE", &mongo.fresh_database());
+        Self {
+            lambda: lambda.start().await,
+            redis: Some(redis),
+        }
+    }
+
+    /// The answer to a request, which the schema and the function have to hold alike: both accept it, or neither.
+    pub(crate) async fn ask(&self, request: &Value) -> Value {
+        let answer = self.ask_beyond_the_schema(request).await;
+        let fits = SCHEMA.schemas.validate(request, SCHEMA.request);
+        assert_eq!(
+            fits.is_ok(),
+            answer["outcome"] != "invalid",
+            "{request}\n{answer}\n{fits:?}"
+        );
+        answer
+    }
+
+    /// The answer to a request of which the schema says too little.
+    pub(crate) async fn ask_beyond_the_schema(&self, request: &Value) -> Value {
+        let text = self.ask_text(request.to_string()).await;
+        let answer: Value = serde_json::from_str(&text).expect("JSON");
+        if let Err(error) = SCHEMA.schemas.validate(&answer, SCHEMA.answer) {
+            panic!("{error:#}\nin the answer {answer}\nto {request}");
+        }
+        answer
+    }
+
+    /// The text of an answer to any bytes.
+    pub(crate) async fn ask_text(&self, request: impl Into<Bytes>) -> String {
+        match self.lambda.invoke_bytes(request).await {
+            Outcome::Answered(answer) => String::from_utf8(answer.into()).expect("UTF-8"),
+            other => panic!("not answered: {other:?}\n{}", self.lambda.log_text()),
+        }
+    }
+
+    /// The answer to a `begin` that has to start.
+    pub(crate) async fn started(&self, begin: &Value) -> Value {
+        let answer = self.ask(begin).await;
+        assert_eq!(answer["outcome"], "started", "{answer}");
+        answer
+    }
+
+    /// The lease of a `begin` that has to start.
+    pub(crate) async fn lease(&self, begin: &Value) -> Value {
+        self.started(begin).await["lease"].clone()
+    }
+
+    /// The result under the key of a `begin`, stored by an attempt of its own.
+    pub(crate) async fn completed(&self, begin: &Value, response: Value) {
+        let lease = self.lease(begin).await;
+        let answer = self.ask(&complete(&lease, response)).await;
+        assert_eq!(answer, json!({"outcome": "completed"}));
+    }
+
+    /// What becomes of a word of a lease's owner.
+    pub(crate) async fn say(&self, operation: &str, lease: &Value) -> Value {
+        self.ask(&word(operation, lease)).await
+    }
+}
+
+/// The function as it is on a laptop.
+pub(crate) fn function() -> LambdaBuilder {
+    Lambda::function("idempotency")
+}
+
+/// The function where Redis decides, alone or behind MongoDB.
+pub(crate) fn on_redis(url: &str) -> LambdaBuilder {
+    function()
+        .env("REDIS_URL", url)
+        .env("IDEMPOTENCY_FALLBACK", "reject")
+}
+
+/// Ten euros under a key, at most once, with an owner of its own.
+pub(crate) fn begin(key: &str) -> Value {
+    json!({
+        "operation": "begin",
+        "scope": "orders",
+        "key": key,
+        "payload": {"amount": 10, "currency": "EUR"},
+        "owner": OwnerId::fresh().to_string(),
+    })
+}
+
+/// The same with another member, or another value of one.
+pub(crate) fn with(mut request: Value, member: &str, value: impl Into<Value>) -> Value {
+    request[member] = value.into();
+    request
+}
+
+pub(crate) fn word(operation: &str, lease: &Value) -> Value {
+    json!({"operation": operation, "lease": lease})
+}
+
+pub(crate) fn complete(lease: &Value, response: Value) -> Value {
+    with(word("complete", lease), "response", response)
+}
+
+pub(crate) fn checkpoint(lease: &Value, data: Value) -> Value {
+    with(word("checkpoint", lease), "data", data)
+}
+
+pub(crate) fn status(key: &str) -> Value {
+    json!({"operation": "status", "scope": "orders", "key": key})
+}

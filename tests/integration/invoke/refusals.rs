@@ -1,0 +1,238 @@
+//! What is refused: everything that is malformed, without harm to the process, and with all that is wrong told.
+
+use serde_json::{Value, json};
+
+use super::caller::{Caller, begin, checkpoint, complete, status, with, word};
+
+const OWNER: &str = "0123456789abcdef0123456789abcdef";
+
+/// A lease that nobody was ever told.
+fn made_up_lease() -> Value {
+    json!({"scope": "orders", "key": "k", "owner": OWNER, "attempt": 1, "fingerprint": "ab".repeat(32)})
+}
+
+fn without(mut request: Value, member: &str) -> Value {
+    request.as_object_mut().expect("one").remove(member);
+    request
+}
+
+fn text(length: usize) -> String {
+    "x".repeat(length)
+}
+
+#[tokio::test]
+async fn whatever_is_sent_is_answered_and_the_process_lives_on() {
+    let caller = Caller::memory().await;
+    let nested = |open: &str, close: &str| open.repeat(100_000) + "1" + &close.repeat(100_000);
+    let members: String = (0..10_000).map(|n| format!(r#","m{n}":0"#)).collect();
+    let payload = |payload: &str| {
+        format!(
+            r#"{{"operation":"begin","scope":"s","key":"k","owner":"{OWNER}","payload":{payload}}}"#
+        )
+    };
+    let hostile: [Vec<u8>; 22] = [
+        "".into(),
+        " ".into(),
+        "nope".into(),
+        "{".into(),
+        b"\xff\xfe".to_vec(),
+        b"{\"operation\":\"\xff\"}".to_vec(),
+        "null".into(),
+        "true".into(),
+        "-1e999".into(),
+        "\"begin\"".into(),
+        "[]".into(),
+        "[{\"operation\":\"begin\"}]".into(),
+        "{}".into(),
+        r#"{"operation":"begin","operation":"begin"}"#.into(),
+        r#"{"operation":"\ud800"}"#.into(),
+        r#"{"\ud800":"begin"}"#.into(),
+        format!(r#"{{"operation":"begin"{members}}}"#).into(),
+        nested("[", "]").into(),
+        nested("{\"a\":", "}").into(),
+        payload(&nested("[", "]")).into(),
+        payload(&nested("{\"a\":", "}")).into(),
+        payload(r#"[{"a":1,"\u0061":2}]"#).into(),
+    ];
+    for bytes in hostile {
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]).into_owned();
+        let answer = caller.ask_text(bytes).await;
+        assert!(
+            answer.starts_with(r#"{"outcome":"invalid","errors":[{"pointer":""#),
+            "{shown}: {answer}"
+        );
+    }
+    assert_eq!(caller.lambda.processes(), 1);
+    caller.lease(&begin("k")).await;
+}
+
+#[tokio::test]
+async fn the_schema_and_the_function_refuse_the_same() {
+    let caller = Caller::memory().await;
+    let lease = made_up_lease;
+    let bad_values = |request: &Value, member: &str, values: &[Value]| {
+        let requests = values
+            .iter()
+            .map(|value| with(request.clone(), member, value.clone()));
+        requests.collect::<Vec<_>>()
+    };
+    let nonsense = [json!(null), json!(7), json!([]), json!({}), json!(true)];
+    let numbers = [
+        json!(null),
+        json!("1"),
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!(9e99),
+    ];
+    let mut refused = vec![
+        json!({"operation": "delete"}),
+        with(begin("k"), "unknown", 1),
+        with(begin("k"), "lease", lease()),
+        with(begin("k"), "fingerprint", "ab".repeat(32)),
+        without(begin("k"), "payload"),
+        with(word("release", &lease()), "response", 1),
+        word("release", &with(lease(), "policy", "rerun")),
+        word("complete", &lease()),
+        word("checkpoint", &lease()),
+        with(status("k"), "owner", OWNER),
+        word("renew", &with(lease(), "expires_in_ms", -1)),
+    ];
+    for member in ["operation", "scope", "key", "owner"] {
+        refused.push(without(begin("k"), member));
+        refused.extend(bad_values(&begin("k"), member, &nonsense));
+    }
+    for member in ["scope", "key", "owner", "attempt", "fingerprint"] {
+        refused.push(word("release", &without(lease(), member)));
+        for bad in bad_values(&lease(), member, &nonsense[..1]) {
+            refused.push(word("release", &bad));
+        }
+    }
+    refused.extend(bad_values(&word("release", &json!(1)), "lease", &nonsense));
+    refused.extend(bad_values(&begin("k"), "lease_ms", &numbers));
+    refused.extend(bad_values(&begin("k"), "lease_ms", &[json!(900_001)]));
+    refused.extend(bad_values(&word("renew", &lease()), "lease_ms", &numbers));
+    for attempt in numbers.iter().chain([&json!(4_294_967_296_u64)]) {
+        refused.push(word("release", &with(lease(), "attempt", attempt.clone())));
+    }
+    let keys = ["", "\"\"", "a,b", " a", "a\n", "é", "a b", &text(256)];
+    refused.extend(keys.map(|key| with(begin("k"), "key", key)));
+    refused.extend(["", &text(129)].map(|scope| with(begin("k"), "scope", scope)));
+    let owners = [
+        "",
+        &OWNER[1..],
+        &OWNER.to_uppercase(),
+        &"0".repeat(32),
+        &format!("+{}", &OWNER[1..]),
+        "0123456789abcdef0123456789abcdeg",
+    ];
+    refused.extend(owners.map(|owner| with(begin("k"), "owner", owner)));
+    let given = without(begin("k"), "payload");
+    let fingerprints = ["", "ab", &"AB".repeat(32), &"+a".repeat(32)];
+    refused.extend(fingerprints.map(|digits| with(given.clone(), "fingerprint", digits)));
+    refused.extend(bad_values(&given, "fingerprint", &nonsense));
+    refused.extend(["", "always"].map(|policy| with(begin("k"), "policy", policy)));
+    for request in &refused {
+        let answer = caller.ask(request).await;
+        assert_eq!(answer["outcome"], "invalid", "{request}");
+    }
+    assert_eq!(caller.lambda.processes(), 1);
+    assert_eq!(caller.ask(&status("k")).await["outcome"], "absent");
+}
+
+#[tokio::test]
+async fn the_schema_and_the_function_accept_the_same_up_to_the_limits() {
+    let caller = Caller::memory().await;
+    let accepted = [
+        with(begin("1"), "lease_ms", 1),
+        with(begin("2"), "lease_ms", 900_000),
+        with(begin("3"), "lease_ms", 3e4),
+        with(begin("4"), "scope", text(128)),
+        begin(&text(255)),
+        begin(&format!("\"{}\"", "y".repeat(255))),
+        begin("\""),
+        with(begin("5"), "payload", Value::Null),
+        with(begin("6"), "payload", ""),
+        with(begin("7"), "policy", "at_most_once"),
+        with(
+            without(begin("8"), "payload"),
+            "fingerprint",
+            "ab".repeat(32),
+        ),
+    ];
+    for request in &accepted {
+        assert_eq!(caller.ask(request).await["outcome"], "started", "{request}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_long_is_refused_and_the_lease_is_as_it_was() {
+    let caller = Caller::memory().await;
+    let lease = caller.lease(&begin("k")).await;
+    // With its quotes.
+    let response = |length: usize| complete(&lease, text(length - 2).into());
+    let note = |length: usize| checkpoint(&lease, text(length - 2).into());
+
+    for (request, pointer) in [
+        (note(64 * 1024 + 1), "/data"),
+        (response(256 * 1024 + 1), "/response"),
+    ] {
+        let answer = caller.ask_beyond_the_schema(&request).await;
+        assert_eq!(answer["errors"][0]["pointer"], pointer, "{answer}");
+    }
+    assert_eq!(caller.ask(&note(64 * 1024)).await["outcome"], "saved");
+    let completed = caller.ask(&response(256 * 1024)).await;
+    assert_eq!(completed["outcome"], "completed");
+    // 126 characters, and more bytes than are allowed.
+    let wide = with(begin("k"), "scope", "é".repeat(126));
+    let refused = caller.ask_beyond_the_schema(&wide).await;
+    assert_eq!(refused["errors"][0]["pointer"], "/scope");
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_is_told_at_once() {
+    let caller = Caller::memory().await;
+    let request = json!({
+        "operation": "renew",
+        "lease": {"scope": "", "key": "a,b", "owner": 7, "attempt": 0, "a/b~c": 1},
+        "lease_ms": "soon",
+        "payload": 1,
+    });
+
+    let answer = caller.ask(&request).await;
+
+    let lines: Vec<_> = answer["errors"]
+        .as_array()
+        .expect("some")
+        .iter()
+        .map(|error| {
+            let text = |member: &str| error[member].as_str().expect("text").to_owned();
+            format!("{}: {}", text("pointer"), text("detail"))
+        })
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    /lease/scope: a string of 1 to 128 bytes is needed
+    /lease/key: a string of 1 to 255 visible ASCII characters without a comma is needed
+    /lease/owner: 32 hexadecimal digits in lower case are needed, random, and fresh for each `begin`
+    /lease/attempt: a whole number from 1 to 4294967295 is needed
+    /lease/fingerprint: it is missing
+    /lease/a~1b~0c: no such member is known here
+    /lease_ms: whole milliseconds from 1 to 900000 are needed
+    /payload: no such member is known here
+    ");
+}
+
+#[tokio::test]
+async fn nothing_of_a_request_is_in_the_log() {
+    let caller = Caller::of(super::caller::function().env("AWS_LAMBDA_LOG_LEVEL", "TRACE")).await;
+    for secret in ["planted-key", "planted-payload", "planted-note", OWNER] {
+        caller.lambda.plant_secret(secret);
+    }
+    let payment = with(begin("planted-key"), "payload", "planted-payload");
+    let lease = caller.lease(&with(payment, "owner", OWNER)).await;
+    caller.ask(&checkpoint(&lease, json!("planted-note"))).await;
+    caller.ask(&begin("planted-key")).await;
+    caller.ask(&with(begin("k"), "planted-key", 1)).await;
+    caller.lambda.assert_no_secret_in_logs();
+    caller.lambda.assert_logs_are_well_formed();
+}
