@@ -1,6 +1,6 @@
 # The commands of this repository; what they do is in scripts/.
 
-.PHONY: help run test check fmt model claim-cost startup advisories
+.PHONY: help run test check fmt fuzz model claim-cost startup advisories
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,9 @@ check: ## formatting, template, dependencies, clippy, documentation
 
 fmt: ## format the code
 	@cargo fmt --all
+
+fuzz: ## send the functions what openapi.json allows, and what it does not (EXAMPLES=100, SEED=1)
+	@scripts/fuzz
 
 model: ## check the idempotency protocol state by state, further than `make test` does (release profile)
 	@cargo test --quiet --release --package shared --lib idempotency::model -- --nocapture

@@ -10,6 +10,7 @@ mod idempotency;
 mod invoke;
 mod liveness;
 mod mongo;
+mod openapi;
 mod parity;
 mod payments;
 mod redis_client;

@@ -1,15 +1,15 @@
 //! What stands in several places says the same in all of them: binaries, routes, variables and versions in the code,
 //! the template, the README and the scripts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
 /// Method, path and function.
-type Route = (String, String, String);
+pub(crate) type Route = (String, String, String);
 
 /// The functions without a route, which are invoked directly.
 const INVOKED_DIRECTLY: [&str; 1] = ["idempotency"];
@@ -119,7 +119,7 @@ fn template_functions() -> Vec<TemplateFunction> {
     functions
 }
 
-fn template_routes() -> BTreeSet<Route> {
+pub(crate) fn template_routes() -> BTreeSet<Route> {
     let mut routes = BTreeSet::new();
     for TemplateFunction { binary, events, .. } in template_functions() {
         routes.extend(
@@ -160,6 +160,37 @@ fn readme_routes() -> BTreeSet<Route> {
                 .map(move |method| (method, unquoted(&cells[1]), unquoted(&cells[2])))
         })
         .collect()
+}
+
+/// The `type`s of problems that the README lists, each with its statuses.
+pub(crate) fn readme_problems() -> BTreeMap<String, BTreeSet<String>> {
+    rows(&read("README.md"), |cell| {
+        cell.starts_with("`urn:truebond:problem:")
+    })
+    .into_iter()
+    .map(|cells| (unquoted(&cells[0]), BTreeSet::from([cells[1].clone()])))
+    .collect()
+}
+
+/// The last parts of the problems' `type`s in the code.
+pub(crate) fn slugs() -> BTreeSet<String> {
+    fn of(folder: &Path, slugs: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                of(&path, slugs);
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("text");
+            let found = text
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("slug: \"")?.strip_suffix("\","));
+            slugs.extend(found.map(str::to_owned));
+        }
+    }
+    let mut slugs = BTreeSet::new();
+    of(&root().join("shared/src"), &mut slugs);
+    slugs
 }
 
 /// Whether a cell of a table is a variable's name. All but `ENVIRONMENT` have an underscore, which `GET` has not.

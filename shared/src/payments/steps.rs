@@ -282,6 +282,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_an_acting_customers_browser_gets_a_secret() {
+        for status in [IntentStatus::Processing, IntentStatus::RequiresAction] {
+            let intent = Intent {
+                id: "pi_1".to_owned(),
+                status,
+                amount: 1,
+                currency: "eur".to_owned(),
+                livemode: false,
+                client_secret: Some("secret".to_owned()),
+                next_action: None,
+                last_payment_error: None,
+            };
+            let gets_one = for_the_browser(&intent).contains_key("client_secret");
+            assert_eq!(gets_one, status == IntentStatus::RequiresAction);
+        }
+    }
+
+    #[test]
     fn nothing_is_final_but_what_the_provider_cannot_change() {
         use IntentStatus as Is;
         let declined = End::Declined(Some("generic_decline".to_owned()));

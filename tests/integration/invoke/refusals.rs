@@ -30,7 +30,12 @@ async fn whatever_is_sent_is_answered_and_the_process_lives_on() {
             r#"{{"operation":"begin","scope":"s","key":"k","owner":"{OWNER}","payload":{payload}}}"#
         )
     };
-    let hostile: [Vec<u8>; 22] = [
+    let twice = |request: &Value, member: &str| {
+        let member = format!(r#"{{"key":{},"#, request[member]);
+        request.to_string().replacen('{', &member, 1)
+    };
+    let release = word("release", &made_up_lease()).to_string();
+    let hostile: [Vec<u8>; 24] = [
         "".into(),
         " ".into(),
         "nope".into(),
@@ -45,6 +50,10 @@ async fn whatever_is_sent_is_answered_and_the_process_lives_on() {
         "[{\"operation\":\"begin\"}]".into(),
         "{}".into(),
         r#"{"operation":"begin","operation":"begin"}"#.into(),
+        twice(&begin("k"), "key").into(),
+        release
+            .replacen(r#""owner""#, r#""key":"k","owner""#, 1)
+            .into(),
         r#"{"operation":"\ud800"}"#.into(),
         r#"{"\ud800":"begin"}"#.into(),
         format!(r#"{{"operation":"begin"{members}}}"#).into(),

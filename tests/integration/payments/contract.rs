@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use tests::{RedisServer, TestRequest};
 
+use crate::openapi;
+
 use super::shop::{Shop, payment, problem, shown, ten_euros};
 
 #[tokio::test]
@@ -147,6 +149,7 @@ async fn a_refusal_before_the_claim_leaves_nothing_behind() {
     ];
     for (request, status, kind) in cases {
         let refused = shop.create.request(request.clone()).await;
+        openapi::check("/api/payments", "post", &refused);
         assert_eq!(
             (refused.status, &*problem(&refused)),
             (status, kind),

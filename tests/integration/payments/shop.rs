@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::{Answer, Lambda, LambdaBuilder, MongoServer, TestRequest};
 
+use crate::openapi;
+
 /// The functions and what they share.
 pub(super) struct Shop {
     pub(super) create: Lambda,
@@ -63,11 +65,15 @@ impl Shop {
     }
 
     pub(super) async fn pay(&self, key: &str, body: &Value) -> Answer {
-        self.create.request(payment(key, body)).await
+        let answer = self.create.request(payment(key, body)).await;
+        openapi::check("/api/payments", "post", &answer);
+        answer
     }
 
     pub(super) async fn show(&self, id: &str) -> Answer {
-        self.get.request(shown(id)).await
+        let answer = self.get.request(shown(id)).await;
+        openapi::check("/api/payments/{id}", "get", &answer);
+        answer
     }
 
     /// The statuses of all intents that the sandbox has.
