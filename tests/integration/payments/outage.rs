@@ -93,6 +93,20 @@ async fn redis_may_lose_everything() {
     assert_eq!(world.shop.intents(), ["succeeded", "succeeded"]);
 }
 
+/// The engine runs the key as new; the ledger answers.
+#[tokio::test]
+async fn a_payment_outlives_the_window() {
+    let shop = Shop::with_mongodb(&[("IDEMPOTENCY_TTL_SECONDS", "1")]).await;
+    let first = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+
+    let again = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+
+    assert_eq!((again.status, &again.body), (201, &first.body));
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(shop.intents(), ["succeeded"]);
+}
+
 #[tokio::test]
 async fn another_process_answers_the_same() {
     let world = World::new().await;
