@@ -31,7 +31,7 @@ async fn whatever_is_sent_is_answered_and_the_process_lives_on() {
         )
     };
     let twice = |request: &Value, member: &str| {
-        let member = format!(r#"{{"key":{},"#, request[member]);
+        let member = format!(r#"{{"{member}":{},"#, request[member]);
         request.to_string().replacen('{', &member, 1)
     };
     let release = word("release", &made_up_lease()).to_string();
