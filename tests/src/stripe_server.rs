@@ -31,12 +31,11 @@ pub const STRIPE_TEST_KEY: &str = "sk_test_planted_0123456789";
 /// Longer than Python takes to start on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs localstripe until standard input ends.
+/// Becomes localstripe, beside a watcher that ends it when standard input ends.
 const UNTIL_INPUT_ENDS: &str = r#"
-    "$0" --from-scratch --port "$1" &
-    server=$!
-    cat > /dev/null
-    kill -9 "$server"
+    exec 3<&0
+    (cat <&3 > /dev/null; kill -9 $$) &
+    exec "$0" --from-scratch --port "$1" < /dev/null
 "#;
 
 impl StripeServer {
