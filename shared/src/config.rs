@@ -29,6 +29,9 @@
 //! | `PAYMENT_PROVIDER_TIMEOUT_MS` | 1–80 000 ms | 10 000 | limit of one request to the provider, clipped to the time left; too short: payments end as `unknown` and are settled by a repetition |
 //! | `STRIPE_API_KEY` | text | not set | the secret key; not set with `stripe`: payments are refused |
 //! | `STRIPE_API_BASE` | `http://` or `https://` URL that ends with `/` | `https://api.stripe.com/` | a server that speaks as Stripe does; not accepted in `production` |
+//! | `PAYMENT_RECONCILE_AFTER_SECONDS` | 1–604 800 s | 60 | how long an open payment is left to those who ask for it, before `payments-reconcile` looks after it |
+//! | `PAYMENT_CANCEL_AFTER_SECONDS` | 1–604 800 s | 3 600 | how long a payment may stay unconfirmed, its customer's action included, before it is cancelled; too short: slow customers fail |
+//! | `STRIPE_WEBHOOK_SECRETS` | one or two secrets, comma between | not set: events are refused | with which Stripe signs its events; two while one is replaced |
 //! | `LEDGER_DIR` | path | `target/ledger` | where payments are kept in development without MongoDB, and what the sandbox has charged |
 //! | `IDEMPOTENCY_NAMESPACE` | 1–64 of `A–Z a–z 0–9 . _ -` | `default` | whose keys the function `idempotency` keeps: one deployment of it for each set of callers that trust one another; another name is another set of keys |
 //! | `HEALTH_CHECK_TIMEOUT_MS` | 1–29 000 ms | 800 | limit of one check |

@@ -31,6 +31,8 @@ pub enum Unit {
     Count,
     /// Time, in milliseconds.
     Milliseconds,
+    /// Time, in seconds.
+    Seconds,
 }
 
 /// One number.

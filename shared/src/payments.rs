@@ -16,24 +16,30 @@
 //!
 //! How Stripe's intents live: <https://docs.stripe.com/payments/paymentintents/lifecycle>.
 
-mod clock;
 mod create;
 mod ledger;
+mod moment;
 mod order;
 mod payment;
 mod problem;
 mod provider;
+mod reconcile;
+mod settling;
 mod show;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use std::sync::Arc;
 
 use tracing::error;
 
+pub use moment::Moment;
 pub use order::{Fault, Order};
 pub use payment::{End, Payment, State};
+pub use reconcile::{Reconciled, Reconciler};
+pub use webhook::Webhook;
 
 use crate::config::{Config, Environment};
 use crate::idempotency::Idempotency;

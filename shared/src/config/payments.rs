@@ -15,6 +15,12 @@ pub struct PaymentsConfig {
     pub provider: ProviderConfig,
     /// How long one request to the provider may take.
     pub provider_timeout: Duration,
+    /// The secrets with which the provider signs its events, the newest first; none: events are refused.
+    pub webhook_secrets: Vec<Secret>,
+    /// How long a payment is left to those who ask for it before it is settled without them.
+    pub reconcile_after: Duration,
+    /// How long nobody may confirm a payment before it is cancelled.
+    pub cancel_after: Duration,
     /// Where payments are kept in development without MongoDB; the sandbox keeps its own here always.
     pub ledger_dir: PathBuf,
 }
@@ -37,13 +43,24 @@ pub enum ProviderConfig {
 
 const STRIPE: &str = "https://api.stripe.com/";
 const LONGEST_TIMEOUT_MS: u64 = 80_000;
+const WEEK_SECONDS: u64 = 604_800;
+/// While a secret is replaced, Stripe signs with both.
+const MOST_WEBHOOK_SECRETS: usize = 2;
+const LONGEST_WEBHOOK_SECRET: usize = 256;
 
 impl PaymentsConfig {
     pub(super) fn read(read: &Reader<'_>, environment: &Environment) -> Result<Self, ConfigError> {
         let timeout = read.milliseconds("PAYMENT_PROVIDER_TIMEOUT_MS", 1..=LONGEST_TIMEOUT_MS)?;
+        let seconds = |variable, default| {
+            let number = read.number(variable, 1..=WEEK_SECONDS)?;
+            Ok(Duration::from_secs(number.unwrap_or(default)))
+        };
         Ok(Self {
             provider: ProviderConfig::read(read, environment)?,
             provider_timeout: timeout.unwrap_or(Duration::from_secs(10)),
+            webhook_secrets: webhook_secrets(read)?,
+            reconcile_after: seconds("PAYMENT_RECONCILE_AFTER_SECONDS", 60)?,
+            cancel_after: seconds("PAYMENT_CANCEL_AFTER_SECONDS", 3_600)?,
             ledger_dir: read
                 .text("LEDGER_DIR")?
                 .unwrap_or_else(|| "target/ledger".to_owned())
@@ -95,4 +112,22 @@ fn api_base(read: &Reader<'_>, environment: &Environment) -> Result<Url, ConfigE
         Some(base) => Ok(base),
         None => Ok(Url::parse(STRIPE).expect("the address of Stripe is a URL")),
     }
+}
+
+fn webhook_secrets(read: &Reader<'_>) -> Result<Vec<Secret>, ConfigError> {
+    let Some(all) = read.secret("STRIPE_WEBHOOK_SECRETS")? else {
+        return Ok(Vec::new());
+    };
+    let secrets: Vec<_> = all.expose().split(',').map(str::trim).collect();
+    let is_usable = |secret: &&str| {
+        (1..=LONGEST_WEBHOOK_SECRET).contains(&secret.len())
+            && secret.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if secrets.len() > MOST_WEBHOOK_SECRETS || !secrets.iter().all(is_usable) {
+        return Err(ConfigError::UnusableSecret {
+            variable: "STRIPE_WEBHOOK_SECRETS",
+            accepted: "one or two signing secrets of 1 to 256 visible ASCII characters, separated by a comma".into(),
+        });
+    }
+    Ok(secrets.into_iter().map(Secret::new).collect())
 }

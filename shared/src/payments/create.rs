@@ -5,12 +5,11 @@ use std::time::Duration;
 use http::header::{LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
-use super::clock::now;
 use super::ledger::Ledger;
 use super::order::Fault;
 use super::provider::Provider;
 use super::steps::{self, Reached};
-use super::{Order, Payment, Payments, State, problem};
+use super::{Moment, Order, Payment, Payments, State, problem};
 use crate::deadline::Deadline;
 use crate::idempotency::web::{self as idempotent, Begun, unavailable};
 use crate::idempotency::{
@@ -72,7 +71,7 @@ impl Payments {
             Begun::Started(lease) => till.work(lease, asked).await,
             Begun::Replay(saved) if is_reference(&saved) => {
                 let key = self.idempotency.derived_key(&asked.operation.key);
-                till.look_again(&key, &asked.tenant).await
+                till.look_again(&key).await
             }
             Begun::Replay(saved) => idempotent::replay(&saved),
         };
@@ -128,7 +127,7 @@ impl Till<'_> {
             &fingerprint,
             asked.order,
             self.provider.name(),
-            now(),
+            Moment::now(),
         );
         let opened = match self.ledger.open(&payment, self.deadline).await {
             Ok(opened) => opened,
@@ -176,9 +175,9 @@ impl Till<'_> {
     }
 
     /// Answers for a payment that was on its way when its request was answered last.
-    async fn look_again(&self, key: &DerivedKey, tenant: &Tenant) -> Response {
+    async fn look_again(&self, key: &DerivedKey) -> Response {
         let id = super::payment::id_of(key);
-        let payment = match self.ledger.read(&id, tenant.as_str(), self.deadline).await {
+        let payment = match self.ledger.read(&id, self.deadline).await {
             Ok(Some(payment)) => payment,
             Ok(None) => {
                 tracing::error!(payment.id = id, "a payment is not in the ledger");

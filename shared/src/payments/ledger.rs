@@ -13,12 +13,11 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 
 pub(super) use file_ledger::FileLedger;
 pub(super) use mongo_ledger::MongoLedger;
 
-use super::{Payment, State};
+use super::{Moment, Payment, State};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::mongo::Mongo;
@@ -37,13 +36,48 @@ pub(super) trait Ledger: Send + Sync {
         deadline: Deadline,
     ) -> Result<Payment, Unavailable>;
 
-    /// A tenant's payment.
-    async fn read(
+    /// A payment, whosever it is.
+    async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, Unavailable>;
+
+    /// Open payments, in the order and as many as `queue` says.
+    async fn open_payments(
         &self,
-        id: &str,
-        tenant: &str,
+        queue: Queue,
         deadline: Deadline,
-    ) -> Result<Option<Payment>, Unavailable>;
+    ) -> Result<Vec<Payment>, Unavailable>;
+
+    /// How many open payments there are that were first heard of before this.
+    async fn count_open(
+        &self,
+        created_before: Moment,
+        deadline: Deadline,
+    ) -> Result<u64, Unavailable>;
+
+    /// Makes what the two above need to be quick. Doing it again costs next to nothing.
+    async fn prepare(&self, deadline: Deadline) -> Result<(), Unavailable>;
+}
+
+/// Which open payments are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Queue {
+    /// First heard of before this.
+    pub(super) created_before: Moment,
+    pub(super) order: QueueOrder,
+    /// At most so many.
+    pub(super) limit: u32,
+}
+
+/// In which order open payments are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum QueueOrder {
+    /// The oldest first.
+    Oldest,
+    /// Those not looked at since `looked_before`: the ones that never were first, by age, then by how long ago that was. So
+    /// every one has its turn, whatever becomes of those before it.
+    Unseen {
+        /// Looked at before this, or never.
+        looked_before: Moment,
+    },
 }
 
 /// What a change expects, and what it does.
@@ -53,6 +87,8 @@ pub(super) enum Change {
     Attach { intent: String, livemode: bool },
     /// An open payment is on its way in another state.
     Move(State),
+    /// An open payment is looked at.
+    Look,
     /// An open payment ends, with its answer.
     End(Box<Payment>),
     /// An open payment that the provider has never named ends: nobody will confirm anything for it any more.
@@ -78,7 +114,7 @@ pub(super) fn open(config: &Config) -> Option<Arc<dyn Ledger>> {
 
 impl Change {
     /// The payment after this change; `None` where it is not as the change expects.
-    fn apply(&self, payment: &Payment, now: Timestamp) -> Option<Payment> {
+    fn apply(&self, payment: &Payment, now: Moment) -> Option<Payment> {
         if !payment.state.is_open() {
             return None;
         }
@@ -97,6 +133,10 @@ impl Change {
                 status_since: now,
                 ..payment.clone()
             }),
+            Self::Look => Some(Payment {
+                looked_at: Some(now),
+                ..payment.clone()
+            }),
             Self::End(ended) | Self::EndWithoutIntent(ended) => Some(Payment {
                 state: ended.state,
                 status_since: ended.status_since,
@@ -104,6 +144,27 @@ impl Change {
                 answer: ended.answer.clone(),
                 ..payment.clone()
             }),
+        }
+    }
+}
+
+impl Queue {
+    /// Whether a payment stands in it.
+    fn takes(&self, payment: &Payment) -> bool {
+        let is_unseen = match self.order {
+            QueueOrder::Oldest => true,
+            QueueOrder::Unseen { looked_before } => payment
+                .looked_at
+                .is_none_or(|looked_at| looked_at < looked_before),
+        };
+        payment.state.is_open() && payment.created_at < self.created_before && is_unseen
+    }
+
+    /// What it is sorted by.
+    fn rank(&self, payment: &Payment) -> (Option<Moment>, Moment) {
+        match self.order {
+            QueueOrder::Oldest => (None, payment.created_at),
+            QueueOrder::Unseen { .. } => (payment.looked_at, payment.created_at),
         }
     }
 }

@@ -4,11 +4,10 @@ use std::fmt;
 
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Order;
 use super::problem::{self, Declined};
+use super::{Moment, Order};
 use crate::idempotency::{DerivedKey, Fingerprint, SavedResponse};
 use crate::web::Response;
 
@@ -35,9 +34,11 @@ pub struct Payment {
     /// The provider's word for why it declined.
     pub decline_code: Option<String>,
     /// When it was first heard of.
-    pub created_at: Timestamp,
+    pub created_at: Moment,
     /// Since when the state is what it is.
-    pub status_since: Timestamp,
+    pub status_since: Moment,
+    /// When it was last looked at to be settled, by nobody's request.
+    pub looked_at: Option<Moment>,
     /// What everybody is answered once the state is final: the body, byte for byte.
     pub answer: Option<String>,
 }
@@ -77,7 +78,7 @@ pub enum End {
 
 /// A payment as clients see it.
 #[derive(Serialize)]
-struct Shown<'a> {
+pub(super) struct Shown<'a> {
     id: &'a str,
     status: State,
     amount: i64,
@@ -89,8 +90,8 @@ struct Shown<'a> {
     livemode: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     decline_code: Option<&'a str>,
-    created_at: String,
-    status_since: String,
+    created_at: Moment,
+    status_since: Moment,
 }
 
 impl Payment {
@@ -101,7 +102,7 @@ impl Payment {
         fingerprint: &Fingerprint,
         order: Order,
         provider: &str,
-        now: Timestamp,
+        now: Moment,
     ) -> Self {
         Self {
             id: id_of(key),
@@ -115,6 +116,7 @@ impl Payment {
             decline_code: None,
             created_at: now,
             status_since: now,
+            looked_at: None,
             answer: None,
         }
     }
@@ -126,7 +128,7 @@ impl Payment {
 
     /// The payment, ended so, with the answer that everybody gets.
     #[must_use]
-    pub fn ended(&self, end: &End, now: Timestamp) -> Self {
+    pub fn ended(&self, end: &End, now: Moment) -> Self {
         let mut ended = Self {
             state: match end {
                 End::Succeeded => State::Succeeded,
@@ -216,7 +218,8 @@ impl Payment {
         }
     }
 
-    fn shown(&self) -> Shown<'_> {
+    /// The payment as clients see it.
+    pub(super) fn shown(&self) -> Shown<'_> {
         Shown {
             id: &self.id,
             status: self.state,
@@ -228,8 +231,8 @@ impl Payment {
             provider_reference: &self.intent,
             livemode: self.livemode,
             decline_code: self.decline_code.as_deref(),
-            created_at: rfc3339(self.created_at),
-            status_since: rfc3339(self.status_since),
+            created_at: self.created_at,
+            status_since: self.status_since,
         }
     }
 }
@@ -289,8 +292,4 @@ pub(super) fn is_id(text: &str) -> bool {
                 .bytes()
                 .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
-}
-
-fn rfc3339(instant: Timestamp) -> String {
-    instant.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }

@@ -13,6 +13,25 @@ pub(super) const BODY_TOO_LARGE: Problem = Problem {
     detail: "Send a body of at most 64 KiB.",
 };
 
+pub(super) const EVENT_TOO_LARGE: Problem = Problem {
+    detail: "Send an event of at most 256 KiB.",
+    ..BODY_TOO_LARGE
+};
+
+pub(super) const SIGNATURE_INVALID: Problem = Problem {
+    status: StatusCode::BAD_REQUEST,
+    slug: "webhook-signature-invalid",
+    title: "The event is not signed as it should be",
+    detail: "Send the event as the provider does: with a Stripe-Signature over the body, not older than five minutes.",
+};
+
+pub(super) const EVENT_INVALID: Problem = Problem {
+    status: StatusCode::BAD_REQUEST,
+    slug: "webhook-event-invalid",
+    title: "The event cannot be read",
+    detail: "Send an event of the provider's, as JSON.",
+};
+
 pub(super) const UNSUPPORTED_TYPE: Problem = Problem {
     status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
     slug: "unsupported-media-type",

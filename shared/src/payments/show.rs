@@ -1,9 +1,5 @@
 //! A tenant's payment, as the ledger has it.
 
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
-use serde_json::Map;
-
 use super::{PaymentView, payment, problem};
 use crate::idempotency::web::unavailable;
 use crate::lambda::Invocation;
@@ -29,15 +25,9 @@ impl PaymentView {
         if !payment::is_id(id) {
             return problem::NOT_FOUND.into();
         }
-        match ledger.read(id, tenant.as_str(), invocation.deadline).await {
-            Ok(Some(payment)) => {
-                let mut response = Response::new(payment.to_json(&Map::new()).into());
-                *response.status_mut() = StatusCode::OK;
-                let json = http::HeaderValue::from_static("application/json");
-                response.headers_mut().insert(CONTENT_TYPE, json);
-                response
-            }
-            Ok(None) => problem::NOT_FOUND.into(),
+        match ledger.read(id, invocation.deadline).await {
+            Ok(Some(payment)) if payment.tenant == tenant.as_str() => web::ok(&payment.shown()),
+            Ok(_) => problem::NOT_FOUND.into(),
             Err(error) => {
                 tracing::warn!(ledger.error = %error, "a payment could not be read");
                 unavailable()

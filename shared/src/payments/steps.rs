@@ -10,8 +10,8 @@
 use serde_json::{Map, Value};
 use tracing::{error, info, warn};
 
-use super::clock::now;
 use super::ledger::{Change, Ledger};
+use super::moment::Moment;
 use super::payment::{End, Payment, State};
 use super::provider::{Failure, Intent, IntentStatus, Provider};
 use crate::deadline::Deadline;
@@ -36,6 +36,17 @@ enum Tried {
     /// To confirm it, and it is not known what became of that, or it is what the status says.
     Confirmation,
     Cancellation,
+}
+
+/// What an attempt is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Somebody asks for the payment: it goes as far as it can.
+    Pay,
+    /// Nobody does: it is found out what has become of it. Nothing is confirmed.
+    Settle,
+    /// The same, and what nobody has confirmed by now never will be.
+    Close,
 }
 
 /// What to do next.
@@ -69,26 +80,50 @@ pub(super) async fn advance(
     let attempt = Attempt {
         ledger,
         provider,
+        purpose: Purpose::Pay,
         deadline,
     };
-    let is_new = payment.intent.is_none();
-    let (payment, intent) = if is_new {
-        match attempt.begin(payment, key).await {
-            Ok(begun) => begun,
-            Err(reached) => return *reached,
-        }
-    } else {
-        match attempt.look(&payment).await {
-            Some(intent) => (payment, intent),
-            None => return attempt.wait(payment, State::Unknown, Map::new()).await,
-        }
+    if payment.intent.is_some() {
+        return attempt.resume(payment).await;
+    }
+    match attempt.begin(payment, key).await {
+        Ok((payment, intent)) => attempt.go_on(payment, intent, true).await,
+        Err(reached) => *reached,
+    }
+}
+
+/// Finds out what has become of a payment, and closes it where it is time to.
+///
+/// # Cancel safety
+///
+/// A dropped call leaves the payment open wherever it was.
+pub(super) async fn settle(
+    ledger: &dyn Ledger,
+    provider: &dyn Provider,
+    payment: Payment,
+    purpose: Purpose,
+    deadline: Deadline,
+) -> Reached {
+    if !payment.state.is_open() {
+        return Reached::End(payment);
+    }
+    let attempt = Attempt {
+        ledger,
+        provider,
+        purpose,
+        deadline,
     };
-    attempt.go_on(payment, intent, is_new).await
+    match (&payment.intent, purpose) {
+        (Some(_), _) => attempt.resume(payment).await,
+        (None, Purpose::Close) => attempt.close(payment).await,
+        (None, _) => Reached::OnItsWay(payment, Map::new()),
+    }
 }
 
 struct Attempt<'a> {
     ledger: &'a dyn Ledger,
     provider: &'a dyn Provider,
+    purpose: Purpose,
     deadline: Deadline,
 }
 
@@ -110,7 +145,7 @@ impl Attempt<'_> {
                 livemode: intent.livemode,
             },
             Err(Failure::Refused(_)) => {
-                Change::EndWithoutIntent(Box::new(payment.ended(&End::Failed, now())))
+                Change::EndWithoutIntent(Box::new(payment.ended(&End::Failed, Moment::now())))
             }
             Err(failure @ Failure::NothingDone(_)) => {
                 warn!(payment.id, provider.error = %failure, "no intent was created");
@@ -143,6 +178,32 @@ impl Attempt<'_> {
         }
     }
 
+    /// Goes on with a payment whose intent has a name.
+    async fn resume(&self, payment: Payment) -> Reached {
+        match self.look(&payment).await {
+            Some(intent) => self.go_on(payment, intent, false).await,
+            None => self.wait(payment, State::Unknown, Map::new()).await,
+        }
+    }
+
+    /// Ends a payment whose intent has no name in the ledger, and so is never confirmed. Where it has got one meanwhile, that
+    /// one decides.
+    async fn close(&self, payment: Payment) -> Reached {
+        let ended = payment.ended(&End::Failed, Moment::now());
+        let change = Change::EndWithoutIntent(Box::new(ended));
+        match self.ledger.change(&payment, &change, self.deadline).await {
+            Ok(ended) if !ended.state.is_open() => {
+                info!(
+                    payment.id,
+                    "a payment that the provider has never named is closed"
+                );
+                Reached::End(ended)
+            }
+            Ok(named) => self.resume(named).await,
+            Err(_) => Reached::OnItsWay(payment, Map::new()),
+        }
+    }
+
     async fn go_on(&self, payment: Payment, mut intent: Intent, is_new: bool) -> Reached {
         let mut tried = Tried::Nothing;
         let mut decline_code = None;
@@ -157,7 +218,7 @@ impl Attempt<'_> {
             if let Some(code) = intent.decline_code() {
                 decline_code = Some(code.to_owned());
             }
-            match decide(intent.status, tried, decline_code.as_deref()) {
+            match decide(self.purpose, intent.status, tried, decline_code.as_deref()) {
                 Step::End(end) => return self.end(payment, &end).await,
                 Step::Wait(state) => {
                     return self.wait(payment, state, for_the_browser(&intent)).await;
@@ -203,7 +264,7 @@ impl Attempt<'_> {
 
     /// Writes the end, which fixes the bytes that everybody is answered; whatever the ledger then says counts.
     async fn end(&self, payment: Payment, end: &End) -> Reached {
-        let change = Change::End(Box::new(payment.ended(end, now())));
+        let change = Change::End(Box::new(payment.ended(end, Moment::now())));
         match self.ledger.change(&payment, &change, self.deadline).await {
             Ok(ended) if !ended.state.is_open() => {
                 info!(
@@ -240,16 +301,29 @@ fn unknown(payment: Payment) -> Payment {
 }
 
 /// What follows from an intent's status and from what this attempt has tried.
-fn decide(status: IntentStatus, tried: Tried, decline_code: Option<&str>) -> Step {
+fn decide(
+    purpose: Purpose,
+    status: IntentStatus,
+    tried: Tried,
+    decline_code: Option<&str>,
+) -> Step {
     match (status, tried) {
         (IntentStatus::Succeeded, _) => Step::End(End::Succeeded),
         (IntentStatus::Canceled, _) => Step::End(match decline_code {
             Some(code) => End::Declined(Some(code.to_owned())),
             None => End::Failed,
         }),
+        (IntentStatus::RequiresAction | IntentStatus::RequiresConfirmation, Tried::Nothing)
+            if purpose == Purpose::Close =>
+        {
+            Step::Cancel
+        }
         (IntentStatus::RequiresAction, _) => Step::Wait(State::RequiresAction),
         (IntentStatus::Processing, _) => Step::Wait(State::Processing),
-        (IntentStatus::RequiresConfirmation, Tried::Nothing) => Step::Confirm,
+        (IntentStatus::RequiresConfirmation, Tried::Nothing) => match purpose {
+            Purpose::Pay => Step::Confirm,
+            Purpose::Settle | Purpose::Close => Step::Wait(State::Confirming),
+        },
         // The provider will never take it; cancelled, no other attempt's confirmation is taken either.
         (IntentStatus::RequiresConfirmation, Tried::RefusedConfirmation) => Step::Cancel,
         // A declined intent can be confirmed again, by an attempt that is late: "declined" is said when it cannot.
@@ -345,10 +419,45 @@ mod tests {
             (Is::Other, Tried::Confirmation, Step::Wait(State::Unknown)),
         ];
         for (status, tried, expected) in cases {
-            let step = decide(status, tried, Some("generic_decline"));
+            let step = decide(Purpose::Pay, status, tried, Some("generic_decline"));
             assert_eq!(step, expected, "{status:?} after {tried:?}");
         }
-        let step = decide(Is::Canceled, Tried::Nothing, None);
+        let step = decide(Purpose::Pay, Is::Canceled, Tried::Nothing, None);
         assert_eq!(step, Step::End(End::Failed));
+    }
+
+    #[test]
+    fn settling_confirms_nothing_and_closing_cancels() {
+        use IntentStatus as Is;
+        let cases = [
+            (
+                Purpose::Settle,
+                Is::RequiresConfirmation,
+                Step::Wait(State::Confirming),
+            ),
+            (
+                Purpose::Settle,
+                Is::RequiresAction,
+                Step::Wait(State::RequiresAction),
+            ),
+            (Purpose::Settle, Is::RequiresPaymentMethod, Step::Cancel),
+            (Purpose::Settle, Is::Succeeded, Step::End(End::Succeeded)),
+            (Purpose::Close, Is::RequiresConfirmation, Step::Cancel),
+            (Purpose::Close, Is::RequiresAction, Step::Cancel),
+            (
+                Purpose::Close,
+                Is::Processing,
+                Step::Wait(State::Processing),
+            ),
+            (Purpose::Close, Is::Canceled, Step::End(End::Failed)),
+        ];
+        for (purpose, status, expected) in cases {
+            let step = decide(purpose, status, Tried::Nothing, None);
+            assert_eq!(step, expected, "{purpose:?} {status:?}");
+        }
+        for status in [Is::RequiresConfirmation, Is::RequiresAction] {
+            let step = decide(Purpose::Close, status, Tried::Cancellation, None);
+            assert!(matches!(step, Step::Wait(_)), "{status:?}");
+        }
     }
 }

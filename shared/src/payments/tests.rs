@@ -9,14 +9,13 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::ledger::{Change, FileLedger, Ledger, Unavailable};
+use super::ledger::{Change, FileLedger, Ledger, Queue, Unavailable};
 use super::provider::{Failure, Intent, Provider, Sandbox};
 use super::steps::{Reached, advance};
-use super::{Order, Payment, Payments};
+use super::{Moment, Order, Payment, Payments};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::idempotency::{self, Fingerprint, Idempotency, IdempotencyKey, RecordKey, Scope};
@@ -71,14 +70,28 @@ impl Ledger for Doomed<FileLedger> {
         self.doom.around(changing).await
     }
 
-    async fn read(
+    async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, Unavailable> {
+        self.doom.around(self.inner.read(id, deadline)).await
+    }
+
+    async fn open_payments(
         &self,
-        id: &str,
-        tenant: &str,
+        queue: Queue,
         deadline: Deadline,
-    ) -> Result<Option<Payment>, Unavailable> {
-        let reading = self.inner.read(id, tenant, deadline);
-        self.doom.around(reading).await
+    ) -> Result<Vec<Payment>, Unavailable> {
+        self.inner.open_payments(queue, deadline).await
+    }
+
+    async fn count_open(
+        &self,
+        created_before: Moment,
+        deadline: Deadline,
+    ) -> Result<u64, Unavailable> {
+        self.inner.count_open(created_before, deadline).await
+    }
+
+    async fn prepare(&self, deadline: Deadline) -> Result<(), Unavailable> {
+        self.inner.prepare(deadline).await
     }
 }
 
@@ -272,7 +285,7 @@ async fn attempts_at_once_charge_one_intent() {
             &fingerprint.expect("unambiguous"),
             serde_json::from_value(order).expect("an order"),
             "sandbox",
-            Timestamp::UNIX_EPOCH,
+            Moment::EPOCH,
         );
         let attempts = (0..8).map(async |_| {
             let opened = ledger.open(&payment, Deadline::UNKNOWN).await;

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use super::files::{read, update};
-use super::{Change, Ledger, Unavailable};
+use super::files::{read, read_all, update};
+use super::{Change, Ledger, Queue, Unavailable};
 use crate::deadline::Deadline;
-use crate::payments::Payment;
-use crate::payments::clock::now;
+use crate::payments::{Moment, Payment};
 
 pub(in crate::payments) struct FileLedger {
     folder: PathBuf,
@@ -39,21 +38,34 @@ impl Ledger for FileLedger {
         _: Deadline,
     ) -> Result<Payment, Unavailable> {
         let changed = update(&self.folder, &payment.id, |found: Option<&Payment>| {
-            change.apply(found?, now())
+            change.apply(found?, Moment::now())
         });
         changed
             .map_err(unavailable)?
             .ok_or(Unavailable("not_found"))
     }
 
-    async fn read(
-        &self,
-        id: &str,
-        tenant: &str,
-        _: Deadline,
-    ) -> Result<Option<Payment>, Unavailable> {
-        let found: Option<Payment> = read(&self.folder, id).map_err(unavailable)?;
-        Ok(found.filter(|payment| payment.tenant == tenant))
+    async fn read(&self, id: &str, _: Deadline) -> Result<Option<Payment>, Unavailable> {
+        read(&self.folder, id).map_err(unavailable)
+    }
+
+    async fn open_payments(&self, queue: Queue, _: Deadline) -> Result<Vec<Payment>, Unavailable> {
+        let mut open: Vec<Payment> = read_all(&self.folder).map_err(unavailable)?;
+        open.retain(|payment| queue.takes(payment));
+        open.sort_by_key(|payment| queue.rank(payment));
+        open.truncate(queue.limit.try_into().unwrap_or(usize::MAX));
+        Ok(open)
+    }
+
+    async fn count_open(&self, created_before: Moment, _: Deadline) -> Result<u64, Unavailable> {
+        let all: Vec<Payment> = read_all(&self.folder).map_err(unavailable)?;
+        let is_open =
+            |payment: &&Payment| payment.state.is_open() && payment.created_at < created_before;
+        Ok(all.iter().filter(is_open).count() as u64)
+    }
+
+    async fn prepare(&self, _: Deadline) -> Result<(), Unavailable> {
+        Ok(())
     }
 }
 

@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+const EXTENSION: &str = "json";
+
 /// What the file `name` in `folder` says; `None` where there is none.
 pub(in crate::payments) fn read<T: serde::de::DeserializeOwned>(
     folder: &Path,
@@ -17,6 +19,28 @@ pub(in crate::payments) fn read<T: serde::de::DeserializeOwned>(
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// What all files in `folder` say; none where there is no folder.
+pub(in crate::payments) fn read_all<T: serde::de::DeserializeOwned>(
+    folder: &Path,
+) -> io::Result<Vec<T>> {
+    let files = match fs::read_dir(folder) {
+        Ok(files) => files,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut all = Vec::new();
+    for file in files {
+        let path = file?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == EXTENSION)
+        {
+            all.push(serde_json::from_slice(&fs::read(path)?)?);
+        }
+    }
+    Ok(all)
 }
 
 /// Lets `next` decide what the file `name` says from now on (`None`: what it says now), while nobody else changes anything in
@@ -43,5 +67,5 @@ pub(in crate::payments) fn update<T: serde::Serialize + serde::de::DeserializeOw
 }
 
 fn path(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("{name}.json"))
+    folder.join(format!("{name}.{EXTENSION}"))
 }

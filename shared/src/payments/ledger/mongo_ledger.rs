@@ -1,15 +1,15 @@
 //! The ledger in MongoDB: one document for each payment, each change one conditional update.
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt;
 use mongodb::bson::{self, Bson, Document, doc};
 use mongodb::options::ReturnDocument;
-use mongodb::{Collection, Database};
+use mongodb::{Collection, Database, IndexModel};
 
-use super::{Change, Ledger, Unavailable};
+use super::{Change, Ledger, Queue, QueueOrder, Unavailable};
 use crate::deadline::Deadline;
 use crate::mongo::{Error, Mongo};
-use crate::payments::clock::now;
-use crate::payments::{Payment, State};
+use crate::payments::{Moment, Payment, State};
 
 pub(in crate::payments) struct MongoLedger {
     mongo: Mongo,
@@ -83,8 +83,7 @@ impl Ledger for MongoLedger {
         deadline: Deadline,
     ) -> Result<Payment, Unavailable> {
         let (guard, set) = written(change)?;
-        let mut filter =
-            doc! { "_id": &payment.id, "state": { "$in": State::OPEN.map(State::name).to_vec() } };
+        let mut filter = doc! { "_id": &payment.id, "state": is_open() };
         filter.extend(guard);
         let changed = self
             .update(filter, doc! { "$set": set }, Upsert::No, deadline)
@@ -93,19 +92,14 @@ impl Ledger for MongoLedger {
         match changed {
             Some(changed) => Ok(changed),
             None => self
-                .read(&payment.id, &payment.tenant, deadline)
+                .read(&payment.id, deadline)
                 .await?
                 .ok_or(Unavailable("not_found")),
         }
     }
 
-    async fn read(
-        &self,
-        id: &str,
-        tenant: &str,
-        deadline: Deadline,
-    ) -> Result<Option<Payment>, Unavailable> {
-        let filter = doc! { "_id": id, "tenant": tenant };
+    async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, Unavailable> {
+        let filter = doc! { "_id": id };
         let found = self
             .mongo
             .run(deadline, |database| {
@@ -116,11 +110,83 @@ impl Ledger for MongoLedger {
             .map_err(unavailable)?;
         found.map(payment).transpose().map_err(unavailable)
     }
+
+    async fn open_payments(
+        &self,
+        queue: Queue,
+        deadline: Deadline,
+    ) -> Result<Vec<Payment>, Unavailable> {
+        let (filter, order) = asked(queue);
+        let found: Vec<Document> = self
+            .mongo
+            .run(deadline, |database| {
+                let (payments, filter, order) =
+                    (payments(&database), filter.clone(), order.clone());
+                async move {
+                    let finding = payments.find(filter).sort(order);
+                    finding.limit(queue.limit.into()).await?.try_collect().await
+                }
+            })
+            .await
+            .map_err(unavailable)?;
+        let open: Result<_, _> = found.into_iter().map(payment).collect();
+        open.map_err(unavailable)
+    }
+
+    async fn count_open(
+        &self,
+        created_before: Moment,
+        deadline: Deadline,
+    ) -> Result<u64, Unavailable> {
+        let filter = open_since(created_before);
+        self.mongo
+            .run(deadline, |database| {
+                let (payments, filter) = (payments(&database), filter.clone());
+                async move { payments.count_documents(filter).await }
+            })
+            .await
+            .map_err(unavailable)
+    }
+
+    async fn prepare(&self, deadline: Deadline) -> Result<(), Unavailable> {
+        self.mongo
+            .run(deadline, |database| {
+                let payments = payments(&database);
+                let index = IndexModel::builder()
+                    .keys(doc! { "state": 1, "created_at": 1 })
+                    .build();
+                async move { payments.create_index(index).await }
+            })
+            .await
+            .map_err(unavailable)?;
+        Ok(())
+    }
+}
+
+/// The filter and the order that a queue is. It says what [`Queue::takes`] and [`Queue::rank`] say, which a test compares.
+fn asked(queue: Queue) -> (Document, Document) {
+    let mut filter = open_since(queue.created_before);
+    match queue.order {
+        QueueOrder::Oldest => (filter, doc! { "created_at": 1 }),
+        QueueOrder::Unseen { looked_before } => {
+            let is_earlier = doc! { "looked_at": { "$lt": looked_before.to_string() } };
+            filter.insert("$or", vec![doc! { "looked_at": Bson::Null }, is_earlier]);
+            (filter, doc! { "looked_at": 1, "created_at": 1 })
+        }
+    }
+}
+
+fn open_since(created_before: Moment) -> Document {
+    doc! { "state": is_open(), "created_at": { "$lt": created_before.to_string() } }
+}
+
+fn is_open() -> Document {
+    doc! { "$in": State::OPEN.map(State::name).to_vec() }
 }
 
 /// What a change expects beside an open state, and what it sets. It says what [`Change::apply`] says, which a test compares.
 fn written(change: &Change) -> Result<(Document, Document), Unavailable> {
-    let now = bson::to_bson(&now()).map_err(|_| UNWRITABLE)?;
+    let now = Moment::now().to_string();
     Ok(match change {
         Change::Attach { intent, livemode } => (
             doc! { "intent": Bson::Null },
@@ -135,6 +201,7 @@ fn written(change: &Change) -> Result<(Document, Document), Unavailable> {
             doc! { "state": { "$in": State::OPEN.into_iter().filter(|open| open != state).map(State::name).collect::<Vec<_>>() } },
             doc! { "state": state.name(), "status_since": now },
         ),
+        Change::Look => (doc! {}, doc! { "looked_at": now }),
         Change::End(ended) => (doc! {}, ending(ended)?),
         Change::EndWithoutIntent(ended) => (doc! { "intent": Bson::Null }, ending(ended)?),
     })

@@ -1,15 +1,16 @@
 //! Both ledgers say the same.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
 use serde_json::json;
 use tempfile::TempDir;
 use tests::MongoServer;
 
-use super::{Change, FileLedger, Ledger, MongoLedger};
+use super::{Change, FileLedger, Ledger, MongoLedger, Queue, QueueOrder};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::mongo::Mongo;
-use crate::payments::{End, Payment, State};
+use crate::payments::{End, Moment, Payment, State};
 
 async fn mongo_ledger() -> MongoLedger {
     let server = MongoServer::shared().await;
@@ -27,7 +28,7 @@ fn payment(number: usize, state: State, intent: Option<&str>) -> Payment {
         "amount": 99_999_999, "currency": "EUR", "payment_method": "pm_1", "description": null,
         "metadata": [["$a.b", "c"]], "return_url": null,
     });
-    let now = Timestamp::UNIX_EPOCH;
+    let now = Moment::EPOCH;
     let payment = Payment {
         id: format!("pay_{number}"),
         tenant: "jwt:alice".to_owned(),
@@ -40,6 +41,7 @@ fn payment(number: usize, state: State, intent: Option<&str>) -> Payment {
         decline_code: None,
         created_at: now,
         status_since: now,
+        looked_at: None,
         answer: None,
     };
     if state.is_open() {
@@ -52,7 +54,8 @@ fn payment(number: usize, state: State, intent: Option<&str>) -> Payment {
 /// What is written, but for the time at which it was.
 fn written(payment: &Payment) -> Payment {
     Payment {
-        status_since: Timestamp::UNIX_EPOCH,
+        status_since: Moment::EPOCH,
+        looked_at: payment.looked_at.map(|_| Moment::EPOCH),
         ..payment.clone()
     }
 }
@@ -65,9 +68,8 @@ async fn both_ledgers_change_a_payment_alike() {
     let mut number = 0;
     for state in State::OPEN.into_iter().chain(finals) {
         for intent in [None, Some("pi_1")] {
-            let ended = Box::new(
-                payment(0, State::Created, intent).ended(&End::Failed, Timestamp::UNIX_EPOCH),
-            );
+            let ended =
+                Box::new(payment(0, State::Created, intent).ended(&End::Failed, Moment::EPOCH));
             let changes = [
                 Change::Attach {
                     intent: "pi_2".to_owned(),
@@ -75,6 +77,7 @@ async fn both_ledgers_change_a_payment_alike() {
                 },
                 Change::Move(State::Processing),
                 Change::Move(State::Unknown),
+                Change::Look,
                 Change::End(ended.clone()),
                 Change::EndWithoutIntent(ended),
             ];
@@ -95,7 +98,7 @@ async fn both_ledgers_change_a_payment_alike() {
                     seen.push(written(&changed));
                 }
                 assert_eq!(seen[0], seen[1], "{change:?} of {opened:?}");
-                let expected = change.apply(&opened, Timestamp::UNIX_EPOCH);
+                let expected = change.apply(&opened, Moment::EPOCH);
                 assert_eq!(seen[0], written(&expected.unwrap_or(opened)));
             }
         }
@@ -118,18 +121,69 @@ fn about(change: Change, number: usize) -> Change {
 }
 
 #[tokio::test]
-async fn a_tenant_reads_its_own_payments_alone() {
+async fn both_ledgers_list_what_is_open_alike() {
     let folder = TempDir::new().expect("a folder");
     let (files, mongo) = (FileLedger::new(folder.path()), mongo_ledger().await);
-    let opened = payment(1, State::Created, None);
+    let now = Moment::now();
+    let ago = |seconds| now.before(Duration::from_secs(seconds));
+    let kept = [
+        (ago(50), None, State::Processing),
+        (ago(10), None, State::Unknown),
+        (ago(60), Some(ago(20)), State::Created),
+        (ago(40), Some(ago(30)), State::RequiresAction),
+        (ago(30), Some(now), State::Confirming),
+        (ago(70), None, State::Succeeded),
+        (now, None, State::Created),
+    ];
+    let lists = [
+        (QueueOrder::Oldest, 9, vec![2, 0, 3, 4, 1]),
+        (QueueOrder::Oldest, 2, vec![2, 0]),
+        (
+            QueueOrder::Unseen { looked_before: now },
+            9,
+            vec![0, 1, 3, 2],
+        ),
+        (
+            QueueOrder::Unseen {
+                looked_before: ago(25),
+            },
+            2,
+            vec![0, 1],
+        ),
+    ];
     for ledger in [&files as &dyn Ledger, &mongo] {
-        ledger
-            .open(&opened, Deadline::UNKNOWN)
-            .await
-            .expect("opened");
-        let own = ledger.read("pay_1", "jwt:alice", Deadline::UNKNOWN).await;
-        assert_eq!(own, Ok(Some(opened.clone())));
-        let foreign = ledger.read("pay_1", "jwt:bob", Deadline::UNKNOWN).await;
-        assert_eq!(foreign, Ok(None));
+        ledger.prepare(Deadline::UNKNOWN).await.expect("prepared");
+        for (number, (created_at, looked_at, state)) in kept.into_iter().enumerate() {
+            let payment = Payment {
+                created_at,
+                looked_at,
+                ..payment(number, state, None)
+            };
+            let opened = ledger.open(&payment, Deadline::UNKNOWN).await;
+            assert_eq!(opened, Ok(payment));
+        }
+        for (order, limit, expected) in &lists {
+            let queue = Queue {
+                created_before: now,
+                order: *order,
+                limit: *limit,
+            };
+            let open = ledger.open_payments(queue, Deadline::UNKNOWN).await;
+            let open: Vec<_> = open
+                .expect("a list")
+                .into_iter()
+                .map(|open| open.id)
+                .collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|number| format!("pay_{number}"))
+                .collect();
+            assert_eq!(open, expected, "{queue:?}");
+        }
+        let count = ledger.count_open(now, Deadline::UNKNOWN).await;
+        assert_eq!(count, Ok(5));
+        let read = ledger.read("pay_0", Deadline::UNKNOWN).await;
+        assert_eq!(read.map(|read| read.is_some()), Ok(true));
+        assert_eq!(ledger.read("pay_9", Deadline::UNKNOWN).await, Ok(None));
     }
 }

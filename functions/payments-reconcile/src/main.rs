@@ -1,0 +1,16 @@
+//! Invoked by a schedule: settles the payments that stayed open.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use shared::lambda::{self, Event};
+use shared::payments::Reconciler;
+
+fn main() -> ExitCode {
+    lambda::serve_events(Reconciler::new, handle)
+}
+
+async fn handle(reconciler: Arc<Reconciler>, event: Event) -> Box<RawValue> {
+    reconciler.run(event.deadline).await.to_json()
+}

@@ -1,0 +1,107 @@
+//! What time it is, for people: since when a payment is what it is, and whether it has been open for long.
+//!
+//! What may be charged, and what counts, never depends on it. It is written with a fixed width, so that a store which
+//! compares texts compares instants.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// An instant, to the millisecond.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Moment(Timestamp);
+
+impl Moment {
+    /// 1970.
+    pub const EPOCH: Self = Self(Timestamp::UNIX_EPOCH);
+
+    /// By this machine's clock.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one clock of payments; who may run and what counts is decided elsewhere"
+    )]
+    pub fn now() -> Self {
+        let now = Timestamp::now().as_millisecond();
+        Self(Timestamp::from_millisecond(now).unwrap_or(Timestamp::UNIX_EPOCH))
+    }
+
+    /// So long before.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration).unwrap_or(self.0))
+    }
+
+    /// How long ago that was at `now`; zero for what is to come.
+    pub fn age(self, now: Self) -> Duration {
+        Duration::try_from(now.0.duration_since(self.0)).unwrap_or_default()
+    }
+
+    /// Seconds since 1970.
+    pub fn as_unix_seconds(self) -> i64 {
+        self.0.as_second()
+    }
+}
+
+/// RFC 3339, in UTC.
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").fmt(f)
+    }
+}
+
+impl fmt::Debug for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Moment> for String {
+    fn from(moment: Moment) -> Self {
+        moment.to_string()
+    }
+}
+
+impl TryFrom<String> for Moment {
+    type Error = jiff::Error;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Ok(Self(text.parse()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_compare_as_instants_do() {
+        let moments = [
+            0,
+            1,
+            999_999,
+            1_000_000,
+            59_999_999_999,
+            1_800_000_000_000_000,
+        ]
+        .map(|micros| Moment(Timestamp::from_microsecond(micros).expect("a time")));
+        for pair in moments.windows(2) {
+            let [earlier, later] = [pair[0], pair[1]].map(|moment| moment.to_string());
+            assert!(
+                earlier <= later && earlier.len() == later.len(),
+                "{earlier} {later}"
+            );
+        }
+        assert_eq!(Moment::EPOCH.to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn an_age_is_never_negative() {
+        let now = Moment::now();
+        let earlier = now.before(Duration::from_secs(60));
+        assert_eq!(earlier.age(now), Duration::from_secs(60));
+        assert_eq!(now.age(earlier), Duration::ZERO);
+    }
+}

@@ -1,0 +1,48 @@
+//! What becomes of a payment that nobody asks for any more.
+//!
+//! The provider is looked at, and what its intent says is written into the ledger. Nothing is confirmed: whoever wanted the
+//! payment may have turned away. When it has been open for long, it is closed: cancelled at the provider where it has an
+//! intent, by a compare-and-set in the ledger where it has none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ledger::{self, Ledger};
+use super::provider::{self, Provider};
+use super::steps::{self, Purpose, Reached};
+use super::{Moment, Payment};
+use crate::config::Config;
+use crate::deadline::Deadline;
+
+/// Where payments are settled.
+pub(super) struct Settling {
+    pub(super) ledger: Arc<dyn Ledger>,
+    provider: Arc<dyn Provider>,
+    cancel_after: Duration,
+}
+
+impl Settling {
+    /// As configured; `None` where there is no ledger or no provider. Nothing is connected.
+    pub(super) fn new(config: &Config) -> Option<Self> {
+        Some(Self {
+            ledger: ledger::open(config)?,
+            provider: provider::open(config)?,
+            cancel_after: config.payments.cancel_after,
+        })
+    }
+
+    /// Settles a payment as the ledger just had it.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves the payment open wherever it was.
+    pub(super) async fn settle(&self, payment: Payment, deadline: Deadline) -> Reached {
+        let purpose = if payment.created_at.age(Moment::now()) >= self.cancel_after {
+            Purpose::Close
+        } else {
+            Purpose::Settle
+        };
+        let (ledger, provider) = (&*self.ledger, &*self.provider);
+        steps::settle(ledger, provider, payment, purpose, deadline).await
+    }
+}

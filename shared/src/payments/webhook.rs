@@ -1,0 +1,194 @@
+//! The provider's own word, which comes late, twice, or in another order than things happened.
+//!
+//! So an event is a hint and no more: it says which payment to look at, and what its intent says *now* is what is written. An
+//! event that is delivered twice is answered from its first delivery. One that could not be followed is refused with a 503,
+//! and Stripe sends it again for up to three days (<https://docs.stripe.com/webhooks>).
+//!
+//! Nothing of a body is read before its signature has been checked.
+
+mod event;
+mod signature;
+
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+use tracing::{error, info, warn};
+
+use self::event::Event;
+use self::signature::is_signed;
+use super::settling::Settling;
+use super::steps::Reached;
+use super::{Moment, Payment, State, payment, problem};
+use crate::config::{Config, Secret};
+use crate::deadline::Deadline;
+use crate::idempotency::web::{self as idempotent, Begun, unavailable};
+use crate::idempotency::{
+    Fingerprint, Idempotency, IdempotencyKey, Operation, Policy, RecordKey, Request, SavedResponse,
+    Scope,
+};
+use crate::lambda::Invocation;
+use crate::web::{self, Response};
+
+/// Receives the provider's events.
+pub struct Webhook {
+    idempotency: Idempotency,
+    /// `None`: there is nothing to settle with.
+    settling: Option<Settling>,
+    secrets: Vec<Secret>,
+}
+
+const LONGEST_BODY: usize = 256 * 1024;
+const ROUTE: &str = "/api/payments/webhook";
+/// Whose keys the events' ids are.
+const SENDER: &str = "stripe";
+/// What the provider is told of an event that needs nothing more.
+const RECEIVED: &str = r#"{"received":true}"#;
+
+/// Whether an event needs to come again.
+enum Followed {
+    /// The ledger says what the provider says.
+    Done,
+    /// It is not known yet whether it does.
+    NotYet,
+}
+
+impl Webhook {
+    /// As configured. Nothing is connected, and nothing here fails.
+    pub fn new(config: &Config) -> Self {
+        let secrets = config.payments.webhook_secrets.clone();
+        if secrets.is_empty() {
+            error!("events are refused: set STRIPE_WEBHOOK_SECRETS");
+        }
+        Self {
+            idempotency: Idempotency::new(config),
+            settling: Settling::new(config),
+            secrets,
+        }
+    }
+
+    /// Answers a `POST` of an event.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves the payment wherever it was; the event comes again.
+    pub async fn receive(&self, invocation: &Invocation) -> Response {
+        let request = &invocation.request;
+        if let Err(refusal) = web::require_post(request.method()) {
+            return refusal.into();
+        }
+        if request.body().len() > LONGEST_BODY {
+            return problem::EVENT_TOO_LARGE.into();
+        }
+        let (Some(settling), false) = (&self.settling, self.secrets.is_empty()) else {
+            return unavailable();
+        };
+        let now = Moment::now().as_unix_seconds();
+        if !is_signed(request.headers(), request.body(), &self.secrets, now) {
+            warn!("an event was refused: its signature is not valid");
+            return problem::SIGNATURE_INVALID.into();
+        }
+        let Some(event) = Event::parse(request.body()) else {
+            return problem::EVENT_INVALID.into();
+        };
+        if !event.is_of_intent() {
+            return received();
+        }
+        let Some(operation) = operation(&event) else {
+            return problem::EVENT_INVALID.into();
+        };
+        let (headers, deadline) = (request.headers(), invocation.deadline);
+        let claimed = idempotent::claim(&self.idempotency, &operation, headers, deadline).await;
+        let answer = match claimed.begun {
+            Begun::Refused(refusal) => refusal,
+            Begun::Replay(saved) => idempotent::replay(&saved),
+            Begun::Started(lease) => match follow(settling, &event, deadline).await {
+                Followed::Done => {
+                    lease.complete(saved()).await;
+                    received()
+                }
+                Followed::NotYet => {
+                    lease.release().await;
+                    unavailable()
+                }
+            },
+        };
+        claimed.manner.on(answer)
+    }
+}
+
+/// Looks at the payment that an event is about, if it is one of ours.
+async fn follow(settling: &Settling, event: &Event, deadline: Deadline) -> Followed {
+    let Some(id) = event.payment_id().filter(|id| payment::is_id(id)) else {
+        info!(
+            stripe.event = event.kind,
+            "an event is about no payment of ours"
+        );
+        return Followed::Done;
+    };
+    let payment = match settling.ledger.read(id, deadline).await {
+        Ok(Some(payment)) => payment,
+        Ok(None) => {
+            info!(
+                stripe.event = event.kind,
+                "an event is about a payment that is not in the ledger"
+            );
+            return Followed::Done;
+        }
+        Err(error) => {
+            warn!(payment.id = id, ledger.error = %error, "an event's payment could not be read");
+            return Followed::NotYet;
+        }
+    };
+    if !is_about(event, &payment) {
+        return Followed::Done;
+    }
+    match settling.settle(payment, deadline).await {
+        Reached::End(_) => Followed::Done,
+        Reached::OnItsWay(open, _) if open.state != State::Unknown => Followed::Done,
+        Reached::OnItsWay(..) | Reached::Nothing => Followed::NotYet,
+    }
+}
+
+/// Whether an event tells of the intent that the ledger names.
+fn is_about(event: &Event, payment: &Payment) -> bool {
+    if payment.intent.as_deref() != Some(event.intent()) {
+        // An intent whose name never got into the ledger is never confirmed, so nobody is charged by it.
+        if event.is_of_charge() {
+            error!(
+                payment.id,
+                stripe.intent = event.intent(),
+                "an intent was charged that the ledger does not name"
+            );
+        }
+        return false;
+    }
+    if payment.livemode != event.livemode {
+        warn!(payment.id, "an event is of the other mode, live or test");
+        return false;
+    }
+    true
+}
+
+/// The following of an event. A delivery differs from the one before it in what the event is not about, so the fingerprint is of
+/// what it is.
+fn operation(event: &Event) -> Option<Operation> {
+    let key = IdempotencyKey::parse(event.id.as_bytes()).ok()?;
+    let fingerprint = Fingerprint::of(&Request {
+        method: "POST",
+        route: ROUTE,
+        tenant: SENDER,
+        payload: event.identity().as_bytes(),
+    });
+    let scope = Scope::http("payments.webhook", SENDER).ok()?;
+    let operation = Operation::new(RecordKey::new(&scope, &key), fingerprint.ok()?);
+    Some(operation.with_policy(Policy::RerunAlways))
+}
+
+fn saved() -> SavedResponse {
+    let mut saved = SavedResponse::new(StatusCode::OK, RECEIVED);
+    let json = HeaderValue::from_static("application/json");
+    saved.headers.push((CONTENT_TYPE, json));
+    saved
+}
+
+fn received() -> Response {
+    idempotent::answer(&saved())
+}

@@ -1,0 +1,67 @@
+//! What is read of an event: which one it is, and which payment it is about.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::json;
+
+/// An event. What else it says is not read: the provider is asked instead.
+#[derive(Deserialize)]
+pub(super) struct Event {
+    /// The same at every delivery.
+    pub(super) id: String,
+    /// For example `payment_intent.succeeded`.
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    /// Whether real money moved.
+    pub(super) livemode: bool,
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    object: Object,
+}
+
+/// What an event is about, as it was then.
+#[derive(Deserialize)]
+struct Object {
+    object: String,
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+}
+
+impl Event {
+    /// `None`: it is none of Stripe's.
+    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+
+    /// Whether it is about an intent; there are events about much else.
+    pub(super) fn is_of_intent(&self) -> bool {
+        self.data.object.object == "payment_intent"
+    }
+
+    /// Whether it says that somebody was charged.
+    pub(super) fn is_of_charge(&self) -> bool {
+        self.kind == "payment_intent.succeeded"
+    }
+
+    /// The intent's name.
+    pub(super) fn intent(&self) -> &str {
+        &self.data.object.id
+    }
+
+    /// Our name for the payment, as the intent was given it.
+    pub(super) fn payment_id(&self) -> Option<&str> {
+        let id = self.data.object.metadata.get("payment_id")?;
+        Some(id)
+    }
+
+    /// What does not differ between deliveries, as JSON.
+    pub(super) fn identity(&self) -> String {
+        json!({"id": self.id, "type": self.kind, "intent": self.intent()}).to_string()
+    }
+}
