@@ -11,8 +11,8 @@ use serde_json::Value;
 /// Method, path and function.
 pub(crate) type Route = (String, String, String);
 
-/// The functions without a route, which are invoked directly.
-const INVOKED_DIRECTLY: [&str; 1] = ["idempotency"];
+/// The functions without a route, which are invoked directly or by a schedule.
+const INVOKED_DIRECTLY: [&str; 2] = ["idempotency", "payments-reconcile"];
 
 fn read(path: &str) -> String {
     let file = root().join(path);

@@ -3,6 +3,8 @@
 mod contract;
 mod crash;
 mod outage;
+mod reconcile;
 mod sandbox;
 mod shop;
 mod stripe;
+mod webhook;

@@ -11,7 +11,7 @@
 //! | a function, its requests and its logs | [`lambda`], [`test_request`], [`answer`] |
 //! | Redis: standalone, TLS, ACL, full, read-only, cluster | [`redis_server`], [`redis_cluster`] |
 //! | MongoDB | [`mongo_server`] |
-//! | Stripe | [`stripe_server`] |
+//! | Stripe, and what it tells | [`stripe_server`], [`stripe_event`] |
 //! | an outage between the two | [`fault_proxy`] |
 //! | to wait until something holds | [`mod@eventually`] |
 //! | to hold that something ends in time | [`mod@within`] |
@@ -23,6 +23,7 @@ pub mod lambda;
 pub mod mongo_server;
 pub mod redis_cluster;
 pub mod redis_server;
+pub mod stripe_event;
 pub mod stripe_server;
 pub mod test_request;
 pub mod within;
@@ -43,6 +44,7 @@ pub use lambda::{Lambda, LambdaBuilder, Outcome};
 pub use mongo_server::MongoServer;
 pub use redis_cluster::RedisCluster;
 pub use redis_server::RedisServer;
+pub use stripe_event::StripeEvent;
 pub use stripe_server::{STRIPE_TEST_KEY, StripeServer};
 pub use test_request::TestRequest;
 pub use within::within;

@@ -20,6 +20,8 @@ pub struct TestRequest {
     headers: BTreeMap<String, String>,
     cookies: Vec<String>,
     body: Option<Bytes>,
+    /// Whether the body travels in Base64 though it is a text.
+    is_encoded: bool,
     /// The template's path, where it differs from the request's.
     route: Option<String>,
     path_parameters: Map<String, Value>,
@@ -64,6 +66,7 @@ impl TestRequest {
                 .into(),
             cookies: Vec::new(),
             body: None,
+            is_encoded: false,
             route: None,
             path_parameters: Map::new(),
             authorizer: Value::Null,
@@ -102,6 +105,15 @@ impl TestRequest {
             .insert("content-length".to_owned(), body.len().to_string());
         self.body = Some(body);
         self
+    }
+
+    /// Lets the body travel in Base64, as API Gateway sends what it takes for binary.
+    #[must_use]
+    pub fn encoded(self) -> Self {
+        Self {
+            is_encoded: true,
+            ..self
+        }
     }
 
     /// Sets a JSON body and its content type.
@@ -197,10 +209,11 @@ impl TestRequest {
             event["cookies"] = self.cookies.clone().into();
         }
         if let Some(body) = &self.body {
-            event["isBase64Encoded"] = str::from_utf8(body).is_err().into();
-            event["body"] = match str::from_utf8(body) {
-                Ok(text) => text.into(),
-                Err(_) => json!(Body::Binary(body.to_vec())),
+            let text = str::from_utf8(body).ok().filter(|_| !self.is_encoded);
+            event["isBase64Encoded"] = text.is_none().into();
+            event["body"] = match text {
+                Some(text) => text.into(),
+                None => json!(Body::Binary(body.to_vec())),
             };
         }
         event

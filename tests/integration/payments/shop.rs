@@ -64,6 +64,11 @@ impl Shop {
         builder.timeout(timeout).start().await
     }
 
+    /// A function beside those, with these variables more.
+    pub(super) async fn function(&self, name: &str, more: &[(&str, &str)]) -> Lambda {
+        function(name, &self.variables).envs(more).start().await
+    }
+
     pub(super) async fn pay(&self, key: &str, body: &Value) -> Answer {
         let answer = self.create.request(payment(key, body)).await;
         openapi::check("/api/payments", "post", &answer);

@@ -1,0 +1,199 @@
+//! What becomes of payments that nobody asks for any more.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::{FaultProxy, Lambda, MongoServer, Outcome, STRIPE_TEST_KEY, StripeServer, eventually};
+
+use super::shop::{Shop, ten_euros};
+
+const SOON: &[(&str, &str)] = &[("PAYMENT_RECONCILE_AFTER_SECONDS", "1")];
+const CLOSING: &[(&str, &str)] = &[
+    ("PAYMENT_RECONCILE_AFTER_SECONDS", "1"),
+    ("PAYMENT_CANCEL_AFTER_SECONDS", "1"),
+];
+/// Longer than payments need to grow old enough.
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn run(reconciler: &Lambda) -> Value {
+    // As EventBridge's scheduler sends it.
+    match reconciler.invoke(json!({"source": "aws.scheduler"})).await {
+        Outcome::Answered(report) => report,
+        failed => panic!("{failed:?}"),
+    }
+}
+
+/// Runs until nothing that was due is open, and adds up what the runs say of a member.
+async fn run_until_settled(reconciler: &Lambda, member: &str, expected: u64) -> Value {
+    let (mut sum, mut last) = (0, Value::Null);
+    eventually(LIMIT, async || {
+        last = run(reconciler).await;
+        sum += last[member].as_u64().expect("a number");
+        sum == expected
+    })
+    .await;
+    last
+}
+
+async fn status_of(shop: &Shop, id: &Value) -> String {
+    let shown = shop.show(id.as_str().expect("an id")).await.json();
+    shown["status"].as_str().expect("a status").to_owned()
+}
+
+#[tokio::test]
+async fn a_charge_that_nobody_asks_for_is_found() {
+    for shop in [Shop::on_a_laptop().await, Shop::with_mongodb(&[]).await] {
+        let order = ten_euros("pm_sandbox_requires_action");
+        let acting = shop.pay("k-1", &order).await.json();
+        let reconciler = shop.function("payments-reconcile", SOON).await;
+
+        let report = run_until_settled(&reconciler, "succeeded", 1).await;
+
+        assert_eq!(
+            (&report["still_open"], &report["finished"]),
+            (&json!(0), &json!(true))
+        );
+        assert_eq!(status_of(&shop, &acting["id"]).await, "succeeded");
+        let told = shop.pay("k-1", &order).await;
+        assert_eq!(
+            (told.status, shop.intents()),
+            (201, vec!["succeeded".to_owned()])
+        );
+        let rested = run(&reconciler).await;
+        assert_eq!(rested["looked_at"], 0);
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_confirmed_is_cancelled_in_time_and_not_before() {
+    let stripe = StripeServer::start().await;
+    let shop = Shop::with_mongodb(&[
+        ("PAYMENT_PROVIDER", "stripe"),
+        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
+        ("STRIPE_API_BASE", &StripeServer::url_at(stripe.address())),
+    ])
+    .await;
+    let card = stripe.card("4000002500003155").await;
+    let acting = shop.pay("k-1", &ten_euros(&card)).await.json();
+    let patient = shop.function("payments-reconcile", SOON).await;
+    let report = run_until_settled(&patient, "looked_at", 1).await;
+    assert_eq!(report["still_open"], 1);
+    assert!(report["oldest_open_seconds"].as_u64() >= Some(1));
+    assert_eq!(status_of(&shop, &acting["id"]).await, "requires_action");
+
+    let closing = shop.function("payments-reconcile", CLOSING).await;
+    run_until_settled(&closing, "failed", 1).await;
+
+    assert_eq!(stripe.intents().await, ["canceled"]);
+    let told = shop.pay("k-1", &ten_euros(&card)).await;
+    assert_eq!(told.status, 402, "{}", told.text());
+}
+
+/// The provider was never heard to name it: closed in the ledger, no late attempt can confirm anything for it.
+#[tokio::test]
+async fn a_payment_without_an_intent_is_closed() {
+    let stripe = StripeServer::start().await;
+    let proxy = FaultProxy::in_front_of(stripe.address());
+    let shop = Shop::with_mongodb(&[
+        ("PAYMENT_PROVIDER", "stripe"),
+        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
+        ("STRIPE_API_BASE", &StripeServer::url_at(proxy.address())),
+        ("PAYMENT_PROVIDER_TIMEOUT_MS", "300"),
+    ])
+    .await;
+    proxy.black_hole();
+    let unknown = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+    assert_eq!(unknown.status, 202);
+    let closing = shop.function("payments-reconcile", CLOSING).await;
+    run_until_settled(&closing, "failed", 1).await;
+    proxy.heal();
+
+    let told = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+
+    assert_eq!(told.status, 402, "{}", told.text());
+    assert!(!stripe.intents().await.contains(&"succeeded".to_owned()));
+}
+
+#[tokio::test]
+async fn a_provider_that_is_silent_settles_nothing() {
+    let stripe = StripeServer::start().await;
+    let proxy = FaultProxy::in_front_of(stripe.address());
+    let shop = Shop::with_mongodb(&[
+        ("PAYMENT_PROVIDER", "stripe"),
+        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
+        ("STRIPE_API_BASE", &StripeServer::url_at(proxy.address())),
+        ("PAYMENT_PROVIDER_TIMEOUT_MS", "300"),
+    ])
+    .await;
+    let card = stripe.card("4000002500003155").await;
+    let acting = shop.pay("k-1", &ten_euros(&card)).await.json();
+    let closing = shop.function("payments-reconcile", CLOSING).await;
+    for fault in [FaultProxy::black_hole, FaultProxy::refuse] {
+        fault(&proxy);
+        let report = run_until_settled(&closing, "looked_at", 1).await;
+        assert_eq!(
+            (&report["still_open"], &report["failed"]),
+            (&json!(1), &json!(0))
+        );
+        assert_eq!(status_of(&shop, &acting["id"]).await, "unknown");
+        proxy.heal();
+    }
+    let secret = acting["client_secret"].as_str().expect("a secret");
+    let intent = acting["provider_reference"].as_str().expect("an intent");
+    stripe.authenticate(intent, secret, true).await;
+    run_until_settled(&closing, "succeeded", 1).await;
+    assert_eq!(status_of(&shop, &acting["id"]).await, "succeeded");
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_away_is_asked_again_next_time() {
+    let mongo = MongoServer::shared().await;
+    let proxy = FaultProxy::in_front_of(mongo.address());
+    let shop = Shop::with(&[
+        ("MONGODB_URI", &mongo.uri_through(&proxy)),
+        ("MONGODB_DATABASE", &mongo.fresh_database()),
+    ])
+    .await;
+    shop.pay("k-1", &ten_euros("pm_sandbox_requires_action"))
+        .await;
+    let reconciler = shop.function("payments-reconcile", SOON).await;
+    proxy.refuse();
+    let report = run(&reconciler).await;
+    assert_eq!(report["finished"], false);
+    assert_eq!(report["still_open"], Value::Null);
+    proxy.heal();
+    run_until_settled(&reconciler, "succeeded", 1).await;
+}
+
+/// Two runs at once, and clients beside them: one end, one answer.
+#[tokio::test]
+async fn runs_may_overlap_with_each_other_and_with_clients() {
+    let shop = Shop::with_mongodb(&[]).await;
+    let keys: Vec<_> = (0..10).map(|key| format!("k-{key}")).collect();
+    let order = ten_euros("pm_sandbox_requires_action");
+    for key in &keys {
+        assert_eq!(shop.pay(key, &order).await.status, 202);
+    }
+    let [one, two] = [
+        shop.function("payments-reconcile", CLOSING).await,
+        shop.function("payments-reconcile", CLOSING).await,
+    ];
+    let clients = async {
+        let mut answers = Vec::new();
+        for key in &keys {
+            answers.push(shop.pay(key, &order).await.body);
+        }
+        answers
+    };
+    let (answers, ()) = tokio::join!(clients, async {
+        let settled = async |reconciler| {
+            eventually(LIMIT, async || run(reconciler).await["still_open"] == 0).await;
+        };
+        tokio::join!(settled(&one), settled(&two));
+    });
+    for (key, answer) in keys.iter().zip(answers) {
+        let again = shop.pay(key, &order).await;
+        assert_eq!((again.status, again.body), (201, answer));
+    }
+    assert_eq!(shop.intents(), vec!["succeeded"; 10]);
+}

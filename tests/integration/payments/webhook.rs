@@ -1,0 +1,282 @@
+//! Events of the provider: who may send them, and what they lead to.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::stripe_event::signature;
+use tests::{Answer, FaultProxy, Lambda, STRIPE_TEST_KEY, StripeEvent, StripeServer, TestRequest};
+
+use super::shop::{Shop, problem, ten_euros};
+use crate::openapi;
+
+const SECRET: &str = "whsec_planted_one";
+const NEXT_SECRET: &str = "whsec_planted_two";
+
+/// A payment that the customer has to act on, and who hears of it.
+struct World {
+    stripe: StripeServer,
+    proxy: FaultProxy,
+    shop: Shop,
+    webhook: Lambda,
+    /// As the client was answered.
+    payment: Value,
+    card: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let stripe = StripeServer::start().await;
+        let proxy = FaultProxy::in_front_of(stripe.address());
+        let shop = Shop::with_mongodb(&[
+            ("PAYMENT_PROVIDER", "stripe"),
+            ("STRIPE_API_KEY", STRIPE_TEST_KEY),
+            ("STRIPE_API_BASE", &StripeServer::url_at(proxy.address())),
+            ("PAYMENT_PROVIDER_TIMEOUT_MS", "1000"),
+        ])
+        .await;
+        let secrets = format!("{SECRET},{NEXT_SECRET}");
+        let webhook = shop
+            .function("payments-webhook", &[("STRIPE_WEBHOOK_SECRETS", &secrets)])
+            .await;
+        webhook.plant_secret(SECRET);
+        webhook.plant_secret(NEXT_SECRET);
+        let card = stripe.card("4000002500003155").await;
+        let acting = shop.pay("k-1", &ten_euros(&card)).await;
+        assert_eq!(acting.status, 202, "{}", acting.text());
+        Self {
+            stripe,
+            proxy,
+            shop,
+            webhook,
+            payment: acting.json(),
+            card,
+        }
+    }
+
+    fn member(&self, name: &str) -> &str {
+        self.payment[name].as_str().expect("a text")
+    }
+
+    fn event(&self, id: &str, kind: &str) -> StripeEvent {
+        StripeEvent::new(
+            id,
+            kind,
+            self.member("provider_reference"),
+            self.member("id"),
+        )
+    }
+
+    async fn authenticate(&self, success: bool) {
+        let (intent, secret) = (
+            self.member("provider_reference"),
+            self.member("client_secret"),
+        );
+        self.stripe.authenticate(intent, secret, success).await;
+    }
+
+    async fn send(&self, event: &StripeEvent) -> Answer {
+        self.request(event.request(&[SECRET])).await
+    }
+
+    async fn request(&self, request: TestRequest) -> Answer {
+        let answer = self.webhook.request(request).await;
+        openapi::check("/api/payments/webhook", "post", &answer);
+        answer
+    }
+
+    /// How far the payment is, as the ledger has it.
+    async fn status(&self) -> String {
+        let shown = self.shop.show(self.member("id")).await.json();
+        shown["status"].as_str().expect("a status").to_owned()
+    }
+}
+
+#[tokio::test]
+async fn an_event_settles_its_payment_once() {
+    let world = World::new().await;
+    world.authenticate(true).await;
+    let mut event = world.event("evt_1", "payment_intent.succeeded");
+
+    let first = world.send(&event).await;
+    let settled = world.status().await;
+    event.body["pending_webhooks"] = json!(0);
+    let again = world.send(&event).await;
+
+    assert_eq!((first.status, first.text()), (200, r#"{"received":true}"#));
+    assert_eq!(settled, "succeeded");
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    let told = world.shop.pay("k-1", &ten_euros(&world.card)).await;
+    assert_eq!(told.status, 201);
+    world.webhook.assert_no_secret_in_logs();
+}
+
+/// What an event says is never believed: what the intent is now counts, whatever order they come in.
+#[tokio::test]
+async fn an_event_is_a_hint_whatever_it_says() {
+    let world = World::new().await;
+    let lie = world.event("evt_1", "payment_intent.succeeded");
+    assert_eq!(world.send(&lie).await.status, 200);
+    assert_eq!(world.status().await, "requires_action");
+
+    world.authenticate(true).await;
+    let late = world.event("evt_2", "payment_intent.requires_action");
+    assert_eq!(world.send(&late).await.status, 200);
+    assert_eq!(world.status().await, "succeeded");
+    for (id, kind) in [
+        ("evt_3", "payment_intent.canceled"),
+        ("evt_4", "payment_intent.processing"),
+    ] {
+        assert_eq!(world.send(&world.event(id, kind)).await.status, 200);
+        assert_eq!(world.status().await, "succeeded");
+    }
+}
+
+#[tokio::test]
+async fn a_customer_who_fails_is_declined_by_the_event() {
+    let world = World::new().await;
+    world.authenticate(false).await;
+    let event = world.event("evt_1", "payment_intent.payment_failed");
+    assert_eq!(world.send(&event).await.status, 200);
+    let told = world.shop.pay("k-1", &ten_euros(&world.card)).await;
+    assert_eq!(told.status, 402);
+    assert_eq!(world.stripe.intents().await, ["canceled"]);
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_followed_comes_again() {
+    let world = World::new().await;
+    world.authenticate(true).await;
+    let event = world.event("evt_1", "payment_intent.succeeded");
+    world.proxy.refuse();
+
+    let refused = world.send(&event).await;
+
+    assert_eq!((refused.status, &*problem(&refused)), (503, "unavailable"));
+    world.proxy.heal();
+    assert_eq!(world.send(&event).await.status, 200);
+    assert_eq!(world.status().await, "succeeded");
+}
+
+#[tokio::test]
+async fn an_event_about_nothing_of_ours_is_received() {
+    let world = World::new().await;
+    let ours = world.member("provider_reference").to_owned();
+    let unknown = format!("pay_{}", "0".repeat(32));
+    let mut live = world.event("evt_live", "payment_intent.succeeded");
+    live.body["livemode"] = json!(true);
+    let kind = "payment_intent.succeeded";
+    let events = [
+        live,
+        StripeEvent::new("evt_1", kind, &ours, &unknown),
+        StripeEvent::new("evt_2", kind, &ours, "somebody's"),
+        StripeEvent::new("evt_3", kind, "pi_of_nobody", world.member("id")),
+        StripeEvent::about(
+            "evt_4",
+            "charge.refunded",
+            &json!({"object": "charge", "id": "ch_1"}),
+        ),
+        StripeEvent::about(
+            "evt_5",
+            kind,
+            &json!({"object": "payment_intent", "id": "pi_1"}),
+        ),
+    ];
+    world.authenticate(true).await;
+    for event in events {
+        let answer = world.send(&event).await;
+        assert_eq!(answer.status, 200, "{}", event.body);
+        assert_eq!(world.status().await, "requires_action");
+    }
+    let log = world.webhook.log_text();
+    assert!(log.contains("an intent was charged that the ledger does not name"));
+}
+
+#[tokio::test]
+async fn only_the_provider_may_send_events() {
+    let world = World::new().await;
+    world.authenticate(true).await;
+    let event = world.event("evt_1", "payment_intent.succeeded");
+    let mut old = event.clone();
+    old.time -= 301;
+    let altered = event.request(&[SECRET]).body(event.body.to_string() + " ");
+    let requests = [
+        event.request(&["whsec_of_nobody"]),
+        event.request(&[]),
+        old.request(&[SECRET]),
+        altered,
+        TestRequest::post("/api/payments/webhook").json(&event.body),
+    ];
+    for request in requests {
+        let refused = world.request(request).await;
+        assert_eq!(
+            (refused.status, &*problem(&refused)),
+            (400, "webhook-signature-invalid")
+        );
+    }
+    assert_eq!(world.status().await, "requires_action");
+    // While a secret is replaced, either one is right.
+    let signed = event.request(&["whsec_of_nobody", NEXT_SECRET]);
+    assert_eq!(world.request(signed).await.status, 200);
+    assert_eq!(world.status().await, "succeeded");
+}
+
+#[tokio::test]
+async fn the_bytes_that_were_sent_are_what_is_signed() {
+    let world = World::new().await;
+    world.authenticate(true).await;
+    let event = world.event("evt_1", "payment_intent.succeeded");
+    // As API Gateway sends what is not text; and JSON that is no event, signed all the same.
+    let body = event.body.to_string().replace("\"evt_1\"", " \"evt_1\" ");
+    let signed = |body: &[u8]| {
+        let header = signature(body, event.time, &[SECRET]);
+        TestRequest::post("/api/payments/webhook")
+            .header("Content-Type", "application/json")
+            .header("Stripe-Signature", &header)
+            .body(body.to_vec())
+    };
+    for nonsense in [&b"\xff\xfe"[..], b"[]", b"{\"id\":\"evt_2\"}", b""] {
+        let refused = world.request(signed(nonsense)).await;
+        assert_eq!(
+            (refused.status, &*problem(&refused)),
+            (400, "webhook-event-invalid")
+        );
+    }
+    let large = signed(&vec![b' '; 256 * 1024 + 1]);
+    let refused = world.request(large).await;
+    assert_eq!(
+        (refused.status, &*problem(&refused)),
+        (413, "body-too-large")
+    );
+    let received = world.request(signed(body.as_bytes()).encoded()).await;
+    assert_eq!(received.status, 200, "{}", received.text());
+    assert_eq!(world.status().await, "succeeded");
+}
+
+#[tokio::test]
+async fn without_a_secret_events_come_again_later() {
+    let shop = Shop::on_a_laptop().await;
+    let webhook = shop.function("payments-webhook", &[]).await;
+    let event = StripeEvent::new("evt_1", "payment_intent.succeeded", "pi_1", "pay_1");
+    let refused = webhook.request(event.request(&[SECRET])).await;
+    assert_eq!((refused.status, &*problem(&refused)), (503, "unavailable"));
+    let get = webhook.get("/api/payments/webhook").await;
+    assert_eq!(get.status, 405);
+}
+
+#[tokio::test]
+async fn an_event_sent_twice_at_once_settles_once() {
+    let world = World::new().await;
+    let other = world
+        .shop
+        .function("payments-webhook", &[("STRIPE_WEBHOOK_SECRETS", SECRET)])
+        .await;
+    world.authenticate(true).await;
+    world.proxy.delay(Duration::from_millis(50));
+    let event = world.event("evt_1", "payment_intent.succeeded");
+    let (one, two) = tokio::join!(world.send(&event), other.request(event.request(&[SECRET])));
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert!([[200, 200], [200, 409]].contains(&statuses), "{statuses:?}");
+    assert_eq!(world.status().await, "succeeded");
+}
