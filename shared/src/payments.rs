@@ -17,6 +17,7 @@
 //! How Stripe's intents live: <https://docs.stripe.com/payments/paymentintents/lifecycle>.
 
 mod create;
+mod desk;
 mod ledger;
 mod moment;
 mod order;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 
 use tracing::error;
 
+pub use desk::{Desk, DeskError};
 pub use moment::Moment;
 pub use order::{Fault, Order};
 pub use payment::{End, Payment, State};

@@ -316,6 +316,15 @@ impl Idempotency {
         }
     }
 
+    /// The names of at most `limit` keys, finished ones included.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when the store that decides did not answer.
+    pub async fn keys(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+        self.inner.store.list(limit, deadline).await
+    }
+
     /// Settles work that ended without a word. It holds only for the record as `entry` saw it, and supersedes the
     /// attempt, should it come back. That nothing happened is refused while the attempt may be at work.
     ///

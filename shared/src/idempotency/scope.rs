@@ -75,6 +75,18 @@ impl RecordKey {
         Self(name.into())
     }
 
+    /// The key that a store keeps under this name.
+    pub(super) fn named(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The parts of the scope, and the key, as they were before they were encoded.
+    pub fn parts(&self) -> (Vec<String>, String) {
+        let mut parts: Vec<_> = self.0.split(':').skip(1).map(decode).collect();
+        let key = parts.pop().unwrap_or_default();
+        (parts, key)
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -122,6 +134,12 @@ fn encode(part: &str, name: &mut String) {
             ]);
         }
     }
+}
+
+fn decode(part: &str) -> String {
+    percent_encoding::percent_decode_str(part)
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 #[cfg(test)]

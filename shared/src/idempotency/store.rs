@@ -73,6 +73,9 @@ pub(super) trait Store: Send + Sync {
         deadline: Deadline,
     ) -> Result<Settled, Undecided>;
 
+    /// The names of at most `limit` keys, in their order.
+    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided>;
+
     /// Sets up what no decision depends on.
     async fn prepare(&self, _: Deadline) -> Result<(), Undecided> {
         Ok(())
@@ -310,6 +313,10 @@ impl Store for Reject {
     }
 
     async fn read(&self, _: &RecordKey, _: Deadline) -> Result<Found, Undecided> {
+        Err(Undecided::NoStore)
+    }
+
+    async fn list(&self, _: u32, _: Deadline) -> Result<Vec<RecordKey>, Undecided> {
         Err(Undecided::NoStore)
     }
 

@@ -18,6 +18,9 @@ impl Moment {
     /// 1970.
     pub const EPOCH: Self = Self(Timestamp::UNIX_EPOCH);
 
+    /// Later than any that is met: the end of the year 9999.
+    pub const FAR: Self = Self(Timestamp::constant(253_402_207_199, 0));
+
     /// By this machine's clock.
     #[expect(
         clippy::disallowed_methods,

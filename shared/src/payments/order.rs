@@ -54,6 +54,12 @@ const MEMBERS: [&str; 6] = [
 ];
 
 impl Order {
+    /// How many digits of the amount stand behind the point.
+    pub fn minor_digits(&self) -> u32 {
+        let exponent = Currency::from_code(&self.currency).and_then(|known| known.exponent());
+        exponent.unwrap_or_default().into()
+    }
+
     /// The order that a body is.
     ///
     /// # Errors

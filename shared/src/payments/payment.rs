@@ -121,6 +121,11 @@ impl Payment {
         }
     }
 
+    /// What `text` has to be to be an id.
+    pub fn is_id(text: &str) -> bool {
+        is_id(text)
+    }
+
     /// Where clients find it.
     pub fn location(&self) -> String {
         format!("/api/payments/{}", self.id)

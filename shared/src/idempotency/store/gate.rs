@@ -149,6 +149,11 @@ impl Store for GatedStore {
         }
     }
 
+    /// Redis's alone: what only this process has is of no use to who asks.
+    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+        self.redis.list(limit, deadline).await
+    }
+
     async fn settle(
         &self,
         key: &RecordKey,

@@ -246,6 +246,13 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn list(&self, limit: u32, _: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+        let mut keys: Vec<_> = self.records.lock().by_key.keys().cloned().collect();
+        keys.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        keys.truncate(limit.try_into().unwrap_or(usize::MAX));
+        Ok(keys)
+    }
+
     async fn settle(
         &self,
         key: &RecordKey,

@@ -313,6 +313,23 @@ impl Store for MongoStore {
         })
     }
 
+    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+        let found: Vec<Document> = self
+            .mongo
+            .run(deadline, |database| {
+                let records = records(&database);
+                async move {
+                    let finding = records.find(doc! {}).projection(doc! { "_id": 1 });
+                    let finding = finding.sort(doc! { "_id": 1 }).limit(limit.into());
+                    finding.await?.try_collect().await
+                }
+            })
+            .await
+            .map_err(unavailable)?;
+        let names = found.iter().filter_map(|found| found.get_str("_id").ok());
+        Ok(names.map(RecordKey::named).collect())
+    }
+
     async fn settle(
         &self,
         key: &RecordKey,

@@ -132,6 +132,10 @@ impl Store for TieredStore {
         self.mongo.read(key, deadline).await
     }
 
+    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+        self.mongo.list(limit, deadline).await
+    }
+
     async fn settle(
         &self,
         key: &RecordKey,

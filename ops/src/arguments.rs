@@ -1,0 +1,79 @@
+//! What can be typed.
+
+use clap::{Parser, Subcommand};
+
+/// Looks after truebond's payments. Reads the environment that the functions read: REDIS_URL, MONGODB_URI, PAYMENT_PROVIDER,
+/// STRIPE_API_KEY, ENVIRONMENT.
+#[derive(Parser)]
+#[command(name = "truebond-ops", version)]
+pub(crate) struct Arguments {
+    /// Prints JSON, for machines.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    pub(crate) subject: Subject,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Subject {
+    /// Payments, as the ledger has them.
+    Payments {
+        #[command(subcommand)]
+        command: Payments,
+    },
+    /// Idempotency keys, as the store that decides has them.
+    Key {
+        #[command(subcommand)]
+        command: Keys,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Payments {
+    /// The open ones, the oldest first.
+    Open {
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// One payment, and what is safe to do about it.
+    Show {
+        /// `pay_` and 32 hexadecimal digits.
+        id: String,
+    },
+    /// Asks the provider what has become of a payment, and writes that into the ledger. Nothing is confirmed.
+    Settle {
+        /// `pay_` and 32 hexadecimal digits.
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Keys {
+    /// One key.
+    Show {
+        /// As `key list` prints it, for example `http:payments.create:jwt:alice`; `-` for none.
+        scope: String,
+        /// The Idempotency-Key.
+        key: String,
+    },
+    /// All keys, in their order.
+    List {
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+}
+
+impl Arguments {
+    pub(crate) fn form(&self) -> Form {
+        if self.json { Form::Json } else { Form::Text }
+    }
+}

@@ -1,0 +1,150 @@
+//! The commands about idempotency keys.
+
+use serde_json::{Value, json};
+use shared::config::Config;
+use shared::deadline::Deadline;
+use shared::idempotency::{
+    Authority, Entry, Idempotency, IdempotencyKey, Policy, Progress, RecordKey, SavedBody, Scope,
+};
+
+use crate::arguments::{Form, Keys};
+use crate::table::{ago, length, list, table};
+use crate::words;
+
+/// Why a cluster's keys are not listed: a scan is of one node.
+const CLUSTER: &str = "the keys of a cluster are listed node by node: redis-cli --cluster call HOST:PORT --cluster-only-masters SCAN 0 MATCH 'idempotency:*'";
+
+pub(crate) async fn run(
+    config: &Config,
+    command: Keys,
+    form: Form,
+    deadline: Deadline,
+) -> Result<String, String> {
+    let idempotency = Idempotency::new(config);
+    let is_listing = matches!(command, Keys::List { .. });
+    if is_listing && config.redis.cluster && idempotency.authority() == Authority::Redis {
+        return Err(CLUSTER.to_owned());
+    }
+    let failed = |error| format!("failed to {error}");
+    match command {
+        Keys::List { limit } => {
+            let keys = idempotency.keys(limit, deadline).await.map_err(failed)?;
+            Ok(all(&keys, form))
+        }
+        Keys::Show { scope, key } => {
+            let name = RecordKey::new(&parsed_scope(&scope)?, &parsed_key(&key)?);
+            let entry = idempotency.entry(&name, deadline).await.map_err(failed)?;
+            match entry {
+                Some(entry) => Ok(one(&entry, form)),
+                None => Err(format!(
+                    "nothing that counts is stored for `{key}` in `{scope}`: it was never claimed, or its window is over"
+                )),
+            }
+        }
+    }
+}
+
+/// A scope as [`scope_text`] writes it.
+fn parsed_scope(text: &str) -> Result<Scope, String> {
+    let mut parts = text.splitn(3, ':');
+    let scope = match (parts.next(), parts.next(), parts.next()) {
+        (Some("-"), None, None) => Ok(Scope::none()),
+        (Some("http"), Some(operation), Some(tenant)) => Scope::http(operation, tenant),
+        (Some("fn"), Some(namespace), Some(scope)) => Scope::function(namespace, scope),
+        _ => {
+            return Err(format!(
+                "`{text}` is no scope; accepted: `http:OPERATION:TENANT`, `fn:NAMESPACE:SCOPE`, or `-` for none"
+            ));
+        }
+    };
+    scope.map_err(|error| format!("failed to {error}"))
+}
+
+fn parsed_key(text: &str) -> Result<IdempotencyKey, String> {
+    IdempotencyKey::parse(text)
+        .map_err(|_| format!("`{text}` is no key; accepted: 1 to 255 visible ASCII characters"))
+}
+
+fn scope_text(parts: &[String]) -> String {
+    match parts {
+        [] => "-".to_owned(),
+        parts => parts.join(":"),
+    }
+}
+
+fn all(keys: &[RecordKey], form: Form) -> String {
+    let named = keys.iter().map(RecordKey::parts);
+    if form == Form::Json {
+        let documents = named.map(|(scope, key)| json!({"scope": scope_text(&scope), "key": key}));
+        return Value::from_iter(documents).to_string();
+    }
+    let rows: Vec<_> = named
+        .map(|(scope, key)| [scope_text(&scope), key])
+        .collect();
+    match rows.is_empty() {
+        true => "No key is stored.".to_owned(),
+        false => table(["SCOPE", "KEY"], &rows),
+    }
+}
+
+fn one(entry: &Entry, form: Form) -> String {
+    let (scope, key) = entry.key.parts();
+    let result = match &entry.progress {
+        Progress::Completed(saved) => Some((saved.status.as_u16(), body_length(&saved.body))),
+        _ => None,
+    };
+    if form == Form::Json {
+        return json!({
+            "scope": scope_text(&scope),
+            "key": key,
+            "progress": progress(&entry.progress),
+            "attempt": entry.attempt,
+            "writing": entry.rev,
+            "first_seen_seconds": entry.first_seen.as_secs(),
+            "lease_left_ms": u64::try_from(entry.lease_left.as_millis()).unwrap_or(u64::MAX),
+            "policy": policy(entry.policy),
+            "status": result.map(|(status, _)| status),
+            "body_bytes": result.map(|(_, length)| length),
+            "advice": words::of_key(&entry.progress),
+        })
+        .to_string();
+    }
+    let mut pairs = vec![
+        ("scope", scope_text(&scope)),
+        ("key", key),
+        ("progress", progress(&entry.progress).to_owned()),
+        ("attempt", entry.attempt.to_string()),
+        ("first seen", ago(entry.first_seen)),
+        ("policy", policy(entry.policy).to_owned()),
+    ];
+    match result {
+        Some((status, bytes)) => pairs.push(("result", format!("status {status}, {bytes} bytes"))),
+        None if entry.lease_left.is_zero() => pairs.push(("lease", "over".to_owned())),
+        None => pairs.push(("lease", format!("{} left", length(entry.lease_left)))),
+    }
+    format!("{}\n{}", list(&pairs), words::of_key(&entry.progress))
+}
+
+fn body_length(body: &SavedBody) -> u64 {
+    match body {
+        SavedBody::Whole(body) => body.len() as u64,
+        SavedBody::Summary { length, .. } => *length,
+    }
+}
+
+fn progress(progress: &Progress) -> &'static str {
+    match progress {
+        Progress::InProgress => "in progress",
+        Progress::Unknown => "unknown",
+        Progress::Released => "released",
+        Progress::Completed(_) => "completed",
+    }
+}
+
+fn policy(policy: Policy) -> &'static str {
+    match policy {
+        Policy::AtMostOnce => "at most once",
+        Policy::Rerun { .. } => "rerun while the provider recognises the key",
+        Policy::RerunAlways => "rerun always: it resumes",
+    }
+}

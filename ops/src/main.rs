@@ -1,0 +1,56 @@
+//! `truebond-ops`: for people who look after payments, at a terminal.
+//!
+//! It reads the same environment as the functions, asks the same stores, and does nothing that they do not do: it never
+//! confirms a payment, and it settles one only by asking the provider. No credential is printed.
+
+mod arguments;
+mod keys;
+mod payments;
+mod table;
+mod words;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use shared::config::Config;
+use shared::deadline::Deadline;
+
+use self::arguments::{Arguments, Subject};
+
+/// A person waits.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(text) => match writeln!(io::stdout(), "{}", text.trim_end()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(failure) => {
+            // Nobody is left to tell where this fails.
+            let _ = writeln!(io::stderr(), "truebond-ops: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<String, String> {
+    let mut config = Config::from_env().map_err(|error| error.to_string())?;
+    // What stands in for Redis is the memory of each process, and this one's holds nothing.
+    config.idempotency.memory_fallback = false;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("failed to start: {error}"))?;
+    let deadline = Deadline::after(PATIENCE);
+    let form = arguments.form();
+    runtime.block_on(async {
+        match arguments.subject {
+            Subject::Payments { command } => payments::run(&config, command, form, deadline).await,
+            Subject::Key { command } => keys::run(&config, command, form, deadline).await,
+        }
+    })
+}

@@ -1,0 +1,145 @@
+//! The commands about payments.
+
+use serde_json::{Value, json};
+use shared::config::Config;
+use shared::deadline::Deadline;
+use shared::payments::{Desk, Moment, Payment};
+
+use crate::arguments::{Form, Payments};
+use crate::table::{ago, list, money, table};
+use crate::words;
+
+pub(crate) async fn run(
+    config: &Config,
+    command: Payments,
+    form: Form,
+    deadline: Deadline,
+) -> Result<String, String> {
+    let desk = Desk::new(config);
+    let failed = |error| format!("failed to {error}");
+    match command {
+        Payments::Open { limit } => {
+            let open = desk.open(limit, deadline).await.map_err(failed)?;
+            Ok(all(&open, form))
+        }
+        Payments::Show { id } => {
+            let found = desk.find(checked(&id)?, deadline).await.map_err(failed)?;
+            Ok(one(&found.ok_or_else(|| missing(&id))?, form))
+        }
+        Payments::Settle { id } => {
+            let settled = desk.settle(checked(&id)?, deadline).await.map_err(failed)?;
+            Ok(one(&settled.ok_or_else(|| missing(&id))?, form))
+        }
+    }
+}
+
+fn checked(id: &str) -> Result<&str, String> {
+    if Payment::is_id(id) {
+        Ok(id)
+    } else {
+        Err(format!(
+            "`{id}` is no payment's id; accepted: `pay_` and 32 hexadecimal digits in lower case"
+        ))
+    }
+}
+
+fn missing(id: &str) -> String {
+    format!("there is no payment `{id}` in this ledger; check ENVIRONMENT and MONGODB_DATABASE")
+}
+
+fn all(payments: &[Payment], form: Form) -> String {
+    if form == Form::Json {
+        return Value::from_iter(payments.iter().map(document)).to_string();
+    }
+    if payments.is_empty() {
+        return "No payment is open.".to_owned();
+    }
+    let now = Moment::now();
+    let rows: Vec<_> = payments
+        .iter()
+        .map(|payment| {
+            [
+                payment.id.clone(),
+                payment.state.name().to_owned(),
+                ago(payment.created_at.age(now)),
+                ago(payment.status_since.age(now)),
+                payment.looked_at.map_or_else(never, |at| ago(at.age(now))),
+                amount(payment),
+                payment.intent.clone().unwrap_or_else(|| "-".to_owned()),
+            ]
+        })
+        .collect();
+    let heading = [
+        "PAYMENT",
+        "STATE",
+        "CREATED",
+        "SO SINCE",
+        "LOOKED AT",
+        "AMOUNT",
+        "INTENT",
+    ];
+    let mut text = table(heading, &rows);
+    let mut states: Vec<_> = payments.iter().map(|payment| payment.state).collect();
+    states.sort_by_key(|state| state.name());
+    states.dedup();
+    for state in states {
+        text += &format!("\n{}: {}\n", state.name(), words::of_payment(state));
+    }
+    text
+}
+
+fn one(payment: &Payment, form: Form) -> String {
+    if form == Form::Json {
+        return document(payment).to_string();
+    }
+    let now = Moment::now();
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let when = |moment: Moment| format!("{moment} ({})", ago(moment.age(now)));
+    let mut pairs = vec![
+        ("payment", payment.id.clone()),
+        ("state", payment.state.name().to_owned()),
+        ("amount", amount(payment)),
+        ("tenant", payment.tenant.clone()),
+        ("created", when(payment.created_at)),
+        ("so since", when(payment.status_since)),
+        ("looked at", payment.looked_at.map_or_else(never, when)),
+        ("provider", payment.provider.clone()),
+        ("intent", or_none(&payment.intent)),
+        (
+            "real money",
+            if payment.livemode { "yes" } else { "no" }.to_owned(),
+        ),
+    ];
+    if payment.decline_code.is_some() {
+        pairs.push(("declined for", or_none(&payment.decline_code)));
+    }
+    format!("{}\n{}", list(&pairs), words::of_payment(payment.state))
+}
+
+fn document(payment: &Payment) -> Value {
+    json!({
+        "id": payment.id,
+        "state": payment.state,
+        "is_final": !payment.state.is_open(),
+        "amount": payment.order.amount,
+        "currency": payment.order.currency,
+        "tenant": payment.tenant,
+        "provider": payment.provider,
+        "intent": payment.intent,
+        "livemode": payment.livemode,
+        "decline_code": payment.decline_code,
+        "created_at": payment.created_at,
+        "status_since": payment.status_since,
+        "looked_at": payment.looked_at,
+        "advice": words::of_payment(payment.state),
+    })
+}
+
+fn amount(payment: &Payment) -> String {
+    let order = &payment.order;
+    money(order.amount, &order.currency, order.minor_digits())
+}
+
+fn never() -> String {
+    "never".to_owned()
+}

@@ -1,0 +1,115 @@
+//! Text for a terminal: columns that line up, and times as people say them.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+const GAP: &str = "  ";
+
+/// Rows under a heading, each column as wide as its widest cell.
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+    let heading = heading.map(str::to_owned);
+    let all = || std::iter::once(&heading).chain(rows);
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        let widths = all().map(|row| row[column].chars().count());
+        widths.max().unwrap_or_default()
+    });
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths);
+        let cells: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        cells.join(GAP).trim_end().to_owned() + "\n"
+    };
+    all().map(line).collect()
+}
+
+/// Names and what they stand for, one to a line.
+pub(crate) fn list(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines = pairs
+        .iter()
+        .map(|(name, value)| format!("{name:width$}{GAP}{value}\n"));
+    lines.collect()
+}
+
+/// A length of time in its two largest units.
+pub(crate) fn length(time: Duration) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let coarse = match seconds {
+        ..3_600 => seconds,
+        3_600..86_400 => seconds - seconds % 60,
+        _ => seconds - seconds % 3_600,
+    };
+    let text = format!("{:#}", SignedDuration::from_secs(coarse));
+    match coarse {
+        86_400.. => days(coarse),
+        _ => text,
+    }
+}
+
+fn days(seconds: i64) -> String {
+    match seconds % 86_400 / 3_600 {
+        0 => format!("{}d", seconds / 86_400),
+        hours => format!("{}d {hours}h", seconds / 86_400),
+    }
+}
+
+/// How long ago that was.
+pub(crate) fn ago(time: Duration) -> String {
+    format!("{} ago", length(time))
+}
+
+/// An amount as its currency writes it.
+pub(crate) fn money(amount: i64, currency: &str, digits: u32) -> String {
+    let unit = 10_i64.pow(digits);
+    match digits {
+        0 => format!("{amount} {currency}"),
+        _ => format!(
+            "{}.{:0width$} {currency}",
+            amount / unit,
+            amount % unit,
+            width = digits as usize
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [
+            ["a".to_owned(), "bé".to_owned()],
+            ["ccc".to_owned(), String::new()],
+        ];
+        assert_eq!(table(["X", "YYYY"], &rows), "X    YYYY\na    bé\nccc\n");
+        let pairs = [("a", "1".to_owned()), ("long", "2".to_owned())];
+        assert_eq!(list(&pairs), "a     1\nlong  2\n");
+    }
+
+    #[test]
+    fn times_are_said_in_their_two_largest_units() {
+        let cases = [
+            (0, "0s"),
+            (59, "59s"),
+            (61, "1m 1s"),
+            (3_600, "1h"),
+            (7_384, "2h 3m"),
+            (86_400, "1d"),
+            (200_000, "2d 7h"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(length(Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn amounts_have_their_currencys_digits() {
+        assert_eq!(money(1_999, "EUR", 2), "19.99 EUR");
+        assert_eq!(money(5, "EUR", 2), "0.05 EUR");
+        assert_eq!(money(500, "JPY", 0), "500 JPY");
+        assert_eq!(money(1_234, "KWD", 3), "1.234 KWD");
+    }
+}

@@ -1,0 +1,88 @@
+//! What a person at a terminal may ask of payments, whosever they are.
+
+use super::ledger::{Queue, QueueOrder};
+use super::settling::Settling;
+use super::steps::Reached;
+use super::{Moment, Payment, State};
+use crate::config::Config;
+use crate::deadline::Deadline;
+
+/// Where an operator asks.
+pub struct Desk {
+    settling: Option<Settling>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeskError {
+    /// There is nothing to ask.
+    #[error("open the ledger: set MONGODB_URI, PAYMENT_PROVIDER, and STRIPE_API_KEY for Stripe")]
+    NotConfigured,
+    /// The ledger did not answer, for the reason with this code.
+    #[error("reach the ledger: {0}")]
+    Unavailable(&'static str),
+}
+
+impl Desk {
+    /// As configured. Nothing is connected, and nothing here fails.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            settling: Settling::new(config),
+        }
+    }
+
+    /// The oldest open payments, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`DeskError`] when the ledger did not say.
+    pub async fn open(&self, limit: u32, deadline: Deadline) -> Result<Vec<Payment>, DeskError> {
+        let queue = Queue {
+            created_before: Moment::FAR,
+            order: QueueOrder::Oldest,
+            limit,
+        };
+        let open = self.settling()?.ledger.open_payments(queue, deadline);
+        open.await.map_err(|error| DeskError::Unavailable(error.0))
+    }
+
+    /// A payment; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`DeskError`] when the ledger did not say.
+    pub async fn find(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, DeskError> {
+        let found = self.settling()?.ledger.read(id, deadline);
+        found.await.map_err(|error| DeskError::Unavailable(error.0))
+    }
+
+    /// Asks the provider what has become of a payment, and writes it into the ledger, as `payments-reconcile` does: nothing is
+    /// confirmed, and only what is due is cancelled. The payment as it then is; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`DeskError`] when the ledger did not say.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves the payment wherever it was.
+    pub async fn settle(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, DeskError> {
+        let Some(payment) = self.find(id, deadline).await? else {
+            return Ok(None);
+        };
+        let unsettled = Payment {
+            state: State::Unknown,
+            ..payment.clone()
+        };
+        Ok(Some(
+            match self.settling()?.settle(payment, deadline).await {
+                Reached::End(payment) | Reached::OnItsWay(payment, _) => payment,
+                Reached::Nothing => unsettled,
+            },
+        ))
+    }
+
+    fn settling(&self) -> Result<&Settling, DeskError> {
+        self.settling.as_ref().ok_or(DeskError::NotConfigured)
+    }
+}
