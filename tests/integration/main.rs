@@ -11,6 +11,7 @@ mod invoke;
 mod liveness;
 mod mongo;
 mod openapi;
+mod ops;
 mod parity;
 mod payments;
 mod redis_client;

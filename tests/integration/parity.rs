@@ -38,18 +38,21 @@ fn metadata() -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// The binaries, each with its package and that package's folder.
+/// The functions' binaries, each with its package and that package's folder.
 fn binaries() -> Vec<[String; 3]> {
     let metadata = metadata();
     let mut binaries = Vec::new();
     for package in metadata["packages"].as_array().expect("packages") {
         let folder = PathBuf::from(package["manifest_path"].as_str().expect("a path"));
-        let folder = folder
+        let folder = folder.parent().expect("a folder");
+        if !folder
             .parent()
-            .and_then(|folder| folder.file_name())
-            .expect("a folder")
-            .to_string_lossy()
-            .into_owned();
+            .is_some_and(|parent| parent.ends_with("functions"))
+        {
+            continue;
+        }
+        let name = folder.file_name().expect("a name");
+        let folder = name.to_string_lossy().into_owned();
         for target in package["targets"].as_array().expect("targets") {
             if target["kind"] == serde_json::json!(["bin"]) {
                 let text = |value: &Value| value.as_str().expect("a name").to_owned();
@@ -64,7 +67,7 @@ fn binaries() -> Vec<[String; 3]> {
     binaries
 }
 
-fn names() -> BTreeSet<String> {
+pub(crate) fn names() -> BTreeSet<String> {
     binaries().into_iter().map(|[name, ..]| name).collect()
 }
 

@@ -1,0 +1,248 @@
+//! The operator's tool, on stores that hold something.
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tests::{Lambda, MongoServer, RedisServer, STRIPE_TEST_KEY, StripeServer, TestRequest};
+
+use crate::parity::names;
+
+/// Functions that have left something behind, and who looks at it.
+struct World {
+    stripe: StripeServer,
+    _redis: RedisServer,
+    create: Lambda,
+    variables: Vec<(String, String)>,
+}
+
+const PASSWORD: &str = "planted-password";
+
+impl World {
+    /// With MongoDB, Redis in front of it, and Stripe.
+    async fn new() -> Self {
+        let (stripe, mongo) = (StripeServer::start().await, MongoServer::shared().await);
+        let redis = RedisServer::builder().password(PASSWORD).start().await;
+        let variables = [
+            ("REDIS_URL", redis.url()),
+            ("MONGODB_URI", mongo.uri()),
+            ("MONGODB_DATABASE", mongo.fresh_database()),
+            ("PAYMENT_PROVIDER", "stripe".to_owned()),
+            ("STRIPE_API_KEY", STRIPE_TEST_KEY.to_owned()),
+            ("STRIPE_API_BASE", StripeServer::url_at(stripe.address())),
+        ];
+        let variables = variables
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec();
+        Self {
+            stripe,
+            _redis: redis,
+            create: function(&variables).await,
+            variables,
+        }
+    }
+
+    /// Redis alone, with the sandbox.
+    async fn of_redis(redis: &RedisServer, folder: &str) -> (Lambda, Vec<(String, String)>) {
+        let variables = [
+            ("REDIS_URL", redis.url()),
+            ("LEDGER_DIR", folder.to_owned()),
+        ];
+        let variables = variables
+            .map(|(name, value)| (name.to_owned(), value))
+            .to_vec();
+        (function(&variables).await, variables)
+    }
+
+    async fn pay(&self, key: &str, method: &str) -> Value {
+        pay(&self.create, key, method).await
+    }
+
+    fn ops(&self, arguments: &[&str]) -> String {
+        let output = ops(&self.variables, arguments);
+        let text = text(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{}{text}",
+            self::text(&output.stderr)
+        );
+        for secret in [PASSWORD, STRIPE_TEST_KEY] {
+            assert!(!text.contains(secret));
+        }
+        text
+    }
+
+    fn ops_json(&self, arguments: &[&str]) -> Value {
+        let text = self.ops(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&text).expect("JSON")
+    }
+}
+
+async fn function(variables: &[(String, String)]) -> Lambda {
+    let variables: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    Lambda::function("payments-create")
+        .envs(&variables)
+        .start()
+        .await
+}
+
+async fn pay(create: &Lambda, key: &str, method: &str) -> Value {
+    let order = json!({"amount": 1999, "currency": "EUR", "payment_method": method});
+    let request = TestRequest::post("/api/payments").header("Idempotency-Key", key);
+    create.request(request.json(&order)).await.json()
+}
+
+fn ops(variables: &[(String, String)], arguments: &[&str]) -> Output {
+    let mut command = Command::new(Lambda::function("truebond-ops").binary());
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().cloned());
+    command.output().expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("a text")
+}
+
+#[tokio::test]
+async fn an_open_payment_is_listed_shown_and_settled() {
+    let world = World::new().await;
+    world.pay("k-0", "pm_card_visa").await;
+    assert_eq!(world.ops(&["payments", "open"]), "No payment is open.\n");
+    let card = world.stripe.card("4000002500003155").await;
+    let acting = world.pay("k-1", &card).await;
+    let id = acting["id"].as_str().expect("an id");
+
+    let open = world.ops(&["payments", "open"]);
+    assert!(
+        open.contains(id) && open.contains("19.99 EUR") && open.contains(" ago"),
+        "{open}"
+    );
+    assert!(
+        open.contains("The customer has to act. Safe: waiting"),
+        "{open}"
+    );
+    let listed = world.ops_json(&["payments", "open"]);
+    assert_eq!(
+        (listed.as_array().map(Vec::len), &listed[0]["id"]),
+        (Some(1), &json!(id))
+    );
+
+    let waiting = world.ops(&["payments", "settle", id]);
+    assert!(waiting.contains("requires_action"), "{waiting}");
+    let (intent, secret) = (&acting["provider_reference"], &acting["client_secret"]);
+    let [intent, secret] = [intent, secret].map(|text| text.as_str().expect("a text"));
+    world.stripe.authenticate(intent, secret, true).await;
+    let settled = world.ops_json(&["payments", "settle", id]);
+    assert_eq!(
+        (&settled["state"], &settled["is_final"]),
+        (&json!("succeeded"), &json!(true))
+    );
+    let shown = world.ops(&["payments", "show", id]);
+    assert!(
+        shown.contains("It was charged, for good.") && shown.contains(intent),
+        "{shown}"
+    );
+    assert!(!shown.contains(secret));
+    assert_eq!(world.ops(&["payments", "open"]), "No payment is open.\n");
+}
+
+#[tokio::test]
+async fn keys_are_listed_as_they_are_shown() {
+    let world = World::new().await;
+    let redis = RedisServer::start().await;
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = folder.path().to_string_lossy();
+    let (create, variables) = World::of_redis(&redis, &folder).await;
+    for key in ["k-1", "k/2"] {
+        world.pay(key, "pm_card_visa").await;
+        pay(&create, key, "pm_card_visa").await;
+    }
+    let scope = "http:payments.create:local";
+    for variables in [&world.variables, &variables] {
+        let run = |arguments: &[&str]| {
+            let output = ops(variables, &[arguments, &["--json"]].concat());
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+        };
+        let list = run(&["key", "list"]);
+        let expected = ["k/2", "k-1"].map(|key| json!({"scope": scope, "key": key}));
+        let listed = list.as_array().expect("a list");
+        assert!(
+            listed.len() == 2 && expected.iter().all(|key| listed.contains(key)),
+            "{list}"
+        );
+        assert_eq!(
+            run(&["key", "list", "--limit", "1"])
+                .as_array()
+                .map(Vec::len),
+            Some(1)
+        );
+        let shown = run(&["key", "show", scope, "k/2"]);
+        assert_eq!(
+            (&shown["progress"], &shown["status"]),
+            (&json!("completed"), &json!(201))
+        );
+    }
+    let shown = world.ops(&["key", "show", scope, "k-1"]);
+    assert!(
+        shown.contains("status 201") && shown.contains("rerun always"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_said() {
+    let none = format!("pay_{}", "0".repeat(32));
+    let world = World::new().await;
+    let redis = [("REDIS_URL".to_owned(), "redis://127.0.0.1:1".to_owned())];
+    let cluster = [
+        redis[0].clone(),
+        ("REDIS_CLUSTER".to_owned(), "true".to_owned()),
+    ];
+    let production = [("ENVIRONMENT".to_owned(), "production".to_owned())];
+    let cases: [(&[_], &[_], _); 9] = [
+        (
+            &world.variables,
+            &["payments", "show", &none],
+            "there is no payment",
+        ),
+        (
+            &world.variables,
+            &["payments", "settle", &none],
+            "there is no payment",
+        ),
+        (
+            &world.variables,
+            &["payments", "show", "7"],
+            "32 hexadecimal digits",
+        ),
+        (
+            &world.variables,
+            &["key", "show", "-", "k"],
+            "nothing that counts is stored",
+        ),
+        (
+            &world.variables,
+            &["key", "show", "x:y", "k"],
+            "`x:y` is no scope",
+        ),
+        (&[], &["key", "list"], "no store is configured"),
+        (&redis, &["key", "list"], "have the redis store decide"),
+        (&cluster, &["key", "list"], "node by node"),
+        (&production, &["payments", "open"], "set MONGODB_URI"),
+    ];
+    for (variables, arguments, expected) in cases {
+        let output = ops(variables, arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+        assert!(!said.contains(STRIPE_TEST_KEY) && !said.contains(PASSWORD));
+    }
+    let help = ops(&[], &["--help"]);
+    assert!(help.status.success() && text(&help.stdout).contains("payments"));
+    assert!(!names().contains("truebond-ops"), "it is no function");
+}
