@@ -1,6 +1,6 @@
 # The commands of this repository; what they do is in scripts/.
 
-.PHONY: help run test check fmt fuzz model claim-cost startup advisories
+.PHONY: help run test check fmt fuzz model hunt claim-cost startup advisories
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ fuzz: ## send the functions what openapi.json allows, and what it does not (EXAM
 
 model: ## check the idempotency protocol state by state, further than `make test` does (release profile)
 	@cargo test --quiet --release --package shared --lib idempotency::model -- --nocapture
+
+hunt: ## look for double charges under random faults (PAYMENTS=2000, SEED, MODE=tiered|redis, FAULTS=Kill,…|none)
+	@cargo run --quiet --release --package tests --example hunt
 
 claim-cost: ## measure what a claim costs beside a bare round trip to Redis (release profile)
 	@cargo run --quiet --release --package tests --example claim_cost

@@ -6,6 +6,7 @@ mod given;
 mod health_detailed;
 mod health_limits;
 mod health_redis;
+mod hunt;
 mod idempotency;
 mod invoke;
 mod liveness;

@@ -13,12 +13,14 @@
 //! | MongoDB | [`mongo_server`] |
 //! | Stripe, and what it tells | [`stripe_server`], [`stripe_event`] |
 //! | an outage between the two | [`fault_proxy`] |
+//! | all of that at once, under random faults | [`hunt`] |
 //! | to wait until something holds | [`mod@eventually`] |
 //! | to hold that something ends in time | [`mod@within`] |
 
 pub mod answer;
 pub mod eventually;
 pub mod fault_proxy;
+pub mod hunt;
 pub mod lambda;
 pub mod mongo_server;
 pub mod redis_cluster;
@@ -40,6 +42,7 @@ mod secrets;
 pub use answer::Answer;
 pub use eventually::eventually;
 pub use fault_proxy::FaultProxy;
+pub use hunt::{Hunt, Mode};
 pub use lambda::{Lambda, LambdaBuilder, Outcome};
 pub use mongo_server::MongoServer;
 pub use redis_cluster::RedisCluster;

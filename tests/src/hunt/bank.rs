@@ -1,0 +1,252 @@
+//! A provider's books: intents with Stripe's state machine, and who was charged how often.
+//!
+//! Charges are counted by the number of the order that the hunt itself wrote into the metadata, so nothing that the payment
+//! functions compute can hide one.
+
+use std::collections::{BTreeMap, HashMap};
+
+use fastrand::Rng;
+use serde_json::{Value, json};
+
+/// All intents of a provider.
+pub(super) struct Bank {
+    intents: HashMap<String, Intent>,
+    /// How often each order was charged.
+    charges: BTreeMap<u32, u32>,
+    /// The answers that are given again to the same key; empty for a provider that forgets.
+    answers: HashMap<String, Answer>,
+    remembers_keys: bool,
+    rng: Rng,
+}
+
+/// A status and a body.
+pub(super) type Answer = (u16, Value);
+
+/// What has become of an intent, for who wants to hear of it.
+pub(super) struct Change {
+    pub(super) kind: &'static str,
+    pub(super) intent: Value,
+    /// What will become of it without a request.
+    pub(super) next: Option<Next>,
+}
+
+/// What a customer or a bank does in their own time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Succeed,
+    Fail,
+}
+
+struct Intent {
+    id: String,
+    status: &'static str,
+    form: BTreeMap<String, String>,
+    confirmations: u32,
+    error: Value,
+}
+
+pub(super) const SUCCEEDED: &str = "succeeded";
+const UNCONFIRMED: &str = "requires_confirmation";
+const ACTION: &str = "requires_action";
+const PROCESSING: &str = "processing";
+const NO_METHOD: &str = "requires_payment_method";
+const CANCELED: &str = "canceled";
+
+impl Bank {
+    pub(super) fn new(seed: u64, remembers_keys: bool) -> Self {
+        Self {
+            intents: HashMap::new(),
+            charges: BTreeMap::new(),
+            answers: HashMap::new(),
+            remembers_keys,
+            rng: Rng::with_seed(seed),
+        }
+    }
+
+    /// How often an order was charged.
+    pub(super) fn charges(&self, order: u32) -> u32 {
+        self.charges.get(&order).copied().unwrap_or_default()
+    }
+
+    /// How many intents there are, and how many charges.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let charges: u32 = self.charges.values().sum();
+        (self.intents.len(), charges as usize)
+    }
+
+    /// Whether any order was charged twice.
+    pub(super) fn has_charged_twice(&self) -> bool {
+        self.charges.values().any(|charges| *charges > 1)
+    }
+
+    /// What an earlier request with this key was answered.
+    pub(super) fn remembered(&self, key: Option<&str>) -> Option<Answer> {
+        self.answers.get(key?).cloned()
+    }
+
+    /// Gives the same answer to this key from now on, if this provider does so.
+    pub(super) fn remember(&mut self, key: Option<&str>, answer: &Answer) {
+        if let (Some(key), true) = (key, self.remembers_keys) {
+            self.answers.insert(key.to_owned(), answer.clone());
+        }
+    }
+
+    pub(super) fn create(&mut self, form: BTreeMap<String, String>) -> (Answer, Option<Change>) {
+        let id = format!("pi_{:020}", self.intents.len());
+        let confirms = form.get("confirm").is_some_and(|confirm| confirm == "true");
+        let intent = Intent {
+            id: id.clone(),
+            status: UNCONFIRMED,
+            form,
+            confirmations: 0,
+            error: Value::Null,
+        };
+        let answer = (200, intent.document());
+        self.intents.insert(id.clone(), intent);
+        if confirms {
+            return self.confirm(&id);
+        }
+        (answer, None)
+    }
+
+    pub(super) fn confirm(&mut self, id: &str) -> (Answer, Option<Change>) {
+        let luck = self.rng.bool();
+        let Some(intent) = self.intents.get_mut(id) else {
+            return (no_such_intent(), None);
+        };
+        if ![UNCONFIRMED, NO_METHOD].contains(&intent.status) {
+            return (intent.unexpected(), None);
+        }
+        intent.confirmations += 1;
+        intent.error = Value::Null;
+        let method = intent.form.get("payment_method").map(String::as_str);
+        let (status, next) = match method {
+            Some("pm_hunt_action") => (
+                ACTION,
+                self.rng.choice([
+                    None,
+                    Some(Next::Fail),
+                    Some(Next::Succeed),
+                    Some(Next::Succeed),
+                ]),
+            ),
+            Some("pm_hunt_processing") => (
+                PROCESSING,
+                self.rng.choice([Some(Next::Fail), Some(Next::Succeed)]),
+            ),
+            // Money comes in meanwhile: whoever confirms a declined intent again may charge it.
+            Some("pm_card_chargeDeclined") if intent.confirmations == 1 || luck => {
+                (NO_METHOD, None)
+            }
+            _ => (SUCCEEDED, None),
+        };
+        let change = self.become_(id, status, next.flatten());
+        let answer = match &self.intents[id] {
+            intent if status == NO_METHOD => (
+                402,
+                json!({"error": {
+                    "type": "card_error", "code": "card_declined", "decline_code": "generic_decline",
+                    "payment_intent": intent.document(),
+                }}),
+            ),
+            intent => (200, intent.document()),
+        };
+        (answer, Some(change))
+    }
+
+    pub(super) fn cancel(&mut self, id: &str) -> (Answer, Option<Change>) {
+        let Some(intent) = self.intents.get(id) else {
+            return (no_such_intent(), None);
+        };
+        if [SUCCEEDED, CANCELED, PROCESSING].contains(&intent.status) {
+            return (intent.unexpected(), None);
+        }
+        let change = self.become_(id, CANCELED, None);
+        ((200, self.intents[id].document()), Some(change))
+    }
+
+    pub(super) fn inspect(&self, id: &str) -> Answer {
+        match self.intents.get(id) {
+            Some(intent) => (200, intent.document()),
+            None => no_such_intent(),
+        }
+    }
+
+    /// The customer or the bank does what they do, if the intent still waits for it.
+    pub(super) fn go_on(&mut self, id: &str, next: Next) -> Option<Change> {
+        let waits = self.intents.get(id)?.status;
+        [ACTION, PROCESSING].contains(&waits).then(|| match next {
+            Next::Succeed => self.become_(id, SUCCEEDED, None),
+            Next::Fail => self.become_(id, NO_METHOD, None),
+        })
+    }
+
+    fn become_(&mut self, id: &str, status: &'static str, next: Option<Next>) -> Change {
+        let intent = self.intents.get_mut(id).expect("the caller has seen it");
+        intent.status = status;
+        if status == NO_METHOD {
+            intent.error = json!({"code": "card_declined", "decline_code": "generic_decline"});
+        }
+        if status == SUCCEEDED
+            && let Some(order) = intent.order()
+        {
+            *self.charges.entry(order).or_default() += 1;
+        }
+        Change {
+            kind: match status {
+                SUCCEEDED => "payment_intent.succeeded",
+                NO_METHOD => "payment_intent.payment_failed",
+                CANCELED => "payment_intent.canceled",
+                PROCESSING => "payment_intent.processing",
+                _ => "payment_intent.requires_action",
+            },
+            intent: intent.document(),
+            next,
+        }
+    }
+}
+
+impl Intent {
+    fn order(&self) -> Option<u32> {
+        self.form.get("metadata[order]")?.parse().ok()
+    }
+
+    fn document(&self) -> Value {
+        let metadata: BTreeMap<_, _> = self
+            .form
+            .iter()
+            .filter_map(|(name, value)| {
+                let name = name.strip_prefix("metadata[")?.strip_suffix(']')?;
+                Some((name, value))
+            })
+            .collect();
+        let amount: i64 = self
+            .form
+            .get("amount")
+            .and_then(|amount| amount.parse().ok())
+            .unwrap_or_default();
+        json!({
+            "id": self.id, "object": "payment_intent", "status": self.status, "livemode": false,
+            "amount": amount, "currency": self.form.get("currency"), "metadata": metadata,
+            "client_secret": format!("{}_secret", self.id), "next_action": null,
+            "last_payment_error": self.error,
+        })
+    }
+
+    fn unexpected(&self) -> Answer {
+        (
+            400,
+            json!({"error": {
+                "type": "invalid_request_error", "code": "payment_intent_unexpected_state",
+                "payment_intent": self.document(),
+            }}),
+        )
+    }
+}
+
+fn no_such_intent() -> Answer {
+    (
+        404,
+        json!({"error": {"type": "invalid_request_error", "code": "resource_missing"}}),
+    )
+}

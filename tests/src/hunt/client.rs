@@ -1,0 +1,144 @@
+//! Clients: each wants one payment, and comes with the same key until it is told what became of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::pool::{Pool, Told};
+use crate::test_request::TestRequest;
+
+/// What one client did and heard.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    /// How many requests it sent.
+    pub(super) attempts: u32,
+    /// Every final answer that it heard, each once.
+    pub(super) finals: Vec<Told>,
+    /// What it was told of its honest repetition that nobody should be told.
+    pub(super) surprises: Vec<Told>,
+    /// What happened when, for people: milliseconds from the beginning.
+    pub(super) lines: Vec<(u128, String)>,
+    /// From its first request to its first final answer.
+    pub(super) took: Option<Duration>,
+}
+
+/// How a client behaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// One request after the other.
+    Patient,
+    /// Two at a time.
+    Double,
+    /// It goes away after its first request, and comes back at the end of the hunt.
+    Away,
+}
+
+/// A client, and what it wants.
+pub(super) struct Client {
+    seed: u64,
+    order: u32,
+    body: Value,
+    manner: Manner,
+}
+
+/// How long a client waits for an answer before it asks another process.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+/// More attempts than any fault lasts.
+const MOST_ATTEMPTS: u32 = 400;
+
+impl Client {
+    /// The client of an order; the same for the same seed.
+    pub(super) fn new(seed: u64, order: u32) -> Self {
+        let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9).wrapping_add(order.into()));
+        let method = match rng.u32(..100) {
+            ..64 => "pm_card_visa",
+            64..78 => "pm_card_chargeDeclined",
+            78..90 => "pm_hunt_action",
+            _ => "pm_hunt_processing",
+        };
+        let manner = match rng.u32(..100) {
+            ..70 => Manner::Patient,
+            70..88 => Manner::Double,
+            _ => Manner::Away,
+        };
+        let body = json!({
+            "amount": rng.u32(100..100_000), "currency": "EUR", "payment_method": method,
+            "metadata": {"order": order.to_string()},
+        });
+        Self {
+            seed,
+            order,
+            body,
+            manner,
+        }
+    }
+
+    fn request(&self) -> TestRequest {
+        let key = format!("hunt-{}-{}", self.seed, self.order);
+        TestRequest::post("/api/payments")
+            .header("Idempotency-Key", &key)
+            .json(&self.body)
+    }
+
+    /// Comes until it has a final answer, or as its manner is.
+    pub(super) async fn run(&self, pool: &Arc<Pool>, story: &Mutex<Story>, began: Instant) {
+        let first = Instant::now();
+        let mut pause = Duration::from_millis(5);
+        for _ in 0..MOST_ATTEMPTS {
+            let told = match self.manner {
+                Manner::Double => {
+                    let (one, two) =
+                        tokio::join!(self.ask(pool, story, began), self.ask(pool, story, began));
+                    if one.is_final() { one } else { two }
+                }
+                Manner::Patient | Manner::Away => self.ask(pool, story, began).await,
+            };
+            if told.is_final() {
+                story.lock().took.get_or_insert(first.elapsed());
+                return;
+            }
+            if self.manner == Manner::Away {
+                return;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(400));
+        }
+    }
+
+    /// Comes back when all is well, until it has a final answer.
+    pub(super) async fn come_back(&self, pool: &Arc<Pool>, story: &Mutex<Story>, began: Instant) {
+        for _ in 0..MOST_ATTEMPTS {
+            if self.ask(pool, story, began).await.is_final() {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn ask(&self, pool: &Arc<Pool>, story: &Mutex<Story>, began: Instant) -> Told {
+        let sent = began.elapsed().as_millis();
+        let told = pool.request(&self.request(), PATIENCE).await;
+        let mut story = story.lock();
+        story.attempts += 1;
+        let summary: String = told.body.chars().take(300).collect();
+        story.lines.push((sent, "asks".to_owned()));
+        story.lines.push((
+            began.elapsed().as_millis(),
+            format!("is told {}: {summary}", told.status),
+        ));
+        match told.status {
+            201 | 402 if !story.finals.contains(&told) => story.finals.push(told.clone()),
+            // 0: nothing; 500: the function failed; the others say to come again.
+            0 | 201 | 202 | 402 | 409 | 500 | 503 => {}
+            _ => story.surprises.push(told.clone()),
+        }
+        if story.lines.len() > 60 {
+            story.lines.drain(20..40);
+        }
+        told
+    }
+}

@@ -1,0 +1,197 @@
+//! What goes wrong, when, and for how long: drawn from a seed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use parking_lot::Mutex;
+use tokio::time::sleep;
+
+use super::Mode;
+use super::pool::Pool;
+use super::provider::Provider;
+use crate::fault_proxy::FaultProxy;
+use crate::redis_server::RedisServer;
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A process of `payments-create` is killed.
+    Kill,
+    /// One stands still for longer than its lease, and goes on.
+    Freeze,
+    /// Redis is killed and starts again: with what it keeps on its disk, if it keeps anything.
+    RedisRestart,
+    /// Redis forgets everything.
+    RedisFlush,
+    /// Another Redis, which has nothing, takes its place.
+    RedisFailover,
+    /// Redis swallows everything.
+    RedisBlackHole,
+    /// Redis does what it is asked, and its answer is lost.
+    RedisReplyLost,
+    /// Redis refuses connections.
+    RedisRefuses,
+    /// Connections to Redis break.
+    RedisBreaks,
+    /// MongoDB swallows everything.
+    MongoBlackHole,
+    /// MongoDB does what it is asked, and its answer is lost.
+    MongoReplyLost,
+    /// MongoDB refuses connections.
+    MongoRefuses,
+    /// Connections to MongoDB break.
+    MongoBreaks,
+    /// Requests to the provider fare badly.
+    Provider,
+}
+
+impl Fault {
+    /// Those that a mode takes: Redis alone may lose nothing.
+    pub(super) fn of(mode: Mode) -> Vec<Self> {
+        let all = [
+            Self::Kill,
+            Self::Freeze,
+            Self::RedisRestart,
+            Self::RedisBlackHole,
+            Self::RedisReplyLost,
+            Self::RedisRefuses,
+            Self::RedisBreaks,
+            Self::Provider,
+        ];
+        let more = [
+            Self::RedisFlush,
+            Self::RedisFailover,
+            Self::MongoBlackHole,
+            Self::MongoReplyLost,
+            Self::MongoRefuses,
+            Self::MongoBreaks,
+        ];
+        match mode {
+            Mode::Redis => all.to_vec(),
+            Mode::Tiered => all.into_iter().chain(more).collect(),
+        }
+    }
+
+    /// Which faults never happen at the same time: those of one lane.
+    pub(super) fn lane(self) -> usize {
+        match self {
+            Self::Kill | Self::Freeze => 0,
+            Self::Provider => 3,
+            Self::MongoBlackHole
+            | Self::MongoReplyLost
+            | Self::MongoRefuses
+            | Self::MongoBreaks => 2,
+            _ => 1,
+        }
+    }
+}
+
+pub(super) const LANES: usize = 4;
+
+/// When a fault was, from the beginning of the hunt.
+#[derive(Clone, Debug)]
+pub struct Struck {
+    /// What went wrong.
+    pub fault: Fault,
+    /// When it began.
+    pub from: Duration,
+    /// When it was over.
+    pub to: Duration,
+}
+
+/// What faults strike.
+pub(super) struct Targets {
+    pub(super) pool: Arc<Pool>,
+    pub(super) redis: [RedisServer; 2],
+    pub(super) to_redis: FaultProxy,
+    pub(super) to_mongo: Option<FaultProxy>,
+    pub(super) provider: Provider,
+    /// Which of the two is in charge.
+    pub(super) second_redis: AtomicBool,
+}
+
+/// Strikes one after the other, with pauses, until `is_over`.
+pub(super) async fn strike(
+    targets: &Targets,
+    faults: &[Fault],
+    mut rng: Rng,
+    began: Instant,
+    is_over: &AtomicBool,
+    struck: &Mutex<Vec<Struck>>,
+) {
+    if faults.is_empty() {
+        return;
+    }
+    while !is_over.load(Ordering::SeqCst) {
+        sleep(Duration::from_millis(rng.u64(50..600))).await;
+        let fault = rng.choice(faults).copied().expect("there are some");
+        let from = began.elapsed();
+        one(targets, fault, &mut rng).await;
+        struck.lock().push(Struck {
+            fault,
+            from,
+            to: began.elapsed(),
+        });
+    }
+}
+
+async fn one(targets: &Targets, fault: Fault, rng: &mut Rng) {
+    let a_while = Duration::from_millis(rng.u64(50..900));
+    let victim = rng.usize(..targets.pool.processes.len());
+    let victim = &targets.pool.processes[victim];
+    let redis = &targets.redis[usize::from(targets.second_redis.load(Ordering::SeqCst))];
+    match fault {
+        Fault::Kill => victim.stop().await,
+        Fault::Freeze => {
+            victim.suspend().await;
+            sleep(super::LEASE * 2 + a_while).await;
+            victim.thaw().await;
+        }
+        Fault::RedisRestart => {
+            redis.stop().await;
+            sleep(a_while / 4).await;
+            redis.restart().await;
+        }
+        Fault::RedisFlush => {
+            redis.command(&["FLUSHALL"]).await;
+        }
+        Fault::RedisFailover => {
+            let other = !targets.second_redis.load(Ordering::SeqCst);
+            let next = &targets.redis[usize::from(other)];
+            targets.second_redis.store(other, Ordering::SeqCst);
+            targets.to_redis.refuse();
+            next.command(&["FLUSHALL"]).await;
+            sleep(a_while / 4).await;
+            targets.to_redis.lead_to(next.address());
+            targets.to_redis.heal();
+        }
+        Fault::Provider => {
+            targets.provider.set_faulty(true);
+            sleep(a_while * 2).await;
+            targets.provider.set_faulty(false);
+        }
+        on_the_way => on_the_network(targets, on_the_way, a_while).await,
+    }
+}
+
+async fn on_the_network(targets: &Targets, fault: Fault, a_while: Duration) {
+    let mongo = targets.to_mongo.as_ref();
+    let is_redis = fault.lane() == Fault::RedisBreaks.lane();
+    let Some(proxy) = (if is_redis {
+        Some(&targets.to_redis)
+    } else {
+        mongo
+    }) else {
+        return;
+    };
+    match fault {
+        Fault::RedisBlackHole | Fault::MongoBlackHole => proxy.black_hole(),
+        Fault::RedisReplyLost | Fault::MongoReplyLost => proxy.drop_next_reply(),
+        Fault::RedisRefuses | Fault::MongoRefuses => proxy.refuse(),
+        _ => proxy.reset_connections(),
+    }
+    sleep(a_while).await;
+    proxy.heal();
+}

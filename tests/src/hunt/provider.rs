@@ -1,0 +1,258 @@
+//! The provider as the network shows it: HTTP in front of a [`Bank`], answers that get lost, and events.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::bank::{Answer, Bank, Change};
+use crate::background_runtime::BackgroundRuntime;
+use crate::percent_encoding::query_decoded;
+use crate::stripe_event::StripeEvent;
+
+/// A running provider; dropping it ends it.
+pub(super) struct Provider {
+    pub(super) address: SocketAddr,
+    state: Arc<State>,
+    _runtime: BackgroundRuntime,
+}
+
+struct State {
+    bank: Mutex<Bank>,
+    /// Whether requests fare badly.
+    is_faulty: AtomicBool,
+    rng: Mutex<Rng>,
+    events: mpsc::UnboundedSender<StripeEvent>,
+}
+
+/// What happens to a request while requests fare badly.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// It never arrives.
+    Lost,
+    /// It arrives after its sender has given up.
+    Late,
+    /// It is done, and its answer never arrives.
+    AnswerLost,
+    /// It is done, and the connection breaks.
+    Broken,
+    /// An error of the server's, before or after it is done.
+    ErrorBefore,
+    ErrorAfter,
+    /// Too many requests: nothing is done.
+    TooMany,
+}
+
+const FAULTS: [Fault; 7] = [
+    Fault::Lost,
+    Fault::Late,
+    Fault::AnswerLost,
+    Fault::Broken,
+    Fault::ErrorBefore,
+    Fault::ErrorAfter,
+    Fault::TooMany,
+];
+/// One of so many requests fares badly.
+const FAULTY: u32 = 3;
+const LATEST: u64 = 3_000;
+/// How long a customer or a bank takes at most, in milliseconds.
+const SLOWEST: u64 = 1_500;
+
+impl Provider {
+    /// Starts it; what happens to its intents is told through `events`.
+    pub(super) async fn start(
+        seed: u64,
+        remembers_keys: bool,
+        events: mpsc::UnboundedSender<StripeEvent>,
+    ) -> Self {
+        let state = Arc::new(State {
+            bank: Mutex::new(Bank::new(seed, remembers_keys)),
+            is_faulty: AtomicBool::new(false),
+            rng: Mutex::new(Rng::with_seed(seed)),
+            events,
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let listener = listener.into_std().expect("a socket");
+        let runtime = BackgroundRuntime::start("provider");
+        let serving = Arc::clone(&state);
+        runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).expect("a socket");
+            loop {
+                let Ok((stream, _)) = listener.accept().await else {
+                    continue;
+                };
+                let state = Arc::clone(&serving);
+                let service = service_fn(move |request| respond(Arc::clone(&state), request));
+                tokio::spawn(async move {
+                    // An error says that the connection is gone, as some are meant to be.
+                    let _ = http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        Self {
+            address,
+            state,
+            _runtime: runtime,
+        }
+    }
+
+    /// Lets requests fare badly, or well again.
+    pub(super) fn set_faulty(&self, is_faulty: bool) {
+        self.state.is_faulty.store(is_faulty, Ordering::SeqCst);
+    }
+
+    /// Looks into the books.
+    pub(super) fn books<T>(&self, look: impl FnOnce(&Bank) -> T) -> T {
+        look(&self.state.bank.lock())
+    }
+}
+
+async fn respond(
+    state: Arc<State>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, &'static str> {
+    let (parts, body) = request.into_parts();
+    let body = body
+        .collect()
+        .await
+        .map_err(|_| "the request broke off")?
+        .to_bytes();
+    let key = parts
+        .headers
+        .get("idempotency-key")
+        .and_then(|key| key.to_str().ok())
+        .map(str::to_owned);
+    let asked = Asked {
+        method: parts.method,
+        path: parts.uri.path().to_owned(),
+        form: form(&body),
+        key,
+    };
+    let fault = state.is_faulty.load(Ordering::SeqCst).then(|| {
+        let mut rng = state.rng.lock();
+        (rng.u32(..FAULTY) == 0)
+            .then(|| rng.choice(FAULTS))
+            .flatten()
+    });
+    let answer = match fault.flatten() {
+        None => state.answer(&asked),
+        Some(Fault::Lost) => return std::future::pending().await,
+        Some(Fault::Late) => {
+            let late = Duration::from_millis(state.rng.lock().u64(400..LATEST));
+            let state = Arc::clone(&state);
+            tokio::spawn(async move {
+                sleep(late).await;
+                state.answer(&asked);
+            });
+            return std::future::pending().await;
+        }
+        Some(Fault::AnswerLost) => {
+            state.answer(&asked);
+            return std::future::pending().await;
+        }
+        Some(Fault::Broken) => {
+            state.answer(&asked);
+            return Err("the connection breaks");
+        }
+        Some(Fault::ErrorBefore) => {
+            let error = server_error();
+            state.bank.lock().remember(asked.key.as_deref(), &error);
+            error
+        }
+        Some(Fault::ErrorAfter) => {
+            state.answer(&asked);
+            let error = server_error();
+            state.bank.lock().remember(asked.key.as_deref(), &error);
+            error
+        }
+        Some(Fault::TooMany) => (429, json!({"error": {"type": "rate_limit_error"}})),
+    };
+    let response = Response::builder()
+        .status(answer.0)
+        .header("content-type", "application/json");
+    Ok(response
+        .body(Full::new(answer.1.to_string().into()))
+        .expect("a status and a body"))
+}
+
+struct Asked {
+    method: Method,
+    path: String,
+    form: BTreeMap<String, String>,
+    key: Option<String>,
+}
+
+impl State {
+    fn answer(self: &Arc<Self>, asked: &Asked) -> Answer {
+        let mut bank = self.bank.lock();
+        if let Some(answer) = bank.remembered(asked.key.as_deref()) {
+            return answer;
+        }
+        let path: Vec<_> = asked.path.trim_start_matches("/v1/").split('/').collect();
+        let (answer, change) = match (&asked.method, &path[..]) {
+            (&Method::POST, ["payment_intents"]) => bank.create(asked.form.clone()),
+            (&Method::POST, ["payment_intents", id, "confirm"]) => bank.confirm(id),
+            (&Method::POST, ["payment_intents", id, "cancel"]) => bank.cancel(id),
+            (&Method::GET, ["payment_intents", id]) => (bank.inspect(id), None),
+            _ => (
+                (404, json!({"error": {"type": "invalid_request_error"}})),
+                None,
+            ),
+        };
+        bank.remember(asked.key.as_deref(), &answer);
+        drop(bank);
+        if let Some(change) = change {
+            self.tell(&change);
+        }
+        answer
+    }
+
+    /// Sends the event of a change, and lets happen what follows by itself.
+    fn tell(self: &Arc<Self>, change: &Change) {
+        let number = self.rng.lock().u64(..);
+        let event = StripeEvent::about(&format!("evt_{number:016x}"), change.kind, &change.intent);
+        // Fails only when the hunt is over.
+        let _ = self.events.send(event);
+        if let (Some(next), Some(id)) = (change.next, change.intent["id"].as_str()) {
+            let (state, id) = (Arc::clone(self), id.to_owned());
+            let pause = Duration::from_millis(self.rng.lock().u64(..SLOWEST));
+            tokio::spawn(async move {
+                sleep(pause).await;
+                let change = state.bank.lock().go_on(&id, next);
+                if let Some(change) = change {
+                    state.tell(&change);
+                }
+            });
+        }
+    }
+}
+
+fn server_error() -> Answer {
+    (500, json!({"error": {"type": "api_error"}}))
+}
+
+fn form(body: &[u8]) -> BTreeMap<String, String> {
+    let text = String::from_utf8_lossy(body);
+    text.split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (query_decoded(name), query_decoded(value)))
+        .collect()
+}
