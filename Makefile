@@ -24,7 +24,7 @@ model: ## check the idempotency protocol state by state, further than `make test
 	@cargo test --quiet --release --package shared --lib idempotency::model -- --nocapture
 
 hunt: ## look for double charges under random faults (PAYMENTS=2000, SEED, MODE=tiered|redis, FAULTS=Kill,…|none)
-	@cargo run --quiet --release --package tests --example hunt
+	@cargo run --quiet --package tests --example hunt
 
 claim-cost: ## measure what a claim costs beside a bare round trip to Redis (release profile)
 	@cargo run --quiet --release --package tests --example claim_cost
