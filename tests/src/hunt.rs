@@ -38,6 +38,8 @@ pub struct Hunt {
     pub mode: Mode,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// The longest pause between two faults of a kind.
+    pub longest_pause: Duration,
     /// Whether the provider gives the same answer to the same key.
     pub remembers_keys: bool,
     /// Whether to stop at the first double charge.
@@ -79,6 +81,10 @@ impl Hunt {
             seed,
             mode,
             faults: Fault::of(mode),
+            longest_pause: match payments {
+                ..2_000 => Duration::from_millis(600),
+                _ => Duration::from_secs(5),
+            },
             remembers_keys: seed.is_multiple_of(2),
             stops_at_first: false,
         }
@@ -97,17 +103,21 @@ impl Hunt {
             Arc::new((0..self.payments).map(|_| Mutex::default()).collect());
         let begun = Arc::new(AtomicUsize::new(0));
 
-        let lanes = (0..faults::LANES).map(|lane| {
-            let of_lane: Vec<_> = self
-                .faults
-                .iter()
-                .copied()
-                .filter(|fault| fault.lane() == lane)
-                .collect();
-            let rng = Rng::with_seed(self.seed.wrapping_add(lane as u64 + 1));
-            let (targets, is_over, struck) = (&stage.targets, &is_over, &struck);
-            async move { faults::strike(targets, &of_lane, rng, began, is_over, struck).await }
-        });
+        let lanes =
+            (0..faults::LANES).map(|lane| {
+                let of_lane: Vec<_> = self
+                    .faults
+                    .iter()
+                    .copied()
+                    .filter(|fault| fault.lane() == lane)
+                    .collect();
+                let rng = Rng::with_seed(self.seed.wrapping_add(lane as u64 + 1));
+                let (targets, is_over, struck, pause) =
+                    (&stage.targets, &is_over, &struck, self.longest_pause);
+                async move {
+                    faults::strike(targets, &of_lane, rng, began, is_over, pause, struck).await
+                }
+            });
         let striking = futures_util::future::join_all(lanes);
         let paying = async {
             let mut clients = self.all_pay(&stage, &stories, &begun, began);

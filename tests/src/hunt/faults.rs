@@ -119,13 +119,14 @@ pub(super) async fn strike(
     mut rng: Rng,
     began: Instant,
     is_over: &AtomicBool,
+    longest_pause: Duration,
     struck: &Mutex<Vec<Struck>>,
 ) {
     if faults.is_empty() {
         return;
     }
     while !is_over.load(Ordering::SeqCst) {
-        sleep(Duration::from_millis(rng.u64(50..600))).await;
+        sleep(longest_pause.mul_f64(rng.f64())).await;
         let fault = rng.choice(faults).copied().expect("there are some");
         let from = began.elapsed();
         one(targets, fault, &mut rng).await;
