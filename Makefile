@@ -1,9 +1,9 @@
 # The commands of this repository; what they do is in scripts/.
 
-.PHONY: help run test check fmt fuzz model hunt claim-cost startup advisories
+.PHONY: help run test check fmt fuzz model hunt hunt-bugs claim-cost startup advisories
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## serve all functions on 127.0.0.1:9000 (PORT=… for another port; reads .env)
 	@scripts/run
@@ -25,6 +25,9 @@ model: ## check the idempotency protocol state by state, further than `make test
 
 hunt: ## look for double charges under random faults (PAYMENTS=2000, SEED, MODE=tiered|redis, FAULTS=Kill,…|none)
 	@cargo run --quiet --package tests --example hunt
+
+hunt-bugs: ## plant known bugs in a copy of the sources, and hunt them (BUGS=…)
+	@scripts/hunt-bugs
 
 claim-cost: ## measure what a claim costs beside a bare round trip to Redis (release profile)
 	@cargo run --quiet --release --package tests --example claim_cost
