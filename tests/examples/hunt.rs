@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use tests::hunt::Fault;
-use tests::{Hunt, Mode};
+use tests::{Hunt, Mode, Work};
 
 const REPORT: &str = "target/hunt";
 
@@ -23,7 +23,7 @@ async fn main() -> ExitCode {
         Some("tiered") | None => Mode::Tiered,
         Some(other) => panic!("MODE is `{other}`; accepted: `tiered`, `redis`"),
     };
-    let mut hunt = Hunt::new(payments, seed, mode);
+    let mut hunt = Hunt::new(payments, seed, Work::Payments, mode);
     if let Some(names) = variable("FAULTS") {
         hunt.faults.retain(|fault| is_named(*fault, &names));
     }
@@ -34,14 +34,7 @@ async fn main() -> ExitCode {
         "redis"
     };
     let again = format!("make hunt PAYMENTS={payments} SEED={seed} MODE={word}");
-    eprintln!(
-        "{again} (the provider {} keys)",
-        if hunt.remembers_keys {
-            "remembers"
-        } else {
-            "forgets"
-        }
-    );
+    eprintln!("{again}");
     let report = hunt
         .run(|progress| {
             eprint!(

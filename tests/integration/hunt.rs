@@ -1,9 +1,9 @@
 //! A short hunt in each mode: what `make hunt` does for longer.
 
-use tests::{Hunt, Mode};
+use tests::{Hunt, Mode, Work};
 
 async fn nothing_is_found(payments: u32, seed: u64, mode: Mode) {
-    let hunt = Hunt::new(payments, seed, mode);
+    let hunt = Hunt::new(payments, seed, Work::Payments, mode);
     let report = hunt.run(|_| ()).await;
     assert_eq!(
         report.broken(),

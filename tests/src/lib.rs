@@ -42,7 +42,7 @@ mod secrets;
 pub use answer::Answer;
 pub use eventually::eventually;
 pub use fault_proxy::FaultProxy;
-pub use hunt::{Hunt, Mode};
+pub use hunt::{Hunt, Mode, Work};
 pub use lambda::{Lambda, LambdaBuilder, Outcome};
 pub use mongo_server::MongoServer;
 pub use redis_cluster::RedisCluster;

@@ -4,6 +4,7 @@
 //! functions compute can hide one.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -11,8 +12,8 @@ use serde_json::{Value, json};
 /// All intents of a provider.
 pub(super) struct Bank {
     intents: HashMap<String, Intent>,
-    /// How often each order was charged.
-    charges: BTreeMap<u32, u32>,
+    /// When each order was charged.
+    charges: BTreeMap<usize, Vec<Instant>>,
     /// The answers that are given again to the same key; empty for a provider that forgets.
     answers: HashMap<String, Answer>,
     remembers_keys: bool,
@@ -63,20 +64,22 @@ impl Bank {
         }
     }
 
-    /// How often an order was charged.
-    pub(super) fn charges(&self, order: u32) -> u32 {
-        self.charges.get(&order).copied().unwrap_or_default()
+    /// When an order was charged; once, if at all.
+    pub(super) fn charges(&self, order: usize) -> &[Instant] {
+        self.charges.get(&order).map_or(&[], Vec::as_slice)
     }
 
     /// How many intents there are, and how many charges.
     pub(super) fn counts(&self) -> (usize, usize) {
-        let charges: u32 = self.charges.values().sum();
-        (self.intents.len(), charges as usize)
+        (
+            self.intents.len(),
+            self.charges.values().map(Vec::len).sum(),
+        )
     }
 
     /// Whether any order was charged twice.
     pub(super) fn has_charged_twice(&self) -> bool {
-        self.charges.values().any(|charges| *charges > 1)
+        self.charges.values().any(|charges| charges.len() > 1)
     }
 
     /// What an earlier request with this key was answered.
@@ -140,7 +143,7 @@ impl Bank {
             }
             _ => (SUCCEEDED, None),
         };
-        let change = self.become_(id, status, next.flatten());
+        let change = self.turn(id, status, next.flatten());
         let answer = match &self.intents[id] {
             intent if status == NO_METHOD => (
                 402,
@@ -161,7 +164,7 @@ impl Bank {
         if [SUCCEEDED, CANCELED, PROCESSING].contains(&intent.status) {
             return (intent.unexpected(), None);
         }
-        let change = self.become_(id, CANCELED, None);
+        let change = self.turn(id, CANCELED, None);
         ((200, self.intents[id].document()), Some(change))
     }
 
@@ -176,12 +179,12 @@ impl Bank {
     pub(super) fn go_on(&mut self, id: &str, next: Next) -> Option<Change> {
         let waits = self.intents.get(id)?.status;
         [ACTION, PROCESSING].contains(&waits).then(|| match next {
-            Next::Succeed => self.become_(id, SUCCEEDED, None),
-            Next::Fail => self.become_(id, NO_METHOD, None),
+            Next::Succeed => self.turn(id, SUCCEEDED, None),
+            Next::Fail => self.turn(id, NO_METHOD, None),
         })
     }
 
-    fn become_(&mut self, id: &str, status: &'static str, next: Option<Next>) -> Change {
+    fn turn(&mut self, id: &str, status: &'static str, next: Option<Next>) -> Change {
         let intent = self.intents.get_mut(id).expect("the caller has seen it");
         intent.status = status;
         if status == NO_METHOD {
@@ -190,7 +193,7 @@ impl Bank {
         if status == SUCCEEDED
             && let Some(order) = intent.order()
         {
-            *self.charges.entry(order).or_default() += 1;
+            self.charges.entry(order).or_default().push(Instant::now());
         }
         Change {
             kind: match status {
@@ -207,7 +210,7 @@ impl Bank {
 }
 
 impl Intent {
-    fn order(&self) -> Option<u32> {
+    fn order(&self) -> Option<usize> {
         self.form.get("metadata[order]")?.parse().ok()
     }
 

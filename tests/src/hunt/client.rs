@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::Work;
 use super::pool::{Pool, Told};
 use crate::test_request::TestRequest;
 
@@ -16,12 +17,16 @@ use crate::test_request::TestRequest;
 pub(super) struct Story {
     /// How many requests it sent.
     pub(super) attempts: u32,
+    /// How long each of them took that was answered.
+    pub(super) requests: Vec<Duration>,
     /// Every final answer that it heard, each once.
     pub(super) finals: Vec<Told>,
     /// What it was told of its honest repetition that nobody should be told.
     pub(super) surprises: Vec<Told>,
-    /// What happened when, for people: milliseconds from the beginning.
-    pub(super) lines: Vec<(u128, String)>,
+    /// What happened when, for people; times are from the beginning of the hunt.
+    pub(super) lines: Vec<(Duration, String)>,
+    /// When it was last told for good.
+    pub(super) answered_at: Option<Duration>,
     /// From its first request to its first final answer.
     pub(super) took: Option<Duration>,
 }
@@ -39,8 +44,9 @@ enum Manner {
 
 /// A client, and what it wants.
 pub(super) struct Client {
+    work: Work,
     seed: u64,
-    order: u32,
+    order: usize,
     body: Value,
     manner: Manner,
 }
@@ -52,8 +58,8 @@ const MOST_ATTEMPTS: u32 = 400;
 
 impl Client {
     /// The client of an order; the same for the same seed.
-    pub(super) fn new(seed: u64, order: u32) -> Self {
-        let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9).wrapping_add(order.into()));
+    pub(super) fn new(work: Work, seed: u64, order: usize) -> Self {
+        let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9).wrapping_add(order as u64));
         let method = match rng.u32(..100) {
             ..64 => "pm_card_visa",
             64..78 => "pm_card_chargeDeclined",
@@ -70,6 +76,7 @@ impl Client {
             "metadata": {"order": order.to_string()},
         });
         Self {
+            work,
             seed,
             order,
             body,
@@ -97,7 +104,8 @@ impl Client {
                 }
                 Manner::Patient | Manner::Away => self.ask(pool, story, began).await,
             };
-            if told.is_final() {
+            let is_all = told.is_unknown() && !self.work.always_knows();
+            if told.is_final() || is_all {
                 story.lock().took.get_or_insert(first.elapsed());
                 return;
             }
@@ -112,7 +120,8 @@ impl Client {
     /// Comes back when all is well, until it has a final answer.
     pub(super) async fn come_back(&self, pool: &Arc<Pool>, story: &Mutex<Story>, began: Instant) {
         for _ in 0..MOST_ATTEMPTS {
-            if self.ask(pool, story, began).await.is_final() {
+            let told = self.ask(pool, story, began).await;
+            if told.is_final() || told.is_unknown() && !self.work.always_knows() {
                 return;
             }
             sleep(Duration::from_millis(50)).await;
@@ -120,20 +129,27 @@ impl Client {
     }
 
     async fn ask(&self, pool: &Arc<Pool>, story: &Mutex<Story>, began: Instant) -> Told {
-        let sent = began.elapsed().as_millis();
+        let sent = began.elapsed();
         let told = pool.request(&self.request(), PATIENCE).await;
         let mut story = story.lock();
+        let answered = began.elapsed();
         story.attempts += 1;
+        if told.status != Told::NOTHING.status {
+            story.requests.push(answered.saturating_sub(sent));
+        }
         let summary: String = told.body.chars().take(300).collect();
         story.lines.push((sent, "asks".to_owned()));
-        story.lines.push((
-            began.elapsed().as_millis(),
-            format!("is told {}: {summary}", told.status),
-        ));
+        let line = format!("is told {}: {summary}", told.status);
+        story.lines.push((answered, line));
         match told.status {
-            201 | 402 if !story.finals.contains(&told) => story.finals.push(told.clone()),
+            201 | 402 => {
+                story.answered_at = Some(answered);
+                if !story.finals.contains(&told) {
+                    story.finals.push(told.clone());
+                }
+            }
             // 0: nothing; 500: the function failed; the others say to come again.
-            0 | 201 | 202 | 402 | 409 | 500 | 503 => {}
+            0 | 202 | 409 | 500 | 503 => {}
             _ => story.surprises.push(told.clone()),
         }
         if story.lines.len() > 60 {

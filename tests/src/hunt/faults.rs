@@ -8,9 +8,9 @@ use fastrand::Rng;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use super::Mode;
 use super::pool::Pool;
 use super::provider::Provider;
+use super::{Mode, Work};
 use crate::fault_proxy::FaultProxy;
 use crate::redis_server::RedisServer;
 
@@ -49,7 +49,7 @@ pub enum Fault {
 
 impl Fault {
     /// Those that a mode takes: Redis alone may lose nothing.
-    pub(super) fn of(mode: Mode) -> Vec<Self> {
+    pub(super) fn of(_work: Work, mode: Mode) -> Vec<Self> {
         let all = [
             Self::Kill,
             Self::Freeze,
@@ -75,20 +75,37 @@ impl Fault {
     }
 
     /// Which faults never happen at the same time: those of one lane.
-    pub(super) fn lane(self) -> usize {
+    pub(super) fn lane(self) -> Lane {
         match self {
-            Self::Kill | Self::Freeze => 0,
-            Self::Provider => 3,
+            Self::Kill | Self::Freeze => Lane::Processes,
+            Self::RedisRestart
+            | Self::RedisFlush
+            | Self::RedisFailover
+            | Self::RedisBlackHole
+            | Self::RedisReplyLost
+            | Self::RedisRefuses
+            | Self::RedisBreaks => Lane::Redis,
             Self::MongoBlackHole
             | Self::MongoReplyLost
             | Self::MongoRefuses
-            | Self::MongoBreaks => 2,
-            _ => 1,
+            | Self::MongoBreaks => Lane::Mongo,
+            Self::Provider => Lane::Provider,
         }
     }
 }
 
-pub(super) const LANES: usize = 4;
+/// What faults strike; one at a time does so in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    Processes,
+    Redis,
+    Mongo,
+    Provider,
+}
+
+impl Lane {
+    pub(super) const ALL: [Self; 4] = [Self::Processes, Self::Redis, Self::Mongo, Self::Provider];
+}
 
 /// When a fault was, from the beginning of the hunt.
 #[derive(Clone, Debug)]
@@ -112,29 +129,29 @@ pub(super) struct Targets {
     pub(super) second_redis: AtomicBool,
 }
 
-/// Strikes one after the other, with pauses, until `is_over`.
-pub(super) async fn strike(
-    targets: &Targets,
-    faults: &[Fault],
-    mut rng: Rng,
-    began: Instant,
-    is_over: &AtomicBool,
-    longest_pause: Duration,
-    struck: &Mutex<Vec<Struck>>,
-) {
-    if faults.is_empty() {
-        return;
-    }
-    while !is_over.load(Ordering::SeqCst) {
-        sleep(longest_pause.mul_f64(rng.f64())).await;
-        let fault = rng.choice(faults).copied().expect("there are some");
-        let from = began.elapsed();
-        one(targets, fault, &mut rng).await;
-        struck.lock().push(Struck {
-            fault,
-            from,
-            to: began.elapsed(),
-        });
+/// Faults of a lane, one after the other.
+pub(super) struct Striking<'a> {
+    pub(super) targets: &'a Targets,
+    pub(super) faults: Vec<Fault>,
+    pub(super) longest_pause: Duration,
+    /// When the hunt began.
+    pub(super) began: Instant,
+    pub(super) struck: &'a Mutex<Vec<Struck>>,
+}
+
+impl Striking<'_> {
+    /// Strikes, with pauses, until `is_over`.
+    pub(super) async fn strike(&self, mut rng: Rng, is_over: &AtomicBool) {
+        while !is_over.load(Ordering::SeqCst) {
+            sleep(self.longest_pause.mul_f64(rng.f64())).await;
+            let Some(fault) = rng.choice(&self.faults).copied() else {
+                return;
+            };
+            let from = self.began.elapsed();
+            one(self.targets, fault, &mut rng).await;
+            let to = self.began.elapsed();
+            self.struck.lock().push(Struck { fault, from, to });
+        }
     }
 }
 
@@ -147,7 +164,7 @@ async fn one(targets: &Targets, fault: Fault, rng: &mut Rng) {
         Fault::Kill => victim.stop().await,
         Fault::Freeze => {
             victim.suspend().await;
-            sleep(super::LEASE * 2 + a_while).await;
+            sleep(super::stage::LEASE * 2 + a_while).await;
             victim.thaw().await;
         }
         Fault::RedisRestart => {
@@ -179,13 +196,9 @@ async fn one(targets: &Targets, fault: Fault, rng: &mut Rng) {
 
 async fn on_the_network(targets: &Targets, fault: Fault, a_while: Duration) {
     let mongo = targets.to_mongo.as_ref();
-    let is_redis = fault.lane() == Fault::RedisBreaks.lane();
-    let Some(proxy) = (if is_redis {
-        Some(&targets.to_redis)
-    } else {
-        mongo
-    }) else {
-        return;
+    let proxy = match fault.lane() {
+        Lane::Redis => &targets.to_redis,
+        _ => mongo.expect("faults of MongoDB strike where there is one"),
     };
     match fault {
         Fault::RedisBlackHole | Fault::MongoBlackHole => proxy.black_hole(),

@@ -37,6 +37,11 @@ impl Told {
     pub(super) fn is_final(&self) -> bool {
         [201, 402].contains(&self.status)
     }
+
+    /// Whether nobody knows what became of it.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.status == 409 && self.body.contains("outcome-unknown")
+    }
 }
 
 impl Pool {

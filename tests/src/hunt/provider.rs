@@ -73,15 +73,16 @@ const LATEST: u64 = 3_000;
 /// How long a customer or a bank takes at most, in milliseconds.
 const SLOWEST: u64 = 1_500;
 
+/// Whether the provider of a seed gives the same answer to the same key: one of two does.
+fn remembers_keys(seed: u64) -> bool {
+    seed.is_multiple_of(2)
+}
+
 impl Provider {
     /// Starts it; what happens to its intents is told through `events`.
-    pub(super) async fn start(
-        seed: u64,
-        remembers_keys: bool,
-        events: mpsc::UnboundedSender<StripeEvent>,
-    ) -> Self {
+    pub(super) async fn start(seed: u64, events: mpsc::UnboundedSender<StripeEvent>) -> Self {
         let state = Arc::new(State {
-            bank: Mutex::new(Bank::new(seed, remembers_keys)),
+            bank: Mutex::new(Bank::new(seed, remembers_keys(seed))),
             is_faulty: AtomicBool::new(false),
             rng: Mutex::new(Rng::with_seed(seed)),
             events,

@@ -11,10 +11,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::Mode;
 use super::faults::Targets;
 use super::pool::Pool;
 use super::provider::Provider;
-use super::{Hunt, LEASE, Mode};
+use super::round::Round;
 use crate::fault_proxy::FaultProxy;
 use crate::lambda::{Lambda, LambdaBuilder, Outcome};
 use crate::mongo_server::MongoServer;
@@ -24,13 +25,14 @@ use crate::stripe_event::StripeEvent;
 /// What a hunt takes place on. Its parts end with it.
 pub(super) struct Stage {
     pub(super) targets: Targets,
-    pub(super) has_found: Arc<AtomicBool>,
     reconciler: Arc<Lambda>,
     /// The schedule and the delivery of events.
     _beside: JoinSet<()>,
     _folder: TempDir,
 }
 
+/// How long an attempt has its key where it knows no deadline. A frozen process stands still for longer.
+pub(super) const LEASE: Duration = Duration::from_millis(1_000);
 /// Half of them know their deadline; the other half has a lease that a freeze outlasts.
 const PROCESSES: usize = 8;
 const SECRET: &str = "whsec_hunt";
@@ -40,9 +42,9 @@ const LATEST_EVENT: u64 = 1_500;
 const DELIVERIES: u32 = 6;
 
 impl Stage {
-    pub(super) async fn build(hunt: &Hunt) -> Self {
+    pub(super) async fn build(round: &Round<'_>) -> Self {
         let (events, told) = mpsc::unbounded_channel();
-        let provider = Provider::start(hunt.seed, hunt.remembers_keys, events).await;
+        let provider = Provider::start(round.seed, events).await;
         let redis = [durable_redis().await, durable_redis().await];
         let to_redis = FaultProxy::in_front_of(redis[0].address());
         let folder = TempDir::new().expect("a folder");
@@ -63,7 +65,7 @@ impl Stage {
             ("PAYMENT_CANCEL_AFTER_SECONDS", "4".to_owned()),
             ("AWS_LAMBDA_LOG_LEVEL", "ERROR".to_owned()),
         ];
-        let to_mongo = match hunt.mode {
+        let to_mongo = match round.hunt.mode {
             Mode::Redis => None,
             Mode::Tiered => {
                 let server = MongoServer::shared().await;
@@ -93,17 +95,16 @@ impl Stage {
         let webhook = Arc::new(function("payments-webhook").start().await);
         let mut beside = JoinSet::new();
         beside.spawn(schedule(Arc::clone(&reconciler)));
-        beside.spawn(deliver_all(webhook, told, Rng::with_seed(hunt.seed)));
+        beside.spawn(deliver_all(webhook, told, Rng::with_seed(round.seed)));
         Self {
             targets: Targets {
-                pool: Pool::new(processes, hunt.seed),
+                pool: Pool::new(processes, round.seed),
                 redis,
                 to_redis,
                 to_mongo,
                 provider,
                 second_redis: AtomicBool::new(false),
             },
-            has_found: Arc::new(AtomicBool::new(false)),
             reconciler,
             _beside: beside,
             _folder: folder,
@@ -111,7 +112,7 @@ impl Stage {
     }
 
     /// Lets everything be well.
-    pub(super) async fn heal(&self) {
+    pub(super) fn heal(&self) {
         self.targets.provider.set_faulty(false);
         self.targets.to_redis.heal();
         if let Some(proxy) = &self.targets.to_mongo {
