@@ -13,6 +13,8 @@ use std::path::PathBuf;
 const MONGODB_STAND_IN: &str = "mongo-java-server-1.47.0";
 /// Where it puts localstripe.
 const LOCALSTRIPE: &str = "localstripe-1.15.10";
+/// Where it puts libfaketime, if it may not install it for everybody.
+const LIBFAKETIME: &str = "faketime";
 
 /// `MONGODB_TEST_URI`: a MongoDB that the tests may fill with databases of their own.
 pub(crate) fn mongodb_test_uri() -> Option<String> {
@@ -33,6 +35,26 @@ pub(crate) fn mongodb_stand_in_directory() -> PathBuf {
 pub(crate) fn localstripe() -> Option<PathBuf> {
     let installed = tools().join(LOCALSTRIPE).join("bin/localstripe");
     find_on_path("localstripe").or_else(|| installed.is_file().then_some(installed))
+}
+
+/// libfaketime: the system's, else the one in the user's cache directory.
+pub(crate) fn libfaketime() -> Option<PathBuf> {
+    let folders = [
+        PathBuf::from("/usr/lib"),
+        PathBuf::from("/opt/homebrew/lib"),
+        PathBuf::from("/usr/local/lib"),
+        tools().join(LIBFAKETIME).join("usr/lib"),
+    ];
+    let names = ["libfaketime.so.1", "libfaketime.1.dylib"];
+    folders.iter().find_map(|folder| {
+        // Debian has one folder for each architecture.
+        let within = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let within = within.map(|entry| entry.path()).chain([folder.clone()]);
+        within
+            .flat_map(|folder| [folder.join("faketime"), folder])
+            .flat_map(|folder| names.map(|name| folder.join(name)))
+            .find(|file| file.is_file())
+    })
 }
 
 /// Where `scripts/install` keeps what it installs.

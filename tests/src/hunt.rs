@@ -13,6 +13,7 @@ mod provider;
 mod report;
 mod round;
 mod stage;
+mod timeline;
 
 use std::time::{Duration, Instant};
 
@@ -80,11 +81,13 @@ pub struct Progress {
     pub charges: usize,
     /// Faults so far.
     pub faults: usize,
+    /// Time so far.
+    pub took: Duration,
 }
 
 /// The most payments that take place on one stage. A longer hunt is several, each on a fresh stage with a seed of its own, so
 /// what one of them finds is looked for again in minutes.
-const ROUND: u32 = 2_000;
+const ROUND: u32 = 5_000;
 
 impl Hunt {
     /// So many payments under all faults of a mode.
@@ -94,10 +97,10 @@ impl Hunt {
             seed,
             work,
             mode,
-            faults: Fault::of(work, mode),
+            faults: Fault::of(mode),
             longest_pause: match payments {
                 ..2_000 => Duration::from_millis(600),
-                _ => Duration::from_secs(5),
+                _ => Duration::from_millis(1_500),
             },
             stops_at_first: false,
         }
@@ -113,9 +116,7 @@ impl Hunt {
         let mut report = Report::default();
         let mut seed = self.seed;
         let mut left = self.payments;
-        while left > 0
-            && !(self.stops_at_first && report.payments > 0 && !report.broken().is_empty())
-        {
+        while left > 0 && !(self.stops_at_first && !report.broken().is_empty()) {
             let round = Round {
                 hunt: self,
                 seed,
@@ -123,16 +124,15 @@ impl Hunt {
                 began,
             };
             let before = (report.payments, report.charges, report.struck.len());
-            let found = round
-                .run(|now| {
-                    progress(Progress {
-                        begun: before.0 + now.begun,
-                        charges: before.1 + now.charges,
-                        faults: before.2 + now.faults,
-                    });
-                })
-                .await;
-            report.add(found);
+            let found = round.run(|begun, charges, faults| {
+                progress(Progress {
+                    begun: before.0 + begun,
+                    charges: before.1 + charges,
+                    faults: before.2 + faults,
+                    took: began.elapsed(),
+                });
+            });
+            report.add(found.await);
             left -= round.payments;
             seed = seed.wrapping_add(1);
         }

@@ -14,6 +14,8 @@ pub(super) struct Bank {
     intents: HashMap<String, Intent>,
     /// When each order was charged.
     charges: BTreeMap<usize, Vec<Instant>>,
+    /// What was asked about each order, and what became of that, for people.
+    history: HashMap<usize, Vec<(Instant, String)>>,
     /// The answers that are given again to the same key; empty for a provider that forgets.
     answers: HashMap<String, Answer>,
     remembers_keys: bool,
@@ -58,6 +60,7 @@ impl Bank {
         Self {
             intents: HashMap::new(),
             charges: BTreeMap::new(),
+            history: HashMap::new(),
             answers: HashMap::new(),
             remembers_keys,
             rng: Rng::with_seed(seed),
@@ -67,6 +70,24 @@ impl Bank {
     /// When an order was charged; once, if at all.
     pub(super) fn charges(&self, order: usize) -> &[Instant] {
         self.charges.get(&order).map_or(&[], Vec::as_slice)
+    }
+
+    /// What was asked about an order, and what became of that.
+    pub(super) fn history(&self, order: usize) -> &[(Instant, String)] {
+        self.history.get(&order).map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes what becomes of a request about an order.
+    pub(super) fn note(&mut self, order: Option<usize>, line: String) {
+        if let Some(order) = order {
+            let lines = self.history.entry(order).or_default();
+            lines.push((Instant::now(), line));
+        }
+    }
+
+    /// The order that an intent stands for.
+    pub(super) fn order_of(&self, intent: &str) -> Option<usize> {
+        order_in(&self.intents.get(intent)?.form)
     }
 
     /// How many intents there are, and how many charges.
@@ -91,6 +112,26 @@ impl Bank {
     pub(super) fn remember(&mut self, key: Option<&str>, answer: &Answer) {
         if let (Some(key), true) = (key, self.remembers_keys) {
             self.answers.insert(key.to_owned(), answer.clone());
+        }
+    }
+
+    /// Charges at once: no intent, and nothing that fences a second call.
+    pub(super) fn charge(&mut self, form: &BTreeMap<String, String>) -> Answer {
+        let method = form.get("payment_method").map(String::as_str);
+        if method == Some("pm_card_chargeDeclined") && self.rng.bool() {
+            return (
+                402,
+                json!({"error": {"type": "card_error", "code": "card_declined"}}),
+            );
+        }
+        self.book(order_in(form));
+        let number = self.counts().1;
+        (200, json!({"id": format!("ch_{number:020}"), "paid": true}))
+    }
+
+    fn book(&mut self, order: Option<usize>) {
+        if let Some(order) = order {
+            self.charges.entry(order).or_default().push(Instant::now());
         }
     }
 
@@ -190,10 +231,9 @@ impl Bank {
         if status == NO_METHOD {
             intent.error = json!({"code": "card_declined", "decline_code": "generic_decline"});
         }
-        if status == SUCCEEDED
-            && let Some(order) = intent.order()
-        {
-            self.charges.entry(order).or_default().push(Instant::now());
+        let (document, order) = (intent.document(), order_in(&intent.form));
+        if status == SUCCEEDED {
+            self.book(order);
         }
         Change {
             kind: match status {
@@ -203,17 +243,13 @@ impl Bank {
                 PROCESSING => "payment_intent.processing",
                 _ => "payment_intent.requires_action",
             },
-            intent: intent.document(),
+            intent: document,
             next,
         }
     }
 }
 
 impl Intent {
-    fn order(&self) -> Option<usize> {
-        self.form.get("metadata[order]")?.parse().ok()
-    }
-
     fn document(&self) -> Value {
         let metadata: BTreeMap<_, _> = self
             .form
@@ -245,6 +281,11 @@ impl Intent {
             }}),
         )
     }
+}
+
+/// The number of an order, as the hunt itself wrote it.
+pub(super) fn order_in(form: &BTreeMap<String, String>) -> Option<usize> {
+    form.get("metadata[order]")?.parse().ok()
 }
 
 fn no_such_intent() -> Answer {

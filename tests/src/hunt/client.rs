@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep;
 
-use super::Work;
 use super::pool::{Pool, Told};
+use super::round::Round;
 use crate::test_request::TestRequest;
 
 /// What one client did and heard.
@@ -25,7 +25,9 @@ pub(super) struct Story {
     pub(super) surprises: Vec<Told>,
     /// What happened when, for people; times are from the beginning of the hunt.
     pub(super) lines: Vec<(Duration, String)>,
-    /// When it was last told for good.
+    /// When it first asked.
+    pub(super) began: Option<Duration>,
+    /// When it was first told for good.
     pub(super) answered_at: Option<Duration>,
     /// From its first request to its first final answer.
     pub(super) took: Option<Duration>,
@@ -43,12 +45,15 @@ enum Manner {
 }
 
 /// A client, and what it wants.
-pub(super) struct Client {
-    work: Work,
-    seed: u64,
-    order: usize,
-    body: Value,
+pub(super) struct Client<'a> {
+    pool: &'a Arc<Pool>,
+    story: &'a Mutex<Story>,
+    request: TestRequest,
     manner: Manner,
+    /// Whether it is told in the end what became of its payment, whatever happens.
+    always_knows: bool,
+    /// When the hunt began.
+    began: Instant,
 }
 
 /// How long a client waits for an answer before it asks another process.
@@ -56,9 +61,15 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 /// More attempts than any fault lasts.
 const MOST_ATTEMPTS: u32 = 400;
 
-impl Client {
+impl<'a> Client<'a> {
     /// The client of an order; the same for the same seed.
-    pub(super) fn new(work: Work, seed: u64, order: usize) -> Self {
+    pub(super) fn new(
+        round: &Round<'_>,
+        order: usize,
+        pool: &'a Arc<Pool>,
+        story: &'a Mutex<Story>,
+    ) -> Self {
+        let seed = round.seed;
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9).wrapping_add(order as u64));
         let method = match rng.u32(..100) {
             ..64 => "pm_card_visa",
@@ -75,38 +86,36 @@ impl Client {
             "amount": rng.u32(100..100_000), "currency": "EUR", "payment_method": method,
             "metadata": {"order": order.to_string()},
         });
+        let request = TestRequest::post("/api/payments")
+            .header("Idempotency-Key", &format!("hunt-{seed}-{order}"));
+        let request = pool.headers.iter().fold(request, |request, (name, value)| {
+            request.header(name, value)
+        });
         Self {
-            work,
-            seed,
-            order,
-            body,
+            pool,
+            story,
+            request: request.json(&body),
             manner,
+            always_knows: round.hunt.work.always_knows(),
+            began: round.began,
         }
     }
 
-    fn request(&self) -> TestRequest {
-        let key = format!("hunt-{}-{}", self.seed, self.order);
-        TestRequest::post("/api/payments")
-            .header("Idempotency-Key", &key)
-            .json(&self.body)
-    }
-
     /// Comes until it has a final answer, or as its manner is.
-    pub(super) async fn run(&self, pool: &Arc<Pool>, story: &Mutex<Story>, began: Instant) {
+    pub(super) async fn run(&self) {
         let first = Instant::now();
+        self.story.lock().began = Some(self.began.elapsed());
         let mut pause = Duration::from_millis(5);
         for _ in 0..MOST_ATTEMPTS {
             let told = match self.manner {
                 Manner::Double => {
-                    let (one, two) =
-                        tokio::join!(self.ask(pool, story, began), self.ask(pool, story, began));
+                    let (one, two) = tokio::join!(self.ask(), self.ask());
                     if one.is_final() { one } else { two }
                 }
-                Manner::Patient | Manner::Away => self.ask(pool, story, began).await,
+                Manner::Patient | Manner::Away => self.ask().await,
             };
-            let is_all = told.is_unknown() && !self.work.always_knows();
-            if told.is_final() || is_all {
-                story.lock().took.get_or_insert(first.elapsed());
+            if self.is_all(&told) {
+                self.story.lock().took.get_or_insert(first.elapsed());
                 return;
             }
             if self.manner == Manner::Away {
@@ -118,32 +127,37 @@ impl Client {
     }
 
     /// Comes back when all is well, until it has a final answer.
-    pub(super) async fn come_back(&self, pool: &Arc<Pool>, story: &Mutex<Story>, began: Instant) {
+    pub(super) async fn come_back(&self) {
         for _ in 0..MOST_ATTEMPTS {
-            let told = self.ask(pool, story, began).await;
-            if told.is_final() || told.is_unknown() && !self.work.always_knows() {
+            let told = self.ask().await;
+            if self.is_all(&told) {
                 return;
             }
             sleep(Duration::from_millis(50)).await;
         }
     }
 
-    async fn ask(&self, pool: &Arc<Pool>, story: &Mutex<Story>, began: Instant) -> Told {
-        let sent = began.elapsed();
-        let told = pool.request(&self.request(), PATIENCE).await;
-        let mut story = story.lock();
-        let answered = began.elapsed();
+    /// Whether it makes no sense to ask again.
+    fn is_all(&self, told: &Told) -> bool {
+        told.is_final() || told.is_unknown() && !self.always_knows
+    }
+
+    async fn ask(&self) -> Told {
+        let sent = self.began.elapsed();
+        let told = self.pool.request(&self.request, PATIENCE).await;
+        let answered = self.began.elapsed();
+        let mut story = self.story.lock();
         story.attempts += 1;
-        if told.status != Told::NOTHING.status {
+        if told != Told::NOTHING {
             story.requests.push(answered.saturating_sub(sent));
         }
         let summary: String = told.body.chars().take(300).collect();
-        story.lines.push((sent, "asks".to_owned()));
-        let line = format!("is told {}: {summary}", told.status);
+        story.lines.push((sent, "the client asks".to_owned()));
+        let line = format!("the client is told {}: {summary}", told.status);
         story.lines.push((answered, line));
         match told.status {
             201 | 402 => {
-                story.answered_at = Some(answered);
+                story.answered_at.get_or_insert(answered);
                 if !story.finals.contains(&told) {
                     story.finals.push(told.clone());
                 }

@@ -8,9 +8,9 @@ use fastrand::Rng;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
+use super::Mode;
 use super::pool::Pool;
 use super::provider::Provider;
-use super::{Mode, Work};
 use crate::fault_proxy::FaultProxy;
 use crate::redis_server::RedisServer;
 
@@ -21,11 +21,15 @@ pub enum Fault {
     Kill,
     /// One stands still for longer than its lease, and goes on.
     Freeze,
-    /// Redis is killed and starts again: with what it keeps on its disk, if it keeps anything.
+    /// Some processes have clocks that are off, from the beginning to the end.
+    ClockSkew,
+    /// Redis is killed and starts again, with what it keeps on its disk.
     RedisRestart,
+    /// Redis is killed and starts again, with nothing.
+    RedisRestartEmpty,
     /// Redis forgets everything.
     RedisFlush,
-    /// Another Redis, which has nothing, takes its place.
+    /// Another Redis takes its place, which has nothing, or what it had when it was last in charge.
     RedisFailover,
     /// Redis swallows everything.
     RedisBlackHole,
@@ -49,10 +53,11 @@ pub enum Fault {
 
 impl Fault {
     /// Those that a mode takes: Redis alone may lose nothing.
-    pub(super) fn of(_work: Work, mode: Mode) -> Vec<Self> {
+    pub(super) fn of(mode: Mode) -> Vec<Self> {
         let all = [
             Self::Kill,
             Self::Freeze,
+            Self::ClockSkew,
             Self::RedisRestart,
             Self::RedisBlackHole,
             Self::RedisReplyLost,
@@ -61,6 +66,7 @@ impl Fault {
             Self::Provider,
         ];
         let more = [
+            Self::RedisRestartEmpty,
             Self::RedisFlush,
             Self::RedisFailover,
             Self::MongoBlackHole,
@@ -77,8 +83,10 @@ impl Fault {
     /// Which faults never happen at the same time: those of one lane.
     pub(super) fn lane(self) -> Lane {
         match self {
+            Self::ClockSkew => Lane::Always,
             Self::Kill | Self::Freeze => Lane::Processes,
             Self::RedisRestart
+            | Self::RedisRestartEmpty
             | Self::RedisFlush
             | Self::RedisFailover
             | Self::RedisBlackHole
@@ -97,6 +105,8 @@ impl Fault {
 /// What faults strike; one at a time does so in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
+    /// No faults strike here: they are there all the time.
+    Always,
     Processes,
     Redis,
     Mongo,
@@ -104,11 +114,12 @@ pub(super) enum Lane {
 }
 
 impl Lane {
-    pub(super) const ALL: [Self; 4] = [Self::Processes, Self::Redis, Self::Mongo, Self::Provider];
+    pub(super) const STRUCK: [Self; 4] =
+        [Self::Processes, Self::Redis, Self::Mongo, Self::Provider];
 }
 
 /// When a fault was, from the beginning of the hunt.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Struck {
     /// What went wrong.
     pub fault: Fault,
@@ -167,7 +178,10 @@ async fn one(targets: &Targets, fault: Fault, rng: &mut Rng) {
             sleep(super::stage::LEASE * 2 + a_while).await;
             victim.thaw().await;
         }
-        Fault::RedisRestart => {
+        Fault::RedisRestart | Fault::RedisRestartEmpty => {
+            if fault == Fault::RedisRestartEmpty {
+                redis.command(&["FLUSHALL"]).await;
+            }
             redis.stop().await;
             sleep(a_while / 4).await;
             redis.restart().await;
@@ -180,7 +194,9 @@ async fn one(targets: &Targets, fault: Fault, rng: &mut Rng) {
             let next = &targets.redis[usize::from(other)];
             targets.second_redis.store(other, Ordering::SeqCst);
             targets.to_redis.refuse();
-            next.command(&["FLUSHALL"]).await;
+            if rng.bool() {
+                next.command(&["FLUSHALL"]).await;
+            }
             sleep(a_while / 4).await;
             targets.to_redis.lead_to(next.address());
             targets.to_redis.heal();

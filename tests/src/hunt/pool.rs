@@ -14,6 +14,8 @@ use crate::test_request::TestRequest;
 /// Processes, and who of them is idle.
 pub(super) struct Pool {
     pub(super) processes: Vec<Lambda>,
+    /// What every request says beside the client's own words.
+    pub(super) headers: Vec<(&'static str, String)>,
     idle: Mutex<Vec<usize>>,
     places: Semaphore,
     rng: Mutex<Rng>,
@@ -45,8 +47,13 @@ impl Told {
 }
 
 impl Pool {
-    pub(super) fn new(processes: Vec<Lambda>, seed: u64) -> Arc<Self> {
+    pub(super) fn new(
+        processes: Vec<Lambda>,
+        headers: Vec<(&'static str, String)>,
+        seed: u64,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            headers,
             idle: Mutex::new((0..processes.len()).collect()),
             places: Semaphore::new(processes.len()),
             processes,

@@ -1,6 +1,7 @@
 //! The provider as the network shows it: HTTP in front of a [`Bank`], answers that get lost, and events.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,14 +21,14 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::bank::{Answer, Bank, Change};
+use super::bank::{Answer, Bank, Change, order_in};
 use crate::background_runtime::BackgroundRuntime;
 use crate::percent_encoding::query_decoded;
 use crate::stripe_event::StripeEvent;
 
 /// A running provider; dropping it ends it.
 pub(super) struct Provider {
-    pub(super) address: SocketAddr,
+    address: SocketAddr,
     state: Arc<State>,
     _runtime: BackgroundRuntime,
 }
@@ -41,7 +42,7 @@ struct State {
 }
 
 /// What happens to a request while requests fare badly.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Fault {
     /// It never arrives.
     Lost,
@@ -115,6 +116,11 @@ impl Provider {
         }
     }
 
+    /// Where it is, with a path behind it.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
     /// Lets requests fare badly, or well again.
     pub(super) fn set_faulty(&self, is_faulty: bool) {
         self.state.is_faulty.store(is_faulty, Ordering::SeqCst);
@@ -153,7 +159,13 @@ async fn respond(
             .then(|| rng.choice(FAULTS))
             .flatten()
     });
-    let answer = match fault.flatten() {
+    let fault = fault.flatten();
+    if let Some(fault) = fault {
+        let mut bank = state.bank.lock();
+        let order = asked.order(&bank);
+        bank.note(order, format!("{asked}: {fault:?}"));
+    }
+    let answer = match fault {
         None => state.answer(&asked),
         Some(Fault::Lost) => return std::future::pending().await,
         Some(Fault::Late) => {
@@ -173,16 +185,10 @@ async fn respond(
             state.answer(&asked);
             return Err("the connection breaks");
         }
-        Some(Fault::ErrorBefore) => {
-            let error = server_error();
-            state.bank.lock().remember(asked.key.as_deref(), &error);
-            error
-        }
+        Some(Fault::ErrorBefore) => state.error(&asked),
         Some(Fault::ErrorAfter) => {
             state.answer(&asked);
-            let error = server_error();
-            state.bank.lock().remember(asked.key.as_deref(), &error);
-            error
+            state.error(&asked)
         }
         Some(Fault::TooMany) => (429, json!({"error": {"type": "rate_limit_error"}})),
     };
@@ -201,29 +207,42 @@ struct Asked {
     key: Option<String>,
 }
 
+impl Asked {
+    fn order(&self, bank: &Bank) -> Option<usize> {
+        let intent = self.path.split('/').nth(3).unwrap_or_default();
+        order_in(&self.form).or_else(|| bank.order_of(intent))
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the provider: {} {}", self.method, self.path)
+    }
+}
+
 impl State {
     fn answer(self: &Arc<Self>, asked: &Asked) -> Answer {
         let mut bank = self.bank.lock();
-        if let Some(answer) = bank.remembered(asked.key.as_deref()) {
-            return answer;
-        }
-        let path: Vec<_> = asked.path.trim_start_matches("/v1/").split('/').collect();
-        let (answer, change) = match (&asked.method, &path[..]) {
-            (&Method::POST, ["payment_intents"]) => bank.create(asked.form.clone()),
-            (&Method::POST, ["payment_intents", id, "confirm"]) => bank.confirm(id),
-            (&Method::POST, ["payment_intents", id, "cancel"]) => bank.cancel(id),
-            (&Method::GET, ["payment_intents", id]) => (bank.inspect(id), None),
-            _ => (
-                (404, json!({"error": {"type": "invalid_request_error"}})),
-                None,
-            ),
+        let (answer, change) = match bank.remembered(asked.key.as_deref()) {
+            Some(answer) => (answer, None),
+            None => done(&mut bank, asked),
         };
         bank.remember(asked.key.as_deref(), &answer);
+        let (order, status) = (asked.order(&bank), answer.1["status"].as_str());
+        let line = format!("{asked} -> {} {}", answer.0, status.unwrap_or_default());
+        bank.note(order, line);
         drop(bank);
         if let Some(change) = change {
             self.tell(&change);
         }
         answer
+    }
+
+    /// An error of the server's, which is given again to the same key, as Stripe does.
+    fn error(&self, asked: &Asked) -> Answer {
+        let error = (500, json!({"error": {"type": "api_error"}}));
+        self.bank.lock().remember(asked.key.as_deref(), &error);
+        error
     }
 
     /// Sends the event of a change, and lets happen what follows by itself.
@@ -246,8 +265,19 @@ impl State {
     }
 }
 
-fn server_error() -> Answer {
-    (500, json!({"error": {"type": "api_error"}}))
+fn done(bank: &mut Bank, asked: &Asked) -> (Answer, Option<Change>) {
+    let path: Vec<_> = asked.path.trim_start_matches("/v1/").split('/').collect();
+    match (&asked.method, &path[..]) {
+        (&Method::POST, ["charges"]) => (bank.charge(&asked.form), None),
+        (&Method::POST, ["payment_intents"]) => bank.create(asked.form.clone()),
+        (&Method::POST, ["payment_intents", id, "confirm"]) => bank.confirm(id),
+        (&Method::POST, ["payment_intents", id, "cancel"]) => bank.cancel(id),
+        (&Method::GET, ["payment_intents", id]) => (bank.inspect(id), None),
+        _ => (
+            (404, json!({"error": {"type": "invalid_request_error"}})),
+            None,
+        ),
+    }
 }
 
 fn form(body: &[u8]) -> BTreeMap<String, String> {

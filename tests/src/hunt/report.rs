@@ -1,20 +1,24 @@
 //! What a hunt has found, in numbers.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::bank::Bank;
 use super::client::Story;
 use super::faults::Struck;
+use super::provider::Provider;
 use super::round::Round;
-use super::stage::Stage;
+use super::timeline;
 
 /// What a hunt has found. The fields of [`Broken`](Self::broken) have to be zero.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// How many payments clients wanted.
     pub payments: usize,
+    /// The seed of each round, and how many payments it had.
+    pub rounds: Vec<(u64, u32)>,
     /// How many requests they sent.
     pub attempts: u64,
     /// How many intents the provider has.
@@ -32,7 +36,7 @@ pub struct Report {
     /// Payments whose client has no final answer in the end.
     pub unanswered: Vec<Name>,
     /// How many payments are open in the ledger in the end.
-    pub open: u64,
+    pub open: usize,
     /// In how many rounds nobody could say how many are open in the end.
     pub uncounted: u64,
     /// How often what went wrong.
@@ -60,12 +64,13 @@ impl Report {
     pub(super) fn of(
         round: &Round<'_>,
         stories: &[Story],
-        stage: &Stage,
-        open: Option<u64>,
+        provider: &Provider,
+        open: Option<usize>,
         struck: Vec<Struck>,
     ) -> Self {
         let mut report = Self {
             payments: stories.len(),
+            rounds: vec![(round.seed, round.payments)],
             open: open.unwrap_or_default(),
             uncounted: open.is_none().into(),
             ..Self::default()
@@ -75,29 +80,32 @@ impl Report {
             *report.faults.entry(name).or_default() += 1;
         }
         report.struck = struck;
-        stage.targets.provider.books(|bank| {
+        provider.books(|bank| {
             (report.intents, report.charges) = bank.counts();
             for (order, story) in stories.iter().enumerate() {
-                let charges = bank.charges(order).iter();
-                let charges = charges.map(|at| at.saturating_duration_since(round.began));
-                report.judge(round, order, story, &charges.collect::<Vec<_>>());
+                report.judge(round, order, story, bank);
             }
         });
         report
     }
 
-    fn judge(&mut self, round: &Round<'_>, order: usize, story: &Story, charges: &[Duration]) {
+    fn judge(&mut self, round: &Round<'_>, order: usize, story: &Story, bank: &Bank) {
+        let charges = bank.charges(order).iter();
+        let charges: Vec<_> = charges.map(|at| round.since(*at)).collect();
         self.attempts += u64::from(story.attempts);
         self.requests_took.extend(&story.requests);
         self.payments_took.extend(story.took);
         self.answered_at.extend(story.answered_at);
-        self.charged_at.extend(charges);
+        self.charged_at.extend(&charges);
 
         let work = round.hunt.work;
         let is_charged = !charges.is_empty();
         let is_told = |status| story.finals.iter().any(|told| told.status == status);
         let is_contradictory = story.finals.len() > 1 || !story.surprises.is_empty();
+        // Whoever runs again may charge, and then be declined.
+        let is_told_otherwise = is_charged && is_told(402) && work.charges_once();
         let knows = work.always_knows();
+        let is_untold = knows && is_charged && !is_told(201);
         let findings = [
             (
                 work.charges_once() && charges.len() > 1,
@@ -105,10 +113,7 @@ impl Report {
             ),
             (is_told(201) && !is_charged, &mut self.lost_answers),
             (is_contradictory, &mut self.contradictions),
-            (
-                knows && is_charged && !is_told(201),
-                &mut self.untold_charges,
-            ),
+            (is_untold || is_told_otherwise, &mut self.untold_charges),
             (knows && story.finals.is_empty(), &mut self.unanswered),
         ];
         let name = format!("{}/{order}", round.seed);
@@ -118,19 +123,15 @@ impl Report {
             is_named = true;
         }
         if is_named {
-            let charges = charges.iter().map(|at| (*at, "is charged".to_owned()));
-            let mut lines: Vec<_> = story.lines.iter().cloned().chain(charges).collect();
-            lines.sort();
-            let lines = lines
-                .iter()
-                .map(|(at, line)| format!("{:>7} ms {line}", at.as_millis()));
-            self.stories.insert(name, lines.collect());
+            let lines = all_lines(round, story, &charges, bank.history(order), &self.struck);
+            self.stories.insert(name, lines);
         }
     }
 
     /// Adds what another round has found.
     pub(super) fn add(&mut self, other: Self) {
         self.payments += other.payments;
+        self.rounds.extend(other.rounds);
         self.attempts += other.attempts;
         self.intents += other.intents;
         self.charges += other.charges;
@@ -150,6 +151,16 @@ impl Report {
         self.struck.extend(other.struck);
         self.answered_at.extend(other.answered_at);
         self.charged_at.extend(other.charged_at);
+    }
+
+    /// Which rounds have found something: their seeds, and how many payments they had.
+    pub fn rounds_to_repeat(&self) -> Vec<(u64, u32)> {
+        let is_named = |seed: &u64| {
+            let of_round = format!("{seed}/");
+            self.stories.keys().any(|name| name.starts_with(&of_round))
+        };
+        let rounds = self.rounds.iter().filter(|(seed, _)| is_named(seed));
+        rounds.copied().collect()
     }
 
     /// What must not be, in words; empty: nothing is.
@@ -175,6 +186,11 @@ impl Report {
         broken
     }
 
+    /// What happened when, as an SVG picture.
+    pub fn to_svg(&self) -> String {
+        timeline::svg(self)
+    }
+
     /// The numbers as JSON.
     pub fn to_json(&self) -> Value {
         json!({
@@ -196,6 +212,36 @@ impl Report {
             "stories": self.stories,
         })
     }
+}
+
+/// All that happened to a payment, and around it, in the order in which it did.
+fn all_lines(
+    round: &Round<'_>,
+    story: &Story,
+    charges: &[Duration],
+    history: &[(Instant, String)],
+    struck: &[Struck],
+) -> Vec<String> {
+    let mut lines = story.lines.clone();
+    lines.extend(charges.iter().map(|at| (*at, "CHARGED".to_owned())));
+    let asked = history.iter();
+    lines.extend(asked.map(|(at, line)| (round.since(*at), line.clone())));
+    let (began, ended) = (story.began.unwrap_or_default(), story.answered_at);
+    let meanwhile = struck
+        .iter()
+        .filter(|fault| fault.to >= began && ended.is_none_or(|ended| fault.from <= ended));
+    lines.extend(meanwhile.map(|fault| {
+        let until = fault.to.as_millis();
+        (
+            fault.from,
+            format!("fault {:?} until {until} ms", fault.fault),
+        )
+    }));
+    lines.sort();
+    let lines = lines.iter();
+    lines
+        .map(|(at, line)| format!("{:>7} ms {line}", at.as_millis()))
+        .collect()
 }
 
 /// What half of them, and all but a hundredth, took at most.

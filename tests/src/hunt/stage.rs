@@ -5,17 +5,21 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
+use shared::config::Config;
+use shared::deadline::Deadline;
+use shared::payments::Desk;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::Mode;
-use super::faults::Targets;
+use super::faults::{Fault, Targets};
 use super::pool::Pool;
 use super::provider::Provider;
 use super::round::Round;
+use super::{Mode, Work};
 use crate::fault_proxy::FaultProxy;
 use crate::lambda::{Lambda, LambdaBuilder, Outcome};
 use crate::mongo_server::MongoServer;
@@ -25,24 +29,41 @@ use crate::stripe_event::StripeEvent;
 /// What a hunt takes place on. Its parts end with it.
 pub(super) struct Stage {
     pub(super) targets: Targets,
-    reconciler: Arc<Lambda>,
-    /// The schedule and the delivery of events.
-    _beside: JoinSet<()>,
+    variables: Vec<(&'static str, String)>,
+    /// What settles payments beside those who ask for them; `None` where there is no ledger.
+    settling: Option<Settling>,
     _folder: TempDir,
+}
+
+/// The schedule and the webhook.
+struct Settling {
+    reconciler: Arc<Lambda>,
+    _tasks: JoinSet<()>,
 }
 
 /// How long an attempt has its key where it knows no deadline. A frozen process stands still for longer.
 pub(super) const LEASE: Duration = Duration::from_millis(1_000);
 /// Half of them know their deadline; the other half has a lease that a freeze outlasts.
-const PROCESSES: usize = 8;
+const PROCESSES: usize = 24;
+/// By how much the clocks of some of them are off.
+const SKEW: [SignedDuration; 3] = [
+    SignedDuration::ZERO,
+    SignedDuration::from_secs(3),
+    SignedDuration::from_secs(-3),
+];
 const SECRET: &str = "whsec_hunt";
 /// How often the schedule invokes the reconciler.
 const SCHEDULE: Duration = Duration::from_millis(700);
+/// How late requests, events, customers and skewed clocks are at most.
+const LATE: Duration = Duration::from_secs(4);
 const LATEST_EVENT: u64 = 1_500;
 const DELIVERIES: u32 = 6;
+/// How many open payments are listed at the end.
+const LISTED: u32 = 10_000;
 
 impl Stage {
     pub(super) async fn build(round: &Round<'_>) -> Self {
+        let hunt = round.hunt;
         let (events, told) = mpsc::unbounded_channel();
         let provider = Provider::start(round.seed, events).await;
         let redis = [durable_redis().await, durable_redis().await];
@@ -55,7 +76,7 @@ impl Stage {
             ("PAYMENT_PROVIDER", "stripe".to_owned()),
             ("PAYMENT_PROVIDER_TIMEOUT_MS", "300".to_owned()),
             ("STRIPE_API_KEY", "sk_test_hunt".to_owned()),
-            ("STRIPE_API_BASE", format!("http://{}/", provider.address)),
+            ("STRIPE_API_BASE", provider.url("")),
             ("STRIPE_WEBHOOK_SECRETS", SECRET.to_owned()),
             ("REDIS_CONNECT_TIMEOUT_MS", "200".to_owned()),
             ("REDIS_RESPONSE_TIMEOUT_MS", "150".to_owned()),
@@ -65,7 +86,7 @@ impl Stage {
             ("PAYMENT_CANCEL_AFTER_SECONDS", "4".to_owned()),
             ("AWS_LAMBDA_LOG_LEVEL", "ERROR".to_owned()),
         ];
-        let to_mongo = match round.hunt.mode {
+        let to_mongo = match hunt.mode {
             Mode::Redis => None,
             Mode::Tiered => {
                 let server = MongoServer::shared().await;
@@ -75,38 +96,44 @@ impl Stage {
                 Some(proxy)
             }
         };
-        let function = |name: &str| {
-            variables
-                .iter()
-                .fold(Lambda::function(name), |builder, (name, value)| {
-                    builder.env(name, value)
-                })
+        let with = |builder: LambdaBuilder| {
+            let variables = variables.iter();
+            variables.fold(builder, |builder, (name, value)| builder.env(name, value))
         };
+        let (program, headers) = worker(hunt.work, &provider);
+        let are_off = hunt.faults.contains(&Fault::ClockSkew);
         let mut processes = Vec::new();
         for number in 0..PROCESSES {
-            let builder: LambdaBuilder = function("payments-create");
+            let builder = with(program());
             let builder = match number % 2 {
                 0 => builder.timeout(Duration::from_secs(4)),
                 _ => builder.local_deadlines().timeout(Duration::from_secs(60)),
             };
+            let builder = match SKEW[number % SKEW.len()] {
+                skew if are_off && !skew.is_zero() => builder.clock_off_by(skew),
+                _ => builder,
+            };
             processes.push(builder.start().await);
         }
-        let reconciler = Arc::new(function("payments-reconcile").start().await);
-        let webhook = Arc::new(function("payments-webhook").start().await);
-        let mut beside = JoinSet::new();
-        beside.spawn(schedule(Arc::clone(&reconciler)));
-        beside.spawn(deliver_all(webhook, told, Rng::with_seed(round.seed)));
+        let settling = match hunt.work {
+            Work::Payments => {
+                let reconciler = with(Lambda::function("payments-reconcile")).start().await;
+                let webhook = with(Lambda::function("payments-webhook")).start().await;
+                Some(Settling::start(reconciler, webhook, told, round.seed))
+            }
+            Work::Once | Work::Rerun => None,
+        };
         Self {
             targets: Targets {
-                pool: Pool::new(processes, round.seed),
+                pool: Pool::new(processes, headers, round.seed),
                 redis,
                 to_redis,
                 to_mongo,
                 provider,
                 second_redis: AtomicBool::new(false),
             },
-            reconciler,
-            _beside: beside,
+            variables,
+            settling,
             _folder: folder,
         }
     }
@@ -120,20 +147,67 @@ impl Stage {
         }
     }
 
-    /// Reconciles until nothing is open, at most for so long; how many payments then are.
-    pub(super) async fn settle(&self, limit: Duration) -> Option<u64> {
+    /// Lets the schedule go on until nothing is due, at most for so long.
+    pub(super) async fn settle(&self, limit: Duration) {
+        let Some(settling) = &self.settling else {
+            return;
+        };
         let began = Instant::now();
-        // Late requests, late events and customers first.
-        sleep(Duration::from_secs(4)).await;
-        loop {
-            let open = match run(&self.reconciler).await {
-                Some(report) => report["still_open"].as_u64(),
-                None => None,
-            };
-            if open == Some(0) || began.elapsed() > limit {
-                return open;
+        sleep(LATE).await;
+        while began.elapsed() < limit {
+            let report = run(&settling.reconciler).await;
+            if report.is_some_and(|report| report["still_open"] == 0) {
+                return;
             }
             sleep(SCHEDULE).await;
+        }
+    }
+
+    /// How many payments are open in the ledger; `None`: it does not say.
+    pub(super) async fn count_open(&self) -> Option<usize> {
+        if self.settling.is_none() {
+            return Some(0);
+        }
+        let variables = |name: &str| {
+            let (_, value) = self.variables.iter().find(|(known, _)| *known == name)?;
+            Some(value.into())
+        };
+        let config = Config::from_lookup(variables).expect("the functions start with it");
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let open = Desk::new(&config).open(LISTED, deadline).await.ok()?;
+        Some(open.len())
+    }
+}
+
+/// What the clients' requests run, and what they say beside their own words.
+fn worker(work: Work, provider: &Provider) -> (fn() -> LambdaBuilder, Vec<(&'static str, String)>) {
+    let policy = match work {
+        Work::Payments => return (|| Lambda::function("payments-create"), Vec::new()),
+        Work::Once => "at-most-once",
+        Work::Rerun => "rerun",
+    };
+    let headers = vec![
+        ("x-charge-at", provider.url("v1/charges")),
+        ("x-policy", policy.to_owned()),
+    ];
+    (|| Lambda::example("charges"), headers)
+}
+
+impl Settling {
+    fn start(
+        reconciler: Lambda,
+        webhook: Lambda,
+        events: mpsc::UnboundedReceiver<StripeEvent>,
+        seed: u64,
+    ) -> Self {
+        let reconciler = Arc::new(reconciler);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(schedule(Arc::clone(&reconciler)));
+        let rng = Rng::with_seed(seed);
+        tasks.spawn(deliver_all(Arc::new(webhook), events, rng));
+        Self {
+            reconciler,
+            _tasks: tasks,
         }
     }
 }
