@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use reqwest::Client;
 use serde_json::{Value, json};
-use shared::config::Config;
+use shared::config::{Config, ProviderConfig};
 use shared::idempotency::web::{self as idempotent, answer, replay};
 use shared::idempotency::{
     End, Failure, Fingerprint, Idempotency, Lease, Operation, Policy, RecordKey, Request,
@@ -20,6 +20,7 @@ use shared::web::{self, Response};
 struct Till {
     idempotency: Idempotency,
     client: Client,
+    url: String,
 }
 
 /// Longer than the provider takes, when it answers at all.
@@ -32,9 +33,13 @@ fn main() -> ExitCode {
 }
 
 fn open(config: &Config) -> Till {
+    let ProviderConfig::Stripe { api_base, .. } = &config.payments.provider else {
+        panic!("the hunt names a provider");
+    };
     Till {
         idempotency: Idempotency::new(config),
         client: Client::new(),
+        url: format!("{api_base}v1/charges"),
     }
 }
 
@@ -62,7 +67,7 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
     } else {
         charge
     };
-    let work = async |_: &mut Lease| till.charge(header("x-charge-at"), request.body()).await;
+    let work = async |_: &mut Lease| till.charge(request.body()).await;
     let ran = till
         .idempotency
         .run(&charge, invocation.deadline, work)
@@ -87,11 +92,7 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
 }
 
 impl Till {
-    async fn charge(
-        &self,
-        url: &str,
-        order: &[u8],
-    ) -> Result<SavedResponse, Failure<&'static str>> {
+    async fn charge(&self, order: &[u8]) -> Result<SavedResponse, Failure<&'static str>> {
         let order: Value = serde_json::from_slice(order).expect("the hunt sends JSON");
         let text = |pointer: &str| match order.pointer(pointer) {
             Some(Value::String(text)) => text.clone(),
@@ -103,7 +104,12 @@ impl Till {
             ("payment_method", text("/payment_method")),
             ("metadata[order]", text("/metadata/order")),
         ];
-        let sent = self.client.post(url).form(&form).timeout(PATIENCE).send();
+        let sent = self
+            .client
+            .post(self.url.clone())
+            .form(&form)
+            .timeout(PATIENCE)
+            .send();
         let answered = match sent.await {
             Ok(answered) => answered,
             Err(error) if error.is_connect() => return Err(Failure::NothingHappened("unreached")),

@@ -12,15 +12,20 @@ use super::Mode;
 use super::pool::Pool;
 use super::provider::Provider;
 use crate::fault_proxy::FaultProxy;
+use crate::lambda::Lambda;
 use crate::redis_server::RedisServer;
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// A process of `payments-create` is killed.
+    /// A process is killed.
     Kill,
     /// One stands still for longer than its lease, and goes on.
     Freeze,
+    /// One is killed when the provider has done something for it, and before it hears of that.
+    KillBeforeAnswer,
+    /// One stands still then, for longer than its lease, and goes on.
+    FreezeBeforeAnswer,
     /// Some processes have clocks that are off, from the beginning to the end.
     ClockSkew,
     /// Redis is killed and starts again, with what it keeps on its disk.
@@ -57,6 +62,8 @@ impl Fault {
         let all = [
             Self::Kill,
             Self::Freeze,
+            Self::KillBeforeAnswer,
+            Self::FreezeBeforeAnswer,
             Self::ClockSkew,
             Self::RedisRestart,
             Self::RedisBlackHole,
@@ -85,6 +92,7 @@ impl Fault {
         match self {
             Self::ClockSkew => Lane::Always,
             Self::Kill | Self::Freeze => Lane::Processes,
+            Self::KillBeforeAnswer | Self::FreezeBeforeAnswer => Lane::Answers,
             Self::RedisRestart
             | Self::RedisRestartEmpty
             | Self::RedisFlush
@@ -108,14 +116,21 @@ pub(super) enum Lane {
     /// No faults strike here: they are there all the time.
     Always,
     Processes,
+    /// Processes too, at a moment that is chosen.
+    Answers,
     Redis,
     Mongo,
     Provider,
 }
 
 impl Lane {
-    pub(super) const STRUCK: [Self; 4] =
-        [Self::Processes, Self::Redis, Self::Mongo, Self::Provider];
+    pub(super) const STRUCK: [Self; 5] = [
+        Self::Processes,
+        Self::Answers,
+        Self::Redis,
+        Self::Mongo,
+        Self::Provider,
+    ];
 }
 
 /// When a fault was, from the beginning of the hunt.
@@ -132,12 +147,28 @@ pub struct Struck {
 /// What faults strike.
 pub(super) struct Targets {
     pub(super) pool: Arc<Pool>,
+    /// Processes that clients do not talk to.
+    pub(super) beside: Vec<Arc<Lambda>>,
     pub(super) redis: [RedisServer; 2],
     pub(super) to_redis: FaultProxy,
     pub(super) to_mongo: Option<FaultProxy>,
     pub(super) provider: Provider,
     /// Which of the two is in charge.
     pub(super) second_redis: AtomicBool,
+}
+
+impl Targets {
+    fn processes(&self) -> usize {
+        self.pool.processes.len() + self.beside.len()
+    }
+
+    /// The process with this number: those of the pool first.
+    fn process(&self, number: usize) -> &Lambda {
+        match self.pool.processes.get(number) {
+            Some(process) => process,
+            None => &self.beside[number - self.pool.processes.len()],
+        }
+    }
 }
 
 /// Faults of a lane, one after the other.
@@ -168,13 +199,26 @@ impl Striking<'_> {
 
 async fn one(targets: &Targets, fault: Fault, rng: &mut Rng) {
     let a_while = Duration::from_millis(rng.u64(50..900));
-    let victim = rng.usize(..targets.pool.processes.len());
-    let victim = &targets.pool.processes[victim];
+    let victim = targets.process(rng.usize(..targets.processes()));
     let redis = &targets.redis[usize::from(targets.second_redis.load(Ordering::SeqCst))];
     match fault {
         Fault::Kill => victim.stop().await,
         Fault::Freeze => {
             victim.suspend().await;
+            sleep(super::stage::LEASE * 2 + a_while).await;
+            victim.thaw().await;
+        }
+        Fault::KillBeforeAnswer | Fault::FreezeBeforeAnswer => {
+            let Some(caught) = targets.provider.catch(a_while).await else {
+                return;
+            };
+            let victim = targets.process(caught.process);
+            if fault == Fault::KillBeforeAnswer {
+                victim.stop().await;
+                return;
+            }
+            victim.suspend().await;
+            drop(caught);
             sleep(super::stage::LEASE * 2 + a_while).await;
             victim.thaw().await;
         }

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::bank::{Answer, Bank, Change, order_in};
@@ -38,7 +38,17 @@ struct State {
     /// Whether requests fare badly.
     is_faulty: AtomicBool,
     rng: Mutex<Rng>,
+    /// Who waits for the next request that changes something.
+    catching: Mutex<Option<oneshot::Sender<Caught>>>,
     events: mpsc::UnboundedSender<StripeEvent>,
+}
+
+/// A request that is done, and whose sender does not know it yet.
+pub(super) struct Caught {
+    /// Which process has sent it.
+    pub(super) process: usize,
+    /// The answer leaves when this is dropped.
+    pub(super) _held_back: oneshot::Sender<()>,
 }
 
 /// What happens to a request while requests fare badly.
@@ -86,6 +96,7 @@ impl Provider {
             bank: Mutex::new(Bank::new(seed, remembers_keys(seed))),
             is_faulty: AtomicBool::new(false),
             rng: Mutex::new(Rng::with_seed(seed)),
+            catching: Mutex::default(),
             events,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -116,9 +127,17 @@ impl Provider {
         }
     }
 
-    /// Where it is, with a path behind it.
-    pub(super) fn url(&self, path: &str) -> String {
-        format!("http://{}/{path}", self.address)
+    /// Where a process finds it.
+    pub(super) fn url(&self, process: usize) -> String {
+        format!("http://{}/{process}/", self.address)
+    }
+
+    /// Waits for the next request that changes something, at most for so long: it is done, and its answer held back.
+    pub(super) async fn catch(&self, limit: Duration) -> Option<Caught> {
+        let (caught, catching) = oneshot::channel();
+        *self.state.catching.lock() = Some(caught);
+        let caught = tokio::time::timeout(limit, catching).await;
+        caught.ok()?.ok()
     }
 
     /// Lets requests fare badly, or well again.
@@ -147,9 +166,12 @@ async fn respond(
         .get("idempotency-key")
         .and_then(|key| key.to_str().ok())
         .map(str::to_owned);
+    let path = parts.uri.path().trim_start_matches('/');
+    let (process, path) = path.split_once('/').unwrap_or_default();
     let asked = Asked {
+        process: process.parse().unwrap_or(usize::MAX),
         method: parts.method,
-        path: parts.uri.path().to_owned(),
+        path: path.to_owned(),
         form: form(&body),
         key,
     };
@@ -166,7 +188,11 @@ async fn respond(
         bank.note(order, format!("{asked}: {fault:?}"));
     }
     let answer = match fault {
-        None => state.answer(&asked),
+        None => {
+            let answer = state.answer(&asked);
+            state.hold_back(&asked).await;
+            answer
+        }
         Some(Fault::Lost) => return std::future::pending().await,
         Some(Fault::Late) => {
             let late = Duration::from_millis(state.rng.lock().u64(400..LATEST));
@@ -201,6 +227,8 @@ async fn respond(
 }
 
 struct Asked {
+    /// Which process asks.
+    process: usize,
     method: Method,
     path: String,
     form: BTreeMap<String, String>,
@@ -209,14 +237,20 @@ struct Asked {
 
 impl Asked {
     fn order(&self, bank: &Bank) -> Option<usize> {
-        let intent = self.path.split('/').nth(3).unwrap_or_default();
+        let intent = self.path.split('/').nth(2).unwrap_or_default();
         order_in(&self.form).or_else(|| bank.order_of(intent))
     }
 }
 
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the provider: {} {}", self.method, self.path)
+        let Self {
+            process,
+            method,
+            path,
+            ..
+        } = self;
+        write!(f, "process {process} to the provider: {method} {path}")
     }
 }
 
@@ -236,6 +270,26 @@ impl State {
             self.tell(&change);
         }
         answer
+    }
+
+    /// Waits while somebody has something in mind with the sender.
+    async fn hold_back(&self, asked: &Asked) {
+        if asked.method != Method::POST {
+            return;
+        }
+        let Some(catching) = self.catching.lock().take() else {
+            return;
+        };
+        let (held_back, let_go) = oneshot::channel();
+        let process = asked.process;
+        let caught = Caught {
+            process,
+            _held_back: held_back,
+        };
+        if catching.send(caught).is_ok() {
+            // The error is the signal: the sender was dropped.
+            let _ = let_go.await;
+        }
     }
 
     /// An error of the server's, which is given again to the same key, as Stripe does.
@@ -266,7 +320,7 @@ impl State {
 }
 
 fn done(bank: &mut Bank, asked: &Asked) -> (Answer, Option<Change>) {
-    let path: Vec<_> = asked.path.trim_start_matches("/v1/").split('/').collect();
+    let path: Vec<_> = asked.path.trim_start_matches("v1/").split('/').collect();
     match (&asked.method, &path[..]) {
         (&Method::POST, ["charges"]) => (bank.charge(&asked.form), None),
         (&Method::POST, ["payment_intents"]) => bank.create(asked.form.clone()),

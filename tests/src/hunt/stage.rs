@@ -76,7 +76,6 @@ impl Stage {
             ("PAYMENT_PROVIDER", "stripe".to_owned()),
             ("PAYMENT_PROVIDER_TIMEOUT_MS", "300".to_owned()),
             ("STRIPE_API_KEY", "sk_test_hunt".to_owned()),
-            ("STRIPE_API_BASE", provider.url("")),
             ("STRIPE_WEBHOOK_SECRETS", SECRET.to_owned()),
             ("REDIS_CONNECT_TIMEOUT_MS", "200".to_owned()),
             ("REDIS_RESPONSE_TIMEOUT_MS", "150".to_owned()),
@@ -96,15 +95,16 @@ impl Stage {
                 Some(proxy)
             }
         };
-        let with = |builder: LambdaBuilder| {
+        let with = |builder: LambdaBuilder, number| {
+            let builder = builder.env("STRIPE_API_BASE", &provider.url(number));
             let variables = variables.iter();
             variables.fold(builder, |builder, (name, value)| builder.env(name, value))
         };
-        let (program, headers) = worker(hunt.work, &provider);
+        let (program, headers) = worker(hunt.work);
         let are_off = hunt.faults.contains(&Fault::ClockSkew);
         let mut processes = Vec::new();
         for number in 0..PROCESSES {
-            let builder = with(program());
+            let builder = with(program(), number);
             let builder = match number % 2 {
                 0 => builder.timeout(Duration::from_secs(4)),
                 _ => builder.local_deadlines().timeout(Duration::from_secs(60)),
@@ -115,10 +115,14 @@ impl Stage {
             };
             processes.push(builder.start().await);
         }
+        let mut beside = Vec::new();
         let settling = match hunt.work {
             Work::Payments => {
-                let reconciler = with(Lambda::function("payments-reconcile")).start().await;
-                let webhook = with(Lambda::function("payments-webhook")).start().await;
+                let reconciler = with(Lambda::function("payments-reconcile"), PROCESSES);
+                let webhook = with(Lambda::function("payments-webhook"), PROCESSES + 1);
+                let reconciler = Arc::new(reconciler.start().await);
+                let webhook = Arc::new(webhook.start().await);
+                beside.extend([Arc::clone(&reconciler), Arc::clone(&webhook)]);
                 Some(Settling::start(reconciler, webhook, told, round.seed))
             }
             Work::Once | Work::Rerun => None,
@@ -126,6 +130,7 @@ impl Stage {
         Self {
             targets: Targets {
                 pool: Pool::new(processes, headers, round.seed),
+                beside,
                 redis,
                 to_redis,
                 to_mongo,
@@ -180,31 +185,27 @@ impl Stage {
 }
 
 /// What the clients' requests run, and what they say beside their own words.
-fn worker(work: Work, provider: &Provider) -> (fn() -> LambdaBuilder, Vec<(&'static str, String)>) {
+fn worker(work: Work) -> (fn() -> LambdaBuilder, Vec<(&'static str, String)>) {
     let policy = match work {
         Work::Payments => return (|| Lambda::function("payments-create"), Vec::new()),
         Work::Once => "at-most-once",
         Work::Rerun => "rerun",
     };
-    let headers = vec![
-        ("x-charge-at", provider.url("v1/charges")),
-        ("x-policy", policy.to_owned()),
-    ];
+    let headers = vec![("x-policy", policy.to_owned())];
     (|| Lambda::example("charges"), headers)
 }
 
 impl Settling {
     fn start(
-        reconciler: Lambda,
-        webhook: Lambda,
+        reconciler: Arc<Lambda>,
+        webhook: Arc<Lambda>,
         events: mpsc::UnboundedReceiver<StripeEvent>,
         seed: u64,
     ) -> Self {
-        let reconciler = Arc::new(reconciler);
         let mut tasks = JoinSet::new();
         tasks.spawn(schedule(Arc::clone(&reconciler)));
         let rng = Rng::with_seed(seed);
-        tasks.spawn(deliver_all(Arc::new(webhook), events, rng));
+        tasks.spawn(deliver_all(webhook, events, rng));
         Self {
             reconciler,
             _tasks: tasks,
