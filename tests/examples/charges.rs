@@ -21,10 +21,10 @@ struct Till {
     idempotency: Idempotency,
     client: Client,
     url: String,
+    /// How long the provider is waited for.
+    patience: Duration,
 }
 
-/// Longer than the provider takes, when it answers at all.
-const PATIENCE: Duration = Duration::from_millis(300);
 /// For how long a key is known to a provider that recognises none.
 const WINDOW: Duration = Duration::from_secs(3_600);
 
@@ -40,6 +40,7 @@ fn open(config: &Config) -> Till {
         idempotency: Idempotency::new(config),
         client: Client::new(),
         url: format!("{api_base}v1/charges"),
+        patience: config.payments.provider_timeout,
     }
 }
 
@@ -63,7 +64,7 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
     let charge = Operation::new(RecordKey::new(&Scope::none(), &key), fingerprint);
     let runs_again = header("x-policy") == "rerun";
     let charge = if runs_again {
-        charge.with_policy(Policy::rerun_within(WINDOW, PATIENCE))
+        charge.with_policy(Policy::rerun_within(WINDOW, till.patience))
     } else {
         charge
     };
@@ -108,7 +109,7 @@ impl Till {
             .client
             .post(self.url.clone())
             .form(&form)
-            .timeout(PATIENCE)
+            .timeout(self.patience)
             .send();
         let answered = match sent.await {
             Ok(answered) => answered,

@@ -116,7 +116,7 @@ impl Hunt {
         let mut report = Report::default();
         let mut seed = self.seed;
         let mut left = self.payments;
-        while left > 0 && !(self.stops_at_first && !report.broken().is_empty()) {
+        while left > 0 && (!self.stops_at_first || report.broken().is_empty()) {
             let round = Round {
                 hunt: self,
                 seed,

@@ -88,9 +88,10 @@ impl<'a> Client<'a> {
         });
         let request = TestRequest::post("/api/payments")
             .header("Idempotency-Key", &format!("hunt-{seed}-{order}"));
-        let request = pool.headers.iter().fold(request, |request, (name, value)| {
-            request.header(name, value)
-        });
+        let request = match pool.policy {
+            Some(policy) => request.header("x-policy", policy),
+            None => request,
+        };
         Self {
             pool,
             story,

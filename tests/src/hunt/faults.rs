@@ -197,6 +197,9 @@ impl Striking<'_> {
     }
 }
 
+/// One of so many outages is long.
+const LONG: u32 = 6;
+
 async fn one(targets: &Targets, fault: Fault, rng: &mut Rng) {
     let a_while = Duration::from_millis(rng.u64(50..900));
     let victim = targets.process(rng.usize(..targets.processes()));
@@ -250,11 +253,16 @@ async fn one(targets: &Targets, fault: Fault, rng: &mut Rng) {
             sleep(a_while * 2).await;
             targets.provider.set_faulty(false);
         }
-        on_the_way => on_the_network(targets, on_the_way, a_while).await,
+        // Most outages end before anybody gives up, some do not.
+        on_the_way => {
+            let long = Duration::from_millis(rng.u64(3_000..6_000));
+            let duration = if rng.u32(..LONG) == 0 { long } else { a_while };
+            on_the_network(targets, on_the_way, duration).await;
+        }
     }
 }
 
-async fn on_the_network(targets: &Targets, fault: Fault, a_while: Duration) {
+async fn on_the_network(targets: &Targets, fault: Fault, duration: Duration) {
     let mongo = targets.to_mongo.as_ref();
     let proxy = match fault.lane() {
         Lane::Redis => &targets.to_redis,
@@ -266,6 +274,6 @@ async fn on_the_network(targets: &Targets, fault: Fault, a_while: Duration) {
         Fault::RedisRefuses | Fault::MongoRefuses => proxy.refuse(),
         _ => proxy.reset_connections(),
     }
-    sleep(a_while).await;
+    sleep(duration).await;
     proxy.heal();
 }

@@ -14,8 +14,8 @@ use crate::test_request::TestRequest;
 /// Processes, and who of them is idle.
 pub(super) struct Pool {
     pub(super) processes: Vec<Lambda>,
-    /// What every request says beside the client's own words.
-    pub(super) headers: Vec<(&'static str, String)>,
+    /// What the requests say of running again; `None`: what they run knows by itself.
+    pub(super) policy: Option<&'static str>,
     idle: Mutex<Vec<usize>>,
     places: Semaphore,
     rng: Mutex<Rng>,
@@ -49,11 +49,11 @@ impl Told {
 impl Pool {
     pub(super) fn new(
         processes: Vec<Lambda>,
-        headers: Vec<(&'static str, String)>,
+        policy: Option<&'static str>,
         seed: u64,
     ) -> Arc<Self> {
         Arc::new(Self {
-            headers,
+            policy,
             idle: Mutex::new((0..processes.len()).collect()),
             places: Semaphore::new(processes.len()),
             processes,

@@ -58,6 +58,8 @@ enum Fault {
     Lost,
     /// It arrives after its sender has given up.
     Late,
+    /// It is done, and its answer is late: for some, within their patience, and when their lease is over.
+    AnswerLate,
     /// It is done, and its answer never arrives.
     AnswerLost,
     /// It is done, and the connection breaks.
@@ -69,9 +71,16 @@ enum Fault {
     TooMany,
 }
 
-const FAULTS: [Fault; 7] = [
+/// What is drawn from. What comes late is named more often: it meets another attempt.
+const FAULTS: [Fault; 13] = [
+    Fault::Lost,
     Fault::Lost,
     Fault::Late,
+    Fault::Late,
+    Fault::Late,
+    Fault::AnswerLate,
+    Fault::AnswerLate,
+    Fault::AnswerLost,
     Fault::AnswerLost,
     Fault::Broken,
     Fault::ErrorBefore,
@@ -79,8 +88,9 @@ const FAULTS: [Fault; 7] = [
     Fault::TooMany,
 ];
 /// One of so many requests fares badly.
-const FAULTY: u32 = 3;
-const LATEST: u64 = 3_000;
+const FAULTY: u32 = 2;
+/// How late a request or an answer is at most, in milliseconds.
+const LATEST: u64 = 4_500;
 /// How long a customer or a bank takes at most, in milliseconds.
 const SLOWEST: u64 = 1_500;
 
@@ -202,6 +212,12 @@ async fn respond(
                 state.answer(&asked);
             });
             return std::future::pending().await;
+        }
+        Some(Fault::AnswerLate) => {
+            let answer = state.answer(&asked);
+            let late = Duration::from_millis(state.rng.lock().u64(400..LATEST));
+            sleep(late).await;
+            answer
         }
         Some(Fault::AnswerLost) => {
             state.answer(&asked);

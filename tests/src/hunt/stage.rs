@@ -45,6 +45,8 @@ struct Settling {
 pub(super) const LEASE: Duration = Duration::from_millis(1_000);
 /// Half of them know their deadline; the other half has a lease that a freeze outlasts.
 const PROCESSES: usize = 24;
+/// How long they wait for the provider: the other half hears of what it has done when the lease is over.
+const PATIENCE: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(5_000)];
 /// By how much the clocks of some of them are off.
 const SKEW: [SignedDuration; 3] = [
     SignedDuration::ZERO,
@@ -55,7 +57,7 @@ const SECRET: &str = "whsec_hunt";
 /// How often the schedule invokes the reconciler.
 const SCHEDULE: Duration = Duration::from_millis(700);
 /// How late requests, events, customers and skewed clocks are at most.
-const LATE: Duration = Duration::from_secs(4);
+const LATE: Duration = Duration::from_secs(6);
 const LATEST_EVENT: u64 = 1_500;
 const DELIVERIES: u32 = 6;
 /// How many open payments are listed at the end.
@@ -74,7 +76,6 @@ impl Stage {
             ("IDEMPOTENCY_FALLBACK", "reject".to_owned()),
             ("LEDGER_DIR", folder.path().to_string_lossy().into_owned()),
             ("PAYMENT_PROVIDER", "stripe".to_owned()),
-            ("PAYMENT_PROVIDER_TIMEOUT_MS", "300".to_owned()),
             ("STRIPE_API_KEY", "sk_test_hunt".to_owned()),
             ("STRIPE_WEBHOOK_SECRETS", SECRET.to_owned()),
             ("REDIS_CONNECT_TIMEOUT_MS", "200".to_owned()),
@@ -95,12 +96,19 @@ impl Stage {
                 Some(proxy)
             }
         };
-        let with = |builder: LambdaBuilder, number| {
-            let builder = builder.env("STRIPE_API_BASE", &provider.url(number));
+        let with = |builder: LambdaBuilder, number: usize| {
+            let patience = PATIENCE[number % PATIENCE.len()].as_millis();
+            let builder = builder
+                .env("STRIPE_API_BASE", &provider.url(number))
+                .env("PAYMENT_PROVIDER_TIMEOUT_MS", &patience.to_string());
             let variables = variables.iter();
             variables.fold(builder, |builder, (name, value)| builder.env(name, value))
         };
-        let (program, headers) = worker(hunt.work);
+        let (program, policy): (fn() -> LambdaBuilder, _) = match hunt.work {
+            Work::Payments => (|| Lambda::function("payments-create"), None),
+            Work::Once => (|| Lambda::example("charges"), Some("at-most-once")),
+            Work::Rerun => (|| Lambda::example("charges"), Some("rerun")),
+        };
         let are_off = hunt.faults.contains(&Fault::ClockSkew);
         let mut processes = Vec::new();
         for number in 0..PROCESSES {
@@ -129,7 +137,7 @@ impl Stage {
         };
         Self {
             targets: Targets {
-                pool: Pool::new(processes, headers, round.seed),
+                pool: Pool::new(processes, policy, round.seed),
                 beside,
                 redis,
                 to_redis,
@@ -182,17 +190,6 @@ impl Stage {
         let open = Desk::new(&config).open(LISTED, deadline).await.ok()?;
         Some(open.len())
     }
-}
-
-/// What the clients' requests run, and what they say beside their own words.
-fn worker(work: Work) -> (fn() -> LambdaBuilder, Vec<(&'static str, String)>) {
-    let policy = match work {
-        Work::Payments => return (|| Lambda::function("payments-create"), Vec::new()),
-        Work::Once => "at-most-once",
-        Work::Rerun => "rerun",
-    };
-    let headers = vec![("x-policy", policy.to_owned())];
-    (|| Lambda::example("charges"), headers)
 }
 
 impl Settling {
