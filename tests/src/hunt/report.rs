@@ -19,6 +19,8 @@ pub struct Report {
     pub payments: usize,
     /// The seed of each round, and how many payments it had.
     pub rounds: Vec<(u64, u32)>,
+    /// The first one that is named below, counted from one.
+    pub first_found: Option<usize>,
     /// How many requests they sent.
     pub attempts: u64,
     /// How many intents the provider has.
@@ -123,6 +125,7 @@ impl Report {
             is_named = true;
         }
         if is_named {
+            self.first_found.get_or_insert(order + 1);
             let lines = all_lines(round, story, &charges, bank.history(order), &self.struck);
             self.stories.insert(name, lines);
         }
@@ -130,6 +133,8 @@ impl Report {
 
     /// Adds what another round has found.
     pub(super) fn add(&mut self, other: Self) {
+        let found = other.first_found.map(|number| self.payments + number);
+        self.first_found = self.first_found.or(found);
         self.payments += other.payments;
         self.rounds.extend(other.rounds);
         self.attempts += other.attempts;
@@ -195,6 +200,7 @@ impl Report {
     pub fn to_json(&self) -> Value {
         json!({
             "payments": self.payments,
+            "first_found": self.first_found,
             "attempts": self.attempts,
             "intents": self.intents,
             "charges": self.charges,
