@@ -2,8 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
-/// Looks after truebond's payments. Reads the environment that the functions read: REDIS_URL, MONGODB_URI, PAYMENT_PROVIDER,
-/// STRIPE_API_KEY, ENVIRONMENT.
+/// Looks after truebond's payments. Reads the environment that the functions read: ENVIRONMENT, REDIS_URL, MONGODB_URI,
+/// MONGODB_DATABASE, PAYMENT_PROVIDER, STRIPE_API_KEY and the others of README.md.
 #[derive(Parser)]
 #[command(name = "truebond-ops", version)]
 pub(crate) struct Arguments {

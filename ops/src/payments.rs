@@ -1,5 +1,7 @@
 //! The commands about payments.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use shared::config::Config;
 use shared::deadline::Deadline;
@@ -73,17 +75,17 @@ fn all(payments: &[Payment], form: Form) -> String {
         "PAYMENT",
         "STATE",
         "CREATED",
-        "SO SINCE",
+        "SINCE",
         "LOOKED AT",
         "AMOUNT",
         "INTENT",
     ];
     let mut text = table(heading, &rows);
-    let mut states: Vec<_> = payments.iter().map(|payment| payment.state).collect();
-    states.sort_by_key(|state| state.name());
-    states.dedup();
-    for state in states {
-        text += &format!("\n{}: {}\n", state.name(), words::of_payment(state));
+    let advice = payments
+        .iter()
+        .map(|payment| (payment.state.name(), words::of_payment(payment)));
+    for (state, words) in BTreeSet::from_iter(advice) {
+        text += &format!("\n{state}: {words}\n");
     }
     text
 }
@@ -101,7 +103,7 @@ fn one(payment: &Payment, form: Form) -> String {
         ("amount", amount(payment)),
         ("tenant", payment.tenant.clone()),
         ("created", when(payment.created_at)),
-        ("so since", when(payment.status_since)),
+        ("in this state since", when(payment.status_since)),
         ("looked at", payment.looked_at.map_or_else(never, when)),
         ("provider", payment.provider.clone()),
         ("intent", or_none(&payment.intent)),
@@ -113,7 +115,7 @@ fn one(payment: &Payment, form: Form) -> String {
     if payment.decline_code.is_some() {
         pairs.push(("declined for", or_none(&payment.decline_code)));
     }
-    format!("{}\n{}", list(&pairs), words::of_payment(payment.state))
+    format!("{}\n{}", list(&pairs), words::of_payment(payment))
 }
 
 fn document(payment: &Payment) -> Value {
@@ -131,7 +133,7 @@ fn document(payment: &Payment) -> Value {
         "created_at": payment.created_at,
         "status_since": payment.status_since,
         "looked_at": payment.looked_at,
-        "advice": words::of_payment(payment.state),
+        "advice": words::of_payment(payment),
     })
 }
 

@@ -33,6 +33,7 @@ mod tests;
 mod webhook;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::error;
 
@@ -56,6 +57,8 @@ pub struct Payments {
     ledger: Option<Arc<dyn Ledger>>,
     /// `None`: payments are refused.
     provider: Option<Arc<dyn Provider>>,
+    /// How old a payment may be that is still confirmed.
+    cancel_after: Duration,
 }
 
 /// What the function that shows payments needs.
@@ -76,6 +79,7 @@ impl Payments {
             environment: config.environment.clone(),
             ledger: open_ledger(config),
             provider,
+            cancel_after: config.payments.cancel_after,
         }
     }
 }

@@ -114,7 +114,7 @@ pub(crate) const UNAVAILABLE: Problem = Problem {
     status: StatusCode::SERVICE_UNAVAILABLE,
     slug: "unavailable",
     title: "The request cannot be taken now",
-    detail: "Nothing was done. Send the same request with the same key again after Retry-After.",
+    detail: "This request did nothing. Send it again, with the same key, after Retry-After.",
 };
 
 /// The key that a request names.

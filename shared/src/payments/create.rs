@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use http::header::{LOCATION, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
 use super::ledger::Ledger;
 use super::order::Fault;
 use super::provider::Provider;
-use super::steps::{self, Reached};
+use super::steps::{self, Purpose, Reached};
 use super::{Moment, Order, Payment, Payments, State, problem};
 use crate::deadline::Deadline;
 use crate::idempotency::web::{self as idempotent, Begun, unavailable};
@@ -23,8 +23,6 @@ const LONGEST_BODY: usize = 64 * 1024;
 const ROUTE: &str = "/api/payments";
 /// With less, nothing is begun.
 const LEAST_TIME: Duration = Duration::from_secs(2);
-/// What the provider leaves of an invocation's time for the ledger, the engine and the answer.
-const PROVIDER_RESERVE: Duration = Duration::from_millis(700);
 /// When it makes sense to ask again for a payment that is on its way.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -64,12 +62,13 @@ impl Payments {
         let till = Till {
             ledger,
             provider,
-            deadline: invocation.deadline.reserving(PROVIDER_RESERVE),
+            deadline: invocation.deadline,
+            cancel_after: self.cancel_after,
         };
         let answer = match claimed.begun {
             Begun::Refused(refusal) => refusal,
             Begun::Started(lease) => till.work(lease, asked).await,
-            Begun::Replay(saved) if is_reference(&saved) => {
+            Begun::Replay(saved) if !is_answer(&saved) => {
                 let key = self.idempotency.derived_key(&asked.operation.key);
                 till.look_again(&key).await
             }
@@ -115,6 +114,8 @@ struct Till<'a> {
     ledger: &'a dyn Ledger,
     provider: &'a dyn Provider,
     deadline: Deadline,
+    /// How old a payment may be that is still confirmed.
+    cancel_after: Duration,
 }
 
 impl Till<'_> {
@@ -198,7 +199,13 @@ impl Till<'_> {
     }
 
     async fn advance(&self, payment: Payment, key: &DerivedKey) -> Reached {
-        steps::advance(self.ledger, self.provider, payment, key, self.deadline).await
+        let purpose = if payment.created_at.age(Moment::now()) < self.cancel_after {
+            Purpose::Pay
+        } else {
+            Purpose::Close
+        };
+        let (ledger, provider) = (self.ledger, self.provider);
+        steps::advance(ledger, provider, payment, key, purpose, self.deadline).await
     }
 }
 
@@ -216,9 +223,9 @@ fn boxed(refusal: impl Into<Response>) -> Box<Response> {
     Box::new(refusal.into())
 }
 
-/// Whether a result says where to look for it.
-fn is_reference(saved: &SavedResponse) -> bool {
-    saved.status == StatusCode::SEE_OTHER && saved.headers.iter().any(|(name, _)| *name == LOCATION)
+/// Whether a result is the answer itself: not where to look for it, and not a summary of what was too long for the engine.
+fn is_answer(saved: &SavedResponse) -> bool {
+    saved.status != StatusCode::SEE_OTHER && saved.whole_body().is_some()
 }
 
 fn on_its_way(payment: &Payment, more: &serde_json::Map<String, serde_json::Value>) -> Response {

@@ -2,8 +2,7 @@
 
 use super::ledger::{Queue, QueueOrder};
 use super::settling::Settling;
-use super::steps::Reached;
-use super::{Moment, Payment, State};
+use super::{Moment, Payment};
 use crate::config::Config;
 use crate::deadline::Deadline;
 
@@ -56,8 +55,8 @@ impl Desk {
         found.await.map_err(|error| DeskError::Unavailable(error.0))
     }
 
-    /// Asks the provider what has become of a payment, and writes it into the ledger, as `payments-reconcile` does: nothing is
-    /// confirmed, and only what is due is cancelled. The payment as it then is; `None` where there is none.
+    /// Asks the provider what has become of a payment that it has named, and writes it into the ledger, as `payments-reconcile`
+    /// does: nothing is confirmed, and only what is due is closed. The payment as it then is; `None` where there is none.
     ///
     /// # Errors
     ///
@@ -70,16 +69,7 @@ impl Desk {
         let Some(payment) = self.find(id, deadline).await? else {
             return Ok(None);
         };
-        let unsettled = Payment {
-            state: State::Unknown,
-            ..payment.clone()
-        };
-        Ok(Some(
-            match self.settling()?.settle(payment, deadline).await {
-                Reached::End(payment) | Reached::OnItsWay(payment, _) => payment,
-                Reached::Nothing => unsettled,
-            },
-        ))
+        Ok(Some(self.settling()?.settle(payment, deadline).await))
     }
 
     fn settling(&self) -> Result<&Settling, DeskError> {

@@ -72,8 +72,8 @@ pub(super) struct Queue {
 pub(super) enum QueueOrder {
     /// The oldest first.
     Oldest,
-    /// Those not looked at since `looked_before`: the ones that never were first, by age, then by how long ago that was. So
-    /// every one has its turn, whatever becomes of those before it.
+    /// Those not looked at since `looked_before`, by how long they have waited for it: since the last look, or since they were
+    /// first heard of. So every one has its turn, whatever becomes of the others, and however many are new.
     Unseen {
         /// Looked at before this, or never.
         looked_before: Moment,
@@ -161,10 +161,10 @@ impl Queue {
     }
 
     /// What it is sorted by.
-    fn rank(&self, payment: &Payment) -> (Option<Moment>, Moment) {
+    fn rank(&self, payment: &Payment) -> Moment {
         match self.order {
-            QueueOrder::Oldest => (None, payment.created_at),
-            QueueOrder::Unseen { .. } => (payment.looked_at, payment.created_at),
+            QueueOrder::Oldest => payment.created_at,
+            QueueOrder::Unseen { .. } => payment.looked_at.unwrap_or(payment.created_at),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What time it is, for people: since when a payment is what it is, and whether it has been open for long.
+//! What time it is: since when a payment is what it is, whether it is time to close it, and whether an event is recent.
 //!
-//! What may be charged, and what counts, never depends on it. It is written with a fixed width, so that a store which
-//! compares texts compares instants.
+//! A clock that is wrong can cancel a payment early, or refuse an event; it can never charge one twice. It is written with a
+//! fixed width, so that a store which compares texts compares instants.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,7 +24,7 @@ impl Moment {
     /// By this machine's clock.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one clock of payments; who may run and what counts is decided elsewhere"
+        reason = "the one clock of payments; who may run, and who is charged, does not depend on it"
     )]
     pub fn now() -> Self {
         let now = Timestamp::now().as_millisecond();

@@ -4,7 +4,6 @@
 //! that nobody has looked at for the longest time. So a run that is cut off is continued by the next one, and payments that
 //! cannot be settled keep no others waiting. Runs may overlap: every step is a compare-and-set.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -14,7 +13,6 @@ use tracing::{error, info, warn};
 
 use super::ledger::{Change, Queue, QueueOrder, Unavailable};
 use super::settling::Settling;
-use super::steps::Reached;
 use super::{Moment, Payment, State};
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -49,13 +47,14 @@ pub struct Reconciled {
     pub oldest_open_seconds: Option<u64>,
 }
 
-/// What a run has counted, from several payments at a time.
-#[derive(Default)]
-struct Tally {
-    looked_at: AtomicU64,
-    succeeded: AtomicU64,
-    declined: AtomicU64,
-    failed: AtomicU64,
+/// What a look at one payment came to.
+enum Looked {
+    /// The ledger did not let it be looked at.
+    Not,
+    /// It is open, or somebody else has ended it.
+    Still,
+    /// It has ended, in this state.
+    Ended(State),
 }
 
 /// How many payments are asked for, and how many settled, at a time.
@@ -97,12 +96,11 @@ impl Reconciler {
         let deadline = deadline.within(LONGEST_RUN);
         self.prepare(settling, deadline).await;
         let due = Moment::now().before(self.reconcile_after);
-        let tally = Tally::default();
-        let finished = settle_all(settling, due, &tally, deadline.reserving(COUNTING_TIME)).await;
-        let mut reconciled = tally.reconciled(finished.unwrap_or_else(|error| {
+        let mut reconciled = Reconciled::default();
+        let settled = reconciled.settle_all(settling, due, deadline.reserving(COUNTING_TIME));
+        if let Err(error) = settled.await {
             warn!(ledger.error = %error, "what is open could not be listed");
-            false
-        }));
+        }
         match what_is_open(settling, due, deadline).await {
             Ok((count, oldest)) => {
                 reconciled.still_open = Some(count);
@@ -160,72 +158,47 @@ impl Reconciler {
     }
 }
 
-/// Settles what was first heard of before `due`; returns whether everything had its turn.
-async fn settle_all(
-    settling: &Settling,
-    due: Moment,
-    tally: &Tally,
-    deadline: Deadline,
-) -> Result<bool, Unavailable> {
-    let queue = Queue {
-        created_before: due,
-        order: QueueOrder::Unseen {
-            looked_before: Moment::now(),
-        },
-        limit: PAGE,
-    };
-    let is_time_left = || deadline.clip(LEAST_TIME) == LEAST_TIME;
-    loop {
-        let seen = tally.looked_at.load(Relaxed);
-        let page = settling.ledger.open_payments(queue, deadline).await?;
-        if page.is_empty() {
-            return Ok(true);
-        }
-        stream::iter(page)
-            .for_each_concurrent(AT_ONCE, async |payment| {
-                if is_time_left() {
-                    settle_one(settling, &payment, tally, deadline).await;
-                }
-            })
-            .await;
-        // A ledger that lists and does not write would be asked for the same page for ever.
-        if !is_time_left() || tally.looked_at.load(Relaxed) == seen {
-            return Ok(false);
-        }
-    }
-}
-
-async fn settle_one(settling: &Settling, payment: &Payment, tally: &Tally, deadline: Deadline) {
+async fn settle_one(settling: &Settling, payment: Payment, deadline: Deadline) -> Looked {
     // First of all it goes to the end of the queue, whatever becomes of it; and what the ledger says now is what counts.
-    let looked = settling.ledger.change(payment, &Change::Look, deadline);
+    let looked = settling.ledger.change(&payment, &Change::Look, deadline);
     let payment = match looked.await {
         Ok(payment) => payment,
         Err(error) => {
             warn!(payment.id, ledger.error = %error, "a payment could not be looked at");
-            return;
+            return Looked::Not;
         }
     };
-    tally.looked_at.fetch_add(1, Relaxed);
     if !payment.state.is_open() {
-        return;
+        return Looked::Still;
     }
-    match settling.settle(payment, deadline).await {
-        Reached::End(ended) => tally.count(ended.state),
-        Reached::OnItsWay(open, _) => tell_of_old(&open),
-        Reached::Nothing => {}
+    let settled = settling.settle(payment, deadline).await;
+    if settled.state.is_open() {
+        tell_of_old(&settled, settling.is_due(&settled));
+        return Looked::Still;
     }
+    Looked::Ended(settled.state)
 }
 
 /// Calls for a person where time does not help.
-fn tell_of_old(payment: &Payment) {
+fn tell_of_old(payment: &Payment, is_due: bool) {
     let age = payment.created_at.age(Moment::now());
     if age < DAY {
         return;
     }
     let tried = match payment.state {
-        State::Processing => "the provider is asked at every run, and says that it is still at it",
-        State::RequiresAction => "it was cancelled, and the provider still waits for the customer",
-        _ if payment.intent.is_none() => "closing it in the ledger was not acknowledged",
+        State::Processing => {
+            "the provider is asked at every run, and says that it is still processing it"
+        }
+        State::RequiresAction if is_due => {
+            "it is cancelled at every run, and the provider still waits for the customer"
+        }
+        State::RequiresAction => "the customer is waited for until PAYMENT_CANCEL_AFTER_SECONDS",
+        _ if payment.intent.is_none() && is_due => {
+            "it is closed in the ledger at every run, which is not acknowledged"
+        }
+        _ if payment.intent.is_none() => {
+            "the provider has not named it; it is closed after PAYMENT_CANCEL_AFTER_SECONDS"
+        }
         _ => "the provider is asked at every run, and gives no answer that ends it",
     };
     error!(
@@ -262,27 +235,55 @@ impl Reconciled {
         // Numbers and a truth value always serialise.
         serde_json::value::to_raw_value(self).unwrap_or_default()
     }
-}
 
-impl Tally {
-    fn count(&self, state: State) {
-        let counter = match state {
-            State::Succeeded => &self.succeeded,
-            State::Declined => &self.declined,
-            _ => &self.failed,
+    /// Settles what was first heard of before `due`, until everything has had its turn or the time is over.
+    async fn settle_all(
+        &mut self,
+        settling: &Settling,
+        due: Moment,
+        deadline: Deadline,
+    ) -> Result<(), Unavailable> {
+        let queue = Queue {
+            created_before: due,
+            order: QueueOrder::Unseen {
+                looked_before: Moment::now(),
+            },
+            limit: PAGE,
         };
-        counter.fetch_add(1, Relaxed);
+        let is_time_left = move || deadline.clip(LEAST_TIME) == LEAST_TIME;
+        loop {
+            let seen = self.looked_at;
+            let page = settling.ledger.open_payments(queue, deadline).await?;
+            if page.is_empty() {
+                self.finished = true;
+                return Ok(());
+            }
+            let mut looks = stream::iter(page)
+                .map(|payment| async move {
+                    if is_time_left() {
+                        settle_one(settling, payment, deadline).await
+                    } else {
+                        Looked::Not
+                    }
+                })
+                .buffer_unordered(AT_ONCE);
+            while let Some(looked) = looks.next().await {
+                self.count(&looked);
+            }
+            // A ledger that lists and does not write would be asked for the same page for ever.
+            if !is_time_left() || self.looked_at == seen {
+                return Ok(());
+            }
+        }
     }
 
-    fn reconciled(&self, finished: bool) -> Reconciled {
-        Reconciled {
-            looked_at: self.looked_at.load(Relaxed),
-            succeeded: self.succeeded.load(Relaxed),
-            declined: self.declined.load(Relaxed),
-            failed: self.failed.load(Relaxed),
-            finished,
-            still_open: None,
-            oldest_open_seconds: None,
+    fn count(&mut self, looked: &Looked) {
+        self.looked_at += u64::from(!matches!(looked, Looked::Not));
+        match looked {
+            Looked::Not | Looked::Still => {}
+            Looked::Ended(State::Succeeded) => self.succeeded += 1,
+            Looked::Ended(State::Declined) => self.declined += 1,
+            Looked::Ended(_) => self.failed += 1,
         }
     }
 }

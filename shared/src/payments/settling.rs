@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::ledger::{self, Ledger};
 use super::provider::{self, Provider};
-use super::steps::{self, Purpose, Reached};
+use super::steps::{self, Purpose};
 use super::{Moment, Payment};
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -31,18 +31,23 @@ impl Settling {
         })
     }
 
-    /// Settles a payment as the ledger just had it.
+    /// Settles a payment as the ledger just had it: the payment as it then is.
     ///
     /// # Cancel safety
     ///
     /// A dropped call leaves the payment open wherever it was.
-    pub(super) async fn settle(&self, payment: Payment, deadline: Deadline) -> Reached {
-        let purpose = if payment.created_at.age(Moment::now()) >= self.cancel_after {
+    pub(super) async fn settle(&self, payment: Payment, deadline: Deadline) -> Payment {
+        let purpose = if self.is_due(&payment) {
             Purpose::Close
         } else {
             Purpose::Settle
         };
         let (ledger, provider) = (&*self.ledger, &*self.provider);
         steps::settle(ledger, provider, payment, purpose, deadline).await
+    }
+
+    /// Whether a payment has been open for so long that it is closed.
+    pub(super) fn is_due(&self, payment: &Payment) -> bool {
+        payment.created_at.age(Moment::now()) >= self.cancel_after
     }
 }

@@ -7,6 +7,8 @@
 //! "Not charged" is said only after the provider said `canceled`, or after the ledger closed a payment that has no intent: nobody
 //! will confirm one for it any more.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 use tracing::{error, info, warn};
 
@@ -59,6 +61,8 @@ enum Step {
     Wait(State),
 }
 
+/// What the provider leaves of the time for the ledger, the engine and the answer.
+const PROVIDER_RESERVE: Duration = Duration::from_millis(700);
 /// More steps than any way needs: create, confirm, look, cancel, look.
 const MOST_STEPS: usize = 6;
 
@@ -72,35 +76,6 @@ pub(super) async fn advance(
     provider: &dyn Provider,
     payment: Payment,
     key: &DerivedKey,
-    deadline: Deadline,
-) -> Reached {
-    if !payment.state.is_open() {
-        return Reached::End(payment);
-    }
-    let attempt = Attempt {
-        ledger,
-        provider,
-        purpose: Purpose::Pay,
-        deadline,
-    };
-    if payment.intent.is_some() {
-        return attempt.resume(payment).await;
-    }
-    match attempt.begin(payment, key).await {
-        Ok((payment, intent)) => attempt.go_on(payment, intent, true).await,
-        Err(reached) => *reached,
-    }
-}
-
-/// Finds out what has become of a payment, and closes it where it is time to.
-///
-/// # Cancel safety
-///
-/// A dropped call leaves the payment open wherever it was.
-pub(super) async fn settle(
-    ledger: &dyn Ledger,
-    provider: &dyn Provider,
-    payment: Payment,
     purpose: Purpose,
     deadline: Deadline,
 ) -> Reached {
@@ -113,10 +88,49 @@ pub(super) async fn settle(
         purpose,
         deadline,
     };
-    match (&payment.intent, purpose) {
+    if payment.intent.is_some() {
+        return attempt.resume(payment).await;
+    }
+    if purpose == Purpose::Close {
+        return attempt.close(payment).await;
+    }
+    match attempt.begin(payment, key).await {
+        Ok((payment, intent)) => attempt.go_on(payment, intent, true).await,
+        Err(reached) => *reached,
+    }
+}
+
+/// Finds out what has become of a payment, and closes it where it is time to: the payment as it then is.
+///
+/// # Cancel safety
+///
+/// A dropped call leaves the payment open wherever it was.
+pub(super) async fn settle(
+    ledger: &dyn Ledger,
+    provider: &dyn Provider,
+    payment: Payment,
+    purpose: Purpose,
+    deadline: Deadline,
+) -> Payment {
+    if !payment.state.is_open() {
+        return payment;
+    }
+    let unchanged = payment.clone();
+    let attempt = Attempt {
+        ledger,
+        provider,
+        purpose,
+        deadline,
+    };
+    let reached = match (&payment.intent, purpose) {
         (Some(_), _) => attempt.resume(payment).await,
         (None, Purpose::Close) => attempt.close(payment).await,
-        (None, _) => Reached::OnItsWay(payment, Map::new()),
+        (None, _) => return payment,
+    };
+    match reached {
+        Reached::End(payment) | Reached::OnItsWay(payment, _) => payment,
+        // Only who creates and confirms can say so.
+        Reached::Nothing => unchanged,
     }
 }
 
@@ -128,6 +142,11 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// By when the provider has to answer: what it says is to be written yet.
+    fn provider_deadline(&self) -> Deadline {
+        self.deadline.reserving(PROVIDER_RESERVE)
+    }
+
     /// Creates the intent and writes its name into the ledger; returns the one whose name is there.
     async fn begin(
         &self,
@@ -137,7 +156,7 @@ impl Attempt<'_> {
         let key = key.step("create intent");
         let created = self
             .provider
-            .create(&payment, key.as_str(), self.deadline)
+            .create(&payment, key.as_str(), self.provider_deadline())
             .await;
         let change = match &created {
             Ok(intent) => Change::Attach {
@@ -226,7 +245,7 @@ impl Attempt<'_> {
                 Step::Confirm => {
                     let confirming =
                         self.provider
-                            .confirm(&intent.id, &payment.order, self.deadline);
+                            .confirm(&intent.id, &payment.order, self.provider_deadline());
                     match confirming.await {
                         Ok(confirmed) => {
                             (tried, intent) = (Tried::Confirmation, confirmed);
@@ -241,7 +260,8 @@ impl Attempt<'_> {
                 Step::Cancel => {
                     tried = Tried::Cancellation;
                     // What counts is what the intent says afterwards.
-                    let _ = self.provider.cancel(&intent.id, self.deadline).await;
+                    let cancelling = self.provider.cancel(&intent.id, self.provider_deadline());
+                    let _ = cancelling.await;
                 }
             }
             match self.look(&payment).await {
@@ -254,7 +274,10 @@ impl Attempt<'_> {
 
     async fn look(&self, payment: &Payment) -> Option<Intent> {
         let intent = payment.intent.as_deref()?;
-        let inspected = self.provider.inspect(intent, self.deadline).await;
+        let inspected = self
+            .provider
+            .inspect(intent, self.provider_deadline())
+            .await;
         inspected
             .inspect_err(|failure| {
                 warn!(payment.id, provider.error = %failure, "the intent could not be looked at");

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::ledger::{Change, FileLedger, Ledger, Queue, Unavailable};
 use super::provider::{Failure, Intent, Provider, Sandbox};
-use super::steps::{Reached, advance};
+use super::steps::{Purpose, Reached, advance};
 use super::{Moment, Order, Payment, Payments};
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -181,6 +181,7 @@ impl World {
             environment: self.config.environment.clone(),
             ledger: Some(Arc::new(ledger)),
             provider: Some(Arc::new(provider)),
+            cancel_after: Duration::from_secs(3_600),
         }
     }
 
@@ -290,7 +291,15 @@ async fn attempts_at_once_charge_one_intent() {
         let attempts = (0..8).map(async |_| {
             let opened = ledger.open(&payment, Deadline::UNKNOWN).await;
             let opened = opened.expect("opened");
-            let reached = advance(ledger, provider, opened, &key, Deadline::UNKNOWN).await;
+            let reached = advance(
+                ledger,
+                provider,
+                opened,
+                &key,
+                Purpose::Pay,
+                Deadline::UNKNOWN,
+            )
+            .await;
             match reached {
                 Reached::End(ended) => ended.answer,
                 Reached::OnItsWay(..) | Reached::Nothing => None,

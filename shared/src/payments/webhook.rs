@@ -15,7 +15,6 @@ use tracing::{error, info, warn};
 use self::event::Event;
 use self::signature::is_signed;
 use super::settling::Settling;
-use super::steps::Reached;
 use super::{Moment, Payment, State, payment, problem};
 use crate::config::{Config, Secret};
 use crate::deadline::Deadline;
@@ -140,10 +139,9 @@ async fn follow(settling: &Settling, event: &Event, deadline: Deadline) -> Follo
     if !is_about(event, &payment) {
         return Followed::Done;
     }
-    match settling.settle(payment, deadline).await {
-        Reached::End(_) => Followed::Done,
-        Reached::OnItsWay(open, _) if open.state != State::Unknown => Followed::Done,
-        Reached::OnItsWay(..) | Reached::Nothing => Followed::NotYet,
+    match settling.settle(payment, deadline).await.state {
+        State::Unknown => Followed::NotYet,
+        _ => Followed::Done,
     }
 }
 
@@ -163,6 +161,13 @@ fn is_about(event: &Event, payment: &Payment) -> bool {
     if payment.livemode != event.livemode {
         warn!(payment.id, "an event is of the other mode, live or test");
         return false;
+    }
+    if event.is_of_charge() && matches!(payment.state, State::Declined | State::Failed) {
+        error!(
+            payment.id,
+            stripe.intent = event.intent(),
+            "an intent was charged whose payment was said never to be"
+        );
     }
     true
 }

@@ -6,6 +6,8 @@ use mongodb::bson::{self, Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database, IndexModel};
 
+use tracing::error;
+
 use super::{Change, Ledger, Queue, QueueOrder, Unavailable};
 use crate::deadline::Deadline;
 use crate::mongo::{Error, Mongo};
@@ -54,6 +56,27 @@ impl MongoLedger {
 enum Upsert {
     Yes,
     No,
+}
+
+impl MongoLedger {
+    /// Calls for a person where rows cannot be read, and lets them wait for their next turn, so that they keep no others from
+    /// theirs.
+    async fn put_back(&self, rows: Vec<Bson>, deadline: Deadline) -> Result<(), Unavailable> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for id in &rows {
+            error!(payment.id = %id, "a row of the ledger cannot be read: its payment is not settled");
+        }
+        let filter = doc! { "_id": { "$in": rows } };
+        let update = doc! { "$set": { "looked_at": Moment::now().to_string() } };
+        let writing = self.mongo.run(deadline, |database| {
+            let (payments, filter, update) = (payments(&database), filter.clone(), update.clone());
+            async move { payments.update_many(filter, update).await }
+        });
+        writing.await.map_err(unavailable)?;
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -116,21 +139,25 @@ impl Ledger for MongoLedger {
         queue: Queue,
         deadline: Deadline,
     ) -> Result<Vec<Payment>, Unavailable> {
-        let (filter, order) = asked(queue);
+        let asked = asked(queue);
         let found: Vec<Document> = self
             .mongo
             .run(deadline, |database| {
-                let (payments, filter, order) =
-                    (payments(&database), filter.clone(), order.clone());
-                async move {
-                    let finding = payments.find(filter).sort(order);
-                    finding.limit(queue.limit.into()).await?.try_collect().await
-                }
+                let (payments, asked) = (payments(&database), asked.clone());
+                async move { payments.aggregate(asked).await?.try_collect().await }
             })
             .await
             .map_err(unavailable)?;
-        let open: Result<_, _> = found.into_iter().map(payment).collect();
-        open.map_err(unavailable)
+        let (mut open, mut unreadable) = (Vec::new(), Vec::new());
+        for row in found {
+            let id = row.get("_id").cloned().unwrap_or_default();
+            match payment(row) {
+                Ok(payment) => open.push(payment),
+                Err(_) => unreadable.push(id),
+            }
+        }
+        self.put_back(unreadable, deadline).await?;
+        Ok(open)
     }
 
     async fn count_open(
@@ -163,17 +190,23 @@ impl Ledger for MongoLedger {
     }
 }
 
-/// The filter and the order that a queue is. It says what [`Queue::takes`] and [`Queue::rank`] say, which a test compares.
-fn asked(queue: Queue) -> (Document, Document) {
+/// The aggregation that a queue is. It says what [`Queue::takes`] and [`Queue::rank`] say, which a test compares.
+fn asked(queue: Queue) -> [Document; 4] {
     let mut filter = open_since(queue.created_before);
-    match queue.order {
-        QueueOrder::Oldest => (filter, doc! { "created_at": 1 }),
+    let rank = match queue.order {
+        QueueOrder::Oldest => Bson::from("$created_at"),
         QueueOrder::Unseen { looked_before } => {
             let is_earlier = doc! { "looked_at": { "$lt": looked_before.to_string() } };
             filter.insert("$or", vec![doc! { "looked_at": Bson::Null }, is_earlier]);
-            (filter, doc! { "looked_at": 1, "created_at": 1 })
+            doc! { "$ifNull": ["$looked_at", "$created_at"] }.into()
         }
-    }
+    };
+    [
+        doc! { "$match": filter },
+        doc! { "$addFields": { "rank": rank } },
+        doc! { "$sort": { "rank": 1 } },
+        doc! { "$limit": i64::from(queue.limit) },
+    ]
 }
 
 fn open_since(created_before: Moment) -> Document {

@@ -1,9 +1,7 @@
 //! What is read of an event: which one it is, and which payment it is about.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An event. What else it says is not read: the provider is asked instead.
 #[derive(Deserialize)]
@@ -14,23 +12,27 @@ pub(super) struct Event {
     #[serde(rename = "type")]
     pub(super) kind: String,
     /// Whether real money moved.
+    #[serde(default)]
     pub(super) livemode: bool,
+    #[serde(default)]
     data: Data,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Data {
+    #[serde(default)]
     object: Object,
 }
 
-/// What an event is about, as it was then.
-#[derive(Deserialize)]
+/// What an event is about, as it was then. What is no intent has members of other kinds.
+#[derive(Default, Deserialize)]
 struct Object {
-    object: String,
     #[serde(default)]
-    id: String,
+    object: Value,
     #[serde(default)]
-    metadata: BTreeMap<String, String>,
+    id: Value,
+    #[serde(default)]
+    metadata: Value,
 }
 
 impl Event {
@@ -51,13 +53,12 @@ impl Event {
 
     /// The intent's name.
     pub(super) fn intent(&self) -> &str {
-        &self.data.object.id
+        self.data.object.id.as_str().unwrap_or_default()
     }
 
     /// Our name for the payment, as the intent was given it.
     pub(super) fn payment_id(&self) -> Option<&str> {
-        let id = self.data.object.metadata.get("payment_id")?;
-        Some(id)
+        self.data.object.metadata.get("payment_id")?.as_str()
     }
 
     /// What does not differ between deliveries, as JSON.
