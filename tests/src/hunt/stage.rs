@@ -117,9 +117,9 @@ impl Stage {
                 0 => builder.timeout(Duration::from_secs(4)),
                 _ => builder.local_deadlines().timeout(Duration::from_secs(60)),
             };
-            let builder = match SKEW[number % SKEW.len()] {
-                skew if are_off && !skew.is_zero() => builder.clock_off_by(skew),
-                _ => builder,
+            let builder = match are_off {
+                true => builder.clock_off_by(SKEW[number % SKEW.len()]),
+                false => builder,
             };
             processes.push(builder.start().await);
         }
