@@ -12,9 +12,6 @@ use fastrand::Rng;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -23,6 +20,7 @@ use tokio::time::sleep;
 
 use super::bank::{Answer, Bank, Change, order_in};
 use crate::background_runtime::BackgroundRuntime;
+use crate::http_server;
 use crate::percent_encoding::query_decoded;
 use crate::stripe_event::StripeEvent;
 
@@ -116,19 +114,10 @@ impl Provider {
         let serving = Arc::clone(&state);
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).expect("a socket");
-            loop {
-                let Ok((stream, _)) = listener.accept().await else {
-                    continue;
-                };
-                let state = Arc::clone(&serving);
-                let service = service_fn(move |request| respond(Arc::clone(&state), request));
-                tokio::spawn(async move {
-                    // An error says that the connection is gone, as some are meant to be.
-                    let _ = http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
+            http_server::serve(listener, move |request| {
+                respond(Arc::clone(&serving), request)
+            })
+            .await;
         });
         Self {
             address,
