@@ -57,6 +57,15 @@ impl Work {
         self != Self::Rerun
     }
 
+    /// What a request says of running again; `None`: what it runs knows by itself.
+    pub(crate) fn policy(self) -> Option<&'static str> {
+        match self {
+            Self::Payments => None,
+            Self::Once => Some("at-most-once"),
+            Self::Rerun => Some("rerun"),
+        }
+    }
+
     /// Whether everybody is told what became of their payment: without a ledger, nobody can always know.
     pub(crate) fn always_knows(self) -> bool {
         self == Self::Payments

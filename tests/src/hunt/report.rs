@@ -96,7 +96,7 @@ impl Report {
         let charges: Vec<_> = charges.map(|at| round.since(*at)).collect();
         self.attempts += u64::from(story.attempts);
         self.requests_took.extend(&story.requests);
-        self.payments_took.extend(story.took);
+        self.payments_took.extend(story.took());
         self.answered_at.extend(story.answered_at);
         self.charged_at.extend(&charges);
 

@@ -104,10 +104,9 @@ impl Stage {
             let variables = variables.iter();
             variables.fold(builder, |builder, (name, value)| builder.env(name, value))
         };
-        let (program, policy): (fn() -> LambdaBuilder, _) = match hunt.work {
-            Work::Payments => (|| Lambda::function("payments-create"), None),
-            Work::Once => (|| Lambda::example("charges"), Some("at-most-once")),
-            Work::Rerun => (|| Lambda::example("charges"), Some("rerun")),
+        let program = || match hunt.work {
+            Work::Payments => Lambda::function("payments-create"),
+            Work::Once | Work::Rerun => Lambda::example("charges"),
         };
         let are_off = hunt.faults.contains(&Fault::ClockSkew);
         let mut processes = Vec::new();
@@ -137,7 +136,7 @@ impl Stage {
         };
         Self {
             targets: Targets {
-                pool: Pool::new(processes, policy, round.seed),
+                pool: Pool::new(processes, round.seed),
                 beside,
                 redis,
                 to_redis,
