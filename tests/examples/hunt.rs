@@ -86,7 +86,7 @@ fn named(names: &str, faults: &[Fault]) -> Vec<Fault> {
         return Vec::new();
     }
     let of_name = |name: &str| {
-        let fault = faults.iter().find(|fault| format!("{fault:?}") == name);
+        let fault = faults.iter().find(|fault| fault.to_string() == name);
         *fault.unwrap_or_else(|| panic!("FAULTS has `{name}`; accepted: `none`, or of {faults:?}"))
     };
     names.split(',').map(of_name).collect()

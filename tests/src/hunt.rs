@@ -15,7 +15,10 @@ mod round;
 mod stage;
 mod timeline;
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
+
+use fastrand::Rng;
 
 pub use self::faults::{Fault, Struck};
 pub use self::report::Report;
@@ -148,4 +151,9 @@ impl Hunt {
         report.took = began.elapsed();
         report
     }
+}
+
+/// Some duration of the range, each as likely.
+fn between(rng: &mut Rng, range: Range<Duration>) -> Duration {
+    range.start + (range.end - range.start).mul_f64(rng.f64())
 }

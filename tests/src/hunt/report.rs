@@ -78,7 +78,7 @@ impl Report {
             ..Self::default()
         };
         for fault in &struck {
-            let name = format!("{:?}", fault.fault);
+            let name = fault.fault.to_string();
             *report.faults.entry(name).or_default() += 1;
         }
         report.struck = struck;
@@ -240,7 +240,7 @@ fn all_lines(
         let until = fault.to.as_millis();
         (
             fault.from,
-            format!("fault {:?} until {until} ms", fault.fault),
+            format!("fault {} until {until} ms", fault.fault),
         )
     }));
     lines.sort();

@@ -28,7 +28,7 @@ pub(super) fn svg(report: &Report) -> String {
     let x = |at: Duration| LEFT + (RIGHT - LEFT) * (at.as_secs_f64() / took).min(1.0);
     let mut rows: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for fault in &report.struck {
-        let row = rows.entry(format!("{:?}", fault.fault)).or_default();
+        let row = rows.entry(fault.fault.to_string()).or_default();
         row.push((x(fault.from), x(fault.to)));
     }
     let plots = HEADING + ROW * rows.len() as f64;
