@@ -31,8 +31,12 @@ async fn main() -> ExitCode {
         hunt.faults = named(&names, &hunt.faults);
     }
     hunt.stops_at_first = variable("FIND").is_some();
+    let faults = variable("FAULTS").map(|names| format!(" FAULTS={names}"));
+    let faults = faults.unwrap_or_default();
     let again = |payments, seed| {
-        format!("make hunt PAYMENTS={payments} SEED={seed} WORK={work_word} MODE={mode_word}")
+        format!(
+            "make hunt PAYMENTS={payments} SEED={seed} WORK={work_word} MODE={mode_word}{faults}"
+        )
     };
     eprintln!("{}", again(payments, seed));
     let report = hunt
@@ -59,7 +63,7 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!("BROKEN: {}", broken.join("; "));
-    for (seed, payments) in report.rounds_to_repeat() {
+    for (seed, payments) in report.to_repeat {
         println!("again, most times: {}", again(payments, seed));
     }
     ExitCode::FAILURE

@@ -14,6 +14,7 @@ mod report;
 mod round;
 mod stage;
 mod timeline;
+mod verdict;
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -21,8 +22,9 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 pub use self::faults::{Fault, Struck};
-pub use self::report::Report;
+pub use self::report::{PaymentName, Report};
 use self::round::Round;
+pub use self::verdict::Finding;
 
 /// A hunt to be started.
 #[derive(Clone, Debug)]
@@ -37,9 +39,8 @@ pub struct Hunt {
     pub mode: Mode,
     /// What goes wrong.
     pub faults: Vec<Fault>,
-    /// The longest pause between two faults of a kind.
-    pub longest_pause: Duration,
-    /// Whether to stop at the first thing that must not be.
+    /// Whether no further client comes once somebody was charged twice or answered in two ways, and no further round once anything
+    /// was found.
     pub stops_at_first: bool,
 }
 
@@ -110,10 +111,6 @@ impl Hunt {
             work,
             mode,
             faults: Fault::of(mode),
-            longest_pause: match payments {
-                ..2_000 => Duration::from_millis(600),
-                _ => Duration::from_millis(1_500),
-            },
             stops_at_first: false,
         }
     }

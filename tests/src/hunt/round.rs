@@ -32,7 +32,7 @@ const SETTLING: Duration = Duration::from_secs(60);
 struct Stories {
     all: Vec<Mutex<Story>>,
     begun: AtomicUsize,
-    /// Whether the hunt has found what it looks for, and no further client comes.
+    /// Whether a payment was charged twice, or answered in two ways. More is known only when all is well again.
     has_found: AtomicBool,
 }
 
@@ -57,7 +57,7 @@ impl Round<'_> {
                 let lane = Striking {
                     targets: &stage.targets,
                     faults,
-                    longest_pause: self.hunt.longest_pause,
+                    longest_pause: self.longest_pause(),
                     began: self.began,
                     struck,
                 };
@@ -102,6 +102,14 @@ impl Round<'_> {
     /// A moment, from the beginning of the hunt.
     pub(super) fn since(&self, moment: Instant) -> Duration {
         moment.saturating_duration_since(self.began)
+    }
+
+    /// The longest pause between two faults of a lane. Short hunts need as many faults as they can get.
+    fn longest_pause(&self) -> Duration {
+        match self.payments {
+            ..2_000 => Duration::from_millis(600),
+            _ => Duration::from_millis(1_500),
+        }
     }
 
     /// What was wrong from the beginning to the end.
