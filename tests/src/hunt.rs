@@ -12,6 +12,7 @@ mod pool;
 mod provider;
 mod report;
 mod round;
+mod settling;
 mod stage;
 mod timeline;
 mod verdict;
