@@ -8,6 +8,7 @@
 mod bank;
 mod client;
 mod faults;
+mod mishap;
 mod pool;
 mod provider;
 mod report;
