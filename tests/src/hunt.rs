@@ -134,16 +134,16 @@ impl Hunt {
                 payments: left.min(ROUND),
                 began,
             };
-            let before = (report.payments, report.charges, report.struck.len());
-            let found = round.run(|begun, charges, faults| {
+            let found = round.run(|now| {
                 progress(Progress {
-                    begun: before.0 + begun,
-                    charges: before.1 + charges,
-                    faults: before.2 + faults,
-                    took: began.elapsed(),
+                    begun: report.payments + now.begun,
+                    charges: report.charges + now.charges,
+                    faults: report.struck.len() + now.faults,
+                    took: now.took,
                 });
             });
-            report.add(found.await);
+            let found = found.await;
+            report.add(found);
             left -= round.payments;
             seed = seed.wrapping_add(1);
         }
