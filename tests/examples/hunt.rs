@@ -12,7 +12,7 @@ use std::str::FromStr;
 use tests::hunt::Fault;
 use tests::{Hunt, Mode, Work};
 
-const FOLDER: &str = "target/hunt";
+const FOLDER: &str = "target/hunts";
 const MODES: [(&str, Mode); 2] = [("tiered", Mode::Tiered), ("redis", Mode::Redis)];
 const WORKS: [(&str, Work); 3] = [
     ("payments", Work::Payments),
