@@ -87,7 +87,7 @@ pub enum Mode {
     Redis,
 }
 
-/// How far a hunt is.
+/// How far a hunt is, or a round of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// Payments that were begun.
