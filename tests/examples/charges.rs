@@ -25,7 +25,7 @@ struct Till {
     patience: Duration,
 }
 
-/// For how long a key is known to a provider that recognises none.
+/// A window that no hunt outlasts: `Rerun` may always run again.
 const WINDOW: Duration = Duration::from_secs(3_600);
 
 fn main() -> ExitCode {

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use tests::hunt::Fault;
 use tests::{Hunt, Mode, Work};
 
-const FOLDER: &str = "target/hunt";
+const FOLDER: &str = "target/hunts";
 const MODES: [(&str, Mode); 2] = [("tiered", Mode::Tiered), ("redis", Mode::Redis)];
 const WORKS: [(&str, Work); 3] = [
     ("payments", Work::Payments),
@@ -31,8 +31,12 @@ async fn main() -> ExitCode {
         hunt.faults = named(&names, &hunt.faults);
     }
     hunt.stops_at_first = variable("FIND").is_some();
+    let faults = variable("FAULTS").map(|names| format!(" FAULTS={names}"));
+    let faults = faults.unwrap_or_default();
     let again = |payments, seed| {
-        format!("make hunt PAYMENTS={payments} SEED={seed} WORK={work_word} MODE={mode_word}")
+        format!(
+            "make hunt PAYMENTS={payments} SEED={seed} WORK={work_word} MODE={mode_word}{faults}"
+        )
     };
     eprintln!("{}", again(payments, seed));
     let report = hunt
@@ -59,7 +63,7 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!("BROKEN: {}", broken.join("; "));
-    for (seed, payments) in report.rounds_to_repeat() {
+    for (seed, payments) in report.to_repeat {
         println!("again, most times: {}", again(payments, seed));
     }
     ExitCode::FAILURE
@@ -86,7 +90,7 @@ fn named(names: &str, faults: &[Fault]) -> Vec<Fault> {
         return Vec::new();
     }
     let of_name = |name: &str| {
-        let fault = faults.iter().find(|fault| format!("{fault:?}") == name);
+        let fault = faults.iter().find(|fault| fault.to_string() == name);
         *fault.unwrap_or_else(|| panic!("FAULTS has `{name}`; accepted: `none`, or of {faults:?}"))
     };
     names.split(',').map(of_name).collect()

@@ -8,7 +8,7 @@ async fn nothing_is_found(payments: u32, seed: u64, work: Work, mode: Mode) {
     assert_eq!(report.broken(), nothing, "{:#}", report.to_json());
     assert_eq!(report.payments, payments as usize);
     assert!(report.charges > 0);
-    assert!(report.faults.len() > 2, "{:?}", report.faults);
+    assert!(report.faults().len() > 2, "{:?}", report.faults());
     assert!(report.to_svg().contains("nothing found"));
 }
 

@@ -8,18 +8,25 @@
 mod bank;
 mod client;
 mod faults;
+mod mishap;
 mod pool;
 mod provider;
 mod report;
 mod round;
+mod settling;
 mod stage;
 mod timeline;
+mod verdict;
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
+
 pub use self::faults::{Fault, Struck};
-pub use self::report::Report;
+pub use self::report::{PaymentName, Report};
 use self::round::Round;
+pub use self::verdict::Finding;
 
 /// A hunt to be started.
 #[derive(Clone, Debug)]
@@ -34,9 +41,8 @@ pub struct Hunt {
     pub mode: Mode,
     /// What goes wrong.
     pub faults: Vec<Fault>,
-    /// The longest pause between two faults of a kind.
-    pub longest_pause: Duration,
-    /// Whether to stop at the first thing that must not be.
+    /// Whether no further client comes once somebody was charged twice or answered in two ways, and no further round once anything
+    /// was found.
     pub stops_at_first: bool,
 }
 
@@ -57,6 +63,15 @@ impl Work {
         self != Self::Rerun
     }
 
+    /// What a request says of running again; `None`: what it runs knows by itself.
+    pub(crate) fn policy(self) -> Option<&'static str> {
+        match self {
+            Self::Payments => None,
+            Self::Once => Some("at-most-once"),
+            Self::Rerun => Some("rerun"),
+        }
+    }
+
     /// Whether everybody is told what became of their payment: without a ledger, nobody can always know.
     pub(crate) fn always_knows(self) -> bool {
         self == Self::Payments
@@ -72,7 +87,7 @@ pub enum Mode {
     Redis,
 }
 
-/// How far a hunt is.
+/// How far a hunt is, or a round of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// Payments that were begun.
@@ -98,10 +113,6 @@ impl Hunt {
             work,
             mode,
             faults: Fault::of(mode),
-            longest_pause: match payments {
-                ..2_000 => Duration::from_millis(600),
-                _ => Duration::from_millis(1_500),
-            },
             stops_at_first: false,
         }
     }
@@ -123,20 +134,25 @@ impl Hunt {
                 payments: left.min(ROUND),
                 began,
             };
-            let before = (report.payments, report.charges, report.struck.len());
-            let found = round.run(|begun, charges, faults| {
+            let found = round.run(|now| {
                 progress(Progress {
-                    begun: before.0 + begun,
-                    charges: before.1 + charges,
-                    faults: before.2 + faults,
-                    took: began.elapsed(),
+                    begun: report.payments + now.begun,
+                    charges: report.charges + now.charges,
+                    faults: report.struck.len() + now.faults,
+                    took: now.took,
                 });
             });
-            report.add(found.await);
+            let found = found.await;
+            report.add(found);
             left -= round.payments;
             seed = seed.wrapping_add(1);
         }
         report.took = began.elapsed();
         report
     }
+}
+
+/// Some duration of the range, each as likely.
+fn between(rng: &mut Rng, range: Range<Duration>) -> Duration {
+    range.start + (range.end - range.start).mul_f64(rng.f64())
 }

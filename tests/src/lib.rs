@@ -33,6 +33,7 @@ pub mod within;
 mod background_runtime;
 mod binaries;
 mod environment;
+mod http_server;
 mod loopback_port;
 mod owned_process;
 mod percent_encoding;

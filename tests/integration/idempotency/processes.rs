@@ -1,4 +1,4 @@
-//! Real processes, under the Runtime API, that are killed and frozen in the middle of a payment
+//! Real processes, under the Runtime API, that are killed or frozen in the middle of a payment, or whose clocks are off
 //! (`tests/examples/pays.rs`).
 
 use std::path::Path;
@@ -52,7 +52,7 @@ impl Payment {
             .env("MONGODB_DATABASE", &self.database)
     }
 
-    /// Waits until somebody has claimed it where that counts.
+    /// Waits until somebody has claimed it in MongoDB.
     async fn claimed(&self) {
         let server = MongoServer::shared().await;
         let records = server.collection(&self.database, "idempotency").await;

@@ -67,7 +67,7 @@ impl Bank {
         }
     }
 
-    /// When an order was charged; once, if at all.
+    /// When an order was charged; more than once is what the hunt looks for.
     pub(super) fn charges(&self, order: usize) -> &[Instant] {
         self.charges.get(&order).map_or(&[], Vec::as_slice)
     }

@@ -1,5 +1,6 @@
 //! Clients: each wants one payment, and comes with the same key until it is told what became of it.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ pub(super) struct Story {
     pub(super) requests: Vec<Duration>,
     /// Every final answer that it heard, each once.
     pub(super) finals: Vec<Told>,
-    /// What it was told of its honest repetition that nobody should be told.
+    /// Answers that no honest repetition may get.
     pub(super) surprises: Vec<Told>,
     /// What happened when, for people; times are from the beginning of the hunt.
     pub(super) lines: Vec<(Duration, String)>,
@@ -29,8 +30,6 @@ pub(super) struct Story {
     pub(super) began: Option<Duration>,
     /// When it was first told for good.
     pub(super) answered_at: Option<Duration>,
-    /// From its first request to its first final answer.
-    pub(super) took: Option<Duration>,
 }
 
 /// How a client behaves.
@@ -60,6 +59,25 @@ pub(super) struct Client<'a> {
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// More attempts than any fault lasts.
 const MOST_ATTEMPTS: u32 = 400;
+/// How many lines a client may write. Beyond that, some are left out that are neither its first nor its last.
+const MOST_LINES: usize = 60;
+const LEFT_OUT: Range<usize> = 20..40;
+
+impl Story {
+    /// From the client's first request to its first final answer.
+    pub(super) fn took(&self) -> Option<Duration> {
+        Some(self.answered_at?.saturating_sub(self.began?))
+    }
+
+    fn write(&mut self, at: Duration, line: String) {
+        self.lines.push((at, line));
+        if self.lines.len() > MOST_LINES {
+            let (from, _) = self.lines[LEFT_OUT.start];
+            let mark = (from, "… lines left out".to_owned());
+            self.lines.splice(LEFT_OUT, [mark]);
+        }
+    }
+}
 
 impl<'a> Client<'a> {
     /// The client of an order; the same for the same seed.
@@ -88,7 +106,7 @@ impl<'a> Client<'a> {
         });
         let request = TestRequest::post("/api/payments")
             .header("Idempotency-Key", &format!("hunt-{seed}-{order}"));
-        let request = match pool.policy {
+        let request = match round.hunt.work.policy() {
             Some(policy) => request.header("x-policy", policy),
             None => request,
         };
@@ -104,22 +122,21 @@ impl<'a> Client<'a> {
 
     /// Comes until it has a final answer, or as its manner is.
     pub(super) async fn run(&self) {
-        let first = Instant::now();
         self.story.lock().began = Some(self.began.elapsed());
         let mut pause = Duration::from_millis(5);
         for _ in 0..MOST_ATTEMPTS {
             let told = match self.manner {
                 Manner::Double => {
                     let (one, two) = tokio::join!(self.ask(), self.ask());
-                    if one.is_final() { one } else { two }
+                    if one.as_ref().is_some_and(Told::is_final) {
+                        one
+                    } else {
+                        two
+                    }
                 }
                 Manner::Patient | Manner::Away => self.ask().await,
             };
-            if self.is_all(&told) {
-                self.story.lock().took.get_or_insert(first.elapsed());
-                return;
-            }
-            if self.manner == Manner::Away {
+            if self.is_enough(told.as_ref()) || self.manner == Manner::Away {
                 return;
             }
             sleep(pause).await;
@@ -131,7 +148,7 @@ impl<'a> Client<'a> {
     pub(super) async fn come_back(&self) {
         for _ in 0..MOST_ATTEMPTS {
             let told = self.ask().await;
-            if self.is_all(&told) {
+            if self.is_enough(told.as_ref()) {
                 return;
             }
             sleep(Duration::from_millis(50)).await;
@@ -139,37 +156,36 @@ impl<'a> Client<'a> {
     }
 
     /// Whether it makes no sense to ask again.
-    fn is_all(&self, told: &Told) -> bool {
-        told.is_final() || told.is_unknown() && !self.always_knows
+    fn is_enough(&self, told: Option<&Told>) -> bool {
+        told.is_some_and(|told| told.is_final() || told.is_unknown() && !self.always_knows)
     }
 
-    async fn ask(&self) -> Told {
+    async fn ask(&self) -> Option<Told> {
         let sent = self.began.elapsed();
         let told = self.pool.request(&self.request, PATIENCE).await;
         let answered = self.began.elapsed();
         let mut story = self.story.lock();
         story.attempts += 1;
-        if told != Told::NOTHING {
-            story.requests.push(answered.saturating_sub(sent));
-        }
+        story.write(sent, "the client asks".to_owned());
+        let Some(told) = told else {
+            story.write(answered, "the client is told nothing".to_owned());
+            return None;
+        };
         let summary: String = told.body.chars().take(300).collect();
-        story.lines.push((sent, "the client asks".to_owned()));
         let line = format!("the client is told {}: {summary}", told.status);
-        story.lines.push((answered, line));
+        story.write(answered, line);
+        story.requests.push(answered.saturating_sub(sent));
         match told.status {
-            201 | 402 => {
+            _ if told.is_final() => {
                 story.answered_at.get_or_insert(answered);
                 if !story.finals.contains(&told) {
                     story.finals.push(told.clone());
                 }
             }
-            // 0: nothing; 500: the function failed; the others say to come again.
-            0 | 202 | 409 | 500 | 503 => {}
+            // 500: the function failed; the others say to come again.
+            202 | 409 | 500 | 503 => {}
             _ => story.surprises.push(told.clone()),
         }
-        if story.lines.len() > 60 {
-            story.lines.drain(20..40);
-        }
-        told
+        Some(told)
     }
 }

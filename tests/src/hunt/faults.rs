@@ -1,5 +1,7 @@
 //! What goes wrong, when, and for how long: drawn from a seed.
 
+use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,9 +10,10 @@ use fastrand::Rng;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use super::Mode;
 use super::pool::Pool;
 use super::provider::Provider;
+use super::stage::LEASE;
+use super::{Mode, between};
 use crate::fault_proxy::FaultProxy;
 use crate::lambda::Lambda;
 use crate::redis_server::RedisServer;
@@ -20,11 +23,11 @@ use crate::redis_server::RedisServer;
 pub enum Fault {
     /// A process is killed.
     Kill,
-    /// One stands still for longer than its lease, and goes on.
+    /// One stands still for longer than the lease of those that know no deadline, and goes on.
     Freeze,
     /// One is killed when the provider has done something for it, and before it hears of that.
     KillBeforeAnswer,
-    /// One stands still then, for longer than its lease, and goes on.
+    /// One stands still then, for as long, and goes on.
     FreezeBeforeAnswer,
     /// Some processes have clocks that are off, from the beginning to the end.
     ClockSkew,
@@ -59,7 +62,7 @@ pub enum Fault {
 impl Fault {
     /// Those that a mode takes: Redis alone may lose nothing.
     pub(super) fn of(mode: Mode) -> Vec<Self> {
-        let all = [
+        let everywhere = [
             Self::Kill,
             Self::Freeze,
             Self::KillBeforeAnswer,
@@ -72,7 +75,7 @@ impl Fault {
             Self::RedisBreaks,
             Self::Provider,
         ];
-        let more = [
+        let behind_mongodb = [
             Self::RedisRestartEmpty,
             Self::RedisFlush,
             Self::RedisFailover,
@@ -82,12 +85,12 @@ impl Fault {
             Self::MongoBreaks,
         ];
         match mode {
-            Mode::Redis => all.to_vec(),
-            Mode::Tiered => all.into_iter().chain(more).collect(),
+            Mode::Redis => everywhere.to_vec(),
+            Mode::Tiered => everywhere.into_iter().chain(behind_mongodb).collect(),
         }
     }
 
-    /// Which faults never happen at the same time: those of one lane.
+    /// Where it strikes.
     pub(super) fn lane(self) -> Lane {
         match self {
             Self::ClockSkew => Lane::Always,
@@ -110,7 +113,14 @@ impl Fault {
     }
 }
 
-/// What faults strike; one at a time does so in each.
+/// The word by which `FAULTS` names it.
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, formatter)
+    }
+}
+
+/// Where faults strike. Faults of one lane never overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
     /// No faults strike here: they are there all the time.
@@ -144,7 +154,7 @@ pub struct Struck {
     pub to: Duration,
 }
 
-/// What faults strike.
+/// Everything that can be struck.
 pub(super) struct Targets {
     pub(super) pool: Arc<Pool>,
     /// Processes that clients do not talk to.
@@ -158,6 +168,15 @@ pub(super) struct Targets {
 }
 
 impl Targets {
+    fn redis(&self) -> &RedisServer {
+        &self.redis[usize::from(self.second_redis.load(Ordering::SeqCst))]
+    }
+
+    fn to_mongo(&self) -> &FaultProxy {
+        let proxy = self.to_mongo.as_ref();
+        proxy.expect("faults of MongoDB strike where there is one")
+    }
+
     fn processes(&self) -> usize {
         self.pool.processes.len() + self.beside.len()
     }
@@ -190,90 +209,104 @@ impl Striking<'_> {
                 return;
             };
             let from = self.began.elapsed();
-            one(self.targets, fault, &mut rng).await;
-            let to = self.began.elapsed();
-            self.struck.lock().push(Struck { fault, from, to });
+            if happens(self.targets, fault, &mut rng).await {
+                let to = self.began.elapsed();
+                self.struck.lock().push(Struck { fault, from, to });
+            }
         }
     }
 }
 
+/// How long faults are, or by how much longer than a lease.
+const A_WHILE: Range<Duration> = Duration::from_millis(50)..Duration::from_millis(900);
+/// How long outages are that nobody waits for the end of.
+const LONG_OUTAGE: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(6);
 /// One of so many outages is long.
 const LONG: u32 = 6;
 
-async fn one(targets: &Targets, fault: Fault, rng: &mut Rng) {
-    let a_while = Duration::from_millis(rng.u64(50..900));
+/// Lets a fault happen, and returns when it is over: whether it came to it.
+async fn happens(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
+    let a_while = between(rng, A_WHILE);
     let victim = targets.process(rng.usize(..targets.processes()));
-    let redis = &targets.redis[usize::from(targets.second_redis.load(Ordering::SeqCst))];
     match fault {
+        // It is there already.
+        Fault::ClockSkew => return false,
         Fault::Kill => victim.stop().await,
-        Fault::Freeze => {
-            victim.suspend().await;
-            sleep(super::stage::LEASE * 2 + a_while).await;
-            victim.thaw().await;
-        }
-        Fault::KillBeforeAnswer | Fault::FreezeBeforeAnswer => {
+        Fault::Freeze => freeze(victim, a_while).await,
+        Fault::KillBeforeAnswer => {
             let Some(caught) = targets.provider.catch(a_while).await else {
-                return;
+                return false;
+            };
+            targets.process(caught.process).stop().await;
+        }
+        Fault::FreezeBeforeAnswer => {
+            let Some(caught) = targets.provider.catch(a_while).await else {
+                return false;
             };
             let victim = targets.process(caught.process);
-            if fault == Fault::KillBeforeAnswer {
-                victim.stop().await;
-                return;
-            }
             victim.suspend().await;
+            // The answer is there when it goes on.
             drop(caught);
-            sleep(super::stage::LEASE * 2 + a_while).await;
-            victim.thaw().await;
+            freeze(victim, a_while).await;
         }
-        Fault::RedisRestart | Fault::RedisRestartEmpty => {
-            if fault == Fault::RedisRestartEmpty {
-                redis.command(&["FLUSHALL"]).await;
-            }
-            redis.stop().await;
-            sleep(a_while / 4).await;
-            redis.restart().await;
+        Fault::RedisRestart => restart(targets.redis(), a_while / 4).await,
+        Fault::RedisRestartEmpty => {
+            targets.redis().command(&["FLUSHALL"]).await;
+            restart(targets.redis(), a_while / 4).await;
         }
         Fault::RedisFlush => {
-            redis.command(&["FLUSHALL"]).await;
+            targets.redis().command(&["FLUSHALL"]).await;
         }
-        Fault::RedisFailover => {
-            let other = !targets.second_redis.load(Ordering::SeqCst);
-            let next = &targets.redis[usize::from(other)];
-            targets.second_redis.store(other, Ordering::SeqCst);
-            targets.to_redis.refuse();
-            if rng.bool() {
-                next.command(&["FLUSHALL"]).await;
-            }
-            sleep(a_while / 4).await;
-            targets.to_redis.lead_to(next.address());
-            targets.to_redis.heal();
-        }
+        Fault::RedisFailover => fail_over(targets, rng.bool(), a_while / 4).await,
+        Fault::RedisBlackHole => outage(&targets.to_redis, FaultProxy::black_hole, rng).await,
+        Fault::RedisReplyLost => outage(&targets.to_redis, FaultProxy::drop_next_reply, rng).await,
+        Fault::RedisRefuses => outage(&targets.to_redis, FaultProxy::refuse, rng).await,
+        Fault::RedisBreaks => targets.to_redis.reset_connections(),
+        Fault::MongoBlackHole => outage(targets.to_mongo(), FaultProxy::black_hole, rng).await,
+        Fault::MongoReplyLost => outage(targets.to_mongo(), FaultProxy::drop_next_reply, rng).await,
+        Fault::MongoRefuses => outage(targets.to_mongo(), FaultProxy::refuse, rng).await,
+        Fault::MongoBreaks => targets.to_mongo().reset_connections(),
         Fault::Provider => {
             targets.provider.set_faulty(true);
             sleep(a_while * 2).await;
             targets.provider.set_faulty(false);
         }
-        // Most outages end before anybody gives up, some do not.
-        on_the_way => {
-            let long = Duration::from_millis(rng.u64(3_000..6_000));
-            let duration = if rng.u32(..LONG) == 0 { long } else { a_while };
-            on_the_network(targets, on_the_way, duration).await;
-        }
     }
+    true
 }
 
-async fn on_the_network(targets: &Targets, fault: Fault, duration: Duration) {
-    let mongo = targets.to_mongo.as_ref();
-    let proxy = match fault.lane() {
-        Lane::Redis => &targets.to_redis,
-        _ => mongo.expect("faults of MongoDB strike where there is one"),
-    };
-    match fault {
-        Fault::RedisBlackHole | Fault::MongoBlackHole => proxy.black_hole(),
-        Fault::RedisReplyLost | Fault::MongoReplyLost => proxy.drop_next_reply(),
-        Fault::RedisRefuses | Fault::MongoRefuses => proxy.refuse(),
-        _ => proxy.reset_connections(),
+/// Lets a process stand still for so much longer than any lease that knows no deadline.
+async fn freeze(victim: &Lambda, longer: Duration) {
+    victim.suspend().await;
+    sleep(LEASE * 2 + longer).await;
+    victim.thaw().await;
+}
+
+async fn restart(redis: &RedisServer, pause: Duration) {
+    redis.stop().await;
+    sleep(pause).await;
+    redis.restart().await;
+}
+
+/// Lets the other Redis be in charge, as it is or empty.
+async fn fail_over(targets: &Targets, is_empty: bool, pause: Duration) {
+    targets.second_redis.fetch_not(Ordering::SeqCst);
+    targets.to_redis.refuse();
+    if is_empty {
+        targets.redis().command(&["FLUSHALL"]).await;
     }
-    sleep(duration).await;
+    sleep(pause).await;
+    targets.to_redis.lead_to(targets.redis().address());
+    targets.to_redis.heal();
+}
+
+/// Lets a fault of the network last. Most are over before anybody gives up, some are not.
+async fn outage(proxy: &FaultProxy, begin: fn(&FaultProxy), rng: &mut Rng) {
+    let range = match rng.u32(..LONG) {
+        0 => LONG_OUTAGE,
+        _ => A_WHILE,
+    };
+    begin(proxy);
+    sleep(between(rng, range)).await;
     proxy.heal();
 }

@@ -14,8 +14,6 @@ use crate::test_request::TestRequest;
 /// Processes, and who of them is idle.
 pub(super) struct Pool {
     pub(super) processes: Vec<Lambda>,
-    /// What the requests say of running again; `None`: what they run knows by itself.
-    pub(super) policy: Option<&'static str>,
     idle: Mutex<Vec<usize>>,
     places: Semaphore,
     rng: Mutex<Rng>,
@@ -24,17 +22,12 @@ pub(super) struct Pool {
 /// What a client was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
-    /// 0: nothing, within its patience or ever.
+    /// Zero where the answer names none.
     pub(super) status: u16,
     pub(super) body: String,
 }
 
 impl Told {
-    pub(super) const NOTHING: Self = Self {
-        status: 0,
-        body: String::new(),
-    };
-
     /// Whether it will never be told anything else.
     pub(super) fn is_final(&self) -> bool {
         [201, 402].contains(&self.status)
@@ -47,13 +40,8 @@ impl Told {
 }
 
 impl Pool {
-    pub(super) fn new(
-        processes: Vec<Lambda>,
-        policy: Option<&'static str>,
-        seed: u64,
-    ) -> Arc<Self> {
+    pub(super) fn new(processes: Vec<Lambda>, seed: u64) -> Arc<Self> {
         Arc::new(Self {
-            policy,
             idle: Mutex::new((0..processes.len()).collect()),
             places: Semaphore::new(processes.len()),
             processes,
@@ -62,12 +50,12 @@ impl Pool {
     }
 
     /// Sends a request to some idle process and waits for the answer, but not for longer than `patience`; the process is busy
-    /// until it has answered all the same.
+    /// until it has answered all the same. `None`: it said nothing within that time, or ever.
     pub(super) async fn request(
         self: &Arc<Self>,
         request: &TestRequest,
         patience: Duration,
-    ) -> Told {
+    ) -> Option<Told> {
         let place = self
             .places
             .acquire()
@@ -89,8 +77,8 @@ impl Pool {
             pool.places.add_permits(1);
         });
         match tokio::time::timeout(patience, answer).await {
-            Ok(Ok(Outcome::Answered(answer))) => told(&answer),
-            _ => Told::NOTHING,
+            Ok(Ok(Outcome::Answered(answer))) => Some(told(&answer)),
+            _ => None,
         }
     }
 }

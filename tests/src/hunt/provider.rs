@@ -12,9 +12,6 @@ use fastrand::Rng;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -22,7 +19,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::bank::{Answer, Bank, Change, order_in};
+use super::between;
+use super::mishap::Mishap;
 use crate::background_runtime::BackgroundRuntime;
+use crate::http_server;
 use crate::percent_encoding::query_decoded;
 use crate::stripe_event::StripeEvent;
 
@@ -51,48 +51,11 @@ pub(super) struct Caught {
     pub(super) _held_back: oneshot::Sender<()>,
 }
 
-/// What happens to a request while requests fare badly.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    /// It never arrives.
-    Lost,
-    /// It arrives after its sender has given up.
-    Late,
-    /// It is done, and its answer is late: for some, within their patience, and when their lease is over.
-    AnswerLate,
-    /// It is done, and its answer never arrives.
-    AnswerLost,
-    /// It is done, and the connection breaks.
-    Broken,
-    /// An error of the server's, before or after it is done.
-    ErrorBefore,
-    ErrorAfter,
-    /// Too many requests: nothing is done.
-    TooMany,
-}
-
-/// What is drawn from. What comes late is named more often: it meets another attempt.
-const FAULTS: [Fault; 13] = [
-    Fault::Lost,
-    Fault::Lost,
-    Fault::Late,
-    Fault::Late,
-    Fault::Late,
-    Fault::AnswerLate,
-    Fault::AnswerLate,
-    Fault::AnswerLost,
-    Fault::AnswerLost,
-    Fault::Broken,
-    Fault::ErrorBefore,
-    Fault::ErrorAfter,
-    Fault::TooMany,
-];
-/// One of so many requests fares badly.
-const FAULTY: u32 = 2;
-/// How late a request or an answer is at most, in milliseconds.
-const LATEST: u64 = 4_500;
-/// How long a customer or a bank takes at most, in milliseconds.
-const SLOWEST: u64 = 1_500;
+/// How late a request or an answer is that is late.
+const SOONEST_REQUEST: Duration = Duration::from_millis(400);
+const LATEST_REQUEST: Duration = Duration::from_millis(4_500);
+/// How long a customer or a bank takes at most.
+const SLOWEST_CUSTOMER: Duration = Duration::from_millis(1_500);
 
 /// Whether the provider of a seed gives the same answer to the same key: one of two does.
 fn remembers_keys(seed: u64) -> bool {
@@ -116,19 +79,10 @@ impl Provider {
         let serving = Arc::clone(&state);
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).expect("a socket");
-            loop {
-                let Ok((stream, _)) = listener.accept().await else {
-                    continue;
-                };
-                let state = Arc::clone(&serving);
-                let service = service_fn(move |request| respond(Arc::clone(&state), request));
-                tokio::spawn(async move {
-                    // An error says that the connection is gone, as some are meant to be.
-                    let _ = http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
+            http_server::serve(listener, move |request| {
+                respond(Arc::clone(&serving), request)
+            })
+            .await;
         });
         Self {
             address,
@@ -165,80 +119,24 @@ async fn respond(
     state: Arc<State>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, &'static str> {
-    let (parts, body) = request.into_parts();
-    let body = body
-        .collect()
-        .await
-        .map_err(|_| "the request broke off")?
-        .to_bytes();
-    let key = parts
-        .headers
-        .get("idempotency-key")
-        .and_then(|key| key.to_str().ok())
-        .map(str::to_owned);
-    let path = parts.uri.path().trim_start_matches('/');
-    let (process, path) = path.split_once('/').unwrap_or_default();
-    let asked = Asked {
-        process: process.parse().unwrap_or(usize::MAX),
-        method: parts.method,
-        path: path.to_owned(),
-        form: form(&body),
-        key,
+    let asked = Asked::read(request).await?;
+    let mishap = match state.is_faulty.load(Ordering::SeqCst) {
+        true => Mishap::draw(&mut state.rng.lock()),
+        false => None,
     };
-    let fault = state.is_faulty.load(Ordering::SeqCst).then(|| {
-        let mut rng = state.rng.lock();
-        (rng.u32(..FAULTY) == 0)
-            .then(|| rng.choice(FAULTS))
-            .flatten()
-    });
-    let fault = fault.flatten();
-    if let Some(fault) = fault {
-        let mut bank = state.bank.lock();
-        let order = asked.order(&bank);
-        bank.note(order, format!("{asked}: {fault:?}"));
-    }
-    let answer = match fault {
+    let (status, body) = match mishap {
         None => {
             let answer = state.answer(&asked);
             state.hold_back(&asked).await;
             answer
         }
-        Some(Fault::Lost) => return std::future::pending().await,
-        Some(Fault::Late) => {
-            let late = Duration::from_millis(state.rng.lock().u64(400..LATEST));
-            let state = Arc::clone(&state);
-            tokio::spawn(async move {
-                sleep(late).await;
-                state.answer(&asked);
-            });
-            return std::future::pending().await;
-        }
-        Some(Fault::AnswerLate) => {
-            let answer = state.answer(&asked);
-            let late = Duration::from_millis(state.rng.lock().u64(400..LATEST));
-            sleep(late).await;
-            answer
-        }
-        Some(Fault::AnswerLost) => {
-            state.answer(&asked);
-            return std::future::pending().await;
-        }
-        Some(Fault::Broken) => {
-            state.answer(&asked);
-            return Err("the connection breaks");
-        }
-        Some(Fault::ErrorBefore) => state.error(&asked),
-        Some(Fault::ErrorAfter) => {
-            state.answer(&asked);
-            state.error(&asked)
-        }
-        Some(Fault::TooMany) => (429, json!({"error": {"type": "rate_limit_error"}})),
+        Some(mishap) => state.suffer(mishap, asked).await?,
     };
     let response = Response::builder()
-        .status(answer.0)
+        .status(status)
         .header("content-type", "application/json");
     Ok(response
-        .body(Full::new(answer.1.to_string().into()))
+        .body(Full::new(body.to_string().into()))
         .expect("a status and a body"))
 }
 
@@ -252,6 +150,22 @@ struct Asked {
 }
 
 impl Asked {
+    async fn read(request: Request<Incoming>) -> Result<Self, &'static str> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await;
+        let body = body.map_err(|_| "the request broke off")?.to_bytes();
+        let key = parts.headers.get("idempotency-key");
+        let path = parts.uri.path().trim_start_matches('/');
+        let (process, path) = path.split_once('/').unwrap_or_default();
+        Ok(Self {
+            process: process.parse().unwrap_or(usize::MAX),
+            method: parts.method,
+            path: path.to_owned(),
+            form: form(&body),
+            key: key.and_then(|key| key.to_str().ok()).map(str::to_owned),
+        })
+    }
+
     fn order(&self, bank: &Bank) -> Option<usize> {
         let intent = self.path.split('/').nth(2).unwrap_or_default();
         order_in(&self.form).or_else(|| bank.order_of(intent))
@@ -288,7 +202,7 @@ impl State {
         answer
     }
 
-    /// Waits while somebody has something in mind with the sender.
+    /// Holds the answer back while a fault acts on its sender.
     async fn hold_back(&self, asked: &Asked) {
         if asked.method != Method::POST {
             return;
@@ -308,6 +222,55 @@ impl State {
         }
     }
 
+    /// What is answered to a request that fares badly; an error breaks the connection.
+    async fn suffer(
+        self: &Arc<Self>,
+        mishap: Mishap,
+        asked: Asked,
+    ) -> Result<Answer, &'static str> {
+        self.note(mishap, &asked);
+        Ok(match mishap {
+            Mishap::Lost => std::future::pending().await,
+            Mishap::Late => {
+                let (state, late) = (Arc::clone(self), self.draw_lateness());
+                tokio::spawn(async move {
+                    sleep(late).await;
+                    state.answer(&asked);
+                });
+                std::future::pending().await
+            }
+            Mishap::AnswerLate => {
+                let answer = self.answer(&asked);
+                sleep(self.draw_lateness()).await;
+                answer
+            }
+            Mishap::AnswerLost => {
+                self.answer(&asked);
+                std::future::pending().await
+            }
+            Mishap::Broken => {
+                self.answer(&asked);
+                return Err("the connection breaks");
+            }
+            Mishap::ErrorBefore => self.error(&asked),
+            Mishap::ErrorAfter => {
+                self.answer(&asked);
+                self.error(&asked)
+            }
+            Mishap::TooMany => (429, json!({"error": {"type": "rate_limit_error"}})),
+        })
+    }
+
+    fn note(&self, mishap: Mishap, asked: &Asked) {
+        let mut bank = self.bank.lock();
+        let order = asked.order(&bank);
+        bank.note(order, format!("{asked}: {mishap:?}"));
+    }
+
+    fn draw_lateness(&self) -> Duration {
+        between(&mut self.rng.lock(), SOONEST_REQUEST..LATEST_REQUEST)
+    }
+
     /// An error of the server's, which is given again to the same key, as Stripe does.
     fn error(&self, asked: &Asked) -> Answer {
         let error = (500, json!({"error": {"type": "api_error"}}));
@@ -323,7 +286,7 @@ impl State {
         let _ = self.events.send(event);
         if let (Some(next), Some(id)) = (change.next, change.intent["id"].as_str()) {
             let (state, id) = (Arc::clone(self), id.to_owned());
-            let pause = Duration::from_millis(self.rng.lock().u64(..SLOWEST));
+            let pause = between(&mut self.rng.lock(), Duration::ZERO..SLOWEST_CUSTOMER);
             tokio::spawn(async move {
                 sleep(pause).await;
                 let change = state.bank.lock().go_on(&id, next);

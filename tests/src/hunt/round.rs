@@ -1,20 +1,21 @@
-//! A part of a hunt, on a stage of its own: clients pay while things go wrong, all is led back to health, everybody asks again.
+//! A round of a hunt, on a stage of its own: clients pay while things go wrong, all is led back to health, everybody asks again.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use futures_util::future;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 
-use super::Hunt;
 use super::bank::Bank;
 use super::client::{Client, Story};
 use super::faults::{Lane, Striking, Struck};
 use super::report::Report;
 use super::stage::Stage;
+use super::{Hunt, Progress};
 
-/// A part of a hunt.
+/// One round: its seed and its share of the payments.
 pub(super) struct Round<'a> {
     pub(super) hunt: &'a Hunt,
     pub(super) seed: u64,
@@ -31,77 +32,47 @@ const SETTLING: Duration = Duration::from_secs(60);
 /// What clients share.
 struct Stories {
     all: Vec<Mutex<Story>>,
-    begun: AtomicUsize,
-    /// Whether the hunt has found what it looks for, and no further client comes.
+    /// How many clients came, and how many found that all had come.
+    came: AtomicUsize,
+    /// Whether a payment was charged twice, or answered in two ways. More is known only when all is well again.
     has_found: AtomicBool,
 }
 
 impl Round<'_> {
-    /// Hunts, and tells each second how many payments were begun, and how many charges and faults there were.
-    pub(super) async fn run(&self, progress: impl Fn(usize, usize, usize)) -> Report {
+    /// Hunts, and tells `progress` each second how far it is.
+    pub(super) async fn run(&self, progress: impl Fn(Progress)) -> Report {
         let from = self.began.elapsed();
         let stage = Stage::build(self).await;
-        let stories = Stories {
-            all: (0..self.payments).map(|_| Mutex::default()).collect(),
-            begun: AtomicUsize::default(),
-            has_found: AtomicBool::default(),
-        };
-        let is_over = AtomicBool::new(false);
+        let stories = Stories::of(self.payments);
         let struck = Mutex::new(Vec::new());
-        let lanes = Lane::STRUCK.map(|lane| {
-            let faults = self.hunt.faults.iter().copied();
-            let faults: Vec<_> = faults.filter(|fault| fault.lane() == lane).collect();
-            let rng = Rng::with_seed(self.seed.wrapping_add(lane as u64 + 1));
-            let (stage, is_over, struck) = (&stage, &is_over, &struck);
-            async move {
-                let lane = Striking {
-                    targets: &stage.targets,
-                    faults,
-                    longest_pause: self.hunt.longest_pause,
-                    began: self.began,
-                    struck,
-                };
-                lane.strike(rng, is_over).await;
-            }
-        });
+        let is_over = AtomicBool::new(false);
         let paying = async {
-            let clients = (0..CLIENTS).map(|_| self.pay(&stage, &stories));
-            let mut clients: FuturesUnordered<_> = clients.collect();
-            let mut ticks = tokio::time::interval(Duration::from_secs(1));
-            loop {
-                tokio::select! {
-                    ended = clients.next() => if ended.is_none() { break },
-                    _ = ticks.tick() => {
-                        let provider = &stage.targets.provider;
-                        let begun = stories.begun.load(Ordering::SeqCst);
-                        progress(begun, provider.books(Bank::counts).1, struck.lock().len());
-                        if self.hunt.work.charges_once() && provider.books(Bank::has_charged_twice) {
-                            stories.has_found.store(true, Ordering::SeqCst);
-                        }
-                    }
-                }
-            }
+            let tell = || progress(self.progress(&stage, &stories, struck.lock().len()));
+            self.all_pay(&stage, &stories, tell).await;
             is_over.store(true, Ordering::SeqCst);
         };
-        tokio::join!(futures_util::future::join_all(lanes), paying);
+        tokio::join!(self.strike(&stage, &struck, &is_over), paying);
 
         stage.heal();
         stage.settle(SETTLING).await;
         self.all_come_back(&stage, &stories).await;
-        let begun = stories.begun.load(Ordering::SeqCst);
-        let told = stories.all.iter().take(begun);
-        let told: Vec<_> = told
-            .map(|story| std::mem::take(&mut *story.lock()))
-            .collect();
         let mut struck = struck.into_inner();
         struck.extend(self.all_the_time(from));
         let open = stage.count_open().await;
-        Report::of(self, &told, &stage.targets.provider, open, struck)
+        Report::of(self, &stories.told(), &stage.targets.provider, open, struck)
     }
 
     /// A moment, from the beginning of the hunt.
     pub(super) fn since(&self, moment: Instant) -> Duration {
         moment.saturating_duration_since(self.began)
+    }
+
+    /// The longest pause between two faults of a lane. Short hunts need as many faults as they can get.
+    fn longest_pause(&self) -> Duration {
+        match self.payments {
+            ..2_000 => Duration::from_millis(600),
+            _ => Duration::from_millis(1_500),
+        }
     }
 
     /// What was wrong from the beginning to the end.
@@ -115,13 +86,59 @@ impl Round<'_> {
         })
     }
 
+    /// How far it is.
+    fn progress(&self, stage: &Stage, stories: &Stories, faults: usize) -> Progress {
+        Progress {
+            begun: stories.begun(),
+            charges: stage.targets.provider.books(Bank::counts).1,
+            faults,
+            took: self.began.elapsed(),
+        }
+    }
+
+    /// Strikes in every lane until `is_over`.
+    async fn strike(&self, stage: &Stage, struck: &Mutex<Vec<Struck>>, is_over: &AtomicBool) {
+        let lanes = Lane::STRUCK.map(|lane| {
+            let faults = self.hunt.faults.iter().copied();
+            let faults = faults.filter(|fault| fault.lane() == lane).collect();
+            let rng = Rng::with_seed(self.seed.wrapping_add(lane as u64 + 1));
+            let striking = Striking {
+                targets: &stage.targets,
+                faults,
+                longest_pause: self.longest_pause(),
+                began: self.began,
+                struck,
+            };
+            async move { striking.strike(rng, is_over).await }
+        });
+        future::join_all(lanes).await;
+    }
+
+    /// All clients pay; each second, `tell` is called.
+    async fn all_pay(&self, stage: &Stage, stories: &Stories, tell: impl Fn()) {
+        let clients = (0..CLIENTS).map(|_| self.pay(stage, stories));
+        let mut clients: FuturesUnordered<_> = clients.collect();
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                ended = clients.next() => if ended.is_none() { return },
+                _ = ticks.tick() => {
+                    tell();
+                    let provider = &stage.targets.provider;
+                    if self.hunt.work.charges_once() && provider.books(Bank::has_charged_twice) {
+                        stories.has_found.store(true, Ordering::SeqCst);
+                    }
+                }
+            }
+        }
+    }
+
     /// One client after the other pays.
     async fn pay(&self, stage: &Stage, stories: &Stories) {
         let stops_at_first = self.hunt.stops_at_first;
         while !(stops_at_first && stories.has_found.load(Ordering::SeqCst)) {
-            let order = stories.begun.fetch_add(1, Ordering::SeqCst);
+            let order = stories.came.fetch_add(1, Ordering::SeqCst);
             let Some(story) = stories.all.get(order) else {
-                stories.begun.store(stories.all.len(), Ordering::SeqCst);
                 return;
             };
             self.client(order, stage, story).run().await;
@@ -133,9 +150,8 @@ impl Round<'_> {
 
     /// Everybody asks again, from the first on.
     async fn all_come_back(&self, stage: &Stage, stories: &Stories) {
-        let begun = stories.begun.load(Ordering::SeqCst);
-        let begun = stories.all.iter().take(begun).enumerate();
-        stream::iter(begun)
+        let begun = stories.all.iter().take(stories.begun());
+        stream::iter(begun.enumerate())
             .for_each_concurrent(CLIENTS, async |(order, story)| {
                 self.client(order, stage, story).come_back().await;
             })
@@ -144,5 +160,27 @@ impl Round<'_> {
 
     fn client<'a>(&self, order: usize, stage: &'a Stage, story: &'a Mutex<Story>) -> Client<'a> {
         Client::new(self, order, &stage.targets.pool, story)
+    }
+}
+
+impl Stories {
+    fn of(payments: u32) -> Self {
+        Self {
+            all: (0..payments).map(|_| Mutex::default()).collect(),
+            came: AtomicUsize::default(),
+            has_found: AtomicBool::default(),
+        }
+    }
+
+    /// How many payments were begun.
+    fn begun(&self) -> usize {
+        self.came.load(Ordering::SeqCst).min(self.all.len())
+    }
+
+    /// What became of the payments that were begun.
+    fn told(self) -> Vec<Story> {
+        let begun = self.begun();
+        let begun = self.all.into_iter().take(begun);
+        begun.map(Mutex::into_inner).collect()
     }
 }

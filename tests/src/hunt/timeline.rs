@@ -28,7 +28,7 @@ pub(super) fn svg(report: &Report) -> String {
     let x = |at: Duration| LEFT + (RIGHT - LEFT) * (at.as_secs_f64() / took).min(1.0);
     let mut rows: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for fault in &report.struck {
-        let row = rows.entry(format!("{:?}", fault.fault)).or_default();
+        let row = rows.entry(fault.fault.to_string()).or_default();
         row.push((x(fault.from), x(fault.to)));
     }
     let plots = HEADING + ROW * rows.len() as f64;
@@ -149,5 +149,34 @@ impl Drawing {
     fn end(mut self) -> String {
         self.0 += "</svg>\n";
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hunt::{Fault, Struck};
+
+    #[test]
+    fn a_fault_is_a_bar_in_its_row() {
+        let report = Report {
+            charges: 2,
+            charged_at: vec![Duration::from_secs(2), Duration::from_secs(4)],
+            struck: vec![Struck {
+                fault: Fault::Kill,
+                from: Duration::from_secs(1),
+                to: Duration::from_secs(3),
+            }],
+            took: Duration::from_secs(10),
+            ..Report::default()
+        };
+
+        let svg = svg(&report);
+
+        let bars: Vec<_> = svg.lines().filter(|line| line.contains(FAULT)).collect();
+        let bar = r##"<rect x="243.0" y="47.0" width="186.0" height="12.0" fill="#c2410c"/>"##;
+        assert_eq!(bars, [bar]);
+        assert!(svg.contains(r#"y="56.0" text-anchor="end" font-size="11">Kill</text>"#));
+        assert!(svg.contains("1 faults, 2 charges: nothing found"));
     }
 }

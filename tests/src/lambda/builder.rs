@@ -29,7 +29,7 @@ pub struct LambdaBuilder {
     concurrency: usize,
     clock: Clock,
     /// By how much the process's clock is off.
-    skew: Option<SignedDuration>,
+    skew: SignedDuration,
 }
 
 /// A process that did not ask for its first invocation: it ended before, or took too long.
@@ -49,7 +49,7 @@ impl LambdaBuilder {
             timeout: TIMEOUT,
             concurrency: 1,
             clock: Clock::Real,
-            skew: None,
+            skew: SignedDuration::ZERO,
         }
     }
 
@@ -91,9 +91,10 @@ impl LambdaBuilder {
         self
     }
 
-    /// Lets the process's wall clock be off by so much, by libfaketime. It is told its deadlines on that clock.
+    /// Lets the process's wall clock be off by so much, by libfaketime; not at all, and without it, unless set. It is told its
+    /// deadlines on that clock.
     pub fn clock_off_by(mut self, skew: SignedDuration) -> Self {
-        self.skew = Some(skew);
+        self.skew = skew;
         self
     }
 
@@ -143,7 +144,7 @@ impl LambdaBuilder {
             timeout: self.timeout,
             concurrency: self.concurrency,
             clock: self.clock,
-            skew: self.skew.unwrap_or_default(),
+            skew: self.skew,
         };
         let supervisor = Supervisor::new(launch, limits, Arc::clone(&status), events.clone());
         let runtime = BackgroundRuntime::start("lambda");

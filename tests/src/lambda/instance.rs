@@ -35,8 +35,8 @@ pub(super) struct Launch {
     /// Set, or with `None` removed, after Lambda's own.
     pub(super) variables: Vec<(String, Option<String>)>,
     pub(super) concurrency: usize,
-    /// By how much the process's clock is off.
-    pub(super) skew: Option<SignedDuration>,
+    /// By how much the process's clock is off; zero: it is the machine's.
+    pub(super) skew: SignedDuration,
     pub(super) log: PathBuf,
 }
 
@@ -101,8 +101,9 @@ impl Launch {
                 None => command.env_remove(name),
             };
         }
-        if let Some(skew) = self.skew {
-            command.envs(skewed_clock::variables(skew));
+        let has_skewed_clock = !self.skew.is_zero();
+        if has_skewed_clock {
+            command.envs(skewed_clock::variables(self.skew));
         }
         let started = Instant::now();
         let process = OwnedProcess::spawn(&mut command, &self.log)
@@ -115,7 +116,7 @@ impl Launch {
             number,
             started,
             init_error: None,
-            has_skewed_clock: self.skew.is_some(),
+            has_skewed_clock,
             process,
             _tasks: tasks,
         }

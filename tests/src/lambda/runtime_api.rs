@@ -8,16 +8,13 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 
 use super::event::Event;
 use super::invocation::Outcome;
+use crate::http_server;
 
 const ROOT: &str = "/2018-06-01/runtime/";
 
@@ -38,26 +35,11 @@ pub(super) async fn serve(
     instance: u64,
     events: mpsc::UnboundedSender<Event>,
 ) {
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            continue;
-        };
-        // Only latency is lost without it.
-        let _ = stream.set_nodelay(true);
+    let respond = move |request| {
         let events = events.clone();
-        let service = service_fn(move |request| {
-            let events = events.clone();
-            async move { Ok::<_, Infallible>(respond(request, instance, events).await) }
-        });
-        connections.spawn(async move {
-            // An error says that the process is gone.
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
-        while connections.try_join_next().is_some() {}
-    }
+        async move { Ok::<_, Infallible>(respond(request, instance, events).await) }
+    };
+    http_server::serve(listener, respond).await;
 }
 
 async fn respond(
