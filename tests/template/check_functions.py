@@ -1,10 +1,9 @@
 """Functions, routes, versions."""
 
 import re
-import tomllib
 
 from checks import BROUGHT, CREATED, DEPLOYMENTS, REQUIRED, check, remove, spoil
-from cloudformation import ROOT, binaries, camel
+from cloudformation import binaries, camel, toml
 
 # Whoever asks needs no token: a prober has none, and Stripe signs.
 PUBLIC = {
@@ -125,7 +124,7 @@ def concurrency_is_reserved_where_it_is_asked_for(templates):
 )
 def every_route_has_its_function_and_wants_a_token_unless_it_is_public(templates):
     stack = templates.stack(**REQUIRED, JwtWriteScope="payments:write")
-    local = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["metadata"]["lambda"]["watch"]["router"]
+    local = toml("Cargo.toml")["workspace"]["metadata"]["lambda"]["watch"]["router"]
     found = routes(stack)
     assert {path for _, path in found} == set(local), sorted(found)
     assert set(local.values()) == set(binaries()) - INVOKED

@@ -1,10 +1,9 @@
 """Parameters, rules, variables, the configuration of `sam deploy`."""
 
 import re
-import tomllib
 
 from checks import BROUGHT, BROUGHT_WITH_IAM, CREATED, DEPLOYMENTS, DEVELOPMENT, REQUIRED, check, spoil
-from cloudformation import ROOT, Broken, binaries, camel
+from cloudformation import ROOT, Broken, binaries, camel, toml
 
 # The settings that the template leaves at their defaults, by the reason.
 NOT_SET = {
@@ -115,8 +114,8 @@ def what_can_hold_a_secret_is_not_shown(templates):
     lambda t: t.main["Parameters"].update(More={"Type": "String"}),
 )
 def sam_deploys_each_environment_with_parameters_that_there_are(templates):
-    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
-    environments = set(config) - {"version", "default"}
+    config = toml("samconfig.toml")
+    environments = set(config) - {"version"}
     assert {"development", "staging", "production"} <= environments, environments
     stacks = set()
     for name in environments:

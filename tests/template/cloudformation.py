@@ -16,6 +16,11 @@ from samtranslator.yaml_helper import yaml_parse  # noqa: E402
 
 logging.getLogger("samtranslator").setLevel(logging.CRITICAL)
 
+try:
+    import tomllib
+except ModuleNotFoundError:  # before Python 3.11
+    from pip._vendor import tomli as tomllib
+
 ROOT = Path(__file__).resolve().parents[2]
 
 PSEUDO = {
@@ -232,3 +237,7 @@ def camel(name):
 def binaries():
     """The functions, by their folders; another test holds folders and binaries together."""
     return sorted(path.parent.name for path in (ROOT / "functions").glob("*/Cargo.toml"))
+
+
+def toml(path):
+    return tomllib.loads((ROOT / path).read_text())
