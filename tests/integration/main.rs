@@ -7,6 +7,7 @@ mod health_detailed;
 mod health_limits;
 mod health_redis;
 mod hunt;
+mod iam;
 mod idempotency;
 mod invoke;
 mod liveness;

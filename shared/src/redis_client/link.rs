@@ -272,3 +272,66 @@ impl Live {
 pub(super) fn is_fair_wait(limit: Duration, configured: Duration) -> bool {
     limit >= configured.min(FAIR_WAIT)
 }
+
+#[cfg(test)]
+mod tests {
+    use ::tests::RedisServer;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn link(variables: &[(&str, &str)]) -> Link {
+        let lookup = |variable: &str| {
+            let found = variables.iter().find(|(name, _)| *name == variable);
+            found.map(|(_, value)| value.into())
+        };
+        let config = Config::from_lookup(lookup).expect("usable").redis;
+        let url = config.url.as_ref().expect("a URL");
+        Link::new(Address::new(url, &config).expect("an address"), &config)
+    }
+
+    /// The connection in use as it will be when it has this age.
+    fn aged(link: &Link, age: Duration) -> Live {
+        let age_ms = u64::try_from(age.as_millis()).expect("short");
+        let mut current = link.live.lock();
+        let live = current.as_mut().expect("connected");
+        live.vitals = Vitals::since(wall_clock::now_ms() - age_ms);
+        live.mark_answered();
+        live.clone()
+    }
+
+    #[tokio::test]
+    async fn a_connection_by_token_is_replaced_at_the_next_request_after_eleven_hours() {
+        let redis = RedisServer::start().await;
+        let mut link = link(&[("REDIS_URL", &redis.url())]);
+        link.longest_life = Some(LIFE_BY_TOKEN);
+        let acquire = async || link.acquire(Deadline::UNKNOWN).await.expect("connected");
+
+        acquire().await;
+        let young = aged(&link, LIFE_BY_TOKEN - Duration::from_secs(60));
+        assert!(acquire().await.vitals.same(&young.vitals));
+        let old = aged(&link, LIFE_BY_TOKEN);
+        assert!(!link.is_connected());
+        let new = acquire().await;
+
+        assert!(!new.vitals.same(&old.vitals));
+        assert!(acquire().await.vitals.same(&new.vitals));
+        // What is under way on the old one still has its answer.
+        assert!(old.answers().await);
+    }
+
+    #[test]
+    fn only_a_token_makes_a_connection_grow_old() {
+        let url = ("REDIS_URL", "rediss://cache.example.com");
+        let iam = [
+            url,
+            ("REDIS_AUTH", "iam"),
+            ("REDIS_USER", "payments"),
+            ("REDIS_CACHE_NAME", "truebond"),
+            ("REDIS_CACHE_TYPE", "serverless"),
+            ("AWS_REGION", "eu-central-1"),
+        ];
+        assert_eq!(link(&[url]).longest_life, None);
+        assert_eq!(link(&iam).longest_life, Some(LIFE_BY_TOKEN));
+    }
+}
