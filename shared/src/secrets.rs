@@ -53,8 +53,10 @@ struct Known {
     pace: Pace,
 }
 
-/// A read that was given less time than this, because the caller had no more, says nothing of Secrets Manager.
+/// A first read that was given less time than this, because the caller had no more, says nothing of Secrets Manager.
 const FAIR_READ: Duration = Duration::from_millis(500);
+/// The longest that a caller waits for a newer value while the old one may be as good.
+const LONGEST_REFRESH: Duration = Duration::from_secs(1);
 
 impl SecretCell {
     /// The secret of a source. Nothing is read.
@@ -117,7 +119,9 @@ impl StoredCell {
             let Some(Ok(_turn)) = turn else {
                 return Ok(value.clone());
             };
-            self.read(Brought::AsDue, deadline).await;
+            // There is another way to go on, which needs time as well.
+            let limit = deadline.clip(2 * LONGEST_REFRESH) / 2;
+            self.read(Brought::AsDue, deadline.within(limit)).await;
         } else {
             let turn = deadline.bound(self.reading.lock()).await;
             let _turn = turn.map_err(|_| Unread)?;
@@ -150,7 +154,7 @@ impl StoredCell {
         if !self.known.lock().pace.allows(wall_clock::now_ms()) {
             return;
         }
-        let had_time = deadline.clip(FAIR_READ) == FAIR_READ;
+        let had_time = deadline.clip(FAIR_READ) == FAIR_READ || self.held().is_some();
         let answer = aws::read_secret(&self.stored, deadline).await;
         let now_ms = wall_clock::now_ms();
         let mut known = self.known.lock();

@@ -22,5 +22,6 @@ mod redis_cluster_faults;
 mod redis_doubt;
 mod redis_situations;
 mod secrets;
+mod stored_secrets;
 mod storms;
 mod thaw;

@@ -95,12 +95,21 @@ impl SecretsManager {
         self.call("PutSecretValue", secret).await;
     }
 
+    /// With what a function reads here.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let endpoint = format!("http://{}", self.proxy.address());
+        let mut variables = vec![("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint)];
+        variables.extend(CREDENTIALS.map(|(name, value)| (name, value.to_owned())));
+        variables
+    }
+
     /// A function that reads here.
     pub fn serving(&self, function: LambdaBuilder) -> LambdaBuilder {
-        let endpoint = format!("http://{}", self.proxy.address());
-        function
-            .envs(&CREDENTIALS)
-            .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &endpoint)
+        self.variables()
+            .iter()
+            .fold(function, |function, (name, value)| {
+                function.env(name, value)
+            })
     }
 
     fn address(&self) -> SocketAddr {
