@@ -166,13 +166,19 @@ impl RedisClient {
     }
 
     async fn send(&self, repeat: Repeat, request: &Request<'_>) -> Result<Value, Error> {
-        match self.attempt(request).await {
+        match self.attempt_with_newest_login(request).await {
             // Whatever becomes of the second attempt, the first one may have run.
             Err(Error::Unanswered(_)) if repeat == Repeat::Safe && !self.is_over() => {
-                let repeated = self.attempt(request).await;
+                let repeated = self.attempt_with_newest_login(request).await;
                 repeated.map_err(|error| Error::Unanswered(error.reason()))
             }
-            // It has not run, and a new connection may log in with what has replaced the password.
+            settled => settled,
+        }
+    }
+
+    /// Sends `request`, and where a connection turns out to have lost its login, on a new one: it has not run.
+    async fn attempt_with_newest_login(&self, request: &Request<'_>) -> Result<Value, Error> {
+        match self.attempt(request).await {
             Err(Error::Refused(Reason::AuthFailed)) if !self.is_over() => {
                 self.attempt(request).await
             }
@@ -211,6 +217,11 @@ impl RedisClient {
                 return Err(Error::Unanswered(Reason::Timeout));
             }
         };
+        // In a cluster a node that refuses the login is one that cannot be found.
+        if request::is_without_node(&error) && link.has_newer_login(live, self.deadline).await {
+            link.discard(live);
+            return Err(Error::Refused(Reason::AuthFailed));
+        }
         let reason = Reason::of_command(&error);
         if error::breaks_connection(&error) {
             if !live.heals_itself() || error.is_timeout() {

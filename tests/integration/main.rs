@@ -21,6 +21,7 @@ mod redis_cluster;
 mod redis_cluster_faults;
 mod redis_doubt;
 mod redis_situations;
+mod rotation;
 mod secrets;
 mod stored_secrets;
 mod storms;

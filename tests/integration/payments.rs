@@ -4,6 +4,7 @@ mod contract;
 mod crash;
 mod outage;
 mod reconcile;
+mod rotation;
 mod sandbox;
 mod shop;
 mod stripe;

@@ -73,6 +73,16 @@ impl Address {
         }
     }
 
+    /// Whether no other endpoint has replaced this one so far.
+    pub(super) fn is_at(&self, endpoint: &Arc<Endpoint>) -> bool {
+        let Self::Stored(stored) = self else {
+            return true;
+        };
+        let last = stored.last.lock();
+        let last = last.as_ref().map(|(_, parsed)| parsed);
+        !matches!(last, Some(Ok(last)) if !Arc::ptr_eq(last, endpoint))
+    }
+
     /// Where to connect to now that the last login was refused; `None` where nothing else is known.
     ///
     /// # Cancel safety

@@ -8,6 +8,7 @@
 //! The connection is `redis`'s `MultiplexedConnection` and not its `ConnectionManager`: the manager reconnects in the
 //! background, where a freeze can catch it, and keeps a connection that only ever times out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -57,6 +58,8 @@ pub(super) struct Link {
 pub(super) struct Live {
     /// The connection.
     pub(super) connection: Connection,
+    /// Where it leads, and with which login.
+    endpoint: Arc<Endpoint>,
     vitals: Vitals,
 }
 
@@ -163,6 +166,16 @@ impl Link {
         }
     }
 
+    /// Whether another login than that of `live` is in force, as far as can be found out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Reads alone.
+    pub(super) async fn has_newer_login(&self, live: &Live, deadline: Deadline) -> bool {
+        !self.address.is_at(&live.endpoint)
+            || matches!(self.address.newer(deadline).await, Some(Ok(_)))
+    }
+
     /// Closes the connection once nothing waits on it any more.
     pub(super) fn close(&self) {
         *self.live.lock() = None;
@@ -205,21 +218,25 @@ impl Link {
         let endpoint = self.address.endpoint(deadline).await?;
         match self.open_at(&endpoint, deadline).await {
             Err(Reason::AuthFailed) => match self.address.newer(deadline).await {
-                Some(endpoint) => self.open_at(&*endpoint?, deadline).await,
+                Some(endpoint) => self.open_at(&endpoint?, deadline).await,
                 None => Err(Reason::AuthFailed),
             },
             settled => settled,
         }
     }
 
-    async fn open_at(&self, endpoint: &Endpoint, deadline: Deadline) -> Result<Live, Reason> {
+    async fn open_at(&self, endpoint: &Arc<Endpoint>, deadline: Deadline) -> Result<Live, Reason> {
         let limit = deadline.clip(self.connect_timeout);
         let vitals = Vitals::new();
         let connection = tokio::time::timeout(limit, endpoint.open(&vitals, limit))
             .await
             .map_err(|_| Reason::ConnectTimeout)??;
         vitals.mark_answered();
-        Ok(Live { connection, vitals })
+        Ok(Live {
+            connection,
+            endpoint: Arc::clone(endpoint),
+            vitals,
+        })
     }
 
     fn current(&self) -> Option<Live> {
