@@ -3,6 +3,7 @@
 mod contract;
 mod crash;
 mod outage;
+mod parallel;
 mod reconcile;
 mod rotation;
 mod sandbox;

@@ -24,6 +24,17 @@ pub(crate) fn mongodb_test_uri() -> Option<String> {
         .filter(|uri| !uri.is_empty())
 }
 
+/// `PAYMENTS`: how many payments a test makes that can make any number; `usual` of them unless it is set.
+///
+/// # Panics
+///
+/// When it is no number.
+pub fn wanted_payments(usual: usize) -> usize {
+    env::var("PAYMENTS").map_or(usual, |wanted| {
+        wanted.parse().expect("`PAYMENTS` is a number")
+    })
+}
+
 /// Where the jars of the MongoDB stand-in are: `MONGODB_JAVA_SERVER_DIR`, else the user's cache directory.
 pub(crate) fn mongodb_stand_in_directory() -> PathBuf {
     if let Some(directory) = env::var_os("MONGODB_JAVA_SERVER_DIR") {

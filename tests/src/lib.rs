@@ -44,6 +44,7 @@ mod request_id;
 mod secrets;
 
 pub use answer::Answer;
+pub use environment::wanted_payments;
 pub use eventually::eventually;
 pub use fault_proxy::FaultProxy;
 pub use hunt::{Hunt, Mode};
