@@ -21,11 +21,12 @@ NOT_SET = {
         "PAYMENT_PROVIDER_TIMEOUT_MS",
         "PAYMENT_RECONCILE_AFTER_SECONDS",
         "REDIS_IDLE_CHECK_MS",
+        "SECRETS_TTL_SECONDS",
     },
     "it is for a laptop or a test": {"LEDGER_DIR", "STRIPE_API_BASE"},
     "the memory of a process stands in only in development": {"IDEMPOTENCY_FALLBACK", "IDEMPOTENCY_MEMORY_BYTES", "IDEMPOTENCY_MEMORY_ENTRIES"},
     "it names a file, and a function has none but its binary": {"REDIS_CA_FILE"},
-    "Lambda sets it": {"AWS_LAMBDA_LOG_FORMAT", "AWS_LAMBDA_LOG_LEVEL"},
+    "Lambda sets it": {"AWS_LAMBDA_LOG_FORMAT", "AWS_LAMBDA_LOG_LEVEL", "AWS_REGION"},
 }
 
 
