@@ -1,4 +1,4 @@
-"""Whether zips are functions that Lambda can load: lambda_fit.py <architecture> <zip>…
+"""Whether programs, or zips of one, are functions that Lambda can load: lambda_fit.py <architecture> <file>…
 
 Prints a line for each; ends with an error where one does not fit. Lambda's provided.al2023 has glibc 2.34, and a program that was
 linked against a newer one does not start there, which nothing says before its first invocation.
@@ -8,11 +8,12 @@ import re
 import struct
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 GLIBC = (2, 34)
 MACHINES = {"arm64": 183, "x86_64": 62}
-# Unpacked and zipped, Lambda's limits; nothing here should come near them.
+# Lambda takes no larger zip; nothing here should come near it.
 MOST_BYTES = 50 * 1024 * 1024
 
 
@@ -40,22 +41,30 @@ def glibc(program):
 
 def main(architecture, *paths):
     unfit = 0
-    print(f"{'function':<22}{'architecture':<14}{'program':>10}{'zip':>10}  glibc")
+    print(f"{'function':<28}{'architecture':<14}{'program':>10}{'zip':>10}  glibc")
     for path in map(Path, paths):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            program = archive.read("bootstrap") if names == ["bootstrap"] else b""
-        size = path.stat().st_size
-        wrong = faults(program, architecture) if program else [f"it holds {names}, not `bootstrap`"]
-        if size > MOST_BYTES:
+        wrong, program, zipped = [], b"", path.stat().st_size
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+                if names == ["bootstrap"]:
+                    program = archive.read("bootstrap")
+                else:
+                    wrong.append(f"it holds {names}, not `bootstrap`")
+        else:
+            program = path.read_bytes()
+            zipped = len(zlib.compress(program))
+        if program:
+            wrong += faults(program, architecture)
+        if zipped > MOST_BYTES:
             wrong.append("Lambda takes no larger zip than 50 MiB")
         newest = glibc(program)
-        print(f"{path.parent.name:<22}{architecture:<14}{len(program) / 1e6:>7.2f} MB{size / 1e6:>7.2f} MB  {'.'.join(map(str, newest)) if newest else '-'}")
+        print(f"{path.parent.name:<28}{architecture:<14}{len(program) / 1e6:>7.2f} MB{zipped / 1e6:>7.2f} MB  {'.'.join(map(str, newest)) if newest else '-'}")
         for fault in wrong:
             print(f"error: {path}: {fault}", file=sys.stderr)
         unfit += bool(wrong)
     if not paths or unfit:
-        raise SystemExit(f"{unfit} of {len(paths)} zips do not fit")
+        raise SystemExit(f"{unfit} of {len(paths)} do not fit")
 
 
 if __name__ == "__main__":

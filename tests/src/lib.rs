@@ -36,6 +36,7 @@ pub mod within;
 
 mod background_runtime;
 mod binaries;
+mod cache_user;
 mod environment;
 mod loopback_port;
 mod owned_process;
@@ -44,6 +45,7 @@ mod request_id;
 mod secrets;
 
 pub use answer::Answer;
+pub use cache_user::CacheUser;
 pub use environment::wanted_payments;
 pub use eventually::eventually;
 pub use fault_proxy::FaultProxy;

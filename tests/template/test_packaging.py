@@ -58,6 +58,16 @@ class Zips(unittest.TestCase):
         self.assertIn("not `bootstrap`", self.check({"health": program()}))
         self.assertIn("glibc 2.38", self.check({"bootstrap": program(glibc="2.38")}))
 
+    def test_a_program_that_is_not_zipped_is_looked_at_too(self):
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.redirect_stderr(io.StringIO()):
+            path = Path(folder) / "bootstrap"
+            path.write_bytes(program())
+            lambda_fit.main("arm64", str(path))
+            path.write_bytes(program(X86_64))
+            with self.assertRaises(SystemExit):
+                lambda_fit.main("arm64", str(path))
+        self.assertIn("2.34", shown.getvalue())
+
     def test_no_zip_is_an_error(self):
         with self.assertRaises(SystemExit), contextlib.redirect_stdout(io.StringIO()):
             lambda_fit.main("arm64")
