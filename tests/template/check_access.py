@@ -340,3 +340,19 @@ def the_key_is_rotated_kept_and_used_by_few(templates):
     assert [each["Principal"] for each in services] == [{"Service": "logs.eu-west-1.amazonaws.com"}, {"Service": "cloudwatch.amazonaws.com"}]
     assert all(each.get("Condition") for each in services)
     assert stack.resources["AlarmTopic"]["Properties"]["KmsMasterKeyId"] == "<Key>"
+
+
+@check(
+    lambda t: t.main["Resources"]["AccessLogGroup"].pop("DeletionPolicy"),
+    lambda t: t.main["Resources"]["ReconcileDeadLetterQueue"].pop("UpdateReplacePolicy"),
+    lambda t: t.main["Resources"]["PaymentsGetLogGroup"].update(UpdateReplacePolicy="Delete"),
+    add("Table", "AWS::DynamoDB::Table", TableName="tb-test"),
+)
+def where_data_lives_it_is_said_what_becomes_of_it(templates):
+    """What happened to payments is kept, and what reads it; what others have too goes with the stack."""
+    goes = {"HealthLogGroup", "HealthRedisLogGroup", "HealthDetailedLogGroup", "ReconcileDeadLetterQueue", "Valkey", "CacheDefaultPassword"}
+    holds = ("LogGroup", "::Key", "::ServerlessCache", "::Secret", "::Queue", "::Table", "::Bucket", "::Volume", "::DBInstance")
+    for name, resource in templates.stack(**CREATED).resources.items():
+        if resource["Type"].endswith(holds):
+            fate = ("Delete", "Delete") if name in goes else ("RetainExceptOnCreate", "Retain")
+            assert (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")) == fate, name

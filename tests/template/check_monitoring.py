@@ -5,7 +5,7 @@ import json
 import re
 
 from checks import CREATED, REQUIRED, check, remove, spoil
-from cloudformation import ROOT, binaries, camel
+from cloudformation import ROOT, binaries, camel, read
 
 # What AWS measures, and by what. The dimension of ElastiCache Serverless really begins with a small letter.
 AWS_METRICS = {
@@ -16,6 +16,12 @@ AWS_METRICS = {
         {"clusterId"},
         {"AuthenticationFailures", "BytesUsedForCache", "CurrConnections", "ElastiCacheProcessingUnits", "Evictions", "ThrottledCmds"},
     ),
+}
+ROUTES = {
+    f"{event['Properties']['Method']} {event['Properties']['Path']}"
+    for resource in read("template.yaml")["Resources"].values()
+    for event in resource.get("Properties", {}).get("Events", {}).values()
+    if event["Type"] == "HttpApi"
 }
 MONITORING = "deploy/monitoring.yaml"
 FUNCTION = "deploy/function-alarms.yaml"
@@ -59,8 +65,7 @@ def known(metric, templates):
     if name == "ServerErrors":
         (transformation,) = templates.resource("ServerErrors")["MetricTransformations"]
         declared = {each["Key"] for each in transformation["Dimensions"]}
-        routes = templates.resource("HttpApi")["RouteSettings"]
-        return set(dimensions) == declared and dimensions["route"] in routes
+        return set(dimensions) == declared and dimensions["route"] in ROUTES
     key, values = own_metrics().get(name, (None, ()))
     return dimensions.get(key) in values
 
