@@ -58,7 +58,7 @@
 //!
 //! Lambda also sets `AWS_LAMBDA_INITIALIZATION_TYPE` (present: this is Lambda), `AWS_LAMBDA_RUNTIME_API` (where
 //! invocations come from) and `AWS_LAMBDA_MAX_CONCURRENCY` (invocations per process, 1). The credentials for AWS itself, and
-//! another place than AWS (`AWS_ENDPOINT_URL`), are read by its client ([`crate::aws`]) from where all its clients find them.
+//! another place than AWS (`AWS_ENDPOINT_URL`), are read by its client (`shared::aws`) from where all its clients find them.
 
 mod health;
 mod idempotency;

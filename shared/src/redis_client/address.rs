@@ -11,6 +11,10 @@ use crate::deadline::Deadline;
 use crate::secrets::SecretCell;
 
 /// Where connections go.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for the whole process"
+)]
 pub(super) enum Address {
     /// To one place for ever.
     Fixed(Arc<Endpoint>),
