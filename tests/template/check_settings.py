@@ -1,9 +1,13 @@
 """Parameters, rules, variables, the configuration of `sam deploy`."""
 
 import re
+import sys
 
 from checks import BROUGHT, BROUGHT_WITH_IAM, CREATED, DEPLOYMENTS, DEVELOPMENT, REQUIRED, check, spoil
 from cloudformation import ROOT, Broken, binaries, camel, toml
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import parameters as scripts_parameters  # noqa: E402
 
 # The settings that the template leaves at their defaults, by the reason.
 NOT_SET = {
@@ -94,12 +98,15 @@ def what_would_be_unsafe_is_refused(templates):
 @check(
     lambda t: t.main["Parameters"]["StripeApiKey"].pop("NoEcho"),
     lambda t: t.main["Parameters"]["MongodbUri"].pop("NoEcho"),
+    lambda t: t.main["Parameters"]["MongodbUri"].update(Default=""),
     lambda t: t.main["Parameters"]["StripeApiKeySecretArn"].update(AllowedPattern=".*"),
 )
 def what_can_hold_a_secret_is_not_shown(templates):
     parameters = templates.main["Parameters"]
     for name in ("RedisUrl", "MongodbUri", "StripeApiKey", "StripeWebhookSecrets", "HealthDetailsToken"):
         assert parameters[name].get("NoEcho") is True, name
+        # `sam deploy --guided` asks for ever until such a question has an answer.
+        assert parameters[name]["Default"] == "none", name
     for name in parameters:
         if name.endswith("SecretArn"):
             try:
@@ -124,10 +131,9 @@ def sam_deploys_each_environment_with_parameters_that_there_are(templates):
         stacks.add(deploy["stack_name"])
         assert set(deploy["capabilities"].split()) >= {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}, name
         assert deploy["resolve_s3"] is True and deploy["confirm_changeset"] is True, name
-        given = dict(each.split("=", 1) for each in deploy["parameter_overrides"])
+        given = scripts_parameters.overrides(deploy)
         # What only whoever deploys knows, `make deploy` asks for.
         stack = templates.stack(**{**REQUIRED, **given})
         assert given["Environment"] == name
         assert stack.parameters["AlarmEmail"] == given.get("AlarmEmail", "")
-        assert "BuildId" not in given, "scripts/deploy makes another one each time"
     assert len(stacks) == len(environments)

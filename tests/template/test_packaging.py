@@ -13,6 +13,7 @@ from cloudformation import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import lambda_fit  # noqa: E402
+import parameters  # noqa: E402
 
 ARM64, X86_64 = 183, 62
 
@@ -38,6 +39,19 @@ class Programs(unittest.TestCase):
             self.skipTest("not an ELF program")
         version = lambda_fit.glibc(Path(sys.executable).resolve().read_bytes())
         self.assertGreaterEqual(version, (2, 2))
+
+
+class Parameters(unittest.TestCase):
+    def test_a_list_and_what_sam_writes_are_read_alike(self):
+        by_hand = parameters.overrides({"parameter_overrides": ["Environment=staging", "BuildId=1764112500", "JwtIssuer=https://a.example/?b=c"]})
+        by_sam = parameters.overrides({"parameter_overrides": 'Environment="staging" BuildId="1764112500" JwtIssuer="https://a.example/?b=c" RedisUrlSecretArn=""'})
+        self.assertEqual(by_hand, {"Environment": "staging", "JwtIssuer": "https://a.example/?b=c"})
+        self.assertEqual(by_sam, {**by_hand, "RedisUrlSecretArn": ""})
+
+    def test_what_has_no_default_is_asked_for(self):
+        template = {"Parameters": {"BuildId": {}, "VpcId": {}, "Environment": {"Default": "production"}}}
+        self.assertEqual(parameters.missing(template, {}), ["VpcId"])
+        self.assertEqual(parameters.missing(template, {"VpcId": "vpc-1"}), [])
 
 
 class Zips(unittest.TestCase):
