@@ -27,6 +27,7 @@ async fn hello(request: Request) -> Result<Response<String>, Error> {
             "{}",
             query.first("text").unwrap_or_default()
         )?,
+        "/time" => writeln!(std::io::stderr(), "{}", jiff::Timestamp::now())?,
         "/abort" => std::process::abort(),
         "/fail" => return Err("failed as asked".into()),
         _ => {}

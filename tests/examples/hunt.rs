@@ -10,61 +10,86 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use tests::hunt::Fault;
-use tests::{Hunt, Mode};
+use tests::{Hunt, Mode, Work};
 
-const REPORT: &str = "target/hunt";
+const FOLDER: &str = "target/hunt";
+const MODES: [(&str, Mode); 2] = [("tiered", Mode::Tiered), ("redis", Mode::Redis)];
+const WORKS: [(&str, Work); 3] = [
+    ("payments", Work::Payments),
+    ("once", Work::Once),
+    ("rerun", Work::Rerun),
+];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let seed = number("SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
     let payments = number("PAYMENTS").unwrap_or(2_000);
-    let mode = match variable("MODE").as_deref() {
-        Some("redis") => Mode::Redis,
-        Some("tiered") | None => Mode::Tiered,
-        Some(other) => panic!("MODE is `{other}`; accepted: `tiered`, `redis`"),
-    };
-    let mut hunt = Hunt::new(payments, seed, mode);
+    let (mode_word, mode) = one_of("MODE", MODES);
+    let (work_word, work) = one_of("WORK", WORKS);
+    let mut hunt = Hunt::new(payments, seed, work, mode);
     if let Some(names) = variable("FAULTS") {
-        hunt.faults.retain(|fault| is_named(*fault, &names));
+        hunt.faults = named(&names, &hunt.faults);
     }
     hunt.stops_at_first = variable("FIND").is_some();
-    let word = if mode == Mode::Tiered {
-        "tiered"
-    } else {
-        "redis"
+    let again = |payments, seed| {
+        format!("make hunt PAYMENTS={payments} SEED={seed} WORK={work_word} MODE={mode_word}")
     };
-    let again = format!("make hunt PAYMENTS={payments} SEED={seed} MODE={word}");
-    eprintln!(
-        "{again} (the provider {} keys)",
-        if hunt.remembers_keys {
-            "remembers"
-        } else {
-            "forgets"
-        }
-    );
+    eprintln!("{}", again(payments, seed));
     let report = hunt
         .run(|progress| {
             eprint!(
-                "\r{} payments begun, {} charges, {} faults ",
-                progress.begun, progress.charges, progress.faults
+                "\r{} payments begun, {} charges, {} faults, {} s ",
+                progress.begun,
+                progress.charges,
+                progress.faults,
+                progress.took.as_secs()
             );
         })
         .await;
     eprintln!();
-    let json = report.to_json();
-    std::fs::create_dir_all(REPORT).expect("a folder");
-    std::fs::write(format!("{REPORT}/report.json"), format!("{json:#}\n")).expect("written");
-    println!("{json:#}");
+    let json = format!("{:#}", report.to_json());
+    println!("{json}");
+    std::fs::create_dir_all(FOLDER).expect("a folder");
+    let file = format!("{FOLDER}/{work_word}-{mode_word}");
+    std::fs::write(format!("{file}.json"), json + "\n").expect("written");
+    std::fs::write(format!("{file}.svg"), report.to_svg()).expect("written");
+    println!("{file}.json, {file}.svg");
     let broken = report.broken();
     if broken.is_empty() {
         return ExitCode::SUCCESS;
     }
-    println!("BROKEN: {}\nagain, most times: {again}", broken.join("; "));
+    println!("BROKEN: {}", broken.join("; "));
+    for (seed, payments) in report.rounds_to_repeat() {
+        println!("again, most times: {}", again(payments, seed));
+    }
     ExitCode::FAILURE
 }
 
-fn is_named(fault: Fault, names: &str) -> bool {
-    names.split(',').any(|name| name == format!("{fault:?}"))
+/// The value that a variable names, the first one where it is not set.
+fn one_of<T: Copy, const N: usize>(
+    name: &str,
+    values: [(&'static str, T); N],
+) -> (&'static str, T) {
+    let Some(text) = variable(name) else {
+        return values[0];
+    };
+    let named = values.into_iter().find(|(word, _)| *word == text);
+    named.unwrap_or_else(|| {
+        let words = values.map(|(word, _)| word);
+        panic!("{name} is `{text}`; accepted: {words:?}")
+    })
+}
+
+/// The faults that a comma list names, of those that the mode has.
+fn named(names: &str, faults: &[Fault]) -> Vec<Fault> {
+    if names == "none" {
+        return Vec::new();
+    }
+    let of_name = |name: &str| {
+        let fault = faults.iter().find(|fault| format!("{fault:?}") == name);
+        *fault.unwrap_or_else(|| panic!("FAULTS has `{name}`; accepted: `none`, or of {faults:?}"))
+    };
+    names.split(',').map(of_name).collect()
 }
 
 fn number<T: FromStr>(name: &str) -> Option<T> {

@@ -1,30 +1,34 @@
-//! A short hunt in each mode: what `make hunt` does for longer.
+//! Short hunts: what `make hunt` does for longer.
 
-use tests::{Hunt, Mode};
+use tests::{Hunt, Mode, Work};
 
-async fn nothing_is_found(payments: u32, seed: u64, mode: Mode) {
-    let hunt = Hunt::new(payments, seed, mode);
-    let report = hunt.run(|_| ()).await;
-    assert_eq!(
-        report.broken(),
-        Vec::<String>::new(),
-        "{:#}",
-        report.to_json()
-    );
+async fn nothing_is_found(payments: u32, seed: u64, work: Work, mode: Mode) {
+    let report = Hunt::new(payments, seed, work, mode).run(|_| ()).await;
+    let nothing = Vec::<String>::new();
+    assert_eq!(report.broken(), nothing, "{:#}", report.to_json());
     assert_eq!(report.payments, payments as usize);
-    assert!(
-        report.charges > 0 && report.faults.len() > 2,
-        "{:?}",
-        report.faults
-    );
+    assert!(report.charges > 0);
+    assert!(report.faults.len() > 2, "{:?}", report.faults);
+    assert!(report.to_svg().contains("nothing found"));
 }
 
 #[tokio::test]
 async fn nobody_is_charged_twice_where_mongodb_decides() {
-    nothing_is_found(120, 2, Mode::Tiered).await;
+    nothing_is_found(120, 2, Work::Payments, Mode::Tiered).await;
 }
 
 #[tokio::test]
 async fn nobody_is_charged_twice_where_redis_decides() {
-    nothing_is_found(80, 1, Mode::Redis).await;
+    nothing_is_found(80, 1, Work::Payments, Mode::Redis).await;
+}
+
+/// Whatever fails, with no fence but the claim.
+#[tokio::test]
+async fn the_engine_alone_lets_nobody_be_charged_twice() {
+    nothing_is_found(100, 3, Work::Once, Mode::Tiered).await;
+}
+
+#[tokio::test]
+async fn work_that_runs_again_has_one_answer() {
+    nothing_is_found(100, 4, Work::Rerun, Mode::Redis).await;
 }

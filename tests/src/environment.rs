@@ -13,6 +13,8 @@ use std::path::PathBuf;
 const MONGODB_STAND_IN: &str = "mongo-java-server-1.47.0";
 /// Where it puts localstripe.
 const LOCALSTRIPE: &str = "localstripe-1.15.10";
+/// Where it puts libfaketime, if it may not install it for everybody.
+const LIBFAKETIME: &str = "faketime";
 
 /// And moto.
 const MOTO: &str = "moto-5.2.5";
@@ -56,6 +58,26 @@ pub(crate) fn moto_server() -> Option<PathBuf> {
 fn installed(program: &str, directory: &str) -> Option<PathBuf> {
     let installed = tools().join(directory).join("bin").join(program);
     find_on_path(program).or_else(|| installed.is_file().then_some(installed))
+}
+
+/// libfaketime: the system's, else the one in the user's cache directory.
+pub(crate) fn libfaketime() -> Option<PathBuf> {
+    let folders = [
+        PathBuf::from("/usr/lib"),
+        PathBuf::from("/opt/homebrew/lib"),
+        PathBuf::from("/usr/local/lib"),
+        tools().join(LIBFAKETIME).join("usr/lib"),
+    ];
+    let names = ["libfaketime.so.1", "libfaketime.1.dylib"];
+    folders.iter().find_map(|folder| {
+        // Debian has one folder for each architecture.
+        let within = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let within = within.map(|entry| entry.path()).chain([folder.clone()]);
+        within
+            .flat_map(|folder| [folder.join("faketime"), folder])
+            .flat_map(|folder| names.map(|name| folder.join(name)))
+            .find(|file| file.is_file())
+    })
 }
 
 /// Where `scripts/install` keeps what it installs.

@@ -13,6 +13,7 @@ mod invocation;
 mod log;
 mod pending;
 mod runtime_api;
+mod skewed_clock;
 mod status;
 mod supervisor;
 

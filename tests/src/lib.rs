@@ -49,7 +49,7 @@ pub use cache_user::CacheUser;
 pub use environment::wanted_payments;
 pub use eventually::eventually;
 pub use fault_proxy::FaultProxy;
-pub use hunt::{Hunt, Mode};
+pub use hunt::{Hunt, Mode, Work};
 pub use iam_gate::{CacheKind, IamGate, IamUser};
 pub use lambda::{Lambda, LambdaBuilder, Outcome};
 pub use mongo_server::MongoServer;

@@ -11,6 +11,9 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use mongodb::bson::Document;
+use mongodb::{Client, Collection};
+
 use self::launch::Running;
 use self::uri::MongoUri;
 use crate::environment;
@@ -64,6 +67,17 @@ impl MongoServer {
         let started = jiff::Timestamp::now().as_millisecond();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         format!("test_{started}_{}_{number}", std::process::id())
+    }
+
+    /// A collection, for a look at what is stored.
+    ///
+    /// # Panics
+    ///
+    /// When its URI cannot be used.
+    pub async fn collection(&self, database: &str, name: &str) -> Collection<Document> {
+        let client = Client::with_uri_str(self.uri()).await;
+        let client = client.unwrap_or_else(|error| panic!("{}: {error}", self.uri()));
+        client.database(database).collection(name)
     }
 
     fn find() -> Result<Self, String> {

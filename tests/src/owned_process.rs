@@ -19,6 +19,7 @@ const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
 /// A child process; dropping it kills it (by its own process id) and waits for its end.
 pub(crate) struct OwnedProcess {
     child: Child,
+    is_paused: bool,
 }
 
 impl OwnedProcess {
@@ -34,7 +35,10 @@ impl OwnedProcess {
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()?;
-        Ok(Self { child })
+        Ok(Self {
+            child,
+            is_paused: false,
+        })
     }
 
     /// The process id.
@@ -51,6 +55,10 @@ impl OwnedProcess {
 
     /// Stops it (SIGSTOP) and returns when it really stands still.
     pub(crate) fn pause(&mut self) {
+        // A stop is reported once.
+        if self.is_paused {
+            return;
+        }
         let Some(pid) = self.living() else { return };
         kill_process(pid, Signal::STOP).expect("a living child takes signals");
         // Asks for stops only: the end of the process stays to be collected by `Child`.
@@ -64,6 +72,7 @@ impl OwnedProcess {
             );
             std::thread::sleep(Duration::from_micros(200));
         }
+        self.is_paused = true;
     }
 
     /// Lets it go on (SIGCONT).
@@ -71,6 +80,7 @@ impl OwnedProcess {
         if let Some(pid) = self.living() {
             kill_process(pid, Signal::CONT).expect("a living child takes signals");
         }
+        self.is_paused = false;
     }
 
     /// Kills it (SIGKILL, which also ends a paused process) and waits for its end.

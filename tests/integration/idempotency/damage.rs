@@ -1,6 +1,6 @@
 //! What is stored under a key is damaged, or nobody's: it may have been a result, so nothing runs.
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::doc;
 use shared::idempotency::{Doubt, End, Operation, Outcome};
 use tests::{MongoServer, RedisServer};
 
@@ -82,11 +82,9 @@ async fn a_damaged_hint_is_repaired_from_mongodb() {
 async fn a_damaged_document_never_lets_mongodb_run_the_key_again() {
     let stage = Stage::mongodb().await;
     let (engine, provider) = (stage.engine(), Provider::default());
+    let database = stage.database.as_deref().expect("mongodb");
     let server = MongoServer::shared().await;
-    let client = mongodb::Client::with_uri_str(server.uri()).await;
-    let client = client.expect("reachable");
-    let database = client.database(stage.database.as_deref().expect("mongodb"));
-    let records = database.collection::<Document>("idempotency");
+    let records = server.collection(database, "idempotency").await;
     let damages = [
         doc! { "$set": { "state": "done" } },
         doc! { "$set": { "owner": 7 } },

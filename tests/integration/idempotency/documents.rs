@@ -1,18 +1,17 @@
 //! Records as documents of MongoDB. Two versions of a function read each other's during a deployment, so what they look
 //! like never changes.
 
+use mongodb::Collection;
 use mongodb::bson::{Bson, Document, doc};
-use mongodb::{Client, Collection};
 use shared::idempotency::Completion;
 use tests::MongoServer;
 
 use super::stage::{Stage, a_payment, answer, charged, patience, started};
 
 async fn records(stage: &Stage) -> Collection<Document> {
-    let client = Client::with_uri_str(MongoServer::shared().await.uri()).await;
     let database = stage.database.as_deref().expect("mongodb");
-    let client = client.expect("reachable");
-    client.database(database).collection("idempotency")
+    let server = MongoServer::shared().await;
+    server.collection(database, "idempotency").await
 }
 
 /// The fields in alphabetical order, each with its type, or its value where that is always the same.

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use jiff::SignedDuration;
+use mongodb::bson::doc;
 use serde_json::json;
 use tempfile::NamedTempFile;
-use tests::{Answer, Lambda, MongoServer, RedisServer, TestRequest, eventually};
+use tests::{Answer, Lambda, LambdaBuilder, MongoServer, RedisServer, TestRequest, eventually};
 
 /// A payment that every process is asked for, and the provider's account of it.
 struct Payment {
@@ -29,14 +31,39 @@ impl Payment {
 
     /// Another process. It knows no deadline, so its lease is short.
     async fn process(&self) -> Lambda {
+        let process = self.builder().await.env("IDEMPOTENCY_LEASE_MS", "400");
+        process.local_deadlines().start().await
+    }
+
+    /// Another process, whose clock is off, and which is told its deadlines on it.
+    async fn process_off_by(&self, seconds: i64) -> Lambda {
+        let process = self
+            .builder()
+            .await
+            .env("IDEMPOTENCY_LEASE_GRACE_MS", "100");
+        let process = process.clock_off_by(SignedDuration::from_secs(seconds));
+        process.timeout(Duration::from_secs(2)).start().await
+    }
+
+    async fn builder(&self) -> LambdaBuilder {
         Lambda::example("pays")
             .env("REDIS_URL", &self.redis.url())
             .env("MONGODB_URI", &MongoServer::shared().await.uri())
             .env("MONGODB_DATABASE", &self.database)
-            .env("IDEMPOTENCY_LEASE_MS", "400")
-            .local_deadlines()
-            .start()
-            .await
+    }
+
+    /// Waits until somebody has claimed it where that counts.
+    async fn claimed(&self) {
+        let server = MongoServer::shared().await;
+        let records = server.collection(&self.database, "idempotency").await;
+        eventually(LIMIT, async || {
+            records
+                .find_one(doc! {})
+                .await
+                .expect("reachable")
+                .is_some()
+        })
+        .await;
     }
 
     fn request(&self, before_ms: u64, after_ms: u64) -> TestRequest {
@@ -134,6 +161,41 @@ async fn a_process_that_is_frozen_past_its_lease_charges_once() {
     other.assert_logs_are_well_formed();
     other.plant_secret("K-1");
     other.assert_no_secret_in_logs();
+}
+
+/// A minute between the two: the lease is over when the store says so, neither before nor a minute later.
+#[tokio::test]
+async fn clocks_that_are_off_end_no_lease_early_or_late() {
+    for (first, second) in [(30, -30), (-30, 30)] {
+        let payment = Payment::new().await;
+        let victim = payment.process_off_by(first).await;
+        let other = payment.process_off_by(second).await;
+        let pending = victim.queue(payment.request(1_500, 0)).await;
+        payment.claimed().await;
+        victim.stop().await;
+        drop(pending);
+
+        let answer = other.request(payment.request(0, 0)).await;
+        assert_eq!(answer.json(), "in progress", "{first} {second}");
+        // `settled` gives up before a lease that is half a minute late would be over.
+        assert_eq!(payment.settled(&other).await.json(), "unknown");
+        assert_eq!(payment.charges(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_hinders_no_payment() {
+    for (first, second) in [(30, -30), (-30, 30)] {
+        let payment = Payment::new().await;
+        let one = payment.process_off_by(first).await;
+        let other = payment.process_off_by(second).await;
+
+        assert_eq!(one.request(payment.request(0, 0)).await.json(), "charged");
+        let again = other.request(payment.request(0, 0)).await;
+
+        assert_eq!(again.json(), "charged before");
+        assert_eq!(payment.charges(), 1);
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! functions compute can hide one.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -11,8 +12,10 @@ use serde_json::{Value, json};
 /// All intents of a provider.
 pub(super) struct Bank {
     intents: HashMap<String, Intent>,
-    /// How often each order was charged.
-    charges: BTreeMap<u32, u32>,
+    /// When each order was charged.
+    charges: BTreeMap<usize, Vec<Instant>>,
+    /// What was asked about each order, and what became of that, for people.
+    history: HashMap<usize, Vec<(Instant, String)>>,
     /// The answers that are given again to the same key; empty for a provider that forgets.
     answers: HashMap<String, Answer>,
     remembers_keys: bool,
@@ -57,26 +60,47 @@ impl Bank {
         Self {
             intents: HashMap::new(),
             charges: BTreeMap::new(),
+            history: HashMap::new(),
             answers: HashMap::new(),
             remembers_keys,
             rng: Rng::with_seed(seed),
         }
     }
 
-    /// How often an order was charged.
-    pub(super) fn charges(&self, order: u32) -> u32 {
-        self.charges.get(&order).copied().unwrap_or_default()
+    /// When an order was charged; once, if at all.
+    pub(super) fn charges(&self, order: usize) -> &[Instant] {
+        self.charges.get(&order).map_or(&[], Vec::as_slice)
+    }
+
+    /// What was asked about an order, and what became of that.
+    pub(super) fn history(&self, order: usize) -> &[(Instant, String)] {
+        self.history.get(&order).map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes what becomes of a request about an order.
+    pub(super) fn note(&mut self, order: Option<usize>, line: String) {
+        if let Some(order) = order {
+            let lines = self.history.entry(order).or_default();
+            lines.push((Instant::now(), line));
+        }
+    }
+
+    /// The order that an intent stands for.
+    pub(super) fn order_of(&self, intent: &str) -> Option<usize> {
+        order_in(&self.intents.get(intent)?.form)
     }
 
     /// How many intents there are, and how many charges.
     pub(super) fn counts(&self) -> (usize, usize) {
-        let charges: u32 = self.charges.values().sum();
-        (self.intents.len(), charges as usize)
+        (
+            self.intents.len(),
+            self.charges.values().map(Vec::len).sum(),
+        )
     }
 
     /// Whether any order was charged twice.
     pub(super) fn has_charged_twice(&self) -> bool {
-        self.charges.values().any(|charges| *charges > 1)
+        self.charges.values().any(|charges| charges.len() > 1)
     }
 
     /// What an earlier request with this key was answered.
@@ -88,6 +112,26 @@ impl Bank {
     pub(super) fn remember(&mut self, key: Option<&str>, answer: &Answer) {
         if let (Some(key), true) = (key, self.remembers_keys) {
             self.answers.insert(key.to_owned(), answer.clone());
+        }
+    }
+
+    /// Charges at once: no intent, and nothing that fences a second call.
+    pub(super) fn charge(&mut self, form: &BTreeMap<String, String>) -> Answer {
+        let method = form.get("payment_method").map(String::as_str);
+        if method == Some("pm_card_chargeDeclined") && self.rng.bool() {
+            return (
+                402,
+                json!({"error": {"type": "card_error", "code": "card_declined"}}),
+            );
+        }
+        self.book(order_in(form));
+        let number = self.counts().1;
+        (200, json!({"id": format!("ch_{number:020}"), "paid": true}))
+    }
+
+    fn book(&mut self, order: Option<usize>) {
+        if let Some(order) = order {
+            self.charges.entry(order).or_default().push(Instant::now());
         }
     }
 
@@ -140,7 +184,7 @@ impl Bank {
             }
             _ => (SUCCEEDED, None),
         };
-        let change = self.become_(id, status, next.flatten());
+        let change = self.turn(id, status, next.flatten());
         let answer = match &self.intents[id] {
             intent if status == NO_METHOD => (
                 402,
@@ -161,7 +205,7 @@ impl Bank {
         if [SUCCEEDED, CANCELED, PROCESSING].contains(&intent.status) {
             return (intent.unexpected(), None);
         }
-        let change = self.become_(id, CANCELED, None);
+        let change = self.turn(id, CANCELED, None);
         ((200, self.intents[id].document()), Some(change))
     }
 
@@ -176,21 +220,20 @@ impl Bank {
     pub(super) fn go_on(&mut self, id: &str, next: Next) -> Option<Change> {
         let waits = self.intents.get(id)?.status;
         [ACTION, PROCESSING].contains(&waits).then(|| match next {
-            Next::Succeed => self.become_(id, SUCCEEDED, None),
-            Next::Fail => self.become_(id, NO_METHOD, None),
+            Next::Succeed => self.turn(id, SUCCEEDED, None),
+            Next::Fail => self.turn(id, NO_METHOD, None),
         })
     }
 
-    fn become_(&mut self, id: &str, status: &'static str, next: Option<Next>) -> Change {
+    fn turn(&mut self, id: &str, status: &'static str, next: Option<Next>) -> Change {
         let intent = self.intents.get_mut(id).expect("the caller has seen it");
         intent.status = status;
         if status == NO_METHOD {
             intent.error = json!({"code": "card_declined", "decline_code": "generic_decline"});
         }
-        if status == SUCCEEDED
-            && let Some(order) = intent.order()
-        {
-            *self.charges.entry(order).or_default() += 1;
+        let (document, order) = (intent.document(), order_in(&intent.form));
+        if status == SUCCEEDED {
+            self.book(order);
         }
         Change {
             kind: match status {
@@ -200,17 +243,13 @@ impl Bank {
                 PROCESSING => "payment_intent.processing",
                 _ => "payment_intent.requires_action",
             },
-            intent: intent.document(),
+            intent: document,
             next,
         }
     }
 }
 
 impl Intent {
-    fn order(&self) -> Option<u32> {
-        self.form.get("metadata[order]")?.parse().ok()
-    }
-
     fn document(&self) -> Value {
         let metadata: BTreeMap<_, _> = self
             .form
@@ -242,6 +281,11 @@ impl Intent {
             }}),
         )
     }
+}
+
+/// The number of an order, as the hunt itself wrote it.
+pub(super) fn order_in(form: &BTreeMap<String, String>) -> Option<usize> {
+    form.get("metadata[order]")?.parse().ok()
 }
 
 fn no_such_intent() -> Answer {

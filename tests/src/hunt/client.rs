@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep;
 
 use super::pool::{Pool, Told};
+use super::round::Round;
 use crate::test_request::TestRequest;
 
 /// What one client did and heard.
@@ -16,12 +17,18 @@ use crate::test_request::TestRequest;
 pub(super) struct Story {
     /// How many requests it sent.
     pub(super) attempts: u32,
+    /// How long each of them took that was answered.
+    pub(super) requests: Vec<Duration>,
     /// Every final answer that it heard, each once.
     pub(super) finals: Vec<Told>,
     /// What it was told of its honest repetition that nobody should be told.
     pub(super) surprises: Vec<Told>,
-    /// What happened when, for people: milliseconds from the beginning.
-    pub(super) lines: Vec<(u128, String)>,
+    /// What happened when, for people; times are from the beginning of the hunt.
+    pub(super) lines: Vec<(Duration, String)>,
+    /// When it first asked.
+    pub(super) began: Option<Duration>,
+    /// When it was first told for good.
+    pub(super) answered_at: Option<Duration>,
     /// From its first request to its first final answer.
     pub(super) took: Option<Duration>,
 }
@@ -38,11 +45,15 @@ enum Manner {
 }
 
 /// A client, and what it wants.
-pub(super) struct Client {
-    seed: u64,
-    order: u32,
-    body: Value,
+pub(super) struct Client<'a> {
+    pool: &'a Arc<Pool>,
+    story: &'a Mutex<Story>,
+    request: TestRequest,
     manner: Manner,
+    /// Whether it is told in the end what became of its payment, whatever happens.
+    always_knows: bool,
+    /// When the hunt began.
+    began: Instant,
 }
 
 /// How long a client waits for an answer before it asks another process.
@@ -50,10 +61,16 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 /// More attempts than any fault lasts.
 const MOST_ATTEMPTS: u32 = 400;
 
-impl Client {
+impl<'a> Client<'a> {
     /// The client of an order; the same for the same seed.
-    pub(super) fn new(seed: u64, order: u32) -> Self {
-        let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9).wrapping_add(order.into()));
+    pub(super) fn new(
+        round: &Round<'_>,
+        order: usize,
+        pool: &'a Arc<Pool>,
+        story: &'a Mutex<Story>,
+    ) -> Self {
+        let seed = round.seed;
+        let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9).wrapping_add(order as u64));
         let method = match rng.u32(..100) {
             ..64 => "pm_card_visa",
             64..78 => "pm_card_chargeDeclined",
@@ -69,36 +86,37 @@ impl Client {
             "amount": rng.u32(100..100_000), "currency": "EUR", "payment_method": method,
             "metadata": {"order": order.to_string()},
         });
+        let request = TestRequest::post("/api/payments")
+            .header("Idempotency-Key", &format!("hunt-{seed}-{order}"));
+        let request = match pool.policy {
+            Some(policy) => request.header("x-policy", policy),
+            None => request,
+        };
         Self {
-            seed,
-            order,
-            body,
+            pool,
+            story,
+            request: request.json(&body),
             manner,
+            always_knows: round.hunt.work.always_knows(),
+            began: round.began,
         }
     }
 
-    fn request(&self) -> TestRequest {
-        let key = format!("hunt-{}-{}", self.seed, self.order);
-        TestRequest::post("/api/payments")
-            .header("Idempotency-Key", &key)
-            .json(&self.body)
-    }
-
     /// Comes until it has a final answer, or as its manner is.
-    pub(super) async fn run(&self, pool: &Arc<Pool>, story: &Mutex<Story>, began: Instant) {
+    pub(super) async fn run(&self) {
         let first = Instant::now();
+        self.story.lock().began = Some(self.began.elapsed());
         let mut pause = Duration::from_millis(5);
         for _ in 0..MOST_ATTEMPTS {
             let told = match self.manner {
                 Manner::Double => {
-                    let (one, two) =
-                        tokio::join!(self.ask(pool, story, began), self.ask(pool, story, began));
+                    let (one, two) = tokio::join!(self.ask(), self.ask());
                     if one.is_final() { one } else { two }
                 }
-                Manner::Patient | Manner::Away => self.ask(pool, story, began).await,
+                Manner::Patient | Manner::Away => self.ask().await,
             };
-            if told.is_final() {
-                story.lock().took.get_or_insert(first.elapsed());
+            if self.is_all(&told) {
+                self.story.lock().took.get_or_insert(first.elapsed());
                 return;
             }
             if self.manner == Manner::Away {
@@ -110,30 +128,43 @@ impl Client {
     }
 
     /// Comes back when all is well, until it has a final answer.
-    pub(super) async fn come_back(&self, pool: &Arc<Pool>, story: &Mutex<Story>, began: Instant) {
+    pub(super) async fn come_back(&self) {
         for _ in 0..MOST_ATTEMPTS {
-            if self.ask(pool, story, began).await.is_final() {
+            let told = self.ask().await;
+            if self.is_all(&told) {
                 return;
             }
             sleep(Duration::from_millis(50)).await;
         }
     }
 
-    async fn ask(&self, pool: &Arc<Pool>, story: &Mutex<Story>, began: Instant) -> Told {
-        let sent = began.elapsed().as_millis();
-        let told = pool.request(&self.request(), PATIENCE).await;
-        let mut story = story.lock();
+    /// Whether it makes no sense to ask again.
+    fn is_all(&self, told: &Told) -> bool {
+        told.is_final() || told.is_unknown() && !self.always_knows
+    }
+
+    async fn ask(&self) -> Told {
+        let sent = self.began.elapsed();
+        let told = self.pool.request(&self.request, PATIENCE).await;
+        let answered = self.began.elapsed();
+        let mut story = self.story.lock();
         story.attempts += 1;
+        if told != Told::NOTHING {
+            story.requests.push(answered.saturating_sub(sent));
+        }
         let summary: String = told.body.chars().take(300).collect();
-        story.lines.push((sent, "asks".to_owned()));
-        story.lines.push((
-            began.elapsed().as_millis(),
-            format!("is told {}: {summary}", told.status),
-        ));
+        story.lines.push((sent, "the client asks".to_owned()));
+        let line = format!("the client is told {}: {summary}", told.status);
+        story.lines.push((answered, line));
         match told.status {
-            201 | 402 if !story.finals.contains(&told) => story.finals.push(told.clone()),
+            201 | 402 => {
+                story.answered_at.get_or_insert(answered);
+                if !story.finals.contains(&told) {
+                    story.finals.push(told.clone());
+                }
+            }
             // 0: nothing; 500: the function failed; the others say to come again.
-            0 | 201 | 202 | 402 | 409 | 500 | 503 => {}
+            0 | 202 | 409 | 500 | 503 => {}
             _ => story.surprises.push(told.clone()),
         }
         if story.lines.len() > 60 {

@@ -14,6 +14,8 @@ use crate::test_request::TestRequest;
 /// Processes, and who of them is idle.
 pub(super) struct Pool {
     pub(super) processes: Vec<Lambda>,
+    /// What the requests say of running again; `None`: what they run knows by itself.
+    pub(super) policy: Option<&'static str>,
     idle: Mutex<Vec<usize>>,
     places: Semaphore,
     rng: Mutex<Rng>,
@@ -37,11 +39,21 @@ impl Told {
     pub(super) fn is_final(&self) -> bool {
         [201, 402].contains(&self.status)
     }
+
+    /// Whether nobody knows what became of it.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.status == 409 && self.body.contains("outcome-unknown")
+    }
 }
 
 impl Pool {
-    pub(super) fn new(processes: Vec<Lambda>, seed: u64) -> Arc<Self> {
+    pub(super) fn new(
+        processes: Vec<Lambda>,
+        policy: Option<&'static str>,
+        seed: u64,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            policy,
             idle: Mutex::new((0..processes.len()).collect()),
             places: Semaphore::new(processes.len()),
             processes,

@@ -1,6 +1,7 @@
 //! The provider as the network shows it: HTTP in front of a [`Bank`], answers that get lost, and events.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,17 +18,17 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use super::bank::{Answer, Bank, Change};
+use super::bank::{Answer, Bank, Change, order_in};
 use crate::background_runtime::BackgroundRuntime;
 use crate::percent_encoding::query_decoded;
 use crate::stripe_event::StripeEvent;
 
 /// A running provider; dropping it ends it.
 pub(super) struct Provider {
-    pub(super) address: SocketAddr,
+    address: SocketAddr,
     state: Arc<State>,
     _runtime: BackgroundRuntime,
 }
@@ -37,16 +38,28 @@ struct State {
     /// Whether requests fare badly.
     is_faulty: AtomicBool,
     rng: Mutex<Rng>,
+    /// Who waits for the next request that changes something.
+    catching: Mutex<Option<oneshot::Sender<Caught>>>,
     events: mpsc::UnboundedSender<StripeEvent>,
 }
 
+/// A request that is done, and whose sender does not know it yet.
+pub(super) struct Caught {
+    /// Which process has sent it.
+    pub(super) process: usize,
+    /// The answer leaves when this is dropped.
+    pub(super) _held_back: oneshot::Sender<()>,
+}
+
 /// What happens to a request while requests fare badly.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Fault {
     /// It never arrives.
     Lost,
     /// It arrives after its sender has given up.
     Late,
+    /// It is done, and its answer is late: for some, within their patience, and when their lease is over.
+    AnswerLate,
     /// It is done, and its answer never arrives.
     AnswerLost,
     /// It is done, and the connection breaks.
@@ -58,9 +71,16 @@ enum Fault {
     TooMany,
 }
 
-const FAULTS: [Fault; 7] = [
+/// What is drawn from. What comes late is named more often: it meets another attempt.
+const FAULTS: [Fault; 13] = [
+    Fault::Lost,
     Fault::Lost,
     Fault::Late,
+    Fault::Late,
+    Fault::Late,
+    Fault::AnswerLate,
+    Fault::AnswerLate,
+    Fault::AnswerLost,
     Fault::AnswerLost,
     Fault::Broken,
     Fault::ErrorBefore,
@@ -68,22 +88,25 @@ const FAULTS: [Fault; 7] = [
     Fault::TooMany,
 ];
 /// One of so many requests fares badly.
-const FAULTY: u32 = 3;
-const LATEST: u64 = 3_000;
+const FAULTY: u32 = 2;
+/// How late a request or an answer is at most, in milliseconds.
+const LATEST: u64 = 4_500;
 /// How long a customer or a bank takes at most, in milliseconds.
 const SLOWEST: u64 = 1_500;
 
+/// Whether the provider of a seed gives the same answer to the same key: one of two does.
+fn remembers_keys(seed: u64) -> bool {
+    seed.is_multiple_of(2)
+}
+
 impl Provider {
     /// Starts it; what happens to its intents is told through `events`.
-    pub(super) async fn start(
-        seed: u64,
-        remembers_keys: bool,
-        events: mpsc::UnboundedSender<StripeEvent>,
-    ) -> Self {
+    pub(super) async fn start(seed: u64, events: mpsc::UnboundedSender<StripeEvent>) -> Self {
         let state = Arc::new(State {
-            bank: Mutex::new(Bank::new(seed, remembers_keys)),
+            bank: Mutex::new(Bank::new(seed, remembers_keys(seed))),
             is_faulty: AtomicBool::new(false),
             rng: Mutex::new(Rng::with_seed(seed)),
+            catching: Mutex::default(),
             events,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -114,6 +137,19 @@ impl Provider {
         }
     }
 
+    /// Where a process finds it.
+    pub(super) fn url(&self, process: usize) -> String {
+        format!("http://{}/{process}/", self.address)
+    }
+
+    /// Waits for the next request that changes something, at most for so long: it is done, and its answer held back.
+    pub(super) async fn catch(&self, limit: Duration) -> Option<Caught> {
+        let (caught, catching) = oneshot::channel();
+        *self.state.catching.lock() = Some(caught);
+        let caught = tokio::time::timeout(limit, catching).await;
+        caught.ok()?.ok()
+    }
+
     /// Lets requests fare badly, or well again.
     pub(super) fn set_faulty(&self, is_faulty: bool) {
         self.state.is_faulty.store(is_faulty, Ordering::SeqCst);
@@ -140,9 +176,12 @@ async fn respond(
         .get("idempotency-key")
         .and_then(|key| key.to_str().ok())
         .map(str::to_owned);
+    let path = parts.uri.path().trim_start_matches('/');
+    let (process, path) = path.split_once('/').unwrap_or_default();
     let asked = Asked {
+        process: process.parse().unwrap_or(usize::MAX),
         method: parts.method,
-        path: parts.uri.path().to_owned(),
+        path: path.to_owned(),
         form: form(&body),
         key,
     };
@@ -152,8 +191,18 @@ async fn respond(
             .then(|| rng.choice(FAULTS))
             .flatten()
     });
-    let answer = match fault.flatten() {
-        None => state.answer(&asked),
+    let fault = fault.flatten();
+    if let Some(fault) = fault {
+        let mut bank = state.bank.lock();
+        let order = asked.order(&bank);
+        bank.note(order, format!("{asked}: {fault:?}"));
+    }
+    let answer = match fault {
+        None => {
+            let answer = state.answer(&asked);
+            state.hold_back(&asked).await;
+            answer
+        }
         Some(Fault::Lost) => return std::future::pending().await,
         Some(Fault::Late) => {
             let late = Duration::from_millis(state.rng.lock().u64(400..LATEST));
@@ -164,6 +213,12 @@ async fn respond(
             });
             return std::future::pending().await;
         }
+        Some(Fault::AnswerLate) => {
+            let answer = state.answer(&asked);
+            let late = Duration::from_millis(state.rng.lock().u64(400..LATEST));
+            sleep(late).await;
+            answer
+        }
         Some(Fault::AnswerLost) => {
             state.answer(&asked);
             return std::future::pending().await;
@@ -172,16 +227,10 @@ async fn respond(
             state.answer(&asked);
             return Err("the connection breaks");
         }
-        Some(Fault::ErrorBefore) => {
-            let error = server_error();
-            state.bank.lock().remember(asked.key.as_deref(), &error);
-            error
-        }
+        Some(Fault::ErrorBefore) => state.error(&asked),
         Some(Fault::ErrorAfter) => {
             state.answer(&asked);
-            let error = server_error();
-            state.bank.lock().remember(asked.key.as_deref(), &error);
-            error
+            state.error(&asked)
         }
         Some(Fault::TooMany) => (429, json!({"error": {"type": "rate_limit_error"}})),
     };
@@ -194,35 +243,76 @@ async fn respond(
 }
 
 struct Asked {
+    /// Which process asks.
+    process: usize,
     method: Method,
     path: String,
     form: BTreeMap<String, String>,
     key: Option<String>,
 }
 
+impl Asked {
+    fn order(&self, bank: &Bank) -> Option<usize> {
+        let intent = self.path.split('/').nth(2).unwrap_or_default();
+        order_in(&self.form).or_else(|| bank.order_of(intent))
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            process,
+            method,
+            path,
+            ..
+        } = self;
+        write!(f, "process {process} to the provider: {method} {path}")
+    }
+}
+
 impl State {
     fn answer(self: &Arc<Self>, asked: &Asked) -> Answer {
         let mut bank = self.bank.lock();
-        if let Some(answer) = bank.remembered(asked.key.as_deref()) {
-            return answer;
-        }
-        let path: Vec<_> = asked.path.trim_start_matches("/v1/").split('/').collect();
-        let (answer, change) = match (&asked.method, &path[..]) {
-            (&Method::POST, ["payment_intents"]) => bank.create(asked.form.clone()),
-            (&Method::POST, ["payment_intents", id, "confirm"]) => bank.confirm(id),
-            (&Method::POST, ["payment_intents", id, "cancel"]) => bank.cancel(id),
-            (&Method::GET, ["payment_intents", id]) => (bank.inspect(id), None),
-            _ => (
-                (404, json!({"error": {"type": "invalid_request_error"}})),
-                None,
-            ),
+        let (answer, change) = match bank.remembered(asked.key.as_deref()) {
+            Some(answer) => (answer, None),
+            None => done(&mut bank, asked),
         };
         bank.remember(asked.key.as_deref(), &answer);
+        let (order, status) = (asked.order(&bank), answer.1["status"].as_str());
+        let line = format!("{asked} -> {} {}", answer.0, status.unwrap_or_default());
+        bank.note(order, line);
         drop(bank);
         if let Some(change) = change {
             self.tell(&change);
         }
         answer
+    }
+
+    /// Waits while somebody has something in mind with the sender.
+    async fn hold_back(&self, asked: &Asked) {
+        if asked.method != Method::POST {
+            return;
+        }
+        let Some(catching) = self.catching.lock().take() else {
+            return;
+        };
+        let (held_back, let_go) = oneshot::channel();
+        let process = asked.process;
+        let caught = Caught {
+            process,
+            _held_back: held_back,
+        };
+        if catching.send(caught).is_ok() {
+            // The error is the signal: the sender was dropped.
+            let _ = let_go.await;
+        }
+    }
+
+    /// An error of the server's, which is given again to the same key, as Stripe does.
+    fn error(&self, asked: &Asked) -> Answer {
+        let error = (500, json!({"error": {"type": "api_error"}}));
+        self.bank.lock().remember(asked.key.as_deref(), &error);
+        error
     }
 
     /// Sends the event of a change, and lets happen what follows by itself.
@@ -245,8 +335,19 @@ impl State {
     }
 }
 
-fn server_error() -> Answer {
-    (500, json!({"error": {"type": "api_error"}}))
+fn done(bank: &mut Bank, asked: &Asked) -> (Answer, Option<Change>) {
+    let path: Vec<_> = asked.path.trim_start_matches("v1/").split('/').collect();
+    match (&asked.method, &path[..]) {
+        (&Method::POST, ["charges"]) => (bank.charge(&asked.form), None),
+        (&Method::POST, ["payment_intents"]) => bank.create(asked.form.clone()),
+        (&Method::POST, ["payment_intents", id, "confirm"]) => bank.confirm(id),
+        (&Method::POST, ["payment_intents", id, "cancel"]) => bank.cancel(id),
+        (&Method::GET, ["payment_intents", id]) => (bank.inspect(id), None),
+        _ => (
+            (404, json!({"error": {"type": "invalid_request_error"}})),
+            None,
+        ),
+    }
 }
 
 fn form(body: &[u8]) -> BTreeMap<String, String> {

@@ -5,16 +5,21 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
+use shared::config::Config;
+use shared::deadline::Deadline;
+use shared::payments::Desk;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::faults::Targets;
+use super::faults::{Fault, Targets};
 use super::pool::Pool;
 use super::provider::Provider;
-use super::{Hunt, LEASE, Mode};
+use super::round::Round;
+use super::{Mode, Work};
 use crate::fault_proxy::FaultProxy;
 use crate::lambda::{Lambda, LambdaBuilder, Outcome};
 use crate::mongo_server::MongoServer;
@@ -24,25 +29,45 @@ use crate::stripe_event::StripeEvent;
 /// What a hunt takes place on. Its parts end with it.
 pub(super) struct Stage {
     pub(super) targets: Targets,
-    pub(super) has_found: Arc<AtomicBool>,
-    reconciler: Arc<Lambda>,
-    /// The schedule and the delivery of events.
-    _beside: JoinSet<()>,
+    variables: Vec<(&'static str, String)>,
+    /// What settles payments beside those who ask for them; `None` where there is no ledger.
+    settling: Option<Settling>,
     _folder: TempDir,
 }
 
+/// The schedule and the webhook.
+struct Settling {
+    reconciler: Arc<Lambda>,
+    _tasks: JoinSet<()>,
+}
+
+/// How long an attempt has its key where it knows no deadline. A frozen process stands still for longer.
+pub(super) const LEASE: Duration = Duration::from_millis(1_000);
 /// Half of them know their deadline; the other half has a lease that a freeze outlasts.
-const PROCESSES: usize = 8;
+const PROCESSES: usize = 24;
+/// How long they wait for the provider: the other half hears of what it has done when the lease is over.
+const PATIENCE: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(5_000)];
+/// By how much the clocks of some of them are off.
+const SKEW: [SignedDuration; 3] = [
+    SignedDuration::ZERO,
+    SignedDuration::from_secs(3),
+    SignedDuration::from_secs(-3),
+];
 const SECRET: &str = "whsec_hunt";
 /// How often the schedule invokes the reconciler.
 const SCHEDULE: Duration = Duration::from_millis(700);
+/// How late requests, events, customers and skewed clocks are at most.
+const LATE: Duration = Duration::from_secs(6);
 const LATEST_EVENT: u64 = 1_500;
 const DELIVERIES: u32 = 6;
+/// How many open payments are listed at the end.
+const LISTED: u32 = 10_000;
 
 impl Stage {
-    pub(super) async fn build(hunt: &Hunt) -> Self {
+    pub(super) async fn build(round: &Round<'_>) -> Self {
+        let hunt = round.hunt;
         let (events, told) = mpsc::unbounded_channel();
-        let provider = Provider::start(hunt.seed, hunt.remembers_keys, events).await;
+        let provider = Provider::start(round.seed, events).await;
         let redis = [durable_redis().await, durable_redis().await];
         let to_redis = FaultProxy::in_front_of(redis[0].address());
         let folder = TempDir::new().expect("a folder");
@@ -51,9 +76,7 @@ impl Stage {
             ("IDEMPOTENCY_FALLBACK", "reject".to_owned()),
             ("LEDGER_DIR", folder.path().to_string_lossy().into_owned()),
             ("PAYMENT_PROVIDER", "stripe".to_owned()),
-            ("PAYMENT_PROVIDER_TIMEOUT_MS", "300".to_owned()),
             ("STRIPE_API_KEY", "sk_test_hunt".to_owned()),
-            ("STRIPE_API_BASE", format!("http://{}/", provider.address)),
             ("STRIPE_WEBHOOK_SECRETS", SECRET.to_owned()),
             ("REDIS_CONNECT_TIMEOUT_MS", "200".to_owned()),
             ("REDIS_RESPONSE_TIMEOUT_MS", "150".to_owned()),
@@ -73,45 +96,63 @@ impl Stage {
                 Some(proxy)
             }
         };
-        let function = |name: &str| {
-            variables
-                .iter()
-                .fold(Lambda::function(name), |builder, (name, value)| {
-                    builder.env(name, value)
-                })
+        let with = |builder: LambdaBuilder, number: usize| {
+            let patience = PATIENCE[number % PATIENCE.len()].as_millis();
+            let builder = builder
+                .env("STRIPE_API_BASE", &provider.url(number))
+                .env("PAYMENT_PROVIDER_TIMEOUT_MS", &patience.to_string());
+            let variables = variables.iter();
+            variables.fold(builder, |builder, (name, value)| builder.env(name, value))
         };
+        let (program, policy): (fn() -> LambdaBuilder, _) = match hunt.work {
+            Work::Payments => (|| Lambda::function("payments-create"), None),
+            Work::Once => (|| Lambda::example("charges"), Some("at-most-once")),
+            Work::Rerun => (|| Lambda::example("charges"), Some("rerun")),
+        };
+        let are_off = hunt.faults.contains(&Fault::ClockSkew);
         let mut processes = Vec::new();
         for number in 0..PROCESSES {
-            let builder: LambdaBuilder = function("payments-create");
+            let builder = with(program(), number);
             let builder = match number % 2 {
                 0 => builder.timeout(Duration::from_secs(4)),
                 _ => builder.local_deadlines().timeout(Duration::from_secs(60)),
             };
+            let builder = match SKEW[number % SKEW.len()] {
+                skew if are_off && !skew.is_zero() => builder.clock_off_by(skew),
+                _ => builder,
+            };
             processes.push(builder.start().await);
         }
-        let reconciler = Arc::new(function("payments-reconcile").start().await);
-        let webhook = Arc::new(function("payments-webhook").start().await);
-        let mut beside = JoinSet::new();
-        beside.spawn(schedule(Arc::clone(&reconciler)));
-        beside.spawn(deliver_all(webhook, told, Rng::with_seed(hunt.seed)));
+        let mut beside = Vec::new();
+        let settling = match hunt.work {
+            Work::Payments => {
+                let reconciler = with(Lambda::function("payments-reconcile"), PROCESSES);
+                let webhook = with(Lambda::function("payments-webhook"), PROCESSES + 1);
+                let reconciler = Arc::new(reconciler.start().await);
+                let webhook = Arc::new(webhook.start().await);
+                beside.extend([Arc::clone(&reconciler), Arc::clone(&webhook)]);
+                Some(Settling::start(reconciler, webhook, told, round.seed))
+            }
+            Work::Once | Work::Rerun => None,
+        };
         Self {
             targets: Targets {
-                pool: Pool::new(processes, hunt.seed),
+                pool: Pool::new(processes, policy, round.seed),
+                beside,
                 redis,
                 to_redis,
                 to_mongo,
                 provider,
                 second_redis: AtomicBool::new(false),
             },
-            has_found: Arc::new(AtomicBool::new(false)),
-            reconciler,
-            _beside: beside,
+            variables,
+            settling,
             _folder: folder,
         }
     }
 
     /// Lets everything be well.
-    pub(super) async fn heal(&self) {
+    pub(super) fn heal(&self) {
         self.targets.provider.set_faulty(false);
         self.targets.to_redis.heal();
         if let Some(proxy) = &self.targets.to_mongo {
@@ -119,20 +160,52 @@ impl Stage {
         }
     }
 
-    /// Reconciles until nothing is open, at most for so long; how many payments then are.
-    pub(super) async fn settle(&self, limit: Duration) -> Option<u64> {
+    /// Lets the schedule go on until nothing is due, at most for so long.
+    pub(super) async fn settle(&self, limit: Duration) {
+        let Some(settling) = &self.settling else {
+            return;
+        };
         let began = Instant::now();
-        // Late requests, late events and customers first.
-        sleep(Duration::from_secs(4)).await;
-        loop {
-            let open = match run(&self.reconciler).await {
-                Some(report) => report["still_open"].as_u64(),
-                None => None,
-            };
-            if open == Some(0) || began.elapsed() > limit {
-                return open;
+        sleep(LATE).await;
+        while began.elapsed() < limit {
+            let report = run(&settling.reconciler).await;
+            if report.is_some_and(|report| report["still_open"] == 0) {
+                return;
             }
             sleep(SCHEDULE).await;
+        }
+    }
+
+    /// How many payments are open in the ledger; `None`: it does not say.
+    pub(super) async fn count_open(&self) -> Option<usize> {
+        if self.settling.is_none() {
+            return Some(0);
+        }
+        let variables = |name: &str| {
+            let (_, value) = self.variables.iter().find(|(known, _)| *known == name)?;
+            Some(value.into())
+        };
+        let config = Config::from_lookup(variables).expect("the functions start with it");
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let open = Desk::new(&config).open(LISTED, deadline).await.ok()?;
+        Some(open.len())
+    }
+}
+
+impl Settling {
+    fn start(
+        reconciler: Arc<Lambda>,
+        webhook: Arc<Lambda>,
+        events: mpsc::UnboundedReceiver<StripeEvent>,
+        seed: u64,
+    ) -> Self {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(schedule(Arc::clone(&reconciler)));
+        let rng = Rng::with_seed(seed);
+        tasks.spawn(deliver_all(webhook, events, rng));
+        Self {
+            reconciler,
+            _tasks: tasks,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Lambda;
@@ -27,6 +28,8 @@ pub struct LambdaBuilder {
     timeout: Duration,
     concurrency: usize,
     clock: Clock,
+    /// By how much the process's clock is off.
+    skew: Option<SignedDuration>,
 }
 
 /// A process that did not ask for its first invocation: it ended before, or took too long.
@@ -46,6 +49,7 @@ impl LambdaBuilder {
             timeout: TIMEOUT,
             concurrency: 1,
             clock: Clock::Real,
+            skew: None,
         }
     }
 
@@ -84,6 +88,12 @@ impl LambdaBuilder {
     /// Sends the deadline of `cargo lambda watch`, ten minutes after the beginning of 1970.
     pub fn local_deadlines(mut self) -> Self {
         self.clock = Clock::Local;
+        self
+    }
+
+    /// Lets the process's wall clock be off by so much, by libfaketime. It is told its deadlines on that clock.
+    pub fn clock_off_by(mut self, skew: SignedDuration) -> Self {
+        self.skew = Some(skew);
         self
     }
 
@@ -126,12 +136,14 @@ impl LambdaBuilder {
             name: self.program.name().to_owned(),
             variables: self.variables,
             concurrency: self.concurrency,
+            skew: self.skew,
             log: log.file(),
         };
         let limits = Limits {
             timeout: self.timeout,
             concurrency: self.concurrency,
             clock: self.clock,
+            skew: self.skew.unwrap_or_default(),
         };
         let supervisor = Supervisor::new(launch, limits, Arc::clone(&status), events.clone());
         let runtime = BackgroundRuntime::start("lambda");

@@ -6,13 +6,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::event::Event;
-use super::runtime_api;
+use super::{runtime_api, skewed_clock};
 use crate::binaries;
 use crate::owned_process::OwnedProcess;
 
@@ -34,6 +35,8 @@ pub(super) struct Launch {
     /// Set, or with `None` removed, after Lambda's own.
     pub(super) variables: Vec<(String, Option<String>)>,
     pub(super) concurrency: usize,
+    /// By how much the process's clock is off.
+    pub(super) skew: Option<SignedDuration>,
     pub(super) log: PathBuf,
 }
 
@@ -44,6 +47,7 @@ pub(super) struct Instance {
     pub(super) started: Instant,
     /// What it reported to `/init/error`.
     pub(super) init_error: Option<String>,
+    has_skewed_clock: bool,
     process: Arc<Mutex<OwnedProcess>>,
     /// The Runtime API and the watch over the process.
     _tasks: JoinSet<()>,
@@ -97,6 +101,9 @@ impl Launch {
                 None => command.env_remove(name),
             };
         }
+        if let Some(skew) = self.skew {
+            command.envs(skewed_clock::variables(skew));
+        }
         let started = Instant::now();
         let process = OwnedProcess::spawn(&mut command, &self.log)
             .unwrap_or_else(|error| panic!("could not start `{}`: {error}", self.file.display()));
@@ -108,6 +115,7 @@ impl Launch {
             number,
             started,
             init_error: None,
+            has_skewed_clock: self.skew.is_some(),
             process,
             _tasks: tasks,
         }
@@ -132,6 +140,9 @@ impl Drop for Instance {
     fn drop(&mut self) {
         // The watch holds the process too; its end must not wait for that task's.
         self.process.lock().kill();
+        if self.has_skewed_clock {
+            skewed_clock::clean_up(self.id());
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::SignedDuration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::event::Event;
@@ -28,6 +29,8 @@ pub(super) struct Limits {
     pub(super) timeout: Duration,
     pub(super) concurrency: usize,
     pub(super) clock: Clock,
+    /// By how much the process's clock is off.
+    pub(super) skew: SignedDuration,
 }
 
 /// Which deadlines the function is told.
@@ -271,7 +274,8 @@ impl Supervisor {
     fn deadline_ms(&self) -> i64 {
         match self.limits.clock {
             Clock::Real => {
-                jiff::Timestamp::now().as_millisecond() + self.limits.timeout.as_millis() as i64
+                let its_now = jiff::Timestamp::now() + self.limits.skew;
+                its_now.as_millisecond() + self.limits.timeout.as_millis() as i64
             }
             Clock::Local => LOCAL_DEADLINE_MS,
         }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -47,6 +48,23 @@ async fn a_frozen_function_answers_nothing() {
         timeout(SILENCE, answer).await.is_err(),
         "a frozen function answered"
     );
+}
+
+#[tokio::test]
+async fn a_clock_can_be_off() {
+    let skew = SignedDuration::from_hours(-1);
+    let hello = Lambda::example("hello").clock_off_by(skew).start().await;
+    hello.get("/time").await;
+    let told: Vec<Timestamp> = hello
+        .logs()
+        .iter()
+        .filter_map(|line| line.parse().ok())
+        .collect();
+    let off_by = Timestamp::now().duration_since(told[0]);
+    assert!((3_600..3_660).contains(&off_by.as_secs()), "{off_by}");
+    let left_behind = format!("/dev/shm/faketime_shm_{}", hello.pid());
+    hello.stop().await;
+    assert!(!std::path::Path::new(&left_behind).exists());
 }
 
 #[tokio::test]

@@ -1,0 +1,136 @@
+//! A function that charges by one call, with nothing but the engine between a client and a second charge: no ledger, no intent,
+//! no key that the provider would recognise. For the hunt.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use reqwest::Client;
+use serde_json::{Value, json};
+use shared::config::{Config, ProviderConfig};
+use shared::idempotency::web::{self as idempotent, answer, replay};
+use shared::idempotency::{
+    End, Failure, Fingerprint, Idempotency, Lease, Operation, Policy, RecordKey, Request,
+    SavedResponse, Scope,
+};
+use shared::lambda::{self, Invocation};
+use shared::web::{self, Response};
+
+struct Till {
+    idempotency: Idempotency,
+    client: Client,
+    url: String,
+    /// How long the provider is waited for.
+    patience: Duration,
+}
+
+/// For how long a key is known to a provider that recognises none.
+const WINDOW: Duration = Duration::from_secs(3_600);
+
+fn main() -> ExitCode {
+    lambda::serve(open, handle)
+}
+
+fn open(config: &Config) -> Till {
+    let ProviderConfig::Stripe { api_base, .. } = &config.payments.provider else {
+        panic!("the hunt names a provider");
+    };
+    Till {
+        idempotency: Idempotency::new(config),
+        client: Client::new(),
+        url: format!("{api_base}v1/charges"),
+        patience: config.payments.provider_timeout,
+    }
+}
+
+async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
+    let request = &invocation.request;
+    let header = |name: &str| {
+        let value = request.headers().get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    let key = match idempotent::key(request.headers()) {
+        Ok(key) => key,
+        Err(problem) => return problem.into(),
+    };
+    let asked = Request {
+        payload: request.body(),
+        ..Request::default()
+    };
+    let fingerprint = Fingerprint::of(&asked).expect("the hunt sends plain JSON");
+    let charge = Operation::new(RecordKey::new(&Scope::none(), &key), fingerprint);
+    let runs_again = header("x-policy") == "rerun";
+    let charge = if runs_again {
+        charge.with_policy(Policy::rerun_within(WINDOW, till.patience))
+    } else {
+        charge
+    };
+    let work = async |_: &mut Lease| till.charge(request.body()).await;
+    let ran = till
+        .idempotency
+        .run(&charge, invocation.deadline, work)
+        .await;
+    let refused = |status, why: &str| said(status, &json!({"refused": why}));
+    let Ok(ran) = ran else {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "undecided");
+    };
+    match ran.end {
+        End::Fresh(saved) => answer(&saved),
+        // Whoever runs again may come to another result, so this one is not final.
+        End::NotDurable(_) if runs_again => refused(StatusCode::ACCEPTED, "not-durable"),
+        End::NotDurable(saved) => answer(&saved),
+        End::Replay(saved) => replay(&saved),
+        End::Mismatch => refused(StatusCode::UNPROCESSABLE_ENTITY, "mismatch"),
+        End::InProgress { .. } => refused(StatusCode::CONFLICT, "in-progress"),
+        End::NothingHappened(why) => refused(StatusCode::SERVICE_UNAVAILABLE, why),
+        End::Unknown(_) | End::MayHaveHappened(_) | End::Overran => {
+            refused(StatusCode::CONFLICT, "outcome-unknown")
+        }
+    }
+}
+
+impl Till {
+    async fn charge(&self, order: &[u8]) -> Result<SavedResponse, Failure<&'static str>> {
+        let order: Value = serde_json::from_slice(order).expect("the hunt sends JSON");
+        let text = |pointer: &str| match order.pointer(pointer) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        };
+        let form = [
+            ("amount", text("/amount")),
+            ("payment_method", text("/payment_method")),
+            ("metadata[order]", text("/metadata/order")),
+        ];
+        let sent = self
+            .client
+            .post(self.url.clone())
+            .form(&form)
+            .timeout(self.patience)
+            .send();
+        let answered = match sent.await {
+            Ok(answered) => answered,
+            Err(error) if error.is_connect() => return Err(Failure::NothingHappened("unreached")),
+            Err(_) => return Err(Failure::MayHaveHappened("unanswered")),
+        };
+        let status = answered.status();
+        let Ok(body) = answered.bytes().await else {
+            return Err(Failure::MayHaveHappened("broken off"));
+        };
+        match status {
+            StatusCode::OK => Ok(SavedResponse::new(StatusCode::CREATED, body)),
+            StatusCode::PAYMENT_REQUIRED => Ok(SavedResponse::new(status, body)),
+            StatusCode::TOO_MANY_REQUESTS => Err(Failure::NothingHappened("too many")),
+            _ => Err(Failure::MayHaveHappened("failed")),
+        }
+    }
+}
+
+fn said(status: StatusCode, body: &Value) -> Response {
+    let mut response = web::ok(body);
+    *response.status_mut() = status;
+    response
+}
