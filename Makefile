@@ -1,6 +1,6 @@
 # The commands of this repository; what they do is in scripts/.
 
-.PHONY: help run test check fmt fuzz model hunt hunt-bugs claim-cost startup advisories
+.PHONY: help run test check fmt fuzz model hunt hunt-bugs claim-cost startup advisories build deploy test-deploy costs
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -11,7 +11,7 @@ run: ## serve all functions on 127.0.0.1:9000 (PORT=… for another port; reads 
 test: check ## install what is missing, check everything, run all tests
 	@scripts/test
 
-check: ## formatting, template, dependencies, clippy, documentation
+check: ## formatting, templates, dependencies, clippy, documentation
 	@scripts/check
 
 fmt: ## format the code
@@ -37,3 +37,15 @@ startup: ## measure how long each function takes to start (release profile)
 
 advisories: ## look the dependencies up in the RustSec database (fetches it from GitHub)
 	@scripts/advisories
+
+build: ## build the functions for Lambda and check that it can load them (ARCH=arm64 or x86_64 for one of both)
+	@scripts/build
+
+test-deploy: ## try what of a deployment can be tried without an account: both architectures, sam build
+	@scripts/test-deploy
+
+deploy: ## sam build, and sam deploy to what samconfig.toml calls ENV (development); wants a yes, or YES=1
+	@scripts/deploy
+
+costs: ## what a million payments and an idle month cost, by the prices in scripts/costs.py
+	@python3 scripts/costs.py

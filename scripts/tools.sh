@@ -11,7 +11,12 @@
     CFN_LINT_VERSION=1.58.0
     LOCALSTRIPE_VERSION=1.15.10
     MONGO_JAVA_SERVER_VERSION=1.47.0
+    MOTO_VERSION=5.2.5
+    PYYAML_VERSION=6.0.4
+    SAM_CLI_VERSION=1.170.0
+    SAM_TRANSLATOR_VERSION=1.115.0
     SCHEMATHESIS_VERSION=4.32.5
+    ZIG_VERSION=0.17.1
 }
 
 tools="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/truebond"
@@ -20,7 +25,7 @@ tools="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/truebond"
 for dir in "$tools"/redis-server-*/bin; do
     if [ -d "$dir" ]; then PATH="$PATH:$dir"; fi
 done
-PATH="$tools/cargo-lambda-$CARGO_LAMBDA_VERSION/bin:$tools/cargo-deny-$CARGO_DENY_VERSION/bin:$tools/cfn-lint-$CFN_LINT_VERSION/bin:$tools/localstripe-$LOCALSTRIPE_VERSION/bin:$tools/schemathesis-$SCHEMATHESIS_VERSION/bin:$PATH"
+PATH="$tools/cargo-lambda-$CARGO_LAMBDA_VERSION/bin:$tools/cargo-deny-$CARGO_DENY_VERSION/bin:$tools/cfn-lint-$CFN_LINT_VERSION/bin:$tools/localstripe-$LOCALSTRIPE_VERSION/bin:$tools/moto-$MOTO_VERSION/bin:$tools/schemathesis-$SCHEMATHESIS_VERSION/bin:$tools/sam-translator-$SAM_TRANSLATOR_VERSION/bin:$tools/ziglang-$ZIG_VERSION/bin:$tools/aws-sam-cli-$SAM_CLI_VERSION/bin:$PATH"
 export PATH
 
 # say <sentence>: one line to the person at the terminal.

@@ -4,6 +4,9 @@
 //! the part of [`Config`] it needs. A wrong value stops the start with a [`ConfigError`] that names the variable. A
 //! backend that is missing or down, or whose URL cannot be parsed, does not stop it: health reports it.
 //!
+//! A secret is given in its variable, or is kept in AWS Secrets Manager and named by the variable with `_SECRET_ARN`, as a
+//! whole: its text is what the variable would hold. Both at once stop the start.
+//!
 //! A variable that is empty or blank counts as not set (only `HEALTH_CRITICAL` gives the empty value a meaning).
 //!
 //! | variable | unit, accepted | default | effect, and what happens at its extremes |
@@ -11,12 +14,18 @@
 //! | `SERVICE_NAME` | 1–64 of `A–Z a–z 0–9 . _ -` | `truebond` | the name in health answers and the namespace of metrics |
 //! | `ENVIRONMENT` | 1–64 of `A–Z a–z 0–9 . _ -` | `development` | everything but `development` counts as production: health details only with the token, no memory fallback; must be set on Lambda (where `AWS_LAMBDA_INITIALIZATION_TYPE` is set) |
 //! | `REDIS_URL` | `redis://` or `rediss://`, `user:password@`, `host:port`, `/db` | not set: no Redis | the Redis or Valkey server; credentials percent-encoded |
+//! | `REDIS_URL_SECRET_ARN` | ARN of a secret | not set | keeps the URL in Secrets Manager; read at the first command, and again when Redis refuses its password |
+//! | `REDIS_AUTH` | `url`, `iam` | `url` | how to log in: with the URL's user and password, or as an IAM user of ElastiCache, with a token that is signed for each connection (then only `rediss://` without them) |
+//! | `REDIS_USER` | 1–40 of `a–z 0–9 -` | needed for `iam` | the user's id, which is its name as well |
+//! | `REDIS_CACHE_NAME` | 1–40 of `a–z 0–9 -` | needed for `iam` | the name of the serverless cache, or the id of the replication group; not its host |
+//! | `REDIS_CACHE_TYPE` | `serverless`, `replication_group` | needed for `iam` | which of the two it is; the wrong one is refused at login |
 //! | `REDIS_CLUSTER` | `true`, `false` | `false` | cluster mode; the URL names any node (ElastiCache Serverless needs it) and no database |
 //! | `REDIS_CA_FILE` | path of a PEM file, at most 1 MiB | public roots | trusts only the certificates in it (for `rediss://`) |
 //! | `REDIS_CONNECT_TIMEOUT_MS` | 1–900 000 ms | 5 000 | limit of TCP, TLS and handshake together; too short: never connects; always clipped to the time left in the invocation |
 //! | `REDIS_RESPONSE_TIMEOUT_MS` | 1–900 000 ms | 5 000 | limit of one command, also clipped; a command that overruns it costs the connection |
 //! | `REDIS_IDLE_CHECK_MS` | 0–900 000 ms | 1 000 | a connection unused for longer is pinged before use; 0 pings before every command, the maximum never within an invocation |
 //! | `MONGODB_URI` | `mongodb://` or `mongodb+srv://` | not set: no MongoDB | the MongoDB deployment |
+//! | `MONGODB_URI_SECRET_ARN` | ARN of a secret | not set | keeps the URI in Secrets Manager; read at the first call, and again when MongoDB refuses its user |
 //! | `MONGODB_DATABASE` | 1–63 bytes without `/ \ . " $ * < > : \| ?` and blanks | `truebond` | the database |
 //! | `IDEMPOTENCY_TTL_SECONDS` | 1–31 536 000 s | 86 400 | the window: for how long a result is replayed, from when it was stored; one for all stores and all versions. After it the key runs as new; an index of MongoDB made for a shorter one forgets earlier |
 //! | `IDEMPOTENCY_LEASE_MS` | 1–900 000 ms | 30 000 | how long an attempt has the key to itself where the invocation's deadline is not known; too short: repetitions are told `unknown`, or take over, while it is at work |
@@ -28,10 +37,13 @@
 //! | `PAYMENT_PROVIDER` | `sandbox`, `stripe` | `sandbox` in development, else none | who charges; the sandbox charges nobody; none: payments are refused |
 //! | `PAYMENT_PROVIDER_TIMEOUT_MS` | 1–80 000 ms | 10 000 | limit of one request to the provider, clipped to the time left; too short: payments end as `unknown` and are settled by a repetition |
 //! | `STRIPE_API_KEY` | text | not set | the secret key; not set with `stripe`: payments are refused |
+//! | `STRIPE_API_KEY_SECRET_ARN` | ARN of a secret | not set | keeps the key in Secrets Manager; read at the first payment, and again when Stripe refuses it |
 //! | `STRIPE_API_BASE` | `http://` or `https://` URL that ends with `/` | `https://api.stripe.com/` | a server that speaks as Stripe does; not accepted in `production` |
 //! | `PAYMENT_RECONCILE_AFTER_SECONDS` | 1–604 800 s | 60 | how long an open payment is left to those who ask for it, before `payments-reconcile` looks after it |
 //! | `PAYMENT_CANCEL_AFTER_SECONDS` | 1–604 800 s | 3 600 | how long a payment may stay unconfirmed, its customer's action included, before it is cancelled; too short: slow customers fail |
 //! | `STRIPE_WEBHOOK_SECRETS` | one or two secrets, comma between | not set: events are refused | with which Stripe signs its events; two while one is replaced |
+//! | `STRIPE_WEBHOOK_SECRETS_SECRET_ARN` | ARN of a secret | not set | keeps them in Secrets Manager; read at the first event, and again when a signature is by none of them, the less often the more often in vain |
+//! | `SECRETS_TTL_SECONDS` | 1–86 400 s | 3 600 | for how long a secret of Secrets Manager is used without another look; what is refused is looked up at once |
 //! | `LEDGER_DIR` | path | `target/ledger` | where payments are kept in development without MongoDB, and what the sandbox has charged |
 //! | `IDEMPOTENCY_NAMESPACE` | 1–64 of `A–Z a–z 0–9 . _ -` | `default` | whose keys the function `idempotency` keeps: one deployment of it for each set of callers that trust one another; another name is another set of keys |
 //! | `HEALTH_CHECK_TIMEOUT_MS` | 1–29 000 ms | 800 | limit of one check |
@@ -42,9 +54,11 @@
 //! | `HEALTH_DETAILS_TOKEN` | 1–256 characters, visible ASCII | not set | shows health details to whoever sends it as `Authorization: Bearer`; not set: shown in development, never elsewhere |
 //! | `AWS_LAMBDA_LOG_FORMAT` | `JSON`, `Text` | text in a terminal, else JSON | how log lines are written (set by Lambda) |
 //! | `AWS_LAMBDA_LOG_LEVEL` | `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR`, `FATAL` | `INFO` | the least level of our own log lines (set by Lambda) |
+//! | `AWS_REGION` | name of a region | needed for `iam` | where the cache is (set by Lambda); a secret is where its ARN says |
 //!
 //! Lambda also sets `AWS_LAMBDA_INITIALIZATION_TYPE` (present: this is Lambda), `AWS_LAMBDA_RUNTIME_API` (where
-//! invocations come from) and `AWS_LAMBDA_MAX_CONCURRENCY` (invocations per process, 1).
+//! invocations come from) and `AWS_LAMBDA_MAX_CONCURRENCY` (invocations per process, 1). The credentials for AWS itself, and
+//! another place than AWS (`AWS_ENDPOINT_URL`), are read by its client (`shared::aws`) from where all its clients find them.
 
 mod health;
 mod idempotency;
@@ -61,11 +75,11 @@ pub use health::{HealthConfig, Service};
 pub use idempotency::IdempotencyConfig;
 pub use logging::{LogConfig, LogFormat};
 pub use mongo::MongoConfig;
-pub use payments::{PaymentsConfig, ProviderConfig};
+pub use payments::{PaymentsConfig, ProviderConfig, WebhookSecrets};
 pub use reader::ConfigError;
 use reader::Reader;
-pub use redis_client::RedisConfig;
-pub use secret::Secret;
+pub use redis_client::{CacheType, IamLogin, RedisAuth, RedisConfig};
+pub use secret::{Secret, SecretSource, StoredSecret};
 
 /// Every setting of a function, read once.
 #[derive(Clone, Debug)]

@@ -65,6 +65,11 @@ impl Deadline {
             .map(|instant| instant.saturating_duration_since(Instant::now()))
     }
 
+    /// Whether no time is left.
+    pub fn is_over(self) -> bool {
+        self.remaining().is_some_and(|left| left.is_zero())
+    }
+
     /// `limit`, or the time left if that is less.
     pub fn clip(self, limit: Duration) -> Duration {
         self.remaining()

@@ -7,6 +7,10 @@
 //! profile keeps `panic = "unwind"`. Where Lambda allows several invocations per process
 //! (`AWS_LAMBDA_MAX_CONCURRENCY`), they run side by side.
 //!
+//! Nothing is done when Lambda ends the process (SIGTERM): what counts was acknowledged before its answer left, no line of the
+//! log waits in a buffer, and the system closes the connections. To be told of the end, a function would have to register as
+//! an extension, one request more at each start.
+//!
 //! Only this module names `lambda_http`.
 //!
 //! [`Response`]: crate::web::Response

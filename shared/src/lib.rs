@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod aws;
 pub mod config;
 pub mod deadline;
 pub mod health;
@@ -10,5 +11,7 @@ pub mod metrics;
 pub mod mongo;
 pub mod payments;
 pub mod redis_client;
+mod secrets;
 pub mod tenant;
+mod wall_clock;
 pub mod web;

@@ -7,7 +7,8 @@
 //!
 //! After a thaw the connections may be dead. The driver then gives the server up and looks for it again after half a
 //! second at the earliest; a new client finds it at once. So a ping that fails is repeated
-//! on a new client, inside its time, and the one that answers is kept.
+//! on a new client, inside its time, and the one that answers is kept. A client whose user is refused is replaced by one of
+//! the URI that has replaced its own, where that is kept in a secret.
 
 mod error;
 
@@ -23,26 +24,33 @@ use mongodb::options::{
 };
 use mongodb::{Client, Database};
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
 
 use crate::config::{MongoConfig, Secret};
 use crate::deadline::Deadline;
+use crate::secrets::SecretCell;
 pub use error::Error;
 
 /// The process's access to MongoDB.
 pub struct Mongo {
-    uri: Option<Secret>,
+    uri: Option<SecretCell>,
     database: String,
-    /// What the URI says, parsed at the first call.
-    options: OnceCell<ClientOptions>,
+    /// What the URI says, parsed when it is new. Held by whoever parses it.
+    place: tokio::sync::Mutex<Option<Arc<Place>>>,
     /// The client in use, which has found a server. Never locked across an await.
     live: Mutex<Option<Live>>,
+}
+
+/// Where a URI leads.
+struct Place {
+    uri: Secret,
+    options: ClientOptions,
 }
 
 /// A client and what it found out.
 #[derive(Clone)]
 struct Live {
     client: Client,
+    place: Arc<Place>,
     monitor: Arc<Monitor>,
     /// Whether a ping went through: then a connection stands.
     has_answered: bool,
@@ -70,9 +78,9 @@ impl Mongo {
     /// Access to what is configured. Nothing is connected, and nothing here fails.
     pub fn new(config: &MongoConfig) -> Self {
         Self {
-            uri: config.uri.clone(),
+            uri: config.uri.as_ref().map(SecretCell::new),
             database: config.database.clone(),
-            options: OnceCell::new(),
+            place: tokio::sync::Mutex::default(),
             live: Mutex::new(None),
         }
     }
@@ -92,9 +100,19 @@ impl Mongo {
     ///
     /// A dropped ping changes nothing.
     pub async fn ping(&self, deadline: Deadline) -> Result<Duration, Error> {
-        let options = self.options(deadline).await?;
+        let place = self.place(deadline).await?;
+        match self.ping_at(&place, deadline).await {
+            Err(Error::AuthFailed) => match self.newer_than(&place, deadline).await {
+                Some(place) => self.ping_at(&place?, deadline).await,
+                None => Err(Error::AuthFailed),
+            },
+            settled => settled,
+        }
+    }
+
+    async fn ping_at(&self, place: &Arc<Place>, deadline: Deadline) -> Result<Duration, Error> {
         let in_use = self.live.lock().clone();
-        match in_use {
+        match in_use.filter(|live| live.is_at(place)) {
             Some(live) if live.has_answered => {
                 let first_try = match deadline.remaining() {
                     Some(left) => left.mul_f64(FIRST_TRY),
@@ -109,7 +127,7 @@ impl Mongo {
             Some(live) => return self.ping_first(live, deadline).await,
             None => {}
         }
-        self.ping_first(Live::open(options)?, deadline).await
+        self.ping_first(Live::open(place)?, deadline).await
     }
 
     /// Runs `call` on the database and returns what it brings. It may be sent twice: once more on a new client, when the one in
@@ -132,14 +150,12 @@ impl Mongo {
         F: Future<Output = mongodb::error::Result<T>>,
     {
         let deadline = deadline.within(OPERATION_LIMIT);
-        let options = self.options(deadline).await?;
-        let in_use = self.in_use(options, None)?;
+        let place = self.place(deadline).await?;
+        let in_use = self.in_use(&place, None)?;
         let doubt = if in_use.has_answered {
             let first_try = deadline.clip(OPERATION_LIMIT).mul_f64(FIRST_TRY);
-            match self
-                .call_once(&in_use, deadline.within(first_try), &call)
-                .await
-            {
+            let called = self.call(&in_use, deadline.within(first_try), deadline, &call);
+            match called.await {
                 Err(error) if error.is_of_connection() && first_try >= FAIR_TRY => error,
                 settled => return settled,
             }
@@ -147,27 +163,49 @@ impl Mongo {
             Error::ConnectFailed
         };
         let client = if in_use.has_answered {
-            self.in_use(options, Some(&in_use))?
+            self.in_use(&place, Some(&in_use))?
         } else {
             in_use
         };
-        match self.call_once(&client, deadline, &call).await {
+        match self.call(&client, deadline, deadline, &call).await {
             // Whatever became of the second try, the first one may have taken effect.
-            Err(error)
-                if doubt.may_have_run() && !error.may_have_run() && error.is_of_connection() =>
-            {
-                Err(doubt)
-            }
+            Err(error) if doubt.may_have_run() && error.precedes_calling() => Err(doubt),
             settled => settled,
         }
     }
 
-    /// The client in use, which may be new; never `worn`.
-    fn in_use(&self, options: &ClientOptions, worn: Option<&Live>) -> Result<Live, Error> {
+    /// The client in use for this place, which may be new; never `worn`.
+    fn in_use(&self, place: &Arc<Place>, worn: Option<&Live>) -> Result<Live, Error> {
         let mut in_use = self.live.lock();
         match &*in_use {
-            Some(live) if !worn.is_some_and(|worn| worn.is(live)) => Ok(live.clone()),
-            _ => Ok(in_use.insert(Live::open(options)?).clone()),
+            Some(live) if live.is_at(place) && !worn.is_some_and(|worn| worn.is(live)) => {
+                Ok(live.clone())
+            }
+            _ => Ok(in_use.insert(Live::open(place)?).clone()),
+        }
+    }
+
+    /// Runs `call` on `live` by `first`; and where its user is refused, by `deadline` on a client of the URI that has replaced
+    /// its own.
+    async fn call<T, F>(
+        &self,
+        live: &Live,
+        first: Deadline,
+        deadline: Deadline,
+        call: &impl Fn(Database) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = mongodb::error::Result<T>>,
+    {
+        match self.call_once(live, first, call).await {
+            Err(Error::AuthFailed) => match self.newer_than(&live.place, deadline).await {
+                Some(place) => {
+                    let live = self.in_use(&place?, Some(live))?;
+                    self.call_once(&live, deadline, call).await
+                }
+                None => Err(Error::AuthFailed),
+            },
+            settled => settled,
         }
     }
 
@@ -245,10 +283,39 @@ impl Mongo {
         }
     }
 
-    async fn options(&self, deadline: Deadline) -> Result<&ClientOptions, Error> {
-        let uri = self.uri.as_ref().ok_or(Error::NotConfigured)?;
-        let parsed = self.options.get_or_try_init(|| parse_options(uri));
-        deadline.bound(parsed).await.unwrap_or(Err(Error::Timeout))
+    /// Where the URI leads that is in force.
+    async fn place(&self, deadline: Deadline) -> Result<Arc<Place>, Error> {
+        let secret = self.uri.as_ref().ok_or(Error::NotConfigured)?;
+        match secret.value(deadline).await {
+            Ok(uri) => self.place_of(uri, deadline).await,
+            Err(_) if deadline.is_over() => Err(Error::Timeout),
+            Err(_) => Err(Error::NoCredentials),
+        }
+    }
+
+    /// Where the URI leads that has replaced the one of `refused`, if one has.
+    async fn newer_than(
+        &self,
+        refused: &Place,
+        deadline: Deadline,
+    ) -> Option<Result<Arc<Place>, Error>> {
+        let secret = self.uri.as_ref()?;
+        let uri = secret.newer_than(&refused.uri, deadline).await?;
+        Some(self.place_of(uri, deadline).await)
+    }
+
+    async fn place_of(&self, uri: Secret, deadline: Deadline) -> Result<Arc<Place>, Error> {
+        let parsing = async {
+            let mut place = self.place.lock().await;
+            if let Some(place) = &*place
+                && place.uri.matches(uri.expose())
+            {
+                return Ok(Arc::clone(place));
+            }
+            let options = parse_options(&uri).await?;
+            Ok(Arc::clone(place.insert(Arc::new(Place { uri, options }))))
+        };
+        deadline.bound(parsing).await.unwrap_or(Err(Error::Timeout))
     }
 }
 
@@ -271,14 +338,18 @@ fn certainty() -> DatabaseOptions {
 }
 
 impl Live {
+    fn is_at(&self, place: &Arc<Place>) -> bool {
+        Arc::ptr_eq(&self.place, place)
+    }
+
     /// Whether both are the same client.
     fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.monitor, &other.monitor)
     }
 
-    fn open(options: &ClientOptions) -> Result<Self, Error> {
+    fn open(place: &Arc<Place>) -> Result<Self, Error> {
         let monitor = Arc::<Monitor>::default();
-        let mut options = options.clone();
+        let mut options = place.options.clone();
         let noting = Arc::clone(&monitor);
         options.sdam_event_handler = Some(EventHandler::callback(move |event| noting.note(&event)));
         #[expect(
@@ -288,6 +359,7 @@ impl Live {
         let client = Client::with_options(options).map_err(|error| Error::of_driver(&error))?;
         Ok(Self {
             client,
+            place: Arc::clone(place),
             monitor,
             has_answered: false,
         })

@@ -1,7 +1,7 @@
 //! How do the functions talk to Redis (or Valkey)?
 //!
 //! Through one [`RedisClient`] per process: one connection, opened at the first command and shared by all, to a
-//! standalone server, with TLS, with a user of its ACL, or to a cluster. There is no pool: commands travel interleaved
+//! standalone server, with TLS, with a user of its ACL or an IAM user of ElastiCache, or to a cluster. There is no pool: commands travel interleaved
 //! on the one socket, so a process never holds more than one connection (to each node, in a cluster). The ten that its
 //! predecessor's pool allowed are a cap it stays under.
 //!
@@ -12,6 +12,9 @@
 //! After a failed connect, requests fail at once for half a second instead of each waiting for the same. In a cluster a
 //! silent node costs its own keys only, and a redirected command is sent again, as it has not run.
 //!
+//! A login that is refused is tried once more with what has replaced it, where the URL is kept in a secret. An IAM user
+//! logs in with a fresh token each time, on a connection that is replaced before ElastiCache ends it.
+//!
 //! The client does nothing in the background, decides nothing, and shows no credential: not in an error, not in
 //! `Debug`, not in the log, which says `Redis connected` and `Redis connection failed` once per change.
 //!
@@ -19,15 +22,18 @@
 //! connection dead is not repeated) and <https://github.com/redis-rs/redis-rs/issues/1415> (a connection that times
 //! out is not replaced).
 
+mod address;
 mod commands;
 mod connection;
 mod endpoint;
 mod error;
 mod link;
+mod login;
 mod masking;
 mod probe;
 mod request;
 mod script;
+mod token;
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,8 +44,8 @@ use tracing::warn;
 
 use crate::config::RedisConfig;
 use crate::deadline::Deadline;
+use address::Address;
 pub use commands::{Expiry, Ttl};
-use endpoint::Endpoint;
 pub use error::{Error, Reason};
 use link::{Link, Live};
 pub use probe::{HealthCheck, Operation, ServerInfo};
@@ -77,9 +83,7 @@ impl RedisClient {
         // A second installation changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let link = match &config.url {
-            Some(url) => {
-                Endpoint::parse(url.expose(), config).map(|endpoint| Link::new(endpoint, config))
-            }
+            Some(url) => Address::new(url, config).map(|address| Link::new(address, config)),
             None => Err(Reason::NotConfigured),
         };
         if let Err(reason) = &link {
@@ -107,12 +111,13 @@ impl RedisClient {
         }
     }
 
-    /// The URL as it may be shown, `<unparseable>` where it cannot be taken apart; `None` where none is configured.
-    pub fn masked_url(&self) -> Option<&str> {
+    /// The URL as it may be shown, `<unparseable>` where it cannot be taken apart, `<not read yet>` where a secret holds it
+    /// that nobody needed so far; `None` where none is configured.
+    pub fn masked_url(&self) -> Option<String> {
         match &self.inner.link {
             Ok(link) => Some(link.masked_url()),
             Err(Reason::NotConfigured) => None,
-            Err(_) => Some("<unparseable>"),
+            Err(_) => Some("<unparseable>".to_owned()),
         }
     }
 
@@ -161,11 +166,21 @@ impl RedisClient {
     }
 
     async fn send(&self, repeat: Repeat, request: &Request<'_>) -> Result<Value, Error> {
-        match self.attempt(request).await {
+        match self.attempt_with_newest_login(request).await {
             // Whatever becomes of the second attempt, the first one may have run.
             Err(Error::Unanswered(_)) if repeat == Repeat::Safe && !self.is_over() => {
-                let repeated = self.attempt(request).await;
+                let repeated = self.attempt_with_newest_login(request).await;
                 repeated.map_err(|error| Error::Unanswered(error.reason()))
+            }
+            settled => settled,
+        }
+    }
+
+    /// Sends `request`, and where a connection turns out to have lost its login, on a new one: it has not run.
+    async fn attempt_with_newest_login(&self, request: &Request<'_>) -> Result<Value, Error> {
+        match self.attempt(request).await {
+            Err(Error::Refused(Reason::AuthFailed)) if !self.is_over() => {
+                self.attempt(request).await
             }
             settled => settled,
         }
@@ -202,6 +217,11 @@ impl RedisClient {
                 return Err(Error::Unanswered(Reason::Timeout));
             }
         };
+        // In a cluster a node that refuses the login is one that cannot be found.
+        if request::is_without_node(&error) && link.has_newer_login(live, self.deadline).await {
+            link.discard(live);
+            return Err(Error::Refused(Reason::AuthFailed));
+        }
         let reason = Reason::of_command(&error);
         if error::breaks_connection(&error) {
             if !live.heals_itself() || error.is_timeout() {
@@ -210,8 +230,10 @@ impl RedisClient {
             return Err(Error::Unanswered(reason));
         }
         live.mark_answered();
-        if reason == Reason::ReadOnly {
-            link.suspect_failover();
+        match reason {
+            Reason::ReadOnly => link.suspect_failover(),
+            Reason::AuthFailed => link.discard(live),
+            _ => {}
         }
         // A script can fail after it has written; only what is refused at its door has not run for certain.
         match request {
@@ -228,7 +250,7 @@ impl RedisClient {
     }
 
     fn is_over(&self) -> bool {
-        self.deadline.remaining().is_some_and(|left| left.is_zero())
+        self.deadline.is_over()
     }
 }
 

@@ -3,7 +3,9 @@
 mod contract;
 mod crash;
 mod outage;
+mod parallel;
 mod reconcile;
+mod rotation;
 mod sandbox;
 mod shop;
 mod stripe;

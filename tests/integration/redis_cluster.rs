@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::deadline::Deadline;
 use shared::redis_client::{Error, Expiry, Operation, Reason, RedisClient, Repeat, Script};
-use tests::{FaultProxy, Lambda, RedisCluster, RedisServer, eventually, within};
+use tests::{CacheUser, FaultProxy, Lambda, RedisCluster, RedisServer, eventually, within};
 
 use crate::given;
 
@@ -50,6 +50,31 @@ async fn a_script_runs_where_its_key_is() {
             client.run_script::<i64>(&script, &[&key], &[b"7"]).await,
             Ok(7)
         );
+    }
+}
+
+#[tokio::test]
+async fn the_templates_users_may_do_what_functions_do_and_no_more() {
+    let cluster = RedisCluster::start().await;
+    let health = client_of(&cluster.url_as(CacheUser::Health).await);
+    let payments = client_of(&cluster.url_as(CacheUser::Payments).await);
+
+    let probe = health.health_check().await.expect("a probe");
+    assert!(
+        probe.operations.iter().all(|(_, result)| result.is_ok()) && probe.server.is_some(),
+        "{probe:?}"
+    );
+    let refused = Err(Error::Refused(Reason::NoPermission));
+    for (client, key) in [(&health, "idempotency:a"), (&payments, "health:a")] {
+        assert_eq!(client.get(key).await, refused.clone());
+    }
+    // That payments may do what they need, the suite of idempotency shows on a cluster of its own.
+    for script in ["return redis.call('FLUSHALL')", "return redis.call('INFO')"] {
+        let script = Script::new(script, Repeat::Never);
+        let ran = payments
+            .run_script::<String>(&script, &["idempotency:a"], &[])
+            .await;
+        assert!(ran.is_err(), "{ran:?}");
     }
 }
 

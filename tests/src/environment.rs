@@ -16,11 +16,25 @@ const LOCALSTRIPE: &str = "localstripe-1.15.10";
 /// Where it puts libfaketime, if it may not install it for everybody.
 const LIBFAKETIME: &str = "faketime";
 
+/// And moto.
+const MOTO: &str = "moto-5.2.5";
+
 /// `MONGODB_TEST_URI`: a MongoDB that the tests may fill with databases of their own.
 pub(crate) fn mongodb_test_uri() -> Option<String> {
     env::var("MONGODB_TEST_URI")
         .ok()
         .filter(|uri| !uri.is_empty())
+}
+
+/// `PAYMENTS`: how many payments a test makes that can make any number; `usual` of them unless it is set.
+///
+/// # Panics
+///
+/// When it is no number.
+pub fn wanted_payments(usual: usize) -> usize {
+    env::var("PAYMENTS").map_or(usual, |wanted| {
+        wanted.parse().expect("`PAYMENTS` is a number")
+    })
 }
 
 /// Where the jars of the MongoDB stand-in are: `MONGODB_JAVA_SERVER_DIR`, else the user's cache directory.
@@ -33,8 +47,17 @@ pub(crate) fn mongodb_stand_in_directory() -> PathBuf {
 
 /// localstripe: the first one on `PATH`, else the one in the user's cache directory.
 pub(crate) fn localstripe() -> Option<PathBuf> {
-    let installed = tools().join(LOCALSTRIPE).join("bin/localstripe");
-    find_on_path("localstripe").or_else(|| installed.is_file().then_some(installed))
+    installed("localstripe", LOCALSTRIPE)
+}
+
+/// The server of moto, likewise.
+pub(crate) fn moto_server() -> Option<PathBuf> {
+    installed("moto_server", MOTO)
+}
+
+fn installed(program: &str, directory: &str) -> Option<PathBuf> {
+    let installed = tools().join(directory).join("bin").join(program);
+    find_on_path(program).or_else(|| installed.is_file().then_some(installed))
 }
 
 /// libfaketime: the system's, else the one in the user's cache directory.

@@ -10,8 +10,10 @@
 //! |---|---|
 //! | a function, its requests and its logs | [`lambda`], [`test_request`], [`answer`] |
 //! | Redis: standalone, TLS, ACL, full, read-only, cluster | [`redis_server`], [`redis_cluster`] |
+//! | ElastiCache's users, who log in with tokens | [`iam_gate`] |
 //! | MongoDB | [`mongo_server`] |
 //! | Stripe, and what it tells | [`stripe_server`], [`stripe_event`] |
+//! | AWS Secrets Manager | [`secrets_manager`] |
 //! | an outage between the two | [`fault_proxy`] |
 //! | all of that at once, under random faults | [`hunt`] |
 //! | to wait until something holds | [`mod@eventually`] |
@@ -21,10 +23,12 @@ pub mod answer;
 pub mod eventually;
 pub mod fault_proxy;
 pub mod hunt;
+pub mod iam_gate;
 pub mod lambda;
 pub mod mongo_server;
 pub mod redis_cluster;
 pub mod redis_server;
+pub mod secrets_manager;
 pub mod stripe_event;
 pub mod stripe_server;
 pub mod test_request;
@@ -32,6 +36,7 @@ pub mod within;
 
 mod background_runtime;
 mod binaries;
+mod cache_user;
 mod environment;
 mod http_server;
 mod loopback_port;
@@ -41,13 +46,17 @@ mod request_id;
 mod secrets;
 
 pub use answer::Answer;
+pub use cache_user::CacheUser;
+pub use environment::wanted_payments;
 pub use eventually::eventually;
 pub use fault_proxy::FaultProxy;
 pub use hunt::{Hunt, Mode, Work};
+pub use iam_gate::{CacheKind, IamGate, IamUser};
 pub use lambda::{Lambda, LambdaBuilder, Outcome};
 pub use mongo_server::MongoServer;
 pub use redis_cluster::RedisCluster;
 pub use redis_server::RedisServer;
+pub use secrets_manager::SecretsManager;
 pub use stripe_event::StripeEvent;
 pub use stripe_server::{STRIPE_TEST_KEY, StripeServer};
 pub use test_request::TestRequest;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::cache_user::CacheUser;
 use crate::eventually::eventually;
 use crate::loopback_port;
 use crate::redis_server::RedisServer;
@@ -53,6 +54,18 @@ impl RedisCluster {
     /// The URL of one node; a client finds the others from there.
     pub fn url(&self) -> String {
         self.nodes[0].url()
+    }
+
+    /// Its URL as a user of the template's, who is added to every node.
+    pub async fn url_as(&self, user: CacheUser) -> String {
+        let (name, password) = (user.name(), format!(">{}", user.name()));
+        let rules = user.rules();
+        let mut command = vec!["ACL", "SETUSER", name, &password];
+        command.extend(rules.split(' '));
+        for node in &self.nodes {
+            node.command(&command).await;
+        }
+        self.nodes[0].url_with(name, name)
     }
 
     /// The three masters, in the order of their slots.

@@ -16,7 +16,7 @@ use std::path::Path;
 use parking_lot::Mutex;
 
 pub use self::builder::RedisServerBuilder;
-use self::certificate::Certificate;
+pub(crate) use self::certificate::Certificate;
 use self::process::ServerProcess;
 use crate::fault_proxy::FaultProxy;
 use crate::percent_encoding::percent_encoded;

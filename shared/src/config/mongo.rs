@@ -1,13 +1,13 @@
 //! The settings of MongoDB. The URI stays unparsed, as Redis's URL does.
 
 use super::reader::Reader;
-use super::{ConfigError, Secret};
+use super::{ConfigError, SecretSource};
 
 /// How MongoDB is reached.
 #[derive(Clone, Debug)]
 pub struct MongoConfig {
     /// `MONGODB_URI`, unparsed.
-    pub uri: Option<Secret>,
+    pub uri: Option<SecretSource>,
     /// The database.
     pub database: String,
 }
@@ -21,7 +21,7 @@ impl MongoConfig {
             fits.then(|| text.to_owned())
         })?;
         Ok(Self {
-            uri: read.secret("MONGODB_URI")?,
+            uri: SecretSource::read(read, "MONGODB_URI", "MONGODB_URI_SECRET_ARN")?,
             database: database.unwrap_or_else(|| "truebond".to_owned()),
         })
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::reader::{self, Reader};
-use super::{ConfigError, Environment, Secret};
+use super::{ConfigError, Environment, Secret, SecretSource, StoredSecret};
 
 /// How payments are made.
 #[derive(Clone, Debug)]
@@ -15,8 +15,8 @@ pub struct PaymentsConfig {
     pub provider: ProviderConfig,
     /// How long one request to the provider may take.
     pub provider_timeout: Duration,
-    /// The secrets with which the provider signs its events, the newest first; none: events are refused.
-    pub webhook_secrets: Vec<Secret>,
+    /// The secrets with which the provider signs its events; `None`: events are refused.
+    pub webhook_secrets: Option<WebhookSecrets>,
     /// How long a payment is left to those who ask for it before it is settled without them.
     pub reconcile_after: Duration,
     /// How long nobody may confirm a payment before it is cancelled.
@@ -33,12 +33,21 @@ pub enum ProviderConfig {
     /// Stripe, or a server that speaks as it does.
     Stripe {
         /// The secret key of its API; `None`: nothing can be charged, which the requests are told.
-        api_key: Option<Secret>,
+        api_key: Option<SecretSource>,
         /// Where it is.
         api_base: Url,
     },
     /// None is configured: nothing can be charged, which the requests are told.
     Missing,
+}
+
+/// With what the provider signs its events.
+#[derive(Clone, Debug)]
+pub enum WebhookSecrets {
+    /// With one of these.
+    Given(Vec<Secret>),
+    /// With one of those that the stored text lists.
+    Stored(StoredSecret),
 }
 
 const STRIPE: &str = "https://api.stripe.com/";
@@ -58,7 +67,7 @@ impl PaymentsConfig {
         Ok(Self {
             provider: ProviderConfig::read(read, environment)?,
             provider_timeout: timeout.unwrap_or(Duration::from_secs(10)),
-            webhook_secrets: webhook_secrets(read)?,
+            webhook_secrets: WebhookSecrets::read(read)?,
             reconcile_after: seconds("PAYMENT_RECONCILE_AFTER_SECONDS", 60)?,
             cancel_after: seconds("PAYMENT_CANCEL_AFTER_SECONDS", 3_600)?,
             ledger_dir: read
@@ -82,7 +91,7 @@ impl ProviderConfig {
         )?;
         // Read whatever is chosen, so that a wrong one never waits for the day when it is needed.
         let stripe = Self::Stripe {
-            api_key: read.secret("STRIPE_API_KEY")?,
+            api_key: SecretSource::read(read, "STRIPE_API_KEY", "STRIPE_API_KEY_SECRET_ARN")?,
             api_base: api_base(read, environment)?,
         };
         Ok(match chosen {
@@ -114,20 +123,31 @@ fn api_base(read: &Reader<'_>, environment: &Environment) -> Result<Url, ConfigE
     }
 }
 
-fn webhook_secrets(read: &Reader<'_>) -> Result<Vec<Secret>, ConfigError> {
-    let Some(all) = read.secret("STRIPE_WEBHOOK_SECRETS")? else {
-        return Ok(Vec::new());
-    };
-    let secrets: Vec<_> = all.expose().split(',').map(str::trim).collect();
-    let is_usable = |secret: &&str| {
-        (1..=LONGEST_WEBHOOK_SECRET).contains(&secret.len())
-            && secret.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    if secrets.len() > MOST_WEBHOOK_SECRETS || !secrets.iter().all(is_usable) {
-        return Err(ConfigError::UnusableSecret {
-            variable: "STRIPE_WEBHOOK_SECRETS",
-            accepted: "one or two signing secrets of 1 to 256 visible ASCII characters, separated by a comma".into(),
-        });
+impl WebhookSecrets {
+    fn read(read: &Reader<'_>) -> Result<Option<Self>, ConfigError> {
+        const VARIABLE: &str = "STRIPE_WEBHOOK_SECRETS";
+        let source = SecretSource::read(read, VARIABLE, "STRIPE_WEBHOOK_SECRETS_SECRET_ARN")?;
+        match source {
+            None => Ok(None),
+            Some(SecretSource::Stored(stored)) => Ok(Some(Self::Stored(stored))),
+            Some(SecretSource::Given(list)) => match Self::parse(&list) {
+                Some(secrets) => Ok(Some(Self::Given(secrets))),
+                None => Err(ConfigError::UnusableSecret {
+                    variable: VARIABLE,
+                    accepted: "one or two signing secrets of 1 to 256 visible ASCII characters, separated by a comma".into(),
+                }),
+            },
+        }
     }
-    Ok(secrets.into_iter().map(Secret::new).collect())
+
+    /// The secrets of a list, with commas between them; `None` where it is none, or too long a one.
+    pub fn parse(list: &Secret) -> Option<Vec<Secret>> {
+        let secrets: Vec<_> = list.expose().split(',').map(str::trim).collect();
+        let is_usable = |secret: &&str| {
+            (1..=LONGEST_WEBHOOK_SECRET).contains(&secret.len())
+                && secret.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let fits = secrets.len() <= MOST_WEBHOOK_SECRETS && secrets.iter().all(is_usable);
+        fits.then(|| secrets.into_iter().map(Secret::new).collect())
+    }
 }

@@ -28,6 +28,14 @@ pub enum ConfigError {
         /// What it may be.
         accepted: Cow<'static, str>,
     },
+    /// Two variables that exclude each other are both set.
+    #[error("{variable} and {other} are both set; accepted: one of the two")]
+    Conflict {
+        /// The variable.
+        variable: &'static str,
+        /// The other one.
+        other: &'static str,
+    },
     /// The variable has to be set here, and is not.
     #[error("{variable} is not set; accepted: {accepted}")]
     Missing {

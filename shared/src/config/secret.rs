@@ -1,12 +1,104 @@
-//! A value that is used and never shown.
+//! A value that is used and never shown, and where it comes from.
 
 use std::fmt;
+use std::time::Duration;
 
 use subtle::ConstantTimeEq;
+
+use super::ConfigError;
+use super::reader::Reader;
 
 /// A credential, or a URL that may hold one. It has no `Display`, and its `Debug` says only that it is there.
 #[derive(Clone)]
 pub struct Secret(String);
+
+/// Where a setting that is a secret comes from.
+#[derive(Clone, Debug)]
+pub enum SecretSource {
+    /// From the environment.
+    Given(Secret),
+    /// From AWS Secrets Manager, where it can be replaced while functions run.
+    Stored(StoredSecret),
+}
+
+/// A secret of AWS Secrets Manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSecret {
+    /// The variable that names it.
+    pub variable: &'static str,
+    /// Its name, which AWS takes for the secret.
+    pub arn: String,
+    /// Where it is, from the ARN.
+    pub region: String,
+    /// For how long a value that was read is used without another look.
+    pub ttl: Duration,
+}
+
+const DAY_SECONDS: u64 = 86_400;
+const DEFAULT_TTL: Duration = Duration::from_secs(3_600);
+
+impl SecretSource {
+    /// What `variable` holds, or what the secret holds that `arn_variable` names.
+    pub(super) fn read(
+        read: &Reader<'_>,
+        variable: &'static str,
+        arn_variable: &'static str,
+    ) -> Result<Option<Self>, ConfigError> {
+        let given = read.secret(variable)?;
+        match (given, StoredSecret::read(read, arn_variable)?) {
+            (Some(_), Some(_)) => Err(ConfigError::Conflict {
+                variable,
+                other: arn_variable,
+            }),
+            (given, stored) => Ok(given.map(Self::Given).or(stored.map(Self::Stored))),
+        }
+    }
+}
+
+impl StoredSecret {
+    fn read(read: &Reader<'_>, variable: &'static str) -> Result<Option<Self>, ConfigError> {
+        let ttl = read.number("SECRETS_TTL_SECONDS", 1..=DAY_SECONDS)?;
+        let accepted =
+            "the ARN of a secret, `arn:aws:secretsmanager:<region>:<account>:secret:<name>`";
+        read.parsed(variable, accepted, |arn| {
+            Some(Self {
+                variable,
+                arn: arn.to_owned(),
+                region: region_of(arn)?,
+                ttl: ttl.map_or(DEFAULT_TTL, Duration::from_secs),
+            })
+        })
+    }
+}
+
+/// The region in the ARN of a secret; `None` where it is no such ARN.
+fn region_of(arn: &str) -> Option<String> {
+    let parts: Vec<_> = arn.splitn(7, ':').collect();
+    let [
+        "arn",
+        partition,
+        "secretsmanager",
+        region,
+        account,
+        "secret",
+        name,
+    ] = parts[..]
+    else {
+        return None;
+    };
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+    let fits = partition.starts_with("aws") && is_region(region) && is_account && is_name;
+    fits.then(|| region.to_owned())
+}
+
+/// Whether this can be the name of a region, which becomes a part of a host name.
+pub(super) fn is_region(text: &str) -> bool {
+    (1..=32).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
 
 impl Secret {
     /// Wraps `value`.

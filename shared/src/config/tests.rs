@@ -84,6 +84,144 @@ fn a_wrong_secret_is_not_shown() {
     insta::assert_snapshot!(error(&[("HEALTH_DETAILS_TOKEN", "hunter 2")]), @"HEALTH_DETAILS_TOKEN cannot be used (its value is not shown); accepted: 1 to 256 visible ASCII characters without blanks");
 }
 
+const ARN: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:truebond/redis-AbCdEf";
+
+#[test]
+fn a_secret_is_given_or_stored_and_not_both() {
+    let pairs = [
+        ("REDIS_URL", "REDIS_URL_SECRET_ARN"),
+        ("MONGODB_URI", "MONGODB_URI_SECRET_ARN"),
+        ("STRIPE_API_KEY", "STRIPE_API_KEY_SECRET_ARN"),
+        (
+            "STRIPE_WEBHOOK_SECRETS",
+            "STRIPE_WEBHOOK_SECRETS_SECRET_ARN",
+        ),
+    ];
+    for (variable, arn_variable) in pairs {
+        assert!(config(&[(arn_variable, ARN)]).is_ok(), "{arn_variable}");
+        assert_eq!(
+            error(&[(variable, "hunter2"), (arn_variable, ARN)]),
+            format!("{variable} and {arn_variable} are both set; accepted: one of the two")
+        );
+    }
+}
+
+#[test]
+fn a_secret_is_where_its_arn_says() {
+    let config = config(&[
+        ("REDIS_URL_SECRET_ARN", ARN),
+        ("AWS_REGION", "us-east-1"),
+        ("SECRETS_TTL_SECONDS", "60"),
+    ]);
+    let Some(SecretSource::Stored(stored)) = config.expect("usable").redis.url else {
+        panic!("it is stored")
+    };
+    let expected = StoredSecret {
+        variable: "REDIS_URL_SECRET_ARN",
+        arn: ARN.to_owned(),
+        region: "eu-central-1".to_owned(),
+        ttl: Duration::from_secs(60),
+    };
+    assert_eq!(stored, expected);
+}
+
+#[test]
+fn what_is_no_arn_of_a_secret_is_not_taken_for_one() {
+    let wrong = [
+        "truebond/redis",
+        "arn:aws:secretsmanager:eu-central-1:123456789012:secret:",
+        "arn:aws:secretsmanager:eu-central-1:12345678901:secret:x",
+        "arn:aws:secretsmanager:eu.example.com/:123456789012:secret:x",
+        "arn:aws:secretsmanager::123456789012:secret:x",
+        "arn:aws:ssm:eu-central-1:123456789012:secret:x",
+        "arn:aws:secretsmanager:eu-central-1:123456789012:secret:a b",
+    ];
+    for arn in wrong {
+        let refused = error(&[("MONGODB_URI_SECRET_ARN", arn)]);
+        assert!(
+            refused.starts_with("MONGODB_URI_SECRET_ARN is"),
+            "{refused}"
+        );
+    }
+    insta::assert_snapshot!(error(&[("REDIS_URL_SECRET_ARN", "truebond/redis")]), @"REDIS_URL_SECRET_ARN is `truebond/redis`; accepted: the ARN of a secret, `arn:aws:secretsmanager:<region>:<account>:secret:<name>`");
+}
+
+const IAM: [(&str, &str); 6] = [
+    ("REDIS_URL", "rediss://cache.example.com:6379"),
+    ("REDIS_AUTH", "iam"),
+    ("REDIS_USER", "payments"),
+    ("REDIS_CACHE_NAME", "truebond"),
+    ("REDIS_CACHE_TYPE", "serverless"),
+    ("AWS_REGION", "eu-central-1"),
+];
+
+fn iam_with(changed: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    let mut variables = Vec::from(IAM);
+    variables.retain(|(name, _)| !changed.iter().any(|(other, _)| other == name));
+    variables.extend(changed);
+    variables
+}
+
+#[test]
+fn an_iam_user_logs_in_to_a_cache_of_a_kind() {
+    let login = |cache_type| {
+        config(&iam_with(&[("REDIS_CACHE_TYPE", cache_type)]))
+            .expect("usable")
+            .redis
+            .auth
+    };
+    let expected = |cache_type| {
+        RedisAuth::Iam(IamLogin {
+            user: "payments".to_owned(),
+            cache_name: "truebond".to_owned(),
+            cache_type,
+            region: "eu-central-1".to_owned(),
+        })
+    };
+    assert_eq!(login("serverless"), expected(CacheType::Serverless));
+    assert_eq!(
+        login("replication_group"),
+        expected(CacheType::ReplicationGroup)
+    );
+    let without = config(&iam_with(&[("REDIS_AUTH", "url")])).expect("usable");
+    assert_eq!(without.redis.auth, RedisAuth::Url);
+}
+
+#[test]
+fn an_iam_login_that_cannot_work_stops_the_start() {
+    let messages = [
+        error(&iam_with(&[("REDIS_URL", "redis://cache.example.com")])),
+        error(&iam_with(&[(
+            "REDIS_URL",
+            "rediss://app@cache.example.com",
+        )])),
+        error(&iam_with(&[("REDIS_URL", "rediss://:x@cache.example.com")])),
+        error(&iam_with(&[("REDIS_USER", "")])),
+        error(&iam_with(&[("REDIS_USER", "Payments")])),
+        error(&iam_with(&[("REDIS_CACHE_NAME", "")])),
+        error(&iam_with(&[("REDIS_CACHE_NAME", "truebond.example.com")])),
+        error(&iam_with(&[("REDIS_CACHE_TYPE", "")])),
+        error(&iam_with(&[("REDIS_CACHE_TYPE", "cluster")])),
+        error(&iam_with(&[("AWS_REGION", "")])),
+        error(&iam_with(&[("AWS_REGION", "eu-central-1.example.com")])),
+        error(&iam_with(&[("REDIS_AUTH", "token")])),
+    ];
+    insta::assert_snapshot!(messages.join("\n"), @r"
+    REDIS_URL cannot be used (its value is not shown); accepted: `rediss://host:port` without user and password, because `REDIS_AUTH` is `iam`
+    REDIS_URL cannot be used (its value is not shown); accepted: `rediss://host:port` without user and password, because `REDIS_AUTH` is `iam`
+    REDIS_URL cannot be used (its value is not shown); accepted: `rediss://host:port` without user and password, because `REDIS_AUTH` is `iam`
+    REDIS_USER is not set; accepted: the id of an IAM user of ElastiCache (`REDIS_AUTH` is `iam`)
+    REDIS_USER is `Payments`; accepted: 1 to 40 lower-case letters, digits or `-`
+    REDIS_CACHE_NAME is not set; accepted: the name of the serverless cache, or the id of the replication group (`REDIS_AUTH` is `iam`)
+    REDIS_CACHE_NAME is `truebond.example.com`; accepted: 1 to 40 lower-case letters, digits or `-`
+    REDIS_CACHE_TYPE is not set; accepted: `serverless` or `replication_group` (`REDIS_AUTH` is `iam`)
+    REDIS_CACHE_TYPE is `cluster`; accepted: `serverless` or `replication_group`
+    AWS_REGION is not set; accepted: the name of a region, for example `eu-central-1` (`REDIS_AUTH` is `iam`)
+    AWS_REGION is `eu-central-1.example.com`; accepted: the name of a region, for example `eu-central-1`
+    REDIS_AUTH is `token`; accepted: `url` or `iam`
+    ");
+}
+
 #[test]
 fn a_url_that_no_client_can_parse_is_no_reason_not_to_start() {
     assert!(config(&[("REDIS_URL", "hunter2"), ("MONGODB_URI", "hunter2")]).is_ok());
@@ -115,7 +253,7 @@ fn a_configuration_shows_no_secret() {
     assert!(!format!("{config:?}").contains("hunter2"));
 }
 
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 30] = [
     "SERVICE_NAME",
     "ENVIRONMENT",
     "REDIS_URL",
@@ -136,6 +274,16 @@ const VARIABLES: [&str; 20] = [
     "AWS_LAMBDA_LOG_LEVEL",
     "AWS_LAMBDA_INITIALIZATION_TYPE",
     "AWS_LAMBDA_MAX_CONCURRENCY",
+    "AWS_REGION",
+    "REDIS_URL_SECRET_ARN",
+    "REDIS_AUTH",
+    "REDIS_USER",
+    "REDIS_CACHE_NAME",
+    "REDIS_CACHE_TYPE",
+    "MONGODB_URI_SECRET_ARN",
+    "STRIPE_API_KEY_SECRET_ARN",
+    "STRIPE_WEBHOOK_SECRETS_SECRET_ARN",
+    "SECRETS_TTL_SECONDS",
 ];
 
 proptest! {

@@ -127,6 +127,11 @@ mod tests {
                 Some("not_configured"),
             ),
             (
+                Err(Error::NoCredentials),
+                Status::Disconnected,
+                Some("no_credentials"),
+            ),
+            (
                 Err(Error::InvalidUrl),
                 Status::Disconnected,
                 Some("invalid_url"),

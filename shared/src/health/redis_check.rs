@@ -120,10 +120,10 @@ impl RedisCheck {
     pub(super) async fn run(&self, deadline: Deadline) -> RedisReport {
         let client = self.client.within(deadline.within(self.timeout));
         let report = match AssertUnwindSafe(client.health_check()).catch_unwind().await {
-            Ok(found) => self.rules.assess(found, client.masked_url()),
+            Ok(found) => self.rules.assess(found, client.masked_url().as_deref()),
             Err(_) => self
                 .rules
-                .report(client.masked_url(), Verdict::internal_error()),
+                .report(client.masked_url().as_deref(), Verdict::internal_error()),
         };
         if client.masked_url().is_some() {
             record(&self.metrics, "redis", report.status, report.latency_ms);
@@ -137,6 +137,7 @@ impl RedisCheck {
             true => Error::Unanswered(Reason::Timeout),
             false => Error::Unreachable(Reason::ConnectTimeout),
         };
-        self.rules.assess(Err(error), self.client.masked_url())
+        self.rules
+            .assess(Err(error), self.client.masked_url().as_deref())
     }
 }

@@ -13,6 +13,9 @@ pub enum Error {
     /// The URI cannot be parsed.
     #[error("the MongoDB URI cannot be parsed")]
     InvalidUrl,
+    /// The secret that holds the URI could not be read.
+    #[error("the credentials for MongoDB could not be had")]
+    NoCredentials,
     /// The name has no address, nothing listens there, or no server of the set can be used.
     #[error("the connection was refused or its host is unknown")]
     ConnectFailed,
@@ -45,6 +48,7 @@ impl Error {
         match self {
             Self::NotConfigured => "not_configured",
             Self::InvalidUrl => "invalid_url",
+            Self::NoCredentials => "no_credentials",
             Self::ConnectFailed => "connect_failed",
             Self::TlsFailed => "tls_failed",
             Self::AuthFailed => "auth_failed",
@@ -61,12 +65,18 @@ impl Error {
         match self {
             Self::NotConfigured
             | Self::InvalidUrl
+            | Self::NoCredentials
             | Self::ConnectFailed
             | Self::TlsFailed
             | Self::AuthFailed
             | Self::Duplicate => false,
             Self::Timeout | Self::ConnectionLost | Self::NotAcknowledged | Self::Rejected => true,
         }
+    }
+
+    /// Whether the call did not get as far as to be sent.
+    pub(super) fn precedes_calling(self) -> bool {
+        !self.may_have_run() && self != Self::Duplicate
     }
 
     /// Whether a new connection may bring what this one did not.

@@ -8,15 +8,16 @@
 
 mod event;
 mod signature;
+mod signers;
 
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use tracing::{error, info, warn};
 
 use self::event::Event;
-use self::signature::is_signed;
+use self::signers::{Signed, Signers};
 use super::settling::Settling;
 use super::{Moment, Payment, State, payment, problem};
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::idempotency::web::{self as idempotent, Begun, unavailable};
 use crate::idempotency::{
@@ -31,7 +32,8 @@ pub struct Webhook {
     idempotency: Idempotency,
     /// `None`: there is nothing to settle with.
     settling: Option<Settling>,
-    secrets: Vec<Secret>,
+    /// `None`: nobody can have signed anything.
+    signers: Option<Signers>,
 }
 
 const LONGEST_BODY: usize = 256 * 1024;
@@ -52,14 +54,14 @@ enum Followed {
 impl Webhook {
     /// As configured. Nothing is connected, and nothing here fails.
     pub fn new(config: &Config) -> Self {
-        let secrets = config.payments.webhook_secrets.clone();
-        if secrets.is_empty() {
+        let signers = config.payments.webhook_secrets.as_ref().map(Signers::new);
+        if signers.is_none() {
             error!("events are refused: set STRIPE_WEBHOOK_SECRETS");
         }
         Self {
             idempotency: Idempotency::new(config),
             settling: Settling::new(config),
-            secrets,
+            signers,
         }
     }
 
@@ -76,13 +78,18 @@ impl Webhook {
         if request.body().len() > LONGEST_BODY {
             return problem::EVENT_TOO_LARGE.into();
         }
-        let (Some(settling), false) = (&self.settling, self.secrets.is_empty()) else {
+        let (Some(settling), Some(signers)) = (&self.settling, &self.signers) else {
             return unavailable();
         };
         let now = Moment::now().as_unix_seconds();
-        if !is_signed(request.headers(), request.body(), &self.secrets, now) {
-            warn!("an event was refused: its signature is not valid");
-            return problem::SIGNATURE_INVALID.into();
+        let signed = signers.judge(request.headers(), request.body(), now, invocation.deadline);
+        match signed.await {
+            Signed::Yes => {}
+            Signed::No => {
+                warn!("an event was refused: its signature is not valid");
+                return problem::SIGNATURE_INVALID.into();
+            }
+            Signed::Undecided => return unavailable(),
         }
         let Some(event) = Event::parse(request.body()) else {
             return problem::EVENT_INVALID.into();

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
+
+use crate::wall_clock::{self, older_than};
 
 /// A connection that any number of commands share. Cheap to clone; closed when the last clone is gone.
 #[derive(Clone)]
@@ -61,11 +63,15 @@ struct State {
 impl Vitals {
     /// The vitals of a connection that is opened now.
     pub(super) fn new() -> Self {
-        let now = wall_clock_ms();
+        Self::since(wall_clock::now_ms())
+    }
+
+    /// The vitals of a connection that was opened then.
+    pub(super) fn since(opened_ms: u64) -> Self {
         Self(Arc::new(State {
             lost: AtomicBool::new(false),
-            opened_ms: now,
-            answered_ms: AtomicU64::new(now),
+            opened_ms,
+            answered_ms: AtomicU64::new(opened_ms),
         }))
     }
 
@@ -78,7 +84,9 @@ impl Vitals {
     }
 
     pub(super) fn mark_answered(&self) {
-        self.0.answered_ms.store(wall_clock_ms(), Ordering::Release);
+        self.0
+            .answered_ms
+            .store(wall_clock::now_ms(), Ordering::Release);
     }
 
     /// Whether the last answer is at least `limit` old. A clock that was set back proves nothing, so it counts as old.
@@ -95,23 +103,4 @@ impl Vitals {
     pub(super) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
-}
-
-/// Whether the wall clock says that `then_ms` is at least `limit` ago. A clock that was set back proves nothing, so
-/// everything counts as old.
-pub(super) fn older_than(then_ms: u64, limit: Duration) -> bool {
-    wall_clock_ms()
-        .checked_sub(then_ms)
-        .is_none_or(|age_ms| u128::from(age_ms) >= limit.as_millis())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long a process was frozen shows only on the wall clock; nothing but a ping or an early connect depends on it"
-)]
-pub(super) fn wall_clock_ms() -> u64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }

@@ -11,13 +11,16 @@ use url::Url;
 
 use super::connection::{Connection, Vitals};
 use super::error::Reason;
+use super::login::TokenLogin;
 use super::masking::mask;
-use crate::config::RedisConfig;
+use crate::config::{RedisAuth, RedisConfig};
 
 /// A server or a cluster that connections can be opened to.
 pub(super) struct Endpoint {
     masked: String,
     client: Client,
+    /// What logs in, where that is not for the URL to say.
+    login: Option<TokenLogin>,
     /// Limit of one node's answer in a cluster, so that a silent one is found out.
     response_timeout: Duration,
 }
@@ -42,17 +45,26 @@ impl Endpoint {
     /// Reads the URL. Nothing is connected.
     pub(super) fn parse(url: &str, config: &RedisConfig) -> Result<Self, Reason> {
         let info = connection_info(url).ok_or(Reason::InvalidUrl)?;
+        let login = match &config.auth {
+            RedisAuth::Url => None,
+            RedisAuth::Iam(login) => Some(TokenLogin::new(login)),
+        };
+        // A token is as good as a password.
+        if login.is_some() && !uses_tls(&info) {
+            return Err(Reason::InvalidUrl);
+        }
         let certificates = config.ca_pem.clone().map(|pem| TlsCertificates {
             client_tls: None,
             root_cert: Some(pem),
         });
         let client = match config.cluster {
             false => Client::Standalone(standalone(info, certificates)?),
-            true => Client::Cluster(cluster(info, certificates)?),
+            true => Client::Cluster(cluster(info, certificates, login.clone())?),
         };
         Ok(Self {
             masked: mask(url),
             client,
+            login,
             response_timeout: config.response_timeout,
         })
     }
@@ -76,7 +88,7 @@ impl Endpoint {
         let opened = match &self.client {
             Client::Standalone(client) => {
                 let lost = vitals.clone();
-                let config = AsyncConnectionConfig::new()
+                let mut config = AsyncConnectionConfig::new()
                     // The caller knows how long it can wait; limits here would only hide that.
                     .set_connection_timeout(None)
                     .set_response_timeout(None)
@@ -86,6 +98,9 @@ impl Endpoint {
                         }
                         Ok::<_, redis::aio::SendError>(())
                     });
+                if let Some(login) = &self.login {
+                    config = config.set_credentials_provider(login.clone());
+                }
                 client
                     .get_multiplexed_async_connection_with_config(&config)
                     .await
@@ -144,6 +159,7 @@ fn standalone(
 fn cluster(
     info: ConnectionInfo,
     certificates: Option<TlsCertificates>,
+    login: Option<TokenLogin>,
 ) -> Result<ClusterClient, Reason> {
     if info.redis_settings().db() != 0 {
         return Err(Reason::InvalidUrl);
@@ -157,6 +173,9 @@ fn cluster(
         .overall_response_timeout(None);
     if let Some(certificates) = certificates.filter(|_| tls) {
         builder = builder.certs(certificates);
+    }
+    if let Some(login) = login {
+        builder = builder.set_credentials_provider(login);
     }
     builder.build().map_err(|_| Reason::InvalidUrl)
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError};
 
+use super::login::NO_CREDENTIALS;
+
 /// A command that has no result. The variant says what the caller may conclude, the [`Reason`] says why.
 ///
 /// No text of the server's or of the client library's is kept: it can quote a command's arguments.
@@ -45,6 +47,9 @@ pub enum Reason {
     /// The URL cannot be parsed.
     #[error("the Redis URL cannot be parsed")]
     InvalidUrl,
+    /// What to log in with could not be had: the secret that holds the URL, or credentials to sign a token.
+    #[error("the credentials for Redis could not be had")]
+    NoCredentials,
     /// The name has no address, or nothing listens there.
     #[error("the connection was refused or its host is unknown")]
     ConnectFailed,
@@ -98,6 +103,7 @@ impl Reason {
         match self {
             Self::NotConfigured => "not_configured",
             Self::InvalidUrl => "invalid_url",
+            Self::NoCredentials => "no_credentials",
             Self::ConnectFailed => "connect_failed",
             Self::TlsFailed => "tls_failed",
             Self::ConnectTimeout => "connect_timeout",
@@ -144,6 +150,9 @@ impl Reason {
     pub(super) fn of_connecting(error: &RedisError) -> Self {
         // The cluster client keeps of its nodes' errors only the text.
         let text = error.detail().unwrap_or_default();
+        if text.contains(NO_CREDENTIALS) {
+            return Self::NoCredentials;
+        }
         if text.contains("AuthenticationFailed")
             || text.contains("WRONGPASS")
             || text.contains("NOAUTH")

@@ -8,17 +8,20 @@
 //! The connection is `redis`'s `MultiplexedConnection` and not its `ConnectionManager`: the manager reconnects in the
 //! background, where a freeze can catch it, and keeps a connection that only ever times out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
-use super::connection::{Connection, Vitals, older_than, wall_clock_ms};
+use super::address::Address;
+use super::connection::{Connection, Vitals};
 use super::endpoint::Endpoint;
 use super::error::{Reason, breaks_connection};
 use super::request;
-use crate::config::RedisConfig;
+use crate::config::{RedisAuth, RedisConfig};
 use crate::deadline::Deadline;
+use crate::wall_clock::{self, older_than};
 
 /// How long a rested connection may take to answer the ping that precedes its use.
 const REST_TEST_LIMIT: Duration = Duration::from_millis(200);
@@ -28,12 +31,16 @@ const BREAKER_PAUSE: Duration = Duration::from_millis(500);
 const FAIR_WAIT: Duration = Duration::from_millis(200);
 /// A connect that was given less than this, for the same reason, is none that others should pay for.
 const FAIR_CONNECT: Duration = Duration::from_secs(1);
+/// ElastiCache ends a connection twelve hours after a token opened it, whatever is on its way there.
+const LIFE_BY_TOKEN: Duration = Duration::from_secs(11 * 3_600);
 /// A connection this old may have seen a failover.
 const FAILOVER_AGE: Duration = Duration::from_secs(5);
 
 /// The link to Redis: at most one connection, and what is known about getting one.
 pub(super) struct Link {
-    endpoint: Endpoint,
+    address: Address,
+    /// How old a connection may become; `None`: as old as it likes.
+    longest_life: Option<Duration>,
     connect_timeout: Duration,
     idle_check: Duration,
     /// The connection in use. Taken out when it is found dead; never locked across an await.
@@ -51,6 +58,8 @@ pub(super) struct Link {
 pub(super) struct Live {
     /// The connection.
     pub(super) connection: Connection,
+    /// Where it leads, and with which login.
+    endpoint: Arc<Endpoint>,
     vitals: Vitals,
 }
 
@@ -69,9 +78,13 @@ enum Announced {
 }
 
 impl Link {
-    pub(super) fn new(endpoint: Endpoint, config: &RedisConfig) -> Self {
+    pub(super) fn new(address: Address, config: &RedisConfig) -> Self {
         Self {
-            endpoint,
+            address,
+            longest_life: match config.auth {
+                RedisAuth::Url => None,
+                RedisAuth::Iam(_) => Some(LIFE_BY_TOKEN),
+            },
             connect_timeout: config.connect_timeout,
             idle_check: config.idle_check,
             live: Mutex::new(None),
@@ -81,8 +94,8 @@ impl Link {
         }
     }
 
-    pub(super) fn masked_url(&self) -> &str {
-        self.endpoint.masked()
+    pub(super) fn masked_url(&self) -> String {
+        self.address.masked()
     }
 
     /// Whether a connection stands, as far as is known without asking the server.
@@ -153,6 +166,16 @@ impl Link {
         }
     }
 
+    /// Whether another login than that of `live` is in force, as far as can be found out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Reads alone.
+    pub(super) async fn has_newer_login(&self, live: &Live, deadline: Deadline) -> bool {
+        !self.address.is_at(&live.endpoint)
+            || matches!(self.address.newer(deadline).await, Some(Ok(_)))
+    }
+
     /// Closes the connection once nothing waits on it any more.
     pub(super) fn close(&self) {
         *self.live.lock() = None;
@@ -160,12 +183,8 @@ impl Link {
 
     async fn open(&self, deadline: Deadline) -> Result<Live, Reason> {
         let limit = deadline.clip(self.connect_timeout);
-        let vitals = Vitals::new();
-        let opening = tokio::time::timeout(limit, self.endpoint.open(&vitals, limit));
-        let reason = match opening.await {
-            Ok(Ok(connection)) => {
-                vitals.mark_answered();
-                let live = Live { connection, vitals };
+        let reason = match self.open_with_newest_login(deadline).await {
+            Ok(live) => {
                 *self.live.lock() = Some(live.clone());
                 *self.breaker.lock() = None;
                 self.announce(Announced::Connected, || {
@@ -173,15 +192,14 @@ impl Link {
                 });
                 return Ok(live);
             }
-            Ok(Err(reason)) => reason,
-            Err(_) => Reason::ConnectTimeout,
+            Err(reason) => reason,
         };
         // The next one may have more time, and must not pay for this one's haste.
         let had_time_for = |fair: Duration| limit >= self.connect_timeout.min(fair);
         if reason != Reason::ConnectTimeout || had_time_for(FAIR_CONNECT) {
             *self.breaker.lock() = Some(Tripped {
                 reason,
-                at_ms: wall_clock_ms(),
+                at_ms: wall_clock::now_ms(),
             });
         }
         if reason != Reason::ConnectTimeout || had_time_for(FAIR_WAIT) {
@@ -195,11 +213,42 @@ impl Link {
         Err(reason)
     }
 
+    /// Opens a connection, and where its login is refused another one with what may have replaced it.
+    async fn open_with_newest_login(&self, deadline: Deadline) -> Result<Live, Reason> {
+        let endpoint = self.address.endpoint(deadline).await?;
+        match self.open_at(&endpoint, deadline).await {
+            Err(Reason::AuthFailed) => match self.address.newer(deadline).await {
+                Some(endpoint) => self.open_at(&endpoint?, deadline).await,
+                None => Err(Reason::AuthFailed),
+            },
+            settled => settled,
+        }
+    }
+
+    async fn open_at(&self, endpoint: &Arc<Endpoint>, deadline: Deadline) -> Result<Live, Reason> {
+        let limit = deadline.clip(self.connect_timeout);
+        let vitals = Vitals::new();
+        let connection = tokio::time::timeout(limit, endpoint.open(&vitals, limit))
+            .await
+            .map_err(|_| Reason::ConnectTimeout)??;
+        vitals.mark_answered();
+        Ok(Live {
+            connection,
+            endpoint: Arc::clone(endpoint),
+            vitals,
+        })
+    }
+
     fn current(&self) -> Option<Live> {
         self.live
             .lock()
             .clone()
-            .filter(|live| !live.vitals.is_lost())
+            .filter(|live| !live.vitals.is_lost() && !self.has_served_its_time(live))
+    }
+
+    fn has_served_its_time(&self, live: &Live) -> bool {
+        self.longest_life
+            .is_some_and(|limit| live.vitals.is_older_than(limit))
     }
 
     /// Logs a change of state, once.
@@ -239,4 +288,67 @@ impl Live {
 /// Whether a command that waited for `limit` says something about the connection.
 pub(super) fn is_fair_wait(limit: Duration, configured: Duration) -> bool {
     limit >= configured.min(FAIR_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use ::tests::RedisServer;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn link(variables: &[(&str, &str)]) -> Link {
+        let lookup = |variable: &str| {
+            let found = variables.iter().find(|(name, _)| *name == variable);
+            found.map(|(_, value)| value.into())
+        };
+        let config = Config::from_lookup(lookup).expect("usable").redis;
+        let url = config.url.as_ref().expect("a URL");
+        Link::new(Address::new(url, &config).expect("an address"), &config)
+    }
+
+    /// The connection in use as it will be when it has this age.
+    fn aged(link: &Link, age: Duration) -> Live {
+        let age_ms = u64::try_from(age.as_millis()).expect("short");
+        let mut current = link.live.lock();
+        let live = current.as_mut().expect("connected");
+        live.vitals = Vitals::since(wall_clock::now_ms() - age_ms);
+        live.mark_answered();
+        live.clone()
+    }
+
+    #[tokio::test]
+    async fn a_connection_by_token_is_replaced_at_the_next_request_after_eleven_hours() {
+        let redis = RedisServer::start().await;
+        let mut link = link(&[("REDIS_URL", &redis.url())]);
+        link.longest_life = Some(LIFE_BY_TOKEN);
+        let acquire = async || link.acquire(Deadline::UNKNOWN).await.expect("connected");
+
+        acquire().await;
+        let young = aged(&link, LIFE_BY_TOKEN - Duration::from_secs(60));
+        assert!(acquire().await.vitals.same(&young.vitals));
+        let old = aged(&link, LIFE_BY_TOKEN);
+        assert!(!link.is_connected());
+        let new = acquire().await;
+
+        assert!(!new.vitals.same(&old.vitals));
+        assert!(acquire().await.vitals.same(&new.vitals));
+        // What is under way on the old one still has its answer.
+        assert!(old.answers().await);
+    }
+
+    #[test]
+    fn only_a_token_makes_a_connection_grow_old() {
+        let url = ("REDIS_URL", "rediss://cache.example.com");
+        let iam = [
+            url,
+            ("REDIS_AUTH", "iam"),
+            ("REDIS_USER", "payments"),
+            ("REDIS_CACHE_NAME", "truebond"),
+            ("REDIS_CACHE_TYPE", "serverless"),
+            ("AWS_REGION", "eu-central-1"),
+        ];
+        assert_eq!(link(&[url]).longest_life, None);
+        assert_eq!(link(&iam).longest_life, Some(LIFE_BY_TOKEN));
+    }
 }

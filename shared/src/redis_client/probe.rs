@@ -98,7 +98,9 @@ impl RedisClient {
         let probe = Request::Pipeline(&probe);
         let (answer, latency) = match self.timed(&probe).await {
             // Safe to repeat, as nobody else knows the key; and only what the second one finds is true of now.
-            Err(Error::Unanswered(_)) if !self.is_over() => self.timed(&probe).await?,
+            Err(Error::Unanswered(_) | Error::Refused(Reason::AuthFailed)) if !self.is_over() => {
+                self.timed(&probe).await?
+            }
             settled => settled?,
         };
         let replies = Vec::<RedisResult<Value>>::from_redis_value(answer).unwrap_or_default();

@@ -101,7 +101,7 @@ async fn send(connection: &mut Connection, command: &Cmd) -> RedisResult<Value> 
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => {
                 ask(cluster, command, error).await
             }
-            Err(error) if is_moving(&error) => {
+            Err(error) if is_without_node(&error) => {
                 tokio::time::sleep(REDIRECTION_PAUSE * attempt).await;
                 command.query_async(cluster).await
             }
@@ -115,7 +115,7 @@ async fn send_pipeline(connection: &mut Connection, pipeline: &Pipeline) -> Redi
     let mut answer = pipeline.query_async(connection).await;
     for attempt in 1..=REDIRECTIONS {
         answer = match answer {
-            Err(error) if is_moving(&error) => {
+            Err(error) if is_without_node(&error) => {
                 tokio::time::sleep(REDIRECTION_PAUSE * attempt).await;
                 pipeline.query_async(connection).await
             }
@@ -155,7 +155,7 @@ async fn ask(
 }
 
 /// Whether a node refused the command for the moment, or none was found: either way, it has not run.
-fn is_moving(error: &RedisError) -> bool {
+pub(super) fn is_without_node(error: &RedisError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::TryAgain)

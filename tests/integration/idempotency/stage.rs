@@ -11,7 +11,7 @@ use shared::idempotency::{
     End, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, Outcome, Policy, RecordKey,
     Request, SavedResponse, Scope,
 };
-use tests::{MongoServer, RedisCluster, RedisServer};
+use tests::{CacheUser, MongoServer, RedisCluster, RedisServer};
 use tokio::sync::Mutex;
 
 /// The stores of one test.
@@ -47,10 +47,11 @@ impl Stage {
         Self::redis().await.with("IDEMPOTENCY_FALLBACK", "memory")
     }
 
+    /// As it is deployed: the user may do what template.yaml says.
     pub(crate) async fn redis_cluster() -> Self {
         let cluster = shared_cluster().await;
         let stage = Self::with_variables(&[
-            ("REDIS_URL", &cluster.url()),
+            ("REDIS_URL", &cluster.url_as(CacheUser::Payments).await),
             ("REDIS_CLUSTER", "true"),
             ("IDEMPOTENCY_FALLBACK", "reject"),
         ]);
@@ -73,8 +74,13 @@ impl Stage {
         }
     }
 
+    /// As it is deployed, too.
     pub(crate) async fn tiered() -> Self {
-        let redis = RedisServer::start().await;
+        let user = CacheUser::Payments;
+        let redis = RedisServer::builder()
+            .user(user.name(), user.name(), &user.rules())
+            .start()
+            .await;
         let stage = Self::mongodb().await.with("REDIS_URL", &redis.url());
         Self {
             redis: Some(redis),

@@ -58,6 +58,12 @@ impl Shop {
         function("payments-create", &self.variables).start().await
     }
 
+    /// Another one that takes this many requests at a time, as on Lambda Managed Instances.
+    pub(super) async fn parallel(&self, concurrency: usize) -> Lambda {
+        let builder = function("payments-create", &self.variables);
+        builder.concurrency(concurrency).start().await
+    }
+
     /// Another one, with a timeout of its own.
     pub(super) async fn another_with_timeout(&self, timeout: Duration) -> Lambda {
         let builder = function("payments-create", &self.variables);

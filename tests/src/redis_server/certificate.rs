@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 
 /// The files of one server.
-pub(super) struct Certificate {
+pub(crate) struct Certificate {
     authority: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
@@ -13,9 +13,9 @@ pub(super) struct Certificate {
 
 impl Certificate {
     /// Makes an authority and a certificate for 127.0.0.1 and localhost, and writes them into `directory`.
-    pub(super) fn issue(directory: &Path) -> Self {
+    pub(crate) fn issue(directory: &Path) -> Self {
         let files = Self {
-            authority: directory.join("authority.pem"),
+            authority: Self::authority_in(directory),
             certificate: directory.join("server.pem"),
             key: directory.join("server-key.pem"),
         };
@@ -46,6 +46,21 @@ impl Certificate {
 
     pub(super) fn authority(&self) -> &Path {
         &self.authority
+    }
+
+    /// Where the authority's certificate is.
+    pub(crate) fn authority_in(directory: &Path) -> PathBuf {
+        directory.join("authority.pem")
+    }
+
+    /// The file of the server's certificate.
+    pub(crate) fn certificate(&self) -> &Path {
+        &self.certificate
+    }
+
+    /// The file of its key.
+    pub(crate) fn key(&self) -> &Path {
+        &self.key
     }
 
     /// The lines of `redis.conf` that use it, without asking clients for one.

@@ -229,6 +229,7 @@ mod tests {
             (Reason::ConnectFailed, "connect_failed"),
             (Reason::TlsFailed, "tls_failed"),
             (Reason::ConnectTimeout, "connect_timeout"),
+            (Reason::NoCredentials, "no_credentials"),
             (Reason::AuthFailed, "auth_failed"),
         ];
         for (reason, code) in cases {

@@ -16,13 +16,14 @@ use tracing::warn;
 use url::Url;
 
 use super::{Failure, Intent, Provider};
-use crate::config::Secret;
+use crate::config::{Secret, SecretSource};
 use crate::deadline::Deadline;
 use crate::payments::{Order, Payment};
+use crate::secrets::SecretCell;
 
 pub(in crate::payments) struct Stripe {
     client: Client,
-    api_key: HeaderValue,
+    api_key: SecretCell,
     api_base: Url,
     timeout: Duration,
 }
@@ -30,6 +31,8 @@ pub(in crate::payments) struct Stripe {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection that has rested for longer is not used again: it may have died while the process was frozen.
 const LONGEST_REST: Duration = Duration::from_secs(5);
+/// The reason of a failure that another key can mend.
+const AUTH_FAILED: &str = "auth_failed";
 const LARGEST_ANSWER: usize = 1024 * 1024;
 /// The version whose answers this code reads.
 const API_VERSION: HeaderValue = HeaderValue::from_static("2024-06-20");
@@ -47,14 +50,15 @@ struct Error {
 }
 
 impl Stripe {
-    /// `None` where the key is no header value.
+    /// `None` where a client cannot be made, or a key that is there already is no header value.
     pub(in crate::payments) fn new(
-        api_key: &Secret,
+        api_key: &SecretSource,
         api_base: &Url,
         timeout: Duration,
     ) -> Option<Self> {
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", api_key.expose())).ok()?;
-        bearer.set_sensitive(true);
+        if let SecretSource::Given(api_key) = api_key {
+            bearer(api_key)?;
+        }
         let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
@@ -73,7 +77,7 @@ impl Stripe {
             .ok()?;
         Some(Self {
             client,
-            api_key: bearer,
+            api_key: SecretCell::new(api_key),
             api_base: api_base.clone(),
             timeout,
         })
@@ -89,10 +93,33 @@ impl Stripe {
             .map_err(|_| Failure::NothingDone("invalid_url"))
     }
 
+    /// Sends a request; once more with the key that has replaced its own, where Stripe refuses that before it does anything.
     async fn send(&self, request: RequestBuilder, deadline: Deadline) -> Result<Intent, Failure> {
-        let limit = deadline.within(self.timeout);
+        let deadline = deadline.within(self.timeout);
+        let key = self.api_key.value(deadline).await;
+        let key = key.map_err(|_| Failure::NothingDone("no_credentials"))?;
+        let again = request.try_clone();
+        match self.send_with(&key, request, deadline).await {
+            Err(refused @ Failure::NothingDone(AUTH_FAILED)) => {
+                let newer = self.api_key.newer_than(&key, deadline).await;
+                match newer.zip(again) {
+                    Some((key, request)) => self.send_with(&key, request, deadline).await,
+                    None => Err(refused),
+                }
+            }
+            settled => settled,
+        }
+    }
+
+    async fn send_with(
+        &self,
+        key: &Secret,
+        request: RequestBuilder,
+        limit: Deadline,
+    ) -> Result<Intent, Failure> {
+        let bearer = bearer(key).ok_or(Failure::NothingDone("invalid_request"))?;
         let request = request
-            .header(http::header::AUTHORIZATION, self.api_key.clone())
+            .header(http::header::AUTHORIZATION, bearer)
             .header("stripe-version", API_VERSION);
         let exchange = async {
             let mut response = request.send().await.map_err(|error| failure_of(&error))?;
@@ -116,6 +143,13 @@ impl Stripe {
             .map_err(|_| Failure::Unclear("timeout"))??;
         read(status, &body)
     }
+}
+
+/// The header value of a key; `None` where it cannot be one.
+fn bearer(api_key: &Secret) -> Option<HeaderValue> {
+    let mut bearer = HeaderValue::try_from(format!("Bearer {}", api_key.expose())).ok()?;
+    bearer.set_sensitive(true);
+    Some(bearer)
 }
 
 #[async_trait]
@@ -200,7 +234,7 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Intent, Failure> {
     }
     Err(match status.as_u16() {
         // Stripe says these before it does anything.
-        401 | 403 => Failure::NothingDone("auth_failed"),
+        401 | 403 => Failure::NothingDone(AUTH_FAILED),
         429 => Failure::NothingDone("too_many_requests"),
         // A request with the same key is on its way.
         409 => Failure::Unclear("busy"),

@@ -1,0 +1,146 @@
+"""What the deployment of docs/deploy.md costs: a million payments, and a month without any. Prints the tables of that page.
+
+List prices of us-east-1 in dollars, without free tiers and without taxes, as known in November 2026; look them up before you
+count on them. Not in here: Stripe's fees, which are larger than all of this, support plans, and the traffic of the apps.
+"""
+
+MONTH_HOURS = 730
+
+PRICES = {
+    # https://aws.amazon.com/lambda/pricing/ (arm64)
+    "lambda_million_requests": 0.20,
+    "lambda_gigabyte_second": 0.0000133334,
+    # https://aws.amazon.com/api-gateway/pricing/ (HTTP API, requests of up to 512 KB)
+    "api_million_requests": 1.00,
+    # https://aws.amazon.com/cloudwatch/pricing/
+    "log_gigabyte": 0.50,
+    "log_gigabyte_month": 0.03,
+    "metric_month": 0.30,
+    "alarm_metric_month": 0.10,
+    "dashboard_month": 3.00,
+    # https://aws.amazon.com/xray/pricing/
+    "trace_million": 5.00,
+    # https://aws.amazon.com/vpc/pricing/
+    "nat_hour": 0.045,
+    "nat_gigabyte": 0.045,
+    "address_hour": 0.005,
+    "endpoint_hour": 0.01,
+    # https://aws.amazon.com/elasticache/pricing/ (serverless, Valkey; at least 0.1 GB)
+    "cache_gigabyte_hour": 0.084,
+    "cache_million_ecpu": 0.0023,
+    "cache_least_gigabytes": 0.1,
+    # https://aws.amazon.com/kms/pricing/ and https://aws.amazon.com/secrets-manager/pricing/
+    "key_month": 1.00,
+    "secret_month": 0.40,
+    "secret_million_reads": 5.00,
+    # https://aws.amazon.com/eventbridge/pricing/ (Scheduler)
+    "schedule_million": 1.00,
+    # https://www.mongodb.com/pricing (Atlas M10 on AWS, three nodes, 10 GB)
+    "atlas_m10_hour": 0.08,
+}
+
+# What a payment is, on the average. The round trips are those of the README; the times are for a provider that takes 300 ms.
+PAYMENT = {
+    "requests": {
+        # function: how many, milliseconds, GB of memory
+        "payments-create": (1.05, 700, 0.5),  # one of twenty is asked for twice
+        "payments-webhook": (2, 350, 0.5),  # payment_intent.processing and .succeeded, or such
+        "payments-get": (1, 20, 0.5),
+    },
+    "cold_share": 0.01,
+    "cold_ms": 300,
+    "log_bytes": 2500,  # of each request: Lambda's three lines, ours, a number or two, the access log
+    "nat_bytes": 30_000,  # two requests to Stripe, a look for each event, their share of TLS handshakes
+    "nat_mongodb_bytes": 40_000,  # where MongoDB is reached through NAT: seven round trips and more
+    "ecpu": 12,  # two scripts, a kilobyte or less each, and their share of connections
+    "redis_bytes": 900,
+    "traced_share": 0.05,
+}
+
+# What is there in a month in which nobody pays.
+IDLE = {
+    "nat_gateways": 1,
+    "secrets": 5,  # MongoDB, Stripe's key, its signing secrets, the token of health, the password of nobody
+    "own_metrics": 19,
+    "alarm_metrics": 46,
+    "reconcile_ms": 40,
+    "health_requests": 2 * 60 * 24 * 30,  # two probers, each once a minute
+    "health_ms": 15,
+    "log_bytes": 1800,
+}
+RUNS = 60 * 24 * 30.4
+
+
+def million_payments(mongodb_through_nat=False):
+    """What a million payments cost beyond what is there anyway, by service."""
+    million, p = 1e6, PRICES
+    calls = sum(count for count, _, _ in PAYMENT["requests"].values())
+    seconds = 0.0
+    for count, ms, gigabytes in PAYMENT["requests"].values():
+        seconds += count * (ms + PAYMENT["cold_share"] * PAYMENT["cold_ms"]) / 1000 * gigabytes
+    traffic = PAYMENT["nat_bytes"] + (PAYMENT["nat_mongodb_bytes"] if mongodb_through_nat else 0)
+    logs = calls * PAYMENT["log_bytes"] * million / 1e9
+    return {
+        "Lambda": calls * p["lambda_million_requests"] + seconds * million * p["lambda_gigabyte_second"],
+        "API Gateway": calls * p["api_million_requests"],
+        "Logs, kept for a month": logs * (p["log_gigabyte"] + p["log_gigabyte_month"]),
+        "X-Ray": calls * PAYMENT["traced_share"] * p["trace_million"],
+        "NAT traffic": traffic * million / 1e9 * p["nat_gigabyte"],
+        "ElastiCache, work": PAYMENT["ecpu"] * p["cache_million_ecpu"],
+    }
+
+
+def idle_month():
+    """What is paid for being there, by service."""
+    p = PRICES
+    invocations = RUNS + IDLE["health_requests"]
+    seconds = (RUNS * IDLE["reconcile_ms"] + IDLE["health_requests"] * IDLE["health_ms"]) / 1000 * 0.5
+    logs = invocations * IDLE["log_bytes"] / 1e9
+    return {
+        "NAT gateway and its address": IDLE["nat_gateways"] * MONTH_HOURS * (p["nat_hour"] + p["address_hour"]),
+        "ElastiCache Serverless, the least there is": MONTH_HOURS * p["cache_least_gigabytes"] * p["cache_gigabyte_hour"],
+        "MongoDB Atlas M10": MONTH_HOURS * p["atlas_m10_hour"],
+        "Alarms": IDLE["alarm_metrics"] * p["alarm_metric_month"],
+        "Our own metrics": IDLE["own_metrics"] * p["metric_month"],
+        "Dashboard": p["dashboard_month"],
+        "Key and secrets": p["key_month"] + IDLE["secrets"] * p["secret_month"],
+        "Schedule, probes and their logs": invocations / 1e6 * (p["lambda_million_requests"] + p["trace_million"] * 0.05)
+        + RUNS / 1e6 * p["schedule_million"]
+        + IDLE["health_requests"] / 1e6 * p["api_million_requests"]
+        + seconds * p["lambda_gigabyte_second"]
+        + logs * (p["log_gigabyte"] + p["log_gigabyte_month"]),
+    }
+
+
+def choices():
+    """What is added by what can be chosen, per month."""
+    p = PRICES
+    atlas_by_nat = million_payments(mongodb_through_nat=True)["NAT traffic"] - million_payments()["NAT traffic"]
+    return {
+        "A second NAT gateway": MONTH_HOURS * (p["nat_hour"] + p["address_hour"]),
+        "An endpoint of Secrets Manager, in two zones": 2 * MONTH_HOURS * p["endpoint_hour"],
+        "Atlas by PrivateLink, in two zones (Atlas charges for its side too)": 2 * MONTH_HOURS * p["endpoint_hour"],
+        "Atlas through NAT, for each million payments": atlas_by_nat,
+    }
+
+
+def table(heading, rows, total=None):
+    lines = [f"| {heading} | $ |", "|---|---:|"]
+    lines += [f"| {name} | {cost:,.2f} |" for name, cost in rows.items()]
+    if total:
+        lines.append(f"| **{total}** | **{sum(rows.values()):,.2f}** |")
+    return "\n".join(lines)
+
+
+def tables():
+    return "\n\n".join(
+        [
+            table("a million payments", million_payments(), "together"),
+            table("an idle month", idle_month(), "together"),
+            table("and, if chosen, per month", choices()),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    print(tables())

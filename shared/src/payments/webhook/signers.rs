@@ -1,0 +1,80 @@
+//! Who may sign, and did one of them?
+
+use http::HeaderMap;
+use tracing::warn;
+
+use super::signature::is_signed;
+use crate::config::{Secret, SecretSource, WebhookSecrets};
+use crate::deadline::Deadline;
+use crate::secrets::SecretCell;
+
+/// With what the provider signs its events.
+pub(super) enum Signers {
+    /// With one of these.
+    Given(Vec<Secret>),
+    /// With one of those that a secret lists.
+    Stored(SecretCell),
+}
+
+/// Whether an event is the provider's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signed {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// With what the provider signs is not known at the moment.
+    Undecided,
+}
+
+impl Signers {
+    pub(super) fn new(secrets: &WebhookSecrets) -> Self {
+        match secrets {
+            WebhookSecrets::Given(secrets) => Self::Given(secrets.clone()),
+            WebhookSecrets::Stored(stored) => {
+                Self::Stored(SecretCell::new(&SecretSource::Stored(stored.clone())))
+            }
+        }
+    }
+
+    /// Whether one of them signed `body` about `now`, in seconds since 1970. A signature by nobody may be by a secret that
+    /// is new.
+    ///
+    /// # Cancel safety
+    ///
+    /// Reads alone.
+    pub(super) async fn judge(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: i64,
+        deadline: Deadline,
+    ) -> Signed {
+        let is_signed = |secrets: &[Secret]| match is_signed(headers, body, secrets, now) {
+            true => Signed::Yes,
+            false => Signed::No,
+        };
+        let cell = match self {
+            Self::Given(secrets) => return is_signed(secrets),
+            Self::Stored(cell) => cell,
+        };
+        let Ok(list) = cell.value(deadline).await else {
+            return Signed::Undecided;
+        };
+        let judged = listed(&list).map(|secrets| is_signed(&secrets));
+        if judged == Some(Signed::Yes) {
+            return Signed::Yes;
+        }
+        let newer = cell.newer_than(&list, deadline).await;
+        let newer = newer.map(|list| listed(&list).map(|secrets| is_signed(&secrets)));
+        newer.unwrap_or(judged).unwrap_or(Signed::Undecided)
+    }
+}
+
+fn listed(list: &Secret) -> Option<Vec<Secret>> {
+    let secrets = WebhookSecrets::parse(list);
+    if secrets.is_none() {
+        warn!("the stored webhook secrets are not one or two secrets with a comma between");
+    }
+    secrets
+}

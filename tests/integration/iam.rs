@@ -1,0 +1,314 @@
+//! Logging in to ElastiCache with tokens of IAM, through its door.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tests::iam_gate::Login;
+use tests::{
+    CacheKind, FaultProxy, IamGate, IamUser, Lambda, LambdaBuilder, RedisCluster, RedisServer,
+    eventually, within,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn user(kind: CacheKind) -> IamUser {
+    IamUser::new("payments", "truebond", kind)
+}
+
+async fn door(kind: CacheKind) -> (RedisServer, IamGate) {
+    let redis = RedisServer::start().await;
+    let gate = IamGate::to(&redis, &user(kind)).await;
+    (redis, gate)
+}
+
+/// `health-redis`, which probes at every request.
+fn probing() -> LambdaBuilder {
+    Lambda::function("health-redis").env("HEALTH_MEMO_MS", "0")
+}
+
+async fn status(lambda: &Lambda) -> u16 {
+    lambda.get("/api/health/redis").await.status
+}
+
+/// Until then a token that is signed looks like one that was signed before.
+async fn next_second() {
+    let second = Timestamp::now().as_second();
+    eventually(LIMIT, async || Timestamp::now().as_second() > second).await;
+}
+
+fn assert_all_are_good(logins: &[Login]) {
+    for login in logins {
+        assert_eq!(login.verdict, Ok(()), "{login:?}");
+        assert_eq!(login.command, "HELLO", "{login:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_connection_has_a_token_of_its_own() {
+    for kind in [CacheKind::Serverless, CacheKind::ReplicationGroup] {
+        let (_redis, gate) = door(kind).await;
+        let lambda = gate.serving(probing()).start().await;
+        assert!(
+            gate.logins().is_empty(),
+            "nothing is connected at the start"
+        );
+
+        for connection in 1..=3 {
+            for _ in 0..3 {
+                assert_eq!(status(&lambda).await, 200);
+            }
+            assert_eq!(gate.logins().len(), connection);
+            gate.close_connections();
+            next_second().await;
+        }
+
+        let logins = gate.logins();
+        assert_all_are_good(&logins);
+        assert_ne!(logins[0].token, logins[1].token);
+        assert_ne!(logins[1].token, logins[2].token);
+        assert!(logins.iter().all(|login| login.user == "payments"));
+    }
+}
+
+#[tokio::test]
+async fn so_has_every_node_of_a_cluster() {
+    let cluster = RedisCluster::start().await;
+    let mut gates = Vec::new();
+    for node in cluster.nodes() {
+        let gate = IamGate::to(node, &user(CacheKind::Serverless)).await;
+        let port = gate.port().to_string();
+        node.command(&["CONFIG", "SET", "cluster-announce-ip", "127.0.0.1"])
+            .await;
+        node.command(&["CONFIG", "SET", "cluster-announce-port", &port])
+            .await;
+        gates.push(gate);
+    }
+    for node in cluster.nodes() {
+        eventually(LIMIT, async || {
+            let nodes: String = node.query(&["CLUSTER", "NODES"]).await;
+            gates
+                .iter()
+                .all(|gate| nodes.contains(&format!(":{}@", gate.port())))
+        })
+        .await;
+    }
+    let lambda = gates[0]
+        .serving(probing())
+        .env("REDIS_CA_FILE", &authorities(&gates))
+        .env("REDIS_CLUSTER", "true")
+        .start()
+        .await;
+
+    // A probe goes to the node of a random key.
+    let all_have = async |least: usize| {
+        eventually(LIMIT, async || {
+            assert_eq!(status(&lambda).await, 200);
+            gates.iter().all(|gate| gate.logins().len() >= least)
+        })
+        .await;
+    };
+    all_have(1).await;
+    let before: Vec<_> = gates.iter().map(|gate| gate.logins().len()).collect();
+    for _ in 0..20 {
+        assert_eq!(status(&lambda).await, 200);
+    }
+    let after: Vec<_> = gates.iter().map(|gate| gate.logins().len()).collect();
+    assert_eq!(before, after, "nobody logs in again on a connection");
+
+    next_second().await;
+    for gate in &gates {
+        gate.close_connections();
+    }
+    all_have(2).await;
+
+    for gate in &gates {
+        let logins = gate.logins();
+        assert_all_are_good(&logins);
+        assert_ne!(logins[0].token, logins[logins.len() - 1].token);
+    }
+}
+
+/// A file with the authorities of all doors.
+fn authorities(gates: &[IamGate]) -> String {
+    let all: String = gates
+        .iter()
+        .map(|gate| std::fs::read_to_string(gate.ca_file()).expect("an authority"))
+        .collect();
+    let file = gates[0].ca_file().with_file_name("authorities.pem");
+    std::fs::write(&file, all).expect("written");
+    file.to_str().expect("a name in UTF-8").to_owned()
+}
+
+#[tokio::test]
+async fn a_token_of_another_kind_cache_region_or_key_is_refused() {
+    let (_redis, gate) = door(CacheKind::Serverless).await;
+    let wrong = [
+        ("REDIS_CACHE_TYPE", "replication_group"),
+        ("REDIS_CACHE_NAME", "another"),
+        ("REDIS_USER", "another"),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_SECRET_ACCESS_KEY", "another"),
+        ("AWS_SESSION_TOKEN", "another"),
+    ];
+    for (number, (variable, value)) in wrong.into_iter().enumerate() {
+        let lambda = gate.serving(probing()).env(variable, value).start().await;
+        let answer = lambda.get("/api/health/redis").await;
+        assert_eq!(
+            (answer.status, &answer.json()["error_code"]),
+            (503, &"auth_failed".into()),
+            "{variable}"
+        );
+        let logins = gate.logins();
+        assert_eq!(logins.len(), number + 1, "{variable}");
+        assert!(logins[number].verdict.is_err(), "{variable}");
+    }
+}
+
+#[tokio::test]
+async fn no_token_and_no_key_is_ever_shown() {
+    let (redis, gate) = door(CacheKind::Serverless).await;
+    let user = user(CacheKind::Serverless);
+    let lambda = gate
+        .serving(probing())
+        .env("AWS_LAMBDA_LOG_LEVEL", "TRACE")
+        .start()
+        .await;
+    lambda.plant_secret(&user.secret_access_key);
+    lambda.plant_secret(user.session_token.as_ref().expect("one"));
+    lambda.plant_secret("X-Amz-Signature");
+
+    assert_eq!(status(&lambda).await, 200);
+    redis.stop().await;
+    gate.close_connections();
+    assert_eq!(status(&lambda).await, 503);
+
+    lambda.assert_no_secret_in_logs();
+}
+
+#[tokio::test]
+async fn credentials_that_do_not_come_cost_a_request_no_more_than_its_time() {
+    let (_redis, gate) = door(CacheKind::Serverless).await;
+    let silent = FaultProxy::silent();
+    let lambda = gate
+        .serving(probing())
+        .unset("AWS_ACCESS_KEY_ID")
+        .unset("AWS_SECRET_ACCESS_KEY")
+        .env(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            &format!("http://{}/", silent.address()),
+        )
+        .concurrency(4)
+        .start()
+        .await;
+
+    let asking = || within(Duration::from_secs(2), lambda.get("/api/health/redis"));
+    let answers = tokio::join!(asking(), asking(), asking(), asking());
+
+    for answer in [answers.0, answers.1, answers.2, answers.3] {
+        assert_eq!(
+            (answer.status, &answer.json()["error_code"]),
+            (503, &"connect_timeout".into())
+        );
+    }
+    assert!(gate.logins().is_empty());
+}
+
+#[tokio::test]
+async fn where_there_are_no_credentials_health_says_so() {
+    let (_redis, gate) = door(CacheKind::Serverless).await;
+    let refusing = FaultProxy::refusing();
+    let lambda = gate
+        .serving(probing())
+        .unset("AWS_ACCESS_KEY_ID")
+        .unset("AWS_SECRET_ACCESS_KEY")
+        .env(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            &format!("http://{}/", refusing.address()),
+        )
+        .env("HEALTH_CHECK_TIMEOUT_MS", "9000")
+        .env("HEALTH_TOTAL_TIMEOUT_MS", "9000")
+        .start()
+        .await;
+
+    let answer = lambda.get("/api/health/redis").await;
+
+    assert_eq!(
+        (answer.status, &answer.json()["error_code"]),
+        (503, &"no_credentials".into())
+    );
+}
+
+#[tokio::test]
+async fn credentials_that_end_are_asked_for_once_as_long_as_they_last() {
+    let (_redis, gate) = door(CacheKind::Serverless).await;
+    let issuer = Issuer::start(&user(CacheKind::Serverless)).await;
+    let lambda = gate
+        .serving(probing())
+        .unset("AWS_ACCESS_KEY_ID")
+        .unset("AWS_SECRET_ACCESS_KEY")
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &issuer.url)
+        .start()
+        .await;
+
+    for _ in 0..4 {
+        assert_eq!(status(&lambda).await, 200);
+        gate.close_connections();
+    }
+
+    assert_all_are_good(&gate.logins());
+    assert_eq!((gate.logins().len(), issuer.asked()), (4, 1));
+}
+
+/// Hands out a user's credentials over HTTP, as the agent beside a container does.
+struct Issuer {
+    url: String,
+    asked: Arc<AtomicUsize>,
+    _serving: JoinSet<()>,
+}
+
+impl Issuer {
+    async fn start(user: &IamUser) -> Self {
+        let expiration = Timestamp::now() + SignedDuration::from_hours(1);
+        let body = json!({
+            "AccessKeyId": user.access_key_id,
+            "SecretAccessKey": user.secret_access_key,
+            "Token": user.session_token,
+            "Expiration": expiration.to_string(),
+        })
+        .to_string();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let asked = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&asked);
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.expect("a client");
+                counted.fetch_add(1, Ordering::Relaxed);
+                // A GET without a body comes in one piece over the loopback interface.
+                let _ = client.read(&mut [0; 4096]).await;
+                let _ = client.write_all(answer.as_bytes()).await;
+                let _ = client.shutdown().await;
+            }
+        });
+        Self {
+            url,
+            asked,
+            _serving: serving,
+        }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+}

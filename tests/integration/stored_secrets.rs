@@ -1,0 +1,236 @@
+//! Settings that are kept in Secrets Manager: when they are read, and what happens when they cannot be.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use tests::{
+    Answer, Lambda, LambdaBuilder, MongoServer, RedisServer, SecretsManager, eventually, within,
+};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const PASSWORD: &str = "planted-redis-password";
+
+/// A Redis whose URL is kept.
+struct World {
+    redis: RedisServer,
+    aws: SecretsManager,
+    arn: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let redis = RedisServer::builder()
+            .user("app", PASSWORD, "~* &* +@all")
+            .default_user("off")
+            .start()
+            .await;
+        let aws = SecretsManager::start().await;
+        let arn = aws.create("truebond/redis", &redis.url()).await;
+        Self { redis, aws, arn }
+    }
+
+    /// `health-redis`, which probes at every request.
+    fn probing(&self) -> LambdaBuilder {
+        let function = Lambda::function("health-redis")
+            .env("HEALTH_MEMO_MS", "0")
+            .env("REDIS_URL_SECRET_ARN", &self.arn);
+        self.aws.serving(function)
+    }
+}
+
+async fn probe(lambda: &Lambda) -> Answer {
+    lambda.get("/api/health/redis").await
+}
+
+fn outcome(answer: &Answer) -> (u16, Value) {
+    (answer.status, answer.json()["error_code"].clone())
+}
+
+#[tokio::test]
+async fn a_secret_is_read_at_the_first_request_and_then_used() {
+    let world = World::new().await;
+    let lambda = world.probing().start().await;
+    lambda.plant_secret(PASSWORD);
+    assert_eq!(world.aws.reads(), 0, "nothing is read at the start");
+
+    for _ in 0..5 {
+        assert_eq!(probe(&lambda).await.status, 200);
+    }
+    world
+        .redis
+        .command(&["CLIENT", "KILL", "USER", "app"])
+        .await;
+    let answer = probe(&lambda).await;
+
+    assert_eq!((answer.status, world.aws.reads()), (200, 1));
+    let shown = format!("redis://***:***@127.0.0.1:{}", world.redis.port());
+    assert_eq!(answer.json()["url"], shown);
+    lambda.assert_no_secret_in_logs();
+}
+
+#[tokio::test]
+async fn requests_at_once_read_it_once() {
+    let world = World::new().await;
+    let lambda = world.probing().concurrency(8).start().await;
+
+    let answers = join_all((0..8).map(|_| probe(&lambda))).await;
+
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    assert_eq!(world.aws.reads(), 1);
+}
+
+#[tokio::test]
+async fn without_secrets_manager_a_function_starts_says_so_and_recovers() {
+    let world = World::new().await;
+    world.aws.proxy().refuse();
+    let lambda = world
+        .probing()
+        .env("HEALTH_CHECK_TIMEOUT_MS", "9000")
+        .env("HEALTH_TOTAL_TIMEOUT_MS", "9000")
+        .start()
+        .await;
+
+    let down = probe(&lambda).await;
+    world.aws.proxy().heal();
+    eventually(LIMIT, async || probe(&lambda).await.status == 200).await;
+
+    assert_eq!(outcome(&down), (503, "no_credentials".into()));
+    assert_eq!(down.json()["url"], "<not read yet>");
+    assert!(lambda.log_text().contains("a secret could not be read"));
+}
+
+#[tokio::test]
+async fn a_secrets_manager_that_is_silent_costs_a_request_no_more_than_its_time() {
+    let world = World::new().await;
+    world.aws.proxy().black_hole();
+    let lambda = world.probing().concurrency(4).start().await;
+
+    let asking = || within(Duration::from_secs(2), probe(&lambda));
+    for answer in join_all((0..4).map(|_| asking())).await {
+        assert_eq!(outcome(&answer), (503, "connect_timeout".into()));
+    }
+    world.aws.proxy().heal();
+    eventually(LIMIT, async || probe(&lambda).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_there_is_told_by_its_variable() {
+    let world = World::new().await;
+    let missing = format!("{}x", world.arn);
+    let lambda = world
+        .probing()
+        .env("REDIS_URL_SECRET_ARN", &missing)
+        .start()
+        .await;
+
+    let answer = probe(&lambda).await;
+
+    assert_eq!(outcome(&answer), (503, "no_credentials".into()));
+    let logged = lambda.log_events();
+    let told = logged
+        .iter()
+        .find(|line| line["message"] == "a secret could not be read")
+        .expect("a line");
+    assert_eq!(told["secret.variable"], "REDIS_URL_SECRET_ARN");
+    assert_eq!(told["secret.error_code"], "ResourceNotFoundException");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_no_url_is_shown_as_nothing() {
+    let world = World::new().await;
+    world.aws.replace(&world.arn, PASSWORD).await;
+    let lambda = world.probing().start().await;
+    lambda.plant_secret(PASSWORD);
+
+    let answer = probe(&lambda).await;
+
+    assert_eq!(outcome(&answer), (503, "invalid_url".into()));
+    assert_eq!(answer.json()["url"], "<unparseable>");
+    lambda.assert_no_secret_in_logs();
+}
+
+#[tokio::test]
+async fn what_has_outlived_its_time_is_read_again_and_kept_where_that_fails() {
+    let world = World::new().await;
+    let lambda = world
+        .probing()
+        .env("SECRETS_TTL_SECONDS", "1")
+        .env("HEALTH_CHECK_TIMEOUT_MS", "2000")
+        .env("HEALTH_TOTAL_TIMEOUT_MS", "2500")
+        .start()
+        .await;
+    assert_eq!(probe(&lambda).await.status, 200);
+
+    let reconnected = async || {
+        world
+            .redis
+            .command(&["CLIENT", "KILL", "USER", "app"])
+            .await;
+        probe(&lambda).await.status
+    };
+    // It is looked at when a connection is opened.
+    eventually(LIMIT, async || {
+        assert_eq!(reconnected().await, 200);
+        world.aws.reads() >= 2
+    })
+    .await;
+    // The one that waits for it in vain has the time to go on with the old one.
+    world.aws.proxy().black_hole();
+    eventually(LIMIT, async || {
+        assert_eq!(reconnected().await, 200);
+        lambda.log_text().contains("a secret could not be read")
+    })
+    .await;
+    assert_eq!(reconnected().await, 200);
+}
+
+#[tokio::test]
+async fn a_password_that_is_refused_for_good_is_looked_up_rarely() {
+    let world = World::new().await;
+    let lambda = world.probing().start().await;
+    assert_eq!(probe(&lambda).await.status, 200);
+
+    let rules = ["ACL", "SETUSER", "app", "resetpass", ">another"];
+    world.redis.command(&rules).await;
+    world
+        .redis
+        .command(&["CLIENT", "KILL", "USER", "app"])
+        .await;
+    let began = Instant::now();
+    eventually(LIMIT, async || {
+        assert_eq!(outcome(&probe(&lambda).await), (503, "auth_failed".into()));
+        began.elapsed() > Duration::from_secs(3)
+    })
+    .await;
+
+    // Redis itself is asked twice a second.
+    assert!(world.aws.reads() <= 5, "{}", world.aws.reads());
+}
+
+#[tokio::test]
+async fn mongodb_is_where_its_secret_says_and_follows_it_when_the_user_is_refused() {
+    let mongo = MongoServer::shared().await;
+    let aws = SecretsManager::start().await;
+    // Nobody has this user: the server refuses it.
+    let refused = mongo
+        .uri()
+        .replace("mongodb://", "mongodb://nobody:planted-password@");
+    let arn = aws.create("truebond/mongodb", &refused).await;
+    let function = Lambda::function("health-detailed")
+        .env("HEALTH_MEMO_MS", "0")
+        .env("HEALTH_CHECK_TIMEOUT_MS", "5000")
+        .env("HEALTH_TOTAL_TIMEOUT_MS", "5000")
+        .env("MONGODB_URI_SECRET_ARN", &arn);
+    let lambda = aws.serving(function).start().await;
+    lambda.plant_secret("planted-password");
+    let ask =
+        async || lambda.get("/api/health/detailed").await.json()["services"]["mongodb"].clone();
+
+    let before = ask().await;
+    aws.replace(&arn, &mongo.uri()).await;
+    eventually(LIMIT, async || ask().await["status"] == "connected").await;
+
+    assert_eq!(before["error_code"], "auth_failed", "{before}");
+    lambda.assert_no_secret_in_logs();
+}

@@ -1,0 +1,33 @@
+//! The TLS of a door.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::redis_server::Certificate;
+
+/// Accepts TLS with a certificate that is made in `directory`.
+pub(super) fn acceptor(directory: &Path) -> TlsAcceptor {
+    let files = Certificate::issue(directory);
+    let certificates = CertificateDer::pem_file_iter(files.certificate())
+        .and_then(Iterator::collect)
+        .expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(files.key()).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .expect("the key is that of the certificate");
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// The authority that signed it.
+pub(super) fn authority(directory: &Path) -> PathBuf {
+    Certificate::authority_in(directory)
+}

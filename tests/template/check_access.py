@@ -1,0 +1,358 @@
+"""Who may do what: roles, security groups, the cache's users, keys."""
+
+from checks import BROUGHT, BROUGHT_WITH_IAM, CREATED, DEPLOYMENTS, DEVELOPMENT, REQUIRED, add, check, remove, spoil
+from cloudformation import Stack, binaries, camel
+
+# What a role is made of, and the sentence of README or protocol that it is needed for.
+LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+TRACES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+INTERFACES = {
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+}
+# X-Ray knows no resources; Lambda takes no narrower one for its interfaces, and a statement beside it forbids the function itself
+# what it allows Lambda.
+WITHOUT_A_RESOURCE = TRACES | INTERFACES
+
+CACHE = "arn:aws:elasticache:eu-west-1:123456789012"
+REDIS, MONGODB, STRIPE, WEBHOOK = "RedisUrlSecretArn", "MongodbUriSecretArn", "StripeApiKeySecretArn", "StripeWebhookSecretsSecretArn"
+# The secrets that each function reads, and whose user it is in the cache. All that is not here reads none and is none.
+READS = {
+    "health-redis": {REDIS},
+    "health-detailed": {REDIS, MONGODB},
+    "payments-create": {REDIS, MONGODB, STRIPE},
+    "payments-get": {MONGODB},
+    "payments-webhook": {REDIS, MONGODB, STRIPE, WEBHOOK},
+    "payments-reconcile": {REDIS, MONGODB, STRIPE},
+    "idempotency": {REDIS, MONGODB},
+}
+CACHE_USER = {
+    "health-redis": "truebond-health",
+    "health-detailed": "truebond-health",
+    "payments-create": "truebond-payments",
+    "payments-webhook": "truebond-payments",
+    "payments-reconcile": "truebond-payments",
+    "idempotency": "truebond-payments",
+}
+VARIABLES = {REDIS: "REDIS_URL_SECRET_ARN", MONGODB: "MONGODB_URI_SECRET_ARN", STRIPE: "STRIPE_API_KEY_SECRET_ARN", WEBHOOK: "STRIPE_WEBHOOK_SECRETS_SECRET_ARN"}
+OUTSIDE_THE_NETWORK = {"health": "it talks to nobody"}
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def statements(stack, role):
+    """All statements of a role, its managed policies' included."""
+    properties = stack.resources[role]["Properties"]
+    documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+    for policy in properties.get("ManagedPolicyArns", []):
+        documents.append(stack.resources[policy.strip("<>")]["Properties"]["PolicyDocument"])
+    return [statement for document in documents for statement in document["Statement"]]
+
+
+def allowed(stack, role):
+    """What a role allows, as action and resource."""
+    return {
+        (action, resource)
+        for statement in statements(stack, role)
+        if statement["Effect"] == "Allow"
+        for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
+
+
+def environment(stack, name):
+    return stack.resources[f"{camel(name)}Function"]["Properties"]["Environment"]["Variables"]
+
+
+def expected(name, parameters):
+    """All that the function may do in such a deployment."""
+    rights = {(action, f"<{camel(name)}LogGroup.Arn>") for action in LOGS} | {(action, "*") for action in TRACES}
+    if name not in OUTSIDE_THE_NETWORK:
+        rights |= {(action, "*") for action in INTERFACES}
+    reads = {secret for secret in READS.get(name, set()) if parameters.get(secret)}
+    rights |= {("secretsmanager:GetSecretValue", parameters[secret]) for secret in reads}
+    if reads and "SecretsKeyArn" in parameters:
+        rights.add(("kms:Decrypt", parameters["SecretsKeyArn"]))
+    if name in CACHE_USER and ("Cache" in parameters or parameters.get("RedisAuth") == "iam"):
+        cache = f"serverlesscache:{parameters.get('RedisCacheName', 'truebond')}" if "Cache" in parameters else "replicationgroup:shared"
+        rights |= {("elasticache:Connect", f"{CACHE}:{cache}"), ("elasticache:Connect", f"{CACHE}:user:{CACHE_USER[name]}")}
+    if name == "payments-reconcile":
+        rights.add(("sqs:SendMessage", "<ReconcileDeadLetterQueue.Arn>"))
+    return rights
+
+
+@check(
+    lambda t: t.resource("PaymentsGetRole")["ManagedPolicyArns"].append({"Ref": "WebhookSecretPolicy"}),
+    lambda t: t.resource("HealthRole")["ManagedPolicyArns"].append({"Ref": "NetworkPolicy"}),
+    lambda t: t.resource("PaymentsCreateRole")["ManagedPolicyArns"].pop(),
+    lambda t: t.resource("MongodbSecretPolicy")["PolicyDocument"]["Statement"][0].update(Resource="*"),
+    lambda t: t.resource("MongodbSecretPolicy")["PolicyDocument"]["Statement"][0].update(Action="secretsmanager:*"),
+    lambda t: t.resource("HealthCachePolicy")["PolicyDocument"]["Statement"][0]["Resource"].pop(),
+    lambda t: t.resource("HealthRedisRole")["ManagedPolicyArns"].append({"Ref": "PaymentsCachePolicy"}),
+    spoil("HealthRole", "Policies", 0, "PolicyDocument", "Statement", 0, "Resource", to={"Fn::GetAtt": "PaymentsGetLogGroup.Arn"}),
+    lambda t: t.resource("HealthFunction").update(Role={"Fn::GetAtt": "PaymentsCreateRole.Arn"}),
+)
+def a_function_may_do_what_it_needs_and_nothing_else(templates):
+    for parameters in DEPLOYMENTS.values():
+        stack = templates.stack(**parameters)
+        for name in binaries():
+            assert stack.resources[f"{camel(name)}Function"]["Properties"]["Role"] == f"<{camel(name)}Role.Arn>", name
+            found = allowed(stack, f"{camel(name)}Role")
+            assert found == expected(name, parameters), (name, found ^ expected(name, parameters))
+
+
+@check(
+    lambda t: t.resource("NetworkPolicy")["PolicyDocument"]["Statement"].pop(),
+    spoil("NetworkPolicy", "PolicyDocument", "Statement", 1, "Condition"),
+    spoil("SecretsKeyPolicy", "PolicyDocument", "Statement", 0, "Condition"),
+)
+def what_is_allowed_widely_is_confined(templates):
+    stack = templates.stack(**BROUGHT)
+    for name in READS:
+        denied = [each for each in statements(stack, f"{camel(name)}Role") if each["Effect"] == "Deny"]
+        (denied,) = denied
+        confined = denied["Condition"]["ArnLike"]["lambda:SourceFunctionArn"]
+        assert (denied["Action"], denied["Resource"]) == ("ec2:*", "*"), denied
+        assert confined == "arn:aws:lambda:eu-west-1:123456789012:function:tb-test-*"
+        (decrypts,) = [each for each in statements(stack, f"{camel(name)}Role") if each["Action"] == "kms:Decrypt"]
+        assert decrypts["Condition"] == {"StringEquals": {"kms:ViaService": "secretsmanager.eu-west-1.amazonaws.com"}}
+
+
+@check(
+    lambda t: t.resource("TracePolicy")["PolicyDocument"]["Statement"].append({"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}),
+    lambda t: t.resource("HealthRole")["ManagedPolicyArns"].append("arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"),
+    add("Open", "AWS::IAM::Role", AssumeRolePolicyDocument={"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}),
+    spoil("PaymentsGetFunction", "Role"),
+)
+def no_policy_names_everything(templates):
+    """Neither as action nor, but for the listed ones, as resource; nor does anybody but one service take a role."""
+    for parameters in DEPLOYMENTS.values():
+        stack = templates.stack(**parameters)
+        for name, role in stack.of_type("AWS::IAM::Role").items():
+            for statement in role["AssumeRolePolicyDocument"]["Statement"]:
+                assert set(statement["Principal"]) == {"Service"}, name
+            if name == "CodeDeployServiceRole":
+                # SAM's own, which moves the aliases.
+                assert role["ManagedPolicyArns"] == ["arn:aws:iam::aws:policy/service-role/AWSCodeDeployRoleForLambda"]
+                continue
+            for policy in role.get("ManagedPolicyArns", []):
+                assert policy.startswith("<"), (name, policy, "AWS's own policies name everything")
+            for action, resource in allowed(stack, name):
+                assert "*" not in action, (name, action)
+                assert resource != "*" or action in WITHOUT_A_RESOURCE, (name, action)
+
+
+@check(
+    spoil("PaymentsReconcileFunction", "Environment", "Variables", "STRIPE_API_KEY_SECRET_ARN"),
+    spoil("HealthRedisFunction", "Environment", "Variables", "MONGODB_URI_SECRET_ARN", to={"Ref": "MongodbUriSecretArn"}),
+    spoil("HealthRedisFunction", "Environment", "Variables", "MONGODB_URI", to={"Ref": "MongodbUri"}),
+    spoil("PaymentsGetFunction", "Environment", "Variables", "STRIPE_WEBHOOK_SECRETS", to={"Ref": "StripeWebhookSecrets"}),
+)
+def a_function_is_told_of_no_secret_that_it_does_not_need(templates):
+    for parameters in (CREATED, BROUGHT, BROUGHT_WITH_IAM):
+        stack = templates.stack(**parameters)
+        for name in binaries():
+            told = {variable: value for variable, value in environment(stack, name).items() if variable.endswith("_SECRET_ARN") and value}
+            reads = {VARIABLES[secret]: parameters[secret] for secret in READS.get(name, set()) if secret in parameters}
+            assert told == reads, (name, told)
+    stack = templates.stack(**DEVELOPMENT)
+    for name in binaries():
+        variables = environment(stack, name)
+        reads = READS.get(name, set())
+        assert ("user:password" in variables.get("MONGODB_URI", "")) == (MONGODB in reads), name
+        assert bool(variables.get("STRIPE_API_KEY")) == (STRIPE in reads), name
+        assert bool(variables.get("STRIPE_WEBHOOK_SECRETS")) == (WEBHOOK in reads), name
+
+
+def egress(stack):
+    """Where functions may connect to: (ports, whither)."""
+    found = set()
+    rules = list(stack.resources["FunctionSecurityGroup"]["Properties"]["SecurityGroupEgress"])
+    rules += [rule for rule in stack.of_type("AWS::EC2::SecurityGroupEgress").values() if rule["GroupId"] == "<FunctionSecurityGroup>"]
+    for rule in rules:
+        assert rule["IpProtocol"] == "tcp", rule
+        found.add((int(rule["FromPort"]), int(rule["ToPort"]), rule.get("CidrIp") or rule["DestinationSecurityGroupId"]))
+    return found
+
+
+@check(
+    spoil("PaymentsCreateFunction", "VpcConfig"),
+    spoil("PaymentsCreateFunction", "VpcConfig", "SecurityGroupIds", to=["sg-default"]),
+    spoil("HealthFunction", "VpcConfig", to={"SubnetIds": ["subnet-a"], "SecurityGroupIds": ["sg-default"]}),
+    spoil("FunctionSecurityGroup", "SecurityGroupEgress"),
+    lambda t: t.resource("FunctionSecurityGroup")["SecurityGroupEgress"].append({"IpProtocol": "-1", "CidrIp": "0.0.0.0/0"}),
+    spoil("FunctionSecurityGroup", "SecurityGroupIngress", to=[{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "CidrIp": "10.0.0.0/8"}]),
+    remove("FunctionsToCache"),
+    spoil("FunctionsToMongodb", "FromPort", to=0),
+    lambda t: t.main["Resources"]["FunctionsToRedis"].pop("Condition"),
+)
+def functions_connect_to_their_backends_and_nothing_else(templates):
+    web = (443, 443, "0.0.0.0/0")
+    for parameters, beyond in (
+        (REQUIRED, set()),
+        (CREATED, {(6379, 6380, "<CacheSecurityGroup>"), (1024, 65535, "<MongodbEndpointSecurityGroup>")}),
+        (BROUGHT, {(6379, 6379, "10.20.0.0/16"), (27015, 27017, "0.0.0.0/0")}),
+        (BROUGHT_WITH_IAM, {(6379, 6379, "10.20.0.0/16")}),
+    ):
+        stack = templates.stack(**parameters)
+        assert egress(stack) == {web} | beyond, egress(stack)
+        assert "SecurityGroupIngress" not in stack.resources["FunctionSecurityGroup"]["Properties"]
+        for name in binaries():
+            network = stack.resources[f"{camel(name)}Function"]["Properties"].get("VpcConfig")
+            if name in OUTSIDE_THE_NETWORK:
+                assert network is None, name
+            else:
+                assert network == {"SubnetIds": ["subnet-a", "subnet-b"], "SecurityGroupIds": ["<FunctionSecurityGroup>"]}, name
+
+
+@check(
+    spoil("CacheSecurityGroup", "SecurityGroupIngress", 0, to={"IpProtocol": "tcp", "FromPort": 6379, "ToPort": 6380, "CidrIp": "10.0.0.0/8"}),
+    spoil("CacheSecurityGroup", "SecurityGroupEgress"),
+    add("ToCache", "AWS::EC2::SecurityGroupIngress", GroupId="sg-1", IpProtocol="tcp", FromPort=6379, ToPort=6379, CidrIp="0.0.0.0/0"),
+    spoil("MongodbEndpointSecurityGroup", "SecurityGroupIngress", 0, "SourceSecurityGroupId", to="sg-1"),
+    spoil("Valkey", "SecurityGroupIds"),
+    spoil("Valkey", "SubnetIds", to=["subnet-public"]),
+    spoil("MongodbEndpoint", "SecurityGroupIds", to=["sg-default"]),
+)
+def only_functions_connect_to_the_cache_and_to_the_endpoint_of_mongodb(templates):
+    stack = templates.stack(**CREATED)
+    for name in ("CacheSecurityGroup", "MongodbEndpointSecurityGroup"):
+        group = stack.resources[name]["Properties"]
+        assert {rule["SourceSecurityGroupId"] for rule in group["SecurityGroupIngress"]} == {"<FunctionSecurityGroup>"}, name
+        assert all("CidrIp" not in rule for rule in group["SecurityGroupIngress"]), name
+        assert [rule["CidrIp"] for rule in group["SecurityGroupEgress"]] == ["127.0.0.1/32"], name
+    assert not stack.of_type("AWS::EC2::SecurityGroupIngress"), "ingress stands in the groups"
+    cache = stack.resources["Valkey"]["Properties"]
+    assert cache["SecurityGroupIds"] == ["<CacheSecurityGroup>"]
+    assert cache["SubnetIds"] == ["subnet-a", "subnet-b"]
+    assert stack.resources["MongodbEndpoint"]["Properties"]["SecurityGroupIds"] == ["<MongodbEndpointSecurityGroup>"]
+
+
+@check(
+    lambda t: t.files["deploy/network.yaml"]["Resources"]["PrivateSubnetA"]["Properties"].update(MapPublicIpOnLaunch=True),
+    lambda t: t.files["deploy/network.yaml"]["Resources"]["PrivateRouteA"]["Properties"].update(GatewayId={"Ref": "InternetGateway"}, NatGatewayId={"Ref": "AWS::NoValue"}),
+    lambda t: t.files["deploy/network.yaml"]["Resources"]["PrivateSubnetARoutes"]["Properties"].update(RouteTableId={"Ref": "PublicRoutes"}),
+    lambda t: t.files["deploy/network.yaml"]["Outputs"].update(PrivateSubnetIds={"Value": {"Fn::Sub": "${PublicSubnetA},${PrivateSubnetB}"}}),
+    lambda t: t.files["deploy/network.yaml"]["Resources"]["EndpointSecurityGroup"]["Properties"]["SecurityGroupIngress"][0].update(CidrIp="0.0.0.0/0"),
+)
+def the_private_subnets_have_one_way_out_which_is_nat(templates):
+    for parameters in ({}, {"NatGateways": 2, "SecretsManagerEndpoint": "true"}):
+        stack = Stack(templates, "deploy/network.yaml", parameters)
+        output = templates.files["deploy/network.yaml"]["Outputs"]["PrivateSubnetIds"]["Value"]
+        subnets = stack.value(output).split(",")
+        assert subnets == ["<PrivateSubnetA>", "<PrivateSubnetB>"]
+        tables = {each["SubnetId"]: each["RouteTableId"] for each in stack.of_type("AWS::EC2::SubnetRouteTableAssociation").values()}
+        for subnet in subnets:
+            assert not stack.resources[subnet.strip("<>")]["Properties"].get("MapPublicIpOnLaunch"), subnet
+            out = [each for each in stack.of_type("AWS::EC2::Route").values() if each["RouteTableId"] == tables[subnet]]
+            assert len(out) == 1 and "NatGatewayId" in out[0] and "GatewayId" not in out[0], (subnet, out)
+        for group in stack.of_type("AWS::EC2::SecurityGroup").values():
+            assert {rule["CidrIp"] for rule in group["SecurityGroupIngress"]} == {"10.20.0.0/16"}
+
+
+@check(
+    spoil("Valkey", "KmsKeyId"),
+    spoil("Valkey", "FinalSnapshotName"),
+    spoil("Valkey", "CacheUsageLimits", "DataStorage"),
+    spoil("Valkey", "UserGroupId"),
+    lambda t: t.main["Resources"]["Valkey"].pop("DeletionPolicy"),
+    lambda t: t.main["Resources"]["Valkey"].update(Condition="LogsInByIam"),
+    add("Other", "AWS::ElastiCache::ReplicationGroup", ReplicationGroupDescription="x", TransitEncryptionEnabled=False),
+    spoil("CachePaymentsUser", "AuthenticationMode", to={"Type": "password"}),
+    spoil("CachePaymentsUser", "AccessString", to="on ~* -@all +get"),
+    spoil("CachePaymentsUser", "AccessString", to="on ~idempotency:* +@all"),
+    spoil("CacheHealthUser", "AccessString", to="on ~health:* ~idempotency:* -@all +get"),
+    spoil("CacheHealthUser", "UserName", to="health"),
+    spoil("CacheDefaultUser", "AccessString", to="on ~* +@all"),
+)
+def a_created_cache_is_encrypted_bounded_and_shared_by_users_of_their_own(templates):
+    stack = templates.stack(**CREATED)
+    caches = {name for name, resource in stack.resources.items() if resource["Type"].startswith("AWS::ElastiCache::") and not resource["Type"].endswith(("User", "UserGroup"))}
+    assert caches == {"Valkey"}, "TLS is always on in a serverless cache, and only there"
+    for parameters in (BROUGHT, BROUGHT_WITH_IAM, DEVELOPMENT):
+        assert not any(each["Type"].startswith("AWS::ElastiCache::") for each in templates.stack(**parameters).resources.values())
+    resource = stack.resources["Valkey"]
+    cache = resource["Properties"]
+    assert resource["DeletionPolicy"] == "Delete" and cache["FinalSnapshotName"] == "truebond-final"
+    assert cache["KmsKeyId"] == "<Key.Arn>" and cache["Engine"] == "valkey"
+    assert cache["CacheUsageLimits"]["DataStorage"] == {"Maximum": "5", "Unit": "GB"}
+    assert cache["CacheUsageLimits"]["ECPUPerSecond"] == {"Maximum": "10000"}
+    assert cache["UserGroupId"] == "<CacheUsers>"
+    users = {user["UserName"]: user for user in stack.of_type("AWS::ElastiCache::User").values()}
+    assert set(users) == {"default", "truebond-payments", "truebond-health"}
+    for name, keys in (("truebond-payments", "~idempotency:*"), ("truebond-health", "~health:*")):
+        rules = users[name]["AccessString"].split()
+        assert users[name]["AuthenticationMode"] == {"Type": "iam"} and users[name]["UserId"] == name
+        assert [rule for rule in rules if rule.startswith(("~", "%", "all"))] == [keys], rules
+        assert "on" in rules and "-@all" in rules and "-@dangerous" in rules and "+@all" not in rules, rules
+    assert users["default"]["AccessString"].split() == ["off", "-@all"]
+
+
+@check(
+    spoil("PaymentsCreateFunction", "Environment", "Variables", "REDIS_URL", to={"Fn::Sub": "redis://${Valkey.Endpoint.Address}:6379"}),
+    spoil("PaymentsCreateFunction", "Environment", "Variables", "REDIS_CLUSTER", to="false"),
+    spoil("PaymentsCreateFunction", "Environment", "Variables", "REDIS_AUTH"),
+    spoil("HealthRedisFunction", "Environment", "Variables", "REDIS_USER", to={"Fn::If": ["LogsInByIam", {"Ref": "RedisUser"}, ""]}),
+    spoil("IdempotencyFunction", "Environment", "Variables", "REDIS_CACHE_TYPE", to="serverless"),
+)
+def functions_log_in_to_the_cache_by_tls_and_as_their_own_user(templates):
+    for parameters, url, cluster, name, kind in (
+        (CREATED, "rediss://<Valkey.Endpoint.Address>:<Valkey.Endpoint.Port>", "true", "truebond", "serverless"),
+        (BROUGHT_WITH_IAM, "rediss://cache.example:6379", "false", "shared", "replication_group"),
+    ):
+        stack = templates.stack(**parameters)
+        for function, user in CACHE_USER.items():
+            variables = environment(stack, function)
+            found = {key: value for key, value in variables.items() if key.startswith("REDIS_") and not key.endswith(("_MS", "_ARN"))}
+            assert found == {
+                "REDIS_URL": url,
+                "REDIS_CLUSTER": cluster,
+                "REDIS_AUTH": "iam",
+                "REDIS_USER": user,
+                "REDIS_CACHE_NAME": name,
+                "REDIS_CACHE_TYPE": kind,
+            }, (function, found)
+    for function in CACHE_USER:
+        variables = environment(templates.stack(**BROUGHT), function)
+        assert not any(variables[name] for name in ("REDIS_AUTH", "REDIS_USER", "REDIS_CACHE_NAME", "REDIS_CACHE_TYPE", "REDIS_URL"))
+
+
+@check(
+    spoil("Key", "EnableKeyRotation"),
+    lambda t: t.main["Resources"]["Key"].update(DeletionPolicy="Delete"),
+    lambda t: t.resource("Key")["KeyPolicy"]["Statement"][1].pop("Condition"),
+    lambda t: t.resource("Key")["KeyPolicy"]["Statement"].append({"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}),
+    spoil("AlarmTopic", "KmsMasterKeyId"),
+)
+def the_key_is_rotated_kept_and_used_by_few(templates):
+    stack = templates.stack(**CREATED)
+    assert stack.resources["Key"]["DeletionPolicy"] == "RetainExceptOnCreate"
+    key = stack.resources["Key"]["Properties"]
+    assert key["EnableKeyRotation"] is True
+    account, *services = key["KeyPolicy"]["Statement"]
+    assert account["Principal"] == {"AWS": "arn:aws:iam::123456789012:root"}
+    assert [each["Principal"] for each in services] == [{"Service": "logs.eu-west-1.amazonaws.com"}, {"Service": "cloudwatch.amazonaws.com"}]
+    assert all(each.get("Condition") for each in services)
+    assert stack.resources["AlarmTopic"]["Properties"]["KmsMasterKeyId"] == "<Key>"
+
+
+@check(
+    lambda t: t.main["Resources"]["AccessLogGroup"].pop("DeletionPolicy"),
+    lambda t: t.main["Resources"]["ReconcileDeadLetterQueue"].pop("UpdateReplacePolicy"),
+    lambda t: t.main["Resources"]["PaymentsGetLogGroup"].update(UpdateReplacePolicy="Delete"),
+    add("Table", "AWS::DynamoDB::Table", TableName="tb-test"),
+)
+def where_data_lives_it_is_said_what_becomes_of_it(templates):
+    """What happened to payments is kept, and what reads it; what others have too goes with the stack."""
+    goes = {"HealthLogGroup", "HealthRedisLogGroup", "HealthDetailedLogGroup", "ReconcileDeadLetterQueue", "Valkey", "CacheDefaultPassword"}
+    holds = ("LogGroup", "::Key", "::ServerlessCache", "::Secret", "::Queue", "::Table", "::Bucket", "::Volume", "::DBInstance")
+    for name, resource in templates.stack(**CREATED).resources.items():
+        if resource["Type"].endswith(holds):
+            fate = ("Delete", "Delete") if name in goes else ("RetainExceptOnCreate", "Retain")
+            assert (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")) == fate, name

@@ -1,0 +1,249 @@
+"""Alarms and the dashboard."""
+
+import functools
+import json
+import re
+
+from checks import CREATED, REQUIRED, check, remove, spoil
+from cloudformation import ROOT, binaries, camel, read
+
+# What AWS measures, and by what. The dimension of ElastiCache Serverless really begins with a small letter.
+AWS_METRICS = {
+    "AWS/Lambda": ({"FunctionName"}, {"Errors", "Throttles", "Duration", "Invocations", "ConcurrentExecutions"}),
+    "AWS/ApiGateway": ({"ApiId", "Stage"}, {"Count", "4xx", "5xx", "Latency", "IntegrationLatency"}),
+    "AWS/SQS": ({"QueueName"}, {"ApproximateNumberOfMessagesVisible"}),
+    "AWS/ElastiCache": (
+        {"clusterId"},
+        {"AuthenticationFailures", "BytesUsedForCache", "CurrConnections", "ElastiCacheProcessingUnits", "Evictions", "ThrottledCmds"},
+    ),
+}
+ROUTES = {
+    f"{event['Properties']['Method']} {event['Properties']['Path']}"
+    for resource in read("template.yaml")["Resources"].values()
+    for event in resource.get("Properties", {}).get("Events", {}).values()
+    if event["Type"] == "HttpApi"
+}
+MONITORING = "deploy/monitoring.yaml"
+FUNCTION = "deploy/function-alarms.yaml"
+
+
+@functools.cache
+def own_metrics():
+    """The numbers that the code records, each with its dimension and the values that this can have."""
+    everything = "\n".join(path.read_text() for path in (ROOT / "shared/src").rglob("*.rs") if path.name != "tests.rs")
+    counters, reconcile = ((ROOT / "shared/src" / path).read_text() for path in ("idempotency/counters.rs", "payments/reconcile.rs"))
+    outcomes = set(re.findall(r'Self::\w+ => "(\w+)"', counters))
+    settled = set(re.findall(r'\("([a-z]+)", reconciled\.', reconcile))
+    jobs = set(re.findall(r'\.record\(\("job", "([\w-]+)"\)', everything))
+    dependencies = set(re.findall(r'\brecord\(\s*&self\.metrics,\s*"(\w+)"', everything))
+    names = set(re.findall(r'\bMetric \{\s*name: "(\w+)"', everything)) | set(re.findall(r'\bcount\("([A-Z][a-z]\w+)"', everything))
+    assert outcomes and settled and jobs and dependencies
+    assert set(re.findall(r'\.record\(\s*\("(\w+)"', everything)) == {"outcome", "job", "dependency"}
+    found = {}
+    for name in names:
+        if name == "IdempotentCalls":
+            found[name] = ("outcome", outcomes)
+        elif name == "PaymentsSettled":
+            found[name] = ("outcome", settled)
+        elif name.startswith("Dependency"):
+            found[name] = ("dependency", dependencies)
+        else:
+            assert f'"{name}"' in reconcile, f"{name}: which dimension has it?"
+            found[name] = ("job", jobs)
+    return found
+
+
+def known(metric, templates):
+    """Whether (namespace, name, dimensions) is measured by somebody."""
+    namespace, name, dimensions = metric
+    if namespace in AWS_METRICS:
+        keys, names = AWS_METRICS[namespace]
+        return name in names and set(dimensions) == keys
+    assert namespace == "truebond", metric
+    if dimensions.get("environment") != "production" or len(dimensions) != 2:
+        return False
+    if name == "ServerErrors":
+        (transformation,) = templates.resource("ServerErrors")["MetricTransformations"]
+        declared = {each["Key"] for each in transformation["Dimensions"]}
+        return set(dimensions) == declared and dimensions["route"] in ROUTES
+    key, values = own_metrics().get(name, (None, ()))
+    return dimensions.get(key) in values
+
+
+def of_alarm(properties):
+    """The metrics that an alarm looks at."""
+    if "MetricName" in properties:
+        yield properties["Namespace"], properties["MetricName"], {each["Name"]: each["Value"] for each in properties["Dimensions"]}
+    for part in properties.get("Metrics", []):
+        if "MetricStat" in part:
+            metric = part["MetricStat"]["Metric"]
+            yield metric["Namespace"], metric["MetricName"], {each["Name"]: each["Value"] for each in metric["Dimensions"]}
+
+
+def alarms(templates, **parameters):
+    """All alarms of a deployment, by stack and name."""
+    stack = templates.stack(**parameters)
+    parts = {"": stack, **stack.nested()}
+    return {(part, name): alarm for part, each in parts.items() for name, alarm in each.of_type("AWS::CloudWatch::Alarm").items()}
+
+
+def dashboard(templates):
+    stack = templates.stack(**CREATED).nested()["Monitoring"]
+    (board,) = stack.of_type("AWS::CloudWatch::Dashboard").values()
+    return json.loads(board["DashboardBody"])
+
+
+def charted(board):
+    """The metrics of a dashboard. CloudWatch takes `.` for what the row above has; this one writes everything out."""
+    for widget in board["widgets"]:
+        for row in widget["properties"]["metrics"]:
+            words = [each for each in row if isinstance(each, str)]
+            assert len(words) >= 4 and len(words) % 2 == 0, row
+            yield words[0], words[1], dict(zip(words[2::2], words[3::2]))
+
+
+def replace(path, resource, old, new):
+    def change(templates):
+        properties = templates.files[path]["Resources"][resource]["Properties"]
+        text = properties["DashboardBody"]["Fn::Sub"]
+        assert old in text
+        properties["DashboardBody"]["Fn::Sub"] = text.replace(old, new)
+
+    return change
+
+
+def spoil_in(path, resource, *way, to=None):
+    def change(templates):
+        at = templates.files[path]["Resources"][resource]["Properties"]
+        for step in way[:-1]:
+            at = at[step]
+        if to is None:
+            del at[way[-1]]
+        else:
+            at[way[-1]] = to
+
+    return change
+
+
+@check(
+    remove("HealthAlarms"),
+    spoil("PaymentsCreateAlarms", "Parameters", "TimeoutSeconds", to=10),
+    spoil("PaymentsGetAlarms", "Parameters", "FunctionName", to={"Fn::Sub": "${AWS::StackName}-payments"}),
+    remove("Throttles", FUNCTION),
+    spoil_in(FUNCTION, "Duration", "Metrics", 0, "Expression", to={"Fn::Sub": "duration / ${TimeoutSeconds}"}),
+    spoil_in(FUNCTION, "Duration", "Metrics", 1, "MetricStat", "Stat", to="Average"),
+)
+def every_function_has_alarms_on_errors_throttles_and_its_timeout(templates):
+    stack = templates.stack(**REQUIRED)
+    nested = stack.nested()
+    for name in binaries():
+        timeout = stack.resources[f"{camel(name)}Function"]["Properties"]["Timeout"]
+        part = nested[f"{camel(name)}Alarms"]
+        assert part.parameters["FunctionName"] == f"tb-test-{name}"
+        assert part.parameters["TimeoutSeconds"] == str(timeout), (name, timeout)
+        found = {metric[1]: alarm for alarm in part.of_type("AWS::CloudWatch::Alarm").values() for metric in of_alarm(alarm)}
+        assert set(found) == {"Errors", "Throttles", "Duration"}, name
+        used, duration = found["Duration"]["Metrics"]
+        # Milliseconds of seconds, in percent.
+        assert used["Expression"] == f"duration / ({timeout} * 10)" and duration["MetricStat"]["Stat"] == "p99"
+        assert found["Duration"]["Threshold"] == 80
+
+
+@check(
+    remove("UnknownOutcomesAlarm", MONITORING),
+    remove("CacheMemoryAlarm", MONITORING),
+    remove("ApiLatencyAlarm", MONITORING),
+    remove("PaymentServerErrorsAlarm"),
+    remove("Monitoring"),
+    spoil_in(MONITORING, "CacheThrottledAlarm", "MetricName", to="Throttled"),
+)
+def what_can_go_wrong_has_an_alarm(templates):
+    looked_at = {(metric[1], *(value for key, value in metric[2].items() if key == "outcome")) for alarm in alarms(templates, **CREATED).values() for metric in of_alarm(alarm)}
+    expected = {("IdempotentCalls", outcome) for outcome in ("replay", "conflict", "mismatch", "unknown", "superseded", "degraded")}
+    expected |= {("OldestOpenPaymentAge",), ("ReconcileRuns",), ("ReconcileFinished",), ("DependencyUp",), ("ApproximateNumberOfMessagesVisible",)}
+    expected |= {("5xx",), ("Latency",), ("ServerErrors",), ("Errors",), ("Throttles",), ("Duration",)}
+    expected |= {("ThrottledCmds",), ("BytesUsedForCache",), ("Evictions",), ("CurrConnections",), ("AuthenticationFailures",)}
+    assert expected <= looked_at, expected - looked_at
+    without_cache = [name for _, name in alarms(templates, **REQUIRED) if name.startswith("Cache")]
+    assert without_cache == []
+
+
+@check(
+    spoil_in(MONITORING, "MismatchesAlarm", "Dimensions", 1, "Value", to="mismatched"),
+    spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "MetricName", to="Runs"),
+    spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "Dimensions", 0, "Name", to="Environment"),
+    spoil_in(MONITORING, "CacheThrottledAlarm", "Dimensions", 0, "Name", to="CacheClusterId"),
+    spoil("PaymentServerErrorsAlarm", "Dimensions", 1, "Value", to="POST /payments"),
+    spoil("ServerErrors", "MetricTransformations", 0, "Dimensions", 0, "Key", to="Environment"),
+)
+def alarms_look_at_what_is_measured(templates):
+    for name, alarm in alarms(templates, **CREATED).items():
+        for metric in of_alarm(alarm):
+            assert known(metric, templates), (name, metric)
+
+
+@check(
+    spoil_in(MONITORING, "UnknownOutcomesAlarm", "AlarmActions"),
+    spoil_in(MONITORING, "UnknownOutcomesAlarm", "AlarmActions", to=[]),
+    spoil_in(MONITORING, "UnknownOutcomesAlarm", "TreatMissingData"),
+    spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "TreatMissingData", to="notBreaching"),
+    spoil_in(MONITORING, "OldestOpenPaymentAlarm", "AlarmDescription", to="Old. docs/runbook.md, Old payments"),
+    spoil("Monitoring", "Parameters", "Topic", to="arn:aws:sns:eu-west-1:1:other"),
+)
+def alarms_tell_somebody_what_to_do(templates):
+    titles = set(re.findall(r"^### (.+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE))
+    named = set()
+    for (part, name), alarm in alarms(templates, **CREATED).items():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == ["<AlarmTopic>"], (part, name)
+        missing = "breaching" if name == "ReconcileHeartbeatAlarm" else "notBreaching"
+        assert alarm["TreatMissingData"] == missing, (part, name)
+        title = re.search(r"docs/runbook\.md, (.+)$", alarm["AlarmDescription"])
+        assert title and title.group(1) in titles, (part, name, alarm["AlarmDescription"])
+        named.add(title.group(1))
+    section = (ROOT / "docs/runbook.md").read_text().split("\n## Alarms\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"^### (.+)$", section, re.MULTILINE)) == named, "a section for no alarm"
+
+
+@check(
+    replace(MONITORING, "Dashboard", '"widgets":[', '"widgets":[,'),
+    replace(MONITORING, "Dashboard", '"DependencyUp"', '"DependencyIsUp"'),
+    replace(MONITORING, "Dashboard", '"outcome","degraded"', '"outcome","down"'),
+    replace(MONITORING, "Dashboard", '"PaymentsOpen"', '"ReconcileRuns"'),
+    replace(MONITORING, "Dashboard", '"clusterId"', '"CacheClusterId"'),
+    replace(MONITORING, "Dashboard", '"Errors","FunctionName","${Backend}-idempotency"', '"Errors","FunctionName","${Backend}-health"'),
+    replace(MONITORING, "Dashboard", '"x":8,"y":0', '"x":0,"y":0'),
+)
+def the_dashboard_shows_what_is_measured(templates):
+    board = dashboard(templates)
+    metrics = list(charted(board))
+    for metric in metrics:
+        assert known(metric, templates), metric
+    shown = {(name, value) for _, name, dimensions in metrics for value in dimensions.values()}
+    measured = {(name, value) for name, (_, values) in own_metrics().items() for value in values}
+    assert measured <= shown, measured - shown
+    for name in ("Errors", "Throttles", "Duration"):
+        functions = {dimensions["FunctionName"] for _, each, dimensions in metrics if each == name}
+        assert functions == {f"tb-test-{binary}" for binary in binaries()}, name
+    places = [(widget["x"], widget["y"]) for widget in board["widgets"]]
+    assert len(places) == len(set(places)), "widgets lie upon each other"
+
+
+@check(
+    lambda t: t.resource("HttpApi")["AccessLogSettings"].update(Format={"Fn::Sub": '{"status":$context.status,}'}),
+    lambda t: t.resource("HttpApi")["AccessLogSettings"].update(Format={"Fn::Sub": '{"route":"$context.routeKey","environment":"${Environment}","status":"$context.status"}'}),
+    lambda t: t.resource("HttpApi")["AccessLogSettings"].update(
+        Format={"Fn::Sub": '{"route":"$context.routeKey","environment":"${Environment}","status":$context.status,"who":"$context.authorizer.claims.sub"}'}
+    ),
+    spoil("HttpApi", "AccessLogSettings"),
+    spoil("ServerErrors", "FilterPattern", to="{ $.code >= 500 }"),
+)
+def access_is_logged_as_json_without_what_is_nobodys_business(templates):
+    (stage,) = templates.stack(**REQUIRED).of_type("AWS::ApiGatewayV2::Stage").values()
+    settings = stage["AccessLogSettings"]
+    assert settings["DestinationArn"] == "<AccessLogGroup.Arn>"
+    assert "\n" not in settings["Format"]
+    line = json.loads(settings["Format"].replace("$context.status", "503"))
+    # The filter compares numbers.
+    assert line["status"] == 503 and line["environment"] == "production" and line["route"] == "$context.routeKey"
+    assert templates.resource("ServerErrors")["FilterPattern"] == "{ $.status >= 500 }"
+    assert not re.search(r"claims|header|query|requestOverride|authorizer\.(?!error)", settings["Format"])

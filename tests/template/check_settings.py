@@ -1,0 +1,139 @@
+"""Parameters, rules, variables, the configuration of `sam deploy`."""
+
+import re
+import sys
+
+from checks import BROUGHT, BROUGHT_WITH_IAM, CREATED, DEPLOYMENTS, DEVELOPMENT, REQUIRED, check, spoil
+from cloudformation import ROOT, Broken, binaries, camel, toml
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import parameters as scripts_parameters  # noqa: E402
+
+# The settings that the template leaves at their defaults, by the reason.
+NOT_SET = {
+    "the default is meant for Lambda": {
+        "HEALTH_CHECK_TIMEOUT_MS",
+        "HEALTH_CRITICAL",
+        "HEALTH_MEMO_MS",
+        "HEALTH_SLOW_MS",
+        "HEALTH_TOTAL_TIMEOUT_MS",
+        "IDEMPOTENCY_LEASE_GRACE_MS",
+        "IDEMPOTENCY_LEASE_MS",
+        "IDEMPOTENCY_MAX_RESPONSE_BYTES",
+        "IDEMPOTENCY_TTL_SECONDS",
+        "PAYMENT_CANCEL_AFTER_SECONDS",
+        "PAYMENT_PROVIDER_TIMEOUT_MS",
+        "PAYMENT_RECONCILE_AFTER_SECONDS",
+        "REDIS_IDLE_CHECK_MS",
+        "SECRETS_TTL_SECONDS",
+    },
+    "it is for a laptop or a test": {"LEDGER_DIR", "STRIPE_API_BASE"},
+    "the memory of a process stands in only in development": {"IDEMPOTENCY_FALLBACK", "IDEMPOTENCY_MEMORY_BYTES", "IDEMPOTENCY_MEMORY_ENTRIES"},
+    "it names a file, and a function has none but its binary": {"REDIS_CA_FILE"},
+    "Lambda sets it": {"AWS_LAMBDA_LOG_FORMAT", "AWS_LAMBDA_LOG_LEVEL", "AWS_REGION"},
+}
+
+
+def known_variables():
+    """Those of the table in config.rs."""
+    text = (ROOT / "shared/src/config.rs").read_text()
+    names = set(re.findall(r"^//! \| `([A-Z_]+)` \|", text, re.MULTILINE))
+    assert len(names) > 25, names
+    return names
+
+
+def set_variables(templates):
+    stack = templates.stack(**REQUIRED)
+    return {
+        variable
+        for name in binaries()
+        for variable in stack.resources[f"{camel(name)}Function"]["Properties"]["Environment"]["Variables"]
+    }
+
+
+@check(
+    spoil("IdempotencyFunction", "Environment", "Variables", "IDEMPOTENCY_NAMESPACE"),
+    lambda t: t.main["Globals"]["Function"]["Environment"]["Variables"].pop("ENVIRONMENT"),
+    spoil("IdempotencyFunction", "Environment", "Variables", "LEDGER_DIR", to="/tmp"),
+    lambda t: [t.resource(f"{camel(name)}Function")["Environment"]["Variables"].pop("MONGODB_DATABASE", None) for name in binaries() if name != "health"],
+)
+def every_setting_is_set_or_left_out_for_a_reason(templates):
+    """That the code knows what is set, tests/integration/parity.rs checks."""
+    left_out = [name for names in NOT_SET.values() for name in names]
+    known, found = known_variables(), set_variables(templates)
+    assert sorted(known - found) == sorted(left_out), (known - found) ^ set(left_out)
+
+
+@check(
+    lambda t: t.main["Rules"].pop("CreatedCacheNeedsMongodb"),
+    lambda t: t.main["Rules"].pop("SecretsAreNotParameters"),
+    lambda t: t.main["Rules"].pop("OneOrigin"),
+    lambda t: t.main["Rules"]["SecretsAreNotParameters"].update(RuleCondition={"Fn::Equals": [{"Ref": "Environment"}, "production"]}),
+    lambda t: t.main["Rules"]["SecretsAreNotParameters"]["Assertions"].pop(),
+    lambda t: t.main["Rules"]["CreatedCacheNeedsMongodb"]["Assertions"].pop(0),
+)
+def what_would_be_unsafe_is_refused(templates):
+    def refused(word, parameters, **more):
+        sentences = templates.stack(**{**parameters, **more}).refusals()
+        assert len(sentences) == 1 and word in sentences[0], (more, sentences)
+
+    for parameters in DEPLOYMENTS.values():
+        assert templates.stack(**parameters).refusals() == []
+    for environment in ("production", "staging"):
+        at = {**REQUIRED, "Environment": environment}
+        refused("RedisUrlSecretArn", at, RedisUrl="rediss://:secret@cache.example:6379")
+        refused("MongodbUriSecretArn", at, MongodbUri="mongodb://user:secret@host/")
+        refused("StripeApiKeySecretArn", at, StripeApiKey="sk_live_1")
+        refused("StripeWebhookSecretsSecretArn", at, StripeWebhookSecrets="whsec_1")
+        refused("HealthDetailsTokenSecretArn", at, HealthDetailsToken="token")
+    refused("MongodbUriSecretArn", CREATED, MongodbUriSecretArn="")
+    refused("not both", CREATED, RedisUrlSecretArn=BROUGHT["RedisUrlSecretArn"])
+    refused("serverless", CREATED, RedisCacheType="replication_group")
+    refused("not both", DEVELOPMENT, MongodbUriSecretArn=CREATED["MongodbUriSecretArn"])
+    refused("not both", DEVELOPMENT, StripeApiKeySecretArn=CREATED["StripeApiKeySecretArn"])
+    refused("not both", DEVELOPMENT, StripeWebhookSecretsSecretArn=CREATED["StripeWebhookSecretsSecretArn"])
+    refused("not both", BROUGHT_WITH_IAM, RedisUrlSecretArn=BROUGHT["RedisUrlSecretArn"])
+
+
+@check(
+    lambda t: t.main["Parameters"]["StripeApiKey"].pop("NoEcho"),
+    lambda t: t.main["Parameters"]["MongodbUri"].pop("NoEcho"),
+    lambda t: t.main["Parameters"]["MongodbUri"].update(Default=""),
+    lambda t: t.main["Parameters"]["StripeApiKeySecretArn"].update(AllowedPattern=".*"),
+)
+def what_can_hold_a_secret_is_not_shown(templates):
+    parameters = templates.main["Parameters"]
+    for name in ("RedisUrl", "MongodbUri", "StripeApiKey", "StripeWebhookSecrets", "HealthDetailsToken"):
+        assert parameters[name].get("NoEcho") is True, name
+        # `sam deploy --guided` asks for ever until such a question has an answer.
+        assert parameters[name]["Default"] == "none", name
+    for name in parameters:
+        if name.endswith("SecretArn"):
+            try:
+                templates.stack(**REQUIRED, **{name: "sk_live_1"})
+            except Broken:
+                continue
+            raise AssertionError(f"{name} takes a secret itself")
+
+
+@check(
+    lambda t: t.main["Parameters"].pop("AlarmEmail"),
+    lambda t: t.main["Parameters"]["Cache"].update(AllowedValues=["bring"]),
+    lambda t: t.main["Parameters"].update(More={"Type": "String"}),
+)
+def sam_deploys_each_environment_with_parameters_that_there_are(templates):
+    config = toml("samconfig.toml")
+    environments = set(config) - {"version"}
+    assert {"development", "staging", "production"} <= environments, environments
+    stacks = set()
+    for name in environments:
+        deploy = config[name]["deploy"]["parameters"]
+        stacks.add(deploy["stack_name"])
+        assert set(deploy["capabilities"].split()) >= {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}, name
+        assert deploy["resolve_s3"] is True and deploy["confirm_changeset"] is True, name
+        given = scripts_parameters.overrides(deploy)
+        # What only whoever deploys knows, `make deploy` asks for.
+        stack = templates.stack(**{**REQUIRED, **given})
+        assert given["Environment"] == name
+        assert stack.parameters["AlarmEmail"] == given.get("AlarmEmail", "")
+    assert len(stacks) == len(environments)

@@ -1,0 +1,89 @@
+"""What a check is: a sentence about the templates that holds, and changes to them after which it must not."""
+
+from cloudformation import Templates
+
+CHECKS = []
+
+# What every deployment has to be given.
+REQUIRED = {
+    "BuildId": "1764112500",
+    "VpcId": "vpc-1",
+    "PrivateSubnetIds": "subnet-a,subnet-b",
+    "JwtIssuer": "https://id.example",
+    "JwtAudience": "api",
+}
+SECRETS = {
+    name: f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:{name}"
+    for name in ("MongodbUriSecretArn", "StripeApiKeySecretArn", "StripeWebhookSecretsSecretArn", "HealthDetailsTokenSecretArn")
+}
+
+# The deployments that a check can look at.
+CREATED = {**REQUIRED, **SECRETS, "Cache": "create", "MongodbEndpointService": "com.amazonaws.vpce.eu-west-1.vpce-svc-1"}
+BROUGHT = {
+    **REQUIRED,
+    **SECRETS,
+    "RedisUrlSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:RedisUrlSecretArn",
+    "RedisCidr": "10.20.0.0/16",
+    "MongodbCidr": "0.0.0.0/0",
+    "SecretsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1",
+}
+BROUGHT_WITH_IAM = {
+    **REQUIRED,
+    **SECRETS,
+    "RedisUrl": "rediss://cache.example:6379",
+    "RedisAuth": "iam",
+    "RedisCacheName": "shared",
+    "RedisCacheType": "replication_group",
+    "RedisCidr": "10.20.0.0/16",
+}
+DEVELOPMENT = {
+    **REQUIRED,
+    "Environment": "development",
+    "MongodbUri": "mongodb://user:password@host/",
+    "StripeApiKey": "sk_test_1",
+    "StripeWebhookSecrets": "whsec_1",
+    "HealthDetailsToken": "token",
+}
+DEPLOYMENTS = {"created": CREATED, "brought": BROUGHT, "brought with IAM": BROUGHT_WITH_IAM, "development": DEVELOPMENT, "least": REQUIRED}
+
+
+def check(*spoilers):
+    """A check, with what each has to spoil it: functions that change `Templates` in place."""
+    if not spoilers:
+        raise TypeError("a check that cannot be seen to fail is none")
+
+    def register(function):
+        CHECKS.append((function, spoilers))
+        return function
+
+    return register
+
+
+def spoil(resource, *path, to=None):
+    """Sets, or without `to` removes, what is at `path` in the properties of a resource of template.yaml."""
+
+    def change(templates: Templates):
+        *way, last = path
+        at = templates.resource(resource)
+        for step in way:
+            at = at[step]
+        if to is None:
+            del at[last]
+        else:
+            at[last] = to
+
+    return change
+
+
+def remove(name, path="template.yaml"):
+    def change(templates: Templates):
+        del templates.files[path]["Resources"][name]
+
+    return change
+
+
+def add(name, kind, path="template.yaml", **properties):
+    def change(templates: Templates):
+        templates.files[path]["Resources"][name] = {"Type": kind, "Properties": properties}
+
+    return change

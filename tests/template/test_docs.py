@@ -1,0 +1,53 @@
+"""What docs/deploy.md says is what the scripts and the templates say."""
+
+import re
+import sys
+import unittest
+
+from check_monitoring import alarms, of_alarm, own_metrics
+from checks import CREATED
+from cloudformation import ROOT, Templates
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import costs  # noqa: E402
+
+DEPLOY = (ROOT / "docs/deploy.md").read_text()
+RUNBOOK = (ROOT / "docs/runbook.md").read_text()
+
+
+class Documents(unittest.TestCase):
+    def test_the_costs_are_those_of_the_script(self):
+        shown = DEPLOY.split("<!-- make costs -->\n")[1].split("<!-- -->")[0].strip()
+        self.assertEqual(shown, costs.tables())
+
+    def test_the_script_counts_what_the_templates_have(self):
+        metrics = sum(len(list(of_alarm(alarm))) for alarm in alarms(Templates(), **CREATED).values())
+        self.assertEqual(costs.IDLE["alarm_metrics"], metrics)
+        self.assertEqual(costs.IDLE["own_metrics"], sum(len(values) for _, values in own_metrics().values()))
+        parameters = Templates().main["Parameters"]
+        # One for each parameter, the URL of Redis excepted, as the cache is created; and one of the template's own.
+        self.assertEqual(costs.IDLE["secrets"], sum(name.endswith("SecretArn") for name in parameters) - 1 + 1)
+
+    def test_parameters_that_are_named_are_there(self):
+        names = set(Templates().main["Parameters"]) | {"NatGateways", "SecretsManagerEndpoint", "NatAddresses"}
+        other = {"CachePaymentsUser", "CacheHealthUser", "MongodbEndpoint", "MemorySize", "ConcurrentExecutions", "DependencyLatency", "IntegrationLatency", "Latency", "IamAuthenticationThrottling"}
+        for text in (DEPLOY, RUNBOOK):
+            named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)", text))
+            self.assertEqual(named - names - other, set())
+
+    def test_links_lead_somewhere(self):
+        for name, text in (("deploy.md", DEPLOY), ("runbook.md", RUNBOOK), ("../README.md", (ROOT / "README.md").read_text())):
+            for link in re.findall(r"\]\(([^)]+)\)", text):
+                if link.startswith("http"):
+                    continue
+                path, _, anchor = link.partition("#")
+                file = ((ROOT / "docs" / name).parent / path).resolve() if path else (ROOT / "docs" / name).resolve()
+                self.assertTrue(file.exists(), (name, link))
+                if anchor:
+                    headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+                    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+                    self.assertIn(anchor, anchors, (name, link))
+
+
+if __name__ == "__main__":
+    unittest.main()
