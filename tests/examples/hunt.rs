@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use tests::hunt::Fault;
 use tests::{Hunt, Mode, Work};
+use tokio::signal::unix::{SignalKind, signal};
 
 const FOLDER: &str = "target/hunts";
 const MODES: [(&str, Mode); 2] = [("tiered", Mode::Tiered), ("redis", Mode::Redis)];
@@ -39,17 +40,23 @@ async fn main() -> ExitCode {
         )
     };
     eprintln!("{}", again(payments, seed));
-    let report = hunt
-        .run(|progress| {
-            eprint!(
-                "\r{} payments begun, {} charges, {} faults, {} s ",
-                progress.begun,
-                progress.charges,
-                progress.faults,
-                progress.took.as_secs()
-            );
-        })
-        .await;
+    let hunting = hunt.run(|progress| {
+        eprint!(
+            "\r{} payments begun, {} charges, {} faults, {} s ",
+            progress.begun,
+            progress.charges,
+            progress.faults,
+            progress.took.as_secs()
+        );
+    });
+    let report = tokio::select! {
+        report = hunting => report,
+        // What was started, and what stands still, ends with the hunt.
+        () = told_to_stop() => {
+            eprintln!("\nstopped");
+            return ExitCode::FAILURE;
+        }
+    };
     eprintln!();
     let json = format!("{:#}", report.to_json());
     println!("{json}");
@@ -67,6 +74,14 @@ async fn main() -> ExitCode {
         println!("again, most times: {}", again(payments, seed));
     }
     ExitCode::FAILURE
+}
+
+async fn told_to_stop() {
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be heard");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }
 
 /// The value that a variable names, the first one where it is not set.

@@ -32,6 +32,7 @@ pub use self::invocation::Outcome;
 use self::log::FunctionLog;
 pub use self::pending::Pending;
 use self::status::Status;
+pub(crate) use self::supervisor::STOPPED;
 use crate::answer::Answer;
 use crate::background_runtime::BackgroundRuntime;
 use crate::secrets::Secrets;

@@ -14,6 +14,8 @@ pub(super) struct Bank {
     intents: HashMap<String, Intent>,
     /// When each order was charged.
     charges: BTreeMap<usize, Vec<Instant>>,
+    /// Charges of no order.
+    strays: usize,
     /// What was asked about each order, and what became of that, for people.
     history: HashMap<usize, Vec<(Instant, String)>>,
     /// The answers that are given again to the same key; empty for a provider that forgets.
@@ -60,6 +62,7 @@ impl Bank {
         Self {
             intents: HashMap::new(),
             charges: BTreeMap::new(),
+            strays: 0,
             history: HashMap::new(),
             answers: HashMap::new(),
             remembers_keys,
@@ -98,6 +101,11 @@ impl Bank {
         )
     }
 
+    /// How many charges there were of no order.
+    pub(super) fn strays(&self) -> usize {
+        self.strays
+    }
+
     /// Whether any order was charged twice.
     pub(super) fn has_charged_twice(&self) -> bool {
         self.charges.values().any(|charges| charges.len() > 1)
@@ -130,8 +138,9 @@ impl Bank {
     }
 
     fn book(&mut self, order: Option<usize>) {
-        if let Some(order) = order {
-            self.charges.entry(order).or_default().push(Instant::now());
+        match order {
+            Some(order) => self.charges.entry(order).or_default().push(Instant::now()),
+            None => self.strays += 1,
         }
     }
 

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::pool::{Pool, Told};
+use super::pool::{Heard, Pool, Told};
 use super::round::Round;
 use crate::test_request::TestRequest;
 
@@ -18,12 +18,14 @@ use crate::test_request::TestRequest;
 pub(super) struct Story {
     /// How many requests it sent.
     pub(super) attempts: u32,
-    /// How long each of them took that was answered.
+    /// How long each of them took that was answered, from when a process had it.
     pub(super) requests: Vec<Duration>,
     /// Every final answer that it heard, each once.
     pub(super) finals: Vec<Told>,
     /// Answers that no honest repetition may get.
     pub(super) surprises: Vec<Told>,
+    /// How processes failed by themselves that had its requests.
+    pub(super) failures: Vec<String>,
     /// What happened when, for people; times are from the beginning of the hunt.
     pub(super) lines: Vec<(Duration, String)>,
     /// When it first asked.
@@ -46,7 +48,7 @@ enum Manner {
 /// A client, and what it wants.
 pub(super) struct Client<'a> {
     pool: &'a Arc<Pool>,
-    story: &'a Mutex<Story>,
+    story: Arc<Mutex<Story>>,
     request: TestRequest,
     manner: Manner,
     /// Whether it is told in the end what became of its payment, whatever happens.
@@ -69,6 +71,32 @@ impl Story {
         Some(self.answered_at?.saturating_sub(self.began?))
     }
 
+    fn hear(&mut self, heard: Heard, took: Duration, at: Duration) {
+        let told = match heard {
+            Heard::Told(told) => told,
+            Heard::Nothing => return self.write(at, "its process is gone".to_owned()),
+            Heard::Failure(reason) => {
+                self.write(at, format!("its process failed: {reason}"));
+                self.failures.push(reason);
+                return;
+            }
+        };
+        let summary: String = told.body.chars().take(300).collect();
+        self.write(at, format!("the client is told {}: {summary}", told.status));
+        self.requests.push(took);
+        match told.status {
+            _ if told.is_final() => {
+                self.answered_at.get_or_insert(at);
+                if !self.finals.contains(&told) {
+                    self.finals.push(told);
+                }
+            }
+            // They say to come again.
+            202 | 409 | 503 => {}
+            _ => self.surprises.push(told),
+        }
+    }
+
     fn write(&mut self, at: Duration, line: String) {
         self.lines.push((at, line));
         if self.lines.len() > MOST_LINES {
@@ -85,7 +113,7 @@ impl<'a> Client<'a> {
         round: &Round<'_>,
         order: usize,
         pool: &'a Arc<Pool>,
-        story: &'a Mutex<Story>,
+        story: &Arc<Mutex<Story>>,
     ) -> Self {
         let seed = round.seed;
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9).wrapping_add(order as u64));
@@ -112,7 +140,7 @@ impl<'a> Client<'a> {
         };
         Self {
             pool,
-            story,
+            story: Arc::clone(story),
             request: request.json(&body),
             manner,
             always_knows: round.hunt.work.always_knows(),
@@ -161,31 +189,18 @@ impl<'a> Client<'a> {
     }
 
     async fn ask(&self) -> Option<Told> {
-        let sent = self.began.elapsed();
-        let told = self.pool.request(&self.request, PATIENCE).await;
-        let answered = self.began.elapsed();
-        let mut story = self.story.lock();
-        story.attempts += 1;
-        story.write(sent, "the client asks".to_owned());
-        let Some(told) = told else {
-            story.write(answered, "the client is told nothing".to_owned());
-            return None;
-        };
-        let summary: String = told.body.chars().take(300).collect();
-        let line = format!("the client is told {}: {summary}", told.status);
-        story.write(answered, line);
-        story.requests.push(answered.saturating_sub(sent));
-        match told.status {
-            _ if told.is_final() => {
-                story.answered_at.get_or_insert(answered);
-                if !story.finals.contains(&told) {
-                    story.finals.push(told.clone());
-                }
-            }
-            // 500: the function failed; the others say to come again.
-            202 | 409 | 500 | 503 => {}
-            _ => story.surprises.push(told.clone()),
+        {
+            let mut story = self.story.lock();
+            story.attempts += 1;
+            story.write(self.began.elapsed(), "the client asks".to_owned());
         }
-        Some(told)
+        let (story, began) = (Arc::clone(&self.story), self.began);
+        let heard = move |heard, took| story.lock().hear(heard, took, began.elapsed());
+        let told = self.pool.request(&self.request, PATIENCE, heard).await;
+        if told.is_none() {
+            let line = "the client waits no longer".to_owned();
+            self.story.lock().write(self.began.elapsed(), line);
+        }
+        told
     }
 }

@@ -227,12 +227,12 @@ const LONG: u32 = 6;
 /// Lets a fault happen, and returns when it is over: whether it came to it.
 async fn happens(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
     let a_while = between(rng, A_WHILE);
-    let victim = targets.process(rng.usize(..targets.processes()));
+    let victim = rng.usize(..targets.processes());
     match fault {
         // It is there already.
         Fault::ClockSkew => return false,
-        Fault::Kill => victim.stop().await,
-        Fault::Freeze => freeze(victim, a_while).await,
+        Fault::Kill => targets.process(victim).stop().await,
+        Fault::Freeze => freeze(targets, victim, a_while).await,
         Fault::KillBeforeAnswer => {
             let Some(caught) = targets.provider.catch(a_while).await else {
                 return false;
@@ -243,11 +243,11 @@ async fn happens(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
             let Some(caught) = targets.provider.catch(a_while).await else {
                 return false;
             };
-            let victim = targets.process(caught.process);
-            victim.suspend().await;
+            let victim = caught.process;
+            targets.process(victim).suspend().await;
             // The answer is there when it goes on.
             drop(caught);
-            freeze(victim, a_while).await;
+            freeze(targets, victim, a_while).await;
         }
         Fault::RedisRestart => restart(targets.redis(), a_while / 4).await,
         Fault::RedisRestartEmpty => {
@@ -276,10 +276,12 @@ async fn happens(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
 }
 
 /// Lets a process stand still for so much longer than any lease that knows no deadline.
-async fn freeze(victim: &Lambda, longer: Duration) {
-    victim.suspend().await;
+async fn freeze(targets: &Targets, victim: usize, longer: Duration) {
+    targets.pool.note_freeze(victim);
+    targets.process(victim).suspend().await;
     sleep(LEASE * 2 + longer).await;
-    victim.thaw().await;
+    targets.process(victim).thaw().await;
+    targets.pool.note_freeze(victim);
 }
 
 async fn restart(redis: &RedisServer, pause: Duration) {

@@ -21,10 +21,14 @@ pub(super) enum Mishap {
     ErrorAfter,
     /// Too many requests: nothing is done.
     TooMany,
+    /// Another request holds the intent: nothing is done.
+    Busy,
+    /// There is no such thing, it says: nothing is done.
+    Missing,
 }
 
 /// What is drawn from. What comes late is named more often: it meets another attempt.
-const DRAWN: [Mishap; 13] = [
+const DRAWN: [Mishap; 15] = [
     Mishap::Lost,
     Mishap::Lost,
     Mishap::Late,
@@ -38,6 +42,8 @@ const DRAWN: [Mishap; 13] = [
     Mishap::ErrorBefore,
     Mishap::ErrorAfter,
     Mishap::TooMany,
+    Mishap::Busy,
+    Mishap::Missing,
 ];
 /// One of so many requests fares badly.
 const UNLUCKY: u32 = 2;

@@ -1,22 +1,33 @@
 //! The processes of a function, each of which takes one invocation at a time, as on Lambda.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::lambda::{Lambda, Outcome};
+use crate::lambda::{Lambda, Outcome, STOPPED};
 use crate::test_request::TestRequest;
 
 /// Processes, and who of them is idle.
 pub(super) struct Pool {
     pub(super) processes: Vec<Lambda>,
+    /// When each was last frozen, or went on.
+    frozen: Vec<Mutex<Option<Instant>>>,
     idle: Mutex<Vec<usize>>,
     places: Semaphore,
     rng: Mutex<Rng>,
+}
+
+/// What is heard of a request.
+pub(super) enum Heard {
+    Told(Told),
+    /// Nothing ever: its process was killed, or frozen for too long.
+    Nothing,
+    /// The process failed by itself.
+    Failure(String),
 }
 
 /// What a client was told.
@@ -44,17 +55,34 @@ impl Pool {
         Arc::new(Self {
             idle: Mutex::new((0..processes.len()).collect()),
             places: Semaphore::new(processes.len()),
+            frozen: processes.iter().map(|_| Mutex::default()).collect(),
             processes,
             rng: Mutex::new(Rng::with_seed(seed)),
         })
     }
 
+    /// Says that a process, should it be one of these, is frozen, or goes on.
+    pub(super) fn note_freeze(&self, number: usize) {
+        if let Some(frozen) = self.frozen.get(number) {
+            *frozen.lock() = Some(Instant::now());
+        }
+    }
+
+    /// Waits until no process is busy any more.
+    pub(super) async fn rest(&self) {
+        let all = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
+        let places = self.places.acquire_many(all).await;
+        drop(places.expect("places are never closed"));
+    }
+
     /// Sends a request to some idle process and waits for the answer, but not for longer than `patience`; the process is busy
-    /// until it has answered all the same. `None`: it said nothing within that time, or ever.
+    /// until it has answered all the same. `None`: it said nothing within that time, or ever. What it says is `heard` in any case,
+    /// with how long it took: behind a gateway that has more patience, its client hears it.
     pub(super) async fn request(
         self: &Arc<Self>,
         request: &TestRequest,
         patience: Duration,
+        heard: impl FnOnce(Heard, Duration) + Send + 'static,
     ) -> Option<Told> {
         let place = self
             .places
@@ -70,15 +98,29 @@ impl Pool {
         let (answered, answer) = oneshot::channel();
         let (pool, event) = (Arc::clone(self), request.event());
         tokio::spawn(async move {
+            let sent = Instant::now();
             let outcome = pool.processes[number].invoke(event).await;
+            let what = pool.heard(number, sent, outcome);
+            let told = match &what {
+                Heard::Told(told) => Some(told.clone()),
+                Heard::Nothing | Heard::Failure(_) => None,
+            };
+            heard(what, sent.elapsed());
             // Fails only when the client has given up.
-            let _ = answered.send(outcome);
+            let _ = answered.send(told);
             pool.idle.lock().push(number);
             pool.places.add_permits(1);
         });
-        match tokio::time::timeout(patience, answer).await {
-            Ok(Ok(Outcome::Answered(answer))) => Some(told(&answer)),
-            _ => None,
+        tokio::time::timeout(patience, answer).await.ok()?.ok()?
+    }
+
+    fn heard(&self, number: usize, sent: Instant, outcome: Outcome) -> Heard {
+        let was_frozen = self.frozen[number].lock().is_some_and(|at| at >= sent);
+        match outcome {
+            Outcome::Answered(answer) => Heard::Told(told(&answer)),
+            Outcome::TimedOut if was_frozen => Heard::Nothing,
+            Outcome::Crashed { reason } if reason == STOPPED => Heard::Nothing,
+            outcome => Heard::Failure(format!("{outcome:?}")),
         }
     }
 }

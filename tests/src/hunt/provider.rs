@@ -258,6 +258,8 @@ impl State {
                 self.error(&asked)
             }
             Mishap::TooMany => (429, json!({"error": {"type": "rate_limit_error"}})),
+            Mishap::Busy => (409, json!({"error": {"type": "idempotency_error"}})),
+            Mishap::Missing => (404, json!({"error": {"type": "invalid_request_error"}})),
         })
     }
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::bank::Bank;
 use super::client::Story;
 use super::faults::{Fault, Struck};
-use super::provider::Provider;
 use super::round::Round;
+use super::stage::Stage;
 use super::timeline;
 use super::verdict::{self, Finding};
 
@@ -31,10 +31,18 @@ pub struct Report {
     pub charges: usize,
     /// What must not be, and of which payments it is.
     pub found: BTreeMap<Finding, Vec<PaymentName>>,
+    /// How many charges there were of no payment.
+    pub strays: usize,
+    /// How many payments were open in the ledger when all was well again, and nobody but the schedule and the webhook had settled them.
+    pub unsettled: usize,
     /// How many payments are open in the ledger in the end.
     pub open: usize,
-    /// In how many rounds nobody could say how many are open in the end.
-    pub uncounted: u64,
+    /// How often nobody could say how many are open.
+    pub uncounted: usize,
+    /// How many payments the schedule has settled.
+    pub settled_by_schedule: u64,
+    /// How many events the webhook has taken, and how many it refused until they were given up.
+    pub events: (u64, u64),
     /// From each client's first request to its final answer.
     pub payments_took: Vec<Duration>,
     /// From each request to its answer.
@@ -71,19 +79,25 @@ impl Report {
     pub(super) fn of(
         round: &Round<'_>,
         stories: &[Story],
-        provider: &Provider,
-        open: Option<usize>,
+        stage: &Stage,
+        open: [Option<usize>; 2],
         struck: Vec<Struck>,
     ) -> Self {
+        let [unsettled, in_the_end] = open;
         let mut report = Self {
             payments: stories.len(),
-            open: open.unwrap_or_default(),
-            uncounted: open.is_none().into(),
+            unsettled: unsettled.unwrap_or_default(),
+            open: in_the_end.unwrap_or_default(),
+            uncounted: open.iter().filter(|count| count.is_none()).count(),
+            settled_by_schedule: stage.settled_by_schedule(),
+            events: stage.events(),
             struck,
             ..Self::default()
         };
+        let provider = &stage.targets.provider;
         provider.books(|bank| {
             (report.intents, report.charges) = bank.counts();
+            report.strays = bank.strays();
             for (order, story) in stories.iter().enumerate() {
                 report.add_payment(round, order, story, bank);
             }
@@ -131,8 +145,13 @@ impl Report {
         for (finding, names) in other.found {
             self.found.entry(finding).or_default().extend(names);
         }
+        self.strays += other.strays;
+        self.unsettled += other.unsettled;
         self.open += other.open;
         self.uncounted += other.uncounted;
+        self.settled_by_schedule += other.settled_by_schedule;
+        self.events.0 += other.events.0;
+        self.events.1 += other.events.1;
         self.payments_took.extend(other.payments_took);
         self.requests_took.extend(other.requests_took);
         self.stories.extend(other.stories);
@@ -158,12 +177,14 @@ impl Report {
             format!("{count} {finding}: {}", names.join(", "))
         });
         let mut broken: Vec<_> = found.collect();
-        if self.open > 0 {
-            broken.push(format!("{} open at the end", self.open));
-        }
-        if self.uncounted > 0 {
-            broken.push("nobody could say how many are open at the end".to_owned());
-        }
+        let counts = [
+            (self.strays, "charges of no payment"),
+            (self.unsettled, "left open by the schedule and the webhook"),
+            (self.open, "open at the end"),
+            (self.uncounted, "times nobody could say how many are open"),
+        ];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        broken.extend(counts.map(|(count, what)| format!("{count} {what}")));
         broken
     }
 
@@ -194,8 +215,14 @@ impl Report {
             "contradictions": count(Finding::Contradiction),
             "untold_charges": count(Finding::UntoldCharge),
             "unanswered": count(Finding::Unanswered),
+            "failures": count(Finding::Failure),
+            "strays": self.strays,
+            "unsettled": self.unsettled,
             "open_at_the_end": self.open,
-            "rounds_without_a_count": self.uncounted,
+            "uncounted": self.uncounted,
+            "settled_by_schedule": self.settled_by_schedule,
+            "events_taken": self.events.0,
+            "events_given_up": self.events.1,
             "faults": faults,
             "request_ms": part_milliseconds(&self.requests_took),
             "payment_ms": part_milliseconds(&self.payments_took),

@@ -1,5 +1,6 @@
 //! A round of a hunt, on a stage of its own: clients pay while things go wrong, all is led back to health, everybody asks again.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -25,13 +26,13 @@ pub(super) struct Round<'a> {
 }
 
 /// How many clients come at a time.
-const CLIENTS: usize = 96;
+const CLIENTS_A_PROCESS: usize = 4;
 /// How long settling what is open may take at the end.
 const SETTLING: Duration = Duration::from_secs(60);
 
 /// What clients share.
 struct Stories {
-    all: Vec<Mutex<Story>>,
+    all: Vec<Arc<Mutex<Story>>>,
     /// How many clients came, and how many found that all had come.
     came: AtomicUsize,
     /// Whether a payment was charged twice, or answered in two ways. More is known only when all is well again.
@@ -55,11 +56,13 @@ impl Round<'_> {
 
         stage.heal();
         stage.settle(SETTLING).await;
+        let unsettled = stage.count_open().await;
         self.all_come_back(&stage, &stories).await;
+        stage.targets.pool.rest().await;
         let mut struck = struck.into_inner();
         struck.extend(self.all_the_time(from));
-        let open = stage.count_open().await;
-        Report::of(self, &stories.told(), &stage.targets.provider, open, struck)
+        let open = [unsettled, stage.count_open().await];
+        Report::of(self, &stories.told(), &stage, open, struck)
     }
 
     /// A moment, from the beginning of the hunt.
@@ -84,6 +87,18 @@ impl Round<'_> {
             from,
             to: self.began.elapsed(),
         })
+    }
+
+    /// How many processes clients ask. While most of them wait for what is away, a long hunt needs more.
+    pub(super) fn processes(&self) -> usize {
+        match self.payments {
+            ..2_000 => 24,
+            _ => 64,
+        }
+    }
+
+    fn clients(&self) -> usize {
+        self.processes() * CLIENTS_A_PROCESS
     }
 
     /// How far it is.
@@ -116,7 +131,7 @@ impl Round<'_> {
 
     /// All clients pay; each second, `tell` is called.
     async fn all_pay(&self, stage: &Stage, stories: &Stories, tell: impl Fn()) {
-        let clients = (0..CLIENTS).map(|_| self.pay(stage, stories));
+        let clients = (0..self.clients()).map(|_| self.pay(stage, stories));
         let mut clients: FuturesUnordered<_> = clients.collect();
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         loop {
@@ -152,13 +167,13 @@ impl Round<'_> {
     async fn all_come_back(&self, stage: &Stage, stories: &Stories) {
         let begun = stories.all.iter().take(stories.begun());
         stream::iter(begun.enumerate())
-            .for_each_concurrent(CLIENTS, async |(order, story)| {
+            .for_each_concurrent(self.clients(), async |(order, story)| {
                 self.client(order, stage, story).come_back().await;
             })
             .await;
     }
 
-    fn client<'a>(&self, order: usize, stage: &'a Stage, story: &'a Mutex<Story>) -> Client<'a> {
+    fn client<'a>(&self, order: usize, stage: &'a Stage, story: &Arc<Mutex<Story>>) -> Client<'a> {
         Client::new(self, order, &stage.targets.pool, story)
     }
 }
@@ -166,7 +181,7 @@ impl Round<'_> {
 impl Stories {
     fn of(payments: u32) -> Self {
         Self {
-            all: (0..payments).map(|_| Mutex::default()).collect(),
+            all: (0..payments).map(|_| Arc::default()).collect(),
             came: AtomicUsize::default(),
             has_found: AtomicBool::default(),
         }
@@ -181,6 +196,8 @@ impl Stories {
     fn told(self) -> Vec<Story> {
         let begun = self.begun();
         let begun = self.all.into_iter().take(begun);
-        begun.map(Mutex::into_inner).collect()
+        begun
+            .map(|story| std::mem::take(&mut *story.lock()))
+            .collect()
     }
 }

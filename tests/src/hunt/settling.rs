@@ -2,6 +2,7 @@
 //! the webhook.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -16,10 +17,28 @@ use crate::stripe_event::StripeEvent;
 
 /// The schedule and the webhook; dropping it ends them.
 pub(super) struct Settling {
-    reconciler: Arc<Lambda>,
-    webhook: Arc<Lambda>,
+    processes: Vec<Arc<Lambda>>,
+    counted: Arc<Counted>,
     _tasks: JoinSet<()>,
 }
+
+/// What they have done.
+#[derive(Default)]
+struct Counted {
+    settled: AtomicU64,
+    taken: AtomicU64,
+    given_up: AtomicU64,
+}
+
+/// Which functions run beside those that clients ask: runs of the schedule may overlap.
+pub(super) const FUNCTIONS: [&str; 5] = [
+    "payments-reconcile",
+    "payments-reconcile",
+    "payments-webhook",
+    "payments-webhook",
+    "payments-webhook",
+];
+const RECONCILERS: usize = 2;
 
 /// What events are signed with.
 pub(super) const SECRET: &str = "whsec_hunt";
@@ -35,27 +54,43 @@ const DELIVERIES: u32 = 6;
 const REDELIVERY: Duration = Duration::from_millis(500);
 
 impl Settling {
-    /// Starts to invoke the one, and to deliver events to the other.
+    /// Starts to invoke the ones, and to deliver events to the others, which are of [`FUNCTIONS`].
     pub(super) fn start(
-        reconciler: Lambda,
-        webhook: Lambda,
+        processes: Vec<Arc<Lambda>>,
         events: mpsc::UnboundedReceiver<StripeEvent>,
         rng: Rng,
     ) -> Self {
-        let (reconciler, webhook) = (Arc::new(reconciler), Arc::new(webhook));
+        let counted = Arc::new(Counted::default());
         let mut tasks = JoinSet::new();
-        tasks.spawn(schedule(Arc::clone(&reconciler)));
-        tasks.spawn(deliver_all(Arc::clone(&webhook), events, rng));
+        let (reconcilers, webhooks) = processes.split_at(RECONCILERS);
+        for reconciler in reconcilers {
+            tasks.spawn(schedule(Arc::clone(reconciler), Arc::clone(&counted)));
+        }
+        let (webhooks, counting) = (webhooks.to_vec(), Arc::clone(&counted));
+        tasks.spawn(deliver_all(webhooks, counting, events, rng));
         Self {
-            reconciler,
-            webhook,
+            processes,
+            counted,
             _tasks: tasks,
         }
     }
 
     /// The processes, which fare no better than others.
-    pub(super) fn processes(&self) -> [Arc<Lambda>; 2] {
-        [Arc::clone(&self.reconciler), Arc::clone(&self.webhook)]
+    pub(super) fn processes(&self) -> Vec<Arc<Lambda>> {
+        self.processes.clone()
+    }
+
+    /// How many payments the schedule has settled.
+    pub(super) fn settled(&self) -> u64 {
+        self.counted.settled.load(Relaxed)
+    }
+
+    /// How many events were taken, and how many given up.
+    pub(super) fn events(&self) -> (u64, u64) {
+        let Counted {
+            taken, given_up, ..
+        } = &*self.counted;
+        (taken.load(Relaxed), given_up.load(Relaxed))
     }
 
     /// Lets the schedule go on until nothing is due, at most for so long.
@@ -63,7 +98,7 @@ impl Settling {
         let began = Instant::now();
         sleep(QUIET).await;
         while began.elapsed() < limit {
-            let report = run(&self.reconciler).await;
+            let report = run(&self.processes[0], &self.counted).await;
             if report.is_some_and(|report| report["still_open"] == 0) {
                 return;
             }
@@ -72,23 +107,27 @@ impl Settling {
     }
 }
 
-async fn schedule(reconciler: Arc<Lambda>) {
+async fn schedule(reconciler: Arc<Lambda>, counted: Arc<Counted>) {
     loop {
         sleep(SCHEDULE).await;
-        run(&reconciler).await;
+        run(&reconciler, &counted).await;
     }
 }
 
-async fn run(reconciler: &Lambda) -> Option<Value> {
-    match reconciler.invoke(json!({})).await {
-        Outcome::Answered(report) => Some(report),
-        _ => None,
-    }
+async fn run(reconciler: &Lambda, counted: &Counted) -> Option<Value> {
+    let Outcome::Answered(report) = reconciler.invoke(json!({})).await else {
+        return None;
+    };
+    let settled = ["succeeded", "declined", "failed"].map(|end| report[end].as_u64());
+    let settled = settled.into_iter().flatten().sum();
+    counted.settled.fetch_add(settled, Relaxed);
+    Some(report)
 }
 
 /// Delivers events as Stripe does: late, some twice, some never, in any order, and again where they were refused.
 async fn deliver_all(
-    webhook: Arc<Lambda>,
+    webhooks: Vec<Arc<Lambda>>,
+    counted: Arc<Counted>,
     mut told: mpsc::UnboundedReceiver<StripeEvent>,
     mut rng: Rng,
 ) {
@@ -96,21 +135,25 @@ async fn deliver_all(
     while let Some(event) = told.recv().await {
         for _ in 0..rng.choice([0, 1, 1, 1, 1, 1, 2, 2]).unwrap_or(1) {
             let late = between(&mut rng, Duration::ZERO..LATEST_EVENT);
-            deliveries.spawn(deliver(Arc::clone(&webhook), event.clone(), late));
+            let webhook = Arc::clone(&webhooks[rng.usize(..webhooks.len())]);
+            let counted = Arc::clone(&counted);
+            deliveries.spawn(deliver(webhook, counted, event.clone(), late));
         }
         while deliveries.try_join_next().is_some() {}
     }
 }
 
-async fn deliver(webhook: Arc<Lambda>, event: StripeEvent, late: Duration) {
+async fn deliver(webhook: Arc<Lambda>, counted: Arc<Counted>, event: StripeEvent, late: Duration) {
     sleep(late).await;
     for _ in 0..DELIVERIES {
         let request = event.request(&[SECRET]);
         if let Outcome::Answered(answer) = webhook.invoke(request.event()).await
             && answer["statusCode"] == 200
         {
+            counted.taken.fetch_add(1, Relaxed);
             return;
         }
         sleep(REDELIVERY).await;
     }
+    counted.given_up.fetch_add(1, Relaxed);
 }

@@ -1,5 +1,6 @@
 //! Everything that a hunt is made of, started and led back to health.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::pool::Pool;
 use super::provider::Provider;
 use super::round::Round;
 use super::settling::{self, Settling};
-use super::{Hunt, Mode, Work};
+use super::{Mode, Work};
 use crate::fault_proxy::FaultProxy;
 use crate::lambda::{Lambda, LambdaBuilder};
 use crate::mongo_server::MongoServer;
@@ -36,10 +37,10 @@ struct Environment(Vec<(&'static str, String)>);
 
 /// How long an attempt has its key where it knows no deadline. A frozen process stands still for longer.
 pub(super) const LEASE: Duration = Duration::from_millis(1_000);
-/// How many processes clients ask.
-const PROCESSES: usize = 24;
-/// How long one half of them waits for the provider, and the other one, which hears of what it has done when the lease is over.
-const PATIENCE: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(5_000)];
+/// How long processes wait for the provider.
+const HURRY: Duration = Duration::from_millis(300);
+/// How long those do that hear of what it has done when their lease is over.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// By how much clocks are off, where they are.
 const SKEW: [SignedDuration; 3] = [
     SignedDuration::ZERO,
@@ -63,20 +64,22 @@ impl Stage {
             Mode::Redis => None,
             Mode::Tiered => Some(mongodb(&mut environment).await),
         };
-        let processes = processes(hunt, &environment, &provider).await;
+        let processes = processes(round, &environment, &provider).await;
         let settling = match hunt.work {
             Work::Payments => {
-                let function = |name, number| {
-                    environment.with_provider(Lambda::function(name), &provider, number)
-                };
-                let reconciler = function("payments-reconcile", PROCESSES).start().await;
-                let webhook = function("payments-webhook", PROCESSES + 1).start().await;
-                let rng = Rng::with_seed(seed);
-                Some(Settling::start(reconciler, webhook, told, rng))
+                let mut beside = Vec::new();
+                for name in settling::FUNCTIONS {
+                    let number = processes.len() + beside.len();
+                    let builder = Lambda::function(name);
+                    let builder = environment.with_provider(builder, &provider, number, HURRY);
+                    beside.push(Arc::new(builder.start().await));
+                }
+                Some(Settling::start(beside, told, Rng::with_seed(seed)))
             }
             Work::Once | Work::Rerun => None,
         };
-        let beside = settling.iter().flat_map(Settling::processes).collect();
+        let beside = settling.as_ref().map(Settling::processes);
+        let beside = beside.unwrap_or_default();
         Self {
             targets: Targets {
                 pool: Pool::new(processes, seed),
@@ -107,6 +110,19 @@ impl Stage {
         if let Some(settling) = &self.settling {
             settling.settle(limit).await;
         }
+    }
+
+    /// How many payments the schedule has settled.
+    pub(super) fn settled_by_schedule(&self) -> u64 {
+        self.settling.as_ref().map_or(0, Settling::settled)
+    }
+
+    /// How many events the webhook has taken, and how many it refused until they were given up.
+    pub(super) fn events(&self) -> (u64, u64) {
+        self.settling
+            .as_ref()
+            .map(Settling::events)
+            .unwrap_or_default()
     }
 
     /// How many payments are open in the ledger; `None`: it does not say.
@@ -150,11 +166,12 @@ impl Environment {
         builder: LambdaBuilder,
         provider: &Provider,
         number: usize,
+        patience: Duration,
     ) -> LambdaBuilder {
-        let patience = PATIENCE[number % PATIENCE.len()].as_millis();
+        let patience = patience.as_millis().to_string();
         let builder = builder
             .env("STRIPE_API_BASE", &provider.url(number))
-            .env("PAYMENT_PROVIDER_TIMEOUT_MS", &patience.to_string());
+            .env("PAYMENT_PROVIDER_TIMEOUT_MS", &patience);
         let variables = self.0.iter();
         variables.fold(builder, |builder, (name, value)| builder.env(name, value))
     }
@@ -186,24 +203,32 @@ async fn mongodb(environment: &mut Environment) -> FaultProxy {
 }
 
 /// Those that clients ask.
-async fn processes(hunt: &Hunt, environment: &Environment, provider: &Provider) -> Vec<Lambda> {
+async fn processes(
+    round: &Round<'_>,
+    environment: &Environment,
+    provider: &Provider,
+) -> Vec<Lambda> {
+    let hunt = round.hunt;
     let skew = match hunt.faults.contains(&Fault::ClockSkew) {
         true => SKEW,
         false => [SignedDuration::ZERO; SKEW.len()],
     };
     let mut processes = Vec::new();
-    for number in 0..PROCESSES {
+    for number in 0..round.processes() {
         let builder = match hunt.work {
             Work::Payments => Lambda::function("payments-create"),
             Work::Once | Work::Rerun => Lambda::example("charges"),
         };
+        // Half of them know their deadline; the other half has a lease that a freeze, or a late answer, outlasts.
+        let knows_deadline = number % 2 == 0;
+        let patience = if knows_deadline { HURRY } else { PATIENCE };
         let builder = environment
-            .with_provider(builder, provider, number)
+            .with_provider(builder, provider, number, patience)
             .clock_off_by(skew[number % skew.len()]);
-        // Half of them know their deadline; the other half has a lease that a freeze outlasts.
-        let builder = match number % 2 {
-            0 => builder.timeout(Duration::from_secs(4)),
-            _ => builder.local_deadlines().timeout(Duration::from_secs(60)),
+        let builder = if knows_deadline {
+            builder.timeout(Duration::from_secs(4))
+        } else {
+            builder.local_deadlines().timeout(Duration::from_secs(60))
         };
         processes.push(builder.start().await);
     }

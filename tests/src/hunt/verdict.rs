@@ -22,6 +22,8 @@ pub enum Finding {
     UntoldCharge,
     /// Its client has no final answer in the end.
     Unanswered,
+    /// A process that had its request failed by itself, or ran out of its time.
+    Failure,
 }
 
 impl fmt::Display for Finding {
@@ -32,6 +34,7 @@ impl fmt::Display for Finding {
             Self::Contradiction => "contradictions",
             Self::UntoldCharge => "untold charges",
             Self::Unanswered => "unanswered",
+            Self::Failure => "failures",
         })
     }
 }
@@ -51,6 +54,7 @@ pub(super) fn findings(work: Work, story: &Story, charges: usize) -> Vec<Finding
         (Finding::Contradiction, is_contradictory),
         (Finding::UntoldCharge, is_untold || is_told_otherwise),
         (Finding::Unanswered, is_unanswered),
+        (Finding::Failure, !story.failures.is_empty()),
     ];
     let found = all.into_iter().filter(|(_, is_found)| *is_found);
     found.map(|(finding, _)| finding).collect()

@@ -21,6 +21,9 @@ const INIT_DEADLINE: Duration = Duration::from_secs(10);
 /// What `cargo lambda watch` sends as the deadline: a time in 1970.
 const LOCAL_DEADLINE_MS: i64 = 600_000;
 
+/// Why an invocation crashed whose process was stopped.
+pub(crate) const STOPPED: &str = "the test stopped the process";
+
 /// What the names of functions are appended to.
 const ARN: &str = "arn:aws:lambda:eu-central-1:123456789012:function:";
 
@@ -155,7 +158,7 @@ impl Supervisor {
                     instance.thaw();
                 }
             }
-            Event::Stop(_done) => self.process_ended("the test stopped the process").await,
+            Event::Stop(_done) => self.process_ended(STOPPED).await,
             // Of a process that is gone.
             Event::Next { .. }
             | Event::Settled { .. }
