@@ -6,8 +6,11 @@
     reason = "a program for people at a terminal"
 )]
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tests::hunt::Fault;
 use tests::{Hunt, Mode, Work};
@@ -40,6 +43,7 @@ async fn main() -> ExitCode {
         )
     };
     eprintln!("{}", again(payments, seed));
+    let called_off = Arc::clone(&hunt.is_called_off);
     let hunting = hunt.run(|progress| {
         eprint!(
             "\r{} payments begun, {} charges, {} faults, {} s ",
@@ -49,12 +53,17 @@ async fn main() -> ExitCode {
             progress.took.as_secs()
         );
     });
+    let mut hunting = pin!(hunting);
     let report = tokio::select! {
-        report = hunting => report,
-        // What was started, and what stands still, ends with the hunt.
+        report = &mut hunting => report,
         () = told_to_stop() => {
-            eprintln!("\nstopped");
-            return ExitCode::FAILURE;
+            eprintln!("\ncalled off: what was begun is settled and judged; once more ends it at once");
+            called_off.store(true, Ordering::SeqCst);
+            tokio::select! {
+                report = hunting => report,
+                // What was started, and what stands still, ends with the hunt.
+                () = told_to_stop() => return ExitCode::FAILURE,
+            }
         }
     };
     eprintln!();

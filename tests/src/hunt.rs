@@ -19,6 +19,8 @@ mod timeline;
 mod verdict;
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -44,6 +46,8 @@ pub struct Hunt {
     /// Whether no further client comes once somebody was charged twice or answered in two ways, and no further round once anything
     /// was found.
     pub stops_at_first: bool,
+    /// Whether no further client comes at all: set it, and the hunt ends early, with all that it has found.
+    pub is_called_off: Arc<AtomicBool>,
 }
 
 /// What the processes do.
@@ -114,7 +118,12 @@ impl Hunt {
             mode,
             faults: Fault::of(mode),
             stops_at_first: false,
+            is_called_off: Arc::default(),
         }
+    }
+
+    fn is_called_off(&self) -> bool {
+        self.is_called_off.load(Ordering::SeqCst)
     }
 
     /// Hunts, and tells `progress` each second how far it is.
@@ -127,7 +136,10 @@ impl Hunt {
         let mut report = Report::default();
         let mut seed = self.seed;
         let mut left = self.payments;
-        while left > 0 && (!self.stops_at_first || report.broken().is_empty()) {
+        let is_enough = |report: &Report| {
+            self.is_called_off() || self.stops_at_first && !report.broken().is_empty()
+        };
+        while left > 0 && !is_enough(&report) {
             let round = Round {
                 hunt: self,
                 seed,

@@ -28,7 +28,7 @@ pub(super) struct Story {
     pub(super) failures: Vec<String>,
     /// What happened when, for people; times are from the beginning of the hunt.
     pub(super) lines: Vec<(Duration, String)>,
-    /// When it first asked.
+    /// When it first asked, or came back after it had gone away.
     pub(super) began: Option<Duration>,
     /// When it was first told for good.
     pub(super) answered_at: Option<Duration>,
@@ -174,6 +174,9 @@ impl<'a> Client<'a> {
 
     /// Comes back when all is well, until it has a final answer.
     pub(super) async fn come_back(&self) {
+        if self.manner == Manner::Away {
+            self.story.lock().began = Some(self.began.elapsed());
+        }
         for _ in 0..MOST_ATTEMPTS {
             let told = self.ask().await;
             if self.is_enough(told.as_ref()) {

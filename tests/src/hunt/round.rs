@@ -150,8 +150,11 @@ impl Round<'_> {
 
     /// One client after the other pays.
     async fn pay(&self, stage: &Stage, stories: &Stories) {
-        let stops_at_first = self.hunt.stops_at_first;
-        while !(stops_at_first && stories.has_found.load(Ordering::SeqCst)) {
+        let is_enough = || {
+            let has_found = stories.has_found.load(Ordering::SeqCst);
+            self.hunt.is_called_off() || self.hunt.stops_at_first && has_found
+        };
+        while !is_enough() {
             let order = stories.came.fetch_add(1, Ordering::SeqCst);
             let Some(story) = stories.all.get(order) else {
                 return;
