@@ -60,6 +60,8 @@ enum Looked {
 /// How many payments are asked for, and how many settled, at a time.
 const PAGE: u32 = 100;
 const AT_ONCE: usize = 8;
+/// How many of the oldest are asked for, as one or the other may be unreadable.
+const OLDEST: u32 = 10;
 /// The longest run, where no deadline is known.
 const LONGEST_RUN: Duration = Duration::from_secs(50);
 /// With less, no payment is begun.
@@ -221,7 +223,7 @@ async fn what_is_open(
     let queue = Queue {
         created_before: due,
         order: QueueOrder::Oldest,
-        limit: 1,
+        limit: OLDEST,
     };
     let oldest = settling.ledger.open_payments(queue, deadline).await?;
     let now = Moment::now();

@@ -59,6 +59,17 @@ async fn a_payment_is_charged_once_and_answered_alike() {
     assert_eq!((seen.status, seen.json()), (200, payment));
 }
 
+/// The ledger has the bytes, however few of them the engine keeps.
+#[tokio::test]
+async fn a_result_that_is_too_long_for_the_engine_is_the_same_bytes() {
+    let shop = Shop::with_mongodb(&[("IDEMPOTENCY_MAX_RESPONSE_BYTES", "16")]).await;
+    let first = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+    let again = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+    assert_eq!((again.status, &again.body), (201, &first.body));
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(shop.intents(), ["succeeded"]);
+}
+
 #[tokio::test]
 async fn a_request_that_says_the_same_is_the_same() {
     let shop = Shop::on_a_laptop().await;

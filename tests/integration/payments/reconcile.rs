@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+use mongodb::bson::doc;
 use serde_json::{Value, json};
 use tests::{FaultProxy, Lambda, MongoServer, Outcome, STRIPE_TEST_KEY, StripeServer, eventually};
 
@@ -23,8 +25,8 @@ async fn run(reconciler: &Lambda) -> Value {
     }
 }
 
-/// Runs until nothing that was due is open, and adds up what the runs say of a member.
-async fn run_until_settled(reconciler: &Lambda, member: &str, expected: u64) -> Value {
+/// Runs until what the runs say of a member adds up to so much; what the last one said.
+async fn run_until(reconciler: &Lambda, member: &str, expected: u64) -> Value {
     let (mut sum, mut last) = (0, Value::Null);
     eventually(LIMIT, async || {
         last = run(reconciler).await;
@@ -47,7 +49,7 @@ async fn a_charge_that_nobody_asks_for_is_found() {
         let acting = shop.pay("k-1", &order).await.json();
         let reconciler = shop.function("payments-reconcile", SOON).await;
 
-        let report = run_until_settled(&reconciler, "succeeded", 1).await;
+        let report = run_until(&reconciler, "succeeded", 1).await;
 
         assert_eq!(
             (&report["still_open"], &report["finished"]),
@@ -76,17 +78,88 @@ async fn what_nobody_confirmed_is_cancelled_in_time_and_not_before() {
     let card = stripe.card("4000002500003155").await;
     let acting = shop.pay("k-1", &ten_euros(&card)).await.json();
     let patient = shop.function("payments-reconcile", SOON).await;
-    let report = run_until_settled(&patient, "looked_at", 1).await;
+    let report = run_until(&patient, "looked_at", 1).await;
     assert_eq!(report["still_open"], 1);
     assert!(report["oldest_open_seconds"].as_u64() >= Some(1));
     assert_eq!(status_of(&shop, &acting["id"]).await, "requires_action");
 
     let closing = shop.function("payments-reconcile", CLOSING).await;
-    run_until_settled(&closing, "failed", 1).await;
+    run_until(&closing, "failed", 1).await;
 
     assert_eq!(stripe.intents().await, ["canceled"]);
     let told = shop.pay("k-1", &ten_euros(&card)).await;
     assert_eq!(told.status, 402, "{}", told.text());
+}
+
+#[tokio::test]
+async fn whoever_comes_back_after_its_time_finds_it_cancelled() {
+    let stripe = StripeServer::start().await;
+    let shop = Shop::with_mongodb(&[
+        ("PAYMENT_PROVIDER", "stripe"),
+        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
+        ("STRIPE_API_BASE", &StripeServer::url_at(stripe.address())),
+        ("PAYMENT_CANCEL_AFTER_SECONDS", "1"),
+    ])
+    .await;
+    let order = ten_euros(&stripe.card("4000002500003155").await);
+    assert_eq!(shop.pay("k-1", &order).await.status, 202);
+
+    eventually(LIMIT, async || shop.pay("k-1", &order).await.status == 402).await;
+
+    assert_eq!(stripe.intents().await, ["canceled"]);
+}
+
+/// What the customer may still do is not settled, whatever its age; and a row that nobody can read keeps no others from their turn.
+#[tokio::test]
+async fn what_is_open_for_days_calls_for_a_person() {
+    let stripe = StripeServer::start().await;
+    let shop = Shop::with_mongodb(&[
+        ("PAYMENT_PROVIDER", "stripe"),
+        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
+        ("STRIPE_API_BASE", &StripeServer::url_at(stripe.address())),
+    ])
+    .await;
+    let card = stripe.card("4000002500003155").await;
+    shop.pay("k-1", &ten_euros(&card)).await;
+    let ledger = shop.ledger().await;
+    let days_ago =
+        (Timestamp::now() - SignedDuration::from_hours(50)).strftime("%Y-%m-%dT%H:%M:%S.%3fZ");
+    let age = doc! { "$set": { "created_at": days_ago.to_string() } };
+    ledger.update_one(doc! {}, age).await.expect("aged");
+    let unreadable =
+        doc! { "_id": "pay_x", "state": "unknown", "created_at": "2020-01-01T00:00:00.000Z" };
+    ledger.insert_one(unreadable).await.expect("inserted");
+    let week = [("PAYMENT_CANCEL_AFTER_SECONDS", "604800")];
+    let reconciler = shop.function("payments-reconcile", &week).await;
+
+    let report = run(&reconciler).await;
+
+    assert_eq!(
+        (&report["looked_at"], &report["still_open"]),
+        (&json!(1), &json!(2))
+    );
+    assert_eq!(report["finished"], true);
+    let lines = reconciler.log_events();
+    let errors = lines.iter().filter(|line| line["level"] == "ERROR");
+    let mut told: Vec<_> = errors
+        .map(|line| line["message"].as_str().unwrap_or_default())
+        .collect();
+    told.sort_unstable();
+    assert_eq!(
+        told,
+        [
+            "a payment is open for longer than a day",
+            "a row of the ledger cannot be read: its payment is not settled",
+        ]
+    );
+    let metric = |name: &str| {
+        let mut values = lines.iter().filter_map(|line| line[name].as_f64());
+        values.next()
+    };
+    assert_eq!(metric("PaymentsOpen"), Some(2.0));
+    assert_eq!(metric("ReconcileFinished"), Some(1.0));
+    let day = 86_400.0;
+    assert!(metric("OldestOpenPaymentAge").is_some_and(|age| age > 2.0 * day));
 }
 
 /// The provider was never heard to name it: closed in the ledger, no late attempt can confirm anything for it.
@@ -105,7 +178,7 @@ async fn a_payment_without_an_intent_is_closed() {
     let unknown = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
     assert_eq!(unknown.status, 202);
     let closing = shop.function("payments-reconcile", CLOSING).await;
-    run_until_settled(&closing, "failed", 1).await;
+    run_until(&closing, "failed", 1).await;
     proxy.heal();
 
     let told = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
@@ -130,7 +203,7 @@ async fn a_provider_that_is_silent_settles_nothing() {
     let closing = shop.function("payments-reconcile", CLOSING).await;
     for fault in [FaultProxy::black_hole, FaultProxy::refuse] {
         fault(&proxy);
-        let report = run_until_settled(&closing, "looked_at", 1).await;
+        let report = run_until(&closing, "looked_at", 1).await;
         assert_eq!(
             (&report["still_open"], &report["failed"]),
             (&json!(1), &json!(0))
@@ -141,7 +214,7 @@ async fn a_provider_that_is_silent_settles_nothing() {
     let secret = acting["client_secret"].as_str().expect("a secret");
     let intent = acting["provider_reference"].as_str().expect("an intent");
     stripe.authenticate(intent, secret, true).await;
-    run_until_settled(&closing, "succeeded", 1).await;
+    run_until(&closing, "succeeded", 1).await;
     assert_eq!(status_of(&shop, &acting["id"]).await, "succeeded");
 }
 
@@ -162,7 +235,7 @@ async fn a_ledger_that_is_away_is_asked_again_next_time() {
     assert_eq!(report["finished"], false);
     assert_eq!(report["still_open"], Value::Null);
     proxy.heal();
-    run_until_settled(&reconciler, "succeeded", 1).await;
+    run_until(&reconciler, "succeeded", 1).await;
 }
 
 /// Two runs at once, and clients beside them: one end, one answer.

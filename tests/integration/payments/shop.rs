@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mongodb::Collection;
+use mongodb::bson::Document;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::{Answer, Lambda, LambdaBuilder, MongoServer, TestRequest};
@@ -51,6 +53,17 @@ impl Shop {
             folder,
             variables: owned,
         }
+    }
+
+    /// The ledger in MongoDB.
+    pub(super) async fn ledger(&self) -> Collection<Document> {
+        let mut variables = self.variables.iter();
+        let database = variables.find(|(name, _)| name == "MONGODB_DATABASE");
+        let (_, database) = database.expect("a shop with MongoDB");
+        MongoServer::shared()
+            .await
+            .collection(database, "payments")
+            .await
     }
 
     /// Another process of `payments-create`.

@@ -177,6 +177,12 @@ async fn an_event_about_nothing_of_ours_is_received() {
             &json!({"object": "charge", "id": "ch_1"}),
         ),
         StripeEvent::about(
+            "evt_6",
+            "invoice.created",
+            &json!({"object": "invoice", "id": null, "metadata": null}),
+        ),
+        StripeEvent::about("evt_7", "balance.available", &json!({})),
+        StripeEvent::about(
             "evt_5",
             kind,
             &json!({"object": "payment_intent", "id": "pi_1"}),

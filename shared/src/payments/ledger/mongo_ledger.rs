@@ -156,7 +156,10 @@ impl Ledger for MongoLedger {
                 Err(_) => unreadable.push(id),
             }
         }
-        self.put_back(unreadable, deadline).await?;
+        // Who only looks leaves the queue as it is.
+        if matches!(queue.order, QueueOrder::Unseen { .. }) {
+            self.put_back(unreadable, deadline).await?;
+        }
         Ok(open)
     }
 

@@ -141,14 +141,14 @@ async fn both_ledgers_list_what_is_open_alike() {
         (
             QueueOrder::Unseen { looked_before: now },
             9,
-            vec![0, 1, 3, 2],
+            vec![0, 3, 2, 1],
         ),
         (
             QueueOrder::Unseen {
                 looked_before: ago(25),
             },
             2,
-            vec![0, 1],
+            vec![0, 3],
         ),
     ];
     for ledger in [&files as &dyn Ledger, &mongo] {
