@@ -20,6 +20,8 @@
 }
 
 tools="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/truebond"
+# Where the harness looks by itself too, except without HOME.
+export MONGODB_JAVA_SERVER_DIR="${MONGODB_JAVA_SERVER_DIR:-$tools/mongo-java-server-$MONGO_JAVA_SERVER_VERSION}"
 
 # The redis-server unpacked without root carries its distribution's version, hence the pattern; one from PATH goes first.
 for dir in "$tools"/redis-server-*/bin; do

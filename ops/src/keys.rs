@@ -12,7 +12,7 @@ use crate::table::{ago, length, list, table};
 use crate::words;
 
 /// Why a cluster's keys are not listed: a scan is of one node.
-const CLUSTER: &str = "the keys of a cluster are listed node by node: redis-cli --cluster call HOST:PORT --cluster-only-masters SCAN 0 MATCH 'idempotency:*'";
+const CLUSTER: &str = "the keys of a cluster are listed node by node: at each master, `redis-cli -h NODE --scan --pattern 'idempotency:*'`";
 
 pub(crate) async fn run(
     config: &Config,
@@ -21,12 +21,10 @@ pub(crate) async fn run(
     deadline: Deadline,
 ) -> Result<String, String> {
     let idempotency = Idempotency::new(config);
-    let is_listing = matches!(command, Keys::List { .. });
-    if is_listing && config.redis.cluster && idempotency.authority() == Authority::Redis {
-        return Err(CLUSTER.to_owned());
-    }
+    let is_cluster = config.redis.cluster && idempotency.authority() == Authority::Redis;
     let failed = |error| format!("failed to {error}");
     match command {
+        Keys::List { .. } if is_cluster => Err(CLUSTER.to_owned()),
         Keys::List { limit } => {
             let keys = idempotency.keys(limit, deadline).await.map_err(failed)?;
             Ok(all(&keys, form))
