@@ -18,7 +18,7 @@ use crate::binaries;
 use crate::owned_process::OwnedProcess;
 
 /// How often a process is asked whether it still runs.
-const WATCH_INTERVAL: Duration = Duration::from_millis(5);
+const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What to run.
 #[derive(Clone)]

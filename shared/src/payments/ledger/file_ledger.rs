@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use super::files::{read, read_all, update};
+use super::files::{lock, read, read_all};
 use super::{Change, Ledger, Queue, Unavailable};
 use crate::deadline::Deadline;
 use crate::payments::{Moment, Payment};
@@ -24,8 +24,9 @@ impl FileLedger {
 
 #[async_trait]
 impl Ledger for FileLedger {
-    async fn open(&self, payment: &Payment, _: Deadline) -> Result<Payment, Unavailable> {
-        let opened = update(&self.folder, &payment.id, |found: Option<&Payment>| {
+    async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, Unavailable> {
+        let locked = lock(&self.folder, deadline).await.map_err(unavailable)?;
+        let opened = locked.update(&payment.id, |found: Option<&Payment>| {
             found.is_none().then(|| payment.clone())
         });
         opened.map_err(unavailable)?.ok_or(Unavailable("not_found"))
@@ -35,9 +36,10 @@ impl Ledger for FileLedger {
         &self,
         payment: &Payment,
         change: &Change,
-        _: Deadline,
+        deadline: Deadline,
     ) -> Result<Payment, Unavailable> {
-        let changed = update(&self.folder, &payment.id, |found: Option<&Payment>| {
+        let locked = lock(&self.folder, deadline).await.map_err(unavailable)?;
+        let changed = locked.update(&payment.id, |found: Option<&Payment>| {
             change.apply(found?, Moment::now())
         });
         changed

@@ -3,11 +3,16 @@
 //! A file is replaced whole and by name, so that a process which ends in the middle leaves the old one; a lock on a second file
 //! makes a change of reading, deciding and replacing one step.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::deadline::Deadline;
 
 const EXTENSION: &str = "json";
+/// How long a lock is waited for before it is tried again.
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// What the file `name` in `folder` says; `None` where there is none.
 pub(in crate::payments) fn read<T: serde::de::DeserializeOwned>(
@@ -43,27 +48,56 @@ pub(in crate::payments) fn read_all<T: serde::de::DeserializeOwned>(
     Ok(all)
 }
 
-/// Lets `next` decide what the file `name` says from now on (`None`: what it says now), while nobody else changes anything in
-/// `folder`; returns what it then says.
-pub(in crate::payments) fn update<T: serde::Serialize + serde::de::DeserializeOwned>(
-    folder: &Path,
-    name: &str,
-    next: impl FnOnce(Option<&T>) -> Option<T>,
-) -> io::Result<Option<T>> {
+/// A folder in which nobody else changes anything until this is dropped.
+pub(in crate::payments) struct Locked<'a> {
+    folder: &'a Path,
+    _lock: File,
+}
+
+/// Waits until nobody else changes anything in `folder`, at most until `deadline`: a process that is frozen keeps what it has locked.
+///
+/// # Cancel safety
+///
+/// A dropped wait locks nothing.
+pub(in crate::payments) async fn lock(folder: &Path, deadline: Deadline) -> io::Result<Locked<'_>> {
     fs::create_dir_all(folder)?;
     let lock = File::create(folder.join(".lock"))?;
-    lock.lock()?;
-    let found = read(folder, name)?;
-    let Some(next) = next(found.as_ref()) else {
-        return Ok(found);
+    let waiting = async {
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
     };
-    let path = path(folder, name);
-    let draft = path.with_extension("draft");
-    let mut file = File::create(&draft)?;
-    file.write_all(&serde_json::to_vec_pretty(&next)?)?;
-    file.sync_all()?;
-    fs::rename(draft, path)?;
-    Ok(Some(next))
+    let waited = deadline.bound(waiting).await;
+    waited.map_err(|_| io::Error::from(ErrorKind::TimedOut))??;
+    Ok(Locked {
+        folder,
+        _lock: lock,
+    })
+}
+
+impl Locked<'_> {
+    /// Lets `next` decide what the file `name` says from now on (`None`: what it says now); returns what it then says.
+    pub(in crate::payments) fn update<T: serde::Serialize + serde::de::DeserializeOwned>(
+        &self,
+        name: &str,
+        next: impl FnOnce(Option<&T>) -> Option<T>,
+    ) -> io::Result<Option<T>> {
+        let found = read(self.folder, name)?;
+        let Some(next) = next(found.as_ref()) else {
+            return Ok(found);
+        };
+        let path = path(self.folder, name);
+        let draft = path.with_extension("draft");
+        let mut file = File::create(&draft)?;
+        file.write_all(&serde_json::to_vec_pretty(&next)?)?;
+        file.sync_all()?;
+        fs::rename(draft, path)?;
+        Ok(Some(next))
+    }
 }
 
 fn path(folder: &Path, name: &str) -> PathBuf {

@@ -68,8 +68,14 @@ impl Sandbox {
     }
 
     /// Changes an intent and returns it.
-    fn change(&self, intent: &str, change: impl FnOnce(&mut Kept)) -> Result<Kept, Failure> {
-        let changed = files::update(&self.folder, intent, |kept: Option<&Kept>| {
+    async fn change(
+        &self,
+        intent: &str,
+        deadline: Deadline,
+        change: impl FnOnce(&mut Kept) + Send,
+    ) -> Result<Kept, Failure> {
+        let locked = files::lock(&self.folder, deadline).await.map_err(unclear)?;
+        let changed = locked.update(intent, |kept: Option<&Kept>| {
             let mut kept = kept?.clone();
             change(&mut kept);
             Some(kept)
@@ -86,12 +92,18 @@ impl Provider for Sandbox {
         "sandbox"
     }
 
-    async fn create(&self, payment: &Payment, key: &str, _: Deadline) -> Result<Intent, Failure> {
+    async fn create(
+        &self,
+        payment: &Payment,
+        key: &str,
+        deadline: Deadline,
+    ) -> Result<Intent, Failure> {
         let order = &payment.order;
         let method = serde_json::from_value(json!(order.payment_method))
             .map_err(|_| Failure::Refused("no_such_payment_method"))?;
         let id = format!("pi_sandbox_{}", key.get(..24).unwrap_or(key));
-        let made = files::update(&self.folder, &id, |kept: Option<&Kept>| {
+        let locked = files::lock(&self.folder, deadline).await.map_err(unclear)?;
+        let made = locked.update(&id, |kept: Option<&Kept>| {
             kept.is_none().then(|| Kept {
                 intent: Intent {
                     id: id.clone(),
@@ -118,7 +130,8 @@ impl Provider for Sandbox {
         order: &Order,
         deadline: Deadline,
     ) -> Result<Intent, Failure> {
-        let kept = self.change(intent, |kept| kept.confirmations += 1)?;
+        let kept = self.change(intent, deadline, |kept| kept.confirmations += 1);
+        let kept = kept.await?;
         let first = kept.confirmations == 1;
         match kept.method {
             Method::TimeoutBefore if first => return Err(Failure::Unclear("timeout")),
@@ -130,12 +143,13 @@ impl Provider for Sandbox {
             _ => {}
         }
         let mut fits = false;
-        let kept = self.change(intent, |kept| {
+        let kept = self.change(intent, deadline, |kept| {
             fits = kept.intent.status == IntentStatus::RequiresConfirmation;
             if fits {
                 confirm(kept, order);
             }
-        })?;
+        });
+        let kept = kept.await?;
         match kept.method {
             _ if !fits => Err(Failure::Refused("unexpected_state")),
             Method::Declined => Err(Failure::Refused("card_declined")),
@@ -144,19 +158,19 @@ impl Provider for Sandbox {
         }
     }
 
-    async fn inspect(&self, intent: &str, _: Deadline) -> Result<Intent, Failure> {
-        let kept = self.change(intent, |kept| {
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+        let kept = self.change(intent, deadline, |kept| {
             if kept.intent.status == IntentStatus::RequiresAction {
                 kept.intent.status = IntentStatus::Succeeded;
                 kept.intent.next_action = None;
             }
-        })?;
-        Ok(kept.intent)
+        });
+        Ok(kept.await?.intent)
     }
 
-    async fn cancel(&self, intent: &str, _: Deadline) -> Result<Intent, Failure> {
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
         let mut fits = false;
-        let kept = self.change(intent, |kept| {
+        let kept = self.change(intent, deadline, |kept| {
             fits = !matches!(
                 kept.intent.status,
                 IntentStatus::Succeeded | IntentStatus::Canceled
@@ -164,7 +178,8 @@ impl Provider for Sandbox {
             if fits {
                 kept.intent.status = IntentStatus::Canceled;
             }
-        })?;
+        });
+        let kept = kept.await?;
         if fits {
             Ok(kept.intent)
         } else {
