@@ -41,6 +41,8 @@ pub(super) const LEASE: Duration = Duration::from_millis(1_000);
 const HURRY: Duration = Duration::from_millis(300);
 /// How long those do that hear of what it has done when their lease is over.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a process may take beyond its deadline: what overruns by more was not only kept waiting by a busy machine.
+const GRACE: Duration = Duration::from_secs(4);
 /// By how much clocks are off, where they are.
 const SKEW: [SignedDuration; 3] = [
     SignedDuration::ZERO,
@@ -226,7 +228,7 @@ async fn processes(
             .with_provider(builder, provider, number, patience)
             .clock_off_by(skew[number % skew.len()]);
         let builder = if knows_deadline {
-            builder.timeout(Duration::from_secs(4))
+            builder.timeout(Duration::from_secs(4)).grace(GRACE)
         } else {
             builder.local_deadlines().timeout(Duration::from_secs(60))
         };

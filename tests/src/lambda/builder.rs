@@ -26,6 +26,8 @@ pub struct LambdaBuilder {
     program: Program,
     variables: Vec<(String, Option<String>)>,
     timeout: Duration,
+    /// By how much later than its timeout a process is killed.
+    grace: Duration,
     concurrency: usize,
     clock: Clock,
     /// By how much the process's clock is off.
@@ -47,6 +49,7 @@ impl LambdaBuilder {
             program,
             variables: Vec::new(),
             timeout: TIMEOUT,
+            grace: Duration::ZERO,
             concurrency: 1,
             clock: Clock::Real,
             skew: SignedDuration::ZERO,
@@ -76,6 +79,12 @@ impl LambdaBuilder {
     /// The function's timeout, the template's unless set: an invocation that runs longer costs the process its life.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Lets an invocation run for longer than it is told it may: for machines that are too busy to hold anybody to the moment.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
         self
     }
 
@@ -142,6 +151,7 @@ impl LambdaBuilder {
         };
         let limits = Limits {
             timeout: self.timeout,
+            grace: self.grace,
             concurrency: self.concurrency,
             clock: self.clock,
             skew: self.skew,

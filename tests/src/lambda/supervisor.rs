@@ -30,6 +30,8 @@ const ARN: &str = "arn:aws:lambda:eu-central-1:123456789012:function:";
 /// What an invocation may take.
 pub(super) struct Limits {
     pub(super) timeout: Duration,
+    /// By how much later than that a process is killed.
+    pub(super) grace: Duration,
     pub(super) concurrency: usize,
     pub(super) clock: Clock,
     /// By how much the process's clock is off.
@@ -219,7 +221,8 @@ impl Supervisor {
                 written,
             };
             let id = invocation.id.clone();
-            self.later(self.limits.timeout, Event::Deadline { instance, id });
+            let limit = self.limits.timeout + self.limits.grace;
+            self.later(limit, Event::Deadline { instance, id });
             self.running.insert(invocation.id, invocation.caller);
             // The connection was there a moment ago; if it is gone, the process is too, and its end settles this.
             let _ = self.polls.remove(0).send(delivery);
