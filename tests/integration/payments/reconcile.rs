@@ -1,5 +1,6 @@
 //! What becomes of payments that nobody asks for any more.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -37,6 +38,18 @@ async fn run_until(reconciler: &Lambda, member: &str, expected: u64) -> Value {
     last
 }
 
+/// A shop whose provider is there.
+async fn shop_at(stripe: SocketAddr, more: &[(&str, &str)]) -> Shop {
+    let base = StripeServer::url_at(stripe);
+    let mut variables = vec![
+        ("PAYMENT_PROVIDER", "stripe"),
+        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
+        ("STRIPE_API_BASE", base.as_str()),
+    ];
+    variables.extend(more);
+    Shop::with_mongodb(&variables).await
+}
+
 async fn status_of(shop: &Shop, id: &Value) -> String {
     let shown = shop.show(id.as_str().expect("an id")).await.json();
     shown["status"].as_str().expect("a status").to_owned()
@@ -69,12 +82,7 @@ async fn a_charge_that_nobody_asks_for_is_found() {
 #[tokio::test]
 async fn what_nobody_confirmed_is_cancelled_in_time_and_not_before() {
     let stripe = StripeServer::start().await;
-    let shop = Shop::with_mongodb(&[
-        ("PAYMENT_PROVIDER", "stripe"),
-        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
-        ("STRIPE_API_BASE", &StripeServer::url_at(stripe.address())),
-    ])
-    .await;
+    let shop = shop_at(stripe.address(), &[]).await;
     let card = stripe.card("4000002500003155").await;
     let acting = shop.pay("k-1", &ten_euros(&card)).await.json();
     let patient = shop.function("payments-reconcile", SOON).await;
@@ -94,13 +102,7 @@ async fn what_nobody_confirmed_is_cancelled_in_time_and_not_before() {
 #[tokio::test]
 async fn whoever_comes_back_after_its_time_finds_it_cancelled() {
     let stripe = StripeServer::start().await;
-    let shop = Shop::with_mongodb(&[
-        ("PAYMENT_PROVIDER", "stripe"),
-        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
-        ("STRIPE_API_BASE", &StripeServer::url_at(stripe.address())),
-        ("PAYMENT_CANCEL_AFTER_SECONDS", "1"),
-    ])
-    .await;
+    let shop = shop_at(stripe.address(), &[("PAYMENT_CANCEL_AFTER_SECONDS", "1")]).await;
     let order = ten_euros(&stripe.card("4000002500003155").await);
     assert_eq!(shop.pay("k-1", &order).await.status, 202);
 
@@ -113,12 +115,7 @@ async fn whoever_comes_back_after_its_time_finds_it_cancelled() {
 #[tokio::test]
 async fn what_is_open_for_days_calls_for_a_person() {
     let stripe = StripeServer::start().await;
-    let shop = Shop::with_mongodb(&[
-        ("PAYMENT_PROVIDER", "stripe"),
-        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
-        ("STRIPE_API_BASE", &StripeServer::url_at(stripe.address())),
-    ])
-    .await;
+    let shop = shop_at(stripe.address(), &[]).await;
     let card = stripe.card("4000002500003155").await;
     shop.pay("k-1", &ten_euros(&card)).await;
     let ledger = shop.ledger().await;
@@ -167,13 +164,7 @@ async fn what_is_open_for_days_calls_for_a_person() {
 async fn a_payment_without_an_intent_is_closed() {
     let stripe = StripeServer::start().await;
     let proxy = FaultProxy::in_front_of(stripe.address());
-    let shop = Shop::with_mongodb(&[
-        ("PAYMENT_PROVIDER", "stripe"),
-        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
-        ("STRIPE_API_BASE", &StripeServer::url_at(proxy.address())),
-        ("PAYMENT_PROVIDER_TIMEOUT_MS", "300"),
-    ])
-    .await;
+    let shop = shop_at(proxy.address(), &[("PAYMENT_PROVIDER_TIMEOUT_MS", "300")]).await;
     proxy.black_hole();
     let unknown = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
     assert_eq!(unknown.status, 202);
@@ -191,13 +182,7 @@ async fn a_payment_without_an_intent_is_closed() {
 async fn a_provider_that_is_silent_settles_nothing() {
     let stripe = StripeServer::start().await;
     let proxy = FaultProxy::in_front_of(stripe.address());
-    let shop = Shop::with_mongodb(&[
-        ("PAYMENT_PROVIDER", "stripe"),
-        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
-        ("STRIPE_API_BASE", &StripeServer::url_at(proxy.address())),
-        ("PAYMENT_PROVIDER_TIMEOUT_MS", "300"),
-    ])
-    .await;
+    let shop = shop_at(proxy.address(), &[("PAYMENT_PROVIDER_TIMEOUT_MS", "300")]).await;
     let card = stripe.card("4000002500003155").await;
     let acting = shop.pay("k-1", &ten_euros(&card)).await.json();
     let closing = shop.function("payments-reconcile", CLOSING).await;
