@@ -4,15 +4,12 @@ use serde_json::{Value, json};
 use shared::config::Config;
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Authority, Entry, Idempotency, IdempotencyKey, Policy, Progress, RecordKey, SavedBody, Scope,
+    Entry, Idempotency, IdempotencyKey, Policy, Progress, RecordKey, SavedBody, Scope,
 };
 
 use crate::arguments::{Form, Keys};
 use crate::table::{ago, length, list, table};
 use crate::words;
-
-/// Why a cluster's keys are not listed: a scan is of one node.
-const CLUSTER: &str = "the keys of a cluster are listed node by node: at each master, `redis-cli -h NODE --scan --pattern 'idempotency:*'`";
 
 pub(crate) async fn run(
     config: &Config,
@@ -21,10 +18,8 @@ pub(crate) async fn run(
     deadline: Deadline,
 ) -> Result<String, String> {
     let idempotency = Idempotency::new(config);
-    let is_cluster = config.redis.cluster && idempotency.authority() == Authority::Redis;
     let failed = |error| format!("failed to {error}");
     match command {
-        Keys::List { .. } if is_cluster => Err(CLUSTER.to_owned()),
         Keys::List { limit } => {
             let keys = idempotency.keys(limit, deadline).await.map_err(failed)?;
             Ok(all(&keys, form))

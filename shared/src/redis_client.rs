@@ -32,6 +32,7 @@ mod login;
 mod masking;
 mod probe;
 mod request;
+mod scan;
 mod script;
 mod token;
 
@@ -63,6 +64,7 @@ pub struct RedisClient {
 struct Inner {
     /// Where the connection lives, or why there can be none.
     link: Result<Link, Reason>,
+    is_cluster: bool,
     response_timeout: Duration,
 }
 
@@ -94,6 +96,7 @@ impl RedisClient {
         }
         let inner = Inner {
             link,
+            is_cluster: config.cluster,
             response_timeout: config.response_timeout,
         };
         Self {

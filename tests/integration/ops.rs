@@ -3,7 +3,9 @@
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use tests::{Lambda, MongoServer, RedisServer, STRIPE_TEST_KEY, StripeServer, TestRequest};
+use tests::{
+    Lambda, MongoServer, RedisCluster, RedisServer, STRIPE_TEST_KEY, StripeServer, TestRequest,
+};
 
 use crate::parity::names;
 
@@ -42,9 +44,14 @@ impl World {
     }
 
     /// Redis alone, with the sandbox.
-    async fn of_redis(redis: &RedisServer, folder: &str) -> (Lambda, Vec<(String, String)>) {
+    async fn of_redis(
+        url: String,
+        is_cluster: bool,
+        folder: &str,
+    ) -> (Lambda, Vec<(String, String)>) {
         let variables = [
-            ("REDIS_URL", redis.url()),
+            ("REDIS_URL", url),
+            ("REDIS_CLUSTER", is_cluster.to_string()),
             ("LEDGER_DIR", folder.to_owned()),
         ];
         let variables = variables
@@ -153,16 +160,22 @@ async fn an_open_payment_is_listed_shown_and_settled() {
 #[tokio::test]
 async fn keys_are_listed_as_they_are_shown() {
     let world = World::new().await;
-    let redis = RedisServer::start().await;
-    let folder = tempfile::TempDir::new().expect("a folder");
-    let folder = folder.path().to_string_lossy();
-    let (create, variables) = World::of_redis(&redis, &folder).await;
+    let (redis, cluster) = (RedisServer::start().await, RedisCluster::start().await);
+    let folders = [(); 2].map(|()| tempfile::TempDir::new().expect("a folder"));
+    let [one, many] = [0, 1].map(|number| folders[number].path().to_string_lossy());
+    let (to_one, of_one) = World::of_redis(redis.url(), false, &one).await;
+    let (to_many, of_many) = World::of_redis(cluster.url(), true, &many).await;
+    // Two keys of which the cluster keeps each on another node.
     for key in ["k-1", "k/2"] {
-        world.pay(key, "pm_card_visa").await;
-        pay(&create, key, "pm_card_visa").await;
+        for create in [&world.create, &to_one, &to_many] {
+            pay(create, key, "pm_card_visa").await;
+        }
+    }
+    for node in cluster.nodes() {
+        assert!(node.keys("idempotency:*").await.len() < 2);
     }
     let scope = "http:payments.create:local";
-    for variables in [&world.variables, &variables] {
+    for variables in [&world.variables, &of_one, &of_many] {
         let run = |arguments: &[&str]| {
             let output = ops(variables, &[arguments, &["--json"]].concat());
             assert!(output.status.success(), "{}", text(&output.stderr));
@@ -232,7 +245,7 @@ async fn what_cannot_be_done_is_said() {
         ),
         (&[], &["key", "list"], "no store is configured"),
         (&redis, &["key", "list"], "have the redis store decide"),
-        (&cluster, &["key", "list"], "node by node"),
+        (&cluster, &["key", "list"], "have the redis store decide"),
         (&production, &["payments", "open"], "set MONGODB_URI"),
     ];
     for (variables, arguments, expected) in cases {

@@ -1,7 +1,9 @@
 //! `shared::redis_client` in cluster mode.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use shared::deadline::Deadline;
 use shared::redis_client::{Error, Expiry, Operation, Reason, RedisClient, Repeat, Script};
 use tests::{CacheUser, FaultProxy, Lambda, RedisCluster, RedisServer, eventually, within};
@@ -34,6 +36,29 @@ async fn every_key_finds_its_node() {
     for node in cluster.nodes() {
         assert!(!node.keys("key:*").await.is_empty(), "all nodes hold some");
     }
+}
+
+#[tokio::test]
+async fn all_nodes_are_asked_which_keys_there_are_and_none_may_be_silent() {
+    let cluster = RedisCluster::start().await;
+    let client = client_of(&cluster.url());
+    // More on each node than one answer holds.
+    let names: BTreeSet<_> = (0..6_000).map(|number| format!("key:{number}")).collect();
+    let set = async |name: &str| client.set(name, "", Expiry::Never).await.expect("set");
+    set("other").await;
+    for some in Vec::from_iter(&names).chunks(100) {
+        join_all(some.iter().map(|name| set(name))).await;
+    }
+
+    let all = client.scan("key:*", usize::MAX).await.expect("all");
+    assert!(all == names, "{} of {}", all.len(), names.len());
+    let some = client.scan("key:*", 10).await.expect("some");
+    assert!(some.len() >= 10 && some.is_subset(&names) && some.len() < all.len());
+
+    cluster.nodes()[1].pause();
+    let silent = client.scan("key:*", usize::MAX).await;
+    assert!(silent.is_err(), "a list that looks whole: {silent:?}");
+    cluster.nodes()[1].resume();
 }
 
 #[tokio::test]

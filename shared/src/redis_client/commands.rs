@@ -1,14 +1,10 @@
 //! The commands, one function each.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Value, cmd};
 
 use super::{Error, RedisClient, Repeat, Request, typed};
-
-/// How many names the server looks at for one answer: few enough not to keep others waiting.
-const SCANNED_AT_ONCE: u32 = 1_000;
 
 /// How long a value is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,31 +134,6 @@ impl RedisClient {
             Err(_) if left == -1 => Ttl::NoExpiry,
             Err(_) => Ttl::NoKey,
         })
-    }
-
-    /// At least `limit` names that match `pattern`, or all; each once. Of a cluster those of one node: ask each by itself.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] when there is no usable reply.
-    ///
-    /// # Cancel safety
-    ///
-    /// Reads alone.
-    pub async fn scan(&self, pattern: &str, limit: usize) -> Result<BTreeSet<String>, Error> {
-        let mut names = BTreeSet::new();
-        let mut cursor = 0_u64;
-        loop {
-            let mut scan = cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(pattern);
-            scan.arg("COUNT").arg(SCANNED_AT_ONCE);
-            let (next, found): (u64, Vec<String>) = self.command(Repeat::Safe, &scan).await?;
-            names.extend(found);
-            cursor = next;
-            if cursor == 0 || names.len() >= limit {
-                return Ok(names);
-            }
-        }
     }
 
     async fn command<T: FromRedisValue>(&self, repeat: Repeat, command: &Cmd) -> Result<T, Error> {

@@ -17,10 +17,19 @@ use super::connection::Connection;
 /// What can be sent.
 pub(super) enum Request<'a> {
     Command(&'a Cmd),
+    /// A command to this node of a cluster, whatever it is about.
+    ToNode(&'a Node, &'a Cmd),
     /// Commands that travel together, each with an answer of its own. All of them must be safe to repeat: while a slot is
     /// being moved, a node may have run some when it refuses another.
     Pipeline(&'a Pipeline),
     Script(ScriptCall<'a>),
+}
+
+/// A node of a cluster, by the address that the cluster knows it by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Node {
+    pub(super) host: String,
+    pub(super) port: u16,
 }
 
 /// A script with what it works on.
@@ -44,6 +53,7 @@ impl Request<'_> {
     pub(super) async fn send(&self, mut connection: Connection) -> RedisResult<Value> {
         match self {
             Self::Command(command) => send(&mut connection, command).await,
+            Self::ToNode(node, command) => send_to(&mut connection, node, command).await,
             Self::Pipeline(pipeline) => send_pipeline(&mut connection, pipeline).await,
             Self::Script(call) => match send(&mut connection, &call.by_digest()).await {
                 // Sent with its text it is known from then on, and unlike `SCRIPT LOAD` that takes one node only.
@@ -52,6 +62,15 @@ impl Request<'_> {
                 }
                 settled => settled,
             },
+        }
+    }
+}
+
+impl Node {
+    fn route(&self) -> SingleNodeRoutingInfo {
+        SingleNodeRoutingInfo::ByAddress {
+            host: self.host.clone(),
+            port: self.port,
         }
     }
 }
@@ -111,6 +130,16 @@ async fn send(connection: &mut Connection, command: &Cmd) -> RedisResult<Value> 
     answer
 }
 
+async fn send_to(connection: &mut Connection, node: &Node, command: &Cmd) -> RedisResult<Value> {
+    match connection {
+        Connection::Standalone(connection) => command.query_async(connection).await,
+        Connection::Cluster(cluster) => {
+            let node = RoutingInfo::SingleNode(node.route());
+            cluster.route_command(command.clone(), node).await
+        }
+    }
+}
+
 async fn send_pipeline(connection: &mut Connection, pipeline: &Pipeline) -> RedisResult<Value> {
     let mut answer = pipeline.query_async(connection).await;
     for attempt in 1..=REDIRECTIONS {
@@ -142,11 +171,9 @@ async fn ask(
     };
     let mut asking = pipe();
     asking.cmd("ASKING").add_command(command.clone());
-    let node = SingleNodeRoutingInfo::ByAddress {
-        host: host.to_owned(),
-        port,
-    };
-    let answers = cluster.route_pipeline(asking, 1, 1, node).await?;
+    let host = host.to_owned();
+    let node = Node { host, port };
+    let answers = cluster.route_pipeline(asking, 1, 1, node.route()).await?;
     answers
         .into_iter()
         .next()
