@@ -39,7 +39,7 @@ impl DerivedKey {
             hasher.update(part);
         }
         let digest: [u8; 32] = hasher.finalize().into();
-        Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(hex::encode(digest))
     }
 }
 

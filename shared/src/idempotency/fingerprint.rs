@@ -73,13 +73,16 @@ impl Fingerprint {
 
     /// The fingerprint that these 64 hexadecimal digits in lower case are, for whoever has taken one by other rules.
     pub fn from_hex(text: &str) -> Option<Self> {
-        super::response::digest_from_hex(text).map(Self)
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest).ok()?;
+        let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        is_lower.then_some(Self(digest))
     }
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 

@@ -26,10 +26,10 @@ impl OwnerId {
 
     /// The owner that these 32 hexadecimal digits in lower case name.
     pub fn from_hex(text: &str) -> Option<Self> {
-        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        let fits = text.len() == 32 && text.bytes().all(is_hex);
-        fits.then(|| u128::from_str_radix(text, 16).ok().map(Self))
-            .flatten()
+        let mut bits = [0; 16];
+        hex::decode_to_slice(text, &mut bits).ok()?;
+        let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        is_lower.then_some(Self(u128::from_be_bytes(bits)))
     }
 }
 

@@ -133,7 +133,7 @@ impl SavedResponse {
             SavedBody::Summary { length, sha256 } => {
                 let summary = Summary {
                     length: *length,
-                    sha256: hex(sha256),
+                    sha256: hex::encode(sha256),
                 };
                 (Bytes::new(), Some(summary))
             }
@@ -170,7 +170,7 @@ impl SavedResponse {
                 None => SavedBody::Whole(rest),
                 Some(summary) if rest.is_empty() => SavedBody::Summary {
                     length: summary.length,
-                    sha256: digest_from_hex(&summary.sha256)?,
+                    sha256: digest(&summary.sha256)?,
                 },
                 Some(_) => return None,
             },
@@ -223,18 +223,8 @@ fn from_text(text: &str) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&bytes?).ok()
 }
 
-pub(super) fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(super) fn digest_from_hex(text: &str) -> Option<[u8; 32]> {
-    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if text.len() != 64 || !text.bytes().all(is_hex) {
-        return None;
-    }
+fn digest(digits: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
-    for (byte, at) in digest.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
-    }
+    hex::decode_to_slice(digits, &mut digest).ok()?;
     Some(digest)
 }

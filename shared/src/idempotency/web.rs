@@ -26,7 +26,6 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use tracing::warn;
 
-use super::response::hex;
 use super::{
     Backend, Idempotency, IdempotencyKey, Lease, Operation, Outcome, SavedBody, SavedResponse,
     Standing, Undecided,
@@ -197,7 +196,7 @@ pub fn answer(saved: &SavedResponse) -> Response {
         SavedBody::Summary { length, sha256 } => {
             let summary = Summary {
                 length: *length,
-                sha256: hex(sha256),
+                sha256: hex::encode(sha256),
             };
             web::json(saved.status, &summary)
         }

@@ -1,6 +1,5 @@
 //! Does Redis do what the functions need of it? `PING` alone does not tell: a full or read-only server answers it.
 
-use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use redis::{FromRedisValue, RedisResult, Value, pipe};
@@ -184,10 +183,7 @@ fn random_hex() -> String {
     let mut bytes = [0; 16];
     // Where there is no randomness, all probes share one key and one value, and still find what they look for.
     let _ = getrandom::fill(&mut bytes);
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(bytes)
 }
 
 #[cfg(test)]

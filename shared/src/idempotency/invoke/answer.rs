@@ -152,7 +152,7 @@ impl Stored {
         let summary = match response.limited_to(0).body {
             SavedBody::Summary { length, sha256 } => Some(Summary {
                 length,
-                sha256: sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+                sha256: hex::encode(sha256),
             }),
             SavedBody::Whole(_) => None,
         };

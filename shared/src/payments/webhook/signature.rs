@@ -52,16 +52,8 @@ fn is_by(secret: &Secret, time: &str, body: &[u8], signature: &[u8]) -> bool {
 
 /// The 32 bytes that 64 hexadecimal digits stand for.
 fn bytes_of(digits: &str) -> Option<[u8; 32]> {
-    let digits = digits.trim().as_bytes();
     let mut bytes = [0; 32];
-    if digits.len() != 2 * bytes.len() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let high = char::from(pair[0]).to_digit(16)?;
-        let low = char::from(pair[1]).to_digit(16)?;
-        *byte = u8::try_from(high * 16 + low).ok()?;
-    }
+    hex::decode_to_slice(digits.trim(), &mut bytes).ok()?;
     Some(bytes)
 }
 
