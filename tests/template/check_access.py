@@ -1,5 +1,7 @@
 """Who may do what: roles, security groups, the cache's users, keys."""
 
+import re
+
 from checks import BROUGHT, BROUGHT_WITH_IAM, CREATED, DEPLOYMENTS, DEVELOPMENT, REQUIRED, add, check, remove, spoil
 from cloudformation import Stack, binaries, camel
 
@@ -209,6 +211,24 @@ def functions_connect_to_their_backends_and_nothing_else(templates):
                 assert network is None, name
             else:
                 assert network == {"SubnetIds": ["subnet-a", "subnet-b"], "SecurityGroupIds": ["<FunctionSecurityGroup>"]}, name
+
+
+@check(
+    spoil("FunctionsToCache", "Description", to="The cache; 6380 is its readers'"),
+    spoil("FunctionSecurityGroup", "GroupDescription", to="The functions, à la carte"),
+    lambda t: t.resource("FunctionSecurityGroup")["SecurityGroupEgress"][0].update(Description="Stripe > AWS"),
+    lambda t: t.files["deploy/network.yaml"]["Resources"]["EndpointSecurityGroup"]["Properties"].update(GroupDescription="x" * 256),
+)
+def ec2_takes_what_is_written_about_its_groups(templates):
+    """It refuses an apostrophe, for example, when the group is created; nothing says so before."""
+    accepted = re.compile(r"[a-zA-Z0-9 ._:/()#,@\[\]+=&;{}!$*-]{1,255}")
+    for path in ("template.yaml", "deploy/network.yaml"):
+        for name, resource in templates.files[path]["Resources"].items():
+            if resource["Type"].startswith("AWS::EC2::SecurityGroup"):
+                group = resource["Properties"]
+                rules = [group, *group.get("SecurityGroupIngress", []), *group.get("SecurityGroupEgress", [])]
+                for text in [rule[key] for rule in rules for key in ("Description", "GroupDescription") if key in rule]:
+                    assert accepted.fullmatch(text), (name, text)
 
 
 @check(
