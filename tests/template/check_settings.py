@@ -100,6 +100,7 @@ def what_would_be_unsafe_is_refused(templates):
     lambda t: t.main["Parameters"]["MongodbUri"].pop("NoEcho"),
     lambda t: t.main["Parameters"]["MongodbUri"].update(Default=""),
     lambda t: t.main["Parameters"]["StripeApiKeySecretArn"].update(AllowedPattern=".*"),
+    lambda t: t.main["Parameters"]["StripeApiKeySecretArn"].update(AllowedPattern="(arn:.+:secretsmanager:.+)?"),
 )
 def what_can_hold_a_secret_is_not_shown(templates):
     parameters = templates.main["Parameters"]
@@ -107,13 +108,15 @@ def what_can_hold_a_secret_is_not_shown(templates):
         assert parameters[name].get("NoEcho") is True, name
         # `sam deploy --guided` asks for ever until such a question has an answer.
         assert parameters[name]["Default"] == "none", name
-    for name in parameters:
-        if name.endswith("SecretArn"):
-            try:
-                templates.stack(**REQUIRED, **{name: "sk_live_1"})
-            except Broken:
-                continue
-            raise AssertionError(f"{name} takes a secret itself")
+    # Secrets Manager itself would find a secret by an ARN without its last characters; a policy that names such a one allows nothing.
+    for wrong in ("sk_live_1", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:truebond/stripe"):
+        for name in parameters:
+            if name.endswith("SecretArn"):
+                try:
+                    templates.stack(**REQUIRED, **{name: wrong})
+                except Broken:
+                    continue
+                raise AssertionError(f"{name} takes `{wrong}`")
 
 
 @check(

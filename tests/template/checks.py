@@ -13,7 +13,7 @@ REQUIRED = {
     "JwtAudience": "api",
 }
 SECRETS = {
-    name: f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:{name}"
+    name: f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:{name}-a1B2c3"
     for name in ("MongodbUriSecretArn", "StripeApiKeySecretArn", "StripeWebhookSecretsSecretArn", "HealthDetailsTokenSecretArn")
 }
 
@@ -22,7 +22,7 @@ CREATED = {**REQUIRED, **SECRETS, "Cache": "create", "MongodbEndpointService": "
 BROUGHT = {
     **REQUIRED,
     **SECRETS,
-    "RedisUrlSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:RedisUrlSecretArn",
+    "RedisUrlSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:RedisUrlSecretArn-a1B2c3",
     "RedisCidr": "10.20.0.0/16",
     "MongodbCidr": "0.0.0.0/0",
     "SecretsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1",
