@@ -170,8 +170,8 @@ def what_can_go_wrong_has_an_alarm(templates):
 
 @check(
     spoil_in(MONITORING, "MismatchesAlarm", "Dimensions", 1, "Value", to="mismatched"),
-    spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "MetricName", to="Runs"),
-    spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "Dimensions", 0, "Name", to="Environment"),
+    spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "Metrics", 1, "MetricStat", "Metric", "MetricName", to="Runs"),
+    spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "Metrics", 1, "MetricStat", "Metric", "Dimensions", 0, "Name", to="Environment"),
     spoil_in(MONITORING, "CacheThrottledAlarm", "Dimensions", 0, "Name", to="CacheClusterId"),
     spoil("PaymentServerErrorsAlarm", "Dimensions", 1, "Value", to="POST /payments"),
     spoil("ServerErrors", "MetricTransformations", 0, "Dimensions", 0, "Key", to="Environment"),
@@ -180,6 +180,22 @@ def alarms_look_at_what_is_measured(templates):
     for name, alarm in alarms(templates, **CREATED).items():
         for metric in of_alarm(alarm):
             assert known(metric, templates), (name, metric)
+
+
+@check(
+    spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "Metrics", 0, "Expression", to="runs"),
+    spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "Metrics", 1, "MetricStat", "Period", to=300),
+    spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "DatapointsToAlarm", to=7),
+    spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "DatapointsToAlarm", to=1),
+)
+def a_schedule_that_stops_is_noticed_within_minutes(templates):
+    """What is only missing CloudWatch replaces by what was before. What is filled in may be the last minute's for ever, by delay."""
+    alarm = templates.stack(**REQUIRED).nested()["Monitoring"].of_type("AWS::CloudWatch::Alarm")["ReconcileHeartbeatAlarm"]
+    shown, runs = alarm["Metrics"]
+    assert shown["Expression"] == "FILL(runs, 0)" and runs["Id"] == "runs"
+    assert (runs["MetricStat"]["Period"], runs["MetricStat"]["Stat"]) == (60, "Sum")
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+    assert 5 <= alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"] <= 10
 
 
 @check(
