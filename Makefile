@@ -44,7 +44,7 @@ build: ## build the functions for Lambda and check that it can load them (ARCH=a
 test-deploy: ## try what of a deployment can be tried without an account: both architectures, sam build
 	@scripts/test-deploy
 
-deploy: ## sam build, and sam deploy to what samconfig.toml calls ENV (development); wants a yes, or YES=1
+deploy: ## sam build, and sam deploy to what samconfig.toml calls ENV (development); wants a yes, or YES=1 (ALARMS=ignored)
 	@scripts/deploy
 
 costs: ## what a million payments and an idle month cost, by the prices in scripts/costs.py

@@ -6,7 +6,8 @@ Ends with 3 where it does not say all that template.yaml has no default for, so 
 import shlex
 import sys
 
-NOT_ASKED_FOR = {"BuildId"}
+# Of one deployment alone. `sam deploy --guided` would save them all the same.
+NOT_ASKED_FOR = {"BuildId", "DeploymentAlarms"}
 
 
 def overrides(deploy):

@@ -192,7 +192,9 @@ def pages_may_call_it_only_where_their_origins_are_named(templates):
     spoil("HealthFunction", "AutoPublishCodeSha256"),
     spoil("HealthFunction", "DeploymentPreference"),
     spoil("PaymentsCreateFunction", "DeploymentPreference", "Alarms", to=[{"Ref": "PaymentServerErrorsAlarm"}]),
-    spoil("PaymentsCreateFunction", "DeploymentPreference", "Alarms", 1),
+    spoil("PaymentsCreateFunction", "DeploymentPreference", "Alarms", "Fn::If", 1, 1),
+    spoil("PaymentsGetFunction", "DeploymentPreference", "Alarms", to=[{"Fn::GetAtt": "PaymentsGetAlarms.Outputs.Errors"}]),
+    lambda t: t.main["Parameters"]["DeploymentAlarms"].update(Default="ignored"),
     lambda t: t.main["Globals"]["Function"].pop("AutoPublishAlias"),
     lambda t: t.main["Globals"]["Function"]["DeploymentPreference"].update(Type="AllAtOnce"),
     lambda t: t.main["Parameters"]["BuildId"].update(Default="1764112500"),
@@ -222,6 +224,10 @@ def every_deploy_publishes_versions_to_which_callers_are_moved_step_by_step(temp
         assert f"<{camel(name)}Alarms.Outputs.Errors>" in alarms, (name, alarms)
         if name == "payments-create":
             assert "<PaymentServerErrorsAlarm>" in alarms, alarms
+    # An alarm that is on would keep away what repairs it.
+    repairing = templates.stack(**REQUIRED, DeploymentAlarms="ignored")
+    for name in binaries():
+        assert repairing.resources[f"{camel(name)}FunctionDeploymentGroup"]["Properties"]["AlarmConfiguration"] == {}, name
 
 
 @check(

@@ -44,7 +44,7 @@ class Programs(unittest.TestCase):
 class Parameters(unittest.TestCase):
     def test_a_list_and_what_sam_writes_are_read_alike(self):
         by_hand = parameters.overrides({"parameter_overrides": ["Environment=staging", "BuildId=1764112500", "JwtIssuer=https://a.example/?b=c"]})
-        by_sam = parameters.overrides({"parameter_overrides": 'Environment="staging" BuildId="1764112500" JwtIssuer="https://a.example/?b=c" RedisUrlSecretArn=""'})
+        by_sam = parameters.overrides({"parameter_overrides": 'Environment="staging" BuildId="1764112500" DeploymentAlarms="ignored" JwtIssuer="https://a.example/?b=c" RedisUrlSecretArn=""'})
         self.assertEqual(by_hand, {"Environment": "staging", "JwtIssuer": "https://a.example/?b=c"})
         self.assertEqual(by_sam, {**by_hand, "RedisUrlSecretArn": ""})
 
