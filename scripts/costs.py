@@ -1,45 +1,56 @@
 """What the deployment of docs/deploy.md costs: a million payments, and a month without any. Prints the tables of that page.
 
-List prices of us-east-1 in dollars, without free tiers and without taxes, as known in November 2026; look them up before you
-count on them. Not in here: Stripe's fees, which are larger than all of this, support plans, and the traffic of the apps.
+List prices of us-east-1 in dollars, without free tiers and without taxes. They were looked up on 26 November 2026, not on the
+pages named below, which could not be opened, but in what others quote of them; beside each is from when that is. Look them up
+before you count on them. Not in here: Stripe's fees, which are larger than all of this, support plans, and the traffic of the apps.
 """
+
+import math
 
 MONTH_HOURS = 730
 
 PRICES = {
-    # https://aws.amazon.com/lambda/pricing/ (arm64)
+    # https://aws.amazon.com/lambda/pricing/ (arm64): wring.co, March 2026
     "lambda_million_requests": 0.20,
     "lambda_gigabyte_second": 0.0000133334,
-    # https://aws.amazon.com/api-gateway/pricing/ (HTTP API, requests of up to 512 KB)
+    # https://aws.amazon.com/api-gateway/pricing/ (HTTP API, requests of up to 512 KB): awsforengineers.com, May 2025, and others
     "api_million_requests": 1.00,
-    # https://aws.amazon.com/cloudwatch/pricing/
+    # https://aws.amazon.com/cloudwatch/pricing/: factualminds.com, June 2026 (logs, dashboards); signoz.io, February 2026 (metrics);
+    # c3x.dev (alarms). Nobody was found who says what a month of logs costs; that one is from memory.
     "log_gigabyte": 0.50,
     "log_gigabyte_month": 0.03,
     "metric_month": 0.30,
     "alarm_metric_month": 0.10,
     "dashboard_month": 3.00,
-    # https://aws.amazon.com/xray/pricing/
+    # https://aws.amazon.com/xray/pricing/: an older copy of that page itself
     "trace_million": 5.00,
-    # https://aws.amazon.com/vpc/pricing/
+    # https://aws.amazon.com/vpc/pricing/: cloudburn.io, February 2026 (NAT, address)
     "nat_hour": 0.045,
     "nat_gigabyte": 0.045,
     "address_hour": 0.005,
+    # https://aws.amazon.com/privatelink/pricing/: a copy of that page (gigabytes), egresscost.com (hours)
     "endpoint_hour": 0.01,
-    # https://aws.amazon.com/elasticache/pricing/ (serverless, Valkey; at least 0.1 GB)
+    "endpoint_gigabyte": 0.01,
+    # https://aws.amazon.com/ec2/pricing/on-demand/ (data transfer): cloudpipelines.pages.dev, 2026 (internet); from memory (region)
+    "internet_gigabyte": 0.09,
+    "region_gigabyte": 0.01,
+    # https://aws.amazon.com/elasticache/pricing/ (serverless, Valkey; at least 0.1 GB): usage.ai, June 2026
     "cache_gigabyte_hour": 0.084,
     "cache_million_ecpu": 0.0023,
     "cache_least_gigabytes": 0.1,
-    # https://aws.amazon.com/kms/pricing/ and https://aws.amazon.com/secrets-manager/pricing/
+    # https://aws.amazon.com/kms/pricing/: cloudburn.io, March 2026; each of the first yearly rotations adds as much again
     "key_month": 1.00,
+    # https://aws.amazon.com/secrets-manager/pricing/: hivebook.wiki, undated
     "secret_month": 0.40,
-    "secret_million_reads": 5.00,
-    # https://aws.amazon.com/eventbridge/pricing/ (Scheduler)
+    # https://aws.amazon.com/eventbridge/pricing/ (Scheduler): from memory; that it is low says awsnegotiations.com, May 2026
     "schedule_million": 1.00,
-    # https://www.mongodb.com/pricing (Atlas M10 on AWS, three nodes, 10 GB)
+    # https://www.mongodb.com/pricing (Atlas M10 on AWS, three nodes, 10 GB): from memory. "Starts at $60 per month", says
+    # https://www.mongodb.com/docs/atlas/billing/billing-breakdown-optimization/
     "atlas_m10_hour": 0.08,
 }
 
-# What a payment is, on the average. The round trips are those of the README; the times are for a provider that takes 300 ms.
+# What a payment is, on the average. The round trips are those of the README; the times are for a provider that takes 300 ms, the
+# traces for payments that come at any time of the month alike.
 PAYMENT = {
     "requests": {
         # function: how many, milliseconds, GB of memory
@@ -50,11 +61,10 @@ PAYMENT = {
     "cold_share": 0.01,
     "cold_ms": 300,
     "log_bytes": 2500,  # of each request: Lambda's three lines, ours, a number or two, the access log
-    "nat_bytes": 30_000,  # two requests to Stripe, a look for each event, their share of TLS handshakes
-    "nat_mongodb_bytes": 40_000,  # where MongoDB is reached through NAT: seven round trips and more
+    "provider_bytes": 30_000,  # two requests to Stripe, a look for each event, their share of TLS handshakes
+    "provider_bytes_out": 10_000,  # of these, what leaves
+    "mongodb_bytes": 40_000,  # seven round trips and more
     "ecpu": 12,  # two scripts, a kilobyte or less each, and their share of connections
-    "redis_bytes": 900,
-    "traced_share": 0.05,
 }
 
 # What is there in a month in which nobody pays.
@@ -71,21 +81,27 @@ IDLE = {
 RUNS = 60 * 24 * 30.4
 
 
-def million_payments(mongodb_through_nat=False):
+def traced(per_second):
+    """The share of a function's invocations that X-Ray records: the first of each second, and one of twenty others."""
+    first = 1 - math.exp(-per_second)
+    return (first + 0.05 * (per_second - first)) / per_second
+
+
+def million_payments():
     """What a million payments cost beyond what is there anyway, by service."""
     million, p = 1e6, PRICES
     calls = sum(count for count, _, _ in PAYMENT["requests"].values())
     seconds = 0.0
     for count, ms, gigabytes in PAYMENT["requests"].values():
         seconds += count * (ms + PAYMENT["cold_share"] * PAYMENT["cold_ms"]) / 1000 * gigabytes
-    traffic = PAYMENT["nat_bytes"] + (PAYMENT["nat_mongodb_bytes"] if mongodb_through_nat else 0)
+    traces = sum(count * traced(count * million / (MONTH_HOURS * 3600)) for count, _, _ in PAYMENT["requests"].values())
     logs = calls * PAYMENT["log_bytes"] * million / 1e9
     return {
         "Lambda": calls * p["lambda_million_requests"] + seconds * million * p["lambda_gigabyte_second"],
         "API Gateway": calls * p["api_million_requests"],
         "Logs, kept for a month": logs * (p["log_gigabyte"] + p["log_gigabyte_month"]),
-        "X-Ray": calls * PAYMENT["traced_share"] * p["trace_million"],
-        "NAT traffic": traffic * million / 1e9 * p["nat_gigabyte"],
+        "X-Ray": traces * p["trace_million"],
+        "Traffic with the provider": million / 1e9 * (PAYMENT["provider_bytes"] * p["nat_gigabyte"] + PAYMENT["provider_bytes_out"] * p["internet_gigabyte"]),
         "ElastiCache, work": PAYMENT["ecpu"] * p["cache_million_ecpu"],
     }
 
@@ -104,7 +120,8 @@ def idle_month():
         "Our own metrics": IDLE["own_metrics"] * p["metric_month"],
         "Dashboard": p["dashboard_month"],
         "Key and secrets": p["key_month"] + IDLE["secrets"] * p["secret_month"],
-        "Schedule, probes and their logs": invocations / 1e6 * (p["lambda_million_requests"] + p["trace_million"] * 0.05)
+        # So few that each is recorded.
+        "Schedule, probes, their logs and traces": invocations / 1e6 * (p["lambda_million_requests"] + p["trace_million"])
         + RUNS / 1e6 * p["schedule_million"]
         + IDLE["health_requests"] / 1e6 * p["api_million_requests"]
         + seconds * p["lambda_gigabyte_second"]
@@ -115,12 +132,13 @@ def idle_month():
 def choices():
     """What is added by what can be chosen, per month."""
     p = PRICES
-    atlas_by_nat = million_payments(mongodb_through_nat=True)["NAT traffic"] - million_payments()["NAT traffic"]
+    mongodb_gigabytes = PAYMENT["mongodb_bytes"] * 1e6 / 1e9
     return {
         "A second NAT gateway": MONTH_HOURS * (p["nat_hour"] + p["address_hour"]),
         "An endpoint of Secrets Manager, in two zones": 2 * MONTH_HOURS * p["endpoint_hour"],
         "Atlas by PrivateLink, in two zones (Atlas charges for its side too)": 2 * MONTH_HOURS * p["endpoint_hour"],
-        "Atlas through NAT, for each million payments": atlas_by_nat,
+        "Atlas by PrivateLink, for each million payments": mongodb_gigabytes * p["endpoint_gigabyte"],
+        "Atlas through NAT, for each million payments": mongodb_gigabytes * (p["nat_gigabyte"] + p["region_gigabyte"]),
     }
 
 
