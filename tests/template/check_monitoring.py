@@ -14,7 +14,16 @@ AWS_METRICS = {
     "AWS/SQS": ({"QueueName"}, {"ApproximateNumberOfMessagesVisible"}),
     "AWS/ElastiCache": (
         {"clusterId"},
-        {"AuthenticationFailures", "BytesUsedForCache", "CurrConnections", "ElastiCacheProcessingUnits", "Evictions", "ThrottledCmds"},
+        {
+            "AuthenticationFailures",
+            "BytesUsedForCache",
+            "CommandAuthorizationFailures",
+            "CurrConnections",
+            "ElastiCacheProcessingUnits",
+            "Evictions",
+            "KeyAuthorizationFailures",
+            "ThrottledCmds",
+        },
     ),
 }
 ROUTES = {
@@ -152,6 +161,7 @@ def every_function_has_alarms_on_errors_throttles_and_its_timeout(templates):
 @check(
     remove("UnknownOutcomesAlarm", MONITORING),
     remove("CacheMemoryAlarm", MONITORING),
+    remove("CacheCommandsAlarm", MONITORING),
     remove("ApiLatencyAlarm", MONITORING),
     remove("PaymentServerErrorsAlarm"),
     remove("Monitoring"),
@@ -163,6 +173,7 @@ def what_can_go_wrong_has_an_alarm(templates):
     expected |= {("OldestOpenPaymentAge",), ("ReconcileRuns",), ("ReconcileFinished",), ("DependencyUp",), ("ApproximateNumberOfMessagesVisible",)}
     expected |= {("5xx",), ("Latency",), ("ServerErrors",), ("Errors",), ("Throttles",), ("Duration",)}
     expected |= {("ThrottledCmds",), ("BytesUsedForCache",), ("Evictions",), ("CurrConnections",), ("AuthenticationFailures",)}
+    expected |= {("CommandAuthorizationFailures",), ("KeyAuthorizationFailures",)}
     assert expected <= looked_at, expected - looked_at
     without_cache = [name for _, name in alarms(templates, **REQUIRED) if name.startswith("Cache")]
     assert without_cache == []
