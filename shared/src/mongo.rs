@@ -10,62 +10,36 @@
 //! on a new client, inside its time, and the one that answers is kept. A client whose user is refused is replaced by one of
 //! the URI that has replaced its own, where that is kept in a secret.
 
+mod address;
 mod error;
+mod live;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mongodb::Database;
 use mongodb::bson::doc;
-use mongodb::event::EventHandler;
-use mongodb::event::sdam::SdamEvent;
 use mongodb::options::{
-    ClientOptions, DatabaseOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+    DatabaseOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
-use mongodb::{Client, Database};
 use parking_lot::Mutex;
 
-use crate::config::{MongoConfig, Secret};
+use crate::config::MongoConfig;
 use crate::deadline::Deadline;
-use crate::secrets::SecretCell;
+use address::{Address, CONNECT_TIMEOUT, Place};
 pub use error::Error;
+use live::Live;
 
 /// The process's access to MongoDB.
 pub struct Mongo {
-    uri: Option<SecretCell>,
+    /// `None`: none is configured.
+    address: Option<Address>,
     database: String,
-    /// What the URI says, parsed when it is new. Held by whoever parses it.
-    place: tokio::sync::Mutex<Option<Arc<Place>>>,
     /// The client in use, which has found a server. Never locked across an await.
     live: Mutex<Option<Live>>,
 }
 
-/// Where a URI leads.
-struct Place {
-    uri: Secret,
-    options: ClientOptions,
-}
-
-/// A client and what it found out.
-#[derive(Clone)]
-struct Live {
-    client: Client,
-    place: Arc<Place>,
-    monitor: Arc<Monitor>,
-    /// Whether a ping went through: then a connection stands.
-    has_answered: bool,
-}
-
-/// What the driver's own monitoring of the server found last. It knows why there is no server long before a call that
-/// waits for one gives up.
-#[derive(Default)]
-struct Monitor(Mutex<Option<Result<(), Error>>>);
-
-const POOL_SIZE: u32 = 5;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// Atlas closes what rests for longer, and a Lambda process rests often.
-const MAX_IDLE: Duration = Duration::from_secs(60);
 /// The part of a ping's time that a client may take which answered before: if its connection swallows everything, a new
 /// one must have the time to connect.
 const FIRST_TRY: f64 = 0.5;
@@ -78,16 +52,15 @@ impl Mongo {
     /// Access to what is configured. Nothing is connected, and nothing here fails.
     pub fn new(config: &MongoConfig) -> Self {
         Self {
-            uri: config.uri.as_ref().map(SecretCell::new),
+            address: config.uri.as_ref().map(Address::new),
             database: config.database.clone(),
-            place: tokio::sync::Mutex::default(),
             live: Mutex::new(None),
         }
     }
 
     /// Whether a URI is configured.
     pub fn is_configured(&self) -> bool {
-        self.uri.is_some()
+        self.address.is_some()
     }
 
     /// Asks the server for a sign of life; how long it took, without the connecting.
@@ -100,9 +73,9 @@ impl Mongo {
     ///
     /// A dropped ping changes nothing.
     pub async fn ping(&self, deadline: Deadline) -> Result<Duration, Error> {
-        let place = self.place(deadline).await?;
+        let place = self.address()?.place(deadline).await?;
         match self.ping_at(&place, deadline).await {
-            Err(Error::AuthFailed) => match self.newer_than(&place, deadline).await {
+            Err(Error::AuthFailed) => match self.address()?.newer_than(&place, deadline).await {
                 Some(place) => self.ping_at(&place?, deadline).await,
                 None => Err(Error::AuthFailed),
             },
@@ -150,7 +123,7 @@ impl Mongo {
         F: Future<Output = mongodb::error::Result<T>>,
     {
         let deadline = deadline.within(OPERATION_LIMIT);
-        let place = self.place(deadline).await?;
+        let place = self.address()?.place(deadline).await?;
         let in_use = self.in_use(&place, None)?;
         let doubt = if in_use.has_answered {
             let first_try = deadline.clip(OPERATION_LIMIT).mul_f64(FIRST_TRY);
@@ -198,7 +171,8 @@ impl Mongo {
         F: Future<Output = mongodb::error::Result<T>>,
     {
         match self.call_once(live, first, call).await {
-            Err(Error::AuthFailed) => match self.newer_than(&live.place, deadline).await {
+            Err(Error::AuthFailed) => match self.address()?.newer_than(&live.place, deadline).await
+            {
                 Some(place) => {
                     let live = self.in_use(&place?, Some(live))?;
                     self.call_once(&live, deadline, call).await
@@ -283,39 +257,8 @@ impl Mongo {
         }
     }
 
-    /// Where the URI leads that is in force.
-    async fn place(&self, deadline: Deadline) -> Result<Arc<Place>, Error> {
-        let secret = self.uri.as_ref().ok_or(Error::NotConfigured)?;
-        match secret.value(deadline).await {
-            Ok(uri) => self.place_of(uri, deadline).await,
-            Err(_) if deadline.is_over() => Err(Error::Timeout),
-            Err(_) => Err(Error::NoCredentials),
-        }
-    }
-
-    /// Where the URI leads that has replaced the one of `refused`, if one has.
-    async fn newer_than(
-        &self,
-        refused: &Place,
-        deadline: Deadline,
-    ) -> Option<Result<Arc<Place>, Error>> {
-        let secret = self.uri.as_ref()?;
-        let uri = secret.newer_than(&refused.uri, deadline).await?;
-        Some(self.place_of(uri, deadline).await)
-    }
-
-    async fn place_of(&self, uri: Secret, deadline: Deadline) -> Result<Arc<Place>, Error> {
-        let parsing = async {
-            let mut place = self.place.lock().await;
-            if let Some(place) = &*place
-                && place.uri.matches(uri.expose())
-            {
-                return Ok(Arc::clone(place));
-            }
-            let options = parse_options(&uri).await?;
-            Ok(Arc::clone(place.insert(Arc::new(Place { uri, options }))))
-        };
-        deadline.bound(parsing).await.unwrap_or(Err(Error::Timeout))
+    fn address(&self) -> Result<&Address, Error> {
+        self.address.as_ref().ok_or(Error::NotConfigured)
     }
 }
 
@@ -335,65 +278,4 @@ fn certainty() -> DatabaseOptions {
         .read_concern(ReadConcern::majority())
         .write_concern(WriteConcern::majority())
         .build()
-}
-
-impl Live {
-    fn is_at(&self, place: &Arc<Place>) -> bool {
-        Arc::ptr_eq(&self.place, place)
-    }
-
-    /// Whether both are the same client.
-    fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.monitor, &other.monitor)
-    }
-
-    fn open(place: &Arc<Place>) -> Result<Self, Error> {
-        let monitor = Arc::<Monitor>::default();
-        let mut options = place.options.clone();
-        let noting = Arc::clone(&monitor);
-        options.sdam_event_handler = Some(EventHandler::callback(move |event| noting.note(&event)));
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this module is where MongoDB is opened"
-        )]
-        let client = Client::with_options(options).map_err(|error| Error::of_driver(&error))?;
-        Ok(Self {
-            client,
-            place: Arc::clone(place),
-            monitor,
-            has_answered: false,
-        })
-    }
-}
-
-impl Monitor {
-    fn note(&self, event: &SdamEvent) {
-        let found = match event {
-            SdamEvent::ServerHeartbeatSucceeded(_) => Ok(()),
-            SdamEvent::ServerHeartbeatFailed(event) => Err(Error::of_driver(&event.failure)),
-            _ => return,
-        };
-        *self.0.lock() = Some(found);
-    }
-
-    fn last(&self) -> Option<Result<(), Error>> {
-        *self.0.lock()
-    }
-}
-
-/// What the URI says, and where it is silent, what suits a Lambda process.
-async fn parse_options(uri: &Secret) -> Result<ClientOptions, Error> {
-    let mut options = ClientOptions::parse(uri.expose())
-        .await
-        .map_err(|error| Error::of_driver(&error))?;
-    options
-        .app_name
-        .get_or_insert_with(|| "truebond".to_owned());
-    options.max_pool_size.get_or_insert(POOL_SIZE);
-    options.max_idle_time.get_or_insert(MAX_IDLE);
-    options.connect_timeout.get_or_insert(CONNECT_TIMEOUT);
-    options
-        .server_selection_timeout
-        .get_or_insert(SERVER_SELECTION_TIMEOUT);
-    Ok(options)
 }
