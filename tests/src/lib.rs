@@ -29,6 +29,7 @@ pub mod mongo_server;
 pub mod redis_cluster;
 pub mod redis_server;
 pub mod secrets_manager;
+mod stand_in;
 pub mod stripe_event;
 pub mod stripe_server;
 pub mod test_request;
