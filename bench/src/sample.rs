@@ -67,7 +67,7 @@ pub(crate) fn percentile(took: &[Duration], part: f64) -> f64 {
 
 /// A duration in microseconds.
 pub(crate) fn micros(took: Duration) -> f64 {
-    took.as_secs_f64() * 1e6
+    took.as_nanos() as f64 / 1e3
 }
 
 /// Three digits, more before the point if there are more.

@@ -220,6 +220,7 @@ async fn strike(stage: &Stage, contestant: &Contestant, fault: Fault) -> Trial {
             Fault::Freeze => first.freeze(),
             Fault::LostReply => proxy.drop_next_reply(),
             Fault::LostCompletion => proxy.black_hole(),
+            // A flush comes behind the answer, not while it works.
             Fault::Kill | Fault::Flush => first.kill(),
         }
         ground.till.open();
