@@ -1,6 +1,6 @@
 # The commands of this repository; what they do is in scripts/.
 
-.PHONY: help run test check fmt fuzz model hunt hunt-bugs claim-cost startup advisories build deploy test-deploy costs
+.PHONY: help run test check fmt fuzz model hunt hunt-bugs bench bench-smoke claim-cost startup advisories build deploy test-deploy costs
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -29,11 +29,17 @@ hunt: ## look for double charges under random faults (PAYMENTS=2000, SEED, MODE=
 hunt-bugs: ## plant known bugs in a copy of the sources, and hunt them (BUGS=…)
 	@scripts/hunt-bugs
 
-claim-cost: ## measure what a claim costs beside a bare round trip to Redis (release profile)
-	@cargo run --quiet --release --package tests --example claim_cost
+bench: ## measure what idempotency costs, ours beside its peers; an hour or two (release profile; ONLY=latency,…, KEYS=10000000)
+	@scripts/bench full
 
-startup: ## measure how long each function takes to start (release profile)
-	@cargo run --quiet --release --package tests --example startup
+bench-smoke: ## show that the benchmark works, with the peers that are installed; measures nothing
+	@scripts/bench smoke
+
+claim-cost: ## of the benchmark: what a claim costs beside a bare round trip to Redis (release profile)
+	@ONLY=claim scripts/bench full
+
+startup: ## of the benchmark: how long each function takes to start (release profile)
+	@ONLY=functions scripts/bench full
 
 advisories: ## look the dependencies up in the RustSec database (fetches it from GitHub)
 	@scripts/advisories

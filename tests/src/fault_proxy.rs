@@ -159,6 +159,16 @@ impl FaultProxy {
         self.board.traffic().round_trips()
     }
 
+    /// Bytes that clients sent, however they were cut.
+    pub fn bytes_from_clients(&self) -> usize {
+        self.board.traffic().bytes_from_clients()
+    }
+
+    /// Bytes that the server sent, whether they were delivered or not.
+    pub fn bytes_from_server(&self) -> usize {
+        self.board.traffic().bytes_from_server()
+    }
+
     /// The names of the Redis commands that clients sent, in upper case and in the order of arrival: what reaches
     /// the server, not what a script runs there. Empty for TLS and for other protocols.
     pub fn commands(&self) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! HTTP in front of a function of this crate, on a listener that is there already.
+//! HTTP in front of a function of the harness, on a listener that is there already.
 
 use std::error::Error;
 
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 /// Answers every request with what `respond` makes of it, until this is dropped, and the connections with it. An error breaks the
 /// connection instead.
-pub(crate) async fn serve<R, B, E>(
+pub async fn serve<R, B, E>(
     listener: TcpListener,
     respond: impl Fn(Request<Incoming>) -> R + Clone + Send + 'static,
 ) where

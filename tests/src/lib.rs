@@ -16,16 +16,22 @@
 //! | AWS Secrets Manager | [`secrets_manager`] |
 //! | an outage between the two | [`fault_proxy`] |
 //! | all of that at once, under random faults | [`hunt`] |
+//! | HTTP that is answered by a function | [`http_server`] |
+//! | any other process, with its signals | [`owned_process`] |
+//! | a picture | [`drawing`] |
 //! | to wait until something holds | [`mod@eventually`] |
 //! | to hold that something ends in time | [`mod@within`] |
 
 pub mod answer;
+pub mod drawing;
 pub mod eventually;
 pub mod fault_proxy;
+pub mod http_server;
 pub mod hunt;
 pub mod iam_gate;
 pub mod lambda;
 pub mod mongo_server;
+pub mod owned_process;
 pub mod redis_cluster;
 pub mod redis_server;
 pub mod secrets_manager;
@@ -39,15 +45,14 @@ mod background_runtime;
 mod binaries;
 mod cache_user;
 mod environment;
-mod http_server;
 mod loopback_port;
-mod owned_process;
 mod percent_encoding;
 mod request_id;
 mod secrets;
 
 pub use answer::Answer;
 pub use cache_user::CacheUser;
+pub use drawing::Drawing;
 pub use environment::wanted_payments;
 pub use eventually::eventually;
 pub use fault_proxy::FaultProxy;
@@ -55,6 +60,7 @@ pub use hunt::{Hunt, Mode, Work};
 pub use iam_gate::{CacheKind, IamGate, IamUser};
 pub use lambda::{Lambda, LambdaBuilder, Outcome};
 pub use mongo_server::MongoServer;
+pub use owned_process::OwnedProcess;
 pub use redis_cluster::RedisCluster;
 pub use redis_server::RedisServer;
 pub use secrets_manager::SecretsManager;

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A child process; dropping it kills it (by its own process id) and waits for its end.
-pub(crate) struct OwnedProcess {
+pub struct OwnedProcess {
     child: Child,
     is_paused: bool,
 }
@@ -28,7 +28,7 @@ impl OwnedProcess {
     /// # Errors
     ///
     /// Those of the system; `NotFound` when there is no such program.
-    pub(crate) fn spawn(command: &mut Command, log: &Path) -> io::Result<Self> {
+    pub fn spawn(command: &mut Command, log: &Path) -> io::Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
         let child = command
             .stdin(Stdio::piped())
@@ -42,19 +42,19 @@ impl OwnedProcess {
     }
 
     /// The process id.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// How it ended, or `None` while it runs.
-    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+    pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child
             .try_wait()
             .expect("the status of a child can be asked")
     }
 
     /// Stops it (SIGSTOP) and returns when it really stands still.
-    pub(crate) fn pause(&mut self) {
+    pub fn pause(&mut self) {
         // A stop is reported once.
         if self.is_paused {
             return;
@@ -76,7 +76,7 @@ impl OwnedProcess {
     }
 
     /// Lets it go on (SIGCONT).
-    pub(crate) fn resume(&mut self) {
+    pub fn resume(&mut self) {
         if let Some(pid) = self.living() {
             kill_process(pid, Signal::CONT).expect("a living child takes signals");
         }
@@ -84,7 +84,7 @@ impl OwnedProcess {
     }
 
     /// Kills it (SIGKILL, which also ends a paused process) and waits for its end.
-    pub(crate) fn kill(&mut self) -> ExitStatus {
+    pub fn kill(&mut self) -> ExitStatus {
         // Fails only when it has ended already.
         let _ = self.child.kill();
         self.child.wait().expect("a child can be waited for")

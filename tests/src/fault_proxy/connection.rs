@@ -135,6 +135,7 @@ async fn read_requests(
             if !client_has_the_word.swap(true, Ordering::Relaxed) {
                 board.traffic().round_trip_started();
             }
+            board.traffic().client_sent(bytes.len());
             for name in commands.read(bytes) {
                 board.traffic().command_seen(name);
             }
@@ -162,7 +163,8 @@ async fn read_replies(
     loop {
         let content = read(&mut server).await;
         let last = !matches!(content, Content::Bytes(_));
-        if !last {
+        if let Content::Bytes(bytes) = &content {
+            board.traffic().server_sent(bytes.len());
             client_has_the_word.store(false, Ordering::Relaxed);
             match board.take_next_reply() {
                 NextReply::Deliver => {}

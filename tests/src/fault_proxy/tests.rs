@@ -202,7 +202,7 @@ async fn a_refusing_port_accepts_nothing() {
 }
 
 #[tokio::test]
-async fn round_trips_and_commands_are_counted() {
+async fn round_trips_bytes_and_commands_are_counted() {
     let proxy = proxy().await;
     let mut client = connect(&proxy).await;
     let two = "*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nget\r\n$1\r\nk\r\n";
@@ -211,6 +211,11 @@ async fn round_trips_and_commands_are_counted() {
     assert_eq!(
         (proxy.round_trips(), proxy.commands()),
         (2, ["PING", "GET", "PING", "GET"].map(str::to_owned).into())
+    );
+    let bytes = 2 * two.len();
+    assert_eq!(
+        (proxy.bytes_from_clients(), proxy.bytes_from_server()),
+        (bytes, bytes)
     );
     proxy.reset_counters();
     assert_eq!(

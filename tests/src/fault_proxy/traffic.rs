@@ -16,6 +16,8 @@ pub(super) struct Traffic {
 struct Counts {
     accepted: usize,
     round_trips: usize,
+    bytes_from_clients: usize,
+    bytes_from_server: usize,
     commands: Vec<String>,
 }
 
@@ -37,6 +39,14 @@ impl Traffic {
         self.counts.lock().round_trips += 1;
     }
 
+    pub(super) fn client_sent(&self, bytes: usize) {
+        self.counts.lock().bytes_from_clients += bytes;
+    }
+
+    pub(super) fn server_sent(&self, bytes: usize) {
+        self.counts.lock().bytes_from_server += bytes;
+    }
+
     pub(super) fn command_seen(&self, name: String) {
         self.counts.lock().commands.push(name);
     }
@@ -51,6 +61,14 @@ impl Traffic {
 
     pub(super) fn round_trips(&self) -> usize {
         self.counts.lock().round_trips
+    }
+
+    pub(super) fn bytes_from_clients(&self) -> usize {
+        self.counts.lock().bytes_from_clients
+    }
+
+    pub(super) fn bytes_from_server(&self) -> usize {
+        self.counts.lock().bytes_from_server
     }
 
     pub(super) fn commands(&self) -> Vec<String> {

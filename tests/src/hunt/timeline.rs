@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::report::Report;
+use crate::drawing::Drawing;
 
 const WIDTH: f64 = 1_100.0;
 /// Where the time axis begins and ends.
@@ -33,7 +34,7 @@ pub(super) fn svg(report: &Report) -> String {
     }
     let plots = HEADING + ROW * rows.len() as f64;
     let height = plots + 2.0 * PLOT + 40.0;
-    let mut svg = Drawing::new(height);
+    let mut svg = Drawing::new(WIDTH, height);
     svg.text(LEFT, 18.0, "start", 14, &heading(report));
     for (number, (name, spans)) in rows.iter().enumerate() {
         let top = HEADING + ROW * number as f64;
@@ -51,7 +52,7 @@ pub(super) fn svg(report: &Report) -> String {
     .enumerate()
     {
         let bottom = plots + PLOT * (number + 1) as f64;
-        svg.plot(&counted(moments, took), bottom, color);
+        add_plot(&mut svg, &counted(moments, took), bottom, color);
         svg.text(LEFT - 8.0, bottom - PLOT / 2.0, "end", 11, name);
     }
     let bottom = plots + 2.0 * PLOT;
@@ -59,7 +60,7 @@ pub(super) fn svg(report: &Report) -> String {
     let mut at = 0.0;
     while at <= took {
         let x = x(Duration::from_secs_f64(at));
-        svg.line(x, HEADING, bottom);
+        svg.vertical(x, HEADING, bottom);
         svg.text(x, bottom + 16.0, "middle", 11, &format!("{at} s"));
         at += step;
     }
@@ -97,59 +98,17 @@ fn tick(took: f64) -> f64 {
     steps.next().unwrap_or(took)
 }
 
-struct Drawing(String);
-
-impl Drawing {
-    fn new(height: f64) -> Self {
-        Self(format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\">\n\
-             <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-        ))
-    }
-
-    fn text(&mut self, x: f64, y: f64, anchor: &str, size: u32, text: &str) {
-        let text = text.replace('&', "&amp;").replace('<', "&lt;");
-        self.add(format_args!(
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\">{text}</text>"
-        ));
-    }
-
-    fn rectangle(&mut self, x: f64, y: f64, width: f64, height: f64, color: &str) {
-        self.add(format_args!(
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{color}\"/>"
-        ));
-    }
-
-    fn line(&mut self, x: f64, from: f64, to: f64) {
-        self.add(format_args!(
-            "<path d=\"M{x:.1} {from:.1}V{to:.1}\" stroke=\"#0001\"/>"
-        ));
-    }
-
-    /// Counts as an area above `bottom`.
-    fn plot(&mut self, counts: &[usize], bottom: f64, color: &str) {
-        let highest = counts.iter().copied().max().unwrap_or_default().max(1) as f64;
-        let width = (RIGHT - LEFT) / counts.len() as f64;
-        let mut path = format!("M{LEFT} {bottom:.1}");
-        for count in counts {
-            let y = bottom - (PLOT - 12.0) * *count as f64 / highest;
-            // Writing to a text cannot fail.
-            let _ = write!(path, "V{y:.1}h{width:.2}");
-        }
-        self.add(format_args!(
-            "<path d=\"{path}V{bottom:.1}Z\" fill=\"{color}\" fill-opacity=\"0.75\"/>"
-        ));
-    }
-
-    fn add(&mut self, element: std::fmt::Arguments<'_>) {
+/// Counts as an area above `bottom`, over the time axis.
+fn add_plot(svg: &mut Drawing, counts: &[usize], bottom: f64, color: &str) {
+    let highest = counts.iter().copied().max().unwrap_or_default().max(1) as f64;
+    let width = (RIGHT - LEFT) / counts.len() as f64;
+    let mut path = format!("M{LEFT} {bottom:.1}");
+    for count in counts {
+        let y = bottom - (PLOT - 12.0) * *count as f64 / highest;
         // Writing to a text cannot fail.
-        let _ = writeln!(self.0, "{element}");
+        let _ = write!(path, "V{y:.1}h{width:.2}");
     }
-
-    fn end(mut self) -> String {
-        self.0 += "</svg>\n";
-        self.0
-    }
+    svg.area(&format!("{path}V{bottom:.1}Z"), color);
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! What does a claim cost, beside what the same round trip costs without idempotency? Ratios, measured side by side in one
-//! run against one `redis-server`: the machine's mood is in both. `make claim-cost`.
-
-#![expect(clippy::print_stdout, reason = "the table is the result")]
+//! What does a claim cost, beside what the same round trip costs without idempotency? The engine in this process, with neither
+//! Lambda nor HTTP around it, side by side with redis-rs against one `redis-server`. Also `make claim-cost`.
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use redis::aio::MultiplexedConnection;
+use serde_json::{Map, Value, json};
 use shared::config::Config;
 use shared::deadline::Deadline;
 use shared::idempotency::{
@@ -15,39 +15,92 @@ use shared::idempotency::{
 };
 use tests::RedisServer;
 
-const ROUNDS: usize = 15;
-const CALLS: usize = 400;
+use super::progress;
+use crate::report::{Goal, Limit, Section};
+use crate::sample::{Spread, micros, ratios};
+use crate::stage::Stage;
+
 const TASKS: usize = 64;
-const CALLS_PER_TASK: usize = 150;
 
 /// The engine's own script, for a client that has nothing to do but to send it.
-const CLAIM: &str = include_str!("../../shared/src/idempotency/store/record.lua");
+const CLAIM: &str = include_str!("../../../shared/src/idempotency/store/record.lua");
 /// A script of the same shape, which does the least that one can do: one `SET`.
 const ONE_SET: &str =
     "redis.call('SET', KEYS[1], ARGV[9], 'PX', ARGV[3]) return {'started', 1, ARGV[9]}";
+/// As many bytes as a record has.
+const RECORD: [u8; 211] = [b'x'; 211];
 
-struct Bench {
+struct Pair {
     redis: RedisServer,
     engine: Idempotency,
     raw: MultiplexedConnection,
     one_set: String,
     claim: String,
     next: usize,
+    rounds: usize,
+    calls: usize,
+    calls_of_a_task: usize,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
-    let mut bench = Bench::start().await;
-    println!("| measured | claim | beside | ratio (median of {ROUNDS}, spread) | goal |");
-    println!("|---|---|---|---|---|");
-    bench.server_time().await;
-    bench.latency().await;
-    bench.throughput().await;
-    bench.flatness().await;
+/// One comparison, round by round.
+struct Compared {
+    what: String,
+    unit: &'static str,
+    limit: Limit,
+    engine: Vec<f64>,
+    beside: Vec<f64>,
 }
 
-impl Bench {
-    async fn start() -> Self {
+pub(super) async fn measure(stage: &Stage) -> Section {
+    let mut pair = Pair::start(stage).await;
+    let mut all = Vec::new();
+    progress("the time of Redis");
+    all.push(pair.server_time().await);
+    progress("one claim at a time");
+    all.push(pair.latency().await);
+    progress("many claims at a time");
+    all.push(pair.throughput().await);
+    progress("long bodies");
+    all.extend(pair.flatness().await);
+
+    let mut section = Section::new("claim", "A claim beside a bare round trip");
+    section.notes.push(format!(
+        "The engine alone, in the benchmark's process; median of {} rounds of {} calls (least–most).",
+        pair.rounds, pair.calls
+    ));
+    section.columns(["", "claim", "beside", "ratio"]);
+    let mut data = Map::new();
+    for compared in all {
+        let [engine, beside] =
+            [&compared.engine, &compared.beside].map(|rounds| Spread::of(rounds));
+        let ratio = Spread::of(&ratios(&compared.engine, &compared.beside));
+        section.rows.push(vec![
+            compared.what.clone(),
+            format!("{engine} {}", compared.unit),
+            format!("{beside} {}", compared.unit),
+            ratio.in_words(),
+        ]);
+        let is_sensible = engine.least > 0.0 && beside.least > 0.0;
+        section.hold_that(is_sensible, &format!("{} takes time", compared.what));
+        let numbers = json!({
+            "unit": compared.unit,
+            "claim": engine.to_json(),
+            "beside": beside.to_json(),
+            "ratio": ratio.to_json(),
+        });
+        data.insert(compared.what.clone(), numbers);
+        section.goals.push(Goal {
+            what: compared.what,
+            limit: compared.limit,
+            measured: ratio,
+        });
+    }
+    section.data = Value::Object(data);
+    section
+}
+
+impl Pair {
+    async fn start(stage: &Stage) -> Self {
         let redis = RedisServer::start().await;
         let url = redis.url();
         let lookup = |variable: &str| match variable {
@@ -58,29 +111,31 @@ impl Bench {
         };
         let engine = Idempotency::new(&Config::from_lookup(lookup).expect("usable"));
         let client = redis::Client::open(url.clone()).expect("a URL");
-        let mut raw = client
-            .get_multiplexed_async_connection()
-            .await
-            .expect("connected");
+        let raw = client.get_multiplexed_async_connection().await;
+        let mut raw = raw.expect("connected");
         let mut load = async |script: &str| -> String {
             let mut load = redis::cmd("SCRIPT");
             load.arg("LOAD").arg(script);
             load.query_async(&mut raw).await.expect("loaded")
         };
         let (one_set, claim) = (load(ONE_SET).await, load(CLAIM).await);
-        let mut bench = Self {
+        let (calls, calls_of_a_task) = stage.settings.claim_calls;
+        let mut pair = Self {
             redis,
             engine,
             raw,
             one_set,
             claim,
             next: 0,
+            rounds: stage.settings.claim_rounds,
+            calls,
+            calls_of_a_task,
         };
-        for _ in 0..CALLS {
-            bench.claim().await;
-            bench.one_set().await;
+        for _ in 0..calls {
+            pair.claim().await;
+            pair.one_set().await;
         }
-        bench
+        pair
     }
 
     fn fresh_key(&mut self) -> String {
@@ -101,95 +156,102 @@ impl Bench {
     async fn set_nx_get(&mut self) {
         let key = format!("idempotency:plain:{}", self.fresh_key());
         let mut set = redis::cmd("SET");
-        set.arg(key).arg([b'x'; 211].as_slice());
+        set.arg(key).arg(RECORD.as_slice());
         set.arg("NX").arg("GET").arg("PX").arg(86_400_000);
         let _: Option<Vec<u8>> = set.query_async(&mut self.raw).await.expect("set");
     }
 
     /// What the server spends, by its own account.
-    async fn server_time(&mut self) {
-        let mut pairs = Vec::new();
-        for _ in 0..ROUNDS {
+    async fn server_time(&mut self) -> Compared {
+        let (mut engine, mut beside) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
             self.reset().await;
-            for _ in 0..CALLS {
+            for _ in 0..self.calls {
                 self.claim().await;
             }
-            let ours = self.usec_per_call("evalsha").await;
+            engine.push(self.micros_per_call().await);
             self.reset().await;
-            for _ in 0..CALLS {
+            for _ in 0..self.calls {
                 self.one_set().await;
             }
-            pairs.push((ours, self.usec_per_call("evalsha").await));
+            beside.push(self.micros_per_call().await);
         }
-        row(
-            "server time of a claim / of `EVALSHA` around one `SET`",
-            "µs",
-            &pairs,
-            "≤ 2.5",
-        );
+        Compared {
+            what: "server time of a claim / of `EVALSHA` around one `SET`".to_owned(),
+            unit: "µs",
+            limit: Limit::AtMost(2.5),
+            engine,
+            beside,
+        }
     }
 
-    async fn latency(&mut self) {
-        let mut pairs = Vec::new();
-        for _ in 0..ROUNDS {
+    async fn latency(&mut self) -> Compared {
+        let (mut engine, mut beside) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
             let began = Instant::now();
-            for _ in 0..CALLS {
+            for _ in 0..self.calls {
                 self.claim().await;
             }
-            let ours = micros(began.elapsed(), CALLS);
+            engine.push(micros(began.elapsed()) / self.calls as f64);
             let began = Instant::now();
-            for _ in 0..CALLS {
+            for _ in 0..self.calls {
                 self.set_nx_get().await;
             }
-            pairs.push((ours, micros(began.elapsed(), CALLS)));
+            beside.push(micros(began.elapsed()) / self.calls as f64);
         }
-        row(
-            "latency of a claim / of `SET NX GET`, one at a time",
-            "µs",
-            &pairs,
-            "≤ 1.5",
-        );
+        Compared {
+            what: "latency of a claim / of `SET NX GET`, one at a time".to_owned(),
+            unit: "µs",
+            limit: Limit::AtMost(1.5),
+            engine,
+            beside,
+        }
     }
 
     /// As many tasks on one connection.
-    async fn throughput(&mut self) {
-        let mut pairs = Vec::new();
-        for round in 0..ROUNDS {
+    async fn throughput(&mut self) -> Compared {
+        let (mut engine, mut beside) = (Vec::new(), Vec::new());
+        let calls = self.calls_of_a_task;
+        for round in 0..self.rounds {
             let began = Instant::now();
-            let ours = (0..TASKS).map(|task| {
+            let claims = (0..TASKS).map(|task| {
                 let engine = self.engine.clone();
                 async move {
-                    for call in 0..CALLS_PER_TASK {
+                    for call in 0..calls {
                         let key = format!("task-{round}-{task}-{call}");
                         claim(&engine, &operation(&key, 10)).await;
                     }
                 }
             });
-            futures_util::future::join_all(ours).await;
-            let claims = per_second(began.elapsed());
+            join_all(claims).await;
+            engine.push((TASKS * calls) as f64 / began.elapsed().as_secs_f64());
             let began = Instant::now();
-            let theirs = (0..TASKS).map(|task| {
+            let sent = (0..TASKS).map(|task| {
                 let (mut raw, digest) = (self.raw.clone(), self.claim.clone());
                 async move {
-                    for call in 0..CALLS_PER_TASK {
+                    for call in 0..calls {
                         let key = format!("raw-{round}-{task}-{call}");
                         send(&mut raw, &digest, &key).await;
                     }
                 }
             });
-            futures_util::future::join_all(theirs).await;
-            pairs.push((claims, per_second(began.elapsed())));
+            join_all(sent).await;
+            beside.push((TASKS * calls) as f64 / began.elapsed().as_secs_f64());
         }
-        row(
-            "claims / the same script sent by redis-rs itself, 64 tasks on one connection",
-            "/s",
-            &pairs,
-            "≥ 0.8",
-        );
+        Compared {
+            what: format!(
+                "claims / the same script sent by redis-rs itself, {TASKS} tasks on one connection"
+            ),
+            unit: "/s",
+            limit: Limit::AtLeast(0.8),
+            engine,
+            beside,
+        }
     }
 
     /// What a conflict costs the server over a long checkpoint, and a mismatch over a long result, beside short ones.
-    async fn flatness(&mut self) {
+    async fn flatness(&mut self) -> Vec<Compared> {
+        let mut all = Vec::new();
         for (what, long) in [("conflict", 65_000), ("mismatch", 5_000_000)] {
             let mut keys = Vec::new();
             for size in [long, 100] {
@@ -205,41 +267,45 @@ impl Bench {
                     let response = SavedResponse::new(StatusCode::OK, body);
                     lease.complete(response).await;
                 }
+                let fingerprint = paying(if what == "conflict" { 10 } else { 20 });
                 keys.push(Operation {
-                    fingerprint: if what == "conflict" {
-                        paying(10)
-                    } else {
-                        paying(20)
-                    },
+                    fingerprint,
                     ..payment
                 });
             }
-            let mut pairs = Vec::new();
-            for _ in 0..ROUNDS {
-                let mut costs = Vec::new();
-                for payment in &keys {
+            let mut costs = [Vec::new(), Vec::new()];
+            for _ in 0..self.rounds {
+                for (payment, costs) in keys.iter().zip(&mut costs) {
                     self.reset().await;
-                    for _ in 0..CALLS {
+                    for _ in 0..self.calls {
                         claim(&self.engine, payment).await;
                     }
-                    costs.push(self.usec_per_call("evalsha").await);
+                    costs.push(self.micros_per_call().await);
                 }
-                pairs.push((costs[0], costs[1]));
             }
-            let title = format!("server time of a {what} over {long} bytes / over 100");
-            row(&title, "µs", &pairs, "≈ 1");
+            let [engine, beside] = costs;
+            all.push(Compared {
+                what: format!("server time of a {what} over {long} bytes / over 100"),
+                unit: "µs",
+                // As good as flat: what lies between is the machine's mood.
+                limit: Limit::AtMost(1.25),
+                engine,
+                beside,
+            });
         }
+        all
     }
 
     async fn reset(&self) {
         self.redis.command(&["CONFIG", "RESETSTAT"]).await;
     }
 
-    async fn usec_per_call(&self, command: &str) -> f64 {
+    /// What the server spends on a script, by its own account.
+    async fn micros_per_call(&self) -> f64 {
         let stats: String = self.redis.query(&["INFO", "commandstats"]).await;
         let line = stats
             .lines()
-            .find(|line| line.starts_with(&format!("cmdstat_{command}:")));
+            .find(|line| line.starts_with("cmdstat_evalsha:"));
         let value = line
             .and_then(|line| line.split("usec_per_call=").nth(1))
             .and_then(|rest| rest.split(',').next());
@@ -251,7 +317,7 @@ async fn claim(engine: &Idempotency, payment: &Operation) {
     engine.claim(payment, patience()).await.expect("decided");
 }
 
-/// Sends a script with the arguments of a claim, and as many bytes as a record has.
+/// Sends a script with the arguments of a claim.
 async fn send(raw: &mut MultiplexedConnection, digest: &str, key: &str) {
     let mut call = redis::cmd("EVALSHA");
     call.arg(digest)
@@ -264,7 +330,7 @@ async fn send(raw: &mut MultiplexedConnection, digest: &str, key: &str) {
         .arg(30_000)
         .arg(0)
         .arg("");
-    call.arg([b'x'; 211].as_slice());
+    call.arg(RECORD.as_slice());
     let _: redis::Value = call.query_async(raw).await.expect("answered");
 }
 
@@ -287,29 +353,4 @@ fn paying(amount: u64) -> Fingerprint {
 
 fn patience() -> Deadline {
     Deadline::after(Duration::from_secs(60))
-}
-
-fn micros(elapsed: Duration, calls: usize) -> f64 {
-    elapsed.as_secs_f64() * 1e6 / calls as f64
-}
-
-fn per_second(elapsed: Duration) -> f64 {
-    (TASKS * CALLS_PER_TASK) as f64 / elapsed.as_secs_f64()
-}
-
-fn row(what: &str, unit: &str, pairs: &[(f64, f64)], goal: &str) {
-    let median = |mut values: Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        (
-            values[values.len() / 2],
-            values[0],
-            values[values.len() - 1],
-        )
-    };
-    let (ours, ..) = median(pairs.iter().map(|pair| pair.0).collect());
-    let (theirs, ..) = median(pairs.iter().map(|pair| pair.1).collect());
-    let (ratio, least, most) = median(pairs.iter().map(|pair| pair.0 / pair.1).collect());
-    println!(
-        "| {what} | {ours:.1} {unit} | {theirs:.1} {unit} | {ratio:.2} ({least:.2}–{most:.2}) | {goal} |"
-    );
 }

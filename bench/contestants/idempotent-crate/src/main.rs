@@ -1,0 +1,85 @@
+//! The crate `idempotent` with its Valkey store, on bare `lambda_http`: claim, run, cache in one call, as its README shows it.
+//!
+//! The store is connected at the start, as its builder does it. Its README answers a mismatch with 400; this one says 422, as all
+//! contestants do.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use idempotent::valkey::ValkeyStore;
+use idempotent::{
+    CachedResponse, ExecutionError, ExecutionOutcome, IdempotencyKey, IdempotencyStore, Metadata,
+};
+use lambda_http::{Body, Error, Request, Response, run, service_fn};
+
+use self::contract::{Told, variable};
+
+#[path = "../../../src/contract.rs"]
+mod contract;
+
+/// For how long a result is replayed.
+const WINDOW: Duration = Duration::from_secs(3_600);
+/// How long a claim lasts where nothing else is said: "a minute is typical".
+const LEASE: Duration = Duration::from_secs(60);
+
+struct Till {
+    /// `None`: the same function without idempotency.
+    store: Option<ValkeyStore>,
+    lease: Duration,
+    told: Told,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let told = Told::read();
+    let store = match variable("REDIS_URL").filter(|_| told.is_idempotent) {
+        Some(url) => Some(ValkeyStore::with_url(url).prefix("bench").try_build().await?),
+        None => None,
+    };
+    let lease = variable("BENCH_LEASE_SECONDS").and_then(|seconds| seconds.parse().ok());
+    let till = Till {
+        store,
+        lease: lease.map_or(LEASE, Duration::from_secs),
+        told,
+    };
+    run(service_fn(|request| answer(&till, request))).await
+}
+
+async fn answer(till: &Till, request: Request) -> Result<Response<Body>, Error> {
+    let key = request.headers().get("idempotency-key");
+    let key = key.and_then(|key| key.to_str().ok()).unwrap_or_default();
+    let body = request.body().as_ref();
+    let Some(store) = &till.store else {
+        return created(till.told.work(key, body).await?.into());
+    };
+    let claimed = IdempotencyKey::new(key)?;
+    let charge = store
+        .claim(&claimed, till.lease)
+        .fingerprint("POST /bench", body)
+        .execute_or_replay(WINDOW, |_| async {
+            let answer = till.told.work(key, body).await?;
+            Ok(CachedResponse::new(201, Metadata::new(), answer.into()))
+        });
+    match charge.await {
+        Ok(ExecutionOutcome::Executed(saved) | ExecutionOutcome::Replayed(saved)) => {
+            created(saved.body)
+        }
+        Ok(ExecutionOutcome::Fenced { .. }) => refused(409, "the claim was lost"),
+        Ok(ExecutionOutcome::InFlight) => refused(409, "in flight"),
+        Ok(ExecutionOutcome::FingerprintMismatch) => refused(422, "mismatch"),
+        Err(ExecutionError::Store(_)) => refused(503, "undecided"),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn created(body: Bytes) -> Result<Response<Body>, Error> {
+    let response = Response::builder()
+        .status(201)
+        .header("content-type", "application/json");
+    Ok(response.body(String::from_utf8(body.into())?.into())?)
+}
+
+fn refused(status: u16, why: &str) -> Result<Response<Body>, Error> {
+    let response = Response::builder().status(status);
+    Ok(response.body(why.to_owned().into())?)
+}

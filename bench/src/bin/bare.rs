@@ -1,0 +1,26 @@
+//! The work alone: `lambda_http` and nothing else, neither idempotency nor anything of `shared`. What the others cost is counted
+//! from here.
+
+use lambda_http::{Body, Error, Request, Response, run, service_fn};
+
+use self::contract::Told;
+
+#[path = "../contract.rs"]
+#[expect(dead_code, reason = "it is told less than the others")]
+mod contract;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let told = Told::read();
+    run(service_fn(|request| answer(&told, request))).await
+}
+
+async fn answer(told: &Told, request: Request) -> Result<Response<Body>, Error> {
+    let key = request.headers().get("idempotency-key");
+    let key = key.and_then(|key| key.to_str().ok()).unwrap_or_default();
+    let answer = told.work(key, request.body().as_ref()).await?;
+    let response = Response::builder()
+        .status(201)
+        .header("content-type", "application/json");
+    Ok(response.body(answer.into())?)
+}

@@ -1,0 +1,104 @@
+//! Ours: the work behind the idempotency engine, served as the functions of this workspace are.
+//!
+//! Which stores decide is what `REDIS_URL` and `MONGODB_URI` say. The policy is the one of payments, `AtMostOnce`: what ended
+//! without a word is never run again by itself.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde_json::json;
+use shared::config::Config;
+use shared::idempotency::web::{self as idempotent, answer, replay};
+use shared::idempotency::{
+    End, Failure, Fingerprint, Idempotency, Operation, RecordKey, Request, SavedResponse, Scope,
+};
+use shared::lambda::{self, Invocation};
+use shared::web::{self, Response};
+
+use self::contract::Told;
+
+#[path = "../contract.rs"]
+mod contract;
+
+const ROUTE: &str = "/bench";
+const TENANT: &str = "bench";
+
+struct Till {
+    /// `None`: the same function without idempotency.
+    idempotency: Option<Idempotency>,
+    told: Told,
+    scope: Scope,
+}
+
+fn main() -> ExitCode {
+    lambda::serve(open, handle)
+}
+
+fn open(config: &Config) -> Till {
+    let told = Told::read();
+    Till {
+        idempotency: told.is_idempotent.then(|| Idempotency::new(config)),
+        told,
+        scope: Scope::http("bench", TENANT).expect("two words are a scope"),
+    }
+}
+
+async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
+    let request = &invocation.request;
+    let key = match idempotent::key(request.headers()) {
+        Ok(key) => key,
+        Err(problem) => return problem.into(),
+    };
+    let work = async || {
+        let answer = till.told.work(key.as_str(), request.body()).await;
+        answer.map(|answer| {
+            let mut response = Response::new(answer.into());
+            *response.status_mut() = StatusCode::CREATED;
+            let json = http::HeaderValue::from_static("application/json");
+            response.headers_mut().insert(CONTENT_TYPE, json);
+            response
+        })
+    };
+    let Some(idempotency) = &till.idempotency else {
+        let answered = work().await;
+        return answered.unwrap_or_else(|why| refused(StatusCode::BAD_GATEWAY, why));
+    };
+    let asked = Request {
+        method: "POST",
+        route: ROUTE,
+        tenant: TENANT,
+        payload: request.body(),
+    };
+    let Ok(fingerprint) = Fingerprint::of(&asked) else {
+        return refused(StatusCode::BAD_REQUEST, "ambiguous");
+    };
+    let charge = Operation::new(RecordKey::new(&till.scope, &key), fingerprint);
+    let ran = idempotency.run(&charge, invocation.deadline, async |_| {
+        let answered = work().await;
+        // Whether the charge was heard of is not known.
+        answered
+            .map(|response| SavedResponse::of(&response))
+            .map_err(Failure::MayHaveHappened)
+    });
+    let Ok(ran) = ran.await else {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "undecided");
+    };
+    match ran.end {
+        End::Fresh(saved) | End::NotDurable(saved) => answer(&saved),
+        End::Replay(saved) => replay(&saved),
+        End::Mismatch => refused(StatusCode::UNPROCESSABLE_ENTITY, "mismatch"),
+        End::InProgress { .. } => refused(StatusCode::CONFLICT, "in-progress"),
+        End::NothingHappened(why) => refused(StatusCode::SERVICE_UNAVAILABLE, why),
+        End::Unknown(_) | End::MayHaveHappened(_) | End::Overran => {
+            refused(StatusCode::CONFLICT, "outcome-unknown")
+        }
+    }
+}
+
+fn refused(status: StatusCode, why: &str) -> Response {
+    let mut response = web::ok(&json!({ "refused": why }));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,128 @@
+//! The benchmark: what idempotency costs a function, ours beside its peers, in one run. `make bench`, and `make bench-smoke`, which
+//! shows that all of this works and measures nothing.
+//!
+//! A contestant is a process that speaks Lambda's Runtime API (`contestant`, `function`, `runtime_api`); all of them do the same work
+//! (`contract`) for the same requests (`order`). Contestants take turns, round by round, so a machine whose speed drifts treats them
+//! alike; what is compared is compared within a round (`sample`). Each measure is a file under `measures`.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people at a terminal"
+)]
+
+mod contestant;
+mod crew;
+mod function;
+mod machine;
+mod measures;
+mod order;
+mod plot;
+mod report;
+mod runtime_api;
+mod sample;
+mod settings;
+mod slow_link;
+mod stage;
+mod till;
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+
+use self::report::Section;
+use self::settings::{Scale, Settings};
+use self::stage::Stage;
+
+/// Where the tables and pictures of a whole run are kept, within the repository.
+const RESULTS: &str = "bench/results";
+/// Where those are written that nobody keeps.
+const PASSING: &str = "target/bench";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(wrong) if wrong.is_empty() => ExitCode::SUCCESS,
+        Ok(wrong) => {
+            eprintln!("\nWRONG, whatever the machine's mood:");
+            wrong.iter().for_each(|sentence| eprintln!("- {sentence}"));
+            ExitCode::FAILURE
+        }
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<Vec<String>, String> {
+    let settings = Settings::read()?;
+    let only = settings::only();
+    let wanted = |name: &str| {
+        let named = only.as_ref();
+        named.is_none_or(|names| names.iter().any(|wanted| wanted == name))
+    };
+    let unknown = only.iter().flatten();
+    let mut unknown = unknown.filter(|name| !measures::NAMES.contains(&name.as_str()));
+    if let Some(name) = unknown.next() {
+        let names = measures::NAMES.join(", ");
+        return Err(format!("ONLY has `{name}`; accepted: {names}"));
+    }
+    let scale = settings.scale;
+    let mut names = measures::NAMES.into_iter().filter(|name| wanted(name));
+    let has_contestants = names.any(|name| !measures::WITHOUT_CONTESTANTS.contains(&name));
+    let stage = Stage::set(settings, has_contestants).await?;
+    stage
+        .absent
+        .iter()
+        .for_each(|why| eprintln!("without one: {why}"));
+
+    let machine = machine::describe(&stage.redis).await;
+    let folder = match (scale, &only) {
+        (Scale::Full, None) => RESULTS,
+        _ => PASSING,
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(folder);
+    let head = match scale {
+        Scale::Full => machine,
+        Scale::Smoke => format!("A smoke: its times say nothing. {machine}"),
+    };
+    let mut sections = Vec::<Section>::new();
+    for name in measures::NAMES.into_iter().filter(|name| wanted(name)) {
+        let began = Instant::now();
+        eprintln!("==> {name}");
+        // What is measured already is not to be lost with it.
+        let measured = AssertUnwindSafe(measures::run(name, &stage)).catch_unwind();
+        let section = measured
+            .await
+            .unwrap_or_else(|panic| failed(name, panic.as_ref()));
+        eprintln!("\r\x1b[K==> {name}: {} s", began.elapsed().as_secs());
+        println!("{}", section.to_markdown());
+        sections.push(section);
+        report::write(&folder, &head, &sections)
+            .map_err(|error| format!("the results cannot be written: {error}"))?;
+    }
+    println!("{}", report::goals(&sections));
+    println!("{}", folder.join("table.md").display());
+    Ok(sections
+        .into_iter()
+        .flat_map(|section| section.wrong)
+        .collect())
+}
+
+/// What stands in the place of a measure that ended with a panic.
+fn failed(name: &'static str, panic: &(dyn Any + Send)) -> Section {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    let mut section = Section::new(name, name);
+    let wrong = format!("{name} ended early: {}", text.unwrap_or("see above"));
+    section.notes.push(wrong.clone());
+    section.wrong.push(wrong);
+    section
+}

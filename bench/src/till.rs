@@ -1,0 +1,97 @@
+//! The work of the contestants when doubles are counted: a till that hears of each execution, and can hold its answer back.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tests::http_server;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// A running till; dropping it ends it.
+pub(crate) struct Till {
+    address: SocketAddr,
+    heard: Arc<Mutex<HashMap<String, usize>>>,
+    is_open: watch::Sender<bool>,
+    _serving: JoinSet<()>,
+}
+
+/// Longer than any contestant needs from its event to its work.
+const PATIENCE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(2);
+
+impl Till {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let heard = Arc::default();
+        let (is_open, gate) = watch::channel(true);
+        let mut serving = JoinSet::new();
+        let hearing = Arc::clone(&heard);
+        serving.spawn(http_server::serve(listener, move |request| {
+            answer(request, Arc::clone(&hearing), gate.clone())
+        }));
+        Self {
+            address,
+            heard,
+            is_open,
+            _serving: serving,
+        }
+    }
+
+    /// Where contestants tell of their work.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/work", self.address)
+    }
+
+    /// Holds every answer back, from now on.
+    pub(crate) fn close(&self) {
+        self.is_open.send_replace(false);
+    }
+
+    /// Gives the answers, those that were held back too.
+    pub(crate) fn open(&self) {
+        self.is_open.send_replace(true);
+    }
+
+    /// How many executions there were of a key.
+    pub(crate) fn executions(&self, key: &str) -> usize {
+        self.heard.lock().get(key).copied().unwrap_or_default()
+    }
+
+    /// Waits until the work of a key is under way; `false` when it does not come to that.
+    pub(crate) async fn has_heard_of(&self, key: &str) -> bool {
+        let began = Instant::now();
+        while self.executions(key) == 0 {
+            if began.elapsed() > PATIENCE {
+                return false;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        true
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    heard: Arc<Mutex<HashMap<String, usize>>>,
+    mut gate: watch::Receiver<bool>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body = request.into_body().collect().await;
+    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let told: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let key = told["key"].as_str().unwrap_or_default().to_owned();
+    *heard.lock().entry(key).or_default() += 1;
+    // An error says that the till is gone.
+    let _ = gate.wait_for(|is_open| *is_open).await;
+    Ok(Response::new(Full::new(Bytes::from_static(b"{}"))))
+}

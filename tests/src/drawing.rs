@@ -1,0 +1,95 @@
+//! Pictures as SVG: texts, rectangles, lines and areas at places that the caller has worked out, in one style. No scales, no
+//! legends: each picture has its own.
+
+use std::fmt::{self, Write};
+
+/// A picture that is being drawn, on white.
+pub struct Drawing(String);
+
+impl Drawing {
+    /// An empty picture, so many units wide and high.
+    pub fn new(width: f64, height: f64) -> Self {
+        Self(format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\">\n\
+             <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+        ))
+    }
+
+    /// A text whose `anchor` (`start`, `middle` or `end`) is at a point of its base line.
+    pub fn text(&mut self, x: f64, y: f64, anchor: &str, size: u32, text: &str) {
+        let text = text.replace('&', "&amp;").replace('<', "&lt;");
+        self.add(format_args!(
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\">{text}</text>"
+        ));
+    }
+
+    /// A filled rectangle.
+    pub fn rectangle(&mut self, x: f64, y: f64, width: f64, height: f64, color: &str) {
+        self.add(format_args!(
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{color}\"/>"
+        ));
+    }
+
+    /// A pale vertical line, as a mark of an axis.
+    pub fn vertical(&mut self, x: f64, from: f64, to: f64) {
+        self.add(format_args!(
+            "<path d=\"M{x:.1} {from:.1}V{to:.1}\" stroke=\"#0001\"/>"
+        ));
+    }
+
+    /// A pale horizontal line, as a mark of an axis.
+    pub fn horizontal(&mut self, y: f64, from: f64, to: f64) {
+        self.add(format_args!(
+            "<path d=\"M{from:.1} {y:.1}H{to:.1}\" stroke=\"#0001\"/>"
+        ));
+    }
+
+    /// A line from point to point.
+    pub fn line(&mut self, points: &[(f64, f64)], color: &str) {
+        let mut path = String::new();
+        for (number, (x, y)) in points.iter().enumerate() {
+            let command = if number == 0 { 'M' } else { 'L' };
+            // Writing to a text cannot fail.
+            let _ = write!(path, "{command}{x:.1} {y:.1}");
+        }
+        self.add(format_args!(
+            "<path d=\"{path}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.8\"/>"
+        ));
+    }
+
+    /// What a closed path encloses, as SVG writes it.
+    pub fn area(&mut self, path: &str, color: &str) {
+        self.add(format_args!(
+            "<path d=\"{path}\" fill=\"{color}\" fill-opacity=\"0.75\"/>"
+        ));
+    }
+
+    /// The picture, as SVG.
+    pub fn end(mut self) -> String {
+        self.0 += "</svg>\n";
+        self.0
+    }
+
+    fn add(&mut self, element: fmt::Arguments<'_>) {
+        // Writing to a text cannot fail.
+        let _ = writeln!(self.0, "{element}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Drawing;
+
+    #[test]
+    fn a_line_goes_from_point_to_point_and_a_text_cannot_break_the_picture() {
+        let mut drawing = Drawing::new(10.0, 20.0);
+        drawing.line(&[(1.0, 2.0), (3.0, 4.0), (5.0, 6.0)], "red");
+        drawing.text(1.0, 2.0, "end", 11, "a < b & c");
+
+        let svg = drawing.end();
+
+        assert!(svg.contains(r#"d="M1.0 2.0L3.0 4.0L5.0 6.0" fill="none""#));
+        assert!(svg.contains(">a &lt; b &amp; c</text>"));
+        assert!(svg.ends_with("</svg>\n"));
+    }
+}
