@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
     let (work_word, work) = one_of("WORK", WORKS);
     let mut hunt = Hunt::new(payments, seed, work, mode);
     if let Some(names) = variable("FAULTS") {
-        hunt.faults = named(&names, &hunt.faults);
+        hunt.faults = named(&names, &Fault::that_can_be_named(mode));
     }
     hunt.stops_at_first = variable("FIND").is_some();
     let faults = variable("FAULTS").map(|names| format!(" FAULTS={names}"));
@@ -108,7 +108,7 @@ fn one_of<T: Copy, const N: usize>(
     })
 }
 
-/// The faults that a comma list names, of those that the mode has.
+/// The faults that a comma list names, of those that the mode knows.
 fn named(names: &str, faults: &[Fault]) -> Vec<Fault> {
     if names == "none" {
         return Vec::new();

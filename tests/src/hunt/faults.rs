@@ -60,35 +60,51 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Those that a mode takes: Redis alone may lose nothing.
+    /// Those that strike in a mode: Redis alone loses nothing.
     pub(super) fn of(mode: Mode) -> Vec<Self> {
-        let everywhere = [
-            Self::Kill,
-            Self::Freeze,
-            Self::KillBeforeAnswer,
-            Self::FreezeBeforeAnswer,
-            Self::ClockSkew,
-            Self::RedisRestart,
-            Self::RedisBlackHole,
-            Self::RedisReplyLost,
-            Self::RedisRefuses,
-            Self::RedisBreaks,
-            Self::Provider,
-        ];
-        let behind_mongodb = [
-            Self::RedisRestartEmpty,
-            Self::RedisFlush,
-            Self::RedisFailover,
-            Self::MongoBlackHole,
-            Self::MongoReplyLost,
-            Self::MongoRefuses,
-            Self::MongoBreaks,
-        ];
-        match mode {
-            Mode::Redis => everywhere.to_vec(),
-            Mode::Tiered => everywhere.into_iter().chain(behind_mongodb).collect(),
+        let mut faults = Self::EVERYWHERE.to_vec();
+        if mode == Mode::Tiered {
+            faults.extend(Self::LOSING);
+            faults.extend(Self::OF_MONGODB);
         }
+        faults
     }
+
+    /// Those that can be wanted by name: also that a Redis loses what it alone decides by.
+    pub fn that_can_be_named(mode: Mode) -> Vec<Self> {
+        let mut faults = Self::of(mode);
+        if mode == Mode::Redis {
+            faults.extend(Self::LOSING);
+        }
+        faults
+    }
+
+    const EVERYWHERE: [Self; 11] = [
+        Self::Kill,
+        Self::Freeze,
+        Self::KillBeforeAnswer,
+        Self::FreezeBeforeAnswer,
+        Self::ClockSkew,
+        Self::RedisRestart,
+        Self::RedisBlackHole,
+        Self::RedisReplyLost,
+        Self::RedisRefuses,
+        Self::RedisBreaks,
+        Self::Provider,
+    ];
+
+    const LOSING: [Self; 3] = [
+        Self::RedisRestartEmpty,
+        Self::RedisFlush,
+        Self::RedisFailover,
+    ];
+
+    const OF_MONGODB: [Self; 4] = [
+        Self::MongoBlackHole,
+        Self::MongoReplyLost,
+        Self::MongoRefuses,
+        Self::MongoBreaks,
+    ];
 
     /// Where it strikes.
     pub(super) fn lane(self) -> Lane {
