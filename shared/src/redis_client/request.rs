@@ -39,6 +39,8 @@ pub(super) struct ScriptCall<'a> {
     pub(super) args: &'a [&'a [u8]],
 }
 
+/// The digits of how many keys there are.
+const LONGEST_COUNT: usize = 20;
 /// How many times a command follows a redirection, or waits for a slot that is being moved.
 const REDIRECTIONS: u32 = 5;
 /// What the cluster needs to settle, times the number of the attempt.
@@ -77,18 +79,23 @@ impl Node {
 
 impl ScriptCall<'_> {
     fn by_digest(&self) -> Cmd {
-        self.with_keys_and_args(cmd("EVALSHA").arg(self.script.digest()))
+        self.as_command("EVALSHA", self.script.digest())
     }
 
     fn by_text(&self) -> Cmd {
-        self.with_keys_and_args(cmd("EVAL").arg(self.script.text()))
+        self.as_command("EVAL", self.script.text())
     }
 
-    fn with_keys_and_args(&self, call: &mut Cmd) -> Cmd {
-        call.arg(self.keys.len())
-            .arg(self.keys)
-            .arg(self.args)
-            .to_owned()
+    /// The command, in a buffer of its final length: an argument may be a saved response of megabytes.
+    fn as_command(&self, name: &str, script: &str) -> Cmd {
+        let keys = self.keys.iter().map(|key| key.len());
+        let args = self.args.iter().map(|arg| arg.len());
+        let text = name.len() + script.len() + keys.chain(args).sum::<usize>();
+        let count = self.keys.len() + self.args.len() + 3;
+        let mut call = Cmd::with_capacity(count, text + LONGEST_COUNT);
+        call.arg(name).arg(script).arg(self.keys.len());
+        call.arg(self.keys).arg(self.args);
+        call
     }
 }
 
