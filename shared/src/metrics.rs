@@ -8,8 +8,8 @@
 //! On a laptop nobody reads them, so they are written only on Lambda.
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
 use crate::config::Config;
 use crate::logging;
@@ -35,14 +35,16 @@ pub enum Unit {
     Seconds,
 }
 
-/// One number.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// One number. Serialized it is its definition; the value stands elsewhere in the line.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Metric {
     /// Its name in CloudWatch, in CamelCase.
     pub name: &'static str,
     /// What it counts.
     pub unit: Unit,
     /// How much.
+    #[serde(skip)]
     pub value: f64,
 }
 
@@ -64,38 +66,72 @@ impl Metrics {
         }
     }
 
-    fn line(
-        &self,
+    fn line<'a>(
+        &'a self,
         dimension: (&'static str, &'static str),
-        metrics: &[Metric],
+        metrics: &'a [Metric],
         now: Timestamp,
-    ) -> Value {
-        let definitions: Vec<_> = metrics
-            .iter()
-            .map(|metric| json!({"Name": metric.name, "Unit": metric.unit}))
-            .collect();
-        let mut line = Map::new();
-        line.insert("timestamp".to_owned(), logging::rfc3339(now).into());
-        line.insert("level".to_owned(), self.level.into());
-        line.insert("environment".to_owned(), self.environment.as_str().into());
-        line.insert(dimension.0.to_owned(), dimension.1.into());
-        line.extend(
-            metrics
-                .iter()
-                .map(|metric| (metric.name.to_owned(), metric.value.into())),
-        );
-        line.insert(
-            "_aws".to_owned(),
-            json!({
-                "Timestamp": now.as_millisecond(),
-                "CloudWatchMetrics": [{
-                    "Namespace": self.namespace,
-                    "Dimensions": [["environment", dimension.0]],
-                    "Metrics": definitions,
+    ) -> Line<'a> {
+        Line {
+            timestamp: logging::rfc3339(now),
+            level: self.level,
+            environment: &self.environment,
+            values: Values { dimension, metrics },
+            definition: Definition {
+                timestamp: now.as_millisecond(),
+                directives: [Directive {
+                    namespace: &self.namespace,
+                    dimensions: [["environment", dimension.0]],
+                    metrics,
                 }],
-            }),
-        );
-        Value::Object(line)
+            },
+        }
+    }
+}
+
+/// A line, written as it is serialized: one is written at every idempotent call.
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: String,
+    level: &'static str,
+    environment: &'a str,
+    #[serde(flatten)]
+    values: Values<'a>,
+    #[serde(rename = "_aws")]
+    definition: Definition<'a>,
+}
+
+/// The dimension and the numbers, each under its own name.
+struct Values<'a> {
+    dimension: (&'static str, &'static str),
+    metrics: &'a [Metric],
+}
+
+/// What CloudWatch has to know of the line.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Definition<'a> {
+    timestamp: i64,
+    #[serde(rename = "CloudWatchMetrics")]
+    directives: [Directive<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'a> {
+    namespace: &'a str,
+    dimensions: [[&'static str; 2]; 1],
+    metrics: &'a [Metric],
+}
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry(self.dimension.0, self.dimension.1)?;
+        for metric in self.metrics {
+            map.serialize_entry(metric.name, &metric.value)?;
+        }
+        map.end()
     }
 }
 
@@ -116,7 +152,8 @@ mod tests {
             unit: Unit::Count,
             value: 1.0,
         };
-        let line = metrics.line(("dependency", "redis"), &[up], Timestamp::UNIX_EPOCH);
+        let up = [up];
+        let line = metrics.line(("dependency", "redis"), &up, Timestamp::UNIX_EPOCH);
         insta::assert_json_snapshot!(line, @r#"
         {
           "timestamp": "1970-01-01T00:00:00.000Z",
