@@ -27,8 +27,8 @@ PATIENCE_SECONDS = 60
 TTL_SECONDS = 3600
 # The commands of one call, as Redis counts them.
 COMMANDS = {
-    "powertools-python": {"fresh": ["set", "set"], "replay": ["get", "get", "set"], "conflict": ["get", "get", "set"]},
-    "powertools-typescript": {"fresh": ["set", "set"], "replay": ["get", "set"], "conflict": ["get", "set"]},
+    "powertools-python": {"fresh": ["set", "set"], "replay": ["get", "get", "set"], "mismatch": ["get", "get", "set"]},
+    "powertools-typescript": {"fresh": ["set", "set"], "replay": ["get", "set"], "mismatch": ["get", "set"]},
 }
 
 
@@ -353,7 +353,7 @@ def redis_is_given_the_commands_that_the_readme_counts(stage):
     found = {
         "fresh": redis.commands(lambda: function.call("k"))[1],
         "replay": redis.commands(lambda: function.call("k"))[1],
-        "conflict": redis.commands(lambda: function.call("k", amount=2000))[1],
+        "mismatch": redis.commands(lambda: function.call("k", amount=2000))[1],
     }
     equal(found, COMMANDS[stage.name], "commands")
 

@@ -147,6 +147,13 @@ pub(crate) static ALL: [Contestant; 11] = [
     ),
 ];
 
+impl Contestant {
+    /// Whether it is one that others are compared with: the work without idempotency.
+    pub(crate) fn is_baseline(&self) -> bool {
+        self.store == Store::Nothing
+    }
+}
+
 impl Program {
     /// The name that it is started under.
     pub(crate) fn name(self) -> &'static str {

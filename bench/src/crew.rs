@@ -61,7 +61,7 @@ pub(crate) struct Member {
 }
 
 /// The calls for which a key is held at a time: less than the work of the holder may take.
-const CALLS_OF_A_HOLD: usize = 200;
+pub(crate) const CALLS_OF_A_HOLD: usize = 200;
 /// Calls before the first one that counts: connecting, and what a runtime does only once.
 const CALLS_TO_WARM_UP: usize = 5;
 const HOLDER_LIMIT: Duration = Duration::from_secs(30);
@@ -223,14 +223,15 @@ impl Member {
         let event = order.event();
         let mut answers = Vec::with_capacity(calls);
         for _ in 0..calls {
-            let answer = self.function.send_event(event.clone()).await;
+            let answer = self.function.send_event(event.clone()).await?;
             answers.push(self.held_to(situation, answer)?);
         }
         Ok(answers)
     }
 
     async fn call(&self, situation: Situation, order: &Order) -> Result<Answer, String> {
-        self.held_to(situation, self.function.send(order).await)
+        let answer = self.function.send_event(order.event()).await?;
+        self.held_to(situation, answer)
     }
 
     fn held_to(&self, situation: Situation, answer: Answer) -> Result<Answer, String> {

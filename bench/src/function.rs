@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -49,6 +50,8 @@ pub(crate) struct Answer {
 /// Longer than the slowest of them needs to start on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
+/// How much of a log an error shows, in bytes.
+const END_OF_LOG: usize = 2_000;
 /// Longer than any call takes.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
 
@@ -65,12 +68,14 @@ impl Function {
             timeout,
             logs,
         } = launch;
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         let (name, file) = (program.name(), program.file());
         if !file.is_file() {
             return Err(format!("`{name}` is not there: {}", program.remedy()));
         }
         let api = RuntimeApi::start(timeout).await;
-        let log = logs.join(format!("{name}.log"));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let log = logs.join(format!("{name}-{number}.log"));
         let mut command = Command::new(file);
         command.env_clear().current_dir("/");
         if let Program::Folder(_) = program {
@@ -96,11 +101,10 @@ impl Function {
                 (Err(_), None) if started.elapsed() > START_LIMIT => "asked for no work".to_owned(),
                 (Err(_), None) => continue,
             };
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
-            let said = said.trim_end();
             return Err(format!(
-                "`{name}` does not run: it {why}. {}\n{said}",
-                capitalised(program.remedy())
+                "`{name}` does not run: it {why}. {}: {}",
+                capitalised(program.remedy()),
+                end_of(&log)
             ));
         };
         Ok(Self {
@@ -118,29 +122,41 @@ impl Function {
     ///
     /// When none comes.
     pub(crate) async fn send(&self, order: &Order) -> Answer {
-        self.send_event(order.event()).await
+        let answer = self.send_event(order.event()).await;
+        answer.unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// The same with an event that was made before.
+    /// The same with an event that was made, for whom it may be too much.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// When no answer comes.
-    pub(crate) async fn send_event(&self, event: Bytes) -> Answer {
+    /// Why no answer came.
+    pub(crate) async fn send_event(&self, event: Bytes) -> Result<Answer, String> {
         let answered = async { answer_of(self.api.call(event).await.answered().await) };
         let answered = tokio::time::timeout(CALL_LIMIT, answered).await;
-        answered.unwrap_or_else(|_| {
-            let said = std::fs::read_to_string(&self.log).unwrap_or_default();
-            panic!(
-                "no answer within {CALL_LIMIT:?}; see {}:\n{said}",
-                self.log.display()
-            )
-        })
+        answered.map_err(|_| self.silence())
     }
 
     /// Hands a request over; the answer is [`answer`]'s.
+    ///
+    /// # Panics
+    ///
+    /// When the process takes none.
     pub(crate) async fn begin(&self, order: &Order) -> Call {
-        self.api.call(order.event()).await
+        let call = tokio::time::timeout(CALL_LIMIT, self.api.call(order.event())).await;
+        call.unwrap_or_else(|_| panic!("{}", self.silence()))
+    }
+
+    /// What can be said of a process that neither answers nor asks for work.
+    fn silence(&self) -> String {
+        let state = match self.process.lock().ended() {
+            Some(status) => format!("it has ended ({status})"),
+            None => "it runs".to_owned(),
+        };
+        format!(
+            "nothing within {CALL_LIMIT:?}, {state}: {}",
+            end_of(&self.log)
+        )
     }
 
     /// Its resident memory, in bytes.
@@ -214,6 +230,13 @@ fn answer_of(answered: Answered) -> Answer {
         at,
         took,
     }
+}
+
+/// The last of what a process wrote, in one line.
+fn end_of(log: &Path) -> String {
+    let said = std::fs::read(log).unwrap_or_default();
+    let end = &said[said.len().saturating_sub(END_OF_LOG)..];
+    String::from_utf8_lossy(end).replace('\n', " / ")
 }
 
 fn capitalised(text: &str) -> String {

@@ -1,9 +1,11 @@
 //! Where the numbers come from: they are this machine's, and another one has others.
 
-use tests::RedisServer;
+use std::process::Command;
 
-/// The machine and what ran on it, as Markdown.
-pub(crate) async fn describe(redis: &RedisServer) -> String {
+use tests::{MongoServer, RedisServer};
+
+/// The machine, and what of ours is measured.
+pub(crate) fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let profile = if cfg!(debug_assertions) {
         "without optimisation: its times say nothing"
@@ -11,15 +13,41 @@ pub(crate) async fn describe(redis: &RedisServer) -> String {
         "in the release profile"
     };
     format!(
-        "{} cores ({}), {}, Linux {}, load before the run {}. Redis {}. Ours built {profile}. {}.\n\n",
+        "{} cores ({}), {}, Linux {}, load before the run {}; {}. Ours is commit {}, built {profile}.",
         cores,
         field("/proc/cpuinfo", "model name"),
         field("/proc/meminfo", "MemTotal"),
         first_words("/proc/sys/kernel/osrelease", 1),
         first_words("/proc/loadavg", 3),
-        redis.info("redis_version").await.trim(),
         jiff::Timestamp::now().strftime("%Y-%m-%d"),
+        said(&["git", "describe", "--always", "--dirty", "--exclude=*"]),
     )
+}
+
+/// What runs beside it. MongoDB and the peers only where contestants take part.
+pub(crate) async fn surroundings(redis: &RedisServer, mongo: Option<&MongoServer>) -> String {
+    let redis = format!("Redis {}", redis.info("redis_version").await.trim());
+    let Some(mongo) = mongo else {
+        return format!("{redis}.");
+    };
+    format!(
+        "{redis}, {}. {}, Node {}.",
+        mongo.description(),
+        said(&["powertools-python", "--version"]),
+        said(&["powertools-node", "--version"]),
+    )
+}
+
+/// The first line of what a program says.
+fn said(command: &[&str]) -> String {
+    let output = Command::new(command[0]).args(&command[1..]).output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().next().unwrap_or_default().trim();
+    match line {
+        "" => "unknown".to_owned(),
+        line => line.to_owned(),
+    }
 }
 
 /// What a file of `/proc` says of a name.

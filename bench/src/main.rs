@@ -28,7 +28,7 @@ mod till;
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -38,10 +38,10 @@ use self::report::Section;
 use self::settings::{Scale, Settings};
 use self::stage::Stage;
 
-/// Where the tables and pictures of a whole run are kept, within the repository.
-const RESULTS: &str = "bench/results";
-/// Where those are written that nobody keeps.
+/// Where the tables and pictures of a run are written, within the repository.
 const PASSING: &str = "target/bench";
+/// Where those of a whole run are kept that came to its end.
+const RESULTS: &str = "bench/results";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -75,23 +75,20 @@ async fn run() -> Result<Vec<String>, String> {
     let scale = settings.scale;
     let mut names = measures::NAMES.into_iter().filter(|name| wanted(name));
     let has_contestants = names.any(|name| !measures::WITHOUT_CONTESTANTS.contains(&name));
+    // Before anything is started.
+    let machine = machine::describe();
     let stage = Stage::set(settings, has_contestants).await?;
     stage
         .absent
         .iter()
         .for_each(|why| eprintln!("without one: {why}"));
 
-    let machine = machine::describe(&stage.redis).await;
-    let folder = match (scale, &only) {
-        (Scale::Full, None) => RESULTS,
-        _ => PASSING,
-    };
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(folder);
+    let is_whole = scale == Scale::Full && only.is_none();
+    let mut folder = workspace().join(PASSING);
+    let servers = machine::surroundings(&stage.redis, stage.mongo_server()).await;
     let head = match scale {
-        Scale::Full => machine,
-        Scale::Smoke => format!("A smoke: its times say nothing. {machine}"),
+        Scale::Full => format!("{machine} {servers}\n\n"),
+        Scale::Smoke => format!("A smoke: its times say nothing. {machine} {servers}\n\n"),
     };
     let mut sections = Vec::<Section>::new();
     for name in measures::NAMES.into_iter().filter(|name| wanted(name)) {
@@ -109,11 +106,19 @@ async fn run() -> Result<Vec<String>, String> {
             .map_err(|error| format!("the results cannot be written: {error}"))?;
     }
     println!("{}", report::goals(&sections));
+    let wrong = sections.iter().flat_map(|section| section.wrong.clone());
+    let wrong: Vec<_> = wrong.collect();
+    if is_whole && wrong.is_empty() {
+        folder = workspace().join(RESULTS);
+        report::write(&folder, &head, &sections)
+            .map_err(|error| format!("the results cannot be written: {error}"))?;
+    }
     println!("{}", folder.join("table.md").display());
-    Ok(sections
-        .into_iter()
-        .flat_map(|section| section.wrong)
-        .collect())
+    Ok(wrong)
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// What stands in the place of a measure that ended with a panic.

@@ -40,8 +40,8 @@ struct Mongo {
 pub(crate) struct Around<'a> {
     /// Where it finds Redis; `None`: at the server itself.
     pub(crate) redis: Option<SocketAddr>,
-    /// Whether its traffic with MongoDB is counted.
-    pub(crate) counts_mongo: bool,
+    /// The way on which it finds MongoDB; `None`: the server itself.
+    pub(crate) mongo: Option<&'a FaultProxy>,
     /// Who is told of its work; `None`: its work is nothing.
     pub(crate) till: Option<&'a Till>,
     /// The time that an invocation has, and how long an attempt has its key to itself.
@@ -54,7 +54,7 @@ impl Default for Around<'_> {
     fn default() -> Self {
         Self {
             redis: None,
-            counts_mongo: false,
+            mongo: None,
             till: None,
             timeout: Duration::from_secs(60),
             concurrency: 1,
@@ -127,9 +127,9 @@ impl Stage {
             .as_ref()
             .filter(|_| contestant.store == Store::Tiered)
         {
-            let uri = match around.counts_mongo {
-                true => mongo.server.uri_through(&self.mongo_counter),
-                false => mongo.server.uri(),
+            let uri = match around.mongo {
+                Some(way) => mongo.server.uri_through(way),
+                None => mongo.server.uri(),
             };
             set("MONGODB_URI", &uri);
             set("MONGODB_DATABASE", &mongo.database);
@@ -179,6 +179,11 @@ impl Stage {
             logs: self.logs.path(),
         })
         .await
+    }
+
+    /// MongoDB, where anybody needs it.
+    pub(crate) fn mongo_server(&self) -> Option<&'static MongoServer> {
+        self.mongo.as_ref().map(|mongo| mongo.server)
     }
 
     /// Forgets everything that Redis knows.

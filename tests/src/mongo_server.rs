@@ -23,7 +23,7 @@ use crate::fault_proxy::FaultProxy;
 pub struct MongoServer {
     uri: MongoUri,
     /// The process, unless somebody else runs the server. It ends with this process.
-    _process: Option<Running>,
+    process: Option<Running>,
 }
 
 impl MongoServer {
@@ -61,6 +61,14 @@ impl MongoServer {
         self.uri.address()
     }
 
+    /// What it is, for people.
+    pub fn description(&self) -> &'static str {
+        self.process.as_ref().map_or(
+            "the MongoDB that MONGODB_TEST_URI names",
+            Running::description,
+        )
+    }
+
     /// A name for a database that no other test uses.
     pub fn fresh_database(&self) -> String {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -84,11 +92,11 @@ impl MongoServer {
         match environment::mongodb_test_uri() {
             Some(uri) => Ok(Self {
                 uri: MongoUri::parse(&uri)?,
-                _process: None,
+                process: None,
             }),
             None => launch::launch().map(|running| Self {
                 uri: MongoUri::of(running.address()),
-                _process: Some(running),
+                process: Some(running),
             }),
         }
     }

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use shared::config::Config;
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Fingerprint, Idempotency, IdempotencyKey, Operation, Outcome, RecordKey, Request,
-    SavedResponse, Scope,
+    Completion, Fingerprint, Idempotency, IdempotencyKey, Lease, Noted, Operation, Outcome,
+    RecordKey, Request, SavedResponse, Scope,
 };
 use tests::RedisServer;
 
@@ -29,6 +29,10 @@ const ONE_SET: &str =
     "redis.call('SET', KEYS[1], ARGV[9], 'PX', ARGV[3]) return {'started', 1, ARGV[9]}";
 /// As many bytes as a record has.
 const RECORD: [u8; 211] = [b'x'; 211];
+/// What an attempt may note at most, nearly; a long result; and short ones of both.
+const LONG_NOTE: usize = 65_000;
+const LONG_RESULT: usize = 5_000_000;
+const SHORT: usize = 100;
 
 struct Pair {
     redis: RedisServer,
@@ -145,12 +149,12 @@ impl Pair {
 
     async fn claim(&mut self) {
         let payment = operation(&self.fresh_key(), 10);
-        claim(&self.engine, &payment).await;
+        started(&self.engine, &payment).await;
     }
 
     async fn one_set(&mut self) {
         let key = self.fresh_key();
-        send(&mut self.raw, &self.one_set, &key).await;
+        send(&mut self.raw, &self.one_set, &key, &[&RECORD]).await;
     }
 
     async fn set_nx_get(&mut self) {
@@ -219,7 +223,7 @@ impl Pair {
                 async move {
                     for call in 0..calls {
                         let key = format!("task-{round}-{task}-{call}");
-                        claim(&engine, &operation(&key, 10)).await;
+                        started(&engine, &operation(&key, 10)).await;
                     }
                 }
             });
@@ -231,7 +235,7 @@ impl Pair {
                 async move {
                     for call in 0..calls {
                         let key = format!("raw-{round}-{task}-{call}");
-                        send(&mut raw, &digest, &key).await;
+                        send(&mut raw, &digest, &key, &[]).await;
                     }
                 }
             });
@@ -251,41 +255,34 @@ impl Pair {
 
     /// What a conflict costs the server over a long checkpoint, and a mismatch over a long result, beside short ones.
     async fn flatness(&mut self) -> Vec<Compared> {
+        let long = [(LONG_NOTE, "conflict"), (LONG_RESULT, "mismatch")];
         let mut all = Vec::new();
-        for (what, long) in [("conflict", 65_000), ("mismatch", 5_000_000)] {
-            let mut keys = Vec::new();
-            for size in [long, 100] {
-                let payment = operation(&self.fresh_key(), 10);
-                let claimed = self.engine.claim(&payment, patience()).await;
-                let Outcome::Started(mut lease) = claimed.expect("decided").outcome else {
-                    panic!("the key is fresh");
-                };
-                let body = vec![b'x'; size];
-                if what == "conflict" {
-                    lease.checkpoint(body).await;
-                } else {
-                    let response = SavedResponse::new(StatusCode::OK, body);
-                    lease.complete(response).await;
-                }
-                let fingerprint = paying(if what == "conflict" { 10 } else { 20 });
-                keys.push(Operation {
-                    fingerprint,
-                    ..payment
+        for (long, what) in long {
+            let mut standing = Vec::new();
+            for size in [long, SHORT] {
+                standing.push(match what {
+                    "conflict" => self.at_work(size).await,
+                    _ => self.done(size).await,
                 });
             }
-            let mut costs = [Vec::new(), Vec::new()];
+            let [mut engine, mut beside] = [Vec::new(), Vec::new()];
             for _ in 0..self.rounds {
-                for (payment, costs) in keys.iter().zip(&mut costs) {
+                for (operation, costs) in standing.iter().zip([&mut engine, &mut beside]) {
                     self.reset().await;
                     for _ in 0..self.calls {
-                        claim(&self.engine, payment).await;
+                        let outcome = claim(&self.engine, operation).await;
+                        let is_so = match outcome {
+                            Outcome::InProgress { .. } => what == "conflict",
+                            Outcome::Mismatch => what == "mismatch",
+                            _ => false,
+                        };
+                        assert!(is_so, "a {what} is {outcome:?}");
                     }
                     costs.push(self.micros_per_call().await);
                 }
             }
-            let [engine, beside] = costs;
             all.push(Compared {
-                what: format!("server time of a {what} over {long} bytes / over 100"),
+                what: format!("server time of a {what} over {long} bytes / over {SHORT}"),
                 unit: "µs",
                 // As good as flat: what lies between is the machine's mood.
                 limit: Limit::AtMost(1.25),
@@ -294,6 +291,26 @@ impl Pair {
             });
         }
         all
+    }
+
+    /// An operation whose key is held by an attempt that left a note.
+    async fn at_work(&mut self, note: usize) -> Operation {
+        let operation = operation(&self.fresh_key(), 10);
+        let mut lease = started(&self.engine, &operation).await;
+        let noted = lease.checkpoint(vec![b'x'; note]).await;
+        assert_eq!(noted, Noted::Done, "the note is kept");
+        operation
+    }
+
+    /// An operation whose key stands for another one, which has a result.
+    async fn done(&mut self, result: usize) -> Operation {
+        let key = self.fresh_key();
+        let lease = started(&self.engine, &operation(&key, 10)).await;
+        let response = SavedResponse::new(StatusCode::OK, vec![b'x'; result]);
+        let completed = lease.complete(response).await;
+        let is_kept = matches!(completed, Completion::Completed(_));
+        assert!(is_kept, "the result is kept: {completed:?}");
+        operation(&key, 20)
     }
 
     async fn reset(&self) {
@@ -313,12 +330,21 @@ impl Pair {
     }
 }
 
-async fn claim(engine: &Idempotency, payment: &Operation) {
-    engine.claim(payment, patience()).await.expect("decided");
+async fn claim(engine: &Idempotency, payment: &Operation) -> Outcome {
+    let claimed = engine.claim(payment, patience()).await;
+    claimed.expect("decided").outcome
 }
 
-/// Sends a script with the arguments of a claim.
-async fn send(raw: &mut MultiplexedConnection, digest: &str, key: &str) {
+/// Claims a key that nobody has used.
+async fn started(engine: &Idempotency, payment: &Operation) -> Lease {
+    match claim(engine, payment).await {
+        Outcome::Started(lease) => lease,
+        other => panic!("a fresh key is {other:?}"),
+    }
+}
+
+/// Sends a script with the arguments of a claim, and others behind them.
+async fn send(raw: &mut MultiplexedConnection, digest: &str, key: &str, others: &[&[u8]]) {
     let mut call = redis::cmd("EVALSHA");
     call.arg(digest)
         .arg(1)
@@ -330,7 +356,7 @@ async fn send(raw: &mut MultiplexedConnection, digest: &str, key: &str) {
         .arg(30_000)
         .arg(0)
         .arg("");
-    call.arg(RECORD.as_slice());
+    call.arg(others);
     let _: redis::Value = call.query_async(raw).await.expect("answered");
 }
 

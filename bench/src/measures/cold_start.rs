@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, json};
 
 use super::{Rounds, progress};
-use crate::contestant::{ALL, Program};
+use crate::contestant::{ALL, Contestant, Program};
 use crate::function::Function;
 use crate::order::{Order, USUAL_PAD_BYTES};
 use crate::plot::{self, Bars};
@@ -28,7 +28,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
             let answer = function.send(&Order::fresh(USUAL_PAD_BYTES)).await;
             assert_eq!(answer.status, 201, "{}: {}", contestant.name, answer.body);
             if round == 0 {
-                let size = size_bytes(contestant.program, &function);
+                let size = size_bytes(contestant, &function);
                 sizes.insert(contestant.name.to_owned(), json!(size));
                 continue;
             }
@@ -44,7 +44,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section.notes.push(format!(
         "From `exec` to the first request for work (`/next`), and to the first answer, a fresh key; milliseconds, median of {} starts \
          (least–most), files in memory. × is the median of the ratios to bare, start by start. Size: the binary; for the others \
-         what is installed, without the language's runtime.",
+         what is installed, without what Lambda's runtime of the language brings.",
         stage.settings.starts
     ));
     section.columns([
@@ -66,7 +66,8 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         let size = |name: &str| sizes[name].as_f64();
         let size_cells = match (size(contestant.name), size(bare)) {
             (Some(size), Some(bare)) => [number(size / 1e6), number(size / bare)],
-            _ => ["?".to_owned(), "?".to_owned()],
+            // What its sibling has installed, it does not need.
+            _ => ["", ""].map(str::to_owned),
         };
         let [size_mb, size_times] = size_cells;
         section.rows.push(vec![
@@ -104,15 +105,37 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section
 }
 
-/// The size of what is deployed: the binary, or for a peer in another language the folder of our tools that its process names;
-/// `None` where it names none.
-fn size_bytes(program: Program, function: &Function) -> Option<u64> {
+/// What Lambda's own runtime brings, or nobody deploys.
+const NOT_DEPLOYED: [&str; 9] = [
+    "pip",
+    "setuptools",
+    "pkg_resources",
+    "boto3",
+    "botocore",
+    "s3transfer",
+    "__pycache__",
+    "bin",
+    "include",
+];
+
+/// The size of what is deployed: the binary, or for a peer in another language the folder of our tools that its process names.
+/// `None` where the same program without idempotency would need less than it has.
+fn size_bytes(contestant: &Contestant, function: &Function) -> Option<u64> {
+    let program = contestant.program;
     match program {
         Program::Binary(_) | Program::Crate(_) => {
-            let file = std::fs::metadata(program.file());
-            file.ok().map(|file| file.len())
+            let file = program.file();
+            let size = std::fs::metadata(&file).map(|file| file.len());
+            Some(size.unwrap_or_else(|error| panic!("{}: {error}", file.display())))
         }
-        Program::Folder(_) => installed_in(&function.whereabouts()).map(folder_bytes),
+        Program::Folder(_) if contestant.is_baseline() => None,
+        Program::Folder(name) => {
+            let whereabouts = function.whereabouts();
+            let folder = installed_in(&whereabouts);
+            let folder =
+                folder.unwrap_or_else(|| panic!("{name}: none of ours in {whereabouts:?}"));
+            Some(folder_bytes(folder))
+        }
     }
 }
 
@@ -128,7 +151,13 @@ fn installed_in(paths: &[String]) -> Option<&Path> {
 
 fn folder_bytes(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let sizes = entries.filter_map(|entry| {
+    let deployed = entries.filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // With what a package says of itself: `pip-26.0.dist-info`.
+        let package = name.split('-').next().unwrap_or_default();
+        !NOT_DEPLOYED.contains(&package)
+    });
+    let sizes = deployed.filter_map(|entry| {
         let kind = entry.file_type().ok()?;
         match kind.is_dir() {
             true => Some(folder_bytes(&entry.path())),

@@ -8,7 +8,7 @@ use super::progress;
 use crate::contestant::Store;
 use crate::crew::{Member, Situation};
 use crate::report::Section;
-use crate::sample::{Spread, percentile, ratios};
+use crate::sample::{Spread, percentile};
 use crate::stage::Stage;
 
 const SITUATIONS: [Situation; 2] = [Situation::Fresh, Situation::Replay];
@@ -17,23 +17,28 @@ const BATCH: usize = 1_000;
 /// As many bytes as a record with a short result.
 const RECORD: [u8; 400] = [b'x'; 400];
 
+/// By who, what and how many keys: round by round, the median call.
+type Medians = BTreeMap<(&'static str, Situation, usize), Vec<f64>>;
+
+/// What Redis held at one step.
+struct Held {
+    /// The keys after the calls, whose own are among them.
+    keys_in_the_end: i64,
+    megabytes: f64,
+}
+
 pub(super) async fn measure(stage: &Stage) -> Section {
     let members = Member::start_all(stage, None).await;
     let (rounds, calls) = (stage.settings.rounds.min(5), stage.settings.calls / 2);
-    let mut took = BTreeMap::<_, Vec<f64>>::new();
-    let mut memory_mb = Map::new();
-    let mut written = 0;
+    let mut section = Section::new("live_keys", "Many keys in Redis");
+    let (mut medians, mut held) = (Medians::new(), Vec::new());
     for &keys in &stage.settings.keys {
-        written = fill(stage, written, keys).await;
-        let used: f64 = stage
-            .redis
-            .info("used_memory")
-            .await
-            .trim()
-            .parse()
-            .unwrap_or(0.0);
-        memory_mb.insert(keys.to_string(), (used / 1e6).into());
-        for round in 1..=rounds {
+        stage.flush().await;
+        fill(stage, keys).await;
+        let there = key_count(stage).await;
+        section.hold("keys that were written", there as f64, keys as f64);
+        // One round more than counted: whatever a process does only once is done in it.
+        for round in 0..=rounds {
             for member in &members {
                 let contestant = member.contestant;
                 if contestant.store == Store::Memory {
@@ -44,44 +49,62 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                     contestant.name
                 ));
                 for situation in SITUATIONS {
-                    if situation.is_possible(contestant) {
-                        let calls = member.calls(stage, situation, calls).await;
-                        let rounds = took.entry((contestant.name, situation, keys)).or_default();
-                        rounds.push(percentile(&calls, 0.5));
+                    if !situation.is_possible(contestant) {
+                        continue;
+                    }
+                    let took = member.calls(stage, situation, calls).await;
+                    if round > 0 {
+                        let key = (contestant.name, situation, keys);
+                        let rounds = medians.entry(key).or_default();
+                        rounds.push(percentile(&took, 0.5));
                     }
                 }
             }
         }
+        let used: f64 = stage
+            .redis
+            .info("used_memory")
+            .await
+            .trim()
+            .parse()
+            .expect("Redis says how much it uses");
+        held.push(Held {
+            keys_in_the_end: key_count(stage).await,
+            megabytes: used / 1e6,
+        });
     }
-    let there: i64 = stage.redis.query(&["DBSIZE"]).await;
+    stage.flush().await;
+    describe(&mut section, stage, &medians, &held);
+    section
+}
 
-    let mut section = Section::new("live_keys", "Many keys in Redis");
+fn describe(section: &mut Section, stage: &Stage, medians: &Medians, held: &[Held]) {
+    let keys = &stage.settings.keys;
     section.notes.push(format!(
-        "Median call in microseconds, median of {rounds} rounds (least–most), and behind it × the same row with the fewest keys. The keys \
-         are written beforehand, {} bytes each, with an hour to live.",
+        "Median call in microseconds, median of the rounds (least–most), and behind it × the one with the fewest keys, which was measured \
+         minutes earlier. The keys are written beforehand, {} bytes each, with an hour to live; what the calls leave is added to them.",
         RECORD.len()
     ));
     section.columns = vec![String::new()];
-    let names = stage
-        .settings
-        .keys
-        .iter()
-        .map(|keys| format!("{keys} keys"));
+    let names = keys.iter().zip(held);
+    let names =
+        names.map(|(keys, held)| format!("{keys} keys ({} in the end)", held.keys_in_the_end));
     section.columns.extend(names);
     let mut data = Map::new();
     for contestant in &stage.present {
         for situation in SITUATIONS {
-            let of = |keys| took.get(&(contestant.name, situation, keys));
+            let of = |keys| medians.get(&(contestant.name, situation, keys));
             let mut cells = vec![format!("{}, {}", contestant.title, situation.name())];
             let mut numbers = Map::new();
-            let fewest = stage.settings.keys.first().and_then(|keys| of(*keys));
-            for keys in &stage.settings.keys {
+            let fewest = keys.first().and_then(|keys| of(*keys));
+            for keys in keys {
                 let (Some(rounds), Some(fewest)) = (of(*keys), fewest) else {
                     continue;
                 };
-                let (call, times) = (Spread::of(rounds), Spread::of(&ratios(rounds, fewest)));
-                cells.push(format!("{call} × {:.2}", times.median));
-                let of_it = json!({ "us": call.to_json(), "times_fewest": times.to_json() });
+                let call = Spread::of(rounds);
+                let times = call.median / Spread::of(fewest).median;
+                cells.push(format!("{call} × {times:.2}"));
+                let of_it = json!({ "us": call.to_json(), "times_fewest": times });
                 numbers.insert(keys.to_string(), of_it);
             }
             if !numbers.is_empty() {
@@ -91,21 +114,27 @@ pub(super) async fn measure(stage: &Stage) -> Section {
             }
         }
     }
-    let enough = usize::try_from(there).unwrap_or_default() >= written;
-    section.hold_that(enough, &format!("{there} keys are there, of {written}"));
-    section.data = json!({ "contestants": data, "redis_mb_by_keys": memory_mb });
-    section
+    let memory = keys
+        .iter()
+        .zip(held)
+        .map(|(keys, held)| (keys.to_string(), held.megabytes.into()));
+    let memory: Map<_, _> = memory.collect();
+    section.data = json!({ "contestants": data, "redis_mb_by_keys": memory });
 }
 
-/// Writes keys until there are so many.
-async fn fill(stage: &Stage, from: usize, to: usize) -> usize {
+async fn key_count(stage: &Stage) -> i64 {
+    stage.redis.query(&["DBSIZE"]).await
+}
+
+/// Writes so many keys.
+async fn fill(stage: &Stage, keys: usize) {
     let client = redis::Client::open(stage.redis.url()).expect("a URL");
     let connection = client.get_multiplexed_async_connection().await;
     let mut connection = connection.expect("Redis runs");
-    let mut next = from;
-    while next < to {
-        progress(&format!("{next} of {to} keys"));
-        let end = (next + BATCH).min(to);
+    let mut next = 0;
+    while next < keys {
+        progress(&format!("{next} of {keys} keys"));
+        let end = (next + BATCH).min(keys);
         let mut pipeline = redis::pipe();
         for number in next..end {
             let key = format!("idempotency:http:bench:others:{number:012}");
@@ -116,5 +145,4 @@ async fn fill(stage: &Stage, from: usize, to: usize) -> usize {
         written.expect("Redis has the memory");
         next = end;
     }
-    next
 }

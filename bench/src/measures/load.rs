@@ -1,16 +1,19 @@
 //! How many calls are done in a second, and how long does each take, with several on their way?
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Map, Value, json};
 
 use super::progress;
-use crate::contestant::{ALL, Contestant};
+use crate::contestant::Contestant;
 use crate::function::Function;
 use crate::order::{Order, USUAL_PAD_BYTES};
 use crate::report::Section;
+use crate::runtime_api;
 use crate::sample::{Spread, number, percentile, ratios};
 use crate::stage::{Around, Stage};
 
@@ -38,22 +41,32 @@ struct Measured {
     p99_us: Vec<f64>,
 }
 
-const CALLS_TO_WARM_UP: usize = 3;
+/// Calls of each process before those that count, however many processes there are.
+const CALLS_TO_WARM_UP: usize = 50;
+/// Those that are tried in one process too: the floor there, and what idempotency makes of it.
+const IN_ONE_PROCESS: [&str; 2] = ["ours-off", "ours-redis"];
+/// How many processes start at a time.
+const STARTS_AT_A_TIME: usize = 4;
 
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let mut candidates: Vec<_> = stage
-        .present
-        .iter()
+    let present = stage.present.iter();
+    let mut candidates: Vec<_> = present
+        .clone()
         .map(|contestant| Candidate::new(contestant, Manner::Processes))
         .collect();
-    let ours = ALL
-        .iter()
-        .find(|contestant| contestant.name == "ours-redis");
-    candidates.extend(ours.map(|ours| Candidate::new(ours, Manner::OneProcess)));
+    let alone = present.filter(|contestant| IN_ONE_PROCESS.contains(&contestant.name));
+    candidates.extend(alone.map(|ours| Candidate::new(ours, Manner::OneProcess)));
     let rounds = stage.settings.load_rounds;
+    let mut harness = BTreeMap::<_, Measured>::new();
     for &in_flight in &stage.settings.in_flight {
         for round in 1..=rounds {
+            let (took, per_second) = measured_harness(stage, in_flight).await;
+            harness.entry(in_flight).or_default().add(&took, per_second);
             for candidate in &mut candidates {
+                if candidate.manner == Manner::OneProcess && in_flight == 1 {
+                    // Nothing else than a process for each call.
+                    continue;
+                }
                 progress(&format!(
                     "{in_flight} in flight, round {round} of {rounds}: {}",
                     candidate.title()
@@ -63,11 +76,20 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         }
     }
 
+    section(stage, &candidates, &harness)
+}
+
+fn section(
+    stage: &Stage,
+    candidates: &[Candidate],
+    harness: &BTreeMap<usize, Measured>,
+) -> Section {
     let mut section = Section::new("load", "Under load");
     section.notes.push(format!(
         "Fresh calls, each on its way before another one is answered; a process for each, as Lambda has it. {} calls of all processes \
-         together, median of {rounds} rounds (least–most). The benchmark, the processes and Redis share the machine's cores.",
-        stage.settings.load_calls
+         together, median of {} rounds (least–most). The benchmark, which is one thread, the processes and Redis share the machine's cores. \
+         The first row is the benchmark alone, with clients that answer at once: nobody can be faster.",
+        stage.settings.load_calls, stage.settings.load_rounds
     ));
     section.columns = vec![String::new()];
     for in_flight in &stage.settings.in_flight {
@@ -78,22 +100,70 @@ pub(super) async fn measure(stage: &Stage) -> Section {
             .columns
             .extend(["× bare", "p50 µs", "p99 µs"].map(str::to_owned));
     }
-    let mut data = Map::new();
-    for candidate in &candidates {
-        let mut cells = vec![candidate.title()];
-        for (in_flight, measured) in &candidate.measured {
-            let bare = &candidates[0].measured[in_flight];
-            let times = ratios(&measured.calls_per_second, &bare.calls_per_second);
-            cells.push(Spread::of(&measured.calls_per_second).in_words());
-            cells.push(number(Spread::of(&times).median));
-            cells.push(Spread::of(&measured.p50_us).in_words());
-            cells.push(Spread::of(&measured.p99_us).in_words());
+    let bare = &candidates[0].measured;
+    let cells = |title: String, measured: &BTreeMap<usize, Measured>| {
+        let mut cells = vec![title];
+        for in_flight in &stage.settings.in_flight {
+            match measured.get(in_flight) {
+                Some(measured) => cells.extend(measured.in_words(&bare[in_flight])),
+                None => cells.extend(["", "", "", ""].map(str::to_owned)),
+            }
         }
-        section.rows.push(cells);
-        data.insert(candidate.name(), candidate.numbers());
+        cells
+    };
+    section
+        .rows
+        .push(cells("the benchmark alone".to_owned(), harness));
+    let mut data = Map::new();
+    data.insert("benchmark-alone".to_owned(), numbers(harness));
+    for candidate in candidates {
+        let row = cells(candidate.title(), &candidate.measured);
+        section.rows.push(row);
+        data.insert(candidate.name(), numbers(&candidate.measured));
     }
     section.data = data.into();
     section
+}
+
+impl Measured {
+    fn add(&mut self, took: &[Duration], per_second: f64) {
+        self.calls_per_second.push(per_second);
+        self.p50_us.push(percentile(took, 0.5));
+        self.p99_us.push(percentile(took, 0.99));
+    }
+
+    fn in_words(&self, bare: &Self) -> [String; 4] {
+        let times = ratios(&self.calls_per_second, &bare.calls_per_second);
+        [
+            Spread::of(&self.calls_per_second).in_words(),
+            number(Spread::of(&times).median),
+            Spread::of(&self.p50_us).in_words(),
+            Spread::of(&self.p99_us).in_words(),
+        ]
+    }
+}
+
+fn numbers(measured: &BTreeMap<usize, Measured>) -> Value {
+    let steps = measured.iter().map(|(in_flight, measured)| {
+        let numbers = json!({
+            "calls_per_second": Spread::of(&measured.calls_per_second).to_json(),
+            "p50_us": Spread::of(&measured.p50_us).to_json(),
+            "p99_us": Spread::of(&measured.p99_us).to_json(),
+        });
+        (in_flight.to_string(), numbers)
+    });
+    steps.collect::<Map<_, _>>().into()
+}
+
+/// What the benchmark itself can do.
+async fn measured_harness(stage: &Stage, in_flight: usize) -> (Vec<Duration>, f64) {
+    let event = Order::fresh(USUAL_PAD_BYTES).event();
+    let calls = (stage.settings.load_calls / in_flight).max(1);
+    let began = Instant::now();
+    let clients = (0..in_flight).map(|_| runtime_api::overhead(&event, calls));
+    let took = join_all(clients).await.concat();
+    let per_second = took.len() as f64 / began.elapsed().as_secs_f64();
+    (took, per_second)
 }
 
 impl Candidate {
@@ -129,43 +199,29 @@ impl Candidate {
             concurrency,
             ..Around::default()
         };
-        let started = (0..processes).map(|_| stage.start(self.contestant, around));
-        let functions: Vec<Function> = join_all(started)
-            .await
-            .into_iter()
-            .map(|started| started.unwrap_or_else(|why| panic!("{why}")))
-            .collect();
-        send(&functions, in_flight, CALLS_TO_WARM_UP).await;
-        let calls = (stage.settings.load_calls / in_flight).max(1);
+        let started = stream::iter(0..processes)
+            .map(|_| stage.start(self.contestant, around))
+            .buffered(STARTS_AT_A_TIME);
+        let functions: Result<Vec<Function>, String> = started.try_collect().await;
+        let functions = functions.unwrap_or_else(|why| panic!("{why}"));
+        let calls_to_warm_up = (CALLS_TO_WARM_UP * processes).min(stage.settings.load_calls);
+        send(&functions, in_flight, calls_to_warm_up).await;
         let began = Instant::now();
-        let took = send(&functions, in_flight, calls).await;
+        let took = send(&functions, in_flight, stage.settings.load_calls).await;
         let per_second = took.len() as f64 / began.elapsed().as_secs_f64();
-
         let measured = self.measured.entry(in_flight).or_default();
-        measured.calls_per_second.push(per_second);
-        measured.p50_us.push(percentile(&took, 0.5));
-        measured.p99_us.push(percentile(&took, 0.99));
-    }
-
-    fn numbers(&self) -> Value {
-        let steps = self.measured.iter().map(|(in_flight, measured)| {
-            let numbers = json!({
-                "calls_per_second": Spread::of(&measured.calls_per_second).to_json(),
-                "p50_us": Spread::of(&measured.p50_us).to_json(),
-                "p99_us": Spread::of(&measured.p99_us).to_json(),
-            });
-            (in_flight.to_string(), numbers)
-        });
-        steps.collect::<Map<_, _>>().into()
+        measured.add(&took, per_second);
     }
 }
 
-/// Sends so many calls for each that may be on its way, one behind the other, to the processes in turn.
+/// Sends so many calls to the processes in turn. Whoever has its answer sends the next one, until none is left.
 async fn send(functions: &[Function], in_flight: usize, calls: usize) -> Vec<Duration> {
+    let left = Cell::new(calls);
     let senders = (0..in_flight).map(async |number| {
         let function = &functions[number % functions.len()];
-        let mut took = Vec::with_capacity(calls);
-        for _ in 0..calls {
+        let mut took = Vec::new();
+        while let Some(rest) = left.get().checked_sub(1) {
+            left.set(rest);
             let answer = function.send(&Order::fresh(USUAL_PAD_BYTES)).await;
             assert_eq!(answer.status, 201, "under load: {}", answer.body);
             took.push(answer.took);

@@ -31,12 +31,20 @@ const MONGOD: &str = r#"
 /// A server that runs as long as this value, which is as long as the test process.
 pub(super) struct Running {
     address: SocketAddr,
+    is_stand_in: bool,
     _process: OwnedProcess,
 }
 
 impl Running {
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(super) fn description(&self) -> &'static str {
+        match self.is_stand_in {
+            true => "mongo-java-server in place of MongoDB, whose times are others",
+            false => "mongod",
+        }
     }
 }
 
@@ -50,6 +58,7 @@ pub(super) fn launch() -> Result<Running, String> {
     let directory = temporary_directory()?;
     let log = directory.path().join("server.log");
     let mongod = environment::find_on_path("mongod");
+    let is_stand_in = mongod.is_none();
     let mut reserved = None;
     let mut command = match mongod {
         Some(mongod) => {
@@ -75,6 +84,7 @@ pub(super) fn launch() -> Result<Running, String> {
             let address = (Ipv4Addr::LOCALHOST, port).into();
             return Ok(Running {
                 address,
+                is_stand_in,
                 _process: process,
             });
         }
