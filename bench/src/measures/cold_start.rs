@@ -105,17 +105,26 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section
 }
 
-/// What Lambda's own runtime brings, or nobody deploys.
-const NOT_DEPLOYED: [&str; 9] = [
+/// What nobody deploys, and what Lambda's runtime for Python brings: its client, and the AWS SDK with what that needs.
+const NOT_DEPLOYED: [&str; 18] = [
     "pip",
     "setuptools",
     "pkg_resources",
-    "boto3",
-    "botocore",
-    "s3transfer",
+    "_distutils_hack",
     "__pycache__",
     "bin",
     "include",
+    "awslambdaric",
+    "runtime_client",
+    "simplejson",
+    "snapshot_restore_py",
+    "boto3",
+    "botocore",
+    "s3transfer",
+    "jmespath",
+    "urllib3",
+    "dateutil",
+    "six",
 ];
 
 /// The size of what is deployed: the binary, or for a peer in another language the folder of our tools that its process names.
@@ -153,8 +162,8 @@ fn folder_bytes(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let deployed = entries.filter(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();
-        // With what a package says of itself: `pip-26.0.dist-info`.
-        let package = name.split('-').next().unwrap_or_default();
+        // With what a package says of itself, `pip-26.0.dist-info`, and packages of one file, `six.py`.
+        let package = name.split(['-', '.']).next().unwrap_or_default();
         !NOT_DEPLOYED.contains(&package)
     });
     let sizes = deployed.filter_map(|entry| {

@@ -86,7 +86,7 @@ const BARE: &str = "bare";
 const PROMISES: [&str; 4] = [
     "Ours, under `AtMostOnce`: at most one execution whatever fails where MongoDB decides; with Redis alone, as long as Redis keeps its \
      data, so a flush is outside of what it promises. An attempt that ends without a word leaves its key *unknown* until somebody \
-     settles it: that is not a double, and it is not an answer either (\"open\").",
+     settles it: that is not a double, and a repetition has no answer either (\"open\").",
     "Crate `idempotent`: \"If the process dies after the side effect ran but before the completion was stored, the retry runs the side \
      effect again\"; claims expire after the lease that its caller chooses, here the time of the invocation.",
     "Powertools: a claim expires with the time of its invocation, and the next request then runs again, so work whose attempt died may \
@@ -148,8 +148,10 @@ fn section(trials: usize, struck: &[&'static Contestant], found: &Found) -> Sect
     let mut section = Section::new("faults", "What runs twice");
     section.notes.push(format!(
         "Keys whose work ran more than once, of {trials} for each fault. In brackets what else went wrong: two different results told for \
-         one key, or the last repetition, {} s later, was not answered with a result (open). Where MongoDB decides, it is as lost as Redis.",
-        PATIENCE.as_secs()
+         one key, or repetitions for {} s (after a thaw {} s), of which the last one was not answered with a result (open). Where MongoDB decides, it is \
+         as lost as Redis.",
+        PATIENCE.as_secs(),
+        LAST_PATIENCE.as_secs()
     ));
     section
         .notes
@@ -312,7 +314,7 @@ impl Client<'_> {
                 till.open();
                 self.insist(PATIENCE).await;
                 first.thaw();
-                // Nobody hears what it says now: its invocation was over long ago.
+                // Whatever it says now, its client has gone on.
                 function::answer(call, TIMEOUT + GRACE).await;
             }
             Fault::Kill => {
@@ -336,9 +338,13 @@ impl Client<'_> {
                 if let Some(answer) = function::answer(call, TIMEOUT + GRACE).await {
                     self.hear(answer);
                 }
-                // Bare has no store to lose.
-                let has_store = self.contestant.store != Store::Nothing;
-                has_struck &= !has_store || decides.bytes_from_clients() > 0;
+                has_struck &= match (self.contestant.store, fault) {
+                    // It has no store to lose.
+                    (Store::Nothing, _) => true,
+                    // The reply that was swallowed came from the server.
+                    (_, Fault::LostReply) => decides.bytes_from_server() > 0,
+                    _ => decides.bytes_from_clients() > 0,
+                };
             }
         }
         // If it has not answered by now, this is what Lambda does with it.
