@@ -18,6 +18,7 @@ mod machine;
 mod measures;
 mod order;
 mod plot;
+mod raw;
 mod report;
 mod runtime_api;
 mod sample;
@@ -86,10 +87,11 @@ async fn run() -> Result<Vec<String>, String> {
     let is_whole = scale == Scale::Full && only.is_none();
     let mut folder = workspace().join(PASSING);
     let servers = machine::surroundings(&stage.redis, stage.mongo_server()).await;
-    let head = match scale {
-        Scale::Full => format!("{machine} {servers}\n\n"),
-        Scale::Smoke => format!("A smoke: its times say nothing. {machine} {servers}\n\n"),
+    let warning = match scale {
+        Scale::Full => "",
+        Scale::Smoke => "A smoke: its times say nothing. ",
     };
+    let head = format!("{warning}{machine} {servers}\n\n");
     let mut sections = Vec::<Section>::new();
     for name in measures::NAMES.into_iter().filter(|name| wanted(name)) {
         let began = Instant::now();
@@ -102,19 +104,22 @@ async fn run() -> Result<Vec<String>, String> {
         eprintln!("\r\x1b[K==> {name}: {} s", began.elapsed().as_secs());
         println!("{}", section.to_markdown());
         sections.push(section);
-        report::write(&folder, &head, &sections)
-            .map_err(|error| format!("the results cannot be written: {error}"))?;
+        keep(&folder, &head, &sections)?;
     }
     println!("{}", report::goals(&sections));
     let wrong = sections.iter().flat_map(|section| section.wrong.clone());
     let wrong: Vec<_> = wrong.collect();
     if is_whole && wrong.is_empty() {
         folder = workspace().join(RESULTS);
-        report::write(&folder, &head, &sections)
-            .map_err(|error| format!("the results cannot be written: {error}"))?;
+        keep(&folder, &head, &sections)?;
     }
     println!("{}", folder.join("table.md").display());
     Ok(wrong)
+}
+
+fn keep(folder: &Path, head: &str, sections: &[Section]) -> Result<(), String> {
+    let written = report::write(folder, head, sections);
+    written.map_err(|error| format!("the results cannot be written: {error}"))
 }
 
 fn workspace() -> PathBuf {

@@ -1,21 +1,22 @@
 //! What does a claim cost, beside what the same round trip costs without idempotency? The engine in this process, with neither
 //! Lambda nor HTTP around it, side by side with redis-rs against one `redis-server`. Also `make claim-cost`.
 
+mod long_records;
+
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use http::StatusCode;
 use redis::aio::MultiplexedConnection;
 use serde_json::{Map, Value, json};
 use shared::config::Config;
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Completion, Fingerprint, Idempotency, IdempotencyKey, Lease, Noted, Operation, Outcome,
-    RecordKey, Request, SavedResponse, Scope,
+    Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, Outcome, RecordKey, Request, Scope,
 };
 use tests::RedisServer;
 
 use super::progress;
+use crate::raw;
 use crate::report::{Goal, Limit, Section};
 use crate::sample::{Spread, micros, ratios};
 use crate::stage::Stage;
@@ -29,11 +30,6 @@ const ONE_SET: &str =
     "redis.call('SET', KEYS[1], ARGV[9], 'PX', ARGV[3]) return {'started', 1, ARGV[9]}";
 /// As many bytes as a record has.
 const RECORD: [u8; 211] = [b'x'; 211];
-/// What an attempt may note at most, nearly; a long result; and short ones of both.
-const LONG_NOTE: usize = 65_000;
-const LONG_RESULT: usize = 5_000_000;
-const SHORT: usize = 100;
-
 struct Pair {
     redis: RedisServer,
     engine: Idempotency,
@@ -114,15 +110,9 @@ impl Pair {
             _ => None,
         };
         let engine = Idempotency::new(&Config::from_lookup(lookup).expect("usable"));
-        let client = redis::Client::open(url.clone()).expect("a URL");
-        let raw = client.get_multiplexed_async_connection().await;
-        let mut raw = raw.expect("connected");
-        let mut load = async |script: &str| -> String {
-            let mut load = redis::cmd("SCRIPT");
-            load.arg("LOAD").arg(script);
-            load.query_async(&mut raw).await.expect("loaded")
-        };
-        let (one_set, claim) = (load(ONE_SET).await, load(CLAIM).await);
+        let mut raw = raw::connect(&url).await;
+        let one_set = raw::load(&mut raw, ONE_SET).await;
+        let claim = raw::load(&mut raw, CLAIM).await;
         let (calls, calls_of_a_task) = stage.settings.claim_calls;
         let mut pair = Self {
             redis,
@@ -251,66 +241,6 @@ impl Pair {
             engine,
             beside,
         }
-    }
-
-    /// What a conflict costs the server over a long checkpoint, and a mismatch over a long result, beside short ones.
-    async fn flatness(&mut self) -> Vec<Compared> {
-        let long = [(LONG_NOTE, "conflict"), (LONG_RESULT, "mismatch")];
-        let mut all = Vec::new();
-        for (long, what) in long {
-            let mut standing = Vec::new();
-            for size in [long, SHORT] {
-                standing.push(match what {
-                    "conflict" => self.at_work(size).await,
-                    _ => self.done(size).await,
-                });
-            }
-            let [mut engine, mut beside] = [Vec::new(), Vec::new()];
-            for _ in 0..self.rounds {
-                for (operation, costs) in standing.iter().zip([&mut engine, &mut beside]) {
-                    self.reset().await;
-                    for _ in 0..self.calls {
-                        let outcome = claim(&self.engine, operation).await;
-                        let is_so = match outcome {
-                            Outcome::InProgress { .. } => what == "conflict",
-                            Outcome::Mismatch => what == "mismatch",
-                            _ => false,
-                        };
-                        assert!(is_so, "a {what} is {outcome:?}");
-                    }
-                    costs.push(self.micros_per_call().await);
-                }
-            }
-            all.push(Compared {
-                what: format!("server time of a {what} over {long} bytes / over {SHORT}"),
-                unit: "µs",
-                // As good as flat: what lies between is the machine's mood.
-                limit: Limit::AtMost(1.25),
-                engine,
-                beside,
-            });
-        }
-        all
-    }
-
-    /// An operation whose key is held by an attempt that left a note.
-    async fn at_work(&mut self, note: usize) -> Operation {
-        let operation = operation(&self.fresh_key(), 10);
-        let mut lease = started(&self.engine, &operation).await;
-        let noted = lease.checkpoint(vec![b'x'; note]).await;
-        assert_eq!(noted, Noted::Done, "the note is kept");
-        operation
-    }
-
-    /// An operation whose key stands for another one, which has a result.
-    async fn done(&mut self, result: usize) -> Operation {
-        let key = self.fresh_key();
-        let lease = started(&self.engine, &operation(&key, 10)).await;
-        let response = SavedResponse::new(StatusCode::OK, vec![b'x'; result]);
-        let completed = lease.complete(response).await;
-        let is_kept = matches!(completed, Completion::Completed(_));
-        assert!(is_kept, "the result is kept: {completed:?}");
-        operation(&key, 20)
     }
 
     async fn reset(&self) {

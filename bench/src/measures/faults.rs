@@ -4,21 +4,18 @@
 //! The process is treated as Lambda treats it: what has not answered when its time is over is killed, and the next request starts
 //! another one.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+mod trial;
+
+use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
-use tests::{FaultProxy, RedisServer};
 
+use self::trial::{LAST_PATIENCE, PATIENCE, Trial, trial};
 use super::progress;
-use crate::contestant::{Contestant, Store};
-use crate::function::{self, Answer, Function};
-use crate::order::{Order, USUAL_PAD_BYTES};
+use crate::contestant::Contestant;
 use crate::report::Section;
-use crate::stage::{Around, Stage};
-use crate::till::Till;
+use crate::stage::Stage;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
@@ -35,47 +32,6 @@ enum Fault {
     Kill,
 }
 
-/// What became of one key.
-struct Trial {
-    executions: usize,
-    /// Different answers that say "done".
-    answers: usize,
-    /// Whether the last repetition was answered with a result.
-    is_settled: bool,
-    /// Whether the fault met what it is about.
-    has_struck: bool,
-}
-
-/// Somebody who wants one thing, and the process that takes the requests.
-struct Client<'a> {
-    stage: &'a Stage,
-    contestant: &'a Contestant,
-    ground: &'a Ground,
-    order: Order,
-    /// `None`: the next request starts one.
-    function: Option<Function>,
-    /// The different answers that said "done".
-    told: BTreeSet<String>,
-}
-
-/// What a trial has for itself, so that several can take place at a time.
-struct Ground {
-    redis: RedisServer,
-    till: Till,
-    /// The ways of the first process to its stores, where faults strike.
-    to_redis: FaultProxy,
-    /// Where nobody needs it, it leads nowhere.
-    to_mongo: FaultProxy,
-}
-
-/// The time of an invocation, and so how long a claim lasts; ours last two seconds longer.
-const TIMEOUT: Duration = Duration::from_secs(3);
-/// How much later than Lambda the benchmark kills: a process that is about to answer is not cut off for the machine's slowness.
-const GRACE: Duration = Duration::from_secs(1);
-/// For how long a client repeats itself: longer than the longest claim, and again when all claims are over.
-const PATIENCE: Duration = Duration::from_secs(8);
-const LAST_PATIENCE: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(300);
 /// How many contestants are struck at a time: all their processes wait most of the time.
 const AT_A_TIME: usize = 2;
 
@@ -148,8 +104,8 @@ fn section(trials: usize, struck: &[&'static Contestant], found: &Found) -> Sect
     let mut section = Section::new("faults", "What runs twice");
     section.notes.push(format!(
         "Keys whose work ran more than once, of {trials} for each fault. In brackets what else went wrong: two different results told for \
-         one key, or repetitions for {} s (after a thaw {} s), of which the last one was not answered with a result (open). Where MongoDB decides, it is \
-         as lost as Redis.",
+         one key, or repetitions for {} s (after a thaw {} s), of which the last one was not answered with a result (open). Where MongoDB \
+         decides, it is as lost as Redis.",
         PATIENCE.as_secs(),
         LAST_PATIENCE.as_secs()
     ));
@@ -247,172 +203,5 @@ fn expected(name: &str, fault: Fault) -> Option<Doubles> {
         "ours-tiered" => Some(Doubles::None),
         "ours-redis" if fault != Fault::Flush => Some(Doubles::None),
         _ => None,
-    }
-}
-
-/// Lets one client want one thing while something goes wrong.
-async fn trial(stage: &Stage, contestant: &Contestant, fault: Fault) -> Trial {
-    let redis = RedisServer::start().await;
-    let ground = Ground {
-        to_redis: FaultProxy::in_front_of(redis.address()),
-        to_mongo: match stage.mongo_server() {
-            Some(mongo) => FaultProxy::in_front_of(mongo.address()),
-            None => FaultProxy::silent(),
-        },
-        redis,
-        till: Till::start().await,
-    };
-    let mut client = Client {
-        stage,
-        contestant,
-        ground: &ground,
-        order: Order::fresh(USUAL_PAD_BYTES),
-        function: None,
-        told: BTreeSet::new(),
-    };
-    let first = client.start_first().await;
-    let (has_struck, patience) = match fault {
-        Fault::Flush => (client.flush(&first).await, PATIENCE),
-        Fault::Freeze => (client.strike_at_work(&first, fault).await, LAST_PATIENCE),
-        _ => (client.strike_at_work(&first, fault).await, PATIENCE),
-    };
-    // Whatever it was told, if anything: a client whose answer was lost cannot know.
-    let is_settled = client.insist(patience).await;
-    Trial {
-        executions: ground.till.executions(&client.order.key),
-        answers: client.told.len(),
-        is_settled,
-        has_struck,
-    }
-}
-
-impl Client<'_> {
-    /// Lets Redis forget everything once the answer is there; whether there was one.
-    async fn flush(&mut self, first: &Function) -> bool {
-        let answer = first.send(&self.order).await;
-        let is_answered = answer.status == 201;
-        self.hear(answer);
-        self.ground.redis.command(&["FLUSHALL"]).await;
-        is_answered
-    }
-
-    /// Lets something happen to the first process, or to its ways, while it works; whether it was at work, and where a reply is to
-    /// be lost, whether one was.
-    async fn strike_at_work(&mut self, first: &Function, fault: Fault) -> bool {
-        let Ground {
-            till,
-            to_redis,
-            to_mongo,
-            ..
-        } = self.ground;
-        till.close();
-        let call = first.begin(&self.order).await;
-        let mut has_struck = till.has_heard_of(&self.order.key).await;
-        match fault {
-            Fault::Freeze => {
-                first.freeze();
-                till.open();
-                self.insist(PATIENCE).await;
-                first.thaw();
-                // Whatever it says now, its client has gone on.
-                function::answer(call, TIMEOUT + GRACE).await;
-            }
-            Fault::Kill => {
-                first.kill();
-                till.open();
-            }
-            Fault::LostReply | Fault::LostCompletion | Fault::Flush => {
-                let decides = match self.contestant.store {
-                    Store::Tiered => to_mongo,
-                    _ => to_redis,
-                };
-                to_redis.reset_counters();
-                to_mongo.reset_counters();
-                if fault == Fault::LostReply {
-                    decides.drop_next_reply();
-                } else {
-                    to_redis.black_hole();
-                    to_mongo.black_hole();
-                }
-                till.open();
-                if let Some(answer) = function::answer(call, TIMEOUT + GRACE).await {
-                    self.hear(answer);
-                }
-                has_struck &= match (self.contestant.store, fault) {
-                    // It has no store to lose.
-                    (Store::Nothing, _) => true,
-                    // The reply that was swallowed came from the server.
-                    (_, Fault::LostReply) => decides.bytes_from_server() > 0,
-                    _ => decides.bytes_from_clients() > 0,
-                };
-            }
-        }
-        // If it has not answered by now, this is what Lambda does with it.
-        first.kill();
-        to_redis.heal();
-        to_mongo.heal();
-        has_struck
-    }
-
-    /// Sends the request until it is answered with a result, or patience is over.
-    async fn insist(&mut self, patience: Duration) -> bool {
-        // A language that starts slowly has no less time.
-        self.start_next().await;
-        let began = Instant::now();
-        loop {
-            if self.attempt().await == Some(201) {
-                return true;
-            }
-            if began.elapsed() > patience {
-                return false;
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    async fn attempt(&mut self) -> Option<u16> {
-        self.start_next().await;
-        let function = self.function.take()?;
-        let call = function.begin(&self.order).await;
-        // Without an answer the process is dropped, and so killed.
-        let answer = function::answer(call, TIMEOUT + GRACE).await?;
-        self.function = Some(function);
-        let status = answer.status;
-        self.hear(answer);
-        Some(status)
-    }
-
-    fn hear(&mut self, answer: Answer) {
-        if answer.status == 201 {
-            self.told.insert(answer.body);
-        }
-    }
-
-    /// The process that the fault strikes.
-    async fn start_first(&self) -> Function {
-        let Ground {
-            to_redis, to_mongo, ..
-        } = self.ground;
-        self.start(to_redis.address(), Some(to_mongo)).await
-    }
-
-    /// A process to repeat the request with, if there is none.
-    async fn start_next(&mut self) {
-        if self.function.is_none() {
-            let redis = self.ground.redis.address();
-            self.function = Some(self.start(redis, None).await);
-        }
-    }
-
-    async fn start(&self, redis: SocketAddr, mongo: Option<&FaultProxy>) -> Function {
-        let around = Around {
-            redis: Some(redis),
-            mongo,
-            till: Some(&self.ground.till),
-            timeout: TIMEOUT,
-            ..Around::default()
-        };
-        let started = self.stage.start(self.contestant, around).await;
-        started.unwrap_or_else(|why| panic!("{why}"))
     }
 }

@@ -11,6 +11,7 @@ use crate::contestant::Contestant;
 use crate::crew::{Member, Situation};
 use crate::order::{Order, USUAL_PAD_BYTES};
 use crate::plot::{self, Line};
+use crate::raw;
 use crate::report::{Goal, Limit, Section};
 use crate::runtime_api;
 use crate::sample::{Spread, differences, number, percentile, ratios};
@@ -224,7 +225,7 @@ fn picture(stage: &Stage, taken: &Taken) -> String {
     plot::lines(title, &below, plot::Scale::Logarithmic, "ms", &lines)
 }
 
-/// redis-rs and nothing else.
+/// The floor: a bare client and its script.
 struct Raw {
     connection: MultiplexedConnection,
     script: String,
@@ -232,13 +233,9 @@ struct Raw {
 
 impl Raw {
     async fn connect(stage: &Stage) -> Self {
-        let client = redis::Client::open(stage.redis.url()).expect("a URL");
-        let connection = client.get_multiplexed_async_connection().await;
-        let mut connection = connection.expect("Redis runs");
-        let mut load = redis::cmd("SCRIPT");
-        load.arg("LOAD")
-            .arg("return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])");
-        let script = load.query_async(&mut connection).await.expect("loaded");
+        let mut connection = raw::connect(&stage.redis.url()).await;
+        let one_set = "return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])";
+        let script = raw::load(&mut connection, one_set).await;
         Self { connection, script }
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, json};
 use super::progress;
 use crate::contestant::Store;
 use crate::crew::{Member, Situation};
+use crate::raw;
 use crate::report::Section;
 use crate::sample::{Spread, percentile};
 use crate::stage::Stage;
@@ -128,9 +129,7 @@ async fn key_count(stage: &Stage) -> i64 {
 
 /// Writes so many keys.
 async fn fill(stage: &Stage, keys: usize) {
-    let client = redis::Client::open(stage.redis.url()).expect("a URL");
-    let connection = client.get_multiplexed_async_connection().await;
-    let mut connection = connection.expect("Redis runs");
+    let mut connection = raw::connect(&stage.redis.url()).await;
     let mut next = 0;
     while next < keys {
         progress(&format!("{next} of {keys} keys"));

@@ -10,6 +10,7 @@ use super::progress;
 use crate::contestant::Store;
 use crate::crew::{Member, Situation};
 use crate::plot::{self, Line};
+use crate::raw;
 use crate::report::{Goal, Limit, Section};
 use crate::sample::{Spread, differences, percentile, ratios};
 use crate::slow_link::SlowLink;
@@ -38,9 +39,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         };
         members.push(Member::start(stage, contestant, around).await);
     }
-    let client = redis::Client::open(format!("redis://{}", link.address())).expect("a URL");
-    let raw = client.get_multiplexed_async_connection().await;
-    let mut raw = raw.expect("Redis runs");
+    let mut raw = raw::connect(&format!("redis://{}", link.address())).await;
 
     let (rounds, calls) = (stage.settings.rounds, (stage.settings.calls / 4).max(5));
     let mut medians = Medians::new();

@@ -9,7 +9,7 @@
 -- after its lease, so that no claim is forgotten while its owner works.
 
 local HEADER = 211
--- A number that goes to a command is printed by way of floating point; text is not, and takes a fraction of the time.
+-- As text: a number that goes to a command is first printed, by way of floating point, and these are needed every time.
 local HEADER_START, HEADER_END = '0', '210'
 local FORMAT = 'tb1 %-11s %s %010d %010d %013d %07d %013d %013d %013d %d %s %08d\n'
 local PATTERN = '^tb1 ([a-z_]+) *(%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([01]) (%x+) (%d+)\n$'
@@ -52,7 +52,7 @@ if header == '' then
     return {'absent', now}
   end
   -- An empty value looks like none, and is not a record.
-  if not redis.call('SET', key, text, 'PX', string.format('%d', kept_for), 'NX') then
+  if not redis.call('SET', key, text, 'PX', kept_for, 'NX') then
     return {'unreadable', now}
   end
   if operation == 'claim' then
