@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Fingerprint, OwnerId, Policy, SavedResponse};
-pub(super) use text::Unreadable;
+pub(super) use text::{COUNT_WIDTH, LEASE_WIDTH, TIME_WIDTH, Unreadable, field};
 
 /// An instant by a store's clock, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

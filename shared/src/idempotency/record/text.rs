@@ -25,9 +25,27 @@ pub(crate) const HEADER_BYTES: usize = 211;
 
 const VERSION: &str = "tb1";
 const STATE_WIDTH: usize = 11;
+/// An attempt, a rev.
+pub(crate) const COUNT_WIDTH: usize = 10;
+/// An instant, or a policy's bound.
+pub(crate) const TIME_WIDTH: usize = 13;
+pub(crate) const LEASE_WIDTH: usize = 7;
 const FIELDS: usize = 13;
 /// How wide the fields are after the version.
-const WIDTHS: [usize; FIELDS - 1] = [STATE_WIDTH, 32, 10, 10, 13, 7, 13, 13, 13, 1, 64, 8];
+const WIDTHS: [usize; FIELDS - 1] = [
+    STATE_WIDTH,
+    32,
+    COUNT_WIDTH,
+    COUNT_WIDTH,
+    TIME_WIDTH,
+    LEASE_WIDTH,
+    TIME_WIDTH,
+    TIME_WIDTH,
+    TIME_WIDTH,
+    1,
+    64,
+    8,
+];
 
 /// What is there is no record that this version can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,16 +71,16 @@ impl Record {
 
     fn header(&self, body_length: usize) -> String {
         format!(
-            "{VERSION} {:<STATE_WIDTH$} {} {:010} {:010} {:013} {:07} {:013} {:013} {:013} {} {} {:08}\n",
+            "{VERSION} {:<STATE_WIDTH$} {} {} {} {} {} {} {} {} {} {} {:08}\n",
             self.state.name(),
             self.owner,
-            self.attempt,
-            self.rev,
-            self.leased_at.as_ms(),
-            whole_ms(self.lease),
-            self.policy.to_bound_ms(),
-            self.first_at.as_ms(),
-            self.finished_at().map_or(0, StoreTime::as_ms),
+            field(self.attempt, COUNT_WIDTH),
+            field(self.rev, COUNT_WIDTH),
+            field(self.leased_at.as_ms(), TIME_WIDTH),
+            field(whole_ms(self.lease), LEASE_WIDTH),
+            field(self.policy.to_bound_ms(), TIME_WIDTH),
+            field(self.first_at.as_ms(), TIME_WIDTH),
+            field(self.finished_at().map_or(0, StoreTime::as_ms), TIME_WIDTH),
             u8::from(self.took_over),
             self.fingerprint,
             body_length,
@@ -152,6 +170,11 @@ impl State {
             Self::Completed { .. } => "completed",
         }
     }
+}
+
+/// A number as it stands in a header; scripts get theirs like this, so that they need not write them.
+pub(crate) fn field(number: u64, width: usize) -> String {
+    format!("{number:0width$}")
 }
 
 fn number(field: &str) -> Option<u64> {

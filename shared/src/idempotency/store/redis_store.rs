@@ -16,7 +16,7 @@ use super::{
 };
 use crate::deadline::Deadline;
 use crate::idempotency::decision::{Change, Claim, Fence, Settlement};
-use crate::idempotency::record::{Record, whole_ms};
+use crate::idempotency::record::{COUNT_WIDTH, LEASE_WIDTH, Record, TIME_WIDTH, field, whole_ms};
 use crate::idempotency::{OwnerId, RecordKey};
 use crate::redis_client::{RedisClient, Repeat, Script};
 
@@ -36,8 +36,10 @@ struct Call<'a> {
     owner: OwnerId,
     claim: Option<&'a Claim>,
     lease: Duration,
-    number: u64,
-    body: Bytes,
+    /// The attempt, or the rev. A claim has neither.
+    number: Option<u64>,
+    /// What shall follow the header, where the operation brings it.
+    body: Option<Bytes>,
 }
 
 impl RedisStore {
@@ -55,11 +57,14 @@ impl RedisStore {
             Some(claim) => (claim.fingerprint.to_string(), claim.policy.to_bound_ms()),
             None => (String::new(), 0),
         };
-        let window = whole_ms(self.window).to_string();
         let owner = call.owner.to_string();
-        let bound = bound.to_string();
-        let lease = whole_ms(call.lease).to_string();
-        let number = call.number.to_string();
+        let window = whole_ms(self.window).to_string();
+        let bound = field(bound, TIME_WIDTH);
+        let lease = field(whole_ms(call.lease), LEASE_WIDTH);
+        let number = match call.number {
+            Some(count) => field(count, COUNT_WIDTH),
+            None => whole_ms(self.window.saturating_add(call.lease)).to_string(),
+        };
         let arguments: [&[u8]; 8] = [
             call.operation.as_bytes(),
             owner.as_bytes(),
@@ -68,11 +73,13 @@ impl RedisStore {
             bound.as_bytes(),
             lease.as_bytes(),
             number.as_bytes(),
-            &call.body,
+            call.body.as_deref().unwrap_or_default(),
         ];
+        // Redis pays for each argument, so one that says nothing stays at home.
+        let said = arguments.len() - usize::from(call.body.is_none());
         let client = self.client.within(deadline);
         let reply: Value = client
-            .run_script(&RECORD, &[key.as_str()], &arguments)
+            .run_script(&RECORD, &[key.as_str()], &arguments[..said])
             .await
             .map_err(unavailable)?;
         Reply::parse(reply).ok_or(UNEXPECTED)
@@ -117,7 +124,11 @@ impl Store for RedisStore {
                     .map(|standing| Answer::of_all(Claimed::Standing(standing)));
             }
         };
-        let record = reply.record().ok_or(UNEXPECTED)?;
+        // The script has looked at the header alone.
+        let Some(record) = reply.record() else {
+            let unreadable = Standing::Unknown(Doubt::Unreadable);
+            return Ok(Answer::of_all(Claimed::Standing(unreadable)));
+        };
         Ok(Answer::of_all(Claimed::Started(Grant::of(
             &record, repeated, reply.now,
         ))))
@@ -166,8 +177,8 @@ impl Store for RedisStore {
             owner: OwnerId::NOBODY,
             claim: None,
             lease: Duration::ZERO,
-            number: 0,
-            body: Bytes::new(),
+            number: None,
+            body: None,
         };
         let reply = self.run(key, call, deadline).await?;
         Ok(match (reply.verdict.as_str(), reply.record()) {
@@ -214,18 +225,18 @@ impl<'a> Call<'a> {
             owner: claim.owner,
             claim: Some(claim),
             lease: claim.lease,
-            number: 0,
-            body: Bytes::new(),
+            number: None,
+            body: None,
         }
     }
 
     fn of_change(fence: &'a Fence, change: &Change) -> Self {
         let (operation, body) = match change {
-            Change::Complete(response) => ("complete", response.to_bytes()),
-            Change::Release => ("release", Bytes::new()),
-            Change::Renew(_) => ("renew", Bytes::new()),
-            Change::Checkpoint(checkpoint) => ("checkpoint", checkpoint.clone()),
-            Change::MarkUnknown => ("mark_unknown", Bytes::new()),
+            Change::Complete(response) => ("complete", Some(response.to_bytes())),
+            Change::Release => ("release", None),
+            Change::Renew(_) => ("renew", None),
+            Change::Checkpoint(checkpoint) => ("checkpoint", Some(checkpoint.clone())),
+            Change::MarkUnknown => ("mark_unknown", None),
         };
         let lease = match change {
             Change::Renew(lease) => *lease,
@@ -233,7 +244,7 @@ impl<'a> Call<'a> {
         };
         Self {
             lease,
-            number: fence.attempt,
+            number: Some(fence.attempt),
             body,
             ..Self::of_claim(operation, &fence.claim)
         }
@@ -241,15 +252,15 @@ impl<'a> Call<'a> {
 
     fn of_settlement(rev: u64, owner: OwnerId, settlement: &Settlement) -> Self {
         let (operation, body) = match settlement {
-            Settlement::Completed(response) => ("settle_completed", response.to_bytes()),
-            Settlement::Released => ("settle_released", Bytes::new()),
+            Settlement::Completed(response) => ("settle_completed", Some(response.to_bytes())),
+            Settlement::Released => ("settle_released", None),
         };
         Self {
             operation,
             owner,
             claim: None,
             lease: Duration::ZERO,
-            number: rev,
+            number: Some(rev),
             body,
         }
     }
