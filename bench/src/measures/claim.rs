@@ -16,7 +16,7 @@ use shared::idempotency::{
 use tests::RedisServer;
 
 use super::progress;
-use crate::raw;
+use crate::raw::{self, Loaded, RECORD};
 use crate::report::{Goal, Limit, Section};
 use crate::sample::{Spread, micros, ratios};
 use crate::stage::Stage;
@@ -25,17 +25,23 @@ const TASKS: usize = 64;
 
 /// The engine's own script, for a client that has nothing to do but to send it.
 const CLAIM: &str = include_str!("../../../shared/src/idempotency/store/record.lua");
-/// A script of the same shape, which does the least that one can do: one `SET`.
-const ONE_SET: &str =
-    "redis.call('SET', KEYS[1], ARGV[9], 'PX', ARGV[3]) return {'started', 1, ARGV[9]}";
-/// As many bytes as a record has.
-const RECORD: [u8; 211] = [b'x'; 211];
+/// What the engine sends with it.
+const ARGUMENTS: [&[u8]; 7] = [
+    b"claim",
+    b"00112233445566778899aabbccddeeff",
+    b"86400000",
+    b"3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b",
+    b"0000000000000",
+    b"0030000",
+    b"86430000",
+];
+
 struct Pair {
     redis: RedisServer,
     engine: Idempotency,
     raw: MultiplexedConnection,
-    one_set: String,
-    claim: String,
+    one_set: Loaded,
+    claim: Loaded,
     next: usize,
     rounds: usize,
     calls: usize,
@@ -110,9 +116,9 @@ impl Pair {
             _ => None,
         };
         let engine = Idempotency::new(&Config::from_lookup(lookup).expect("usable"));
-        let mut raw = raw::connect(&url).await;
-        let one_set = raw::load(&mut raw, ONE_SET).await;
-        let claim = raw::load(&mut raw, CLAIM).await;
+        let raw = raw::connect(&url).await;
+        let one_set = Loaded::one_set(&raw).await;
+        let claim = Loaded::new(&raw, CLAIM).await;
         let (calls, calls_of_a_task) = stage.settings.claim_calls;
         let mut pair = Self {
             redis,
@@ -143,8 +149,8 @@ impl Pair {
     }
 
     async fn one_set(&mut self) {
-        let key = self.fresh_key();
-        send(&mut self.raw, &self.one_set, &key, &[&RECORD]).await;
+        let key = format!("idempotency:raw:{}", self.fresh_key());
+        self.one_set.set(&key).await;
     }
 
     async fn set_nx_get(&mut self) {
@@ -221,11 +227,14 @@ impl Pair {
             engine.push((TASKS * calls) as f64 / began.elapsed().as_secs_f64());
             let began = Instant::now();
             let sent = (0..TASKS).map(|task| {
-                let (mut raw, digest) = (self.raw.clone(), self.claim.clone());
+                let mut script = self.claim.clone();
                 async move {
                     for call in 0..calls {
-                        let key = format!("raw-{round}-{task}-{call}");
-                        send(&mut raw, &digest, &key, &[]).await;
+                        let key = format!("idempotency:raw:{round}-{task}-{call}");
+                        let answer = script.run(&key, &ARGUMENTS).await;
+                        let is_started = matches!(&answer, redis::Value::Array(parts)
+                            if matches!(&parts[..], [redis::Value::BulkString(verdict), ..] if verdict == b"started"));
+                        assert!(is_started, "a fresh key is {answer:?}");
                     }
                 }
             });
@@ -271,23 +280,6 @@ async fn started(engine: &Idempotency, payment: &Operation) -> Lease {
         Outcome::Started(lease) => lease,
         other => panic!("a fresh key is {other:?}"),
     }
-}
-
-/// Sends a script with the arguments of a claim, and others behind them.
-async fn send(raw: &mut MultiplexedConnection, digest: &str, key: &str, others: &[&[u8]]) {
-    let mut call = redis::cmd("EVALSHA");
-    call.arg(digest)
-        .arg(1)
-        .arg(format!("idempotency:raw:{key}"));
-    let owner = "00112233445566778899aabbccddeeff";
-    call.arg("claim").arg(owner).arg(86_400_000);
-    call.arg("3a7b".repeat(16))
-        .arg(0)
-        .arg(30_000)
-        .arg(0)
-        .arg("");
-    call.arg(others);
-    let _: redis::Value = call.query_async(raw).await.expect("answered");
 }
 
 fn operation(key: &str, amount: u64) -> Operation {

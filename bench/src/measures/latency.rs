@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use redis::aio::MultiplexedConnection;
 use serde_json::{Map, Value, json};
 
 use super::progress;
@@ -39,7 +38,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let (rounds, calls) = (stage.settings.rounds, stage.settings.calls);
     let mut taken = Taken::new();
     let mut floor = Vec::new();
-    let mut raw = Raw::connect(stage).await;
+    let mut raw = raw::Loaded::one_set(&raw::connect(&stage.redis.url()).await).await;
     // One round more than counted: what is compiled or allocated at first is done then.
     for round in 0..=rounds {
         for member in &members {
@@ -59,7 +58,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                 }
             }
         }
-        let took = raw.two_round_trips(round, calls).await;
+        let took = two_round_trips(&mut raw, round, calls).await;
         if round > 0 {
             floor.push(percentile(&took, 0.5));
         }
@@ -225,36 +224,17 @@ fn picture(stage: &Stage, taken: &Taken) -> String {
     plot::lines(title, &below, plot::Scale::Logarithmic, "ms", &lines)
 }
 
-/// The floor: a bare client and its script.
-struct Raw {
-    connection: MultiplexedConnection,
-    script: String,
-}
-
-impl Raw {
-    async fn connect(stage: &Stage) -> Self {
-        let mut connection = raw::connect(&stage.redis.url()).await;
-        let one_set = "return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])";
-        let script = raw::load(&mut connection, one_set).await;
-        Self { connection, script }
-    }
-
-    /// What a fresh call cannot do without: one round trip before the work and one behind it.
-    async fn two_round_trips(&mut self, round: usize, calls: usize) -> Vec<Duration> {
-        let mut took = Vec::with_capacity(calls);
-        for number in 0..calls {
-            let began = Instant::now();
-            for _ in 0..2 {
-                let mut call = redis::cmd("EVALSHA");
-                let key = format!("raw:{round}:{number}");
-                call.arg(&self.script).arg(1).arg(key);
-                call.arg([b'x'; 300].as_slice()).arg(3_600_000);
-                let _: redis::Value = call.query_async(&mut self.connection).await.expect("set");
-            }
-            took.push(began.elapsed());
+/// What a fresh call cannot do without: one round trip before the work and one behind it.
+async fn two_round_trips(floor: &mut raw::Loaded, round: usize, calls: usize) -> Vec<Duration> {
+    let mut took = Vec::with_capacity(calls);
+    for number in 0..calls {
+        let began = Instant::now();
+        for _ in 0..2 {
+            floor.set(&format!("raw:{round}:{number}")).await;
         }
-        took
+        took.push(began.elapsed());
     }
+    took
 }
 
 #[cfg(test)]
