@@ -84,7 +84,7 @@ impl Settings {
             delays: [0.0, 0.5, 1.0, 2.0].map(millis).into(),
             trials: 5,
             claim_rounds: 15,
-            claim_calls: (400, 150),
+            claim_calls: (400, 600),
         }
     }
 

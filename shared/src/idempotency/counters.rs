@@ -72,16 +72,17 @@ impl Counters {
             value: 1.0,
         };
         self.metrics.record(("outcome", event.name()), &[one]);
-        let (outcome, key_hash) = (event.name(), key.hash());
+        let outcome = event.name();
+        // The hash is taken only where the line is written.
         match event {
             Event::Fresh | Event::Replay => {
-                debug!(idempotency.outcome = outcome, idempotency.key_hash = %key_hash, "idempotent call");
+                debug!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "idempotent call");
             }
             Event::Conflict | Event::Mismatch => {
-                info!(idempotency.outcome = outcome, idempotency.key_hash = %key_hash, "idempotent call");
+                info!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "idempotent call");
             }
             Event::Takeover | Event::Superseded | Event::Unknown | Event::Degraded => {
-                warn!(idempotency.outcome = outcome, idempotency.key_hash = %key_hash, "idempotent call");
+                warn!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "idempotent call");
             }
         }
     }

@@ -242,14 +242,13 @@ impl Idempotency {
         let outcome = match value {
             Claimed::Started(grant) => {
                 self.inner.counters.count(event_of(&grant), &operation.key);
-                let derived_key = self.derived_key(&operation.key);
                 let ends = Deadline::after(grant.lease_left.saturating_sub(began.elapsed()));
                 let fence = Fence {
                     claim,
                     attempt: grant.attempt,
                 };
                 let hold = Hold::new(self.clone(), operation.key.clone(), fence, deadline);
-                Outcome::Started(Lease::new(hold, derived_key, grant, ends))
+                Outcome::Started(Lease::new(hold, grant, ends))
             }
             Claimed::Standing(standing) => {
                 self.inner.count_standing(&standing, &operation.key);

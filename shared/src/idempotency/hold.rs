@@ -10,7 +10,7 @@ use super::counters::Event;
 use super::decision::{Change, Claim, Fence};
 use super::engine::{Idempotency, LONGEST_LEASE};
 use super::store::{Answer, Changed, Standing, Undecided};
-use super::{Fingerprint, OwnerId, Policy, RecordKey, SavedResponse};
+use super::{DerivedKey, Fingerprint, OwnerId, Policy, RecordKey, SavedResponse};
 use crate::deadline::Deadline;
 
 /// An attempt's right to change the record of its key. A [`Lease`](super::Lease) has one; who kept only its [`Token`], in
@@ -125,6 +125,10 @@ impl Hold {
             attempt: self.fence.attempt,
             fingerprint: self.fence.claim.fingerprint,
         }
+    }
+
+    pub(super) fn derived_key(&self) -> DerivedKey {
+        self.engine.derived_key(&self.key)
     }
 
     pub(super) fn attempt(&self) -> u64 {

@@ -19,7 +19,6 @@ use crate::deadline::Deadline;
 /// then the policy says what happens.
 pub struct Lease {
     hold: Hold,
-    derived_key: DerivedKey,
     repeated: bool,
     took_over: bool,
     checkpoint: Bytes,
@@ -36,12 +35,11 @@ pub struct Lease {
 const STORING_TIME: Duration = Duration::from_millis(100);
 
 impl Lease {
-    pub(super) fn new(hold: Hold, derived_key: DerivedKey, grant: Grant, ends: Deadline) -> Self {
+    pub(super) fn new(hold: Hold, grant: Grant, ends: Deadline) -> Self {
         let recognised = grant.recognised_for;
         let work_end = work_end(ends, hold.deadline());
         Self {
             hold,
-            derived_key,
             repeated: grant.repeated,
             took_over: grant.took_over,
             checkpoint: grant.checkpoint,
@@ -57,8 +55,8 @@ impl Lease {
     }
 
     /// The key to hand to a provider: the same for every attempt, and after the loss of every store.
-    pub fn derived_key(&self) -> &DerivedKey {
-        &self.derived_key
+    pub fn derived_key(&self) -> DerivedKey {
+        self.hold.derived_key()
     }
 
     /// Which attempt this is, from 1.

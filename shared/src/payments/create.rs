@@ -120,7 +120,7 @@ struct Till<'a> {
 
 impl Till<'_> {
     async fn work(&self, lease: Lease, asked: Asked) -> Response {
-        let key = lease.derived_key().clone();
+        let key = lease.derived_key();
         let fingerprint = asked.operation.fingerprint;
         let payment = Payment::new(
             &key,

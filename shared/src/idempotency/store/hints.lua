@@ -3,34 +3,42 @@
 --
 -- KEYS[1]  the key
 -- ARGV     1 the operation: claim, look, result or remove    2 the owner    3 the fingerprint
---          4 the claim's lease, or when the result was stored    5 the window without its margin    6 the result
+--          4 the claim's lease, as wide as in a header, or when the result was stored    5 the window without its margin
+--          6 the result
 -- Answers   a verdict, the server's time, and where it is of use the record, or when the lease ends
 --
--- The layout of a record is that of record/text.rs. All times and durations are milliseconds.
+-- The layout of a record is that of record/text.rs, and fields are text for the reason that record.lua gives. All times and
+-- durations are milliseconds.
 
 local HEADER = 211
+local HEADER_START, HEADER_END = '0', '210'
 local PATTERN = '^tb1 ([a-z_]+) *(%x+) %d+ %d+ (%d+) (%d+) %d+ %d+ (%d+) [01] (%x+) (%d+)\n$'
 
-local FORMAT = 'tb1 in_progress %s 0000000000 0000000000 %013d %07d 0000000000000 %013d 0000000000000 0 %s 00000000\n'
-
-local key, operation, caller, asked = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local number, window = tonumber(ARGV[4]), tonumber(ARGV[5])
+local key, operation, caller, asked, number, window = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local header = redis.pcall('GETRANGE', key, 0, HEADER - 1)
+local header = redis.pcall('GETRANGE', key, HEADER_START, HEADER_END)
+if header == '' and operation == 'claim' then
+  local now_text = string.format('%013d', now)
+  local text = 'tb1 in_progress ' .. caller .. ' 0000000000 0000000000 ' .. now_text .. ' ' .. number .. ' 0000000000000 '
+    .. now_text .. ' 0000000000000 0 ' .. asked .. ' 00000000\n'
+  -- An empty value looks like none, and stays as it is.
+  redis.call('SET', key, text, 'PX', window, 'NX')
+  return {'ask', now}
+end
+
 local state, owner, leased_at, lease, finished_at, fingerprint, length
 if type(header) == 'string' then
   state, owner, leased_at, lease, finished_at, fingerprint, length = string.match(header, PATTERN)
-  if state and redis.call('STRLEN', key) ~= HEADER + length then
-    state = nil
-  end
 end
 
 if operation == 'result' then
   local last = number + window
-  if now >= last or (state == 'completed' and tonumber(finished_at) >= number) then
+  local is_no_newer = state == 'completed' and tonumber(finished_at) >= tonumber(number)
+  -- What is there is not whole where its length is another one, and then is replaced.
+  if now >= last or (is_no_newer and redis.call('STRLEN', key) == HEADER + length) then
     return {'discarded', now}
   end
   redis.call('SET', key, ARGV[6], 'PXAT', last)
@@ -44,10 +52,7 @@ if operation == 'remove' then
   return {'done', now}
 end
 
-if header == '' and operation == 'claim' then
-  -- An empty value looks like none, and stays as it is.
-  redis.call('SET', key, string.format(FORMAT, caller, now, number, now, asked), 'PX', window, 'NX')
-elseif state == 'completed' and now < finished_at + window then
+if state == 'completed' and now < finished_at + window then
   if fingerprint ~= asked then
     return {'mismatch', now}
   end

@@ -12,7 +12,7 @@ use super::script_reply::{Reply, UNEXPECTED, unavailable};
 use super::{Standing, Undecided};
 use crate::deadline::Deadline;
 use crate::idempotency::decision::Claim;
-use crate::idempotency::record::{Record, StoreTime, whole_ms};
+use crate::idempotency::record::{LEASE_WIDTH, Record, StoreTime, field, whole_ms};
 use crate::idempotency::{OwnerId, RecordKey};
 use crate::redis_client::{RedisClient, Repeat, Script};
 
@@ -79,8 +79,8 @@ impl Hints {
     ) -> Result<(), Undecided> {
         let finished_at = record.finished_at().map_or(0, StoreTime::as_ms);
         let arguments = Arguments {
-            number: finished_at,
-            record: record.to_text(),
+            number: finished_at.to_string(),
+            record: Some(record.to_text()),
             ..Arguments::of("result", "")
         };
         self.run(key, &arguments, deadline).await.map(drop)
@@ -106,7 +106,7 @@ impl Hints {
     ) -> Result<Reply, Undecided> {
         let arguments = Arguments {
             fingerprint: claim.fingerprint.to_string(),
-            number: whole_ms(claim.lease),
+            number: field(whole_ms(claim.lease), LEASE_WIDTH),
             ..Arguments::of(operation, &claim.owner.to_string())
         };
         let in_time = match deadline.remaining() {
@@ -122,19 +122,19 @@ impl Hints {
         arguments: &Arguments,
         deadline: Deadline,
     ) -> Result<Reply, Undecided> {
-        let number = arguments.number.to_string();
         let window = whole_ms(self.window).to_string();
         let list: [&[u8]; 6] = [
             arguments.operation.as_bytes(),
             arguments.owner.as_bytes(),
             arguments.fingerprint.as_bytes(),
-            number.as_bytes(),
+            arguments.number.as_bytes(),
             window.as_bytes(),
-            &arguments.record,
+            arguments.record.as_deref().unwrap_or_default(),
         ];
+        let said = list.len() - usize::from(arguments.record.is_none());
         let client = self.client.within(deadline);
         let reply: Value = client
-            .run_script(&HINTS, &[key.as_str()], &list)
+            .run_script(&HINTS, &[key.as_str()], &list[..said])
             .await
             .map_err(unavailable)?;
         Reply::parse(reply).ok_or(UNEXPECTED)
@@ -161,8 +161,8 @@ struct Arguments {
     operation: &'static str,
     owner: String,
     fingerprint: String,
-    number: u64,
-    record: Vec<u8>,
+    number: String,
+    record: Option<Vec<u8>>,
 }
 
 impl Arguments {
@@ -171,8 +171,8 @@ impl Arguments {
             operation,
             owner: owner.to_owned(),
             fingerprint: String::new(),
-            number: 0,
-            record: Vec::new(),
+            number: String::new(),
+            record: None,
         }
     }
 }
