@@ -3,6 +3,7 @@
 //! From the IETF draft: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>.
 
 use std::fmt;
+use std::str;
 
 /// A client's key: 1 to 255 visible ASCII characters without a comma.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -44,13 +45,11 @@ impl IdempotencyKey {
         if bare.len() > LONGEST {
             return Err(InvalidKey::TooLong);
         }
-        if !bare
-            .iter()
-            .all(|byte| byte.is_ascii_graphic() && *byte != b',')
-        {
-            return Err(InvalidKey::Character);
+        let is_key = |byte: &u8| byte.is_ascii_graphic() && *byte != b',';
+        match str::from_utf8(bare) {
+            Ok(text) if bare.iter().all(is_key) => Ok(Self(text.to_owned())),
+            _ => Err(InvalidKey::Character),
         }
-        Ok(Self(bare.iter().copied().map(char::from).collect()))
     }
 
     /// The key, without quotes.

@@ -3,13 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use super::IdempotencyKey;
 
 /// What a key belongs to. The same key in two scopes is two keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scope(Vec<String>);
+pub struct Scope {
+    /// How the names of its keys begin.
+    start: String,
+}
 
 /// A scope needs parts of 1 to 256 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,11 +30,21 @@ pub struct RecordKey(Arc<str>);
 pub struct KeyHash(u64);
 
 const LONGEST_PART: usize = 256;
+/// What names have in common.
+const START: &str = "idempotency";
+/// What is percent-encoded in a name.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'-');
 
 impl Scope {
     /// No scope: the key alone is the name.
     pub fn none() -> Self {
-        Self(Vec::new())
+        Self {
+            start: START.to_owned(),
+        }
     }
 
     /// The keys that `tenant` sends to an HTTP operation.
@@ -56,7 +70,11 @@ impl Scope {
             .iter()
             .all(|part| (1..=LONGEST_PART).contains(&part.len()))
         {
-            Ok(Self(parts.map(str::to_owned).to_vec()))
+            let mut start = START.to_owned();
+            for part in parts {
+                push(&mut start, part);
+            }
+            Ok(Self { start })
         } else {
             Err(InvalidScope)
         }
@@ -66,12 +84,11 @@ impl Scope {
 impl RecordKey {
     /// The name of `key` in `scope`.
     pub fn new(scope: &Scope, key: &IdempotencyKey) -> Self {
-        let parts = scope.0.iter().map(String::as_str).chain([key.as_str()]);
-        let mut name = "idempotency".to_owned();
-        for part in parts {
-            name.push(':');
-            encode(part, &mut name);
-        }
+        let key = key.as_str();
+        // Most keys are as long in a name as they are.
+        let mut name = String::with_capacity(scope.start.len() + 1 + key.len());
+        name.push_str(&scope.start);
+        push(&mut name, key);
         Self(name.into())
     }
 
@@ -119,21 +136,9 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-fn encode(part: &str, name: &mut String) {
-    const HEX: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-    ];
-    for byte in part.bytes() {
-        if byte.is_ascii_alphanumeric() || b"._~-".contains(&byte) {
-            name.push(char::from(byte));
-        } else {
-            name.extend([
-                '%',
-                HEX[usize::from(byte >> 4)],
-                HEX[usize::from(byte & 15)],
-            ]);
-        }
-    }
+fn push(name: &mut String, part: &str) {
+    name.push(':');
+    name.extend(utf8_percent_encode(part, ENCODED));
 }
 
 fn decode(part: &str) -> String {
