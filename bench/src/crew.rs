@@ -51,6 +51,12 @@ impl Situation {
     }
 }
 
+/// All, each round beginning with another one: to come first, or behind a certain other one, is nobody's advantage.
+pub(crate) fn in_turn<T>(all: &mut [T], round: usize) -> impl Iterator<Item = &mut T> {
+    let (later, sooner) = all.split_at_mut(round % all.len());
+    sooner.iter_mut().chain(later)
+}
+
 /// A contestant that runs.
 pub(crate) struct Member {
     pub(crate) contestant: &'static Contestant,

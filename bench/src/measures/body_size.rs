@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::progress;
 use crate::contestant::Contestant;
-use crate::crew::{Member, Situation};
+use crate::crew::{Member, Situation, in_turn};
 use crate::report::Section;
 use crate::sample::{Spread, number, percentile};
 use crate::stage::Stage;
@@ -34,7 +34,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     for round in 0..=rounds {
         for &size in &stage.settings.sizes {
             progress(&format!("{size} bytes, round {round} of {rounds}"));
-            for member in &mut members {
+            for member in in_turn(&mut members, round) {
                 member.set_pad(size);
                 for situation in Situation::ALL {
                     if situation.is_possible(member.contestant) {

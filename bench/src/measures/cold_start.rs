@@ -2,11 +2,13 @@
 //! deployed?
 
 use std::path::Path;
+use std::{fs, io};
 
 use serde_json::{Map, json};
 
 use super::{Rounds, progress};
 use crate::contestant::{ALL, Contestant, Program};
+use crate::crew::in_turn;
 use crate::function::Function;
 use crate::order::{Order, USUAL_PAD_BYTES};
 use crate::plot::{self, Bars};
@@ -16,13 +18,14 @@ use crate::stage::{Around, Stage};
 
 pub(super) async fn measure(stage: &Stage) -> Section {
     let (mut asked, mut answered, mut sizes) = (Rounds::new(), Rounds::new(), Map::new());
+    let mut present = stage.present.clone();
     // One round more than counted: the first one brings the files into memory.
     for round in 0..=stage.settings.starts {
         progress(&format!(
             "starts, round {round} of {}",
             stage.settings.starts
         ));
-        for contestant in &stage.present {
+        for contestant in in_turn(&mut present, round) {
             let started = stage.start(contestant, Around::default()).await;
             let function = started.unwrap_or_else(|why| panic!("{why}"));
             let answer = function.send(&Order::fresh(USUAL_PAD_BYTES)).await;
@@ -134,7 +137,7 @@ fn size_bytes(contestant: &Contestant, function: &Function) -> Option<u64> {
     match program {
         Program::Binary(_) | Program::Crate(_) => {
             let file = program.file();
-            let size = std::fs::metadata(&file).map(|file| file.len());
+            let size = fs::metadata(&file).map(|file| file.len());
             Some(size.unwrap_or_else(|error| panic!("{}: {error}", file.display())))
         }
         Program::Folder(_) if contestant.is_baseline() => None,
@@ -143,7 +146,8 @@ fn size_bytes(contestant: &Contestant, function: &Function) -> Option<u64> {
             let folder = installed_in(&whereabouts);
             let folder =
                 folder.unwrap_or_else(|| panic!("{name}: none of ours in {whereabouts:?}"));
-            Some(folder_bytes(folder))
+            let size = folder_bytes(folder);
+            Some(size.unwrap_or_else(|error| panic!("{}: {error}", folder.display())))
         }
     }
 }
@@ -158,23 +162,23 @@ fn installed_in(paths: &[String]) -> Option<&Path> {
     })
 }
 
-fn folder_bytes(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let deployed = entries.filter(|entry| {
+fn folder_bytes(folder: &Path) -> io::Result<u64> {
+    let mut size = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         // With what a package says of itself, `pip-26.0.dist-info`, and packages of one file, `six.py`.
         let package = name.split(['-', '.']).next().unwrap_or_default();
-        !NOT_DEPLOYED.contains(&package)
-    });
-    let sizes = deployed.filter_map(|entry| {
-        let kind = entry.file_type().ok()?;
-        match kind.is_dir() {
-            true => Some(folder_bytes(&entry.path())),
-            // A link is as large as its path.
-            false => Some(entry.metadata().ok()?.len()),
+        if NOT_DEPLOYED.contains(&package) {
+            continue;
         }
-    });
-    sizes.sum()
+        size += match entry.file_type()?.is_dir() {
+            true => folder_bytes(&entry.path())?,
+            // A link is as large as its path.
+            false => entry.metadata()?.len(),
+        };
+    }
+    Ok(size)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::progress;
 use crate::contestant::Contestant;
-use crate::crew::{Member, Situation};
+use crate::crew::{Member, Situation, in_turn};
 use crate::order::{Order, USUAL_PAD_BYTES};
 use crate::plot::{self, Line};
 use crate::raw;
@@ -34,14 +34,14 @@ const PEERS: [&str; 2] = ["powertools-python", "powertools-typescript"];
 type Taken = BTreeMap<(&'static str, Situation), Vec<Vec<Duration>>>;
 
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let members = Member::start_all(stage, None).await;
+    let mut members = Member::start_all(stage, None).await;
     let (rounds, calls) = (stage.settings.rounds, stage.settings.calls);
     let mut taken = Taken::new();
     let mut floor = Vec::new();
     let mut raw = raw::Loaded::one_set(&raw::connect(&stage.redis.url()).await).await;
     // One round more than counted: what is compiled or allocated at first is done then.
     for round in 0..=rounds {
-        for member in &members {
+        for member in in_turn(&mut members, round) {
             let contestant = member.contestant;
             progress(&format!(
                 "calls, round {round} of {rounds}: {}",

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::progress;
 use crate::contestant::Contestant;
+use crate::crew::in_turn;
 use crate::function::Function;
 use crate::order::{Order, USUAL_PAD_BYTES};
 use crate::report::Section;
@@ -62,7 +63,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         for round in 1..=rounds {
             let (took, per_second) = measured_harness(stage, in_flight).await;
             harness.entry(in_flight).or_default().add(&took, per_second);
-            for candidate in &mut candidates {
+            for candidate in in_turn(&mut candidates, round) {
                 if candidate.manner == Manner::OneProcess && in_flight == 1 {
                     // Nothing else than a process for each call.
                     continue;

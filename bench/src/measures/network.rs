@@ -8,7 +8,7 @@ use serde_json::{Map, json};
 
 use super::progress;
 use crate::contestant::Store;
-use crate::crew::{Member, Situation};
+use crate::crew::{Member, Situation, in_turn};
 use crate::plot::{self, Line};
 use crate::raw;
 use crate::report::{Goal, Limit, Section};
@@ -63,7 +63,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                 pong.expect("Redis runs");
             }
             add(TRIP, Situation::Fresh, &took);
-            for member in &members {
+            for member in in_turn(&mut members, round) {
                 for situation in SITUATIONS {
                     if situation.is_possible(member.contestant) {
                         let took = member.calls(stage, situation, calls).await;
