@@ -25,6 +25,7 @@ mod sample;
 mod settings;
 mod slow_link;
 mod stage;
+mod summary;
 mod till;
 
 use std::any::Any;

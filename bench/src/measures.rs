@@ -43,7 +43,7 @@ pub(crate) const WITHOUT_CONTESTANTS: [&str; 2] = ["functions", "claim"];
 ///
 /// For a name that is none, and when anything answers as it must not.
 pub(crate) async fn run(name: &str, stage: &Stage) -> Section {
-    stage.flush().await;
+    stage.empty_stores().await;
     match name {
         "functions" => functions::measure(stage).await,
         "cold_start" => cold_start::measure(stage).await,

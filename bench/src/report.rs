@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::sample::{Spread, number};
+use crate::summary;
 
 /// What one measure has found.
 #[derive(Default)]
@@ -130,7 +131,7 @@ pub(crate) fn goals(sections: &[Section]) -> String {
     text + "\n"
 }
 
-/// Writes everything into a folder: `table.md`, for each section its JSON, and the pictures.
+/// Writes everything into a folder: `table.md`, a summary of it, for each section its JSON, and the pictures.
 ///
 /// # Errors
 ///
@@ -163,10 +164,12 @@ pub(crate) fn write(folder: &Path, head: &str, sections: &[Section]) -> io::Resu
         }
     }
     table += &goals(sections);
+    std::fs::write(folder.join("summary.md"), summary::table(sections))?;
     std::fs::write(folder.join("table.md"), table)
 }
 
-fn row(cells: &[String]) -> String {
+/// A line of a table.
+pub(crate) fn row(cells: &[String]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                 }
             }
             // Long bodies would fill the memory of Redis.
-            stage.flush().await;
+            stage.empty_stores().await;
         }
     }
     section(stage, &found, rounds)

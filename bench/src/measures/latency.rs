@@ -41,6 +41,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let mut raw = raw::Loaded::one_set(&raw::connect(&stage.redis.url()).await).await;
     // One round more than counted: what is compiled or allocated at first is done then.
     for round in 0..=rounds {
+        stage.empty_stores().await;
         for member in in_turn(&mut members, round) {
             let contestant = member.contestant;
             progress(&format!(

@@ -34,7 +34,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let mut section = Section::new("live_keys", "Many keys in Redis");
     let (mut medians, mut held) = (Medians::new(), Vec::new());
     for &keys in &stage.settings.keys {
-        stage.flush().await;
+        stage.empty_stores().await;
         fill(stage, keys).await;
         let there = key_count(stage).await;
         section.hold("keys that were written", there as f64, keys as f64);
@@ -74,7 +74,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
             megabytes: used / 1e6,
         });
     }
-    stage.flush().await;
+    stage.empty_stores().await;
     describe(&mut section, stage, &medians, &held);
     section
 }

@@ -72,6 +72,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                     "{in_flight} in flight, round {round} of {rounds}: {}",
                     candidate.title()
                 ));
+                stage.empty_stores().await;
                 candidate.run(stage, in_flight).await;
             }
         }

@@ -8,8 +8,8 @@ use crate::report::{Goal, Limit, Section};
 use crate::sample::{Spread, number};
 use crate::stage::{Around, Stage};
 
-/// After so many calls at most the terminal is told how far it is.
-const STEP: usize = 5_000;
+/// After so many calls at most the stores are emptied, and the terminal is told how far it is.
+const STEP: usize = 1_000;
 /// What is to be enough, in MB.
 const GOALS: [(&str, f64); 2] = [("ours-redis", 10.0), ("ours-tiered", 20.0)];
 
@@ -23,14 +23,13 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section.columns(["", "at first", "× bare", "in the end", "× bare"]);
     let mut measured = Vec::new();
     for contestant in &stage.present {
-        // Nobody pays for the keys of those before.
-        stage.flush().await;
         let member = Member::start(stage, contestant, Around::default()).await;
         let megabytes = || member.function.rss_bytes() as f64 / 1e6;
         let first = megabytes();
         let mut done = 0;
         while done < calls {
             progress(&format!("{}: {done} of {calls} calls", contestant.name));
+            stage.empty_stores().await;
             let now = STEP.min(calls - done);
             member.calls(stage, Situation::Fresh, now).await;
             done += now;

@@ -48,6 +48,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         // One round more than counted: connections that rested are looked after in it.
         for round in 0..=rounds {
             progress(&format!("{delay:?} later, round {round} of {rounds}"));
+            stage.empty_stores().await;
             let mut add = |name, situation, took: &[Duration]| {
                 if round > 0 {
                     let rounds = medians.entry((delay, name, situation)).or_default();

@@ -1,10 +1,12 @@
 //! What is stored under a key is damaged, or nobody's: it may have been a result, so nothing runs.
 
-use mongodb::bson::doc;
-use shared::idempotency::{Doubt, End, Operation, Outcome};
-use tests::{MongoServer, RedisServer};
+use std::time::Duration;
 
-use super::stage::{Provider, Stage, a_payment, charged, claim};
+use mongodb::bson::doc;
+use shared::idempotency::{Completion, Doubt, End, Noted, Operation, Outcome, OwnerId, Renewal};
+use tests::{MongoServer, RedisServer, eventually};
+
+use super::stage::{Provider, Stage, a_payment, a_resumable_payment, charged, claim, patience};
 
 /// Ways to damage what is stored under a key.
 async fn damages(redis: &RedisServer, key: &str) -> Vec<Vec<String>> {
@@ -57,6 +59,53 @@ async fn a_damaged_record_never_lets_redis_run_the_key_again() {
     }
     assert_eq!(provider.charges(), 1);
     assert_eq!(engine.counts().unknown, 9);
+}
+
+/// The script decides by the header, and looks at what follows it only where that is kept or told.
+#[tokio::test]
+async fn what_follows_a_header_and_is_damaged_is_kept_by_nobody() {
+    let stage = Stage::redis().await.with("IDEMPOTENCY_LEASE_MS", "1500");
+    let redis = stage.redis.as_ref().expect("redis");
+    let (engine, payment) = (stage.engine(), a_resumable_payment());
+    let key = payment.key.as_str();
+    let owner = OwnerId::fresh();
+    let claim_again = async || {
+        let lease = Duration::from_millis(1_500);
+        let claimed = engine.claim_as(owner, lease, &payment, patience()).await;
+        claimed.expect("decided").outcome
+    };
+    let Outcome::Started(mut lease) = claim_again().await else {
+        panic!("a fresh key starts");
+    };
+    assert_eq!(lease.checkpoint("a note").await, Noted::Done);
+    redis.command(&["APPEND", key, "x"]).await;
+    let damaged: String = redis.query(&["GET", key]).await;
+
+    let repeated = claim_again().await;
+    assert!(
+        matches!(repeated, Outcome::Unknown(Doubt::Unreadable)),
+        "{repeated:?}"
+    );
+    let renewal = lease.renew(Duration::from_secs(5)).await;
+    assert!(
+        matches!(renewal, Renewal::Superseded(_)),
+        "{renewal:?}: what is not whole is not kept"
+    );
+    eventually(Duration::from_secs(10), async || {
+        let outcome = claim(&engine, &payment).await;
+        matches!(outcome, Outcome::Unknown(Doubt::Unreadable))
+    })
+    .await;
+    assert_eq!(redis.query::<String>(&["GET", key]).await, damaged);
+    let completed = lease.complete(charged()).await;
+
+    // It happened, and its owner needs nothing of what is damaged.
+    assert!(
+        matches!(completed, Completion::Completed(_)),
+        "{completed:?}"
+    );
+    let outcome = claim(&engine, &payment).await;
+    assert!(matches!(outcome, Outcome::Replay(_)), "{outcome:?}");
 }
 
 #[tokio::test]
