@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tests::{FaultProxy, MongoServer, RedisServer};
+use tests::{FaultProxy, MongoServer, RedisServer, eventually};
 
 use crate::contestant::{ALL, Contestant, Program, Store};
 use crate::function::{Function, Launch};
@@ -49,6 +49,9 @@ pub(crate) struct Around<'a> {
     /// How many invocations it takes at a time.
     pub(crate) concurrency: usize,
 }
+
+/// How long Redis may take to forget everything.
+const LONGEST_CLEARING: Duration = Duration::from_secs(60);
 
 impl Default for Around<'_> {
     fn default() -> Self {
@@ -188,7 +191,13 @@ impl Stage {
 
     /// Empties Redis and MongoDB, whose stand-in takes the longer for a call the more records it has.
     pub(crate) async fn empty_stores(&self) {
-        self.redis.command(&["FLUSHALL"]).await;
+        // A million records go in the background, and are awaited: nobody shall pay for that.
+        self.redis.command(&["FLUSHALL", "ASYNC"]).await;
+        eventually(LONGEST_CLEARING, async || {
+            let memory: String = self.redis.query(&["INFO", "memory"]).await;
+            memory.contains("lazyfree_pending_objects:0\r")
+        })
+        .await;
         if let Some(Mongo { server, database }) = &self.mongo {
             let records = server.collection(database, "idempotency").await;
             let all = Default::default();

@@ -6,7 +6,7 @@ use serde_json::{Map, json};
 
 use super::progress;
 use crate::contestant::Store;
-use crate::crew::{Member, Situation};
+use crate::crew::{Member, Situation, in_turn};
 use crate::raw;
 use crate::report::Section;
 use crate::sample::{Spread, percentile};
@@ -29,7 +29,7 @@ struct Held {
 }
 
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let members = Member::start_all(stage, None).await;
+    let mut members = Member::start_all(stage, None).await;
     let (rounds, calls) = (stage.settings.rounds.min(5), stage.settings.calls / 2);
     let mut section = Section::new("live_keys", "Many keys in Redis");
     let (mut medians, mut held) = (Medians::new(), Vec::new());
@@ -40,7 +40,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         section.hold("keys that were written", there as f64, keys as f64);
         // One round more than counted: whatever a process does only once is done in it.
         for round in 0..=rounds {
-            for member in &members {
+            for member in in_turn(&mut members, round) {
                 let contestant = member.contestant;
                 if contestant.store == Store::Memory {
                     continue;
