@@ -29,7 +29,7 @@ hunt: ## look for double charges under random faults (PAYMENTS=2000, SEED, MODE=
 hunt-bugs: ## plant known bugs in a copy of the sources, and hunt them (BUGS=…)
 	@scripts/hunt-bugs
 
-bench: ## measure what idempotency costs, ours beside its peers; an hour or two (release profile; ONLY=latency,…, KEYS=10000000)
+bench: ## measure what idempotency costs, ours beside its peers; half an hour (release profile; ONLY=latency,…, KEYS=10000000)
 	@scripts/bench full
 
 bench-smoke: ## show that the benchmark works, with the peers that are installed; measures nothing

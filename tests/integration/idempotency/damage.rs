@@ -1,17 +1,28 @@
 //! What is stored under a key is damaged, or nobody's: it may have been a result, so nothing runs.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use mongodb::bson::doc;
-use shared::idempotency::{Completion, Doubt, End, Noted, Operation, Outcome, OwnerId, Renewal};
+use shared::idempotency::{
+    Completion, Doubt, End, Noted, Operation, Outcome, OwnerId, Renewal, Standing,
+};
 use tests::{MongoServer, RedisServer, eventually};
 
-use super::stage::{Provider, Stage, a_payment, a_resumable_payment, charged, claim, patience};
+use super::stage::{
+    Provider, Stage, a_payment, a_resumable_payment, charged, claim, patience, started,
+};
+
+/// Where the header says when the record was finished.
+const FINISHED_AT: Range<usize> = 121..134;
+const LONG_AGO: &str = "0000000000001";
 
 /// Ways to damage what is stored under a key.
 async fn damages(redis: &RedisServer, key: &str) -> Vec<Vec<String>> {
     let stored: String = redis.query(&["GET", key]).await;
     let set = |value: &str| vec!["SET".to_owned(), key.to_owned(), value.to_owned()];
+    let mut cut_and_over = stored[..stored.len() - 1].to_owned();
+    cut_and_over.replace_range(FINISHED_AT, LONG_AGO);
     let hash = vec![
         "HSET".to_owned(),
         key.to_owned(),
@@ -25,10 +36,11 @@ async fn damages(redis: &RedisServer, key: &str) -> Vec<Vec<String>> {
         set(&stored.replacen("tb1", "tb2", 1)),
         set(&stored[..stored.len() - 1]),
         set(&format!("{stored}x")),
+        set(&cut_and_over),
         set(&stored.replacen("completed", "compleeed", 1)),
         set(&stored
             .replacen("\"status\"", "\"stat\"", 1)
-            .replacen("00000021", "00000019", 1)),
+            .replacen("00000035", "00000033", 1)),
         hash,
     ]
 }
@@ -58,7 +70,7 @@ async fn a_damaged_record_never_lets_redis_run_the_key_again() {
         assert_eq!(left, -1, "{command:?}: what is not ours was written to");
     }
     assert_eq!(provider.charges(), 1);
-    assert_eq!(engine.counts().unknown, 9);
+    assert_eq!(engine.counts().unknown, 10);
 }
 
 /// The script decides by the header, and looks at what follows it only where that is kept or told.
@@ -106,6 +118,49 @@ async fn what_follows_a_header_and_is_damaged_is_kept_by_nobody() {
     );
     let outcome = claim(&engine, &payment).await;
     assert!(matches!(outcome, Outcome::Replay(_)), "{outcome:?}");
+}
+
+/// Its own answer may be another one than what was stored.
+#[tokio::test]
+async fn a_result_that_is_damaged_is_told_not_even_to_its_owner() {
+    let stage = Stage::redis().await;
+    let redis = stage.redis.as_ref().expect("redis");
+    let (engine, payment) = (stage.engine(), a_payment());
+    let lease = started(&engine, &payment).await;
+    let token = lease.token();
+    lease.complete(charged()).await;
+    redis.command(&["APPEND", payment.key.as_str(), "x"]).await;
+
+    let completed = engine.resume(token, patience()).complete(charged()).await;
+
+    assert!(
+        matches!(
+            completed,
+            Completion::Superseded(Standing::Unknown(Doubt::Unreadable))
+        ),
+        "{completed:?}"
+    );
+}
+
+/// A record that is kept for a window only could end before its lease does.
+#[tokio::test]
+async fn work_that_is_not_finished_is_kept_for_its_lease_whatever_its_record_says() {
+    let stage = Stage::redis().await;
+    let redis = stage.redis.as_ref().expect("redis");
+    let (engine, payment) = (stage.engine(), a_payment());
+    let key = payment.key.as_str();
+    let mut lease = started(&engine, &payment).await;
+    let mut record: String = redis.query(&["GET", key]).await;
+    record.replace_range(FINISHED_AT, LONG_AGO);
+    redis.command(&["SET", key, &record]).await;
+
+    assert_eq!(lease.renew(Duration::from_secs(60)).await, Renewal::Renewed);
+
+    let renewed: String = redis.query(&["GET", key]).await;
+    assert_eq!(renewed[FINISHED_AT], "0".repeat(13));
+    let left: i64 = redis.query(&["PTTL", key]).await;
+    let window_ms = 86_400_000;
+    assert!(left > window_ms, "{left}");
 }
 
 #[tokio::test]

@@ -36,9 +36,10 @@ end
 
 if operation == 'result' then
   local last = number + window
-  local is_no_newer = state == 'completed' and tonumber(finished_at) >= tonumber(number)
-  -- What is there is not whole where its length is another one, and then is replaced.
-  if now >= last or (is_no_newer and redis.call('STRLEN', key) == HEADER + length) then
+  local is_older = state == 'completed' and tonumber(finished_at) > tonumber(number)
+  -- What is there is not whole where its length is another one, and then is replaced. So is this very result, which is sent
+  -- again where it could not be read.
+  if now >= last or (is_older and redis.call('STRLEN', key) == HEADER + length) then
     return {'discarded', now}
   end
   redis.call('SET', key, ARGV[6], 'PXAT', last)

@@ -2,7 +2,8 @@
 --
 -- KEYS[1]  the record: a header of fixed width, then the checkpoint or the saved response (record/text.rs)
 -- ARGV     1 the operation    2 the owner, fresh for every claim    3 the window    4 the fingerprint
---          5 the policy's bound    6 the lease    7 the attempt; to settle the rev; to claim the window and the lease together
+--          5 the policy's bound    6 the lease    7 of a change the attempt, of a settlement the rev, else the window and the lease
+--          together
 --          8 what follows the header, where the operation brings it
 -- Answers  a verdict, the server's time, and where it is of use the record, or when the lease ends
 --
@@ -81,6 +82,10 @@ end
 local kept
 if operation == 'claim' or operation == 'look' then
   if (completed or released) and now >= finished_at + window then
+    -- Nothing of it is kept, so nobody else looks whether it is whole.
+    if redis.call('STRLEN', key) ~= HEADER + length then
+      return {'unreadable', now}
+    end
     kept, bound, first_at, took_over = '', policy, now_text, '0'
   elseif in_progress and holder == owner and asked == fingerprint then
     return {'repeated', now, redis.call('GET', key)}
@@ -100,7 +105,7 @@ if operation == 'claim' or operation == 'look' then
       return {'unknown', now}
     end
   end
-  state, attempt, leased_at, held_for, finished_at = IN_PROGRESS, string.format('%010d', attempt + 1), now_text, lease, NEVER
+  state, attempt, leased_at, held_for = IN_PROGRESS, string.format('%010d', attempt + 1), now_text, lease
   asked = fingerprint
 elseif operation == 'settle_completed' or operation == 'settle_released' then
   local completes = operation == 'settle_completed'
@@ -149,11 +154,15 @@ end
 if operation == 'look' then
   return {'absent', now}
 end
+local kept_for = window
+if state == IN_PROGRESS or state == UNKNOWN then
+  finished_at, kept_for = NEVER, window + held_for
+end
 local text = record(state, owner, attempt, string.format('%010d', rev + 1), leased_at, held_for, bound, first_at, finished_at,
   took_over, asked, kept)
-local kept_for = window
-if finished_at == NEVER then
-  kept_for = window + held_for
+-- Fields that stayed as they were may have been of other widths.
+if #text ~= HEADER + #kept then
+  return {'unreadable', now}
 end
 redis.call('SET', key, text, 'PX', kept_for)
 if operation == 'claim' then

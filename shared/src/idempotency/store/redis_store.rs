@@ -38,7 +38,7 @@ struct Call<'a> {
     owner: OwnerId,
     claim: Option<&'a Claim>,
     lease: Duration,
-    /// The attempt, or the rev. A claim has neither.
+    /// The attempt of a change, or the rev that is settled.
     number: Option<u64>,
     /// What shall follow the header, where the operation brings it.
     body: Option<Bytes>,
@@ -164,7 +164,13 @@ impl Store for RedisStore {
         let record = reply.record();
         Ok(Answer::of_all(match reply.verdict.as_str() {
             "done" => Changed::Done,
-            "already" => Changed::Already(record.and_then(Record::into_response)),
+            "already" => match record.and_then(Record::into_response) {
+                // The result is final, and it cannot be read.
+                None if matches!(change, Change::Complete(_)) => {
+                    Changed::Superseded(Standing::Unknown(Doubt::Unreadable))
+                }
+                response => Changed::Already(response),
+            },
             "too_late" => Changed::TooLate,
             "absent" => Changed::Superseded(Standing::Free),
             "unreadable" => Changed::Superseded(Standing::Unknown(Doubt::Unreadable)),

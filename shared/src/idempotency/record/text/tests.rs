@@ -87,7 +87,9 @@ fn a_header_is_as_long_as_the_scripts_think() {
         include_str!("../../store/record.lua"),
         include_str!("../../store/hints.lua"),
     ] {
+        let last = HEADER_BYTES - 1;
         assert!(script.contains(&format!("local HEADER = {HEADER_BYTES}\n")));
+        assert!(script.contains(&format!("HEADER_START, HEADER_END = '0', '{last}'\n")));
     }
 }
 
