@@ -1,5 +1,5 @@
-//! What every contestant that is written in Rust is told, and the work that all of them do: so that they differ in nothing but
-//! their idempotency.
+//! What every contestant that is written in Rust is told, and the work that all of them do: so that what they do is the
+//! same. Ours also has what all our functions have around them (`shared::lambda`, a line in the log per call), with and without.
 //!
 //! Each contestant includes this file, because a crate between them would be linked into the bare one too.
 

@@ -12,6 +12,7 @@
 )]
 
 mod contestant;
+mod cores;
 mod crew;
 mod function;
 mod machine;
@@ -79,13 +80,14 @@ async fn run() -> Result<Vec<String>, String> {
     let has_contestants = names.any(|name| !measures::WITHOUT_CONTESTANTS.contains(&name));
     // Before anything is started.
     let machine = machine::describe();
+    let is_whole = scale == Scale::Full && only.is_none() && !settings.has_other_keys;
     let stage = Stage::set(settings, has_contestants).await?;
     stage
         .absent
         .iter()
         .for_each(|why| eprintln!("without one: {why}"));
 
-    let is_whole = scale == Scale::Full && only.is_none();
+    let is_of_a_commit = !machine.contains("-dirty");
     let mut folder = workspace().join(PASSING);
     let servers = machine::surroundings(&stage.redis, stage.mongo_server()).await;
     let warning = match scale {
@@ -110,7 +112,9 @@ async fn run() -> Result<Vec<String>, String> {
     println!("{}", report::goals(&sections));
     let wrong = sections.iter().flat_map(|section| section.wrong.clone());
     let wrong: Vec<_> = wrong.collect();
-    if is_whole && wrong.is_empty() {
+    if is_whole && !is_of_a_commit {
+        eprintln!("not kept: there are changes that no commit has");
+    } else if is_whole && wrong.is_empty() {
         folder = workspace().join(RESULTS);
         keep(&folder, &head, &sections)?;
     }

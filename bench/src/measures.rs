@@ -16,6 +16,7 @@ mod traffic;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 
+use crate::cores::{self, Cores};
 use crate::report::Section;
 use crate::stage::Stage;
 
@@ -34,6 +35,9 @@ pub(crate) const NAMES: [&str; 11] = [
     "faults",
 ];
 
+/// Those in which several things happen at a time.
+const ON_ALL_CORES: [&str; 4] = ["claim", "load", "memory", "faults"];
+
 /// Those that need nobody but the workspace's own programs.
 pub(crate) const WITHOUT_CONTESTANTS: [&str; 2] = ["functions", "claim"];
 
@@ -44,6 +48,17 @@ pub(crate) const WITHOUT_CONTESTANTS: [&str; 2] = ["functions", "claim"];
 /// For a name that is none, and when anything answers as it must not.
 pub(crate) async fn run(name: &str, stage: &Stage) -> Section {
     stage.empty_stores().await;
+    let cores = match ON_ALL_CORES.contains(&name) {
+        true => Cores::All,
+        false => Cores::One,
+    };
+    let where_it_runs = cores::assign(stage, cores).await;
+    let mut section = measured(name, stage).await;
+    section.notes.push(where_it_runs.to_owned());
+    section
+}
+
+async fn measured(name: &str, stage: &Stage) -> Section {
     match name {
         "functions" => functions::measure(stage).await,
         "cold_start" => cold_start::measure(stage).await,

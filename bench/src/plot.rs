@@ -33,7 +33,7 @@ const LEGEND: f64 = 840.0;
 const ROW: f64 = 18.0;
 /// Where the names of bars end.
 const NAMES: f64 = 260.0;
-/// Far enough apart to be told from one another; ours are the first ones.
+/// Far enough apart to be told from one another.
 const COLORS: [&str; 11] = [
     "#111827", "#6b7280", "#0f766e", "#1d4ed8", "#7c3aed", "#fdba74", "#c2410c", "#bef264",
     "#4d7c0f", "#f9a8d4", "#be185d",

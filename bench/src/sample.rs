@@ -28,8 +28,11 @@ impl Spread {
         }
     }
 
-    /// How it looks in a cell: the median, and behind it how far the rounds lie apart.
+    /// How it looks in a cell: the median, and behind it how far the rounds lie apart, if there were some.
     pub(crate) fn in_words(self) -> String {
+        if self.least == self.most {
+            return number(self.median);
+        }
         format!(
             "{} ({}–{})",
             number(self.median),

@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) sizes: Vec<usize>,
     /// How many keys Redis has, step by step.
     pub(crate) keys: Vec<usize>,
+    /// Whether they are others than a run that is kept has.
+    pub(crate) has_other_keys: bool,
     pub(crate) delays: Vec<Duration>,
     /// How often each fault strikes each contestant.
     pub(crate) trials: usize,
@@ -63,6 +65,7 @@ impl Settings {
                 .map_err(|_| format!("KEYS is `{most}`; accepted: a whole number"))?;
             settings.keys.retain(|keys| *keys < most);
             settings.keys.push(most);
+            settings.has_other_keys = true;
         }
         Ok(settings)
     }
@@ -81,6 +84,7 @@ impl Settings {
             memory_calls: 100_000,
             sizes: vec![100, 1_000, 10_000, 100_000, 1_000_000, 5_000_000],
             keys: vec![1_000, 10_000, 100_000, 1_000_000],
+            has_other_keys: false,
             delays: [0.0, 0.5, 1.0, 2.0].map(millis).into(),
             trials: 5,
             claim_rounds: 15,
@@ -101,6 +105,7 @@ impl Settings {
             memory_calls: 100,
             sizes: vec![100, 20_000],
             keys: vec![1_000, 10_000],
+            has_other_keys: false,
             delays: vec![Duration::ZERO, Duration::from_millis(1)],
             trials: 1,
             claim_rounds: 2,

@@ -10,13 +10,13 @@ use crate::sample::number;
 const COLUMNS: [&str; 9] = [
     "",
     "start to first answer ms (× bare)",
-    "added to a fresh call, p50 µs",
+    "added to a fresh call, p50 µs (least–most)",
     "p99 µs",
     "round trips fresh, replay",
     "Redis's time fresh µs",
-    "calls/s at the most in flight (× bare)",
-    "MB in the end (× bare)",
-    "faults with a double execution",
+    "calls/s, most in flight (× bare)",
+    "RSS MB in the end (× bare)",
+    "struck by a fault: ran twice, never answered",
 ];
 
 /// What has been measured, by the sections' own data.
@@ -43,9 +43,9 @@ pub(crate) fn table(sections: &[Section]) -> String {
 impl Found<'_> {
     fn line(&self, contestant: &Contestant) -> [String; COLUMNS.len()] {
         let name = contestant.name;
-        let added = |which: &[&str]| {
-            let path = [&["contestants", name, "added_to_fresh"], which].concat();
-            self.number("latency", &path).map(number)
+        let added = |which| {
+            let path = ["contestants", name, "added_to_fresh", which];
+            self.value("latency", &path)
         };
         [
             Some(contestant.title.to_owned()),
@@ -53,8 +53,8 @@ impl Found<'_> {
                 self.number("cold_start", &[name, "answer_ms", "median"]),
                 self.number("cold_start", &[name, "answer_times_bare", "median"]),
             ),
-            added(&["p50_us", "median"]),
-            added(&["p99_us"]),
+            added("p50_us").and_then(in_words),
+            added("p99_us").and_then(Value::as_f64).map(number),
             self.round_trips(name),
             self.number("traffic", &[name, "fresh", "server_us", "median"])
                 .map(number),
@@ -63,7 +63,7 @@ impl Found<'_> {
                 self.number("memory", &[name, "last_mb"]),
                 self.number("memory", &[name, "last_times_bare"]),
             ),
-            self.doubles(name),
+            self.faults(name),
         ]
         .map(Option::unwrap_or_default)
     }
@@ -90,12 +90,13 @@ impl Found<'_> {
         let bare = self.value("load", &[ALL[0].name])?.as_object()?;
         let counts = bare.keys().filter_map(|count| count.parse::<u32>().ok());
         let most = counts.max()?.to_string();
-        let of = |name| self.number("load", &[name, &most, "calls_per_second", "median"]);
-        let measured = of(name)?;
-        self.beside_bare(Some(measured), Some(measured / of(ALL[0].name)?))
+        self.beside_bare(
+            self.number("load", &[name, &most, "calls_per_second", "median"]),
+            self.number("load", &[name, &most, "times_beside", "median"]),
+        )
     }
 
-    fn doubles(&self, name: &str) -> Option<String> {
+    fn faults(&self, name: &str) -> Option<String> {
         let faults = self.value("faults", &[name])?.as_object()?.values();
         let sum = |what| {
             faults
@@ -103,8 +104,8 @@ impl Found<'_> {
                 .filter_map(|fault| fault[what].as_f64())
                 .sum()
         };
-        let (doubles, trials): (f64, f64) = (sum("doubles"), sum("trials"));
-        Some(format!("{doubles} of {trials}"))
+        let [doubles, open, trials]: [f64; 3] = ["doubles", "open", "trials"].map(sum);
+        Some(format!("{doubles}, {open} of {trials}"))
     }
 
     fn number(&self, section: &str, path: &[&str]) -> Option<f64> {
@@ -116,6 +117,16 @@ impl Found<'_> {
         path.iter()
             .try_fold(&section.data, |value, name| value.get(name))
     }
+}
+
+fn in_words(spread: &Value) -> Option<String> {
+    let [median, least, most] = ["median", "least", "most"].map(|which| spread[which].as_f64());
+    Some(format!(
+        "{} ({}–{})",
+        number(median?),
+        number(least?),
+        number(most?)
+    ))
 }
 
 #[cfg(test)]
@@ -130,17 +141,17 @@ mod tests {
     #[test]
     fn a_line_has_what_was_measured_and_nothing_else() {
         let mut faults = Section::new("faults", "Faults");
-        let fault = |doubles: u32| json!({ "doubles": doubles, "trials": 5 });
+        let fault = |doubles: u32| json!({ "doubles": doubles, "open": 2, "trials": 5 });
         faults.data = json!({
             "bare": { "a flush": fault(5), "a freeze": fault(4) },
             "ours-redis": { "a flush": fault(1), "a freeze": fault(0) },
             "ours-off": { "a flush": fault(5) },
         });
         let mut load = Section::new("load", "Load");
-        let calls = |calls: u32| json!({ "calls_per_second": { "median": calls } });
+        let calls = |calls: u32, times: f64| json!({ "calls_per_second": { "median": calls }, "times_beside": { "median": times } });
         load.data = json!({
-            "bare": { "8": calls(50), "64": calls(100) },
-            "ours-redis": { "8": calls(50), "64": calls(80) },
+            "bare": { "8": calls(50, 1.0), "64": calls(100, 1.0) },
+            "ours-redis": { "8": calls(50, 1.0), "64": calls(80, 0.75) },
         });
 
         let table = table(&[faults, load]);
@@ -149,8 +160,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "| bare `lambda_http` |  |  |  |  |  | 100 (1.00) |  | 9 of 10 |",
-                "| **ours, Redis** |  |  |  |  |  | 80.0 (0.80) |  | 1 of 10 |",
+                "| bare `lambda_http` |  |  |  |  |  | 100 (1.00) |  | 9, 4 of 10 |",
+                "| **ours, Redis** |  |  |  |  |  | 80.0 (0.75) |  | 1, 4 of 10 |",
             ]
         );
     }

@@ -25,7 +25,7 @@ mod contract;
 const ROUTE: &str = "/bench";
 const TENANT: &str = "bench";
 
-struct Till {
+struct State {
     /// `None`: the same function without idempotency.
     idempotency: Option<Idempotency>,
     told: Told,
@@ -36,23 +36,23 @@ fn main() -> ExitCode {
     lambda::serve(open, handle)
 }
 
-fn open(config: &Config) -> Till {
+fn open(config: &Config) -> State {
     let told = Told::read();
-    Till {
+    State {
         idempotency: told.is_idempotent.then(|| Idempotency::new(config)),
         told,
         scope: Scope::http("bench", TENANT).expect("two words are a scope"),
     }
 }
 
-async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
+async fn handle(state: Arc<State>, invocation: Invocation) -> Response {
     let request = &invocation.request;
     let key = match idempotent::key(request.headers()) {
         Ok(key) => key,
         Err(problem) => return problem.into(),
     };
     let work = async || {
-        let answer = till.told.work(key.as_str(), request.body()).await;
+        let answer = state.told.work(key.as_str(), request.body()).await;
         answer.map(|answer| {
             let mut response = Response::new(answer.into());
             *response.status_mut() = StatusCode::CREATED;
@@ -61,7 +61,7 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
             response
         })
     };
-    let Some(idempotency) = &till.idempotency else {
+    let Some(idempotency) = &state.idempotency else {
         let answered = work().await;
         return answered.unwrap_or_else(|why| refused(StatusCode::BAD_GATEWAY, why));
     };
@@ -74,7 +74,7 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
     let Ok(fingerprint) = Fingerprint::of(&asked) else {
         return refused(StatusCode::BAD_REQUEST, "ambiguous");
     };
-    let charge = Operation::new(RecordKey::new(&till.scope, &key), fingerprint);
+    let charge = Operation::new(RecordKey::new(&state.scope, &key), fingerprint);
     let ran = idempotency.run(&charge, invocation.deadline, async |_| {
         let answered = work().await;
         // Whether the charge was heard of is not known.

@@ -36,7 +36,7 @@ const ARGUMENTS: [&[u8]; 7] = [
     b"86430000",
 ];
 
-struct Pair {
+struct Bench {
     redis: RedisServer,
     engine: Idempotency,
     raw: MultiplexedConnection,
@@ -58,21 +58,21 @@ struct Compared {
 }
 
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let mut pair = Pair::start(stage).await;
+    let mut bench = Bench::start(stage).await;
     let mut all = Vec::new();
     progress("the time of Redis");
-    all.push(pair.server_time().await);
+    all.push(bench.server_time().await);
     progress("one claim at a time");
-    all.push(pair.latency().await);
+    all.push(bench.latency().await);
     progress("many claims at a time");
-    all.push(pair.throughput().await);
+    all.push(bench.throughput().await);
     progress("long bodies");
-    all.extend(pair.flatness().await);
+    all.extend(bench.flatness().await);
 
     let mut section = Section::new("claim", "A claim beside a bare round trip");
     section.notes.push(format!(
         "The engine alone, in the benchmark's process; median of {} rounds of {} calls (least–most).",
-        pair.rounds, pair.calls
+        bench.rounds, bench.calls
     ));
     section.columns(["", "claim", "beside", "ratio"]);
     let mut data = Map::new();
@@ -105,7 +105,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section
 }
 
-impl Pair {
+impl Bench {
     async fn start(stage: &Stage) -> Self {
         let redis = RedisServer::start().await;
         let url = redis.url();
@@ -120,7 +120,7 @@ impl Pair {
         let one_set = Loaded::one_set(&raw).await;
         let claim = Loaded::new(&raw, CLAIM).await;
         let (calls, calls_of_a_task) = stage.settings.claim_calls;
-        let mut pair = Self {
+        let mut bench = Self {
             redis,
             engine,
             raw,
@@ -132,10 +132,10 @@ impl Pair {
             calls_of_a_task,
         };
         for _ in 0..calls {
-            pair.claim().await;
-            pair.one_set().await;
+            bench.claim().await;
+            bench.one_set().await;
         }
-        pair
+        bench
     }
 
     fn fresh_key(&mut self) -> String {

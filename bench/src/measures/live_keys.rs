@@ -34,12 +34,12 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let mut section = Section::new("live_keys", "Many keys in Redis");
     let (mut medians, mut held) = (Medians::new(), Vec::new());
     for &keys in &stage.settings.keys {
-        stage.empty_stores().await;
-        fill(stage, keys).await;
-        let there = key_count(stage).await;
-        section.hold("keys that were written", there as f64, keys as f64);
         // One round more than counted: whatever a process does only once is done in it.
         for round in 0..=rounds {
+            stage.empty_stores().await;
+            fill(stage, keys).await;
+            let there = key_count(stage).await;
+            section.hold("keys that were written", there as f64, keys as f64);
             for member in in_turn(&mut members, round) {
                 let contestant = member.contestant;
                 if contestant.store == Store::Memory {

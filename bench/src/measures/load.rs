@@ -90,7 +90,9 @@ fn section(
     section.notes.push(format!(
         "Fresh calls, each on its way before another one is answered; a process for each, as Lambda has it. {} calls of all processes \
          together, median of {} rounds (least–most). The benchmark, which is one thread, the processes and Redis share the machine's cores. \
-         The first row is the benchmark alone, with clients that answer at once: nobody can be faster.",
+         The first row is the benchmark alone, with clients that answer at once: nobody can be faster. × is beside bare, in one process \
+         beside ours without idempotency in one process, round by round. Before a round each process is sent {CALLS_TO_WARM_UP} calls, \
+         after which an interpreter is not yet as fast as it gets.",
         stage.settings.load_calls, stage.settings.load_rounds
     ));
     section.columns = vec![String::new()];
@@ -100,14 +102,20 @@ fn section(
             .push(format!("{in_flight} in flight: calls/s"));
         section
             .columns
-            .extend(["× bare", "p50 µs", "p99 µs"].map(str::to_owned));
+            .extend(["×", "p50 µs", "p99 µs"].map(str::to_owned));
     }
     let bare = &candidates[0].measured;
-    let cells = |title: String, measured: &BTreeMap<usize, Measured>| {
+    let alone = candidates
+        .iter()
+        .find(|candidate| candidate.manner == Manner::OneProcess);
+    let alone = alone.map_or(bare, |alone| &alone.measured);
+    let cells = |title: String,
+                 measured: &BTreeMap<usize, Measured>,
+                 beside: &BTreeMap<usize, Measured>| {
         let mut cells = vec![title];
         for in_flight in &stage.settings.in_flight {
             match measured.get(in_flight) {
-                Some(measured) => cells.extend(measured.in_words(&bare[in_flight])),
+                Some(measured) => cells.extend(measured.in_words(&beside[in_flight])),
                 None => cells.extend(["", "", "", ""].map(str::to_owned)),
             }
         }
@@ -115,13 +123,18 @@ fn section(
     };
     section
         .rows
-        .push(cells("the benchmark alone".to_owned(), harness));
+        .push(cells("the benchmark alone".to_owned(), harness, bare));
     let mut data = Map::new();
-    data.insert("benchmark-alone".to_owned(), numbers(harness));
+    data.insert("benchmark-alone".to_owned(), numbers(harness, bare));
     for candidate in candidates {
-        let row = cells(candidate.title(), &candidate.measured);
+        // In one process, beside the same program without idempotency in one process.
+        let beside = match candidate.manner {
+            Manner::Processes => bare,
+            Manner::OneProcess => alone,
+        };
+        let row = cells(candidate.title(), &candidate.measured, beside);
         section.rows.push(row);
-        data.insert(candidate.name(), numbers(&candidate.measured));
+        data.insert(candidate.name(), numbers(&candidate.measured, beside));
     }
     section.data = data.into();
     section
@@ -145,9 +158,14 @@ impl Measured {
     }
 }
 
-fn numbers(measured: &BTreeMap<usize, Measured>) -> Value {
+fn numbers(measured: &BTreeMap<usize, Measured>, beside: &BTreeMap<usize, Measured>) -> Value {
     let steps = measured.iter().map(|(in_flight, measured)| {
+        let times = ratios(
+            &measured.calls_per_second,
+            &beside[in_flight].calls_per_second,
+        );
         let numbers = json!({
+            "times_beside": Spread::of(&times).to_json(),
             "calls_per_second": Spread::of(&measured.calls_per_second).to_json(),
             "p50_us": Spread::of(&measured.p50_us).to_json(),
             "p99_us": Spread::of(&measured.p99_us).to_json(),

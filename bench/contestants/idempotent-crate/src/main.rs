@@ -22,7 +22,7 @@ const WINDOW: Duration = Duration::from_secs(3_600);
 /// How long a claim lasts where nothing else is said: "a minute is typical".
 const LEASE: Duration = Duration::from_secs(60);
 
-struct Till {
+struct State {
     /// `None`: the same function without idempotency.
     store: Option<ValkeyStore>,
     lease: Duration,
@@ -37,27 +37,27 @@ async fn main() -> Result<(), Error> {
         None => None,
     };
     let lease = variable("BENCH_LEASE_SECONDS").and_then(|seconds| seconds.parse().ok());
-    let till = Till {
+    let state = State {
         store,
         lease: lease.map_or(LEASE, Duration::from_secs),
         told,
     };
-    run(service_fn(|request| answer(&till, request))).await
+    run(service_fn(|request| answer(&state, request))).await
 }
 
-async fn answer(till: &Till, request: Request) -> Result<Response<Body>, Error> {
+async fn answer(state: &State, request: Request) -> Result<Response<Body>, Error> {
     let key = request.headers().get("idempotency-key");
     let key = key.and_then(|key| key.to_str().ok()).unwrap_or_default();
     let body = request.body().as_ref();
-    let Some(store) = &till.store else {
-        return created(till.told.work(key, body).await?.into());
+    let Some(store) = &state.store else {
+        return created(state.told.work(key, body).await?.into());
     };
     let claimed = IdempotencyKey::new(key)?;
     let charge = store
-        .claim(&claimed, till.lease)
+        .claim(&claimed, state.lease)
         .fingerprint("POST /bench", body)
         .execute_or_replay(WINDOW, |_| async {
-            let answer = till.told.work(key, body).await?;
+            let answer = state.told.work(key, body).await?;
             Ok(CachedResponse::new(201, Metadata::new(), answer.into()))
         });
     match charge.await {

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use shared::idempotency::{Completion, Noted, Operation, Outcome, SavedResponse};
 
-use super::{Compared, Pair, claim, operation, started};
+use super::{Bench, Compared, claim, operation, started};
 use crate::report::Limit;
 
 /// What an attempt may note at most, nearly; a long result; and short ones of both.
@@ -11,7 +11,7 @@ const LONG_NOTE: usize = 65_000;
 const LONG_RESULT: usize = 5_000_000;
 const SHORT: usize = 100;
 
-impl Pair {
+impl Bench {
     /// What a conflict costs the server over a long checkpoint, and a mismatch over a long result, beside short ones.
     pub(super) async fn flatness(&mut self) -> Vec<Compared> {
         let long = [(LONG_NOTE, "conflict"), (LONG_RESULT, "mismatch")];

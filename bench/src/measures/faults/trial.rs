@@ -77,6 +77,9 @@ pub(super) async fn trial(stage: &Stage, contestant: &Contestant, fault: Fault) 
         told: BTreeSet::new(),
     };
     let first = client.start_first().await;
+    // What a client does at its first call only, a script sent with its text for one, is not to take the fault upon itself.
+    let warm = first.send(&Order::fresh(USUAL_PAD_BYTES)).await;
+    assert_eq!(warm.status, 201, "{}: {}", contestant.name, warm.body);
     let has_struck = match fault {
         Fault::Flush => client.flush(&first).await,
         Fault::Freeze => client.freeze(&first).await,
