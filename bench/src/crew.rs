@@ -253,3 +253,17 @@ impl Member {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_is_first_in_turn() {
+        let orders = [0, 1, 2, 3].map(|round| {
+            let mut all = ['a', 'b', 'c'];
+            in_turn(&mut all, round).map(|who| *who).collect::<String>()
+        });
+        assert_eq!(orders, ["abc", "bca", "cab", "abc"]);
+    }
+}

@@ -4,8 +4,13 @@ use std::process::Command;
 
 use tests::{MongoServer, RedisServer};
 
-/// The machine, and what of ours is measured.
-pub(crate) fn describe() -> String {
+/// What of ours is measured; it ends with `-dirty` where there are changes that no commit has.
+pub(crate) fn commit() -> String {
+    said(&["git", "describe", "--always", "--dirty", "--exclude=*"])
+}
+
+/// The machine, and that commit.
+pub(crate) fn describe(commit: &str) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let profile = if cfg!(debug_assertions) {
         "without optimisation: its times say nothing"
@@ -13,14 +18,13 @@ pub(crate) fn describe() -> String {
         "in the release profile"
     };
     format!(
-        "{} cores ({}), {}, Linux {}, load before the run {}; {}. Ours is commit {}, built {profile}.",
+        "{} cores ({}), {}, Linux {}, load before the run {}; {}. Ours is commit {commit}, built {profile}.",
         cores,
         field("/proc/cpuinfo", "model name"),
         field("/proc/meminfo", "MemTotal"),
         first_words("/proc/sys/kernel/osrelease", 1),
         first_words("/proc/loadavg", 3),
         jiff::Timestamp::now().strftime("%Y-%m-%d"),
-        said(&["git", "describe", "--always", "--dirty", "--exclude=*"]),
     )
 }
 

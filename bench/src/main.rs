@@ -79,15 +79,19 @@ async fn run() -> Result<Vec<String>, String> {
     let mut names = measures::NAMES.into_iter().filter(|name| wanted(name));
     let has_contestants = names.any(|name| !measures::WITHOUT_CONTESTANTS.contains(&name));
     // Before anything is started.
-    let machine = machine::describe();
+    let commit = machine::commit();
+    let machine = machine::describe(&commit);
     let is_whole = scale == Scale::Full && only.is_none() && !settings.has_other_keys;
+    let is_of_a_commit = !commit.ends_with("-dirty");
+    if is_whole && !is_of_a_commit {
+        eprintln!("this run will not be kept: there are changes that no commit has");
+    }
     let stage = Stage::set(settings, has_contestants).await?;
     stage
         .absent
         .iter()
         .for_each(|why| eprintln!("without one: {why}"));
 
-    let is_of_a_commit = !machine.contains("-dirty");
     let mut folder = workspace().join(PASSING);
     let servers = machine::surroundings(&stage.redis, stage.mongo_server()).await;
     let warning = match scale {
@@ -112,9 +116,7 @@ async fn run() -> Result<Vec<String>, String> {
     println!("{}", report::goals(&sections));
     let wrong = sections.iter().flat_map(|section| section.wrong.clone());
     let wrong: Vec<_> = wrong.collect();
-    if is_whole && !is_of_a_commit {
-        eprintln!("not kept: there are changes that no commit has");
-    } else if is_whole && wrong.is_empty() {
+    if is_whole && is_of_a_commit && wrong.is_empty() {
         folder = workspace().join(RESULTS);
         keep(&folder, &head, &sections)?;
     }

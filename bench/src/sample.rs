@@ -41,6 +41,15 @@ impl Spread {
         )
     }
 
+    /// What [`to_json`](Self::to_json) made.
+    pub(crate) fn from_json(value: &Value) -> Option<Self> {
+        Some(Self {
+            median: value["median"].as_f64()?,
+            least: value["least"].as_f64()?,
+            most: value["most"].as_f64()?,
+        })
+    }
+
     pub(crate) fn to_json(self) -> Value {
         json!({ "median": self.median, "least": self.least, "most": self.most })
     }

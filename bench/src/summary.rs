@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::contestant::{ALL, Contestant};
 use crate::report::{Section, row};
-use crate::sample::number;
+use crate::sample::{Spread, number};
 
 /// What a line has, behind the name.
 const COLUMNS: [&str; 9] = [
@@ -49,27 +49,25 @@ impl Found<'_> {
         };
         [
             Some(contestant.title.to_owned()),
-            self.beside_bare(
+            beside_bare(
                 self.number("cold_start", &[name, "answer_ms", "median"]),
                 self.number("cold_start", &[name, "answer_times_bare", "median"]),
             ),
-            added("p50_us").and_then(in_words),
+            added("p50_us")
+                .and_then(Spread::from_json)
+                .map(Spread::in_words),
             added("p99_us").and_then(Value::as_f64).map(number),
             self.round_trips(name),
             self.number("traffic", &[name, "fresh", "server_us", "median"])
                 .map(number),
             self.calls_per_second(name),
-            self.beside_bare(
+            beside_bare(
                 self.number("memory", &[name, "last_mb"]),
                 self.number("memory", &[name, "last_times_bare"]),
             ),
             self.faults(name),
         ]
         .map(Option::unwrap_or_default)
-    }
-
-    fn beside_bare(&self, measured: Option<f64>, times: Option<f64>) -> Option<String> {
-        Some(format!("{} ({})", number(measured?), number(times?)))
     }
 
     fn round_trips(&self, name: &str) -> Option<String> {
@@ -90,7 +88,7 @@ impl Found<'_> {
         let bare = self.value("load", &[ALL[0].name])?.as_object()?;
         let counts = bare.keys().filter_map(|count| count.parse::<u32>().ok());
         let most = counts.max()?.to_string();
-        self.beside_bare(
+        beside_bare(
             self.number("load", &[name, &most, "calls_per_second", "median"]),
             self.number("load", &[name, &most, "times_beside", "median"]),
         )
@@ -119,14 +117,8 @@ impl Found<'_> {
     }
 }
 
-fn in_words(spread: &Value) -> Option<String> {
-    let [median, least, most] = ["median", "least", "most"].map(|which| spread[which].as_f64());
-    Some(format!(
-        "{} ({}–{})",
-        number(median?),
-        number(least?),
-        number(most?)
-    ))
+fn beside_bare(measured: Option<f64>, times: Option<f64>) -> Option<String> {
+    Some(format!("{} ({})", number(measured?), number(times?)))
 }
 
 #[cfg(test)]

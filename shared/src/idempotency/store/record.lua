@@ -2,8 +2,8 @@
 --
 -- KEYS[1]  the record: a header of fixed width, then the checkpoint or the saved response (record/text.rs)
 -- ARGV     1 the operation    2 the owner, fresh for every claim    3 the window    4 the fingerprint
---          5 the policy's bound    6 the lease    7 of a change the attempt, of a settlement the rev, else the window and the lease
---          together
+--          5 the policy's bound    6 the lease    7 of a change the attempt, of a settlement the rev, of anything
+--          else the window and the lease together
 --          8 what follows the header, where the operation brings it
 -- Answers  a verdict, the server's time, and where it is of use the record, or when the lease ends
 --

@@ -25,8 +25,6 @@ pub(in crate::idempotency) struct RedisStore {
     client: RedisClient,
     /// For how long what finished counts, and any record is kept.
     window: Duration,
-    /// The same in milliseconds, as every call says it.
-    window_text: String,
 }
 
 static RECORD: LazyLock<Script> =
@@ -46,11 +44,7 @@ struct Call<'a> {
 
 impl RedisStore {
     pub(in crate::idempotency) fn new(client: RedisClient, window: Duration) -> Self {
-        Self {
-            client,
-            window,
-            window_text: whole_ms(window).to_string(),
-        }
+        Self { client, window }
     }
 
     async fn run(
@@ -64,6 +58,7 @@ impl RedisStore {
             None => (String::new(), 0),
         };
         let owner = call.owner.to_string();
+        let window = whole_ms(self.window).to_string();
         let bound = field(bound, TIME_WIDTH);
         let lease = field(whole_ms(call.lease), LEASE_WIDTH);
         let number = match call.number {
@@ -73,7 +68,7 @@ impl RedisStore {
         let arguments: [&[u8]; 8] = [
             call.operation.as_bytes(),
             owner.as_bytes(),
-            self.window_text.as_bytes(),
+            window.as_bytes(),
             fingerprint.as_bytes(),
             bound.as_bytes(),
             lease.as_bytes(),

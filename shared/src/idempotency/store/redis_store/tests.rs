@@ -228,7 +228,7 @@ impl Pair {
     }
 
     async fn run(&mut self, call: Call<'_>, window: Duration) -> Reply {
-        self.store = RedisStore::new(self.store.client.clone(), window);
+        self.store.window = window;
         let reply = self.store.run(&self.key, call, Deadline::UNKNOWN).await;
         // What a short window lets expire is to stay: its end is decided by the header alone.
         let hour = Duration::from_secs(3_600);
