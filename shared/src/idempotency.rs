@@ -71,6 +71,7 @@ mod counters;
 mod decision;
 mod derived_key;
 mod engine;
+mod entry;
 mod fingerprint;
 mod hold;
 pub mod invoke;
@@ -78,6 +79,7 @@ mod key;
 mod lease;
 #[cfg(test)]
 mod model;
+mod operation;
 mod owner;
 mod policy;
 mod record;
@@ -93,13 +95,13 @@ pub mod protocol {}
 pub use authority::{Authority, Fallback};
 pub use counters::Counts;
 pub use derived_key::DerivedKey;
-pub use engine::{
-    Answered, Entry, Idempotency, NoEffect, Operation, Outcome, Progress, Settlement,
-};
+pub use engine::Idempotency;
+pub use entry::{Entry, NoEffect, Progress, Settlement};
 pub use fingerprint::{AmbiguousPayload, Fingerprint, Request};
 pub use hold::{Completion, Hold, Noted, Renewal, Token};
 pub use key::{IdempotencyKey, InvalidKey};
 pub use lease::Lease;
+pub use operation::{Answered, Operation, Outcome};
 pub use owner::OwnerId;
 pub use policy::Policy;
 pub use response::{SavedBody, SavedResponse};

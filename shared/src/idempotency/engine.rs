@@ -4,17 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::counters::{Counters, Counts, Event};
 use super::decision::{self, Claim, Fence};
+use super::entry::{Entry, Settlement};
 use super::hold::{Hold, Token};
 use super::lease::Lease;
-use super::record::{Record, State, StoreTime};
-use super::store::{Answer, Backend, Claimed, Found, Grant, Settled, Standing, Store, Undecided};
-use super::{Authority, DerivedKey, Doubt, Fingerprint, OwnerId, Policy, RecordKey, SavedResponse};
+use super::operation::{Answered, Operation, Outcome};
+use super::store::{Answer, Claimed, Found, Grant, Settled, Standing, Store, Undecided};
+use super::{Authority, DerivedKey, OwnerId, RecordKey};
 use crate::config::{Config, IdempotencyConfig};
 use crate::deadline::Deadline;
 use crate::metrics::Metrics;
@@ -33,129 +33,12 @@ pub(super) struct Inner {
     environment: String,
 }
 
-/// One piece of work that must not run twice.
-#[derive(Clone, Debug)]
-pub struct Operation {
-    /// Whose key it is, and which.
-    pub key: RecordKey,
-    /// What is to be done. The same key with another one is refused.
-    pub fingerprint: Fingerprint,
-    /// What happens when an attempt ends without a word.
-    pub policy: Policy,
-    /// The least time in which the work can be done and its result stored. With less, nothing is begun.
-    pub least_time: Duration,
-}
-
-/// What becomes of a claim.
-#[derive(Debug)]
-pub struct Answered {
-    /// Whether the work may run, or why not.
-    pub outcome: Outcome,
-    /// The store that answered alone, where not all that are configured could take part: then the answer is degraded.
-    pub stand_in: Option<Backend>,
-}
-
-/// Whether the work may run, or why not.
-#[derive(Debug)]
-pub enum Outcome {
-    /// It may, and only the holder of this lease can finish it.
-    Started(Lease),
-    /// It has run: this is its result.
-    Replay(SavedResponse),
-    /// The key stands for another request.
-    Mismatch,
-    /// Somebody is at it.
-    InProgress {
-        /// When it makes sense to ask again: when their lease is over, at the latest.
-        retry_after: Duration,
-    },
-    /// It is not known whether it took effect, and it will not be done again by itself.
-    Unknown(Doubt),
-}
-
-/// What is known of a key, to an operator or a reconciler.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The key.
-    pub key: RecordKey,
-    /// How far the work is.
-    pub progress: Progress,
-    /// How many attempts there were.
-    pub attempt: u64,
-    /// Which writing of the record this is; a settlement holds only for this one.
-    pub rev: u64,
-    /// How long ago the key was first seen.
-    pub first_seen: Duration,
-    /// For how long the lease lasts yet; zero: it is over.
-    pub lease_left: Duration,
-    /// What happens when an attempt ends without a word.
-    pub policy: Policy,
-    /// What the attempts noted for the next one.
-    pub checkpoint: Bytes,
-}
-
-/// How far work is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// An attempt is at it, or ended without a word.
-    InProgress,
-    /// It is not known whether it took effect.
-    Unknown,
-    /// The attempt said that nothing happened.
-    Released,
-    /// There is a result.
-    Completed(SavedResponse),
-}
-
-/// What a reconciler found out about work that ended without a word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settlement {
-    /// It took effect, and this is its result.
-    Completed(SavedResponse),
-    /// It did not, and it no longer can.
-    Released(NoEffect),
-}
-
-/// Why work that ended without a word can no longer take effect. That it has not done so until now is no reason: its
-/// process may be frozen, and thaw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoEffect {
-    /// The provider will refuse its request, should it still come.
-    FencedByProvider,
-    /// The attempt itself said that it did nothing and will do nothing.
-    ToldByTheAttempt,
-}
-
 /// The longest a lease lasts, as the longest an invocation does.
 pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
 /// How long a waiter waits before it looks again, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_GROWTH: f64 = 1.5;
-
-impl Operation {
-    /// Work that runs at most once, whatever happens, and needs a moment.
-    pub fn new(key: RecordKey, fingerprint: Fingerprint) -> Self {
-        Self {
-            key,
-            fingerprint,
-            policy: Policy::AtMostOnce,
-            least_time: Duration::from_millis(200),
-        }
-    }
-
-    /// The same work under another policy.
-    #[must_use]
-    pub fn with_policy(self, policy: Policy) -> Self {
-        Self { policy, ..self }
-    }
-
-    /// The same work, which is not begun with less time than this.
-    #[must_use]
-    pub fn needing(self, least_time: Duration) -> Self {
-        Self { least_time, ..self }
-    }
-}
 
 impl Idempotency {
     /// The engine over the stores that are configured. Nothing is connected, and nothing here fails.
@@ -385,19 +268,6 @@ impl fmt::Debug for Idempotency {
     }
 }
 
-/// What attempts noted is not for the log.
-impl fmt::Debug for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry")
-            .field("key", &self.key)
-            .field("progress", &self.progress)
-            .field("attempt", &self.attempt)
-            .field("rev", &self.rev)
-            .field("lease_left", &self.lease_left)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Inner {
     fn claim_of(&self, owner: OwnerId, lease: Duration, operation: &Operation) -> Claim {
         Claim {
@@ -432,45 +302,6 @@ impl Inner {
             Standing::Unknown(_) => Event::Unknown,
         };
         self.counters.count(event, key);
-    }
-}
-
-impl Outcome {
-    fn of(standing: Standing) -> Self {
-        match standing {
-            Standing::Replay(response) => Self::Replay(response),
-            Standing::Mismatch => Self::Mismatch,
-            Standing::InProgress { retry_after } => Self::InProgress { retry_after },
-            Standing::Unknown(doubt) => Self::Unknown(doubt),
-            // No store says so to a claim; if it did, another claim would start.
-            Standing::Free => Self::InProgress {
-                retry_after: Duration::ZERO,
-            },
-        }
-    }
-}
-
-impl Entry {
-    fn of(key: &RecordKey, record: Record, now: StoreTime) -> Self {
-        let lease_left = match record.state {
-            State::InProgress => record.lease_end().since(now),
-            _ => Duration::ZERO,
-        };
-        Self {
-            key: key.clone(),
-            attempt: record.attempt,
-            rev: record.rev,
-            first_seen: now.since(record.first_at),
-            lease_left,
-            policy: record.policy,
-            checkpoint: record.checkpoint,
-            progress: match record.state {
-                State::InProgress => Progress::InProgress,
-                State::Unknown => Progress::Unknown,
-                State::Released { .. } => Progress::Released,
-                State::Completed { response, .. } => Progress::Completed(response),
-            },
-        }
     }
 }
 

@@ -4,9 +4,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::SavedResponse;
-use super::engine::{Answered, Idempotency, Operation, Outcome};
+use super::engine::Idempotency;
 use super::hold::Completion;
 use super::lease::Lease;
+use super::operation::{Answered, Operation, Outcome};
 use super::store::{Backend, Doubt, Standing, Undecided};
 use crate::deadline::{Deadline, Elapsed};
 
