@@ -120,6 +120,44 @@ async fn what_follows_a_header_and_is_damaged_is_kept_by_nobody() {
     assert!(matches!(outcome, Outcome::Replay(_)), "{outcome:?}");
 }
 
+/// The header is as long as ever, and another field is a digit shorter for each that is longer.
+#[tokio::test]
+async fn a_header_whose_fields_are_shifted_is_no_record() {
+    let stage = Stage::redis().await;
+    let redis = stage.redis.as_ref().expect("redis");
+    let (engine, payment) = (stage.engine(), a_payment());
+    let key = payment.key.as_str();
+    let mut lease = started(&engine, &payment).await;
+    let sound: String = redis.query(&["GET", key]).await;
+    let fields: Vec<&str> = sound.split(' ').collect();
+    // Owner, counts, times, fingerprint and length; in between lies whether it was taken over.
+    let of_digits = [2, 3, 4, 5, 6, 7, 8, 9, 11, 12];
+
+    for pair in of_digits.windows(2) {
+        let mut shifted: Vec<String> = fields.iter().map(|&field| field.into()).collect();
+        let digit = shifted[pair[0]].remove(0);
+        shifted[pair[1]].insert(0, digit);
+        let shifted = shifted.join(" ");
+        assert_eq!(shifted.len(), sound.len());
+        redis.command(&["SET", key, &shifted]).await;
+
+        let renewal = lease.renew(Duration::from_secs(60)).await;
+        let outcome = claim(&engine, &payment).await;
+
+        assert!(
+            matches!(renewal, Renewal::Superseded(_)),
+            "{shifted}: {renewal:?}"
+        );
+        assert!(
+            matches!(outcome, Outcome::Unknown(Doubt::Unreadable)),
+            "{shifted}: {outcome:?}"
+        );
+        assert_eq!(redis.query::<String>(&["GET", key]).await, shifted);
+    }
+    redis.command(&["SET", key, &sound]).await;
+    assert_eq!(lease.renew(Duration::from_secs(60)).await, Renewal::Renewed);
+}
+
 /// Its own answer may be another one than what was stored.
 #[tokio::test]
 async fn a_result_that_is_damaged_is_told_not_even_to_its_owner() {

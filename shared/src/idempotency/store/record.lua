@@ -65,7 +65,9 @@ local state, holder, attempt, rev, leased_at, held_for, bound, first_at, finishe
   string.match(header, PATTERN)
 local in_progress, unknown = state == IN_PROGRESS, state == UNKNOWN
 local completed, released = state == COMPLETED, state == RELEASED
-if not (in_progress or unknown or completed or released) then
+if not (in_progress or unknown or completed or released)
+  or #holder ~= 32 or #attempt ~= 10 or #rev ~= 10 or #leased_at ~= 13 or #held_for ~= 7 or #bound ~= 13
+  or #first_at ~= 13 or #finished_at ~= 13 or #asked ~= 64 or #length ~= 8 then
   return {'unreadable', now}
 end
 if operation == 'read' then
@@ -160,7 +162,7 @@ if state == IN_PROGRESS or state == UNKNOWN then
 end
 local text = record(state, owner, attempt, string.format('%010d', rev + 1), leased_at, held_for, bound, first_at, finished_at,
   took_over, asked, kept)
--- Fields that stayed as they were may have been of other widths.
+-- A count may have outgrown its width.
 if #text ~= HEADER + #kept then
   return {'unreadable', now}
 end
