@@ -91,6 +91,12 @@ impl FaultProxy {
         });
     }
 
+    /// Holds every byte of the connections that exist, both ways, until [`heal`](Self::heal) releases them in order, even where
+    /// the client is gone by then: a request that arrives late. New ones work.
+    pub fn stall_existing(&self) {
+        self.apply(|board| async move { board.set_flow(Flow::Stall) });
+    }
+
     /// Accepts connections, swallows every byte, never answers and never closes, on existing and on new
     /// connections. What was open meanwhile stays silent after [`heal`](Self::heal).
     pub fn black_hole(&self) {

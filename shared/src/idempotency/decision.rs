@@ -60,6 +60,9 @@ pub(super) enum Start {
 pub(super) struct Fence {
     pub(super) claim: Claim,
     pub(super) attempt: u64,
+    /// The last writing that it knows of; zero: none. What may be said twice is written over that one only, so that a message
+    /// that was delayed undoes nothing.
+    pub(super) rev: u64,
 }
 
 /// What the owner does to its record.
@@ -86,6 +89,8 @@ pub(super) enum Verdict {
     Already,
     /// The provider may have forgotten the derived key by the end of the renewed lease.
     TooLate,
+    /// The record is the caller's, in a later writing than it knows of.
+    Moved,
     /// The record is not, or no longer, the caller's to change so.
     Superseded,
 }
@@ -200,6 +205,11 @@ pub(super) fn change(
             state: released(record.took_over, now),
             ..next
         }),
+        (State::InProgress, Change::Renew(_) | Change::Checkpoint(_))
+            if record.rev != fence.rev =>
+        {
+            Verdict::Moved
+        }
         (State::InProgress, Change::Renew(lease)) => {
             if record.took_over && !may_run_again(record.policy, record.first_at, *lease, now) {
                 return Verdict::TooLate;

@@ -129,6 +129,7 @@ impl Idempotency {
                 let fence = Fence {
                     claim,
                     attempt: grant.attempt,
+                    rev: grant.rev,
                 };
                 let hold = Hold::new(self.clone(), operation.key.clone(), fence, deadline);
                 Outcome::Started(Lease::new(hold, grant, ends))

@@ -1,6 +1,7 @@
 //! The hold on a key: whose word changes its record.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub struct Hold {
     engine: Idempotency,
     key: RecordKey,
     fence: Fence,
+    /// The last writing of the record that is known here. A wrong one costs a round trip.
+    rev: AtomicU64,
     /// By when a word has to be stored.
     deadline: Deadline,
 }
@@ -72,7 +75,7 @@ pub enum Renewal {
     Superseded(Standing),
     /// By the end of such a lease the provider may have forgotten the derived key: what is not sent by now must not be.
     TooLate,
-    /// The store that decides did not acknowledge. The lease lasts as long as it did before, or longer.
+    /// The store that decides did not acknowledge. The lease lasts as long as it did before, or as was asked for.
     NotDurable,
 }
 
@@ -81,7 +84,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long anything is tried that the work, or its caller, should not wait for much longer.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 /// The longest note, in bytes.
-const LONGEST_NOTE: usize = 64 * 1024;
+pub(super) const LONGEST_NOTE: usize = 64 * 1024;
 /// How long it waits between two tries, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -96,6 +99,7 @@ impl Hold {
         Self {
             engine,
             key,
+            rev: AtomicU64::new(fence.rev),
             fence,
             deadline,
         }
@@ -105,6 +109,8 @@ impl Hold {
     pub(super) fn resumed(engine: Idempotency, token: Token, deadline: Deadline) -> Self {
         let fence = Fence {
             attempt: token.attempt,
+            // The first word that is to follow another one finds out.
+            rev: 0,
             claim: Claim {
                 owner: token.owner,
                 fingerprint: token.fingerprint,
@@ -152,7 +158,7 @@ impl Hold {
             Ok(Changed::Already(Some(stored))) if stored != kept => Completion::Completed(stored),
             Ok(Changed::Already(_)) => Completion::Completed(response),
             Ok(Changed::Superseded(standing)) => Completion::Superseded(standing),
-            Ok(Changed::TooLate) | Err(_) => Completion::NotDurable(response),
+            Ok(Changed::TooLate | Changed::Moved(_)) | Err(_) => Completion::NotDurable(response),
         }
     }
 
@@ -200,7 +206,7 @@ impl Hold {
             Ok(Changed::Done | Changed::Already(_)) => Renewal::Renewed,
             Ok(Changed::TooLate) => Renewal::TooLate,
             Ok(Changed::Superseded(standing)) => Renewal::Superseded(standing),
-            Err(_) => Renewal::NotDurable,
+            Ok(Changed::Moved(_)) | Err(_) => Renewal::NotDurable,
         }
     }
 
@@ -221,12 +227,23 @@ impl Hold {
         let inner = &self.engine.inner;
         let mut pause = FIRST_PAUSE;
         let changed = loop {
-            let changed = inner
-                .store
-                .change(&self.key, &self.fence, change, until)
-                .await;
+            let fence = Fence {
+                rev: self.rev.load(Ordering::Relaxed),
+                ..self.fence.clone()
+            };
+            let changed = inner.store.change(&self.key, &fence, change, until).await;
             let undecided = match inner.noting(&self.key, changed) {
-                Ok(Answer { value, .. }) => break value,
+                Ok(Answer {
+                    value: Changed::Moved(rev),
+                    ..
+                }) => {
+                    self.rev.store(rev, Ordering::Relaxed);
+                    continue;
+                }
+                Ok(Answer { value, .. }) => {
+                    self.rev.store(fence.rev + 1, Ordering::Relaxed);
+                    break value;
+                }
                 Err(undecided) => undecided,
             };
             if until.clip(pause) < pause {
@@ -265,6 +282,6 @@ fn noted(changed: Result<Changed, Undecided>) -> Noted {
     match changed {
         Ok(Changed::Done | Changed::Already(_)) => Noted::Done,
         Ok(Changed::Superseded(standing)) => Noted::Superseded(standing),
-        Ok(Changed::TooLate) | Err(_) => Noted::NotDurable,
+        Ok(Changed::TooLate | Changed::Moved(_)) | Err(_) => Noted::NotDurable,
     }
 }

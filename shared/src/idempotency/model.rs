@@ -28,6 +28,8 @@ struct Protocol {
     faults: u8,
     /// How often the clock may tick; a lease lasts one tick.
     ticks: u64,
+    /// How many notes each client may leave while it is at work.
+    notes: u8,
     /// Whether Redis may lose its data.
     redis_loses_data: bool,
     bug: Option<Bug>,
@@ -55,6 +57,7 @@ enum Bug {
     UnfinishedReplacesAResult,
     LoserRewritesRedis,
     RecordExpiresWithItsLease,
+    NoteOverALaterOne,
 }
 
 /// What happens next.
@@ -64,6 +67,8 @@ enum Action {
     Send(usize, Delivery),
     /// A client whose claim was acknowledged does its work.
     Work(usize),
+    /// It notes something for whoever comes after it.
+    Note(usize),
     /// It says that nothing happened, and does nothing.
     Decline(usize),
     /// Its process ends.
@@ -94,6 +99,9 @@ impl Model for Protocol {
                         actions.push(Action::Work(who));
                     }
                     actions.push(Action::Decline(who));
+                    if client.may_note() {
+                        actions.push(Action::Note(who));
+                    }
                 }
                 _ => {
                     actions.push(Action::Send(who, Delivery::Answered));
@@ -131,6 +139,7 @@ impl Model for Protocol {
             }
             Action::Work(who) => world.work(self, who),
             Action::Decline(who) => world.decline(who),
+            Action::Note(who) => world.note(who),
             Action::Die(who) => {
                 world.faults -= 1;
                 world.clients[who].phase = Phase::Over;
@@ -194,6 +203,13 @@ impl Model for Protocol {
                         .is_none_or(|answer| world.results.contains(&answer))
                 },
             ),
+            Property::always(
+                "what was noted stays noted",
+                |model: &Self, world: &World| {
+                    !world.has_forgotten_a_note()
+                        || (model.layout == Layout::RedisAlone && world.has_lost_data)
+                },
+            ),
             Property::always("who was settled is told so", |_: &Self, world: &World| {
                 !world.missed_a_settlement
             }),
@@ -240,6 +256,7 @@ impl Protocol {
         clients: 2,
         faults: 2,
         ticks: 2,
+        notes: 0,
         redis_loses_data: true,
         bug: None,
     };
@@ -262,6 +279,16 @@ impl Protocol {
         Self {
             policy: super::Policy::RerunAlways,
             ..self
+        }
+    }
+
+    /// One client after the other, each of which leaves two notes.
+    fn with_notes(self) -> Self {
+        Self {
+            notes: 2,
+            ticks: 1,
+            faults: if cfg!(debug_assertions) { 1 } else { 2 },
+            ..self.rerun()
         }
     }
 
@@ -359,6 +386,13 @@ fn redis_alone_runs_work_at_most_once_while_it_keeps_its_data() {
 }
 
 #[test]
+fn what_was_noted_stays_noted_under_every_fault() {
+    for protocol in [Protocol::TIERED, Protocol::REDIS_ALONE] {
+        protocol.with_notes().holds(10_000);
+    }
+}
+
+#[test]
 fn each_planted_bug_is_found() {
     let (tiered, alone) = (Protocol::TIERED, Protocol::REDIS_ALONE);
     let planted = [
@@ -373,6 +407,8 @@ fn each_planted_bug_is_found() {
         (tiered, Bug::UnfinishedReplacesAResult),
         (tiered, Bug::LoserRewritesRedis),
         (alone, Bug::RecordExpiresWithItsLease),
+        (tiered.with_notes(), Bug::NoteOverALaterOne),
+        (alone.with_notes(), Bug::NoteOverALaterOne),
     ];
     for (protocol, bug) in planted {
         let broken = protocol.with(bug).broken();

@@ -31,7 +31,8 @@ use crate::deadline::Deadline;
 
 /// One place that keeps records, or several that act as one.
 ///
-/// Every call may be repeated with the same arguments: it carries an owner, and recognises what it has done.
+/// Every call may be repeated with the same arguments, and arrive late: it carries an owner, and recognises what it has
+/// done, or names the writing that it follows.
 #[async_trait]
 pub(super) trait Store: Send + Sync {
     /// Lets the caller work, or says why not. `Started` is said only after the store that decides has acknowledged a
@@ -136,6 +137,8 @@ pub(super) enum Claimed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Grant {
     pub(super) attempt: u64,
+    /// Which writing of the record it is.
+    pub(super) rev: u64,
     /// Whether this very claim was there already.
     pub(super) repeated: bool,
     /// Whether an earlier attempt ended without a word.
@@ -183,6 +186,8 @@ pub(super) enum Changed {
     Already(Option<SavedResponse>),
     /// The provider may have forgotten the derived key by the end of the renewed lease.
     TooLate,
+    /// The record is the caller's, in this writing: it may say so again of that one.
+    Moved(u64),
     /// The record is not the caller's any more, and this is how the key stands.
     Superseded(Standing),
 }
@@ -263,6 +268,7 @@ impl Grant {
         };
         Self {
             attempt: record.attempt,
+            rev: record.rev,
             repeated: repeated == Repeated::Yes,
             took_over: record.took_over,
             checkpoint: record.checkpoint.clone(),

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use shared::deadline::Deadline;
-use shared::idempotency::{Completion, Idempotency, Lease, Operation, Outcome, SavedResponse};
+use shared::idempotency::{
+    Completion, Idempotency, Lease, Noted, Operation, Outcome, Policy, Renewal, SavedResponse,
+};
 use tests::{FaultProxy, MongoServer, RedisServer, eventually};
 
-use super::stage::{Provider, Stage, a_payment, answer};
+use super::stage::{Provider, Stage, a_payment, answer, claim, patience, started};
 
 /// Between which steps of the first attempt the fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub(super) struct World {
 /// How long an attempt may take, and its lease lasts: short, so that it is over soon.
 const ATTEMPT: Duration = Duration::from_millis(1_500);
 const LIMIT: Duration = Duration::from_secs(20);
+/// Enough for what a proxy has held back to arrive.
+const IN_FLIGHT: Duration = Duration::from_millis(500);
 
 impl World {
     pub(super) async fn tiered() -> Self {
@@ -186,4 +190,41 @@ pub(super) async fn at_every_moment(
         world.assert_charged_at_most_once(&format!("{moment:?}, healed"));
     });
     join_all(stories).await;
+}
+
+/// The first copy of a word hangs in the network, the second one is acknowledged, and so is a later word. Then the first copy arrives.
+pub(super) async fn a_word_that_arrives_late_undoes_nothing(world: &World, proxy: &FaultProxy) {
+    let payment = world.payment.clone().with_policy(Policy::RerunAlways);
+    let mut lease = started(&world.engine(), &payment).await;
+    let connected = lease.checkpoint("begun").await;
+    assert_eq!(connected, Noted::Done);
+
+    proxy.stall_existing();
+    until_done(async || lease.checkpoint("about to charge").await == Noted::Done).await;
+    assert_eq!(lease.checkpoint("charged").await, Noted::Done);
+    proxy.heal();
+    tokio::time::sleep(IN_FLIGHT).await;
+
+    let noted = world.engine().entry(&payment.key, patience()).await;
+    assert_eq!(noted.expect("read").expect("there").checkpoint, "charged");
+
+    proxy.stall_existing();
+    until_done(async || lease.renew(Duration::from_millis(1)).await == Renewal::Renewed).await;
+    let long = Duration::from_secs(600);
+    assert_eq!(lease.renew(long).await, Renewal::Renewed);
+    proxy.heal();
+    tokio::time::sleep(IN_FLIGHT).await;
+
+    let second = claim(&world.engine(), &payment).await;
+    assert!(matches!(second, Outcome::InProgress { .. }), "{second:?}");
+}
+
+/// Says it again where it is not acknowledged.
+async fn until_done(mut say: impl AsyncFnMut() -> bool) {
+    for _ in 0..5 {
+        if say().await {
+            return;
+        }
+    }
+    panic!("never acknowledged");
 }

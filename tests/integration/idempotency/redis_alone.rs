@@ -5,7 +5,7 @@ use std::time::Duration;
 use shared::idempotency::{Completion, Outcome, Undecided};
 use tests::{FaultProxy, RedisServer};
 
-use super::faults::{World, at_every_moment};
+use super::faults::{self, World, at_every_moment};
 use super::stage::{
     Provider, Stage, a_payment, a_resumable_payment, charged, claim, patience, paying, started,
 };
@@ -106,6 +106,12 @@ async fn a_redis_flushed_while_a_payment_runs_keeps_its_result() {
 
     assert_eq!(completion, Completion::Completed(charged()));
     assert_eq!(provider.charges(), 1);
+}
+
+#[tokio::test]
+async fn a_word_that_arrives_late_undoes_nothing() {
+    let world = World::redis_alone().await;
+    faults::a_word_that_arrives_late_undoes_nothing(&world, &world.redis_proxy).await;
 }
 
 #[tokio::test]

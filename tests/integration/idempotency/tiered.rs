@@ -6,7 +6,7 @@ use shared::deadline::Deadline;
 use shared::idempotency::{Backend, Completion, Operation, Outcome, Settled, Settlement, Standing};
 use tests::{RedisServer, eventually};
 
-use super::faults::{World, at_every_moment};
+use super::faults::{self, World, at_every_moment};
 use super::stage::{Stage, a_payment, answer, charged, claim, patience, paying, started};
 
 const SOON: Duration = Duration::from_millis(300);
@@ -222,6 +222,12 @@ async fn a_result_is_insisted_on_while_mongodb_is_away() {
     assert_eq!(completion, Completion::Completed(charged()));
     let again = claim(&world.engine(), &world.payment).await;
     assert!(matches!(again, Outcome::Replay(_)), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_word_that_arrives_late_undoes_nothing() {
+    let world = World::tiered().await;
+    faults::a_word_that_arrives_late_undoes_nothing(&world, &world.mongo_proxy).await;
 }
 
 /// Longer than MongoDB is given for one call: the claim is sent again, and recognises itself if it has arrived.

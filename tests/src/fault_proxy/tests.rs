@@ -121,6 +121,20 @@ async fn a_stall_holds_what_healing_releases() {
 }
 
 #[tokio::test]
+async fn a_stall_of_what_exists_holds_no_new_connection() {
+    let proxy = proxy().await;
+    let mut old = connect(&proxy).await;
+    assert_eq!(echo(&mut old, "a").await.unwrap(), "a");
+    proxy.stall_existing();
+    old.write_all(b"held").await.unwrap();
+    assert_silent(&mut old).await;
+    let mut new = connect(&proxy).await;
+    assert_eq!(echo(&mut new, "b").await.unwrap(), "b");
+    proxy.heal();
+    assert_eq!(receive(&mut old).await.unwrap(), "held");
+}
+
+#[tokio::test]
 async fn what_a_black_hole_swallowed_stays_lost_after_healing() {
     let proxy = proxy().await;
     proxy.black_hole();

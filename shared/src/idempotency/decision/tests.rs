@@ -45,6 +45,7 @@ fn fence() -> Fence {
     Fence {
         claim: first(),
         attempt: 1,
+        rev: 1,
     }
 }
 
@@ -56,7 +57,11 @@ fn written(verdict: Verdict) -> Record {
 }
 
 fn after(record: &Record, what: Change, ms: u64) -> Record {
-    written(change(Some(record), &fence(), &what, at(ms)))
+    let fence = Fence {
+        rev: record.rev,
+        ..fence()
+    };
+    written(change(Some(record), &fence, &what, at(ms)))
 }
 
 fn response() -> SavedResponse {
@@ -256,7 +261,11 @@ fn a_takeover_ends_before_the_provider_forgets() {
     );
 
     let taken = start(Start::TakeOver, Some(&record), &claim, at(last));
-    let fence = Fence { claim, attempt: 2 };
+    let fence = Fence {
+        claim,
+        attempt: 2,
+        rev: taken.rev,
+    };
     let renew = |lease, ms| change(Some(&taken), &fence, &Change::Renew(lease), at(ms));
     assert_eq!(renew(LEASE, last + 1), Verdict::TooLate);
     assert!(matches!(
@@ -349,6 +358,27 @@ fn a_lost_reply_is_recognised_and_nothing_else_is() {
 }
 
 #[test]
+fn what_may_be_said_twice_is_written_over_the_writing_that_it_follows_alone() {
+    let noted = after(&claimed(), Change::Checkpoint("one".into()), 5);
+    let late = Fence { rev: 1, ..fence() };
+    let unheard = Fence { rev: 0, ..fence() };
+    for fence in [late, unheard] {
+        for what in [Change::Renew(LEASE), Change::Checkpoint("late".into())] {
+            let verdict = change(Some(&noted), &fence, &what, at(6));
+            assert_eq!(verdict, Verdict::Moved, "{what:?}");
+        }
+        for what in [
+            Change::Complete(response()),
+            Change::Release,
+            Change::MarkUnknown,
+        ] {
+            let verdict = change(Some(&noted), &fence, &what, at(6));
+            assert!(matches!(verdict, Verdict::Write(_)), "{what:?}");
+        }
+    }
+}
+
+#[test]
 fn only_owner_and_attempt_together_may_change_a_record() {
     let stale = Fence {
         attempt: 2,
@@ -356,7 +386,7 @@ fn only_owner_and_attempt_together_may_change_a_record() {
     };
     let stranger = Fence {
         claim: second(),
-        attempt: 1,
+        ..fence()
     };
     for fence in [stale, stranger] {
         for what in [

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::object::{Needed, Object, Problem, Problems};
+use crate::idempotency::hold::LONGEST_NOTE;
 use crate::idempotency::{
     AmbiguousPayload, Fingerprint, IdempotencyKey, Operation, OwnerId, Policy, RecordKey,
     Request as Asked, Scope, Token,
@@ -36,7 +37,6 @@ pub(super) struct Begin {
 
 const LONGEST_SCOPE: usize = 128;
 const LONGEST_RESPONSE: usize = 256 * 1024;
-const LONGEST_NOTE: usize = 64 * 1024;
 const LEASE_MS: RangeInclusive<u64> = 1..=900_000;
 /// As far as every store can count.
 const ATTEMPTS: RangeInclusive<u64> = 1..=4_294_967_295;

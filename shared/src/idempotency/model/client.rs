@@ -10,6 +10,10 @@ pub(super) struct Client {
     pub(super) phase: Phase,
     /// How often the current request was sent without a reply.
     unanswered: u8,
+    /// The last writing of the record that it knows of.
+    rev: u64,
+    /// How many notes it may leave yet.
+    notes: u8,
 }
 
 /// Which request comes next.
@@ -25,6 +29,11 @@ pub(super) enum Phase {
     Decide,
     AtWork {
         attempt: u64,
+    },
+    /// It leaves its note with this number.
+    Note {
+        attempt: u64,
+        note: u8,
     },
     /// Only where a bug is planted: the result goes to Redis before it is acknowledged.
     KeepFirst {
@@ -50,7 +59,13 @@ impl Client {
         Self {
             phase: Phase::first(protocol),
             unanswered: 0,
+            rev: 0,
+            notes: protocol.notes,
         }
+    }
+
+    pub(super) fn may_note(&self) -> bool {
+        self.notes > 0
     }
 }
 
@@ -74,6 +89,16 @@ impl World {
             Some(Bug::CompleteToBothAtOnce) => Phase::KeepFirst { attempt },
             _ => Phase::Complete { attempt },
         };
+    }
+
+    /// The client begins to say something to whoever comes after it.
+    pub(super) fn note(&mut self, who: usize) {
+        if let Phase::AtWork { attempt } = self.clients[who].phase {
+            self.clients[who].notes -= 1;
+            self.notes_begun += 1;
+            let note = self.notes_begun;
+            self.clients[who].phase = Phase::Note { attempt, note };
+        }
     }
 
     /// The client says that it did nothing.
@@ -129,14 +154,22 @@ impl World {
                 answer: owner,
                 finished_at: self.time().as_ms(),
             },
+            Phase::Note { attempt, note } => Message::Change {
+                owner,
+                attempt,
+                rev: self.clients[who].rev,
+                change: Change::Checkpoint(vec![note].into()),
+            },
             Phase::Complete { attempt } => Message::Change {
                 owner,
                 attempt,
+                rev: 0,
                 change: Change::Complete(response(owner)),
             },
             Phase::Release { attempt } => Message::Change {
                 owner,
                 attempt,
+                rev: 0,
                 change: Change::Release,
             },
             Phase::Keep {
@@ -169,6 +202,15 @@ impl World {
             (Phase::Read, Reply::Found(None)) => Phase::Insert,
             (Phase::Read, Reply::Found(Some(record))) => self.judge(protocol, who, record),
             (Phase::Decide, reply) => self.hear(reply, Layout::RedisAlone),
+            (Phase::Note { attempt, note }, Reply::Done) => {
+                self.clients[who].rev += 1;
+                self.noted = self.noted.max(note);
+                Phase::AtWork { attempt }
+            }
+            (phase @ Phase::Note { .. }, Reply::Moved { rev }) => {
+                self.clients[who].rev = rev;
+                phase
+            }
             (Phase::KeepFirst { attempt }, _) => Phase::Complete { attempt },
             (
                 Phase::Complete { .. },
@@ -269,11 +311,17 @@ impl World {
             Phase::Insert
             | Phase::Read
             | Phase::Decide
+            | Phase::Note { .. }
             | Phase::Complete { .. }
             | Phase::Release { .. }
                 if again =>
             {
                 phase
+            }
+            // It works on, without knowing whether it was heard.
+            Phase::Note { attempt, .. } => {
+                client.unanswered = 0;
+                Phase::AtWork { attempt }
             }
             _ => Phase::Over,
         }

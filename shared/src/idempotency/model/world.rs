@@ -60,6 +60,7 @@ pub(super) enum Message {
     Change {
         owner: u8,
         attempt: u64,
+        rev: u64,
         change: Change,
     },
 }
@@ -86,6 +87,10 @@ pub(super) enum Reply {
     /// It is not known what became of the work.
     Unknown,
     Done,
+    /// The record is in this writing, not in the one that the request follows.
+    Moved {
+        rev: u64,
+    },
 }
 
 /// What Redis holds in front of MongoDB.
@@ -115,6 +120,9 @@ pub(super) struct World {
     pub(super) declined: u8,
     pub(super) replays: u8,
     pub(super) unknowns: u8,
+    pub(super) notes_begun: u8,
+    /// The last note that was acknowledged.
+    pub(super) noted: u8,
     /// Every result that the store that decides ever held.
     pub(super) results: BTreeSet<u8>,
     /// Every answer that anybody was given as final.
@@ -153,6 +161,8 @@ impl World {
             declined: 0,
             replays: 0,
             unknowns: 0,
+            notes_begun: 0,
+            noted: 0,
             results: BTreeSet::new(),
             told: BTreeSet::new(),
             settled: BTreeSet::new(),
@@ -179,6 +189,14 @@ impl World {
         self.record
             .as_ref()
             .is_some_and(|record| record.finished_at().is_some())
+    }
+
+    /// Whether what comes after the last attempt would not learn what that was told to be noted.
+    pub(super) fn has_forgotten_a_note(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| {
+            !matches!(record.state, State::Completed { .. })
+                && record.checkpoint.first().copied().unwrap_or(0) < self.noted
+        })
     }
 
     pub(super) fn hinted_result(&self) -> Option<u8> {
@@ -283,8 +301,16 @@ impl World {
             Message::Change {
                 owner,
                 attempt,
+                rev,
                 change,
-            } => self.change(protocol, *owner, *attempt, change),
+            } => {
+                let fence = Fence {
+                    claim: claim(protocol, *owner),
+                    attempt: *attempt,
+                    rev: *rev,
+                };
+                self.change(protocol, fence, change)
+            }
         }
     }
 
@@ -368,11 +394,12 @@ impl World {
         }
     }
 
-    fn change(&mut self, protocol: &Protocol, who: u8, attempt: u64, change: &Change) -> Reply {
-        let fence = Fence {
-            claim: claim(protocol, who),
-            attempt,
-        };
+    fn change(&mut self, protocol: &Protocol, mut fence: Fence, change: &Change) -> Reply {
+        if let Some(record) = &self.record
+            && protocol.bug == Some(Bug::NoteOverALaterOne)
+        {
+            fence.rev = record.rev;
+        }
         let is_complete = matches!(change, Change::Complete(_));
         if let Some(record) = self.record.clone()
             && is_complete
@@ -396,7 +423,7 @@ impl World {
         }
         let verdict = decision::change(self.record.as_ref(), &fence, change, self.time());
         self.missed_a_settlement |=
-            self.settled.contains(&attempt) && verdict != Verdict::Superseded;
+            self.settled.contains(&fence.attempt) && verdict != Verdict::Superseded;
         match verdict {
             Verdict::Write(_)
                 if *change == Change::Release && protocol.bug == Some(Bug::ReleaseDeletes) =>
@@ -414,6 +441,9 @@ impl World {
             }
             Verdict::Already if is_complete => self.result(),
             Verdict::Already | Verdict::TooLate => Reply::Done,
+            Verdict::Moved => Reply::Moved {
+                rev: self.record.as_ref().map_or(0, |record| record.rev),
+            },
             Verdict::Superseded => {
                 let decision = decision::decide(self.record.as_ref(), &fence.claim, self.time());
                 standing(decision, self.record.as_ref())

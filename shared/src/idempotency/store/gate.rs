@@ -119,6 +119,11 @@ impl Store for GatedStore {
         deadline: Deadline,
     ) -> Result<Answer<Changed>, Undecided> {
         let there = self.note(self.redis.change(key, fence, change, deadline).await);
+        // Each store counts its own writings, and no message to this one is ever late.
+        let fence = &Fence {
+            rev: self.memory.rev(key),
+            ..fence.clone()
+        };
         let here = match &there {
             // Another process has the key, and its result is everybody's answer.
             Some(Answer {

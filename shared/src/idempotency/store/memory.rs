@@ -146,6 +146,12 @@ impl MemoryStore {
         }
     }
 
+    /// Which writing of a record is here; zero: none.
+    pub(super) fn rev(&self, key: &RecordKey) -> u64 {
+        let records = self.records.lock();
+        records.by_key.get(key).map_or(0, |record| record.rev)
+    }
+
     pub(super) fn change_at(
         &self,
         key: &RecordKey,
@@ -165,6 +171,7 @@ impl MemoryStore {
             }
             Verdict::Already => Changed::Already(record.cloned().and_then(Record::into_response)),
             Verdict::TooLate => Changed::TooLate,
+            Verdict::Moved => Changed::Moved(record.map_or(0, |record| record.rev)),
             Verdict::Superseded => Changed::Superseded(Standing::of(record, &fence.claim, now)),
         })
     }

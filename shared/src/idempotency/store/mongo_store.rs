@@ -119,10 +119,11 @@ impl MongoStore {
         change: &Change,
         deadline: Deadline,
     ) -> Result<(Changed, Option<Record>), Undecided> {
-        let filter = filter_of(key, fence, change);
-        let update = Update::of_change(change, TookOver::No);
-        if let Some(record) = self.update(filter, update, deadline).await? {
-            return Ok((Changed::Done, Some(record)));
+        if let Some(filter) = filter_of(key, fence, change) {
+            let update = Update::of_change(change, TookOver::No);
+            if let Some(record) = self.update(filter, update, deadline).await? {
+                return Ok((Changed::Done, Some(record)));
+            }
         }
         for _ in 0..ROUNDS {
             let (record, now) = match self.read(key, deadline).await? {
@@ -149,6 +150,7 @@ impl MongoStore {
                 }
                 Verdict::Already => Changed::Already(record.clone().into_response()),
                 Verdict::TooLate => Changed::TooLate,
+                Verdict::Moved => Changed::Moved(record.rev),
                 Verdict::Superseded => {
                     Changed::Superseded(Standing::of(Some(&record), &fence.claim, now))
                 }
@@ -450,8 +452,8 @@ impl Update {
     }
 }
 
-/// What the record of an owner looks like where a change needs no second look.
-fn filter_of(key: &RecordKey, fence: &Fence, change: &Change) -> Document {
+/// What the record of an owner looks like where a change needs no second look; `None`: it needs one, to know what it follows.
+fn filter_of(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Document> {
     let mut filter = doc! {
         "_id": key.as_str(),
         "owner": fence.claim.owner.to_string(),
@@ -462,12 +464,20 @@ fn filter_of(key: &RecordKey, fence: &Fence, change: &Change) -> Document {
         Change::Complete(_) => {
             filter.insert("state", doc! { "$in": ["in_progress", "unknown"] });
         }
-        Change::Release | Change::Renew(_) => {
+        Change::Release => {
             filter.insert("took_over", false);
         }
-        Change::Checkpoint(_) | Change::MarkUnknown => {}
+        Change::Renew(_) | Change::Checkpoint(_) if fence.rev == 0 => return None,
+        Change::Renew(_) => {
+            filter.insert("rev", integer(fence.rev));
+            filter.insert("took_over", false);
+        }
+        Change::Checkpoint(_) => {
+            filter.insert("rev", integer(fence.rev));
+        }
+        Change::MarkUnknown => {}
     }
-    filter
+    Some(filter)
 }
 
 fn records(database: &Database) -> Collection<Document> {

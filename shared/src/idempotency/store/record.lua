@@ -2,10 +2,10 @@
 --
 -- KEYS[1]  the record: a header of fixed width, then the checkpoint or the saved response (record/text.rs)
 -- ARGV     1 the operation    2 the owner, fresh for every claim    3 the window    4 the fingerprint
---          5 the policy's bound    6 the lease    7 of a change the attempt, of a settlement the rev, of anything
---          else the window and the lease together
+--          5 the policy's bound, of a renewal or a note the rev that it follows    6 the lease
+--          7 of a change the attempt, of a settlement the rev, of anything else the window and the lease together
 --          8 what follows the header, where the operation brings it
--- Answers  a verdict, the server's time, and where it is of use the record, or when the lease ends
+-- Answers  a verdict, the server's time, and where it is of use the record, when the lease ends, or the rev
 --
 -- All times and durations are milliseconds. What is finished expires a window after that was written, anything else a window
 -- after its lease, so that no claim is forgotten while its owner works.
@@ -132,6 +132,9 @@ elseif operation == 'release' and in_progress then
   state, finished_at = RELEASED, now_text
 elseif operation == 'release' and (released or (unknown and took_over == '1')) then
   return {'already', now}
+elseif (operation == 'renew' or operation == 'checkpoint') and in_progress and rev ~= policy then
+  -- Another word of this attempt came first; this one may have been on its way since before it.
+  return {'moved', now, rev + 0}
 elseif operation == 'renew' and in_progress then
   if took_over == '1' and not may_run_again(now + lease, first_at, bound) then
     return {'too_late', now}

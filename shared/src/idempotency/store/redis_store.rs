@@ -38,6 +38,8 @@ struct Call<'a> {
     lease: Duration,
     /// The attempt of a change, or the rev that is settled.
     number: Option<u64>,
+    /// The rev that a renewal or a note follows.
+    follows: Option<u64>,
     /// What shall follow the header, where the operation brings it.
     body: Option<Bytes>,
 }
@@ -59,7 +61,10 @@ impl RedisStore {
         };
         let owner = call.owner.to_string();
         let window = whole_ms(self.window).to_string();
-        let bound = field(bound, TIME_WIDTH);
+        let bound = match call.follows {
+            Some(rev) => field(rev, COUNT_WIDTH),
+            None => field(bound, TIME_WIDTH),
+        };
         let lease = field(whole_ms(call.lease), LEASE_WIDTH);
         let number = match call.number {
             Some(count) => field(count, COUNT_WIDTH),
@@ -167,6 +172,7 @@ impl Store for RedisStore {
                 response => Changed::Already(response),
             },
             "too_late" => Changed::TooLate,
+            "moved" => Changed::Moved(reply.rev().ok_or(UNEXPECTED)?),
             "absent" => Changed::Superseded(Standing::Free),
             "unreadable" => Changed::Superseded(Standing::Unknown(Doubt::Unreadable)),
             "superseded" => Changed::Superseded(match record {
@@ -184,6 +190,7 @@ impl Store for RedisStore {
             claim: None,
             lease: Duration::ZERO,
             number: None,
+            follows: None,
             body: None,
         };
         let reply = self.run(key, call, deadline).await?;
@@ -232,6 +239,7 @@ impl<'a> Call<'a> {
             claim: Some(claim),
             lease: claim.lease,
             number: None,
+            follows: None,
             body: None,
         }
     }
@@ -248,9 +256,11 @@ impl<'a> Call<'a> {
             Change::Renew(lease) => *lease,
             _ => fence.claim.lease,
         };
+        let can_be_said_twice = matches!(change, Change::Renew(_) | Change::Checkpoint(_));
         Self {
             lease,
             number: Some(fence.attempt),
+            follows: can_be_said_twice.then_some(fence.rev),
             body,
             ..Self::of_claim(operation, &fence.claim)
         }
@@ -267,6 +277,7 @@ impl<'a> Call<'a> {
             claim: None,
             lease: Duration::ZERO,
             number: Some(rev),
+            follows: None,
             body,
         }
     }

@@ -1,4 +1,4 @@
-//! What a script answers: a verdict, the server's time, and where it is of use a record, or when a lease ends.
+//! What a script answers: a verdict, the server's time, and where it is of use a record, when a lease ends, or a rev.
 
 use bytes::Bytes;
 use redis::Value;
@@ -17,7 +17,7 @@ pub(super) struct Reply {
 enum Detail {
     Nothing,
     Record(Bytes),
-    LeaseEnd(StoreTime),
+    Number(u64),
 }
 
 /// The answer is none of the script's.
@@ -41,7 +41,7 @@ impl Reply {
             detail: match parts.next() {
                 None => Detail::Nothing,
                 Some(Value::BulkString(record)) => Detail::Record(record.into()),
-                Some(Value::Int(lease_end)) => Detail::LeaseEnd(time(lease_end)?),
+                Some(Value::Int(number)) => Detail::Number(number.try_into().ok()?),
                 Some(_) => return None,
             },
         })
@@ -56,8 +56,16 @@ impl Reply {
     }
 
     pub(super) fn lease_end(&self) -> Option<StoreTime> {
+        self.number().map(StoreTime::from_ms)
+    }
+
+    pub(super) fn rev(&self) -> Option<u64> {
+        self.number()
+    }
+
+    fn number(&self) -> Option<u64> {
         match self.detail {
-            Detail::LeaseEnd(lease_end) => Some(lease_end),
+            Detail::Number(number) => Some(number),
             _ => None,
         }
     }

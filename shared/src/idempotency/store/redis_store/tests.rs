@@ -20,8 +20,12 @@ enum Step {
     Look(Wish),
     /// Somebody repeats a claim that was sent before, or abuses its owner for this amount.
     ClaimAgain(usize, Option<u8>),
-    /// Somebody who has claimed, no matter with what success, changes the record.
-    Change(usize, Kind),
+    /// Somebody who has claimed, no matter with what success, changes the record, and knows of its last writing or of one before.
+    Change {
+        which: usize,
+        kind: Kind,
+        behind: u64,
+    },
     /// A reconciler settles what it has read, or something older.
     Settle { behind: u64, released: bool },
 }
@@ -70,7 +74,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => wish().prop_map(Step::Look),
         1 => (any::<usize>(), prop_oneof![3 => Just(None), 1 => (0_u8..2).prop_map(Some)])
             .prop_map(|(claim, amount)| Step::ClaimAgain(claim, amount)),
-        4 => (any::<usize>(), kind).prop_map(|(claim, kind)| Step::Change(claim, kind)),
+        4 => (any::<usize>(), kind, prop_oneof![3 => Just(0_u64), 1 => 1_u64..3])
+            .prop_map(|(which, kind, behind)| Step::Change { which, kind, behind }),
         1 => (0_u64..2, any::<bool>()).prop_map(|(behind, released)| Step::Settle { behind, released }),
     ]
 }
@@ -85,7 +90,11 @@ fn known_histories() -> [Vec<Step>; 3] {
             window_ms: 2_000_000,
         })
     };
-    let change = |kind| Step::Change(1, kind);
+    let change = |kind| Step::Change {
+        which: 1,
+        kind,
+        behind: 0,
+    };
     [
         // A clock that goes back makes nothing young enough to run again.
         vec![

@@ -51,7 +51,12 @@ impl Pair {
             Step::Claim(wish) => {
                 let claim = claim_of(&wish, OwnerId::fresh());
                 let attempt = self.claim(&claim).await;
-                self.claims.push(Fence { claim, attempt });
+                let rev = 0;
+                self.claims.push(Fence {
+                    claim,
+                    attempt,
+                    rev,
+                });
             }
             Step::ClaimAgain(which, amount) => {
                 if let Some(Fence { mut claim, .. }) = pick(&self.claims, which) {
@@ -60,9 +65,14 @@ impl Pair {
                 }
             }
             Step::Look(wish) => self.look(&claim_of(&wish, OwnerId::fresh())).await,
-            Step::Change(which, kind) => {
+            Step::Change {
+                which,
+                kind,
+                behind,
+            } => {
                 if let Some(fence) = pick(&self.claims, which) {
-                    self.change(&fence, &change_of(kind)).await;
+                    let rev = self.rev().saturating_sub(behind);
+                    self.change(&Fence { rev, ..fence }, &change_of(kind)).await;
                 }
             }
             Step::Settle { behind, released } => self.settle(behind, released).await,
@@ -122,10 +132,14 @@ impl Pair {
             Verdict::Write(_) => "done",
             Verdict::Already => "already",
             Verdict::TooLate => "too_late",
+            Verdict::Moved => "moved",
             Verdict::Superseded if self.expected.is_none() => "absent",
             Verdict::Superseded => "superseded",
         };
         assert_eq!(reply.verdict, expected, "{change:?} {:?}", self.expected);
+        if verdict == Verdict::Moved {
+            assert_eq!(reply.rev(), Some(self.rev()));
+        }
         self.settle_on(verdict);
     }
 
@@ -136,8 +150,7 @@ impl Pair {
         } else {
             Settlement::Completed(response(0))
         };
-        let rev = self.expected.as_ref().map_or(0, |record| record.rev);
-        let rev = rev.saturating_sub(behind);
+        let rev = self.rev().saturating_sub(behind);
         let reply = self
             .run(Call::of_settlement(rev, owner, &settlement), WINDOW)
             .await;
@@ -152,6 +165,10 @@ impl Pair {
         };
         assert_eq!(reply.verdict, expected);
         self.settle_on(verdict);
+    }
+
+    fn rev(&self) -> u64 {
+        self.expected.as_ref().map_or(0, |record| record.rev)
     }
 
     fn settle_on(&mut self, verdict: Verdict) {
