@@ -39,6 +39,8 @@ pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_GROWTH: f64 = 1.5;
+/// What a waiter keeps for its last look.
+const LOOK_TIME: Duration = Duration::from_millis(100);
 
 impl Idempotency {
     /// The engine over the stores that are configured. Nothing is connected, and nothing here fails.
@@ -149,11 +151,11 @@ impl Idempotency {
     }
 
     /// Waits, at most until `limit`, for the result of somebody who is at work. Never claims, so it never runs anything:
-    /// what it returns is how the key stands then.
+    /// what it returns is how the key stands then, or how it stood when a store last said.
     ///
     /// # Errors
     ///
-    /// [`Undecided`] when no store answered.
+    /// [`Undecided`] when no store ever answered.
     ///
     /// # Cancel safety
     ///
@@ -166,17 +168,24 @@ impl Idempotency {
         let lease = lease_for(limit.remaining(), &self.inner.config);
         let claim = self.inner.claim_of(OwnerId::fresh(), lease, operation);
         let mut pause = FIRST_PAUSE;
+        let mut last = None;
         loop {
             let looked = self.inner.store.look(&operation.key, &claim, limit).await;
-            let standing = self.inner.noting(&operation.key, looked)?.value;
+            let standing = match self.inner.noting(&operation.key, looked) {
+                Ok(answer) => answer.value,
+                Err(undecided) => return last.ok_or(undecided),
+            };
             let Standing::InProgress { retry_after } = standing else {
                 return Ok(standing);
             };
-            // One look more is worth its time only if a moment is left for it.
-            if limit.clip(pause) < pause {
+            let nap = limit
+                .reserving(LOOK_TIME)
+                .clip(pause.min(retry_after.max(FIRST_PAUSE)));
+            if nap.is_zero() {
                 return Ok(standing);
             }
-            sleep(pause.min(retry_after.max(FIRST_PAUSE))).await;
+            last = Some(standing);
+            sleep(nap).await;
             pause = pause.mul_f64(PAUSE_GROWTH).min(LONGEST_PAUSE);
         }
     }

@@ -155,12 +155,16 @@ pub async fn claim(
         waited: None,
     };
     let begun = match (answered.outcome, wait_preferred(headers)) {
-        (Outcome::InProgress { .. }, Some(seconds)) => {
+        (Outcome::InProgress { retry_after }, Some(seconds)) => {
             manner.waited = Some(seconds);
             let limit = deadline
                 .reserving(WAIT_RESERVE + operation.least_time)
                 .within(Duration::from_secs(seconds.into()));
-            wait(idempotency, operation, limit, deadline).await
+            if limit.is_over() {
+                Begun::in_progress(retry_after)
+            } else {
+                wait(idempotency, operation, limit, deadline).await
+            }
         }
         (outcome, _) => Begun::of(outcome),
     };

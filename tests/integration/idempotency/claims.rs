@@ -122,6 +122,26 @@ pub(super) async fn a_waiter_gives_up_at_its_limit(stage: Stage) {
     lease.complete(charged()).await;
 }
 
+/// Whatever is left of its time for the last look.
+pub(super) async fn a_waiter_says_how_the_key_stood_whatever_its_limit(stage: Stage) {
+    let (engine, payment) = (stage.engine(), a_payment());
+    let lease = started(&engine, &payment).await;
+
+    let waiting = (500..1_700).step_by(20).map(|milliseconds| {
+        let limit = Deadline::after(Duration::from_millis(milliseconds));
+        engine.wait_for(&payment, limit)
+    });
+    for waited in join_all(waiting).await {
+        let standing = waited.expect("decided");
+        assert!(
+            matches!(standing, Standing::InProgress { .. }),
+            "{standing:?}"
+        );
+    }
+    assert_eq!(engine.counts().degraded, 0);
+    lease.complete(charged()).await;
+}
+
 pub(super) async fn a_waiter_never_runs_anything(stage: Stage) {
     let stage = stage.with("IDEMPOTENCY_LEASE_MS", "100");
     let (engine, at_most_once, resumable) = (stage.engine(), a_payment(), a_resumable_payment());

@@ -39,6 +39,7 @@ suite! {
             of_a_hundred_callers_one_runs
             a_waiter_gets_the_result
             a_waiter_gives_up_at_its_limit
+            a_waiter_says_how_the_key_stood_whatever_its_limit
             a_waiter_never_runs_anything
             one_operation_may_wait_for_another
             each_claim_has_the_lease_of_its_own_deadline
