@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use shared::deadline::Deadline;
-use shared::idempotency::{Backend, Completion, Operation, Outcome, Settled, Settlement, Standing};
+use shared::idempotency::{
+    Backend, Completion, Operation, Outcome, OwnerId, Settled, Settlement, Standing,
+};
 use tests::{RedisServer, eventually};
 
 use super::faults::{self, World, at_every_moment};
@@ -228,6 +230,28 @@ async fn a_result_is_insisted_on_while_mongodb_is_away() {
 async fn a_word_that_arrives_late_undoes_nothing() {
     let world = World::tiered().await;
     faults::a_word_that_arrives_late_undoes_nothing(&world, &world.mongo_proxy).await;
+}
+
+/// All the time there is goes to MongoDB, but for what Redis needs to forget the claim.
+#[tokio::test]
+async fn a_claim_that_mongodb_does_not_answer_leaves_no_hint() {
+    let world = World::tiered().await;
+    let engine = world.engine();
+    let connected = engine.claim(&a_payment(), patience()).await;
+    connected.expect("decided");
+    world.mongo_proxy.stall();
+
+    for milliseconds in [600, 2_500] {
+        let deadline = Deadline::after(Duration::from_millis(milliseconds));
+        let owner = OwnerId::fresh();
+        let lease = Duration::from_secs(900);
+        let claimed = engine
+            .claim_as(owner, lease, &world.payment, deadline)
+            .await;
+        assert!(claimed.is_err(), "{claimed:?}");
+        let key = world.payment.key.as_str();
+        assert!(!world.redis.query::<bool>(&["EXISTS", key]).await);
+    }
 }
 
 /// Longer than MongoDB is given for one call: the claim is sent again, and recognises itself if it has arrived.
