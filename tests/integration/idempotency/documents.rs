@@ -1,8 +1,11 @@
 //! Records as documents of MongoDB. Two versions of a function read each other's during a deployment, so what they look
 //! like never changes.
 
-use mongodb::Collection;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
+use mongodb::{Collection, IndexModel};
 use shared::idempotency::Completion;
 use tests::MongoServer;
 
@@ -95,6 +98,27 @@ async fn what_is_over_is_deleted_by_an_index_on_what_has_finished() {
         names.contains(&"idempotency_window".to_owned()),
         "{names:?}"
     );
+}
+
+#[tokio::test]
+async fn another_window_takes_the_place_of_the_index_for_the_one_before() {
+    let day = Stage::mongodb().await;
+    let week = day
+        .clone_settings()
+        .with("IDEMPOTENCY_TTL_SECONDS", "604800");
+    let day_again = day.clone_settings();
+
+    for (stage, seconds) in [(&day, 86_400), (&week, 604_800), (&day_again, 86_400)] {
+        let prepared = stage.new_engine().prepare(patience()).await;
+        prepared.expect("prepared");
+        let indexes = records(&day).await.list_indexes().await.expect("listed");
+        let indexes: Vec<IndexModel> = indexes.try_collect().await.expect("read");
+        let windows: Vec<Duration> = indexes
+            .into_iter()
+            .filter_map(|index| index.options?.expire_after)
+            .collect();
+        assert_eq!(windows, [Duration::from_secs(seconds)]);
+    }
 }
 
 /// MongoDB has deleted the record since, and counts from one again.
