@@ -46,7 +46,7 @@
 //!
 //! "Whatever fails": processes that die or freeze anywhere, requests and replies that are lost, late or doubled, clocks that
 //! differ, either store away, and Redis losing everything. It stands on MongoDB's majority writes. Redis has to be set to
-//! `noeviction` where it decides alone, which health looks after; it forgets what is unknown a window after the last write.
+//! `noeviction` where it decides alone, which health looks after; it forgets what is unknown a window after its lease, at the earliest.
 //!
 //! What is not promised: that work runs exactly once. A process can die between a charge and the word of it, and then only the
 //! provider knows. Under [`Policy::AtMostOnce`] the key is *unknown* until it is settled; under the others the next caller
