@@ -1,5 +1,6 @@
 //! What every contestant that is written in Rust is told, and the work that all of them do: so that what they do is the
-//! same. Ours also has what all our functions have around them (`shared::lambda`, a line in the log per call), with and without.
+//! same. Ours also has what all our functions have around them (`shared::lambda`, a line in the log per call), with and without;
+//! with idempotency it writes a metric per call too, which is part of what that adds.
 //!
 //! Each contestant includes this file, because a crate between them would be linked into the bare one too.
 

@@ -138,8 +138,10 @@ impl Stage {
             set("MONGODB_DATABASE", &mongo.database);
         }
         if contestant.program == Program::Binary("ours") {
-            // As deployed, but for the window, which is everybody's, and for the length of bodies, which the others do not
-            // bound.
+            // As template.yaml has it.
+            set("REDIS_CONNECT_TIMEOUT_MS", "1000");
+            set("REDIS_RESPONSE_TIMEOUT_MS", "500");
+            // But for the window, which is everybody's, and for the length of bodies, which the others do not bound.
             set("IDEMPOTENCY_TTL_SECONDS", "3600");
             set("IDEMPOTENCY_MAX_RESPONSE_BYTES", "6291456");
             match contestant.store {

@@ -1,7 +1,7 @@
 //! Ours: the work behind the idempotency engine, served as the functions of this workspace are.
 //!
-//! Which stores decide is what `REDIS_URL` and `MONGODB_URI` say. The policy is the one of payments, `AtMostOnce`: what ended
-//! without a word is never run again by itself.
+//! Which stores decide is what `REDIS_URL` and `MONGODB_URI` say. The policy is the engine's default, `AtMostOnce`: what ended
+//! without a word is never run again by itself. (`payments-create` has a ledger, and so `RerunAlways`.)
 
 use std::process::ExitCode;
 use std::sync::Arc;
