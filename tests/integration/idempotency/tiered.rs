@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Backend, Completion, Operation, Outcome, OwnerId, Settled, Settlement, Standing,
+    Backend, Completion, Noted, Operation, Outcome, OwnerId, Renewal, Settled, Settlement, Standing,
 };
 use tests::{RedisServer, eventually};
 
@@ -230,6 +230,21 @@ async fn a_result_is_insisted_on_while_mongodb_is_away() {
 async fn a_word_that_arrives_late_undoes_nothing() {
     let world = World::tiered().await;
     faults::a_word_that_arrives_late_undoes_nothing(&world, &world.mongo_proxy).await;
+}
+
+#[tokio::test]
+async fn who_goes_on_elsewhere_leaves_its_hint_in_redis() {
+    let world = World::tiered().await;
+    let lease = started(&world.engine(), &world.payment).await;
+    let key = world.payment.key.as_str();
+    let hint: String = world.redis.query(&["GET", key]).await;
+
+    let elsewhere = world.engine().resume(lease.token(), patience());
+    assert_eq!(elsewhere.checkpoint("a note").await, Noted::Done);
+    let renewal = elsewhere.renew(Duration::from_secs(60)).await;
+
+    assert_eq!(renewal, Renewal::Renewed);
+    assert_eq!(world.redis.query::<String>(&["GET", key]).await, hint);
 }
 
 /// All the time there is goes to MongoDB, but for what Redis needs to forget the claim.
