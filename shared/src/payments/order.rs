@@ -1,7 +1,8 @@
 //! What is to be paid, by what, and what for.
 //!
-//! Amounts are whole minor units (cents, yen) from the body to the ledger: a number with a fraction or an exponent is refused,
-//! so no float is ever made of one.
+//! Amounts are whole minor units of ISO 4217 (cents, yen) from the body to the ledger: a number with a fraction or an exponent is
+//! refused, so no float is ever made of one. So is what Stripe cannot be told of exactly, whoever the provider is: what a laptop's
+//! sandbox takes, production takes too.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::provider::StripeUnit;
+
 /// An order that can be paid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// In minor units of the currency.
+    /// In minor units of the currency, as ISO 4217 has them.
     pub amount: i64,
     /// ISO 4217, upper case.
     pub currency: String,
@@ -73,13 +76,12 @@ impl Order {
             members: &members,
             faults: Vec::new(),
         };
+        let amount = read.required("amount", "a whole number from 1 to 99999999", amount);
+        let currency = read.required("currency", "an ISO 4217 code in upper case", currency);
+        read.refuse_unpayable(amount, currency.as_deref());
         let order = Self {
-            amount: read
-                .required("amount", "a whole number from 1 to 99999999", amount)
-                .unwrap_or_default(),
-            currency: read
-                .required("currency", "an ISO 4217 code in upper case", currency)
-                .unwrap_or_default(),
+            amount: amount.unwrap_or_default(),
+            currency: currency.unwrap_or_default(),
             payment_method: read
                 .required(
                     "payment_method",
@@ -139,6 +141,23 @@ impl Reading<'_> {
             None | Some(Value::Null) => None,
             Some(_) => self.required(member, accepted, parse),
         }
+    }
+
+    /// Refuses what the provider could only be told of as another amount, or not at all.
+    fn refuse_unpayable(&mut self, amount: Option<i64>, currency: Option<&str>) {
+        let Some(currency) = currency else {
+            return;
+        };
+        let fault = match (StripeUnit::of(currency), amount) {
+            (None, _) => Some(("/currency", "a currency that can be charged")),
+            (Some(unit), Some(amount)) => {
+                let refused = unit.to_stripe(amount).err();
+                refused.map(|accepted| ("/amount", accepted))
+            }
+            (Some(_), None) => None,
+        };
+        let fault = fault.map(|(pointer, accepted)| Fault::of(pointer, accepted));
+        self.faults.extend(fault);
     }
 
     fn metadata(&mut self) -> BTreeMap<String, String> {
@@ -352,6 +371,33 @@ mod tests {
         for (member, value) in right {
             assert_eq!(pointers(&with(member, value)), [""; 0]);
         }
+    }
+
+    #[test]
+    fn what_stripe_cannot_be_told_of_is_refused() {
+        let order = |amount: i64, currency: &str| json!({"amount": amount, "currency": currency, "payment_method": "pm_1"});
+        let refused = [
+            (1_005, "KWD", "/amount", "a multiple of 10 in this currency"),
+            (150, "MGA", "/amount", "a multiple of 100 in this currency"),
+            (
+                1_000_000,
+                "ISK",
+                "/amount",
+                "at most 999999 in this currency",
+            ),
+            (1_000, "CLF", "/currency", "a currency that can be charged"),
+            (1_000, "IQD", "/currency", "a currency that can be charged"),
+            (1_000, "XAU", "/currency", "a currency that can be charged"),
+        ];
+        for (amount, currency, pointer, detail) in refused {
+            let faults = parse(&order(amount, currency)).expect_err(currency);
+            assert_eq!(faults, [Fault::of(pointer, detail)], "{amount} {currency}");
+        }
+        for (amount, currency) in [(1_010, "KWD"), (10_000, "MGA"), (999_999, "UGX")] {
+            let order = parse(&order(amount, currency)).expect(currency);
+            assert_eq!(order.amount, amount, "what is kept is in our unit");
+        }
+        assert_eq!(pointers(&order(0, "CLF")), ["/amount", "/currency"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(super) use sandbox::Sandbox;
-pub(super) use stripe::Stripe;
+pub(super) use stripe::{Stripe, StripeUnit};
 
 use super::{Order, Payment};
 use crate::config::{Config, ProviderConfig};
@@ -55,7 +55,7 @@ pub(super) struct Intent {
     /// The provider's name for it.
     pub(super) id: String,
     pub(super) status: IntentStatus,
-    /// In minor units.
+    /// In minor units of ISO 4217, whatever the provider's own unit is.
     pub(super) amount: i64,
     /// ISO 4217, in lower case.
     pub(super) currency: String,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mongodb::bson::Document;
 use serde_json::{Value, json};
 use tests::{
     Answer, FaultProxy, MongoServer, RedisServer, STRIPE_TEST_KEY, StripeServer, eventually,
@@ -97,6 +98,67 @@ async fn a_payment_is_one_succeeded_intent() {
         json!({"description": "Premium, one month", "order": "A-1", "payment_id": payment["id"]});
     assert_eq!(intent["metadata"], metadata);
     world.shop.create.assert_no_secret_in_logs();
+}
+
+/// Stripe was sent our numbers as they were: 5000 ISK were charged as 50, and 100 MGA as 10000.
+#[tokio::test]
+async fn stripe_is_told_the_same_amount_in_its_own_unit() {
+    let world = World::new().await;
+    let cases = [
+        (5_000, "ISK", 500_000),
+        (10_000, "MGA", 100),
+        (1_010, "KWD", 1_010),
+        (500, "JPY", 500),
+    ];
+    for (ours, currency, stripes) in cases {
+        let order = json!({"amount": ours, "currency": currency, "payment_method": "pm_card_visa"});
+
+        let paid = world.shop.pay(currency, &order).await;
+
+        assert_eq!(paid.status, 201, "{}", paid.text());
+        let payment = paid.json();
+        assert_eq!(
+            (&payment["amount"], &payment["currency"]),
+            (&json!(ours), &json!(currency))
+        );
+        let reference = text(&payment["provider_reference"]);
+        let intent = world.stripe.intent(reference).await;
+        assert_eq!(
+            (&intent["amount"], &intent["currency"]),
+            (&json!(stripes), &json!(currency.to_lowercase()))
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_stripe_cannot_be_told_of_is_refused_before_the_claim() {
+    let world = World::new().await;
+    let wrong = [
+        (1_005, "KWD", "/amount"),
+        (150, "MGA", "/amount"),
+        (1_000_000, "UGX", "/amount"),
+        (1_000, "CLF", "/currency"),
+    ];
+    for (amount, currency, pointer) in wrong {
+        let order =
+            json!({"amount": amount, "currency": currency, "payment_method": "pm_card_visa"});
+        let refused = world.shop.pay("k-1", &order).await;
+        assert_eq!(
+            (refused.status, &*problem(&refused)),
+            (400, "validation-failed")
+        );
+        assert_eq!(refused.json()["errors"][0]["pointer"], pointer);
+    }
+    let rows = world.shop.ledger().await;
+    let rows = rows.count_documents(Document::new()).await;
+    assert_eq!(rows.expect("a number"), 0);
+
+    // Had the key been claimed, it would stand for another request.
+    let corrected = world.pay("k-1", "pm_card_visa").await;
+
+    assert_eq!(corrected.status, 201, "{}", corrected.text());
+    assert_eq!(corrected.header("idempotent-replayed"), None);
+    assert_eq!(world.stripe.intents().await, ["succeeded"]);
 }
 
 #[tokio::test]

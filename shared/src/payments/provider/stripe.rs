@@ -1,7 +1,10 @@
 //! Stripe, or a server that speaks as it does: five requests (<https://docs.stripe.com/api/payment_intents>).
 //!
 //! No client library: those that are kept are of a size and a start-up that five requests do not need. A description travels in
-//! the metadata, where every Stripe-compatible server takes it.
+//! the metadata, where every Stripe-compatible server takes it. An amount is in Stripe's unit from here to there and back, in
+//! ISO 4217's everywhere else ([`StripeUnit`]).
+
+mod unit;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +15,10 @@ use http::{HeaderValue, StatusCode};
 use reqwest::{Client, RequestBuilder};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
-use tracing::warn;
+use tracing::{error, warn};
 use url::Url;
 
+pub(in crate::payments) use self::unit::StripeUnit;
 use super::{Failure, Intent, Provider};
 use crate::config::{Secret, SecretSource};
 use crate::deadline::Deadline;
@@ -164,8 +168,10 @@ impl Provider for Stripe {
         key: &str,
         deadline: Deadline,
     ) -> Result<Intent, Failure> {
+        // Only an older version took an order that Stripe cannot be told of. Nothing is sent, now or later.
+        let amount = amount_of(&payment.order).ok_or(Failure::Refused("no_such_amount"))?;
         let request = self
-            .post("v1/payment_intents", &created(payment))?
+            .post("v1/payment_intents", &created(payment, amount))?
             .header("idempotency-key", key);
         self.send(request, deadline).await
     }
@@ -196,11 +202,17 @@ impl Provider for Stripe {
     }
 }
 
+/// Stripe's amount for an order; `None` where it has none.
+fn amount_of(order: &Order) -> Option<i64> {
+    let unit = StripeUnit::of(&order.currency)?;
+    unit.to_stripe(order.amount).ok()
+}
+
 /// The members of a new intent: all of the order's that matter to the provider, and nothing that differs between attempts.
-fn created(payment: &Payment) -> Vec<(String, String)> {
+fn created(payment: &Payment, amount: i64) -> Vec<(String, String)> {
     let order = &payment.order;
     let mut form = vec![
-        ("amount".to_owned(), order.amount.to_string()),
+        ("amount".to_owned(), amount.to_string()),
         ("currency".to_owned(), order.currency.to_ascii_lowercase()),
         ("payment_method".to_owned(), order.payment_method.clone()),
         ("payment_method_types[0]".to_owned(), "card".to_owned()),
@@ -221,7 +233,17 @@ fn created(payment: &Payment) -> Vec<(String, String)> {
 
 fn read(status: StatusCode, body: &[u8]) -> Result<Intent, Failure> {
     if status.is_success() {
-        return serde_json::from_slice(body).map_err(|_| Failure::Unclear("unexpected_answer"));
+        let intent: Intent =
+            serde_json::from_slice(body).map_err(|_| Failure::Unclear("unexpected_answer"))?;
+        let unit = StripeUnit::of(&intent.currency);
+        let Some(amount) = unit.and_then(|unit| unit.to_minor(intent.amount)) else {
+            error!(
+                stripe.intent = intent.id,
+                "the provider's intent stands for an amount that no payment has"
+            );
+            return Err(Failure::Unclear("unexpected_amount"));
+        };
+        return Ok(Intent { amount, ..intent });
     }
     let error = serde_json::from_slice(body).map(|refusal: Refusal| refusal.error);
     if let Ok(error) = &error {
