@@ -11,7 +11,7 @@
 //! | charged: 201; declined or failed for good: 402 | its bytes, in the ledger, then in the engine | is answered with the bytes |
 //! | on its way: 202 `requires_action`, `processing` | a reference to the payment | looks at the provider, then answers |
 //! | not known: 202 `unknown` | nothing (the key is unknown) | takes over, looks at the provider, goes on |
-//! | the provider did nothing (cannot be reached, no credentials, too many requests): 503 | nothing (released) | runs |
+//! | the provider did nothing (cannot be reached, no credentials, too many requests), and there is no other attempt for which it may have: 503 | nothing (released) | runs |
 //! | refused before the claim: 400, 401, 413, 415 | nothing | runs, with a corrected request too |
 //!
 //! How Stripe's intents live: <https://docs.stripe.com/payments/paymentintents/lifecycle>.

@@ -8,12 +8,13 @@ use http::{HeaderMap, StatusCode};
 use super::ledger::Ledger;
 use super::order::Fault;
 use super::provider::Provider;
-use super::steps::{self, Purpose, Reached};
+use super::steps::{self, Others, Purpose, Reached};
 use super::{Moment, Order, Payment, Payments, State, problem};
 use crate::deadline::Deadline;
 use crate::idempotency::web::{self as idempotent, Begun, unavailable};
 use crate::idempotency::{
-    DerivedKey, Fingerprint, Lease, Operation, Policy, RecordKey, Request, SavedResponse, Scope,
+    DerivedKey, Fingerprint, Lease, Noted, Operation, Policy, RecordKey, Request, SavedResponse,
+    Scope,
 };
 use crate::lambda::Invocation;
 use crate::tenant::Tenant;
@@ -144,7 +145,12 @@ impl Till<'_> {
             return idempotent::key_reused();
         }
         let was_open = opened.state.is_open();
-        match self.advance(opened, &key).await {
+        let others = if lease.took_over() {
+            Others::Perhaps
+        } else {
+            Others::None
+        };
+        match self.advance(opened, &key, others).await {
             Reached::End(ended) => match ended.final_answer() {
                 Some(answer) => {
                     // The ledger has the bytes; the engine only makes the next answer quicker.
@@ -168,10 +174,11 @@ impl Till<'_> {
                 }
                 on_its_way(&payment, &more)
             }
-            Reached::Nothing => {
-                lease.release().await;
-                unavailable()
-            }
+            Reached::Nothing(payment) => match lease.release().await {
+                Noted::Done => unavailable(),
+                // Somebody has taken over meanwhile, or may have, and charges.
+                _ => on_its_way(&steps::unknown(payment), &serde_json::Map::new()),
+            },
         }
     }
 
@@ -189,23 +196,25 @@ impl Till<'_> {
                 return unavailable();
             }
         };
-        match self.advance(payment, key).await {
+        match self.advance(payment, key, Others::Perhaps).await {
             Reached::End(ended) => ended
                 .final_answer()
                 .map_or_else(unavailable, |answer| idempotent::replay(&answer)),
             Reached::OnItsWay(payment, more) => on_its_way(&payment, &more),
-            Reached::Nothing => unavailable(),
+            Reached::Nothing(payment) => {
+                on_its_way(&steps::unknown(payment), &serde_json::Map::new())
+            }
         }
     }
 
-    async fn advance(&self, payment: Payment, key: &DerivedKey) -> Reached {
+    async fn advance(&self, payment: Payment, key: &DerivedKey, others: Others) -> Reached {
         let purpose = if payment.created_at.age(Moment::now()) < self.cancel_after {
             Purpose::Pay
         } else {
             Purpose::Close
         };
-        let (ledger, provider) = (self.ledger, self.provider);
-        steps::advance(ledger, provider, payment, key, purpose, self.deadline).await
+        let (ledger, provider, deadline) = (self.ledger, self.provider, self.deadline);
+        steps::advance(ledger, provider, payment, key, purpose, others, deadline).await
     }
 }
 

@@ -28,13 +28,13 @@ pub(super) trait Ledger: Send + Sync {
     /// Opens a payment, unless it is there: the row as it then is.
     async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, Unavailable>;
 
-    /// Changes a payment if it is as the change expects: the row as it then is, changed or not.
+    /// Changes a payment if it is as the change expects.
     async fn change(
         &self,
         payment: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Payment, Unavailable>;
+    ) -> Result<Changed, Unavailable>;
 
     /// A payment, whosever it is.
     async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, Unavailable>;
@@ -95,6 +95,15 @@ pub(super) enum Change {
     EndWithoutIntent(Box<Payment>),
 }
 
+/// A payment whose change was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Changed {
+    /// As this call has changed it.
+    Now(Payment),
+    /// As it was: not what the change expects. A call whose reply was lost may have changed it so.
+    Not(Payment),
+}
+
 /// The ledger did not answer. What was to be written may have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("reach the ledger: {0}")]
@@ -144,6 +153,15 @@ impl Change {
                 answer: ended.answer.clone(),
                 ..payment.clone()
             }),
+        }
+    }
+}
+
+impl Changed {
+    /// The row as it is, changed or not.
+    pub(super) fn into_payment(self) -> Payment {
+        match self {
+            Self::Now(payment) | Self::Not(payment) => payment,
         }
     }
 }

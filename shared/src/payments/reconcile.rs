@@ -164,7 +164,7 @@ async fn settle_one(settling: &Settling, payment: Payment, deadline: Deadline) -
     // First of all it goes to the end of the queue, whatever becomes of it; and what the ledger says now is what counts.
     let looked = settling.ledger.change(&payment, &Change::Look, deadline);
     let payment = match looked.await {
-        Ok(payment) => payment,
+        Ok(looked) => looked.into_payment(),
         Err(error) => {
             warn!(payment.id, ledger.error = %error, "a payment could not be looked at");
             return Looked::Not;

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 pub(super) use self::next_step::Purpose;
 use self::next_step::{Step, Tried, decide};
-use super::ledger::{Change, Ledger};
+use super::ledger::{Change, Changed, Ledger, Unavailable};
 use super::moment::Moment;
 use super::payment::{End, Payment, State};
 use super::provider::{Failure, Intent, IntentStatus, Provider};
@@ -29,8 +29,17 @@ pub(super) enum Reached {
     End(Payment),
     /// It is on its way, in its state; with what the customer's browser needs to go on.
     OnItsWay(Payment, Map<String, Value>),
-    /// This attempt did nothing that could ever have an effect, and neither did any other.
-    Nothing,
+    /// This attempt did nothing that could ever have an effect, and knows of no other; what it does not know is whether one has
+    /// taken it over.
+    Nothing(Payment),
+}
+
+/// Whether another attempt may be about. One that froze and was taken over may thaw: it has lost its lease, yet what it sends to
+/// the provider has its effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    None,
+    Perhaps,
 }
 
 /// What the provider leaves of the time for the ledger, the engine and the answer.
@@ -49,6 +58,7 @@ pub(super) async fn advance(
     payment: Payment,
     key: &DerivedKey,
     purpose: Purpose,
+    others: Others,
     deadline: Deadline,
 ) -> Reached {
     if !payment.state.is_open() {
@@ -58,6 +68,7 @@ pub(super) async fn advance(
         ledger,
         provider,
         purpose,
+        others,
         deadline,
     };
     if payment.intent.is_some() {
@@ -67,7 +78,7 @@ pub(super) async fn advance(
         return attempt.close(payment).await;
     }
     match attempt.begin(payment, key).await {
-        Ok((payment, intent)) => attempt.go_on(payment, intent, true).await,
+        Ok((payment, intent, others)) => attempt.go_on(payment, intent, others).await,
         Err(reached) => *reached,
     }
 }
@@ -87,11 +98,11 @@ pub(super) async fn settle(
     if !payment.state.is_open() {
         return payment;
     }
-    let unchanged = payment.clone();
     let attempt = Attempt {
         ledger,
         provider,
         purpose,
+        others: Others::Perhaps,
         deadline,
     };
     let reached = match (&payment.intent, purpose) {
@@ -100,9 +111,9 @@ pub(super) async fn settle(
         (None, _) => return payment,
     };
     match reached {
-        Reached::End(payment) | Reached::OnItsWay(payment, _) => payment,
-        // Only who creates and confirms can say so.
-        Reached::Nothing => unchanged,
+        Reached::End(payment) | Reached::OnItsWay(payment, _) | Reached::Nothing(payment) => {
+            payment
+        }
     }
 }
 
@@ -110,6 +121,7 @@ struct Attempt<'a> {
     ledger: &'a dyn Ledger,
     provider: &'a dyn Provider,
     purpose: Purpose,
+    others: Others,
     deadline: Deadline,
 }
 
@@ -119,12 +131,13 @@ impl Attempt<'_> {
         self.deadline.reserving(PROVIDER_RESERVE)
     }
 
-    /// Creates the intent and writes its name into the ledger; returns the one whose name is there.
+    /// Creates the intent and writes its name into the ledger; returns the one whose name is there, and whether another attempt
+    /// may confirm it.
     async fn begin(
         &self,
         payment: Payment,
         key: &DerivedKey,
-    ) -> Result<(Payment, Intent), Box<Reached>> {
+    ) -> Result<(Payment, Intent, Others), Box<Reached>> {
         let key = key.step("create intent");
         let created = self
             .provider
@@ -140,7 +153,10 @@ impl Attempt<'_> {
             }
             Err(failure @ Failure::NothingDone(_)) => {
                 warn!(payment.id, provider.error = %failure, "no intent was created");
-                return Err(Box::new(Reached::Nothing));
+                return Err(Box::new(match self.others {
+                    Others::None => Reached::Nothing(payment),
+                    Others::Perhaps => self.wait(payment, State::Unknown, Map::new()).await,
+                }));
             }
             Err(failure @ Failure::Unclear(_)) => {
                 warn!(payment.id, provider.error = %failure, "it is not known whether an intent was created");
@@ -149,10 +165,16 @@ impl Attempt<'_> {
                 ));
             }
         };
-        let Ok(payment) = self.ledger.change(&payment, &change, self.deadline).await else {
-            return Err(Box::new(
-                self.wait(payment, State::Unknown, Map::new()).await,
-            ));
+        let changed = self.ledger.change(&payment, &change, self.deadline).await;
+        let (payment, others) = match changed {
+            Ok(Changed::Now(payment)) => (payment, self.others),
+            // Every attempt creates the same intent: a name that is like this one's own was written by another one all the same.
+            Ok(Changed::Not(payment)) => (payment, Others::Perhaps),
+            Err(_) => {
+                return Err(Box::new(
+                    self.wait(payment, State::Unknown, Map::new()).await,
+                ));
+            }
         };
         if !payment.state.is_open() {
             return Err(Box::new(Reached::End(payment)));
@@ -162,7 +184,7 @@ impl Attempt<'_> {
             _ => self.look(&payment).await,
         };
         match intent {
-            Some(intent) => Ok((payment, intent)),
+            Some(intent) => Ok((payment, intent, others)),
             None => Err(Box::new(
                 self.wait(payment, State::Unknown, Map::new()).await,
             )),
@@ -172,7 +194,7 @@ impl Attempt<'_> {
     /// Goes on with a payment whose intent has a name.
     async fn resume(&self, payment: Payment) -> Reached {
         match self.look(&payment).await {
-            Some(intent) => self.go_on(payment, intent, false).await,
+            Some(intent) => self.go_on(payment, intent, Others::Perhaps).await,
             None => self.wait(payment, State::Unknown, Map::new()).await,
         }
     }
@@ -182,7 +204,7 @@ impl Attempt<'_> {
     async fn close(&self, payment: Payment) -> Reached {
         let ended = payment.ended(&End::Failed, Moment::now());
         let change = Change::EndWithoutIntent(Box::new(ended));
-        match self.ledger.change(&payment, &change, self.deadline).await {
+        match self.change(&payment, &change).await {
             Ok(ended) if !ended.state.is_open() => {
                 info!(
                     payment.id,
@@ -195,7 +217,7 @@ impl Attempt<'_> {
         }
     }
 
-    async fn go_on(&self, payment: Payment, mut intent: Intent, is_new: bool) -> Reached {
+    async fn go_on(&self, payment: Payment, mut intent: Intent, others: Others) -> Reached {
         let mut tried = Tried::Nothing;
         let mut decline_code = None;
         for _ in 0..MOST_STEPS {
@@ -223,8 +245,10 @@ impl Attempt<'_> {
                             (tried, intent) = (Tried::Confirmation, confirmed);
                             continue;
                         }
-                        // An attempt before this one may have sent its confirmation all the same.
-                        Err(Failure::NothingDone(_)) if is_new => return Reached::Nothing,
+                        // Another attempt may have sent its confirmation all the same.
+                        Err(Failure::NothingDone(_)) if others == Others::None => {
+                            return Reached::Nothing(payment);
+                        }
                         Err(Failure::Refused(_)) => tried = Tried::RefusedConfirmation,
                         Err(_) => tried = Tried::Confirmation,
                     }
@@ -260,7 +284,7 @@ impl Attempt<'_> {
     /// Writes the end, which fixes the bytes that everybody is answered; whatever the ledger then says counts.
     async fn end(&self, payment: Payment, end: &End) -> Reached {
         let change = Change::End(Box::new(payment.ended(end, Moment::now())));
-        match self.ledger.change(&payment, &change, self.deadline).await {
+        match self.change(&payment, &change).await {
             Ok(ended) if !ended.state.is_open() => {
                 info!(
                     payment.id,
@@ -280,15 +304,22 @@ impl Attempt<'_> {
     /// Notes how far it is, for those who look at the ledger alone.
     async fn wait(&self, payment: Payment, state: State, more: Map<String, Value>) -> Reached {
         let moving = Change::Move(state);
-        match self.ledger.change(&payment, &moving, self.deadline).await {
+        match self.change(&payment, &moving).await {
             Ok(ended) if !ended.state.is_open() => Reached::End(ended),
             Ok(open) => Reached::OnItsWay(open, more),
             Err(_) => Reached::OnItsWay(unknown(payment), Map::new()),
         }
     }
+
+    /// The row after a change, whoever has made it.
+    async fn change(&self, payment: &Payment, change: &Change) -> Result<Payment, Unavailable> {
+        let changed = self.ledger.change(payment, change, self.deadline).await;
+        changed.map(Changed::into_payment)
+    }
 }
 
-fn unknown(payment: Payment) -> Payment {
+/// The payment, as one of which it is not known whether it was charged.
+pub(super) fn unknown(payment: Payment) -> Payment {
     Payment {
         state: State::Unknown,
         ..payment

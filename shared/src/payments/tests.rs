@@ -1,5 +1,7 @@
 //! A process that ends at any moment of a payment, and those that come after it.
 
+mod others;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,9 +14,9 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::ledger::{Change, FileLedger, Ledger, Queue, Unavailable};
+use super::ledger::{Change, Changed, FileLedger, Ledger, Queue, Unavailable};
 use super::provider::{Failure, Intent, Provider, Sandbox};
-use super::steps::{Purpose, Reached, advance};
+use super::steps::{Others, Purpose, Reached, advance};
 use super::{Moment, Order, Payment, Payments};
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -65,7 +67,7 @@ impl Ledger for Doomed<FileLedger> {
         payment: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Payment, Unavailable> {
+    ) -> Result<Changed, Unavailable> {
         let changing = self.inner.change(payment, change, deadline);
         self.doom.around(changing).await
     }
@@ -297,12 +299,13 @@ async fn attempts_at_once_charge_one_intent() {
                 opened,
                 &key,
                 Purpose::Pay,
+                Others::Perhaps,
                 Deadline::UNKNOWN,
             )
             .await;
             match reached {
                 Reached::End(ended) => ended.answer,
-                Reached::OnItsWay(..) | Reached::Nothing => None,
+                Reached::OnItsWay(..) | Reached::Nothing(_) => None,
             }
         });
 

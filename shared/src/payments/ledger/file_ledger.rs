@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 
 use super::files::{lock, read, read_all};
-use super::{Change, Ledger, Queue, Unavailable};
+use super::{Change, Changed, Ledger, Queue, Unavailable};
 use crate::deadline::Deadline;
 use crate::payments::{Moment, Payment};
 
@@ -37,14 +37,21 @@ impl Ledger for FileLedger {
         payment: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Payment, Unavailable> {
+    ) -> Result<Changed, Unavailable> {
         let locked = lock(&self.folder, deadline).await.map_err(unavailable)?;
-        let changed = locked.update(&payment.id, |found: Option<&Payment>| {
-            change.apply(found?, Moment::now())
+        let mut fits = false;
+        let payment = locked.update(&payment.id, |found: Option<&Payment>| {
+            let changed = change.apply(found?, Moment::now());
+            fits = changed.is_some();
+            changed
         });
-        changed
-            .map_err(unavailable)?
-            .ok_or(Unavailable("not_found"))
+        let payment = payment.map_err(unavailable)?;
+        let payment = payment.ok_or(Unavailable("not_found"))?;
+        Ok(if fits {
+            Changed::Now(payment)
+        } else {
+            Changed::Not(payment)
+        })
     }
 
     async fn read(&self, id: &str, _: Deadline) -> Result<Option<Payment>, Unavailable> {

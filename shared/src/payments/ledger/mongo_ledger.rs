@@ -8,7 +8,7 @@ use mongodb::{Collection, Database, IndexModel};
 
 use tracing::error;
 
-use super::{Change, Ledger, Queue, QueueOrder, Unavailable};
+use super::{Change, Changed, Ledger, Queue, QueueOrder, Unavailable};
 use crate::deadline::Deadline;
 use crate::mongo::{Error, Mongo};
 use crate::payments::{Moment, Payment, State};
@@ -104,7 +104,7 @@ impl Ledger for MongoLedger {
         payment: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Payment, Unavailable> {
+    ) -> Result<Changed, Unavailable> {
         let (guard, set) = written(change)?;
         let mut filter = doc! { "_id": &payment.id, "state": is_open() };
         filter.extend(guard);
@@ -113,10 +113,11 @@ impl Ledger for MongoLedger {
             .await
             .map_err(unavailable)?;
         match changed {
-            Some(changed) => Ok(changed),
+            Some(changed) => Ok(Changed::Now(changed)),
             None => self
                 .read(&payment.id, deadline)
                 .await?
+                .map(Changed::Not)
                 .ok_or(Unavailable("not_found")),
         }
     }

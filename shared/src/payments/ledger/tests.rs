@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tests::MongoServer;
 
-use super::{Change, FileLedger, Ledger, MongoLedger, Queue, QueueOrder};
+use super::{Change, Changed, FileLedger, Ledger, MongoLedger, Queue, QueueOrder};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::mongo::Mongo;
@@ -91,8 +91,16 @@ async fn both_ledgers_change_a_payment_alike() {
                     assert_eq!(first, Ok(opened.clone()));
                     let changed = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
                     let changed = changed.expect("changed");
+                    let expected = change.apply(&opened, Moment::EPOCH);
+                    let says_so = matches!(changed, Changed::Now(_));
+                    assert_eq!(says_so, expected.is_some(), "{change:?} of {opened:?}");
+                    let changed = changed.into_payment();
                     let again = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
-                    assert_eq!(again.as_ref().map(written), Ok(written(&changed)));
+                    let again = again.expect("changed");
+                    // Only a look is made as often as it is asked for.
+                    let repeats = matches!(change, Change::Look) && says_so;
+                    assert_eq!(matches!(again, Changed::Now(_)), repeats, "{change:?}");
+                    assert_eq!(written(&again.into_payment()), written(&changed));
                     let second = ledger.open(&opened, Deadline::UNKNOWN).await;
                     assert_eq!(second.as_ref().map(written), Ok(written(&changed)));
                     seen.push(written(&changed));
