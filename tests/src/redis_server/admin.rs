@@ -123,10 +123,12 @@ impl RedisServer {
     }
 
     async fn is_ready(&self) -> bool {
-        let Ok(role) = self.try_command(&["INFO", "replication"]).await else {
+        // It answers this while it loads, too.
+        let Ok(info) = self.try_command(&["INFO"]).await else {
             return false;
         };
-        let role: String = redis::from_redis_value(role).unwrap_or_default();
-        role.contains("role:master") || role.contains("master_link_status:up")
+        let info: String = redis::from_redis_value(info).unwrap_or_default();
+        let has_its_data = info.contains("role:master") || info.contains("master_link_status:up");
+        has_its_data && info.contains("\r\nloading:0\r\n")
     }
 }
