@@ -23,7 +23,7 @@ pub(super) enum Event {
     Takeover,
     /// An attempt that had lost its key wanted to finish.
     Superseded,
-    /// It is not known whether the work took effect.
+    /// It is not known whether the work took effect: an attempt says so, or somebody is told.
     Unknown,
     /// One of the stores could not take part, or none could decide.
     Degraded,
@@ -44,7 +44,7 @@ pub struct Counts {
     pub takeover: u64,
     /// Attempts that had lost their key and wanted to finish.
     pub superseded: u64,
-    /// Answers that it is not known whether the work took effect.
+    /// Attempts and answers that do not know whether the work took effect.
     pub unknown: u64,
     /// Calls in which a store did not take part, or none decided.
     pub degraded: u64,

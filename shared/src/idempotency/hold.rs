@@ -22,8 +22,10 @@ pub struct Hold {
     engine: Idempotency,
     key: RecordKey,
     fence: Fence,
-    /// The last writing of the record that is known here. A wrong one costs a round trip.
+    /// The last writing of the record that is known here.
     rev: AtomicU64,
+    /// Whether others may speak for this attempt at the same time.
+    is_resumed: bool,
     /// By when a word has to be stored.
     deadline: Deadline,
 }
@@ -100,6 +102,7 @@ impl Hold {
             engine,
             key,
             rev: AtomicU64::new(fence.rev),
+            is_resumed: false,
             fence,
             deadline,
         }
@@ -109,7 +112,6 @@ impl Hold {
     pub(super) fn resumed(engine: Idempotency, token: Token, deadline: Deadline) -> Self {
         let fence = Fence {
             attempt: token.attempt,
-            // The first word that is to follow another one finds out.
             rev: 0,
             claim: Claim {
                 owner: token.owner,
@@ -120,7 +122,10 @@ impl Hold {
                 window: engine.inner.config.window,
             },
         };
-        Self::new(engine, token.key, fence, deadline)
+        Self {
+            is_resumed: true,
+            ..Self::new(engine, token.key, fence, deadline)
+        }
     }
 
     /// What tells this attempt from all others.
@@ -178,10 +183,16 @@ impl Hold {
     ///
     /// A dropped call may or may not have said so; without it, it is so when the lease is over.
     pub async fn mark_unknown(self) -> Noted {
-        noted(self.insist(&Change::MarkUnknown, self.short_time()).await)
+        let marked = noted(self.insist(&Change::MarkUnknown, self.short_time()).await);
+        if marked == Noted::Done {
+            let counters = &self.engine.inner.counters;
+            counters.count(Event::Unknown, &self.key);
+        }
+        marked
     }
 
-    /// Leaves a note of at most 64 KiB for the next attempt, should this one end without a word.
+    /// Leaves a note of at most 64 KiB for the next attempt, should this one end without a word. Of two holds of one attempt
+    /// that speak at the same time, the one that began last is heard; the other is told that its word is not durable.
     ///
     /// # Cancel safety
     ///
@@ -210,6 +221,13 @@ impl Hold {
         }
     }
 
+    /// Remembers the writing of this hold's last word. Where others may write as well, it is asked for each time.
+    fn know(&self, rev: u64) {
+        if !self.is_resumed {
+            self.rev.store(rev, Ordering::Relaxed);
+        }
+    }
+
     /// Until the invocation is over.
     fn whole_time(&self) -> Deadline {
         match self.deadline.remaining() {
@@ -226,22 +244,24 @@ impl Hold {
     async fn insist(&self, change: &Change, until: Deadline) -> Result<Changed, Undecided> {
         let inner = &self.engine.inner;
         let mut pause = FIRST_PAUSE;
+        let mut fence = Fence {
+            rev: self.rev.load(Ordering::Relaxed),
+            ..self.fence.clone()
+        };
         let changed = loop {
-            let fence = Fence {
-                rev: self.rev.load(Ordering::Relaxed),
-                ..self.fence.clone()
-            };
             let changed = inner.store.change(&self.key, &fence, change, until).await;
             let undecided = match inner.noting(&self.key, changed) {
+                // Who speaks alone has been heard without knowing. Where others may have spoken since this word was begun, theirs
+                // is the later one.
                 Ok(Answer {
                     value: Changed::Moved(rev),
                     ..
-                }) => {
-                    self.rev.store(rev, Ordering::Relaxed);
+                }) if fence.rev == 0 || !self.is_resumed => {
+                    fence.rev = rev;
                     continue;
                 }
                 Ok(Answer { value, .. }) => {
-                    self.rev.store(fence.rev + 1, Ordering::Relaxed);
+                    self.know(fence.rev + 1);
                     break value;
                 }
                 Err(undecided) => undecided,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::idempotency::{Completion, Outcome, Undecided};
+use shared::idempotency::{Completion, Noted, Outcome, Undecided};
 use tests::{FaultProxy, RedisServer};
 
 use super::faults::{self, World, at_every_moment};
@@ -112,6 +112,37 @@ async fn a_redis_flushed_while_a_payment_runs_keeps_its_result() {
 async fn a_word_that_arrives_late_undoes_nothing() {
     let world = World::redis_alone().await;
     faults::a_word_that_arrives_late_undoes_nothing(&world, &world.redis_proxy).await;
+}
+
+/// The first one has been told how the record stands, and is slow to write; meanwhile the second one writes.
+#[tokio::test]
+async fn of_two_processes_that_speak_for_an_attempt_the_later_one_is_heard() {
+    let world = World::redis_alone().await;
+    let patient = [("REDIS_RESPONSE_TIMEOUT_MS", "5000")];
+    let lease = started(&world.engine(), &world.payment).await;
+    let slow = world
+        .engine_with(&patient)
+        .resume(lease.token(), patience());
+    let direct = world.redis.url();
+    let quick = world
+        .engine_with(&[("REDIS_URL", &direct)])
+        .resume(lease.token(), patience());
+    for hold in [&slow, &quick] {
+        assert_eq!(hold.checkpoint("connected").await, Noted::Done);
+    }
+    world.redis_proxy.delay(Duration::from_millis(600));
+
+    let (first, second) = tokio::join!(slow.checkpoint("first"), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        quick.checkpoint("second").await
+    });
+
+    assert_eq!((first, second), (Noted::NotDurable, Noted::Done));
+    let entry = world
+        .engine_with(&[("REDIS_URL", &direct)])
+        .entry(&world.payment.key, patience())
+        .await;
+    assert_eq!(entry.expect("read").expect("there").checkpoint, "second");
 }
 
 #[tokio::test]
