@@ -60,14 +60,20 @@ impl StoredSecret {
         let ttl = read.number("SECRETS_TTL_SECONDS", 1..=DAY_SECONDS)?;
         let accepted =
             "the ARN of a secret, `arn:aws:secretsmanager:<region>:<account>:secret:<name>`";
-        read.parsed(variable, accepted, |arn| {
-            Some(Self {
-                variable,
-                arn: arn.to_owned(),
-                region: region_of(arn)?,
-                ttl: ttl.map_or(DEFAULT_TTL, Duration::from_secs),
-            })
-        })
+        let Some(arn) = read.text(variable)? else {
+            return Ok(None);
+        };
+        // Not shown: it may be the secret itself, in the wrong variable.
+        let region = region_of(&arn).ok_or(ConfigError::UnusableSecret {
+            variable,
+            accepted: accepted.into(),
+        })?;
+        Ok(Some(Self {
+            variable,
+            arn,
+            region,
+            ttl: ttl.map_or(DEFAULT_TTL, Duration::from_secs),
+        }))
     }
 }
 
