@@ -123,7 +123,22 @@ async fn a_server_that_may_not_be_described_is_healthy_all_the_same() {
 async fn a_result_says_when_it_was_found() {
     let redis = RedisServer::start().await;
     let lambda = given::redis_function(&redis.url()).await;
+    a_result_is_kept(&lambda).await;
+}
 
+/// The longest that is accepted is longer than the function has.
+#[tokio::test]
+async fn a_result_is_kept_whatever_the_limit_of_an_answer_is() {
+    let redis = RedisServer::start().await;
+    let lambda = Lambda::function("health-redis")
+        .env("REDIS_URL", &redis.url())
+        .env("HEALTH_TOTAL_TIMEOUT_MS", "29000")
+        .start()
+        .await;
+    a_result_is_kept(&lambda).await;
+}
+
+async fn a_result_is_kept(lambda: &Lambda) {
     let first = lambda.get(PATH).await.json();
     let again = lambda.get(PATH).await.json();
 

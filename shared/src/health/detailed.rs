@@ -23,6 +23,8 @@ pub struct DetailedHealth {
     identity: Identity,
     /// Limit of a whole answer.
     total_timeout: Duration,
+    /// What a probe may take.
+    probe_time: Duration,
     /// Who may see the details.
     pub access: Access,
 }
@@ -67,6 +69,7 @@ impl DetailedHealth {
             critical: critical(config),
             identity: Identity::new(config),
             total_timeout: config.health.total_timeout,
+            probe_time: config.health.check_timeout.min(config.health.total_timeout),
             access: Access::new(config),
         }
     }
@@ -77,7 +80,7 @@ impl DetailedHealth {
     ///
     /// A dropped check may leave its key behind in Redis, which expires.
     pub async fn report(&self, deadline: Deadline) -> Report {
-        let haste = Haste::of(deadline, self.total_timeout);
+        let haste = Haste::of(deadline, self.probe_time);
         let deadline = deadline.within(self.total_timeout);
         let dated = self.memo.fresh(deadline, haste, self.check(deadline)).await;
         let dated = dated.unwrap_or_else(|_| Dated::now(self.overrun()));

@@ -25,6 +25,8 @@ pub struct RedisHealth {
     memo: Memo<RedisReport>,
     /// Limit of a whole answer.
     total_timeout: Duration,
+    /// What a probe may take.
+    probe_time: Duration,
     /// Who may see the details.
     pub access: Access,
 }
@@ -36,6 +38,7 @@ impl RedisHealth {
             check: RedisCheck::new(config),
             memo: Memo::new(config.health.memo),
             total_timeout: config.health.total_timeout,
+            probe_time: config.health.check_timeout.min(config.health.total_timeout),
             access: Access::new(config),
         }
     }
@@ -46,7 +49,7 @@ impl RedisHealth {
     ///
     /// A dropped check may leave its key behind, which expires.
     pub async fn report(&self, deadline: Deadline) -> Report {
-        let haste = Haste::of(deadline, self.total_timeout);
+        let haste = Haste::of(deadline, self.probe_time);
         let deadline = deadline.within(self.total_timeout);
         let dated = self
             .memo
