@@ -66,17 +66,19 @@ fn scope_text(parts: &[String]) -> String {
 }
 
 fn all(keys: &[RecordKey], form: Form) -> String {
-    let named = keys.iter().map(RecordKey::parts);
+    let named = keys.iter().map(|name| {
+        let (scope, key) = name.parts();
+        [scope_text(&scope), key, name.hash().to_string()]
+    });
     if form == Form::Json {
-        let documents = named.map(|(scope, key)| json!({"scope": scope_text(&scope), "key": key}));
+        let documents =
+            named.map(|[scope, key, hash]| json!({"scope": scope, "key": key, "key_hash": hash}));
         return Value::from_iter(documents).to_string();
     }
-    let rows: Vec<_> = named
-        .map(|(scope, key)| [scope_text(&scope), key])
-        .collect();
+    let rows: Vec<_> = named.collect();
     match rows.is_empty() {
         true => "No key is stored.".to_owned(),
-        false => table(["SCOPE", "KEY"], &rows),
+        false => table(["SCOPE", "KEY", "KEY HASH"], &rows),
     }
 }
 
