@@ -200,7 +200,7 @@ def functions_connect_to_their_backends_and_nothing_else(templates):
         (REQUIRED, set()),
         (CREATED, {(6379, 6380, "<CacheSecurityGroup>"), (1024, 65535, "<MongodbEndpointSecurityGroup>")}),
         (BROUGHT, {(6379, 6379, "10.20.0.0/16"), (27015, 27017, "0.0.0.0/0")}),
-        (BROUGHT_WITH_IAM, {(6379, 6379, "10.20.0.0/16")}),
+        (BROUGHT_WITH_IAM, {(6379, 6379, "10.20.0.0/16"), (27015, 27017, "0.0.0.0/0")}),
     ):
         stack = templates.stack(**parameters)
         assert egress(stack) == {web} | beyond, egress(stack)

@@ -3,7 +3,7 @@
 import re
 import sys
 
-from checks import BROUGHT, BROUGHT_WITH_IAM, CREATED, DEPLOYMENTS, DEVELOPMENT, REQUIRED, check, spoil
+from checks import BROUGHT, BROUGHT_WITH_IAM, CREATED, DEPLOYMENTS, DEVELOPMENT, REQUIRED, SECRETS, check, spoil
 from cloudformation import ROOT, Broken, binaries, camel, toml
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -68,6 +68,8 @@ def every_setting_is_set_or_left_out_for_a_reason(templates):
     lambda t: t.main["Rules"].pop("CreatedCacheNeedsMongodb"),
     lambda t: t.main["Rules"].pop("SecretsAreNotParameters"),
     lambda t: t.main["Rules"].pop("OneOrigin"),
+    lambda t: t.main["Rules"]["StoresCanBeReached"]["Assertions"].pop(0),
+    lambda t: t.main["Rules"]["StoresCanBeReached"]["Assertions"].pop(1),
     lambda t: t.main["Rules"]["SecretsAreNotParameters"].update(RuleCondition={"Fn::Equals": [{"Ref": "Environment"}, "production"]}),
     lambda t: t.main["Rules"]["SecretsAreNotParameters"]["Assertions"].pop(),
     lambda t: t.main["Rules"]["CreatedCacheNeedsMongodb"]["Assertions"].pop(0),
@@ -80,14 +82,19 @@ def what_would_be_unsafe_is_refused(templates):
     for parameters in DEPLOYMENTS.values():
         assert templates.stack(**parameters).refusals() == []
     for environment in ("production", "staging"):
-        at = {**REQUIRED, "Environment": environment}
+        at = {**REQUIRED, "Environment": environment, "RedisCidr": "10.20.0.0/16", "MongodbCidr": "0.0.0.0/0"}
         refused("RedisUrlSecretArn", at, RedisUrl="rediss://:secret@cache.example:6379")
         refused("MongodbUriSecretArn", at, MongodbUri="mongodb://user:secret@host/")
         refused("StripeApiKeySecretArn", at, StripeApiKey="sk_live_1")
         refused("StripeWebhookSecretsSecretArn", at, StripeWebhookSecrets="whsec_1")
         refused("HealthDetailsTokenSecretArn", at, HealthDetailsToken="token")
     refused("MongodbUriSecretArn", CREATED, MongodbUriSecretArn="")
-    refused("not both", CREATED, RedisUrlSecretArn=BROUGHT["RedisUrlSecretArn"])
+    for mongodb in ("MongodbUri", "MongodbUriSecretArn"):
+        refused("MongodbCidr", REQUIRED, Environment="development", **{mongodb: DEVELOPMENT.get(mongodb, SECRETS["MongodbUriSecretArn"])})
+    refused("MongodbEndpointService", CREATED, MongodbEndpointService="")
+    refused("RedisCidr", BROUGHT, RedisCidr="")
+    refused("RedisCidr", BROUGHT_WITH_IAM, RedisCidr="")
+    refused("not both", CREATED, RedisUrlSecretArn=BROUGHT["RedisUrlSecretArn"], RedisCidr=BROUGHT["RedisCidr"])
     refused("serverless", CREATED, RedisCacheType="replication_group")
     refused("not both", DEVELOPMENT, MongodbUriSecretArn=CREATED["MongodbUriSecretArn"])
     refused("not both", DEVELOPMENT, StripeApiKeySecretArn=CREATED["StripeApiKeySecretArn"])

@@ -35,11 +35,13 @@ BROUGHT_WITH_IAM = {
     "RedisCacheName": "shared",
     "RedisCacheType": "replication_group",
     "RedisCidr": "10.20.0.0/16",
+    "MongodbCidr": "0.0.0.0/0",
 }
 DEVELOPMENT = {
     **REQUIRED,
     "Environment": "development",
     "MongodbUri": "mongodb://user:password@host/",
+    "MongodbCidr": "0.0.0.0/0",
     "StripeApiKey": "sk_test_1",
     "StripeWebhookSecrets": "whsec_1",
     "HealthDetailsToken": "token",
