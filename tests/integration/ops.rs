@@ -159,6 +159,28 @@ async fn an_open_payment_is_listed_shown_and_settled() {
 }
 
 #[tokio::test]
+async fn payments_are_shown_without_the_providers_key() {
+    let world = World::new().await;
+    let paid = world.pay("k-1", "pm_card_visa").await;
+    let id = paid["id"].as_str().expect("an id");
+    let mut variables = world.variables.clone();
+    variables.retain(|(name, _)| name != "STRIPE_API_KEY");
+
+    let shown = ops(&variables, &["payments", "show", id]);
+    let open = ops(&variables, &["payments", "open"]);
+    let settled = ops(&variables, &["payments", "settle", id]);
+
+    assert!(text(&shown.stdout).contains("It was charged, for good."));
+    assert_eq!(text(&open.stdout), "No payment is open.\n");
+    assert_eq!(settled.status.code(), Some(1));
+    let said = text(&settled.stderr);
+    assert!(
+        said.contains("set PAYMENT_PROVIDER, and STRIPE_API_KEY"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn keys_are_listed_as_they_are_shown() {
     let world = World::new().await;
     let (redis, cluster) = (RedisServer::start().await, RedisCluster::start().await);

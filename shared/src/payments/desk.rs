@@ -1,6 +1,8 @@
 //! What a person at a terminal may ask of payments, whosever they are.
 
-use super::ledger::{Queue, QueueOrder};
+use std::sync::Arc;
+
+use super::ledger::{self, Ledger, Queue, QueueOrder};
 use super::settling::Settling;
 use super::{Moment, Payment};
 use crate::config::Config;
@@ -8,15 +10,19 @@ use crate::deadline::Deadline;
 
 /// Where an operator asks.
 pub struct Desk {
+    ledger: Option<Arc<dyn Ledger>>,
     settling: Option<Settling>,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeskError {
-    /// There is nothing to ask.
-    #[error("open the ledger: set MONGODB_URI, PAYMENT_PROVIDER, and STRIPE_API_KEY for Stripe")]
-    NotConfigured,
+    /// There is no ledger to ask.
+    #[error("open the ledger: set MONGODB_URI")]
+    NoLedger,
+    /// There is no provider to ask.
+    #[error("ask the provider: set PAYMENT_PROVIDER, and STRIPE_API_KEY for Stripe")]
+    NoProvider,
     /// The ledger did not answer, for the reason with this code.
     #[error("reach the ledger: {0}")]
     Unavailable(&'static str),
@@ -26,6 +32,7 @@ impl Desk {
     /// As configured. Nothing is connected, and nothing here fails.
     pub fn new(config: &Config) -> Self {
         Self {
+            ledger: ledger::open(config),
             settling: Settling::new(config),
         }
     }
@@ -41,7 +48,7 @@ impl Desk {
             order: QueueOrder::Oldest,
             limit,
         };
-        let open = self.settling()?.ledger.open_payments(queue, deadline);
+        let open = self.ledger()?.open_payments(queue, deadline);
         open.await.map_err(|error| DeskError::Unavailable(error.0))
     }
 
@@ -51,7 +58,7 @@ impl Desk {
     ///
     /// [`DeskError`] when the ledger did not say.
     pub async fn find(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, DeskError> {
-        let found = self.settling()?.ledger.read(id, deadline);
+        let found = self.ledger()?.read(id, deadline);
         found.await.map_err(|error| DeskError::Unavailable(error.0))
     }
 
@@ -60,7 +67,7 @@ impl Desk {
     ///
     /// # Errors
     ///
-    /// [`DeskError`] when the ledger did not say.
+    /// [`DeskError`] when the ledger did not say, or no provider can be asked.
     ///
     /// # Cancel safety
     ///
@@ -69,10 +76,11 @@ impl Desk {
         let Some(payment) = self.find(id, deadline).await? else {
             return Ok(None);
         };
-        Ok(Some(self.settling()?.settle(payment, deadline).await))
+        let settling = self.settling.as_ref().ok_or(DeskError::NoProvider)?;
+        Ok(Some(settling.settle(payment, deadline).await))
     }
 
-    fn settling(&self) -> Result<&Settling, DeskError> {
-        self.settling.as_ref().ok_or(DeskError::NotConfigured)
+    fn ledger(&self) -> Result<&dyn Ledger, DeskError> {
+        self.ledger.as_deref().ok_or(DeskError::NoLedger)
     }
 }

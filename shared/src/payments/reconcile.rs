@@ -86,17 +86,23 @@ impl Reconciler {
         }
     }
 
-    /// Settles open payments until none is due or the time is over.
+    /// Sees to the indexes, and settles open payments until none is due or the time is over.
     ///
     /// # Cancel safety
     ///
     /// A dropped run leaves each payment wherever it was; the next run goes on.
     pub async fn run(&self, deadline: Deadline) -> Reconciled {
+        let deadline = deadline.within(LONGEST_RUN);
+        // Keys are forgotten by an index, whether there are payments or not.
+        if let Err(error) = self.idempotency.prepare(deadline).await {
+            warn!(idempotency.error = %error, "the store of keys could not be prepared");
+        }
         let Some(settling) = &self.settling else {
             return Reconciled::default();
         };
-        let deadline = deadline.within(LONGEST_RUN);
-        self.prepare(settling, deadline).await;
+        if let Err(error) = settling.ledger.prepare(deadline).await {
+            warn!(ledger.error = %error, "the ledger could not be prepared");
+        }
         let due = Moment::now().before(self.reconcile_after);
         let mut reconciled = Reconciled::default();
         let settled = reconciled.settle_all(settling, due, deadline.reserving(COUNTING_TIME));
@@ -118,16 +124,6 @@ impl Reconciler {
             "reconciled"
         );
         reconciled
-    }
-
-    /// Indexes: the ledger's, and the one that lets the engine's store forget. Without them all works, but slower.
-    async fn prepare(&self, settling: &Settling, deadline: Deadline) {
-        if let Err(error) = settling.ledger.prepare(deadline).await {
-            warn!(ledger.error = %error, "the ledger could not be prepared");
-        }
-        if let Err(error) = self.idempotency.prepare(deadline).await {
-            warn!(idempotency.error = %error, "the store of keys could not be prepared");
-        }
     }
 
     fn record(&self, reconciled: &Reconciled) {

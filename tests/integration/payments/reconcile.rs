@@ -55,6 +55,28 @@ async fn status_of(shop: &Shop, id: &Value) -> String {
     shown["status"].as_str().expect("a status").to_owned()
 }
 
+/// The engine's keys are forgotten all the same.
+#[tokio::test]
+async fn without_a_provider_the_indexes_are_seen_to() {
+    let mongo = MongoServer::shared().await;
+    let database = mongo.fresh_database();
+    let reconciler = Lambda::function("payments-reconcile")
+        .env("ENVIRONMENT", "production")
+        .env("MONGODB_URI", &mongo.uri())
+        .env("MONGODB_DATABASE", &database)
+        .start()
+        .await;
+
+    run(&reconciler).await;
+
+    let records = mongo.collection(&database, "idempotency").await;
+    let names = records.list_index_names().await.expect("listed");
+    assert!(
+        names.contains(&"idempotency_window".to_owned()),
+        "{names:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_charge_that_nobody_asks_for_is_found() {
     for shop in [Shop::on_a_laptop().await, Shop::with_mongodb(&[]).await] {
