@@ -246,7 +246,8 @@ impl Attempt<'_> {
                             continue;
                         }
                         // Another attempt may have sent its confirmation all the same.
-                        Err(Failure::NothingDone(_)) if others == Others::None => {
+                        Err(failure @ Failure::NothingDone(_)) if others == Others::None => {
+                            warn!(payment.id, provider.error = %failure, "the intent was not confirmed");
                             return Reached::Nothing(payment);
                         }
                         Err(Failure::Refused(_)) => tried = Tried::RefusedConfirmation,
