@@ -208,7 +208,18 @@ pub(super) fn change(
         (State::InProgress, Change::Renew(_) | Change::Checkpoint(_))
             if record.rev != fence.rev =>
         {
-            Verdict::Moved
+            // Whoever knows of no writing has sent nothing that could have been written.
+            let is_next = fence.rev != 0 && record.rev == fence.rev + 1;
+            let is_as_asked = match change {
+                Change::Renew(lease) => record.lease == *lease,
+                Change::Checkpoint(checkpoint) => record.checkpoint == *checkpoint,
+                _ => false,
+            };
+            if is_next && is_as_asked {
+                Verdict::Already
+            } else {
+                Verdict::Moved
+            }
         }
         (State::InProgress, Change::Renew(lease)) => {
             if record.took_over && !may_run_again(record.policy, record.first_at, *lease, now) {

@@ -1,7 +1,7 @@
 //! The hold on a key: whose word changes its record.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,8 +24,8 @@ pub struct Hold {
     fence: Fence,
     /// The last writing of the record that is known here.
     rev: AtomicU64,
-    /// Whether others may speak for this attempt at the same time.
-    is_resumed: bool,
+    /// Whether others may speak for this attempt at the same time: it was resumed, or its token was given away.
+    is_shared: AtomicBool,
     /// By when a word has to be stored.
     deadline: Deadline,
 }
@@ -102,7 +102,7 @@ impl Hold {
             engine,
             key,
             rev: AtomicU64::new(fence.rev),
-            is_resumed: false,
+            is_shared: AtomicBool::new(false),
             fence,
             deadline,
         }
@@ -123,13 +123,14 @@ impl Hold {
             },
         };
         Self {
-            is_resumed: true,
+            is_shared: AtomicBool::new(true),
             ..Self::new(engine, token.key, fence, deadline)
         }
     }
 
     /// What tells this attempt from all others.
     pub fn token(&self) -> Token {
+        self.is_shared.store(true, Ordering::Relaxed);
         Token {
             key: self.key.clone(),
             owner: self.fence.claim.owner,
@@ -192,7 +193,8 @@ impl Hold {
     }
 
     /// Leaves a note of at most 64 KiB for the next attempt, should this one end without a word. Of two holds of one attempt
-    /// that speak at the same time, the one that began last is heard; the other is told that its word is not durable.
+    /// that speak at the same time, the one that began last is heard; the other is told that its word is not durable. Said again, it
+    /// would be the last one.
     ///
     /// # Cancel safety
     ///
@@ -221,10 +223,16 @@ impl Hold {
         }
     }
 
-    /// Remembers the writing of this hold's last word. Where others may write as well, it is asked for each time.
-    fn know(&self, rev: u64) {
-        if !self.is_resumed {
-            self.rev.store(rev, Ordering::Relaxed);
+    fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
+    }
+
+    /// The writing that the next word follows; zero where others may have written since, so that it is asked for.
+    fn known_rev(&self) -> u64 {
+        if self.is_shared() {
+            0
+        } else {
+            self.rev.load(Ordering::Relaxed)
         }
     }
 
@@ -245,7 +253,7 @@ impl Hold {
         let inner = &self.engine.inner;
         let mut pause = FIRST_PAUSE;
         let mut fence = Fence {
-            rev: self.rev.load(Ordering::Relaxed),
+            rev: self.known_rev(),
             ..self.fence.clone()
         };
         let changed = loop {
@@ -256,12 +264,12 @@ impl Hold {
                 Ok(Answer {
                     value: Changed::Moved(rev),
                     ..
-                }) if fence.rev == 0 || !self.is_resumed => {
+                }) if fence.rev == 0 || !self.is_shared() => {
                     fence.rev = rev;
                     continue;
                 }
                 Ok(Answer { value, .. }) => {
-                    self.know(fence.rev + 1);
+                    self.rev.store(fence.rev + 1, Ordering::Relaxed);
                     break value;
                 }
                 Err(undecided) => undecided,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::idempotency::{Completion, Noted, Outcome, Undecided};
+use shared::idempotency::{Completion, Noted, Outcome, Renewal, Undecided};
 use tests::{FaultProxy, RedisServer};
 
 use super::faults::{self, World, at_every_moment};
@@ -112,6 +112,23 @@ async fn a_redis_flushed_while_a_payment_runs_keeps_its_result() {
 async fn a_word_that_arrives_late_undoes_nothing() {
     let world = World::redis_alone().await;
     faults::a_word_that_arrives_late_undoes_nothing(&world, &world.redis_proxy).await;
+}
+
+#[tokio::test]
+async fn a_word_whose_reply_was_lost_is_written_once() {
+    let world = World::redis_alone().await;
+    let mut lease = started(&world.engine(), &world.payment).await;
+    let rev = async || {
+        let entry = world.engine().entry(&world.payment.key, patience()).await;
+        entry.expect("read").expect("there").rev
+    };
+
+    world.redis_proxy.drop_next_reply();
+    assert_eq!(lease.checkpoint("a note").await, Noted::Done);
+    assert_eq!(rev().await, 2);
+    world.redis_proxy.drop_next_reply();
+    let renewal = lease.renew(Duration::from_secs(60)).await;
+    assert_eq!((renewal, rev().await), (Renewal::Renewed, 3));
 }
 
 /// The first one has been told how the record stands, and is slow to write; meanwhile the second one writes.

@@ -362,8 +362,12 @@ fn what_may_be_said_twice_is_written_over_the_writing_that_it_follows_alone() {
     let noted = after(&claimed(), Change::Checkpoint("one".into()), 5);
     let late = Fence { rev: 1, ..fence() };
     let unheard = Fence { rev: 0, ..fence() };
+    let again = Change::Checkpoint("one".into());
+    let verdict = |fence| change(Some(&noted), fence, &again, at(6));
+    assert_eq!(verdict(&late), Verdict::Already);
+    assert_eq!(verdict(&unheard), Verdict::Moved);
     for fence in [late, unheard] {
-        for what in [Change::Renew(LEASE), Change::Checkpoint("late".into())] {
+        for what in [Change::Renew(LEASE * 2), Change::Checkpoint("late".into())] {
             let verdict = change(Some(&noted), &fence, &what, at(6));
             assert_eq!(verdict, Verdict::Moved, "{what:?}");
         }

@@ -125,7 +125,7 @@ impl Store for TieredStore {
         let is_still_at_work = matches!(
             (&changed, change),
             (
-                Changed::Done | Changed::TooLate | Changed::Moved(_),
+                Changed::Done | Changed::Already(_) | Changed::TooLate | Changed::Moved(_),
                 Change::Renew(_) | Change::Checkpoint(_)
             )
         );

@@ -81,7 +81,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Histories that chance rarely finds.
-fn known_histories() -> [Vec<Step>; 3] {
+fn known_histories() -> [Vec<Step>; 4] {
     let claim = |bound_ms| {
         Step::Claim(Wish {
             amount: 0,
@@ -95,7 +95,24 @@ fn known_histories() -> [Vec<Step>; 3] {
         kind,
         behind: 0,
     };
+    let again = |kind| Step::Change {
+        which: 1,
+        kind,
+        behind: 1,
+    };
+    let note = || Kind::Checkpoint("a note".into());
     [
+        // The reply to a renewal or a note is lost, or another word came between.
+        vec![
+            claim(0),
+            change(Kind::Renew(500)),
+            again(Kind::Renew(500)),
+            again(Kind::Renew(600)),
+            change(note()),
+            again(note()),
+            again(Kind::Renew(500)),
+            again(Kind::Checkpoint("another".into())),
+        ],
         // A clock that goes back makes nothing young enough to run again.
         vec![
             claim(0),
