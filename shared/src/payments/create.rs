@@ -52,6 +52,18 @@ impl Payments {
         else {
             return unavailable();
         };
+        let till = Till {
+            ledger,
+            provider,
+            deadline: invocation.deadline,
+            cancel_after: self.cancel_after,
+        };
+        if let Some(fault) = asked.order.unpayable() {
+            let key = self.idempotency.derived_key(&asked.operation.key);
+            if let Err(refusal) = till.check_taken(&key, fault).await {
+                return refusal;
+            }
+        }
         let headers = invocation.request.headers();
         let claimed = idempotent::claim(
             &self.idempotency,
@@ -60,12 +72,6 @@ impl Payments {
             invocation.deadline,
         )
         .await;
-        let till = Till {
-            ledger,
-            provider,
-            deadline: invocation.deadline,
-            cancel_after: self.cancel_after,
-        };
         let answer = match claimed.begun {
             Begun::Refused(refusal) => refusal,
             Begun::Started(lease) => till.work(lease, asked).await,
@@ -120,6 +126,20 @@ struct Till<'a> {
 }
 
 impl Till<'_> {
+    /// Refuses an order that nobody could be charged for, unless it was taken under this key before that was looked at: then it
+    /// is answered as it was.
+    async fn check_taken(&self, key: &DerivedKey, fault: Fault) -> Result<(), Response> {
+        let id = super::payment::id_of(key);
+        match self.ledger.read(&id, self.deadline).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(problem::validation_failed(&[fault])),
+            Err(error) => {
+                tracing::warn!(payment.id = id, ledger.error = %error, "a payment could not be read");
+                Err(unavailable())
+            }
+        }
+    }
+
     async fn work(&self, lease: Lease, asked: Asked) -> Response {
         let key = lease.derived_key();
         let fingerprint = asked.operation.fingerprint;

@@ -63,7 +63,18 @@ impl Order {
         exponent.unwrap_or_default().into()
     }
 
-    /// The order that a body is.
+    /// Why nobody could be charged so much, if that is so: the provider could only be told of another amount, or of none.
+    pub fn unpayable(&self) -> Option<Fault> {
+        match StripeUnit::of(&self.currency) {
+            None => Some(Fault::of("/currency", "a currency that can be charged")),
+            Some(unit) => {
+                let refused = unit.to_stripe(self.amount).err();
+                refused.map(|accepted| Fault::of("/amount", accepted))
+            }
+        }
+    }
+
+    /// The order that a body is, whether it can be paid or not.
     ///
     /// # Errors
     ///
@@ -78,7 +89,6 @@ impl Order {
         };
         let amount = read.required("amount", "a whole number from 1 to 99999999", amount);
         let currency = read.required("currency", "an ISO 4217 code in upper case", currency);
-        read.refuse_unpayable(amount, currency.as_deref());
         let order = Self {
             amount: amount.unwrap_or_default(),
             currency: currency.unwrap_or_default(),
@@ -141,23 +151,6 @@ impl Reading<'_> {
             None | Some(Value::Null) => None,
             Some(_) => self.required(member, accepted, parse),
         }
-    }
-
-    /// Refuses what the provider could only be told of as another amount, or not at all.
-    fn refuse_unpayable(&mut self, amount: Option<i64>, currency: Option<&str>) {
-        let Some(currency) = currency else {
-            return;
-        };
-        let fault = match (StripeUnit::of(currency), amount) {
-            (None, _) => Some(("/currency", "a currency that can be charged")),
-            (Some(unit), Some(amount)) => {
-                let refused = unit.to_stripe(amount).err();
-                refused.map(|accepted| ("/amount", accepted))
-            }
-            (Some(_), None) => None,
-        };
-        let fault = fault.map(|(pointer, accepted)| Fault::of(pointer, accepted));
-        self.faults.extend(fault);
     }
 
     fn metadata(&mut self) -> BTreeMap<String, String> {
@@ -390,14 +383,14 @@ mod tests {
             (1_000, "XAU", "/currency", "a currency that can be charged"),
         ];
         for (amount, currency, pointer, detail) in refused {
-            let faults = parse(&order(amount, currency)).expect_err(currency);
-            assert_eq!(faults, [Fault::of(pointer, detail)], "{amount} {currency}");
+            let order = parse(&order(amount, currency)).expect(currency);
+            let fault = Some(Fault::of(pointer, detail));
+            assert_eq!(order.unpayable(), fault, "{amount} {currency}");
         }
         for (amount, currency) in [(1_010, "KWD"), (10_000, "MGA"), (999_999, "UGX")] {
             let order = parse(&order(amount, currency)).expect(currency);
-            assert_eq!(order.amount, amount, "what is kept is in our unit");
+            assert_eq!((order.unpayable(), order.amount), (None, amount));
         }
-        assert_eq!(pointers(&order(0, "CLF")), ["/amount", "/currency"]);
     }
 
     #[test]

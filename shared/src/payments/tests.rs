@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::ledger::{Change, Changed, FileLedger, Ledger, Queue, Unavailable};
+use super::payment::End;
 use super::provider::{Failure, Intent, Provider, Sandbox};
 use super::steps::{Others, Purpose, Reached, advance};
 use super::{Moment, Order, Payment, Payments};
@@ -220,7 +221,11 @@ impl World {
 }
 
 fn invocation(method: &str) -> Invocation {
-    let order = json!({"amount": 1000, "currency": "EUR", "payment_method": method});
+    invocation_of(1000, "EUR", method)
+}
+
+fn invocation_of(amount: i64, currency: &str, method: &str) -> Invocation {
+    let order = json!({"amount": amount, "currency": currency, "payment_method": method});
     let mut request = Request::new(Bytes::from(order.to_string()));
     *request.method_mut() = Method::POST;
     let headers = request.headers_mut();
@@ -314,6 +319,50 @@ async fn attempts_at_once_charge_one_intent() {
         assert_eq!(world.charges(), 1);
         assert!(answers[0].is_some() && answers.iter().all(|answer| *answer == answers[0]));
     }
+}
+
+/// An earlier version took orders for which Stripe has no amount. Who was charged then is not told now that nothing was.
+#[tokio::test]
+async fn an_order_that_was_taken_is_answered_though_it_would_be_refused_now() {
+    let world = World::new(false);
+    let till = world.process(NEVER);
+    let repetition = invocation_of(1_000_000, "UGX", "pm_card_visa");
+    let refused = till.create(&repetition).await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    let scope = Scope::http("payments.create", "local").expect("a scope");
+    let key = IdempotencyKey::parse("k-1").expect("a key");
+    let key = world.idempotency.derived_key(&RecordKey::new(&scope, &key));
+    let body = repetition.request.body();
+    let fingerprint = Fingerprint::of(&idempotency::Request {
+        method: "POST",
+        route: "/api/payments",
+        tenant: "local",
+        payload: body,
+    });
+    let taken = Payment::new(
+        &key,
+        "local",
+        &fingerprint.expect("unambiguous"),
+        Order::parse(body).expect("an order"),
+        "sandbox",
+        Moment::EPOCH,
+    );
+    let ended = Box::new(taken.ended(&End::Succeeded, Moment::EPOCH));
+    let ledger = till.ledger.as_deref().expect("a ledger");
+    let opened = ledger.open(&taken, Deadline::UNKNOWN).await;
+    let change = Change::EndWithoutIntent(ended.clone());
+    let changed = ledger.change(&taken, &change, Deadline::UNKNOWN).await;
+    opened.and(changed.map(drop)).expect("written");
+
+    let replayed = till.create(&repetition).await;
+    let another = till
+        .create(&invocation_of(2_000_000, "UGX", "pm_card_visa"))
+        .await;
+
+    assert_eq!(replayed.status(), StatusCode::CREATED);
+    let answer = ended.final_answer().expect("an answer");
+    assert_eq!(Some(replayed.body()), answer.whole_body());
+    assert_eq!(another.status(), StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 macro_rules! methods {
