@@ -245,13 +245,17 @@ impl Attempt<'_> {
                             (tried, intent) = (Tried::Confirmation, confirmed);
                             continue;
                         }
-                        // Another attempt may have sent its confirmation all the same.
-                        Err(failure @ Failure::NothingDone(_)) if others == Others::None => {
-                            warn!(payment.id, provider.error = %failure, "the intent was not confirmed");
-                            return Reached::Nothing(payment);
+                        Err(failure) => {
+                            warn!(payment.id, provider.error = %failure, "the intent was not confirmed, or it is not known");
+                            tried = match failure {
+                                // Another attempt may have sent its confirmation all the same.
+                                Failure::NothingDone(_) if others == Others::None => {
+                                    return Reached::Nothing(payment);
+                                }
+                                Failure::Refused(_) => Tried::RefusedConfirmation,
+                                _ => Tried::Confirmation,
+                            };
                         }
-                        Err(Failure::Refused(_)) => tried = Tried::RefusedConfirmation,
-                        Err(_) => tried = Tried::Confirmation,
                     }
                 }
                 Step::Cancel => {
