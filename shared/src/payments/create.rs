@@ -129,14 +129,9 @@ impl Till<'_> {
     /// Refuses an order that nobody could be charged for, unless it was taken under this key before that was looked at: then it
     /// is answered as it was.
     async fn check_taken(&self, key: &DerivedKey, fault: Fault) -> Result<(), Response> {
-        let id = super::payment::id_of(key);
-        match self.ledger.read(&id, self.deadline).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(problem::validation_failed(&[fault])),
-            Err(error) => {
-                tracing::warn!(payment.id = id, ledger.error = %error, "a payment could not be read");
-                Err(unavailable())
-            }
+        match self.read(key).await? {
+            Some(_) => Ok(()),
+            None => Err(problem::validation_failed(&[fault])),
         }
     }
 
@@ -204,17 +199,14 @@ impl Till<'_> {
 
     /// Answers for a payment that was on its way when its request was answered last.
     async fn look_again(&self, key: &DerivedKey) -> Response {
-        let id = super::payment::id_of(key);
-        let payment = match self.ledger.read(&id, self.deadline).await {
+        let payment = match self.read(key).await {
             Ok(Some(payment)) => payment,
             Ok(None) => {
+                let id = super::payment::id_of(key);
                 tracing::error!(payment.id = id, "a payment is not in the ledger");
                 return unavailable();
             }
-            Err(error) => {
-                tracing::warn!(payment.id = id, ledger.error = %error, "a payment could not be read");
-                return unavailable();
-            }
+            Err(refusal) => return refusal,
         };
         match self.advance(payment, key, Others::Perhaps).await {
             Reached::End(ended) => ended
@@ -225,6 +217,15 @@ impl Till<'_> {
                 on_its_way(&steps::unknown(payment), &serde_json::Map::new())
             }
         }
+    }
+
+    /// The payment of a key, if there is one.
+    async fn read(&self, key: &DerivedKey) -> Result<Option<Payment>, Response> {
+        let id = super::payment::id_of(key);
+        self.ledger.read(&id, self.deadline).await.map_err(|error| {
+            tracing::warn!(payment.id = id, ledger.error = %error, "a payment could not be read");
+            unavailable()
+        })
     }
 
     async fn advance(&self, payment: Payment, key: &DerivedKey, others: Others) -> Reached {

@@ -87,11 +87,13 @@ impl Order {
             members: &members,
             faults: Vec::new(),
         };
-        let amount = read.required("amount", "a whole number from 1 to 99999999", amount);
-        let currency = read.required("currency", "an ISO 4217 code in upper case", currency);
         let order = Self {
-            amount: amount.unwrap_or_default(),
-            currency: currency.unwrap_or_default(),
+            amount: read
+                .required("amount", "a whole number from 1 to 99999999", amount)
+                .unwrap_or_default(),
+            currency: read
+                .required("currency", "an ISO 4217 code in upper case", currency)
+                .unwrap_or_default(),
             payment_method: read
                 .required(
                     "payment_method",

@@ -1,5 +1,6 @@
 //! A process that ends at any moment of a payment, and those that come after it.
 
+mod older_version;
 mod others;
 
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::ledger::{Change, Changed, FileLedger, Ledger, Queue, Unavailable};
-use super::payment::End;
 use super::provider::{Failure, Intent, Provider, Sandbox};
 use super::steps::{Others, Purpose, Reached, advance};
 use super::{Moment, Order, Payment, Payments};
 use crate::config::Config;
 use crate::deadline::Deadline;
-use crate::idempotency::{self, Fingerprint, Idempotency, IdempotencyKey, RecordKey, Scope};
+use crate::idempotency::{
+    self, DerivedKey, Fingerprint, Idempotency, IdempotencyKey, RecordKey, Scope,
+};
 use crate::lambda::Invocation;
 use crate::tenant::Caller;
 use crate::web::{Request, Response};
@@ -188,6 +190,13 @@ impl World {
         }
     }
 
+    /// The key of every request of this world.
+    fn key(&self) -> DerivedKey {
+        let scope = Scope::http("payments.create", "local").expect("a scope");
+        let key = IdempotencyKey::parse("k-1").expect("a key");
+        self.idempotency.derived_key(&RecordKey::new(&scope, &key))
+    }
+
     /// How many intents were charged.
     fn charges(&self) -> usize {
         let files = std::fs::read_dir(self.folder.path().join("sandbox")).expect("intents");
@@ -278,9 +287,7 @@ async fn attempts_at_once_charge_one_intent() {
             "amount": 1000, "currency": "EUR", "payment_method": "pm_card_visa",
             "description": null, "metadata": [], "return_url": null,
         });
-        let scope = Scope::http("payments.create", "local").expect("a scope");
-        let key = IdempotencyKey::parse("k-1").expect("a key");
-        let key = world.idempotency.derived_key(&RecordKey::new(&scope, &key));
+        let key = world.key();
         let fingerprint = Fingerprint::of(&idempotency::Request {
             method: "POST",
             route: "/api/payments",
@@ -319,50 +326,6 @@ async fn attempts_at_once_charge_one_intent() {
         assert_eq!(world.charges(), 1);
         assert!(answers[0].is_some() && answers.iter().all(|answer| *answer == answers[0]));
     }
-}
-
-/// An earlier version took orders for which Stripe has no amount. Who was charged then is not told now that nothing was.
-#[tokio::test]
-async fn an_order_that_was_taken_is_answered_though_it_would_be_refused_now() {
-    let world = World::new(false);
-    let till = world.process(NEVER);
-    let repetition = invocation_of(1_000_000, "UGX", "pm_card_visa");
-    let refused = till.create(&repetition).await;
-    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
-    let scope = Scope::http("payments.create", "local").expect("a scope");
-    let key = IdempotencyKey::parse("k-1").expect("a key");
-    let key = world.idempotency.derived_key(&RecordKey::new(&scope, &key));
-    let body = repetition.request.body();
-    let fingerprint = Fingerprint::of(&idempotency::Request {
-        method: "POST",
-        route: "/api/payments",
-        tenant: "local",
-        payload: body,
-    });
-    let taken = Payment::new(
-        &key,
-        "local",
-        &fingerprint.expect("unambiguous"),
-        Order::parse(body).expect("an order"),
-        "sandbox",
-        Moment::EPOCH,
-    );
-    let ended = Box::new(taken.ended(&End::Succeeded, Moment::EPOCH));
-    let ledger = till.ledger.as_deref().expect("a ledger");
-    let opened = ledger.open(&taken, Deadline::UNKNOWN).await;
-    let change = Change::EndWithoutIntent(ended.clone());
-    let changed = ledger.change(&taken, &change, Deadline::UNKNOWN).await;
-    opened.and(changed.map(drop)).expect("written");
-
-    let replayed = till.create(&repetition).await;
-    let another = till
-        .create(&invocation_of(2_000_000, "UGX", "pm_card_visa"))
-        .await;
-
-    assert_eq!(replayed.status(), StatusCode::CREATED);
-    let answer = ended.final_answer().expect("an answer");
-    assert_eq!(Some(replayed.body()), answer.whole_body());
-    assert_eq!(another.status(), StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 macro_rules! methods {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{NEVER, World, invocation};
 use crate::deadline::Deadline;
-use crate::idempotency::{Idempotency, IdempotencyKey, RecordKey, Scope};
+use crate::idempotency::Idempotency;
 use crate::payments::ledger::{Change, FileLedger, Ledger};
 use crate::payments::provider::{Failure, Intent, Provider, Sandbox};
 use crate::payments::{Order, Payment, Payments, payment};
@@ -113,9 +113,7 @@ impl Frozen {
             () = created => {}
         }
 
-        let scope = Scope::http("payments.create", "local").expect("a scope");
-        let key = IdempotencyKey::parse("k-1").expect("a key");
-        let key = world.idempotency.derived_key(&RecordKey::new(&scope, &key));
+        let key = world.key();
         let (ledger, provider) = (
             FileLedger::new(world.folder.path()),
             Sandbox::new(world.folder.path()),
