@@ -16,6 +16,7 @@ pub(super) mod tiered;
 
 mod hints;
 mod mongo_document;
+mod mongo_index;
 mod script_reply;
 
 use std::time::Duration;

@@ -10,11 +10,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use mongodb::bson::{Document, doc};
-use mongodb::error::ErrorKind;
-use mongodb::options::{IndexOptions, ReturnDocument};
-use mongodb::{Collection, Database, IndexModel};
+use mongodb::options::ReturnDocument;
+use mongodb::{Collection, Database};
 
 use super::mongo_document::{self, binary, integer};
+use super::mongo_index;
 use super::{
     Answer, Backend, Changed, Claimed, Doubt, Found, Grant, Repeated, Settled, Standing, Store,
     Undecided,
@@ -45,10 +45,6 @@ struct Update {
 }
 
 const COLLECTION: &str = "idempotency";
-/// The index by which MongoDB deletes what is over.
-const WINDOW_INDEX: &str = "idempotency_window";
-/// MongoDB's code for a collection that is not there.
-const NAMESPACE_NOT_FOUND: i32 = 26;
 /// How often a claim that was not acknowledged is sent, each time with the same owner.
 const SENDINGS: u32 = 3;
 /// How often a decision is taken anew because the record had changed by the time it was written.
@@ -351,30 +347,11 @@ impl Store for MongoStore {
         Ok(settled)
     }
 
-    /// Makes sure of the index by which MongoDB deletes what is over. No decision depends on it, so one for another window goes
-    /// before its successor is there.
+    /// Makes sure of the index by which MongoDB deletes what is over.
     async fn prepare(&self, deadline: Deadline) -> Result<(), Undecided> {
-        let options = IndexOptions::builder()
-            .name(WINDOW_INDEX.to_owned())
-            .expire_after(self.window)
-            .build();
-        let index = IndexModel::builder()
-            .keys(doc! { "finished_at": 1 })
-            .options(options)
-            .build();
         self.mongo
             .run(deadline, |database| {
-                let (records, index) = (records(&database), index.clone());
-                let window = self.window;
-                async move {
-                    if window_of_index(&records)
-                        .await?
-                        .is_some_and(|made_for| made_for != window)
-                    {
-                        records.drop_index(WINDOW_INDEX).await?;
-                    }
-                    records.create_index(index).await.map(drop)
-                }
+                mongo_index::make(records(&database), self.window)
             })
             .await
             .map_err(unavailable)
@@ -493,27 +470,6 @@ fn filter_of(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Document
         Change::MarkUnknown => {}
     }
     Some(filter)
-}
-
-/// The window that the index was made for; `None`: there is no index.
-async fn window_of_index(
-    records: &Collection<Document>,
-) -> mongodb::error::Result<Option<Duration>> {
-    let mut indexes = match records.list_indexes().await {
-        Err(error) if is_of_no_collection(&error) => return Ok(None),
-        listed => listed?,
-    };
-    while let Some(index) = indexes.try_next().await? {
-        let options = index.options.unwrap_or_default();
-        if options.name.as_deref() == Some(WINDOW_INDEX) {
-            return Ok(options.expire_after);
-        }
-    }
-    Ok(None)
-}
-
-fn is_of_no_collection(error: &mongodb::error::Error) -> bool {
-    matches!(&*error.kind, ErrorKind::Command(command) if command.code == NAMESPACE_NOT_FOUND)
 }
 
 fn records(database: &Database) -> Collection<Document> {
