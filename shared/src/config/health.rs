@@ -39,6 +39,11 @@ const LONGEST_API_ANSWER_MS: u64 = 29_000;
 const LONGEST_MEMO_MS: u64 = 60_000;
 
 impl HealthConfig {
+    /// What one probe may take.
+    pub(crate) fn probe_time(&self) -> Duration {
+        self.check_timeout.min(self.total_timeout)
+    }
+
     pub(super) fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
         let limit = |variable| read.milliseconds(variable, 1..=LONGEST_API_ANSWER_MS);
         let memo = read.milliseconds("HEALTH_MEMO_MS", 0..=LONGEST_MEMO_MS)?;

@@ -69,7 +69,7 @@ impl DetailedHealth {
             critical: critical(config),
             identity: Identity::new(config),
             total_timeout: config.health.total_timeout,
-            probe_time: config.health.check_timeout.min(config.health.total_timeout),
+            probe_time: config.health.probe_time(),
             access: Access::new(config),
         }
     }

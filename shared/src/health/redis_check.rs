@@ -38,7 +38,7 @@ impl RedisHealth {
             check: RedisCheck::new(config),
             memo: Memo::new(config.health.memo),
             total_timeout: config.health.total_timeout,
-            probe_time: config.health.check_timeout.min(config.health.total_timeout),
+            probe_time: config.health.probe_time(),
             access: Access::new(config),
         }
     }
