@@ -264,6 +264,7 @@ pub(super) async fn what_may_have_happened_is_unknown(stage: Stage) {
         .await;
 
     assert_eq!(ran.expect("decided").end, End::MayHaveHappened("time-out"));
+    assert_eq!(engine.counts().unknown, 1, "it rings the alarm");
     let outcome = claim(&stage.engine(), &payment).await;
     assert!(
         matches!(outcome, Outcome::Unknown(Doubt::NoWord)),
