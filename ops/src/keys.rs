@@ -1,5 +1,7 @@
 //! The commands about idempotency keys.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use shared::config::Config;
 use shared::deadline::Deadline;
@@ -94,9 +96,9 @@ fn one(entry: &Entry, form: Form) -> String {
             "key": key,
             "progress": progress(&entry.progress),
             "attempt": entry.attempt,
-            "writing": entry.rev,
+            "revision": entry.revision().to_string(),
             "first_seen_seconds": entry.first_seen.as_secs(),
-            "lease_left_ms": u64::try_from(entry.lease_left.as_millis()).unwrap_or(u64::MAX),
+            "lease_left_ms": lease_left(&entry.progress).map(|left| left.as_millis() as u64),
             "policy": policy(entry.policy),
             "status": result.map(|(status, _)| status),
             "body_bytes": result.map(|(_, length)| length),
@@ -114,8 +116,14 @@ fn one(entry: &Entry, form: Form) -> String {
     ];
     match result {
         Some((status, bytes)) => pairs.push(("result", format!("status {status}, {bytes} bytes"))),
-        None if entry.lease_left.is_zero() => pairs.push(("lease", "over".to_owned())),
-        None => pairs.push(("lease", format!("{} left", length(entry.lease_left)))),
+        None => {}
+    }
+    match lease_left(&entry.progress) {
+        Some(left) => pairs.push(("lease", format!("{} left", length(left)))),
+        None if !entry.lease_over_for.is_zero() => {
+            pairs.push(("lease ended", ago(entry.lease_over_for)));
+        }
+        None => {}
     }
     format!("{}\n{}", list(&pairs), words::of_key(&entry.progress))
 }
@@ -127,9 +135,18 @@ fn body_length(body: &SavedBody) -> u64 {
     }
 }
 
+/// How long a running attempt's lease lasts yet.
+fn lease_left(progress: &Progress) -> Option<Duration> {
+    match progress {
+        Progress::InProgress { lease_left } => Some(*lease_left),
+        _ => None,
+    }
+}
+
 fn progress(progress: &Progress) -> &'static str {
     match progress {
-        Progress::InProgress => "in progress",
+        Progress::InProgress { .. } => "in progress",
+        Progress::Abandoned => "abandoned",
         Progress::Unknown => "unknown",
         Progress::Released => "released",
         Progress::Completed(_) => "completed",

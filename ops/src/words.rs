@@ -29,8 +29,11 @@ pub(crate) fn of_payment(payment: &Payment) -> &'static str {
 /// About a key whose work is so far.
 pub(crate) fn of_key(progress: &Progress) -> &'static str {
     match progress {
-        Progress::InProgress => {
-            "An attempt is running, or ended without a word. Safe: waiting until its lease is over, and a repetition then."
+        Progress::InProgress { .. } => {
+            "An attempt is running. Safe: waiting until its lease ends, and looking again."
+        }
+        Progress::Abandoned => {
+            "The attempt was abandoned. Safe: a repetition with the same key, which takes over and resumes."
         }
         Progress::Unknown => {
             "It is not known whether it took effect. Safe: finding out first; for a payment, `payments settle ID`. Not safe: another key."

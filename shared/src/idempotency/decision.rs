@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::record::{Record, State, StoreTime};
+use super::record::{Record, State, StoreTime, Version};
 use super::{Fingerprint, OwnerId, Policy, SavedResponse};
 
 /// What a caller asks for when it wants to work.
@@ -247,16 +247,16 @@ pub(super) fn change(
     }
 }
 
-/// Whether a reconciler's finding may be written over the record it has read, and what the record then is. `owner` is
-/// fresh, so that the attempt that ended without a word is superseded should it come back.
+/// Whether a settlement may replace the record that was `seen`, and what the record then is. `owner` is fresh, so that the
+/// abandoned attempt is superseded should it come back.
 pub(super) fn settle(
     record: &Record,
-    rev: u64,
+    seen: Version,
     owner: OwnerId,
     settlement: &Settlement,
     now: StoreTime,
 ) -> Verdict {
-    if record.rev != rev {
+    if record.version() != seen {
         return Verdict::Superseded;
     }
     let is_at_work = record.state == State::InProgress && now < record.lease_end();

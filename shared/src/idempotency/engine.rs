@@ -202,7 +202,7 @@ impl Idempotency {
     ) -> Result<Option<Entry>, Undecided> {
         match self.inner.store.read(key, deadline).await? {
             Found::Record(record, now) if !record.is_over(self.inner.config.window, now) => {
-                Ok(Some(Entry::of(key, *record, now)))
+                Ok(Some(Entry::of(key, *record, self.inner.config.window, now)))
             }
             _ => Ok(None),
         }
@@ -242,7 +242,7 @@ impl Idempotency {
         let owner = OwnerId::fresh();
         self.inner
             .store
-            .settle(&entry.key, entry.rev, owner, &finding, deadline)
+            .settle(&entry.key, entry.version, owner, &finding, deadline)
             .await
     }
 

@@ -1,14 +1,15 @@
-//! What an operator or a reconciler sees of a key, and what it may say of it.
+//! What is known of a key, for an operator, a reconciler or `status`; and how an unknown outcome is resolved.
 
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::record::{Record, State, StoreTime};
-use super::{Policy, RecordKey, SavedResponse};
+use super::decision::{self, Claim, Decision};
+use super::record::{Record, State, StoreTime, Version};
+use super::{OwnerId, Policy, RecordKey, Revision, SavedResponse};
 
-/// What is known of a key, to an operator or a reconciler.
+/// What is known of a key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The key.
@@ -17,32 +18,37 @@ pub struct Entry {
     pub progress: Progress,
     /// How many attempts there were.
     pub attempt: u64,
-    /// Which writing of the record this is; a settlement holds only for this one.
-    pub rev: u64,
     /// How long ago the key was first seen.
     pub first_seen: Duration,
-    /// For how long the lease lasts yet; zero: it is over.
-    pub lease_left: Duration,
-    /// What happens when an attempt ends without a word.
+    /// How long ago the lease ended, of an attempt that did not finish; zero while it runs, and of what has finished.
+    pub lease_over_for: Duration,
+    /// What happens to an abandoned attempt.
     pub policy: Policy,
     /// What the attempts noted for the next one.
     pub checkpoint: Bytes,
+    /// The record that this was read from. A settlement holds for it and for no other.
+    pub(super) version: Version,
 }
 
-/// How far work is.
+/// How far work is: what a `begin` of the same request would be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// An attempt is at it, or ended without a word.
-    InProgress,
-    /// It is not known whether it took effect.
+    /// An attempt is running.
+    InProgress {
+        /// How long its lease lasts yet.
+        lease_left: Duration,
+    },
+    /// The attempt was abandoned, or does not know its outcome. The next `begin` takes over.
+    Abandoned,
+    /// It is not known whether the work took effect, and no `begin` will start it again: it has to be resolved.
     Unknown,
-    /// The attempt said that nothing happened.
+    /// The attempt had no effect. The next `begin` starts.
     Released,
     /// There is a result.
     Completed(SavedResponse),
 }
 
-/// What a reconciler found out about work that ended without a word.
+/// What was found out about work whose outcome was unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// It took effect, and this is its result.
@@ -51,49 +57,73 @@ pub enum Settlement {
     Released(NoEffect),
 }
 
-/// Why work that ended without a word can no longer take effect. That it has not done so until now is no reason: its
-/// process may be frozen, and thaw.
+/// Why abandoned work can no longer take effect. That it has not done so until now is no reason: its process may be frozen,
+/// and thaw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoEffect {
-    /// The provider will refuse its request, should it still come.
+    /// The provider refuses its request, should it still arrive.
     FencedByProvider,
-    /// The attempt itself said that it did nothing and will do nothing.
-    ToldByTheAttempt,
+    /// The attempt reported that it did nothing, and has ended.
+    AttemptEnded,
+    /// The ledger lets one payment of this key take effect, whichever attempt makes it.
+    FencedByLedger,
 }
 
 impl Entry {
-    pub(super) fn of(key: &RecordKey, record: Record, now: StoreTime) -> Self {
-        let lease_left = match record.state {
-            State::InProgress => record.lease_end().since(now),
-            _ => Duration::ZERO,
-        };
+    pub(super) fn of(key: &RecordKey, record: Record, window: Duration, now: StoreTime) -> Self {
+        let is_unfinished = record.finished_at().is_none();
         Self {
             key: key.clone(),
             attempt: record.attempt,
-            rev: record.rev,
+            version: record.version(),
             first_seen: now.since(record.first_at),
-            lease_left,
-            policy: record.policy,
-            checkpoint: record.checkpoint,
-            progress: match record.state {
-                State::InProgress => Progress::InProgress,
-                State::Unknown => Progress::Unknown,
-                State::Released { .. } => Progress::Released,
-                State::Completed { response, .. } => Progress::Completed(response),
+            lease_over_for: if is_unfinished {
+                now.since(record.lease_end())
+            } else {
+                Duration::ZERO
             },
+            policy: record.policy,
+            progress: Progress::of(&record, window, now),
+            checkpoint: record.checkpoint,
+        }
+    }
+
+    /// The name of the record that this was read from.
+    pub fn revision(&self) -> Revision {
+        Revision::of(self.version)
+    }
+}
+
+impl Progress {
+    /// What a claim like the stored one would be told.
+    fn of(record: &Record, window: Duration, now: StoreTime) -> Self {
+        let again = Claim {
+            owner: OwnerId::NOBODY,
+            fingerprint: record.fingerprint,
+            policy: record.policy,
+            lease: record.lease,
+            window,
+        };
+        match (decision::decide(Some(record), &again, now), &record.state) {
+            (_, State::Completed { response, .. }) => Self::Completed(response.clone()),
+            (_, State::Released { .. }) => Self::Released,
+            (Decision::InProgress { retry_after }, _) => Self::InProgress {
+                lease_left: retry_after,
+            },
+            (Decision::Start(_), _) => Self::Abandoned,
+            _ => Self::Unknown,
         }
     }
 }
 
-/// What attempts noted is not for the log.
+/// Checkpoints are not for the log.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
             .field("key", &self.key)
             .field("progress", &self.progress)
             .field("attempt", &self.attempt)
-            .field("rev", &self.rev)
-            .field("lease_left", &self.lease_left)
+            .field("revision", &self.revision())
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::counters::Event;
 use super::decision::{Change, Claim, Fence};
@@ -22,10 +22,14 @@ pub struct Hold {
     engine: Idempotency,
     key: RecordKey,
     fence: Fence,
-    /// The last writing of the record that is known here.
+    /// The revision of this attempt's last acknowledged write; zero: not known. It is unknown from when a write is sent until
+    /// it is acknowledged, so that a later write is never taken for the repetition of one whose reply was lost.
     rev: AtomicU64,
-    /// Whether others may speak for this attempt at the same time: it was resumed, or its token was given away.
+    /// Whether another process may write for this attempt at the same time: the token was given away, or came without a
+    /// revision.
     is_shared: AtomicBool,
+    /// Whether a write follows the revision that the token brought, and is refused where another one came first.
+    follows_strictly: bool,
     /// By when a word has to be stored.
     deadline: Deadline,
 }
@@ -41,6 +45,9 @@ pub struct Token {
     pub attempt: u64,
     /// What is being done. A result whose claim the store has lost is kept under it.
     pub fingerprint: Fingerprint,
+    /// The revision of the attempt's last write, which a renewal or a checkpoint follows and no other; `None`: the store is
+    /// asked for it first, which costs a round trip, and a write that is delayed may undo a later one.
+    pub rev: Option<u64>,
 }
 
 /// What becomes of a result.
@@ -62,6 +69,9 @@ pub enum Noted {
     Done,
     /// The key was taken over or settled, and this is how it stands.
     Superseded(Standing),
+    /// Nothing is stored: another write of this attempt came first. The hold knows the current revision now, so the same call
+    /// again replaces that write.
+    Outdated,
     /// The store that decides did not acknowledge. It may be stored or not.
     NotDurable,
     /// It is longer than 64 KiB, and is not stored.
@@ -71,12 +81,18 @@ pub enum Noted {
 /// What becomes of a renewal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// The lease lasts so long from now.
-    Renewed,
+    /// The lease is renewed.
+    Renewed {
+        /// How long it lasts from now, at least. Less than was asked for where an earlier try of this call had renewed it.
+        lasts: Duration,
+    },
     /// The key was taken over or settled, and this is how it stands: stop.
     Superseded(Standing),
     /// By the end of such a lease the provider may have forgotten the derived key: what is not sent by now must not be.
     TooLate,
+    /// Nothing is stored: another write of this attempt came first. The hold knows the current revision now, so the same call
+    /// again renews.
+    Outdated,
     /// The store that decides did not acknowledge. The lease lasts as long as it did before, or as was asked for.
     NotDurable,
 }
@@ -103,6 +119,7 @@ impl Hold {
             key,
             rev: AtomicU64::new(fence.rev),
             is_shared: AtomicBool::new(false),
+            follows_strictly: false,
             fence,
             deadline,
         }
@@ -123,7 +140,9 @@ impl Hold {
             },
         };
         Self {
-            is_shared: AtomicBool::new(true),
+            rev: AtomicU64::new(token.rev.unwrap_or(0)),
+            is_shared: AtomicBool::new(token.rev.is_none()),
+            follows_strictly: token.rev.is_some(),
             ..Self::new(engine, token.key, fence, deadline)
         }
     }
@@ -132,11 +151,17 @@ impl Hold {
     pub fn token(&self) -> Token {
         self.is_shared.store(true, Ordering::Relaxed);
         Token {
+            rev: self.rev(),
             key: self.key.clone(),
             owner: self.fence.claim.owner,
             attempt: self.fence.attempt,
             fingerprint: self.fence.claim.fingerprint,
         }
+    }
+
+    /// The revision of this attempt's last acknowledged write, where it is known.
+    pub(super) fn rev(&self) -> Option<u64> {
+        Some(self.rev.load(Ordering::Relaxed)).filter(|rev| *rev > 0)
     }
 
     pub(super) fn derived_key(&self) -> DerivedKey {
@@ -164,7 +189,9 @@ impl Hold {
             Ok(Changed::Already(Some(stored))) if stored != kept => Completion::Completed(stored),
             Ok(Changed::Already(_)) => Completion::Completed(response),
             Ok(Changed::Superseded(standing)) => Completion::Superseded(standing),
-            Ok(Changed::TooLate | Changed::Moved(_)) | Err(_) => Completion::NotDurable(response),
+            Ok(Changed::TooLate | Changed::Moved(_) | Changed::AlreadyRenewed { .. }) | Err(_) => {
+                Completion::NotDurable(response)
+            }
         }
     }
 
@@ -192,9 +219,8 @@ impl Hold {
         marked
     }
 
-    /// Leaves a note of at most 64 KiB for the next attempt, should this one end without a word. Of two holds of one attempt
-    /// that speak at the same time, the one that began last is heard; the other is told that its word is not durable. Said again, it
-    /// would be the last one.
+    /// Leaves a note of at most 64 KiB for the next attempt, should this one be abandoned. Of two holds of one attempt that
+    /// write at the same time, one is told that it is [`Outdated`](Noted::Outdated).
     ///
     /// # Cancel safety
     ///
@@ -214,12 +240,20 @@ impl Hold {
     ///
     /// A dropped call may or may not have renewed it.
     pub async fn renew(&self, lease: Duration) -> Renewal {
-        let change = Change::Renew(lease.min(LONGEST_LEASE));
-        match self.insist(&change, self.short_time()).await {
-            Ok(Changed::Done | Changed::Already(_)) => Renewal::Renewed,
+        let lease = lease.min(LONGEST_LEASE);
+        // Taken before the store begins to count, so that the holder's own reckoning ends first.
+        let asked = Instant::now();
+        match self.insist(&Change::Renew(lease), self.short_time()).await {
+            Ok(Changed::Done) => Renewal::Renewed {
+                lasts: lease.saturating_sub(asked.elapsed()),
+            },
+            Ok(Changed::AlreadyRenewed { lease_left }) => Renewal::Renewed {
+                lasts: lease_left.min(lease),
+            },
             Ok(Changed::TooLate) => Renewal::TooLate,
             Ok(Changed::Superseded(standing)) => Renewal::Superseded(standing),
-            Ok(Changed::Moved(_)) | Err(_) => Renewal::NotDurable,
+            Ok(Changed::Moved(_)) => Renewal::Outdated,
+            Ok(Changed::Already(_)) | Err(_) => Renewal::NotDurable,
         }
     }
 
@@ -227,13 +261,11 @@ impl Hold {
         self.is_shared.load(Ordering::Relaxed)
     }
 
-    /// The writing that the next word follows; zero where others may have written since, so that it is asked for.
-    fn known_rev(&self) -> u64 {
-        if self.is_shared() {
-            0
-        } else {
-            self.rev.load(Ordering::Relaxed)
-        }
+    /// The revision that the next write follows; zero where others may have written since, so that it is asked for. Until that
+    /// write is acknowledged none is known: it may be stored although its reply is lost, or this call is dropped.
+    fn take_rev(&self) -> u64 {
+        let rev = self.rev.swap(0, Ordering::Relaxed);
+        if self.is_shared() { 0 } else { rev }
     }
 
     /// Until the invocation is over.
@@ -253,23 +285,24 @@ impl Hold {
         let inner = &self.engine.inner;
         let mut pause = FIRST_PAUSE;
         let mut fence = Fence {
-            rev: self.known_rev(),
+            rev: self.take_rev(),
             ..self.fence.clone()
         };
         let changed = loop {
             let changed = inner.store.change(&self.key, &fence, change, until).await;
             let undecided = match inner.noting(&self.key, changed) {
-                // Who speaks alone has been heard without knowing. Where others may have spoken since this word was begun, theirs
-                // is the later one.
+                // A sole holder: an earlier write of its own landed, and this one follows that. Where another process may
+                // write for this attempt, its write is the later one.
                 Ok(Answer {
                     value: Changed::Moved(rev),
                     ..
-                }) if fence.rev == 0 || !self.is_shared() => {
+                }) if fence.rev == 0 || !(self.is_shared() || self.follows_strictly) => {
                     fence.rev = rev;
                     continue;
                 }
                 Ok(Answer { value, .. }) => {
-                    self.rev.store(fence.rev + 1, Ordering::Relaxed);
+                    self.rev
+                        .store(rev_after(&value, fence.rev), Ordering::Relaxed);
                     break value;
                 }
                 Err(undecided) => undecided,
@@ -310,6 +343,20 @@ fn noted(changed: Result<Changed, Undecided>) -> Noted {
     match changed {
         Ok(Changed::Done | Changed::Already(_)) => Noted::Done,
         Ok(Changed::Superseded(standing)) => Noted::Superseded(standing),
-        Ok(Changed::TooLate | Changed::Moved(_)) | Err(_) => Noted::NotDurable,
+        Ok(Changed::Moved(_)) => Noted::Outdated,
+        Ok(Changed::TooLate | Changed::AlreadyRenewed { .. }) | Err(_) => Noted::NotDurable,
+    }
+}
+
+/// The revision that the holder knows after a write that followed `rev` was answered so; zero: none.
+fn rev_after(changed: &Changed, rev: u64) -> u64 {
+    match changed {
+        Changed::Done | Changed::Already(_) | Changed::AlreadyRenewed { .. } if rev > 0 => rev + 1,
+        Changed::TooLate => rev,
+        Changed::Moved(rev) => *rev,
+        Changed::Done
+        | Changed::Already(_)
+        | Changed::AlreadyRenewed { .. }
+        | Changed::Superseded(_) => 0,
     }
 }

@@ -174,11 +174,11 @@ async fn complete(hold: Hold, response: &RawValue) -> Answer {
 
 fn renewed(renewal: Renewal) -> Answer {
     match renewal {
-        Renewal::Renewed => Answer::Renewed,
+        Renewal::Renewed { .. } => Answer::Renewed,
         Renewal::Superseded(standing) => superseded(&standing),
         // Only for a policy that no caller of this can ask for; it may not work on either.
         Renewal::TooLate => Answer::Superseded(Stored::NOTHING),
-        Renewal::NotDurable => unacknowledged(),
+        Renewal::Outdated | Renewal::NotDurable => unacknowledged(),
     }
 }
 
@@ -186,7 +186,7 @@ fn noted(done: Answer, noted: Noted) -> Answer {
     match noted {
         Noted::Done => done,
         Noted::Superseded(standing) => superseded(&standing),
-        Noted::NotDurable => unacknowledged(),
+        Noted::Outdated | Noted::NotDurable => unacknowledged(),
         Noted::TooLong => Answer::Invalid {
             errors: vec![Problem::too_long_a_note()],
         },
@@ -209,16 +209,20 @@ fn unacknowledged() -> Answer {
 
 fn found(entry: Entry) -> Answer {
     let (state, stored) = match &entry.progress {
-        Progress::InProgress => (StateShown::InProgress, Stored::NOTHING),
-        Progress::Unknown => (StateShown::Unknown, Stored::NOTHING),
+        Progress::InProgress { .. } => (StateShown::InProgress, Stored::NOTHING),
+        Progress::Abandoned | Progress::Unknown => (StateShown::Unknown, Stored::NOTHING),
         Progress::Released => (StateShown::Released, Stored::NOTHING),
         Progress::Completed(response) => (StateShown::Completed, Stored::of(response)),
+    };
+    let lease_left = match entry.progress {
+        Progress::InProgress { lease_left } => lease_left,
+        _ => Duration::ZERO,
     };
     let has_note = !entry.checkpoint.is_empty();
     Answer::Found {
         state,
         attempt: entry.attempt,
-        lease_left_ms: answer::milliseconds(entry.lease_left),
+        lease_left_ms: answer::milliseconds(lease_left),
         checkpoint: has_note.then(|| answer::note(&entry.checkpoint)),
         stored,
     }

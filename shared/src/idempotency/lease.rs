@@ -144,11 +144,10 @@ impl Lease {
     ///
     /// A dropped call may or may not have renewed it.
     pub async fn renew(&mut self, lease: Duration) -> Renewal {
-        let ends = Deadline::after(lease.min(LONGEST_LEASE));
         let renewal = self.hold.renew(lease).await;
-        if renewal == Renewal::Renewed {
-            self.ends = ends;
-            *self.work_end.lock() = work_end(ends, self.hold.deadline());
+        if let Renewal::Renewed { lasts } = renewal {
+            self.ends = Deadline::after(lasts);
+            *self.work_end.lock() = work_end(self.ends, self.hold.deadline());
         }
         renewal
     }

@@ -25,7 +25,7 @@ pub(super) struct Record {
     pub(super) owner: OwnerId,
     /// How many attempts there were, the current one included. Never set back while the record is there.
     pub(super) attempt: u64,
-    /// How often the record was written. A compare-and-set names the one it has judged.
+    /// How often the record was written. It names a writing only together with the owner: see [`Version`].
     pub(super) rev: u64,
     /// When the lease began: at the claim, or at the last renewal.
     pub(super) leased_at: StoreTime,
@@ -41,6 +41,19 @@ pub(super) struct Record {
     pub(super) took_over: bool,
     /// What the attempts noted for the next one; empty where they noted nothing. A completed record has none.
     pub(super) checkpoint: Bytes,
+}
+
+/// One writing of one claim's record. Every compare-and-set names it.
+///
+/// The revision alone does not name a writing: it begins at 1 again once a store has deleted the record, so a late
+/// compare-and-set could match the record of a later claim. An owner is random and belongs to one claim, so both together
+/// never come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Version {
+    /// The owner that the record named.
+    pub(super) owner: OwnerId,
+    /// Its revision.
+    pub(super) rev: u64,
 }
 
 /// How far the work is.
@@ -87,6 +100,14 @@ impl StoreTime {
 }
 
 impl Record {
+    /// The writing that this record is.
+    pub(super) fn version(&self) -> Version {
+        Version {
+            owner: self.owner,
+            rev: self.rev,
+        }
+    }
+
     /// When the lease is over.
     pub(super) fn lease_end(&self) -> StoreTime {
         self.leased_at.after(self.lease)

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::decision::{self, Change, Claim, Decision, Fence, Settlement};
-use super::record::{Record, State, StoreTime};
+use super::record::{Record, State, StoreTime, Version};
 use super::{OwnerId, RecordKey, SavedResponse};
 use crate::deadline::Deadline;
 
@@ -65,11 +65,11 @@ pub(super) trait Store: Send + Sync {
     /// What is stored.
     async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided>;
 
-    /// Writes a reconciler's finding over the record with this `rev`. `owner` is fresh.
+    /// Replaces the record that was `seen` by a settlement of it. `owner` is fresh.
     async fn settle(
         &self,
         key: &RecordKey,
-        rev: u64,
+        seen: Version,
         owner: OwnerId,
         settlement: &Settlement,
         deadline: Deadline,
@@ -185,6 +185,11 @@ pub(super) enum Changed {
     Done,
     /// As `Done`, by an earlier call whose reply was lost; this is the result that is stored, if it was one.
     Already(Option<SavedResponse>),
+    /// As `Done`, by an earlier call of this renewal whose reply was lost.
+    AlreadyRenewed {
+        /// How long the lease lasts yet: it was counted from that call.
+        lease_left: Duration,
+    },
     /// The provider may have forgotten the derived key by the end of the renewed lease.
     TooLate,
     /// The record is the caller's, in this writing: it may say so again of that one.
@@ -238,6 +243,18 @@ impl<T> Answer<T> {
         Self {
             value,
             stand_in: Some(backend),
+        }
+    }
+}
+
+impl Changed {
+    /// What [`Verdict::Already`](decision::Verdict::Already) means for a change.
+    pub(super) fn already(change: &Change, record: &Record, now: StoreTime) -> Self {
+        match change {
+            Change::Renew(_) => Self::AlreadyRenewed {
+                lease_left: record.lease_end().since(now),
+            },
+            _ => Self::Already(record.clone().into_response()),
         }
     }
 }
@@ -330,7 +347,7 @@ impl Store for Reject {
     async fn settle(
         &self,
         _: &RecordKey,
-        _: u64,
+        _: Version,
         _: OwnerId,
         _: &Settlement,
         _: Deadline,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use shared::deadline::Deadline;
-use shared::idempotency::{End, Lease, Operation, Outcome, Standing, Undecided};
+use shared::idempotency::{End, Lease, Operation, Outcome, Progress, Standing, Undecided};
 use tests::within;
 
 use super::stage::{
@@ -49,7 +49,10 @@ pub(super) async fn another_request_is_refused_while_the_first_is_at_work(stage:
         engine.entry(&payment.key, patience()).await,
     );
     let after = after.expect("read").expect("there");
-    assert_eq!((before.rev, before.attempt), (after.rev, after.attempt));
+    assert_eq!(
+        (before.revision(), before.attempt),
+        (after.revision(), after.attempt)
+    );
     lease.complete(charged()).await;
     assert!(matches!(
         claim(&elsewhere, &payment).await,
@@ -189,7 +192,10 @@ pub(super) async fn each_claim_has_the_lease_of_its_own_deadline(stage: Stage) {
 
     let left = async |operation: &Operation| {
         let entry = engine.entry(&operation.key, patience()).await;
-        entry.expect("read").expect("there").lease_left.as_secs()
+        match entry.expect("read").expect("there").progress {
+            Progress::InProgress { lease_left } => lease_left.as_secs(),
+            other => panic!("not in progress: {other:?}"),
+        }
     };
     assert!((5..=7).contains(&left(&operations[0]).await));
     assert!((59..=62).contains(&left(&operations[1]).await));

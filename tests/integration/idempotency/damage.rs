@@ -155,7 +155,8 @@ async fn a_header_whose_fields_are_shifted_is_no_record() {
         assert_eq!(redis.query::<String>(&["GET", key]).await, shifted);
     }
     redis.command(&["SET", key, &sound]).await;
-    assert_eq!(lease.renew(Duration::from_secs(60)).await, Renewal::Renewed);
+    let renewal = lease.renew(Duration::from_secs(60)).await;
+    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
 }
 
 /// Its own answer may be another one than what was stored.
@@ -192,7 +193,8 @@ async fn work_that_is_not_finished_is_kept_for_its_lease_whatever_its_record_say
     record.replace_range(FINISHED_AT, LONG_AGO);
     redis.command(&["SET", key, &record]).await;
 
-    assert_eq!(lease.renew(Duration::from_secs(60)).await, Renewal::Renewed);
+    let renewal = lease.renew(Duration::from_secs(60)).await;
+    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
 
     let renewed: String = redis.query(&["GET", key]).await;
     assert_eq!(renewed[FINISHED_AT], "0".repeat(13));

@@ -421,7 +421,13 @@ fn a_settlement_writes_a_fresh_owner_over_the_record_it_has_seen() {
     let record = claimed();
     let completed = Settlement::Completed(response());
     let over = 30_000;
-    let settled = written(settle(&record, 1, owner(9), &completed, at(over)));
+    let settled = written(settle(
+        &record,
+        record.version(),
+        owner(9),
+        &completed,
+        at(over),
+    ));
     assert_eq!(
         change(
             Some(&settled),
@@ -432,25 +438,49 @@ fn a_settlement_writes_a_fresh_owner_over_the_record_it_has_seen() {
         Verdict::Superseded
     );
     let refused = [
-        ("an older one", &record, 0, &completed, over),
+        (
+            "an older writing",
+            &record,
+            version(&record, 0),
+            &completed,
+            over,
+        ),
+        (
+            "the same revision of another claim",
+            &record,
+            Version {
+                owner: owner(8),
+                ..record.version()
+            },
+            &completed,
+            over,
+        ),
         (
             "a running lease",
             &record,
-            1,
+            record.version(),
             &Settlement::Released,
             over - 1,
         ),
-        ("a result", &settled, settled.rev, &completed, over),
+        ("a result", &settled, settled.version(), &completed, over),
         (
             "a result, released",
             &settled,
-            settled.rev,
+            settled.version(),
             &Settlement::Released,
             over,
         ),
     ];
-    for (case, record, rev, settlement, ms) in refused {
-        let verdict = settle(record, rev, owner(9), settlement, at(ms));
+    for (case, record, seen, settlement, ms) in refused {
+        let verdict = settle(record, seen, owner(9), settlement, at(ms));
         assert_eq!(verdict, Verdict::Superseded, "{case}");
+    }
+}
+
+/// An older or later writing of the same claim's record.
+fn version(record: &Record, rev: u64) -> Version {
+    Version {
+        rev,
+        ..record.version()
     }
 }

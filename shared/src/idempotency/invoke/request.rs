@@ -214,6 +214,7 @@ fn token(mut lease: Object<'_>, namespace: &str, problems: &mut Problems) -> Opt
         owner: owner?,
         attempt: attempt?,
         fingerprint: fingerprint?,
+        rev: None,
     })
 }
 

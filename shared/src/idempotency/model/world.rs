@@ -256,7 +256,7 @@ impl World {
             return;
         };
         let fresh = owner(200 + u8::try_from(record.rev).unwrap_or(0));
-        let verdict = decision::settle(&record, record.rev, fresh, settlement, self.time());
+        let verdict = decision::settle(&record, record.version(), fresh, settlement, self.time());
         if let Verdict::Write(mut next) = verdict {
             if protocol.bug == Some(Bug::SettleKeepsTheOwner) {
                 next.owner = record.owner;

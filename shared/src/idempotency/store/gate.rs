@@ -13,6 +13,7 @@ use super::redis_store::RedisStore;
 use super::{Answer, Backend, Changed, Claimed, Found, Settled, Standing, Store, Undecided};
 use crate::deadline::Deadline;
 use crate::idempotency::decision::{Change, Claim, Fence, Settlement};
+use crate::idempotency::record::Version;
 use crate::idempotency::{OwnerId, RecordKey};
 
 /// Records in Redis, behind the memory of this process.
@@ -119,6 +120,14 @@ impl Store for GatedStore {
         deadline: Deadline,
     ) -> Result<Answer<Changed>, Undecided> {
         let there = self.note(self.redis.change(key, fence, change, deadline).await);
+        // Nothing is stored there, so nothing is here.
+        if let Some(Answer {
+            value: Changed::Moved(rev),
+            ..
+        }) = there
+        {
+            return Ok(self.answer(Changed::Moved(rev)));
+        }
         // Each store counts its own writings, and no message to this one is ever late.
         let fence = &Fence {
             rev: self.memory.rev(key),
@@ -162,14 +171,14 @@ impl Store for GatedStore {
     async fn settle(
         &self,
         key: &RecordKey,
-        rev: u64,
+        seen: Version,
         owner: OwnerId,
         settlement: &Settlement,
         deadline: Deadline,
     ) -> Result<Settled, Undecided> {
         let there = self.note(
             self.redis
-                .settle(key, rev, owner, settlement, deadline)
+                .settle(key, seen, owner, settlement, deadline)
                 .await,
         );
         match there {
@@ -177,7 +186,7 @@ impl Store for GatedStore {
             Some(Settled::Refused) if self.knows(key, deadline).await => Ok(Settled::Refused),
             _ => {
                 self.memory
-                    .settle(key, rev, owner, settlement, deadline)
+                    .settle(key, seen, owner, settlement, deadline)
                     .await
             }
         }

@@ -16,7 +16,7 @@ use super::{
 use crate::config::IdempotencyConfig;
 use crate::deadline::Deadline;
 use crate::idempotency::decision::{self, Change, Claim, Decision, Fence, Settlement, Verdict};
-use crate::idempotency::record::{Record, State, StoreTime};
+use crate::idempotency::record::{Record, State, StoreTime, Version};
 use crate::idempotency::{OwnerId, RecordKey};
 
 /// Records in memory.
@@ -169,7 +169,9 @@ impl MemoryStore {
                 self.put_finished(&mut records, key, *record, now);
                 Changed::Done
             }
-            Verdict::Already => Changed::Already(record.cloned().and_then(Record::into_response)),
+            Verdict::Already => record.map_or(Changed::Already(None), |record| {
+                Changed::already(change, record, now)
+            }),
             Verdict::TooLate => Changed::TooLate,
             Verdict::Moved => Changed::Moved(record.map_or(0, |record| record.rev)),
             Verdict::Superseded => Changed::Superseded(Standing::of(record, &fence.claim, now)),
@@ -263,7 +265,7 @@ impl Store for MemoryStore {
     async fn settle(
         &self,
         key: &RecordKey,
-        rev: u64,
+        seen: Version,
         owner: OwnerId,
         settlement: &Settlement,
         _: Deadline,
@@ -273,7 +275,7 @@ impl Store for MemoryStore {
             return Ok(Settled::Refused);
         };
         let now = self.now();
-        match decision::settle(record, rev, owner, settlement, now) {
+        match decision::settle(record, seen, owner, settlement, now) {
             Verdict::Write(record) => {
                 self.put_finished(&mut records, key, *record, now);
                 Ok(Settled::Done)

@@ -1,7 +1,7 @@
 //! MongoDB decides: one document, compare-and-set, majority acknowledged, by the server's clock.
 //!
-//! A claim inserts, or names the `rev` of the record it has judged; the owner of a record names itself and its attempt. So
-//! a write that arrives late, or twice, changes nothing. Only what finished expires, and by the time, whenever MongoDB gets
+//! A claim inserts, or names owner and `rev` of the record it has judged; the owner of a record names itself and its attempt.
+//! So a write that arrives late, or twice, changes nothing, also where the record was deleted and the key claimed anew since. Only what finished expires, and by the time, whenever MongoDB gets
 //! round to deleting it.
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::deadline::Deadline;
 use crate::idempotency::decision::{
     self, Change, Claim, Decision, Fence, Settlement, Start, Verdict,
 };
-use crate::idempotency::record::{Record, State, StoreTime, whole_ms};
+use crate::idempotency::record::{Record, State, StoreTime, Version, whole_ms};
 use crate::idempotency::{OwnerId, RecordKey};
 use crate::mongo::{Error, Mongo};
 
@@ -91,7 +91,7 @@ impl MongoStore {
                 Decision::Start(how) => {
                     let next = decision::start(how, Some(&record), claim, now);
                     let update = Update::of_claim(how, &next);
-                    let filter = doc! { "_id": key.as_str(), "rev": integer(record.rev) };
+                    let filter = filter_of_version(key, record.version());
                     // No match: somebody was faster, or it was this very claim and its reply was lost.
                     if let Ok(Some(record)) = self.update(filter, update, deadline).await {
                         return Ok((
@@ -137,7 +137,7 @@ impl MongoStore {
             };
             let changed = match decision::change(Some(&record), fence, change, now) {
                 Verdict::Write(_) => {
-                    let filter = doc! { "_id": key.as_str(), "rev": integer(record.rev) };
+                    let filter = filter_of_version(key, record.version());
                     let took_over = if record.took_over {
                         TookOver::Yes
                     } else {
@@ -149,7 +149,7 @@ impl MongoStore {
                         None => continue,
                     }
                 }
-                Verdict::Already => Changed::Already(record.clone().into_response()),
+                Verdict::Already => Changed::already(change, &record, now),
                 Verdict::TooLate => Changed::TooLate,
                 Verdict::Moved => Changed::Moved(record.rev),
                 Verdict::Superseded => {
@@ -165,7 +165,7 @@ impl MongoStore {
     pub(super) async fn settle_record(
         &self,
         key: &RecordKey,
-        rev: u64,
+        seen: Version,
         owner: OwnerId,
         settlement: &Settlement,
         deadline: Deadline,
@@ -173,10 +173,10 @@ impl MongoStore {
         let Found::Record(record, now) = self.read(key, deadline).await? else {
             return Ok((Settled::Refused, None));
         };
-        let Verdict::Write(_) = decision::settle(&record, rev, owner, settlement, now) else {
+        let Verdict::Write(_) = decision::settle(&record, seen, owner, settlement, now) else {
             return Ok((Settled::Refused, Some(*record)));
         };
-        let filter = doc! { "_id": key.as_str(), "rev": integer(rev) };
+        let filter = filter_of_version(key, seen);
         let update = Update::of_settlement(owner, settlement);
         match self.update(filter, update, deadline).await? {
             Some(record) => Ok((Settled::Done, Some(record))),
@@ -336,13 +336,13 @@ impl Store for MongoStore {
     async fn settle(
         &self,
         key: &RecordKey,
-        rev: u64,
+        seen: Version,
         owner: OwnerId,
         settlement: &Settlement,
         deadline: Deadline,
     ) -> Result<Settled, Undecided> {
         let (settled, _) = self
-            .settle_record(key, rev, owner, settlement, deadline)
+            .settle_record(key, seen, owner, settlement, deadline)
             .await?;
         Ok(settled)
     }
@@ -441,6 +441,15 @@ impl Update {
             update.insert("$currentDate", dates.collect::<Document>());
         }
         update
+    }
+}
+
+/// The record in the writing that was judged, and in no other.
+fn filter_of_version(key: &RecordKey, judged: Version) -> Document {
+    doc! {
+        "_id": key.as_str(),
+        "owner": judged.owner.to_string(),
+        "rev": integer(judged.rev),
     }
 }
 

@@ -1,7 +1,8 @@
 -- One operation on one record, decided in one step by the clock of the server. The rules are those of decision.rs.
 --
 -- KEYS[1]  the record: a header of fixed width, then the checkpoint or the saved response (record/text.rs)
--- ARGV     1 the operation    2 the owner, fresh for every claim    3 the window    4 the fingerprint
+-- ARGV     1 the operation    2 the owner, fresh for every claim    3 the window
+--          4 the fingerprint, of a settlement the owner that it has read
 --          5 the policy's bound, of a renewal or a note the rev that it follows    6 the lease
 --          7 of a change the attempt, of a settlement the rev, of anything else the window and the lease together
 --          8 what follows the header, where the operation brings it
@@ -111,7 +112,7 @@ if operation == 'claim' or operation == 'look' then
   asked = fingerprint
 elseif operation == 'settle_completed' or operation == 'settle_released' then
   local completes = operation == 'settle_completed'
-  if rev ~= number or completed or released or (not completes and in_progress and now < leased_at + held_for) then
+  if holder ~= fingerprint or rev ~= number or completed or released or (not completes and in_progress and now < leased_at + held_for) then
     return {'superseded', now, redis.call('GET', key)}
   elseif completes then
     state, kept = COMPLETED, given
@@ -139,7 +140,7 @@ elseif (operation == 'renew' or operation == 'checkpoint') and in_progress and r
   end
   -- Whoever knows of no writing has sent nothing that could have been written.
   if is_as_asked and tonumber(policy) > 0 and rev - policy == 1 then
-    return {'already', now}
+    return {'already', now, leased_at + held_for}
   end
   -- Another word of this attempt came first; this one may have been on its way since before it.
   return {'moved', now, rev + 0}

@@ -16,7 +16,9 @@ use super::{
 };
 use crate::deadline::Deadline;
 use crate::idempotency::decision::{Change, Claim, Fence, Settlement};
-use crate::idempotency::record::{COUNT_WIDTH, LEASE_WIDTH, Record, TIME_WIDTH, field, whole_ms};
+use crate::idempotency::record::{
+    COUNT_WIDTH, LEASE_WIDTH, Record, TIME_WIDTH, Version, field, whole_ms,
+};
 use crate::idempotency::{OwnerId, RecordKey};
 use crate::redis_client::{RedisClient, Repeat, Script};
 
@@ -40,6 +42,8 @@ struct Call<'a> {
     number: Option<u64>,
     /// The rev that a renewal or a note follows.
     follows: Option<u64>,
+    /// The owner of the record that is settled.
+    settles: Option<OwnerId>,
     /// What shall follow the header, where the operation brings it.
     body: Option<Bytes>,
 }
@@ -57,7 +61,12 @@ impl RedisStore {
     ) -> Result<Reply, Undecided> {
         let (fingerprint, bound) = match call.claim {
             Some(claim) => (claim.fingerprint.to_string(), claim.policy.to_bound_ms()),
-            None => (String::new(), 0),
+            // A settlement asks for nothing; it names the owner that it supersedes.
+            None => (
+                call.settles
+                    .map_or_else(String::new, |seen| seen.to_string()),
+                0,
+            ),
         };
         let owner = call.owner.to_string();
         let window = whole_ms(self.window).to_string();
@@ -164,6 +173,9 @@ impl Store for RedisStore {
         let record = reply.record();
         Ok(Answer::of_all(match reply.verdict.as_str() {
             "done" => Changed::Done,
+            "already" if matches!(change, Change::Renew(_)) => Changed::AlreadyRenewed {
+                lease_left: reply.lease_end().ok_or(UNEXPECTED)?.since(reply.now),
+            },
             "already" => match record.and_then(Record::into_response) {
                 // The result is final, and it cannot be read.
                 None if matches!(change, Change::Complete(_)) => {
@@ -191,6 +203,7 @@ impl Store for RedisStore {
             lease: Duration::ZERO,
             number: None,
             follows: None,
+            settles: None,
             body: None,
         };
         let reply = self.run(key, call, deadline).await?;
@@ -212,12 +225,12 @@ impl Store for RedisStore {
     async fn settle(
         &self,
         key: &RecordKey,
-        rev: u64,
+        seen: Version,
         owner: OwnerId,
         settlement: &Settlement,
         deadline: Deadline,
     ) -> Result<Settled, Undecided> {
-        let call = Call::of_settlement(rev, owner, settlement);
+        let call = Call::of_settlement(seen, owner, settlement);
         let reply = self.run(key, call, deadline).await?;
         match reply.verdict.as_str() {
             "done" => Ok(Settled::Done),
@@ -240,6 +253,7 @@ impl<'a> Call<'a> {
             lease: claim.lease,
             number: None,
             follows: None,
+            settles: None,
             body: None,
         }
     }
@@ -266,7 +280,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn of_settlement(rev: u64, owner: OwnerId, settlement: &Settlement) -> Self {
+    fn of_settlement(seen: Version, owner: OwnerId, settlement: &Settlement) -> Self {
         let (operation, body) = match settlement {
             Settlement::Completed(response) => ("settle_completed", Some(response.to_bytes())),
             Settlement::Released => ("settle_released", None),
@@ -276,8 +290,9 @@ impl<'a> Call<'a> {
             owner,
             claim: None,
             lease: Duration::ZERO,
-            number: Some(rev),
+            number: Some(seen.rev),
             follows: None,
+            settles: Some(seen.owner),
             body,
         }
     }

@@ -13,7 +13,7 @@ use super::mongo_store::MongoStore;
 use super::{Answer, Backend, Changed, Claimed, Found, Settled, Standing, Store, Undecided};
 use crate::deadline::Deadline;
 use crate::idempotency::decision::{Change, Claim, Fence, Settlement};
-use crate::idempotency::record::{Record, State};
+use crate::idempotency::record::{Record, State, Version};
 use crate::idempotency::{OwnerId, RecordKey};
 use crate::redis_client::RedisClient;
 
@@ -125,7 +125,11 @@ impl Store for TieredStore {
         let is_still_at_work = matches!(
             (&changed, change),
             (
-                Changed::Done | Changed::Already(_) | Changed::TooLate | Changed::Moved(_),
+                Changed::Done
+                    | Changed::Already(_)
+                    | Changed::AlreadyRenewed { .. }
+                    | Changed::TooLate
+                    | Changed::Moved(_),
                 Change::Renew(_) | Change::Checkpoint(_)
             )
         );
@@ -148,14 +152,14 @@ impl Store for TieredStore {
     async fn settle(
         &self,
         key: &RecordKey,
-        rev: u64,
+        seen: Version,
         owner: OwnerId,
         settlement: &Settlement,
         deadline: Deadline,
     ) -> Result<Settled, Undecided> {
         let (settled, record) = self
             .mongo
-            .settle_record(key, rev, owner, settlement, deadline)
+            .settle_record(key, seen, owner, settlement, deadline)
             .await?;
         // A result that Redis does not learn of is still MongoDB's answer.
         let _ = self.follow(key, record.as_ref(), owner, deadline).await;

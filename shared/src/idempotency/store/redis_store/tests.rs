@@ -26,8 +26,12 @@ enum Step {
         kind: Kind,
         behind: u64,
     },
-    /// A reconciler settles what it has read, or something older.
-    Settle { behind: u64, released: bool },
+    /// A reconciler settles the record it has read, an older writing of it, or the record of an earlier claim.
+    Settle {
+        behind: u64,
+        stale_owner: bool,
+        released: bool,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -76,7 +80,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(claim, amount)| Step::ClaimAgain(claim, amount)),
         4 => (any::<usize>(), kind, prop_oneof![3 => Just(0_u64), 1 => 1_u64..3])
             .prop_map(|(which, kind, behind)| Step::Change { which, kind, behind }),
-        1 => (0_u64..2, any::<bool>()).prop_map(|(behind, released)| Step::Settle { behind, released }),
+        1 => (0_u64..2, prop_oneof![3 => Just(false), 1 => Just(true)], any::<bool>())
+            .prop_map(|(behind, stale_owner, released)| Step::Settle { behind, stale_owner, released }),
     ]
 }
 

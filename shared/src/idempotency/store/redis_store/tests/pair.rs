@@ -75,7 +75,11 @@ impl Pair {
                     self.change(&Fence { rev, ..fence }, &change_of(kind)).await;
                 }
             }
-            Step::Settle { behind, released } => self.settle(behind, released).await,
+            Step::Settle {
+                behind,
+                stale_owner,
+                released,
+            } => self.settle(behind, stale_owner, released).await,
         }
         self.compare().await;
     }
@@ -140,10 +144,14 @@ impl Pair {
         if verdict == Verdict::Moved {
             assert_eq!(reply.rev(), Some(self.rev()));
         }
+        if verdict == Verdict::Already && matches!(change, Change::Renew(_)) {
+            let lease_end = self.expected.as_ref().map(Record::lease_end);
+            assert_eq!(reply.lease_end(), lease_end);
+        }
         self.settle_on(verdict);
     }
 
-    async fn settle(&mut self, behind: u64, released: bool) {
+    async fn settle(&mut self, behind: u64, stale_owner: bool, released: bool) {
         let owner = OwnerId::fresh();
         let settlement = if released {
             Settlement::Released
@@ -151,14 +159,24 @@ impl Pair {
             Settlement::Completed(response(0))
         };
         let rev = self.rev().saturating_sub(behind);
+        let seen = Version {
+            owner: self.expected.as_ref().map_or(OwnerId::NOBODY, |record| {
+                if stale_owner {
+                    OwnerId::fresh()
+                } else {
+                    record.owner
+                }
+            }),
+            rev,
+        };
         let reply = self
-            .run(Call::of_settlement(rev, owner, &settlement), WINDOW)
+            .run(Call::of_settlement(seen, owner, &settlement), WINDOW)
             .await;
         let Some(record) = &self.expected else {
             assert_eq!(reply.verdict, "absent");
             return;
         };
-        let verdict = decision::settle(record, rev, owner, &settlement, reply.now);
+        let verdict = decision::settle(record, seen, owner, &settlement, reply.now);
         let expected = match &verdict {
             Verdict::Write(_) => "done",
             _ => "superseded",
