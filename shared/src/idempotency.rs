@@ -27,8 +27,8 @@
 //! }
 //! ```
 //!
-//! [`Idempotency::claim`] and the [`Lease`] are the same in steps, [`Idempotency::wait_for`] waits for somebody else's
-//! result, [`Idempotency::settle`] is for whoever finds out what became of an attempt that ended without a word.
+//! [`Idempotency::claim`] and the [`Lease`] are the same in steps, [`Idempotency::wait_for`] waits for the result of a running
+//! attempt, [`Idempotency::resolve`] stores the outcome of an abandoned one once it has been found out.
 //!
 //! [`invoke`] is the same for callers in other languages, as JSON.
 //!
@@ -83,6 +83,7 @@ mod operation;
 mod owner;
 mod policy;
 mod record;
+mod resolve;
 mod response;
 mod revision;
 mod run;
@@ -105,6 +106,7 @@ pub use lease::Lease;
 pub use operation::{Answered, Operation, Outcome};
 pub use owner::OwnerId;
 pub use policy::Policy;
+pub use resolve::{Lookup, Resolved};
 pub use response::{SavedBody, SavedResponse};
 pub use revision::Revision;
 pub use run::{End, Failure, Ran};

@@ -1,7 +1,32 @@
 //! The function `idempotency`, as a payment function in another language sees it: JSON in, JSON out.
 
+use std::time::Duration;
+
+/// Runs every scenario where each store decides.
+macro_rules! on_every_store {
+    ($($scenario:ident)*) => {
+        on_every_store!(@memory $($scenario)*);
+        on_every_store!(@redis $($scenario)*);
+        on_every_store!(@tiered $($scenario)*);
+    };
+    (@$store:ident $($scenario:ident)*) => {
+        mod $store {
+            $(
+                #[tokio::test]
+                async fn $scenario() {
+                    super::$scenario($crate::invoke::caller::Caller::$store().await).await;
+                }
+            )*
+        }
+    };
+}
+
+/// How long a test waits for what takes a moment.
+const LIMIT: Duration = Duration::from_secs(10);
+
 mod caller;
 mod examples;
 mod outcomes;
 mod refusals;
+mod resolve;
 mod stores;

@@ -205,17 +205,13 @@ pub(super) fn change(
             state: released(record.took_over, now),
             ..next
         }),
-        (State::InProgress, Change::Renew(_) | Change::Checkpoint(_))
-            if record.rev != fence.rev =>
-        {
-            // Whoever knows of no writing has sent nothing that could have been written.
+        // A renewal cannot recognise itself: the write that came first may have been another one, and the lease has the length
+        // that is asked for all the same. Renewing again, from the current revision, is harmless.
+        (State::InProgress, Change::Renew(_)) if record.rev != fence.rev => Verdict::Moved,
+        (State::InProgress, Change::Checkpoint(checkpoint)) if record.rev != fence.rev => {
+            // Without a known revision, nothing was sent that could have been written.
             let is_next = fence.rev != 0 && record.rev == fence.rev + 1;
-            let is_as_asked = match change {
-                Change::Renew(lease) => record.lease == *lease,
-                Change::Checkpoint(checkpoint) => record.checkpoint == *checkpoint,
-                _ => false,
-            };
-            if is_next && is_as_asked {
+            if is_next && record.checkpoint == *checkpoint {
                 Verdict::Already
             } else {
                 Verdict::Moved

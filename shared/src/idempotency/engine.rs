@@ -1,4 +1,4 @@
-//! The engine: claims, waiting, and what a reconciler does.
+//! The engine: claims and waiting.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +8,11 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::counters::{Counters, Counts, Event};
-use super::decision::{self, Claim, Fence};
-use super::entry::{Entry, Settlement};
+use super::decision::{Claim, Fence};
 use super::hold::{Hold, Token};
 use super::lease::Lease;
 use super::operation::{Answered, Operation, Outcome};
-use super::store::{Answer, Claimed, Found, Grant, Settled, Standing, Store, Undecided};
+use super::store::{Answer, Claimed, Grant, Standing, Store, Undecided};
 use super::{Authority, DerivedKey, OwnerId, RecordKey};
 use crate::config::{Config, IdempotencyConfig};
 use crate::deadline::Deadline;
@@ -190,63 +189,7 @@ impl Idempotency {
         }
     }
 
-    /// What is known of a key; `None` where nothing is stored, or what is stored is no record.
-    ///
-    /// # Errors
-    ///
-    /// [`Undecided`] when the store that decides did not answer.
-    pub async fn entry(
-        &self,
-        key: &RecordKey,
-        deadline: Deadline,
-    ) -> Result<Option<Entry>, Undecided> {
-        match self.inner.store.read(key, deadline).await? {
-            Found::Record(record, now) if !record.is_over(self.inner.config.window, now) => {
-                Ok(Some(Entry::of(key, *record, self.inner.config.window, now)))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// The names of at most `limit` keys, finished ones included.
-    ///
-    /// # Errors
-    ///
-    /// [`Undecided`] when the store that decides did not answer.
-    pub async fn keys(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
-        self.inner.store.list(limit, deadline).await
-    }
-
-    /// Settles work that ended without a word. It holds only for the record as `entry` saw it, and supersedes the
-    /// attempt, should it come back. That nothing happened is refused while the attempt may be at work.
-    ///
-    /// # Errors
-    ///
-    /// [`Undecided`] when the store that decides did not acknowledge. It may be settled all the same.
-    ///
-    /// # Cancel safety
-    ///
-    /// A dropped call may or may not have settled it.
-    pub async fn settle(
-        &self,
-        entry: &Entry,
-        settlement: Settlement,
-        deadline: Deadline,
-    ) -> Result<Settled, Undecided> {
-        let finding = match settlement {
-            Settlement::Completed(response) => decision::Settlement::Completed(
-                response.limited_to(self.inner.config.max_response_bytes),
-            ),
-            Settlement::Released(_) => decision::Settlement::Released,
-        };
-        let owner = OwnerId::fresh();
-        self.inner
-            .store
-            .settle(&entry.key, entry.version, owner, &finding, deadline)
-            .await
-    }
-
-    /// Sets up what no decision depends on: in MongoDB the index by which it deletes what is over. For a deployment or a
+    /// Sets up what no decision depends on: in MongoDB the indexes by which it deletes what is over and finds what is unfinished. For a deployment or a
     /// schedule, where nobody waits.
     ///
     /// # Errors

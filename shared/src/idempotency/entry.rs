@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::decision::{self, Claim, Decision};
 use super::record::{Record, State, StoreTime, Version};
-use super::{OwnerId, Policy, RecordKey, Revision, SavedResponse};
+use super::{Fingerprint, OwnerId, Policy, RecordKey, Revision, SavedResponse};
 
 /// What is known of a key.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Entry {
     pub lease_over_for: Duration,
     /// What happens to an abandoned attempt.
     pub policy: Policy,
+    /// What was asked for.
+    pub fingerprint: Fingerprint,
     /// What the attempts noted for the next one.
     pub checkpoint: Bytes,
     /// The record that this was read from. A settlement holds for it and for no other.
@@ -69,6 +71,17 @@ pub enum NoEffect {
     FencedByLedger,
 }
 
+impl NoEffect {
+    /// The word for it in requests and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FencedByProvider => "fenced_by_provider",
+            Self::AttemptEnded => "attempt_ended",
+            Self::FencedByLedger => "fenced_by_ledger",
+        }
+    }
+}
+
 impl Entry {
     pub(super) fn of(key: &RecordKey, record: Record, window: Duration, now: StoreTime) -> Self {
         let is_unfinished = record.finished_at().is_none();
@@ -83,6 +96,7 @@ impl Entry {
                 Duration::ZERO
             },
             policy: record.policy,
+            fingerprint: record.fingerprint,
             progress: Progress::of(&record, window, now),
             checkpoint: record.checkpoint,
         }

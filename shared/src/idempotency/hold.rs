@@ -83,7 +83,7 @@ pub enum Noted {
 pub enum Renewal {
     /// The lease is renewed.
     Renewed {
-        /// How long it lasts from now, at least. Less than was asked for where an earlier try of this call had renewed it.
+        /// How long it lasts from now, at least.
         lasts: Duration,
     },
     /// The key was taken over or settled, and this is how it stands: stop.
@@ -189,9 +189,7 @@ impl Hold {
             Ok(Changed::Already(Some(stored))) if stored != kept => Completion::Completed(stored),
             Ok(Changed::Already(_)) => Completion::Completed(response),
             Ok(Changed::Superseded(standing)) => Completion::Superseded(standing),
-            Ok(Changed::TooLate | Changed::Moved(_) | Changed::AlreadyRenewed { .. }) | Err(_) => {
-                Completion::NotDurable(response)
-            }
+            Ok(Changed::TooLate | Changed::Moved(_)) | Err(_) => Completion::NotDurable(response),
         }
     }
 
@@ -246,9 +244,6 @@ impl Hold {
         match self.insist(&Change::Renew(lease), self.short_time()).await {
             Ok(Changed::Done) => Renewal::Renewed {
                 lasts: lease.saturating_sub(asked.elapsed()),
-            },
-            Ok(Changed::AlreadyRenewed { lease_left }) => Renewal::Renewed {
-                lasts: lease_left.min(lease),
             },
             Ok(Changed::TooLate) => Renewal::TooLate,
             Ok(Changed::Superseded(standing)) => Renewal::Superseded(standing),
@@ -344,19 +339,16 @@ fn noted(changed: Result<Changed, Undecided>) -> Noted {
         Ok(Changed::Done | Changed::Already(_)) => Noted::Done,
         Ok(Changed::Superseded(standing)) => Noted::Superseded(standing),
         Ok(Changed::Moved(_)) => Noted::Outdated,
-        Ok(Changed::TooLate | Changed::AlreadyRenewed { .. }) | Err(_) => Noted::NotDurable,
+        Ok(Changed::TooLate) | Err(_) => Noted::NotDurable,
     }
 }
 
 /// The revision that the holder knows after a write that followed `rev` was answered so; zero: none.
 fn rev_after(changed: &Changed, rev: u64) -> u64 {
     match changed {
-        Changed::Done | Changed::Already(_) | Changed::AlreadyRenewed { .. } if rev > 0 => rev + 1,
+        Changed::Done | Changed::Already(_) if rev > 0 => rev + 1,
         Changed::TooLate => rev,
         Changed::Moved(rev) => *rev,
-        Changed::Done
-        | Changed::Already(_)
-        | Changed::AlreadyRenewed { .. }
-        | Changed::Superseded(_) => 0,
+        Changed::Done | Changed::Already(_) | Changed::Superseded(_) => 0,
     }
 }

@@ -17,16 +17,17 @@ mod request;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use serde_json::value::RawValue;
 use tracing::{info, warn};
 
-use self::answer::{Answer, LeaseShown, StateShown, Stored, Told};
+use self::answer::{Answer, LeaseShown, Shown, StateShown, Stored, Told};
 use self::object::Problem;
-use self::request::{Begin, Request};
+use self::request::{Begin, Finding, Request};
 use super::{
-    Completion, Entry, Hold, Idempotency, Lease, Noted, Outcome, Progress, RecordKey, Renewal,
-    SavedResponse, Standing, Token, Undecided,
+    Completion, Doubt, Hold, Idempotency, Lease, Lookup, Noted, Outcome, Progress, Renewal,
+    Resolved, SavedResponse, Settlement, Standing, Token, Undecided,
 };
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -87,22 +88,30 @@ impl Remote {
         let answer = match request {
             Request::Begin(begin) => return self.begin(begin, until).await,
             Request::Complete(token, response) => complete(resume(token), response).await,
-            Request::Release(token) => noted(Answer::Released, resume(token).release().await),
+            Request::Release(token) => ended(Answer::Released, resume(token).release().await),
             Request::MarkUnknown(token) => {
-                let unknown = Answer::Unknown { checkpoint: None };
-                noted(unknown, resume(token).mark_unknown().await)
+                let unknown = Answer::Unknown {
+                    checkpoint: None,
+                    revision: None,
+                    damaged: false,
+                };
+                ended(unknown, resume(token).mark_unknown().await)
             }
-            Request::Checkpoint(token, data) => {
-                let note = data.get().to_owned();
-                noted(Answer::Saved, resume(token).checkpoint(note).await)
-            }
+            Request::Checkpoint(token, data) => checkpoint(&resume(token), data).await,
             Request::Renew(token, lease) => {
-                let lease = lease.unwrap_or(self.lease);
-                renewed(resume(token).renew(lease).await)
+                renew(&resume(token), lease.unwrap_or(self.lease)).await
             }
-            Request::Status(key) => {
-                let entry = self.engine.entry(&key, until).await?;
-                entry.map_or(Answer::Absent, found)
+            Request::Status(key) => match self.engine.look_up(&key, until).await? {
+                Lookup::Absent => Answer::Absent,
+                lookup => Answer::Found(shown(lookup)),
+            },
+            Request::Resolve(key, seen, finding) => {
+                let settlement = settlement(finding);
+                let resolved = self.engine.resolve(&key, seen, settlement, until).await?;
+                match resolved {
+                    Resolved::Stored => Answer::Resolved,
+                    Resolved::Refused(lookup) => Answer::Refused(shown(lookup)),
+                }
             }
         };
         Ok(answer.into())
@@ -122,26 +131,41 @@ impl Remote {
             Outcome::InProgress { retry_after } => Answer::InProgress {
                 retry_after_ms: answer::milliseconds(retry_after),
             },
-            Outcome::Unknown(_) => Answer::Unknown {
-                checkpoint: Some(self.last_checkpoint(&operation.key, until).await?),
-            },
+            Outcome::Unknown(doubt) => {
+                unknown(doubt, self.engine.look_up(&operation.key, until).await?)
+            }
         };
         Ok(Told {
             answer,
             stand_in: claimed.stand_in,
         })
     }
+}
 
-    /// What was noted last under a key whose outcome is unknown.
-    async fn last_checkpoint(
-        &self,
-        key: &RecordKey,
-        until: Deadline,
-    ) -> Result<Box<RawValue>, Undecided> {
-        let entry = self.engine.entry(key, until).await?;
-        let checkpoint = entry.map(|entry| entry.checkpoint).unwrap_or_default();
-        Ok(answer::note(&checkpoint))
+/// What a `begin` is answered that may not start, with what `resolve` needs.
+fn unknown(doubt: Doubt, lookup: Lookup) -> Answer {
+    let entry = match lookup {
+        Lookup::Found(entry) => Some(entry),
+        Lookup::Absent | Lookup::Unreadable => None,
+    };
+    let note = entry.as_ref().map(|entry| &entry.checkpoint);
+    Answer::Unknown {
+        checkpoint: Some(answer::note(note.unwrap_or(&Bytes::new()))),
+        damaged: doubt == Doubt::Unreadable && entry.is_none(),
+        revision: entry.map(|entry| entry.revision().to_string()),
     }
+}
+
+fn settlement(finding: Finding<'_>) -> Settlement {
+    match finding {
+        Finding::Completed(response) => Settlement::Completed(saved(response)),
+        Finding::Released(reason) => Settlement::Released(reason),
+    }
+}
+
+/// A response as it is kept: as it was written, byte for byte.
+fn saved(response: &RawValue) -> SavedResponse {
+    SavedResponse::new(StatusCode::OK, response.get().to_owned())
 }
 
 fn started(lease: &Lease, scope: String, key: String) -> Answer {
@@ -154,6 +178,7 @@ fn started(lease: &Lease, scope: String, key: String) -> Answer {
             key,
             owner: token.owner.to_string(),
             attempt: token.attempt,
+            rev: token.rev,
             fingerprint: token.fingerprint.to_string(),
             expires_in_ms: answer::milliseconds(lease.lasts()),
         },
@@ -163,7 +188,7 @@ fn started(lease: &Lease, scope: String, key: String) -> Answer {
 }
 
 async fn complete(hold: Hold, response: &RawValue) -> Answer {
-    let sent = SavedResponse::new(StatusCode::OK, response.get().to_owned());
+    let sent = saved(response);
     match hold.complete(sent.clone()).await {
         Completion::Completed(stored) if stored == sent => Answer::Completed(Stored::NOTHING),
         Completion::Completed(stored) => Answer::Completed(Stored::of(&stored)),
@@ -172,24 +197,38 @@ async fn complete(hold: Hold, response: &RawValue) -> Answer {
     }
 }
 
-fn renewed(renewal: Renewal) -> Answer {
-    match renewal {
-        Renewal::Renewed { .. } => Answer::Renewed,
-        Renewal::Superseded(standing) => superseded(&standing),
-        // Only for a policy that no caller of this can ask for; it may not work on either.
-        Renewal::TooLate => Answer::Superseded(Stored::NOTHING),
-        Renewal::Outdated | Renewal::NotDurable => unacknowledged(),
+async fn checkpoint(hold: &Hold, data: &RawValue) -> Answer {
+    match (hold.checkpoint(data.get().to_owned()).await, hold.rev()) {
+        (Noted::Done, Some(rev)) => Answer::Saved { rev },
+        (Noted::Outdated, Some(rev)) => Answer::Outdated { rev },
+        (Noted::Superseded(standing), _) => superseded(&standing),
+        (Noted::TooLong, _) => Answer::Invalid {
+            errors: vec![Problem::too_long_a_note()],
+        },
+        (Noted::Done | Noted::Outdated | Noted::NotDurable, _) => unacknowledged(),
     }
 }
 
-fn noted(done: Answer, noted: Noted) -> Answer {
+async fn renew(hold: &Hold, lease: Duration) -> Answer {
+    match (hold.renew(lease).await, hold.rev()) {
+        (Renewal::Renewed { lasts }, Some(rev)) => Answer::Renewed {
+            rev,
+            expires_in_ms: answer::milliseconds(lasts),
+        },
+        (Renewal::Outdated, Some(rev)) => Answer::Outdated { rev },
+        (Renewal::Superseded(standing), _) => superseded(&standing),
+        // Only for a policy that no caller of this can ask for; it may not work on either.
+        (Renewal::TooLate, _) => Answer::Superseded(Stored::NOTHING),
+        (Renewal::Renewed { .. } | Renewal::Outdated | Renewal::NotDurable, _) => unacknowledged(),
+    }
+}
+
+/// The answer to a request that ends the attempt without a result.
+fn ended(done: Answer, noted: Noted) -> Answer {
     match noted {
         Noted::Done => done,
         Noted::Superseded(standing) => superseded(&standing),
-        Noted::Outdated | Noted::NotDurable => unacknowledged(),
-        Noted::TooLong => Answer::Invalid {
-            errors: vec![Problem::too_long_a_note()],
-        },
+        Noted::Outdated | Noted::NotDurable | Noted::TooLong => unacknowledged(),
     }
 }
 
@@ -207,23 +246,36 @@ fn unacknowledged() -> Answer {
     }
 }
 
-fn found(entry: Entry) -> Answer {
-    let (state, stored) = match &entry.progress {
-        Progress::InProgress { .. } => (StateShown::InProgress, Stored::NOTHING),
-        Progress::Abandoned | Progress::Unknown => (StateShown::Unknown, Stored::NOTHING),
-        Progress::Released => (StateShown::Released, Stored::NOTHING),
-        Progress::Completed(response) => (StateShown::Completed, Stored::of(response)),
+fn shown(lookup: Lookup) -> Shown {
+    let entry = match lookup {
+        Lookup::Found(entry) => entry,
+        Lookup::Absent => return Shown::without_record(StateShown::Absent),
+        Lookup::Unreadable => {
+            return Shown {
+                damaged: true,
+                ..Shown::without_record(StateShown::Unknown)
+            };
+        }
     };
-    let lease_left = match entry.progress {
-        Progress::InProgress { lease_left } => lease_left,
-        _ => Duration::ZERO,
+    let (state, lease_left, stored) = match &entry.progress {
+        Progress::InProgress { lease_left } => {
+            (StateShown::InProgress, *lease_left, Stored::NOTHING)
+        }
+        Progress::Abandoned => (StateShown::Abandoned, Duration::ZERO, Stored::NOTHING),
+        Progress::Unknown => (StateShown::Unknown, Duration::ZERO, Stored::NOTHING),
+        Progress::Released => (StateShown::Released, Duration::ZERO, Stored::NOTHING),
+        Progress::Completed(response) => {
+            (StateShown::Completed, Duration::ZERO, Stored::of(response))
+        }
     };
     let has_note = !entry.checkpoint.is_empty();
-    Answer::Found {
+    Shown {
         state,
-        attempt: entry.attempt,
+        attempt: Some(entry.attempt),
         lease_left_ms: answer::milliseconds(lease_left),
+        revision: Some(entry.revision().to_string()),
         checkpoint: has_note.then(|| answer::note(&entry.checkpoint)),
+        damaged: false,
         stored,
     }
 }

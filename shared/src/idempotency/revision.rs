@@ -42,7 +42,8 @@ impl Revision {
             owner_digest: u64::from_str_radix(digest, 16).ok()?,
         };
         // One revision has one text: no sign, no leading zero, no upper case.
-        (digest.len() == DIGEST_DIGITS && revision.to_string() == text).then_some(revision)
+        (revision.rev > 0 && digest.len() == DIGEST_DIGITS && revision.to_string() == text)
+            .then_some(revision)
     }
 }
 
@@ -78,6 +79,7 @@ mod tests {
             "3",
             "3-",
             "-9f86d081884c7d65",
+            "0-9f86d081884c7d65",
             "03-9f86d081884c7d65",
             "+3-9f86d081884c7d65",
             "3-9F86D081884C7D65",

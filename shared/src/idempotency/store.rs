@@ -78,9 +78,52 @@ pub(super) trait Store: Send + Sync {
     /// The names of at most `limit` keys, in their order.
     async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided>;
 
+    /// Unfinished records in the order of their keys: running, abandoned and unknown ones, and what cannot be read. None at all:
+    /// there are no more.
+    ///
+    /// This reads every key that there is; a store that has an index uses it.
+    async fn unfinished(
+        &self,
+        page: Page<'_>,
+        deadline: Deadline,
+    ) -> Result<Vec<(RecordKey, Found)>, Undecided> {
+        let mut unfinished = Vec::new();
+        for key in self.list(u32::MAX, deadline).await? {
+            if !page.takes(&key) {
+                continue;
+            }
+            let found = self.read(&key, deadline).await?;
+            if found.is_unfinished() {
+                unfinished.push((key, found));
+            }
+            if unfinished.len() >= page.limit as usize {
+                break;
+            }
+        }
+        Ok(unfinished)
+    }
+
     /// Sets up what no decision depends on.
     async fn prepare(&self, _: Deadline) -> Result<(), Undecided> {
         Ok(())
+    }
+}
+
+/// Which unfinished records are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Page<'a> {
+    /// What their keys begin with.
+    pub(super) prefix: &'a str,
+    /// The last key of the page before.
+    pub(super) after: Option<&'a RecordKey>,
+    /// At most so many.
+    pub(super) limit: u32,
+}
+
+impl Page<'_> {
+    fn takes(&self, key: &RecordKey) -> bool {
+        key.as_str().starts_with(self.prefix)
+            && self.after.is_none_or(|after| key.as_str() > after.as_str())
     }
 }
 
@@ -123,6 +166,16 @@ pub(super) enum Found {
     Record(Box<Record>, StoreTime),
     /// Something that is no record this version can read.
     Unreadable,
+}
+
+impl Found {
+    fn is_unfinished(&self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Record(record, _) => record.finished_at().is_none(),
+            Self::Unreadable => true,
+        }
+    }
 }
 
 /// What becomes of a claim.
@@ -185,11 +238,6 @@ pub(super) enum Changed {
     Done,
     /// As `Done`, by an earlier call whose reply was lost; this is the result that is stored, if it was one.
     Already(Option<SavedResponse>),
-    /// As `Done`, by an earlier call of this renewal whose reply was lost.
-    AlreadyRenewed {
-        /// How long the lease lasts yet: it was counted from that call.
-        lease_left: Duration,
-    },
     /// The provider may have forgotten the derived key by the end of the renewed lease.
     TooLate,
     /// The record is the caller's, in this writing: it may say so again of that one.
@@ -243,18 +291,6 @@ impl<T> Answer<T> {
         Self {
             value,
             stand_in: Some(backend),
-        }
-    }
-}
-
-impl Changed {
-    /// What [`Verdict::Already`](decision::Verdict::Already) means for a change.
-    pub(super) fn already(change: &Change, record: &Record, now: StoreTime) -> Self {
-        match change {
-            Change::Renew(_) => Self::AlreadyRenewed {
-                lease_left: record.lease_end().since(now),
-            },
-            _ => Self::Already(record.clone().into_response()),
         }
     }
 }

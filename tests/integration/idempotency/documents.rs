@@ -1,15 +1,15 @@
 //! Records as documents of MongoDB. Two versions of a function read each other's during a deployment, so what they look
 //! like never changes.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::TryStreamExt;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Collection, IndexModel};
-use shared::idempotency::Completion;
-use tests::MongoServer;
+use shared::idempotency::{Completion, End};
+use tests::{FaultProxy, MongoServer};
 
-use super::stage::{Stage, a_payment, answer, charged, patience, started};
+use super::stage::{Provider, Stage, a_payment, answer, charged, patience, started};
 
 async fn records(stage: &Stage) -> Collection<Document> {
     let database = stage.database.as_deref().expect("mongodb");
@@ -139,4 +139,38 @@ async fn who_outlived_its_document_cannot_finish_the_next_one() {
         next.complete(charged()).await,
         Completion::Completed(charged())
     );
+}
+
+/// A reader that judged a finished record past its retention was slow; meanwhile MongoDB deleted the record, and another
+/// caller claimed the key, worked and completed, which counts to the same revision. The reader's compare-and-set matched
+/// that, and its caller worked too.
+#[tokio::test]
+async fn a_compare_and_set_that_outlived_its_document_starts_nothing() {
+    let server = MongoServer::shared().await;
+    let proxy = FaultProxy::in_front_of(server.address());
+    let stage = Stage::mongodb().await;
+    let slow = stage
+        .clone_settings()
+        .with("MONGODB_URI", &server.uri_through(&proxy))
+        .new_engine();
+    let (engine, provider, payment) = (stage.engine(), Provider::default(), a_payment());
+    let id = doc! { "_id": payment.key.as_str() };
+    provider.pay(&engine, &payment, answer("first")).await;
+    let long_ago = DateTime::from_system_time(SystemTime::now() - Duration::from_secs(2 * 86_400));
+    let over = doc! { "$set": { "finished_at": long_ago } };
+    let moved = records(&stage).await.update_one(id.clone(), over).await;
+    assert_eq!(moved.expect("moved").modified_count, 1);
+    let connected = slow.claim(&a_payment(), patience()).await;
+    connected.expect("decided");
+
+    // Three requests: an insert, which finds the record, a read, and the compare-and-set.
+    proxy.delay(Duration::from_millis(600));
+    let (late, ()) = tokio::join!(provider.pay(&slow, &payment, answer("late")), async {
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        records(&stage).await.delete_one(id).await.expect("deleted");
+        provider.pay(&engine, &payment, answer("second")).await;
+    });
+
+    assert_eq!(late, End::Replay(answer("second")));
+    assert_eq!(provider.charges(), 2);
 }

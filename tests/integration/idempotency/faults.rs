@@ -224,6 +224,39 @@ pub(super) async fn a_word_that_arrives_late_undoes_nothing(world: &World, proxy
     assert!(matches!(second, Outcome::InProgress { .. }), "{second:?}");
 }
 
+/// The holder once kept its revision after a renewal whose reply was lost, and took the next one of equal length for its
+/// repetition: it believed a lease that no store had renewed.
+pub(super) async fn a_renewal_after_an_unacknowledged_one_is_written(
+    world: &World,
+    proxy: &FaultProxy,
+) {
+    let lease_time = Duration::from_secs(60);
+    let payment = world.payment.clone().with_policy(Policy::RerunAlways);
+    let mut lease = started(&world.engine(), &payment).await;
+    let rev = async || {
+        let entry = world.engine().entry(&payment.key, patience()).await;
+        entry.expect("read").expect("there").revision().rev()
+    };
+    for expected in [3, 5] {
+        proxy.delay(Duration::from_millis(400));
+        let renewing = tokio::time::timeout(Duration::from_millis(100), async {
+            if expected == 3 {
+                lease.renew(lease_time).await;
+            } else {
+                lease.checkpoint("charging").await;
+            }
+        });
+        assert!(renewing.await.is_err(), "its caller has given up");
+        proxy.delay(Duration::ZERO);
+        eventually(LIMIT, async || rev().await == expected - 1).await;
+
+        let renewal = lease.renew(lease_time).await;
+
+        assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+        assert_eq!(rev().await, expected);
+    }
+}
+
 /// Says it again where it is not acknowledged.
 async fn until_done(mut say: impl AsyncFnMut() -> bool) {
     for _ in 0..5 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::idempotency::{Completion, Noted, Outcome, Renewal, Undecided};
+use shared::idempotency::{Completion, Noted, Outcome, Renewal, Token, Undecided};
 use tests::{FaultProxy, RedisServer};
 
 use super::faults::{self, World, at_every_moment};
@@ -115,7 +115,13 @@ async fn a_word_that_arrives_late_undoes_nothing() {
 }
 
 #[tokio::test]
-async fn a_word_whose_reply_was_lost_is_written_once() {
+async fn a_renewal_after_an_unacknowledged_one_is_written() {
+    let world = World::redis_alone().await;
+    faults::a_renewal_after_an_unacknowledged_one_is_written(&world, &world.redis_proxy).await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_whose_reply_was_lost_is_written_once_and_a_renewal_again() {
     let world = World::redis_alone().await;
     let mut lease = started(&world.engine(), &world.payment).await;
     let rev = async || {
@@ -129,22 +135,24 @@ async fn a_word_whose_reply_was_lost_is_written_once() {
     world.redis_proxy.drop_next_reply();
     let renewal = lease.renew(Duration::from_secs(60)).await;
     assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
-    assert_eq!(rev().await, 3);
+    assert_eq!(rev().await, 4);
 }
 
-/// The first one has been told how the record stands, and is slow to write; meanwhile the second one writes.
+/// Neither process brings a revision. The first one has asked for it and is slow to write; meanwhile the second one writes.
 #[tokio::test]
-async fn of_two_processes_that_speak_for_an_attempt_the_later_one_is_heard() {
+async fn of_two_processes_that_write_for_an_attempt_the_later_one_is_outdated() {
     let world = World::redis_alone().await;
     let patient = [("REDIS_RESPONSE_TIMEOUT_MS", "5000")];
     let lease = started(&world.engine(), &world.payment).await;
-    let slow = world
-        .engine_with(&patient)
-        .resume(lease.token(), patience());
+    let token = || Token {
+        rev: None,
+        ..lease.token()
+    };
+    let slow = world.engine_with(&patient).resume(token(), patience());
     let direct = world.redis.url();
     let quick = world
         .engine_with(&[("REDIS_URL", &direct)])
-        .resume(lease.token(), patience());
+        .resume(token(), patience());
     for hold in [&slow, &quick] {
         assert_eq!(hold.checkpoint("connected").await, Noted::Done);
     }

@@ -233,6 +233,12 @@ async fn a_word_that_arrives_late_undoes_nothing() {
 }
 
 #[tokio::test]
+async fn a_renewal_after_an_unacknowledged_one_is_written() {
+    let world = World::tiered().await;
+    faults::a_renewal_after_an_unacknowledged_one_is_written(&world, &world.mongo_proxy).await;
+}
+
+#[tokio::test]
 async fn who_goes_on_elsewhere_leaves_its_hint_in_redis() {
     let world = World::tiered().await;
     let lease = started(&world.engine(), &world.payment).await;

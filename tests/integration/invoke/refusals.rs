@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::caller::{Caller, begin, checkpoint, complete, status, with, word};
 
+const REVISION: &str = "1-9f86d081884c7d65";
 const OWNER: &str = "0123456789abcdef0123456789abcdef";
 
 /// A lease that nobody was ever told.
@@ -124,6 +125,40 @@ async fn the_schema_and_the_function_refuse_the_same() {
     for attempt in numbers.iter().chain([&json!(4_294_967_296_u64)]) {
         refused.push(word("release", &with(lease(), "attempt", attempt.clone())));
     }
+    for rev in numbers.iter().chain([&json!(4_294_967_296_u64)]) {
+        refused.push(word("renew", &with(lease(), "rev", rev.clone())));
+    }
+    let resolve = || {
+        json!({"operation": "resolve", "scope": "orders", "key": "k", "revision": REVISION,
+            "as": "completed", "response": 1})
+    };
+    let release = || {
+        json!({"operation": "resolve", "scope": "orders", "key": "k", "revision": REVISION,
+            "as": "released", "reason": "attempt_ended"})
+    };
+    for member in ["scope", "key", "revision", "as", "response"] {
+        refused.push(without(resolve(), member));
+    }
+    refused.push(without(release(), "reason"));
+    refused.push(with(resolve(), "reason", "attempt_ended"));
+    refused.push(with(release(), "response", 1));
+    refused.push(with(resolve(), "owner", OWNER));
+    for member in ["revision", "as"] {
+        refused.extend(bad_values(&resolve(), member, &nonsense));
+    }
+    refused.extend(bad_values(&release(), "reason", &nonsense));
+    refused.extend(
+        ["", "nothing happened", "fenced_by_ledger"]
+            .map(|reason| with(release(), "reason", reason)),
+    );
+    let revisions = [
+        "",
+        "1",
+        "0-9f86d081884c7d65",
+        "01-9f86d081884c7d65",
+        "1-9F86D081884C7D65",
+    ];
+    refused.extend(revisions.map(|revision| with(resolve(), "revision", revision)));
     let keys = ["", "\"\"", "a,b", " a", "a\n", "é", "a b", &text(256)];
     refused.extend(keys.map(|key| with(begin("k"), "key", key)));
     refused.extend(["", &text(129)].map(|scope| with(begin("k"), "scope", scope)));

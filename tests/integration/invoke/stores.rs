@@ -183,7 +183,9 @@ async fn what_somebody_else_left_under_the_key_starts_nothing() {
     redis
         .command(&["SET", "idempotency:fn:default:orders:k", "junk"])
         .await;
-    let told = json!({"outcome": "unknown", "checkpoint": null});
+    let told = json!({"outcome": "unknown", "checkpoint": null, "damaged": true});
     assert_eq!(caller.ask(&begin("k")).await, told);
-    assert_eq!(caller.ask(&status("k")).await["outcome"], "absent");
+    let shown =
+        json!({"outcome": "found", "state": "unknown", "lease_left_ms": 0, "damaged": true});
+    assert_eq!(caller.ask(&status("k")).await, shown);
 }

@@ -367,7 +367,11 @@ fn what_may_be_said_twice_is_written_over_the_writing_that_it_follows_alone() {
     assert_eq!(verdict(&late), Verdict::Already);
     assert_eq!(verdict(&unheard), Verdict::Moved);
     for fence in [late, unheard] {
-        for what in [Change::Renew(LEASE * 2), Change::Checkpoint("late".into())] {
+        for what in [
+            Change::Renew(LEASE),
+            Change::Renew(LEASE * 2),
+            Change::Checkpoint("late".into()),
+        ] {
             let verdict = change(Some(&noted), &fence, &what, at(6));
             assert_eq!(verdict, Verdict::Moved, "{what:?}");
         }

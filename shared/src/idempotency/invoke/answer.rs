@@ -31,34 +31,39 @@ pub(super) enum Answer {
     InProgress { retry_after_ms: u64 },
     /// The key stands for another request.
     Mismatch,
-    /// It is not known whether it took effect.
+    /// It is not known whether it took effect, and no `begin` will start it again.
     Unknown {
-        /// What was noted last, or `null`; not there for who has said so itself.
+        /// What was noted last, or `null`; absent in the answer to `mark_unknown`.
         #[serde(skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Box<RawValue>>,
+        /// What `resolve` wants; absent in the answer to `mark_unknown`, and where the stored value is damaged.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        revision: Option<String>,
+        /// The stored value cannot be read. It may have been a result.
+        #[serde(skip_serializing_if = "is_false")]
+        damaged: bool,
     },
     /// The result is stored; with another one that this attempt stored before, that is the result.
     Completed(Stored),
     /// The key may be claimed again.
     Released,
-    /// The lease lasts so long from now.
-    Renewed,
-    /// The note is stored.
-    Saved,
+    /// The lease lasts so long from now. The caller puts `rev` into its lease.
+    Renewed { rev: u64, expires_in_ms: u64 },
+    /// The checkpoint is stored. The caller puts `rev` into its lease.
+    Saved { rev: u64 },
+    /// Nothing is stored: another write of this attempt came first. `rev` is that one's.
+    Outdated { rev: u64 },
     /// The key is not this attempt's any more; with the result, where there is one.
     Superseded(Stored),
     /// How a key stands.
-    Found {
-        state: StateShown,
-        attempt: u64,
-        lease_left_ms: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        checkpoint: Option<Box<RawValue>>,
-        #[serde(flatten)]
-        stored: Stored,
-    },
-    /// Nothing is stored that can be read.
+    Found(Shown),
+    /// Nothing is stored.
     Absent,
+    /// The key stands as it was resolved.
+    Resolved,
+    /// Nothing was written: the record is not the one that was seen, an attempt is running, or there is a result. How the key
+    /// stands.
+    Refused(Shown),
     /// The request is malformed.
     Invalid { errors: Vec<Problem> },
     /// No store decided. Asking the same again is safe.
@@ -83,18 +88,48 @@ pub(super) struct LeaseShown {
     pub(super) key: String,
     pub(super) owner: String,
     pub(super) attempt: u64,
+    /// The revision of the attempt's last write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rev: Option<u64>,
     pub(super) fingerprint: String,
     pub(super) expires_in_ms: u64,
 }
 
-/// How far work is.
+/// A key's record, as everyone in the namespace may see it.
 #[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    pub(super) state: StateShown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) attempt: Option<u64>,
+    pub(super) lease_left_ms: u64,
+    /// What `resolve` wants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) revision: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) checkpoint: Option<Box<RawValue>>,
+    /// The stored value cannot be read. It may have been a result.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) damaged: bool,
+    #[serde(flatten)]
+    pub(super) stored: Stored,
+}
+
+/// How far work is: what a `begin` of the same request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum StateShown {
+    /// `in_progress`
     InProgress,
+    /// `started`, as a takeover
+    Abandoned,
+    /// `unknown`
     Unknown,
+    /// `started`
     Released,
+    /// `replay`
     Completed,
+    /// `started`: nothing is stored
+    Absent,
 }
 
 /// A result, or what is left of it.
@@ -131,6 +166,21 @@ impl Told {
             reason = "every member has a name and nothing in an answer can fail to be written"
         )]
         to_raw_value(self).expect("an answer is JSON")
+    }
+}
+
+impl Shown {
+    /// A key whose record does not exist or cannot be read.
+    pub(super) fn without_record(state: StateShown) -> Self {
+        Self {
+            state,
+            attempt: None,
+            lease_left_ms: 0,
+            revision: None,
+            checkpoint: None,
+            damaged: false,
+            stored: Stored::NOTHING,
+        }
     }
 }
 
@@ -178,6 +228,14 @@ pub(super) fn note(note: &Bytes) -> Box<RawValue> {
 /// Whole milliseconds.
 pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the shape that serde calls"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn json(bytes: &Bytes) -> Option<Box<RawValue>> {

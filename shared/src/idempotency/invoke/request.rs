@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use super::object::{Needed, Object, Problem, Problems};
 use crate::idempotency::hold::LONGEST_NOTE;
 use crate::idempotency::{
-    AmbiguousPayload, Fingerprint, IdempotencyKey, Operation, OwnerId, Policy, RecordKey,
-    Request as Asked, Scope, Token,
+    AmbiguousPayload, Fingerprint, IdempotencyKey, NoEffect, Operation, OwnerId, Policy, RecordKey,
+    Request as Asked, Revision, Scope, Token,
 };
 
 /// A request that can be answered.
@@ -22,6 +22,16 @@ pub(super) enum Request<'a> {
     Renew(Token, Option<Duration>),
     Checkpoint(Token, &'a RawValue),
     Status(RecordKey),
+    Resolve(RecordKey, Revision, Finding<'a>),
+}
+
+/// What the caller found out about work whose outcome was unknown.
+#[derive(Debug)]
+pub(super) enum Finding<'a> {
+    /// It took effect, with this response.
+    Completed(&'a RawValue),
+    /// It had no effect, and can have none any more.
+    Released(NoEffect),
 }
 
 /// A claim.
@@ -70,13 +80,14 @@ impl<'a> Request<'a> {
             "status" => {
                 named(&mut object, namespace, problems).map(|named| Self::Status(named.record))
             }
+            "resolve" => resolve(&mut object, namespace, problems),
             _ => Self::of_owner(&operation, &mut object, namespace, problems),
         };
         object.end(problems);
         request
     }
 
-    /// A word of somebody who holds a lease.
+    /// A request of a lease holder.
     fn of_owner(
         operation: &str,
         object: &mut Object<'a>,
@@ -106,7 +117,7 @@ impl<'a> Request<'a> {
 }
 
 fn operation(value: &RawValue) -> Result<String, Needed> {
-    const OPERATIONS: [&str; 7] = [
+    const OPERATIONS: [&str; 8] = [
         "begin",
         "complete",
         "release",
@@ -114,11 +125,12 @@ fn operation(value: &RawValue) -> Result<String, Needed> {
         "renew",
         "checkpoint",
         "status",
+        "resolve",
     ];
     text(value)
         .filter(|text| OPERATIONS.contains(&text.as_str()))
         .ok_or(
-            "`begin`, `complete`, `release`, `mark_unknown`, `renew`, `checkpoint` or `status` is needed",
+            "`begin`, `complete`, `release`, `mark_unknown`, `renew`, `checkpoint`, `status` or `resolve` is needed",
         )
 }
 
@@ -137,6 +149,54 @@ fn begin(object: &mut Object<'_>, namespace: &str, problems: &mut Problems) -> O
         owner: owner?,
         lease,
     })
+}
+
+fn resolve<'a>(
+    object: &mut Object<'a>,
+    namespace: &str,
+    problems: &mut Problems,
+) -> Option<Request<'a>> {
+    let named = named(object, namespace, problems);
+    let revision = object.required("revision", revision, problems);
+    let resolution = object.required("as", resolution, problems);
+    // Without it nothing is known of the other members.
+    let finding = match resolution? {
+        Resolution::Completed => object
+            .required("response", response, problems)
+            .map(Finding::Completed),
+        Resolution::Released => object
+            .required("reason", reason, problems)
+            .map(Finding::Released),
+    };
+    Some(Request::Resolve(named?.record, revision?, finding?))
+}
+
+enum Resolution {
+    Completed,
+    Released,
+}
+
+fn resolution(value: &RawValue) -> Result<Resolution, Needed> {
+    match text(value).as_deref() {
+        Some("completed") => Ok(Resolution::Completed),
+        Some("released") => Ok(Resolution::Released),
+        _ => Err("`completed` or `released` is needed"),
+    }
+}
+
+/// That nothing has happened yet is no reason: the attempt may be frozen, and thaw.
+fn reason(value: &RawValue) -> Result<NoEffect, Needed> {
+    match text(value).as_deref() {
+        Some("fenced_by_provider") => Ok(NoEffect::FencedByProvider),
+        Some("attempt_ended") => Ok(NoEffect::AttemptEnded),
+        _ => Err("`fenced_by_provider` or `attempt_ended` is needed"),
+    }
+}
+
+fn revision(value: &RawValue) -> Result<Revision, Needed> {
+    text(value)
+        .and_then(|text| Revision::parse(&text))
+        .ok_or("the `revision` is needed that `status` shows")
 }
 
 /// The fingerprint of what is asked for: given, or taken of the payload.
@@ -202,6 +262,11 @@ fn token(mut lease: Object<'_>, namespace: &str, problems: &mut Problems) -> Opt
         problems,
     );
     let fingerprint = lease.required("fingerprint", fingerprint, problems);
+    let rev = lease.optional(
+        "rev",
+        |value| whole(value, &ATTEMPTS).ok_or("a whole number from 1 to 4294967295 is needed"),
+        problems,
+    );
     // Told to the caller, and sent back with the rest of the lease. The store knows it better.
     lease.optional(
         "expires_in_ms",
@@ -214,7 +279,7 @@ fn token(mut lease: Object<'_>, namespace: &str, problems: &mut Problems) -> Opt
         owner: owner?,
         attempt: attempt?,
         fingerprint: fingerprint?,
-        rev: None,
+        rev,
     })
 }
 

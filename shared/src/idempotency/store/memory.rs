@@ -169,9 +169,7 @@ impl MemoryStore {
                 self.put_finished(&mut records, key, *record, now);
                 Changed::Done
             }
-            Verdict::Already => record.map_or(Changed::Already(None), |record| {
-                Changed::already(change, record, now)
-            }),
+            Verdict::Already => Changed::Already(record.cloned().and_then(Record::into_response)),
             Verdict::TooLate => Changed::TooLate,
             Verdict::Moved => Changed::Moved(record.map_or(0, |record| record.rev)),
             Verdict::Superseded => Changed::Superseded(Standing::of(record, &fence.claim, now)),

@@ -16,8 +16,8 @@ use mongodb::{Collection, Database};
 use super::mongo_document::{self, binary, integer};
 use super::mongo_index;
 use super::{
-    Answer, Backend, Changed, Claimed, Doubt, Found, Grant, Repeated, Settled, Standing, Store,
-    Undecided,
+    Answer, Backend, Changed, Claimed, Doubt, Found, Grant, Page, Repeated, Settled, Standing,
+    Store, Undecided,
 };
 use crate::deadline::Deadline;
 use crate::idempotency::decision::{
@@ -149,7 +149,7 @@ impl MongoStore {
                         None => continue,
                     }
                 }
-                Verdict::Already => Changed::already(change, &record, now),
+                Verdict::Already => Changed::Already(record.clone().into_response()),
                 Verdict::TooLate => Changed::TooLate,
                 Verdict::Moved => Changed::Moved(record.rev),
                 Verdict::Superseded => {
@@ -306,14 +306,10 @@ impl Store for MongoStore {
             })
             .await
             .map_err(unavailable)?;
-        let Some(mut document) = found else {
+        let Some(document) = found else {
             return Ok(Found::Nothing);
         };
-        let now = mongo_document::now(&document).ok_or(UNEXPECTED)?;
-        Ok(match mongo_document::record(&mut document) {
-            Ok(record) => Found::Record(Box::new(record), now),
-            Err(_) => Found::Unreadable,
-        })
+        found_in(document)
     }
 
     async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
@@ -333,6 +329,27 @@ impl Store for MongoStore {
         Ok(names.map(RecordKey::named).collect())
     }
 
+    async fn unfinished(
+        &self,
+        page: Page<'_>,
+        deadline: Deadline,
+    ) -> Result<Vec<(RecordKey, Found)>, Undecided> {
+        let pipeline = unfinished(page);
+        let found: Vec<Document> = self
+            .mongo
+            .run(deadline, |database| {
+                let (records, pipeline) = (records(&database), pipeline.clone());
+                async move { records.aggregate(pipeline).await?.try_collect().await }
+            })
+            .await
+            .map_err(unavailable)?;
+        let read = found.into_iter().filter_map(|document| {
+            let key = RecordKey::named(document.get_str("_id").ok()?);
+            Some((key, found_in(document).ok()?))
+        });
+        Ok(read.collect())
+    }
+
     async fn settle(
         &self,
         key: &RecordKey,
@@ -347,7 +364,7 @@ impl Store for MongoStore {
         Ok(settled)
     }
 
-    /// Makes sure of the index by which MongoDB deletes what is over.
+    /// Makes sure of the indexes by which MongoDB deletes what is over, and finds what is unfinished.
     async fn prepare(&self, deadline: Deadline) -> Result<(), Undecided> {
         self.mongo
             .run(deadline, |database| {
@@ -479,6 +496,29 @@ fn filter_of(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Document
         Change::MarkUnknown => {}
     }
     Some(filter)
+}
+
+/// What a document holds that was read with the server's time.
+fn found_in(mut document: Document) -> Result<Found, Undecided> {
+    let now = mongo_document::now(&document).ok_or(UNEXPECTED)?;
+    Ok(match mongo_document::record(&mut document) {
+        Ok(record) => Found::Record(Box::new(record), now),
+        Err(_) => Found::Unreadable,
+    })
+}
+
+/// The aggregation that finds a page of unfinished records, by the index of `mongo_index`.
+fn unfinished(page: Page<'_>) -> [Document; 4] {
+    let mut names = doc! { "$gte": page.prefix, "$lt": format!("{}{}", page.prefix, char::MAX) };
+    if let Some(after) = page.after {
+        names.insert("$gt", after.as_str());
+    }
+    [
+        doc! { "$match": { "state": { "$in": mongo_index::UNFINISHED.to_vec() }, "_id": names } },
+        doc! { "$sort": { "_id": 1 } },
+        doc! { "$limit": i64::from(page.limit) },
+        doc! { "$addFields": { "now": "$$NOW" } },
+    ]
 }
 
 fn records(database: &Database) -> Collection<Document> {

@@ -134,15 +134,13 @@ elseif operation == 'release' and in_progress then
 elseif operation == 'release' and (released or (unknown and took_over == '1')) then
   return {'already', now}
 elseif (operation == 'renew' or operation == 'checkpoint') and in_progress and rev ~= policy then
-  local is_as_asked = operation == 'renew' and held_for == lease
-  if operation == 'checkpoint' then
-    is_as_asked = tonumber(length) == #given and redis.call('GETRANGE', key, HEADER, '-1') == given
+  -- A checkpoint that is stored recognises itself; without a known rev, nothing was sent that could have been written. A
+  -- renewal cannot: another write may have come first, and the lease has the length that is asked for all the same.
+  if operation == 'checkpoint' and tonumber(policy) > 0 and rev - policy == 1
+    and tonumber(length) == #given and redis.call('GETRANGE', key, HEADER, '-1') == given then
+    return {'already', now}
   end
-  -- Whoever knows of no writing has sent nothing that could have been written.
-  if is_as_asked and tonumber(policy) > 0 and rev - policy == 1 then
-    return {'already', now, leased_at + held_for}
-  end
-  -- Another word of this attempt came first; this one may have been on its way since before it.
+  -- Another write of this attempt came first; this one may have been on its way since before it.
   return {'moved', now, rev + 0}
 elseif operation == 'renew' and in_progress then
   if took_over == '1' and not may_run_again(now + lease, first_at, bound) then

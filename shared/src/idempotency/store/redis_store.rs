@@ -173,9 +173,6 @@ impl Store for RedisStore {
         let record = reply.record();
         Ok(Answer::of_all(match reply.verdict.as_str() {
             "done" => Changed::Done,
-            "already" if matches!(change, Change::Renew(_)) => Changed::AlreadyRenewed {
-                lease_left: reply.lease_end().ok_or(UNEXPECTED)?.since(reply.now),
-            },
             "already" => match record.and_then(Record::into_response) {
                 // The result is final, and it cannot be read.
                 None if matches!(change, Change::Complete(_)) => {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::hints::{Hint, Hints};
 use super::mongo_store::MongoStore;
-use super::{Answer, Backend, Changed, Claimed, Found, Settled, Standing, Store, Undecided};
+use super::{Answer, Backend, Changed, Claimed, Found, Page, Settled, Standing, Store, Undecided};
 use crate::deadline::Deadline;
 use crate::idempotency::decision::{Change, Claim, Fence, Settlement};
 use crate::idempotency::record::{Record, State, Version};
@@ -125,11 +125,7 @@ impl Store for TieredStore {
         let is_still_at_work = matches!(
             (&changed, change),
             (
-                Changed::Done
-                    | Changed::Already(_)
-                    | Changed::AlreadyRenewed { .. }
-                    | Changed::TooLate
-                    | Changed::Moved(_),
+                Changed::Done | Changed::Already(_) | Changed::TooLate | Changed::Moved(_),
                 Change::Renew(_) | Change::Checkpoint(_)
             )
         );
@@ -147,6 +143,14 @@ impl Store for TieredStore {
 
     async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
         self.mongo.list(limit, deadline).await
+    }
+
+    async fn unfinished(
+        &self,
+        page: Page<'_>,
+        deadline: Deadline,
+    ) -> Result<Vec<(RecordKey, Found)>, Undecided> {
+        self.mongo.unfinished(page, deadline).await
     }
 
     async fn settle(
