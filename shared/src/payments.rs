@@ -18,6 +18,7 @@
 
 mod create;
 mod desk;
+mod keys;
 mod ledger;
 mod moment;
 mod order;

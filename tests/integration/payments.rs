@@ -2,6 +2,7 @@
 
 mod contract;
 mod crash;
+mod keys;
 mod outage;
 mod parallel;
 mod reconcile;

@@ -74,8 +74,8 @@ impl Idempotency {
         self.inner.store.list(limit, deadline).await
     }
 
-    /// Gives each unfinished key whose name begins with `prefix` to `visit`, in the order of their names, and waits for it:
-    /// running, abandoned and unknown ones, and what cannot be read. Ends early where `visit` returns `false`.
+    /// A page of the unfinished keys whose names begin with `prefix`, in the order of their names, from behind `after`: running,
+    /// abandoned and unknown ones, and what cannot be read. Empty: there are no more.
     ///
     /// MongoDB finds them by an index. Redis and memory read every key they hold, which is for a person at a terminal, not
     /// for a schedule.
@@ -83,31 +83,23 @@ impl Idempotency {
     /// # Errors
     ///
     /// [`Undecided`] when the store that decides did not answer.
-    pub async fn visit_unfinished(
+    pub async fn unfinished(
         &self,
         prefix: &str,
+        after: Option<&RecordKey>,
         deadline: Deadline,
-        mut visit: impl AsyncFnMut(RecordKey, Lookup) -> bool,
-    ) -> Result<(), Undecided> {
-        let mut after = None;
-        loop {
-            let page = Page {
-                prefix,
-                after: after.as_ref(),
-                limit: PAGE,
-            };
-            let found = self.inner.store.unfinished(page, deadline).await?;
-            let Some((last, _)) = found.last() else {
-                return Ok(());
-            };
-            after = Some(last.clone());
-            for (key, found) in found {
-                let lookup = self.lookup_of(&key, found);
-                if !visit(key, lookup).await {
-                    return Ok(());
-                }
-            }
-        }
+    ) -> Result<Vec<(RecordKey, Lookup)>, Undecided> {
+        let page = Page {
+            prefix,
+            after,
+            limit: PAGE,
+        };
+        let found = self.inner.store.unfinished(page, deadline).await?;
+        let page = found.into_iter().map(|(key, found)| {
+            let lookup = self.lookup_of(&key, found);
+            (key, lookup)
+        });
+        Ok(page.collect())
     }
 
     /// Resolves the record that was `seen` under a key: its work took effect, with this response, or it had none and can have

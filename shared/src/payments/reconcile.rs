@@ -11,12 +11,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tracing::{error, info, warn};
 
-use super::ledger::{Change, Queue, QueueOrder, Unavailable};
+use super::ledger::{Change, Ledger, Queue, QueueOrder, Unavailable};
 use super::settling::Settling;
-use super::{Moment, Payment, State};
+use super::{Moment, Payment, State, keys};
 use crate::config::Config;
 use crate::deadline::Deadline;
-use crate::idempotency::Idempotency;
+use crate::idempotency::{Authority, Idempotency};
 use crate::metrics::{Metric, Metrics, Unit};
 
 /// Settles what stayed open.
@@ -68,6 +68,8 @@ const LONGEST_RUN: Duration = Duration::from_secs(50);
 const LEAST_TIME: Duration = Duration::from_secs(2);
 /// What a run leaves for counting what is open.
 const COUNTING_TIME: Duration = Duration::from_millis(500);
+/// The dimension of what a run measures.
+const JOB: (&str, &str) = ("job", "payments-reconcile");
 /// A payment that is open for longer is for a person to look at.
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -98,6 +100,7 @@ impl Reconciler {
             warn!(idempotency.error = %error, "the store of keys could not be prepared");
         }
         let Some(settling) = &self.settling else {
+            self.finish_keys(None, deadline).await;
             return Reconciled::default();
         };
         if let Err(error) = settling.ledger.prepare(deadline).await {
@@ -117,6 +120,8 @@ impl Reconciler {
             Err(error) => warn!(ledger.error = %error, "what is open could not be counted"),
         }
         self.record(&reconciled);
+        // After the payments, so that those which have just ended finish their keys too.
+        self.finish_keys(Some(&*settling.ledger), deadline).await;
         info!(
             reconcile.looked_at = reconciled.looked_at,
             reconcile.still_open = reconciled.still_open,
@@ -124,6 +129,40 @@ impl Reconciler {
             "reconciled"
         );
         reconciled
+    }
+
+    /// Finishes the keys that payments left, and says how many others are unknown. Only where MongoDB finds them by an index.
+    async fn finish_keys(&self, ledger: Option<&dyn Ledger>, deadline: Deadline) {
+        if !matches!(
+            self.idempotency.authority(),
+            Authority::Tiered | Authority::MongoDb
+        ) {
+            return;
+        }
+        let finished = keys::finish(&self.idempotency, ledger, self.reconcile_after, deadline);
+        match finished.await {
+            Ok(keys) => {
+                let unknown = [
+                    Metric {
+                        name: "UnknownKeys",
+                        unit: Unit::Count,
+                        value: keys.unknown as f64,
+                    },
+                    Metric {
+                        name: "OldestUnknownKeyAge",
+                        unit: Unit::Seconds,
+                        value: keys.oldest_unknown.as_secs() as f64,
+                    },
+                ];
+                self.metrics.record(JOB, &unknown);
+                info!(
+                    reconcile.keys_finished = keys.finished,
+                    reconcile.keys_unknown = keys.unknown,
+                    "looked at unfinished keys"
+                );
+            }
+            Err(error) => warn!(idempotency.error = %error, "unfinished keys could not be listed"),
+        }
     }
 
     fn record(&self, reconciled: &Reconciled) {
@@ -152,7 +191,7 @@ impl Reconciler {
                 value: reconciled.oldest_open_seconds.unwrap_or_default() as f64,
             });
         }
-        self.metrics.record(("job", "payments-reconcile"), &run);
+        self.metrics.record(JOB, &run);
     }
 }
 

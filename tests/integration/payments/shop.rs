@@ -5,6 +5,8 @@ use std::time::Duration;
 use mongodb::Collection;
 use mongodb::bson::Document;
 use serde_json::{Value, json};
+use shared::config::Config;
+use shared::idempotency::Idempotency;
 use tempfile::TempDir;
 use tests::{Answer, Lambda, LambdaBuilder, MongoServer, TestRequest};
 
@@ -57,13 +59,34 @@ impl Shop {
 
     /// The ledger in MongoDB.
     pub(super) async fn ledger(&self) -> Collection<Document> {
+        self.collection("payments").await
+    }
+
+    /// A collection in MongoDB.
+    pub(super) async fn collection(&self, name: &str) -> Collection<Document> {
+        let database = self.variable("MONGODB_DATABASE");
+        let server = MongoServer::shared().await;
+        server.collection(database, name).await
+    }
+
+    /// An engine as the functions have it, with these settings more.
+    pub(super) fn engine(&self, more: &[(&str, &str)]) -> Idempotency {
+        let lookup = |variable: &str| {
+            let more = more.iter().find(|(name, _)| *name == variable);
+            let own = || self.variables.iter().find(|(name, _)| name == variable);
+            match more {
+                Some((_, value)) => Some((*value).into()),
+                None => own().map(|(_, value)| value.into()),
+            }
+        };
+        Idempotency::new(&Config::from_lookup(lookup).expect("usable"))
+    }
+
+    fn variable(&self, name: &str) -> &str {
         let mut variables = self.variables.iter();
-        let database = variables.find(|(name, _)| name == "MONGODB_DATABASE");
-        let (_, database) = database.expect("a shop with MongoDB");
-        MongoServer::shared()
-            .await
-            .collection(database, "payments")
-            .await
+        let variable = variables.find(|(set, _)| set == name);
+        let (_, value) = variable.expect("a shop with MongoDB");
+        value
     }
 
     /// Another process of `payments-create`.

@@ -1,0 +1,189 @@
+//! Keys that attempts left unfinished: those of payments are finished here, all others are counted.
+//!
+//! A client that goes away leaves the key of its payment unknown in the engine, also when the payment has ended long since:
+//! the ledger knows the answer, and only the next request with that key would have asked it. So each run of the reconciler
+//! looks at the unfinished keys, and gives those of ended payments the answer of the ledger.
+//!
+//! A key whose payment is not in the ledger is released: the ledger is the fence. Whichever request opens the row first is
+//! the payment of that key, also where an abandoned attempt wakes up later.
+//!
+//! The keys of other work are its owner's to resolve. They are counted, and an alarm watches the oldest.
+
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::ledger::Ledger;
+use super::payment;
+use crate::deadline::Deadline;
+use crate::idempotency::{
+    Entry, Idempotency, Lookup, NoEffect, Progress, RecordKey, Settled, Settlement, Undecided,
+};
+
+/// What a run found, and what it did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct UnfinishedKeys {
+    /// Keys of payments and events that this run finished.
+    pub(super) finished: u64,
+    /// Keys whose outcome is unknown until their owner or an operator resolves them, damaged ones included.
+    pub(super) unknown: u64,
+    /// How long the oldest of those has been unknown: since its lease ended.
+    pub(super) oldest_unknown: Duration,
+}
+
+/// What a key belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// A payment of `POST /api/payments`.
+    Payment,
+    /// An event of the provider. Following it again is harmless.
+    Event,
+    /// Work of which nothing is known here.
+    Other,
+}
+
+/// What becomes of an unfinished key.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Settle(Settlement),
+    Leave,
+}
+
+/// What every key's name begins with.
+const EVERY_KEY: &str = "idempotency:";
+/// With less time, the rest of the keys waits for the next run.
+const LEAST_TIME: Duration = Duration::from_millis(500);
+
+/// Looks at every unfinished key, and finishes those of payments. `settle_after`: how long an abandoned attempt is left to
+/// its client.
+///
+/// # Errors
+///
+/// [`Undecided`] when the store of keys did not answer.
+///
+/// # Cancel safety
+///
+/// A dropped call leaves the rest of the keys to the next one.
+pub(super) async fn finish(
+    idempotency: &Idempotency,
+    ledger: Option<&dyn Ledger>,
+    settle_after: Duration,
+    deadline: Deadline,
+) -> Result<UnfinishedKeys, Undecided> {
+    let mut keys = UnfinishedKeys::default();
+    let mut after = None;
+    loop {
+        let page = idempotency.unfinished(EVERY_KEY, after.as_ref(), deadline);
+        let page = page.await?;
+        let Some((last, _)) = page.last() else {
+            return Ok(keys);
+        };
+        after = Some(last.clone());
+        for (key, lookup) in page {
+            if deadline.clip(LEAST_TIME) < LEAST_TIME {
+                return Ok(keys);
+            }
+            let step = match (work_of(&key), &lookup, ledger) {
+                (Work::Other, ..) | (_, Lookup::Unreadable, _) => {
+                    keys.count(&lookup);
+                    continue;
+                }
+                (_, Lookup::Found(entry), _) if !is_abandoned(entry, settle_after) => continue,
+                (Work::Payment, Lookup::Found(entry), Some(ledger)) => {
+                    of_payment(idempotency, ledger, entry, deadline).await
+                }
+                (Work::Event, Lookup::Found(_), Some(_)) => {
+                    Step::Settle(Settlement::Released(NoEffect::FencedByLedger))
+                }
+                _ => continue,
+            };
+            if let (Step::Settle(settlement), Lookup::Found(entry)) = (step, &lookup) {
+                match idempotency.settle(entry, settlement, deadline).await {
+                    Ok(Settled::Done) => keys.finished += 1,
+                    // Its client came back meanwhile.
+                    Ok(Settled::Refused) => {}
+                    Err(error) => {
+                        warn!(idempotency.key_hash = %key.hash(), idempotency.error = %error, "an unfinished key was not settled");
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl UnfinishedKeys {
+    fn count(&mut self, lookup: &Lookup) {
+        match lookup {
+            Lookup::Found(entry) if entry.progress == Progress::Unknown => {
+                self.unknown += 1;
+                self.oldest_unknown = self.oldest_unknown.max(entry.lease_over_for);
+            }
+            Lookup::Unreadable => self.unknown += 1,
+            Lookup::Found(_) | Lookup::Absent => {}
+        }
+    }
+}
+
+fn work_of(key: &RecordKey) -> Work {
+    let (scope, _) = key.parts();
+    match scope.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["http", "payments.create", _] => Work::Payment,
+        ["http", "payments.webhook", _] => Work::Event,
+        _ => Work::Other,
+    }
+}
+
+/// Whether the attempt has been gone for so long that nobody is left to finish it.
+fn is_abandoned(entry: &Entry, settle_after: Duration) -> bool {
+    matches!(entry.progress, Progress::Abandoned | Progress::Unknown)
+        && entry.lease_over_for >= settle_after
+}
+
+async fn of_payment(
+    idempotency: &Idempotency,
+    ledger: &dyn Ledger,
+    entry: &Entry,
+    deadline: Deadline,
+) -> Step {
+    let id = payment::id_of(&idempotency.derived_key(&entry.key));
+    match ledger.read(&id, deadline).await {
+        // Another request than the one that opened the row: its attempt did nothing but to read that.
+        Ok(Some(payment)) if payment.fingerprint != entry.fingerprint.to_string() => {
+            Step::Settle(Settlement::Released(NoEffect::FencedByLedger))
+        }
+        Ok(Some(payment)) => match payment.final_answer() {
+            Some(answer) => Step::Settle(Settlement::Completed(answer)),
+            None => Step::Leave,
+        },
+        Ok(None) => Step::Settle(Settlement::Released(NoEffect::FencedByLedger)),
+        Err(error) => {
+            warn!(payment.id = id, ledger.error = %error, "the payment of an unfinished key could not be read");
+            Step::Leave
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::idempotency::{IdempotencyKey, Scope};
+
+    #[test]
+    fn a_key_belongs_to_a_payment_to_an_event_or_to_other_work() {
+        let key = |scope| RecordKey::new(&scope, &IdempotencyKey::parse("k").expect("a key"));
+        let http = |operation| Scope::http(operation, "jwt:alice").expect("a scope");
+        let cases = [
+            (http("payments.create"), Work::Payment),
+            (http("payments.webhook"), Work::Event),
+            (http("payments.create2"), Work::Other),
+            (
+                Scope::function("payments.create", "s").expect("a scope"),
+                Work::Other,
+            ),
+            (Scope::none(), Work::Other),
+        ];
+        for (scope, expected) in cases {
+            assert_eq!(work_of(&key(scope)), expected);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Keys that payments left unfinished: the schedule finishes them by what the ledger says.
+
+use std::time::Duration;
+
+use mongodb::bson::doc;
+use serde_json::{Value, json};
+use shared::deadline::Deadline;
+use shared::idempotency::{
+    Fingerprint, IdempotencyKey, Operation, Outcome, Policy, RecordKey, Request, Scope,
+};
+use tests::{Lambda, Outcome as Invoked, eventually};
+
+use super::shop::{Shop, problem, ten_euros};
+
+const CLOSING: &[(&str, &str)] = &[
+    ("PAYMENT_RECONCILE_AFTER_SECONDS", "1"),
+    ("PAYMENT_CANCEL_AFTER_SECONDS", "1"),
+];
+/// An attempt is gone at once.
+const SHORT_LEASE: &[(&str, &str)] = &[("IDEMPOTENCY_LEASE_MS", "1")];
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn run(reconciler: &Lambda) {
+    match reconciler.invoke(json!({"source": "aws.scheduler"})).await {
+        Invoked::Answered(_) => {}
+        failed => panic!("{failed:?}"),
+    }
+}
+
+fn key_of(scope: &Scope, key: &str) -> RecordKey {
+    RecordKey::new(scope, &IdempotencyKey::parse(key).expect("a key"))
+}
+
+fn payments() -> Scope {
+    Scope::http("payments.create", "local").expect("a scope")
+}
+
+async fn state_of(shop: &Shop, key: &RecordKey) -> String {
+    let records = shop.collection("idempotency").await;
+    let found = records.find_one(doc! { "_id": key.as_str() }).await;
+    let record = found.expect("read").expect("there");
+    record.get_str("state").expect("a state").to_owned()
+}
+
+/// Runs the schedule until the key is in this state.
+async fn run_until(shop: &Shop, reconciler: &Lambda, key: &RecordKey, state: &str) {
+    eventually(LIMIT, async || {
+        run(reconciler).await;
+        state_of(shop, key).await == state
+    })
+    .await;
+}
+
+/// An attempt that claims a key and is never heard of again.
+async fn abandoned(shop: &Shop, key: &RecordKey, policy: Policy, body: &[u8]) {
+    let request = Request {
+        method: "POST",
+        route: "/api/payments",
+        tenant: "local",
+        payload: body,
+    };
+    let fingerprint = Fingerprint::of(&request).expect("unambiguous");
+    let operation = Operation::new(key.clone(), fingerprint).with_policy(policy);
+    let engine = shop.engine(SHORT_LEASE);
+    let claimed = engine.claim(&operation, Deadline::UNKNOWN).await;
+    let outcome = claimed.expect("decided").outcome;
+    assert!(matches!(outcome, Outcome::Started(_)), "{outcome:?}");
+}
+
+/// The key once stayed unknown for ever: only the next request of the client, who had gone away, would have ended it.
+#[tokio::test]
+async fn the_key_of_a_payment_that_the_schedule_ended_gets_its_answer() {
+    let shop = Shop::with_mongodb(&[]).await;
+    let order = ten_euros("pm_sandbox_timeout_before");
+    assert_eq!(shop.pay("k-1", &order).await.json()["status"], "unknown");
+    let key = key_of(&payments(), "k-1");
+    assert_eq!(state_of(&shop, &key).await, "unknown");
+    let reconciler = shop.function("payments-reconcile", CLOSING).await;
+
+    run_until(&shop, &reconciler, &key, "completed").await;
+
+    let told = shop.pay("k-1", &order).await;
+    assert_eq!(problem(&told), "payment-failed");
+    assert_eq!(told.header("idempotent-replayed"), Some("true"));
+}
+
+#[tokio::test]
+async fn a_key_without_a_payment_is_released() {
+    let shop = Shop::with_mongodb(&[]).await;
+    let key = key_of(&payments(), "k-1");
+    abandoned(&shop, &key, Policy::RerunAlways, b"{}").await;
+    let reconciler = shop.function("payments-reconcile", CLOSING).await;
+
+    run_until(&shop, &reconciler, &key, "released").await;
+
+    let paid = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+    assert_eq!(paid.status, 201, "another request may use it");
+}
+
+/// The answer of a payment is never the answer to another request.
+#[tokio::test]
+async fn a_key_that_another_request_claimed_is_released() {
+    let shop = Shop::with_mongodb(&[]).await;
+    let order = ten_euros("pm_card_visa");
+    let paid = shop.pay("k-1", &order).await;
+    let key = key_of(&payments(), "k-1");
+    let records = shop.collection("idempotency").await;
+    let id = doc! { "_id": key.as_str() };
+    records.delete_one(id).await.expect("its retention is over");
+    abandoned(&shop, &key, Policy::RerunAlways, b"{\"amount\": 2}").await;
+    let reconciler = shop.function("payments-reconcile", CLOSING).await;
+
+    run_until(&shop, &reconciler, &key, "released").await;
+
+    let again = shop.pay("k-1", &order).await;
+    assert_eq!((again.status, again.body), (201, paid.body));
+    let other = shop.pay("k-1", &ten_euros("pm_card_chargeDeclined")).await;
+    assert_eq!(other.status, 422);
+}
+
+#[tokio::test]
+async fn a_key_of_other_work_is_counted_and_left_to_its_owner() {
+    let shop = Shop::with_mongodb(&[]).await;
+    let orders = Scope::function("default", "orders").expect("a scope");
+    let key = key_of(&orders, "o-1");
+    abandoned(&shop, &key, Policy::AtMostOnce, b"{}").await;
+    let resumable = key_of(&orders, "o-2");
+    abandoned(&shop, &resumable, Policy::RerunAlways, b"{}").await;
+    let event = Scope::http("payments.webhook", "stripe").expect("a scope");
+    let event = key_of(&event, "evt_1");
+    abandoned(&shop, &event, Policy::RerunAlways, b"{}").await;
+    let reconciler = shop.function("payments-reconcile", CLOSING).await;
+
+    run_until(&shop, &reconciler, &event, "released").await;
+
+    assert_eq!(state_of(&shop, &key).await, "in_progress");
+    assert_eq!(state_of(&shop, &resumable).await, "in_progress");
+    let lines = reconciler.log_events();
+    let line = lines
+        .iter()
+        .find(|line| line["message"] == "looked at unfinished keys");
+    let line: &Value = line.expect("logged");
+    assert_eq!(line["reconcile.keys_unknown"], 1);
+}
