@@ -1,6 +1,8 @@
 //! What can be typed.
 
-use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Looks after truebond's payments. Reads the environment that the functions read: ENVIRONMENT, REDIS_URL, MONGODB_URI,
 /// MONGODB_DATABASE, PAYMENT_PROVIDER, STRIPE_API_KEY and the others of README.md.
@@ -66,10 +68,41 @@ pub(crate) enum Keys {
     },
     /// All keys, in their order.
     List {
+        /// Only those that no attempt is running for and that have no result, the oldest first.
+        #[arg(long)]
+        unknown: bool,
         /// At most so many.
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },
+    /// Stores the outcome of a key whose outcome is unknown, once it has been found out. Shows what it is about to do, and
+    /// asks. Payments are settled with `payments settle`.
+    Resolve {
+        /// As `key list` prints it.
+        scope: String,
+        /// The key.
+        key: String,
+        /// The work took effect: its response, as JSON, is in this file (`-`: on standard input).
+        #[arg(long, value_name = "FILE", required_unless_present = "released")]
+        completed: Option<PathBuf>,
+        /// The work had no effect and can have none any more: the provider refuses a request that still arrives, or the attempt
+        /// reported that it did nothing and has ended.
+        #[arg(long, value_name = "REASON", conflicts_with = "completed")]
+        released: Option<Reason>,
+        /// Only the record with this revision, as `key show` prints it.
+        #[arg(long)]
+        revision: Option<String>,
+        /// Does not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Why work can have no effect any more. That it has had none until now is no reason: its process may be frozen, and thaw.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reason {
+    FencedByProvider,
+    AttemptEnded,
 }
 
 impl Arguments {

@@ -1,16 +1,17 @@
 //! The commands about idempotency keys.
 
-use std::time::Duration;
+mod resolve;
+mod show;
 
 use serde_json::{Value, json};
 use shared::config::Config;
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Entry, Idempotency, IdempotencyKey, Policy, Progress, RecordKey, SavedBody, Scope,
+    Idempotency, IdempotencyKey, Lookup, Progress, RecordKey, Scope, Undecided,
 };
 
 use crate::arguments::{Form, Keys};
-use crate::table::{ago, length, list, table};
+use crate::table::{ago, table};
 use crate::words;
 
 pub(crate) async fn run(
@@ -20,23 +21,49 @@ pub(crate) async fn run(
     deadline: Deadline,
 ) -> Result<String, String> {
     let idempotency = Idempotency::new(config);
-    let failed = |error| format!("failed to {error}");
     match command {
-        Keys::List { limit } => {
+        Keys::List {
+            unknown: true,
+            limit,
+        } => {
+            let mut keys = unknown(&idempotency, deadline).await.map_err(failed)?;
+            keys.truncate(limit.try_into().unwrap_or(usize::MAX));
+            Ok(unknown_ones(&keys, form))
+        }
+        Keys::List { limit, .. } => {
             let keys = idempotency.keys(limit, deadline).await.map_err(failed)?;
             Ok(all(&keys, form))
         }
         Keys::Show { scope, key } => {
-            let name = RecordKey::new(&parsed_scope(&scope)?, &parsed_key(&key)?);
-            let entry = idempotency.entry(&name, deadline).await.map_err(failed)?;
-            match entry {
-                Some(entry) => Ok(one(&entry, form)),
-                None => Err(format!(
-                    "nothing that counts is stored for `{key}` in `{scope}`: it was never claimed, or its window is over"
-                )),
-            }
+            let name = parsed(&scope, &key)?;
+            show::run(config, &idempotency, &name, form, deadline).await
+        }
+        Keys::Resolve {
+            scope,
+            key,
+            completed,
+            released,
+            revision,
+            yes,
+        } => {
+            let asked = resolve::Asked {
+                key: parsed(&scope, &key)?,
+                completed,
+                released,
+                revision,
+                yes,
+            };
+            resolve::run(&idempotency, asked, form, deadline).await
         }
     }
+}
+
+fn failed(error: Undecided) -> String {
+    format!("failed to {error}")
+}
+
+fn parsed(scope: &str, key: &str) -> Result<RecordKey, String> {
+    Ok(RecordKey::new(&parsed_scope(scope)?, &parsed_key(key)?))
 }
 
 /// A scope as [`scope_text`] writes it.
@@ -60,17 +87,20 @@ fn parsed_key(text: &str) -> Result<IdempotencyKey, String> {
         .map_err(|_| format!("`{text}` is no key; accepted: 1 to 255 visible ASCII characters"))
 }
 
-fn scope_text(parts: &[String]) -> String {
-    match parts {
+/// The scope and the key of a name, as people type them.
+fn typed(name: &RecordKey) -> [String; 2] {
+    let (scope, key) = name.parts();
+    let scope = match &scope[..] {
         [] => "-".to_owned(),
         parts => parts.join(":"),
-    }
+    };
+    [scope, key]
 }
 
 fn all(keys: &[RecordKey], form: Form) -> String {
     let named = keys.iter().map(|name| {
-        let (scope, key) = name.parts();
-        [scope_text(&scope), key, name.hash().to_string()]
+        let [scope, key] = typed(name);
+        [scope, key, name.hash().to_string()]
     });
     if form == Form::Json {
         let documents =
@@ -84,79 +114,68 @@ fn all(keys: &[RecordKey], form: Form) -> String {
     }
 }
 
-fn one(entry: &Entry, form: Form) -> String {
-    let (scope, key) = entry.key.parts();
-    let result = match &entry.progress {
-        Progress::Completed(saved) => Some((saved.status.as_u16(), body_length(&saved.body))),
-        _ => None,
-    };
+/// Keys that no attempt is running for and that have no result, the oldest first; damaged ones at the end.
+async fn unknown(
+    idempotency: &Idempotency,
+    deadline: Deadline,
+) -> Result<Vec<(RecordKey, Lookup)>, Undecided> {
+    let mut unknown: Vec<(RecordKey, Lookup)> = Vec::new();
+    let mut after = None;
+    loop {
+        let page = idempotency.unfinished("idempotency:", after.as_ref(), deadline);
+        let page = page.await?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        let is_unknown = |(_, lookup): &(RecordKey, Lookup)| match lookup {
+            Lookup::Found(entry) => {
+                matches!(entry.progress, Progress::Unknown | Progress::Abandoned)
+            }
+            Lookup::Unreadable => true,
+            Lookup::Absent => false,
+        };
+        unknown.extend(page.into_iter().filter(is_unknown));
+    }
+    unknown.sort_by_key(|(_, lookup)| match lookup {
+        Lookup::Found(entry) => std::cmp::Reverse(entry.first_seen),
+        Lookup::Unreadable | Lookup::Absent => std::cmp::Reverse(std::time::Duration::ZERO),
+    });
+    Ok(unknown)
+}
+
+fn unknown_ones(keys: &[(RecordKey, Lookup)], form: Form) -> String {
     if form == Form::Json {
-        return json!({
-            "scope": scope_text(&scope),
-            "key": key,
-            "progress": progress(&entry.progress),
-            "attempt": entry.attempt,
-            "revision": entry.revision().to_string(),
-            "first_seen_seconds": entry.first_seen.as_secs(),
-            "lease_left_ms": lease_left(&entry.progress).map(|left| left.as_millis() as u64),
-            "policy": policy(entry.policy),
-            "status": result.map(|(status, _)| status),
-            "body_bytes": result.map(|(_, length)| length),
-            "advice": words::of_key(&entry.progress),
+        let documents = keys.iter().map(|(name, lookup)| {
+            let [scope, key] = typed(name);
+            let mut document = json!({
+                "scope": scope,
+                "key": key,
+                "key_hash": name.hash().to_string(),
+                "progress": words::progress_of(lookup),
+            });
+            if let Lookup::Found(entry) = lookup {
+                document["revision"] = entry.revision().to_string().into();
+                document["first_seen_seconds"] = entry.first_seen.as_secs().into();
+                document["lease_over_for_seconds"] = entry.lease_over_for.as_secs().into();
+            }
+            document
+        });
+        return Value::from_iter(documents).to_string();
+    }
+    if keys.is_empty() {
+        return "No key is unknown or abandoned.".to_owned();
+    }
+    let rows: Vec<_> = keys
+        .iter()
+        .map(|(name, lookup)| {
+            let [scope, key] = typed(name);
+            let (since, revision) = match lookup {
+                Lookup::Found(entry) => (ago(entry.first_seen), entry.revision().to_string()),
+                Lookup::Unreadable | Lookup::Absent => ("-".to_owned(), "-".to_owned()),
+            };
+            let progress = words::progress_of(lookup).to_owned();
+            [scope, key, progress, since, revision]
         })
-        .to_string();
-    }
-    let mut pairs = vec![
-        ("scope", scope_text(&scope)),
-        ("key", key),
-        ("progress", progress(&entry.progress).to_owned()),
-        ("attempt", entry.attempt.to_string()),
-        ("first seen", ago(entry.first_seen)),
-        ("policy", policy(entry.policy).to_owned()),
-    ];
-    match result {
-        Some((status, bytes)) => pairs.push(("result", format!("status {status}, {bytes} bytes"))),
-        None => {}
-    }
-    match lease_left(&entry.progress) {
-        Some(left) => pairs.push(("lease", format!("{} left", length(left)))),
-        None if !entry.lease_over_for.is_zero() => {
-            pairs.push(("lease ended", ago(entry.lease_over_for)));
-        }
-        None => {}
-    }
-    format!("{}\n{}", list(&pairs), words::of_key(&entry.progress))
-}
-
-fn body_length(body: &SavedBody) -> u64 {
-    match body {
-        SavedBody::Whole(body) => body.len() as u64,
-        SavedBody::Summary { length, .. } => *length,
-    }
-}
-
-/// How long a running attempt's lease lasts yet.
-fn lease_left(progress: &Progress) -> Option<Duration> {
-    match progress {
-        Progress::InProgress { lease_left } => Some(*lease_left),
-        _ => None,
-    }
-}
-
-fn progress(progress: &Progress) -> &'static str {
-    match progress {
-        Progress::InProgress { .. } => "in progress",
-        Progress::Abandoned => "abandoned",
-        Progress::Unknown => "unknown",
-        Progress::Released => "released",
-        Progress::Completed(_) => "completed",
-    }
-}
-
-fn policy(policy: Policy) -> &'static str {
-    match policy {
-        Policy::AtMostOnce => "at most once",
-        Policy::Rerun { .. } => "rerun while the provider recognises the key",
-        Policy::RerunAlways => "rerun always: it resumes",
-    }
+        .collect();
+    let heading = ["SCOPE", "KEY", "PROGRESS", "FIRST SEEN", "REVISION"];
+    format!("{}\n{}", table(heading, &rows), words::OF_UNKNOWN_KEYS)
 }

@@ -1,7 +1,8 @@
 //! `truebond-ops`: for people who look after payments, at a terminal.
 //!
 //! It reads the same environment as the functions, asks the same stores, and does nothing that they do not do: it never
-//! confirms a payment, and it settles one only by asking the provider. No credential is printed.
+//! confirms a payment, settles one only by asking the provider, and resolves a key as the function `idempotency` does. No
+//! credential is printed.
 
 mod arguments;
 mod keys;
@@ -37,6 +38,11 @@ fn main() -> ExitCode {
     }
 }
 
+/// How long a command asks its stores.
+fn patience() -> Deadline {
+    Deadline::after(PATIENCE)
+}
+
 fn run(arguments: Arguments) -> Result<String, String> {
     let mut config = Config::from_env().map_err(|error| error.to_string())?;
     // What stands in for Redis is the memory of each process, and this one's holds nothing.
@@ -45,7 +51,7 @@ fn run(arguments: Arguments) -> Result<String, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("failed to start: {error}"))?;
-    let deadline = Deadline::after(PATIENCE);
+    let deadline = patience();
     let form = arguments.form();
     runtime.block_on(async {
         match arguments.subject {

@@ -1,6 +1,6 @@
 //! What is safe to do, in a sentence.
 
-use shared::idempotency::Progress;
+use shared::idempotency::{Lookup, Progress};
 use shared::payments::{Payment, State};
 
 /// About a payment, in the state that it is in.
@@ -26,19 +26,51 @@ pub(crate) fn of_payment(payment: &Payment) -> &'static str {
     }
 }
 
-/// About a key whose work is so far.
-pub(crate) fn of_key(progress: &Progress) -> &'static str {
+/// About a key.
+pub(crate) fn of_key(lookup: &Lookup) -> &'static str {
+    match lookup {
+        Lookup::Absent => "Nothing is stored. Safe: a repetition, with the same key or another.",
+        Lookup::Unreadable => OF_DAMAGED_KEY,
+        Lookup::Found(entry) => match entry.progress {
+            Progress::InProgress { .. } => {
+                "An attempt is running. Safe: waiting until its lease ends, and looking again."
+            }
+            Progress::Abandoned => {
+                "The attempt was abandoned, or does not know its outcome. Safe: a repetition with the same key, which takes over and resumes."
+            }
+            Progress::Unknown => {
+                "It is not known whether the work took effect, and no repetition will run it. Find out at its provider or from its owner; then `key resolve`. Not safe: another key."
+            }
+            Progress::Released => {
+                "The work had no effect. Safe: a repetition, with the same key or another."
+            }
+            Progress::Completed(_) => "There is a result, which every repetition is answered with.",
+        },
+    }
+}
+
+/// About a value that cannot be read.
+pub(crate) const OF_DAMAGED_KEY: &str = "The stored value is damaged, or not a record. It may have been a result, so no repetition runs. Find out whether the work took effect; then follow \"Damaged keys\" in docs/runbook.md.";
+
+/// About the keys that `key list --unknown` shows.
+pub(crate) const OF_UNKNOWN_KEYS: &str = "unknown: find out whether the work took effect, then `key resolve`.\nabandoned: the next request with the key takes over; those of payments are finished by payments-reconcile.\n";
+
+/// How far the work under a key is.
+pub(crate) fn progress_of(lookup: &Lookup) -> &'static str {
+    match lookup {
+        Lookup::Found(entry) => progress(&entry.progress),
+        Lookup::Unreadable => "damaged",
+        Lookup::Absent => "absent",
+    }
+}
+
+/// The word for how far work is.
+pub(crate) fn progress(progress: &Progress) -> &'static str {
     match progress {
-        Progress::InProgress { .. } => {
-            "An attempt is running. Safe: waiting until its lease ends, and looking again."
-        }
-        Progress::Abandoned => {
-            "The attempt was abandoned. Safe: a repetition with the same key, which takes over and resumes."
-        }
-        Progress::Unknown => {
-            "It is not known whether it took effect. Safe: finding out first; for a payment, `payments settle ID`. Not safe: another key."
-        }
-        Progress::Released => "Nothing happened. Safe: a repetition, with the same key or another.",
-        Progress::Completed(_) => "It has a result, which every repetition is answered with.",
+        Progress::InProgress { .. } => "in progress",
+        Progress::Abandoned => "abandoned",
+        Progress::Unknown => "unknown",
+        Progress::Released => "released",
+        Progress::Completed(_) => "completed",
     }
 }

@@ -1,5 +1,7 @@
 //! The operator's tool, on stores that hold something.
 
+mod keys;
+
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
@@ -59,6 +61,14 @@ impl World {
             .map(|(name, value)| (name.to_owned(), value))
             .to_vec();
         (function(&variables).await, variables)
+    }
+
+    fn database(&self) -> &str {
+        let mut variables = self.variables.iter();
+        let (_, database) = variables
+            .find(|(name, _)| name == "MONGODB_DATABASE")
+            .expect("set");
+        database
     }
 
     async fn pay(&self, key: &str, method: &str) -> Value {
@@ -261,7 +271,7 @@ async fn what_cannot_be_done_is_said() {
         (
             &world.variables,
             &["key", "show", "-", "k"],
-            "nothing that counts is stored",
+            "nothing is stored",
         ),
         (
             &world.variables,

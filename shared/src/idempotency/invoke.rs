@@ -18,7 +18,6 @@ mod request;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
 use serde_json::value::RawValue;
 use tracing::{info, warn};
 
@@ -165,7 +164,7 @@ fn settlement(finding: Finding<'_>) -> Settlement {
 
 /// A response as it is kept: as it was written, byte for byte.
 fn saved(response: &RawValue) -> SavedResponse {
-    SavedResponse::new(StatusCode::OK, response.get().to_owned())
+    SavedResponse::of_json(response.get())
 }
 
 fn started(lease: &Lease, scope: String, key: String) -> Answer {
@@ -248,7 +247,7 @@ fn unacknowledged() -> Answer {
 
 fn shown(lookup: Lookup) -> Shown {
     let entry = match lookup {
-        Lookup::Found(entry) => entry,
+        Lookup::Found(entry) => *entry,
         Lookup::Absent => return Shown::without_record(StateShown::Absent),
         Lookup::Unreadable => {
             return Shown {

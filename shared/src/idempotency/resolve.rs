@@ -20,7 +20,7 @@ pub enum Lookup {
     /// Nothing, or a record whose retention is over.
     Absent,
     /// A record.
-    Found(Entry),
+    Found(Box<Entry>),
     /// A value that is damaged, or that this version does not write. It may have been a result, so no claim of it starts.
     Unreadable,
 }
@@ -60,7 +60,7 @@ impl Idempotency {
         deadline: Deadline,
     ) -> Result<Option<Entry>, Undecided> {
         Ok(match self.look_up(key, deadline).await? {
-            Lookup::Found(entry) => Some(entry),
+            Lookup::Found(entry) => Some(*entry),
             Lookup::Absent | Lookup::Unreadable => None,
         })
     }
@@ -192,7 +192,9 @@ impl Idempotency {
             Found::Nothing => Lookup::Absent,
             Found::Unreadable => Lookup::Unreadable,
             Found::Record(record, now) if record.is_over(window, now) => Lookup::Absent,
-            Found::Record(record, now) => Lookup::Found(Entry::of(key, *record, window, now)),
+            Found::Record(record, now) => {
+                Lookup::Found(Box::new(Entry::of(key, *record, window, now)))
+            }
         }
     }
 

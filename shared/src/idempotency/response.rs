@@ -74,6 +74,11 @@ impl SavedResponse {
         }
     }
 
+    /// A response of JSON text, kept as it is written: what the function `idempotency` stores.
+    pub fn of_json(text: &str) -> Self {
+        Self::new(StatusCode::OK, text.to_owned())
+    }
+
     /// A response of JSON.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub(super) struct UnfinishedKeys {
 
 /// What a key belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Work {
+pub(super) enum Work {
     /// A payment of `POST /api/payments`.
     Payment,
     /// An event of the provider. Following it again is harmless.
@@ -83,7 +83,7 @@ pub(super) async fn finish(
             if deadline.clip(LEAST_TIME) < LEAST_TIME {
                 return Ok(keys);
             }
-            let step = match (work_of(&key), &lookup, ledger) {
+            let step = match (Work::of(&key), &lookup, ledger) {
                 (Work::Other, ..) | (_, Lookup::Unreadable, _) => {
                     keys.count(&lookup);
                     continue;
@@ -124,12 +124,14 @@ impl UnfinishedKeys {
     }
 }
 
-fn work_of(key: &RecordKey) -> Work {
-    let (scope, _) = key.parts();
-    match scope.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["http", "payments.create", _] => Work::Payment,
-        ["http", "payments.webhook", _] => Work::Event,
-        _ => Work::Other,
+impl Work {
+    pub(super) fn of(key: &RecordKey) -> Self {
+        let (scope, _) = key.parts();
+        match scope.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["http", "payments.create", _] => Self::Payment,
+            ["http", "payments.webhook", _] => Self::Event,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -183,7 +185,7 @@ mod tests {
             (Scope::none(), Work::Other),
         ];
         for (scope, expected) in cases {
-            assert_eq!(work_of(&key(scope)), expected);
+            assert_eq!(Work::of(&key(scope)), expected);
         }
     }
 }

@@ -6,9 +6,10 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use super::keys::Work;
 use super::problem::{self, Declined};
 use super::{Moment, Order};
-use crate::idempotency::{DerivedKey, Fingerprint, SavedResponse};
+use crate::idempotency::{DerivedKey, Fingerprint, Idempotency, RecordKey, SavedResponse};
 use crate::web::Response;
 
 /// A row of the ledger.
@@ -119,6 +120,11 @@ impl Payment {
             looked_at: None,
             answer: None,
         }
+    }
+
+    /// The id of the payment that a key of `POST /api/payments` belongs to; `None` for a key of other work.
+    pub fn id_of_key(idempotency: &Idempotency, key: &RecordKey) -> Option<String> {
+        (Work::of(key) == Work::Payment).then(|| id_of(&idempotency.derived_key(key)))
     }
 
     /// What `text` has to be to be an id.

@@ -1,0 +1,128 @@
+//! One key: what is stored, and what is safe to do.
+
+use serde_json::json;
+use shared::config::Config;
+use shared::deadline::Deadline;
+use shared::idempotency::{Entry, Idempotency, Lookup, Policy, Progress, RecordKey, SavedBody};
+use shared::payments::{Desk, DeskError, Payment};
+
+use super::{failed, typed};
+use crate::arguments::Form;
+use crate::table::{ago, length, list};
+use crate::words;
+
+/// Shows a key. What is safe about the key of a payment, the ledger knows: it answers for good, whatever the engine has kept
+/// or forgotten.
+pub(super) async fn run(
+    config: &Config,
+    idempotency: &Idempotency,
+    name: &RecordKey,
+    form: Form,
+    deadline: Deadline,
+) -> Result<String, String> {
+    let lookup = idempotency.look_up(name, deadline).await.map_err(failed)?;
+    let payment = match Payment::id_of_key(idempotency, name) {
+        Some(id) => match Desk::new(config).find(&id, deadline).await {
+            Err(DeskError::NoLedger) => None,
+            found => found.map_err(|error| format!("failed to {error}"))?,
+        },
+        None => None,
+    };
+    let [scope, key] = typed(name);
+    if lookup == Lookup::Absent && payment.is_none() {
+        return Err(format!(
+            "nothing is stored for `{key}` in `{scope}`: it was never claimed, or its retention is over"
+        ));
+    }
+    let advice = match &payment {
+        Some(payment) => words::of_payment(payment),
+        None => words::of_key(&lookup),
+    };
+    let entry = match &lookup {
+        Lookup::Found(entry) => Some(&**entry),
+        Lookup::Absent | Lookup::Unreadable => None,
+    };
+    if form == Form::Json {
+        let result = entry.and_then(result);
+        return Ok(json!({
+            "scope": scope,
+            "key": key,
+            "progress": words::progress_of(&lookup),
+            "attempt": entry.map(|entry| entry.attempt),
+            "revision": entry.map(|entry| entry.revision().to_string()),
+            "first_seen_seconds": entry.map(|entry| entry.first_seen.as_secs()),
+            "lease_left_ms": entry.and_then(lease_left_ms),
+            "policy": entry.map(|entry| policy(entry.policy)),
+            "status": result.map(|(status, _)| status),
+            "body_bytes": result.map(|(_, bytes)| bytes),
+            "payment": payment.as_ref().map(|payment| json!({
+                "id": payment.id,
+                "state": payment.state,
+            })),
+            "advice": advice,
+        })
+        .to_string());
+    }
+    let mut pairs = vec![
+        ("scope", scope),
+        ("key", key),
+        ("progress", words::progress_of(&lookup).to_owned()),
+    ];
+    if let Some(entry) = entry {
+        pairs.extend(lines(entry));
+    }
+    if let Some(payment) = &payment {
+        let state = payment.state.name();
+        pairs.push(("payment", format!("{}, {state}", payment.id)));
+    }
+    Ok(format!("{}\n{advice}", list(&pairs)))
+}
+
+fn lines(entry: &Entry) -> Vec<(&'static str, String)> {
+    let mut pairs = vec![
+        ("attempt", entry.attempt.to_string()),
+        ("revision", entry.revision().to_string()),
+        ("first seen", ago(entry.first_seen)),
+        ("policy", policy(entry.policy).to_owned()),
+    ];
+    match &entry.progress {
+        Progress::InProgress { lease_left } => {
+            pairs.push(("lease", format!("{} left", length(*lease_left))));
+        }
+        Progress::Abandoned | Progress::Unknown => {
+            pairs.push(("lease ended", ago(entry.lease_over_for)));
+        }
+        Progress::Released | Progress::Completed(_) => {}
+    }
+    if let Some((status, bytes)) = result(entry) {
+        pairs.push(("result", format!("status {status}, {bytes} bytes")));
+    }
+    pairs
+}
+
+/// The status of a result, and the length of its body.
+fn result(entry: &Entry) -> Option<(u16, u64)> {
+    let Progress::Completed(saved) = &entry.progress else {
+        return None;
+    };
+    let bytes = match &saved.body {
+        SavedBody::Whole(body) => body.len() as u64,
+        SavedBody::Summary { length, .. } => *length,
+    };
+    Some((saved.status.as_u16(), bytes))
+}
+
+fn lease_left_ms(entry: &Entry) -> Option<u64> {
+    match entry.progress {
+        Progress::InProgress { lease_left } => u64::try_from(lease_left.as_millis()).ok(),
+        _ => None,
+    }
+}
+
+fn policy(policy: Policy) -> &'static str {
+    match policy {
+        Policy::AtMostOnce => "at most once",
+        Policy::Rerun { .. } => "rerun while the provider recognises the key",
+        Policy::RerunAlways => "rerun always: it resumes",
+    }
+}
