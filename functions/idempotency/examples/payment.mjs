@@ -43,11 +43,12 @@ export async function handler({ order }) {
   if (begun.outcome !== 'started') return { status: 409, reason: begun.outcome };
   const { lease } = begun;
   const noted = await ask('checkpoint', { lease, data: { charging: order.amount } });
-  // The lease may be over where answers were late; a note that is not stored may mean that it is somebody else's.
+  // The lease may be over where answers were late. A checkpoint that is not stored may mean that another attempt took over.
   if (noted.outcome !== 'saved' || lease.expires_in_ms === 0) {
     await ask('release', { lease });
     return { status: 503, reason: 'nothing happened' };
   }
+  lease.rev = noted.rev; // the next `checkpoint` or `renew` follows this one
   let result;
   try {
     result = await charge(order, begun.derived_key);

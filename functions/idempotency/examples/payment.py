@@ -57,11 +57,12 @@ def handler(event, context=None):
     if outcome != "started":
         return {"status": 409, "reason": outcome}
     lease = begun["lease"]
-    noted, _ = ask("checkpoint", lease=lease, data={"charging": order["amount"]})
-    # The lease may be over where answers were late; a note that is not stored may mean that it is somebody else's.
+    noted, saved = ask("checkpoint", lease=lease, data={"charging": order["amount"]})
+    # The lease may be over where answers were late. A checkpoint that is not stored may mean that another attempt took over.
     if noted != "saved" or lease["expires_in_ms"] == 0:
         ask("release", lease=lease)
         return {"status": 503, "reason": "nothing happened"}
+    lease["rev"] = saved["rev"]  # the next `checkpoint` or `renew` follows this one
     try:
         result = charge(order, begun["derived_key"])
     except Exception as error:

@@ -68,8 +68,6 @@ const LONGEST_RUN: Duration = Duration::from_secs(50);
 const LEAST_TIME: Duration = Duration::from_secs(2);
 /// What a run leaves for counting what is open.
 const COUNTING_TIME: Duration = Duration::from_millis(500);
-/// The dimension of what a run measures.
-const JOB: (&str, &str) = ("job", "payments-reconcile");
 /// A payment that is open for longer is for a person to look at.
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -154,7 +152,7 @@ impl Reconciler {
                         value: keys.oldest_unknown.as_secs() as f64,
                     },
                 ];
-                self.metrics.record(JOB, &unknown);
+                self.metrics.record(("job", "payments-reconcile"), &unknown);
                 info!(
                     reconcile.keys_finished = keys.finished,
                     reconcile.keys_unknown = keys.unknown,
@@ -191,7 +189,7 @@ impl Reconciler {
                 value: reconciled.oldest_open_seconds.unwrap_or_default() as f64,
             });
         }
-        self.metrics.record(JOB, &run);
+        self.metrics.record(("job", "payments-reconcile"), &run);
     }
 }
 
