@@ -132,6 +132,11 @@ fn about_to(scope: &str, key: &str, entry: &Entry, settlement: &Settlement) -> S
             format!("released: {}", reason.name().replace('_', " ")),
             "The next request with this key runs the work again.",
         ),
+        // Nothing that can be typed asks for it.
+        Settlement::Reopened => (
+            "reopened".to_owned(),
+            "The next request with this key takes over.",
+        ),
     };
     let pairs = [
         ("scope", scope.to_owned()),

@@ -95,11 +95,15 @@ pub(super) enum Verdict {
     Superseded,
 }
 
-/// What a reconciler found out about work that ended without a word.
+/// What was found out about abandoned work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Settlement {
+    /// It took effect, with this result.
     Completed(SavedResponse),
+    /// It had no effect, and can have none any more.
     Released,
+    /// It looks before it acts, so another attempt may begin; the abandoned one may still go on.
+    Reopened,
 }
 
 impl Verdict {
@@ -159,6 +163,7 @@ pub(super) fn start(how: Start, record: Option<&Record>, claim: &Claim, now: Sto
     match (how, record) {
         (Start::New | Start::Restart, _) | (_, None) => fresh,
         (Start::Reclaim, Some(record)) => Record {
+            took_over: record.took_over,
             first_at: record.first_at,
             checkpoint: record.checkpoint.clone(),
             ..fresh
@@ -264,17 +269,23 @@ pub(super) fn settle(
         (State::InProgress | State::Unknown, Settlement::Released) if !is_at_work => {
             State::Released { finished_at: now }
         }
+        (State::InProgress | State::Unknown, Settlement::Reopened)
+            if !is_at_work && record.policy == Policy::RerunAlways =>
+        {
+            State::Released { finished_at: now }
+        }
         _ => return Verdict::Superseded,
     };
     let checkpoint = match settlement {
         Settlement::Completed(_) => Bytes::new(),
-        Settlement::Released => record.checkpoint.clone(),
+        Settlement::Released | Settlement::Reopened => record.checkpoint.clone(),
     };
     Verdict::write(Record {
         state,
         owner,
         rev: record.rev + 1,
-        took_over: false,
+        // The next attempt is then one that takes over.
+        took_over: *settlement == Settlement::Reopened,
         checkpoint,
         ..record.clone()
     })

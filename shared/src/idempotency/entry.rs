@@ -57,6 +57,9 @@ pub enum Settlement {
     Completed(SavedResponse),
     /// It did not, and it no longer can.
     Released(NoEffect),
+    /// It looks before it acts ([`Policy::RerunAlways`]), so another attempt may begin, for any request: one that takes over, for
+    /// the abandoned attempt may still go on. The record is kept for one more retention. Refused under any other policy.
+    Reopened,
 }
 
 /// Why abandoned work can no longer take effect. That it has not done so until now is no reason: its process may be frozen,
@@ -67,8 +70,6 @@ pub enum NoEffect {
     FencedByProvider,
     /// The attempt reported that it did nothing, and has ended.
     AttemptEnded,
-    /// The ledger lets one payment of this key take effect, whichever attempt makes it.
-    FencedByLedger,
 }
 
 impl NoEffect {
@@ -77,7 +78,6 @@ impl NoEffect {
         match self {
             Self::FencedByProvider => "fenced_by_provider",
             Self::AttemptEnded => "attempt_ended",
-            Self::FencedByLedger => "fenced_by_ledger",
         }
     }
 }

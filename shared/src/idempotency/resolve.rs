@@ -157,12 +157,14 @@ impl Idempotency {
         let (word, reason) = match &settlement {
             Settlement::Completed(_) => ("completed", None),
             Settlement::Released(reason) => ("released", Some(reason.name())),
+            Settlement::Reopened => ("reopened", None),
         };
         let written = match settlement {
             Settlement::Completed(response) => decision::Settlement::Completed(
                 response.limited_to(self.inner.config.max_response_bytes),
             ),
             Settlement::Released(_) => decision::Settlement::Released,
+            Settlement::Reopened => decision::Settlement::Reopened,
         };
         let settled = self
             .inner
@@ -206,7 +208,7 @@ impl Idempotency {
             (Progress::Completed(stored), Settlement::Completed(response)) => {
                 *stored == response.limited_to(self.inner.config.max_response_bytes)
             }
-            (Progress::Released, Settlement::Released(_)) => true,
+            (Progress::Released, Settlement::Released(_) | Settlement::Reopened) => true,
             _ => false,
         }
     }

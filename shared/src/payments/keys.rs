@@ -4,8 +4,8 @@
 //! the ledger knows the answer, and only the next request with that key would have asked it. So each run of the reconciler
 //! looks at the unfinished keys, and gives those of ended payments the answer of the ledger.
 //!
-//! A key whose payment is not in the ledger is released: the ledger is the fence. Whichever request opens the row first is
-//! the payment of that key, also where an abandoned attempt wakes up later.
+//! A key whose payment is not in the ledger is reopened: the ledger is the fence. Whichever request opens the row first is
+//! the payment of that key, also where an abandoned attempt wakes up later; and the next attempt knows that there may be one.
 //!
 //! The keys of other work are its owner's to resolve. They are counted, and an alarm watches the oldest.
 
@@ -17,7 +17,7 @@ use super::ledger::Ledger;
 use super::payment;
 use crate::deadline::Deadline;
 use crate::idempotency::{
-    Entry, Idempotency, Lookup, NoEffect, Progress, RecordKey, Settled, Settlement, Undecided,
+    Entry, Idempotency, Lookup, Progress, RecordKey, Settled, Settlement, Undecided,
 };
 
 /// What a run found, and what it did.
@@ -92,9 +92,7 @@ pub(super) async fn finish(
                 (Work::Payment, Lookup::Found(entry), Some(ledger)) => {
                     of_payment(idempotency, ledger, entry, deadline).await
                 }
-                (Work::Event, Lookup::Found(_), Some(_)) => {
-                    Step::Settle(Settlement::Released(NoEffect::FencedByLedger))
-                }
+                (Work::Event, Lookup::Found(_), Some(_)) => Step::Settle(Settlement::Reopened),
                 _ => continue,
             };
             if let (Step::Settle(settlement), Lookup::Found(entry)) = (step, &lookup) {
@@ -151,13 +149,13 @@ async fn of_payment(
     match ledger.read(&id, deadline).await {
         // Another request than the one that opened the row: its attempt did nothing but to read that.
         Ok(Some(payment)) if payment.fingerprint != entry.fingerprint.to_string() => {
-            Step::Settle(Settlement::Released(NoEffect::FencedByLedger))
+            Step::Settle(Settlement::Reopened)
         }
         Ok(Some(payment)) => match payment.final_answer() {
             Some(answer) => Step::Settle(Settlement::Completed(answer)),
             None => Step::Leave,
         },
-        Ok(None) => Step::Settle(Settlement::Released(NoEffect::FencedByLedger)),
+        Ok(None) => Step::Settle(Settlement::Reopened),
         Err(error) => {
             warn!(payment.id = id, ledger.error = %error, "the payment of an unfinished key could not be read");
             Step::Leave

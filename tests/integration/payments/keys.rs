@@ -85,7 +85,7 @@ async fn the_key_of_a_payment_that_the_schedule_ended_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn a_key_without_a_payment_is_released() {
+async fn a_key_without_a_payment_is_reopened() {
     let shop = Shop::with_mongodb(&[]).await;
     let key = key_of(&payments(), "k-1");
     abandoned(&shop, &key, Policy::RerunAlways, b"{}").await;
@@ -99,7 +99,7 @@ async fn a_key_without_a_payment_is_released() {
 
 /// The answer of a payment is never the answer to another request.
 #[tokio::test]
-async fn a_key_that_another_request_claimed_is_released() {
+async fn a_key_that_another_request_claimed_is_reopened() {
     let shop = Shop::with_mongodb(&[]).await;
     let order = ten_euros("pm_card_visa");
     let paid = shop.pay("k-1", &order).await;

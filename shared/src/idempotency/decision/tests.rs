@@ -481,6 +481,38 @@ fn a_settlement_writes_a_fresh_owner_over_the_record_it_has_seen() {
     }
 }
 
+#[test]
+fn the_attempt_after_a_reopening_is_one_that_takes_over() {
+    let over = at(30_000);
+    let resumable = Record {
+        policy: Policy::RerunAlways,
+        ..claimed()
+    };
+    let reopen = |record: &Record| {
+        let settlement = Settlement::Reopened;
+        settle(record, record.version(), owner(9), &settlement, over)
+    };
+    assert_eq!(reopen(&claimed()), Verdict::Superseded, "it never reruns");
+
+    let reopened = written(reopen(&resumable));
+    let other = Claim {
+        fingerprint: fingerprint("b"),
+        ..second()
+    };
+    for claim in [second(), other] {
+        let decision = decide(Some(&reopened), &claim, over);
+        assert_eq!(decision, Decision::Start(Start::Reclaim));
+        let next = start(Start::Reclaim, Some(&reopened), &claim, over);
+        assert!(next.took_over);
+        let released = after(&next, Change::Release, 30_001);
+        assert_eq!(
+            released.state,
+            State::Unknown,
+            "the abandoned one may go on"
+        );
+    }
+}
+
 /// An older or later writing of the same claim's record.
 fn version(record: &Record, rev: u64) -> Version {
     Version {

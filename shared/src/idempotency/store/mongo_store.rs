@@ -417,13 +417,14 @@ impl Update {
     fn of_settlement(owner: OwnerId, settlement: &Settlement) -> Self {
         let mut update = match settlement {
             Settlement::Completed(response) => Self::completing(&response.to_bytes()),
-            Settlement::Released => Self {
+            Settlement::Released | Settlement::Reopened => Self {
                 dated: &["finished_at"],
                 ..Self::setting("state", "released")
             },
         };
         update.set.insert("owner", owner.to_string());
-        update.set.insert("took_over", false);
+        let reopens = *settlement == Settlement::Reopened;
+        update.set.insert("took_over", reopens);
         update
     }
 

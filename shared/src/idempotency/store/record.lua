@@ -20,7 +20,7 @@ local HEADER = 211
 local HEADER_START, HEADER_END = '0', '210'
 local PATTERN = '^tb1 ([a-z_]+ *) (%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([01]) (%x+) (%d+)\n$'
 local IN_PROGRESS, UNKNOWN, RELEASED, COMPLETED = 'in_progress', 'unknown    ', 'released   ', 'completed  '
-local FIRST, NEVER = '0000000001', '0000000000000'
+local FIRST, NEVER, ALWAYS = '0000000001', '0000000000000', '9999999999999'
 
 local key, operation, owner, window = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local fingerprint, policy, lease, number, given = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
@@ -95,7 +95,7 @@ if operation == 'claim' or operation == 'look' then
   elseif released and holder == owner then
     return {'in_progress', now, now}
   elseif released then
-    bound, took_over = policy, '0'
+    bound = policy
   elseif asked ~= fingerprint then
     return {'mismatch', now}
   elseif completed then
@@ -110,16 +110,18 @@ if operation == 'claim' or operation == 'look' then
   end
   state, attempt, leased_at, held_for = IN_PROGRESS, string.format('%010d', attempt + 1), now_text, lease
   asked = fingerprint
-elseif operation == 'settle_completed' or operation == 'settle_released' then
-  local completes = operation == 'settle_completed'
-  if holder ~= fingerprint or rev ~= number or completed or released or (not completes and in_progress and now < leased_at + held_for) then
+elseif operation == 'settle_completed' or operation == 'settle_released' or operation == 'settle_reopened' then
+  local completes, reopens = operation == 'settle_completed', operation == 'settle_reopened'
+  if holder ~= fingerprint or rev ~= number or completed or released
+    or (not completes and in_progress and now < leased_at + held_for) or (reopens and bound ~= ALWAYS) then
     return {'superseded', now, redis.call('GET', key)}
   elseif completes then
     state, kept = COMPLETED, given
   else
     state = RELEASED
   end
-  finished_at, took_over = now_text, '0'
+  -- After a reopening, the next attempt is one that takes over.
+  finished_at, took_over = now_text, reopens and '1' or '0'
 elseif holder ~= owner or attempt ~= number then
   return {'superseded', now, redis.call('GET', key)}
 elseif operation == 'complete' and (in_progress or unknown) then

@@ -281,6 +281,7 @@ impl<'a> Call<'a> {
         let (operation, body) = match settlement {
             Settlement::Completed(response) => ("settle_completed", Some(response.to_bytes())),
             Settlement::Released => ("settle_released", None),
+            Settlement::Reopened => ("settle_reopened", None),
         };
         Self {
             operation,
