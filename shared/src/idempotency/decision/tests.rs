@@ -504,7 +504,12 @@ fn the_attempt_after_a_reopening_is_one_that_takes_over() {
         assert_eq!(decision, Decision::Start(Start::Reclaim));
         let next = start(Start::Reclaim, Some(&reopened), &claim, over);
         assert!(next.took_over);
-        let released = after(&next, Change::Release, 30_001);
+        let fence = Fence {
+            claim,
+            attempt: next.attempt,
+            rev: next.rev,
+        };
+        let released = written(change(Some(&next), &fence, &Change::Release, over));
         assert_eq!(
             released.state,
             State::Unknown,
