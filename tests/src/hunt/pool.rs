@@ -19,6 +19,8 @@ pub(super) struct Pool {
     idle: Mutex<Vec<usize>>,
     places: Semaphore,
     rng: Mutex<Rng>,
+    /// When the hunt began.
+    began: Instant,
 }
 
 /// What is heard of a request.
@@ -48,16 +50,22 @@ impl Told {
     pub(super) fn is_unknown(&self) -> bool {
         self.status == 409 && self.body.contains("outcome-unknown")
     }
+
+    /// Whether the key is another request's.
+    pub(super) fn is_mismatch(&self) -> bool {
+        self.status == 422
+    }
 }
 
 impl Pool {
-    pub(super) fn new(processes: Vec<Lambda>, seed: u64) -> Arc<Self> {
+    pub(super) fn new(processes: Vec<Lambda>, seed: u64, began: Instant) -> Arc<Self> {
         Arc::new(Self {
             idle: Mutex::new((0..processes.len()).collect()),
             places: Semaphore::new(processes.len()),
             frozen: processes.iter().map(|_| Mutex::default()).collect(),
             processes,
             rng: Mutex::new(Rng::with_seed(seed)),
+            began,
         })
     }
 
@@ -77,7 +85,8 @@ impl Pool {
 
     /// Sends a request to some idle process and waits for the answer, but not for longer than `patience`; the process is busy
     /// until it has answered all the same. `None`: it said nothing within that time, or ever. What it says is `heard` in any case,
-    /// with how long it took: behind a gateway that has more patience, its client hears it.
+    /// with when a process had the request, from the beginning of the hunt: behind a gateway that has more patience, its client
+    /// hears it.
     pub(super) async fn request(
         self: &Arc<Self>,
         request: &TestRequest,
@@ -96,16 +105,20 @@ impl Pool {
             idle.swap_remove(which)
         };
         let (answered, answer) = oneshot::channel();
+        let sent = Instant::now();
+        let since = sent.saturating_duration_since(self.began);
+        let request = request
+            .clone()
+            .header("x-sent-ms", &since.as_millis().to_string());
         let (pool, event) = (Arc::clone(self), request.event());
         tokio::spawn(async move {
-            let sent = Instant::now();
             let outcome = pool.processes[number].invoke(event).await;
             let what = pool.heard(number, sent, outcome);
             let told = match &what {
                 Heard::Told(told) => Some(told.clone()),
                 Heard::Nothing | Heard::Failure(_) => None,
             };
-            heard(what, sent.elapsed());
+            heard(what, since);
             // Fails only when the client has given up.
             let _ = answered.send(told);
             pool.idle.lock().push(number);

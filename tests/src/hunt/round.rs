@@ -10,11 +10,13 @@ use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 
 use super::bank::Bank;
-use super::client::{Client, Story};
+use super::client::Client;
 use super::faults::{Lane, Striking, Struck};
 use super::report::Report;
+use super::retention::Retention;
 use super::stage::Stage;
-use super::{Hunt, Progress};
+use super::story::Story;
+use super::{Hunt, Mode, Progress, Work, verdict};
 
 /// One round: its seed and its share of the payments.
 pub(super) struct Round<'a> {
@@ -27,6 +29,8 @@ pub(super) struct Round<'a> {
 
 /// How many clients come at a time.
 const CLIENTS_A_PROCESS: usize = 4;
+/// How many do where most of them wait for the end of a retention.
+const RETURNING_CLIENTS_A_PROCESS: usize = 24;
 /// How long settling what is open may take at the end.
 const SETTLING: Duration = Duration::from_secs(60);
 
@@ -35,7 +39,7 @@ struct Stories {
     all: Vec<Arc<Mutex<Story>>>,
     /// How many clients came, and how many found that all had come.
     came: AtomicUsize,
-    /// Whether a payment was charged twice, or answered in two ways. More is known only when all is well again.
+    /// Whether a payment was charged twice, or answered as it must not be. More is known only when all is well again.
     has_found: AtomicBool,
 }
 
@@ -89,6 +93,18 @@ impl Round<'_> {
         })
     }
 
+    /// When a key may run again.
+    pub(super) fn retention(&self) -> Retention {
+        Retention {
+            // A ledger answers for good.
+            lasts: match self.hunt.work {
+                Work::Payments => None,
+                Work::Once | Work::Rerun => self.hunt.retention,
+            },
+            forgets_abandoned: self.hunt.mode == Mode::Redis,
+        }
+    }
+
     /// How many processes clients ask. While most of them wait for what is away, a long hunt needs more.
     pub(super) fn processes(&self) -> usize {
         match self.payments {
@@ -98,7 +114,11 @@ impl Round<'_> {
     }
 
     fn clients(&self) -> usize {
-        self.processes() * CLIENTS_A_PROCESS
+        let each = match self.hunt.retention {
+            None => CLIENTS_A_PROCESS,
+            Some(_) => RETURNING_CLIENTS_A_PROCESS,
+        };
+        self.processes() * each
     }
 
     /// How far it is.
@@ -140,7 +160,8 @@ impl Round<'_> {
                 _ = ticks.tick() => {
                     tell();
                     let provider = &stage.targets.provider;
-                    if self.hunt.work.charges_once() && provider.books(Bank::has_charged_twice) {
+                    let has_charged_twice = |bank: &Bank| bank.has_charged_twice(self.retention());
+                    if self.hunt.work.charges_once() && provider.books(has_charged_twice) {
                         stories.has_found.store(true, Ordering::SeqCst);
                     }
                 }
@@ -160,7 +181,11 @@ impl Round<'_> {
                 return;
             };
             self.client(order, stage, story).run().await;
-            if story.lock().finals.len() > 1 {
+            let found = stage.targets.provider.books(|bank| {
+                let (work, runs) = (self.hunt.work, bank.runs(order));
+                verdict::findings(work, self.retention(), &story.lock(), runs)
+            });
+            if found.into_iter().any(verdict::is_beyond_repair) {
                 stories.has_found.store(true, Ordering::SeqCst);
             }
         }
