@@ -295,7 +295,7 @@ const LONG_OUTAGE: Range<Duration> = Duration::from_secs(3)..Duration::from_secs
 /// How late a reply is at most that is late: longer than the TTL monitor pauses, and another client works.
 const LATEST_REPLY: Duration = Duration::from_millis(900);
 /// How often late replies are among the faults of their server.
-const LATE_OFTEN: usize = 3;
+const LATE_OFTEN: usize = 6;
 /// One of so many outages is long.
 const LONG: u32 = 6;
 

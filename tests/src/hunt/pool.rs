@@ -7,9 +7,16 @@ use fastrand::Rng;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::sleep;
 
+use super::between;
 use crate::lambda::{Lambda, Outcome, STOPPED};
 use crate::test_request::TestRequest;
+
+/// Which part of the processes is room.
+const ROOM: usize = 2;
+/// How long it takes at most until room is seen. Not all of those that wait see it at once.
+const LONGEST_LOOK: Duration = Duration::from_millis(200);
 
 /// Processes, and who of them is idle.
 pub(super) struct Pool {
@@ -73,6 +80,15 @@ impl Pool {
     pub(super) fn note_freeze(&self, number: usize) {
         if let Some(frozen) = self.frozen.get(number) {
             *frozen.lock() = Some(Instant::now());
+        }
+    }
+
+    /// Waits until many processes are idle, so that who comes at an instant finds one.
+    pub(super) async fn wait_for_room(&self) {
+        let room = self.processes.len() / ROOM;
+        while self.places.available_permits() < room {
+            let pause = between(&mut self.rng.lock(), Duration::ZERO..LONGEST_LOOK);
+            sleep(pause).await;
         }
     }
 

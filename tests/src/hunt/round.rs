@@ -29,8 +29,6 @@ pub(super) struct Round<'a> {
 
 /// How many clients come at a time.
 const CLIENTS_A_PROCESS: usize = 4;
-/// How many do where most of them wait for the end of a retention.
-const RETURNING_CLIENTS_A_PROCESS: usize = 24;
 /// How long settling what is open may take at the end.
 const SETTLING: Duration = Duration::from_secs(60);
 
@@ -105,20 +103,18 @@ impl Round<'_> {
         }
     }
 
-    /// How many processes clients ask. While most of them wait for what is away, a long hunt needs more.
+    /// How many processes clients ask. While most of them wait for what is away, a long hunt needs more; and where callers meet at an
+    /// instant, none of them may wait for a process.
     pub(super) fn processes(&self) -> usize {
-        match self.payments {
-            ..2_000 => 24,
-            _ => 64,
+        match (self.payments, self.hunt.retention) {
+            (..200, _) | (..2_000, None) => 24,
+            (_, None) => 64,
+            (_, Some(_)) => 96,
         }
     }
 
     fn clients(&self) -> usize {
-        let each = match self.hunt.retention {
-            None => CLIENTS_A_PROCESS,
-            Some(_) => RETURNING_CLIENTS_A_PROCESS,
-        };
-        self.processes() * each
+        self.processes() * CLIENTS_A_PROCESS
     }
 
     /// How far it is.
@@ -176,6 +172,9 @@ impl Round<'_> {
             self.hunt.is_called_off() || self.hunt.stops_at_first && has_found
         };
         while !is_enough() {
+            if self.hunt.retention.is_some() {
+                stage.targets.pool.wait_for_room().await;
+            }
             let order = stories.came.fetch_add(1, Ordering::SeqCst);
             let Some(story) = stories.all.get(order) else {
                 return;

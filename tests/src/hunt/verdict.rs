@@ -259,44 +259,25 @@ mod tests {
         use Finding::{Contradiction, DoubleCharge, StaleAnswer};
         let first = |sent_last| answer(201, 0, sent_last, 10);
         let second = answer(201, 1, 6_000, 6_010);
-        let cases: [(&str, Vec<FinalAnswer>, [u64; 2], &[Finding]); 6] = [
-            (
-                "in turn",
-                vec![first(4_990), second.clone()],
-                [5, 6_005],
-                &[],
-            ),
-            (
-                "sent before the second was heard",
-                vec![first(5_005), second.clone()],
-                [5, 5_100],
-                &[],
-            ),
-            (
-                "too early",
-                vec![first(100), second.clone()],
-                [5, 4_990],
-                &[DoubleCharge, Contradiction],
-            ),
-            (
-                "kept for too long",
-                vec![first(5_020)],
-                [5, 6_005],
-                &[StaleAnswer],
-            ),
-            (
-                "the first one after the second",
-                vec![answer(201, 0, 6_020, 6_000), second],
-                [5, 6_005],
-                &[StaleAnswer],
-            ),
-            ("of one charge alone", vec![first(100)], [5, 6_005], &[]),
-        ];
-        for (case, finals, charged_at, expected) in cases {
-            let charges = charges(&charged_at);
+        let check = |case: &str, finals: &[&FinalAnswer], charged_at, expected: &[Finding]| {
+            let finals = finals.iter().map(|answer| (*answer).clone()).collect();
+            let charges = charges(&[5, charged_at]);
             let found = findings(Work::Once, FIVE_SECONDS, &story(finals), &charges);
             assert_eq!(found, expected, "{case}");
-        }
+        };
+        check("in turn", &[&first(4_990), &second], 6_005, &[]);
+        check("sent before the end", &[&first(5_005), &second], 5_100, &[]);
+        check("of one charge alone", &[&first(100)], 6_005, &[]);
+        let early = [DoubleCharge, Contradiction];
+        check("too early", &[&first(100), &second], 4_990, &early);
+        check("kept for too long", &[&first(5_020)], 6_005, &[StaleAnswer]);
+        let after_second = answer(201, 0, 6_020, 6_000);
+        check(
+            "the first one after the second",
+            &[&after_second, &second],
+            6_005,
+            &[StaleAnswer],
+        );
     }
 
     #[test]
