@@ -8,14 +8,18 @@ use std::time::{Duration, Instant};
 
 use super::bank::Run;
 use super::stage::LEASE;
+use super::story::FinalAnswer;
 
 /// How long the stage keeps results.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retention {
     /// How long a result counts; `None`: for longer than any hunt.
     pub(super) lasts: Option<Duration>,
-    /// Whether abandoned attempts are forgotten too.
+    /// Whether abandoned attempts are forgotten too, and a result that the store has forgotten is stored again by its own attempt
+    /// while that was told nothing.
     pub(super) forgets_abandoned: bool,
+    /// When the hunt began.
+    pub(super) began: Instant,
 }
 
 /// Stores count in milliseconds, and cut them off at both ends.
@@ -27,20 +31,26 @@ impl Retention {
         let Some(lasts) = self.lasts else {
             return false;
         };
-        let (first, second) = if one.done <= other.done {
-            (one, other)
-        } else {
-            (other, one)
-        };
+        let (first, second) = in_order(one, other);
         let is_over = |since: Instant| second.arrived + CLOCK_GRANULARITY >= since + lasts;
         let lease_end = first.sent.map(|sent| sent + LEASE);
         is_over(first.done) || self.forgets_abandoned && lease_end.is_some_and(is_over)
     }
 
-    /// Whether a result that a client has heard at `heard` may still be given to a request that is sent at `sent`.
-    pub(super) fn covers(self, heard: Duration, sent: Duration) -> bool {
-        self.lasts
-            .is_none_or(|lasts| sent <= heard + lasts + CLOCK_GRANULARITY)
+    /// Whether the result of a run was given to a request that was sent when it was over.
+    pub(super) fn is_outlived_by(self, answer: &FinalAnswer, run: &Run) -> bool {
+        let Some(lasts) = self.lasts else {
+            return false;
+        };
+        // Those that were there when it ran: its own request, which may have stored it last, is one of them.
+        let waiting = answer.hearings.iter().filter(|hearing| {
+            let sent = self.began + hearing.sent;
+            self.forgets_abandoned && sent <= run.done
+        });
+        let stored = waiting
+            .map(|hearing| hearing.heard)
+            .fold(answer.heard_first(), Duration::max);
+        answer.sent_last() > stored + lasts + CLOCK_GRANULARITY
     }
 
     /// How often the key ran as new.
@@ -52,11 +62,30 @@ impl Retention {
     }
 }
 
+/// Two runs in the order in which they reached the provider.
+pub(super) fn in_order<'a>(one: &'a Run, other: &'a Run) -> (&'a Run, &'a Run) {
+    if one.arrived <= other.arrived {
+        (one, other)
+    } else {
+        (other, one)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hunt::pool::Told;
+    use crate::hunt::story::Hearing;
 
     const LASTS: Duration = Duration::from_secs(5);
+
+    fn retention(began: Instant, forgets_abandoned: bool) -> Retention {
+        Retention {
+            lasts: Some(LASTS),
+            forgets_abandoned,
+            began,
+        }
+    }
 
     fn run(origin: Instant, [sent, arrived, done]: [u64; 3]) -> Run {
         let at = |ms| origin + Duration::from_millis(ms);
@@ -88,21 +117,52 @@ mod tests {
                 5_990,
                 [false, false],
             ),
+            (
+                "done after the second one",
+                [0, 10, 9_000],
+                6_000,
+                [false, true],
+            ),
         ];
         for (case, first, second, expected) in cases {
             let [first, second] = [first, [second; 3]].map(|times| run(origin, times));
             let separates = [false, true].map(|forgets_abandoned| {
-                let retention = Retention {
-                    lasts: Some(LASTS),
-                    forgets_abandoned,
-                };
-                assert_eq!(
-                    retention.separates(&first, &second),
-                    retention.separates(&second, &first)
-                );
-                retention.separates(&first, &second)
+                let retention = retention(origin, forgets_abandoned);
+                let separates = retention.separates(&first, &second);
+                assert_eq!(separates, retention.separates(&second, &first));
+                separates
             });
             assert_eq!(separates, expected, "{case}");
+        }
+    }
+
+    /// The run's own request, sent at 0, and another one.
+    #[test]
+    fn a_result_is_over_a_retention_after_it_was_stored() {
+        let origin = Instant::now();
+        let run = run(origin, [0, 10, 10]);
+        let cases = [
+            ("at once", 30, 5_030, [false, false]),
+            ("too late", 30, 5_040, [true, true]),
+            ("stored again", 1_000, 6_000, [true, false]),
+        ];
+        for (case, own_heard, sent_last, expected) in cases {
+            let hearings = [(0, own_heard), (20, 30), (sent_last, sent_last)];
+            let hearings = hearings.map(|(sent, heard)| Hearing {
+                sent: Duration::from_millis(sent),
+                heard: Duration::from_millis(heard),
+            });
+            let answer = FinalAnswer {
+                told: Told {
+                    status: 201,
+                    body: String::new(),
+                },
+                hearings: hearings.to_vec(),
+            };
+            let is_outlived = [false, true].map(|forgets_abandoned| {
+                retention(origin, forgets_abandoned).is_outlived_by(&answer, &run)
+            });
+            assert_eq!(is_outlived, expected, "{case}");
         }
     }
 
@@ -112,9 +172,8 @@ mod tests {
         let [first, second] = [[0; 3], [3_600_000; 3]].map(|times| run(origin, times));
         let retention = Retention {
             lasts: None,
-            forgets_abandoned: true,
+            ..retention(origin, true)
         };
         assert!(!retention.separates(&first, &second));
-        assert!(retention.covers(Duration::ZERO, Duration::from_secs(3_600)));
     }
 }

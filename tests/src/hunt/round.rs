@@ -100,6 +100,7 @@ impl Round<'_> {
                 Work::Once | Work::Rerun => self.hunt.retention,
             },
             forgets_abandoned: self.hunt.mode == Mode::Redis,
+            began: self.began,
         }
     }
 

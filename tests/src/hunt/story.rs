@@ -31,14 +31,20 @@ pub(super) struct Story {
     pub(super) is_reused: bool,
 }
 
-/// A final answer, and who heard it.
+/// A final answer, and to which requests it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FinalAnswer {
     pub(super) told: Told,
-    /// When it was first heard, from the beginning of the hunt.
-    pub(super) heard_first: Duration,
-    /// When a process had the last request that it was given to.
-    pub(super) sent_last: Duration,
+    pub(super) hearings: Vec<Hearing>,
+}
+
+/// One request that was answered; times are from the beginning of the hunt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hearing {
+    /// When a process had the request.
+    pub(super) sent: Duration,
+    /// When the client heard the answer.
+    pub(super) heard: Duration,
 }
 
 /// A request, as far as its answer is judged by it.
@@ -87,7 +93,11 @@ impl Story {
                 if is_of_another(question, &told) {
                     self.surprises.push(told.clone());
                 }
-                self.add_final(told, question.sent, at);
+                let hearing = Hearing {
+                    sent: question.sent,
+                    heard: at,
+                };
+                self.add_final(told, hearing);
             }
             // They say to come again.
             202 | 409 | 503 => {}
@@ -96,17 +106,13 @@ impl Story {
         }
     }
 
-    fn add_final(&mut self, told: Told, sent: Duration, heard: Duration) {
+    fn add_final(&mut self, told: Told, hearing: Hearing) {
         let known = self.finals.iter_mut().find(|known| known.told == told);
         match known {
-            Some(known) => {
-                known.heard_first = known.heard_first.min(heard);
-                known.sent_last = known.sent_last.max(sent);
-            }
+            Some(known) => known.hearings.push(hearing),
             None => self.finals.push(FinalAnswer {
                 told,
-                heard_first: heard,
-                sent_last: sent,
+                hearings: vec![hearing],
             }),
         }
     }
@@ -122,6 +128,18 @@ impl Story {
 }
 
 impl FinalAnswer {
+    /// When it was first heard.
+    pub(super) fn heard_first(&self) -> Duration {
+        let heard = self.hearings.iter().map(|hearing| hearing.heard);
+        heard.min().unwrap_or_default()
+    }
+
+    /// When the last request was sent that it was given to.
+    pub(super) fn sent_last(&self) -> Duration {
+        let sent = self.hearings.iter().map(|hearing| hearing.sent);
+        sent.max().unwrap_or_default()
+    }
+
     /// The id of the run whose result it is; `None`: it names none.
     pub(super) fn result(&self) -> Option<String> {
         let body: Value = serde_json::from_str(&self.told.body).ok()?;
@@ -155,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_kept_once_with_its_first_hearing_and_its_last_request() {
+    fn an_answer_is_kept_once_with_all_that_heard_it() {
         let mut story = Story::default();
         for (sent, heard) in [(30, 40), (10, 50), (60, 70)] {
             story.hear(question(sent), answer(201, 7), Duration::from_millis(heard));
@@ -163,8 +181,9 @@ mod tests {
         let [kept] = &story.finals[..] else {
             panic!("{:?}", story.finals);
         };
-        assert_eq!(kept.heard_first, Duration::from_millis(40));
-        assert_eq!(kept.sent_last, Duration::from_millis(60));
+        assert_eq!(kept.hearings.len(), 3);
+        assert_eq!(kept.heard_first(), Duration::from_millis(40));
+        assert_eq!(kept.sent_last(), Duration::from_millis(60));
         assert_eq!(kept.result().as_deref(), Some("ch_1"));
         assert_eq!(story.surprises, []);
     }

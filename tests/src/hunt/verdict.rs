@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Work;
 use super::bank::{self, Bank, Run};
 use super::faults::Struck;
-use super::retention::Retention;
+use super::retention::{self, Retention};
 use super::round::Round;
 use super::story::{FinalAnswer, Story};
 
@@ -108,19 +108,22 @@ fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
 
 /// Whether a result was given to a request that was sent after its retention, or after a client had heard a later result.
 fn has_stale_answer(retention: Retention, story: &Story, runs: &[Run]) -> bool {
-    let outlives = |answer: &FinalAnswer| !retention.covers(answer.heard_first, answer.sent_last);
+    let is_over = |answer: &FinalAnswer| {
+        run_of(answer, runs).is_some_and(|run| retention.is_outlived_by(answer, run))
+    };
     let comes_after_later = |(one, other): (&FinalAnswer, &FinalAnswer)| {
         let (Some(run), Some(other_run)) = (run_of(one, runs), run_of(other, runs)) else {
             return false;
         };
-        let (earlier, later) = if run.done <= other_run.done {
+        let (first, _) = retention::in_order(run, other_run);
+        let (earlier, later) = if first.result == run.result {
             (one, other)
         } else {
             (other, one)
         };
-        earlier.sent_last > later.heard_first
+        earlier.sent_last() > later.heard_first()
     };
-    story.finals.iter().any(outlives) || pairs(&story.finals).any(comes_after_later)
+    story.finals.iter().any(is_over) || pairs(&story.finals).any(comes_after_later)
 }
 
 /// All that happened to a payment, and around it, in the order in which it did.
@@ -148,7 +151,7 @@ pub(super) fn lines(
 fn meanwhile(story: &Story, struck: &[Struck]) -> impl Iterator<Item = (Duration, String)> {
     let began = story.began.unwrap_or_default();
     let answers = story.finals.iter();
-    let ended = answers.map(|answer| answer.heard_first).max();
+    let ended = answers.map(FinalAnswer::heard_first).max();
     let meanwhile = struck
         .iter()
         .filter(move |struck| struck.to >= began && ended.is_none_or(|ended| struck.from <= ended));
@@ -167,25 +170,34 @@ mod tests {
 
     use super::*;
     use crate::hunt::pool::Told;
+    use crate::hunt::story::Hearing;
 
-    const FOR_EVER: Retention = Retention {
-        lasts: None,
-        forgets_abandoned: false,
-    };
-    const FIVE_SECONDS: Retention = Retention {
-        lasts: Some(Duration::from_secs(5)),
-        forgets_abandoned: false,
-    };
+    fn kept_for(lasts: Option<Duration>) -> Retention {
+        Retention {
+            lasts,
+            forgets_abandoned: false,
+            began: Instant::now(),
+        }
+    }
 
-    /// The answer with the result `ch_<number>`.
+    /// The answer with the result `ch_<number>`, which was heard by one request and given to a later one.
     fn answer(status: u16, number: u64, sent_last_ms: u64, heard_first_ms: u64) -> FinalAnswer {
+        let [sent_last, heard_first] = [sent_last_ms, heard_first_ms].map(Duration::from_millis);
         FinalAnswer {
             told: Told {
                 status,
                 body: format!(r#"{{"id":"ch_{number}"}}"#),
             },
-            heard_first: Duration::from_millis(heard_first_ms),
-            sent_last: Duration::from_millis(sent_last_ms),
+            hearings: vec![
+                Hearing {
+                    sent: Duration::ZERO,
+                    heard: heard_first,
+                },
+                Hearing {
+                    sent: sent_last,
+                    heard: sent_last.max(heard_first),
+                },
+            ],
         }
     }
 
@@ -238,7 +250,7 @@ mod tests {
         for (work, finals, count, expected) in cases {
             let finals = finals.iter().map(|status| answer(*status, 9, 0, 0));
             let charges = charges(&vec![0; count]);
-            let found = findings(work, FOR_EVER, &story(finals.collect()), &charges);
+            let found = findings(work, kept_for(None), &story(finals.collect()), &charges);
             assert_eq!(found, expected, "{work:?} {count}");
         }
     }
@@ -250,7 +262,7 @@ mod tests {
             status: 422,
             body: String::new(),
         });
-        let found = findings(Work::Payments, FOR_EVER, &story, &charges(&[0]));
+        let found = findings(Work::Payments, kept_for(None), &story, &charges(&[0]));
         assert_eq!(found, [Finding::Contradiction]);
     }
 
@@ -262,7 +274,12 @@ mod tests {
         let check = |case: &str, finals: &[&FinalAnswer], charged_at, expected: &[Finding]| {
             let finals = finals.iter().map(|answer| (*answer).clone()).collect();
             let charges = charges(&[5, charged_at]);
-            let found = findings(Work::Once, FIVE_SECONDS, &story(finals), &charges);
+            let found = findings(
+                Work::Once,
+                kept_for(Some(Duration::from_secs(5))),
+                &story(finals),
+                &charges,
+            );
             assert_eq!(found, expected, "{case}");
         };
         check("in turn", &[&first(4_990), &second], 6_005, &[]);
@@ -283,7 +300,12 @@ mod tests {
     #[test]
     fn a_payment_is_answered_alike_for_ever() {
         let finals = vec![answer(201, 0, 9_000, 10), answer(201, 7, 9_000, 9_010)];
-        let found = findings(Work::Payments, FOR_EVER, &story(finals), &charges(&[5]));
+        let found = findings(
+            Work::Payments,
+            kept_for(None),
+            &story(finals),
+            &charges(&[5]),
+        );
         assert_eq!(found, [Finding::Contradiction]);
     }
 }
