@@ -1,6 +1,9 @@
 //! The hunt for double charges: real functions, real stores, a provider with Stripe's state machine, clients that repeat
 //! themselves, and everything going wrong at random.
 //!
+//! With a retention ([`Hunt::with_retention`]) finished records expire during the hunt: callers come back for their keys before, around
+//! and after that, and a key may run again then and not before.
+//!
 //! What a client is told and what the provider has charged are compared at the end, payment by payment ([`Report`]). A
 //! seed repeats every choice: who wants what, who goes away, what goes wrong in which order and for how long. How requests and
 //! faults interleave is the machine's, so a seed that found something finds it again most times, and not always.

@@ -13,9 +13,9 @@ use super::between;
 use crate::lambda::{Lambda, Outcome, STOPPED};
 use crate::test_request::TestRequest;
 
-/// Which part of the processes is room.
+/// One of so many processes has to be idle for [`wait_for_room`](Pool::wait_for_room).
 const ROOM: usize = 2;
-/// How long it takes at most until room is seen. Not all of those that wait see it at once.
+/// The longest pause between two looks. Each waiting client draws its own, so they do not all start at once.
 const LONGEST_LOOK: Duration = Duration::from_millis(200);
 
 /// Processes, and who of them is idle.
@@ -83,7 +83,7 @@ impl Pool {
         }
     }
 
-    /// Waits until many processes are idle, so that who comes at an instant finds one.
+    /// Waits until half of the processes are idle, so that a request that is due at an instant finds one then.
     pub(super) async fn wait_for_room(&self) {
         let room = self.processes.len() / ROOM;
         while self.places.available_permits() < room {

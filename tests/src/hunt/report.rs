@@ -31,7 +31,7 @@ pub struct Report {
     pub charges: usize,
     /// How often a key ran as new, the retention of its result being over.
     pub renewals: usize,
-    /// How many records MongoDB has deleted that were over.
+    /// How many expired records were deleted from MongoDB.
     pub expired: u64,
     /// What must not be, and of which payments it is.
     pub found: BTreeMap<Finding, Vec<PaymentName>>,

@@ -15,8 +15,8 @@ use super::story::FinalAnswer;
 pub(super) struct Retention {
     /// How long a result counts; `None`: for longer than any hunt.
     pub(super) lasts: Option<Duration>,
-    /// Whether abandoned attempts are forgotten too, and a result that the store has forgotten is stored again by its own attempt
-    /// while that was told nothing.
+    /// Whether the store forgets abandoned attempts too, and an attempt stores its result again that the store has forgotten before
+    /// it acknowledged it. Redis does so, MongoDB does not.
     pub(super) forgets_abandoned: bool,
     /// When the hunt began.
     pub(super) began: Instant,

@@ -29,7 +29,7 @@ pub(super) struct Stage {
     environment: Environment,
     /// What settles payments beside those who ask for them; `None` where there is no ledger.
     settling: Option<Settling>,
-    /// What deletes what is over; `None` where nothing is over, or MongoDB is not there.
+    /// Deletes expired records from MongoDB; `None` without MongoDB or without a retention.
     ttl_monitor: Option<TtlMonitor>,
     _folder: TempDir,
 }
@@ -138,7 +138,7 @@ impl Stage {
             .unwrap_or_default()
     }
 
-    /// How many records MongoDB has deleted that were over.
+    /// How many expired records were deleted from MongoDB.
     pub(super) fn expired(&self) -> u64 {
         self.ttl_monitor.as_ref().map_or(0, TtlMonitor::deleted)
     }
@@ -217,7 +217,7 @@ async fn redis(environment: &mut Environment) -> RedisPair {
     pair
 }
 
-/// Lets MongoDB decide, and returns what is in front of it, and what deletes what is over.
+/// Lets MongoDB decide, and returns the proxy in front of it, and its TTL monitor where there is a retention.
 async fn mongodb(
     environment: &mut Environment,
     retention: Option<Duration>,
