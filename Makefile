@@ -23,7 +23,7 @@ fuzz: ## send the functions what openapi.json allows, and what it does not (EXAM
 model: ## check the idempotency protocol state by state, further than `make test` does (release profile)
 	@cargo test --quiet --release --package shared --lib idempotency::model -- --nocapture
 
-hunt: ## look for double charges under random faults (PAYMENTS=2000, SEED, MODE=tiered|redis, WORK=payments|once|rerun, FAULTS=Kill,…|none)
+hunt: ## look for double charges under random faults (PAYMENTS=2000, SEED, MODE=tiered|mongodb|redis, WORK=payments|once|rerun, RETENTION=2, FAULTS=Kill,…|none)
 	@scripts/hunt
 
 hunt-bugs: ## plant known bugs in a copy of the sources, and hunt them (BUGS=…)

@@ -36,6 +36,8 @@ fn open(config: &Config) -> Till {
     let ProviderConfig::Stripe { api_base, .. } = &config.payments.provider else {
         panic!("the hunt names a provider");
     };
+    // `reqwest` wants one, also for plain HTTP. Where Redis is configured, its client has installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     Till {
         idempotency: Idempotency::new(config),
         client: Client::new(),
@@ -68,7 +70,7 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
     } else {
         charge
     };
-    let work = async |_: &mut Lease| till.charge(request.body()).await;
+    let work = async |_: &mut Lease| till.charge(request.body(), header("x-sent-ms")).await;
     let ran = till
         .idempotency
         .run(&charge, invocation.deadline, work)
@@ -93,7 +95,11 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
 }
 
 impl Till {
-    async fn charge(&self, order: &[u8]) -> Result<SavedResponse, Failure<&'static str>> {
+    async fn charge(
+        &self,
+        order: &[u8],
+        sent_ms: &str,
+    ) -> Result<SavedResponse, Failure<&'static str>> {
         let order: Value = serde_json::from_slice(order).expect("the hunt sends JSON");
         let text = |pointer: &str| match order.pointer(pointer) {
             Some(Value::String(text)) => text.clone(),
@@ -104,6 +110,7 @@ impl Till {
             ("amount", text("/amount")),
             ("payment_method", text("/payment_method")),
             ("metadata[order]", text("/metadata/order")),
+            ("metadata[sent_ms]", sent_ms.to_owned()),
         ];
         let sent = self
             .client

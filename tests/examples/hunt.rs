@@ -11,13 +11,18 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tests::hunt::Fault;
 use tests::{Hunt, Mode, Work};
 use tokio::signal::unix::{SignalKind, signal};
 
 const FOLDER: &str = "target/hunts";
-const MODES: [(&str, Mode); 2] = [("tiered", Mode::Tiered), ("redis", Mode::Redis)];
+const MODES: [(&str, Mode); 3] = [
+    ("tiered", Mode::Tiered),
+    ("mongodb", Mode::MongoDb),
+    ("redis", Mode::Redis),
+];
 const WORKS: [(&str, Work); 3] = [
     ("payments", Work::Payments),
     ("once", Work::Once),
@@ -31,15 +36,21 @@ async fn main() -> ExitCode {
     let (mode_word, mode) = one_of("MODE", MODES);
     let (work_word, work) = one_of("WORK", WORKS);
     let mut hunt = Hunt::new(payments, seed, work, mode);
+    let retention = number::<u64>("RETENTION");
+    if let Some(seconds) = retention {
+        hunt = hunt.with_retention(Duration::from_secs(seconds));
+    }
     if let Some(names) = variable("FAULTS") {
         hunt.faults = named(&names, &Fault::that_can_be_named(mode));
     }
     hunt.stops_at_first = variable("FIND").is_some();
     let faults = variable("FAULTS").map(|names| format!(" FAULTS={names}"));
     let faults = faults.unwrap_or_default();
+    let kept = retention.map(|seconds| format!(" RETENTION={seconds}"));
+    let kept = kept.unwrap_or_default();
     let again = |payments, seed| {
         format!(
-            "make hunt PAYMENTS={payments} SEED={seed} WORK={work_word} MODE={mode_word}{faults}"
+            "make hunt PAYMENTS={payments} SEED={seed} WORK={work_word} MODE={mode_word}{kept}{faults}"
         )
     };
     eprintln!("{}", again(payments, seed));
@@ -70,7 +81,11 @@ async fn main() -> ExitCode {
     let json = format!("{:#}", report.to_json());
     println!("{json}");
     std::fs::create_dir_all(FOLDER).expect("a folder");
-    let file = format!("{FOLDER}/{work_word}-{mode_word}");
+    let kept = retention.map(|seconds| format!("-{seconds}s"));
+    let file = format!(
+        "{FOLDER}/{work_word}-{mode_word}{}",
+        kept.unwrap_or_default()
+    );
     std::fs::write(format!("{file}.json"), json + "\n").expect("written");
     std::fs::write(format!("{file}.svg"), report.to_svg()).expect("written");
     println!("{file}.json, {file}.svg");

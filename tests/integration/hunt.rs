@@ -1,15 +1,26 @@
 //! Short hunts: what `make hunt` does for longer.
 
+use std::time::Duration;
+
+use tests::hunt::{Fault, Report};
 use tests::{Hunt, Mode, Work};
 
+/// The shortest that there is.
+const RETENTION: Duration = Duration::from_secs(1);
+
 async fn nothing_is_found(payments: u32, seed: u64, work: Work, mode: Mode) {
-    let report = Hunt::new(payments, seed, work, mode).run(|_| ()).await;
+    find_nothing(Hunt::new(payments, seed, work, mode)).await;
+}
+
+async fn find_nothing(hunt: Hunt) -> Report {
+    let report = hunt.run(|_| ()).await;
     let nothing = Vec::<String>::new();
     assert_eq!(report.broken(), nothing, "{:#}", report.to_json());
-    assert_eq!(report.payments, payments as usize);
+    assert_eq!(report.payments, hunt.payments as usize);
     assert!(report.charges > 0);
     assert!(report.faults().len() > 2, "{:?}", report.faults());
     assert!(report.to_svg().contains("nothing found"));
+    report
 }
 
 #[tokio::test]
@@ -31,4 +42,20 @@ async fn the_engine_alone_lets_nobody_be_charged_twice() {
 #[tokio::test]
 async fn work_that_runs_again_has_one_answer() {
     nothing_is_found(100, 4, Work::Rerun, Mode::Redis).await;
+}
+
+/// Short outages only: no caller may miss the end of the retention.
+#[tokio::test]
+async fn a_key_runs_as_new_when_its_retention_is_over_and_not_before() {
+    use Fault::{ClockSkew, Kill, KillBeforeAnswer, MongoBreaks, MongoRepliesLate};
+    let mut hunt = Hunt::new(40, 6, Work::Once, Mode::MongoDb).with_retention(RETENTION);
+    hunt.faults = vec![
+        ClockSkew,
+        Kill,
+        KillBeforeAnswer,
+        MongoBreaks,
+        MongoRepliesLate,
+    ];
+    let report = find_nothing(hunt).await;
+    assert!(report.renewals > 0 && report.expired > 0, "{report:?}");
 }

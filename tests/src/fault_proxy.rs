@@ -17,12 +17,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use self::connection::Flow;
-use self::switchboard::{NextReply, Switchboard};
+use self::switchboard::{Delay, NextReply, Switchboard};
 use crate::background_runtime::BackgroundRuntime;
 
 /// A server that is never asked: port 1 has none.
 const NO_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+/// One of so many replies is late where some are: most exchanges of the other clients have none.
+const LATE_REPLIES: u32 = 4;
 
 /// A proxy in front of one server; dropping it closes its connections and frees its port.
 pub struct FaultProxy {
@@ -117,7 +121,17 @@ impl FaultProxy {
     /// stay in order, and requests in a pipeline overlap: ten of them take one delay, not ten. Connecting itself
     /// is not slowed, but every exchange of a client's handshake is.
     pub fn delay(&self, delay: Duration) {
-        self.board.set_delay(delay);
+        self.board.set_delay(Delay::Constant(delay));
+    }
+
+    /// Delivers some replies late, each by its own time up to `latest`, and the others at once: one client waits while another
+    /// one is served. Replies on one connection stay in order. `seed` repeats the choices.
+    pub fn delay_some(&self, latest: Duration, seed: u64) {
+        self.board.set_delay(Delay::Some {
+            one_of: LATE_REPLIES,
+            latest,
+            rng: Rng::with_seed(seed),
+        });
     }
 
     /// Leads new connections to another server, as a name does after a failover; those that exist stay where they are.
@@ -141,7 +155,7 @@ impl FaultProxy {
     /// fault that waits for its next reply. Silenced connections stay silent.
     pub fn heal(&self) {
         self.apply(|board| async move {
-            board.set_delay(Duration::ZERO);
+            board.set_delay(Delay::NONE);
             board.set_next_reply(NextReply::Deliver);
             board.set_arrivals(Flow::Forward);
             board.set_flow(Flow::Forward);

@@ -1,6 +1,9 @@
 //! The hunt for double charges: real functions, real stores, a provider with Stripe's state machine, clients that repeat
 //! themselves, and everything going wrong at random.
 //!
+//! With a retention ([`Hunt::with_retention`]) finished records expire during the hunt: callers come back for their keys before, around
+//! and after that, and a key may run again then and not before.
+//!
 //! What a client is told and what the provider has charged are compared at the end, payment by payment ([`Report`]). A
 //! seed repeats every choice: who wants what, who goes away, what goes wrong in which order and for how long. How requests and
 //! faults interleave is the machine's, so a seed that found something finds it again most times, and not always.
@@ -12,10 +15,14 @@ mod mishap;
 mod pool;
 mod provider;
 mod report;
+mod retention;
+mod reunion;
 mod round;
 mod settling;
 mod stage;
+mod story;
 mod timeline;
+mod ttl_monitor;
 mod verdict;
 
 use std::ops::Range;
@@ -43,6 +50,8 @@ pub struct Hunt {
     pub mode: Mode,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// How long a result is kept, in whole seconds; after it, callers come back for the key. `None`: for longer than any hunt.
+    pub retention: Option<Duration>,
     /// Whether no further client comes once somebody was charged twice or answered in two ways, and no further round once anything
     /// was found.
     pub stops_at_first: bool,
@@ -87,6 +96,8 @@ impl Work {
 pub enum Mode {
     /// MongoDB, with Redis in front of it.
     Tiered,
+    /// MongoDB alone.
+    MongoDb,
     /// Redis alone, which loses nothing; the ledger is files.
     Redis,
 }
@@ -117,8 +128,19 @@ impl Hunt {
             work,
             mode,
             faults: Fault::of(mode),
+            retention: None,
             stops_at_first: false,
             is_called_off: Arc::default(),
+        }
+    }
+
+    /// The same, where results are kept for so long only, under all faults of that.
+    #[must_use]
+    pub fn with_retention(self, retention: Duration) -> Self {
+        Self {
+            retention: Some(retention),
+            faults: Fault::of_short_retention(self.mode),
+            ..self
         }
     }
 

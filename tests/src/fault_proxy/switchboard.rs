@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fastrand::Rng;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -32,8 +33,20 @@ struct Settings {
     connections: HashMap<u64, watch::Sender<Flow>>,
     /// The number of the next connection.
     next_connection: u64,
-    delay: Duration,
+    delay: Delay,
     next_reply: NextReply,
+}
+
+/// How late replies are.
+pub(super) enum Delay {
+    /// All by the same time.
+    Constant(Duration),
+    /// One of so many, by up to `latest`; the others are not late.
+    Some {
+        one_of: u32,
+        latest: Duration,
+        rng: Rng,
+    },
 }
 
 /// What happens to the next bytes that come from the server, on whichever connection.
@@ -57,7 +70,7 @@ impl Switchboard {
                 arrivals: Flow::Forward,
                 connections: HashMap::new(),
                 next_connection: 0,
-                delay: Duration::ZERO,
+                delay: Delay::NONE,
                 next_reply: NextReply::Deliver,
             }),
         }
@@ -79,11 +92,12 @@ impl Switchboard {
         &self.traffic
     }
 
+    /// How late the reply is that has just come.
     pub(super) fn delay(&self) -> Duration {
-        self.settings.lock().delay
+        self.settings.lock().delay.draw()
     }
 
-    pub(super) fn set_delay(&self, delay: Duration) {
+    pub(super) fn set_delay(&self, delay: Delay) {
         self.settings.lock().delay = delay;
     }
 
@@ -183,6 +197,24 @@ impl Switchboard {
         let (sender, flow) = watch::channel(settings.arrivals);
         settings.connections.insert(number, sender);
         (number, flow)
+    }
+}
+
+impl Delay {
+    pub(super) const NONE: Self = Self::Constant(Duration::ZERO);
+
+    fn draw(&mut self) -> Duration {
+        match self {
+            Self::Constant(delay) => *delay,
+            Self::Some {
+                one_of,
+                latest,
+                rng,
+            } => match rng.u32(..*one_of) {
+                0 => latest.mul_f64(rng.f64()),
+                _ => Duration::ZERO,
+            },
+        }
     }
 }
 

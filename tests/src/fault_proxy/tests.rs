@@ -179,6 +179,25 @@ async fn a_delay_is_paid_once_by_a_whole_pipeline() {
 }
 
 #[tokio::test]
+async fn where_some_replies_are_late_the_others_overtake_them() {
+    let proxy = proxy().await;
+    let mut client = connect(&proxy).await;
+    let latest = Duration::from_millis(100);
+    proxy.delay_some(latest, 1);
+    let mut took = Vec::new();
+    for _ in 0..40 {
+        let start = Instant::now();
+        assert_eq!(echo(&mut client, "a").await.unwrap(), "a");
+        took.push(start.elapsed());
+    }
+    took.sort();
+    assert!(took[20] < latest / 4, "{took:?}");
+    assert!(took[39] > latest / 2, "{took:?}");
+    proxy.heal();
+    assert_eq!(echo(&mut client, "b").await.unwrap(), "b");
+}
+
+#[tokio::test]
 async fn a_dropped_reply_silences_its_connection_only() {
     let proxy = proxy().await;
     let mut client = connect(&proxy).await;

@@ -9,19 +9,37 @@ use std::time::Instant;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
+use super::retention::Retention;
+
 /// All intents of a provider.
 pub(super) struct Bank {
     intents: HashMap<String, Intent>,
-    /// When each order was charged.
-    charges: BTreeMap<usize, Vec<Instant>>,
+    /// What was done for each order.
+    runs: BTreeMap<usize, Vec<Run>>,
     /// Charges of no order.
     strays: usize,
+    /// How many calls charged at once, or declined.
+    calls: u64,
     /// What was asked about each order, and what became of that, for people.
     history: HashMap<usize, Vec<(Instant, String)>>,
     /// The answers that are given again to the same key; empty for a provider that forgets.
     answers: HashMap<String, Answer>,
     remembers_keys: bool,
     rng: Rng,
+}
+
+/// One execution of the work of an order: it was charged, or declined by a call that nothing fences.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// The `id` in the answer to the request.
+    pub(super) result: String,
+    pub(super) is_charge: bool,
+    /// When a process had the client's request; `None`: it does not say.
+    pub(super) sent: Option<Instant>,
+    /// When the provider had the process's request.
+    pub(super) arrived: Instant,
+    /// When it was done.
+    pub(super) done: Instant,
 }
 
 /// A status and a body.
@@ -61,8 +79,9 @@ impl Bank {
     pub(super) fn new(seed: u64, remembers_keys: bool) -> Self {
         Self {
             intents: HashMap::new(),
-            charges: BTreeMap::new(),
+            runs: BTreeMap::new(),
             strays: 0,
+            calls: 0,
             history: HashMap::new(),
             answers: HashMap::new(),
             remembers_keys,
@@ -70,9 +89,9 @@ impl Bank {
         }
     }
 
-    /// When an order was charged; more than once is what the hunt looks for.
-    pub(super) fn charges(&self, order: usize) -> &[Instant] {
-        self.charges.get(&order).map_or(&[], Vec::as_slice)
+    /// What was done for an order; a second charge too early is what the hunt looks for.
+    pub(super) fn runs(&self, order: usize) -> &[Run] {
+        self.runs.get(&order).map_or(&[], Vec::as_slice)
     }
 
     /// What was asked about an order, and what became of that.
@@ -97,7 +116,7 @@ impl Bank {
     pub(super) fn counts(&self) -> (usize, usize) {
         (
             self.intents.len(),
-            self.charges.values().map(Vec::len).sum(),
+            self.runs.values().map(|runs| charges(runs).count()).sum(),
         )
     }
 
@@ -106,9 +125,11 @@ impl Bank {
         self.strays
     }
 
-    /// Whether any order was charged twice.
-    pub(super) fn has_charged_twice(&self) -> bool {
-        self.charges.values().any(|charges| charges.len() > 1)
+    /// Whether any order was charged twice within the retention.
+    pub(super) fn has_charged_twice(&self, retention: Retention) -> bool {
+        self.runs
+            .values()
+            .any(|runs| is_charged_twice(runs, retention))
     }
 
     /// What an earlier request with this key was answered.
@@ -123,24 +144,40 @@ impl Bank {
         }
     }
 
-    /// Charges at once: no intent, and nothing that fences a second call.
-    pub(super) fn charge(&mut self, form: &BTreeMap<String, String>) -> Answer {
+    /// Charges at once: no intent, and nothing that fences a second call. The answer names the run and the amount, so that no two
+    /// runs answer alike.
+    pub(super) fn charge(
+        &mut self,
+        form: &BTreeMap<String, String>,
+        sent: Option<Instant>,
+        arrived: Instant,
+    ) -> Answer {
         let method = form.get("payment_method").map(String::as_str);
-        if method == Some("pm_card_chargeDeclined") && self.rng.bool() {
-            return (
+        let is_declined = method == Some("pm_card_chargeDeclined") && self.rng.bool();
+        self.calls += 1;
+        let id = format!("ch_{:020}", self.calls);
+        let amount = form.get("amount").and_then(|text| text.parse::<u32>().ok());
+        let run = Run {
+            result: id.clone(),
+            is_charge: !is_declined,
+            sent,
+            arrived,
+            done: Instant::now(),
+        };
+        self.book(order_in(form), run);
+        match is_declined {
+            true => (
                 402,
-                json!({"error": {"type": "card_error", "code": "card_declined"}}),
-            );
+                json!({"id": id, "amount": amount, "error": {"type": "card_error", "code": "card_declined"}}),
+            ),
+            false => (200, json!({"id": id, "amount": amount, "paid": true})),
         }
-        self.book(order_in(form));
-        let number = self.counts().1;
-        (200, json!({"id": format!("ch_{number:020}"), "paid": true}))
     }
 
-    fn book(&mut self, order: Option<usize>) {
+    fn book(&mut self, order: Option<usize>, run: Run) {
         match order {
-            Some(order) => self.charges.entry(order).or_default().push(Instant::now()),
-            None => self.strays += 1,
+            Some(order) => self.runs.entry(order).or_default().push(run),
+            None => self.strays += usize::from(run.is_charge),
         }
     }
 
@@ -242,7 +279,15 @@ impl Bank {
         }
         let (document, order) = (intent.document(), order_in(&intent.form));
         if status == SUCCEEDED {
-            self.book(order);
+            let now = Instant::now();
+            let run = Run {
+                result: id.to_owned(),
+                is_charge: true,
+                sent: None,
+                arrived: now,
+                done: now,
+            };
+            self.book(order, run);
         }
         Change {
             kind: match status {
@@ -290,6 +335,21 @@ impl Intent {
             }}),
         )
     }
+}
+
+/// Those of an order's runs that charged.
+pub(super) fn charges(runs: &[Run]) -> impl Iterator<Item = &Run> {
+    runs.iter().filter(|run| run.is_charge)
+}
+
+/// Whether any two of an order's charges are closer than the retention lets them be.
+pub(super) fn is_charged_twice(runs: &[Run], retention: Retention) -> bool {
+    let charges: Vec<_> = charges(runs).collect();
+    let mut pairs = charges.iter().enumerate().flat_map(|(number, first)| {
+        let later = charges[number + 1..].iter();
+        later.map(move |second| (first, second))
+    });
+    pairs.any(|(first, second)| !retention.separates(first, second))
 }
 
 /// The number of an order, as the hunt itself wrote it.

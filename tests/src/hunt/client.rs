@@ -1,38 +1,21 @@
 //! Clients: each wants one payment, and comes with the same key until it is told what became of it.
 
-use std::ops::Range;
+use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use futures_util::future;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::pool::{Heard, Pool, Told};
+use super::Work;
+use super::pool::{Pool, Told};
+use super::reunion::{Caller, Reunion};
 use super::round::Round;
+use super::story::{Question, Story};
 use crate::test_request::TestRequest;
-
-/// What one client did and heard.
-#[derive(Debug, Default)]
-pub(super) struct Story {
-    /// How many requests it sent.
-    pub(super) attempts: u32,
-    /// How long each of them took that was answered, from when a process had it.
-    pub(super) requests: Vec<Duration>,
-    /// Every final answer that it heard, each once.
-    pub(super) finals: Vec<Told>,
-    /// Answers that no honest repetition may get.
-    pub(super) surprises: Vec<Told>,
-    /// How processes failed by themselves that had its requests.
-    pub(super) failures: Vec<String>,
-    /// What happened when, for people; times are from the beginning of the hunt.
-    pub(super) lines: Vec<(Duration, String)>,
-    /// When it first asked, or came back after it had gone away.
-    pub(super) began: Option<Duration>,
-    /// When it was first told for good.
-    pub(super) answered_at: Option<Duration>,
-}
 
 /// How a client behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,14 +28,23 @@ enum Manner {
     Away,
 }
 
+/// A request, and the amount in it.
+struct Wish {
+    request: TestRequest,
+    amount: u32,
+}
+
 /// A client, and what it wants.
 pub(super) struct Client<'a> {
     pool: &'a Arc<Pool>,
     story: Arc<Mutex<Story>>,
-    request: TestRequest,
+    wish: Wish,
+    /// What others want that come with its key.
+    other_wish: Wish,
     manner: Manner,
-    /// Whether it is told in the end what became of its payment, whatever happens.
-    always_knows: bool,
+    /// When others come with it, after it has an answer.
+    reunions: Vec<Reunion>,
+    work: Work,
     /// When the hunt began.
     began: Instant,
 }
@@ -61,51 +53,10 @@ pub(super) struct Client<'a> {
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// More attempts than any fault lasts.
 const MOST_ATTEMPTS: u32 = 400;
-/// How many lines a client may write. Beyond that, some are left out that are neither its first nor its last.
-const MOST_LINES: usize = 60;
-const LEFT_OUT: Range<usize> = 20..40;
-
-impl Story {
-    /// From the client's first request to its first final answer.
-    pub(super) fn took(&self) -> Option<Duration> {
-        Some(self.answered_at?.saturating_sub(self.began?))
-    }
-
-    fn hear(&mut self, heard: Heard, took: Duration, at: Duration) {
-        let told = match heard {
-            Heard::Told(told) => told,
-            Heard::Nothing => return self.write(at, "its process is gone".to_owned()),
-            Heard::Failure(reason) => {
-                self.write(at, format!("its process failed: {reason}"));
-                self.failures.push(reason);
-                return;
-            }
-        };
-        let summary: String = told.body.chars().take(300).collect();
-        self.write(at, format!("the client is told {}: {summary}", told.status));
-        self.requests.push(took);
-        match told.status {
-            _ if told.is_final() => {
-                self.answered_at.get_or_insert(at);
-                if !self.finals.contains(&told) {
-                    self.finals.push(told);
-                }
-            }
-            // They say to come again.
-            202 | 409 | 503 => {}
-            _ => self.surprises.push(told),
-        }
-    }
-
-    fn write(&mut self, at: Duration, line: String) {
-        self.lines.push((at, line));
-        if self.lines.len() > MOST_LINES {
-            let (from, _) = self.lines[LEFT_OUT.start];
-            let mark = (from, "… lines left out".to_owned());
-            self.lines.splice(LEFT_OUT, [mark]);
-        }
-    }
-}
+/// How often one asks that comes back when the retention is over: it shall not outlast the next one.
+const RETURNING_ATTEMPTS: u32 = 8;
+/// How often a key outlives its retention at most, before the hunt ends.
+const MOST_REUNIONS: usize = 2;
 
 impl<'a> Client<'a> {
     /// The client of an order; the same for the same seed.
@@ -128,43 +79,80 @@ impl<'a> Client<'a> {
             70..88 => Manner::Double,
             _ => Manner::Away,
         };
-        let body = json!({
-            "amount": rng.u32(100..100_000), "currency": "EUR", "payment_method": method,
-            "metadata": {"order": order.to_string()},
-        });
         let request = TestRequest::post("/api/payments")
             .header("Idempotency-Key", &format!("hunt-{seed}-{order}"));
-        let request = match round.hunt.work.policy() {
+        let work = round.hunt.work;
+        let request = match work.policy() {
             Some(policy) => request.header("x-policy", policy),
             None => request,
         };
+        let wish = |amount| Wish {
+            request: request.clone().json(&json!({
+                "amount": amount, "currency": "EUR", "payment_method": method,
+                "metadata": {"order": order.to_string()},
+            })),
+            amount,
+        };
+        let amount = rng.u32(100..100_000);
+        let mut reunions = Vec::new();
+        if let Some(retention) = round.hunt.retention {
+            let draw = || Reunion::draw(&mut rng, retention, work != Work::Payments);
+            reunions.extend(iter::repeat_with(draw).take(MOST_REUNIONS));
+        }
         Self {
             pool,
             story: Arc::clone(story),
-            request: request.json(&body),
+            wish: wish(amount),
+            other_wish: wish(amount + 1),
             manner,
-            always_knows: round.hunt.work.always_knows(),
+            reunions,
+            work,
             began: round.began,
         }
     }
 
-    /// Comes until it has a final answer, or as its manner is.
+    /// Comes until it has a final answer, or as its manner is; then again, with others, where results are not kept for ever.
     pub(super) async fn run(&self) {
         self.story.lock().began = Some(self.began.elapsed());
+        if self.manner == Manner::Away {
+            self.ask(&self.wish).await;
+            return;
+        }
+        self.ask_again(&self.wish, MOST_ATTEMPTS).await;
+        for Reunion(callers) in &self.reunions {
+            future::join_all(callers.iter().map(|caller| self.come_as(caller))).await;
+        }
+    }
+
+    /// Comes as one of several callers.
+    async fn come_as(&self, caller: &Caller) {
+        sleep(caller.after).await;
+        let wish = match caller.wants_other {
+            true => {
+                self.story.lock().is_reused = true;
+                &self.other_wish
+            }
+            false => &self.wish,
+        };
+        self.ask_again(wish, RETURNING_ATTEMPTS).await;
+    }
+
+    /// Asks until there is an answer to stay with, but not more often than so.
+    async fn ask_again(&self, wish: &Wish, most: u32) {
         let mut pause = Duration::from_millis(5);
-        for _ in 0..MOST_ATTEMPTS {
+        for _ in 0..most {
             let told = match self.manner {
                 Manner::Double => {
-                    let (one, two) = tokio::join!(self.ask(), self.ask());
+                    let (one, two) = tokio::join!(self.ask(wish), self.ask(wish));
                     if one.as_ref().is_some_and(Told::is_final) {
                         one
                     } else {
                         two
                     }
                 }
-                Manner::Patient | Manner::Away => self.ask().await,
+                Manner::Patient | Manner::Away => self.ask(wish).await,
             };
-            if self.is_enough(told.as_ref()) || self.manner == Manner::Away {
+            if self.is_enough(told.as_ref()) {
                 return;
             }
             sleep(pause).await;
@@ -178,7 +166,7 @@ impl<'a> Client<'a> {
             self.story.lock().began = Some(self.began.elapsed());
         }
         for _ in 0..MOST_ATTEMPTS {
-            let told = self.ask().await;
+            let told = self.ask(&self.wish).await;
             if self.is_enough(told.as_ref()) {
                 return;
             }
@@ -188,18 +176,24 @@ impl<'a> Client<'a> {
 
     /// Whether it makes no sense to ask again.
     fn is_enough(&self, told: Option<&Told>) -> bool {
-        told.is_some_and(|told| told.is_final() || told.is_unknown() && !self.always_knows)
+        let is_settled = |told: &Told| told.is_unknown() || told.is_mismatch();
+        told.is_some_and(|told| told.is_final() || is_settled(told) && !self.work.always_knows())
     }
 
-    async fn ask(&self) -> Option<Told> {
+    async fn ask(&self, wish: &Wish) -> Option<Told> {
         {
             let mut story = self.story.lock();
             story.attempts += 1;
-            story.write(self.began.elapsed(), "the client asks".to_owned());
+            let line = format!("the client asks for {}", wish.amount);
+            story.write(self.began.elapsed(), line);
         }
         let (story, began) = (Arc::clone(&self.story), self.began);
-        let heard = move |heard, took| story.lock().hear(heard, took, began.elapsed());
-        let told = self.pool.request(&self.request, PATIENCE, heard).await;
+        let (work, amount) = (self.work, wish.amount);
+        let heard = move |heard, sent| {
+            let question = Question { work, amount, sent };
+            story.lock().hear(question, heard, began.elapsed());
+        };
+        let told = self.pool.request(&wish.request, PATIENCE, heard).await;
         if told.is_none() {
             let line = "the client waits no longer".to_owned();
             self.story.lock().write(self.began.elapsed(), line);

@@ -43,6 +43,8 @@ pub enum Fault {
     RedisBlackHole,
     /// Redis does what it is asked, and its answer is lost.
     RedisReplyLost,
+    /// Redis does at once what it is asked, and some of its answers are late.
+    RedisRepliesLate,
     /// Redis refuses connections.
     RedisRefuses,
     /// Connections to Redis break.
@@ -51,6 +53,8 @@ pub enum Fault {
     MongoBlackHole,
     /// MongoDB does what it is asked, and its answer is lost.
     MongoReplyLost,
+    /// MongoDB does at once what it is asked, and some of its answers are late.
+    MongoRepliesLate,
     /// MongoDB refuses connections.
     MongoRefuses,
     /// Connections to MongoDB break.
@@ -63,34 +67,57 @@ impl Fault {
     /// Those that strike in a mode: Redis alone loses nothing.
     pub(super) fn of(mode: Mode) -> Vec<Self> {
         let mut faults = Self::EVERYWHERE.to_vec();
+        if mode != Mode::MongoDb {
+            faults.extend(Self::OF_REDIS);
+        }
         if mode == Mode::Tiered {
             faults.extend(Self::LOSING);
+        }
+        if mode != Mode::Redis {
             faults.extend(Self::OF_MONGODB);
         }
         faults
     }
 
+    /// Those that strike in a mode where results are kept for so short a time that callers meet its end: also late replies, more
+    /// often than others, as what was read may be over when it arrives.
+    pub(super) fn of_short_retention(mode: Mode) -> Vec<Self> {
+        [Self::of(mode), Self::late(mode).repeat(LATE_OFTEN)].concat()
+    }
+
+    fn late(mode: Mode) -> &'static [Self] {
+        match mode {
+            Mode::Tiered => &[Self::RedisRepliesLate, Self::MongoRepliesLate],
+            Mode::MongoDb => &[Self::MongoRepliesLate],
+            Mode::Redis => &[Self::RedisRepliesLate],
+        }
+    }
+
     /// Those that can be wanted by name: also that a Redis loses what it alone decides by.
     pub fn that_can_be_named(mode: Mode) -> Vec<Self> {
         let mut faults = Self::of(mode);
+        faults.extend(Self::late(mode));
         if mode == Mode::Redis {
             faults.extend(Self::LOSING);
         }
         faults
     }
 
-    const EVERYWHERE: [Self; 11] = [
+    const EVERYWHERE: [Self; 6] = [
         Self::Kill,
         Self::Freeze,
         Self::KillBeforeAnswer,
         Self::FreezeBeforeAnswer,
         Self::ClockSkew,
+        Self::Provider,
+    ];
+
+    const OF_REDIS: [Self; 5] = [
         Self::RedisRestart,
         Self::RedisBlackHole,
         Self::RedisReplyLost,
         Self::RedisRefuses,
         Self::RedisBreaks,
-        Self::Provider,
     ];
 
     const LOSING: [Self; 3] = [
@@ -118,10 +145,12 @@ impl Fault {
             | Self::RedisFailover
             | Self::RedisBlackHole
             | Self::RedisReplyLost
+            | Self::RedisRepliesLate
             | Self::RedisRefuses
             | Self::RedisBreaks => Lane::Redis,
             Self::MongoBlackHole
             | Self::MongoReplyLost
+            | Self::MongoRepliesLate
             | Self::MongoRefuses
             | Self::MongoBreaks => Lane::Mongo,
             Self::Provider => Lane::Provider,
@@ -175,17 +204,43 @@ pub(super) struct Targets {
     pub(super) pool: Arc<Pool>,
     /// Processes that clients do not talk to.
     pub(super) beside: Vec<Arc<Lambda>>,
-    pub(super) redis: [RedisServer; 2],
-    pub(super) to_redis: FaultProxy,
+    pub(super) redis: Option<RedisPair>,
     pub(super) to_mongo: Option<FaultProxy>,
     pub(super) provider: Provider,
+}
+
+/// Two Redis servers, and what leads to one of them.
+pub(super) struct RedisPair {
+    servers: [RedisServer; 2],
+    pub(super) proxy: FaultProxy,
     /// Which of the two is in charge.
-    pub(super) second_redis: AtomicBool,
+    is_second: AtomicBool,
+}
+
+impl RedisPair {
+    /// The first one is in charge.
+    pub(super) fn new(servers: [RedisServer; 2]) -> Self {
+        Self {
+            proxy: FaultProxy::in_front_of(servers[0].address()),
+            servers,
+            is_second: AtomicBool::new(false),
+        }
+    }
+
+    /// Where functions find the one that is in charge.
+    pub(super) fn url(&self) -> String {
+        self.server().url_through(&self.proxy)
+    }
+
+    fn server(&self) -> &RedisServer {
+        &self.servers[usize::from(self.is_second.load(Ordering::SeqCst))]
+    }
 }
 
 impl Targets {
-    fn redis(&self) -> &RedisServer {
-        &self.redis[usize::from(self.second_redis.load(Ordering::SeqCst))]
+    fn redis(&self) -> &RedisPair {
+        let pair = self.redis.as_ref();
+        pair.expect("faults of Redis strike where there is one")
     }
 
     fn to_mongo(&self) -> &FaultProxy {
@@ -237,6 +292,10 @@ impl Striking<'_> {
 const A_WHILE: Range<Duration> = Duration::from_millis(50)..Duration::from_millis(900);
 /// How long outages are that nobody waits for the end of.
 const LONG_OUTAGE: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(6);
+/// How late a reply is at most that is late: longer than the TTL monitor pauses, and another client works.
+const LATEST_REPLY: Duration = Duration::from_millis(900);
+/// How often late replies are among the faults of their server.
+const LATE_OFTEN: usize = 6;
 /// One of so many outages is long.
 const LONG: u32 = 6;
 
@@ -265,21 +324,25 @@ async fn happens(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
             drop(caught);
             freeze(targets, victim, a_while).await;
         }
-        Fault::RedisRestart => restart(targets.redis(), a_while / 4).await,
+        Fault::RedisRestart => restart(targets.redis().server(), a_while / 4).await,
         Fault::RedisRestartEmpty => {
-            if !flush(targets.redis()).await {
+            if !flush(targets.redis().server()).await {
                 return false;
             }
-            restart(targets.redis(), a_while / 4).await;
+            restart(targets.redis().server(), a_while / 4).await;
         }
-        Fault::RedisFlush => return flush(targets.redis()).await,
-        Fault::RedisFailover => fail_over(targets, rng.bool(), a_while / 4).await,
-        Fault::RedisBlackHole => outage(&targets.to_redis, FaultProxy::black_hole, rng).await,
-        Fault::RedisReplyLost => outage(&targets.to_redis, FaultProxy::drop_next_reply, rng).await,
-        Fault::RedisRefuses => outage(&targets.to_redis, FaultProxy::refuse, rng).await,
-        Fault::RedisBreaks => targets.to_redis.reset_connections(),
+        Fault::RedisFlush => return flush(targets.redis().server()).await,
+        Fault::RedisFailover => fail_over(targets.redis(), rng.bool(), a_while / 4).await,
+        Fault::RedisBlackHole => outage(&targets.redis().proxy, FaultProxy::black_hole, rng).await,
+        Fault::RedisReplyLost => {
+            outage(&targets.redis().proxy, FaultProxy::drop_next_reply, rng).await;
+        }
+        Fault::RedisRepliesLate => late_replies(&targets.redis().proxy, rng).await,
+        Fault::RedisRefuses => outage(&targets.redis().proxy, FaultProxy::refuse, rng).await,
+        Fault::RedisBreaks => targets.redis().proxy.reset_connections(),
         Fault::MongoBlackHole => outage(targets.to_mongo(), FaultProxy::black_hole, rng).await,
         Fault::MongoReplyLost => outage(targets.to_mongo(), FaultProxy::drop_next_reply, rng).await,
+        Fault::MongoRepliesLate => late_replies(targets.to_mongo(), rng).await,
         Fault::MongoRefuses => outage(targets.to_mongo(), FaultProxy::refuse, rng).await,
         Fault::MongoBreaks => targets.to_mongo().reset_connections(),
         Fault::Provider => {
@@ -312,14 +375,21 @@ async fn restart(redis: &RedisServer, pause: Duration) {
 }
 
 /// Lets the other Redis be in charge, as it is or empty.
-async fn fail_over(targets: &Targets, is_empty: bool, pause: Duration) {
-    targets.second_redis.fetch_not(Ordering::SeqCst);
-    targets.to_redis.refuse();
+async fn fail_over(redis: &RedisPair, is_empty: bool, pause: Duration) {
+    redis.is_second.fetch_not(Ordering::SeqCst);
+    redis.proxy.refuse();
     // Where it does not hear of it, it is as it is.
-    let _ = is_empty && flush(targets.redis()).await;
+    let _ = is_empty && flush(redis.server()).await;
     sleep(pause).await;
-    targets.to_redis.lead_to(targets.redis().address());
-    targets.to_redis.heal();
+    redis.proxy.lead_to(redis.server().address());
+    redis.proxy.heal();
+}
+
+/// Lets some replies be late, for a while or for as long as a long outage.
+async fn late_replies(proxy: &FaultProxy, rng: &mut Rng) {
+    proxy.delay_some(LATEST_REPLY, rng.u64(..));
+    sleep(between(rng, A_WHILE.start..LONG_OUTAGE.start)).await;
+    proxy.heal();
 }
 
 /// Lets a fault of the network last. Most are over before anybody gives up, some are not.

@@ -7,9 +7,16 @@ use fastrand::Rng;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::sleep;
 
+use super::between;
 use crate::lambda::{Lambda, Outcome, STOPPED};
 use crate::test_request::TestRequest;
+
+/// One of so many processes has to be idle for [`wait_for_room`](Pool::wait_for_room).
+const ROOM: usize = 2;
+/// The longest pause between two looks. Each waiting client draws its own, so they do not all start at once.
+const LONGEST_LOOK: Duration = Duration::from_millis(200);
 
 /// Processes, and who of them is idle.
 pub(super) struct Pool {
@@ -19,6 +26,8 @@ pub(super) struct Pool {
     idle: Mutex<Vec<usize>>,
     places: Semaphore,
     rng: Mutex<Rng>,
+    /// When the hunt began.
+    began: Instant,
 }
 
 /// What is heard of a request.
@@ -48,16 +57,22 @@ impl Told {
     pub(super) fn is_unknown(&self) -> bool {
         self.status == 409 && self.body.contains("outcome-unknown")
     }
+
+    /// Whether the key is another request's.
+    pub(super) fn is_mismatch(&self) -> bool {
+        self.status == 422
+    }
 }
 
 impl Pool {
-    pub(super) fn new(processes: Vec<Lambda>, seed: u64) -> Arc<Self> {
+    pub(super) fn new(processes: Vec<Lambda>, seed: u64, began: Instant) -> Arc<Self> {
         Arc::new(Self {
             idle: Mutex::new((0..processes.len()).collect()),
             places: Semaphore::new(processes.len()),
             frozen: processes.iter().map(|_| Mutex::default()).collect(),
             processes,
             rng: Mutex::new(Rng::with_seed(seed)),
+            began,
         })
     }
 
@@ -65,6 +80,15 @@ impl Pool {
     pub(super) fn note_freeze(&self, number: usize) {
         if let Some(frozen) = self.frozen.get(number) {
             *frozen.lock() = Some(Instant::now());
+        }
+    }
+
+    /// Waits until half of the processes are idle, so that a request that is due at an instant finds one then.
+    pub(super) async fn wait_for_room(&self) {
+        let room = self.processes.len() / ROOM;
+        while self.places.available_permits() < room {
+            let pause = between(&mut self.rng.lock(), Duration::ZERO..LONGEST_LOOK);
+            sleep(pause).await;
         }
     }
 
@@ -77,7 +101,8 @@ impl Pool {
 
     /// Sends a request to some idle process and waits for the answer, but not for longer than `patience`; the process is busy
     /// until it has answered all the same. `None`: it said nothing within that time, or ever. What it says is `heard` in any case,
-    /// with how long it took: behind a gateway that has more patience, its client hears it.
+    /// with when a process had the request, from the beginning of the hunt: behind a gateway that has more patience, its client
+    /// hears it.
     pub(super) async fn request(
         self: &Arc<Self>,
         request: &TestRequest,
@@ -96,16 +121,20 @@ impl Pool {
             idle.swap_remove(which)
         };
         let (answered, answer) = oneshot::channel();
+        let sent = Instant::now();
+        let since = sent.saturating_duration_since(self.began);
+        let request = request
+            .clone()
+            .header("x-sent-ms", &since.as_millis().to_string());
         let (pool, event) = (Arc::clone(self), request.event());
         tokio::spawn(async move {
-            let sent = Instant::now();
             let outcome = pool.processes[number].invoke(event).await;
             let what = pool.heard(number, sent, outcome);
             let told = match &what {
                 Heard::Told(told) => Some(told.clone()),
                 Heard::Nothing | Heard::Failure(_) => None,
             };
-            heard(what, sent.elapsed());
+            heard(what, since);
             // Fails only when the client has given up.
             let _ = answered.send(told);
             pool.idle.lock().push(number);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -35,6 +35,8 @@ pub(super) struct Provider {
 
 struct State {
     bank: Mutex<Bank>,
+    /// When the hunt began, from where senders count.
+    began: Instant,
     /// Whether requests fare badly.
     is_faulty: AtomicBool,
     rng: Mutex<Rng>,
@@ -64,8 +66,13 @@ fn remembers_keys(seed: u64) -> bool {
 
 impl Provider {
     /// Starts it; what happens to its intents is told through `events`.
-    pub(super) async fn start(seed: u64, events: mpsc::UnboundedSender<StripeEvent>) -> Self {
+    pub(super) async fn start(
+        seed: u64,
+        began: Instant,
+        events: mpsc::UnboundedSender<StripeEvent>,
+    ) -> Self {
         let state = Arc::new(State {
+            began,
             bank: Mutex::new(Bank::new(seed, remembers_keys(seed))),
             is_faulty: AtomicBool::new(false),
             rng: Mutex::new(Rng::with_seed(seed)),
@@ -147,10 +154,12 @@ struct Asked {
     path: String,
     form: BTreeMap<String, String>,
     key: Option<String>,
+    arrived: Instant,
 }
 
 impl Asked {
     async fn read(request: Request<Incoming>) -> Result<Self, &'static str> {
+        let arrived = Instant::now();
         let (parts, body) = request.into_parts();
         let body = body.collect().await;
         let body = body.map_err(|_| "the request broke off")?.to_bytes();
@@ -163,7 +172,14 @@ impl Asked {
             path: path.to_owned(),
             form: form(&body),
             key: key.and_then(|key| key.to_str().ok()).map(str::to_owned),
+            arrived,
         })
+    }
+
+    /// When a process had the client's request, if it says so.
+    fn sent(&self, began: Instant) -> Option<Instant> {
+        let sent = self.form.get("metadata[sent_ms]")?.parse().ok()?;
+        Some(began + Duration::from_millis(sent))
     }
 
     fn order(&self, bank: &Bank) -> Option<usize> {
@@ -189,7 +205,7 @@ impl State {
         let mut bank = self.bank.lock();
         let (answer, change) = match bank.remembered(asked.key.as_deref()) {
             Some(answer) => (answer, None),
-            None => done(&mut bank, asked),
+            None => done(&mut bank, asked, self.began),
         };
         bank.remember(asked.key.as_deref(), &answer);
         let (order, status) = (asked.order(&bank), answer.1["status"].as_str());
@@ -300,10 +316,13 @@ impl State {
     }
 }
 
-fn done(bank: &mut Bank, asked: &Asked) -> (Answer, Option<Change>) {
+fn done(bank: &mut Bank, asked: &Asked, began: Instant) -> (Answer, Option<Change>) {
     let path: Vec<_> = asked.path.trim_start_matches("v1/").split('/').collect();
     match (&asked.method, &path[..]) {
-        (&Method::POST, ["charges"]) => (bank.charge(&asked.form), None),
+        (&Method::POST, ["charges"]) => {
+            let sent = asked.sent(began);
+            (bank.charge(&asked.form, sent, asked.arrived), None)
+        }
         (&Method::POST, ["payment_intents"]) => bank.create(asked.form.clone()),
         (&Method::POST, ["payment_intents", id, "confirm"]) => bank.confirm(id),
         (&Method::POST, ["payment_intents", id, "cancel"]) => bank.cancel(id),

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::bank::Bank;
-use super::client::Story;
+use super::bank::{self, Bank};
 use super::faults::{Fault, Struck};
 use super::round::Round;
 use super::stage::Stage;
+use super::story::Story;
 use super::timeline;
 use super::verdict::{self, Finding};
 
@@ -29,6 +29,10 @@ pub struct Report {
     pub intents: usize,
     /// How many charges there were.
     pub charges: usize,
+    /// How often a key ran as new, the retention of its result being over.
+    pub renewals: usize,
+    /// How many expired records were deleted from MongoDB.
+    pub expired: u64,
     /// What must not be, and of which payments it is.
     pub found: BTreeMap<Finding, Vec<PaymentName>>,
     /// How many charges there were of no payment.
@@ -91,6 +95,7 @@ impl Report {
             uncounted: open.iter().filter(|count| count.is_none()).count(),
             settled_by_schedule: stage.settled_by_schedule(),
             events: stage.events(),
+            expired: stage.expired(),
             struck,
             ..Self::default()
         };
@@ -109,15 +114,17 @@ impl Report {
     }
 
     fn add_payment(&mut self, round: &Round<'_>, order: usize, story: &Story, bank: &Bank) {
-        let charges = bank.charges(order);
+        let runs = bank.runs(order);
+        let retention = round.retention();
+        self.renewals += retention.count_renewals(runs);
         self.attempts += u64::from(story.attempts);
         self.requests_took.extend(&story.requests);
         self.payments_took.extend(story.took());
         self.answered_at.extend(story.answered_at);
-        let charged_at = charges.iter().map(|at| round.since(*at));
+        let charged_at = bank::charges(runs).map(|charge| round.since(charge.done));
         self.charged_at.extend(charged_at);
 
-        let findings = verdict::findings(round.hunt.work, story, charges.len());
+        let findings = verdict::findings(round.hunt.work, retention, story, runs);
         if findings.is_empty() {
             return;
         }
@@ -142,6 +149,8 @@ impl Report {
         self.attempts += other.attempts;
         self.intents += other.intents;
         self.charges += other.charges;
+        self.renewals += other.renewals;
+        self.expired += other.expired;
         for (finding, names) in other.found {
             self.found.entry(finding).or_default().extend(names);
         }
@@ -210,9 +219,12 @@ impl Report {
             "attempts": self.attempts,
             "intents": self.intents,
             "charges": self.charges,
+            "renewals": self.renewals,
+            "expired": self.expired,
             "double_charges": count(Finding::DoubleCharge),
             "lost_answers": count(Finding::LostAnswer),
             "contradictions": count(Finding::Contradiction),
+            "stale_answers": count(Finding::StaleAnswer),
             "untold_charges": count(Finding::UntoldCharge),
             "unanswered": count(Finding::Unanswered),
             "failures": count(Finding::Failure),

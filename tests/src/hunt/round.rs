@@ -10,11 +10,13 @@ use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 
 use super::bank::Bank;
-use super::client::{Client, Story};
+use super::client::Client;
 use super::faults::{Lane, Striking, Struck};
 use super::report::Report;
+use super::retention::Retention;
 use super::stage::Stage;
-use super::{Hunt, Progress};
+use super::story::Story;
+use super::{Hunt, Mode, Progress, Work, verdict};
 
 /// One round: its seed and its share of the payments.
 pub(super) struct Round<'a> {
@@ -35,7 +37,7 @@ struct Stories {
     all: Vec<Arc<Mutex<Story>>>,
     /// How many clients came, and how many found that all had come.
     came: AtomicUsize,
-    /// Whether a payment was charged twice, or answered in two ways. More is known only when all is well again.
+    /// Whether a payment was charged twice, or answered as it must not be. More is known only when all is well again.
     has_found: AtomicBool,
 }
 
@@ -89,11 +91,26 @@ impl Round<'_> {
         })
     }
 
-    /// How many processes clients ask. While most of them wait for what is away, a long hunt needs more.
+    /// When a key may run again.
+    pub(super) fn retention(&self) -> Retention {
+        Retention {
+            // A ledger answers for good.
+            lasts: match self.hunt.work {
+                Work::Payments => None,
+                Work::Once | Work::Rerun => self.hunt.retention,
+            },
+            forgets_abandoned: self.hunt.mode == Mode::Redis,
+            began: self.began,
+        }
+    }
+
+    /// How many processes clients ask. While most of them wait for what is away, a long hunt needs more; and where callers meet at an
+    /// instant, none of them may wait for a process.
     pub(super) fn processes(&self) -> usize {
-        match self.payments {
-            ..2_000 => 24,
-            _ => 64,
+        match (self.payments, self.hunt.retention) {
+            (..200, _) | (..2_000, None) => 24,
+            (_, None) => 64,
+            (_, Some(_)) => 96,
         }
     }
 
@@ -140,7 +157,8 @@ impl Round<'_> {
                 _ = ticks.tick() => {
                     tell();
                     let provider = &stage.targets.provider;
-                    if self.hunt.work.charges_once() && provider.books(Bank::has_charged_twice) {
+                    let has_charged_twice = |bank: &Bank| bank.has_charged_twice(self.retention());
+                    if self.hunt.work.charges_once() && provider.books(has_charged_twice) {
                         stories.has_found.store(true, Ordering::SeqCst);
                     }
                 }
@@ -155,12 +173,19 @@ impl Round<'_> {
             self.hunt.is_called_off() || self.hunt.stops_at_first && has_found
         };
         while !is_enough() {
+            if self.hunt.retention.is_some() {
+                stage.targets.pool.wait_for_room().await;
+            }
             let order = stories.came.fetch_add(1, Ordering::SeqCst);
             let Some(story) = stories.all.get(order) else {
                 return;
             };
             self.client(order, stage, story).run().await;
-            if story.lock().finals.len() > 1 {
+            let found = stage.targets.provider.books(|bank| {
+                let (work, runs) = (self.hunt.work, bank.runs(order));
+                verdict::findings(work, self.retention(), &story.lock(), runs)
+            });
+            if found.into_iter().any(verdict::is_beyond_repair) {
                 stories.has_found.store(true, Ordering::SeqCst);
             }
         }

@@ -1,7 +1,6 @@
 //! Everything that a hunt is made of, started and led back to health.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -12,11 +11,12 @@ use shared::payments::Desk;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::faults::{Fault, Targets};
+use super::faults::{Fault, RedisPair, Targets};
 use super::pool::Pool;
 use super::provider::Provider;
 use super::round::Round;
 use super::settling::{self, Settling};
+use super::ttl_monitor::TtlMonitor;
 use super::{Mode, Work};
 use crate::fault_proxy::FaultProxy;
 use crate::lambda::{Lambda, LambdaBuilder};
@@ -29,6 +29,8 @@ pub(super) struct Stage {
     environment: Environment,
     /// What settles payments beside those who ask for them; `None` where there is no ledger.
     settling: Option<Settling>,
+    /// Deletes expired records from MongoDB; `None` without MongoDB or without a retention.
+    ttl_monitor: Option<TtlMonitor>,
     _folder: TempDir,
 }
 
@@ -56,15 +58,23 @@ impl Stage {
     pub(super) async fn build(round: &Round<'_>) -> Self {
         let Round { hunt, seed, .. } = *round;
         let (events, told) = mpsc::unbounded_channel();
-        let provider = Provider::start(seed, events).await;
-        let redis = [durable_redis().await, durable_redis().await];
-        let to_redis = FaultProxy::in_front_of(redis[0].address());
+        let provider = Provider::start(seed, round.began, events).await;
         let folder = TempDir::new().expect("a folder");
         let mut environment = Environment::of_payments(&folder);
-        environment.add("REDIS_URL", redis[0].url_through(&to_redis));
-        let to_mongo = match hunt.mode {
-            Mode::Redis => None,
-            Mode::Tiered => Some(mongodb(&mut environment).await),
+        if let Some(retention) = hunt.retention {
+            let seconds = retention.as_secs().to_string();
+            environment.add("IDEMPOTENCY_TTL_SECONDS", seconds);
+        }
+        let redis = match hunt.mode {
+            Mode::Tiered | Mode::Redis => Some(redis(&mut environment).await),
+            Mode::MongoDb => None,
+        };
+        let (to_mongo, ttl_monitor) = match hunt.mode {
+            Mode::Tiered | Mode::MongoDb => {
+                let (proxy, monitor) = mongodb(&mut environment, hunt.retention).await;
+                (Some(proxy), monitor)
+            }
+            Mode::Redis => (None, None),
         };
         let processes = processes(round, &environment, &provider).await;
         let settling = match hunt.work {
@@ -84,16 +94,15 @@ impl Stage {
         let beside = beside.unwrap_or_default();
         Self {
             targets: Targets {
-                pool: Pool::new(processes, seed),
+                pool: Pool::new(processes, seed, round.began),
                 beside,
                 redis,
-                to_redis,
                 to_mongo,
                 provider,
-                second_redis: AtomicBool::new(false),
             },
             environment,
             settling,
+            ttl_monitor,
             _folder: folder,
         }
     }
@@ -101,7 +110,9 @@ impl Stage {
     /// Lets everything be well.
     pub(super) fn heal(&self) {
         self.targets.provider.set_faulty(false);
-        self.targets.to_redis.heal();
+        if let Some(redis) = &self.targets.redis {
+            redis.proxy.heal();
+        }
         if let Some(proxy) = &self.targets.to_mongo {
             proxy.heal();
         }
@@ -125,6 +136,11 @@ impl Stage {
             .as_ref()
             .map(Settling::events)
             .unwrap_or_default()
+    }
+
+    /// How many expired records were deleted from MongoDB.
+    pub(super) fn expired(&self) -> u64 {
+        self.ttl_monitor.as_ref().map_or(0, TtlMonitor::deleted)
     }
 
     /// How many payments are open in the ledger; `None`: it does not say.
@@ -195,13 +211,27 @@ async fn durable_redis() -> RedisServer {
         .await
 }
 
-/// Lets MongoDB decide, and returns what is in front of it.
-async fn mongodb(environment: &mut Environment) -> FaultProxy {
+async fn redis(environment: &mut Environment) -> RedisPair {
+    let pair = RedisPair::new([durable_redis().await, durable_redis().await]);
+    environment.add("REDIS_URL", pair.url());
+    pair
+}
+
+/// Lets MongoDB decide, and returns the proxy in front of it, and its TTL monitor where there is a retention.
+async fn mongodb(
+    environment: &mut Environment,
+    retention: Option<Duration>,
+) -> (FaultProxy, Option<TtlMonitor>) {
     let server = MongoServer::shared().await;
     let proxy = FaultProxy::in_front_of(server.address());
+    let database = server.fresh_database();
+    let monitor = match retention {
+        Some(retention) => Some(TtlMonitor::start(server, &database, retention).await),
+        None => None,
+    };
     environment.add("MONGODB_URI", server.uri_through(&proxy));
-    environment.add("MONGODB_DATABASE", server.fresh_database());
-    proxy
+    environment.add("MONGODB_DATABASE", database);
+    (proxy, monitor)
 }
 
 /// Those that clients ask.

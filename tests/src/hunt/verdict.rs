@@ -4,20 +4,23 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Work;
-use super::bank::Bank;
-use super::client::Story;
+use super::bank::{self, Bank, Run};
 use super::faults::Struck;
+use super::retention::{self, Retention};
 use super::round::Round;
+use super::story::{FinalAnswer, Story};
 
 /// Something that must not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
-    /// The payment was charged more than once.
+    /// The payment was charged more than once, the second time before the retention of the first was over.
     DoubleCharge,
     /// It was told to be charged, and is not.
     LostAnswer,
     /// It has two different final answers, or an answer that no honest repetition gets.
     Contradiction,
+    /// A request got a result that was over when it was sent, or an earlier one than a client had heard by then.
+    StaleAnswer,
     /// It is charged, and its client was not told so in the end.
     UntoldCharge,
     /// Its client has no final answer in the end.
@@ -32,6 +35,7 @@ impl fmt::Display for Finding {
             Self::DoubleCharge => "double charges",
             Self::LostAnswer => "lost answers",
             Self::Contradiction => "contradictions",
+            Self::StaleAnswer => "stale answers",
             Self::UntoldCharge => "untold charges",
             Self::Unanswered => "unanswered",
             Self::Failure => "failures",
@@ -39,25 +43,87 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What must not be of a payment that was charged so often.
-pub(super) fn findings(work: Work, story: &Story, charges: usize) -> Vec<Finding> {
-    let is_charged = charges > 0;
-    let is_told = |status| story.finals.iter().any(|told| told.status == status);
-    // Whoever runs again may charge, and then be declined.
-    let is_told_otherwise = is_charged && is_told(402) && work.charges_once();
+/// What must not be of a payment for which the provider did this.
+pub(super) fn findings(
+    work: Work,
+    retention: Retention,
+    story: &Story,
+    runs: &[Run],
+) -> Vec<Finding> {
+    let is_charged = bank::charges(runs).next().is_some();
+    let is_told = |status| of_status(story, status).next().is_some();
+    let separates = |run: Option<&Run>, other: Option<&Run>| match (run, other) {
+        (Some(run), Some(other)) => retention.separates(run, other),
+        _ => false,
+    };
+    // Where work runs again, it may charge and then be declined.
+    let mut declines = of_status(story, 402).map(|answer| run_of(answer, runs));
+    let is_told_otherwise = work.charges_once()
+        && declines.any(|run| bank::charges(runs).any(|charge| !separates(run, Some(charge))));
     let is_untold = work.always_knows() && is_charged && !is_told(201);
-    let is_contradictory = story.finals.len() > 1 || !story.surprises.is_empty();
+    let is_contradictory = !story.surprises.is_empty()
+        || pairs(&story.finals)
+            .any(|(one, other)| !separates(run_of(one, runs), run_of(other, runs)));
     let is_unanswered = work.always_knows() && story.finals.is_empty();
+    let is_charged_twice = bank::is_charged_twice(runs, retention);
+    let is_stale = work != Work::Payments && has_stale_answer(retention, story, runs);
     let all = [
-        (Finding::DoubleCharge, work.charges_once() && charges > 1),
+        (
+            Finding::DoubleCharge,
+            work.charges_once() && is_charged_twice,
+        ),
         (Finding::LostAnswer, is_told(201) && !is_charged),
         (Finding::Contradiction, is_contradictory),
+        (Finding::StaleAnswer, is_stale),
         (Finding::UntoldCharge, is_untold || is_told_otherwise),
         (Finding::Unanswered, is_unanswered),
         (Finding::Failure, !story.failures.is_empty()),
     ];
     let found = all.into_iter().filter(|(_, is_found)| *is_found);
     found.map(|(finding, _)| finding).collect()
+}
+
+/// Whether what is found cannot be undone by what a client hears later.
+pub(super) fn is_beyond_repair(finding: Finding) -> bool {
+    use Finding::{Contradiction, DoubleCharge, StaleAnswer};
+    [DoubleCharge, Contradiction, StaleAnswer].contains(&finding)
+}
+
+fn of_status(story: &Story, status: u16) -> impl Iterator<Item = &FinalAnswer> {
+    let answers = story.finals.iter();
+    answers.filter(move |answer| answer.told.status == status)
+}
+
+/// The run whose result an answer is.
+fn run_of<'a>(answer: &FinalAnswer, runs: &'a [Run]) -> Option<&'a Run> {
+    let result = answer.result()?;
+    runs.iter().find(|run| run.result == result)
+}
+
+/// Each with each of those after it.
+fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
+    let numbered = all.iter().enumerate();
+    numbered.flat_map(|(number, one)| all[number + 1..].iter().map(move |other| (one, other)))
+}
+
+/// Whether a result was given to a request that was sent after its retention, or after a client had heard a later result.
+fn has_stale_answer(retention: Retention, story: &Story, runs: &[Run]) -> bool {
+    let is_over = |answer: &FinalAnswer| {
+        run_of(answer, runs).is_some_and(|run| retention.is_outlived_by(answer, run))
+    };
+    let comes_after_later = |(one, other): (&FinalAnswer, &FinalAnswer)| {
+        let (Some(run), Some(other_run)) = (run_of(one, runs), run_of(other, runs)) else {
+            return false;
+        };
+        let (first, _) = retention::in_order(run, other_run);
+        let (earlier, later) = if first.result == run.result {
+            (one, other)
+        } else {
+            (other, one)
+        };
+        earlier.sent_last() > later.heard_first()
+    };
+    story.finals.iter().any(is_over) || pairs(&story.finals).any(comes_after_later)
 }
 
 /// All that happened to a payment, and around it, in the order in which it did.
@@ -69,8 +135,8 @@ pub(super) fn lines(
     struck: &[Struck],
 ) -> Vec<String> {
     let mut lines = story.lines.clone();
-    let charges = bank.charges(order).iter();
-    lines.extend(charges.map(|at| (round.since(*at), "CHARGED".to_owned())));
+    let charges = bank::charges(bank.runs(order));
+    lines.extend(charges.map(|charge| (round.since(charge.done), "CHARGED".to_owned())));
     let asked = bank.history(order).iter();
     lines.extend(asked.map(|(at, line)| (round.since(*at), line.clone())));
     lines.extend(meanwhile(story, struck));
@@ -81,9 +147,11 @@ pub(super) fn lines(
         .collect()
 }
 
-/// What went wrong from a client's first request to its final answer.
+/// What went wrong from a client's first request to its last final answer.
 fn meanwhile(story: &Story, struck: &[Struck]) -> impl Iterator<Item = (Duration, String)> {
-    let (began, ended) = (story.began.unwrap_or_default(), story.answered_at);
+    let began = story.began.unwrap_or_default();
+    let answers = story.finals.iter();
+    let ended = answers.map(FinalAnswer::heard_first).max();
     let meanwhile = struck
         .iter()
         .filter(move |struck| struck.to >= began && ended.is_none_or(|ended| struck.from <= ended));
@@ -98,22 +166,63 @@ fn meanwhile(story: &Story, struck: &[Struck]) -> impl Iterator<Item = (Duration
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::hunt::pool::Told;
+    use crate::hunt::story::Hearing;
 
-    fn story(finals: &[u16], surprises: &[u16]) -> Story {
-        let told = |statuses: &[u16]| {
-            let told = statuses.iter().map(|status| Told {
-                status: *status,
-                body: String::new(),
-            });
-            told.collect()
-        };
+    fn kept_for(lasts: Option<Duration>) -> Retention {
+        Retention {
+            lasts,
+            forgets_abandoned: false,
+            began: Instant::now(),
+        }
+    }
+
+    /// The answer with the result `ch_<number>`, which was heard by one request and given to a later one.
+    fn answer(status: u16, number: u64, sent_last_ms: u64, heard_first_ms: u64) -> FinalAnswer {
+        let [sent_last, heard_first] = [sent_last_ms, heard_first_ms].map(Duration::from_millis);
+        FinalAnswer {
+            told: Told {
+                status,
+                body: format!(r#"{{"id":"ch_{number}"}}"#),
+            },
+            hearings: vec![
+                Hearing {
+                    sent: Duration::ZERO,
+                    heard: heard_first,
+                },
+                Hearing {
+                    sent: sent_last,
+                    heard: sent_last.max(heard_first),
+                },
+            ],
+        }
+    }
+
+    fn story(finals: Vec<FinalAnswer>) -> Story {
         Story {
-            finals: told(finals),
-            surprises: told(surprises),
+            finals,
             ..Story::default()
         }
+    }
+
+    /// Charges with the results `ch_0`, `ch_1`, …, done at these times.
+    fn charges(done_ms: &[u64]) -> Vec<Run> {
+        let origin = Instant::now();
+        let numbered = done_ms.iter().enumerate();
+        let charges = numbered.map(|(number, ms)| {
+            let done = origin + Duration::from_millis(*ms);
+            Run {
+                result: format!("ch_{number}"),
+                is_charge: true,
+                sent: Some(done),
+                arrived: done,
+                done,
+            }
+        });
+        charges.collect()
     }
 
     #[test]
@@ -138,15 +247,65 @@ mod tests {
             (Work::Rerun, &[402], 2, &[]),
             (Work::Rerun, &[201, 402], 1, &[Contradiction]),
         ];
-        for (work, finals, charges, expected) in cases {
-            let found = findings(work, &story(finals, &[]), charges);
-            assert_eq!(found, expected, "{work:?} {finals:?} {charges}");
+        for (work, finals, count, expected) in cases {
+            let finals = finals.iter().map(|status| answer(*status, 9, 0, 0));
+            let charges = charges(&vec![0; count]);
+            let found = findings(work, kept_for(None), &story(finals.collect()), &charges);
+            assert_eq!(found, expected, "{work:?} {count}");
         }
     }
 
     #[test]
     fn a_surprise_is_a_contradiction() {
-        let found = findings(Work::Payments, &story(&[201], &[422]), 1);
+        let mut story = story(vec![answer(201, 0, 0, 0)]);
+        story.surprises.push(Told {
+            status: 422,
+            body: String::new(),
+        });
+        let found = findings(Work::Payments, kept_for(None), &story, &charges(&[0]));
+        assert_eq!(found, [Finding::Contradiction]);
+    }
+
+    #[test]
+    fn a_result_gives_way_to_the_next_one_when_its_retention_is_over() {
+        use Finding::{Contradiction, DoubleCharge, StaleAnswer};
+        let first = |sent_last| answer(201, 0, sent_last, 10);
+        let second = answer(201, 1, 6_000, 6_010);
+        let check = |case: &str, finals: &[&FinalAnswer], charged_at, expected: &[Finding]| {
+            let finals = finals.iter().map(|answer| (*answer).clone()).collect();
+            let charges = charges(&[5, charged_at]);
+            let found = findings(
+                Work::Once,
+                kept_for(Some(Duration::from_secs(5))),
+                &story(finals),
+                &charges,
+            );
+            assert_eq!(found, expected, "{case}");
+        };
+        check("in turn", &[&first(4_990), &second], 6_005, &[]);
+        check("sent before the end", &[&first(5_005), &second], 5_100, &[]);
+        check("of one charge alone", &[&first(100)], 6_005, &[]);
+        let early = [DoubleCharge, Contradiction];
+        check("too early", &[&first(100), &second], 4_990, &early);
+        check("kept for too long", &[&first(5_020)], 6_005, &[StaleAnswer]);
+        let after_second = answer(201, 0, 6_020, 6_000);
+        check(
+            "the first one after the second",
+            &[&after_second, &second],
+            6_005,
+            &[StaleAnswer],
+        );
+    }
+
+    #[test]
+    fn a_payment_is_answered_alike_for_ever() {
+        let finals = vec![answer(201, 0, 9_000, 10), answer(201, 7, 9_000, 9_010)];
+        let found = findings(
+            Work::Payments,
+            kept_for(None),
+            &story(finals),
+            &charges(&[5]),
+        );
         assert_eq!(found, [Finding::Contradiction]);
     }
 }
