@@ -1,11 +1,12 @@
 //! The commands about payments.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::config::Config;
 use shared::deadline::Deadline;
-use shared::payments::{Desk, Moment, Payment};
+use shared::payments::{Desk, Found, Moment, Payment};
 
 use crate::arguments::{Form, Payments};
 use crate::table::{ago, list, money, table};
@@ -26,11 +27,14 @@ pub(crate) async fn run(
         }
         Payments::Show { id } => {
             let found = desk.find(checked(&id)?, deadline).await.map_err(failed)?;
-            Ok(one(&found.ok_or_else(|| missing(&id))?, form))
+            let payment = found.ok_or_else(|| missing(&id))?;
+            Ok(one(&payment, None, config.payments.cancel_after, form))
         }
         Payments::Settle { id } => {
             let settled = desk.settle(checked(&id)?, deadline).await.map_err(failed)?;
-            Ok(one(&settled.ok_or_else(|| missing(&id))?, form))
+            let (payment, found) = settled.ok_or_else(|| missing(&id))?;
+            let cancel_after = config.payments.cancel_after;
+            Ok(one(&payment, Some(found), cancel_after, form))
         }
     }
 }
@@ -90,9 +94,13 @@ fn all(payments: &[Payment], form: Form) -> String {
     text
 }
 
-fn one(payment: &Payment, form: Form) -> String {
+fn one(payment: &Payment, found: Option<Found>, cancel_after: Duration, form: Form) -> String {
+    let end = words::end_of_payment(payment, cancel_after);
     if form == Form::Json {
-        return document(payment).to_string();
+        let mut document = document(payment);
+        document["found_at_provider"] = found.map(words::found).into();
+        document["ends"] = end.into();
+        return document.to_string();
     }
     let now = Moment::now();
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
@@ -115,6 +123,8 @@ fn one(payment: &Payment, form: Form) -> String {
     if payment.decline_code.is_some() {
         pairs.push(("declined for", or_none(&payment.decline_code)));
     }
+    pairs.extend(found.map(|found| ("found at provider", words::found(found))));
+    pairs.extend(end.map(|end| ("ends", end)));
     format!("{}\n{}", list(&pairs), words::of_payment(payment))
 }
 

@@ -1,7 +1,9 @@
 //! What is safe to do, in a sentence.
 
+use std::time::Duration;
+
 use shared::idempotency::{Lookup, Progress};
-use shared::payments::{Payment, State};
+use shared::payments::{Found, Payment, State};
 
 /// About a payment, in the state that it is in.
 pub(crate) fn of_payment(payment: &Payment) -> &'static str {
@@ -23,6 +25,35 @@ pub(crate) fn of_payment(payment: &Payment) -> &'static str {
         State::Declined | State::Failed => {
             "It was not charged and never will be. Safe: another payment, with a fresh key."
         }
+    }
+}
+
+/// What settling a payment found at the provider.
+pub(crate) fn found(found: Found) -> String {
+    match found {
+        Found::Ended => "not asked: the payment had ended already".to_owned(),
+        Found::NoIntent => {
+            "not asked: the ledger names no intent, so nothing was charged".to_owned()
+        }
+        Found::Intent(status) => format!("the intent is {status}"),
+        Found::Unreachable(reason) => format!("no answer: {reason}"),
+    }
+}
+
+/// What will end an open payment, and when; `None`: it has ended.
+pub(crate) fn end_of_payment(payment: &Payment, cancel_after: Duration) -> Option<String> {
+    let closed_at = payment.created_at.after(cancel_after);
+    match payment.state {
+        State::Created | State::Confirming | State::RequiresAction => Some(format!(
+            "when the client repeats it or the customer completes it; else payments-reconcile closes it from {closed_at} on"
+        )),
+        State::Unknown => Some(format!(
+            "when the provider answers payments-reconcile or the client's repetition; what is unconfirmed then is closed from {closed_at} on"
+        )),
+        State::Processing => Some(
+            "when the provider has processed it; payments-reconcile asks at every run".to_owned(),
+        ),
+        State::Succeeded | State::Declined | State::Failed => None,
     }
 }
 

@@ -18,6 +18,7 @@
 
 mod create;
 mod desk;
+mod found;
 mod keys;
 mod ledger;
 mod moment;
@@ -39,6 +40,7 @@ use std::time::Duration;
 use tracing::error;
 
 pub use desk::{Desk, DeskError};
+pub use found::Found;
 pub use moment::Moment;
 pub use order::{Fault, Order};
 pub use payment::{End, Payment, State};

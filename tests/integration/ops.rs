@@ -150,7 +150,16 @@ async fn an_open_payment_is_listed_shown_and_settled() {
     );
 
     let waiting = world.ops(&["payments", "settle", id]);
-    assert!(waiting.contains("requires_action"), "{waiting}");
+    let told = [
+        "the intent is requires_action",
+        "else payments-reconcile closes it from ",
+    ];
+    assert!(told.iter().all(|told| waiting.contains(told)), "{waiting}");
+    let shown = world.ops_json(&["payments", "show", id]);
+    assert!(
+        shown["ends"].is_string() && shown["found_at_provider"].is_null(),
+        "{shown}"
+    );
     let (intent, secret) = (&acting["provider_reference"], &acting["client_secret"]);
     let [intent, secret] = [intent, secret].map(|text| text.as_str().expect("a text"));
     world.stripe.authenticate(intent, secret, true).await;
@@ -159,6 +168,11 @@ async fn an_open_payment_is_listed_shown_and_settled() {
         (&settled["state"], &settled["is_final"]),
         (&json!("succeeded"), &json!(true))
     );
+    assert_eq!(settled["found_at_provider"], "the intent is succeeded");
+    assert_eq!(settled["ends"], Value::Null);
+    let again = world.ops_json(&["payments", "settle", id]);
+    let not_asked = "not asked: the payment had ended already";
+    assert_eq!(again["found_at_provider"], not_asked);
     let shown = world.ops(&["payments", "show", id]);
     assert!(
         shown.contains("It was charged, for good.") && shown.contains(intent),

@@ -166,18 +166,13 @@ impl Till<'_> {
             Others::None
         };
         match self.advance(opened, &key, others).await {
-            Reached::End(ended) => match ended.final_answer() {
-                Some(answer) => {
+            Reached::End(ended) => {
+                if let Some(answer) = ended.final_answer() {
                     // The ledger has the bytes; the engine only makes the next answer quicker.
-                    lease.complete(answer.clone()).await;
-                    if was_open {
-                        idempotent::answer(&answer)
-                    } else {
-                        idempotent::replay(&answer)
-                    }
+                    lease.complete(answer).await;
                 }
-                None => unavailable(),
-            },
+                final_answer(&ended, was_open)
+            }
             Reached::OnItsWay(payment, more) => {
                 match payment.state {
                     State::RequiresAction | State::Processing => {
@@ -208,10 +203,9 @@ impl Till<'_> {
             }
             Err(refusal) => return refusal,
         };
+        let was_open = payment.state.is_open();
         match self.advance(payment, key, Others::Perhaps).await {
-            Reached::End(ended) => ended
-                .final_answer()
-                .map_or_else(unavailable, |answer| idempotent::replay(&answer)),
+            Reached::End(ended) => final_answer(&ended, was_open),
             Reached::OnItsWay(payment, more) => on_its_way(&payment, &more),
             Reached::Nothing(payment) => {
                 on_its_way(&steps::unknown(payment), &serde_json::Map::new())
@@ -251,6 +245,15 @@ fn check_body(headers: &HeaderMap, length: usize) -> Result<(), web::Problem> {
 
 fn boxed(refusal: impl Into<Response>) -> Box<Response> {
     Box::new(refusal.into())
+}
+
+/// The answer of a payment that has ended. It is a replay only where it had ended before this request looked.
+fn final_answer(ended: &Payment, was_open: bool) -> Response {
+    match ended.final_answer() {
+        Some(answer) if was_open => idempotent::answer(&answer),
+        Some(answer) => idempotent::replay(&answer),
+        None => unavailable(),
+    }
 }
 
 /// Whether a result is the answer itself: not where to look for it, and not a summary of what was too long for the engine.

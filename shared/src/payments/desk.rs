@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ledger::{self, Ledger, Queue, QueueOrder};
 use super::settling::Settling;
-use super::{Moment, Payment};
+use super::{Found, Moment, Payment};
 use crate::config::Config;
 use crate::deadline::Deadline;
 
@@ -63,7 +63,8 @@ impl Desk {
     }
 
     /// Asks the provider what has become of a payment that it has named, and writes it into the ledger, as `payments-reconcile`
-    /// does: nothing is confirmed, and only what is due is closed. The payment as it then is; `None` where there is none.
+    /// does: nothing is confirmed, and only what is due is closed. The payment as it then is, and what was found; `None` where there
+    /// is none.
     ///
     /// # Errors
     ///
@@ -72,12 +73,17 @@ impl Desk {
     /// # Cancel safety
     ///
     /// A dropped call leaves the payment wherever it was.
-    pub async fn settle(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, DeskError> {
+    pub async fn settle(
+        &self,
+        id: &str,
+        deadline: Deadline,
+    ) -> Result<Option<(Payment, Found)>, DeskError> {
         let Some(payment) = self.find(id, deadline).await? else {
             return Ok(None);
         };
         let settling = self.settling.as_ref().ok_or(DeskError::NoProvider)?;
-        Ok(Some(settling.settle(payment, deadline).await))
+        let settled = settling.settle(payment, deadline).await;
+        Ok(Some((settled.payment, settled.found)))
     }
 
     fn ledger(&self) -> Result<&dyn Ledger, DeskError> {

@@ -37,6 +37,12 @@ impl Moment {
         Self(self.0.saturating_sub(duration).unwrap_or(self.0))
     }
 
+    /// So long after.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration).unwrap_or(self.0))
+    }
+
     /// How long ago that was at `now`; zero for what is to come.
     pub fn age(self, now: Self) -> Duration {
         Duration::try_from(now.0.duration_since(self.0)).unwrap_or_default()

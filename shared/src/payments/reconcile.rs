@@ -206,7 +206,7 @@ async fn settle_one(settling: &Settling, payment: Payment, deadline: Deadline) -
     if !payment.state.is_open() {
         return Looked::Still;
     }
-    let settled = settling.settle(payment, deadline).await;
+    let settled = settling.settle(payment, deadline).await.payment;
     if settled.state.is_open() {
         tell_of_old(&settled, settling.is_due(&settled));
         return Looked::Still;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::ledger::{self, Ledger};
 use super::provider::{self, Provider};
-use super::steps::{self, Purpose};
+use super::steps::{self, Purpose, Settled};
 use super::{Moment, Payment};
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -31,12 +31,12 @@ impl Settling {
         })
     }
 
-    /// Settles a payment as the ledger just had it: the payment as it then is.
+    /// Settles a payment as the ledger just had it.
     ///
     /// # Cancel safety
     ///
     /// A dropped call leaves the payment open wherever it was.
-    pub(super) async fn settle(&self, payment: Payment, deadline: Deadline) -> Payment {
+    pub(super) async fn settle(&self, payment: Payment, deadline: Deadline) -> Settled {
         let purpose = if self.is_due(&payment) {
             Purpose::Close
         } else {

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 pub(super) use self::next_step::Purpose;
 use self::next_step::{Step, Tried, decide};
+use super::found::{Findings, Found};
 use super::ledger::{Change, Changed, Ledger, Unavailable};
 use super::moment::Moment;
 use super::payment::{End, Payment, State};
@@ -70,6 +71,7 @@ pub(super) async fn advance(
         purpose,
         others,
         deadline,
+        findings: Findings::none(),
     };
     if payment.intent.is_some() {
         return attempt.resume(payment).await;
@@ -83,7 +85,16 @@ pub(super) async fn advance(
     }
 }
 
-/// Finds out what has become of a payment, and closes it where it is time to: the payment as it then is.
+/// A payment that was settled, and what was found at the provider.
+pub(super) struct Settled {
+    /// As it then is.
+    pub(super) payment: Payment,
+    pub(super) found: Found,
+    /// Whether the ledger acknowledged what followed from that.
+    pub(super) is_acknowledged: bool,
+}
+
+/// Finds out what has become of a payment, and closes it where it is time to.
 ///
 /// # Cancel safety
 ///
@@ -94,9 +105,13 @@ pub(super) async fn settle(
     payment: Payment,
     purpose: Purpose,
     deadline: Deadline,
-) -> Payment {
+) -> Settled {
     if !payment.state.is_open() {
-        return payment;
+        return Settled {
+            payment,
+            found: Found::Ended,
+            is_acknowledged: true,
+        };
     }
     let attempt = Attempt {
         ledger,
@@ -104,15 +119,24 @@ pub(super) async fn settle(
         purpose,
         others: Others::Perhaps,
         deadline,
+        findings: Findings::none(),
     };
-    let reached = match (&payment.intent, purpose) {
-        (Some(_), _) => attempt.resume(payment).await,
-        (None, Purpose::Close) => attempt.close(payment).await,
-        (None, _) => return payment,
+    let payment = match (&payment.intent, purpose) {
+        (None, Purpose::Pay | Purpose::Settle) => payment,
+        (None, Purpose::Close) => attempt.close(payment).await.into_payment(),
+        (Some(_), _) => attempt.resume(payment).await.into_payment(),
     };
-    match reached {
-        Reached::End(payment) | Reached::OnItsWay(payment, _) | Reached::Nothing(payment) => {
-            payment
+    Settled {
+        payment,
+        found: attempt.findings.found(),
+        is_acknowledged: attempt.findings.is_acknowledged(),
+    }
+}
+
+impl Reached {
+    fn into_payment(self) -> Payment {
+        match self {
+            Self::End(payment) | Self::OnItsWay(payment, _) | Self::Nothing(payment) => payment,
         }
     }
 }
@@ -123,6 +147,7 @@ struct Attempt<'a> {
     purpose: Purpose,
     others: Others,
     deadline: Deadline,
+    findings: Findings,
 }
 
 impl Attempt<'_> {
@@ -279,6 +304,7 @@ impl Attempt<'_> {
             .provider
             .inspect(intent, self.provider_deadline())
             .await;
+        self.findings.note(inspected.as_ref());
         inspected
             .inspect_err(|failure| {
                 warn!(payment.id, provider.error = %failure, "the intent could not be looked at");
@@ -319,6 +345,9 @@ impl Attempt<'_> {
     /// The row after a change, whoever has made it.
     async fn change(&self, payment: &Payment, change: &Change) -> Result<Payment, Unavailable> {
         let changed = self.ledger.change(payment, change, self.deadline).await;
+        if changed.is_err() {
+            self.findings.note_unacknowledged();
+        }
         changed.map(Changed::into_payment)
     }
 }

@@ -1,5 +1,6 @@
 //! A process that ends at any moment of a payment, and those that come after it.
 
+mod amount;
 mod older_version;
 mod others;
 

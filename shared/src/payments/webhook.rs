@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use self::event::Event;
 use self::signers::{Signed, Signers};
+use super::found::Found;
 use super::settling::Settling;
 use super::{Moment, Payment, State, payment, problem};
 use crate::config::Config;
@@ -146,9 +147,12 @@ async fn follow(settling: &Settling, event: &Event, deadline: Deadline) -> Follo
     if !is_about(event, &payment) {
         return Followed::Done;
     }
-    match settling.settle(payment, deadline).await.state {
-        State::Unknown => Followed::NotYet,
-        _ => Followed::Done,
+    let settled = settling.settle(payment, deadline).await;
+    match settled.found {
+        Found::Unreachable(_) => Followed::NotYet,
+        _ if !settled.is_acknowledged => Followed::NotYet,
+        // Also where that does not end the payment: the same event again would find the same.
+        Found::Ended | Found::NoIntent | Found::Intent(_) => Followed::Done,
     }
 }
 

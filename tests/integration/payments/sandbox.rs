@@ -103,7 +103,11 @@ async fn a_customer_acts_and_the_payment_succeeds() {
             (settled.status, &settled.json()["status"]),
             (201, &json!("succeeded"))
         );
-        assert_eq!(shop.pay("k-1", &order).await.body, settled.body);
+        // Nobody was given this answer before.
+        assert_eq!(settled.header("idempotent-replayed"), None);
+        let again = shop.pay("k-1", &order).await;
+        assert_eq!(again.body, settled.body);
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
         assert_eq!(shop.show(&id).await.json()["status"], "succeeded");
     }
 }

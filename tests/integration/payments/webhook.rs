@@ -286,3 +286,32 @@ async fn an_event_sent_twice_at_once_settles_once() {
     assert!([[200, 200], [200, 409]].contains(&statuses), "{statuses:?}");
     assert_eq!(world.status().await, "succeeded");
 }
+
+/// An intent that waits to be captured, which no payment here asks for, once had its events refused for days.
+#[tokio::test]
+async fn an_event_is_followed_also_where_it_ends_nothing() {
+    let shop = Shop::with_mongodb(&[]).await;
+    let webhook = shop
+        .function("payments-webhook", &[("STRIPE_WEBHOOK_SECRETS", SECRET)])
+        .await;
+    let order = ten_euros("pm_sandbox_requires_action");
+    let acting = shop.pay("k-1", &order).await.json();
+    let [id, intent] =
+        ["id", "provider_reference"].map(|name| acting[name].as_str().expect("a text"));
+    let file = shop.folder.path().join(format!("sandbox/{intent}.json"));
+    let kept = std::fs::read_to_string(&file).expect("readable");
+    let held = kept.replace("\"requires_action\"", "\"requires_capture\"");
+    assert_ne!(kept, held);
+    std::fs::write(&file, held).expect("written");
+    let event = StripeEvent::new(
+        "evt_1",
+        "payment_intent.amount_capturable_updated",
+        intent,
+        id,
+    );
+
+    let followed = webhook.request(event.request(&[SECRET])).await;
+
+    assert_eq!(followed.status, 200, "{}", followed.text());
+    assert_eq!(shop.show(id).await.json()["status"], "unknown");
+}

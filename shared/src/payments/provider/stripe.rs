@@ -15,6 +15,7 @@ use http::{HeaderValue, StatusCode};
 use reqwest::{Client, RequestBuilder};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use tracing::{error, warn};
 use url::Url;
 
@@ -170,9 +171,10 @@ impl Provider for Stripe {
     ) -> Result<Intent, Failure> {
         // Only an older version took an order that Stripe cannot be told of. Nothing is sent, now or later.
         let amount = amount_of(&payment.order).ok_or(Failure::Refused("no_such_amount"))?;
+        let form = created(payment, amount);
         let request = self
-            .post("v1/payment_intents", &created(payment, amount))?
-            .header("idempotency-key", key);
+            .post("v1/payment_intents", &form)?
+            .header("idempotency-key", format!("{key}-{}", digest(&form)));
         self.send(request, deadline).await
     }
 
@@ -231,6 +233,20 @@ fn created(payment: &Payment, amount: i64) -> Vec<(String, String)> {
     form
 }
 
+/// A digest of a form, which is part of its idempotency key: the next version of this code may send another form for the same
+/// payment, and Stripe refuses a key that comes with other parameters. With a key of its own it makes another intent. The one
+/// that the ledger does not name is never confirmed, and charges nobody.
+fn digest(form: &[(String, String)]) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in form {
+        for text in [name, value] {
+            hash.update(text.len().to_be_bytes());
+            hash.update(text);
+        }
+    }
+    hex::encode(&hash.finalize()[..8])
+}
+
 fn read(status: StatusCode, body: &[u8]) -> Result<Intent, Failure> {
     if status.is_success() {
         let intent: Intent =
@@ -260,9 +276,16 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Intent, Failure> {
         429 => Failure::NothingDone("too_many_requests"),
         // A request with the same key is on its way.
         409 => Failure::Unclear("busy"),
+        // The key was sent with other parameters before: an intent may have been created with it.
+        400..=499 if is_key_reused(error.as_ref().ok()) => Failure::Unclear("key_reused"),
         400..=499 if error.is_ok() => Failure::Refused("refused"),
         _ => Failure::Unclear("provider_error"),
     })
+}
+
+fn is_key_reused(error: Option<&Error>) -> bool {
+    let kind = error.and_then(|error| error.r#type.as_deref());
+    kind == Some("idempotency_error")
 }
 
 fn failure_of(error: &reqwest::Error) -> Failure {
@@ -272,5 +295,74 @@ fn failure_of(error: &reqwest::Error) -> Failure {
         Failure::NothingDone("invalid_request")
     } else {
         Failure::Unclear("connection_lost")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(status: u16, kind: &str) -> Option<Failure> {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let body = format!(r#"{{"error": {{"type": "{kind}", "code": "some_code"}}}}"#);
+        read(status, body.as_bytes()).err()
+    }
+
+    /// "Nothing done" lets the key be used for another request, and "refused" ends the payment: both are said only where Stripe
+    /// documents that it did nothing, or will do nothing.
+    #[test]
+    fn only_what_stripe_says_before_it_acts_counts_as_nothing_done() {
+        let cases = [
+            (
+                401,
+                "invalid_request_error",
+                Failure::NothingDone(AUTH_FAILED),
+            ),
+            (
+                403,
+                "invalid_request_error",
+                Failure::NothingDone(AUTH_FAILED),
+            ),
+            (
+                429,
+                "rate_limit_error",
+                Failure::NothingDone("too_many_requests"),
+            ),
+            (409, "idempotency_error", Failure::Unclear("busy")),
+            (409, "api_error", Failure::Unclear("busy")),
+            (400, "idempotency_error", Failure::Unclear("key_reused")),
+            (400, "invalid_request_error", Failure::Refused("refused")),
+            (402, "card_error", Failure::Refused("refused")),
+            (404, "invalid_request_error", Failure::Refused("refused")),
+            (500, "api_error", Failure::Unclear("provider_error")),
+            (503, "api_error", Failure::Unclear("provider_error")),
+            (302, "api_error", Failure::Unclear("provider_error")),
+        ];
+        for (status, kind, expected) in cases {
+            assert_eq!(refusal(status, kind), Some(expected), "{status} {kind}");
+        }
+        let of_a_proxy = read(StatusCode::BAD_REQUEST, b"<html>");
+        assert_eq!(of_a_proxy.err(), Some(Failure::Unclear("provider_error")));
+    }
+
+    #[test]
+    fn another_form_has_another_digest() {
+        let form = |pairs: &[(&str, &str)]| {
+            let pairs = pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            digest(&pairs.collect::<Vec<_>>())
+        };
+        let one = form(&[("amount", "10"), ("currency", "eur")]);
+        assert_eq!(one, form(&[("amount", "10"), ("currency", "eur")]));
+        assert_eq!(one.len(), 16);
+        for other in [
+            form(&[("amount", "100"), ("currency", "eur")]),
+            form(&[("amount", "10")]),
+            form(&[("amount", "10c"), ("urrency", "eur")]),
+            form(&[("currency", "eur"), ("amount", "10")]),
+        ] {
+            assert_ne!(one, other);
+        }
     }
 }
