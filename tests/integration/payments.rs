@@ -1,5 +1,6 @@
 //! Payments, through the built functions.
 
+mod answers;
 mod contract;
 mod crash;
 mod keys;
@@ -8,6 +9,7 @@ mod parallel;
 mod reconcile;
 mod rotation;
 mod sandbox;
+mod scripted_stripe;
 mod shop;
 mod stripe;
 mod webhook;

@@ -1,0 +1,122 @@
+//! What a payment comes to for each answer of the provider that leaves something open.
+
+use serde_json::json;
+use tests::STRIPE_TEST_KEY;
+
+use super::scripted_stripe::{ScriptedStripe, Step};
+use super::shop::{Shop, problem, ten_euros};
+
+async fn shop_at(stripe: &ScriptedStripe) -> Shop {
+    Shop::with_mongodb(&[
+        ("PAYMENT_PROVIDER", "stripe"),
+        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
+        ("STRIPE_API_BASE", &stripe.url()),
+    ])
+    .await
+}
+
+/// A version that creates intents in another form sent the same key with it. Stripe refuses that, and the refusal became a final
+/// 402, while an attempt of the version before may have charged.
+#[tokio::test]
+async fn a_key_that_came_with_another_form_fails_no_payment() {
+    let stripe = ScriptedStripe::start().await;
+    let shop = shop_at(&stripe).await;
+    let order = ten_euros("pm_card_visa");
+    stripe.refuse(Step::Confirm, 429, "rate_limit_error");
+    assert_eq!(shop.pay("k-1", &order).await.status, 503);
+    stripe.change_forms();
+    let unset = mongodb::bson::doc! { "$set": { "intent": null } };
+    let ledger = shop.ledger().await;
+    ledger
+        .update_one(mongodb::bson::doc! {}, unset)
+        .await
+        .expect("as before the intent was attached");
+
+    let unknown = shop.pay("k-1", &order).await;
+
+    assert_eq!(
+        (unknown.status, &unknown.json()["status"]),
+        (202, &json!("unknown"))
+    );
+}
+
+/// Two orders differ in their form, and so do the keys of their intents, also for what is the same payment otherwise.
+#[tokio::test]
+async fn the_key_of_a_create_is_of_its_form() {
+    let stripe = ScriptedStripe::start().await;
+    let shop = shop_at(&stripe).await;
+    let order = ten_euros("pm_card_visa");
+    stripe.refuse(Step::Confirm, 429, "rate_limit_error");
+    assert_eq!(shop.pay("k-1", &order).await.status, 503);
+    let ledger = shop.ledger().await;
+    let other_form =
+        mongodb::bson::doc! { "$set": { "intent": null, "order.description": "other" } };
+    ledger
+        .update_one(mongodb::bson::doc! {}, other_form)
+        .await
+        .expect("as a version would send it that has another form");
+    stripe.heal();
+
+    let paid = shop.pay("k-1", &order).await;
+
+    assert_eq!(paid.status, 201, "{}", paid.text());
+    let statuses: Vec<_> = stripe
+        .intents()
+        .into_iter()
+        .map(|intent| intent["status"].clone())
+        .collect();
+    assert_eq!(statuses, ["requires_confirmation", "succeeded"]);
+    assert_eq!(stripe.keys().len(), 2);
+    // The same form again is the same intent.
+    let again = ten_euros("pm_card_visa");
+    stripe.refuse(Step::Confirm, 429, "rate_limit_error");
+    assert_eq!(shop.pay("k-2", &again).await.status, 503);
+    let unset = mongodb::bson::doc! { "$set": { "intent": null } };
+    let open = mongodb::bson::doc! { "state": "confirming" };
+    ledger.update_one(open, unset).await.expect("as if lost");
+    stripe.heal();
+    assert_eq!(shop.pay("k-2", &again).await.status, 201);
+    assert_eq!(stripe.intents().len(), 3);
+}
+
+/// 409 says that a request with the same key is at work: it may create the intent, and its sender may confirm it.
+#[tokio::test]
+async fn a_request_that_the_provider_is_busy_with_is_not_called_nothing() {
+    let stripe = ScriptedStripe::start().await;
+    let shop = shop_at(&stripe).await;
+    let order = ten_euros("pm_card_visa");
+    for step in [Step::Create, Step::Confirm] {
+        let key = format!("{step:?}");
+        stripe.refuse(step, 409, "idempotency_error");
+
+        let unknown = shop.pay(&key, &order).await;
+
+        assert_eq!(unknown.status, 202, "{}", unknown.text());
+        assert_eq!(unknown.json()["status"], "unknown");
+        stripe.heal();
+        assert_eq!(shop.pay(&key, &order).await.status, 201);
+    }
+}
+
+/// Only the intent of the order is confirmed.
+#[tokio::test]
+async fn an_intent_of_another_amount_or_currency_is_never_confirmed() {
+    for (member, value) in [("amount", json!(100_000)), ("currency", json!("usd"))] {
+        let stripe = ScriptedStripe::start().await;
+        let shop = shop_at(&stripe).await;
+        let order = ten_euros("pm_card_visa");
+        stripe.refuse(Step::Confirm, 429, "rate_limit_error");
+        let refused = shop.pay("k-1", &order).await;
+        assert_eq!((refused.status, &*problem(&refused)), (503, "unavailable"));
+        stripe.heal();
+        stripe.set(member, &value);
+
+        let unknown = shop.pay("k-1", &order).await;
+
+        assert_eq!(unknown.status, 202, "{}", unknown.text());
+        assert_eq!(unknown.json()["status"], "unknown");
+        let last = stripe.asked().pop();
+        assert_eq!(last, Some(Step::Inspect), "nothing after the look");
+        assert_eq!(stripe.intents()[0]["status"], "requires_confirmation");
+    }
+}

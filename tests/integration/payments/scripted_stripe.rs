@@ -1,0 +1,200 @@
+//! A provider whose answers a test chooses: Stripe's payment intents and its idempotency keys, in memory.
+//!
+//! A key that comes again with the same form is answered as before. With another form it is refused, as Stripe does
+//! (<https://docs.stripe.com/api/idempotent_requests>); localstripe knows no keys.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use reqwest::Url;
+use serde_json::{Value, json};
+use tests::http_server;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// A running provider; dropping it ends it.
+pub(super) struct ScriptedStripe {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    _serving: JoinSet<()>,
+}
+
+/// What can be asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    Create,
+    Confirm,
+    Cancel,
+    Inspect,
+}
+
+/// A status and a body.
+type Reply = (u16, Value);
+
+#[derive(Default)]
+struct State {
+    intents: BTreeMap<String, Value>,
+    /// The form that came with each key, and the intent that it made.
+    keys: BTreeMap<String, (Bytes, String)>,
+    asked: Vec<Step>,
+    /// What a step is answered instead of being done.
+    refused: BTreeMap<Step, Reply>,
+    /// What an intent becomes when it is confirmed, instead of `succeeded`.
+    confirmed: Option<&'static str>,
+}
+
+impl ScriptedStripe {
+    pub(super) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let state = Arc::<Mutex<State>>::default();
+        let shared = Arc::clone(&state);
+        let mut serving = JoinSet::new();
+        serving.spawn(http_server::serve(listener, move |request| {
+            respond(Arc::clone(&shared), request)
+        }));
+        Self {
+            address,
+            state,
+            _serving: serving,
+        }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// Answers a step so from now on, and does nothing.
+    pub(super) fn refuse(&self, step: Step, status: u16, kind: &str) {
+        let body = json!({"error": {"type": kind}});
+        self.state.lock().refused.insert(step, (status, body));
+    }
+
+    /// Does everything that is asked again.
+    pub(super) fn heal(&self) {
+        self.state.lock().refused.clear();
+    }
+
+    /// Lets intents become this when they are confirmed.
+    pub(super) fn confirm_as(&self, status: &'static str) {
+        self.state.lock().confirmed = Some(status);
+    }
+
+    /// Changes a member of every intent.
+    pub(super) fn set(&self, member: &str, value: &Value) {
+        for intent in self.state.lock().intents.values_mut() {
+            intent[member] = value.clone();
+        }
+    }
+
+    /// All intents, the oldest first.
+    pub(super) fn intents(&self) -> Vec<Value> {
+        self.state.lock().intents.values().cloned().collect()
+    }
+
+    /// The keys of the creates.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.state.lock().keys.keys().cloned().collect()
+    }
+
+    /// Makes every key one that came with another form.
+    pub(super) fn change_forms(&self) {
+        for (form, _) in self.state.lock().keys.values_mut() {
+            *form = Bytes::from_static(b"another=form");
+        }
+    }
+
+    /// What was asked, in order.
+    pub(super) fn asked(&self) -> Vec<Step> {
+        self.state.lock().asked.clone()
+    }
+}
+
+async fn respond(
+    state: Arc<Mutex<State>>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.expect("a whole request").to_bytes();
+    let key = parts.headers.get("idempotency-key");
+    let key = key.map(|key| key.to_str().expect("a text").to_owned());
+    let path: Vec<_> = parts.uri.path().split('/').skip(3).collect();
+    let (status, body) = state.lock().reply(&parts.method, &path, key, body);
+    let response = Response::builder()
+        .status(status)
+        .header("content-type", "application/json");
+    Ok(response
+        .body(Full::new(body.to_string().into()))
+        .expect("an answer"))
+}
+
+impl State {
+    fn reply(&mut self, method: &Method, path: &[&str], key: Option<String>, form: Bytes) -> Reply {
+        let (step, intent) = match (method, path) {
+            (&Method::POST, []) => (Step::Create, ""),
+            (&Method::POST, [intent, "confirm"]) => (Step::Confirm, *intent),
+            (&Method::POST, [intent, "cancel"]) => (Step::Cancel, *intent),
+            (&Method::GET, [intent]) => (Step::Inspect, *intent),
+            _ => panic!("{method} {path:?}"),
+        };
+        self.asked.push(step);
+        if let Some(reply) = self.refused.get(&step) {
+            return reply.clone();
+        }
+        if step == Step::Create {
+            return self.create(key.expect("an Idempotency-Key"), form);
+        }
+        let Some(found) = self.intents.get_mut(intent) else {
+            return (404, json!({"error": {"type": "invalid_request_error"}}));
+        };
+        match (step, found["status"].as_str()) {
+            (Step::Confirm, Some("requires_confirmation")) => {
+                found["status"] = self.confirmed.unwrap_or("succeeded").into();
+            }
+            (Step::Cancel, Some(status)) if status.starts_with("requires_") => {
+                found["status"] = "canceled".into();
+            }
+            (Step::Confirm | Step::Cancel, _) => {
+                return (400, json!({"error": {"type": "invalid_request_error"}}));
+            }
+            _ => {}
+        }
+        (200, found.clone())
+    }
+
+    fn create(&mut self, key: String, form: Bytes) -> Reply {
+        match self.keys.get(&key) {
+            Some((first, id)) if *first == form => return (200, self.intents[id].clone()),
+            Some(_) => return (400, json!({"error": {"type": "idempotency_error"}})),
+            None => {}
+        }
+        let id = format!("pi_{:04}", self.intents.len());
+        let intent = intent(&id, &form);
+        self.intents.insert(id.clone(), intent.clone());
+        self.keys.insert(key, (form, id));
+        (200, intent)
+    }
+}
+
+fn intent(id: &str, form: &Bytes) -> Value {
+    let query = String::from_utf8_lossy(form);
+    let url = Url::parse(&format!("http://form/?{query}")).expect("a form");
+    let members: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
+    let metadata = members.iter().filter_map(|(name, value)| {
+        let name = name.strip_prefix("metadata[")?.strip_suffix(']')?;
+        Some((name.to_owned(), json!(value)))
+    });
+    json!({
+        "id": id, "object": "payment_intent", "status": "requires_confirmation", "livemode": false,
+        "amount": members["amount"].parse::<i64>().expect("a number"),
+        "currency": members["currency"], "metadata": Value::from_iter(metadata),
+        "client_secret": format!("{id}_secret"), "next_action": null, "last_payment_error": null,
+    })
+}
