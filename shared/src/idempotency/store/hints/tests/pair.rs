@@ -92,7 +92,20 @@ impl Pair {
                     self.ask("claim", &claim).await;
                 }
             }
-            Step::Keep { request, finished } => self.keep(request, finished).await,
+            Step::Keep {
+                of,
+                request,
+                finished,
+            } => {
+                let finished_at = self.instant(finished);
+                let claim = pick(&self.claims, of).unwrap_or_else(|| {
+                    claim_of(&Asked {
+                        request,
+                        lease_ms: 1,
+                    })
+                });
+                self.keep(&claim, finished_at).await;
+            }
             Step::Remove(which) => {
                 if let Some(claim) = pick(&self.claims, which) {
                     self.remove(claim.owner).await;
@@ -146,7 +159,7 @@ impl Pair {
         }
     }
 
-    async fn keep(&mut self, request: u8, finished: Finished) {
+    fn instant(&self, finished: Finished) -> StoreTime {
         let held = self.expected.as_ref().and_then(|held| match &held.value {
             Value::Whole(record) | Value::Truncated(record) => record.finished_at(),
             Value::Unreadable => None,
@@ -159,18 +172,17 @@ impl Pair {
                 (self.now, ms - window)
             }
         };
-        let finished_at = StoreTime::from_ms(from.as_ms().saturating_add_signed(ms));
+        StoreTime::from_ms(from.as_ms().saturating_add_signed(ms))
+    }
+
+    async fn keep(&mut self, claim: &Claim, finished_at: StoreTime) {
         self.results += 1;
-        let asked = Asked {
-            request,
-            lease_ms: 1,
-        };
         let record = Record {
             state: State::Completed {
                 finished_at,
                 response: SavedResponse::new(StatusCode::OK, self.results.to_string()),
             },
-            ..start(Start::New, None, &claim_of(&asked), finished_at)
+            ..start(Start::New, None, claim, finished_at)
         };
         let kept = self.hints.keep(&self.key, &record, Deadline::UNKNOWN).await;
         kept.expect("answered");

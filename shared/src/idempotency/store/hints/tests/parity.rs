@@ -15,8 +15,9 @@ pub(super) enum Step {
     Look(Asked),
     /// Sends an earlier claim again.
     ClaimAgain(usize),
-    /// Sends a result.
+    /// Sends the result of an earlier claim, or of one that Redis has not seen.
     Keep {
+        of: usize,
         request: u8,
         finished: Finished,
     },
@@ -84,7 +85,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => asked().prop_map(Step::Claim),
         1 => asked().prop_map(Step::Look),
         2 => any::<usize>().prop_map(Step::ClaimAgain),
-        4 => (0_u8..2, finished).prop_map(|(request, finished)| Step::Keep { request, finished }),
+        4 => (any::<usize>(), 0_u8..2, finished)
+            .prop_map(|(of, request, finished)| Step::Keep { of, request, finished }),
         2 => any::<usize>().prop_map(Step::Remove),
         1 => damage.prop_map(Step::Damage),
     ]
