@@ -243,18 +243,8 @@ impl Hold {
         let lease = lease.min(LONGEST_LEASE);
         // Taken before the store begins to count, so that the holder's own reckoning ends first.
         let asked = Instant::now();
-        match self.insist(&Change::Renew(lease), self.short_time()).await {
-            Ok(Changed::Done) => Renewal::Renewed {
-                lasts: lease.saturating_sub(asked.elapsed()),
-            },
-            Ok(Changed::AlreadyRenewed { lease_left }) => Renewal::Renewed {
-                lasts: lease_left.min(lease),
-            },
-            Ok(Changed::TooLate) => Renewal::TooLate,
-            Ok(Changed::Superseded(standing)) => Renewal::Superseded(standing),
-            Ok(Changed::Moved(_)) => Renewal::Outdated,
-            Ok(Changed::Already(_)) | Err(_) => Renewal::NotDurable,
-        }
+        let changed = self.insist(&Change::Renew(lease), self.short_time()).await;
+        renewal(changed, lease, asked.elapsed())
     }
 
     fn is_shared(&self) -> bool {
@@ -348,6 +338,22 @@ fn noted(changed: Result<Changed, Undecided>) -> Noted {
     }
 }
 
+/// The result of a renewal that was asked for `elapsed` ago. The store counted its answer at some time since then.
+fn renewal(changed: Result<Changed, Undecided>, lease: Duration, elapsed: Duration) -> Renewal {
+    match changed {
+        Ok(Changed::Done) => Renewal::Renewed {
+            lasts: lease.saturating_sub(elapsed),
+        },
+        Ok(Changed::AlreadyRenewed { lease_left }) => Renewal::Renewed {
+            lasts: lease_left.min(lease).saturating_sub(elapsed),
+        },
+        Ok(Changed::TooLate) => Renewal::TooLate,
+        Ok(Changed::Superseded(standing)) => Renewal::Superseded(standing),
+        Ok(Changed::Moved(_)) => Renewal::Outdated,
+        Ok(Changed::Already(_)) | Err(_) => Renewal::NotDurable,
+    }
+}
+
 /// The revision that the holder knows after a write that followed `rev` was answered so; zero: none.
 fn rev_after(changed: &Changed, rev: u64) -> u64 {
     match changed {
@@ -358,5 +364,28 @@ fn rev_after(changed: &Changed, rev: u64) -> u64 {
         | Changed::Already(_)
         | Changed::AlreadyRenewed { .. }
         | Changed::Superseded(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A renewal that recognised itself was said to last from its reply on, although the store had counted before it sent
+    /// the reply.
+    #[test]
+    fn a_renewal_lasts_no_longer_than_the_store_says_however_slow_its_reply_is() {
+        let seconds = Duration::from_secs;
+        let (lease, elapsed) = (seconds(30), seconds(2));
+        let renewed = |changed| renewal(Ok(changed), lease, elapsed);
+        let lasts = |lasts| Renewal::Renewed {
+            lasts: seconds(lasts),
+        };
+        assert_eq!(renewed(Changed::Done), lasts(28));
+        for (left, expected) in [(30, 28), (29, 27), (1, 0)] {
+            let lease_left = seconds(left);
+            let changed = Changed::AlreadyRenewed { lease_left };
+            assert_eq!(renewed(changed), lasts(expected), "{left}");
+        }
     }
 }

@@ -181,6 +181,6 @@ impl Arguments {
 }
 
 #[cfg(test)]
-pub(super) mod rules;
+pub(in crate::idempotency) mod rules;
 #[cfg(test)]
 mod tests;

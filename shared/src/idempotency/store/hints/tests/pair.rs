@@ -165,9 +165,9 @@ impl Pair {
             Value::Unreadable => None,
         });
         let (from, ms) = match finished {
-            Finished::FromNow(ms) => (self.now, ms),
-            Finished::FromHeld(ms) => (held.unwrap_or(self.now), ms),
-            Finished::FromTheEnd(ms) => {
+            Finished::Now(ms) => (self.now, ms),
+            Finished::Held(ms) => (held.unwrap_or(self.now), ms),
+            Finished::TheEnd(ms) => {
                 let window = i64::try_from(whole_ms(self.hints.window)).expect("short");
                 (self.now, ms - window)
             }

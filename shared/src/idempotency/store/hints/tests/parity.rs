@@ -41,15 +41,14 @@ pub(super) enum Until {
     TheEnd(i64),
 }
 
-/// When a result finished.
+/// When a result finished, so many milliseconds from:
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Finished {
-    /// So many milliseconds before or after now.
-    FromNow(i64),
-    /// So many milliseconds before or after the stored result.
-    FromHeld(i64),
-    /// So many milliseconds before or after the first instant that is still within the retention.
-    FromTheEnd(i64),
+    Now(i64),
+    /// The stored result's end of work.
+    Held(i64),
+    /// The instant whose retention ends now.
+    TheEnd(i64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,9 +69,9 @@ fn step() -> impl Strategy<Value = Step> {
     let asked =
         || (0_u8..2, 1_u64..1_000).prop_map(|(request, lease_ms)| Asked { request, lease_ms });
     let finished = prop_oneof![
-        (-2_000_i64..100).prop_map(Finished::FromNow),
-        near().prop_map(Finished::FromHeld),
-        near().prop_map(Finished::FromTheEnd),
+        (-2_000_i64..100).prop_map(Finished::Now),
+        near().prop_map(Finished::Held),
+        near().prop_map(Finished::TheEnd),
     ];
     let damage = prop_oneof![
         3 => Just(Damage::CutShort),
