@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::bug::Bug;
-use super::client::claim;
+use super::identity::claim;
 use super::message::{Message, Reply};
 use super::protocol::Protocol;
 use super::world::{Violation, World};

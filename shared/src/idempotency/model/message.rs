@@ -137,7 +137,7 @@ impl Finding {
 impl HeldWrite {
     pub(super) fn fence(&self, protocol: &super::Protocol) -> Fence {
         Fence {
-            claim: super::client::claim(protocol, self.who),
+            claim: super::identity::claim(protocol, self.who),
             attempt: self.attempt,
             rev: self.rev,
         }

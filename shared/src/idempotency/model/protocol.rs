@@ -1,8 +1,6 @@
 //! Which protocol is checked, and how far.
 
-use std::time::{Duration, Instant};
-
-use stateright::{Checker, Expectation, HasDiscoveries, Model};
+use std::time::Duration;
 
 use super::bug::Bug;
 use crate::idempotency::Policy;
@@ -152,6 +150,17 @@ impl Protocol {
         ..Self::RETENTION
     };
 
+    /// Redis's clock is further behind than the margin.
+    pub(super) const REDIS_FAR_BEHIND: Self = Self {
+        name: "redis far behind",
+        beginning: Beginning::Nothing,
+        clients: 2,
+        requests: 1,
+        ticks: 2,
+        redis_behind: 3,
+        ..Self::RETENTION_IN_FRONT
+    };
+
     /// A key that begins unused, so that the retention of released records ends too, and unknown records outlast it.
     pub(super) const RETENTION_FROM_NOTHING: Self = Self {
         name: "retention from nothing",
@@ -232,66 +241,4 @@ impl Protocol {
     pub(super) fn redis_is_far_behind(&self) -> bool {
         self.redis_behind > CLOCK_MARGIN
     }
-
-    /// Explores everything, and fails with the shortest trace there is where a property does not hold.
-    pub(super) fn holds(self) {
-        let began = Instant::now();
-        let checker = self.checker().threads(2).spawn_bfs().join();
-        say(&format!(
-            "{}, {:?}, {:?}, {} clients, {} faults, {} ticks: {} states in {:.1?}",
-            self.name,
-            self.layout,
-            self.policy,
-            self.clients,
-            self.faults,
-            self.ticks,
-            checker.unique_state_count(),
-            began.elapsed()
-        ));
-        let wrong = self.properties().into_iter().filter_map(|property| {
-            let found = checker.discovery(property.name);
-            let is_sought = matches!(property.expectation, Expectation::Sometimes);
-            (found.is_some() != is_sought).then(|| {
-                let trace = found.map(stateright::Path::into_actions);
-                format!("{}: {trace:?}", property.name)
-            })
-        });
-        let wrong: Vec<_> = wrong.collect();
-        assert!(wrong.is_empty(), "{}: {}", self.name, wrong.join("\n"));
-    }
-
-    /// Looks for a counterexample, and returns the names of the properties that have one.
-    pub(super) fn broken(self) -> Vec<&'static str> {
-        let began = Instant::now();
-        let checker = self
-            .checker()
-            .threads(2)
-            .finish_when(HasDiscoveries::AnyFailures)
-            .spawn_bfs()
-            .join();
-        let always = self
-            .properties()
-            .into_iter()
-            .filter(|property| matches!(property.expectation, Expectation::Always));
-        let broken: Vec<_> = always
-            .map(|property| property.name)
-            .filter(|name| checker.discovery(name).is_some())
-            .collect();
-        say(&format!(
-            "{:?} ({}): {broken:?}, {} states in {:.1?}",
-            self.bug,
-            self.name,
-            checker.unique_state_count(),
-            began.elapsed()
-        ));
-        broken
-    }
-}
-
-#[expect(
-    clippy::print_stdout,
-    reason = "how far the search went is its result as much as that it found nothing"
-)]
-fn say(line: &str) {
-    println!("{line}");
 }

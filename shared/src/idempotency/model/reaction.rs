@@ -1,11 +1,12 @@
 //! What a client does after a reply, or without one.
 
-use super::Bug;
 use super::answer::Answer;
-use super::client::{Held, Kind, LEASE, Phase, Step, claim};
-use super::message::Reply;
+use super::bug::Bug;
+use super::client::{Held, Kind, LEASE, Phase, Step};
+use super::identity::claim;
+use super::message::{Reply, Won};
 use super::protocol::{Layout, Protocol};
-use super::store::Stored;
+use super::store::{Stored, standing};
 use super::world::{Violation, Witness, World};
 use crate::idempotency::decision::{self, Decision, Verdict};
 use crate::idempotency::record::{Record, State, StoreTime};
@@ -115,7 +116,7 @@ impl World {
     fn judge(&mut self, protocol: &Protocol, who: usize, stored: &Stored, now: StoreTime) -> Phase {
         let Some(record) = &stored.record else {
             if protocol.bug == Some(Bug::WorkOnAnAbsentRecord) {
-                let won = super::message::Won {
+                let won = Won {
                     attempt: 1,
                     rev: 0,
                     lease_left: LEASE,
@@ -136,7 +137,7 @@ impl World {
                 judged: Box::new(record.clone()),
             },
             decision => {
-                let reply = super::client::standing(decision, stored, now);
+                let reply = standing(decision, stored, now);
                 if let Reply::Won(_) = reply {
                     return self.after_claim(protocol, who, Phase::Read, reply);
                 }

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, RECONCILER};
 use super::bug::Bug;
-use super::client::{claim, owner};
+use super::identity::{claim, owner};
 use super::message::{Finding, Judged, Message, Swap};
 use super::protocol::{Layout, Protocol};
 use super::world::World;

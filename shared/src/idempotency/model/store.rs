@@ -3,14 +3,13 @@
 //! It decides by the functions by which the real stores decide (`decision`). MongoDB's filters are those of
 //! `store/mongo_store.rs`.
 
-use super::answer::Answer;
 use super::bug::Bug;
-use super::client::{claim, lease_left, standing};
+use super::identity::claim;
 use super::message::{Finding, HeldWrite, Judged, Message, Reply, Swap, Won};
-use super::protocol::{Layout, Protocol};
-use super::world::{Violation, Witness, World};
+use super::protocol::Protocol;
+use super::world::{Violation, World};
 use crate::idempotency::decision::{self, Change, Decision, Start, Verdict};
-use crate::idempotency::record::{Record, State, StoreTime, Version};
+use crate::idempotency::record::{Record, StoreTime, Version};
 
 /// A record, and what the search has to remember with it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,14 +18,14 @@ pub(super) struct Stored {
     /// The claim generation of the record, or of the last one. Work counts per generation.
     pub(super) generation: u8,
     /// Whether the retention of the last record is over, so that the next claim begins a generation.
-    is_forgotten: bool,
+    pub(super) is_forgotten: bool,
     /// Redis alone: the last instant at which the record is there.
     pub(super) expires: Option<StoreTime>,
     /// Only where that bug is planted: the `finished_at` of an unfinished record.
-    left_over: Option<StoreTime>,
-    highest_rev: u64,
+    pub(super) left_over: Option<StoreTime>,
+    pub(super) highest_rev: u64,
     /// The clients that were settled, one bit each.
-    settled: u8,
+    pub(super) settled: u8,
 }
 
 impl Stored {
@@ -228,109 +227,6 @@ impl World {
         }
     }
 
-    fn change_against_the_rules(
-        &mut self,
-        protocol: &Protocol,
-        record: &Record,
-        write: &HeldWrite,
-    ) -> Option<Reply> {
-        let next = Record {
-            rev: record.rev + 1,
-            ..record.clone()
-        };
-        let is_holder =
-            record.owner == claim(protocol, write.who).owner && record.state == State::InProgress;
-        let state = match (protocol.bug?, &write.change) {
-            (Bug::UnfencedComplete, Change::Complete(response)) => State::Completed {
-                finished_at: self.time(),
-                response: response.clone(),
-            },
-            (Bug::ReleaseForTheAttemptBefore, Change::Release) if is_holder => State::Released {
-                finished_at: self.time(),
-            },
-            (Bug::NoteOverALaterOne, Change::Checkpoint(note)) if is_holder => {
-                let next = Record {
-                    checkpoint: note.clone(),
-                    ..next
-                };
-                return Some(self.write_change(protocol, write, next));
-            }
-            (Bug::ReleaseDeletes, Change::Release) if is_holder => {
-                let stored = self.primary().clone().forgetting(false);
-                self.put(protocol, stored);
-                return Some(Reply::Done);
-            }
-            _ => return None,
-        };
-        Some(self.write_change(protocol, write, Record { state, ..next }))
-    }
-
-    fn write_claim(&mut self, protocol: &Protocol, next: Record) -> Reply {
-        let before = self.primary().clone();
-        let is_over = |record: &Record| record.is_over(protocol.retention(), self.time());
-        let begins = before.is_forgotten || before.record.as_ref().is_some_and(is_over);
-        if let Some(record) = &before.record
-            && !begins
-            && record.fingerprint != next.fingerprint
-            && !matches!(record.state, State::Released { .. })
-        {
-            self.violate(Violation::ChangedRequest);
-        }
-        let won = Won {
-            attempt: next.attempt,
-            rev: next.rev,
-            lease_left: lease_left(&next, self.time()),
-            generation: before.generation + u8::from(begins),
-        };
-        let left_over = match protocol.bug {
-            Some(Bug::KeepFinishedAt) => before.record.as_ref().and_then(Record::finished_at),
-            _ => None,
-        };
-        // An owner that claims again is none that was settled: it has not begun before.
-        let claims_again = bit_of(protocol, &next);
-        self.write(
-            protocol,
-            Stored {
-                settled: before.settled & !claims_again,
-                record: Some(next),
-                generation: won.generation,
-                is_forgotten: false,
-                left_over,
-                highest_rev: if begins { 0 } else { before.highest_rev },
-                ..before
-            },
-        );
-        Reply::Won(won)
-    }
-
-    fn write_change(&mut self, protocol: &Protocol, write: &HeldWrite, next: Record) -> Reply {
-        let before = self.primary().clone();
-        if before.was_settled(write.who) {
-            self.violate(Violation::MissedASettlement);
-        }
-        // Redis alone: a result whose record was forgotten is stored all the same, as a record of its own.
-        let is_restored = before.record.is_none();
-        let generation = before.generation + u8::from(before.is_forgotten);
-        if !is_restored && Answer::of(&next).is_some_and(|answer| answer.generation != generation) {
-            self.violate(Violation::MisplacedResult);
-        }
-        let reply = match write.change {
-            Change::Complete(_) => Reply::Result(Box::new(next.clone())),
-            _ => Reply::Done,
-        };
-        self.write(
-            protocol,
-            Stored {
-                record: Some(next),
-                generation,
-                is_forgotten: false,
-                highest_rev: if is_restored { 0 } else { before.highest_rev },
-                ..before
-            },
-        );
-        reply
-    }
-
     fn settle_in_one_step(&mut self, protocol: &Protocol, seen: Version, finding: &Finding) {
         if let Some(record) = self.primary().record.clone()
             && self.may_settle(protocol, &record, seen, finding)
@@ -355,68 +251,27 @@ impl World {
         let verdict = decision::settle(record, seen, finding.owner, &settlement, self.time());
         matches!(verdict, Verdict::Write(_))
     }
+}
 
-    /// Writes a finding over a record, as MongoDB's update does: whatever state the record is in.
-    fn write_finding(&mut self, protocol: &Protocol, record: &Record, finding: &Finding) {
-        let before = self.primary().clone();
-        let is_at_work = record.state == State::InProgress && self.time() < record.lease_end();
-        if is_at_work && !finding.is_completed {
-            self.violate(Violation::ReleasedAtWork);
-        }
-        if finding.answer.generation != before.generation {
-            self.violate(Violation::MisplacedResult);
-        }
-        let finished_at = self.time();
-        let mut next = Record {
-            state: if finding.is_completed {
-                State::Completed {
-                    finished_at,
-                    response: finding.answer.response(),
-                }
-            } else {
-                State::Released { finished_at }
-            },
-            owner: finding.owner,
-            rev: record.rev + 1,
-            took_over: false,
-            ..record.clone()
-        };
-        if protocol.bug == Some(Bug::SettleKeepsTheOwner) {
-            next.owner = record.owner;
-        }
-        if finding.is_completed {
-            next.checkpoint = bytes::Bytes::new();
-        }
-        self.witness(Witness::Settlement);
-        self.write(
-            protocol,
-            Stored {
-                record: Some(next),
-                settled: before.settled | bit_of(protocol, record),
-                ..before
-            },
-        );
-    }
-
-    fn write(&mut self, protocol: &Protocol, mut next: Stored) {
-        if let Some(record) = &next.record {
-            if record.rev <= next.highest_rev {
-                self.violate(Violation::CountedBack);
-            }
-            next.highest_rev = record.rev;
-            let lease = match record.state {
-                State::InProgress | State::Unknown => record.lease,
-                State::Released { .. } | State::Completed { .. } => std::time::Duration::ZERO,
-            };
-            next.expires = (protocol.layout == Layout::RedisAlone)
-                .then(|| self.time().after(protocol.retention()).after(lease));
-        }
-        self.put(protocol, next);
+/// The reply to a claim that does not start.
+pub(super) fn standing(decision: Decision, stored: &Stored, now: StoreTime) -> Reply {
+    let Some(record) = &stored.record else {
+        return Reply::Unknown;
+    };
+    match decision {
+        Decision::Replay => Reply::Result(Box::new(record.clone())),
+        Decision::Unknown => Reply::Unknown,
+        Decision::Mismatch => Reply::Mismatch,
+        Decision::Repeated => Reply::Won(Won {
+            attempt: record.attempt,
+            rev: record.rev,
+            lease_left: lease_left(record, now),
+            generation: stored.generation,
+        }),
+        Decision::InProgress { .. } | Decision::Start(_) => Reply::InProgress,
     }
 }
 
-/// The bit of the client that owns the record; none if it is a reconciler's.
-fn bit_of(protocol: &Protocol, record: &Record) -> u8 {
-    let owner = (0..protocol.clients).find(|who| claim(protocol, *who).owner == record.owner);
-    owner.map_or(0, |who| 1 << who)
+pub(super) fn lease_left(record: &Record, now: StoreTime) -> u64 {
+    record.lease_end().as_ms().saturating_sub(now.as_ms())
 }
