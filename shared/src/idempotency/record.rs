@@ -47,7 +47,7 @@ pub(super) struct Record {
 ///
 /// The revision alone does not name a writing: it begins at 1 again once a store has deleted the record, so a late
 /// compare-and-set could match the record of a later claim. An owner is random and belongs to one claim, so both together
-/// never come back.
+/// never come back: no claim is in flight for as long as a record is kept after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Version {
     /// The owner that the record named.

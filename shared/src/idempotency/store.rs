@@ -14,7 +14,7 @@ pub(super) mod mongo_store;
 pub(super) mod redis_store;
 pub(super) mod tiered;
 
-mod hints;
+pub(super) mod hints;
 mod mongo_document;
 mod mongo_index;
 mod script_reply;

@@ -1,19 +1,42 @@
-//! What a client does, step by step: the steps of the engine, with a request to a store in each.
+//! A client and its knowledge.
 
-use super::world::{Delivery, Message, Reply, World, claim, response, standing};
-use super::{Bug, Layout, Protocol};
-use crate::idempotency::decision::{self, Change, Decision};
-use crate::idempotency::record::Record;
+use super::message::{Reply, Won};
+use super::protocol::{Layout, Protocol};
+use crate::idempotency::decision::Start;
+use crate::idempotency::record::{Record, Version};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Client {
     pub(super) phase: Phase,
+    /// The reply that has not arrived yet.
+    pub(super) pending: Option<Pending>,
+    /// What it knows as the holder of the key.
+    pub(super) held: Option<Held>,
     /// How often the current request was sent without a reply.
-    unanswered: u8,
-    /// The last writing of the record that it knows of.
-    rev: u64,
-    /// How many notes it may leave yet.
-    notes: u8,
+    pub(super) unanswered: u8,
+    /// When it began the current call, where renewals are modelled.
+    pub(super) asked: u64,
+}
+
+/// A reply on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Pending {
+    pub(super) reply: Reply,
+    /// Whether a majority has acknowledged the write that it is of.
+    pub(super) is_acknowledged: bool,
+}
+
+/// A holder's knowledge.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Held {
+    pub(super) attempt: u64,
+    pub(super) generation: u8,
+    /// The revision of its last acknowledged write; zero: not known.
+    pub(super) rev: u64,
+    /// When it believes that its lease ends, where renewals are modelled.
+    pub(super) ends: u64,
+    pub(super) notes_left: u8,
+    pub(super) renewals_left: u8,
 }
 
 /// Which request comes next.
@@ -23,311 +46,117 @@ pub(super) enum Phase {
     Insert,
     Read,
     Swap {
-        how: decision::Start,
+        how: Start,
         judged: Box<Record>,
     },
     Decide,
-    AtWork {
-        attempt: u64,
+    AtWork,
+    Write {
+        kind: Kind,
+        /// The revision that the write follows; zero: not known.
+        rev: u64,
+        step: Step,
     },
-    /// It leaves its note with this number.
-    Note {
-        attempt: u64,
-        note: u8,
-    },
-    /// Only where a bug is planted: the result goes to Redis before it is acknowledged.
-    KeepFirst {
-        attempt: u64,
-    },
-    Complete {
-        attempt: u64,
-    },
-    Release {
-        attempt: u64,
-    },
-    /// Redis learns the result, then the caller does.
-    Keep {
-        answer: u8,
-        finished_at: u64,
-    },
+    /// Only where that bug is planted: the result goes to Redis before it is acknowledged.
+    KeepFirst,
+    /// Redis gets the result.
+    Keep(Box<Record>),
     TakeBack,
     Over,
 }
 
+/// A holder's write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Note(u8),
+    Renew,
+    Complete,
+    Release,
+    MarkUnknown,
+}
+
+/// A holder's write takes one request, or three in MongoDB where the first finds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    Write,
+    Read,
+    Swap(Version),
+}
+
+pub(super) const LEASE: u64 = 1;
+
 impl Client {
     pub(super) fn new(protocol: &Protocol) -> Self {
         Self {
-            phase: Phase::first(protocol),
+            phase: match protocol.layout {
+                Layout::Tiered => Phase::Hint,
+                Layout::MongoDb => Phase::Insert,
+                Layout::RedisAlone => Phase::Decide,
+            },
+            pending: None,
+            held: None,
             unanswered: 0,
-            rev: 0,
-            notes: protocol.notes,
+            asked: 0,
         }
     }
 
-    pub(super) fn may_note(&self) -> bool {
-        self.notes > 0
+    pub(super) fn end(&mut self) {
+        *self = Self {
+            phase: Phase::Over,
+            pending: None,
+            held: None,
+            unanswered: 0,
+            asked: 0,
+        };
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    pub(super) fn is_at_work(&self) -> bool {
+        self.phase == Phase::AtWork
+    }
+
+    pub(super) fn acknowledge(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.is_acknowledged = true;
+        }
+    }
+
+    /// Whether it waited for the acknowledgement of a write, and waits no more.
+    pub(super) fn forget_unacknowledged(&mut self) -> bool {
+        self.pending
+            .take_if(|pending| !pending.is_acknowledged)
+            .is_some()
     }
 }
 
-impl Phase {
-    fn first(protocol: &Protocol) -> Self {
-        match protocol.layout {
-            Layout::Tiered => Self::Hint,
-            Layout::RedisAlone => Self::Decide,
-        }
-    }
-}
-
-impl World {
-    /// The client's work takes effect.
-    pub(super) fn work(&mut self, protocol: &Protocol, who: usize) {
-        let Phase::AtWork { attempt } = self.clients[who].phase else {
-            return;
-        };
-        self.executions += 1;
-        self.clients[who].phase = match protocol.bug {
-            Some(Bug::CompleteToBothAtOnce) => Phase::KeepFirst { attempt },
-            _ => Phase::Complete { attempt },
-        };
-    }
-
-    /// The client begins to say something to whoever comes after it.
-    pub(super) fn note(&mut self, who: usize) {
-        if let Phase::AtWork { attempt } = self.clients[who].phase {
-            self.clients[who].notes -= 1;
-            self.notes_begun += 1;
-            let note = self.notes_begun;
-            self.clients[who].phase = Phase::Note { attempt, note };
-        }
-    }
-
-    /// The client says that it did nothing.
-    pub(super) fn decline(&mut self, who: usize) {
-        if let Phase::AtWork { attempt } = self.clients[who].phase {
-            self.declined += 1;
-            self.clients[who].phase = Phase::Release { attempt };
-        }
-    }
-
-    /// The client sends its next request.
-    pub(super) fn send(&mut self, protocol: &Protocol, who: usize, delivery: Delivery) {
-        let message = self.request(protocol, who);
-        let reply = match delivery {
-            Delivery::Answered => Some(self.apply(protocol, &message)),
-            Delivery::ReplyLost => {
-                self.apply(protocol, &message);
-                None
-            }
-            Delivery::Refused => None,
-            Delivery::Late => {
-                self.in_flight.push(message);
-                None
-            }
-        };
-        let phase = match reply {
-            Some(reply) => {
-                self.clients[who].unanswered = 0;
-                self.after(protocol, who, reply)
-            }
-            None => self.unheard(protocol, who),
-        };
-        self.clients[who].phase = phase;
-    }
-
-    fn request(&self, protocol: &Protocol, who: usize) -> Message {
-        let owner = number(who);
-        match self.clients[who].phase.clone() {
-            Phase::Hint => Message::Hint { owner },
-            Phase::Insert => Message::Insert { owner },
-            Phase::Read => Message::Read,
-            Phase::Decide => Message::Decide { owner },
-            Phase::Swap { how, judged } => {
-                let claim = claim(protocol, owner);
-                let next = decision::start(how, Some(&judged), &claim, self.time());
-                Message::Swap {
-                    rev: judged.rev,
-                    how,
-                    next: Box::new(next),
-                }
-            }
-            Phase::KeepFirst { .. } => Message::Keep {
-                answer: owner,
-                finished_at: self.time().as_ms(),
-            },
-            Phase::Note { attempt, note } => Message::Change {
-                owner,
-                attempt,
-                rev: self.clients[who].rev,
-                change: Change::Checkpoint(vec![note].into()),
-            },
-            Phase::Complete { attempt } => Message::Change {
-                owner,
-                attempt,
-                rev: 0,
-                change: Change::Complete(response(owner)),
-            },
-            Phase::Release { attempt } => Message::Change {
-                owner,
-                attempt,
-                rev: 0,
-                change: Change::Release,
-            },
-            Phase::Keep {
-                answer,
-                finished_at,
-            } => Message::Keep {
-                answer,
-                finished_at,
-            },
-            Phase::TakeBack | Phase::AtWork { .. } | Phase::Over => Message::TakeBack { owner },
-        }
-    }
-
-    /// What the client does after a reply.
-    fn after(&mut self, protocol: &Protocol, who: usize, reply: Reply) -> Phase {
-        let phase = self.clients[who].phase.clone();
-        match (phase, reply) {
-            (Phase::Hint, Reply::Ask) => Phase::Insert,
-            (Phase::Hint, Reply::Result { answer, .. }) => self.tell_again(answer),
-            (Phase::Hint, _) => Phase::Over,
-            (Phase::Insert | Phase::Swap { .. } | Phase::Decide, Reply::Won { attempt }) => {
-                Phase::AtWork { attempt }
-            }
-            (Phase::Insert | Phase::Swap { .. }, _) => Phase::Read,
-            (Phase::Read, Reply::Found(None))
-                if protocol.bug == Some(Bug::WorkOnAnAbsentRecord) =>
-            {
-                Phase::AtWork { attempt: 1 }
-            }
-            (Phase::Read, Reply::Found(None)) => Phase::Insert,
-            (Phase::Read, Reply::Found(Some(record))) => self.judge(protocol, who, record),
-            (Phase::Decide, reply) => self.hear(reply, Layout::RedisAlone),
-            (Phase::Note { attempt, note }, Reply::Done) => {
-                self.clients[who].rev += 1;
-                self.noted = self.noted.max(note);
-                Phase::AtWork { attempt }
-            }
-            (phase @ Phase::Note { .. }, Reply::Moved { rev }) => {
-                self.clients[who].rev = rev;
-                phase
-            }
-            (Phase::KeepFirst { attempt }, _) => Phase::Complete { attempt },
-            (
-                Phase::Complete { .. },
-                Reply::Result {
-                    answer,
-                    finished_at,
-                },
-            ) => {
-                if protocol.layout == Layout::Tiered {
-                    Phase::Keep {
-                        answer,
-                        finished_at,
-                    }
-                } else {
-                    self.told.insert(answer);
-                    Phase::Over
-                }
-            }
-            (Phase::Complete { .. } | Phase::Release { .. }, _)
-                if protocol.layout == Layout::Tiered =>
-            {
-                Phase::TakeBack
-            }
-            (Phase::Keep { answer, .. }, _) => {
-                self.told.insert(answer);
-                Phase::Over
-            }
-            _ => Phase::Over,
-        }
-    }
-
-    /// What the client does with a record it has read.
-    fn judge(&mut self, protocol: &Protocol, who: usize, record: Box<Record>) -> Phase {
-        let claim = claim(protocol, number(who));
-        match decision::decide(Some(&record), &claim, self.time()) {
-            Decision::Start(how) => Phase::Swap {
-                how,
-                judged: record,
-            },
-            Decision::Repeated => Phase::AtWork {
-                attempt: record.attempt,
-            },
-            decision => self.hear(standing(decision, Some(&record)), Layout::Tiered),
-        }
-    }
-
-    /// A client that may not work hears why.
-    fn hear(&mut self, reply: Reply, layout: Layout) -> Phase {
-        match reply {
-            Reply::Result {
-                answer,
-                finished_at,
-            } if layout == Layout::Tiered => {
-                self.replays += 1;
-                Phase::Keep {
-                    answer,
-                    finished_at,
-                }
-            }
-            Reply::Result { answer, .. } => self.tell_again(answer),
-            reply => {
-                self.unknowns += u8::from(reply == Reply::Unknown);
-                match layout {
-                    Layout::Tiered => Phase::TakeBack,
-                    Layout::RedisAlone => Phase::Over,
-                }
-            }
-        }
-    }
-
-    fn tell_again(&mut self, answer: u8) -> Phase {
-        self.replays += 1;
-        self.told.insert(answer);
-        Phase::Over
-    }
-
-    /// What the client does without a reply: everything that decides is sent once more, with the same owner.
-    fn unheard(&mut self, protocol: &Protocol, who: usize) -> Phase {
-        let client = &mut self.clients[who];
-        client.unanswered += 1;
-        let phase = client.phase.clone();
-        let again = client.unanswered < 2;
-        match phase {
-            // MongoDB is asked whatever Redis does.
-            Phase::Hint => Phase::Insert,
-            // Work begins on an absent record only where that bug is planted: there the claim is taken for lost.
-            Phase::Insert if protocol.bug == Some(Bug::WorkOnAnAbsentRecord) => Phase::Read,
-            Phase::Swap { .. } => Phase::Read,
-            Phase::Complete { .. } if protocol.bug == Some(Bug::FinalWithoutAcknowledgement) => {
-                self.told.insert(number(who));
-                Phase::Over
-            }
-            Phase::KeepFirst { attempt } => Phase::Complete { attempt },
-            Phase::Keep { answer, .. } => {
-                self.told.insert(answer);
-                Phase::Over
-            }
-            Phase::Insert
-            | Phase::Read
-            | Phase::Decide
-            | Phase::Note { .. }
-            | Phase::Complete { .. }
-            | Phase::Release { .. }
-                if again =>
-            {
-                phase
-            }
-            // It works on, without knowing whether it was heard.
-            Phase::Note { attempt, .. } => {
-                client.unanswered = 0;
-                Phase::AtWork { attempt }
-            }
-            _ => Phase::Over,
+impl Kind {
+    /// A write that follows a revision needs to know it.
+    pub(super) fn first_step(self, protocol: &Protocol, rev: u64) -> Step {
+        let follows = matches!(self, Self::Note(_) | Self::Renew);
+        if follows && rev == 0 && protocol.layout != Layout::RedisAlone {
+            Step::Read
+        } else {
+            Step::Write
         }
     }
 }
 
-fn number(who: usize) -> u8 {
-    u8::try_from(who).unwrap_or(u8::MAX)
+impl Held {
+    pub(super) fn new(protocol: &Protocol, won: Won, asked: u64) -> Self {
+        Self {
+            attempt: won.attempt,
+            generation: won.generation,
+            rev: won.rev,
+            ends: if protocol.renewals > 0 {
+                asked + won.lease_left
+            } else {
+                0
+            },
+            notes_left: protocol.notes,
+            renewals_left: protocol.renewals,
+        }
+    }
 }

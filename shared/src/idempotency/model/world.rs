@@ -1,515 +1,267 @@
-//! The stores, the network between them and the clients, and what is remembered to judge them by.
+//! The state of everything, and what happens to it that no client does.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use http::StatusCode;
-
+use super::answer::Answer;
+use super::bug::Bug;
 use super::client::Client;
-use super::{Bug, Layout, Protocol};
-use crate::idempotency::decision::{
-    self, Change, Claim, Decision, Fence, Settlement, Start, Verdict,
-};
+use super::message::Message;
+use super::protocol::{Beginning, Protocol};
+use super::reconciler::Reconciler;
+use super::store::Stored;
 use crate::idempotency::record::{Record, State, StoreTime};
-use crate::idempotency::{Fingerprint, OwnerId, SavedResponse};
-
-/// How a request fares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Delivery {
-    /// It is carried out, and its sender hears.
-    Answered,
-    /// It is carried out, and its sender does not hear.
-    ReplyLost,
-    /// It is not carried out, and its sender knows no more than that no reply came.
-    Refused,
-    /// It will be carried out some time, and its sender gives up.
-    Late,
-}
-
-/// A request to a store.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Message {
-    /// Redis in front: leave a claim, or answer.
-    Hint {
-        owner: u8,
-    },
-    /// Redis in front: take a claim back.
-    TakeBack {
-        owner: u8,
-    },
-    /// Redis in front: keep a result.
-    Keep {
-        answer: u8,
-        finished_at: u64,
-    },
-    /// The store that decides: insert a claim where there is nothing.
-    Insert {
-        owner: u8,
-    },
-    Read,
-    /// The store that decides: replace what has this `rev`.
-    Swap {
-        rev: u64,
-        how: Start,
-        next: Box<Record>,
-    },
-    /// The store that decides, in one step: decide and write, as a script does.
-    Decide {
-        owner: u8,
-    },
-    Change {
-        owner: u8,
-        attempt: u64,
-        rev: u64,
-        change: Change,
-    },
-}
-
-/// What a store says.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Reply {
-    /// Ask the store that decides.
-    Ask,
-    /// Somebody is at work.
-    Wait,
-    /// This is the result.
-    Result {
-        answer: u8,
-        finished_at: u64,
-    },
-    /// The claim is acknowledged.
-    Won {
-        attempt: u64,
-    },
-    /// Somebody else was faster.
-    Lost,
-    Found(Option<Box<Record>>),
-    /// It is not known what became of the work.
-    Unknown,
-    Done,
-    /// The record is in this writing, not in the one that the request follows.
-    Moved {
-        rev: u64,
-    },
-}
-
-/// What Redis holds in front of MongoDB.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Hinted {
-    Claim { owner: u8, ends: u64 },
-    Result { answer: u8, finished_at: u64 },
-}
+use crate::idempotency::store::hints::rules::Held;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct World {
     pub(super) now: u64,
-    /// What the store that decides holds.
-    pub(super) record: Option<Record>,
-    /// What it held before the last writing, where it is Redis that falls back.
-    record_before: Option<Record>,
-    /// What Redis holds in front of it.
-    pub(super) hinted: Option<Hinted>,
-    hinted_before: Option<Hinted>,
+    /// What the store that decides has acknowledged; in MongoDB, what a majority has.
+    pub(super) acknowledged: Stored,
+    /// What the primary holds, where that is newer. A failover drops it.
+    pub(super) tail: Option<Box<Stored>>,
+    /// What Redis holds in front of MongoDB, and what it held before.
+    pub(super) hints: Option<Held>,
+    pub(super) hints_before: Option<Held>,
     pub(super) clients: Vec<Client>,
+    pub(super) reconciler: Reconciler,
     pub(super) in_flight: Vec<Message>,
     pub(super) faults: u8,
-    pub(super) deaths: u8,
-    /// Up to which attempt the provider refuses.
-    pub(super) fence: u64,
-    pub(super) executions: u8,
-    pub(super) declined: u8,
-    pub(super) replays: u8,
-    pub(super) unknowns: u8,
+    /// Up to which generation and attempt the provider refuses.
+    pub(super) fence: (u8, u64),
     pub(super) notes_begun: u8,
+
+    // What the properties are judged by.
+    /// How often the work of each generation was executed; more than twice is twice.
+    pub(super) executions: Vec<u8>,
+    /// Which requests were executed in each generation.
+    pub(super) executed: BTreeSet<(u8, u8)>,
     /// The last note that was acknowledged.
     pub(super) noted: u8,
-    /// Every result that the store that decides ever held.
-    pub(super) results: BTreeSet<u8>,
-    /// Every answer that anybody was given as final.
-    pub(super) told: BTreeSet<u8>,
-    /// The attempts that a reconciler has settled.
-    settled: BTreeSet<u64>,
-    /// Whether one of them was told that it had finished.
-    pub(super) missed_a_settlement: bool,
-    highest_rev: u64,
-    pub(super) counted_back: bool,
-    pub(super) lost_a_result: bool,
-    pub(super) has_lost_data: bool,
+    /// Every result that was acknowledged, and every answer that was given as final, in generations whose retention runs.
+    pub(super) results: BTreeSet<Answer>,
+    pub(super) told: BTreeSet<Answer>,
+    /// The last generation whose retention is over.
+    pub(super) ended: u8,
+    pub(super) violations: BTreeSet<Violation>,
+    pub(super) witnessed: BTreeSet<Witness>,
 }
 
-/// The answer that a reconciler gives.
-pub(super) const SETTLED: u8 = 99;
-const LEASE: Duration = Duration::from_millis(1);
-const WINDOW: Duration = Duration::from_millis(1_000);
+/// A forbidden step that was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Violation {
+    MissedASettlement,
+    ChangedRequest,
+    MisplacedResult,
+    ReleasedAtWork,
+    CountedBack,
+    ToldAnother,
+    FalseMismatch,
+    StaleReplay,
+    EmptyRenewal,
+    LostAResult,
+    ResultWentBack,
+}
+
+/// A step that a search without it would not have covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Witness {
+    Replay,
+    Mismatch,
+    Unknown,
+    Decline,
+    Settlement,
+    Deletion,
+    Rollback,
+    RepeatedRenewal,
+}
 
 impl World {
     pub(super) fn new(protocol: &Protocol) -> Self {
-        Self {
+        let world = Self {
             now: 0,
-            record: None,
-            record_before: None,
-            hinted: None,
-            hinted_before: None,
+            acknowledged: Stored::NOTHING,
+            tail: None,
+            hints: None,
+            hints_before: None,
             clients: (0..protocol.clients)
                 .map(|_| Client::new(protocol))
                 .collect(),
+            reconciler: Reconciler::new(protocol),
             in_flight: Vec::new(),
             faults: protocol.faults,
-            deaths: 0,
-            fence: 0,
-            executions: 0,
-            declined: 0,
-            replays: 0,
-            unknowns: 0,
+            fence: (0, 0),
             notes_begun: 0,
+            executions: vec![0; 2],
+            executed: BTreeSet::new(),
             noted: 0,
             results: BTreeSet::new(),
             told: BTreeSet::new(),
-            settled: BTreeSet::new(),
-            missed_a_settlement: false,
-            highest_rev: 0,
-            counted_back: false,
-            lost_a_result: false,
-            has_lost_data: false,
+            ended: 0,
+            violations: BTreeSet::new(),
+            witnessed: BTreeSet::new(),
+        };
+        match protocol.beginning {
+            Beginning::Nothing => world,
+            Beginning::Completed => world.with_a_result(protocol),
         }
     }
 
-    /// Whether a reconciler would look at the key.
-    pub(super) fn is_open(&self) -> bool {
-        self.record
-            .as_ref()
-            .is_some_and(|record| match record.state {
-                State::Unknown => true,
-                State::InProgress => self.time() >= record.lease_end(),
-                _ => false,
-            })
+    pub(super) fn violate(&mut self, violation: Violation) {
+        self.violations.insert(violation);
     }
 
-    pub(super) fn is_finished(&self) -> bool {
-        self.record
-            .as_ref()
-            .is_some_and(|record| record.finished_at().is_some())
+    pub(super) fn witness(&mut self, witness: Witness) {
+        self.witnessed.insert(witness);
     }
 
-    /// Whether what comes after the last attempt would not learn what that was told to be noted.
-    pub(super) fn has_forgotten_a_note(&self) -> bool {
-        self.record.as_ref().is_some_and(|record| {
-            !matches!(record.state, State::Completed { .. })
-                && record.checkpoint.first().copied().unwrap_or(0) < self.noted
-        })
+    pub(super) fn primary(&self) -> &Stored {
+        self.tail.as_deref().unwrap_or(&self.acknowledged)
     }
 
-    pub(super) fn hinted_result(&self) -> Option<u8> {
-        match self.hinted {
-            Some(Hinted::Result { answer, .. }) => Some(answer),
-            _ => None,
+    /// The primary writes.
+    pub(super) fn put(&mut self, protocol: &Protocol, stored: Stored) {
+        if protocol.lags {
+            self.tail = Some(Box::new(stored));
+        } else {
+            self.acknowledge(protocol, stored);
         }
+    }
+
+    /// A majority has the tail.
+    pub(super) fn replicate(&mut self, protocol: &Protocol) {
+        if let Some(stored) = self.tail.take() {
+            self.acknowledge(protocol, *stored);
+            for client in &mut self.clients {
+                client.acknowledge();
+            }
+        }
+    }
+
+    /// Another server becomes primary, which does not have the tail.
+    pub(super) fn fail_over(&mut self, protocol: &Protocol) {
+        self.tail = None;
+        self.witness(Witness::Rollback);
+        for who in 0..self.clients.len() {
+            if self.clients[who].forget_unacknowledged() {
+                self.unheard(protocol, who);
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, protocol: &Protocol, stored: Stored) {
+        let answer = stored.record.as_ref().and_then(Answer::of);
+        self.acknowledged = stored;
+        if let Some(answer) = answer.filter(|answer| answer.generation > self.ended) {
+            self.results.insert(answer);
+        }
+        self.end_retention(protocol);
     }
 
     pub(super) fn tick(&mut self, protocol: &Protocol) {
         self.now += 1;
-        if protocol.bug == Some(Bug::RecordExpiresWithItsLease) && self.is_open() {
-            self.record = None;
+        let now = self.time();
+        let stored = &self.acknowledged;
+        if stored.expires.is_some_and(|expires| expires < now) {
+            self.acknowledged = stored.clone().forgetting(true);
+            self.drop_late_claims();
+        }
+        if protocol.bug == Some(Bug::RecordExpiresWithItsLease) && self.is_open(protocol) {
+            self.acknowledged = self.acknowledged.clone().forgetting(false);
+        }
+        self.end_retention(protocol);
+    }
+
+    fn end_retention(&mut self, protocol: &Protocol) {
+        let (stored, now) = (&self.acknowledged, self.time());
+        let is_over = |record: &Record| record.is_over(protocol.retention(), now);
+        if stored.record.as_ref().is_some_and(is_over) {
+            self.ended = self.ended.max(stored.generation);
+            self.results.retain(|answer| answer.generation > self.ended);
+            self.told.retain(|answer| answer.generation > self.ended);
+            self.drop_late_claims();
         }
     }
 
-    pub(super) fn lose_redis(&mut self, protocol: &Protocol, to: Option<Hinted>) {
-        self.has_lost_data = true;
-        self.hinted = to;
-        if protocol.layout == Layout::RedisAlone {
-            self.record = None;
-            self.highest_rev = 0;
+    /// No claim is in flight for as long as a retention lasts. The protocol depends on that: where a second copy of a claim
+    /// arrives after the record of the first was forgotten, its owner and `rev` come back.
+    fn drop_late_claims(&mut self) {
+        self.in_flight.retain(|message| !message.is_claim());
+    }
+
+    /// MongoDB's TTL index deletes the record.
+    pub(super) fn delete(&mut self, protocol: &Protocol) {
+        let stored = self.primary().clone();
+        let is_over = |record: &Record| record.is_over(protocol.retention(), self.time());
+        let is_right = stored.record.as_ref().is_some_and(is_over);
+        self.witness(Witness::Deletion);
+        self.put(protocol, stored.forgetting(is_right));
+    }
+
+    /// Whether a reconciler would look at the key.
+    pub(super) fn is_open(&self, protocol: &Protocol) -> bool {
+        let record = self.read(protocol).record.as_ref();
+        record.is_some_and(|record| match record.state {
+            State::Unknown => true,
+            State::InProgress => self.time() >= record.lease_end(),
+            State::Released { .. } | State::Completed { .. } => false,
+        })
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        let record = self.primary().record.as_ref();
+        record.is_some_and(|record| record.finished_at().is_some())
+    }
+
+    pub(super) fn execute(&mut self, generation: u8, request: u8) {
+        let at = usize::from(generation);
+        if self.executions.len() <= at {
+            self.executions.resize(at + 1, 0);
+        }
+        self.executions[at] = (self.executions[at] + 1).min(2);
+        self.executed.insert((generation, request));
+    }
+
+    pub(super) fn was_executed(&self, generation: u8) -> bool {
+        let executions = self.executions.get(usize::from(generation));
+        executions.is_some_and(|executions| *executions > 0)
+    }
+
+    /// A client is given an answer as final.
+    pub(super) fn tell(&mut self, protocol: &Protocol, who: usize, answer: Answer) {
+        if answer.request != protocol.request_of(who) {
+            self.violate(Violation::ToldAnother);
+        }
+        if answer.generation > self.ended {
+            self.told.insert(answer);
         }
     }
 
-    pub(super) fn fall_back(&mut self, protocol: &Protocol) {
-        let before = self.hinted_before.clone();
-        let record = self.record_before.clone();
-        self.lose_redis(protocol, before);
-        if protocol.layout == Layout::RedisAlone {
-            self.record = record;
-        }
+    /// Redis in front loses its data, or falls back to an older state.
+    pub(super) fn lose_hints(&mut self) {
+        self.hints = None;
     }
 
-    /// The provider has charged: the reconciler says so.
-    pub(super) fn settle_completed(&mut self, protocol: &Protocol) {
-        if self.executions > 0 {
-            self.settle(protocol, &Settlement::Completed(response(SETTLED)));
-        }
-    }
-
-    /// The provider has not charged, and is told to refuse what still comes from this attempt.
-    pub(super) fn settle_released(&mut self, protocol: &Protocol) {
-        if self.executions > 0 {
-            return;
-        }
-        if let Some(record) = &self.record
-            && protocol.bug != Some(Bug::ReleasedForALiveOwner)
-        {
-            self.fence = record.attempt;
-        }
-        self.settle(protocol, &Settlement::Released);
-    }
-
-    fn settle(&mut self, protocol: &Protocol, settlement: &Settlement) {
-        let Some(record) = self.record.clone() else {
-            return;
-        };
-        let fresh = owner(200 + u8::try_from(record.rev).unwrap_or(0));
-        let verdict = decision::settle(&record, record.version(), fresh, settlement, self.time());
-        if let Verdict::Write(mut next) = verdict {
-            if protocol.bug == Some(Bug::SettleKeepsTheOwner) {
-                next.owner = record.owner;
-            }
-            self.settled.insert(record.attempt);
-            self.write(*next);
-        }
-    }
-
-    /// Carries a request out.
-    pub(super) fn apply(&mut self, protocol: &Protocol, message: &Message) -> Reply {
-        match message {
-            Message::Hint { owner } => self.hint(protocol, *owner),
-            Message::TakeBack { owner } => {
-                self.take_back(protocol, *owner);
-                Reply::Done
-            }
-            Message::Keep {
-                answer,
-                finished_at,
-            } => {
-                let is_older = matches!(&self.hinted, Some(Hinted::Result { finished_at: held, .. }) if held >= finished_at);
-                if !is_older {
-                    self.put_hint(Some(Hinted::Result {
-                        answer: *answer,
-                        finished_at: *finished_at,
-                    }));
-                }
-                Reply::Done
-            }
-            Message::Insert { owner } => match &self.record {
-                Some(_) => Reply::Lost,
-                None => {
-                    let claim = claim(protocol, *owner);
-                    self.write(decision::start(Start::New, None, &claim, self.time()));
-                    Reply::Won { attempt: 1 }
-                }
-            },
-            Message::Read => Reply::Found(self.record.clone().map(Box::new)),
-            Message::Swap { rev, how, next } => self.swap(protocol, *rev, *how, next),
-            Message::Decide { owner } => self.decide(protocol, *owner),
-            Message::Change {
-                owner,
-                attempt,
-                rev,
-                change,
-            } => {
-                let fence = Fence {
-                    claim: claim(protocol, *owner),
-                    attempt: *attempt,
-                    rev: *rev,
-                };
-                self.change(protocol, fence, change)
-            }
-        }
-    }
-
-    fn hint(&mut self, protocol: &Protocol, owner: u8) -> Reply {
-        let fresh = Hinted::Claim {
-            owner,
-            ends: self.now + 1,
-        };
-        match &self.hinted {
-            None => {
-                self.put_hint(Some(fresh));
-                Reply::Ask
-            }
-            Some(Hinted::Result { .. }) if protocol.bug == Some(Bug::UnfinishedReplacesAResult) => {
-                self.lost_a_result = true;
-                self.put_hint(Some(fresh));
-                Reply::Ask
-            }
-            Some(Hinted::Result {
-                answer,
-                finished_at,
-            }) => Reply::Result {
-                answer: *answer,
-                finished_at: *finished_at,
-            },
-            Some(Hinted::Claim { owner: held, ends }) if *held != owner && self.now < *ends => {
-                Reply::Wait
-            }
-            Some(Hinted::Claim { .. }) => Reply::Ask,
-        }
-    }
-
-    fn take_back(&mut self, protocol: &Protocol, owner: u8) {
-        match &self.hinted {
-            Some(Hinted::Claim { owner: held, .. }) if *held == owner => self.put_hint(None),
-            Some(Hinted::Result { .. }) if protocol.bug == Some(Bug::LoserRewritesRedis) => {
-                self.lost_a_result = true;
-                self.put_hint(Some(Hinted::Claim {
-                    owner,
-                    ends: self.now + 1,
-                }));
-            }
-            _ => {}
-        }
-    }
-
-    fn put_hint(&mut self, hinted: Option<Hinted>) {
-        self.hinted_before = std::mem::replace(&mut self.hinted, hinted);
-    }
-
-    fn swap(&mut self, protocol: &Protocol, rev: u64, how: Start, next: &Record) -> Reply {
-        let Some(record) = &self.record else {
-            return Reply::Lost;
-        };
-        if record.rev != rev && protocol.bug != Some(Bug::BlindTakeover) {
-            return Reply::Lost;
-        }
-        // The server's clock and counters, not those of the reading.
-        let next = Record {
-            leased_at: self.time(),
-            attempt: record.attempt + 1,
-            rev: record.rev + 1,
-            ..next.clone()
-        };
-        debug_assert_ne!(how, Start::New);
-        let attempt = next.attempt;
-        self.write(next);
-        Reply::Won { attempt }
-    }
-
-    fn decide(&mut self, protocol: &Protocol, owner: u8) -> Reply {
-        let claim = claim(protocol, owner);
-        match decision::decide(self.record.as_ref(), &claim, self.time()) {
-            Decision::Start(how) => {
-                let next = decision::start(how, self.record.as_ref(), &claim, self.time());
-                let attempt = next.attempt;
-                self.write(next);
-                Reply::Won { attempt }
-            }
-            decision => standing(decision, self.record.as_ref()),
-        }
-    }
-
-    fn change(&mut self, protocol: &Protocol, mut fence: Fence, change: &Change) -> Reply {
-        if let Some(record) = &self.record
-            && protocol.bug == Some(Bug::NoteOverALaterOne)
-        {
-            fence.rev = record.rev;
-        }
-        let is_complete = matches!(change, Change::Complete(_));
-        if let Some(record) = self.record.clone()
-            && is_complete
-            && protocol.bug == Some(Bug::UnfencedComplete)
-            && let Change::Complete(response) = change
-        {
-            let state = State::Completed {
-                finished_at: self.time(),
-                response: response.clone(),
-            };
-            self.write(Record {
-                state,
-                rev: record.rev + 1,
-                ..record
-            });
-            return self.result();
-        }
-        // MongoDB loses no record, so nothing is restored there.
-        if self.record.is_none() && protocol.layout == Layout::Tiered {
-            return Reply::Lost;
-        }
-        let verdict = decision::change(self.record.as_ref(), &fence, change, self.time());
-        self.missed_a_settlement |=
-            self.settled.contains(&fence.attempt) && verdict != Verdict::Superseded;
-        match verdict {
-            Verdict::Write(_)
-                if *change == Change::Release && protocol.bug == Some(Bug::ReleaseDeletes) =>
-            {
-                self.record_before = self.record.take();
-                Reply::Done
-            }
-            Verdict::Write(next) => {
-                self.write(*next);
-                if is_complete {
-                    self.result()
-                } else {
-                    Reply::Done
-                }
-            }
-            Verdict::Already if is_complete => self.result(),
-            Verdict::Already | Verdict::TooLate => Reply::Done,
-            Verdict::Moved => Reply::Moved {
-                rev: self.record.as_ref().map_or(0, |record| record.rev),
-            },
-            Verdict::Superseded => {
-                let decision = decision::decide(self.record.as_ref(), &fence.claim, self.time());
-                standing(decision, self.record.as_ref())
-            }
-        }
-    }
-
-    fn result(&self) -> Reply {
-        result_of(self.record.as_ref()).unwrap_or(Reply::Unknown)
-    }
-
-    fn write(&mut self, next: Record) {
-        if let Some(Reply::Result { answer, .. }) = result_of(Some(&next)) {
-            self.results.insert(answer);
-        }
-        self.counted_back |= next.rev <= self.highest_rev;
-        self.highest_rev = next.rev.max(self.highest_rev);
-        self.record_before = self.record.replace(next);
+    pub(super) fn fall_back(&mut self) {
+        self.hints = self.hints_before.clone();
     }
 
     pub(super) fn time(&self) -> StoreTime {
         StoreTime::from_ms(1_000 + self.now)
     }
-}
 
-/// What a decision that starts nothing tells its caller.
-pub(super) fn standing(decision: Decision, record: Option<&Record>) -> Reply {
-    match decision {
-        Decision::Replay => result_of(record).unwrap_or(Reply::Unknown),
-        Decision::Unknown | Decision::Mismatch => Reply::Unknown,
-        Decision::Repeated => Reply::Won {
-            attempt: record.map_or(0, |record| record.attempt),
-        },
-        Decision::InProgress { .. } | Decision::Start(_) => Reply::Wait,
+    fn with_a_result(self, protocol: &Protocol) -> Self {
+        // The first client works undisturbed.
+        let mut world = self;
+        while !world.clients[0].is_over() {
+            if world.clients[0].is_at_work() {
+                world.work(protocol, 0);
+            } else if world.tail.is_some() {
+                world.replicate(protocol);
+                world.hear(protocol, 0);
+            } else {
+                world.send(protocol, 0, super::message::Delivery::Answered);
+            }
+        }
+        world
     }
-}
-
-pub(super) fn claim(protocol: &Protocol, who: u8) -> Claim {
-    Claim {
-        owner: owner(who),
-        fingerprint: Fingerprint::from_hex(&"a".repeat(64)).expect("a fingerprint"),
-        policy: protocol.policy,
-        lease: LEASE,
-        window: WINDOW,
-    }
-}
-
-fn owner(number: u8) -> OwnerId {
-    OwnerId::from_hex(&format!("{:032x}", u32::from(number) + 1)).expect("an owner")
-}
-
-pub(super) fn response(answer: u8) -> SavedResponse {
-    SavedResponse::new(StatusCode::OK, vec![answer])
-}
-
-fn result_of(record: Option<&Record>) -> Option<Reply> {
-    let State::Completed {
-        finished_at,
-        response,
-    } = &record?.state
-    else {
-        return None;
-    };
-    let answer = *response.whole_body()?.first()?;
-    Some(Reply::Result {
-        answer,
-        finished_at: finished_at.as_ms(),
-    })
 }

@@ -1,5 +1,5 @@
 -- What Redis knows of a key when MongoDB decides: a claim, which is a hint, or a result that MongoDB has acknowledged.
--- Nothing unfinished ever replaces a result.
+-- Nothing unfinished ever replaces a result. The rules are those of hints/rules.rs.
 --
 -- KEYS[1]  the key
 -- ARGV     1 the operation: claim, look, result or remove    2 the owner    3 the fingerprint

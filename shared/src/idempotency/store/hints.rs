@@ -21,6 +21,8 @@ pub(super) struct Hints {
     client: RedisClient,
     /// For how long a result is answered from here: the window, less what the two servers' clocks may differ by.
     window: Duration,
+    /// The script; a test replaces its clock.
+    script: &'static LazyLock<Script>,
 }
 
 /// What Redis says to a claim.
@@ -45,6 +47,7 @@ impl Hints {
             client,
             // Of a short window half: a result that Redis never answers is of no use there.
             window: window.saturating_sub(CLOCK_MARGIN.min(window / 2)),
+            script: &HINTS,
         }
     }
 
@@ -134,7 +137,7 @@ impl Hints {
         let said = list.len() - usize::from(arguments.record.is_none());
         let client = self.client.within(deadline);
         let reply: Value = client
-            .run_script(&HINTS, &[key.as_str()], &list[..said])
+            .run_script(self.script, &[key.as_str()], &list[..said])
             .await
             .map_err(unavailable)?;
         Reply::parse(reply).ok_or(UNEXPECTED)
@@ -177,5 +180,7 @@ impl Arguments {
     }
 }
 
+#[cfg(test)]
+pub(in crate::idempotency) mod rules;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,8 @@
 //! What Redis makes of messages that come late, on a real server.
 
+mod pair;
+mod parity;
+
 use ::tests::RedisServer;
 use http::StatusCode;
 

@@ -1,0 +1,170 @@
+//! What can happen next.
+
+use stateright::{Model, Property};
+
+use super::client::Phase;
+use super::message::Delivery;
+use super::properties::properties;
+use super::protocol::{Layout, Protocol};
+use super::world::World;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Action {
+    /// A client sends its next request.
+    Send(usize, Delivery),
+    /// The reply to a client's request arrives.
+    Hear(usize),
+    /// A holder does its work.
+    Work(usize),
+    /// A holder's work may have taken effect; it does not know.
+    Doubt(usize),
+    /// A holder does nothing and releases the key.
+    Decline(usize),
+    Note(usize),
+    Renew(usize),
+    /// A client crashes.
+    Die(usize),
+    /// A request arrives late.
+    Arrive(usize),
+    Tick,
+    RedisLosesData,
+    RedisFallsBack,
+    /// MongoDB's TTL index deletes the record.
+    Delete,
+    /// A majority of MongoDB's servers has what the primary has.
+    Replicate,
+    /// MongoDB's primary is replaced, and what only it had is dropped.
+    FailOver,
+    /// A reconciler reads the record.
+    Look,
+    /// It asks the provider and sends its finding.
+    Conclude,
+}
+
+impl Model for Protocol {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::new(self)]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        for who in 0..world.clients.len() {
+            self.actions_of(world, who, actions);
+        }
+        actions.extend((0..world.in_flight.len()).map(Action::Arrive));
+        if world.now < self.ticks {
+            actions.push(Action::Tick);
+        }
+        if world.faults > 0 && self.redis_loses_data {
+            actions.extend([Action::RedisLosesData, Action::RedisFallsBack]);
+        }
+        let has_ttl_index = self.layout != Layout::RedisAlone;
+        if has_ttl_index && world.primary().may_be_deleted(self, world.time()) {
+            actions.push(Action::Delete);
+        }
+        if world.tail.is_some() {
+            actions.push(Action::Replicate);
+            if world.faults > 0 {
+                actions.push(Action::FailOver);
+            }
+        }
+        if world.reconciler.seen.is_some() {
+            actions.push(Action::Conclude);
+        } else if world.reconciler.looks_left > 0 && world.is_open(self) {
+            actions.push(Action::Look);
+        }
+    }
+
+    fn next_state(&self, before: &World, action: Action) -> Option<World> {
+        let mut world = before.clone();
+        match action {
+            Action::Send(who, delivery) => {
+                if !matches!(delivery, Delivery::Answered | Delivery::Slow) {
+                    world.faults -= 1;
+                }
+                world.send(self, who, delivery);
+            }
+            Action::Hear(who) => world.hear(self, who),
+            Action::Work(who) => world.work(self, who),
+            Action::Doubt(who) => world.doubt(self, who),
+            Action::Decline(who) => world.decline(self, who),
+            Action::Note(who) => world.note(self, who),
+            Action::Renew(who) => world.renew(self, who),
+            Action::Die(who) => {
+                world.faults -= 1;
+                world.clients[who].end();
+            }
+            Action::Arrive(which) => {
+                let message = world.in_flight.remove(which);
+                world.apply(self, &message);
+            }
+            Action::Tick => world.tick(self),
+            Action::RedisLosesData => {
+                world.faults -= 1;
+                world.lose_hints();
+            }
+            Action::RedisFallsBack => {
+                world.faults -= 1;
+                world.fall_back();
+            }
+            Action::Delete => world.delete(self),
+            Action::Replicate => world.replicate(self),
+            Action::FailOver => {
+                world.faults -= 1;
+                world.fail_over(self);
+            }
+            Action::Look => world.look(self),
+            Action::Conclude => world.conclude(self),
+        }
+        (world != *before).then_some(world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties(self)
+    }
+}
+
+impl Protocol {
+    fn actions_of(&self, world: &World, who: usize, actions: &mut Vec<Action>) {
+        let client = &world.clients[who];
+        if client.is_over() {
+            return;
+        }
+        if world.faults > 0 {
+            actions.push(Action::Die(who));
+        }
+        if let Some(pending) = &client.pending {
+            if pending.is_acknowledged {
+                actions.push(Action::Hear(who));
+            }
+            return;
+        }
+        if let (Phase::AtWork, Some(held)) = (&client.phase, &client.held) {
+            if (held.generation, held.attempt) > world.fence {
+                actions.push(Action::Work(who));
+                if self.doubts {
+                    actions.push(Action::Doubt(who));
+                }
+            }
+            actions.push(Action::Decline(who));
+            if held.notes_left > 0 {
+                actions.push(Action::Note(who));
+            }
+            if held.renewals_left > 0 {
+                actions.push(Action::Renew(who));
+            }
+            return;
+        }
+        actions.push(Action::Send(who, Delivery::Answered));
+        if self.slow_replies {
+            actions.push(Action::Send(who, Delivery::Slow));
+        }
+        if world.faults > 0 {
+            for delivery in [Delivery::ReplyLost, Delivery::Refused, Delivery::Late] {
+                actions.push(Action::Send(who, delivery));
+            }
+        }
+    }
+}
