@@ -1,7 +1,8 @@
 //! What may happen to a record: pure functions of the stored record, the request and the store's clock.
 //!
-//! The memory and the MongoDB stores decide with these functions; the script that decides inside Redis says the same, and
-//! a test holds the two together over random histories. The model of the protocol runs on them too.
+//! The memory and the MongoDB stores decide with these functions. The script that decides inside Redis has the same rules, and
+//! MongoDB's updates write the same records: tests compare both with these functions over random histories
+//! (`store::history`). The model of the protocol runs on them too.
 
 use std::time::Duration;
 

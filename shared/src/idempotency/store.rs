@@ -15,6 +15,8 @@ pub(super) mod redis_store;
 pub(super) mod tiered;
 
 pub(super) mod hints;
+#[cfg(test)]
+mod history;
 mod mongo_document;
 mod mongo_index;
 mod script_reply;

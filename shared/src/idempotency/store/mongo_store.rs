@@ -33,9 +33,10 @@ pub(in crate::idempotency) struct MongoStore {
     window: Duration,
 }
 
-/// An update, by its operators.
+/// A compare-and-set: an update, by its operators, of the record that the filter finds.
 #[derive(Default)]
 struct Update {
+    filter: Document,
     set: Document,
     unset: Document,
     /// What grows by one beside `rev`.
@@ -90,10 +91,9 @@ impl MongoStore {
             match decision::decide(Some(&record), claim, now) {
                 Decision::Start(how) => {
                     let next = decision::start(how, Some(&record), claim, now);
-                    let update = Update::of_claim(how, &next);
-                    let filter = filter_of_version(key, record.version());
+                    let update = Update::of_claim(key, &record, how, &next);
                     // No match: somebody was faster, or it was this very claim and its reply was lost.
-                    if let Ok(Some(record)) = self.update(filter, update, deadline).await {
+                    if let Ok(Some(record)) = self.update(update, deadline).await {
                         return Ok((
                             granted(&record, Repeated::No, record.leased_at),
                             Some(record),
@@ -120,11 +120,10 @@ impl MongoStore {
         change: &Change,
         deadline: Deadline,
     ) -> Result<(Changed, Option<Record>), Undecided> {
-        if let Some(filter) = filter_of(key, fence, change) {
-            let update = Update::of_change(change, TookOver::No);
-            if let Some(record) = self.update(filter, update, deadline).await? {
-                return Ok((Changed::Done, Some(record)));
-            }
+        if let Some(update) = Update::at_once(key, fence, change)
+            && let Some(record) = self.update(update, deadline).await?
+        {
+            return Ok((Changed::Done, Some(record)));
         }
         for _ in 0..ROUNDS {
             let (record, now) = match self.read(key, deadline).await? {
@@ -137,14 +136,8 @@ impl MongoStore {
             };
             let changed = match decision::change(Some(&record), fence, change, now) {
                 Verdict::Write(_) => {
-                    let filter = filter_of_version(key, record.version());
-                    let took_over = if record.took_over {
-                        TookOver::Yes
-                    } else {
-                        TookOver::No
-                    };
-                    let update = Update::of_change(change, took_over);
-                    match self.update(filter, update, deadline).await? {
+                    let update = Update::of_change(key, &record, change);
+                    match self.update(update, deadline).await? {
                         Some(record) => return Ok((Changed::Done, Some(record))),
                         None => continue,
                     }
@@ -176,9 +169,8 @@ impl MongoStore {
         let Verdict::Write(_) = decision::settle(&record, seen, owner, settlement, now) else {
             return Ok((Settled::Refused, Some(*record)));
         };
-        let filter = filter_of_version(key, seen);
-        let update = Update::of_settlement(owner, settlement);
-        match self.update(filter, update, deadline).await? {
+        let update = Update::of_settlement(key, seen, owner, settlement);
+        match self.update(update, deadline).await? {
             Some(record) => Ok((Settled::Done, Some(record))),
             None => match self.read(key, deadline).await? {
                 // It was this very settlement, and its reply was lost.
@@ -228,14 +220,13 @@ impl MongoStore {
         Ok(record.filter(|record| record.owner == claim.owner))
     }
 
-    /// Updates the record that `filter` finds, and returns it. `None`: it finds none.
+    /// Updates the record that the filter finds, and returns it. `None`: it finds none.
     async fn update(
         &self,
-        filter: Document,
         update: Update,
         deadline: Deadline,
     ) -> Result<Option<Record>, Undecided> {
-        let update = update.into_document();
+        let (filter, update) = update.into_documents();
         let updated = self
             .mongo
             .run(deadline, |database| {
@@ -383,9 +374,11 @@ enum TookOver {
 }
 
 impl Update {
-    fn of_claim(how: Start, next: &Record) -> Self {
+    /// Starts the attempt `next` over the record that was judged.
+    fn of_claim(key: &RecordKey, judged: &Record, how: Start, next: &Record) -> Self {
         let (set, unset) = mongo_document::reclaimed(next);
         Self {
+            filter: filter_of_version(key, judged.version()),
             set,
             unset,
             counted: Some("attempt"),
@@ -396,7 +389,28 @@ impl Update {
         }
     }
 
-    fn of_change(change: &Change, took_over: TookOver) -> Self {
+    /// Changes the record of an owner, unread. `None`: the change needs a look first, to know what it follows.
+    fn at_once(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Self> {
+        Some(Self {
+            filter: filter_of(key, fence, change)?,
+            ..Self::changing(change, TookOver::No)
+        })
+    }
+
+    /// Changes the record that was judged.
+    fn of_change(key: &RecordKey, judged: &Record, change: &Change) -> Self {
+        let took_over = if judged.took_over {
+            TookOver::Yes
+        } else {
+            TookOver::No
+        };
+        Self {
+            filter: filter_of_version(key, judged.version()),
+            ..Self::changing(change, took_over)
+        }
+    }
+
+    fn changing(change: &Change, took_over: TookOver) -> Self {
         match change {
             Change::Complete(response) => Self::completing(&response.to_bytes()),
             // The word of who took over is not the word of the attempt before: its request may still take effect.
@@ -409,12 +423,22 @@ impl Update {
                 dated: &["leased_at"],
                 ..Self::setting("lease_ms", integer(whole_ms(*lease)))
             },
+            Change::Checkpoint(checkpoint) if checkpoint.is_empty() => Self {
+                unset: doc! { "checkpoint": "" },
+                ..Self::default()
+            },
             Change::Checkpoint(checkpoint) => Self::setting("checkpoint", binary(checkpoint)),
             Change::MarkUnknown => Self::setting("state", "unknown"),
         }
     }
 
-    fn of_settlement(owner: OwnerId, settlement: &Settlement) -> Self {
+    /// Settles the record that was `seen`.
+    fn of_settlement(
+        key: &RecordKey,
+        seen: Version,
+        owner: OwnerId,
+        settlement: &Settlement,
+    ) -> Self {
         let mut update = match settlement {
             Settlement::Completed(response) => Self::completing(&response.to_bytes()),
             Settlement::Released | Settlement::Reopened => Self {
@@ -425,7 +449,10 @@ impl Update {
         update.set.insert("owner", owner.to_string());
         let reopens = *settlement == Settlement::Reopened;
         update.set.insert("took_over", reopens);
-        update
+        Self {
+            filter: filter_of_version(key, seen),
+            ..update
+        }
     }
 
     fn completing(response: &Bytes) -> Self {
@@ -444,10 +471,15 @@ impl Update {
         }
     }
 
-    fn into_document(self) -> Document {
+    /// The filter and the update.
+    fn into_documents(self) -> (Document, Document) {
         let mut counted = doc! { "rev": 1_i64 };
         counted.extend(self.counted.map(|field| (field.to_owned(), 1_i64.into())));
-        let mut update = doc! { "$set": self.set, "$inc": counted };
+        let mut update = doc! { "$inc": counted };
+        // MongoDB before 5.0 refuses an operator without fields.
+        if !self.set.is_empty() {
+            update.insert("$set", self.set);
+        }
         if !self.unset.is_empty() {
             update.insert("$unset", self.unset);
         }
@@ -458,7 +490,7 @@ impl Update {
                 .map(|field| ((*field).to_owned(), true.into()));
             update.insert("$currentDate", dates.collect::<Document>());
         }
-        update
+        (self.filter, update)
     }
 }
 
@@ -550,3 +582,6 @@ fn unavailable(error: Error) -> Undecided {
         code: error.code(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,14 @@
 //! A key on a server, and beside it what the pure functions hold it to be.
 
 use ::tests::RedisServer;
-use http::StatusCode;
 
+use super::super::super::history::{
+    self, Finding, Step, age, change_of, claim_of, fingerprint_of, known_rev, pick, settlement_of,
+};
 use super::super::*;
-use super::{Kind, Step, Wish};
 use crate::config::Config;
 use crate::idempotency::decision::{self, Decision, Verdict};
-use crate::idempotency::record::{State, StoreTime};
-use crate::idempotency::{Fingerprint, IdempotencyKey, Policy, Request, SavedResponse, Scope};
+use crate::idempotency::{IdempotencyKey, Scope};
 use crate::redis_client::Expiry;
 
 /// The key on the server, and what the pure functions hold it to be.
@@ -37,70 +37,24 @@ impl Pair {
         }
     }
 
-    pub(super) async fn begin(&mut self) {
-        let deleted = self.store.client.delete(self.key.as_str()).await;
-        deleted.expect("deleted");
-        self.expected = None;
-        self.claims.clear();
-    }
-
-    /// Lets it happen to both, and compares.
-    pub(super) async fn take(&mut self, step: Step) {
-        match step {
-            Step::Pass(ms) => self.pass(ms).await,
-            Step::Claim(wish) => {
-                let claim = claim_of(&wish, OwnerId::fresh());
-                let attempt = self.claim(&claim).await;
-                let rev = 0;
-                self.claims.push(Fence {
-                    claim,
-                    attempt,
-                    rev,
-                });
-            }
-            Step::ClaimAgain(which, amount) => {
-                if let Some(Fence { mut claim, .. }) = pick(&self.claims, which) {
-                    claim.fingerprint = amount.map_or(claim.fingerprint, fingerprint_of);
-                    self.claim(&claim).await;
-                }
-            }
-            Step::Look(wish) => self.look(&claim_of(&wish, OwnerId::fresh())).await,
-            Step::Change {
-                which,
-                kind,
-                behind,
-            } => {
-                if let Some(fence) = pick(&self.claims, which) {
-                    let rev = self.rev().saturating_sub(behind);
-                    self.change(&Fence { rev, ..fence }, &change_of(kind)).await;
-                }
-            }
-            Step::Settle {
-                behind,
-                stale_owner,
-                released,
-            } => self.settle(behind, stale_owner, released).await,
-        }
-        self.compare().await;
-    }
-
     /// Moves the record into the past, which is the same as moving the clock into the future.
     async fn pass(&mut self, ms: i64) {
         let Some(record) = &mut self.expected else {
             return;
         };
-        let earlier = |time: StoreTime| StoreTime::from_ms(time.as_ms().saturating_add_signed(-ms));
-        record.leased_at = earlier(record.leased_at);
-        record.first_at = earlier(record.first_at);
-        match &mut record.state {
-            State::Released { finished_at } | State::Completed { finished_at, .. } => {
-                *finished_at = earlier(*finished_at);
-            }
-            State::InProgress | State::Unknown => {}
-        }
+        age(record, ms);
         let (key, text) = (self.key.as_str(), record.to_text());
         let moved = self.store.client.set(key, text, Expiry::Never).await;
         moved.expect("moved");
+    }
+
+    /// Deletes what is finished, as the server does when its time to live is over.
+    async fn expire(&mut self) {
+        let finished = |record: &mut Record| record.finished_at().is_some();
+        if self.expected.take_if(finished).is_some() {
+            let deleted = self.store.client.delete(self.key.as_str()).await;
+            deleted.expect("deleted");
+        }
     }
 
     async fn claim(&mut self, claim: &Claim) -> u64 {
@@ -147,13 +101,9 @@ impl Pair {
         self.settle_on(verdict);
     }
 
-    async fn settle(&mut self, behind: u64, stale_owner: bool, released: bool) {
+    async fn settle(&mut self, behind: u64, stale_owner: bool, finding: Finding) {
         let owner = OwnerId::fresh();
-        let settlement = if released {
-            Settlement::Released
-        } else {
-            Settlement::Completed(response(0))
-        };
+        let settlement = settlement_of(finding);
         let rev = self.rev().saturating_sub(behind);
         let seen = Version {
             owner: self.expected.as_ref().map_or(OwnerId::NOBODY, |record| {
@@ -208,36 +158,49 @@ impl Pair {
     }
 }
 
-fn fingerprint_of(amount: u8) -> Fingerprint {
-    let request = Request {
-        payload: &[amount],
-        ..Request::default()
-    };
-    Fingerprint::of(&request).expect("unambiguous")
-}
-
-fn claim_of(wish: &Wish, owner: OwnerId) -> Claim {
-    Claim {
-        owner,
-        fingerprint: fingerprint_of(wish.amount),
-        policy: Policy::from_bound_ms(wish.bound_ms),
-        lease: Duration::from_millis(wish.lease_ms),
-        window: Duration::from_millis(wish.window_ms),
+impl history::Pair<Step> for Pair {
+    async fn begin(&mut self) {
+        let deleted = self.store.client.delete(self.key.as_str()).await;
+        deleted.expect("deleted");
+        self.expected = None;
+        self.claims.clear();
     }
-}
 
-fn change_of(kind: Kind) -> Change {
-    match kind {
-        Kind::Complete(number) => Change::Complete(response(number)),
-        Kind::Release => Change::Release,
-        Kind::Renew(ms) => Change::Renew(Duration::from_millis(ms)),
-        Kind::Checkpoint(note) => Change::Checkpoint(note.into()),
-        Kind::MarkUnknown => Change::MarkUnknown,
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Pass(ms) => self.pass(ms).await,
+            Step::Expire => self.expire().await,
+            Step::Claim(wish) => {
+                let claim = claim_of(&wish);
+                let attempt = self.claim(&claim).await;
+                let rev = 0;
+                self.claims.push(Fence {
+                    claim,
+                    attempt,
+                    rev,
+                });
+            }
+            Step::ClaimAgain(which, amount) => {
+                if let Some(Fence { mut claim, .. }) = pick(&self.claims, which) {
+                    claim.fingerprint = amount.map_or(claim.fingerprint, fingerprint_of);
+                    self.claim(&claim).await;
+                }
+            }
+            Step::Look(wish) => self.look(&claim_of(&wish)).await,
+            Step::Change { which, kind, known } => {
+                if let Some(fence) = pick(&self.claims, which) {
+                    let rev = known_rev(known, self.rev());
+                    self.change(&Fence { rev, ..fence }, &change_of(kind)).await;
+                }
+            }
+            Step::Settle {
+                behind,
+                stale_owner,
+                finding,
+            } => self.settle(behind, stale_owner, finding).await,
+        }
+        self.compare().await;
     }
-}
-
-fn response(number: u8) -> SavedResponse {
-    SavedResponse::new(StatusCode::OK, number.to_string())
 }
 
 fn word(decision: Decision) -> &'static str {
@@ -248,13 +211,5 @@ fn word(decision: Decision) -> &'static str {
         Decision::Mismatch => "mismatch",
         Decision::InProgress { .. } => "in_progress",
         Decision::Unknown => "unknown",
-    }
-}
-
-/// Mostly the last one, which has the best chance to be the owner.
-fn pick(claims: &[Fence], which: usize) -> Option<Fence> {
-    match which % 4 {
-        0 => claims.get((which / 4).checked_rem(claims.len())?).cloned(),
-        _ => claims.last().cloned(),
     }
 }

@@ -1,0 +1,114 @@
+//! The compare-and-sets against the pure functions, outcome by outcome and field by field.
+
+mod pair;
+
+use proptest::prelude::*;
+
+use super::super::history::{self, Finding, Kind, Pair as _, Step, Wish};
+use pair::Pair;
+
+/// One thing that happens to a key.
+#[derive(Clone, Debug)]
+enum Event {
+    Step(Step),
+    /// A write arrives that was judged by the record as it was so many revisions ago; zero: as it is.
+    Late {
+        ago: usize,
+        judged: Judged,
+    },
+}
+
+/// What a client or a reconciler decided by the record it had read.
+#[derive(Clone, Debug)]
+enum Judged {
+    Claim(Wish),
+    Change(Kind),
+    Settle(Finding),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let judged = prop_oneof![
+        2 => history::wish().prop_map(Judged::Claim),
+        2 => history::kind().prop_map(Judged::Change),
+        1 => history::finding().prop_map(Judged::Settle),
+    ];
+    prop_oneof![
+        3 => history::step().prop_map(Event::Step),
+        1 => (0_usize..5, judged).prop_map(|(ago, judged)| Event::Late { ago, judged }),
+    ]
+}
+
+/// Histories of slow clients that chance rarely finds.
+fn late_histories() -> [Vec<Event>; 3] {
+    let wish = |window_ms| Wish {
+        amount: 0,
+        bound_ms: history::ALWAYS_MS,
+        lease_ms: 100,
+        window_ms,
+    };
+    let claim = || Event::Step(Step::Claim(wish(2_000_000)));
+    let change = |kind| {
+        Event::Step(Step::Change {
+            which: 1,
+            kind,
+            known: history::Known::Behind(0),
+        })
+    };
+    let pass = || Event::Step(Step::Pass(200));
+    let expire = || Event::Step(Step::Expire);
+    let late = |ago, judged| Event::Late { ago, judged };
+    [
+        // The record was deleted, and claimed again since: the revision is the same, the owner is not.
+        vec![
+            claim(),
+            change(Kind::Complete(1)),
+            expire(),
+            claim(),
+            pass(),
+            late(2, Judged::Claim(wish(2_000_000))),
+            late(2, Judged::Settle(Finding::Released)),
+            late(2, Judged::Change(Kind::Complete(2))),
+            change(Kind::Complete(3)),
+            pass(),
+            late(2, Judged::Claim(wish(100))),
+        ],
+        // The lease holder wrote since: the owner and the attempt are the same, the revision is not.
+        vec![
+            claim(),
+            change(Kind::Checkpoint("a note".into())),
+            pass(),
+            late(1, Judged::Claim(wish(2_000_000))),
+            late(1, Judged::Settle(Finding::Reopened)),
+            late(1, Judged::Change(Kind::Release)),
+            late(0, Judged::Claim(wish(2_000_000))),
+        ],
+        // Nothing changed since.
+        vec![
+            claim(),
+            late(0, Judged::Change(Kind::Checkpoint("a note".into()))),
+            pass(),
+            late(0, Judged::Settle(Finding::Reopened)),
+            late(0, Judged::Claim(wish(2_000_000))),
+            late(0, Judged::Change(Kind::Release)),
+            late(0, Judged::Settle(Finding::Completed)),
+        ],
+    ]
+}
+
+#[tokio::test]
+async fn mongodb_decides_as_the_pure_functions_do_where_chance_rarely_gets() {
+    let mut pair = Pair::new().await;
+    let known =
+        history::known_histories().map(|steps| steps.into_iter().map(Event::Step).collect());
+    for history in known.into_iter().chain(late_histories()) {
+        pair.begin().await;
+        for event in history {
+            pair.take(event).await;
+        }
+    }
+}
+
+#[test]
+fn mongodb_decides_as_the_pure_functions_do() {
+    history::run_random(300, event(), Pair::new);
+}
