@@ -231,7 +231,7 @@ fn created(payment: &Payment, amount: i64) -> Vec<(String, String)> {
     form
 }
 
-fn read(status: StatusCode, body: &[u8]) -> Result<Intent, Failure> {
+pub(in crate::payments) fn read(status: StatusCode, body: &[u8]) -> Result<Intent, Failure> {
     if status.is_success() {
         let intent: Intent =
             serde_json::from_slice(body).map_err(|_| Failure::Unclear("unexpected_answer"))?;
