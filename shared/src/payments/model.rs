@@ -278,7 +278,12 @@ impl Protocol {
     /// Explores every state, and fails with a shortest trace to one that breaks a property.
     fn holds(self, least_states: usize) {
         let began = Instant::now();
-        let checker = self.checker().threads(2).spawn_bfs().join();
+        let checker = self
+            .checker()
+            .threads(2)
+            .finish_when(HasDiscoveries::AnyFailures)
+            .spawn_bfs()
+            .join();
         say(&format!(
             "2 attempts, {} cards, {} runs of the reconciler, {} events, {} faults: {} states in {:.1?}",
             self.cards.len(),
