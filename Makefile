@@ -20,8 +20,8 @@ fmt: ## format the code
 fuzz: ## send the functions what openapi.json allows, and what it does not (EXAMPLES=100, SEED=1)
 	@scripts/fuzz
 
-model: ## check the idempotency protocol state by state, further than `make test` does (release profile)
-	@cargo test --quiet --release --package shared --lib idempotency::model -- --nocapture
+model: ## check the protocols of keys and payments state by state, further than `make test` does (release profile)
+	@cargo test --quiet --release --package shared --lib model:: -- --nocapture
 
 hunt: ## look for double charges under random faults (PAYMENTS=2000, SEED, MODE=tiered|mongodb|redis, WORK=payments|once|rerun, RETENTION=2, FAULTS=Kill,…|none)
 	@scripts/hunt

@@ -46,14 +46,16 @@ pub(super) struct Record {
 /// One writing of one claim's record. Every compare-and-set names it.
 ///
 /// The revision alone does not name a writing: it begins at 1 again once a store has deleted the record, so a late
-/// compare-and-set could match the record of a later claim. An owner is random and belongs to one claim, so both together
-/// never come back: no claim is in flight for as long as a record is kept after it.
+/// compare-and-set could match the record of a later claim. An owner is random and belongs to one claim; but a late copy of
+/// that very claim may make a second record once the first one is forgotten, so the time of the first claim belongs to it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Version {
     /// The owner that the record named.
     pub(super) owner: OwnerId,
     /// Its revision.
     pub(super) rev: u64,
+    /// When its key was first seen.
+    pub(super) first_at: StoreTime,
 }
 
 /// How far the work is.
@@ -105,6 +107,7 @@ impl Record {
         Version {
             owner: self.owner,
             rev: self.rev,
+            first_at: self.first_at,
         }
     }
 

@@ -8,7 +8,7 @@ use super::record::Version;
 
 /// The writing of a record that a caller has seen, as text: `3-9f86d081884c7d65`. A resolution holds for that one only.
 ///
-/// It names the owner by a digest: who has the owner itself can finish the attempt's work, and a revision is printed and
+/// It names owner and first claim by a digest: who has the owner itself can finish the attempt's work, and a revision is printed and
 /// logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Revision {
@@ -20,7 +20,8 @@ const DIGEST_DIGITS: usize = 16;
 
 impl Revision {
     pub(super) fn of(version: Version) -> Self {
-        let digest = Sha256::digest(format!("revision {}", version.owner));
+        let named = format!("revision {} {}", version.owner, version.first_at.as_ms());
+        let digest = Sha256::digest(named);
         let mut head = [0; 8];
         head.copy_from_slice(&digest[..8]);
         Self {
@@ -63,12 +64,14 @@ impl fmt::Display for Revision {
 mod tests {
     use super::*;
     use crate::idempotency::OwnerId;
+    use crate::idempotency::record::StoreTime;
 
     #[test]
     fn a_revision_is_read_as_it_is_written_and_no_other_text_is_one() {
         let version = Version {
             owner: OwnerId::fresh(),
             rev: 3,
+            first_at: StoreTime::from_ms(1),
         };
         let revision = Revision::of(version);
         let text = revision.to_string();
@@ -90,10 +93,21 @@ mod tests {
         }
     }
 
+    fn version(owner: OwnerId, first_at: u64) -> Version {
+        Version {
+            owner,
+            rev: 2,
+            first_at: StoreTime::from_ms(first_at),
+        }
+    }
+
     #[test]
     fn a_later_claim_with_the_same_count_has_another_revision() {
-        let [one, other] = [OwnerId::fresh(), OwnerId::fresh()]
-            .map(|owner| Revision::of(Version { owner, rev: 2 }));
+        let [one, other] =
+            [OwnerId::fresh(), OwnerId::fresh()].map(|owner| Revision::of(version(owner, 1)));
         assert_ne!(one, other);
+        let owner = OwnerId::fresh();
+        let [first, late_copy] = [1, 2].map(|at| Revision::of(version(owner, at)));
+        assert_ne!(first, late_copy);
     }
 }

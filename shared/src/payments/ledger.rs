@@ -123,7 +123,7 @@ pub(super) fn open(config: &Config) -> Option<Arc<dyn Ledger>> {
 
 impl Change {
     /// The payment after this change; `None` where it is not as the change expects.
-    fn apply(&self, payment: &Payment, now: Moment) -> Option<Payment> {
+    pub(super) fn apply(&self, payment: &Payment, now: Moment) -> Option<Payment> {
         if !payment.state.is_open() {
             return None;
         }

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(super) use sandbox::Sandbox;
+#[cfg(test)]
+pub(super) use stripe::read as read_stripe;
 pub(super) use stripe::{Stripe, StripeUnit};
 
 use super::{Order, Payment};
@@ -77,7 +79,7 @@ pub(super) struct PaymentError {
 }
 
 /// How far an intent is, in Stripe's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum IntentStatus {
     /// It was declined, or never had a payment method.

@@ -37,7 +37,7 @@ pub(super) enum Reached {
 
 /// Whether another attempt may be about. One that froze and was taken over may thaw: it has lost its lease, yet what it sends to
 /// the provider has its effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Others {
     None,
     Perhaps,

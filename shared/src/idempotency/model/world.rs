@@ -163,7 +163,6 @@ impl World {
         let stored = &self.acknowledged;
         if stored.expires.is_some_and(|expires| expires < now) {
             self.acknowledged = stored.clone().forgetting(true);
-            self.drop_late_claims();
         }
         if protocol.bug == Some(Bug::RecordExpiresWithItsLease) && self.is_open(protocol) {
             self.acknowledged = self.acknowledged.clone().forgetting(false);
@@ -178,14 +177,7 @@ impl World {
             self.ended = self.ended.max(stored.generation);
             self.results.retain(|answer| answer.generation > self.ended);
             self.told.retain(|answer| answer.generation > self.ended);
-            self.drop_late_claims();
         }
-    }
-
-    /// No claim is in flight for as long as a retention lasts. The protocol depends on that: where a second copy of a claim
-    /// arrives after the record of the first was forgotten, its owner and `rev` come back.
-    fn drop_late_claims(&mut self) {
-        self.in_flight.retain(|message| !message.is_claim());
     }
 
     /// MongoDB's TTL index deletes the record.

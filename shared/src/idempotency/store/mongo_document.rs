@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, Bson, Document, doc};
+use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
 
 use crate::idempotency::decision::Claim;
 use crate::idempotency::record::{Record, State, StoreTime, Unreadable, whole_ms};
@@ -60,6 +60,11 @@ pub(super) fn binary(bytes: &Bytes) -> Binary {
         subtype: BinarySubtype::Generic,
         bytes: bytes.to_vec(),
     }
+}
+
+/// An instant as MongoDB holds it.
+pub(super) fn as_date(time: StoreTime) -> DateTime {
+    DateTime::from_millis(i64::try_from(time.as_ms()).unwrap_or(i64::MAX))
 }
 
 pub(super) fn integer(number: u64) -> i64 {

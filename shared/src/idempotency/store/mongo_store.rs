@@ -1,6 +1,6 @@
 //! MongoDB decides: one document, compare-and-set, majority acknowledged, by the server's clock.
 //!
-//! A claim inserts, or names owner and `rev` of the record it has judged; the owner of a record names itself and its attempt.
+//! A claim inserts, or names the record it has judged (`Version`); the owner of a record names itself and its attempt.
 //! So a write that arrives late, or twice, changes nothing, also where the record was deleted and the key claimed anew since. Only what finished expires, and by the time, whenever MongoDB gets
 //! round to deleting it.
 
@@ -500,6 +500,7 @@ fn filter_of_version(key: &RecordKey, judged: Version) -> Document {
         "_id": key.as_str(),
         "owner": judged.owner.to_string(),
         "rev": integer(judged.rev),
+        "first_at": mongo_document::as_date(judged.first_at),
     }
 }
 

@@ -3,7 +3,8 @@
 -- KEYS[1]  the record: a header of fixed width, then the checkpoint or the saved response (record/text.rs)
 -- ARGV     1 the operation    2 the owner, fresh for every claim    3 the window
 --          4 the fingerprint, of a settlement the owner that it has read
---          5 the policy's bound, of a renewal or a note the rev that it follows    6 the lease
+--          5 the policy's bound, of a renewal or a note the rev that it follows, of a settlement the first_at that it has read
+--          6 the lease
 --          7 of a change the attempt, of a settlement the rev, of anything else the window and the lease together
 --          8 what follows the header, where the operation brings it
 -- Answers  a verdict, the server's time, and where it is of use the record, when the lease ends, or the rev
@@ -112,7 +113,7 @@ if operation == 'claim' or operation == 'look' then
   asked = fingerprint
 elseif operation == 'settle_completed' or operation == 'settle_released' or operation == 'settle_reopened' then
   local completes, reopens = operation == 'settle_completed', operation == 'settle_reopened'
-  if holder ~= fingerprint or rev ~= number or completed or released
+  if holder ~= fingerprint or rev ~= number or first_at ~= policy or completed or released
     or (not completes and in_progress and now < leased_at + held_for) or (reopens and bound ~= ALWAYS) then
     return {'superseded', now, redis.call('GET', key)}
   elseif completes then

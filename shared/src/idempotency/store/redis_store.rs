@@ -42,8 +42,8 @@ struct Call<'a> {
     number: Option<u64>,
     /// The rev that a renewal or a note follows.
     follows: Option<u64>,
-    /// The owner of the record that is settled.
-    settles: Option<OwnerId>,
+    /// The record that is settled.
+    settles: Option<Version>,
     /// What shall follow the header, where the operation brings it.
     body: Option<Bytes>,
 }
@@ -61,12 +61,11 @@ impl RedisStore {
     ) -> Result<Reply, Undecided> {
         let (fingerprint, bound) = match call.claim {
             Some(claim) => (claim.fingerprint.to_string(), claim.policy.to_bound_ms()),
-            // A settlement asks for nothing; it names the owner that it supersedes.
-            None => (
-                call.settles
-                    .map_or_else(String::new, |seen| seen.to_string()),
-                0,
-            ),
+            // A settlement asks for nothing; it names the record that it replaces.
+            None => match call.settles {
+                Some(seen) => (seen.owner.to_string(), seen.first_at.as_ms()),
+                None => (String::new(), 0),
+            },
         };
         let owner = call.owner.to_string();
         let window = whole_ms(self.window).to_string();
@@ -290,7 +289,7 @@ impl<'a> Call<'a> {
             lease: Duration::ZERO,
             number: Some(seen.rev),
             follows: None,
-            settles: Some(seen.owner),
+            settles: Some(seen),
             body,
         }
     }

@@ -247,7 +247,7 @@ fn digest(form: &[(String, String)]) -> String {
     hex::encode(&hash.finalize()[..8])
 }
 
-fn read(status: StatusCode, body: &[u8]) -> Result<Intent, Failure> {
+pub(in crate::payments) fn read(status: StatusCode, body: &[u8]) -> Result<Intent, Failure> {
     if status.is_success() {
         let intent: Intent =
             serde_json::from_slice(body).map_err(|_| Failure::Unclear("unexpected_answer"))?;

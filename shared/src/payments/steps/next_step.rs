@@ -4,7 +4,7 @@ use crate::payments::payment::{End, State};
 use crate::payments::provider::IntentStatus;
 
 /// What an attempt is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::payments) enum Purpose {
     /// Somebody asks for the payment: it goes as far as it can.
     Pay,

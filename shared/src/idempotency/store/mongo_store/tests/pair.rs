@@ -219,6 +219,7 @@ impl Pair {
             Version {
                 owner: OwnerId::NOBODY,
                 rev: 0,
+                first_at: StoreTime::from_ms(0),
             },
             Record::version,
         );

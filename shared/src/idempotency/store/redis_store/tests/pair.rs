@@ -8,6 +8,7 @@ use super::super::super::history::{
 use super::super::*;
 use crate::config::Config;
 use crate::idempotency::decision::{self, Decision, Verdict};
+use crate::idempotency::record::StoreTime;
 use crate::idempotency::{IdempotencyKey, Scope};
 use crate::redis_client::Expiry;
 
@@ -104,17 +105,21 @@ impl Pair {
     async fn settle(&mut self, behind: u64, stale_owner: bool, finding: Finding) {
         let owner = OwnerId::fresh();
         let settlement = settlement_of(finding);
-        let rev = self.rev().saturating_sub(behind);
-        let seen = Version {
-            owner: self.expected.as_ref().map_or(OwnerId::NOBODY, |record| {
-                if stale_owner {
-                    OwnerId::fresh()
-                } else {
-                    record.owner
-                }
-            }),
-            rev,
-        };
+        let mut seen = self.expected.as_ref().map_or(
+            Version {
+                owner: OwnerId::NOBODY,
+                rev: 0,
+                first_at: StoreTime::from_ms(0),
+            },
+            Record::version,
+        );
+        seen.rev = seen.rev.saturating_sub(behind);
+        match (stale_owner, seen.rev % 2) {
+            (false, _) => {}
+            (true, 0) => seen.owner = OwnerId::fresh(),
+            // A late copy of the same claim.
+            (true, _) => seen.first_at = StoreTime::from_ms(seen.first_at.as_ms() + 1),
+        }
         let reply = self
             .run(Call::of_settlement(seen, owner, &settlement), WINDOW)
             .await;

@@ -1,0 +1,427 @@
+//! A model of payments, checked state by state: is the customer charged at most once, and is each answer true?
+//!
+//! The search tries every order of the steps of two attempts of a client, the reconciler, a webhook event and the customer, with a
+//! few faults. A request is lost or arrives after its sender has given up; a reply is lost; the provider answers 409, 429 or
+//! 500, or prunes an idempotency key; an operator changes an intent's amount; a key's record expires. A crash is no fault of its
+//! own: an attempt may stop between any two steps, for good (a crash) or for a while (a freeze), and the others do not wait.
+//!
+//! The real code decides. Attempts run [`advance`](super::steps::advance) and [`settle`](super::steps::settle)
+//! ([`behaviour`]), the ledger runs [`Change::apply`](super::ledger::Change::apply), and the adapter for Stripe reads the
+//! provider's failures. The model consists of the provider's state machine, the network, and the engine around an attempt. The
+//! engine has its own model, `idempotency/model.rs`.
+//!
+//! A search without a finding proves little by itself. So the same search runs over the protocol with one bug planted, and has
+//! to find each.
+
+mod actor;
+mod behaviour;
+mod provider;
+mod row;
+mod world;
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use stateright::{Checker, Expectation, HasDiscoveries, Model, Path, Property};
+
+use self::actor::{Phase, RECONCILER};
+use self::provider::Card;
+use self::row::IntentNumber;
+use self::world::{Delivery, Key, World};
+use super::State;
+use super::provider::IntentStatus;
+use super::steps::Purpose;
+
+/// A protocol to check, and how far.
+#[derive(Clone, Copy, Debug)]
+struct Protocol {
+    /// What the customer's card does: each in a world of its own.
+    cards: &'static [Card],
+    /// How many faults may happen.
+    faults: u8,
+    /// How often the reconciler looks at the payment.
+    reconciler_runs: u8,
+    /// How many events of the provider are followed.
+    events: u8,
+    bug: Option<Bug>,
+}
+
+/// A step that the protocol forbids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bug {
+    /// An attempt confirms the intent that it has created, not the one read back from the ledger.
+    OwnIntentConfirmed,
+    AttachOverwrites,
+    /// The ledger closes a payment as one without an intent, though it has one.
+    EndWithoutCompareAndSet,
+    CreateConfirms,
+    DeclineWithoutCancelling,
+    /// A cancellation without a reply counts as carried out.
+    LostCancellationBelieved,
+    /// A cancellation counts as carried out, even a refused one.
+    CancellationBelieved,
+    /// 409 counts as "nothing was done".
+    ConflictTakenForNothing,
+    /// 500 counts as "nothing was done".
+    ErrorTakenForNothing,
+    AmountUnchecked,
+    /// An attempt answers that nothing was done, though another one may have confirmed.
+    OthersIgnored,
+    /// An attempt answers that nothing was done, though its release was not acknowledged.
+    ReleaseUnacknowledged,
+    ReconcilerConfirms,
+    /// The reconciler settles an old payment as if it were a young one.
+    OldPaymentLeftOpen,
+    /// Each attempt answers with bytes of its own, not with the ledger's.
+    AnswerRenderedByEach,
+}
+
+// What holds, always.
+const CHARGED_ONCE: &str = "the customer is charged at most once";
+const NOT_CHARGED_IS_TRUE: &str =
+    "\"not charged\" is never said of a charge that is there or can still come";
+const CHARGED_IS_TRUE: &str =
+    "\"charged\" is only said of the named intent, charged with the order's amount";
+const FINAL: &str = "a final answer never changes";
+const ONE_ANSWER: &str = "every client gets the final answer that the ledger has";
+const NAMED: &str = "only the intent that the ledger names is confirmed";
+const SETTLING: &str = "settling confirms nothing";
+const NOTHING_IS_TRUE: &str =
+    "\"nothing was done\" is never said where an attempt may have charged";
+const ENDS: &str = "the reconciler ends an old payment, if nothing disturbs it";
+
+/// What happens next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Action {
+    /// A client's attempt, the reconciler or an event begins.
+    Begin(usize, Purpose),
+    /// An actor sends its next request.
+    Send(usize, Delivery),
+    /// A request arrives whose sender has given up.
+    Arrive(usize),
+    /// The customer authenticates, or a charge in processing succeeds.
+    Succeed(IntentNumber),
+    /// The customer fails to authenticate, or a charge in processing fails.
+    Fail(IntentNumber),
+    /// The customer's browser confirms with another card, after the authentication has failed.
+    RetryInBrowser(IntentNumber),
+    /// The provider forgets an idempotency key.
+    PruneKey,
+    /// The idempotency store forgets a finished key.
+    ExpireKey,
+    /// An operator changes the amount of an intent.
+    Misprice(IntentNumber),
+}
+
+impl Model for Protocol {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        let worlds = self.cards.iter();
+        worlds.map(|card| World::new(self, *card)).collect()
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        for who in 0..world.actors.len() {
+            let purposes = world.purposes(who).into_iter();
+            actions.extend(purposes.map(|purpose| Action::Begin(who, purpose)));
+            if let Some(message) = world.message(self, who) {
+                actions.push(Action::Send(who, Delivery::Answered));
+                if world.faults > 0 {
+                    let faulty = message.faulty_deliveries().iter();
+                    actions.extend(faulty.map(|delivery| Action::Send(who, *delivery)));
+                }
+            }
+        }
+        actions.extend((0..world.in_flight.len()).map(Action::Arrive));
+        if world.faults > 0 && world.provider.can_prune() {
+            actions.push(Action::PruneKey);
+        }
+        if world.faults > 0 && world.key.can_expire() {
+            actions.push(Action::ExpireKey);
+        }
+        for (number, intent) in (0..).zip(&world.provider.intents) {
+            if intent.is_under_way() {
+                actions.extend([Action::Succeed(number), Action::Fail(number)]);
+            }
+            if world.provider.customer_can_retry(number) {
+                actions.push(Action::RetryInBrowser(number));
+            }
+            if world.faults > 0 && intent.can_be_mispriced() {
+                actions.push(Action::Misprice(number));
+            }
+        }
+    }
+
+    fn next_state(&self, before: &World, action: Action) -> Option<World> {
+        let mut world = before.clone();
+        let is_the_reconcilers = action == Action::Send(RECONCILER, Delivery::Answered);
+        world.closes_undisturbed &= is_the_reconcilers;
+        match action {
+            Action::Begin(who, purpose) => world.begin(self, who, purpose),
+            Action::Send(who, delivery) => world.send(self, who, delivery),
+            Action::Arrive(which) => {
+                let message = world.in_flight.remove(which);
+                world.carry_out(self, message);
+            }
+            Action::Succeed(number) | Action::RetryInBrowser(number) => {
+                world.provider.charge(number);
+            }
+            Action::Fail(number) => world.provider.decline(number),
+            Action::PruneKey => {
+                world.faults -= 1;
+                world.provider.prune();
+            }
+            Action::ExpireKey => {
+                world.faults -= 1;
+                world.key = Key::Absent;
+            }
+            Action::Misprice(number) => {
+                world.faults -= 1;
+                world.provider.misprice(number);
+            }
+        }
+        (world != *before).then_some(world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(CHARGED_ONCE, |_, world: &World| world.provider.charges <= 1),
+            Property::always(NOT_CHARGED_IS_TRUE, |_, world: &World| {
+                !world.denies_a_charge()
+            }),
+            Property::always(CHARGED_IS_TRUE, |_, world: &World| {
+                !world.invents_a_charge()
+            }),
+            Property::always(FINAL, |_, world: &World| !world.changed_an_answer),
+            Property::always(ONE_ANSWER, |_, world: &World| {
+                !world.contradicted_the_ledger
+            }),
+            Property::always(NAMED, |_, world: &World| !world.confirmed_unnamed),
+            Property::always(SETTLING, |_, world: &World| !world.settling_confirmed),
+            Property::always(NOTHING_IS_TRUE, |_, world: &World| {
+                !world.said_nothing_wrongly
+            }),
+            Property::always(ENDS, |_, world: &World| !world.is_stuck),
+            Property::sometimes("a payment succeeds", |_, world: &World| {
+                world.is_final(State::Succeeded)
+            }),
+            Property::sometimes("a payment is declined", |_, world: &World| {
+                world.is_final(State::Declined)
+            }),
+            Property::sometimes("a payment is closed", |_, world: &World| {
+                world.is_final(State::Failed) && world.provider.charges == 0
+            }),
+            Property::sometimes("the customer authenticates", |_, world: &World| {
+                world.provider.card == Card::AsksCustomer && world.is_final(State::Succeeded)
+            }),
+            Property::sometimes(
+                "an attempt goes on where another one stopped",
+                |_, world: &World| {
+                    let is_stopped = matches!(world.actors[0].phase, Phase::Running { .. });
+                    is_stopped && world.actors[1].has_begun() && world.is_final(State::Succeeded)
+                },
+            ),
+            Property::sometimes(
+                "a payment is charged after another attempt did nothing",
+                |_, world: &World| world.said_nothing && world.provider.charges == 1,
+            ),
+            Property::sometimes("an intent is left unconfirmed", |_, world: &World| {
+                let left =
+                    |intent: &provider::Intent| intent.status == IntentStatus::RequiresConfirmation;
+                world.is_final(State::Succeeded) && world.provider.intents.iter().any(left)
+            }),
+        ]
+    }
+}
+
+impl Protocol {
+    /// The client's attempts alone.
+    const CLIENT: Self = Self {
+        cards: &Card::ALL,
+        reconciler_runs: 0,
+        events: 0,
+        faults: 2,
+        bug: None,
+    };
+
+    /// The client's attempts and the reconciler.
+    const RECONCILED: Self = Self {
+        reconciler_runs: 1,
+        faults: 0,
+        ..Self::CLIENT
+    };
+
+    /// What `make model` adds, in an optimised build.
+    const FURTHER: [Self; 4] = [
+        Self {
+            faults: 4,
+            ..Self::CLIENT
+        },
+        Self {
+            faults: 3,
+            ..Self::RECONCILED
+        },
+        Self {
+            reconciler_runs: 2,
+            faults: 1,
+            ..Self::RECONCILED
+        },
+        Self {
+            events: 1,
+            faults: 1,
+            ..Self::RECONCILED
+        },
+    ];
+
+    /// Explores every state, and fails with a shortest trace to one that breaks a property.
+    fn holds(self, least_states: usize) {
+        let began = Instant::now();
+        let checker = self
+            .checker()
+            .threads(2)
+            .finish_when(HasDiscoveries::AnyFailures)
+            .spawn_bfs()
+            .join();
+        say(&format!(
+            "2 attempts, {} cards, {} runs of the reconciler, {} events, {} faults: {} states in {:.1?}",
+            self.cards.len(),
+            self.reconciler_runs,
+            self.events,
+            self.faults,
+            checker.unique_state_count(),
+            began.elapsed()
+        ));
+        for property in self.properties() {
+            let discovery = checker.discovery(property.name);
+            match (property.expectation, discovery) {
+                (Expectation::Always, Some(path)) => {
+                    panic!("{} does not hold:\n{}", property.name, self.story(path));
+                }
+                (Expectation::Sometimes, None) if self.is_varied() => {
+                    panic!("{} never happens", property.name);
+                }
+                _ => {}
+            }
+        }
+        assert!(checker.unique_state_count() >= least_states);
+    }
+
+    /// Whether each of the properties that hold sometimes can be reached.
+    fn is_varied(self) -> bool {
+        self.faults > 0 && self.cards.len() == Card::ALL.len()
+    }
+
+    /// Looks for a trace that breaks this property.
+    fn breaks(self, property: &'static str) -> bool {
+        let checker = self
+            .checker()
+            .threads(2)
+            .finish_when(HasDiscoveries::AnyOf([property].into()))
+            .spawn_bfs()
+            .join();
+        checker.discovery(property).is_some()
+    }
+
+    /// The steps to a state, one a line, with the request that each sends.
+    fn story(&self, path: Path<World, Action>) -> String {
+        let mut story = String::new();
+        for (world, action) in path.into_vec() {
+            let Some(action) = action else {
+                writeln!(story, "{world:#?}").expect("a text takes everything");
+                continue;
+            };
+            let message = match action {
+                Action::Send(who, _) => world.message(self, who),
+                Action::Arrive(which) => Some(world.in_flight[which]),
+                _ => None,
+            };
+            writeln!(story, "{action:?} {message:?}").expect("a text takes everything");
+        }
+        story
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "how far a search went is part of its result"
+)]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+#[test]
+fn two_attempts_charge_once_and_answer_truly_under_every_fault() {
+    Protocol::CLIENT.holds(100_000);
+}
+
+#[test]
+fn the_reconciler_beside_them_charges_once_and_answers_truly() {
+    Protocol::RECONCILED.holds(50_000);
+    let disturbed = Protocol {
+        cards: &[
+            Card::Charges,
+            Card::RefusesFirst,
+            Card::RefusesCreationFirst,
+        ],
+        faults: 1,
+        ..Protocol::RECONCILED
+    };
+    disturbed.holds(100_000);
+}
+
+#[test]
+fn payments_are_charged_once_and_answered_truly_under_more_faults() {
+    if cfg!(debug_assertions) {
+        return;
+    }
+    for protocol in Protocol::FURTHER {
+        protocol.holds(1_000_000);
+    }
+}
+
+#[test]
+fn each_planted_bug_is_found() {
+    use Card::{AsksCustomer, Charges, DeclinesFirst, RefusesCreationFirst};
+    let planted = [
+        (Bug::OwnIntentConfirmed, Charges, NAMED),
+        (Bug::OwnIntentConfirmed, Charges, CHARGED_ONCE),
+        (Bug::AttachOverwrites, Charges, CHARGED_ONCE),
+        (Bug::CreateConfirms, Charges, CHARGED_ONCE),
+        (
+            Bug::EndWithoutCompareAndSet,
+            RefusesCreationFirst,
+            NOT_CHARGED_IS_TRUE,
+        ),
+        (Bug::EndWithoutCompareAndSet, RefusesCreationFirst, FINAL),
+        (
+            Bug::DeclineWithoutCancelling,
+            DeclinesFirst,
+            NOT_CHARGED_IS_TRUE,
+        ),
+        (Bug::LostCancellationBelieved, Charges, NOT_CHARGED_IS_TRUE),
+        (Bug::CancellationBelieved, AsksCustomer, NOT_CHARGED_IS_TRUE),
+        (Bug::ConflictTakenForNothing, Charges, NOTHING_IS_TRUE),
+        (Bug::ErrorTakenForNothing, Charges, NOTHING_IS_TRUE),
+        (Bug::AmountUnchecked, Charges, CHARGED_IS_TRUE),
+        (Bug::OthersIgnored, Charges, NOTHING_IS_TRUE),
+        (Bug::ReleaseUnacknowledged, Charges, NOTHING_IS_TRUE),
+        (Bug::AnswerRenderedByEach, Charges, ONE_ANSWER),
+        (Bug::ReconcilerConfirms, Charges, SETTLING),
+        (Bug::ReconcilerConfirms, Charges, NOTHING_IS_TRUE),
+        (Bug::OldPaymentLeftOpen, Charges, ENDS),
+    ];
+    for (bug, card, property) in planted {
+        let began = Instant::now();
+        let is_the_reconcilers = matches!(bug, Bug::ReconcilerConfirms | Bug::OldPaymentLeftOpen);
+        let protocol = Protocol {
+            cards: std::slice::from_ref(Card::ALL.iter().find(|one| **one == card).expect("one")),
+            reconciler_runs: is_the_reconcilers.into(),
+            bug: Some(bug),
+            ..Protocol::CLIENT
+        };
+        assert!(protocol.breaks(property), "{bug:?} was not found");
+        say(&format!("{bug:?} in {:.1?}: {property}", began.elapsed()));
+    }
+}
