@@ -4,6 +4,7 @@ mod answers;
 mod contract;
 mod crash;
 mod keys;
+mod majority;
 mod outage;
 mod parallel;
 mod reconcile;

@@ -128,7 +128,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         6 => (-1_500_i64..2_500).prop_map(Step::Pass),
-        1 => Just(Step::Expire),
+        2 => Just(Step::Expire),
         8 => wish().prop_map(Step::Claim),
         2 => wish().prop_map(Step::Look),
         2 => (any::<usize>(), prop_oneof![3 => Just(None), 1 => (0_u8..2).prop_map(Some)])

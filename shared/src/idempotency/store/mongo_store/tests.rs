@@ -33,7 +33,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => history::finding().prop_map(Judged::Settle),
     ];
     prop_oneof![
-        3 => history::step().prop_map(Event::Step),
+        2 => history::step().prop_map(Event::Step),
         1 => (0_usize..5, judged).prop_map(|(ago, judged)| Event::Late { ago, judged }),
     ]
 }

@@ -108,13 +108,14 @@ impl Pair {
         }
     }
 
+    /// Time passes also for the clients that have read an older record.
     async fn pass(&mut self, ms: i64) {
-        let Some(record) = &mut self.expected else {
-            return;
-        };
-        age(record, ms);
-        let document = document_of(&self.key, record);
-        self.put(document).await;
+        for record in self.past.iter_mut().chain(&mut self.expected) {
+            age(record, ms);
+        }
+        if let Some(record) = &self.expected {
+            self.put(document_of(&self.key, record)).await;
+        }
     }
 
     /// Deletes what is finished, as the server does when its time to live is over.
@@ -279,7 +280,11 @@ impl Pair {
         let (key, now) = (&self.key, self.now);
         let (update, verdict) = match judged {
             Judged::Claim(wish) => {
-                let claim = claim_of(&wish);
+                // The same request: another one rarely starts.
+                let claim = Claim {
+                    fingerprint: record.fingerprint,
+                    ..claim_of(&wish)
+                };
                 let Decision::Start(how) = decision::decide(Some(record), &claim, now) else {
                     return None;
                 };
