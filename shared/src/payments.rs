@@ -16,6 +16,7 @@
 //!
 //! How Stripe's intents live: <https://docs.stripe.com/payments/paymentintents/lifecycle>.
 
+mod anomaly;
 mod create;
 mod desk;
 mod keys;
@@ -47,6 +48,7 @@ pub use webhook::Webhook;
 
 use crate::config::{Config, Environment};
 use crate::idempotency::Idempotency;
+use anomaly::Anomalies;
 use ledger::Ledger;
 use provider::Provider;
 
@@ -58,6 +60,7 @@ pub struct Payments {
     ledger: Option<Arc<dyn Ledger>>,
     /// `None`: payments are refused.
     provider: Option<Arc<dyn Provider>>,
+    anomalies: Anomalies,
     /// How old a payment may be that is still confirmed.
     cancel_after: Duration,
 }
@@ -80,6 +83,7 @@ impl Payments {
             environment: config.environment.clone(),
             ledger: open_ledger(config),
             provider,
+            anomalies: Anomalies::new(config),
             cancel_after: config.payments.cancel_after,
         }
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
+use super::anomaly::Anomalies;
 use super::ledger::Ledger;
 use super::order::Fault;
 use super::provider::Provider;
-use super::steps::{self, Others, Purpose, Reached};
+use super::steps::{self, Others, PaymentBackends, Purpose, Reached};
 use super::{Moment, Order, Payment, Payments, State, problem};
 use crate::deadline::Deadline;
 use crate::idempotency::web::{self as idempotent, Begun, unavailable};
@@ -55,6 +56,7 @@ impl Payments {
         let till = Till {
             ledger,
             provider,
+            anomalies: &self.anomalies,
             deadline: invocation.deadline,
             cancel_after: self.cancel_after,
         };
@@ -120,6 +122,7 @@ impl Payments {
 struct Till<'a> {
     ledger: &'a dyn Ledger,
     provider: &'a dyn Provider,
+    anomalies: &'a Anomalies,
     deadline: Deadline,
     /// How old a payment may be that is still confirmed.
     cancel_after: Duration,
@@ -234,8 +237,12 @@ impl Till<'_> {
         } else {
             Purpose::Close
         };
-        let (ledger, provider, deadline) = (self.ledger, self.provider, self.deadline);
-        steps::advance(ledger, provider, payment, key, purpose, others, deadline).await
+        let backends = PaymentBackends {
+            ledger: self.ledger,
+            provider: self.provider,
+            anomalies: self.anomalies,
+        };
+        steps::advance(backends, payment, key, purpose, others, self.deadline).await
     }
 }
 

@@ -15,9 +15,10 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::anomaly::Anomalies;
 use super::ledger::{Change, Changed, FileLedger, Ledger, Queue, Unavailable};
 use super::provider::{Failure, Intent, Provider, Sandbox};
-use super::steps::{Others, Purpose, Reached, advance};
+use super::steps::{Others, PaymentBackends, Purpose, Reached, advance};
 use super::{Moment, Order, Payment, Payments};
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -186,6 +187,7 @@ impl World {
             environment: self.config.environment.clone(),
             ledger: Some(Arc::new(ledger)),
             provider: Some(Arc::new(provider)),
+            anomalies: Anomalies::new(&self.config),
             cancel_after: Duration::from_secs(3_600),
         }
     }
@@ -306,8 +308,11 @@ async fn attempts_at_once_charge_one_intent() {
             let opened = ledger.open(&payment, Deadline::UNKNOWN).await;
             let opened = opened.expect("opened");
             let reached = advance(
-                ledger,
-                provider,
+                PaymentBackends {
+                    ledger,
+                    provider,
+                    anomalies: &till.anomalies,
+                },
                 opened,
                 &key,
                 Purpose::Pay,
