@@ -26,6 +26,9 @@ pub(crate) fn of_payment(payment: &Payment) -> &'static str {
     }
 }
 
+/// About a payment whose row cannot be read.
+pub(crate) const OF_UNREADABLE_PAYMENT: &str = "The row in the ledger is damaged. The payment may be open, and may have been charged. Repair the row: follow \"Unreadable payments\" in docs/runbook.md. Not safe: deleting the row; charging the payment again under another key.";
+
 /// About a key.
 pub(crate) fn of_key(lookup: &Lookup) -> &'static str {
     match lookup {

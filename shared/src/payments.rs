@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | charged: 201; declined or failed for good: 402 | its bytes, in the ledger, then in the engine | is answered with the bytes |
 //! | on its way: 202 `requires_action`, `processing` | a reference to the payment | looks at the provider, then answers |
+//! | the ledger's row cannot be read: 409 | nothing (the key is unknown) | takes over, reads the row again |
 //! | not known: 202 `unknown` | nothing (the key is unknown) | takes over, looks at the provider, goes on |
 //! | the provider did nothing (cannot be reached, no credentials, too many requests), and there is no other attempt for which it may have: 503 | nothing (released) | runs |
 //! | refused before the claim: 400, 401, 413, 415 | nothing | runs, with a corrected request too |
@@ -40,6 +41,7 @@ use std::time::Duration;
 use tracing::error;
 
 pub use desk::{Desk, DeskError};
+pub use ledger::OpenPayments;
 pub use moment::Moment;
 pub use order::{Fault, Order};
 pub use payment::{End, Payment, State};

@@ -10,4 +10,5 @@ mod rotation;
 mod sandbox;
 mod shop;
 mod stripe;
+mod unreadable;
 mod webhook;

@@ -6,13 +6,13 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
 use super::anomaly::Anomalies;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, LedgerError};
 use super::order::Fault;
 use super::provider::Provider;
 use super::steps::{self, Others, PaymentBackends, Purpose, Reached};
 use super::{Moment, Order, Payment, Payments, State, problem};
 use crate::deadline::Deadline;
-use crate::idempotency::web::{self as idempotent, Begun, unavailable};
+use crate::idempotency::web::{self as idempotent, Begun, outcome_unknown, unavailable};
 use crate::idempotency::{
     DerivedKey, Fingerprint, Lease, Noted, Operation, Policy, RecordKey, Request, SavedResponse,
     Scope,
@@ -153,8 +153,12 @@ impl Till<'_> {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::warn!(payment.id, ledger.error = %error, "a payment could not be opened");
-                lease.release().await;
-                return unavailable();
+                match error {
+                    LedgerError::Unavailable(_) => lease.release().await,
+                    // An attempt before this one may have charged.
+                    LedgerError::Unreadable { .. } => lease.mark_unknown().await,
+                };
+                return refusal(&error);
             }
         };
         if opened.fingerprint != fingerprint.to_string() {
@@ -227,7 +231,7 @@ impl Till<'_> {
         let id = super::payment::id_of(key);
         self.ledger.read(&id, self.deadline).await.map_err(|error| {
             tracing::warn!(payment.id = id, ledger.error = %error, "a payment could not be read");
-            unavailable()
+            refusal(&error)
         })
     }
 
@@ -243,6 +247,14 @@ impl Till<'_> {
             anomalies: self.anomalies,
         };
         steps::advance(backends, payment, key, purpose, others, self.deadline).await
+    }
+}
+
+/// The answer where the ledger gives no payment.
+fn refusal(error: &LedgerError) -> Response {
+    match error {
+        LedgerError::Unavailable(_) => unavailable(),
+        LedgerError::Unreadable { .. } => outcome_unknown(),
     }
 }
 

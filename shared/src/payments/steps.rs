@@ -17,7 +17,7 @@ use tracing::{info, warn};
 pub(super) use self::next_step::Purpose;
 use self::next_step::{Step, Tried, decide};
 use super::anomaly::{Anomalies, Anomaly};
-use super::ledger::{Change, Changed, Ledger, Unavailable};
+use super::ledger::{Change, Changed, Ledger, LedgerError};
 use super::moment::Moment;
 use super::payment::{End, Payment, State};
 use super::provider::{Failure, Intent, IntentStatus, Provider, UNEXPECTED_AMOUNT};
@@ -343,7 +343,7 @@ impl Attempt<'_> {
     }
 
     /// The row after a change, whoever has made it.
-    async fn change(&self, payment: &Payment, change: &Change) -> Result<Payment, Unavailable> {
+    async fn change(&self, payment: &Payment, change: &Change) -> Result<Payment, LedgerError> {
         let changed = self
             .backends
             .ledger

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::anomaly::Anomalies;
-use super::ledger::{Change, Changed, FileLedger, Ledger, Queue, Unavailable};
+use super::ledger::{Change, Changed, FileLedger, Ledger, LedgerError, OpenPayments, Queue};
 use super::provider::{Failure, Intent, Provider, Sandbox};
 use super::steps::{Others, PaymentBackends, Purpose, Reached, advance};
 use super::{Moment, Order, Payment, Payments};
@@ -62,7 +62,7 @@ impl Doom {
 
 #[async_trait]
 impl Ledger for Doomed<FileLedger> {
-    async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, Unavailable> {
+    async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, LedgerError> {
         self.doom.around(self.inner.open(payment, deadline)).await
     }
 
@@ -71,12 +71,12 @@ impl Ledger for Doomed<FileLedger> {
         payment: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Changed, Unavailable> {
+    ) -> Result<Changed, LedgerError> {
         let changing = self.inner.change(payment, change, deadline);
         self.doom.around(changing).await
     }
 
-    async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, Unavailable> {
+    async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, LedgerError> {
         self.doom.around(self.inner.read(id, deadline)).await
     }
 
@@ -84,7 +84,7 @@ impl Ledger for Doomed<FileLedger> {
         &self,
         queue: Queue,
         deadline: Deadline,
-    ) -> Result<Vec<Payment>, Unavailable> {
+    ) -> Result<OpenPayments, LedgerError> {
         self.inner.open_payments(queue, deadline).await
     }
 
@@ -92,11 +92,11 @@ impl Ledger for Doomed<FileLedger> {
         &self,
         created_before: Moment,
         deadline: Deadline,
-    ) -> Result<u64, Unavailable> {
+    ) -> Result<u64, LedgerError> {
         self.inner.count_open(created_before, deadline).await
     }
 
-    async fn prepare(&self, deadline: Deadline) -> Result<(), Unavailable> {
+    async fn prepare(&self, deadline: Deadline) -> Result<(), LedgerError> {
         self.inner.prepare(deadline).await
     }
 }
