@@ -7,6 +7,7 @@
 mod arguments;
 mod keys;
 mod payments;
+mod report;
 mod table;
 mod words;
 
@@ -19,6 +20,7 @@ use shared::config::Config;
 use shared::deadline::Deadline;
 
 use self::arguments::{Arguments, Subject};
+use self::report::Report;
 
 /// A person waits.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,9 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
-        Ok(text) => match writeln!(io::stdout(), "{}", text.trim_end()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
+        Ok(report) => match writeln!(io::stdout(), "{}", report.text.trim_end()) {
+            Ok(()) if report.is_whole => ExitCode::SUCCESS,
+            Ok(()) | Err(_) => ExitCode::FAILURE,
         },
         Err(failure) => {
             // Nobody is left to tell where this fails.
@@ -43,7 +45,7 @@ fn patience() -> Deadline {
     Deadline::after(PATIENCE)
 }
 
-fn run(arguments: Arguments) -> Result<String, String> {
+fn run(arguments: Arguments) -> Result<Report, String> {
     let mut config = Config::from_env().map_err(|error| error.to_string())?;
     // What stands in for Redis is the memory of each process, and this one's holds nothing.
     config.idempotency.memory_fallback = false;
@@ -56,7 +58,10 @@ fn run(arguments: Arguments) -> Result<String, String> {
     runtime.block_on(async {
         match arguments.subject {
             Subject::Payments { command } => payments::run(&config, command, form, deadline).await,
-            Subject::Key { command } => keys::run(&config, command, form, deadline).await,
+            Subject::Key { command } => {
+                let text = keys::run(&config, command, form, deadline).await?;
+                Ok(Report::whole(text))
+            }
         }
     })
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shared::config::Config;
 use shared::deadline::Deadline;
-use shared::payments::{Desk, Found, Moment, Payment};
+use shared::payments::{Desk, Found, Moment, OpenPayments, Payment};
 
 use crate::arguments::{Form, Payments};
+use crate::report::Report;
 use crate::table::{ago, list, money, table};
 use crate::words;
 
@@ -17,24 +18,33 @@ pub(crate) async fn run(
     command: Payments,
     form: Form,
     deadline: Deadline,
-) -> Result<String, String> {
+) -> Result<Report, String> {
     let desk = Desk::new(config);
     let failed = |error| format!("failed to {error}");
     match command {
         Payments::Open { limit } => {
             let open = desk.open(limit, deadline).await.map_err(failed)?;
-            Ok(all(&open, form))
+            Ok(Report {
+                text: all(&open, form),
+                is_whole: open.unreadable.is_empty(),
+            })
         }
         Payments::Show { id } => {
             let found = desk.find(checked(&id)?, deadline).await.map_err(failed)?;
             let payment = found.ok_or_else(|| missing(&id))?;
-            Ok(one(&payment, None, config.payments.cancel_after, form))
+            let cancel_after = config.payments.cancel_after;
+            Ok(Report::whole(one(&payment, None, cancel_after, form)))
         }
         Payments::Settle { id } => {
             let settled = desk.settle(checked(&id)?, deadline).await.map_err(failed)?;
             let (payment, found) = settled.ok_or_else(|| missing(&id))?;
             let cancel_after = config.payments.cancel_after;
-            Ok(one(&payment, Some(found), cancel_after, form))
+            Ok(Report::whole(one(
+                &payment,
+                Some(found),
+                cancel_after,
+                form,
+            )))
         }
     }
 }
@@ -53,13 +63,27 @@ fn missing(id: &str) -> String {
     format!("there is no payment `{id}` in this ledger; check ENVIRONMENT and MONGODB_DATABASE")
 }
 
-fn all(payments: &[Payment], form: Form) -> String {
+/// The open payments, and below them the rows that cannot be read.
+fn all(open: &OpenPayments, form: Form) -> String {
     if form == Form::Json {
-        return Value::from_iter(payments.iter().map(document)).to_string();
+        let payments = open.payments.iter().map(document);
+        let unreadable = open.unreadable.iter().map(
+            |id| json!({ "id": id, "unreadable": true, "advice": words::OF_UNREADABLE_PAYMENT }),
+        );
+        return Value::from_iter(payments.chain(unreadable)).to_string();
     }
-    if payments.is_empty() {
-        return "No payment is open.".to_owned();
-    }
+    let readable = match (&open.payments[..], &open.unreadable[..]) {
+        ([], []) => return "No payment is open.".to_owned(),
+        ([], _) => "No readable payment is open.".to_owned(),
+        (payments, []) => return readable(payments),
+        (payments, _) => readable(payments),
+    };
+    let ids = open.unreadable.join("\n");
+    let advice = words::OF_UNREADABLE_PAYMENT;
+    format!("{readable}\n\nUNREADABLE\n{ids}\n\nunreadable: {advice}\n")
+}
+
+fn readable(payments: &[Payment]) -> String {
     let now = Moment::now();
     let rows: Vec<_> = payments
         .iter()

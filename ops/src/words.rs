@@ -36,6 +36,7 @@ pub(crate) fn found(found: Found) -> String {
             "not asked: the ledger names no intent, so nothing was charged".to_owned()
         }
         Found::Intent(status) => format!("the intent is {status}"),
+        Found::OtherAmount => "the intent is for another amount or currency".to_owned(),
         Found::Unreachable(reason) => format!("no answer: {reason}"),
     }
 }
@@ -56,6 +57,8 @@ pub(crate) fn end_of_payment(payment: &Payment, cancel_after: Duration) -> Optio
         State::Succeeded | State::Declined | State::Failed => None,
     }
 }
+/// About a payment whose row cannot be read.
+pub(crate) const OF_UNREADABLE_PAYMENT: &str = "The row in the ledger is damaged. The payment may be open, and may have been charged. Repair the row: follow \"Unreadable payments\" in docs/runbook.md. Not safe: deleting the row; charging the payment again under another key.";
 
 /// About a key.
 pub(crate) fn of_key(lookup: &Lookup) -> &'static str {

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | charged: 201; declined or failed for good: 402 | its bytes, in the ledger, then in the engine | is answered with the bytes |
 //! | on its way: 202 `requires_action`, `processing` | a reference to the payment | looks at the provider, then answers |
+//! | the ledger's row cannot be read: 409 | nothing (the key is unknown) | takes over, reads the row again |
 //! | not known: 202 `unknown` | nothing (the key is unknown) | takes over, looks at the provider, goes on |
 //! | the provider did nothing (cannot be reached, no credentials, too many requests), and there is no other attempt for which it may have: 503 | nothing (released) | runs |
 //! | refused before the claim: 400, 401, 413, 415 | nothing | runs, with a corrected request too |
@@ -31,6 +32,7 @@
 //! `make test` searches with two attempts and up to two faults, `make model` with up to four. Each of the bugs planted in the model
 //! is found.
 
+mod anomaly;
 mod create;
 mod desk;
 mod found;
@@ -58,6 +60,7 @@ use tracing::error;
 
 pub use desk::{Desk, DeskError};
 pub use found::Found;
+pub use ledger::OpenPayments;
 pub use moment::Moment;
 pub use order::{Fault, Order};
 pub use payment::{End, Payment, State};
@@ -66,6 +69,7 @@ pub use webhook::Webhook;
 
 use crate::config::{Config, Environment};
 use crate::idempotency::Idempotency;
+use anomaly::Anomalies;
 use ledger::Ledger;
 use provider::Provider;
 
@@ -77,6 +81,7 @@ pub struct Payments {
     ledger: Option<Arc<dyn Ledger>>,
     /// `None`: payments are refused.
     provider: Option<Arc<dyn Provider>>,
+    anomalies: Anomalies,
     /// How old a payment may be that is still confirmed.
     cancel_after: Duration,
 }
@@ -99,6 +104,7 @@ impl Payments {
             environment: config.environment.clone(),
             ledger: open_ledger(config),
             provider,
+            anomalies: Anomalies::new(config),
             cancel_after: config.payments.cancel_after,
         }
     }

@@ -4,6 +4,7 @@ mod keys;
 
 use std::process::{Command, Output};
 
+use mongodb::bson::doc;
 use serde_json::{Value, json};
 use shared::idempotency::{IdempotencyKey, RecordKey, Scope};
 use tests::{
@@ -180,6 +181,54 @@ async fn an_open_payment_is_listed_shown_and_settled() {
     );
     assert!(!shown.contains(secret));
     assert_eq!(world.ops(&["payments", "open"]), "No payment is open.\n");
+}
+
+/// A ledger of which nothing could be read was once listed as "No payment is open."
+#[tokio::test]
+async fn an_unreadable_payment_is_listed_below_the_open_ones() {
+    let world = World::new().await;
+    let paid = world.pay("k-1", "pm_card_visa").await;
+    let id = paid["id"].as_str().expect("an id");
+    let mongo = MongoServer::shared().await;
+    let ledger = mongo.collection(world.database(), "payments").await;
+    let filter = doc! { "_id": id };
+    let broken = doc! { "$set": { "state": "succeded" } };
+    ledger.update_one(filter, broken).await.expect("broken");
+    for number in 0..3 {
+        let row = doc! { "_id": format!("pay_x{number}"), "state": "unknown" };
+        ledger.insert_one(row).await.expect("inserted");
+    }
+    let open = |more: &[&str]| {
+        let output = ops(&world.variables, &[&["payments", "open"], more].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+
+    let listed = open(&[]);
+
+    assert!(
+        listed.starts_with("No readable payment is open.\n\nUNREADABLE\n"),
+        "{listed}"
+    );
+    assert!(listed.contains(id) && listed.contains("pay_x2"), "{listed}");
+    let card = world.stripe.card("4000002500003155").await;
+    let acting = world.pay("k-2", &card).await;
+    // Although the others are before it.
+    let listed = open(&["--limit", "1"]);
+    let open_one = acting["id"].as_str().expect("an id");
+    let at = |part: &str| listed.find(part).expect(part);
+    assert!(at(open_one) < at("UNREADABLE"), "{listed}");
+    let listed: Value = serde_json::from_str(&open(&["--json"])).expect("JSON");
+    let unreadable = listed.as_array().expect("a list").iter();
+    let unreadable: Vec<_> = unreadable.map(|row| row["unreadable"] == true).collect();
+    assert_eq!(unreadable, [false, true, true, true, true]);
+
+    for command in ["show", "settle"] {
+        let output = ops(&world.variables, &["payments", command, id]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said.contains("the row is damaged"), "{said}");
+    }
 }
 
 #[tokio::test]

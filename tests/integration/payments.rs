@@ -13,4 +13,5 @@ mod sandbox;
 mod scripted_stripe;
 mod shop;
 mod stripe;
+mod unreadable;
 mod webhook;

@@ -23,7 +23,6 @@ use fastrand::Rng;
 use self::connection::Flow;
 pub use self::mongo_commands::MongoCommand;
 use self::switchboard::{Delay, NextReply, Switchboard};
-use self::switchboard::{NextReply, Switchboard};
 use crate::background_runtime::BackgroundRuntime;
 
 /// A server that is never asked: port 1 has none.

@@ -40,20 +40,25 @@ FUNCTION = "deploy/function-alarms.yaml"
 def own_metrics():
     """The numbers that the code records, each with its dimension and the values that this can have."""
     everything = "\n".join(path.read_text() for path in (ROOT / "shared/src").rglob("*.rs") if path.name != "tests.rs")
-    counters, reconcile = ((ROOT / "shared/src" / path).read_text() for path in ("idempotency/counters.rs", "payments/reconcile.rs"))
+    counters, reconcile, anomaly = (
+        (ROOT / "shared/src" / path).read_text() for path in ("idempotency/counters.rs", "payments/reconcile.rs", "payments/anomaly.rs")
+    )
     outcomes = set(re.findall(r'Self::\w+ => "(\w+)"', counters))
+    anomalies = set(re.findall(r'Self::\w+ => "(\w+)"', anomaly))
     settled = set(re.findall(r'\("([a-z]+)", reconciled\.', reconcile))
     jobs = set(re.findall(r'\.record\(\("job", "([\w-]+)"\)', everything))
     dependencies = set(re.findall(r'\brecord\(\s*&self\.metrics,\s*"(\w+)"', everything))
     names = set(re.findall(r'\bMetric \{\s*name: "(\w+)"', everything)) | set(re.findall(r'\bcount\("([A-Z][a-z]\w+)"', everything))
-    assert outcomes and settled and jobs and dependencies
-    assert set(re.findall(r'\.record\(\s*\("(\w+)"', everything)) == {"outcome", "job", "dependency"}
+    assert outcomes and anomalies and settled and jobs and dependencies
+    assert set(re.findall(r'\.record\(\s*\("(\w+)"', everything)) == {"outcome", "job", "dependency", "anomaly"}
     found = {}
     for name in names:
         if name == "IdempotentCalls":
             found[name] = ("outcome", outcomes)
         elif name == "PaymentsSettled":
             found[name] = ("outcome", settled)
+        elif name == "PaymentAnomalies":
+            found[name] = ("anomaly", anomalies)
         elif name.startswith("Dependency"):
             found[name] = ("dependency", dependencies)
         else:
@@ -160,6 +165,9 @@ def every_function_has_alarms_on_errors_throttles_and_its_timeout(templates):
 
 @check(
     remove("UnknownOutcomesAlarm", MONITORING),
+    remove("ChargedAfterFailedAlarm", MONITORING),
+    remove("PaymentsUnreadableAlarm", MONITORING),
+    spoil_in(MONITORING, "AmountMismatchAlarm", "Dimensions", 1, "Value", to="charged_without_row"),
     remove("CacheMemoryAlarm", MONITORING),
     remove("CacheCommandsAlarm", MONITORING),
     remove("ApiLatencyAlarm", MONITORING),
@@ -168,9 +176,10 @@ def every_function_has_alarms_on_errors_throttles_and_its_timeout(templates):
     spoil_in(MONITORING, "CacheThrottledAlarm", "MetricName", to="Throttled"),
 )
 def what_can_go_wrong_has_an_alarm(templates):
-    looked_at = {(metric[1], *(value for key, value in metric[2].items() if key == "outcome")) for alarm in alarms(templates, **CREATED).values() for metric in of_alarm(alarm)}
+    looked_at = {(metric[1], *(value for key, value in metric[2].items() if key in ("outcome", "anomaly"))) for alarm in alarms(templates, **CREATED).values() for metric in of_alarm(alarm)}
     expected = {("IdempotentCalls", outcome) for outcome in ("replay", "conflict", "mismatch", "unknown", "superseded", "degraded")}
-    expected |= {("OldestOpenPaymentAge",), ("ReconcileRuns",), ("ReconcileFinished",), ("DependencyUp",), ("ApproximateNumberOfMessagesVisible",)}
+    expected |= {("PaymentAnomalies", anomaly) for anomaly in own_metrics()["PaymentAnomalies"][1]}
+    expected |= {("OldestOpenPaymentAge",), ("ReconcileRuns",), ("ReconcileFinished",), ("PaymentsUnreadable",), ("DependencyUp",), ("ApproximateNumberOfMessagesVisible",)}
     expected |= {("5xx",), ("Latency",), ("ServerErrors",), ("Errors",), ("Throttles",), ("Duration",)}
     expected |= {("ThrottledCmds",), ("BytesUsedForCache",), ("Evictions",), ("CurrConnections",), ("AuthenticationFailures",)}
     expected |= {("CommandAuthorizationFailures",), ("KeyAuthorizationFailures",)}
@@ -235,6 +244,7 @@ def alarms_tell_somebody_what_to_do(templates):
     replace(MONITORING, "Dashboard", '"widgets":[', '"widgets":[,'),
     replace(MONITORING, "Dashboard", '"DependencyUp"', '"DependencyIsUp"'),
     replace(MONITORING, "Dashboard", '"outcome","degraded"', '"outcome","down"'),
+    replace(MONITORING, "Dashboard", '"anomaly","amount_mismatch"', '"anomaly","amount"'),
     replace(MONITORING, "Dashboard", '"PaymentsOpen"', '"ReconcileRuns"'),
     replace(MONITORING, "Dashboard", '"clusterId"', '"CacheClusterId"'),
     replace(MONITORING, "Dashboard", '"Errors","FunctionName","${Backend}-idempotency"', '"Errors","FunctionName","${Backend}-health"'),

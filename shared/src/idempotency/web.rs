@@ -229,6 +229,11 @@ pub(crate) fn key_reused() -> Response {
     KEY_REUSED.into()
 }
 
+/// It is not known whether the request took effect.
+pub(crate) fn outcome_unknown() -> Response {
+    OUTCOME_UNKNOWN.into()
+}
+
 /// Nothing was decided or done, and a repetition makes sense in a moment.
 pub(crate) fn unavailable() -> Response {
     later(UNAVAILABLE, A_MOMENT)
@@ -245,7 +250,7 @@ async fn wait(
         Ok(Standing::Replay(response)) => Begun::Replay(response),
         Ok(Standing::Mismatch) => Begun::Refused(key_reused()),
         Ok(Standing::InProgress { retry_after }) => Begun::in_progress(retry_after),
-        Ok(Standing::Unknown(_)) => Begun::Refused(OUTCOME_UNKNOWN.into()),
+        Ok(Standing::Unknown(_)) => Begun::Refused(outcome_unknown()),
         Ok(Standing::Free) => match idempotency.claim(operation, deadline).await {
             Ok(answered) => Begun::of(answered.outcome),
             Err(undecided) => Begun::undecided(undecided),
@@ -261,7 +266,7 @@ impl Begun {
             Outcome::Replay(response) => Self::Replay(response),
             Outcome::Mismatch => Self::Refused(key_reused()),
             Outcome::InProgress { retry_after } => Self::in_progress(retry_after),
-            Outcome::Unknown(_) => Self::Refused(OUTCOME_UNKNOWN.into()),
+            Outcome::Unknown(_) => Self::Refused(outcome_unknown()),
         }
     }
 

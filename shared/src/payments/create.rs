@@ -5,13 +5,14 @@ use std::time::Duration;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
-use super::ledger::Ledger;
+use super::anomaly::Anomalies;
+use super::ledger::{Ledger, LedgerError};
 use super::order::Fault;
 use super::provider::Provider;
-use super::steps::{self, Others, Purpose, Reached};
+use super::steps::{self, Others, PaymentBackends, Purpose, Reached};
 use super::{Moment, Order, Payment, Payments, State, problem};
 use crate::deadline::Deadline;
-use crate::idempotency::web::{self as idempotent, Begun, unavailable};
+use crate::idempotency::web::{self as idempotent, Begun, outcome_unknown, unavailable};
 use crate::idempotency::{
     DerivedKey, Fingerprint, Lease, Noted, Operation, Policy, RecordKey, Request, SavedResponse,
     Scope,
@@ -55,6 +56,7 @@ impl Payments {
         let till = Till {
             ledger,
             provider,
+            anomalies: &self.anomalies,
             deadline: invocation.deadline,
             cancel_after: self.cancel_after,
         };
@@ -120,6 +122,7 @@ impl Payments {
 struct Till<'a> {
     ledger: &'a dyn Ledger,
     provider: &'a dyn Provider,
+    anomalies: &'a Anomalies,
     deadline: Deadline,
     /// How old a payment may be that is still confirmed.
     cancel_after: Duration,
@@ -150,8 +153,12 @@ impl Till<'_> {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::warn!(payment.id, ledger.error = %error, "a payment could not be opened");
-                lease.release().await;
-                return unavailable();
+                match error {
+                    LedgerError::Unavailable(_) => lease.release().await,
+                    // An attempt before this one may have charged.
+                    LedgerError::Unreadable { .. } => lease.mark_unknown().await,
+                };
+                return refusal(&error);
             }
         };
         if opened.fingerprint != fingerprint.to_string() {
@@ -218,7 +225,7 @@ impl Till<'_> {
         let id = super::payment::id_of(key);
         self.ledger.read(&id, self.deadline).await.map_err(|error| {
             tracing::warn!(payment.id = id, ledger.error = %error, "a payment could not be read");
-            unavailable()
+            refusal(&error)
         })
     }
 
@@ -228,8 +235,20 @@ impl Till<'_> {
         } else {
             Purpose::Close
         };
-        let (ledger, provider, deadline) = (self.ledger, self.provider, self.deadline);
-        steps::advance(ledger, provider, payment, key, purpose, others, deadline).await
+        let backends = PaymentBackends {
+            ledger: self.ledger,
+            provider: self.provider,
+            anomalies: self.anomalies,
+        };
+        steps::advance(backends, payment, key, purpose, others, self.deadline).await
+    }
+}
+
+/// The answer where the ledger gives no payment.
+fn refusal(error: &LedgerError) -> Response {
+    match error {
+        LedgerError::Unavailable(_) => unavailable(),
+        LedgerError::Unreadable { .. } => outcome_unknown(),
     }
 }
 

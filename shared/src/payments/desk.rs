@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::ledger::{self, Ledger, Queue, QueueOrder};
+use super::ledger::{self, Ledger, LedgerError, Queue, QueueOrder};
 use super::settling::Settling;
-use super::{Found, Moment, Payment};
+use super::{Found, Moment, OpenPayments, Payment};
 use crate::config::Config;
 use crate::deadline::Deadline;
 
@@ -26,6 +26,11 @@ pub enum DeskError {
     /// The ledger did not answer, for the reason with this code.
     #[error("reach the ledger: {0}")]
     Unavailable(&'static str),
+    /// The payment has a row, which cannot be read.
+    #[error(
+        "read the payment: it has a row in the ledger, and the row is damaged; see docs/runbook.md, Unreadable payments"
+    )]
+    Unreadable,
 }
 
 impl Desk {
@@ -37,29 +42,29 @@ impl Desk {
         }
     }
 
-    /// The oldest open payments, at most `limit`.
+    /// The oldest open payments, at most `limit`, and the rows that cannot be read among those older than them.
     ///
     /// # Errors
     ///
     /// [`DeskError`] when the ledger did not say.
-    pub async fn open(&self, limit: u32, deadline: Deadline) -> Result<Vec<Payment>, DeskError> {
+    pub async fn open(&self, limit: u32, deadline: Deadline) -> Result<OpenPayments, DeskError> {
         let queue = Queue {
             created_before: Moment::FAR,
             order: QueueOrder::Oldest,
             limit,
         };
         let open = self.ledger()?.open_payments(queue, deadline);
-        open.await.map_err(|error| DeskError::Unavailable(error.0))
+        Ok(open.await?)
     }
 
     /// A payment; `None` where there is none.
     ///
     /// # Errors
     ///
-    /// [`DeskError`] when the ledger did not say.
+    /// [`DeskError`] when the ledger did not say, or the payment's row cannot be read.
     pub async fn find(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, DeskError> {
         let found = self.ledger()?.read(id, deadline);
-        found.await.map_err(|error| DeskError::Unavailable(error.0))
+        Ok(found.await?)
     }
 
     /// Asks the provider what has become of a payment that it has named, and writes it into the ledger, as `payments-reconcile`
@@ -88,5 +93,14 @@ impl Desk {
 
     fn ledger(&self) -> Result<&dyn Ledger, DeskError> {
         self.ledger.as_deref().ok_or(DeskError::NoLedger)
+    }
+}
+
+impl From<LedgerError> for DeskError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Unavailable(code) => Self::Unavailable(code),
+            LedgerError::Unreadable { .. } => Self::Unreadable,
+        }
     }
 }

@@ -13,6 +13,8 @@ pub enum Found {
     NoIntent,
     /// The provider has the intent, in this status, in the provider's words.
     Intent(&'static str),
+    /// The provider has the intent, and it is for another amount or currency than the payment.
+    OtherAmount,
     /// The provider did not say, for the reason with this code.
     Unreachable(&'static str),
 }
@@ -37,6 +39,11 @@ impl Findings {
             Ok(intent) => Found::Intent(intent.status.name()),
             Err(failure) => Found::Unreachable(failure.code()),
         };
+    }
+
+    /// The intent is for another amount or currency than the payment.
+    pub(super) fn note_other_amount(&self) {
+        *self.found.lock() = Found::OtherAmount;
     }
 
     /// The ledger did not acknowledge what followed.

@@ -26,7 +26,7 @@ use crate::mongo::Mongo;
 #[async_trait]
 pub(super) trait Ledger: Send + Sync {
     /// Opens a payment, unless it is there: the row as it then is.
-    async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, Unavailable>;
+    async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, LedgerError>;
 
     /// Changes a payment if it is as the change expects.
     async fn change(
@@ -34,27 +34,27 @@ pub(super) trait Ledger: Send + Sync {
         payment: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Changed, Unavailable>;
+    ) -> Result<Changed, LedgerError>;
 
     /// A payment, whosever it is.
-    async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, Unavailable>;
+    async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, LedgerError>;
 
-    /// Open payments, in the order and as many as `queue` says.
+    /// Open payments, in the order and as many as `queue` says, and the rows among them that cannot be read.
     async fn open_payments(
         &self,
         queue: Queue,
         deadline: Deadline,
-    ) -> Result<Vec<Payment>, Unavailable>;
+    ) -> Result<OpenPayments, LedgerError>;
 
     /// How many open payments there are that were first heard of before this.
     async fn count_open(
         &self,
         created_before: Moment,
         deadline: Deadline,
-    ) -> Result<u64, Unavailable>;
+    ) -> Result<u64, LedgerError>;
 
     /// Makes what the two above need to be quick. Doing it again costs next to nothing.
-    async fn prepare(&self, deadline: Deadline) -> Result<(), Unavailable>;
+    async fn prepare(&self, deadline: Deadline) -> Result<(), LedgerError>;
 }
 
 /// Which open payments are asked for.
@@ -104,10 +104,28 @@ pub(super) enum Changed {
     Not(Payment),
 }
 
-/// The ledger did not answer. What was to be written may have been.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("reach the ledger: {0}")]
-pub(super) struct Unavailable(pub(super) &'static str);
+/// Open payments, as the ledger has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenPayments {
+    /// Those that can be read.
+    pub payments: Vec<Payment>,
+    /// The ids of rows that cannot be read. Each may be of an open payment.
+    pub unreadable: Vec<String>,
+}
+
+/// Why the ledger gave no payment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LedgerError {
+    /// It did not answer. What was to be written may have been.
+    #[error("ledger unavailable: {0}")]
+    Unavailable(&'static str),
+    /// The payment has a row, which cannot be read. The payment may have been charged.
+    #[error("ledger row unreadable")]
+    Unreadable {
+        /// Whose payment it is, where the row still says so.
+        tenant: Option<String>,
+    },
+}
 
 /// The ledger that is configured; without one, payments are refused.
 pub(super) fn open(config: &Config) -> Option<Arc<dyn Ledger>> {

@@ -269,6 +269,9 @@ impl State {
         Self::Unknown,
     ];
 
+    /// The states in which a payment has ended.
+    pub const FINAL: [Self; 3] = [Self::Succeeded, Self::Declined, Self::Failed];
+
     /// Whether it can still go anywhere.
     pub fn is_open(self) -> bool {
         Self::OPEN.contains(&self)

@@ -115,6 +115,9 @@ pub(super) enum Failure {
     Unclear(&'static str),
 }
 
+/// The provider's intent has an amount that no payment has in its currency.
+pub(super) const UNEXPECTED_AMOUNT: Failure = Failure::Unclear("unexpected_amount");
+
 /// The provider that is configured; without one, payments are refused.
 pub(super) fn open(config: &Config) -> Option<Arc<dyn Provider>> {
     let payments = &config.payments;
@@ -124,7 +127,8 @@ pub(super) fn open(config: &Config) -> Option<Arc<dyn Provider>> {
             api_key: Some(api_key),
             api_base,
         } => {
-            let stripe = Stripe::new(api_key, api_base, payments.provider_timeout)?;
+            let timeout = payments.provider_timeout;
+            let stripe = Stripe::new(api_key, api_base, timeout, &config.environment)?;
             Some(Arc::new(stripe))
         }
         ProviderConfig::Stripe { api_key: None, .. } | ProviderConfig::Missing => None,

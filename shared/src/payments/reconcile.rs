@@ -4,6 +4,7 @@
 //! that nobody has looked at for the longest time. So a run that is cut off is continued by the next one, and payments that
 //! cannot be settled keep no others waiting. Runs may overlap: every step is a compare-and-set.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -11,7 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tracing::{error, info, warn};
 
-use super::ledger::{Change, Ledger, Queue, QueueOrder, Unavailable};
+use super::ledger::{Change, Ledger, LedgerError, Queue, QueueOrder};
 use super::settling::Settling;
 use super::{Moment, Payment, State, keys};
 use crate::config::Config;
@@ -39,6 +40,8 @@ pub struct Reconciled {
     pub declined: u64,
     /// How many can no longer be charged.
     pub failed: u64,
+    /// How many rows it found that cannot be read, and passed by.
+    pub unreadable: u64,
     /// Whether every payment that was due had its turn.
     pub finished: bool,
     /// How many due payments are open now; `None`: the ledger does not say.
@@ -51,6 +54,8 @@ pub struct Reconciled {
 enum Looked {
     /// The ledger did not let it be looked at.
     Not,
+    /// The row with this id cannot be read.
+    Unreadable(String),
     /// It is open, or somebody else has ended it.
     Still,
     /// It has ended, in this state.
@@ -60,8 +65,6 @@ enum Looked {
 /// How many payments are asked for, and how many settled, at a time.
 const PAGE: u32 = 100;
 const AT_ONCE: usize = 8;
-/// How many of the oldest are asked for, as one or the other may be unreadable.
-const OLDEST: u32 = 10;
 /// The longest run, where no deadline is known.
 const LONGEST_RUN: Duration = Duration::from_secs(50);
 /// With less, no payment is begun.
@@ -123,6 +126,7 @@ impl Reconciler {
         info!(
             reconcile.looked_at = reconciled.looked_at,
             reconcile.still_open = reconciled.still_open,
+            reconcile.unreadable = reconciled.unreadable,
             reconcile.finished = reconciled.finished,
             "reconciled"
         );
@@ -181,6 +185,10 @@ impl Reconciler {
             count("ReconcileRuns", 1),
             count("ReconcileFinished", reconciled.finished.into()),
         ];
+        // A run that was cut off has not seen every row.
+        if reconciled.finished || reconciled.unreadable > 0 {
+            run.push(count("PaymentsUnreadable", reconciled.unreadable));
+        }
         if let Some(still_open) = reconciled.still_open {
             run.push(count("PaymentsOpen", still_open));
             run.push(Metric {
@@ -200,7 +208,10 @@ async fn settle_one(settling: &Settling, payment: Payment, deadline: Deadline) -
         Ok(looked) => looked.into_payment(),
         Err(error) => {
             warn!(payment.id, ledger.error = %error, "a payment could not be looked at");
-            return Looked::Not;
+            return match error {
+                LedgerError::Unavailable(_) => Looked::Not,
+                LedgerError::Unreadable { .. } => Looked::Unreadable(payment.id),
+            };
         }
     };
     if !payment.state.is_open() {
@@ -251,16 +262,19 @@ async fn what_is_open(
     settling: &Settling,
     due: Moment,
     deadline: Deadline,
-) -> Result<(u64, Option<Duration>), Unavailable> {
+) -> Result<(u64, Option<Duration>), LedgerError> {
     let count = settling.ledger.count_open(due, deadline).await?;
     let queue = Queue {
         created_before: due,
         order: QueueOrder::Oldest,
-        limit: OLDEST,
+        limit: 1,
     };
     let oldest = settling.ledger.open_payments(queue, deadline).await?;
     let now = Moment::now();
-    let age = oldest.first().map(|oldest| oldest.created_at.age(now));
+    let age = oldest
+        .payments
+        .first()
+        .map(|oldest| oldest.created_at.age(now));
     Ok((count, age))
 }
 
@@ -277,7 +291,7 @@ impl Reconciled {
         settling: &Settling,
         due: Moment,
         deadline: Deadline,
-    ) -> Result<(), Unavailable> {
+    ) -> Result<(), LedgerError> {
         let queue = Queue {
             created_before: due,
             order: QueueOrder::Unseen {
@@ -285,15 +299,18 @@ impl Reconciled {
             },
             limit: PAGE,
         };
+        let mut unreadable = BTreeSet::new();
         let is_time_left = move || deadline.clip(LEAST_TIME) == LEAST_TIME;
         loop {
-            let seen = self.looked_at;
+            let seen = (self.looked_at, unreadable.len());
             let page = settling.ledger.open_payments(queue, deadline).await?;
-            if page.is_empty() {
+            unreadable.extend(page.unreadable);
+            self.unreadable = unreadable.len() as u64;
+            if page.payments.is_empty() && unreadable.len() == seen.1 {
                 self.finished = true;
                 return Ok(());
             }
-            let mut looks = stream::iter(page)
+            let mut looks = stream::iter(page.payments)
                 .map(|payment| async move {
                     if is_time_left() {
                         settle_one(settling, payment, deadline).await
@@ -304,18 +321,23 @@ impl Reconciled {
                 .buffer_unordered(AT_ONCE);
             while let Some(looked) = looks.next().await {
                 self.count(&looked);
+                if let Looked::Unreadable(id) = looked {
+                    unreadable.insert(id);
+                }
             }
+            self.unreadable = unreadable.len() as u64;
             // A ledger that lists and does not write would be asked for the same page for ever.
-            if !is_time_left() || self.looked_at == seen {
+            if !is_time_left() || (self.looked_at, unreadable.len()) == seen {
                 return Ok(());
             }
         }
     }
 
     fn count(&mut self, looked: &Looked) {
-        self.looked_at += u64::from(!matches!(looked, Looked::Not));
+        let is_looked_at = !matches!(looked, Looked::Not | Looked::Unreadable(_));
+        self.looked_at += u64::from(is_looked_at);
         match looked {
-            Looked::Not | Looked::Still => {}
+            Looked::Not | Looked::Unreadable(_) | Looked::Still => {}
             Looked::Ended(State::Succeeded) => self.succeeded += 1,
             Looked::Ended(State::Declined) => self.declined += 1,
             Looked::Ended(_) => self.failed += 1,

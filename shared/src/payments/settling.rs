@@ -7,9 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::anomaly::Anomalies;
 use super::ledger::{self, Ledger};
 use super::provider::{self, Provider};
-use super::steps::{self, Purpose, Settled};
+use super::steps::{self, PaymentBackends, Purpose, Settled};
 use super::{Moment, Payment};
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -18,6 +19,7 @@ use crate::deadline::Deadline;
 pub(super) struct Settling {
     pub(super) ledger: Arc<dyn Ledger>,
     provider: Arc<dyn Provider>,
+    pub(super) anomalies: Anomalies,
     cancel_after: Duration,
 }
 
@@ -27,6 +29,7 @@ impl Settling {
         Some(Self {
             ledger: ledger::open(config)?,
             provider: provider::open(config)?,
+            anomalies: Anomalies::new(config),
             cancel_after: config.payments.cancel_after,
         })
     }
@@ -42,8 +45,12 @@ impl Settling {
         } else {
             Purpose::Settle
         };
-        let (ledger, provider) = (&*self.ledger, &*self.provider);
-        steps::settle(ledger, provider, payment, purpose, deadline).await
+        let backends = PaymentBackends {
+            ledger: &*self.ledger,
+            provider: &*self.provider,
+            anomalies: &self.anomalies,
+        };
+        steps::settle(backends, payment, purpose, deadline).await
     }
 
     /// Whether a payment has been open for so long that it is closed.

@@ -1,5 +1,6 @@
 //! A tenant's payment, as the ledger has it.
 
+use super::ledger::LedgerError;
 use super::{PaymentView, payment, problem};
 use crate::idempotency::web::unavailable;
 use crate::lambda::Invocation;
@@ -28,7 +29,15 @@ impl PaymentView {
         match ledger.read(id, invocation.deadline).await {
             Ok(Some(payment)) if payment.tenant == tenant.as_str() => web::ok(&payment.shown()),
             Ok(_) => problem::NOT_FOUND.into(),
-            Err(error) => {
+            Err(LedgerError::Unreadable { tenant: owner }) => {
+                tracing::error!(payment.id = id, "a payment's row cannot be read");
+                if owner.as_deref() == Some(tenant.as_str()) {
+                    web::INTERNAL.into()
+                } else {
+                    problem::NOT_FOUND.into()
+                }
+            }
+            Err(error @ LedgerError::Unavailable(_)) => {
                 tracing::warn!(ledger.error = %error, "a payment could not be read");
                 unavailable()
             }

@@ -12,15 +12,16 @@ mod next_step;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 pub(super) use self::next_step::Purpose;
 use self::next_step::{Step, Tried, decide};
+use super::anomaly::{Anomalies, Anomaly};
 use super::found::{Findings, Found};
-use super::ledger::{Change, Changed, Ledger, Unavailable};
+use super::ledger::{Change, Changed, Ledger, LedgerError};
 use super::moment::Moment;
 use super::payment::{End, Payment, State};
-use super::provider::{Failure, Intent, IntentStatus, Provider};
+use super::provider::{Failure, Intent, IntentStatus, Provider, UNEXPECTED_AMOUNT};
 use crate::deadline::Deadline;
 use crate::idempotency::DerivedKey;
 
@@ -43,6 +44,14 @@ pub(super) enum Others {
     Perhaps,
 }
 
+/// What payments are made with.
+#[derive(Clone, Copy)]
+pub(super) struct PaymentBackends<'a> {
+    pub(super) ledger: &'a dyn Ledger,
+    pub(super) provider: &'a dyn Provider,
+    pub(super) anomalies: &'a Anomalies,
+}
+
 /// What the provider leaves of the time for the ledger, the engine and the answer.
 const PROVIDER_RESERVE: Duration = Duration::from_millis(700);
 /// More steps than any way needs: create, confirm, look, cancel, look.
@@ -54,8 +63,7 @@ const MOST_STEPS: usize = 6;
 ///
 /// A dropped call leaves the payment open wherever it was; the next attempt goes on from there.
 pub(super) async fn advance(
-    ledger: &dyn Ledger,
-    provider: &dyn Provider,
+    backends: PaymentBackends<'_>,
     payment: Payment,
     key: &DerivedKey,
     purpose: Purpose,
@@ -66,8 +74,7 @@ pub(super) async fn advance(
         return Reached::End(payment);
     }
     let attempt = Attempt {
-        ledger,
-        provider,
+        backends,
         purpose,
         others,
         deadline,
@@ -100,8 +107,7 @@ pub(super) struct Settled {
 ///
 /// A dropped call leaves the payment open wherever it was.
 pub(super) async fn settle(
-    ledger: &dyn Ledger,
-    provider: &dyn Provider,
+    backends: PaymentBackends<'_>,
     payment: Payment,
     purpose: Purpose,
     deadline: Deadline,
@@ -114,8 +120,7 @@ pub(super) async fn settle(
         };
     }
     let attempt = Attempt {
-        ledger,
-        provider,
+        backends,
         purpose,
         others: Others::Perhaps,
         deadline,
@@ -142,8 +147,7 @@ impl Reached {
 }
 
 struct Attempt<'a> {
-    ledger: &'a dyn Ledger,
-    provider: &'a dyn Provider,
+    backends: PaymentBackends<'a>,
     purpose: Purpose,
     others: Others,
     deadline: Deadline,
@@ -165,6 +169,7 @@ impl Attempt<'_> {
     ) -> Result<(Payment, Intent, Others), Box<Reached>> {
         let key = key.step("create intent");
         let created = self
+            .backends
             .provider
             .create(&payment, key.as_str(), self.provider_deadline())
             .await;
@@ -184,13 +189,18 @@ impl Attempt<'_> {
                 }));
             }
             Err(failure @ Failure::Unclear(_)) => {
+                self.report_if_mismatch(&payment, *failure);
                 warn!(payment.id, provider.error = %failure, "it is not known whether an intent was created");
                 return Err(Box::new(
                     self.wait(payment, State::Unknown, Map::new()).await,
                 ));
             }
         };
-        let changed = self.ledger.change(&payment, &change, self.deadline).await;
+        let changed = self
+            .backends
+            .ledger
+            .change(&payment, &change, self.deadline)
+            .await;
         let (payment, others) = match changed {
             Ok(Changed::Now(payment)) => (payment, self.others),
             // Every attempt creates the same intent: a name that is like this one's own was written by another one all the same.
@@ -247,10 +257,7 @@ impl Attempt<'_> {
         let mut decline_code = None;
         for _ in 0..MOST_STEPS {
             if !intent.is_of(&payment.order) {
-                error!(
-                    payment.id,
-                    "the provider's intent stands for another amount or currency"
-                );
+                self.report_mismatch(&payment);
                 return self.wait(payment, State::Unknown, Map::new()).await;
             }
             if let Some(code) = intent.decline_code() {
@@ -262,9 +269,11 @@ impl Attempt<'_> {
                     return self.wait(payment, state, for_the_browser(&intent)).await;
                 }
                 Step::Confirm => {
-                    let confirming =
-                        self.provider
-                            .confirm(&intent.id, &payment.order, self.provider_deadline());
+                    let confirming = self.backends.provider.confirm(
+                        &intent.id,
+                        &payment.order,
+                        self.provider_deadline(),
+                    );
                     match confirming.await {
                         Ok(confirmed) => {
                             (tried, intent) = (Tried::Confirmation, confirmed);
@@ -286,7 +295,10 @@ impl Attempt<'_> {
                 Step::Cancel => {
                     tried = Tried::Cancellation;
                     // What counts is what the intent says afterwards.
-                    let cancelling = self.provider.cancel(&intent.id, self.provider_deadline());
+                    let cancelling = self
+                        .backends
+                        .provider
+                        .cancel(&intent.id, self.provider_deadline());
                     let _ = cancelling.await;
                 }
             }
@@ -301,15 +313,30 @@ impl Attempt<'_> {
     async fn look(&self, payment: &Payment) -> Option<Intent> {
         let intent = payment.intent.as_deref()?;
         let inspected = self
+            .backends
             .provider
             .inspect(intent, self.provider_deadline())
             .await;
         self.findings.note(inspected.as_ref());
         inspected
             .inspect_err(|failure| {
+                self.report_if_mismatch(payment, *failure);
                 warn!(payment.id, provider.error = %failure, "the intent could not be looked at");
             })
             .ok()
+    }
+
+    fn report_if_mismatch(&self, payment: &Payment, failure: Failure) {
+        if failure == UNEXPECTED_AMOUNT {
+            self.report_mismatch(payment);
+        }
+    }
+
+    fn report_mismatch(&self, payment: &Payment) {
+        let intent = payment.intent.as_deref();
+        let anomalies = self.backends.anomalies;
+        anomalies.report(Anomaly::AmountMismatch, &payment.id, intent);
+        self.findings.note_other_amount();
     }
 
     /// Writes the end, which fixes the bytes that everybody is answered; whatever the ledger then says counts.
@@ -343,8 +370,12 @@ impl Attempt<'_> {
     }
 
     /// The row after a change, whoever has made it.
-    async fn change(&self, payment: &Payment, change: &Change) -> Result<Payment, Unavailable> {
-        let changed = self.ledger.change(payment, change, self.deadline).await;
+    async fn change(&self, payment: &Payment, change: &Change) -> Result<Payment, LedgerError> {
+        let changed = self
+            .backends
+            .ledger
+            .change(payment, change, self.deadline)
+            .await;
         if changed.is_err() {
             self.findings.note_unacknowledged();
         }

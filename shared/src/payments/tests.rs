@@ -16,9 +16,10 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::ledger::{Change, Changed, FileLedger, Ledger, Queue, Unavailable};
+use super::anomaly::Anomalies;
+use super::ledger::{Change, Changed, FileLedger, Ledger, LedgerError, OpenPayments, Queue};
 use super::provider::{Failure, Intent, Provider, Sandbox};
-use super::steps::{Others, Purpose, Reached, advance};
+use super::steps::{Others, PaymentBackends, Purpose, Reached, advance};
 use super::{Moment, Order, Payment, Payments};
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -62,7 +63,7 @@ impl Doom {
 
 #[async_trait]
 impl Ledger for Doomed<FileLedger> {
-    async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, Unavailable> {
+    async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, LedgerError> {
         self.doom.around(self.inner.open(payment, deadline)).await
     }
 
@@ -71,12 +72,12 @@ impl Ledger for Doomed<FileLedger> {
         payment: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Changed, Unavailable> {
+    ) -> Result<Changed, LedgerError> {
         let changing = self.inner.change(payment, change, deadline);
         self.doom.around(changing).await
     }
 
-    async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, Unavailable> {
+    async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, LedgerError> {
         self.doom.around(self.inner.read(id, deadline)).await
     }
 
@@ -84,7 +85,7 @@ impl Ledger for Doomed<FileLedger> {
         &self,
         queue: Queue,
         deadline: Deadline,
-    ) -> Result<Vec<Payment>, Unavailable> {
+    ) -> Result<OpenPayments, LedgerError> {
         self.inner.open_payments(queue, deadline).await
     }
 
@@ -92,11 +93,11 @@ impl Ledger for Doomed<FileLedger> {
         &self,
         created_before: Moment,
         deadline: Deadline,
-    ) -> Result<u64, Unavailable> {
+    ) -> Result<u64, LedgerError> {
         self.inner.count_open(created_before, deadline).await
     }
 
-    async fn prepare(&self, deadline: Deadline) -> Result<(), Unavailable> {
+    async fn prepare(&self, deadline: Deadline) -> Result<(), LedgerError> {
         self.inner.prepare(deadline).await
     }
 }
@@ -187,6 +188,7 @@ impl World {
             environment: self.config.environment.clone(),
             ledger: Some(Arc::new(ledger)),
             provider: Some(Arc::new(provider)),
+            anomalies: Anomalies::new(&self.config),
             cancel_after: Duration::from_secs(3_600),
         }
     }
@@ -307,8 +309,11 @@ async fn attempts_at_once_charge_one_intent() {
             let opened = ledger.open(&payment, Deadline::UNKNOWN).await;
             let opened = opened.expect("opened");
             let reached = advance(
-                ledger,
-                provider,
+                PaymentBackends {
+                    ledger,
+                    provider,
+                    anomalies: &till.anomalies,
+                },
                 opened,
                 &key,
                 Purpose::Pay,

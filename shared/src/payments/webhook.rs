@@ -1,8 +1,12 @@
 //! The provider's own word, which comes late, twice, or in another order than things happened.
 //!
 //! So an event is a hint and no more: it says which payment to look at, and what its intent says *now* is what is written. An
-//! event that is delivered twice is answered from its first delivery. One that could not be followed is refused with a 503,
-//! and Stripe sends it again for up to three days (<https://docs.stripe.com/webhooks>).
+//! event that is delivered twice is answered from its first delivery. One that could not be followed, or that contradicts the
+//! ledger ([`Anomaly`]), is refused with a 503, and Stripe sends it again for up to three days
+//! (<https://docs.stripe.com/webhooks>).
+//!
+//! Others may use the same account. What they send is received, and nothing more: an event without `metadata.payment_id`, and
+//! one whose `metadata.environment` is not ours.
 //!
 //! Nothing of a body is read before its signature has been checked.
 
@@ -15,10 +19,11 @@ use tracing::{error, info, warn};
 
 use self::event::Event;
 use self::signers::{Signed, Signers};
+use super::anomaly::Anomaly;
 use super::found::Found;
 use super::settling::Settling;
 use super::{Moment, Payment, State, payment, problem};
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::deadline::Deadline;
 use crate::idempotency::web::{self as idempotent, Begun, unavailable};
 use crate::idempotency::{
@@ -31,6 +36,7 @@ use crate::web::{self, Response};
 /// Receives the provider's events.
 pub struct Webhook {
     idempotency: Idempotency,
+    environment: Environment,
     /// `None`: there is nothing to settle with.
     settling: Option<Settling>,
     /// `None`: nobody can have signed anything.
@@ -61,6 +67,7 @@ impl Webhook {
         }
         Self {
             idempotency: Idempotency::new(config),
+            environment: config.environment.clone(),
             settling: Settling::new(config),
             signers,
         }
@@ -106,7 +113,7 @@ impl Webhook {
         let answer = match claimed.begun {
             Begun::Refused(refusal) => refusal,
             Begun::Replay(saved) => idempotent::replay(&saved),
-            Begun::Started(lease) => match follow(settling, &event, deadline).await {
+            Begun::Started(lease) => match self.follow(settling, &event, deadline).await {
                 Followed::Done => {
                     lease.complete(saved()).await;
                     received()
@@ -119,66 +126,88 @@ impl Webhook {
         };
         claimed.manner.on(answer)
     }
-}
 
-/// Looks at the payment that an event is about, if it is one of ours.
-async fn follow(settling: &Settling, event: &Event, deadline: Deadline) -> Followed {
-    let Some(id) = event.payment_id().filter(|id| payment::is_id(id)) else {
-        info!(
-            stripe.event = event.kind,
-            "an event is about no payment of ours"
-        );
-        return Followed::Done;
-    };
-    let payment = match settling.ledger.read(id, deadline).await {
-        Ok(Some(payment)) => payment,
-        Ok(None) => {
+    /// Looks at the payment that an event is about, if it is one of this environment. An event that contradicts the ledger comes
+    /// again, until the contradiction is repaired or the provider gives up.
+    async fn follow(&self, settling: &Settling, event: &Event, deadline: Deadline) -> Followed {
+        let Some(id) = event.payment_id().filter(|id| payment::is_id(id)) else {
             info!(
                 stripe.event = event.kind,
-                "an event is about a payment that is not in the ledger"
+                "an event is about no payment of ours"
+            );
+            return Followed::Done;
+        };
+        if !self.is_from_here(event) {
+            info!(
+                stripe.event = event.kind,
+                "an event is about a payment of another environment"
             );
             return Followed::Done;
         }
-        Err(error) => {
-            warn!(payment.id = id, ledger.error = %error, "an event's payment could not be read");
+        let anomalies = &settling.anomalies;
+        let intent = Some(event.intent());
+        let payment = match settling.ledger.read(id, deadline).await {
+            Ok(Some(payment)) => payment,
+            Ok(None) if event.is_of_charge() => {
+                anomalies.report(Anomaly::ChargedWithoutRow, id, intent);
+                return Followed::NotYet;
+            }
+            Ok(None) => {
+                info!(
+                    stripe.event = event.kind,
+                    "an event is about a payment that is not in the ledger"
+                );
+                return Followed::Done;
+            }
+            Err(error) => {
+                warn!(payment.id = id, ledger.error = %error, "an event's payment could not be read");
+                return Followed::NotYet;
+            }
+        };
+        if let Some(anomaly) = anomaly(event, &payment) {
+            anomalies.report(anomaly, id, intent);
             return Followed::NotYet;
         }
-    };
-    if !is_about(event, &payment) {
-        return Followed::Done;
+        if !is_about(event, &payment) {
+            return Followed::Done;
+        }
+        let settled = settling.settle(payment, deadline).await;
+        match settled.found {
+            Found::Unreachable(_) | Found::OtherAmount => Followed::NotYet,
+            _ if !settled.is_acknowledged => Followed::NotYet,
+            // Also where that does not end the payment: the same event again would find the same.
+            Found::Ended | Found::NoIntent | Found::Intent(_) => Followed::Done,
+        }
     }
-    let settled = settling.settle(payment, deadline).await;
-    match settled.found {
-        Found::Unreachable(_) => Followed::NotYet,
-        _ if !settled.is_acknowledged => Followed::NotYet,
-        // Also where that does not end the payment: the same event again would find the same.
-        Found::Ended | Found::NoIntent | Found::Intent(_) => Followed::Done,
+
+    fn is_from_here(&self, event: &Event) -> bool {
+        let environment = event.environment();
+        environment.is_none_or(|name| name == self.environment.name())
+    }
+}
+
+/// How an event contradicts the ledger. An intent is confirmed only once the payment's row names it, and a payment ends as not
+/// charged only when its intent can no longer be.
+fn anomaly(event: &Event, payment: &Payment) -> Option<Anomaly> {
+    if !event.is_of_charge() {
+        None
+    } else if payment.intent.as_deref() != Some(event.intent()) {
+        Some(Anomaly::ChargedIntentUnnamed)
+    } else if matches!(payment.state, State::Declined | State::Failed) {
+        Some(Anomaly::ChargedAfterFailed)
+    } else {
+        None
     }
 }
 
 /// Whether an event tells of the intent that the ledger names.
 fn is_about(event: &Event, payment: &Payment) -> bool {
     if payment.intent.as_deref() != Some(event.intent()) {
-        // An intent whose name never got into the ledger is never confirmed, so nobody is charged by it.
-        if event.is_of_charge() {
-            error!(
-                payment.id,
-                stripe.intent = event.intent(),
-                "an intent was charged that the ledger does not name"
-            );
-        }
         return false;
     }
     if payment.livemode != event.livemode {
         warn!(payment.id, "an event is of the other mode, live or test");
         return false;
-    }
-    if event.is_of_charge() && matches!(payment.state, State::Declined | State::Failed) {
-        error!(
-            payment.id,
-            stripe.intent = event.intent(),
-            "an intent was charged whose payment was said never to be"
-        );
     }
     true
 }

@@ -157,7 +157,10 @@ async fn what_is_open_for_days_calls_for_a_person() {
         (&report["looked_at"], &report["still_open"]),
         (&json!(1), &json!(2))
     );
-    assert_eq!(report["finished"], true);
+    assert_eq!(
+        (&report["unreadable"], &report["finished"]),
+        (&json!(1), &json!(true))
+    );
     let lines = reconciler.log_events();
     let errors = lines.iter().filter(|line| line["level"] == "ERROR");
     let mut told: Vec<_> = errors
@@ -176,6 +179,7 @@ async fn what_is_open_for_days_calls_for_a_person() {
         values.next()
     };
     assert_eq!(metric("PaymentsOpen"), Some(2.0));
+    assert_eq!(metric("PaymentsUnreadable"), Some(1.0));
     assert_eq!(metric("ReconcileFinished"), Some(1.0));
     let day = 86_400.0;
     assert!(metric("OldestOpenPaymentAge").is_some_and(|age| age > 2.0 * day));

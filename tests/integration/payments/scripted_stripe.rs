@@ -82,11 +82,6 @@ impl ScriptedStripe {
         self.state.lock().refused.clear();
     }
 
-    /// Lets intents become this when they are confirmed.
-    pub(super) fn confirm_as(&self, status: &'static str) {
-        self.state.lock().confirmed = Some(status);
-    }
-
     /// Changes a member of every intent.
     pub(super) fn set(&self, member: &str, value: &Value) {
         for intent in self.state.lock().intents.values_mut() {

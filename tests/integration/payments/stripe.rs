@@ -75,7 +75,7 @@ async fn a_payment_is_one_succeeded_intent() {
     let world = World::new().await;
     let order = json!({
         "amount": 1999, "currency": "EUR", "payment_method": "pm_card_visa",
-        "description": "Premium, one month", "metadata": {"order": "A-1", "payment_id": "somebody's"},
+        "description": "Premium, one month", "metadata": {"order": "A-1", "payment_id": "somebody's", "environment": "somebody's"},
     });
 
     let first = world.shop.pay("k-1", &order).await;
@@ -94,8 +94,10 @@ async fn a_payment_is_one_succeeded_intent() {
         (&intent["amount"], &intent["currency"]),
         (&json!(1999), &json!("eur"))
     );
-    let metadata =
-        json!({"description": "Premium, one month", "order": "A-1", "payment_id": payment["id"]});
+    let metadata = json!({
+        "description": "Premium, one month", "order": "A-1", "payment_id": payment["id"],
+        "environment": "development",
+    });
     assert_eq!(intent["metadata"], metadata);
     world.shop.create.assert_no_secret_in_logs();
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mongodb::bson::doc;
 use serde_json::{Value, json};
 use tests::stripe_event::signature;
 use tests::{Answer, FaultProxy, Lambda, STRIPE_TEST_KEY, StripeEvent, StripeServer, TestRequest};
@@ -163,14 +164,22 @@ async fn an_event_about_nothing_of_ours_is_received() {
     let world = World::new().await;
     let ours = world.member("provider_reference").to_owned();
     let unknown = format!("pay_{}", "0".repeat(32));
+    let mut elsewhere = StripeEvent::new("evt_9", "payment_intent.succeeded", &ours, &unknown);
+    elsewhere.body["data"]["object"]["metadata"]["environment"] = json!("elsewhere");
     let mut live = world.event("evt_live", "payment_intent.succeeded");
     live.body["livemode"] = json!(true);
     let kind = "payment_intent.succeeded";
     let events = [
         live,
-        StripeEvent::new("evt_1", kind, &ours, &unknown),
+        elsewhere,
+        StripeEvent::new("evt_1", "payment_intent.canceled", &ours, &unknown),
         StripeEvent::new("evt_2", kind, &ours, "somebody's"),
-        StripeEvent::new("evt_3", kind, "pi_of_nobody", world.member("id")),
+        StripeEvent::new(
+            "evt_3",
+            "payment_intent.canceled",
+            "pi_of_nobody",
+            world.member("id"),
+        ),
         StripeEvent::about(
             "evt_4",
             "charge.refunded",
@@ -194,8 +203,93 @@ async fn an_event_about_nothing_of_ours_is_received() {
         assert_eq!(answer.status, 200, "{}", event.body);
         assert_eq!(world.status().await, "requires_action");
     }
-    let log = world.webhook.log_text();
-    assert!(log.contains("an intent was charged that the ledger does not name"));
+    assert_eq!(anomalies(&world.webhook), Vec::<String>::new());
+}
+
+/// The kinds of all anomalies that a function has counted.
+fn anomalies(function: &Lambda) -> Vec<String> {
+    let lines = function.log_events();
+    let counted = lines.iter().filter(|line| line["PaymentAnomalies"] == 1.0);
+    let kinds = counted.map(|line| line["anomaly"].as_str().expect("a kind").to_owned());
+    kinds.collect()
+}
+
+/// Each was a line in the log that nothing watched, and Stripe was told that all is well.
+#[tokio::test]
+async fn a_charge_that_contradicts_the_ledger_is_counted_and_comes_again() {
+    let world = World::new().await;
+    let ledger = world.shop.ledger().await;
+    let ours = world.member("provider_reference").to_owned();
+    let kind = "payment_intent.succeeded";
+    let unnamed = StripeEvent::new("evt_1", kind, "pi_of_nobody", world.member("id"));
+    let unknown = format!("pay_{}", "0".repeat(32));
+    let rowless = StripeEvent::new("evt_2", kind, &ours, &unknown);
+    let row = doc! { "_id": world.member("id") };
+    for state in ["failed", "declined"] {
+        let ended = doc! { "$set": { "state": state, "answer": "{}" } };
+        ledger.update_one(row.clone(), ended).await.expect("ended");
+        let id = format!("evt_{state}");
+        let event = world.event(&id, kind);
+        for _ in 0..2 {
+            let refused = world.send(&event).await;
+            assert_eq!((refused.status, &*problem(&refused)), (503, "unavailable"));
+        }
+    }
+    for event in [&unnamed, &unnamed, &rowless] {
+        let refused = world.send(event).await;
+        assert_eq!((refused.status, &*problem(&refused)), (503, "unavailable"));
+    }
+
+    let expected = [
+        ["charged_after_failed"; 4].as_slice(),
+        &["charged_intent_unnamed"; 2],
+        &["charged_without_row"],
+    ];
+    assert_eq!(anomalies(&world.webhook), expected.concat());
+}
+
+#[tokio::test]
+async fn an_event_is_followed_once_the_row_of_its_payment_is_back() {
+    let world = World::new().await;
+    let ledger = world.shop.ledger().await;
+    world.authenticate(true).await;
+    let row = doc! { "_id": world.member("id") };
+    let lost = ledger.find_one_and_delete(row).await.expect("deleted");
+    let mut event = world.event("evt_1", "payment_intent.succeeded");
+    event.body["data"]["object"]["metadata"]["environment"] = json!("development");
+    assert_eq!(world.send(&event).await.status, 503);
+    assert_eq!(anomalies(&world.webhook), ["charged_without_row"]);
+
+    ledger.insert_one(lost.expect("a row")).await.expect("back");
+
+    assert_eq!(world.send(&event).await.status, 200);
+    assert_eq!(world.status().await, "succeeded");
+}
+
+#[tokio::test]
+async fn an_intent_of_another_amount_is_counted_by_whichever_function_sees_it() {
+    let world = World::new().await;
+    let ledger = world.shop.ledger().await;
+    let row = doc! { "_id": world.member("id") };
+    world.authenticate(true).await;
+    for changed in [
+        doc! { "order.amount": 999_i64 },
+        doc! { "order.amount": 1000_i64, "order.currency": "USD" },
+    ] {
+        let changed = doc! { "$set": changed };
+        ledger.update_one(row.clone(), changed).await.expect("set");
+        let event = world.event("evt_1", "payment_intent.succeeded");
+        assert_eq!(world.send(&event).await.status, 503);
+    }
+    assert_eq!(anomalies(&world.webhook), ["amount_mismatch"; 2]);
+
+    let again = world.shop.pay("k-1", &ten_euros(&world.card)).await;
+
+    assert_eq!(
+        (again.status, &again.json()["status"]),
+        (202, &json!("unknown"))
+    );
+    assert_eq!(anomalies(&world.shop.create), ["amount_mismatch"]);
 }
 
 #[tokio::test]

@@ -151,7 +151,7 @@ impl Stage {
         let config = self.environment.config();
         let deadline = Deadline::after(Duration::from_secs(10));
         let open = Desk::new(&config).open(LISTED, deadline).await.ok()?;
-        Some(open.len())
+        Some(open.payments.len() + open.unreadable.len())
     }
 }
 

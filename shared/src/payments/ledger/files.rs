@@ -26,10 +26,10 @@ pub(in crate::payments) fn read<T: serde::de::DeserializeOwned>(
     }
 }
 
-/// What all files in `folder` say; none where there is no folder.
+/// The names of all files in `folder`, each with what it says (`None`: what it says is no `T`); none where there is no folder.
 pub(in crate::payments) fn read_all<T: serde::de::DeserializeOwned>(
     folder: &Path,
-) -> io::Result<Vec<T>> {
+) -> io::Result<Vec<(String, Option<T>)>> {
     let files = match fs::read_dir(folder) {
         Ok(files) => files,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -42,7 +42,9 @@ pub(in crate::payments) fn read_all<T: serde::de::DeserializeOwned>(
             .extension()
             .is_some_and(|extension| extension == EXTENSION)
         {
-            all.push(serde_json::from_slice(&fs::read(path)?)?);
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let said = serde_json::from_slice(&fs::read(&path)?).ok();
+            all.push((name.into_owned(), said));
         }
     }
     Ok(all)

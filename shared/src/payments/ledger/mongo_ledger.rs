@@ -8,7 +8,7 @@ use mongodb::{Collection, Database, IndexModel};
 
 use tracing::error;
 
-use super::{Change, Changed, Ledger, Queue, QueueOrder, Unavailable};
+use super::{Change, Changed, Ledger, LedgerError, OpenPayments, Queue, QueueOrder};
 use crate::deadline::Deadline;
 use crate::mongo::{Error, Mongo};
 use crate::payments::{Moment, Payment, State};
@@ -33,9 +33,8 @@ impl MongoLedger {
         update: Document,
         upsert: Upsert,
         deadline: Deadline,
-    ) -> Result<Option<Payment>, Error> {
-        let document = self
-            .mongo
+    ) -> Result<Option<Document>, Error> {
+        self.mongo
             .run(deadline, |database| {
                 let payments = payments(&database);
                 let (filter, update) = (filter.clone(), update.clone());
@@ -47,8 +46,7 @@ impl MongoLedger {
                         .await
                 }
             })
-            .await?;
-        document.map(payment).transpose()
+            .await
     }
 }
 
@@ -61,11 +59,11 @@ enum Upsert {
 impl MongoLedger {
     /// Calls for a person where rows cannot be read, and lets them wait for their next turn, so that they keep no others from
     /// theirs.
-    async fn put_back(&self, rows: Vec<Bson>, deadline: Deadline) -> Result<(), Unavailable> {
+    async fn put_back(&self, rows: &[Bson], deadline: Deadline) -> Result<(), LedgerError> {
         if rows.is_empty() {
             return Ok(());
         }
-        for id in &rows {
+        for id in rows {
             error!(payment.id = %id, "a row of the ledger cannot be read: its payment is not settled");
         }
         let filter = doc! { "_id": { "$in": rows } };
@@ -77,52 +75,69 @@ impl MongoLedger {
         writing.await.map_err(unavailable)?;
         Ok(())
     }
+
+    /// The first rows of a queue, at most `limit`.
+    async fn rows(
+        &self,
+        queue: Queue,
+        limit: u32,
+        deadline: Deadline,
+    ) -> Result<Vec<Document>, LedgerError> {
+        let asked = asked(queue, limit);
+        self.mongo
+            .run(deadline, |database| {
+                let (payments, asked) = (payments(&database), asked.clone());
+                async move { payments.aggregate(asked).await?.try_collect().await }
+            })
+            .await
+            .map_err(unavailable)
+    }
 }
 
 #[async_trait]
 impl Ledger for MongoLedger {
-    async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, Unavailable> {
-        let mut inserted = document(payment)?;
+    async fn open(&self, opened: &Payment, deadline: Deadline) -> Result<Payment, LedgerError> {
+        let mut inserted = document(opened)?;
         inserted.remove("_id");
-        let filter = doc! { "_id": &payment.id };
+        let filter = doc! { "_id": &opened.id };
         let update = doc! { "$setOnInsert": inserted };
         for sending in 1..=SENDINGS {
             let (filter, update) = (filter.clone(), update.clone());
             match self.update(filter, update, Upsert::Yes, deadline).await {
-                Ok(Some(opened)) => return Ok(opened),
+                Ok(Some(opened)) => return payment(opened),
                 // Two inserted at once: the other one's row is there now.
                 Ok(None) | Err(Error::Duplicate) if sending < SENDINGS => {}
                 Ok(None) => break,
                 Err(error) => return Err(unavailable(error)),
             }
         }
-        Err(Unavailable("contended"))
+        Err(LedgerError::Unavailable("contended"))
     }
 
     async fn change(
         &self,
-        payment: &Payment,
+        changing: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Changed, Unavailable> {
+    ) -> Result<Changed, LedgerError> {
         let (guard, set) = written(change)?;
-        let mut filter = doc! { "_id": &payment.id, "state": is_open() };
+        let mut filter = doc! { "_id": &changing.id, "state": is_open() };
         filter.extend(guard);
         let changed = self
             .update(filter, doc! { "$set": set }, Upsert::No, deadline)
             .await
             .map_err(unavailable)?;
         match changed {
-            Some(changed) => Ok(Changed::Now(changed)),
+            Some(changed) => payment(changed).map(Changed::Now),
             None => self
-                .read(&payment.id, deadline)
+                .read(&changing.id, deadline)
                 .await?
                 .map(Changed::Not)
-                .ok_or(Unavailable("not_found")),
+                .ok_or(LedgerError::Unavailable("not_found")),
         }
     }
 
-    async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, Unavailable> {
+    async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, LedgerError> {
         let filter = doc! { "_id": id };
         let found = self
             .mongo
@@ -132,43 +147,50 @@ impl Ledger for MongoLedger {
             })
             .await
             .map_err(unavailable)?;
-        found.map(payment).transpose().map_err(unavailable)
+        found.map(payment).transpose()
     }
 
     async fn open_payments(
         &self,
         queue: Queue,
         deadline: Deadline,
-    ) -> Result<Vec<Payment>, Unavailable> {
-        let asked = asked(queue);
-        let found: Vec<Document> = self
-            .mongo
-            .run(deadline, |database| {
-                let (payments, asked) = (payments(&database), asked.clone());
-                async move { payments.aggregate(asked).await?.try_collect().await }
-            })
-            .await
-            .map_err(unavailable)?;
-        let (mut open, mut unreadable) = (Vec::new(), Vec::new());
-        for row in found {
-            let id = row.get("_id").cloned().unwrap_or_default();
-            match payment(row) {
-                Ok(payment) => open.push(payment),
-                Err(_) => unreadable.push(id),
+    ) -> Result<OpenPayments, LedgerError> {
+        let mut limit = queue.limit;
+        loop {
+            let rows = self.rows(queue, limit, deadline).await?;
+            let is_all = rows.len() < size(limit);
+            let (mut payments, mut unreadable) = (Vec::new(), Vec::new());
+            for row in rows {
+                let id = row.get("_id").cloned().unwrap_or_default();
+                match payment(row) {
+                    Ok(payment) => payments.push(payment),
+                    Err(_) => unreadable.push(id),
+                }
             }
+            match queue.order {
+                QueueOrder::Unseen { .. } => self.put_back(&unreadable, deadline).await?,
+                // An operator who only looks leaves the queue as it is, and sees past what cannot be read.
+                QueueOrder::Oldest if !is_all && payments.len() < size(queue.limit) => {
+                    let unreadable = u32::try_from(unreadable.len()).unwrap_or(u32::MAX);
+                    limit = queue.limit.saturating_add(unreadable.saturating_mul(2));
+                    continue;
+                }
+                QueueOrder::Oldest => {}
+            }
+            payments.truncate(size(queue.limit));
+            let unreadable = unreadable.into_iter().map(text).collect();
+            return Ok(OpenPayments {
+                payments,
+                unreadable,
+            });
         }
-        // Who only looks leaves the queue as it is.
-        if matches!(queue.order, QueueOrder::Unseen { .. }) {
-            self.put_back(unreadable, deadline).await?;
-        }
-        Ok(open)
     }
 
     async fn count_open(
         &self,
         created_before: Moment,
         deadline: Deadline,
-    ) -> Result<u64, Unavailable> {
+    ) -> Result<u64, LedgerError> {
         let filter = open_since(created_before);
         self.mongo
             .run(deadline, |database| {
@@ -179,7 +201,7 @@ impl Ledger for MongoLedger {
             .map_err(unavailable)
     }
 
-    async fn prepare(&self, deadline: Deadline) -> Result<(), Unavailable> {
+    async fn prepare(&self, deadline: Deadline) -> Result<(), LedgerError> {
         self.mongo
             .run(deadline, |database| {
                 let payments = payments(&database);
@@ -194,14 +216,17 @@ impl Ledger for MongoLedger {
     }
 }
 
-/// The aggregation that a queue is. It says what [`Queue::takes`] and [`Queue::rank`] say, which a test compares.
-fn asked(queue: Queue) -> [Document; 4] {
-    let mut filter = open_since(queue.created_before);
+/// The aggregation that a queue is. It says what [`Queue::takes`] and [`Queue::rank`] say, which a test compares. Beside those
+/// it finds rows whose state or times are damaged, which belong nowhere else.
+fn asked(queue: Queue, limit: u32) -> [Document; 4] {
+    let states = State::OPEN.into_iter().chain(State::FINAL);
+    let is_damaged = doc! { "$nin": states.map(State::name).collect::<Vec<_>>() };
+    let is_due = doc! { "state": is_open(), "created_at": is_before(queue.created_before) };
+    let mut filter = doc! { "$or": [is_due, { "state": is_damaged }] };
     let rank = match queue.order {
         QueueOrder::Oldest => Bson::from("$created_at"),
         QueueOrder::Unseen { looked_before } => {
-            let is_earlier = doc! { "looked_at": { "$lt": looked_before.to_string() } };
-            filter.insert("$or", vec![doc! { "looked_at": Bson::Null }, is_earlier]);
+            filter.insert("looked_at", is_before(looked_before));
             doc! { "$ifNull": ["$looked_at", "$created_at"] }.into()
         }
     };
@@ -209,8 +234,13 @@ fn asked(queue: Queue) -> [Document; 4] {
         doc! { "$match": filter },
         doc! { "$addFields": { "rank": rank } },
         doc! { "$sort": { "rank": 1 } },
-        doc! { "$limit": i64::from(queue.limit) },
+        doc! { "$limit": i64::from(limit) },
     ]
+}
+
+/// An instant before this one, nothing, or what is no instant.
+fn is_before(moment: Moment) -> Document {
+    doc! { "$not": { "$gte": moment.to_string(), "$lt": Moment::FAR.to_string() } }
 }
 
 fn open_since(created_before: Moment) -> Document {
@@ -222,7 +252,7 @@ fn is_open() -> Document {
 }
 
 /// What a change expects beside an open state, and what it sets. It says what [`Change::apply`] says, which a test compares.
-fn written(change: &Change) -> Result<(Document, Document), Unavailable> {
+fn written(change: &Change) -> Result<(Document, Document), LedgerError> {
     let now = Moment::now().to_string();
     Ok(match change {
         Change::Attach { intent, livemode } => (
@@ -245,7 +275,7 @@ fn written(change: &Change) -> Result<(Document, Document), Unavailable> {
 }
 
 /// What an end sets, and nothing that another attempt may have written since.
-fn ending(ended: &Payment) -> Result<Document, Unavailable> {
+fn ending(ended: &Payment) -> Result<Document, LedgerError> {
     let mut all = document(ended)?;
     let members = ["state", "status_since", "decline_code", "answer"];
     Ok(members
@@ -258,16 +288,27 @@ fn payments(database: &Database) -> Collection<Document> {
     database.collection(COLLECTION)
 }
 
-fn document(payment: &Payment) -> Result<Document, Unavailable> {
-    bson::to_document(payment).map_err(|_| UNWRITABLE)
+fn document(payment: &Payment) -> Result<Document, LedgerError> {
+    bson::to_document(payment).map_err(|_| LedgerError::Unavailable("unwritable"))
 }
 
-fn payment(document: Document) -> Result<Payment, Error> {
-    bson::from_document(document).map_err(|_| Error::Rejected)
+fn payment(row: Document) -> Result<Payment, LedgerError> {
+    let tenant = row.get_str("tenant").ok().map(str::to_owned);
+    bson::from_document(row).map_err(|_| LedgerError::Unreadable { tenant })
 }
 
-const UNWRITABLE: Unavailable = Unavailable("unwritable");
+/// An id as people see it. Those that this ledger writes are texts.
+fn text(id: Bson) -> String {
+    match id {
+        Bson::String(id) => id,
+        other => other.to_string(),
+    }
+}
 
-fn unavailable(error: Error) -> Unavailable {
-    Unavailable(error.code())
+fn size(limit: u32) -> usize {
+    limit.try_into().unwrap_or(usize::MAX)
+}
+
+fn unavailable(error: Error) -> LedgerError {
+    LedgerError::Unavailable(error.code())
 }

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
+use mongodb::bson::doc;
 use serde_json::json;
 use tempfile::TempDir;
 use tests::MongoServer;
 
-use super::{Change, Changed, FileLedger, Ledger, MongoLedger, Queue, QueueOrder};
+use super::{Change, Changed, FileLedger, Ledger, LedgerError, MongoLedger, Queue, QueueOrder};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::mongo::Mongo;
 use crate::payments::{End, Moment, Payment, State};
 
-async fn mongo_ledger() -> MongoLedger {
+/// A ledger, and the database that it is in.
+async fn mongo_ledger() -> (MongoLedger, String) {
     let server = MongoServer::shared().await;
     let (uri, database) = (server.uri(), server.fresh_database());
     let config = Config::from_lookup(|variable| match variable {
@@ -20,7 +22,8 @@ async fn mongo_ledger() -> MongoLedger {
         "MONGODB_DATABASE" => Some(database.clone().into()),
         _ => None,
     });
-    MongoLedger::new(Mongo::new(&config.expect("usable").mongo))
+    let mongo = Mongo::new(&config.expect("usable").mongo);
+    (MongoLedger::new(mongo), database)
 }
 
 fn payment(number: usize, state: State, intent: Option<&str>) -> Payment {
@@ -63,7 +66,7 @@ fn written(payment: &Payment) -> Payment {
 #[tokio::test]
 async fn both_ledgers_change_a_payment_alike() {
     let folder = TempDir::new().expect("a folder");
-    let (files, mongo) = (FileLedger::new(folder.path()), mongo_ledger().await);
+    let (files, (mongo, _)) = (FileLedger::new(folder.path()), mongo_ledger().await);
     let finals = [State::Succeeded, State::Declined, State::Failed];
     let mut number = 0;
     for state in State::OPEN.into_iter().chain(finals) {
@@ -131,7 +134,7 @@ fn about(change: Change, number: usize) -> Change {
 #[tokio::test]
 async fn both_ledgers_list_what_is_open_alike() {
     let folder = TempDir::new().expect("a folder");
-    let (files, mongo) = (FileLedger::new(folder.path()), mongo_ledger().await);
+    let (files, (mongo, _)) = (FileLedger::new(folder.path()), mongo_ledger().await);
     let now = Moment::now();
     let ago = |seconds| now.before(Duration::from_secs(seconds));
     let kept = [
@@ -179,6 +182,7 @@ async fn both_ledgers_list_what_is_open_alike() {
             let open = ledger.open_payments(queue, Deadline::UNKNOWN).await;
             let open: Vec<_> = open
                 .expect("a list")
+                .payments
                 .into_iter()
                 .map(|open| open.id)
                 .collect();
@@ -193,5 +197,58 @@ async fn both_ledgers_list_what_is_open_alike() {
         let read = ledger.read("pay_0", Deadline::UNKNOWN).await;
         assert_eq!(read.map(|read| read.is_some()), Ok(true));
         assert_eq!(ledger.read("pay_9", Deadline::UNKNOWN).await, Ok(None));
+    }
+}
+
+/// Breaks the row of a payment in both ledgers.
+async fn break_row(folder: &TempDir, database: &str, id: &str, tenant: Option<&str>) {
+    let server = MongoServer::shared().await;
+    let rows = server.collection(database, "payments").await;
+    let row = doc! { "_id": id, "tenant": tenant, "state": "unknown", "created_at": "2020" };
+    let replaced = rows.replace_one(doc! { "_id": id }, row).await;
+    assert_eq!(replaced.expect("replaced").matched_count, 1);
+    let file = folder.path().join(format!("payments/{id}.json"));
+    let row = json!({ "_id": id, "tenant": tenant });
+    std::fs::write(file, row.to_string()).expect("written");
+}
+
+#[tokio::test]
+async fn both_ledgers_say_of_an_unreadable_row_that_it_is_there() {
+    let folder = TempDir::new().expect("a folder");
+    let (mongo, database) = mongo_ledger().await;
+    let files = FileLedger::new(folder.path());
+    let ledgers = [&files as &dyn Ledger, &mongo];
+    for (number, tenant) in [(1, Some("jwt:alice")), (2, None)] {
+        let opened = payment(number, State::Unknown, None);
+        for ledger in ledgers {
+            let first = ledger.open(&opened, Deadline::UNKNOWN).await;
+            assert_eq!(first, Ok(opened.clone()));
+        }
+        break_row(&folder, &database, &opened.id, tenant).await;
+        let expected = LedgerError::Unreadable {
+            tenant: tenant.map(str::to_owned),
+        };
+        for ledger in ledgers {
+            let read = ledger.read(&opened.id, Deadline::UNKNOWN).await;
+            assert_eq!(read, Err(expected.clone()));
+            let again = ledger.open(&opened, Deadline::UNKNOWN).await;
+            assert_eq!(again, Err(expected.clone()));
+            // The first one changes the row in MongoDB, and cannot read what it has changed.
+            for change in [Change::Look, Change::Move(State::Unknown)] {
+                let changed = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
+                assert_eq!(changed, Err(expected.clone()));
+            }
+        }
+    }
+    let queue = Queue {
+        created_before: Moment::now(),
+        order: QueueOrder::Oldest,
+        limit: 1,
+    };
+    for ledger in ledgers {
+        let open = ledger.open_payments(queue, Deadline::UNKNOWN).await;
+        let open = open.expect("a list");
+        assert_eq!(open.unreadable, ["pay_1", "pay_2"]);
+        assert_eq!(open.payments, []);
     }
 }

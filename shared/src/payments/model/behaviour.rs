@@ -15,9 +15,10 @@ use super::row::{IntentNumber, Row, Write, name_of, number_of};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::idempotency::{DerivedKey, Idempotency, IdempotencyKey, RecordKey, Scope};
-use crate::payments::ledger::{Change, Changed, Ledger, Queue, Unavailable};
+use crate::payments::anomaly::Anomalies;
+use crate::payments::ledger::{Change, Changed, Ledger, LedgerError, OpenPayments, Queue};
 use crate::payments::provider::{Failure, Intent, IntentStatus, PaymentError, Provider};
-use crate::payments::steps::{Others, Purpose, Reached, advance, settle};
+use crate::payments::steps::{Others, PaymentBackends, Purpose, Reached, advance, settle};
 use crate::payments::{Moment, Order, Payment};
 
 /// How a run begins.
@@ -113,6 +114,9 @@ static KEY: LazyLock<DerivedKey> = LazyLock::new(|| {
     Idempotency::new(&config).derived_key(&RecordKey::new(&scope, &key))
 });
 
+static ANOMALIES: LazyLock<Anomalies> =
+    LazyLock::new(|| Anomalies::new(&Config::from_lookup(|_| None).expect("usable")));
+
 /// The run that begins so.
 pub(super) fn begin(start: Start) -> Node {
     if let Some(node) = RUNS.read().starts.get(&start) {
@@ -158,11 +162,15 @@ fn run(start: Start, heard: &[Reply]) -> Next {
         heard: Mutex::new(heard.iter()),
         asked: Mutex::new(None),
     };
+    let backends = PaymentBackends {
+        ledger: &script,
+        provider: &script,
+        anomalies: &ANOMALIES,
+    };
     let payment = start.row.payment();
     let reached = match start.role {
         Role::Pay(others) => advance(
-            &script,
-            &script,
+            backends,
             payment,
             &KEY,
             start.purpose,
@@ -175,7 +183,7 @@ fn run(start: Start, heard: &[Reply]) -> Next {
             Reached::Nothing(_) => Next::Nothing,
         })
         .now_or_never(),
-        Role::Settle => settle(&script, &script, payment, start.purpose, Deadline::UNKNOWN)
+        Role::Settle => settle(backends, payment, start.purpose, Deadline::UNKNOWN)
             .map(|settled| {
                 let row = Row::of(&settled.payment);
                 match row.state.is_open() {
@@ -297,32 +305,32 @@ impl Ledger for Script<'_> {
         _: &Payment,
         change: &Change,
         _: Deadline,
-    ) -> Result<Changed, Unavailable> {
+    ) -> Result<Changed, LedgerError> {
         match self.ask(Ask::Write(Write::of(change))).await {
             Reply::Row { fits: true, row } => Ok(Changed::Now(row.payment())),
             Reply::Row { fits: false, row } => Ok(Changed::Not(row.payment())),
-            Reply::Unavailable => Err(Unavailable("scripted")),
+            Reply::Unavailable => Err(LedgerError::Unavailable("scripted")),
             reply => panic!("{reply:?} is no reply to {change:?}"),
         }
     }
 
-    async fn open(&self, _: &Payment, _: Deadline) -> Result<Payment, Unavailable> {
+    async fn open(&self, _: &Payment, _: Deadline) -> Result<Payment, LedgerError> {
         unreachable!("a run begins with an open payment")
     }
 
-    async fn read(&self, _: &str, _: Deadline) -> Result<Option<Payment>, Unavailable> {
+    async fn read(&self, _: &str, _: Deadline) -> Result<Option<Payment>, LedgerError> {
         unreachable!("a run begins with a payment that was read")
     }
 
-    async fn open_payments(&self, _: Queue, _: Deadline) -> Result<Vec<Payment>, Unavailable> {
+    async fn open_payments(&self, _: Queue, _: Deadline) -> Result<OpenPayments, LedgerError> {
         unreachable!("a run has one payment")
     }
 
-    async fn count_open(&self, _: Moment, _: Deadline) -> Result<u64, Unavailable> {
+    async fn count_open(&self, _: Moment, _: Deadline) -> Result<u64, LedgerError> {
         unreachable!("a run has one payment")
     }
 
-    async fn prepare(&self, _: Deadline) -> Result<(), Unavailable> {
+    async fn prepare(&self, _: Deadline) -> Result<(), LedgerError> {
         unreachable!("a run needs no index")
     }
 }

@@ -16,12 +16,12 @@ use reqwest::{Client, RequestBuilder};
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tracing::{error, warn};
+use tracing::warn;
 use url::Url;
 
 pub(in crate::payments) use self::unit::StripeUnit;
-use super::{Failure, Intent, Provider};
-use crate::config::{Secret, SecretSource};
+use super::{Failure, Intent, Provider, UNEXPECTED_AMOUNT};
+use crate::config::{Environment, Secret, SecretSource};
 use crate::deadline::Deadline;
 use crate::payments::{Order, Payment};
 use crate::secrets::SecretCell;
@@ -31,6 +31,7 @@ pub(in crate::payments) struct Stripe {
     api_key: SecretCell,
     api_base: Url,
     timeout: Duration,
+    environment: Environment,
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -60,6 +61,7 @@ impl Stripe {
         api_key: &SecretSource,
         api_base: &Url,
         timeout: Duration,
+        environment: &Environment,
     ) -> Option<Self> {
         if let SecretSource::Given(api_key) = api_key {
             bearer(api_key)?;
@@ -85,6 +87,7 @@ impl Stripe {
             api_key: SecretCell::new(api_key),
             api_base: api_base.clone(),
             timeout,
+            environment: environment.clone(),
         })
     }
 
@@ -171,7 +174,7 @@ impl Provider for Stripe {
     ) -> Result<Intent, Failure> {
         // Only an older version took an order that Stripe cannot be told of. Nothing is sent, now or later.
         let amount = amount_of(&payment.order).ok_or(Failure::Refused("no_such_amount"))?;
-        let form = created(payment, amount);
+        let form = created(payment, &self.environment, amount);
         let request = self
             .post("v1/payment_intents", &form)?
             .header("idempotency-key", format!("{key}-{}", digest(&form)));
@@ -211,7 +214,7 @@ fn amount_of(order: &Order) -> Option<i64> {
 }
 
 /// The members of a new intent: all of the order's that matter to the provider, and nothing that differs between attempts.
-fn created(payment: &Payment, amount: i64) -> Vec<(String, String)> {
+fn created(payment: &Payment, environment: &Environment, amount: i64) -> Vec<(String, String)> {
     let order = &payment.order;
     let mut form = vec![
         ("amount".to_owned(), amount.to_string()),
@@ -224,10 +227,12 @@ fn created(payment: &Payment, amount: i64) -> Vec<(String, String)> {
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
-    // Ours win: by its id a payment is found again.
+    // Ours win: by its id a payment is found again, and by the environment its events are told from those of others on the same
+    // account.
     let description = order.description.as_deref();
     metadata.extend(description.map(|text| ("description", text)));
     metadata.insert("payment_id", &payment.id);
+    metadata.insert("environment", environment.name());
     let metadata = metadata.into_iter();
     form.extend(metadata.map(|(key, value)| (format!("metadata[{key}]"), value.to_owned())));
     form
@@ -253,11 +258,7 @@ pub(in crate::payments) fn read(status: StatusCode, body: &[u8]) -> Result<Inten
             serde_json::from_slice(body).map_err(|_| Failure::Unclear("unexpected_answer"))?;
         let unit = StripeUnit::of(&intent.currency);
         let Some(amount) = unit.and_then(|unit| unit.to_minor(intent.amount)) else {
-            error!(
-                stripe.intent = intent.id,
-                "the provider's intent stands for an amount that no payment has"
-            );
-            return Err(Failure::Unclear("unexpected_amount"));
+            return Err(UNEXPECTED_AMOUNT);
         };
         return Ok(Intent { amount, ..intent });
     }

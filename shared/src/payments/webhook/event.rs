@@ -61,6 +61,11 @@ impl Event {
         self.data.object.metadata.get("payment_id")?.as_str()
     }
 
+    /// The environment whose payment it is. Intents of earlier versions do not say.
+    pub(super) fn environment(&self) -> Option<&str> {
+        self.data.object.metadata.get("environment")?.as_str()
+    }
+
     /// What does not differ between deliveries, as JSON.
     pub(super) fn identity(&self) -> String {
         json!({"id": self.id, "type": self.kind, "intent": self.intent()}).to_string()
