@@ -5,6 +5,7 @@ mod conformance;
 mod damage;
 mod documents;
 mod faults;
+mod majority;
 mod memory;
 mod ownership;
 mod processes;

@@ -11,6 +11,7 @@ mod iam;
 mod idempotency;
 mod invoke;
 mod liveness;
+mod majority;
 mod mongo;
 mod openapi;
 mod ops;

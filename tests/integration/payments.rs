@@ -3,6 +3,7 @@
 mod contract;
 mod crash;
 mod keys;
+mod majority;
 mod outage;
 mod parallel;
 mod reconcile;

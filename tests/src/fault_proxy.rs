@@ -3,12 +3,13 @@
 //! It stands where the outage of a managed service stands: the client keeps its address, the server keeps running.
 //! Each fault is a method and in force when the method returns; [`FaultProxy::heal`] takes them all back. The proxy
 //! lives on a thread of its own, so neither a busy test nor a frozen client stops it. It moves bytes and knows no
-//! protocol; only for counting does it recognise Redis commands.
+//! protocol; only for its records does it recognise the commands of Redis and MongoDB.
 //!
 //! A connection that has been silenced (`black_hole`, `drop_next_reply`) stays silent for ever, also after `heal`:
 //! bytes were lost on it, and TCP never delivers what comes after a gap.
 
 mod connection;
+mod mongo_commands;
 mod resp_commands;
 mod switchboard;
 mod traffic;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::connection::Flow;
+pub use self::mongo_commands::MongoCommand;
 use self::switchboard::{NextReply, Switchboard};
 use crate::background_runtime::BackgroundRuntime;
 
@@ -179,6 +181,12 @@ impl FaultProxy {
     /// the server, not what a script runs there. Empty for TLS and for other protocols.
     pub fn commands(&self) -> Vec<String> {
         self.board.traffic().commands()
+    }
+
+    /// The commands that MongoDB clients sent, in the order of arrival, those by which a driver watches the server included.
+    /// Empty for TLS, compression and other protocols.
+    pub fn mongo_commands(&self) -> Vec<MongoCommand> {
+        self.board.traffic().mongo_commands()
     }
 
     /// Sets every counter but [`open`](Self::open) to zero.

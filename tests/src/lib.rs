@@ -55,7 +55,7 @@ pub use cache_user::CacheUser;
 pub use drawing::Drawing;
 pub use environment::wanted_payments;
 pub use eventually::eventually;
-pub use fault_proxy::FaultProxy;
+pub use fault_proxy::{FaultProxy, MongoCommand};
 pub use hunt::{Hunt, Mode, Work};
 pub use iam_gate::{CacheKind, IamGate, IamUser};
 pub use lambda::{Lambda, LambdaBuilder, Outcome};

@@ -15,6 +15,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::mongo_commands::MessageReader;
 use super::resp_commands::CommandReader;
 use super::switchboard::{NextReply, Switchboard, connect};
 use super::traffic::OpenConnection;
@@ -128,7 +129,7 @@ async fn read_requests(
     client_has_the_word: &AtomicBool,
     parcels: mpsc::UnboundedSender<Parcel>,
 ) -> Result<(), End> {
-    let mut commands = CommandReader::default();
+    let (mut commands, mut messages) = (CommandReader::default(), MessageReader::default());
     loop {
         let content = read(&mut client).await;
         if let Content::Bytes(bytes) = &content {
@@ -138,6 +139,9 @@ async fn read_requests(
             board.traffic().client_sent(bytes.len());
             for name in commands.read(bytes) {
                 board.traffic().command_seen(name);
+            }
+            for command in messages.read(bytes) {
+                board.traffic().mongo_command_seen(command);
             }
         }
         let last = !matches!(content, Content::Bytes(_));

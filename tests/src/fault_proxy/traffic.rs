@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::mongo_commands::MongoCommand;
+
 /// The counters of one proxy.
 #[derive(Default)]
 pub(super) struct Traffic {
@@ -19,6 +21,7 @@ struct Counts {
     bytes_from_clients: usize,
     bytes_from_server: usize,
     commands: Vec<String>,
+    mongo_commands: Vec<MongoCommand>,
 }
 
 /// One connection that counts as open until this is dropped.
@@ -51,6 +54,10 @@ impl Traffic {
         self.counts.lock().commands.push(name);
     }
 
+    pub(super) fn mongo_command_seen(&self, command: MongoCommand) {
+        self.counts.lock().mongo_commands.push(command);
+    }
+
     pub(super) fn accepted(&self) -> usize {
         self.counts.lock().accepted
     }
@@ -73,6 +80,10 @@ impl Traffic {
 
     pub(super) fn commands(&self) -> Vec<String> {
         self.counts.lock().commands.clone()
+    }
+
+    pub(super) fn mongo_commands(&self) -> Vec<MongoCommand> {
+        self.counts.lock().mongo_commands.clone()
     }
 
     pub(super) fn reset(&self) {

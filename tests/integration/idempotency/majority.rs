@@ -1,0 +1,123 @@
+//! Each operation of the engine asks MongoDB for the majority.
+
+use std::time::Duration;
+
+use shared::deadline::Deadline;
+use shared::idempotency::{
+    Completion, Entry, Idempotency, Lookup, NoEffect, Noted, Operation, Outcome, Policy, Progress,
+    Renewal, Resolved, Settled, Settlement, Standing,
+};
+use tests::eventually;
+
+use super::stage::{Stage, a_payment, a_resumable_payment, charged, claim, patience, started};
+use crate::majority::Wire;
+
+const WRITE: &str = "findAndModify";
+const READ: &str = "aggregate";
+
+#[tokio::test]
+async fn each_write_of_a_lease_holder_waits_for_the_majority() {
+    for wire in Wire::all().await {
+        let stage = Stage::mongodb().await.with("MONGODB_URI", &wire.uri);
+        let (engine, payment) = (stage.engine(), a_payment());
+        let prepared = wire.sends(&["createIndexes"], engine.prepare(patience()));
+        prepared.await.expect("prepared");
+
+        let mut lease = wire.sends(&[WRITE], started(&engine, &payment)).await;
+        let renewed = wire.sends(&[WRITE], lease.renew(Duration::from_secs(20)));
+        assert!(matches!(renewed.await, Renewal::Renewed { .. }));
+        let noted = wire.sends(&[WRITE], lease.checkpoint("a note")).await;
+        assert_eq!(noted, Noted::Done);
+        let released = wire.sends(&[WRITE], lease.release()).await;
+        assert_eq!(released, Noted::Done);
+
+        let again = started(&engine, &payment);
+        let lease = wire.sends(&[WRITE, READ], again).await;
+        let completed = wire.sends(&[WRITE], lease.complete(charged())).await;
+        assert_eq!(completed, Completion::Completed(charged()));
+
+        let lease = started(&engine, &a_payment()).await;
+        let marked = wire.sends(&[WRITE], lease.mark_unknown()).await;
+        assert_eq!(marked, Noted::Done);
+    }
+}
+
+#[tokio::test]
+async fn each_decision_is_read_from_the_majority() {
+    for wire in Wire::all().await {
+        let stage = Stage::mongodb().await.with("MONGODB_URI", &wire.uri);
+        let (engine, payment) = (stage.engine(), a_payment());
+        let lease = started(&engine, &payment).await;
+
+        let waiting = engine.wait_for(&payment, Deadline::after(Duration::from_millis(300)));
+        let standing = wire.sends(&[READ], waiting).await.expect("read");
+        assert!(matches!(standing, Standing::InProgress { .. }));
+        let looking = engine.look_up(&payment.key, patience());
+        let found = wire.sends(&[READ], looking).await.expect("read");
+        assert!(matches!(found, Lookup::Found(_)));
+        let listing = engine.unfinished("", None, patience());
+        let unfinished = wire.sends(&[READ], listing).await.expect("read");
+        assert_eq!(unfinished.len(), 1);
+        let listing = engine.keys(10, patience());
+        let keys = wire.sends(&["find"], listing).await.expect("read");
+        assert_eq!(keys, std::slice::from_ref(&payment.key));
+
+        lease.complete(charged()).await;
+        let repeated = claim(&engine, &payment);
+        let outcome = wire.sends(&[WRITE, READ], repeated).await;
+        assert!(matches!(outcome, Outcome::Replay(_)));
+    }
+}
+
+#[tokio::test]
+async fn takeovers_and_settlements_ask_the_majority() {
+    for wire in Wire::all().await {
+        let stage = Stage::mongodb()
+            .await
+            .with("MONGODB_URI", &wire.uri)
+            .with("IDEMPOTENCY_LEASE_MS", "100");
+        let engine = stage.engine();
+
+        let (resumable, _) = abandoned(&engine, a_resumable_payment()).await;
+        let takeover = started(&engine, &resumable);
+        let lease = wire.sends(&[WRITE, READ], takeover).await;
+        assert!(lease.took_over());
+
+        let (_, entry) = abandoned(&engine, a_payment()).await;
+        let released = Settlement::Released(NoEffect::FencedByProvider);
+        let settling = engine.settle(&entry, released, patience());
+        assert_eq!(
+            wire.sends(&[WRITE, READ], settling).await,
+            Ok(Settled::Done)
+        );
+
+        let (_, entry) = abandoned(&engine, a_resumable_payment()).await;
+        assert_eq!(entry.policy, Policy::RerunAlways);
+        let settling = engine.settle(&entry, Settlement::Reopened, patience());
+        assert_eq!(
+            wire.sends(&[WRITE, READ], settling).await,
+            Ok(Settled::Done)
+        );
+
+        let (payment, entry) = abandoned(&engine, a_payment()).await;
+        let completed = Settlement::Completed(charged());
+        let resolving = engine.resolve(&payment.key, entry.revision(), completed, patience());
+        let resolved = wire.sends(&[WRITE, READ], resolving).await;
+        assert_eq!(resolved, Ok(Resolved::Stored));
+    }
+}
+
+/// An operation whose lease is over.
+async fn abandoned(engine: &Idempotency, operation: Operation) -> (Operation, Entry) {
+    drop(started(engine, &operation).await);
+    let mut abandoned = None;
+    eventually(Duration::from_secs(10), async || {
+        let entry = engine.entry(&operation.key, patience()).await;
+        let entry = entry.expect("read").expect("there");
+        let is_over = !matches!(entry.progress, Progress::InProgress { .. });
+        abandoned = Some(entry);
+        is_over
+    })
+    .await;
+    (operation, abandoned.expect("read"))
+}

@@ -1,0 +1,132 @@
+//! Reads return what a majority of the servers has acknowledged, and writes wait for a majority, so a failover undoes neither.
+//! These tests read it in the commands on the wire, also where the URI asks for less.
+//!
+//! Each operation runs through a proxy that records the commands: `idempotency::majority`, `payments::majority`.
+
+use std::time::Duration;
+
+use mongodb::bson::{Document, doc};
+use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use shared::config::Config;
+use shared::deadline::Deadline;
+use shared::mongo::Mongo;
+use tests::{FaultProxy, MongoCommand, MongoServer};
+
+/// A URI without options, and one that asks for less.
+const OPTIONS: [&str; 2] = [
+    "",
+    "&w=1&readConcernLevel=local&readPreference=secondaryPreferred",
+];
+
+/// Commands that write to a collection.
+const WRITES: &[&str] = &[
+    "findAndModify",
+    "update",
+    "insert",
+    "delete",
+    "createIndexes",
+];
+/// Commands that read a collection.
+const READS: &[&str] = &["aggregate", "find", "count", "distinct"];
+/// Commands that read and write no document.
+const OTHERS: &[&str] = &[
+    "hello",
+    "isMaster",
+    "ismaster",
+    "ping",
+    "saslStart",
+    "saslContinue",
+    "endSessions",
+    "listIndexes",
+];
+
+/// MongoDB behind a proxy.
+pub(crate) struct Wire {
+    proxy: FaultProxy,
+    pub(crate) uri: String,
+}
+
+impl Wire {
+    /// One for each URI.
+    pub(crate) async fn all() -> Vec<Self> {
+        let server = MongoServer::shared().await;
+        let wire = |options| {
+            let proxy = FaultProxy::in_front_of(server.address());
+            let uri = format!("{}{options}", server.uri_through(&proxy));
+            Self { proxy, uri }
+        };
+        OPTIONS.into_iter().map(wire).collect()
+    }
+
+    /// Runs an operation that sends these commands among others, and checks every command that it sends.
+    pub(crate) async fn sends<T>(&self, names: &[&str], operation: impl Future<Output = T>) -> T {
+        self.proxy.reset_counters();
+
+        let done = operation.await;
+
+        let commands = self.proxy.mongo_commands();
+        for name in names {
+            let is_there = commands.iter().any(|command| command.name == *name);
+            assert!(is_there, "no {name}, but {commands:?}");
+        }
+        for command in &commands {
+            check(command);
+        }
+        done
+    }
+}
+
+/// # Panics
+///
+/// When the command asks for less than a majority, or is none of those above.
+fn check(command: &MongoCommand) {
+    let name = command.name.as_str();
+    if WRITES.contains(&name) {
+        assert_eq!(
+            command.write_concern,
+            Some(doc! { "w": "majority" }),
+            "{command:?}"
+        );
+    } else if READS.contains(&name) {
+        assert_eq!(
+            command.read_concern,
+            Some(doc! { "level": "majority" }),
+            "{command:?}"
+        );
+    } else {
+        assert!(OTHERS.contains(&name), "{name} is in none of the lists");
+        return;
+    }
+    // The driver leaves out what is the default, and asks a single member of a replica set for `primaryPreferred`.
+    let mode = |preference: &Document| preference.get_str("mode").map(str::to_owned);
+    let mode = command.read_preference.as_ref().map(mode);
+    let modes = ["primary", "primaryPreferred"];
+    assert!(
+        mode.is_none_or(|mode| mode.is_ok_and(|mode| modes.contains(&&*mode))),
+        "{command:?}"
+    );
+}
+
+/// The driver sends a standalone server no read preference, so the commands alone do not show it.
+#[tokio::test]
+async fn every_call_has_the_primary_and_the_majority() {
+    for wire in Wire::all().await {
+        let lookup = |variable: &str| (variable == "MONGODB_URI").then(|| wire.uri.clone().into());
+        let mongo = Mongo::new(&Config::from_lookup(lookup).expect("usable").mongo);
+
+        let patience = Deadline::after(Duration::from_secs(5));
+        let database = mongo.run(patience, async |database| Ok(database)).await;
+
+        let database = database.expect("a client");
+        let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+        assert_eq!(
+            database.selection_criteria(),
+            Some(&primary),
+            "{}",
+            wire.uri
+        );
+        let (read, write) = (database.read_concern(), database.write_concern());
+        assert_eq!(read, Some(&ReadConcern::majority()));
+        assert_eq!(write, Some(&WriteConcern::majority()));
+    }
+}
