@@ -1,5 +1,5 @@
-//! What the functions read has been acknowledged by a majority of the servers, and what they write is, as it stands in the
-//! commands on the wire and whatever the URI says. A failover then undoes nothing that somebody was told.
+//! Reads return what a majority of the servers has acknowledged, and writes wait for a majority, so a failover undoes neither.
+//! These tests read it in the commands on the wire, also where the URI asks for less.
 //!
 //! Each operation runs through a proxy that records the commands: `idempotency::majority`, `payments::majority`.
 
@@ -78,7 +78,7 @@ impl Wire {
 
 /// # Panics
 ///
-/// When less than a majority is asked, or the command is a new one.
+/// When the command asks for less than a majority, or is none of those above.
 fn check(command: &MongoCommand) {
     let name = command.name.as_str();
     if WRITES.contains(&name) {
@@ -94,7 +94,7 @@ fn check(command: &MongoCommand) {
             "{command:?}"
         );
     } else {
-        assert!(OTHERS.contains(&name), "{name} is not known here");
+        assert!(OTHERS.contains(&name), "{name} is in none of the lists");
         return;
     }
     // The driver leaves out what is the default, and asks a single member of a replica set for `primaryPreferred`.
@@ -107,7 +107,7 @@ fn check(command: &MongoCommand) {
     );
 }
 
-/// A standalone server is sent no read preference, so the wire alone would not tell.
+/// The driver sends a standalone server no read preference, so the commands alone do not show it.
 #[tokio::test]
 async fn every_call_has_the_primary_and_the_majority() {
     for wire in Wire::all().await {

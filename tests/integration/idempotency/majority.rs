@@ -60,7 +60,7 @@ async fn each_decision_is_read_from_the_majority() {
         assert_eq!(unfinished.len(), 1);
         let listing = engine.keys(10, patience());
         let keys = wire.sends(&["find"], listing).await.expect("read");
-        assert_eq!(keys, [payment.key.clone()]);
+        assert_eq!(keys, std::slice::from_ref(&payment.key));
 
         lease.complete(charged()).await;
         let repeated = claim(&engine, &payment);
@@ -70,7 +70,7 @@ async fn each_decision_is_read_from_the_majority() {
 }
 
 #[tokio::test]
-async fn what_an_abandoned_attempt_leads_to_asks_the_majority() {
+async fn takeovers_and_settlements_ask_the_majority() {
     for wire in Wire::all().await {
         let stage = Stage::mongodb()
             .await
