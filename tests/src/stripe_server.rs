@@ -72,6 +72,12 @@ impl StripeServer {
         card["id"].as_str().expect("a card").to_owned()
     }
 
+    /// Another program gives an intent another currency.
+    pub async fn change_currency(&self, intent: &str, currency: &str) {
+        let path = format!("/v1/payment_intents/{intent}");
+        self.call("POST", &path, &[("currency", currency)]).await;
+    }
+
     /// The customer authenticates a payment, or fails to.
     pub async fn authenticate(&self, intent: &str, client_secret: &str, success: bool) {
         let success = success.to_string();
