@@ -391,3 +391,6 @@ impl Store for Reject {
         Err(Undecided::NoStore)
     }
 }
+
+#[cfg(test)]
+mod tests;
