@@ -1,6 +1,6 @@
 # The commands of this repository; what they do is in scripts/.
 
-.PHONY: help run test check fmt fuzz model hunt hunt-bugs bench bench-smoke claim-cost startup advisories build deploy test-deploy costs
+.PHONY: help run test check fmt fuzz model hunt hunt-bugs mutants bench bench-smoke claim-cost startup advisories build deploy test-deploy costs
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ hunt: ## look for double charges under random faults (PAYMENTS=2000, SEED, MODE=
 
 hunt-bugs: ## plant known bugs in a copy of the sources, and hunt them (BUGS=…)
 	@scripts/hunt-bugs
+
+mutants: ## change a copy of the sources in one place at a time, and see that a test fails (AREA=decision|holds|stores|payments, FILE=…)
+	@scripts/mutants
 
 bench: ## measure what idempotency costs, ours beside its peers; half an hour (release profile; ONLY=latency,…, KEYS=10000000)
 	@scripts/bench full

@@ -8,6 +8,7 @@
 {
     CARGO_LAMBDA_VERSION=1.9.2
     CARGO_DENY_VERSION=0.20.2
+    CARGO_MUTANTS_VERSION=27.1.0
     CFN_LINT_VERSION=1.58.0
     LOCALSTRIPE_VERSION=1.15.10
     MONGO_JAVA_SERVER_VERSION=1.47.0
@@ -29,7 +30,7 @@ export MONGODB_JAVA_SERVER_DIR="${MONGODB_JAVA_SERVER_DIR:-$tools/mongo-java-ser
 for dir in "$tools"/redis-server-*/bin; do
     if [ -d "$dir" ]; then PATH="$PATH:$dir"; fi
 done
-PATH="$tools/cargo-lambda-$CARGO_LAMBDA_VERSION/bin:$tools/cargo-deny-$CARGO_DENY_VERSION/bin:$tools/cfn-lint-$CFN_LINT_VERSION/bin:$tools/localstripe-$LOCALSTRIPE_VERSION/bin:$tools/moto-$MOTO_VERSION/bin:$tools/schemathesis-$SCHEMATHESIS_VERSION/bin:$tools/sam-translator-$SAM_TRANSLATOR_VERSION/bin:$tools/ziglang-$ZIG_VERSION/bin:$tools/aws-sam-cli-$SAM_CLI_VERSION/bin:$tools/powertools-python-$POWERTOOLS_PYTHON_VERSION/bin:$tools/powertools-typescript-$POWERTOOLS_TYPESCRIPT_VERSION/bin:$PATH"
+PATH="$tools/cargo-lambda-$CARGO_LAMBDA_VERSION/bin:$tools/cargo-deny-$CARGO_DENY_VERSION/bin:$tools/cargo-mutants-$CARGO_MUTANTS_VERSION/bin:$tools/cfn-lint-$CFN_LINT_VERSION/bin:$tools/localstripe-$LOCALSTRIPE_VERSION/bin:$tools/moto-$MOTO_VERSION/bin:$tools/schemathesis-$SCHEMATHESIS_VERSION/bin:$tools/sam-translator-$SAM_TRANSLATOR_VERSION/bin:$tools/ziglang-$ZIG_VERSION/bin:$tools/aws-sam-cli-$SAM_CLI_VERSION/bin:$tools/powertools-python-$POWERTOOLS_PYTHON_VERSION/bin:$tools/powertools-typescript-$POWERTOOLS_TYPESCRIPT_VERSION/bin:$PATH"
 export PATH
 
 # say <sentence>: one line to the person at the terminal.

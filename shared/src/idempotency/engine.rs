@@ -294,4 +294,13 @@ mod tests {
             assert_eq!(lease_for(left, &config), expected, "{left:?}");
         }
     }
+
+    #[tokio::test]
+    async fn nothing_is_prepared_that_the_store_does_not_acknowledge() {
+        let lookup =
+            |variable: &str| (variable == "MONGODB_URI").then(|| "mongodb://127.0.0.1:1/".into());
+        let engine = Idempotency::new(&Config::from_lookup(lookup).expect("usable"));
+        let deadline = Deadline::after(Duration::from_millis(100));
+        assert!(engine.prepare(deadline).await.is_err());
+    }
 }

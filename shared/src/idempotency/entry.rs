@@ -141,3 +141,79 @@ impl fmt::Debug for Entry {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::idempotency::{IdempotencyKey, Scope};
+
+    fn at(ms: u64) -> StoreTime {
+        StoreTime::from_ms(1_764_000_000_000 + ms)
+    }
+
+    /// An entry whose key was first seen at 0, and whose lease runs from 1000 to 2000.
+    fn entry(state: State, policy: Policy, now_ms: u64) -> Entry {
+        let key = IdempotencyKey::parse("k").expect("a key");
+        let record = Record {
+            state,
+            owner: OwnerId::fresh(),
+            attempt: 3,
+            rev: 7,
+            leased_at: at(1_000),
+            lease: Duration::from_millis(1_000),
+            fingerprint: Fingerprint::from_hex(&"a".repeat(64)).expect("a fingerprint"),
+            policy,
+            first_at: at(0),
+            took_over: false,
+            checkpoint: Bytes::new(),
+        };
+        let (key, window) = (RecordKey::new(&Scope::none(), &key), Duration::from_secs(9));
+        Entry::of(&key, record, window, at(now_ms))
+    }
+
+    #[test]
+    fn progress_is_what_a_begin_of_the_same_request_would_be_told() {
+        let (once, always) = (Policy::AtMostOnce, Policy::RerunAlways);
+        let finished_at = at(1_500);
+        let response = SavedResponse::new(StatusCode::CREATED, "charged");
+        let completed = State::Completed {
+            finished_at,
+            response: response.clone(),
+        };
+        let running = Progress::InProgress {
+            lease_left: Duration::from_millis(300),
+        };
+        let cases = [
+            (State::InProgress, once, 1_700, running, 0),
+            (State::InProgress, once, 2_100, Progress::Unknown, 100),
+            (State::InProgress, always, 2_100, Progress::Abandoned, 100),
+            (State::Unknown, once, 1_700, Progress::Unknown, 0),
+            (State::Unknown, always, 1_700, Progress::Abandoned, 0),
+            (
+                State::Released { finished_at },
+                once,
+                2_100,
+                Progress::Released,
+                0,
+            ),
+            (completed, once, 2_100, Progress::Completed(response), 0),
+        ];
+        for (state, policy, now_ms, progress, over_ms) in cases {
+            let case = format!("{state:?}, {policy:?}, {now_ms}");
+            let entry = entry(state, policy, now_ms);
+            assert_eq!(entry.progress, progress, "{case}");
+            let over = Duration::from_millis(over_ms);
+            assert_eq!(entry.lease_over_for, over, "{case}");
+            assert_eq!(entry.first_seen, Duration::from_millis(now_ms), "{case}");
+            assert_eq!(entry.revision().rev(), 7, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_reason_has_the_name_that_requests_and_logs_have() {
+        let names = [NoEffect::FencedByProvider, NoEffect::AttemptEnded].map(NoEffect::name);
+        assert_eq!(names, ["fenced_by_provider", "attempt_ended"]);
+    }
+}

@@ -352,3 +352,6 @@ fn rev_after(changed: &Changed, rev: u64) -> u64 {
         Changed::Done | Changed::Already(_) | Changed::Superseded(_) => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -169,3 +169,6 @@ fn work_end(lease_ends: Deadline, invocation_ends: Deadline) -> Deadline {
     let lease = lease_ends.clip(Duration::MAX);
     invocation_ends.within(lease).reserving(STORING_TIME)
 }
+
+#[cfg(test)]
+mod tests;

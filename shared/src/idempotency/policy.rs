@@ -78,6 +78,11 @@ mod tests {
         );
         let none = Policy::rerun_within(Duration::from_secs(60), Duration::from_secs(1));
         assert_eq!(none, Policy::AtMostOnce);
+        let (send, moment) = (Duration::from_secs(1), Duration::from_millis(1));
+        let exact = Policy::rerun_within(MARGIN + send, send);
+        assert_eq!(exact, Policy::AtMostOnce);
+        let least = Policy::rerun_within(MARGIN + send + moment, send);
+        assert_eq!(least, Policy::Rerun { within: moment });
     }
 
     #[test]
@@ -98,9 +103,8 @@ mod tests {
                 assert_eq!(stricter.stricter(policy), *stricter);
             }
         }
-        assert_eq!(
-            within(u64::MAX).stricter(Policy::RerunAlways),
-            within(u64::MAX)
-        );
+        let longest = within(u64::MAX);
+        assert_eq!(longest.stricter(Policy::RerunAlways), longest);
+        assert_eq!(Policy::RerunAlways.stricter(longest), longest);
     }
 }

@@ -213,3 +213,6 @@ impl Idempotency {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,6 +76,7 @@ mod tests {
         let revision = Revision::of(version);
         let text = revision.to_string();
         assert_eq!(Revision::parse(&text), Some(revision));
+        assert_eq!(revision.rev(), 3);
         assert!(!text.contains(&version.owner.to_string()));
         for other in [
             "",

@@ -393,3 +393,6 @@ impl Store for Reject {
         Err(Undecided::NoStore)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -286,8 +286,13 @@ fn who_starts_counts_on_and_a_new_window_starts_clean() {
     assert_eq!(reclaimed.checkpoint, "note");
     assert!(!reclaimed.took_over);
 
-    let taken = start(Start::TakeOver, Some(&noted), &second(), at(40_000));
+    let eager = Claim {
+        policy: Policy::RerunAlways,
+        ..second()
+    };
+    let taken = start(Start::TakeOver, Some(&noted), &eager, at(40_000));
     assert!(taken.took_over);
+    assert_eq!((taken.first_at, taken.policy), (at(0), first().policy));
     assert_eq!(taken.checkpoint, "note");
 
     let again = start(Start::Restart, Some(&released), &second(), at(90_000_000));
@@ -384,6 +389,35 @@ fn what_may_be_said_twice_is_written_over_the_writing_that_it_follows_alone() {
             assert!(matches!(verdict, Verdict::Write(_)), "{what:?}");
         }
     }
+    let renewed = after(&noted, Change::Renew(LEASE), 7);
+    let late = Fence { rev: 1, ..fence() };
+    let verdict = change(Some(&renewed), &late, &again, at(8));
+    assert_eq!(verdict, Verdict::Moved, "a renewal came after the note");
+    let unheard = Fence { rev: 0, ..fence() };
+    let empty = Change::Checkpoint(Bytes::new());
+    let verdict = change(Some(&claimed()), &unheard, &empty, at(5));
+    assert_eq!(verdict, Verdict::Moved, "the claim is not a note");
+}
+
+#[test]
+fn a_renewed_lease_begins_at_the_renewal() {
+    let renewed = after(&claimed(), Change::Renew(LEASE * 2), 20_000);
+    assert_eq!(renewed.lease_end(), at(80_000));
+}
+
+#[test]
+fn a_completed_record_has_no_checkpoint() {
+    let noted = after(&claimed(), Change::Checkpoint("note".into()), 5);
+    let completed = after(&noted, Change::Complete(response()), 10);
+    assert!(completed.checkpoint.is_empty());
+
+    let settled = |settlement| {
+        let seen = noted.version();
+        written(settle(&noted, seen, owner(9), &settlement, at(30_000)))
+    };
+    let completed = settled(Settlement::Completed(response()));
+    assert!(completed.checkpoint.is_empty());
+    assert_eq!(settled(Settlement::Released).checkpoint, "note");
 }
 
 #[test]
@@ -412,8 +446,12 @@ fn only_owner_and_attempt_together_may_change_a_record() {
 
 #[test]
 fn a_result_whose_claim_was_lost_is_kept_and_nothing_else_is_done() {
-    let kept = written(change(None, &fence(), &Change::Complete(response()), at(5)));
-    assert_eq!(kept.attempt, 1);
+    let third = Fence {
+        attempt: 3,
+        ..fence()
+    };
+    let kept = written(change(None, &third, &Change::Complete(response()), at(5)));
+    assert_eq!((kept.attempt, kept.rev), (3, 1));
     assert_eq!(decide(Some(&kept), &second(), at(6)), Decision::Replay);
     for what in [Change::Release, Change::Renew(LEASE), Change::MarkUnknown] {
         assert_eq!(change(None, &fence(), &what, at(5)), Verdict::Superseded);
@@ -441,6 +479,15 @@ fn a_settlement_writes_a_fresh_owner_over_the_record_it_has_seen() {
         ),
         Verdict::Superseded
     );
+    let unknown = after(&record, Change::MarkUnknown, 10);
+    let released = written(settle(
+        &unknown,
+        unknown.version(),
+        owner(9),
+        &Settlement::Released,
+        at(11),
+    ));
+    assert!(!released.took_over && released.rev == unknown.rev + 1);
     let refused = [
         (
             "an older writing",
@@ -515,6 +562,8 @@ fn the_attempt_after_a_reopening_is_one_that_takes_over() {
             State::Unknown,
             "the abandoned one may go on"
         );
+        let again = change(Some(&released), &fence, &Change::Release, over);
+        assert_eq!(again, Verdict::Already, "its reply was lost");
     }
 }
 

@@ -306,3 +306,6 @@ fn size(key: &RecordKey, record: &Record) -> usize {
     };
     RECORD_BYTES + key.as_str().len() + record.checkpoint.len() + response
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+use http::StatusCode;
+
+use super::*;
+use crate::config::Config;
+use crate::idempotency::{Fingerprint, IdempotencyKey, Policy, Request, SavedResponse, Scope};
+
+const WINDOW: Duration = Duration::from_secs(86_400);
+const LEASE: Duration = Duration::from_secs(30);
+
+fn store(entries: usize, bytes: usize) -> MemoryStore {
+    let config = Config::from_lookup(|_| None).expect("the defaults");
+    MemoryStore::new(&IdempotencyConfig {
+        memory_entries: entries,
+        memory_bytes: bytes,
+        ..config.idempotency
+    })
+}
+
+fn large() -> MemoryStore {
+    store(1_000, 1 << 20)
+}
+
+fn key(name: &str) -> RecordKey {
+    let key = IdempotencyKey::parse(name).expect("a key");
+    RecordKey::new(&Scope::none(), &key)
+}
+
+fn claim(lease: Duration) -> Claim {
+    Claim {
+        owner: OwnerId::fresh(),
+        fingerprint: Fingerprint::of(&Request::default()).expect("unambiguous"),
+        policy: Policy::AtMostOnce,
+        lease,
+        window: WINDOW,
+    }
+}
+
+fn fence(claim: &Claim) -> Fence {
+    Fence {
+        claim: claim.clone(),
+        attempt: 1,
+        rev: 1,
+    }
+}
+
+fn response(bytes: usize) -> SavedResponse {
+    SavedResponse::new(StatusCode::CREATED, vec![b'x'; bytes])
+}
+
+/// Claims a key, and returns what was there before.
+fn started(store: &MemoryStore, key: &RecordKey, claim: &Claim) -> Option<Record> {
+    let (claimed, before) = store.claim_at(key, claim, store.now()).expect("room");
+    assert!(matches!(claimed, Claimed::Started(_)), "{claimed:?}");
+    before
+}
+
+fn changed(store: &MemoryStore, key: &RecordKey, claim: &Claim, change: &Change) {
+    let changed = store.change_at(key, &fence(claim), change, store.now());
+    assert!(matches!(changed, Ok(Changed::Done)), "{changed:?}");
+}
+
+fn record(store: &MemoryStore, key: &RecordKey) -> Option<Record> {
+    store.records.lock().by_key.get(key).cloned()
+}
+
+#[test]
+fn a_record_takes_its_key_its_checkpoint_and_its_response() {
+    let (store, key, claim) = (large(), key("four"), claim(LEASE));
+    started(&store, &key, &claim);
+    let empty = record(&store, &key).expect("there");
+    let base = RECORD_BYTES + key.as_str().len();
+    assert_eq!(size(&key, &empty), base);
+    let noted = Record {
+        checkpoint: "note".into(),
+        ..empty.clone()
+    };
+    assert_eq!(size(&key, &noted), base + 4);
+    let completed = Record {
+        state: State::Completed {
+            finished_at: EPOCH,
+            response: response(7),
+        },
+        ..noted
+    };
+    assert_eq!(size(&key, &completed), base + 11);
+}
+
+#[test]
+fn what_all_records_take_is_counted() {
+    let (store, kept, removed) = (large(), key("kept"), key("removed"));
+    let claims = [claim(LEASE), claim(LEASE)];
+    started(&store, &kept, &claims[0]);
+    started(&store, &removed, &claims[1]);
+    changed(
+        &store,
+        &kept,
+        &claims[0],
+        &Change::Checkpoint("note".into()),
+    );
+    store.undo(&removed, claims[1].owner, None);
+
+    let records = store.records.lock();
+    assert_eq!(records.by_key.len(), 1);
+    assert_eq!(records.bytes, size(&kept, &records.by_key[&kept]));
+}
+
+#[test]
+fn memory_is_full_at_its_limits_and_not_before() {
+    let empty = RECORD_BYTES + key("a").as_str().len();
+    let store = store(2, 2 * empty + 4);
+    let claims = [claim(LEASE), claim(LEASE), claim(LEASE)];
+    for (name, claim) in ["a", "b"].into_iter().zip(&claims) {
+        started(&store, &key(name), claim);
+    }
+    let third = store.claim_at(&key("c"), &claims[2], store.now());
+    assert_eq!(third.err(), Some(Undecided::Full), "two entries");
+
+    let note = |text: &'static str| {
+        let (fence, change) = (fence(&claims[0]), Change::Checkpoint(text.into()));
+        store.change_at(&key("a"), &fence, &change, store.now())
+    };
+    assert_eq!(note("12345").err(), Some(Undecided::Full));
+    assert!(matches!(note("1234"), Ok(Changed::Done)));
+
+    // A result always finds room.
+    changed(
+        &store,
+        &key("b"),
+        &claims[1],
+        &Change::Complete(response(5)),
+    );
+    let kept = record(&store, &key("b")).expect("there").into_response();
+    assert_eq!(kept, Some(response(5).limited_to(0)));
+}
+
+#[test]
+fn bytes_alone_fill_a_memory() {
+    let empty = RECORD_BYTES + key("a").as_str().len();
+    let store = store(9, 2 * empty - 1);
+    started(&store, &key("a"), &claim(LEASE));
+    let second = store.claim_at(&key("b"), &claim(LEASE), store.now());
+    assert_eq!(second.err(), Some(Undecided::Full));
+}
+
+#[test]
+fn room_is_made_of_what_is_over() {
+    let (store, first) = (store(1, 1 << 20), claim(LEASE));
+    started(&store, &key("a"), &first);
+    changed(&store, &key("a"), &first, &Change::Release);
+    let later = store.now().after(WINDOW);
+    let claimed = store.claim_at(&key("b"), &claim(LEASE), later);
+    assert!(matches!(claimed, Ok((Claimed::Started(_), None))));
+    assert_eq!(record(&store, &key("a")), None);
+}
+
+#[test]
+fn a_claim_is_undone_by_its_owner_and_only_while_it_is_in_progress() {
+    let (store, key) = (large(), key("k"));
+    let [first, second] = [claim(LEASE), claim(LEASE)];
+    started(&store, &key, &first);
+    changed(&store, &key, &first, &Change::Release);
+    let released = record(&store, &key);
+    let before = started(&store, &key, &second);
+    assert_eq!(before, released);
+
+    store.undo(&key, OwnerId::fresh(), None);
+    assert_eq!(record(&store, &key).expect("there").owner, second.owner);
+    store.undo(&key, second.owner, before.clone());
+    assert_eq!(record(&store, &key), before);
+    store.undo(&key, first.owner, None);
+    assert_eq!(record(&store, &key), before, "it is released");
+}
+
+#[test]
+fn a_repeated_claim_starts_again() {
+    let (store, key, claim) = (large(), key("k"), claim(LEASE));
+    started(&store, &key, &claim);
+    let again = store.claim_at(&key, &claim, store.now());
+    let Ok((Claimed::Started(grant), _)) = again else {
+        panic!("{again:?}");
+    };
+    assert!(grant.repeated);
+}
+
+#[test]
+fn attempts_are_counted_as_another_store_does_for_the_owner_alone() {
+    let (store, key, claim) = (large(), key("k"), claim(LEASE));
+    started(&store, &key, &claim);
+    store.adopt(&key, OwnerId::fresh(), 5);
+    assert_eq!(record(&store, &key).expect("there").attempt, 1);
+    store.adopt(&key, claim.owner, 5);
+    assert_eq!(record(&store, &key).expect("there").attempt, 5);
+}
+
+#[test]
+fn the_revision_of_a_record_is_that_of_its_last_write() {
+    let (store, key, claim) = (large(), key("k"), claim(LEASE));
+    assert_eq!(store.rev(&key), 0);
+    started(&store, &key, &claim);
+    changed(&store, &key, &claim, &Change::Checkpoint("note".into()));
+    assert_eq!(store.rev(&key), 2);
+}
+
+#[test]
+fn what_another_store_knows_is_learned_of_abandoned_work_alone() {
+    let finished_at = StoreTime::from_ms(5);
+    let completed = State::Completed {
+        finished_at,
+        response: response(1),
+    };
+    let released = State::Released { finished_at };
+    let over = Duration::ZERO;
+    let cases = [
+        ("running", LEASE, None, completed.clone(), 1, "in_progress"),
+        ("abandoned", over, None, completed.clone(), 1, "completed"),
+        (
+            "unknown",
+            LEASE,
+            Some(Change::MarkUnknown),
+            completed.clone(),
+            1,
+            "completed",
+        ),
+        (
+            "released",
+            LEASE,
+            Some(Change::Release),
+            completed,
+            1,
+            "released",
+        ),
+        (
+            "released there",
+            over,
+            None,
+            released.clone(),
+            1,
+            "released",
+        ),
+        ("an older release", over, None, released, 0, "in_progress"),
+        (
+            "nothing to learn",
+            over,
+            None,
+            State::Unknown,
+            1,
+            "in_progress",
+        ),
+    ];
+    for (case, lease, change, state, attempt, expected) in cases {
+        let (store, key, claim) = (large(), key("k"), claim(lease));
+        started(&store, &key, &claim);
+        if let Some(change) = change {
+            changed(&store, &key, &claim, &change);
+        }
+        let there = Record {
+            state,
+            attempt,
+            ..record(&store, &key).expect("there")
+        };
+        store.learn(&key, there);
+        let here = record(&store, &key).expect("there");
+        assert_eq!(here.state.name(), expected, "{case}");
+        assert_ne!(here.finished_at(), Some(finished_at), "{case}: its clock");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_listed_in_their_order() {
+    let store = large();
+    for name in ["b", "c", "a"] {
+        started(&store, &key(name), &claim(LEASE));
+    }
+    let keys = store.list(2, Deadline::UNKNOWN).await;
+    assert_eq!(keys, Ok(vec![key("a"), key("b")]));
+}
