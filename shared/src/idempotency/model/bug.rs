@@ -23,10 +23,8 @@ pub(super) enum Bug {
     ReleaseForTheAttemptBefore,
     NoteOverALaterOne,
     // Renewals
-    /// A holder keeps its revision after a write that was not acknowledged.
+    /// A holder keeps its revision after a write that was not acknowledged, and a renewal takes the write after that for itself.
     KeepTheRevision,
-    /// A repeated renewal is taken to last as long as was asked for, counted from its reply.
-    CountFromTheReply,
     // Settling
     SettleKeepsTheOwner,
     ReleasedForALiveOwner,

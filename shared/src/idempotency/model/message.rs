@@ -145,6 +145,11 @@ impl HeldWrite {
 }
 
 impl Message {
+    /// Whether it begins a record where there is none.
+    pub(super) fn is_claim(&self) -> bool {
+        matches!(self, Self::Insert { .. } | Self::Decide { .. })
+    }
+
     /// Whether a majority has to acknowledge it in MongoDB.
     pub(super) fn is_write(&self) -> bool {
         matches!(

@@ -54,7 +54,6 @@ fn each_planted_bug_is_found() {
             Bug::NoteOverALaterOne,
         ),
         (renewals, Bug::KeepTheRevision),
-        (renewals, Bug::CountFromTheReply),
         (from_nothing, Bug::SettleKeepsTheOwner),
         (from_nothing, Bug::ReleasedForALiveOwner),
         (settling, Bug::SettleWithoutOwner),

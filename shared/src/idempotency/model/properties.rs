@@ -134,9 +134,6 @@ fn coverage(protocol: &Protocol) -> Vec<Property<Protocol>> {
     if protocol.lags {
         seen.push(once!(Rollback));
     }
-    if protocol.renewals > 0 && protocol.faults > 0 {
-        seen.push(once!(RepeatedRenewal));
-    }
     if ends && protocol.layout != Layout::RedisAlone {
         seen.push(once!(Deletion));
     }

@@ -213,7 +213,6 @@ impl World {
         (kind, rev): (Kind, u64),
         reply: &Reply,
     ) -> Phase {
-        let now = self.now;
         let client = &mut self.clients[who];
         let asked = client.asked;
         let Some(held) = &mut client.held else {
@@ -227,12 +226,9 @@ impl World {
         match (kind, reply) {
             (Kind::Note(note), _) => self.noted = self.noted.max(note),
             (_, Reply::TooLate) => {}
+            // Only where the bug is planted.
             (_, Reply::Already { lease_left }) => {
-                held.ends = match protocol.bug {
-                    Some(Bug::CountFromTheReply) => now + (*lease_left).min(LEASE),
-                    _ => asked + (*lease_left).min(LEASE),
-                };
-                self.witness(Witness::RepeatedRenewal);
+                held.ends = asked + (*lease_left).max(LEASE);
                 self.check_renewal(protocol, who);
             }
             _ => {

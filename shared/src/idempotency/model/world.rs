@@ -72,7 +72,6 @@ pub(super) enum Witness {
     Settlement,
     Deletion,
     Rollback,
-    RepeatedRenewal,
 }
 
 impl World {
@@ -163,6 +162,7 @@ impl World {
         let stored = &self.acknowledged;
         if stored.expires.is_some_and(|expires| expires < now) {
             self.acknowledged = stored.clone().forgetting(true);
+            self.drop_late_claims();
         }
         if protocol.bug == Some(Bug::RecordExpiresWithItsLease) && self.is_open(protocol) {
             self.acknowledged = self.acknowledged.clone().forgetting(false);
@@ -177,7 +177,14 @@ impl World {
             self.ended = self.ended.max(stored.generation);
             self.results.retain(|answer| answer.generation > self.ended);
             self.told.retain(|answer| answer.generation > self.ended);
+            self.drop_late_claims();
         }
+    }
+
+    /// No claim is in flight for as long as a retention lasts. Otherwise the owner's own late result would be stored in the record
+    /// that the second copy made: it happened, once, and is kept for a retention more than it should be.
+    fn drop_late_claims(&mut self) {
+        self.in_flight.retain(|message| !message.is_claim());
     }
 
     /// MongoDB's TTL index deletes the record.

@@ -176,6 +176,12 @@ impl World {
                 };
                 return Some(self.write_change(protocol, write, next));
             }
+            (Bug::KeepTheRevision, Change::Renew(_))
+                if is_holder && write.rev > 0 && record.rev == write.rev + 1 =>
+            {
+                let lease_left = lease_left(record, self.time());
+                return Some(Reply::Already { lease_left });
+            }
             (Bug::ReleaseDeletes, Change::Release) if is_holder => {
                 let stored = self.primary().clone().forgetting(false);
                 self.put(protocol, stored);

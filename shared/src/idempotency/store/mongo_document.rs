@@ -62,9 +62,10 @@ pub(super) fn binary(bytes: &Bytes) -> Binary {
     }
 }
 
-/// An instant as MongoDB holds it.
-pub(super) fn as_date(time: StoreTime) -> DateTime {
-    DateTime::from_millis(i64::try_from(time.as_ms()).unwrap_or(i64::MAX))
+/// What a date has to be that is read as `time`. A range: a server may hold more of a date than the milliseconds that it sends.
+pub(super) fn within(time: StoreTime) -> Document {
+    let date = |ms| DateTime::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+    doc! { "$gte": date(time.as_ms()), "$lt": date(time.as_ms() + 1) }
 }
 
 pub(super) fn integer(number: u64) -> i64 {

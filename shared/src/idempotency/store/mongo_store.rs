@@ -500,7 +500,7 @@ fn filter_of_version(key: &RecordKey, judged: Version) -> Document {
         "_id": key.as_str(),
         "owner": judged.owner.to_string(),
         "rev": integer(judged.rev),
-        "first_at": mongo_document::as_date(judged.first_at),
+        "first_at": mongo_document::within(judged.first_at),
     }
 }
 
