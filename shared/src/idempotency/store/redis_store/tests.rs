@@ -179,3 +179,10 @@ fn the_script_decides_as_the_pure_functions_do() {
         panic!("{failure}");
     }
 }
+
+#[tokio::test]
+async fn a_settlement_whose_reply_was_lost_recognises_its_owner() {
+    let mut pair = Pair::new(RedisServer::start().await).await;
+    pair.begin().await;
+    pair.settle_again().await;
+}
