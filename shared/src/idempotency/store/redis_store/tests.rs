@@ -2,6 +2,7 @@
 //! time, run on a real server and beside it, verdict by verdict and byte by byte.
 
 mod pair;
+mod replies;
 
 use ::tests::RedisServer;
 use proptest::prelude::*;
@@ -178,11 +179,4 @@ fn the_script_decides_as_the_pure_functions_do() {
     if let Err(failure) = ran {
         panic!("{failure}");
     }
-}
-
-#[tokio::test]
-async fn a_settlement_whose_reply_was_lost_recognises_its_owner() {
-    let mut pair = Pair::new(RedisServer::start().await).await;
-    pair.begin().await;
-    pair.settle_again().await;
 }

@@ -181,34 +181,6 @@ impl Pair {
         self.settle_on(verdict);
     }
 
-    /// Claims, and settles the claim's record three times: twice as one owner, and once as another one.
-    pub(super) async fn settle_again(&self) {
-        let wish = Wish {
-            amount: 0,
-            bound_ms: 0,
-            lease_ms: 1_000,
-            window_ms: 2_000_000,
-        };
-        let claim = claim_of(&wish, OwnerId::fresh());
-        let (store, key) = (&self.store, &self.key);
-        let claimed = store.claim(key, &claim, Deadline::UNKNOWN).await;
-        claimed.expect("claimed");
-        let seen = Version {
-            owner: claim.owner,
-            rev: 1,
-        };
-        let owner = OwnerId::fresh();
-        for (owner, expected) in [
-            (owner, Settled::Done),
-            (owner, Settled::Done),
-            (OwnerId::fresh(), Settled::Refused),
-        ] {
-            let settlement = Settlement::Completed(response(0));
-            let settled = store.settle(key, seen, owner, &settlement, Deadline::UNKNOWN);
-            assert_eq!(settled.await, Ok(expected));
-        }
-    }
-
     fn rev(&self) -> u64 {
         self.expected.as_ref().map_or(0, |record| record.rev)
     }
