@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Collection, IndexModel};
-use shared::idempotency::{Completion, End};
+use shared::idempotency::{Completion, End, Lookup};
 use tests::{FaultProxy, MongoServer};
 
 use super::stage::{Provider, Stage, a_payment, answer, charged, patience, started};
@@ -173,4 +173,22 @@ async fn a_compare_and_set_that_outlived_its_document_starts_nothing() {
 
     assert_eq!(late, End::Replay(answer("second")));
     assert_eq!(provider.charges(), 2);
+}
+
+#[tokio::test]
+async fn all_keys_are_listed_and_the_unfinished_ones_are_found() {
+    for stage in [Stage::mongodb().await, Stage::tiered().await] {
+        let (engine, released, running) = (stage.engine(), a_payment(), a_payment());
+        started(&engine, &released).await.release().await;
+        drop(started(&engine, &running).await);
+
+        let keys = engine.keys(10, patience()).await.expect("read");
+        assert!(keys.len() == 2 && keys.contains(&released.key), "{keys:?}");
+        let unfinished = engine.unfinished("", None, patience()).await;
+        let unfinished = unfinished.expect("read");
+        let [(key, Lookup::Found(_))] = unfinished.as_slice() else {
+            panic!("{unfinished:?}");
+        };
+        assert_eq!(*key, running.key);
+    }
 }

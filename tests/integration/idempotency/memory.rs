@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use shared::idempotency::{
-    Authority, Backend, Completion, End, Failure, Lease, Operation, Outcome, SavedBody, Settled,
-    Settlement, Undecided,
+    Authority, Backend, Completion, End, Failure, Idempotency, Lease, Operation, Outcome, Renewal,
+    SavedBody, Settled, Settlement, Standing, Undecided,
 };
 use tests::{FaultProxy, RedisServer, eventually};
 
-use super::stage::{Provider, Stage, a_payment, answer, charged, claim, patience, started};
+use super::stage::{
+    Provider, Stage, a_payment, a_resumable_payment, answer, charged, claim, patience, started,
+};
 
 #[tokio::test]
 async fn a_full_memory_decides_nothing_and_forgets_nothing() {
@@ -190,6 +192,106 @@ async fn what_only_this_process_knows_can_be_settled() {
 
     assert_eq!(settled, Ok(Settled::Done));
     assert!(matches!(claim(&engine, &payment).await, Outcome::Replay(_)));
+}
+
+#[tokio::test]
+async fn what_a_flushed_redis_has_lost_can_be_settled() {
+    let stage = Stage::redis_behind_memory().await;
+    let (engine, payment) = (stage.engine(), a_payment());
+    started(&engine, &payment).await.mark_unknown().await;
+    let redis = stage.redis.as_ref().expect("redis");
+    redis.command(&["FLUSHALL"]).await;
+    let entry = engine.entry(&payment.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+
+    let settled = engine
+        .settle(&entry, Settlement::Completed(charged()), patience())
+        .await;
+
+    assert_eq!(settled, Ok(Settled::Done));
+    assert!(matches!(claim(&engine, &payment).await, Outcome::Replay(_)));
+}
+
+/// This process's memory still has the record that was seen; in Redis another process has taken over.
+#[tokio::test]
+async fn a_settlement_that_redis_refuses_is_refused() {
+    let stage = Stage::redis_behind_memory()
+        .await
+        .with("IDEMPOTENCY_LEASE_MS", "150");
+    let (here, elsewhere, payment) = (stage.engine(), stage.engine(), a_resumable_payment());
+    drop(started(&here, &payment).await);
+    let entry = here.entry(&payment.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+    drop(taken_over(&elsewhere, &payment).await);
+
+    let settled = here
+        .settle(&entry, Settlement::Completed(charged()), patience())
+        .await;
+
+    assert_eq!(settled, Ok(Settled::Refused));
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_taken_over_elsewhere_replays_the_result_of_the_other() {
+    let stage = Stage::redis_behind_memory()
+        .await
+        .with("IDEMPOTENCY_LEASE_MS", "150");
+    let (here, elsewhere, payment) = (stage.engine(), stage.engine(), a_resumable_payment());
+    let stalled = started(&here, &payment).await;
+    let other = taken_over(&elsewhere, &payment).await;
+    other.complete(answer("other")).await;
+
+    let late = stalled.complete(answer("late")).await;
+
+    let replay = Standing::Replay(answer("other"));
+    assert_eq!(late, Completion::Superseded(replay));
+    let Outcome::Replay(replayed) = claim(&here, &payment).await else {
+        panic!("forgotten");
+    };
+    assert_eq!(replayed, answer("other"));
+}
+
+/// Redis has counted the writes of another process, and this process's memory has not.
+#[tokio::test]
+async fn a_renewal_renews_the_lease_in_both_stores() {
+    let stage = Stage::redis_behind_memory().await;
+    let (here, elsewhere, payment) = (stage.engine(), stage.engine(), a_payment());
+    started(&elsewhere, &payment).await.release().await;
+    let mut lease = started(&here, &payment).await;
+
+    let renewal = lease.renew(Duration::from_secs(600)).await;
+
+    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    for engine in [&here, &elsewhere] {
+        let outcome = claim(engine, &payment).await;
+        assert!(
+            matches!(outcome, Outcome::InProgress { retry_after } if retry_after > Duration::from_secs(300)),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn keys_are_listed_as_redis_has_them() {
+    for stage in [Stage::redis().await, Stage::redis_behind_memory().await] {
+        let (engine, payment) = (stage.engine(), a_payment());
+        drop(started(&engine, &payment).await);
+        let keys = engine.keys(10, patience()).await;
+        assert_eq!(keys, Ok(vec![payment.key]));
+    }
+}
+
+/// The lease of a claim that takes over once the lease before it is over.
+async fn taken_over(engine: &Idempotency, operation: &Operation) -> Lease {
+    let mut taken = None;
+    eventually(Duration::from_secs(5), async || {
+        if let Outcome::Started(lease) = claim(engine, operation).await {
+            taken = Some(lease);
+        }
+        taken.is_some()
+    })
+    .await;
+    taken.expect("started")
 }
 
 #[tokio::test]

@@ -565,6 +565,7 @@ pub(super) async fn a_repeated_claim_has_what_is_left_of_its_lease(stage: Stage)
     let (engine, payment) = (stage.engine(), a_payment());
     let owner = OwnerId::fresh();
     let first = lease_of(claim_as(&engine, owner, MINUTE, &payment).await);
+    assert!(!first.is_repeated());
     assert!(first.lasts() <= MINUTE && first.lasts() > MINUTE / 2);
     let short = Duration::from_millis(1);
     let renewed = engine.resume(first.token(), patience()).renew(short).await;

@@ -102,6 +102,9 @@ async fn what_was_not_seen_or_is_running_is_not_resolved() {
     unknown(&engine, &stuck).await;
     let refused = resolve(&engine, &stuck, seen, &completed("one")).await;
     assert_eq!(progress(refused), Some(Progress::Unknown));
+    let seen_now = revision(&engine, &stuck).await;
+    let refused = resolve(&engine, &stuck, seen_now, &Settlement::Reopened).await;
+    assert_eq!(progress(refused), Some(Progress::Unknown), "at most once");
 
     let absent = operation("absent");
     let refused = resolve(&engine, &absent, seen, &completed("one")).await;

@@ -274,3 +274,18 @@ async fn keys_are_listed_in_their_order() {
     let keys = store.list(2, Deadline::UNKNOWN).await;
     assert_eq!(keys, Ok(vec![key("a"), key("b")]));
 }
+
+#[tokio::test]
+async fn a_settlement_is_written_over_the_record_that_was_seen() {
+    let (store, key, claim) = (large(), key("k"), claim(LEASE));
+    started(&store, &key, &claim);
+    let seen = record(&store, &key).expect("there").version();
+    let settlement = Settlement::Completed(response(1));
+    for expected in [Settled::Done, Settled::Refused] {
+        let owner = OwnerId::fresh();
+        let settled = store.settle(&key, seen, owner, &settlement, Deadline::UNKNOWN);
+        assert_eq!(settled.await, Ok(expected));
+    }
+    let settled = record(&store, &key).expect("there");
+    assert_eq!(settled.into_response(), Some(response(1)));
+}

@@ -1,6 +1,7 @@
 //! The script against the pure functions, verdict by verdict and byte by byte.
 
 mod pair;
+mod replies;
 
 use ::tests::RedisServer;
 
