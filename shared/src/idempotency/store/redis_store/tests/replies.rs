@@ -65,10 +65,12 @@ async fn a_settlement_whose_reply_was_lost_recognises_its_owner() {
     let Claimed {
         store, key, fence, ..
     } = &claimed().await;
-    let seen = Version {
-        owner: fence.claim.owner,
-        rev: 1,
+    let found = store.read(key, Deadline::UNKNOWN).await;
+    let Ok(Found::Record(record, _)) = found else {
+        panic!("no record: {found:?}");
     };
+    assert_eq!(record.owner, fence.claim.owner);
+    let seen = record.version();
     let response = SavedResponse::new(StatusCode::OK, "settled");
     let settlement = Settlement::Completed(response);
     let owner = OwnerId::fresh();
