@@ -32,7 +32,7 @@ pub struct Entry {
     pub(super) version: Version,
 }
 
-/// How far work is: what a `begin` of the same request would be told.
+/// How far work is: the answer to a `begin` of the same request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// An attempt is running.
@@ -109,7 +109,7 @@ impl Entry {
 }
 
 impl Progress {
-    /// What a claim like the stored one would be told.
+    /// The decision about a claim like the stored one.
     fn of(record: &Record, window: Duration, now: StoreTime) -> Self {
         let again = Claim {
             owner: OwnerId::NOBODY,

@@ -218,7 +218,7 @@ impl Hold {
     }
 
     /// Leaves a note of at most 64 KiB for the next attempt, should this one be abandoned. Of two holds of one attempt that
-    /// write at the same time, one is told that it is [`Outdated`](Noted::Outdated).
+    /// write at the same time, one is [`Outdated`](Noted::Outdated).
     ///
     /// # Cancel safety
     ///

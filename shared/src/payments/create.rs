@@ -206,7 +206,8 @@ impl Till<'_> {
             Ok(None) => {
                 let id = super::payment::id_of(key);
                 tracing::error!(payment.id = id, "a payment is not in the ledger");
-                return unavailable();
+                // It was taken once, and may have been charged.
+                return outcome_unknown();
             }
             Err(refusal) => return refusal,
         };
@@ -271,7 +272,8 @@ fn final_answer(ended: &Payment, was_open: bool) -> Response {
     match ended.final_answer() {
         Some(answer) if was_open => idempotent::answer(&answer),
         Some(answer) => idempotent::replay(&answer),
-        None => unavailable(),
+        // Another program has written the row: it was taken, and may have been charged.
+        None => outcome_unknown(),
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) enum Work {
     Other,
 }
 
-/// What becomes of an unfinished key.
+/// What a run does with an unfinished key.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Settle(Settlement),
@@ -133,7 +133,7 @@ impl Work {
     }
 }
 
-/// Whether the attempt has been gone for so long that nobody is left to finish it.
+/// Whether the attempt was abandoned, and its client had the time to come back.
 fn is_abandoned(entry: &Entry, settle_after: Duration) -> bool {
     matches!(entry.progress, Progress::Abandoned | Progress::Unknown)
         && entry.lease_over_for >= settle_after

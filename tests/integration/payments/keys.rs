@@ -118,6 +118,23 @@ async fn a_key_that_another_request_claimed_is_reopened() {
     assert_eq!(other.status, 422);
 }
 
+/// The engine knows that the payment was taken; its row is gone, as after a restore. "This request did nothing" was answered.
+#[tokio::test]
+async fn a_payment_whose_row_is_gone_has_an_unknown_outcome() {
+    let shop = Shop::with_mongodb(&[]).await;
+    let order = ten_euros("pm_sandbox_requires_action");
+    assert_eq!(shop.pay("k-1", &order).await.status, 202);
+    let ledger = shop.ledger().await;
+    ledger.delete_one(doc! {}).await.expect("deleted");
+
+    let answer = shop.pay("k-1", &order).await;
+
+    assert_eq!(
+        (answer.status, problem(&answer)),
+        (409, "outcome-unknown".to_owned())
+    );
+}
+
 #[tokio::test]
 async fn a_key_of_other_work_is_counted_and_left_to_its_owner() {
     let shop = Shop::with_mongodb(&[]).await;

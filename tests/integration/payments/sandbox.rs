@@ -103,7 +103,7 @@ async fn a_customer_acts_and_the_payment_succeeds() {
             (settled.status, &settled.json()["status"]),
             (201, &json!("succeeded"))
         );
-        // Nobody was given this answer before.
+        // No client was given this answer before.
         assert_eq!(settled.header("idempotent-replayed"), None);
         let again = shop.pay("k-1", &order).await;
         assert_eq!(again.body, settled.body);

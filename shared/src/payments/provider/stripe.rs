@@ -240,7 +240,7 @@ fn created(payment: &Payment, environment: &Environment, amount: i64) -> Vec<(St
 
 /// A digest of a form, which is part of its idempotency key: the next version of this code may send another form for the same
 /// payment, and Stripe refuses a key that comes with other parameters. With a key of its own it makes another intent. The one
-/// that the ledger does not name is never confirmed, and charges nobody.
+/// that the ledger does not name is never confirmed, and charges no customer.
 fn digest(form: &[(String, String)]) -> String {
     let mut hash = Sha256::new();
     for (name, value) in form {
