@@ -66,7 +66,7 @@ fn parsed(scope: &str, key: &str) -> Result<RecordKey, String> {
     Ok(RecordKey::new(&parsed_scope(scope)?, &parsed_key(key)?))
 }
 
-/// A scope as [`scope_text`] writes it.
+/// A scope as [`typed`] writes it.
 fn parsed_scope(text: &str) -> Result<Scope, String> {
     let mut parts = text.splitn(3, ':');
     let scope = match (parts.next(), parts.next(), parts.next()) {
