@@ -92,8 +92,8 @@ pub(crate) enum Keys {
         /// Only the record with this revision, as `key show` prints it.
         #[arg(long)]
         revision: Option<String>,
-        /// Does not ask.
-        #[arg(long)]
+        /// Does not ask. It then holds for the record that was seen, and no other.
+        #[arg(long, requires = "revision")]
         yes: bool,
     },
 }

@@ -93,9 +93,10 @@ fn resolvable(lookup: Lookup, scope: &str, key: &str) -> Result<Entry, String> {
 
 fn settlement(asked: &Asked) -> Result<Settlement, String> {
     match (&asked.completed, asked.released) {
-        (Some(file), _) if file == Path::new("-") && !asked.yes => {
-            Err("standard input holds the response, so it cannot answer: add `--yes`".to_owned())
-        }
+        (Some(file), _) if file == Path::new("-") && !asked.yes => Err(
+            "standard input holds the response, so it cannot answer: add `--revision` and `--yes`"
+                .to_owned(),
+        ),
         (Some(file), _) => Ok(Settlement::Completed(response(file)?)),
         (None, Some(Reason::FencedByProvider)) => {
             Ok(Settlement::Released(NoEffect::FencedByProvider))

@@ -25,8 +25,8 @@ use self::answer::{Answer, LeaseShown, Shown, StateShown, Stored, Told};
 use self::object::Problem;
 use self::request::{Begin, Finding, Request};
 use super::{
-    Completion, Doubt, Hold, Idempotency, Lease, Lookup, Noted, Outcome, Progress, Renewal,
-    Resolved, SavedResponse, Settlement, Standing, Token, Undecided,
+    Completion, Doubt, Hold, Idempotency, Lease, Lookup, Noted, Operation, Outcome, Progress,
+    Renewal, Resolved, SavedResponse, Settlement, Standing, Token, Undecided,
 };
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -131,7 +131,8 @@ impl Remote {
                 retry_after_ms: answer::milliseconds(retry_after),
             },
             Outcome::Unknown(doubt) => {
-                unknown(doubt, self.engine.look_up(&operation.key, until).await?)
+                let lookup = self.engine.look_up(&operation.key, until).await?;
+                unknown(doubt, operation, lookup)
             }
         };
         Ok(Told {
@@ -141,12 +142,29 @@ impl Remote {
     }
 }
 
-/// What a `begin` is answered that may not start, with what `resolve` needs.
-fn unknown(doubt: Doubt, lookup: Lookup) -> Answer {
+/// The answer to a `begin` that was judged unknown, from a second look, which finds the checkpoint and the revision. Where another
+/// attempt has begun since, or the key was resolved, that is the answer: the revision of a running attempt is not to be resolved.
+fn unknown(doubt: Doubt, operation: &Operation, lookup: Lookup) -> Answer {
     let entry = match lookup {
         Lookup::Found(entry) => Some(entry),
         Lookup::Absent | Lookup::Unreadable => None,
     };
+    let later = |wait| Answer::InProgress {
+        retry_after_ms: answer::milliseconds(wait),
+    };
+    match entry.as_ref().map(|entry| &entry.progress) {
+        Some(_)
+            if entry
+                .as_ref()
+                .is_some_and(|entry| entry.fingerprint != operation.fingerprint) =>
+        {
+            return Answer::Mismatch;
+        }
+        Some(Progress::InProgress { lease_left }) => return later(*lease_left),
+        Some(Progress::Completed(response)) => return Answer::Replay(Stored::of(response)),
+        Some(Progress::Released) => return later(Duration::ZERO),
+        Some(Progress::Unknown | Progress::Abandoned) | None => {}
+    }
     let note = entry.as_ref().map(|entry| &entry.checkpoint);
     Answer::Unknown {
         checkpoint: Some(answer::note(note.unwrap_or(&Bytes::new()))),

@@ -51,6 +51,9 @@ pub enum Begun {
     Replay(SavedResponse),
     /// It may not, and this is the answer.
     Refused(Response),
+    /// It may not, as far as the engine knows: the key belongs to another request, or its outcome is unknown. Work that keeps its
+    /// own results looks there first; for any other, this is the answer.
+    Contested(Response),
 }
 
 /// How an answer came about.
@@ -248,9 +251,9 @@ async fn wait(
 ) -> Begun {
     match idempotency.wait_for(operation, limit).await {
         Ok(Standing::Replay(response)) => Begun::Replay(response),
-        Ok(Standing::Mismatch) => Begun::Refused(key_reused()),
+        Ok(Standing::Mismatch) => Begun::Contested(key_reused()),
         Ok(Standing::InProgress { retry_after }) => Begun::in_progress(retry_after),
-        Ok(Standing::Unknown(_)) => Begun::Refused(outcome_unknown()),
+        Ok(Standing::Unknown(_)) => Begun::Contested(outcome_unknown()),
         Ok(Standing::Free) => match idempotency.claim(operation, deadline).await {
             Ok(answered) => Begun::of(answered.outcome),
             Err(undecided) => Begun::undecided(undecided),
@@ -264,9 +267,9 @@ impl Begun {
         match outcome {
             Outcome::Started(lease) => Self::Started(lease),
             Outcome::Replay(response) => Self::Replay(response),
-            Outcome::Mismatch => Self::Refused(key_reused()),
+            Outcome::Mismatch => Self::Contested(key_reused()),
             Outcome::InProgress { retry_after } => Self::in_progress(retry_after),
-            Outcome::Unknown(_) => Self::Refused(outcome_unknown()),
+            Outcome::Unknown(_) => Self::Contested(outcome_unknown()),
         }
     }
 

@@ -76,6 +76,11 @@ impl Payments {
         .await;
         let answer = match claimed.begun {
             Begun::Refused(refusal) => refusal,
+            Begun::Contested(refusal) => {
+                let key = self.idempotency.derived_key(&asked.operation.key);
+                let fingerprint = &asked.operation.fingerprint;
+                till.answer_contested(&key, fingerprint, refusal).await
+            }
             Begun::Started(lease) => till.work(lease, asked).await,
             Begun::Replay(saved) if !is_answer(&saved) => {
                 let key = self.idempotency.derived_key(&asked.operation.key);
@@ -196,6 +201,23 @@ impl Till<'_> {
                 // Somebody has taken over meanwhile, or may have, and charges.
                 _ => on_its_way(&steps::unknown(payment), &serde_json::Map::new()),
             },
+        }
+    }
+
+    /// Answers where the engine knows the key by another request, or does not know its outcome: an attempt for another body may have
+    /// left its fingerprint there after the payment's retention. The ledger answers for good, if the payment is this request's.
+    async fn answer_contested(
+        &self,
+        key: &DerivedKey,
+        fingerprint: &Fingerprint,
+        refusal: Response,
+    ) -> Response {
+        match self.read(key).await {
+            Ok(Some(payment)) if payment.fingerprint == fingerprint.to_string() => {
+                self.look_again(key).await
+            }
+            Ok(_) => refusal,
+            Err(unavailable) => unavailable,
         }
     }
 

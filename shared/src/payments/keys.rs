@@ -49,6 +49,8 @@ enum Step {
     Leave,
 }
 
+/// What the name of each key of a payment or an event begins with.
+const KEYS_OF_PAYMENTS: &str = "idempotency:http:payments.";
 /// What every key's name begins with.
 const EVERY_KEY: &str = "idempotency:";
 /// With less time, the rest of the keys waits for the next run.
@@ -71,40 +73,60 @@ pub(super) async fn finish(
     deadline: Deadline,
 ) -> Result<UnfinishedKeys, Undecided> {
     let mut keys = UnfinishedKeys::default();
-    let mut after = None;
-    loop {
-        let page = idempotency.unfinished(EVERY_KEY, after.as_ref(), deadline);
-        let page = page.await?;
-        let Some((last, _)) = page.last() else {
-            return Ok(keys);
-        };
-        after = Some(last.clone());
-        for (key, lookup) in page {
-            if deadline.clip(LEAST_TIME) < LEAST_TIME {
-                return Ok(keys);
-            }
-            let step = match (Work::of(&key), &lookup, ledger) {
-                (Work::Other, ..) | (_, Lookup::Unreadable, _) => {
-                    keys.count(&lookup);
-                    continue;
+    // Those of payments first: any number of others may be unfinished.
+    for prefix in [KEYS_OF_PAYMENTS, EVERY_KEY] {
+        let mut after = None;
+        loop {
+            let page = idempotency.unfinished(prefix, after.as_ref(), deadline);
+            let page = page.await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (key, lookup) in page {
+                if deadline.clip(LEAST_TIME) < LEAST_TIME {
+                    return Ok(keys);
                 }
-                (_, Lookup::Found(entry), _) if !is_abandoned(entry, settle_after) => continue,
-                (Work::Payment, Lookup::Found(entry), Some(ledger)) => {
-                    of_payment(idempotency, ledger, entry, deadline).await
-                }
-                (Work::Event, Lookup::Found(_), Some(_)) => Step::Settle(Settlement::Reopened),
-                _ => continue,
-            };
-            if let (Step::Settle(settlement), Lookup::Found(entry)) = (step, &lookup) {
-                match idempotency.settle(entry, settlement, deadline).await {
-                    Ok(Settled::Done) => keys.finished += 1,
-                    // Its client came back meanwhile.
-                    Ok(Settled::Refused) => {}
-                    Err(error) => {
-                        warn!(idempotency.key_hash = %key.hash(), idempotency.error = %error, "an unfinished key was not settled");
+                match (Work::of(&key), &lookup) {
+                    (Work::Other, _) | (_, Lookup::Unreadable) if prefix == EVERY_KEY => {
+                        keys.count(&lookup);
                     }
+                    (work, Lookup::Found(entry))
+                        if prefix == KEYS_OF_PAYMENTS && is_abandoned(entry, settle_after) =>
+                    {
+                        if finish_one(idempotency, ledger, work, entry, deadline).await {
+                            keys.finished += 1;
+                        }
+                    }
+                    _ => {}
                 }
             }
+        }
+    }
+    Ok(keys)
+}
+
+/// Finishes the key of an abandoned attempt, where the ledger says how; whether it did.
+async fn finish_one(
+    idempotency: &Idempotency,
+    ledger: Option<&dyn Ledger>,
+    work: Work,
+    entry: &Entry,
+    deadline: Deadline,
+) -> bool {
+    let step = match (work, ledger) {
+        (Work::Payment, Some(ledger)) => of_payment(idempotency, ledger, entry, deadline).await,
+        (Work::Event, Some(_)) => Step::Settle(Settlement::Reopened),
+        (Work::Other, _) | (_, None) => Step::Leave,
+    };
+    let Step::Settle(settlement) = step else {
+        return false;
+    };
+    match idempotency.settle(entry, settlement, deadline).await {
+        Ok(Settled::Done) => true,
+        // Its client came back meanwhile.
+        Ok(Settled::Refused) => false,
+        Err(error) => {
+            warn!(idempotency.key_hash = %entry.key.hash(), idempotency.error = %error, "an unfinished key was not settled");
+            false
         }
     }
 }

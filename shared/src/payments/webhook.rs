@@ -111,7 +111,7 @@ impl Webhook {
         let (headers, deadline) = (request.headers(), invocation.deadline);
         let claimed = idempotent::claim(&self.idempotency, &operation, headers, deadline).await;
         let answer = match claimed.begun {
-            Begun::Refused(refusal) => refusal,
+            Begun::Refused(refusal) | Begun::Contested(refusal) => refusal,
             Begun::Replay(saved) => idempotent::replay(&saved),
             Begun::Started(lease) => match self.follow(settling, &event, deadline).await {
                 Followed::Done => {

@@ -1,10 +1,12 @@
 //! A key whose outcome is unknown, and how its owner or an operator resolves it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use tests::eventually;
+use tests::{FaultProxy, RedisServer, eventually};
 
 use super::LIMIT;
-use super::caller::{Caller, begin, complete, status, with, word};
+use super::caller::{Caller, begin, complete, on_redis, status, with, word};
 
 on_every_store! {
     a_dead_attempt_is_resolved_as_completed
@@ -168,4 +170,28 @@ async fn a_resolved_attempt_that_comes_back_is_superseded(caller: Caller) {
     for late in [complete(&lease, json!("late")), word("renew", &lease)] {
         assert_eq!(caller.ask(&late).await, superseded);
     }
+}
+
+/// The answer was put together from two looks: `unknown` of the attempt that was judged, and the revision of another one, which
+/// was running. Resolving that revision after its lease let a third attempt start.
+#[tokio::test]
+async fn an_unknown_answer_has_no_revision_of_a_running_attempt() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let slow = Caller::of(on_redis(&redis.url_through(&proxy))).await;
+    let fast = Caller::of(on_redis(&redis.url())).await;
+    abandoned(&fast, begin("k")).await;
+    let seen = revision(&fast).await;
+    assert_eq!(revision(&slow).await, seen);
+    proxy.delay(Duration::from_millis(700));
+
+    // Its claim is judged now; the reply, and so the look at the record, comes later.
+    let asking = begin("k");
+    let (told, ()) = tokio::join!(slow.ask(&asking), async {
+        tokio::time::sleep(Duration::from_millis(350)).await;
+        assert_eq!(fast.ask(&as_released(&seen)).await, resolved());
+        fast.lease(&with(begin("k"), "lease_ms", 60_000)).await;
+    });
+
+    assert_eq!(told["outcome"], "in_progress", "{told}");
 }

@@ -135,14 +135,23 @@ async fn a_key_is_released_for_a_reason_and_for_the_record_that_was_seen() {
         &release(&["--yes", "--revision", "7-0123456789abcdef"]),
     );
     assert!(said.contains("the revision of `o-1`"), "{said}");
-    let without = ["key", "resolve", SCOPE, "o-1", "--yes"];
+    let without = ["key", "resolve", SCOPE, "o-1"];
     let output = ops(&world.variables, &without);
     assert_eq!(output.status.code(), Some(2), "a reason is needed");
 
-    let resolved = world.ops_json(&release(&["--yes"]));
+    let unseen = ops(&world.variables, &release(&["--yes"]));
+    assert_eq!(
+        unseen.status.code(),
+        Some(2),
+        "without a question, what was seen is said"
+    );
+    let shown = world.ops_json(&["key", "show", SCOPE, "o-1"]);
+    let revision = shown["revision"].as_str().expect("a revision");
+    let seen = [&release(&["--yes", "--revision"])[..], &[revision]].concat();
+    let resolved = world.ops_json(&seen);
     assert_eq!(resolved["resolved"], true);
     assert_eq!(begin(&engine, "o-1", 60_000).await["outcome"], "started");
-    let said = refused(&world, &release(&["--yes"]));
+    let said = refused(&world, &seen);
     assert!(said.contains("an attempt is running"), "{said}");
     let said = refused(
         &world,
@@ -154,6 +163,8 @@ async fn a_key_is_released_for_a_reason_and_for_the_record_that_was_seen() {
             "--released",
             "attempt-ended",
             "--yes",
+            "--revision",
+            "1-0123456789abcdef",
         ],
     );
     assert!(said.contains("nothing is stored"), "{said}");
@@ -196,6 +207,8 @@ async fn the_key_of_a_payment_is_told_by_the_ledger() {
             "--released",
             "attempt-ended",
             "--yes",
+            "--revision",
+            "1-0123456789abcdef",
         ],
     );
     assert!(said.contains("payments settle pay_"), "{said}");
@@ -225,6 +238,8 @@ async fn a_damaged_key_is_shown_as_what_it_is() {
             "--released",
             "attempt-ended",
             "--yes",
+            "--revision",
+            "1-0123456789abcdef",
         ],
     );
     assert!(said.contains("Damaged keys"), "{said}");

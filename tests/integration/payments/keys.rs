@@ -118,6 +118,32 @@ async fn a_key_that_another_request_claimed_is_reopened() {
     assert_eq!(other.status, 422);
 }
 
+/// The ledger answers for good, also while an attempt for another body holds the key after the payment's retention, and where the
+/// key's record is damaged. The paid request was answered 422, with the advice to use a fresh key.
+#[tokio::test]
+async fn a_paid_key_answers_its_payment_whatever_the_engine_knows() {
+    let shop = Shop::with_mongodb(&[]).await;
+    let order = ten_euros("pm_card_visa");
+    let paid = shop.pay("k-1", &order).await;
+    let key = key_of(&payments(), "k-1");
+    let records = shop.collection("idempotency").await;
+    let id = doc! { "_id": key.as_str() };
+    let damage = doc! { "$set": { "response": "damaged" } };
+    let damaged = records.update_one(id.clone(), damage).await;
+    assert_eq!(damaged.expect("written").modified_count, 1);
+    let over_damage = shop.pay("k-1", &order).await;
+    records.delete_one(id).await.expect("its retention is over");
+    abandoned(&shop, &key, Policy::RerunAlways, b"{\"amount\": 2}").await;
+    let over_another = shop.pay("k-1", &order).await;
+
+    for again in [over_damage, over_another] {
+        assert_eq!((again.status, &again.body), (201, &paid.body));
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    }
+    let other = shop.pay("k-1", &ten_euros("pm_card_chargeDeclined")).await;
+    assert_eq!(other.status, 422, "it is no payment of another request");
+}
+
 /// The engine knows that the payment was taken; its row is gone, as after a restore. "This request did nothing" was answered.
 #[tokio::test]
 async fn a_payment_whose_row_is_gone_has_an_unknown_outcome() {
