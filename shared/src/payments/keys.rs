@@ -92,9 +92,8 @@ pub(super) async fn finish(
                     (work, Lookup::Found(entry))
                         if prefix == KEYS_OF_PAYMENTS && is_abandoned(entry, settle_after) =>
                     {
-                        if finish_one(idempotency, ledger, work, entry, deadline).await {
-                            keys.finished += 1;
-                        }
+                        let finished = finish_one(idempotency, ledger, work, entry, deadline);
+                        keys.finished += u64::from(finished.await);
                     }
                     _ => {}
                 }
