@@ -70,7 +70,7 @@ pub(crate) fn of_key(lookup: &Lookup) -> &'static str {
                 "An attempt is running. Safe: waiting until its lease ends, and looking again."
             }
             Progress::Abandoned => {
-                "The attempt was abandoned, or does not know its outcome. Safe: a repetition with the same key, which takes over and resumes."
+                "The attempt was abandoned, or does not know its outcome: it may have taken effect, or may still. Safe: a repetition with the same key, which takes over and resumes. Not safe: another key."
             }
             Progress::Unknown => {
                 "It is not known whether the work took effect, and no repetition will run it. Find out at its provider or from its owner; then `key resolve`. Not safe: another key."

@@ -171,6 +171,7 @@ def every_function_has_alarms_on_errors_throttles_and_its_timeout(templates):
     remove("CacheMemoryAlarm", MONITORING),
     remove("CacheCommandsAlarm", MONITORING),
     remove("ApiLatencyAlarm", MONITORING),
+    remove("OldestUnknownKeyAlarm", MONITORING),
     remove("PaymentServerErrorsAlarm"),
     remove("Monitoring"),
     spoil_in(MONITORING, "CacheThrottledAlarm", "MetricName", to="Throttled"),
@@ -179,7 +180,7 @@ def what_can_go_wrong_has_an_alarm(templates):
     looked_at = {(metric[1], *(value for key, value in metric[2].items() if key in ("outcome", "anomaly"))) for alarm in alarms(templates, **CREATED).values() for metric in of_alarm(alarm)}
     expected = {("IdempotentCalls", outcome) for outcome in ("replay", "conflict", "mismatch", "unknown", "superseded", "degraded")}
     expected |= {("PaymentAnomalies", anomaly) for anomaly in own_metrics()["PaymentAnomalies"][1]}
-    expected |= {("OldestOpenPaymentAge",), ("ReconcileRuns",), ("ReconcileFinished",), ("PaymentsUnreadable",), ("DependencyUp",), ("ApproximateNumberOfMessagesVisible",)}
+    expected |= {("OldestOpenPaymentAge",), ("OldestUnknownKeyAge",), ("ReconcileRuns",), ("ReconcileFinished",), ("PaymentsUnreadable",), ("DependencyUp",), ("ApproximateNumberOfMessagesVisible",)}
     expected |= {("5xx",), ("Latency",), ("ServerErrors",), ("Errors",), ("Throttles",), ("Duration",)}
     expected |= {("ThrottledCmds",), ("BytesUsedForCache",), ("Evictions",), ("CurrConnections",), ("AuthenticationFailures",)}
     expected |= {("CommandAuthorizationFailures",), ("KeyAuthorizationFailures",)}

@@ -17,6 +17,9 @@ use crate::arguments::{Form, Reason};
 use crate::table::{ago, length, list};
 use crate::{patience, words};
 
+/// As long as the function `idempotency` takes one.
+const LONGEST_RESPONSE: usize = 256 * 1024;
+
 /// What was typed.
 pub(super) struct Asked {
     pub(super) key: RecordKey,
@@ -53,7 +56,7 @@ pub(super) async fn run(
     if !asked.yes {
         confirm(&about_to(&scope, &key, &entry, &settlement))?;
     }
-    // A person has thought about it meanwhile.
+    // The question may have used up the first deadline.
     let resolving = idempotency.resolve(&asked.key, seen, settlement, patience());
     match resolving.await.map_err(failed)? {
         Resolved::Stored if form == Form::Json => {
@@ -117,6 +120,13 @@ fn response(file: &Path) -> Result<SavedResponse, String> {
     read.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let json = serde_json::from_str::<&RawValue>(&text)
         .map_err(|error| format!("{} is not JSON: {error}", file.display()))?;
+    let bytes = json.get().len();
+    if bytes > LONGEST_RESPONSE {
+        return Err(format!(
+            "{} has {bytes} bytes; accepted: at most {LONGEST_RESPONSE}",
+            file.display()
+        ));
+    }
     Ok(SavedResponse::of_json(json.get()))
 }
 
@@ -133,7 +143,7 @@ fn about_to(scope: &str, key: &str, entry: &Entry, settlement: &Settlement) -> S
             format!("released: {}", reason.name().replace('_', " ")),
             "The next request with this key runs the work again.",
         ),
-        // Nothing that can be typed asks for it.
+        // No option produces this.
         Settlement::Reopened => (
             "reopened".to_owned(),
             "The next request with this key takes over.",

@@ -89,6 +89,7 @@ fn lines(entry: &Entry) -> Vec<(&'static str, String)> {
         Progress::InProgress { lease_left } => {
             pairs.push(("lease", format!("{} left", length(*lease_left))));
         }
+        Progress::Abandoned | Progress::Unknown if entry.lease_over_for.is_zero() => {}
         Progress::Abandoned | Progress::Unknown => {
             pairs.push(("lease ended", ago(entry.lease_over_for)));
         }

@@ -120,6 +120,8 @@ impl Progress {
         };
         match (decision::decide(Some(record), &again, now), &record.state) {
             (_, State::Completed { response, .. }) => Self::Completed(response.clone()),
+            // Reopened: the abandoned attempt may still take effect.
+            (_, State::Released { .. }) if record.took_over => Self::Abandoned,
             (_, State::Released { .. }) => Self::Released,
             (Decision::InProgress { retry_after }, _) => Self::InProgress {
                 lease_left: retry_after,

@@ -25,8 +25,8 @@ use self::answer::{Answer, LeaseShown, Shown, StateShown, Stored, Told};
 use self::object::Problem;
 use self::request::{Begin, Finding, Request};
 use super::{
-    Completion, Doubt, Hold, Idempotency, Lease, Lookup, Noted, Operation, Outcome, Progress,
-    Renewal, Resolved, SavedResponse, Settlement, Standing, Token, Undecided,
+    Completion, Hold, Idempotency, Lease, Lookup, Noted, Operation, Outcome, Progress, Renewal,
+    Resolved, SavedResponse, Settlement, Standing, Token, Undecided,
 };
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -130,9 +130,9 @@ impl Remote {
             Outcome::InProgress { retry_after } => Answer::InProgress {
                 retry_after_ms: answer::milliseconds(retry_after),
             },
-            Outcome::Unknown(doubt) => {
+            Outcome::Unknown(_) => {
                 let lookup = self.engine.look_up(&operation.key, until).await?;
-                unknown(doubt, operation, lookup)
+                unknown(operation, lookup)
             }
         };
         Ok(Told {
@@ -144,32 +144,33 @@ impl Remote {
 
 /// The answer to a `begin` that was judged unknown, from a second look, which finds the checkpoint and the revision. Where another
 /// attempt has begun since, or the key was resolved, that is the answer: the revision of a running attempt is not to be resolved.
-fn unknown(doubt: Doubt, operation: &Operation, lookup: Lookup) -> Answer {
-    let entry = match lookup {
-        Lookup::Found(entry) => Some(entry),
-        Lookup::Absent | Lookup::Unreadable => None,
-    };
+fn unknown(operation: &Operation, lookup: Lookup) -> Answer {
     let later = |wait| Answer::InProgress {
         retry_after_ms: answer::milliseconds(wait),
     };
-    match entry.as_ref().map(|entry| &entry.progress) {
-        Some(_)
-            if entry
-                .as_ref()
-                .is_some_and(|entry| entry.fingerprint != operation.fingerprint) =>
-        {
-            return Answer::Mismatch;
+    let entry = match lookup {
+        Lookup::Found(entry) => entry,
+        Lookup::Absent => return later(Duration::ZERO),
+        Lookup::Unreadable => {
+            return Answer::Unknown {
+                checkpoint: Some(answer::note(&Bytes::new())),
+                revision: None,
+                damaged: true,
+            };
         }
-        Some(Progress::InProgress { lease_left }) => return later(*lease_left),
-        Some(Progress::Completed(response)) => return Answer::Replay(Stored::of(response)),
-        Some(Progress::Released) => return later(Duration::ZERO),
-        Some(Progress::Unknown | Progress::Abandoned) | None => {}
+    };
+    if entry.fingerprint != operation.fingerprint {
+        return Answer::Mismatch;
     }
-    let note = entry.as_ref().map(|entry| &entry.checkpoint);
-    Answer::Unknown {
-        checkpoint: Some(answer::note(note.unwrap_or(&Bytes::new()))),
-        damaged: doubt == Doubt::Unreadable && entry.is_none(),
-        revision: entry.map(|entry| entry.revision().to_string()),
+    match &entry.progress {
+        Progress::InProgress { lease_left } => later(*lease_left),
+        Progress::Completed(response) => Answer::Replay(Stored::of(response)),
+        Progress::Released => later(Duration::ZERO),
+        Progress::Unknown | Progress::Abandoned => Answer::Unknown {
+            checkpoint: Some(answer::note(&entry.checkpoint)),
+            revision: Some(entry.revision().to_string()),
+            damaged: false,
+        },
     }
 }
 

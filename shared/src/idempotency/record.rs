@@ -25,7 +25,7 @@ pub(super) struct Record {
     pub(super) owner: OwnerId,
     /// How many attempts there were, the current one included. Never set back while the record is there.
     pub(super) attempt: u64,
-    /// How often the record was written. It names a writing only together with the owner: see [`Version`].
+    /// How often the record was written. It names a writing only together with owner and `first_at`: see [`Version`].
     pub(super) rev: u64,
     /// When the lease began: at the claim, or at the last renewal.
     pub(super) leased_at: StoreTime,

@@ -208,7 +208,7 @@ impl Idempotency {
             (Progress::Completed(stored), Settlement::Completed(response)) => {
                 *stored == response.limited_to(self.inner.config.max_response_bytes)
             }
-            (Progress::Released, Settlement::Released(_) | Settlement::Reopened) => true,
+            (Progress::Released, Settlement::Released(_)) => true,
             _ => false,
         }
     }

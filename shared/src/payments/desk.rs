@@ -88,6 +88,9 @@ impl Desk {
         };
         let settling = self.settling.as_ref().ok_or(DeskError::NoProvider)?;
         let settled = settling.settle(payment, deadline).await;
+        if !settled.is_acknowledged {
+            return Err(DeskError::Unavailable("not_acknowledged"));
+        }
         Ok(Some((settled.payment, settled.found)))
     }
 

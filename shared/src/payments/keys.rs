@@ -29,6 +29,8 @@ pub(super) struct UnfinishedKeys {
     pub(super) unknown: u64,
     /// How long the oldest of those has been unknown: since its lease ended.
     pub(super) oldest_unknown: Duration,
+    /// Whether every key was looked at: otherwise the two above say too little.
+    pub(super) is_whole: bool,
 }
 
 /// What a key belongs to.
@@ -53,7 +55,7 @@ enum Step {
 const KEYS_OF_PAYMENTS: &str = "idempotency:http:payments.";
 /// What every key's name begins with.
 const EVERY_KEY: &str = "idempotency:";
-/// With less time, the rest of the keys waits for the next run.
+/// With less time, the run ends. The next one starts again at the first key.
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
 /// Looks at every unfinished key, and finishes those of payments. `settle_after`: how long an abandoned attempt is left to
@@ -100,6 +102,7 @@ pub(super) async fn finish(
             }
         }
     }
+    keys.is_whole = true;
     Ok(keys)
 }
 

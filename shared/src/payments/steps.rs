@@ -256,7 +256,8 @@ impl Attempt<'_> {
         let mut tried = Tried::Nothing;
         let mut decline_code = None;
         for _ in 0..MOST_STEPS {
-            if !intent.is_of(&payment.order) {
+            // A cancelled one charges no customer, whatever its amount.
+            if intent.status != IntentStatus::Canceled && !intent.is_of(&payment.order) {
                 self.report_mismatch(&payment);
                 return self.wait(payment, State::Unknown, Map::new()).await;
             }

@@ -166,7 +166,9 @@ impl Store for TieredStore {
             .settle_record(key, seen, owner, settlement, deadline)
             .await?;
         // A result that Redis does not learn of is still MongoDB's answer.
-        let _ = self.follow(key, record.as_ref(), owner, deadline).await;
+        let _ = self
+            .follow(key, record.as_ref(), seen.owner, deadline)
+            .await;
         Ok(settled)
     }
 
