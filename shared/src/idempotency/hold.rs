@@ -62,15 +62,15 @@ pub enum Completion {
     NotDurable(SavedResponse),
 }
 
-/// What becomes of any other word of the owner's.
+/// Result of a release, a mark or a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Noted {
     /// It is stored.
     Done,
     /// The key was taken over or settled, and this is how it stands.
     Superseded(Standing),
-    /// Nothing is stored: another write of this attempt came first. The hold knows the current revision now, so the same call
-    /// again replaces that write.
+    /// Another write of this attempt came first, perhaps an earlier try of this call whose reply was lost. The hold knows the current
+    /// revision now, so the same call again replaces that write.
     Outdated,
     /// The store that decides did not acknowledge. It may be stored or not.
     NotDurable,
@@ -78,7 +78,7 @@ pub enum Noted {
     TooLong,
 }
 
-/// What becomes of a renewal.
+/// Result of a renewal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewal {
     /// The lease is renewed.
@@ -90,8 +90,8 @@ pub enum Renewal {
     Superseded(Standing),
     /// By the end of such a lease the provider may have forgotten the derived key: what is not sent by now must not be.
     TooLate,
-    /// Nothing is stored: another write of this attempt came first. The hold knows the current revision now, so the same call
-    /// again renews.
+    /// Another write of this attempt came first, perhaps an earlier try of this call whose reply was lost. The hold knows the current
+    /// revision now, so the same call again renews.
     Outdated,
     /// The store that decides did not acknowledge. The lease lasts as long as it did before, or as was asked for.
     NotDurable,

@@ -28,7 +28,7 @@ pub enum Lookup {
 /// Result of resolving a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolved {
-    /// The key stands as it was resolved: by this call, or by an earlier one that said the same.
+    /// The key stands as it was resolved: by this call, by an earlier one, or because the attempt itself ended so.
     Stored,
     /// Nothing was written: the record is not the one that was seen, an attempt is running, or there is a result. This is
     /// how the key stands now.

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::record::Version;
 
-/// The writing of a record that a caller has seen, as text: `3-9f86d081884c7d65`. A resolution holds for that one only.
+/// Names one revision of a record, as text: `3-9f86d081884c7d65`. A resolution holds for that one only.
 ///
 /// It names owner and first claim by a digest: who has the owner itself can finish the attempt's work, and a revision is printed and
 /// logged.

@@ -56,7 +56,7 @@ enum Looked {
     Not,
     /// The row with this id cannot be read.
     Unreadable(String),
-    /// It is open, or somebody else has ended it.
+    /// It is open, or another process has ended it.
     Still,
     /// It has ended, in this state.
     Ended(State),

@@ -1,4 +1,4 @@
-//! Rows of the ledger that cannot be read: they hold nothing up, they are counted, and no client is told that it may try again.
+//! Rows of the ledger that cannot be read: they hold nothing up, they are counted, and no client is invited to try again.
 
 use std::time::Duration;
 

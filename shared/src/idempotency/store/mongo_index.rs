@@ -1,7 +1,7 @@
 //! The indexes by which MongoDB deletes what is over, and finds what is unfinished. No decision depends on them.
 //!
-//! Unfinished records are few among the finished ones of a day. A partial index holds only them, so that a schedule can look
-//! at each minute: a claim writes one entry more, and its completion deletes it.
+//! Unfinished records are few among the finished ones of a day. A partial index holds only them and the few that are released,
+//! so that a schedule can look each minute: a claim writes one entry more, and its completion deletes it.
 
 use std::time::Duration;
 
