@@ -1,7 +1,8 @@
 //! In development this process's memory stands in front of Redis, always, and not only while Redis is away.
 //!
 //! Every claim passes the memory first, with the same owner in both, and what Redis does not start is undone here. So
-//! nothing is handed over when Redis goes or comes back, and one process never runs a key twice whatever Redis does.
+//! nothing is handed over when Redis goes or comes back, and one process does not run a key twice while Redis is away. Where
+//! Redis loses data and another process uses the same key, that does not hold.
 //! Other processes do not see this memory, which is why it stands in nowhere but on a laptop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
