@@ -41,7 +41,7 @@
 //! | MongoDB, with or without Redis | whatever fails | whatever fails | once MongoDB has acknowledged it; until then it is marked as not durable |
 //! | Redis with an append-only file that is synced always | as long as its disk lasts; not over a failover to a replica that lags | the same | the same |
 //! | Redis without one | until it restarts, fails over or evicts; a loss while a payment runs is made good by its result | the same | the same |
-//! | Redis behind memory (development) | as Redis; in one process, also while Redis is away, but not where Redis loses data and another process uses the key | the same | the same |
+//! | Redis behind memory (development) | as Redis; in one process, also while Redis is away, but not where Redis falls back to an older state and another process uses the key | the same | the same |
 //! | memory (development) | in this process, until it ends | the same | the same |
 //!
 //! "Whatever fails": processes that die or freeze anywhere, requests and replies that are lost, late or doubled, clocks that

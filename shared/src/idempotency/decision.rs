@@ -107,6 +107,13 @@ pub(super) enum Settlement {
     Reopened,
 }
 
+impl Change {
+    /// Whether the holder may say the same twice, so that it names the revision that it follows.
+    pub(super) fn names_rev(&self) -> bool {
+        matches!(self, Self::Renew(_) | Self::Checkpoint(_))
+    }
+}
+
 impl Verdict {
     fn write(record: Record) -> Self {
         Self::Write(Box::new(record))
@@ -129,6 +136,10 @@ pub(super) fn decide(record: Option<&Record>, claim: &Claim, now: StoreTime) -> 
         State::Released { .. } if record.owner == claim.owner => Decision::InProgress {
             retry_after: Duration::ZERO,
         },
+        // Reopened: the abandoned attempt may still go on.
+        State::Released { .. } if record.took_over && !may_follow(record, claim, now) => {
+            Decision::Unknown
+        }
         State::Released { .. } => Decision::Start(Start::Reclaim),
         _ if !same_request => Decision::Mismatch,
         State::Completed { .. } => Decision::Replay,
@@ -136,8 +147,7 @@ pub(super) fn decide(record: Option<&Record>, claim: &Claim, now: StoreTime) -> 
             retry_after: record.lease_end().since(now),
         },
         State::InProgress | State::Unknown => {
-            let policy = record.policy.stricter(claim.policy);
-            if may_run_again(policy, record.first_at, claim.lease, now) {
+            if may_follow(record, claim, now) {
                 Decision::Start(Start::TakeOver)
             } else {
                 Decision::Unknown
@@ -292,17 +302,20 @@ pub(super) fn settle(
     })
 }
 
-/// A result whose claim the store has lost is kept all the same: it happened. Nothing else is done without a record.
+/// A result whose claim the store has lost is kept all the same, and so is that an outcome is unknown: the work may have
+/// happened. Nothing else is done without a record.
 fn restore(fence: &Fence, change: &Change, now: StoreTime) -> Verdict {
-    let Change::Complete(response) = change else {
-        return Verdict::Superseded;
-    };
-    let claimed = start(Start::New, None, &fence.claim, now);
-    Verdict::write(Record {
-        state: State::Completed {
+    let state = match change {
+        Change::Complete(response) => State::Completed {
             finished_at: now,
             response: response.clone(),
         },
+        Change::MarkUnknown => State::Unknown,
+        Change::Release | Change::Renew(_) | Change::Checkpoint(_) => return Verdict::Superseded,
+    };
+    let claimed = start(Start::New, None, &fence.claim, now);
+    Verdict::write(Record {
+        state,
         attempt: fence.attempt,
         ..claimed
     })
@@ -316,6 +329,12 @@ fn released(took_over: bool, now: StoreTime) -> State {
     } else {
         State::Released { finished_at: now }
     }
+}
+
+/// Whether the sender of `claim` may do the work of `record`, which another attempt may have done already.
+fn may_follow(record: &Record, claim: &Claim, now: StoreTime) -> bool {
+    let policy = record.policy.stricter(claim.policy);
+    may_run_again(policy, record.first_at, claim.lease, now)
 }
 
 /// Whether work that may have happened already may be done again: as long as its provider still knows the derived key

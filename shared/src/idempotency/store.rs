@@ -200,6 +200,8 @@ pub(super) struct Grant {
     /// Whether an earlier attempt ended without a word.
     pub(super) took_over: bool,
     pub(super) checkpoint: Bytes,
+    /// When the key was first seen, which tells its record from one that is made once it is forgotten.
+    pub(super) first_at: StoreTime,
     /// For how long the lease lasts yet: of a claim that is there already, less than it asks for.
     pub(super) lease_left: Duration,
     /// For how long from now a provider still recognises the derived key; `None`: it matters only to who took over.
@@ -328,6 +330,7 @@ impl Grant {
             repeated: repeated == Repeated::Yes,
             took_over: record.took_over,
             checkpoint: record.checkpoint.clone(),
+            first_at: record.first_at,
             lease_left: record.lease_end().since(now),
             recognised_for,
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shared::idempotency::{
-    Authority, Backend, Completion, End, Failure, Idempotency, Lease, Operation, Outcome, Renewal,
-    SavedBody, Settled, Settlement, Standing, Undecided,
+    Authority, Backend, Completion, End, Failure, Idempotency, Lease, Noted, Operation, Outcome,
+    Renewal, SavedBody, Settled, Settlement, Standing, Token, Undecided,
 };
 use tests::{FaultProxy, RedisServer, eventually};
 
@@ -150,6 +150,114 @@ async fn an_old_release_frees_nobody_who_began_since() {
         claimed.stand_in.is_none()
     })
     .await;
+}
+
+/// Redis was away when the key became unknown here, or has forgotten it since. What another process did with the key then is
+/// not what this one did.
+#[tokio::test]
+async fn a_release_by_another_process_frees_nothing_that_redis_does_not_know() {
+    for is_away in [true, false] {
+        let redis = RedisServer::start().await;
+        let proxy = FaultProxy::in_front_of(redis.address());
+        let stage = Stage::memory()
+            .await
+            .with("REDIS_URL", &redis.url_through(&proxy));
+        let (here, elsewhere, payment) = (stage.new_engine(), stage.new_engine(), a_payment());
+        if is_away {
+            proxy.refuse();
+        }
+        started(&here, &payment).await.mark_unknown().await;
+        proxy.heal();
+        redis.command(&["FLUSHALL"]).await;
+        let other = claimed_in_redis(&elsewhere, &payment).await;
+        other.release().await;
+
+        eventually(Duration::from_secs(5), async || {
+            let claimed = here.claim(&payment, patience()).await.expect("decided");
+            let outcome = claimed.outcome;
+            assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+            claimed.stand_in.is_none()
+        })
+        .await;
+    }
+}
+
+/// A lease that Redis has granted, after an outage too.
+async fn claimed_in_redis(engine: &Idempotency, operation: &Operation) -> Lease {
+    let mut granted = None;
+    eventually(Duration::from_secs(5), async || {
+        let claimed = engine.claim(operation, patience()).await.expect("decided");
+        match claimed.outcome {
+            Outcome::Started(lease) if claimed.stand_in.is_none() => granted = Some(lease),
+            Outcome::Started(lease) => {
+                lease.release().await;
+            }
+            outcome => panic!("{outcome:?}"),
+        }
+        granted.is_some()
+    })
+    .await;
+    granted.expect("granted")
+}
+
+/// While Redis is away this process's memory decides, so it has to know what was settled in Redis.
+#[tokio::test]
+async fn what_was_settled_in_redis_is_settled_here() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let stage = Stage::memory()
+        .await
+        .with("REDIS_URL", &redis.url_through(&proxy));
+    let (engine, payment) = (stage.new_engine(), a_payment());
+    started(&engine, &payment).await.mark_unknown().await;
+    let entry = engine.entry(&payment.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+    let settled = engine
+        .settle(&entry, Settlement::Completed(charged()), patience())
+        .await;
+    assert_eq!(settled, Ok(Settled::Done));
+
+    proxy.refuse();
+
+    assert!(matches!(claim(&engine, &payment).await, Outcome::Replay(_)));
+}
+
+/// A note that was on its way for long replaces no later one, while Redis is away and after it; and Redis, which has missed notes,
+/// takes the next one.
+#[tokio::test]
+async fn a_late_note_replaces_no_later_one_whatever_redis_has_missed() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let stage = Stage::memory()
+        .await
+        .with("REDIS_URL", &redis.url_through(&proxy))
+        .with("IDEMPOTENCY_LEASE_MS", "60000");
+    let (here, elsewhere, payment) = (
+        stage.new_engine(),
+        stage.new_engine(),
+        a_resumable_payment(),
+    );
+    let lease = started(&here, &payment).await;
+    let first = lease.token();
+    let holding = |token: &Token| here.resume(token.clone(), patience());
+    let late = async || holding(&first).checkpoint("late").await;
+
+    proxy.refuse();
+    let hold = holding(&first);
+    assert_eq!(hold.checkpoint("second").await, Noted::Done);
+    let second = hold.token();
+    assert_eq!(late().await, Noted::Outdated);
+    proxy.heal();
+    claimed_in_redis(&here, &a_payment()).await;
+    assert_eq!(late().await, Noted::Outdated);
+    let hold = holding(&second);
+    assert_eq!(hold.checkpoint("third").await, Noted::Done);
+    assert_eq!(late().await, Noted::Outdated);
+    let renewal = hold.renew(Duration::from_millis(1)).await;
+    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+
+    let next = taken_over(&elsewhere, &payment).await;
+    assert_eq!(next.last_checkpoint(), "third");
 }
 
 #[tokio::test]

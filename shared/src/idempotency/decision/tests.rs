@@ -445,7 +445,7 @@ fn only_owner_and_attempt_together_may_change_a_record() {
 }
 
 #[test]
-fn a_result_whose_claim_was_lost_is_kept_and_nothing_else_is_done() {
+fn what_may_have_happened_is_kept_without_its_claim_and_nothing_else_is() {
     let third = Fence {
         attempt: 3,
         ..fence()
@@ -453,7 +453,11 @@ fn a_result_whose_claim_was_lost_is_kept_and_nothing_else_is_done() {
     let kept = written(change(None, &third, &Change::Complete(response()), at(5)));
     assert_eq!((kept.attempt, kept.rev), (3, 1));
     assert_eq!(decide(Some(&kept), &second(), at(6)), Decision::Replay);
-    for what in [Change::Release, Change::Renew(LEASE), Change::MarkUnknown] {
+    let unknown = written(change(None, &third, &Change::MarkUnknown, at(5)));
+    assert_eq!((unknown.attempt, unknown.rev), (3, 1));
+    assert_eq!(decide(Some(&unknown), &second(), at(6)), Decision::Unknown);
+    let note = Change::Checkpoint("a note".into());
+    for what in [Change::Release, Change::Renew(LEASE), note] {
         assert_eq!(change(None, &fence(), &what, at(5)), Verdict::Superseded);
     }
 }
@@ -542,11 +546,26 @@ fn the_attempt_after_a_reopening_is_one_that_takes_over() {
     assert_eq!(reopen(&claimed()), Verdict::Superseded, "it never reruns");
 
     let reopened = written(reopen(&resumable));
-    let other = Claim {
-        fingerprint: fingerprint("b"),
+    let stricter = [
+        Policy::AtMostOnce,
+        Policy::Rerun {
+            within: Duration::from_secs(30),
+        },
+    ];
+    for policy in stricter {
+        let claim = Claim { policy, ..second() };
+        let decision = decide(Some(&reopened), &claim, over);
+        assert_eq!(decision, Decision::Unknown, "{policy:?}");
+    }
+    let resuming = Claim {
+        policy: Policy::RerunAlways,
         ..second()
     };
-    for claim in [second(), other] {
+    let other = Claim {
+        fingerprint: fingerprint("b"),
+        ..resuming.clone()
+    };
+    for claim in [resuming, other] {
         let decision = decide(Some(&reopened), &claim, over);
         assert_eq!(decision, Decision::Start(Start::Reclaim));
         let next = start(Start::Reclaim, Some(&reopened), &claim, over);

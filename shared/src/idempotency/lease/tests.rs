@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::Config;
+use crate::idempotency::record::StoreTime;
 use crate::idempotency::{
     Fingerprint, Idempotency, IdempotencyKey, OwnerId, RecordKey, Request, Scope,
 };
@@ -22,6 +23,7 @@ fn lease(lasts: Duration, recognised_for: Option<Duration>) -> Lease {
         repeated: false,
         took_over: true,
         checkpoint: Bytes::new(),
+        first_at: StoreTime::from_ms(0),
         lease_left: lasts,
         recognised_for,
     };

@@ -1,9 +1,14 @@
 //! In development this process's memory stands in front of Redis, always, and not only while Redis is away.
 //!
 //! Every claim passes the memory first, with the same owner in both, and what Redis does not start is undone here. So
-//! nothing is handed over when Redis goes or comes back, and one process does not run a key twice while Redis is away. Where
-//! Redis loses data and another process uses the same key, that does not hold.
-//! Other processes do not see this memory, which is why it stands in nowhere but on a laptop.
+//! nothing is handed over when Redis goes or comes back, and one process does not run a key twice while Redis is away. That a
+//! key is free again counts here only if Redis says it of the work that it has started together with this memory.
+//!
+//! Both count the writes of an attempt alike. Where Redis has missed some because it was away, it is told to follow the one it
+//! has; where this memory has missed some because another process wrote them, it catches up.
+//!
+//! Other processes do not see this memory, which is why it stands in nowhere but on a laptop. Not held: one process runs a key
+//! twice if Redis falls back to an older state, and another process then claims and releases the same attempt again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,7 +41,7 @@ impl GatedStore {
 
     /// Learns from Redis what became of work that is unknown here: another process may have settled or finished it. That
     /// Redis knows nothing proves nothing.
-    async fn catch_up(&self, key: &RecordKey, deadline: Deadline) {
+    async fn learn(&self, key: &RecordKey, deadline: Deadline) {
         if let Some(Found::Record(record, _)) = self.note(self.redis.read(key, deadline).await) {
             self.memory.learn(key, *record);
         }
@@ -73,7 +78,7 @@ impl Store for GatedStore {
     ) -> Result<Answer<Claimed>, Undecided> {
         let (mut here, mut before) = self.memory.claim_at(key, claim, self.memory.now())?;
         if let Claimed::Standing(Standing::Unknown(_)) = here {
-            self.catch_up(key, deadline).await;
+            self.learn(key, deadline).await;
             (here, before) = self.memory.claim_at(key, claim, self.memory.now())?;
         }
         let Claimed::Started(local) = here else {
@@ -84,7 +89,7 @@ impl Store for GatedStore {
                 value: Claimed::Started(grant),
                 ..
             }) => {
-                self.memory.adopt(key, claim.owner, grant.attempt);
+                self.memory.adopt(key, claim.owner, &grant);
                 Ok(self.answer(Claimed::Started(grant)))
             }
             Some(Answer { value, .. }) => {
@@ -103,7 +108,7 @@ impl Store for GatedStore {
     ) -> Result<Answer<Standing>, Undecided> {
         let mut here = self.memory.look(key, claim, deadline).await?;
         if let Standing::Unknown(_) = here.value {
-            self.catch_up(key, deadline).await;
+            self.learn(key, deadline).await;
             here = self.memory.look(key, claim, deadline).await?;
         }
         if here.value != Standing::Free {
@@ -120,7 +125,29 @@ impl Store for GatedStore {
         change: &Change,
         deadline: Deadline,
     ) -> Result<Answer<Changed>, Undecided> {
-        let there = self.note(self.redis.change(key, fence, change, deadline).await);
+        let here = self.memory.rev(key, fence);
+        if change.names_rev() && here.is_some_and(|rev| rev > fence.rev) {
+            // It has been on its way since before a later write of this attempt.
+            let outdated = self
+                .memory
+                .change_at(key, fence, change, self.memory.now())?;
+            return Ok(self.answer(outdated));
+        }
+        let mut there = self.note(self.redis.change(key, fence, change, deadline).await);
+        if let Some(Answer {
+            value: Changed::Moved(rev),
+            ..
+        }) = there
+            && here == Some(fence.rev)
+            && rev < fence.rev
+        {
+            // Redis was away when the writes in between were made.
+            let fence = Fence {
+                rev,
+                ..fence.clone()
+            };
+            there = self.note(self.redis.change(key, &fence, change, deadline).await);
+        }
         // Nothing is stored there, so nothing is here.
         if let Some(Answer {
             value: Changed::Moved(rev),
@@ -129,11 +156,7 @@ impl Store for GatedStore {
         {
             return Ok(self.answer(Changed::Moved(rev)));
         }
-        // Each store counts its own writings, and no message to this one is ever late.
-        let fence = &Fence {
-            rev: self.memory.rev(key),
-            ..fence.clone()
-        };
+        self.memory.catch_up(key, fence);
         let here = match &there {
             // Another process has the key, and its result is everybody's answer.
             Some(Answer {
@@ -183,7 +206,10 @@ impl Store for GatedStore {
                 .await,
         );
         match there {
-            Some(Settled::Done) => Ok(Settled::Done),
+            Some(Settled::Done) => {
+                self.memory.settle_too(key, seen.owner, owner, settlement);
+                Ok(Settled::Done)
+            }
             Some(Settled::Refused) if self.knows(key, deadline).await => Ok(Settled::Refused),
             _ => {
                 self.memory

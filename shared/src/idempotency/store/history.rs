@@ -141,7 +141,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Histories that chance rarely finds.
-pub(super) fn known_histories() -> [Vec<Step>; 6] {
+pub(super) fn known_histories() -> [Vec<Step>; 7] {
     let claim = |bound_ms| {
         Step::Claim(Wish {
             amount: 0,
@@ -201,8 +201,19 @@ pub(super) fn known_histories() -> [Vec<Step>; 6] {
             Step::Pass(200),
             settle(Finding::Reopened),
             change(Kind::Complete(1)),
+            claim(0),
             claim(ALWAYS_MS),
             change(Kind::Release),
+        ],
+        // The claim is lost, and its outcome is not known.
+        vec![
+            claim(0),
+            change(Kind::Release),
+            Step::Pass(2_000_001),
+            Step::Expire,
+            change(Kind::MarkUnknown),
+            claim(0),
+            change(Kind::Complete(1)),
         ],
         // The retention of a result is over, and the key begins anew.
         vec![

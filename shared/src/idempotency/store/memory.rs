@@ -29,9 +29,17 @@ pub(in crate::idempotency) struct MemoryStore {
     started: Instant,
 }
 
+/// A record, and what the store behind this one knows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    record: Record,
+    /// When the key was first seen in that store, if it has started this attempt too. Its record is then the same work.
+    first_there: Option<StoreTime>,
+}
+
 #[derive(Default)]
 struct Records {
-    by_key: HashMap<RecordKey, Record>,
+    by_key: HashMap<RecordKey, Kept>,
     /// What all of them take.
     bytes: usize,
 }
@@ -63,59 +71,61 @@ impl MemoryStore {
         key: &RecordKey,
         claim: &Claim,
         now: StoreTime,
-    ) -> Result<(Claimed, Option<Record>), Undecided> {
+    ) -> Result<(Claimed, Option<Kept>), Undecided> {
         let mut records = self.records.lock();
         let before = records.by_key.get(key).cloned();
-        let claimed = match decision::decide(before.as_ref(), claim, now) {
+        let record = before.as_ref().map(|kept| &kept.record);
+        let claimed = match decision::decide(record, claim, now) {
             Decision::Start(how) => {
-                let record = decision::start(how, before.as_ref(), claim, now);
+                let record = decision::start(how, record, claim, now);
                 self.make_room(&mut records, key, &record, now)?;
                 let grant = Grant::of(&record, Repeated::No, now);
-                records.put(key, record);
+                records.put(key, Kept::here(record));
                 Claimed::Started(grant)
             }
-            Decision::Repeated => match &before {
+            Decision::Repeated => match record {
                 Some(record) => Claimed::Started(Grant::of(record, Repeated::Yes, now)),
                 None => Claimed::Standing(Standing::Free),
             },
-            _ => Claimed::Standing(Standing::of(before.as_ref(), claim, now)),
+            _ => Claimed::Standing(Standing::of(record, claim, now)),
         };
         Ok((claimed, before))
     }
 
     /// Puts back what was there before a claim of `owner`, unless that is not what is there.
-    pub(super) fn undo(&self, key: &RecordKey, owner: OwnerId, before: Option<Record>) {
+    pub(super) fn undo(&self, key: &RecordKey, owner: OwnerId, before: Option<Kept>) {
         let mut records = self.records.lock();
         let is_claim = |record: &Record| record.owner == owner && record.state == State::InProgress;
-        if records.by_key.get(key).is_some_and(is_claim) {
+        if records.get(key).is_some_and(is_claim) {
             match before {
-                Some(record) => records.put(key, record),
+                Some(kept) => records.put(key, kept),
                 None => records.remove(key),
             }
         }
     }
 
-    /// Takes over from another store what it knows of work that ended here without a word: that it has a result, or that this very
-    /// attempt was released. It counts as finished now, for that store's clock is another one.
+    /// Takes over from the store behind this one what it knows of work that ended here without a word: that it has a result, or
+    /// that this work was released. It counts as finished now, for that store's clock is another one.
     pub(super) fn learn(&self, key: &RecordKey, record: Record) {
         let now = self.now();
         let mut records = self.records.lock();
-        let is_over = |here: &&Record| match here.state {
-            State::InProgress => here.lease_end() <= now,
+        let is_over = |here: &&Kept| match here.record.state {
+            State::InProgress => here.record.lease_end() <= now,
             State::Unknown => true,
             State::Completed { .. } | State::Released { .. } => false,
         };
         let Some(here) = records.by_key.get(key).filter(is_over) else {
             return;
         };
+        // An attempt that the other store never started, or has forgotten, is none that was released there.
+        let is_same_work =
+            here.first_there == Some(record.first_at) && record.attempt >= here.record.attempt;
         let state = match record.state {
             State::Completed { response, .. } => State::Completed {
                 finished_at: now,
                 response,
             },
-            State::Released { .. } if record.attempt >= here.attempt => {
-                State::Released { finished_at: now }
-            }
+            State::Released { .. } if is_same_work => State::Released { finished_at: now },
             _ => return,
         };
         self.put_finished(&mut records, key, Record { state, ..record }, now);
@@ -133,23 +143,78 @@ impl MemoryStore {
         if let (Err(_), State::Completed { response, .. }) = (room, &mut record.state) {
             *response = response.limited_to(0);
         }
-        records.put(key, record);
+        let first_there = records.by_key.get(key).and_then(|kept| kept.first_there);
+        records.put(
+            key,
+            Kept {
+                record,
+                first_there,
+            },
+        );
     }
 
-    /// Lets the record that `owner` holds count its attempts as another store does.
-    pub(super) fn adopt(&self, key: &RecordKey, owner: OwnerId, attempt: u64) {
+    /// Lets the record that `owner` holds count as the store behind this one does, which has started the attempt too.
+    pub(super) fn adopt(&self, key: &RecordKey, owner: OwnerId, grant: &Grant) {
         let mut records = self.records.lock();
-        if let Some(record) = records.by_key.get_mut(key)
-            && record.owner == owner
+        if let Some(kept) = records.by_key.get_mut(key)
+            && kept.record.owner == owner
         {
-            record.attempt = attempt;
+            kept.record.attempt = grant.attempt;
+            kept.record.rev = grant.rev;
+            kept.first_there = Some(grant.first_at);
         }
     }
 
-    /// Which writing of a record is here; zero: none.
-    pub(super) fn rev(&self, key: &RecordKey) -> u64 {
+    /// The revision of the attempt's record, if that is here.
+    pub(super) fn rev(&self, key: &RecordKey, fence: &Fence) -> Option<u64> {
         let records = self.records.lock();
-        records.by_key.get(key).map_or(0, |record| record.rev)
+        let is_own =
+            |record: &&Record| record.owner == fence.claim.owner && record.attempt == fence.attempt;
+        records.get(key).filter(is_own).map(|record| record.rev)
+    }
+
+    /// Lets the attempt's record catch up with writes that only the store behind this one has.
+    pub(super) fn catch_up(&self, key: &RecordKey, fence: &Fence) {
+        let mut records = self.records.lock();
+        if let Some(kept) = records.by_key.get_mut(key)
+            && kept.record.owner == fence.claim.owner
+        {
+            kept.record.rev = kept.record.rev.max(fence.rev);
+        }
+    }
+
+    /// Settles the record that `seen` holds, whatever its revision is here.
+    pub(super) fn settle_too(
+        &self,
+        key: &RecordKey,
+        seen: OwnerId,
+        owner: OwnerId,
+        settlement: &Settlement,
+    ) {
+        let mut records = self.records.lock();
+        let version = records.get(key).map(Record::version);
+        if let Some(version) = version.filter(|version| version.owner == seen) {
+            self.settle_at(&mut records, key, version, owner, settlement);
+        }
+    }
+
+    fn settle_at(
+        &self,
+        records: &mut Records,
+        key: &RecordKey,
+        seen: Version,
+        owner: OwnerId,
+        settlement: &Settlement,
+    ) -> Settled {
+        let now = self.now();
+        let verdict = records
+            .get(key)
+            .map(|record| decision::settle(record, seen, owner, settlement, now));
+        let Some(Verdict::Write(record)) = verdict else {
+            return Settled::Refused;
+        };
+        self.put_finished(records, key, *record, now);
+        Settled::Done
     }
 
     pub(super) fn change_at(
@@ -160,7 +225,7 @@ impl MemoryStore {
         now: StoreTime,
     ) -> Result<Changed, Undecided> {
         let mut records = self.records.lock();
-        let record = records.by_key.get(key);
+        let record = records.get(key);
         Ok(match decision::change(record, fence, change, now) {
             Verdict::Write(record) => {
                 if !matches!(record.state, State::Completed { .. }) {
@@ -189,11 +254,11 @@ impl MemoryStore {
         }
         records
             .by_key
-            .retain(|_, record| !record.is_over(self.window, now));
+            .retain(|_, kept| !kept.record.is_over(self.window, now));
         records.bytes = records
             .by_key
             .iter()
-            .map(|(key, record)| size(key, record))
+            .map(|(key, kept)| size(key, &kept.record))
             .sum();
         if self.fits(records, key, record) {
             Ok(())
@@ -203,7 +268,7 @@ impl MemoryStore {
     }
 
     fn fits(&self, records: &Records, key: &RecordKey, record: &Record) -> bool {
-        let (entries, bytes) = match records.by_key.get(key) {
+        let (entries, bytes) = match records.get(key) {
             Some(before) => (records.by_key.len(), records.bytes - size(key, before)),
             None => (records.by_key.len() + 1, records.bytes),
         };
@@ -230,7 +295,7 @@ impl Store for MemoryStore {
         _: Deadline,
     ) -> Result<Answer<Standing>, Undecided> {
         let records = self.records.lock();
-        let standing = Standing::of(records.by_key.get(key), claim, self.now());
+        let standing = Standing::of(records.get(key), claim, self.now());
         Ok(Answer::of_all(standing))
     }
 
@@ -247,7 +312,7 @@ impl Store for MemoryStore {
 
     async fn read(&self, key: &RecordKey, _: Deadline) -> Result<Found, Undecided> {
         let records = self.records.lock();
-        Ok(match records.by_key.get(key) {
+        Ok(match records.get(key) {
             Some(record) => Found::Record(Box::new(record.clone()), self.now()),
             None => Found::Nothing,
         })
@@ -269,31 +334,35 @@ impl Store for MemoryStore {
         _: Deadline,
     ) -> Result<Settled, Undecided> {
         let mut records = self.records.lock();
-        let Some(record) = records.by_key.get(key) else {
-            return Ok(Settled::Refused);
-        };
-        let now = self.now();
-        match decision::settle(record, seen, owner, settlement, now) {
-            Verdict::Write(record) => {
-                self.put_finished(&mut records, key, *record, now);
-                Ok(Settled::Done)
-            }
-            _ => Ok(Settled::Refused),
+        Ok(self.settle_at(&mut records, key, seen, owner, settlement))
+    }
+}
+
+impl Kept {
+    /// A record that the store behind this one has not acknowledged.
+    fn here(record: Record) -> Self {
+        Self {
+            record,
+            first_there: None,
         }
     }
 }
 
 impl Records {
-    fn put(&mut self, key: &RecordKey, record: Record) {
-        self.bytes += size(key, &record);
-        if let Some(before) = self.by_key.insert(key.clone(), record) {
-            self.bytes -= size(key, &before);
+    fn get(&self, key: &RecordKey) -> Option<&Record> {
+        self.by_key.get(key).map(|kept| &kept.record)
+    }
+
+    fn put(&mut self, key: &RecordKey, kept: Kept) {
+        self.bytes += size(key, &kept.record);
+        if let Some(before) = self.by_key.insert(key.clone(), kept) {
+            self.bytes -= size(key, &before.record);
         }
     }
 
     fn remove(&mut self, key: &RecordKey) {
         if let Some(before) = self.by_key.remove(key) {
-            self.bytes -= size(key, &before);
+            self.bytes -= size(key, &before.record);
         }
     }
 }

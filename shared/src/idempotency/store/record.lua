@@ -50,6 +50,10 @@ if header == '' then
   elseif operation == 'complete' then
     -- The store has lost the claim. The result is kept all the same: it happened.
     text = record(COMPLETED, owner, number, FIRST, now_text, lease, policy, now_text, now_text, '0', fingerprint, given)
+  elseif operation == 'mark_unknown' then
+    -- So is this: it may have happened.
+    text = record(UNKNOWN, owner, number, FIRST, now_text, lease, policy, now_text, NEVER, '0', fingerprint, '')
+    kept_for = window + lease
   else
     return {'absent', now}
   end
@@ -96,6 +100,10 @@ if operation == 'claim' or operation == 'look' then
   elseif released and holder == owner then
     return {'in_progress', now, now}
   elseif released then
+    -- Reopened: the abandoned attempt may still go on.
+    if took_over == '1' and not may_run_again(now + lease, first_at, math.min(bound, policy)) then
+      return {'unknown', now}
+    end
     bound = policy
   elseif asked ~= fingerprint then
     return {'mismatch', now}

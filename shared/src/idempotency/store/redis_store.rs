@@ -266,11 +266,10 @@ impl<'a> Call<'a> {
             Change::Renew(lease) => *lease,
             _ => fence.claim.lease,
         };
-        let can_be_said_twice = matches!(change, Change::Renew(_) | Change::Checkpoint(_));
         Self {
             lease,
             number: Some(fence.attempt),
-            follows: can_be_said_twice.then_some(fence.rev),
+            follows: change.names_rev().then_some(fence.rev),
             body,
             ..Self::of_claim(operation, &fence.claim)
         }

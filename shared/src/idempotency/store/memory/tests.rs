@@ -48,7 +48,7 @@ fn response(bytes: usize) -> SavedResponse {
 }
 
 /// Claims a key, and returns what was there before.
-fn started(store: &MemoryStore, key: &RecordKey, claim: &Claim) -> Option<Record> {
+fn started(store: &MemoryStore, key: &RecordKey, claim: &Claim) -> Option<Kept> {
     let (claimed, before) = store.claim_at(key, claim, store.now()).expect("room");
     assert!(matches!(claimed, Claimed::Started(_)), "{claimed:?}");
     before
@@ -60,7 +60,7 @@ fn changed(store: &MemoryStore, key: &RecordKey, claim: &Claim, change: &Change)
 }
 
 fn record(store: &MemoryStore, key: &RecordKey) -> Option<Record> {
-    store.records.lock().by_key.get(key).cloned()
+    store.records.lock().get(key).cloned()
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn what_all_records_take_is_counted() {
 
     let records = store.records.lock();
     assert_eq!(records.by_key.len(), 1);
-    assert_eq!(records.bytes, size(&kept, &records.by_key[&kept]));
+    assert_eq!(records.bytes, size(&kept, &records.by_key[&kept].record));
 }
 
 #[test]
@@ -161,14 +161,14 @@ fn a_claim_is_undone_by_its_owner_and_only_while_it_is_in_progress() {
     changed(&store, &key, &first, &Change::Release);
     let released = record(&store, &key);
     let before = started(&store, &key, &second);
-    assert_eq!(before, released);
+    assert_eq!(before.clone().map(|kept| kept.record), released);
 
     store.undo(&key, OwnerId::fresh(), None);
     assert_eq!(record(&store, &key).expect("there").owner, second.owner);
     store.undo(&key, second.owner, before.clone());
-    assert_eq!(record(&store, &key), before);
+    assert_eq!(record(&store, &key), released);
     store.undo(&key, first.owner, None);
-    assert_eq!(record(&store, &key), before, "it is released");
+    assert_eq!(record(&store, &key), released, "it is released");
 }
 
 #[test]
@@ -182,86 +182,155 @@ fn a_repeated_claim_starts_again() {
     assert!(grant.repeated);
 }
 
-#[test]
-fn attempts_are_counted_as_another_store_does_for_the_owner_alone() {
-    let (store, key, claim) = (large(), key("k"), claim(LEASE));
-    started(&store, &key, &claim);
-    store.adopt(&key, OwnerId::fresh(), 5);
-    assert_eq!(record(&store, &key).expect("there").attempt, 1);
-    store.adopt(&key, claim.owner, 5);
-    assert_eq!(record(&store, &key).expect("there").attempt, 5);
+/// What the store behind this one has started.
+fn grant(attempt: u64, rev: u64, first_at: StoreTime) -> Grant {
+    Grant {
+        attempt,
+        rev,
+        repeated: false,
+        took_over: false,
+        checkpoint: "".into(),
+        first_at,
+        lease_left: LEASE,
+        recognised_for: None,
+    }
 }
 
 #[test]
-fn the_revision_of_a_record_is_that_of_its_last_write() {
+fn attempts_and_writes_are_counted_as_another_store_does_for_the_owner_alone() {
     let (store, key, claim) = (large(), key("k"), claim(LEASE));
-    assert_eq!(store.rev(&key), 0);
+    let theirs = grant(5, 9, StoreTime::from_ms(5));
     started(&store, &key, &claim);
-    changed(&store, &key, &claim, &Change::Checkpoint("note".into()));
-    assert_eq!(store.rev(&key), 2);
+    store.adopt(&key, OwnerId::fresh(), &theirs);
+    assert_eq!(store.rev(&key, &fence(&claim)), Some(1));
+    store.adopt(&key, claim.owner, &theirs);
+    let fifth = Fence {
+        attempt: 5,
+        ..fence(&claim)
+    };
+    assert_eq!(store.rev(&key, &fence(&claim)), None, "the fifth attempt");
+    assert_eq!(store.rev(&key, &fifth), Some(9));
+}
+
+#[test]
+fn a_record_catches_up_with_the_writes_of_its_owner_and_never_goes_back() {
+    let (store, key, claim) = (large(), key("k"), claim(LEASE));
+    started(&store, &key, &claim);
+    let other = fence(&self::claim(LEASE));
+    for (known, expected) in [(4, 4), (3, 4)] {
+        let known = Fence {
+            rev: known,
+            ..fence(&claim)
+        };
+        store.catch_up(&key, &known);
+        assert_eq!(store.rev(&key, &known), Some(expected));
+    }
+    store.catch_up(&key, &Fence { rev: 9, ..other });
+    assert_eq!(store.rev(&key, &fence(&claim)), Some(4));
 }
 
 #[test]
 fn what_another_store_knows_is_learned_of_abandoned_work_alone() {
     let finished_at = StoreTime::from_ms(5);
+    let first_there = StoreTime::from_ms(3);
     let completed = State::Completed {
         finished_at,
         response: response(1),
     };
     let released = State::Released { finished_at };
     let over = Duration::ZERO;
+    let unknown = Some(Change::MarkUnknown);
+    let free = Some(Change::Release);
     let cases = [
-        ("running", LEASE, None, completed.clone(), 1, "in_progress"),
-        ("abandoned", over, None, completed.clone(), 1, "completed"),
-        (
-            "unknown",
-            LEASE,
-            Some(Change::MarkUnknown),
-            completed.clone(),
-            1,
-            "completed",
-        ),
-        (
-            "released",
-            LEASE,
-            Some(Change::Release),
-            completed,
-            1,
-            "released",
-        ),
-        (
-            "released there",
-            over,
-            None,
-            released.clone(),
-            1,
-            "released",
-        ),
-        ("an older release", over, None, released, 0, "in_progress"),
-        (
-            "nothing to learn",
-            over,
-            None,
-            State::Unknown,
-            1,
-            "in_progress",
-        ),
+        ("running", LEASE, None, completed.clone(), "in_progress"),
+        ("abandoned", over, None, completed.clone(), "completed"),
+        ("unknown", LEASE, unknown, completed.clone(), "completed"),
+        ("released", LEASE, free, completed, "released"),
+        ("released there", over, None, released, "released"),
+        ("unknown there", over, None, State::Unknown, "in_progress"),
     ];
-    for (case, lease, change, state, attempt, expected) in cases {
+    for (case, lease, change, state, expected) in cases {
         let (store, key, claim) = (large(), key("k"), claim(lease));
         started(&store, &key, &claim);
         if let Some(change) = change {
             changed(&store, &key, &claim, &change);
         }
+        store.adopt(&key, claim.owner, &grant(1, 1, first_there));
         let there = Record {
             state,
-            attempt,
+            first_at: first_there,
             ..record(&store, &key).expect("there")
         };
         store.learn(&key, there);
         let here = record(&store, &key).expect("there");
         assert_eq!(here.state.name(), expected, "{case}");
         assert_ne!(here.finished_at(), Some(finished_at), "{case}: its clock");
+    }
+}
+
+#[test]
+fn a_release_is_learned_of_the_work_that_both_stores_have_started() {
+    let first_there = StoreTime::from_ms(3);
+    let later = StoreTime::from_ms(4);
+    let cases = [
+        (
+            "this attempt",
+            Some(first_there),
+            2,
+            first_there,
+            "released",
+        ),
+        ("a later one", Some(first_there), 3, first_there, "released"),
+        (
+            "an older one",
+            Some(first_there),
+            1,
+            first_there,
+            "in_progress",
+        ),
+        (
+            "of a key forgotten since",
+            Some(first_there),
+            2,
+            later,
+            "in_progress",
+        ),
+        ("never started there", None, 2, first_there, "in_progress"),
+    ];
+    for (case, adopted, attempt, first_at, expected) in cases {
+        let (store, key, claim) = (large(), key("k"), claim(Duration::ZERO));
+        started(&store, &key, &claim);
+        if let Some(first_at) = adopted {
+            store.adopt(&key, claim.owner, &grant(2, 2, first_at));
+        }
+        let there = Record {
+            state: State::Released {
+                finished_at: StoreTime::from_ms(5),
+            },
+            attempt,
+            first_at,
+            ..record(&store, &key).expect("there")
+        };
+        store.learn(&key, there);
+        let here = record(&store, &key).expect("there");
+        assert_eq!(here.state.name(), expected, "{case}");
+    }
+}
+
+#[test]
+fn a_settlement_elsewhere_settles_the_record_of_the_same_owner() {
+    let settlement = Settlement::Completed(response(1));
+    for (is_same, expected) in [(true, "completed"), (false, "in_progress")] {
+        let (store, key, claim) = (large(), key("k"), claim(LEASE));
+        started(&store, &key, &claim);
+        let seen = if is_same {
+            claim.owner
+        } else {
+            OwnerId::fresh()
+        };
+        store.settle_too(&key, seen, OwnerId::fresh(), &settlement);
+        let here = record(&store, &key).expect("there");
+        assert_eq!(here.state.name(), expected);
     }
 }
 
