@@ -103,7 +103,7 @@ pub(super) enum Settlement {
     Completed(SavedResponse),
     /// It had no effect, and can have none any more.
     Released,
-    /// It looks before it acts, so another attempt may begin; the abandoned one may still go on.
+    /// It looks before it acts, so another attempt for the same request may begin; the abandoned one may still go on.
     Reopened,
 }
 
@@ -136,18 +136,16 @@ pub(super) fn decide(record: Option<&Record>, claim: &Claim, now: StoreTime) -> 
         State::Released { .. } if record.owner == claim.owner => Decision::InProgress {
             retry_after: Duration::ZERO,
         },
-        // Reopened: the abandoned attempt may still go on.
-        State::Released { .. } if record.took_over && !may_follow(record, claim, now) => {
-            Decision::Unknown
-        }
-        State::Released { .. } => Decision::Start(Start::Reclaim),
+        State::Released { .. } if !record.took_over => Decision::Start(Start::Reclaim),
         _ if !same_request => Decision::Mismatch,
         State::Completed { .. } => Decision::Replay,
         State::InProgress if now < record.lease_end() => Decision::InProgress {
             retry_after: record.lease_end().since(now),
         },
-        State::InProgress | State::Unknown => {
-            if may_follow(record, claim, now) {
+        // Released, but reopened: the abandoned attempt may still go on.
+        State::InProgress | State::Unknown | State::Released { .. } => {
+            let policy = record.policy.stricter(claim.policy);
+            if may_run_again(policy, record.first_at, claim.lease, now) {
                 Decision::Start(Start::TakeOver)
             } else {
                 Decision::Unknown
@@ -174,7 +172,6 @@ pub(super) fn start(how: Start, record: Option<&Record>, claim: &Claim, now: Sto
     match (how, record) {
         (Start::New | Start::Restart, _) | (_, None) => fresh,
         (Start::Reclaim, Some(record)) => Record {
-            took_over: record.took_over,
             first_at: record.first_at,
             checkpoint: record.checkpoint.clone(),
             ..fresh
@@ -329,12 +326,6 @@ fn released(took_over: bool, now: StoreTime) -> State {
     } else {
         State::Released { finished_at: now }
     }
-}
-
-/// Whether the sender of `claim` may do the work of `record`, which another attempt may have done already.
-fn may_follow(record: &Record, claim: &Claim, now: StoreTime) -> bool {
-    let policy = record.policy.stricter(claim.policy);
-    may_run_again(policy, record.first_at, claim.lease, now)
 }
 
 /// Whether work that may have happened already may be done again: as long as its provider still knows the derived key

@@ -57,8 +57,9 @@ pub enum Settlement {
     Completed(SavedResponse),
     /// It did not, and it no longer can.
     Released(NoEffect),
-    /// It looks before it acts ([`Policy::RerunAlways`]), so another attempt may begin, for any request: one that takes over, for
-    /// the abandoned attempt may still go on. The record is kept for one more retention. Refused under any other policy.
+    /// It looks before it acts ([`Policy::RerunAlways`]), so another attempt for the same request may begin, as it might before:
+    /// one that takes over, for the abandoned attempt may still go on. But the record is only kept for one more retention.
+    /// Refused under any other policy.
     Reopened,
 }
 

@@ -4,8 +4,8 @@
 //! the ledger knows the answer, and only the next request with that key would have asked it. So each run of the reconciler
 //! looks at the unfinished keys, and gives those of ended payments the answer of the ledger.
 //!
-//! A key whose payment is not in the ledger is reopened: the ledger is the fence. Whichever request opens the row first is
-//! the payment of that key, also where an abandoned attempt wakes up later; and the next attempt knows that there may be one.
+//! A key whose payment is not in the ledger is reopened, so that its record ends with a retention: the ledger is the fence. The
+//! next attempt, like an abandoned one that wakes up later, finds or opens the row, and knows that there may be another one.
 //!
 //! The keys of other work are its owner's to resolve. They are counted, and an alarm watches the oldest.
 

@@ -43,6 +43,8 @@ struct Protocol {
     reconciler_runs: u8,
     /// How many events of the provider are followed.
     events: u8,
+    /// How often the schedule looks at the key.
+    key_looks: u8,
     bug: Option<Bug>,
 }
 
@@ -72,6 +74,8 @@ enum Bug {
     ReconcilerConfirms,
     /// The reconciler settles an old payment as if it were a young one.
     OldPaymentLeftOpen,
+    /// The attempt after a reopening takes itself for the only one.
+    ReopenedWithoutTakeover,
     /// Each attempt answers with bytes of its own, not with the ledger's.
     AnswerRenderedByEach,
 }
@@ -111,6 +115,10 @@ enum Action {
     ExpireKey,
     /// An operator changes the amount of an intent.
     Misprice(IntentNumber),
+    /// The schedule reads an unfinished key, and its payment in the ledger.
+    LookAtKey,
+    /// It finishes or reopens the key that it has read.
+    FinishKey,
 }
 
 impl Model for Protocol {
@@ -140,6 +148,12 @@ impl Model for Protocol {
         }
         if world.faults > 0 && world.key.can_expire() {
             actions.push(Action::ExpireKey);
+        }
+        if world.schedule.looks_left > 0 && world.unfinished_key().is_some() {
+            actions.push(Action::LookAtKey);
+        }
+        if world.schedule.found.is_some() {
+            actions.push(Action::FinishKey);
         }
         for (number, intent) in (0..).zip(&world.provider.intents) {
             if intent.is_under_way() {
@@ -181,6 +195,11 @@ impl Model for Protocol {
                 world.faults -= 1;
                 world.provider.misprice(number);
             }
+            Action::LookAtKey => {
+                world.schedule.looks_left -= 1;
+                world.schedule.found = world.unfinished_key();
+            }
+            Action::FinishKey => world.finish_key(),
         }
         (world != *before).then_some(world)
     }
@@ -227,6 +246,13 @@ impl Model for Protocol {
                 "a payment is charged after another attempt did nothing",
                 |_, world: &World| world.said_nothing && world.provider.charges == 1,
             ),
+            Property::sometimes(
+                "an attempt goes on after a reopening",
+                |protocol: &Self, world: &World| {
+                    protocol.key_looks == 0
+                        || world.schedule.has_reopened && world.is_final(State::Succeeded)
+                },
+            ),
             Property::sometimes("an intent is left unconfirmed", |_, world: &World| {
                 let left =
                     |intent: &provider::Intent| intent.status == IntentStatus::RequiresConfirmation;
@@ -242,6 +268,7 @@ impl Protocol {
         cards: &Card::ALL,
         reconciler_runs: 0,
         events: 0,
+        key_looks: 0,
         faults: 2,
         bug: None,
     };
@@ -253,6 +280,13 @@ impl Protocol {
         ..Self::CLIENT
     };
 
+    /// The client's attempts, and the schedule that finishes abandoned keys.
+    const WITH_KEYS: Self = Self {
+        key_looks: 1,
+        faults: 1,
+        ..Self::CLIENT
+    };
+
     /// The cards with which a payment takes the fewest steps.
     const QUICK_CARDS: [Card; 3] = [
         Card::Charges,
@@ -261,7 +295,7 @@ impl Protocol {
     ];
 
     /// What `make model` adds, in an optimised build.
-    const FURTHER: [Self; 5] = [
+    const FURTHER: [Self; 7] = [
         Self {
             faults: 4,
             ..Self::CLIENT
@@ -284,6 +318,15 @@ impl Protocol {
             faults: 2,
             ..Self::RECONCILED
         },
+        Self {
+            faults: 3,
+            ..Self::WITH_KEYS
+        },
+        Self {
+            reconciler_runs: 1,
+            faults: 1,
+            ..Self::WITH_KEYS
+        },
     ];
 
     /// Explores every state, and fails with a shortest trace to one that breaks a property.
@@ -296,10 +339,11 @@ impl Protocol {
             .spawn_bfs()
             .join();
         say(&format!(
-            "2 attempts, {} cards, {} runs of the reconciler, {} events, {} faults: {} states in {:.1?}",
+            "2 attempts, {} cards, {} runs of the reconciler, {} events, {} looks at the key, {} faults: {} states in {:.1?}",
             self.cards.len(),
             self.reconciler_runs,
             self.events,
+            self.key_looks,
             self.faults,
             checker.unique_state_count(),
             began.elapsed()
@@ -379,6 +423,11 @@ fn the_reconciler_beside_them_charges_once_and_answers_truly() {
 }
 
 #[test]
+fn a_key_that_is_finished_or_reopened_charges_once_and_answers_truly() {
+    Protocol::WITH_KEYS.holds(100_000);
+}
+
+#[test]
 fn payments_are_charged_once_and_answered_truly_under_more_faults() {
     if cfg!(debug_assertions) {
         return;
@@ -418,6 +467,7 @@ fn each_planted_bug_is_found() {
         (Bug::ReconcilerConfirms, Charges, SETTLING),
         (Bug::ReconcilerConfirms, Charges, NOTHING_IS_TRUE),
         (Bug::OldPaymentLeftOpen, Charges, ENDS),
+        (Bug::ReopenedWithoutTakeover, Charges, NOTHING_IS_TRUE),
     ];
     for (bug, card, property) in planted {
         let began = Instant::now();
@@ -425,6 +475,7 @@ fn each_planted_bug_is_found() {
         let protocol = Protocol {
             cards: std::slice::from_ref(Card::ALL.iter().find(|one| **one == card).expect("one")),
             reconciler_runs: is_the_reconcilers.into(),
+            key_looks: (bug == Bug::ReopenedWithoutTakeover).into(),
             bug: Some(bug),
             ..Protocol::CLIENT
         };

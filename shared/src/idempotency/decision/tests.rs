@@ -565,25 +565,25 @@ fn the_attempt_after_a_reopening_is_one_that_takes_over() {
         fingerprint: fingerprint("b"),
         ..resuming.clone()
     };
-    for claim in [resuming, other] {
-        let decision = decide(Some(&reopened), &claim, over);
-        assert_eq!(decision, Decision::Start(Start::Reclaim));
-        let next = start(Start::Reclaim, Some(&reopened), &claim, over);
-        assert!(next.took_over);
-        let fence = Fence {
-            claim,
-            attempt: next.attempt,
-            rev: next.rev,
-        };
-        let released = written(change(Some(&next), &fence, &Change::Release, over));
-        assert_eq!(
-            released.state,
-            State::Unknown,
-            "the abandoned one may go on"
-        );
-        let again = change(Some(&released), &fence, &Change::Release, over);
-        assert_eq!(again, Verdict::Already, "its reply was lost");
-    }
+    let decision = decide(Some(&reopened), &other, over);
+    assert_eq!(decision, Decision::Mismatch);
+    let decision = decide(Some(&reopened), &resuming, over);
+    assert_eq!(decision, Decision::Start(Start::TakeOver));
+    let next = start(Start::TakeOver, Some(&reopened), &resuming, over);
+    assert!(next.took_over);
+    let fence = Fence {
+        claim: resuming,
+        attempt: next.attempt,
+        rev: next.rev,
+    };
+    let released = written(change(Some(&next), &fence, &Change::Release, over));
+    assert_eq!(
+        released.state,
+        State::Unknown,
+        "the abandoned one may go on"
+    );
+    let again = change(Some(&released), &fence, &Change::Release, over);
+    assert_eq!(again, Verdict::Already, "its reply was lost");
 }
 
 /// An older or later writing of the same claim's record.

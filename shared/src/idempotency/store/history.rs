@@ -202,6 +202,12 @@ pub(super) fn known_histories() -> [Vec<Step>; 7] {
             settle(Finding::Reopened),
             change(Kind::Complete(1)),
             claim(0),
+            Step::Claim(Wish {
+                amount: 1,
+                bound_ms: ALWAYS_MS,
+                lease_ms: 100,
+                window_ms: 2_000_000,
+            }),
             claim(ALWAYS_MS),
             change(Kind::Release),
         ],

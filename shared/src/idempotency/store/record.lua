@@ -99,11 +99,7 @@ if operation == 'claim' or operation == 'look' then
     return {'repeated', now, redis.call('GET', key)}
   elseif released and holder == owner then
     return {'in_progress', now, now}
-  elseif released then
-    -- Reopened: the abandoned attempt may still go on.
-    if took_over == '1' and not may_run_again(now + lease, first_at, math.min(bound, policy)) then
-      return {'unknown', now}
-    end
+  elseif released and took_over == '0' then
     bound = policy
   elseif asked ~= fingerprint then
     return {'mismatch', now}
@@ -112,6 +108,7 @@ if operation == 'claim' or operation == 'look' then
   elseif in_progress and now < leased_at + held_for then
     return {'in_progress', now, leased_at + held_for}
   else
+    -- Abandoned, unknown, or reopened: the attempt before may still go on.
     bound, took_over = string.format('%013d', math.min(bound, policy)), '1'
     if not may_run_again(now + lease, first_at, bound) then
       return {'unknown', now}

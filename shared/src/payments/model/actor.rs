@@ -100,6 +100,7 @@ impl World {
     fn claim(&mut self, protocol: &Protocol, who: usize, purpose: Purpose) -> Phase {
         let took_over = match self.key {
             Key::Absent | Key::Released => false,
+            Key::Reopened => protocol.bug != Some(Bug::ReopenedWithoutTakeover),
             Key::Held { .. } => true,
             Key::Completed(answer) => {
                 self.say(answer);

@@ -61,14 +61,24 @@ pub(super) enum Key {
         is_unknown: bool,
     },
     Released,
+    Reopened,
     Referred,
     Completed(Answer),
+}
+
+/// The part of the schedule that finishes abandoned keys, after `keys.rs`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Schedule {
+    pub(super) looks_left: u8,
+    /// The key that it has read, and what shall be in its place.
+    pub(super) found: Option<(Key, Key)>,
+    pub(super) has_reopened: bool,
 }
 
 impl Key {
     /// Whether its record has a TTL: only finished ones do.
     pub(super) fn can_expire(self) -> bool {
-        matches!(self, Self::Released | Self::Referred | Self::Completed(_))
+        !matches!(self, Self::Absent | Self::Held { .. })
     }
 }
 
@@ -94,6 +104,7 @@ pub(super) struct World {
     pub(super) row: Option<Row>,
     pub(super) provider: Provider,
     pub(super) actors: Vec<Actor>,
+    pub(super) schedule: Schedule,
     pub(super) in_flight: Vec<Message>,
     pub(super) faults: u8,
     /// Whether the ledger has replaced a final answer.
@@ -121,6 +132,11 @@ impl World {
             row: None,
             provider: Provider::new(card),
             actors: Actor::all(protocol),
+            schedule: Schedule {
+                looks_left: protocol.key_looks,
+                found: None,
+                has_reopened: false,
+            },
             in_flight: Vec::new(),
             faults: protocol.faults,
             changed_an_answer: false,
@@ -271,6 +287,29 @@ impl World {
         self.row = Some(written);
         self.changed_an_answer |= row.answer.is_some() && row.answer != written.answer;
         Reply::Row { fits, row: written }
+    }
+
+    /// The key of an abandoned attempt, and how the schedule leaves it, by the payment in the ledger. Whether the attempt runs
+    /// nobody knows: its lease is over.
+    pub(super) fn unfinished_key(&self) -> Option<(Key, Key)> {
+        let Key::Held { .. } = self.key else {
+            return None;
+        };
+        let finished = match self.row {
+            Some(row) => Key::Completed(row.answer?),
+            None => Key::Reopened,
+        };
+        Some((self.key, finished))
+    }
+
+    /// The schedule's compare-and-set.
+    pub(super) fn finish_key(&mut self) {
+        if let Some((read, finished)) = self.schedule.found.take()
+            && self.key == read
+        {
+            self.key = finished;
+            self.schedule.has_reopened |= finished == Key::Reopened;
+        }
     }
 
     fn write_key(&mut self, from: usize, write: KeyWrite) -> Written {
