@@ -97,7 +97,7 @@ pub(super) enum Verdict {
 }
 
 /// What was found out about abandoned work.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Settlement {
     /// It took effect, with this result.
     Completed(SavedResponse),

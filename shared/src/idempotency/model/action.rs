@@ -39,6 +39,8 @@ pub(super) enum Action {
     Look,
     /// It asks the provider and sends its finding.
     Conclude,
+    /// It reopens the key.
+    Reopen,
 }
 
 impl Model for Protocol {
@@ -71,7 +73,7 @@ impl Model for Protocol {
             }
         }
         if world.reconciler.seen.is_some() {
-            actions.push(Action::Conclude);
+            actions.extend([Action::Conclude, Action::Reopen]);
         } else if world.reconciler.looks_left > 0 && world.is_open(self) {
             actions.push(Action::Look);
         }
@@ -117,6 +119,7 @@ impl Model for Protocol {
             }
             Action::Look => world.look(self),
             Action::Conclude => world.conclude(self),
+            Action::Reopen => world.reopen(self),
         }
         (world != *before).then_some(world)
     }

@@ -32,6 +32,8 @@ pub(super) enum Bug {
     SettleWithoutOwner,
     /// A settlement's compare-and-set names the owner alone.
     SettleWithoutRev,
+    /// Another request takes a reopened key for a released one.
+    ReopenedWithoutTakeover,
     // Redis in front
     CompleteToBothAtOnce,
     UnfinishedReplacesAResult,

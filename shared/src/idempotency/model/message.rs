@@ -1,6 +1,5 @@
 //! What travels between clients, stores and the reconciler.
 
-use super::answer::Answer;
 use super::store::Stored;
 use crate::idempotency::OwnerId;
 use crate::idempotency::decision::{Change, Fence, Settlement, Start};
@@ -78,9 +77,9 @@ pub(super) struct HeldWrite {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Finding {
     pub(super) owner: OwnerId,
-    pub(super) is_completed: bool,
+    pub(super) settlement: Settlement,
     /// Evidence belongs to the generation in which it was found.
-    pub(super) answer: Answer,
+    pub(super) generation: u8,
 }
 
 /// A store's reply.
@@ -122,16 +121,6 @@ pub(super) struct Won {
     /// How long the lease lasts yet.
     pub(super) lease_left: u64,
     pub(super) generation: u8,
-}
-
-impl Finding {
-    pub(super) fn settlement(&self) -> Settlement {
-        if self.is_completed {
-            Settlement::Completed(self.answer.response())
-        } else {
-            Settlement::Released
-        }
-    }
 }
 
 impl HeldWrite {

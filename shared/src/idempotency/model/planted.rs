@@ -58,6 +58,14 @@ fn each_planted_bug_is_found() {
         (from_nothing, Bug::ReleasedForALiveOwner),
         (settling, Bug::SettleWithoutOwner),
         (settling, Bug::SettleWithoutRev),
+        (
+            Protocol {
+                requests: 2,
+                ..from_nothing
+            }
+            .rerun(),
+            Bug::ReopenedWithoutTakeover,
+        ),
         (failover, Bug::ReadConcernLocal),
         (failover, Bug::WriteConcernOne),
     ];

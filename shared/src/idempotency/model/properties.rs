@@ -130,6 +130,9 @@ fn coverage(protocol: &Protocol) -> Vec<Property<Protocol>> {
     }
     if protocol.settlements > 0 {
         seen.push(once!(Settlement));
+        if protocol.policy == Policy::RerunAlways {
+            seen.push(once!(Reopening));
+        }
     }
     if protocol.lags {
         seen.push(once!(Rollback));

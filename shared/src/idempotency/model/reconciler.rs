@@ -6,6 +6,7 @@ use super::identity::{claim, owner};
 use super::message::{Finding, Judged, Message, Swap};
 use super::protocol::{Layout, Protocol};
 use super::world::World;
+use crate::idempotency::decision::Settlement;
 use crate::idempotency::record::Version;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,19 +57,38 @@ impl World {
         let Some(seen) = self.reconciler.seen.take() else {
             return;
         };
-        let is_completed = self.was_executed(seen.generation);
-        if !is_completed && protocol.bug != Some(Bug::ReleasedForALiveOwner) {
-            self.fence = self.fence.max((seen.generation, seen.attempt));
-        }
-        let number = RECONCILER + self.reconciler.looks_left;
-        let finding = Finding {
-            owner: owner(number),
-            is_completed,
-            answer: Answer {
+        let settlement = if self.was_executed(seen.generation) {
+            let answer = Answer {
                 generation: seen.generation,
-                by: number,
+                by: self.settler(),
                 request: seen.request,
-            },
+            };
+            Settlement::Completed(answer.response())
+        } else {
+            if protocol.bug != Some(Bug::ReleasedForALiveOwner) {
+                self.fence = self.fence.max((seen.generation, seen.attempt));
+            }
+            Settlement::Released
+        };
+        self.send_finding(protocol, &seen, settlement);
+    }
+
+    /// It asks nobody, and lets another attempt begin.
+    pub(super) fn reopen(&mut self, protocol: &Protocol) {
+        if let Some(seen) = self.reconciler.seen.take() {
+            self.send_finding(protocol, &seen, Settlement::Reopened);
+        }
+    }
+
+    fn settler(&self) -> u8 {
+        RECONCILER + self.reconciler.looks_left
+    }
+
+    fn send_finding(&mut self, protocol: &Protocol, seen: &Seen, settlement: Settlement) {
+        let finding = Finding {
+            owner: owner(self.settler()),
+            settlement,
+            generation: seen.generation,
         };
         match protocol.layout {
             Layout::RedisAlone => self.in_flight.push(Message::Settle {

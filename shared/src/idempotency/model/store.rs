@@ -247,8 +247,8 @@ impl World {
             Some(Bug::SettleWithoutRev) => seen.rev = record.rev,
             _ => {}
         }
-        let settlement = finding.settlement();
-        let verdict = decision::settle(record, seen, finding.owner, &settlement, self.time());
+        let (owner, settlement) = (finding.owner, &finding.settlement);
+        let verdict = decision::settle(record, seen, owner, settlement, self.time());
         matches!(verdict, Verdict::Write(_))
     }
 }

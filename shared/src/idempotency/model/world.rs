@@ -70,6 +70,7 @@ pub(super) enum Witness {
     Unknown,
     Decline,
     Settlement,
+    Reopening,
     Deletion,
     Rollback,
 }

@@ -11,7 +11,7 @@ use super::message::{Finding, HeldWrite, Reply, Won};
 use super::protocol::{Layout, Protocol};
 use super::store::{Stored, lease_left};
 use super::world::{Violation, Witness, World};
-use crate::idempotency::decision::Change;
+use crate::idempotency::decision::{Change, Settlement};
 use crate::idempotency::record::{Record, State};
 
 impl World {
@@ -22,7 +22,7 @@ impl World {
         if let Some(record) = &before.record
             && !begins
             && record.fingerprint != next.fingerprint
-            && !matches!(record.state, State::Released { .. })
+            && (record.took_over || !matches!(record.state, State::Released { .. }))
         {
             self.violate(Violation::ChangedRequest);
         }
@@ -95,34 +95,38 @@ impl World {
     ) {
         let before = self.primary().clone();
         let is_at_work = record.state == State::InProgress && self.time() < record.lease_end();
-        if is_at_work && !finding.is_completed {
+        let is_completed = matches!(finding.settlement, Settlement::Completed(_));
+        if is_at_work && !is_completed {
             self.violate(Violation::ReleasedAtWork);
         }
-        if finding.answer.generation != before.generation {
+        if finding.generation != before.generation {
             self.violate(Violation::MisplacedResult);
         }
         let finished_at = self.time();
         let mut next = Record {
-            state: if finding.is_completed {
-                State::Completed {
+            state: match &finding.settlement {
+                Settlement::Completed(response) => State::Completed {
                     finished_at,
-                    response: finding.answer.response(),
-                }
-            } else {
-                State::Released { finished_at }
+                    response: response.clone(),
+                },
+                Settlement::Released | Settlement::Reopened => State::Released { finished_at },
             },
             owner: finding.owner,
             rev: record.rev + 1,
-            took_over: false,
+            took_over: finding.settlement == Settlement::Reopened
+                && protocol.bug != Some(Bug::ReopenedWithoutTakeover),
             ..record.clone()
         };
         if protocol.bug == Some(Bug::SettleKeepsTheOwner) {
             next.owner = record.owner;
         }
-        if finding.is_completed {
+        if is_completed {
             next.checkpoint = Bytes::new();
         }
-        self.witness(Witness::Settlement);
+        self.witness(match finding.settlement {
+            Settlement::Reopened => Witness::Reopening,
+            _ => Witness::Settlement,
+        });
         self.write(
             protocol,
             Stored {
@@ -166,9 +170,16 @@ impl World {
                 finished_at: self.time(),
                 response: response.clone(),
             },
-            (Bug::ReleaseForTheAttemptBefore, Change::Release) if is_holder => State::Released {
-                finished_at: self.time(),
-            },
+            (Bug::ReleaseForTheAttemptBefore, Change::Release) if is_holder => {
+                let next = Record {
+                    state: State::Released {
+                        finished_at: self.time(),
+                    },
+                    took_over: false,
+                    ..next
+                };
+                return Some(self.write_change(protocol, write, next));
+            }
             (Bug::NoteOverALaterOne, Change::Checkpoint(note)) if is_holder => {
                 let next = Record {
                     checkpoint: note.clone(),
