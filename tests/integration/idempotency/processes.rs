@@ -142,8 +142,8 @@ async fn a_process_that_is_killed_leaves_no_second_charge() {
 async fn a_process_that_is_frozen_past_its_lease_charges_once() {
     let payment = Payment::new().await;
     let (frozen, other) = (payment.process().await, payment.process().await);
-    let pending = frozen.queue(payment.request(100, 0)).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let pending = frozen.queue(payment.request(1_000, 0)).await;
+    payment.claimed().await;
     frozen.suspend().await;
     assert_eq!(payment.settled(&other).await.json(), "unknown");
     assert_eq!(payment.charges(), 0);

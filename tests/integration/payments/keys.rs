@@ -88,13 +88,17 @@ async fn the_key_of_a_payment_that_the_schedule_ended_gets_its_answer() {
 async fn a_key_without_a_payment_is_reopened() {
     let shop = Shop::with_mongodb(&[]).await;
     let key = key_of(&payments(), "k-1");
-    abandoned(&shop, &key, Policy::RerunAlways, b"{}").await;
+    let order = ten_euros("pm_card_visa");
+    let body = order.to_string();
+    abandoned(&shop, &key, Policy::RerunAlways, body.as_bytes()).await;
     let reconciler = shop.function("payments-reconcile", CLOSING).await;
 
     run_until(&shop, &reconciler, &key, "released").await;
 
-    let paid = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
-    assert_eq!(paid.status, 201, "another request may use it");
+    let other = shop.pay("k-1", &ten_euros("pm_card_chargeDeclined")).await;
+    assert_eq!(other.status, 422, "the abandoned attempt may still pay");
+    let paid = shop.pay("k-1", &order).await;
+    assert_eq!(paid.status, 201);
 }
 
 /// The answer of a payment is never the answer to another request.
