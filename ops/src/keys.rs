@@ -6,9 +6,7 @@ mod show;
 use serde_json::{Value, json};
 use shared::config::Config;
 use shared::deadline::Deadline;
-use shared::idempotency::{
-    Idempotency, IdempotencyKey, Lookup, Progress, RecordKey, Scope, Undecided,
-};
+use shared::idempotency::{Idempotency, IdempotencyKey, Lookup, RecordKey, Scope, Undecided};
 
 use crate::arguments::{Form, Keys};
 use crate::table::{ago, table};
@@ -120,16 +118,10 @@ async fn unknown(
     deadline: Deadline,
 ) -> Result<Vec<(RecordKey, Lookup)>, Undecided> {
     let mut unknown: Vec<(RecordKey, Lookup)> = Vec::new();
-    let mut after = None;
-    loop {
-        let page = idempotency.unfinished("idempotency:", after.as_ref(), deadline);
-        let page = page.await?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(last.clone());
+    let mut pages = idempotency.unfinished(RecordKey::PREFIX);
+    while let Some(page) = pages.next_page(deadline).await? {
         let is_unknown = |(_, lookup): &(RecordKey, Lookup)| match lookup {
-            Lookup::Found(entry) => {
-                matches!(entry.progress, Progress::Unknown | Progress::Abandoned)
-            }
+            Lookup::Found(entry) => entry.progress.is_abandoned(),
             Lookup::Unreadable => true,
             Lookup::Absent => false,
         };

@@ -110,6 +110,11 @@ impl Entry {
 }
 
 impl Progress {
+    /// Whether the work has no result and no attempt is running for it, so that its outcome may be resolved.
+    pub fn is_abandoned(&self) -> bool {
+        matches!(self, Self::Abandoned | Self::Unknown)
+    }
+
     /// The decision about a claim like the stored one.
     fn of(record: &Record, window: Duration, now: StoreTime) -> Self {
         let again = Claim {

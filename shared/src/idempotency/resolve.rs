@@ -35,8 +35,48 @@ pub enum Resolved {
     Refused(Lookup),
 }
 
+/// The unfinished keys of a store, page by page.
+pub struct UnfinishedPages<'a> {
+    engine: &'a Idempotency,
+    prefix: &'a str,
+    /// The last key of the page before.
+    last: Option<RecordKey>,
+}
+
 /// How many records are read at a time.
 const PAGE: u32 = 200;
+
+impl UnfinishedPages<'_> {
+    /// The next page; `None`: there are no more keys.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when the store that decides did not answer. The same page may be asked for again.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call changes nothing.
+    pub async fn next_page(
+        &mut self,
+        deadline: Deadline,
+    ) -> Result<Option<Vec<(RecordKey, Lookup)>>, Undecided> {
+        let page = Page {
+            prefix: self.prefix,
+            after: self.last.as_ref(),
+            limit: PAGE,
+        };
+        let found = self.engine.inner.store.unfinished(page, deadline).await?;
+        let Some((last, _)) = found.last() else {
+            return Ok(None);
+        };
+        self.last = Some(last.clone());
+        let page = found.into_iter().map(|(key, found)| {
+            let lookup = self.engine.lookup_of(&key, found);
+            (key, lookup)
+        });
+        Ok(Some(page.collect()))
+    }
+}
 
 impl Idempotency {
     /// What is stored under a key.
@@ -74,32 +114,17 @@ impl Idempotency {
         self.inner.store.list(limit, deadline).await
     }
 
-    /// A page of the unfinished keys whose names begin with `prefix`, in the order of their names, from behind `after`: running,
-    /// abandoned and unknown ones, and what cannot be read. Empty: there are no more.
+    /// The unfinished keys whose names begin with `prefix`, in the order of their names: running, abandoned and unknown ones, and
+    /// what cannot be read.
     ///
     /// MongoDB finds them by an index. Redis and memory read every key they hold, which is for a person at a terminal, not
     /// for a schedule.
-    ///
-    /// # Errors
-    ///
-    /// [`Undecided`] when the store that decides did not answer.
-    pub async fn unfinished(
-        &self,
-        prefix: &str,
-        after: Option<&RecordKey>,
-        deadline: Deadline,
-    ) -> Result<Vec<(RecordKey, Lookup)>, Undecided> {
-        let page = Page {
+    pub fn unfinished<'a>(&'a self, prefix: &'a str) -> UnfinishedPages<'a> {
+        UnfinishedPages {
+            engine: self,
             prefix,
-            after,
-            limit: PAGE,
-        };
-        let found = self.inner.store.unfinished(page, deadline).await?;
-        let page = found.into_iter().map(|(key, found)| {
-            let lookup = self.lookup_of(&key, found);
-            (key, lookup)
-        });
-        Ok(page.collect())
+            last: None,
+        }
     }
 
     /// Resolves the record that was `seen` under a key: its work took effect, with this response, or it had none and can have
@@ -122,7 +147,7 @@ impl Idempotency {
     ) -> Result<Resolved, Undecided> {
         if let Lookup::Found(entry) = self.look_up(key, deadline).await?
             && entry.revision() == seen
-            && matches!(entry.progress, Progress::Unknown | Progress::Abandoned)
+            && entry.progress.is_abandoned()
         {
             let settled = self.settle(&entry, settlement.clone(), deadline).await?;
             if settled == Settled::Done {

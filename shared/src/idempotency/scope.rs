@@ -82,6 +82,9 @@ impl Scope {
 }
 
 impl RecordKey {
+    /// What every name begins with.
+    pub const PREFIX: &'static str = "idempotency:";
+
     /// The name of `key` in `scope`.
     pub fn new(scope: &Scope, key: &IdempotencyKey) -> Self {
         let key = key.as_str();

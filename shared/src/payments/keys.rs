@@ -7,7 +7,8 @@
 //! A key whose payment is not in the ledger is reopened, so that its record ends with a retention: the ledger is the fence. The
 //! next attempt, like an abandoned one that wakes up later, finds or opens the row, and knows that there may be another one.
 //!
-//! The keys of other work are its owner's to resolve. They are counted, and an alarm watches the oldest.
+//! The keys of other work are its owner's to resolve. Unknown ones are counted, and an alarm watches the oldest. An abandoned
+//! one that the next attempt would take over is reopened once a whole retention has passed without one: so it ends.
 
 use std::time::Duration;
 
@@ -17,13 +18,13 @@ use super::ledger::Ledger;
 use super::payment;
 use crate::deadline::Deadline;
 use crate::idempotency::{
-    Entry, Idempotency, Lookup, Progress, RecordKey, Settled, Settlement, Undecided,
+    Entry, Idempotency, Lookup, Policy, Progress, RecordKey, Settled, Settlement, Undecided,
 };
 
 /// What a run found, and what it did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct UnfinishedKeys {
-    /// Keys of payments and events that this run finished.
+    /// Keys that this run finished or reopened.
     pub(super) finished: u64,
     /// Keys whose outcome is unknown until their owner or an operator resolves them, damaged ones included.
     pub(super) unknown: u64,
@@ -53,13 +54,19 @@ enum Step {
 
 /// What the name of each key of a payment or an event begins with.
 const KEYS_OF_PAYMENTS: &str = "idempotency:http:payments.";
-/// What every key's name begins with.
-const EVERY_KEY: &str = "idempotency:";
 /// With less time, the run ends. The next one starts again at the first key.
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
-/// Looks at every unfinished key, and finishes those of payments. `settle_after`: how long an abandoned attempt is left to
-/// its client.
+/// How long an abandoned attempt is left to its caller, who may come back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeftAlone {
+    /// Of a payment or an event.
+    pub(super) payments: Duration,
+    /// Of other work.
+    pub(super) others: Duration,
+}
+
+/// Looks at every unfinished key, finishes those of payments, and reopens those of other work that may run again.
 ///
 /// # Errors
 ///
@@ -71,33 +78,33 @@ const LEAST_TIME: Duration = Duration::from_millis(500);
 pub(super) async fn finish(
     idempotency: &Idempotency,
     ledger: Option<&dyn Ledger>,
-    settle_after: Duration,
+    left_alone: LeftAlone,
     deadline: Deadline,
 ) -> Result<UnfinishedKeys, Undecided> {
     let mut keys = UnfinishedKeys::default();
     // Those of payments first: any number of others may be unfinished.
-    for prefix in [KEYS_OF_PAYMENTS, EVERY_KEY] {
-        let mut after = None;
-        loop {
-            let page = idempotency.unfinished(prefix, after.as_ref(), deadline);
-            let page = page.await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
+    for prefix in [KEYS_OF_PAYMENTS, RecordKey::PREFIX] {
+        let mut pages = idempotency.unfinished(prefix);
+        while let Some(page) = pages.next_page(deadline).await? {
             for (key, lookup) in page {
                 if deadline.clip(LEAST_TIME) < LEAST_TIME {
                     return Ok(keys);
                 }
-                match (Work::of(&key), &lookup) {
-                    (Work::Other, _) | (_, Lookup::Unreadable) if prefix == EVERY_KEY => {
-                        keys.count(&lookup);
-                    }
-                    (work, Lookup::Found(entry))
-                        if prefix == KEYS_OF_PAYMENTS && is_abandoned(entry, settle_after) =>
-                    {
-                        let finished = finish_one(idempotency, ledger, work, entry, deadline);
-                        keys.finished += u64::from(finished.await);
-                    }
-                    _ => {}
+                let work = Work::of(&key);
+                let is_of_payments = work != Work::Other;
+                let is_first_pass = prefix == KEYS_OF_PAYMENTS;
+                let left_alone = match work {
+                    Work::Payment | Work::Event => left_alone.payments,
+                    Work::Other => left_alone.others,
+                };
+                if is_first_pass == is_of_payments
+                    && let Lookup::Found(entry) = &lookup
+                    && is_due(entry, left_alone)
+                    && finish_one(idempotency, ledger, work, entry, deadline).await
+                {
+                    keys.finished += 1;
+                } else if !is_first_pass && (!is_of_payments || lookup == Lookup::Unreadable) {
+                    keys.count(&lookup);
                 }
             }
         }
@@ -117,6 +124,9 @@ async fn finish_one(
     let step = match (work, ledger) {
         (Work::Payment, Some(ledger)) => of_payment(idempotency, ledger, entry, deadline).await,
         (Work::Event, Some(_)) => Step::Settle(Settlement::Reopened),
+        (Work::Other, _) if entry.policy == Policy::RerunAlways => {
+            Step::Settle(Settlement::Reopened)
+        }
         (Work::Other, _) | (_, None) => Step::Leave,
     };
     let Step::Settle(settlement) = step else {
@@ -157,10 +167,9 @@ impl Work {
     }
 }
 
-/// Whether the attempt was abandoned, and its client had the time to come back.
-fn is_abandoned(entry: &Entry, settle_after: Duration) -> bool {
-    matches!(entry.progress, Progress::Abandoned | Progress::Unknown)
-        && entry.lease_over_for >= settle_after
+/// Whether the attempt was abandoned so long ago.
+fn is_due(entry: &Entry, left_alone: Duration) -> bool {
+    entry.progress.is_abandoned() && entry.lease_over_for >= left_alone
 }
 
 async fn of_payment(

@@ -27,6 +27,8 @@ pub struct Reconciler {
     idempotency: Idempotency,
     metrics: Metrics,
     reconcile_after: Duration,
+    /// For how long the result of a key is kept.
+    retention: Duration,
 }
 
 /// What a run did, and what it leaves.
@@ -86,6 +88,7 @@ impl Reconciler {
             idempotency: Idempotency::new(config),
             metrics: Metrics::new(config),
             reconcile_after: config.payments.reconcile_after,
+            retention: config.idempotency.window,
         }
     }
 
@@ -141,7 +144,11 @@ impl Reconciler {
         ) {
             return;
         }
-        let finished = keys::finish(&self.idempotency, ledger, self.reconcile_after, deadline);
+        let left_alone = keys::LeftAlone {
+            payments: self.reconcile_after,
+            others: self.retention,
+        };
+        let finished = keys::finish(&self.idempotency, ledger, left_alone, deadline);
         match finished.await {
             Ok(keys) => {
                 let unknown = [

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Collection, IndexModel};
-use shared::idempotency::{Completion, End, Lookup};
+use shared::idempotency::{Completion, End, Lookup, RecordKey};
 use tests::{FaultProxy, MongoServer};
 
 use super::stage::{Provider, Stage, a_payment, answer, charged, patience, started};
@@ -184,8 +184,9 @@ async fn all_keys_are_listed_and_the_unfinished_ones_are_found() {
 
         let keys = engine.keys(10, patience()).await.expect("read");
         assert!(keys.len() == 2 && keys.contains(&released.key), "{keys:?}");
-        let unfinished = engine.unfinished("", None, patience()).await;
-        let unfinished = unfinished.expect("read");
+        let mut pages = engine.unfinished(RecordKey::PREFIX);
+        let unfinished = pages.next_page(patience()).await;
+        let unfinished = unfinished.expect("read").expect("a page");
         let [(key, Lookup::Found(_))] = unfinished.as_slice() else {
             panic!("{unfinished:?}");
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Completion, Entry, Idempotency, Lookup, NoEffect, Noted, Operation, Outcome, Policy, Progress,
-    Renewal, Resolved, Settled, Settlement, Standing,
+    RecordKey, Renewal, Resolved, Settled, Settlement, Standing,
 };
 use tests::eventually;
 
@@ -55,9 +55,10 @@ async fn each_decision_is_read_from_the_majority() {
         let looking = engine.look_up(&payment.key, patience());
         let found = wire.sends(&[READ], looking).await.expect("read");
         assert!(matches!(found, Lookup::Found(_)));
-        let listing = engine.unfinished("", None, patience());
+        let mut pages = engine.unfinished(RecordKey::PREFIX);
+        let listing = pages.next_page(patience());
         let unfinished = wire.sends(&[READ], listing).await.expect("read");
-        assert_eq!(unfinished.len(), 1);
+        assert_eq!(unfinished.expect("a page").len(), 1);
         let listing = engine.keys(10, patience());
         let keys = wire.sends(&["find"], listing).await.expect("read");
         assert_eq!(keys, std::slice::from_ref(&payment.key));

@@ -136,10 +136,13 @@ async fn all_keys_are_listed_and_the_unfinished_ones_by_themselves() {
 
     let keys = engine.keys(10, Deadline::UNKNOWN).await;
     assert_eq!(keys, Ok(vec![finished.key, stuck.key.clone()]));
-    let unfinished = engine.unfinished("", None, Deadline::UNKNOWN).await;
-    let unfinished = unfinished.expect("read");
+    let mut pages = engine.unfinished(RecordKey::PREFIX);
+    let unfinished = pages.next_page(Deadline::UNKNOWN).await;
+    let unfinished = unfinished.expect("read").expect("a page");
     let [(key, Lookup::Found(entry))] = unfinished.as_slice() else {
         panic!("{unfinished:?}");
     };
     assert_eq!((key, &entry.progress), (&stuck.key, &Progress::Unknown));
+    let rest = pages.next_page(Deadline::UNKNOWN).await;
+    assert_eq!(rest, Ok(None));
 }

@@ -213,7 +213,8 @@ impl Store for RedisStore {
     async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
         let limit = limit.try_into().unwrap_or(usize::MAX);
         let scanning = self.client.within(deadline);
-        let names = scanning.scan("idempotency:*", limit).await;
+        let pattern = format!("{}*", RecordKey::PREFIX);
+        let names = scanning.scan(&pattern, limit).await;
         let names = names.map_err(unavailable)?.into_iter();
         Ok(names.take(limit).map(RecordKey::named).collect())
     }
