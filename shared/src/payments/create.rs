@@ -9,6 +9,7 @@ use super::anomaly::Anomalies;
 use super::ledger::{Ledger, LedgerError};
 use super::order::Fault;
 use super::provider::Provider;
+use super::settling::is_due;
 use super::steps::{self, Others, PaymentBackends, Purpose, Reached};
 use super::{Moment, Order, Payment, Payments, State, problem};
 use crate::deadline::Deadline;
@@ -253,10 +254,10 @@ impl Till<'_> {
     }
 
     async fn advance(&self, payment: Payment, key: &DerivedKey, others: Others) -> Reached {
-        let purpose = if payment.created_at.age(Moment::now()) < self.cancel_after {
-            Purpose::Pay
-        } else {
+        let purpose = if is_due(payment.created_at, self.cancel_after, Moment::now()) {
             Purpose::Close
+        } else {
+            Purpose::Pay
         };
         let backends = PaymentBackends {
             ledger: self.ledger,

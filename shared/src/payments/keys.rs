@@ -45,6 +45,15 @@ pub(super) enum Work {
     Other,
 }
 
+/// A run looks at keys twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    /// To finish those of payments and events.
+    Payments,
+    /// To reopen or count all others, and damaged ones.
+    Others,
+}
+
 /// What a run does with an unfinished key.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
@@ -83,7 +92,10 @@ pub(super) async fn finish(
 ) -> Result<UnfinishedKeys, Undecided> {
     let mut keys = UnfinishedKeys::default();
     // Those of payments first: any number of others may be unfinished.
-    for prefix in [KEYS_OF_PAYMENTS, RecordKey::PREFIX] {
+    for (pass, prefix) in [
+        (Pass::Payments, KEYS_OF_PAYMENTS),
+        (Pass::Others, RecordKey::PREFIX),
+    ] {
         let mut pages = idempotency.unfinished(prefix);
         while let Some(page) = pages.next_page(deadline).await? {
             for (key, lookup) in page {
@@ -91,20 +103,21 @@ pub(super) async fn finish(
                     return Ok(keys);
                 }
                 let work = Work::of(&key);
-                let is_of_payments = work != Work::Other;
-                let is_first_pass = prefix == KEYS_OF_PAYMENTS;
-                let left_alone = match work {
-                    Work::Payment | Work::Event => left_alone.payments,
-                    Work::Other => left_alone.others,
+                let (turn, left_alone) = match work {
+                    Work::Payment | Work::Event => (Pass::Payments, left_alone.payments),
+                    Work::Other => (Pass::Others, left_alone.others),
                 };
-                if is_first_pass == is_of_payments
-                    && let Lookup::Found(entry) = &lookup
-                    && is_due(entry, left_alone)
-                    && finish_one(idempotency, ledger, work, entry, deadline).await
-                {
-                    keys.finished += 1;
-                } else if !is_first_pass && (!is_of_payments || lookup == Lookup::Unreadable) {
-                    keys.count(&lookup);
+                match &lookup {
+                    Lookup::Found(entry)
+                        if pass == turn
+                            && is_due(entry, left_alone)
+                            && finish_one(idempotency, ledger, work, entry, deadline).await =>
+                    {
+                        keys.finished += 1;
+                    }
+                    Lookup::Found(_) if turn == Pass::Payments => {}
+                    _ if pass == Pass::Others => keys.count(&lookup),
+                    _ => {}
                 }
             }
         }
@@ -218,5 +231,17 @@ mod tests {
         for (scope, expected) in cases {
             assert_eq!(Work::of(&key(scope)), expected);
         }
+    }
+
+    /// A damaged key may be of work that took effect.
+    #[test]
+    fn a_damaged_key_is_counted_as_unknown() {
+        let mut keys = UnfinishedKeys::default();
+        for unknown in 1..=2 {
+            keys.count(&Lookup::Unreadable);
+            assert_eq!(keys.unknown, unknown);
+        }
+        keys.count(&Lookup::Absent);
+        assert_eq!(keys.unknown, 2);
     }
 }

@@ -123,7 +123,9 @@ impl Reconciler {
             }
             Err(error) => warn!(ledger.error = %error, "what is open could not be counted"),
         }
-        self.record(&reconciled);
+        for (dimension, metrics) in reconciled.metrics() {
+            self.metrics.record(dimension, &metrics);
+        }
         // After the payments, so that those which have just ended finish their keys too.
         self.finish_keys(Some(&*settling.ledger), deadline).await;
         info!(
@@ -176,39 +178,6 @@ impl Reconciler {
             Err(error) => warn!(idempotency.error = %error, "unfinished keys could not be listed"),
         }
     }
-
-    fn record(&self, reconciled: &Reconciled) {
-        let count = |name, value: u64| Metric {
-            name,
-            unit: Unit::Count,
-            value: value as f64,
-        };
-        for (outcome, settled) in [
-            ("succeeded", reconciled.succeeded),
-            ("declined", reconciled.declined),
-            ("failed", reconciled.failed),
-        ] {
-            let settled = count("PaymentsSettled", settled);
-            self.metrics.record(("outcome", outcome), &[settled]);
-        }
-        let mut run = vec![
-            count("ReconcileRuns", 1),
-            count("ReconcileFinished", reconciled.finished.into()),
-        ];
-        // A run that was cut off has not seen every row.
-        if reconciled.finished || reconciled.unreadable > 0 {
-            run.push(count("PaymentsUnreadable", reconciled.unreadable));
-        }
-        if let Some(still_open) = reconciled.still_open {
-            run.push(count("PaymentsOpen", still_open));
-            run.push(Metric {
-                name: "OldestOpenPaymentAge",
-                unit: Unit::Seconds,
-                value: reconciled.oldest_open_seconds.unwrap_or_default() as f64,
-            });
-        }
-        self.metrics.record(("job", "payments-reconcile"), &run);
-    }
 }
 
 async fn settle_one(settling: &Settling, payment: Payment, deadline: Deadline) -> Looked {
@@ -229,42 +198,43 @@ async fn settle_one(settling: &Settling, payment: Payment, deadline: Deadline) -
     }
     let settled = settling.settle(payment, deadline).await.payment;
     if settled.state.is_open() {
-        tell_of_old(&settled, settling.is_due(&settled));
+        let age = settled.created_at.age(Moment::now());
+        if let Some(tried) = tried_in_vain(&settled, age, settling.is_due(&settled)) {
+            error!(
+                payment.id = settled.id,
+                payment.state = settled.state.name(),
+                payment.intent = settled.intent,
+                payment.age_seconds = age.as_secs(),
+                payment.tried = tried,
+                "a payment is open for longer than a day"
+            );
+        }
         return Looked::Still;
     }
     Looked::Ended(settled.state)
 }
 
-/// Calls for a person where time does not help.
-fn tell_of_old(payment: &Payment, is_due: bool) {
-    let age = payment.created_at.age(Moment::now());
+/// What does not end an open payment that needs a person; `None`: it is younger than that.
+fn tried_in_vain(payment: &Payment, age: Duration, is_due: bool) -> Option<&'static str> {
     if age < DAY {
-        return;
+        return None;
     }
-    let tried = match payment.state {
-        State::Processing => {
+    Some(match (payment.state, &payment.intent) {
+        (State::Processing, _) => {
             "the provider is asked at every run, and says that it is still processing it"
         }
-        State::RequiresAction if is_due => {
+        (State::RequiresAction, _) if is_due => {
             "it is cancelled at every run, and the provider still waits for the customer"
         }
-        State::RequiresAction => "the customer is waited for until PAYMENT_CANCEL_AFTER_SECONDS",
-        _ if payment.intent.is_none() && is_due => {
-            "it is closed in the ledger at every run, which is not acknowledged"
+        (State::RequiresAction, _) => {
+            "the customer is waited for until PAYMENT_CANCEL_AFTER_SECONDS"
         }
-        _ if payment.intent.is_none() => {
+        (_, None) if is_due => "it is closed in the ledger at every run, which is not acknowledged",
+        (_, None) => {
             "the provider has not named it; it is closed after PAYMENT_CANCEL_AFTER_SECONDS"
         }
-        _ => "the provider is asked at every run, and gives no answer that ends it",
-    };
-    error!(
-        payment.id,
-        payment.state = payment.state.name(),
-        payment.intent,
-        payment.age_seconds = age.as_secs(),
-        payment.tried = tried,
-        "a payment is open for longer than a day"
-    );
+        (_, Some(_)) => "the provider is asked at every run, and gives no answer that ends it",
+    })
 }
 
 /// How many due payments are open, and the age of the oldest.
@@ -293,6 +263,41 @@ impl Reconciled {
     pub fn to_json(&self) -> Box<RawValue> {
         // Numbers and a truth value always serialise.
         serde_json::value::to_raw_value(self).unwrap_or_default()
+    }
+
+    /// The same as metrics, each group with its dimension.
+    fn metrics(&self) -> Vec<((&'static str, &'static str), Vec<Metric>)> {
+        let count = |name, value: u64| Metric {
+            name,
+            unit: Unit::Count,
+            value: value as f64,
+        };
+        let mut run = vec![
+            count("ReconcileRuns", 1),
+            count("ReconcileFinished", self.finished.into()),
+        ];
+        // A run that was cut off has not seen every row.
+        if self.finished || self.unreadable > 0 {
+            run.push(count("PaymentsUnreadable", self.unreadable));
+        }
+        if let Some(still_open) = self.still_open {
+            run.push(count("PaymentsOpen", still_open));
+            run.push(Metric {
+                name: "OldestOpenPaymentAge",
+                unit: Unit::Seconds,
+                value: self.oldest_open_seconds.unwrap_or_default() as f64,
+            });
+        }
+        let settled = |outcome, number| {
+            let settled = vec![count("PaymentsSettled", number)];
+            (("outcome", outcome), settled)
+        };
+        vec![
+            settled("succeeded", self.succeeded),
+            settled("declined", self.declined),
+            settled("failed", self.failed),
+            (("job", "payments-reconcile"), run),
+        ]
     }
 
     /// Settles what was first heard of before `due`, until everything has had its turn or the time is over.
@@ -354,3 +359,6 @@ impl Reconciled {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

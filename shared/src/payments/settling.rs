@@ -55,6 +55,25 @@ impl Settling {
 
     /// Whether a payment has been open for so long that it is closed.
     pub(super) fn is_due(&self, payment: &Payment) -> bool {
-        payment.created_at.age(Moment::now()) >= self.cancel_after
+        is_due(payment.created_at, self.cancel_after, Moment::now())
+    }
+}
+
+/// Whether an open payment is closed at `now`, rather than confirmed.
+pub(super) fn is_due(created_at: Moment, cancel_after: Duration, now: Moment) -> bool {
+    created_at.age(now) >= cancel_after
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payment_is_closed_once_it_is_as_old_as_configured() {
+        let after = Duration::from_secs(60);
+        for (age_ms, expected) in [(0, false), (59_999, false), (60_000, true), (60_001, true)] {
+            let now = Moment::EPOCH.after(Duration::from_millis(age_ms));
+            assert_eq!(is_due(Moment::EPOCH, after, now), expected, "{age_ms} ms");
+        }
     }
 }

@@ -1,8 +1,13 @@
 //! A process that ends at any moment of a payment, and those that come after it.
 
 mod amount;
+mod answers;
+mod events;
+mod keys;
 mod older_version;
 mod others;
+mod reconciling;
+mod refusals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -18,8 +18,6 @@ pub(in crate::payments) struct MongoLedger {
 }
 
 const COLLECTION: &str = "payments";
-/// How often an insert that was not acknowledged is sent: a second one finds what the first one did.
-const SENDINGS: u32 = 2;
 
 impl MongoLedger {
     pub(in crate::payments) fn new(mongo: Mongo) -> Self {
@@ -101,17 +99,15 @@ impl Ledger for MongoLedger {
         inserted.remove("_id");
         let filter = doc! { "_id": &opened.id };
         let update = doc! { "$setOnInsert": inserted };
-        for sending in 1..=SENDINGS {
-            let (filter, update) = (filter.clone(), update.clone());
-            match self.update(filter, update, Upsert::Yes, deadline).await {
-                Ok(Some(opened)) => return payment(opened),
-                // Two inserted at once: the other one's row is there now.
-                Ok(None) | Err(Error::Duplicate) if sending < SENDINGS => {}
-                Ok(None) => break,
-                Err(error) => return Err(unavailable(error)),
-            }
+        match self.update(filter, update, Upsert::Yes, deadline).await {
+            Ok(Some(opened)) => payment(opened),
+            // Two inserted at once: the other one's row is there now.
+            Ok(None) | Err(Error::Duplicate) => self
+                .read(&opened.id, deadline)
+                .await?
+                .ok_or(LedgerError::Unavailable("contended")),
+            Err(error) => Err(unavailable(error)),
         }
-        Err(LedgerError::Unavailable("contended"))
     }
 
     async fn change(

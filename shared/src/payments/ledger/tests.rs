@@ -7,7 +7,9 @@ use serde_json::json;
 use tempfile::TempDir;
 use tests::MongoServer;
 
-use super::{Change, Changed, FileLedger, Ledger, LedgerError, MongoLedger, Queue, QueueOrder};
+use super::{
+    Change, Changed, FileLedger, Ledger, LedgerError, MongoLedger, OpenPayments, Queue, QueueOrder,
+};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::mongo::Mongo;
@@ -54,11 +56,18 @@ fn payment(number: usize, state: State, intent: Option<&str>) -> Payment {
     }
 }
 
-/// What is written, but for the time at which it was.
+/// What is written, but for the time at which it was: whether that is the start, or later.
 fn written(payment: &Payment) -> Payment {
+    let start_or_later = |moment| {
+        if moment == Moment::EPOCH {
+            Moment::EPOCH
+        } else {
+            Moment::FAR
+        }
+    };
     Payment {
-        status_since: Moment::EPOCH,
-        looked_at: payment.looked_at.map(|_| Moment::EPOCH),
+        status_since: start_or_later(payment.status_since),
+        looked_at: payment.looked_at.map(start_or_later),
         ..payment.clone()
     }
 }
@@ -71,8 +80,8 @@ async fn both_ledgers_change_a_payment_alike() {
     let mut number = 0;
     for state in State::OPEN.into_iter().chain(finals) {
         for intent in [None, Some("pi_1")] {
-            let ended =
-                Box::new(payment(0, State::Created, intent).ended(&End::Failed, Moment::EPOCH));
+            let declined = End::Declined(Some("generic_decline".to_owned()));
+            let ended = Box::new(payment(0, State::Created, intent).ended(&declined, Moment::FAR));
             let changes = [
                 Change::Attach {
                     intent: "pi_2".to_owned(),
@@ -94,7 +103,7 @@ async fn both_ledgers_change_a_payment_alike() {
                     assert_eq!(first, Ok(opened.clone()));
                     let changed = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
                     let changed = changed.expect("changed");
-                    let expected = change.apply(&opened, Moment::EPOCH);
+                    let expected = change.apply(&opened, Moment::FAR);
                     let says_so = matches!(changed, Changed::Now(_));
                     assert_eq!(says_so, expected.is_some(), "{change:?} of {opened:?}");
                     let changed = changed.into_payment();
@@ -109,7 +118,7 @@ async fn both_ledgers_change_a_payment_alike() {
                     seen.push(written(&changed));
                 }
                 assert_eq!(seen[0], seen[1], "{change:?} of {opened:?}");
-                let expected = change.apply(&opened, Moment::EPOCH);
+                let expected = change.apply(&opened, Moment::FAR);
                 assert_eq!(seen[0], written(&expected.unwrap_or(opened)));
             }
         }
@@ -134,7 +143,8 @@ fn about(change: Change, number: usize) -> Change {
 #[tokio::test]
 async fn both_ledgers_list_what_is_open_alike() {
     let folder = TempDir::new().expect("a folder");
-    let (files, (mongo, _)) = (FileLedger::new(folder.path()), mongo_ledger().await);
+    let (mongo, database) = mongo_ledger().await;
+    let files = FileLedger::new(folder.path());
     let now = Moment::now();
     let ago = |seconds| now.before(Duration::from_secs(seconds));
     let kept = [
@@ -198,6 +208,11 @@ async fn both_ledgers_list_what_is_open_alike() {
         assert_eq!(read.map(|read| read.is_some()), Ok(true));
         assert_eq!(ledger.read("pay_9", Deadline::UNKNOWN).await, Ok(None));
     }
+    let rows = MongoServer::shared()
+        .await
+        .collection(&database, "payments");
+    let indexes = rows.await.list_index_names().await.expect("listed");
+    assert!(indexes.contains(&"state_1_created_at_1".to_owned()));
 }
 
 /// Breaks the row of a payment in both ledgers.
@@ -251,4 +266,39 @@ async fn both_ledgers_say_of_an_unreadable_row_that_it_is_there() {
         assert_eq!(open.unreadable, ["pay_1", "pay_2"]);
         assert_eq!(open.payments, []);
     }
+    // A page of the queue is a turn, which is over for a row in MongoDB; a file has nowhere to say so.
+    let queue = Queue {
+        order: QueueOrder::Unseen {
+            looked_before: queue.created_before,
+        },
+        limit: 9,
+        ..queue
+    };
+    for left in [["pay_1", "pay_2"].as_slice(), &[]] {
+        let open = mongo.open_payments(queue, Deadline::UNKNOWN).await;
+        assert_eq!(open.expect("a list").unreadable, left);
+    }
+}
+
+/// A file that cannot be read now is not a payment that was never opened.
+#[tokio::test]
+async fn files_that_cannot_be_read_are_not_missing() {
+    let folder = TempDir::new().expect("a folder");
+    let ledger = FileLedger::new(folder.path());
+    let queue = Queue {
+        created_before: Moment::now(),
+        order: QueueOrder::Oldest,
+        limit: 9,
+    };
+    let open = ledger.open_payments(queue, Deadline::UNKNOWN).await;
+    assert_eq!(open, Ok(OpenPayments::default()));
+    let unavailable = LedgerError::Unavailable("file_error");
+    let payments = folder.path().join("payments");
+    std::fs::create_dir_all(payments.join("pay_1.json")).expect("a folder in place of a file");
+    let read = ledger.read("pay_1", Deadline::UNKNOWN).await;
+    assert_eq!(read, Err(unavailable.clone()));
+    std::fs::remove_dir_all(&payments).expect("removed");
+    std::fs::write(&payments, "").expect("a file in place of the folder");
+    let open = ledger.open_payments(queue, Deadline::UNKNOWN).await;
+    assert_eq!(open, Err(unavailable));
 }

@@ -301,7 +301,12 @@ fn failure_of(error: &reqwest::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread::{self, JoinHandle};
+
     use super::*;
+    use crate::config::Config;
 
     fn refusal(status: u16, kind: &str) -> Option<Failure> {
         let status = StatusCode::from_u16(status).expect("a status");
@@ -364,6 +369,100 @@ mod tests {
             form(&[("currency", "eur"), ("amount", "10")]),
         ] {
             assert_ne!(one, other);
+        }
+    }
+
+    /// Stripe, which answers one request with this body; and what that request was.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a server beside the test, which ends with its one answer"
+    )]
+    fn stripe(body: String) -> (Stripe, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let base = format!("http://{}/", listener.local_addr().expect("an address"));
+        let asked = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a request");
+            let (mut asked, mut buffer) = (String::new(), [0; 4096]);
+            // The form ends with this one of the metadata.
+            while !asked.contains("payment_id") {
+                let length = stream.read(&mut buffer).expect("readable");
+                asked.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            }
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+            // Whoever has read enough goes away.
+            drop(stream.write_all((head + &body).as_bytes()));
+            asked
+        });
+        let stripe = Stripe::new(
+            &SecretSource::Given(Secret::new("sk_1")),
+            &base.parse().expect("a URL"),
+            Duration::from_secs(10),
+            &Config::from_lookup(|_| None).expect("usable").environment,
+        );
+        (stripe.expect("a client"), asked)
+    }
+
+    fn payment() -> Payment {
+        let order = serde_json::json!({
+            "amount": 700, "currency": "UGX", "payment_method": "pm_1",
+            "description": "Tea", "metadata": [["order", "A-1"]], "return_url": null,
+        });
+        let row = serde_json::json!({
+            "_id": "pay_1", "tenant": "local", "fingerprint": "f", "state": "created",
+            "order": order, "provider": "stripe", "intent": null, "livemode": false,
+            "decline_code": null, "created_at": "1970-01-01T00:00:00.000Z",
+            "status_since": "1970-01-01T00:00:00.000Z", "looked_at": null, "answer": null,
+        });
+        serde_json::from_value(row).expect("a payment")
+    }
+
+    const INTENT: &str = r#"{"id": "pi_1", "status": "requires_confirmation", "amount": 70000,
+        "currency": "ugx", "livemode": false}"#;
+
+    /// Stripe counts shillings in hundredths, and nobody else here does.
+    #[tokio::test]
+    async fn an_intent_is_created_of_the_order_and_read_in_its_unit() {
+        let (stripe, asked) = stripe(INTENT.to_owned());
+
+        let created = stripe.create(&payment(), "key-1", Deadline::UNKNOWN).await;
+
+        let created = created.expect("an intent");
+        assert!(created.is_of(&payment().order));
+        assert_eq!(stripe.name(), "stripe");
+        let asked = asked.join().expect("asked");
+        let (head, form) = asked.split_once("\r\n\r\n").expect("a body");
+        assert!(
+            head.starts_with("POST /v1/payment_intents HTTP/1.1\r\n"),
+            "{head}"
+        );
+        assert!(head.contains("authorization: Bearer sk_1\r\n"), "{head}");
+        assert!(head.contains("idempotency-key: key-1-"), "{head}");
+        let form: Vec<_> = url::form_urlencoded::parse(form.as_bytes()).collect();
+        let expected = [
+            ("amount", "70000"),
+            ("currency", "ugx"),
+            ("payment_method", "pm_1"),
+            ("payment_method_types[0]", "card"),
+            ("metadata[description]", "Tea"),
+            ("metadata[environment]", "development"),
+            ("metadata[order]", "A-1"),
+            ("metadata[payment_id]", "pay_1"),
+        ];
+        assert_eq!(
+            form,
+            expected.map(|(name, value)| (name.into(), value.into()))
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_more_than_a_megabyte_is_not_read() {
+        for (length, is_read) in [(1_048_576, true), (1_048_577, false)] {
+            let (stripe, _) = stripe(INTENT.to_owned() + &" ".repeat(length - INTENT.len()));
+            let created = stripe.create(&payment(), "key-1", Deadline::UNKNOWN).await;
+            let too_long = Some(Failure::Unclear("unexpected_answer"));
+            let expected = if is_read { None } else { too_long };
+            assert_eq!(created.err(), expected, "{length}");
         }
     }
 }

@@ -78,3 +78,33 @@ fn listed(list: &Secret) -> Option<Vec<Secret>> {
     }
     secrets
 }
+
+#[cfg(test)]
+mod tests {
+    use ::tests::stripe_event::signature;
+
+    use super::*;
+
+    /// A list in Secrets Manager is read like this; there is none newer.
+    #[tokio::test]
+    async fn a_stored_list_says_who_may_sign() {
+        let cases = [
+            ("whsec_1", Signed::Yes),
+            ("whsec_0,whsec_1", Signed::Yes),
+            ("whsec_2", Signed::No),
+            // The list is to be repaired: nobody is told that a signature is wrong.
+            ("whsec_1,whsec_2,whsec_3", Signed::Undecided),
+        ];
+        let (body, now) = (b"{}", 1_700_000_000);
+        let signature = signature(body, now, &["whsec_1"]);
+        let headers = HeaderMap::from_iter([(
+            "stripe-signature".parse().expect("a name"),
+            signature.parse().expect("a value"),
+        )]);
+        for (list, expected) in cases {
+            let signers = Signers::Stored(SecretCell::Fixed(Secret::new(list)));
+            let signed = signers.judge(&headers, body, now, Deadline::UNKNOWN).await;
+            assert_eq!(signed, expected, "{list}");
+        }
+    }
+}
