@@ -29,7 +29,7 @@ hunt: ## look for double charges under random faults (PAYMENTS=2000, SEED, MODE=
 hunt-bugs: ## plant known bugs in a copy of the sources, and hunt them (BUGS=…)
 	@scripts/hunt-bugs
 
-mutants: ## change a copy of the sources in one place at a time, and see that a test fails (AREA=decision, holds, memory, …; FILE=…)
+mutants: ## change a copy of the sources in one place at a time, and see that a test fails (AREA=decision, holds, memory, …; FILE=shared/src/…)
 	@scripts/mutants
 
 bench: ## measure what idempotency costs, ours beside its peers; half an hour (release profile; ONLY=latency,…, KEYS=10000000)

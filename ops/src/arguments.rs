@@ -41,7 +41,7 @@ pub(crate) enum Subject {
 pub(crate) enum Payments {
     /// The open ones, the oldest first.
     Open {
-        /// At most so many.
+        /// How many to show, at most.
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
@@ -66,12 +66,12 @@ pub(crate) enum Keys {
         /// The Idempotency-Key.
         key: String,
     },
-    /// All keys, in their order.
+    /// Keys, by their names.
     List {
         /// Only those that no attempt is running for and that have no result, the oldest first.
         #[arg(long)]
         unknown: bool,
-        /// At most so many.
+        /// How many to show, at most.
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },

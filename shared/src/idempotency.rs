@@ -40,7 +40,7 @@
 //! |---|---|---|---|
 //! | MongoDB, with or without Redis | whatever fails | whatever fails | once MongoDB has acknowledged it; until then it is marked as not durable |
 //! | Redis with an append-only file that is synced always | as long as its disk lasts; not over a failover to a replica that lags | the same | the same |
-//! | Redis without one | until it restarts, fails over or evicts; a loss while a payment runs is made good by its result | the same | the same |
+//! | Redis without one | until it restarts, fails over or evicts; if the claim is lost while the work runs, its result is stored all the same | the same | the same |
 //! | Redis behind memory (development) | as Redis; in one process, also while Redis is away, but not where Redis falls back to an older state and another process uses the key | the same | the same |
 //! | memory (development) | in this process, until it ends | the same | the same |
 //!
@@ -50,7 +50,8 @@
 //!
 //! What is not promised: that work runs exactly once. A process can die between a charge and the word of it, and then only the
 //! provider knows. Under [`Policy::AtMostOnce`] the key is *unknown* until it is settled; under the others the next caller
-//! takes over, with the same derived key, which is safe if the provider recognises it or the work looks before it acts. The
+//! takes over, with the same derived key, which is safe as long as the provider recognises it ([`Policy::Rerun`], then unknown) or if the
+//! work looks before it acts ([`Policy::RerunAlways`]). The
 //! second execution of a caller who uses another key is a new payment.
 //!
 //! After the window (`IDEMPOTENCY_TTL_SECONDS` from the result) the key runs as new. A lease that ends too early or too late

@@ -29,6 +29,7 @@ pub(super) async fn run(
         None => None,
     };
     let [scope, key] = typed(name);
+    let derived_key = idempotency.derived_key(name).as_str().to_owned();
     if lookup == Lookup::Absent && payment.is_none() {
         return Err(format!(
             "nothing is stored for `{key}` in `{scope}`: it was never claimed, or its retention is over"
@@ -47,6 +48,7 @@ pub(super) async fn run(
         return Ok(json!({
             "scope": scope,
             "key": key,
+            "derived_key": derived_key,
             "progress": words::progress_of(&lookup),
             "attempt": entry.map(|entry| entry.attempt),
             "revision": entry.map(|entry| entry.revision().to_string()),
@@ -66,6 +68,7 @@ pub(super) async fn run(
     let mut pairs = vec![
         ("scope", scope),
         ("key", key),
+        ("derived key", derived_key),
         ("progress", words::progress_of(&lookup).to_owned()),
     ];
     if let Some(entry) = entry {

@@ -61,8 +61,8 @@ pub(super) enum Start {
 pub(super) struct Fence {
     pub(super) claim: Claim,
     pub(super) attempt: u64,
-    /// The last writing that it knows of; zero: none. What may be said twice is written over that one only, so that a message
-    /// that was delayed undoes nothing.
+    /// The revision that a renewal or a checkpoint follows; zero: not known. It is written over no other, so that a delayed
+    /// message undoes nothing.
     pub(super) rev: u64,
 }
 
@@ -222,7 +222,7 @@ pub(super) fn change(
         // that is asked for all the same. Renewing again, from the current revision, is harmless.
         (State::InProgress, Change::Renew(_)) if record.rev != fence.rev => Verdict::Moved,
         (State::InProgress, Change::Checkpoint(checkpoint)) if record.rev != fence.rev => {
-            // Without a known revision, nothing was sent that could have been written.
+            // A checkpoint that names no revision is never written, so it cannot be the one that is stored.
             let is_next = fence.rev != 0 && record.rev == fence.rev + 1;
             if is_next && record.checkpoint == *checkpoint {
                 Verdict::Already
@@ -269,16 +269,18 @@ pub(super) fn settle(
         return Verdict::Superseded;
     }
     let is_at_work = record.state == State::InProgress && now < record.lease_end();
-    let state = match (&record.state, settlement) {
-        (State::InProgress | State::Unknown, Settlement::Completed(response)) => State::Completed {
+    let is_unfinished = matches!(record.state, State::InProgress | State::Unknown);
+    let is_reopened = matches!(record.state, State::Released { .. }) && record.took_over;
+    let state = match settlement {
+        Settlement::Completed(response) if is_unfinished || is_reopened => State::Completed {
             finished_at: now,
             response: response.clone(),
         },
-        (State::InProgress | State::Unknown, Settlement::Released) if !is_at_work => {
+        Settlement::Released if (is_unfinished || is_reopened) && !is_at_work => {
             State::Released { finished_at: now }
         }
-        (State::InProgress | State::Unknown, Settlement::Reopened)
-            if !is_at_work && record.policy == Policy::RerunAlways =>
+        Settlement::Reopened
+            if is_unfinished && !is_at_work && record.policy == Policy::RerunAlways =>
         {
             State::Released { finished_at: now }
         }
@@ -318,8 +320,8 @@ fn restore(fence: &Fence, change: &Change, now: StoreTime) -> Verdict {
     })
 }
 
-/// The state after a release. Where the attempt had taken over another one, its word is not that one's: the first
-/// request may still take effect, so the key stays unknown, for the same request only, until it is settled.
+/// The state after a release. After a takeover it covers only the new attempt: the earlier one may still take effect, so the
+/// key stays unknown, for the same request only, until it is settled.
 fn released(took_over: bool, now: StoreTime) -> State {
     if took_over {
         State::Unknown

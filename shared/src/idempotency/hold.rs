@@ -1,4 +1,4 @@
-//! The hold on a key: whose word changes its record.
+//! The hold on a key: the right to write its record.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use crate::deadline::Deadline;
 /// An attempt's right to change the record of its key. A [`Lease`](super::Lease) has one; who kept only its [`Token`], in
 /// another process or another language, gets it back from [`Idempotency::resume`].
 ///
-/// It does not say that the lease still lasts, nor that anything was ever claimed: the store finds out with each word.
+/// It does not say that the lease still lasts, nor that anything was ever claimed: the store checks that at each write.
 pub struct Hold {
     engine: Idempotency,
     key: RecordKey,
@@ -57,8 +57,8 @@ pub enum Completion {
     Completed(SavedResponse),
     /// The key was taken over or settled: this attempt's result is not the answer, the key's is.
     Superseded(Standing),
-    /// The store that decides did not acknowledge in time. The work has happened and this is its result, but a repetition may not
-    /// be told it: work that resumes answers that it is not final yet, other work answers this and says that it is not durable.
+    /// The store that decides did not acknowledge in time. The work took effect, but its result may not be stored. Work that resumes
+    /// has to answer that it is not final yet; other work answers with this result, marked as not durable.
     NotDurable(SavedResponse),
 }
 

@@ -65,9 +65,9 @@ pub(super) enum State {
     InProgress,
     /// It is not known whether the work took effect.
     Unknown,
-    /// The attempt said that nothing happened.
+    /// The attempt had no effect; or, with `took_over`, it was reopened and may still have one.
     Released {
-        /// When it said so.
+        /// When that was written.
         finished_at: StoreTime,
     },
     /// There is a result.

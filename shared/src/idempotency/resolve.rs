@@ -117,7 +117,7 @@ impl Idempotency {
     /// The unfinished keys whose names begin with `prefix`, in the order of their names: running, abandoned and unknown ones, and
     /// what cannot be read.
     ///
-    /// MongoDB finds them by an index. Redis and memory read every key they hold, which is for a person at a terminal, not
+    /// MongoDB finds them by an index of their state, so a damaged record is among them only if its state is an unfinished one. Redis and memory read every key they hold, which is for a person at a terminal, not
     /// for a schedule.
     pub fn unfinished<'a>(&'a self, prefix: &'a str) -> UnfinishedPages<'a> {
         UnfinishedPages {

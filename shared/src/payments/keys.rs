@@ -1,14 +1,15 @@
-//! Keys that attempts left unfinished: those of payments are finished here, all others are counted.
+//! Keys that attempts left unfinished: they are finished, reopened or counted here.
 //!
 //! A client that goes away leaves the key of its payment unknown in the engine, also when the payment has ended long since:
 //! the ledger knows the answer, and only the next request with that key would have asked it. So each run of the reconciler
 //! looks at the unfinished keys, and gives those of ended payments the answer of the ledger.
 //!
-//! A key whose payment is not in the ledger is reopened, so that its record ends with a retention: the ledger is the fence. The
-//! next attempt, like an abandoned one that wakes up later, finds or opens the row, and knows that there may be another one.
+//! A key whose payment is not in the ledger is reopened, so that its record ends after a retention. So is one whose payment is
+//! another request's, and one of an event. Reopening is safe: every attempt first opens or finds the payment's row, and one that
+//! begins after a reopening knows that an earlier one may still go on. Following an event twice is harmless.
 //!
 //! The keys of other work are its owner's to resolve. Unknown ones are counted, and an alarm watches the oldest. An abandoned
-//! one that the next attempt would take over is reopened once a whole retention has passed without one: so it ends.
+//! one that the next attempt would take over is reopened once a whole retention has passed without one, and ends after another.
 
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ use crate::idempotency::{
 pub(super) struct UnfinishedKeys {
     /// Keys that this run finished or reopened.
     pub(super) finished: u64,
-    /// Keys whose outcome is unknown until their owner or an operator resolves them, damaged ones included.
+    /// Keys whose outcome is unknown until their owner or an operator resolves them, and those damaged ones that the store lists as
+    /// unfinished.
     pub(super) unknown: u64,
     /// How long the oldest of those has been unknown: since its lease ended.
     pub(super) oldest_unknown: Duration,
@@ -126,7 +128,7 @@ pub(super) async fn finish(
     Ok(keys)
 }
 
-/// Finishes the key of an abandoned attempt, where the ledger says how; whether it did.
+/// Finishes or reopens the key of an abandoned attempt, where that is safe; whether it did.
 async fn finish_one(
     idempotency: &Idempotency,
     ledger: Option<&dyn Ledger>,

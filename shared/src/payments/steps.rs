@@ -31,8 +31,7 @@ pub(super) enum Reached {
     End(Payment),
     /// It is on its way, in its state; with what the customer's browser needs to go on.
     OnItsWay(Payment, Map<String, Value>),
-    /// This attempt did nothing that could ever have an effect, and knows of no other; what it does not know is whether one has
-    /// taken it over.
+    /// This attempt had no effect and can have none. Another one may have taken over since.
     Nothing(Payment),
 }
 
@@ -54,7 +53,7 @@ pub(super) struct PaymentBackends<'a> {
 
 /// What the provider leaves of the time for the ledger, the engine and the answer.
 const PROVIDER_RESERVE: Duration = Duration::from_millis(700);
-/// More steps than any way needs: create, confirm, look, cancel, look.
+/// More steps than any way needs after the intent was created: confirm, look, cancel, look.
 const MOST_STEPS: usize = 6;
 
 /// Takes a payment as far as it goes.

@@ -101,7 +101,7 @@ async fn a_key_without_a_payment_is_reopened() {
     assert_eq!(paid.status, 201);
 }
 
-/// The key of work that the next attempt would take over ends a retention after the last one; no other key does.
+/// The key of work that the next attempt would take over is reopened a retention after the last one; no other key is.
 #[tokio::test]
 async fn a_key_that_may_run_again_is_reopened_after_a_retention() {
     let shop = Shop::with_mongodb(&[]).await;

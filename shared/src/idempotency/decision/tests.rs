@@ -561,6 +561,16 @@ fn the_attempt_after_a_reopening_is_one_that_takes_over() {
         policy: Policy::RerunAlways,
         ..second()
     };
+    let settling = |settlement| {
+        let seen = reopened.version();
+        settle(&reopened, seen, owner(8), &settlement, over)
+    };
+    let resolved = written(settling(Settlement::Completed(response())));
+    assert_eq!(decide(Some(&resolved), &resuming, over), Decision::Replay);
+    let freed = written(settling(Settlement::Released));
+    let decision = decide(Some(&freed), &resuming, over);
+    assert_eq!(decision, Decision::Start(Start::Reclaim));
+    assert_eq!(settling(Settlement::Reopened), Verdict::Superseded);
     let other = Claim {
         fingerprint: fingerprint("b"),
         ..resuming.clone()

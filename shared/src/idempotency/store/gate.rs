@@ -1,8 +1,8 @@
 //! In development this process's memory stands in front of Redis, always, and not only while Redis is away.
 //!
 //! Every claim passes the memory first, with the same owner in both, and what Redis does not start is undone here. So
-//! nothing is handed over when Redis goes or comes back, and one process does not run a key twice while Redis is away. That a
-//! key is free again counts here only if Redis says it of the work that it has started together with this memory.
+//! nothing is handed over when Redis goes or comes back, and one process does not run a key twice while Redis is away. The
+//! memory accepts a release from Redis only for an attempt that both have started.
 //!
 //! Both count the writes of an attempt alike. Where Redis has missed some because it was away, it is told to follow the one it
 //! has; where this memory has missed some because another process wrote them, it catches up.
@@ -39,15 +39,16 @@ impl GatedStore {
         }
     }
 
-    /// Learns from Redis what became of work that is unknown here: another process may have settled or finished it. That
-    /// Redis knows nothing proves nothing.
+    /// Asks Redis about work that is unknown here: another process may have settled or finished it. A missing record in Redis is
+    /// no evidence: Redis may have lost it.
     async fn learn(&self, key: &RecordKey, deadline: Deadline) {
         if let Some(Found::Record(record, _)) = self.note(self.redis.read(key, deadline).await) {
             self.memory.learn(key, *record);
         }
     }
 
-    /// Whether Redis has anything of a key. Where it has nothing, the entry that is settled was this memory's.
+    /// Whether Redis may have anything of a key; also where it does not answer. Where it has nothing, the entry that is settled was
+    /// this memory's.
     async fn knows(&self, key: &RecordKey, deadline: Deadline) -> bool {
         let found = self.note(self.redis.read(key, deadline).await);
         !matches!(found, Some(Found::Nothing))
@@ -148,7 +149,7 @@ impl Store for GatedStore {
             };
             there = self.note(self.redis.change(key, &fence, change, deadline).await);
         }
-        // Nothing is stored there, so nothing is here.
+        // Redis has rejected this write as outdated, so the memory does not take it either.
         if let Some(Answer {
             value: Changed::Moved(rev),
             ..

@@ -141,7 +141,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Histories that chance rarely finds.
-pub(super) fn known_histories() -> [Vec<Step>; 7] {
+pub(super) fn known_histories() -> [Vec<Step>; 8] {
     let claim = |bound_ms| {
         Step::Claim(Wish {
             amount: 0,
@@ -210,6 +210,19 @@ pub(super) fn known_histories() -> [Vec<Step>; 7] {
             }),
             claim(ALWAYS_MS),
             change(Kind::Release),
+        ],
+        // It is reopened, and then its owner finds out that it had no effect, and later that another attempt had one.
+        vec![
+            claim(ALWAYS_MS),
+            Step::Pass(200),
+            settle(Finding::Reopened),
+            settle(Finding::Released),
+            settle(Finding::Released),
+            claim(ALWAYS_MS),
+            Step::Pass(200),
+            settle(Finding::Reopened),
+            settle(Finding::Completed),
+            claim(ALWAYS_MS),
         ],
         // The claim is lost, and its outcome is not known.
         vec![

@@ -104,8 +104,8 @@ impl MemoryStore {
         }
     }
 
-    /// Takes over from the store behind this one what it knows of work that ended here without a word: that it has a result, or
-    /// that this work was released. It counts as finished now, for that store's clock is another one.
+    /// Takes over from the store behind this one what it knows of work that was abandoned here: that it has a result, or that
+    /// this work was released. It counts as finished now, for that store's clock is another one.
     pub(super) fn learn(&self, key: &RecordKey, record: Record) {
         let now = self.now();
         let mut records = self.records.lock();

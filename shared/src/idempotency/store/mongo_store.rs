@@ -1,8 +1,9 @@
 //! MongoDB decides: one document, compare-and-set, majority acknowledged, by the server's clock.
 //!
 //! A claim inserts, or names the record it has judged (`Version`); the owner of a record names itself and its attempt.
-//! So a write that arrives late, or twice, changes nothing, also where the record was deleted and the key claimed anew since. Only what finished expires, and by the time, whenever MongoDB gets
-//! round to deleting it.
+//! So a write that arrives late, or twice, changes nothing, also where the record was deleted and the key claimed anew since.
+//!
+//! Only finished records expire. They count as expired from then on, even before MongoDB deletes them.
 
 use std::time::Duration;
 
@@ -92,7 +93,8 @@ impl MongoStore {
                 Decision::Start(how) => {
                     let next = decision::start(how, Some(&record), claim, now);
                     let update = Update::of_claim(key, &record, how, &next);
-                    // No match: somebody was faster, or it was this very claim and its reply was lost.
+                    // No match, or an error: another claim was faster, or this very one was written and its reply was lost. The next
+                    // round reads which.
                     if let Ok(Some(record)) = self.update(update, deadline).await {
                         return Ok((
                             granted(&record, Repeated::No, record.leased_at),
@@ -413,7 +415,7 @@ impl Update {
     fn changing(change: &Change, took_over: TookOver) -> Self {
         match change {
             Change::Complete(response) => Self::completing(&response.to_bytes()),
-            // The word of who took over is not the word of the attempt before: its request may still take effect.
+            // A release after a takeover covers only the new attempt. The earlier one may still take effect.
             Change::Release if took_over == TookOver::Yes => Self::setting("state", "unknown"),
             Change::Release => Self {
                 dated: &["finished_at"],

@@ -118,7 +118,8 @@ if operation == 'claim' or operation == 'look' then
   asked = fingerprint
 elseif operation == 'settle_completed' or operation == 'settle_released' or operation == 'settle_reopened' then
   local completes, reopens = operation == 'settle_completed', operation == 'settle_reopened'
-  if holder ~= fingerprint or rev ~= number or first_at ~= policy or completed or released
+  local reopened = released and took_over == '1'
+  if holder ~= fingerprint or rev ~= number or first_at ~= policy or completed or (released and (reopens or not reopened))
     or (not completes and in_progress and now < leased_at + held_for) or (reopens and bound ~= ALWAYS) then
     return {'superseded', now, redis.call('GET', key)}
   elseif completes then
@@ -142,7 +143,7 @@ elseif operation == 'release' and in_progress then
 elseif operation == 'release' and (released or (unknown and took_over == '1')) then
   return {'already', now}
 elseif (operation == 'renew' or operation == 'checkpoint') and in_progress and rev ~= policy then
-  -- A checkpoint that is stored recognises itself; without a known rev, nothing was sent that could have been written. A
+  -- A checkpoint that is stored recognises itself; one that names no rev is never written, so it cannot be the stored one. A
   -- renewal cannot: another write may have come first, and the lease has the length that is asked for all the same.
   if operation == 'checkpoint' and tonumber(policy) > 0 and rev - policy == 1
     and tonumber(length) == #given and redis.call('GETRANGE', key, HEADER, '-1') == given then
