@@ -8,8 +8,8 @@
 //! another request's, and one of an event. Reopening is safe: every attempt first opens or finds the payment's row, and one that
 //! begins after a reopening knows that an earlier one may still go on. Following an event twice is harmless.
 //!
-//! The keys of other work are its owner's to resolve. Unknown ones are counted, and an alarm watches the oldest. An abandoned
-//! one that the next attempt would take over is reopened once a whole retention has passed without one, and ends after another.
+//! The keys of other work are its owner's to resolve. Unknown ones are counted, and an alarm watches the oldest. Abandoned ones
+//! that the next attempt takes over are left as they are: without a ledger, only the record tells that attempt to look first.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::ledger::Ledger;
 use super::payment;
 use crate::deadline::Deadline;
 use crate::idempotency::{
-    Entry, Idempotency, Lookup, Policy, Progress, RecordKey, Settled, Settlement, Undecided,
+    Entry, Idempotency, Lookup, Progress, RecordKey, Settled, Settlement, Undecided,
 };
 
 /// What a run found, and what it did.
@@ -51,9 +51,9 @@ pub(super) enum Work {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pass {
     /// To finish those of payments and events.
-    Payments,
-    /// To reopen or count all others, and damaged ones.
-    Others,
+    Finish,
+    /// To count all others, and damaged ones.
+    Count,
 }
 
 /// What a run does with an unfinished key.
@@ -68,16 +68,8 @@ const KEYS_OF_PAYMENTS: &str = "idempotency:http:payments.";
 /// With less time, the run ends. The next one starts again at the first key.
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
-/// How long an abandoned attempt is left to its caller, who may come back.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LeftAlone {
-    /// Of a payment or an event.
-    pub(super) payments: Duration,
-    /// Of other work.
-    pub(super) others: Duration,
-}
-
-/// Looks at every unfinished key, finishes those of payments, and reopens those of other work that may run again.
+/// Looks at every unfinished key, and finishes those of payments. `settle_after`: how long an abandoned attempt is left to
+/// its client.
 ///
 /// # Errors
 ///
@@ -89,14 +81,14 @@ pub(super) struct LeftAlone {
 pub(super) async fn finish(
     idempotency: &Idempotency,
     ledger: Option<&dyn Ledger>,
-    left_alone: LeftAlone,
+    settle_after: Duration,
     deadline: Deadline,
 ) -> Result<UnfinishedKeys, Undecided> {
     let mut keys = UnfinishedKeys::default();
     // Those of payments first: any number of others may be unfinished.
     for (pass, prefix) in [
-        (Pass::Payments, KEYS_OF_PAYMENTS),
-        (Pass::Others, RecordKey::PREFIX),
+        (Pass::Finish, KEYS_OF_PAYMENTS),
+        (Pass::Count, RecordKey::PREFIX),
     ] {
         let mut pages = idempotency.unfinished(prefix);
         while let Some(page) = pages.next_page(deadline).await? {
@@ -105,20 +97,16 @@ pub(super) async fn finish(
                     return Ok(keys);
                 }
                 let work = Work::of(&key);
-                let (turn, left_alone) = match work {
-                    Work::Payment | Work::Event => (Pass::Payments, left_alone.payments),
-                    Work::Other => (Pass::Others, left_alone.others),
-                };
-                match &lookup {
-                    Lookup::Found(entry)
-                        if pass == turn
-                            && is_due(entry, left_alone)
-                            && finish_one(idempotency, ledger, work, entry, deadline).await =>
-                    {
-                        keys.finished += 1;
+                match (pass, work, &lookup) {
+                    (Pass::Count, Work::Other, _) | (Pass::Count, _, Lookup::Unreadable) => {
+                        keys.count(&lookup);
                     }
-                    Lookup::Found(_) if turn == Pass::Payments => {}
-                    _ if pass == Pass::Others => keys.count(&lookup),
+                    (Pass::Finish, Work::Payment | Work::Event, Lookup::Found(entry))
+                        if is_abandoned(entry, settle_after) =>
+                    {
+                        let finished = finish_one(idempotency, ledger, work, entry, deadline);
+                        keys.finished += u64::from(finished.await);
+                    }
                     _ => {}
                 }
             }
@@ -139,9 +127,6 @@ async fn finish_one(
     let step = match (work, ledger) {
         (Work::Payment, Some(ledger)) => of_payment(idempotency, ledger, entry, deadline).await,
         (Work::Event, Some(_)) => Step::Settle(Settlement::Reopened),
-        (Work::Other, _) if entry.policy == Policy::RerunAlways => {
-            Step::Settle(Settlement::Reopened)
-        }
         (Work::Other, _) | (_, None) => Step::Leave,
     };
     let Step::Settle(settlement) = step else {
@@ -182,9 +167,9 @@ impl Work {
     }
 }
 
-/// Whether the attempt was abandoned so long ago.
-fn is_due(entry: &Entry, left_alone: Duration) -> bool {
-    entry.progress.is_abandoned() && entry.lease_over_for >= left_alone
+/// Whether the attempt was abandoned, and its client had the time to come back.
+fn is_abandoned(entry: &Entry, settle_after: Duration) -> bool {
+    entry.progress.is_abandoned() && entry.lease_over_for >= settle_after
 }
 
 async fn of_payment(

@@ -27,8 +27,6 @@ pub struct Reconciler {
     idempotency: Idempotency,
     metrics: Metrics,
     reconcile_after: Duration,
-    /// For how long the result of a key is kept.
-    retention: Duration,
 }
 
 /// What a run did, and what it leaves.
@@ -88,7 +86,6 @@ impl Reconciler {
             idempotency: Idempotency::new(config),
             metrics: Metrics::new(config),
             reconcile_after: config.payments.reconcile_after,
-            retention: config.idempotency.window,
         }
     }
 
@@ -146,11 +143,7 @@ impl Reconciler {
         ) {
             return;
         }
-        let left_alone = keys::LeftAlone {
-            payments: self.reconcile_after,
-            others: self.retention,
-        };
-        let finished = keys::finish(&self.idempotency, ledger, left_alone, deadline);
+        let finished = keys::finish(&self.idempotency, ledger, self.reconcile_after, deadline);
         match finished.await {
             Ok(keys) => {
                 let unknown = [

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shared::idempotency::{
-    Authority, Backend, Completion, End, Failure, Idempotency, Lease, Noted, Operation, Outcome,
-    Renewal, SavedBody, Settled, Settlement, Standing, Token, Undecided,
+    Authority, Backend, Completion, End, Failure, Idempotency, Lease, NoEffect, Noted, Operation,
+    Outcome, Renewal, SavedBody, Settled, Settlement, Standing, Token, Undecided,
 };
 use tests::{FaultProxy, RedisServer, eventually};
 
@@ -258,6 +258,55 @@ async fn a_late_note_replaces_no_later_one_whatever_redis_has_missed() {
 
     let next = taken_over(&elsewhere, &payment).await;
     assert_eq!(next.last_checkpoint(), "third");
+}
+
+/// A caller that keeps no revision goes on although Redis has a renewal whose reply was lost.
+#[tokio::test]
+async fn a_caller_without_a_revision_renews_after_a_lost_reply() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::in_front_of(redis.address());
+    let stage = Stage::memory()
+        .await
+        .with("REDIS_URL", &redis.url_through(&proxy))
+        .with("IDEMPOTENCY_LEASE_MS", "60000");
+    let (engine, payment) = (stage.new_engine(), a_payment());
+    let token = Token {
+        rev: None,
+        ..started(&engine, &payment).await.token()
+    };
+    let renew = async || {
+        let hold = engine.resume(token.clone(), patience());
+        hold.renew(Duration::from_secs(100)).await
+    };
+    proxy.close_on_next_reply();
+    renew().await;
+    renew().await;
+
+    let renewal = renew().await;
+
+    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+}
+
+/// A process that was restarted has nothing of the attempt, and Redis has it all.
+#[tokio::test]
+async fn a_mark_after_a_restart_is_resolved_in_redis() {
+    let stage = Stage::redis_behind_memory().await;
+    let (before, restarted, operator) = (stage.engine(), stage.engine(), stage.engine());
+    let (once, resumable) = (a_payment(), a_resumable_payment());
+    for payment in [&once, &resumable] {
+        let token = started(&before, payment).await.token();
+        let hold = restarted.resume(token, patience());
+        assert_eq!(hold.mark_unknown().await, Noted::Done);
+    }
+    let entry = operator.entry(&once.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+    let released = Settlement::Released(NoEffect::FencedByProvider);
+    let settled = operator.settle(&entry, released, patience()).await;
+    assert_eq!(settled, Ok(Settled::Done));
+
+    for payment in [&once, &resumable] {
+        started(&restarted, payment).await;
+    }
 }
 
 #[tokio::test]

@@ -101,22 +101,6 @@ async fn a_key_without_a_payment_is_reopened() {
     assert_eq!(paid.status, 201);
 }
 
-/// The key of work that the next attempt would take over is reopened a retention after the last one; no other key is.
-#[tokio::test]
-async fn a_key_that_may_run_again_is_reopened_after_a_retention() {
-    let shop = Shop::with_mongodb(&[]).await;
-    let orders = Scope::function("default", "orders").expect("a scope");
-    let (unknown, resumable) = (key_of(&orders, "o-1"), key_of(&orders, "o-2"));
-    abandoned(&shop, &unknown, Policy::AtMostOnce, b"{}").await;
-    abandoned(&shop, &resumable, Policy::RerunAlways, b"{}").await;
-    let short = [CLOSING, &[("IDEMPOTENCY_TTL_SECONDS", "1")]].concat();
-    let reconciler = shop.function("payments-reconcile", &short).await;
-
-    run_until(&shop, &reconciler, &resumable, "released").await;
-
-    assert_eq!(state_of(&shop, &unknown).await, "in_progress");
-}
-
 /// The answer of a payment is never the answer to another request.
 #[tokio::test]
 async fn a_key_that_another_request_claimed_is_reopened() {

@@ -7,7 +7,8 @@
 //! Both count the writes of an attempt alike. Where Redis has missed some because it was away, it is told to follow the one it
 //! has; where this memory has missed some because another process wrote them, it catches up.
 //!
-//! Other processes do not see this memory, which is why it stands in nowhere but on a laptop. Not held: one process runs a key
+//! Other processes do not see this memory, which is why it stands in nowhere but on a laptop. Not held: what Redis missed while it was
+//! away (a result, a note, that an outcome is unknown) counts in this process alone, until it restarts; and a process runs a key
 //! twice if Redis falls back to an older state, and another process then claims and releases the same attempt again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -149,15 +150,22 @@ impl Store for GatedStore {
             };
             there = self.note(self.redis.change(key, &fence, change, deadline).await);
         }
-        // Redis has rejected this write as outdated, so the memory does not take it either.
+        // Redis has rejected this write as outdated, so the memory does not take it either. It learns of the later one.
         if let Some(Answer {
             value: Changed::Moved(rev),
             ..
         }) = there
         {
+            self.memory.catch_up(key, fence, rev);
             return Ok(self.answer(Changed::Moved(rev)));
         }
-        self.memory.catch_up(key, fence);
+        // An attempt of another process, or of this one before it was restarted: Redis keeps the mark.
+        if let (Some(Answer { value, .. }), None, Change::MarkUnknown) = (&there, here, change)
+            && !matches!(value, Changed::Superseded(Standing::Free))
+        {
+            return Ok(self.answer(there.map_or(Changed::Done, |there| there.value)));
+        }
+        self.memory.catch_up(key, fence, fence.rev);
         let here = match &there {
             // Another process has the key, and its result is everybody's answer.
             Some(Answer {

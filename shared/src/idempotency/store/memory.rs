@@ -174,12 +174,12 @@ impl MemoryStore {
     }
 
     /// Lets the attempt's record catch up with writes that only the store behind this one has.
-    pub(super) fn catch_up(&self, key: &RecordKey, fence: &Fence) {
+    pub(super) fn catch_up(&self, key: &RecordKey, fence: &Fence, rev: u64) {
         let mut records = self.records.lock();
         if let Some(kept) = records.by_key.get_mut(key)
             && kept.record.owner == fence.claim.owner
         {
-            kept.record.rev = kept.record.rev.max(fence.rev);
+            kept.record.rev = kept.record.rev.max(rev);
         }
     }
 

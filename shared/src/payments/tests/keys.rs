@@ -9,7 +9,7 @@ use crate::idempotency::{
     Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, Outcome, Policy, Progress,
     RecordKey, Request, Scope,
 };
-use crate::payments::keys::{LeftAlone, UnfinishedKeys, finish};
+use crate::payments::keys::{UnfinishedKeys, finish};
 use crate::payments::ledger::{FileLedger, Ledger};
 use crate::payments::payment::End;
 use crate::payments::{Moment, Order, Payment};
@@ -69,7 +69,7 @@ async fn write(ledger: &FileLedger, engine: &Idempotency, key: &RecordKey, row: 
 }
 
 #[tokio::test]
-async fn keys_of_payments_and_of_work_that_may_run_again_are_finished_and_others_counted() {
+async fn the_keys_of_payments_and_events_are_finished_and_others_are_counted() {
     const DAY: Duration = Duration::from_secs(86_400);
     let world = World::new(false);
     let engine = Idempotency::new(&Config::from_lookup(|_| None).expect("the defaults"));
@@ -99,7 +99,7 @@ async fn keys_of_payments_and_of_work_that_may_run_again_are_finished_and_others
             Row::Missing,
             true,
         ),
-        (operation("orders", "o-2", rerun), Row::Missing, false),
+        (operation("orders", "o-2", rerun), Row::Missing, true),
     ];
     for (operation, row, _) in &cases {
         started(&engine, operation).await.mark_unknown().await;
@@ -107,12 +107,8 @@ async fn keys_of_payments_and_of_work_that_may_run_again_are_finished_and_others
     }
     let running = operation(payments, "running", rerun);
     let _lease = started(&engine, &running).await;
-    let finish = async |left_alone, deadline| {
-        let left_alone = LeftAlone {
-            payments: left_alone,
-            others: left_alone,
-        };
-        let finished = finish(&engine, Some(&ledger), left_alone, deadline).await;
+    let finish = async |settle_after, deadline| {
+        let finished = finish(&engine, Some(&ledger), settle_after, deadline).await;
         finished.expect("a store")
     };
 
@@ -132,7 +128,7 @@ async fn keys_of_payments_and_of_work_that_may_run_again_are_finished_and_others
     assert_eq!(
         in_time,
         UnfinishedKeys {
-            finished: 5,
+            finished: 4,
             ..counted
         }
     );

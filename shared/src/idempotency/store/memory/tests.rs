@@ -218,14 +218,10 @@ fn a_record_catches_up_with_the_writes_of_its_owner_and_never_goes_back() {
     started(&store, &key, &claim);
     let other = fence(&self::claim(LEASE));
     for (known, expected) in [(4, 4), (3, 4)] {
-        let known = Fence {
-            rev: known,
-            ..fence(&claim)
-        };
-        store.catch_up(&key, &known);
-        assert_eq!(store.rev(&key, &known), Some(expected));
+        store.catch_up(&key, &fence(&claim), known);
+        assert_eq!(store.rev(&key, &fence(&claim)), Some(expected));
     }
-    store.catch_up(&key, &Fence { rev: 9, ..other });
+    store.catch_up(&key, &other, 9);
     assert_eq!(store.rev(&key, &fence(&claim)), Some(4));
 }
 
