@@ -8,7 +8,7 @@ mod file_ledger;
 pub(super) mod files;
 mod mongo_ledger;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 

@@ -79,14 +79,20 @@ async fn memory_never_decides_outside_development() {
     assert_eq!(claimed.err(), Some(Undecided::NoStore));
 }
 
-/// Before, during and after an outage of Redis, one process runs a key once, and says who answered.
-#[tokio::test]
-async fn an_outage_of_redis_makes_a_process_run_nothing_twice() {
+/// Redis, which a proxy can take away, behind the memory of each engine.
+async fn redis_behind_a_proxy() -> (RedisServer, FaultProxy, Stage) {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     let stage = Stage::memory()
         .await
         .with("REDIS_URL", &redis.url_through(&proxy));
+    (redis, proxy, stage)
+}
+
+/// Before, during and after an outage of Redis, one process runs a key once, and says who answered.
+#[tokio::test]
+async fn an_outage_of_redis_makes_a_process_run_nothing_twice() {
+    let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let (engine, provider) = (stage.new_engine(), Provider::default());
     assert_eq!(engine.authority(), Authority::RedisBehindMemory);
     let [before, during, across] = std::array::from_fn(|_| a_payment());
@@ -131,12 +137,8 @@ async fn an_outage_of_redis_makes_a_process_run_nothing_twice() {
 /// Redis knows of a release, and nothing of the attempt that began while it was away.
 #[tokio::test]
 async fn an_old_release_frees_nobody_who_began_since() {
-    let redis = RedisServer::start().await;
-    let proxy = FaultProxy::in_front_of(redis.address());
-    let stage = Stage::memory()
-        .await
-        .with("REDIS_URL", &redis.url_through(&proxy))
-        .with("IDEMPOTENCY_LEASE_MS", "150");
+    let (_redis, proxy, stage) = redis_behind_a_proxy().await;
+    let stage = stage.with("IDEMPOTENCY_LEASE_MS", "150");
     let (engine, payment) = (stage.new_engine(), a_payment());
     started(&engine, &payment).await.release().await;
     proxy.refuse();
@@ -157,11 +159,7 @@ async fn an_old_release_frees_nobody_who_began_since() {
 #[tokio::test]
 async fn a_release_by_another_process_frees_nothing_that_redis_does_not_know() {
     for is_away in [true, false] {
-        let redis = RedisServer::start().await;
-        let proxy = FaultProxy::in_front_of(redis.address());
-        let stage = Stage::memory()
-            .await
-            .with("REDIS_URL", &redis.url_through(&proxy));
+        let (redis, proxy, stage) = redis_behind_a_proxy().await;
         let (here, elsewhere, payment) = (stage.new_engine(), stage.new_engine(), a_payment());
         if is_away {
             proxy.refuse();
@@ -203,11 +201,7 @@ async fn claimed_in_redis(engine: &Idempotency, operation: &Operation) -> Lease 
 /// While Redis is away this process's memory decides, so it has to know what was settled in Redis.
 #[tokio::test]
 async fn what_was_settled_in_redis_is_settled_here() {
-    let redis = RedisServer::start().await;
-    let proxy = FaultProxy::in_front_of(redis.address());
-    let stage = Stage::memory()
-        .await
-        .with("REDIS_URL", &redis.url_through(&proxy));
+    let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let (engine, payment) = (stage.new_engine(), a_payment());
     started(&engine, &payment).await.mark_unknown().await;
     let entry = engine.entry(&payment.key, patience()).await;
@@ -226,12 +220,8 @@ async fn what_was_settled_in_redis_is_settled_here() {
 /// takes the next one.
 #[tokio::test]
 async fn a_late_note_replaces_no_later_one_whatever_redis_has_missed() {
-    let redis = RedisServer::start().await;
-    let proxy = FaultProxy::in_front_of(redis.address());
-    let stage = Stage::memory()
-        .await
-        .with("REDIS_URL", &redis.url_through(&proxy))
-        .with("IDEMPOTENCY_LEASE_MS", "60000");
+    let (_redis, proxy, stage) = redis_behind_a_proxy().await;
+    let stage = stage.with("IDEMPOTENCY_LEASE_MS", "60000");
     let (here, elsewhere, payment) = (
         stage.new_engine(),
         stage.new_engine(),
@@ -263,12 +253,8 @@ async fn a_late_note_replaces_no_later_one_whatever_redis_has_missed() {
 /// A caller that keeps no revision goes on although Redis has a renewal whose reply was lost.
 #[tokio::test]
 async fn a_caller_without_a_revision_renews_after_a_lost_reply() {
-    let redis = RedisServer::start().await;
-    let proxy = FaultProxy::in_front_of(redis.address());
-    let stage = Stage::memory()
-        .await
-        .with("REDIS_URL", &redis.url_through(&proxy))
-        .with("IDEMPOTENCY_LEASE_MS", "60000");
+    let (_redis, proxy, stage) = redis_behind_a_proxy().await;
+    let stage = stage.with("IDEMPOTENCY_LEASE_MS", "60000");
     let (engine, payment) = (stage.new_engine(), a_payment());
     let token = Token {
         rev: None,
@@ -311,11 +297,7 @@ async fn a_mark_after_a_restart_is_resolved_in_redis() {
 
 #[tokio::test]
 async fn what_began_without_redis_ends_with_it() {
-    let redis = RedisServer::start().await;
-    let proxy = FaultProxy::in_front_of(redis.address());
-    let stage = Stage::memory()
-        .await
-        .with("REDIS_URL", &redis.url_through(&proxy));
+    let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let (engine, payment) = (stage.new_engine(), a_payment());
     started(&engine, &payment).await.release().await;
     proxy.refuse();
@@ -331,11 +313,7 @@ async fn what_began_without_redis_ends_with_it() {
 
 #[tokio::test]
 async fn what_only_this_process_knows_can_be_settled() {
-    let redis = RedisServer::start().await;
-    let proxy = FaultProxy::in_front_of(redis.address());
-    let stage = Stage::memory()
-        .await
-        .with("REDIS_URL", &redis.url_through(&proxy));
+    let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let (engine, payment) = (stage.new_engine(), a_payment());
     proxy.refuse();
     started(&engine, &payment).await.mark_unknown().await;
@@ -349,6 +327,32 @@ async fn what_only_this_process_knows_can_be_settled() {
 
     assert_eq!(settled, Ok(Settled::Done));
     assert!(matches!(claim(&engine, &payment).await, Outcome::Replay(_)));
+}
+
+/// Without Redis it is not known whether the record that was seen is still there.
+#[tokio::test]
+async fn a_settlement_that_redis_does_not_acknowledge_is_undecided() {
+    let (_redis, proxy, stage) = redis_behind_a_proxy().await;
+    let (here, elsewhere, payment) = (stage.new_engine(), stage.new_engine(), a_payment());
+    started(&elsewhere, &payment).await.mark_unknown().await;
+    let entry = here.entry(&payment.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+    proxy.refuse();
+
+    let settled = here
+        .settle(&entry, Settlement::Completed(charged()), patience())
+        .await;
+
+    assert!(
+        matches!(
+            settled,
+            Err(Undecided::Unavailable {
+                store: Backend::Redis,
+                ..
+            })
+        ),
+        "{settled:?}"
+    );
 }
 
 #[tokio::test]

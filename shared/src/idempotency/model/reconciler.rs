@@ -73,7 +73,7 @@ impl World {
         self.send_finding(protocol, &seen, settlement);
     }
 
-    /// It asks nobody, and lets another attempt begin.
+    /// It lets another attempt begin, without asking the provider.
     pub(super) fn reopen(&mut self, protocol: &Protocol) {
         if let Some(seen) = self.reconciler.seen.take() {
             self.send_finding(protocol, &seen, Settlement::Reopened);

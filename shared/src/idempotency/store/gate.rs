@@ -4,8 +4,8 @@
 //! nothing is handed over when Redis goes or comes back, and one process does not run a key twice while Redis is away. The
 //! memory accepts a release from Redis only for an attempt that both have started.
 //!
-//! Both count the writes of an attempt alike. Where Redis has missed some because it was away, it is told to follow the one it
-//! has; where this memory has missed some because another process wrote them, it catches up.
+//! Both count the writes of an attempt alike. Where Redis has missed some because it was away, the next write follows the last one that
+//! Redis has; where this memory has missed some because another process wrote them, it catches up.
 //!
 //! Other processes do not see this memory, which is why it stands in nowhere but on a laptop. Not held: what Redis missed while it was
 //! away (a result, a note, that an outcome is unknown) counts in this process alone, until it restarts; and a process runs a key
@@ -53,6 +53,17 @@ impl GatedStore {
     async fn knows(&self, key: &RecordKey, deadline: Deadline) -> bool {
         let found = self.note(self.redis.read(key, deadline).await);
         !matches!(found, Some(Found::Nothing))
+    }
+
+    async fn change_in_redis(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Option<Changed> {
+        let changed = self.redis.change(key, fence, change, deadline).await;
+        self.note(changed).map(|answer| answer.value)
     }
 
     /// Notes whether Redis answered.
@@ -135,11 +146,8 @@ impl Store for GatedStore {
                 .change_at(key, fence, change, self.memory.now())?;
             return Ok(self.answer(outdated));
         }
-        let mut there = self.note(self.redis.change(key, fence, change, deadline).await);
-        if let Some(Answer {
-            value: Changed::Moved(rev),
-            ..
-        }) = there
+        let mut there = self.change_in_redis(key, fence, change, deadline).await;
+        if let Some(Changed::Moved(rev)) = there
             && here == Some(fence.rev)
             && rev < fence.rev
         {
@@ -148,44 +156,35 @@ impl Store for GatedStore {
                 rev,
                 ..fence.clone()
             };
-            there = self.note(self.redis.change(key, &fence, change, deadline).await);
+            there = self.change_in_redis(key, &fence, change, deadline).await;
         }
-        // Redis has rejected this write as outdated, so the memory does not take it either. It learns of the later one.
-        if let Some(Answer {
-            value: Changed::Moved(rev),
-            ..
-        }) = there
-        {
-            self.memory.catch_up(key, fence, rev);
-            return Ok(self.answer(Changed::Moved(rev)));
-        }
-        // An attempt of another process, or of this one before it was restarted: Redis keeps the mark.
-        if let (Some(Answer { value, .. }), None, Change::MarkUnknown) = (&there, here, change)
-            && !matches!(value, Changed::Superseded(Standing::Free))
-        {
-            return Ok(self.answer(there.map_or(Changed::Done, |there| there.value)));
+        let is_known = !matches!(there, Some(Changed::Superseded(Standing::Free)) | None);
+        match there {
+            // Redis has rejected this write as outdated, so the memory does not take it either. It learns of the later one.
+            Some(Changed::Moved(rev)) => {
+                self.memory.catch_up(key, fence, rev);
+                return Ok(self.answer(Changed::Moved(rev)));
+            }
+            // An attempt of another process, or of this one before it was restarted: Redis keeps the mark.
+            Some(there) if is_known && here.is_none() && *change == Change::MarkUnknown => {
+                return Ok(self.answer(there));
+            }
+            _ => {}
         }
         self.memory.catch_up(key, fence, fence.rev);
-        let here = match &there {
+        let theirs = match &there {
             // Another process has the key, and its result is everybody's answer.
-            Some(Answer {
-                value: Changed::Superseded(Standing::Replay(response)),
-                ..
-            }) => {
-                let theirs = Change::Complete(response.clone());
-                self.memory
-                    .change_at(key, fence, &theirs, self.memory.now())
+            Some(Changed::Superseded(Standing::Replay(response))) => {
+                Some(Change::Complete(response.clone()))
             }
-            _ => self.memory.change_at(key, fence, change, self.memory.now()),
+            _ => None,
         };
+        let change = theirs.as_ref().unwrap_or(change);
+        let here = self.memory.change_at(key, fence, change, self.memory.now());
         Ok(self.answer(match there {
+            Some(there) if is_known => there,
             // An attempt that began while Redis was away is none that Redis knows.
-            Some(Answer {
-                value: Changed::Superseded(Standing::Free),
-                ..
-            })
-            | None => here?,
-            Some(there) => there.value,
+            _ => here?,
         }))
     }
 
@@ -209,21 +208,24 @@ impl Store for GatedStore {
         settlement: &Settlement,
         deadline: Deadline,
     ) -> Result<Settled, Undecided> {
-        let there = self.note(
-            self.redis
-                .settle(key, seen, owner, settlement, deadline)
-                .await,
-        );
-        match there {
+        let settled = self
+            .redis
+            .settle(key, seen, owner, settlement, deadline)
+            .await;
+        let undecided = settled.as_ref().err().copied();
+        match self.note(settled) {
             Some(Settled::Done) => {
                 self.memory.settle_too(key, seen.owner, owner, settlement);
                 Ok(Settled::Done)
             }
             Some(Settled::Refused) if self.knows(key, deadline).await => Ok(Settled::Refused),
             _ => {
-                self.memory
-                    .settle(key, seen, owner, settlement, deadline)
-                    .await
+                let settling = self.memory.settle(key, seen, owner, settlement, deadline);
+                match (settling.await?, undecided) {
+                    // The record is Redis's, which may have written the settlement or not.
+                    (Settled::Refused, Some(undecided)) => Err(undecided),
+                    (settled, _) => Ok(settled),
+                }
             }
         }
     }

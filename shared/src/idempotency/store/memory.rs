@@ -105,7 +105,7 @@ impl MemoryStore {
     }
 
     /// Takes over from the store behind this one what it knows of work that was abandoned here: that it has a result, or that
-    /// this work was released. It counts as finished now, for that store's clock is another one.
+    /// this work was released. It counts as finished now, and as first seen when it was here, for that store's clock is another one.
     pub(super) fn learn(&self, key: &RecordKey, record: Record) {
         let now = self.now();
         let mut records = self.records.lock();
@@ -128,7 +128,12 @@ impl MemoryStore {
             State::Released { .. } if is_same_work => State::Released { finished_at: now },
             _ => return,
         };
-        self.put_finished(&mut records, key, Record { state, ..record }, now);
+        let learned = Record {
+            state,
+            first_at: here.record.first_at,
+            ..record
+        };
+        self.put_finished(&mut records, key, learned, now);
     }
 
     /// Puts a record for which there may be no room: then what is left of its result is a summary.

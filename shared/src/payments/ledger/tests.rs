@@ -28,7 +28,8 @@ async fn mongo_ledger() -> (MongoLedger, String) {
     (MongoLedger::new(mongo), database)
 }
 
-fn payment(number: usize, state: State, intent: Option<&str>) -> Payment {
+/// A payment in this state; an ended one has succeeded.
+pub(in crate::payments) fn payment(number: usize, state: State, intent: Option<&str>) -> Payment {
     let order = json!({
         "amount": 99_999_999, "currency": "EUR", "payment_method": "pm_1", "description": null,
         "metadata": [["$a.b", "c"]], "return_url": null,

@@ -289,8 +289,8 @@ impl World {
         Reply::Row { fits, row: written }
     }
 
-    /// The key of an abandoned attempt, and how the schedule leaves it, by the payment in the ledger. Whether the attempt runs
-    /// nobody knows: its lease is over.
+    /// The key of an abandoned attempt, and how the schedule leaves it, by the payment in the ledger. The attempt may still run: its
+    /// lease may be over at any time.
     pub(super) fn unfinished_key(&self) -> Option<(Key, Key)> {
         let Key::Held { .. } = self.key else {
             return None;

@@ -307,6 +307,8 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::payments::State;
+    use crate::payments::ledger::tests::payment as created;
 
     fn refusal(status: u16, kind: &str) -> Option<Failure> {
         let status = StatusCode::from_u16(status).expect("a status");
@@ -390,7 +392,7 @@ mod tests {
             }
             let length = body.len();
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
-            // Whoever has read enough goes away.
+            // A client that has read enough closes the connection.
             drop(stream.write_all((head + &body).as_bytes()));
             asked
         });
@@ -408,19 +410,16 @@ mod tests {
             "amount": 700, "currency": "UGX", "payment_method": "pm_1",
             "description": "Tea", "metadata": [["order", "A-1"]], "return_url": null,
         });
-        let row = serde_json::json!({
-            "_id": "pay_1", "tenant": "local", "fingerprint": "f", "state": "created",
-            "order": order, "provider": "stripe", "intent": null, "livemode": false,
-            "decline_code": null, "created_at": "1970-01-01T00:00:00.000Z",
-            "status_since": "1970-01-01T00:00:00.000Z", "looked_at": null, "answer": null,
-        });
-        serde_json::from_value(row).expect("a payment")
+        Payment {
+            order: serde_json::from_value(order).expect("an order"),
+            ..created(1, State::Created, None)
+        }
     }
 
     const INTENT: &str = r#"{"id": "pi_1", "status": "requires_confirmation", "amount": 70000,
         "currency": "ugx", "livemode": false}"#;
 
-    /// Stripe counts shillings in hundredths, and nobody else here does.
+    /// Stripe counts Ugandan shillings in hundredths; the ledger counts whole ones.
     #[tokio::test]
     async fn an_intent_is_created_of_the_order_and_read_in_its_unit() {
         let (stripe, asked) = stripe(INTENT.to_owned());

@@ -1,20 +1,5 @@
-use serde_json::json;
-
 use super::*;
-
-fn payment(state: State, intent: Option<&str>) -> Payment {
-    let row = json!({
-        "_id": "pay_1", "tenant": "local", "fingerprint": "f", "state": state,
-        "order": {
-            "amount": 1000, "currency": "EUR", "payment_method": "pm_1", "description": null,
-            "metadata": [], "return_url": null,
-        },
-        "provider": "sandbox", "intent": intent, "livemode": false, "decline_code": null,
-        "created_at": Moment::EPOCH, "status_since": Moment::EPOCH, "looked_at": null,
-        "answer": null,
-    });
-    serde_json::from_value(row).expect("a payment")
-}
+use crate::payments::ledger::tests::payment;
 
 /// The runbook goes on from these words.
 #[test]
@@ -45,7 +30,7 @@ fn a_person_is_told_what_has_been_tried_for_a_day() {
         (State::Confirming, Some("pi_1"), true, "gives no answer"),
     ];
     for (state, intent, is_due, expected) in cases {
-        let payment = payment(state, intent);
+        let payment = payment(1, state, intent);
         let told = tried_in_vain(&payment, DAY, is_due);
         let case = format!("{state:?} {intent:?} {is_due}: {told:?}");
         assert!(told.is_some_and(|told| told.contains(expected)), "{case}");

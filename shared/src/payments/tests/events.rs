@@ -1,4 +1,4 @@
-//! Which events are followed, and what the provider is told of them.
+//! Which events are followed, and how the provider is answered.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -121,7 +121,7 @@ async fn an_event_is_followed_if_it_is_about_the_intent_of_a_payment_of_ours() {
             UNTOLD,
         ),
         ("of no row", "processing", of_no_row, 200, UNTOLD),
-        // Somebody was charged, and the ledger does not say so: it comes again, and an alarm says so.
+        // The customer was charged, and the ledger says otherwise: Stripe sends it again, and an alarm is raised.
         ("of a charge of no row", "succeeded", of_no_row, 503, UNTOLD),
         (
             "of another intent",
@@ -174,7 +174,7 @@ async fn an_event_comes_again_until_the_ledger_has_what_follows() {
     assert_eq!(acted.state().await, State::Succeeded);
 }
 
-/// Whoever reuses an event's name for another one would hear that it was received.
+/// An event that reuses the name of another one is refused: answered as a repetition, it would count as followed.
 #[tokio::test]
 async fn a_delivery_is_a_repetition_while_it_is_about_the_same() {
     let acted = Acted::new().await;

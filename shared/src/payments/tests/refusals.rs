@@ -81,7 +81,7 @@ async fn a_confirmation_that_is_refused_for_good_fails_the_payment() {
     assert_eq!(world.charges(), 0);
 }
 
-/// An operator who settles a payment is told which it is: time helps against silence alone.
+/// `payments settle` says which it was: waiting helps only where the provider did not answer.
 #[tokio::test]
 async fn an_amount_that_no_payment_has_is_not_silence() {
     let world = World::new(false);

@@ -92,7 +92,7 @@ mod tests {
             ("whsec_1", Signed::Yes),
             ("whsec_0,whsec_1", Signed::Yes),
             ("whsec_2", Signed::No),
-            // The list is to be repaired: nobody is told that a signature is wrong.
+            // The list has to be repaired, so no signature is called wrong.
             ("whsec_1,whsec_2,whsec_3", Signed::Undecided),
         ];
         let (body, now) = (b"{}", 1_700_000_000);

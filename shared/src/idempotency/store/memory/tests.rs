@@ -307,9 +307,11 @@ fn a_release_is_learned_of_the_work_that_both_stores_have_started() {
             first_at,
             ..record(&store, &key).expect("there")
         };
+        let before = record(&store, &key).expect("there");
         store.learn(&key, there);
         let here = record(&store, &key).expect("there");
         assert_eq!(here.state.name(), expected, "{case}");
+        assert_eq!(here.first_at, before.first_at, "{case}: its clock");
     }
 }
 
