@@ -126,6 +126,11 @@ impl Record {
         }
     }
 
+    /// Whether there is a result.
+    pub(super) fn is_completed(&self) -> bool {
+        matches!(self.state, State::Completed { .. })
+    }
+
     /// The result, if there is one.
     pub(super) fn into_response(self) -> Option<SavedResponse> {
         match self.state {

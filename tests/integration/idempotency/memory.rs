@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::idempotency::{
     Authority, Backend, Completion, End, Failure, Idempotency, Lease, NoEffect, Noted, Operation,
-    Outcome, Renewal, SavedBody, Settled, Settlement, Standing, Token, Undecided,
+    Outcome, Policy, Progress, Renewal, SavedBody, Settled, Settlement, Standing, Token, Undecided,
 };
 use tests::{FaultProxy, RedisServer, eventually};
 
@@ -295,20 +295,82 @@ async fn a_mark_after_a_restart_is_resolved_in_redis() {
     }
 }
 
+/// Redis still has the release before it.
 #[tokio::test]
 async fn what_began_without_redis_ends_with_it() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
-    let (engine, payment) = (stage.new_engine(), a_payment());
-    started(&engine, &payment).await.release().await;
+    let (engine, restarted) = (stage.new_engine(), stage.new_engine());
+    let [known, unknown] = std::array::from_fn(|_| a_payment());
+    for payment in [&known, &unknown] {
+        started(&engine, payment).await.release().await;
+    }
     proxy.refuse();
-    let lease = started(&engine, &payment).await;
+    let ending = started(&engine, &known).await;
+    let in_doubt = started(&engine, &unknown).await;
     proxy.heal();
+    claimed_in_redis(&engine, &a_payment()).await;
 
-    assert_eq!(
-        lease.complete(charged()).await,
-        Completion::Completed(charged())
-    );
-    assert!(matches!(claim(&engine, &payment).await, Outcome::Replay(_)));
+    let completion = ending.complete(charged()).await;
+    assert_eq!(completion, Completion::Completed(charged()));
+    assert_eq!(in_doubt.mark_unknown().await, Noted::Done);
+
+    for engine in [&engine, &restarted] {
+        let outcome = claim(engine, &known).await;
+        assert!(matches!(outcome, Outcome::Replay(_)), "{outcome:?}");
+        let outcome = claim(engine, &unknown).await;
+        assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+    }
+}
+
+/// Redis starts a first attempt, and this process knows of the one before.
+#[tokio::test]
+async fn what_a_flushed_redis_has_forgotten_of_an_attempt_is_known_to_the_next_ones() {
+    let stage = Stage::redis_behind_memory()
+        .await
+        .with("IDEMPOTENCY_LEASE_MS", "150");
+    let engine = stage.engine();
+    let within = Duration::from_secs(5);
+    let payment = a_payment().with_policy(Policy::Rerun { within });
+    let mut lease = started(&engine, &payment).await;
+    assert_eq!(lease.checkpoint("note").await, Noted::Done);
+    drop(lease);
+    let redis = stage.redis.as_ref().expect("redis");
+    redis.command(&["FLUSHALL"]).await;
+
+    for _ in 0..2 {
+        let mut next = taken_over(&engine, &payment).await;
+        assert!(next.took_over());
+        assert_eq!(next.last_checkpoint(), "note");
+        assert_eq!(next.renew(within).await, Renewal::TooLate);
+        next.release().await;
+    }
+}
+
+/// Redis has the attempt, and was away when it completed.
+#[tokio::test]
+async fn a_result_that_redis_has_missed_is_the_only_answer() {
+    let (_redis, proxy, stage) = redis_behind_a_proxy().await;
+    let (here, elsewhere, payment) = (stage.new_engine(), stage.new_engine(), a_payment());
+    let lease = started(&here, &payment).await;
+    let entry = async |engine: &Idempotency| {
+        let entry = engine.entry(&payment.key, patience()).await;
+        entry.expect("read").expect("there")
+    };
+    let before = entry(&elsewhere).await;
+    proxy.refuse();
+    lease.complete(charged()).await;
+    proxy.heal();
+    claimed_in_redis(&here, &a_payment()).await;
+
+    for seen in [before, entry(&here).await] {
+        let other = Settlement::Completed(answer("other"));
+        let settled = here.settle(&seen, other, patience()).await;
+        assert_eq!(settled, Ok(Settled::Refused));
+    }
+    let found = entry(&here).await;
+    assert_eq!(found.progress, Progress::Completed(charged()));
+    let outcome = claim(&here, &payment).await;
+    assert!(matches!(outcome, Outcome::Replay(replayed) if replayed == charged()));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::identity::claim;
 use super::message::{Message, Reply};
 use super::protocol::Protocol;
 use super::world::{Violation, World};
-use crate::idempotency::record::{Record, State, StoreTime};
+use crate::idempotency::record::{Record, StoreTime};
 use crate::idempotency::store::hints::rules::{self, Held, Operation, Value, Verdict};
 
 impl World {
@@ -72,10 +72,10 @@ impl World {
     /// A request mismatches only where MongoDB has the result of another one.
     fn check_mismatch(&mut self, protocol: &Protocol, who: u8) {
         let claim = claim(protocol, who);
-        let is_right = self.acknowledged.record.as_ref().is_some_and(|record| {
-            record.fingerprint != claim.fingerprint
-                && matches!(record.state, State::Completed { .. })
-        });
+        let is_right =
+            self.acknowledged.record.as_ref().is_some_and(|record| {
+                record.fingerprint != claim.fingerprint && record.is_completed()
+            });
         if !is_right && !protocol.redis_is_far_behind() {
             self.violate(Violation::FalseMismatch);
         }
@@ -97,7 +97,7 @@ impl World {
         let finished_at = |held: &Option<Held>| {
             let held = held.as_ref().filter(|held| held.expires >= now);
             let record = held.and_then(record_of)?;
-            matches!(record.state, State::Completed { .. }).then(|| record.finished_at())?
+            record.is_completed().then(|| record.finished_at())?
         };
         match (finished_at(&self.hints), finished_at(&hints)) {
             (Some(_), None) => self.violate(Violation::LostAResult),

@@ -6,7 +6,6 @@ use super::answer::Answer;
 use super::protocol::{Beginning, Layout, Protocol};
 use super::world::{Violation, Witness, World};
 use crate::idempotency::Policy;
-use crate::idempotency::record::State;
 
 pub(super) fn properties(protocol: &Protocol) -> Vec<Property<Protocol>> {
     let mut properties = rules();
@@ -56,7 +55,7 @@ fn rules() -> Vec<Property<Protocol>> {
         ),
         Property::always("a note stays noted", |_: &Protocol, world: &World| {
             world.acknowledged.record.as_ref().is_none_or(|record| {
-                matches!(record.state, State::Completed { .. })
+                record.is_completed()
                     || record.checkpoint.first().copied().unwrap_or(0) >= world.noted
             })
         }),

@@ -5,9 +5,10 @@
 //! memory accepts a release from Redis only for an attempt that both have started.
 //!
 //! Both count the writes of an attempt alike. Where Redis has missed some because it was away, the next write follows the last one that
-//! Redis has; where this memory has missed some because another process wrote them, it catches up.
+//! Redis has; where this memory has missed some because another process wrote them, it catches up. An attempt that Redis has not
+//! seen begin begins there when it has something that must last: a result, or that its outcome is unknown.
 //!
-//! Other processes do not see this memory, which is why it stands in nowhere but on a laptop. Not held: what Redis missed while it was
+//! Other processes do not see this memory, which is why it stands in nowhere but on a laptop. Not held: what ended while Redis was
 //! away (a result, a note, that an outcome is unknown) counts in this process alone, until it restarts; and a process runs a key
 //! twice if Redis falls back to an older state, and another process then claims and releases the same attempt again.
 
@@ -66,6 +67,27 @@ impl GatedStore {
         self.note(changed).map(|answer| answer.value)
     }
 
+    /// Begins an attempt in Redis that began while Redis was away, and changes it there. `None`: another one has begun since, or Redis
+    /// does not answer.
+    async fn begin_and_change_in_redis(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Option<Changed> {
+        let claimed = self.redis.claim(key, &fence.claim, deadline).await;
+        let Claimed::Started(grant) = self.note(claimed)?.value else {
+            return None;
+        };
+        let fence = Fence {
+            attempt: grant.attempt,
+            rev: grant.rev,
+            ..fence.clone()
+        };
+        self.change_in_redis(key, &fence, change, deadline).await
+    }
+
     /// Notes whether Redis answered.
     fn note<T>(&self, answered: Result<T, Undecided>) -> Option<T> {
         self.is_alone.store(answered.is_err(), Ordering::Relaxed);
@@ -103,7 +125,7 @@ impl Store for GatedStore {
                 ..
             }) => {
                 self.memory.adopt(key, claim.owner, &grant);
-                Ok(self.answer(Claimed::Started(grant)))
+                Ok(self.answer(Claimed::Started(grant.with_history_of(local))))
             }
             Some(Answer { value, .. }) => {
                 self.memory.undo(key, claim.owner, before);
@@ -158,6 +180,14 @@ impl Store for GatedStore {
             };
             there = self.change_in_redis(key, &fence, change, deadline).await;
         }
+        if let Some(Changed::Superseded(Standing::Free)) = there
+            && matches!(change, Change::Complete(_) | Change::MarkUnknown)
+            && self.memory.is_unfinished(key, fence)
+        {
+            there = self
+                .begin_and_change_in_redis(key, fence, change, deadline)
+                .await;
+        }
         let is_known = !matches!(there, Some(Changed::Superseded(Standing::Free)) | None);
         match there {
             // Redis has rejected this write as outdated, so the memory does not take it either. It learns of the later one.
@@ -181,17 +211,25 @@ impl Store for GatedStore {
         };
         let change = theirs.as_ref().unwrap_or(change);
         let here = self.memory.change_at(key, fence, change, self.memory.now());
-        Ok(self.answer(match there {
-            Some(there) if is_known => there,
+        Ok(self.answer(match (there, here) {
+            // Redis may have forgotten that this attempt took over.
+            (Some(_), Ok(Changed::TooLate)) => Changed::TooLate,
+            (Some(there), _) if is_known => there,
             // An attempt that began while Redis was away is none that Redis knows.
-            _ => here?,
+            (_, here) => here?,
         }))
     }
 
+    /// What Redis has, unless this memory has the result that Redis missed.
     async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {
-        match self.note(self.redis.read(key, deadline).await) {
+        let there = self.note(self.redis.read(key, deadline).await);
+        match there {
+            Some(found) if found.is_result() => Ok(found),
             Some(Found::Nothing) | None => self.memory.read(key, deadline).await,
-            Some(found) => Ok(found),
+            Some(found) => {
+                let result = self.memory.result(key);
+                Ok(result.map_or(found, |(record, now)| Found::Record(record.into(), now)))
+            }
         }
     }
 
@@ -208,6 +246,12 @@ impl Store for GatedStore {
         settlement: &Settlement,
         deadline: Deadline,
     ) -> Result<Settled, Undecided> {
+        if let Some((result, _)) = self.memory.result(key)
+            && result.owner != owner
+        {
+            // Redis may have missed it.
+            return Ok(Settled::Refused);
+        }
         let settled = self
             .redis
             .settle(key, seen, owner, settlement, deadline)

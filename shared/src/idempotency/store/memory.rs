@@ -158,24 +158,42 @@ impl MemoryStore {
         );
     }
 
-    /// Lets the record that `owner` holds count as the store behind this one does, which has started the attempt too.
+    /// Lets the record that `owner` holds count as the store behind this one does, which has started the attempt too. An attempt that
+    /// took over here and not there is not the same work: that store has forgotten the attempt before.
     pub(super) fn adopt(&self, key: &RecordKey, owner: OwnerId, grant: &Grant) {
         let mut records = self.records.lock();
         if let Some(kept) = records.by_key.get_mut(key)
             && kept.record.owner == owner
         {
+            let is_same_work = grant.took_over || !kept.record.took_over;
             kept.record.attempt = grant.attempt;
             kept.record.rev = grant.rev;
-            kept.first_there = Some(grant.first_at);
+            kept.first_there = is_same_work.then_some(grant.first_at);
         }
     }
 
     /// The revision of the attempt's record, if that is here.
     pub(super) fn rev(&self, key: &RecordKey, fence: &Fence) -> Option<u64> {
+        self.records
+            .lock()
+            .get_own(key, fence)
+            .map(|record| record.rev)
+    }
+
+    /// Whether the attempt's record is here, and is not finished.
+    pub(super) fn is_unfinished(&self, key: &RecordKey, fence: &Fence) -> bool {
         let records = self.records.lock();
-        let is_own =
-            |record: &&Record| record.owner == fence.claim.owner && record.attempt == fence.attempt;
-        records.get(key).filter(is_own).map(|record| record.rev)
+        let own = records.get_own(key, fence);
+        own.is_some_and(|record| record.finished_at().is_none())
+    }
+
+    /// The record with a result that counts, and what time it is here.
+    pub(super) fn result(&self, key: &RecordKey) -> Option<(Record, StoreTime)> {
+        let now = self.now();
+        let records = self.records.lock();
+        let counts = |record: &&Record| record.is_completed() && !record.is_over(self.window, now);
+        let record = records.get(key).filter(counts)?;
+        Some((record.clone(), now))
     }
 
     /// Lets the attempt's record catch up with writes that only the store behind this one has.
@@ -233,7 +251,7 @@ impl MemoryStore {
         let record = records.get(key);
         Ok(match decision::change(record, fence, change, now) {
             Verdict::Write(record) => {
-                if !matches!(record.state, State::Completed { .. }) {
+                if !record.is_completed() {
                     self.make_room(&mut records, key, &record, now)?;
                 }
                 self.put_finished(&mut records, key, *record, now);
@@ -356,6 +374,12 @@ impl Kept {
 impl Records {
     fn get(&self, key: &RecordKey) -> Option<&Record> {
         self.by_key.get(key).map(|kept| &kept.record)
+    }
+
+    /// The record of an attempt.
+    fn get_own(&self, key: &RecordKey, fence: &Fence) -> Option<&Record> {
+        self.get(key)
+            .filter(|record| record.owner == fence.claim.owner && record.attempt == fence.attempt)
     }
 
     fn put(&mut self, key: &RecordKey, kept: Kept) {

@@ -13,7 +13,7 @@ use super::mongo_store::MongoStore;
 use super::{Answer, Backend, Changed, Claimed, Found, Page, Settled, Standing, Store, Undecided};
 use crate::deadline::Deadline;
 use crate::idempotency::decision::{Change, Claim, Fence, Settlement};
-use crate::idempotency::record::{Record, State, Version};
+use crate::idempotency::record::{Record, Version};
 use crate::idempotency::{OwnerId, RecordKey};
 use crate::redis_client::RedisClient;
 
@@ -48,9 +48,7 @@ impl TieredStore {
         deadline: Deadline,
     ) -> Result<(), Undecided> {
         match record {
-            Some(record) if matches!(record.state, State::Completed { .. }) => {
-                self.hints.keep(key, record, deadline).await
-            }
+            Some(record) if record.is_completed() => self.hints.keep(key, record, deadline).await,
             _ => self.hints.remove(key, owner, deadline).await,
         }
     }
