@@ -46,10 +46,11 @@ def own_metrics():
     outcomes = set(re.findall(r'Self::\w+ => "(\w+)"', counters))
     anomalies = set(re.findall(r'Self::\w+ => "(\w+)"', anomaly))
     settled = set(re.findall(r'\bsettled\("([a-z]+)", self\.', reconcile))
-    jobs = set(re.findall(r'\.record\(\("job", "([\w-]+)"\)', everything))
+    jobs = set(re.findall(r'\("job", "([\w-]+)"\)', everything))
     dependencies = set(re.findall(r'\brecord\(\s*&self\.metrics,\s*"(\w+)"', everything))
     names = set(re.findall(r'\bMetric \{\s*name: "(\w+)"', everything)) | set(re.findall(r'\bcount\("([A-Z][a-z]\w+)"', everything))
-    assert outcomes and anomalies and settled and jobs and dependencies
+    for kind, values in {"outcome": outcomes, "anomaly": anomalies, "settled": settled, "job": jobs, "dependency": dependencies}.items():
+        assert values, f"{kind}: no value is found in the sources; they may be written in another form now"
     assert set(re.findall(r'\.record\(\s*\("(\w+)"', everything)) == {"outcome", "job", "dependency", "anomaly"}
     found = {}
     for name in names:
