@@ -171,10 +171,6 @@ pub(super) enum Found {
 }
 
 impl Found {
-    fn is_result(&self) -> bool {
-        matches!(self, Self::Record(record, _) if record.is_completed())
-    }
-
     fn is_unfinished(&self) -> bool {
         match self {
             Self::Nothing => false,
@@ -337,23 +333,6 @@ impl Grant {
             first_at: record.first_at,
             lease_left: record.lease_end().since(now),
             recognised_for,
-        }
-    }
-
-    /// The same permission, with what only another store knows of the attempts before: its notes, and that one ended without a word.
-    fn with_history_of(self, other: Self) -> Self {
-        Self {
-            took_over: self.took_over || other.took_over,
-            checkpoint: if self.checkpoint.is_empty() {
-                other.checkpoint
-            } else {
-                self.checkpoint
-            },
-            recognised_for: [self.recognised_for, other.recognised_for]
-                .into_iter()
-                .flatten()
-                .min(),
-            ..self
         }
     }
 }

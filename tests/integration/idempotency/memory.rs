@@ -144,14 +144,12 @@ async fn an_old_release_frees_nobody_who_began_since() {
     proxy.refuse();
     drop(started(&engine, &payment).await);
     proxy.heal();
+    redis_is_back(&engine).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
 
-    eventually(Duration::from_secs(5), async || {
-        let claimed = engine.claim(&payment, patience()).await.expect("decided");
-        assert!(matches!(claimed.outcome, Outcome::Unknown(_)));
-        claimed.stand_in.is_none()
-    })
-    .await;
+    let claimed = engine.claim(&payment, patience()).await.expect("decided");
+    assert!(matches!(claimed.outcome, Outcome::Unknown(_)));
+    assert_eq!(claimed.stand_in, Some(Backend::Memory));
 }
 
 /// Redis was away when the key became unknown here, or has forgotten it since. What another process did with the key then is
@@ -167,35 +165,22 @@ async fn a_release_by_another_process_frees_nothing_that_redis_does_not_know() {
         started(&here, &payment).await.mark_unknown().await;
         proxy.heal();
         redis.command(&["FLUSHALL"]).await;
-        let other = claimed_in_redis(&elsewhere, &payment).await;
-        other.release().await;
+        redis_is_back(&elsewhere).await;
+        started(&elsewhere, &payment).await.release().await;
+        redis_is_back(&here).await;
 
-        eventually(Duration::from_secs(5), async || {
-            let claimed = here.claim(&payment, patience()).await.expect("decided");
-            let outcome = claimed.outcome;
-            assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
-            claimed.stand_in.is_none()
-        })
-        .await;
+        let outcome = claim(&here, &payment).await;
+        assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
     }
 }
 
-/// A lease that Redis has granted, after an outage too.
-async fn claimed_in_redis(engine: &Idempotency, operation: &Operation) -> Lease {
-    let mut granted = None;
+/// Waits until Redis decides, after an outage.
+async fn redis_is_back(engine: &Idempotency) {
     eventually(Duration::from_secs(5), async || {
-        let claimed = engine.claim(operation, patience()).await.expect("decided");
-        match claimed.outcome {
-            Outcome::Started(lease) if claimed.stand_in.is_none() => granted = Some(lease),
-            Outcome::Started(lease) => {
-                lease.release().await;
-            }
-            outcome => panic!("{outcome:?}"),
-        }
-        granted.is_some()
+        let claimed = engine.claim(&a_payment(), patience()).await;
+        claimed.expect("decided").stand_in.is_none()
     })
     .await;
-    granted.expect("granted")
 }
 
 /// While Redis is away this process's memory decides, so it has to know what was settled in Redis.
@@ -216,38 +201,73 @@ async fn what_was_settled_in_redis_is_settled_here() {
     assert!(matches!(claim(&engine, &payment).await, Outcome::Replay(_)));
 }
 
-/// A note that was on its way for long replaces no later one, while Redis is away and after it; and Redis, which has missed notes,
-/// takes the next one.
+/// Redis decides about the attempt, so nothing is said of it while Redis is away.
 #[tokio::test]
-async fn a_late_note_replaces_no_later_one_whatever_redis_has_missed() {
+async fn without_redis_nothing_is_acknowledged_of_an_attempt_that_redis_decides_about() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let stage = stage.with("IDEMPOTENCY_LEASE_MS", "60000");
-    let (here, elsewhere, payment) = (
-        stage.new_engine(),
-        stage.new_engine(),
-        a_resumable_payment(),
-    );
-    let lease = started(&here, &payment).await;
-    let first = lease.token();
-    let holding = |token: &Token| here.resume(token.clone(), patience());
-    let late = async || holding(&first).checkpoint("late").await;
-
+    let (here, restarted) = (stage.new_engine(), stage.new_engine());
+    let (held, running) = (a_payment(), a_payment());
+    let mut lease = started(&here, &held).await;
+    drop(started(&here, &running).await);
     proxy.refuse();
-    let hold = holding(&first);
-    assert_eq!(hold.checkpoint("second").await, Noted::Done);
-    let second = hold.token();
-    assert_eq!(late().await, Noted::Outdated);
-    proxy.heal();
-    claimed_in_redis(&here, &a_payment()).await;
-    assert_eq!(late().await, Noted::Outdated);
-    let hold = holding(&second);
-    assert_eq!(hold.checkpoint("third").await, Noted::Done);
-    assert_eq!(late().await, Noted::Outdated);
-    let renewal = hold.renew(Duration::from_millis(1)).await;
-    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
 
-    let next = taken_over(&elsewhere, &payment).await;
-    assert_eq!(next.last_checkpoint(), "third");
+    assert_eq!(lease.checkpoint("note").await, Noted::NotDurable);
+    assert_eq!(
+        lease.renew(Duration::from_secs(90)).await,
+        Renewal::NotDurable
+    );
+    let resumed = restarted.resume(lease.token(), patience());
+    assert_eq!(resumed.mark_unknown().await, Noted::NotDurable);
+    assert!(matches!(
+        claim(&here, &running).await,
+        Outcome::InProgress { .. }
+    ));
+
+    proxy.heal();
+    redis_is_back(&here).await;
+    eventually(Duration::from_secs(5), async || {
+        lease.checkpoint("note").await == Noted::Done
+    })
+    .await;
+    assert_eq!(
+        lease.complete(charged()).await,
+        Completion::Completed(charged())
+    );
+    redis_is_back(&restarted).await;
+    let outcome = claim(&restarted, &held).await;
+    assert!(matches!(outcome, Outcome::Replay(_)), "{outcome:?}");
+}
+
+/// Redis was asked, and nobody knows of what came of it.
+#[tokio::test]
+async fn a_process_starts_nothing_without_redis_that_redis_may_have_started_since() {
+    let (_redis, proxy, stage) = redis_behind_a_proxy().await;
+    let stage = stage.with("IDEMPOTENCY_LEASE_MS", "150");
+    let (engine, payment) = (stage.new_engine(), a_resumable_payment());
+    drop(started(&engine, &payment).await);
+    proxy.refuse();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+
+    let claimed = engine.claim(&payment, patience()).await;
+
+    let unavailable = claimed.expect_err("undecided");
+    assert!(
+        matches!(
+            unavailable,
+            Undecided::Unavailable {
+                store: Backend::Redis,
+                ..
+            }
+        ),
+        "{unavailable:?}"
+    );
+    proxy.heal();
+    eventually(Duration::from_secs(5), async || {
+        let claimed = engine.claim(&payment, patience()).await;
+        claimed.is_ok_and(|claimed| matches!(claimed.outcome, Outcome::Started(_)))
+    })
+    .await;
 }
 
 /// A caller that keeps no revision goes on although Redis has a renewal whose reply was lost.
@@ -297,9 +317,9 @@ async fn a_mark_after_a_restart_is_resolved_in_redis() {
 
 /// Redis still has the release before it.
 #[tokio::test]
-async fn what_began_without_redis_ends_with_it() {
+async fn what_began_without_redis_ends_without_it() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
-    let (engine, restarted) = (stage.new_engine(), stage.new_engine());
+    let engine = stage.new_engine();
     let [known, unknown] = std::array::from_fn(|_| a_payment());
     for payment in [&known, &unknown] {
         started(&engine, payment).await.release().await;
@@ -308,18 +328,110 @@ async fn what_began_without_redis_ends_with_it() {
     let ending = started(&engine, &known).await;
     let in_doubt = started(&engine, &unknown).await;
     proxy.heal();
-    claimed_in_redis(&engine, &a_payment()).await;
+    redis_is_back(&engine).await;
 
     let completion = ending.complete(charged()).await;
     assert_eq!(completion, Completion::Completed(charged()));
     assert_eq!(in_doubt.mark_unknown().await, Noted::Done);
 
-    for engine in [&engine, &restarted] {
-        let outcome = claim(engine, &known).await;
-        assert!(matches!(outcome, Outcome::Replay(_)), "{outcome:?}");
-        let outcome = claim(engine, &unknown).await;
-        assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+    let outcome = claim(&engine, &known).await;
+    assert!(matches!(outcome, Outcome::Replay(_)), "{outcome:?}");
+    let entry = engine.entry(&unknown.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+    assert_eq!(entry.progress, Progress::Unknown);
+    let released = Settlement::Released(NoEffect::AttemptEnded);
+    let settled = engine.settle(&entry, released, patience()).await;
+    assert_eq!(settled, Ok(Settled::Done));
+    started(&engine, &unknown).await;
+}
+
+/// A result is one answer, however often and with whatever it is reported.
+#[tokio::test]
+async fn the_first_result_is_everybodys_answer() {
+    let (redis, proxy, stage) = redis_behind_a_proxy().await;
+    let (here, elsewhere) = (stage.new_engine(), stage.new_engine());
+    let [through_another, after_an_outage, after_a_flush] = std::array::from_fn(|_| a_payment());
+    let complete = async |engine: &Idempotency, token: &Token, body: &'static str| {
+        let hold = engine.resume(token.clone(), patience());
+        hold.complete(answer(body)).await
+    };
+    let completed = Completion::Completed(answer("first"));
+
+    let token = started(&here, &through_another).await.token();
+    assert_eq!(complete(&elsewhere, &token, "first").await, completed);
+    assert_eq!(complete(&here, &token, "second").await, completed);
+
+    let token = started(&here, &after_an_outage).await.token();
+    proxy.refuse();
+    assert_eq!(complete(&here, &token, "first").await, completed);
+    proxy.heal();
+    redis_is_back(&here).await;
+    assert_eq!(complete(&here, &token, "second").await, completed);
+
+    let token = started(&here, &after_a_flush).await.token();
+    assert_eq!(complete(&here, &token, "first").await, completed);
+    redis.command(&["FLUSHALL"]).await;
+    assert_eq!(complete(&here, &token, "second").await, completed);
+
+    for payment in [through_another, after_an_outage, after_a_flush] {
+        let outcome = claim(&here, &payment).await;
+        assert!(matches!(outcome, Outcome::Replay(replayed) if replayed == answer("first")));
     }
+}
+
+/// The abandoned attempt is superseded, and what it reports changes nothing.
+#[tokio::test]
+async fn what_was_settled_elsewhere_stays_settled_when_the_attempt_comes_back() {
+    let stage = Stage::redis_behind_memory()
+        .await
+        .with("IDEMPOTENCY_LEASE_MS", "150");
+    let (here, elsewhere) = (stage.engine(), stage.engine());
+    let [in_doubt, ending] = std::array::from_fn(|_| a_payment());
+    let leases = [
+        started(&here, &in_doubt).await,
+        started(&here, &ending).await,
+    ];
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for payment in [&in_doubt, &ending] {
+        let entry = elsewhere.entry(&payment.key, patience()).await;
+        let entry = entry.expect("read").expect("there");
+        let released = Settlement::Released(NoEffect::FencedByProvider);
+        let settled = elsewhere.settle(&entry, released, patience()).await;
+        assert_eq!(settled, Ok(Settled::Done));
+    }
+
+    let [late_mark, late_result] = leases;
+    let noted = late_mark.mark_unknown().await;
+    assert_eq!(noted, Noted::Superseded(Standing::Free));
+    let completion = late_result.complete(charged()).await;
+    assert_eq!(completion, Completion::Superseded(Standing::Free));
+
+    for payment in [&in_doubt, &ending] {
+        started(&elsewhere, payment).await.release().await;
+        started(&here, payment).await;
+    }
+}
+
+/// Another process has taken over, and has not finished when the attempt before reports its result.
+#[tokio::test]
+async fn a_superseded_result_is_no_answer_here_either() {
+    let stage = Stage::redis_behind_memory()
+        .await
+        .with("IDEMPOTENCY_LEASE_MS", "150");
+    let (here, elsewhere, payment) = (stage.engine(), stage.engine(), a_resumable_payment());
+    let stalled = started(&here, &payment).await;
+    let mut other = taken_over(&elsewhere, &payment).await;
+    other.renew(Duration::from_secs(60)).await;
+
+    let late = stalled.complete(answer("late")).await;
+    assert!(
+        matches!(late, Completion::Superseded(Standing::InProgress { .. })),
+        "{late:?}"
+    );
+    other.complete(answer("other")).await;
+
+    let outcome = claim(&here, &payment).await;
+    assert!(matches!(outcome, Outcome::Replay(replayed) if replayed == answer("other")));
 }
 
 /// Redis starts a first attempt, and this process knows of the one before.
@@ -360,7 +472,7 @@ async fn a_result_that_redis_has_missed_is_the_only_answer() {
     proxy.refuse();
     lease.complete(charged()).await;
     proxy.heal();
-    claimed_in_redis(&here, &a_payment()).await;
+    redis_is_back(&here).await;
 
     for seen in [before, entry(&here).await] {
         let other = Settlement::Completed(answer("other"));

@@ -47,15 +47,27 @@ fn response(bytes: usize) -> SavedResponse {
     SavedResponse::new(StatusCode::CREATED, vec![b'x'; bytes])
 }
 
-/// Claims a key, and returns what was there before.
-fn started(store: &MemoryStore, key: &RecordKey, claim: &Claim) -> Option<Kept> {
-    let (claimed, before) = store.claim_at(key, claim, store.now()).expect("room");
-    assert!(matches!(claimed, Claimed::Started(_)), "{claimed:?}");
-    before
+fn claimed(store: &MemoryStore, key: &RecordKey, claim: &Claim) -> Result<Claimed, Undecided> {
+    store.claim_at(&mut store.records.lock(), key, claim, store.now())
+}
+
+fn started(store: &MemoryStore, key: &RecordKey, claim: &Claim) {
+    let claimed = claimed(store, key, claim);
+    assert!(matches!(claimed, Ok(Claimed::Started(_))), "{claimed:?}");
+}
+
+fn change(
+    store: &MemoryStore,
+    key: &RecordKey,
+    claim: &Claim,
+    change: &Change,
+) -> Result<Changed, Undecided> {
+    let mut records = store.records.lock();
+    store.change_at(&mut records, key, &fence(claim), change, store.now())
 }
 
 fn changed(store: &MemoryStore, key: &RecordKey, claim: &Claim, change: &Change) {
-    let changed = store.change_at(key, &fence(claim), change, store.now());
+    let changed = self::change(store, key, claim, change);
     assert!(matches!(changed, Ok(Changed::Done)), "{changed:?}");
 }
 
@@ -97,7 +109,7 @@ fn what_all_records_take_is_counted() {
         &claims[0],
         &Change::Checkpoint("note".into()),
     );
-    store.undo(&removed, claims[1].owner, None);
+    store.records.lock().remove(&removed);
 
     let records = store.records.lock();
     assert_eq!(records.by_key.len(), 1);
@@ -112,12 +124,12 @@ fn memory_is_full_at_its_limits_and_not_before() {
     for (name, claim) in ["a", "b"].into_iter().zip(&claims) {
         started(&store, &key(name), claim);
     }
-    let third = store.claim_at(&key("c"), &claims[2], store.now());
+    let third = claimed(&store, &key("c"), &claims[2]);
     assert_eq!(third.err(), Some(Undecided::Full), "two entries");
 
     let note = |text: &'static str| {
-        let (fence, change) = (fence(&claims[0]), Change::Checkpoint(text.into()));
-        store.change_at(&key("a"), &fence, &change, store.now())
+        let note = Change::Checkpoint(text.into());
+        change(&store, &key("a"), &claims[0], &note)
     };
     assert_eq!(note("12345").err(), Some(Undecided::Full));
     assert!(matches!(note("1234"), Ok(Changed::Done)));
@@ -138,7 +150,7 @@ fn bytes_alone_fill_a_memory() {
     let empty = RECORD_BYTES + key("a").as_str().len();
     let store = store(9, 2 * empty - 1);
     started(&store, &key("a"), &claim(LEASE));
-    let second = store.claim_at(&key("b"), &claim(LEASE), store.now());
+    let second = claimed(&store, &key("b"), &claim(LEASE));
     assert_eq!(second.err(), Some(Undecided::Full));
 }
 
@@ -148,188 +160,22 @@ fn room_is_made_of_what_is_over() {
     started(&store, &key("a"), &first);
     changed(&store, &key("a"), &first, &Change::Release);
     let later = store.now().after(WINDOW);
-    let claimed = store.claim_at(&key("b"), &claim(LEASE), later);
-    assert!(matches!(claimed, Ok((Claimed::Started(_), None))));
+    let mut records = store.records.lock();
+    let claimed = store.claim_at(&mut records, &key("b"), &claim(LEASE), later);
+    assert!(matches!(claimed, Ok(Claimed::Started(_))));
+    drop(records);
     assert_eq!(record(&store, &key("a")), None);
-}
-
-#[test]
-fn a_claim_is_undone_by_its_owner_and_only_while_it_is_in_progress() {
-    let (store, key) = (large(), key("k"));
-    let [first, second] = [claim(LEASE), claim(LEASE)];
-    started(&store, &key, &first);
-    changed(&store, &key, &first, &Change::Release);
-    let released = record(&store, &key);
-    let before = started(&store, &key, &second);
-    assert_eq!(before.clone().map(|kept| kept.record), released);
-
-    store.undo(&key, OwnerId::fresh(), None);
-    assert_eq!(record(&store, &key).expect("there").owner, second.owner);
-    store.undo(&key, second.owner, before.clone());
-    assert_eq!(record(&store, &key), released);
-    store.undo(&key, first.owner, None);
-    assert_eq!(record(&store, &key), released, "it is released");
 }
 
 #[test]
 fn a_repeated_claim_starts_again() {
     let (store, key, claim) = (large(), key("k"), claim(LEASE));
     started(&store, &key, &claim);
-    let again = store.claim_at(&key, &claim, store.now());
-    let Ok((Claimed::Started(grant), _)) = again else {
+    let again = claimed(&store, &key, &claim);
+    let Ok(Claimed::Started(grant)) = again else {
         panic!("{again:?}");
     };
     assert!(grant.repeated);
-}
-
-/// What the store behind this one has started.
-fn grant(attempt: u64, rev: u64, first_at: StoreTime) -> Grant {
-    Grant {
-        attempt,
-        rev,
-        repeated: false,
-        took_over: false,
-        checkpoint: "".into(),
-        first_at,
-        lease_left: LEASE,
-        recognised_for: None,
-    }
-}
-
-#[test]
-fn attempts_and_writes_are_counted_as_another_store_does_for_the_owner_alone() {
-    let (store, key, claim) = (large(), key("k"), claim(LEASE));
-    let theirs = grant(5, 9, StoreTime::from_ms(5));
-    started(&store, &key, &claim);
-    store.adopt(&key, OwnerId::fresh(), &theirs);
-    assert_eq!(store.rev(&key, &fence(&claim)), Some(1));
-    store.adopt(&key, claim.owner, &theirs);
-    let fifth = Fence {
-        attempt: 5,
-        ..fence(&claim)
-    };
-    assert_eq!(store.rev(&key, &fence(&claim)), None, "the fifth attempt");
-    assert_eq!(store.rev(&key, &fifth), Some(9));
-}
-
-#[test]
-fn a_record_catches_up_with_the_writes_of_its_owner_and_never_goes_back() {
-    let (store, key, claim) = (large(), key("k"), claim(LEASE));
-    started(&store, &key, &claim);
-    let other = fence(&self::claim(LEASE));
-    for (known, expected) in [(4, 4), (3, 4)] {
-        store.catch_up(&key, &fence(&claim), known);
-        assert_eq!(store.rev(&key, &fence(&claim)), Some(expected));
-    }
-    store.catch_up(&key, &other, 9);
-    assert_eq!(store.rev(&key, &fence(&claim)), Some(4));
-}
-
-#[test]
-fn what_another_store_knows_is_learned_of_abandoned_work_alone() {
-    let finished_at = StoreTime::from_ms(5);
-    let first_there = StoreTime::from_ms(3);
-    let completed = State::Completed {
-        finished_at,
-        response: response(1),
-    };
-    let released = State::Released { finished_at };
-    let over = Duration::ZERO;
-    let unknown = Some(Change::MarkUnknown);
-    let free = Some(Change::Release);
-    let cases = [
-        ("running", LEASE, None, completed.clone(), "in_progress"),
-        ("abandoned", over, None, completed.clone(), "completed"),
-        ("unknown", LEASE, unknown, completed.clone(), "completed"),
-        ("released", LEASE, free, completed, "released"),
-        ("released there", over, None, released, "released"),
-        ("unknown there", over, None, State::Unknown, "in_progress"),
-    ];
-    for (case, lease, change, state, expected) in cases {
-        let (store, key, claim) = (large(), key("k"), claim(lease));
-        started(&store, &key, &claim);
-        if let Some(change) = change {
-            changed(&store, &key, &claim, &change);
-        }
-        store.adopt(&key, claim.owner, &grant(1, 1, first_there));
-        let there = Record {
-            state,
-            first_at: first_there,
-            ..record(&store, &key).expect("there")
-        };
-        store.learn(&key, there);
-        let here = record(&store, &key).expect("there");
-        assert_eq!(here.state.name(), expected, "{case}");
-        assert_ne!(here.finished_at(), Some(finished_at), "{case}: its clock");
-    }
-}
-
-#[test]
-fn a_release_is_learned_of_the_work_that_both_stores_have_started() {
-    let first_there = StoreTime::from_ms(3);
-    let later = StoreTime::from_ms(4);
-    let cases = [
-        (
-            "this attempt",
-            Some(first_there),
-            2,
-            first_there,
-            "released",
-        ),
-        ("a later one", Some(first_there), 3, first_there, "released"),
-        (
-            "an older one",
-            Some(first_there),
-            1,
-            first_there,
-            "in_progress",
-        ),
-        (
-            "of a key forgotten since",
-            Some(first_there),
-            2,
-            later,
-            "in_progress",
-        ),
-        ("never started there", None, 2, first_there, "in_progress"),
-    ];
-    for (case, adopted, attempt, first_at, expected) in cases {
-        let (store, key, claim) = (large(), key("k"), claim(Duration::ZERO));
-        started(&store, &key, &claim);
-        if let Some(first_at) = adopted {
-            store.adopt(&key, claim.owner, &grant(2, 2, first_at));
-        }
-        let there = Record {
-            state: State::Released {
-                finished_at: StoreTime::from_ms(5),
-            },
-            attempt,
-            first_at,
-            ..record(&store, &key).expect("there")
-        };
-        let before = record(&store, &key).expect("there");
-        store.learn(&key, there);
-        let here = record(&store, &key).expect("there");
-        assert_eq!(here.state.name(), expected, "{case}");
-        assert_eq!(here.first_at, before.first_at, "{case}: its clock");
-    }
-}
-
-#[test]
-fn a_settlement_elsewhere_settles_the_record_of_the_same_owner() {
-    let settlement = Settlement::Completed(response(1));
-    for (is_same, expected) in [(true, "completed"), (false, "in_progress")] {
-        let (store, key, claim) = (large(), key("k"), claim(LEASE));
-        started(&store, &key, &claim);
-        let seen = if is_same {
-            claim.owner
-        } else {
-            OwnerId::fresh()
-        };
-        store.settle_too(&key, seen, OwnerId::fresh(), &settlement);
-        let here = record(&store, &key).expect("there");
-        assert_eq!(here.state.name(), expected);
-    }
 }
 
 #[tokio::test]
