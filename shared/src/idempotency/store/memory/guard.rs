@@ -50,7 +50,10 @@ pub(in super::super) enum Claiming {
     /// It is decided.
     Decided(Answer<Claimed>),
     /// The other store is asked. Where it does not answer, this grant counts; where it rejects the claim, what was there `before`.
-    Reserved { grant: Grant, before: Option<Kept> },
+    Reserved {
+        grant: Grant,
+        before: Option<Box<Kept>>,
+    },
     /// The other store is asked, if it still has the work.
     Unfinished(Work),
     /// The other store is asked.
@@ -129,7 +132,7 @@ impl MemoryStore {
                 records.put(key, Kept { record, decider });
                 Ok(Claiming::Reserved {
                     grant,
-                    before: kept,
+                    before: kept.map(Box::new),
                 })
             }
         }
@@ -140,12 +143,12 @@ impl MemoryStore {
         &self,
         key: &RecordKey,
         owner: OwnerId,
-        before: Option<Kept>,
+        before: Option<Box<Kept>>,
     ) {
         let mut records = self.records.lock();
         if records.is_reserved(key, owner) {
             match before {
-                Some(kept) => records.put(key, kept),
+                Some(kept) => records.put(key, *kept),
                 None => records.remove(key),
             }
         }

@@ -150,7 +150,7 @@ fn a_claim_that_is_rejected_leaves_what_was_there_before() {
         panic!("not reserved");
     };
     assert_eq!((grant.attempt, grant.took_over), (4, false));
-    assert_eq!(before.as_ref(), Some(&released));
+    assert_eq!(before.as_deref(), Some(&released));
 
     store.give_back(&key(), OwnerId::fresh(), None);
     assert_eq!(record(&store).owner, second.owner);
