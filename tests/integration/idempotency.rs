@@ -7,6 +7,7 @@ mod documents;
 mod faults;
 mod majority;
 mod memory;
+mod mongodb;
 mod ownership;
 mod processes;
 mod redis_alone;

@@ -58,7 +58,7 @@ impl Wire {
         OPTIONS.into_iter().map(wire).collect()
     }
 
-    /// Runs an operation that sends these commands among others, and checks every command that it sends.
+    /// Runs an operation that sends these commands about documents and no others, and checks every command that it sends.
     pub(crate) async fn sends<T>(&self, names: &[&str], operation: impl Future<Output = T>) -> T {
         self.proxy.reset_counters();
 
@@ -70,6 +70,11 @@ impl Wire {
             assert!(is_there, "no {name}, but {commands:?}");
         }
         for command in &commands {
+            let is_other = OTHERS.contains(&command.name.as_str());
+            assert!(
+                is_other || names.contains(&command.name.as_str()),
+                "{command:?}"
+            );
             check(command);
         }
         done

@@ -153,12 +153,19 @@ impl FaultProxy {
         self.board.set_next_reply(NextReply::Close);
     }
 
-    /// Ends every fault: listens again on the same port, releases what a stall holds, removes the delay and a
-    /// fault that waits for its next reply. Silenced connections stay silent.
+    /// Swallows the replies to the next `times` MongoDB commands of this name, and closes their connections: the commands have been
+    /// carried out, and the client sees the connections end.
+    pub fn lose_replies_to(&self, command: &'static str, times: u32) {
+        self.board.lose_replies_to(command, times);
+    }
+
+    /// Ends every fault: listens again on the same port, releases what a stall holds, removes the delay and the
+    /// faults that wait for a reply. Silenced connections stay silent.
     pub fn heal(&self) {
         self.apply(|board| async move {
             board.set_delay(Delay::NONE);
             board.set_next_reply(NextReply::Deliver);
+            board.lose_no_replies();
             board.set_arrivals(Flow::Forward);
             board.set_flow(Flow::Forward);
             board.listen().await;

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Collection, IndexModel};
-use shared::idempotency::{Completion, End, Lookup, RecordKey};
+use shared::idempotency::{Completion, End, Lookup, Outcome, RecordKey};
 use tests::{FaultProxy, MongoServer};
 
-use super::stage::{Provider, Stage, a_payment, answer, charged, patience, started};
+use super::stage::{Provider, Stage, a_payment, answer, charged, claim, patience, started};
 
 async fn records(stage: &Stage) -> Collection<Document> {
     let database = stage.database.as_deref().expect("mongodb");
@@ -84,7 +84,7 @@ async fn a_document_is_written_as_it_always_was() {
 }
 
 #[tokio::test]
-async fn what_is_over_is_deleted_by_an_index_on_what_has_finished() {
+async fn one_index_deletes_what_is_over_and_one_finds_what_is_unfinished() {
     let stage = Stage::mongodb().await;
     let engine = stage.engine();
     for _ in 0..2 {
@@ -93,11 +93,27 @@ async fn what_is_over_is_deleted_by_an_index_on_what_has_finished() {
 
     let names = records(&stage).await.list_index_names().await;
 
-    let names = names.expect("listed");
-    assert!(
-        names.contains(&"idempotency_window".to_owned()),
-        "{names:?}"
-    );
+    let mut names = names.expect("listed");
+    names.sort();
+    let own = ["_id_", "idempotency_unfinished", "idempotency_window"];
+    assert_eq!(names, own);
+}
+
+/// A shell or an import writes small numbers so.
+#[tokio::test]
+async fn a_document_with_numbers_of_32_bits_is_read() {
+    let stage = Stage::mongodb().await;
+    let (engine, payment) = (stage.engine(), a_payment());
+    let lease = started(&engine, &payment).await;
+    let id = doc! { "_id": payment.key.as_str() };
+    let small = doc! { "$set": { "attempt": 1, "rev": 1, "lease_ms": 30_000, "policy_ms": 0 } };
+    let written = records(&stage).await.update_one(id, small).await;
+    assert_eq!(written.expect("written").matched_count, 1);
+
+    let outcome = claim(&engine, &payment).await;
+    assert!(matches!(outcome, Outcome::InProgress { .. }), "{outcome:?}");
+    let completion = lease.complete(charged()).await;
+    assert_eq!(completion, Completion::Completed(charged()));
 }
 
 #[tokio::test]

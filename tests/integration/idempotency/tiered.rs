@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Backend, Completion, Noted, Operation, Outcome, OwnerId, Renewal, Settled, Settlement, Standing,
+    Backend, Completion, Noted, Operation, Outcome, OwnerId, RecordKey, Renewal, Settled,
+    Settlement, Standing,
 };
-use tests::{RedisServer, eventually};
+use tests::{MongoServer, RedisServer, eventually};
 
 use super::faults::{self, World, at_every_moment};
 use super::stage::{Stage, a_payment, answer, charged, claim, patience, paying, started};
@@ -106,7 +107,7 @@ async fn an_insert_that_arrives_after_its_sender_gave_up_starts_nobody() {
         .claim(&world.payment, Deadline::after(Duration::from_millis(600)))
         .await;
     assert!(gave_up.is_err());
-    let direct = tests::MongoServer::shared().await.uri();
+    let direct = MongoServer::shared().await.uri();
     let quick = world.engine_with(&[("MONGODB_URI", &direct)]);
     let lease = started(&quick, &world.payment).await;
 
@@ -158,7 +159,7 @@ async fn a_dead_ones_hint_refuses_nobody() {
     assert!(died.is_err());
     let key = world.payment.key.as_str();
     assert!(world.redis.query::<bool>(&["EXISTS", key]).await);
-    let direct = tests::MongoServer::shared().await.uri();
+    let direct = MongoServer::shared().await.uri();
     let without_redis = world.engine_with(&[("MONGODB_URI", &direct), ("REDIS_URL", "")]);
     let other = Operation {
         fingerprint: paying(20),
@@ -450,4 +451,29 @@ async fn without_redis_mongodb_alone_gives_the_same_answers_and_says_so() {
         claimed.stand_in.is_none()
     })
     .await;
+}
+
+/// Redis has hints only, so all of this is MongoDB's.
+#[tokio::test]
+async fn keys_are_listed_and_indexed_in_mongodb() {
+    let stage = Stage::tiered().await;
+    let (engine, payment) = (stage.engine(), a_payment());
+    engine.prepare(patience()).await.expect("prepared");
+    drop(started(&engine, &payment).await);
+    let redis = stage.redis.as_ref().expect("redis");
+    redis.command(&["FLUSHALL"]).await;
+
+    let keys = engine.keys(10, patience()).await;
+    assert_eq!(keys, Ok(vec![payment.key.clone()]));
+    let mut pages = engine.unfinished(RecordKey::PREFIX);
+    let page = pages.next_page(patience()).await.expect("read");
+    assert_eq!(page.expect("a page").len(), 1);
+    let server = MongoServer::shared().await;
+    let database = stage.database.as_deref().expect("mongodb");
+    let records = server.collection(database, "idempotency").await;
+    let names = records.list_index_names().await.expect("listed");
+    assert!(
+        names.contains(&"idempotency_unfinished".to_owned()),
+        "{names:?}"
+    );
 }

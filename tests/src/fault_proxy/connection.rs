@@ -94,10 +94,18 @@ async fn relay(
     let _ = client.set_nodelay(true);
     let (from_client, to_client) = client.split();
     let client_has_the_word = AtomicBool::new(false);
+    let loses_reply = AtomicBool::new(false);
     let (requests, requests_out) = mpsc::unbounded_channel();
     let (replies, replies_out) = mpsc::unbounded_channel();
 
-    let reading = read_requests(from_client, open, board, &client_has_the_word, requests);
+    let reading = read_requests(
+        from_client,
+        open,
+        board,
+        &client_has_the_word,
+        &loses_reply,
+        requests,
+    );
     let serving = async {
         let mut gate = flow.clone();
         // A connection that starts silent asks nothing of the server.
@@ -112,7 +120,14 @@ async fn relay(
         let (from_server, to_server) = server.split();
         tokio::try_join!(
             pass_on(requests_out, to_server, flow.clone()),
-            read_replies(from_server, number, board, &client_has_the_word, replies),
+            read_replies(
+                from_server,
+                number,
+                board,
+                &client_has_the_word,
+                &loses_reply,
+                replies
+            ),
             pass_on(replies_out, to_client, flow.clone()),
         )
     };
@@ -127,6 +142,7 @@ async fn read_requests(
     open: OpenConnection<'_>,
     board: &Switchboard,
     client_has_the_word: &AtomicBool,
+    loses_reply: &AtomicBool,
     parcels: mpsc::UnboundedSender<Parcel>,
 ) -> Result<(), End> {
     let (mut commands, mut messages) = (CommandReader::default(), MessageReader::default());
@@ -141,6 +157,8 @@ async fn read_requests(
                 board.traffic().command_seen(name);
             }
             for command in messages.read(bytes) {
+                let loses = board.loses_reply_to(&command.name);
+                loses_reply.store(loses, Ordering::Relaxed);
                 board.traffic().mongo_command_seen(command);
             }
         }
@@ -162,6 +180,7 @@ async fn read_replies(
     number: u64,
     board: &Switchboard,
     client_has_the_word: &AtomicBool,
+    loses_reply: &AtomicBool,
     parcels: mpsc::UnboundedSender<Parcel>,
 ) -> Result<(), End> {
     loop {
@@ -174,6 +193,9 @@ async fn read_replies(
                 NextReply::Deliver => {}
                 NextReply::Silence => board.silence(number),
                 NextReply::Close => return Err(End::Close),
+            }
+            if loses_reply.load(Ordering::Relaxed) {
+                return Err(End::Close);
             }
         }
         // Fails when nothing is passed on any more.

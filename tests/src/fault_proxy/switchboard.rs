@@ -35,6 +35,13 @@ struct Settings {
     next_connection: u64,
     delay: Delay,
     next_reply: NextReply,
+    lost_replies: Option<LostReplies>,
+}
+
+/// The next `times` replies to a MongoDB command of this name close their connections.
+struct LostReplies {
+    command: &'static str,
+    times: u32,
 }
 
 /// How late replies are.
@@ -72,6 +79,7 @@ impl Switchboard {
                 next_connection: 0,
                 delay: Delay::NONE,
                 next_reply: NextReply::Deliver,
+                lost_replies: None,
             }),
         }
     }
@@ -108,6 +116,28 @@ impl Switchboard {
     /// What happens to bytes that have just come from the server. The one that asks is the one that it happens to.
     pub(super) fn take_next_reply(&self) -> NextReply {
         std::mem::replace(&mut self.settings.lock().next_reply, NextReply::Deliver)
+    }
+
+    pub(super) fn lose_replies_to(&self, command: &'static str, times: u32) {
+        self.settings.lock().lost_replies = Some(LostReplies { command, times });
+    }
+
+    pub(super) fn lose_no_replies(&self) {
+        self.settings.lock().lost_replies = None;
+    }
+
+    /// Whether the reply to a command that has just come from a client closes its connection. The one that asks is the one that it
+    /// happens to.
+    pub(super) fn loses_reply_to(&self, command: &str) -> bool {
+        let mut settings = self.settings.lock();
+        let Some(lost) = &mut settings.lost_replies else {
+            return false;
+        };
+        let loses = lost.command == command && lost.times > 0;
+        if loses {
+            lost.times -= 1;
+        }
+        loses
     }
 
     pub(super) fn set_arrivals(&self, arrivals: Flow) {

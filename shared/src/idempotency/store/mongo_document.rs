@@ -141,3 +141,17 @@ fn bytes(document: &mut Document, field: &str) -> Option<Option<Bytes>> {
         Some(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_matched_within_its_millisecond() {
+        let expected = doc! {
+            "$gte": DateTime::from_millis(1_764_000_000_123),
+            "$lt": DateTime::from_millis(1_764_000_000_124),
+        };
+        assert_eq!(within(StoreTime::from_ms(1_764_000_000_123)), expected);
+    }
+}

@@ -7,21 +7,20 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mongodb::bson::{Document, doc};
-use mongodb::error::{ErrorKind, Result};
+use mongodb::error::Result;
 use mongodb::options::IndexOptions;
 use mongodb::{Collection, IndexModel};
 
 const NAME: &str = "idempotency_window";
-/// MongoDB's code for a collection that is not there.
-const NAMESPACE_NOT_FOUND: i32 = 26;
 
 /// The states of what is unfinished.
 pub(super) const UNFINISHED: [&str; 2] = ["in_progress", "unknown"];
 
 /// Makes both indexes, unless they are there.
 pub(super) async fn make(records: Collection<Document>, window: Duration) -> Result<()> {
-    make_expiry(&records, window).await?;
-    make_unfinished(&records).await
+    // This one first: it makes the collection, without which MongoDB lists no indexes.
+    make_unfinished(&records).await?;
+    make_expiry(&records, window).await
 }
 
 /// `$gt`, since servers before MongoDB 6.0 take no `$in` here: of the four states, it leaves out the one that most records are in.
@@ -58,10 +57,7 @@ async fn make_expiry(records: &Collection<Document>, window: Duration) -> Result
 
 /// The window that the index was made for; `None`: there is no index.
 async fn window_of(records: &Collection<Document>) -> Result<Option<Duration>> {
-    let mut indexes = match records.list_indexes().await {
-        Err(error) if is_of_no_collection(&error) => return Ok(None),
-        listed => listed?,
-    };
+    let mut indexes = records.list_indexes().await?;
     while let Some(index) = indexes.try_next().await? {
         let options = index.options.unwrap_or_default();
         if options.name.as_deref() == Some(NAME) {
@@ -69,8 +65,4 @@ async fn window_of(records: &Collection<Document>) -> Result<Option<Duration>> {
         }
     }
     Ok(None)
-}
-
-fn is_of_no_collection(error: &mongodb::error::Error) -> bool {
-    matches!(&*error.kind, ErrorKind::Command(command) if command.code == NAMESPACE_NOT_FOUND)
 }

@@ -169,19 +169,15 @@ impl MongoStore {
             return Ok((Settled::Refused, None));
         };
         let Verdict::Write(_) = decision::settle(&record, seen, owner, settlement, now) else {
-            return Ok((Settled::Refused, Some(*record)));
+            return Ok((settled_by(owner, &record), Some(*record)));
         };
         let update = Update::of_settlement(key, seen, owner, settlement);
-        match self.update(update, deadline).await? {
-            Some(record) => Ok((Settled::Done, Some(record))),
-            None => match self.read(key, deadline).await? {
-                // It was this very settlement, and its reply was lost.
-                Found::Record(record, _) if record.owner == owner => {
-                    Ok((Settled::Done, Some(*record)))
-                }
-                Found::Record(record, _) => Ok((Settled::Refused, Some(*record))),
-                _ => Ok((Settled::Refused, None)),
-            },
+        if let Some(record) = self.update(update, deadline).await? {
+            return Ok((Settled::Done, Some(record)));
+        }
+        match self.read(key, deadline).await? {
+            Found::Record(record, _) => Ok((settled_by(owner, &record), Some(*record))),
+            _ => Ok((Settled::Refused, None)),
         }
     }
 
@@ -214,7 +210,7 @@ impl MongoStore {
             match inserting.await {
                 Ok(document) => break document,
                 Err(Error::Duplicate) => return Ok(None),
-                Err(error) if error.may_have_run() && sent < SENDINGS && !is_over(deadline) => {}
+                Err(error) if error.may_have_run() && sent < SENDINGS => {}
                 Err(error) => return Err(unavailable(error)),
             }
         };
@@ -561,12 +557,17 @@ fn records(database: &Database) -> Collection<Document> {
     database.collection(COLLECTION)
 }
 
-fn granted(record: &Record, repeated: Repeated, now: StoreTime) -> Claimed {
-    Claimed::Started(Grant::of(record, repeated, now))
+/// What became of a settlement that finds this record: it may be this very one, and its reply was lost.
+fn settled_by(owner: OwnerId, record: &Record) -> Settled {
+    if record.owner == owner {
+        Settled::Done
+    } else {
+        Settled::Refused
+    }
 }
 
-fn is_over(deadline: Deadline) -> bool {
-    deadline.remaining().is_some_and(|left| left.is_zero())
+fn granted(record: &Record, repeated: Repeated, now: StoreTime) -> Claimed {
+    Claimed::Started(Grant::of(record, repeated, now))
 }
 
 const CONTENDED: Undecided = Undecided::Unavailable {

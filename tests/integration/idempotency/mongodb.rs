@@ -1,0 +1,139 @@
+//! MongoDB alone: what is sent to it, and what happens where its answers are lost.
+
+use std::time::Duration;
+
+use shared::deadline::Deadline;
+use shared::idempotency::{
+    Backend, NoEffect, Outcome, OwnerId, Renewal, Settled, Settlement, Token, Undecided,
+};
+use tests::{FaultProxy, MongoServer};
+
+use super::stage::{Stage, a_payment, charged, claim, patience, started};
+
+/// The command of every write.
+const WRITE: &str = "findAndModify";
+
+/// MongoDB behind a proxy. The driver sends no write again by itself, so that each one is the engine's.
+async fn mongodb_behind_a_proxy() -> (FaultProxy, Stage) {
+    let server = MongoServer::shared().await;
+    let proxy = FaultProxy::in_front_of(server.address());
+    let uri = format!("{}&retryWrites=false", server.uri_through(&proxy));
+    let stage = Stage::mongodb().await.with("MONGODB_URI", &uri);
+    (proxy, stage)
+}
+
+fn writes(proxy: &FaultProxy) -> usize {
+    let commands = proxy.mongo_commands();
+    let writes = commands.iter().filter(|command| command.name == WRITE);
+    writes.count()
+}
+
+/// With the same owner, so that each one finds what the one before has done.
+#[tokio::test]
+async fn a_claim_without_an_answer_is_sent_three_times() {
+    let (proxy, stage) = mongodb_behind_a_proxy().await;
+    let (engine, payment, owner) = (stage.engine(), a_payment(), OwnerId::fresh());
+    let lease = Duration::from_secs(30);
+    let claim = async || {
+        let deadline = Deadline::after(Duration::from_secs(4));
+        engine.claim_as(owner, lease, &payment, deadline).await
+    };
+    proxy.lose_replies_to(WRITE, u32::MAX);
+
+    let undecided = claim().await.expect_err("no answer");
+
+    assert!(
+        matches!(
+            undecided,
+            Undecided::Unavailable {
+                store: Backend::MongoDb,
+                ..
+            }
+        ),
+        "{undecided:?}"
+    );
+    assert_eq!(writes(&proxy), 3);
+    proxy.heal();
+    let outcome = claim().await.expect("decided").outcome;
+    let Outcome::Started(lease) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(lease.attempt(), 1);
+}
+
+#[tokio::test]
+async fn a_claim_whose_first_answers_are_lost_starts() {
+    let (proxy, stage) = mongodb_behind_a_proxy().await;
+    proxy.lose_replies_to(WRITE, 2);
+
+    let lease = started(&stage.engine(), &a_payment()).await;
+
+    assert_eq!(lease.attempt(), 1);
+    assert_eq!(writes(&proxy), 3);
+}
+
+#[tokio::test]
+async fn a_settlement_whose_answer_is_lost_is_done_and_a_second_one_is_refused() {
+    let (proxy, stage) = mongodb_behind_a_proxy().await;
+    let (engine, payment) = (stage.engine(), a_payment());
+    started(&engine, &payment).await.mark_unknown().await;
+    let entry = engine.entry(&payment.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+    let settle = async || {
+        let completed = Settlement::Completed(charged());
+        engine.settle(&entry, completed, patience()).await
+    };
+    proxy.reset_counters();
+    proxy.lose_replies_to(WRITE, 1);
+
+    assert_eq!(settle().await, Ok(Settled::Done));
+    assert_eq!(writes(&proxy), 2);
+
+    assert_eq!(settle().await, Ok(Settled::Refused));
+    let outcome = claim(&engine, &payment).await;
+    assert!(matches!(outcome, Outcome::Replay(_)), "{outcome:?}");
+}
+
+/// Two operators settle the same record at the same time.
+#[tokio::test]
+async fn of_two_settlements_one_is_done() {
+    let (proxy, stage) = mongodb_behind_a_proxy().await;
+    let direct = stage
+        .clone_settings()
+        .with("MONGODB_URI", &MongoServer::shared().await.uri());
+    let (slow, quick, payment) = (stage.engine(), direct.new_engine(), a_payment());
+    started(&slow, &payment).await.mark_unknown().await;
+    let entry = quick.entry(&payment.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+    let released = || Settlement::Released(NoEffect::AttemptEnded);
+
+    // Its read is answered late, and its compare-and-set comes after the other one.
+    proxy.delay(Duration::from_millis(500));
+    let (late, ()) = tokio::join!(slow.settle(&entry, released(), patience()), async {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let settled = quick.settle(&entry, released(), patience()).await;
+        assert_eq!(settled, Ok(Settled::Done));
+    });
+
+    assert_eq!(late, Ok(Settled::Refused));
+}
+
+/// A caller that keeps no revision: it is read, and the one write follows it.
+#[tokio::test]
+async fn a_renewal_without_a_revision_writes_once() {
+    let (proxy, stage) = mongodb_behind_a_proxy().await;
+    let engine = stage.engine();
+    let token = Token {
+        rev: None,
+        ..started(&engine, &a_payment()).await.token()
+    };
+    proxy.reset_counters();
+
+    let renewal = engine
+        .resume(token, patience())
+        .renew(Duration::from_secs(60))
+        .await;
+
+    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    assert_eq!(writes(&proxy), 1);
+}
