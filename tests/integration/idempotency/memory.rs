@@ -379,6 +379,28 @@ async fn the_first_result_is_everybodys_answer() {
     }
 }
 
+/// A waiter is told what a claim would be told.
+#[tokio::test]
+async fn a_look_at_unfinished_work_asks_redis_while_redis_has_it() {
+    let stage = Stage::redis_behind_memory().await;
+    let (here, elsewhere) = (stage.engine(), stage.engine());
+    let (settled, forgotten) = (a_payment(), a_payment());
+    for payment in [&settled, &forgotten] {
+        started(&here, payment).await.mark_unknown().await;
+    }
+    let entry = elsewhere.entry(&settled.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+    let completed = Settlement::Completed(charged());
+    let done = elsewhere.settle(&entry, completed, patience()).await;
+    assert_eq!(done, Ok(Settled::Done));
+    let look = async |payment| here.wait_for(payment, patience()).await.expect("decided");
+
+    assert_eq!(look(&settled).await, Standing::Replay(charged()));
+    let redis = stage.redis.as_ref().expect("redis");
+    redis.command(&["FLUSHALL"]).await;
+    assert!(matches!(look(&forgotten).await, Standing::Unknown(_)));
+}
+
 /// The abandoned attempt is superseded, and what it reports changes nothing.
 #[tokio::test]
 async fn what_was_settled_elsewhere_stays_settled_when_the_attempt_comes_back() {

@@ -253,13 +253,12 @@ impl MemoryStore {
             return;
         };
         let record = kept.record.clone();
-        let is_finished = record.finished_at().is_some();
         let change = match changed {
             Changed::Done | Changed::Already(None) => change.clone(),
             Changed::Already(Some(response)) => Change::Complete(response.clone()),
-            // The other store knows more than this one.
-            Changed::Superseded(_) if !is_finished => Change::MarkUnknown,
-            Changed::Superseded(_) | Changed::Moved(_) | Changed::TooLate => return,
+            // The other store knows more than this one. What is finished here stays so.
+            Changed::Superseded(_) => Change::MarkUnknown,
+            Changed::Moved(_) | Changed::TooLate => return,
         };
         // The other store counts the writes.
         let aligned = Fence {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, IdempotencyConfig};
 use crate::idempotency::store::Doubt;
 use crate::idempotency::{Fingerprint, IdempotencyKey, Request, SavedResponse, Scope};
 
@@ -11,8 +11,15 @@ const WINDOW: Duration = Duration::from_secs(86_400);
 const FIRST_THERE: StoreTime = StoreTime::from_ms(3);
 
 fn store() -> MemoryStore {
+    store_with(WINDOW)
+}
+
+fn store_with(window: Duration) -> MemoryStore {
     let config = Config::from_lookup(|_| None).expect("the defaults");
-    MemoryStore::new(&config.idempotency)
+    MemoryStore::new(&IdempotencyConfig {
+        window,
+        ..config.idempotency
+    })
 }
 
 fn key() -> RecordKey {
@@ -158,6 +165,24 @@ fn a_claim_that_is_rejected_leaves_what_was_there_before() {
     assert_eq!(store.records.lock().by_key[&key()], released);
     store.give_back(&key(), first.owner, None);
     assert_eq!(record(&store).owner, first.owner, "nothing is asked");
+}
+
+#[test]
+fn a_released_copy_hands_its_note_on_until_its_window_is_over() {
+    for (window, expected) in [(WINDOW, "note"), (Duration::ZERO, "")] {
+        let (store, first) = (store_with(window), once());
+        let noted = Grant {
+            checkpoint: "note".into(),
+            ..grant(3, 7)
+        };
+        store.copy(&key(), &first, &noted);
+        answered(&store, &first, &Change::Release, &Changed::Done);
+        let claiming = store.begin_claim(&key(), &once());
+        let Ok(Claiming::Reserved { grant, .. }) = claiming else {
+            panic!("{claiming:?}");
+        };
+        assert_eq!(grant.checkpoint, expected);
+    }
 }
 
 #[test]
