@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shared::deadline::Deadline;
 use shared::idempotency::{
     Authority, Backend, Completion, End, Failure, Idempotency, Lease, NoEffect, Noted, Operation,
     Outcome, Policy, Progress, Renewal, SavedBody, Settled, Settlement, Standing, Token, Undecided,
@@ -345,6 +346,59 @@ async fn what_began_without_redis_ends_without_it() {
     started(&engine, &unknown).await;
 }
 
+/// Redis has lost the attempt, so a late result would be stored there as the first one.
+#[tokio::test]
+async fn a_late_result_changes_nothing_that_was_settled_here() {
+    let stage = Stage::redis_behind_memory()
+        .await
+        .with("IDEMPOTENCY_LEASE_MS", "150");
+    let (engine, payment) = (stage.engine(), a_payment());
+    let frozen = started(&engine, &payment).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let redis = stage.redis.as_ref().expect("redis");
+    redis.command(&["FLUSHALL"]).await;
+    let entry = engine.entry(&payment.key, patience()).await;
+    let entry = entry.expect("read").expect("there");
+    let settled = engine
+        .settle(&entry, Settlement::Completed(answer("settled")), patience())
+        .await;
+    assert_eq!(settled, Ok(Settled::Done));
+
+    let late = frozen.complete(answer("late")).await;
+
+    let replay = Standing::Replay(answer("settled"));
+    assert_eq!(late, Completion::Superseded(replay));
+}
+
+/// One does not wait for Redis, which has the result of the other one.
+#[tokio::test]
+async fn of_two_completions_at_once_one_is_the_answer_to_both() {
+    let (_redis, proxy, stage) = redis_behind_a_proxy().await;
+    let (engine, payment) = (stage.new_engine(), a_payment());
+    let token = started(&engine, &payment).await.token();
+    let complete = async |time, body: &'static str| {
+        let deadline = Deadline::after(time);
+        let hold = engine.resume(token.clone(), deadline);
+        hold.complete(answer(body)).await
+    };
+    proxy.stall();
+
+    let (slow, (), quick) = tokio::join!(
+        complete(Duration::from_secs(10), "slow"),
+        async {
+            tokio::time::sleep(Duration::from_millis(800)).await;
+            proxy.heal();
+        },
+        complete(Duration::from_millis(300), "quick"),
+    );
+
+    assert_eq!(slow, quick);
+    let Outcome::Replay(replayed) = claim(&engine, &payment).await else {
+        panic!("forgotten");
+    };
+    assert_eq!(slow, Completion::Completed(replayed));
+}
+
 /// A result is one answer, however often and with whatever it is reported.
 #[tokio::test]
 async fn the_first_result_is_everybodys_answer() {
@@ -590,18 +644,28 @@ async fn a_settlement_that_redis_refuses_is_refused() {
 
 #[tokio::test]
 async fn an_attempt_that_was_taken_over_elsewhere_replays_the_result_of_the_other() {
-    let stage = Stage::redis_behind_memory()
-        .await
-        .with("IDEMPOTENCY_LEASE_MS", "150");
-    let (here, elsewhere, payment) = (stage.engine(), stage.engine(), a_resumable_payment());
+    let (_redis, proxy, stage) = redis_behind_a_proxy().await;
+    let stage = stage.with("IDEMPOTENCY_LEASE_MS", "150");
+    let (here, elsewhere, payment) = (
+        stage.new_engine(),
+        stage.new_engine(),
+        a_resumable_payment(),
+    );
     let stalled = started(&here, &payment).await;
+    let token = stalled.token();
     let other = taken_over(&elsewhere, &payment).await;
     other.complete(answer("other")).await;
 
     let late = stalled.complete(answer("late")).await;
 
     let replay = Standing::Replay(answer("other"));
-    assert_eq!(late, Completion::Superseded(replay));
+    assert_eq!(late, Completion::Superseded(replay.clone()));
+    proxy.refuse();
+    let again = here
+        .resume(token, patience())
+        .complete(answer("late"))
+        .await;
+    assert_eq!(again, Completion::Superseded(replay));
     let Outcome::Replay(replayed) = claim(&here, &payment).await else {
         panic!("forgotten");
     };

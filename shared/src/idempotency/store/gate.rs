@@ -4,19 +4,22 @@
 //!
 //! - Redis, if it answers the claim. The memory keeps a copy of what this process did: with it, it answers repetitions, and notices
 //!   that Redis has lost the key.
-//! - This memory, if Redis does not answer the claim, or does not answer a completion, or has lost the key. From then on it decides
-//!   about that key, until what finished no longer counts.
+//! - This memory, if Redis does not answer the claim, or does not answer a completion, or has lost the work, while that is
+//!   unfinished. From then on it decides about that key, until what finished no longer counts.
 //!
-//! So one process runs nothing twice, whatever Redis does. What this memory decides is known to this process alone, until it is
-//! restarted: that is why it stands in nowhere but on a laptop. While Redis is away, no note, renewal or release is acknowledged of an
-//! attempt that Redis decides about.
+//! So one process runs nothing twice and gives one answer, whether Redis is there or not. What this memory decides is known to this
+//! process alone, until it is restarted: that is why it stands in nowhere but on a laptop. While Redis is away, no note, mark, renewal
+//! or release is acknowledged of an attempt that Redis decides about; and a process begins a key that only other processes have worked
+//! on, whatever it has been told of it.
 //!
-//! Not held: a process runs a key twice if Redis falls back to an older state, and another process then claims and releases the same
-//! attempt again.
+//! Not prevented: a process runs a key twice if Redis falls back to an older state, and another process then claims and releases the
+//! same attempt again.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::memory::{Claiming, Guarded, MemoryStore, Work, of_memory};
+use super::memory::{Claiming, Copied, Guarded, MemoryStore, Work, of_memory};
 use super::redis_store::RedisStore;
 use super::{Answer, Changed, Claimed, Found, Settled, Standing, Store, Undecided};
 use crate::deadline::Deadline;
@@ -61,12 +64,24 @@ impl GatedStore {
         deadline: Deadline,
     ) -> Result<Answer<Claimed>, Undecided> {
         let answer = self.redis.claim(key, claim, deadline).await?;
-        match &answer.value {
-            Claimed::Started(grant) if !self.memory.copy(key, claim, grant) => {
+        let copied = match &answer.value {
+            Claimed::Started(grant) => self.memory.copy(key, claim, grant),
+            Claimed::Standing(_) if self.memory.guarded(key) == Guarded::Here => Copied::Here,
+            Claimed::Standing(Standing::Replay(response)) => {
+                self.memory.learn(key, claim, response);
+                Copied::Yes
+            }
+            Claimed::Standing(_) => Copied::Yes,
+        };
+        match copied {
+            Copied::Yes => Ok(answer),
+            Copied::Late => Ok(Answer::of_all(Claimed::Standing(Standing::InProgress {
+                retry_after: Duration::ZERO,
+            }))),
+            Copied::Here => {
                 let claimed = self.memory.claim(key, claim, deadline).await?;
                 Ok(of_memory(claimed.value))
             }
-            _ => Ok(answer),
         }
     }
 }
@@ -79,28 +94,28 @@ impl Store for GatedStore {
         claim: &Claim,
         deadline: Deadline,
     ) -> Result<Answer<Claimed>, Undecided> {
-        match self.memory.begin_claim(key, claim)? {
-            Claiming::Decided(answer) => Ok(answer),
-            Claiming::Reserved { grant, before } => {
-                let claimed = self.claim_in_redis(key, claim, deadline).await;
-                match &claimed {
-                    Ok(Answer {
-                        value: Claimed::Standing(_),
-                        ..
-                    }) => self.memory.give_back(key, claim.owner, before),
-                    Err(_) if self.memory.decide_here(key, claim.owner) => {
-                        return Ok(of_memory(Claimed::Started(grant)));
+        loop {
+            match self.memory.begin_claim(key, claim)? {
+                Claiming::Decided(answer) => return Ok(answer),
+                Claiming::Reserved { grant, before } => {
+                    let claimed = self.claim_in_redis(key, claim, deadline).await;
+                    match &claimed {
+                        Ok(Answer {
+                            value: Claimed::Standing(_),
+                            ..
+                        }) => self.memory.give_back(key, claim.owner, before),
+                        Err(_) if self.memory.decide_here(key, claim.owner) => {
+                            return Ok(of_memory(Claimed::Started(grant)));
+                        }
+                        _ => {}
                     }
-                    _ => {}
+                    return claimed;
                 }
-                claimed
-            }
-            Claiming::Unfinished(work) if !self.has(key, work, deadline).await? => {
-                let claimed = self.memory.claim(key, claim, deadline).await?;
-                Ok(of_memory(claimed.value))
-            }
-            Claiming::Unfinished(_) | Claiming::There => {
-                self.claim_in_redis(key, claim, deadline).await
+                // Then this memory decides, unless another call has changed the key meanwhile.
+                Claiming::Unfinished(work) if !self.has(key, work, deadline).await? => {}
+                Claiming::Unfinished(_) | Claiming::There => {
+                    return self.claim_in_redis(key, claim, deadline).await;
+                }
             }
         }
     }
@@ -122,7 +137,7 @@ impl Store for GatedStore {
             Guarded::Unfinished(_) => self.redis.look(key, claim, deadline).await,
             Guarded::There => {
                 let there = self.redis.look(key, claim, deadline).await;
-                // As a claim would be decided.
+                // Without Redis a claim would start here.
                 Ok(there.unwrap_or(of_memory(Standing::Free)))
             }
         }
@@ -139,9 +154,10 @@ impl Store for GatedStore {
             return changed;
         }
         match self.redis.change(key, fence, change, deadline).await {
+            Ok(answer) if self.memory.follow(key, fence, change, &answer.value) => Ok(answer),
             Ok(answer) => {
-                self.memory.follow(key, fence, change, &answer.value);
-                Ok(answer)
+                let decided = self.memory.change_here(key, fence, change);
+                decided.unwrap_or(Ok(answer))
             }
             Err(undecided) if matches!(change, Change::Complete(_)) => {
                 let completed = self.memory.complete_here(key, fence, change);
@@ -164,7 +180,7 @@ impl Store for GatedStore {
         }
     }
 
-    /// Redis's alone: what only this process has is of no use to who asks.
+    /// Redis's alone: keys that only this memory has are found by name only.
     async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
         self.redis.list(limit, deadline).await
     }
@@ -177,16 +193,22 @@ impl Store for GatedStore {
         settlement: &Settlement,
         deadline: Deadline,
     ) -> Result<Settled, Undecided> {
-        if self.memory.guarded(key) == Guarded::Here {
-            let settling = self.memory.settle(key, seen, owner, settlement, deadline);
-            return settling.await;
+        match self.memory.guarded(key) {
+            Guarded::Here | Guarded::Completed => {
+                let settling = self.memory.settle(key, seen, owner, settlement, deadline);
+                return settling.await;
+            }
+            Guarded::Running | Guarded::Unfinished(_) | Guarded::There => {}
         }
         let settling = self.redis.settle(key, seen, owner, settlement, deadline);
-        let settled = settling.await?;
-        if settled == Settled::Done {
-            self.memory
-                .follow_settlement(key, seen.owner, owner, settlement);
+        match settling.await? {
+            Settled::Done => {
+                let followed = self
+                    .memory
+                    .follow_settlement(key, seen.owner, owner, settlement);
+                Ok(followed)
+            }
+            Settled::Refused => Ok(Settled::Refused),
         }
-        Ok(settled)
     }
 }

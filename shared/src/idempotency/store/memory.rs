@@ -1,4 +1,4 @@
-//! The memory of this process decides: on a laptop without a server, and in tests.
+//! The memory of this process decides: on a laptop without a server, in front of Redis, and in tests.
 //!
 //! It is bounded in entries and in bytes. Nothing that still counts is ever evicted: a claim that finds it full is not
 //! decided. A result always finds room, as a summary if need be, for it has happened.
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::guard::Decider;
-pub(super) use self::guard::{Claiming, Guarded, Work, of_memory};
+pub(super) use self::guard::{Claiming, Copied, Guarded, Work, of_memory};
 use super::{
     Answer, Changed, Claimed, Found, Grant, Repeated, Settled, Standing, Store, Undecided,
 };
@@ -166,7 +166,7 @@ impl MemoryStore {
         }
         records
             .by_key
-            .retain(|_, kept| !kept.record.is_over(self.window, now));
+            .retain(|_, kept| !kept.is_over(self.window, now));
         records.bytes = records
             .by_key
             .iter()
@@ -251,6 +251,12 @@ impl Store for MemoryStore {
 }
 
 impl Kept {
+    /// Whether it no longer counts: what was reserved for a claim that was dropped does not once its lease is over.
+    fn is_over(&self, window: Duration, now: StoreTime) -> bool {
+        let is_dropped = self.decider == Decider::Asked && now >= self.record.lease_end();
+        is_dropped || self.record.is_over(window, now)
+    }
+
     fn here(record: Record) -> Self {
         Self {
             record,

@@ -19,8 +19,9 @@ pub(super) const UNFINISHED: [&str; 2] = ["in_progress", "unknown"];
 /// Makes both indexes, unless they are there.
 pub(super) async fn make(records: Collection<Document>, window: Duration) -> Result<()> {
     // This one first: it makes the collection, without which MongoDB lists no indexes.
-    make_unfinished(&records).await?;
-    make_expiry(&records, window).await
+    let unfinished = make_unfinished(&records).await;
+    make_expiry(&records, window).await?;
+    unfinished
 }
 
 /// `$gt`, since servers before MongoDB 6.0 take no `$in` here: of the four states, it leaves out the one that most records are in.

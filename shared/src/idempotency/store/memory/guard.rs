@@ -4,12 +4,12 @@
 //! copy of what this process did: so it answers with a result, and notices that the other store has lost the key.
 
 use super::{Kept, MemoryStore, Records};
-use crate::idempotency::decision::{self, Change, Claim, Fence, Settlement, Start};
+use crate::idempotency::decision::{self, Change, Claim, Fence, Settlement, Start, Verdict};
 use crate::idempotency::record::{Record, State, StoreTime};
 use crate::idempotency::store::{
-    Answer, Backend, Changed, Claimed, Grant, Repeated, Standing, Undecided,
+    Answer, Backend, Changed, Claimed, Grant, Repeated, Settled, Standing, Undecided,
 };
-use crate::idempotency::{OwnerId, Policy, RecordKey};
+use crate::idempotency::{OwnerId, Policy, RecordKey, SavedResponse};
 
 /// Which store decides about a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(in super::super) enum Decider {
     Here,
     /// The other store is being asked about the claim that this record was made for.
     Asked,
-    /// The other store. Its record is the same work if it names the same time of the first claim.
+    /// The other store. Its record is the same work if it names the same time of the first claim, and no earlier attempt.
     There { first_at: StoreTime },
 }
 
@@ -27,7 +27,7 @@ pub(in super::super) enum Decider {
 pub(in super::super) enum Guarded {
     /// This memory decides.
     Here,
-    /// The other store decides, and the result that it has is here, too.
+    /// The other store decided, and its result is here, too.
     Completed,
     /// The other store decides, and an attempt of this process is at work.
     Running,
@@ -49,7 +49,7 @@ pub(in super::super) struct Work {
 pub(in super::super) enum Claiming {
     /// It is decided.
     Decided(Answer<Claimed>),
-    /// The other store is asked. Where it does not answer, this grant counts; where it rejects the claim, what was there `before`.
+    /// The other store is asked. Where it does not answer, this grant counts; where it rejects the claim, `before` is put back.
     Reserved {
         grant: Grant,
         before: Option<Box<Kept>>,
@@ -58,6 +58,17 @@ pub(in super::super) enum Claiming {
     Unfinished(Work),
     /// The other store is asked.
     There,
+}
+
+/// What an attempt that the other store has started is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Copied {
+    /// It is copied, and may work.
+    Yes,
+    /// It has ended, or another one has begun: the answer comes late.
+    Late,
+    /// This memory decides, or has a result: the other store has lost the work, or did not answer in time.
+    Here,
 }
 
 impl Work {
@@ -165,12 +176,32 @@ impl MemoryStore {
         is_reserved
     }
 
-    /// Copies an attempt that the other store has started. Whether it counts: not where this memory decides.
-    pub(in super::super) fn copy(&self, key: &RecordKey, claim: &Claim, grant: &Grant) -> bool {
+    /// Copies an attempt that the other store has started.
+    pub(in super::super) fn copy(&self, key: &RecordKey, claim: &Claim, grant: &Grant) -> Copied {
         let now = self.now();
         let mut records = self.records.lock();
-        if self.guarded_at(&records, key, now) == Guarded::Here {
-            return false;
+        let guarded = self.guarded_at(&records, key, now);
+        if let Some(kept) = records.by_key.get_mut(key)
+            && let Decider::There { first_at } = kept.decider
+            && !kept.record.is_over(self.window, now)
+        {
+            let is_same_work = grant.first_at == first_at;
+            let is_same_attempt = is_same_work && grant.attempt == kept.record.attempt;
+            match guarded {
+                Guarded::Running if is_same_attempt && kept.record.owner == claim.owner => {
+                    return Copied::Yes;
+                }
+                Guarded::Completed => return Copied::Here,
+                _ if is_same_work && grant.attempt <= kept.record.attempt => return Copied::Late,
+                Guarded::Running | Guarded::Unfinished(_) if !is_same_work => {
+                    kept.decider = Decider::Here;
+                    return Copied::Here;
+                }
+                _ => {}
+            }
+        }
+        if guarded == Guarded::Here {
+            return Copied::Here;
         }
         // When the first claim was by this memory's clock, which bounds another takeover, is not known here.
         let policy = match grant.recognised_for {
@@ -189,7 +220,40 @@ impl MemoryStore {
         let first_at = grant.first_at;
         let decider = Decider::There { first_at };
         records.put(key, Kept { record, decider });
-        true
+        Copied::Yes
+    }
+
+    /// Copies a result that the other store has answered a claim with, where this memory knows of the same work.
+    pub(in super::super) fn learn(&self, key: &RecordKey, claim: &Claim, response: &SavedResponse) {
+        let now = self.now();
+        let mut records = self.records.lock();
+        let is_of_request = records
+            .get(key)
+            .is_some_and(|record| record.fingerprint == claim.fingerprint);
+        if is_of_request && matches!(self.guarded_at(&records, key, now), Guarded::Unfinished(_)) {
+            self.put_result(&mut records, key, response, now);
+        }
+    }
+
+    /// Puts the result of another attempt in the place of a copy.
+    fn put_result(
+        &self,
+        records: &mut Records,
+        key: &RecordKey,
+        response: &SavedResponse,
+        now: StoreTime,
+    ) {
+        if let Some(record) = records.get(key).cloned() {
+            let result = Record {
+                state: State::Completed {
+                    finished_at: now,
+                    response: response.clone(),
+                },
+                owner: OwnerId::NOBODY,
+                ..record
+            };
+            self.put_changed(records, key, result, now);
+        }
     }
 
     /// The other store has lost this work, so this memory decides about the key from now on.
@@ -206,22 +270,22 @@ impl MemoryStore {
         }
     }
 
-    /// The outcome of a change that this memory decides about, or has a result for already. `None`: the other store decides.
+    /// The outcome of a change that this memory decides about, or of a completion whose result is here. `None`: the other store decides.
     pub(in super::super) fn change_here(
         &self,
         key: &RecordKey,
         fence: &Fence,
         change: &Change,
     ) -> Option<Result<Answer<Changed>, Undecided>> {
+        let now = self.now();
         let mut records = self.records.lock();
-        let kept = records.get_own(key, fence)?;
-        let is_here = kept.decider == Decider::Here;
-        let has_result = kept.record.is_completed() && matches!(change, Change::Complete(_));
-        if !is_here && !has_result {
-            return None;
-        }
-        let changed = self.change_at(&mut records, key, fence, change, self.now());
-        Some(changed.map(if is_here { of_memory } else { Answer::of_all }))
+        let answer = match self.guarded_at(&records, key, now) {
+            Guarded::Here => of_memory,
+            Guarded::Completed if matches!(change, Change::Complete(_)) => Answer::of_all,
+            _ => return None,
+        };
+        let changed = self.change_at(&mut records, key, fence, change, now);
+        Some(changed.map(answer))
     }
 
     /// Keeps the result of an attempt that the other store could not be told of: this memory decides about the key from now on. `None`:
@@ -239,23 +303,47 @@ impl MemoryStore {
         Some(changed.map(of_memory))
     }
 
-    /// Copies what the other store has answered to a change.
+    /// Copies what the other store has answered to a change. Whether that is the answer: not where this memory decides by now.
     pub(in super::super) fn follow(
         &self,
         key: &RecordKey,
         fence: &Fence,
         change: &Change,
         changed: &Changed,
-    ) {
+    ) -> bool {
         let now = self.now();
         let mut records = self.records.lock();
-        let Some(kept) = records.get_own(key, fence) else {
-            return;
-        };
-        let record = kept.record.clone();
+        if self.guarded_at(&records, key, now) == Guarded::Here {
+            return false;
+        }
+        if let Some(kept) = records.get_own(key, fence)
+            && matches!(kept.decider, Decider::There { .. })
+        {
+            let record = kept.record.clone();
+            self.follow_own(&mut records, key, record, fence, change, changed);
+        }
+        true
+    }
+
+    fn follow_own(
+        &self,
+        records: &mut Records,
+        key: &RecordKey,
+        record: Record,
+        fence: &Fence,
+        change: &Change,
+        changed: &Changed,
+    ) {
+        let now = self.now();
         let change = match changed {
             Changed::Done | Changed::Already(None) => change.clone(),
             Changed::Already(Some(response)) => Change::Complete(response.clone()),
+            Changed::Superseded(Standing::Replay(response)) => {
+                if record.finished_at().is_none() {
+                    self.put_result(records, key, response, now);
+                }
+                return;
+            }
             // The other store knows more than this one. What is finished here stays so.
             Changed::Superseded(_) => Change::MarkUnknown,
             Changed::Moved(_) | Changed::TooLate => return,
@@ -265,31 +353,36 @@ impl MemoryStore {
             rev: record.rev,
             ..fence.clone()
         };
-        if let decision::Verdict::Write(next) =
-            decision::change(Some(&record), &aligned, &change, now)
-        {
+        if let Verdict::Write(next) = decision::change(Some(&record), &aligned, &change, now) {
             let rev = if change.names_rev() {
                 fence.rev + 1
             } else {
                 next.rev
             };
-            self.put_changed(&mut records, key, Record { rev, ..*next }, now);
+            self.put_changed(records, key, Record { rev, ..*next }, now);
         }
     }
 
-    /// Copies a settlement of the record that `seen` holds.
+    /// Copies a settlement of the record that `seen` holds. Whether it is the answer: not where this memory decides or has a result
+    /// by now.
     pub(in super::super) fn follow_settlement(
         &self,
         key: &RecordKey,
         seen: OwnerId,
         owner: OwnerId,
         settlement: &Settlement,
-    ) {
+    ) -> Settled {
+        let now = self.now();
         let mut records = self.records.lock();
+        match self.guarded_at(&records, key, now) {
+            Guarded::Here | Guarded::Completed => return Settled::Refused,
+            Guarded::Running | Guarded::Unfinished(_) | Guarded::There => {}
+        }
         let version = records.get(key).map(Record::version);
         if let Some(version) = version.filter(|version| version.owner == seen) {
             self.settle_at(&mut records, key, version, owner, settlement);
         }
+        Settled::Done
     }
 }
 

@@ -74,7 +74,7 @@ fn response(body: &'static str) -> SavedResponse {
 /// A memory with a copy of the third attempt, in its seventh writing.
 fn copying(claim: &Claim) -> MemoryStore {
     let store = store();
-    assert!(store.copy(&key(), claim, &grant(3, 7)));
+    assert_eq!(store.copy(&key(), claim, &grant(3, 7)), Copied::Yes);
     store
 }
 
@@ -223,7 +223,7 @@ fn a_claim_that_was_not_answered_is_decided_here_once() {
 
     // The answer to the same claim, sent again, comes too late.
     assert!(!store.decide_here(&key(), claim.owner));
-    assert!(!store.copy(&key(), &claim, &grant(1, 1)));
+    assert_eq!(store.copy(&key(), &claim, &grant(1, 1)), Copied::Here);
     store.give_back(&key(), claim.owner, None);
     assert_eq!(store.guarded(&key()), Guarded::Here);
     let again = store.begin_claim(&key(), &claim);
@@ -238,7 +238,7 @@ fn a_claim_that_was_not_answered_is_decided_here_once() {
 fn an_answered_claim_is_not_decided_here() {
     let claim = once();
     let store = reserving(&claim);
-    assert!(store.copy(&key(), &claim, &grant(3, 7)));
+    assert_eq!(store.copy(&key(), &claim, &grant(3, 7)), Copied::Yes);
     assert!(!store.decide_here(&key(), claim.owner));
     assert_eq!(store.guarded(&key()), Guarded::Running);
     assert!(matches!(
@@ -400,13 +400,58 @@ fn a_copy_follows_its_own_attempt_and_keeps_its_result() {
     let claim = once();
     let store = copying(&claim);
     for other in [fence(&claim, 2, 7), fence(&once(), 3, 7)] {
-        store.follow(&key(), &other, &result(), &Changed::Done);
+        assert!(store.follow(&key(), &other, &result(), &Changed::Done));
         assert_eq!(record(&store).state, State::InProgress);
     }
     answered(&store, &claim, &result(), &Changed::Done);
-    let superseded = Changed::Superseded(Standing::Free);
-    answered(&store, &claim, &Change::Release, &superseded);
-    assert_eq!(record(&store).into_response(), Some(response("ours")));
+    for standing in [Standing::Free, Standing::Replay(response("other"))] {
+        let superseded = Changed::Superseded(standing);
+        answered(&store, &claim, &Change::Release, &superseded);
+        assert_eq!(record(&store).into_response(), Some(response("ours")));
+    }
+}
+
+/// Another attempt has finished, so a copy of this one's completion, sent again, is no result.
+#[test]
+fn the_result_of_another_attempt_takes_the_place_of_a_superseded_copy() {
+    let claim = once();
+    let store = copying(&claim);
+    let superseded = Changed::Superseded(Standing::Replay(response("other")));
+    answered(&store, &claim, &result(), &superseded);
+    assert_eq!(record(&store).owner, OwnerId::NOBODY);
+    let again = store.change_here(&key(), &fence(&claim, 3, 7), &result());
+    let Some(Ok(Answer { value, .. })) = again else {
+        panic!("{again:?}");
+    };
+    let Changed::Superseded(Standing::Replay(replayed)) = value else {
+        panic!("{value:?}");
+    };
+    assert_eq!(replayed, response("other"));
+}
+
+#[test]
+fn a_result_that_a_claim_was_answered_with_is_learned_of_the_same_unfinished_work() {
+    let other = || Claim {
+        fingerprint: Fingerprint::of(&Request {
+            method: "PUT",
+            ..Request::default()
+        })
+        .expect("unambiguous"),
+        ..once()
+    };
+    let cases = [
+        ("abandoned", Duration::ZERO, once(), "completed"),
+        ("another request", Duration::ZERO, other(), "in_progress"),
+        ("at work", LEASE, once(), "in_progress"),
+    ];
+    for (case, lease, asking, expected) in cases {
+        let store = copying(&claim(lease, Policy::AtMostOnce));
+        store.learn(&key(), &asking, &response("theirs"));
+        assert_eq!(record(&store).state.name(), expected, "{case}");
+    }
+    let nothing = store();
+    nothing.learn(&key(), &once(), &response("theirs"));
+    assert_eq!(nothing.guarded(&key()), Guarded::There);
 }
 
 #[test]
@@ -418,12 +463,18 @@ fn a_change_is_decided_here_where_the_claim_was_or_the_result_is_known() {
         here.change_here(&key(), &first, &result()).is_none(),
         "asked"
     );
+    assert!(here.follow(&key(), &first, &Change::MarkUnknown, &Changed::Done));
+    assert_eq!(record(&here).state, State::InProgress, "asked");
     here.decide_here(&key(), claim.owner);
-    let other = fence(&once(), 1, 1);
-    assert!(
-        here.change_here(&key(), &other, &result()).is_none(),
-        "other"
-    );
+    assert!(!here.follow(&key(), &first, &result(), &Changed::Done));
+    let other = here.change_here(&key(), &fence(&once(), 1, 1), &result());
+    let Some(Ok(Answer { value, .. })) = other else {
+        panic!("{other:?}");
+    };
+    assert!(matches!(
+        value,
+        Changed::Superseded(Standing::InProgress { .. })
+    ));
     let changed = here.change_here(&key(), &first, &result());
     let Some(Ok(Answer { value, stand_in })) = changed else {
         panic!("{changed:?}");
@@ -442,6 +493,108 @@ fn a_change_is_decided_here_where_the_claim_was_or_the_result_is_known() {
     };
     assert!(matches!(value, Changed::Already(Some(stored)) if stored == response("ours")));
     assert_eq!(stand_in, None);
+}
+
+/// The other store has lost the work, or an old answer comes late.
+#[test]
+fn what_the_other_store_starts_counts_where_it_follows_what_is_known_here() {
+    let attempt = |attempt, first_at| Grant {
+        first_at,
+        ..grant(attempt, 1)
+    };
+    let other = StoreTime::from_ms(4);
+    let (again, next) = (attempt(3, FIRST_THERE), attempt(4, FIRST_THERE));
+    let (older, anew) = (attempt(2, FIRST_THERE), attempt(4, other));
+    let unfinished = Guarded::Unfinished(work(3));
+    let cases = [
+        ("abandoned", None, &next, Copied::Yes, Guarded::Running),
+        ("abandoned", None, &again, Copied::Late, unfinished),
+        ("abandoned", None, &older, Copied::Late, unfinished),
+        ("abandoned", None, &anew, Copied::Here, Guarded::Here),
+        (
+            "released",
+            Some(Change::Release),
+            &next,
+            Copied::Yes,
+            Guarded::Running,
+        ),
+        (
+            "released",
+            Some(Change::Release),
+            &older,
+            Copied::Late,
+            Guarded::There,
+        ),
+        (
+            "released",
+            Some(Change::Release),
+            &anew,
+            Copied::Yes,
+            Guarded::Running,
+        ),
+        (
+            "completed",
+            Some(result()),
+            &again,
+            Copied::Here,
+            Guarded::Completed,
+        ),
+        (
+            "completed",
+            Some(result()),
+            &next,
+            Copied::Here,
+            Guarded::Completed,
+        ),
+        (
+            "completed",
+            Some(result()),
+            &anew,
+            Copied::Here,
+            Guarded::Completed,
+        ),
+    ];
+    for (case, change, grant, expected, guarded) in cases {
+        let first = claim(Duration::ZERO, Policy::AtMostOnce);
+        let store = copying(&first);
+        if let Some(change) = change {
+            answered(&store, &first, &change, &Changed::Done);
+        }
+        let copied = store.copy(&key(), &once(), grant);
+        assert_eq!(copied, expected, "{case}, {grant:?}");
+        assert_eq!(store.guarded(&key()), guarded, "{case}, {grant:?}");
+    }
+}
+
+#[test]
+fn an_attempt_at_work_is_copied_once() {
+    let claim = once();
+    let store = copying(&claim);
+    let noted = Change::Checkpoint("note".into());
+    answered(&store, &claim, &noted, &Changed::Done);
+    // The answer to the same claim, sent twice.
+    assert_eq!(store.copy(&key(), &claim, &grant(3, 7)), Copied::Yes);
+    assert_eq!(record(&store).checkpoint, "note");
+    assert_eq!(store.copy(&key(), &once(), &grant(3, 7)), Copied::Late);
+    let lost = Grant {
+        first_at: StoreTime::from_ms(4),
+        ..grant(1, 1)
+    };
+    assert_eq!(store.copy(&key(), &claim, &lost), Copied::Here);
+    assert_eq!(store.guarded(&key()), Guarded::Here);
+}
+
+/// Its call was dropped.
+#[test]
+fn a_reservation_makes_room_once_its_lease_is_over() {
+    for (lease, expected) in [(LEASE, false), (Duration::ZERO, true)] {
+        let store = reserving(&claim(lease, Policy::AtMostOnce));
+        let kept = store.records.lock().by_key[&key()].clone();
+        assert_eq!(kept.is_over(WINDOW, store.now()), expected);
+        let abandoned = copying(&claim(lease, Policy::AtMostOnce));
+        let kept = abandoned.records.lock().by_key[&key()].clone();
+        assert!(!kept.is_over(WINDOW, abandoned.now()));
+    }
 }
 
 #[test]
@@ -479,7 +632,7 @@ fn a_copy_of_a_bounded_takeover_is_not_taken_over_again() {
             recognised_for,
             ..grant(3, 7)
         };
-        store.copy(&key(), &claim, &took_over);
+        assert_eq!(store.copy(&key(), &claim, &took_over), Copied::Yes);
         let copy = record(&store);
         assert_eq!(copy.policy, expected);
         assert!(copy.took_over);
@@ -498,7 +651,24 @@ fn a_settlement_there_settles_the_copy_of_the_same_owner() {
         } else {
             OwnerId::fresh()
         };
-        store.follow_settlement(&key(), seen, OwnerId::fresh(), &settlement);
+        let settled = store.follow_settlement(&key(), seen, OwnerId::fresh(), &settlement);
+        assert_eq!(settled, Settled::Done);
         assert_eq!(record(&store).state.name(), expected);
+    }
+}
+
+#[test]
+fn a_settlement_there_is_refused_where_this_memory_decides_or_has_a_result() {
+    let claim = once();
+    let here = reserving(&claim);
+    here.decide_here(&key(), claim.owner);
+    let completed = copying(&claim);
+    answered(&completed, &claim, &result(), &Changed::Done);
+    for store in [here, completed] {
+        let before = record(&store);
+        let owner = OwnerId::fresh();
+        let settled = store.follow_settlement(&key(), claim.owner, owner, &Settlement::Released);
+        assert_eq!(settled, Settled::Refused);
+        assert_eq!(record(&store), before);
     }
 }
