@@ -106,9 +106,11 @@ async fn a_document_with_numbers_of_32_bits_is_read() {
     let (engine, payment) = (stage.engine(), a_payment());
     let lease = started(&engine, &payment).await;
     let id = doc! { "_id": payment.key.as_str() };
-    let small = doc! { "$set": { "attempt": 1, "rev": 1, "lease_ms": 30_000, "policy_ms": 0 } };
-    let written = records(&stage).await.update_one(id, small).await;
-    assert_eq!(written.expect("written").matched_count, 1);
+    let records = records(&stage).await;
+    let document = records.find_one_and_delete(id).await.expect("read");
+    let mut document = document.expect("there");
+    document.extend(doc! { "attempt": 1, "rev": 1, "lease_ms": 30_000, "policy_ms": 0 });
+    records.insert_one(document).await.expect("written");
 
     let outcome = claim(&engine, &payment).await;
     assert!(matches!(outcome, Outcome::InProgress { .. }), "{outcome:?}");
