@@ -19,6 +19,7 @@ use crate::deadline::Deadline;
 /// then the policy says what happens.
 pub struct Lease {
     hold: Hold,
+    is_first: bool,
     repeated: bool,
     took_over: bool,
     checkpoint: Bytes,
@@ -40,6 +41,7 @@ impl Lease {
         let work_end = work_end(ends, hold.deadline());
         Self {
             hold,
+            is_first: grant.is_first,
             repeated: grant.repeated,
             took_over: grant.took_over,
             checkpoint: grant.checkpoint,
@@ -67,6 +69,12 @@ impl Lease {
     /// Whether this claim was sent before and its reply was lost. An owner is fresh for every claim, so it is no other's.
     pub fn is_repeated(&self) -> bool {
         self.repeated
+    }
+
+    /// Whether the store knows of no earlier attempt. There may have been one, of which it has forgotten: after a retention, or where a
+    /// store has lost its data. An attempt that comes after one which was released is not the first; one may be called so that is not.
+    pub fn is_first(&self) -> bool {
+        self.is_first
     }
 
     /// Whether an earlier attempt ended without a word: its request may still take effect, so look before you act.

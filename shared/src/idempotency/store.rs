@@ -195,6 +195,8 @@ pub(super) struct Grant {
     pub(super) attempt: u64,
     /// Which writing of the record it is.
     pub(super) rev: u64,
+    /// Whether the store knows of no earlier attempt.
+    pub(super) is_first: bool,
     /// Whether this very claim was there already.
     pub(super) repeated: bool,
     /// Whether an earlier attempt ended without a word.
@@ -327,6 +329,10 @@ impl Grant {
         Self {
             attempt: record.attempt,
             rev: record.rev,
+            // After a restart attempts count on. A reclaim in the millisecond of the first claim looks like the first one.
+            is_first: record.attempt == 1
+                || record.leased_at == record.first_at
+                || repeated == Repeated::Yes,
             repeated: repeated == Repeated::Yes,
             took_over: record.took_over,
             checkpoint: record.checkpoint.clone(),

@@ -173,7 +173,9 @@ impl Till<'_> {
             return idempotent::key_reused();
         }
         let was_open = opened.state.is_open();
-        let others = if lease.took_over() {
+        // The store of keys may have forgotten the attempt that opened the row; that one may still run.
+        let is_forgotten = lease.is_first() && opened != payment;
+        let others = if lease.took_over() || is_forgotten {
             Others::Perhaps
         } else {
             Others::None

@@ -76,6 +76,8 @@ enum Bug {
     OldPaymentLeftOpen,
     /// The attempt after a reopening takes itself for the only one.
     ReopenedWithoutTakeover,
+    /// The attempt that finds the row of one whose key is forgotten takes itself for the only one.
+    ForgottenAttemptIgnored,
     /// Each attempt answers with bytes of its own, not with the ledger's.
     AnswerRenderedByEach,
 }
@@ -468,14 +470,19 @@ fn each_planted_bug_is_found() {
         (Bug::ReconcilerConfirms, Charges, NOTHING_IS_TRUE),
         (Bug::OldPaymentLeftOpen, Charges, ENDS),
         (Bug::ReopenedWithoutTakeover, Charges, NOTHING_IS_TRUE),
+        (Bug::ForgottenAttemptIgnored, Charges, NOTHING_IS_TRUE),
     ];
     for (bug, card, property) in planted {
         let began = Instant::now();
         let is_the_reconcilers = matches!(bug, Bug::ReconcilerConfirms | Bug::OldPaymentLeftOpen);
+        let is_the_schedules = matches!(
+            bug,
+            Bug::ReopenedWithoutTakeover | Bug::ForgottenAttemptIgnored
+        );
         let protocol = Protocol {
             cards: std::slice::from_ref(Card::ALL.iter().find(|one| **one == card).expect("one")),
             reconciler_runs: is_the_reconcilers.into(),
-            key_looks: (bug == Bug::ReopenedWithoutTakeover).into(),
+            key_looks: is_the_schedules.into(),
             bug: Some(bug),
             ..Protocol::CLIENT
         };

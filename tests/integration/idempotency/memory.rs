@@ -399,6 +399,33 @@ async fn of_two_completions_at_once_one_is_the_answer_to_both() {
     assert_eq!(slow, Completion::Completed(replayed));
 }
 
+/// Redis says that the outcome is unknown, and has not heard of the result.
+#[tokio::test]
+async fn a_claim_is_answered_with_a_result_that_came_while_redis_was_asked() {
+    let (_redis, proxy, stage) = redis_behind_a_proxy().await;
+    let stage = stage.with("IDEMPOTENCY_LEASE_MS", "150");
+    let (engine, payment) = (stage.new_engine(), a_payment());
+    let lease = started(&engine, &payment).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let impatient = engine.resume(lease.token(), Deadline::after(Duration::from_millis(300)));
+    proxy.stall();
+
+    let (claimed, (), completed) = tokio::join!(
+        engine.claim(&payment, patience()),
+        async {
+            tokio::time::sleep(Duration::from_millis(800)).await;
+            // What was sent before the end of the stall never arrives.
+            proxy.black_hole_existing();
+            proxy.heal();
+        },
+        impatient.complete(charged()),
+    );
+
+    assert_eq!(completed, Completion::Completed(charged()));
+    let outcome = claimed.expect("decided").outcome;
+    assert!(matches!(outcome, Outcome::Replay(replayed) if replayed == charged()),);
+}
+
 /// A result is one answer, however often and with whatever it is reported.
 #[tokio::test]
 async fn the_first_result_is_everybodys_answer() {

@@ -20,6 +20,7 @@ fn lease(lasts: Duration, recognised_for: Option<Duration>) -> Lease {
     let grant = Grant {
         attempt: 2,
         rev: 2,
+        is_first: true,
         repeated: false,
         took_over: true,
         checkpoint: Bytes::new(),

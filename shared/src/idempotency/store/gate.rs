@@ -94,28 +94,22 @@ impl Store for GatedStore {
         claim: &Claim,
         deadline: Deadline,
     ) -> Result<Answer<Claimed>, Undecided> {
-        loop {
-            match self.memory.begin_claim(key, claim)? {
-                Claiming::Decided(answer) => return Ok(answer),
-                Claiming::Reserved { grant, before } => {
-                    let claimed = self.claim_in_redis(key, claim, deadline).await;
-                    match &claimed {
-                        Ok(Answer {
-                            value: Claimed::Standing(_),
-                            ..
-                        }) => self.memory.give_back(key, claim.owner, before),
-                        Err(_) if self.memory.decide_here(key, claim.owner) => {
-                            return Ok(of_memory(Claimed::Started(grant)));
-                        }
-                        _ => {}
+        match self.memory.begin_claim(key, claim)? {
+            Claiming::Decided(answer) => Ok(answer),
+            Claiming::There => self.claim_in_redis(key, claim, deadline).await,
+            Claiming::Reserved { grant, before } => {
+                let claimed = self.claim_in_redis(key, claim, deadline).await;
+                match &claimed {
+                    Ok(Answer {
+                        value: Claimed::Standing(_),
+                        ..
+                    }) => self.memory.give_back(key, claim.owner, before),
+                    Err(_) if self.memory.decide_here(key, claim.owner) => {
+                        return Ok(of_memory(Claimed::Started(grant)));
                     }
-                    return claimed;
+                    _ => {}
                 }
-                // Then this memory decides, unless another call has changed the key meanwhile.
-                Claiming::Unfinished(work) if !self.has(key, work, deadline).await? => {}
-                Claiming::Unfinished(_) | Claiming::There => {
-                    return self.claim_in_redis(key, claim, deadline).await;
-                }
+                claimed
             }
         }
     }

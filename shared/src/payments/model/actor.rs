@@ -30,6 +30,8 @@ pub(super) enum Phase {
     /// A client's attempt has claimed the key.
     Opening {
         others: Others,
+        /// Whether the store of keys knows of no earlier attempt.
+        is_first: bool,
         purpose: Purpose,
     },
     Running {
@@ -111,6 +113,7 @@ impl World {
                 return advance(protocol, row, Others::Perhaps, purpose, false);
             }
         };
+        let is_first = self.key == Key::Absent;
         self.key = Key::Held {
             by: who,
             took_over,
@@ -122,6 +125,7 @@ impl World {
             } else {
                 Others::None
             },
+            is_first,
             purpose,
         }
     }
@@ -197,7 +201,21 @@ impl World {
     ) {
         let phase = self.actors[who].phase.clone();
         self.actors[who].phase = match (phase, heard) {
-            (Phase::Opening { others, purpose }, Heard::Opened(Some(row))) => {
+            (
+                Phase::Opening {
+                    others,
+                    is_first,
+                    purpose,
+                },
+                Heard::Opened(Some((row, was_there))),
+            ) => {
+                let is_forgotten =
+                    is_first && was_there && protocol.bug != Some(Bug::ForgottenAttemptIgnored);
+                let others = if is_forgotten {
+                    Others::Perhaps
+                } else {
+                    others
+                };
                 advance(protocol, row, others, purpose, true)
             }
             // Its 503 says that this request did nothing, and makes no claim about the payment.

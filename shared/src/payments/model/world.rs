@@ -86,8 +86,8 @@ impl Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     Reply(Reply),
-    /// `None`: the ledger did not answer.
-    Opened(Option<Row>),
+    /// The row, and whether it was there already; `None`: the ledger did not answer.
+    Opened(Option<(Row, bool)>),
     Key(Written),
 }
 
@@ -231,7 +231,11 @@ impl World {
     /// A request arrives, whenever it was sent.
     pub(super) fn carry_out(&mut self, protocol: &Protocol, message: Message) -> Heard {
         match message {
-            Message::Open => Heard::Opened(Some(*self.row.get_or_insert(Row::OPENED))),
+            Message::Open => {
+                let was_there = self.row.is_some();
+                let row = *self.row.get_or_insert(Row::OPENED);
+                Heard::Opened(Some((row, was_there)))
+            }
             Message::Key { from, write } => Heard::Key(self.write_key(from, write)),
             Message::Ask {
                 from,

@@ -229,22 +229,29 @@ async fn what_another_attempt_may_have_charged_is_not_called_nothing() {
     }
 }
 
-/// With its claim lost, nothing but the ledger tells that there is another attempt.
+/// With its claim lost, or forgotten after a retention, nothing but the ledger tells that there is another attempt.
 #[tokio::test]
-async fn an_intent_that_another_attempt_has_attached_may_be_confirmed_by_it() {
-    let mut world = World::new(false);
-    let frozen = Frozen::in_world(&world).await;
-    world.idempotency = Idempotency::new(&world.config);
-    let unaware = world.turned_away(
-        Call::Confirm,
-        frozen.thaws(&[Act::Attach]),
-        frozen.thaws(&[Act::Confirm]),
-    );
+async fn an_attempt_whose_claim_is_lost_may_charge_what_it_has_opened_or_attached() {
+    use Act::{Attach, Confirm};
+    let cases: [(&str, Call, &[Act], &[Act]); 2] = [
+        ("opened", Call::Create, &[Attach, Confirm], &[]),
+        ("attached", Call::Confirm, &[Attach], &[Confirm]),
+    ];
+    for (case, refused, during_create, during_confirm) in cases {
+        let mut world = World::new(false);
+        let frozen = Frozen::in_world(&world).await;
+        world.idempotency = Idempotency::new(&world.config);
+        let unaware = world.turned_away(
+            refused,
+            frozen.thaws(during_create),
+            frozen.thaws(during_confirm),
+        );
 
-    let told = unaware.create(&invocation("pm_card_visa")).await;
+        let told = unaware.create(&invocation("pm_card_visa")).await;
 
-    assert_eq!(world.charges(), 1);
-    assert_not_known(&told, "claim lost");
+        assert_eq!(world.charges(), 1, "{case}");
+        assert_not_known(&told, case);
+    }
 }
 
 #[tokio::test]

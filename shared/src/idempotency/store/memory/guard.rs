@@ -54,8 +54,6 @@ pub(in super::super) enum Claiming {
         grant: Grant,
         before: Option<Box<Kept>>,
     },
-    /// The other store is asked, if it still has the work.
-    Unfinished(Work),
     /// The other store is asked.
     There,
 }
@@ -122,7 +120,7 @@ impl MemoryStore {
                 let claimed = self.claim_at(&mut records, key, claim, now)?;
                 Ok(Claiming::Decided(of_memory(claimed)))
             }
-            Guarded::Unfinished(work) => Ok(Claiming::Unfinished(work)),
+            Guarded::Unfinished(_) => Ok(Claiming::There),
             Guarded::There | Guarded::Running if is_own => Ok(Claiming::There),
             Guarded::Completed | Guarded::Running => {
                 let standing = Standing::of(records.get(key), claim, now);
