@@ -27,7 +27,7 @@
 //! | `MONGODB_URI` | `mongodb://` or `mongodb+srv://` | not set: no MongoDB | the MongoDB deployment |
 //! | `MONGODB_URI_SECRET_ARN` | ARN of a secret | not set | keeps the URI in Secrets Manager; read at the first call, and again when MongoDB refuses its user |
 //! | `MONGODB_DATABASE` | 1–63 bytes without `/ \ . " $ * < > : \| ?` and blanks | `truebond` | the database |
-//! | `IDEMPOTENCY_TTL_SECONDS` | 1–31 536 000 s | 86 400 | the window: for how long a result is replayed, from when it was stored; one for all stores and all versions. After it the key runs as new. MongoDB goes on forgetting by the one before until `payments-reconcile` has run |
+//! | `IDEMPOTENCY_TTL_SECONDS` | 1–31 536 000 s | 86 400 | the window: for how long a result is replayed, from when it was stored; one for all stores and all versions. After it the key runs as new; shorter than an invocation, it may end while an attempt of the key still runs. MongoDB goes on forgetting by the one before until `payments-reconcile` has run |
 //! | `IDEMPOTENCY_LEASE_MS` | 1–900 000 ms | 30 000 | how long an attempt has the key to itself where the invocation's deadline is not known; too short: repetitions are told `unknown`, or take over, while it is at work |
 //! | `IDEMPOTENCY_LEASE_GRACE_MS` | 0–60 000 ms | 2 000 | by how much a lease outlasts the invocation's deadline |
 //! | `IDEMPOTENCY_MAX_RESPONSE_BYTES` | 0–6 291 456 | 1 048 576 | the longest body that is kept whole; of a longer one length and digest are kept |

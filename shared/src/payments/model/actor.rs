@@ -149,6 +149,14 @@ impl World {
         }
     }
 
+    /// A retention is over, which is longer than an invocation: an attempt that has begun before has no time left, and sends nothing
+    /// more.
+    pub(super) fn end_attempts(&mut self) {
+        for who in ATTEMPTS {
+            self.actors[who].phase = Phase::Idle;
+        }
+    }
+
     /// The request that the actor makes next.
     pub(super) fn message(&self, protocol: &Protocol, who: usize) -> Option<Message> {
         let actor = &self.actors[who];
@@ -209,8 +217,7 @@ impl World {
                 },
                 Heard::Opened(Some((row, was_there))),
             ) => {
-                let is_forgotten =
-                    is_first && was_there && protocol.bug != Some(Bug::ForgottenAttemptIgnored);
+                let is_forgotten = is_first && was_there;
                 let others = if is_forgotten {
                     Others::Perhaps
                 } else {
