@@ -4,6 +4,10 @@
 //! the part of [`Config`] it needs. A wrong value stops the start with a [`ConfigError`] that names the variable. A
 //! backend that is missing or down, or whose URL cannot be parsed, does not stop it: health reports it.
 //!
+//! What is safe on a laptop only refuses to start where `ENVIRONMENT` is not `development`: the sandbox, memory in the place of a
+//! store, a key or a password sent unencrypted to another host, a certificate that nobody looks at, a secret of fewer than 16
+//! characters.
+//!
 //! A secret is given in its variable, or is kept in AWS Secrets Manager and named by the variable with `_SECRET_ARN`, as a
 //! whole: its text is what the variable would hold. Both at once stop the start.
 //!
@@ -19,6 +23,7 @@
 //! | `REDIS_USER` | 1–40 of `a–z 0–9 -` | needed for `iam` | the user's id, which is its name as well |
 //! | `REDIS_CACHE_NAME` | 1–40 of `a–z 0–9 -` | needed for `iam` | the name of the serverless cache, or the id of the replication group; not its host |
 //! | `REDIS_CACHE_TYPE` | `serverless`, `replication_group` | needed for `iam` | which of the two it is; the wrong one is refused at login |
+//! | `REDIS_PLAINTEXT` | `allowed`, `refused` | `allowed` in development, else `refused` | whether a password may go unencrypted to another host: for a Redis without TLS inside a private network |
 //! | `REDIS_CLUSTER` | `true`, `false` | `false` | cluster mode; the URL names any node (ElastiCache Serverless needs it) and no database |
 //! | `REDIS_CA_FILE` | path of a PEM file, at most 1 MiB | public roots | trusts only the certificates in it (for `rediss://`) |
 //! | `REDIS_CONNECT_TIMEOUT_MS` | 1–900 000 ms | 5 000 | limit of TCP, TLS and handshake together; too short: never connects; always clipped to the time left in the invocation |
@@ -34,14 +39,14 @@
 //! | `IDEMPOTENCY_FALLBACK` | `memory`, `reject` | `memory` in development, else `reject` | what stands in for Redis where there is no MongoDB: this process's memory (only in development), or nothing |
 //! | `IDEMPOTENCY_MEMORY_ENTRIES` | 1–1 000 000 | 10 000 | the most keys in memory; full: claims are refused |
 //! | `IDEMPOTENCY_MEMORY_BYTES` | 1 024–1 073 741 824 | 67 108 864 | the most bytes in memory, about; full: claims are refused, results kept as summaries |
-//! | `PAYMENT_PROVIDER` | `sandbox`, `stripe` | `sandbox` in development, else none | who charges; the sandbox charges nobody; none: payments are refused |
+//! | `PAYMENT_PROVIDER` | `stripe`; in development also `sandbox` | `sandbox` in development, else none | who charges; the sandbox charges nobody; none: payments are refused |
 //! | `PAYMENT_PROVIDER_TIMEOUT_MS` | 1–80 000 ms | 10 000 | limit of one request to the provider, clipped to the time left; too short: payments end as `unknown` and are settled by a repetition |
 //! | `STRIPE_API_KEY` | text | not set | the secret key; not set with `stripe`: payments are refused |
 //! | `STRIPE_API_KEY_SECRET_ARN` | ARN of a secret | not set | keeps the key in Secrets Manager; read at the first payment, and again when Stripe refuses it |
-//! | `STRIPE_API_BASE` | `http://` or `https://` URL that ends with `/` | `https://api.stripe.com/` | a server that speaks as Stripe does; not accepted in `production` |
+//! | `STRIPE_API_BASE` | `http://` or `https://` URL without user and password that ends with `/`; outside development `https://`, or a loopback address | `https://api.stripe.com/` | a server that speaks as Stripe does |
 //! | `PAYMENT_RECONCILE_AFTER_SECONDS` | 1–604 800 s | 60 | how long an open payment is left to those who ask for it, before `payments-reconcile` looks after it |
 //! | `PAYMENT_CANCEL_AFTER_SECONDS` | 1–604 800 s | 3 600 | how long a payment may stay unconfirmed, its customer's action included, before it is cancelled; too short: slow customers fail |
-//! | `STRIPE_WEBHOOK_SECRETS` | one or two secrets, comma between | not set: events are refused | with which Stripe signs its events; two while one is replaced |
+//! | `STRIPE_WEBHOOK_SECRETS` | one or two secrets of 16–256 characters (development: 1–256), comma between | not set: events are refused | with which Stripe signs its events; two while one is replaced |
 //! | `STRIPE_WEBHOOK_SECRETS_SECRET_ARN` | ARN of a secret | not set | keeps them in Secrets Manager; read at the first event, and again when a signature is by none of them, the less often the more often in vain |
 //! | `SECRETS_TTL_SECONDS` | 1–86 400 s | 3 600 | for how long a secret of Secrets Manager is used without another look; what is refused is looked up at once |
 //! | `LEDGER_DIR` | path | `target/ledger` | where payments are kept in development without MongoDB, and what the sandbox has charged |
@@ -51,7 +56,7 @@
 //! | `HEALTH_MEMO_MS` | 0–60 000 ms | 1 000 | how long a result is reused; 0 probes at every request |
 //! | `HEALTH_SLOW_MS` | 1–29 000 ms | 100 | a probe slower than this makes its service `degraded` |
 //! | `HEALTH_CRITICAL` | comma list of `redis`, `mongodb`, `api`, or empty | MongoDB if configured, Redis if nothing stands in for it | which services make the whole `unhealthy`; empty: none |
-//! | `HEALTH_DETAILS_TOKEN` | 1–256 characters, visible ASCII | not set | shows health details to whoever sends it as `Authorization: Bearer`; not set: shown in development, never elsewhere |
+//! | `HEALTH_DETAILS_TOKEN` | 16–256 characters (development: 1–256), visible ASCII | not set | shows health details to whoever sends it as `Authorization: Bearer`; not set: shown in development, never elsewhere |
 //! | `AWS_LAMBDA_LOG_FORMAT` | `JSON`, `Text` | text in a terminal, else JSON | how log lines are written (set by Lambda) |
 //! | `AWS_LAMBDA_LOG_LEVEL` | `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR`, `FATAL` | `INFO` | the least level of our own log lines (set by Lambda) |
 //! | `AWS_REGION` | name of a region | needed for `iam` | where the cache is (set by Lambda); a secret is where its ARN says |
@@ -67,6 +72,7 @@ mod mongo;
 mod payments;
 mod reader;
 mod redis_client;
+mod safety;
 mod secret;
 
 use std::ffi::OsString;
@@ -79,6 +85,8 @@ pub use payments::{PaymentsConfig, ProviderConfig, WebhookSecrets};
 pub use reader::ConfigError;
 use reader::Reader;
 pub use redis_client::{CacheType, IamLogin, RedisAuth, RedisConfig};
+use safety::SHORTEST_SECRET;
+pub(crate) use safety::{sends_password_in_the_clear, trusts_any_certificate};
 pub use secret::{Secret, SecretSource, StoredSecret};
 
 /// Every setting of a function, read once.
@@ -145,13 +153,13 @@ impl Config {
         let read = Reader(&lookup);
         let deployed = read.text("AWS_LAMBDA_INITIALIZATION_TYPE")?.is_some();
         let environment = environment(&read, deployed)?;
-        Ok(Self {
+        let config = Self {
             service: read
                 .name("SERVICE_NAME")?
                 .unwrap_or_else(|| "truebond".to_owned()),
             version: env!("CARGO_PKG_VERSION"),
-            redis: RedisConfig::read(&read)?,
-            mongo: MongoConfig::read(&read)?,
+            redis: RedisConfig::read(&read, &environment)?,
+            mongo: MongoConfig::read(&read, &environment)?,
             idempotency: IdempotencyConfig::read(&read, &environment)?,
             payments: PaymentsConfig::read(&read, &environment)?,
             health: HealthConfig::read(&read)?,
@@ -166,7 +174,9 @@ impl Config {
                     .unwrap_or(1),
             },
             environment,
-        })
+        };
+        safety::check(&config)?;
+        Ok(config)
     }
 }
 
@@ -179,6 +189,15 @@ impl Environment {
     /// Whether this is a laptop. Everything else is treated as production.
     pub fn is_development(&self) -> bool {
         self.0 == "development"
+    }
+
+    /// The least length of a secret that somebody could try to guess.
+    pub(crate) fn shortest_secret(&self) -> usize {
+        if self.is_development() {
+            1
+        } else {
+            SHORTEST_SECRET
+        }
     }
 }
 

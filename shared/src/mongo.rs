@@ -52,7 +52,10 @@ impl Mongo {
     /// Access to what is configured. Nothing is connected, and nothing here fails.
     pub fn new(config: &MongoConfig) -> Self {
         Self {
-            address: config.uri.as_ref().map(Address::new),
+            address: config
+                .uri
+                .as_ref()
+                .map(|uri| Address::new(uri, config.allows_unsafe)),
             database: config.database.clone(),
             live: Mutex::new(None),
         }

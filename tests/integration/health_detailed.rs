@@ -195,13 +195,13 @@ async fn details_are_closed_outside_development() {
     let lambda = Lambda::function("health-detailed")
         .env("ENVIRONMENT", "production")
         .env("HEALTH_CRITICAL", "")
-        .env("HEALTH_DETAILS_TOKEN", "token")
+        .env("HEALTH_DETAILS_TOKEN", "token-of-16-char")
         .start()
         .await;
 
     assert_eq!(lambda.get(PATH).await.text(), r#"{"status":"degraded"}"#);
     let opened = lambda
-        .request(TestRequest::get(PATH).header("authorization", "Bearer token"))
+        .request(TestRequest::get(PATH).header("authorization", "Bearer token-of-16-char"))
         .await;
     assert_eq!(opened.json()["services"]["redis"]["fallback"], "reject");
 }

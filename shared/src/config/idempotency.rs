@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::{self, LONGEST_INVOCATION_MS, Reader};
+use super::reader::{LONGEST_INVOCATION_MS, Reader};
 use super::{ConfigError, Environment};
 
 /// How keys are kept.
@@ -71,13 +71,5 @@ fn memory_fallback(read: &Reader<'_>, environment: &Environment) -> Result<bool,
             _ => None,
         },
     )?;
-    match chosen {
-        Some(true) if !environment.is_development() => Err(reader::unusable(
-            "IDEMPOTENCY_FALLBACK",
-            "memory",
-            "`reject`: other processes do not see this one's memory, so it stands in only where `ENVIRONMENT` is `development`".into(),
-        )),
-        Some(chosen) => Ok(chosen),
-        None => Ok(environment.is_development()),
-    }
+    Ok(chosen.unwrap_or(environment.is_development()))
 }

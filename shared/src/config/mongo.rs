@@ -1,7 +1,7 @@
 //! The settings of MongoDB. The URI stays unparsed, as Redis's URL does.
 
 use super::reader::Reader;
-use super::{ConfigError, SecretSource};
+use super::{ConfigError, Environment, SecretSource};
 
 /// How MongoDB is reached.
 #[derive(Clone, Debug)]
@@ -10,10 +10,12 @@ pub struct MongoConfig {
     pub uri: Option<SecretSource>,
     /// The database.
     pub database: String,
+    /// Whether a password may go unencrypted to another host, or to a server whose certificate nobody looks at.
+    pub allows_unsafe: bool,
 }
 
 impl MongoConfig {
-    pub(super) fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(read: &Reader<'_>, environment: &Environment) -> Result<Self, ConfigError> {
         let accepted = "1 to 63 bytes without `/ \\ . \" $ * < > : | ?` and blanks";
         let database = read.parsed("MONGODB_DATABASE", accepted, |text| {
             let fits = text.len() <= 63
@@ -23,6 +25,7 @@ impl MongoConfig {
         Ok(Self {
             uri: SecretSource::read(read, "MONGODB_URI", "MONGODB_URI_SECRET_ARN")?,
             database: database.unwrap_or_else(|| "truebond".to_owned()),
+            allows_unsafe: environment.is_development(),
         })
     }
 }

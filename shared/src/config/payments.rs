@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::reader::{self, Reader};
+use super::reader::Reader;
 use super::{ConfigError, Environment, Secret, SecretSource, StoredSecret};
 
 /// How payments are made.
@@ -92,7 +92,7 @@ impl ProviderConfig {
         // Read whatever is chosen, so that a wrong one never waits for the day when it is needed.
         let stripe = Self::Stripe {
             api_key: SecretSource::read(read, "STRIPE_API_KEY", "STRIPE_API_KEY_SECRET_ARN")?,
-            api_base: api_base(read, environment)?,
+            api_base: api_base(read)?,
         };
         Ok(match chosen {
             Some(Self::Sandbox) => Self::Sandbox,
@@ -103,24 +103,22 @@ impl ProviderConfig {
     }
 }
 
-fn api_base(read: &Reader<'_>, environment: &Environment) -> Result<Url, ConfigError> {
-    let accepted = "an `http://` or `https://` URL that ends with `/`";
-    let base = read.parsed("STRIPE_API_BASE", accepted, |text| {
-        let url = Url::parse(text).ok()?;
-        let fits = matches!(url.scheme(), "http" | "https") && url.path().ends_with('/');
-        fits.then_some(url)
-    })?;
-    match base {
-        Some(base) if environment.name() == "production" && base.as_str() != STRIPE => {
-            Err(reader::unusable(
-                "STRIPE_API_BASE",
-                base.as_str(),
-                "nothing where `ENVIRONMENT` is `production`: payments go to Stripe itself".into(),
-            ))
-        }
-        Some(base) => Ok(base),
-        None => Ok(Url::parse(STRIPE).expect("the address of Stripe is a URL")),
-    }
+/// A URL may hold a password, so it is not shown.
+fn api_base(read: &Reader<'_>) -> Result<Url, ConfigError> {
+    const VARIABLE: &str = "STRIPE_API_BASE";
+    let given = read.text(VARIABLE)?;
+    let base = Url::parse(given.as_deref().unwrap_or(STRIPE)).ok();
+    let fits = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.path().ends_with('/')
+            && url.username().is_empty()
+            && url.password().is_none()
+    };
+    base.filter(fits).ok_or(ConfigError::UnusableSecret {
+        variable: VARIABLE,
+        accepted: "an `http://` or `https://` URL without user and password that ends with `/`"
+            .into(),
+    })
 }
 
 impl WebhookSecrets {
@@ -130,7 +128,7 @@ impl WebhookSecrets {
         match source {
             None => Ok(None),
             Some(SecretSource::Stored(stored)) => Ok(Some(Self::Stored(stored))),
-            Some(SecretSource::Given(list)) => match Self::parse(&list) {
+            Some(SecretSource::Given(list)) => match Self::parse(&list, 1) {
                 Some(secrets) => Ok(Some(Self::Given(secrets))),
                 None => Err(ConfigError::UnusableSecret {
                     variable: VARIABLE,
@@ -140,11 +138,11 @@ impl WebhookSecrets {
         }
     }
 
-    /// The secrets of a list, with commas between them; `None` where it is none, or too long a one.
-    pub fn parse(list: &Secret) -> Option<Vec<Secret>> {
+    /// The secrets of a list, with commas between them, each at least as long as the `shortest`; `None` where it is no such list.
+    pub fn parse(list: &Secret, shortest: usize) -> Option<Vec<Secret>> {
         let secrets: Vec<_> = list.expose().split(',').map(str::trim).collect();
         let is_usable = |secret: &&str| {
-            (1..=LONGEST_WEBHOOK_SECRET).contains(&secret.len())
+            (shortest..=LONGEST_WEBHOOK_SECRET).contains(&secret.len())
                 && secret.bytes().all(|byte| byte.is_ascii_graphic())
         };
         let fits = secrets.len() <= MOST_WEBHOOK_SECRETS && secrets.iter().all(is_usable);

@@ -36,6 +36,18 @@ pub enum ConfigError {
         /// The other one.
         other: &'static str,
     },
+    /// The value is safe on a laptop only, and this is none.
+    #[error(
+        "{variable} {problem}, which only `ENVIRONMENT=development` allows; accepted here: {accepted}"
+    )]
+    Unsafe {
+        /// The variable.
+        variable: &'static str,
+        /// What its value does; the value itself is not shown.
+        problem: &'static str,
+        /// What it may be.
+        accepted: &'static str,
+    },
     /// The variable has to be set here, and is not.
     #[error("{variable} is not set; accepted: {accepted}")]
     Missing {

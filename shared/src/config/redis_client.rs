@@ -12,7 +12,7 @@ use url::Url;
 
 use super::reader::{LONGEST_INVOCATION_MS, Reader};
 use super::secret::is_region;
-use super::{ConfigError, SecretSource};
+use super::{ConfigError, Environment, SecretSource};
 
 /// How Redis is reached.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct RedisConfig {
     pub url: Option<SecretSource>,
     /// How this process logs in.
     pub auth: RedisAuth,
+    /// Whether a password may go unencrypted to another host.
+    pub allows_plaintext: bool,
     /// Whether the URL names a node of a cluster.
     pub cluster: bool,
     /// The certificates to trust instead of the public roots, as PEM.
@@ -67,7 +69,7 @@ pub enum CacheType {
 const CA_FILE_LIMIT: u64 = 1024 * 1024;
 
 impl RedisConfig {
-    pub(super) fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(read: &Reader<'_>, environment: &Environment) -> Result<Self, ConfigError> {
         let limit = |variable| read.milliseconds(variable, 1..=LONGEST_INVOCATION_MS);
         let idle_check = read.milliseconds("REDIS_IDLE_CHECK_MS", 0..=LONGEST_INVOCATION_MS)?;
         let url = SecretSource::read(read, "REDIS_URL", "REDIS_URL_SECRET_ARN")?;
@@ -75,9 +77,19 @@ impl RedisConfig {
         if let (RedisAuth::Iam(_), Some(SecretSource::Given(url))) = (&auth, &url) {
             require_tls_alone(url.expose())?;
         }
+        let allows_plaintext = read.parsed(
+            "REDIS_PLAINTEXT",
+            "`allowed` or `refused`",
+            |text| match text {
+                "allowed" => Some(true),
+                "refused" => Some(false),
+                _ => None,
+            },
+        )?;
         Ok(Self {
             url,
             auth,
+            allows_plaintext: allows_plaintext.unwrap_or(environment.is_development()),
             cluster: read.flag("REDIS_CLUSTER")?.unwrap_or(false),
             ca_pem: read.parsed(
                 "REDIS_CA_FILE",

@@ -254,7 +254,124 @@ fn a_configuration_shows_no_secret() {
     assert!(!format!("{config:?}").contains("hunter2"));
 }
 
-const VARIABLES: [&str; 30] = [
+/// Each unsafe setting, the sentence that it is refused with, and settings near it that are safe.
+#[test]
+fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
+    const SECRET: &str = "0123456789abcdef";
+    let unsafe_ones = [
+        ("PAYMENT_PROVIDER", "sandbox"),
+        ("IDEMPOTENCY_FALLBACK", "memory"),
+        ("STRIPE_API_BASE", "http://stripe.example.com/"),
+        ("STRIPE_API_BASE", "http://10.0.0.1/"),
+        ("STRIPE_API_BASE", "http://127.0.0.1.example.com/"),
+        ("REDIS_URL", "redis://:hunter2@cache:6379"),
+        ("REDIS_URL", "redis://app:hunter2@cache:6379/0?tls=false"),
+        ("REDIS_URL", "valkey://app:hunter2@cache"),
+        ("REDIS_URL", "redis://app:hunter2@127.0.0.1.example.com"),
+        ("MONGODB_URI", "mongodb://app:hunter2@db"),
+        (
+            "MONGODB_URI",
+            "mongodb://app:hunter2@localhost:27017,db:27017/?ssl=false",
+        ),
+        (
+            "MONGODB_URI",
+            "mongodb://app:hunter2@db/?tls=true&TLS=false",
+        ),
+        (
+            "MONGODB_URI",
+            "mongodb+srv://app:hunter2@db.example.com/?tls=false",
+        ),
+        (
+            "MONGODB_URI",
+            "mongodb+srv://db.example.com/?tlsInsecure=true",
+        ),
+        (
+            "MONGODB_URI",
+            "mongodb://localhost/?tls=true&TLSAllowInvalidCertificates=true",
+        ),
+        (
+            "MONGODB_URI",
+            "mongodb://db/?tls=true&tlsAllowInvalidHostnames=true",
+        ),
+        ("HEALTH_DETAILS_TOKEN", "0123456789abcde"),
+        ("STRIPE_WEBHOOK_SECRETS", "0123456789abcdef,hunter2"),
+    ];
+    let safe = [
+        ("PAYMENT_PROVIDER", "stripe"),
+        ("IDEMPOTENCY_FALLBACK", "reject"),
+        ("STRIPE_API_BASE", "https://stripe.example.com/"),
+        ("STRIPE_API_BASE", "http://127.0.0.1:12111/"),
+        ("STRIPE_API_BASE", "http://[::1]:12111/"),
+        ("STRIPE_API_BASE", "http://localhost/"),
+        ("REDIS_URL", "rediss://app:hunter2@cache:6379"),
+        ("REDIS_URL", "redis://cache:6379"),
+        ("REDIS_URL", "redis://app@cache:6379"),
+        ("REDIS_URL", "redis://app:hunter2@127.0.0.1:6379"),
+        ("REDIS_URL", "redis://app:hunter2@[::1]"),
+        ("REDIS_URL", "hunter2"),
+        ("MONGODB_URI", "mongodb+srv://app:hunter2@db.example.com"),
+        (
+            "MONGODB_URI",
+            "mongodb://app:hunter2@a:1,b:2/?replicaSet=x&tls=true",
+        ),
+        (
+            "MONGODB_URI",
+            "mongodb://app:hunter2@localhost:27017,127.0.0.1:27018",
+        ),
+        ("MONGODB_URI", "mongodb://db/?tls=true&tlsInsecure=false"),
+        ("MONGODB_URI", "mongodb://app:hunter2@%2Ftmp%2Fmongodb.sock"),
+        ("HEALTH_DETAILS_TOKEN", SECRET),
+        ("STRIPE_WEBHOOK_SECRETS", SECRET),
+    ];
+    let mut sentences = Vec::new();
+    for environment in ["production", "prod", "staging", "Development"] {
+        let start = |setting| config(&[("ENVIRONMENT", environment), setting]);
+        sentences = unsafe_ones
+            .map(|setting| match start(setting) {
+                Err(refused) => refused.to_string(),
+                Ok(_) => panic!("{setting:?} starts in {environment}"),
+            })
+            .to_vec();
+        for setting in safe {
+            assert!(start(setting).is_ok(), "{setting:?} in {environment}");
+        }
+    }
+    for setting in unsafe_ones.into_iter().chain(safe) {
+        assert!(config(&[setting]).is_ok(), "{setting:?} on a laptop");
+    }
+    assert!(!sentences.join("").contains("hunter2"));
+    sentences.dedup();
+    insta::assert_snapshot!(sentences.join("\n"), @"");
+}
+
+#[test]
+fn a_private_network_may_do_without_encryption_where_that_is_said() {
+    let plain = ("REDIS_URL", "redis://app:hunter2@cache:6379");
+    let production = ("ENVIRONMENT", "production");
+    let start = |plaintext| config(&[production, plain, ("REDIS_PLAINTEXT", plaintext)]);
+    assert!(start("allowed").expect("usable").redis.allows_plaintext);
+    assert!(start("refused").is_err());
+    let on_a_laptop = config(&[plain, ("REDIS_PLAINTEXT", "refused")]).expect("usable");
+    assert!(!on_a_laptop.redis.allows_plaintext);
+}
+
+#[test]
+fn an_address_of_stripe_is_never_shown_and_has_no_password() {
+    let wrong = [
+        "http://user:hunter2@proxy/",
+        "https://hunter2@proxy/",
+        "ftp://hunter2/",
+        "https://proxy/hunter2",
+        "hunter2",
+    ];
+    for base in wrong {
+        let refused = error(&[("STRIPE_API_BASE", base)]);
+        assert!(refused.starts_with("STRIPE_API_BASE cannot be used"));
+        assert!(!refused.contains("hunter2"));
+    }
+}
+
+const VARIABLES: [&str; 33] = [
     "SERVICE_NAME",
     "ENVIRONMENT",
     "REDIS_URL",
@@ -285,6 +402,9 @@ const VARIABLES: [&str; 30] = [
     "STRIPE_API_KEY_SECRET_ARN",
     "STRIPE_WEBHOOK_SECRETS_SECRET_ARN",
     "SECRETS_TTL_SECONDS",
+    "REDIS_PLAINTEXT",
+    "STRIPE_API_BASE",
+    "STRIPE_WEBHOOK_SECRETS",
 ];
 
 proptest! {

@@ -6,13 +6,14 @@ use std::time::Duration;
 use mongodb::options::ClientOptions;
 
 use super::Error;
-use crate::config::{Secret, SecretSource};
+use crate::config::{Secret, SecretSource, sends_password_in_the_clear, trusts_any_certificate};
 use crate::deadline::Deadline;
 use crate::secrets::SecretCell;
 
 /// What is known of the URI.
 pub(super) struct Address {
     uri: SecretCell,
+    allows_unsafe: bool,
     /// What it says, parsed when it is new. Held by whoever parses it.
     known: tokio::sync::Mutex<Option<Arc<Place>>>,
 }
@@ -30,9 +31,10 @@ const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_IDLE: Duration = Duration::from_secs(60);
 
 impl Address {
-    pub(super) fn new(uri: &SecretSource) -> Self {
+    pub(super) fn new(uri: &SecretSource, allows_unsafe: bool) -> Self {
         Self {
             uri: SecretCell::new(uri),
+            allows_unsafe,
             known: tokio::sync::Mutex::default(),
         }
     }
@@ -63,6 +65,11 @@ impl Address {
                 && place.uri.matches(uri.expose())
             {
                 return Ok(Arc::clone(place));
+            }
+            let is_unsafe =
+                sends_password_in_the_clear(uri.expose()) || trusts_any_certificate(uri.expose());
+            if is_unsafe && !self.allows_unsafe {
+                return Err(Error::UnsafeUrl);
             }
             let options = parse_options(&uri).await?;
             Ok(Arc::clone(known.insert(Arc::new(Place { uri, options }))))

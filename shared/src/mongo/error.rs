@@ -13,6 +13,9 @@ pub enum Error {
     /// The URI cannot be parsed.
     #[error("the MongoDB URI cannot be parsed")]
     InvalidUrl,
+    /// Outside development: the URI sends a password unencrypted to another host, or accepts any certificate.
+    #[error("the MongoDB URI is not safe outside development")]
+    UnsafeUrl,
     /// The secret that holds the URI could not be read.
     #[error("the credentials for MongoDB could not be had")]
     NoCredentials,
@@ -48,6 +51,7 @@ impl Error {
         match self {
             Self::NotConfigured => "not_configured",
             Self::InvalidUrl => "invalid_url",
+            Self::UnsafeUrl => "unsafe_url",
             Self::NoCredentials => "no_credentials",
             Self::ConnectFailed => "connect_failed",
             Self::TlsFailed => "tls_failed",
@@ -65,6 +69,7 @@ impl Error {
         match self {
             Self::NotConfigured
             | Self::InvalidUrl
+            | Self::UnsafeUrl
             | Self::NoCredentials
             | Self::ConnectFailed
             | Self::TlsFailed

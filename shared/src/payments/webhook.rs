@@ -61,7 +61,11 @@ enum Followed {
 impl Webhook {
     /// As configured. Nothing is connected, and nothing here fails.
     pub fn new(config: &Config) -> Self {
-        let signers = config.payments.webhook_secrets.as_ref().map(Signers::new);
+        let signers = config
+            .payments
+            .webhook_secrets
+            .as_ref()
+            .map(|secrets| Signers::new(secrets, &config.environment));
         if signers.is_none() {
             error!("events are refused: set STRIPE_WEBHOOK_SECRETS");
         }

@@ -47,6 +47,9 @@ pub enum Reason {
     /// The URL cannot be parsed.
     #[error("the Redis URL cannot be parsed")]
     InvalidUrl,
+    /// The URL sends a password unencrypted to another host, outside development.
+    #[error("the Redis URL sends a password unencrypted to another host")]
+    UnsafeUrl,
     /// What to log in with could not be had: the secret that holds the URL, or credentials to sign a token.
     #[error("the credentials for Redis could not be had")]
     NoCredentials,
@@ -103,6 +106,7 @@ impl Reason {
         match self {
             Self::NotConfigured => "not_configured",
             Self::InvalidUrl => "invalid_url",
+            Self::UnsafeUrl => "unsafe_url",
             Self::NoCredentials => "no_credentials",
             Self::ConnectFailed => "connect_failed",
             Self::TlsFailed => "tls_failed",

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use tracing::warn;
 
 use super::signature::is_signed;
-use crate::config::{Secret, SecretSource, WebhookSecrets};
+use crate::config::{Environment, Secret, SecretSource, WebhookSecrets};
 use crate::deadline::Deadline;
 use crate::secrets::SecretCell;
 
@@ -12,8 +12,8 @@ use crate::secrets::SecretCell;
 pub(super) enum Signers {
     /// With one of these.
     Given(Vec<Secret>),
-    /// With one of those that a secret lists.
-    Stored(SecretCell),
+    /// With one of those that a secret lists, each at least as long as the shortest that is accepted.
+    Stored { list: SecretCell, shortest: usize },
 }
 
 /// Whether an event is the provider's.
@@ -28,12 +28,13 @@ pub(super) enum Signed {
 }
 
 impl Signers {
-    pub(super) fn new(secrets: &WebhookSecrets) -> Self {
+    pub(super) fn new(secrets: &WebhookSecrets, environment: &Environment) -> Self {
         match secrets {
             WebhookSecrets::Given(secrets) => Self::Given(secrets.clone()),
-            WebhookSecrets::Stored(stored) => {
-                Self::Stored(SecretCell::new(&SecretSource::Stored(stored.clone())))
-            }
+            WebhookSecrets::Stored(stored) => Self::Stored {
+                list: SecretCell::new(&SecretSource::Stored(stored.clone())),
+                shortest: environment.shortest_secret(),
+            },
         }
     }
 
@@ -54,27 +55,30 @@ impl Signers {
             true => Signed::Yes,
             false => Signed::No,
         };
-        let cell = match self {
+        let (cell, shortest) = match self {
             Self::Given(secrets) => return is_signed(secrets),
-            Self::Stored(cell) => cell,
+            Self::Stored { list, shortest } => (list, *shortest),
         };
         let Ok(list) = cell.value(deadline).await else {
             return Signed::Undecided;
         };
-        let judged = listed(&list).map(|secrets| is_signed(&secrets));
+        let judged = listed(&list, shortest).map(|secrets| is_signed(&secrets));
         if judged == Some(Signed::Yes) {
             return Signed::Yes;
         }
         let newer = cell.newer_than(&list, deadline).await;
-        let newer = newer.map(|list| listed(&list).map(|secrets| is_signed(&secrets)));
+        let newer = newer.map(|list| listed(&list, shortest).map(|secrets| is_signed(&secrets)));
         newer.unwrap_or(judged).unwrap_or(Signed::Undecided)
     }
 }
 
-fn listed(list: &Secret) -> Option<Vec<Secret>> {
-    let secrets = WebhookSecrets::parse(list);
+fn listed(list: &Secret, shortest: usize) -> Option<Vec<Secret>> {
+    let secrets = WebhookSecrets::parse(list, shortest);
     if secrets.is_none() {
-        warn!("the stored webhook secrets are not one or two secrets with a comma between");
+        warn!(
+            secret.shortest = shortest,
+            "the stored webhook secrets are not one or two secrets, long enough, with a comma between"
+        );
     }
     secrets
 }
@@ -94,6 +98,7 @@ mod tests {
             ("whsec_2", Signed::No),
             // The list has to be repaired, so no signature is called wrong.
             ("whsec_1,whsec_2,whsec_3", Signed::Undecided),
+            ("whsec_1,w", Signed::Undecided),
         ];
         let (body, now) = (b"{}", 1_700_000_000);
         let signature = signature(body, now, &["whsec_1"]);
@@ -102,7 +107,10 @@ mod tests {
             signature.parse().expect("a value"),
         )]);
         for (list, expected) in cases {
-            let signers = Signers::Stored(SecretCell::Fixed(Secret::new(list)));
+            let signers = Signers::Stored {
+                list: SecretCell::Fixed(Secret::new(list)),
+                shortest: "whsec_1".len(),
+            };
             let signed = signers.judge(&headers, body, now, Deadline::UNKNOWN).await;
             assert_eq!(signed, expected, "{list}");
         }
