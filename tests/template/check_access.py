@@ -316,6 +316,7 @@ def a_created_cache_is_encrypted_bounded_and_shared_by_users_of_their_own(templa
 
 @check(
     spoil("PaymentsCreateFunction", "Environment", "Variables", "REDIS_URL", to={"Fn::Sub": "redis://${Valkey.Endpoint.Address}:6379"}),
+    spoil("PaymentsCreateFunction", "Environment", "Variables", "REDIS_PLAINTEXT", to="allowed"),
     spoil("PaymentsCreateFunction", "Environment", "Variables", "REDIS_CLUSTER", to="false"),
     spoil("PaymentsCreateFunction", "Environment", "Variables", "REDIS_AUTH"),
     spoil("HealthRedisFunction", "Environment", "Variables", "REDIS_USER", to={"Fn::If": ["LogsInByIam", {"Ref": "RedisUser"}, ""]}),
@@ -332,6 +333,7 @@ def functions_log_in_to_the_cache_by_tls_and_as_their_own_user(templates):
             found = {key: value for key, value in variables.items() if key.startswith("REDIS_") and not key.endswith(("_MS", "_ARN"))}
             assert found == {
                 "REDIS_URL": url,
+                "REDIS_PLAINTEXT": "",
                 "REDIS_CLUSTER": cluster,
                 "REDIS_AUTH": "iam",
                 "REDIS_USER": user,
