@@ -38,7 +38,7 @@ pub enum ConfigError {
     },
     /// The value is safe on a laptop only, and this is none.
     #[error(
-        "{variable} {problem}, which only `ENVIRONMENT=development` allows; accepted here: {accepted}"
+        "{variable} {problem}; only `ENVIRONMENT=development` allows that; accepted here: {accepted}"
     )]
     Unsafe {
         /// The variable.

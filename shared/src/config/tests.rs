@@ -325,7 +325,8 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
     ];
     let mut sentences = Vec::new();
     for environment in ["production", "prod", "staging", "Development"] {
-        let start = |setting| config(&[("ENVIRONMENT", environment), setting]);
+        let stripe = ("PAYMENT_PROVIDER", "stripe");
+        let start = |setting| config(&[("ENVIRONMENT", environment), stripe, setting]);
         sentences = unsafe_ones
             .map(|setting| match start(setting) {
                 Err(refused) => refused.to_string(),
@@ -341,7 +342,16 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
     }
     assert!(!sentences.join("").contains("hunter2"));
     sentences.dedup();
-    insta::assert_snapshot!(sentences.join("\n"), @"");
+    insta::assert_snapshot!(sentences.join("\n"), @r"
+    PAYMENT_PROVIDER is `sandbox`, where payments succeed and nobody is charged; only `ENVIRONMENT=development` allows that; accepted here: `stripe`
+    IDEMPOTENCY_FALLBACK is `memory`, which other processes do not see; only `ENVIRONMENT=development` allows that; accepted here: `reject`
+    STRIPE_API_BASE sends the key unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: an `https://` URL, or a loopback address
+    REDIS_URL sends a password unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: a `rediss://` URL; or, inside a private network, also `REDIS_PLAINTEXT=allowed`
+    MONGODB_URI sends a password unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: a `mongodb+srv://` URI, or one with `tls=true`
+    MONGODB_URI accepts any certificate; only `ENVIRONMENT=development` allows that; accepted here: a URI without `tlsInsecure`, `tlsAllowInvalidCertificates` and `tlsAllowInvalidHostnames`
+    HEALTH_DETAILS_TOKEN is short enough to be guessed; only `ENVIRONMENT=development` allows that; accepted here: 16 to 256 visible ASCII characters without blanks
+    STRIPE_WEBHOOK_SECRETS has a secret that is short enough to be guessed; only `ENVIRONMENT=development` allows that; accepted here: one or two signing secrets of 16 to 256 visible ASCII characters, separated by a comma
+    ");
 }
 
 #[test]
