@@ -13,11 +13,14 @@ use crate::web::{Response, UNAUTHENTICATED};
 
 /// What API Gateway's authorizer found out about the caller.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Caller {
-    /// The `sub` claim of a JSON Web Token.
-    pub jwt_subject: Option<String>,
-    /// The `tenant` that a Lambda authorizer names.
-    pub authorizer_tenant: Option<String>,
+pub enum Caller {
+    /// There is no authorizer.
+    #[default]
+    Unchecked,
+    /// It has checked a JSON Web Token, which has this `sub` claim.
+    Jwt(Option<String>),
+    /// It is a Lambda function, or anything else, and names this `tenant`.
+    Lambda(Option<String>),
 }
 
 /// To whom everything in a request belongs.
@@ -32,23 +35,24 @@ pub struct Unauthenticated;
 const LONGEST_NAME: usize = 240;
 
 impl Tenant {
-    /// The tenant that `caller` is; in development, where no authorizer stands before the functions, `local` if none is.
+    /// The tenant that `caller` is: whom the authorizer names. In development, where no authorizer stands before the functions, it is
+    /// `local`.
     ///
     /// # Errors
     ///
-    /// [`Unauthenticated`] when the caller is nobody.
+    /// [`Unauthenticated`] when no authorizer names a tenant, or a name that is empty, longer than 240 bytes, or has characters that
+    /// cannot be seen.
     pub fn of(caller: &Caller, environment: &Environment) -> Result<Self, Unauthenticated> {
-        let named = |kind: &str, name: &Option<String>| {
-            let name = name.as_deref()?;
-            let fits = !name.is_empty() && name.len() <= LONGEST_NAME;
-            fits.then(|| Self(format!("{kind}:{name}")))
+        let (kind, name) = match caller {
+            Caller::Unchecked if environment.is_development() => {
+                return Ok(Self("local".to_owned()));
+            }
+            Caller::Unchecked => return Err(Unauthenticated),
+            Caller::Jwt(subject) => ("jwt", subject),
+            Caller::Lambda(tenant) => ("lambda", tenant),
         };
-        named("jwt", &caller.jwt_subject)
-            .or_else(|| named("lambda", &caller.authorizer_tenant))
-            .or_else(|| {
-                (environment.is_development() && *caller == Caller::default())
-                    .then(|| Self("local".to_owned()))
-            })
+        let name = name.as_deref().filter(|name| is_name(name));
+        name.map(|name| Self(format!("{kind}:{name}")))
             .ok_or(Unauthenticated)
     }
 
@@ -56,6 +60,20 @@ impl Tenant {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(is_invisible)
+}
+
+/// Whether a character cannot be seen, or changes how others are: two names that look alike would be two tenants.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 impl From<Unauthenticated> for Response {
@@ -85,27 +103,47 @@ mod tests {
         config.expect("usable").environment
     }
 
+    fn tenant(caller: &Caller, environment: &Environment) -> Option<String> {
+        let tenant = Tenant::of(caller, environment).ok();
+        tenant.map(|tenant| tenant.as_str().to_owned())
+    }
+
+    /// The authorizer that is there decides alone: where it names none, no other kind is tried.
     #[test]
     fn a_tenant_is_whom_the_authorizer_names() {
         let name = |name: &str| Some(name.to_owned());
         let cases = [
-            (name("alice"), None, "production", Some("jwt:alice")),
-            (name("alice"), name("shop"), "production", Some("jwt:alice")),
-            (None, name("shop"), "production", Some("lambda:shop")),
-            (None, name("shop"), "development", Some("lambda:shop")),
-            (name(""), None, "production", None),
-            (name(""), None, "development", None),
-            (name(&"a".repeat(241)), None, "production", None),
-            (None, None, "production", None),
-            (None, None, "development", Some("local")),
+            (Caller::Jwt(name("alice")), Some("jwt:alice")),
+            (Caller::Lambda(name("shop")), Some("lambda:shop")),
+            (Caller::Jwt(name("Zoë 1")), Some("jwt:Zoë 1")),
+            (Caller::Jwt(None), None),
+            (Caller::Lambda(None), None),
+            (Caller::Jwt(name("")), None),
+            (Caller::Lambda(name("")), None),
+            (Caller::Jwt(name(&"a".repeat(241))), None),
+            (Caller::Jwt(name("alice\n")), None),
+            (Caller::Jwt(name("\u{1b}[2Jalice")), None),
+            (Caller::Jwt(name("alice\u{202e}")), None),
+            (Caller::Lambda(name("al\u{200b}ice")), None),
         ];
-        for (jwt_subject, authorizer_tenant, place, expected) in cases {
-            let caller = Caller {
-                jwt_subject,
-                authorizer_tenant,
-            };
-            let tenant = Tenant::of(&caller, &environment(place)).ok();
-            assert_eq!(tenant.as_ref().map(Tenant::as_str), expected);
+        for place in ["development", "production"] {
+            for (caller, expected) in &cases {
+                let tenant = tenant(caller, &environment(place));
+                assert_eq!(tenant.as_deref(), *expected, "{place}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_an_authorizer_there_is_a_tenant_in_development_only() {
+        let cases = [
+            ("development", Some("local")),
+            ("staging", None),
+            ("production", None),
+        ];
+        for (place, expected) in cases {
+            let tenant = tenant(&Caller::Unchecked, &environment(place));
+            assert_eq!(tenant.as_deref(), expected, "{place}");
         }
     }
 }

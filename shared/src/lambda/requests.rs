@@ -109,18 +109,17 @@ fn api_request_id(event: &lambda_http::Request) -> Option<String> {
 
 fn caller(event: &lambda_http::Request) -> Caller {
     let Some(RequestContext::ApiGatewayV2(context)) = event.request_context_ref() else {
-        return Caller::default();
+        return Caller::Unchecked;
     };
     let Some(authorizer) = &context.authorizer else {
-        return Caller::default();
+        return Caller::Unchecked;
     };
-    let claims = authorizer.jwt.as_ref().map(|jwt| &jwt.claims);
-    Caller {
-        jwt_subject: claims.and_then(|claims| claims.get("sub").cloned()),
-        authorizer_tenant: authorizer
-            .fields
-            .get("tenant")
-            .and_then(|tenant| tenant.as_str().map(str::to_owned)),
+    match &authorizer.jwt {
+        Some(jwt) => Caller::Jwt(jwt.claims.get("sub").cloned()),
+        None => {
+            let tenant = authorizer.fields.get("tenant");
+            Caller::Lambda(tenant.and_then(|tenant| tenant.as_str().map(str::to_owned)))
+        }
     }
 }
 
