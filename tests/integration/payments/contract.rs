@@ -219,6 +219,10 @@ async fn outside_development_a_caller_has_a_name() {
         (nobody.status, &*problem(&nobody)),
         (401, "unauthenticated")
     );
+    let id = format!("pay_{}", "0".repeat(32));
+    assert_eq!(shop.get.request(shown(&id)).await.status, 401);
+    let named = shop.get.request(shown(&id).subject("alice")).await;
+    assert_eq!(named.status, 404);
 }
 
 #[tokio::test]
@@ -257,7 +261,8 @@ async fn a_payment_is_its_tenants_alone() {
     );
     assert_eq!((unknown.status, &unknown.body), (404, &foreign.body));
     assert_eq!((malformed.status, &malformed.body), (404, &foreign.body));
-    assert_eq!(shop.get.request(shown(&id)).await.status, 401);
+    // Who has no authorizer is a tenant of its own in development.
+    assert_eq!(shop.get.request(shown(&id)).await.status, 404);
 }
 
 #[tokio::test]
