@@ -5,7 +5,7 @@
 //! backend that is missing or down, or whose URL cannot be parsed, does not stop it: health reports it.
 //!
 //! What is safe on a laptop only refuses to start where `ENVIRONMENT` is not `development`: the sandbox, memory in the place of a
-//! store, a key or a password sent unencrypted to another host, a certificate that nobody looks at, a secret of fewer than 16
+//! store, a key or a password sent unencrypted to another host, a certificate that is not checked, a secret of fewer than 16
 //! characters.
 //!
 //! A secret is given in its variable, or is kept in AWS Secrets Manager and named by the variable with `_SECRET_ARN`, as a
@@ -191,7 +191,7 @@ impl Environment {
         self.0 == "development"
     }
 
-    /// The least length of a secret that somebody could try to guess.
+    /// The least length of a secret, so that it cannot be guessed.
     pub(crate) fn shortest_secret(&self) -> usize {
         if self.is_development() {
             1

@@ -10,7 +10,7 @@ pub struct MongoConfig {
     pub uri: Option<SecretSource>,
     /// The database.
     pub database: String,
-    /// Whether a password may go unencrypted to another host, or to a server whose certificate nobody looks at.
+    /// Whether a password may go unencrypted to another host, or to a server whose certificate is not checked.
     pub allows_unsafe: bool,
 }
 

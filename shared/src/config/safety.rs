@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{Config, ConfigError, ProviderConfig, Secret, SecretSource, WebhookSecrets};
 
-/// The least length of a secret that somebody could try to guess.
+/// The least length of a secret, so that it cannot be guessed.
 pub(super) const SHORTEST_SECRET: usize = 16;
 
 /// # Errors
@@ -40,7 +40,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         (
             is_sandbox,
             "PAYMENT_PROVIDER",
-            "is `sandbox`, where payments succeed and nobody is charged",
+            "is `sandbox`, where payments succeed and no customer is charged",
             "`stripe`",
         ),
         (

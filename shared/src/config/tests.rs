@@ -343,7 +343,7 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
     assert!(!sentences.join("").contains("hunter2"));
     sentences.dedup();
     insta::assert_snapshot!(sentences.join("\n"), @r"
-    PAYMENT_PROVIDER is `sandbox`, where payments succeed and nobody is charged; only `ENVIRONMENT=development` allows that; accepted here: `stripe`
+    PAYMENT_PROVIDER is `sandbox`, where payments succeed and no customer is charged; only `ENVIRONMENT=development` allows that; accepted here: `stripe`
     IDEMPOTENCY_FALLBACK is `memory`, which other processes do not see; only `ENVIRONMENT=development` allows that; accepted here: `reject`
     STRIPE_API_BASE sends the key unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: an `https://` URL, or a loopback address
     REDIS_URL sends a password unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: a `rediss://` URL; or, inside a private network, also `REDIS_PLAINTEXT=allowed`

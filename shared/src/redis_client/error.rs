@@ -47,7 +47,7 @@ pub enum Reason {
     /// The URL cannot be parsed.
     #[error("the Redis URL cannot be parsed")]
     InvalidUrl,
-    /// The URL sends a password unencrypted to another host, outside development.
+    /// The URL sends a password unencrypted to another host, and `REDIS_PLAINTEXT` does not allow that.
     #[error("the Redis URL sends a password unencrypted to another host")]
     UnsafeUrl,
     /// What to log in with could not be had: the secret that holds the URL, or credentials to sign a token.

@@ -286,7 +286,7 @@ impl MemoryStore {
         Some(changed.map(answer))
     }
 
-    /// Keeps the result of an attempt that the other store could not be told of: this memory decides about the key from now on. `None`:
+    /// Keeps the result of an attempt that the other store did not acknowledge: this memory decides about the key from now on. `None`:
     /// the attempt is not known here.
     pub(in super::super) fn complete_here(
         &self,
