@@ -16,6 +16,8 @@
 //! [`Response`]: crate::web::Response
 
 mod events;
+mod http_event;
+mod payload;
 mod requests;
 
 use std::process::ExitCode;

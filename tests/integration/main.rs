@@ -1,6 +1,7 @@
 //! The whole system, from outside: built functions under the Runtime API, real Redis and MongoDB, and what can happen
 //! between them. One binary, so that it is linked once.
 
+mod events;
 mod function;
 mod given;
 mod health_detailed;

@@ -28,6 +28,8 @@ pub struct TestRequest {
     /// What an authorizer found; null: there is none.
     authorizer: Value,
     request_id: String,
+    /// What the event has in other places than API Gateway would put there, by JSON pointer.
+    changes: Vec<(String, Value)>,
 }
 
 impl TestRequest {
@@ -71,6 +73,7 @@ impl TestRequest {
             path_parameters: Map::new(),
             authorizer: Value::Null,
             request_id: request_id::fresh(),
+            changes: Vec::new(),
         }
     }
 
@@ -151,6 +154,13 @@ impl TestRequest {
         self
     }
 
+    /// Puts a value into the event, at a JSON pointer whose parent is there.
+    #[must_use]
+    pub fn with_member(mut self, pointer: &str, value: Value) -> Self {
+        self.changes.push((pointer.to_owned(), value));
+        self
+    }
+
     /// `requestContext.requestId`, which the answer repeats as `x-request-id`.
     pub fn request_id(&self) -> &str {
         &self.request_id
@@ -215,6 +225,10 @@ impl TestRequest {
                 Some(text) => text.into(),
                 None => json!(Body::Binary(body.to_vec())),
             };
+        }
+        for (pointer, value) in &self.changes {
+            let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
+            event.pointer_mut(parent).expect("a parent")[name] = value.clone();
         }
         event
     }

@@ -8,10 +8,10 @@ use std::time::{Instant, SystemTime};
 use futures_util::FutureExt;
 use lambda_http::lambda_runtime::{Diagnostic, LambdaEvent, Runtime};
 use lambda_http::service_fn;
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tracing::{Instrument, info, info_span};
 
+use super::payload::Payload;
 use super::start;
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -70,13 +70,4 @@ async fn answer<F: Future<Output = Box<RawValue>>>(
         })
     };
     handled.instrument(span).await
-}
-
-/// Whatever an event holds. Reading it never fails, as the runtime would answer that with an error of its own.
-struct Payload(Option<Box<RawValue>>);
-
-impl<'de> Deserialize<'de> for Payload {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(Box::<RawValue>::deserialize(deserializer).ok()))
-    }
 }

@@ -1,16 +1,20 @@
 //! From an event of API Gateway to an [`Invocation`], and from a [`Response`] to what API Gateway expects.
 
-use std::panic::AssertUnwindSafe;
+use std::convert::Infallible;
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
-use lambda_http::request::RequestContext;
-use lambda_http::{Body, RequestExt, service_fn};
+use http::header::SET_COOKIE;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
+use lambda_http::lambda_runtime::{LambdaEvent, Runtime};
+use lambda_http::{Body, service_fn};
 use tracing::{Instrument, info, info_span};
 
+use super::http_event::HttpEvent;
+use super::payload::Payload;
 use super::start;
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -28,7 +32,8 @@ pub struct Invocation {
 }
 
 /// Runs a function that answers HTTP requests: `build` makes its state from the configuration, once; `handle` answers each
-/// invocation with it. Returns only when the function cannot start or Lambda ends it.
+/// invocation with it. Every event is answered, also one that holds no request. Returns only when the function cannot start or
+/// Lambda ends it.
 pub fn serve<S, F>(
     build: impl FnOnce(&Config) -> S,
     handle: fn(Arc<S>, Invocation) -> F,
@@ -38,108 +43,75 @@ where
     F: Future<Output = Response> + Send + 'static,
 {
     start(build, async |started, state| {
-        let service = service_fn(move |event: lambda_http::Request| {
+        let service = service_fn(move |event: LambdaEvent<Payload>| {
             let state = Arc::clone(&state);
             async move {
-                Ok::<_, lambda_http::Error>(
+                Ok::<_, Infallible>(
                     answer(started, event, |invocation| handle(state, invocation)).await,
                 )
             }
         });
-        lambda_http::runtime_concurrent(service)
-            .run_concurrent()
-            .await
+        Runtime::new(service).run_concurrent().await
     })
 }
 
 async fn answer<F: Future<Output = Response>>(
     process_started: SystemTime,
-    event: lambda_http::Request,
+    event: LambdaEvent<Payload>,
     handle: impl FnOnce(Invocation) -> F,
-) -> http::Response<Body> {
+) -> ApiGatewayV2httpResponse {
     let began = Instant::now();
-    let lambda_id = event
-        .lambda_context_ref()
-        .map(|context| context.request_id.clone())
-        .unwrap_or_default();
-    let request_id = api_request_id(&event).unwrap_or_else(|| lambda_id.clone());
-    let (method, path) = (event.method().clone(), event.uri().path().to_owned());
+    let deadline = super::deadline(&event.context, process_started);
+    let lambda_id = event.context.request_id;
+    let event = panic::catch_unwind(|| HttpEvent::read(event.payload.0.as_deref()))
+        .unwrap_or_else(|_| HttpEvent::panicked());
+    let request_id = event.request_id.unwrap_or_else(|| lambda_id.clone());
+    let method = event.method;
     let span = info_span!(
         "invocation",
         requestId = lambda_id,
         http.request_id = request_id
     );
     let handled = async {
-        let deadline = event
-            .lambda_context_ref()
-            .map_or(Deadline::UNKNOWN, |context| {
-                super::deadline(context, process_started)
-            });
-        // The call is inside, so that a panic before the handler's first await is caught too.
-        let handled = AssertUnwindSafe(async {
-            handle(Invocation {
-                caller: caller(&event),
-                request: request(event),
-                deadline,
-            })
-            .await
-        });
-        let response = handled
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| web::INTERNAL.into());
+        let (path, response) = match event.request {
+            Ok(request) => {
+                let path = request.uri().path().to_owned();
+                let caller = event.caller;
+                // The call is inside, so that a panic before the handler's first await is caught too.
+                let handled = AssertUnwindSafe(async {
+                    handle(Invocation {
+                        request,
+                        caller,
+                        deadline,
+                    })
+                    .await
+                });
+                let response = handled.catch_unwind().await;
+                (path, response.unwrap_or_else(|_| web::INTERNAL.into()))
+            }
+            Err(problem) => (String::new(), problem.into()),
+        };
         let duration_ms = began.elapsed().as_secs_f64() * 1e3;
         info!(http.method = %method, http.path = path, http.status = response.status().as_u16(), duration_ms, "answered");
         response
     };
-    reply(web::finish(
-        handled.instrument(span).await,
-        &method,
-        &request_id,
-    ))
+    let response = handled.instrument(span).await;
+    reply(web::finish(response, &method, &request_id))
 }
 
-/// The id that API Gateway gave the request, which its own logs carry too.
-fn api_request_id(event: &lambda_http::Request) -> Option<String> {
-    match event.request_context_ref()? {
-        RequestContext::ApiGatewayV2(context) => context.request_id.clone(),
-        _ => None,
-    }
-}
-
-fn caller(event: &lambda_http::Request) -> Caller {
-    let Some(RequestContext::ApiGatewayV2(context)) = event.request_context_ref() else {
-        return Caller::Unchecked;
+fn reply(response: Response) -> ApiGatewayV2httpResponse {
+    let (mut parts, body) = response.into_parts();
+    let cookies = parts.headers.get_all(SET_COOKIE).iter();
+    let cookies = cookies.filter_map(|cookie| cookie.to_str().ok().map(str::to_owned));
+    let mut reply = ApiGatewayV2httpResponse::default();
+    reply.cookies = cookies.collect();
+    parts.headers.remove(SET_COOKIE);
+    reply.status_code = parts.status.as_u16().into();
+    reply.headers = parts.headers;
+    (reply.is_base64_encoded, reply.body) = match String::from_utf8(body.into()) {
+        Ok(text) if text.is_empty() => (false, None),
+        Ok(text) => (false, Some(Body::Text(text))),
+        Err(binary) => (true, Some(Body::Binary(binary.into_bytes()))),
     };
-    let Some(authorizer) = &context.authorizer else {
-        return Caller::Unchecked;
-    };
-    match &authorizer.jwt {
-        Some(jwt) => Caller::Jwt(jwt.claims.get("sub").cloned()),
-        None => {
-            let tenant = authorizer.fields.get("tenant");
-            Caller::Lambda(tenant.and_then(|tenant| tenant.as_str().map(str::to_owned)))
-        }
-    }
-}
-
-fn request(event: lambda_http::Request) -> Request {
-    let (parts, body) = event.into_parts();
-    let mut request = Request::new(match body {
-        Body::Text(text) => Bytes::from(text),
-        Body::Binary(bytes) => Bytes::from(bytes),
-        _ => Bytes::new(),
-    });
-    *request.method_mut() = parts.method;
-    *request.uri_mut() = parts.uri;
-    *request.headers_mut() = parts.headers;
-    request
-}
-
-fn reply(response: Response) -> http::Response<Body> {
-    response.map(|body| match String::from_utf8(body.into()) {
-        Ok(text) if text.is_empty() => Body::Empty,
-        Ok(text) => Body::Text(text),
-        Err(binary) => Body::Binary(binary.into_bytes()),
-    })
+    reply
 }

@@ -1,0 +1,307 @@
+//! Reads an event of API Gateway's HTTP API, payload format 2.0
+//! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
+//!
+//! The conversion of `lambda_http` panics on events that clients can cause: two protocols in `X-Forwarded-Proto`, a space in
+//! `Host`, a query that is not encoded. It also runs before any code of ours, so that the client gets neither a problem document
+//! nor a request id. Here every member is read by itself. A member that no endpoint reads is not looked at. A header that HTTP cannot carry is replaced by one that no endpoint accepts. An event whose method, path, headers or body
+//! cannot be read is answered with a 400.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{COOKIE, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use lambda_http::aws_lambda_events::encodings::Base64Data;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::tenant::Caller;
+use crate::web::{INTERNAL, Problem, Request};
+
+/// What an event says. Not `Debug`: headers and body can hold secrets.
+pub(super) struct HttpEvent {
+    /// The id that API Gateway gave the request, which its own logs carry too.
+    pub(super) request_id: Option<String>,
+    /// `GET` where the event names none.
+    pub(super) method: Method,
+    /// Who API Gateway says is asking.
+    pub(super) caller: Caller,
+    /// The request; or the answer to an event that holds none.
+    pub(super) request: Result<Request, Problem>,
+}
+
+/// The event holds no request.
+const UNREADABLE: Problem = Problem {
+    status: StatusCode::BAD_REQUEST,
+    slug: "request-unreadable",
+    title: "The request cannot be read",
+    detail: "Its method, path, headers or body is not what HTTP allows.",
+};
+
+/// What a query may not hold as it is (RFC 3986, section 3.4).
+const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// What a path may not hold as it is. API Gateway decodes the path of a request.
+const NOT_IN_A_PATH: &AsciiSet = &NOT_IN_A_QUERY.add(b'?');
+
+/// Stands in for a header value that HTTP cannot carry. It is no text, so no endpoint takes it for a value that was sent.
+const NO_TEXT: &[u8] = b"\xff";
+
+/// Longer ids are not API Gateway's.
+const LONGEST_REQUEST_ID: usize = 128;
+
+impl HttpEvent {
+    /// Reads an event; anything can be one.
+    pub(super) fn read(event: Option<&RawValue>) -> Self {
+        let event: Event = event.and_then(object).unwrap_or_default();
+        let context: Context = event.request_context.and_then(object).unwrap_or_default();
+        let http: Http = context.http.and_then(object).unwrap_or_default();
+        let method = http.method.and_then(method);
+        Self {
+            request_id: context.request_id.and_then(request_id),
+            caller: caller(context.authorizer),
+            request: method
+                .clone()
+                .and_then(|method| event.request(method))
+                .ok_or(UNREADABLE),
+            method: method.unwrap_or_default(),
+        }
+    }
+
+    /// What an event says whose reading panicked.
+    pub(super) fn panicked() -> Self {
+        Self {
+            request_id: None,
+            method: Method::GET,
+            caller: Caller::Unchecked,
+            request: Err(INTERNAL),
+        }
+    }
+}
+
+/// The members that are read. `None` is a member that is missing or null.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Event<'a> {
+    #[serde(borrow)]
+    raw_path: Option<&'a RawValue>,
+    #[serde(borrow)]
+    raw_query_string: Option<&'a RawValue>,
+    #[serde(borrow)]
+    headers: Option<&'a RawValue>,
+    #[serde(borrow)]
+    cookies: Option<&'a RawValue>,
+    #[serde(borrow)]
+    request_context: Option<&'a RawValue>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+    #[serde(borrow)]
+    is_base64_encoded: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Context<'a> {
+    #[serde(borrow)]
+    request_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    authorizer: Option<&'a RawValue>,
+    #[serde(borrow)]
+    http: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Http<'a> {
+    #[serde(borrow)]
+    method: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Authorizer<'a> {
+    #[serde(borrow)]
+    jwt: Option<&'a RawValue>,
+    #[serde(borrow)]
+    lambda: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Jwt<'a> {
+    #[serde(borrow)]
+    claims: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Claims<'a> {
+    #[serde(borrow)]
+    sub: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct LambdaAuthorizer<'a> {
+    #[serde(borrow)]
+    tenant: Option<&'a RawValue>,
+}
+
+impl Event<'_> {
+    fn request(&self, method: Method) -> Option<Request> {
+        let mut request = Request::new(self.body()?);
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri()?;
+        *request.headers_mut() = self.headers()?;
+        Some(request)
+    }
+
+    fn uri(&self) -> Option<Uri> {
+        let path: Cow<str> = value(self.raw_path?)?;
+        if !path.starts_with('/') {
+            return None;
+        }
+        let mut uri = utf8_percent_encode(&path, NOT_IN_A_PATH).to_string();
+        let query: Option<Cow<str>> = self.raw_query_string.and_then(value);
+        if let Some(query) = query.filter(|query| !query.is_empty()) {
+            uri.push('?');
+            uri.extend(utf8_percent_encode(&query, NOT_IN_A_QUERY));
+        }
+        Uri::builder().path_and_query(uri).build().ok()
+    }
+
+    fn headers(&self) -> Option<HeaderMap> {
+        let sent = match self.headers {
+            Some(headers) => serde_json::from_str::<Headers>(headers.get()).ok()?.0,
+            None => Vec::new(),
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in sent {
+            // No endpoint reads a header whose name HTTP does not allow.
+            if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+                headers.try_append(name, header_value(value)).ok()?;
+            }
+        }
+        // API Gateway takes the cookies out of the headers.
+        if let Some(cookies) = self.cookies.and_then(value::<Vec<Cow<str>>>)
+            && let Ok(cookies) = HeaderValue::from_str(&cookies.join("; "))
+        {
+            headers.try_insert(COOKIE, cookies).ok()?;
+        }
+        Some(headers)
+    }
+
+    fn body(&self) -> Option<Bytes> {
+        let Some(body) = self.body else {
+            return Some(Bytes::new());
+        };
+        let is_encoded = match self.is_base64_encoded {
+            Some(is_encoded) => value(is_encoded)?,
+            None => false,
+        };
+        if is_encoded {
+            value::<Base64Data>(body).map(|data| data.0.into())
+        } else {
+            value::<String>(body).map(Bytes::from)
+        }
+    }
+}
+
+/// The authorizer that is there decides alone: a name that is none, or no text, is no name of another kind.
+fn caller(authorizer: Option<&RawValue>) -> Caller {
+    let Some(authorizer) = authorizer else {
+        return Caller::Unchecked;
+    };
+    let authorizer: Authorizer = object(authorizer).unwrap_or_default();
+    match authorizer.jwt {
+        Some(jwt) => {
+            let claims = object::<Jwt>(jwt).and_then(|jwt| jwt.claims);
+            let claims: Option<Claims> = claims.and_then(object);
+            Caller::Jwt(claims.and_then(|claims| claims.sub).and_then(value))
+        }
+        None => {
+            let lambda: Option<LambdaAuthorizer> = authorizer.lambda.and_then(object);
+            Caller::Lambda(lambda.and_then(|lambda| lambda.tenant).and_then(value))
+        }
+    }
+}
+
+fn method(method: &RawValue) -> Option<Method> {
+    let method: Cow<str> = value(method)?;
+    Method::from_bytes(method.as_bytes()).ok()
+}
+
+/// An id that a header can repeat.
+fn request_id(id: &RawValue) -> Option<String> {
+    let id: String = value(id)?;
+    let is_header = (1..=LONGEST_REQUEST_ID).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_graphic());
+    is_header.then_some(id)
+}
+
+fn header_value(sent: &RawValue) -> HeaderValue {
+    let text: Option<Cow<str>> = value(sent);
+    text.and_then(|text| HeaderValue::from_bytes(text.as_bytes()).ok())
+        .or_else(|| HeaderValue::from_bytes(NO_TEXT).ok())
+        .unwrap_or(HeaderValue::from_static(""))
+}
+
+/// What `json` is, if it is a `T`.
+fn value<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
+    serde_json::from_str(json.get()).ok()
+}
+
+/// The members of `json`, if it is an object. serde also fills a struct from an array, by position.
+fn object<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
+    json.get().starts_with('{').then(|| value(json))?
+}
+
+/// The members of an object in their order, those of one name too.
+struct Headers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Headers<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Headers<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut headers = Vec::new();
+                while let Some(Name(name)) = map.next_key()? {
+                    headers.push((name, map.next_value()?));
+                }
+                Ok(Headers(headers))
+            }
+        }
+
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+/// Borrowed where it holds no escapes, which serde's own `Cow` never is.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests;
