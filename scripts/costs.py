@@ -71,8 +71,8 @@ PAYMENT = {
 IDLE = {
     "nat_gateways": 1,
     "secrets": 5,  # MongoDB, Stripe's key, its signing secrets, the token of health, the password of nobody
-    "own_metrics": 26,
-    "alarm_metrics": 54,
+    "own_metrics": 27,
+    "alarm_metrics": 55,
     "reconcile_ms": 40,
     "health_requests": 2 * 60 * 24 * 30,  # two probers, each once a minute
     "health_ms": 15,

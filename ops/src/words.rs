@@ -37,6 +37,9 @@ pub(crate) fn found(found: Found) -> String {
         }
         Found::Intent(status) => format!("the intent is {status}"),
         Found::OtherAmount => "the intent is for another amount or currency".to_owned(),
+        Found::NoSuchIntent => {
+            "the provider has no such intent: is its key of another account or mode?".to_owned()
+        }
         Found::Unreachable(reason) => format!("no answer: {reason}"),
     }
 }

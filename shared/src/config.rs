@@ -40,6 +40,7 @@
 //! | `IDEMPOTENCY_MEMORY_ENTRIES` | 1–1 000 000 | 10 000 | the most keys in memory; full: claims are refused |
 //! | `IDEMPOTENCY_MEMORY_BYTES` | 1 024–1 073 741 824 | 67 108 864 | the most bytes in memory, about; full: claims are refused, results kept as summaries |
 //! | `PAYMENT_PROVIDER` | `stripe`; in development also `sandbox` | `sandbox` in development, else none | who charges; the sandbox charges nobody; none: payments are refused |
+//! | `PAYMENT_LIVEMODE` | `true`, `false` | `false` in development, else `true` | whether real money is meant to move: an intent of the other mode is not confirmed |
 //! | `PAYMENT_PROVIDER_TIMEOUT_MS` | 1–80 000 ms | 10 000 | limit of one request to the provider, clipped to the time left; too short: payments end as `unknown` and are settled by a repetition |
 //! | `STRIPE_API_KEY` | text | not set | the secret key; not set with `stripe`: payments are refused |
 //! | `STRIPE_API_KEY_SECRET_ARN` | ARN of a secret | not set | keeps the key in Secrets Manager; read at the first payment, and again when Stripe refuses it |

@@ -167,6 +167,7 @@ def every_function_has_alarms_on_errors_throttles_and_its_timeout(templates):
 @check(
     remove("UnknownOutcomesAlarm", MONITORING),
     remove("ChargedAfterFailedAlarm", MONITORING),
+    remove("LivemodeMismatchAlarm", MONITORING),
     remove("PaymentsUnreadableAlarm", MONITORING),
     spoil_in(MONITORING, "AmountMismatchAlarm", "Dimensions", 1, "Value", to="charged_without_row"),
     remove("CacheMemoryAlarm", MONITORING),

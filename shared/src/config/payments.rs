@@ -13,6 +13,8 @@ use super::{ConfigError, Environment, Secret, SecretSource, StoredSecret};
 pub struct PaymentsConfig {
     /// Who charges.
     pub provider: ProviderConfig,
+    /// Whether real money is meant to move: an intent of the other mode is not confirmed.
+    pub livemode: bool,
     /// How long one request to the provider may take.
     pub provider_timeout: Duration,
     /// The secrets with which the provider signs its events; `None`: events are refused.
@@ -66,6 +68,9 @@ impl PaymentsConfig {
         };
         Ok(Self {
             provider: ProviderConfig::read(read, environment)?,
+            livemode: read
+                .flag("PAYMENT_LIVEMODE")?
+                .unwrap_or(!environment.is_development()),
             provider_timeout: timeout.unwrap_or(Duration::from_secs(10)),
             webhook_secrets: WebhookSecrets::read(read)?,
             reconcile_after: seconds("PAYMENT_RECONCILE_AFTER_SECONDS", 60)?,

@@ -355,6 +355,22 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
 }
 
 #[test]
+fn real_money_is_meant_to_move_unless_it_is_development_or_said() {
+    let cases = [
+        ("development", "", false),
+        ("staging", "", true),
+        ("production", "", true),
+        ("staging", "false", false),
+        ("development", "true", true),
+    ];
+    for (environment, livemode, expected) in cases {
+        let read = config(&[("ENVIRONMENT", environment), ("PAYMENT_LIVEMODE", livemode)]);
+        let found = read.expect("usable").payments.livemode;
+        assert_eq!(found, expected, "{environment} {livemode}");
+    }
+}
+
+#[test]
 fn a_private_network_may_do_without_encryption_where_that_is_said() {
     let plain = ("REDIS_URL", "redis://app:hunter2@cache:6379");
     let production = ("ENVIRONMENT", "production");

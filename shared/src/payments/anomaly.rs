@@ -19,6 +19,8 @@ pub(super) enum Anomaly {
     ChargedWithoutRow,
     /// The intent has another amount or currency than its payment.
     AmountMismatch,
+    /// The intent is of the other mode, live or test, than `PAYMENT_LIVEMODE` says.
+    LivemodeMismatch,
 }
 
 /// Where anomalies are reported.
@@ -59,6 +61,7 @@ impl Anomaly {
             Self::ChargedIntentUnnamed => "charged_intent_unnamed",
             Self::ChargedWithoutRow => "charged_without_row",
             Self::AmountMismatch => "amount_mismatch",
+            Self::LivemodeMismatch => "livemode_mismatch",
         }
     }
 
@@ -71,6 +74,9 @@ impl Anomaly {
             Self::ChargedWithoutRow => "an intent was charged whose payment is not in the ledger",
             Self::AmountMismatch => {
                 "the provider's intent has another amount or currency than its payment"
+            }
+            Self::LivemodeMismatch => {
+                "the provider's intent is of the other mode, live or test, than PAYMENT_LIVEMODE says"
             }
         }
     }

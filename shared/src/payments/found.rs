@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 
-use super::provider::{Failure, Intent, IntentStatus};
+use super::provider::{Failure, Intent, IntentStatus, NO_SUCH_INTENT};
 
 /// What settling a payment found at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Found {
     Intent(&'static str),
     /// The provider has the intent, and it is for another amount or currency than the payment.
     OtherAmount,
+    /// The provider has no intent of the name that the ledger has. A key of another account or mode looks like that too.
+    NoSuchIntent,
     /// The provider did not say, for the reason with this code.
     Unreachable(&'static str),
 }
@@ -37,6 +39,7 @@ impl Findings {
     pub(super) fn note(&self, inspected: Result<&Intent, &Failure>) {
         *self.found.lock() = match inspected {
             Ok(intent) => Found::Intent(intent.status.name()),
+            Err(&NO_SUCH_INTENT) => Found::NoSuchIntent,
             Err(failure) => Found::Unreachable(failure.code()),
         };
     }

@@ -118,6 +118,12 @@ pub(super) enum Failure {
 /// The provider's intent has an amount that no payment has in its currency.
 pub(super) const UNEXPECTED_AMOUNT: Failure = Failure::Unclear("unexpected_amount");
 
+/// Why an intent is not used: it is of the other mode, live or test, than is configured.
+pub(super) const OTHER_LIVEMODE: &str = "other_livemode";
+
+/// The provider has no intent of the name that it was asked for.
+pub(super) const NO_SUCH_INTENT: Failure = Failure::Refused("no_such_intent");
+
 /// The provider that is configured; without one, payments are refused.
 pub(super) fn open(config: &Config) -> Option<Arc<dyn Provider>> {
     let payments = &config.payments;
@@ -127,8 +133,7 @@ pub(super) fn open(config: &Config) -> Option<Arc<dyn Provider>> {
             api_key: Some(api_key),
             api_base,
         } => {
-            let timeout = payments.provider_timeout;
-            let stripe = Stripe::new(api_key, api_base, timeout, &config.environment)?;
+            let stripe = Stripe::new(api_key, api_base, payments, &config.environment)?;
             Some(Arc::new(stripe))
         }
         ProviderConfig::Stripe { api_key: None, .. } | ProviderConfig::Missing => None,

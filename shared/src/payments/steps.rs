@@ -21,7 +21,7 @@ use super::found::{Findings, Found};
 use super::ledger::{Change, Changed, Ledger, LedgerError};
 use super::moment::Moment;
 use super::payment::{End, Payment, State};
-use super::provider::{Failure, Intent, IntentStatus, Provider, UNEXPECTED_AMOUNT};
+use super::provider::{Failure, Intent, IntentStatus, OTHER_LIVEMODE, Provider, UNEXPECTED_AMOUNT};
 use crate::deadline::Deadline;
 use crate::idempotency::DerivedKey;
 
@@ -181,6 +181,7 @@ impl Attempt<'_> {
                 Change::EndWithoutIntent(Box::new(payment.ended(&End::Failed, Moment::now())))
             }
             Err(failure @ Failure::NothingDone(_)) => {
+                self.report_if_mismatch(&payment, *failure);
                 warn!(payment.id, provider.error = %failure, "no intent was created");
                 return Err(Box::new(match self.others {
                     Others::None => Reached::Nothing(payment),
@@ -329,6 +330,10 @@ impl Attempt<'_> {
     fn report_if_mismatch(&self, payment: &Payment, failure: Failure) {
         if failure == UNEXPECTED_AMOUNT {
             self.report_mismatch(payment);
+        } else if failure.code() == OTHER_LIVEMODE {
+            let intent = payment.intent.as_deref();
+            let anomalies = self.backends.anomalies;
+            anomalies.report(Anomaly::LivemodeMismatch, &payment.id, intent);
         }
     }
 

@@ -1,9 +1,11 @@
 //! The provider's own word, which comes late, twice, or in another order than things happened.
 //!
 //! So an event is a hint and no more: it says which payment to look at, and what its intent says *now* is what is written. An
-//! event that is delivered twice is answered from its first delivery. One that could not be followed, or that contradicts the
-//! ledger ([`Anomaly`]), is refused with a 503, and Stripe sends it again for up to three days
-//! (<https://docs.stripe.com/webhooks>).
+//! event that is delivered twice is answered from its first delivery. An event of a charge that contradicts the ledger
+//! ([`Anomaly`]) is refused with a 503, as is one that could not be followed, and Stripe sends it again for up to three days
+//! (<https://docs.stripe.com/webhooks>). An intent of another amount than its payment's, or one that the provider does not have,
+//! is reported once and the event received: the same event again would find the same, and the schedule looks at the payment
+//! anyway.
 //!
 //! Others may use the same account. What they send is received, and nothing more: an event without `metadata.payment_id`, and
 //! one whose `metadata.environment` is not ours.
@@ -177,10 +179,20 @@ impl Webhook {
         }
         let settled = settling.settle(payment, deadline).await;
         match settled.found {
-            Found::Unreachable(_) | Found::OtherAmount => Followed::NotYet,
+            Found::Unreachable(_) => Followed::NotYet,
             _ if !settled.is_acknowledged => Followed::NotYet,
+            Found::NoSuchIntent => {
+                error!(
+                    payment.id = id,
+                    stripe.intent = intent,
+                    "an event is about an intent that the provider does not have"
+                );
+                Followed::Done
+            }
             // Also where that does not end the payment: the same event again would find the same.
-            Found::Ended | Found::NoIntent | Found::Intent(_) => Followed::Done,
+            Found::Ended | Found::NoIntent | Found::Intent(_) | Found::OtherAmount => {
+                Followed::Done
+            }
         }
     }
 

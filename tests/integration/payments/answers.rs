@@ -4,11 +4,16 @@ use serde_json::json;
 use tests::STRIPE_TEST_KEY;
 
 use super::scripted_stripe::{ScriptedStripe, Step};
-use super::shop::{Shop, problem, ten_euros};
+use super::shop::{Shop, anomalies, problem, ten_euros};
 
 async fn shop_at(stripe: &ScriptedStripe) -> Shop {
+    shop_of_livemode("false", stripe).await
+}
+
+async fn shop_of_livemode(livemode: &str, stripe: &ScriptedStripe) -> Shop {
     Shop::with_mongodb(&[
         ("PAYMENT_PROVIDER", "stripe"),
+        ("PAYMENT_LIVEMODE", livemode),
         ("STRIPE_API_KEY", STRIPE_TEST_KEY),
         ("STRIPE_API_BASE", &stripe.url()),
     ])
@@ -119,4 +124,46 @@ async fn an_intent_of_another_amount_or_currency_is_never_confirmed() {
         assert_eq!(last, Some(Step::Inspect), "nothing after the look");
         assert_eq!(stripe.intents()[0]["status"], "requires_confirmation");
     }
+}
+
+/// A test key in production was believed: "succeeded" was answered, and no customer was charged.
+#[tokio::test]
+async fn an_intent_of_the_other_mode_is_never_confirmed() {
+    let stripe = ScriptedStripe::start().await;
+    let shop = shop_of_livemode("true", &stripe).await;
+    let order = ten_euros("pm_card_visa");
+
+    let refused = shop.pay("k-1", &order).await;
+
+    assert_eq!((refused.status, &*problem(&refused)), (503, "unavailable"));
+    assert_eq!(stripe.asked(), [Step::Create]);
+    assert_eq!(anomalies(&shop.create), ["livemode_mismatch"]);
+    assert!(shop.create.log_text().contains("other_livemode"));
+}
+
+/// A payment whose intent has a name already: the key was replaced by one of the other mode.
+#[tokio::test]
+async fn a_payment_waits_while_its_intent_is_of_the_other_mode() {
+    let stripe = ScriptedStripe::start().await;
+    let shop = shop_at(&stripe).await;
+    let order = ten_euros("pm_card_visa");
+    stripe.refuse(Step::Confirm, 429, "rate_limit_error");
+    assert_eq!(shop.pay("k-1", &order).await.status, 503);
+    stripe.heal();
+    stripe.set("livemode", &json!(true));
+
+    let unknown = shop.pay("k-1", &order).await;
+
+    assert_eq!(
+        (unknown.status, &unknown.json()["status"]),
+        (202, &json!("unknown"))
+    );
+    assert_eq!(
+        stripe.asked().pop(),
+        Some(Step::Inspect),
+        "nothing after the look"
+    );
+    assert_eq!(anomalies(&shop.create), ["livemode_mismatch"]);
+    stripe.set("livemode", &json!(false));
+    assert_eq!(shop.pay("k-1", &order).await.status, 201);
 }

@@ -182,3 +182,11 @@ pub(super) fn problem(answer: &Answer) -> String {
         .to_owned();
     kind.trim_start_matches("urn:truebond:problem:").to_owned()
 }
+
+/// The kinds of all anomalies that a function has counted.
+pub(super) fn anomalies(function: &Lambda) -> Vec<String> {
+    let lines = function.log_events();
+    let counted = lines.iter().filter(|line| line["PaymentAnomalies"] == 1.0);
+    let kinds = counted.map(|line| line["anomaly"].as_str().expect("a kind").to_owned());
+    kinds.collect()
+}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::stripe_event::signature;
 use tests::{Answer, FaultProxy, Lambda, STRIPE_TEST_KEY, StripeEvent, StripeServer, TestRequest};
 
-use super::shop::{Shop, problem, ten_euros};
+use super::shop::{Shop, anomalies, problem, ten_euros};
 use crate::openapi;
 
 const SECRET: &str = "whsec_planted_one";
@@ -206,14 +206,6 @@ async fn an_event_about_nothing_of_ours_is_received() {
     assert_eq!(anomalies(&world.webhook), Vec::<String>::new());
 }
 
-/// The kinds of all anomalies that a function has counted.
-fn anomalies(function: &Lambda) -> Vec<String> {
-    let lines = function.log_events();
-    let counted = lines.iter().filter(|line| line["PaymentAnomalies"] == 1.0);
-    let kinds = counted.map(|line| line["anomaly"].as_str().expect("a kind").to_owned());
-    kinds.collect()
-}
-
 /// Each was a line in the log that nothing watched, and Stripe was told that all is well.
 #[tokio::test]
 async fn a_charge_that_contradicts_the_ledger_is_counted_and_comes_again() {
@@ -276,16 +268,18 @@ async fn an_intent_of_another_amount_is_counted_by_whichever_function_sees_it() 
         let changed = doc! { "$set": members };
         ledger.update_one(row.clone(), changed).await.expect("set");
     };
-    let event = world.event("evt_1", "payment_intent.succeeded");
+    let mut event = world.event("evt_1", "payment_intent.succeeded");
     change(doc! { "order.amount": 999_i64 }).await;
-    assert_eq!(world.send(&event).await.status, 503);
+    assert_eq!(world.send(&event).await.status, 200);
     change(doc! { "order.amount": 1000_i64, "order.currency": "USD" }).await;
-    assert_eq!(world.send(&event).await.status, 503);
+    event.body["id"] = json!("evt_2");
+    assert_eq!(world.send(&event).await.status, 200);
     change(doc! { "order.currency": "EUR" }).await;
     let intent = world.member("provider_reference");
     // In this currency, no payment has any amount.
     world.stripe.change_currency(intent, "clf").await;
-    assert_eq!(world.send(&event).await.status, 503);
+    event.body["id"] = json!("evt_3");
+    assert_eq!(world.send(&event).await.status, 200);
     assert_eq!(anomalies(&world.webhook), ["amount_mismatch"; 3]);
 
     let again = world.shop.pay("k-1", &ten_euros(&world.card)).await;
@@ -294,8 +288,28 @@ async fn an_intent_of_another_amount_is_counted_by_whichever_function_sees_it() 
     assert_eq!((again.status, status), (202, &json!("unknown")));
     assert_eq!(anomalies(&world.shop.create), ["amount_mismatch"]);
     world.stripe.change_currency(intent, "eur").await;
+    event.body["id"] = json!("evt_4");
     assert_eq!(world.send(&event).await.status, 200);
     assert_eq!(world.status().await, "succeeded");
+}
+
+/// Stripe sent it again for days, and each delivery was a server error.
+#[tokio::test]
+async fn an_event_of_an_intent_that_the_provider_does_not_have_is_received() {
+    let world = World::new().await;
+    let ledger = world.shop.ledger().await;
+    let row = doc! { "_id": world.member("id") };
+    let other = doc! { "$set": { "intent": "pi_gone" } };
+    ledger.update_one(row, other).await.expect("set");
+    let mut event = world.event("evt_1", "payment_intent.processing");
+    event.body["data"]["object"]["id"] = json!("pi_gone");
+
+    assert_eq!(world.send(&event).await.status, 200);
+
+    let logged = world.webhook.log_text();
+    let message = "an event is about an intent that the provider does not have";
+    assert!(logged.contains(message), "{logged}");
+    assert_eq!(world.status().await, "unknown");
 }
 
 #[tokio::test]

@@ -20,8 +20,8 @@ use tracing::warn;
 use url::Url;
 
 pub(in crate::payments) use self::unit::StripeUnit;
-use super::{Failure, Intent, Provider, UNEXPECTED_AMOUNT};
-use crate::config::{Environment, Secret, SecretSource};
+use super::{Failure, Intent, NO_SUCH_INTENT, OTHER_LIVEMODE, Provider, UNEXPECTED_AMOUNT};
+use crate::config::{Environment, PaymentsConfig, Secret, SecretSource};
 use crate::deadline::Deadline;
 use crate::payments::{Order, Payment};
 use crate::secrets::SecretCell;
@@ -31,6 +31,8 @@ pub(in crate::payments) struct Stripe {
     api_key: SecretCell,
     api_base: Url,
     timeout: Duration,
+    /// Whether real money is meant to move.
+    livemode: bool,
     environment: Environment,
 }
 
@@ -60,7 +62,7 @@ impl Stripe {
     pub(in crate::payments) fn new(
         api_key: &SecretSource,
         api_base: &Url,
-        timeout: Duration,
+        payments: &PaymentsConfig,
         environment: &Environment,
     ) -> Option<Self> {
         if let SecretSource::Given(api_key) = api_key {
@@ -86,7 +88,8 @@ impl Stripe {
             client,
             api_key: SecretCell::new(api_key),
             api_base: api_base.clone(),
-            timeout,
+            timeout: payments.provider_timeout,
+            livemode: payments.livemode,
             environment: environment.clone(),
         })
     }
@@ -149,7 +152,16 @@ impl Stripe {
             .bound(exchange)
             .await
             .map_err(|_| Failure::Unclear("timeout"))??;
-        read(status, &body)
+        read(status, &body).and_then(|intent| self.of_our_mode(intent))
+    }
+
+    /// The intent, unless it is of the other mode: the key is a test key where real money is meant to move, or the reverse.
+    fn of_our_mode(&self, intent: Intent) -> Result<Intent, Failure> {
+        if intent.livemode == self.livemode {
+            Ok(intent)
+        } else {
+            Err(Failure::Unclear(OTHER_LIVEMODE))
+        }
     }
 }
 
@@ -178,7 +190,12 @@ impl Provider for Stripe {
         let request = self
             .post("v1/payment_intents", &form)?
             .header("idempotency-key", format!("{key}-{}", digest(&form)));
-        self.send(request, deadline).await
+        let created = self.send(request, deadline).await;
+        created.map_err(|failure| match failure {
+            // That intent gets no name in the ledger, so it is never confirmed.
+            Failure::Unclear(OTHER_LIVEMODE) => Failure::NothingDone(OTHER_LIVEMODE),
+            failure => failure,
+        })
     }
 
     async fn confirm(
@@ -278,6 +295,7 @@ pub(in crate::payments) fn read(status: StatusCode, body: &[u8]) -> Result<Inten
         // A request with the same key is on its way.
         409 => Failure::Unclear("busy"),
         // The key was sent with other parameters before: an intent may have been created with it.
+        404 if error.is_ok() => NO_SUCH_INTENT,
         400..=499 if is_key_reused(error.as_ref().ok()) => Failure::Unclear("key_reused"),
         400..=499 if error.is_ok() => Failure::Refused("refused"),
         _ => Failure::Unclear("provider_error"),
@@ -341,7 +359,7 @@ mod tests {
             (400, "idempotency_error", Failure::Unclear("key_reused")),
             (400, "invalid_request_error", Failure::Refused("refused")),
             (402, "card_error", Failure::Refused("refused")),
-            (404, "invalid_request_error", Failure::Refused("refused")),
+            (404, "invalid_request_error", NO_SUCH_INTENT),
             (500, "api_error", Failure::Unclear("provider_error")),
             (503, "api_error", Failure::Unclear("provider_error")),
             (302, "api_error", Failure::Unclear("provider_error")),
@@ -396,11 +414,12 @@ mod tests {
             drop(stream.write_all((head + &body).as_bytes()));
             asked
         });
+        let config = Config::from_lookup(|_| None).expect("usable");
         let stripe = Stripe::new(
             &SecretSource::Given(Secret::new("sk_1")),
             &base.parse().expect("a URL"),
-            Duration::from_secs(10),
-            &Config::from_lookup(|_| None).expect("usable").environment,
+            &config.payments,
+            &config.environment,
         );
         (stripe.expect("a client"), asked)
     }

@@ -7,7 +7,9 @@ use crate::deadline::Deadline;
 use crate::payments::found::Found;
 use crate::payments::ledger::{Change, Changed, FileLedger, Ledger};
 use crate::payments::payment;
-use crate::payments::provider::{Failure, Intent, Provider, Sandbox, UNEXPECTED_AMOUNT};
+use crate::payments::provider::{
+    Failure, Intent, NO_SUCH_INTENT, Provider, Sandbox, UNEXPECTED_AMOUNT,
+};
 use crate::payments::steps::{Others, PaymentBackends, Purpose, Reached, advance, settle};
 use crate::payments::{End, Moment, Order, Payment, State};
 
@@ -92,6 +94,7 @@ async fn an_amount_that_no_payment_has_is_not_silence() {
     let cases = [
         (Failure::Unclear("timeout"), Found::Unreachable("timeout")),
         (UNEXPECTED_AMOUNT, Found::OtherAmount),
+        (NO_SUCH_INTENT, Found::NoSuchIntent),
     ];
     for (failure, expected) in cases {
         let payment = ledger.read(&id, Deadline::UNKNOWN).await;
