@@ -16,7 +16,7 @@
 //! | variable | unit, accepted | default | effect, and what happens at its extremes |
 //! |---|---|---|---|
 //! | `SERVICE_NAME` | 1–64 of `A–Z a–z 0–9 . _ -` | `truebond` | the name in health answers and the namespace of metrics |
-//! | `ENVIRONMENT` | 1–64 of `A–Z a–z 0–9 . _ -` | `development` | everything but `development` counts as production: health details only with the token, no memory fallback; must be set on Lambda (where `AWS_LAMBDA_INITIALIZATION_TYPE` is set) |
+//! | `ENVIRONMENT` | 1–64 of `A–Z a–z 0–9 . _ -` | `development` | everything but `development` counts as production: health details only with the token, no memory fallback; must be set where it is deployed |
 //! | `REDIS_URL` | `redis://` or `rediss://`, `user:password@`, `host:port`, `/db` | not set: no Redis | the Redis or Valkey server; credentials percent-encoded |
 //! | `REDIS_URL_SECRET_ARN` | ARN of a secret | not set | keeps the URL in Secrets Manager; read at the first command, and again when Redis refuses its password |
 //! | `REDIS_AUTH` | `url`, `iam` | `url` | how to log in: with the URL's user and password, or as an IAM user of ElastiCache, with a token that is signed for each connection (then only `rediss://` without them) |
@@ -62,7 +62,7 @@
 //! | `AWS_LAMBDA_LOG_LEVEL` | `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR`, `FATAL` | `INFO` | the least level of our own log lines (set by Lambda) |
 //! | `AWS_REGION` | name of a region | needed for `iam` | where the cache is (set by Lambda); a secret is where its ARN says |
 //!
-//! Lambda also sets `AWS_LAMBDA_INITIALIZATION_TYPE` (present: this is Lambda), `AWS_LAMBDA_RUNTIME_API` (where
+//! Lambda also sets `AWS_LAMBDA_INITIALIZATION_TYPE` and `LAMBDA_TASK_ROOT` (one is present: this is deployed), `AWS_LAMBDA_RUNTIME_API` (where
 //! invocations come from) and `AWS_LAMBDA_MAX_CONCURRENCY` (invocations per process, 1). The credentials for AWS itself, and
 //! another place than AWS (`AWS_ENDPOINT_URL`), are read by its client (`shared::aws`) from where all its clients find them.
 
@@ -115,9 +115,12 @@ pub struct Config {
     pub lambda: LambdaConfig,
 }
 
-/// The name of the environment this runs in.
+/// The environment this runs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Environment(String);
+pub struct Environment {
+    name: String,
+    is_deployed: bool,
+}
 
 /// What Lambda tells a process about itself.
 #[derive(Clone, Debug)]
@@ -152,8 +155,7 @@ impl Config {
     /// [`ConfigError`] for the first variable that cannot be used.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
         let read = Reader(&lookup);
-        let deployed = read.text("AWS_LAMBDA_INITIALIZATION_TYPE")?.is_some();
-        let environment = environment(&read, deployed)?;
+        let environment = Environment::read(&read)?;
         let config = Self {
             service: read
                 .name("SERVICE_NAME")?
@@ -166,7 +168,7 @@ impl Config {
             health: HealthConfig::read(&read)?,
             log: LogConfig::read(&read)?,
             lambda: LambdaConfig {
-                deployed,
+                deployed: environment.is_deployed,
                 runtime_api: read.text("AWS_LAMBDA_RUNTIME_API")?.is_some(),
                 concurrency: read
                     .parsed("AWS_LAMBDA_MAX_CONCURRENCY", "a whole number", |text| {
@@ -182,14 +184,39 @@ impl Config {
 }
 
 impl Environment {
-    /// The environment's name.
-    pub fn name(&self) -> &str {
-        &self.0
+    fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
+        // Lambda sets both. An image of a function has the second also where another container service runs it.
+        let of_lambda = ["AWS_LAMBDA_INITIALIZATION_TYPE", "LAMBDA_TASK_ROOT"];
+        let mut is_deployed = false;
+        for variable in of_lambda {
+            is_deployed |= read.text(variable)?.is_some();
+        }
+        let name = match read.name("ENVIRONMENT")? {
+            Some(name) => name,
+            None if is_deployed => {
+                return Err(ConfigError::Missing {
+                    variable: "ENVIRONMENT",
+                    accepted: "the name of this environment, for example `production` (on Lambda there is no default)".into(),
+                });
+            }
+            None => "development".to_owned(),
+        };
+        Ok(Self { name, is_deployed })
     }
 
-    /// Whether this is a laptop. Everything else is treated as production.
+    /// The environment's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether this is development, on a laptop or deployed. Everything else is treated as production.
     pub fn is_development(&self) -> bool {
-        self.0 == "development"
+        self.name == "development"
+    }
+
+    /// Whether this is development and not deployed, so that no gateway stands before the functions.
+    pub fn is_laptop(&self) -> bool {
+        self.is_development() && !self.is_deployed
     }
 
     /// The least length of a secret, so that it cannot be guessed.
@@ -199,17 +226,6 @@ impl Environment {
         } else {
             SHORTEST_SECRET
         }
-    }
-}
-
-fn environment(read: &Reader<'_>, deployed: bool) -> Result<Environment, ConfigError> {
-    match read.name("ENVIRONMENT")? {
-        Some(name) => Ok(Environment(name)),
-        None if deployed => Err(ConfigError::Missing {
-            variable: "ENVIRONMENT",
-            accepted: "the name of this environment, for example `production` (on Lambda there is no default)".into(),
-        }),
-        None => Ok(Environment("development".to_owned())),
     }
 }
 

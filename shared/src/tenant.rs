@@ -35,8 +35,8 @@ pub struct Unauthenticated;
 const LONGEST_NAME: usize = 240;
 
 impl Tenant {
-    /// The tenant that `caller` is: whom the authorizer names. In development, where no authorizer stands before the functions, it is
-    /// `local`.
+    /// The tenant that `caller` is: the one that the authorizer names. On a laptop, where no authorizer stands before the functions, it
+    /// is `local`.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl Tenant {
     /// cannot be seen.
     pub fn of(caller: &Caller, environment: &Environment) -> Result<Self, Unauthenticated> {
         let (kind, name) = match caller {
-            Caller::Unchecked if environment.is_development() => {
+            Caller::Unchecked if environment.is_laptop() => {
                 return Ok(Self("local".to_owned()));
             }
             Caller::Unchecked => return Err(Unauthenticated),
@@ -135,15 +135,22 @@ mod tests {
     }
 
     #[test]
-    fn without_an_authorizer_there_is_a_tenant_in_development_only() {
+    fn without_an_authorizer_there_is_a_tenant_on_a_laptop_only() {
+        let of_lambda = ["AWS_LAMBDA_INITIALIZATION_TYPE", "LAMBDA_TASK_ROOT"];
         let cases = [
-            ("development", Some("local")),
-            ("staging", None),
-            ("production", None),
+            ("development", None, Some("local")),
+            ("development", Some(of_lambda[0]), None),
+            ("development", Some(of_lambda[1]), None),
+            ("staging", None, None),
+            ("production", None, None),
         ];
-        for (place, expected) in cases {
-            let tenant = tenant(&Caller::Unchecked, &environment(place));
-            assert_eq!(tenant.as_deref(), expected, "{place}");
+        for (place, set, expected) in cases {
+            let config = Config::from_lookup(|variable| match variable {
+                "ENVIRONMENT" => Some(place.into()),
+                _ => (Some(variable) == set).then(|| "on-demand".into()),
+            });
+            let tenant = tenant(&Caller::Unchecked, &config.expect("usable").environment);
+            assert_eq!(tenant.as_deref(), expected, "{place} {set:?}");
         }
     }
 }

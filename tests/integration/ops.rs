@@ -8,7 +8,8 @@ use mongodb::bson::doc;
 use serde_json::{Value, json};
 use shared::idempotency::{IdempotencyKey, RecordKey, Scope};
 use tests::{
-    Lambda, MongoServer, RedisCluster, RedisServer, STRIPE_TEST_KEY, StripeServer, TestRequest,
+    Lambda, MongoServer, RedisCluster, RedisServer, STRIPE_TEST_KEY, StripeServer, TENANT,
+    TestRequest,
 };
 
 use crate::parity::names;
@@ -270,7 +271,7 @@ async fn keys_are_listed_as_they_are_shown() {
     for node in cluster.nodes() {
         assert!(node.keys("idempotency:*").await.len() < 2);
     }
-    let scope = "http:payments.create:local";
+    let scope = "http:payments.create:jwt:tester";
     for variables in [&world.variables, &of_one, &of_many] {
         let run = |arguments: &[&str]| {
             let output = ops(variables, &[arguments, &["--json"]].concat());
@@ -360,7 +361,7 @@ async fn what_cannot_be_done_is_said() {
 
 /// How logs speak of a key of the developer's own payments.
 fn hash_of(key: &str) -> String {
-    let scope = Scope::http("payments.create", "local").expect("a scope");
+    let scope = Scope::http("payments.create", TENANT).expect("a scope");
     let key = IdempotencyKey::parse(key).expect("a key");
     RecordKey::new(&scope, &key).hash().to_string()
 }

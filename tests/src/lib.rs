@@ -66,5 +66,5 @@ pub use redis_server::RedisServer;
 pub use secrets_manager::SecretsManager;
 pub use stripe_event::StripeEvent;
 pub use stripe_server::{STRIPE_TEST_KEY, StripeServer};
-pub use test_request::TestRequest;
+pub use test_request::{TENANT, TestRequest};
 pub use within::within;

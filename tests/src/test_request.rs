@@ -10,6 +10,11 @@ use serde_json::{Map, Value, json};
 use crate::percent_encoding::query_decoded;
 use crate::request_id;
 
+/// The subject of a request that names no other.
+const TESTER: &str = "tester";
+/// The tenant that a request belongs to unless it names another.
+pub const TENANT: &str = "jwt:tester";
+
 /// A request of a client; every one has an id of its own.
 #[derive(Clone, Debug)]
 pub struct TestRequest {
@@ -25,7 +30,7 @@ pub struct TestRequest {
     /// The template's path, where it differs from the request's.
     route: Option<String>,
     path_parameters: Map<String, Value>,
-    /// What an authorizer found; null: there is none.
+    /// What API Gateway's authorizer found; null: there is none.
     authorizer: Value,
     request_id: String,
     /// What the event has in other places than API Gateway would put there, by JSON pointer.
@@ -71,7 +76,7 @@ impl TestRequest {
             is_encoded: false,
             route: None,
             path_parameters: Map::new(),
-            authorizer: Value::Null,
+            authorizer: authorizer_of(TESTER),
             request_id: request_id::fresh(),
             changes: Vec::new(),
         }
@@ -129,7 +134,14 @@ impl TestRequest {
     /// Lets API Gateway's JWT authorizer have found this `sub`.
     #[must_use]
     pub fn subject(mut self, subject: &str) -> Self {
-        self.authorizer = json!({ "jwt": { "claims": { "sub": subject }, "scopes": null } });
+        self.authorizer = authorizer_of(subject);
+        self
+    }
+
+    /// Leaves out what an authorizer found, as on a route or a laptop without one.
+    #[must_use]
+    pub fn without_authorizer(mut self) -> Self {
+        self.authorizer = Value::Null;
         self
     }
 
@@ -248,6 +260,10 @@ impl TestRequest {
             .map(|(name, values)| (name, values.join(",").into()))
             .collect()
     }
+}
+
+fn authorizer_of(subject: &str) -> Value {
+    json!({ "jwt": { "claims": { "sub": subject }, "scopes": null } })
 }
 
 #[cfg(test)]

@@ -50,6 +50,12 @@ fn only_lambda_has_no_default_environment() {
 }
 
 #[test]
+fn a_container_with_an_image_of_lambda_has_no_default_environment() {
+    let refused = error(&[("LAMBDA_TASK_ROOT", "/var/task")]);
+    assert!(refused.starts_with("ENVIRONMENT is not set"), "{refused}");
+}
+
+#[test]
 fn a_wrong_value_names_the_variable_what_was_found_and_what_is_accepted() {
     let messages = [
         error(&[("REDIS_CONNECT_TIMEOUT_MS", "5s")]),

@@ -175,10 +175,10 @@ async fn a_key_is_released_for_a_reason_and_for_the_record_that_was_seen() {
 async fn the_key_of_a_payment_is_told_by_the_ledger() {
     let world = World::new().await;
     let paid = world.pay("k-1", "pm_card_visa").await;
-    let scope = "http:payments.create:local";
+    let scope = "http:payments.create:jwt:tester";
     let server = MongoServer::shared().await;
     let records = server.collection(world.database(), "idempotency").await;
-    let key = doc! { "_id": "idempotency:http:payments.create:local:k-1" };
+    let key = doc! { "_id": "idempotency:http:payments.create:jwt%3Atester:k-1" };
     let released = doc! { "$set": { "state": "released" }, "$unset": { "response": "" } };
     let update = records.update_one(key.clone(), released).await;
     assert_eq!(update.expect("updated").modified_count, 1);

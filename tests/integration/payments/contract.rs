@@ -210,17 +210,20 @@ async fn everything_that_is_wrong_is_named_at_once() {
     "#);
 }
 
+/// In deployed development, everybody whom no authorizer had looked at was one tenant.
 #[tokio::test]
-async fn outside_development_a_caller_has_a_name() {
-    let shop = Shop::with_mongodb(&[("ENVIRONMENT", "staging")]).await;
-    let nobody = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+async fn where_it_is_deployed_a_caller_has_a_name() {
+    let shop = Shop::with_mongodb(&[("ENVIRONMENT", "development")]).await;
+    let request = payment("k-1", &ten_euros("pm_card_visa")).without_authorizer();
+    let nobody = shop.create.request(request).await;
     assert_eq!(nobody.header("www-authenticate"), Some("Bearer"));
     assert_eq!(
         (nobody.status, &*problem(&nobody)),
         (401, "unauthenticated")
     );
     let id = format!("pay_{}", "0".repeat(32));
-    assert_eq!(shop.get.request(shown(&id)).await.status, 401);
+    let refused = shop.get.request(shown(&id).without_authorizer()).await;
+    assert_eq!(refused.status, 401);
     let named = shop.get.request(shown(&id).subject("alice")).await;
     assert_eq!(named.status, 404);
 }

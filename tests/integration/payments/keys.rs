@@ -8,7 +8,7 @@ use shared::deadline::Deadline;
 use shared::idempotency::{
     Fingerprint, IdempotencyKey, Operation, Outcome, Policy, RecordKey, Request, Scope,
 };
-use tests::{Lambda, Outcome as Invoked, eventually};
+use tests::{Lambda, Outcome as Invoked, TENANT, eventually};
 
 use super::shop::{Shop, problem, ten_euros};
 
@@ -32,7 +32,7 @@ fn key_of(scope: &Scope, key: &str) -> RecordKey {
 }
 
 fn payments() -> Scope {
-    Scope::http("payments.create", "local").expect("a scope")
+    Scope::http("payments.create", TENANT).expect("a scope")
 }
 
 async fn state_of(shop: &Shop, key: &RecordKey) -> String {
@@ -56,7 +56,7 @@ async fn abandoned(shop: &Shop, key: &RecordKey, policy: Policy, body: &[u8]) {
     let request = Request {
         method: "POST",
         route: "/api/payments",
-        tenant: "local",
+        tenant: TENANT,
         payload: body,
     };
     let fingerprint = Fingerprint::of(&request).expect("unambiguous");
