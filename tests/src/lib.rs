@@ -49,6 +49,7 @@ mod loopback_port;
 mod percent_encoding;
 mod request_id;
 mod secrets;
+mod watchdog;
 
 pub use answer::Answer;
 pub use cache_user::CacheUser;

@@ -3,7 +3,7 @@
 //! Its output goes to a file rather than through a pipe: what it has written is there for the next reader, without
 //! a thread that might lag behind, and a process that writes much never waits for the harness. Its standard input
 //! is a pipe that nobody writes to: a program that reads it to the end learns that the test process is gone, even
-//! when that was killed.
+//! when that was killed. A program that does not is ended by the [`watchdog`](crate::watchdog).
 
 use std::fs::File;
 use std::io;
@@ -12,6 +12,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
+use crate::watchdog;
 
 /// Longer than a signal ever takes to arrive.
 const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
@@ -35,6 +37,7 @@ impl OwnedProcess {
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()?;
+        watchdog::started(child.id());
         Ok(Self {
             child,
             is_paused: false,
@@ -48,9 +51,12 @@ impl OwnedProcess {
 
     /// How it ended, or `None` while it runs.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child
-            .try_wait()
-            .expect("the status of a child can be asked")
+        let status = self.child.try_wait();
+        let status = status.expect("the status of a child can be asked");
+        if status.is_some() {
+            watchdog::ended(self.id());
+        }
+        status
     }
 
     /// Stops it (SIGSTOP) and returns when it really stands still.
@@ -87,6 +93,7 @@ impl OwnedProcess {
     pub fn kill(&mut self) -> ExitStatus {
         // Fails only when it has ended already.
         let _ = self.child.kill();
+        watchdog::ended(self.child.id());
         self.child.wait().expect("a child can be waited for")
     }
 

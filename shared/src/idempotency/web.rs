@@ -159,13 +159,13 @@ pub async fn claim(
     };
     let begun = match (answered.outcome, wait_preferred(headers)) {
         (Outcome::InProgress { retry_after }, Some(seconds)) => {
-            manner.waited = Some(seconds);
             let limit = deadline
                 .reserving(WAIT_RESERVE + operation.least_time)
                 .within(Duration::from_secs(seconds.into()));
             if limit.is_over() {
                 Begun::in_progress(retry_after)
             } else {
+                manner.waited = Some(seconds);
                 wait(idempotency, operation, limit, deadline).await
             }
         }
@@ -313,6 +313,8 @@ mod tests {
     use http::header;
 
     use super::*;
+    use crate::config::Config;
+    use crate::idempotency::{Fingerprint, RecordKey, Request, Scope};
 
     fn headers(lines: &[(HeaderName, &str)]) -> HeaderMap {
         let lines = lines.iter().map(|(name, value)| {
@@ -364,6 +366,46 @@ mod tests {
         for (values, expected) in cases {
             let lines: Vec<_> = values.iter().map(|value| (PREFER, *value)).collect();
             assert_eq!(wait_preferred(&headers(&lines)), expected, "{values:?}");
+        }
+    }
+
+    /// `Preference-Applied` was said of a wait that there was no time for.
+    #[tokio::test]
+    async fn an_invocation_that_is_nearly_over_does_not_wait() {
+        let idempotency = Idempotency::new(&Config::from_lookup(|_| None).expect("usable"));
+        let scope = Scope::http("tests.web", "alice").expect("a scope");
+        let name = IdempotencyKey::parse(b"k-1").expect("a key");
+        let request = Request {
+            method: "POST",
+            route: "/",
+            tenant: "alice",
+            payload: b"{}",
+        };
+        let fingerprint = Fingerprint::of(&request).expect("unambiguous");
+        let operation = Operation::new(RecordKey::new(&scope, &name), fingerprint);
+        let first = claim(
+            &idempotency,
+            &operation,
+            &HeaderMap::new(),
+            Deadline::UNKNOWN,
+        )
+        .await;
+        let Begun::Started(_lease) = first.begun else {
+            panic!("{first:?}")
+        };
+        let patient = headers(&[(PREFER, "wait=1")]);
+        let short = Deadline::UNKNOWN.within(WAIT_RESERVE + operation.least_time);
+
+        for (deadline, waited) in [(short, None), (Deadline::UNKNOWN, Some(1))] {
+            let second = claim(&idempotency, &operation, &patient, deadline).await;
+            assert_eq!(second.manner.waited, waited);
+            let answer = second.manner.on(match second.begun {
+                Begun::Refused(answer) => answer,
+                begun => panic!("{begun:?}"),
+            });
+            assert_eq!(answer.status(), StatusCode::CONFLICT);
+            let applied = answer.headers().get(PREFERENCE_APPLIED);
+            assert_eq!(applied.is_some(), waited.is_some());
         }
     }
 

@@ -264,7 +264,6 @@ async fn a_payment_is_its_tenants_alone() {
     );
     assert_eq!((unknown.status, &unknown.body), (404, &foreign.body));
     assert_eq!((malformed.status, &malformed.body), (404, &foreign.body));
-    // Who has no authorizer is a tenant of its own in development.
     assert_eq!(shop.get.request(shown(&id)).await.status, 404);
 }
 

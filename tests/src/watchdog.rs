@@ -1,0 +1,92 @@
+//! Ends the servers of a test process that was itself ended: by SIGTERM, by SIGKILL, by a panic that aborts.
+//!
+//! Dropping an [`OwnedProcess`](crate::OwnedProcess) kills it, but a process that is ended by a signal drops nothing, and a
+//! redis-server notices nothing. So a shell reads the ids of all living children from a pipe. When the test process is gone, the
+//! pipe ends, and the shell kills those that are left.
+
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use parking_lot::Mutex;
+
+/// Signals that a terminal sends to the whole group must not end the shell before it has done its work.
+const SCRIPT: &str = r#"
+trap '' HUP INT TERM
+alive=' '
+while read -r change pid; do
+    case $change in
+        started) alive="$alive$pid " ;;
+        ended) case $alive in *" $pid "*) alive="${alive%% $pid *} ${alive#* $pid }" ;; esac ;;
+    esac
+done
+for pid in $alive; do kill -KILL "$pid"; done 2>/dev/null
+"#;
+
+/// The process was started, and is this test process's to end.
+pub(crate) fn started(pid: u32) {
+    tell("started", pid);
+}
+
+/// The process has ended, or is about to.
+pub(crate) fn ended(pid: u32) {
+    tell("ended", pid);
+}
+
+fn tell(change: &str, pid: u32) {
+    static SHELL: OnceLock<Mutex<Child>> = OnceLock::new();
+    let shell = SHELL.get_or_init(|| Mutex::new(start()));
+    let mut shell = shell.lock();
+    let pipe = shell.stdin.as_mut().expect("it has a pipe");
+    writeln!(pipe, "{change} {pid}").expect("the shell reads as long as this process lives");
+}
+
+fn start() -> Child {
+    Command::new("/bin/sh")
+        .args(["-c", SCRIPT])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("every system has a shell")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::time::Duration;
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use super::*;
+    use crate::{binaries, eventually};
+
+    /// Whether a process runs, and not only waits for its parent to notice its end.
+    fn runs(pid: &str) -> bool {
+        let listed = Command::new("ps").args(["-o", "stat=", "-p", pid]).output();
+        let listed = listed.expect("every system has ps").stdout;
+        listed.iter().any(|byte| !byte.is_ascii_whitespace()) && !listed.starts_with(b"Z")
+    }
+
+    /// An interrupted run of the tests left its redis-servers behind.
+    #[tokio::test]
+    async fn what_a_test_process_started_ends_with_it() {
+        for signal in [Signal::TERM, Signal::KILL] {
+            let mut test = Command::new(binaries::example("holds"))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("it starts");
+            let stdout = test.stdout.take().expect("a pipe");
+            let mut lines = BufReader::new(stdout).lines();
+            let mut line = || lines.next().expect("a line").expect("text");
+            let (ended, held) = (line(), line());
+            assert!(!runs(&ended) && runs(&held));
+
+            kill_process(Pid::from_child(&test), signal).expect("a living child takes signals");
+            test.wait().expect("a child can be waited for");
+
+            eventually(Duration::from_secs(5), async || !runs(&held)).await;
+        }
+    }
+}
