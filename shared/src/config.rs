@@ -58,6 +58,7 @@
 //! | `HEALTH_SLOW_MS` | 1–29 000 ms | 100 | a probe slower than this makes its service `degraded` |
 //! | `HEALTH_CRITICAL` | comma list of `redis`, `mongodb`, `api`, or empty | MongoDB if configured, Redis if nothing stands in for it | which services make the whole `unhealthy`; empty: none |
 //! | `HEALTH_DETAILS_TOKEN` | 16–256 characters (development: 1–256), visible ASCII | not set | shows health details to whoever sends it as `Authorization: Bearer`; not set: shown in development, never elsewhere |
+//! | `HEALTH_DETAILS_TOKEN_SECRET_ARN` | ARN of a secret | not set | keeps the token in AWS Secrets Manager |
 //! | `AWS_LAMBDA_LOG_FORMAT` | `JSON`, `Text` | text in a terminal, else JSON | how log lines are written (set by Lambda) |
 //! | `AWS_LAMBDA_LOG_LEVEL` | `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR`, `FATAL` | `INFO` | the least level of our own log lines (set by Lambda) |
 //! | `AWS_REGION` | name of a region | needed for `iam` | where the cache is (set by Lambda); a secret is where its ARN says |
@@ -78,6 +79,7 @@ mod secret;
 
 use std::ffi::OsString;
 
+pub(crate) use health::is_details_token;
 pub use health::{HealthConfig, Service};
 pub use idempotency::IdempotencyConfig;
 pub use logging::{LogConfig, LogFormat};

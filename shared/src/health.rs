@@ -6,8 +6,9 @@
 //!
 //! Measuring and judging are apart: a probe brings facts, a pure function makes a report of them. A result is
 //! reused for a while, so that a storm of health requests is no storm for Redis. Only callers who may see details
-//! get more than the status ([`Report::shown_to`]). No check panics, hangs or shows a credential.
+//! get more than the status ([`access`]). No check panics, hangs or shows a credential.
 
+mod access;
 mod detailed;
 mod memo;
 mod mongo_check;
@@ -16,11 +17,11 @@ mod verdict;
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::metrics::{Metric, Metrics, Unit};
 use crate::web;
 pub use detailed::DetailedHealth;
@@ -63,9 +64,9 @@ impl Status {
     }
 }
 
-/// A health answer: the whole truth, and who may see it.
+/// How a service, or the whole, is, with all that is known about it.
 #[derive(Clone, Debug)]
-pub struct Report {
+struct Report {
     status: Status,
     details: Value,
 }
@@ -78,52 +79,17 @@ impl Report {
         }
     }
 
-    /// As much of it as the sender of `headers` may see: everything, or the status alone.
-    pub fn shown_to(&self, headers: &HeaderMap, access: &Access) -> web::Response {
+    /// All of it, or the status alone.
+    fn response(&self, has_details: bool) -> web::Response {
         #[derive(Serialize)]
         struct Brief {
             status: Status,
         }
-        if access.permits(headers) {
-            web::json(self.status.http(), &self.details)
+        let status = self.status;
+        if has_details {
+            web::json(status.http(), &self.details)
         } else {
-            web::json(
-                self.status.http(),
-                &Brief {
-                    status: self.status,
-                },
-            )
-        }
-    }
-}
-
-/// Who may see the details of health.
-#[derive(Clone, Debug)]
-pub enum Access {
-    /// Everyone: a laptop without a token.
-    Everyone,
-    /// Who sends this token.
-    Token(Secret),
-    /// No one: anywhere else without a token.
-    NoOne,
-}
-
-impl Access {
-    fn new(config: &Config) -> Self {
-        match &config.health.details_token {
-            Some(token) => Self::Token(token.clone()),
-            None if config.environment.is_development() => Self::Everyone,
-            None => Self::NoOne,
-        }
-    }
-
-    fn permits(&self, headers: &HeaderMap) -> bool {
-        match self {
-            Self::Everyone => true,
-            Self::Token(token) => {
-                web::bearer_token(headers).is_some_and(|candidate| token.matches(candidate))
-            }
-            Self::NoOne => false,
+            web::json(status.http(), &Brief { status })
         }
     }
 }

@@ -195,8 +195,9 @@ async fn what_a_hurried_request_finds_of_health_is_not_told_to_the_next() {
     let lookup = |variable: &str| (variable == "REDIS_URL").then(|| redis.url().into());
     let health = RedisHealth::new(&Config::from_lookup(lookup).expect("usable"));
     let status = async |limit| {
-        let report = health.report(Deadline::after(limit)).await;
-        report.shown_to(&HeaderMap::new(), &health.access).status()
+        let headers = HeaderMap::new();
+        let answer = health.answer(&headers, Deadline::after(limit)).await;
+        answer.status()
     };
 
     assert_eq!(status(Duration::ZERO).await, 503);

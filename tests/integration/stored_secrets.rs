@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::Value;
 use tests::{
-    Answer, Lambda, LambdaBuilder, MongoServer, RedisServer, SecretsManager, eventually, within,
+    Answer, Lambda, LambdaBuilder, MongoServer, RedisServer, SecretsManager, TestRequest,
+    eventually, within,
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -240,5 +241,37 @@ async fn mongodb_is_where_its_secret_says_and_follows_it_when_the_user_is_refuse
     eventually(LIMIT, async || ask().await["status"] == "connected").await;
 
     assert_eq!(before["error_code"], "auth_failed", "{before}");
+    lambda.assert_no_secret_in_logs();
+}
+
+/// It was resolved into the environment when the stack was deployed, and readable there.
+#[tokio::test]
+async fn the_token_for_the_details_of_health_is_where_its_secret_says() {
+    let world = World::new().await;
+    let (first, second) = ("first-token-of-health", "second-token-of-health");
+    let arn = world.aws.create("truebond/health-token", first).await;
+    let function = world.probing().env("ENVIRONMENT", "staging");
+    let lambda = function
+        .env("HEALTH_DETAILS_TOKEN_SECRET_ARN", &arn)
+        .start()
+        .await;
+    let has_details = async |token: &str| {
+        let request = TestRequest::get("/api/health/redis");
+        let request = request.header("authorization", &format!("Bearer {token}"));
+        let answer = lambda.request(request).await;
+        assert_eq!(answer.status, 200);
+        answer.json().get("operations").is_some()
+    };
+    assert!(!probe(&lambda).await.text().contains("operations"));
+    let reads = world.aws.reads();
+    assert_eq!(reads, 1, "the URL's: nobody sent a token");
+
+    assert!(has_details(first).await);
+    world.aws.replace(&arn, second).await;
+
+    assert!(has_details(second).await, "a rotation is noticed");
+    assert!(!has_details(first).await && !has_details("a-token-of-nobody").await);
+    lambda.plant_secret(first);
+    lambda.plant_secret(second);
     lambda.assert_no_secret_in_logs();
 }

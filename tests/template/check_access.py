@@ -22,10 +22,11 @@ WITHOUT_A_RESOURCE = TRACES | INTERFACES
 
 CACHE = "arn:aws:elasticache:eu-west-1:123456789012"
 REDIS, MONGODB, STRIPE, WEBHOOK = "RedisUrlSecretArn", "MongodbUriSecretArn", "StripeApiKeySecretArn", "StripeWebhookSecretsSecretArn"
+DETAILS = "HealthDetailsTokenSecretArn"
 # The secrets that each function reads, and whose user it is in the cache. All that is not here reads none and is none.
 READS = {
-    "health-redis": {REDIS},
-    "health-detailed": {REDIS, MONGODB},
+    "health-redis": {REDIS, DETAILS},
+    "health-detailed": {REDIS, MONGODB, DETAILS},
     "payments-create": {REDIS, MONGODB, STRIPE},
     "payments-get": {MONGODB},
     "payments-webhook": {REDIS, MONGODB, STRIPE, WEBHOOK},
@@ -40,7 +41,7 @@ CACHE_USER = {
     "payments-reconcile": "truebond-payments",
     "idempotency": "truebond-payments",
 }
-VARIABLES = {REDIS: "REDIS_URL_SECRET_ARN", MONGODB: "MONGODB_URI_SECRET_ARN", STRIPE: "STRIPE_API_KEY_SECRET_ARN", WEBHOOK: "STRIPE_WEBHOOK_SECRETS_SECRET_ARN"}
+VARIABLES = {REDIS: "REDIS_URL_SECRET_ARN", MONGODB: "MONGODB_URI_SECRET_ARN", STRIPE: "STRIPE_API_KEY_SECRET_ARN", WEBHOOK: "STRIPE_WEBHOOK_SECRETS_SECRET_ARN", DETAILS: "HEALTH_DETAILS_TOKEN_SECRET_ARN"}
 OUTSIDE_THE_NETWORK = {"health": "it talks to nobody"}
 
 

@@ -16,6 +16,5 @@ async fn handle(health: Arc<DetailedHealth>, invocation: Invocation) -> Response
     if let Err(refusal) = web::require_get(request.method()) {
         return refusal.into();
     }
-    let report = health.report(invocation.deadline).await;
-    report.shown_to(request.headers(), &health.access)
+    health.answer(request.headers(), invocation.deadline).await
 }

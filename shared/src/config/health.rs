@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::reader::{self, Reader};
-use super::{ConfigError, Secret};
+use super::{ConfigError, Secret, SecretSource};
 
 /// How health is measured and told.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct HealthConfig {
     /// The services that make the whole `unhealthy`; `None`: those the stores in force depend on.
     pub critical: Option<Vec<Service>>,
     /// What shows the details.
-    pub details_token: Option<Secret>,
+    pub details_token: Option<SecretSource>,
 }
 
 /// A part of the system that has a health of its own.
@@ -35,6 +35,7 @@ pub enum Service {
 
 /// API Gateway gives an answer up after 30 seconds.
 const LONGEST_API_ANSWER_MS: u64 = 29_000;
+const LONGEST_TOKEN: usize = 256;
 /// An older result says nothing about now.
 const LONGEST_MEMO_MS: u64 = 60_000;
 
@@ -81,15 +82,23 @@ fn critical(read: &Reader<'_>) -> Result<Option<Vec<Service>>, ConfigError> {
         .map(Some)
 }
 
-fn details_token(read: &Reader<'_>) -> Result<Option<Secret>, ConfigError> {
-    let Some(token) = read.text("HEALTH_DETAILS_TOKEN")? else {
-        return Ok(None);
-    };
-    if token.len() <= 256 && token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(Some(Secret::new(token)));
+fn details_token(read: &Reader<'_>) -> Result<Option<SecretSource>, ConfigError> {
+    const VARIABLE: &str = "HEALTH_DETAILS_TOKEN";
+    let source = SecretSource::read(read, VARIABLE, "HEALTH_DETAILS_TOKEN_SECRET_ARN")?;
+    match &source {
+        Some(SecretSource::Given(token)) if !is_details_token(token, 1) => {
+            Err(ConfigError::UnusableSecret {
+                variable: VARIABLE,
+                accepted: "1 to 256 visible ASCII characters without blanks".into(),
+            })
+        }
+        _ => Ok(source),
     }
-    Err(ConfigError::UnusableSecret {
-        variable: "HEALTH_DETAILS_TOKEN",
-        accepted: "1 to 256 visible ASCII characters without blanks".into(),
-    })
+}
+
+/// Whether a token is one that a header can carry, at least as long as the `shortest`.
+pub(crate) fn is_details_token(token: &Secret, shortest: usize) -> bool {
+    let token = token.expose();
+    (shortest..=LONGEST_TOKEN).contains(&token.len())
+        && token.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -31,7 +31,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         .is_some_and(|base| base.scheme() != "https" && !base.host_str().is_some_and(is_this_host));
     let redis_url = given(config.redis.url.as_ref());
     let mongodb_uri = given(config.mongo.uri.as_ref());
-    let details_token = config.health.details_token.as_ref();
+    let details_token = given_secret(config.health.details_token.as_ref());
     let webhook_secrets = match &payments.webhook_secrets {
         Some(WebhookSecrets::Given(secrets)) => secrets.as_slice(),
         _ => &[],
@@ -99,8 +99,12 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
 }
 
 fn given(source: Option<&SecretSource>) -> Option<&str> {
+    given_secret(source).map(Secret::expose)
+}
+
+fn given_secret(source: Option<&SecretSource>) -> Option<&Secret> {
     match source? {
-        SecretSource::Given(secret) => Some(secret.expose()),
+        SecretSource::Given(secret) => Some(secret),
         SecretSource::Stored(_) => None,
     }
 }

@@ -3,15 +3,18 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future;
+use http::HeaderMap;
 use serde::Serialize;
 
+use super::access::Access;
 use super::memo::{Dated, Haste, Memo};
 use super::mongo_check::{MongoCheck, MongoReport};
 use super::redis_check::{RedisCheck, RedisReport};
-use super::{Access, Identity, Report, Status, milliseconds};
+use super::{Identity, Report, Status, milliseconds};
 use crate::config::{Config, Service};
 use crate::deadline::Deadline;
 use crate::idempotency::Fallback;
+use crate::web::Response;
 
 /// Answers `/api/health/detailed`.
 pub struct DetailedHealth {
@@ -25,8 +28,7 @@ pub struct DetailedHealth {
     total_timeout: Duration,
     /// What a probe may take.
     probe_time: Duration,
-    /// Who may see the details.
-    pub access: Access,
+    access: Access,
 }
 
 #[derive(Clone, Serialize)]
@@ -74,12 +76,18 @@ impl DetailedHealth {
         }
     }
 
-    /// How everything is, found out by `deadline` or within the total limit, whichever is sooner.
+    /// The answer to a request with these `headers`: how everything is, found out by `deadline` or within the total limit, whichever is sooner.
     ///
     /// # Cancel safety
     ///
     /// A dropped check may leave its key behind in Redis, which expires.
-    pub async fn report(&self, deadline: Deadline) -> Report {
+    pub async fn answer(&self, headers: &HeaderMap, deadline: Deadline) -> Response {
+        let report = self.report(deadline);
+        let limit = deadline.within(self.total_timeout);
+        self.access.show(report, headers, limit).await
+    }
+
+    async fn report(&self, deadline: Deadline) -> Report {
         let haste = Haste::of(deadline, self.probe_time);
         let deadline = deadline.within(self.total_timeout);
         let dated = self.memo.fresh(deadline, haste, self.check(deadline)).await;

@@ -7,17 +7,20 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::HeaderMap;
 use rules::Rules;
 use serde::Serialize;
 
+use super::access::Access;
 use super::memo::{Dated, Haste, Memo};
 use super::verdict::Verdict;
-use super::{Access, Report, Status, record};
+use super::{Report, Status, record};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::idempotency::Fallback;
 use crate::metrics::Metrics;
 use crate::redis_client::{Error, Operation, Reason, RedisClient, ServerInfo};
+use crate::web::Response;
 
 /// Answers `/api/health/redis`.
 pub struct RedisHealth {
@@ -27,8 +30,7 @@ pub struct RedisHealth {
     total_timeout: Duration,
     /// What a probe may take.
     probe_time: Duration,
-    /// Who may see the details.
-    pub access: Access,
+    access: Access,
 }
 
 impl RedisHealth {
@@ -43,12 +45,18 @@ impl RedisHealth {
         }
     }
 
-    /// How Redis is, found out by `deadline` or within the limit of a health answer, whichever is sooner.
+    /// The answer to a request with these `headers`: how Redis is, found out by `deadline` or within the limit of a health answer, whichever is sooner.
     ///
     /// # Cancel safety
     ///
     /// A dropped check may leave its key behind, which expires.
-    pub async fn report(&self, deadline: Deadline) -> Report {
+    pub async fn answer(&self, headers: &HeaderMap, deadline: Deadline) -> Response {
+        let report = self.report(deadline);
+        let limit = deadline.within(self.total_timeout);
+        self.access.show(report, headers, limit).await
+    }
+
+    async fn report(&self, deadline: Deadline) -> Report {
         let haste = Haste::of(deadline, self.probe_time);
         let deadline = deadline.within(self.total_timeout);
         let dated = self

@@ -1,0 +1,141 @@
+//! Who may see the details of health?
+
+use futures_util::future;
+use http::HeaderMap;
+use tracing::warn;
+
+use super::Report;
+use crate::config::{Config, Secret, SecretSource, is_details_token};
+use crate::deadline::Deadline;
+use crate::secrets::SecretCell;
+use crate::web::{self, Response};
+
+/// Who may see the details of health. Not `Debug`.
+pub(super) struct Access(Rule);
+
+enum Rule {
+    /// Everyone: a laptop without a token.
+    Everyone,
+    /// The sender of a token that is this one.
+    Token { token: SecretCell, shortest: usize },
+    /// No one: anywhere else without a token.
+    NoOne,
+}
+
+impl Access {
+    pub(super) fn new(config: &Config) -> Self {
+        Self(match &config.health.details_token {
+            Some(source) => Rule::Token {
+                token: SecretCell::new(source),
+                shortest: match source {
+                    // Looked at when it was read.
+                    SecretSource::Given(_) => 1,
+                    SecretSource::Stored(_) => config.environment.shortest_secret(),
+                },
+            },
+            None if config.environment.is_development() => Rule::Everyone,
+            None => Rule::NoOne,
+        })
+    }
+
+    /// A report, as far as the sender of these headers may see it.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of the report.
+    pub(super) async fn show(
+        &self,
+        report: impl Future<Output = Report>,
+        headers: &HeaderMap,
+        deadline: Deadline,
+    ) -> Response {
+        let (report, has_details) = future::join(report, self.permits(headers, deadline)).await;
+        report.response(has_details)
+    }
+
+    /// Whether the sender of these headers may see them. A token that does not fit may fit the one that has replaced ours.
+    async fn permits(&self, headers: &HeaderMap, deadline: Deadline) -> bool {
+        let (cell, shortest) = match &self.0 {
+            Rule::Everyone => return true,
+            Rule::NoOne => return false,
+            Rule::Token { token, shortest } => (token, *shortest),
+        };
+        let Some(candidate) = web::bearer_token(headers) else {
+            return false;
+        };
+        let Ok(token) = cell.value(deadline).await else {
+            return false;
+        };
+        if is_opened_by(candidate, &token, shortest) {
+            return true;
+        }
+        let newer = cell.newer_than(&token, deadline).await;
+        newer.is_some_and(|token| is_opened_by(candidate, &token, shortest))
+    }
+}
+
+fn is_opened_by(candidate: &str, token: &Secret, shortest: usize) -> bool {
+    let is_usable = is_details_token(token, shortest);
+    if !is_usable {
+        warn!(
+            secret.shortest = shortest,
+            "the stored token for the details of health cannot be used: too short, too long, or with blanks"
+        );
+    }
+    is_usable && token.matches(candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::AUTHORIZATION;
+
+    use super::*;
+
+    fn access(variables: &'static [(&'static str, &'static str)]) -> Access {
+        let config = Config::from_lookup(|name| {
+            let set = variables.iter().find(|(variable, _)| *variable == name);
+            set.map(|(_, value)| value.into())
+        });
+        Access::new(&config.expect("usable"))
+    }
+
+    async fn permits(access: &Access, token: &str) -> bool {
+        let value = HeaderValue::try_from(format!("Bearer {token}")).expect("a value");
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        access.permits(&headers, Deadline::UNKNOWN).await
+    }
+
+    #[tokio::test]
+    async fn the_details_are_for_the_sender_of_the_token() {
+        let guarded = access(&[("HEALTH_DETAILS_TOKEN", "hunter2")]);
+        assert!(permits(&guarded, "hunter2").await);
+        assert!(!permits(&guarded, "hunter").await);
+        let nothing = HeaderMap::new();
+        assert!(!guarded.permits(&nothing, Deadline::UNKNOWN).await);
+        let laptop = access(&[]);
+        assert!(laptop.permits(&nothing, Deadline::UNKNOWN).await);
+        let production = access(&[("ENVIRONMENT", "production")]);
+        assert!(!permits(&production, "").await);
+    }
+
+    /// An empty secret would be opened by an empty token.
+    #[tokio::test]
+    async fn a_stored_token_that_can_be_guessed_opens_nothing() {
+        let long = "t".repeat(257);
+        let cases = [
+            ("0123456789abcdef", true),
+            ("0123456789abcde", false),
+            ("0123456789 abcdef", false),
+            ("", false),
+            (&long, false),
+        ];
+        for (token, expected) in cases {
+            let access = Access(Rule::Token {
+                token: SecretCell::Fixed(Secret::new(token)),
+                shortest: 16,
+            });
+            assert_eq!(permits(&access, token).await, expected, "{token}");
+        }
+    }
+}
