@@ -72,7 +72,7 @@ IDLE = {
     "nat_gateways": 1,
     "secrets": 5,  # MongoDB, Stripe's key, its signing secrets, the token of health, the password of nobody
     "own_metrics": 27,
-    "alarm_metrics": 55,
+    "alarm_metrics": 63,
     "reconcile_ms": 40,
     "health_requests": 2 * 60 * 24 * 30,  # two probers, each once a minute
     "health_ms": 15,

@@ -193,7 +193,7 @@ def pages_may_call_it_only_where_their_origins_are_named(templates):
     spoil("HealthFunction", "DeploymentPreference"),
     spoil("PaymentsCreateFunction", "DeploymentPreference", "Alarms", to=[{"Ref": "PaymentServerErrorsAlarm"}]),
     spoil("PaymentsCreateFunction", "DeploymentPreference", "Alarms", "Fn::If", 1, 1),
-    spoil("PaymentsGetFunction", "DeploymentPreference", "Alarms", to=[{"Fn::GetAtt": "PaymentsGetAlarms.Outputs.Errors"}]),
+    spoil("PaymentsGetFunction", "DeploymentPreference", "Alarms", to=[{"Fn::GetAtt": "PaymentsGetAlarms.Outputs.NewVersionErrors"}]),
     lambda t: t.main["Parameters"]["DeploymentAlarms"].update(Default="ignored"),
     lambda t: t.main["Globals"]["Function"].pop("AutoPublishAlias"),
     lambda t: t.main["Globals"]["Function"]["DeploymentPreference"].update(Type="AllAtOnce"),
@@ -221,7 +221,7 @@ def every_deploy_publishes_versions_to_which_callers_are_moved_step_by_step(temp
         assert "Canary10Percent5Minutes" in group["DeploymentConfigName"], name
         assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"], name
         alarms = {alarm["Name"] for alarm in group["AlarmConfiguration"]["Alarms"]}
-        assert f"<{camel(name)}Alarms.Outputs.Errors>" in alarms, (name, alarms)
+        assert f"<{camel(name)}Alarms.Outputs.NewVersionErrors>" in alarms, (name, alarms)
         if name == "payments-create":
             assert "<PaymentServerErrorsAlarm>" in alarms, alarms
     # An alarm that is on would keep away what repairs it.

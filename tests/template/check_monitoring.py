@@ -73,7 +73,9 @@ def known(metric, templates):
     namespace, name, dimensions = metric
     if namespace in AWS_METRICS:
         keys, names = AWS_METRICS[namespace]
-        return name in names and set(dimensions) == keys
+        # Lambda also measures each version behind an alias apart.
+        of_version = {"FunctionName", "Resource", "ExecutedVersion"}
+        return name in names and (set(dimensions) == keys or namespace == "AWS/Lambda" and set(dimensions) == of_version)
     assert namespace == "truebond", metric
     if dimensions.get("environment") != "production" or len(dimensions) != 2:
         return False
@@ -145,6 +147,9 @@ def spoil_in(path, resource, *way, to=None):
     spoil("PaymentsCreateAlarms", "Parameters", "TimeoutSeconds", to=10),
     spoil("PaymentsGetAlarms", "Parameters", "FunctionName", to={"Fn::Sub": "${AWS::StackName}-payments"}),
     remove("Throttles", FUNCTION),
+    remove("NewVersionErrors", FUNCTION),
+    spoil("HealthAlarms", "Parameters", "Version", to={"Fn::GetAtt": "HealthRedisFunction.Version.Version"}),
+    spoil_in(FUNCTION, "NewVersionErrors", "Dimensions", 1, "Value", to={"Fn::Sub": "${FunctionName}"}),
     spoil_in(FUNCTION, "Duration", "Metrics", 0, "Expression", to={"Fn::Sub": "duration / ${TimeoutSeconds}"}),
     spoil_in(FUNCTION, "Duration", "Metrics", 1, "MetricStat", "Stat", to="Average"),
 )
@@ -156,8 +161,12 @@ def every_function_has_alarms_on_errors_throttles_and_its_timeout(templates):
         part = nested[f"{camel(name)}Alarms"]
         assert part.parameters["FunctionName"] == f"tb-test-{name}"
         assert part.parameters["TimeoutSeconds"] == str(timeout), (name, timeout)
-        found = {metric[1]: alarm for alarm in part.of_type("AWS::CloudWatch::Alarm").values() for metric in of_alarm(alarm)}
-        assert set(found) == {"Errors", "Throttles", "Duration"}, name
+        found = part.of_type("AWS::CloudWatch::Alarm")
+        looked_at = {alarm: [metric[1] for metric in of_alarm(properties)] for alarm, properties in found.items()}
+        assert looked_at == {"Errors": ["Errors"], "NewVersionErrors": ["Errors"], "Throttles": ["Throttles"], "Duration": ["Duration"]}, name
+        new_version = {each["Name"]: each["Value"] for each in found["NewVersionErrors"]["Dimensions"]}
+        (version,) = (version for version in stack.of_type("AWS::Lambda::Version") if version.startswith(f"{camel(name)}FunctionVersion"))
+        assert new_version == {"FunctionName": f"tb-test-{name}", "Resource": f"tb-test-{name}:live", "ExecutedVersion": f"<{version}.Version>"}, new_version
         used, duration = found["Duration"]["Metrics"]
         # Milliseconds of seconds, in percent.
         assert used["Expression"] == f"duration / ({timeout} * 10)" and duration["MetricStat"]["Stat"] == "p99"
