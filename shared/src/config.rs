@@ -49,6 +49,8 @@
 //! | `PAYMENT_CANCEL_AFTER_SECONDS` | 1–604 800 s | 3 600 | how long a payment may stay unconfirmed, its customer's action included, before it is cancelled; too short: slow customers fail |
 //! | `STRIPE_WEBHOOK_SECRETS` | one or two secrets of 16–256 characters (development: 1–256), comma between | not set: events are refused | with which Stripe signs its events; two while one is replaced |
 //! | `STRIPE_WEBHOOK_SECRETS_SECRET_ARN` | ARN of a secret | not set | keeps them in Secrets Manager; read at the first event, and again when a signature is by none of them, the less often the more often in vain |
+//! | `PAYMENT_MAC_KEYS` | one or two keys of 16–256 characters (development: 1–256), comma between | not set: in development saved responses are believed, elsewhere the ledger is asked | the keys of the MACs that tell a saved response of payments from one that another program wrote: the current key, then the previous one |
+//! | `PAYMENT_MAC_KEYS_SECRET_ARN` | ARN of a secret | not set | keeps them in Secrets Manager; while they cannot be read, the ledger is asked |
 //! | `SECRETS_TTL_SECONDS` | 1–86 400 s | 3 600 | for how long a secret of Secrets Manager is used without another look; what is refused is looked up at once |
 //! | `LEDGER_DIR` | path | `target/ledger` | where payments are kept in development without MongoDB, and what the sandbox has charged |
 //! | `IDEMPOTENCY_NAMESPACE` | 1–64 of `A–Z a–z 0–9 . _ -` | `default` | whose keys the function `idempotency` keeps: one deployment of it for each set of callers that trust one another; another name is another set of keys |

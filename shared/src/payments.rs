@@ -56,7 +56,7 @@ mod webhook;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::error;
+use tracing::{error, warn};
 
 pub use desk::{Desk, DeskError};
 pub use found::Found;
@@ -68,7 +68,7 @@ pub use reconcile::{Reconciled, Reconciler};
 pub use webhook::Webhook;
 
 use crate::config::{Config, Environment};
-use crate::idempotency::Idempotency;
+use crate::idempotency::{Idempotency, ResponseKeys};
 use anomaly::Anomalies;
 use ledger::Ledger;
 use provider::Provider;
@@ -100,7 +100,7 @@ impl Payments {
             error!("payments are refused: set PAYMENT_PROVIDER, and STRIPE_API_KEY for Stripe");
         }
         Self {
-            idempotency: Idempotency::new(config),
+            idempotency: open_idempotency(config),
             environment: config.environment.clone(),
             ledger: open_ledger(config),
             provider,
@@ -118,6 +118,22 @@ impl PaymentView {
             ledger: open_ledger(config),
         }
     }
+}
+
+/// The engine of the functions that take payments. What it answers, customers are told, so it believes only what these functions have
+/// signed. Without keys it asks the ledger; on a laptop it believes what is stored.
+fn open_idempotency(config: &Config) -> Idempotency {
+    let source = config.payments.mac_keys.as_ref();
+    if source.is_none() && config.environment.is_development() {
+        return Idempotency::new(config);
+    }
+    if source.is_none() {
+        warn!(
+            "saved responses are not believed, and repetitions ask the ledger: set PAYMENT_MAC_KEYS"
+        );
+    }
+    let keys = ResponseKeys::new(source, &config.environment);
+    Idempotency::signing(config, keys)
 }
 
 fn open_ledger(config: &Config) -> Option<Arc<dyn Ledger>> {

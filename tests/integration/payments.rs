@@ -3,6 +3,7 @@
 mod answers;
 mod contract;
 mod crash;
+mod forged;
 mod keys;
 mod majority;
 mod outage;

@@ -30,6 +30,7 @@ NOT_SET = {
     "it is for a laptop or a test": {"LEDGER_DIR", "STRIPE_API_BASE"},
     "the memory of a process stands in only in development": {"IDEMPOTENCY_FALLBACK", "IDEMPOTENCY_MEMORY_BYTES", "IDEMPOTENCY_MEMORY_ENTRIES"},
     "it names a file, and a function has none but its binary": {"REDIS_CA_FILE"},
+    "without it the ledger is asked": {"PAYMENT_MAC_KEYS", "PAYMENT_MAC_KEYS_SECRET_ARN"},
     "Lambda sets it": {"AWS_LAMBDA_LOG_FORMAT", "AWS_LAMBDA_LOG_LEVEL", "AWS_REGION"},
 }
 

@@ -19,6 +19,9 @@ pub struct PaymentsConfig {
     pub provider_timeout: Duration,
     /// The secrets with which the provider signs its events; `None`: events are refused.
     pub webhook_secrets: Option<WebhookSecrets>,
+    /// The keys of the MACs that saved responses carry, a list of the current and the previous one; `None`: no saved response has
+    /// a MAC.
+    pub mac_keys: Option<SecretSource>,
     /// How long a payment is left to those who ask for it before it is settled without them.
     pub reconcile_after: Duration,
     /// How long nobody may confirm a payment before it is cancelled.
@@ -55,9 +58,6 @@ pub enum WebhookSecrets {
 const STRIPE: &str = "https://api.stripe.com/";
 const LONGEST_TIMEOUT_MS: u64 = 80_000;
 const WEEK_SECONDS: u64 = 604_800;
-/// While a secret is replaced, Stripe signs with both.
-const MOST_WEBHOOK_SECRETS: usize = 2;
-const LONGEST_WEBHOOK_SECRET: usize = 256;
 
 impl PaymentsConfig {
     pub(super) fn read(read: &Reader<'_>, environment: &Environment) -> Result<Self, ConfigError> {
@@ -73,6 +73,7 @@ impl PaymentsConfig {
                 .unwrap_or(!environment.is_development()),
             provider_timeout: timeout.unwrap_or(Duration::from_secs(10)),
             webhook_secrets: WebhookSecrets::read(read)?,
+            mac_keys: mac_keys(read)?,
             reconcile_after: seconds("PAYMENT_RECONCILE_AFTER_SECONDS", 60)?,
             cancel_after: seconds("PAYMENT_CANCEL_AFTER_SECONDS", 3_600)?,
             ledger_dir: read
@@ -126,6 +127,22 @@ fn api_base(read: &Reader<'_>) -> Result<Url, ConfigError> {
     })
 }
 
+fn mac_keys(read: &Reader<'_>) -> Result<Option<SecretSource>, ConfigError> {
+    const VARIABLE: &str = "PAYMENT_MAC_KEYS";
+    let source = SecretSource::read(read, VARIABLE, "PAYMENT_MAC_KEYS_SECRET_ARN")?;
+    match &source {
+        Some(SecretSource::Given(list)) if list.list(1).is_none() => {
+            Err(ConfigError::UnusableSecret {
+                variable: VARIABLE,
+                accepted:
+                    "one or two keys of 1 to 256 visible ASCII characters, separated by a comma"
+                        .into(),
+            })
+        }
+        _ => Ok(source),
+    }
+}
+
 impl WebhookSecrets {
     fn read(read: &Reader<'_>) -> Result<Option<Self>, ConfigError> {
         const VARIABLE: &str = "STRIPE_WEBHOOK_SECRETS";
@@ -133,7 +150,7 @@ impl WebhookSecrets {
         match source {
             None => Ok(None),
             Some(SecretSource::Stored(stored)) => Ok(Some(Self::Stored(stored))),
-            Some(SecretSource::Given(list)) => match Self::parse(&list, 1) {
+            Some(SecretSource::Given(list)) => match list.list(1) {
                 Some(secrets) => Ok(Some(Self::Given(secrets))),
                 None => Err(ConfigError::UnusableSecret {
                     variable: VARIABLE,
@@ -141,16 +158,5 @@ impl WebhookSecrets {
                 }),
             },
         }
-    }
-
-    /// The secrets of a list, with commas between them, each at least as long as the `shortest`; `None` where it is no such list.
-    pub fn parse(list: &Secret, shortest: usize) -> Option<Vec<Secret>> {
-        let secrets: Vec<_> = list.expose().split(',').map(str::trim).collect();
-        let is_usable = |secret: &&str| {
-            (shortest..=LONGEST_WEBHOOK_SECRET).contains(&secret.len())
-                && secret.bytes().all(|byte| byte.is_ascii_graphic())
-        };
-        let fits = secrets.len() <= MOST_WEBHOOK_SECRETS && secrets.iter().all(is_usable);
-        fits.then(|| secrets.into_iter().map(Secret::new).collect())
     }
 }

@@ -36,6 +36,10 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         Some(WebhookSecrets::Given(secrets)) => secrets.as_slice(),
         _ => &[],
     };
+    let mac_keys = match &payments.mac_keys {
+        Some(SecretSource::Given(list)) => list.list(0),
+        _ => None,
+    };
     let rules = [
         (
             is_sandbox,
@@ -84,6 +88,12 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             "STRIPE_WEBHOOK_SECRETS",
             "has a secret that is short enough to be guessed",
             "one or two signing secrets of 16 to 256 visible ASCII characters, separated by a comma",
+        ),
+        (
+            mac_keys.is_some_and(|keys| keys.iter().any(is_short)),
+            "PAYMENT_MAC_KEYS",
+            "has a key that is short enough to be guessed",
+            "one or two keys of 16 to 256 visible ASCII characters, separated by a comma",
         ),
     ];
     for (is_unsafe, variable, problem, accepted) in rules {

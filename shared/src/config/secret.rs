@@ -35,6 +35,9 @@ pub struct StoredSecret {
 }
 
 const DAY_SECONDS: u64 = 86_400;
+/// While a secret is replaced, the old and the new one are valid.
+const MOST_IN_A_LIST: usize = 2;
+const LONGEST_IN_A_LIST: usize = 256;
 const DEFAULT_TTL: Duration = Duration::from_secs(3_600);
 
 impl SecretSource {
@@ -115,6 +118,18 @@ impl Secret {
     /// The value itself, for the client that needs it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The one or two secrets of a list, with a comma between them, each at least as long as the `shortest`; `None` where this is
+    /// no such list.
+    pub(crate) fn list(&self, shortest: usize) -> Option<Vec<Self>> {
+        let secrets: Vec<_> = self.0.split(',').map(str::trim).collect();
+        let is_usable = |secret: &&str| {
+            (shortest..=LONGEST_IN_A_LIST).contains(&secret.len())
+                && secret.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let fits = secrets.len() <= MOST_IN_A_LIST && secrets.iter().all(is_usable);
+        fits.then(|| secrets.into_iter().map(Self::new).collect())
     }
 
     /// Whether `candidate` is this value, in a time that depends on nothing but its length.

@@ -87,6 +87,10 @@ fn a_wrong_value_names_the_variable_what_was_found_and_what_is_accepted() {
 
 #[test]
 fn a_wrong_secret_is_not_shown() {
+    for keys in ["hunter 2", "hunter2,", "hunter2,b,c"] {
+        let refused = error(&[("PAYMENT_MAC_KEYS", keys)]);
+        assert!(refused.starts_with("PAYMENT_MAC_KEYS cannot be used (its value is not shown)"));
+    }
     insta::assert_snapshot!(error(&[("HEALTH_DETAILS_TOKEN", "hunter 2")]), @"HEALTH_DETAILS_TOKEN cannot be used (its value is not shown); accepted: 1 to 256 visible ASCII characters without blanks");
 }
 
@@ -102,6 +106,7 @@ fn a_secret_is_given_or_stored_and_not_both() {
             "STRIPE_WEBHOOK_SECRETS",
             "STRIPE_WEBHOOK_SECRETS_SECRET_ARN",
         ),
+        ("PAYMENT_MAC_KEYS", "PAYMENT_MAC_KEYS_SECRET_ARN"),
     ];
     for (variable, arn_variable) in pairs {
         assert!(config(&[(arn_variable, ARN)]).is_ok(), "{arn_variable}");
@@ -301,6 +306,7 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
         ),
         ("HEALTH_DETAILS_TOKEN", "0123456789abcde"),
         ("STRIPE_WEBHOOK_SECRETS", "0123456789abcdef,hunter2"),
+        ("PAYMENT_MAC_KEYS", "hunter2,0123456789abcdef"),
     ];
     let safe = [
         ("PAYMENT_PROVIDER", "stripe"),
@@ -328,6 +334,7 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
         ("MONGODB_URI", "mongodb://app:hunter2@%2Ftmp%2Fmongodb.sock"),
         ("HEALTH_DETAILS_TOKEN", SECRET),
         ("STRIPE_WEBHOOK_SECRETS", SECRET),
+        ("PAYMENT_MAC_KEYS", SECRET),
     ];
     let mut sentences = Vec::new();
     for environment in ["production", "prod", "staging", "Development"] {
@@ -357,6 +364,7 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
     MONGODB_URI accepts any certificate; only `ENVIRONMENT=development` allows that; accepted here: a URI without `tlsInsecure`, `tlsAllowInvalidCertificates` and `tlsAllowInvalidHostnames`
     HEALTH_DETAILS_TOKEN is short enough to be guessed; only `ENVIRONMENT=development` allows that; accepted here: 16 to 256 visible ASCII characters without blanks
     STRIPE_WEBHOOK_SECRETS has a secret that is short enough to be guessed; only `ENVIRONMENT=development` allows that; accepted here: one or two signing secrets of 16 to 256 visible ASCII characters, separated by a comma
+    PAYMENT_MAC_KEYS has a key that is short enough to be guessed; only `ENVIRONMENT=development` allows that; accepted here: one or two keys of 16 to 256 visible ASCII characters, separated by a comma
     ");
 }
 
@@ -403,7 +411,7 @@ fn an_address_of_stripe_is_never_shown_and_has_no_password() {
     }
 }
 
-const VARIABLES: [&str; 33] = [
+const VARIABLES: [&str; 35] = [
     "SERVICE_NAME",
     "ENVIRONMENT",
     "REDIS_URL",
@@ -437,6 +445,8 @@ const VARIABLES: [&str; 33] = [
     "REDIS_PLAINTEXT",
     "STRIPE_API_BASE",
     "STRIPE_WEBHOOK_SECRETS",
+    "PAYMENT_MAC_KEYS",
+    "PAYMENT_MAC_KEYS_SECRET_ARN",
 ];
 
 proptest! {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::ResponseKeys;
 use super::store::gate::GatedStore;
 use super::store::memory::MemoryStore;
 use super::store::mongo_store::MongoStore;
@@ -72,14 +73,23 @@ impl Authority {
         }
     }
 
-    /// The stores themselves. Nothing is connected.
-    pub(super) fn open(self, config: &Config) -> Box<dyn Store> {
+    /// The stores themselves. Nothing is connected. With `response_keys`, Redis in front of MongoDB is believed only what was signed.
+    pub(super) fn open(
+        self,
+        config: &Config,
+        response_keys: Option<&ResponseKeys>,
+    ) -> Box<dyn Store> {
         let window = config.idempotency.window;
         let redis = || RedisClient::new(&config.redis);
         let mongo = || MongoStore::new(Mongo::new(&config.mongo), window);
         let memory = || MemoryStore::new(&config.idempotency);
         match self {
-            Self::Tiered => Box::new(TieredStore::new(redis(), mongo(), window)),
+            Self::Tiered => Box::new(TieredStore::new(
+                redis(),
+                mongo(),
+                window,
+                response_keys.cloned(),
+            )),
             Self::MongoDb => Box::new(mongo()),
             Self::Redis => Box::new(RedisStore::new(redis(), window)),
             Self::RedisBehindMemory => {

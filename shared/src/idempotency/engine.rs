@@ -12,8 +12,8 @@ use super::decision::{Claim, Fence};
 use super::hold::{Hold, Token};
 use super::lease::Lease;
 use super::operation::{Answered, Operation, Outcome};
-use super::store::{Answer, Claimed, Grant, Standing, Store, Undecided};
-use super::{Authority, DerivedKey, OwnerId, RecordKey};
+use super::store::{Answer, Claimed, Doubt, Grant, Standing, Store, Undecided};
+use super::{Authority, DerivedKey, Fingerprint, OwnerId, RecordKey, ResponseKeys, SavedResponse};
 use crate::config::{Config, IdempotencyConfig};
 use crate::deadline::Deadline;
 use crate::metrics::Metrics;
@@ -30,6 +30,8 @@ pub(super) struct Inner {
     pub(super) counters: Counters,
     authority: Authority,
     environment: String,
+    /// With which results are signed; `None`: they are not, and any stored one is believed.
+    response_keys: Option<ResponseKeys>,
 }
 
 /// The longest a lease lasts, as the longest an invocation does.
@@ -44,6 +46,15 @@ const LOOK_TIME: Duration = Duration::from_millis(100);
 impl Idempotency {
     /// The engine over the stores that are configured. Nothing is connected, and nothing here fails.
     pub fn new(config: &Config) -> Self {
+        Self::with(config, None)
+    }
+
+    /// The same for work that keeps its own results: every result is signed, and one that is not is unknown.
+    pub(crate) fn signing(config: &Config, keys: ResponseKeys) -> Self {
+        Self::with(config, Some(keys))
+    }
+
+    fn with(config: &Config, response_keys: Option<ResponseKeys>) -> Self {
         let authority = Authority::of(config);
         info!(
             idempotency.authority = authority.name(),
@@ -51,11 +62,12 @@ impl Idempotency {
         );
         Self {
             inner: Arc::new(Inner {
-                store: authority.open(config),
+                store: authority.open(config, response_keys.as_ref()),
                 config: config.idempotency.clone(),
                 counters: Counters::new(Metrics::new(config)),
                 authority,
                 environment: config.environment.name().to_owned(),
+                response_keys,
             }),
         }
     }
@@ -136,6 +148,8 @@ impl Idempotency {
                 Outcome::Started(Lease::new(hold, grant, ends))
             }
             Claimed::Standing(standing) => {
+                let standing = self.inner.check(&operation.key, &claim, standing, deadline);
+                let standing = standing.await;
                 self.inner.count_standing(&standing, &operation.key);
                 Outcome::of(standing)
             }
@@ -171,7 +185,11 @@ impl Idempotency {
         loop {
             let looked = self.inner.store.look(&operation.key, &claim, limit).await;
             let standing = match self.inner.noting(&operation.key, looked) {
-                Ok(answer) => answer.value,
+                Ok(answer) => {
+                    let standing = answer.value;
+                    let checking = self.inner.check(&operation.key, &claim, standing, limit);
+                    checking.await
+                }
                 Err(undecided) => return last.ok_or(undecided),
             };
             let Standing::InProgress { retry_after } = standing else {
@@ -230,6 +248,53 @@ impl Inner {
             lease,
             window: self.config.window,
         }
+    }
+
+    /// A result as it may be stored: not too long, and signed where this engine signs.
+    pub(super) async fn storable(
+        &self,
+        key: &RecordKey,
+        fingerprint: &Fingerprint,
+        response: &SavedResponse,
+        deadline: Deadline,
+    ) -> SavedResponse {
+        let kept = response.limited_to(self.config.max_response_bytes);
+        match &self.response_keys {
+            Some(keys) => keys.sign(key, fingerprint, kept, deadline).await,
+            None => kept,
+        }
+    }
+
+    /// How the key stands, as far as what is stored is believed: a result that this engine has not signed may be another
+    /// program's, so the outcome is unknown.
+    pub(super) async fn check(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        standing: Standing,
+        deadline: Deadline,
+    ) -> Standing {
+        match standing {
+            Standing::Replay(response) if !self.believe(key, claim, &response, deadline).await => {
+                Standing::Unknown(Doubt::Unreadable)
+            }
+            standing => standing,
+        }
+    }
+
+    /// Whether a stored result of this request is one that this engine has signed, where it signs.
+    pub(super) async fn believe(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        response: &SavedResponse,
+        deadline: Deadline,
+    ) -> bool {
+        let Some(keys) = &self.response_keys else {
+            return true;
+        };
+        let believing = keys.believe(key, &claim.fingerprint, response, deadline);
+        believing.await
     }
 
     /// Counts what a store could not do, or did alone.

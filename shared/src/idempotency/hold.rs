@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::counters::Event;
 use super::decision::{Change, Claim, Fence};
 use super::engine::{Idempotency, LONGEST_LEASE};
-use super::store::{Answer, Changed, Standing, Undecided};
+use super::store::{Answer, Changed, Doubt, Standing, Undecided};
 use super::{DerivedKey, Fingerprint, OwnerId, Policy, RecordKey, SavedResponse};
 use crate::deadline::Deadline;
 
@@ -182,9 +182,12 @@ impl Hold {
     ///
     /// A dropped call may or may not have stored it.
     pub async fn complete(self, response: SavedResponse) -> Completion {
-        let kept = response.limited_to(self.engine.inner.config.max_response_bytes);
+        let (inner, until) = (&self.engine.inner, self.whole_time());
+        let fingerprint = &self.fence.claim.fingerprint;
+        let kept = inner.storable(&self.key, fingerprint, &response, until);
+        let kept = kept.await;
         let change = Change::Complete(kept.clone());
-        match self.insist(&change, self.whole_time()).await {
+        match self.insist(&change, until).await {
             Ok(Changed::Done) => Completion::Completed(response),
             Ok(Changed::Already(Some(stored))) if stored != kept => Completion::Completed(stored),
             Ok(Changed::Already(_)) => Completion::Completed(response),
@@ -308,10 +311,29 @@ impl Hold {
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
+        let changed = self.check(changed, until).await;
         if let Changed::Superseded(_) = changed {
             inner.counters.count(Event::Superseded, &self.key);
         }
         Ok(changed)
+    }
+}
+
+impl Hold {
+    /// The outcome, as far as a stored result is believed.
+    async fn check(&self, changed: Changed, until: Deadline) -> Changed {
+        let (inner, claim) = (&self.engine.inner, &self.fence.claim);
+        match changed {
+            Changed::Superseded(standing) => {
+                Changed::Superseded(inner.check(&self.key, claim, standing, until).await)
+            }
+            Changed::Already(Some(response))
+                if !inner.believe(&self.key, claim, &response, until).await =>
+            {
+                Changed::Superseded(Standing::Unknown(Doubt::Unreadable))
+            }
+            changed => changed,
+        }
     }
 }
 

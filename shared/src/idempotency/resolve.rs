@@ -185,9 +185,11 @@ impl Idempotency {
             Settlement::Reopened => ("reopened", None),
         };
         let written = match settlement {
-            Settlement::Completed(response) => decision::Settlement::Completed(
-                response.limited_to(self.inner.config.max_response_bytes),
-            ),
+            Settlement::Completed(response) => {
+                let (key, fingerprint) = (&entry.key, &entry.fingerprint);
+                let storable = self.inner.storable(key, fingerprint, &response, deadline);
+                decision::Settlement::Completed(storable.await)
+            }
             Settlement::Released(_) => decision::Settlement::Released,
             Settlement::Reopened => decision::Settlement::Reopened,
         };
@@ -231,7 +233,7 @@ impl Idempotency {
         };
         match (&entry.progress, settlement) {
             (Progress::Completed(stored), Settlement::Completed(response)) => {
-                *stored == response.limited_to(self.inner.config.max_response_bytes)
+                stored.unsigned() == response.limited_to(self.inner.config.max_response_bytes)
             }
             (Progress::Released, Settlement::Released(_)) => true,
             _ => false,

@@ -10,6 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::response_mac::ResponseMac;
+
 /// A response as it is kept.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SavedResponse {
@@ -19,6 +21,8 @@ pub struct SavedResponse {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
     pub body: SavedBody,
+    /// What tells that the owner of the work saved it, where it signs.
+    pub(super) mac: Option<ResponseMac>,
 }
 
 /// The body, or what is left of it.
@@ -56,6 +60,8 @@ struct Head {
     headers: Vec<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     summary: Option<Summary>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mac: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,6 +77,7 @@ impl SavedResponse {
             status,
             headers: Vec::new(),
             body: SavedBody::Whole(body.into()),
+            mac: None,
         }
     }
 
@@ -99,6 +106,7 @@ impl SavedResponse {
             status: response.status(),
             headers: lasting(response.headers()),
             body: SavedBody::Whole(response.body().clone()),
+            mac: None,
         }
     }
 
@@ -131,6 +139,15 @@ impl SavedResponse {
         }
     }
 
+    /// The same response without a MAC.
+    #[must_use]
+    pub(super) fn unsigned(&self) -> Self {
+        Self {
+            mac: None,
+            ..self.clone()
+        }
+    }
+
     /// The response as stores hold it.
     pub(super) fn to_bytes(&self) -> Bytes {
         let (body, summary) = match &self.body {
@@ -151,6 +168,7 @@ impl SavedResponse {
                 .map(|(name, value)| (name.to_string(), to_text(value)))
                 .collect(),
             summary,
+            mac: self.mac.map(|mac| mac.to_string()),
         };
         let mut line = serde_json::to_vec(&head).unwrap_or_default();
         line.reserve_exact(1 + body.len());
@@ -178,6 +196,10 @@ impl SavedResponse {
                     sha256: digest(&summary.sha256)?,
                 },
                 Some(_) => return None,
+            },
+            mac: match head.mac {
+                None => None,
+                Some(digits) => Some(ResponseMac::from_hex(&digits)?),
             },
         })
     }

@@ -233,7 +233,8 @@ pub enum Standing {
 pub enum Doubt {
     /// The attempt ended without a word, or said that it does not know.
     NoWord,
-    /// What is stored under the key is damaged or not a record. It may have been a result, so nothing runs.
+    /// What is stored under the key is damaged, not a record, or a result with no valid MAC where results are signed. It may have
+    /// been a result, so nothing runs.
     Unreadable,
 }
 

@@ -208,7 +208,8 @@ impl Till<'_> {
     }
 
     /// Answers where the engine knows the key by another request, or does not know its outcome: an attempt for another body may have
-    /// left its fingerprint there after the payment's retention. The ledger answers for good, if the payment is this request's.
+    /// left its fingerprint there after the payment's retention, or another program a result. The ledger answers for good, if the payment is
+    /// this request's.
     async fn answer_contested(
         &self,
         key: &DerivedKey,
@@ -219,7 +220,8 @@ impl Till<'_> {
             Ok(Some(payment)) if payment.fingerprint == fingerprint.to_string() => {
                 self.look_again(key).await
             }
-            Ok(_) => refusal,
+            Ok(Some(_)) => idempotent::key_reused(),
+            Ok(None) => refusal,
             Err(unavailable) => unavailable,
         }
     }

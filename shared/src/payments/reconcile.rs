@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::ledger::{Change, Ledger, LedgerError, Queue, QueueOrder};
 use super::settling::Settling;
-use super::{Moment, Payment, State, keys};
+use super::{Moment, Payment, State, keys, open_idempotency};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::idempotency::{Authority, Idempotency};
@@ -83,7 +83,7 @@ impl Reconciler {
         }
         Self {
             settling,
-            idempotency: Idempotency::new(config),
+            idempotency: open_idempotency(config),
             metrics: Metrics::new(config),
             reconcile_after: config.payments.reconcile_after,
         }

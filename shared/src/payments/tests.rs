@@ -8,6 +8,7 @@ mod older_version;
 mod others;
 mod reconciling;
 mod refusals;
+mod signing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

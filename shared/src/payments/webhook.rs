@@ -24,7 +24,7 @@ use self::signers::{Signed, Signers};
 use super::anomaly::Anomaly;
 use super::found::Found;
 use super::settling::Settling;
-use super::{Moment, Payment, State, payment, problem};
+use super::{Moment, Payment, State, open_idempotency, payment, problem};
 use crate::config::{Config, Environment};
 use crate::deadline::Deadline;
 use crate::idempotency::web::{self as idempotent, Begun, unavailable};
@@ -72,7 +72,7 @@ impl Webhook {
             error!("events are refused: set STRIPE_WEBHOOK_SECRETS");
         }
         Self {
-            idempotency: Idempotency::new(config),
+            idempotency: open_idempotency(config),
             environment: config.environment.clone(),
             settling: Settling::new(config),
             signers,
@@ -117,6 +117,13 @@ impl Webhook {
         let (headers, deadline) = (request.headers(), invocation.deadline);
         let claimed = idempotent::claim(&self.idempotency, &operation, headers, deadline).await;
         let answer = match claimed.begun {
+            // What is stored under the event's id is damaged, or another program's. Following an event twice is harmless.
+            Begun::Contested(refusal) if refusal.status() == StatusCode::CONFLICT => {
+                match self.follow(settling, &event, deadline).await {
+                    Followed::Done => received(),
+                    Followed::NotYet => unavailable(),
+                }
+            }
             Begun::Refused(refusal) | Begun::Contested(refusal) => refusal,
             Begun::Replay(saved) => idempotent::replay(&saved),
             Begun::Started(lease) => match self.follow(settling, &event, deadline).await {

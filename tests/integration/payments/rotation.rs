@@ -109,6 +109,10 @@ async fn everything_may_be_kept_and_each_is_read_once() {
         ("REDIS_URL_SECRET_ARN", redis.url()),
         ("MONGODB_URI_SECRET_ARN", mongo.uri()),
         ("STRIPE_API_KEY_SECRET_ARN", STRIPE_TEST_KEY.to_owned()),
+        (
+            "PAYMENT_MAC_KEYS_SECRET_ARN",
+            "planted-mac-key-1".to_owned(),
+        ),
     ];
     let kept: Vec<_> = kept
         .iter()
@@ -122,8 +126,9 @@ async fn everything_may_be_kept_and_each_is_read_once() {
 
     assert_eq!((first.status, again.status), (201, 201), "{}", first.text());
     assert_eq!(again.header("idempotency-store"), None, "Redis answered");
-    assert_eq!(world.aws.reads(), 3);
+    assert_eq!(world.aws.reads(), 4);
     world.shop.create.plant_secret("planted-password");
+    world.shop.create.plant_secret("planted-mac-key-1");
     world.shop.create.assert_no_secret_in_logs();
 }
 

@@ -11,6 +11,8 @@
 -- durations are milliseconds.
 
 local HEADER = 211
+-- No claim of ours is longer, or begins later than now. What another program has left refuses nobody for ever.
+local LONGEST_LEASE = 900000
 local HEADER_START, HEADER_END = '0', '210'
 local PATTERN = '^tb1 ([a-z_]+) *(%x+) %d+ %d+ (%d+) (%d+) %d+ %d+ (%d+) [01] (%x+) (%d+)\n$'
 
@@ -55,10 +57,11 @@ end
 
 if state == 'completed' and now < finished_at + window then
   if fingerprint ~= asked then
-    return {'mismatch', now}
+    return {'mismatch', now, redis.call('GET', key)}
   end
   return {'replay', now, redis.call('GET', key)}
-elseif state == 'in_progress' and fingerprint == asked and owner ~= caller and now < leased_at + lease then
+elseif state == 'in_progress' and fingerprint == asked and owner ~= caller and tonumber(leased_at) <= now
+  and tonumber(lease) <= LONGEST_LEASE and now < leased_at + lease then
   return {'in_progress', now, leased_at + lease}
 end
 return {'ask', now}

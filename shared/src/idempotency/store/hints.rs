@@ -13,7 +13,7 @@ use super::{Standing, Undecided};
 use crate::deadline::Deadline;
 use crate::idempotency::decision::Claim;
 use crate::idempotency::record::{LEASE_WIDTH, Record, StoreTime, field, whole_ms};
-use crate::idempotency::{OwnerId, RecordKey};
+use crate::idempotency::{OwnerId, RecordKey, ResponseKeys};
 use crate::redis_client::{RedisClient, Repeat, Script};
 
 /// Redis in front of MongoDB.
@@ -23,6 +23,8 @@ pub(super) struct Hints {
     window: Duration,
     /// The script; a test replaces its clock.
     script: &'static LazyLock<Script>,
+    /// With which a result has to be signed; `None`: any result is believed.
+    response_keys: Option<ResponseKeys>,
 }
 
 /// What Redis says to a claim.
@@ -42,12 +44,17 @@ static HINTS: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("hints.lua"), Repeat::Safe));
 
 impl Hints {
-    pub(super) fn new(client: RedisClient, window: Duration) -> Self {
+    pub(super) fn new(
+        client: RedisClient,
+        window: Duration,
+        response_keys: Option<ResponseKeys>,
+    ) -> Self {
         Self {
             client,
             // Of a short window half: a result that Redis never answers is of no use there.
             window: window.saturating_sub(CLOCK_MARGIN.min(window / 2)),
             script: &HINTS,
+            response_keys,
         }
     }
 
@@ -59,7 +66,7 @@ impl Hints {
         deadline: Deadline,
     ) -> Result<Hint, Undecided> {
         let reply = self.ask("claim", key, claim, deadline).await?;
-        Self::hint(&reply, claim)
+        self.hint(&reply, key, claim, deadline).await
     }
 
     /// Says whether Redis can answer a claim, without leaving one.
@@ -70,7 +77,7 @@ impl Hints {
         deadline: Deadline,
     ) -> Result<Hint, Undecided> {
         let reply = self.ask("look", key, claim, deadline).await?;
-        Self::hint(&reply, claim)
+        self.hint(&reply, key, claim, deadline).await
     }
 
     /// Keeps a result that MongoDB has acknowledged.
@@ -143,8 +150,15 @@ impl Hints {
         Reply::parse(reply).ok_or(UNEXPECTED)
     }
 
-    fn hint(reply: &Reply, claim: &Claim) -> Result<Hint, Undecided> {
+    async fn hint(
+        &self,
+        reply: &Reply,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Hint, Undecided> {
         Ok(match reply.verdict.as_str() {
+            "mismatch" | "replay" if !self.believe(reply, key, deadline).await => Hint::Ask,
             "mismatch" => Hint::Standing(Standing::Mismatch),
             "in_progress" => Hint::Standing(Standing::InProgress {
                 retry_after: reply.lease_end().ok_or(UNEXPECTED)?.since(reply.now),
@@ -156,6 +170,21 @@ impl Hints {
             "ask" => Hint::Ask,
             _ => return Err(UNEXPECTED),
         })
+    }
+
+    /// Whether the result in a reply is one of this program's, as far as that matters.
+    async fn believe(&self, reply: &Reply, key: &RecordKey, deadline: Deadline) -> bool {
+        let Some(keys) = &self.response_keys else {
+            return true;
+        };
+        let Some(record) = reply.record() else {
+            return false;
+        };
+        let fingerprint = record.fingerprint;
+        match record.into_response() {
+            Some(response) => keys.believe(key, &fingerprint, &response, deadline).await,
+            None => false,
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Redis answers alone what needs no decision: a repetition whose result MongoDB has acknowledged, and a second caller
 //! while the first one's claim is fresh. Everything else is MongoDB's. A result reaches Redis only after MongoDB has
-//! acknowledged it, so that nothing Redis loses, or brings back from before, changes an answer.
+//! acknowledged it, so that nothing Redis loses, or brings back from before, changes an answer. Where the work signs its
+//! responses, nothing that another program writes to Redis does either.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::{Answer, Backend, Changed, Claimed, Found, Page, Settled, Standing, S
 use crate::deadline::Deadline;
 use crate::idempotency::decision::{Change, Claim, Fence, Settlement};
 use crate::idempotency::record::{Record, Version};
-use crate::idempotency::{OwnerId, RecordKey};
+use crate::idempotency::{OwnerId, RecordKey, ResponseKeys};
 use crate::redis_client::RedisClient;
 
 /// Records in MongoDB, with hints and results in Redis.
@@ -32,9 +33,10 @@ impl TieredStore {
         redis: RedisClient,
         mongo: MongoStore,
         window: Duration,
+        response_keys: Option<ResponseKeys>,
     ) -> Self {
         Self {
-            hints: Hints::new(redis, window),
+            hints: Hints::new(redis, window, response_keys),
             mongo,
         }
     }

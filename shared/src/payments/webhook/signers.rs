@@ -73,7 +73,7 @@ impl Signers {
 }
 
 fn listed(list: &Secret, shortest: usize) -> Option<Vec<Secret>> {
-    let secrets = WebhookSecrets::parse(list, shortest);
+    let secrets = list.list(shortest);
     if secrets.is_none() {
         warn!(
             secret.shortest = shortest,

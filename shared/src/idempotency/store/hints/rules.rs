@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::idempotency::decision::Claim;
+use crate::idempotency::engine::LONGEST_LEASE;
 use crate::idempotency::record::{Record, State, StoreTime};
 use crate::idempotency::{OwnerId, Policy};
 
@@ -101,7 +102,11 @@ fn look(held: Option<&Held>, claim: &Claim, window: Duration, now: StoreTime) ->
             })
         }
         State::InProgress
-            if same_request && record.owner != claim.owner && now < record.lease_end() =>
+            if same_request
+                && record.owner != claim.owner
+                && record.leased_at <= now
+                && record.lease <= LONGEST_LEASE
+                && now < record.lease_end() =>
         {
             Verdict::InProgress {
                 lease_end: record.lease_end(),

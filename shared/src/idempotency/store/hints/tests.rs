@@ -27,7 +27,7 @@ impl Front {
         let lookup = |variable: &str| (variable == "REDIS_URL").then(|| url.clone().into());
         let config = Config::from_lookup(lookup).expect("usable");
         Self {
-            hints: Hints::new(RedisClient::new(&config.redis), WINDOW),
+            hints: Hints::new(RedisClient::new(&config.redis), WINDOW, None),
             key: RecordKey::new(&Scope::none(), &IdempotencyKey::parse("k").expect("a key")),
             redis,
         }

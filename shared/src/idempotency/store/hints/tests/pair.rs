@@ -60,7 +60,7 @@ impl Pair {
         Self {
             hints: Hints {
                 script: &ON_A_SET_CLOCK,
-                ..Hints::new(RedisClient::new(&config.redis), WINDOW)
+                ..Hints::new(RedisClient::new(&config.redis), WINDOW, None)
             },
             _redis: redis,
             key: RecordKey::new(&Scope::none(), &IdempotencyKey::parse("k").expect("a key")),

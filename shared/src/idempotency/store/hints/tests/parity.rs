@@ -66,8 +66,8 @@ fn step() -> impl Strategy<Value = Step> {
         (-1_000_i64..3_000).prop_map(Until::By),
         near().prop_map(Until::TheEnd),
     ];
-    let asked =
-        || (0_u8..2, 1_u64..1_000).prop_map(|(request, lease_ms)| Asked { request, lease_ms });
+    let lease = || prop_oneof![9 => 1_u64..1_000, 1 => 899_999_u64..900_002];
+    let asked = || (0_u8..2, lease()).prop_map(|(request, lease_ms)| Asked { request, lease_ms });
     let finished = prop_oneof![
         (-2_000_i64..100).prop_map(Finished::Now),
         near().prop_map(Finished::Held),

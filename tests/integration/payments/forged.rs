@@ -1,0 +1,405 @@
+//! Another program writes to the stores of keys: no answer of its making reaches a client, and no customer is charged for it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, doc};
+use serde_json::{Value, json};
+use tests::stripe_event::StripeEvent;
+use tests::{Answer, CacheUser, RedisServer, STRIPE_TEST_KEY};
+
+use super::shop::{Shop, problem, ten_euros};
+
+const CURRENT: &str = "planted-current-mac-key";
+const PREVIOUS: &str = "planted-previous-mac-key";
+const SECRET: &str = "whsec_planted_one";
+const DECLINED: &str = "pm_card_chargeDeclined";
+const SUCCEEDS: &str = "pm_card_visa";
+/// The length of a record's header, and where it says what.
+const HEADER: usize = 211;
+const STATE: std::ops::Range<usize> = 4..15;
+const LEASED_AT: std::ops::Range<usize> = 71..84;
+const LEASE: std::ops::Range<usize> = 85..92;
+const FINISHED_AT: std::ops::Range<usize> = 121..134;
+const FINGERPRINT: std::ops::Range<usize> = 137..201;
+
+/// A shop whose answers are signed, and its Redis.
+struct World {
+    redis: RedisServer,
+    shop: Shop,
+}
+
+/// A completed record in Redis.
+#[derive(Clone)]
+struct Record {
+    header: String,
+    head: Value,
+    body: String,
+}
+
+/// A Redis in which payments may do what template.yaml says.
+async fn redis() -> RedisServer {
+    let user = CacheUser::Payments;
+    let server = RedisServer::builder().user(user.name(), user.name(), &user.rules());
+    server.start().await
+}
+
+impl World {
+    /// MongoDB decides, with Redis in front of it.
+    async fn tiered() -> Self {
+        let redis = redis().await;
+        let url = redis.url();
+        let variables = [("REDIS_URL", url.as_str()), ("PAYMENT_MAC_KEYS", CURRENT)];
+        Self {
+            shop: Shop::with_mongodb(&variables).await,
+            redis,
+        }
+    }
+
+    /// Redis decides, and the ledger is files.
+    async fn redis_alone() -> Self {
+        let redis = redis().await;
+        let url = redis.url();
+        let variables = [
+            ("REDIS_URL", url.as_str()),
+            ("IDEMPOTENCY_FALLBACK", "reject"),
+            ("PAYMENT_MAC_KEYS", CURRENT),
+        ];
+        Self {
+            shop: Shop::with(&variables).await,
+            redis,
+        }
+    }
+
+    async fn text(&self, key: &str) -> String {
+        self.redis.query(&["GET", &name(key)]).await
+    }
+
+    async fn record(&self, key: &str) -> Record {
+        Record::parse(&self.text(key).await)
+    }
+
+    async fn write(&self, key: &str, text: &str) {
+        self.redis.command(&["SET", &name(key), text]).await;
+    }
+
+    /// MongoDB forgets everything: what is answered now, Redis has answered alone.
+    async fn empty_mongodb(&self) {
+        for name in ["idempotency", "payments"] {
+            let collection = self.shop.collection(name).await;
+            collection.delete_many(doc! {}).await.expect("deleted");
+        }
+    }
+}
+
+impl Record {
+    fn parse(text: &str) -> Self {
+        let (header, response) = text.split_at(HEADER);
+        let (head, body) = response.split_once('\n').expect("a head");
+        Self {
+            header: header.to_owned(),
+            head: serde_json::from_str(head).expect("JSON"),
+            body: body.to_owned(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let response = format!("{}\n{}", self.head, self.body);
+        let fields = &self.header[..FINGERPRINT.end];
+        format!("{fields} {:08}\n{response}", response.len())
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Self)) -> String {
+        let mut changed = self.clone();
+        change(&mut changed);
+        changed.text()
+    }
+
+    fn forge(&mut self) {
+        self.head["status"] = json!(201);
+        self.body = r#"{"id":"pay_1","status":"succeeded"}"#.to_owned();
+    }
+}
+
+fn name(key: &str) -> String {
+    format!("idempotency:http:payments.create:local:{key}")
+}
+
+fn replaced(text: &str, range: std::ops::Range<usize>, field: &str) -> String {
+    let mut text = text.to_owned();
+    text.replace_range(range, field);
+    text
+}
+
+fn told(answer: &Answer) -> (u16, String) {
+    (answer.status, answer.text().to_owned())
+}
+
+/// What another program can leave under the key of a declined payment; `other` is the record of one that succeeded.
+fn forgeries(sound: &Record, other: &Record) -> Vec<(&'static str, String)> {
+    let text = sound.text();
+    let without_mac = |record: &mut Record| {
+        record.head.as_object_mut().expect("a head").remove("mac");
+    };
+    let far_future = "9999999999999";
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = format!("{:013}", now.expect("after 1970").as_millis());
+    let hint = format!("{} 00000000\n", &text[..FINGERPRINT.end]);
+    let hint = replaced(&hint, STATE, "in_progress");
+    vec![
+        (
+            "the whole answer, with the old MAC",
+            sound.with(Record::forge),
+        ),
+        (
+            "the status",
+            sound.with(|it| it.head["status"] = json!(201)),
+        ),
+        ("the body", sound.with(|it| it.body = other.body.clone())),
+        (
+            "a header",
+            sound.with(|it| it.head["headers"][1][1] = json!("/api/payments/pay_1")),
+        ),
+        (
+            "no MAC",
+            sound.with(|it| {
+                it.forge();
+                without_mac(it);
+            }),
+        ),
+        ("an answer of the version before", sound.with(without_mac)),
+        (
+            "a truncated MAC",
+            sound.with(|it| {
+                let mac = it.head["mac"].as_str().expect("signed")[..62].to_owned();
+                it.head["mac"] = json!(mac);
+            }),
+        ),
+        (
+            "the MAC of another answer",
+            sound.with(|it| {
+                it.forge();
+                it.head["mac"] = other.head["mac"].clone();
+            }),
+        ),
+        ("another key's record", other.text()),
+        (
+            "another key's record for this request",
+            other.with(|it| {
+                it.header
+                    .replace_range(FINGERPRINT, &sound.header[FINGERPRINT]);
+            }),
+        ),
+        (
+            "another request's record",
+            replaced(&text, FINGERPRINT, &"a".repeat(64)),
+        ),
+        ("a truncated record", text[..text.len() - 1].to_owned()),
+        ("an unknown outcome", replaced(&hint, STATE, "unknown    ")),
+        (
+            "a claim of the future",
+            replaced(&hint, LEASED_AT, far_future),
+        ),
+        (
+            "a claim without end",
+            replaced(&replaced(&hint, LEASED_AT, &now), LEASE, "9999999"),
+        ),
+    ]
+}
+
+/// With the user of the function `idempotency`, a declined payment was once answered as succeeded.
+#[tokio::test]
+async fn what_another_program_writes_to_redis_is_not_believed() {
+    let world = World::tiered().await;
+    let shop = &world.shop;
+    let declined = shop.pay("k-1", &ten_euros(DECLINED)).await;
+    assert_eq!(declined.status, 402);
+    assert_eq!(shop.pay("k-2", &ten_euros(SUCCEEDS)).await.status, 201);
+    let sound = world.text("k-1").await;
+    let (record, other) = (Record::parse(&sound), world.record("k-2").await);
+    let intents = shop.intents();
+
+    for (what, forged) in forgeries(&record, &other) {
+        world.write("k-1", &forged).await;
+        let again = shop.pay("k-1", &ten_euros(DECLINED)).await;
+        assert_eq!(told(&again), told(&declined), "{what}");
+        assert_eq!(again.header("idempotent-replayed"), Some("true"), "{what}");
+        // One that says it is newer stays, and goes on to cost a question to MongoDB, until its window is over.
+        if !what.starts_with("another key") {
+            let repaired = world.text("k-1").await;
+            assert_eq!(repaired, sound, "{what}: MongoDB repairs it");
+        }
+    }
+    world.redis.command(&["DEL", &name("k-1")]).await;
+    let again = shop.pay("k-1", &ten_euros(DECLINED)).await;
+    assert_eq!(told(&again), told(&declined), "deleted");
+    assert_eq!(shop.intents(), intents);
+}
+
+/// The same, where no other store knows the result.
+#[tokio::test]
+async fn where_redis_decides_the_ledger_answers_for_a_forged_result() {
+    let world = World::redis_alone().await;
+    let shop = &world.shop;
+    let declined = shop.pay("k-1", &ten_euros(DECLINED)).await;
+    assert_eq!(declined.status, 402);
+    assert_eq!(shop.pay("k-2", &ten_euros(SUCCEEDS)).await.status, 201);
+    let (record, other) = (world.record("k-1").await, world.record("k-2").await);
+    let intents = shop.intents();
+
+    for (what, forged) in forgeries(&record, &other) {
+        // A claim that decides is waited for, at most as long as its record is kept.
+        if what.starts_with("a claim") {
+            continue;
+        }
+        world.write("k-1", &forged).await;
+        let again = shop.pay("k-1", &ten_euros(DECLINED)).await;
+        assert_eq!(told(&again), told(&declined), "{what}");
+    }
+    assert_eq!(shop.intents(), intents);
+}
+
+#[tokio::test]
+async fn what_another_program_writes_to_mongodb_is_not_believed() {
+    let world = World::tiered().await;
+    let shop = &world.shop;
+    let declined = shop.pay("k-1", &ten_euros(DECLINED)).await;
+    assert_eq!(shop.pay("k-2", &ten_euros(SUCCEEDS)).await.status, 201);
+    let records = shop.collection("idempotency").await;
+    let (sound, other) = (world.record("k-1").await, world.record("k-2").await);
+    let answers = [
+        sound.with(Record::forge),
+        other.text(),
+        sound.with(|it| {
+            it.head.as_object_mut().expect("a head").remove("mac");
+        }),
+    ];
+
+    for text in answers {
+        let response = Binary {
+            subtype: BinarySubtype::Generic,
+            bytes: text[HEADER..].into(),
+        };
+        let forge = doc! { "$set": { "response": response } };
+        let written = records.update_one(doc! { "_id": name("k-1") }, forge).await;
+        assert_eq!(written.expect("written").matched_count, 1);
+        world.redis.command(&["DEL", &name("k-1")]).await;
+        let again = shop.pay("k-1", &ten_euros(DECLINED)).await;
+        assert_eq!(told(&again), told(&declined));
+    }
+}
+
+/// An answer that waits for a payment that never was.
+#[tokio::test]
+async fn a_forged_answer_to_a_key_that_is_new_stops_no_payment() {
+    let world = World::tiered().await;
+    let shop = &world.shop;
+    let charged = shop.pay("k-1", &ten_euros(SUCCEEDS)).await;
+    let forged = world.record("k-1").await.with(|it| {
+        it.head["status"] = json!(402);
+        it.header.replace_range(FINISHED_AT, "9999999999999");
+    });
+
+    for (key, forged) in [
+        ("k-2", forged.clone()),
+        ("k-3", replaced(&forged, FINGERPRINT, &"a".repeat(64))),
+    ] {
+        world.write(key, &forged).await;
+        let answer = shop.pay(key, &ten_euros(SUCCEEDS)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        assert_ne!(answer.json()["id"], charged.json()["id"]);
+        let again = shop.pay(key, &ten_euros(SUCCEEDS)).await;
+        assert_eq!(told(&again), told(&answer));
+    }
+    assert_eq!(shop.intents(), ["succeeded"; 3]);
+}
+
+#[tokio::test]
+async fn a_sound_answer_costs_no_question_to_mongodb() {
+    let world = World::tiered().await;
+    let declined = world.shop.pay("k-1", &ten_euros(DECLINED)).await;
+    // The MAC is of what a record says, not of how it is written.
+    let rewritten = world.record("k-1").await.text();
+    world.write("k-1", &rewritten).await;
+    world.empty_mongodb().await;
+
+    let again = world.shop.pay("k-1", &ten_euros(DECLINED)).await;
+    let other = world.shop.pay("k-1", &ten_euros(SUCCEEDS)).await;
+
+    assert_eq!(told(&again), told(&declined));
+    assert_eq!(problem(&other), "idempotency-key-reused");
+    world.shop.create.plant_secret(CURRENT);
+    world.shop.create.assert_no_secret_in_logs();
+}
+
+/// A key is replaced without a repetition that meets another answer.
+#[tokio::test]
+async fn a_mac_key_is_replaced_while_functions_run() {
+    let world = World::tiered().await;
+    let shop = &world.shop;
+    let with = async |keys: &str| {
+        shop.function("payments-create", &[("PAYMENT_MAC_KEYS", keys)])
+            .await
+    };
+    let (order, both) = (ten_euros(DECLINED), format!("{CURRENT},{PREVIOUS}"));
+    let before = with(PREVIOUS).await;
+    let during = with(&both).await;
+    let pay = async |function: &tests::Lambda, key: &str| {
+        let payment = super::shop::payment(key, &order);
+        function.request(payment).await
+    };
+    let first = pay(&before, "k-1").await;
+    let second = pay(&during, "k-2").await;
+    assert_eq!((first.status, second.status), (402, 402));
+
+    // Who knows one key of the two asks MongoDB and the ledger for what it cannot check.
+    assert_eq!(told(&pay(&before, "k-2").await), told(&second));
+    assert_eq!(told(&shop.pay("k-1", &order).await), told(&first));
+    let nobodys = with("planted-third-mac-key").await;
+    for (key, expected) in [("k-1", &first), ("k-2", &second)] {
+        assert_eq!(told(&pay(&nobodys, key).await), told(expected));
+    }
+    // Who knows both needs neither.
+    world.empty_mongodb().await;
+    for (key, expected) in [("k-1", &first), ("k-2", &second)] {
+        assert_eq!(told(&pay(&during, key).await), told(expected), "{key}");
+    }
+    assert_eq!(told(&shop.pay("k-2", &order).await), told(&second));
+}
+
+/// Received and never followed, as if another delivery of it had been.
+#[tokio::test]
+async fn an_event_whose_receipt_was_forged_is_followed() {
+    let world = World::tiered().await;
+    let more = [
+        ("STRIPE_WEBHOOK_SECRETS", SECRET),
+        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
+    ];
+    let webhook = world.shop.function("payments-webhook", &more).await;
+    let order = ten_euros("pm_sandbox_timeout_after");
+    let unknown = world.shop.pay("k-1", &order).await.json();
+    let member = |name: &str| unknown[name].as_str().expect("a text").to_owned();
+    let (id, intent) = (member("id"), member("provider_reference"));
+    let event = |event: &str| {
+        StripeEvent::new(event, "payment_intent.succeeded", &intent, &id).request(&[SECRET])
+    };
+    assert_eq!(webhook.request(event("evt_1")).await.status, 200);
+    let name = |event: &str| format!("idempotency:http:payments.webhook:stripe:{event}");
+    let receipt: String = world.redis.query(&["GET", &name("evt_1")]).await;
+    // Moved to the key of an event that has not come yet.
+    world
+        .redis
+        .command(&["SET", &name("evt_2"), &receipt])
+        .await;
+
+    let answer = webhook.request(event("evt_2")).await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.header("idempotent-replayed"),
+        None,
+        "it was followed"
+    );
+    let again = webhook.request(event("evt_2")).await;
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+}
