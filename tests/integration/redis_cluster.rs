@@ -89,17 +89,66 @@ async fn the_templates_users_may_do_what_functions_do_and_no_more() {
         probe.operations.iter().all(|(_, result)| result.is_ok()) && probe.server.is_some(),
         "{probe:?}"
     );
-    let refused = Err(Error::Refused(Reason::NoPermission));
-    for (client, key) in [(&health, "idempotency:a"), (&payments, "health:a")] {
-        assert_eq!(client.get(key).await, refused.clone());
-    }
     // That payments may do what they need, the suite of idempotency shows on a cluster of its own.
     for script in ["return redis.call('FLUSHALL')", "return redis.call('INFO')"] {
         let script = Script::new(script, Repeat::Never);
         let ran = payments
-            .run_script::<String>(&script, &["idempotency:a"], &[])
+            .run_script::<String>(&script, &["idempotency:http:a:b:c"], &[])
             .await;
         assert!(ran.is_err(), "{ran:?}");
+    }
+}
+
+/// With one user for all, the function `idempotency` wrote over the record of a payment.
+#[tokio::test]
+async fn each_of_the_templates_users_reaches_its_own_keys_and_no_others() {
+    let cluster = RedisCluster::start().await;
+    let keys = [
+        (
+            CacheUser::Payments,
+            "idempotency:http:payments.create:jwt%3Aalice:k-1",
+        ),
+        (
+            CacheUser::Payments,
+            "idempotency:http:payments.webhook:stripe:evt_1",
+        ),
+        (CacheUser::Idempotency, "idempotency:fn:default:orders:k-1"),
+        (CacheUser::Idempotency, "idempotency:fn:default:a%3A%2A:k-1"),
+        (CacheUser::Health, "health:0123456789abcdef"),
+    ];
+    let nobodys = [
+        "idempotency:fn:default2:orders:k-1",
+        "idempotency:fn:defaul:orders:k-1",
+        "idempotency:fn:other:orders:k-1",
+        "idempotency:k-1",
+        "session:1",
+        "",
+    ];
+    let write = Script::new(
+        "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])",
+        Repeat::Never,
+    );
+    let write_to = async |client: &RedisClient, key: &str| {
+        let value: &[u8] = b"own";
+        client.run_script::<String>(&write, &[key], &[value]).await
+    };
+    for user in [
+        CacheUser::Payments,
+        CacheUser::Idempotency,
+        CacheUser::Health,
+    ] {
+        let client = client_of(&cluster.url_as(user).await);
+        let of_others = keys.iter().filter(|(owner, _)| *owner != user);
+        for key in of_others.map(|(_, key)| *key).chain(nobodys) {
+            let refused = Err(Error::Refused(Reason::NoPermission));
+            assert_eq!(client.get(key).await, refused, "{user:?} reads {key}");
+            let written = write_to(&client, key).await;
+            assert!(written.is_err(), "{user:?} writes {key}");
+        }
+        for (_, key) in keys.iter().filter(|(owner, _)| *owner == user) {
+            let written = write_to(&client, key).await;
+            assert_eq!(written.as_deref(), Ok("own"), "{user:?} writes {key}");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 import re
 
 from checks import BROUGHT, BROUGHT_WITH_IAM, CREATED, DEPLOYMENTS, DEVELOPMENT, REQUIRED, add, check, remove, spoil
-from cloudformation import Stack, binaries, camel
+from cloudformation import Broken, Stack, binaries, camel
 
 # What a role is made of, and the sentence of README or protocol that it is needed for.
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
@@ -21,27 +21,43 @@ INTERFACES = {
 WITHOUT_A_RESOURCE = TRACES | INTERFACES
 
 CACHE = "arn:aws:elasticache:eu-west-1:123456789012"
-REDIS, MONGODB, STRIPE, WEBHOOK = "RedisUrlSecretArn", "MongodbUriSecretArn", "StripeApiKeySecretArn", "StripeWebhookSecretsSecretArn"
+REDIS, REDIS_IDEMPOTENCY, REDIS_HEALTH = "RedisUrlSecretArn", "RedisIdempotencyUrlSecretArn", "RedisHealthUrlSecretArn"
+MONGODB, MONGODB_READ, MONGODB_IDEMPOTENCY, MONGODB_PING = (
+    "MongodbUriSecretArn",
+    "MongodbReadUriSecretArn",
+    "MongodbIdempotencyUriSecretArn",
+    "MongodbPingUriSecretArn",
+)
+STRIPE, WEBHOOK = "StripeApiKeySecretArn", "StripeWebhookSecretsSecretArn"
 DETAILS = "HealthDetailsTokenSecretArn"
 # The secrets that each function reads, and whose user it is in the cache. All that is not here reads none and is none.
 READS = {
-    "health-redis": {REDIS, DETAILS},
-    "health-detailed": {REDIS, MONGODB, DETAILS},
+    "health-redis": {REDIS_HEALTH, DETAILS},
+    "health-detailed": {REDIS_HEALTH, MONGODB_PING, DETAILS},
     "payments-create": {REDIS, MONGODB, STRIPE},
-    "payments-get": {MONGODB},
+    "payments-get": {MONGODB_READ},
     "payments-webhook": {REDIS, MONGODB, STRIPE, WEBHOOK},
     "payments-reconcile": {REDIS, MONGODB, STRIPE},
-    "idempotency": {REDIS, MONGODB},
+    "idempotency": {REDIS_IDEMPOTENCY, MONGODB_IDEMPOTENCY},
 }
+# What signs saved responses, with a key that the template makes.
+SIGNS = {"payments-create", "payments-webhook", "payments-reconcile"}
+MAC_KEYS = "<PaymentMacKeys>"
 CACHE_USER = {
     "health-redis": "truebond-health",
     "health-detailed": "truebond-health",
     "payments-create": "truebond-payments",
     "payments-webhook": "truebond-payments",
     "payments-reconcile": "truebond-payments",
-    "idempotency": "truebond-payments",
+    "idempotency": "truebond-idempotency",
 }
-VARIABLES = {REDIS: "REDIS_URL_SECRET_ARN", MONGODB: "MONGODB_URI_SECRET_ARN", STRIPE: "STRIPE_API_KEY_SECRET_ARN", WEBHOOK: "STRIPE_WEBHOOK_SECRETS_SECRET_ARN", DETAILS: "HEALTH_DETAILS_TOKEN_SECRET_ARN"}
+VARIABLES = {
+    **dict.fromkeys((REDIS, REDIS_IDEMPOTENCY, REDIS_HEALTH), "REDIS_URL_SECRET_ARN"),
+    **dict.fromkeys((MONGODB, MONGODB_READ, MONGODB_IDEMPOTENCY, MONGODB_PING), "MONGODB_URI_SECRET_ARN"),
+    STRIPE: "STRIPE_API_KEY_SECRET_ARN",
+    WEBHOOK: "STRIPE_WEBHOOK_SECRETS_SECRET_ARN",
+    DETAILS: "HEALTH_DETAILS_TOKEN_SECRET_ARN",
+}
 OUTSIDE_THE_NETWORK = {"health": "it talks to nobody"}
 
 
@@ -82,6 +98,8 @@ def expected(name, parameters):
     rights |= {("secretsmanager:GetSecretValue", parameters[secret]) for secret in reads}
     if reads and "SecretsKeyArn" in parameters:
         rights.add(("kms:Decrypt", parameters["SecretsKeyArn"]))
+    if name in SIGNS:
+        rights.add(("secretsmanager:GetSecretValue", MAC_KEYS))
     if name in CACHE_USER and ("Cache" in parameters or parameters.get("RedisAuth") == "iam"):
         cache = f"serverlesscache:{parameters.get('RedisCacheName', 'truebond')}" if "Cache" in parameters else "replicationgroup:shared"
         rights |= {("elasticache:Connect", f"{CACHE}:{cache}"), ("elasticache:Connect", f"{CACHE}:user:{CACHE_USER[name]}")}
@@ -98,6 +116,13 @@ def expected(name, parameters):
     lambda t: t.resource("MongodbSecretPolicy")["PolicyDocument"]["Statement"][0].update(Action="secretsmanager:*"),
     lambda t: t.resource("HealthCachePolicy")["PolicyDocument"]["Statement"][0]["Resource"].pop(),
     lambda t: t.resource("HealthRedisRole")["ManagedPolicyArns"].append({"Ref": "PaymentsCachePolicy"}),
+    lambda t: t.resource("IdempotencyRole")["ManagedPolicyArns"].append({"Ref": "PaymentsCachePolicy"}),
+    lambda t: t.resource("IdempotencyRole")["ManagedPolicyArns"].append({"Ref": "MacKeysPolicy"}),
+    lambda t: t.resource("PaymentsGetRole")["ManagedPolicyArns"].append({"Ref": "MongodbSecretPolicy"}),
+    lambda t: t.resource("HealthDetailedRole")["ManagedPolicyArns"].append({"Ref": "MongodbReadSecretPolicy"}),
+    lambda t: t.resource("IdempotencyRole")["ManagedPolicyArns"].append({"Ref": "RedisSecretPolicy"}),
+    lambda t: t.resource("PaymentsCreateRole")["ManagedPolicyArns"].remove({"Ref": "MacKeysPolicy"}),
+    spoil("RedisIdempotencySecretPolicy", "PolicyDocument", "Statement", 0, "Resource", to={"Ref": "RedisUrlSecretArn"}),
     spoil("HealthRole", "Policies", 0, "PolicyDocument", "Statement", 0, "Resource", to={"Fn::GetAtt": "PaymentsGetLogGroup.Arn"}),
     lambda t: t.resource("HealthFunction").update(Role={"Fn::GetAtt": "PaymentsCreateRole.Arn"}),
 )
@@ -154,6 +179,12 @@ def no_policy_names_everything(templates):
 @check(
     spoil("PaymentsReconcileFunction", "Environment", "Variables", "STRIPE_API_KEY_SECRET_ARN"),
     spoil("HealthRedisFunction", "Environment", "Variables", "MONGODB_URI_SECRET_ARN", to={"Ref": "MongodbUriSecretArn"}),
+    spoil("PaymentsGetFunction", "Environment", "Variables", "MONGODB_URI_SECRET_ARN", to={"Ref": "MongodbUriSecretArn"}),
+    spoil("IdempotencyFunction", "Environment", "Variables", "MONGODB_URI_SECRET_ARN", to={"Ref": "MongodbReadUriSecretArn"}),
+    spoil("IdempotencyFunction", "Environment", "Variables", "REDIS_URL_SECRET_ARN", to={"Ref": "RedisUrlSecretArn"}),
+    spoil("HealthDetailedFunction", "Environment", "Variables", "REDIS_URL_SECRET_ARN", to={"Ref": "RedisUrlSecretArn"}),
+    spoil("IdempotencyFunction", "Environment", "Variables", "PAYMENT_MAC_KEYS_SECRET_ARN", to={"Ref": "PaymentMacKeys"}),
+    spoil("PaymentsWebhookFunction", "Environment", "Variables", "PAYMENT_MAC_KEYS_SECRET_ARN"),
     spoil("HealthRedisFunction", "Environment", "Variables", "MONGODB_URI", to={"Ref": "MongodbUri"}),
     spoil("PaymentsGetFunction", "Environment", "Variables", "STRIPE_WEBHOOK_SECRETS", to={"Ref": "StripeWebhookSecrets"}),
 )
@@ -163,14 +194,35 @@ def a_function_is_told_of_no_secret_that_it_does_not_need(templates):
         for name in binaries():
             told = {variable: value for variable, value in environment(stack, name).items() if variable.endswith("_SECRET_ARN") and value}
             reads = {VARIABLES[secret]: parameters[secret] for secret in READS.get(name, set()) if secret in parameters}
+            if name in SIGNS:
+                reads["PAYMENT_MAC_KEYS_SECRET_ARN"] = MAC_KEYS
             assert told == reads, (name, told)
     stack = templates.stack(**DEVELOPMENT)
     for name in binaries():
         variables = environment(stack, name)
         reads = READS.get(name, set())
-        assert ("user:password" in variables.get("MONGODB_URI", "")) == (MONGODB in reads), name
+        reads_mongodb = any(VARIABLES[secret] == "MONGODB_URI_SECRET_ARN" for secret in reads)
+        assert ("user:password" in variables.get("MONGODB_URI", "")) == reads_mongodb, name
         assert bool(variables.get("STRIPE_API_KEY")) == (STRIPE in reads), name
         assert bool(variables.get("STRIPE_WEBHOOK_SECRETS")) == (WEBHOOK in reads), name
+
+
+@check(
+    spoil("IdempotencyFunction", "Environment", "Variables", "MONGODB_URI_SECRET_ARN", to={"Ref": "MongodbIdempotencyUriSecretArn"}),
+    spoil("HealthRedisFunction", "Environment", "Variables", "REDIS_URL_SECRET_ARN", to={"Ref": "RedisHealthUrlSecretArn"}),
+    spoil("MongodbPingSecretPolicy", "PolicyDocument", "Statement", 0, "Resource", to={"Ref": "MongodbPingUriSecretArn"}),
+)
+def in_development_one_login_does_for_all(templates):
+    parameters = {**REQUIRED, "Environment": "development", **{name: BROUGHT[name] for name in (REDIS, MONGODB, "RedisCidr", "MongodbCidr")}}
+    stack = templates.stack(**parameters)
+    assert stack.refusals() == []
+    for name, secrets in READS.items():
+        variables = {VARIABLES[secret] for secret in secrets} & {"REDIS_URL_SECRET_ARN", "MONGODB_URI_SECRET_ARN"}
+        shared = {"REDIS_URL_SECRET_ARN": BROUGHT[REDIS], "MONGODB_URI_SECRET_ARN": BROUGHT[MONGODB]}
+        for variable in variables:
+            assert environment(stack, name)[variable] == shared[variable], (name, variable)
+        read = {resource for action, resource in allowed(stack, f"{camel(name)}Role") if action == "secretsmanager:GetSecretValue"}
+        assert read - {MAC_KEYS} == {shared[variable] for variable in variables}, (name, read)
 
 
 def egress(stack):
@@ -287,7 +339,12 @@ def the_private_subnets_have_one_way_out_which_is_nat(templates):
     add("Other", "AWS::ElastiCache::ReplicationGroup", ReplicationGroupDescription="x", TransitEncryptionEnabled=False),
     spoil("CachePaymentsUser", "AuthenticationMode", to={"Type": "password"}),
     spoil("CachePaymentsUser", "AccessString", to="on ~* -@all +get"),
-    spoil("CachePaymentsUser", "AccessString", to="on ~idempotency:* +@all"),
+    spoil("CachePaymentsUser", "AccessString", to="on ~idempotency:http:* +@all"),
+    spoil("CachePaymentsUser", "AccessString", to="on ~idempotency:* -@all -@dangerous +get"),
+    spoil("CacheIdempotencyUser", "AccessString", to="on ~idempotency:fn:* -@all -@dangerous +get"),
+    spoil("CacheIdempotencyUser", "AccessString", to="on ~idempotency:fn:default:* ~idempotency:http:* -@all -@dangerous +get"),
+    spoil("CacheIdempotencyUser", "AuthenticationMode", to={"Type": "password"}),
+    spoil("CacheUsers", "UserIds", to=[{"Ref": "CacheDefaultUser"}, {"Ref": "CachePaymentsUser"}, {"Ref": "CacheHealthUser"}]),
     spoil("CacheHealthUser", "AccessString", to="on ~health:* ~idempotency:* -@all +get"),
     spoil("CacheHealthUser", "UserName", to="health"),
     spoil("CacheDefaultUser", "AccessString", to="on ~* +@all"),
@@ -306,8 +363,10 @@ def a_created_cache_is_encrypted_bounded_and_shared_by_users_of_their_own(templa
     assert cache["CacheUsageLimits"]["ECPUPerSecond"] == {"Maximum": "10000"}
     assert cache["UserGroupId"] == "<CacheUsers>"
     users = {user["UserName"]: user for user in stack.of_type("AWS::ElastiCache::User").values()}
-    assert set(users) == {"default", "truebond-payments", "truebond-health"}
-    for name, keys in (("truebond-payments", "~idempotency:*"), ("truebond-health", "~health:*")):
+    assert set(users) == {"default", "truebond-payments", "truebond-idempotency", "truebond-health"}
+    members = stack.resources["CacheUsers"]["Properties"]["UserIds"]
+    assert set(members) == {f"<{name}>" for name in stack.resources if name.startswith("Cache") and name.endswith("User")}, members
+    for name, keys in (("truebond-payments", "~idempotency:http:*"), ("truebond-idempotency", "~idempotency:fn:default:*"), ("truebond-health", "~health:*")):
         rules = users[name]["AccessString"].split()
         assert users[name]["AuthenticationMode"] == {"Type": "iam"} and users[name]["UserId"] == name
         assert [rule for rule in rules if rule.startswith(("~", "%", "all"))] == [keys], rules
@@ -322,6 +381,8 @@ def a_created_cache_is_encrypted_bounded_and_shared_by_users_of_their_own(templa
     spoil("PaymentsCreateFunction", "Environment", "Variables", "REDIS_AUTH"),
     spoil("HealthRedisFunction", "Environment", "Variables", "REDIS_USER", to={"Fn::If": ["LogsInByIam", {"Ref": "RedisUser"}, ""]}),
     spoil("IdempotencyFunction", "Environment", "Variables", "REDIS_CACHE_TYPE", to="serverless"),
+    spoil("IdempotencyFunction", "Environment", "Variables", "REDIS_USER", to={"Fn::If": ["LogsInByIam", {"Ref": "RedisUser"}, ""]}),
+    spoil("PaymentsReconcileFunction", "Environment", "Variables", "REDIS_USER", to={"Fn::If": ["LogsInByIam", {"Ref": "RedisIdempotencyUser"}, ""]}),
 )
 def functions_log_in_to_the_cache_by_tls_and_as_their_own_user(templates):
     for parameters, url, cluster, name, kind in (
@@ -344,6 +405,19 @@ def functions_log_in_to_the_cache_by_tls_and_as_their_own_user(templates):
     for function in CACHE_USER:
         variables = environment(templates.stack(**BROUGHT), function)
         assert not any(variables[name] for name in ("REDIS_AUTH", "REDIS_USER", "REDIS_CACHE_NAME", "REDIS_CACHE_TYPE", "REDIS_URL"))
+
+
+@check(
+    lambda t: t.main["Parameters"]["IdempotencyNamespace"].update(AllowedPattern=".+"),
+)
+def a_namespace_is_no_pattern(templates):
+    """It is a part of the access string of the user of the function `idempotency`."""
+    for wrong in ("*", "a*", "a?", "[a]", "a b", "a:b", "a\\\\", ""):
+        try:
+            templates.stack(**{**CREATED, "IdempotencyNamespace": wrong})
+        except Broken:
+            continue
+        raise AssertionError(f"the namespace may be `{wrong}`")
 
 
 @check(
@@ -373,7 +447,7 @@ def the_key_is_rotated_kept_and_used_by_few(templates):
 )
 def where_data_lives_it_is_said_what_becomes_of_it(templates):
     """What happened to payments is kept, and what reads it; what others have too goes with the stack."""
-    goes = {"HealthLogGroup", "HealthRedisLogGroup", "HealthDetailedLogGroup", "ReconcileDeadLetterQueue", "Valkey", "CacheDefaultPassword"}
+    goes = {"HealthLogGroup", "HealthRedisLogGroup", "HealthDetailedLogGroup", "ReconcileDeadLetterQueue", "Valkey", "CacheDefaultPassword", "PaymentMacKeys"}
     holds = ("LogGroup", "::Key", "::ServerlessCache", "::Secret", "::Queue", "::Table", "::Bucket", "::Volume", "::DBInstance")
     for name, resource in templates.stack(**CREATED).resources.items():
         if resource["Type"].endswith(holds):

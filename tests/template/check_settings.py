@@ -9,6 +9,9 @@ from cloudformation import ROOT, Broken, binaries, camel, toml
 sys.path.insert(0, str(ROOT / "scripts"))
 import parameters as scripts_parameters  # noqa: E402
 
+REDIS_SECRETS = ("RedisUrlSecretArn", "RedisIdempotencyUrlSecretArn", "RedisHealthUrlSecretArn")
+MONGODB_SECRETS = ("MongodbUriSecretArn", "MongodbReadUriSecretArn", "MongodbIdempotencyUriSecretArn", "MongodbPingUriSecretArn")
+
 # The settings that the template leaves at their defaults, by the reason.
 NOT_SET = {
     "the default is meant for Lambda": {
@@ -30,7 +33,7 @@ NOT_SET = {
     "it is for a laptop or a test": {"LEDGER_DIR", "STRIPE_API_BASE"},
     "the memory of a process stands in only in development": {"IDEMPOTENCY_FALLBACK", "IDEMPOTENCY_MEMORY_BYTES", "IDEMPOTENCY_MEMORY_ENTRIES"},
     "it names a file, and a function has none but its binary": {"REDIS_CA_FILE"},
-    "without it the ledger is asked": {"PAYMENT_MAC_KEYS", "PAYMENT_MAC_KEYS_SECRET_ARN"},
+    "the template makes the secret that holds it": {"PAYMENT_MAC_KEYS"},
     "Lambda sets it": {"AWS_LAMBDA_LOG_FORMAT", "AWS_LAMBDA_LOG_LEVEL", "AWS_REGION"},
 }
 
@@ -74,6 +77,14 @@ def every_setting_is_set_or_left_out_for_a_reason(templates):
     lambda t: t.main["Rules"]["SecretsAreNotParameters"].update(RuleCondition={"Fn::Equals": [{"Ref": "Environment"}, "production"]}),
     lambda t: t.main["Rules"]["SecretsAreNotParameters"]["Assertions"].pop(),
     lambda t: t.main["Rules"]["CreatedCacheNeedsMongodb"]["Assertions"].pop(0),
+    lambda t: t.main["Rules"]["EachDomainHasItsOwnLogin"].update(RuleCondition={"Fn::Equals": [{"Ref": "Environment"}, "production"]}),
+    lambda t: t.main["Rules"]["EachDomainHasItsOwnLogin"]["Assertions"].pop(0),
+    lambda t: t.main["Rules"]["EachDomainHasItsOwnLogin"]["Assertions"].pop(1),
+    lambda t: t.main["Rules"]["EachDomainHasItsOwnLogin"]["Assertions"].pop(2),
+    lambda t: t.main["Rules"]["EachDomainHasItsOwnLogin"]["Assertions"].pop(3),
+    lambda t: t.main["Rules"]["LoginsAreWhole"]["Assertions"].pop(0),
+    lambda t: t.main["Rules"]["LoginsAreWhole"]["Assertions"].pop(1),
+    lambda t: t.main["Rules"]["LoginsAreWhole"]["Assertions"].pop(2),
 )
 def what_would_be_unsafe_is_refused(templates):
     def refused(word, parameters, **more):
@@ -89,18 +100,33 @@ def what_would_be_unsafe_is_refused(templates):
         refused("StripeApiKeySecretArn", at, StripeApiKey="sk_live_1")
         refused("StripeWebhookSecretsSecretArn", at, StripeWebhookSecrets="whsec_1")
         refused("HealthDetailsTokenSecretArn", at, HealthDetailsToken="token")
-    refused("MongodbUriSecretArn", CREATED, MongodbUriSecretArn="")
+        brought = {**BROUGHT, "Environment": environment}
+        for secrets, what in ((REDIS_SECRETS, "user of Redis"), (MONGODB_SECRETS, "login of MongoDB")):
+            for name in secrets[1:]:
+                refused(what, brought, **{name: ""})
+        for secrets, what in ((REDIS_SECRETS, "URL of Redis"), (MONGODB_SECRETS, "URI of MongoDB")):
+            for one in secrets:
+                for other in secrets:
+                    if one != other:
+                        refused(what, brought, **{one: BROUGHT[other]})
+    without = dict.fromkeys(MONGODB_SECRETS, "")
+    refused("MongodbUriSecretArn", CREATED, **without)
+    refused("Without RedisUrlSecretArn", {**REQUIRED, "RedisHealthUrlSecretArn": BROUGHT["RedisHealthUrlSecretArn"]})
+    refused("Without MongodbUriSecretArn", {**REQUIRED, "MongodbReadUriSecretArn": BROUGHT["MongodbReadUriSecretArn"]})
+    refused("one ElastiCache user", CREATED, RedisIdempotencyUser="truebond-payments")
+    refused("one ElastiCache user", CREATED, RedisIdempotencyUser="truebond-health")
+    refused("one ElastiCache user", CREATED, RedisHealthUser="truebond-payments")
     for mongodb in ("MongodbUri", "MongodbUriSecretArn"):
         refused("MongodbCidr", REQUIRED, Environment="development", **{mongodb: DEVELOPMENT.get(mongodb, SECRETS["MongodbUriSecretArn"])})
     refused("MongodbEndpointService", CREATED, MongodbEndpointService="")
     refused("RedisCidr", BROUGHT, RedisCidr="")
     refused("RedisCidr", BROUGHT_WITH_IAM, RedisCidr="")
-    refused("not both", CREATED, RedisUrlSecretArn=BROUGHT["RedisUrlSecretArn"], RedisCidr=BROUGHT["RedisCidr"])
+    refused("not both", CREATED, RedisCidr=BROUGHT["RedisCidr"], **{name: BROUGHT[name] for name in REDIS_SECRETS})
     refused("serverless", CREATED, RedisCacheType="replication_group")
     refused("not both", DEVELOPMENT, MongodbUriSecretArn=CREATED["MongodbUriSecretArn"])
     refused("not both", DEVELOPMENT, StripeApiKeySecretArn=CREATED["StripeApiKeySecretArn"])
     refused("not both", DEVELOPMENT, StripeWebhookSecretsSecretArn=CREATED["StripeWebhookSecretsSecretArn"])
-    refused("not both", BROUGHT_WITH_IAM, RedisUrlSecretArn=BROUGHT["RedisUrlSecretArn"])
+    refused("not both", BROUGHT_WITH_IAM, **{name: BROUGHT[name] for name in REDIS_SECRETS})
 
 
 @check(

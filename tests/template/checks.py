@@ -14,7 +14,19 @@ REQUIRED = {
 }
 SECRETS = {
     name: f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:{name}-a1B2c3"
-    for name in ("MongodbUriSecretArn", "StripeApiKeySecretArn", "StripeWebhookSecretsSecretArn", "HealthDetailsTokenSecretArn")
+    for name in (
+        "MongodbUriSecretArn",
+        "MongodbReadUriSecretArn",
+        "MongodbIdempotencyUriSecretArn",
+        "MongodbPingUriSecretArn",
+        "StripeApiKeySecretArn",
+        "StripeWebhookSecretsSecretArn",
+        "HealthDetailsTokenSecretArn",
+    )
+}
+REDIS_SECRETS = {
+    name: f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:{name}-a1B2c3"
+    for name in ("RedisUrlSecretArn", "RedisIdempotencyUrlSecretArn", "RedisHealthUrlSecretArn")
 }
 
 # The deployments that a check can look at.
@@ -22,7 +34,7 @@ CREATED = {**REQUIRED, **SECRETS, "Cache": "create", "MongodbEndpointService": "
 BROUGHT = {
     **REQUIRED,
     **SECRETS,
-    "RedisUrlSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:RedisUrlSecretArn-a1B2c3",
+    **REDIS_SECRETS,
     "RedisCidr": "10.20.0.0/16",
     "MongodbCidr": "0.0.0.0/0",
     "SecretsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1",

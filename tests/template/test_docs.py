@@ -25,12 +25,14 @@ class Documents(unittest.TestCase):
         self.assertEqual(costs.IDLE["alarm_metrics"], metrics)
         self.assertEqual(costs.IDLE["own_metrics"], sum(len(values) for _, values in own_metrics().values()))
         parameters = Templates().main["Parameters"]
-        # One for each parameter, the URL of Redis excepted, as the cache is created; and one of the template's own.
-        self.assertEqual(costs.IDLE["secrets"], sum(name.endswith("SecretArn") for name in parameters) - 1 + 1)
+        # One for each parameter, the URLs of Redis excepted, as the cache is created; and those of the template's own.
+        own = len(Templates().stack(**CREATED).of_type("AWS::SecretsManager::Secret"))
+        given = [name for name in parameters if name.endswith("SecretArn") and not name.startswith("Redis")]
+        self.assertEqual(costs.IDLE["secrets"], len(given) + own)
 
     def test_parameters_that_are_named_are_there(self):
         names = set(Templates().main["Parameters"]) | {"NatGateways", "SecretsManagerEndpoint", "NatAddresses"}
-        other = {"CachePaymentsUser", "CacheHealthUser", "MongodbEndpoint", "MemorySize", "ConcurrentExecutions", "DependencyLatency", "IntegrationLatency", "Latency", "IamAuthenticationThrottling"}
+        other = {"CachePaymentsUser", "CacheIdempotencyUser", "CacheHealthUser", "PaymentMacKeys", "MongodbEndpoint", "MemorySize", "ConcurrentExecutions", "DependencyLatency", "IntegrationLatency", "Latency", "IamAuthenticationThrottling"}
         for text in (DEPLOY, RUNBOOK):
             named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)", text))
             self.assertEqual(named - names - other, set())

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use shared::idempotency::OwnerId;
 use tests::lambda::LambdaBuilder;
-use tests::{Lambda, MongoServer, Outcome, RedisServer};
+use tests::{CacheUser, Lambda, MongoServer, Outcome, RedisServer};
 
 /// A caller of one process of the function.
 pub(crate) struct Caller {
@@ -40,6 +40,13 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     }
 });
 
+/// A Redis in which the function may do what template.yaml says.
+async fn redis() -> RedisServer {
+    let user = CacheUser::Idempotency;
+    let server = RedisServer::builder().user(user.name(), user.name(), &user.rules());
+    server.start().await
+}
+
 impl Caller {
     pub(crate) async fn of(lambda: LambdaBuilder) -> Self {
         Self {
@@ -53,7 +60,7 @@ impl Caller {
     }
 
     pub(crate) async fn redis() -> Self {
-        let redis = RedisServer::start().await;
+        let redis = redis().await;
         let lambda = on_redis(&redis.url()).start().await;
         Self {
             lambda,
@@ -62,7 +69,7 @@ impl Caller {
     }
 
     pub(crate) async fn tiered() -> Self {
-        let (redis, mongo) = (RedisServer::start().await, MongoServer::shared().await);
+        let (redis, mongo) = (redis().await, MongoServer::shared().await);
         let lambda = on_redis(&redis.url())
             .env("MONGODB_URI", &mongo.uri())
             .env("MONGODB_DATABASE", &mongo.fresh_database());
