@@ -13,5 +13,6 @@ pub mod payments;
 pub mod redis_client;
 mod secrets;
 pub mod tenant;
+pub mod text;
 mod wall_clock;
 pub mod web;

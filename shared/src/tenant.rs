@@ -9,6 +9,7 @@ use http::HeaderValue;
 use http::header::WWW_AUTHENTICATE;
 
 use crate::config::Environment;
+use crate::text;
 use crate::web::{Response, UNAUTHENTICATED};
 
 /// What API Gateway's authorizer found out about the caller.
@@ -40,8 +41,8 @@ impl Tenant {
     ///
     /// # Errors
     ///
-    /// [`Unauthenticated`] when no authorizer names a tenant, or a name that is empty, longer than 240 bytes, or has characters that
-    /// cannot be seen.
+    /// [`Unauthenticated`] when no authorizer names a tenant, or a name that is empty, longer than 240 bytes, or has
+    /// [invisible characters](text::is_invisible).
     pub fn of(caller: &Caller, environment: &Environment) -> Result<Self, Unauthenticated> {
         let (kind, name) = match caller {
             Caller::Unchecked if environment.is_laptop() => {
@@ -63,17 +64,7 @@ impl Tenant {
 }
 
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(is_invisible)
-}
-
-/// Whether a character cannot be seen, or changes how others are: two names that look alike would be two tenants.
-fn is_invisible(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-        )
+    !name.is_empty() && name.len() <= LONGEST_NAME && !text::has_invisible(name)
 }
 
 impl From<Unauthenticated> for Response {

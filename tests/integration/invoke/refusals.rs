@@ -162,6 +162,15 @@ async fn the_schema_and_the_function_refuse_the_same() {
     let keys = ["", "\"\"", "a,b", " a", "a\n", "é", "a b", &text(256)];
     refused.extend(keys.map(|key| with(begin("k"), "key", key)));
     refused.extend(["", &text(129)].map(|scope| with(begin("k"), "scope", scope)));
+    let unseen = [
+        "a\n",
+        "\u{1b}[2J",
+        "a\u{202e}b",
+        "a\u{200b}",
+        "\u{e0041}",
+        "\u{85}",
+    ];
+    refused.extend(unseen.map(|scope| with(begin("k"), "scope", scope)));
     let owners = [
         "",
         &OWNER[1..],
@@ -192,6 +201,7 @@ async fn the_schema_and_the_function_accept_the_same_up_to_the_limits() {
         with(begin("2"), "lease_ms", 900_000),
         with(begin("3"), "lease_ms", 3e4),
         with(begin("4"), "scope", text(128)),
+        with(begin("4"), "scope", "größe 北京"),
         begin(&text(255)),
         begin(&format!("\"{}\"", "y".repeat(255))),
         begin("\""),

@@ -39,7 +39,7 @@ async fn no_caller_reaches_what_an_http_operation_has_stored() {
         "charge:alice",
         "../http:charge:alice",
         "*",
-        "\0",
+        "%00",
     ] {
         let reached = caller.ask(&with(status("k"), "scope", scope)).await;
         assert_eq!(reached["outcome"], "absent", "{scope}");

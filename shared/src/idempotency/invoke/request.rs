@@ -11,6 +11,7 @@ use crate::idempotency::{
     AmbiguousPayload, Fingerprint, IdempotencyKey, NoEffect, Operation, OwnerId, Policy, RecordKey,
     Request as Asked, Revision, Scope, Token,
 };
+use crate::text::has_invisible;
 
 /// A request that can be answered.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ const LEASE_MS: RangeInclusive<u64> = 1..=900_000;
 const ATTEMPTS: RangeInclusive<u64> = 1..=4_294_967_295;
 const EVER_MS: RangeInclusive<u64> = 0..=9_007_199_254_740_991;
 
+const INVISIBLE: Needed =
+    "it has a control character, a mark of direction, or another character that cannot be seen";
 const ONE_OF_TWO: Needed = "either `payload` or `fingerprint` is needed, and not both";
 
 impl<'a> Request<'a> {
@@ -136,6 +139,13 @@ fn operation(value: &RawValue) -> Result<String, Needed> {
 
 fn begin(object: &mut Object<'_>, namespace: &str, problems: &mut Problems) -> Option<Begin> {
     let named = named(object, namespace, problems);
+    // No other request makes a key: those that an older version made are looked at, ended and resolved.
+    if named
+        .as_ref()
+        .is_some_and(|named| has_invisible(&named.scope))
+    {
+        problems.add("/scope", INVISIBLE);
+    }
     let owner = object.required("owner", owner, problems);
     let lease = object.optional("lease_ms", lease, problems);
     let policy = object.optional("policy", policy, problems);
