@@ -5,6 +5,7 @@ pub mod config;
 pub mod deadline;
 pub mod health;
 pub mod idempotency;
+mod json;
 pub mod lambda;
 pub mod logging;
 pub mod metrics;

@@ -26,7 +26,8 @@ pub struct Request<'a> {
     pub route: &'a str,
     /// Who asks.
     pub tenant: &'a str,
-    /// What is asked: of JSON the order of members, blanks and escapes make no difference, of anything else every byte.
+    /// What is asked: of JSON the order of members, blanks, escapes and a byte order mark make no difference, of anything else
+    /// every byte.
     pub payload: &'a [u8],
 }
 

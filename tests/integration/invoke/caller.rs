@@ -109,6 +109,11 @@ impl Caller {
         }
     }
 
+    /// The answer to any JSON, also to such as a [`Value`] cannot hold.
+    pub(crate) async fn ask_json(&self, request: impl Into<Bytes>) -> Value {
+        serde_json::from_str(&self.ask_text(request).await).expect("JSON")
+    }
+
     /// The answer to a `begin` that has to start.
     pub(crate) async fn started(&self, begin: &Value) -> Value {
         let answer = self.ask(begin).await;

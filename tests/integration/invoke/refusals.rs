@@ -276,6 +276,58 @@ async fn everything_that_is_wrong_is_told_at_once() {
     ");
 }
 
+/// JavaScript and Python write half of a surrogate pair as an escape: in a payload it is compared, in a response and a note it
+/// comes back as it was written, in a name it is refused, with the reason.
+#[tokio::test]
+async fn half_of_a_surrogate_pair_is_data_and_no_name() {
+    let caller = Caller::memory().await;
+    let begin = |payload: &str| {
+        with(begin("k"), "payload", "-")
+            .to_string()
+            .replace("\"-\"", payload)
+    };
+    let python = begin(r#"{"amount": 1, "text": "\ud83d"}"#);
+    let node = begin(r#"{"text":"\uD83D","amount":1}"#);
+    let other = begin(r#"{"text":"\ufffd","amount":1}"#);
+
+    let started: Value = caller.ask_json(python).await;
+    assert_eq!(started["outcome"], "started", "{started}");
+    assert_eq!(
+        caller.ask_json(node.clone()).await["outcome"],
+        "in_progress"
+    );
+    assert_eq!(caller.ask_json(other).await["outcome"], "mismatch");
+    let response = r#"{"text": "\uD83d"}"#;
+    let complete = complete(&started["lease"], json!("-")).to_string();
+    let completed = caller.ask_json(complete.replace("\"-\"", response)).await;
+    assert_eq!(completed["outcome"], "completed", "{completed}");
+    let replayed = caller.ask_text(node).await;
+    assert!(
+        replayed.contains(&format!(r#""response":{response}"#)),
+        "{replayed}"
+    );
+
+    let half = |member: &str| {
+        with(self::begin("k"), member, "-")
+            .to_string()
+            .replace("\"-\"", r#""a\ud83d""#)
+    };
+    for member in ["scope", "key", "owner", "policy", "operation"] {
+        let answer = caller.ask_json(half(member)).await;
+        let error = json!({"pointer": format!("/{member}"), "detail": r"it has half of a surrogate pair (`\ud83d` alone is no character)"});
+        assert_eq!(answer, json!({"outcome": "invalid", "errors": [error]}));
+    }
+    let name = self::begin("k")
+        .to_string()
+        .replacen('{', r#"{"\ud83d": 1, "#, 1);
+    let answer = caller.ask_json(name).await;
+    let detail = answer["errors"][0]["detail"].as_str().expect("a detail");
+    assert!(
+        detail.starts_with("the name of a member has half of a surrogate pair"),
+        "{answer}"
+    );
+}
+
 #[tokio::test]
 async fn nothing_of_a_request_is_in_the_log() {
     let caller = Caller::of(super::caller::function().env("AWS_LAMBDA_LOG_LEVEL", "TRACE")).await;

@@ -4,22 +4,20 @@
 //! |---|---|
 //! | `null`, `true`, `false` | `z`, `t`, `f` |
 //! | number | `n`, the exact decimal value as digits `e` exponent without leading or trailing zeros, `;` |
-//! | string | `s`, its length in bytes, `:`, its text |
+//! | string | `s`, its length in bytes, `:`, its text in UTF-8, in WTF-8 where it has half of a surrogate pair |
 //! | array | `[`, its values, `]` |
 //! | object | `{`, name and value of each member, sorted by the bytes of the names, `}` |
 //!
 //! Numbers are compared as they are written and not as any program would hold them: 2^53 and 2^53 + 1 differ, 1 and 1.0 do
 //! not.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::AmbiguousPayload;
+use crate::json::{Members, Text, without_mark};
 
 /// How a payload is compared.
 pub(super) enum Canonical {
@@ -30,12 +28,11 @@ pub(super) enum Canonical {
 }
 
 const DEEPEST: usize = 64;
-const DUPLICATE: &str = "duplicate member";
 
 /// The canonical form of a payload, if it is JSON.
 pub(super) fn form(payload: &[u8]) -> Result<Canonical, AmbiguousPayload> {
     // Raw values are skipped without recursion, and each level is read once per level above it, of which there are few.
-    let Ok(value) = serde_json::from_slice::<&RawValue>(payload) else {
+    let Ok(value) = serde_json::from_slice::<&RawValue>(without_mark(payload)) else {
         return Ok(Canonical::NotJson);
     };
     let mut form = Vec::with_capacity(payload.len());
@@ -47,7 +44,6 @@ pub(super) fn form(payload: &[u8]) -> Result<Canonical, AmbiguousPayload> {
 }
 
 enum Problem {
-    /// A string holds what no text can, a lone surrogate.
     NotJson,
     Ambiguous(AmbiguousPayload),
 }
@@ -70,7 +66,7 @@ fn write(value: &RawValue, depth_left: usize, form: &mut Vec<u8>) -> Result<(), 
         Some(b'{') => {
             let depth_left = deeper(depth_left)?;
             form.push(b'{');
-            for (name, value) in read::<Members<'_>>(text)?.0 {
+            for (name, value) in sorted(read(text)?)? {
                 write_string(&name, form);
                 write(value, depth_left, form)?;
             }
@@ -87,19 +83,25 @@ fn deeper(depth_left: usize) -> Result<usize, Problem> {
         .ok_or(Problem::Ambiguous(AmbiguousPayload::TooDeep))
 }
 
-fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
-    serde_json::from_str(text).map_err(|error| {
-        if error.to_string().starts_with(DUPLICATE) {
-            Problem::Ambiguous(AmbiguousPayload::DuplicateMember)
-        } else {
-            Problem::NotJson
+/// The members, by the bytes of their names.
+fn sorted(members: Members<'_>) -> Result<BTreeMap<Vec<u8>, &RawValue>, Problem> {
+    let mut sorted = BTreeMap::new();
+    for (name, value) in members.0 {
+        if sorted.insert(name.0.into_owned(), value).is_some() {
+            return Err(Problem::Ambiguous(AmbiguousPayload::DuplicateMember));
         }
-    })
+    }
+    Ok(sorted)
 }
 
-fn write_string(text: &str, form: &mut Vec<u8>) {
+/// What a raw value is. It was read before, so this succeeds.
+fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
+    serde_json::from_str(text).map_err(|_| Problem::NotJson)
+}
+
+fn write_string(text: &[u8], form: &mut Vec<u8>) {
     form.extend_from_slice(format!("s{}:", text.len()).as_bytes());
-    form.extend_from_slice(text.as_bytes());
+    form.extend_from_slice(text);
 }
 
 /// Writes a number's exact value: its sign, its digits without leading and trailing zeros, and the power of ten that the
@@ -128,56 +130,4 @@ fn write_number(text: &str, form: &mut Vec<u8>) {
         None => format!("n{sign}{significant}e{shift}+{power};"),
     };
     form.extend_from_slice(number.as_bytes());
-}
-
-/// A string, borrowed where it has no escapes.
-struct Text<'a>(Cow<'a, str>);
-
-/// The members of an object, by name.
-struct Members<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Text<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Reader)
-    }
-}
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = BTreeMap::new();
-                while let Some((name, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
-                    if members.insert(name.0, value).is_some() {
-                        return Err(A::Error::custom(DUPLICATE));
-                    }
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Reader)
-    }
 }

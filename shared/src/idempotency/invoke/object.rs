@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
+
+use crate::json::{self, Members};
 
 /// What is wrong with a request, and where (RFC 6901).
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -72,17 +72,13 @@ impl<'a> Object<'a> {
         pointer: &'static str,
         problems: &mut Problems,
     ) -> Option<Self> {
-        match serde_json::from_str::<Members<'a>>(value.get()) {
-            Ok(Members(members)) => Some(Self { pointer, members }),
-            Err(_) if value.get().starts_with('{') => {
-                problems.add(
-                    pointer,
-                    "an object is needed whose members all have another name, and no unknown one",
-                );
-                None
-            }
-            Err(_) => {
-                problems.add(pointer, "an object is needed");
+        let read = serde_json::from_str::<Members<'a>>(value.get())
+            .map_err(|_| "an object is needed")
+            .and_then(distinct);
+        match read {
+            Ok(members) => Some(Self { pointer, members }),
+            Err(needed) => {
+                problems.add(pointer, needed);
                 None
             }
         }
@@ -112,6 +108,12 @@ impl<'a> Object<'a> {
         match parse(value) {
             Ok(value) => Some(value),
             Err(needed) => {
+                let is_lone = json::is_lone_surrogate(value);
+                let needed = if is_lone {
+                    json::LONE_SURROGATE
+                } else {
+                    needed
+                };
                 problems.add(self.pointer_to(name), needed);
                 None
             }
@@ -146,29 +148,16 @@ impl<'a> Object<'a> {
     }
 }
 
-struct Members<'a>(BTreeMap<String, &'a RawValue>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = BTreeMap::new();
-                while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
-                    let is_new = members.insert(name, value).is_none();
-                    if !is_new || members.len() > MOST_MEMBERS {
-                        return Err(A::Error::custom("not an object of ours"));
-                    }
-                }
-                Ok(Members(members))
-            }
+/// The members by name, where each has a name of its own.
+fn distinct(read: Members<'_>) -> Result<BTreeMap<String, &RawValue>, Needed> {
+    let mut members = BTreeMap::new();
+    for (name, value) in read.0.into_iter().take(MOST_MEMBERS + 1) {
+        let name = name.as_str().ok_or(json::LONE_SURROGATE_IN_NAME)?;
+        if members.insert(name.to_owned(), value).is_some() || members.len() > MOST_MEMBERS {
+            return Err(
+                "an object is needed whose members all have another name, and no unknown one",
+            );
         }
-        deserializer.deserialize_map(Reader)
     }
+    Ok(members)
 }
