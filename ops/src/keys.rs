@@ -9,7 +9,9 @@ use shared::deadline::Deadline;
 use shared::idempotency::{Idempotency, IdempotencyKey, Lookup, RecordKey, Scope, Undecided};
 
 use crate::arguments::{Form, Keys};
-use crate::table::{ago, table};
+use crate::measures::ago;
+use crate::page::Page;
+use crate::visible;
 use crate::words;
 
 pub(crate) async fn run(
@@ -17,7 +19,7 @@ pub(crate) async fn run(
     command: Keys,
     form: Form,
     deadline: Deadline,
-) -> Result<String, String> {
+) -> Result<Page, String> {
     let idempotency = Idempotency::new(config);
     match command {
         Keys::List {
@@ -64,9 +66,10 @@ fn parsed(scope: &str, key: &str) -> Result<RecordKey, String> {
     Ok(RecordKey::new(&parsed_scope(scope)?, &parsed_key(key)?))
 }
 
-/// A scope as [`typed`] writes it.
+/// A scope as [`typed`] writes it and a [`Page`] shows it.
 fn parsed_scope(text: &str) -> Result<Scope, String> {
-    let mut parts = text.splitn(3, ':');
+    let scope = visible::typed(text);
+    let mut parts = scope.splitn(3, ':');
     let scope = match (parts.next(), parts.next(), parts.next()) {
         (Some("-"), None, None) => Ok(Scope::none()),
         (Some("http"), Some(operation), Some(tenant)) => Scope::http(operation, tenant),
@@ -95,7 +98,7 @@ fn typed(name: &RecordKey) -> [String; 2] {
     [scope, key]
 }
 
-fn all(keys: &[RecordKey], form: Form) -> String {
+fn all(keys: &[RecordKey], form: Form) -> Page {
     let named = keys.iter().map(|name| {
         let [scope, key] = typed(name);
         [scope, key, name.hash().to_string()]
@@ -103,12 +106,12 @@ fn all(keys: &[RecordKey], form: Form) -> String {
     if form == Form::Json {
         let documents =
             named.map(|[scope, key, hash]| json!({"scope": scope, "key": key, "key_hash": hash}));
-        return Value::from_iter(documents).to_string();
+        return Page::json(&Value::from_iter(documents));
     }
     let rows: Vec<_> = named.collect();
     match rows.is_empty() {
-        true => "No key is stored.".to_owned(),
-        false => table(["SCOPE", "KEY", "KEY HASH"], &rows),
+        true => Page::line("No key is stored."),
+        false => Page::table(["SCOPE", "KEY", "KEY HASH"], &rows),
     }
 }
 
@@ -134,7 +137,7 @@ async fn unknown(
     Ok(unknown)
 }
 
-fn unknown_ones(keys: &[(RecordKey, Lookup)], form: Form) -> String {
+fn unknown_ones(keys: &[(RecordKey, Lookup)], form: Form) -> Page {
     if form == Form::Json {
         let documents = keys.iter().map(|(name, lookup)| {
             let [scope, key] = typed(name);
@@ -151,10 +154,10 @@ fn unknown_ones(keys: &[(RecordKey, Lookup)], form: Form) -> String {
             }
             document
         });
-        return Value::from_iter(documents).to_string();
+        return Page::json(&Value::from_iter(documents));
     }
     if keys.is_empty() {
-        return "No key is unknown or abandoned.".to_owned();
+        return Page::line("No key is unknown or abandoned.");
     }
     let rows: Vec<_> = keys
         .iter()
@@ -169,5 +172,7 @@ fn unknown_ones(keys: &[(RecordKey, Lookup)], form: Form) -> String {
         })
         .collect();
     let heading = ["SCOPE", "KEY", "PROGRESS", "FIRST SEEN", "REVISION"];
-    format!("{}\n{}", table(heading, &rows), words::OF_UNKNOWN_KEYS)
+    Page::table(heading, &rows)
+        .with_paragraph(words::OF_UNKNOWN_KEYS)
+        .with_line(words::OF_ABANDONED_KEYS)
 }

@@ -6,9 +6,11 @@
 
 mod arguments;
 mod keys;
+mod measures;
+mod page;
 mod payments;
 mod report;
-mod table;
+mod visible;
 mod words;
 
 use std::io::{self, Write};
@@ -20,6 +22,7 @@ use shared::config::Config;
 use shared::deadline::Deadline;
 
 use self::arguments::{Arguments, Subject};
+use self::page::Page;
 use self::report::Report;
 
 /// A person waits.
@@ -28,13 +31,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
-        Ok(report) => match writeln!(io::stdout(), "{}", report.text.trim_end()) {
+        Ok(report) => match write!(io::stdout(), "{}", report.page) {
             Ok(()) if report.is_whole => ExitCode::SUCCESS,
             Ok(()) | Err(_) => ExitCode::FAILURE,
         },
         Err(failure) => {
             // Nobody is left to tell where this fails.
-            let _ = writeln!(io::stderr(), "truebond-ops: {failure}");
+            let _ = write!(
+                io::stderr(),
+                "{}",
+                Page::line(&format!("truebond-ops: {failure}"))
+            );
             ExitCode::FAILURE
         }
     }
@@ -59,8 +66,8 @@ fn run(arguments: Arguments) -> Result<Report, String> {
         match arguments.subject {
             Subject::Payments { command } => payments::run(&config, command, form, deadline).await,
             Subject::Key { command } => {
-                let text = keys::run(&config, command, form, deadline).await?;
-                Ok(Report::whole(text))
+                let page = keys::run(&config, command, form, deadline).await?;
+                Ok(Report::whole(page))
             }
         }
     })

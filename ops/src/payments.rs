@@ -9,8 +9,9 @@ use shared::deadline::Deadline;
 use shared::payments::{Desk, Found, Moment, OpenPayments, Payment};
 
 use crate::arguments::{Form, Payments};
+use crate::measures::{ago, money};
+use crate::page::Page;
 use crate::report::Report;
-use crate::table::{ago, list, money, table};
 use crate::words;
 
 pub(crate) async fn run(
@@ -25,7 +26,7 @@ pub(crate) async fn run(
         Payments::Open { limit } => {
             let open = desk.open(limit, deadline).await.map_err(failed)?;
             Ok(Report {
-                text: all(&open, form),
+                page: all(&open, form),
                 is_whole: open.unreadable.is_empty(),
             })
         }
@@ -64,26 +65,28 @@ fn missing(id: &str) -> String {
 }
 
 /// The open payments, and below them the rows that cannot be read.
-fn all(open: &OpenPayments, form: Form) -> String {
+fn all(open: &OpenPayments, form: Form) -> Page {
     if form == Form::Json {
         let payments = open.payments.iter().map(document);
         let unreadable = open.unreadable.iter().map(
             |id| json!({ "id": id, "unreadable": true, "advice": words::OF_UNREADABLE_PAYMENT }),
         );
-        return Value::from_iter(payments.chain(unreadable)).to_string();
+        return Page::json(&Value::from_iter(payments.chain(unreadable)));
     }
     let readable = match (&open.payments[..], &open.unreadable[..]) {
-        ([], []) => return "No payment is open.".to_owned(),
-        ([], _) => "No readable payment is open.".to_owned(),
+        ([], []) => return Page::line("No payment is open."),
+        ([], _) => Page::line("No readable payment is open."),
         (payments, []) => return readable(payments),
         (payments, _) => readable(payments),
     };
-    let ids = open.unreadable.join("\n");
-    let advice = words::OF_UNREADABLE_PAYMENT;
-    format!("{readable}\n\nUNREADABLE\n{ids}\n\nunreadable: {advice}\n")
+    let mut page = readable.with_paragraph("UNREADABLE");
+    for id in &open.unreadable {
+        page = page.with_line(id);
+    }
+    page.with_paragraph(&format!("unreadable: {}", words::OF_UNREADABLE_PAYMENT))
 }
 
-fn readable(payments: &[Payment]) -> String {
+fn readable(payments: &[Payment]) -> Page {
     let now = Moment::now();
     let rows: Vec<_> = payments
         .iter()
@@ -108,23 +111,23 @@ fn readable(payments: &[Payment]) -> String {
         "AMOUNT",
         "INTENT",
     ];
-    let mut text = table(heading, &rows);
+    let mut page = Page::table(heading, &rows);
     let advice = payments
         .iter()
         .map(|payment| (payment.state.name(), words::of_payment(payment)));
     for (state, words) in BTreeSet::from_iter(advice) {
-        text += &format!("\n{state}: {words}\n");
+        page = page.with_paragraph(&format!("{state}: {words}"));
     }
-    text
+    page
 }
 
-fn one(payment: &Payment, found: Option<Found>, cancel_after: Duration, form: Form) -> String {
+fn one(payment: &Payment, found: Option<Found>, cancel_after: Duration, form: Form) -> Page {
     let end = words::end_of_payment(payment, cancel_after);
     if form == Form::Json {
         let mut document = document(payment);
         document["found_at_provider"] = found.map(words::found).into();
         document["ends"] = end.into();
-        return document.to_string();
+        return Page::json(&document);
     }
     let now = Moment::now();
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
@@ -149,7 +152,7 @@ fn one(payment: &Payment, found: Option<Found>, cancel_after: Duration, form: Fo
     }
     pairs.extend(found.map(|found| ("found at provider", words::found(found))));
     pairs.extend(end.map(|end| ("ends", end)));
-    format!("{}\n{}", list(&pairs), words::of_payment(payment))
+    Page::list(&pairs).with_paragraph(words::of_payment(payment))
 }
 
 fn document(payment: &Payment) -> Value {

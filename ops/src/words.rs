@@ -89,8 +89,12 @@ pub(crate) fn of_key(lookup: &Lookup) -> &'static str {
 /// About a value that cannot be read.
 pub(crate) const OF_DAMAGED_KEY: &str = "The stored value is damaged, or not a record. It may have been a result, so no repetition runs. Find out whether the work took effect; then follow \"Damaged keys\" in docs/runbook.md.";
 
-/// About the keys that `key list --unknown` shows.
-pub(crate) const OF_UNKNOWN_KEYS: &str = "unknown: find out whether the work took effect, then `key resolve`.\nabandoned: the next request with the key takes over; those of payments are finished by payments-reconcile.\n";
+/// About the unknown keys that `key list --unknown` shows.
+pub(crate) const OF_UNKNOWN_KEYS: &str =
+    "unknown: find out whether the work took effect, then `key resolve`.";
+
+/// About the abandoned ones.
+pub(crate) const OF_ABANDONED_KEYS: &str = "abandoned: the next request with the key takes over; those of payments are finished by payments-reconcile.";
 
 /// How far the work under a key is.
 pub(crate) fn progress_of(lookup: &Lookup) -> &'static str {

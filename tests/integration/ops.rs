@@ -1,5 +1,6 @@
 //! The operator's tool, on stores that hold something.
 
+mod hostile;
 mod keys;
 
 use std::process::{Command, Output};

@@ -14,7 +14,8 @@ use shared::payments::Payment;
 
 use super::{failed, typed};
 use crate::arguments::{Form, Reason};
-use crate::table::{ago, length, list};
+use crate::measures::{ago, length};
+use crate::page::Page;
 use crate::{patience, words};
 
 /// As long as the function `idempotency` takes one.
@@ -35,7 +36,7 @@ pub(super) async fn run(
     asked: Asked,
     form: Form,
     deadline: Deadline,
-) -> Result<String, String> {
+) -> Result<Page, String> {
     let [scope, key] = typed(&asked.key);
     if let Some(id) = Payment::id_of_key(idempotency, &asked.key) {
         return Err(format!(
@@ -59,10 +60,10 @@ pub(super) async fn run(
     // The question may have used up the first deadline.
     let resolving = idempotency.resolve(&asked.key, seen, settlement, patience());
     match resolving.await.map_err(failed)? {
-        Resolved::Stored if form == Form::Json => {
-            Ok(json!({"scope": scope, "key": key, "resolved": true}).to_string())
-        }
-        Resolved::Stored => Ok(format!("`{key}` in `{scope}` is resolved.")),
+        Resolved::Stored if form == Form::Json => Ok(Page::json(
+            &json!({"scope": scope, "key": key, "resolved": true}),
+        )),
+        Resolved::Stored => Ok(Page::line(&format!("`{key}` in `{scope}` is resolved."))),
         Resolved::Refused(now) => Err(format!(
             "nothing was written: `{key}` in `{scope}` has changed meanwhile, and is {} now",
             words::progress_of(&now)
@@ -130,7 +131,7 @@ fn response(file: &Path) -> Result<SavedResponse, String> {
     Ok(SavedResponse::of_json(json.get()))
 }
 
-fn about_to(scope: &str, key: &str, entry: &Entry, settlement: &Settlement) -> String {
+fn about_to(scope: &str, key: &str, entry: &Entry, settlement: &Settlement) -> Page {
     let (stored, then) = match settlement {
         Settlement::Completed(response) => {
             let bytes = response.whole_body().map_or(0, |body| body.len());
@@ -157,11 +158,11 @@ fn about_to(scope: &str, key: &str, entry: &Entry, settlement: &Settlement) -> S
         ("first seen", ago(entry.first_seen)),
         ("becomes", stored),
     ];
-    format!("{}{then}\n", list(&pairs))
+    Page::list(&pairs).with_line(then)
 }
 
 /// Asks at the terminal; anything but a yes is a no.
-fn confirm(question: &str) -> Result<(), String> {
+fn confirm(question: &Page) -> Result<(), String> {
     let shown = write!(io::stderr(), "{question}Resolve it? [y/N] ");
     shown.map_err(|error| format!("cannot ask: {error}"))?;
     let mut answer = String::new();

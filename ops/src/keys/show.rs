@@ -8,7 +8,8 @@ use shared::payments::{Desk, DeskError, Payment};
 
 use super::{failed, typed};
 use crate::arguments::Form;
-use crate::table::{ago, length, list};
+use crate::measures::{ago, length};
+use crate::page::Page;
 use crate::words;
 
 /// Shows a key. What is safe about the key of a payment, the ledger knows: it answers for good, whatever the engine has kept
@@ -19,7 +20,7 @@ pub(super) async fn run(
     name: &RecordKey,
     form: Form,
     deadline: Deadline,
-) -> Result<String, String> {
+) -> Result<Page, String> {
     let lookup = idempotency.look_up(name, deadline).await.map_err(failed)?;
     let payment = match Payment::id_of_key(idempotency, name) {
         Some(id) => match Desk::new(config).find(&id, deadline).await {
@@ -45,7 +46,7 @@ pub(super) async fn run(
     };
     if form == Form::Json {
         let result = entry.and_then(result);
-        return Ok(json!({
+        return Ok(Page::json(&json!({
             "scope": scope,
             "key": key,
             "derived_key": derived_key,
@@ -62,8 +63,7 @@ pub(super) async fn run(
                 "state": payment.state,
             })),
             "advice": advice,
-        })
-        .to_string());
+        })));
     }
     let mut pairs = vec![
         ("scope", scope),
@@ -78,7 +78,7 @@ pub(super) async fn run(
         let state = payment.state.name();
         pairs.push(("payment", format!("{}, {state}", payment.id)));
     }
-    Ok(format!("{}\n{advice}", list(&pairs)))
+    Ok(Page::list(&pairs).with_paragraph(advice))
 }
 
 fn lines(entry: &Entry) -> Vec<(&'static str, String)> {

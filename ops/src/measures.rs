@@ -1,37 +1,8 @@
-//! Text for a terminal: columns that line up, and times as people say them.
+//! Times and amounts, as people say them.
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
-
-const GAP: &str = "  ";
-
-/// Rows under a heading, each column as wide as its widest cell.
-pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
-    let heading = heading.map(str::to_owned);
-    let all = || std::iter::once(&heading).chain(rows);
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        let widths = all().map(|row| row[column].chars().count());
-        widths.max().unwrap_or_default()
-    });
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths);
-        let cells: Vec<_> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        cells.join(GAP).trim_end().to_owned() + "\n"
-    };
-    all().map(line).collect()
-}
-
-/// Names and what they stand for, one to a line.
-pub(crate) fn list(pairs: &[(&str, String)]) -> String {
-    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let lines = pairs
-        .iter()
-        .map(|(name, value)| format!("{name:width$}{GAP}{value}\n"));
-    lines.collect()
-}
 
 /// A length of time in its two largest units.
 pub(crate) fn length(time: Duration) -> String {
@@ -77,17 +48,6 @@ pub(crate) fn money(amount: i64, currency: &str, digits: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_line_up() {
-        let rows = [
-            ["a".to_owned(), "bé".to_owned()],
-            ["ccc".to_owned(), String::new()],
-        ];
-        assert_eq!(table(["X", "YYYY"], &rows), "X    YYYY\na    bé\nccc\n");
-        let pairs = [("a", "1".to_owned()), ("long", "2".to_owned())];
-        assert_eq!(list(&pairs), "a     1\nlong  2\n");
-    }
 
     #[test]
     fn times_are_said_in_their_two_largest_units() {

@@ -1,0 +1,91 @@
+//! Names that somebody else chose, at a terminal.
+
+use mongodb::bson::doc;
+use shared::config::Config;
+use shared::deadline::Deadline;
+use shared::idempotency::{
+    Fingerprint, Idempotency, IdempotencyKey, Operation, RecordKey, Request, Scope,
+};
+use tests::{MongoServer, RedisServer};
+
+use super::{World, ops, text};
+
+/// It would clear the screen, begin a line of its own, and turn what follows around.
+const HOSTILE: &str = "jwt:a\u{1b}[2J\nfn:b\u{202e}\u{9b}c";
+const SHOWN: &str = r"jwt:a\u{1b}[2J\u{a}fn:b\u{202e}\u{9b}c";
+
+fn assert_is_harmless(printed: &str) {
+    let hidden = printed
+        .lines()
+        .find(|line| shared::text::has_invisible(line));
+    assert_eq!(hidden, None);
+    assert!(!printed.contains("\nfn:b"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_key_of_a_hostile_scope_is_shown_for_what_it_is() {
+    let redis = RedisServer::start().await;
+    let variables = [("REDIS_URL".to_owned(), redis.url())];
+    let url = redis.url();
+    let lookup = |variable: &str| (variable == "REDIS_URL").then(|| url.clone().into());
+    let engine = Idempotency::new(&Config::from_lookup(lookup).expect("usable"));
+    // An older version took such a scope.
+    let scope = Scope::http("charge", HOSTILE).expect("a scope");
+    let key = RecordKey::new(&scope, &IdempotencyKey::parse("k").expect("a key"));
+    let operation = Operation::new(key, Fingerprint::of(&Request::default()).expect("one"));
+    let claimed = engine.claim(&operation, Deadline::UNKNOWN).await;
+    drop(claimed.expect("decided"));
+
+    let list = text(&ops(&variables, &["key", "list"]).stdout);
+    let json = text(&ops(&variables, &["key", "list", "--json"]).stdout);
+    let shown = ops(
+        &variables,
+        &["key", "show", &format!("http:charge:{SHOWN}"), "k"],
+    );
+
+    assert_eq!(list.lines().count(), 2, "{list}");
+    assert!(list.contains(SHOWN), "{list}");
+    assert!(shown.status.success(), "{}", text(&shown.stderr));
+    let shown = text(&shown.stdout);
+    assert!(
+        shown.contains(SHOWN) && shown.contains("in progress"),
+        "{shown}"
+    );
+    let document: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(document[0]["scope"], format!("http:charge:{HOSTILE}"));
+    for printed in [list, json, shown] {
+        assert_is_harmless(&printed);
+    }
+    let other = format!("http:other:{HOSTILE}");
+    for arguments in [
+        ["key", "show", &other, "k"],
+        ["key", "show", HOSTILE, "k"],
+        ["key", "show", "-", HOSTILE],
+    ] {
+        let failed = text(&ops(&variables, &arguments).stderr);
+        assert_eq!(failed.lines().count(), 1, "{failed}");
+        assert!(failed.contains(r"\u{1b}[2J"), "{failed}");
+        assert_is_harmless(&failed);
+    }
+}
+
+#[tokio::test]
+async fn a_payment_of_a_hostile_tenant_is_shown_for_what_it_is() {
+    let world = World::new().await;
+    let paid = world.pay("k-1", "pm_card_visa").await;
+    let server = MongoServer::shared().await;
+    let payments = server.collection(world.database(), "payments").await;
+    let rename = doc! { "$set": { "tenant": HOSTILE } };
+    payments.update_one(doc! {}, rename).await.expect("updated");
+
+    let shown = world.ops(&["payments", "show", paid["id"].as_str().expect("an id")]);
+
+    assert!(shown.contains(SHOWN), "{shown}");
+    assert_is_harmless(&shown);
+    // One without a readable row is listed by its id alone.
+    let damaged = doc! { "_id": HOSTILE, "state": "unknown", "created_at": 0 };
+    payments.insert_one(damaged).await.expect("inserted");
+    let open = text(&ops(&world.variables, &["payments", "open"]).stdout);
+    assert!(open.contains(SHOWN), "{open}");
+    assert_is_harmless(&open);
+}
