@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Looks after truebond's payments. Reads the environment that the functions read: ENVIRONMENT, REDIS_URL, MONGODB_URI,
-/// MONGODB_DATABASE, PAYMENT_PROVIDER, STRIPE_API_KEY and the others of README.md.
+/// MONGODB_DATABASE, PAYMENT_PROVIDER, STRIPE_API_KEY and the others of README.md; in development also `.env` in this folder, for
+/// what the environment does not say.
 #[derive(Parser)]
 #[command(name = "truebond-ops", version)]
 pub(crate) struct Arguments {
@@ -35,6 +36,11 @@ pub(crate) enum Subject {
         #[command(subcommand)]
         command: Keys,
     },
+    /// The settings.
+    Config {
+        #[command(subcommand)]
+        command: Settings,
+    },
 }
 
 #[derive(Subcommand)]
@@ -55,6 +61,12 @@ pub(crate) enum Payments {
         /// `pay_` and 32 hexadecimal digits.
         id: String,
     },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Settings {
+    /// Says whether the functions start with these settings. Connects to nothing.
+    Check,
 }
 
 #[derive(Subcommand)]

@@ -59,7 +59,10 @@ pub(crate) async fn run(
 }
 
 fn failed(error: Undecided) -> String {
-    format!("failed to {error}")
+    match error {
+        Undecided::NoStore => words::NO_STORE_OF_KEYS.to_owned(),
+        error => format!("failed to {error}"),
+    }
 }
 
 fn parsed(scope: &str, key: &str) -> Result<RecordKey, String> {

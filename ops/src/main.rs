@@ -1,10 +1,11 @@
 //! `truebond-ops`: for people who look after payments, at a terminal.
 //!
-//! It reads the same environment as the functions, asks the same stores, and does nothing that they do not do: it never
+//! It reads the same environment as the functions, and in development the `.env` of `make run`, asks the same stores, and does nothing that they do not do: it never
 //! confirms a payment, settles one only by asking the provider, and resolves a key as the function `idempotency` does. No
 //! credential is printed.
 
 mod arguments;
+mod dotenv;
 mod keys;
 mod measures;
 mod page;
@@ -13,6 +14,7 @@ mod report;
 mod visible;
 mod words;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,7 +23,8 @@ use clap::Parser;
 use shared::config::Config;
 use shared::deadline::Deadline;
 
-use self::arguments::{Arguments, Subject};
+use self::arguments::{Arguments, Form, Settings, Subject};
+use self::dotenv::Dotenv;
 use self::page::Page;
 use self::report::Report;
 
@@ -53,7 +56,9 @@ fn patience() -> Deadline {
 }
 
 fn run(arguments: Arguments) -> Result<Report, String> {
-    let mut config = Config::from_env().map_err(|error| error.to_string())?;
+    let dotenv = Dotenv::read()?;
+    let config = Config::from_env_or(|variable| dotenv.get(variable).map(OsString::from));
+    let mut config = config.map_err(|error| error.to_string())?;
     // What stands in for Redis is the memory of each process, and this one's holds nothing.
     config.idempotency.memory_fallback = false;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -69,6 +74,13 @@ fn run(arguments: Arguments) -> Result<Report, String> {
                 let page = keys::run(&config, command, form, deadline).await?;
                 Ok(Report::whole(page))
             }
+            // They were read, or this would have ended before.
+            Subject::Config {
+                command: Settings::Check,
+            } => Ok(Report::whole(match form {
+                Form::Text => Page::line("The settings can be used."),
+                Form::Json => Page::json(&serde_json::json!({"usable": true})),
+            })),
         }
     })
 }

@@ -63,6 +63,19 @@ pub(crate) fn end_of_payment(payment: &Payment, cancel_after: Duration) -> Optio
 /// About a payment whose row cannot be read.
 pub(crate) const OF_UNREADABLE_PAYMENT: &str = "The row in the ledger is damaged. The payment may be open, and may have been charged. Repair the row: follow \"Unreadable payments\" in docs/runbook.md. Not safe: deleting the row; charging the payment again under another key.";
 
+/// Where keys cannot be seen.
+pub(crate) const NO_STORE_OF_KEYS: &str = "no store is configured: set REDIS_URL or MONGODB_URI as the functions have them. Without both, each function keeps its keys in the memory of its process, which no other process can read. Payments are in the ledger: `payments show ID`.";
+
+/// How far the work under a key is, where the key itself cannot be seen.
+pub(crate) const PROGRESS_UNSEEN: &str =
+    "not visible: without REDIS_URL and MONGODB_URI it is in the memory of the function's process";
+
+/// The result that a payment's key has.
+pub(crate) const REFERENCE: &str = "a reference to the payment, which answers repetitions";
+
+/// About a key that refers to a payment, where the ledger has no such payment.
+pub(crate) const OF_LOST_REFERENCE: &str = "It refers to a payment that this ledger does not have; check ENVIRONMENT, MONGODB_DATABASE and LEDGER_DIR. If they are those of the functions, the row is lost, and the payment may have been charged: follow \"Restoring\" in docs/runbook.md.";
+
 /// About a key.
 pub(crate) fn of_key(lookup: &Lookup) -> &'static str {
     match lookup {

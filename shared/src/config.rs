@@ -144,12 +144,24 @@ impl Config {
     ///
     /// [`ConfigError`] for the first variable that cannot be used.
     pub fn from_env() -> Result<Self, ConfigError> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place that reads the environment"
-        )]
-        let lookup = |variable: &str| std::env::var_os(variable);
-        Self::from_lookup(lookup)
+        Self::from_lookup(of_process)
+    }
+
+    /// The same with what a developer has written down for variables that this process does not have. A process of another
+    /// environment reads nothing of that: its stores are not the developer's.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    pub fn from_env_or(written: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        let is_development = match of_process("ENVIRONMENT") {
+            Some(name) => name.is_empty() || name == "development",
+            None => true,
+        };
+        Self::from_lookup(|variable| {
+            let written = || is_development.then(|| written(variable)).flatten();
+            of_process(variable).or_else(written)
+        })
     }
 
     /// Reads variables through `lookup`.
@@ -231,6 +243,14 @@ impl Environment {
             SHORTEST_SECRET
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
+fn of_process(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable)
 }
 
 #[cfg(test)]

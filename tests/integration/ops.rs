@@ -2,6 +2,7 @@
 
 mod hostile;
 mod keys;
+mod laptop;
 
 use std::process::{Command, Output};
 

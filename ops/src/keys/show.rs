@@ -3,7 +3,9 @@
 use serde_json::json;
 use shared::config::Config;
 use shared::deadline::Deadline;
-use shared::idempotency::{Entry, Idempotency, Lookup, Policy, Progress, RecordKey, SavedBody};
+use shared::idempotency::{
+    Entry, Idempotency, Lookup, Policy, Progress, RecordKey, SavedBody, Undecided,
+};
 use shared::payments::{Desk, DeskError, Payment};
 
 use super::{failed, typed};
@@ -21,7 +23,11 @@ pub(super) async fn run(
     form: Form,
     deadline: Deadline,
 ) -> Result<Page, String> {
-    let lookup = idempotency.look_up(name, deadline).await.map_err(failed)?;
+    // Where functions keep their keys in their own memory, the ledger still has the payment of a key.
+    let lookup = match idempotency.look_up(name, deadline).await {
+        Err(Undecided::NoStore) => None,
+        seen => Some(seen.map_err(failed)?),
+    };
     let payment = match Payment::id_of_key(idempotency, name) {
         Some(id) => match Desk::new(config).find(&id, deadline).await {
             Err(DeskError::NoLedger) => None,
@@ -31,18 +37,20 @@ pub(super) async fn run(
     };
     let [scope, key] = typed(name);
     let derived_key = idempotency.derived_key(name).as_str().to_owned();
-    if lookup == Lookup::Absent && payment.is_none() {
-        return Err(format!(
-            "nothing is stored for `{key}` in `{scope}`: it was never claimed, or its retention is over"
-        ));
-    }
-    let advice = match &payment {
-        Some(payment) => words::of_payment(payment),
-        None => words::of_key(&lookup),
+    let advice = match (&payment, &lookup) {
+        (Some(payment), _) => words::of_payment(payment),
+        (None, None) => return Err(failed(Undecided::NoStore)),
+        (None, Some(Lookup::Absent)) => {
+            return Err(format!(
+                "nothing is stored for `{key}` in `{scope}`: it was never claimed, or its retention is over"
+            ));
+        }
+        (None, Some(Lookup::Found(entry))) if is_reference(entry) => words::OF_LOST_REFERENCE,
+        (None, Some(lookup)) => words::of_key(lookup),
     };
     let entry = match &lookup {
-        Lookup::Found(entry) => Some(&**entry),
-        Lookup::Absent | Lookup::Unreadable => None,
+        Some(Lookup::Found(entry)) => Some(&**entry),
+        _ => None,
     };
     if form == Form::Json {
         let result = entry.and_then(result);
@@ -50,7 +58,7 @@ pub(super) async fn run(
             "scope": scope,
             "key": key,
             "derived_key": derived_key,
-            "progress": words::progress_of(&lookup),
+            "progress": lookup.as_ref().map(words::progress_of),
             "attempt": entry.map(|entry| entry.attempt),
             "revision": entry.map(|entry| entry.revision().to_string()),
             "first_seen_seconds": entry.map(|entry| entry.first_seen.as_secs()),
@@ -58,6 +66,7 @@ pub(super) async fn run(
             "policy": entry.map(|entry| policy(entry.policy)),
             "status": result.map(|(status, _)| status),
             "body_bytes": result.map(|(_, bytes)| bytes),
+            "is_reference": entry.map(is_reference),
             "payment": payment.as_ref().map(|payment| json!({
                 "id": payment.id,
                 "state": payment.state,
@@ -65,11 +74,15 @@ pub(super) async fn run(
             "advice": advice,
         })));
     }
+    let progress = lookup.as_ref().map(words::progress_of);
     let mut pairs = vec![
         ("scope", scope),
         ("key", key),
         ("derived key", derived_key),
-        ("progress", words::progress_of(&lookup).to_owned()),
+        (
+            "progress",
+            progress.unwrap_or(words::PROGRESS_UNSEEN).to_owned(),
+        ),
     ];
     if let Some(entry) = entry {
         pairs.extend(lines(entry));
@@ -98,10 +111,17 @@ fn lines(entry: &Entry) -> Vec<(&'static str, String)> {
         }
         Progress::Released | Progress::Completed(_) => {}
     }
-    if let Some((status, bytes)) = result(entry) {
+    if is_reference(entry) {
+        pairs.push(("result", words::REFERENCE.to_owned()));
+    } else if let Some((status, bytes)) = result(entry) {
         pairs.push(("result", format!("status {status}, {bytes} bytes")));
     }
     pairs
+}
+
+/// Whether the result says where the payment is.
+fn is_reference(entry: &Entry) -> bool {
+    matches!(&entry.progress, Progress::Completed(saved) if Payment::is_reference(saved))
 }
 
 /// The status of a result, and the length of its body.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, StatusCode};
 
 use super::anomaly::Anomalies;
 use super::ledger::{Ledger, LedgerError};
@@ -306,7 +306,7 @@ fn final_answer(ended: &Payment, was_open: bool) -> Response {
 
 /// Whether a result is the answer itself: not where to look for it, and not a summary of what was too long for the engine.
 fn is_answer(saved: &SavedResponse) -> bool {
-    saved.status != StatusCode::SEE_OTHER && saved.whole_body().is_some()
+    !Payment::is_reference(saved) && saved.whole_body().is_some()
 }
 
 fn on_its_way(payment: &Payment, more: &serde_json::Map<String, serde_json::Value>) -> Response {

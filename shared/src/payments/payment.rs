@@ -185,6 +185,11 @@ impl Payment {
         reference
     }
 
+    /// Whether what the engine keeps says where to look, and is no answer.
+    pub fn is_reference(saved: &SavedResponse) -> bool {
+        saved.status == StatusCode::SEE_OTHER
+    }
+
     /// The payment as JSON, with the members of `more` behind its own.
     pub fn to_json(&self, more: &serde_json::Map<String, serde_json::Value>) -> String {
         #[derive(Serialize)]

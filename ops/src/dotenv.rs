@@ -1,0 +1,170 @@
+//! `.env`, as `make run` reads it (`scripts/dotenv.sh`; a test compares the two).
+//!
+//! It holds what a developer's own functions run with. Outside development it is not read, so that no store of a laptop is taken for
+//! another environment's.
+
+use std::collections::BTreeMap;
+use std::{fs, io};
+
+/// The variables that a `.env` sets, by name.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dotenv(BTreeMap<String, String>);
+
+impl Dotenv {
+    /// The file in this folder; nothing where there is none.
+    pub(crate) fn read() -> Result<Self, String> {
+        match fs::read_to_string(".env") {
+            Ok(text) => Self::parse(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(format!(".env cannot be read: {error}")),
+        }
+    }
+
+    /// What it sets a variable to.
+    pub(crate) fn get(&self, variable: &str) -> Option<&str> {
+        self.0.get(variable).map(String::as_str)
+    }
+
+    /// An error names the line, never its text, which may be a secret.
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut variables = BTreeMap::new();
+        for (number, line) in (1..).zip(text.split('\n')) {
+            let line = trimmed(line);
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (name, value) = assignment(line)
+                .ok_or_else(|| format!(".env, line {number}: not of the form NAME=value"))?;
+            let value = unquoted(value).ok_or_else(|| {
+                format!(".env, line {number}: {name} has a quote that is not closed, or text after the closing one")
+            })?;
+            variables
+                .entry(name.to_owned())
+                .or_insert_with(|| value.to_owned());
+        }
+        Ok(Self(variables))
+    }
+}
+
+fn assignment(line: &str) -> Option<(&str, &str)> {
+    let exported = line
+        .strip_prefix("export")
+        .map(|rest| (rest, trimmed(rest)));
+    let line = match exported {
+        Some((rest, bare)) if rest.starts_with(is_blank) => bare,
+        _ => line,
+    };
+    let (name, value) = line.split_once('=')?;
+    let name = name.trim_end_matches(is_blank);
+    let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    is_name.then_some((name, value))
+}
+
+/// A value without its quotes or its comment; `None` where a quote is not closed, or text follows it.
+fn unquoted(value: &str) -> Option<&str> {
+    for quote in ['"', '\''] {
+        if let Some(quoted) = trimmed(value).strip_prefix(quote) {
+            let (quoted, behind) = quoted.split_once(quote)?;
+            let behind = trimmed(behind);
+            return (behind.is_empty() || behind.starts_with('#')).then_some(quoted);
+        }
+    }
+    // A `#` begins a comment behind a blank, and is itself elsewhere.
+    let mut pairs = value.char_indices().zip(value.chars().skip(1));
+    let comment = pairs.find(|((_, before), character)| is_blank(*before) && *character == '#');
+    let end = comment.map_or(value.len(), |((at, _), _)| at);
+    Some(trimmed(&value[..end]))
+}
+
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(is_blank)
+}
+
+fn is_blank(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    const LINES: [&str; 30] = [
+        "A=1",
+        "A =2",
+        " export A = two # comment",
+        "export\tA=2",
+        "export A=1",
+        "exportA=1",
+        "A=\"a # b\" # c",
+        "A='a \" b'",
+        "A=\"a\"#c",
+        "A=\"a\"b",
+        "A=\"open",
+        "A= 'open",
+        "A=x\"y",
+        "A= # c",
+        "A=#c",
+        "A=a#b #c",
+        "A=a\t#b",
+        "A=",
+        "A=\"\"",
+        "A=x  \r",
+        "A=\" sp \"",
+        "A=$HOME`id`",
+        "A=a=b",
+        "A=größe 北京",
+        "# A=1",
+        "",
+        "A",
+        "1A=1",
+        "A-B=1",
+        "=1",
+    ];
+
+    /// What `make run` takes a line for: its variable, or `None` where it refuses it.
+    fn of_make_run(folder: &std::path::Path, line: &str) -> Option<String> {
+        let script = "source scripts/tools.sh; source scripts/dotenv.sh; load_dotenv \"$1\"; printf %s \"${A-not set}${exportA-}\"";
+        let file = folder.join(".env");
+        fs::write(&file, line).expect("written");
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let output = Command::new("bash")
+            .args(["-c", script, "bash"])
+            .arg(&file)
+            .current_dir(root)
+            .env_remove("A")
+            .output()
+            .expect("bash runs");
+        let said = String::from_utf8(output.stdout).expect("UTF-8");
+        output.status.success().then_some(said)
+    }
+
+    #[test]
+    fn a_line_is_what_make_run_takes_it_for() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        for line in LINES {
+            let read = Dotenv::parse(line).ok().map(|file| {
+                let [a, of_export] = ["A", "exportA"].map(|name| file.get(name));
+                let a = a.unwrap_or("not set").to_owned();
+                a + of_export.unwrap_or_default()
+            });
+            assert_eq!(read, of_make_run(folder.path(), line), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_two_counts_and_no_error_shows_a_value() {
+        let file = Dotenv::parse("A=1\nA=2\n").expect("read");
+        assert_eq!(file.get("A"), Some("1"));
+        let errors = ["X=1\nsecret", "X=1\nA=\"secret", "X=1\nA='s' secret"];
+        for text in errors {
+            let error = Dotenv::parse(text).expect_err(text);
+            assert!(error.starts_with(".env, line 2: "), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

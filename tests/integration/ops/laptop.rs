@@ -1,0 +1,151 @@
+//! A developer's own functions, at a terminal: no store, or what `.env` says.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::{Lambda, RedisServer};
+
+use super::{function, pay, text};
+
+const SCOPE: &str = "http:payments.create:local";
+
+/// Runs the tool in a folder, with these variables.
+fn ops_in(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    Command::new(Lambda::function("truebond-ops").binary())
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .current_dir(folder)
+        .output()
+        .expect("it runs")
+}
+
+fn shown(folder: &Path, arguments: &[&str]) -> String {
+    let output = ops_in(folder, &[], arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// `key show` failed right after the first payment: no store was configured, and the ledger was not asked.
+#[tokio::test]
+async fn without_a_store_the_key_of_a_payment_is_shown_by_the_ledger() {
+    let folder = TempDir::new().expect("a folder");
+    let ledger = folder.path().join("target/ledger");
+    let variables = [("LEDGER_DIR".to_owned(), ledger.display().to_string())];
+    let create = function(&variables).await;
+    let paid = pay(&create, "A-1", "pm_card_visa").await;
+    let id = paid["id"].as_str().expect("an id");
+
+    let key = shown(folder.path(), &["key", "show", SCOPE, "A-1"]);
+    let json = shown(folder.path(), &["key", "show", SCOPE, "A-1", "--json"]);
+
+    assert!(key.contains(&format!("{id}, succeeded")), "{key}");
+    assert!(
+        key.contains("progress     not visible: without REDIS_URL and MONGODB_URI"),
+        "{key}"
+    );
+    assert!(key.contains("It was charged, for good."), "{key}");
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(
+        (&json["progress"], &json["payment"]["id"]),
+        (&Value::Null, &paid["id"])
+    );
+    for other in [
+        ["key", "show", SCOPE, "A-2"],
+        ["key", "show", "fn:default:orders", "A-1"],
+    ] {
+        let output = ops_in(folder.path(), &[], &other);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("keeps its keys in the memory of its process"),
+            "{said}"
+        );
+    }
+}
+
+/// A payment that waits for its customer: what the engine keeps is no answer.
+#[tokio::test]
+async fn a_reference_to_a_payment_is_called_one() {
+    let (redis, folder) = (
+        RedisServer::start().await,
+        TempDir::new().expect("a folder"),
+    );
+    let ledger = folder.path().join("target/ledger");
+    let variables = [
+        ("REDIS_URL".to_owned(), redis.url()),
+        ("LEDGER_DIR".to_owned(), ledger.display().to_string()),
+    ];
+    pay(
+        &function(&variables).await,
+        "A-1",
+        "pm_sandbox_requires_action",
+    )
+    .await;
+    std::fs::write(
+        folder.path().join(".env"),
+        format!("REDIS_URL={}\n", redis.url()),
+    )
+    .expect("written");
+
+    let key = shown(folder.path(), &["key", "show", SCOPE, "A-1"]);
+    std::fs::remove_dir_all(&ledger).expect("removed");
+    let lost = shown(folder.path(), &["key", "show", SCOPE, "A-1"]);
+
+    assert!(
+        key.contains("result       a reference to the payment, which answers repetitions\n"),
+        "{key}"
+    );
+    assert!(!key.contains("303"), "{key}");
+    assert!(
+        lost.contains("refers to a payment that this ledger does not have"),
+        "{lost}"
+    );
+}
+
+/// Nor is a laptop's store taken for that of another environment.
+#[tokio::test]
+async fn what_the_environment_says_goes_before_the_file() {
+    let folder = TempDir::new().expect("a folder");
+    std::fs::write(
+        folder.path().join(".env"),
+        "HEALTH_SLOW_MS=many\nREDIS_CLUSTER=maybe\n",
+    )
+    .expect("written");
+    let check = |variables: &[(&str, &str)]| {
+        let output = ops_in(folder.path(), variables, &["config", "check"]);
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    let cases: [(&[_], _); 5] = [
+        (
+            &[],
+            "truebond-ops: REDIS_CLUSTER is `maybe`; accepted: `true` or `false`\n",
+        ),
+        (
+            &[("REDIS_CLUSTER", "")],
+            "truebond-ops: HEALTH_SLOW_MS is `many`; accepted: whole milliseconds from 1 to 29000\n",
+        ),
+        (
+            &[("REDIS_CLUSTER", "true"), ("HEALTH_SLOW_MS", "5")],
+            "The settings can be used.\n",
+        ),
+        (
+            &[("ENVIRONMENT", "production")],
+            "The settings can be used.\n",
+        ),
+        (
+            &[("ENVIRONMENT", "development")],
+            "truebond-ops: REDIS_CLUSTER is `maybe`; accepted: `true` or `false`\n",
+        ),
+    ];
+    for (variables, expected) in cases {
+        assert_eq!(check(variables), expected, "{variables:?}");
+    }
+    std::fs::write(folder.path().join(".env"), "A\n").expect("written");
+    assert_eq!(
+        check(&[]),
+        "truebond-ops: .env, line 1: not of the form NAME=value\n"
+    );
+}
