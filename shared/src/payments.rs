@@ -34,6 +34,7 @@
 
 mod anomaly;
 mod create;
+mod decline;
 mod desk;
 mod found;
 mod keys;

@@ -6,6 +6,7 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use super::decline;
 use super::keys::Work;
 use super::problem::{self, Declined};
 use super::{Moment, Order};
@@ -32,7 +33,7 @@ pub struct Payment {
     pub intent: Option<String>,
     /// Whether real money moves.
     pub livemode: bool,
-    /// The provider's word for why it declined.
+    /// The provider's word for why it declined. Its payer is told less.
     pub decline_code: Option<String>,
     /// When it was first heard of.
     pub created_at: Moment,
@@ -221,11 +222,15 @@ impl Payment {
         Some((LOCATION, HeaderValue::try_from(self.location()).ok()?))
     }
 
+    fn told_decline_code(&self) -> Option<&'static str> {
+        self.decline_code.as_deref().map(decline::told)
+    }
+
     fn refusal(&self) -> Response {
         match self.state {
             State::Declined => problem::DECLINED.with(&Declined {
                 payment_id: &self.id,
-                decline_code: self.decline_code.as_deref(),
+                decline_code: self.told_decline_code(),
             }),
             _ => problem::FAILED.with(&Declined {
                 payment_id: &self.id,
@@ -246,7 +251,7 @@ impl Payment {
             provider: &self.provider,
             provider_reference: &self.intent,
             livemode: self.livemode,
-            decline_code: self.decline_code.as_deref(),
+            decline_code: self.told_decline_code(),
             created_at: self.created_at,
             status_since: self.status_since,
         }
