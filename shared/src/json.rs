@@ -44,6 +44,11 @@ impl Text<'_> {
     pub(crate) fn as_str(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }
+
+    /// The text to show, with U+FFFD for what is no character.
+    pub(crate) fn to_string_lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
+    }
 }
 
 impl<'de> Deserialize<'de> for Text<'de> {

@@ -7,7 +7,7 @@ use http::header::RETRY_AFTER;
 
 use super::anomaly::Anomalies;
 use super::ledger::{Ledger, LedgerError};
-use super::order::Fault;
+use super::order::{Fault, Parsed};
 use super::provider::Provider;
 use super::settling::is_due;
 use super::steps::{self, Others, PaymentBackends, Purpose, Reached};
@@ -32,6 +32,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// A request that has passed every check that needs no store.
 struct Asked {
     order: Order,
+    /// Why the order is refused, unless it was taken before that was looked at.
+    refused: Vec<Fault>,
     tenant: Tenant,
     operation: Operation,
 }
@@ -61,9 +63,9 @@ impl Payments {
             deadline: invocation.deadline,
             cancel_after: self.cancel_after,
         };
-        if let Some(fault) = asked.order.unpayable() {
+        if !asked.refused.is_empty() {
             let key = self.idempotency.derived_key(&asked.operation.key);
-            if let Err(refusal) = till.check_taken(&key, fault).await {
+            if let Err(refusal) = till.check_taken(&key, &asked.refused).await {
                 return refusal;
             }
         }
@@ -98,7 +100,7 @@ impl Payments {
         let tenant = Tenant::of(&invocation.caller, &self.environment).map_err(boxed)?;
         let key = idempotent::key(request.headers()).map_err(boxed)?;
         check_body(request.headers(), request.body().len()).map_err(boxed)?;
-        let order = Order::parse(request.body())
+        let Parsed { order, refused } = Order::parse(request.body(), &self.environment)
             .map_err(|faults| Box::new(problem::validation_failed(&faults)))?;
         let fingerprint = Fingerprint::of(&Request {
             method: "POST",
@@ -118,6 +120,7 @@ impl Payments {
             .needing(LEAST_TIME);
         Ok(Asked {
             order,
+            refused,
             tenant,
             operation,
         })
@@ -135,12 +138,11 @@ struct Till<'a> {
 }
 
 impl Till<'_> {
-    /// Refuses an order that nobody could be charged for, unless it was taken under this key before that was looked at: then it
-    /// is answered as it was.
-    async fn check_taken(&self, key: &DerivedKey, fault: Fault) -> Result<(), Response> {
+    /// Refuses an order for what older versions took, unless it was taken under this key then: it is answered as it was.
+    async fn check_taken(&self, key: &DerivedKey, faults: &[Fault]) -> Result<(), Response> {
         match self.read(key).await? {
             Some(_) => Ok(()),
-            None => Err(problem::validation_failed(&[fault])),
+            None => Err(problem::validation_failed(faults)),
         }
     }
 

@@ -124,6 +124,9 @@ pub(super) const OTHER_LIVEMODE: &str = "other_livemode";
 /// The provider has no intent of the name that it was asked for.
 pub(super) const NO_SUCH_INTENT: Failure = Failure::Refused("no_such_intent");
 
+/// The names of metadata that an intent has from us. No order has them: the provider would have another value than the client sent.
+pub(super) const OUR_METADATA: [&str; 3] = ["payment_id", "environment", "description"];
+
 /// The provider that is configured; without one, payments are refused.
 pub(super) fn open(config: &Config) -> Option<Arc<dyn Provider>> {
     let payments = &config.payments;

@@ -149,6 +149,13 @@ impl Provider for Doomed<Sandbox> {
     }
 }
 
+/// The order that a body is, also one that is refused now.
+fn order_of(body: &[u8]) -> Order {
+    let config = Config::from_lookup(|_| None).expect("usable");
+    let parsed = Order::parse(body, &config.environment);
+    parsed.expect("an order").order
+}
+
 /// A till whose processes share an engine, a ledger and a provider.
 struct World {
     folder: TempDir,

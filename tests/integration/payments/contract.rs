@@ -175,6 +175,79 @@ async fn a_refusal_before_the_claim_leaves_nothing_behind() {
     assert_eq!(shop.create.processes(), 1);
 }
 
+/// What other programs write, and what would say another thing at the provider, to a browser or to a reader.
+#[tokio::test]
+async fn a_text_is_refused_by_its_name_and_with_the_reason() {
+    let shop = Shop::on_a_laptop().await;
+    let body = |more: &str| {
+        format!(r#"{{"amount": 1000, "currency": "EUR", "payment_method": "pm_card_visa"{more}}}"#)
+    };
+    let cases = [
+        (
+            r#", "description": "a\ud83d""#,
+            "/description",
+            "half of a surrogate pair",
+        ),
+        (
+            r#", "metadata": {"a": "\ude00"}"#,
+            "/metadata/a",
+            "half of a surrogate pair",
+        ),
+        (
+            r#", "description": "a\u202eb""#,
+            "/description",
+            "turn others around",
+        ),
+        (
+            r#", "metadata": {"payment_id": "x"}"#,
+            "/metadata/payment_id",
+            "are ours",
+        ),
+        (r#", "metadata": {"a": ""}"#, "/metadata/a", "drops"),
+        (
+            r#", "return_url": "https://a.example\\@b.example/""#,
+            "/return_url",
+            "backslash",
+        ),
+        (
+            r#", "return_url": "https://user@a.example/""#,
+            "/return_url",
+            "without user",
+        ),
+        (
+            r#", "return_url": "http://a.example/""#,
+            "/return_url",
+            "`https://` URL",
+        ),
+    ];
+    let ask = |body: String| {
+        let request = TestRequest::post("/api/payments").header("Idempotency-Key", "k-1");
+        let request = request.header("Content-Type", "application/json");
+        shop.create.request(request.body(body))
+    };
+    for (more, pointer, reason) in cases {
+        let refused = ask(body(more)).await;
+        openapi::check("/api/payments", "post", &refused);
+        assert_eq!(&*problem(&refused), "validation-failed", "{more}");
+        let errors = &refused.json()["errors"];
+        assert_eq!(
+            (errors[0]["pointer"].as_str(), &errors[1]),
+            (Some(pointer), &Value::Null)
+        );
+        let detail = errors[0]["detail"].as_str().expect("a detail");
+        assert!(detail.contains(reason), "{detail}");
+    }
+
+    let marked = ask(format!("\u{feff}{}", body(""))).await;
+    let unmarked = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+
+    assert_eq!(marked.status, 201, "{}", marked.text());
+    assert_eq!(
+        unmarked.body, marked.body,
+        "the mark is no part of the request"
+    );
+}
+
 #[tokio::test]
 async fn everything_that_is_wrong_is_named_at_once() {
     let shop = Shop::on_a_laptop().await;

@@ -20,7 +20,9 @@ use tracing::warn;
 use url::Url;
 
 pub(in crate::payments) use self::unit::StripeUnit;
-use super::{Failure, Intent, NO_SUCH_INTENT, OTHER_LIVEMODE, Provider, UNEXPECTED_AMOUNT};
+use super::{
+    Failure, Intent, NO_SUCH_INTENT, OTHER_LIVEMODE, OUR_METADATA, Provider, UNEXPECTED_AMOUNT,
+};
 use crate::config::{Environment, PaymentsConfig, Secret, SecretSource};
 use crate::deadline::Deadline;
 use crate::payments::{Order, Payment};
@@ -244,12 +246,13 @@ fn created(payment: &Payment, environment: &Environment, amount: i64) -> Vec<(St
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
-    // Ours win: by its id a payment is found again, and by the environment its events are told from those of others on the same
-    // account.
+    // By its id a payment is found again, and by the environment its events are told from those of others on the same account. An
+    // order has none of these names, but for one that an older version took: ours win.
+    let [id, of_environment, of_description] = OUR_METADATA;
     let description = order.description.as_deref();
-    metadata.extend(description.map(|text| ("description", text)));
-    metadata.insert("payment_id", &payment.id);
-    metadata.insert("environment", environment.name());
+    metadata.extend(description.map(|text| (of_description, text)));
+    metadata.insert(id, &payment.id);
+    metadata.insert(of_environment, environment.name());
     let metadata = metadata.into_iter();
     form.extend(metadata.map(|(key, value)| (format!("metadata[{key}]"), value.to_owned())));
     form

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::World;
+use super::{World, order_of};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::idempotency::{
@@ -11,7 +11,7 @@ use crate::idempotency::{
 };
 use crate::payments::ledger::{FileLedger, Ledger};
 use crate::payments::provider::{Provider, Sandbox};
-use crate::payments::{Moment, Order, Payment, Reconciled, Reconciler, State};
+use crate::payments::{Moment, Payment, Reconciled, Reconciler, State};
 use tests::{MongoServer, eventually};
 
 /// How far the attempt came that left a payment.
@@ -41,7 +41,7 @@ async fn leave(world: &World, key: &str, method: &str, age: Duration, left: Left
         Sandbox::new(world.folder.path()),
     );
     let body = format!(r#"{{"amount": 1000, "currency": "EUR", "payment_method": "{method}"}}"#);
-    let order = Order::parse(body.as_bytes()).expect("an order");
+    let order = order_of(body.as_bytes());
     let fingerprint = Fingerprint::of(&Request::default()).expect("unambiguous");
     let scope = Scope::http("payments.create", "local").expect("a scope");
     let key = RecordKey::new(&scope, &IdempotencyKey::parse(key).expect("a key"));
