@@ -1,8 +1,9 @@
 """The parameters of an environment in samconfig.toml, a line for each: parameters.py <environment>
 
-Ends with 3 where it does not say all that template.yaml has no default for, so that somebody has to be asked.
+A value is one word to the SAM CLI, so that none brings a parameter along that nobody reads in the file. Ends with 3 where it does not say all that template.yaml has no default for, so that somebody has to be asked.
 """
 
+import re
 import shlex
 import sys
 
@@ -10,11 +11,26 @@ import sys
 NOT_ASKED_FOR = {"BuildId", "DeploymentAlarms"}
 
 
+class Unusable(Exception):
+    """What is wrong with the file. It shows no value, as one may be a secret."""
+
+
 def overrides(deploy):
     """The parameters of one environment. A person writes a list, `sam deploy --guided` one text."""
     given = deploy.get("parameter_overrides", [])
     pairs = shlex.split(given) if isinstance(given, str) else given
-    return {name: value for name, value in (each.split("=", 1) for each in pairs) if name not in NOT_ASKED_FOR}
+    return {name: value for name, value in map(parameter, pairs) if name not in NOT_ASKED_FOR}
+
+
+def parameter(pair):
+    """Name and value. The SAM CLI reads several parameters in one text: it takes them apart at blanks, and looks for `ParameterKey=`
+    anywhere in it; and it takes quotes and backslashes away."""
+    name, equals, value = pair.partition("=") if isinstance(pair, str) else ("", "", "")
+    if not equals or not re.fullmatch("[A-Za-z0-9]+", name):
+        raise Unusable("a parameter is not of the form Name=value")
+    if not value.isprintable() or re.search(r"""[\s"'\\]|ParameterKey=""", value):
+        raise Unusable(f"the value of {name} has a blank, a line break, a quote, a backslash or `ParameterKey=`: the SAM CLI would read another value, or more parameters")
+    return name, value
 
 
 def missing(template, given):
@@ -31,7 +47,10 @@ def main(environment):
         environments = tomlkit.load(file).unwrap()
     if environment not in environments:
         sys.exit(f"samconfig.toml has no environment `{environment}`")
-    given = overrides(environments[environment]["deploy"]["parameters"])
+    try:
+        given = overrides(environments[environment]["deploy"]["parameters"])
+    except Unusable as problem:
+        sys.exit(f"samconfig.toml, {environment}: {problem}")
     for name, value in given.items():
         print(f"{name}={value}")
     with open("template.yaml", encoding="utf-8") as file:
