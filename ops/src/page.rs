@@ -6,8 +6,9 @@
 use std::fmt;
 
 use serde_json::Value;
+use shared::text::visible;
 
-use crate::visible::{visible, visible_json};
+use crate::visible::visible_json;
 
 /// Lines for a terminal, or a document for a machine.
 #[derive(Debug, Default, PartialEq, Eq)]

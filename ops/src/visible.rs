@@ -1,24 +1,8 @@
-//! Invisible characters, written so that they are seen.
-//!
-//! `key list` and `key show` print a scope so, and the commands read it back: `\u{` and the character's number in hexadecimal, `}`. A
-//! backslash that stands before `u{` is written so as well; no two texts look alike.
+//! Invisible characters, written so that they are seen, and read back from what was written so.
 
 use shared::text::is_invisible;
 
-/// The text, with each invisible character as its number.
-pub(crate) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for (at, character) in text.char_indices() {
-        if is_invisible(character) || text[at..].starts_with(r"\u{") {
-            shown.extend(character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
-/// The text that [`visible`] has shown so.
+/// The text that [`visible`](shared::text::visible) has shown so.
 pub(crate) fn typed(shown: &str) -> String {
     let mut text = String::with_capacity(shown.len());
     let mut rest = shown;
@@ -59,6 +43,8 @@ pub(crate) fn visible_json(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+
+    use shared::text::visible;
 
     use super::*;
 

@@ -3,10 +3,13 @@
 //! On Lambda each line is one JSON object with `timestamp` (RFC 3339), `level` and `requestId`: without the first two
 //! Lambda takes every line for INFO, and a function set to WARN would lose its errors
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>). The runtime's own
-//! subscriber writes no timestamp, hence this one. In a terminal the same lines are text for a person.
+//! subscriber writes no timestamp, hence this one. On a laptop the lines are text for a person, one for each request
+//! (`text_lines`).
 //!
 //! The level chosen applies to this crate's lines; the functions log none of their own. Other crates are heard from WARN on: below that some of them print the
 //! requests and headers that pass through them, tokens included.
+
+mod text_lines;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +27,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::text_lines::TextLines;
 use crate::config::{LogConfig, LogFormat};
 
 /// Begins to write log lines to standard output. A second call changes nothing.
@@ -34,9 +38,13 @@ pub(crate) fn init(config: &LogConfig) {
     let registry = tracing_subscriber::registry();
     let _ = match config.format.unwrap_or_else(default_format) {
         LogFormat::Json => registry.with(JsonLines.with_filter(levels)).try_init(),
-        LogFormat::Text => registry
+        LogFormat::Text if config.deployed => registry
             .with(tracing_subscriber::fmt::layer().with_filter(levels))
             .try_init(),
+        LogFormat::Text => {
+            let lines = TextLines::new(program(), |line| write(line.as_bytes()));
+            registry.with(lines.with_filter(levels)).try_init()
+        }
     };
 }
 
@@ -46,8 +54,19 @@ pub(crate) fn write_line(line: &impl Serialize) {
         return;
     };
     bytes.push(b'\n');
+    write(&bytes);
+}
+
+fn write(line: &[u8]) {
     // One write, so that lines of concurrent invocations never mix. A closed standard output is nobody's concern.
-    let _ = std::io::stdout().lock().write_all(&bytes);
+    let _ = std::io::stdout().lock().write_all(line);
+}
+
+/// The name of this program, which is that of its function.
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    let name = path.file_stem().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// An instant as log lines and health answers print it: RFC 3339, UTC, to the millisecond.

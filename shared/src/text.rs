@@ -47,6 +47,20 @@ pub fn has_unwritten(text: &str) -> bool {
         .any(|character| is_invisible(character) && !is_written(character))
 }
 
+/// The text, with each invisible character as its number in hexadecimal, as in `\u{1b}`. A backslash that stands before `u{` is
+/// written so as well: no two texts look alike.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (at, character) in text.char_indices() {
+        if is_invisible(character) || text[at..].starts_with(r"\u{") {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,8 @@ pub struct LogConfig {
     pub format: Option<LogFormat>,
     /// The least level of our own lines.
     pub level: tracing::Level,
+    /// Whether this is Lambda itself: its lines of text carry every id.
+    pub deployed: bool,
 }
 
 /// The shape of a log line.
@@ -26,12 +28,13 @@ impl Default for LogConfig {
         Self {
             format: None,
             level: tracing::Level::INFO,
+            deployed: false,
         }
     }
 }
 
 impl LogConfig {
-    pub(super) fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(read: &Reader<'_>, deployed: bool) -> Result<Self, ConfigError> {
         let format = read.parsed(
             "AWS_LAMBDA_LOG_FORMAT",
             "`JSON` or `Text`",
@@ -53,6 +56,7 @@ impl LogConfig {
         Ok(Self {
             format,
             level: level.unwrap_or(Self::default().level),
+            deployed,
         })
     }
 }
