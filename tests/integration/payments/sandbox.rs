@@ -112,6 +112,44 @@ async fn a_customer_acts_and_the_payment_succeeds() {
     }
 }
 
+/// The README's table: payment method, answer, the same request again.
+fn documented() -> Vec<[String; 3]> {
+    let readme = include_str!("../../../README.md");
+    let table = readme.split("| `payment_method` | answer |").nth(1);
+    let rows = table.expect("the table").lines().skip(2);
+    let rows = rows.map_while(|row| {
+        let mut cells = row.strip_prefix("| ")?.split(" | ");
+        Some([cells.next()?, cells.next()?, cells.next()?].map(|cell| cell.replace('`', "")))
+    });
+    rows.collect()
+}
+
+/// `pm_sandbox_timeout_after` was a name without a meaning, and answers 201.
+#[tokio::test]
+async fn each_method_is_answered_as_the_readme_says() {
+    let rows = documented();
+    assert_eq!(rows.len(), 8, "{rows:?}");
+    let source = include_str!("../../../shared/src/payments/provider/sandbox.rs");
+    let methods = source.matches(r#"#[serde(rename = "pm_"#).count();
+    assert_eq!(methods, rows.len() - 1, "and any other");
+    let shop = Shop::on_a_laptop().await;
+    for [method, answer, again] in rows {
+        let any = "pm_of_nobody".to_owned();
+        let method = if method == "any other" { any } else { method };
+        let order = ten_euros(&method);
+
+        let first = shop.pay(&method, &order).await;
+        let second = shop.pay(&method, &order).await;
+
+        let said = match first.json()["status"].as_str() {
+            Some(status) => status.to_owned(),
+            None => problem(&first),
+        };
+        assert_eq!(format!("{} {said}", first.status), answer, "{method}");
+        assert_eq!(second.status.to_string(), again, "{method}");
+    }
+}
+
 #[tokio::test]
 async fn many_at_once_are_one_payment() {
     let redis = tests::RedisServer::start().await;
