@@ -1,6 +1,11 @@
 # shellcheck shell=bash
 # Which tools the project uses, in which versions, and where they are kept. Sourced by the other scripts.
 #
+# Each download is verified by hash: tools from PyPI against scripts/locks (run `scripts/lock-tools` after changing a version
+# here), packages from npm against package-lock.json, the jars against tests/mongo/jars.sha256. A program from crates.io is
+# verified by cargo: the registry's index has the hash of the package, whose own Cargo.lock has those of its dependencies. apt
+# and brew verify what they install.
+#
 # A tool lives in a directory of its own, named after its version, outside the clone: a second clone finds it, a new
 # version is a new directory. Its bin/ appears last, so a directory that has one is a whole one.
 
@@ -10,6 +15,8 @@
     CARGO_DENY_VERSION=0.20.2
     CARGO_MUTANTS_VERSION=27.1.0
     CFN_LINT_VERSION=1.58.0
+    FLASK_VERSION=3.1.3
+    FLASK_CORS_VERSION=6.0.5
     LOCALSTRIPE_VERSION=1.15.10
     MONGO_JAVA_SERVER_VERSION=1.47.0
     MOTO_VERSION=5.2.5
@@ -19,6 +26,8 @@
     SAM_CLI_VERSION=1.170.0
     SAM_TRANSLATOR_VERSION=1.115.0
     SCHEMATHESIS_VERSION=4.32.5
+    SETUPTOOLS_VERSION=84.2.1
+    UV_VERSION=0.13.9
     ZIG_VERSION=0.17.1
 }
 
@@ -30,7 +39,7 @@ export MONGODB_JAVA_SERVER_DIR="${MONGODB_JAVA_SERVER_DIR:-$tools/mongo-java-ser
 for dir in "$tools"/redis-server-*/bin; do
     if [ -d "$dir" ]; then PATH="$PATH:$dir"; fi
 done
-PATH="$tools/cargo-lambda-$CARGO_LAMBDA_VERSION/bin:$tools/cargo-deny-$CARGO_DENY_VERSION/bin:$tools/cargo-mutants-$CARGO_MUTANTS_VERSION/bin:$tools/cfn-lint-$CFN_LINT_VERSION/bin:$tools/localstripe-$LOCALSTRIPE_VERSION/bin:$tools/moto-$MOTO_VERSION/bin:$tools/schemathesis-$SCHEMATHESIS_VERSION/bin:$tools/sam-translator-$SAM_TRANSLATOR_VERSION/bin:$tools/ziglang-$ZIG_VERSION/bin:$tools/aws-sam-cli-$SAM_CLI_VERSION/bin:$tools/powertools-python-$POWERTOOLS_PYTHON_VERSION/bin:$tools/powertools-typescript-$POWERTOOLS_TYPESCRIPT_VERSION/bin:$PATH"
+PATH="$tools/cargo-lambda-$CARGO_LAMBDA_VERSION/bin:$tools/cargo-deny-$CARGO_DENY_VERSION/bin:$tools/cargo-mutants-$CARGO_MUTANTS_VERSION/bin:$tools/cfn-lint-$CFN_LINT_VERSION/bin:$tools/localstripe-$LOCALSTRIPE_VERSION/bin:$tools/moto-$MOTO_VERSION/bin:$tools/schemathesis-$SCHEMATHESIS_VERSION/bin:$tools/sam-translator-$SAM_TRANSLATOR_VERSION/bin:$tools/ziglang-$ZIG_VERSION/bin:$tools/aws-sam-cli-$SAM_CLI_VERSION/bin:$tools/uv-$UV_VERSION/bin:$tools/powertools-python-$POWERTOOLS_PYTHON_VERSION/bin:$tools/powertools-typescript-$POWERTOOLS_TYPESCRIPT_VERSION/bin:$PATH"
 export PATH
 
 # say <sentence>: one line to the person at the terminal.
