@@ -44,7 +44,7 @@ claim-cost: ## of the benchmark: what a claim costs beside a bare round trip to 
 startup: ## of the benchmark: how long each function takes to start (release profile)
 	@ONLY=functions scripts/bench full
 
-advisories: ## look the dependencies up in the RustSec database (fetches it from GitHub)
+advisories: ## look up the advisories of all that lock files list in OSV, which has those of RustSec, PyPA and GitHub (needs api.osv.dev)
 	@scripts/advisories
 
 build: ## build the functions for Lambda and check that it can load them (ARCH=arm64 or x86_64 for one of both)
