@@ -21,7 +21,7 @@ pub struct DetailedHealth {
     redis: RedisCheck,
     mongodb: MongoCheck,
     memo: Memo<Checked>,
-    /// The services that make the whole `unhealthy`.
+    /// The services that make the whole `unhealthy` where they do not work.
     critical: Vec<Service>,
     identity: Identity,
     /// Limit of a whole answer.
@@ -161,16 +161,14 @@ fn critical(config: &Config) -> Vec<Service> {
     }
 }
 
+/// What does not work decides first, then what works with a fault.
 fn overall(services: &[(Service, Status)], critical: &[Service]) -> Status {
-    let mut unwell = services
-        .iter()
-        .filter(|(_, status)| !status.is_well())
-        .map(|(service, _)| service)
-        .peekable();
-    if unwell.peek().is_none() {
-        Status::Healthy
-    } else if unwell.any(|service| critical.contains(service)) {
+    let fails_critically =
+        |(service, status): &(_, Status)| !status.is_serving() && critical.contains(service);
+    if services.iter().any(fails_critically) {
         Status::Unhealthy
+    } else if services.iter().all(|(_, status)| status.is_well()) {
+        Status::Healthy
     } else {
         Status::Degraded
     }
@@ -183,21 +181,46 @@ mod tests {
     #[test]
     fn the_whole_is_as_well_as_what_it_depends_on() {
         use Status::{Connected, Degraded, Disconnected, Healthy, Unhealthy};
+        // Of a service, what the whole is where the service is critical, and where it is not.
+        let cases = [
+            (Healthy, Healthy, Healthy),
+            (Connected, Healthy, Healthy),
+            (Degraded, Degraded, Degraded),
+            (Unhealthy, Unhealthy, Degraded),
+            (Disconnected, Unhealthy, Degraded),
+        ];
+        let all = [Service::Redis, Service::MongoDb, Service::Api];
+        for (status, critical, other) in cases {
+            for service in all {
+                let services =
+                    all.map(|each| (each, if each == service { status } else { Healthy }));
+                let others = all.into_iter().filter(|each| *each != service);
+                let others: Vec<_> = others.collect();
+                assert_eq!(overall(&services, &all), critical, "{services:?}");
+                assert_eq!(overall(&services, &[service]), critical, "{services:?}");
+                assert_eq!(overall(&services, &others), other, "{services:?}");
+                assert_eq!(overall(&services, &[]), other, "{services:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_worst_service_decides() {
+        use Status::{Connected, Degraded, Disconnected, Unhealthy};
         let both = [Service::Redis, Service::MongoDb];
         let cases = [
-            (Healthy, Connected, &both[..], Healthy),
+            (Degraded, Degraded, &both[..], Degraded),
+            (Degraded, Unhealthy, &both, Unhealthy),
+            (Disconnected, Degraded, &both, Unhealthy),
+            (Degraded, Disconnected, &[Service::Redis], Degraded),
             (Disconnected, Connected, &[Service::MongoDb], Degraded),
-            (Degraded, Connected, &[Service::MongoDb], Degraded),
-            (Healthy, Unhealthy, &[Service::MongoDb], Unhealthy),
-            (Healthy, Disconnected, &[Service::Redis], Degraded),
-            (Disconnected, Disconnected, &[], Degraded),
-            (Disconnected, Disconnected, &both, Unhealthy),
+            (Disconnected, Unhealthy, &[Service::Api], Degraded),
         ];
         for (redis, mongodb, critical, expected) in cases {
             let services = [
                 (Service::Redis, redis),
                 (Service::MongoDb, mongodb),
-                (Service::Api, Healthy),
+                (Service::Api, Status::Healthy),
             ];
             assert_eq!(
                 overall(&services, critical),
