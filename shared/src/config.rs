@@ -89,7 +89,7 @@ pub use mongo::MongoConfig;
 pub use payments::{PaymentsConfig, ProviderConfig, WebhookSecrets};
 pub use reader::ConfigError;
 use reader::Reader;
-pub use redis_client::{CacheType, IamLogin, RedisAuth, RedisConfig};
+pub use redis_client::{CacheType, IamLogin, Plaintext, RedisAuth, RedisConfig};
 use safety::SHORTEST_SECRET;
 pub(crate) use safety::{sends_password_in_the_clear, trusts_any_certificate};
 pub use secret::{Secret, SecretSource, StoredSecret};

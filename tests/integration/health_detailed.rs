@@ -219,3 +219,41 @@ async fn a_wrong_password_for_redis_makes_the_whole_degraded() {
         "auth_failed"
     );
 }
+
+#[tokio::test]
+async fn a_critical_service_that_works_with_a_fault_makes_the_whole_degraded() {
+    let redis = RedisServer::builder()
+        .setting("maxmemory-policy", "volatile-lru")
+        .start()
+        .await;
+
+    let answer = answer_of(&[("REDIS_URL", &redis.url()), ("HEALTH_CRITICAL", "redis")]).await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        statuses(&answer.json()),
+        ["degraded", "degraded", "disconnected", "healthy"]
+    );
+}
+
+#[tokio::test]
+async fn a_password_that_may_go_unencrypted_is_shown_to_those_who_see_details() {
+    let redis = RedisServer::start().await;
+    let url = redis.url();
+    for (setting, shown) in [("allowed", Some(&json!("allowed"))), ("refused", None)] {
+        let lambda = Lambda::function("health-detailed")
+            .env("ENVIRONMENT", "production")
+            .env("REDIS_URL", &url)
+            .env("REDIS_PLAINTEXT", setting)
+            .env("HEALTH_DETAILS_TOKEN", "token-of-16-char")
+            .start()
+            .await;
+
+        let with_token = TestRequest::get(PATH).header("authorization", "Bearer token-of-16-char");
+        let details = lambda.request(with_token).await.json();
+
+        assert_eq!(details["services"]["redis"].get("plaintext"), shown);
+        let brief = lambda.get(PATH).await;
+        assert_eq!(brief.text(), r#"{"status":"degraded"}"#);
+    }
+}

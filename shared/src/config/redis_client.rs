@@ -22,7 +22,7 @@ pub struct RedisConfig {
     /// How this process logs in.
     pub auth: RedisAuth,
     /// Whether a password may go unencrypted to another host.
-    pub allows_plaintext: bool,
+    pub plaintext: Plaintext,
     /// Whether the URL names a node of a cluster.
     pub cluster: bool,
     /// The certificates to trust instead of the public roots, as PEM.
@@ -33,6 +33,17 @@ pub struct RedisConfig {
     pub response_timeout: Duration,
     /// How long a connection may rest before it is pinged ahead of use.
     pub idle_check: Duration,
+}
+
+/// What may go unencrypted to another host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plaintext {
+    /// No password.
+    Refused,
+    /// A password, as this is a laptop.
+    AllowedInDevelopment,
+    /// A password, as `REDIS_PLAINTEXT` says so.
+    Allowed,
 }
 
 /// How a process logs in to Redis.
@@ -77,19 +88,22 @@ impl RedisConfig {
         if let (RedisAuth::Iam(_), Some(SecretSource::Given(url))) = (&auth, &url) {
             require_tls_alone(url.expose())?;
         }
-        let allows_plaintext = read.parsed(
+        let plaintext = read.parsed(
             "REDIS_PLAINTEXT",
             "`allowed` or `refused`",
             |text| match text {
-                "allowed" => Some(true),
-                "refused" => Some(false),
+                "allowed" => Some(Plaintext::Allowed),
+                "refused" => Some(Plaintext::Refused),
                 _ => None,
             },
         )?;
         Ok(Self {
             url,
             auth,
-            allows_plaintext: allows_plaintext.unwrap_or(environment.is_development()),
+            plaintext: plaintext.unwrap_or(match environment.is_development() {
+                true => Plaintext::AllowedInDevelopment,
+                false => Plaintext::Refused,
+            }),
             cluster: read.flag("REDIS_CLUSTER")?.unwrap_or(false),
             ca_pem: read.parsed(
                 "REDIS_CA_FILE",

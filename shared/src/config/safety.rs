@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
-use super::{Config, ConfigError, ProviderConfig, Secret, SecretSource, WebhookSecrets};
+use super::{Config, ConfigError, Plaintext, ProviderConfig, Secret, SecretSource, WebhookSecrets};
 
 /// The least length of a secret, so that it cannot be guessed.
 pub(super) const SHORTEST_SECRET: usize = 16;
@@ -60,7 +60,8 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             "`reject`",
         ),
         (
-            !config.redis.allows_plaintext && redis_url.is_some_and(sends_password_in_the_clear),
+            config.redis.plaintext == Plaintext::Refused
+                && redis_url.is_some_and(sends_password_in_the_clear),
             "REDIS_URL",
             "sends a password unencrypted to another host",
             "a `rediss://` URL; or, inside a private network, also `REDIS_PLAINTEXT=allowed`",

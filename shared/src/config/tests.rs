@@ -389,10 +389,13 @@ fn a_private_network_may_do_without_encryption_where_that_is_said() {
     let plain = ("REDIS_URL", "redis://app:hunter2@cache:6379");
     let production = ("ENVIRONMENT", "production");
     let start = |plaintext| config(&[production, plain, ("REDIS_PLAINTEXT", plaintext)]);
-    assert!(start("allowed").expect("usable").redis.allows_plaintext);
+    assert_eq!(
+        start("allowed").expect("usable").redis.plaintext,
+        Plaintext::Allowed
+    );
     assert!(start("refused").is_err());
     let on_a_laptop = config(&[plain, ("REDIS_PLAINTEXT", "refused")]).expect("usable");
-    assert!(!on_a_laptop.redis.allows_plaintext);
+    assert_eq!(on_a_laptop.redis.plaintext, Plaintext::Refused);
 }
 
 #[test]

@@ -85,6 +85,9 @@ pub(super) struct RedisReport {
     connected: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
+    /// Shown where a password may go unencrypted although this is not development.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext: Option<&'static str>,
     /// The operations that succeeded, in their order.
     #[serde(skip_serializing_if = "Option::is_none")]
     operations: Option<Vec<Operation>>,
@@ -118,6 +121,7 @@ impl RedisCheck {
             slow: config.health.slow,
             fallback: Fallback::for_redis(config),
             is_sole_store: config.mongo.uri.is_none(),
+            plaintext: config.redis.plaintext,
         };
         Self {
             client: RedisClient::new(&config.redis),

@@ -13,7 +13,7 @@ use super::connection::{Connection, Vitals};
 use super::error::Reason;
 use super::login::TokenLogin;
 use super::masking::mask;
-use crate::config::{RedisAuth, RedisConfig, sends_password_in_the_clear};
+use crate::config::{Plaintext, RedisAuth, RedisConfig, sends_password_in_the_clear};
 
 /// A server or a cluster that connections can be opened to.
 pub(super) struct Endpoint {
@@ -45,7 +45,7 @@ impl Endpoint {
     /// Reads the URL. Nothing is connected.
     pub(super) fn parse(url: &str, config: &RedisConfig) -> Result<Self, Reason> {
         let info = connection_info(url).ok_or(Reason::InvalidUrl)?;
-        if !config.allows_plaintext && sends_password_in_the_clear(url) {
+        if config.plaintext == Plaintext::Refused && sends_password_in_the_clear(url) {
             return Err(Reason::UnsafeUrl);
         }
         let login = match &config.auth {

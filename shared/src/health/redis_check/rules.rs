@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{OperationResult, RedisReport};
+use crate::config::Plaintext;
 use crate::health::verdict::Verdict;
 use crate::health::{Status, milliseconds};
 use crate::idempotency::Fallback;
@@ -17,6 +18,8 @@ pub(super) struct Rules {
     pub(super) fallback: Fallback,
     /// Whether idempotency depends on Redis alone: an evicted key is then a lost claim.
     pub(super) is_sole_store: bool,
+    /// What `REDIS_PLAINTEXT` allows.
+    pub(super) plaintext: Plaintext,
 }
 
 impl Rules {
@@ -65,6 +68,7 @@ impl Rules {
             status: verdict.status,
             connected: false,
             url: url.map(str::to_owned),
+            plaintext: (self.plaintext == Plaintext::Allowed).then_some("allowed"),
             operations: None,
             operation_results: None,
             latency_ms: None,
@@ -181,6 +185,7 @@ mod tests {
             slow: Duration::from_millis(100),
             fallback: Fallback::Reject,
             is_sole_store: true,
+            plaintext: Plaintext::Refused,
         }
     }
 
@@ -303,6 +308,24 @@ mod tests {
             check(),
         ] {
             assert_eq!(verdict(Ok(check)), (Status::Healthy, None));
+        }
+    }
+
+    #[test]
+    fn only_the_override_is_shown() {
+        for (plaintext, shown) in [
+            (Plaintext::Refused, None),
+            (Plaintext::AllowedInDevelopment, None),
+            (Plaintext::Allowed, Some("allowed")),
+        ] {
+            let rules = Rules {
+                plaintext,
+                ..rules()
+            };
+            let failed = Err(Error::Unreachable(Reason::ConnectFailed));
+            for found in [Ok(check()), failed] {
+                assert_eq!(rules.assess(found, None).plaintext, shown);
+            }
         }
     }
 
