@@ -17,7 +17,7 @@
 //! |---|---|---|---|
 //! | `SERVICE_NAME` | 1–64 of `A–Z a–z 0–9 . _ -` | `truebond` | the name in health answers and the namespace of metrics |
 //! | `ENVIRONMENT` | 1–64 of `A–Z a–z 0–9 . _ -` | `development` | everything but `development` counts as production: health details only with the token, no memory fallback; must be set where it is deployed |
-//! | `REDIS_URL` | `redis://` or `rediss://`, `user:password@`, `host:port`, `/db` | not set: no Redis | the Redis or Valkey server; credentials percent-encoded |
+//! | `REDIS_URL` | `redis://` or `rediss://`, `user:password@`, `host:port`, `/db` | not set: no Redis | the Redis (from 7.0) or Valkey (from 7.2) server; credentials percent-encoded; with a query or a fragment it counts as one that cannot be parsed |
 //! | `REDIS_URL_SECRET_ARN` | ARN of a secret | not set | keeps the URL in Secrets Manager; read at the first command, and again when Redis refuses its password |
 //! | `REDIS_AUTH` | `url`, `iam` | `url` | how to log in: with the URL's user and password, or as an IAM user of ElastiCache, with a token that is signed for each connection (then only `rediss://` without them) |
 //! | `REDIS_USER` | 1–40 of `a–z 0–9 -` | needed for `iam` | the user's id, which is its name as well |

@@ -34,6 +34,7 @@ mod probe;
 mod request;
 mod scan;
 mod script;
+mod server_url;
 mod token;
 
 use std::fmt;

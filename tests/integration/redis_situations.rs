@@ -95,6 +95,10 @@ async fn a_url_that_cannot_be_parsed_is_reported_and_stops_no_start() {
         "redis://",
         "redis://host:port",
         "redis://localhost/hunter2",
+        "redis://localhost/-1",
+        "redis://localhost?db=2",
+        "redis://localhost#insecure",
+        "rediss://localhost#insecure",
     ] {
         let lambda = given::redis_function(url).await;
         let answer = lambda.get(PATH).await.json();

@@ -148,15 +148,18 @@ async fn a_secret_that_is_not_there_is_told_by_its_variable() {
 #[tokio::test]
 async fn a_secret_that_is_no_url_is_shown_as_nothing() {
     let world = World::new().await;
-    world.aws.replace(&world.arn, PASSWORD).await;
-    let lambda = world.probing().start().await;
-    lambda.plant_secret(PASSWORD);
+    let with_query = format!("{}?db=1", world.redis.url());
+    for secret in [PASSWORD, &with_query] {
+        world.aws.replace(&world.arn, secret).await;
+        let lambda = world.probing().start().await;
+        lambda.plant_secret(PASSWORD);
 
-    let answer = probe(&lambda).await;
+        let answer = probe(&lambda).await;
 
-    assert_eq!(outcome(&answer), (503, "invalid_url".into()));
-    assert_eq!(answer.json()["url"], "<unparseable>");
-    lambda.assert_no_secret_in_logs();
+        assert_eq!(outcome(&answer), (503, "invalid_url".into()));
+        assert_eq!(answer.json()["url"], "<unparseable>");
+        lambda.assert_no_secret_in_logs();
+    }
 }
 
 #[tokio::test]

@@ -3,16 +3,13 @@
 use std::time::Duration;
 
 use redis::cluster::{ClusterClient, ClusterClientBuilder, ClusterConfig};
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{
-    AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates,
-};
-use url::Url;
+use redis::{AsyncConnectionConfig, ConnectionInfo, TlsCertificates};
 
 use super::connection::{Connection, Vitals};
 use super::error::Reason;
 use super::login::TokenLogin;
 use super::masking::mask;
+use super::server_url::connection_info;
 use crate::config::{Plaintext, RedisAuth, RedisConfig, sends_password_in_the_clear};
 
 /// A server or a cluster that connections can be opened to.
@@ -34,8 +31,6 @@ enum Client {
     Cluster(ClusterClient),
 }
 
-/// Probes of a silent peer begin after this long without traffic.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 /// The least that one node of a cluster is given to connect. The connection keeps this limit for the sockets it replaces
 /// later, when its first caller's haste is long over; a TLS handshake alone can take hundreds of milliseconds on a small
 /// function.
@@ -52,8 +47,8 @@ impl Endpoint {
             RedisAuth::Url => None,
             RedisAuth::Iam(login) => Some(TokenLogin::new(login)),
         };
-        // A token is as good as a password.
-        if login.is_some() && !uses_tls(&info) {
+        // A token is as good as a password, and logs in instead of the URL's user.
+        if login.is_some() && !(uses_tls(&info) && is_without_login(&info)) {
             return Err(Reason::InvalidUrl);
         }
         let certificates = config.ca_pem.clone().map(|pem| TlsCertificates {
@@ -125,21 +120,6 @@ impl Endpoint {
     }
 }
 
-fn connection_info(url: &str) -> Option<ConnectionInfo> {
-    // A unix socket is no place for a Lambda function, and what has no host cannot be masked either.
-    Url::parse(url).ok().filter(Url::has_host)?;
-    let info = url.into_connection_info().ok()?;
-    let tcp = TcpSettings::default()
-        .set_nodelay(true)
-        .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE));
-    // RESP3 tells when the server has closed the connection, before a command is lost on it.
-    let handshake = info
-        .redis_settings()
-        .clone()
-        .set_protocol(ProtocolVersion::RESP3);
-    Some(info.set_tcp_settings(tcp).set_redis_settings(handshake))
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "this module is where Redis is opened"
@@ -185,4 +165,52 @@ fn cluster(
 
 fn uses_tls(info: &ConnectionInfo) -> bool {
     matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. })
+}
+
+fn is_without_login(info: &ConnectionInfo) -> bool {
+    let handshake = info.redis_settings();
+    handshake.username().is_none() && handshake.password().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn parse(url: &str, variables: &[(&str, &str)]) -> Result<(), Reason> {
+        let lookup = |variable: &str| {
+            let found = variables.iter().find(|(name, _)| *name == variable);
+            found.map(|(_, value)| value.into())
+        };
+        let config = Config::from_lookup(lookup).expect("usable").redis;
+        Endpoint::parse(url, &config).map(drop)
+    }
+
+    #[test]
+    fn a_token_takes_the_place_of_no_user_that_the_url_names() {
+        let iam = [
+            ("REDIS_AUTH", "iam"),
+            ("REDIS_USER", "payments"),
+            ("REDIS_CACHE_NAME", "truebond"),
+            ("REDIS_CACHE_TYPE", "serverless"),
+            ("AWS_REGION", "eu-central-1"),
+        ];
+        assert_eq!(parse("rediss://cache", &iam), Ok(()));
+        for url in [
+            "redis://cache",
+            "rediss://app@cache",
+            "rediss://:hunter2@cache",
+            "rediss://app:hunter2@cache",
+        ] {
+            assert_eq!(parse(url, &iam), Err(Reason::InvalidUrl), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_has_one_database() {
+        let cluster = [("REDIS_CLUSTER", "true")];
+        assert_eq!(parse("redis://cache/0", &cluster), Ok(()));
+        assert_eq!(parse("redis://cache/1", &cluster), Err(Reason::InvalidUrl));
+        assert_eq!(parse("redis://cache/1", &[]), Ok(()));
+    }
 }

@@ -1,0 +1,107 @@
+//! The URL of a server or a cluster: `redis[s]://[user:password@]host[:port][/database]`.
+//!
+//! Each part is understood, or the whole URL is refused. To ignore `?db=2`, `?ssl_cert_reqs=none` or `#insecure` would connect to
+//! something else than the operator asked for.
+
+use std::time::Duration;
+
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use url::Url;
+
+/// Probes of a silent peer begin after this long without traffic.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// How to connect to what `url` names; `None` where some part of it is not understood.
+pub(super) fn connection_info(url: &str) -> Option<ConnectionInfo> {
+    let parsed = Url::parse(url).ok()?;
+    // A unix socket is no place for a Lambda function, and what has no host cannot be masked either.
+    let is_understood = parsed.has_host()
+        && parsed.query().is_none()
+        && parsed.fragment().is_none()
+        && is_database(parsed.path());
+    let info = is_understood.then(|| url.into_connection_info())?.ok()?;
+    let tcp = TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE));
+    // RESP3 tells when the server has closed the connection, before a command is lost on it.
+    let mut handshake = info
+        .redis_settings()
+        .clone()
+        .set_protocol(ProtocolVersion::RESP3);
+    // The client library drops a user without a password; a user may have none (`nopass`).
+    if handshake.username().is_some() && handshake.password().is_none() {
+        handshake = handshake.set_password("");
+    }
+    Some(info.set_tcp_settings(tcp).set_redis_settings(handshake))
+}
+
+/// Whether a path is the number of a database, or none. The client library would take `/-1` and `//2/`.
+fn is_database(path: &str) -> bool {
+    let number = path.strip_prefix('/').unwrap_or(path);
+    let has_digits_alone = number.bytes().all(|byte| byte.is_ascii_digit());
+    number.is_empty() || (has_digits_alone && number.parse::<i32>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_understood() {
+        let cases = [
+            ("redis://cache", None, None, 0),
+            ("rediss://cache/", None, None, 0),
+            ("valkey://cache:6380/2", None, None, 2),
+            ("valkeys://cache/2147483647", None, None, 2_147_483_647),
+            ("redis://:pw@cache", None, Some("pw"), 0),
+            ("redis://app:p%40w@cache/1", Some("app"), Some("p@w"), 1),
+            ("redis://app@cache", Some("app"), Some(""), 0),
+            ("redis://app:@[2001:db8::1]:6380", Some("app"), Some(""), 0),
+        ];
+        for (url, user, password, database) in cases {
+            let info = connection_info(url).unwrap_or_else(|| panic!("{url}"));
+            let handshake = info.redis_settings();
+            assert_eq!(
+                (handshake.username(), handshake.password(), handshake.db()),
+                (user, password, database),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_url_with_a_part_that_is_not_understood_is_refused() {
+        let cases = [
+            "",
+            "cache",
+            "http://cache",
+            "redis://",
+            "redis:///run/redis.sock",
+            "redis+unix:///run/redis.sock",
+            "redis://cache:port",
+            "redis://0.0.0.0",
+            "redis://cache/hunter2",
+            "redis://cache/-1",
+            "redis://cache/+1",
+            "redis://cache/1/2",
+            "redis://cache/1/",
+            "redis://cache//1",
+            "redis://cache/1.5",
+            "redis://cache/2147483648",
+            "redis://cache?",
+            "redis://cache?db=1",
+            "redis://cache/1?timeout=5",
+            "redis://cache?protocol=3",
+            "rediss://cache?ssl_cert_reqs=none",
+            "redis://cache#",
+            "redis://cache#insecure",
+            "rediss://cache#insecure",
+            "rediss://cache#other",
+            "redis://%ff:pw@cache",
+        ];
+        for url in cases {
+            assert!(connection_info(url).is_none(), "{url}");
+        }
+    }
+}
