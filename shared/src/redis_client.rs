@@ -25,12 +25,14 @@
 mod address;
 mod commands;
 mod connection;
+mod diagnosis;
 mod endpoint;
 mod error;
 mod link;
 mod login;
 mod masking;
 mod probe;
+mod reason;
 mod request;
 mod scan;
 mod script;
@@ -41,16 +43,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{FromRedisValue, Value};
+use redis::{FromRedisValue, RedisError, Value};
 use tracing::warn;
 
 use crate::config::RedisConfig;
 use crate::deadline::Deadline;
 use address::Address;
 pub use commands::{Expiry, Ttl};
-pub use error::{Error, Reason};
+pub use error::Error;
 use link::{Link, Live};
 pub use probe::{HealthCheck, Operation, ServerInfo};
+pub use reason::Reason;
 use request::{Request, ScriptCall};
 pub use script::Script;
 
@@ -222,13 +225,14 @@ impl RedisClient {
             }
         };
         // In a cluster a node that refuses the login is one that cannot be found.
-        if request::is_without_node(&error) && link.has_newer_login(live, self.deadline).await {
+        let is_without_node = self.inner.is_cluster && request::is_without_node(&error);
+        if is_without_node && link.has_newer_login(live, self.deadline).await {
             link.discard(live);
             return Err(Error::Refused(Reason::AuthFailed));
         }
-        let reason = Reason::of_command(&error);
-        if error::breaks_connection(&error) {
-            if !live.heals_itself() || error.is_timeout() {
+        let reason = self.reason_of(&error);
+        if diagnosis::breaks_connection(&error) {
+            if !live.is_cluster() || error.is_timeout() {
                 link.discard(live);
             }
             return Err(Error::Unanswered(reason));
@@ -243,6 +247,15 @@ impl RedisClient {
         match request {
             Request::Script(_) if !reason.precedes_execution() => Err(Error::Unanswered(reason)),
             _ => Err(Error::Refused(reason)),
+        }
+    }
+
+    /// Why a command failed on a connection that stood.
+    fn reason_of(&self, error: &RedisError) -> Reason {
+        match diagnosis::of_command(error) {
+            // The slots move faster than this client follows.
+            Reason::ClusterModeRequired if self.inner.is_cluster => Reason::Rejected,
+            reason => reason,
         }
     }
 

@@ -196,6 +196,33 @@ pub(crate) fn slugs() -> BTreeSet<String> {
     slugs
 }
 
+/// The codes between the first `from` of a file and its next blank line.
+fn codes(file: &str, from: &str) -> BTreeSet<String> {
+    let text = read(file);
+    let (_, rest) = text.split_once(from).expect("it is there");
+    let (function, _) = rest.split_once("\n\n").expect("an end");
+    let codes = function.lines().filter_map(|line| {
+        let (_, code) = line.split_once("=> \"")?;
+        code.strip_suffix("\",")
+    });
+    codes.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readme_says_what_every_code_of_redis_means() {
+    let file = "shared/src/redis_client/reason.rs";
+    let codes = codes(file, "pub fn code(self)");
+    assert!(codes.len() > 20, "{codes:?}");
+    let readme = read("README.md");
+    let (_, table) = readme
+        .split_once("| `error_code` | status | meaning |")
+        .expect("a table");
+    let (table, _) = table.split_once("\n\n").expect("an end");
+    for code in codes {
+        assert!(table.contains(&format!("`{code}`")), "{code}");
+    }
+}
+
 /// Whether a cell of a table is a variable's name. All but `ENVIRONMENT` have an underscore, which `GET` has not.
 fn is_variable(cell: &str) -> bool {
     let name = cell.trim_matches('`');

@@ -60,6 +60,13 @@ impl FaultProxy {
         proxy
     }
 
+    /// Lets the server see clients of another host than its own: the second address of Linux's loopback interface.
+    pub fn from_another_host(server: SocketAddr) -> Self {
+        let proxy = Self::in_front_of(server);
+        proxy.board.set_source(Ipv4Addr::new(127, 0, 0, 2));
+        proxy
+    }
+
     /// Where clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.board.address()

@@ -14,6 +14,7 @@
 //! | MongoDB | [`mongo_server`] |
 //! | Stripe, and what it tells | [`stripe_server`], [`stripe_event`] |
 //! | AWS Secrets Manager | [`secrets_manager`] |
+//! | a server that is no Redis, or one too old to run here | [`scripted_server`] |
 //! | an outage between the two | [`fault_proxy`] |
 //! | all of that at once, under random faults | [`hunt`] |
 //! | HTTP that is answered by a function | [`http_server`] |
@@ -34,6 +35,7 @@ pub mod mongo_server;
 pub mod owned_process;
 pub mod redis_cluster;
 pub mod redis_server;
+pub mod scripted_server;
 pub mod secrets_manager;
 mod stand_in;
 pub mod stripe_event;
@@ -64,6 +66,7 @@ pub use mongo_server::MongoServer;
 pub use owned_process::OwnedProcess;
 pub use redis_cluster::RedisCluster;
 pub use redis_server::RedisServer;
+pub use scripted_server::ScriptedServer;
 pub use secrets_manager::SecretsManager;
 pub use stripe_event::StripeEvent;
 pub use stripe_server::{STRIPE_TEST_KEY, StripeServer};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::endpoint::Endpoint;
-use super::error::Reason;
+use super::reason::Reason;
 use crate::config::{RedisConfig, Secret, SecretSource};
 use crate::deadline::Deadline;
 use crate::secrets::SecretCell;

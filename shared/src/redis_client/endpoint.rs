@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use redis::cluster::{ClusterClient, ClusterClientBuilder, ClusterConfig};
-use redis::{AsyncConnectionConfig, ConnectionInfo, TlsCertificates};
+use redis::{
+    AsyncConnectionConfig, ConnectionInfo, ProtocolVersion, RedisConnectionInfo, TlsCertificates,
+};
 
 use super::connection::{Connection, Vitals};
-use super::error::Reason;
+use super::diagnosis;
 use super::login::TokenLogin;
 use super::masking::mask;
+use super::reason::Reason;
 use super::server_url::connection_info;
 use crate::config::{Plaintext, RedisAuth, RedisConfig, sends_password_in_the_clear};
 
@@ -16,6 +19,8 @@ use crate::config::{Plaintext, RedisAuth, RedisConfig, sends_password_in_the_cle
 pub(super) struct Endpoint {
     masked: String,
     client: Client,
+    /// Says `HELLO` to the URL's server and nothing else, without a login.
+    greeter: redis::Client,
     /// What logs in, where that is not for the URL to say.
     login: Option<TokenLogin>,
     /// Limit of one node's answer in a cluster, so that a silent one is found out.
@@ -55,6 +60,7 @@ impl Endpoint {
             client_tls: None,
             root_cert: Some(pem),
         });
+        let greeter = standalone(without_login(&info), certificates.clone())?;
         let client = match config.cluster {
             false => Client::Standalone(standalone(info, certificates)?),
             true => Client::Cluster(cluster(info, certificates, login.clone())?),
@@ -62,6 +68,7 @@ impl Endpoint {
         Ok(Self {
             masked: mask(url),
             client,
+            greeter,
             login,
             response_timeout: config.response_timeout,
         })
@@ -116,7 +123,29 @@ impl Endpoint {
                     .map(Connection::Cluster)
             }
         };
-        opened.map_err(|error| Reason::of_connecting(&error))
+        match opened.map_err(|error| diagnosis::of_connecting(&error)) {
+            Err(Reason::HandshakeFailed) => Err(self.reason_of_hang_up().await),
+            settled => settled,
+        }
+    }
+
+    /// Why the server closed the connection: what it says to another one.
+    ///
+    /// A server that refuses every client (its limit, its protected mode) answers one line and closes. The client library waits for
+    /// the answers to all commands of its handshake and loses that line; to a lone `HELLO` it is the answer.
+    async fn reason_of_hang_up(&self) -> Reason {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None);
+        let greeted = self
+            .greeter
+            .get_multiplexed_async_connection_with_config(&config);
+        match greeted
+            .await
+            .map_err(|error| diagnosis::of_connecting(&error))
+        {
+            // This time the server let it in, as far as is possible without a login.
+            Ok(_) | Err(Reason::AuthFailed) => Reason::HandshakeFailed,
+            Err(reason) => reason,
+        }
     }
 }
 
@@ -165,6 +194,13 @@ fn cluster(
 
 fn uses_tls(info: &ConnectionInfo) -> bool {
     matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. })
+}
+
+fn without_login(info: &ConnectionInfo) -> ConnectionInfo {
+    let handshake = RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_skip_set_lib_name();
+    info.clone().set_redis_settings(handshake)
 }
 
 fn is_without_login(info: &ConnectionInfo) -> bool {

@@ -16,8 +16,9 @@ use tracing::{info, warn};
 
 use super::address::Address;
 use super::connection::{Connection, Vitals};
+use super::diagnosis::breaks_connection;
 use super::endpoint::Endpoint;
-use super::error::{Reason, breaks_connection};
+use super::reason::Reason;
 use super::request;
 use crate::config::{RedisAuth, RedisConfig};
 use crate::deadline::Deadline;
@@ -279,8 +280,9 @@ impl Live {
         answered
     }
 
-    /// Whether it replaces a broken socket itself, and need not be given up for one node of many.
-    pub(super) fn heals_itself(&self) -> bool {
+    /// Whether it leads to a cluster. Such a connection replaces a broken socket itself, and need not be given up for one node of
+    /// many.
+    pub(super) fn is_cluster(&self) -> bool {
         matches!(self.connection, Connection::Cluster(_))
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use redis::{FromRedisValue, RedisResult, Value, pipe};
 
-use super::{Error, Reason, RedisClient, Request};
+use super::{Error, Reason, RedisClient, Request, diagnosis};
 
 /// Keys of the probe begin with this, so that a user of its own may be confined to them.
 const KEY_PREFIX: &str = "health:";
@@ -151,7 +151,7 @@ fn read(replies: &[RedisResult<Value>], written: &str, latency: Duration) -> Hea
 fn outcome(reply: Option<&RedisResult<Value>>) -> Result<(), Reason> {
     match reply {
         Some(Ok(_)) => Ok(()),
-        Some(Err(error)) => Err(Reason::of_command(error)),
+        Some(Err(error)) => Err(diagnosis::of_command(error)),
         None => Err(Reason::UnexpectedAnswer),
     }
 }

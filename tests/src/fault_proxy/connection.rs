@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::mongo_commands::MessageReader;
 use super::resp_commands::CommandReader;
-use super::switchboard::{NextReply, Switchboard, connect};
+use super::switchboard::{NextReply, Switchboard};
 use super::traffic::OpenConnection;
 
 /// What the proxy does with a connection.
@@ -110,11 +110,7 @@ async fn relay(
         let mut gate = flow.clone();
         // A connection that starts silent asks nothing of the server.
         let opened = gate.wait_for(|flow| *flow == Flow::Forward).await.is_ok();
-        let Some(mut server) = (if opened {
-            connect(board.server()).await
-        } else {
-            None
-        }) else {
+        let Some(mut server) = (if opened { board.connect().await } else { None }) else {
             return Err(End::Reset);
         };
         let (from_server, to_server) = server.split();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -25,6 +25,8 @@ pub(super) struct Switchboard {
 struct Settings {
     /// Where a new connection leads.
     server: SocketAddr,
+    /// Where the server sees it come from; `None` is this host.
+    source: Option<Ipv4Addr>,
     /// The task that accepts connections; `None` while they are refused.
     listener: Option<JoinHandle<()>>,
     /// How a new connection starts.
@@ -73,6 +75,7 @@ impl Switchboard {
             traffic: Traffic::default(),
             settings: Mutex::new(Settings {
                 server,
+                source: None,
                 listener: None,
                 arrivals: Flow::Forward,
                 connections: HashMap::new(),
@@ -84,8 +87,23 @@ impl Switchboard {
         }
     }
 
-    pub(super) fn server(&self) -> SocketAddr {
-        self.settings.lock().server
+    pub(super) fn set_source(&self, source: Ipv4Addr) {
+        self.settings.lock().source = Some(source);
+    }
+
+    /// A connection to the server, or `None` when that does not answer.
+    pub(super) async fn connect(&self) -> Option<TcpStream> {
+        let (server, source) = {
+            let settings = self.settings.lock();
+            (settings.server, settings.source)
+        };
+        let socket = TcpSocket::new_v4().ok()?;
+        if let Some(source) = source {
+            socket.bind((source, 0).into()).ok()?;
+        }
+        let stream = socket.connect(server).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        Some(stream)
     }
 
     pub(super) fn set_server(&self, server: SocketAddr) {
@@ -246,11 +264,4 @@ impl Delay {
             },
         }
     }
-}
-
-/// A connection to the server, or `None` when that does not answer.
-pub(super) async fn connect(server: SocketAddr) -> Option<TcpStream> {
-    let stream = TcpStream::connect(server).await.ok()?;
-    stream.set_nodelay(true).ok()?;
-    Some(stream)
 }

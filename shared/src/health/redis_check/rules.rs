@@ -236,6 +236,12 @@ mod tests {
             (Reason::ConnectTimeout, "connect_timeout"),
             (Reason::NoCredentials, "no_credentials"),
             (Reason::AuthFailed, "auth_failed"),
+            (Reason::HandshakeFailed, "handshake_failed"),
+            (Reason::ProtectedMode, "protected_mode"),
+            (Reason::TooManyClients, "too_many_clients"),
+            (Reason::UnsupportedServer, "unsupported_server"),
+            (Reason::NoDatabase, "no_database"),
+            (Reason::ClusterModeUnsupported, "cluster_mode_unsupported"),
         ];
         for (reason, code) in cases {
             let found = Err(Error::Unreachable(reason));

@@ -1,0 +1,161 @@
+//! From an error of the client library to its [`Reason`]: what the server said decides.
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+
+use redis::{ErrorKind, RedisError};
+
+use super::login::NO_CREDENTIALS;
+use super::reason::Reason;
+
+/// What servers say during the handshake under the code `ERR`, or what the cluster client, which keeps only text of its
+/// nodes' errors, has made of it. The first match decides.
+const SAID: [(&str, Reason); 14] = [
+    (NO_CREDENTIALS, Reason::NoCredentials),
+    ("AuthenticationFailed", Reason::AuthFailed),
+    ("WRONGPASS", Reason::AuthFailed),
+    ("NOAUTH", Reason::AuthFailed),
+    ("DENIED", Reason::ProtectedMode),
+    ("max number of clients", Reason::TooManyClients),
+    ("RESP3NotSupported", Reason::UnsupportedServer),
+    ("NOPROTO", Reason::UnsupportedServer),
+    ("cluster support disabled", Reason::ClusterModeUnsupported),
+    ("DB index is out of range", Reason::NoDatabase),
+    ("SELECT is not allowed in cluster mode", Reason::NoDatabase),
+    ("has no permissions", Reason::NoPermission),
+    ("timed out", Reason::ConnectTimeout),
+    ("certificate", Reason::TlsFailed),
+];
+
+/// Why a command failed on a connection that stood.
+pub(super) fn of_command(error: &RedisError) -> Reason {
+    match error.kind() {
+        ErrorKind::Io | ErrorKind::Parse => Reason::ConnectionLost,
+        ErrorKind::AuthenticationFailed => Reason::AuthFailed,
+        ErrorKind::ClusterConnectionNotFound => Reason::ClusterDown,
+        ErrorKind::UnexpectedReturnType => Reason::UnexpectedAnswer,
+        _ if is_denied_to_script(error) => Reason::NoPermission,
+        _ => error.code().map_or(Reason::Rejected, of_error_code),
+    }
+}
+
+/// Why a connection did not come about.
+pub(super) fn of_connecting(error: &RedisError) -> Reason {
+    let text = text_of(error);
+    // First, as such a server may quote the arguments: the password can hold any text.
+    if is_unknown_hello(&text) {
+        return Reason::UnsupportedServer;
+    }
+    if let Some((_, reason)) = SAID.iter().find(|(said, _)| text.contains(said)) {
+        return *reason;
+    }
+    if error.is_timeout() {
+        return Reason::ConnectTimeout;
+    }
+    if is_tls(error) {
+        return Reason::TlsFailed;
+    }
+    match error.kind() {
+        ErrorKind::Parse => Reason::UnexpectedAnswer,
+        ErrorKind::RESP3NotSupported => Reason::UnsupportedServer,
+        ErrorKind::Io if is_hang_up(error) => Reason::HandshakeFailed,
+        ErrorKind::Io | ErrorKind::InvalidClientConfig => Reason::ConnectFailed,
+        _ => of_command(error),
+    }
+}
+
+/// Whether the connection that brought this error is of no more use.
+pub(super) fn breaks_connection(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Io | ErrorKind::Parse | ErrorKind::ClusterConnectionNotFound
+    )
+}
+
+/// Whether a command inside a script is denied to its user, which has the code `ERR`: the words of Redis 7.0, and of newer ones.
+fn is_denied_to_script(error: &RedisError) -> bool {
+    let text = error.detail().unwrap_or_default();
+    text.starts_with("The user executing the script can't")
+        || text.starts_with("ACL failure in script")
+}
+
+fn of_error_code(code: &str) -> Reason {
+    match code {
+        "NOAUTH" | "WRONGPASS" => Reason::AuthFailed,
+        "LOADING" => Reason::Loading,
+        "MASTERDOWN" => Reason::MasterDown,
+        "CLUSTERDOWN" => Reason::ClusterDown,
+        "MOVED" | "ASK" => Reason::ClusterModeRequired,
+        "OOM" => Reason::OutOfMemory,
+        "READONLY" => Reason::ReadOnly,
+        "NOREPLICAS" => Reason::NoReplicas,
+        "NOPERM" => Reason::NoPermission,
+        _ => Reason::Rejected,
+    }
+}
+
+/// The code and the text of a server's error, or the text that the client library has instead.
+fn text_of(error: &RedisError) -> String {
+    let code = error.code().unwrap_or_default();
+    format!("{code} {}", error.detail().unwrap_or_default())
+}
+
+/// Whether the server does not know `HELLO`, the first command that it gets. Old servers and proxies say so in many ways.
+fn is_unknown_hello(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let refusals = ["unknown", "unsupported", "not supported", "not allowed"];
+    text.contains("hello") && refusals.iter().any(|word| text.contains(word))
+}
+
+/// Whether the peer took the connection and closed it. Of the nodes' errors the cluster client does not keep enough to tell.
+fn is_hang_up(error: &RedisError) -> bool {
+    error.is_connection_dropped() && !error.is_connection_refusal()
+}
+
+/// TLS errors arrive as I/O errors that hold an error of rustls; the client library hands them out behind an `Arc`.
+fn is_tls(error: &RedisError) -> bool {
+    error
+        .source()
+        .and_then(|source| source.downcast_ref::<Arc<dyn StdError + Send + Sync>>())
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .and_then(io::Error::get_ref)
+        .is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_command_has_the_word_of_its_code() {
+        let cases = [
+            ("NOAUTH", "Authentication required.", Reason::AuthFailed),
+            ("MOVED", "5 10.0.0.2:6379", Reason::ClusterModeRequired),
+            ("ASK", "5 10.0.0.2:6379", Reason::ClusterModeRequired),
+            ("CLUSTERDOWN", "Hash slot not served", Reason::ClusterDown),
+            ("OOM", "command not allowed", Reason::OutOfMemory),
+            (
+                "NOPERM",
+                "this user has no permissions",
+                Reason::NoPermission,
+            ),
+            (
+                "ERR",
+                "The user executing the script can't run this command or subcommand script: 4d58",
+                Reason::NoPermission,
+            ),
+            (
+                "ERR",
+                "ACL failure in script: User app has no permissions to run the 'time' command",
+                Reason::NoPermission,
+            ),
+            ("ERR", "unknown command", Reason::Rejected),
+            ("WEIRD", "", Reason::Rejected),
+        ];
+        for (code, detail, expected) in cases {
+            let error = redis::make_extension_error(code.to_owned(), Some(detail.to_owned()));
+            assert_eq!(of_command(&error), expected, "{code} {detail}");
+        }
+    }
+}

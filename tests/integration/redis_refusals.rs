@@ -1,0 +1,216 @@
+//! Servers that refuse every command, or every client: what they say decides the word.
+
+use serde_json::Value;
+use tests::{FaultProxy, Lambda, LambdaBuilder, RedisCluster, RedisServer, ScriptedServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const PATH: &str = "/api/health/redis";
+
+/// The status and the code of a function that cannot shake hands, with Redis at `url`.
+async fn refusal(function: LambdaBuilder, url: &str) -> String {
+    let lambda = function.env("REDIS_URL", url).start().await;
+    let answer = lambda.get(PATH).await;
+    let health = answer.json();
+    assert_eq!(
+        (answer.status, &health["status"], &health["connected"]),
+        (503, &"disconnected".into(), &Value::Bool(false)),
+        "{url}: {health}"
+    );
+    health["error_code"].as_str().expect("a code").to_owned()
+}
+
+fn standalone() -> LambdaBuilder {
+    Lambda::function("health-redis")
+}
+
+fn cluster() -> LambdaBuilder {
+    standalone().env("REDIS_CLUSTER", "true")
+}
+
+/// Holds as many connections as the server takes.
+async fn all_clients_of(redis: &RedisServer) -> Vec<TcpStream> {
+    let mut clients = Vec::new();
+    loop {
+        let mut client = TcpStream::connect(redis.address()).await.expect("taken");
+        client.write_all(b"PING\r\n").await.expect("sent");
+        let mut reply = [0; 5];
+        if client.read_exact(&mut reply).await.is_err() || &reply != b"+PONG" {
+            return clients;
+        }
+        clients.push(client);
+    }
+}
+
+#[tokio::test]
+async fn a_server_with_too_many_clients_says_so() {
+    for setting in ["no", "yes"] {
+        let redis = RedisServer::builder()
+            .setting("cluster-enabled", setting)
+            .setting("maxclients", "8")
+            .start()
+            .await;
+        let url = redis.url();
+        let _clients = all_clients_of(&redis).await;
+        assert_eq!(refusal(standalone(), &url).await, "too_many_clients");
+        assert_eq!(
+            refusal(standalone(), &format!("{url}/1")).await,
+            "too_many_clients"
+        );
+        assert_eq!(refusal(cluster(), &url).await, "too_many_clients");
+    }
+}
+
+/// macOS has one address on its loopback interface. What such a server says is below, too.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_server_in_protected_mode_says_so() {
+    let redis = RedisServer::builder()
+        .setting("protected-mode", "yes")
+        .start()
+        .await;
+    let proxy = FaultProxy::from_another_host(redis.address());
+    let url = redis.url_through(&proxy);
+    assert_eq!(refusal(standalone(), &url).await, "protected_mode");
+    assert_eq!(
+        refusal(standalone(), &format!("{url}/1")).await,
+        "protected_mode"
+    );
+    assert_eq!(refusal(cluster(), &url).await, "protected_mode");
+}
+
+#[tokio::test]
+async fn a_database_that_the_server_does_not_have_is_named() {
+    let redis = RedisServer::start().await;
+    let url = format!("{}/99", redis.url());
+    assert_eq!(refusal(standalone(), &url).await, "no_database");
+
+    let node = RedisServer::builder()
+        .setting("cluster-enabled", "yes")
+        .start()
+        .await;
+    let url = format!("{}/1", node.url());
+    assert_eq!(refusal(standalone(), &url).await, "no_database");
+}
+
+#[tokio::test]
+async fn a_database_that_the_user_may_not_select_is_a_permission() {
+    let redis = RedisServer::builder()
+        .user("app", "pw", "~* +@all -select")
+        .start()
+        .await;
+    let url = format!("{}/1", redis.url());
+    assert_eq!(refusal(standalone(), &url).await, "no_permission");
+}
+
+#[tokio::test]
+async fn a_server_without_hello_is_too_old() {
+    let redis = RedisServer::builder()
+        .setting("rename-command HELLO", "")
+        .password("unknown-command-WRONGPASS")
+        .start()
+        .await;
+    assert_eq!(
+        refusal(standalone(), &redis.url()).await,
+        "unsupported_server"
+    );
+    assert_eq!(refusal(cluster(), &redis.url()).await, "unsupported_server");
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_cluster_wants_no_cluster_mode() {
+    let redis = RedisServer::start().await;
+    assert_eq!(
+        refusal(cluster(), &redis.url()).await,
+        "cluster_mode_unsupported"
+    );
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_ask_for_slots_lacks_a_permission() {
+    let redis_cluster = RedisCluster::start().await;
+    for node in redis_cluster.nodes() {
+        let user = [
+            "ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-cluster",
+        ];
+        node.command(&user).await;
+    }
+    let url = redis_cluster.nodes()[0].url_with("app", "pw");
+    assert_eq!(refusal(cluster(), &url).await, "no_permission");
+}
+
+#[tokio::test]
+async fn with_tls_a_server_that_takes_no_more_clients_closes_without_a_word() {
+    let redis = RedisServer::builder()
+        .tls()
+        .setting("maxclients", "8")
+        .start()
+        .await;
+    let ca_file = redis.ca_file().to_str().expect("a path").to_owned();
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let held = standalone()
+            .env("REDIS_URL", &redis.url())
+            .env("REDIS_CA_FILE", &ca_file)
+            .start()
+            .await;
+        // The harness's own connections go away in their time.
+        if held.get(PATH).await.status != 200 {
+            break;
+        }
+        clients.push(held);
+    }
+    let function = standalone().env("REDIS_CA_FILE", &ca_file);
+    assert_eq!(refusal(function, &redis.url()).await, "handshake_failed");
+}
+
+/// What servers and proxies say that do not run here, word by word.
+#[tokio::test]
+async fn what_the_server_says_decides_the_word() {
+    let cases = [
+        ("", "handshake_failed"),
+        (
+            "-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user.\r\n",
+            "protected_mode",
+        ),
+        ("-ERR max number of clients reached\r\n", "too_many_clients"),
+        (
+            "-ERR max number of clients + cluster connections reached\r\n",
+            "too_many_clients",
+        ),
+        // Redis 5, and 3: one error for each command of the handshake.
+        (
+            "-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n-ERR Unknown subcommand\r\n-ERR Unknown subcommand\r\n",
+            "unsupported_server",
+        ),
+        (
+            "-ERR unknown command 'HELLO'\r\n-ERR Syntax error\r\n-ERR Syntax error\r\n",
+            "unsupported_server",
+        ),
+        // Proxies.
+        (
+            "-NOPROTO unsupported protocol version\r\n",
+            "unsupported_server",
+        ),
+        (
+            "-ERR unsupported command 'hello'\r\n-ERR\r\n-ERR\r\n",
+            "unsupported_server",
+        ),
+        (
+            "-LOADING Redis is loading the dataset in memory\r\n",
+            "loading",
+        ),
+        ("-ERR something else\r\n", "rejected"),
+        ("HTTP/1.1 400 Bad Request\r\n\r\n", "unexpected_answer"),
+    ];
+    for (words, code) in cases {
+        let server = ScriptedServer::answering(words);
+        let url = format!("redis://{}", server.address());
+        assert_eq!(refusal(standalone(), &url).await, code, "{words}");
+        assert_eq!(
+            refusal(cluster(), &url).await,
+            code,
+            "in cluster mode: {words}"
+        );
+    }
+}
