@@ -37,6 +37,7 @@ mod request;
 mod scan;
 mod script;
 mod server_url;
+mod slots;
 mod token;
 
 use std::fmt;

@@ -24,6 +24,7 @@ mod redis_cluster_faults;
 mod redis_doubt;
 mod redis_refusals;
 mod redis_situations;
+mod redis_topology;
 mod rotation;
 mod secrets;
 mod stored_secrets;

@@ -11,7 +11,7 @@ const PATH: &str = "/api/health/redis";
 
 /// What an answer says of Redis.
 #[derive(Debug, PartialEq)]
-struct Health {
+pub(crate) struct Health {
     http_status: u16,
     status: Value,
     error_code: Value,
@@ -21,7 +21,7 @@ struct Health {
 
 impl Health {
     /// The same, for tests to which it does not matter how far the probe came.
-    fn without_operations(self) -> Self {
+    pub(crate) fn without_operations(self) -> Self {
         Self {
             operations: Value::Null,
             ..self
@@ -29,7 +29,7 @@ impl Health {
     }
 }
 
-async fn health(lambda: &Lambda) -> Health {
+pub(crate) async fn health(lambda: &Lambda) -> Health {
     let answer = lambda.get(PATH).await;
     let json = answer.json();
     Health {
@@ -40,11 +40,11 @@ async fn health(lambda: &Lambda) -> Health {
     }
 }
 
-async fn health_of(url: &str) -> Health {
+pub(crate) async fn health_of(url: &str) -> Health {
     health(&given::redis_function(url).await).await
 }
 
-fn disconnected(error_code: &str) -> Health {
+pub(crate) fn disconnected(error_code: &str) -> Health {
     Health {
         http_status: 503,
         status: json!("disconnected"),
@@ -53,7 +53,7 @@ fn disconnected(error_code: &str) -> Health {
     }
 }
 
-fn unhealthy(error_code: &str, operations: Value) -> Health {
+pub(crate) fn unhealthy(error_code: &str, operations: Value) -> Health {
     Health {
         http_status: 503,
         status: json!("unhealthy"),
@@ -62,7 +62,7 @@ fn unhealthy(error_code: &str, operations: Value) -> Health {
     }
 }
 
-fn degraded(error_code: &str, operations: Value) -> Health {
+pub(crate) fn degraded(error_code: &str, operations: Value) -> Health {
     Health {
         http_status: 200,
         status: json!("degraded"),
@@ -267,10 +267,18 @@ async fn a_server_that_reads_its_data_is_loading() {
 
 #[tokio::test]
 async fn a_missing_permission_is_named_by_the_operation_that_lacks_it() {
+    let all = json!(["ping", "set", "get", "delete"]);
     let cases = [
         ("-set", json!(["ping"])),
         ("-get", json!(["ping", "set", "delete"])),
         ("-del", json!(["ping", "set", "get"])),
+        ("-eval", all.clone()),
+        ("-evalsha", all.clone()),
+        ("-@scripting", all.clone()),
+        // What the scripts call.
+        ("-time", all.clone()),
+        ("-strlen", all.clone()),
+        ("-getrange", all),
     ];
     for (rule, operations) in cases {
         let redis = RedisServer::builder()
@@ -283,6 +291,48 @@ async fn a_missing_permission_is_named_by_the_operation_that_lacks_it() {
             "{rule}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_run_scripts_cannot_pay_and_health_says_so() {
+    let redis = RedisServer::builder()
+        .user("app", "pw", "~* +@all -evalsha")
+        .start()
+        .await;
+    let lambda = given::redis_function(&redis.url()).await;
+
+    let results = lambda.get(PATH).await.json()["operation_results"].clone();
+
+    assert_eq!(results["script"]["ok"], false);
+    assert_eq!(results["script"]["error_code"], "no_permission");
+    assert_eq!(results["delete"]["ok"], true);
+    assert_eq!(redis.keys("*").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn scripts_that_the_server_has_forgotten_are_no_fault() {
+    let (redis, _proxy, lambda) = given::proxied_redis_function().await;
+    for _ in 0..3 {
+        let health = lambda.get(PATH).await.json();
+        assert_eq!(
+            health["operation_results"]["script"]["ok"], true,
+            "{health}"
+        );
+        redis.command(&["SCRIPT", "FLUSH"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_user_without_a_password_logs_in_as_that_user() {
+    let redis = RedisServer::builder()
+        .user("app", "pw", "nopass ~* +@all")
+        .default_user("off")
+        .start()
+        .await;
+    let url = format!("redis://app@{}", redis.address());
+    assert_eq!(health_of(&url).await.http_status, 200);
+    let url = format!("redis://other@{}", redis.address());
+    assert_eq!(health_of(&url).await, disconnected("auth_failed"));
 }
 
 #[tokio::test]

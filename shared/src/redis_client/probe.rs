@@ -1,15 +1,22 @@
 //! Does Redis do what the functions need of it? `PING` alone does not tell: a full or read-only server answers it.
 
+mod server_info;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use redis::{FromRedisValue, RedisResult, Value, pipe};
+use redis::{FromRedisValue, Pipeline, RedisResult, Value, pipe};
 
-use super::{Error, Reason, RedisClient, Request, diagnosis};
+use super::request::ScriptCall;
+use super::{Error, Reason, RedisClient, Repeat, Request, Script};
+pub use server_info::ServerInfo;
 
 /// Keys of the probe begin with this, so that a user of its own may be confined to them.
 const KEY_PREFIX: &str = "health:";
 /// How long the probe's key lives if it could not be deleted.
 const KEY_SECONDS: u64 = 10;
+const KEY_MS: &[u8] = b"10000";
 /// Asked one by one: servers before 7.0 take only one section at a time.
 const INFO_SECTIONS: [&str; 4] = ["server", "replication", "memory", "stats"];
 
@@ -19,9 +26,11 @@ pub struct HealthCheck {
     /// The one round trip in which everything was asked and answered.
     pub latency: Duration,
     /// Each operation with its outcome, in the order they ran.
-    pub operations: [(Operation, Result<(), Reason>); 4],
+    pub operations: [(Operation, Result<(), Reason>); 5],
     /// Whether the value read was the value written; `None` where there was nothing to compare.
     pub value_matches: Option<bool>,
+    /// Whether the server holds all keys. Where it holds a part, the operations succeed by luck.
+    pub all_keys: Result<(), Reason>,
     /// What the server says of itself, where it may.
     pub server: Option<ServerInfo>,
 }
@@ -36,39 +45,36 @@ pub enum Operation {
     Set,
     /// Reading it back.
     Get,
+    /// Running a script, with its text and by its digest.
+    Script,
     /// Deleting it.
     Delete,
 }
 
-impl Operation {
-    /// All of them, in the order they run.
-    pub const ALL: [Self; 4] = [Self::Ping, Self::Set, Self::Get, Self::Delete];
+/// Where in the probe's answer the reply to a command is.
+mod reply {
+    pub(super) const PING: usize = 0;
+    pub(super) const SET: usize = 1;
+    pub(super) const GET: usize = 2;
+    pub(super) const EVAL: usize = 3;
+    pub(super) const EVALSHA: usize = 4;
+    pub(super) const DEL: usize = 5;
+    /// Not in cluster mode.
+    pub(super) const HELLO: usize = 6;
 }
 
-/// What `INFO` says. A member is `None` where the server does not say it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct ServerInfo {
-    /// The server's version; Valkey's own where it is a Valkey.
-    pub version: Option<String>,
-    /// `standalone`, `cluster` or `sentinel`.
-    pub mode: Option<String>,
-    /// `master` or `slave`.
-    pub role: Option<String>,
-    /// A replica's link to its primary, `up` or `down`.
-    pub replication_link: Option<String>,
-    /// Memory in use.
-    pub memory_used_bytes: Option<u64>,
-    /// The limit of it; 0 is none.
-    pub memory_limit_bytes: Option<u64>,
-    /// What is evicted at the limit.
-    pub eviction_policy: Option<String>,
-    /// Keys evicted since the server started.
-    pub evicted_keys: Option<u64>,
+static SCRIPT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("probe/script.lua"), Repeat::Safe));
+
+impl Operation {
+    /// All of them, in the order they run.
+    pub const ALL: [Self; 5] = [Self::Ping, Self::Set, Self::Get, Self::Script, Self::Delete];
 }
 
 impl RedisClient {
-    /// Pings, sets, gets and deletes a random key, and asks the server about itself, all in one round trip (a
-    /// rested connection is pinged first).
+    /// Pings, sets, gets and deletes a random key, runs a script on it, and asks the server about itself, all in one round trip (a
+    /// rested connection is pinged first). A node of a cluster, where the client is not in cluster mode, is asked for its slots in a
+    /// second one.
     ///
     /// # Errors
     ///
@@ -80,20 +86,7 @@ impl RedisClient {
     /// A dropped probe may leave its key behind, which expires.
     pub async fn health_check(&self) -> Result<HealthCheck, Error> {
         let (key, value) = (format!("{KEY_PREFIX}{}", random_hex()), random_hex());
-        let mut probe = pipe();
-        probe.ignore_errors();
-        probe.cmd("PING");
-        probe
-            .cmd("SET")
-            .arg(&key)
-            .arg(&value)
-            .arg("EX")
-            .arg(KEY_SECONDS);
-        probe.cmd("GET").arg(&key);
-        probe.cmd("DEL").arg(&key);
-        for section in INFO_SECTIONS {
-            probe.cmd("INFO").arg(section);
-        }
+        let probe = self.probe(&key, &value);
         let probe = Request::Pipeline(&probe);
         let (answer, latency) = match self.timed(&probe).await {
             // Safe to repeat, as nobody else knows the key; and only what the second one finds is true of now.
@@ -103,7 +96,10 @@ impl RedisClient {
             settled => settled?,
         };
         let replies = Vec::<RedisResult<Value>>::from_redis_value(answer).unwrap_or_default();
-        let check = read(&replies, &value, latency);
+        let mut check = self.read(&replies, &value, latency);
+        if !self.inner.is_cluster && is_cluster_node(&replies) {
+            check.all_keys = self.is_held_by_one_master().await;
+        }
         if check
             .operations
             .contains(&(Operation::Set, Err(Reason::ReadOnly)))
@@ -111,6 +107,79 @@ impl RedisClient {
             self.link()?.suspect_failover();
         }
         Ok(check)
+    }
+
+    /// The commands, in the order of [`reply`].
+    fn probe(&self, key: &str, value: &str) -> Pipeline {
+        let script = ScriptCall {
+            script: &SCRIPT,
+            keys: &[key],
+            args: &[value.as_bytes(), KEY_MS],
+        };
+        let mut probe = pipe();
+        probe.ignore_errors();
+        probe.cmd("PING");
+        probe
+            .cmd("SET")
+            .arg(key)
+            .arg(value)
+            .arg("EX")
+            .arg(KEY_SECONDS);
+        probe.cmd("GET").arg(key);
+        // Sent with its text it is known, also after a `SCRIPT FLUSH`: the next one, by digest, proves the right to that.
+        probe.add_command(script.by_text());
+        probe.add_command(script.by_digest());
+        probe.cmd("DEL").arg(key);
+        // Changes nothing, and is allowed to every user that could connect. In a cluster it has no one to go to.
+        if !self.inner.is_cluster {
+            probe.cmd("HELLO").arg("3");
+        }
+        for section in INFO_SECTIONS {
+            probe.cmd("INFO").arg(section);
+        }
+        probe
+    }
+
+    fn read(
+        &self,
+        replies: &[RedisResult<Value>],
+        written: &str,
+        latency: Duration,
+    ) -> HealthCheck {
+        let outcome = |place: usize| match replies.get(place) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(self.reason_of(error)),
+            None => Err(Reason::UnexpectedAnswer),
+        };
+        let returns = |place: usize| {
+            outcome(place)?;
+            match is_text(replies.get(place), written) {
+                true => Ok(()),
+                false => Err(Reason::UnexpectedAnswer),
+            }
+        };
+        let operations = Operation::ALL.map(|operation| {
+            let outcome = match operation {
+                Operation::Ping => outcome(reply::PING),
+                Operation::Set => outcome(reply::SET),
+                Operation::Get => outcome(reply::GET),
+                Operation::Script => returns(reply::EVAL).and_then(|()| returns(reply::EVALSHA)),
+                Operation::Delete => outcome(reply::DEL),
+            };
+            (operation, outcome)
+        });
+        let is_readable = outcome(reply::SET).is_ok() && outcome(reply::GET).is_ok();
+        let mut info = String::new();
+        for reply in replies.iter().skip(reply::DEL + 1).flatten() {
+            info.push_str(&String::from_redis_value_ref(reply).unwrap_or_default());
+        }
+        HealthCheck {
+            latency,
+            operations,
+            value_matches: is_readable.then(|| is_text(replies.get(reply::GET), written)),
+            all_keys: Ok(()),
+            server: (!info.is_empty()).then(|| ServerInfo::read(&info)),
+        }
     }
 
     /// Sends `request` and says how long its answer took, without the connecting.
@@ -122,61 +191,19 @@ impl RedisClient {
     }
 }
 
-fn read(replies: &[RedisResult<Value>], written: &str, latency: Duration) -> HealthCheck {
-    let operations =
-        Operation::ALL.map(|operation| (operation, outcome(replies.get(operation as usize))));
-    let is_readable = operations.iter().all(|(operation, outcome)| {
-        outcome.is_ok() || !matches!(operation, Operation::Set | Operation::Get)
-    });
-    let value_matches = is_readable.then(|| {
-        let read = replies
-            .get(Operation::Get as usize)
-            .and_then(|reply| reply.as_ref().ok());
-        read.is_some_and(|value| {
-            String::from_redis_value_ref(value).is_ok_and(|read| read == written)
-        })
-    });
-    let mut info = String::new();
-    for reply in replies.iter().skip(Operation::ALL.len()).flatten() {
-        info.push_str(&String::from_redis_value_ref(reply).unwrap_or_default());
-    }
-    HealthCheck {
-        latency,
-        operations,
-        value_matches,
-        server: (!info.is_empty()).then(|| server_info(&info)),
-    }
+fn is_text(reply: Option<&RedisResult<Value>>, text: &str) -> bool {
+    let read = reply.and_then(|reply| reply.as_ref().ok());
+    read.is_some_and(|value| String::from_redis_value_ref(value).is_ok_and(|read| read == text))
 }
 
-fn outcome(reply: Option<&RedisResult<Value>>) -> Result<(), Reason> {
-    match reply {
-        Some(Ok(_)) => Ok(()),
-        Some(Err(error)) => Err(diagnosis::of_command(error)),
-        None => Err(Reason::UnexpectedAnswer),
-    }
-}
-
-fn server_info(info: &str) -> ServerInfo {
-    let member = |name: &str| {
-        let mut values = info
-            .lines()
-            .filter_map(|line| line.trim_end().split_once(':'));
-        values
-            .find(|(member, _)| *member == name)
-            .map(|(_, value)| value)
+/// Whether the server says in reply to `HELLO` that it is a node of a cluster.
+fn is_cluster_node(replies: &[RedisResult<Value>]) -> bool {
+    let Some(Ok(hello)) = replies.get(reply::HELLO) else {
+        return false;
     };
-    let text = |name| member(name).map(str::to_owned);
-    let number = |name| member(name).and_then(|value| value.parse().ok());
-    ServerInfo {
-        version: text("valkey_version").or_else(|| text("redis_version")),
-        mode: text("redis_mode").or_else(|| text("server_mode")),
-        role: text("role"),
-        replication_link: text("master_link_status"),
-        memory_used_bytes: number("used_memory"),
-        memory_limit_bytes: number("maxmemory"),
-        eviction_policy: text("maxmemory_policy"),
-        evicted_keys: number("evicted_keys"),
-    }
+    let members = HashMap::<String, Value>::from_redis_value_ref(hello).unwrap_or_default();
+    let mode = members.get("mode").map(String::from_redis_value_ref);
+    mode.is_some_and(|mode| mode.is_ok_and(|mode| mode == "cluster"))
 }
 
 fn random_hex() -> String {
@@ -188,48 +215,59 @@ fn random_hex() -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     use super::*;
+    use crate::config::Config;
 
-    #[test]
-    fn info_is_read_as_far_as_it_goes() {
-        let info = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n# Memory\r\nused_memory:many\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n";
-        let expected = ServerInfo {
-            version: Some("7.0.15".to_owned()),
-            mode: Some("standalone".to_owned()),
-            memory_limit_bytes: Some(0),
-            eviction_policy: Some("noeviction".to_owned()),
-            ..ServerInfo::default()
-        };
-        assert_eq!(server_info(info), expected);
+    fn replies(read: &str, ran: &str) -> Vec<RedisResult<Value>> {
+        let text = |text: &str| Ok(Value::BulkString(text.as_bytes().to_vec()));
+        vec![
+            Ok(Value::SimpleString("PONG".to_owned())),
+            Ok(Value::Okay),
+            text(read),
+            text(ran),
+            text(ran),
+            Ok(Value::Int(1)),
+        ]
+    }
+
+    fn read(replies: &[RedisResult<Value>]) -> HealthCheck {
+        let config = Config::from_lookup(|_| None).expect("usable");
+        RedisClient::new(&config.redis).read(replies, "written", Duration::ZERO)
     }
 
     #[test]
     fn another_value_than_the_one_written_does_not_match() {
-        let replies = |value: &str| {
-            let read = Value::BulkString(value.as_bytes().to_vec());
-            vec![
-                Ok(Value::SimpleString("PONG".to_owned())),
-                Ok(Value::Okay),
-                Ok(read),
-                Ok(Value::Int(1)),
-            ]
-        };
+        let value_matches = |value| read(&replies(value, "written")).value_matches;
+        assert_eq!(value_matches("written"), Some(true));
+        assert_eq!(value_matches("other"), Some(false));
+    }
+
+    #[test]
+    fn a_script_has_run_when_it_returns_what_it_wrote() {
+        let script = |value| read(&replies("written", value)).operations[3];
+        assert_eq!(script("written"), (Operation::Script, Ok(())));
         assert_eq!(
-            read(&replies("written"), "written", Duration::ZERO).value_matches,
-            Some(true)
-        );
-        assert_eq!(
-            read(&replies("other"), "written", Duration::ZERO).value_matches,
-            Some(false)
+            script("other"),
+            (Operation::Script, Err(Reason::UnexpectedAnswer))
         );
     }
 
-    proptest! {
-        #[test]
-        fn no_info_text_panics(info in any::<String>()) {
-            server_info(&info);
-        }
+    /// The commands that a script runs.
+    fn commands(script: &str) -> BTreeSet<&str> {
+        let mut calls: Vec<_> = script.split("call('").collect();
+        calls.remove(0);
+        let calls = calls.into_iter().map(|call| call.split_once('\''));
+        calls.map(|call| call.expect("a command").0).collect()
+    }
+
+    #[test]
+    fn the_probe_needs_every_command_that_the_scripts_of_idempotency_need() {
+        let mut needed = commands(include_str!("../idempotency/store/record.lua"));
+        needed.extend(commands(include_str!("../idempotency/store/hints.lua")));
+        let mut probed = commands(include_str!("probe/script.lua"));
+        probed.insert("DEL");
+        assert_eq!(probed, needed);
     }
 }

@@ -78,11 +78,11 @@ impl Node {
 }
 
 impl ScriptCall<'_> {
-    fn by_digest(&self) -> Cmd {
+    pub(super) fn by_digest(&self) -> Cmd {
         self.as_command("EVALSHA", self.script.digest())
     }
 
-    fn by_text(&self) -> Cmd {
+    pub(super) fn by_text(&self) -> Cmd {
         self.as_command("EVAL", self.script.text())
     }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use redis::{Value, cmd};
+use redis::cmd;
 
 use super::request::Node;
-use super::{Error, Reason, RedisClient, Repeat, Request, typed};
+use super::{Error, RedisClient, Repeat, Request, typed};
 
 /// How many names a server looks at for one answer: few enough not to keep others waiting.
 const SCANNED_AT_ONCE: u32 = 1_000;
@@ -61,28 +61,4 @@ impl RedisClient {
         }
         Ok(())
     }
-
-    /// The nodes that hold the cluster's slots, each once.
-    async fn masters(&self) -> Result<BTreeSet<Node>, Error> {
-        let mut slots = cmd("CLUSTER");
-        slots.arg("SLOTS");
-        let answer = self.send(Repeat::Safe, &Request::Command(&slots)).await?;
-        let ranges: Vec<Vec<Value>> = typed(answer)?;
-        let masters = ranges.into_iter().map(master_of);
-        masters
-            .collect::<Option<_>>()
-            .ok_or(Error::Unanswered(Reason::UnexpectedAnswer))
-    }
-}
-
-/// Who holds a range of slots, as `CLUSTER SLOTS` says it: first slot, last slot, the master, then its replicas. Of a node
-/// come its host, its port, and more.
-fn master_of(range: Vec<Value>) -> Option<Node> {
-    let Value::Array(node) = range.into_iter().nth(2)? else {
-        return None;
-    };
-    let mut node = node.into_iter();
-    let host: String = redis::from_redis_value(node.next()?).ok()?;
-    let port = redis::from_redis_value(node.next()?).ok()?;
-    (!host.is_empty()).then_some(Node { host, port })
 }

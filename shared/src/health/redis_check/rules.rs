@@ -101,6 +101,9 @@ impl Rules {
                 );
             }
         }
+        if let Err(reason) = check.all_keys {
+            return Verdict::new(Status::Unhealthy, reason.code(), reason);
+        }
         let server = check.server.as_ref();
         if self.is_sole_store && server.is_some_and(evicts) {
             let error = "the server evicts keys at its memory limit, and payments depend on them";
@@ -157,7 +160,8 @@ fn operation_results(
 fn succeeded(results: &BTreeMap<Operation, OperationResult>) -> Vec<Operation> {
     results
         .iter()
-        .filter(|(_, result)| result.ok)
+        // The members that are documented for it; the script is in `operation_results`.
+        .filter(|(operation, result)| result.ok && **operation != Operation::Script)
         .map(|(operation, _)| *operation)
         .collect()
 }
@@ -194,6 +198,7 @@ mod tests {
             latency: Duration::from_millis(1),
             operations: Operation::ALL.map(|operation| (operation, Ok(()))),
             value_matches: Some(true),
+            all_keys: Ok(()),
             server: None,
         }
     }
@@ -258,7 +263,14 @@ mod tests {
             (Operation::Set, Reason::OutOfMemory, "out_of_memory"),
             (Operation::Set, Reason::ReadOnly, "read_only"),
             (Operation::Set, Reason::NoReplicas, "no_replicas"),
+            (
+                Operation::Set,
+                Reason::ClusterModeRequired,
+                "cluster_mode_required",
+            ),
             (Operation::Get, Reason::NoPermission, "no_permission"),
+            (Operation::Script, Reason::NoPermission, "no_permission"),
+            (Operation::Script, Reason::Rejected, "rejected"),
             (Operation::Delete, Reason::NoPermission, "no_permission"),
         ];
         for (operation, reason, code) in cases {
@@ -267,6 +279,21 @@ mod tests {
         }
         let silent = Err(Error::Unanswered(Reason::Timeout));
         assert_eq!(verdict(silent), (Status::Unhealthy, Some("timeout")));
+    }
+
+    #[test]
+    fn a_server_without_all_keys_is_unhealthy_also_when_the_probe_succeeds() {
+        for reason in [
+            Reason::ClusterModeRequired,
+            Reason::ClusterDown,
+            Reason::NoPermission,
+        ] {
+            let lucky = HealthCheck {
+                all_keys: Err(reason),
+                ..check()
+            };
+            assert_eq!(verdict(Ok(lucky)), (Status::Unhealthy, Some(reason.code())));
+        }
     }
 
     #[test]
@@ -351,6 +378,20 @@ mod tests {
     fn what_was_not_set_is_neither_read_nor_deleted() {
         let report = rules().assess(Ok(failing(Operation::Set, Reason::OutOfMemory)), None);
         assert_eq!(report.operations, Some(vec![Operation::Ping]));
+    }
+
+    #[test]
+    fn a_script_is_among_the_results_and_not_among_the_documented_operations() {
+        let report = rules().assess(Ok(check()), None);
+        let documented = [
+            Operation::Ping,
+            Operation::Set,
+            Operation::Get,
+            Operation::Delete,
+        ];
+        assert_eq!(report.operations.as_deref(), Some(&documented[..]));
+        let results = report.operation_results.expect("results");
+        assert!(results[&Operation::Script].ok);
     }
 
     #[test]

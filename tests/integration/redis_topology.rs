@@ -1,0 +1,118 @@
+//! A cluster's node where a single server is expected: healthy only where that node holds all keys.
+
+use std::time::Duration;
+
+use serde_json::json;
+use shared::redis_client::{Error, Reason, Repeat, Script};
+use tests::{CacheUser, Lambda, RedisCluster, RedisServer, eventually};
+
+use crate::given;
+use crate::redis_situations::{health, unhealthy};
+
+/// `health-redis` that probes at every request.
+async fn probing(url: &str) -> Lambda {
+    let function = Lambda::function("health-redis").env("REDIS_URL", url);
+    // A busy machine is no slow server.
+    let function = function.envs(&[("HEALTH_MEMO_MS", "0"), ("HEALTH_SLOW_MS", "29000")]);
+    function.start().await
+}
+
+/// A cluster of one master that holds these slots.
+async fn one_master(first: &str, last: &str) -> RedisServer {
+    let redis = RedisServer::builder()
+        .setting("cluster-enabled", "yes")
+        .setting("cluster-require-full-coverage", "no")
+        .start()
+        .await;
+    redis
+        .command(&["CLUSTER", "ADDSLOTSRANGE", first, last])
+        .await;
+    eventually(Duration::from_secs(20), async || {
+        let info: String = redis.query(&["CLUSTER", "INFO"]).await;
+        info.contains("cluster_state:ok")
+    })
+    .await;
+    redis
+}
+
+/// The key of the probe fell on the node's own slots or on another's: 200 at random.
+#[tokio::test]
+async fn a_node_that_holds_a_part_of_the_keys_is_never_healthy() {
+    let cluster = RedisCluster::start().await;
+    let user = cluster.url_as(CacheUser::Health).await;
+    for url in [cluster.url(), user] {
+        let lambda = probing(&url).await;
+        for _ in 0..30 {
+            let health = health(&lambda).await.without_operations();
+            assert_eq!(health, unhealthy("cluster_mode_required", json!(null)));
+        }
+        let error = lambda.get("/api/health/redis").await.json()["error"].clone();
+        assert!(
+            error
+                .as_str()
+                .is_some_and(|text| text.contains("REDIS_CLUSTER=true"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_master_that_holds_all_keys_needs_no_cluster_mode() {
+    let redis = one_master("0", "16383").await;
+    let lambda = probing(&redis.url()).await;
+    for _ in 0..5 {
+        assert_eq!(
+            lambda.get("/api/health/redis").await.json()["status"],
+            "healthy"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_master_with_slots_that_no_node_holds_is_down_whatever_the_key() {
+    let redis = one_master("0", "16000").await;
+    let lambda = probing(&redis.url()).await;
+    for _ in 0..30 {
+        let health = health(&lambda).await.without_operations();
+        assert_eq!(health, unhealthy("cluster_down", json!(null)));
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_ask_for_the_slots_is_told_so() {
+    let redis = one_master("0", "16383").await;
+    let user = [
+        "ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-cluster",
+    ];
+    redis.command(&user).await;
+    let lambda = probing(&redis.url_with("app", "pw")).await;
+
+    let health = health(&lambda).await.without_operations();
+
+    assert_eq!(health, unhealthy("no_permission", json!(null)));
+}
+
+#[tokio::test]
+async fn a_key_of_another_node_is_refused_before_anything_runs() {
+    let cluster = RedisCluster::start().await;
+    let client = given::redis_client(&[("REDIS_URL", &cluster.url())]);
+    let script = Script::new("return redis.call('INCR', KEYS[1])", Repeat::Never);
+    let (mut here, mut elsewhere) = (0, 0);
+    for number in 0..30 {
+        let key = format!("key:{number}");
+        match client.run_script::<i64>(&script, &[&key], &[]).await {
+            Ok(sum) => {
+                assert_eq!(sum, 1);
+                here += 1;
+            }
+            refused => {
+                assert_eq!(refused, Err(Error::Refused(Reason::ClusterModeRequired)));
+                assert_eq!(
+                    client.get(&key).await,
+                    Err(Error::Refused(Reason::ClusterModeRequired))
+                );
+                elsewhere += 1;
+            }
+        }
+    }
+    assert!(here > 0 && elsewhere > 0, "{here} {elsewhere}");
+}
