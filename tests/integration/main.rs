@@ -22,6 +22,7 @@ mod redis_client;
 mod redis_cluster;
 mod redis_cluster_faults;
 mod redis_doubt;
+mod redis_memory;
 mod redis_refusals;
 mod redis_situations;
 mod redis_topology;

@@ -393,25 +393,3 @@ async fn a_policy_that_evicts_matters_where_redis_alone_decides() {
         .await;
     assert_eq!(backed.get(PATH).await.json()["status"], "healthy");
 }
-
-#[tokio::test]
-async fn a_server_that_is_nearly_full_is_reported_before_it_is_full() {
-    let redis = RedisServer::start().await;
-    let lambda = given::redis_function(&redis.url()).await;
-    redis
-        .command(&["SET", "ballast", &"x".repeat(20_000_000)])
-        .await;
-    let used: u64 = redis.info("used_memory").await.parse().expect("a number");
-    redis
-        .command(&[
-            "CONFIG",
-            "SET",
-            "maxmemory",
-            &(used * 106 / 100).to_string(),
-        ])
-        .await;
-
-    let health = health(&lambda).await.without_operations();
-
-    assert_eq!(health, degraded("memory_high", Value::Null));
-}

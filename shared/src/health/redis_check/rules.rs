@@ -105,16 +105,20 @@ impl Rules {
             return Verdict::new(Status::Unhealthy, reason.code(), reason);
         }
         let server = check.server.as_ref();
+        let memory = server.and_then(Memory::of);
+        // The last write found room by luck.
+        if memory.is_some_and(Memory::is_full) {
+            let reason = Reason::OutOfMemory;
+            return Verdict::new(Status::Unhealthy, reason.code(), reason);
+        }
         if self.is_sole_store && server.is_some_and(evicts) {
             let error = "the server evicts keys at its memory limit, and payments depend on them";
             return Verdict::new(Status::Degraded, "evicting_policy", error);
         }
-        if server.is_some_and(is_nearly_full) {
-            return Verdict::new(
-                Status::Degraded,
-                "memory_high",
-                "the server has used 90 % of its memory",
-            );
+        if let Some(memory) = memory.filter(|memory| memory.is_nearly_full()) {
+            let percent = memory.percent();
+            let error = format!("the server has used {percent} % of its memory limit");
+            return Verdict::new(Status::Degraded, "memory_high", error);
         }
         if server.is_some_and(|server| server.replication_link.as_deref() == Some("down")) {
             return Verdict::new(
@@ -173,11 +177,33 @@ fn evicts(server: &ServerInfo) -> bool {
         .is_some_and(|policy| policy != "noeviction")
 }
 
-fn is_nearly_full(server: &ServerInfo) -> bool {
-    let (Some(used), Some(limit)) = (server.memory_used_bytes, server.memory_limit_bytes) else {
-        return false;
-    };
-    !evicts(server) && limit > 0 && u128::from(used) * 10 >= u128::from(limit) * 9
+/// The memory of a server that evicts nothing, and refuses writes above its limit.
+#[derive(Clone, Copy)]
+struct Memory {
+    /// What counts towards the limit.
+    used: u64,
+    limit: u64,
+}
+
+impl Memory {
+    fn of(server: &ServerInfo) -> Option<Self> {
+        let limit = server.memory_limit_bytes.filter(|limit| *limit > 0)?;
+        let not_counted = server.memory_not_counted_bytes.unwrap_or_default();
+        let used = server.memory_used_bytes?.saturating_sub(not_counted);
+        (!evicts(server)).then_some(Self { used, limit })
+    }
+
+    fn is_full(self) -> bool {
+        self.used > self.limit
+    }
+
+    fn is_nearly_full(self) -> bool {
+        self.percent() >= 90
+    }
+
+    fn percent(self) -> u128 {
+        u128::from(self.used) * 100 / u128::from(self.limit)
+    }
 }
 
 #[cfg(test)]
@@ -334,14 +360,48 @@ mod tests {
     }
 
     #[test]
-    fn memory_counts_only_up_to_a_limit_that_there_is() {
-        for check in [
-            memory(89, 100, "noeviction"),
-            memory(90, 0, "noeviction"),
-            check(),
-        ] {
-            assert_eq!(verdict(Ok(check)), (Status::Healthy, None));
+    fn memory_says_what_state_it_is_in() {
+        let (healthy, full) = (
+            (Status::Healthy, None, None),
+            (
+                Status::Unhealthy,
+                Some("out_of_memory"),
+                Some("the server is out of memory"),
+            ),
+        );
+        let high = |error| (Status::Degraded, Some("memory_high"), Some(error));
+        let cases = [
+            (memory(89, 100, "noeviction"), healthy),
+            (
+                memory(90, 100, "noeviction"),
+                high("the server has used 90 % of its memory limit"),
+            ),
+            (
+                memory(999, 1_000, "noeviction"),
+                high("the server has used 99 % of its memory limit"),
+            ),
+            (
+                memory(100, 100, "noeviction"),
+                high("the server has used 100 % of its memory limit"),
+            ),
+            (memory(101, 100, "noeviction"), full),
+            (memory(u64::MAX, 1, "noeviction"), full),
+            (memory(90, 0, "noeviction"), healthy),
+            (check(), healthy),
+        ];
+        for (check, expected) in cases {
+            let report = rules().assess(Ok(check.clone()), None);
+            let found = (report.status, report.error_code, report.error.as_deref());
+            assert_eq!(found, expected, "{check:?}");
         }
+    }
+
+    #[test]
+    fn buffers_that_redis_does_not_count_fill_no_memory() {
+        let mut check = memory(150, 100, "noeviction");
+        let server = check.server.as_mut().expect("a server");
+        server.memory_not_counted_bytes = Some(70);
+        assert_eq!(verdict(Ok(check)), (Status::Healthy, None));
     }
 
     #[test]
