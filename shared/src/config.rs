@@ -182,7 +182,7 @@ impl Config {
             idempotency: IdempotencyConfig::read(&read, &environment)?,
             payments: PaymentsConfig::read(&read, &environment)?,
             health: HealthConfig::read(&read)?,
-            log: LogConfig::read(&read, deployed)?,
+            log: LogConfig::read(&read, environment.is_deployed)?,
             lambda: LambdaConfig {
                 deployed: environment.is_deployed,
                 runtime_api: read.text("AWS_LAMBDA_RUNTIME_API")?.is_some(),
