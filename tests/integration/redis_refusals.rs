@@ -1,5 +1,7 @@
 //! Servers that refuse every command, or every client: what they say decides the word.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tests::{FaultProxy, Lambda, LambdaBuilder, RedisCluster, RedisServer, ScriptedServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,18 +30,24 @@ fn cluster() -> LambdaBuilder {
     standalone().env("REDIS_CLUSTER", "true")
 }
 
-/// Holds as many connections as the server takes.
+/// Holds as many connections as the server takes, also when those of the harness have ended.
 async fn all_clients_of(redis: &RedisServer) -> Vec<TcpStream> {
     let mut clients = Vec::new();
-    loop {
+    let mut refused = 0;
+    while refused < 10 {
         let mut client = TcpStream::connect(redis.address()).await.expect("taken");
-        client.write_all(b"PING\r\n").await.expect("sent");
         let mut reply = [0; 5];
-        if client.read_exact(&mut reply).await.is_err() || &reply != b"+PONG" {
-            return clients;
+        // The server may have closed it before the command arrives.
+        let _ = client.write_all(b"PING\r\n").await;
+        if client.read_exact(&mut reply).await.is_ok() && &reply == b"+PONG" {
+            clients.push(client);
+            refused = 0;
+        } else {
+            refused += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        clients.push(client);
     }
+    clients
 }
 
 #[tokio::test]

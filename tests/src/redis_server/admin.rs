@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use redis::{Client, FromRedisValue, Value};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, Value};
 
 use super::RedisServer;
 
@@ -53,8 +53,10 @@ impl RedisServer {
             socket.display()
         );
         let conversation = async {
+            // The client's own limit of half a second is short for a busy machine.
+            let config = AsyncConnectionConfig::new().set_response_timeout(None);
             let mut connection = Client::open(url)?
-                .get_multiplexed_async_connection()
+                .get_multiplexed_async_connection_with_config(&config)
                 .await?;
             let mut command = redis::cmd(words[0]);
             command.arg(&words[1..]);
