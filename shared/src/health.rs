@@ -6,7 +6,7 @@
 //!
 //! Measuring and judging are apart: a probe brings facts, a pure function makes a report of them. A result is
 //! reused for a while, so that a storm of health requests is no storm for Redis. Only callers who may see details
-//! get more than the status ([`access`]). No check panics, hangs or shows a credential.
+//! get more than the status (`access`). No check panics, hangs or shows a credential.
 
 mod access;
 mod detailed;
