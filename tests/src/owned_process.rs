@@ -3,7 +3,7 @@
 //! Its output goes to a file rather than through a pipe: what it has written is there for the next reader, without
 //! a thread that might lag behind, and a process that writes much never waits for the harness. Its standard input
 //! is a pipe that nobody writes to: a program that reads it to the end learns that the test process is gone, even
-//! when that was killed. A program that does not is ended by the [`watchdog`](crate::watchdog).
+//! when that was killed. A program that does not is ended by the watchdog.
 
 use std::fs::File;
 use std::io;
