@@ -9,7 +9,7 @@ use tests::{Lambda, RedisServer};
 
 use super::{function, pay, text};
 
-const SCOPE: &str = "http:payments.create:local";
+const SCOPE: &str = "http:payments.create:jwt:tester";
 
 /// Runs the tool in a folder, with these variables.
 fn ops_in(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Output {

@@ -122,7 +122,7 @@ impl Record {
 }
 
 fn name(key: &str) -> String {
-    format!("idempotency:http:payments.create:local:{key}")
+    format!("idempotency:http:payments.create:jwt%3Atester:{key}")
 }
 
 fn replaced(text: &str, range: std::ops::Range<usize>, field: &str) -> String {
