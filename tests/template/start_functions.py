@@ -9,6 +9,12 @@ from cloudformation import Templates, binaries, camel
 
 # What Lambda adds. Without a Runtime API a function says so and ends, which is as far as it gets here.
 LAMBDA = {"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand", "AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_REGION": "eu-west-1"}
+# What is known only when the stack is there.
+CREATED = {
+    "<Valkey.Endpoint.Address>": "cache.example",
+    "<Valkey.Endpoint.Port>": "6379",
+    "<PaymentMacKeys>": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:PaymentMacKeys-a1B2c3",
+}
 STARTED = "AWS_LAMBDA_RUNTIME_API is not set"
 
 
@@ -17,15 +23,19 @@ def said(program, variables):
     return (ended.stdout + ended.stderr).strip()
 
 
+def created(value):
+    for name, made in CREATED.items():
+        value = value.replace(name, made)
+    return value
+
+
 def main(folder):
     wrong = []
     for deployment, parameters in DEPLOYMENTS.items():
         stack = Templates().stack(**parameters)
         for name in binaries():
             variables = stack.resources[f"{camel(name)}Function"]["Properties"]["Environment"]["Variables"]
-            # What is known only when the cache is there.
-            values = {key: str(value).replace("<Valkey.Endpoint.Address>", "cache.example").replace("<Valkey.Endpoint.Port>", "6379") for key, value in variables.items()}
-            answer = said(f"{folder}/{name}", values)
+            answer = said(f"{folder}/{name}", {key: created(str(value)) for key, value in variables.items()})
             if STARTED not in answer:
                 wrong.append(f"{name}, {deployment}: {answer}")
     if STARTED in said(f"{folder}/health", {"ENVIRONMENT": "what is no name"}):
