@@ -28,7 +28,7 @@ impl Access {
             Some(source) => Rule::Token {
                 token: SecretCell::new(source),
                 shortest: match source {
-                    // Looked at when it was read.
+                    // Its length was checked when the configuration was read.
                     SecretSource::Given(_) => 1,
                     SecretSource::Stored(_) => config.environment.shortest_secret(),
                 },
@@ -42,7 +42,7 @@ impl Access {
     ///
     /// # Cancel safety
     ///
-    /// As that of the report.
+    /// Reads alone, beside what the report says of itself.
     pub(super) async fn show(
         &self,
         report: impl Future<Output = Report>,
@@ -53,7 +53,8 @@ impl Access {
         report.response(has_details)
     }
 
-    /// Whether the sender of these headers may see them. A token that does not fit may fit the one that has replaced ours.
+    /// Whether the sender of these headers may see the details. Where its token is not ours, ours may have been replaced: the secret is
+    /// read again, not too often.
     async fn permits(&self, headers: &HeaderMap, deadline: Deadline) -> bool {
         let (cell, shortest) = match &self.0 {
             Rule::Everyone => return true,

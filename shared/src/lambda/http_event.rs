@@ -3,7 +3,7 @@
 //!
 //! The conversion of `lambda_http` panics on events that clients can cause: two protocols in `X-Forwarded-Proto`, a space in
 //! `Host`, a query that is not encoded. It also runs before any code of ours, so that the client gets neither a problem document
-//! nor a request id. Here every member is read by itself. A member that no endpoint reads is not looked at. A header that HTTP cannot carry is replaced by one that no endpoint accepts. An event whose method, path, headers or body
+//! nor a request id. Here every member is read by itself. A member that no endpoint reads is not looked at. A header value that HTTP cannot carry is replaced by one that no endpoint accepts. An event whose method, path, headers or body
 //! cannot be read is answered with a 400.
 
 use std::borrow::Cow;
@@ -25,7 +25,7 @@ use crate::web::{INTERNAL, Problem, Request};
 pub(super) struct HttpEvent {
     /// The id that API Gateway gave the request, which its own logs carry too.
     pub(super) request_id: Option<String>,
-    /// `GET` where the event names none.
+    /// `GET` where the event names none that can be read.
     pub(super) method: Method,
     /// Who API Gateway says is asking.
     pub(super) caller: Caller,
@@ -223,7 +223,7 @@ impl Event<'_> {
     }
 }
 
-/// The authorizer that is there decides alone: a name that is none, or no text, is no name of another kind.
+/// The authorizer that is there decides alone. Where its name is missing, or is not text, no other kind of authorizer is tried.
 fn caller(authorizer: Option<&RawValue>) -> Caller {
     let Some(authorizer) = authorizer else {
         return Caller::Unchecked;

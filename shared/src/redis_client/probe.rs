@@ -17,7 +17,7 @@ const KEY_PREFIX: &str = "health:";
 /// How long the probe's key lives if it could not be deleted.
 const KEY_SECONDS: u64 = 10;
 const KEY_MS: &[u8] = b"10000";
-/// Asked one by one: servers before 7.0 take only one section at a time.
+/// Asked one by one, so that a server which takes one section at a time still says its version.
 const INFO_SECTIONS: [&str; 4] = ["server", "replication", "memory", "stats"];
 
 /// What a probe found on a connection that stood.
@@ -47,7 +47,7 @@ pub enum Operation {
     Get,
     /// Running a script, with its text and by its digest.
     Script,
-    /// Deleting it.
+    /// Deleting the value.
     Delete,
 }
 
@@ -72,7 +72,7 @@ impl Operation {
 }
 
 impl RedisClient {
-    /// Pings, sets, gets and deletes a random key, runs a script on it, and asks the server about itself, all in one round trip (a
+    /// Pings, sets and gets a random key, runs a script on it, deletes it, and asks the server about itself, all in one round trip (a
     /// rested connection is pinged first). A node of a cluster, where the client is not in cluster mode, is asked for its slots in a
     /// second one.
     ///
@@ -208,7 +208,7 @@ fn is_cluster_node(replies: &[RedisResult<Value>]) -> bool {
 
 fn random_hex() -> String {
     let mut bytes = [0; 16];
-    // Where there is no randomness, all probes share one key and one value, and still find what they look for.
+    // Where there is no randomness, all probes share one key: two at once may find each other's value, and say so.
     let _ = getrandom::fill(&mut bytes);
     hex::encode(bytes)
 }
