@@ -83,7 +83,7 @@ pub struct Payments {
     /// `None`: payments are refused.
     provider: Option<Arc<dyn Provider>>,
     anomalies: Anomalies,
-    /// How old a payment may be that is still confirmed.
+    /// A payment of this age is cancelled instead of confirmed.
     cancel_after: Duration,
 }
 

@@ -128,6 +128,7 @@ impl ResponseKeys {
 
     /// The keys, the one that signs first; `None`: there are none, or they cannot be read now.
     async fn keys(&self, deadline: Deadline) -> Option<Vec<Secret>> {
+        // At most half of the time that is left.
         let limit = deadline.clip(2 * LONGEST_READ) / 2;
         let list = self.list.as_ref()?.value(deadline.within(limit)).await;
         let keys = list.ok()?.list(self.shortest);

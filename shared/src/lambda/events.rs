@@ -18,7 +18,7 @@ use crate::deadline::Deadline;
 
 /// One event to answer. Not `Debug`: what is in it is the caller's.
 pub struct Event {
-    /// The event as it was sent; `None` where that is not JSON, which Lambda itself refuses and a local stand-in may not.
+    /// The event as it was sent; `None` where it is not JSON: Lambda refuses such an event, a local server may not.
     pub payload: Option<Box<RawValue>>,
     /// By when the handler has to be done. A reserve for sending the answer is already taken off.
     pub deadline: Deadline,

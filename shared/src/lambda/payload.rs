@@ -3,8 +3,8 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// Any JSON; `None` for anything else, which Lambda itself refuses and a local stand-in may not. Reading it never fails, because
-/// the runtime would answer a failure with an error of its own.
+/// Any JSON; `None` for anything else, which Lambda refuses and a local server may not. Reading it never fails, because the runtime
+/// would answer a failure with an error of its own.
 pub(super) struct Payload(pub(super) Option<Box<RawValue>>);
 
 impl<'de> Deserialize<'de> for Payload {

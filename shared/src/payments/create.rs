@@ -24,7 +24,7 @@ use crate::web::{self, Response};
 
 const LONGEST_BODY: usize = 64 * 1024;
 const ROUTE: &str = "/api/payments";
-/// With less, nothing is begun.
+/// An invocation with less time left begins no payment.
 const LEAST_TIME: Duration = Duration::from_secs(2);
 /// When it makes sense to ask again for a payment that is on its way.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
@@ -32,7 +32,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// A request that has passed every check that needs no store.
 struct Asked {
     order: Order,
-    /// Why the order is refused, unless it was taken before that was looked at.
+    /// Why it is refused, unless an older version took it under the same key.
     refused: Vec<Fault>,
     tenant: Tenant,
     operation: Operation,
@@ -133,12 +133,16 @@ struct Till<'a> {
     provider: &'a dyn Provider,
     anomalies: &'a Anomalies,
     deadline: Deadline,
-    /// How old a payment may be that is still confirmed.
+    /// A payment of this age is cancelled instead of confirmed.
     cancel_after: Duration,
 }
 
 impl Till<'_> {
-    /// Refuses an order for what older versions took, unless it was taken under this key then: it is answered as it was.
+    /// Lets an order pass that is refused now and was taken by an older version under this key; its payment answers it.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, where there is no such payment.
     async fn check_taken(&self, key: &DerivedKey, faults: &[Fault]) -> Result<(), Response> {
         match self.read(key).await? {
             Some(_) => Ok(()),
@@ -209,9 +213,9 @@ impl Till<'_> {
         }
     }
 
-    /// Answers where the engine knows the key by another request, or does not know its outcome: an attempt for another body may have
-    /// left its fingerprint there after the payment's retention, or another program a result. The ledger answers for good, if the payment is
-    /// this request's.
+    /// Answers where the engine has another request under the key, or an unknown outcome. Both can be untrue: an attempt with another
+    /// body, after the key's retention, leaves its fingerprint, and another program can leave a result. The ledger decides: it has this
+    /// request's payment, or another request's, or none.
     async fn answer_contested(
         &self,
         key: &DerivedKey,
