@@ -240,7 +240,8 @@ impl RedisClient {
         }
         live.mark_answered();
         match reason {
-            Reason::ReadOnly => link.suspect_failover(),
+            // A demoted node of a cluster of one master redirects to the new one.
+            Reason::ReadOnly | Reason::ClusterModeRequired => link.suspect_failover(),
             Reason::AuthFailed => link.discard(live),
             _ => {}
         }

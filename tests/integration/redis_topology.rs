@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use shared::redis_client::{Error, Reason, Repeat, Script};
-use tests::{CacheUser, Lambda, RedisCluster, RedisServer, eventually};
+use tests::{CacheUser, FaultProxy, Lambda, RedisCluster, RedisServer, eventually};
 
 use crate::given;
 use crate::redis_situations::{health, unhealthy};
@@ -115,4 +115,32 @@ async fn a_key_of_another_node_is_refused_before_anything_runs() {
         }
     }
     assert!(here > 0 && elsewhere > 0, "{here} {elsewhere}");
+}
+
+/// The demoted node redirected every command, and a warm process stayed with it for ever.
+#[tokio::test]
+async fn a_client_leaves_a_node_that_redirects_it() {
+    let cluster = RedisCluster::start().await;
+    let nodes = cluster.nodes();
+    let name = FaultProxy::in_front_of(nodes[0].address());
+    let url = nodes[0].url_through(&name);
+    let client = given::redis_client(&[("REDIS_URL", &url)]);
+    let (mut here, mut elsewhere) = (None, None);
+    for number in 0..30 {
+        let key = format!("key:{number}");
+        match client.get(&key).await {
+            Ok(_) => here = Some(key),
+            Err(_) => elsewhere = Some(key),
+        }
+    }
+    let (here, elsewhere) = (here.expect("a key"), elsewhere.expect("a key"));
+    assert_eq!(name.accepted(), 1, "a new connection is not left");
+
+    eventually(Duration::from_secs(30), async || {
+        let redirected = client.get(&elsewhere).await;
+        assert_eq!(redirected, Err(Error::Refused(Reason::ClusterModeRequired)));
+        assert_eq!(client.get(&here).await, Ok(None));
+        name.accepted() > 1
+    })
+    .await;
 }

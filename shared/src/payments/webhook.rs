@@ -5,7 +5,7 @@
 //! ([`Anomaly`]) is refused with a 503, as is one that could not be followed, and Stripe sends it again for up to three days
 //! (<https://docs.stripe.com/webhooks>). An intent of another amount than its payment's, or one that the provider does not have,
 //! is reported once and the event received: the same event again would find the same, and the schedule looks at the payment
-//! anyway.
+//! anyway. An intent of the other mode is a wrong setting here, so the event comes again until it is repaired.
 //!
 //! Others may use the same account. What they send is received, and nothing more: an event without `metadata.payment_id`, and
 //! one whose `metadata.environment` is not ours.

@@ -100,10 +100,8 @@ impl RedisClient {
         if !self.inner.is_cluster && is_cluster_node(&replies) {
             check.all_keys = self.is_held_by_one_master().await;
         }
-        if check
-            .operations
-            .contains(&(Operation::Set, Err(Reason::ReadOnly)))
-        {
+        let is_demoted = |reason| check.operations.contains(&(Operation::Set, Err(reason)));
+        if is_demoted(Reason::ReadOnly) || is_demoted(Reason::ClusterModeRequired) {
             self.link()?.suspect_failover();
         }
         Ok(check)

@@ -7,14 +7,14 @@ use super::scripted_stripe::{ScriptedStripe, Step};
 use super::shop::{Shop, anomalies, problem, ten_euros};
 
 async fn shop_at(stripe: &ScriptedStripe) -> Shop {
-    shop_of_livemode("false", stripe).await
+    shop_with("false", STRIPE_TEST_KEY, stripe).await
 }
 
-async fn shop_of_livemode(livemode: &str, stripe: &ScriptedStripe) -> Shop {
+async fn shop_with(livemode: &str, key: &str, stripe: &ScriptedStripe) -> Shop {
     Shop::with_mongodb(&[
         ("PAYMENT_PROVIDER", "stripe"),
         ("PAYMENT_LIVEMODE", livemode),
-        ("STRIPE_API_KEY", STRIPE_TEST_KEY),
+        ("STRIPE_API_KEY", key),
         ("STRIPE_API_BASE", &stripe.url()),
     ])
     .await
@@ -129,16 +129,22 @@ async fn an_intent_of_another_amount_or_currency_is_never_confirmed() {
 /// A test key in production was believed: "succeeded" was answered, and no customer was charged.
 #[tokio::test]
 async fn an_intent_of_the_other_mode_is_never_confirmed() {
-    let stripe = ScriptedStripe::start().await;
-    let shop = shop_of_livemode("true", &stripe).await;
-    let order = ten_euros("pm_card_visa");
+    // Of most keys the form says it; Stripe is not asked then.
+    for (key, asked) in [
+        (STRIPE_TEST_KEY, vec![]),
+        ("sk_of_no_mode", vec![Step::Create]),
+    ] {
+        let stripe = ScriptedStripe::start().await;
+        let shop = shop_with("true", key, &stripe).await;
+        let order = ten_euros("pm_card_visa");
 
-    let refused = shop.pay("k-1", &order).await;
+        let refused = shop.pay("k-1", &order).await;
 
-    assert_eq!((refused.status, &*problem(&refused)), (503, "unavailable"));
-    assert_eq!(stripe.asked(), [Step::Create]);
-    assert_eq!(anomalies(&shop.create), ["livemode_mismatch"]);
-    assert!(shop.create.log_text().contains("other_livemode"));
+        assert_eq!((refused.status, &*problem(&refused)), (503, "unavailable"));
+        assert_eq!(stripe.asked(), asked);
+        assert_eq!(anomalies(&shop.create), ["livemode_mismatch"]);
+        assert!(shop.create.log_text().contains("other_livemode"));
+    }
 }
 
 /// A payment whose intent has a name already: the key was replaced by one of the other mode.

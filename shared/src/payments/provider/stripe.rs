@@ -111,6 +111,10 @@ impl Stripe {
         let deadline = deadline.within(self.timeout);
         let key = self.api_key.value(deadline).await;
         let key = key.map_err(|_| Failure::NothingDone("no_credentials"))?;
+        // With a key of the other mode Stripe knows no payment method of a customer, and says so as of any wrong one.
+        if livemode_of(&key).is_some_and(|livemode| livemode != self.livemode) {
+            return Err(Failure::NothingDone(OTHER_LIVEMODE));
+        }
         let again = request.try_clone();
         match self.send_with(&key, request, deadline).await {
             Err(refused @ Failure::NothingDone(AUTH_FAILED)) => {
@@ -164,6 +168,16 @@ impl Stripe {
         } else {
             Err(Failure::Unclear(OTHER_LIVEMODE))
         }
+    }
+}
+
+/// Whether a key moves real money; `None` where its form does not say so (<https://docs.stripe.com/keys>).
+fn livemode_of(api_key: &Secret) -> Option<bool> {
+    let (_, kind) = api_key.expose().split_once('_')?;
+    match kind.split_once('_')?.0 {
+        "live" => Some(true),
+        "test" => Some(false),
+        _ => None,
     }
 }
 
@@ -372,6 +386,22 @@ mod tests {
         }
         let of_a_proxy = read(StatusCode::BAD_REQUEST, b"<html>");
         assert_eq!(of_a_proxy.err(), Some(Failure::Unclear("provider_error")));
+    }
+
+    #[test]
+    fn a_key_says_whether_it_moves_real_money() {
+        let cases = [
+            ("sk_live_1", Some(true)),
+            ("rk_live_1", Some(true)),
+            ("sk_test_1", Some(false)),
+            ("rk_test_1", Some(false)),
+            ("sk_1", None),
+            ("sk_lively_1", None),
+            ("live", None),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(livemode_of(&Secret::new(key)), expected, "{key}");
+        }
     }
 
     #[test]
