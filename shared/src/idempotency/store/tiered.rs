@@ -28,6 +28,9 @@ pub(in crate::idempotency) struct TieredStore {
 /// refuses everybody until its lease is over.
 const TAKING_BACK: Duration = Duration::from_millis(300);
 
+/// How long Redis may take to learn what MongoDB has acknowledged: the answer is fixed, and its client waits for it.
+const FOLLOWING: Duration = Duration::from_secs(1);
+
 impl TieredStore {
     pub(in crate::idempotency) fn new(
         redis: RedisClient,
@@ -49,6 +52,7 @@ impl TieredStore {
         owner: OwnerId,
         deadline: Deadline,
     ) -> Result<(), Undecided> {
+        let deadline = deadline.within(FOLLOWING);
         match record {
             Some(record) if record.is_completed() => self.hints.keep(key, record, deadline).await,
             _ => self.hints.remove(key, owner, deadline).await,
