@@ -195,6 +195,7 @@ impl Config {
             environment,
         };
         safety::check(&config)?;
+        safety::check_endpoints(&read, &config.environment)?;
         Ok(config)
     }
 }

@@ -164,12 +164,21 @@ impl Reader<'_> {
 
 /// What a message shows of a wrong value: enough to recognise it.
 const FOUND_LIMIT: usize = 64;
+/// Marks of a URL or of Stripe's keys. Such a value may hold a secret, whatever variable it was put into.
+const SECRET_MARKS: [&str; 6] = ["://", "@", "sk_", "rk_", "whsec_", "AKIA"];
+/// Elsewhere this is the name of the password itself.
+const NEVER_SHOWN: &str = "REDIS_AUTH";
 
 pub(super) fn unusable(
     variable: &'static str,
     found: &str,
     accepted: Cow<'static, str>,
 ) -> ConfigError {
+    let may_be_secret =
+        variable == NEVER_SHOWN || SECRET_MARKS.iter().any(|mark| found.contains(mark));
+    if may_be_secret {
+        return ConfigError::UnusableSecret { variable, accepted };
+    }
     let mut shown: String = found
         .chars()
         .take(FOUND_LIMIT)

@@ -7,8 +7,13 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
+use url::Url;
 
-use super::{Config, ConfigError, Plaintext, ProviderConfig, Secret, SecretSource, WebhookSecrets};
+use super::reader::Reader;
+use super::{
+    Config, ConfigError, Environment, Plaintext, ProviderConfig, Secret, SecretSource,
+    WebhookSecrets,
+};
 
 /// The least length of a secret, so that it cannot be guessed.
 pub(super) const SHORTEST_SECRET: usize = 16;
@@ -109,6 +114,29 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// # Errors
+///
+/// [`ConfigError::Unsafe`] for the first endpoint of AWS's client that would get credentials, and give secrets, unencrypted.
+pub(super) fn check_endpoints(
+    read: &Reader<'_>,
+    environment: &Environment,
+) -> Result<(), ConfigError> {
+    for variable in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"] {
+        let endpoint = read.text(variable)?.and_then(|url| Url::parse(&url).ok());
+        let is_plain = endpoint.is_some_and(|url| {
+            url.scheme() != "https" && !url.host_str().is_some_and(is_this_host)
+        });
+        if is_plain && !environment.is_development() {
+            return Err(ConfigError::Unsafe {
+                variable,
+                problem: "sends credentials unencrypted to another host",
+                accepted: "an `https://` URL, or a loopback address",
+            });
+        }
+    }
+    Ok(())
+}
+
 fn given(source: Option<&SecretSource>) -> Option<&str> {
     given_secret(source).map(Secret::expose)
 }
@@ -127,10 +155,11 @@ fn is_short(secret: &Secret) -> bool {
 /// Whether a URL of Redis or MongoDB has a password, another host and no TLS. Of text that is no URL this says no: no client connects
 /// with it.
 pub(crate) fn sends_password_in_the_clear(url: &str) -> bool {
-    let Some(parts) = Parts::of(url) else {
+    let url = as_parsed(url);
+    let Some(parts) = Parts::of(&url) else {
         return false;
     };
-    let is_encrypted = match parts.scheme {
+    let is_encrypted = match parts.scheme.to_ascii_lowercase().as_str() {
         "rediss" | "valkeys" => true,
         "mongodb+srv" => parts.last_flag(TLS) != Some(false),
         _ => parts.last_flag(TLS) == Some(true),
@@ -145,10 +174,15 @@ pub(crate) fn trusts_any_certificate(uri: &str) -> bool {
         "tlsallowinvalidcertificates",
         "tlsallowinvalidhostnames",
     ];
-    Parts::of(uri).is_some_and(|parts| {
+    Parts::of(&as_parsed(uri)).is_some_and(|parts| {
         let mut flags = parts.flags(OPTIONS);
         flags.any(|flag| flag)
     })
+}
+
+/// The text that parsers of URLs see: they pass over tabs and line breaks, wherever those are.
+fn as_parsed(url: &str) -> String {
+    url.replace(['\t', '\n', '\r'], "")
 }
 
 const TLS: &[&str] = &["tls", "ssl"];
@@ -190,12 +224,12 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// The values of some options, in their order. Names are compared as MongoDB's driver does, without regard to case.
+    /// The values of some options, in their order. MongoDB's driver compares names without regard to case, and decodes values.
     fn flags(&self, names: &'static [&str]) -> impl Iterator<Item = bool> {
         self.query.split('&').filter_map(move |option| {
             let (name, value) = option.split_once('=')?;
             let is_asked = names.iter().any(|asked| name.eq_ignore_ascii_case(asked));
-            is_asked.then(|| value == "true")
+            is_asked.then(|| percent_decode_str(value).decode_utf8_lossy() == "true")
         })
     }
 

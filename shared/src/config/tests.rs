@@ -85,6 +85,23 @@ fn a_wrong_value_names_the_variable_what_was_found_and_what_is_accepted() {
     "#);
 }
 
+/// A URL, a key or a password in the wrong variable was shown.
+#[test]
+fn what_may_be_a_secret_is_not_shown_whatever_its_variable() {
+    let cases = [
+        ("REDIS_AUTH", "hunter2"),
+        ("MONGODB_DATABASE", "mongodb://u:hunter2@db"),
+        ("REDIS_CLUSTER", "redis://:hunter2@cache"),
+        ("SERVICE_NAME", "app:hunter2@cache"),
+        ("PAYMENT_PROVIDER", "sk_live_hunter2"),
+    ];
+    for setting in cases {
+        let refused = error(&[setting]);
+        assert!(!refused.contains("hunter2"), "{refused}");
+        assert!(refused.contains("its value is not shown"), "{refused}");
+    }
+}
+
 #[test]
 fn a_wrong_secret_is_not_shown() {
     for keys in ["hunter 2", "hunter2,", "hunter2,b,c"] {
@@ -230,7 +247,7 @@ fn an_iam_login_that_cannot_work_stops_the_start() {
     REDIS_CACHE_TYPE is `cluster`; accepted: `serverless` or `replication_group`
     AWS_REGION is not set; accepted: the name of a region, for example `eu-central-1` (`REDIS_AUTH` is `iam`)
     AWS_REGION is `eu-central-1.example.com`; accepted: the name of a region, for example `eu-central-1`
-    REDIS_AUTH is `token`; accepted: `url` or `iam`
+    REDIS_AUTH cannot be used (its value is not shown); accepted: `url` or `iam`
     ");
 }
 
@@ -275,6 +292,7 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
         ("STRIPE_API_BASE", "http://stripe.example.com/"),
         ("STRIPE_API_BASE", "http://10.0.0.1/"),
         ("STRIPE_API_BASE", "http://127.0.0.1.example.com/"),
+        ("REDIS_URL", "redis:\n//app:hunter2@cache:6379"),
         ("REDIS_URL", "redis://:hunter2@cache:6379"),
         ("REDIS_URL", "redis://app:hunter2@cache:6379/0?tls=false"),
         ("REDIS_URL", "valkey://app:hunter2@cache"),
@@ -304,6 +322,9 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
             "MONGODB_URI",
             "mongodb://db/?tls=true&tlsAllowInvalidHostnames=true",
         ),
+        ("MONGODB_URI", "mongodb://db/?tls=true&tlsInsecure=%74rue"),
+        ("AWS_ENDPOINT_URL", "http://aws.example.com"),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://10.0.0.1:4566"),
         ("HEALTH_DETAILS_TOKEN", "0123456789abcde"),
         ("STRIPE_WEBHOOK_SECRETS", "0123456789abcdef,hunter2"),
         ("PAYMENT_MAC_KEYS", "hunter2,0123456789abcdef"),
@@ -316,8 +337,11 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
         ("STRIPE_API_BASE", "http://[::1]:12111/"),
         ("STRIPE_API_BASE", "http://localhost/"),
         ("REDIS_URL", "rediss://app:hunter2@cache:6379"),
+        ("REDIS_URL", "REDISS://app:hunter2@cache:6379"),
         ("REDIS_URL", "redis://cache:6379"),
         ("REDIS_URL", "redis://app@cache:6379"),
+        ("AWS_ENDPOINT_URL", "https://aws.example.com"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566"),
         ("REDIS_URL", "redis://app:hunter2@127.0.0.1:6379"),
         ("REDIS_URL", "redis://app:hunter2@[::1]"),
         ("REDIS_URL", "hunter2"),
@@ -362,6 +386,8 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
     REDIS_URL sends a password unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: a `rediss://` URL; or, inside a private network, also `REDIS_PLAINTEXT=allowed`
     MONGODB_URI sends a password unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: a `mongodb+srv://` URI, or one with `tls=true`
     MONGODB_URI accepts any certificate; only `ENVIRONMENT=development` allows that; accepted here: a URI without `tlsInsecure`, `tlsAllowInvalidCertificates` and `tlsAllowInvalidHostnames`
+    AWS_ENDPOINT_URL sends credentials unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: an `https://` URL, or a loopback address
+    AWS_ENDPOINT_URL_SECRETS_MANAGER sends credentials unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: an `https://` URL, or a loopback address
     HEALTH_DETAILS_TOKEN is short enough to be guessed; only `ENVIRONMENT=development` allows that; accepted here: 16 to 256 visible ASCII characters without blanks
     STRIPE_WEBHOOK_SECRETS has a secret that is short enough to be guessed; only `ENVIRONMENT=development` allows that; accepted here: one or two signing secrets of 16 to 256 visible ASCII characters, separated by a comma
     PAYMENT_MAC_KEYS has a key that is short enough to be guessed; only `ENVIRONMENT=development` allows that; accepted here: one or two keys of 16 to 256 visible ASCII characters, separated by a comma

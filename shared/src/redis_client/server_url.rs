@@ -14,6 +14,14 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// How to connect to what `url` names; `None` where some part of it is not understood.
 pub(super) fn connection_info(url: &str) -> Option<ConnectionInfo> {
+    let url = url.trim();
+    // The parser passes over tabs and line breaks: a password could go to another host than the text seems to name.
+    if url
+        .chars()
+        .any(|character| character.is_control() || character == ' ')
+    {
+        return None;
+    }
     let parsed = Url::parse(url).ok()?;
     // A unix socket is no place for a Lambda function, and what has no host cannot be masked either.
     let is_understood = parsed.has_host()
@@ -73,6 +81,9 @@ mod tests {
     #[test]
     fn a_url_with_a_part_that_is_not_understood_is_refused() {
         let cases = [
+            "redis:\n//app:pw@cache",
+            "redis://cache\t.example.com",
+            "redis://app:p w@cache",
             "",
             "cache",
             "http://cache",

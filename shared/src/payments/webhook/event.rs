@@ -38,7 +38,9 @@ struct Object {
 impl Event {
     /// `None`: it is none of Stripe's.
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
-        serde_json::from_slice(body).ok()
+        // serde also fills a struct from an array, by position.
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        is_object.then(|| serde_json::from_slice(body).ok())?
     }
 
     /// Whether it is about an intent; there are events about much else.
