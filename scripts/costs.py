@@ -70,7 +70,7 @@ PAYMENT = {
 # What is there in a month in which nobody pays.
 IDLE = {
     "nat_gateways": 1,
-    "secrets": 9,  # four logins of MongoDB, Stripe's key, its signing secrets, the token of health, the MAC keys, the password of nobody
+    "secrets": 9,  # four logins of MongoDB, Stripe's key, its signing secrets, the token of health, the MAC keys, the password of the cache's default user, which is off
     "own_metrics": 27,
     "alarm_metrics": 63,
     "reconcile_ms": 40,

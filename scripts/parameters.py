@@ -1,6 +1,7 @@
 """The parameters of an environment in samconfig.toml, a line for each: parameters.py <environment>
 
-A value is one word to the SAM CLI, so that none brings a parameter along that nobody reads in the file. Ends with 3 where it does not say all that template.yaml has no default for, so that somebody has to be asked.
+A value that the SAM CLI would read as more than one word is refused: it could bring along a parameter that the file does not show. Ends
+with 3 where the file lacks a parameter that has no default in template.yaml, so that the operator has to be asked.
 """
 
 import re

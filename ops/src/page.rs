@@ -1,7 +1,7 @@
 //! What a command prints.
 //!
-//! A page is made of lines, tables and lists, and each text of theirs is printed [`visible`]. So no name that somebody else chose ends
-//! a line, moves the cursor or turns the text around, whatever is added to a page. Nothing is printed that is not one.
+//! A page is made of lines, tables and lists, and each text of theirs is printed [`visible`]. So a name that a client chose cannot
+//! end a line, move the cursor or turn the text around. The commands print pages and nothing else.
 
 use std::fmt;
 

@@ -86,7 +86,7 @@ pub use health::{HealthConfig, Service};
 pub use idempotency::IdempotencyConfig;
 pub use logging::{LogConfig, LogFormat};
 pub use mongo::MongoConfig;
-pub use payments::{PaymentsConfig, ProviderConfig, WebhookSecrets};
+pub use payments::{PaymentsConfig, ProviderConfig};
 pub use reader::ConfigError;
 use reader::Reader;
 pub use redis_client::{CacheType, IamLogin, Plaintext, RedisAuth, RedisConfig};
@@ -129,8 +129,6 @@ pub struct Environment {
 /// What Lambda tells a process about itself.
 #[derive(Clone, Debug)]
 pub struct LambdaConfig {
-    /// Whether this is Lambda itself, and not a local stand-in for it.
-    pub deployed: bool,
     /// Whether a Runtime API is there to ask for invocations.
     pub runtime_api: bool,
     /// How many invocations this process serves at a time.
@@ -184,7 +182,6 @@ impl Config {
             health: HealthConfig::read(&read)?,
             log: LogConfig::read(&read, environment.is_deployed)?,
             lambda: LambdaConfig {
-                deployed: environment.is_deployed,
                 runtime_api: read.text("AWS_LAMBDA_RUNTIME_API")?.is_some(),
                 concurrency: read
                     .parsed("AWS_LAMBDA_MAX_CONCURRENCY", "a whole number", |text| {
@@ -229,6 +226,11 @@ impl Environment {
     /// Whether this is development, on a laptop or deployed. Everything else is treated as production.
     pub fn is_development(&self) -> bool {
         self.name == "development"
+    }
+
+    /// Whether Lambda runs this, or a container with an image of Lambda's, and not a server on a laptop.
+    pub fn is_deployed(&self) -> bool {
+        self.is_deployed
     }
 
     /// Whether this is development and not deployed, so that no gateway stands before the functions.

@@ -55,7 +55,7 @@ impl Metrics {
             namespace: config.service.clone(),
             environment: config.environment.name().to_owned(),
             level: config.log.level.as_str(),
-            enabled: config.lambda.deployed,
+            enabled: config.environment.is_deployed(),
         }
     }
 

@@ -121,8 +121,8 @@ impl PaymentView {
     }
 }
 
-/// The engine of the functions that take payments. What it answers, customers are told, so it believes only what these functions have
-/// signed. Without keys it asks the ledger; on a laptop it believes what is stored.
+/// The engine of the functions that take payments. Its saved responses reach customers, so it accepts only those that these functions
+/// have signed. Without keys the ledger is asked; in development saved responses are accepted as they are.
 fn open_idempotency(config: &Config) -> Idempotency {
     let source = config.payments.mac_keys.as_ref();
     if source.is_none() && config.environment.is_development() {

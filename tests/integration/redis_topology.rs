@@ -117,7 +117,7 @@ async fn a_key_of_another_node_is_refused_before_anything_runs() {
     assert!(here > 0 && elsewhere > 0, "{here} {elsewhere}");
 }
 
-/// The demoted node redirected every command, and a warm process stayed with it for ever.
+/// A warm process stayed with a demoted node, which redirected every command.
 #[tokio::test]
 async fn a_client_leaves_a_node_that_redirects_it() {
     let cluster = RedisCluster::start().await;

@@ -1,4 +1,4 @@
-"""`make run`, as somebody at a terminal sees it."""
+"""`make run`, as a developer at a terminal sees it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# An empty variable goes before `.env`, which is somebody's own.
+# An empty variable goes before `.env`, which is the developer's own.
 SETTINGS = {name: "" for name in re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)}
 LIMIT = 120
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::reader::Reader;
-use super::{ConfigError, Environment, Secret, SecretSource, StoredSecret};
+use super::{ConfigError, Environment, SecretSource};
 
 /// How payments are made.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub struct PaymentsConfig {
     /// How long one request to the provider may take.
     pub provider_timeout: Duration,
     /// The secrets with which the provider signs its events; `None`: events are refused.
-    pub webhook_secrets: Option<WebhookSecrets>,
+    pub webhook_secrets: Option<SecretSource>,
     /// The keys of the MACs that saved responses carry, a list of the current and the previous one; `None`: no saved response has
     /// a MAC.
     pub mac_keys: Option<SecretSource>,
@@ -46,15 +46,6 @@ pub enum ProviderConfig {
     Missing,
 }
 
-/// With what the provider signs its events.
-#[derive(Clone, Debug)]
-pub enum WebhookSecrets {
-    /// With one of these.
-    Given(Vec<Secret>),
-    /// With one of those that the stored text lists.
-    Stored(StoredSecret),
-}
-
 const STRIPE: &str = "https://api.stripe.com/";
 const LONGEST_TIMEOUT_MS: u64 = 80_000;
 const WEEK_SECONDS: u64 = 604_800;
@@ -72,8 +63,18 @@ impl PaymentsConfig {
                 .flag("PAYMENT_LIVEMODE")?
                 .unwrap_or(!environment.is_development()),
             provider_timeout: timeout.unwrap_or(Duration::from_secs(10)),
-            webhook_secrets: WebhookSecrets::read(read)?,
-            mac_keys: mac_keys(read)?,
+            webhook_secrets: SecretSource::read_list(
+                read,
+                "STRIPE_WEBHOOK_SECRETS",
+                "STRIPE_WEBHOOK_SECRETS_SECRET_ARN",
+                "one or two signing secrets of 1 to 256 visible ASCII characters, separated by a comma",
+            )?,
+            mac_keys: SecretSource::read_list(
+                read,
+                "PAYMENT_MAC_KEYS",
+                "PAYMENT_MAC_KEYS_SECRET_ARN",
+                "one or two keys of 1 to 256 visible ASCII characters, separated by a comma",
+            )?,
             reconcile_after: seconds("PAYMENT_RECONCILE_AFTER_SECONDS", 60)?,
             cancel_after: seconds("PAYMENT_CANCEL_AFTER_SECONDS", 3_600)?,
             ledger_dir: read
@@ -125,38 +126,4 @@ fn api_base(read: &Reader<'_>) -> Result<Url, ConfigError> {
         accepted: "an `http://` or `https://` URL without user and password that ends with `/`"
             .into(),
     })
-}
-
-fn mac_keys(read: &Reader<'_>) -> Result<Option<SecretSource>, ConfigError> {
-    const VARIABLE: &str = "PAYMENT_MAC_KEYS";
-    let source = SecretSource::read(read, VARIABLE, "PAYMENT_MAC_KEYS_SECRET_ARN")?;
-    match &source {
-        Some(SecretSource::Given(list)) if list.list(1).is_none() => {
-            Err(ConfigError::UnusableSecret {
-                variable: VARIABLE,
-                accepted:
-                    "one or two keys of 1 to 256 visible ASCII characters, separated by a comma"
-                        .into(),
-            })
-        }
-        _ => Ok(source),
-    }
-}
-
-impl WebhookSecrets {
-    fn read(read: &Reader<'_>) -> Result<Option<Self>, ConfigError> {
-        const VARIABLE: &str = "STRIPE_WEBHOOK_SECRETS";
-        let source = SecretSource::read(read, VARIABLE, "STRIPE_WEBHOOK_SECRETS_SECRET_ARN")?;
-        match source {
-            None => Ok(None),
-            Some(SecretSource::Stored(stored)) => Ok(Some(Self::Stored(stored))),
-            Some(SecretSource::Given(list)) => match list.list(1) {
-                Some(secrets) => Ok(Some(Self::Given(secrets))),
-                None => Err(ConfigError::UnusableSecret {
-                    variable: VARIABLE,
-                    accepted: "one or two signing secrets of 1 to 256 visible ASCII characters, separated by a comma".into(),
-                }),
-            },
-        }
-    }
 }

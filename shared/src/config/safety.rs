@@ -10,10 +10,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::reader::Reader;
-use super::{
-    Config, ConfigError, Environment, Plaintext, ProviderConfig, Secret, SecretSource,
-    WebhookSecrets,
-};
+use super::{Config, ConfigError, Environment, Plaintext, ProviderConfig, Secret, SecretSource};
 
 /// The least length of a secret, so that it cannot be guessed.
 pub(super) const SHORTEST_SECRET: usize = 16;
@@ -34,17 +31,8 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     }
     let is_plain_base = http_base
         .is_some_and(|base| base.scheme() != "https" && !base.host_str().is_some_and(is_this_host));
-    let redis_url = given(config.redis.url.as_ref());
-    let mongodb_uri = given(config.mongo.uri.as_ref());
-    let details_token = given_secret(config.health.details_token.as_ref());
-    let webhook_secrets = match &payments.webhook_secrets {
-        Some(WebhookSecrets::Given(secrets)) => secrets.as_slice(),
-        _ => &[],
-    };
-    let mac_keys = match &payments.mac_keys {
-        Some(SecretSource::Given(list)) => list.list(0),
-        _ => None,
-    };
+    let redis_url = given_url(&config.redis.url);
+    let mongodb_uri = given_url(&config.mongo.uri);
     let rules = [
         (
             is_sandbox,
@@ -84,19 +72,19 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             "a URI without `tlsInsecure`, `tlsAllowInvalidCertificates` and `tlsAllowInvalidHostnames`",
         ),
         (
-            details_token.is_some_and(is_short),
+            given(&config.health.details_token).is_some_and(is_short),
             "HEALTH_DETAILS_TOKEN",
             "is short enough to be guessed",
             "16 to 256 visible ASCII characters without blanks",
         ),
         (
-            webhook_secrets.iter().any(is_short),
+            has_short(&payments.webhook_secrets),
             "STRIPE_WEBHOOK_SECRETS",
             "has a secret that is short enough to be guessed",
             "one or two signing secrets of 16 to 256 visible ASCII characters, separated by a comma",
         ),
         (
-            mac_keys.is_some_and(|keys| keys.iter().any(is_short)),
+            has_short(&payments.mac_keys),
             "PAYMENT_MAC_KEYS",
             "has a key that is short enough to be guessed",
             "one or two keys of 16 to 256 visible ASCII characters, separated by a comma",
@@ -137,15 +125,18 @@ pub(super) fn check_endpoints(
     Ok(())
 }
 
-fn given(source: Option<&SecretSource>) -> Option<&str> {
-    given_secret(source).map(Secret::expose)
+fn given(source: &Option<SecretSource>) -> Option<&Secret> {
+    source.as_ref()?.given()
 }
 
-fn given_secret(source: Option<&SecretSource>) -> Option<&Secret> {
-    match source? {
-        SecretSource::Given(secret) => Some(secret),
-        SecretSource::Stored(_) => None,
-    }
+fn given_url(source: &Option<SecretSource>) -> Option<&str> {
+    given(source).map(Secret::expose)
+}
+
+/// Whether a list in the environment has a secret that is too short.
+fn has_short(source: &Option<SecretSource>) -> bool {
+    let secrets = given(source).and_then(|list| list.list(1));
+    secrets.is_some_and(|secrets| secrets.iter().any(is_short))
 }
 
 fn is_short(secret: &Secret) -> bool {

@@ -56,6 +56,31 @@ impl SecretSource {
             (given, stored) => Ok(given.map(Self::Given).or(stored.map(Self::Stored))),
         }
     }
+
+    /// The same for a [list](Secret::list). One that is given is checked here, one that is stored where it is used.
+    pub(super) fn read_list(
+        read: &Reader<'_>,
+        variable: &'static str,
+        arn_variable: &'static str,
+        accepted: &'static str,
+    ) -> Result<Option<Self>, ConfigError> {
+        let source = Self::read(read, variable, arn_variable)?;
+        match &source {
+            Some(Self::Given(list)) if list.list(1).is_none() => Err(ConfigError::UnusableSecret {
+                variable,
+                accepted: accepted.into(),
+            }),
+            _ => Ok(source),
+        }
+    }
+
+    /// What the environment holds.
+    pub(super) fn given(&self) -> Option<&Secret> {
+        match self {
+            Self::Given(secret) => Some(secret),
+            Self::Stored(_) => None,
+        }
+    }
 }
 
 impl StoredSecret {

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use tracing::warn;
 
 use super::Report;
-use crate::config::{Config, Secret, SecretSource, is_details_token};
+use crate::config::{Config, Secret, is_details_token};
 use crate::deadline::Deadline;
 use crate::secrets::SecretCell;
 use crate::web::{self, Response};
@@ -18,7 +18,7 @@ enum Rule {
     Everyone,
     /// The sender of a token that is this one.
     Token { token: SecretCell, shortest: usize },
-    /// No one: anywhere else without a token.
+    /// No client: anywhere else without a token.
     NoOne,
 }
 
@@ -27,11 +27,7 @@ impl Access {
         Self(match &config.health.details_token {
             Some(source) => Rule::Token {
                 token: SecretCell::new(source),
-                shortest: match source {
-                    // Its length was checked when the configuration was read.
-                    SecretSource::Given(_) => 1,
-                    SecretSource::Stored(_) => config.environment.shortest_secret(),
-                },
+                shortest: config.environment.shortest_secret(),
             },
             None if config.environment.is_development() => Rule::Everyone,
             None => Rule::NoOne,

@@ -6,8 +6,8 @@
 //! record's key, the fingerprint of the request, and status, headers and body. A response without a MAC, with a wrong one, or under
 //! another key than it was made for, is not believed: the next store is asked, and at the end the owner of the work.
 //!
-//! The MAC covers no time. Whoever writes to the store can bring back an earlier response of the same key and request, so this is
-//! for work whose response never changes, as that of a payment in its ledger does not.
+//! The MAC covers no time: a program that can write to the store can restore an earlier response of the same key and request. So it is
+//! for work whose response never changes, as the answer of a payment in the ledger.
 //!
 //! A key is replaced by a list of two: the first one signs, both are accepted. A response that was signed with a key which is in
 //! the list no more costs the question to the next store.

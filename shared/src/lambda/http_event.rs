@@ -7,7 +7,6 @@
 //! cannot be read is answered with a 400.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use bytes::Bytes;
 use http::header::{COOKIE, HeaderName};
@@ -15,9 +14,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use lambda_http::aws_lambda_events::encodings::Base64Data;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::json::Members;
 use crate::tenant::Caller;
 use crate::web::{INTERNAL, Problem, Request};
 
@@ -188,13 +187,13 @@ impl Event<'_> {
 
     fn headers(&self) -> Option<HeaderMap> {
         let sent = match self.headers {
-            Some(headers) => serde_json::from_str::<Headers>(headers.get()).ok()?.0,
+            Some(headers) => value::<Members>(headers)?.0,
             None => Vec::new(),
         };
         let mut headers = HeaderMap::new();
         for (name, value) in sent {
             // No endpoint reads a header whose name HTTP does not allow.
-            if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+            if let Ok(name) = HeaderName::from_bytes(&name.0) {
                 headers.try_append(name, header_value(value)).ok()?;
             }
         }
@@ -271,37 +270,6 @@ fn value<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
 fn object<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
     json.get().starts_with('{').then(|| value(json))?
 }
-
-/// The members of an object in their order, those of one name too.
-struct Headers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Headers<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Headers<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut headers = Vec::new();
-                while let Some(Name(name)) = map.next_key()? {
-                    headers.push((name, map.next_value()?));
-                }
-                Ok(Headers(headers))
-            }
-        }
-
-        deserializer.deserialize_map(Reader)
-    }
-}
-
-/// Borrowed where it holds no escapes, which serde's own `Cow` never is.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests;

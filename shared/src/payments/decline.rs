@@ -1,17 +1,16 @@
-//! Why a payment was declined, as far as its payer is told.
+//! The reason of a decline, as the payer sees it.
 //!
-//! Somebody who tries stolen cards wants to hear `stolen_card` or `fraudulent`: it sorts his cards for him. Stripe's advice is to
-//! present those as generic (<https://docs.stripe.com/declines/codes>). So a payer is told the codes that a payer can do something
-//! about, and `generic_decline` in the place of any other, also of codes that Stripe adds. The ledger keeps the real one, and
-//! `truebond-ops payments show` prints it.
+//! `stolen_card` or `fraudulent` helps a thief to sort stolen cards. Stripe advises to present such codes as generic
+//! (<https://docs.stripe.com/declines/codes>). So a payer sees the codes on which a payer can act, and `generic_decline` in the place of
+//! every other code, also of those that Stripe adds. The ledger keeps the real one, and `truebond-ops payments show` prints it.
 //!
-//! A payment that an older version ended has the provider's word in its answer. That answer stays: its payer has heard it, and final
-//! answers are the same bytes for good. A `GET` of it is told by this rule.
+//! The final answer of a payment that an older version ended has the provider's code. It stays, because final answers never change. A
+//! `GET` of that payment follows this rule.
 
 const GENERIC: &str = "generic_decline";
 
-/// What a payer can do something about: correct what was typed, take another card, ask the bank, or try again later.
-const TOLD: [&str; 21] = [
+/// Codes on which a payer can act: correct what was typed, take another card, ask the bank, or try again later.
+const SHOWN: [&str; 21] = [
     "authentication_required",
     "card_not_supported",
     "card_velocity_exceeded",
@@ -35,10 +34,10 @@ const TOLD: [&str; 21] = [
     "withdrawal_count_limit_exceeded",
 ];
 
-/// What a payer is told in the place of the provider's code.
-pub(super) fn told(code: &str) -> &'static str {
-    let told = TOLD.into_iter().find(|told| *told == code);
-    told.unwrap_or(GENERIC)
+/// The code that a payer sees in the place of the provider's.
+pub(super) fn shown(code: &str) -> &'static str {
+    let shown = SHOWN.into_iter().find(|shown| *shown == code);
+    shown.unwrap_or(GENERIC)
 }
 
 #[cfg(test)]
@@ -46,9 +45,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payer_is_told_what_a_payer_can_do_something_about() {
-        for code in TOLD {
-            assert_eq!(told(code), code);
+    fn a_payer_sees_codes_on_which_a_payer_can_act() {
+        for code in SHOWN {
+            assert_eq!(shown(code), code);
         }
         let kept = [
             "stolen_card",
@@ -68,14 +67,14 @@ mod tests {
             "",
         ];
         for code in kept {
-            assert_eq!(told(code), "generic_decline", "{code}");
+            assert_eq!(shown(code), "generic_decline", "{code}");
         }
     }
 
     #[test]
     fn the_documentation_lists_them() {
         let document = include_str!("../../../openapi.json");
-        let list = TOLD.map(|code| format!("`{code}`")).join(", ");
+        let list = SHOWN.map(|code| format!("`{code}`")).join(", ");
         assert!(document.contains(&list), "{list}");
     }
 }

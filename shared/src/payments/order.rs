@@ -4,8 +4,8 @@
 //! refused, so no float is ever made of one. So is what Stripe cannot be told of exactly, whoever the provider is: what a laptop's
 //! sandbox takes, production takes too.
 //!
-//! Some of what is refused now, older versions took, and charged. So that is told apart from what is no order at all: it is refused
-//! unless there is a payment under its key, which then is answered as it was.
+//! Older versions took, and charged, some orders that are refused now. Such an order is refused only where there is no payment under its
+//! key; otherwise that payment answers it.
 
 mod body;
 mod return_url;
@@ -122,7 +122,7 @@ impl Order {
         }
     }
 
-    /// Why nobody could be charged so much, if that is so: the provider could only be told of another amount, or of none.
+    /// Why this amount cannot be charged; `None` where it can. Stripe has another amount for it, or none.
     fn unpayable(&self) -> Option<Fault> {
         match StripeUnit::of(&self.currency) {
             None => Some(Fault::of("/currency", "a currency that can be charged")),

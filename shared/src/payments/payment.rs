@@ -33,7 +33,7 @@ pub struct Payment {
     pub intent: Option<String>,
     /// Whether real money moves.
     pub livemode: bool,
-    /// The provider's word for why it declined. Its payer is told less.
+    /// The provider's code for why it was declined. The payer sees [another form](decline).
     pub decline_code: Option<String>,
     /// When it was first heard of.
     pub created_at: Moment,
@@ -222,15 +222,15 @@ impl Payment {
         Some((LOCATION, HeaderValue::try_from(self.location()).ok()?))
     }
 
-    fn told_decline_code(&self) -> Option<&'static str> {
-        self.decline_code.as_deref().map(decline::told)
+    fn shown_decline_code(&self) -> Option<&'static str> {
+        self.decline_code.as_deref().map(decline::shown)
     }
 
     fn refusal(&self) -> Response {
         match self.state {
             State::Declined => problem::DECLINED.with(&Declined {
                 payment_id: &self.id,
-                decline_code: self.told_decline_code(),
+                decline_code: self.shown_decline_code(),
             }),
             _ => problem::FAILED.with(&Declined {
                 payment_id: &self.id,
@@ -251,7 +251,7 @@ impl Payment {
             provider: &self.provider,
             provider_reference: &self.intent,
             livemode: self.livemode,
-            decline_code: self.told_decline_code(),
+            decline_code: self.shown_decline_code(),
             created_at: self.created_at,
             status_since: self.status_since,
         }

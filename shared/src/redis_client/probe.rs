@@ -89,7 +89,7 @@ impl RedisClient {
         let probe = self.probe(&key, &value);
         let probe = Request::Pipeline(&probe);
         let (answer, latency) = match self.timed(&probe).await {
-            // Safe to repeat, as nobody else knows the key; and only what the second one finds is true of now.
+            // Safe to repeat, as the key is this probe's own; the second answer is the newer one.
             Err(Error::Unanswered(_) | Error::Refused(Reason::AuthFailed)) if !self.is_over() => {
                 self.timed(&probe).await?
             }
@@ -128,7 +128,7 @@ impl RedisClient {
         probe.add_command(script.by_text());
         probe.add_command(script.by_digest());
         probe.cmd("DEL").arg(key);
-        // Changes nothing, and is allowed to every user that could connect. In a cluster it has no one to go to.
+        // Changes nothing, and is allowed to every user that could connect. In cluster mode it has no node to go to.
         if !self.inner.is_cluster {
             probe.cmd("HELLO").arg("3");
         }

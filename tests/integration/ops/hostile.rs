@@ -1,4 +1,4 @@
-//! Names that somebody else chose, at a terminal.
+//! Names that clients chose, at an operator's terminal.
 
 use mongodb::bson::doc;
 use shared::config::Config;

@@ -11,7 +11,8 @@
 -- durations are milliseconds.
 
 local HEADER = 211
--- No claim of ours is longer, or begins later than now. What another program has left refuses nobody for ever.
+-- Every claim of ours begins before now and is at most this long. One that another program has left in another form is no hint: MongoDB
+-- is asked.
 local LONGEST_LEASE = 900000
 local HEADER_START, HEADER_END = '0', '210'
 local PATTERN = '^tb1 ([a-z_]+) *(%x+) %d+ %d+ (%d+) (%d+) %d+ %d+ (%d+) [01] (%x+) (%d+)\n$'

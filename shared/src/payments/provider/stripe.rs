@@ -260,8 +260,8 @@ fn created(payment: &Payment, environment: &Environment, amount: i64) -> Vec<(St
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
-    // By its id a payment is found again, and by the environment its events are told from those of others on the same account. An
-    // order has none of these names, but for one that an older version took: ours win.
+    // The id finds the payment again; the environment separates its events from those of others on the same account. Only orders that
+    // an older version took have these names: ours win.
     let [id, of_environment, of_description] = OUR_METADATA;
     let description = order.description.as_deref();
     metadata.extend(description.map(|text| (of_description, text)));

@@ -77,7 +77,7 @@ async fn an_order_that_was_taken_is_answered_though_it_would_be_refused_now() {
     }
 }
 
-/// Its payer has heard why it was declined: the answer stays the same bytes. A look at the payment tells what is told now.
+/// A final answer stays the same bytes. A `GET` of the payment shows the code as it is shown now.
 #[tokio::test]
 async fn a_decline_that_was_answered_stays_as_it_was_answered() {
     let world = World::new(false);

@@ -1,4 +1,4 @@
-//! Who signs saved responses, and what is believed where nobody does.
+//! Which functions sign saved responses, and which responses they accept.
 
 use ::tests::MongoServer;
 

@@ -4,16 +4,16 @@ use http::HeaderMap;
 use tracing::warn;
 
 use super::signature::is_signed;
-use crate::config::{Environment, Secret, SecretSource, WebhookSecrets};
+use crate::config::{Environment, Secret, SecretSource};
 use crate::deadline::Deadline;
 use crate::secrets::SecretCell;
 
-/// With what the provider signs its events.
-pub(super) enum Signers {
-    /// With one of these.
-    Given(Vec<Secret>),
-    /// With one of those that a secret lists, each at least as long as the shortest that is accepted.
-    Stored { list: SecretCell, shortest: usize },
+/// The secrets with which the provider signs its events.
+pub(super) struct Signers {
+    /// One or two of them.
+    list: SecretCell,
+    /// The least length of one that is accepted.
+    shortest: usize,
 }
 
 /// Whether an event is the provider's.
@@ -28,13 +28,10 @@ pub(super) enum Signed {
 }
 
 impl Signers {
-    pub(super) fn new(secrets: &WebhookSecrets, environment: &Environment) -> Self {
-        match secrets {
-            WebhookSecrets::Given(secrets) => Self::Given(secrets.clone()),
-            WebhookSecrets::Stored(stored) => Self::Stored {
-                list: SecretCell::new(&SecretSource::Stored(stored.clone())),
-                shortest: environment.shortest_secret(),
-            },
+    pub(super) fn new(secrets: &SecretSource, environment: &Environment) -> Self {
+        Self {
+            list: SecretCell::new(secrets),
+            shortest: environment.shortest_secret(),
         }
     }
 
@@ -51,24 +48,23 @@ impl Signers {
         now: i64,
         deadline: Deadline,
     ) -> Signed {
-        let is_signed = |secrets: &[Secret]| match is_signed(headers, body, secrets, now) {
-            true => Signed::Yes,
-            false => Signed::No,
+        let judge = |list: &Secret| {
+            let secrets = listed(list, self.shortest)?;
+            Some(match is_signed(headers, body, &secrets, now) {
+                true => Signed::Yes,
+                false => Signed::No,
+            })
         };
-        let (cell, shortest) = match self {
-            Self::Given(secrets) => return is_signed(secrets),
-            Self::Stored { list, shortest } => (list, *shortest),
-        };
-        let Ok(list) = cell.value(deadline).await else {
+        let Ok(list) = self.list.value(deadline).await else {
             return Signed::Undecided;
         };
-        let judged = listed(&list, shortest).map(|secrets| is_signed(&secrets));
+        let judged = judge(&list);
         if judged == Some(Signed::Yes) {
             return Signed::Yes;
         }
-        let newer = cell.newer_than(&list, deadline).await;
-        let newer = newer.map(|list| listed(&list, shortest).map(|secrets| is_signed(&secrets)));
-        newer.unwrap_or(judged).unwrap_or(Signed::Undecided)
+        let newer = self.list.newer_than(&list, deadline).await;
+        let judged = newer.map_or(judged, |list| judge(&list));
+        judged.unwrap_or(Signed::Undecided)
     }
 }
 
@@ -77,7 +73,7 @@ fn listed(list: &Secret, shortest: usize) -> Option<Vec<Secret>> {
     if secrets.is_none() {
         warn!(
             secret.shortest = shortest,
-            "the stored webhook secrets are not one or two secrets, long enough, with a comma between"
+            "the webhook secrets are not one or two secrets, long enough, with a comma between"
         );
     }
     secrets
@@ -107,7 +103,7 @@ mod tests {
             signature.parse().expect("a value"),
         )]);
         for (list, expected) in cases {
-            let signers = Signers::Stored {
+            let signers = Signers {
                 list: SecretCell::Fixed(Secret::new(list)),
                 shortest: "whsec_1".len(),
             };
