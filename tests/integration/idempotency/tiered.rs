@@ -7,7 +7,7 @@ use shared::idempotency::{
     Backend, Completion, Noted, Operation, Outcome, OwnerId, RecordKey, Renewal, Settled,
     Settlement, Standing,
 };
-use tests::{MongoServer, RedisServer, eventually};
+use tests::{MongoServer, RedisServer, eventually, within};
 
 use super::faults::{self, World, at_every_moment};
 use super::stage::{Stage, a_payment, answer, charged, claim, patience, paying, started};
@@ -93,6 +93,19 @@ async fn nobody_is_charged_twice_wherever_a_process_ends() {
         world.retry_until_settled().await;
         world.assert_charged_at_most_once(&format!("after {milliseconds} ms"));
     }
+}
+
+/// The answer is fixed once MongoDB has acknowledged it: its client waited as long as the slowest Redis may take.
+#[tokio::test]
+async fn a_silent_redis_holds_no_acknowledged_result_up() {
+    let world = World::tiered().await;
+    let engine = world.engine_with(&[("REDIS_RESPONSE_TIMEOUT_MS", "20000")]);
+    let lease = started(&engine, &world.payment).await;
+    world.redis_proxy.black_hole();
+
+    let completed = within(Duration::from_secs(8), lease.complete(charged())).await;
+
+    assert_eq!(completed, Completion::Completed(charged()));
 }
 
 #[tokio::test]

@@ -20,8 +20,12 @@ pub(super) struct ReturnUrl {
 pub(super) const ACCEPTED: &str = "an `https://` URL of at most 2048 characters, without user, password and backslash, to a host that is no address and no local name (in development any host, and `http://` to this machine)";
 
 const LONGEST: usize = 2_048;
-/// Domains that lead to a machine nearby: RFC 6761, 6762 with its appendix G, 8375, and ICANN's `internal`.
-const LOCAL: [&str; 10] = [
+/// Domains that no public name server has, or that lead to a machine nearby: RFC 6761, 6762 with its appendix G, 7686, 8375, the
+/// `arpa` of addresses, and ICANN's `internal`.
+const LOCAL: [&str; 14] = [
+    "test",
+    "invalid",
+    "onion",
     "localhost",
     "local",
     "internal",
@@ -31,7 +35,8 @@ const LOCAL: [&str; 10] = [
     "corp",
     "intranet",
     "private",
-    "home.arpa",
+    "arpa",
+    "svc",
 ];
 
 /// The return URL that a text is; `None` where it is none, to no version.
@@ -72,7 +77,8 @@ fn is_local(host: &Host<&str>) -> bool {
         let above = name.strip_suffix(domain);
         above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
     };
-    !name.contains('.') || LOCAL.iter().any(is_below)
+    let has_empty_label = name.split('.').any(str::is_empty);
+    !name.contains('.') || has_empty_label || LOCAL.iter().any(is_below)
 }
 
 /// A name without the dot that may stand at its end, or more of them.
@@ -98,7 +104,7 @@ mod tests {
     fn a_browser_comes_back_to_a_public_host_over_tls() {
         let both = |kept: &'static str| (Some(kept), Some(kept));
         let laptop = |kept: &'static str| (Some(kept), None);
-        let cases: [(&str, (Kept, Kept)); 54] = [
+        let cases: [(&str, (Kept, Kept)); 59] = [
             ("https://app.example/done", both("https://app.example/done")),
             ("https://app.example", both("https://app.example/")),
             (
@@ -182,6 +188,17 @@ mod tests {
             ),
             ("https://nas.home.arpa/", laptop("https://nas.home.arpa/")),
             ("https://wiki.corp/", laptop("https://wiki.corp/")),
+            ("https://app.test/", laptop("https://app.test/")),
+            ("https://shop.onion/", laptop("https://shop.onion/")),
+            (
+                "https://1.0.0.127.in-addr.arpa/",
+                laptop("https://1.0.0.127.in-addr.arpa/"),
+            ),
+            (
+                "https://api.default.svc/",
+                laptop("https://api.default.svc/"),
+            ),
+            ("https://a..example/", laptop("https://a..example/")),
             ("https://app.example/a\nb", (None, None)),
             ("https://exa\u{ad}mple../", laptop("https://example../")),
         ];
