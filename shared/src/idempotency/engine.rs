@@ -36,6 +36,9 @@ pub(super) struct Inner {
 
 /// The longest a lease lasts, as the longest an invocation does.
 pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
+/// A claim that ends later than this is not ours: none is longer than half of it. The other half is for a server whose clock was
+/// set back.
+const LATEST_END: Duration = LONGEST_LEASE.saturating_mul(2);
 /// How long a waiter waits before it looks again, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -265,8 +268,8 @@ impl Inner {
         }
     }
 
-    /// How the key stands, as far as what is stored is believed: a result that this engine has not signed may be another
-    /// program's, so the outcome is unknown.
+    /// How the key stands, as far as what is stored is accepted. A result that this engine has not signed may be another
+    /// program's, and a claim without an end is: the outcome is unknown then.
     pub(super) async fn check(
         &self,
         key: &RecordKey,
@@ -276,6 +279,9 @@ impl Inner {
     ) -> Standing {
         match standing {
             Standing::Replay(response) if !self.believe(key, claim, &response, deadline).await => {
+                Standing::Unknown(Doubt::Unreadable)
+            }
+            Standing::InProgress { retry_after } if retry_after > LATEST_END => {
                 Standing::Unknown(Doubt::Unreadable)
             }
             standing => standing,
