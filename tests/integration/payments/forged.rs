@@ -1,13 +1,14 @@
 //! Another program writes to the stores of keys: no answer of its making reaches a client, and no customer is charged for it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+mod record;
 
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, DateTime, doc};
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::stripe_event::StripeEvent;
 use tests::{Answer, CacheUser, RedisServer, STRIPE_TEST_KEY};
 
+use self::record::{FINGERPRINT, FINISHED_AT, HEADER, Record, forgeries, replaced};
 use super::shop::{Shop, problem, ten_euros};
 
 const CURRENT: &str = "planted-current-mac-key";
@@ -15,26 +16,10 @@ const PREVIOUS: &str = "planted-previous-mac-key";
 const SECRET: &str = "whsec_planted_one";
 const DECLINED: &str = "pm_card_chargeDeclined";
 const SUCCEEDS: &str = "pm_card_visa";
-/// The length of a record's header, and where it says what.
-const HEADER: usize = 211;
-const STATE: std::ops::Range<usize> = 4..15;
-const LEASED_AT: std::ops::Range<usize> = 71..84;
-const LEASE: std::ops::Range<usize> = 85..92;
-const FINISHED_AT: std::ops::Range<usize> = 121..134;
-const FINGERPRINT: std::ops::Range<usize> = 137..201;
-
 /// A shop whose answers are signed, and its Redis.
 struct World {
     redis: RedisServer,
     shop: Shop,
-}
-
-/// A completed record in Redis.
-#[derive(Clone)]
-struct Record {
-    header: String,
-    head: Value,
-    body: String,
 }
 
 /// A Redis in which payments may do what template.yaml says.
@@ -92,119 +77,12 @@ impl World {
     }
 }
 
-impl Record {
-    fn parse(text: &str) -> Self {
-        let (header, response) = text.split_at(HEADER);
-        let (head, body) = response.split_once('\n').expect("a head");
-        Self {
-            header: header.to_owned(),
-            head: serde_json::from_str(head).expect("JSON"),
-            body: body.to_owned(),
-        }
-    }
-
-    fn text(&self) -> String {
-        let response = format!("{}\n{}", self.head, self.body);
-        let fields = &self.header[..FINGERPRINT.end];
-        format!("{fields} {:08}\n{response}", response.len())
-    }
-
-    fn with(&self, change: impl FnOnce(&mut Self)) -> String {
-        let mut changed = self.clone();
-        change(&mut changed);
-        changed.text()
-    }
-
-    fn forge(&mut self) {
-        self.head["status"] = json!(201);
-        self.body = r#"{"id":"pay_1","status":"succeeded"}"#.to_owned();
-    }
-}
-
 fn name(key: &str) -> String {
     format!("idempotency:http:payments.create:jwt%3Atester:{key}")
 }
 
-fn replaced(text: &str, range: std::ops::Range<usize>, field: &str) -> String {
-    let mut text = text.to_owned();
-    text.replace_range(range, field);
-    text
-}
-
 fn told(answer: &Answer) -> (u16, String) {
     (answer.status, answer.text().to_owned())
-}
-
-/// What another program can leave under the key of a declined payment; `other` is the record of one that succeeded.
-fn forgeries(sound: &Record, other: &Record) -> Vec<(&'static str, String)> {
-    let text = sound.text();
-    let without_mac = |record: &mut Record| {
-        record.head.as_object_mut().expect("a head").remove("mac");
-    };
-    let far_future = "9999999999999";
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = format!("{:013}", now.expect("after 1970").as_millis());
-    let hint = format!("{} 00000000\n", &text[..FINGERPRINT.end]);
-    let hint = replaced(&hint, STATE, "in_progress");
-    vec![
-        (
-            "the whole answer, with the old MAC",
-            sound.with(Record::forge),
-        ),
-        (
-            "the status",
-            sound.with(|it| it.head["status"] = json!(201)),
-        ),
-        ("the body", sound.with(|it| it.body = other.body.clone())),
-        (
-            "a header",
-            sound.with(|it| it.head["headers"][1][1] = json!("/api/payments/pay_1")),
-        ),
-        (
-            "no MAC",
-            sound.with(|it| {
-                it.forge();
-                without_mac(it);
-            }),
-        ),
-        ("an answer of the version before", sound.with(without_mac)),
-        (
-            "a truncated MAC",
-            sound.with(|it| {
-                let mac = it.head["mac"].as_str().expect("signed")[..62].to_owned();
-                it.head["mac"] = json!(mac);
-            }),
-        ),
-        (
-            "the MAC of another answer",
-            sound.with(|it| {
-                it.forge();
-                it.head["mac"] = other.head["mac"].clone();
-            }),
-        ),
-        ("another key's record", other.text()),
-        (
-            "another key's record for this request",
-            other.with(|it| {
-                it.header
-                    .replace_range(FINGERPRINT, &sound.header[FINGERPRINT]);
-            }),
-        ),
-        (
-            "another request's record",
-            replaced(&text, FINGERPRINT, &"a".repeat(64)),
-        ),
-        ("a truncated record", text[..text.len() - 1].to_owned()),
-        ("an unknown outcome", replaced(&hint, STATE, "unknown    ")),
-        (
-            "a claim of the future",
-            replaced(&hint, LEASED_AT, far_future),
-        ),
-        (
-            "a claim without end",
-            replaced(&replaced(&hint, LEASED_AT, &now), LEASE, "9999999"),
-        ),
-    ]
 }
 
 /// With the user of the function `idempotency`, a declined payment was once answered as succeeded.
