@@ -33,7 +33,7 @@ pub struct Payment {
     pub intent: Option<String>,
     /// Whether real money moves.
     pub livemode: bool,
-    /// The provider's code for why it was declined. The payer sees [another form](decline).
+    /// The provider's code for why it was declined. The payer may see a more general one.
     pub decline_code: Option<String>,
     /// When it was first heard of.
     pub created_at: Moment,
