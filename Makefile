@@ -21,7 +21,7 @@ fuzz: ## send the functions what openapi.json allows, and what it does not (EXAM
 	@scripts/fuzz
 
 model: ## check the protocols of keys and payments state by state, further than `make test` does (release profile)
-	@cargo test --quiet --release --package shared --lib model:: -- --nocapture
+	@cargo test --quiet --release --package idempotency --package payments --lib model:: -- --nocapture
 
 hunt: ## look for double charges under random faults (PAYMENTS=2000, SEED, MODE=tiered|mongodb|redis, WORK=payments|once|rerun, RETENTION=2, FAULTS=Kill,…|none)
 	@scripts/hunt
@@ -29,7 +29,7 @@ hunt: ## look for double charges under random faults (PAYMENTS=2000, SEED, MODE=
 hunt-bugs: ## plant known bugs in a copy of the sources, and hunt them (BUGS=…)
 	@scripts/hunt-bugs
 
-mutants: ## change a copy of the sources in one place at a time, and see that a test fails (AREA=decision, holds, memory, …; FILE=shared/src/…)
+mutants: ## change a copy of the sources in one place at a time, and see that a test fails (AREA=decision, holds, memory, …; FILE=shared/crates/…)
 	@scripts/mutants
 
 bench: ## measure what idempotency costs, ours beside its peers; half an hour (release profile; ONLY=latency,…, KEYS=10000000)

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use harness::OwnedProcess;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tests::OwnedProcess;
 
 use crate::contestant::Program;
 use crate::order::Order;

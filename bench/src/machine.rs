@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use tests::{MongoServer, RedisServer};
+use harness::{MongoServer, RedisServer};
 
 /// What of ours is measured; it ends with `-dirty` where there are changes that no commit has.
 pub(crate) fn commit() -> String {

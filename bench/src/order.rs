@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use harness::TestRequest;
 use serde_json::json;
-use tests::TestRequest;
 
 /// A request, which can be sent as often as one likes.
 #[derive(Clone, Debug)]

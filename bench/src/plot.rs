@@ -1,6 +1,6 @@
 //! Pictures of what was measured, in the house style.
 
-use ::tests::Drawing;
+use harness::Drawing;
 
 use crate::sample::{Spread, number};
 

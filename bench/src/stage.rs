@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use harness::{FaultProxy, MongoServer, RedisServer, eventually};
 use tempfile::TempDir;
-use tests::{FaultProxy, MongoServer, RedisServer, eventually};
 
 use crate::contestant::{ALL, Contestant, Program, Store};
 use crate::function::{Function, Launch};

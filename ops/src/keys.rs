@@ -4,23 +4,22 @@ mod resolve;
 mod show;
 
 use serde_json::{Value, json};
-use shared::config::Config;
+use shared::App;
 use shared::deadline::Deadline;
 use shared::idempotency::{Idempotency, IdempotencyKey, Lookup, RecordKey, Scope, Undecided};
 
 use crate::arguments::{Form, Keys};
 use crate::measures::ago;
 use crate::page::Page;
-use crate::visible;
-use crate::words;
+use crate::{visible, words};
 
 pub(crate) async fn run(
-    config: &Config,
+    app: &App,
     command: Keys,
     form: Form,
     deadline: Deadline,
 ) -> Result<Page, String> {
-    let idempotency = Idempotency::new(config);
+    let idempotency = app.idempotency();
     match command {
         Keys::List {
             unknown: true,
@@ -36,7 +35,7 @@ pub(crate) async fn run(
         }
         Keys::Show { scope, key } => {
             let name = parsed(&scope, &key)?;
-            show::run(config, &idempotency, &name, form, deadline).await
+            show::run(app, &idempotency, &name, form, deadline).await
         }
         Keys::Resolve {
             scope,

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use shared::config::Config;
+use shared::App;
 use shared::deadline::Deadline;
 
 use self::arguments::{Arguments, Form, Settings, Subject};
@@ -57,10 +57,8 @@ fn patience() -> Deadline {
 
 fn run(arguments: Arguments) -> Result<Report, String> {
     let dotenv = Dotenv::read()?;
-    let config = Config::from_env_or(|variable| dotenv.get(variable).map(OsString::from));
-    let mut config = config.map_err(|error| error.to_string())?;
-    // What stands in for Redis is the memory of each process, and this one's holds nothing.
-    config.idempotency.memory_fallback = false;
+    let app = App::of_operator(|variable| dotenv.get(variable).map(OsString::from));
+    let app = app.map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -69,9 +67,9 @@ fn run(arguments: Arguments) -> Result<Report, String> {
     let form = arguments.form();
     runtime.block_on(async {
         match arguments.subject {
-            Subject::Payments { command } => payments::run(&config, command, form, deadline).await,
+            Subject::Payments { command } => payments::run(&app, command, form, deadline).await,
             Subject::Key { command } => {
-                let page = keys::run(&config, command, form, deadline).await?;
+                let page = keys::run(&app, command, form, deadline).await?;
                 Ok(Report::whole(page))
             }
             // They were read, or this would have ended before.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::config::Config;
+use shared::App;
 use shared::deadline::Deadline;
-use shared::payments::{Desk, Found, Moment, OpenPayments, Payment};
+use shared::payments::{Found, Moment, OpenPayments, Payment};
 
 use crate::arguments::{Form, Payments};
 use crate::measures::{ago, money};
@@ -15,12 +15,12 @@ use crate::report::Report;
 use crate::words;
 
 pub(crate) async fn run(
-    config: &Config,
+    app: &App,
     command: Payments,
     form: Form,
     deadline: Deadline,
 ) -> Result<Report, String> {
-    let desk = Desk::new(config);
+    let desk = app.desk();
     let failed = |error| format!("failed to {error}");
     match command {
         Payments::Open { limit } => {
@@ -33,13 +33,13 @@ pub(crate) async fn run(
         Payments::Show { id } => {
             let found = desk.find(checked(&id)?, deadline).await.map_err(failed)?;
             let payment = found.ok_or_else(|| missing(&id))?;
-            let cancel_after = config.payments.cancel_after;
+            let cancel_after = app.payments_config().cancel_after;
             Ok(Report::whole(one(&payment, None, cancel_after, form)))
         }
         Payments::Settle { id } => {
             let settled = desk.settle(checked(&id)?, deadline).await.map_err(failed)?;
             let (payment, found) = settled.ok_or_else(|| missing(&id))?;
-            let cancel_after = config.payments.cancel_after;
+            let cancel_after = app.payments_config().cancel_after;
             Ok(Report::whole(one(
                 &payment,
                 Some(found),

@@ -43,7 +43,6 @@ pub(crate) fn visible_json(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-
     use shared::text::visible;
 
     use super::*;

@@ -67,7 +67,7 @@
 //!
 //! Lambda also sets `AWS_LAMBDA_INITIALIZATION_TYPE` and `LAMBDA_TASK_ROOT` (one is present: this is deployed), `AWS_LAMBDA_RUNTIME_API` (where
 //! invocations come from) and `AWS_LAMBDA_MAX_CONCURRENCY` (invocations per process, 1). The credentials for AWS itself, and
-//! another place than AWS (`AWS_ENDPOINT_URL`), are read by its client (`shared::aws`) from where all its clients find them.
+//! another place than AWS (`AWS_ENDPOINT_URL`), are read by its client (`aws_client`) from where all its clients find them.
 
 mod health;
 mod idempotency;
@@ -81,58 +81,52 @@ mod secret;
 
 use std::ffi::OsString;
 
+use ::idempotency::Available;
+use ::mongo_client::MongoConfig;
+use ::payments::PaymentsConfig;
+use ::redis_client::RedisConfig;
+use foundation::Environment;
+use foundation::environment::Host;
+use telemetry::logging::LogConfig;
+
 pub(crate) use health::is_details_token;
-pub use health::{HealthConfig, Service};
-pub use idempotency::IdempotencyConfig;
-pub use logging::{LogConfig, LogFormat};
-pub use mongo::MongoConfig;
-pub use payments::{PaymentsConfig, ProviderConfig};
+pub(crate) use health::{HealthConfig, Service};
+pub(crate) use idempotency::IdempotencySettings;
 pub use reader::ConfigError;
 use reader::Reader;
-pub use redis_client::{CacheType, IamLogin, Plaintext, RedisAuth, RedisConfig};
-use safety::SHORTEST_SECRET;
-pub(crate) use safety::{sends_password_in_the_clear, trusts_any_certificate};
-pub use secret::{Secret, SecretSource, StoredSecret};
 
 /// Every setting of a function, read once.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The service's name in health answers and metrics.
-    pub service: String,
+    pub(crate) service: String,
     /// The version of this build, from Cargo.
-    pub version: &'static str,
+    pub(crate) version: &'static str,
     /// Where this runs.
-    pub environment: Environment,
+    pub(crate) environment: Environment,
     /// Redis or Valkey.
-    pub redis: RedisConfig,
+    pub(crate) redis: RedisConfig,
     /// MongoDB.
-    pub mongo: MongoConfig,
+    pub(crate) mongo: MongoConfig,
     /// Idempotency.
-    pub idempotency: IdempotencyConfig,
+    pub(crate) idempotency: IdempotencySettings,
     /// Payments.
-    pub payments: PaymentsConfig,
+    pub(crate) payments: PaymentsConfig,
     /// The health answers.
-    pub health: HealthConfig,
+    pub(crate) health: HealthConfig,
     /// The log.
-    pub log: LogConfig,
+    pub(crate) log: LogConfig,
     /// What Lambda says of this process.
-    pub lambda: LambdaConfig,
-}
-
-/// The environment this runs in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Environment {
-    name: String,
-    is_deployed: bool,
+    pub(crate) lambda: LambdaConfig,
 }
 
 /// What Lambda tells a process about itself.
 #[derive(Clone, Debug)]
-pub struct LambdaConfig {
+pub(crate) struct LambdaConfig {
     /// Whether a Runtime API is there to ask for invocations.
-    pub runtime_api: bool,
+    pub(crate) runtime_api: bool,
     /// How many invocations this process serves at a time.
-    pub concurrency: usize,
+    pub(crate) concurrency: usize,
 }
 
 impl Config {
@@ -141,7 +135,7 @@ impl Config {
     /// # Errors
     ///
     /// [`ConfigError`] for the first variable that cannot be used.
-    pub fn from_env() -> Result<Self, ConfigError> {
+    pub(crate) fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(of_process)
     }
 
@@ -151,7 +145,9 @@ impl Config {
     /// # Errors
     ///
     /// As [`from_env`](Self::from_env).
-    pub fn from_env_or(written: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+    pub(crate) fn from_env_or(
+        written: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, ConfigError> {
         let is_development = match of_process("ENVIRONMENT") {
             Some(name) => name.is_empty() || name == "development",
             None => true,
@@ -167,20 +163,22 @@ impl Config {
     /// # Errors
     ///
     /// [`ConfigError`] for the first variable that cannot be used.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+    pub(crate) fn from_lookup(
+        lookup: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, ConfigError> {
         let read = Reader(&lookup);
-        let environment = Environment::read(&read)?;
+        let environment = read_environment(&read)?;
         let config = Self {
             service: read
                 .name("SERVICE_NAME")?
                 .unwrap_or_else(|| "truebond".to_owned()),
             version: env!("CARGO_PKG_VERSION"),
-            redis: RedisConfig::read(&read, &environment)?,
-            mongo: MongoConfig::read(&read, &environment)?,
-            idempotency: IdempotencyConfig::read(&read, &environment)?,
-            payments: PaymentsConfig::read(&read, &environment)?,
+            redis: redis_client::read(&read, &environment)?,
+            mongo: mongo::read(&read, &environment)?,
+            idempotency: IdempotencySettings::read(&read, &environment)?,
+            payments: payments::read(&read, &environment)?,
             health: HealthConfig::read(&read)?,
-            log: LogConfig::read(&read, environment.is_deployed)?,
+            log: logging::read(&read, environment.is_deployed())?,
             lambda: LambdaConfig {
                 runtime_api: read.text("AWS_LAMBDA_RUNTIME_API")?.is_some(),
                 concurrency: read
@@ -195,56 +193,34 @@ impl Config {
         safety::check_endpoints(&read, &config.environment)?;
         Ok(config)
     }
+
+    /// The stores that may decide about keys.
+    pub(crate) fn available_stores(&self) -> Available {
+        Available {
+            mongodb: self.mongo.uri.is_some(),
+            redis: self.redis.url.is_some(),
+            memory: self.idempotency.memory_fallback,
+        }
+    }
 }
 
-impl Environment {
-    fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
-        // Lambda sets both. An image of a function has the second also where another container service runs it.
-        let of_lambda = ["AWS_LAMBDA_INITIALIZATION_TYPE", "LAMBDA_TASK_ROOT"];
-        let mut is_deployed = false;
-        for variable in of_lambda {
-            is_deployed |= read.text(variable)?.is_some();
+/// The environment that the variables name.
+fn read_environment(read: &Reader<'_>) -> Result<Environment, ConfigError> {
+    // Lambda sets both. An image of a function has the second also where another container service runs it.
+    let of_lambda = ["AWS_LAMBDA_INITIALIZATION_TYPE", "LAMBDA_TASK_ROOT"];
+    let mut host = Host::Laptop;
+    for variable in of_lambda {
+        if read.text(variable)?.is_some() {
+            host = Host::Deployed;
         }
-        let name = match read.name("ENVIRONMENT")? {
-            Some(name) => name,
-            None if is_deployed => {
-                return Err(ConfigError::Missing {
-                    variable: "ENVIRONMENT",
-                    accepted: "the name of this environment, for example `production` (on Lambda there is no default)".into(),
-                });
-            }
-            None => "development".to_owned(),
-        };
-        Ok(Self { name, is_deployed })
     }
-
-    /// The environment's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Whether this is development, on a laptop or deployed. Everything else is treated as production.
-    pub fn is_development(&self) -> bool {
-        self.name == "development"
-    }
-
-    /// Whether Lambda runs this, or a container with an image of Lambda's, and not a server on a laptop.
-    pub fn is_deployed(&self) -> bool {
-        self.is_deployed
-    }
-
-    /// Whether this is development and not deployed, so that no gateway stands before the functions.
-    pub fn is_laptop(&self) -> bool {
-        self.is_development() && !self.is_deployed
-    }
-
-    /// The least length of a secret, so that it cannot be guessed.
-    pub(crate) fn shortest_secret(&self) -> usize {
-        if self.is_development() {
-            1
-        } else {
-            SHORTEST_SECRET
-        }
+    match read.name("ENVIRONMENT")? {
+        Some(name) => Ok(Environment::new(name, host)),
+        None if host == Host::Deployed => Err(ConfigError::Missing {
+            variable: "ENVIRONMENT",
+            accepted: "the name of this environment, for example `production` (on Lambda there is no default)".into(),
+        }),
+        None => Ok(Environment::laptop()),
     }
 }
 

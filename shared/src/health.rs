@@ -22,10 +22,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::metrics::{Metric, Metrics, Unit};
-use crate::web;
 pub use detailed::DetailedHealth;
+use http_api as web;
 pub use redis_check::RedisHealth;
+use telemetry::metrics::{Metric, Metrics, Unit};
 
 /// How a service, or the whole, is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -122,7 +122,7 @@ pub struct Liveness {
 
 impl Liveness {
     /// The answer of a process that is configured so.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             status: Status::Healthy,
             identity: Identity::new(config),

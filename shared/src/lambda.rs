@@ -13,7 +13,7 @@
 //!
 //! Only this module names `lambda_http`.
 //!
-//! [`Response`]: crate::web::Response
+//! [`Response`]: http_api::Response
 
 mod events;
 mod http_event;
@@ -28,30 +28,46 @@ use lambda_http::Context;
 use tracing::error;
 
 pub use self::events::{Event, serve_events};
-pub use self::requests::{Invocation, serve};
-use crate::config::{Config, LogConfig};
-use crate::deadline::Deadline;
-use crate::logging;
+pub use self::requests::serve;
+use foundation::Deadline;
+pub use http_api::Invocation;
+use telemetry::logging;
+use telemetry::logging::LogConfig;
 
+use crate::App;
+use crate::config::Config;
+
+/// The crates whose log lines have the level of `AWS_LAMBDA_LOG_LEVEL`: ours.
+const CRATES: &[&str] = &[
+    "aws_client",
+    "foundation",
+    "http_api",
+    "idempotency",
+    "mongo_client",
+    "payments",
+    "redis_client",
+    "shared",
+    "telemetry",
+];
 /// What stays free of an invocation's time for sending the answer.
 const ANSWER_RESERVE: Duration = Duration::from_millis(100);
 
-/// Reads the configuration, begins to log, makes the state, and lets `run` ask for invocations until Lambda ends it. `run`
+/// Reads the configuration, begins to log, makes the state from the [`App`], and lets `run` ask for invocations until Lambda ends it. `run`
 /// is told when the process started, against which Lambda's deadlines are read.
 fn start<S>(
-    build: impl FnOnce(&Config) -> S,
+    build: impl FnOnce(&App) -> S,
     run: impl AsyncFnOnce(SystemTime, Arc<S>) -> Result<(), lambda_http::Error>,
 ) -> ExitCode {
     let started = now();
     let config = match Config::from_env() {
         Ok(config) => config,
         Err(error) => {
-            logging::init(&LogConfig::default());
+            logging::init(&LogConfig::default(), CRATES);
             error!("cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };
-    logging::init(&config.log);
+    logging::init(&config.log, CRATES);
     log_panics();
     if !config.lambda.runtime_api {
         error!(
@@ -60,7 +76,8 @@ fn start<S>(
         return ExitCode::FAILURE;
     }
     let ended = runtime(&config).and_then(|runtime| {
-        runtime.block_on(async { run(started, Arc::new(build(&config))).await })
+        let app = App::new(config);
+        runtime.block_on(async { run(started, Arc::new(build(&app))).await })
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,

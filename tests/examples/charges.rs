@@ -8,13 +8,14 @@ use std::time::Duration;
 use http::StatusCode;
 use reqwest::Client;
 use serde_json::{Value, json};
-use shared::config::{Config, ProviderConfig};
+use shared::App;
 use shared::idempotency::web::{self as idempotent, answer, replay};
 use shared::idempotency::{
     End, Failure, Fingerprint, Idempotency, Lease, Operation, Policy, RecordKey, Request,
     SavedResponse, Scope,
 };
 use shared::lambda::{self, Invocation};
+use shared::payments::ProviderConfig;
 use shared::web::{self, Response};
 
 struct Till {
@@ -32,17 +33,17 @@ fn main() -> ExitCode {
     lambda::serve(open, handle)
 }
 
-fn open(config: &Config) -> Till {
-    let ProviderConfig::Stripe { api_base, .. } = &config.payments.provider else {
+fn open(app: &App) -> Till {
+    let ProviderConfig::Stripe { api_base, .. } = &app.payments_config().provider else {
         panic!("the hunt names a provider");
     };
     // `reqwest` wants one, also for plain HTTP. Where Redis is configured, its client has installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Till {
-        idempotency: Idempotency::new(config),
+        idempotency: app.idempotency(),
         client: Client::new(),
         url: format!("{api_base}v1/charges"),
-        patience: config.payments.provider_timeout,
+        patience: app.payments_config().provider_timeout,
     }
 }
 

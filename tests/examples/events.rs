@@ -4,11 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use shared::config::Config;
+use shared::App;
 use shared::lambda::{self, Event};
 
 fn main() -> ExitCode {
-    lambda::serve_events(|_: &Config| (), handle)
+    lambda::serve_events(|_: &App| (), handle)
 }
 
 async fn handle(_: Arc<()>, event: Event) -> Box<RawValue> {

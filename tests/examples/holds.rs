@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 
-use tests::OwnedProcess;
+use harness::OwnedProcess;
 
 fn main() -> io::Result<()> {
     let start = || OwnedProcess::spawn(Command::new("sleep").arg("600"), Path::new("/dev/null"));

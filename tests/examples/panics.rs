@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use shared::config::Config;
+use shared::App;
 use shared::lambda::{self, Invocation};
 use shared::web::{self, Response};
 
 fn main() -> ExitCode {
-    lambda::serve(|_: &Config| (), handle)
+    lambda::serve(|_: &App| (), handle)
 }
 
 async fn handle(_: Arc<()>, invocation: Invocation) -> Response {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use shared::App;
 use shared::idempotency::{
     End, Failure, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, RecordKey, Request,
     SavedResponse, Scope,
@@ -16,7 +17,7 @@ use shared::lambda::{self, Invocation};
 use shared::web::{self, Response};
 
 fn main() -> ExitCode {
-    lambda::serve(Idempotency::new, handle)
+    lambda::serve(App::idempotency, handle)
 }
 
 async fn handle(idempotency: Arc<Idempotency>, invocation: Invocation) -> Response {

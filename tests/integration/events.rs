@@ -1,8 +1,8 @@
 //! Events that API Gateway, a local gateway or a direct caller can hand to a function that answers HTTP. Every one is answered.
 
+use harness::{Lambda, Outcome, TestRequest};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use tests::{Lambda, Outcome, TestRequest};
 
 use crate::openapi;
 

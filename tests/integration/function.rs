@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use harness::{FaultProxy, Lambda, Outcome, RedisServer};
 use serde_json::Value;
-use tests::{FaultProxy, Lambda, Outcome, RedisServer};
 
 /// The first event of the log with this message.
 fn logged(lambda: &Lambda, message: &str) -> Value {

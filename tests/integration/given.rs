@@ -1,8 +1,8 @@
 //! What more than one file's tests begin with. A name says in what the value differs from the ordinary one.
 
-use shared::config::Config;
-use shared::redis_client::RedisClient;
-use tests::{FaultProxy, Lambda, RedisServer};
+use harness::{FaultProxy, Lambda, RedisServer};
+use redis_client::RedisClient;
+use shared::App;
 
 /// `health-redis`, with this Redis.
 pub(crate) async fn redis_function(url: &str) -> Lambda {
@@ -32,5 +32,5 @@ pub(crate) fn redis_client(variables: &[(&str, &str)]) -> RedisClient {
             .find(|(name, _)| *name == variable)
             .map(|(_, value)| value.into())
     };
-    RedisClient::new(&Config::from_lookup(lookup).expect("usable").redis)
+    App::from_lookup(lookup).expect("usable").redis().clone()
 }

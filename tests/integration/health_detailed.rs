@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use harness::{Answer, FaultProxy, Lambda, MongoServer, RedisServer, TestRequest, within};
 use serde_json::{Value, json};
-use tests::{Answer, FaultProxy, Lambda, MongoServer, RedisServer, TestRequest, within};
 
 const PATH: &str = "/api/health/detailed";
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use harness::{FaultProxy, Lambda, MongoServer, RedisServer, TestRequest, eventually, within};
 use serde_json::json;
-use tests::{FaultProxy, Lambda, MongoServer, RedisServer, TestRequest, eventually, within};
 
 use crate::given;
 

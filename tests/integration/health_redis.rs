@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use harness::{Lambda, RedisServer, TestRequest, eventually};
 use serde_json::Value;
-use tests::{Lambda, RedisServer, TestRequest, eventually};
 
 use crate::given;
 

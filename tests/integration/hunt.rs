@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use tests::hunt::{Fault, Report};
-use tests::{Hunt, Mode, Work};
+use hunt::{Fault, Hunt, Mode, Report, Work};
 
 /// The shortest that there is.
 const RETENTION: Duration = Duration::from_secs(1);

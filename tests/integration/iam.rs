@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
-use tests::iam_gate::Login;
-use tests::{
+use harness::iam_gate::Login;
+use harness::{
     CacheKind, FaultProxy, IamGate, IamUser, Lambda, LambdaBuilder, RedisCluster, RedisServer,
     eventually, within,
 };
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;

@@ -1,6 +1,6 @@
 //! `GET /api/health`.
 
-use tests::{FaultProxy, Lambda};
+use harness::{FaultProxy, Lambda};
 
 #[tokio::test]
 async fn a_process_that_answers_is_alive_and_asks_no_backend() {

@@ -5,12 +5,11 @@
 
 use std::time::Duration;
 
+use harness::{FaultProxy, MongoCommand, MongoServer};
 use mongodb::bson::{Document, doc};
 use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
-use shared::config::Config;
+use shared::App;
 use shared::deadline::Deadline;
-use shared::mongo::Mongo;
-use tests::{FaultProxy, MongoCommand, MongoServer};
 
 /// A URI without options, and one that asks for less.
 const OPTIONS: [&str; 2] = [
@@ -117,7 +116,7 @@ fn check(command: &MongoCommand) {
 async fn every_call_has_the_primary_and_the_majority() {
     for wire in Wire::all().await {
         let lookup = |variable: &str| (variable == "MONGODB_URI").then(|| wire.uri.clone().into());
-        let mongo = Mongo::new(&Config::from_lookup(lookup).expect("usable").mongo);
+        let mongo = App::from_lookup(lookup).expect("usable").mongodb().clone();
 
         let patience = Deadline::after(Duration::from_secs(5));
         let database = mongo.run(patience, async |database| Ok(database)).await;

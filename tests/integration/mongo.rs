@@ -1,19 +1,18 @@
-//! `shared::mongo` against a MongoDB-wire server.
+//! The MongoDB client against a MongoDB-wire server.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use harness::{FaultProxy, MongoServer, within};
+use mongo_client::{Error, Mongo};
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
-use shared::config::Config;
+use shared::App;
 use shared::deadline::Deadline;
-use shared::mongo::{Error, Mongo};
-use tests::{FaultProxy, MongoServer, within};
 
 fn mongo(uri: &str) -> Mongo {
-    let config = Config::from_lookup(|variable| (variable == "MONGODB_URI").then(|| uri.into()))
-        .expect("usable");
-    Mongo::new(&config.mongo)
+    let app = App::from_lookup(|variable| (variable == "MONGODB_URI").then(|| uri.into()));
+    app.expect("usable").mongodb().clone()
 }
 
 /// MongoDB as seen through a proxy, and not connected yet.
@@ -72,7 +71,10 @@ async fn a_ping_ends_at_its_deadline() {
 
 #[tokio::test]
 async fn without_a_uri_there_is_nothing_to_ask() {
-    let mongo = Mongo::new(&Config::from_lookup(|_| None).expect("the defaults").mongo);
+    let mongo = App::from_lookup(|_| None)
+        .expect("the defaults")
+        .mongodb()
+        .clone();
     assert_eq!(
         mongo.ping(Deadline::UNKNOWN).await,
         Err(Error::NotConfigured)

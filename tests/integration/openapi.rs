@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use boon::{Compiler, Schemas};
+use harness::{Answer, Lambda};
 use serde_json::{Value, json};
-use tests::{Answer, Lambda};
 
 use crate::parity::{readme_problems, template_routes};
 

@@ -6,13 +6,13 @@ mod laptop;
 
 use std::process::{Command, Output};
 
-use mongodb::bson::doc;
-use serde_json::{Value, json};
-use shared::idempotency::{IdempotencyKey, RecordKey, Scope};
-use tests::{
+use harness::{
     Lambda, MongoServer, RedisCluster, RedisServer, STRIPE_TEST_KEY, StripeServer, TENANT,
     TestRequest,
 };
+use mongodb::bson::doc;
+use serde_json::{Value, json};
+use shared::idempotency::{IdempotencyKey, RecordKey, Scope};
 
 use crate::parity::names;
 

@@ -192,7 +192,7 @@ pub(crate) fn slugs() -> BTreeSet<String> {
         }
     }
     let mut slugs = BTreeSet::new();
-    of(&root().join("shared/src"), &mut slugs);
+    of(&root().join("shared"), &mut slugs);
     slugs
 }
 
@@ -210,7 +210,7 @@ fn codes(file: &str, from: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_readme_says_what_every_code_of_redis_means() {
-    let file = "shared/src/redis_client/reason.rs";
+    let file = "shared/crates/redis-client/src/reason.rs";
     let codes = codes(file, "pub fn code(self)");
     assert!(codes.len() > 20, "{codes:?}");
     let readme = read("README.md");
@@ -381,6 +381,6 @@ fn the_mongodb_stand_in_has_one_version() {
     assert!(!installed.is_empty());
     assert_eq!(version_after("tests/mongo/pom.xml", artifact), installed);
     let directory = "\"mongo-java-server-";
-    let looked_for = version_after("tests/src/environment.rs", directory);
+    let looked_for = version_after("tests/harness/src/environment.rs", directory);
     assert_eq!(looked_for, installed);
 }

@@ -1,10 +1,10 @@
-//! `shared::redis_client` against real servers, and what it does when an answer is lost.
+//! The Redis client against real servers, and what it does when an answer is lost.
 
 use std::time::Duration;
 
+use harness::{FaultProxy, RedisServer, within};
+use redis_client::{Error, Expiry, Reason, RedisClient, Repeat, Script, Ttl};
 use shared::deadline::Deadline;
-use shared::redis_client::{Error, Expiry, Reason, RedisClient, Repeat, Script, Ttl};
-use tests::{FaultProxy, RedisServer, within};
 
 use crate::given;
 

@@ -1,12 +1,12 @@
-//! `shared::redis_client` in cluster mode.
+//! The Redis client in cluster mode.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use harness::{CacheUser, FaultProxy, Lambda, RedisCluster, RedisServer, eventually, within};
+use redis_client::{Error, Expiry, Operation, Reason, RedisClient, Repeat, Script};
 use shared::deadline::Deadline;
-use shared::redis_client::{Error, Expiry, Operation, Reason, RedisClient, Repeat, Script};
-use tests::{CacheUser, FaultProxy, Lambda, RedisCluster, RedisServer, eventually, within};
 
 use crate::given;
 

@@ -1,10 +1,10 @@
-//! `shared::redis_client` in a cluster that is moving, incomplete or partly silent.
+//! The Redis client in a cluster that is moving, incomplete or partly silent.
 
 use std::time::Duration;
 
+use harness::{FaultProxy, Lambda, RedisCluster, RedisServer, eventually, within};
+use redis_client::{Error, Expiry, Reason, RedisClient, Repeat, Script};
 use shared::deadline::Deadline;
-use shared::redis_client::{Error, Expiry, Reason, RedisClient, Repeat, Script};
-use tests::{FaultProxy, Lambda, RedisCluster, RedisServer, eventually, within};
 
 use crate::given;
 

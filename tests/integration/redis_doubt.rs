@@ -1,13 +1,12 @@
-//! What `shared::redis_client` says when it cannot know, and whom one caller's haste concerns.
+//! What The Redis client says when it cannot know, and whom one caller's haste concerns.
 
 use std::time::Duration;
 
+use harness::{FaultProxy, RedisServer, eventually, within};
 use http::HeaderMap;
-use shared::config::Config;
+use redis_client::{Error, Expiry, Reason, RedisClient, Repeat, Script};
+use shared::App;
 use shared::deadline::Deadline;
-use shared::health::RedisHealth;
-use shared::redis_client::{Error, Expiry, Reason, RedisClient, Repeat, Script};
-use tests::{FaultProxy, RedisServer, eventually, within};
 
 use crate::given;
 
@@ -193,7 +192,7 @@ async fn who_waits_for_the_connect_of_another_waits_no_longer_than_its_own_deadl
 async fn what_a_hurried_request_finds_of_health_is_not_told_to_the_next() {
     let redis = RedisServer::start().await;
     let lookup = |variable: &str| (variable == "REDIS_URL").then(|| redis.url().into());
-    let health = RedisHealth::new(&Config::from_lookup(lookup).expect("usable"));
+    let health = App::from_lookup(lookup).expect("usable").redis_health();
     let status = async |limit| {
         let headers = HeaderMap::new();
         let answer = health.answer(&headers, Deadline::after(limit)).await;

@@ -1,7 +1,7 @@
 //! A Redis whose memory runs out: what health says on the way.
 
+use harness::{Lambda, RedisServer};
 use serde_json::{Value, json};
-use tests::{Lambda, RedisServer};
 
 /// So much that a connection more or less makes no difference, in keys that leave no large buffer behind.
 const BALLAST: &str =

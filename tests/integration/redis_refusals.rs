@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use harness::{FaultProxy, Lambda, LambdaBuilder, RedisCluster, RedisServer, ScriptedServer};
 use serde_json::Value;
-use tests::{FaultProxy, Lambda, LambdaBuilder, RedisCluster, RedisServer, ScriptedServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use harness::{FaultProxy, Lambda, RedisServer, eventually, within};
 use serde_json::{Value, json};
-use tests::{FaultProxy, Lambda, RedisServer, eventually, within};
 
 use crate::given;
 

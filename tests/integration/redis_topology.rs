@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use harness::{CacheUser, FaultProxy, Lambda, RedisCluster, RedisServer, eventually};
+use redis_client::{Error, Reason, Repeat, Script};
 use serde_json::json;
-use shared::redis_client::{Error, Reason, Repeat, Script};
-use tests::{CacheUser, FaultProxy, Lambda, RedisCluster, RedisServer, eventually};
 
 use crate::given;
 use crate::redis_situations::{health, unhealthy};

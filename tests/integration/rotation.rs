@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use harness::{Lambda, RedisCluster, RedisServer, SecretsManager, TestRequest, eventually};
 use serde_json::json;
 use tempfile::TempDir;
-use tests::{Lambda, RedisCluster, RedisServer, SecretsManager, TestRequest, eventually};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const CLIENTS: usize = 4;

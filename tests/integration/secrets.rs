@@ -1,6 +1,6 @@
 //! Whatever goes wrong, and however much is logged: no credential is in an answer or in the log.
 
-use tests::{FaultProxy, Lambda, RedisServer, TestRequest};
+use harness::{FaultProxy, Lambda, RedisServer, TestRequest};
 
 const USER: &str = "planted-user";
 const PASSWORD: &str = "Planted:p@ss/w?rd%#1";

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use serde_json::Value;
-use tests::{
+use harness::{
     Answer, Lambda, LambdaBuilder, MongoServer, RedisServer, SecretsManager, TestRequest,
     eventually, within,
 };
+use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const PASSWORD: &str = "planted-redis-password";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tests::{Answer, FaultProxy, Lambda, MongoServer, RedisServer, within};
+use harness::{Answer, FaultProxy, Lambda, MongoServer, RedisServer, within};
 use tokio::task::JoinSet;
 
 /// `HEALTH_TOTAL_TIMEOUT_MS`, and what a busy machine may add.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Answer, FaultProxy, Lambda, MongoServer, RedisServer, TestRequest};
+use harness::{Answer, FaultProxy, Lambda, MongoServer, RedisServer, TestRequest};
 
 /// Freezes per way to lose a connection.
 const FREEZES: usize = 50;

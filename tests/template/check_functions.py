@@ -76,7 +76,7 @@ def every_function_is_set_up_alike(templates):
         assert properties["MemorySize"] >= least, (name, properties["MemorySize"])
         assert properties["Timeout"] < API_GATEWAY_SECONDS or name == "payments-reconcile", (name, properties["Timeout"])
     # Its runs, as long as they may be, are below what the alarm on the timeout calls slow.
-    (run,) = re.findall(r"LONGEST_RUN: Duration = Duration::from_secs\((\d+)\)", (ROOT / "shared/src/payments/reconcile.rs").read_text())
+    (run,) = re.findall(r"LONGEST_RUN: Duration = Duration::from_secs\((\d+)\)", (ROOT / "shared/crates/payments/src/reconcile.rs").read_text())
     assert int(run) < 0.8 * function(stack, "payments-reconcile")["Timeout"], run
 
 

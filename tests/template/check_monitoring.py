@@ -39,9 +39,10 @@ FUNCTION = "deploy/function-alarms.yaml"
 @functools.cache
 def own_metrics():
     """The numbers that the code records, each with its dimension and the values that this can have."""
-    everything = "\n".join(path.read_text() for path in (ROOT / "shared/src").rglob("*.rs") if not {"tests", "tests.rs"} & set(path.parts))
+    everything = "\n".join(path.read_text() for path in (ROOT / "shared").rglob("*.rs") if not {"tests", "tests.rs"} & set(path.parts))
     counters, reconcile, anomaly = (
-        (ROOT / "shared/src" / path).read_text() for path in ("idempotency/counters.rs", "payments/reconcile.rs", "payments/anomaly.rs")
+        (ROOT / "shared/crates" / path).read_text()
+        for path in ("idempotency/src/counters.rs", "payments/src/reconcile.rs", "payments/src/anomaly.rs")
     )
     outcomes = set(re.findall(r'Self::\w+ => "(\w+)"', counters))
     anomalies = set(re.findall(r'Self::\w+ => "(\w+)"', anomaly))

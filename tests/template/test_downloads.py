@@ -54,7 +54,7 @@ class Python(unittest.TestCase):
                     self.assertIn(option, line)
 
     def test_the_tests_look_where_the_scripts_install(self):
-        looked_for = (ROOT / "tests/src/environment.rs").read_text()
+        looked_for = (ROOT / "tests/harness/src/environment.rs").read_text()
         for name in ("LOCALSTRIPE", "MOTO"):
             self.assertIn(f'"{name.lower()}-{VERSIONS[name]}"', looked_for)
 

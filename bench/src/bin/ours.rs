@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
-use shared::config::Config;
+use shared::App;
 use shared::idempotency::web::{self as idempotent, answer, replay};
 use shared::idempotency::{
     End, Failure, Fingerprint, Idempotency, Operation, RecordKey, Request, SavedResponse, Scope,
@@ -36,10 +36,10 @@ fn main() -> ExitCode {
     lambda::serve(open, handle)
 }
 
-fn open(config: &Config) -> State {
+fn open(app: &App) -> State {
     let told = Told::read();
     State {
-        idempotency: told.is_idempotent.then(|| Idempotency::new(config)),
+        idempotency: told.is_idempotent.then(|| app.idempotency()),
         told,
         scope: Scope::http("bench", TENANT).expect("two words are a scope"),
     }

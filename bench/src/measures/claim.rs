@@ -6,14 +6,14 @@ mod long_records;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use harness::RedisServer;
 use redis::aio::MultiplexedConnection;
 use serde_json::{Map, Value, json};
-use shared::config::Config;
+use shared::App;
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, Outcome, RecordKey, Request, Scope,
 };
-use tests::RedisServer;
 
 use super::progress;
 use crate::raw::{self, Loaded, RECORD};
@@ -24,7 +24,7 @@ use crate::stage::Stage;
 const TASKS: usize = 64;
 
 /// The engine's own script, for a client that has nothing to do but to send it.
-const CLAIM: &str = include_str!("../../../shared/src/idempotency/store/record.lua");
+const CLAIM: &str = include_str!("../../../shared/crates/idempotency/src/store/record.lua");
 /// What the engine sends with it.
 const ARGUMENTS: [&[u8]; 7] = [
     b"claim",
@@ -115,7 +115,7 @@ impl Bench {
             "IDEMPOTENCY_MAX_RESPONSE_BYTES" => Some("6291456".into()),
             _ => None,
         };
-        let engine = Idempotency::new(&Config::from_lookup(lookup).expect("usable"));
+        let engine = App::from_lookup(lookup).expect("usable").idempotency();
         let raw = raw::connect(&url).await;
         let one_set = Loaded::one_set(&raw).await;
         let claim = Loaded::new(&raw, CLAIM).await;

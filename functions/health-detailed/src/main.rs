@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use shared::App;
 use shared::health::DetailedHealth;
 use shared::lambda::{self, Invocation};
 use shared::web::{self, Response};
 
 fn main() -> ExitCode {
-    lambda::serve(DetailedHealth::new, handle)
+    lambda::serve(App::detailed_health, handle)
 }
 
 async fn handle(health: Arc<DetailedHealth>, invocation: Invocation) -> Response {

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use shared::App;
 use shared::health::RedisHealth;
 use shared::lambda::{self, Invocation};
 use shared::web::{self, Response};
 
 fn main() -> ExitCode {
-    lambda::serve(RedisHealth::new, handle)
+    lambda::serve(App::redis_health, handle)
 }
 
 async fn handle(health: Arc<RedisHealth>, invocation: Invocation) -> Response {

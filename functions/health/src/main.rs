@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use shared::App;
 use shared::health::Liveness;
 use shared::lambda::{self, Invocation};
 use shared::web::{self, Response};
 
 fn main() -> ExitCode {
-    lambda::serve(Liveness::new, handle)
+    lambda::serve(App::liveness, handle)
 }
 
 async fn handle(liveness: Arc<Liveness>, invocation: Invocation) -> Response {

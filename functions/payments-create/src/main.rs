@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use shared::App;
 use shared::lambda::{self, Invocation};
 use shared::payments::Payments;
 use shared::web::Response;
 
 fn main() -> ExitCode {
-    lambda::serve(Payments::new, handle)
+    lambda::serve(App::payments, handle)
 }
 
 async fn handle(payments: Arc<Payments>, invocation: Invocation) -> Response {

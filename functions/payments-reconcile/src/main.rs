@@ -4,11 +4,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use shared::App;
 use shared::lambda::{self, Event};
 use shared::payments::Reconciler;
 
 fn main() -> ExitCode {
-    lambda::serve_events(Reconciler::new, handle)
+    lambda::serve_events(App::reconciler, handle)
 }
 
 async fn handle(reconciler: Arc<Reconciler>, event: Event) -> Box<RawValue> {

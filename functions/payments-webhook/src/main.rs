@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use shared::App;
 use shared::lambda::{self, Invocation};
 use shared::payments::Webhook;
 use shared::web::Response;
 
 fn main() -> ExitCode {
-    lambda::serve(Webhook::new, handle)
+    lambda::serve(App::webhook, handle)
 }
 
 async fn handle(webhook: Arc<Webhook>, invocation: Invocation) -> Response {

@@ -1,12 +1,12 @@
 //! One key: what is stored, and what is safe to do.
 
 use serde_json::json;
-use shared::config::Config;
+use shared::App;
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Entry, Idempotency, Lookup, Policy, Progress, RecordKey, SavedBody, Undecided,
 };
-use shared::payments::{Desk, DeskError, Payment};
+use shared::payments::{DeskError, Payment};
 
 use super::{failed, typed};
 use crate::arguments::Form;
@@ -17,7 +17,7 @@ use crate::words;
 /// Shows a key. What is safe about the key of a payment, the ledger knows: it answers for good, whatever the engine has kept
 /// or forgotten.
 pub(super) async fn run(
-    config: &Config,
+    app: &App,
     idempotency: &Idempotency,
     name: &RecordKey,
     form: Form,
@@ -29,7 +29,7 @@ pub(super) async fn run(
         seen => Some(seen.map_err(failed)?),
     };
     let payment = match Payment::id_of_key(idempotency, name) {
-        Some(id) => match Desk::new(config).find(&id, deadline).await {
+        Some(id) => match app.desk().find(&id, deadline).await {
             Err(DeskError::NoLedger) => None,
             found => found.map_err(|error| format!("failed to {error}"))?,
         },

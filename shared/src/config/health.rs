@@ -2,29 +2,32 @@
 
 use std::time::Duration;
 
+use foundation::secret::{Secret, SecretSource};
+
+use super::ConfigError;
 use super::reader::{self, Reader};
-use super::{ConfigError, Secret, SecretSource};
+use super::secret::read_source;
 
 /// How health is measured and told.
 #[derive(Clone, Debug)]
-pub struct HealthConfig {
+pub(crate) struct HealthConfig {
     /// Limit of one check.
-    pub check_timeout: Duration,
+    pub(crate) check_timeout: Duration,
     /// Limit of a whole answer.
-    pub total_timeout: Duration,
+    pub(crate) total_timeout: Duration,
     /// How long a result is reused.
-    pub memo: Duration,
+    pub(crate) memo: Duration,
     /// The probe time above which a service is `degraded`.
-    pub slow: Duration,
+    pub(crate) slow: Duration,
     /// The services that make the whole `unhealthy`; `None`: those the stores in force depend on.
-    pub critical: Option<Vec<Service>>,
+    pub(crate) critical: Option<Vec<Service>>,
     /// What shows the details.
-    pub details_token: Option<SecretSource>,
+    pub(crate) details_token: Option<SecretSource>,
 }
 
 /// A part of the system that has a health of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
+pub(crate) enum Service {
     /// Redis or Valkey.
     Redis,
     /// MongoDB.
@@ -84,7 +87,7 @@ fn critical(read: &Reader<'_>) -> Result<Option<Vec<Service>>, ConfigError> {
 
 fn details_token(read: &Reader<'_>) -> Result<Option<SecretSource>, ConfigError> {
     const VARIABLE: &str = "HEALTH_DETAILS_TOKEN";
-    let source = SecretSource::read(read, VARIABLE, "HEALTH_DETAILS_TOKEN_SECRET_ARN")?;
+    let source = read_source(read, VARIABLE, "HEALTH_DETAILS_TOKEN_SECRET_ARN")?;
     match &source {
         Some(SecretSource::Given(token)) if !is_details_token(token, 1) => {
             Err(ConfigError::UnusableSecret {

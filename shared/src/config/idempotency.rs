@@ -2,28 +2,21 @@
 
 use std::time::Duration;
 
-use super::reader::{LONGEST_INVOCATION_MS, Reader};
-use super::{ConfigError, Environment};
+use foundation::Environment;
+use idempotency::IdempotencyConfig;
 
-/// How keys are kept.
+use super::ConfigError;
+use super::reader::{LONGEST_INVOCATION_MS, Reader};
+
+/// How keys are kept, and for which callers.
 #[derive(Clone, Debug)]
-pub struct IdempotencyConfig {
+pub(crate) struct IdempotencySettings {
+    /// How keys are kept.
+    pub(crate) keys: IdempotencyConfig,
     /// Whose keys the function `idempotency` keeps: what trusts one another shares one.
-    pub namespace: String,
-    /// For how long what finished counts, from when it finished.
-    pub window: Duration,
-    /// How long an attempt may take where the invocation's deadline is not known.
-    pub lease: Duration,
-    /// By how much a lease outlasts the invocation.
-    pub lease_grace: Duration,
-    /// The longest body of a response that is kept whole, in bytes.
-    pub max_response_bytes: usize,
+    pub(crate) namespace: String,
     /// Whether the memory of this process may stand in for Redis.
-    pub memory_fallback: bool,
-    /// The most keys that the memory holds.
-    pub memory_entries: usize,
-    /// The most bytes that the memory holds, about.
-    pub memory_bytes: usize,
+    pub(crate) memory_fallback: bool,
 }
 
 const YEAR_SECONDS: u64 = 31_536_000;
@@ -31,7 +24,7 @@ const LONGEST_GRACE_MS: u64 = 60_000;
 /// Lambda takes no larger response.
 const LARGEST_PAYLOAD: u64 = 6 * 1024 * 1024;
 
-impl IdempotencyConfig {
+impl IdempotencySettings {
     pub(super) fn read(read: &Reader<'_>, environment: &Environment) -> Result<Self, ConfigError> {
         let lease = read.milliseconds("IDEMPOTENCY_LEASE_MS", 1..=LONGEST_INVOCATION_MS)?;
         let grace = read.milliseconds("IDEMPOTENCY_LEASE_GRACE_MS", 0..=LONGEST_GRACE_MS)?;
@@ -42,21 +35,33 @@ impl IdempotencyConfig {
             }))
         };
         let window = read.number("IDEMPOTENCY_TTL_SECONDS", 1..=YEAR_SECONDS)?;
-        Ok(Self {
-            namespace: read
-                .name("IDEMPOTENCY_NAMESPACE")?
-                .unwrap_or_else(|| "default".to_owned()),
-            window: Duration::from_secs(window.unwrap_or(86_400)),
-            lease: lease.unwrap_or(Duration::from_secs(30)),
-            lease_grace: grace.unwrap_or(Duration::from_secs(2)),
+        let defaults = IdempotencyConfig::default();
+        let keys = IdempotencyConfig {
+            window: window.map_or(defaults.window, Duration::from_secs),
+            lease: lease.unwrap_or(defaults.lease),
+            lease_grace: grace.unwrap_or(defaults.lease_grace),
             max_response_bytes: count(
                 "IDEMPOTENCY_MAX_RESPONSE_BYTES",
                 0..=LARGEST_PAYLOAD,
-                1024 * 1024,
+                defaults.max_response_bytes,
             )?,
+            memory_entries: count(
+                "IDEMPOTENCY_MEMORY_ENTRIES",
+                1..=1_000_000,
+                defaults.memory_entries,
+            )?,
+            memory_bytes: count(
+                "IDEMPOTENCY_MEMORY_BYTES",
+                1024..=1 << 30,
+                defaults.memory_bytes,
+            )?,
+        };
+        Ok(Self {
+            keys,
+            namespace: read
+                .name("IDEMPOTENCY_NAMESPACE")?
+                .unwrap_or_else(|| "default".to_owned()),
             memory_fallback: memory_fallback(read, environment)?,
-            memory_entries: count("IDEMPOTENCY_MEMORY_ENTRIES", 1..=1_000_000, 10_000)?,
-            memory_bytes: count("IDEMPOTENCY_MEMORY_BYTES", 1024..=1 << 30, 64 << 20)?,
         })
     }
 }

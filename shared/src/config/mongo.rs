@@ -1,31 +1,29 @@
-//! The settings of MongoDB. The URI stays unparsed, as Redis's URL does.
+//! The settings of MongoDB.
 
+use foundation::Environment;
+use mongo_client::MongoConfig;
+
+use super::ConfigError;
 use super::reader::Reader;
-use super::{ConfigError, Environment, SecretSource};
+use super::secret::read_source;
 
-/// How MongoDB is reached.
-#[derive(Clone, Debug)]
-pub struct MongoConfig {
-    /// `MONGODB_URI`, unparsed.
-    pub uri: Option<SecretSource>,
-    /// The database.
-    pub database: String,
-    /// Whether a password may go unencrypted to another host, or to a server whose certificate is not checked.
-    pub allows_unsafe: bool,
-}
+/// What MongoDB's log calls the functions, and the database where no other is named.
+const APPLICATION: &str = "truebond";
 
-impl MongoConfig {
-    pub(super) fn read(read: &Reader<'_>, environment: &Environment) -> Result<Self, ConfigError> {
-        let accepted = "1 to 63 bytes without `/ \\ . \" $ * < > : | ?` and blanks";
-        let database = read.parsed("MONGODB_DATABASE", accepted, |text| {
-            let fits = text.len() <= 63
-                && !text.contains(|c: char| c.is_whitespace() || "/\\.\"$*<>:|?\0".contains(c));
-            fits.then(|| text.to_owned())
-        })?;
-        Ok(Self {
-            uri: SecretSource::read(read, "MONGODB_URI", "MONGODB_URI_SECRET_ARN")?,
-            database: database.unwrap_or_else(|| "truebond".to_owned()),
-            allows_unsafe: environment.is_development(),
-        })
-    }
+pub(super) fn read(
+    read: &Reader<'_>,
+    environment: &Environment,
+) -> Result<MongoConfig, ConfigError> {
+    let accepted = "1 to 63 bytes without `/ \\ . \" $ * < > : | ?` and blanks";
+    let database = read.parsed("MONGODB_DATABASE", accepted, |text| {
+        let fits = text.len() <= 63
+            && !text.contains(|c: char| c.is_whitespace() || "/\\.\"$*<>:|?\0".contains(c));
+        fits.then(|| text.to_owned())
+    })?;
+    Ok(MongoConfig {
+        uri: read_source(read, "MONGODB_URI", "MONGODB_URI_SECRET_ARN")?,
+        database: database.unwrap_or_else(|| APPLICATION.to_owned()),
+        application: APPLICATION.to_owned(),
+        allows_unsafe: environment.is_development(),
+    })
 }

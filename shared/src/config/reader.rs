@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Secret;
+use foundation::secret::Secret;
 
 /// A variable whose value cannot be used. It stops the start: a function that guesses its settings is worse than none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,166 +1,103 @@
-//! The settings of the Redis client. The URL stays unparsed: one that cannot be parsed is a state of health, not a reason
-//! not to start.
+//! The settings of the Redis client.
 
 use std::fs::File;
 use std::io::Read;
-use std::time::Duration;
 
+use foundation::Environment;
+use foundation::secret::SecretSource;
+use redis_client::{CacheType, IamLogin, Plaintext, RedisAuth, RedisConfig};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-
 use url::Url;
 
+use super::ConfigError;
 use super::reader::{LONGEST_INVOCATION_MS, Reader};
-use super::secret::is_region;
-use super::{ConfigError, Environment, SecretSource};
-
-/// How Redis is reached.
-#[derive(Clone, Debug)]
-pub struct RedisConfig {
-    /// `REDIS_URL`, unparsed: a URL that cannot be parsed is a state of health, not a reason not to start.
-    pub url: Option<SecretSource>,
-    /// How this process logs in.
-    pub auth: RedisAuth,
-    /// Whether a password may go unencrypted to another host.
-    pub plaintext: Plaintext,
-    /// Whether the URL names a node of a cluster.
-    pub cluster: bool,
-    /// The certificates to trust instead of the public roots, as PEM.
-    pub ca_pem: Option<Vec<u8>>,
-    /// Limit of TCP, TLS and handshake together.
-    pub connect_timeout: Duration,
-    /// Limit of one command.
-    pub response_timeout: Duration,
-    /// How long a connection may rest before it is pinged ahead of use.
-    pub idle_check: Duration,
-}
-
-/// What may go unencrypted to another host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plaintext {
-    /// No password.
-    Refused,
-    /// A password, as this is a laptop.
-    AllowedInDevelopment,
-    /// A password, as `REDIS_PLAINTEXT` says so.
-    Allowed,
-}
-
-/// How a process logs in to Redis.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RedisAuth {
-    /// With the user and the password of the URL, if it has any.
-    Url,
-    /// As an IAM user of ElastiCache, with a token in place of a password.
-    Iam(IamLogin),
-}
-
-/// Who logs in with a token, and to what (<https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IamLogin {
-    /// The user's id, which has to be its name as well.
-    pub user: String,
-    /// The name of the serverless cache, or the id of the replication group.
-    pub cache_name: String,
-    /// Which of the two that is.
-    pub cache_type: CacheType,
-    /// Where it is.
-    pub region: String,
-}
-
-/// The two kinds of ElastiCache, each of which refuses the other's tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheType {
-    /// ElastiCache Serverless.
-    Serverless,
-    /// A cluster of nodes.
-    ReplicationGroup,
-}
+use super::secret::{is_region, read_source};
 
 const CA_FILE_LIMIT: u64 = 1024 * 1024;
 
-impl RedisConfig {
-    pub(super) fn read(read: &Reader<'_>, environment: &Environment) -> Result<Self, ConfigError> {
-        let limit = |variable| read.milliseconds(variable, 1..=LONGEST_INVOCATION_MS);
-        let idle_check = read.milliseconds("REDIS_IDLE_CHECK_MS", 0..=LONGEST_INVOCATION_MS)?;
-        let url = SecretSource::read(read, "REDIS_URL", "REDIS_URL_SECRET_ARN")?;
-        let auth = RedisAuth::read(read)?;
-        if let (RedisAuth::Iam(_), Some(SecretSource::Given(url))) = (&auth, &url) {
-            require_tls_alone(url.expose())?;
-        }
-        let plaintext = read.parsed(
-            "REDIS_PLAINTEXT",
-            "`allowed` or `refused`",
-            |text| match text {
-                "allowed" => Some(Plaintext::Allowed),
-                "refused" => Some(Plaintext::Refused),
-                _ => None,
-            },
-        )?;
-        Ok(Self {
-            url,
-            auth,
-            plaintext: plaintext.unwrap_or(match environment.is_development() {
-                true => Plaintext::AllowedInDevelopment,
-                false => Plaintext::Refused,
-            }),
-            cluster: read.flag("REDIS_CLUSTER")?.unwrap_or(false),
-            ca_pem: read.parsed(
-                "REDIS_CA_FILE",
-                "the path of a PEM file with at least one certificate",
-                certificates,
-            )?,
-            connect_timeout: limit("REDIS_CONNECT_TIMEOUT_MS")?.unwrap_or(Duration::from_secs(5)),
-            response_timeout: limit("REDIS_RESPONSE_TIMEOUT_MS")?.unwrap_or(Duration::from_secs(5)),
-            idle_check: idle_check.unwrap_or(Duration::from_secs(1)),
-        })
+pub(super) fn read(
+    read: &Reader<'_>,
+    environment: &Environment,
+) -> Result<RedisConfig, ConfigError> {
+    let limit = |variable| read.milliseconds(variable, 1..=LONGEST_INVOCATION_MS);
+    let idle_check = read.milliseconds("REDIS_IDLE_CHECK_MS", 0..=LONGEST_INVOCATION_MS)?;
+    let url = read_source(read, "REDIS_URL", "REDIS_URL_SECRET_ARN")?;
+    let auth = read_auth(read)?;
+    if let (RedisAuth::Iam(_), Some(SecretSource::Given(url))) = (&auth, &url) {
+        require_tls_alone(url.expose())?;
     }
+    let plaintext = read.parsed(
+        "REDIS_PLAINTEXT",
+        "`allowed` or `refused`",
+        |text| match text {
+            "allowed" => Some(Plaintext::Allowed),
+            "refused" => Some(Plaintext::Refused),
+            _ => None,
+        },
+    )?;
+    let defaults = RedisConfig::default();
+    Ok(RedisConfig {
+        url,
+        auth,
+        plaintext: plaintext.unwrap_or(match environment.is_development() {
+            true => Plaintext::AllowedInDevelopment,
+            false => Plaintext::Refused,
+        }),
+        cluster: read.flag("REDIS_CLUSTER")?.unwrap_or(false),
+        ca_pem: read.parsed(
+            "REDIS_CA_FILE",
+            "the path of a PEM file with at least one certificate",
+            certificates,
+        )?,
+        connect_timeout: limit("REDIS_CONNECT_TIMEOUT_MS")?.unwrap_or(defaults.connect_timeout),
+        response_timeout: limit("REDIS_RESPONSE_TIMEOUT_MS")?.unwrap_or(defaults.response_timeout),
+        idle_check: idle_check.unwrap_or(defaults.idle_check),
+    })
 }
 
-impl RedisAuth {
-    fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
-        let name = |variable| {
-            read.parsed(
-                variable,
-                "1 to 40 lower-case letters, digits or `-`",
-                |text| {
-                    let fits = text.len() <= 40
-                        && text.bytes().all(|byte| {
-                            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
-                        });
-                    fits.then(|| text.to_owned())
-                },
-            )
-        };
-        // Read whatever is chosen, so that a wrong one never waits for the day when it is needed.
-        let (user, cache_name) = (name("REDIS_USER")?, name("REDIS_CACHE_NAME")?);
-        let cache_type = read.parsed("REDIS_CACHE_TYPE", CACHE_TYPES, |text| match text {
-            "serverless" => Some(CacheType::Serverless),
-            "replication_group" => Some(CacheType::ReplicationGroup),
-            _ => None,
-        })?;
-        let region = read.parsed("AWS_REGION", REGION, |text| {
-            is_region(text).then(|| text.to_owned())
-        })?;
-        let is_iam = read.parsed("REDIS_AUTH", "`url` or `iam`", |text| match text {
-            "url" => Some(false),
-            "iam" => Some(true),
-            _ => None,
-        })?;
-        if is_iam != Some(true) {
-            return Ok(Self::Url);
-        }
-        Ok(Self::Iam(IamLogin {
-            user: required(user, "REDIS_USER", "the id of an IAM user of ElastiCache")?,
-            cache_name: required(
-                cache_name,
-                "REDIS_CACHE_NAME",
-                "the name of the serverless cache, or the id of the replication group",
-            )?,
-            cache_type: required(cache_type, "REDIS_CACHE_TYPE", CACHE_TYPES)?,
-            region: required(region, "AWS_REGION", REGION)?,
-        }))
+fn read_auth(read: &Reader<'_>) -> Result<RedisAuth, ConfigError> {
+    let name = |variable| {
+        read.parsed(
+            variable,
+            "1 to 40 lower-case letters, digits or `-`",
+            |text| {
+                let fits = text.len() <= 40
+                    && text.bytes().all(|byte| {
+                        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
+                    });
+                fits.then(|| text.to_owned())
+            },
+        )
+    };
+    // Read whatever is chosen, so that a wrong one never waits for the day when it is needed.
+    let (user, cache_name) = (name("REDIS_USER")?, name("REDIS_CACHE_NAME")?);
+    let cache_type = read.parsed("REDIS_CACHE_TYPE", CACHE_TYPES, |text| match text {
+        "serverless" => Some(CacheType::Serverless),
+        "replication_group" => Some(CacheType::ReplicationGroup),
+        _ => None,
+    })?;
+    let region = read.parsed("AWS_REGION", REGION, |text| {
+        is_region(text).then(|| text.to_owned())
+    })?;
+    let is_iam = read.parsed("REDIS_AUTH", "`url` or `iam`", |text| match text {
+        "url" => Some(false),
+        "iam" => Some(true),
+        _ => None,
+    })?;
+    if is_iam != Some(true) {
+        return Ok(RedisAuth::Url);
     }
+    Ok(RedisAuth::Iam(IamLogin {
+        user: required(user, "REDIS_USER", "the id of an IAM user of ElastiCache")?,
+        cache_name: required(
+            cache_name,
+            "REDIS_CACHE_NAME",
+            "the name of the serverless cache, or the id of the replication group",
+        )?,
+        cache_type: required(cache_type, "REDIS_CACHE_TYPE", CACHE_TYPES)?,
+        region: required(region, "AWS_REGION", REGION)?,
+    }))
 }
 
 const CACHE_TYPES: &str = "`serverless` or `replication_group`";

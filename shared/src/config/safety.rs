@@ -1,19 +1,20 @@
 //! What is safe on a laptop only, and refuses to start anywhere else.
 //!
-//! A URL that is kept in Secrets Manager is not known at the start: the clients ask [`sends_password_in_the_clear`] and
-//! [`trusts_any_certificate`] of it when they read it.
+//! A URL that is kept in Secrets Manager is not known at the start: the clients judge it by the same rules ([`transport`]) when they
+//! read it.
 
-use std::borrow::Cow;
-use std::net::IpAddr;
-
-use percent_encoding::percent_decode_str;
+use foundation::Environment;
+use foundation::environment::SHORTEST_SECRET;
+use foundation::secret::{Secret, SecretSource};
+#[cfg(doc)]
+use foundation::transport;
+use foundation::transport::{is_this_host, sends_password_in_the_clear, trusts_any_certificate};
+use payments::ProviderConfig;
+use redis_client::Plaintext;
 use url::Url;
 
 use super::reader::Reader;
-use super::{Config, ConfigError, Environment, Plaintext, ProviderConfig, Secret, SecretSource};
-
-/// The least length of a secret, so that it cannot be guessed.
-pub(super) const SHORTEST_SECRET: usize = 16;
+use super::{Config, ConfigError};
 
 /// # Errors
 ///
@@ -141,102 +142,4 @@ fn has_short(source: &Option<SecretSource>) -> bool {
 
 fn is_short(secret: &Secret) -> bool {
     secret.expose().len() < SHORTEST_SECRET
-}
-
-/// Whether a URL of Redis or MongoDB has a password, another host and no TLS. Of text that is no URL this says no: no client connects
-/// with it.
-pub(crate) fn sends_password_in_the_clear(url: &str) -> bool {
-    let url = as_parsed(url);
-    let Some(parts) = Parts::of(&url) else {
-        return false;
-    };
-    let is_encrypted = match parts.scheme.to_ascii_lowercase().as_str() {
-        "rediss" | "valkeys" => true,
-        "mongodb+srv" => parts.last_flag(TLS) != Some(false),
-        _ => parts.last_flag(TLS) == Some(true),
-    };
-    parts.has_password && !is_encrypted && !parts.hosts().all(is_this_host)
-}
-
-/// Whether a URI of MongoDB turns the look at certificates off.
-pub(crate) fn trusts_any_certificate(uri: &str) -> bool {
-    const OPTIONS: &[&str] = &[
-        "tlsinsecure",
-        "tlsallowinvalidcertificates",
-        "tlsallowinvalidhostnames",
-    ];
-    Parts::of(&as_parsed(uri)).is_some_and(|parts| {
-        let mut flags = parts.flags(OPTIONS);
-        flags.any(|flag| flag)
-    })
-}
-
-/// The text that parsers of URLs see: they pass over tabs and line breaks, wherever those are.
-fn as_parsed(url: &str) -> String {
-    url.replace(['\t', '\n', '\r'], "")
-}
-
-const TLS: &[&str] = &["tls", "ssl"];
-
-/// What counts of a URL. The parser of URLs does not take MongoDB's, which may name several hosts.
-struct Parts<'a> {
-    scheme: &'a str,
-    has_password: bool,
-    hosts: &'a str,
-    query: &'a str,
-}
-
-impl<'a> Parts<'a> {
-    fn of(url: &'a str) -> Option<Self> {
-        let (scheme, rest) = url.trim().split_once("://")?;
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, rest) = rest.split_at(end);
-        let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-        let query = rest.split_once('?').map_or("", |(_, query)| query);
-        Some(Self {
-            scheme,
-            has_password: user
-                .split_once(':')
-                .is_some_and(|(_, password)| !password.is_empty()),
-            hosts,
-            query,
-        })
-    }
-
-    fn hosts(&self) -> impl Iterator<Item = &'a str> {
-        self.hosts.split(',').map(|host| {
-            let is_ipv6 = host.starts_with('[');
-            let end = if is_ipv6 {
-                host.find(']').map(|end| end + 1)
-            } else {
-                host.find(':')
-            };
-            &host[..end.unwrap_or(host.len())]
-        })
-    }
-
-    /// The values of some options, in their order. MongoDB's driver compares names without regard to case, and decodes values.
-    fn flags(&self, names: &'static [&str]) -> impl Iterator<Item = bool> {
-        self.query.split('&').filter_map(move |option| {
-            let (name, value) = option.split_once('=')?;
-            let is_asked = names.iter().any(|asked| name.eq_ignore_ascii_case(asked));
-            is_asked.then(|| percent_decode_str(value).decode_utf8_lossy() == "true")
-        })
-    }
-
-    fn last_flag(&self, names: &'static [&str]) -> Option<bool> {
-        self.flags(names).last()
-    }
-}
-
-/// Whether a host, as a URL writes it, is the machine that this runs on.
-fn is_this_host(host: &str) -> bool {
-    let host: Cow<'_, str> = percent_decode_str(host).decode_utf8_lossy();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    let is_socket = host.starts_with('/');
-    host.eq_ignore_ascii_case("localhost")
-        || is_socket
-        || address
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
 }

@@ -2,6 +2,8 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
+use ::redis_client::{CacheType, IamLogin, Plaintext, RedisAuth};
+use foundation::secret::{SecretSource, StoredSecret};
 use proptest::prelude::*;
 
 use super::*;
@@ -53,6 +55,24 @@ fn only_lambda_has_no_default_environment() {
 fn a_container_with_an_image_of_lambda_has_no_default_environment() {
     let refused = error(&[("LAMBDA_TASK_ROOT", "/var/task")]);
     assert!(refused.starts_with("ENVIRONMENT is not set"), "{refused}");
+}
+
+/// Lambda sets one of them, and an image of a function has the other.
+#[test]
+fn what_lambda_sets_says_that_this_is_no_laptop() {
+    let cases = [
+        (None, true),
+        (Some("AWS_LAMBDA_INITIALIZATION_TYPE"), false),
+        (Some("LAMBDA_TASK_ROOT"), false),
+    ];
+    for (set, expected) in cases {
+        let variables: Vec<_> = [("ENVIRONMENT", "development")]
+            .into_iter()
+            .chain(set.map(|variable| (variable, "set")))
+            .collect();
+        let environment = config(&variables).expect("usable").environment;
+        assert_eq!(environment.is_laptop(), expected, "{set:?}");
+    }
 }
 
 #[test]

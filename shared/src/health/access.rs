@@ -1,14 +1,15 @@
 //! Who may see the details of health?
 
+use foundation::Deadline;
+use foundation::secret::{Secret, SecretCell};
 use futures_util::future;
 use http::HeaderMap;
+use http_api::{self as web, Response};
 use tracing::warn;
 
 use super::Report;
-use crate::config::{Config, Secret, is_details_token};
-use crate::deadline::Deadline;
-use crate::secrets::SecretCell;
-use crate::web::{self, Response};
+use crate::App;
+use crate::config::is_details_token;
 
 /// Who may see the details of health. Not `Debug`.
 pub(super) struct Access(Rule);
@@ -23,10 +24,11 @@ enum Rule {
 }
 
 impl Access {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(app: &App) -> Self {
+        let config = app.config();
         Self(match &config.health.details_token {
             Some(source) => Rule::Token {
-                token: SecretCell::new(source),
+                token: app.secrets().cell(source),
                 shortest: config.environment.shortest_secret(),
             },
             None if config.environment.is_development() => Rule::Everyone,
@@ -90,11 +92,11 @@ mod tests {
     use super::*;
 
     fn access(variables: &'static [(&'static str, &'static str)]) -> Access {
-        let config = Config::from_lookup(|name| {
+        let app = App::from_lookup(|name| {
             let set = variables.iter().find(|(variable, _)| *variable == name);
             set.map(|(_, value)| value.into())
         });
-        Access::new(&config.expect("usable"))
+        Access::new(&app.expect("usable"))
     }
 
     async fn permits(access: &Access, token: &str) -> bool {

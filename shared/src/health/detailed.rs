@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use foundation::Deadline;
 use futures_util::future;
 use http::HeaderMap;
+use http_api::Response;
+use idempotency::Fallback;
 use serde::Serialize;
 
 use super::access::Access;
@@ -11,10 +14,8 @@ use super::memo::{Dated, Haste, Memo};
 use super::mongo_check::{MongoCheck, MongoReport};
 use super::redis_check::{RedisCheck, RedisReport};
 use super::{Identity, Report, Status, milliseconds};
-use crate::config::{Config, Service};
-use crate::deadline::Deadline;
-use crate::idempotency::Fallback;
-use crate::web::Response;
+use crate::App;
+use crate::config::Service;
 
 /// Answers `/api/health/detailed`.
 pub struct DetailedHealth {
@@ -63,16 +64,17 @@ struct Answer<'a> {
 
 impl DetailedHealth {
     /// For a process that is configured so. Nothing is connected.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(app: &App) -> Self {
+        let config = app.config();
         Self {
-            redis: RedisCheck::new(config),
-            mongodb: MongoCheck::new(config),
+            redis: RedisCheck::new(app),
+            mongodb: MongoCheck::new(app),
             memo: Memo::new(config.health.memo),
-            critical: critical(config),
+            critical: critical(app),
             identity: Identity::new(config),
             total_timeout: config.health.total_timeout,
             probe_time: config.health.probe_time(),
-            access: Access::new(config),
+            access: Access::new(app),
         }
     }
 
@@ -150,11 +152,11 @@ impl Services {
 }
 
 /// The services without which payments cannot be decided, unless the configuration says otherwise.
-fn critical(config: &Config) -> Vec<Service> {
-    if let Some(chosen) = &config.health.critical {
+fn critical(app: &App) -> Vec<Service> {
+    if let Some(chosen) = &app.config().health.critical {
         return chosen.clone();
     }
-    match Fallback::for_redis(config) {
+    match app.fallback_for_redis() {
         Fallback::MongoDb => vec![Service::MongoDb],
         Fallback::Memory => Vec::new(),
         Fallback::Reject => vec![Service::Redis],

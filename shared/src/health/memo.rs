@@ -6,12 +6,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use foundation::deadline::{Deadline, Elapsed};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use telemetry::logging;
 use tokio::sync::Mutex;
-
-use crate::deadline::{Deadline, Elapsed};
-use crate::logging;
 
 /// Keeps one result for a while.
 pub(super) struct Memo<T> {

@@ -3,16 +3,16 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use foundation::Deadline;
 use futures_util::FutureExt;
+use idempotency::Fallback;
+use mongo_client::{Error, Mongo};
 use serde::Serialize;
+use telemetry::metrics::Metrics;
 
 use super::verdict::Verdict;
 use super::{Status, milliseconds, record};
-use crate::config::Config;
-use crate::deadline::Deadline;
-use crate::idempotency::Fallback;
-use crate::metrics::Metrics;
-use crate::mongo::{Error, Mongo};
+use crate::App;
 
 /// One look at MongoDB.
 pub(super) struct MongoCheck {
@@ -42,10 +42,11 @@ pub(super) struct MongoReport {
 }
 
 impl MongoCheck {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(app: &App) -> Self {
+        let config = app.config();
         Self {
-            mongo: Mongo::new(&config.mongo),
-            metrics: Metrics::new(config),
+            mongo: app.mongodb().clone(),
+            metrics: app.metrics().clone(),
             timeout: config.health.check_timeout,
             slow: config.health.slow,
         }

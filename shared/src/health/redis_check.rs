@@ -6,21 +6,21 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use foundation::Deadline;
 use futures_util::FutureExt;
 use http::HeaderMap;
+use http_api::Response;
+use idempotency::Fallback;
+use redis_client::{Error, Operation, Reason, RedisClient, ServerInfo};
 use rules::Rules;
 use serde::Serialize;
+use telemetry::metrics::Metrics;
 
 use super::access::Access;
 use super::memo::{Dated, Haste, Memo};
 use super::verdict::Verdict;
 use super::{Report, Status, record};
-use crate::config::Config;
-use crate::deadline::Deadline;
-use crate::idempotency::Fallback;
-use crate::metrics::Metrics;
-use crate::redis_client::{Error, Operation, Reason, RedisClient, ServerInfo};
-use crate::web::Response;
+use crate::App;
 
 /// Answers `/api/health/redis`.
 pub struct RedisHealth {
@@ -35,13 +35,14 @@ pub struct RedisHealth {
 
 impl RedisHealth {
     /// For a process that is configured so. Nothing is connected.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(app: &App) -> Self {
+        let config = app.config();
         Self {
-            check: RedisCheck::new(config),
+            check: RedisCheck::new(app),
             memo: Memo::new(config.health.memo),
             total_timeout: config.health.total_timeout,
             probe_time: config.health.probe_time(),
-            access: Access::new(config),
+            access: Access::new(app),
         }
     }
 
@@ -116,16 +117,17 @@ struct OperationResult {
 }
 
 impl RedisCheck {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(app: &App) -> Self {
+        let config = app.config();
         let rules = Rules {
             slow: config.health.slow,
-            fallback: Fallback::for_redis(config),
+            fallback: app.fallback_for_redis(),
             is_sole_store: config.mongo.uri.is_none(),
             plaintext: config.redis.plaintext,
         };
         Self {
-            client: RedisClient::new(&config.redis),
-            metrics: Metrics::new(config),
+            client: app.redis().clone(),
+            metrics: app.metrics().clone(),
             timeout: config.health.check_timeout,
             rules,
         }
@@ -154,5 +156,33 @@ impl RedisCheck {
         };
         self.rules
             .assess(Err(error), self.client.masked_url().as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The commands that a script runs.
+    fn commands(script: &str) -> BTreeSet<&str> {
+        let mut calls: Vec<_> = script.split("call('").collect();
+        calls.remove(0);
+        let calls = calls.into_iter().map(|call| call.split_once('\''));
+        calls.map(|call| call.expect("a command").0).collect()
+    }
+
+    #[test]
+    fn the_probe_needs_every_command_that_the_scripts_of_idempotency_need() {
+        let mut needed = commands(include_str!(
+            "../../crates/idempotency/src/store/record.lua"
+        ));
+        needed.extend(commands(include_str!(
+            "../../crates/idempotency/src/store/hints.lua"
+        )));
+        let mut probed = commands(include_str!(
+            "../../crates/redis-client/src/probe/script.lua"
+        ));
+        probed.insert("DEL");
+        assert_eq!(probed, needed);
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use foundation::Deadline;
 use futures_util::FutureExt;
 use lambda_http::lambda_runtime::{Diagnostic, LambdaEvent, Runtime};
 use lambda_http::service_fn;
@@ -13,8 +14,7 @@ use tracing::{Instrument, info, info_span};
 
 use super::payload::Payload;
 use super::start;
-use crate::config::Config;
-use crate::deadline::Deadline;
+use crate::App;
 
 /// One event to answer. Not `Debug`: what is in it is the caller's.
 pub struct Event {
@@ -30,12 +30,9 @@ const PANICKED: (&str, &str) = (
     "The invocation failed for a reason of ours. Quote its request id when you report it.",
 );
 
-/// Runs a function that is invoked directly: `build` makes its state from the configuration, once; `handle` answers each
+/// Runs a function that is invoked directly: `build` makes its state from the [`App`], once; `handle` answers each
 /// event with it. A panic is a function error. Returns only when the function cannot start or Lambda ends it.
-pub fn serve_events<S, F>(
-    build: impl FnOnce(&Config) -> S,
-    handle: fn(Arc<S>, Event) -> F,
-) -> ExitCode
+pub fn serve_events<S, F>(build: impl FnOnce(&App) -> S, handle: fn(Arc<S>, Event) -> F) -> ExitCode
 where
     S: Send + Sync + 'static,
     F: Future<Output = Box<RawValue>> + Send + 'static,

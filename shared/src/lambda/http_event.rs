@@ -9,16 +9,14 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use foundation::json::Members;
 use http::header::{COOKIE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http_api::{Caller, INTERNAL, Problem, Request};
 use lambda_http::aws_lambda_events::encodings::Base64Data;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-
-use crate::json::Members;
-use crate::tenant::Caller;
-use crate::web::{INTERNAL, Problem, Request};
 
 /// What an event says. Not `Debug`: headers and body can hold secrets.
 pub(super) struct HttpEvent {

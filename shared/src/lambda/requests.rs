@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use futures_util::FutureExt;
 use http::header::SET_COOKIE;
+use http_api::{self as web, Invocation, Response};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use lambda_http::lambda_runtime::{LambdaEvent, Runtime};
 use lambda_http::{Body, service_fn};
@@ -16,28 +17,12 @@ use tracing::{Instrument, info, info_span};
 use super::http_event::HttpEvent;
 use super::payload::Payload;
 use super::start;
-use crate::config::Config;
-use crate::deadline::Deadline;
-use crate::tenant::Caller;
-use crate::web::{self, Request, Response};
+use crate::App;
 
-/// One request to answer. Not `Debug`: its headers carry tokens.
-pub struct Invocation {
-    /// The request, its body decoded.
-    pub request: Request,
-    /// Who API Gateway says is asking.
-    pub caller: Caller,
-    /// By when the handler has to be done. A reserve for sending the answer is already taken off.
-    pub deadline: Deadline,
-}
-
-/// Runs a function that answers HTTP requests: `build` makes its state from the configuration, once; `handle` answers each
+/// Runs a function that answers HTTP requests: `build` makes its state from the [`App`], once; `handle` answers each
 /// invocation with it. Every event is answered, also one that holds no request. Returns only when the function cannot start or
 /// Lambda ends it.
-pub fn serve<S, F>(
-    build: impl FnOnce(&Config) -> S,
-    handle: fn(Arc<S>, Invocation) -> F,
-) -> ExitCode
+pub fn serve<S, F>(build: impl FnOnce(&App) -> S, handle: fn(Arc<S>, Invocation) -> F) -> ExitCode
 where
     S: Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use harness::within;
 use shared::deadline::Deadline;
 use shared::idempotency::{End, Lease, Operation, Outcome, Progress, Standing, Undecided};
-use tests::within;
 
 use super::stage::{
     Provider, Stage, a_payment, a_resumable_payment, charged, claim, patience, paying, started,

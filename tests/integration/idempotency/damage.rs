@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use harness::{MongoServer, RedisServer, eventually};
 use mongodb::bson::doc;
 use shared::idempotency::{
     Completion, Doubt, End, Noted, Operation, Outcome, OwnerId, Renewal, Standing,
 };
-use tests::{MongoServer, RedisServer, eventually};
 
 use super::stage::{
     Provider, Stage, a_payment, a_resumable_payment, charged, claim, patience, started,

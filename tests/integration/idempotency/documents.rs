@@ -4,10 +4,10 @@
 use std::time::{Duration, SystemTime};
 
 use futures_util::TryStreamExt;
+use harness::{FaultProxy, MongoServer};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Collection, IndexModel};
 use shared::idempotency::{Completion, End, Lookup, Outcome, RecordKey};
-use tests::{FaultProxy, MongoServer};
 
 use super::stage::{Provider, Stage, a_payment, answer, charged, claim, patience, started};
 

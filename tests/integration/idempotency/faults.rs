@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use harness::{FaultProxy, MongoServer, RedisServer, eventually};
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Completion, Idempotency, Lease, Noted, Operation, Outcome, Policy, Renewal, SavedResponse,
 };
-use tests::{FaultProxy, MongoServer, RedisServer, eventually};
 
 use super::stage::{Provider, Stage, a_payment, answer, claim, patience, started};
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use harness::eventually;
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Completion, Entry, Idempotency, Lookup, NoEffect, Noted, Operation, Outcome, Policy, Progress,
     RecordKey, Renewal, Resolved, Settled, Settlement, Standing,
 };
-use tests::eventually;
 
 use super::stage::{Stage, a_payment, a_resumable_payment, charged, claim, patience, started};
 use crate::majority::Wire;

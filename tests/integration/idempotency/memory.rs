@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use harness::{FaultProxy, RedisServer, eventually};
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Authority, Backend, Completion, End, Failure, Idempotency, Lease, NoEffect, Noted, Operation,
     Outcome, Policy, Progress, Renewal, SavedBody, Settled, Settlement, Standing, Token, Undecided,
 };
-use tests::{FaultProxy, RedisServer, eventually};
 
 use super::stage::{
     Provider, Stage, a_payment, a_resumable_payment, answer, charged, claim, patience, started,

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use harness::{FaultProxy, MongoServer};
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Backend, NoEffect, Outcome, OwnerId, Renewal, Settled, Settlement, Token, Undecided,
 };
-use tests::{FaultProxy, MongoServer};
 
 use super::stage::{Stage, a_payment, charged, claim, patience, started};
 

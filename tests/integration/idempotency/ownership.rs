@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use harness::eventually;
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Completion, Doubt, End, Failure, Idempotency, Lease, NoEffect, Noted, Operation, Outcome,
     OwnerId, Policy, Progress, Renewal, Settled, Settlement, Standing, Token,
 };
-use tests::eventually;
 
 use super::stage::{
     Provider, Stage, a_payment, a_resumable_payment, answer, charged, claim, patience, paying,

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use harness::{Answer, Lambda, LambdaBuilder, MongoServer, RedisServer, TestRequest, eventually};
 use jiff::SignedDuration;
 use mongodb::bson::doc;
 use serde_json::json;
 use tempfile::NamedTempFile;
-use tests::{Answer, Lambda, LambdaBuilder, MongoServer, RedisServer, TestRequest, eventually};
 
 /// A payment that every process is asked for, and the provider's account of it.
 struct Payment {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use harness::{FaultProxy, RedisServer};
 use shared::idempotency::{Completion, Noted, Outcome, Renewal, Token, Undecided};
-use tests::{FaultProxy, RedisServer};
 
 use super::faults::{self, World, at_every_moment};
 use super::stage::{
@@ -244,7 +244,7 @@ async fn without_redis_nothing_starts_and_the_answer_comes_in_time() {
 
     let payment = a_payment();
     let claiming = engine.claim(&payment, patience());
-    let claimed = tests::within(Duration::from_secs(1), claiming).await;
+    let claimed = harness::within(Duration::from_secs(1), claiming).await;
 
     assert!(
         matches!(claimed, Err(Undecided::Unavailable { .. })),

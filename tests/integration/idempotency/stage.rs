@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use harness::{CacheUser, MongoServer, RedisCluster, RedisServer};
 use http::StatusCode;
-use shared::config::Config;
+use shared::App;
 use shared::deadline::Deadline;
 use shared::idempotency::{
     End, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, Outcome, Policy, RecordKey,
     Request, SavedResponse, Scope,
 };
-use tests::{CacheUser, MongoServer, RedisCluster, RedisServer};
 use tokio::sync::Mutex;
 
 /// The stores of one test.
@@ -124,7 +124,7 @@ impl Stage {
                 .find(|(name, _)| name == variable)
                 .map(|(_, value)| value.into())
         };
-        Idempotency::new(&Config::from_lookup(lookup).expect("usable"))
+        App::from_lookup(lookup).expect("usable").idempotency()
     }
 
     fn with_variables(variables: &[(&str, &str)]) -> Self {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use harness::{MongoServer, RedisServer, eventually, within};
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Backend, Completion, Noted, Operation, Outcome, OwnerId, RecordKey, Renewal, Settled,
     Settlement, Standing,
 };
-use tests::{MongoServer, RedisServer, eventually, within};
 
 use super::faults::{self, World, at_every_moment};
 use super::stage::{Stage, a_payment, answer, charged, claim, patience, paying, started};

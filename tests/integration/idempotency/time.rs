@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use harness::eventually;
 use shared::idempotency::{Completion, End, Idempotency, Lease, Operation, Outcome};
-use tests::eventually;
 
 use super::stage::{
     Provider, Stage, a_payment, a_resumable_payment, answer, charged, claim, patience, started,

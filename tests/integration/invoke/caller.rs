@@ -4,10 +4,10 @@ use std::sync::LazyLock;
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use bytes::Bytes;
+use harness::lambda::LambdaBuilder;
+use harness::{CacheUser, Lambda, MongoServer, Outcome, RedisServer};
 use serde_json::{Value, json};
 use shared::idempotency::OwnerId;
-use tests::lambda::LambdaBuilder;
-use tests::{CacheUser, Lambda, MongoServer, Outcome, RedisServer};
 
 /// A caller of one process of the function.
 pub(crate) struct Caller {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use harness::Outcome;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -14,7 +15,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tests::Outcome;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::task::JoinSet;
@@ -244,7 +244,7 @@ async fn keeps_a_refusal_and_doubts_a_failure(language: Language) {
 
 async fn tries_again_where_nothing_happened(language: Language) {
     let stage = Stage::new().await;
-    let nobody = tests::FaultProxy::refusing();
+    let nobody = harness::FaultProxy::refusing();
     let nowhere = format!("http://{}", nobody.address());
 
     let refused = stage.pays_at(language, &order(10), &nowhere).await;

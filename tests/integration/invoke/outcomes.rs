@@ -1,8 +1,8 @@
 //! What becomes of requests, on every store.
 
+use harness::eventually;
 use serde_json::{Value, json};
 use shared::idempotency::OwnerId;
-use tests::eventually;
 
 use super::LIMIT;
 use super::caller::{Caller, begin, checkpoint, complete, status, with, word};

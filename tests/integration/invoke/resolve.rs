@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use harness::{FaultProxy, RedisServer, eventually};
 use serde_json::{Value, json};
-use tests::{FaultProxy, RedisServer, eventually};
 
 use super::LIMIT;
 use super::caller::{Caller, begin, complete, on_redis, status, with, word};

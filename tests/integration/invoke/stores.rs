@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
+use harness::{FaultProxy, RedisServer, eventually, within};
 use serde_json::{Value, json};
-use shared::config::Config;
+use shared::App;
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Fingerprint, Idempotency, IdempotencyKey, Operation, Outcome, RecordKey, Request,
-    SavedResponse, Scope,
+    Fingerprint, IdempotencyKey, Operation, Outcome, RecordKey, Request, SavedResponse, Scope,
 };
-use tests::{FaultProxy, RedisServer, eventually, within};
 
 use super::caller::{Caller, begin, checkpoint, complete, function, on_redis, status, with, word};
 
@@ -20,7 +19,7 @@ async fn no_caller_reaches_what_an_http_operation_has_stored() {
     // Only the server's own user reaches both.
     let url = redis.url_with("default", "none");
     let lookup = |variable: &str| (variable == "REDIS_URL").then(|| url.clone().into());
-    let engine = Idempotency::new(&Config::from_lookup(lookup).expect("usable"));
+    let engine = App::from_lookup(lookup).expect("usable").idempotency();
     let scope = Scope::http("charge", "alice").expect("a scope");
     let key = RecordKey::new(&scope, &IdempotencyKey::parse("k").expect("a key"));
     let payment = Operation::new(key, Fingerprint::of(&Request::default()).expect("one"));

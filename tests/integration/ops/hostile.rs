@@ -1,12 +1,10 @@
 //! Names that clients chose, at an operator's terminal.
 
+use harness::{MongoServer, RedisServer};
 use mongodb::bson::doc;
-use shared::config::Config;
+use shared::App;
 use shared::deadline::Deadline;
-use shared::idempotency::{
-    Fingerprint, Idempotency, IdempotencyKey, Operation, RecordKey, Request, Scope,
-};
-use tests::{MongoServer, RedisServer};
+use shared::idempotency::{Fingerprint, IdempotencyKey, Operation, RecordKey, Request, Scope};
 
 use super::{World, ops, text};
 
@@ -28,7 +26,7 @@ async fn a_key_of_a_hostile_scope_is_shown_for_what_it_is() {
     let variables = [("REDIS_URL".to_owned(), redis.url())];
     let url = redis.url();
     let lookup = |variable: &str| (variable == "REDIS_URL").then(|| url.clone().into());
-    let engine = Idempotency::new(&Config::from_lookup(lookup).expect("usable"));
+    let engine = App::from_lookup(lookup).expect("usable").idempotency();
     // An older version took such a scope.
     let scope = Scope::http("charge", HOSTILE).expect("a scope");
     let key = RecordKey::new(&scope, &IdempotencyKey::parse("k").expect("a key"));

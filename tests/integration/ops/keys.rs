@@ -4,10 +4,10 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use harness::{Lambda, MongoServer, Outcome, eventually};
 use mongodb::bson::doc;
 use serde_json::{Value, json};
 use shared::idempotency::OwnerId;
-use tests::{Lambda, MongoServer, Outcome, eventually};
 
 use super::{World, ops, text};
 

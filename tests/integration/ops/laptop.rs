@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use harness::{Lambda, RedisServer};
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::{Lambda, RedisServer};
 
 use super::{function, pay, text};
 

@@ -1,7 +1,7 @@
 //! What a payment comes to for each answer of the provider that leaves something open.
 
+use harness::STRIPE_TEST_KEY;
 use serde_json::json;
-use tests::STRIPE_TEST_KEY;
 
 use super::scripted_stripe::{ScriptedStripe, Step};
 use super::shop::{Shop, anomalies, problem, ten_euros};

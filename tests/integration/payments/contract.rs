@@ -1,11 +1,10 @@
 //! What clients are told, and when.
 
+use harness::{RedisServer, TestRequest};
 use serde_json::{Value, json};
-use tests::{RedisServer, TestRequest};
-
-use crate::openapi;
 
 use super::shop::{Shop, payment, problem, shown, ten_euros};
+use crate::openapi;
 
 #[tokio::test]
 async fn a_payment_is_charged_once_and_answered_alike() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{RedisServer, eventually};
+use harness::{RedisServer, eventually};
 
 use super::shop::{Shop, payment, ten_euros};
 

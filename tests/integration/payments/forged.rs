@@ -2,11 +2,11 @@
 
 mod record;
 
+use harness::stripe_event::StripeEvent;
+use harness::{Answer, CacheUser, RedisServer, STRIPE_TEST_KEY};
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, DateTime, doc};
 use serde_json::json;
-use tests::stripe_event::StripeEvent;
-use tests::{Answer, CacheUser, RedisServer, STRIPE_TEST_KEY};
 
 use self::record::{FINGERPRINT, FINISHED_AT, HEADER, Record, forgeries, replaced};
 use super::shop::{Shop, problem, ten_euros};
@@ -244,7 +244,7 @@ async fn a_mac_key_is_replaced_while_functions_run() {
     let (order, both) = (ten_euros(DECLINED), format!("{CURRENT},{PREVIOUS}"));
     let before = with(PREVIOUS).await;
     let during = with(&both).await;
-    let pay = async |function: &tests::Lambda, key: &str| {
+    let pay = async |function: &harness::Lambda, key: &str| {
         let payment = super::shop::payment(key, &order);
         function.request(payment).await
     };

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use harness::{Lambda, Outcome as Invoked, TENANT, eventually};
 use mongodb::bson::doc;
 use serde_json::{Value, json};
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Fingerprint, IdempotencyKey, Operation, Outcome, Policy, RecordKey, Request, Scope,
 };
-use tests::{Lambda, Outcome as Invoked, TENANT, eventually};
 
 use super::shop::{Shop, problem, ten_euros};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use harness::{Lambda, MongoServer, Outcome, eventually};
 use mongodb::bson::doc;
 use serde_json::json;
-use tests::{Lambda, MongoServer, Outcome, eventually};
 
 use super::shop::{Shop, ten_euros};
 use crate::majority::Wire;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use harness::{FaultProxy, MongoServer, RedisServer, eventually};
 use serde_json::json;
-use tests::{FaultProxy, MongoServer, RedisServer, eventually};
 
 use super::shop::{Shop, payment, problem, ten_euros};
 

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use serde_json::{Value, json};
-use tests::{
+use harness::{
     Answer, FaultProxy, Lambda, MongoServer, RedisServer, STRIPE_TEST_KEY, StripeServer,
     TestRequest, eventually, wanted_payments,
 };
+use serde_json::{Value, json};
 
 use super::shop::{Shop, payment, ten_euros};
 use crate::openapi;

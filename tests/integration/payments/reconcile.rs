@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use harness::{
+    FaultProxy, Lambda, MongoServer, Outcome, STRIPE_TEST_KEY, StripeServer, eventually,
+};
 use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::doc;
 use serde_json::{Value, json};
-use tests::{FaultProxy, Lambda, MongoServer, Outcome, STRIPE_TEST_KEY, StripeServer, eventually};
 
 use super::shop::{Shop, ten_euros};
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-use tests::{
+use harness::{
     Answer, Lambda, MongoServer, RedisServer, STRIPE_TEST_KEY, SecretsManager, StripeEvent,
     StripeServer, TestRequest, eventually,
 };
+use serde_json::json;
 
 use super::shop::{Shop, problem, ten_euros};
 use crate::openapi;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use harness::eventually;
 use serde_json::json;
-use tests::eventually;
 
 use super::shop::{Shop, problem, ten_euros};
 
@@ -129,7 +129,7 @@ fn documented() -> Vec<[String; 3]> {
 async fn each_method_is_answered_as_the_readme_says() {
     let rows = documented();
     assert_eq!(rows.len(), 8, "{rows:?}");
-    let source = include_str!("../../../shared/src/payments/provider/sandbox.rs");
+    let source = include_str!("../../../shared/crates/payments/src/provider/sandbox.rs");
     let methods = source.matches(r#"#[serde(rename = "pm_"#).count();
     assert_eq!(methods, rows.len() - 1, "and any other");
     let shop = Shop::on_a_laptop().await;
@@ -152,7 +152,7 @@ async fn each_method_is_answered_as_the_readme_says() {
 
 #[tokio::test]
 async fn many_at_once_are_one_payment() {
-    let redis = tests::RedisServer::start().await;
+    let redis = harness::RedisServer::start().await;
     let shop = Shop::with_mongodb(&[("REDIS_URL", &redis.url())]).await;
     let others = [shop.another().await, shop.another().await];
     let order = ten_euros("pm_card_visa");

@@ -9,13 +9,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use harness::http_server;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use reqwest::Url;
 use serde_json::{Value, json};
-use tests::http_server;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use harness::{Answer, Lambda, LambdaBuilder, MongoServer, TestRequest};
 use mongodb::Collection;
 use mongodb::bson::Document;
 use serde_json::{Value, json};
-use shared::config::Config;
+use shared::App;
 use shared::idempotency::Idempotency;
 use tempfile::TempDir;
-use tests::{Answer, Lambda, LambdaBuilder, MongoServer, TestRequest};
 
 use crate::openapi;
 
@@ -79,7 +79,7 @@ impl Shop {
                 None => own().map(|(_, value)| value.into()),
             }
         };
-        Idempotency::new(&Config::from_lookup(lookup).expect("usable"))
+        App::from_lookup(lookup).expect("usable").idempotency()
     }
 
     fn variable(&self, name: &str) -> &str {

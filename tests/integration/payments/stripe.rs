@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use mongodb::bson::Document;
-use serde_json::{Value, json};
-use tests::{
+use harness::{
     Answer, FaultProxy, MongoServer, RedisServer, STRIPE_TEST_KEY, StripeServer, eventually,
 };
+use mongodb::bson::Document;
+use serde_json::{Value, json};
 
 use super::shop::{Shop, problem, ten_euros};
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use harness::{Answer, Lambda, Outcome, STRIPE_TEST_KEY, StripeEvent, StripeServer, eventually};
 use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
-use tests::{Answer, Lambda, Outcome, STRIPE_TEST_KEY, StripeEvent, StripeServer, eventually};
 
 use super::shop::{Shop, payment, problem, ten_euros};
 use crate::openapi;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use harness::stripe_event::signature;
+use harness::{
+    Answer, FaultProxy, Lambda, STRIPE_TEST_KEY, StripeEvent, StripeServer, TestRequest,
+};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
-use tests::stripe_event::signature;
-use tests::{Answer, FaultProxy, Lambda, STRIPE_TEST_KEY, StripeEvent, StripeServer, TestRequest};
 
 use super::shop::{Shop, anomalies, problem, ten_euros};
 use crate::openapi;

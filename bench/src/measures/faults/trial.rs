@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tests::{FaultProxy, RedisServer};
+use harness::{FaultProxy, RedisServer};
 
 use super::Fault;
 use crate::contestant::{Contestant, Store};

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use idempotency::Fallback;
+use redis_client::{Error, HealthCheck, Operation, Plaintext, Reason, ServerInfo};
+
 use super::{OperationResult, RedisReport};
-use crate::config::Plaintext;
 use crate::health::verdict::Verdict;
 use crate::health::{Status, milliseconds};
-use crate::idempotency::Fallback;
-use crate::redis_client::{Error, HealthCheck, Operation, Reason, ServerInfo};
 
 /// What judging a probe takes besides its facts.
 pub(super) struct Rules {

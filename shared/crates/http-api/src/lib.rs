@@ -1,0 +1,251 @@
+#![doc = include_str!("../README.md")]
+
+mod tenant;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use foundation::Deadline;
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde::Serialize;
+
+pub use tenant::{Caller, Tenant, Unauthenticated};
+
+/// A request, its body read.
+pub type Request = http::Request<Bytes>;
+/// One request to answer. Not `Debug`: its headers carry tokens.
+pub struct Invocation {
+    /// The request, its body decoded.
+    pub request: Request,
+    /// Who API Gateway says is asking.
+    pub caller: Caller,
+    /// By when the handler has to be done. A reserve for sending the answer is already taken off.
+    pub deadline: Deadline,
+}
+
+/// An answer, its body whole.
+pub type Response = http::Response<Bytes>;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// An error as a client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The last part of the `type`, which is `urn:truebond:problem:<slug>`.
+    pub slug: &'static str,
+    /// What is wrong, the same for every occurrence.
+    pub title: &'static str,
+    /// What to do about it.
+    pub detail: &'static str,
+}
+
+/// Something in the function failed; the log has it.
+pub const INTERNAL: Problem = Problem {
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    slug: "internal",
+    title: "Internal error",
+    detail: "The request failed for a reason of ours. Quote the X-Request-Id when you report it.",
+};
+
+/// Nobody is known to ask.
+pub const UNAUTHENTICATED: Problem = Problem {
+    status: StatusCode::UNAUTHORIZED,
+    slug: "unauthenticated",
+    title: "Authentication is needed",
+    detail: "Send the credentials that this API asks for, for example a valid bearer token.",
+};
+
+/// The path is right, the method is not.
+const METHOD_NOT_ALLOWED: Problem = Problem {
+    status: StatusCode::METHOD_NOT_ALLOWED,
+    slug: "method-not-allowed",
+    title: "Method not allowed",
+    detail: "The Allow header lists the methods that this path has.",
+};
+
+/// A method that a path does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodNotAllowed {
+    /// The methods it has.
+    allow: &'static str,
+}
+
+impl Problem {
+    /// The document, with the members of `more` behind its own. They are the occurrence's: what was wrong with this request.
+    pub fn with(self, more: &impl Serialize) -> Response {
+        #[derive(Serialize)]
+        struct Document<'a, T> {
+            r#type: String,
+            title: &'static str,
+            status: u16,
+            detail: &'static str,
+            #[serde(flatten)]
+            more: &'a T,
+        }
+        let document = Document {
+            r#type: format!("urn:truebond:problem:{}", self.slug),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: self.detail,
+            more,
+        };
+        with_body(self.status, "application/problem+json", &document)
+    }
+}
+
+impl From<Problem> for Response {
+    fn from(problem: Problem) -> Self {
+        #[derive(Serialize)]
+        struct NothingMore {}
+        problem.with(&NothingMore {})
+    }
+}
+
+impl From<MethodNotAllowed> for Response {
+    fn from(refusal: MethodNotAllowed) -> Self {
+        let mut response = Self::from(METHOD_NOT_ALLOWED);
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static(refusal.allow));
+        response
+    }
+}
+
+/// A 200 with `body` as JSON.
+pub fn ok(body: &impl Serialize) -> Response {
+    json(StatusCode::OK, body)
+}
+
+/// An answer with `body` as JSON.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    with_body(status, "application/json", body)
+}
+
+/// Lets `GET` and `HEAD` pass.
+///
+/// # Errors
+///
+/// [`MethodNotAllowed`] for any other method.
+pub fn require_get(method: &Method) -> Result<(), MethodNotAllowed> {
+    match *method {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(MethodNotAllowed { allow: "GET, HEAD" }),
+    }
+}
+
+/// Lets `POST` pass.
+///
+/// # Errors
+///
+/// [`MethodNotAllowed`] for any other method.
+pub fn require_post(method: &Method) -> Result<(), MethodNotAllowed> {
+    match *method {
+        Method::POST => Ok(()),
+        _ => Err(MethodNotAllowed { allow: "POST" }),
+    }
+}
+
+/// Whether the body says that it is JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(content_type)) = headers.get(CONTENT_TYPE).map(HeaderValue::to_str) else {
+        return false;
+    };
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    media_type.trim().eq_ignore_ascii_case("application/json")
+}
+
+/// The seconds of a `Retry-After`: never less than the wait, and at least one.
+pub fn retry_after(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64)
+}
+
+/// The token of an `Authorization: Bearer` header.
+pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("Bearer")
+        .then(|| token.trim_start_matches(' '))
+}
+
+/// What every answer gets last: its request id, no caching, and to `HEAD` no body.
+pub fn finish(mut response: Response, method: &Method, request_id: &str) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    if method == Method::HEAD {
+        *response.body_mut() = Bytes::new();
+    }
+    response
+}
+
+fn with_body(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
+    // Our own bodies are structs of text and numbers, and those always serialise; if one ever did not, the body would be empty.
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_has_a_stable_type_and_a_fixed_sentence() {
+        let response = Response::from(INTERNAL);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        insta::assert_snapshot!(String::from_utf8_lossy(response.body()), @r#"{"type":"urn:truebond:problem:internal","title":"Internal error","status":500,"detail":"The request failed for a reason of ours. Quote the X-Request-Id when you report it."}"#);
+    }
+
+    #[test]
+    fn only_get_and_head_pass() {
+        assert!(require_get(&Method::GET).is_ok());
+        assert!(require_get(&Method::HEAD).is_ok());
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+            let refusal = Response::from(require_get(&method).expect_err("refused"));
+            assert_eq!(refusal.status(), StatusCode::METHOD_NOT_ALLOWED);
+            assert_eq!(refusal.headers()[ALLOW], "GET, HEAD");
+        }
+    }
+
+    #[test]
+    fn a_bearer_token_is_read_as_rfc_6750_writes_it() {
+        let cases = [
+            (Some("Bearer abc"), Some("abc")),
+            (Some("bearer abc"), Some("abc")),
+            (Some("Basic abc"), None),
+            (Some("abc"), None),
+            (Some(""), None),
+            (None, None),
+        ];
+        for (header, expected) in cases {
+            let headers =
+                header.map(|value| (AUTHORIZATION, value.parse().expect("a header value")));
+            assert_eq!(
+                bearer_token(&headers.into_iter().collect()),
+                expected,
+                "{header:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_to_head_keeps_status_and_headers() {
+        let response = finish(json(StatusCode::OK, &[1]), &Method::HEAD, "id-1");
+        assert_eq!(
+            (response.status(), response.body().len()),
+            (StatusCode::OK, 0)
+        );
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        assert_eq!(response.headers()[REQUEST_ID], "id-1");
+    }
+}

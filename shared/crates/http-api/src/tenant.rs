@@ -1,0 +1,139 @@
+//! Whose request is it?
+//!
+//! API Gateway has checked who asks before a function hears of it, and says so beside the request, never in it. A tenant's
+//! name begins with the kind of its authorizer, so that no authorizer's names imitate another's.
+
+use std::fmt;
+
+use foundation::{Environment, text};
+use http::HeaderValue;
+use http::header::WWW_AUTHENTICATE;
+
+use crate::{Response, UNAUTHENTICATED};
+
+/// What API Gateway's authorizer found out about the caller.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Caller {
+    /// There is no authorizer.
+    #[default]
+    Unchecked,
+    /// It has checked a JSON Web Token, which has this `sub` claim.
+    Jwt(Option<String>),
+    /// It is a Lambda function, or anything else, and names this `tenant`.
+    Lambda(Option<String>),
+}
+
+/// To whom everything in a request belongs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tenant(String);
+
+/// Nobody is known to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unauthenticated;
+
+/// Longer ones do not fit into a scope.
+const LONGEST_NAME: usize = 240;
+
+impl Tenant {
+    /// The tenant that `caller` is: the one that the authorizer names. On a laptop, where no authorizer stands before the functions, it
+    /// is `local`.
+    ///
+    /// # Errors
+    ///
+    /// [`Unauthenticated`] when no authorizer names a tenant, or a name that is empty, longer than 240 bytes, or has
+    /// [invisible characters](text::is_invisible).
+    pub fn of(caller: &Caller, environment: &Environment) -> Result<Self, Unauthenticated> {
+        let (kind, name) = match caller {
+            Caller::Unchecked if environment.is_laptop() => {
+                return Ok(Self("local".to_owned()));
+            }
+            Caller::Unchecked => return Err(Unauthenticated),
+            Caller::Jwt(subject) => ("jwt", subject),
+            Caller::Lambda(tenant) => ("lambda", tenant),
+        };
+        let name = name.as_deref().filter(|name| is_name(name));
+        name.map(|name| Self(format!("{kind}:{name}")))
+            .ok_or(Unauthenticated)
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_NAME && !text::has_invisible(name)
+}
+
+impl From<Unauthenticated> for Response {
+    fn from(_: Unauthenticated) -> Self {
+        let mut response = Self::from(UNAUTHENTICATED);
+        let headers = response.headers_mut();
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        response
+    }
+}
+
+/// A person, perhaps: not for the log.
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tenant")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use foundation::environment::Host;
+
+    use super::*;
+
+    fn environment(name: &str) -> Environment {
+        Environment::new(name, Host::Laptop)
+    }
+
+    fn tenant(caller: &Caller, environment: &Environment) -> Option<String> {
+        let tenant = Tenant::of(caller, environment).ok();
+        tenant.map(|tenant| tenant.as_str().to_owned())
+    }
+
+    /// The authorizer that is there decides alone: where it names none, no other kind is tried.
+    #[test]
+    fn a_tenant_is_whom_the_authorizer_names() {
+        let name = |name: &str| Some(name.to_owned());
+        let cases = [
+            (Caller::Jwt(name("alice")), Some("jwt:alice")),
+            (Caller::Lambda(name("shop")), Some("lambda:shop")),
+            (Caller::Jwt(name("Zoë 1")), Some("jwt:Zoë 1")),
+            (Caller::Jwt(None), None),
+            (Caller::Lambda(None), None),
+            (Caller::Jwt(name("")), None),
+            (Caller::Lambda(name("")), None),
+            (Caller::Jwt(name(&"a".repeat(241))), None),
+            (Caller::Jwt(name("alice\n")), None),
+            (Caller::Jwt(name("\u{1b}[2Jalice")), None),
+            (Caller::Jwt(name("alice\u{202e}")), None),
+            (Caller::Lambda(name("al\u{200b}ice")), None),
+        ];
+        for place in ["development", "production"] {
+            for (caller, expected) in &cases {
+                let tenant = tenant(caller, &environment(place));
+                assert_eq!(tenant.as_deref(), *expected, "{place}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_an_authorizer_there_is_a_tenant_on_a_laptop_only() {
+        let cases = [
+            ("development", Host::Laptop, Some("local")),
+            ("development", Host::Deployed, None),
+            ("staging", Host::Laptop, None),
+            ("production", Host::Laptop, None),
+        ];
+        for (name, host, expected) in cases {
+            let tenant = tenant(&Caller::Unchecked, &Environment::new(name, host));
+            assert_eq!(tenant.as_deref(), expected, "{name} {host:?}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Which store decides, and what answers for Redis while it is away. It follows from what is configured.
+
+use mongo_client::Mongo;
+use redis_client::RedisClient;
+use serde::Serialize;
+
+use super::store::gate::GatedStore;
+use super::store::memory::MemoryStore;
+use super::store::mongo_store::MongoStore;
+use super::store::redis_store::RedisStore;
+use super::store::tiered::TieredStore;
+use super::store::{Reject, Store};
+use super::{IdempotencyConfig, ResponseKeys};
+
+/// The stores that take part, by what is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Authority {
+    /// MongoDB decides, Redis in front of it shortens the way.
+    Tiered,
+    /// MongoDB decides.
+    MongoDb,
+    /// Redis decides.
+    Redis,
+    /// Redis decides, behind the memory of this process.
+    RedisBehindMemory,
+    /// The memory of this process decides.
+    Memory,
+    /// Nobody decides, everything is refused.
+    Nobody,
+}
+
+/// What answers for Redis while it does not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fallback {
+    /// MongoDB, which decides anyway.
+    MongoDb,
+    /// The memory of each process. Only in development: other processes do not see it.
+    Memory,
+    /// Nothing: what depends on Redis is refused.
+    Reject,
+}
+
+/// The stores that a process has. None of them is connected yet.
+pub struct Stores {
+    /// MongoDB.
+    pub mongodb: Option<Mongo>,
+    /// Redis or Valkey.
+    pub redis: Option<RedisClient>,
+    /// Whether the memory of this process may decide where neither is, or while Redis is away. In development only: other processes
+    /// do not see it.
+    pub memory: bool,
+}
+
+/// Which stores a process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Available {
+    /// MongoDB.
+    pub mongodb: bool,
+    /// Redis or Valkey.
+    pub redis: bool,
+    /// The memory of this process.
+    pub memory: bool,
+}
+
+impl Authority {
+    /// The store that decides, of those that are available.
+    pub fn of(available: Available) -> Self {
+        match (available.mongodb, available.redis, available.memory) {
+            (true, true, _) => Self::Tiered,
+            (true, false, _) => Self::MongoDb,
+            (false, true, true) => Self::RedisBehindMemory,
+            (false, true, false) => Self::Redis,
+            (false, false, true) => Self::Memory,
+            (false, false, false) => Self::Nobody,
+        }
+    }
+
+    /// The word for it in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tiered => "tiered",
+            Self::MongoDb => "mongodb",
+            Self::Redis => "redis",
+            Self::RedisBehindMemory => "redis_behind_memory",
+            Self::Memory => "memory",
+            Self::Nobody => "nobody",
+        }
+    }
+}
+
+impl Stores {
+    /// Which of them there are.
+    pub fn available(&self) -> Available {
+        Available {
+            mongodb: self.mongodb.is_some(),
+            redis: self.redis.is_some(),
+            memory: self.memory,
+        }
+    }
+
+    /// The store that they make together. With `response_keys`, Redis in front of MongoDB is believed only what was signed.
+    pub(super) fn open(
+        self,
+        config: &IdempotencyConfig,
+        response_keys: Option<&ResponseKeys>,
+    ) -> Box<dyn Store> {
+        let window = config.window;
+        let memory = self.memory.then(|| MemoryStore::new(config));
+        match (self.mongodb, self.redis, memory) {
+            (Some(mongodb), Some(redis), _) => Box::new(TieredStore::new(
+                redis,
+                MongoStore::new(mongodb, window),
+                window,
+                response_keys.cloned(),
+            )),
+            (Some(mongodb), None, _) => Box::new(MongoStore::new(mongodb, window)),
+            (None, Some(redis), Some(memory)) => {
+                Box::new(GatedStore::new(memory, RedisStore::new(redis, window)))
+            }
+            (None, Some(redis), None) => Box::new(RedisStore::new(redis, window)),
+            (None, None, Some(memory)) => Box::new(memory),
+            (None, None, None) => Box::new(Reject),
+        }
+    }
+}
+
+impl Fallback {
+    /// What answers for Redis under this authority.
+    pub fn for_redis(authority: Authority) -> Self {
+        match authority {
+            Authority::Tiered | Authority::MongoDb => Self::MongoDb,
+            Authority::RedisBehindMemory | Authority::Memory => Self::Memory,
+            Authority::Redis | Authority::Nobody => Self::Reject,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The key that goes to a provider.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use super::RecordKey;
+
+/// A provider's idempotency key for one piece of work, or one step of it: 64 hexadecimal digits.
+///
+/// It is made of the environment and the key's name alone, without attempt or time: so it is the same after the loss
+/// of every store, and a provider that recognises it takes two runs for one.
+///
+/// SHA-256 over `truebond derived key 1`, the environment and the name, each after its length as eight bytes, the highest
+/// first; of a step over `truebond derived step 1`, the key's digits and the step.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DerivedKey(String);
+
+impl DerivedKey {
+    pub(super) fn new(environment: &str, key: &RecordKey) -> Self {
+        Self::of(["truebond derived key 1", environment, key.as_str()])
+    }
+
+    /// The key for one step of the work.
+    #[must_use]
+    pub fn step(&self, step: &str) -> Self {
+        Self::of(["truebond derived step 1", &self.0, step])
+    }
+
+    /// Its digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn of(parts: [&str; 3]) -> Self {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        let digest: [u8; 32] = hasher.finalize().into();
+        Self(hex::encode(digest))
+    }
+}
+
+/// Whoever has it can ask the provider about the payment, so it is not for the log.
+impl fmt::Debug for DerivedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DerivedKey")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{IdempotencyKey, Scope};
+
+    /// Two versions of a function send it for one payment during a deployment: it never changes.
+    #[test]
+    fn a_derived_key_is_what_it_always_was() {
+        let key = IdempotencyKey::parse("abc123").expect("a key");
+        let scope = Scope::http("payments.create", "alice").expect("valid");
+        let derived = DerivedKey::new("production", &RecordKey::new(&scope, &key));
+        assert_eq!(
+            derived.as_str(),
+            "f200426a5b7bf98501c8489850bb53a4ccedf08a576a4ecb8da5175323ef584b"
+        );
+        assert_eq!(
+            derived.step("create").as_str(),
+            "c12a3ac9d57a549b306b790ebe30b0c3257762633a39a591d858076db591e5c8"
+        );
+        assert_ne!(
+            DerivedKey::new("staging", &RecordKey::new(&scope, &key)),
+            derived
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! One text for all the ways to write a JSON value.
+//!
+//! | value | form |
+//! |---|---|
+//! | `null`, `true`, `false` | `z`, `t`, `f` |
+//! | number | `n`, the exact decimal value as digits `e` exponent without leading or trailing zeros, `;` |
+//! | string | `s`, its length in bytes, `:`, its text in UTF-8, in WTF-8 where it has half of a surrogate pair |
+//! | array | `[`, its values, `]` |
+//! | object | `{`, name and value of each member, sorted by the bytes of the names, `}` |
+//!
+//! Numbers are compared as they are written and not as any program would hold them: 2^53 and 2^53 + 1 differ, 1 and 1.0 do
+//! not.
+
+use std::collections::BTreeMap;
+
+use foundation::json::{Members, Text, without_mark};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::AmbiguousPayload;
+
+/// How a payload is compared.
+pub(super) enum Canonical {
+    /// By this form.
+    Json(Vec<u8>),
+    /// By its bytes.
+    NotJson,
+}
+
+const DEEPEST: usize = 64;
+
+/// The canonical form of a payload, if it is JSON.
+pub(super) fn form(payload: &[u8]) -> Result<Canonical, AmbiguousPayload> {
+    // Raw values are skipped without recursion, and each level is read once per level above it, of which there are few.
+    let Ok(value) = serde_json::from_slice::<&RawValue>(without_mark(payload)) else {
+        return Ok(Canonical::NotJson);
+    };
+    let mut form = Vec::with_capacity(payload.len());
+    match write(value, DEEPEST, &mut form) {
+        Ok(()) => Ok(Canonical::Json(form)),
+        Err(Problem::NotJson) => Ok(Canonical::NotJson),
+        Err(Problem::Ambiguous(payload)) => Err(payload),
+    }
+}
+
+enum Problem {
+    NotJson,
+    Ambiguous(AmbiguousPayload),
+}
+
+fn write(value: &RawValue, depth_left: usize, form: &mut Vec<u8>) -> Result<(), Problem> {
+    let text = value.get();
+    match text.as_bytes().first() {
+        Some(b'n') => form.push(b'z'),
+        Some(b't') => form.push(b't'),
+        Some(b'f') => form.push(b'f'),
+        Some(b'"') => write_string(&read::<Text<'_>>(text)?.0, form),
+        Some(b'[') => {
+            let depth_left = deeper(depth_left)?;
+            form.push(b'[');
+            for value in read::<Vec<&RawValue>>(text)? {
+                write(value, depth_left, form)?;
+            }
+            form.push(b']');
+        }
+        Some(b'{') => {
+            let depth_left = deeper(depth_left)?;
+            form.push(b'{');
+            for (name, value) in sorted(read(text)?)? {
+                write_string(&name, form);
+                write(value, depth_left, form)?;
+            }
+            form.push(b'}');
+        }
+        _ => write_number(text, form),
+    }
+    Ok(())
+}
+
+fn deeper(depth_left: usize) -> Result<usize, Problem> {
+    depth_left
+        .checked_sub(1)
+        .ok_or(Problem::Ambiguous(AmbiguousPayload::TooDeep))
+}
+
+/// The members, by the bytes of their names.
+fn sorted(members: Members<'_>) -> Result<BTreeMap<Vec<u8>, &RawValue>, Problem> {
+    let mut sorted = BTreeMap::new();
+    for (name, value) in members.0 {
+        if sorted.insert(name.0.into_owned(), value).is_some() {
+            return Err(Problem::Ambiguous(AmbiguousPayload::DuplicateMember));
+        }
+    }
+    Ok(sorted)
+}
+
+/// What a raw value is. It was read before, so this succeeds.
+fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
+    serde_json::from_str(text).map_err(|_| Problem::NotJson)
+}
+
+fn write_string(text: &[u8], form: &mut Vec<u8>) {
+    form.extend_from_slice(format!("s{}:", text.len()).as_bytes());
+    form.extend_from_slice(text);
+}
+
+/// Writes a number's exact value: its sign, its digits without leading and trailing zeros, and the power of ten that the
+/// last of them counts.
+fn write_number(text: &str, form: &mut Vec<u8>) {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text),
+    };
+    let (mantissa, power) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits: String = whole.chars().chain(fraction.chars()).collect();
+    let significant = digits.trim_end_matches('0');
+    let dropped = digits.len() - significant.len();
+    let significant = significant.trim_start_matches('0');
+    let shift = i128::try_from(dropped).unwrap_or(i128::MAX)
+        - i128::try_from(fraction.len()).unwrap_or(i128::MAX);
+    let number = match power
+        .parse::<i128>()
+        .ok()
+        .and_then(|power| power.checked_add(shift))
+    {
+        _ if significant.is_empty() => "n0e0;".to_owned(),
+        Some(power) => format!("n{sign}{significant}e{power};"),
+        // A power beyond any meaning is compared as it is written.
+        None => format!("n{sign}{significant}e{shift}+{power};"),
+    };
+    form.extend_from_slice(number.as_bytes());
+}

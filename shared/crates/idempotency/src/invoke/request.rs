@@ -1,0 +1,362 @@
+//! What callers ask for, and how it is read.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use foundation::text::has_invisible;
+use serde_json::value::RawValue;
+
+use super::object::{Needed, Object, Problem, Problems};
+use crate::hold::LONGEST_NOTE;
+use crate::{
+    AmbiguousPayload, Fingerprint, IdempotencyKey, NoEffect, Operation, OwnerId, Policy, RecordKey,
+    Request as Asked, Revision, Scope, Token,
+};
+
+/// A request that can be answered.
+#[derive(Debug)]
+pub(super) enum Request<'a> {
+    Begin(Begin),
+    Complete(Token, &'a RawValue),
+    Release(Token),
+    MarkUnknown(Token),
+    Renew(Token, Option<Duration>),
+    Checkpoint(Token, &'a RawValue),
+    Status(RecordKey),
+    Resolve(RecordKey, Revision, Finding<'a>),
+}
+
+/// What the caller found out about work whose outcome was unknown.
+#[derive(Debug)]
+pub(super) enum Finding<'a> {
+    /// It took effect, with this response.
+    Completed(&'a RawValue),
+    /// It had no effect, and can have none any more.
+    Released(NoEffect),
+}
+
+/// A claim.
+#[derive(Debug)]
+pub(super) struct Begin {
+    /// Both as they were sent, to be sent back.
+    pub(super) scope: String,
+    pub(super) key: String,
+    pub(super) operation: Operation,
+    pub(super) owner: OwnerId,
+    pub(super) lease: Option<Duration>,
+}
+
+const LONGEST_SCOPE: usize = 128;
+const LONGEST_RESPONSE: usize = 256 * 1024;
+const LEASE_MS: RangeInclusive<u64> = 1..=900_000;
+/// As far as every store can count.
+const ATTEMPTS: RangeInclusive<u64> = 1..=4_294_967_295;
+const EVER_MS: RangeInclusive<u64> = 0..=9_007_199_254_740_991;
+
+const INVISIBLE: Needed =
+    "it has a control character, a mark of direction, or another character that cannot be seen";
+const ONE_OF_TWO: Needed = "either `payload` or `fingerprint` is needed, and not both";
+
+impl<'a> Request<'a> {
+    /// The request that `json` is, or all that is wrong with it.
+    pub(super) fn parse(json: Option<&'a RawValue>, namespace: &str) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let request = match json {
+            Some(json) => Object::read(json, "", &mut problems)
+                .and_then(|object| Self::read(object, namespace, &mut problems)),
+            None => {
+                problems.add("", "JSON is needed");
+                None
+            }
+        };
+        match request {
+            Some(request) if problems.is_empty() => Ok(request),
+            _ => Err(problems.into_vec()),
+        }
+    }
+
+    fn read(mut object: Object<'a>, namespace: &str, problems: &mut Problems) -> Option<Self> {
+        // Without it nothing is known of the other members.
+        let operation = object.required("operation", operation, problems)?;
+        let request = match operation.as_str() {
+            "begin" => begin(&mut object, namespace, problems).map(Self::Begin),
+            "status" => {
+                named(&mut object, namespace, problems).map(|named| Self::Status(named.record))
+            }
+            "resolve" => resolve(&mut object, namespace, problems),
+            _ => Self::of_owner(&operation, &mut object, namespace, problems),
+        };
+        object.end(problems);
+        request
+    }
+
+    /// A request of a lease holder.
+    fn of_owner(
+        operation: &str,
+        object: &mut Object<'a>,
+        namespace: &str,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let token = object
+            .object("lease", "/lease", problems)
+            .and_then(|lease| token(lease, namespace, problems));
+        Some(match operation {
+            "complete" => {
+                let response = object.required("response", response, problems);
+                Self::Complete(token?, response?)
+            }
+            "checkpoint" => {
+                let data = object.required("data", note, problems);
+                Self::Checkpoint(token?, data?)
+            }
+            "renew" => {
+                let lease = object.optional("lease_ms", lease, problems);
+                Self::Renew(token?, lease)
+            }
+            "release" => Self::Release(token?),
+            _ => Self::MarkUnknown(token?),
+        })
+    }
+}
+
+fn operation(value: &RawValue) -> Result<String, Needed> {
+    const OPERATIONS: [&str; 8] = [
+        "begin",
+        "complete",
+        "release",
+        "mark_unknown",
+        "renew",
+        "checkpoint",
+        "status",
+        "resolve",
+    ];
+    text(value)
+        .filter(|text| OPERATIONS.contains(&text.as_str()))
+        .ok_or(
+            "`begin`, `complete`, `release`, `mark_unknown`, `renew`, `checkpoint`, `status` or `resolve` is needed",
+        )
+}
+
+fn begin(object: &mut Object<'_>, namespace: &str, problems: &mut Problems) -> Option<Begin> {
+    let named = named(object, namespace, problems);
+    // No other request makes a key: those that an older version made are looked at, ended and resolved.
+    if named
+        .as_ref()
+        .is_some_and(|named| has_invisible(&named.scope))
+    {
+        problems.add("/scope", INVISIBLE);
+    }
+    let owner = object.required("owner", owner, problems);
+    let lease = object.optional("lease_ms", lease, problems);
+    let policy = object.optional("policy", policy, problems);
+    let fingerprint = asked(object, problems);
+    let named = named?;
+    Some(Begin {
+        scope: named.scope,
+        key: named.key,
+        operation: Operation::new(named.record, fingerprint?)
+            .with_policy(policy.unwrap_or_default()),
+        owner: owner?,
+        lease,
+    })
+}
+
+fn resolve<'a>(
+    object: &mut Object<'a>,
+    namespace: &str,
+    problems: &mut Problems,
+) -> Option<Request<'a>> {
+    let named = named(object, namespace, problems);
+    let revision = object.required("revision", revision, problems);
+    let resolution = object.required("as", resolution, problems);
+    // Without it nothing is known of the other members.
+    let finding = match resolution? {
+        Resolution::Completed => object
+            .required("response", response, problems)
+            .map(Finding::Completed),
+        Resolution::Released => object
+            .required("reason", reason, problems)
+            .map(Finding::Released),
+    };
+    Some(Request::Resolve(named?.record, revision?, finding?))
+}
+
+enum Resolution {
+    Completed,
+    Released,
+}
+
+fn resolution(value: &RawValue) -> Result<Resolution, Needed> {
+    match text(value).as_deref() {
+        Some("completed") => Ok(Resolution::Completed),
+        Some("released") => Ok(Resolution::Released),
+        _ => Err("`completed` or `released` is needed"),
+    }
+}
+
+/// That nothing has happened yet is no reason: the attempt may be frozen, and thaw.
+fn reason(value: &RawValue) -> Result<NoEffect, Needed> {
+    match text(value).as_deref() {
+        Some("fenced_by_provider") => Ok(NoEffect::FencedByProvider),
+        Some("attempt_ended") => Ok(NoEffect::AttemptEnded),
+        _ => Err("`fenced_by_provider` or `attempt_ended` is needed"),
+    }
+}
+
+fn revision(value: &RawValue) -> Result<Revision, Needed> {
+    text(value)
+        .and_then(|text| Revision::parse(&text))
+        .ok_or("the `revision` is needed that `status` shows")
+}
+
+/// The fingerprint of what is asked for: given, or taken of the payload.
+fn asked(object: &mut Object<'_>, problems: &mut Problems) -> Option<Fingerprint> {
+    let payload = object.optional("payload", |payload| Ok(payload.get()), problems);
+    let given = object.optional("fingerprint", |value| Ok(fingerprint(value)), problems);
+    match (payload, given) {
+        (Some(payload), None) => {
+            let asked = Asked {
+                payload: payload.as_bytes(),
+                ..Asked::default()
+            };
+            let taken = Fingerprint::of(&asked);
+            taken
+                .map_err(|ambiguous| problems.add("/payload", payload_detail(ambiguous)))
+                .ok()
+        }
+        (None, Some(given)) => given
+            .map_err(|needed| problems.add("/fingerprint", needed))
+            .ok(),
+        (None, None) => {
+            problems.add("/payload", ONE_OF_TWO);
+            None
+        }
+        (Some(_), Some(_)) => {
+            problems.add("/fingerprint", ONE_OF_TWO);
+            None
+        }
+    }
+}
+
+fn payload_detail(ambiguous: AmbiguousPayload) -> Needed {
+    match ambiguous {
+        AmbiguousPayload::DuplicateMember => {
+            "an object has a member twice, which readers take differently"
+        }
+        AmbiguousPayload::TooDeep => "it is nested more than 64 deep",
+    }
+}
+
+/// Whose key it is, and which.
+struct Named {
+    scope: String,
+    key: String,
+    record: RecordKey,
+}
+
+fn named(object: &mut Object<'_>, namespace: &str, problems: &mut Problems) -> Option<Named> {
+    let in_namespace = |value: &RawValue| scope(value, namespace);
+    let scope = object.required("scope", in_namespace, problems);
+    let key = object.required("key", key, problems);
+    let ((scope, of_scope), (key, of_key)) = (scope?, key?);
+    let record = RecordKey::new(&of_scope, &of_key);
+    Some(Named { scope, key, record })
+}
+
+fn token(mut lease: Object<'_>, namespace: &str, problems: &mut Problems) -> Option<Token> {
+    let named = named(&mut lease, namespace, problems);
+    let owner = lease.required("owner", owner, problems);
+    let attempt = lease.required(
+        "attempt",
+        |value| whole(value, &ATTEMPTS).ok_or("a whole number from 1 to 4294967295 is needed"),
+        problems,
+    );
+    let fingerprint = lease.required("fingerprint", fingerprint, problems);
+    let rev = lease.optional(
+        "rev",
+        |value| whole(value, &ATTEMPTS).ok_or("a whole number from 1 to 4294967295 is needed"),
+        problems,
+    );
+    // Told to the caller, and sent back with the rest of the lease. The store knows it better.
+    lease.optional(
+        "expires_in_ms",
+        |value| whole(value, &EVER_MS).ok_or("a whole number is needed"),
+        problems,
+    );
+    lease.end(problems);
+    Some(Token {
+        key: named?.record,
+        owner: owner?,
+        attempt: attempt?,
+        fingerprint: fingerprint?,
+        rev,
+    })
+}
+
+fn scope(value: &RawValue, namespace: &str) -> Result<(String, Scope), Needed> {
+    text(value)
+        .filter(|text| (1..=LONGEST_SCOPE).contains(&text.len()))
+        .and_then(|text| Some((Scope::function(namespace, &text).ok()?, text)))
+        .map(|(scope, text)| (text, scope))
+        .ok_or("a string of 1 to 128 bytes is needed")
+}
+
+fn key(value: &RawValue) -> Result<(String, IdempotencyKey), Needed> {
+    text(value)
+        .and_then(|text| Some((IdempotencyKey::parse(&text).ok()?, text)))
+        .map(|(key, text)| (text, key))
+        .ok_or("a string of 1 to 255 visible ASCII characters without a comma is needed")
+}
+
+fn owner(value: &RawValue) -> Result<OwnerId, Needed> {
+    text(value)
+        .and_then(|text| OwnerId::from_hex(&text))
+        .filter(|owner| *owner != OwnerId::NOBODY)
+        .ok_or("32 hexadecimal digits in lower case are needed, random, and fresh for each `begin`")
+}
+
+fn fingerprint(value: &RawValue) -> Result<Fingerprint, Needed> {
+    text(value)
+        .and_then(|text| Fingerprint::from_hex(&text))
+        .ok_or("64 hexadecimal digits in lower case are needed")
+}
+
+fn policy(value: &RawValue) -> Result<Policy, Needed> {
+    match text(value).as_deref() {
+        Some("at_most_once") => Ok(Policy::AtMostOnce),
+        Some("rerun") => Ok(Policy::RerunAlways),
+        _ => Err("`at_most_once` or `rerun` is needed"),
+    }
+}
+
+fn lease(value: &RawValue) -> Result<Duration, Needed> {
+    whole(value, &LEASE_MS)
+        .map(Duration::from_millis)
+        .ok_or("whole milliseconds from 1 to 900000 are needed")
+}
+
+fn response(value: &RawValue) -> Result<&RawValue, Needed> {
+    at_most(LONGEST_RESPONSE, value).ok_or("it is longer than 262144 bytes")
+}
+
+fn note(value: &RawValue) -> Result<&RawValue, Needed> {
+    at_most(LONGEST_NOTE, value).ok_or("it is longer than 65536 bytes")
+}
+
+fn at_most(longest: usize, value: &RawValue) -> Option<&RawValue> {
+    (value.get().len() <= longest).then_some(value)
+}
+
+fn text(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get()).ok()
+}
+
+/// A whole number, however it is written: `30000.0` and `3e4` are one too.
+fn whole(value: &RawValue, range: &RangeInclusive<u64>) -> Option<u64> {
+    let number: f64 = serde_json::from_str(value.get()).ok()?;
+    let is_whole = number.fract() == 0.0 && number >= 0.0;
+    // No range goes beyond what a double holds exactly, and a larger number is converted to the largest.
+    is_whole
+        .then_some(number as u64)
+        .filter(|number| range.contains(number))
+}

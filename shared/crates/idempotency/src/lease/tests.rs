@@ -1,0 +1,46 @@
+use super::*;
+use crate::record::StoreTime;
+use crate::{Fingerprint, Idempotency, IdempotencyKey, OwnerId, RecordKey, Request, Scope};
+
+/// A lease of an attempt that took over, which ends after `lasts`, and whose derived key the provider recognises for so long.
+fn lease(lasts: Duration, recognised_for: Option<Duration>) -> Lease {
+    let key = IdempotencyKey::parse("k").expect("a key");
+    let request = Request::default();
+    let token = Token {
+        key: RecordKey::new(&Scope::none(), &key),
+        owner: OwnerId::fresh(),
+        attempt: 2,
+        fingerprint: Fingerprint::of(&request).expect("unambiguous"),
+        rev: None,
+    };
+    let grant = Grant {
+        attempt: 2,
+        rev: 2,
+        is_first: true,
+        repeated: false,
+        took_over: true,
+        checkpoint: Bytes::new(),
+        first_at: StoreTime::from_ms(0),
+        lease_left: lasts,
+        recognised_for,
+    };
+    let hold = Idempotency::in_memory().resume(token, Deadline::UNKNOWN);
+    Lease::new(hold, grant, Deadline::after(lasts))
+}
+
+#[test]
+fn a_request_may_be_sent_while_the_work_has_time_and_the_provider_knows_its_key() {
+    let (over, minute) = (Duration::ZERO, Duration::from_secs(60));
+    let cases = [
+        (minute, None, true),
+        (minute, Some(minute), true),
+        (minute, Some(over), false),
+        (over, None, false),
+        (over, Some(minute), false),
+        (STORING_TIME, Some(minute), false),
+    ];
+    for (lasts, recognised_for, expected) in cases {
+        let may_send = lease(lasts, recognised_for).may_send();
+        assert_eq!(may_send, expected, "{lasts:?}, {recognised_for:?}");
+    }
+}

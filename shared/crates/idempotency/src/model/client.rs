@@ -1,0 +1,162 @@
+//! A client and its knowledge.
+
+use super::message::{Reply, Won};
+use super::protocol::{Layout, Protocol};
+use crate::decision::Start;
+use crate::record::{Record, Version};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Client {
+    pub(super) phase: Phase,
+    /// The reply that has not arrived yet.
+    pub(super) pending: Option<Pending>,
+    /// What it knows as the holder of the key.
+    pub(super) held: Option<Held>,
+    /// How often the current request was sent without a reply.
+    pub(super) unanswered: u8,
+    /// When it began the current call, where renewals are modelled.
+    pub(super) asked: u64,
+}
+
+/// A reply on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Pending {
+    pub(super) reply: Reply,
+    /// Whether a majority has acknowledged the write that it is of.
+    pub(super) is_acknowledged: bool,
+}
+
+/// A holder's knowledge.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Held {
+    pub(super) attempt: u64,
+    pub(super) generation: u8,
+    /// The revision of its last acknowledged write; zero: not known.
+    pub(super) rev: u64,
+    /// When it believes that its lease ends, where renewals are modelled.
+    pub(super) ends: u64,
+    pub(super) notes_left: u8,
+    pub(super) renewals_left: u8,
+}
+
+/// Which request comes next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    Hint,
+    Insert,
+    Read,
+    Swap {
+        how: Start,
+        judged: Box<Record>,
+    },
+    Decide,
+    AtWork,
+    Write {
+        kind: Kind,
+        /// The revision that the write follows; zero: not known.
+        rev: u64,
+        step: Step,
+    },
+    /// Only where that bug is planted: the result goes to Redis before it is acknowledged.
+    KeepFirst,
+    /// Redis gets the result.
+    Keep(Box<Record>),
+    TakeBack,
+    Over,
+}
+
+/// A holder's write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Note(u8),
+    Renew,
+    Complete,
+    Release,
+    MarkUnknown,
+}
+
+/// A holder's write takes one request, or three in MongoDB where the first finds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    Write,
+    Read,
+    Swap(Version),
+}
+
+pub(super) const LEASE: u64 = 1;
+
+impl Client {
+    pub(super) fn new(protocol: &Protocol) -> Self {
+        Self {
+            phase: match protocol.layout {
+                Layout::Tiered => Phase::Hint,
+                Layout::MongoDb => Phase::Insert,
+                Layout::RedisAlone => Phase::Decide,
+            },
+            pending: None,
+            held: None,
+            unanswered: 0,
+            asked: 0,
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        *self = Self {
+            phase: Phase::Over,
+            pending: None,
+            held: None,
+            unanswered: 0,
+            asked: 0,
+        };
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    pub(super) fn is_at_work(&self) -> bool {
+        self.phase == Phase::AtWork
+    }
+
+    pub(super) fn acknowledge(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.is_acknowledged = true;
+        }
+    }
+
+    /// Whether it waited for the acknowledgement of a write, and waits no more.
+    pub(super) fn forget_unacknowledged(&mut self) -> bool {
+        self.pending
+            .take_if(|pending| !pending.is_acknowledged)
+            .is_some()
+    }
+}
+
+impl Kind {
+    /// A write that follows a revision needs to know it.
+    pub(super) fn first_step(self, protocol: &Protocol, rev: u64) -> Step {
+        let follows = matches!(self, Self::Note(_) | Self::Renew);
+        if follows && rev == 0 && protocol.layout != Layout::RedisAlone {
+            Step::Read
+        } else {
+            Step::Write
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn new(protocol: &Protocol, won: Won, asked: u64) -> Self {
+        Self {
+            attempt: won.attempt,
+            generation: won.generation,
+            rev: won.rev,
+            ends: if protocol.renewals > 0 {
+                asked + won.lease_left
+            } else {
+                0
+            },
+            notes_left: protocol.notes,
+            renewals_left: protocol.renewals,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Redis in front of MongoDB: the rules of `hints.lua`, with Redis's own clock.
+
+use super::answer::Answer;
+use super::bug::Bug;
+use super::identity::claim;
+use super::message::{Message, Reply};
+use super::protocol::Protocol;
+use super::world::{Violation, World};
+use crate::record::{Record, StoreTime};
+use crate::store::hints::rules::{self, Held, Operation, Value, Verdict};
+
+impl World {
+    /// Carries out a request to Redis in front.
+    pub(super) fn apply_hint(&mut self, protocol: &Protocol, message: &Message) -> Reply {
+        match message {
+            Message::Hint { who } => self.hint(protocol, *who),
+            Message::TakeBack { who } => {
+                if protocol.bug == Some(Bug::LoserRewritesRedis) {
+                    self.put_hints(protocol, None);
+                }
+                let owner = claim(protocol, *who).owner;
+                self.on_hints(protocol, Operation::Remove(owner));
+                Reply::Done
+            }
+            Message::Keep(record) => {
+                if protocol.bug == Some(Bug::OlderResultReplaces) {
+                    let mut nothing = None;
+                    let (window, now) = (protocol.hint_retention(), self.redis_time(protocol));
+                    rules::apply(&mut nothing, Operation::Result(record), window, now);
+                    self.put_hints(protocol, nothing.or(self.hints.clone()));
+                }
+                self.on_hints(protocol, Operation::Result(record));
+                Reply::Done
+            }
+            _ => Reply::Ask,
+        }
+    }
+
+    fn hint(&mut self, protocol: &Protocol, who: u8) -> Reply {
+        let claim = claim(protocol, who);
+        if protocol.bug == Some(Bug::UnfinishedReplacesAResult) {
+            self.put_hints(protocol, None);
+        }
+        if protocol.bug == Some(Bug::MismatchFromAClaim)
+            && self
+                .hints
+                .as_ref()
+                .and_then(record_of)
+                .is_some_and(|record| record.fingerprint != claim.fingerprint)
+        {
+            self.check_mismatch(protocol, who);
+            return Reply::Mismatch;
+        }
+        match self.on_hints(protocol, Operation::Claim(&claim)) {
+            Verdict::Mismatch => {
+                self.check_mismatch(protocol, who);
+                Reply::Mismatch
+            }
+            Verdict::InProgress { .. } => Reply::InProgress,
+            Verdict::Replay(Some(record)) => {
+                let is_over =
+                    Answer::of(&record).is_none_or(|answer| answer.generation <= self.ended);
+                if is_over && !protocol.redis_is_far_behind() {
+                    self.violate(Violation::StaleReplay);
+                }
+                Reply::Result(record)
+            }
+            _ => Reply::Ask,
+        }
+    }
+
+    /// A request mismatches only where MongoDB has the result of another one.
+    fn check_mismatch(&mut self, protocol: &Protocol, who: u8) {
+        let claim = claim(protocol, who);
+        let is_right =
+            self.acknowledged.record.as_ref().is_some_and(|record| {
+                record.fingerprint != claim.fingerprint && record.is_completed()
+            });
+        if !is_right && !protocol.redis_is_far_behind() {
+            self.violate(Violation::FalseMismatch);
+        }
+    }
+
+    fn on_hints(&mut self, protocol: &Protocol, operation: Operation<'_>) -> Verdict {
+        let (window, now) = (protocol.hint_retention(), self.redis_time(protocol));
+        let mut hints = self.hints.clone();
+        let verdict = rules::apply(&mut hints, operation, window, now);
+        self.put_hints(protocol, hints);
+        verdict
+    }
+
+    fn put_hints(&mut self, protocol: &Protocol, hints: Option<Held>) {
+        if hints == self.hints {
+            return;
+        }
+        let now = self.redis_time(protocol);
+        let finished_at = |held: &Option<Held>| {
+            let held = held.as_ref().filter(|held| held.expires >= now);
+            let record = held.and_then(record_of)?;
+            record.is_completed().then(|| record.finished_at())?
+        };
+        match (finished_at(&self.hints), finished_at(&hints)) {
+            (Some(_), None) => self.violate(Violation::LostAResult),
+            (Some(before), Some(after)) if after < before => {
+                self.violate(Violation::ResultWentBack);
+            }
+            _ => {}
+        }
+        self.hints_before = std::mem::replace(&mut self.hints, hints);
+    }
+
+    fn redis_time(&self, protocol: &Protocol) -> StoreTime {
+        StoreTime::from_ms(self.time().as_ms() - protocol.redis_behind)
+    }
+
+    pub(super) fn hinted_result(&self) -> Option<Answer> {
+        Answer::of(record_of(self.hints.as_ref()?)?)
+    }
+}
+
+fn record_of(held: &Held) -> Option<&Record> {
+    match &held.value {
+        Value::Whole(record) | Value::Truncated(record) => Some(record),
+        Value::Unreadable => None,
+    }
+}

@@ -1,0 +1,34 @@
+//! Who the clients are and what they ask for.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use super::client::LEASE;
+use super::protocol::Protocol;
+use crate::decision::Claim;
+use crate::{Fingerprint, OwnerId};
+
+// Made once: a search asks for them in every step.
+static OWNERS: LazyLock<[OwnerId; 256]> = LazyLock::new(|| {
+    std::array::from_fn(|number| {
+        OwnerId::from_hex(&format!("{:032x}", number + 1)).expect("an owner")
+    })
+});
+static FINGERPRINTS: LazyLock<[Fingerprint; 2]> = LazyLock::new(|| {
+    ["a", "b"].map(|digit| Fingerprint::from_hex(&digit.repeat(64)).expect("a fingerprint"))
+});
+
+/// The claim of a client.
+pub(super) fn claim(protocol: &Protocol, who: u8) -> Claim {
+    Claim {
+        owner: owner(who),
+        fingerprint: FINGERPRINTS[usize::from(protocol.request_of(usize::from(who)))],
+        policy: protocol.policy,
+        lease: Duration::from_millis(LEASE),
+        window: protocol.retention(),
+    }
+}
+
+pub(super) fn owner(number: u8) -> OwnerId {
+    OWNERS[usize::from(number)]
+}

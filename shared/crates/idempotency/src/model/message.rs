@@ -1,0 +1,149 @@
+//! What travels between clients, stores and the reconciler.
+
+use super::store::Stored;
+use crate::OwnerId;
+use crate::decision::{Change, Fence, Settlement, Start};
+use crate::record::{Record, StoreTime, Version};
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Delivery {
+    /// It is carried out and answered.
+    Answered,
+    /// It is carried out, and the reply arrives later.
+    Slow,
+    /// It is carried out, and the reply is lost.
+    ReplyLost,
+    /// It is lost.
+    Refused,
+    /// It will be carried out at any time, after its sender has given up.
+    Late,
+}
+
+/// A request to a store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Message {
+    /// Redis in front: leave a claim, or answer.
+    Hint { who: u8 },
+    /// Redis in front: remove a claim.
+    TakeBack { who: u8 },
+    /// Redis in front: keep a result.
+    Keep(Box<Record>),
+    /// MongoDB: insert a claim where there is no record.
+    Insert { who: u8 },
+    /// MongoDB: read the record.
+    Read,
+    /// MongoDB: a holder's write that needs no reading before it.
+    Update(Box<HeldWrite>),
+    /// MongoDB: a compare-and-set on the record that was judged.
+    Swap { judged: Judged, write: Box<Swap> },
+    /// Redis alone: decide about a claim.
+    Decide { who: u8 },
+    /// Redis alone: decide about a holder's write.
+    Change(Box<HeldWrite>),
+    /// Redis alone: decide about a settlement.
+    Settle {
+        seen: Version,
+        finding: Box<Finding>,
+    },
+}
+
+/// What a compare-and-set may name of the record it has judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Judged {
+    pub(super) version: Version,
+    /// Only where that bug is planted.
+    pub(super) attempt: u64,
+}
+
+/// What a compare-and-set writes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Swap {
+    Claim { how: Start, next: Record },
+    Change(HeldWrite),
+    Settle(Finding),
+}
+
+/// A holder's write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct HeldWrite {
+    pub(super) who: u8,
+    pub(super) attempt: u64,
+    pub(super) rev: u64,
+    pub(super) change: Change,
+}
+
+/// A reconciler's finding, and the fresh owner that it writes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Finding {
+    pub(super) owner: OwnerId,
+    pub(super) settlement: Settlement,
+    /// Evidence belongs to the generation in which it was found.
+    pub(super) generation: u8,
+}
+
+/// A store's reply.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Reply {
+    /// Redis in front cannot answer: ask MongoDB.
+    Ask,
+    InProgress,
+    Mismatch,
+    Unknown,
+    /// The completed record.
+    Result(Box<Record>),
+    /// The claim is acknowledged.
+    Won(Won),
+    /// No record matched.
+    Lost,
+    Found {
+        stored: Box<Stored>,
+        now: StoreTime,
+    },
+    Done,
+    /// The write is there already. Of a renewal, how long the lease lasts yet.
+    Already {
+        lease_left: u64,
+    },
+    TooLate,
+    /// The holder's record is at this revision, not at the one that the write follows.
+    Moved {
+        rev: u64,
+    },
+    Superseded(Box<Reply>),
+}
+
+/// What a claim that started has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Won {
+    pub(super) attempt: u64,
+    pub(super) rev: u64,
+    /// How long the lease lasts yet.
+    pub(super) lease_left: u64,
+    pub(super) generation: u8,
+}
+
+impl HeldWrite {
+    pub(super) fn fence(&self, protocol: &super::Protocol) -> Fence {
+        Fence {
+            claim: super::identity::claim(protocol, self.who),
+            attempt: self.attempt,
+            rev: self.rev,
+        }
+    }
+}
+
+impl Message {
+    /// Whether it begins a record where there is none.
+    pub(super) fn is_claim(&self) -> bool {
+        matches!(self, Self::Insert { .. } | Self::Decide { .. })
+    }
+
+    /// Whether a majority has to acknowledge it in MongoDB.
+    pub(super) fn is_write(&self) -> bool {
+        matches!(
+            self,
+            Self::Insert { .. } | Self::Update(_) | Self::Swap { .. }
+        )
+    }
+}

@@ -1,0 +1,162 @@
+//! What has to hold in every state, and what a search has to have seen.
+
+use stateright::Property;
+
+use super::answer::Answer;
+use super::protocol::{Beginning, Layout, Protocol};
+use super::world::{Violation, Witness, World};
+use crate::Policy;
+
+pub(super) fn properties(protocol: &Protocol) -> Vec<Property<Protocol>> {
+    let mut properties = rules();
+    properties.extend(forbidden_steps());
+    properties.extend(coverage(protocol));
+    properties
+}
+
+fn rules() -> Vec<Property<Protocol>> {
+    vec![
+        Property::always(
+            "work runs at most once in a generation",
+            |protocol: &Protocol, world: &World| {
+                protocol.policy != Policy::AtMostOnce
+                    || world.executions.iter().all(|executions| *executions <= 1)
+            },
+        ),
+        Property::always(
+            "one request is executed in a generation",
+            |_: &Protocol, world: &World| {
+                is_one_each(world.executed.iter().map(|(generation, _)| *generation))
+            },
+        ),
+        Property::always(
+            "one answer for a generation",
+            |_: &Protocol, world: &World| {
+                is_one_each(world.told.iter().map(|answer| answer.generation))
+            },
+        ),
+        Property::always(
+            "a result is not replaced within its retention",
+            |_: &Protocol, world: &World| {
+                is_one_each(world.results.iter().map(|answer| answer.generation))
+            },
+        ),
+        Property::always(
+            "an answer is a stored result",
+            |_: &Protocol, world: &World| world.told.is_subset(&world.results),
+        ),
+        Property::always(
+            "redis holds no result that is not acknowledged",
+            |_: &Protocol, world: &World| {
+                world.hinted_result().is_none_or(|answer: Answer| {
+                    answer.generation <= world.ended || world.results.contains(&answer)
+                })
+            },
+        ),
+        Property::always("a note stays noted", |_: &Protocol, world: &World| {
+            world.acknowledged.record.as_ref().is_none_or(|record| {
+                record.is_completed()
+                    || record.checkpoint.first().copied().unwrap_or(0) >= world.noted
+            })
+        }),
+        Property::always(
+            "no holder believes in a longer lease than is stored",
+            |protocol: &Protocol, world: &World| {
+                protocol.renewals == 0
+                    || (0..world.clients.len()).all(|who| {
+                        let held = world.clients[who].held.as_ref();
+                        held.zip(world.stored_lease_end(protocol, who))
+                            .is_none_or(|(held, stored)| held.ends <= stored)
+                    })
+            },
+        ),
+        Property::always(
+            "undisturbed clients finish the record",
+            |protocol: &Protocol, world: &World| {
+                let is_undisturbed = world.faults == protocol.faults && world.now == 0;
+                let is_over = world.clients.iter().all(super::client::Client::is_over);
+                protocol.doubts || !is_undisturbed || !is_over || world.is_finished()
+            },
+        ),
+    ]
+}
+
+fn forbidden_steps() -> Vec<Property<Protocol>> {
+    macro_rules! never {
+        ($($name:literal: $violation:ident,)*) => {
+            vec![$(Property::always($name, |_: &Protocol, world: &World| {
+                !world.violations.contains(&Violation::$violation)
+            }),)*]
+        };
+    }
+    never! {
+        "a settled attempt is superseded": MissedASettlement,
+        "only a released key changes its request": ChangedRequest,
+        "a result is stored in the generation of its execution": MisplacedResult,
+        "no settlement releases a running lease": ReleasedAtWork,
+        "attempts and revisions are never counted back": CountedBack,
+        "no client is answered with the result of another request": ToldAnother,
+        "redis refuses a request only by the result of another": FalseMismatch,
+        "redis replays no result past its retention": StaleReplay,
+        "an acknowledged renewal was written during its call": EmptyRenewal,
+        "nothing takes a result out of redis": LostAResult,
+        "no older result replaces a newer one in redis": ResultWentBack,
+    }
+}
+
+/// The steps that make a search worth its time.
+fn coverage(protocol: &Protocol) -> Vec<Property<Protocol>> {
+    macro_rules! once {
+        ($witness:ident) => {
+            Property::sometimes(stringify!($witness), |_: &Protocol, world: &World| {
+                world.witnessed.contains(&Witness::$witness)
+            })
+        };
+    }
+    let mut seen = Vec::new();
+    if protocol.clients > protocol.requests {
+        seen.push(once!(Replay));
+    }
+    let ends = protocol.retention <= protocol.ticks;
+    if protocol.requests > 1 {
+        seen.push(once!(Mismatch));
+    }
+    if protocol.policy == Policy::AtMostOnce
+        && protocol.beginning == Beginning::Nothing
+        && protocol.clients > 1
+    {
+        seen.push(once!(Unknown));
+    }
+    if protocol.settlements > 0 {
+        seen.push(once!(Settlement));
+        if protocol.policy == Policy::RerunAlways {
+            seen.push(once!(Reopening));
+        }
+    }
+    if protocol.lags {
+        seen.push(once!(Rollback));
+    }
+    if ends && protocol.layout != Layout::RedisAlone {
+        seen.push(once!(Deletion));
+    }
+    if ends {
+        seen.push(Property::sometimes(
+            "a key runs as new after its retention",
+            |_: &Protocol, world: &World| world.was_executed(1) && world.was_executed(2),
+        ));
+    }
+    if protocol.clients > 1 && protocol.beginning == Beginning::Nothing {
+        seen.push(Property::sometimes(
+            "a release lets another client work",
+            |_: &Protocol, world: &World| {
+                world.witnessed.contains(&Witness::Decline) && world.was_executed(1)
+            },
+        ));
+    }
+    seen
+}
+
+/// Whether each comes once. They come in order.
+fn is_one_each(generations: impl Iterator<Item = u8>) -> bool {
+    generations.is_sorted_by(|one, next| one < next)
+}

@@ -1,0 +1,244 @@
+//! Which protocol is checked, and how far.
+
+use std::time::Duration;
+
+use super::bug::Bug;
+use crate::Policy;
+
+/// A protocol to check, and how far. Times are ticks of the clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Protocol {
+    pub(super) name: &'static str,
+    pub(super) layout: Layout,
+    pub(super) policy: Policy,
+    pub(super) beginning: Beginning,
+    pub(super) clients: u8,
+    /// How many different requests the clients send under the one key, in turn.
+    pub(super) requests: u8,
+    /// How many faults may happen.
+    pub(super) faults: u8,
+    /// How often the clock may tick; a lease lasts one tick.
+    pub(super) ticks: u64,
+    /// How long a finished record counts.
+    pub(super) retention: u64,
+    /// How many notes, and how many renewals, each holder may send.
+    pub(super) notes: u8,
+    pub(super) renewals: u8,
+    /// How often a reconciler may look at the key.
+    pub(super) settlements: u8,
+    /// Whether a holder may say that it does not know its outcome.
+    pub(super) doubts: bool,
+    /// Whether replies may take time.
+    pub(super) slow_replies: bool,
+    /// Whether a majority of MongoDB's servers follows the primary later, so that a failover can drop writes.
+    pub(super) lags: bool,
+    /// Whether Redis in front may lose its data.
+    pub(super) redis_loses_data: bool,
+    /// By how much the clock of Redis in front is behind MongoDB's.
+    pub(super) redis_behind: u64,
+    pub(super) bug: Option<Bug>,
+}
+
+/// Which stores take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    Tiered,
+    MongoDb,
+    RedisAlone,
+}
+
+/// Where the search begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    Nothing,
+    /// The first client has completed.
+    Completed,
+}
+
+/// By how much the clocks of Redis and MongoDB may differ.
+const CLOCK_MARGIN: u64 = 1;
+/// A retention that no search reaches the end of.
+const LONG: u64 = 500;
+
+impl Protocol {
+    /// MongoDB behind Redis, which may lose its data.
+    pub(super) const TIERED: Self = Self {
+        name: "tiered",
+        layout: Layout::Tiered,
+        policy: Policy::AtMostOnce,
+        beginning: Beginning::Nothing,
+        clients: 2,
+        requests: 1,
+        faults: 2,
+        ticks: 2,
+        retention: LONG,
+        notes: 0,
+        renewals: 0,
+        settlements: 0,
+        doubts: false,
+        slow_replies: false,
+        lags: false,
+        redis_loses_data: true,
+        redis_behind: 0,
+        bug: None,
+    };
+
+    /// Three clients that send two requests.
+    pub(super) const TWO_REQUESTS: Self = Self {
+        name: "two requests",
+        clients: 3,
+        requests: 2,
+        faults: 1,
+        ticks: 1,
+        ..Self::TIERED
+    };
+
+    /// MongoDB alone.
+    const MONGODB: Self = Self {
+        name: "mongodb",
+        layout: Layout::MongoDb,
+        redis_loses_data: false,
+        ..Self::TIERED
+    };
+
+    /// Redis alone, which keeps its data.
+    pub(super) const REDIS_ALONE: Self = Self {
+        name: "redis alone",
+        layout: Layout::RedisAlone,
+        settlements: 1,
+        redis_loses_data: false,
+        ..Self::TIERED
+    };
+
+    /// Holders that leave two notes.
+    pub(super) const NOTES: Self = Self {
+        name: "notes",
+        policy: Policy::RerunAlways,
+        faults: 1,
+        ticks: 1,
+        notes: 2,
+        ..Self::MONGODB
+    };
+
+    /// A holder that renews twice, and replies that take time.
+    pub(super) const RENEWALS: Self = Self {
+        name: "renewals",
+        policy: Policy::RerunAlways,
+        clients: 1,
+        renewals: 2,
+        slow_replies: true,
+        ..Self::MONGODB
+    };
+
+    /// A result that is there from the beginning, and whose retention ends.
+    pub(super) const RETENTION: Self = Self {
+        name: "retention",
+        beginning: Beginning::Completed,
+        clients: 3,
+        faults: 1,
+        ticks: 3,
+        retention: 2,
+        ..Self::MONGODB
+    };
+
+    /// The same with Redis in front, whose clock is behind by as much as the margin allows.
+    pub(super) const RETENTION_IN_FRONT: Self = Self {
+        name: "retention in front",
+        layout: Layout::Tiered,
+        requests: 2,
+        redis_behind: CLOCK_MARGIN,
+        ..Self::RETENTION
+    };
+
+    /// Redis's clock is further behind than the margin.
+    pub(super) const REDIS_FAR_BEHIND: Self = Self {
+        name: "redis far behind",
+        beginning: Beginning::Nothing,
+        clients: 2,
+        requests: 1,
+        ticks: 2,
+        redis_behind: 3,
+        ..Self::RETENTION_IN_FRONT
+    };
+
+    /// A key that begins unused, so that the retention of released records ends too, and unknown records outlast it.
+    pub(super) const RETENTION_FROM_NOTHING: Self = Self {
+        name: "retention from nothing",
+        beginning: Beginning::Nothing,
+        clients: 2,
+        faults: 0,
+        retention: 1,
+        settlements: 1,
+        doubts: true,
+        ..Self::RETENTION
+    };
+
+    /// The same in Redis alone, which forgets what is unfinished too.
+    pub(super) const RETENTION_IN_REDIS: Self = Self {
+        name: "retention in redis",
+        layout: Layout::RedisAlone,
+        faults: 1,
+        ..Self::RETENTION_FROM_NOTHING
+    };
+
+    /// A reconciler that looks twice and writes late, beside holders that renew.
+    pub(super) const SETTLING: Self = Self {
+        name: "settling",
+        faults: 0,
+        ticks: 2,
+        retention: 1,
+        renewals: 1,
+        settlements: 2,
+        ..Self::MONGODB
+    };
+
+    /// A primary whose last writes a majority does not have yet.
+    pub(super) const FAILOVER: Self = Self {
+        name: "failover",
+        ticks: 1,
+        lags: true,
+        ..Self::MONGODB
+    };
+
+    /// The same while a retention ends, so that a failover brings deleted records back.
+    pub(super) const FAILOVER_AND_RETENTION: Self = Self {
+        name: "failover and retention",
+        lags: true,
+        ..Self::RETENTION
+    };
+
+    pub(super) const fn with(self, bug: Bug) -> Self {
+        Self {
+            bug: Some(bug),
+            ..self
+        }
+    }
+
+    pub(super) const fn rerun(self) -> Self {
+        Self {
+            policy: Policy::RerunAlways,
+            ..self
+        }
+    }
+
+    pub(super) fn request_of(&self, who: usize) -> u8 {
+        u8::try_from(who).unwrap_or(0) % self.requests
+    }
+
+    pub(super) fn retention(&self) -> Duration {
+        Duration::from_millis(self.retention)
+    }
+
+    /// For how long a result is answered by Redis in front.
+    pub(super) fn hint_retention(&self) -> Duration {
+        Duration::from_millis(match self.bug {
+            Some(Bug::ResultOutlivesRetention) => self.retention + 1,
+            _ => self.retention - CLOCK_MARGIN,
+        })
+    }
+
+    /// Whether the clocks differ by more than is provided for. Then Redis may answer too long; it still goes forward only.
+    pub(super) fn redis_is_far_behind(&self) -> bool {
+        self.redis_behind > CLOCK_MARGIN
+    }
+}

@@ -1,0 +1,310 @@
+//! What a client does after a reply, or without one.
+
+use super::answer::Answer;
+use super::bug::Bug;
+use super::client::{Held, Kind, LEASE, Phase, Step};
+use super::identity::claim;
+use super::message::{Reply, Won};
+use super::protocol::{Layout, Protocol};
+use super::store::{Stored, standing};
+use super::world::{Violation, Witness, World};
+use crate::decision::{self, Decision, Verdict};
+use crate::record::{Record, State, StoreTime};
+
+impl World {
+    /// The reply arrives.
+    pub(super) fn hear(&mut self, protocol: &Protocol, who: usize) {
+        let Some(pending) = self.clients[who].pending.take() else {
+            return;
+        };
+        self.clients[who].unanswered = 0;
+        let next = match self.clients[who].phase.clone() {
+            Phase::Write { kind, rev, step } => {
+                self.after_write(protocol, who, (kind, rev, step), pending.reply)
+            }
+            phase => self.after_claim(protocol, who, phase, pending.reply),
+        };
+        self.enter(who, next);
+    }
+
+    /// No reply arrives. A request that decides is sent once more, with the same owner.
+    pub(super) fn unheard(&mut self, protocol: &Protocol, who: usize) {
+        let client = &mut self.clients[who];
+        client.unanswered += 1;
+        let again = client.unanswered < 2;
+        let next = match client.phase.clone() {
+            // MongoDB is asked whether Redis answers or not.
+            Phase::Hint => Phase::Insert,
+            // Work begins on an absent record only where that bug is planted: there the claim is taken for lost.
+            Phase::Insert if protocol.bug == Some(Bug::WorkOnAnAbsentRecord) => Phase::Read,
+            Phase::Swap { .. } => Phase::Read,
+            Phase::KeepFirst => complete(),
+            phase @ (Phase::Insert | Phase::Read | Phase::Decide) if again => phase,
+            Phase::Write { kind, rev, .. } if again => Phase::Write {
+                kind,
+                rev,
+                step: kind.first_step(protocol, rev),
+            },
+            Phase::Write { kind, rev, .. } => self.give_up(protocol, who, kind, rev),
+            _ => Phase::Over,
+        };
+        self.enter(who, next);
+    }
+
+    fn enter(&mut self, who: usize, next: Phase) {
+        let client = &mut self.clients[who];
+        if next == Phase::Over {
+            client.end();
+        } else {
+            if next == Phase::AtWork {
+                client.unanswered = 0;
+            }
+            client.phase = next;
+        }
+    }
+
+    /// A holder works on without knowing whether its write is stored; any other write was its last.
+    fn give_up(&mut self, protocol: &Protocol, who: usize, kind: Kind, rev: u64) -> Phase {
+        match kind {
+            Kind::Note(_) | Kind::Renew => {
+                if protocol.bug == Some(Bug::KeepTheRevision)
+                    && let Some(held) = &mut self.clients[who].held
+                {
+                    held.rev = rev;
+                }
+                Phase::AtWork
+            }
+            Kind::Complete if protocol.bug == Some(Bug::FinalWithoutAcknowledgement) => {
+                let answer = self.answer_of(protocol, who);
+                self.tell(protocol, who, answer);
+                Phase::Over
+            }
+            Kind::Complete | Kind::Release | Kind::MarkUnknown => Phase::Over,
+        }
+    }
+
+    fn after_claim(
+        &mut self,
+        protocol: &Protocol,
+        who: usize,
+        phase: Phase,
+        reply: Reply,
+    ) -> Phase {
+        match (phase, reply) {
+            (Phase::Hint, Reply::Ask) => Phase::Insert,
+            (Phase::Hint, Reply::Result(record)) => {
+                self.replay(protocol, who, &record);
+                Phase::Over
+            }
+            (Phase::Insert | Phase::Swap { .. } | Phase::Decide | Phase::Read, Reply::Won(won)) => {
+                let client = &mut self.clients[who];
+                client.held = Some(Held::new(protocol, won, client.asked));
+                Phase::AtWork
+            }
+            (Phase::Insert | Phase::Swap { .. }, _) => Phase::Read,
+            (Phase::Read, Reply::Found { stored, now }) => self.judge(protocol, who, &stored, now),
+            (Phase::Decide, reply) => self.refused(protocol, who, reply),
+            (Phase::KeepFirst, _) => complete(),
+            (_, reply) => {
+                self.note_refusal(&reply);
+                Phase::Over
+            }
+        }
+    }
+
+    /// What the client does with a record that it has read in order to claim.
+    fn judge(&mut self, protocol: &Protocol, who: usize, stored: &Stored, now: StoreTime) -> Phase {
+        let Some(record) = &stored.record else {
+            if protocol.bug == Some(Bug::WorkOnAnAbsentRecord) {
+                let won = Won {
+                    attempt: 1,
+                    rev: 0,
+                    lease_left: LEASE,
+                    generation: stored.generation,
+                };
+                self.clients[who].held = Some(Held::new(protocol, won, self.now));
+                return Phase::AtWork;
+            }
+            return Phase::Insert;
+        };
+        let mut claim = claim(protocol, self.number(who));
+        if protocol.bug == Some(Bug::AnswerAnyRequest) {
+            claim.fingerprint = record.fingerprint;
+        }
+        match decision::decide(Some(record), &claim, now) {
+            Decision::Start(how) => Phase::Swap {
+                how,
+                judged: Box::new(record.clone()),
+            },
+            decision => {
+                let reply = standing(decision, stored, now);
+                if let Reply::Won(_) = reply {
+                    return self.after_claim(protocol, who, Phase::Read, reply);
+                }
+                self.refused(protocol, who, reply)
+            }
+        }
+    }
+
+    fn after_write(
+        &mut self,
+        protocol: &Protocol,
+        who: usize,
+        (kind, rev, step): (Kind, u64, Step),
+        reply: Reply,
+    ) -> Phase {
+        let restart = |rev| Phase::Write {
+            kind,
+            rev,
+            step: kind.first_step(protocol, rev),
+        };
+        match reply {
+            Reply::Lost => Phase::Write {
+                kind,
+                rev,
+                step: Step::Read,
+            },
+            Reply::Found { stored, now } => {
+                let write = self.held_write(protocol, who, kind, rev);
+                let fence = write.fence(protocol);
+                let record = stored.record.as_ref();
+                let verdict = match record {
+                    // MongoDB restores nothing: it forgets nothing unfinished.
+                    None => Verdict::Superseded,
+                    Some(_) => decision::change(record, &fence, &write.change, now),
+                };
+                match (&verdict, record) {
+                    (Verdict::Write(_), Some(record)) => Phase::Write {
+                        kind,
+                        rev,
+                        step: Step::Swap(record.version()),
+                    },
+                    _ => {
+                        let reply = self.unchanged(protocol, &verdict, &stored, &write, now);
+                        self.after_write(protocol, who, (kind, rev, step), reply)
+                    }
+                }
+            }
+            Reply::Moved { rev } => restart(rev),
+            Reply::Result(record) => {
+                if let Some(answer) = Answer::of(&record) {
+                    self.tell(protocol, who, answer);
+                }
+                match protocol.layout {
+                    Layout::Tiered => Phase::Keep(record),
+                    Layout::MongoDb | Layout::RedisAlone => Phase::Over,
+                }
+            }
+            Reply::Superseded(reply) => self.refused(protocol, who, *reply),
+            reply => match kind {
+                Kind::Note(_) | Kind::Renew => {
+                    self.after_holding(protocol, who, (kind, rev), &reply)
+                }
+                Kind::Complete | Kind::Release | Kind::MarkUnknown => last_step(protocol),
+            },
+        }
+    }
+
+    /// A holder's note or renewal is answered.
+    fn after_holding(
+        &mut self,
+        protocol: &Protocol,
+        who: usize,
+        (kind, rev): (Kind, u64),
+        reply: &Reply,
+    ) -> Phase {
+        let client = &mut self.clients[who];
+        let asked = client.asked;
+        let Some(held) = &mut client.held else {
+            return Phase::Over;
+        };
+        held.rev = match reply {
+            Reply::TooLate => rev,
+            _ if rev > 0 => rev + 1,
+            _ => 0,
+        };
+        match (kind, reply) {
+            (Kind::Note(note), _) => self.noted = self.noted.max(note),
+            (_, Reply::TooLate) => {}
+            // Only where the bug is planted.
+            (_, Reply::Already { lease_left }) => {
+                held.ends = asked + (*lease_left).max(LEASE);
+                self.check_renewal(protocol, who);
+            }
+            _ => {
+                held.ends = asked + LEASE;
+                self.check_renewal(protocol, who);
+            }
+        }
+        Phase::AtWork
+    }
+
+    /// A renewal that is acknowledged was written during its call.
+    fn check_renewal(&mut self, protocol: &Protocol, who: usize) {
+        let least = self.clients[who].asked + LEASE;
+        if self
+            .stored_lease_end(protocol, who)
+            .is_some_and(|stored| stored < least)
+        {
+            self.violate(Violation::EmptyRenewal);
+        }
+    }
+
+    /// When the lease of this client's own record in progress ends by what is acknowledged, in ticks.
+    pub(super) fn stored_lease_end(&self, protocol: &Protocol, who: usize) -> Option<u64> {
+        let record = self.acknowledged.record.as_ref()?;
+        let is_own = record.state == State::InProgress
+            && record.owner == claim(protocol, self.number(who)).owner;
+        is_own.then(|| record.lease_end().as_ms() + self.now - self.time().as_ms())
+    }
+
+    /// A client that may not work is answered.
+    fn refused(&mut self, protocol: &Protocol, who: usize, reply: Reply) -> Phase {
+        self.note_refusal(&reply);
+        match (reply, protocol.layout) {
+            (Reply::Result(record), Layout::Tiered) => {
+                self.replay(protocol, who, &record);
+                Phase::Keep(record)
+            }
+            (Reply::Result(record), _) => {
+                self.replay(protocol, who, &record);
+                Phase::Over
+            }
+            _ => last_step(protocol),
+        }
+    }
+
+    fn note_refusal(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Unknown => self.witness(Witness::Unknown),
+            Reply::Mismatch => self.witness(Witness::Mismatch),
+            _ => {}
+        }
+    }
+
+    fn replay(&mut self, protocol: &Protocol, who: usize, record: &Record) {
+        self.witness(Witness::Replay);
+        if let Some(answer) = Answer::of(record) {
+            self.tell(protocol, who, answer);
+        }
+    }
+
+    fn number(&self, who: usize) -> u8 {
+        u8::try_from(who).unwrap_or(u8::MAX)
+    }
+}
+
+fn complete() -> Phase {
+    Phase::Write {
+        kind: Kind::Complete,
+        rev: 0,
+        step: Step::Write,
+    }
+}
+
+fn last_step(protocol: &Protocol) -> Phase {
+    match protocol.layout {
+        Layout::Tiered => Phase::TakeBack,
+        Layout::MongoDb | Layout::RedisAlone => Phase::Over,
+    }
+}

@@ -1,0 +1,114 @@
+//! A reconciler: it reads the record, asks the provider, and writes what it has found in a step of its own.
+
+use super::answer::{Answer, RECONCILER};
+use super::bug::Bug;
+use super::identity::{claim, owner};
+use super::message::{Finding, Judged, Message, Swap};
+use super::protocol::{Layout, Protocol};
+use super::world::World;
+use crate::decision::Settlement;
+use crate::record::Version;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Reconciler {
+    pub(super) looks_left: u8,
+    pub(super) seen: Option<Seen>,
+}
+
+/// The entry that it has read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Seen {
+    version: Version,
+    attempt: u64,
+    generation: u8,
+    request: u8,
+}
+
+impl Reconciler {
+    pub(super) fn new(protocol: &Protocol) -> Self {
+        Self {
+            looks_left: protocol.settlements,
+            seen: None,
+        }
+    }
+}
+
+impl World {
+    /// It reads a record that was abandoned.
+    pub(super) fn look(&mut self, protocol: &Protocol) {
+        let stored = self.read(protocol);
+        let Some(record) = &stored.record else {
+            return;
+        };
+        let is_first = record.fingerprint == claim(protocol, 0).fingerprint;
+        let seen = Seen {
+            version: record.version(),
+            attempt: record.attempt,
+            generation: stored.generation,
+            request: u8::from(!is_first),
+        };
+        self.reconciler.looks_left -= 1;
+        self.reconciler.seen = Some(seen);
+    }
+
+    /// It asks the provider, which either shows the effect or refuses the attempt from now on; and sends its finding, which
+    /// may arrive late or never.
+    pub(super) fn conclude(&mut self, protocol: &Protocol) {
+        let Some(seen) = self.reconciler.seen.take() else {
+            return;
+        };
+        let settlement = if self.was_executed(seen.generation) {
+            let answer = Answer {
+                generation: seen.generation,
+                by: self.settler(),
+                request: seen.request,
+            };
+            Settlement::Completed(answer.response())
+        } else {
+            if protocol.bug != Some(Bug::ReleasedForALiveOwner) {
+                self.fence = self.fence.max((seen.generation, seen.attempt));
+            }
+            Settlement::Released
+        };
+        self.send_finding(protocol, &seen, settlement);
+    }
+
+    /// It lets another attempt begin, without asking the provider.
+    pub(super) fn reopen(&mut self, protocol: &Protocol) {
+        if let Some(seen) = self.reconciler.seen.take() {
+            self.send_finding(protocol, &seen, Settlement::Reopened);
+        }
+    }
+
+    fn settler(&self) -> u8 {
+        RECONCILER + self.reconciler.looks_left
+    }
+
+    fn send_finding(&mut self, protocol: &Protocol, seen: &Seen, settlement: Settlement) {
+        let finding = Finding {
+            owner: owner(self.settler()),
+            settlement,
+            generation: seen.generation,
+        };
+        match protocol.layout {
+            Layout::RedisAlone => self.in_flight.push(Message::Settle {
+                seen: seen.version,
+                finding: Box::new(finding),
+            }),
+            Layout::Tiered | Layout::MongoDb => {
+                let record = self.read(protocol).record.as_ref();
+                if record
+                    .is_some_and(|record| self.may_settle(protocol, record, seen.version, &finding))
+                {
+                    self.in_flight.push(Message::Swap {
+                        judged: Judged {
+                            version: seen.version,
+                            attempt: seen.attempt,
+                        },
+                        write: Box::new(Swap::Settle(finding)),
+                    });
+                }
+            }
+        }
+    }
+}

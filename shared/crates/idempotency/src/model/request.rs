@@ -1,0 +1,198 @@
+//! What a client sends: the steps of the engine, with one request to a store in each.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::answer::Answer;
+use super::bug::Bug;
+use super::client::{Kind, LEASE, Pending, Phase, Step};
+use super::identity::claim;
+use super::message::{Delivery, HeldWrite, Judged, Message, Reply, Swap};
+use super::protocol::{Layout, Protocol};
+use super::world::{Witness, World};
+use crate::decision::{self, Change, Start};
+use crate::record::{Record, State};
+
+impl World {
+    /// The client's work takes effect.
+    pub(super) fn work(&mut self, protocol: &Protocol, who: usize) {
+        let Some(held) = self.clients[who].held.clone() else {
+            return;
+        };
+        self.execute(held.generation, protocol.request_of(who));
+        self.clients[who].phase = match protocol.bug {
+            Some(Bug::CompleteToBothAtOnce) => Phase::KeepFirst,
+            _ => self.writing(protocol, who, Kind::Complete),
+        };
+    }
+
+    /// The client's work may have taken effect, which it does not know.
+    pub(super) fn doubt(&mut self, protocol: &Protocol, who: usize) {
+        self.work(protocol, who);
+        self.clients[who].phase = self.writing(protocol, who, Kind::MarkUnknown);
+    }
+
+    /// The client did nothing, and says so.
+    pub(super) fn decline(&mut self, protocol: &Protocol, who: usize) {
+        self.witness(Witness::Decline);
+        self.clients[who].phase = self.writing(protocol, who, Kind::Release);
+    }
+
+    pub(super) fn note(&mut self, protocol: &Protocol, who: usize) {
+        self.notes_begun += 1;
+        let note = self.notes_begun;
+        if let Some(held) = &mut self.clients[who].held {
+            held.notes_left -= 1;
+        }
+        self.clients[who].phase = self.writing(protocol, who, Kind::Note(note));
+    }
+
+    pub(super) fn renew(&mut self, protocol: &Protocol, who: usize) {
+        if let Some(held) = &mut self.clients[who].held {
+            held.renewals_left -= 1;
+        }
+        self.clients[who].asked = self.now;
+        self.clients[who].phase = self.writing(protocol, who, Kind::Renew);
+    }
+
+    /// A write begins. Until it is acknowledged, the holder knows no revision.
+    fn writing(&mut self, protocol: &Protocol, who: usize, kind: Kind) -> Phase {
+        let rev = match (&mut self.clients[who].held, kind) {
+            (Some(held), Kind::Note(_) | Kind::Renew) => std::mem::take(&mut held.rev),
+            _ => 0,
+        };
+        Phase::Write {
+            kind,
+            rev,
+            step: kind.first_step(protocol, rev),
+        }
+    }
+
+    /// The client sends its next request.
+    pub(super) fn send(&mut self, protocol: &Protocol, who: usize, delivery: Delivery) {
+        let message = self.request(protocol, who);
+        match delivery {
+            Delivery::Answered | Delivery::Slow => {
+                let reply = self.apply(protocol, &message);
+                let is_write = message.is_write() && reply != Reply::Lost;
+                let is_acknowledged =
+                    !is_write || self.tail.is_none() || protocol.bug == Some(Bug::WriteConcernOne);
+                self.clients[who].pending = Some(Pending {
+                    reply,
+                    is_acknowledged,
+                });
+                if is_acknowledged && delivery == Delivery::Answered {
+                    self.hear(protocol, who);
+                }
+            }
+            Delivery::ReplyLost => {
+                self.apply(protocol, &message);
+                self.unheard(protocol, who);
+            }
+            Delivery::Refused => self.unheard(protocol, who),
+            Delivery::Late => {
+                self.in_flight.push(message);
+                self.unheard(protocol, who);
+            }
+        }
+    }
+
+    /// A store carries a request out.
+    pub(super) fn apply(&mut self, protocol: &Protocol, message: &Message) -> Reply {
+        match message {
+            Message::Hint { .. } | Message::TakeBack { .. } | Message::Keep(_) => {
+                self.apply_hint(protocol, message)
+            }
+            _ => self.decide_on(protocol, message),
+        }
+    }
+
+    fn request(&self, protocol: &Protocol, number: usize) -> Message {
+        let who = number_of(number);
+        match self.clients[number].phase.clone() {
+            Phase::Hint => Message::Hint { who },
+            Phase::Insert => Message::Insert { who },
+            Phase::Read
+            | Phase::Write {
+                step: Step::Read, ..
+            } => Message::Read,
+            Phase::Decide => Message::Decide { who },
+            Phase::Swap { how, judged } => {
+                let claim = claim(protocol, who);
+                let next = decision::start(how, Some(&judged), &claim, self.time());
+                Message::Swap {
+                    judged: Judged {
+                        version: judged.version(),
+                        attempt: judged.attempt,
+                    },
+                    write: Box::new(Swap::Claim { how, next }),
+                }
+            }
+            Phase::Write {
+                kind,
+                rev,
+                step: Step::Swap(version),
+            } => Message::Swap {
+                judged: Judged {
+                    version,
+                    attempt: 0,
+                },
+                write: Box::new(Swap::Change(self.held_write(protocol, number, kind, rev))),
+            },
+            Phase::Write { kind, rev, .. } => {
+                let write = Box::new(self.held_write(protocol, number, kind, rev));
+                match protocol.layout {
+                    Layout::RedisAlone => Message::Change(write),
+                    Layout::Tiered | Layout::MongoDb => Message::Update(write),
+                }
+            }
+            Phase::KeepFirst => {
+                let state = State::Completed {
+                    finished_at: self.time(),
+                    response: self.answer_of(protocol, number).response(),
+                };
+                let started = decision::start(Start::New, None, &claim(protocol, who), self.time());
+                Message::Keep(Box::new(Record { state, ..started }))
+            }
+            Phase::Keep(record) => Message::Keep(record),
+            Phase::TakeBack | Phase::AtWork | Phase::Over => Message::TakeBack { who },
+        }
+    }
+
+    pub(super) fn held_write(
+        &self,
+        protocol: &Protocol,
+        who: usize,
+        kind: Kind,
+        rev: u64,
+    ) -> HeldWrite {
+        let held = self.clients[who].held.as_ref();
+        HeldWrite {
+            who: number_of(who),
+            attempt: held.map_or(0, |held| held.attempt),
+            rev,
+            change: match kind {
+                Kind::Note(note) => Change::Checkpoint(Bytes::from(vec![note])),
+                Kind::Renew => Change::Renew(Duration::from_millis(LEASE)),
+                Kind::Complete => Change::Complete(self.answer_of(protocol, who).response()),
+                Kind::Release => Change::Release,
+                Kind::MarkUnknown => Change::MarkUnknown,
+            },
+        }
+    }
+
+    /// The result of the client's own execution.
+    pub(super) fn answer_of(&self, protocol: &Protocol, who: usize) -> Answer {
+        let held = self.clients[who].held.as_ref();
+        Answer {
+            generation: held.map_or(0, |held| held.generation),
+            by: number_of(who),
+            request: protocol.request_of(who),
+        }
+    }
+}
+
+fn number_of(who: usize) -> u8 {
+    u8::try_from(who).unwrap_or(u8::MAX)
+}

@@ -1,0 +1,277 @@
+//! The store that decides: what it holds, and how it carries requests out.
+//!
+//! It decides by the functions by which the real stores decide (`decision`). MongoDB's filters are those of
+//! `store/mongo_store.rs`.
+
+use super::bug::Bug;
+use super::identity::claim;
+use super::message::{Finding, HeldWrite, Judged, Message, Reply, Swap, Won};
+use super::protocol::Protocol;
+use super::world::{Violation, World};
+use crate::decision::{self, Change, Decision, Start, Verdict};
+use crate::record::{Record, StoreTime, Version};
+
+/// A record, and what the search has to remember with it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Stored {
+    pub(super) record: Option<Record>,
+    /// The claim generation of the record, or of the last one. Work counts per generation.
+    pub(super) generation: u8,
+    /// Whether the retention of the last record is over, so that the next claim begins a generation.
+    pub(super) is_forgotten: bool,
+    /// Redis alone: the last instant at which the record is there.
+    pub(super) expires: Option<StoreTime>,
+    /// Only where that bug is planted: the `finished_at` of an unfinished record.
+    pub(super) left_over: Option<StoreTime>,
+    pub(super) highest_rev: u64,
+    /// The clients that were settled, one bit each.
+    pub(super) settled: u8,
+}
+
+impl Stored {
+    pub(super) const NOTHING: Self = Self {
+        record: None,
+        generation: 1,
+        is_forgotten: false,
+        expires: None,
+        left_over: None,
+        highest_rev: 0,
+        settled: 0,
+    };
+
+    pub(super) fn was_settled(&self, who: u8) -> bool {
+        self.settled & (1 << who) != 0
+    }
+
+    /// Whether the TTL index deletes the record.
+    pub(super) fn may_be_deleted(&self, protocol: &Protocol, now: StoreTime) -> bool {
+        let finished_at = self.record.as_ref().and_then(Record::finished_at);
+        finished_at
+            .or(self.left_over)
+            .is_some_and(|at| now >= at.after(protocol.retention()))
+    }
+
+    /// The same without its record. The next claim begins a generation if the record was rightly forgotten.
+    pub(super) fn forgetting(self, is_right: bool) -> Self {
+        Self {
+            record: None,
+            is_forgotten: self.is_forgotten || is_right,
+            expires: None,
+            left_over: None,
+            highest_rev: if is_right { 0 } else { self.highest_rev },
+            settled: if is_right { 0 } else { self.settled },
+            ..self
+        }
+    }
+}
+
+impl World {
+    /// Carries out a request to the store that decides.
+    pub(super) fn decide_on(&mut self, protocol: &Protocol, message: &Message) -> Reply {
+        match message {
+            Message::Insert { who } => self.insert(protocol, *who),
+            Message::Update(write) => self.update(protocol, write),
+            Message::Swap { judged, write } => self.swap(protocol, *judged, write),
+            Message::Decide { who } => self.decide(protocol, *who),
+            Message::Change(write) => self.change(protocol, write),
+            Message::Settle { seen, finding } => {
+                self.settle_in_one_step(protocol, *seen, finding);
+                Reply::Done
+            }
+            _ => Reply::Found {
+                stored: Box::new(self.read(protocol).clone()),
+                now: self.time(),
+            },
+        }
+    }
+
+    /// What a reader sees: what a majority has acknowledged.
+    pub(super) fn read(&self, protocol: &Protocol) -> &Stored {
+        if protocol.bug == Some(Bug::ReadConcernLocal) {
+            self.primary()
+        } else {
+            &self.acknowledged
+        }
+    }
+
+    fn insert(&mut self, protocol: &Protocol, who: u8) -> Reply {
+        if self.primary().record.is_some() {
+            return Reply::Lost;
+        }
+        let claim = claim(protocol, who);
+        self.write_claim(
+            protocol,
+            decision::start(Start::New, None, &claim, self.time()),
+        )
+    }
+
+    fn update(&mut self, protocol: &Protocol, write: &HeldWrite) -> Reply {
+        let Some(record) = self.primary().record.clone() else {
+            return Reply::Lost;
+        };
+        if let Some(reply) = self.change_against_the_rules(protocol, &record, write) {
+            return reply;
+        }
+        let needs_a_reading = match write.change {
+            Change::Renew(_) => record.took_over || write.rev == 0,
+            Change::Checkpoint(_) => write.rev == 0,
+            Change::Release => record.took_over,
+            Change::Complete(_) | Change::MarkUnknown => false,
+        };
+        let fence = write.fence(protocol);
+        match decision::change(Some(&record), &fence, &write.change, self.time()) {
+            Verdict::Write(next) if !needs_a_reading => self.write_change(protocol, write, *next),
+            _ => Reply::Lost,
+        }
+    }
+
+    fn swap(&mut self, protocol: &Protocol, judged: Judged, write: &Swap) -> Reply {
+        let Some(record) = self.primary().record.clone() else {
+            return Reply::Lost;
+        };
+        let seen = judged.version;
+        let is_judged = match (protocol.bug, write) {
+            (Some(Bug::BlindTakeover), Swap::Claim { .. }) => true,
+            (Some(Bug::ClaimByAttempt), Swap::Claim { .. }) => record.attempt == judged.attempt,
+            (Some(Bug::ClaimByRevAlone), Swap::Claim { .. })
+            | (Some(Bug::SettleWithoutOwner), Swap::Settle(_)) => record.rev == seen.rev,
+            (Some(Bug::SettleWithoutRev), Swap::Settle(_)) => record.owner == seen.owner,
+            _ => record.version() == seen,
+        };
+        if !is_judged {
+            return Reply::Lost;
+        }
+        match write {
+            Swap::Claim { how, next } => {
+                // The server's clock and counters, not those of the reading.
+                let first_at = match how {
+                    Start::New | Start::Restart => self.time(),
+                    Start::Reclaim | Start::TakeOver => record.first_at,
+                };
+                let next = Record {
+                    leased_at: self.time(),
+                    attempt: record.attempt + 1,
+                    rev: record.rev + 1,
+                    first_at,
+                    ..next.clone()
+                };
+                self.write_claim(protocol, next)
+            }
+            Swap::Change(write) => {
+                let fence = write.fence(protocol);
+                match decision::change(Some(&record), &fence, &write.change, self.time()) {
+                    Verdict::Write(next) => self.write_change(protocol, write, *next),
+                    _ => Reply::Lost,
+                }
+            }
+            Swap::Settle(finding) => {
+                self.write_finding(protocol, &record, finding);
+                Reply::Done
+            }
+        }
+    }
+
+    fn decide(&mut self, protocol: &Protocol, who: u8) -> Reply {
+        let claim = claim(protocol, who);
+        let record = self.primary().record.clone();
+        match decision::decide(record.as_ref(), &claim, self.time()) {
+            Decision::Start(how) => {
+                let next = decision::start(how, record.as_ref(), &claim, self.time());
+                self.write_claim(protocol, next)
+            }
+            decision => standing(decision, self.primary(), self.time()),
+        }
+    }
+
+    fn change(&mut self, protocol: &Protocol, write: &HeldWrite) -> Reply {
+        let stored = self.primary().clone();
+        if let Some(record) = &stored.record
+            && let Some(reply) = self.change_against_the_rules(protocol, record, write)
+        {
+            return reply;
+        }
+        let fence = write.fence(protocol);
+        match decision::change(stored.record.as_ref(), &fence, &write.change, self.time()) {
+            Verdict::Write(next) => self.write_change(protocol, write, *next),
+            verdict => self.unchanged(protocol, &verdict, &stored, write, self.time()),
+        }
+    }
+
+    /// The reply to a holder's write that changes nothing.
+    pub(super) fn unchanged(
+        &mut self,
+        protocol: &Protocol,
+        verdict: &Verdict,
+        stored: &Stored,
+        write: &HeldWrite,
+        now: StoreTime,
+    ) -> Reply {
+        let Some(record) = stored.record.as_ref() else {
+            return Reply::Superseded(Box::new(Reply::Unknown));
+        };
+        if *verdict != Verdict::Superseded && stored.was_settled(write.who) {
+            self.violate(Violation::MissedASettlement);
+        }
+        match (verdict, &write.change) {
+            (Verdict::Already, Change::Complete(_)) => Reply::Result(Box::new(record.clone())),
+            (Verdict::Already, _) => Reply::Already {
+                lease_left: lease_left(record, now),
+            },
+            (Verdict::TooLate, _) => Reply::TooLate,
+            (Verdict::Moved, _) => Reply::Moved { rev: record.rev },
+            _ => {
+                let claim = claim(protocol, write.who);
+                let decision = decision::decide(Some(record), &claim, now);
+                Reply::Superseded(Box::new(standing(decision, stored, now)))
+            }
+        }
+    }
+
+    fn settle_in_one_step(&mut self, protocol: &Protocol, seen: Version, finding: &Finding) {
+        if let Some(record) = self.primary().record.clone()
+            && self.may_settle(protocol, &record, seen, finding)
+        {
+            self.write_finding(protocol, &record, finding);
+        }
+    }
+
+    pub(super) fn may_settle(
+        &self,
+        protocol: &Protocol,
+        record: &Record,
+        mut seen: Version,
+        finding: &Finding,
+    ) -> bool {
+        match protocol.bug {
+            Some(Bug::SettleWithoutOwner) => seen.owner = record.owner,
+            Some(Bug::SettleWithoutRev) => seen.rev = record.rev,
+            _ => {}
+        }
+        let (owner, settlement) = (finding.owner, &finding.settlement);
+        let verdict = decision::settle(record, seen, owner, settlement, self.time());
+        matches!(verdict, Verdict::Write(_))
+    }
+}
+
+/// The reply to a claim that does not start.
+pub(super) fn standing(decision: Decision, stored: &Stored, now: StoreTime) -> Reply {
+    let Some(record) = &stored.record else {
+        return Reply::Unknown;
+    };
+    match decision {
+        Decision::Replay => Reply::Result(Box::new(record.clone())),
+        Decision::Unknown => Reply::Unknown,
+        Decision::Mismatch => Reply::Mismatch,
+        Decision::Repeated => Reply::Won(Won {
+            attempt: record.attempt,
+            rev: record.rev,
+            lease_left: lease_left(record, now),
+            generation: stored.generation,
+        }),
+        Decision::InProgress { .. } | Decision::Start(_) => Reply::InProgress,
+    }
+}
+
+pub(super) fn lease_left(record: &Record, now: StoreTime) -> u64 {
+    record.lease_end().as_ms().saturating_sub(now.as_ms())
+}

@@ -1,0 +1,267 @@
+//! The state of everything, and what happens to it that no client does.
+
+use std::collections::BTreeSet;
+
+use super::answer::Answer;
+use super::bug::Bug;
+use super::client::Client;
+use super::message::Message;
+use super::protocol::{Beginning, Protocol};
+use super::reconciler::Reconciler;
+use super::store::Stored;
+use crate::record::{Record, State, StoreTime};
+use crate::store::hints::rules::Held;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct World {
+    pub(super) now: u64,
+    /// What the store that decides has acknowledged; in MongoDB, what a majority has.
+    pub(super) acknowledged: Stored,
+    /// What the primary holds, where that is newer. A failover drops it.
+    pub(super) tail: Option<Box<Stored>>,
+    /// What Redis holds in front of MongoDB, and what it held before.
+    pub(super) hints: Option<Held>,
+    pub(super) hints_before: Option<Held>,
+    pub(super) clients: Vec<Client>,
+    pub(super) reconciler: Reconciler,
+    pub(super) in_flight: Vec<Message>,
+    pub(super) faults: u8,
+    /// Up to which generation and attempt the provider refuses.
+    pub(super) fence: (u8, u64),
+    pub(super) notes_begun: u8,
+
+    // What the properties are judged by.
+    /// How often the work of each generation was executed; more than twice is twice.
+    pub(super) executions: Vec<u8>,
+    /// Which requests were executed in each generation.
+    pub(super) executed: BTreeSet<(u8, u8)>,
+    /// The last note that was acknowledged.
+    pub(super) noted: u8,
+    /// Every result that was acknowledged, and every answer that was given as final, in generations whose retention runs.
+    pub(super) results: BTreeSet<Answer>,
+    pub(super) told: BTreeSet<Answer>,
+    /// The last generation whose retention is over.
+    pub(super) ended: u8,
+    pub(super) violations: BTreeSet<Violation>,
+    pub(super) witnessed: BTreeSet<Witness>,
+}
+
+/// A forbidden step that was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Violation {
+    MissedASettlement,
+    ChangedRequest,
+    MisplacedResult,
+    ReleasedAtWork,
+    CountedBack,
+    ToldAnother,
+    FalseMismatch,
+    StaleReplay,
+    EmptyRenewal,
+    LostAResult,
+    ResultWentBack,
+}
+
+/// A step that a search without it would not have covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Witness {
+    Replay,
+    Mismatch,
+    Unknown,
+    Decline,
+    Settlement,
+    Reopening,
+    Deletion,
+    Rollback,
+}
+
+impl World {
+    pub(super) fn new(protocol: &Protocol) -> Self {
+        let world = Self {
+            now: 0,
+            acknowledged: Stored::NOTHING,
+            tail: None,
+            hints: None,
+            hints_before: None,
+            clients: (0..protocol.clients)
+                .map(|_| Client::new(protocol))
+                .collect(),
+            reconciler: Reconciler::new(protocol),
+            in_flight: Vec::new(),
+            faults: protocol.faults,
+            fence: (0, 0),
+            notes_begun: 0,
+            executions: vec![0; 2],
+            executed: BTreeSet::new(),
+            noted: 0,
+            results: BTreeSet::new(),
+            told: BTreeSet::new(),
+            ended: 0,
+            violations: BTreeSet::new(),
+            witnessed: BTreeSet::new(),
+        };
+        match protocol.beginning {
+            Beginning::Nothing => world,
+            Beginning::Completed => world.with_a_result(protocol),
+        }
+    }
+
+    pub(super) fn violate(&mut self, violation: Violation) {
+        self.violations.insert(violation);
+    }
+
+    pub(super) fn witness(&mut self, witness: Witness) {
+        self.witnessed.insert(witness);
+    }
+
+    pub(super) fn primary(&self) -> &Stored {
+        self.tail.as_deref().unwrap_or(&self.acknowledged)
+    }
+
+    /// The primary writes.
+    pub(super) fn put(&mut self, protocol: &Protocol, stored: Stored) {
+        if protocol.lags {
+            self.tail = Some(Box::new(stored));
+        } else {
+            self.acknowledge(protocol, stored);
+        }
+    }
+
+    /// A majority has the tail.
+    pub(super) fn replicate(&mut self, protocol: &Protocol) {
+        if let Some(stored) = self.tail.take() {
+            self.acknowledge(protocol, *stored);
+            for client in &mut self.clients {
+                client.acknowledge();
+            }
+        }
+    }
+
+    /// Another server becomes primary, which does not have the tail.
+    pub(super) fn fail_over(&mut self, protocol: &Protocol) {
+        self.tail = None;
+        self.witness(Witness::Rollback);
+        for who in 0..self.clients.len() {
+            if self.clients[who].forget_unacknowledged() {
+                self.unheard(protocol, who);
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, protocol: &Protocol, stored: Stored) {
+        let answer = stored.record.as_ref().and_then(Answer::of);
+        self.acknowledged = stored;
+        if let Some(answer) = answer.filter(|answer| answer.generation > self.ended) {
+            self.results.insert(answer);
+        }
+        self.end_retention(protocol);
+    }
+
+    pub(super) fn tick(&mut self, protocol: &Protocol) {
+        self.now += 1;
+        let now = self.time();
+        let stored = &self.acknowledged;
+        if stored.expires.is_some_and(|expires| expires < now) {
+            self.acknowledged = stored.clone().forgetting(true);
+            self.drop_late_claims();
+        }
+        if protocol.bug == Some(Bug::RecordExpiresWithItsLease) && self.is_open(protocol) {
+            self.acknowledged = self.acknowledged.clone().forgetting(false);
+        }
+        self.end_retention(protocol);
+    }
+
+    fn end_retention(&mut self, protocol: &Protocol) {
+        let (stored, now) = (&self.acknowledged, self.time());
+        let is_over = |record: &Record| record.is_over(protocol.retention(), now);
+        if stored.record.as_ref().is_some_and(is_over) {
+            self.ended = self.ended.max(stored.generation);
+            self.results.retain(|answer| answer.generation > self.ended);
+            self.told.retain(|answer| answer.generation > self.ended);
+            self.drop_late_claims();
+        }
+    }
+
+    /// No claim is in flight for as long as a retention lasts. Otherwise the owner's own late result would be stored in the record
+    /// that the second copy made: it happened, once, and is kept for a retention more than it should be.
+    fn drop_late_claims(&mut self) {
+        self.in_flight.retain(|message| !message.is_claim());
+    }
+
+    /// MongoDB's TTL index deletes the record.
+    pub(super) fn delete(&mut self, protocol: &Protocol) {
+        let stored = self.primary().clone();
+        let is_over = |record: &Record| record.is_over(protocol.retention(), self.time());
+        let is_right = stored.record.as_ref().is_some_and(is_over);
+        self.witness(Witness::Deletion);
+        self.put(protocol, stored.forgetting(is_right));
+    }
+
+    /// Whether a reconciler would look at the key.
+    pub(super) fn is_open(&self, protocol: &Protocol) -> bool {
+        let record = self.read(protocol).record.as_ref();
+        record.is_some_and(|record| match record.state {
+            State::Unknown => true,
+            State::InProgress => self.time() >= record.lease_end(),
+            State::Released { .. } | State::Completed { .. } => false,
+        })
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        let record = self.primary().record.as_ref();
+        record.is_some_and(|record| record.finished_at().is_some())
+    }
+
+    pub(super) fn execute(&mut self, generation: u8, request: u8) {
+        let at = usize::from(generation);
+        if self.executions.len() <= at {
+            self.executions.resize(at + 1, 0);
+        }
+        self.executions[at] = (self.executions[at] + 1).min(2);
+        self.executed.insert((generation, request));
+    }
+
+    pub(super) fn was_executed(&self, generation: u8) -> bool {
+        let executions = self.executions.get(usize::from(generation));
+        executions.is_some_and(|executions| *executions > 0)
+    }
+
+    /// A client is given an answer as final.
+    pub(super) fn tell(&mut self, protocol: &Protocol, who: usize, answer: Answer) {
+        if answer.request != protocol.request_of(who) {
+            self.violate(Violation::ToldAnother);
+        }
+        if answer.generation > self.ended {
+            self.told.insert(answer);
+        }
+    }
+
+    /// Redis in front loses its data, or falls back to an older state.
+    pub(super) fn lose_hints(&mut self) {
+        self.hints = None;
+    }
+
+    pub(super) fn fall_back(&mut self) {
+        self.hints = self.hints_before.clone();
+    }
+
+    pub(super) fn time(&self) -> StoreTime {
+        StoreTime::from_ms(1_000 + self.now)
+    }
+
+    fn with_a_result(self, protocol: &Protocol) -> Self {
+        // The first client works undisturbed.
+        let mut world = self;
+        while !world.clients[0].is_over() {
+            if world.clients[0].is_at_work() {
+                world.work(protocol, 0);
+            } else if world.tail.is_some() {
+                world.replicate(protocol);
+                world.hear(protocol, 0);
+            } else {
+                world.send(protocol, 0, super::message::Delivery::Answered);
+            }
+        }
+        world
+    }
+}

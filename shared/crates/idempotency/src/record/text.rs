@@ -1,0 +1,186 @@
+//! A record as text, which is what Redis holds: one line of header, then the checkpoint or the saved response.
+//!
+//! ```text
+//! tb1 in_progress 7b6f…32 digits 0000000001 0000000003 1764000000000 0032000 0000000000000 1764000000000 0000000000000 0 3a7b…64 digits 00000000
+//!     state       owner          attempt    rev        leased_at     lease   policy        first_at      finished_at   took_over fingerprint  length of what follows
+//! ```
+//!
+//! Every field has a fixed width, so that a script decides from the first bytes alone, whatever the size of the response,
+//! and an operator can read it with `GET`. Times and durations are milliseconds, `finished_at` is zero in what has not
+//! finished, the policy is its bound. The length of what follows tells a whole record from a truncated one.
+//!
+//! Two versions of a function share one keyspace during a deployment: a version that writes another header begins it with
+//! another word, and finds what the old one wrote unreadable, which never runs anything.
+
+use std::str;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Record, State, StoreTime, whole_ms};
+use crate::{Fingerprint, OwnerId, Policy, SavedResponse};
+
+/// The length of a header, its line feed included.
+pub(crate) const HEADER_BYTES: usize = 211;
+
+const VERSION: &str = "tb1";
+const STATE_WIDTH: usize = 11;
+/// An attempt, a rev.
+pub(crate) const COUNT_WIDTH: usize = 10;
+/// An instant, or a policy's bound.
+pub(crate) const TIME_WIDTH: usize = 13;
+pub(crate) const LEASE_WIDTH: usize = 7;
+const FIELDS: usize = 13;
+/// How wide the fields are after the version.
+const WIDTHS: [usize; FIELDS - 1] = [
+    STATE_WIDTH,
+    32,
+    COUNT_WIDTH,
+    COUNT_WIDTH,
+    TIME_WIDTH,
+    LEASE_WIDTH,
+    TIME_WIDTH,
+    TIME_WIDTH,
+    TIME_WIDTH,
+    1,
+    64,
+    8,
+];
+
+/// What is there is no record that this version can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("read the record: it is damaged, or not a record")]
+pub(crate) struct Unreadable;
+
+impl Record {
+    /// The record as text.
+    pub(crate) fn to_text(&self) -> Vec<u8> {
+        let body = self.body();
+        let mut text = self.header(body.len()).into_bytes();
+        text.extend_from_slice(&body);
+        text
+    }
+
+    /// What follows the header: the response of what is completed, else the checkpoint.
+    fn body(&self) -> Bytes {
+        match &self.state {
+            State::Completed { response, .. } => response.to_bytes(),
+            _ => self.checkpoint.clone(),
+        }
+    }
+
+    fn header(&self, body_length: usize) -> String {
+        format!(
+            "{VERSION} {:<STATE_WIDTH$} {} {} {} {} {} {} {} {} {} {} {:08}\n",
+            self.state.name(),
+            self.owner,
+            field(self.attempt, COUNT_WIDTH),
+            field(self.rev, COUNT_WIDTH),
+            field(self.leased_at.as_ms(), TIME_WIDTH),
+            field(whole_ms(self.lease), LEASE_WIDTH),
+            field(self.policy.to_bound_ms(), TIME_WIDTH),
+            field(self.first_at.as_ms(), TIME_WIDTH),
+            field(self.finished_at().map_or(0, StoreTime::as_ms), TIME_WIDTH),
+            u8::from(self.took_over),
+            self.fingerprint,
+            body_length,
+        )
+    }
+
+    /// The record that `text` is.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] for anything that [`to_text`](Self::to_text) does not write.
+    pub(crate) fn from_text(text: &Bytes) -> Result<Self, Unreadable> {
+        Self::parse(text).ok_or(Unreadable)
+    }
+
+    fn parse(text: &Bytes) -> Option<Self> {
+        let header = str::from_utf8(text.get(..HEADER_BYTES)?).ok()?;
+        let mut fields = header.strip_suffix('\n')?.strip_prefix(VERSION)?;
+        let mut next = [""; FIELDS - 1];
+        for (field, width) in next.iter_mut().zip(WIDTHS) {
+            fields = fields.strip_prefix(' ')?;
+            (*field, fields) = fields.split_at_checked(width)?;
+        }
+        if !fields.is_empty() {
+            return None;
+        }
+        let [
+            state,
+            owner,
+            attempt,
+            rev,
+            leased_at,
+            lease,
+            policy,
+            first_at,
+            finished_at,
+            took_over,
+            fingerprint,
+            length,
+        ] = next;
+        let body = text.slice(HEADER_BYTES..);
+        if u64::try_from(body.len()) != Ok(number(length)?) {
+            return None;
+        }
+        let finished_at = StoreTime::from_ms(number(finished_at)?);
+        let (state, checkpoint) = match state.trim_end_matches(' ') {
+            "in_progress" => (State::InProgress, body),
+            "unknown" => (State::Unknown, body),
+            "released" => (State::Released { finished_at }, body),
+            "completed" => {
+                let response = SavedResponse::from_bytes(&body)?;
+                let completed = State::Completed {
+                    finished_at,
+                    response,
+                };
+                (completed, Bytes::new())
+            }
+            _ => return None,
+        };
+        Some(Self {
+            state,
+            owner: OwnerId::from_hex(owner)?,
+            attempt: number(attempt)?,
+            rev: number(rev)?,
+            leased_at: StoreTime::from_ms(number(leased_at)?),
+            lease: Duration::from_millis(number(lease)?),
+            fingerprint: Fingerprint::from_hex(fingerprint)?,
+            policy: Policy::from_bound_ms(number(policy)?),
+            first_at: StoreTime::from_ms(number(first_at)?),
+            took_over: match took_over {
+                "0" => false,
+                "1" => true,
+                _ => return None,
+            },
+            checkpoint,
+        })
+    }
+}
+
+impl State {
+    /// The word for it in records.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::InProgress => "in_progress",
+            Self::Unknown => "unknown",
+            Self::Released { .. } => "released",
+            Self::Completed { .. } => "completed",
+        }
+    }
+}
+
+/// A number as it stands in a header; scripts get theirs like this, so that they need not write them.
+pub(crate) fn field(number: u64, width: usize) -> String {
+    format!("{number:0width$}")
+}
+
+fn number(field: &str) -> Option<u64> {
+    let digits = field.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| field.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests;

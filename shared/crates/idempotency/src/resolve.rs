@@ -1,0 +1,244 @@
+//! Keys whose outcome is unknown: how they are found, looked at and resolved.
+//!
+//! An attempt that dies under [`Policy::AtMostOnce`](super::Policy::AtMostOnce) leaves a key that no later attempt may run.
+//! Only the work's owner or an operator can find out whether it took effect. Both look at the key first, and resolve what
+//! they have seen: a [`Revision`] names that record, so a resolution never overwrites what another attempt, or another
+//! operator, has written since.
+
+use foundation::Deadline;
+use tracing::info;
+
+use super::engine::Idempotency;
+use super::entry::{Entry, Progress, Settlement};
+use super::store::{Found, Page, Settled, Undecided};
+use super::{OwnerId, RecordKey, Revision, decision};
+
+/// What is stored under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// Nothing, or a record whose retention is over.
+    Absent,
+    /// A record.
+    Found(Box<Entry>),
+    /// A value that is damaged, or that this version does not write. It may have been a result, so no claim of it starts.
+    Unreadable,
+}
+
+/// Result of resolving a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// The key stands as it was resolved: by this call, by an earlier one, or because the attempt itself ended so.
+    Stored,
+    /// Nothing was written: the record is not the one that was seen, an attempt is running, or there is a result. This is
+    /// how the key stands now.
+    Refused(Lookup),
+}
+
+/// The unfinished keys of a store, page by page.
+pub struct UnfinishedPages<'a> {
+    engine: &'a Idempotency,
+    prefix: &'a str,
+    /// The last key of the page before.
+    last: Option<RecordKey>,
+}
+
+/// How many records are read at a time.
+const PAGE: u32 = 200;
+
+impl UnfinishedPages<'_> {
+    /// The next page; `None`: there are no more keys.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when the store that decides did not answer. The same page may be asked for again.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call changes nothing.
+    pub async fn next_page(
+        &mut self,
+        deadline: Deadline,
+    ) -> Result<Option<Vec<(RecordKey, Lookup)>>, Undecided> {
+        let page = Page {
+            prefix: self.prefix,
+            after: self.last.as_ref(),
+            limit: PAGE,
+        };
+        let found = self.engine.inner.store.unfinished(page, deadline).await?;
+        let Some((last, _)) = found.last() else {
+            return Ok(None);
+        };
+        self.last = Some(last.clone());
+        let page = found.into_iter().map(|(key, found)| {
+            let lookup = self.engine.lookup_of(&key, found);
+            (key, lookup)
+        });
+        Ok(Some(page.collect()))
+    }
+}
+
+impl Idempotency {
+    /// What is stored under a key.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when the store that decides did not answer.
+    pub async fn look_up(&self, key: &RecordKey, deadline: Deadline) -> Result<Lookup, Undecided> {
+        let found = self.inner.store.read(key, deadline).await?;
+        Ok(self.lookup_of(key, found))
+    }
+
+    /// What is known of a key; `None` where nothing is stored, or what is stored is no record.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when the store that decides did not answer.
+    pub async fn entry(
+        &self,
+        key: &RecordKey,
+        deadline: Deadline,
+    ) -> Result<Option<Entry>, Undecided> {
+        Ok(match self.look_up(key, deadline).await? {
+            Lookup::Found(entry) => Some(*entry),
+            Lookup::Absent | Lookup::Unreadable => None,
+        })
+    }
+
+    /// The names of at most `limit` keys, finished ones included.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when the store that decides did not answer.
+    pub async fn keys(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+        self.inner.store.list(limit, deadline).await
+    }
+
+    /// The unfinished keys whose names begin with `prefix`, in the order of their names: running, abandoned and unknown ones, and
+    /// what cannot be read.
+    ///
+    /// MongoDB finds them by an index of their state, so a damaged record is among them only if its state is an unfinished one. Redis and memory read every key they hold, which is for a person at a terminal, not
+    /// for a schedule.
+    pub fn unfinished<'a>(&'a self, prefix: &'a str) -> UnfinishedPages<'a> {
+        UnfinishedPages {
+            engine: self,
+            prefix,
+            last: None,
+        }
+    }
+
+    /// Resolves the record that was `seen` under a key: its work took effect, with this response, or it had none and can have
+    /// none any more. Refused while an attempt is running. The abandoned attempt is superseded, should it come back.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when the store that decides did not acknowledge. It may be resolved all the same; the same call again
+    /// finds out.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may or may not have resolved the key.
+    pub async fn resolve(
+        &self,
+        key: &RecordKey,
+        seen: Revision,
+        settlement: Settlement,
+        deadline: Deadline,
+    ) -> Result<Resolved, Undecided> {
+        if let Lookup::Found(entry) = self.look_up(key, deadline).await?
+            && entry.revision() == seen
+            && entry.progress.is_abandoned()
+        {
+            let settled = self.settle(&entry, settlement.clone(), deadline).await?;
+            if settled == Settled::Done {
+                return Ok(Resolved::Stored);
+            }
+        }
+        // An earlier call whose reply was lost may have written it.
+        let now = self.look_up(key, deadline).await?;
+        Ok(if self.stands_as(&now, &settlement) {
+            Resolved::Stored
+        } else {
+            Resolved::Refused(now)
+        })
+    }
+
+    /// Settles the record that `entry` was read from, and no other. That it had no effect is refused while its lease runs. The
+    /// attempt is superseded, should it come back.
+    ///
+    /// # Errors
+    ///
+    /// [`Undecided`] when the store that decides did not acknowledge. It may be settled all the same.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may or may not have settled it.
+    pub async fn settle(
+        &self,
+        entry: &Entry,
+        settlement: Settlement,
+        deadline: Deadline,
+    ) -> Result<Settled, Undecided> {
+        let (word, reason) = match &settlement {
+            Settlement::Completed(_) => ("completed", None),
+            Settlement::Released(reason) => ("released", Some(reason.name())),
+            Settlement::Reopened => ("reopened", None),
+        };
+        let written = match settlement {
+            Settlement::Completed(response) => {
+                let (key, fingerprint) = (&entry.key, &entry.fingerprint);
+                let storable = self.inner.storable(key, fingerprint, &response, deadline);
+                decision::Settlement::Completed(storable.await)
+            }
+            Settlement::Released(_) => decision::Settlement::Released,
+            Settlement::Reopened => decision::Settlement::Reopened,
+        };
+        let settled = self
+            .inner
+            .store
+            .settle(
+                &entry.key,
+                entry.version,
+                OwnerId::fresh(),
+                &written,
+                deadline,
+            )
+            .await?;
+        if settled == Settled::Done {
+            info!(
+                idempotency.key_hash = %entry.key.hash(),
+                idempotency.resolved_as = word,
+                idempotency.reason = reason,
+                "an unfinished key was resolved"
+            );
+        }
+        Ok(settled)
+    }
+
+    fn lookup_of(&self, key: &RecordKey, found: Found) -> Lookup {
+        let window = self.inner.config.window;
+        match found {
+            Found::Nothing => Lookup::Absent,
+            Found::Unreadable => Lookup::Unreadable,
+            Found::Record(record, now) if record.is_over(window, now) => Lookup::Absent,
+            Found::Record(record, now) => {
+                Lookup::Found(Box::new(Entry::of(key, *record, window, now)))
+            }
+        }
+    }
+
+    fn stands_as(&self, lookup: &Lookup, settlement: &Settlement) -> bool {
+        let Lookup::Found(entry) = lookup else {
+            return false;
+        };
+        match (&entry.progress, settlement) {
+            (Progress::Completed(stored), Settlement::Completed(response)) => {
+                stored.unsigned() == response.limited_to(self.inner.config.max_response_bytes)
+            }
+            (Progress::Released, Settlement::Released(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

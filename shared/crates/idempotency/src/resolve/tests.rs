@@ -1,0 +1,147 @@
+use http::StatusCode;
+
+use super::*;
+use crate::record::StoreTime;
+use crate::{
+    Fingerprint, IdempotencyKey, Lease, NoEffect, Operation, Outcome, Policy, Request,
+    SavedResponse, Scope,
+};
+
+fn engine() -> Idempotency {
+    Idempotency::in_memory()
+}
+
+fn operation(key: &str) -> Operation {
+    let key = IdempotencyKey::parse(key).expect("a key");
+    let fingerprint = Fingerprint::of(&Request::default()).expect("unambiguous");
+    Operation::new(RecordKey::new(&Scope::none(), &key), fingerprint)
+}
+
+async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
+    let claimed = engine.claim(operation, Deadline::UNKNOWN).await;
+    match claimed.expect("decided").outcome {
+        Outcome::Started(lease) => lease,
+        other => panic!("did not start: {other:?}"),
+    }
+}
+
+/// A key whose outcome is unknown, as an operator has seen it.
+async fn unknown(engine: &Idempotency, operation: &Operation) -> Revision {
+    started(engine, operation).await.mark_unknown().await;
+    revision(engine, operation).await
+}
+
+async fn revision(engine: &Idempotency, operation: &Operation) -> Revision {
+    let entry = engine.entry(&operation.key, Deadline::UNKNOWN).await;
+    entry.expect("read").expect("there").revision()
+}
+
+async fn resolve(
+    engine: &Idempotency,
+    operation: &Operation,
+    seen: Revision,
+    settlement: &Settlement,
+) -> Resolved {
+    let (key, settlement) = (&operation.key, settlement.clone());
+    let resolved = engine.resolve(key, seen, settlement, Deadline::UNKNOWN);
+    resolved.await.expect("decided")
+}
+
+fn completed(body: &'static str) -> Settlement {
+    Settlement::Completed(SavedResponse::new(StatusCode::CREATED, body))
+}
+
+fn progress(resolved: Resolved) -> Option<Progress> {
+    match resolved {
+        Resolved::Refused(Lookup::Found(entry)) => Some(entry.progress),
+        Resolved::Stored | Resolved::Refused(_) => None,
+    }
+}
+
+#[tokio::test]
+async fn a_resolution_may_be_repeated_and_another_one_is_refused() {
+    let engine = engine();
+    let released = Settlement::Released(NoEffect::AttemptEnded);
+    let cases = [
+        ("completed", completed("one"), completed("two"), &released),
+        (
+            "released",
+            released.clone(),
+            completed("one"),
+            &completed("two"),
+        ),
+    ];
+    for (name, settlement, other, another) in cases {
+        let payment = operation(name).with_policy(Policy::RerunAlways);
+        let seen = unknown(&engine, &payment).await;
+        for _ in 0..2 {
+            let resolved = resolve(&engine, &payment, seen, &settlement).await;
+            assert_eq!(resolved, Resolved::Stored, "{name}");
+        }
+        for other in [&other, another] {
+            let refused = resolve(&engine, &payment, seen, other).await;
+            assert!(progress(refused).is_some(), "{name}: {other:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_seen_or_is_running_is_not_resolved() {
+    let engine = engine();
+    let running = operation("running");
+    let _lease = started(&engine, &running).await;
+    let seen = revision(&engine, &running).await;
+    let refused = resolve(&engine, &running, seen, &completed("one")).await;
+    assert!(matches!(
+        progress(refused),
+        Some(Progress::InProgress { .. })
+    ));
+
+    let stuck = operation("stuck");
+    unknown(&engine, &stuck).await;
+    let refused = resolve(&engine, &stuck, seen, &completed("one")).await;
+    assert_eq!(progress(refused), Some(Progress::Unknown));
+    let seen_now = revision(&engine, &stuck).await;
+    let refused = resolve(&engine, &stuck, seen_now, &Settlement::Reopened).await;
+    assert_eq!(progress(refused), Some(Progress::Unknown), "at most once");
+
+    let absent = operation("absent");
+    let refused = resolve(&engine, &absent, seen, &completed("one")).await;
+    assert_eq!(refused, Resolved::Refused(Lookup::Absent));
+}
+
+#[tokio::test]
+async fn what_finished_is_absent_once_its_retention_is_over() {
+    let (engine, payment) = (engine(), operation("k"));
+    started(&engine, &payment).await.release().await;
+    let found = engine.inner.store.read(&payment.key, Deadline::UNKNOWN);
+    let Found::Record(record, _) = found.await.expect("read") else {
+        panic!("absent");
+    };
+    let end = record.finished_at().expect("released").as_ms() + 86_400_000;
+    let lookup = |ms| {
+        let found = Found::Record(record.clone(), StoreTime::from_ms(ms));
+        engine.lookup_of(&payment.key, found)
+    };
+    assert!(matches!(lookup(end - 1), Lookup::Found(_)));
+    assert_eq!(lookup(end), Lookup::Absent);
+}
+
+#[tokio::test]
+async fn all_keys_are_listed_and_the_unfinished_ones_by_themselves() {
+    let (engine, finished, stuck) = (engine(), operation("a"), operation("b"));
+    started(&engine, &finished).await.release().await;
+    unknown(&engine, &stuck).await;
+
+    let keys = engine.keys(10, Deadline::UNKNOWN).await;
+    assert_eq!(keys, Ok(vec![finished.key, stuck.key.clone()]));
+    let mut pages = engine.unfinished(RecordKey::PREFIX);
+    let unfinished = pages.next_page(Deadline::UNKNOWN).await;
+    let unfinished = unfinished.expect("read").expect("a page");
+    let [(key, Lookup::Found(entry))] = unfinished.as_slice() else {
+        panic!("{unfinished:?}");
+    };
+    assert_eq!((key, &entry.progress), (&stuck.key, &Progress::Unknown));
+    let rest = pages.next_page(Deadline::UNKNOWN).await;
+    assert_eq!(rest, Ok(None));
+}

@@ -1,0 +1,167 @@
+use foundation::environment::Host;
+use http::{HeaderValue, StatusCode, header};
+
+use super::*;
+use crate::{IdempotencyKey, SavedBody, Scope};
+
+const CURRENT: &str = "current-key-0123456789";
+const PREVIOUS: &str = "previous-key-0123456789";
+
+fn keys_in(environment: &str, list: &str) -> ResponseKeys {
+    let list = (!list.is_empty()).then(|| SecretCell::Fixed(Secret::new(list)));
+    let environment = Environment::new(environment, Host::Deployed);
+    ResponseKeys::new(list, "truebond", &environment)
+}
+
+fn keys(list: &str) -> ResponseKeys {
+    keys_in("production", list)
+}
+
+fn key(tenant: &str, key: &str) -> RecordKey {
+    let scope = Scope::http("payments.create", tenant).expect("a scope");
+    RecordKey::new(&scope, &IdempotencyKey::parse(key).expect("a key"))
+}
+
+/// The fingerprint of some request.
+fn asking(digit: &str) -> Fingerprint {
+    Fingerprint::from_hex(&digit.repeat(64)).expect("a fingerprint")
+}
+
+fn declined() -> SavedResponse {
+    let mut response = SavedResponse::new(StatusCode::PAYMENT_REQUIRED, "declined");
+    let location = HeaderValue::from_static("/api/payments/pay_1");
+    response.headers.push((header::LOCATION, location));
+    response
+}
+
+async fn signed(keys: &ResponseKeys) -> SavedResponse {
+    let (key, fingerprint) = (key("a", "k"), asking("1"));
+    let signing = keys.sign(&key, &fingerprint, declined(), Deadline::UNKNOWN);
+    signing.await
+}
+
+async fn is_believed(keys: &ResponseKeys, response: &SavedResponse) -> bool {
+    let (key, fingerprint) = (key("a", "k"), asking("1"));
+    let believing = keys.believe(&key, &fingerprint, response, Deadline::UNKNOWN);
+    believing.await
+}
+
+#[tokio::test]
+async fn a_response_is_believed_as_it_was_signed_and_in_no_other_way() {
+    let keys = keys(CURRENT);
+    let signed = signed(&keys).await;
+    assert!(is_believed(&keys, &signed).await);
+
+    let with = |change: &dyn Fn(&mut SavedResponse)| {
+        let mut changed = signed.clone();
+        change(&mut changed);
+        changed
+    };
+    let tampered = [
+        ("status", with(&|it| it.status = StatusCode::CREATED)),
+        (
+            "body",
+            with(&|it| it.body = SavedBody::Whole("succeeded".into())),
+        ),
+        (
+            "summary",
+            with(&|it| {
+                it.body = SavedBody::Summary {
+                    length: 0,
+                    sha256: [0; 32],
+                };
+            }),
+        ),
+        ("no header", with(&|it| it.headers.clear())),
+        (
+            "header",
+            with(&|it| it.headers[0].1 = HeaderValue::from_static("/api/payments/pay_2")),
+        ),
+        ("no MAC", with(&|it| it.mac = None)),
+        (
+            "another MAC",
+            with(&|it| it.mac = ResponseMac::from_hex(&"0".repeat(64))),
+        ),
+    ];
+    for (what, response) in tampered {
+        assert!(!is_believed(&keys, &response).await, "{what}");
+    }
+    let moved = [
+        (key("b", "k"), asking("1")),
+        (key("a", "l"), asking("1")),
+        (key("a", "k"), asking("2")),
+    ];
+    for (key, fingerprint) in moved {
+        let believed = keys.believe(&key, &fingerprint, &signed, Deadline::UNKNOWN);
+        assert!(!believed.await, "{}", key.as_str());
+    }
+    let staging = keys_in("staging", CURRENT);
+    assert!(!is_believed(&staging, &signed).await, "another environment");
+}
+
+#[tokio::test]
+async fn a_key_is_replaced_by_way_of_a_list() {
+    let both = format!("{CURRENT},{PREVIOUS}");
+    let cases = [
+        (CURRENT, CURRENT, true),
+        (PREVIOUS, both.as_str(), true),
+        (both.as_str(), CURRENT, true),
+        (both.as_str(), both.as_str(), true),
+        // The first one signs.
+        (both.as_str(), PREVIOUS, false),
+        (PREVIOUS, CURRENT, false),
+        // Without a key, a MAC proves nothing.
+        ("", CURRENT, false),
+        (CURRENT, "", false),
+        ("", "", false),
+    ];
+    for (signing, believing, expected) in cases {
+        let signed = signed(&keys(signing)).await;
+        let found = is_believed(&keys(believing), &signed).await;
+        assert_eq!(
+            found, expected,
+            "signed with {signing}, read with {believing}"
+        );
+    }
+}
+
+/// What Secrets Manager holds is not looked at when a function starts.
+#[tokio::test]
+async fn a_stored_list_that_cannot_be_used_signs_nothing() {
+    for list in ["short", "0123456789abcdef,short", "0123456789abcdef,,"] {
+        let keys = ResponseKeys {
+            list: Some(SecretCell::Fixed(Secret::new(list))),
+            ..keys("")
+        };
+        let signed = signed(&keys).await;
+        assert_eq!(signed, declined(), "{list}");
+        assert!(!is_believed(&keys, &signed).await, "{list}");
+    }
+}
+
+#[tokio::test]
+async fn a_mac_is_stored_with_the_response() {
+    let keys = keys(CURRENT);
+    let signed = signed(&keys).await;
+
+    let text = signed.to_bytes();
+    let read = SavedResponse::from_bytes(&text).expect("readable");
+
+    assert_eq!(read, signed);
+    assert!(is_believed(&keys, &read).await);
+    let text = String::from_utf8(text.to_vec()).expect("text");
+    let (_, mac) = text.split_once(r#","mac":""#).expect("in the first line");
+    let truncated = text.replace(&mac[..64], &mac[..62]).into();
+    assert_eq!(SavedResponse::from_bytes(&truncated), None);
+}
+
+/// Two versions of a function share one store during a deployment: this never changes. A Python program made the expected MAC.
+#[tokio::test]
+async fn a_mac_is_what_it_always_was() {
+    let signed = signed(&keys(CURRENT)).await;
+    let text = String::from_utf8(signed.to_bytes().to_vec()).expect("text");
+    insta::assert_snapshot!(text, @r#"
+    {"status":402,"headers":[["location","/api/payments/pay_1"]],"mac":"1b652e0501e98a8cb1d1ebc604351030c2c1680f690375a3aedef5a21f859eb4"}
+    declined
+    "#);
+}

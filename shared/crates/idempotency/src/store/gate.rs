@@ -1,0 +1,208 @@
+//! In development this process's memory stands in front of Redis, always, and not only while Redis is away.
+//!
+//! Every claim passes the memory first, and one store decides about each attempt, from its claim to its end:
+//!
+//! - Redis, if it answers the claim. The memory keeps a copy of what this process did: with it, it answers repetitions, and notices
+//!   that Redis has lost the key.
+//! - This memory, if Redis does not answer the claim, or does not answer a completion, or has lost the work, while that is
+//!   unfinished. From then on it decides about that key, until what finished no longer counts.
+//!
+//! So one process runs nothing twice and gives one answer, whether Redis is there or not. What this memory decides is known to this
+//! process alone, until it is restarted: that is why it stands in nowhere but on a laptop. While Redis is away, no note, mark, renewal
+//! or release is acknowledged of an attempt that Redis decides about; and a process begins a key that only other processes have worked
+//! on, whatever it has been told of it.
+//!
+//! Not prevented: a process runs a key twice if Redis falls back to an older state, and another process then claims and releases the
+//! same attempt again.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use foundation::Deadline;
+
+use super::memory::{Claiming, Copied, Guarded, MemoryStore, Work, of_memory};
+use super::redis_store::RedisStore;
+use super::{Answer, Changed, Claimed, Found, Settled, Standing, Store, Undecided};
+use crate::decision::{Change, Claim, Fence, Settlement};
+use crate::record::Version;
+use crate::{OwnerId, RecordKey};
+
+/// Records in Redis, behind the memory of this process.
+pub(crate) struct GatedStore {
+    memory: MemoryStore,
+    redis: RedisStore,
+}
+
+impl GatedStore {
+    pub(crate) fn new(memory: MemoryStore, redis: RedisStore) -> Self {
+        Self { memory, redis }
+    }
+
+    /// Whether Redis still has the work. If not, this memory decides about the key from now on.
+    async fn has(
+        &self,
+        key: &RecordKey,
+        work: Work,
+        deadline: Deadline,
+    ) -> Result<bool, Undecided> {
+        let has = match self.redis.read(key, deadline).await? {
+            Found::Nothing => false,
+            Found::Record(record, _) => work.is_in(&record),
+            // It may be the work, so nothing runs.
+            Found::Unreadable => true,
+        };
+        if !has {
+            self.memory.take_over(key, work);
+        }
+        Ok(has)
+    }
+
+    async fn claim_in_redis(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Claimed>, Undecided> {
+        let answer = self.redis.claim(key, claim, deadline).await?;
+        let copied = match &answer.value {
+            Claimed::Started(grant) => self.memory.copy(key, claim, grant),
+            Claimed::Standing(_) if self.memory.guarded(key) == Guarded::Here => Copied::Here,
+            Claimed::Standing(Standing::Replay(response)) => {
+                self.memory.learn(key, claim, response);
+                Copied::Yes
+            }
+            Claimed::Standing(_) => Copied::Yes,
+        };
+        match copied {
+            Copied::Yes => Ok(answer),
+            Copied::Late => Ok(Answer::of_all(Claimed::Standing(Standing::InProgress {
+                retry_after: Duration::ZERO,
+            }))),
+            Copied::Here => {
+                let claimed = self.memory.claim(key, claim, deadline).await?;
+                Ok(of_memory(claimed.value))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for GatedStore {
+    async fn claim(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Claimed>, Undecided> {
+        match self.memory.begin_claim(key, claim)? {
+            Claiming::Decided(answer) => Ok(answer),
+            Claiming::There => self.claim_in_redis(key, claim, deadline).await,
+            Claiming::Reserved { grant, before } => {
+                let claimed = self.claim_in_redis(key, claim, deadline).await;
+                match &claimed {
+                    Ok(Answer {
+                        value: Claimed::Standing(_),
+                        ..
+                    }) => self.memory.give_back(key, claim.owner, before),
+                    Err(_) if self.memory.decide_here(key, claim.owner) => {
+                        return Ok(of_memory(Claimed::Started(grant)));
+                    }
+                    _ => {}
+                }
+                claimed
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Standing>, Undecided> {
+        let here = async || {
+            let standing = self.memory.look(key, claim, deadline).await?;
+            Ok(of_memory(standing.value))
+        };
+        match self.memory.guarded(key) {
+            Guarded::Here => here().await,
+            Guarded::Completed | Guarded::Running => self.memory.look(key, claim, deadline).await,
+            Guarded::Unfinished(work) if !self.has(key, work, deadline).await? => here().await,
+            Guarded::Unfinished(_) => self.redis.look(key, claim, deadline).await,
+            Guarded::There => {
+                let there = self.redis.look(key, claim, deadline).await;
+                // Without Redis a claim would start here.
+                Ok(there.unwrap_or(of_memory(Standing::Free)))
+            }
+        }
+    }
+
+    async fn change(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<Answer<Changed>, Undecided> {
+        if let Some(changed) = self.memory.change_here(key, fence, change) {
+            return changed;
+        }
+        match self.redis.change(key, fence, change, deadline).await {
+            Ok(answer) if self.memory.follow(key, fence, change, &answer.value) => Ok(answer),
+            Ok(answer) => {
+                let decided = self.memory.change_here(key, fence, change);
+                decided.unwrap_or(Ok(answer))
+            }
+            Err(undecided) if matches!(change, Change::Complete(_)) => {
+                let completed = self.memory.complete_here(key, fence, change);
+                completed.unwrap_or(Err(undecided))
+            }
+            Err(undecided) => Err(undecided),
+        }
+    }
+
+    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {
+        let is_here = match self.memory.guarded(key) {
+            Guarded::Here | Guarded::Completed => true,
+            Guarded::Unfinished(work) => !self.has(key, work, deadline).await?,
+            Guarded::Running | Guarded::There => false,
+        };
+        if is_here {
+            self.memory.read(key, deadline).await
+        } else {
+            self.redis.read(key, deadline).await
+        }
+    }
+
+    /// Redis's alone: keys that only this memory has are found by name only.
+    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+        self.redis.list(limit, deadline).await
+    }
+
+    async fn settle(
+        &self,
+        key: &RecordKey,
+        seen: Version,
+        owner: OwnerId,
+        settlement: &Settlement,
+        deadline: Deadline,
+    ) -> Result<Settled, Undecided> {
+        match self.memory.guarded(key) {
+            Guarded::Here | Guarded::Completed => {
+                let settling = self.memory.settle(key, seen, owner, settlement, deadline);
+                return settling.await;
+            }
+            Guarded::Running | Guarded::Unfinished(_) | Guarded::There => {}
+        }
+        let settling = self.redis.settle(key, seen, owner, settlement, deadline);
+        match settling.await? {
+            Settled::Done => {
+                let followed = self
+                    .memory
+                    .follow_settlement(key, seen.owner, owner, settlement);
+                Ok(followed)
+            }
+            Settled::Refused => Ok(Settled::Refused),
+        }
+    }
+}

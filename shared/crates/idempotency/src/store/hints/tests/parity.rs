@@ -1,0 +1,123 @@
+//! The script against its rules: random histories of claims, results, removals, damaged values and passing time, run on a
+//! real server and beside it, verdict by verdict and byte by byte.
+
+use harness::RedisServer;
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Cases, TestRunner};
+
+use super::pair::Pair;
+
+/// One thing that happens to a key.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Pass(Until),
+    Claim(Asked),
+    Look(Asked),
+    /// Sends an earlier claim again.
+    ClaimAgain(usize),
+    /// Sends the result of an earlier claim, or of one that Redis has not seen.
+    Keep {
+        of: usize,
+        request: u8,
+        finished: Finished,
+    },
+    /// Removes the claim of an earlier caller.
+    Remove(usize),
+    Damage(Damage),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) request: u8,
+    pub(super) lease_ms: u64,
+}
+
+/// How far the clock moves.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Until {
+    /// By so many milliseconds; back where another server's clock counts.
+    By(i64),
+    /// To the end of what is stored (lease or retention), or so many milliseconds from it.
+    TheEnd(i64),
+}
+
+/// When a result finished, so many milliseconds from:
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Finished {
+    Now(i64),
+    /// The stored result's end of work.
+    Held(i64),
+    /// The instant whose retention ends now.
+    TheEnd(i64),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Damage {
+    /// The last byte is lost.
+    CutShort,
+    NotARecord,
+    Empty,
+    WrongType,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let near = || -1_i64..2;
+    let until = prop_oneof![
+        (-1_000_i64..3_000).prop_map(Until::By),
+        near().prop_map(Until::TheEnd),
+    ];
+    let lease = || prop_oneof![9 => 1_u64..1_000, 1 => 899_999_u64..900_002];
+    let asked = || (0_u8..2, lease()).prop_map(|(request, lease_ms)| Asked { request, lease_ms });
+    let finished = prop_oneof![
+        (-2_000_i64..100).prop_map(Finished::Now),
+        near().prop_map(Finished::Held),
+        near().prop_map(Finished::TheEnd),
+    ];
+    let damage = prop_oneof![
+        3 => Just(Damage::CutShort),
+        1 => Just(Damage::NotARecord),
+        1 => Just(Damage::Empty),
+        1 => Just(Damage::WrongType),
+    ];
+    prop_oneof![
+        3 => until.prop_map(Step::Pass),
+        4 => asked().prop_map(Step::Claim),
+        1 => asked().prop_map(Step::Look),
+        2 => any::<usize>().prop_map(Step::ClaimAgain),
+        4 => (any::<usize>(), 0_u8..2, finished)
+            .prop_map(|(of, request, finished)| Step::Keep { of, request, finished }),
+        2 => any::<usize>().prop_map(Step::Remove),
+        1 => damage.prop_map(Step::Damage),
+    ]
+}
+
+#[test]
+fn the_script_decides_as_its_rules_do() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let pair = runtime.block_on(async { Pair::new(RedisServer::start().await).await });
+    let pair = std::cell::RefCell::new(pair);
+    let mut cases = TestRunner::new(Cases {
+        failure_persistence: None,
+        ..Cases::with_cases(500)
+    });
+    let history = prop::collection::vec(step(), 1..25);
+
+    let ran = cases.run(&history, |steps| {
+        #[expect(clippy::await_holding_refcell_ref, reason = "one history at a time")]
+        runtime.block_on(async {
+            let mut pair = pair.borrow_mut();
+            pair.begin().await;
+            for step in steps {
+                pair.take(step).await;
+            }
+        });
+        Ok(())
+    });
+
+    if let Err(failure) = ran {
+        panic!("{failure}");
+    }
+}

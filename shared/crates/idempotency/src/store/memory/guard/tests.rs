@@ -1,0 +1,670 @@
+use std::time::Duration;
+
+use super::*;
+use crate::store::Doubt;
+use crate::{Fingerprint, IdempotencyConfig, IdempotencyKey, Request, SavedResponse, Scope};
+
+const LEASE: Duration = Duration::from_secs(30);
+const WINDOW: Duration = Duration::from_secs(86_400);
+/// When the other store saw the key first.
+const FIRST_THERE: StoreTime = StoreTime::from_ms(3);
+
+fn store() -> MemoryStore {
+    store_with(WINDOW)
+}
+
+fn store_with(window: Duration) -> MemoryStore {
+    MemoryStore::new(&IdempotencyConfig {
+        window,
+        ..IdempotencyConfig::default()
+    })
+}
+
+fn key() -> RecordKey {
+    let key = IdempotencyKey::parse("k").expect("a key");
+    RecordKey::new(&Scope::none(), &key)
+}
+
+fn claim(lease: Duration, policy: Policy) -> Claim {
+    Claim {
+        owner: OwnerId::fresh(),
+        fingerprint: Fingerprint::of(&Request::default()).expect("unambiguous"),
+        policy,
+        lease,
+        window: WINDOW,
+    }
+}
+
+fn once() -> Claim {
+    claim(LEASE, Policy::AtMostOnce)
+}
+
+/// What the other store has started.
+fn grant(attempt: u64, rev: u64) -> Grant {
+    Grant {
+        attempt,
+        rev,
+        is_first: false,
+        repeated: false,
+        took_over: false,
+        checkpoint: "".into(),
+        first_at: FIRST_THERE,
+        lease_left: LEASE,
+        recognised_for: None,
+    }
+}
+
+fn fence(claim: &Claim, attempt: u64, rev: u64) -> Fence {
+    Fence {
+        claim: claim.clone(),
+        attempt,
+        rev,
+    }
+}
+
+fn result() -> Change {
+    Change::Complete(response("ours"))
+}
+
+fn response(body: &'static str) -> SavedResponse {
+    SavedResponse::new(http::StatusCode::CREATED, body)
+}
+
+/// A memory with a copy of the third attempt, in its seventh writing.
+fn copying(claim: &Claim) -> MemoryStore {
+    let store = store();
+    assert_eq!(store.copy(&key(), claim, &grant(3, 7)), Copied::Yes);
+    store
+}
+
+/// A memory in which a claim waits for the other store.
+fn reserving(claim: &Claim) -> MemoryStore {
+    let store = store();
+    let claiming = store.begin_claim(&key(), claim);
+    assert!(matches!(claiming, Ok(Claiming::Reserved { .. })));
+    store
+}
+
+fn record(store: &MemoryStore) -> Record {
+    let records = store.records.lock();
+    records.get(&key()).expect("there").clone()
+}
+
+/// What the other store answers to a change of the copy.
+fn answered(store: &MemoryStore, claim: &Claim, change: &Change, changed: &Changed) {
+    store.follow(&key(), &fence(claim, 3, 7), change, changed);
+}
+
+fn work(attempt: u64) -> Work {
+    Work {
+        first_at: FIRST_THERE,
+        attempt,
+    }
+}
+
+#[test]
+fn whom_to_ask_depends_on_who_decides_and_on_the_state() {
+    let unfinished = Guarded::Unfinished(work(3));
+    let cases: [(&str, Duration, Option<Change>, Guarded); 6] = [
+        ("at work", LEASE, None, Guarded::Running),
+        ("abandoned", Duration::ZERO, None, unfinished),
+        ("unknown", LEASE, Some(Change::MarkUnknown), unfinished),
+        ("released", LEASE, Some(Change::Release), Guarded::There),
+        ("completed", LEASE, Some(result()), Guarded::Completed),
+        (
+            "completed late",
+            Duration::ZERO,
+            Some(result()),
+            Guarded::Completed,
+        ),
+    ];
+    for (case, lease, change, expected) in cases {
+        let claim = claim(lease, Policy::AtMostOnce);
+        let store = copying(&claim);
+        if let Some(change) = change {
+            answered(&store, &claim, &change, &Changed::Done);
+        }
+        assert_eq!(store.guarded(&key()), expected, "{case}");
+        let later = store.now().after(WINDOW + WINDOW);
+        let records = store.records.lock();
+        let is_finished = records.get(&key()).expect("there").finished_at().is_some();
+        let guarded = store.guarded_at(&records, &key(), later);
+        assert_eq!(guarded == Guarded::There, is_finished, "{case}, later");
+    }
+    assert_eq!(store().guarded(&key()), Guarded::There);
+}
+
+/// The attempt before may still go on, so only the other store can say whether another one may begin.
+#[test]
+fn a_reopened_copy_is_unfinished() {
+    let claim = claim(Duration::ZERO, Policy::RerunAlways);
+    let store = copying(&claim);
+    let reopened = Settlement::Reopened;
+    store.follow_settlement(&key(), claim.owner, OwnerId::fresh(), &reopened);
+    assert!(record(&store).took_over);
+    assert_eq!(store.guarded(&key()), Guarded::Unfinished(work(3)));
+}
+
+#[test]
+fn a_claim_that_is_rejected_leaves_what_was_there_before() {
+    let first = once();
+    let store = copying(&first);
+    answered(&store, &first, &Change::Release, &Changed::Done);
+    let second = once();
+    let released = store.records.lock().by_key[&key()].clone();
+    let Ok(Claiming::Reserved { grant, before }) = store.begin_claim(&key(), &second) else {
+        panic!("not reserved");
+    };
+    assert_eq!((grant.attempt, grant.took_over), (4, false));
+    assert_eq!(before.as_deref(), Some(&released));
+
+    store.give_back(&key(), OwnerId::fresh(), None);
+    assert_eq!(record(&store).owner, second.owner);
+    store.give_back(&key(), second.owner, before);
+    assert_eq!(store.records.lock().by_key[&key()], released);
+    store.give_back(&key(), first.owner, None);
+    assert_eq!(record(&store).owner, first.owner, "nothing is asked");
+}
+
+#[test]
+fn a_released_copy_hands_its_note_on_until_its_window_is_over() {
+    for (window, expected) in [(WINDOW, "note"), (Duration::ZERO, "")] {
+        let (store, first) = (store_with(window), once());
+        let noted = Grant {
+            checkpoint: "note".into(),
+            ..grant(3, 7)
+        };
+        store.copy(&key(), &first, &noted);
+        answered(&store, &first, &Change::Release, &Changed::Done);
+        let claiming = store.begin_claim(&key(), &once());
+        let Ok(Claiming::Reserved { grant, .. }) = claiming else {
+            panic!("{claiming:?}");
+        };
+        assert_eq!(grant.checkpoint, expected);
+    }
+}
+
+#[test]
+fn a_rejected_first_claim_leaves_nothing() {
+    let claim = once();
+    let store = reserving(&claim);
+    store.give_back(&key(), claim.owner, None);
+    assert!(store.records.lock().by_key.is_empty());
+    assert_eq!(store.records.lock().bytes, 0);
+}
+
+#[test]
+fn while_a_claim_is_asked_about_others_wait_and_the_same_one_is_asked_again() {
+    let claim = once();
+    let store = reserving(&claim);
+    assert!(matches!(
+        store.begin_claim(&key(), &claim),
+        Ok(Claiming::There)
+    ));
+    let other = store.begin_claim(&key(), &once());
+    let Ok(Claiming::Decided(Answer { value, stand_in })) = other else {
+        panic!("{other:?}");
+    };
+    assert!(matches!(
+        value,
+        Claimed::Standing(Standing::InProgress { .. })
+    ));
+    assert_eq!(stand_in, None);
+}
+
+#[test]
+fn a_claim_that_was_not_answered_is_decided_here_once() {
+    let claim = once();
+    let store = reserving(&claim);
+    assert!(!store.decide_here(&key(), OwnerId::fresh()));
+    assert!(store.decide_here(&key(), claim.owner));
+    assert_eq!(store.guarded(&key()), Guarded::Here);
+
+    // The answer to the same claim, sent again, comes too late.
+    assert!(!store.decide_here(&key(), claim.owner));
+    assert_eq!(store.copy(&key(), &claim, &grant(1, 1)), Copied::Here);
+    store.give_back(&key(), claim.owner, None);
+    assert_eq!(store.guarded(&key()), Guarded::Here);
+    let again = store.begin_claim(&key(), &claim);
+    let Ok(Claiming::Decided(Answer { value, stand_in })) = again else {
+        panic!("{again:?}");
+    };
+    assert!(matches!(value, Claimed::Started(grant) if grant.repeated));
+    assert_eq!(stand_in, Some(Backend::Memory));
+}
+
+#[test]
+fn an_answered_claim_is_not_decided_here() {
+    let claim = once();
+    let store = reserving(&claim);
+    assert_eq!(store.copy(&key(), &claim, &grant(3, 7)), Copied::Yes);
+    assert!(!store.decide_here(&key(), claim.owner));
+    assert_eq!(store.guarded(&key()), Guarded::Running);
+    assert!(matches!(
+        store.begin_claim(&key(), &claim),
+        Ok(Claiming::There)
+    ));
+}
+
+/// Its sender is gone, and the other store has the release.
+#[test]
+fn a_late_copy_of_a_released_claim_is_none_to_decide_here() {
+    let claim = once();
+    let store = copying(&claim);
+    answered(&store, &claim, &Change::Release, &Changed::Done);
+    assert!(matches!(
+        store.begin_claim(&key(), &claim),
+        Ok(Claiming::There)
+    ));
+}
+
+#[test]
+fn unfinished_work_is_the_other_stores_to_decide_about_whoever_claims() {
+    let abandoned = claim(Duration::ZERO, Policy::RerunAlways);
+    let store = copying(&abandoned);
+    for claim in [&abandoned, &once()] {
+        let claiming = store.begin_claim(&key(), claim);
+        assert!(matches!(claiming, Ok(Claiming::There)), "{claiming:?}");
+    }
+}
+
+#[test]
+fn a_result_answers_repetitions_as_the_other_store_would() {
+    let first = once();
+    let store = copying(&first);
+    answered(&store, &first, &result(), &Changed::Done);
+    for claim in [&first, &once()] {
+        let Ok(Claiming::Decided(Answer { value, stand_in })) = store.begin_claim(&key(), claim)
+        else {
+            panic!("not decided");
+        };
+        assert!(matches!(value, Claimed::Standing(Standing::Replay(_))));
+        assert_eq!(stand_in, None);
+    }
+}
+
+#[test]
+fn a_record_of_the_other_store_is_the_work_from_the_same_attempt_on() {
+    let claim = once();
+    let there = |first_at, attempt| Record {
+        first_at,
+        attempt,
+        ..record(&copying(&claim))
+    };
+    assert!(work(3).is_in(&there(FIRST_THERE, 3)));
+    assert!(work(3).is_in(&there(FIRST_THERE, 4)));
+    assert!(!work(3).is_in(&there(FIRST_THERE, 2)), "an older state");
+    assert!(!work(3).is_in(&there(StoreTime::from_ms(4), 3)), "another");
+}
+
+#[test]
+fn work_that_the_other_store_has_lost_is_decided_here() {
+    let abandoned = claim(Duration::ZERO, Policy::AtMostOnce);
+    for (lost, expected) in [
+        (work(2), Guarded::Unfinished(work(3))),
+        (
+            Work {
+                first_at: StoreTime::from_ms(4),
+                attempt: 3,
+            },
+            Guarded::Unfinished(work(3)),
+        ),
+        (work(3), Guarded::Here),
+    ] {
+        let store = copying(&abandoned);
+        store.take_over(&key(), lost);
+        assert_eq!(store.guarded(&key()), expected);
+    }
+}
+
+#[test]
+fn a_copy_follows_what_the_other_store_answers() {
+    let superseded = || Changed::Superseded(Standing::Free);
+    let stored = || Changed::Already(Some(response("stored")));
+    let note = || Change::Checkpoint("note".into());
+    let cases: [(&str, Change, Changed, &str, u64); 13] = [
+        ("done", result(), Changed::Done, "completed", 8),
+        ("another result", result(), stored(), "completed", 8),
+        (
+            "a lost reply",
+            Change::Release,
+            Changed::Already(None),
+            "released",
+            8,
+        ),
+        ("released", Change::Release, Changed::Done, "released", 8),
+        ("unknown", Change::MarkUnknown, Changed::Done, "unknown", 8),
+        ("noted", note(), Changed::Done, "in_progress", 8),
+        (
+            "noted before",
+            note(),
+            Changed::Already(None),
+            "in_progress",
+            8,
+        ),
+        (
+            "renewed",
+            Change::Renew(LEASE),
+            Changed::Done,
+            "in_progress",
+            8,
+        ),
+        ("outdated", note(), Changed::Moved(9), "in_progress", 7),
+        (
+            "too late",
+            Change::Renew(LEASE),
+            Changed::TooLate,
+            "in_progress",
+            7,
+        ),
+        ("superseded", result(), superseded(), "unknown", 8),
+        ("superseded note", note(), superseded(), "unknown", 8),
+        (
+            "unreadable",
+            result(),
+            Changed::Superseded(Standing::Unknown(Doubt::Unreadable)),
+            "unknown",
+            8,
+        ),
+    ];
+    for (case, change, changed, state, rev) in cases {
+        let claim = once();
+        let store = copying(&claim);
+        answered(&store, &claim, &change, &changed);
+        let copy = record(&store);
+        assert_eq!((copy.state.name(), copy.rev), (state, rev), "{case}");
+        let is_noted = copy.checkpoint == "note";
+        assert_eq!(is_noted, case.starts_with("noted"), "{case}");
+        if case == "another result" {
+            assert_eq!(copy.into_response(), Some(response("stored")));
+        }
+    }
+}
+
+/// Another process may have written in between.
+#[test]
+fn the_other_store_counts_the_writes() {
+    let claim = once();
+    let store = copying(&claim);
+    let note = Change::Checkpoint("note".into());
+    store.follow(&key(), &fence(&claim, 3, 11), &note, &Changed::Done);
+    assert_eq!(record(&store).rev, 12);
+}
+
+#[test]
+fn a_copy_follows_its_own_attempt_and_keeps_its_result() {
+    let claim = once();
+    let store = copying(&claim);
+    for other in [fence(&claim, 2, 7), fence(&once(), 3, 7)] {
+        assert!(store.follow(&key(), &other, &result(), &Changed::Done));
+        assert_eq!(record(&store).state, State::InProgress);
+    }
+    answered(&store, &claim, &result(), &Changed::Done);
+    for standing in [Standing::Free, Standing::Replay(response("other"))] {
+        let superseded = Changed::Superseded(standing);
+        answered(&store, &claim, &Change::Release, &superseded);
+        assert_eq!(record(&store).into_response(), Some(response("ours")));
+    }
+}
+
+/// Another attempt has finished, so a copy of this one's completion, sent again, is no result.
+#[test]
+fn the_result_of_another_attempt_takes_the_place_of_a_superseded_copy() {
+    let claim = once();
+    let store = copying(&claim);
+    let superseded = Changed::Superseded(Standing::Replay(response("other")));
+    answered(&store, &claim, &result(), &superseded);
+    assert_eq!(record(&store).owner, OwnerId::NOBODY);
+    let again = store.change_here(&key(), &fence(&claim, 3, 7), &result());
+    let Some(Ok(Answer { value, .. })) = again else {
+        panic!("{again:?}");
+    };
+    let Changed::Superseded(Standing::Replay(replayed)) = value else {
+        panic!("{value:?}");
+    };
+    assert_eq!(replayed, response("other"));
+}
+
+#[test]
+fn a_result_that_a_claim_was_answered_with_is_learned_of_the_same_unfinished_work() {
+    let other = || Claim {
+        fingerprint: Fingerprint::of(&Request {
+            method: "PUT",
+            ..Request::default()
+        })
+        .expect("unambiguous"),
+        ..once()
+    };
+    let cases = [
+        ("abandoned", Duration::ZERO, once(), "completed"),
+        ("another request", Duration::ZERO, other(), "in_progress"),
+        ("at work", LEASE, once(), "in_progress"),
+    ];
+    for (case, lease, asking, expected) in cases {
+        let store = copying(&claim(lease, Policy::AtMostOnce));
+        store.learn(&key(), &asking, &response("theirs"));
+        assert_eq!(record(&store).state.name(), expected, "{case}");
+    }
+    let nothing = store();
+    nothing.learn(&key(), &once(), &response("theirs"));
+    assert_eq!(nothing.guarded(&key()), Guarded::There);
+}
+
+#[test]
+fn a_change_is_decided_here_where_the_claim_was_or_the_result_is_known() {
+    let claim = once();
+    let (first, third) = (fence(&claim, 1, 1), fence(&claim, 3, 7));
+    let here = reserving(&claim);
+    assert!(
+        here.change_here(&key(), &first, &result()).is_none(),
+        "asked"
+    );
+    assert!(here.follow(&key(), &first, &Change::MarkUnknown, &Changed::Done));
+    assert_eq!(record(&here).state, State::InProgress, "asked");
+    here.decide_here(&key(), claim.owner);
+    assert!(!here.follow(&key(), &first, &result(), &Changed::Done));
+    let other = here.change_here(&key(), &fence(&once(), 1, 1), &result());
+    let Some(Ok(Answer { value, .. })) = other else {
+        panic!("{other:?}");
+    };
+    assert!(matches!(
+        value,
+        Changed::Superseded(Standing::InProgress { .. })
+    ));
+    let changed = here.change_here(&key(), &first, &result());
+    let Some(Ok(Answer { value, stand_in })) = changed else {
+        panic!("{changed:?}");
+    };
+    assert!(matches!(value, Changed::Done));
+    assert_eq!(stand_in, Some(Backend::Memory));
+
+    let copy = copying(&claim);
+    assert!(copy.change_here(&key(), &third, &result()).is_none());
+    answered(&copy, &claim, &result(), &Changed::Done);
+    assert!(copy.change_here(&key(), &third, &Change::Release).is_none());
+    let again = Change::Complete(response("another"));
+    let changed = copy.change_here(&key(), &third, &again);
+    let Some(Ok(Answer { value, stand_in })) = changed else {
+        panic!("{changed:?}");
+    };
+    assert!(matches!(value, Changed::Already(Some(stored)) if stored == response("ours")));
+    assert_eq!(stand_in, None);
+}
+
+/// The other store has lost the work, or an old answer comes late.
+#[test]
+fn what_the_other_store_starts_counts_where_it_follows_what_is_known_here() {
+    let attempt = |attempt, first_at| Grant {
+        first_at,
+        ..grant(attempt, 1)
+    };
+    let other = StoreTime::from_ms(4);
+    let (again, next) = (attempt(3, FIRST_THERE), attempt(4, FIRST_THERE));
+    let (older, anew) = (attempt(2, FIRST_THERE), attempt(4, other));
+    let unfinished = Guarded::Unfinished(work(3));
+    let cases = [
+        ("abandoned", None, &next, Copied::Yes, Guarded::Running),
+        ("abandoned", None, &again, Copied::Late, unfinished),
+        ("abandoned", None, &older, Copied::Late, unfinished),
+        ("abandoned", None, &anew, Copied::Here, Guarded::Here),
+        (
+            "released",
+            Some(Change::Release),
+            &next,
+            Copied::Yes,
+            Guarded::Running,
+        ),
+        (
+            "released",
+            Some(Change::Release),
+            &older,
+            Copied::Late,
+            Guarded::There,
+        ),
+        (
+            "released",
+            Some(Change::Release),
+            &anew,
+            Copied::Yes,
+            Guarded::Running,
+        ),
+        (
+            "completed",
+            Some(result()),
+            &again,
+            Copied::Here,
+            Guarded::Completed,
+        ),
+        (
+            "completed",
+            Some(result()),
+            &next,
+            Copied::Here,
+            Guarded::Completed,
+        ),
+        (
+            "completed",
+            Some(result()),
+            &anew,
+            Copied::Here,
+            Guarded::Completed,
+        ),
+    ];
+    for (case, change, grant, expected, guarded) in cases {
+        let first = claim(Duration::ZERO, Policy::AtMostOnce);
+        let store = copying(&first);
+        if let Some(change) = change {
+            answered(&store, &first, &change, &Changed::Done);
+        }
+        let copied = store.copy(&key(), &once(), grant);
+        assert_eq!(copied, expected, "{case}, {grant:?}");
+        assert_eq!(store.guarded(&key()), guarded, "{case}, {grant:?}");
+    }
+}
+
+#[test]
+fn an_attempt_at_work_is_copied_once() {
+    let claim = once();
+    let store = copying(&claim);
+    let noted = Change::Checkpoint("note".into());
+    answered(&store, &claim, &noted, &Changed::Done);
+    // The answer to the same claim, sent twice.
+    assert_eq!(store.copy(&key(), &claim, &grant(3, 7)), Copied::Yes);
+    assert_eq!(record(&store).checkpoint, "note");
+    assert_eq!(store.copy(&key(), &once(), &grant(3, 7)), Copied::Late);
+    let lost = Grant {
+        first_at: StoreTime::from_ms(4),
+        ..grant(3, 1)
+    };
+    assert_eq!(store.copy(&key(), &claim, &lost), Copied::Here);
+    assert_eq!(store.guarded(&key()), Guarded::Here);
+}
+
+/// Its call was dropped.
+#[test]
+fn a_reservation_makes_room_once_its_lease_is_over() {
+    for (lease, expected) in [(LEASE, false), (Duration::ZERO, true)] {
+        let store = reserving(&claim(lease, Policy::AtMostOnce));
+        let kept = store.records.lock().by_key[&key()].clone();
+        assert_eq!(kept.is_over(WINDOW, store.now()), expected);
+        let abandoned = copying(&claim(lease, Policy::AtMostOnce));
+        let kept = abandoned.records.lock().by_key[&key()].clone();
+        assert!(!kept.is_over(WINDOW, abandoned.now()));
+    }
+}
+
+#[test]
+fn a_result_that_the_other_store_could_not_be_told_of_is_kept_here() {
+    let claim = once();
+    let store = copying(&claim);
+    let other = fence(&once(), 3, 7);
+    assert!(store.complete_here(&key(), &other, &result()).is_none());
+    assert_eq!(store.guarded(&key()), Guarded::Running);
+    let completed = store.complete_here(&key(), &fence(&claim, 3, 7), &result());
+    let Some(Ok(Answer { value, stand_in })) = completed else {
+        panic!("{completed:?}");
+    };
+    assert!(matches!(value, Changed::Done));
+    assert_eq!(stand_in, Some(Backend::Memory));
+    assert_eq!(store.guarded(&key()), Guarded::Here);
+    assert_eq!(record(&store).into_response(), Some(response("ours")));
+}
+
+/// By this memory's clock it is not known when a provider forgets the derived key of an attempt that another process began.
+#[test]
+fn a_copy_of_a_bounded_takeover_is_not_taken_over_again() {
+    let within = Duration::from_secs(5);
+    let cases = [
+        (Policy::Rerun { within }, Some(within), Policy::AtMostOnce),
+        (Policy::RerunAlways, Some(within), Policy::AtMostOnce),
+        (Policy::RerunAlways, None, Policy::RerunAlways),
+        (Policy::Rerun { within }, None, Policy::Rerun { within }),
+    ];
+    for (policy, recognised_for, expected) in cases {
+        let (store, claim) = (store(), claim(LEASE, policy));
+        let took_over = Grant {
+            took_over: true,
+            checkpoint: "note".into(),
+            recognised_for,
+            ..grant(3, 7)
+        };
+        assert_eq!(store.copy(&key(), &claim, &took_over), Copied::Yes);
+        let copy = record(&store);
+        assert_eq!(copy.policy, expected);
+        assert!(copy.took_over);
+        assert_eq!(copy.checkpoint, "note");
+    }
+}
+
+#[test]
+fn a_settlement_there_settles_the_copy_of_the_same_owner() {
+    let settlement = Settlement::Completed(response("settled"));
+    for (is_same, expected) in [(true, "completed"), (false, "in_progress")] {
+        let claim = once();
+        let store = copying(&claim);
+        let seen = if is_same {
+            claim.owner
+        } else {
+            OwnerId::fresh()
+        };
+        let settled = store.follow_settlement(&key(), seen, OwnerId::fresh(), &settlement);
+        assert_eq!(settled, Settled::Done);
+        assert_eq!(record(&store).state.name(), expected);
+    }
+}
+
+#[test]
+fn a_settlement_there_is_refused_where_this_memory_decides_or_has_a_result() {
+    let claim = once();
+    let here = reserving(&claim);
+    here.decide_here(&key(), claim.owner);
+    let completed = copying(&claim);
+    answered(&completed, &claim, &result(), &Changed::Done);
+    for store in [here, completed] {
+        let before = record(&store);
+        let owner = OwnerId::fresh();
+        let settled = store.follow_settlement(&key(), claim.owner, owner, &Settlement::Released);
+        assert_eq!(settled, Settled::Refused);
+        assert_eq!(record(&store), before);
+    }
+}

@@ -1,0 +1,202 @@
+use http::StatusCode;
+
+use super::*;
+use crate::{Fingerprint, IdempotencyKey, Policy, Request, SavedResponse, Scope};
+
+const WINDOW: Duration = Duration::from_secs(86_400);
+const LEASE: Duration = Duration::from_secs(30);
+
+fn store(entries: usize, bytes: usize) -> MemoryStore {
+    MemoryStore::new(&IdempotencyConfig {
+        memory_entries: entries,
+        memory_bytes: bytes,
+        ..IdempotencyConfig::default()
+    })
+}
+
+fn large() -> MemoryStore {
+    store(1_000, 1 << 20)
+}
+
+fn key(name: &str) -> RecordKey {
+    let key = IdempotencyKey::parse(name).expect("a key");
+    RecordKey::new(&Scope::none(), &key)
+}
+
+fn claim(lease: Duration) -> Claim {
+    Claim {
+        owner: OwnerId::fresh(),
+        fingerprint: Fingerprint::of(&Request::default()).expect("unambiguous"),
+        policy: Policy::AtMostOnce,
+        lease,
+        window: WINDOW,
+    }
+}
+
+fn fence(claim: &Claim) -> Fence {
+    Fence {
+        claim: claim.clone(),
+        attempt: 1,
+        rev: 1,
+    }
+}
+
+fn response(bytes: usize) -> SavedResponse {
+    SavedResponse::new(StatusCode::CREATED, vec![b'x'; bytes])
+}
+
+fn claimed(store: &MemoryStore, key: &RecordKey, claim: &Claim) -> Result<Claimed, Undecided> {
+    store.claim_at(&mut store.records.lock(), key, claim, store.now())
+}
+
+fn started(store: &MemoryStore, key: &RecordKey, claim: &Claim) {
+    let claimed = claimed(store, key, claim);
+    assert!(matches!(claimed, Ok(Claimed::Started(_))), "{claimed:?}");
+}
+
+fn change(
+    store: &MemoryStore,
+    key: &RecordKey,
+    claim: &Claim,
+    change: &Change,
+) -> Result<Changed, Undecided> {
+    let mut records = store.records.lock();
+    store.change_at(&mut records, key, &fence(claim), change, store.now())
+}
+
+fn changed(store: &MemoryStore, key: &RecordKey, claim: &Claim, change: &Change) {
+    let changed = self::change(store, key, claim, change);
+    assert!(matches!(changed, Ok(Changed::Done)), "{changed:?}");
+}
+
+fn record(store: &MemoryStore, key: &RecordKey) -> Option<Record> {
+    store.records.lock().get(key).cloned()
+}
+
+#[test]
+fn a_record_takes_its_key_its_checkpoint_and_its_response() {
+    let (store, key, claim) = (large(), key("four"), claim(LEASE));
+    started(&store, &key, &claim);
+    let empty = record(&store, &key).expect("there");
+    let base = RECORD_BYTES + key.as_str().len();
+    assert_eq!(size(&key, &empty), base);
+    let noted = Record {
+        checkpoint: "note".into(),
+        ..empty.clone()
+    };
+    assert_eq!(size(&key, &noted), base + 4);
+    let completed = Record {
+        state: State::Completed {
+            finished_at: EPOCH,
+            response: response(7),
+        },
+        ..noted
+    };
+    assert_eq!(size(&key, &completed), base + 11);
+}
+
+#[test]
+fn what_all_records_take_is_counted() {
+    let (store, kept, removed) = (large(), key("kept"), key("removed"));
+    let claims = [claim(LEASE), claim(LEASE)];
+    started(&store, &kept, &claims[0]);
+    started(&store, &removed, &claims[1]);
+    changed(
+        &store,
+        &kept,
+        &claims[0],
+        &Change::Checkpoint("note".into()),
+    );
+    store.records.lock().remove(&removed);
+
+    let records = store.records.lock();
+    assert_eq!(records.by_key.len(), 1);
+    assert_eq!(records.bytes, size(&kept, &records.by_key[&kept].record));
+}
+
+#[test]
+fn memory_is_full_at_its_limits_and_not_before() {
+    let empty = RECORD_BYTES + key("a").as_str().len();
+    let store = store(2, 2 * empty + 4);
+    let claims = [claim(LEASE), claim(LEASE), claim(LEASE)];
+    for (name, claim) in ["a", "b"].into_iter().zip(&claims) {
+        started(&store, &key(name), claim);
+    }
+    let third = claimed(&store, &key("c"), &claims[2]);
+    assert_eq!(third.err(), Some(Undecided::Full), "two entries");
+
+    let note = |text: &'static str| {
+        let note = Change::Checkpoint(text.into());
+        change(&store, &key("a"), &claims[0], &note)
+    };
+    assert_eq!(note("12345").err(), Some(Undecided::Full));
+    assert!(matches!(note("1234"), Ok(Changed::Done)));
+
+    // A result always finds room.
+    changed(
+        &store,
+        &key("b"),
+        &claims[1],
+        &Change::Complete(response(5)),
+    );
+    let kept = record(&store, &key("b")).expect("there").into_response();
+    assert_eq!(kept, Some(response(5).limited_to(0)));
+}
+
+#[test]
+fn bytes_alone_fill_a_memory() {
+    let empty = RECORD_BYTES + key("a").as_str().len();
+    let store = store(9, 2 * empty - 1);
+    started(&store, &key("a"), &claim(LEASE));
+    let second = claimed(&store, &key("b"), &claim(LEASE));
+    assert_eq!(second.err(), Some(Undecided::Full));
+}
+
+#[test]
+fn room_is_made_of_what_is_over() {
+    let (store, first) = (store(1, 1 << 20), claim(LEASE));
+    started(&store, &key("a"), &first);
+    changed(&store, &key("a"), &first, &Change::Release);
+    let later = store.now().after(WINDOW);
+    let mut records = store.records.lock();
+    let claimed = store.claim_at(&mut records, &key("b"), &claim(LEASE), later);
+    assert!(matches!(claimed, Ok(Claimed::Started(_))));
+    drop(records);
+    assert_eq!(record(&store, &key("a")), None);
+}
+
+#[test]
+fn a_repeated_claim_starts_again() {
+    let (store, key, claim) = (large(), key("k"), claim(LEASE));
+    started(&store, &key, &claim);
+    let again = claimed(&store, &key, &claim);
+    let Ok(Claimed::Started(grant)) = again else {
+        panic!("{again:?}");
+    };
+    assert!(grant.repeated);
+}
+
+#[tokio::test]
+async fn keys_are_listed_in_their_order() {
+    let store = large();
+    for name in ["b", "c", "a"] {
+        started(&store, &key(name), &claim(LEASE));
+    }
+    let keys = store.list(2, Deadline::UNKNOWN).await;
+    assert_eq!(keys, Ok(vec![key("a"), key("b")]));
+}
+
+#[tokio::test]
+async fn a_settlement_is_written_over_the_record_that_was_seen() {
+    let (store, key, claim) = (large(), key("k"), claim(LEASE));
+    started(&store, &key, &claim);
+    let seen = record(&store, &key).expect("there").version();
+    let settlement = Settlement::Completed(response(1));
+    for expected in [Settled::Done, Settled::Refused] {
+        let owner = OwnerId::fresh();
+        let settled = store.settle(&key, seen, owner, &settlement, Deadline::UNKNOWN);
+        assert_eq!(settled.await, Ok(expected));
+    }
+    let settled = record(&store, &key).expect("there");
+    assert_eq!(settled.into_response(), Some(response(1)));
+}

@@ -1,0 +1,588 @@
+//! MongoDB decides: one document, compare-and-set, majority acknowledged, by the server's clock.
+//!
+//! A claim inserts, or names the record it has judged (`Version`); the owner of a record names itself and its attempt.
+//! So a write that arrives late, or twice, changes nothing, also where the record was deleted and the key claimed anew since.
+//!
+//! Only finished records expire. They count as expired from then on, even before MongoDB deletes them.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use foundation::Deadline;
+use futures_util::TryStreamExt;
+use mongo_client::{Error, Mongo};
+use mongodb::bson::{Document, doc};
+use mongodb::options::ReturnDocument;
+use mongodb::{Collection, Database};
+
+use super::mongo_document::{self, binary, integer};
+use super::{
+    Answer, Backend, Changed, Claimed, Doubt, Found, Grant, Page, Repeated, Settled, Standing,
+    Store, Undecided, mongo_index,
+};
+use crate::decision::{self, Change, Claim, Decision, Fence, Settlement, Start, Verdict};
+use crate::record::{Record, State, StoreTime, Version, whole_ms};
+use crate::{OwnerId, RecordKey};
+
+/// Records in MongoDB.
+pub(crate) struct MongoStore {
+    mongo: Mongo,
+    window: Duration,
+}
+
+/// A compare-and-set: an update, by its operators, of the record that the filter finds.
+#[derive(Default)]
+struct Update {
+    filter: Document,
+    set: Document,
+    unset: Document,
+    /// What grows by one beside `rev`.
+    counted: Option<&'static str>,
+    /// What becomes the server's time.
+    dated: &'static [&'static str],
+}
+
+const COLLECTION: &str = "idempotency";
+/// How often a claim that was not acknowledged is sent, each time with the same owner.
+const SENDINGS: u32 = 3;
+/// How often a decision is taken anew because the record had changed by the time it was written.
+const ROUNDS: u32 = 20;
+
+impl MongoStore {
+    pub(crate) fn new(mongo: Mongo, window: Duration) -> Self {
+        Self { mongo, window }
+    }
+
+    /// Decides about a claim; with it, the record if there is one to tell of.
+    pub(super) async fn claim_record(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<(Claimed, Option<Record>), Undecided> {
+        if let Some(record) = self.insert(key, claim, deadline).await? {
+            return Ok((
+                granted(&record, Repeated::No, record.leased_at),
+                Some(record),
+            ));
+        }
+        for _ in 0..ROUNDS {
+            let (record, now) = match self.read(key, deadline).await? {
+                Found::Record(record, now) => (*record, now),
+                Found::Unreadable => {
+                    return Ok((
+                        Claimed::Standing(Standing::Unknown(Doubt::Unreadable)),
+                        None,
+                    ));
+                }
+                Found::Nothing => {
+                    if let Some(record) = self.insert(key, claim, deadline).await? {
+                        return Ok((
+                            granted(&record, Repeated::No, record.leased_at),
+                            Some(record),
+                        ));
+                    }
+                    continue;
+                }
+            };
+            match decision::decide(Some(&record), claim, now) {
+                Decision::Start(how) => {
+                    let next = decision::start(how, Some(&record), claim, now);
+                    let update = Update::of_claim(key, &record, how, &next);
+                    // No match, or an error: another claim was faster, or this very one was written and its reply was lost. The next
+                    // round reads which.
+                    if let Ok(Some(record)) = self.update(update, deadline).await {
+                        return Ok((
+                            granted(&record, Repeated::No, record.leased_at),
+                            Some(record),
+                        ));
+                    }
+                }
+                Decision::Repeated => {
+                    return Ok((granted(&record, Repeated::Yes, now), Some(record)));
+                }
+                _ => {
+                    let standing = Standing::of(Some(&record), claim, now);
+                    return Ok((Claimed::Standing(standing), Some(record)));
+                }
+            }
+        }
+        Err(CONTENDED)
+    }
+
+    /// Changes the record of an owner; with the outcome, the record as it then is.
+    pub(super) async fn change_record(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<(Changed, Option<Record>), Undecided> {
+        if let Some(update) = Update::at_once(key, fence, change)
+            && let Some(record) = self.update(update, deadline).await?
+        {
+            return Ok((Changed::Done, Some(record)));
+        }
+        for _ in 0..ROUNDS {
+            let (record, now) = match self.read(key, deadline).await? {
+                Found::Record(record, now) => (*record, now),
+                Found::Nothing => return Ok((Changed::Superseded(Standing::Free), None)),
+                Found::Unreadable => {
+                    let standing = Standing::Unknown(Doubt::Unreadable);
+                    return Ok((Changed::Superseded(standing), None));
+                }
+            };
+            let changed = match decision::change(Some(&record), fence, change, now) {
+                Verdict::Write(_) => {
+                    let update = Update::of_change(key, &record, change);
+                    match self.update(update, deadline).await? {
+                        Some(record) => return Ok((Changed::Done, Some(record))),
+                        None => continue,
+                    }
+                }
+                Verdict::Already => Changed::Already(record.clone().into_response()),
+                Verdict::TooLate => Changed::TooLate,
+                Verdict::Moved => Changed::Moved(record.rev),
+                Verdict::Superseded => {
+                    Changed::Superseded(Standing::of(Some(&record), &fence.claim, now))
+                }
+            };
+            return Ok((changed, Some(record)));
+        }
+        Err(CONTENDED)
+    }
+
+    /// Writes a reconciler's finding; with the outcome, the record as it then is.
+    pub(super) async fn settle_record(
+        &self,
+        key: &RecordKey,
+        seen: Version,
+        owner: OwnerId,
+        settlement: &Settlement,
+        deadline: Deadline,
+    ) -> Result<(Settled, Option<Record>), Undecided> {
+        let Found::Record(record, now) = self.read(key, deadline).await? else {
+            return Ok((Settled::Refused, None));
+        };
+        let Verdict::Write(_) = decision::settle(&record, seen, owner, settlement, now) else {
+            return Ok((settled_by(owner, &record), Some(*record)));
+        };
+        let update = Update::of_settlement(key, seen, owner, settlement);
+        if let Some(record) = self.update(update, deadline).await? {
+            return Ok((Settled::Done, Some(record)));
+        }
+        match self.read(key, deadline).await? {
+            Found::Record(record, _) => Ok((settled_by(owner, &record), Some(*record))),
+            _ => Ok((Settled::Refused, None)),
+        }
+    }
+
+    /// Inserts a claim where there is no record. `None`: there is one, perhaps this very claim.
+    async fn insert(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Option<Record>, Undecided> {
+        let filter = doc! { "_id": key.as_str(), "owner": { "$exists": false } };
+        let update = doc! {
+            "$setOnInsert": mongo_document::inserted(claim),
+            "$currentDate": { "leased_at": true, "first_at": true },
+        };
+        let mut sent = 0;
+        let document = loop {
+            sent += 1;
+            let inserting = self.mongo.run(deadline, |database| {
+                let records = records(&database);
+                let (filter, update) = (filter.clone(), update.clone());
+                async move {
+                    let inserting = records.find_one_and_update(filter, update);
+                    inserting
+                        .upsert(true)
+                        .return_document(ReturnDocument::After)
+                        .await
+                }
+            });
+            match inserting.await {
+                Ok(document) => break document,
+                Err(Error::Duplicate) => return Ok(None),
+                Err(error) if error.may_have_run() && sent < SENDINGS => {}
+                Err(error) => return Err(unavailable(error)),
+            }
+        };
+        let record = document.and_then(|mut document| mongo_document::record(&mut document).ok());
+        Ok(record.filter(|record| record.owner == claim.owner))
+    }
+
+    /// Updates the record that the filter finds, and returns it. `None`: it finds none.
+    async fn update(
+        &self,
+        update: Update,
+        deadline: Deadline,
+    ) -> Result<Option<Record>, Undecided> {
+        let (filter, update) = update.into_documents();
+        let updated = self
+            .mongo
+            .run(deadline, |database| {
+                let records = records(&database);
+                let (filter, update) = (filter.clone(), update.clone());
+                async move {
+                    let updating = records.find_one_and_update(filter, update);
+                    updating.return_document(ReturnDocument::After).await
+                }
+            })
+            .await
+            .map_err(unavailable)?;
+        let Some(mut document) = updated else {
+            return Ok(None);
+        };
+        mongo_document::record(&mut document)
+            .map(Some)
+            .map_err(|_| UNEXPECTED)
+    }
+}
+
+#[async_trait]
+impl Store for MongoStore {
+    async fn claim(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Claimed>, Undecided> {
+        let (claimed, _) = self.claim_record(key, claim, deadline).await?;
+        Ok(Answer::of_all(claimed))
+    }
+
+    async fn look(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Standing>, Undecided> {
+        Ok(Answer::of_all(match self.read(key, deadline).await? {
+            Found::Nothing => Standing::Free,
+            Found::Record(record, now) => Standing::of(Some(&record), claim, now),
+            Found::Unreadable => Standing::Unknown(Doubt::Unreadable),
+        }))
+    }
+
+    async fn change(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<Answer<Changed>, Undecided> {
+        let (changed, _) = self.change_record(key, fence, change, deadline).await?;
+        Ok(Answer::of_all(changed))
+    }
+
+    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {
+        let pipeline = [
+            doc! { "$match": { "_id": key.as_str() } },
+            doc! { "$addFields": { "now": "$$NOW" } },
+        ];
+        let found = self
+            .mongo
+            .run(deadline, |database| {
+                let (records, pipeline) = (records(&database), pipeline.clone());
+                async move { records.aggregate(pipeline).await?.try_next().await }
+            })
+            .await
+            .map_err(unavailable)?;
+        let Some(document) = found else {
+            return Ok(Found::Nothing);
+        };
+        found_in(document)
+    }
+
+    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+        let found: Vec<Document> = self
+            .mongo
+            .run(deadline, |database| {
+                let records = records(&database);
+                async move {
+                    let finding = records.find(doc! {}).projection(doc! { "_id": 1 });
+                    let finding = finding.sort(doc! { "_id": 1 }).limit(limit.into());
+                    finding.await?.try_collect().await
+                }
+            })
+            .await
+            .map_err(unavailable)?;
+        let names = found.iter().filter_map(|found| found.get_str("_id").ok());
+        Ok(names.map(RecordKey::named).collect())
+    }
+
+    async fn unfinished(
+        &self,
+        page: Page<'_>,
+        deadline: Deadline,
+    ) -> Result<Vec<(RecordKey, Found)>, Undecided> {
+        let pipeline = unfinished(page);
+        let found: Vec<Document> = self
+            .mongo
+            .run(deadline, |database| {
+                let (records, pipeline) = (records(&database), pipeline.clone());
+                async move { records.aggregate(pipeline).await?.try_collect().await }
+            })
+            .await
+            .map_err(unavailable)?;
+        let read = found.into_iter().filter_map(|document| {
+            let key = RecordKey::named(document.get_str("_id").ok()?);
+            Some((key, found_in(document).ok()?))
+        });
+        Ok(read.collect())
+    }
+
+    async fn settle(
+        &self,
+        key: &RecordKey,
+        seen: Version,
+        owner: OwnerId,
+        settlement: &Settlement,
+        deadline: Deadline,
+    ) -> Result<Settled, Undecided> {
+        let (settled, _) = self
+            .settle_record(key, seen, owner, settlement, deadline)
+            .await?;
+        Ok(settled)
+    }
+
+    /// Makes sure of the indexes by which MongoDB deletes what is over, and finds what is unfinished.
+    async fn prepare(&self, deadline: Deadline) -> Result<(), Undecided> {
+        self.mongo
+            .run(deadline, |database| {
+                mongo_index::make(records(&database), self.window)
+            })
+            .await
+            .map_err(unavailable)
+    }
+}
+
+/// Whether the attempt has taken over another one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TookOver {
+    Yes,
+    No,
+}
+
+impl Update {
+    /// Starts the attempt `next` over the record that was judged.
+    fn of_claim(key: &RecordKey, judged: &Record, how: Start, next: &Record) -> Self {
+        let (set, unset) = mongo_document::reclaimed(next);
+        Self {
+            filter: filter_of_version(key, judged.version()),
+            set,
+            unset,
+            counted: Some("attempt"),
+            dated: match how {
+                Start::New | Start::Restart => &["leased_at", "first_at"],
+                Start::Reclaim | Start::TakeOver => &["leased_at"],
+            },
+        }
+    }
+
+    /// Changes the record of an owner, unread. `None`: the change needs a look first, to know what it follows.
+    fn at_once(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Self> {
+        Some(Self {
+            filter: filter_of(key, fence, change)?,
+            ..Self::changing(change, TookOver::No)
+        })
+    }
+
+    /// Changes the record that was judged.
+    fn of_change(key: &RecordKey, judged: &Record, change: &Change) -> Self {
+        let took_over = if judged.took_over {
+            TookOver::Yes
+        } else {
+            TookOver::No
+        };
+        Self {
+            filter: filter_of_version(key, judged.version()),
+            ..Self::changing(change, took_over)
+        }
+    }
+
+    fn changing(change: &Change, took_over: TookOver) -> Self {
+        match change {
+            Change::Complete(response) => Self::completing(&response.to_bytes()),
+            // A release after a takeover covers only the new attempt. The earlier one may still take effect.
+            Change::Release if took_over == TookOver::Yes => Self::setting("state", "unknown"),
+            Change::Release => Self {
+                dated: &["finished_at"],
+                ..Self::setting("state", "released")
+            },
+            Change::Renew(lease) => Self {
+                dated: &["leased_at"],
+                ..Self::setting("lease_ms", integer(whole_ms(*lease)))
+            },
+            Change::Checkpoint(checkpoint) if checkpoint.is_empty() => Self {
+                unset: doc! { "checkpoint": "" },
+                ..Self::default()
+            },
+            Change::Checkpoint(checkpoint) => Self::setting("checkpoint", binary(checkpoint)),
+            Change::MarkUnknown => Self::setting("state", "unknown"),
+        }
+    }
+
+    /// Settles the record that was `seen`.
+    fn of_settlement(
+        key: &RecordKey,
+        seen: Version,
+        owner: OwnerId,
+        settlement: &Settlement,
+    ) -> Self {
+        let mut update = match settlement {
+            Settlement::Completed(response) => Self::completing(&response.to_bytes()),
+            Settlement::Released | Settlement::Reopened => Self {
+                dated: &["finished_at"],
+                ..Self::setting("state", "released")
+            },
+        };
+        update.set.insert("owner", owner.to_string());
+        let reopens = *settlement == Settlement::Reopened;
+        update.set.insert("took_over", reopens);
+        Self {
+            filter: filter_of_version(key, seen),
+            ..update
+        }
+    }
+
+    fn completing(response: &Bytes) -> Self {
+        Self {
+            set: doc! { "state": "completed", "response": binary(response) },
+            unset: doc! { "checkpoint": "" },
+            dated: &["finished_at"],
+            ..Self::default()
+        }
+    }
+
+    fn setting(field: &str, value: impl Into<mongodb::bson::Bson>) -> Self {
+        Self {
+            set: doc! { field: value },
+            ..Self::default()
+        }
+    }
+
+    /// The filter and the update.
+    fn into_documents(self) -> (Document, Document) {
+        let mut counted = doc! { "rev": 1_i64 };
+        counted.extend(self.counted.map(|field| (field.to_owned(), 1_i64.into())));
+        let mut update = doc! { "$inc": counted };
+        // MongoDB before 5.0 refuses an operator without fields.
+        if !self.set.is_empty() {
+            update.insert("$set", self.set);
+        }
+        if !self.unset.is_empty() {
+            update.insert("$unset", self.unset);
+        }
+        if !self.dated.is_empty() {
+            let dates = self
+                .dated
+                .iter()
+                .map(|field| ((*field).to_owned(), true.into()));
+            update.insert("$currentDate", dates.collect::<Document>());
+        }
+        (self.filter, update)
+    }
+}
+
+/// The record in the writing that was judged, and in no other.
+fn filter_of_version(key: &RecordKey, judged: Version) -> Document {
+    doc! {
+        "_id": key.as_str(),
+        "owner": judged.owner.to_string(),
+        "rev": integer(judged.rev),
+        "first_at": mongo_document::within(judged.first_at),
+    }
+}
+
+/// What the record of an owner looks like where a change needs no second look; `None`: it needs one, to know what it follows.
+fn filter_of(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Document> {
+    let mut filter = doc! {
+        "_id": key.as_str(),
+        "owner": fence.claim.owner.to_string(),
+        "attempt": integer(fence.attempt),
+        "state": State::InProgress.name(),
+    };
+    match change {
+        Change::Complete(_) => {
+            filter.insert("state", doc! { "$in": ["in_progress", "unknown"] });
+        }
+        Change::Release => {
+            filter.insert("took_over", false);
+        }
+        Change::Renew(_) | Change::Checkpoint(_) if fence.rev == 0 => return None,
+        Change::Renew(_) => {
+            filter.insert("rev", integer(fence.rev));
+            filter.insert("took_over", false);
+        }
+        Change::Checkpoint(_) => {
+            filter.insert("rev", integer(fence.rev));
+        }
+        Change::MarkUnknown => {}
+    }
+    Some(filter)
+}
+
+/// What a document holds that was read with the server's time.
+fn found_in(mut document: Document) -> Result<Found, Undecided> {
+    let now = mongo_document::now(&document).ok_or(UNEXPECTED)?;
+    Ok(match mongo_document::record(&mut document) {
+        Ok(record) => Found::Record(Box::new(record), now),
+        Err(_) => Found::Unreadable,
+    })
+}
+
+/// The aggregation that finds a page of unfinished records, by the index of `mongo_index`.
+fn unfinished(page: Page<'_>) -> [Document; 4] {
+    let mut names = doc! { "$gte": page.prefix, "$lt": format!("{}{}", page.prefix, char::MAX) };
+    if let Some(after) = page.after {
+        names.insert("$gt", after.as_str());
+    }
+    [
+        doc! { "$match": { "state": { "$in": mongo_index::UNFINISHED.to_vec() }, "_id": names } },
+        doc! { "$sort": { "_id": 1 } },
+        doc! { "$limit": i64::from(page.limit) },
+        doc! { "$addFields": { "now": "$$NOW" } },
+    ]
+}
+
+fn records(database: &Database) -> Collection<Document> {
+    database.collection(COLLECTION)
+}
+
+/// What became of a settlement that finds this record: it may be this very one, and its reply was lost.
+fn settled_by(owner: OwnerId, record: &Record) -> Settled {
+    if record.owner == owner {
+        Settled::Done
+    } else {
+        Settled::Refused
+    }
+}
+
+fn granted(record: &Record, repeated: Repeated, now: StoreTime) -> Claimed {
+    Claimed::Started(Grant::of(record, repeated, now))
+}
+
+const CONTENDED: Undecided = Undecided::Unavailable {
+    store: Backend::MongoDb,
+    code: "contended",
+};
+
+const UNEXPECTED: Undecided = Undecided::Unavailable {
+    store: Backend::MongoDb,
+    code: "unexpected_answer",
+};
+
+fn unavailable(error: Error) -> Undecided {
+    Undecided::Unavailable {
+        store: Backend::MongoDb,
+        code: error.code(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

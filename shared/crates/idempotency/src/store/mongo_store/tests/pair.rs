@@ -1,0 +1,477 @@
+//! A document on a server, and beside it the record that the pure functions make.
+//!
+//! The server's clock is read before and after each step. An outcome is right if the pure functions decide so at an instant
+//! between the two, and so is a date that the server sets.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use foundation::secret::Secrets;
+use harness::MongoServer;
+use mongo_client::MongoConfig;
+use mongodb::bson::{Bson, DateTime};
+
+use super::super::super::history::{
+    self, Finding, Step, age, change_of, claim_of, fingerprint_of, known_rev, pick, settlement_of,
+};
+use super::super::*;
+use super::{Event, Judged};
+use crate::{IdempotencyKey, Scope};
+
+/// The key on the server, and the record that the pure functions make.
+pub(super) struct Pair {
+    store: MongoStore,
+    key: RecordKey,
+    expected: Option<Record>,
+    /// The records before, as they were when they were replaced or deleted.
+    past: Vec<Record>,
+    /// The server's time at the end of the step before.
+    now: StoreTime,
+    /// What was claimed, with the attempt that the claim got, or that of the record it met.
+    claims: Vec<Fence>,
+}
+
+/// What is stored after a step.
+struct Observed {
+    document: Option<Document>,
+    /// The milliseconds in which the step ran.
+    during: RangeInclusive<u64>,
+}
+
+/// What the pure functions make of a step.
+enum Expected {
+    /// The record stays as it is.
+    Same,
+    /// The record is replaced by this one, which they make at this instant.
+    Written(Box<Record>, StoreTime),
+}
+
+const WINDOW: Duration = Duration::from_millis(2_000_000);
+/// A document beside the record's, by which the server's time is read also while there is no record.
+const CLOCK: &str = "clock";
+
+impl Pair {
+    pub(super) async fn new() -> Self {
+        let server = MongoServer::shared().await;
+        let config = MongoConfig::at(server.uri(), server.fresh_database());
+        let mongo = Mongo::new(&config, &Secrets::without_store());
+        let pair = Self {
+            store: MongoStore::new(mongo, WINDOW),
+            key: RecordKey::new(&Scope::none(), &IdempotencyKey::parse("k").expect("a key")),
+            expected: None,
+            past: Vec::new(),
+            now: StoreTime::from_ms(0),
+            claims: Vec::new(),
+        };
+        pair.put(doc! { "_id": CLOCK }).await;
+        pair
+    }
+
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Pass(ms) => self.pass(ms).await,
+            Step::Expire => self.expire().await,
+            Step::Claim(wish) => {
+                let claim = claim_of(&wish);
+                self.claim(&claim).await;
+                let attempt = self.expected.as_ref().map_or(1, |record| record.attempt);
+                let rev = 0;
+                self.claims.push(Fence {
+                    claim,
+                    attempt,
+                    rev,
+                });
+            }
+            Step::ClaimAgain(which, amount) => {
+                if let Some(Fence { mut claim, .. }) = pick(&self.claims, which) {
+                    claim.fingerprint = amount.map_or(claim.fingerprint, fingerprint_of);
+                    self.claim(&claim).await;
+                }
+            }
+            Step::Look(wish) => self.look(&claim_of(&wish)).await,
+            Step::Change { which, kind, known } => {
+                if let Some(fence) = pick(&self.claims, which) {
+                    let rev = self.expected.as_ref().map_or(0, |record| record.rev);
+                    let rev = known_rev(known, rev);
+                    self.change(&Fence { rev, ..fence }, &change_of(kind)).await;
+                }
+            }
+            Step::Settle {
+                behind,
+                stale_owner,
+                finding,
+            } => self.settle(behind, stale_owner, finding).await,
+        }
+    }
+
+    /// Time passes also for the clients that have read an older record.
+    async fn pass(&mut self, ms: i64) {
+        for record in self.past.iter_mut().chain(&mut self.expected) {
+            age(record, ms);
+        }
+        if let Some(record) = &self.expected {
+            self.put(document_of(&self.key, record)).await;
+        }
+    }
+
+    /// Deletes what is finished, as the server does when its time to live is over.
+    async fn expire(&mut self) {
+        let finished = |record: &mut Record| record.finished_at().is_some();
+        if let Some(record) = self.expected.take_if(finished) {
+            self.past.push(record);
+            self.delete().await;
+        }
+    }
+
+    async fn claim(&mut self, claim: &Claim) {
+        let claiming = self.store.claim_record(&self.key, claim, Deadline::UNKNOWN);
+        let (claimed, told) = claiming.await.expect("decided");
+
+        let observed = self.observe().await;
+        let judged = self.expected.clone();
+        let decided = observed.instant_at_which(|now| {
+            let decision = decision::decide(judged.as_ref(), claim, now);
+            let is_right = match (&claimed, decision, &judged) {
+                (Claimed::Started(grant), Decision::Start(_), _) => !grant.repeated,
+                (Claimed::Started(grant), Decision::Repeated, Some(record)) => {
+                    *grant == Grant::of(record, Repeated::Yes, now)
+                }
+                (Claimed::Started(_), ..)
+                | (Claimed::Standing(_), Decision::Start(_) | Decision::Repeated, _) => false,
+                (Claimed::Standing(standing), ..) => {
+                    *standing == Standing::of(judged.as_ref(), claim, now)
+                }
+            };
+            is_right.then_some(decision)
+        });
+        let Some((decision, at)) = decided else {
+            panic!("{claimed:?} of {claim:?}, over {judged:?}");
+        };
+        let Decision::Start(how) = decision else {
+            self.compare(observed, Expected::Same);
+            assert_eq!(told, self.expected);
+            return;
+        };
+        let next = decision::start(how, judged.as_ref(), claim, at);
+        self.compare(observed, Expected::Written(Box::new(next), at));
+        assert_eq!(told, self.expected);
+        let (Claimed::Started(grant), Some(record)) = (claimed, told) else {
+            panic!("nothing was granted");
+        };
+        assert_eq!(grant, Grant::of(&record, Repeated::No, record.leased_at));
+    }
+
+    async fn look(&mut self, claim: &Claim) {
+        let looking = self.store.look(&self.key, claim, Deadline::UNKNOWN);
+        let standing = looking.await.expect("read").value;
+
+        let observed = self.observe().await;
+        let judged = self.expected.clone();
+        let expected = |now| Standing::of(judged.as_ref(), claim, now);
+        let decided = observed.instant_at_which(|now| (expected(now) == standing).then_some(()));
+        assert!(
+            decided.is_some(),
+            "{standing:?} of {claim:?}, over {judged:?}"
+        );
+        self.compare(observed, Expected::Same);
+    }
+
+    async fn change(&mut self, fence: &Fence, change: &Change) {
+        let changing = self
+            .store
+            .change_record(&self.key, fence, change, Deadline::UNKNOWN);
+        let (changed, told) = changing.await.expect("decided");
+
+        let observed = self.observe().await;
+        let Some(judged) = self.expected.clone() else {
+            // MongoDB deletes only what is finished, so unlike Redis it has lost nothing that a result would restore.
+            assert!(matches!(changed, Changed::Superseded(Standing::Free)));
+            return self.compare(observed, Expected::Same);
+        };
+        let decided = observed.instant_at_which(|now| {
+            let verdict = decision::change(Some(&judged), fence, change, now);
+            let is_right = match (&changed, &verdict) {
+                (Changed::Done, Verdict::Write(_)) | (Changed::TooLate, Verdict::TooLate) => true,
+                (Changed::Already(response), Verdict::Already) => {
+                    *response == judged.clone().into_response()
+                }
+                (Changed::Moved(rev), Verdict::Moved) => *rev == judged.rev,
+                (Changed::Superseded(standing), Verdict::Superseded) => {
+                    *standing == Standing::of(Some(&judged), &fence.claim, now)
+                }
+                _ => false,
+            };
+            is_right.then_some(verdict)
+        });
+        let Some((verdict, at)) = decided else {
+            panic!("{changed:?} of {change:?} by {fence:?}, over {judged:?}");
+        };
+        self.compare(observed, Expected::of(verdict, at));
+        assert_eq!(told, self.expected);
+    }
+
+    async fn settle(&mut self, behind: u64, stale_owner: bool, finding: Finding) {
+        let (owner, settlement) = (OwnerId::fresh(), settlement_of(finding));
+        let mut seen = self.expected.as_ref().map_or(
+            Version {
+                owner: OwnerId::NOBODY,
+                rev: 0,
+                first_at: StoreTime::from_ms(0),
+            },
+            Record::version,
+        );
+        seen.rev = seen.rev.saturating_sub(behind);
+        if stale_owner {
+            seen.owner = OwnerId::fresh();
+        }
+        let settling =
+            self.store
+                .settle_record(&self.key, seen, owner, &settlement, Deadline::UNKNOWN);
+        let (settled, told) = settling.await.expect("decided");
+
+        let observed = self.observe().await;
+        let Some(judged) = self.expected.clone() else {
+            assert_eq!(settled, Settled::Refused);
+            return self.compare(observed, Expected::Same);
+        };
+        let decided = observed.instant_at_which(|now| {
+            let verdict = decision::settle(&judged, seen, owner, &settlement, now);
+            let expected = match verdict {
+                Verdict::Write(_) => Settled::Done,
+                _ => Settled::Refused,
+            };
+            (settled == expected).then_some(verdict)
+        });
+        let Some((verdict, at)) = decided else {
+            panic!("{settled:?} of {settlement:?} of {seen:?}, over {judged:?}");
+        };
+        self.compare(observed, Expected::of(verdict, at));
+        assert_eq!(told, self.expected);
+    }
+
+    /// Sends what was decided by a record that may have changed since: then it finds nothing.
+    async fn late(&mut self, ago: usize, judged: Judged) {
+        let record = match ago.checked_sub(1) {
+            None => self.expected.clone(),
+            Some(older) => self.past.iter().rev().nth(older).cloned(),
+        };
+        let Some((update, next)) = record.and_then(|record| self.decide(&record, judged)) else {
+            return;
+        };
+        let expected = match ago {
+            0 => Expected::Written(Box::new(next), self.now),
+            _ => Expected::Same,
+        };
+
+        let updated = self.store.update(update, Deadline::UNKNOWN).await;
+
+        let observed = self.observe().await;
+        self.compare(observed, expected);
+        let updated = updated.expect("decided");
+        assert_eq!(updated, self.expected.clone().filter(|_| ago == 0));
+    }
+
+    /// What a client or a reconciler writes that has read `record`, and the record that it makes; `None`: it writes nothing.
+    fn decide(&self, record: &Record, judged: Judged) -> Option<(Update, Record)> {
+        let (key, now) = (&self.key, self.now);
+        let (update, verdict) = match judged {
+            Judged::Claim(wish) => {
+                // The same request: another one rarely starts.
+                let claim = Claim {
+                    fingerprint: record.fingerprint,
+                    ..claim_of(&wish)
+                };
+                let Decision::Start(how) = decision::decide(Some(record), &claim, now) else {
+                    return None;
+                };
+                let next = decision::start(how, Some(record), &claim, now);
+                return Some((Update::of_claim(key, record, how, &next), next));
+            }
+            Judged::Change(kind) => {
+                let change = change_of(kind);
+                let claim = Claim {
+                    owner: record.owner,
+                    fingerprint: record.fingerprint,
+                    policy: record.policy,
+                    lease: record.lease,
+                    window: WINDOW,
+                };
+                let fence = Fence {
+                    claim,
+                    attempt: record.attempt,
+                    rev: record.rev,
+                };
+                let verdict = decision::change(Some(record), &fence, &change, now);
+                (Update::of_change(key, record, &change), verdict)
+            }
+            Judged::Settle(finding) => {
+                let (owner, settlement) = (OwnerId::fresh(), settlement_of(finding));
+                let verdict = decision::settle(record, record.version(), owner, &settlement, now);
+                let update = Update::of_settlement(key, record.version(), owner, &settlement);
+                (update, verdict)
+            }
+        };
+        match verdict {
+            Verdict::Write(next) => Some((update, *next)),
+            _ => None,
+        }
+    }
+
+    /// Reads what is stored, and the server's time.
+    async fn observe(&mut self) -> Observed {
+        let pipeline = [
+            doc! { "$match": { "_id": { "$in": [self.key.as_str(), CLOCK] } } },
+            doc! { "$addFields": { "now": "$$NOW" } },
+        ];
+        let reading = self.store.mongo.run(Deadline::UNKNOWN, |database| {
+            let (records, pipeline) = (records(&database), pipeline.clone());
+            async move { records.aggregate(pipeline).await?.try_collect().await }
+        });
+        let read: Vec<Document> = reading.await.expect("read");
+        let now = read.iter().filter_map(mongo_document::now).max();
+        let before = self.now;
+        self.now = before.max(now.expect("the clock is there"));
+        let mut documents = read.into_iter();
+        let mut document =
+            documents.find(|document| document.get_str("_id") == Ok(self.key.as_str()));
+        if let Some(document) = &mut document {
+            document.remove("now");
+        }
+        Observed {
+            document,
+            during: before.as_ms()..=self.now.as_ms(),
+        }
+    }
+
+    /// Compares what is stored with the record that the pure functions make, which is then the one to go on with.
+    fn compare(&mut self, observed: Observed, expected: Expected) {
+        let stored = observed.document.clone().map(|mut document| {
+            mongo_document::record(&mut document).expect("a record can be read")
+        });
+        if let Expected::Written(mut next, at) = expected {
+            if let Some(stored) = &stored {
+                observed.adopt_dates(&mut next, stored, at);
+            }
+            self.past.extend(self.expected.replace(*next));
+        }
+        assert_eq!(stored, self.expected);
+        let expected = self
+            .expected
+            .as_ref()
+            .map(|record| document_of(&self.key, record));
+        assert_eq!(observed.document.map(fields), expected.map(fields));
+    }
+
+    /// Stores a document, in the place of the one of this name.
+    async fn put(&self, document: Document) {
+        let putting = self.store.mongo.run(Deadline::UNKNOWN, |database| {
+            let (records, document) = (records(&database), document.clone());
+            async move {
+                let id = doc! { "_id": document.get("_id") };
+                records.replace_one(id, document).upsert(true).await
+            }
+        });
+        putting.await.expect("stored");
+    }
+
+    async fn delete(&self) {
+        let deleting = self.store.mongo.run(Deadline::UNKNOWN, |database| {
+            let (records, id) = (records(&database), doc! { "_id": self.key.as_str() });
+            async move { records.delete_one(id).await }
+        });
+        deleting.await.expect("deleted");
+    }
+}
+
+impl history::Pair<Event> for Pair {
+    async fn begin(&mut self) {
+        self.delete().await;
+        self.expected = None;
+        self.past.clear();
+        self.claims.clear();
+        // The first observation has no earlier one, so its time spans from 1970.
+        self.observe().await;
+    }
+
+    async fn take(&mut self, event: Event) {
+        match event {
+            Event::Step(step) => self.step(step).await,
+            Event::Late { ago, judged } => self.late(ago, judged).await,
+        }
+    }
+}
+
+impl Observed {
+    /// The last instant of the step at which `decide` decides, and what.
+    fn instant_at_which<T>(
+        &self,
+        decide: impl Fn(StoreTime) -> Option<T>,
+    ) -> Option<(T, StoreTime)> {
+        self.during.clone().rev().find_map(|ms| {
+            let now = StoreTime::from_ms(ms);
+            Some((decide(now)?, now))
+        })
+    }
+
+    /// Gives the record the stored dates where it has the instant `at` at which it was made, and the server set them during the
+    /// step. Any other date has to be the stored one.
+    fn adopt_dates(&self, record: &mut Record, stored: &Record, at: StoreTime) {
+        let adopt = |date: &mut StoreTime, stored: StoreTime| {
+            if *date == at && self.during.contains(&stored.as_ms()) {
+                *date = stored;
+            }
+        };
+        adopt(&mut record.leased_at, stored.leased_at);
+        adopt(&mut record.first_at, stored.first_at);
+        let finished = match &mut record.state {
+            State::Released { finished_at } | State::Completed { finished_at, .. } => finished_at,
+            State::InProgress | State::Unknown => return,
+        };
+        if let Some(stored) = stored.finished_at() {
+            adopt(finished, stored);
+        }
+    }
+}
+
+impl Expected {
+    fn of(verdict: Verdict, at: StoreTime) -> Self {
+        match verdict {
+            Verdict::Write(record) => Self::Written(record, at),
+            _ => Self::Same,
+        }
+    }
+}
+
+/// The document of a record, by the table of `mongo_document`.
+fn document_of(key: &RecordKey, record: &Record) -> Document {
+    let integer = |number: u64| Bson::Int64(number.try_into().expect("fits"));
+    let ms = |time: Duration| integer(time.as_millis().try_into().expect("fits"));
+    let date = |time: StoreTime| DateTime::from_millis(time.as_ms().try_into().expect("fits"));
+    let mut document = doc! {
+        "_id": key.as_str(),
+        "state": record.state.name(),
+        "owner": record.owner.to_string(),
+        "attempt": integer(record.attempt),
+        "rev": integer(record.rev),
+        "leased_at": date(record.leased_at),
+        "lease_ms": ms(record.lease),
+        "fingerprint": record.fingerprint.to_string(),
+        "policy_ms": integer(record.policy.to_bound_ms()),
+        "first_at": date(record.first_at),
+        "took_over": record.took_over,
+    };
+    if let Some(finished_at) = record.finished_at() {
+        document.insert("finished_at", date(finished_at));
+    }
+    if let State::Completed { response, .. } = &record.state {
+        document.insert("response", binary(&response.to_bytes()));
+    }
+    if !record.checkpoint.is_empty() {
+        document.insert("checkpoint", binary(&record.checkpoint));
+    }
+    document
+}
+
+fn fields(document: Document) -> BTreeMap<String, Bson> {
+    document.into_iter().collect()
+}

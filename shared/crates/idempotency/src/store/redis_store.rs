@@ -1,0 +1,297 @@
+//! Redis decides: one script, on one key, by the server's clock.
+//!
+//! A record is a string an operator can `GET`. What is finished expires a window later, and what is not a window after its
+//! lease: Redis alone promises at most one execution for as long as it keeps its data, and for one window.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use foundation::Deadline;
+use redis::Value;
+use redis_client::{RedisClient, Repeat, Script};
+
+use super::script_reply::{Reply, UNEXPECTED, unavailable};
+use super::{
+    Answer, Changed, Claimed, Doubt, Found, Grant, Repeated, Settled, Standing, Store, Undecided,
+};
+use crate::decision::{Change, Claim, Fence, Settlement};
+use crate::record::{COUNT_WIDTH, LEASE_WIDTH, Record, TIME_WIDTH, Version, field, whole_ms};
+use crate::{OwnerId, RecordKey};
+
+/// Records in Redis.
+pub(crate) struct RedisStore {
+    client: RedisClient,
+    /// For how long what finished counts, and any record is kept.
+    window: Duration,
+}
+
+static RECORD: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("record.lua"), Repeat::Safe));
+
+/// The arguments of one operation, in the script's order.
+struct Call<'a> {
+    operation: &'static str,
+    owner: OwnerId,
+    claim: Option<&'a Claim>,
+    lease: Duration,
+    /// The attempt of a change, or the rev that is settled.
+    number: Option<u64>,
+    /// The rev that a renewal or a note follows.
+    follows: Option<u64>,
+    /// The record that is settled.
+    settles: Option<Version>,
+    /// What shall follow the header, where the operation brings it.
+    body: Option<Bytes>,
+}
+
+impl RedisStore {
+    pub(crate) fn new(client: RedisClient, window: Duration) -> Self {
+        Self { client, window }
+    }
+
+    async fn run(
+        &self,
+        key: &RecordKey,
+        call: Call<'_>,
+        deadline: Deadline,
+    ) -> Result<Reply, Undecided> {
+        let (fingerprint, bound) = match call.claim {
+            Some(claim) => (claim.fingerprint.to_string(), claim.policy.to_bound_ms()),
+            // A settlement asks for nothing; it names the record that it replaces.
+            None => match call.settles {
+                Some(seen) => (seen.owner.to_string(), seen.first_at.as_ms()),
+                None => (String::new(), 0),
+            },
+        };
+        let owner = call.owner.to_string();
+        let window = whole_ms(self.window).to_string();
+        let bound = match call.follows {
+            Some(rev) => field(rev, COUNT_WIDTH),
+            None => field(bound, TIME_WIDTH),
+        };
+        let lease = field(whole_ms(call.lease), LEASE_WIDTH);
+        let number = match call.number {
+            Some(count) => field(count, COUNT_WIDTH),
+            None => whole_ms(self.window.saturating_add(call.lease)).to_string(),
+        };
+        let arguments: [&[u8]; 8] = [
+            call.operation.as_bytes(),
+            owner.as_bytes(),
+            window.as_bytes(),
+            fingerprint.as_bytes(),
+            bound.as_bytes(),
+            lease.as_bytes(),
+            number.as_bytes(),
+            call.body.as_deref().unwrap_or_default(),
+        ];
+        // Redis pays for each argument, so one that says nothing stays at home.
+        let said = arguments.len() - usize::from(call.body.is_none());
+        let client = self.client.within(deadline);
+        let reply: Value = client
+            .run_script(&RECORD, &[key.as_str()], &arguments[..said])
+            .await
+            .map_err(unavailable)?;
+        Reply::parse(reply).ok_or(UNEXPECTED)
+    }
+
+    /// What a claim, or a look, is told.
+    fn standing(reply: &Reply, claim: &Claim) -> Result<Standing, Undecided> {
+        Ok(match reply.verdict.as_str() {
+            "mismatch" => Standing::Mismatch,
+            "unknown" => Standing::Unknown(Doubt::NoWord),
+            "unreadable" => Standing::Unknown(Doubt::Unreadable),
+            "absent" => Standing::Free,
+            "in_progress" => Standing::InProgress {
+                retry_after: reply.lease_end().ok_or(UNEXPECTED)?.since(reply.now),
+            },
+            "replay" => reply
+                .record()
+                .map_or(Standing::Unknown(Doubt::Unreadable), |record| {
+                    Standing::of(Some(&record), claim, reply.now)
+                }),
+            _ => return Err(UNEXPECTED),
+        })
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn claim(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Claimed>, Undecided> {
+        let reply = self
+            .run(key, Call::of_claim("claim", claim), deadline)
+            .await?;
+        let repeated = match reply.verdict.as_str() {
+            "started" => Repeated::No,
+            "repeated" => Repeated::Yes,
+            _ => {
+                return Self::standing(&reply, claim)
+                    .map(|standing| Answer::of_all(Claimed::Standing(standing)));
+            }
+        };
+        // The script has looked at the header alone.
+        let Some(record) = reply.record() else {
+            let unreadable = Standing::Unknown(Doubt::Unreadable);
+            return Ok(Answer::of_all(Claimed::Standing(unreadable)));
+        };
+        Ok(Answer::of_all(Claimed::Started(Grant::of(
+            &record, repeated, reply.now,
+        ))))
+    }
+
+    async fn look(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Standing>, Undecided> {
+        let reply = self
+            .run(key, Call::of_claim("look", claim), deadline)
+            .await?;
+        Self::standing(&reply, claim).map(Answer::of_all)
+    }
+
+    async fn change(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<Answer<Changed>, Undecided> {
+        let reply = self
+            .run(key, Call::of_change(fence, change), deadline)
+            .await?;
+        let record = reply.record();
+        Ok(Answer::of_all(match reply.verdict.as_str() {
+            "done" => Changed::Done,
+            "already" => match record.and_then(Record::into_response) {
+                // The result is final, and it cannot be read.
+                None if matches!(change, Change::Complete(_)) => {
+                    Changed::Superseded(Standing::Unknown(Doubt::Unreadable))
+                }
+                response => Changed::Already(response),
+            },
+            "too_late" => Changed::TooLate,
+            "moved" => Changed::Moved(reply.rev().ok_or(UNEXPECTED)?),
+            "absent" => Changed::Superseded(Standing::Free),
+            "unreadable" => Changed::Superseded(Standing::Unknown(Doubt::Unreadable)),
+            "superseded" => Changed::Superseded(match record {
+                Some(record) => Standing::of(Some(&record), &fence.claim, reply.now),
+                None => Standing::Unknown(Doubt::Unreadable),
+            }),
+            _ => return Err(UNEXPECTED),
+        }))
+    }
+
+    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {
+        let call = Call {
+            operation: "read",
+            owner: OwnerId::NOBODY,
+            claim: None,
+            lease: Duration::ZERO,
+            number: None,
+            follows: None,
+            settles: None,
+            body: None,
+        };
+        let reply = self.run(key, call, deadline).await?;
+        Ok(match (reply.verdict.as_str(), reply.record()) {
+            ("absent", _) => Found::Nothing,
+            ("found", Some(record)) => Found::Record(Box::new(record), reply.now),
+            _ => Found::Unreadable,
+        })
+    }
+
+    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+        let limit = limit.try_into().unwrap_or(usize::MAX);
+        let scanning = self.client.within(deadline);
+        let pattern = format!("{}*", RecordKey::PREFIX);
+        let names = scanning.scan(&pattern, limit).await;
+        let names = names.map_err(unavailable)?.into_iter();
+        Ok(names.take(limit).map(RecordKey::named).collect())
+    }
+
+    async fn settle(
+        &self,
+        key: &RecordKey,
+        seen: Version,
+        owner: OwnerId,
+        settlement: &Settlement,
+        deadline: Deadline,
+    ) -> Result<Settled, Undecided> {
+        let call = Call::of_settlement(seen, owner, settlement);
+        let reply = self.run(key, call, deadline).await?;
+        match reply.verdict.as_str() {
+            "done" => Ok(Settled::Done),
+            // A settlement whose reply was lost and that is sent again finds its own owner.
+            "superseded" if reply.record().is_some_and(|record| record.owner == owner) => {
+                Ok(Settled::Done)
+            }
+            "superseded" | "absent" | "unreadable" => Ok(Settled::Refused),
+            _ => Err(UNEXPECTED),
+        }
+    }
+}
+
+impl<'a> Call<'a> {
+    fn of_claim(operation: &'static str, claim: &'a Claim) -> Self {
+        Self {
+            operation,
+            owner: claim.owner,
+            claim: Some(claim),
+            lease: claim.lease,
+            number: None,
+            follows: None,
+            settles: None,
+            body: None,
+        }
+    }
+
+    fn of_change(fence: &'a Fence, change: &Change) -> Self {
+        let (operation, body) = match change {
+            Change::Complete(response) => ("complete", Some(response.to_bytes())),
+            Change::Release => ("release", None),
+            Change::Renew(_) => ("renew", None),
+            Change::Checkpoint(checkpoint) => ("checkpoint", Some(checkpoint.clone())),
+            Change::MarkUnknown => ("mark_unknown", None),
+        };
+        let lease = match change {
+            Change::Renew(lease) => *lease,
+            _ => fence.claim.lease,
+        };
+        Self {
+            lease,
+            number: Some(fence.attempt),
+            follows: change.names_rev().then_some(fence.rev),
+            body,
+            ..Self::of_claim(operation, &fence.claim)
+        }
+    }
+
+    fn of_settlement(seen: Version, owner: OwnerId, settlement: &Settlement) -> Self {
+        let (operation, body) = match settlement {
+            Settlement::Completed(response) => ("settle_completed", Some(response.to_bytes())),
+            Settlement::Released => ("settle_released", None),
+            Settlement::Reopened => ("settle_reopened", None),
+        };
+        Self {
+            operation,
+            owner,
+            claim: None,
+            lease: Duration::ZERO,
+            number: Some(seen.rev),
+            follows: None,
+            settles: Some(seen),
+            body,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

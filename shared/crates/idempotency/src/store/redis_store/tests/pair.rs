@@ -1,0 +1,218 @@
+//! A key on a server, and beside it what the pure functions hold it to be.
+
+use foundation::secret::Secrets;
+use harness::RedisServer;
+use redis_client::{Expiry, RedisConfig};
+
+use super::super::super::history::{
+    self, Finding, Step, age, change_of, claim_of, fingerprint_of, known_rev, pick, settlement_of,
+};
+use super::super::*;
+use crate::decision::{self, Decision, Verdict};
+use crate::record::StoreTime;
+use crate::{IdempotencyKey, Scope};
+
+/// The key on the server, and what the pure functions hold it to be.
+pub(super) struct Pair {
+    store: RedisStore,
+    _redis: RedisServer,
+    key: RecordKey,
+    expected: Option<Record>,
+    /// What was claimed, with the attempt it got or would have liked.
+    claims: Vec<Fence>,
+}
+
+const WINDOW: Duration = Duration::from_millis(2_000_000);
+
+impl Pair {
+    pub(super) async fn new(redis: RedisServer) -> Self {
+        let client = RedisClient::new(&RedisConfig::at(redis.url()), &Secrets::without_store());
+        Self {
+            store: RedisStore::new(client, WINDOW),
+            _redis: redis,
+            key: RecordKey::new(&Scope::none(), &IdempotencyKey::parse("k").expect("a key")),
+            expected: None,
+            claims: Vec::new(),
+        }
+    }
+
+    /// Moves the record into the past, which is the same as moving the clock into the future.
+    async fn pass(&mut self, ms: i64) {
+        let Some(record) = &mut self.expected else {
+            return;
+        };
+        age(record, ms);
+        let (key, text) = (self.key.as_str(), record.to_text());
+        let moved = self.store.client.set(key, text, Expiry::Never).await;
+        moved.expect("moved");
+    }
+
+    /// Deletes what is finished, as the server does when its time to live is over.
+    async fn expire(&mut self) {
+        let finished = |record: &mut Record| record.finished_at().is_some();
+        if self.expected.take_if(finished).is_some() {
+            let deleted = self.store.client.delete(self.key.as_str()).await;
+            deleted.expect("deleted");
+        }
+    }
+
+    async fn claim(&mut self, claim: &Claim) -> u64 {
+        let reply = self.run(Call::of_claim("claim", claim), claim.window).await;
+        let decision = decision::decide(self.expected.as_ref(), claim, reply.now);
+        assert_eq!(reply.verdict, word(decision), "{:?}", self.expected);
+        if let Decision::InProgress { retry_after } = decision {
+            let lease_end = reply.lease_end().expect("told");
+            assert_eq!(lease_end.since(reply.now), retry_after);
+        }
+        if let Decision::Start(how) = decision {
+            let next = decision::start(how, self.expected.as_ref(), claim, reply.now);
+            assert_eq!(reply.record().as_ref(), Some(&next));
+            self.expected = Some(next);
+        }
+        self.expected.as_ref().map_or(1, |record| record.attempt)
+    }
+
+    async fn look(&mut self, claim: &Claim) {
+        let reply = self.run(Call::of_claim("look", claim), claim.window).await;
+        let decision = decision::decide(self.expected.as_ref(), claim, reply.now);
+        let expected = match decision {
+            Decision::Start(_) => "absent",
+            other => word(other),
+        };
+        assert_eq!(reply.verdict, expected);
+    }
+
+    async fn change(&mut self, fence: &Fence, change: &Change) {
+        let reply = self.run(Call::of_change(fence, change), WINDOW).await;
+        let verdict = decision::change(self.expected.as_ref(), fence, change, reply.now);
+        let expected = match &verdict {
+            Verdict::Write(_) => "done",
+            Verdict::Already => "already",
+            Verdict::TooLate => "too_late",
+            Verdict::Moved => "moved",
+            Verdict::Superseded if self.expected.is_none() => "absent",
+            Verdict::Superseded => "superseded",
+        };
+        assert_eq!(reply.verdict, expected, "{change:?} {:?}", self.expected);
+        if verdict == Verdict::Moved {
+            assert_eq!(reply.rev(), Some(self.rev()));
+        }
+        self.settle_on(verdict);
+    }
+
+    async fn settle(&mut self, behind: u64, stale_owner: bool, finding: Finding) {
+        let owner = OwnerId::fresh();
+        let settlement = settlement_of(finding);
+        let mut seen = self.expected.as_ref().map_or(
+            Version {
+                owner: OwnerId::NOBODY,
+                rev: 0,
+                first_at: StoreTime::from_ms(0),
+            },
+            Record::version,
+        );
+        seen.rev = seen.rev.saturating_sub(behind);
+        match (stale_owner, seen.rev % 2) {
+            (false, _) => {}
+            (true, 0) => seen.owner = OwnerId::fresh(),
+            // A late copy of the same claim.
+            (true, _) => seen.first_at = StoreTime::from_ms(seen.first_at.as_ms() + 1),
+        }
+        let reply = self
+            .run(Call::of_settlement(seen, owner, &settlement), WINDOW)
+            .await;
+        let Some(record) = &self.expected else {
+            assert_eq!(reply.verdict, "absent");
+            return;
+        };
+        let verdict = decision::settle(record, seen, owner, &settlement, reply.now);
+        let expected = match &verdict {
+            Verdict::Write(_) => "done",
+            _ => "superseded",
+        };
+        assert_eq!(reply.verdict, expected);
+        self.settle_on(verdict);
+    }
+
+    fn rev(&self) -> u64 {
+        self.expected.as_ref().map_or(0, |record| record.rev)
+    }
+
+    fn settle_on(&mut self, verdict: Verdict) {
+        if let Verdict::Write(record) = verdict {
+            self.expected = Some(*record);
+        }
+    }
+
+    async fn run(&mut self, call: Call<'_>, window: Duration) -> Reply {
+        self.store.window = window;
+        let reply = self.store.run(&self.key, call, Deadline::UNKNOWN).await;
+        // What a short window lets expire is to stay: its end is decided by the header alone.
+        let hour = Duration::from_secs(3_600);
+        let kept = self.store.client.expire(self.key.as_str(), hour).await;
+        kept.expect("kept");
+        reply.expect("answered")
+    }
+
+    async fn compare(&self) {
+        let stored = self.store.client.get(self.key.as_str()).await;
+        let expected = self.expected.as_ref().map(Record::to_text);
+        assert_eq!(stored.expect("read"), expected, "{:?}", self.expected);
+    }
+}
+
+impl history::Pair<Step> for Pair {
+    async fn begin(&mut self) {
+        let deleted = self.store.client.delete(self.key.as_str()).await;
+        deleted.expect("deleted");
+        self.expected = None;
+        self.claims.clear();
+    }
+
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Pass(ms) => self.pass(ms).await,
+            Step::Expire => self.expire().await,
+            Step::Claim(wish) => {
+                let claim = claim_of(&wish);
+                let attempt = self.claim(&claim).await;
+                let rev = 0;
+                self.claims.push(Fence {
+                    claim,
+                    attempt,
+                    rev,
+                });
+            }
+            Step::ClaimAgain(which, amount) => {
+                if let Some(Fence { mut claim, .. }) = pick(&self.claims, which) {
+                    claim.fingerprint = amount.map_or(claim.fingerprint, fingerprint_of);
+                    self.claim(&claim).await;
+                }
+            }
+            Step::Look(wish) => self.look(&claim_of(&wish)).await,
+            Step::Change { which, kind, known } => {
+                if let Some(fence) = pick(&self.claims, which) {
+                    let rev = known_rev(known, self.rev());
+                    self.change(&Fence { rev, ..fence }, &change_of(kind)).await;
+                }
+            }
+            Step::Settle {
+                behind,
+                stale_owner,
+                finding,
+            } => self.settle(behind, stale_owner, finding).await,
+        }
+        self.compare().await;
+    }
+}
+
+fn word(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Start(_) => "started",
+        Decision::Repeated => "repeated",
+        Decision::Replay => "replay",
+        Decision::Mismatch => "mismatch",
+        Decision::InProgress { .. } => "in_progress",
+        Decision::Unknown => "unknown",
+    }
+}

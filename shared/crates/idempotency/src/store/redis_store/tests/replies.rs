@@ -1,0 +1,105 @@
+//! What the store makes of the script's replies that few calls get.
+
+use foundation::secret::Secrets;
+use harness::RedisServer;
+use http::StatusCode;
+use redis_client::RedisConfig;
+
+use super::super::*;
+use crate::{Fingerprint, IdempotencyKey, Policy, Request, SavedResponse, Scope};
+
+const WINDOW: Duration = Duration::from_secs(86_400);
+
+/// A store that holds one claim.
+struct Claimed {
+    store: RedisStore,
+    _redis: RedisServer,
+    key: RecordKey,
+    fence: Fence,
+}
+
+async fn claimed() -> Claimed {
+    let redis = RedisServer::start().await;
+    let client = RedisClient::new(&RedisConfig::at(redis.url()), &Secrets::without_store());
+    let store = RedisStore::new(client, WINDOW);
+    let claim = Claim {
+        owner: OwnerId::fresh(),
+        fingerprint: Fingerprint::of(&Request::default()).expect("unambiguous"),
+        policy: Policy::AtMostOnce,
+        lease: Duration::from_secs(30),
+        window: WINDOW,
+    };
+    let key = key("k");
+    let started = store.claim(&key, &claim, Deadline::UNKNOWN).await;
+    started.expect("claimed");
+    let fence = Fence {
+        claim,
+        attempt: 1,
+        rev: 1,
+    };
+    Claimed {
+        store,
+        _redis: redis,
+        key,
+        fence,
+    }
+}
+
+fn key(name: &str) -> RecordKey {
+    let key = IdempotencyKey::parse(name).expect("a key");
+    RecordKey::new(&Scope::none(), &key)
+}
+
+impl Claimed {
+    async fn change(&self, key: &RecordKey, change: &Change) -> Changed {
+        let changed = self
+            .store
+            .change(key, &self.fence, change, Deadline::UNKNOWN);
+        changed.await.expect("decided").value
+    }
+}
+
+#[tokio::test]
+async fn a_settlement_whose_reply_was_lost_recognises_its_owner() {
+    let Claimed {
+        store, key, fence, ..
+    } = &claimed().await;
+    let found = store.read(key, Deadline::UNKNOWN).await;
+    let Ok(Found::Record(record, _)) = found else {
+        panic!("no record: {found:?}");
+    };
+    assert_eq!(record.owner, fence.claim.owner);
+    let seen = record.version();
+    let response = SavedResponse::new(StatusCode::OK, "settled");
+    let settlement = Settlement::Completed(response);
+    let owner = OwnerId::fresh();
+    for (owner, expected) in [
+        (owner, Settled::Done),
+        (owner, Settled::Done),
+        (OwnerId::fresh(), Settled::Refused),
+    ] {
+        let settled = store.settle(key, seen, owner, &settlement, Deadline::UNKNOWN);
+        assert_eq!(settled.await, Ok(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_release_whose_reply_was_lost_is_released() {
+    let claimed = claimed().await;
+    let released = claimed.change(&claimed.key, &Change::Release).await;
+    assert!(matches!(released, Changed::Done), "{released:?}");
+    let again = claimed.change(&claimed.key, &Change::Release).await;
+    assert!(matches!(again, Changed::Already(None)), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_key_without_a_record_is_free_and_has_nothing_to_read() {
+    let (claimed, absent) = (claimed().await, key("absent"));
+    let released = claimed.change(&absent, &Change::Release).await;
+    assert!(
+        matches!(released, Changed::Superseded(Standing::Free)),
+        "{released:?}"
+    );
+    let found = claimed.store.read(&absent, Deadline::UNKNOWN).await;
+    assert_eq!(found, Ok(Found::Nothing));
+}

@@ -1,0 +1,84 @@
+//! What a script answers: a verdict, the server's time, and where it is of use a record, when a lease ends, or a rev.
+
+use bytes::Bytes;
+use redis::Value;
+use redis_client::Error;
+
+use super::{Backend, Undecided};
+use crate::record::{Record, StoreTime};
+
+pub(super) struct Reply {
+    pub(super) verdict: String,
+    /// The server's time.
+    pub(super) now: StoreTime,
+    detail: Detail,
+}
+
+enum Detail {
+    Nothing,
+    Record(Bytes),
+    Number(u64),
+}
+
+/// The answer is none of the script's.
+pub(super) const UNEXPECTED: Undecided = Undecided::Unavailable {
+    store: Backend::Redis,
+    code: "unexpected_answer",
+};
+
+impl Reply {
+    pub(super) fn parse(value: Value) -> Option<Self> {
+        let Value::Array(parts) = value else {
+            return None;
+        };
+        let mut parts = parts.into_iter();
+        let (Value::BulkString(verdict), Value::Int(now)) = (parts.next()?, parts.next()?) else {
+            return None;
+        };
+        Some(Self {
+            verdict: String::from_utf8(verdict).ok()?,
+            now: time(now)?,
+            detail: match parts.next() {
+                None => Detail::Nothing,
+                Some(Value::BulkString(record)) => Detail::Record(record.into()),
+                Some(Value::Int(number)) => Detail::Number(number.try_into().ok()?),
+                Some(_) => return None,
+            },
+        })
+    }
+
+    /// The record, if there is one that can be read.
+    pub(super) fn record(&self) -> Option<Record> {
+        match &self.detail {
+            Detail::Record(text) => Record::from_text(text).ok(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn lease_end(&self) -> Option<StoreTime> {
+        self.number().map(StoreTime::from_ms)
+    }
+
+    pub(super) fn rev(&self) -> Option<u64> {
+        self.number()
+    }
+
+    fn number(&self) -> Option<u64> {
+        match self.detail {
+            Detail::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+}
+
+/// What a failure of the client's comes to.
+pub(super) fn unavailable(error: Error) -> Undecided {
+    Undecided::Unavailable {
+        store: Backend::Redis,
+        code: error.reason().code(),
+    }
+}
+
+fn time(ms: i64) -> Option<StoreTime> {
+    u64::try_from(ms).ok().map(StoreTime::from_ms)
+}

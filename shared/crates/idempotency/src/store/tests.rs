@@ -1,0 +1,131 @@
+use http::StatusCode;
+
+use super::memory::MemoryStore;
+use super::*;
+use crate::{Fingerprint, IdempotencyConfig, IdempotencyKey, Policy, Request, Scope};
+
+fn key(name: &str) -> RecordKey {
+    let key = IdempotencyKey::parse(name).expect("a key");
+    RecordKey::new(&Scope::none(), &key)
+}
+
+fn claim() -> Claim {
+    Claim {
+        owner: OwnerId::fresh(),
+        fingerprint: Fingerprint::of(&Request::default()).expect("unambiguous"),
+        policy: Policy::AtMostOnce,
+        lease: Duration::from_secs(30),
+        window: Duration::from_secs(86_400),
+    }
+}
+
+fn at(ms: u64) -> StoreTime {
+    StoreTime::from_ms(1_764_000_000_000 + ms)
+}
+
+#[test]
+fn a_page_begins_behind_a_key_and_has_one_prefix() {
+    let [before, after, behind] = [key("pay-1"), key("pay-2"), key("pay-3")];
+    let page = |after| Page {
+        prefix: "idempotency:pay-",
+        after,
+        limit: 9,
+    };
+    assert!(page(None).takes(&before));
+    assert!(!page(None).takes(&key("other")));
+    assert!(page(Some(&after)).takes(&behind));
+    assert!(!page(Some(&after)).takes(&after));
+    assert!(!page(Some(&after)).takes(&before));
+    assert!(
+        !page(Some(&after)).takes(&key("queue")),
+        "behind, but other"
+    );
+}
+
+#[tokio::test]
+async fn the_unfinished_records_come_in_pages() {
+    let store = MemoryStore::new(&IdempotencyConfig::default());
+    for name in ["a", "b", "c", "d"] {
+        let (key, claim, deadline) = (key(name), claim(), Deadline::UNKNOWN);
+        let claimed = store.claim(&key, &claim, deadline).await;
+        claimed.expect("claimed");
+        if name == "b" {
+            let fence = Fence {
+                claim,
+                attempt: 1,
+                rev: 1,
+            };
+            let released = store.change(&key, &fence, &Change::Release, deadline);
+            released.await.expect("released");
+        }
+    }
+    let page = async |after: Option<&RecordKey>| {
+        let page = Page {
+            prefix: "",
+            after,
+            limit: 2,
+        };
+        let found = store.unfinished(page, Deadline::UNKNOWN).await;
+        let found = found.expect("read").into_iter();
+        found.map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    assert_eq!(page(None).await, [key("a"), key("c")]);
+    assert_eq!(page(Some(&key("c"))).await, [key("d")]);
+}
+
+#[test]
+fn what_cannot_be_read_is_unfinished() {
+    assert!(Found::Unreadable.is_unfinished());
+    assert!(!Found::Nothing.is_unfinished());
+}
+
+#[test]
+fn a_provider_matters_to_the_attempt_that_took_over() {
+    let within = Policy::Rerun {
+        within: Duration::from_secs(60),
+    };
+    let cases = [
+        (Policy::AtMostOnce, true, None),
+        (Policy::RerunAlways, true, None),
+        (within, false, None),
+        (within, true, Some(Duration::from_secs(50))),
+    ];
+    for (policy, took_over, expected) in cases {
+        let claim = Claim { policy, ..claim() };
+        let started = decision::start(decision::Start::New, None, &claim, at(0));
+        let record = Record {
+            took_over,
+            ..started
+        };
+        let grant = Grant::of(&record, Repeated::No, at(10_000));
+        assert_eq!(grant.recognised_for, expected, "{policy:?}, {took_over}");
+        assert!(!grant.repeated);
+        assert!(Grant::of(&record, Repeated::Yes, at(10_000)).repeated);
+    }
+}
+
+#[test]
+fn a_completed_record_stands_as_its_response() {
+    let response = SavedResponse::new(StatusCode::CREATED, "charged");
+    let record = Record {
+        state: State::Completed {
+            finished_at: at(5),
+            response: response.clone(),
+        },
+        ..decision::start(decision::Start::New, None, &claim(), at(0))
+    };
+    let standing = Standing::of(Some(&record), &claim(), at(10));
+    assert_eq!(standing, Standing::Replay(response));
+}
+
+#[test]
+fn a_store_has_the_name_that_answers_and_metrics_have() {
+    let names = [Backend::Redis, Backend::MongoDb, Backend::Memory].map(Backend::name);
+    assert_eq!(names, ["redis", "mongodb", "memory"]);
+}
+
+#[tokio::test]
+async fn where_no_store_may_decide_nothing_is_listed() {
+    let keys = Reject.list(9, Deadline::UNKNOWN).await;
+    assert_eq!(keys, Err(Undecided::NoStore));
+}

@@ -1,0 +1,190 @@
+//! MongoDB decides, Redis in front of it shortens the way.
+//!
+//! Redis answers alone what needs no decision: a repetition whose result MongoDB has acknowledged, and a second caller
+//! while the first one's claim is fresh. Everything else is MongoDB's. A result reaches Redis only after MongoDB has
+//! acknowledged it, so that nothing Redis loses, or brings back from before, changes an answer. Where the work signs its
+//! responses, nothing that another program writes to Redis does either.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use foundation::Deadline;
+use redis_client::RedisClient;
+
+use super::hints::{Hint, Hints};
+use super::mongo_store::MongoStore;
+use super::{Answer, Backend, Changed, Claimed, Found, Page, Settled, Standing, Store, Undecided};
+use crate::decision::{Change, Claim, Fence, Settlement};
+use crate::record::{Record, Version};
+use crate::{OwnerId, RecordKey, ResponseKeys};
+
+/// Records in MongoDB, with hints and results in Redis.
+pub(crate) struct TieredStore {
+    hints: Hints,
+    mongo: MongoStore,
+}
+
+/// What MongoDB leaves of a claim's time, or of a short one a quarter: a hint that stays in Redis after MongoDB gave no answer
+/// refuses everybody until its lease is over.
+const TAKING_BACK: Duration = Duration::from_millis(300);
+
+/// How long Redis may take to learn what MongoDB has acknowledged: the answer is fixed, and its client waits for it.
+const FOLLOWING: Duration = Duration::from_secs(1);
+
+impl TieredStore {
+    pub(crate) fn new(
+        redis: RedisClient,
+        mongo: MongoStore,
+        window: Duration,
+        response_keys: Option<ResponseKeys>,
+    ) -> Self {
+        Self {
+            hints: Hints::new(redis, window, response_keys),
+            mongo,
+        }
+    }
+
+    /// Brings Redis up to what MongoDB has acknowledged: a result is kept, an unfinished claim of `owner` goes.
+    async fn follow(
+        &self,
+        key: &RecordKey,
+        record: Option<&Record>,
+        owner: OwnerId,
+        deadline: Deadline,
+    ) -> Result<(), Undecided> {
+        let deadline = deadline.within(FOLLOWING);
+        match record {
+            Some(record) if record.is_completed() => self.hints.keep(key, record, deadline).await,
+            _ => self.hints.remove(key, owner, deadline).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Store for TieredStore {
+    async fn claim(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Claimed>, Undecided> {
+        let hinted = self.hints.claim(key, claim, deadline).await;
+        if let Ok(Hint::Standing(standing)) = hinted {
+            return Ok(Answer::of_all(Claimed::Standing(standing)));
+        }
+        // Without an answer from Redis nothing is to be taken back that is known of, and no time is to be lost there.
+        let took_part = hinted.is_ok();
+        let asking = if took_part {
+            deadline.reserving(deadline.clip(TAKING_BACK * 4) / 4)
+        } else {
+            deadline
+        };
+        match self.mongo.claim_record(key, claim, asking).await {
+            Ok((Claimed::Started(grant), _)) => Ok(answer(Claimed::Started(grant), took_part)),
+            Ok((claimed, record)) => {
+                let follows = took_part
+                    && self
+                        .follow(key, record.as_ref(), claim.owner, deadline)
+                        .await
+                        .is_ok();
+                Ok(answer(claimed, follows))
+            }
+            Err(undecided) => {
+                if took_part {
+                    let _ = self.hints.remove(key, claim.owner, deadline).await;
+                }
+                Err(undecided)
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        deadline: Deadline,
+    ) -> Result<Answer<Standing>, Undecided> {
+        let hinted = self.hints.look(key, claim, deadline).await;
+        let took_part = hinted.is_ok();
+        match hinted {
+            Ok(Hint::Standing(standing)) => Ok(Answer::of_all(standing)),
+            Ok(Hint::Ask) | Err(_) => {
+                let standing = self.mongo.look(key, claim, deadline).await?;
+                Ok(answer(standing.value, took_part))
+            }
+        }
+    }
+
+    async fn change(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<Answer<Changed>, Undecided> {
+        let (changed, record) = self
+            .mongo
+            .change_record(key, fence, change, deadline)
+            .await?;
+        let is_still_at_work = matches!(
+            (&changed, change),
+            (
+                Changed::Done | Changed::Already(_) | Changed::TooLate | Changed::Moved(_),
+                Change::Renew(_) | Change::Checkpoint(_)
+            )
+        );
+        let follows = is_still_at_work
+            || self
+                .follow(key, record.as_ref(), fence.claim.owner, deadline)
+                .await
+                .is_ok();
+        Ok(answer(changed, follows))
+    }
+
+    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {
+        self.mongo.read(key, deadline).await
+    }
+
+    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+        self.mongo.list(limit, deadline).await
+    }
+
+    async fn unfinished(
+        &self,
+        page: Page<'_>,
+        deadline: Deadline,
+    ) -> Result<Vec<(RecordKey, Found)>, Undecided> {
+        self.mongo.unfinished(page, deadline).await
+    }
+
+    async fn settle(
+        &self,
+        key: &RecordKey,
+        seen: Version,
+        owner: OwnerId,
+        settlement: &Settlement,
+        deadline: Deadline,
+    ) -> Result<Settled, Undecided> {
+        let (settled, record) = self
+            .mongo
+            .settle_record(key, seen, owner, settlement, deadline)
+            .await?;
+        // A result that Redis does not learn of is still MongoDB's answer.
+        let _ = self
+            .follow(key, record.as_ref(), seen.owner, deadline)
+            .await;
+        Ok(settled)
+    }
+
+    async fn prepare(&self, deadline: Deadline) -> Result<(), Undecided> {
+        self.mongo.prepare(deadline).await
+    }
+}
+
+fn answer<T>(value: T, redis_took_part: bool) -> Answer<T> {
+    if redis_took_part {
+        Answer::of_all(value)
+    } else {
+        Answer::of_stand_in(value, Backend::MongoDb)
+    }
+}

@@ -1,0 +1,433 @@
+//! What does idempotency look like over HTTP?
+//!
+//! As the IETF's draft says
+//! (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>): the client names its request with an
+//! `Idempotency-Key`, sends it as often as it likes, and is answered as if it had sent it once. A function calls [`key`],
+//! then [`claim`]; it works if that [`Started`](Begun::Started), and otherwise has the answer in hand.
+//!
+//! | the key | status | headers |
+//! |---|---|---|
+//! | is missing, or is none | 400 | |
+//! | has a result | the result's, byte for byte | `Idempotent-Replayed: true` |
+//! | stands for another request | 422 | |
+//! | is somebody's who is at work | 409 | `Retry-After`: when their lease is over |
+//! | …and the client sent `Prefer: wait=N` ([RFC 7240](https://www.rfc-editor.org/rfc/rfc7240)) | what becomes of it within N seconds | `Preference-Applied: wait=N` |
+//! | is of an attempt whose outcome is not known | 409 | |
+//! | could not be looked up | 503 | `Retry-After` |
+//!
+//! What was refused before the claim (who asks, the key, the size, the type, what is in the body) is never stored: a
+//! corrected request may use the same key. `Idempotency-Store` names the store that answered where not all that are
+//! configured could take part.
+
+use std::time::Duration;
+
+use foundation::Deadline;
+use http::header::{HeaderName, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_api::{self, Problem, Response};
+use serde::Serialize;
+use tracing::warn;
+
+use super::{
+    Backend, Idempotency, IdempotencyKey, Lease, Operation, Outcome, SavedBody, SavedResponse,
+    Standing, Undecided,
+};
+
+/// What becomes of a request's claim, and what every answer to it says about how it came about.
+#[derive(Debug)]
+pub struct Claimed {
+    /// Whether the work may begin.
+    pub begun: Begun,
+    /// What to say beside any answer.
+    pub manner: Manner,
+}
+
+/// Whether the work may begin.
+#[derive(Debug)]
+pub enum Begun {
+    /// It may.
+    Started(Lease),
+    /// It has run, and this is its result.
+    Replay(SavedResponse),
+    /// It may not, and this is the answer.
+    Refused(Response),
+    /// It may not, as far as the engine knows: the key belongs to another request, or its outcome is unknown. Work that keeps its
+    /// own results looks there first; for any other, this is the answer.
+    Contested(Response),
+}
+
+/// How an answer came about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// The store that answered alone, where not all that are configured could take part.
+    pub stand_in: Option<Backend>,
+    /// For how many seconds at most the client let itself be made to wait, where it was.
+    pub waited: Option<u32>,
+}
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const STORE: HeaderName = HeaderName::from_static("idempotency-store");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// When to ask again where nothing says how long it takes.
+const A_MOMENT: Duration = Duration::from_secs(1);
+/// What a wait leaves of an invocation's time, for the claim that may follow and for the work.
+const WAIT_RESERVE: Duration = Duration::from_secs(1);
+
+const KEY_MISSING: Problem = Problem {
+    status: StatusCode::BAD_REQUEST,
+    slug: "idempotency-key-missing",
+    title: "Idempotency-Key is missing",
+    detail: "Send an Idempotency-Key, fresh for each new request and the same for each repetition of it; see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/.",
+};
+
+const KEY_INVALID: Problem = Problem {
+    status: StatusCode::BAD_REQUEST,
+    slug: "idempotency-key-invalid",
+    title: "Idempotency-Key cannot be used",
+    detail: "Send one Idempotency-Key of 1 to 255 visible ASCII characters without a comma, for example a UUID.",
+};
+
+const KEY_REUSED: Problem = Problem {
+    status: StatusCode::UNPROCESSABLE_ENTITY,
+    slug: "idempotency-key-reused",
+    title: "Idempotency-Key stands for another request",
+    detail: "A repetition has to be the same request. Use a fresh key for a new one.",
+};
+
+const IN_PROGRESS: Problem = Problem {
+    status: StatusCode::CONFLICT,
+    slug: "in-progress",
+    title: "The request is being worked on",
+    detail: "Send the same request with the same key again after Retry-After, or with `Prefer: wait=N` to wait for the result.",
+};
+
+const OUTCOME_UNKNOWN: Problem = Problem {
+    status: StatusCode::CONFLICT,
+    slug: "outcome-unknown",
+    title: "It is not known whether the request took effect",
+    detail: "It will not be done again by itself. Ask for its outcome before you send it with another key.",
+};
+
+/// Nothing was decided, so nothing was done.
+pub(crate) const UNAVAILABLE: Problem = Problem {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    slug: "unavailable",
+    title: "The request cannot be taken now",
+    detail: "This request did nothing. Send it again, with the same key, after Retry-After.",
+};
+
+/// The key that a request names.
+///
+/// # Errors
+///
+/// A 400 where there is none, or more than one, or one that cannot be used.
+pub fn key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
+    let mut keys = headers.get_all(KEY).iter();
+    match (keys.next(), keys.next()) {
+        (None, _) => Err(KEY_MISSING),
+        (Some(key), None) => IdempotencyKey::parse(key.as_bytes()).map_err(|_| KEY_INVALID),
+        (Some(_), Some(_)) => Err(KEY_INVALID),
+    }
+}
+
+/// Claims the key of a request. A client that prefers to wait is made to, while somebody else is at work.
+///
+/// # Cancel safety
+///
+/// As [`Idempotency::claim`].
+pub async fn claim(
+    idempotency: &Idempotency,
+    operation: &Operation,
+    headers: &HeaderMap,
+    deadline: Deadline,
+) -> Claimed {
+    let answered = match idempotency.claim(operation, deadline).await {
+        Ok(answered) => answered,
+        Err(undecided) => {
+            return Claimed {
+                begun: Begun::undecided(undecided),
+                manner: Manner::default(),
+            };
+        }
+    };
+    let mut manner = Manner {
+        stand_in: answered.stand_in,
+        waited: None,
+    };
+    let begun = match (answered.outcome, wait_preferred(headers)) {
+        (Outcome::InProgress { retry_after }, Some(seconds)) => {
+            let limit = deadline
+                .reserving(WAIT_RESERVE + operation.least_time)
+                .within(Duration::from_secs(seconds.into()));
+            if limit.is_over() {
+                Begun::in_progress(retry_after)
+            } else {
+                manner.waited = Some(seconds);
+                wait(idempotency, operation, limit, deadline).await
+            }
+        }
+        (outcome, _) => Begun::of(outcome),
+    };
+    Claimed { begun, manner }
+}
+
+/// The answer that a result is to whoever repeats its request.
+pub fn replay(saved: &SavedResponse) -> Response {
+    let mut response = answer(saved);
+    let headers = response.headers_mut();
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+/// The answer that a result is to whoever asked first.
+pub fn answer(saved: &SavedResponse) -> Response {
+    #[derive(Serialize)]
+    struct Summary {
+        length: u64,
+        sha256: String,
+    }
+    match &saved.body {
+        SavedBody::Whole(body) => {
+            let mut response = Response::new(body.clone());
+            *response.status_mut() = saved.status;
+            let headers = response.headers_mut();
+            for (name, value) in &saved.headers {
+                headers.append(name, value.clone());
+            }
+            response
+        }
+        // What the first answer was is known, and that nothing runs again; its body was too large to be kept.
+        SavedBody::Summary { length, sha256 } => {
+            let summary = Summary {
+                length: *length,
+                sha256: hex::encode(sha256),
+            };
+            http_api::json(saved.status, &summary)
+        }
+    }
+}
+
+impl Manner {
+    /// `response`, and beside it how it came about.
+    #[must_use]
+    pub fn on(self, mut response: Response) -> Response {
+        let headers = response.headers_mut();
+        if let Some(stand_in) = self.stand_in {
+            headers.insert(STORE, HeaderValue::from_static(stand_in.name()));
+        }
+        if let Some(seconds) = self.waited
+            && let Ok(applied) = HeaderValue::try_from(format!("wait={seconds}"))
+        {
+            headers.insert(PREFERENCE_APPLIED, applied);
+        }
+        response
+    }
+}
+
+/// The request's key stands for another request.
+pub fn key_reused() -> Response {
+    KEY_REUSED.into()
+}
+
+/// It is not known whether the request took effect.
+pub fn outcome_unknown() -> Response {
+    OUTCOME_UNKNOWN.into()
+}
+
+/// Nothing was decided or done, and a repetition makes sense in a moment.
+pub fn unavailable() -> Response {
+    later(UNAVAILABLE, A_MOMENT)
+}
+
+/// Waits until `limit` for whoever is at work. If nobody is any more, and nothing came of it, the key is claimed again.
+async fn wait(
+    idempotency: &Idempotency,
+    operation: &Operation,
+    limit: Deadline,
+    deadline: Deadline,
+) -> Begun {
+    match idempotency.wait_for(operation, limit).await {
+        Ok(Standing::Replay(response)) => Begun::Replay(response),
+        Ok(Standing::Mismatch) => Begun::Contested(key_reused()),
+        Ok(Standing::InProgress { retry_after }) => Begun::in_progress(retry_after),
+        Ok(Standing::Unknown(_)) => Begun::Contested(outcome_unknown()),
+        Ok(Standing::Free) => match idempotency.claim(operation, deadline).await {
+            Ok(answered) => Begun::of(answered.outcome),
+            Err(undecided) => Begun::undecided(undecided),
+        },
+        Err(undecided) => Begun::undecided(undecided),
+    }
+}
+
+impl Begun {
+    fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Started(lease) => Self::Started(lease),
+            Outcome::Replay(response) => Self::Replay(response),
+            Outcome::Mismatch => Self::Contested(key_reused()),
+            Outcome::InProgress { retry_after } => Self::in_progress(retry_after),
+            Outcome::Unknown(_) => Self::Contested(outcome_unknown()),
+        }
+    }
+
+    fn in_progress(retry_after: Duration) -> Self {
+        Self::Refused(later(IN_PROGRESS, retry_after))
+    }
+
+    fn undecided(undecided: Undecided) -> Self {
+        warn!(
+            idempotency.error = %undecided,
+            "a request was turned away: nothing decides whether it may run"
+        );
+        Self::Refused(unavailable())
+    }
+}
+
+fn later(problem: Problem, wait: Duration) -> Response {
+    let mut response = Response::from(problem);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, http_api::retry_after(wait));
+    response
+}
+
+/// The seconds of a `wait` preference. Preferences are separated by commas, and each may have parameters; the first `wait`
+/// counts, and what is none is ignored.
+fn wait_preferred(headers: &HeaderMap) -> Option<u32> {
+    headers
+        .get_all(PREFER)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|preference| preference.split(';').next()?.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
+        .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok())
+        .filter(|seconds| *seconds > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header;
+
+    use super::*;
+    use crate::{Fingerprint, RecordKey, Request, Scope};
+
+    fn headers(lines: &[(HeaderName, &str)]) -> HeaderMap {
+        let lines = lines.iter().map(|(name, value)| {
+            let value = value.parse().expect("a header value");
+            (name.clone(), value)
+        });
+        let mut headers = HeaderMap::new();
+        lines.for_each(|(name, value): (HeaderName, HeaderValue)| {
+            headers.append(name, value);
+        });
+        headers
+    }
+
+    #[test]
+    fn one_usable_key_is_needed() {
+        let long = "k".repeat(256);
+        let refusals: [(&[&str], _); 8] = [
+            (&[], KEY_MISSING),
+            (&[""], KEY_INVALID),
+            (&["\"\""], KEY_INVALID),
+            (&["  "], KEY_INVALID),
+            (&["a,b"], KEY_INVALID),
+            (&["a", "b"], KEY_INVALID),
+            (&["a\tb"], KEY_INVALID),
+            (&[&long], KEY_INVALID),
+        ];
+        for (keys, expected) in refusals {
+            let lines: Vec<_> = keys.iter().map(|key| (KEY, *key)).collect();
+            assert_eq!(key(&headers(&lines)), Err(expected), "{keys:?}");
+        }
+        let bare = key(&headers(&[(KEY, "k-1")]));
+        assert_eq!(bare, key(&headers(&[(KEY, "\"k-1\"")])));
+        assert!(key(&headers(&[(KEY, &long[..255])])).is_ok());
+    }
+
+    #[test]
+    fn a_preference_to_wait_is_read_as_rfc_7240_writes_it() {
+        let cases: [(&[&str], _); 9] = [
+            (&[], None),
+            (&["wait=10"], Some(10)),
+            (&["respond-async, wait=10"], Some(10)),
+            (&["respond-async", "Wait = \"7\"; x=y"], Some(7)),
+            (&["wait=0"], None),
+            (&["wait"], None),
+            (&["wait=-1"], None),
+            (&["wait=99999999999"], None),
+            (&["waiting=3"], None),
+        ];
+        for (values, expected) in cases {
+            let lines: Vec<_> = values.iter().map(|value| (PREFER, *value)).collect();
+            assert_eq!(wait_preferred(&headers(&lines)), expected, "{values:?}");
+        }
+    }
+
+    /// `Preference-Applied` was said of a wait that there was no time for.
+    #[tokio::test]
+    async fn an_invocation_that_is_nearly_over_does_not_wait() {
+        let idempotency = Idempotency::in_memory();
+        let scope = Scope::http("tests.web", "alice").expect("a scope");
+        let name = IdempotencyKey::parse(b"k-1").expect("a key");
+        let request = Request {
+            method: "POST",
+            route: "/",
+            tenant: "alice",
+            payload: b"{}",
+        };
+        let fingerprint = Fingerprint::of(&request).expect("unambiguous");
+        let operation = Operation::new(RecordKey::new(&scope, &name), fingerprint);
+        let first = claim(
+            &idempotency,
+            &operation,
+            &HeaderMap::new(),
+            Deadline::UNKNOWN,
+        )
+        .await;
+        let Begun::Started(_lease) = first.begun else {
+            panic!("{first:?}")
+        };
+        let patient = headers(&[(PREFER, "wait=1")]);
+        let short = Deadline::UNKNOWN.within(WAIT_RESERVE + operation.least_time);
+
+        for (deadline, waited) in [(short, None), (Deadline::UNKNOWN, Some(1))] {
+            let second = claim(&idempotency, &operation, &patient, deadline).await;
+            assert_eq!(second.manner.waited, waited);
+            let answer = second.manner.on(match second.begun {
+                Begun::Refused(answer) => answer,
+                begun => panic!("{begun:?}"),
+            });
+            assert_eq!(answer.status(), StatusCode::CONFLICT);
+            let applied = answer.headers().get(PREFERENCE_APPLIED);
+            assert_eq!(applied.is_some(), waited.is_some());
+        }
+    }
+
+    #[test]
+    fn a_result_is_replayed_byte_for_byte() {
+        let mut first = Response::new(bytes::Bytes::from_static(b"\xff\x00\n{}"));
+        *first.status_mut() = StatusCode::CREATED;
+        let set = [
+            (header::CONTENT_TYPE, "application/octet-stream"),
+            (header::LOCATION, "/api/payments/1"),
+            (header::SET_COOKIE, "session=1"),
+            (header::CONNECTION, "close"),
+        ];
+        *first.headers_mut() = headers(&set);
+
+        let again = replay(&SavedResponse::of(&first));
+
+        assert_eq!(
+            (again.status(), again.body()),
+            (first.status(), first.body())
+        );
+        let mut names: Vec<_> = again.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["content-type", "idempotent-replayed", "location"]);
+    }
+}

@@ -1,0 +1,123 @@
+//! The ledger of a laptop: one file for each payment, which every process sees.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use foundation::Deadline;
+use serde_json::Value;
+
+use super::files::{Locked, lock, read, read_all};
+use super::{Change, Changed, Ledger, LedgerError, OpenPayments, Queue};
+use crate::{Moment, Payment};
+
+pub(crate) struct FileLedger {
+    folder: PathBuf,
+}
+
+impl FileLedger {
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.join("payments"),
+        }
+    }
+
+    /// Why a payment's file gave no payment.
+    fn failure(&self, id: &str, error: &io::Error) -> LedgerError {
+        match error.kind() {
+            // So the parser fails.
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => LedgerError::Unreadable {
+                tenant: self.tenant(id),
+            },
+            _ => unavailable(error),
+        }
+    }
+
+    /// Whose payment a file is that is no payment any more.
+    fn tenant(&self, id: &str) -> Option<String> {
+        let row: Value = read(&self.folder, id).ok()??;
+        row["tenant"].as_str().map(str::to_owned)
+    }
+
+    fn all(&self) -> Result<Vec<(String, Option<Payment>)>, LedgerError> {
+        read_all(&self.folder).map_err(|error| unavailable(&error))
+    }
+
+    async fn lock(&self, deadline: Deadline) -> Result<Locked<'_>, LedgerError> {
+        let locked = lock(&self.folder, deadline).await;
+        locked.map_err(|error| unavailable(&error))
+    }
+}
+
+#[async_trait]
+impl Ledger for FileLedger {
+    async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, LedgerError> {
+        let locked = self.lock(deadline).await?;
+        let opened = locked.update(&payment.id, |found: Option<&Payment>| {
+            found.is_none().then(|| payment.clone())
+        });
+        opened
+            .map_err(|error| self.failure(&payment.id, &error))?
+            .ok_or(LedgerError::Unavailable("not_found"))
+    }
+
+    async fn change(
+        &self,
+        payment: &Payment,
+        change: &Change,
+        deadline: Deadline,
+    ) -> Result<Changed, LedgerError> {
+        let locked = self.lock(deadline).await?;
+        let mut fits = false;
+        let changed = locked.update(&payment.id, |found: Option<&Payment>| {
+            let changed = change.apply(found?, Moment::now());
+            fits = changed.is_some();
+            changed
+        });
+        let changed = changed.map_err(|error| self.failure(&payment.id, &error))?;
+        let changed = changed.ok_or(LedgerError::Unavailable("not_found"))?;
+        Ok(if fits {
+            Changed::Now(changed)
+        } else {
+            Changed::Not(changed)
+        })
+    }
+
+    async fn read(&self, id: &str, _: Deadline) -> Result<Option<Payment>, LedgerError> {
+        read(&self.folder, id).map_err(|error| self.failure(id, &error))
+    }
+
+    /// Files that cannot be read are always among them: nothing says how old such a payment is, or when it was looked at.
+    async fn open_payments(&self, queue: Queue, _: Deadline) -> Result<OpenPayments, LedgerError> {
+        let mut open = OpenPayments::default();
+        for (id, payment) in self.all()? {
+            match payment {
+                Some(payment) if queue.takes(&payment) => open.payments.push(payment),
+                Some(_) => {}
+                None => open.unreadable.push(id),
+            }
+        }
+        open.payments.sort_by_key(|payment| queue.rank(payment));
+        let limit = queue.limit.try_into().unwrap_or(usize::MAX);
+        open.payments.truncate(limit);
+        open.unreadable.sort_unstable();
+        Ok(open)
+    }
+
+    async fn count_open(&self, created_before: Moment, _: Deadline) -> Result<u64, LedgerError> {
+        let all = self.all()?;
+        let payments = all.iter().filter_map(|(_, payment)| payment.as_ref());
+        let is_open =
+            |payment: &&Payment| payment.state.is_open() && payment.created_at < created_before;
+        Ok(payments.filter(is_open).count() as u64)
+    }
+
+    async fn prepare(&self, _: Deadline) -> Result<(), LedgerError> {
+        Ok(())
+    }
+}
+
+fn unavailable(error: &io::Error) -> LedgerError {
+    tracing::error!("the ledger's files cannot be used: {}", error.kind());
+    LedgerError::Unavailable("file_error")
+}

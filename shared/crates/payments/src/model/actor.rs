@@ -1,0 +1,379 @@
+//! The client's two attempts, the reconciler and a webhook event, step by step.
+//!
+//! The steps from the row that was read to the outcome are the real code ([`behaviour`]). What surrounds them is modelled here,
+//! after `create.rs`, `reconcile.rs` and `webhook.rs`.
+
+use std::ops::Range;
+
+use super::behaviour::{self, Ask, Next, Node, Reply, Role, Seen, Start};
+use super::row::{Answer, IntentNumber, Row, Write};
+use super::world::{Delivery, Heard, Key, KeyWrite, Message, World, Written};
+use super::{Bug, Protocol};
+use crate::State;
+use crate::provider::IntentStatus;
+use crate::steps::{Others, Purpose};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Actor {
+    pub(super) phase: Phase,
+    /// How often it can begin yet.
+    runs: u8,
+    /// Only where a bug is planted: the intent that it has created.
+    created: Option<IntentNumber>,
+    /// Only where a bug is planted: it takes the intent for canceled.
+    believes_canceled: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    Idle,
+    /// A client's attempt has claimed the key.
+    Opening {
+        others: Others,
+        /// Whether the store of keys knows of no earlier attempt.
+        is_first: bool,
+        purpose: Purpose,
+    },
+    Running {
+        node: Node,
+        has_lease: bool,
+    },
+    /// A client's attempt writes the key's record.
+    Keeping {
+        write: KeyWrite,
+        /// Whether it answers that nothing was done, once the write is acknowledged.
+        says_nothing: bool,
+    },
+}
+
+/// The client's attempts. The second one begins after the first, at any time: the first may have crashed (then it never acts
+/// again) or be frozen, its lease over.
+pub(super) const ATTEMPTS: Range<usize> = 0..2;
+pub(super) const RECONCILER: usize = 2;
+
+impl Actor {
+    pub(super) fn all(protocol: &Protocol) -> Vec<Self> {
+        let actor = |runs| Self {
+            phase: Phase::Idle,
+            runs,
+            created: None,
+            believes_canceled: false,
+        };
+        let runs = [1, 1, protocol.reconciler_runs, protocol.events];
+        runs.into_iter().map(actor).collect()
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.runs == 0
+    }
+}
+
+impl World {
+    /// The purposes with which the actor can begin now. The payment's age decides, by the clock of each process; clocks differ,
+    /// so both are possible at any time.
+    pub(super) fn purposes(&self, who: usize) -> Vec<Purpose> {
+        let actor = &self.actors[who];
+        if actor.runs == 0 || actor.phase != Phase::Idle {
+            return Vec::new();
+        }
+        let open = self.row.filter(|row| row.state.is_open());
+        let is_named = open.is_some_and(|row| row.intent.is_some());
+        match who {
+            0 => vec![Purpose::Pay, Purpose::Close],
+            1 if self.actors[0].has_begun() => vec![Purpose::Pay, Purpose::Close],
+            RECONCILER.. if is_named => vec![Purpose::Settle, Purpose::Close],
+            // A young payment without an intent is left as it is.
+            RECONCILER if open.is_some() => vec![Purpose::Close],
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn begin(&mut self, protocol: &Protocol, who: usize, purpose: Purpose) {
+        self.actors[who].runs -= 1;
+        self.actors[who].phase = if ATTEMPTS.contains(&who) {
+            self.claim(protocol, who, purpose)
+        } else {
+            self.begin_to_settle(protocol, who, purpose)
+        };
+        self.go_on(protocol, who);
+    }
+
+    /// A client's attempt claims the key.
+    fn claim(&mut self, protocol: &Protocol, who: usize, purpose: Purpose) -> Phase {
+        let took_over = match self.key {
+            Key::Absent | Key::Released => false,
+            Key::Reopened => protocol.bug != Some(Bug::ReopenedWithoutTakeover),
+            Key::Held { .. } => true,
+            Key::Completed(answer) => {
+                self.say(answer);
+                return Phase::Idle;
+            }
+            Key::Referred => {
+                let row = self.row.expect("a payment that is on its way");
+                return advance(protocol, row, Others::Perhaps, purpose, false);
+            }
+        };
+        let is_first = self.key == Key::Absent;
+        self.key = Key::Held {
+            by: who,
+            took_over,
+            is_unknown: false,
+        };
+        Phase::Opening {
+            others: if took_over {
+                Others::Perhaps
+            } else {
+                Others::None
+            },
+            is_first,
+            purpose,
+        }
+    }
+
+    fn begin_to_settle(&mut self, protocol: &Protocol, who: usize, purpose: Purpose) -> Phase {
+        let row = self.row.expect("a payment to settle");
+        let (_, row) = row.written(Write::Look, who);
+        self.closes_undisturbed = who == RECONCILER && purpose == Purpose::Close;
+        let purpose = match protocol.bug {
+            Some(Bug::ReconcilerConfirms) => Purpose::Pay,
+            Some(Bug::OldPaymentLeftOpen) => Purpose::Settle,
+            _ => purpose,
+        };
+        Phase::Running {
+            node: behaviour::begin(Start {
+                role: Role::Settle,
+                purpose,
+                row,
+            }),
+            has_lease: false,
+        }
+    }
+
+    /// A retention is over, which is longer than an invocation: an attempt that has begun before has no time left, and sends nothing
+    /// more.
+    pub(super) fn end_attempts(&mut self) {
+        for who in ATTEMPTS {
+            self.actors[who].phase = Phase::Idle;
+        }
+    }
+
+    /// The request that the actor makes next.
+    pub(super) fn message(&self, protocol: &Protocol, who: usize) -> Option<Message> {
+        let actor = &self.actors[who];
+        match actor.phase {
+            Phase::Idle => None,
+            Phase::Opening { .. } => Some(Message::Open),
+            Phase::Keeping { write, .. } => Some(Message::Key { from: who, write }),
+            Phase::Running { node, .. } => match behaviour::next(node) {
+                Next::Ask(Ask::Confirm(named)) => {
+                    let own = actor.created.unwrap_or(named);
+                    let ask = Ask::Confirm(match protocol.bug {
+                        Some(Bug::OwnIntentConfirmed) => own,
+                        _ => named,
+                    });
+                    Some(Message::Ask { from: who, ask })
+                }
+                Next::Ask(ask) => Some(Message::Ask { from: who, ask }),
+                Next::Ended(_) | Next::OnItsWay(_) | Next::Nothing => None,
+            },
+        }
+    }
+
+    /// The reply that a planted bug assumes instead of asking the provider.
+    pub(super) fn believed(&self, who: usize, message: Message) -> Option<Reply> {
+        let Message::Ask {
+            ask: Ask::Inspect(number),
+            ..
+        } = message
+        else {
+            return None;
+        };
+        self.actors[who].believes_canceled.then_some({
+            Reply::Intent(Seen {
+                number,
+                status: IntentStatus::Canceled,
+                fits_order: true,
+                is_declined: false,
+            })
+        })
+    }
+
+    /// The actor gets the reply to its request, or none.
+    pub(super) fn hear(
+        &mut self,
+        protocol: &Protocol,
+        who: usize,
+        message: Message,
+        delivery: Delivery,
+        heard: Heard,
+    ) {
+        let phase = self.actors[who].phase.clone();
+        self.actors[who].phase = match (phase, heard) {
+            (
+                Phase::Opening {
+                    others,
+                    is_first,
+                    purpose,
+                },
+                Heard::Opened(Some((row, was_there))),
+            ) => {
+                let is_forgotten = is_first && was_there;
+                let others = if is_forgotten {
+                    Others::Perhaps
+                } else {
+                    others
+                };
+                advance(protocol, row, others, purpose, true)
+            }
+            // Its 503 says that this request did nothing, and makes no claim about the payment.
+            (Phase::Opening { .. }, Heard::Opened(None)) => Phase::Keeping {
+                write: KeyWrite::Release,
+                says_nothing: false,
+            },
+            (Phase::Running { node, has_lease }, Heard::Reply(reply)) => {
+                self.misunderstand(protocol, who, message, delivery, reply);
+                Phase::Running {
+                    node: behaviour::hear(node, bent(protocol, reply)),
+                    has_lease,
+                }
+            }
+            (Phase::Keeping { says_nothing, .. }, Heard::Key(written)) => {
+                let is_acknowledged =
+                    written == Written::Done || protocol.bug == Some(Bug::ReleaseUnacknowledged);
+                if says_nothing && is_acknowledged {
+                    self.say_nothing(who);
+                }
+                Phase::Idle
+            }
+            (phase, heard) => unreachable!("{heard:?} in {phase:?}"),
+        };
+        self.go_on(protocol, who);
+    }
+
+    /// Notes what a planted bug needs later.
+    fn misunderstand(
+        &mut self,
+        protocol: &Protocol,
+        who: usize,
+        message: Message,
+        delivery: Delivery,
+        reply: Reply,
+    ) {
+        let Message::Ask { ask, .. } = message else {
+            return;
+        };
+        let actor = &mut self.actors[who];
+        match (protocol.bug, ask, reply) {
+            (Some(Bug::OwnIntentConfirmed), Ask::Create, Reply::Intent(seen)) => {
+                actor.created = Some(seen.number);
+            }
+            (Some(Bug::LostCancellationBelieved), Ask::Cancel(_), _) => {
+                actor.believes_canceled = delivery != Delivery::Answered;
+            }
+            (Some(Bug::CancellationBelieved), Ask::Cancel(_), _) => actor.believes_canceled = true,
+            _ => {}
+        }
+    }
+
+    /// Answers and keeps the outcome of a run that is over.
+    fn go_on(&mut self, protocol: &Protocol, who: usize) {
+        let Phase::Running { node, has_lease } = self.actors[who].phase else {
+            return;
+        };
+        let next = behaviour::next(node);
+        if matches!(next, Next::Ask(_)) {
+            return;
+        }
+        let is_attempt = ATTEMPTS.contains(&who);
+        if !is_attempt {
+            self.settled(who, next);
+        }
+        let write = match next {
+            Next::Ended(row) if is_attempt => {
+                let ledgers = row.answer.expect("the answer of a final payment");
+                let answer = match protocol.bug {
+                    Some(Bug::AnswerRenderedByEach) => Answer {
+                        author: who,
+                        ..ledgers
+                    },
+                    _ => ledgers,
+                };
+                self.say(answer);
+                KeyWrite::Complete(answer)
+            }
+            Next::OnItsWay(Row {
+                state: State::RequiresAction | State::Processing,
+                ..
+            }) => KeyWrite::Refer,
+            Next::Nothing => KeyWrite::Release,
+            _ => KeyWrite::MarkUnknown,
+        };
+        // Only the second attempt's claim reads the record: once it has begun, a write without a reader is left out.
+        let is_read = next == Next::Nothing || !self.actors[1].has_begun();
+        self.actors[who].phase = if has_lease && is_read {
+            Phase::Keeping {
+                write,
+                says_nothing: next == Next::Nothing,
+            }
+        } else {
+            Phase::Idle
+        };
+    }
+
+    /// A run of the reconciler or of an event is over.
+    fn settled(&mut self, who: usize, next: Next) {
+        if who != RECONCILER {
+            return;
+        }
+        let named = self.row.and_then(|row| row.intent);
+        let intent = named.and_then(|number| self.provider.intent(number));
+        let can_wait = intent
+            .is_some_and(|intent| intent.status == IntentStatus::Processing || !intent.fits_order);
+        let is_open = matches!(next, Next::OnItsWay(_));
+        self.is_stuck |= self.closes_undisturbed && is_open && !can_wait;
+        self.closes_undisturbed = false;
+    }
+}
+
+fn advance(
+    protocol: &Protocol,
+    row: Row,
+    others: Others,
+    purpose: Purpose,
+    has_lease: bool,
+) -> Phase {
+    let others = match protocol.bug {
+        Some(Bug::OthersIgnored) => Others::None,
+        _ => others,
+    };
+    Phase::Running {
+        node: behaviour::begin(Start {
+            role: Role::Pay(others),
+            purpose,
+            row,
+        }),
+        has_lease,
+    }
+}
+
+/// The reply, changed as a planted bug misreads it.
+fn bent(protocol: &Protocol, reply: Reply) -> Reply {
+    match (protocol.bug, reply) {
+        (Some(Bug::DeclineWithoutCancelling), Reply::Intent(seen))
+            if seen.status == IntentStatus::RequiresPaymentMethod =>
+        {
+            Reply::Intent(Seen {
+                status: IntentStatus::Canceled,
+                ..seen
+            })
+        }
+        (Some(Bug::AmountUnchecked), Reply::Intent(seen)) => Reply::Intent(Seen {
+            fits_order: true,
+            ..seen
+        }),
+        (Some(Bug::OthersIgnored), Reply::Row { row, .. }) if row.state.is_open() => {
+            Reply::Row { fits: true, row }
+        }
+        (_, reply) => reply,
+    }
+}

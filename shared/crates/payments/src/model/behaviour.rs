@@ -1,0 +1,334 @@
+//! The next request of a run, given the replies so far: the real [`advance`] or [`settle`] computes it.
+//!
+//! Each run gets a ledger and a provider that reply from a script. At the end of the script the run stops, and the request that
+//! it has just made is the next one. So the model has no second version of the steps that could differ from the first. The same
+//! start and replies lead to the same request; it is computed once and kept.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use foundation::Deadline;
+use futures_util::FutureExt;
+use idempotency::{DerivedKey, Idempotency, IdempotencyKey, RecordKey, Scope};
+use parking_lot::{Mutex, RwLock};
+use telemetry::metrics::Metrics;
+
+use super::row::{IntentNumber, Row, Write, name_of, number_of};
+use crate::anomaly::Anomalies;
+use crate::ledger::{Change, Changed, Ledger, LedgerError, OpenPayments, Queue};
+use crate::provider::{Failure, Intent, IntentStatus, PaymentError, Provider};
+use crate::steps::{Others, PaymentBackends, Purpose, Reached, advance, settle};
+use crate::{Moment, Order, Payment};
+
+/// How a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Start {
+    pub(super) role: Role,
+    pub(super) purpose: Purpose,
+    /// The row as the run has read it.
+    pub(super) row: Row,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Role {
+    /// A client's attempt.
+    Pay(Others),
+    /// A run of the reconciler, or of a webhook event.
+    Settle,
+}
+
+/// A request that a run makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Ask {
+    Create,
+    Confirm(IntentNumber),
+    Cancel(IntentNumber),
+    Inspect(IntentNumber),
+    Write(Write),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Reply {
+    Intent(Seen),
+    Failed(FailureKind),
+    /// The ledger's: whether the write did fit, and the row as it is.
+    Row {
+        fits: bool,
+        row: Row,
+    },
+    /// The ledger did not answer.
+    Unavailable,
+}
+
+/// An intent in a reply of the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Seen {
+    pub(super) number: IntentNumber,
+    pub(super) status: IntentStatus,
+    /// Whether its amount is the order's.
+    pub(super) fits_order: bool,
+    pub(super) is_declined: bool,
+}
+
+/// A [`Failure`] without its reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum FailureKind {
+    NothingDone,
+    Refused,
+    Unclear,
+}
+
+/// What a run does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Ask(Ask),
+    Ended(Row),
+    OnItsWay(Row),
+    Nothing,
+}
+
+/// A run, at one of its requests or at its end.
+pub(super) type Node = usize;
+
+/// All runs that were tried so far.
+#[derive(Default)]
+struct Runs {
+    starts: HashMap<Start, Node>,
+    points: Vec<Point>,
+}
+
+struct Point {
+    start: Start,
+    heard: Vec<Reply>,
+    next: Next,
+    after: HashMap<Reply, Node>,
+}
+
+static RUNS: LazyLock<RwLock<Runs>> = LazyLock::new(RwLock::default);
+
+static KEY: LazyLock<DerivedKey> = LazyLock::new(|| {
+    let scope = Scope::http("payments.create", "local").expect("a scope");
+    let key = IdempotencyKey::parse("k-1").expect("a key");
+    Idempotency::in_memory().derived_key(&RecordKey::new(&scope, &key))
+});
+
+static ANOMALIES: LazyLock<Anomalies> = LazyLock::new(|| Anomalies::new(Metrics::off()));
+
+/// The run that begins so.
+pub(super) fn begin(start: Start) -> Node {
+    if let Some(node) = RUNS.read().starts.get(&start) {
+        return *node;
+    }
+    let next = run(start, &[]);
+    let mut runs = RUNS.write();
+    let fresh = runs.points.len();
+    let node = *runs.starts.entry(start).or_insert(fresh);
+    if node == fresh {
+        runs.points.push(Point::new(start, Vec::new(), next));
+    }
+    node
+}
+
+/// The run after one more reply.
+pub(super) fn hear(node: Node, reply: Reply) -> Node {
+    let (start, heard) = {
+        let runs = RUNS.read();
+        let point = &runs.points[node];
+        if let Some(after) = point.after.get(&reply) {
+            return *after;
+        }
+        let heard = point.heard.iter().copied().chain([reply]);
+        (point.start, heard.collect::<Vec<_>>())
+    };
+    let next = run(start, &heard);
+    let mut runs = RUNS.write();
+    let fresh = runs.points.len();
+    let after = *runs.points[node].after.entry(reply).or_insert(fresh);
+    if after == fresh {
+        runs.points.push(Point::new(start, heard, next));
+    }
+    after
+}
+
+pub(super) fn next(node: Node) -> Next {
+    RUNS.read().points[node].next
+}
+
+fn run(start: Start, heard: &[Reply]) -> Next {
+    let script = Script {
+        heard: Mutex::new(heard.iter()),
+        asked: Mutex::new(None),
+    };
+    let backends = PaymentBackends {
+        ledger: &script,
+        provider: &script,
+        anomalies: &ANOMALIES,
+    };
+    let payment = start.row.payment();
+    let reached = match start.role {
+        Role::Pay(others) => advance(
+            backends,
+            payment,
+            &KEY,
+            start.purpose,
+            others,
+            Deadline::UNKNOWN,
+        )
+        .map(|reached| match reached {
+            Reached::End(payment) => Next::Ended(Row::of(&payment)),
+            Reached::OnItsWay(payment, _) => Next::OnItsWay(Row::of(&payment)),
+            Reached::Nothing(_) => Next::Nothing,
+        })
+        .now_or_never(),
+        Role::Settle => settle(backends, payment, start.purpose, Deadline::UNKNOWN)
+            .map(|settled| {
+                let row = Row::of(&settled.payment);
+                match row.state.is_open() {
+                    true => Next::OnItsWay(row),
+                    false => Next::Ended(row),
+                }
+            })
+            .now_or_never(),
+    };
+    assert!(
+        script.heard.lock().next().is_none(),
+        "a reply was left over"
+    );
+    reached.unwrap_or_else(|| {
+        let asked = script.asked.lock().take();
+        Next::Ask(asked.expect("a run waits for a reply"))
+    })
+}
+
+impl Point {
+    fn new(start: Start, heard: Vec<Reply>, next: Next) -> Self {
+        Self {
+            start,
+            heard,
+            next,
+            after: HashMap::new(),
+        }
+    }
+}
+
+/// A ledger and a provider that reply from a script.
+struct Script<'a> {
+    heard: Mutex<std::slice::Iter<'a, Reply>>,
+    /// The request after the last reply.
+    asked: Mutex<Option<Ask>>,
+}
+
+impl Script<'_> {
+    async fn ask(&self, ask: Ask) -> Reply {
+        let reply = self.heard.lock().next();
+        match reply {
+            Some(reply) => *reply,
+            None => {
+                *self.asked.lock() = Some(ask);
+                std::future::pending().await
+            }
+        }
+    }
+
+    async fn ask_provider(&self, ask: Ask, order: &Order) -> Result<Intent, Failure> {
+        match self.ask(ask).await {
+            Reply::Intent(seen) => Ok(seen.intent(order)),
+            Reply::Failed(FailureKind::NothingDone) => Err(Failure::NothingDone("scripted")),
+            Reply::Failed(FailureKind::Refused) => Err(Failure::Refused("scripted")),
+            Reply::Failed(FailureKind::Unclear) => Err(Failure::Unclear("scripted")),
+            reply => panic!("{reply:?} is no reply to {ask:?}"),
+        }
+    }
+}
+
+impl Seen {
+    fn intent(self, order: &Order) -> Intent {
+        let declined = || PaymentError {
+            code: Some("card_declined".to_owned()),
+            decline_code: Some("generic_decline".to_owned()),
+        };
+        Intent {
+            id: name_of(self.number),
+            status: self.status,
+            amount: order.amount + i64::from(!self.fits_order),
+            currency: order.currency.to_ascii_lowercase(),
+            livemode: false,
+            client_secret: None,
+            next_action: None,
+            last_payment_error: self.is_declined.then(declined),
+        }
+    }
+}
+
+impl From<Failure> for FailureKind {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NothingDone(_) => Self::NothingDone,
+            Failure::Refused(_) => Self::Refused,
+            Failure::Unclear(_) => Self::Unclear,
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Script<'_> {
+    fn name(&self) -> &'static str {
+        "stripe"
+    }
+
+    async fn create(&self, payment: &Payment, _: &str, _: Deadline) -> Result<Intent, Failure> {
+        self.ask_provider(Ask::Create, &payment.order).await
+    }
+
+    async fn confirm(&self, id: &str, order: &Order, _: Deadline) -> Result<Intent, Failure> {
+        self.ask_provider(Ask::Confirm(number_of(id)), order).await
+    }
+
+    async fn inspect(&self, id: &str, _: Deadline) -> Result<Intent, Failure> {
+        let order = Row::OPENED.payment().order;
+        self.ask_provider(Ask::Inspect(number_of(id)), &order).await
+    }
+
+    async fn cancel(&self, id: &str, _: Deadline) -> Result<Intent, Failure> {
+        let order = Row::OPENED.payment().order;
+        self.ask_provider(Ask::Cancel(number_of(id)), &order).await
+    }
+}
+
+#[async_trait]
+impl Ledger for Script<'_> {
+    async fn change(
+        &self,
+        _: &Payment,
+        change: &Change,
+        _: Deadline,
+    ) -> Result<Changed, LedgerError> {
+        match self.ask(Ask::Write(Write::of(change))).await {
+            Reply::Row { fits: true, row } => Ok(Changed::Now(row.payment())),
+            Reply::Row { fits: false, row } => Ok(Changed::Not(row.payment())),
+            Reply::Unavailable => Err(LedgerError::Unavailable("scripted")),
+            reply => panic!("{reply:?} is no reply to {change:?}"),
+        }
+    }
+
+    async fn open(&self, _: &Payment, _: Deadline) -> Result<Payment, LedgerError> {
+        unreachable!("a run begins with an open payment")
+    }
+
+    async fn read(&self, _: &str, _: Deadline) -> Result<Option<Payment>, LedgerError> {
+        unreachable!("a run begins with a payment that was read")
+    }
+
+    async fn open_payments(&self, _: Queue, _: Deadline) -> Result<OpenPayments, LedgerError> {
+        unreachable!("a run has one payment")
+    }
+
+    async fn count_open(&self, _: Moment, _: Deadline) -> Result<u64, LedgerError> {
+        unreachable!("a run has one payment")
+    }
+
+    async fn prepare(&self, _: Deadline) -> Result<(), LedgerError> {
+        unreachable!("a run needs no index")
+    }
+}

@@ -1,0 +1,396 @@
+//! The stores, the provider, the requests in flight, and the violations that were seen.
+
+use http::StatusCode;
+
+use super::actor::{ATTEMPTS, Actor, Phase};
+use super::behaviour::{Ask, FailureKind, Reply};
+use super::provider::{Card, HttpStatus, Provider};
+use super::row::{Answer, IntentNumber, Row, Write};
+use super::{Bug, Protocol};
+use crate::State;
+use crate::provider::{Failure, IntentStatus, read_stripe};
+
+/// How a request fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Delivery {
+    Answered,
+    /// It is carried out, and its reply is lost; a provider answers 500.
+    ReplyLost,
+    /// It is not carried out, and times out.
+    Lost,
+    /// It is carried out later, after its sender has given up; a provider answers a copy of it with 409.
+    Late,
+    /// The provider does nothing and answers 429.
+    TooMany,
+}
+
+/// A request to the ledger, the provider or the idempotency store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Message {
+    /// Opens the row, or finds it.
+    Open,
+    Ask {
+        from: usize,
+        ask: Ask,
+    },
+    Key {
+        from: usize,
+        write: KeyWrite,
+    },
+}
+
+/// A write on the key's record, by the holder of its lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum KeyWrite {
+    /// The final answer.
+    Complete(Answer),
+    /// Where to look for the payment, which is on its way.
+    Refer,
+    MarkUnknown,
+    Release,
+}
+
+/// The key's record in the idempotency store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    Absent,
+    /// In progress or marked unknown. Either is taken over; the lease may be over at any time.
+    Held {
+        by: usize,
+        took_over: bool,
+        is_unknown: bool,
+    },
+    Released,
+    Reopened,
+    Referred,
+    Completed(Answer),
+}
+
+/// The part of the schedule that finishes abandoned keys, after `keys.rs`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Schedule {
+    pub(super) looks_left: u8,
+    /// The key that it has read, and what shall be in its place.
+    pub(super) found: Option<(Key, Key)>,
+    pub(super) has_reopened: bool,
+}
+
+impl Key {
+    /// Whether its record has a TTL: only finished ones do.
+    pub(super) fn can_expire(self) -> bool {
+        !matches!(self, Self::Absent | Self::Held { .. })
+    }
+}
+
+/// What the sender of a message hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Reply(Reply),
+    /// The row, and whether it was there already; `None`: the ledger did not answer.
+    Opened(Option<(Row, bool)>),
+    Key(Written),
+}
+
+/// What has become of a write on the key's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Done,
+    Superseded,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct World {
+    pub(super) key: Key,
+    pub(super) row: Option<Row>,
+    pub(super) provider: Provider,
+    pub(super) actors: Vec<Actor>,
+    pub(super) schedule: Schedule,
+    pub(super) in_flight: Vec<Message>,
+    pub(super) faults: u8,
+    /// Whether the ledger has replaced a final answer.
+    pub(super) changed_an_answer: bool,
+    /// Whether an attempt has given another final answer than the ledger's.
+    pub(super) contradicted_the_ledger: bool,
+    /// Whether an attempt has answered that nothing was done.
+    pub(super) said_nothing: bool,
+    /// Whether it did so where an attempt may have charged.
+    pub(super) said_nothing_wrongly: bool,
+    /// Whether an intent was confirmed that the ledger did not name.
+    pub(super) confirmed_unnamed: bool,
+    /// Whether the reconciler or an event has confirmed an intent.
+    pub(super) settling_confirmed: bool,
+    /// Whether the reconciler is closing the payment, and only it has acted since it began.
+    pub(super) closes_undisturbed: bool,
+    /// Whether such a run has left the payment open.
+    pub(super) is_stuck: bool,
+}
+
+impl World {
+    pub(super) fn new(protocol: &Protocol, card: Card) -> Self {
+        Self {
+            key: Key::Absent,
+            row: None,
+            provider: Provider::new(card),
+            actors: Actor::all(protocol),
+            schedule: Schedule {
+                looks_left: protocol.key_looks,
+                found: None,
+                has_reopened: false,
+            },
+            in_flight: Vec::new(),
+            faults: protocol.faults,
+            changed_an_answer: false,
+            contradicted_the_ledger: false,
+            said_nothing: false,
+            said_nothing_wrongly: false,
+            confirmed_unnamed: false,
+            settling_confirmed: false,
+            closes_undisturbed: false,
+            is_stuck: false,
+        }
+    }
+
+    pub(super) fn is_final(&self, state: State) -> bool {
+        self.row.is_some_and(|row| row.state == state)
+    }
+
+    /// Whether the customer was charged, or can be without a new request of an attempt.
+    fn may_have_charged(&self) -> bool {
+        let is_under_way = self.provider.intents.iter().any(|i| i.is_under_way());
+        self.provider.charges > 0 || is_under_way || self.has_confirmation_in_flight()
+    }
+
+    fn has_confirmation_in_flight(&self) -> bool {
+        self.in_flight.iter().any(|message| match message {
+            Message::Ask {
+                ask: Ask::Confirm(number),
+                ..
+            } => self.status(*number) != Some(IntentStatus::Canceled),
+            _ => false,
+        })
+    }
+
+    fn status(&self, number: IntentNumber) -> Option<IntentStatus> {
+        self.provider.intent(number).map(|intent| intent.status)
+    }
+
+    /// Whether the ledger denies a charge that there is, or that can still come.
+    pub(super) fn denies_a_charge(&self) -> bool {
+        self.row.is_some_and(Row::says_not_charged) && self.may_have_charged()
+    }
+
+    /// Whether the ledger says "charged", and its intent was not, or with another amount.
+    pub(super) fn invents_a_charge(&self) -> bool {
+        let named = self.row.and_then(|row| row.intent);
+        let intent = named.and_then(|number| self.provider.intent(number));
+        let is_charged = intent
+            .is_some_and(|intent| intent.status == IntentStatus::Succeeded && intent.fits_order);
+        self.is_final(State::Succeeded) && !is_charged
+    }
+
+    /// A client is answered with a final answer.
+    pub(super) fn say(&mut self, answer: Answer) {
+        let ledgers = self.row.and_then(|row| row.answer);
+        self.contradicted_the_ledger |= ledgers != Some(answer);
+    }
+
+    /// A client's attempt ends with the answer that nothing was done.
+    pub(super) fn say_nothing(&mut self, who: usize) {
+        let is_running = |other: usize| {
+            other != who && matches!(self.actors[other].phase, Phase::Running { .. })
+        };
+        let is_wrong = self.may_have_charged() || ATTEMPTS.into_iter().any(is_running);
+        self.said_nothing = true;
+        self.said_nothing_wrongly |= is_wrong;
+    }
+
+    /// The actor sends its next request, which fares so.
+    pub(super) fn send(&mut self, protocol: &Protocol, who: usize, delivery: Delivery) {
+        let Some(message) = self.message(protocol, who) else {
+            return;
+        };
+        if delivery != Delivery::Answered {
+            self.faults -= 1;
+        }
+        let heard = match (delivery, self.believed(who, message)) {
+            (_, Some(reply)) => Heard::Reply(reply),
+            (Delivery::Answered, _) => self.carry_out(protocol, message),
+            (Delivery::ReplyLost, _) => {
+                self.carry_out(protocol, message);
+                message.unheard(protocol, delivery)
+            }
+            (Delivery::Late, _) => {
+                self.in_flight.push(message);
+                message.unheard(protocol, delivery)
+            }
+            (Delivery::Lost | Delivery::TooMany, _) => message.unheard(protocol, delivery),
+        };
+        self.hear(protocol, who, message, delivery, heard);
+    }
+
+    /// A request arrives, whenever it was sent.
+    pub(super) fn carry_out(&mut self, protocol: &Protocol, message: Message) -> Heard {
+        match message {
+            Message::Open => {
+                let was_there = self.row.is_some();
+                let row = *self.row.get_or_insert(Row::OPENED);
+                Heard::Opened(Some((row, was_there)))
+            }
+            Message::Key { from, write } => Heard::Key(self.write_key(from, write)),
+            Message::Ask {
+                from,
+                ask: Ask::Write(write),
+            } => Heard::Reply(self.write_row(protocol, from, write)),
+            Message::Ask { from, ask } => {
+                let answer = match ask {
+                    Ask::Create if protocol.bug == Some(Bug::CreateConfirms) => self
+                        .provider
+                        .create()
+                        .and_then(|seen| self.provider.confirm(seen.number)),
+                    Ask::Create => self.provider.create(),
+                    Ask::Confirm(number) => {
+                        let named = self.row.and_then(|row| row.intent);
+                        self.confirmed_unnamed |= named != Some(number);
+                        self.settling_confirmed |= !ATTEMPTS.contains(&from);
+                        self.provider.confirm(number)
+                    }
+                    Ask::Cancel(number) => self.provider.cancel(number),
+                    Ask::Inspect(number) => self.provider.inspect(number),
+                    Ask::Write(_) => unreachable!("the ledger's"),
+                };
+                Heard::Reply(match answer {
+                    Ok(seen) => Reply::Intent(seen),
+                    Err(status) => Reply::Failed(failure(protocol, status)),
+                })
+            }
+        }
+    }
+
+    fn write_row(&mut self, protocol: &Protocol, author: usize, write: Write) -> Reply {
+        let Some(row) = self.row else {
+            return Reply::Unavailable;
+        };
+        // What the compare-and-set would compare is bent where a bug leaves it out.
+        let compared = match (protocol.bug, write) {
+            (Some(Bug::AttachOverwrites), Write::Attach(_)) => Row {
+                intent: None,
+                ..row
+            },
+            (Some(Bug::EndWithoutCompareAndSet), Write::EndWithoutIntent(_)) => Row::OPENED,
+            _ => row,
+        };
+        let (fits, written) = compared.written(write, author);
+        let written = match write {
+            _ if !fits => row,
+            Write::EndWithoutIntent(_) => Row {
+                intent: row.intent,
+                ..written
+            },
+            _ => written,
+        };
+        self.row = Some(written);
+        self.changed_an_answer |= row.answer.is_some() && row.answer != written.answer;
+        Reply::Row { fits, row: written }
+    }
+
+    /// The key of an abandoned attempt, and how the schedule leaves it, by the payment in the ledger. The attempt may still run: its
+    /// lease may be over at any time.
+    pub(super) fn unfinished_key(&self) -> Option<(Key, Key)> {
+        let Key::Held { .. } = self.key else {
+            return None;
+        };
+        let finished = match self.row {
+            Some(row) => Key::Completed(row.answer?),
+            None => Key::Reopened,
+        };
+        Some((self.key, finished))
+    }
+
+    /// The schedule's compare-and-set.
+    pub(super) fn finish_key(&mut self) {
+        if let Some((read, finished)) = self.schedule.found.take()
+            && self.key == read
+        {
+            self.key = finished;
+            self.schedule.has_reopened |= finished == Key::Reopened;
+        }
+    }
+
+    fn write_key(&mut self, from: usize, write: KeyWrite) -> Written {
+        let Key::Held {
+            by,
+            took_over,
+            is_unknown,
+        } = self.key
+        else {
+            return Written::Superseded;
+        };
+        let unknown = Key::Held {
+            by,
+            took_over,
+            is_unknown: true,
+        };
+        self.key = match write {
+            _ if by != from => return Written::Superseded,
+            KeyWrite::Complete(answer) => Key::Completed(answer),
+            KeyWrite::Refer => Key::Referred,
+            KeyWrite::MarkUnknown | KeyWrite::Release if is_unknown => return Written::Superseded,
+            KeyWrite::MarkUnknown => unknown,
+            // A release of an attempt that took over says nothing of the attempt before.
+            KeyWrite::Release if took_over => unknown,
+            KeyWrite::Release => Key::Released,
+        };
+        Written::Done
+    }
+}
+
+impl Message {
+    /// How it can fare where a fault is left.
+    pub(super) fn faulty_deliveries(self) -> &'static [Delivery] {
+        use Delivery::{Late, Lost, ReplyLost, TooMany};
+        match self {
+            Self::Open => &[ReplyLost],
+            Self::Ask {
+                ask: Ask::Inspect(_),
+                ..
+            } => &[Lost],
+            Self::Ask {
+                ask: Ask::Write(_), ..
+            } => &[ReplyLost, Lost, Late],
+            Self::Ask { .. } => &[ReplyLost, Lost, Late, TooMany],
+            // An attempt whose write is lost or late does the same as one that stops before it, for good or for a while.
+            Self::Key { .. } => &[],
+        }
+    }
+
+    /// What its sender hears instead of the reply.
+    fn unheard(self, protocol: &Protocol, delivery: Delivery) -> Heard {
+        match self {
+            Self::Open => Heard::Opened(None),
+            Self::Key { .. } => unreachable!("each write on a key is heard"),
+            Self::Ask {
+                ask: Ask::Write(_), ..
+            } => Heard::Reply(Reply::Unavailable),
+            Self::Ask { .. } => Heard::Reply(Reply::Failed(match delivery {
+                Delivery::ReplyLost => failure(protocol, 500),
+                Delivery::Late => failure(protocol, 409),
+                Delivery::TooMany => failure(protocol, 429),
+                Delivery::Lost | Delivery::Answered => Failure::Unclear("timeout").into(),
+            })),
+        }
+    }
+}
+
+/// What the adapter for Stripe makes of a response without an intent.
+fn failure(protocol: &Protocol, status: HttpStatus) -> FailureKind {
+    match (protocol.bug, status) {
+        (Some(Bug::ConflictTakenForNothing), 409) | (Some(Bug::ErrorTakenForNothing), 500) => {
+            return FailureKind::NothingDone;
+        }
+        _ => {}
+    }
+    let body = br#"{"error":{"type":"a type","code":"a code"}}"#;
+    let status = StatusCode::from_u16(status).expect("a status");
+    let failure = read_stripe(status, body).err();
+    failure.expect("no intent").into()
+}

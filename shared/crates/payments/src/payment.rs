@@ -1,0 +1,318 @@
+//! A payment, as the ledger keeps it and as clients see it.
+
+use std::fmt;
+
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderName, HeaderValue, StatusCode};
+use http_api::Response;
+use idempotency::{DerivedKey, Fingerprint, Idempotency, RecordKey, SavedResponse};
+use serde::{Deserialize, Serialize};
+
+use super::keys::Work;
+use super::problem::{self, Declined};
+use super::{Moment, Order, decline};
+
+/// A row of the ledger.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payment {
+    /// `pay_` and 32 hexadecimal digits, made of the derived key: the same for every attempt.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// The request's, in hexadecimal: another request under the same key is another payment, and refused.
+    pub fingerprint: String,
+    /// How far it is.
+    pub state: State,
+    /// What is to be paid.
+    pub order: Order,
+    /// Who charges.
+    pub provider: String,
+    /// The provider's name for it, from when it has one.
+    pub intent: Option<String>,
+    /// Whether real money moves.
+    pub livemode: bool,
+    /// The provider's code for why it was declined. The payer may see a more general one.
+    pub decline_code: Option<String>,
+    /// When it was first heard of.
+    pub created_at: Moment,
+    /// Since when the state is what it is.
+    pub status_since: Moment,
+    /// When it was last looked at to be settled, by nobody's request.
+    pub looked_at: Option<Moment>,
+    /// What everybody is answered once the state is final: the body, byte for byte.
+    pub answer: Option<String>,
+}
+
+/// How far a payment is. Only the last three are final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The provider has not named it yet.
+    Created,
+    /// The provider has named it, and it may have been told to charge.
+    Confirming,
+    /// The customer has to do something.
+    RequiresAction,
+    /// The provider is at it.
+    Processing,
+    /// It is not known whether it was charged.
+    Unknown,
+    /// It was charged.
+    Succeeded,
+    /// The provider declined it, and it can no longer be charged.
+    Declined,
+    /// It was not charged, and no longer can be.
+    Failed,
+}
+
+/// What ends a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was charged.
+    Succeeded,
+    /// It was declined, with the provider's word for why.
+    Declined(Option<String>),
+    /// It can no longer be charged.
+    Failed,
+}
+
+/// A payment as clients see it.
+#[derive(Serialize)]
+pub(super) struct Shown<'a> {
+    id: &'a str,
+    status: State,
+    amount: i64,
+    currency: &'a str,
+    description: &'a Option<String>,
+    metadata: &'a std::collections::BTreeMap<String, String>,
+    provider: &'a str,
+    provider_reference: &'a Option<String>,
+    livemode: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decline_code: Option<&'a str>,
+    created_at: Moment,
+    status_since: Moment,
+}
+
+impl Payment {
+    /// A payment that nothing has been done for.
+    pub fn new(
+        key: &DerivedKey,
+        tenant: &str,
+        fingerprint: &Fingerprint,
+        order: Order,
+        provider: &str,
+        now: Moment,
+    ) -> Self {
+        Self {
+            id: id_of(key),
+            tenant: tenant.to_owned(),
+            fingerprint: fingerprint.to_string(),
+            state: State::Created,
+            order,
+            provider: provider.to_owned(),
+            intent: None,
+            livemode: false,
+            decline_code: None,
+            created_at: now,
+            status_since: now,
+            looked_at: None,
+            answer: None,
+        }
+    }
+
+    /// The id of the payment that a key of `POST /api/payments` belongs to; `None` for a key of other work.
+    pub fn id_of_key(idempotency: &Idempotency, key: &RecordKey) -> Option<String> {
+        (Work::of(key) == Work::Payment).then(|| id_of(&idempotency.derived_key(key)))
+    }
+
+    /// What `text` has to be to be an id.
+    pub fn is_id(text: &str) -> bool {
+        is_id(text)
+    }
+
+    /// Where clients find it.
+    pub fn location(&self) -> String {
+        format!("/api/payments/{}", self.id)
+    }
+
+    /// The payment, ended so, with the answer that everybody gets.
+    #[must_use]
+    pub fn ended(&self, end: &End, now: Moment) -> Self {
+        let mut ended = Self {
+            state: match end {
+                End::Succeeded => State::Succeeded,
+                End::Declined(_) => State::Declined,
+                End::Failed => State::Failed,
+            },
+            decline_code: match end {
+                End::Declined(code) => code.clone(),
+                _ => None,
+            },
+            status_since: now,
+            ..self.clone()
+        };
+        ended.answer = Some(match ended.state {
+            State::Succeeded => ended.to_json(&serde_json::Map::new()),
+            _ => problem::text(&ended.refusal()),
+        });
+        ended
+    }
+
+    /// The answer of a final payment; `None` of one that is open.
+    pub fn final_answer(&self) -> Option<SavedResponse> {
+        let body = self.answer.clone()?;
+        let (status, content_type) = match self.state {
+            State::Succeeded => (StatusCode::CREATED, "application/json"),
+            State::Declined | State::Failed => {
+                (StatusCode::PAYMENT_REQUIRED, "application/problem+json")
+            }
+            _ => return None,
+        };
+        let mut answer = SavedResponse::new(status, body);
+        answer
+            .headers
+            .push((CONTENT_TYPE, HeaderValue::from_static(content_type)));
+        answer.headers.extend(self.location_header());
+        Some(answer)
+    }
+
+    /// What the engine keeps of a payment that is on its way: where to look.
+    pub fn reference(&self) -> SavedResponse {
+        let mut reference = SavedResponse::new(StatusCode::SEE_OTHER, "");
+        reference.headers.extend(self.location_header());
+        reference
+    }
+
+    /// Whether what the engine keeps says where to look, and is no answer.
+    pub fn is_reference(saved: &SavedResponse) -> bool {
+        saved.status == StatusCode::SEE_OTHER
+    }
+
+    /// The payment as JSON, with the members of `more` behind its own.
+    pub fn to_json(&self, more: &serde_json::Map<String, serde_json::Value>) -> String {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            #[serde(flatten)]
+            shown: Shown<'a>,
+            #[serde(flatten)]
+            more: &'a serde_json::Map<String, serde_json::Value>,
+        }
+        let document = Document {
+            shown: self.shown(),
+            more,
+        };
+        // Text and whole numbers always serialise.
+        serde_json::to_string(&document).unwrap_or_default()
+    }
+
+    /// A 202 of a payment that is on its way.
+    pub fn accepted(&self, more: &serde_json::Map<String, serde_json::Value>) -> Response {
+        let mut response = Response::new(self.to_json(more).into());
+        *response.status_mut() = StatusCode::ACCEPTED;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.extend(self.location_header());
+        response
+    }
+
+    fn location_header(&self) -> Option<(HeaderName, HeaderValue)> {
+        Some((LOCATION, HeaderValue::try_from(self.location()).ok()?))
+    }
+
+    fn shown_decline_code(&self) -> Option<&'static str> {
+        self.decline_code.as_deref().map(decline::shown)
+    }
+
+    fn refusal(&self) -> Response {
+        match self.state {
+            State::Declined => problem::DECLINED.with(&Declined {
+                payment_id: &self.id,
+                decline_code: self.shown_decline_code(),
+            }),
+            _ => problem::FAILED.with(&Declined {
+                payment_id: &self.id,
+                decline_code: None,
+            }),
+        }
+    }
+
+    /// The payment as clients see it.
+    pub(super) fn shown(&self) -> Shown<'_> {
+        Shown {
+            id: &self.id,
+            status: self.state,
+            amount: self.order.amount,
+            currency: &self.order.currency,
+            description: &self.order.description,
+            metadata: &self.order.metadata,
+            provider: &self.provider,
+            provider_reference: &self.intent,
+            livemode: self.livemode,
+            decline_code: self.shown_decline_code(),
+            created_at: self.created_at,
+            status_since: self.status_since,
+        }
+    }
+}
+
+/// A person's purchase is not for the log.
+impl fmt::Debug for Payment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payment")
+            .field("id", &self.id)
+            .field("state", &self.state)
+            .field("intent", &self.intent)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// The states from which a payment can still go anywhere.
+    pub const OPEN: [Self; 5] = [
+        Self::Created,
+        Self::Confirming,
+        Self::RequiresAction,
+        Self::Processing,
+        Self::Unknown,
+    ];
+
+    /// The states in which a payment has ended.
+    pub const FINAL: [Self; 3] = [Self::Succeeded, Self::Declined, Self::Failed];
+
+    /// Whether it can still go anywhere.
+    pub fn is_open(self) -> bool {
+        Self::OPEN.contains(&self)
+    }
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Confirming => "confirming",
+            Self::RequiresAction => "requires_action",
+            Self::Processing => "processing",
+            Self::Unknown => "unknown",
+            Self::Succeeded => "succeeded",
+            Self::Declined => "declined",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The id of the payment that a derived key stands for.
+pub(super) fn id_of(key: &DerivedKey) -> String {
+    let digits = key.step("payment id");
+    format!("pay_{}", &digits.as_str()[..32])
+}
+
+/// Whether a text can be an id.
+pub(super) fn is_id(text: &str) -> bool {
+    text.strip_prefix("pay_").is_some_and(|digits| {
+        digits.len() == 32
+            && digits
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}

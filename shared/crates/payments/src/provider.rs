@@ -1,0 +1,139 @@
+//! Who charges.
+//!
+//! A provider keeps one *intent* for each payment, which is created without charging anybody and charged once, when it is
+//! confirmed. Its own state machine is the fence: it takes one of two confirmations, and none after it was cancelled. So
+//! what became of a payment is never guessed from an answer that did not come; it is read off its intent.
+
+mod sandbox;
+mod stripe;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub(super) use sandbox::Sandbox;
+#[cfg(test)]
+pub(super) use stripe::read as read_stripe;
+pub(super) use stripe::{Stripe, StripeUnit};
+
+use foundation::Deadline;
+
+use super::{Order, Payment};
+
+/// A provider's side of payments.
+#[async_trait]
+pub(super) trait Provider: Send + Sync {
+    /// Its name in a payment.
+    fn name(&self) -> &'static str;
+
+    /// Creates an intent for a payment, unconfirmed. The same key makes the same one.
+    async fn create(
+        &self,
+        payment: &Payment,
+        key: &str,
+        deadline: Deadline,
+    ) -> Result<Intent, Failure>;
+
+    /// Charges an intent, if it has not been.
+    async fn confirm(
+        &self,
+        intent: &str,
+        order: &Order,
+        deadline: Deadline,
+    ) -> Result<Intent, Failure>;
+
+    /// What has become of an intent.
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure>;
+
+    /// Lets an intent never be charged, if it has not been.
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure>;
+}
+
+/// A payment, as the provider sees it. Not `Debug`: its secret opens the payment to a browser.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Intent {
+    /// The provider's name for it.
+    pub(super) id: String,
+    pub(super) status: IntentStatus,
+    /// In minor units of ISO 4217, whatever the provider's own unit is.
+    pub(super) amount: i64,
+    /// ISO 4217, in lower case.
+    pub(super) currency: String,
+    /// Whether real money moves.
+    pub(super) livemode: bool,
+    /// With which a customer's browser goes on.
+    pub(super) client_secret: Option<String>,
+    /// What the customer has to do.
+    pub(super) next_action: Option<Value>,
+    /// Why it was declined last.
+    pub(super) last_payment_error: Option<PaymentError>,
+}
+
+/// Why an intent was declined.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PaymentError {
+    pub(super) code: Option<String>,
+    pub(super) decline_code: Option<String>,
+}
+
+/// How far an intent is, in Stripe's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum IntentStatus {
+    /// It was declined, or never had a payment method.
+    RequiresPaymentMethod,
+    /// Nobody was charged yet.
+    RequiresConfirmation,
+    /// The customer has to do something first.
+    RequiresAction,
+    /// It will be charged, or not.
+    Processing,
+    /// The money is reserved and has to be taken.
+    RequiresCapture,
+    /// It will never be charged.
+    Canceled,
+    /// It was charged.
+    Succeeded,
+    /// A word of a later version.
+    #[serde(other)]
+    Other,
+}
+
+/// Why a request to the provider brought no intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// Nothing was sent, or the provider says so before it does anything: no credentials, too many requests.
+    #[error("have the provider do anything: {0}")]
+    NothingDone(&'static str),
+    /// The provider understood and will not, however often it is asked.
+    #[error("have the provider agree: {0}")]
+    Refused(&'static str),
+    /// It is not known what the provider did.
+    #[error("learn what the provider did: {0}")]
+    Unclear(&'static str),
+}
+
+/// The provider's intent has an amount that no payment has in its currency.
+pub(super) const UNEXPECTED_AMOUNT: Failure = Failure::Unclear("unexpected_amount");
+
+/// Why an intent is not used: it is of the other mode, live or test, than is configured.
+pub(super) const OTHER_LIVEMODE: &str = "other_livemode";
+
+/// The provider has no intent of the name that it was asked for.
+pub(super) const NO_SUCH_INTENT: Failure = Failure::Refused("no_such_intent");
+
+/// The names of metadata that an intent has from us. No order has them: the provider would have another value than the client sent.
+pub(super) const OUR_METADATA: [&str; 3] = ["payment_id", "environment", "description"];
+
+impl Intent {
+    /// Whether it stands for this order.
+    pub(super) fn is_of(&self, order: &Order) -> bool {
+        self.amount == order.amount && self.currency.eq_ignore_ascii_case(&order.currency)
+    }
+
+    /// The provider's word for why it was declined, if it was.
+    pub(super) fn decline_code(&self) -> Option<&str> {
+        let error = self.last_payment_error.as_ref()?;
+        error.decline_code.as_deref().or(error.code.as_deref())
+    }
+}

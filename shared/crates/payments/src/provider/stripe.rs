@@ -1,0 +1,511 @@
+//! Stripe, or a server that speaks as it does: five requests (<https://docs.stripe.com/api/payment_intents>).
+//!
+//! No client library: those that are kept are of a size and a start-up that five requests do not need. A description travels in
+//! the metadata, where every Stripe-compatible server takes it. An amount is in Stripe's unit from here to there and back, in
+//! ISO 4217's everywhere else ([`StripeUnit`]).
+
+mod unit;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{HeaderValue, StatusCode};
+use reqwest::{Client, RequestBuilder};
+use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use tracing::warn;
+use url::Url;
+
+pub(crate) use self::unit::StripeUnit;
+use foundation::secret::{Secret, SecretCell, SecretSource};
+use foundation::{Deadline, Environment};
+
+use super::{
+    Failure, Intent, NO_SUCH_INTENT, OTHER_LIVEMODE, OUR_METADATA, Provider, UNEXPECTED_AMOUNT,
+};
+use crate::{Order, Payment, Setup};
+
+pub(crate) struct Stripe {
+    client: Client,
+    api_key: SecretCell,
+    api_base: Url,
+    timeout: Duration,
+    /// Whether real money is meant to move.
+    livemode: bool,
+    environment: Environment,
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection that has rested for longer is not used again: it may have died while the process was frozen.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+/// The reason of a failure that another key can mend.
+const AUTH_FAILED: &str = "auth_failed";
+const LARGEST_ANSWER: usize = 1024 * 1024;
+/// The version whose answers this code reads.
+const API_VERSION: HeaderValue = HeaderValue::from_static("2024-06-20");
+
+/// Stripe's answer to what it will not do.
+#[derive(Deserialize)]
+struct Refusal {
+    error: Error,
+}
+
+#[derive(Deserialize)]
+struct Error {
+    r#type: Option<String>,
+    code: Option<String>,
+}
+
+impl Stripe {
+    /// `None` where a client cannot be made, or a key that is there already is no header value.
+    pub(crate) fn new(api_key: &SecretSource, api_base: &Url, setup: &Setup) -> Option<Self> {
+        if let SecretSource::Given(api_key) = api_key {
+            bearer(api_key)?;
+        }
+        let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .ok()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(LONGEST_REST)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .build()
+            .ok()?;
+        Some(Self {
+            client,
+            api_key: setup.secrets.cell(api_key),
+            api_base: api_base.clone(),
+            timeout: setup.config.provider_timeout,
+            livemode: setup.config.livemode,
+            environment: setup.environment.clone(),
+        })
+    }
+
+    fn post(&self, path: &str, form: &[(String, String)]) -> Result<RequestBuilder, Failure> {
+        Ok(self.client.post(self.url(path)?).form(form))
+    }
+
+    fn url(&self, path: &str) -> Result<Url, Failure> {
+        self.api_base
+            .join(path)
+            .map_err(|_| Failure::NothingDone("invalid_url"))
+    }
+
+    /// Sends a request; once more with the key that has replaced its own, where Stripe refuses that before it does anything.
+    async fn send(&self, request: RequestBuilder, deadline: Deadline) -> Result<Intent, Failure> {
+        let deadline = deadline.within(self.timeout);
+        let key = self.api_key.value(deadline).await;
+        let key = key.map_err(|_| Failure::NothingDone("no_credentials"))?;
+        // With a key of the other mode Stripe knows no payment method of a customer, and says so as of any wrong one.
+        if livemode_of(&key).is_some_and(|livemode| livemode != self.livemode) {
+            return Err(Failure::NothingDone(OTHER_LIVEMODE));
+        }
+        let again = request.try_clone();
+        match self.send_with(&key, request, deadline).await {
+            Err(refused @ Failure::NothingDone(AUTH_FAILED)) => {
+                let newer = self.api_key.newer_than(&key, deadline).await;
+                match newer.zip(again) {
+                    Some((key, request)) => self.send_with(&key, request, deadline).await,
+                    None => Err(refused),
+                }
+            }
+            settled => settled,
+        }
+    }
+
+    async fn send_with(
+        &self,
+        key: &Secret,
+        request: RequestBuilder,
+        limit: Deadline,
+    ) -> Result<Intent, Failure> {
+        let bearer = bearer(key).ok_or(Failure::NothingDone("invalid_request"))?;
+        let request = request
+            .header(http::header::AUTHORIZATION, bearer)
+            .header("stripe-version", API_VERSION);
+        let exchange = async {
+            let mut response = request.send().await.map_err(|error| failure_of(&error))?;
+            let status = response.status();
+            let mut body = Vec::new();
+            while let Some(chunk) = response
+                .chunk()
+                .await
+                .map_err(|_| Failure::Unclear("connection_lost"))?
+            {
+                body.extend_from_slice(&chunk);
+                if body.len() > LARGEST_ANSWER {
+                    return Err(Failure::Unclear("unexpected_answer"));
+                }
+            }
+            Ok((status, body))
+        };
+        let (status, body) = limit
+            .bound(exchange)
+            .await
+            .map_err(|_| Failure::Unclear("timeout"))??;
+        read(status, &body).and_then(|intent| self.of_our_mode(intent))
+    }
+
+    /// The intent, unless it is of the other mode: the key is a test key where real money is meant to move, or the reverse.
+    fn of_our_mode(&self, intent: Intent) -> Result<Intent, Failure> {
+        if intent.livemode == self.livemode {
+            Ok(intent)
+        } else {
+            Err(Failure::Unclear(OTHER_LIVEMODE))
+        }
+    }
+}
+
+/// Whether a key moves real money; `None` where its form does not say so (<https://docs.stripe.com/keys>).
+fn livemode_of(api_key: &Secret) -> Option<bool> {
+    let (_, kind) = api_key.expose().split_once('_')?;
+    match kind.split_once('_')?.0 {
+        "live" => Some(true),
+        "test" => Some(false),
+        _ => None,
+    }
+}
+
+/// The header value of a key; `None` where it cannot be one.
+fn bearer(api_key: &Secret) -> Option<HeaderValue> {
+    let mut bearer = HeaderValue::try_from(format!("Bearer {}", api_key.expose())).ok()?;
+    bearer.set_sensitive(true);
+    Some(bearer)
+}
+
+#[async_trait]
+impl Provider for Stripe {
+    fn name(&self) -> &'static str {
+        "stripe"
+    }
+
+    async fn create(
+        &self,
+        payment: &Payment,
+        key: &str,
+        deadline: Deadline,
+    ) -> Result<Intent, Failure> {
+        // Only an older version took an order that Stripe cannot be told of. Nothing is sent, now or later.
+        let amount = amount_of(&payment.order).ok_or(Failure::Refused("no_such_amount"))?;
+        let form = created(payment, &self.environment, amount);
+        let request = self
+            .post("v1/payment_intents", &form)?
+            .header("idempotency-key", format!("{key}-{}", digest(&form)));
+        let created = self.send(request, deadline).await;
+        created.map_err(|failure| match failure {
+            // That intent gets no name in the ledger, so it is never confirmed.
+            Failure::Unclear(OTHER_LIVEMODE) => Failure::NothingDone(OTHER_LIVEMODE),
+            failure => failure,
+        })
+    }
+
+    async fn confirm(
+        &self,
+        intent: &str,
+        order: &Order,
+        deadline: Deadline,
+    ) -> Result<Intent, Failure> {
+        let form: Vec<_> = order
+            .return_url
+            .iter()
+            .map(|url| ("return_url".to_owned(), url.clone()))
+            .collect();
+        let request = self.post(&format!("v1/payment_intents/{intent}/confirm"), &form)?;
+        self.send(request, deadline).await
+    }
+
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+        let url = self.url(&format!("v1/payment_intents/{intent}"))?;
+        self.send(self.client.get(url), deadline).await
+    }
+
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+        let request = self.post(&format!("v1/payment_intents/{intent}/cancel"), &[])?;
+        self.send(request, deadline).await
+    }
+}
+
+/// Stripe's amount for an order; `None` where it has none.
+fn amount_of(order: &Order) -> Option<i64> {
+    let unit = StripeUnit::of(&order.currency)?;
+    unit.to_stripe(order.amount).ok()
+}
+
+/// The members of a new intent: all of the order's that matter to the provider, and nothing that differs between attempts.
+fn created(payment: &Payment, environment: &Environment, amount: i64) -> Vec<(String, String)> {
+    let order = &payment.order;
+    let mut form = vec![
+        ("amount".to_owned(), amount.to_string()),
+        ("currency".to_owned(), order.currency.to_ascii_lowercase()),
+        ("payment_method".to_owned(), order.payment_method.clone()),
+        ("payment_method_types[0]".to_owned(), "card".to_owned()),
+    ];
+    let mut metadata: BTreeMap<_, _> = order
+        .metadata
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
+    // The id finds the payment again; the environment separates its events from those of others on the same account. Only orders that
+    // an older version took have these names: ours win.
+    let [id, of_environment, of_description] = OUR_METADATA;
+    let description = order.description.as_deref();
+    metadata.extend(description.map(|text| (of_description, text)));
+    metadata.insert(id, &payment.id);
+    metadata.insert(of_environment, environment.name());
+    let metadata = metadata.into_iter();
+    form.extend(metadata.map(|(key, value)| (format!("metadata[{key}]"), value.to_owned())));
+    form
+}
+
+/// A digest of a form, which is part of its idempotency key: the next version of this code may send another form for the same
+/// payment, and Stripe refuses a key that comes with other parameters. With a key of its own it makes another intent. The one
+/// that the ledger does not name is never confirmed, and charges no customer.
+fn digest(form: &[(String, String)]) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in form {
+        for text in [name, value] {
+            hash.update(text.len().to_be_bytes());
+            hash.update(text);
+        }
+    }
+    hex::encode(&hash.finalize()[..8])
+}
+
+pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<Intent, Failure> {
+    if status.is_success() {
+        let intent: Intent =
+            serde_json::from_slice(body).map_err(|_| Failure::Unclear("unexpected_answer"))?;
+        let unit = StripeUnit::of(&intent.currency);
+        let Some(amount) = unit.and_then(|unit| unit.to_minor(intent.amount)) else {
+            return Err(UNEXPECTED_AMOUNT);
+        };
+        return Ok(Intent { amount, ..intent });
+    }
+    let error = serde_json::from_slice(body).map(|refusal: Refusal| refusal.error);
+    if let Ok(error) = &error {
+        warn!(
+            stripe.status = status.as_u16(),
+            stripe.error_type = error.r#type,
+            stripe.error_code = error.code,
+            "the provider refused a request"
+        );
+    }
+    Err(match status.as_u16() {
+        // Stripe says these before it does anything.
+        401 | 403 => Failure::NothingDone(AUTH_FAILED),
+        429 => Failure::NothingDone("too_many_requests"),
+        // A request with the same key is on its way.
+        409 => Failure::Unclear("busy"),
+        // The key was sent with other parameters before: an intent may have been created with it.
+        404 if error.is_ok() => NO_SUCH_INTENT,
+        400..=499 if is_key_reused(error.as_ref().ok()) => Failure::Unclear("key_reused"),
+        400..=499 if error.is_ok() => Failure::Refused("refused"),
+        _ => Failure::Unclear("provider_error"),
+    })
+}
+
+fn is_key_reused(error: Option<&Error>) -> bool {
+    let kind = error.and_then(|error| error.r#type.as_deref());
+    kind == Some("idempotency_error")
+}
+
+fn failure_of(error: &reqwest::Error) -> Failure {
+    if error.is_connect() {
+        Failure::NothingDone("connect_failed")
+    } else if error.is_builder() {
+        Failure::NothingDone("invalid_request")
+    } else {
+        Failure::Unclear("connection_lost")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread::{self, JoinHandle};
+
+    use super::*;
+    use crate::State;
+    use crate::ledger::tests::payment as created;
+
+    fn refusal(status: u16, kind: &str) -> Option<Failure> {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let body = format!(r#"{{"error": {{"type": "{kind}", "code": "some_code"}}}}"#);
+        read(status, body.as_bytes()).err()
+    }
+
+    /// "Nothing done" lets the key be used for another request, and "refused" ends the payment: both are said only where Stripe
+    /// documents that it did nothing, or will do nothing.
+    #[test]
+    fn only_what_stripe_says_before_it_acts_counts_as_nothing_done() {
+        let cases = [
+            (
+                401,
+                "invalid_request_error",
+                Failure::NothingDone(AUTH_FAILED),
+            ),
+            (
+                403,
+                "invalid_request_error",
+                Failure::NothingDone(AUTH_FAILED),
+            ),
+            (
+                429,
+                "rate_limit_error",
+                Failure::NothingDone("too_many_requests"),
+            ),
+            (409, "idempotency_error", Failure::Unclear("busy")),
+            (409, "api_error", Failure::Unclear("busy")),
+            (400, "idempotency_error", Failure::Unclear("key_reused")),
+            (400, "invalid_request_error", Failure::Refused("refused")),
+            (402, "card_error", Failure::Refused("refused")),
+            (404, "invalid_request_error", NO_SUCH_INTENT),
+            (500, "api_error", Failure::Unclear("provider_error")),
+            (503, "api_error", Failure::Unclear("provider_error")),
+            (302, "api_error", Failure::Unclear("provider_error")),
+        ];
+        for (status, kind, expected) in cases {
+            assert_eq!(refusal(status, kind), Some(expected), "{status} {kind}");
+        }
+        let of_a_proxy = read(StatusCode::BAD_REQUEST, b"<html>");
+        assert_eq!(of_a_proxy.err(), Some(Failure::Unclear("provider_error")));
+    }
+
+    #[test]
+    fn a_key_says_whether_it_moves_real_money() {
+        let cases = [
+            ("sk_live_1", Some(true)),
+            ("rk_live_1", Some(true)),
+            ("sk_test_1", Some(false)),
+            ("rk_test_1", Some(false)),
+            ("sk_1", None),
+            ("sk_lively_1", None),
+            ("live", None),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(livemode_of(&Secret::new(key)), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn another_form_has_another_digest() {
+        let form = |pairs: &[(&str, &str)]| {
+            let pairs = pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            digest(&pairs.collect::<Vec<_>>())
+        };
+        let one = form(&[("amount", "10"), ("currency", "eur")]);
+        assert_eq!(one, form(&[("amount", "10"), ("currency", "eur")]));
+        assert_eq!(one.len(), 16);
+        for other in [
+            form(&[("amount", "100"), ("currency", "eur")]),
+            form(&[("amount", "10")]),
+            form(&[("amount", "10c"), ("urrency", "eur")]),
+            form(&[("currency", "eur"), ("amount", "10")]),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+
+    /// Stripe, which answers one request with this body; and what that request was.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a server beside the test, which ends with its one answer"
+    )]
+    fn stripe(body: String) -> (Stripe, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let base = format!("http://{}/", listener.local_addr().expect("an address"));
+        let asked = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a request");
+            let (mut asked, mut buffer) = (String::new(), [0; 4096]);
+            // The form ends with this one of the metadata.
+            while !asked.contains("payment_id") {
+                let length = stream.read(&mut buffer).expect("readable");
+                asked.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            }
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+            // A client that has read enough closes the connection.
+            drop(stream.write_all((head + &body).as_bytes()));
+            asked
+        });
+        let stripe = Stripe::new(
+            &SecretSource::Given(Secret::new("sk_1")),
+            &base.parse().expect("a URL"),
+            &Setup::sandbox("nowhere"),
+        );
+        (stripe.expect("a client"), asked)
+    }
+
+    fn payment() -> Payment {
+        let order = serde_json::json!({
+            "amount": 700, "currency": "UGX", "payment_method": "pm_1",
+            "description": "Tea", "metadata": [["order", "A-1"]], "return_url": null,
+        });
+        Payment {
+            order: serde_json::from_value(order).expect("an order"),
+            ..created(1, State::Created, None)
+        }
+    }
+
+    const INTENT: &str = r#"{"id": "pi_1", "status": "requires_confirmation", "amount": 70000,
+        "currency": "ugx", "livemode": false}"#;
+
+    /// Stripe counts Ugandan shillings in hundredths; the ledger counts whole ones.
+    #[tokio::test]
+    async fn an_intent_is_created_of_the_order_and_read_in_its_unit() {
+        let (stripe, asked) = stripe(INTENT.to_owned());
+
+        let created = stripe.create(&payment(), "key-1", Deadline::UNKNOWN).await;
+
+        let created = created.expect("an intent");
+        assert!(created.is_of(&payment().order));
+        assert_eq!(stripe.name(), "stripe");
+        let asked = asked.join().expect("asked");
+        let (head, form) = asked.split_once("\r\n\r\n").expect("a body");
+        assert!(
+            head.starts_with("POST /v1/payment_intents HTTP/1.1\r\n"),
+            "{head}"
+        );
+        assert!(head.contains("authorization: Bearer sk_1\r\n"), "{head}");
+        assert!(head.contains("idempotency-key: key-1-"), "{head}");
+        let form: Vec<_> = url::form_urlencoded::parse(form.as_bytes()).collect();
+        let expected = [
+            ("amount", "70000"),
+            ("currency", "ugx"),
+            ("payment_method", "pm_1"),
+            ("payment_method_types[0]", "card"),
+            ("metadata[description]", "Tea"),
+            ("metadata[environment]", "development"),
+            ("metadata[order]", "A-1"),
+            ("metadata[payment_id]", "pay_1"),
+        ];
+        assert_eq!(
+            form,
+            expected.map(|(name, value)| (name.into(), value.into()))
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_more_than_a_megabyte_is_not_read() {
+        for (length, is_read) in [(1_048_576, true), (1_048_577, false)] {
+            let (stripe, _) = stripe(INTENT.to_owned() + &" ".repeat(length - INTENT.len()));
+            let created = stripe.create(&payment(), "key-1", Deadline::UNKNOWN).await;
+            let too_long = Some(Failure::Unclear("unexpected_answer"));
+            let expected = if is_read { None } else { too_long };
+            assert_eq!(created.err(), expected, "{length}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+use super::*;
+use crate::ledger::tests::payment;
+
+/// The runbook goes on from these words.
+#[test]
+fn a_person_is_told_what_has_been_tried_for_a_day() {
+    let cases = [
+        (State::Processing, Some("pi_1"), false, "still processing"),
+        (State::Processing, Some("pi_1"), true, "still processing"),
+        (
+            State::RequiresAction,
+            Some("pi_1"),
+            false,
+            "waited for until",
+        ),
+        (
+            State::RequiresAction,
+            Some("pi_1"),
+            true,
+            "cancelled at every run",
+        ),
+        (State::Unknown, None, false, "closed after"),
+        (
+            State::Unknown,
+            None,
+            true,
+            "closed in the ledger at every run",
+        ),
+        (State::Unknown, Some("pi_1"), false, "gives no answer"),
+        (State::Confirming, Some("pi_1"), true, "gives no answer"),
+    ];
+    for (state, intent, is_due, expected) in cases {
+        let payment = payment(1, state, intent);
+        let told = tried_in_vain(&payment, DAY, is_due);
+        let case = format!("{state:?} {intent:?} {is_due}: {told:?}");
+        assert!(told.is_some_and(|told| told.contains(expected)), "{case}");
+        let younger = DAY - Duration::from_millis(1);
+        assert_eq!(tried_in_vain(&payment, younger, is_due), None, "{case}");
+    }
+}
+
+/// Each of these is watched by an alarm.
+#[test]
+fn a_run_counts_what_it_knows() {
+    let run = Reconciled {
+        looked_at: 9,
+        succeeded: 4,
+        declined: 3,
+        failed: 2,
+        ..Reconciled::default()
+    };
+    let settled = ["succeeded=4", "declined=3", "failed=2"];
+    let cut_off = ["ReconcileRuns=1", "ReconcileFinished=0"];
+    let finished = ["ReconcileRuns=1", "ReconcileFinished=1"];
+    let cases = [
+        // What it has not seen is not zero.
+        (run.clone(), cut_off, [].as_slice()),
+        (
+            Reconciled {
+                unreadable: 5,
+                ..run.clone()
+            },
+            cut_off,
+            &["PaymentsUnreadable=5"],
+        ),
+        (
+            Reconciled {
+                finished: true,
+                still_open: Some(0),
+                ..run.clone()
+            },
+            finished,
+            &[
+                "PaymentsUnreadable=0",
+                "PaymentsOpen=0",
+                "OldestOpenPaymentAge=0",
+            ],
+        ),
+        (
+            Reconciled {
+                finished: true,
+                still_open: Some(7),
+                oldest_open_seconds: Some(61),
+                ..run
+            },
+            finished,
+            &[
+                "PaymentsUnreadable=0",
+                "PaymentsOpen=7",
+                "OldestOpenPaymentAge=61",
+            ],
+        ),
+    ];
+    for (run, first, more) in cases {
+        let metrics = run.metrics().into_iter().flat_map(|((_, group), metrics)| {
+            metrics.into_iter().map(move |metric| {
+                let name = match metric.name {
+                    "PaymentsSettled" => group,
+                    name => name,
+                };
+                format!("{name}={}", metric.value)
+            })
+        });
+        let expected: Vec<_> = settled.iter().chain(&first).chain(more).collect();
+        assert_eq!(
+            metrics.collect::<Vec<_>>().iter().collect::<Vec<_>>(),
+            expected
+        );
+    }
+}

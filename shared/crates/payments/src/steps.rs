@@ -1,0 +1,433 @@
+//! From an open payment to what can be said of it.
+//!
+//! Every attempt takes the same steps from wherever the ones before it got to. An intent is created, its name is written into
+//! the ledger, and only the name that is *read back* is confirmed: whoever loses that race never confirms its own. After
+//! that the intent's status decides ([`decide`]), and what the ledger then says is what everybody is answered.
+//!
+//! "Not charged" is said only after the provider said `canceled`, or after the ledger closed a payment that has no intent: nobody
+//! will confirm one for it any more.
+
+mod next_step;
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tracing::{info, warn};
+
+pub(super) use self::next_step::Purpose;
+use foundation::Deadline;
+use idempotency::DerivedKey;
+
+use self::next_step::{Step, Tried, decide};
+use super::anomaly::{Anomalies, Anomaly};
+use super::found::{Findings, Found};
+use super::ledger::{Change, Changed, Ledger, LedgerError};
+use super::moment::Moment;
+use super::payment::{End, Payment, State};
+use super::provider::{Failure, Intent, IntentStatus, OTHER_LIVEMODE, Provider, UNEXPECTED_AMOUNT};
+
+/// Where a payment has got to.
+pub(super) enum Reached {
+    /// It has ended.
+    End(Payment),
+    /// It is on its way, in its state; with what the customer's browser needs to go on.
+    OnItsWay(Payment, Map<String, Value>),
+    /// This attempt had no effect and can have none. Another one may have taken over since.
+    Nothing(Payment),
+}
+
+/// Whether another attempt may be about. One that froze and was taken over may thaw: it has lost its lease, yet what it sends to
+/// the provider has its effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Others {
+    None,
+    Perhaps,
+}
+
+/// What payments are made with.
+#[derive(Clone, Copy)]
+pub(super) struct PaymentBackends<'a> {
+    pub(super) ledger: &'a dyn Ledger,
+    pub(super) provider: &'a dyn Provider,
+    pub(super) anomalies: &'a Anomalies,
+}
+
+/// What the provider leaves of the time for the ledger, the engine and the answer.
+const PROVIDER_RESERVE: Duration = Duration::from_millis(700);
+/// More steps than any way needs after the intent was created: confirm, look, cancel, look.
+const MOST_STEPS: usize = 6;
+
+/// Takes a payment as far as it goes.
+///
+/// # Cancel safety
+///
+/// A dropped call leaves the payment open wherever it was; the next attempt goes on from there.
+pub(super) async fn advance(
+    backends: PaymentBackends<'_>,
+    payment: Payment,
+    key: &DerivedKey,
+    purpose: Purpose,
+    others: Others,
+    deadline: Deadline,
+) -> Reached {
+    if !payment.state.is_open() {
+        return Reached::End(payment);
+    }
+    let attempt = Attempt {
+        backends,
+        purpose,
+        others,
+        deadline,
+        findings: Findings::none(),
+    };
+    if payment.intent.is_some() {
+        return attempt.resume(payment).await;
+    }
+    if purpose == Purpose::Close {
+        return attempt.close(payment).await;
+    }
+    match attempt.begin(payment, key).await {
+        Ok((payment, intent, others)) => attempt.go_on(payment, intent, others).await,
+        Err(reached) => *reached,
+    }
+}
+
+/// A payment that was settled, and what was found at the provider.
+pub(super) struct Settled {
+    /// As it then is.
+    pub(super) payment: Payment,
+    pub(super) found: Found,
+    /// Whether the ledger acknowledged what followed from that.
+    pub(super) is_acknowledged: bool,
+}
+
+/// Finds out what has become of a payment, and closes it where it is time to.
+///
+/// # Cancel safety
+///
+/// A dropped call leaves the payment open wherever it was.
+pub(super) async fn settle(
+    backends: PaymentBackends<'_>,
+    payment: Payment,
+    purpose: Purpose,
+    deadline: Deadline,
+) -> Settled {
+    if !payment.state.is_open() {
+        return Settled {
+            payment,
+            found: Found::Ended,
+            is_acknowledged: true,
+        };
+    }
+    let attempt = Attempt {
+        backends,
+        purpose,
+        others: Others::Perhaps,
+        deadline,
+        findings: Findings::none(),
+    };
+    let payment = match (&payment.intent, purpose) {
+        (None, Purpose::Pay | Purpose::Settle) => payment,
+        (None, Purpose::Close) => attempt.close(payment).await.into_payment(),
+        (Some(_), _) => attempt.resume(payment).await.into_payment(),
+    };
+    Settled {
+        payment,
+        found: attempt.findings.found(),
+        is_acknowledged: attempt.findings.is_acknowledged(),
+    }
+}
+
+impl Reached {
+    fn into_payment(self) -> Payment {
+        match self {
+            Self::End(payment) | Self::OnItsWay(payment, _) | Self::Nothing(payment) => payment,
+        }
+    }
+}
+
+struct Attempt<'a> {
+    backends: PaymentBackends<'a>,
+    purpose: Purpose,
+    others: Others,
+    deadline: Deadline,
+    findings: Findings,
+}
+
+impl Attempt<'_> {
+    /// By when the provider has to answer: what it says is to be written yet.
+    fn provider_deadline(&self) -> Deadline {
+        self.deadline.reserving(PROVIDER_RESERVE)
+    }
+
+    /// Creates the intent and writes its name into the ledger; returns the one whose name is there, and whether another attempt
+    /// may confirm it.
+    async fn begin(
+        &self,
+        payment: Payment,
+        key: &DerivedKey,
+    ) -> Result<(Payment, Intent, Others), Box<Reached>> {
+        let key = key.step("create intent");
+        let created = self
+            .backends
+            .provider
+            .create(&payment, key.as_str(), self.provider_deadline())
+            .await;
+        let change = match &created {
+            Ok(intent) => Change::Attach {
+                intent: intent.id.clone(),
+                livemode: intent.livemode,
+            },
+            Err(Failure::Refused(_)) => {
+                Change::EndWithoutIntent(Box::new(payment.ended(&End::Failed, Moment::now())))
+            }
+            Err(failure @ Failure::NothingDone(_)) => {
+                self.report_if_mismatch(&payment, *failure);
+                warn!(payment.id, provider.error = %failure, "no intent was created");
+                return Err(Box::new(match self.others {
+                    Others::None => Reached::Nothing(payment),
+                    Others::Perhaps => self.wait(payment, State::Unknown, Map::new()).await,
+                }));
+            }
+            Err(failure @ Failure::Unclear(_)) => {
+                self.report_if_mismatch(&payment, *failure);
+                warn!(payment.id, provider.error = %failure, "it is not known whether an intent was created");
+                return Err(Box::new(
+                    self.wait(payment, State::Unknown, Map::new()).await,
+                ));
+            }
+        };
+        let changed = self
+            .backends
+            .ledger
+            .change(&payment, &change, self.deadline)
+            .await;
+        let (payment, others) = match changed {
+            Ok(Changed::Now(payment)) => (payment, self.others),
+            // Every attempt creates the same intent: a name that is like this one's own was written by another one all the same.
+            Ok(Changed::Not(payment)) => (payment, Others::Perhaps),
+            Err(_) => {
+                return Err(Box::new(
+                    self.wait(payment, State::Unknown, Map::new()).await,
+                ));
+            }
+        };
+        if !payment.state.is_open() {
+            return Err(Box::new(Reached::End(payment)));
+        }
+        let intent = match created {
+            Ok(intent) if payment.intent.as_deref() == Some(&intent.id) => Some(intent),
+            _ => self.look(&payment).await,
+        };
+        match intent {
+            Some(intent) => Ok((payment, intent, others)),
+            None => Err(Box::new(
+                self.wait(payment, State::Unknown, Map::new()).await,
+            )),
+        }
+    }
+
+    /// Goes on with a payment whose intent has a name.
+    async fn resume(&self, payment: Payment) -> Reached {
+        match self.look(&payment).await {
+            Some(intent) => self.go_on(payment, intent, Others::Perhaps).await,
+            None => self.wait(payment, State::Unknown, Map::new()).await,
+        }
+    }
+
+    /// Ends a payment whose intent has no name in the ledger, and so is never confirmed. Where it has got one meanwhile, that
+    /// one decides.
+    async fn close(&self, payment: Payment) -> Reached {
+        let ended = payment.ended(&End::Failed, Moment::now());
+        let change = Change::EndWithoutIntent(Box::new(ended));
+        match self.change(&payment, &change).await {
+            Ok(ended) if !ended.state.is_open() => {
+                info!(
+                    payment.id,
+                    "a payment that the provider has never named is closed"
+                );
+                Reached::End(ended)
+            }
+            Ok(named) => self.resume(named).await,
+            Err(_) => Reached::OnItsWay(payment, Map::new()),
+        }
+    }
+
+    async fn go_on(&self, payment: Payment, mut intent: Intent, others: Others) -> Reached {
+        let mut tried = Tried::Nothing;
+        let mut decline_code = None;
+        for _ in 0..MOST_STEPS {
+            // A cancelled one charges no customer, whatever its amount.
+            if intent.status != IntentStatus::Canceled && !intent.is_of(&payment.order) {
+                self.report_mismatch(&payment);
+                return self.wait(payment, State::Unknown, Map::new()).await;
+            }
+            if let Some(code) = intent.decline_code() {
+                decline_code = Some(code.to_owned());
+            }
+            match decide(self.purpose, intent.status, tried, decline_code.as_deref()) {
+                Step::End(end) => return self.end(payment, &end).await,
+                Step::Wait(state) => {
+                    return self.wait(payment, state, for_the_browser(&intent)).await;
+                }
+                Step::Confirm => {
+                    let confirming = self.backends.provider.confirm(
+                        &intent.id,
+                        &payment.order,
+                        self.provider_deadline(),
+                    );
+                    match confirming.await {
+                        Ok(confirmed) => {
+                            (tried, intent) = (Tried::Confirmation, confirmed);
+                            continue;
+                        }
+                        Err(failure) => {
+                            warn!(payment.id, provider.error = %failure, "the intent was not confirmed, or it is not known");
+                            tried = match failure {
+                                // Another attempt may have sent its confirmation all the same.
+                                Failure::NothingDone(_) if others == Others::None => {
+                                    return Reached::Nothing(payment);
+                                }
+                                Failure::Refused(_) => Tried::RefusedConfirmation,
+                                _ => Tried::Confirmation,
+                            };
+                        }
+                    }
+                }
+                Step::Cancel => {
+                    tried = Tried::Cancellation;
+                    // What counts is what the intent says afterwards.
+                    let cancelling = self
+                        .backends
+                        .provider
+                        .cancel(&intent.id, self.provider_deadline());
+                    let _ = cancelling.await;
+                }
+            }
+            match self.look(&payment).await {
+                Some(seen) => intent = seen,
+                None => break,
+            }
+        }
+        self.wait(payment, State::Unknown, Map::new()).await
+    }
+
+    async fn look(&self, payment: &Payment) -> Option<Intent> {
+        let intent = payment.intent.as_deref()?;
+        let inspected = self
+            .backends
+            .provider
+            .inspect(intent, self.provider_deadline())
+            .await;
+        self.findings.note(inspected.as_ref());
+        inspected
+            .inspect_err(|failure| {
+                self.report_if_mismatch(payment, *failure);
+                warn!(payment.id, provider.error = %failure, "the intent could not be looked at");
+            })
+            .ok()
+    }
+
+    fn report_if_mismatch(&self, payment: &Payment, failure: Failure) {
+        if failure == UNEXPECTED_AMOUNT {
+            self.report_mismatch(payment);
+        } else if failure.code() == OTHER_LIVEMODE {
+            let intent = payment.intent.as_deref();
+            let anomalies = self.backends.anomalies;
+            anomalies.report(Anomaly::LivemodeMismatch, &payment.id, intent);
+        }
+    }
+
+    fn report_mismatch(&self, payment: &Payment) {
+        let intent = payment.intent.as_deref();
+        let anomalies = self.backends.anomalies;
+        anomalies.report(Anomaly::AmountMismatch, &payment.id, intent);
+        self.findings.note_other_amount();
+    }
+
+    /// Writes the end, which fixes the bytes that everybody is answered; whatever the ledger then says counts.
+    async fn end(&self, payment: Payment, end: &End) -> Reached {
+        let change = Change::End(Box::new(payment.ended(end, Moment::now())));
+        match self.change(&payment, &change).await {
+            Ok(ended) if !ended.state.is_open() => {
+                info!(
+                    payment.id,
+                    payment.state = ended.state.name(),
+                    "a payment ended"
+                );
+                Reached::End(ended)
+            }
+            Ok(open) => Reached::OnItsWay(unknown(open), Map::new()),
+            Err(unavailable) => {
+                warn!(payment.id, ledger.error = %unavailable, "a payment's end is not acknowledged");
+                Reached::OnItsWay(unknown(payment), Map::new())
+            }
+        }
+    }
+
+    /// Notes how far it is, for those who look at the ledger alone.
+    async fn wait(&self, payment: Payment, state: State, more: Map<String, Value>) -> Reached {
+        let moving = Change::Move(state);
+        match self.change(&payment, &moving).await {
+            Ok(ended) if !ended.state.is_open() => Reached::End(ended),
+            Ok(open) => Reached::OnItsWay(open, more),
+            Err(_) => Reached::OnItsWay(unknown(payment), Map::new()),
+        }
+    }
+
+    /// The row after a change, whoever has made it.
+    async fn change(&self, payment: &Payment, change: &Change) -> Result<Payment, LedgerError> {
+        let changed = self
+            .backends
+            .ledger
+            .change(payment, change, self.deadline)
+            .await;
+        if changed.is_err() {
+            self.findings.note_unacknowledged();
+        }
+        changed.map(Changed::into_payment)
+    }
+}
+
+/// The payment, as one of which it is not known whether it was charged.
+pub(super) fn unknown(payment: Payment) -> Payment {
+    Payment {
+        state: State::Unknown,
+        ..payment
+    }
+}
+
+/// What a browser needs to go on where the customer has to act: never stored, never logged.
+fn for_the_browser(intent: &Intent) -> Map<String, Value> {
+    let mut more = Map::new();
+    if intent.status == IntentStatus::RequiresAction {
+        let next_action = intent.next_action.clone().unwrap_or_default();
+        more.insert("next_action".to_owned(), next_action);
+        let secret = intent.client_secret.clone();
+        more.insert("client_secret".to_owned(), secret.into());
+    }
+    more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_acting_customers_browser_gets_a_secret() {
+        for status in [IntentStatus::Processing, IntentStatus::RequiresAction] {
+            let intent = Intent {
+                id: "pi_1".to_owned(),
+                status,
+                amount: 1,
+                currency: "eur".to_owned(),
+                livemode: false,
+                client_secret: Some("secret".to_owned()),
+                next_action: None,
+                last_payment_error: None,
+            };
+            let gets_one = for_the_browser(&intent).contains_key("client_secret");
+            assert_eq!(gets_one, status == IntentStatus::RequiresAction);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Who may sign, and did one of them?
+
+use foundation::secret::{Secret, SecretCell};
+use foundation::{Deadline, Environment};
+use http::HeaderMap;
+use tracing::warn;
+
+use super::signature::is_signed;
+
+/// The secrets with which the provider signs its events.
+pub(super) struct Signers {
+    /// One or two of them.
+    list: SecretCell,
+    /// The least length of one that is accepted.
+    shortest: usize,
+}
+
+/// Whether an event is the provider's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signed {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// With what the provider signs is not known at the moment.
+    Undecided,
+}
+
+impl Signers {
+    pub(super) fn new(list: SecretCell, environment: &Environment) -> Self {
+        Self {
+            list,
+            shortest: environment.shortest_secret(),
+        }
+    }
+
+    /// Whether one of them signed `body` about `now`, in seconds since 1970. A signature by nobody may be by a secret that
+    /// is new.
+    ///
+    /// # Cancel safety
+    ///
+    /// Reads alone.
+    pub(super) async fn judge(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: i64,
+        deadline: Deadline,
+    ) -> Signed {
+        let judge = |list: &Secret| {
+            let secrets = listed(list, self.shortest)?;
+            Some(match is_signed(headers, body, &secrets, now) {
+                true => Signed::Yes,
+                false => Signed::No,
+            })
+        };
+        let Ok(list) = self.list.value(deadline).await else {
+            return Signed::Undecided;
+        };
+        let judged = judge(&list);
+        if judged == Some(Signed::Yes) {
+            return Signed::Yes;
+        }
+        let newer = self.list.newer_than(&list, deadline).await;
+        let judged = newer.map_or(judged, |list| judge(&list));
+        judged.unwrap_or(Signed::Undecided)
+    }
+}
+
+fn listed(list: &Secret, shortest: usize) -> Option<Vec<Secret>> {
+    let secrets = list.list(shortest);
+    if secrets.is_none() {
+        warn!(
+            secret.shortest = shortest,
+            "the webhook secrets are not one or two secrets, long enough, with a comma between"
+        );
+    }
+    secrets
+}
+
+#[cfg(test)]
+mod tests {
+    use harness::stripe_event::signature;
+
+    use super::*;
+
+    /// A list in Secrets Manager is read like this; there is none newer.
+    #[tokio::test]
+    async fn a_stored_list_says_who_may_sign() {
+        let cases = [
+            ("whsec_1", Signed::Yes),
+            ("whsec_0,whsec_1", Signed::Yes),
+            ("whsec_2", Signed::No),
+            // The list has to be repaired, so no signature is called wrong.
+            ("whsec_1,whsec_2,whsec_3", Signed::Undecided),
+            ("whsec_1,w", Signed::Undecided),
+        ];
+        let (body, now) = (b"{}", 1_700_000_000);
+        let signature = signature(body, now, &["whsec_1"]);
+        let headers = HeaderMap::from_iter([(
+            "stripe-signature".parse().expect("a name"),
+            signature.parse().expect("a value"),
+        )]);
+        for (list, expected) in cases {
+            let signers = Signers {
+                list: SecretCell::Fixed(Secret::new(list)),
+                shortest: "whsec_1".len(),
+            };
+            let signed = signers.judge(&headers, body, now, Deadline::UNKNOWN).await;
+            assert_eq!(signed, expected, "{list}");
+        }
+    }
+}

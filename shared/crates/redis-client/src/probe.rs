@@ -1,0 +1,254 @@
+//! Does Redis do what the functions need of it? `PING` alone does not tell: a full or read-only server answers it.
+
+mod server_info;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use redis::{FromRedisValue, Pipeline, RedisResult, Value, pipe};
+
+use super::request::ScriptCall;
+use super::{Error, Reason, RedisClient, Repeat, Request, Script};
+pub use server_info::ServerInfo;
+
+/// Keys of the probe begin with this, so that a user of its own may be confined to them.
+const KEY_PREFIX: &str = "health:";
+/// How long the probe's key lives if it could not be deleted.
+const KEY_SECONDS: u64 = 10;
+const KEY_MS: &[u8] = b"10000";
+/// Asked one by one, so that a server which takes one section at a time still says its version.
+const INFO_SECTIONS: [&str; 4] = ["server", "replication", "memory", "stats"];
+
+/// What a probe found on a connection that stood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The one round trip in which everything was asked and answered.
+    pub latency: Duration,
+    /// Each operation with its outcome, in the order they ran.
+    pub operations: [(Operation, Result<(), Reason>); 5],
+    /// Whether the value read was the value written; `None` where there was nothing to compare.
+    pub value_matches: Option<bool>,
+    /// Whether the server holds all keys. Where it holds a part, the operations succeed by luck.
+    pub all_keys: Result<(), Reason>,
+    /// What the server says of itself, where it may.
+    pub server: Option<ServerInfo>,
+}
+
+/// A step of the probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// A sign of life.
+    Ping,
+    /// Writing a value that expires.
+    Set,
+    /// Reading it back.
+    Get,
+    /// Running a script, with its text and by its digest.
+    Script,
+    /// Deleting the value.
+    Delete,
+}
+
+/// Where in the probe's answer the reply to a command is.
+mod reply {
+    pub(super) const PING: usize = 0;
+    pub(super) const SET: usize = 1;
+    pub(super) const GET: usize = 2;
+    pub(super) const EVAL: usize = 3;
+    pub(super) const EVALSHA: usize = 4;
+    pub(super) const DEL: usize = 5;
+    /// Not in cluster mode.
+    pub(super) const HELLO: usize = 6;
+}
+
+static SCRIPT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("probe/script.lua"), Repeat::Safe));
+
+impl Operation {
+    /// All of them, in the order they run.
+    pub const ALL: [Self; 5] = [Self::Ping, Self::Set, Self::Get, Self::Script, Self::Delete];
+}
+
+impl RedisClient {
+    /// Pings, sets and gets a random key, runs a script on it, deletes it, and asks the server about itself, all in one round trip (a
+    /// rested connection is pinged first). A node of a cluster, where the client is not in cluster mode, is asked for its slots in a
+    /// second one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when there is no connection, or no answer. An operation that the server refuses is no error: it is in
+    /// the result.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped probe may leave its key behind, which expires.
+    pub async fn health_check(&self) -> Result<HealthCheck, Error> {
+        let (key, value) = (format!("{KEY_PREFIX}{}", random_hex()), random_hex());
+        let probe = self.probe(&key, &value);
+        let probe = Request::Pipeline(&probe);
+        let (answer, latency) = match self.timed(&probe).await {
+            // Safe to repeat, as the key is this probe's own; the second answer is the newer one.
+            Err(Error::Unanswered(_) | Error::Refused(Reason::AuthFailed)) if !self.is_over() => {
+                self.timed(&probe).await?
+            }
+            settled => settled?,
+        };
+        let replies = Vec::<RedisResult<Value>>::from_redis_value(answer).unwrap_or_default();
+        let mut check = self.read(&replies, &value, latency);
+        if !self.inner.is_cluster && is_cluster_node(&replies) {
+            check.all_keys = self.is_held_by_one_master().await;
+        }
+        let is_demoted = |reason| check.operations.contains(&(Operation::Set, Err(reason)));
+        if is_demoted(Reason::ReadOnly) || is_demoted(Reason::ClusterModeRequired) {
+            self.link()?.suspect_failover();
+        }
+        Ok(check)
+    }
+
+    /// The commands, in the order of [`reply`].
+    fn probe(&self, key: &str, value: &str) -> Pipeline {
+        let script = ScriptCall {
+            script: &SCRIPT,
+            keys: &[key],
+            args: &[value.as_bytes(), KEY_MS],
+        };
+        let mut probe = pipe();
+        probe.ignore_errors();
+        probe.cmd("PING");
+        probe
+            .cmd("SET")
+            .arg(key)
+            .arg(value)
+            .arg("EX")
+            .arg(KEY_SECONDS);
+        probe.cmd("GET").arg(key);
+        // Sent with its text it is known, also after a `SCRIPT FLUSH`: the next one, by digest, proves the right to that.
+        probe.add_command(script.by_text());
+        probe.add_command(script.by_digest());
+        probe.cmd("DEL").arg(key);
+        // Changes nothing, and is allowed to every user that could connect. In cluster mode it has no node to go to.
+        if !self.inner.is_cluster {
+            probe.cmd("HELLO").arg("3");
+        }
+        for section in INFO_SECTIONS {
+            probe.cmd("INFO").arg(section);
+        }
+        probe
+    }
+
+    fn read(
+        &self,
+        replies: &[RedisResult<Value>],
+        written: &str,
+        latency: Duration,
+    ) -> HealthCheck {
+        let outcome = |place: usize| match replies.get(place) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(self.reason_of(error)),
+            None => Err(Reason::UnexpectedAnswer),
+        };
+        let returns = |place: usize| {
+            outcome(place)?;
+            match is_text(replies.get(place), written) {
+                true => Ok(()),
+                false => Err(Reason::UnexpectedAnswer),
+            }
+        };
+        let operations = Operation::ALL.map(|operation| {
+            let outcome = match operation {
+                Operation::Ping => outcome(reply::PING),
+                Operation::Set => outcome(reply::SET),
+                Operation::Get => outcome(reply::GET),
+                Operation::Script => returns(reply::EVAL).and_then(|()| returns(reply::EVALSHA)),
+                Operation::Delete => outcome(reply::DEL),
+            };
+            (operation, outcome)
+        });
+        let is_readable = outcome(reply::SET).is_ok() && outcome(reply::GET).is_ok();
+        let mut info = String::new();
+        for reply in replies.iter().skip(reply::DEL + 1).flatten() {
+            info.push_str(&String::from_redis_value_ref(reply).unwrap_or_default());
+        }
+        HealthCheck {
+            latency,
+            operations,
+            value_matches: is_readable.then(|| is_text(replies.get(reply::GET), written)),
+            all_keys: Ok(()),
+            server: (!info.is_empty()).then(|| ServerInfo::read(&info)),
+        }
+    }
+
+    /// Sends `request` and says how long its answer took, without the connecting.
+    async fn timed(&self, request: &Request<'_>) -> Result<(Value, Duration), Error> {
+        let live = self.acquire().await?;
+        let started = Instant::now();
+        let answer = self.attempt_on(&live, request).await?;
+        Ok((answer, started.elapsed()))
+    }
+}
+
+fn is_text(reply: Option<&RedisResult<Value>>, text: &str) -> bool {
+    let read = reply.and_then(|reply| reply.as_ref().ok());
+    read.is_some_and(|value| String::from_redis_value_ref(value).is_ok_and(|read| read == text))
+}
+
+/// Whether the server says in reply to `HELLO` that it is a node of a cluster.
+fn is_cluster_node(replies: &[RedisResult<Value>]) -> bool {
+    let Some(Ok(hello)) = replies.get(reply::HELLO) else {
+        return false;
+    };
+    let members = HashMap::<String, Value>::from_redis_value_ref(hello).unwrap_or_default();
+    let mode = members.get("mode").map(String::from_redis_value_ref);
+    mode.is_some_and(|mode| mode.is_ok_and(|mode| mode == "cluster"))
+}
+
+fn random_hex() -> String {
+    let mut bytes = [0; 16];
+    // Where there is no randomness, all probes share one key: two at once may find each other's value, and say so.
+    let _ = getrandom::fill(&mut bytes);
+    hex::encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use foundation::secret::Secrets;
+
+    use super::*;
+    use crate::RedisConfig;
+
+    fn replies(read: &str, ran: &str) -> Vec<RedisResult<Value>> {
+        let text = |text: &str| Ok(Value::BulkString(text.as_bytes().to_vec()));
+        vec![
+            Ok(Value::SimpleString("PONG".to_owned())),
+            Ok(Value::Okay),
+            text(read),
+            text(ran),
+            text(ran),
+            Ok(Value::Int(1)),
+        ]
+    }
+
+    fn read(replies: &[RedisResult<Value>]) -> HealthCheck {
+        let client = RedisClient::new(&RedisConfig::default(), &Secrets::without_store());
+        client.read(replies, "written", Duration::ZERO)
+    }
+
+    #[test]
+    fn another_value_than_the_one_written_does_not_match() {
+        let value_matches = |value| read(&replies(value, "written")).value_matches;
+        assert_eq!(value_matches("written"), Some(true));
+        assert_eq!(value_matches("other"), Some(false));
+    }
+
+    #[test]
+    fn a_script_has_run_when_it_returns_what_it_wrote() {
+        let script = |value| read(&replies("written", value)).operations[3];
+        assert_eq!(script("written"), (Operation::Script, Ok(())));
+        assert_eq!(
+            script("other"),
+            (Operation::Script, Err(Reason::UnexpectedAnswer))
+        );
+    }
+}

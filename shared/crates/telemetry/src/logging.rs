@@ -1,0 +1,206 @@
+//! What do log lines look like, and which are written?
+//!
+//! On Lambda each line is one JSON object with `timestamp` (RFC 3339), `level` and `requestId`: without the first two
+//! Lambda takes every line for INFO, and a function set to WARN would lose its errors
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>). The runtime's own
+//! subscriber writes no timestamp, hence this one. On a laptop the lines are text for a person, one for each request
+//! (`text_lines`).
+//!
+//! The level chosen applies to this crate's lines; the functions log none of their own. Other crates are heard from WARN on: below that some of them print the
+//! requests and headers that pass through them, tokens included.
+
+mod text_lines;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{IsTerminal, Write};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use self::text_lines::TextLines;
+
+/// How the log is written.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// The shape of a line; `None`: text in a terminal, else JSON.
+    pub format: Option<LogFormat>,
+    /// The least level of our own lines.
+    pub level: Level,
+    /// Whether this is Lambda itself: its lines of text carry every id.
+    pub deployed: bool,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object.
+    Json,
+    /// Text for a person.
+    Text,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: None,
+            level: Level::INFO,
+            deployed: false,
+        }
+    }
+}
+
+/// Begins to write log lines to standard output. The level of `config` applies to the lines of `crates` and of this program. A
+/// second call changes nothing.
+pub fn init(config: &LogConfig, crates: &'static [&'static str]) {
+    let level = config.level;
+    let program = program();
+    let own = program.replace('-', "_");
+    let levels = filter_fn(move |line| {
+        let source = line.target().split("::").next().unwrap_or_default();
+        let is_ours = crates.contains(&source) || source == own;
+        *line.level()
+            <= if is_ours {
+                level
+            } else {
+                level.min(Level::WARN)
+            }
+    });
+    let levels = levels.with_max_level_hint(level.max(Level::WARN));
+    let registry = tracing_subscriber::registry();
+    let _ = match config.format.unwrap_or_else(default_format) {
+        LogFormat::Json => registry.with(JsonLines.with_filter(levels)).try_init(),
+        LogFormat::Text if config.deployed => registry
+            .with(tracing_subscriber::fmt::layer().with_filter(levels))
+            .try_init(),
+        LogFormat::Text => {
+            let lines = TextLines::new(program, |line| write(line.as_bytes()));
+            registry.with(lines.with_filter(levels)).try_init()
+        }
+    };
+}
+
+/// Writes `line` to standard output as one line of JSON.
+pub fn write_line(line: &impl Serialize) {
+    let Ok(mut bytes) = serde_json::to_vec(line) else {
+        return;
+    };
+    bytes.push(b'\n');
+    write(&bytes);
+}
+
+fn write(line: &[u8]) {
+    // One write, so that lines of concurrent invocations never mix. A closed standard output is nobody's concern.
+    let _ = std::io::stdout().lock().write_all(line);
+}
+
+/// The name of this program, which is that of its function.
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    let name = path.file_stem().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// An instant as log lines and health answers print it: RFC 3339, UTC, to the millisecond.
+pub fn rfc3339(instant: Timestamp) -> String {
+    format!("{instant:.3}")
+}
+
+/// The instant a line is written at. For telling, not for deciding.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a log line says when it was written"
+)]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+fn default_format() -> LogFormat {
+    if std::io::stdout().is_terminal() {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    }
+}
+
+struct JsonLines;
+
+/// The fields of a span or an event, by name.
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, Value>);
+
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: String,
+    level: &'static str,
+    message: Value,
+    target: &'a str,
+    #[serde(flatten)]
+    fields: BTreeMap<&'static str, Value>,
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        for span in context
+            .event_scope(event)
+            .into_iter()
+            .flat_map(|scope| scope.from_root())
+        {
+            if let Some(of_span) = span.extensions().get::<Fields>() {
+                fields.0.extend(of_span.0.clone());
+            }
+        }
+        event.record(&mut fields);
+        write_line(&Line {
+            timestamp: rfc3339(now()),
+            level: event.metadata().level().as_str(),
+            message: fields.0.remove("message").unwrap_or_default(),
+            target: event.metadata().target(),
+            fields: fields.0,
+        });
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.insert(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.insert(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.0.insert(field.name(), value.into());
+    }
+}

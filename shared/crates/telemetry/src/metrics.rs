@@ -1,0 +1,193 @@
+//! How do numbers reach CloudWatch?
+//!
+//! As log lines in its Embedded Metric Format, which costs no call and no connection
+//! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
+//! Written by hand: the crates for it bring a global recorder and wrap the handler, which is more to learn than the
+//! format.
+//!
+//! On a laptop nobody reads them, so they are written only on Lambda.
+
+use foundation::Environment;
+use jiff::Timestamp;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use tracing::Level;
+
+use crate::logging;
+
+/// Where the numbers of one function go.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    namespace: String,
+    environment: String,
+    /// The level that these lines claim: the least one in force, for a line below it would be dropped by Lambda.
+    level: &'static str,
+    enabled: bool,
+}
+
+/// What a number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Unit {
+    /// Things or events.
+    Count,
+    /// Time, in milliseconds.
+    Milliseconds,
+    /// Time, in seconds.
+    Seconds,
+}
+
+/// One number. Serialized it is its definition; the value stands elsewhere in the line.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Metric {
+    /// Its name in CloudWatch, in CamelCase.
+    pub name: &'static str,
+    /// What it counts.
+    pub unit: Unit,
+    /// How much.
+    #[serde(skip)]
+    pub value: f64,
+}
+
+impl Metrics {
+    /// The metrics of a service, under a namespace of its name. `level` is the least one that the log has in force.
+    pub fn new(service: &str, environment: &Environment, level: Level) -> Self {
+        Self {
+            namespace: service.to_owned(),
+            environment: environment.name().to_owned(),
+            level: level.as_str(),
+            enabled: environment.is_deployed(),
+        }
+    }
+
+    /// Metrics that are not written.
+    pub fn off() -> Self {
+        Self::new("", &Environment::laptop(), Level::ERROR)
+    }
+
+    /// Records `metrics` that were measured together, under one more dimension, for example `("dependency", "redis")`.
+    pub fn record(&self, dimension: (&'static str, &'static str), metrics: &[Metric]) {
+        if self.enabled {
+            logging::write_line(&self.line(dimension, metrics, logging::now()));
+        }
+    }
+
+    fn line<'a>(
+        &'a self,
+        dimension: (&'static str, &'static str),
+        metrics: &'a [Metric],
+        now: Timestamp,
+    ) -> Line<'a> {
+        Line {
+            timestamp: logging::rfc3339(now),
+            level: self.level,
+            environment: &self.environment,
+            values: Values { dimension, metrics },
+            definition: Definition {
+                timestamp: now.as_millisecond(),
+                directives: [Directive {
+                    namespace: &self.namespace,
+                    dimensions: [["environment", dimension.0]],
+                    metrics,
+                }],
+            },
+        }
+    }
+}
+
+/// A line, written as it is serialized: one is written at every idempotent call.
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: String,
+    level: &'static str,
+    environment: &'a str,
+    #[serde(flatten)]
+    values: Values<'a>,
+    #[serde(rename = "_aws")]
+    definition: Definition<'a>,
+}
+
+/// The dimension and the numbers, each under its own name.
+struct Values<'a> {
+    dimension: (&'static str, &'static str),
+    metrics: &'a [Metric],
+}
+
+/// What CloudWatch has to know of the line.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Definition<'a> {
+    timestamp: i64,
+    #[serde(rename = "CloudWatchMetrics")]
+    directives: [Directive<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'a> {
+    namespace: &'a str,
+    dimensions: [[&'static str; 2]; 1],
+    metrics: &'a [Metric],
+}
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry(self.dimension.0, self.dimension.1)?;
+        for metric in self.metrics {
+            map.serialize_entry(metric.name, &metric.value)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_what_cloudwatch_reads_and_lambda_does_not_drop() {
+        let metrics = Metrics {
+            namespace: "truebond".to_owned(),
+            environment: "production".to_owned(),
+            level: "WARN",
+            enabled: true,
+        };
+        let up = Metric {
+            name: "DependencyUp",
+            unit: Unit::Count,
+            value: 1.0,
+        };
+        let up = [up];
+        let line = metrics.line(("dependency", "redis"), &up, Timestamp::UNIX_EPOCH);
+        insta::assert_json_snapshot!(line, @r#"
+        {
+          "timestamp": "1970-01-01T00:00:00.000Z",
+          "level": "WARN",
+          "environment": "production",
+          "dependency": "redis",
+          "DependencyUp": 1.0,
+          "_aws": {
+            "Timestamp": 0,
+            "CloudWatchMetrics": [
+              {
+                "Namespace": "truebond",
+                "Dimensions": [
+                  [
+                    "environment",
+                    "dependency"
+                  ]
+                ],
+                "Metrics": [
+                  {
+                    "Name": "DependencyUp",
+                    "Unit": "Count"
+                  }
+                ]
+              }
+            ]
+          }
+        }
+        "#);
+    }
+}

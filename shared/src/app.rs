@@ -1,0 +1,191 @@
+//! What is a function made of?
+//!
+//! Of one [`App`]: the settings, read once, and each client, built at its first use and once per process. A function asks it for the
+//! one service that it serves, and the service is given the clients that it needs. So a process has one connection to Redis and one
+//! pool for MongoDB, whatever of it uses them, and a function links only the clients that its service can reach.
+
+use std::ffi::OsString;
+use std::sync::{Arc, OnceLock};
+
+use aws_client::SecretsManager;
+use foundation::secret::Secrets;
+use idempotency::invoke::Remote;
+use idempotency::{Authority, Fallback, Idempotency, ResponseKeys, Stores};
+use mongo_client::Mongo;
+use payments::{Desk, PaymentView, Payments, PaymentsConfig, Reconciler, Webhook};
+use redis_client::RedisClient;
+use telemetry::metrics::Metrics;
+
+use crate::config::{Config, ConfigError};
+use crate::health::{DetailedHealth, Liveness, RedisHealth};
+
+/// A process: its settings, and each client once.
+pub struct App {
+    config: Config,
+    secrets: OnceLock<Secrets>,
+    redis: OnceLock<RedisClient>,
+    mongodb: OnceLock<Mongo>,
+    metrics: OnceLock<Metrics>,
+}
+
+impl App {
+    /// The process that the variables of `lookup` describe. Nothing is connected.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for the first variable that cannot be used.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        Config::from_lookup(lookup).map(Self::new)
+    }
+
+    /// The process of an operator's tool: the environment, and in development what the developer has `written` down for variables
+    /// that are not set. What would stand in for Redis is the memory of this process, which holds nothing of the functions', so it
+    /// never does.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] for the first variable that cannot be used.
+    pub fn of_operator(written: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        let mut config = Config::from_env_or(written)?;
+        config.idempotency.memory_fallback = false;
+        Ok(Self::new(config))
+    }
+
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            secrets: OnceLock::new(),
+            redis: OnceLock::new(),
+            mongodb: OnceLock::new(),
+            metrics: OnceLock::new(),
+        }
+    }
+
+    /// The secrets of this process, those of AWS Secrets Manager among them.
+    pub fn secrets(&self) -> &Secrets {
+        self.secrets
+            .get_or_init(|| Secrets::new(Arc::new(SecretsManager)))
+    }
+
+    /// The client of Redis. Without a URL, every command says that none is configured.
+    pub fn redis(&self) -> &RedisClient {
+        self.redis
+            .get_or_init(|| RedisClient::new(&self.config.redis, self.secrets()))
+    }
+
+    /// The client of MongoDB. Without a URI, every call says that none is configured.
+    pub fn mongodb(&self) -> &Mongo {
+        self.mongodb
+            .get_or_init(|| Mongo::new(&self.config.mongo, self.secrets()))
+    }
+
+    /// Where this process counts.
+    pub fn metrics(&self) -> &Metrics {
+        let Config {
+            service,
+            environment,
+            log,
+            ..
+        } = &self.config;
+        self.metrics
+            .get_or_init(|| Metrics::new(service, environment, log.level))
+    }
+
+    /// The settings of payments.
+    pub fn payments_config(&self) -> &PaymentsConfig {
+        &self.config.payments
+    }
+
+    /// The engine over the stores that are configured. It believes any saved response.
+    pub fn idempotency(&self) -> Idempotency {
+        self.idempotency_signing(None)
+    }
+
+    /// The engine for callers in other languages.
+    pub fn remote(&self) -> Remote {
+        let settings = &self.config.idempotency;
+        Remote::new(
+            self.idempotency(),
+            settings.namespace.clone(),
+            settings.keys.lease,
+        )
+    }
+
+    /// Payments.
+    pub fn payments(&self) -> Payments {
+        let setup = self.payment_setup();
+        Payments::new(&setup, self.idempotency_signing(setup.response_keys()))
+    }
+
+    /// Payments, to be shown.
+    pub fn payment_view(&self) -> PaymentView {
+        PaymentView::new(&self.payment_setup())
+    }
+
+    /// The provider's events.
+    pub fn webhook(&self) -> Webhook {
+        let setup = self.payment_setup();
+        Webhook::new(&setup, self.idempotency_signing(setup.response_keys()))
+    }
+
+    /// The schedule that settles what stayed open.
+    pub fn reconciler(&self) -> Reconciler {
+        let setup = self.payment_setup();
+        Reconciler::new(&setup, self.idempotency_signing(setup.response_keys()))
+    }
+
+    /// What an operator may ask of payments.
+    pub fn desk(&self) -> Desk {
+        Desk::new(&self.payment_setup())
+    }
+
+    /// Whether this process lives.
+    pub fn liveness(&self) -> Liveness {
+        Liveness::new(&self.config)
+    }
+
+    /// How Redis is.
+    pub fn redis_health(&self) -> RedisHealth {
+        RedisHealth::new(self)
+    }
+
+    /// How everything is.
+    pub fn detailed_health(&self) -> DetailedHealth {
+        DetailedHealth::new(self)
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What answers for Redis while it does not work.
+    pub(crate) fn fallback_for_redis(&self) -> Fallback {
+        Fallback::for_redis(Authority::of(self.config.available_stores()))
+    }
+
+    fn idempotency_signing(&self, response_keys: Option<ResponseKeys>) -> Idempotency {
+        let available = self.config.available_stores();
+        Idempotency::new(idempotency::Setup {
+            stores: Stores {
+                mongodb: available.mongodb.then(|| self.mongodb().clone()),
+                redis: available.redis.then(|| self.redis().clone()),
+                memory: available.memory,
+            },
+            config: self.config.idempotency.keys.clone(),
+            environment: self.config.environment.name().to_owned(),
+            metrics: self.metrics().clone(),
+            response_keys,
+        })
+    }
+
+    fn payment_setup(&self) -> payments::Setup {
+        let available = self.config.available_stores();
+        payments::Setup {
+            config: self.config.payments.clone(),
+            environment: self.config.environment.clone(),
+            mongodb: available.mongodb.then(|| self.mongodb().clone()),
+            secrets: self.secrets().clone(),
+            metrics: self.metrics().clone(),
+        }
+    }
+}

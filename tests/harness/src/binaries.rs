@@ -1,0 +1,77 @@
+//! The binaries under test: built once per test process, by the cargo, in the profile and in the target directory
+//! of the tests themselves, so that what runs is what the working tree says.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::environment;
+
+/// The file of a function's binary.
+///
+/// # Panics
+///
+/// When the workspace does not build; the message is cargo's.
+pub(crate) fn function(name: &str) -> PathBuf {
+    profile_directory().join(name)
+}
+
+/// The file of an example's binary.
+///
+/// # Panics
+///
+/// When the workspace does not build; the message is cargo's.
+pub(crate) fn example(name: &str) -> PathBuf {
+    profile_directory().join("examples").join(name)
+}
+
+/// Where cargo puts binaries, after they have been built. Cheap when everything is fresh.
+fn profile_directory() -> &'static Path {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match BUILT.get_or_init(build) {
+        Ok(directory) => directory,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn build() -> Result<PathBuf, String> {
+    // <target directory>/<profile>/deps/<this test>
+    let test = std::env::current_exe().map_err(|error| format!("where is this test? {error}"))?;
+    let mut parents = test.ancestors().skip(2);
+    let (Some(directory), Some(target)) = (parents.next(), parents.next()) else {
+        return Err(format!(
+            "`{}` is not in a target directory of cargo",
+            test.display()
+        ));
+    };
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("this crate is two folders below the workspace");
+    let profile = match directory.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+
+    let mut cargo = Command::new(environment::cargo());
+    cargo
+        .args(["build", "--workspace", "--bins", "--examples", "--quiet"])
+        .args(["--profile", profile])
+        .arg("--target-dir")
+        .arg(target)
+        .arg("--manifest-path")
+        .arg(workspace.join("Cargo.toml"));
+    for variable in environment::variables_of_one_package() {
+        cargo.env_remove(variable);
+    }
+    let output = cargo
+        .output()
+        .map_err(|error| format!("could not start cargo: {error}"))?;
+    if !output.status.success() {
+        return Err(format!(
+            "the functions do not build:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        ));
+    }
+    Ok(directory.to_owned())
+}

@@ -1,0 +1,309 @@
+//! Decides which process takes which invocation, and what a process's end means for those that it had: one task
+//! that takes one event at a time, so that nothing has to be locked or thought of twice.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::SignedDuration;
+use tokio::sync::{mpsc, oneshot};
+
+use super::event::Event;
+use super::instance::{Instance, Launch};
+use super::invocation::{Invocation, Outcome};
+use super::runtime_api::Delivery;
+use super::status::Status;
+
+/// How long Lambda lets a function take to start.
+const INIT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What `cargo lambda watch` sends as the deadline: a time in 1970.
+const LOCAL_DEADLINE_MS: i64 = 600_000;
+
+/// Why an invocation crashed whose process was stopped.
+pub const STOPPED: &str = "the test stopped the process";
+
+/// What the names of functions are appended to.
+const ARN: &str = "arn:aws:lambda:eu-central-1:123456789012:function:";
+
+/// What an invocation may take.
+pub(super) struct Limits {
+    pub(super) timeout: Duration,
+    /// By how much later than that a process is killed.
+    pub(super) grace: Duration,
+    pub(super) concurrency: usize,
+    pub(super) clock: Clock,
+    /// By how much the process's clock is off.
+    pub(super) skew: SignedDuration,
+}
+
+/// Which deadlines the function is told.
+#[derive(Clone, Copy)]
+pub(super) enum Clock {
+    Real,
+    Local,
+}
+
+/// The state of one function.
+pub(super) struct Supervisor {
+    launch: Launch,
+    limits: Limits,
+    status: Arc<Status>,
+    events: mpsc::UnboundedSender<Event>,
+    instance: Option<Instance>,
+    /// Invocations that no process has taken.
+    queue: VecDeque<Invocation>,
+    /// Requests for work that no invocation has answered.
+    polls: Vec<oneshot::Sender<Delivery>>,
+    /// The callers of the invocations that the process has taken.
+    running: HashMap<String, oneshot::Sender<Outcome<Bytes>>>,
+    /// Told when the process asks for work, or why it does not; `None` once told.
+    starting: Option<oneshot::Sender<Result<(), String>>>,
+    /// Told when the process has come to rest and been stopped.
+    freezing: Option<oneshot::Sender<()>>,
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        launch: Launch,
+        limits: Limits,
+        status: Arc<Status>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            launch,
+            limits,
+            status,
+            events,
+            instance: None,
+            queue: VecDeque::new(),
+            polls: Vec::new(),
+            running: HashMap::new(),
+            starting: None,
+            freezing: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Event>) {
+        while let Some(event) = inbox.recv().await {
+            self.take(event).await;
+        }
+    }
+
+    async fn take(&mut self, event: Event) {
+        match event {
+            Event::Start(started) => {
+                self.starting = Some(started);
+                self.start_process().await;
+            }
+            Event::Invoke {
+                invocation,
+                handed_over,
+            } => {
+                if self.instance.is_none() {
+                    self.start_process().await;
+                }
+                self.queue.push_back(invocation);
+                if let Some(written) = self.dispatch() {
+                    // A task of this runtime: it gets its turn after the step that writes is complete.
+                    tokio::spawn(async move {
+                        // The error is the signal: the sender was dropped.
+                        let _ = written.await;
+                        drop(handed_over);
+                    });
+                }
+            }
+            Event::Next { instance, poll } if self.is_current(instance) => self.process_asks(poll),
+            Event::Settled {
+                instance,
+                id,
+                outcome,
+            } if self.is_current(instance) => self.settle(&id, outcome),
+            Event::InitError { instance, error } if self.is_current(instance) => {
+                if let Some(instance) = &mut self.instance {
+                    instance.init_error = Some(error);
+                }
+            }
+            Event::Ended { instance, status } if self.is_current(instance) => {
+                let reported = self
+                    .instance
+                    .as_ref()
+                    .and_then(|instance| instance.init_error.clone());
+                let reported = reported
+                    .map_or_else(String::new, |error| format!(" after it reported {error}"));
+                self.process_ended(&format!("the process ended ({status}){reported}"))
+                    .await;
+            }
+            Event::Deadline { instance, id }
+                if self.is_current(instance) && self.running.contains_key(&id) =>
+            {
+                self.settle(&id, Outcome::TimedOut);
+                self.process_ended("another invocation of the process timed out")
+                    .await;
+            }
+            Event::InitDeadline { instance } if self.is_current(instance) && self.is_starting() => {
+                self.process_ended("the process did not ask for work in time")
+                    .await;
+            }
+            Event::Freeze(done) => {
+                self.freezing = self.instance.is_some().then_some(done);
+                self.freeze_if_at_rest();
+            }
+            Event::Suspend(_done) => {
+                if let Some(instance) = &self.instance {
+                    instance.freeze();
+                }
+            }
+            Event::Thaw(_done) => {
+                if let Some(instance) = &self.instance {
+                    instance.thaw();
+                }
+            }
+            Event::Stop(_done) => self.process_ended(STOPPED).await,
+            // Of a process that is gone.
+            Event::Next { .. }
+            | Event::Settled { .. }
+            | Event::InitError { .. }
+            | Event::Ended { .. }
+            | Event::Deadline { .. }
+            | Event::InitDeadline { .. } => {}
+        }
+    }
+
+    async fn start_process(&mut self) {
+        let number = self.status.change(|current| {
+            current.processes += 1;
+            current.init_duration = None;
+            current.processes
+        });
+        let instance = self.launch.start(number, &self.events).await;
+        self.status
+            .change(|current| current.pid = Some(instance.id()));
+        self.instance = Some(instance);
+        self.later(INIT_DEADLINE, Event::InitDeadline { instance: number });
+    }
+
+    fn process_asks(&mut self, poll: oneshot::Sender<Delivery>) {
+        if self.is_starting() {
+            let init_duration = self
+                .instance
+                .as_ref()
+                .map(|instance| instance.started.elapsed());
+            self.status
+                .change(|current| current.init_duration = init_duration);
+        }
+        if let Some(started) = self.starting.take() {
+            // Fails only when the caller has given up.
+            let _ = started.send(Ok(()));
+        }
+        self.polls.push(poll);
+        self.dispatch();
+        self.freeze_if_at_rest();
+    }
+
+    /// Gives the queue's invocations to the requests for work. When that empties the queue, the result tells when
+    /// the last of them has been written to the process's socket.
+    fn dispatch(&mut self) -> Option<oneshot::Receiver<()>> {
+        // A request for work whose connection is gone takes nothing.
+        self.polls.retain(|poll| !poll.is_closed());
+        let instance = self.instance.as_ref()?.number;
+        let mut last_written = None;
+        while !self.polls.is_empty()
+            && let Some(invocation) = self.queue.pop_front()
+        {
+            let (written, when_written) = oneshot::channel();
+            let delivery = Delivery {
+                id: invocation.id.clone(),
+                function_arn: format!("{ARN}{}", self.launch.name),
+                deadline_ms: self.deadline_ms(),
+                payload: invocation.payload,
+                written,
+            };
+            let id = invocation.id.clone();
+            let limit = self.limits.timeout + self.limits.grace;
+            self.later(limit, Event::Deadline { instance, id });
+            self.running.insert(invocation.id, invocation.caller);
+            // The connection was there a moment ago; if it is gone, the process is too, and its end settles this.
+            let _ = self.polls.remove(0).send(delivery);
+            last_written = Some(when_written);
+        }
+        last_written.filter(|_| self.queue.is_empty())
+    }
+
+    fn settle(&mut self, id: &str, outcome: Outcome<Bytes>) {
+        if let Some(caller) = self.running.remove(id) {
+            // Fails only when the caller has given up.
+            let _ = caller.send(outcome);
+        }
+    }
+
+    /// Ends what was left of the process: its invocations, and whoever waits for its start or rest.
+    async fn process_ended(&mut self, reason: &str) {
+        let started = !self.is_starting();
+        self.instance = None;
+        self.status.change(|current| current.pid = None);
+        self.polls.clear();
+        self.freezing = None;
+        let mut callers: Vec<_> = self.running.drain().map(|(_, caller)| caller).collect();
+        if !started {
+            // Another process would fare no better.
+            callers.extend(self.queue.drain(..).map(|invocation| invocation.caller));
+        }
+        for caller in callers {
+            // Fails only when the caller has given up.
+            let _ = caller.send(Outcome::Crashed {
+                reason: reason.to_owned(),
+            });
+        }
+        if let Some(starting) = self.starting.take() {
+            let _ = starting.send(Err(reason.to_owned()));
+        }
+        if !self.queue.is_empty() {
+            self.start_process().await;
+        }
+    }
+
+    fn freeze_if_at_rest(&mut self) {
+        self.polls.retain(|poll| !poll.is_closed());
+        let at_rest = self.running.is_empty() && self.polls.len() >= self.limits.concurrency;
+        if at_rest
+            && let Some(instance) = &self.instance
+            && let Some(done) = self.freezing.take()
+        {
+            instance.freeze();
+            // Fails only when the caller has given up.
+            let _ = done.send(());
+        }
+    }
+
+    fn deadline_ms(&self) -> i64 {
+        match self.limits.clock {
+            Clock::Real => {
+                let its_now = jiff::Timestamp::now() + self.limits.skew;
+                its_now.as_millisecond() + self.limits.timeout.as_millis() as i64
+            }
+            Clock::Local => LOCAL_DEADLINE_MS,
+        }
+    }
+
+    fn is_current(&self, number: u64) -> bool {
+        self.instance
+            .as_ref()
+            .is_some_and(|instance| instance.number == number)
+    }
+
+    /// Whether there is a process that has not asked for work yet.
+    fn is_starting(&self) -> bool {
+        self.instance.is_some() && self.status.init_duration().is_none()
+    }
+
+    fn later(&self, delay: Duration, event: Event) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            // Fails only when the function is gone.
+            let _ = events.send(event);
+        });
+    }
+}

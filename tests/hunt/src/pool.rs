@@ -1,0 +1,165 @@
+//! The processes of a function, each of which takes one invocation at a time, as on Lambda.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use harness::lambda::{Lambda, Outcome, STOPPED};
+use harness::test_request::TestRequest;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::sleep;
+
+use super::between;
+
+/// One of so many processes has to be idle for [`wait_for_room`](Pool::wait_for_room).
+const ROOM: usize = 2;
+/// The longest pause between two looks. Each waiting client draws its own, so they do not all start at once.
+const LONGEST_LOOK: Duration = Duration::from_millis(200);
+
+/// Processes, and who of them is idle.
+pub(super) struct Pool {
+    pub(super) processes: Vec<Lambda>,
+    /// When each was last frozen, or went on.
+    frozen: Vec<Mutex<Option<Instant>>>,
+    idle: Mutex<Vec<usize>>,
+    places: Semaphore,
+    rng: Mutex<Rng>,
+    /// When the hunt began.
+    began: Instant,
+}
+
+/// What is heard of a request.
+pub(super) enum Heard {
+    Told(Told),
+    /// Nothing ever: its process was killed, or frozen for too long.
+    Nothing,
+    /// The process failed by itself.
+    Failure(String),
+}
+
+/// What a client was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Zero where the answer names none.
+    pub(super) status: u16,
+    pub(super) body: String,
+}
+
+impl Told {
+    /// Whether it will never be told anything else.
+    pub(super) fn is_final(&self) -> bool {
+        [201, 402].contains(&self.status)
+    }
+
+    /// Whether nobody knows what became of it.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.status == 409 && self.body.contains("outcome-unknown")
+    }
+
+    /// Whether the key is another request's.
+    pub(super) fn is_mismatch(&self) -> bool {
+        self.status == 422
+    }
+}
+
+impl Pool {
+    pub(super) fn new(processes: Vec<Lambda>, seed: u64, began: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            idle: Mutex::new((0..processes.len()).collect()),
+            places: Semaphore::new(processes.len()),
+            frozen: processes.iter().map(|_| Mutex::default()).collect(),
+            processes,
+            rng: Mutex::new(Rng::with_seed(seed)),
+            began,
+        })
+    }
+
+    /// Says that a process, should it be one of these, is frozen, or goes on.
+    pub(super) fn note_freeze(&self, number: usize) {
+        if let Some(frozen) = self.frozen.get(number) {
+            *frozen.lock() = Some(Instant::now());
+        }
+    }
+
+    /// Waits until half of the processes are idle, so that a request that is due at an instant finds one then.
+    pub(super) async fn wait_for_room(&self) {
+        let room = self.processes.len() / ROOM;
+        while self.places.available_permits() < room {
+            let pause = between(&mut self.rng.lock(), Duration::ZERO..LONGEST_LOOK);
+            sleep(pause).await;
+        }
+    }
+
+    /// Waits until no process is busy any more.
+    pub(super) async fn rest(&self) {
+        let all = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
+        let places = self.places.acquire_many(all).await;
+        drop(places.expect("places are never closed"));
+    }
+
+    /// Sends a request to some idle process and waits for the answer, but not for longer than `patience`; the process is busy
+    /// until it has answered all the same. `None`: it said nothing within that time, or ever. What it says is `heard` in any case,
+    /// with when a process had the request, from the beginning of the hunt: behind a gateway that has more patience, its client
+    /// hears it.
+    pub(super) async fn request(
+        self: &Arc<Self>,
+        request: &TestRequest,
+        patience: Duration,
+        heard: impl FnOnce(Heard, Duration) + Send + 'static,
+    ) -> Option<Told> {
+        let place = self
+            .places
+            .acquire()
+            .await
+            .expect("places are never closed");
+        place.forget();
+        let number = {
+            let mut idle = self.idle.lock();
+            let which = self.rng.lock().usize(..idle.len());
+            idle.swap_remove(which)
+        };
+        let (answered, answer) = oneshot::channel();
+        let sent = Instant::now();
+        let since = sent.saturating_duration_since(self.began);
+        let request = request
+            .clone()
+            .header("x-sent-ms", &since.as_millis().to_string());
+        let (pool, event) = (Arc::clone(self), request.event());
+        tokio::spawn(async move {
+            let outcome = pool.processes[number].invoke(event).await;
+            let what = pool.heard(number, sent, outcome);
+            let told = match &what {
+                Heard::Told(told) => Some(told.clone()),
+                Heard::Nothing | Heard::Failure(_) => None,
+            };
+            heard(what, since);
+            // Fails only when the client has given up.
+            let _ = answered.send(told);
+            pool.idle.lock().push(number);
+            pool.places.add_permits(1);
+        });
+        tokio::time::timeout(patience, answer).await.ok()?.ok()?
+    }
+
+    fn heard(&self, number: usize, sent: Instant, outcome: Outcome) -> Heard {
+        let was_frozen = self.frozen[number].lock().is_some_and(|at| at >= sent);
+        match outcome {
+            Outcome::Answered(answer) => Heard::Told(told(&answer)),
+            Outcome::TimedOut if was_frozen => Heard::Nothing,
+            Outcome::Crashed { reason } if reason == STOPPED => Heard::Nothing,
+            outcome => Heard::Failure(format!("{outcome:?}")),
+        }
+    }
+}
+
+fn told(answer: &Value) -> Told {
+    Told {
+        status: answer["statusCode"]
+            .as_u64()
+            .and_then(|status| u16::try_from(status).ok())
+            .unwrap_or_default(),
+        body: answer["body"].as_str().unwrap_or_default().to_owned(),
+    }
+}

@@ -1,0 +1,179 @@
+//! When a key may run again: the rule that the hunt holds the engine to.
+//!
+//! A result is stored after the work, and counts for the retention. So a second run begins at least that long after the first one was
+//! done; a closer one is a second execution of the same request. MongoDB keeps what has not finished for ever. Redis keeps it for the
+//! retention after its lease, so an abandoned attempt is forgotten then, however late its request reached the provider.
+
+use std::time::{Duration, Instant};
+
+use super::bank::Run;
+use super::stage::LEASE;
+use super::story::FinalAnswer;
+
+/// How long the stage keeps results.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retention {
+    /// How long a result counts; `None`: for longer than any hunt.
+    pub(super) lasts: Option<Duration>,
+    /// Whether the store forgets abandoned attempts too, and an attempt stores its result again that the store has forgotten before
+    /// it acknowledged it. Redis does so, MongoDB does not.
+    pub(super) forgets_abandoned: bool,
+    /// When the hunt began.
+    pub(super) began: Instant,
+}
+
+/// Stores count in milliseconds, and cut them off at both ends.
+const CLOCK_GRANULARITY: Duration = Duration::from_millis(2);
+
+impl Retention {
+    /// Whether the second of two runs was allowed to begin, in whichever order they come.
+    pub(super) fn separates(self, one: &Run, other: &Run) -> bool {
+        let Some(lasts) = self.lasts else {
+            return false;
+        };
+        let (first, second) = in_order(one, other);
+        let is_over = |since: Instant| second.arrived + CLOCK_GRANULARITY >= since + lasts;
+        let lease_end = first.sent.map(|sent| sent + LEASE);
+        is_over(first.done) || self.forgets_abandoned && lease_end.is_some_and(is_over)
+    }
+
+    /// Whether the result of a run was given to a request that was sent when it was over.
+    pub(super) fn is_outlived_by(self, answer: &FinalAnswer, run: &Run) -> bool {
+        let Some(lasts) = self.lasts else {
+            return false;
+        };
+        // Those that were there when it ran: its own request, which may have stored it last, is one of them.
+        let waiting = answer.hearings.iter().filter(|hearing| {
+            let sent = self.began + hearing.sent;
+            self.forgets_abandoned && sent <= run.done
+        });
+        let stored = waiting
+            .map(|hearing| hearing.heard)
+            .fold(answer.heard_first(), Duration::max);
+        answer.sent_last() > stored + lasts + CLOCK_GRANULARITY
+    }
+
+    /// How often the key ran as new.
+    pub(super) fn count_renewals(self, runs: &[Run]) -> usize {
+        let pairs = runs.windows(2);
+        pairs
+            .filter(|pair| self.separates(&pair[0], &pair[1]))
+            .count()
+    }
+}
+
+/// Two runs in the order in which they reached the provider.
+pub(super) fn in_order<'a>(one: &'a Run, other: &'a Run) -> (&'a Run, &'a Run) {
+    if one.arrived <= other.arrived {
+        (one, other)
+    } else {
+        (other, one)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::Told;
+    use crate::story::Hearing;
+
+    const LASTS: Duration = Duration::from_secs(5);
+
+    fn retention(began: Instant, forgets_abandoned: bool) -> Retention {
+        Retention {
+            lasts: Some(LASTS),
+            forgets_abandoned,
+            began,
+        }
+    }
+
+    fn run(origin: Instant, [sent, arrived, done]: [u64; 3]) -> Run {
+        let at = |ms| origin + Duration::from_millis(ms);
+        Run {
+            result: String::new(),
+            is_charge: true,
+            sent: Some(at(sent)),
+            arrived: at(arrived),
+            done: at(done),
+        }
+    }
+
+    /// The first run is sent at 0, and reaches the provider at once or late.
+    #[test]
+    fn a_second_run_begins_a_retention_after_the_first_one_was_done() {
+        let origin = Instant::now();
+        let cases = [
+            ("at once", [0, 10, 10], 5_010, [true, true]),
+            ("too early", [0, 10, 10], 5_000, [false, false]),
+            (
+                "late, after its lease",
+                [0, 10, 4_000],
+                6_000,
+                [false, true],
+            ),
+            (
+                "before the lease is forgotten",
+                [0, 10, 4_000],
+                5_990,
+                [false, false],
+            ),
+            (
+                "done after the second one",
+                [0, 10, 9_000],
+                6_000,
+                [false, true],
+            ),
+        ];
+        for (case, first, second, expected) in cases {
+            let [first, second] = [first, [second; 3]].map(|times| run(origin, times));
+            let separates = [false, true].map(|forgets_abandoned| {
+                let retention = retention(origin, forgets_abandoned);
+                let separates = retention.separates(&first, &second);
+                assert_eq!(separates, retention.separates(&second, &first));
+                separates
+            });
+            assert_eq!(separates, expected, "{case}");
+        }
+    }
+
+    /// The run's own request, sent at 0, and another one.
+    #[test]
+    fn a_result_is_over_a_retention_after_it_was_stored() {
+        let origin = Instant::now();
+        let run = run(origin, [0, 10, 10]);
+        let cases = [
+            ("at once", 30, 5_030, [false, false]),
+            ("too late", 30, 5_040, [true, true]),
+            ("stored again", 1_000, 6_000, [true, false]),
+        ];
+        for (case, own_heard, sent_last, expected) in cases {
+            let hearings = [(0, own_heard), (20, 30), (sent_last, sent_last)];
+            let hearings = hearings.map(|(sent, heard)| Hearing {
+                sent: Duration::from_millis(sent),
+                heard: Duration::from_millis(heard),
+            });
+            let answer = FinalAnswer {
+                told: Told {
+                    status: 201,
+                    body: String::new(),
+                },
+                hearings: hearings.to_vec(),
+            };
+            let is_outlived = [false, true].map(|forgets_abandoned| {
+                retention(origin, forgets_abandoned).is_outlived_by(&answer, &run)
+            });
+            assert_eq!(is_outlived, expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn without_a_retention_nothing_runs_again() {
+        let origin = Instant::now();
+        let [first, second] = [[0; 3], [3_600_000; 3]].map(|times| run(origin, times));
+        let retention = Retention {
+            lasts: None,
+            ..retention(origin, true)
+        };
+        assert!(!retention.separates(&first, &second));
+    }
+}

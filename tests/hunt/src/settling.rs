@@ -1,0 +1,159 @@
+//! What settles payments beside those who ask for them: a schedule, which invokes the reconciler, and Stripe's events, which reach
+//! the webhook.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use harness::lambda::{Lambda, Outcome};
+use harness::stripe_event::StripeEvent;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::between;
+
+/// The schedule and the webhook; dropping it ends them.
+pub(super) struct Settling {
+    processes: Vec<Arc<Lambda>>,
+    counted: Arc<Counted>,
+    _tasks: JoinSet<()>,
+}
+
+/// What they have done.
+#[derive(Default)]
+struct Counted {
+    settled: AtomicU64,
+    taken: AtomicU64,
+    given_up: AtomicU64,
+}
+
+/// Which functions run beside those that clients ask: runs of the schedule may overlap.
+pub(super) const FUNCTIONS: [&str; 5] = [
+    "payments-reconcile",
+    "payments-reconcile",
+    "payments-webhook",
+    "payments-webhook",
+    "payments-webhook",
+];
+const RECONCILERS: usize = 2;
+
+/// What events are signed with.
+pub(super) const SECRET: &str = "whsec_hunt";
+/// How often the schedule invokes the reconciler.
+const SCHEDULE: Duration = Duration::from_millis(700);
+/// How long the stage is left alone at the end, for what is still on its way.
+const QUIET: Duration = Duration::from_secs(6);
+/// How late an event is at most when it is first delivered.
+const LATEST_EVENT: Duration = Duration::from_millis(1_500);
+/// How often an event is delivered at most that is refused each time.
+const DELIVERIES: u32 = 6;
+/// How long an event rests that was refused.
+const REDELIVERY: Duration = Duration::from_millis(500);
+
+impl Settling {
+    /// Starts to invoke the ones, and to deliver events to the others, which are of [`FUNCTIONS`].
+    pub(super) fn start(
+        processes: Vec<Arc<Lambda>>,
+        events: mpsc::UnboundedReceiver<StripeEvent>,
+        rng: Rng,
+    ) -> Self {
+        let counted = Arc::new(Counted::default());
+        let mut tasks = JoinSet::new();
+        let (reconcilers, webhooks) = processes.split_at(RECONCILERS);
+        for reconciler in reconcilers {
+            tasks.spawn(schedule(Arc::clone(reconciler), Arc::clone(&counted)));
+        }
+        let (webhooks, counting) = (webhooks.to_vec(), Arc::clone(&counted));
+        tasks.spawn(deliver_all(webhooks, counting, events, rng));
+        Self {
+            processes,
+            counted,
+            _tasks: tasks,
+        }
+    }
+
+    /// The processes, which fare no better than others.
+    pub(super) fn processes(&self) -> Vec<Arc<Lambda>> {
+        self.processes.clone()
+    }
+
+    /// How many payments the schedule has settled.
+    pub(super) fn settled(&self) -> u64 {
+        self.counted.settled.load(Relaxed)
+    }
+
+    /// How many events were taken, and how many given up.
+    pub(super) fn events(&self) -> (u64, u64) {
+        let Counted {
+            taken, given_up, ..
+        } = &*self.counted;
+        (taken.load(Relaxed), given_up.load(Relaxed))
+    }
+
+    /// Lets the schedule go on until nothing is due, at most for so long.
+    pub(super) async fn settle(&self, limit: Duration) {
+        let began = Instant::now();
+        sleep(QUIET).await;
+        while began.elapsed() < limit {
+            let report = run(&self.processes[0], &self.counted).await;
+            if report.is_some_and(|report| report["still_open"] == 0) {
+                return;
+            }
+            sleep(SCHEDULE).await;
+        }
+    }
+}
+
+async fn schedule(reconciler: Arc<Lambda>, counted: Arc<Counted>) {
+    loop {
+        sleep(SCHEDULE).await;
+        run(&reconciler, &counted).await;
+    }
+}
+
+async fn run(reconciler: &Lambda, counted: &Counted) -> Option<Value> {
+    let Outcome::Answered(report) = reconciler.invoke(json!({})).await else {
+        return None;
+    };
+    let settled = ["succeeded", "declined", "failed"].map(|end| report[end].as_u64());
+    let settled = settled.into_iter().flatten().sum();
+    counted.settled.fetch_add(settled, Relaxed);
+    Some(report)
+}
+
+/// Delivers events as Stripe does: late, some twice, some never, in any order, and again where they were refused.
+async fn deliver_all(
+    webhooks: Vec<Arc<Lambda>>,
+    counted: Arc<Counted>,
+    mut told: mpsc::UnboundedReceiver<StripeEvent>,
+    mut rng: Rng,
+) {
+    let mut deliveries = JoinSet::new();
+    while let Some(event) = told.recv().await {
+        for _ in 0..rng.choice([0, 1, 1, 1, 1, 1, 2, 2]).unwrap_or(1) {
+            let late = between(&mut rng, Duration::ZERO..LATEST_EVENT);
+            let webhook = Arc::clone(&webhooks[rng.usize(..webhooks.len())]);
+            let counted = Arc::clone(&counted);
+            deliveries.spawn(deliver(webhook, counted, event.clone(), late));
+        }
+        while deliveries.try_join_next().is_some() {}
+    }
+}
+
+async fn deliver(webhook: Arc<Lambda>, counted: Arc<Counted>, event: StripeEvent, late: Duration) {
+    sleep(late).await;
+    for _ in 0..DELIVERIES {
+        let request = event.request(&[SECRET]);
+        if let Outcome::Answered(answer) = webhook.invoke(request.event()).await
+            && answer["statusCode"] == 200
+        {
+            counted.taken.fetch_add(1, Relaxed);
+            return;
+        }
+        sleep(REDELIVERY).await;
+    }
+    counted.given_up.fetch_add(1, Relaxed);
+}
