@@ -2,7 +2,7 @@
 # Which tools the project uses, in which versions, and where they are kept. Sourced by the other scripts.
 #
 # Each download is verified by hash: tools from PyPI against scripts/locks (run `scripts/lock-tools` after changing a version
-# here), packages from npm against package-lock.json, the jars against tests/mongo/jars.sha256. A program from crates.io is
+# here), packages from npm against package-lock.json, the jars against tests/harness/mongo/jars.sha256. A program from crates.io is
 # verified by cargo: the registry's index has the hash of the package, whose own Cargo.lock has those of its dependencies. apt
 # and brew verify what they install.
 #

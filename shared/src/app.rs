@@ -17,7 +17,9 @@ use redis_client::RedisClient;
 use telemetry::metrics::Metrics;
 
 use crate::config::{Config, ConfigError};
-use crate::health::{DetailedHealth, Liveness, RedisHealth};
+use crate::health::{
+    Access, Checks, DetailedHealth, Identity, Liveness, MongoCheck, RedisCheck, RedisHealth, Rules,
+};
 
 /// A process: its settings, and each client once.
 pub struct App {
@@ -52,12 +54,13 @@ impl App {
     }
 
     pub(crate) fn new(config: Config) -> Self {
+        // As constants, so that nothing is called here that could unwind and would drop, and link, every client.
         Self {
             config,
-            secrets: OnceLock::new(),
-            redis: OnceLock::new(),
-            mongodb: OnceLock::new(),
-            metrics: OnceLock::new(),
+            secrets: const { OnceLock::new() },
+            redis: const { OnceLock::new() },
+            mongodb: const { OnceLock::new() },
+            metrics: const { OnceLock::new() },
         }
     }
 
@@ -141,26 +144,50 @@ impl App {
 
     /// Whether this process lives.
     pub fn liveness(&self) -> Liveness {
-        Liveness::new(&self.config)
+        Liveness::new(self.identity())
     }
 
     /// How Redis is.
     pub fn redis_health(&self) -> RedisHealth {
-        RedisHealth::new(self)
+        RedisHealth::new(&self.config.health, self.redis_check(), self.access())
     }
 
     /// How everything is.
     pub fn detailed_health(&self) -> DetailedHealth {
-        DetailedHealth::new(self)
+        let health = &self.config.health;
+        let checks = Checks {
+            redis: self.redis_check(),
+            mongodb: MongoCheck::new(health, self.mongodb().clone(), self.metrics().clone()),
+        };
+        DetailedHealth::new(health, checks, self.identity(), self.access())
     }
 
-    pub(crate) fn config(&self) -> &Config {
-        &self.config
+    fn identity(&self) -> Identity {
+        let Config {
+            service,
+            version,
+            environment,
+            ..
+        } = &self.config;
+        Identity::new(service, version, environment)
     }
 
-    /// What answers for Redis while it does not work.
-    pub(crate) fn fallback_for_redis(&self) -> Fallback {
-        Fallback::for_redis(Authority::of(self.config.available_stores()))
+    fn redis_check(&self) -> RedisCheck {
+        let available = self.config.available_stores();
+        let rules = Rules {
+            slow: self.config.health.slow,
+            fallback: Fallback::for_redis(Authority::of(available)),
+            is_sole_store: !available.mongodb,
+            plaintext: self.config.redis.plaintext,
+        };
+        let (client, metrics) = (self.redis().clone(), self.metrics().clone());
+        RedisCheck::new(&self.config.health, client, metrics, rules)
+    }
+
+    fn access(&self) -> Access {
+        let token = self.config.health.details_token.as_ref();
+        let token = token.map(|source| self.secrets().cell(source));
+        Access::new(token, &self.config.environment)
     }
 
     fn idempotency_signing(&self, response_keys: Option<ResponseKeys>) -> Idempotency {

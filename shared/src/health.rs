@@ -17,14 +17,18 @@ mod verdict;
 
 use std::time::Duration;
 
+use foundation::Environment;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::config::Config;
+pub(crate) use access::Access;
+pub(crate) use detailed::Checks;
 pub use detailed::DetailedHealth;
 use http_api as web;
+pub(crate) use mongo_check::MongoCheck;
 pub use redis_check::RedisHealth;
+pub(crate) use redis_check::{RedisCheck, Rules};
 use telemetry::metrics::{Metric, Metrics, Unit};
 
 /// How a service, or the whole, is.
@@ -96,18 +100,18 @@ impl Report {
 
 /// Which service answers.
 #[derive(Clone, Debug, Serialize)]
-struct Identity {
+pub(crate) struct Identity {
     service: String,
     version: &'static str,
     environment: String,
 }
 
 impl Identity {
-    fn new(config: &Config) -> Self {
+    pub(crate) fn new(service: &str, version: &'static str, environment: &Environment) -> Self {
         Self {
-            service: config.service.clone(),
-            version: config.version,
-            environment: config.environment.name().to_owned(),
+            service: service.to_owned(),
+            version,
+            environment: environment.name().to_owned(),
         }
     }
 }
@@ -121,11 +125,11 @@ pub struct Liveness {
 }
 
 impl Liveness {
-    /// The answer of a process that is configured so.
-    pub(crate) fn new(config: &Config) -> Self {
+    /// The answer of a process of this identity.
+    pub(crate) fn new(identity: Identity) -> Self {
         Self {
             status: Status::Healthy,
-            identity: Identity::new(config),
+            identity,
         }
     }
 }

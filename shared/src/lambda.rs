@@ -20,6 +20,7 @@ mod http_event;
 mod payload;
 mod requests;
 
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -76,7 +77,8 @@ fn start<S>(
         return ExitCode::FAILURE;
     }
     let ended = runtime(&config).and_then(|runtime| {
-        let app = App::new(config);
+        // Never dropped: a function would link the clients that it does not call, to drop them.
+        let app = ManuallyDrop::new(App::new(config));
         runtime.block_on(async { run(started, Arc::new(build(&app))).await })
     });
     match ended {

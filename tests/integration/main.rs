@@ -1,6 +1,8 @@
 //! The whole system, from outside: built functions under the Runtime API, real Redis and MongoDB, and what can happen
 //! between them. One binary, so that it is linked once.
 
+mod architecture;
+mod connections;
 mod events;
 mod function;
 mod given;

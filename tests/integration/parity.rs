@@ -19,7 +19,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -184,6 +184,10 @@ pub(crate) fn slugs() -> BTreeSet<String> {
                 of(&path, slugs);
                 continue;
             }
+            // A crate's README shows how one of one's own is made.
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
             let text = fs::read_to_string(&path).expect("text");
             let found = text
                 .lines()
@@ -281,7 +285,10 @@ fn a_function_is_named_after_its_folder() {
     let binaries = binaries();
     assert!(binaries.len() >= 3, "{binaries:?}");
     for [binary, package, folder] in binaries {
-        assert_eq!((&binary, &binary), (&package, &folder));
+        assert_eq!(binary, folder);
+        // A crate behind `shared` may have the name already.
+        let package = package.strip_suffix("-function").unwrap_or(&package);
+        assert_eq!(binary, package);
     }
 }
 
@@ -379,7 +386,10 @@ fn the_mongodb_stand_in_has_one_version() {
     let installed = version_after("scripts/tools.sh", "MONGO_JAVA_SERVER_VERSION=");
     let artifact = "<artifactId>mongo-java-server</artifactId>\n      <version>";
     assert!(!installed.is_empty());
-    assert_eq!(version_after("tests/mongo/pom.xml", artifact), installed);
+    assert_eq!(
+        version_after("tests/harness/mongo/pom.xml", artifact),
+        installed
+    );
     let directory = "\"mongo-java-server-";
     let looked_for = version_after("tests/harness/src/environment.rs", directory);
     assert_eq!(looked_for, installed);

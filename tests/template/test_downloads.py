@@ -61,7 +61,7 @@ class Python(unittest.TestCase):
 
 class Others(unittest.TestCase):
     def test_every_jar_has_a_hash(self):
-        lines = (ROOT / "tests/mongo/jars.sha256").read_text().splitlines()
+        lines = (ROOT / "tests/harness/mongo/jars.sha256").read_text().splitlines()
         self.assertIn(f"mongo-java-server-{VERSIONS['MONGO_JAVA_SERVER']}.jar", [line.split()[1] for line in lines])
         for line in lines:
             self.assertRegex(line, r"^[0-9a-f]{64}  [\w.-]+\.jar$")

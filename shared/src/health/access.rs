@@ -1,18 +1,17 @@
 //! Who may see the details of health?
 
-use foundation::Deadline;
 use foundation::secret::{Secret, SecretCell};
+use foundation::{Deadline, Environment};
 use futures_util::future;
 use http::HeaderMap;
 use http_api::{self as web, Response};
 use tracing::warn;
 
 use super::Report;
-use crate::App;
 use crate::config::is_details_token;
 
 /// Who may see the details of health. Not `Debug`.
-pub(super) struct Access(Rule);
+pub(crate) struct Access(Rule);
 
 enum Rule {
     /// Everyone: a laptop without a token.
@@ -24,14 +23,14 @@ enum Rule {
 }
 
 impl Access {
-    pub(super) fn new(app: &App) -> Self {
-        let config = app.config();
-        Self(match &config.health.details_token {
-            Some(source) => Rule::Token {
-                token: app.secrets().cell(source),
-                shortest: config.environment.shortest_secret(),
+    /// With a token, its sender; without one, everyone in development and no client elsewhere.
+    pub(crate) fn new(token: Option<SecretCell>, environment: &Environment) -> Self {
+        Self(match token {
+            Some(token) => Rule::Token {
+                token,
+                shortest: environment.shortest_secret(),
             },
-            None if config.environment.is_development() => Rule::Everyone,
+            None if environment.is_development() => Rule::Everyone,
             None => Rule::NoOne,
         })
     }
@@ -86,17 +85,15 @@ fn is_opened_by(candidate: &str, token: &Secret, shortest: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use foundation::environment::Host;
     use http::HeaderValue;
     use http::header::AUTHORIZATION;
 
     use super::*;
 
-    fn access(variables: &'static [(&'static str, &'static str)]) -> Access {
-        let app = App::from_lookup(|name| {
-            let set = variables.iter().find(|(variable, _)| *variable == name);
-            set.map(|(_, value)| value.into())
-        });
-        Access::new(&app.expect("usable"))
+    fn access(token: Option<&str>, environment: &str) -> Access {
+        let token = token.map(|token| SecretCell::Fixed(Secret::new(token)));
+        Access::new(token, &Environment::new(environment, Host::Laptop))
     }
 
     async fn permits(access: &Access, token: &str) -> bool {
@@ -107,14 +104,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_details_are_for_the_sender_of_the_token() {
-        let guarded = access(&[("HEALTH_DETAILS_TOKEN", "hunter2")]);
+        let guarded = access(Some("hunter2"), "development");
         assert!(permits(&guarded, "hunter2").await);
         assert!(!permits(&guarded, "hunter").await);
         let nothing = HeaderMap::new();
         assert!(!guarded.permits(&nothing, Deadline::UNKNOWN).await);
-        let laptop = access(&[]);
+        let laptop = access(None, "development");
         assert!(laptop.permits(&nothing, Deadline::UNKNOWN).await);
-        let production = access(&[("ENVIRONMENT", "production")]);
+        let production = access(None, "production");
         assert!(!permits(&production, "").await);
     }
 

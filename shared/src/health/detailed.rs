@@ -14,8 +14,7 @@ use super::memo::{Dated, Haste, Memo};
 use super::mongo_check::{MongoCheck, MongoReport};
 use super::redis_check::{RedisCheck, RedisReport};
 use super::{Identity, Report, Status, milliseconds};
-use crate::App;
-use crate::config::Service;
+use crate::config::{HealthConfig, Service};
 
 /// Answers `/api/health/detailed`.
 pub struct DetailedHealth {
@@ -30,6 +29,12 @@ pub struct DetailedHealth {
     /// What a probe may take.
     probe_time: Duration,
     access: Access,
+}
+
+/// The two looks that it takes.
+pub(crate) struct Checks {
+    pub(crate) redis: RedisCheck,
+    pub(crate) mongodb: MongoCheck,
 }
 
 #[derive(Clone, Serialize)]
@@ -63,18 +68,23 @@ struct Answer<'a> {
 }
 
 impl DetailedHealth {
-    /// For a process that is configured so. Nothing is connected.
-    pub(crate) fn new(app: &App) -> Self {
-        let config = app.config();
+    /// Answers with what the `checks` find, for a process of this `identity`.
+    pub(crate) fn new(
+        config: &HealthConfig,
+        checks: Checks,
+        identity: Identity,
+        access: Access,
+    ) -> Self {
+        let critical = config.critical.clone();
         Self {
-            redis: RedisCheck::new(app),
-            mongodb: MongoCheck::new(app),
-            memo: Memo::new(config.health.memo),
-            critical: critical(app),
-            identity: Identity::new(config),
-            total_timeout: config.health.total_timeout,
-            probe_time: config.health.probe_time(),
-            access: Access::new(app),
+            critical: critical.unwrap_or_else(|| critical_without(checks.redis.fallback())),
+            redis: checks.redis,
+            mongodb: checks.mongodb,
+            memo: Memo::new(config.memo),
+            identity,
+            total_timeout: config.total_timeout,
+            probe_time: config.probe_time(),
+            access,
         }
     }
 
@@ -151,12 +161,9 @@ impl Services {
     }
 }
 
-/// The services without which payments cannot be decided, unless the configuration says otherwise.
-fn critical(app: &App) -> Vec<Service> {
-    if let Some(chosen) = &app.config().health.critical {
-        return chosen.clone();
-    }
-    match app.fallback_for_redis() {
+/// The services without which payments cannot be decided, where this answers for Redis.
+fn critical_without(fallback: Fallback) -> Vec<Service> {
+    match fallback {
         Fallback::MongoDb => vec![Service::MongoDb],
         Fallback::Memory => Vec::new(),
         Fallback::Reject => vec![Service::Redis],

@@ -12,10 +12,10 @@ use telemetry::metrics::Metrics;
 
 use super::verdict::Verdict;
 use super::{Status, milliseconds, record};
-use crate::App;
+use crate::config::HealthConfig;
 
 /// One look at MongoDB.
-pub(super) struct MongoCheck {
+pub(crate) struct MongoCheck {
     mongo: Mongo,
     metrics: Metrics,
     /// Limit of one look.
@@ -42,13 +42,13 @@ pub(super) struct MongoReport {
 }
 
 impl MongoCheck {
-    pub(super) fn new(app: &App) -> Self {
-        let config = app.config();
+    /// Looks through this client.
+    pub(crate) fn new(config: &HealthConfig, mongo: Mongo, metrics: Metrics) -> Self {
         Self {
-            mongo: app.mongodb().clone(),
-            metrics: app.metrics().clone(),
-            timeout: config.health.check_timeout,
-            slow: config.health.slow,
+            mongo,
+            metrics,
+            timeout: config.check_timeout,
+            slow: config.slow,
         }
     }
 

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use http_api::Response;
 use idempotency::Fallback;
 use redis_client::{Error, Operation, Reason, RedisClient, ServerInfo};
-use rules::Rules;
+pub(crate) use rules::Rules;
 use serde::Serialize;
 use telemetry::metrics::Metrics;
 
@@ -20,7 +20,7 @@ use super::access::Access;
 use super::memo::{Dated, Haste, Memo};
 use super::verdict::Verdict;
 use super::{Report, Status, record};
-use crate::App;
+use crate::config::HealthConfig;
 
 /// Answers `/api/health/redis`.
 pub struct RedisHealth {
@@ -34,15 +34,14 @@ pub struct RedisHealth {
 }
 
 impl RedisHealth {
-    /// For a process that is configured so. Nothing is connected.
-    pub(crate) fn new(app: &App) -> Self {
-        let config = app.config();
+    /// Answers with what `check` finds.
+    pub(crate) fn new(config: &HealthConfig, check: RedisCheck, access: Access) -> Self {
         Self {
-            check: RedisCheck::new(app),
-            memo: Memo::new(config.health.memo),
-            total_timeout: config.health.total_timeout,
-            probe_time: config.health.probe_time(),
-            access: Access::new(app),
+            check,
+            memo: Memo::new(config.memo),
+            total_timeout: config.total_timeout,
+            probe_time: config.probe_time(),
+            access,
         }
     }
 
@@ -70,7 +69,7 @@ impl RedisHealth {
 }
 
 /// One look at Redis.
-pub(super) struct RedisCheck {
+pub(crate) struct RedisCheck {
     client: RedisClient,
     metrics: Metrics,
     /// Limit of one look.
@@ -117,20 +116,24 @@ struct OperationResult {
 }
 
 impl RedisCheck {
-    pub(super) fn new(app: &App) -> Self {
-        let config = app.config();
-        let rules = Rules {
-            slow: config.health.slow,
-            fallback: app.fallback_for_redis(),
-            is_sole_store: config.mongo.uri.is_none(),
-            plaintext: config.redis.plaintext,
-        };
+    /// Looks through this client, and judges what it finds by these rules.
+    pub(crate) fn new(
+        config: &HealthConfig,
+        client: RedisClient,
+        metrics: Metrics,
+        rules: Rules,
+    ) -> Self {
         Self {
-            client: app.redis().clone(),
-            metrics: app.metrics().clone(),
-            timeout: config.health.check_timeout,
+            client,
+            metrics,
+            timeout: config.check_timeout,
             rules,
         }
+    }
+
+    /// What is in force where Redis is not well.
+    pub(super) fn fallback(&self) -> Fallback {
+        self.rules.fallback
     }
 
     /// Probes Redis within the limit of a check. Whatever happens becomes a report.

@@ -9,7 +9,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Where `scripts/install` puts the jars of `tests/mongo/pom.xml`: a directory named after their version.
+/// Where `scripts/install` puts the jars of `tests/harness/mongo/pom.xml`: a directory named after their version.
 const MONGODB_STAND_IN: &str = "mongo-java-server-1.47.0";
 /// Where it puts localstripe.
 const LOCALSTRIPE: &str = "localstripe-1.15.10";

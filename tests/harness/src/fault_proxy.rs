@@ -9,6 +9,8 @@
 //! bytes were lost on it, and TCP never delivers what comes after a gap.
 
 mod connection;
+mod flow;
+mod listener;
 mod mongo_commands;
 mod resp_commands;
 mod switchboard;
@@ -20,7 +22,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use self::connection::Flow;
+use self::flow::Flow;
 pub use self::mongo_commands::MongoCommand;
 use self::switchboard::{Delay, NextReply, Switchboard};
 use crate::background_runtime::BackgroundRuntime;

@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::sleep;
 
+use super::Round;
 use super::Work;
 use super::pool::{Pool, Told};
 use super::reunion::{Caller, Reunion};
-use super::round::Round;
 use super::story::{Question, Story};
 
 /// How a client behaves.

@@ -13,9 +13,9 @@ use harness::redis_server::RedisServer;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
+use super::LEASE;
 use super::pool::Pool;
 use super::provider::Provider;
-use super::stage::LEASE;
 use super::{Mode, between};
 
 /// Something that goes wrong.

@@ -18,6 +18,7 @@ mod report;
 mod retention;
 mod reunion;
 mod round;
+mod run;
 mod settling;
 mod stage;
 mod story;
@@ -34,8 +35,19 @@ use fastrand::Rng;
 
 pub use self::faults::{Fault, Struck};
 pub use self::report::{PaymentName, Report};
-use self::round::Round;
 pub use self::verdict::Finding;
+
+/// One round: its seed and its share of the payments.
+struct Round<'a> {
+    hunt: &'a Hunt,
+    seed: u64,
+    payments: u32,
+    /// When the hunt began.
+    began: Instant,
+}
+
+/// How long an attempt has its key where it knows no deadline. A frozen process stands still for longer.
+const LEASE: Duration = Duration::from_millis(1_000);
 
 /// A hunt to be started.
 #[derive(Clone, Debug)]

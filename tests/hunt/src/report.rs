@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Round;
 use super::bank::{self, Bank};
 use super::faults::{Fault, Struck};
-use super::round::Round;
 use super::stage::Stage;
 use super::story::Story;
-use super::timeline;
 use super::verdict::{self, Finding};
 
 /// What a hunt has found. Nothing may be [`broken`](Self::broken).
@@ -195,11 +194,6 @@ impl Report {
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
         broken.extend(counts.map(|(count, what)| format!("{count} {what}")));
         broken
-    }
-
-    /// What happened when, as an SVG picture.
-    pub fn to_svg(&self) -> String {
-        timeline::svg(self)
     }
 
     /// The numbers as JSON.

@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::bank::Run;
-use super::stage::LEASE;
+use super::LEASE;
+use super::run::Run;
 use super::story::FinalAnswer;
 
 /// How long the stage keeps results.

@@ -16,16 +16,7 @@ use super::report::Report;
 use super::retention::Retention;
 use super::stage::Stage;
 use super::story::Story;
-use super::{Hunt, Mode, Progress, Work, verdict};
-
-/// One round: its seed and its share of the payments.
-pub(super) struct Round<'a> {
-    pub(super) hunt: &'a Hunt,
-    pub(super) seed: u64,
-    pub(super) payments: u32,
-    /// When the hunt began.
-    pub(super) began: Instant,
-}
+use super::{Mode, Progress, Round, Work, verdict};
 
 /// How many clients come at a time.
 const CLIENTS_A_PROCESS: usize = 4;

@@ -17,10 +17,9 @@ use tokio::sync::mpsc;
 use super::faults::{Fault, RedisPair, Targets};
 use super::pool::Pool;
 use super::provider::Provider;
-use super::round::Round;
 use super::settling::{self, Settling};
 use super::ttl_monitor::TtlMonitor;
-use super::{Mode, Work};
+use super::{LEASE, Mode, Round, Work};
 
 /// What a round takes place on. Its parts end with it.
 pub(super) struct Stage {
@@ -36,8 +35,6 @@ pub(super) struct Stage {
 /// What all processes have in their environment.
 struct Environment(Vec<(&'static str, String)>);
 
-/// How long an attempt has its key where it knows no deadline. A frozen process stands still for longer.
-pub(super) const LEASE: Duration = Duration::from_millis(1_000);
 /// How long processes wait for the provider.
 const HURRY: Duration = Duration::from_millis(300);
 /// How long those do that hear of what it has done when their lease is over.

@@ -24,8 +24,15 @@ const FAULT: &str = "#c2410c";
 const CHARGES: &str = "#0f766e";
 const ANSWERS: &str = "#1d4ed8";
 
+impl Report {
+    /// What happened when, as an SVG picture.
+    pub fn to_svg(&self) -> String {
+        svg(self)
+    }
+}
+
 /// The picture, as SVG.
-pub(super) fn svg(report: &Report) -> String {
+fn svg(report: &Report) -> String {
     let took = report.took.as_secs_f64().max(1.0);
     let x = |at: Duration| LEFT + (RIGHT - LEFT) * (at.as_secs_f64() / took).min(1.0);
     let mut rows: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Round;
 use super::Work;
-use super::bank::{self, Bank, Run};
+use super::bank::{self, Bank};
 use super::faults::Struck;
 use super::retention::{self, Retention};
-use super::round::Round;
+use super::run::Run;
 use super::story::{FinalAnswer, Story};
 
 /// Something that must not be.

@@ -13,8 +13,9 @@ use idempotency::{
 };
 
 use super::anomaly::Anomalies;
+use super::fault::Fault;
 use super::ledger::{Ledger, LedgerError};
-use super::order::{Fault, Parsed};
+use super::order::Parsed;
 use super::provider::Provider;
 use super::settling::is_due;
 use super::steps::{self, Others, PaymentBackends, Purpose, Reached};

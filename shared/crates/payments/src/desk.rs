@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use foundation::Deadline;
 
-use super::ledger::{Ledger, LedgerError, Queue, QueueOrder};
+use super::ledger::{self, Ledger, LedgerError, Queue, QueueOrder};
 use super::settling::Settling;
 use super::{Found, Moment, OpenPayments, Payment, Setup};
 
@@ -37,7 +37,7 @@ impl Desk {
     /// As configured. Nothing is connected, and nothing here fails.
     pub fn new(setup: &Setup) -> Self {
         Self {
-            ledger: setup.ledger(),
+            ledger: ledger::open(setup),
             settling: Settling::new(setup),
         }
     }

@@ -20,7 +20,7 @@ use idempotency::{
 use tracing::warn;
 
 use super::ledger::Ledger;
-use super::payment;
+use super::payment::{Payment, id_of};
 
 /// What a run found, and what it did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,6 +156,13 @@ impl UnfinishedKeys {
     }
 }
 
+impl Payment {
+    /// The id of the payment that a key of `POST /api/payments` belongs to; `None` for a key of other work.
+    pub fn id_of_key(idempotency: &Idempotency, key: &RecordKey) -> Option<String> {
+        (Work::of(key) == Work::Payment).then(|| id_of(&idempotency.derived_key(key)))
+    }
+}
+
 impl Work {
     pub(super) fn of(key: &RecordKey) -> Self {
         let (scope, _) = key.parts();
@@ -178,7 +185,7 @@ async fn of_payment(
     entry: &Entry,
     deadline: Deadline,
 ) -> Step {
-    let id = payment::id_of(&idempotency.derived_key(&entry.key));
+    let id = id_of(&idempotency.derived_key(&entry.key));
     match ledger.read(&id, deadline).await {
         // Another request than the one that opened the row: its attempt did nothing but to read that.
         Ok(Some(payment)) if payment.fingerprint != entry.fingerprint.to_string() => {

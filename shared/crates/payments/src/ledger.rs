@@ -10,6 +10,8 @@ mod mongo_ledger;
 #[cfg(test)]
 pub(super) mod tests;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 pub(super) use file_ledger::FileLedger;
@@ -17,7 +19,7 @@ pub(super) use mongo_ledger::MongoLedger;
 
 use foundation::Deadline;
 
-use super::{Moment, Payment, State};
+use super::{Moment, Payment, Setup, State};
 
 /// Where payments are kept.
 #[async_trait]
@@ -122,6 +124,17 @@ pub(super) enum LedgerError {
         /// Whose payment it is, where the row still says so.
         tenant: Option<String>,
     },
+}
+
+/// The ledger; `None`: payments are refused.
+pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Ledger>> {
+    match &setup.mongodb {
+        Some(mongodb) => Some(Arc::new(MongoLedger::new(mongodb.clone()))),
+        None if setup.environment.is_development() => {
+            Some(Arc::new(FileLedger::new(&setup.config.ledger_dir)))
+        }
+        None => None,
+    }
 }
 
 impl Change {

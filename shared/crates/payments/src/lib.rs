@@ -37,6 +37,7 @@ mod config;
 mod create;
 mod decline;
 mod desk;
+mod fault;
 mod found;
 mod keys;
 mod ledger;
@@ -52,6 +53,7 @@ mod settling;
 mod setup;
 mod show;
 mod steps;
+mod stripe_unit;
 #[cfg(test)]
 mod tests;
 mod webhook;
@@ -68,10 +70,11 @@ pub use config::{
     ProviderConfig,
 };
 pub use desk::{Desk, DeskError};
+pub use fault::Fault;
 pub use found::Found;
 pub use ledger::OpenPayments;
 pub use moment::Moment;
-pub use order::{Fault, Order};
+pub use order::Order;
 pub use payment::{End, Payment, State};
 pub use reconcile::{Reconciled, Reconciler};
 pub use setup::Setup;
@@ -103,16 +106,16 @@ pub struct PaymentView {
 impl Payments {
     /// Payments over `idempotency`, which signs with [`Setup::response_keys`]. Nothing is connected, and nothing here fails.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
-        let provider = setup.provider();
+        let provider = provider::open(setup);
         if provider.is_none() {
             error!("payments are refused: set PAYMENT_PROVIDER, and STRIPE_API_KEY for Stripe");
         }
         Self {
             idempotency,
             environment: setup.environment.clone(),
-            ledger: setup.needed_ledger(),
+            ledger: needed_ledger(setup),
             provider,
-            anomalies: setup.anomalies(),
+            anomalies: Anomalies::new(setup.metrics.clone()),
             cancel_after: setup.config.cancel_after,
         }
     }
@@ -123,7 +126,16 @@ impl PaymentView {
     pub fn new(setup: &Setup) -> Self {
         Self {
             environment: setup.environment.clone(),
-            ledger: setup.needed_ledger(),
+            ledger: needed_ledger(setup),
         }
     }
+}
+
+/// The ledger. Where there is none, an operator is told.
+fn needed_ledger(setup: &Setup) -> Option<Arc<dyn Ledger>> {
+    let ledger = ledger::open(setup);
+    if ledger.is_none() {
+        error!("payments are refused: set MONGODB_URI, where the ledger is");
+    }
+    ledger
 }

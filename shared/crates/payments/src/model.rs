@@ -15,6 +15,8 @@
 
 mod actor;
 mod behaviour;
+mod message;
+mod phase;
 mod provider;
 mod row;
 mod world;
@@ -24,10 +26,11 @@ use std::time::Instant;
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Path, Property};
 
-use self::actor::{Phase, RECONCILER};
+use self::message::{Delivery, Key};
+use self::phase::{Phase, RECONCILER};
 use self::provider::Card;
 use self::row::IntentNumber;
-use self::world::{Delivery, Key, World};
+use self::world::World;
 use super::State;
 use super::provider::IntentStatus;
 use super::steps::Purpose;

@@ -21,7 +21,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use self::body::Body;
-use super::provider::{OUR_METADATA, StripeUnit};
+use super::fault::Fault;
+use super::stripe_unit::StripeUnit;
 
 /// An order that can be paid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,15 +50,8 @@ pub(super) struct Parsed {
     pub(super) refused: Vec<Fault>,
 }
 
-/// What is wrong with one member of a body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// The member, as a JSON Pointer.
-    pub pointer: String,
-    /// What is accepted, or what is wrong.
-    pub detail: &'static str,
-}
-
+/// The names of metadata that an intent has from us. No order has them: the provider would have another value than the client sent.
+pub(super) const OUR_METADATA: [&str; 3] = ["payment_id", "environment", "description"];
 const LARGEST_AMOUNT: i64 = 99_999_999;
 const LONGEST_METHOD: usize = 255;
 const LONGEST_DESCRIPTION: usize = 500;
@@ -130,15 +124,6 @@ impl Order {
                 let refused = unit.to_stripe(self.amount).err();
                 refused.map(|accepted| Fault::of("/amount", accepted))
             }
-        }
-    }
-}
-
-impl Fault {
-    pub(super) fn of(pointer: &str, detail: &'static str) -> Self {
-        Self {
-            pointer: pointer.to_owned(),
-            detail,
         }
     }
 }

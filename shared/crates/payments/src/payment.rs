@@ -5,10 +5,9 @@ use std::fmt;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_api::Response;
-use idempotency::{DerivedKey, Fingerprint, Idempotency, RecordKey, SavedResponse};
+use idempotency::{DerivedKey, Fingerprint, SavedResponse};
 use serde::{Deserialize, Serialize};
 
-use super::keys::Work;
 use super::problem::{self, Declined};
 use super::{Moment, Order, decline};
 
@@ -120,11 +119,6 @@ impl Payment {
             looked_at: None,
             answer: None,
         }
-    }
-
-    /// The id of the payment that a key of `POST /api/payments` belongs to; `None` for a key of other work.
-    pub fn id_of_key(idempotency: &Idempotency, key: &RecordKey) -> Option<String> {
-        (Work::of(key) == Work::Payment).then(|| id_of(&idempotency.derived_key(key)))
     }
 
     /// What `text` has to be to be an id.

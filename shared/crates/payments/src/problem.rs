@@ -4,7 +4,7 @@ use http::StatusCode;
 use http_api::{Problem, Response};
 use serde::Serialize;
 
-use super::order::Fault;
+use super::fault::Fault;
 
 pub(super) const BODY_TOO_LARGE: Problem = Problem {
     status: StatusCode::PAYLOAD_TOO_LARGE,

@@ -7,18 +7,20 @@
 mod sandbox;
 mod stripe;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(super) use sandbox::Sandbox;
+pub(super) use stripe::Stripe;
 #[cfg(test)]
 pub(super) use stripe::read as read_stripe;
-pub(super) use stripe::{Stripe, StripeUnit};
 
 use foundation::Deadline;
 
-use super::{Order, Payment};
+use super::{Order, Payment, ProviderConfig, Setup};
 
 /// A provider's side of payments.
 #[async_trait]
@@ -122,8 +124,17 @@ pub(super) const OTHER_LIVEMODE: &str = "other_livemode";
 /// The provider has no intent of the name that it was asked for.
 pub(super) const NO_SUCH_INTENT: Failure = Failure::Refused("no_such_intent");
 
-/// The names of metadata that an intent has from us. No order has them: the provider would have another value than the client sent.
-pub(super) const OUR_METADATA: [&str; 3] = ["payment_id", "environment", "description"];
+/// The provider; `None`: payments are refused.
+pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Provider>> {
+    match &setup.config.provider {
+        ProviderConfig::Sandbox => Some(Arc::new(Sandbox::new(&setup.config.ledger_dir))),
+        ProviderConfig::Stripe {
+            api_key: Some(api_key),
+            api_base,
+        } => Some(Arc::new(Stripe::new(api_key, api_base, setup)?)),
+        ProviderConfig::Stripe { api_key: None, .. } | ProviderConfig::Missing => None,
+    }
+}
 
 impl Intent {
     /// Whether it stands for this order.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use foundation::Deadline;
 
 use super::anomaly::Anomalies;
-use super::ledger::Ledger;
-use super::provider::Provider;
+use super::ledger::{self, Ledger};
+use super::provider::{self, Provider};
 use super::steps::{self, PaymentBackends, Purpose, Settled};
 use super::{Moment, Payment, Setup};
 
@@ -27,9 +27,9 @@ impl Settling {
     /// As configured; `None` where there is no ledger or no provider. Nothing is connected.
     pub(super) fn new(setup: &Setup) -> Option<Self> {
         Some(Self {
-            ledger: setup.ledger()?,
-            provider: setup.provider()?,
-            anomalies: setup.anomalies(),
+            ledger: ledger::open(setup)?,
+            provider: provider::open(setup)?,
+            anomalies: Anomalies::new(setup.metrics.clone()),
             cancel_after: setup.config.cancel_after,
         })
     }

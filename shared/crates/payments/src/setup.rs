@@ -1,18 +1,13 @@
 //! What payments are made with.
 
-use std::sync::Arc;
-
 use foundation::Environment;
 use foundation::secret::Secrets;
 use idempotency::ResponseKeys;
 use mongo_client::Mongo;
 use telemetry::metrics::Metrics;
-use tracing::{error, warn};
+use tracing::warn;
 
-use super::anomaly::Anomalies;
-use super::ledger::{FileLedger, Ledger, MongoLedger};
-use super::provider::{Provider, Sandbox, Stripe};
-use super::{PaymentsConfig, ProviderConfig};
+use super::PaymentsConfig;
 
 /// The clients and settings that payments are made with, each once per process.
 #[derive(Clone)]
@@ -49,38 +44,6 @@ impl Setup {
         Some(ResponseKeys::new(list, PROGRAM, &self.environment))
     }
 
-    /// The ledger; `None`: payments are refused.
-    pub(super) fn ledger(&self) -> Option<Arc<dyn Ledger>> {
-        match &self.mongodb {
-            Some(mongodb) => Some(Arc::new(MongoLedger::new(mongodb.clone()))),
-            None if self.environment.is_development() => {
-                Some(Arc::new(FileLedger::new(&self.config.ledger_dir)))
-            }
-            None => None,
-        }
-    }
-
-    /// The ledger; where there is none, an operator is told.
-    pub(super) fn needed_ledger(&self) -> Option<Arc<dyn Ledger>> {
-        let ledger = self.ledger();
-        if ledger.is_none() {
-            error!("payments are refused: set MONGODB_URI, where the ledger is");
-        }
-        ledger
-    }
-
-    /// The provider; `None`: payments are refused.
-    pub(super) fn provider(&self) -> Option<Arc<dyn Provider>> {
-        match &self.config.provider {
-            ProviderConfig::Sandbox => Some(Arc::new(Sandbox::new(&self.config.ledger_dir))),
-            ProviderConfig::Stripe {
-                api_key: Some(api_key),
-                api_base,
-            } => Some(Arc::new(Stripe::new(api_key, api_base, self)?)),
-            ProviderConfig::Stripe { api_key: None, .. } | ProviderConfig::Missing => None,
-        }
-    }
-
     /// The sandbox and the ledger of files in `folder`, as on a laptop.
     #[cfg(test)]
     pub(super) fn sandbox(folder: impl Into<std::path::PathBuf>) -> Self {
@@ -91,9 +54,5 @@ impl Setup {
             secrets: Secrets::without_store(),
             metrics: Metrics::off(),
         }
-    }
-
-    pub(super) fn anomalies(&self) -> Anomalies {
-        Anomalies::new(self.metrics.clone())
     }
 }

@@ -11,15 +11,15 @@ use crate::health::verdict::Verdict;
 use crate::health::{Status, milliseconds};
 
 /// What judging a probe takes besides its facts.
-pub(super) struct Rules {
+pub(crate) struct Rules {
     /// The probe time above which Redis is `degraded`.
-    pub(super) slow: Duration,
+    pub(crate) slow: Duration,
     /// What is in force where Redis is not well.
-    pub(super) fallback: Fallback,
+    pub(crate) fallback: Fallback,
     /// Whether idempotency depends on Redis alone: an evicted key is then a lost claim.
-    pub(super) is_sole_store: bool,
+    pub(crate) is_sole_store: bool,
     /// What `REDIS_PLAINTEXT` allows.
-    pub(super) plaintext: Plaintext,
+    pub(crate) plaintext: Plaintext,
 }
 
 impl Rules {

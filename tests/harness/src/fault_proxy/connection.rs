@@ -15,24 +15,11 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::flow::Flow;
 use super::mongo_commands::MessageReader;
 use super::resp_commands::CommandReader;
 use super::switchboard::{NextReply, Switchboard};
 use super::traffic::OpenConnection;
-
-/// What the proxy does with a connection.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Flow {
-    Forward,
-    /// Everything waits.
-    Stall,
-    /// Everything is swallowed, for ever.
-    Silent,
-    /// The connection ends with a FIN.
-    Close,
-    /// The connection ends with a RST.
-    Reset,
-}
 
 /// How a connection ends at the client's side.
 enum End {

@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+
 use std::time::Duration;
 
 use fastrand::Rng;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::connection::{self, Flow};
+use super::flow::Flow;
 use super::traffic::Traffic;
 use crate::loopback_port;
 
@@ -19,20 +19,20 @@ use crate::loopback_port;
 pub(super) struct Switchboard {
     address: SocketAddr,
     traffic: Traffic,
-    settings: Mutex<Settings>,
+    pub(super) settings: Mutex<Settings>,
 }
 
-struct Settings {
+pub(super) struct Settings {
     /// Where a new connection leads.
     server: SocketAddr,
     /// Where the server sees it come from; `None` is this host.
     source: Option<Ipv4Addr>,
     /// The task that accepts connections; `None` while they are refused.
-    listener: Option<JoinHandle<()>>,
+    pub(super) listener: Option<JoinHandle<()>>,
     /// How a new connection starts.
     arrivals: Flow,
     /// How each open connection is told of its flow.
-    connections: HashMap<u64, watch::Sender<Flow>>,
+    pub(super) connections: HashMap<u64, watch::Sender<Flow>>,
     /// The number of the next connection.
     next_connection: u64,
     delay: Delay,
@@ -197,18 +197,6 @@ impl Switchboard {
         }
     }
 
-    /// Accepts connections from now on, if that is not so already.
-    pub(super) async fn listen(self: Arc<Self>) {
-        if self.settings.lock().listener.is_some() {
-            return;
-        }
-        let listener = TcpListener::bind(self.address)
-            .await
-            .expect("the proxy's port is reserved for it");
-        let accepting = tokio::spawn(Arc::clone(&self).accept(listener));
-        self.settings.lock().listener = Some(accepting);
-    }
-
     /// Closes the listener and returns when the port is closed.
     pub(super) async fn stop_listening(&self) {
         let listener = self.settings.lock().listener.take();
@@ -219,25 +207,8 @@ impl Switchboard {
         }
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener) {
-        loop {
-            // An error concerns the connection that was about to be accepted, not the listener.
-            let Ok((client, _)) = listener.accept().await else {
-                continue;
-            };
-            let (number, mut flow) = self.admit();
-            let board = Arc::clone(&self);
-            tokio::spawn(async move {
-                connection::serve(client, number, &board, &mut flow).await;
-                board.settings.lock().connections.remove(&number);
-                // `end_connections` waits for this: the last receiver goes after the sockets.
-                drop(flow);
-            });
-        }
-    }
-
     /// Enters a connection under a number of its own.
-    fn admit(&self) -> (u64, watch::Receiver<Flow>) {
+    pub(super) fn admit(&self) -> (u64, watch::Receiver<Flow>) {
         self.traffic.connection_accepted();
         let mut settings = self.settings.lock();
         let number = settings.next_connection;

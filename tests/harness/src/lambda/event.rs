@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::invocation::{Invocation, Outcome};
-use super::runtime_api::Delivery;
 
 /// What happens to a function. Those that name an instance are ignored when that is no longer the current one.
 pub(super) enum Event {
@@ -45,4 +44,15 @@ pub(super) enum Event {
     Thaw(oneshot::Sender<()>),
     /// Kill it.
     Stop(oneshot::Sender<()>),
+}
+
+/// An invocation as a process receives it.
+pub(super) struct Delivery {
+    pub(super) id: String,
+    pub(super) function_arn: String,
+    /// Milliseconds since 1970.
+    pub(super) deadline_ms: i64,
+    pub(super) payload: Bytes,
+    /// Dropped in the step that writes the invocation to the process's socket.
+    pub(super) written: oneshot::Sender<()>,
 }

@@ -12,22 +12,11 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-use super::event::Event;
+use super::event::{Delivery, Event};
 use super::invocation::Outcome;
 use crate::http_server;
 
 const ROOT: &str = "/2018-06-01/runtime/";
-
-/// An invocation as a process receives it.
-pub(super) struct Delivery {
-    pub(super) id: String,
-    pub(super) function_arn: String,
-    /// Milliseconds since 1970.
-    pub(super) deadline_ms: i64,
-    pub(super) payload: Bytes,
-    /// Dropped in the step that writes the invocation to the process's socket.
-    pub(super) written: oneshot::Sender<()>,
-}
 
 /// Serves one process until it is dropped.
 pub(super) async fn serve(

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use jiff::SignedDuration;
 use tokio::sync::{mpsc, oneshot};
 
+use super::event::Delivery;
 use super::event::Event;
 use super::instance::{Instance, Launch};
 use super::invocation::{Invocation, Outcome};
-use super::runtime_api::Delivery;
 use super::status::Status;
 
 /// How long Lambda lets a function take to start.

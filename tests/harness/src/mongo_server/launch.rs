@@ -15,7 +15,7 @@ use crate::{environment, loopback_port};
 const DEADLINE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Prints its port and reads its input to the end: `tests/mongo/Launcher.java`.
+/// Prints its port and reads its input to the end: `tests/harness/mongo/Launcher.java`.
 const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/mongo/Launcher.java");
 
 /// Runs `mongod` until standard input ends, then removes its data.
@@ -122,7 +122,7 @@ fn stand_in_command() -> Result<Command, String> {
     let (Some(java), true) = (java, has_jars) else {
         return Err(format!(
             "the tests need a MongoDB and found none: run `make test`, which installs a stand-in (Java 17 and the \
-             jars of `tests/mongo/pom.xml` in {}), or put `mongod` on PATH, or name a server in `MONGODB_TEST_URI`",
+             jars of `tests/harness/mongo/pom.xml` in {}), or put `mongod` on PATH, or name a server in `MONGODB_TEST_URI`",
             jars.display()
         ));
     };

@@ -2,69 +2,14 @@
 
 use http::StatusCode;
 
-use super::actor::{ATTEMPTS, Actor, Phase};
 use super::behaviour::{Ask, FailureKind, Reply};
+use super::message::{Delivery, Heard, Key, KeyWrite, Message, Written};
+use super::phase::{ATTEMPTS, Actor, Phase};
 use super::provider::{Card, HttpStatus, Provider};
 use super::row::{Answer, IntentNumber, Row, Write};
 use super::{Bug, Protocol};
 use crate::State;
 use crate::provider::{Failure, IntentStatus, read_stripe};
-
-/// How a request fares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Delivery {
-    Answered,
-    /// It is carried out, and its reply is lost; a provider answers 500.
-    ReplyLost,
-    /// It is not carried out, and times out.
-    Lost,
-    /// It is carried out later, after its sender has given up; a provider answers a copy of it with 409.
-    Late,
-    /// The provider does nothing and answers 429.
-    TooMany,
-}
-
-/// A request to the ledger, the provider or the idempotency store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Message {
-    /// Opens the row, or finds it.
-    Open,
-    Ask {
-        from: usize,
-        ask: Ask,
-    },
-    Key {
-        from: usize,
-        write: KeyWrite,
-    },
-}
-
-/// A write on the key's record, by the holder of its lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum KeyWrite {
-    /// The final answer.
-    Complete(Answer),
-    /// Where to look for the payment, which is on its way.
-    Refer,
-    MarkUnknown,
-    Release,
-}
-
-/// The key's record in the idempotency store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Key {
-    Absent,
-    /// In progress or marked unknown. Either is taken over; the lease may be over at any time.
-    Held {
-        by: usize,
-        took_over: bool,
-        is_unknown: bool,
-    },
-    Released,
-    Reopened,
-    Referred,
-    Completed(Answer),
-}
 
 /// The part of the schedule that finishes abandoned keys, after `keys.rs`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,29 +18,6 @@ pub(super) struct Schedule {
     /// The key that it has read, and what shall be in its place.
     pub(super) found: Option<(Key, Key)>,
     pub(super) has_reopened: bool,
-}
-
-impl Key {
-    /// Whether its record has a TTL: only finished ones do.
-    pub(super) fn can_expire(self) -> bool {
-        !matches!(self, Self::Absent | Self::Held { .. })
-    }
-}
-
-/// What the sender of a message hears.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    Reply(Reply),
-    /// The row, and whether it was there already; `None`: the ledger did not answer.
-    Opened(Option<(Row, bool)>),
-    Key(Written),
-}
-
-/// What has become of a write on the key's record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written {
-    Done,
-    Superseded,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

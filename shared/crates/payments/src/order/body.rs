@@ -4,7 +4,7 @@ use foundation::json::{self, Members, Text};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::Fault;
+use crate::fault::Fault;
 
 /// A body's members, and what was wrong with those that were read.
 pub(super) struct Body<'a> {

@@ -4,8 +4,6 @@
 //! the metadata, where every Stripe-compatible server takes it. An amount is in Stripe's unit from here to there and back, in
 //! ISO 4217's everywhere else ([`StripeUnit`]).
 
-mod unit;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +17,12 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 use url::Url;
 
-pub(crate) use self::unit::StripeUnit;
 use foundation::secret::{Secret, SecretCell, SecretSource};
 use foundation::{Deadline, Environment};
 
-use super::{
-    Failure, Intent, NO_SUCH_INTENT, OTHER_LIVEMODE, OUR_METADATA, Provider, UNEXPECTED_AMOUNT,
-};
+use super::{Failure, Intent, NO_SUCH_INTENT, OTHER_LIVEMODE, Provider, UNEXPECTED_AMOUNT};
+use crate::order::OUR_METADATA;
+use crate::stripe_unit::StripeUnit;
 use crate::{Order, Payment, Setup};
 
 pub(crate) struct Stripe {
