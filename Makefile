@@ -47,7 +47,7 @@ startup: ## of the benchmark: how long each function takes to start (release pro
 advisories: ## look up the advisories of all that lock files list in OSV, which has those of RustSec, PyPA and GitHub (needs api.osv.dev)
 	@scripts/advisories
 
-build: ## build the functions for Lambda and check that it can load them (ARCH=arm64 or x86_64 for one of both)
+build: ## build the functions for Lambda and check that it can load them (ARCH=arm64 or x86_64 for one of both; PROFILE=quick for what is only tried)
 	@scripts/build
 
 test-deploy: ## try what of a deployment can be tried without an account: both architectures, sam build

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use aws_client::SecretsManager;
 use foundation::secret::Secrets;
 use idempotency::invoke::Remote;
-use idempotency::{Authority, Fallback, Idempotency, ResponseKeys, Stores};
+use idempotency::{Authority, Available, Fallback, Idempotency, ResponseKeys, Stores};
 use mongo_client::Mongo;
 use payments::{Desk, PaymentView, Payments, PaymentsConfig, Reconciler, Webhook};
 use redis_client::RedisClient;
@@ -173,7 +173,12 @@ impl App {
     }
 
     fn redis_check(&self) -> RedisCheck {
-        let available = self.config.available_stores();
+        let configured = self.config.available_stores();
+        let told = self.config.health.mongodb_decides;
+        let available = Available {
+            mongodb: told.unwrap_or(configured.mongodb),
+            ..configured
+        };
         let rules = Rules {
             slow: self.config.health.slow,
             fallback: Fallback::for_redis(Authority::of(available)),

@@ -58,6 +58,7 @@
 //! | `HEALTH_TOTAL_TIMEOUT_MS` | 1–29 000 ms | 1 000 | limit of a whole health answer; a check is cut at whichever limit is sooner |
 //! | `HEALTH_MEMO_MS` | 0–60 000 ms | 1 000 | how long a result is reused; 0 probes at every request |
 //! | `HEALTH_SLOW_MS` | 1–29 000 ms | 100 | a probe slower than this makes its service `degraded` |
+//! | `HEALTH_MONGODB_DECIDES` | `true`, `false` | whether MongoDB is configured | whether MongoDB decides about keys: told to `health-redis`, which asks no MongoDB, so that it names the right fallback |
 //! | `HEALTH_CRITICAL` | comma list of `redis`, `mongodb`, `api`, or empty | MongoDB if configured, Redis if nothing stands in for it | which services make the whole `unhealthy`; empty: none |
 //! | `HEALTH_DETAILS_TOKEN` | 16–256 characters (development: 1–256), visible ASCII | not set | shows health details to whoever sends it as `Authorization: Bearer`; not set: shown in development, never elsewhere |
 //! | `HEALTH_DETAILS_TOKEN_SECRET_ARN` | ARN of a secret | not set | keeps the token in AWS Secrets Manager |

@@ -83,6 +83,16 @@ async fn without_redis_it_is_disconnected() {
     );
 }
 
+/// The function is given no URI of MongoDB, which it would not ask.
+#[tokio::test]
+async fn it_is_told_whether_mongodb_decides() {
+    for (told, fallback) in [("true", "mongodb"), ("false", "memory")] {
+        let lambda = Lambda::function("health-redis").env("HEALTH_MONGODB_DECIDES", told);
+        let answer = lambda.start().await.get(PATH).await;
+        assert_eq!(answer.json()["fallback"], fallback, "{told}");
+    }
+}
+
 #[tokio::test]
 async fn the_server_is_described_as_far_as_it_says() {
     let redis = RedisServer::start().await;

@@ -197,6 +197,7 @@ pub(crate) fn slugs() -> BTreeSet<String> {
     }
     let mut slugs = BTreeSet::new();
     of(&root().join("shared"), &mut slugs);
+    of(&root().join("functions"), &mut slugs);
     slugs
 }
 

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use shared::App;
 use shared::health::RedisHealth;
 use shared::lambda::{self, Invocation};
-use shared::web::{self, Response};
+use shared::web::{self, Refusal, Response};
 
 fn main() -> ExitCode {
     lambda::serve(App::redis_health, handle)
 }
 
-async fn handle(health: Arc<RedisHealth>, invocation: Invocation) -> Response {
+async fn handle(health: Arc<RedisHealth>, invocation: Invocation) -> Result<Response, Refusal> {
     let request = invocation.request;
-    if let Err(refusal) = web::require_get(request.method()) {
-        return refusal.into();
-    }
-    health.answer(request.headers(), invocation.deadline).await
+    web::require_get(request.method())?;
+    Ok(health.answer(request.headers(), invocation.deadline).await)
 }

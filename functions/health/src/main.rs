@@ -6,15 +6,13 @@ use std::sync::Arc;
 use shared::App;
 use shared::health::Liveness;
 use shared::lambda::{self, Invocation};
-use shared::web::{self, Response};
+use shared::web::{self, Refusal, Response};
 
 fn main() -> ExitCode {
     lambda::serve(App::liveness, handle)
 }
 
-async fn handle(liveness: Arc<Liveness>, invocation: Invocation) -> Response {
-    if let Err(refusal) = web::require_get(invocation.request.method()) {
-        return refusal.into();
-    }
-    web::ok(&*liveness)
+async fn handle(liveness: Arc<Liveness>, invocation: Invocation) -> Result<Response, Refusal> {
+    web::require_get(invocation.request.method())?;
+    Ok(web::ok(&*liveness))
 }

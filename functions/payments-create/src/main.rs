@@ -1,17 +1,37 @@
 //! `POST /api/payments`: charges a payment, once however often it is asked for.
 
+mod answer;
+mod body;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use shared::App;
+use shared::idempotency::web as idempotent;
 use shared::lambda::{self, Invocation};
-use shared::payments::Payments;
-use shared::web::Response;
+use shared::payments::{NewPayment, Payments};
+use shared::web::{self, Refusal, Response, Tenant};
 
 fn main() -> ExitCode {
     lambda::serve(App::payments, handle)
 }
 
-async fn handle(payments: Arc<Payments>, invocation: Invocation) -> Response {
-    payments.create(&invocation).await
+async fn handle(payments: Arc<Payments>, invocation: Invocation) -> Result<Response, Refusal> {
+    let request = &invocation.request;
+    web::require_post(request.method())?;
+    let environment = payments.environment();
+    let tenant = Tenant::of(&invocation.caller, environment)?;
+    let key = idempotent::key(request.headers())?;
+    body::check(request)?;
+    let asked = NewPayment::parse(tenant, key, request.body(), environment)
+        .map_err(|faults| answer::invalid(&faults))?;
+    let patience = idempotent::preferred_wait(request.headers());
+
+    let created = payments.create(asked, patience, invocation.deadline).await;
+
+    let manner = idempotent::Manner {
+        stand_in: created.stand_in,
+        waited: patience.filter(|_| created.has_waited),
+    };
+    Ok(manner.on(answer::of(created.answer)))
 }

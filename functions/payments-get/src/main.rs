@@ -3,15 +3,37 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use http::StatusCode;
+use serde_json::Map;
 use shared::App;
+use shared::idempotency::web::unavailable;
 use shared::lambda::{self, Invocation};
-use shared::payments::PaymentView;
-use shared::web::Response;
+use shared::payments::{NotShown, PaymentView};
+use shared::web::{self, Problem, Refusal, Response, Tenant};
+
+const NOT_FOUND: Problem = Problem {
+    status: StatusCode::NOT_FOUND,
+    slug: "payment-not-found",
+    title: "There is no such payment",
+    detail: "Check the id; a payment is seen only by whom it belongs to.",
+};
 
 fn main() -> ExitCode {
     lambda::serve(App::payment_view, handle)
 }
 
-async fn handle(payments: Arc<PaymentView>, invocation: Invocation) -> Response {
-    payments.show(&invocation).await
+async fn handle(payments: Arc<PaymentView>, invocation: Invocation) -> Result<Response, Refusal> {
+    let request = &invocation.request;
+    web::require_get(request.method())?;
+    let tenant = Tenant::of(&invocation.caller, payments.environment())?;
+    let id = request.uri().path().rsplit('/').next().unwrap_or_default();
+
+    let shown = payments.show(id, &tenant, invocation.deadline).await;
+
+    match shown {
+        Ok(payment) => Ok(web::json_text(payment.to_json(&Map::new()))),
+        Err(NotShown::NotFound) => Err(NOT_FOUND.into()),
+        Err(NotShown::Unreadable) => Err(web::INTERNAL.into()),
+        Err(NotShown::Unavailable) => Ok(unavailable()),
+    }
 }

@@ -19,6 +19,8 @@ pub(crate) struct HealthConfig {
     pub(crate) memo: Duration,
     /// The probe time above which a service is `degraded`.
     pub(crate) slow: Duration,
+    /// Whether MongoDB decides about keys, where this function is not given its URI; `None`: as it is configured here.
+    pub(crate) mongodb_decides: Option<bool>,
     /// The services that make the whole `unhealthy`; `None`: those the stores in force depend on.
     pub(crate) critical: Option<Vec<Service>>,
     /// What shows the details.
@@ -56,6 +58,7 @@ impl HealthConfig {
             total_timeout: limit("HEALTH_TOTAL_TIMEOUT_MS")?.unwrap_or(Duration::from_secs(1)),
             memo: memo.unwrap_or(Duration::from_secs(1)),
             slow: limit("HEALTH_SLOW_MS")?.unwrap_or(Duration::from_millis(100)),
+            mongodb_decides: read.flag("HEALTH_MONGODB_DECIDES")?,
             critical: critical(read)?,
             details_token: details_token(read)?,
         })

@@ -460,7 +460,7 @@ fn an_address_of_stripe_is_never_shown_and_has_no_password() {
     }
 }
 
-const VARIABLES: [&str; 35] = [
+const VARIABLES: [&str; 36] = [
     "SERVICE_NAME",
     "ENVIRONMENT",
     "REDIS_URL",
@@ -474,6 +474,7 @@ const VARIABLES: [&str; 35] = [
     "HEALTH_CHECK_TIMEOUT_MS",
     "HEALTH_TOTAL_TIMEOUT_MS",
     "HEALTH_MEMO_MS",
+    "HEALTH_MONGODB_DECIDES",
     "HEALTH_SLOW_MS",
     "HEALTH_CRITICAL",
     "HEALTH_DETAILS_TOKEN",

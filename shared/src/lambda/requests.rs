@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use futures_util::FutureExt;
 use http::header::SET_COOKIE;
-use http_api::{self as web, Invocation, Response};
+use http_api::{self as web, IntoResponse, Invocation, Response};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use lambda_http::lambda_runtime::{LambdaEvent, Runtime};
 use lambda_http::{Body, service_fn};
@@ -22,17 +22,24 @@ use crate::App;
 /// Runs a function that answers HTTP requests: `build` makes its state from the [`App`], once; `handle` answers each
 /// invocation with it. Every event is answered, also one that holds no request. Returns only when the function cannot start or
 /// Lambda ends it.
-pub fn serve<S, F>(build: impl FnOnce(&App) -> S, handle: fn(Arc<S>, Invocation) -> F) -> ExitCode
+pub fn serve<S, F, R>(
+    build: impl FnOnce(&App) -> S,
+    handle: fn(Arc<S>, Invocation) -> F,
+) -> ExitCode
 where
     S: Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
+    F: Future<Output = R> + Send + 'static,
+    R: IntoResponse,
 {
     start(build, async |started, state| {
         let service = service_fn(move |event: LambdaEvent<Payload>| {
             let state = Arc::clone(&state);
             async move {
                 Ok::<_, Infallible>(
-                    answer(started, event, |invocation| handle(state, invocation)).await,
+                    answer(started, event, async |invocation| {
+                        handle(state, invocation).await.into_response()
+                    })
+                    .await,
                 )
             }
         });
@@ -40,10 +47,10 @@ where
     })
 }
 
-async fn answer<F: Future<Output = Response>>(
+async fn answer(
     process_started: SystemTime,
     event: LambdaEvent<Payload>,
-    handle: impl FnOnce(Invocation) -> F,
+    handle: impl AsyncFnOnce(Invocation) -> Response,
 ) -> ApiGatewayV2httpResponse {
     let began = Instant::now();
     let deadline = super::deadline(&event.context, process_started);

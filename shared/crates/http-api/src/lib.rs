@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod refusal;
 mod tenant;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
+pub use refusal::{IntoResponse, Refusal};
 pub use tenant::{Caller, Tenant, Unauthenticated};
 
 /// A request, its body read.
@@ -117,6 +119,14 @@ impl From<MethodNotAllowed> for Response {
 /// A 200 with `body` as JSON.
 pub fn ok(body: &impl Serialize) -> Response {
     json(StatusCode::OK, body)
+}
+
+/// A 200 with `text`, which is JSON already.
+pub fn json_text(text: String) -> Response {
+    let mut response = Response::new(Bytes::from(text));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// An answer with `body` as JSON.

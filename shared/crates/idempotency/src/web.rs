@@ -29,8 +29,8 @@ use serde::Serialize;
 use tracing::warn;
 
 use super::{
-    Backend, Idempotency, IdempotencyKey, Lease, Operation, Outcome, SavedBody, SavedResponse,
-    Standing, Undecided,
+    Backend, Idempotency, IdempotencyKey, Lease, Operation, Outcome, PatientClaim, SavedBody,
+    SavedResponse, Undecided,
 };
 
 /// What becomes of a request's claim, and what every answer to it says about how it came about.
@@ -61,8 +61,8 @@ pub enum Begun {
 pub struct Manner {
     /// The store that answered alone, where not all that are configured could take part.
     pub stand_in: Option<Backend>,
-    /// For how many seconds at most the client let itself be made to wait, where it was.
-    pub waited: Option<u32>,
+    /// For how long at most the client was made to wait, where it was.
+    pub waited: Option<Duration>,
 }
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -73,8 +73,6 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 
 /// When to ask again where nothing says how long it takes.
 const A_MOMENT: Duration = Duration::from_secs(1);
-/// What a wait leaves of an invocation's time, for the claim that may follow and for the work.
-const WAIT_RESERVE: Duration = Duration::from_secs(1);
 
 const KEY_MISSING: Problem = Problem {
     status: StatusCode::BAD_REQUEST,
@@ -133,7 +131,7 @@ pub fn key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
     }
 }
 
-/// Claims the key of a request. A client that prefers to wait is made to, while somebody else is at work.
+/// Claims the key of a request. A client that prefers to wait is made to, while another attempt is at work.
 ///
 /// # Cancel safety
 ///
@@ -144,34 +142,16 @@ pub async fn claim(
     headers: &HeaderMap,
     deadline: Deadline,
 ) -> Claimed {
-    let answered = match idempotency.claim(operation, deadline).await {
-        Ok(answered) => answered,
-        Err(undecided) => {
-            return Claimed {
-                begun: Begun::undecided(undecided),
-                manner: Manner::default(),
-            };
-        }
-    };
-    let mut manner = Manner {
-        stand_in: answered.stand_in,
-        waited: None,
-    };
-    let begun = match (answered.outcome, wait_preferred(headers)) {
-        (Outcome::InProgress { retry_after }, Some(seconds)) => {
-            let limit = deadline
-                .reserving(WAIT_RESERVE + operation.least_time)
-                .within(Duration::from_secs(seconds.into()));
-            if limit.is_over() {
-                Begun::in_progress(retry_after)
-            } else {
-                manner.waited = Some(seconds);
-                wait(idempotency, operation, limit, deadline).await
-            }
-        }
-        (outcome, _) => Begun::of(outcome),
-    };
-    Claimed { begun, manner }
+    let patience = preferred_wait(headers);
+    let claim = idempotency.claim_patiently(operation, patience, deadline);
+    let claim = claim.await;
+    Claimed {
+        manner: Manner::of(&claim, patience),
+        begun: match claim.outcome {
+            Ok(outcome) => Begun::of(outcome),
+            Err(undecided) => Begun::undecided(undecided),
+        },
+    }
 }
 
 /// The answer that a result is to whoever repeats its request.
@@ -211,6 +191,14 @@ pub fn answer(saved: &SavedResponse) -> Response {
 }
 
 impl Manner {
+    /// How an answer to this claim came about, whose client preferred to wait for so long.
+    pub fn of(claim: &PatientClaim, preferred: Option<Duration>) -> Self {
+        Self {
+            stand_in: claim.stand_in,
+            waited: preferred.filter(|_| claim.has_waited),
+        }
+    }
+
     /// `response`, and beside it how it came about.
     #[must_use]
     pub fn on(self, mut response: Response) -> Response {
@@ -218,8 +206,8 @@ impl Manner {
         if let Some(stand_in) = self.stand_in {
             headers.insert(STORE, HeaderValue::from_static(stand_in.name()));
         }
-        if let Some(seconds) = self.waited
-            && let Ok(applied) = HeaderValue::try_from(format!("wait={seconds}"))
+        if let Some(waited) = self.waited
+            && let Ok(applied) = HeaderValue::try_from(format!("wait={}", waited.as_secs()))
         {
             headers.insert(PREFERENCE_APPLIED, applied);
         }
@@ -232,6 +220,11 @@ pub fn key_reused() -> Response {
     KEY_REUSED.into()
 }
 
+/// Another attempt is at work, for this long at most.
+pub fn in_progress(retry_after: Duration) -> Response {
+    later(IN_PROGRESS, retry_after)
+}
+
 /// It is not known whether the request took effect.
 pub fn outcome_unknown() -> Response {
     OUTCOME_UNKNOWN.into()
@@ -242,39 +235,15 @@ pub fn unavailable() -> Response {
     later(UNAVAILABLE, A_MOMENT)
 }
 
-/// Waits until `limit` for whoever is at work. If nobody is any more, and nothing came of it, the key is claimed again.
-async fn wait(
-    idempotency: &Idempotency,
-    operation: &Operation,
-    limit: Deadline,
-    deadline: Deadline,
-) -> Begun {
-    match idempotency.wait_for(operation, limit).await {
-        Ok(Standing::Replay(response)) => Begun::Replay(response),
-        Ok(Standing::Mismatch) => Begun::Contested(key_reused()),
-        Ok(Standing::InProgress { retry_after }) => Begun::in_progress(retry_after),
-        Ok(Standing::Unknown(_)) => Begun::Contested(outcome_unknown()),
-        Ok(Standing::Free) => match idempotency.claim(operation, deadline).await {
-            Ok(answered) => Begun::of(answered.outcome),
-            Err(undecided) => Begun::undecided(undecided),
-        },
-        Err(undecided) => Begun::undecided(undecided),
-    }
-}
-
 impl Begun {
     fn of(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Started(lease) => Self::Started(lease),
             Outcome::Replay(response) => Self::Replay(response),
             Outcome::Mismatch => Self::Contested(key_reused()),
-            Outcome::InProgress { retry_after } => Self::in_progress(retry_after),
+            Outcome::InProgress { retry_after } => Self::Refused(in_progress(retry_after)),
             Outcome::Unknown(_) => Self::Contested(outcome_unknown()),
         }
-    }
-
-    fn in_progress(retry_after: Duration) -> Self {
-        Self::Refused(later(IN_PROGRESS, retry_after))
     }
 
     fn undecided(undecided: Undecided) -> Self {
@@ -294,9 +263,9 @@ fn later(problem: Problem, wait: Duration) -> Response {
     response
 }
 
-/// The seconds of a `wait` preference. Preferences are separated by commas, and each may have parameters; the first `wait`
+/// How long a client prefers to wait. Preferences are separated by commas, and each may have parameters; the first `wait`
 /// counts, and what is none is ignored.
-fn wait_preferred(headers: &HeaderMap) -> Option<u32> {
+pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     headers
         .get_all(PREFER)
         .iter()
@@ -304,8 +273,9 @@ fn wait_preferred(headers: &HeaderMap) -> Option<u32> {
         .flat_map(|value| value.split(','))
         .filter_map(|preference| preference.split(';').next()?.split_once('='))
         .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
-        .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok())
+        .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse::<u32>().ok())
         .filter(|seconds| *seconds > 0)
+        .map(|seconds| Duration::from_secs(seconds.into()))
 }
 
 #[cfg(test)]
@@ -364,7 +334,8 @@ mod tests {
         ];
         for (values, expected) in cases {
             let lines: Vec<_> = values.iter().map(|value| (PREFER, *value)).collect();
-            assert_eq!(wait_preferred(&headers(&lines)), expected, "{values:?}");
+            let expected = expected.map(Duration::from_secs);
+            assert_eq!(preferred_wait(&headers(&lines)), expected, "{values:?}");
         }
     }
 
@@ -393,9 +364,10 @@ mod tests {
             panic!("{first:?}")
         };
         let patient = headers(&[(PREFER, "wait=1")]);
-        let short = Deadline::UNKNOWN.within(WAIT_RESERVE + operation.least_time);
+        let short = Deadline::after(Duration::from_secs(1) + operation.least_time);
 
-        for (deadline, waited) in [(short, None), (Deadline::UNKNOWN, Some(1))] {
+        let second = Some(Duration::from_secs(1));
+        for (deadline, waited) in [(short, None), (Deadline::UNKNOWN, second)] {
             let second = claim(&idempotency, &operation, &patient, deadline).await;
             assert_eq!(second.manner.waited, waited);
             let answer = second.manner.on(match second.begun {

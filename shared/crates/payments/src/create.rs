@@ -1,16 +1,14 @@
-//! A request for a payment: what is checked before anything is done, and what is answered.
+//! A request for a payment: what it is, what is done, and what its client is answered.
 
 use std::time::Duration;
 
-use foundation::Deadline;
-use http::HeaderMap;
-use http::header::RETRY_AFTER;
-use http_api::{self, Invocation, Response, Tenant};
-use idempotency::web::{self as idempotent, Begun, outcome_unknown, unavailable};
+use foundation::{Deadline, Environment};
+use http_api::Tenant;
 use idempotency::{
-    DerivedKey, Fingerprint, Lease, Noted, Operation, Policy, RecordKey, Request, SavedResponse,
-    Scope,
+    Backend, DerivedKey, Fingerprint, IdempotencyKey, Lease, Noted, Operation, Outcome, Policy,
+    RecordKey, Request, SavedResponse, Scope,
 };
+use serde_json::{Map, Value};
 
 use super::anomaly::Anomalies;
 use super::fault::Fault;
@@ -19,110 +17,177 @@ use super::order::Parsed;
 use super::provider::Provider;
 use super::settling::is_due;
 use super::steps::{self, Others, PaymentBackends, Purpose, Reached};
-use super::{Moment, Order, Payment, Payments, State, problem};
+use super::{Moment, Order, Payment, Payments, State};
 
-const LONGEST_BODY: usize = 64 * 1024;
+/// The route whose requests these are. It is a part of every request's fingerprint.
 const ROUTE: &str = "/api/payments";
 /// An invocation with less time left begins no payment.
 const LEAST_TIME: Duration = Duration::from_secs(2);
-/// When it makes sense to ask again for a payment that is on its way.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-/// A request that has passed every check that needs no store.
-struct Asked {
+/// A request that has passed every check that needs no store. Not `Debug`: it is a person's purchase.
+pub struct NewPayment {
     order: Order,
     /// Why it is refused, unless an older version took it under the same key.
     refused: Vec<Fault>,
     tenant: Tenant,
-    operation: Operation,
+    key: IdempotencyKey,
+    fingerprint: Fingerprint,
+}
+
+/// What a request for a payment came to, and how.
+pub struct Created {
+    /// What its client is answered.
+    pub answer: Answer,
+    /// The store that answered alone, where not all that are configured could take part.
+    pub stand_in: Option<Backend>,
+    /// Whether it waited for another attempt.
+    pub has_waited: bool,
+}
+
+/// What the client of a payment is answered.
+pub enum Answer {
+    /// The payment has ended.
+    Ended {
+        /// Its answer, byte for byte.
+        answer: SavedResponse,
+        /// Whether it had ended before this request looked.
+        is_replay: bool,
+    },
+    /// The payment is on its way; the same request finds out more.
+    OnItsWay {
+        /// As the ledger has it.
+        payment: Box<Payment>,
+        /// What the provider says besides: what the customer has to do.
+        more: Map<String, Value>,
+    },
+    /// The body cannot be used.
+    Refused(Vec<Fault>),
+    /// Another attempt is at work, for this long at most.
+    InProgress(Duration),
+    /// The key belongs to another request.
+    KeyReused,
+    /// It may have been charged, and nothing here knows.
+    OutcomeUnknown,
+    /// Nothing was done, and a repetition makes sense in a moment.
+    Unavailable,
+}
+
+impl NewPayment {
+    /// The payment that a tenant asks for under a key, with a body of JSON.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the body.
+    pub fn parse(
+        tenant: Tenant,
+        key: IdempotencyKey,
+        body: &[u8],
+        environment: &Environment,
+    ) -> Result<Self, Vec<Fault>> {
+        let Parsed { order, refused } = Order::parse(body, environment)?;
+        let request = Request {
+            method: "POST",
+            route: ROUTE,
+            tenant: tenant.as_str(),
+            payload: body,
+        };
+        let fingerprint = Fingerprint::of(&request)
+            .map_err(|_| vec![Fault::of("", "JSON that names each member once")])?;
+        Ok(Self {
+            order,
+            refused,
+            tenant,
+            key,
+            fingerprint,
+        })
+    }
+
+    /// `None` where the tenant's name is too long, which no [`Tenant`] has.
+    fn operation(&self) -> Option<Operation> {
+        let scope = Scope::http("payments.create", self.tenant.as_str()).ok()?;
+        let operation = Operation::new(RecordKey::new(&scope, &self.key), self.fingerprint);
+        Some(
+            operation
+                .with_policy(Policy::RerunAlways)
+                .needing(LEAST_TIME),
+        )
+    }
 }
 
 impl Payments {
-    /// Answers a `POST` of a payment.
+    /// Makes a payment, once however often it is asked for. Where another attempt is at work, waits for it at most for `patience`.
     ///
     /// # Cancel safety
     ///
     /// A dropped call leaves the payment wherever it was; a repetition goes on from there.
-    pub async fn create(&self, invocation: &Invocation) -> Response {
-        if let Err(refusal) = http_api::require_post(invocation.request.method()) {
-            return refusal.into();
-        }
-        let asked = match self.check(invocation) {
-            Ok(asked) => asked,
-            Err(refusal) => return *refusal,
-        };
-        let (Some(ledger), Some(provider)) = (self.ledger.as_deref(), self.provider.as_deref())
-        else {
-            return unavailable();
+    pub async fn create(
+        &self,
+        asked: NewPayment,
+        patience: Option<Duration>,
+        deadline: Deadline,
+    ) -> Created {
+        let stores = (self.ledger.as_deref(), self.provider.as_deref());
+        let ((Some(ledger), Some(provider)), Some(operation)) = (stores, asked.operation()) else {
+            return Answer::Unavailable.into();
         };
         let till = Till {
             ledger,
             provider,
             anomalies: &self.anomalies,
-            deadline: invocation.deadline,
+            deadline,
             cancel_after: self.cancel_after,
         };
-        if !asked.refused.is_empty() {
-            let key = self.idempotency.derived_key(&asked.operation.key);
-            if let Err(refusal) = till.check_taken(&key, &asked.refused).await {
-                return refusal;
-            }
+        let key = self.idempotency.derived_key(&operation.key);
+        if !asked.refused.is_empty()
+            && let Err(refusal) = till.check_taken(&key, &asked.refused).await
+        {
+            return refusal.into();
         }
-        let headers = invocation.request.headers();
-        let claimed = idempotent::claim(
-            &self.idempotency,
-            &asked.operation,
-            headers,
-            invocation.deadline,
-        )
-        .await;
-        let answer = match claimed.begun {
-            Begun::Refused(refusal) => refusal,
-            Begun::Contested(refusal) => {
-                let key = self.idempotency.derived_key(&asked.operation.key);
-                let fingerprint = &asked.operation.fingerprint;
-                till.answer_contested(&key, fingerprint, refusal).await
+        let claim = self
+            .idempotency
+            .claim_patiently(&operation, patience, deadline);
+        let claim = claim.await;
+        let fingerprint = asked.fingerprint;
+        let answer = match claim.outcome {
+            Ok(Outcome::Started(lease)) => till.work(lease, asked).await,
+            Ok(Outcome::Replay(saved)) if !is_answer(&saved) => till.look_again(&key).await,
+            Ok(Outcome::Replay(answer)) => Answer::Ended {
+                answer,
+                is_replay: true,
+            },
+            Ok(Outcome::InProgress { retry_after }) => Answer::InProgress(retry_after),
+            Ok(Outcome::Mismatch) => {
+                let contested = till.answer_contested(&key, &fingerprint, Answer::KeyReused);
+                contested.await
             }
-            Begun::Started(lease) => till.work(lease, asked).await,
-            Begun::Replay(saved) if !is_answer(&saved) => {
-                let key = self.idempotency.derived_key(&asked.operation.key);
-                till.look_again(&key).await
+            Ok(Outcome::Unknown(_)) => {
+                let contested = till.answer_contested(&key, &fingerprint, Answer::OutcomeUnknown);
+                contested.await
             }
-            Begun::Replay(saved) => idempotent::replay(&saved),
+            Err(undecided) => {
+                tracing::warn!(
+                    idempotency.error = %undecided,
+                    "a request was turned away: nothing decides whether it may run"
+                );
+                Answer::Unavailable
+            }
         };
-        claimed.manner.on(answer)
+        Created {
+            answer,
+            stand_in: claim.stand_in,
+            has_waited: claim.has_waited,
+        }
     }
+}
 
-    /// Everything that can be wrong with a request, in the order in which clients hear of it.
-    fn check(&self, invocation: &Invocation) -> Result<Asked, Box<Response>> {
-        let request = &invocation.request;
-        let tenant = Tenant::of(&invocation.caller, &self.environment).map_err(boxed)?;
-        let key = idempotent::key(request.headers()).map_err(boxed)?;
-        check_body(request.headers(), request.body().len()).map_err(boxed)?;
-        let Parsed { order, refused } = Order::parse(request.body(), &self.environment)
-            .map_err(|faults| Box::new(problem::validation_failed(&faults)))?;
-        let fingerprint = Fingerprint::of(&Request {
-            method: "POST",
-            route: ROUTE,
-            tenant: tenant.as_str(),
-            payload: request.body(),
-        })
-        .map_err(|_| {
-            let fault = Fault::of("", "JSON that names each member once");
-            Box::new(problem::validation_failed(&[fault]))
-        })?;
-        // A tenant's name always fits; if it ever did not, nobody could say whose the payment is.
-        let scope = Scope::http("payments.create", tenant.as_str())
-            .map_err(|_| boxed(http_api::Unauthenticated))?;
-        let operation = Operation::new(RecordKey::new(&scope, &key), fingerprint)
-            .with_policy(Policy::RerunAlways)
-            .needing(LEAST_TIME);
-        Ok(Asked {
-            order,
-            refused,
-            tenant,
-            operation,
-        })
+impl From<Answer> for Created {
+    /// An answer that needed no store of keys.
+    fn from(answer: Answer) -> Self {
+        Self {
+            answer,
+            stand_in: None,
+            has_waited: false,
+        }
     }
 }
 
@@ -142,16 +207,16 @@ impl Till<'_> {
     /// # Errors
     ///
     /// The refusal, where there is no such payment.
-    async fn check_taken(&self, key: &DerivedKey, faults: &[Fault]) -> Result<(), Response> {
+    async fn check_taken(&self, key: &DerivedKey, faults: &[Fault]) -> Result<(), Answer> {
         match self.read(key).await? {
             Some(_) => Ok(()),
-            None => Err(problem::validation_failed(faults)),
+            None => Err(Answer::Refused(faults.to_vec())),
         }
     }
 
-    async fn work(&self, lease: Lease, asked: Asked) -> Response {
+    async fn work(&self, lease: Lease, asked: NewPayment) -> Answer {
         let key = lease.derived_key();
-        let fingerprint = asked.operation.fingerprint;
+        let fingerprint = asked.fingerprint;
         let payment = Payment::new(
             &key,
             asked.tenant.as_str(),
@@ -169,13 +234,13 @@ impl Till<'_> {
                     // An attempt before this one may have charged.
                     LedgerError::Unreadable { .. } => lease.mark_unknown().await,
                 };
-                return refusal(&error);
+                return Answer::without_payment(&error);
             }
         };
         if opened.fingerprint != fingerprint.to_string() {
             // Another request opened it under this key, and may still be charged.
             lease.release().await;
-            return idempotent::key_reused();
+            return Answer::KeyReused;
         }
         let was_open = opened.state.is_open();
         // The store of keys may have forgotten the attempt that opened the row; that one may still run.
@@ -191,7 +256,7 @@ impl Till<'_> {
                     // The ledger has the bytes; the engine only makes the next answer quicker.
                     lease.complete(answer).await;
                 }
-                final_answer(&ended, was_open)
+                Answer::of_ended(&ended, was_open)
             }
             Reached::OnItsWay(payment, more) => {
                 match payment.state {
@@ -202,12 +267,12 @@ impl Till<'_> {
                         lease.mark_unknown().await;
                     }
                 }
-                on_its_way(&payment, &more)
+                Answer::on_its_way(payment, more)
             }
             Reached::Nothing(payment) => match lease.release().await {
-                Noted::Done => unavailable(),
+                Noted::Done => Answer::Unavailable,
                 // Somebody has taken over meanwhile, or may have, and charges.
-                _ => on_its_way(&steps::unknown(payment), &serde_json::Map::new()),
+                _ => Answer::on_its_way(steps::unknown(payment), Map::new()),
             },
         }
     }
@@ -219,46 +284,44 @@ impl Till<'_> {
         &self,
         key: &DerivedKey,
         fingerprint: &Fingerprint,
-        refusal: Response,
-    ) -> Response {
+        refusal: Answer,
+    ) -> Answer {
         match self.read(key).await {
             Ok(Some(payment)) if payment.fingerprint == fingerprint.to_string() => {
                 self.look_again(key).await
             }
-            Ok(Some(_)) => idempotent::key_reused(),
+            Ok(Some(_)) => Answer::KeyReused,
             Ok(None) => refusal,
             Err(unavailable) => unavailable,
         }
     }
 
     /// Answers for a payment that was on its way when its request was answered last.
-    async fn look_again(&self, key: &DerivedKey) -> Response {
+    async fn look_again(&self, key: &DerivedKey) -> Answer {
         let payment = match self.read(key).await {
             Ok(Some(payment)) => payment,
             Ok(None) => {
                 let id = super::payment::id_of(key);
                 tracing::error!(payment.id = id, "a payment is not in the ledger");
                 // It was taken once, and may have been charged.
-                return outcome_unknown();
+                return Answer::OutcomeUnknown;
             }
             Err(refusal) => return refusal,
         };
         let was_open = payment.state.is_open();
         match self.advance(payment, key, Others::Perhaps).await {
-            Reached::End(ended) => final_answer(&ended, was_open),
-            Reached::OnItsWay(payment, more) => on_its_way(&payment, &more),
-            Reached::Nothing(payment) => {
-                on_its_way(&steps::unknown(payment), &serde_json::Map::new())
-            }
+            Reached::End(ended) => Answer::of_ended(&ended, was_open),
+            Reached::OnItsWay(payment, more) => Answer::on_its_way(payment, more),
+            Reached::Nothing(payment) => Answer::on_its_way(steps::unknown(payment), Map::new()),
         }
     }
 
     /// The payment of a key, if there is one.
-    async fn read(&self, key: &DerivedKey) -> Result<Option<Payment>, Response> {
+    async fn read(&self, key: &DerivedKey) -> Result<Option<Payment>, Answer> {
         let id = super::payment::id_of(key);
         self.ledger.read(&id, self.deadline).await.map_err(|error| {
             tracing::warn!(payment.id = id, ledger.error = %error, "a payment could not be read");
-            refusal(&error)
+            Answer::without_payment(&error)
         })
     }
 
@@ -277,48 +340,36 @@ impl Till<'_> {
     }
 }
 
-/// The answer where the ledger gives no payment.
-fn refusal(error: &LedgerError) -> Response {
-    match error {
-        LedgerError::Unavailable(_) => unavailable(),
-        LedgerError::Unreadable { .. } => outcome_unknown(),
+impl Answer {
+    /// Where the ledger gives no payment.
+    fn without_payment(error: &LedgerError) -> Self {
+        match error {
+            LedgerError::Unavailable(_) => Self::Unavailable,
+            LedgerError::Unreadable { .. } => Self::OutcomeUnknown,
+        }
     }
-}
 
-fn check_body(headers: &HeaderMap, length: usize) -> Result<(), http_api::Problem> {
-    if length > LONGEST_BODY {
-        Err(problem::BODY_TOO_LARGE)
-    } else if !http_api::is_json(headers) {
-        Err(problem::UNSUPPORTED_TYPE)
-    } else {
-        Ok(())
+    /// Of a payment that has ended. It is a replay only where it had ended before this request looked.
+    fn of_ended(ended: &Payment, was_open: bool) -> Self {
+        match ended.final_answer() {
+            Some(answer) => Self::Ended {
+                answer,
+                is_replay: !was_open,
+            },
+            // Another program has written the row: it was taken, and may have been charged.
+            None => Self::OutcomeUnknown,
+        }
     }
-}
 
-fn boxed(refusal: impl Into<Response>) -> Box<Response> {
-    Box::new(refusal.into())
-}
-
-/// The answer of a payment that has ended. It is a replay only where it had ended before this request looked.
-fn final_answer(ended: &Payment, was_open: bool) -> Response {
-    match ended.final_answer() {
-        Some(answer) if was_open => idempotent::answer(&answer),
-        Some(answer) => idempotent::replay(&answer),
-        // Another program has written the row: it was taken, and may have been charged.
-        None => outcome_unknown(),
+    fn on_its_way(payment: Payment, more: Map<String, Value>) -> Self {
+        Self::OnItsWay {
+            payment: Box::new(payment),
+            more,
+        }
     }
 }
 
 /// Whether a result is the answer itself: not where to look for it, and not a summary of what was too long for the engine.
 fn is_answer(saved: &SavedResponse) -> bool {
     !Payment::is_reference(saved) && saved.whole_body().is_some()
-}
-
-fn on_its_way(payment: &Payment, more: &serde_json::Map<String, serde_json::Value>) -> Response {
-    let mut response = payment.accepted(more);
-    if payment.state != State::RequiresAction {
-        let headers = response.headers_mut();
-        headers.insert(RETRY_AFTER, http_api::retry_after(ASK_AGAIN));
-    }
-    response
 }

@@ -46,9 +46,9 @@ mod model;
 mod moment;
 mod order;
 mod payment;
-mod problem;
 mod provider;
 mod reconcile;
+mod rendering;
 mod settling;
 mod setup;
 mod show;
@@ -69,6 +69,7 @@ pub use config::{
     DEFAULT_CANCEL_AFTER, DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RECONCILE_AFTER, PaymentsConfig,
     ProviderConfig,
 };
+pub use create::{Answer, Created, NewPayment};
 pub use desk::{Desk, DeskError};
 pub use fault::Fault;
 pub use found::Found;
@@ -78,7 +79,8 @@ pub use order::Order;
 pub use payment::{End, Payment, State};
 pub use reconcile::{Reconciled, Reconciler};
 pub use setup::Setup;
-pub use webhook::Webhook;
+pub use show::NotShown;
+pub use webhook::{Receipt, Received, Webhook};
 
 use anomaly::Anomalies;
 use ledger::Ledger;
@@ -121,7 +123,19 @@ impl Payments {
     }
 }
 
+impl Payments {
+    /// Where this runs: it decides who may ask, and for what.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+}
+
 impl PaymentView {
+    /// Where this runs: it decides who may ask.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// The ledger. Nothing is connected, and nothing here fails.
     pub fn new(setup: &Setup) -> Self {
         Self {

@@ -1,15 +1,11 @@
-//! A payment, as the ledger keeps it and as clients see it.
+//! A payment, as the ledger keeps it.
 
 use std::fmt;
 
-use http::header::{CONTENT_TYPE, LOCATION};
-use http::{HeaderName, HeaderValue, StatusCode};
-use http_api::Response;
-use idempotency::{DerivedKey, Fingerprint, SavedResponse};
+use idempotency::{DerivedKey, Fingerprint};
 use serde::{Deserialize, Serialize};
 
-use super::problem::{self, Declined};
-use super::{Moment, Order, decline};
+use super::{Moment, Order};
 
 /// A row of the ledger.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,24 +72,6 @@ pub enum End {
     Failed,
 }
 
-/// A payment as clients see it.
-#[derive(Serialize)]
-pub(super) struct Shown<'a> {
-    id: &'a str,
-    status: State,
-    amount: i64,
-    currency: &'a str,
-    description: &'a Option<String>,
-    metadata: &'a std::collections::BTreeMap<String, String>,
-    provider: &'a str,
-    provider_reference: &'a Option<String>,
-    livemode: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decline_code: Option<&'a str>,
-    created_at: Moment,
-    status_since: Moment,
-}
-
 impl Payment {
     /// A payment that nothing has been done for.
     pub fn new(
@@ -124,130 +102,6 @@ impl Payment {
     /// What `text` has to be to be an id.
     pub fn is_id(text: &str) -> bool {
         is_id(text)
-    }
-
-    /// Where clients find it.
-    pub fn location(&self) -> String {
-        format!("/api/payments/{}", self.id)
-    }
-
-    /// The payment, ended so, with the answer that everybody gets.
-    #[must_use]
-    pub fn ended(&self, end: &End, now: Moment) -> Self {
-        let mut ended = Self {
-            state: match end {
-                End::Succeeded => State::Succeeded,
-                End::Declined(_) => State::Declined,
-                End::Failed => State::Failed,
-            },
-            decline_code: match end {
-                End::Declined(code) => code.clone(),
-                _ => None,
-            },
-            status_since: now,
-            ..self.clone()
-        };
-        ended.answer = Some(match ended.state {
-            State::Succeeded => ended.to_json(&serde_json::Map::new()),
-            _ => problem::text(&ended.refusal()),
-        });
-        ended
-    }
-
-    /// The answer of a final payment; `None` of one that is open.
-    pub fn final_answer(&self) -> Option<SavedResponse> {
-        let body = self.answer.clone()?;
-        let (status, content_type) = match self.state {
-            State::Succeeded => (StatusCode::CREATED, "application/json"),
-            State::Declined | State::Failed => {
-                (StatusCode::PAYMENT_REQUIRED, "application/problem+json")
-            }
-            _ => return None,
-        };
-        let mut answer = SavedResponse::new(status, body);
-        answer
-            .headers
-            .push((CONTENT_TYPE, HeaderValue::from_static(content_type)));
-        answer.headers.extend(self.location_header());
-        Some(answer)
-    }
-
-    /// What the engine keeps of a payment that is on its way: where to look.
-    pub fn reference(&self) -> SavedResponse {
-        let mut reference = SavedResponse::new(StatusCode::SEE_OTHER, "");
-        reference.headers.extend(self.location_header());
-        reference
-    }
-
-    /// Whether what the engine keeps says where to look, and is no answer.
-    pub fn is_reference(saved: &SavedResponse) -> bool {
-        saved.status == StatusCode::SEE_OTHER
-    }
-
-    /// The payment as JSON, with the members of `more` behind its own.
-    pub fn to_json(&self, more: &serde_json::Map<String, serde_json::Value>) -> String {
-        #[derive(Serialize)]
-        struct Document<'a> {
-            #[serde(flatten)]
-            shown: Shown<'a>,
-            #[serde(flatten)]
-            more: &'a serde_json::Map<String, serde_json::Value>,
-        }
-        let document = Document {
-            shown: self.shown(),
-            more,
-        };
-        // Text and whole numbers always serialise.
-        serde_json::to_string(&document).unwrap_or_default()
-    }
-
-    /// A 202 of a payment that is on its way.
-    pub fn accepted(&self, more: &serde_json::Map<String, serde_json::Value>) -> Response {
-        let mut response = Response::new(self.to_json(more).into());
-        *response.status_mut() = StatusCode::ACCEPTED;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.extend(self.location_header());
-        response
-    }
-
-    fn location_header(&self) -> Option<(HeaderName, HeaderValue)> {
-        Some((LOCATION, HeaderValue::try_from(self.location()).ok()?))
-    }
-
-    fn shown_decline_code(&self) -> Option<&'static str> {
-        self.decline_code.as_deref().map(decline::shown)
-    }
-
-    fn refusal(&self) -> Response {
-        match self.state {
-            State::Declined => problem::DECLINED.with(&Declined {
-                payment_id: &self.id,
-                decline_code: self.shown_decline_code(),
-            }),
-            _ => problem::FAILED.with(&Declined {
-                payment_id: &self.id,
-                decline_code: None,
-            }),
-        }
-    }
-
-    /// The payment as clients see it.
-    pub(super) fn shown(&self) -> Shown<'_> {
-        Shown {
-            id: &self.id,
-            status: self.state,
-            amount: self.order.amount,
-            currency: &self.order.currency,
-            description: &self.order.description,
-            metadata: &self.order.metadata,
-            provider: &self.provider,
-            provider_reference: &self.intent,
-            livemode: self.livemode,
-            decline_code: self.shown_decline_code(),
-            created_at: self.created_at,
-            status_since: self.status_since,
-        }
     }
 }
 

@@ -1,46 +1,55 @@
 //! A tenant's payment, as the ledger has it.
 
-use http_api::{self, Invocation, Response, Tenant};
-use idempotency::web::unavailable;
+use foundation::Deadline;
+use http_api::Tenant;
 
 use super::ledger::LedgerError;
-use super::{PaymentView, payment, problem};
+use super::{Payment, PaymentView, payment};
+
+/// Why a payment is not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotShown {
+    /// The tenant has no such payment. Another tenant's is as one that never was: the same answer after the same question.
+    #[error("payment not found")]
+    NotFound,
+    /// It is the tenant's, and its row cannot be read.
+    #[error("payment unreadable")]
+    Unreadable,
+    /// The ledger did not answer.
+    #[error("ledger unavailable")]
+    Unavailable,
+}
 
 impl PaymentView {
-    /// Answers a `GET` of one payment. Somebody else's is the 404 of one that never was: the same answer after the same
-    /// question to the ledger.
-    pub async fn show(&self, invocation: &Invocation) -> Response {
-        let request = &invocation.request;
-        if let Err(refusal) = http_api::require_get(request.method()) {
-            return refusal.into();
-        }
-        let tenant = match Tenant::of(&invocation.caller, &self.environment) {
-            Ok(tenant) => tenant,
-            Err(refusal) => return refusal.into(),
-        };
-        let id = request.uri().path().rsplit('/').next().unwrap_or_default();
-        let Some(ledger) = self.ledger.as_ref() else {
-            return unavailable();
-        };
+    /// A payment of a tenant.
+    ///
+    /// # Errors
+    ///
+    /// [`NotShown`] where there is none to show.
+    pub async fn show(
+        &self,
+        id: &str,
+        tenant: &Tenant,
+        deadline: Deadline,
+    ) -> Result<Payment, NotShown> {
+        let ledger = self.ledger.as_ref().ok_or(NotShown::Unavailable)?;
         if !payment::is_id(id) {
-            return problem::NOT_FOUND.into();
+            return Err(NotShown::NotFound);
         }
-        match ledger.read(id, invocation.deadline).await {
-            Ok(Some(payment)) if payment.tenant == tenant.as_str() => {
-                http_api::ok(&payment.shown())
-            }
-            Ok(_) => problem::NOT_FOUND.into(),
+        match ledger.read(id, deadline).await {
+            Ok(Some(payment)) if payment.tenant == tenant.as_str() => Ok(payment),
+            Ok(_) => Err(NotShown::NotFound),
             Err(LedgerError::Unreadable { tenant: owner }) => {
                 tracing::error!(payment.id = id, "a payment's row cannot be read");
                 if owner.as_deref() == Some(tenant.as_str()) {
-                    http_api::INTERNAL.into()
+                    Err(NotShown::Unreadable)
                 } else {
-                    problem::NOT_FOUND.into()
+                    Err(NotShown::NotFound)
                 }
             }
             Err(error @ LedgerError::Unavailable(_)) => {
                 tracing::warn!(ledger.error = %error, "a payment could not be read");
-                unavailable()
+                Err(NotShown::Unavailable)
             }
         }
     }

@@ -18,9 +18,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use foundation::{Deadline, Environment};
 use futures_util::future::join_all;
-use http::header::CONTENT_TYPE;
-use http::{Method, StatusCode};
-use http_api::{Caller, Invocation, Request, Response};
+use http::StatusCode;
+use http_api::{Caller, Tenant};
 use idempotency::{
     self, DerivedKey, Fingerprint, Idempotency, IdempotencyConfig, IdempotencyKey, RecordKey,
     Scope, Stores,
@@ -33,7 +32,7 @@ use super::anomaly::Anomalies;
 use super::ledger::{Change, Changed, FileLedger, Ledger, LedgerError, OpenPayments, Queue};
 use super::provider::{Failure, Intent, Provider, Sandbox};
 use super::steps::{Others, PaymentBackends, Purpose, Reached, advance};
-use super::{Moment, Order, Payment, Payments};
+use super::{Answer, Moment, NewPayment, Order, Payment, Payments};
 
 /// The moment at which a process ends: before or after one of the calls that it makes to the ledger and the provider.
 struct Doom {
@@ -234,14 +233,14 @@ impl World {
     }
 
     /// Two clients that come until they have a final answer: what they were told.
-    async fn settled(&self) -> [Response; 2] {
+    async fn settled(&self) -> [Told; 2] {
         let processes = [self.process(NEVER), self.process(NEVER)];
         let client = async |process: &Payments, method: &str| loop {
-            let answer = process.create(&invocation(method)).await;
-            if [201, 402].contains(&answer.status().as_u16()) {
+            let answer = process.told(&asked(method)).await;
+            if [201, 402].contains(&answer.status.as_u16()) {
                 return answer;
             }
-            assert_ne!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY);
+            assert_ne!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
             tokio::time::sleep(Duration::from_millis(7)).await;
         };
         let method = std::fs::read_to_string(self.folder.path().join("method")).expect("written");
@@ -253,22 +252,57 @@ impl World {
     }
 }
 
-fn invocation(method: &str) -> Invocation {
-    invocation_of(1000, "EUR", method)
+/// A body that a client sends, under the one key of a world.
+#[derive(Clone)]
+struct Asked(String);
+
+/// What a client is answered, in short.
+struct Told {
+    status: StatusCode,
+    body: Bytes,
+    is_replay: bool,
 }
 
-fn invocation_of(amount: i64, currency: &str, method: &str) -> Invocation {
-    let order = json!({"amount": amount, "currency": currency, "payment_method": method});
-    let mut request = Request::new(Bytes::from(order.to_string()));
-    *request.method_mut() = Method::POST;
-    let headers = request.headers_mut();
-    headers.insert(CONTENT_TYPE, "application/json".parse().expect("a type"));
-    headers.insert("idempotency-key", "k-1".parse().expect("a key"));
-    Invocation {
-        request,
-        caller: Caller::default(),
-        deadline: Deadline::UNKNOWN,
+impl Payments {
+    async fn told(&self, asked: &Asked) -> Told {
+        let Asked(body) = asked;
+        let environment = Environment::laptop();
+        let tenant = Tenant::of(&Caller::default(), &environment).expect("a laptop's");
+        let key = IdempotencyKey::parse("k-1").expect("a key");
+        let answer = match NewPayment::parse(tenant, key, body.as_bytes(), &environment) {
+            Ok(asked) => self.create(asked, None, Deadline::UNKNOWN).await.answer,
+            Err(faults) => Answer::Refused(faults),
+        };
+        let (status, body, is_replay) = match answer {
+            Answer::Ended { answer, is_replay } => {
+                let body = answer.whole_body().expect("whole").clone();
+                (answer.status, body, is_replay)
+            }
+            Answer::OnItsWay { payment, more } => {
+                (StatusCode::ACCEPTED, payment.to_json(&more).into(), false)
+            }
+            Answer::Refused(_) => (StatusCode::BAD_REQUEST, Bytes::new(), false),
+            Answer::InProgress(_) | Answer::OutcomeUnknown => {
+                (StatusCode::CONFLICT, Bytes::new(), false)
+            }
+            Answer::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, Bytes::new(), false),
+            Answer::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Bytes::new(), false),
+        };
+        Told {
+            status,
+            body,
+            is_replay,
+        }
     }
+}
+
+fn asked(method: &str) -> Asked {
+    asked_of(1000, "EUR", method)
+}
+
+fn asked_of(amount: i64, currency: &str, method: &str) -> Asked {
+    let order = json!({"amount": amount, "currency": currency, "payment_method": method});
+    Asked(order.to_string())
 }
 
 /// Lets a process end at every moment of a payment by this method; at each, two clients then come to one answer.
@@ -277,20 +311,20 @@ async fn whenever_a_process_ends(method: &str, status: u16, charges: usize, is_f
         let world = World::new(is_forgetful);
         std::fs::write(world.folder.path().join("method"), method).expect("written");
         let victim = world.process(moment);
-        let invocation = invocation(method);
-        let paying = victim.create(&invocation);
+        let asked = asked(method);
+        let paying = victim.told(&asked);
         let survived = tokio::time::timeout(Duration::from_millis(150), paying).await;
 
         let [first, second] = world.settled().await;
 
         let case = format!("{method}, moment {moment}, forgetful {is_forgetful}");
-        assert_eq!(first.status().as_u16(), status, "{case}");
-        assert_eq!(first.body(), second.body(), "{case}");
+        assert_eq!(first.status.as_u16(), status, "{case}");
+        assert_eq!(first.body, second.body, "{case}");
         assert_eq!(world.charges(), charges, "{case}");
         if let Ok(answer) = survived {
             assert!(moment > 6, "{case}: no process ended");
-            if answer.status().as_u16() == status {
-                assert_eq!(answer.body(), first.body(), "{case}");
+            if answer.status.as_u16() == status {
+                assert_eq!(answer.body, first.body, "{case}");
             }
             return;
         }

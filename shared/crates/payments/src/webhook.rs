@@ -16,13 +16,12 @@ mod event;
 mod signature;
 mod signers;
 
+use std::time::Duration;
+
 use foundation::{Deadline, Environment};
-use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
-use http_api::{self, Invocation, Response};
-use idempotency::web::{self as idempotent, Begun, unavailable};
 use idempotency::{
-    Fingerprint, Idempotency, IdempotencyKey, Operation, Policy, RecordKey, Request, SavedResponse,
-    Scope,
+    Backend, Fingerprint, Idempotency, IdempotencyKey, Operation, Outcome, Policy, RecordKey,
+    Request, SavedResponse, Scope,
 };
 use tracing::{error, info, warn};
 
@@ -31,7 +30,7 @@ use self::signers::{Signed, Signers};
 use super::anomaly::Anomaly;
 use super::found::Found;
 use super::settling::Settling;
-use super::{Moment, Payment, Setup, State, payment, problem};
+use super::{Moment, Payment, Setup, State, payment, rendering};
 
 /// Receives the provider's events.
 pub struct Webhook {
@@ -43,12 +42,9 @@ pub struct Webhook {
     signers: Option<Signers>,
 }
 
-const LONGEST_BODY: usize = 256 * 1024;
 const ROUTE: &str = "/api/payments/webhook";
 /// Whose keys the events' ids are.
 const SENDER: &str = "stripe";
-/// What the provider is told of an event that needs nothing more.
-const RECEIVED: &str = r#"{"received":true}"#;
 
 /// Whether an event needs to come again.
 enum Followed {
@@ -56,6 +52,57 @@ enum Followed {
     Done,
     /// It is not known yet whether it does.
     NotYet,
+}
+
+/// What receiving an event came to, and how.
+pub struct Receipt {
+    /// What its sender is answered.
+    pub received: Received,
+    /// The store that answered alone, where not all that are configured could take part.
+    pub stand_in: Option<Backend>,
+    /// Whether it waited for another delivery.
+    pub has_waited: bool,
+}
+
+/// What the sender of an event is answered.
+pub enum Received {
+    /// It needs not come again.
+    Followed {
+        /// The answer to each delivery of it.
+        answer: SavedResponse,
+        /// Whether an earlier delivery was followed.
+        is_replay: bool,
+    },
+    /// It has to come again.
+    NotYet,
+    /// Another delivery is at work, for this long at most.
+    InProgress(Duration),
+    /// Its id belongs to another event.
+    IdReused,
+    /// No secret that is in force signed it, or not lately.
+    NotSigned,
+    /// It cannot be read.
+    Invalid,
+}
+
+impl Received {
+    fn first() -> Self {
+        Self::Followed {
+            answer: rendering::received(),
+            is_replay: false,
+        }
+    }
+}
+
+impl From<Received> for Receipt {
+    /// An answer that needed no store of keys.
+    fn from(received: Received) -> Self {
+        Self {
+            received,
+            stand_in: None,
+            has_waited: false,
+        }
+    }
 }
 
 impl Webhook {
@@ -75,65 +122,79 @@ impl Webhook {
         }
     }
 
-    /// Answers a `POST` of an event.
+    /// Receives an event: its body, and the header that signs it. Where another delivery of it is at work, waits at most for
+    /// `patience`.
     ///
     /// # Cancel safety
     ///
     /// A dropped call leaves the payment wherever it was; the event comes again.
-    pub async fn receive(&self, invocation: &Invocation) -> Response {
-        let request = &invocation.request;
-        if let Err(refusal) = http_api::require_post(request.method()) {
-            return refusal.into();
-        }
-        if request.body().len() > LONGEST_BODY {
-            return problem::EVENT_TOO_LARGE.into();
-        }
+    pub async fn receive(
+        &self,
+        signature: Option<&str>,
+        body: &[u8],
+        patience: Option<Duration>,
+        deadline: Deadline,
+    ) -> Receipt {
         let (Some(settling), Some(signers)) = (&self.settling, &self.signers) else {
-            return unavailable();
+            return Received::NotYet.into();
         };
         let now = Moment::now().as_unix_seconds();
-        let signed = signers.judge(request.headers(), request.body(), now, invocation.deadline);
-        match signed.await {
+        match signers.judge(signature, body, now, deadline).await {
             Signed::Yes => {}
             Signed::No => {
                 warn!("an event was refused: its signature is not valid");
-                return problem::SIGNATURE_INVALID.into();
+                return Received::NotSigned.into();
             }
-            Signed::Undecided => return unavailable(),
+            Signed::Undecided => return Received::NotYet.into(),
         }
-        let Some(event) = Event::parse(request.body()) else {
-            return problem::EVENT_INVALID.into();
+        let Some(event) = Event::parse(body) else {
+            return Received::Invalid.into();
         };
         if !event.is_of_intent() {
-            return received();
+            return Received::first().into();
         }
         let Some(operation) = operation(&event) else {
-            return problem::EVENT_INVALID.into();
+            return Received::Invalid.into();
         };
-        let (headers, deadline) = (request.headers(), invocation.deadline);
-        let claimed = idempotent::claim(&self.idempotency, &operation, headers, deadline).await;
-        let answer = match claimed.begun {
-            // What is stored under the event's id is damaged, or another program's. Following an event twice is harmless.
-            Begun::Contested(refusal) if refusal.status() == StatusCode::CONFLICT => {
-                match self.follow(settling, &event, deadline).await {
-                    Followed::Done => received(),
-                    Followed::NotYet => unavailable(),
-                }
-            }
-            Begun::Refused(refusal) | Begun::Contested(refusal) => refusal,
-            Begun::Replay(saved) => idempotent::replay(&saved),
-            Begun::Started(lease) => match self.follow(settling, &event, deadline).await {
+        let claim = self
+            .idempotency
+            .claim_patiently(&operation, patience, deadline);
+        let claim = claim.await;
+        let received = match claim.outcome {
+            Ok(Outcome::Started(lease)) => match self.follow(settling, &event, deadline).await {
                 Followed::Done => {
-                    lease.complete(saved()).await;
-                    received()
+                    lease.complete(rendering::received()).await;
+                    Received::first()
                 }
                 Followed::NotYet => {
                     lease.release().await;
-                    unavailable()
+                    Received::NotYet
                 }
             },
+            Ok(Outcome::Replay(answer)) => Received::Followed {
+                answer,
+                is_replay: true,
+            },
+            // What is stored under the event's id is damaged, or another program's. Following an event twice is harmless.
+            Ok(Outcome::Unknown(_)) => match self.follow(settling, &event, deadline).await {
+                Followed::Done => Received::first(),
+                Followed::NotYet => Received::NotYet,
+            },
+            Ok(Outcome::Mismatch) => Received::IdReused,
+            Ok(Outcome::InProgress { retry_after }) => Received::InProgress(retry_after),
+            Err(undecided) => {
+                warn!(
+                    idempotency.error = %undecided,
+                    "a request was turned away: nothing decides whether it may run"
+                );
+                Received::NotYet
+            }
         };
-        claimed.manner.on(answer)
+        Receipt {
+            received,
+            stand_in: claim.stand_in,
+            has_waited: claim.has_waited,
+        }
     }
 
     /// Looks at the payment that an event is about, if it is one of this environment. An event that contradicts the ledger comes
@@ -244,15 +305,4 @@ fn operation(event: &Event) -> Option<Operation> {
     let scope = Scope::http("payments.webhook", SENDER).ok()?;
     let operation = Operation::new(RecordKey::new(&scope, &key), fingerprint.ok()?);
     Some(operation.with_policy(Policy::RerunAlways))
-}
-
-fn saved() -> SavedResponse {
-    let mut saved = SavedResponse::new(StatusCode::OK, RECEIVED);
-    let json = HeaderValue::from_static("application/json");
-    saved.headers.push((CONTENT_TYPE, json));
-    saved
-}
-
-fn received() -> Response {
-    idempotent::answer(&saved())
 }

@@ -2,17 +2,16 @@
 
 use std::path::PathBuf;
 
-use http_api::Response;
 use serde_json::{Value, json};
 
-use super::{NEVER, World, invocation};
+use super::{NEVER, Told, World, asked};
 
-async fn pay(world: &World, method: &str) -> Response {
-    world.process(NEVER).create(&invocation(method)).await
+async fn pay(world: &World, method: &str) -> Told {
+    world.process(NEVER).told(&asked(method)).await
 }
 
-fn state(answer: &Response) -> Value {
-    let body: Value = serde_json::from_slice(answer.body()).expect("JSON");
+fn state(answer: &Told) -> Value {
+    let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
     body["status"].clone()
 }
 
@@ -48,7 +47,7 @@ async fn an_intent_of_another_amount_never_pays_for_an_order() {
         for _ in 0..2 {
             let answer = pay(&world, "pm_sandbox_requires_action").await;
             assert_eq!(
-                (answer.status().as_u16(), state(&answer)),
+                (answer.status.as_u16(), state(&answer)),
                 (202, json!("unknown"))
             );
         }

@@ -4,7 +4,7 @@ use foundation::Deadline;
 use http::StatusCode;
 use idempotency::{self, Fingerprint};
 
-use super::{NEVER, World, invocation, invocation_of, order_of};
+use super::{Asked, NEVER, World, asked, asked_of, order_of};
 use crate::ledger::Change;
 use crate::payment::End;
 use crate::{Moment, Payment, State};
@@ -46,15 +46,13 @@ async fn ended(world: &World, body: &[u8], end: &End) -> Payment {
 #[tokio::test]
 async fn an_order_that_was_taken_is_answered_though_it_would_be_refused_now() {
     let order = |more: &str| {
-        let mut asked = invocation("pm_card_visa");
         let body =
             format!(r#"{{"amount": 7, "currency": "EUR", "payment_method": "pm_1", {more}}}"#);
-        *asked.request.body_mut() = body.into();
-        asked
+        Asked(body)
     };
     let cases = [
         // Stripe has no such amount.
-        invocation_of(1_000_000, "UGX", "pm_card_visa"),
+        asked_of(1_000_000, "UGX", "pm_card_visa"),
         order(r#""metadata": {"payment_id": "mine"}"#),
         order(r#""metadata": {"note": ""}"#),
         order(r#""description": "a\u202eb""#),
@@ -63,17 +61,17 @@ async fn an_order_that_was_taken_is_answered_though_it_would_be_refused_now() {
     for repetition in cases {
         let world = World::new(false);
         let till = world.process(NEVER);
-        let refused = till.create(&repetition).await;
-        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
-        let ended = ended(&world, repetition.request.body(), &End::Succeeded).await;
+        let refused = till.told(&repetition).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+        let ended = ended(&world, repetition.0.as_bytes(), &End::Succeeded).await;
 
-        let replayed = till.create(&repetition).await;
-        let another = till.create(&order(r#""description": """#)).await;
+        let replayed = till.told(&repetition).await;
+        let another = till.told(&order(r#""description": """#)).await;
 
-        assert_eq!(replayed.status(), StatusCode::CREATED);
+        assert_eq!(replayed.status, StatusCode::CREATED);
         let answer = ended.final_answer().expect("an answer");
-        assert_eq!(Some(replayed.body()), answer.whole_body());
-        assert_eq!(another.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(Some(&replayed.body), answer.whole_body());
+        assert_eq!(another.status, StatusCode::UNPROCESSABLE_ENTITY);
     }
 }
 
@@ -81,15 +79,15 @@ async fn an_order_that_was_taken_is_answered_though_it_would_be_refused_now() {
 #[tokio::test]
 async fn a_decline_that_was_answered_stays_as_it_was_answered() {
     let world = World::new(false);
-    let asked = invocation("pm_card_visa");
+    let asked = asked("pm_card_visa");
     let end = End::Declined(Some("stolen_card".to_owned()));
-    let ended = ended(&world, asked.request.body(), &end).await;
+    let ended = ended(&world, asked.0.as_bytes(), &end).await;
     let answer = ended.final_answer().expect("an answer");
 
-    let replayed = world.process(NEVER).create(&asked).await;
+    let replayed = world.process(NEVER).told(&asked).await;
 
-    assert_eq!(Some(replayed.body()), answer.whole_body());
-    let body = String::from_utf8_lossy(replayed.body());
+    assert_eq!(Some(&replayed.body), answer.whole_body());
+    let body = String::from_utf8_lossy(&replayed.body);
     assert!(body.contains("stolen_card"), "{body}");
     let shown = ended.to_json(&serde_json::Map::new());
     assert!(

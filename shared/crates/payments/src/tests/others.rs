@@ -9,10 +9,9 @@ use foundation::Deadline;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
-use http_api::Response;
 use serde_json::Value;
 
-use super::{NEVER, World, engine, invocation};
+use super::{NEVER, Told, World, asked, engine};
 use crate::ledger::{Change, FileLedger, Ledger};
 use crate::provider::{Failure, Intent, Provider, Sandbox};
 use crate::{Order, Payment, Payments, payment};
@@ -97,7 +96,7 @@ impl Frozen {
     async fn in_world(world: &World) -> Arc<Self> {
         // Open and create, each with a moment before and one after.
         const CREATED: usize = 3;
-        let (victim, request) = (world.process(CREATED), invocation("pm_card_visa"));
+        let (victim, request) = (world.process(CREATED), asked("pm_card_visa"));
         let created = async {
             let is_intent = |file: DirEntry| file.path().extension() == Some("json".as_ref());
             let folder = world.folder.path().join("sandbox");
@@ -108,7 +107,7 @@ impl Frozen {
             }
         };
         tokio::select! {
-            answer = victim.create(&request) => panic!("it went on: {}", answer.status()),
+            answer = victim.told(&request) => panic!("it went on: {}", answer.status),
             () = created => {}
         }
 
@@ -191,9 +190,9 @@ async fn until_the_lease_is_over() {
     tokio::time::sleep(Duration::from_millis(60)).await;
 }
 
-fn assert_not_known(answer: &Response, case: &str) {
-    let body: Value = serde_json::from_slice(answer.body()).expect("JSON");
-    assert_eq!(answer.status(), StatusCode::ACCEPTED, "{case}: {body}");
+fn assert_not_known(answer: &Told, case: &str) {
+    let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{case}: {body}");
     assert_eq!(body["status"], "unknown", "{case}");
 }
 
@@ -217,13 +216,13 @@ async fn what_another_attempt_may_have_charged_is_not_called_nothing() {
             frozen.thaws(during_confirm),
         );
 
-        let told = heir.create(&invocation("pm_card_visa")).await;
+        let told = heir.told(&asked("pm_card_visa")).await;
 
         assert_eq!(world.charges(), 1, "{case}");
         assert_not_known(&told, case);
         let again = world.process(NEVER);
-        let again = again.create(&invocation("pm_card_visa")).await;
-        assert_eq!(again.status(), StatusCode::CREATED, "{case}");
+        let again = again.told(&asked("pm_card_visa")).await;
+        assert_eq!(again.status, StatusCode::CREATED, "{case}");
         assert_eq!(world.charges(), 1, "{case}");
     }
 }
@@ -246,7 +245,7 @@ async fn an_attempt_whose_claim_is_lost_may_charge_what_it_has_opened_or_attache
             frozen.thaws(during_confirm),
         );
 
-        let told = unaware.create(&invocation("pm_card_visa")).await;
+        let told = unaware.told(&asked("pm_card_visa")).await;
 
         assert_eq!(world.charges(), 1, "{case}");
         assert_not_known(&told, case);
@@ -264,8 +263,8 @@ async fn whoever_was_taken_over_does_not_call_it_nothing() {
                 let heir = Arc::clone(&heir);
                 async move {
                     until_the_lease_is_over().await;
-                    let paid = heir.create(&invocation("pm_card_visa")).await;
-                    assert_eq!(paid.status(), StatusCode::CREATED);
+                    let paid = heir.told(&asked("pm_card_visa")).await;
+                    assert_eq!(paid.status, StatusCode::CREATED);
                 }
                 .boxed()
             })
@@ -275,7 +274,7 @@ async fn whoever_was_taken_over_does_not_call_it_nothing() {
             Call::Confirm => world.turned_away(refused, nothing(), taken_over()),
         };
 
-        let told = slow.create(&invocation("pm_card_visa")).await;
+        let told = slow.told(&asked("pm_card_visa")).await;
 
         assert_eq!(world.charges(), 1);
         assert_not_known(&told, "taken over");
@@ -288,13 +287,13 @@ async fn whoever_is_alone_and_turned_away_has_done_nothing() {
         let world = World::new(false);
         let alone = world.turned_away(refused, nothing(), nothing());
 
-        let told = alone.create(&invocation("pm_card_visa")).await;
+        let told = alone.told(&asked("pm_card_visa")).await;
 
-        assert_eq!(told.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(told.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(world.charges(), 0);
         let paid = world.process(NEVER);
-        let paid = paid.create(&invocation("pm_card_visa")).await;
-        assert_eq!(paid.status(), StatusCode::CREATED);
+        let paid = paid.told(&asked("pm_card_visa")).await;
+        assert_eq!(paid.status, StatusCode::CREATED);
         assert_eq!(world.charges(), 1);
     }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use foundation::Deadline;
 
-use super::{NEVER, World, invocation};
+use super::{NEVER, World, asked};
 use crate::found::Found;
 use crate::ledger::{Change, Changed, FileLedger, Ledger};
 use crate::provider::{Failure, Intent, NO_SUCH_INTENT, Provider, Sandbox, UNEXPECTED_AMOUNT};
@@ -74,9 +74,9 @@ async fn a_confirmation_that_is_refused_for_good_fails_the_payment() {
     let refusing = world.failing(Some(Failure::Refused("refused")), None);
     process.provider = Some(std::sync::Arc::new(refusing));
 
-    let answer = process.create(&invocation("pm_card_visa")).await;
+    let answer = process.told(&asked("pm_card_visa")).await;
 
-    assert_eq!(answer.status().as_u16(), 402);
+    assert_eq!(answer.status.as_u16(), 402);
     assert_eq!(world.charges(), 0);
 }
 
@@ -84,8 +84,8 @@ async fn a_confirmation_that_is_refused_for_good_fails_the_payment() {
 #[tokio::test]
 async fn an_amount_that_no_payment_has_is_not_silence() {
     let world = World::new(false);
-    let acting = invocation("pm_sandbox_requires_action");
-    world.process(NEVER).create(&acting).await;
+    let acting = asked("pm_sandbox_requires_action");
+    world.process(NEVER).told(&acting).await;
     let ledger = FileLedger::new(world.folder.path());
     let id = payment::id_of(&world.key());
     let cases = [
@@ -111,8 +111,8 @@ async fn an_amount_that_no_payment_has_is_not_silence() {
 #[tokio::test]
 async fn what_another_attempt_ended_is_answered_though_the_provider_is_silent() {
     let world = World::new(false);
-    let acting = invocation("pm_sandbox_requires_action");
-    world.process(NEVER).create(&acting).await;
+    let acting = asked("pm_sandbox_requires_action");
+    world.process(NEVER).told(&acting).await;
     let ledger = FileLedger::new(world.folder.path());
     let id = payment::id_of(&world.key());
     let seen = ledger.read(&id, Deadline::UNKNOWN).await;
