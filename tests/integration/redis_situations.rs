@@ -12,9 +12,9 @@ const PATH: &str = "/api/health/redis";
 /// What an answer says of Redis.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Health {
-    http_status: u16,
+    pub(crate) http_status: u16,
     status: Value,
-    error_code: Value,
+    pub(crate) error_code: Value,
     /// The operations that succeeded, if any were tried.
     operations: Value,
 }

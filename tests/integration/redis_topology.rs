@@ -77,6 +77,51 @@ async fn a_master_with_slots_that_no_node_holds_is_down_whatever_the_key() {
     }
 }
 
+/// What can be wrong with one master of three.
+#[derive(Clone, Copy, Debug)]
+enum Wrong {
+    Dead,
+    Hung,
+    Full,
+}
+
+/// The key of the probe fell on a master that works, or on the other one: 200 at random, and payments failed by their keys.
+#[tokio::test]
+async fn a_cluster_is_as_healthy_as_its_worst_master() {
+    for wrong in [Wrong::Dead, Wrong::Hung, Wrong::Full] {
+        for number in 0..3 {
+            let cluster = RedisCluster::start().await;
+            let lambda = Lambda::function("health-redis")
+                .env("REDIS_URL", &cluster.url())
+                .env("REDIS_CLUSTER", "true")
+                .env("HEALTH_MEMO_MS", "0")
+                .env("HEALTH_SLOW_MS", "29000")
+                .start()
+                .await;
+            assert_eq!(health(&lambda).await.http_status, 200);
+            let master = &cluster.nodes()[number];
+            match wrong {
+                Wrong::Dead => master.stop().await,
+                Wrong::Hung => master.pause(),
+                Wrong::Full => {
+                    let limit = ["CONFIG", "SET", "maxmemory", "1"];
+                    master.command(&limit).await;
+                }
+            }
+            for _ in 0..10 {
+                let health = health(&lambda).await;
+                assert_eq!(health.http_status, 503, "{wrong:?} {number}: {health:?}");
+                if matches!(wrong, Wrong::Full) {
+                    assert_eq!(health.error_code, "out_of_memory", "{number}");
+                }
+            }
+            if matches!(wrong, Wrong::Hung) {
+                master.resume();
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn who_may_not_ask_for_the_slots_is_told_so() {
     let redis = one_master("0", "16383").await;

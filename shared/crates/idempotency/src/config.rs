@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The longest a lease lasts, as the longest an invocation does.
+pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
+
 /// How keys are kept.
 #[derive(Clone, Debug)]
 pub struct IdempotencyConfig {

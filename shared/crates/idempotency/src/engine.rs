@@ -1,293 +1,35 @@
-//! The engine: claims and waiting.
+//! What every claim and every lease of an engine share: the store, the settings, the counts.
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use foundation::Deadline;
-use telemetry::metrics::Metrics;
-use tokio::time::{Instant, sleep};
-use tracing::info;
 
-use super::counters::{Counters, Counts, Event};
-use super::decision::{Claim, Fence};
-use super::hold::{Hold, Token};
-use super::lease::Lease;
-use super::operation::{Answered, Operation, Outcome};
-use super::store::{Answer, Claimed, Doubt, Grant, Standing, Store, Undecided};
+use super::config::LONGEST_LEASE;
+use super::counters::{Counters, Event};
+use super::decision::Claim;
+use super::store::{Answer, Doubt, Standing, Store, Undecided};
 use super::{
-    Authority, DerivedKey, Fingerprint, IdempotencyConfig, OwnerId, RecordKey, ResponseKeys,
-    SavedResponse, Stores,
+    Authority, DerivedKey, Fingerprint, IdempotencyConfig, RecordKey, ResponseKeys, SavedResponse,
 };
 
-/// What an engine is made of.
-pub struct Setup {
-    /// Where keys are kept.
-    pub stores: Stores,
-    /// How they are kept.
-    pub config: IdempotencyConfig,
-    /// The name of the environment, which is a part of every derived key: two environments never share a payment.
-    pub environment: String,
-    /// Where calls are counted.
-    pub metrics: Metrics,
-    /// With which results are signed, where the work keeps its own: a result without a MAC of ours counts as unknown. `None`: results
-    /// are not signed, and any stored one is believed.
-    pub response_keys: Option<ResponseKeys>,
-}
-
-/// Decides which work may run. One per process; cheap to clone.
-#[derive(Clone)]
-pub struct Idempotency {
-    pub(super) inner: Arc<Inner>,
-}
-
-pub(super) struct Inner {
+/// The parts of an engine.
+pub(super) struct Engine {
     pub(super) store: Box<dyn Store>,
     pub(super) config: IdempotencyConfig,
     pub(super) counters: Counters,
-    authority: Authority,
-    environment: String,
+    pub(super) authority: Authority,
+    pub(super) environment: String,
     /// With which results are signed; `None`: they are not, and any stored one is believed.
-    response_keys: Option<ResponseKeys>,
+    pub(super) response_keys: Option<ResponseKeys>,
 }
 
-/// The longest a lease lasts, as the longest an invocation does.
-pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
 /// A claim that ends later than this is not ours: none is longer than half of it. The other half is for a server whose clock was
 /// set back.
 const LATEST_END: Duration = LONGEST_LEASE.saturating_mul(2);
-/// How long a waiter waits before it looks again, at first and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_GROWTH: f64 = 1.5;
-/// What a waiter keeps for its last look.
-const LOOK_TIME: Duration = Duration::from_millis(100);
-
-impl Setup {
-    /// These stores, and the defaults for everything else. The environment is `development`.
-    pub fn of(stores: Stores) -> Self {
-        Self {
-            stores,
-            config: IdempotencyConfig::default(),
-            environment: "development".to_owned(),
-            metrics: Metrics::off(),
-            response_keys: None,
-        }
-    }
-}
-
-impl Idempotency {
-    /// The engine over these stores. Nothing is connected, and nothing here fails.
-    pub fn new(setup: Setup) -> Self {
-        let Setup {
-            stores,
-            config,
-            environment,
-            metrics,
-            response_keys,
-        } = setup;
-        let authority = Authority::of(stores.available());
-        info!(
-            idempotency.authority = authority.name(),
-            "idempotency decided by"
-        );
-        Self {
-            inner: Arc::new(Inner {
-                store: stores.open(&config, response_keys.as_ref()),
-                config,
-                counters: Counters::new(metrics),
-                authority,
-                environment,
-                response_keys,
-            }),
-        }
-    }
-
-    /// The engine over the memory of this process, for development and tests: no other process sees what it decides.
-    pub fn in_memory() -> Self {
-        Self::new(Setup::of(Stores {
-            mongodb: None,
-            redis: None,
-            memory: true,
-        }))
-    }
-
-    /// Which stores take part.
-    pub fn authority(&self) -> Authority {
-        self.inner.authority
-    }
-
-    /// What has happened in this process.
-    pub fn counts(&self) -> Counts {
-        self.inner.counters.counts()
-    }
-
-    /// Claims the key for this caller: lets it work, or says why not.
-    ///
-    /// # Errors
-    ///
-    /// [`Undecided`] when no store decided. Nothing may run, and asking again is safe.
-    ///
-    /// # Cancel safety
-    ///
-    /// A dropped call may have left a claim that nobody works on. It ends as one whose attempt ended without a word.
-    pub async fn claim(
-        &self,
-        operation: &Operation,
-        deadline: Deadline,
-    ) -> Result<Answered, Undecided> {
-        let lease = lease_for(deadline.remaining(), &self.inner.config);
-        self.claim_as(OwnerId::fresh(), lease, operation, deadline)
-            .await
-    }
-
-    /// The same for a caller elsewhere, who brings its own owner, and whose work outlasts this invocation by a lease of its
-    /// own, at most as long as the longest invocation. Who got no answer may ask again with the same owner, and is told
-    /// that it has started, if it has.
-    ///
-    /// The owner must be fresh for every claim: whoever comes with the owner of an attempt that is at work *is* that
-    /// attempt, and works. One that is made of an event, a request or a key is the same in every delivery of it, and
-    /// runs twice.
-    ///
-    /// # Errors
-    ///
-    /// As [`claim`](Self::claim).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`claim`](Self::claim).
-    pub async fn claim_as(
-        &self,
-        owner: OwnerId,
-        lease: Duration,
-        operation: &Operation,
-        deadline: Deadline,
-    ) -> Result<Answered, Undecided> {
-        self.check_time(operation, deadline)?;
-        let claim = self
-            .inner
-            .claim_of(owner, lease.min(LONGEST_LEASE), operation);
-        // Taken before the store begins to count the lease, so that the caller's own reckoning ends first.
-        let began = Instant::now();
-        let claimed = self
-            .inner
-            .store
-            .claim(&operation.key, &claim, deadline)
-            .await;
-        let Answer { value, stand_in } = self.inner.noting(&operation.key, claimed)?;
-        let outcome = match value {
-            Claimed::Started(grant) => {
-                self.inner.counters.count(event_of(&grant), &operation.key);
-                let ends = Deadline::after(grant.lease_left.saturating_sub(began.elapsed()));
-                let fence = Fence {
-                    claim,
-                    attempt: grant.attempt,
-                    rev: grant.rev,
-                };
-                let hold = Hold::new(self.clone(), operation.key.clone(), fence, deadline);
-                Outcome::Started(Lease::new(hold, grant, ends))
-            }
-            Claimed::Standing(standing) => {
-                let standing = self.inner.check(&operation.key, &claim, standing, deadline);
-                let standing = standing.await;
-                self.inner.count_standing(&standing, &operation.key);
-                Outcome::of(standing)
-            }
-        };
-        Ok(Answered { outcome, stand_in })
-    }
-
-    /// Goes on with an attempt that was claimed elsewhere, by what its [`Lease`] had as a token. Asks no store: whether the
-    /// key is still that attempt's, the first word tells.
-    pub fn resume(&self, token: Token, deadline: Deadline) -> Hold {
-        Hold::resumed(self.clone(), token, deadline)
-    }
-
-    /// Waits, at most until `limit`, for the result of somebody who is at work. Never claims, so it never runs anything:
-    /// what it returns is how the key stands then, or how it stood when a store last said.
-    ///
-    /// # Errors
-    ///
-    /// [`Undecided`] when no store ever answered.
-    ///
-    /// # Cancel safety
-    ///
-    /// A dropped wait changes nothing.
-    pub async fn wait_for(
-        &self,
-        operation: &Operation,
-        limit: Deadline,
-    ) -> Result<Standing, Undecided> {
-        let lease = lease_for(limit.remaining(), &self.inner.config);
-        let claim = self.inner.claim_of(OwnerId::fresh(), lease, operation);
-        let mut pause = FIRST_PAUSE;
-        let mut last = None;
-        loop {
-            let looked = self.inner.store.look(&operation.key, &claim, limit).await;
-            let standing = match self.inner.noting(&operation.key, looked) {
-                Ok(answer) => {
-                    let standing = answer.value;
-                    let checking = self.inner.check(&operation.key, &claim, standing, limit);
-                    checking.await
-                }
-                Err(undecided) => return last.ok_or(undecided),
-            };
-            let Standing::InProgress { retry_after } = standing else {
-                return Ok(standing);
-            };
-            let nap = limit
-                .reserving(LOOK_TIME)
-                .clip(pause.min(retry_after.max(FIRST_PAUSE)));
-            if nap.is_zero() {
-                return Ok(standing);
-            }
-            last = Some(standing);
-            sleep(nap).await;
-            pause = pause.mul_f64(PAUSE_GROWTH).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// Sets up what no decision depends on: in MongoDB the indexes by which it deletes what is over and finds what is unfinished. For a deployment or a
-    /// schedule, where nobody waits.
-    ///
-    /// # Errors
-    ///
-    /// [`Undecided`] when the store did not acknowledge. Repeating it is safe.
-    pub async fn prepare(&self, deadline: Deadline) -> Result<(), Undecided> {
-        self.inner.store.prepare(deadline).await
-    }
-
-    /// The key to hand to a provider for the work under `key`: the one that its leases have.
-    pub fn derived_key(&self, key: &RecordKey) -> DerivedKey {
-        DerivedKey::new(&self.inner.environment, key)
-    }
-
-    fn check_time(&self, operation: &Operation, deadline: Deadline) -> Result<(), Undecided> {
-        if deadline.clip(operation.least_time) < operation.least_time {
-            self.inner.counters.count(Event::Degraded, &operation.key);
-            return Err(Undecided::TooLate);
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Idempotency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Idempotency")
-            .field("authority", &self.inner.authority)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    fn claim_of(&self, owner: OwnerId, lease: Duration, operation: &Operation) -> Claim {
-        Claim {
-            owner,
-            fingerprint: operation.fingerprint,
-            policy: operation.policy,
-            lease,
-            window: self.config.window,
-        }
+impl Engine {
+    /// The key to hand to a provider for the work under `key`.
+    pub(super) fn derived_key(&self, key: &RecordKey) -> DerivedKey {
+        DerivedKey::new(&self.environment, key)
     }
 
     /// A result as it may be stored: not too long, and signed where this engine signs.
@@ -363,56 +105,5 @@ impl Inner {
             Standing::Unknown(_) => Event::Unknown,
         };
         self.counters.count(event, key);
-    }
-}
-
-fn event_of(grant: &Grant) -> Event {
-    if grant.took_over {
-        Event::Takeover
-    } else {
-        Event::Fresh
-    }
-}
-
-/// How long a lease lasts: until the invocation is certainly over. Too short costs waiting, never a second execution.
-fn lease_for(time_left: Option<Duration>, config: &IdempotencyConfig) -> Duration {
-    match time_left {
-        Some(left) => (left + config.lease_grace).min(LONGEST_LEASE),
-        None => config.lease,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use foundation::secret::Secrets;
-    use mongo_client::{Mongo, MongoConfig};
-
-    use super::*;
-
-    #[test]
-    fn a_lease_outlasts_its_invocation() {
-        let config = IdempotencyConfig::default();
-        let seconds = Duration::from_secs;
-        let cases = [
-            (Some(seconds(0)), seconds(2)),
-            (Some(seconds(10)), seconds(12)),
-            (Some(seconds(900)), seconds(900)),
-            (None, seconds(30)),
-        ];
-        for (left, expected) in cases {
-            assert_eq!(lease_for(left, &config), expected, "{left:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn nothing_is_prepared_that_the_store_does_not_acknowledge() {
-        let nowhere = MongoConfig::at("mongodb://127.0.0.1:1/", "tests");
-        let engine = Idempotency::new(Setup::of(Stores {
-            mongodb: Some(Mongo::new(&nowhere, &Secrets::without_store())),
-            redis: None,
-            memory: false,
-        }));
-        let deadline = Deadline::after(Duration::from_millis(100));
-        assert!(engine.prepare(deadline).await.is_err());
     }
 }

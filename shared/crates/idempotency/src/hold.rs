@@ -1,6 +1,7 @@
 //! The hold on a key: the right to write its record.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -8,18 +9,19 @@ use bytes::Bytes;
 use foundation::Deadline;
 use tokio::time::{Instant, sleep};
 
+use super::config::LONGEST_LEASE;
 use super::counters::Event;
 use super::decision::{Change, Claim, Fence};
-use super::engine::{Idempotency, LONGEST_LEASE};
+use super::engine::Engine;
 use super::store::{Answer, Changed, Doubt, Standing, Undecided};
 use super::{DerivedKey, Fingerprint, OwnerId, Policy, RecordKey, SavedResponse};
 
 /// An attempt's right to change the record of its key. A [`Lease`](super::Lease) has one; who kept only its [`Token`], in
-/// another process or another language, gets it back from [`Idempotency::resume`].
+/// another process or another language, gets it back from [`Idempotency::resume`](super::Idempotency::resume).
 ///
 /// It does not say that the lease still lasts, nor that anything was ever claimed: the store checks that at each write.
 pub struct Hold {
-    engine: Idempotency,
+    engine: Arc<Engine>,
     key: RecordKey,
     fence: Fence,
     /// The revision of this attempt's last acknowledged write; zero: not known. It is unknown from when a write is sent until
@@ -109,7 +111,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Hold {
     pub(super) fn new(
-        engine: Idempotency,
+        engine: Arc<Engine>,
         key: RecordKey,
         fence: Fence,
         deadline: Deadline,
@@ -126,7 +128,7 @@ impl Hold {
     }
 
     /// The hold of an attempt that was claimed elsewhere.
-    pub(super) fn resumed(engine: Idempotency, token: Token, deadline: Deadline) -> Self {
+    pub(super) fn resumed(engine: Arc<Engine>, token: Token, deadline: Deadline) -> Self {
         let fence = Fence {
             attempt: token.attempt,
             rev: 0,
@@ -136,7 +138,7 @@ impl Hold {
                 // Nobody can claim with it any more: these two tell nothing.
                 policy: Policy::AtMostOnce,
                 lease: Duration::ZERO,
-                window: engine.inner.config.window,
+                window: engine.config.window,
             },
         };
         Self {
@@ -182,7 +184,7 @@ impl Hold {
     ///
     /// A dropped call may or may not have stored it.
     pub async fn complete(self, response: SavedResponse) -> Completion {
-        let (inner, until) = (&self.engine.inner, self.whole_time());
+        let (inner, until) = (&self.engine, self.whole_time());
         let fingerprint = &self.fence.claim.fingerprint;
         let kept = inner.storable(&self.key, fingerprint, &response, until);
         let kept = kept.await;
@@ -214,7 +216,7 @@ impl Hold {
     pub async fn mark_unknown(self) -> Noted {
         let marked = noted(self.insist(&Change::MarkUnknown, self.short_time()).await);
         if marked == Noted::Done {
-            let counters = &self.engine.inner.counters;
+            let counters = &self.engine.counters;
             counters.count(Event::Unknown, &self.key);
         }
         marked
@@ -280,7 +282,7 @@ impl Hold {
 
     /// Asks the store that decides until it answers, or `until`.
     async fn insist(&self, change: &Change, until: Deadline) -> Result<Changed, Undecided> {
-        let inner = &self.engine.inner;
+        let inner = &self.engine;
         let mut pause = FIRST_PAUSE;
         let mut fence = Fence {
             rev: self.take_rev(),
@@ -322,7 +324,7 @@ impl Hold {
 impl Hold {
     /// The outcome, as far as a stored result is believed.
     async fn check(&self, changed: Changed, until: Deadline) -> Changed {
-        let (inner, claim) = (&self.engine.inner, &self.fence.claim);
+        let (inner, claim) = (&self.engine, &self.fence.claim);
         match changed {
             Changed::Superseded(standing) => {
                 Changed::Superseded(inner.check(&self.key, claim, standing, until).await)

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use foundation::Deadline;
 use parking_lot::Mutex;
 
-use super::engine::LONGEST_LEASE;
+use super::config::LONGEST_LEASE;
 use super::hold::{Completion, Hold, Noted, Renewal, Token};
 use super::store::Grant;
 use super::{DerivedKey, SavedResponse};

@@ -31,7 +31,9 @@ mod reaction;
 mod reconciler;
 mod request;
 mod search;
+mod seen;
 mod store;
+mod stored;
 mod world;
 mod writes;
 

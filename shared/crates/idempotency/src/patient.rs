@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use foundation::Deadline;
 
-use super::engine::Idempotency;
+use super::idempotency::Idempotency;
 use super::operation::{Operation, Outcome};
 use super::store::{Backend, Standing, Undecided};
 

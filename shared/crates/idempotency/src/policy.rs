@@ -45,7 +45,7 @@ impl Policy {
     pub(super) fn to_bound_ms(self) -> u64 {
         match self {
             Self::AtMostOnce => 0,
-            Self::Rerun { within } => super::record::whole_ms(within).min(ALWAYS_MS - 1),
+            Self::Rerun { within } => super::store_time::whole_ms(within).min(ALWAYS_MS - 1),
             Self::RerunAlways => ALWAYS_MS,
         }
     }

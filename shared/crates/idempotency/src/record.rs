@@ -9,12 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub(super) use super::store_time::{StoreTime, whole_ms};
 use super::{Fingerprint, OwnerId, Policy, SavedResponse};
 pub(super) use text::{COUNT_WIDTH, LEASE_WIDTH, TIME_WIDTH, Unreadable, field};
-
-/// An instant by a store's clock, in milliseconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct StoreTime(u64);
 
 /// Everything that is known of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -79,28 +76,6 @@ pub(super) enum State {
     },
 }
 
-impl StoreTime {
-    /// The instant so many milliseconds after 1970.
-    pub(super) const fn from_ms(ms: u64) -> Self {
-        Self(ms)
-    }
-
-    /// Its milliseconds since 1970.
-    pub(super) fn as_ms(self) -> u64 {
-        self.0
-    }
-
-    /// The instant `time` later.
-    pub(super) fn after(self, time: Duration) -> Self {
-        Self(self.0.saturating_add(whole_ms(time)))
-    }
-
-    /// How long it is from `earlier` to here; zero if that is later.
-    pub(super) fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
-    }
-}
-
 impl Record {
     /// The writing that this record is.
     pub(super) fn version(&self) -> Version {
@@ -144,9 +119,4 @@ impl Record {
         self.finished_at()
             .is_some_and(|finished_at| now >= finished_at.after(window))
     }
-}
-
-/// A duration as records count it.
-pub(super) fn whole_ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,8 +8,8 @@
 use foundation::Deadline;
 use tracing::info;
 
-use super::engine::Idempotency;
 use super::entry::{Entry, Progress, Settlement};
+use super::idempotency::Idempotency;
 use super::store::{Found, Page, Settled, Undecided};
 use super::{OwnerId, RecordKey, Revision, decision};
 
@@ -64,7 +64,7 @@ impl UnfinishedPages<'_> {
             after: self.last.as_ref(),
             limit: PAGE,
         };
-        let found = self.engine.inner.store.unfinished(page, deadline).await?;
+        let found = self.engine.engine.store.unfinished(page, deadline).await?;
         let Some((last, _)) = found.last() else {
             return Ok(None);
         };
@@ -84,7 +84,7 @@ impl Idempotency {
     ///
     /// [`Undecided`] when the store that decides did not answer.
     pub async fn look_up(&self, key: &RecordKey, deadline: Deadline) -> Result<Lookup, Undecided> {
-        let found = self.inner.store.read(key, deadline).await?;
+        let found = self.engine.store.read(key, deadline).await?;
         Ok(self.lookup_of(key, found))
     }
 
@@ -110,7 +110,7 @@ impl Idempotency {
     ///
     /// [`Undecided`] when the store that decides did not answer.
     pub async fn keys(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
-        self.inner.store.list(limit, deadline).await
+        self.engine.store.list(limit, deadline).await
     }
 
     /// The unfinished keys whose names begin with `prefix`, in the order of their names: running, abandoned and unknown ones, and
@@ -186,14 +186,14 @@ impl Idempotency {
         let written = match settlement {
             Settlement::Completed(response) => {
                 let (key, fingerprint) = (&entry.key, &entry.fingerprint);
-                let storable = self.inner.storable(key, fingerprint, &response, deadline);
+                let storable = self.engine.storable(key, fingerprint, &response, deadline);
                 decision::Settlement::Completed(storable.await)
             }
             Settlement::Released(_) => decision::Settlement::Released,
             Settlement::Reopened => decision::Settlement::Reopened,
         };
         let settled = self
-            .inner
+            .engine
             .store
             .settle(
                 &entry.key,
@@ -215,7 +215,7 @@ impl Idempotency {
     }
 
     fn lookup_of(&self, key: &RecordKey, found: Found) -> Lookup {
-        let window = self.inner.config.window;
+        let window = self.engine.config.window;
         match found {
             Found::Nothing => Lookup::Absent,
             Found::Unreadable => Lookup::Unreadable,
@@ -232,7 +232,7 @@ impl Idempotency {
         };
         match (&entry.progress, settlement) {
             (Progress::Completed(stored), Settlement::Completed(response)) => {
-                stored.unsigned() == response.limited_to(self.inner.config.max_response_bytes)
+                stored.unsigned() == response.limited_to(self.engine.config.max_response_bytes)
             }
             (Progress::Released, Settlement::Released(_)) => true,
             _ => false,

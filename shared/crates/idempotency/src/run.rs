@@ -6,8 +6,8 @@ use std::time::Duration;
 use foundation::deadline::{Deadline, Elapsed};
 
 use super::SavedResponse;
-use super::engine::Idempotency;
 use super::hold::Completion;
+use super::idempotency::Idempotency;
 use super::lease::Lease;
 use super::operation::{Answered, Operation, Outcome};
 use super::store::{Backend, Doubt, Standing, Undecided};

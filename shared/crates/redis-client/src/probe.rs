@@ -1,5 +1,6 @@
 //! Does Redis do what the functions need of it? `PING` alone does not tell: a full or read-only server answers it.
 
+mod masters;
 mod server_info;
 
 use std::collections::HashMap;
@@ -73,8 +74,8 @@ impl Operation {
 
 impl RedisClient {
     /// Pings, sets and gets a random key, runs a script on it, deletes it, and asks the server about itself, all in one round trip (a
-    /// rested connection is pinged first). A node of a cluster, where the client is not in cluster mode, is asked for its slots in a
-    /// second one.
+    /// rested connection is pinged first). In cluster mode the cluster is asked for its slots first, and then all that of each
+    /// master. A node of a cluster, where the client is not in cluster mode, is asked for its slots in a second round trip.
     ///
     /// # Errors
     ///
@@ -85,8 +86,17 @@ impl RedisClient {
     ///
     /// A dropped probe may leave its key behind, which expires.
     pub async fn health_check(&self) -> Result<HealthCheck, Error> {
-        let (key, value) = (format!("{KEY_PREFIX}{}", random_hex()), random_hex());
-        let probe = self.probe(&key, &value);
+        if self.inner.is_cluster {
+            self.check_masters().await
+        } else {
+            self.check_key(&format!("{KEY_PREFIX}{}", random_hex()))
+                .await
+        }
+    }
+
+    async fn check_key(&self, key: &str) -> Result<HealthCheck, Error> {
+        let value = random_hex();
+        let probe = self.probe(key, &value);
         let probe = Request::Pipeline(&probe);
         let (answer, latency) = match self.timed(&probe).await {
             // Safe to repeat, as the key is this probe's own; the second answer is the newer one.

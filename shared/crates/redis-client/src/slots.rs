@@ -1,7 +1,8 @@
 //! Which node of a cluster holds which keys.
 //!
 //! A client that is not in cluster mode speaks to one node. That node may hold all keys (a cluster of one master, which is how
-//! ElastiCache's cluster mode with one shard is used) or a part of them: then commands fail by their keys, at random.
+//! ElastiCache's cluster mode with one shard is used) or a part of them: then commands fail by their keys, at random. A client that is in
+//! cluster mode reaches every master, and its probe asks each one.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +15,10 @@ use super::{Error, Reason, RedisClient, Repeat, Request, typed};
 const ALL: u32 = 16_384;
 
 /// A range of slots, and the master that holds it.
-struct SlotRange {
-    first: u16,
+pub(super) struct SlotRange {
+    pub(super) first: u16,
     last: u16,
-    master: Node,
+    pub(super) master: Node,
 }
 
 impl RedisClient {
@@ -38,7 +39,7 @@ impl RedisClient {
         judge(&self.slots().await.map_err(Error::reason)?)
     }
 
-    async fn slots(&self) -> Result<Vec<SlotRange>, Error> {
+    pub(super) async fn slots(&self) -> Result<Vec<SlotRange>, Error> {
         let mut slots = cmd("CLUSTER");
         slots.arg("SLOTS");
         let answer = self.send(Repeat::Safe, &Request::Command(&slots)).await?;
@@ -73,14 +74,19 @@ impl SlotRange {
     }
 }
 
-fn judge(ranges: &[SlotRange]) -> Result<(), Reason> {
+/// Whether every slot has a master.
+pub(super) fn are_all_held(ranges: &[SlotRange]) -> bool {
     let held: u32 = ranges
         .iter()
         .map(|range| u32::from(range.last.saturating_sub(range.first)) + 1)
         .sum();
+    held == ALL
+}
+
+fn judge(ranges: &[SlotRange]) -> Result<(), Reason> {
     let masters: BTreeSet<_> = ranges.iter().map(|range| &range.master).collect();
     match masters.len() {
-        1 if held == ALL => Ok(()),
+        1 if are_all_held(ranges) => Ok(()),
         0 | 1 => Err(Reason::ClusterDown),
         _ => Err(Reason::ClusterModeRequired),
     }

@@ -1,7 +1,7 @@
 use http::StatusCode;
 
 use super::*;
-use crate::{IdempotencyConfig, IdempotencyKey, SavedBody, Scope, Setup, Stores};
+use crate::{Idempotency, IdempotencyConfig, IdempotencyKey, SavedBody, Scope, Setup, Stores};
 
 /// An engine over memory, which keeps bodies of at most this many bytes.
 fn engine_keeping(max_response_bytes: usize) -> Idempotency {
@@ -58,11 +58,11 @@ fn token(rev: Option<u64>) -> Token {
 async fn claimed(engine: &Idempotency) -> (Hold, Token) {
     let (token, mut fence) = (token(Some(1)), fence());
     fence.claim.owner = token.owner;
-    let store = &engine.inner.store;
+    let store = &engine.engine.store;
     let claim = store.claim(&token.key, &fence.claim, Deadline::UNKNOWN);
     claim.await.expect("claimed");
     let key = token.key.clone();
-    let hold = Hold::new(engine.clone(), key, fence, Deadline::UNKNOWN);
+    let hold = Hold::new(Arc::clone(&engine.engine), key, fence, Deadline::UNKNOWN);
     (hold, token)
 }
 

@@ -83,8 +83,6 @@ pub(super) enum Step {
     Swap(Version),
 }
 
-pub(super) const LEASE: u64 = 1;
-
 impl Client {
     pub(super) fn new(protocol: &Protocol) -> Self {
         Self {

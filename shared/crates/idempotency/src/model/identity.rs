@@ -3,10 +3,11 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::client::LEASE;
 use super::protocol::Protocol;
 use crate::decision::Claim;
 use crate::{Fingerprint, OwnerId};
+
+pub(super) const LEASE: u64 = 1;
 
 // Made once: a search asks for them in every step.
 static OWNERS: LazyLock<[OwnerId; 256]> = LazyLock::new(|| {

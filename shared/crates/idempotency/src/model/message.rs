@@ -1,6 +1,6 @@
 //! What travels between clients, stores and the reconciler.
 
-use super::store::Stored;
+use super::stored::Stored;
 use crate::OwnerId;
 use crate::decision::{Change, Fence, Settlement, Start};
 use crate::record::{Record, StoreTime, Version};

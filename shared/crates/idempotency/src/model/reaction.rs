@@ -2,11 +2,13 @@
 
 use super::answer::Answer;
 use super::bug::Bug;
-use super::client::{Held, Kind, LEASE, Phase, Step};
+use super::client::{Held, Kind, Phase, Step};
+use super::identity::LEASE;
 use super::identity::claim;
 use super::message::{Reply, Won};
 use super::protocol::{Layout, Protocol};
-use super::store::{Stored, standing};
+use super::store::standing;
+use super::stored::Stored;
 use super::world::{Violation, Witness, World};
 use crate::decision::{self, Decision, Verdict};
 use crate::record::{Record, State, StoreTime};

@@ -5,33 +5,9 @@ use super::bug::Bug;
 use super::identity::{claim, owner};
 use super::message::{Finding, Judged, Message, Swap};
 use super::protocol::{Layout, Protocol};
+use super::seen::Seen;
 use super::world::World;
 use crate::decision::Settlement;
-use crate::record::Version;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Reconciler {
-    pub(super) looks_left: u8,
-    pub(super) seen: Option<Seen>,
-}
-
-/// The entry that it has read.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Seen {
-    version: Version,
-    attempt: u64,
-    generation: u8,
-    request: u8,
-}
-
-impl Reconciler {
-    pub(super) fn new(protocol: &Protocol) -> Self {
-        Self {
-            looks_left: protocol.settlements,
-            seen: None,
-        }
-    }
-}
 
 impl World {
     /// It reads a record that was abandoned.

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::answer::Answer;
 use super::bug::Bug;
-use super::client::{Kind, LEASE, Pending, Phase, Step};
+use super::client::{Kind, Pending, Phase, Step};
+use super::identity::LEASE;
 use super::identity::claim;
 use super::message::{Delivery, HeldWrite, Judged, Message, Reply, Swap};
 use super::protocol::{Layout, Protocol};

@@ -7,8 +7,8 @@ use super::bug::Bug;
 use super::client::Client;
 use super::message::Message;
 use super::protocol::{Beginning, Protocol};
-use super::reconciler::Reconciler;
-use super::store::Stored;
+use super::seen::Reconciler;
+use super::stored::Stored;
 use crate::record::{Record, State, StoreTime};
 use crate::store::hints::rules::Held;
 

@@ -9,7 +9,7 @@ use super::bug::Bug;
 use super::identity::claim;
 use super::message::{Finding, HeldWrite, Reply, Won};
 use super::protocol::{Layout, Protocol};
-use super::store::{Stored, lease_left};
+use super::stored::{Stored, lease_left};
 use super::world::{Violation, Witness, World};
 use crate::decision::{Change, Settlement};
 use crate::record::{Record, State};

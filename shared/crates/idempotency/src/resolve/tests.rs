@@ -114,7 +114,7 @@ async fn what_was_not_seen_or_is_running_is_not_resolved() {
 async fn what_finished_is_absent_once_its_retention_is_over() {
     let (engine, payment) = (engine(), operation("k"));
     started(&engine, &payment).await.release().await;
-    let found = engine.inner.store.read(&payment.key, Deadline::UNKNOWN);
+    let found = engine.engine.store.read(&payment.key, Deadline::UNKNOWN);
     let Found::Record(record, _) = found.await.expect("read") else {
         panic!("absent");
     };

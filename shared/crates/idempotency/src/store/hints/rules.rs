@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::config::LONGEST_LEASE;
 use crate::decision::Claim;
-use crate::engine::LONGEST_LEASE;
 use crate::record::{Record, State, StoreTime};
 use crate::{OwnerId, Policy};
 

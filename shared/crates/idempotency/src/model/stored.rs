@@ -1,0 +1,62 @@
+//! The record under the key, as a store has it.
+
+use super::protocol::Protocol;
+use crate::record::{Record, StoreTime};
+
+/// A record, and what the search has to remember with it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Stored {
+    pub(super) record: Option<Record>,
+    /// The claim generation of the record, or of the last one. Work counts per generation.
+    pub(super) generation: u8,
+    /// Whether the retention of the last record is over, so that the next claim begins a generation.
+    pub(super) is_forgotten: bool,
+    /// Redis alone: the last instant at which the record is there.
+    pub(super) expires: Option<StoreTime>,
+    /// Only where that bug is planted: the `finished_at` of an unfinished record.
+    pub(super) left_over: Option<StoreTime>,
+    pub(super) highest_rev: u64,
+    /// The clients that were settled, one bit each.
+    pub(super) settled: u8,
+}
+
+impl Stored {
+    pub(super) const NOTHING: Self = Self {
+        record: None,
+        generation: 1,
+        is_forgotten: false,
+        expires: None,
+        left_over: None,
+        highest_rev: 0,
+        settled: 0,
+    };
+
+    pub(super) fn was_settled(&self, who: u8) -> bool {
+        self.settled & (1 << who) != 0
+    }
+
+    /// Whether the TTL index deletes the record.
+    pub(super) fn may_be_deleted(&self, protocol: &Protocol, now: StoreTime) -> bool {
+        let finished_at = self.record.as_ref().and_then(Record::finished_at);
+        finished_at
+            .or(self.left_over)
+            .is_some_and(|at| now >= at.after(protocol.retention()))
+    }
+
+    /// The same without its record. The next claim begins a generation if the record was rightly forgotten.
+    pub(super) fn forgetting(self, is_right: bool) -> Self {
+        Self {
+            record: None,
+            is_forgotten: self.is_forgotten || is_right,
+            expires: None,
+            left_over: None,
+            highest_rev: if is_right { 0 } else { self.highest_rev },
+            settled: if is_right { 0 } else { self.settled },
+            ..self
+        }
+    }
+}
+
+pub(super) fn lease_left(record: &Record, now: StoreTime) -> u64 {
+    record.lease_end().as_ms().saturating_sub(now.as_ms())
+}

@@ -1,0 +1,34 @@
+//! Time as a store tells it.
+
+use std::time::Duration;
+
+/// An instant by a store's clock, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct StoreTime(u64);
+
+impl StoreTime {
+    /// The instant so many milliseconds after 1970.
+    pub(super) const fn from_ms(ms: u64) -> Self {
+        Self(ms)
+    }
+
+    /// Its milliseconds since 1970.
+    pub(super) fn as_ms(self) -> u64 {
+        self.0
+    }
+
+    /// The instant `time` later.
+    pub(super) fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(whole_ms(time)))
+    }
+
+    /// How long it is from `earlier` to here; zero if that is later.
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A duration as records count it.
+pub(super) fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
