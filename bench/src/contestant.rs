@@ -11,8 +11,6 @@ pub(crate) struct Contestant {
     pub(crate) title: &'static str,
     pub(crate) program: Program,
     pub(crate) store: Store,
-    /// The same program without idempotency, which what it adds is counted from.
-    pub(crate) baseline: &'static str,
 }
 
 /// What is started.
@@ -29,7 +27,7 @@ pub(crate) enum Program {
 /// Where it keeps its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Store {
-    /// It has none: the work alone.
+    /// It has none: the work alone, which others are compared with.
     Nothing,
     Redis,
     /// MongoDB, with Redis in front of it.
@@ -38,119 +36,65 @@ pub(crate) enum Store {
     Memory,
 }
 
-impl Store {
-    /// Whether two processes meet in it.
-    pub(crate) fn is_shared(self) -> bool {
-        matches!(self, Self::Redis | Self::Tiered)
-    }
-}
-
+const BARE: Program = Program::Binary("bare");
 const OURS: Program = Program::Binary("ours");
 const CRATE: Program = Program::Crate("idempotent-crate");
 const PYTHON: Program = Program::Folder("powertools-python");
-const TYPESCRIPT: Program = Program::Folder("powertools-typescript");
+const NODE: Program = Program::Folder("powertools-typescript");
+
+/// All of them, in the order of the tables. The first one is what all are compared with.
+#[rustfmt::skip] // One line each.
+pub(crate) static ALL: [Contestant; 11] = [
+    contestant("bare", "bare `lambda_http`", BARE, Store::Nothing),
+    contestant("ours-off", "ours, without", OURS, Store::Nothing),
+    contestant("ours-memory", "ours, memory", OURS, Store::Memory),
+    contestant("ours-redis", "**ours, Redis**", OURS, Store::Redis),
+    contestant("ours-tiered", "**ours, tiered**", OURS, Store::Tiered),
+    contestant("crate-off", "crate `idempotent`, without", CRATE, Store::Nothing),
+    contestant("crate", "crate `idempotent`, Redis", CRATE, Store::Redis),
+    contestant("python-off", "Python, without", PYTHON, Store::Nothing),
+    contestant("powertools-python", "Powertools Python, Redis", PYTHON, Store::Redis),
+    contestant("typescript-off", "TypeScript, without", NODE, Store::Nothing),
+    contestant("powertools-typescript", "Powertools TypeScript, Redis", NODE, Store::Redis),
+];
 
 const fn contestant(
     name: &'static str,
     title: &'static str,
     program: Program,
     store: Store,
-    baseline: &'static str,
 ) -> Contestant {
     Contestant {
         name,
         title,
         program,
         store,
-        baseline,
     }
 }
 
-/// Everybody, in the order of the tables. The first one is what all are compared with.
-pub(crate) static ALL: [Contestant; 11] = [
-    contestant(
-        "bare",
-        "bare `lambda_http`",
-        Program::Binary("bare"),
-        Store::Nothing,
-        "bare",
-    ),
-    contestant(
-        "ours-off",
-        "ours, without",
-        OURS,
-        Store::Nothing,
-        "ours-off",
-    ),
-    contestant(
-        "ours-memory",
-        "ours, memory",
-        OURS,
-        Store::Memory,
-        "ours-off",
-    ),
-    contestant(
-        "ours-redis",
-        "**ours, Redis**",
-        OURS,
-        Store::Redis,
-        "ours-off",
-    ),
-    contestant(
-        "ours-tiered",
-        "**ours, tiered**",
-        OURS,
-        Store::Tiered,
-        "ours-off",
-    ),
-    contestant(
-        "crate-off",
-        "crate `idempotent`, without",
-        CRATE,
-        Store::Nothing,
-        "crate-off",
-    ),
-    contestant(
-        "crate",
-        "crate `idempotent`, Redis",
-        CRATE,
-        Store::Redis,
-        "crate-off",
-    ),
-    contestant(
-        "python-off",
-        "Python, without",
-        PYTHON,
-        Store::Nothing,
-        "python-off",
-    ),
-    contestant(
-        "powertools-python",
-        "Powertools Python, Redis",
-        PYTHON,
-        Store::Redis,
-        "python-off",
-    ),
-    contestant(
-        "typescript-off",
-        "TypeScript, without",
-        TYPESCRIPT,
-        Store::Nothing,
-        "typescript-off",
-    ),
-    contestant(
-        "powertools-typescript",
-        "Powertools TypeScript, Redis",
-        TYPESCRIPT,
-        Store::Redis,
-        "typescript-off",
-    ),
-];
-
 impl Contestant {
-    /// Whether it is one that others are compared with: the work without idempotency.
+    /// Whether it is the work without idempotency.
     pub(crate) fn is_baseline(&self) -> bool {
         self.store == Store::Nothing
+    }
+
+    /// The same program without idempotency, which what it adds is counted from.
+    pub(crate) fn baseline(&self) -> &'static str {
+        let mut without = ALL.iter().filter(|other| other.program == self.program);
+        let without = without.find(|other| other.is_baseline());
+        without.map_or(ALL[0].name, |without| without.name)
+    }
+
+    /// Its title without the marks of Markdown.
+    pub(crate) fn plain_title(&self) -> String {
+        self.title.replace(['*', '`'], "")
+    }
+}
+
+impl Store {
+    /// Whether two processes meet in it.
+    pub(crate) fn is_shared(self) -> bool {
+        matches!(self, Self::Redis | Self::Tiered)
     }
 }
 
@@ -179,8 +123,23 @@ impl Program {
     /// What brings it here.
     pub(crate) fn remedy(self) -> &'static str {
         match self {
-            Self::Binary(_) | Self::Crate(_) => "run `make bench`, which builds it",
-            Self::Folder(_) => "run `scripts/install bench-contestants`",
+            Self::Binary(_) | Self::Crate(_) => "`make bench` builds it",
+            Self::Folder(_) => "`scripts/install bench-contestants` installs it",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_a_baseline_of_the_same_program() {
+        let baseline = |name| ALL.iter().find(|other| other.name == name);
+        for contestant in &ALL {
+            let baseline = baseline(contestant.baseline()).unwrap();
+            assert_eq!(baseline.program, contestant.program);
+            assert!(baseline.is_baseline());
         }
     }
 }

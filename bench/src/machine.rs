@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use harness::{MongoServer, RedisServer};
+use harness::RedisServer;
+
+use crate::stage::Mongo;
 
 /// What of ours is measured; it ends with `-dirty` where there are changes that no commit has.
 pub(crate) fn commit() -> String {
@@ -29,14 +31,14 @@ pub(crate) fn describe(commit: &str) -> String {
 }
 
 /// What runs beside it. MongoDB and the peers only where contestants take part.
-pub(crate) async fn surroundings(redis: &RedisServer, mongo: Option<&MongoServer>) -> String {
+pub(crate) async fn surroundings(redis: &RedisServer, mongo: Option<&Mongo>) -> String {
     let redis = format!("Redis {}", redis.info("redis_version").await.trim());
     let Some(mongo) = mongo else {
         return format!("{redis}.");
     };
     format!(
         "{redis}, {}. {}, Node {}.",
-        mongo.description(),
+        mongo.server.description(),
         said(&["powertools-python", "--version"]),
         said(&["powertools-node", "--version"]),
     )

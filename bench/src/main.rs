@@ -1,9 +1,9 @@
 //! The benchmark: what idempotency costs a function, ours beside its peers, in one run. `make bench`, and `make bench-smoke`, which
 //! shows that all of this works and measures nothing.
 //!
-//! A contestant is a process that speaks Lambda's Runtime API (`contestant`, `function`, `runtime_api`); all of them do the same work
-//! (`contract`) for the same requests (`order`). Contestants take turns, round by round, so a machine whose speed drifts treats them
-//! alike; what is compared is compared within a round (`sample`). Each measure is a file under `measures`.
+//! A `contestant` is a process that speaks Lambda's Runtime API, which is the harness's; all of them do the same work (`contract`) for the
+//! same requests (`order`). They take turns, round by round (`calls`), so a machine whose speed drifts treats them alike; what is compared
+//! is compared within a round (`samples`). Each measure is a file under `measures`, and returns a section of the `report`.
 
 #![expect(
     clippy::print_stdout,
@@ -11,20 +11,18 @@
     reason = "a program for people at a terminal"
 )]
 
+mod calls;
 mod contestant;
 mod cores;
-mod crew;
-mod function;
 mod machine;
 mod measures;
 mod order;
 mod plot;
 mod raw;
 mod report;
-mod runtime_api;
-mod sample;
+mod samples;
+mod section;
 mod settings;
-mod slow_link;
 mod stage;
 mod summary;
 mod till;
@@ -37,7 +35,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 
-use self::report::Section;
+use self::section::Section;
 use self::settings::{Scale, Settings};
 use self::stage::Stage;
 
@@ -65,19 +63,22 @@ async fn main() -> ExitCode {
 async fn run() -> Result<Vec<String>, String> {
     let settings = Settings::read()?;
     let only = settings::only();
-    let wanted = |name: &str| {
-        let named = only.as_ref();
-        named.is_none_or(|names| names.iter().any(|wanted| wanted == name))
-    };
-    let unknown = only.iter().flatten();
-    let mut unknown = unknown.filter(|name| !measures::NAMES.contains(&name.as_str()));
-    if let Some(name) = unknown.next() {
-        let names = measures::NAMES.join(", ");
+    let names = || measures::ALL.iter().map(|measure| measure.name);
+    let unknown = only
+        .iter()
+        .flatten()
+        .find(|only| !names().any(|name| name == **only));
+    if let Some(name) = unknown {
+        let names = names().collect::<Vec<_>>().join(", ");
         return Err(format!("ONLY has `{name}`; accepted: {names}"));
     }
+    let wanted = measures::ALL.iter().filter(|measure| {
+        let only = only.as_ref();
+        only.is_none_or(|only| only.iter().any(|name| name == measure.name))
+    });
+    let wanted: Vec<_> = wanted.collect();
+    let has_contestants = wanted.iter().any(|measure| measure.has_contestants);
     let scale = settings.scale;
-    let mut names = measures::NAMES.into_iter().filter(|name| wanted(name));
-    let has_contestants = names.any(|name| !measures::WITHOUT_CONTESTANTS.contains(&name));
     // Before anything is started.
     let commit = machine::commit();
     let machine = machine::describe(&commit);
@@ -93,18 +94,18 @@ async fn run() -> Result<Vec<String>, String> {
         .for_each(|why| eprintln!("without one: {why}"));
 
     let mut folder = workspace().join(PASSING);
-    let servers = machine::surroundings(&stage.redis, stage.mongo_server()).await;
+    let servers = machine::surroundings(&stage.redis, stage.mongo.as_ref()).await;
     let warning = match scale {
         Scale::Full => "",
         Scale::Smoke => "A smoke: its times say nothing. ",
     };
     let head = format!("{warning}{machine} {servers}\n\n");
     let mut sections = Vec::<Section>::new();
-    for name in measures::NAMES.into_iter().filter(|name| wanted(name)) {
-        let began = Instant::now();
+    for measure in wanted {
+        let (name, began) = (measure.name, Instant::now());
         eprintln!("==> {name}");
         // What is measured already is not to be lost with it.
-        let measured = AssertUnwindSafe(measures::run(name, &stage)).catch_unwind();
+        let measured = AssertUnwindSafe(measure.run(&stage)).catch_unwind();
         let section = measured
             .await
             .unwrap_or_else(|panic| failed(name, panic.as_ref()));

@@ -13,70 +13,79 @@ mod memory;
 mod network;
 mod traffic;
 
-use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 
+use futures_util::future::{FutureExt, LocalBoxFuture};
+use harness::Lambda;
+
+use crate::contestant::Program;
 use crate::cores::{self, Cores};
-use crate::report::Section;
+use crate::section::Section;
 use crate::stage::Stage;
 
-/// The names of all measures, in the order in which they run.
-pub(crate) const NAMES: [&str; 11] = [
-    "functions",
-    "cold_start",
-    "latency",
-    "traffic",
-    "claim",
-    "network",
-    "load",
-    "body_size",
-    "live_keys",
-    "memory",
-    "faults",
-];
-
-/// Those in which several things happen at a time.
-const ON_ALL_CORES: [&str; 4] = ["claim", "load", "memory", "faults"];
-
-/// Those that need nobody but the workspace's own programs.
-pub(crate) const WITHOUT_CONTESTANTS: [&str; 2] = ["functions", "claim"];
-
-/// Runs a measure.
-///
-/// # Panics
-///
-/// For a name that is none, and when anything answers as it must not.
-pub(crate) async fn run(name: &str, stage: &Stage) -> Section {
-    stage.empty_stores().await;
-    let cores = match ON_ALL_CORES.contains(&name) {
-        true => Cores::All,
-        false => Cores::One,
-    };
-    let where_it_runs = cores::assign(stage, cores).await;
-    let mut section = measured(name, stage).await;
-    section.notes.push(where_it_runs.to_owned());
-    section
+/// One measure.
+pub(crate) struct Measure {
+    pub(crate) name: &'static str,
+    cores: Cores,
+    /// Whether it needs others than the workspace's own programs.
+    pub(crate) has_contestants: bool,
+    run: for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, Section>,
 }
 
-async fn measured(name: &str, stage: &Stage) -> Section {
-    match name {
-        "functions" => functions::measure(stage).await,
-        "cold_start" => cold_start::measure(stage).await,
-        "latency" => latency::measure(stage).await,
-        "traffic" => traffic::measure(stage).await,
-        "claim" => claim::measure(stage).await,
-        "network" => network::measure(stage).await,
-        "load" => load::measure(stage).await,
-        "body_size" => body_size::measure(stage).await,
-        "live_keys" => live_keys::measure(stage).await,
-        "memory" => memory::measure(stage).await,
-        "faults" => faults::measure(stage).await,
-        _ => panic!("no measure is called `{name}`"),
+/// All of them, in the order in which they run. Those that do several things at a time have all cores.
+#[rustfmt::skip] // One line each.
+pub(crate) static ALL: [Measure; 11] = [
+    measure("functions", Cores::One, |stage| functions::measure(stage).boxed_local()).alone(),
+    measure("cold_start", Cores::One, |stage| cold_start::measure(stage).boxed_local()),
+    measure("latency", Cores::One, |stage| latency::measure(stage).boxed_local()),
+    measure("traffic", Cores::One, |stage| traffic::measure(stage).boxed_local()),
+    measure("claim", Cores::All, |stage| claim::measure(stage).boxed_local()).alone(),
+    measure("network", Cores::One, |stage| network::measure(stage).boxed_local()),
+    measure("load", Cores::All, |stage| load::measure(stage).boxed_local()),
+    measure("body_size", Cores::One, |stage| body_size::measure(stage).boxed_local()),
+    measure("live_keys", Cores::One, |stage| live_keys::measure(stage).boxed_local()),
+    measure("memory", Cores::All, |stage| memory::measure(stage).boxed_local()),
+    measure("faults", Cores::All, |stage| faults::measure(stage).boxed_local()),
+];
+
+const fn measure(
+    name: &'static str,
+    cores: Cores,
+    run: for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, Section>,
+) -> Measure {
+    Measure {
+        name,
+        cores,
+        has_contestants: true,
+        run,
     }
 }
 
-/// What each contestant has come to in each round.
-type Rounds = BTreeMap<&'static str, Vec<f64>>;
+impl Measure {
+    const fn alone(mut self) -> Self {
+        self.has_contestants = false;
+        self
+    }
+
+    /// Runs it.
+    ///
+    /// # Panics
+    ///
+    /// When anything answers as it must not.
+    pub(crate) async fn run(&self, stage: &Stage) -> Section {
+        stage.empty_stores().await;
+        let where_it_runs = cores::assign(stage, self.cores).await;
+        let mut section = (self.run)(stage).await;
+        section.notes.push(where_it_runs.to_owned());
+        section
+    }
+}
+
+/// Starts a process that answers every event at once.
+async fn floor() -> Lambda {
+    let file = Program::Binary("floor").file();
+    Lambda::program("floor", file).runs_here().start().await
+}
 
 /// Says how far a measure is, on a line that the next word of it takes.
 fn progress(words: &str) {

@@ -1,10 +1,11 @@
-//! What is asked of every contestant: one request of an API, as API Gateway hands it to a function.
+//! What is asked of every contestant, as API Gateway hands it to a function, and what it answers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use harness::TestRequest;
-use serde_json::json;
+use harness::{Lambda, Outcome, Settled, TestRequest};
+use serde_json::{Value, json};
 
 /// A request, which can be sent as often as one likes.
 #[derive(Clone, Debug)]
@@ -14,11 +15,22 @@ pub(crate) struct Order {
     pad_bytes: usize,
 }
 
+/// An answer as the client of an API sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// The function's, or 502 where it failed.
+    pub(crate) status: u16,
+    pub(crate) body: String,
+    pub(crate) at: Instant,
+    /// From handing the event to the process to having the whole answer.
+    pub(crate) took: Duration,
+}
+
 /// How long the pad is where its length is not what is measured.
 pub(crate) const USUAL_PAD_BYTES: usize = 100;
 
 impl Order {
-    /// With a key that nobody has used.
+    /// With an unused key.
     pub(crate) fn fresh(pad_bytes: usize) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -28,6 +40,11 @@ impl Order {
             amount: 1999,
             pad_bytes,
         }
+    }
+
+    /// The same with an unused key.
+    pub(crate) fn with_fresh_key(&self) -> Self {
+        Self::fresh(self.pad_bytes)
     }
 
     /// Another request with the same key, and a short one.
@@ -48,5 +65,50 @@ impl Order {
         });
         let request = TestRequest::post("/bench").header("idempotency-key", &self.key);
         request.json(&body).event().to_string().into()
+    }
+}
+
+/// Hands an event to a process and waits for its answer.
+///
+/// # Errors
+///
+/// Why there is none, and the last of what the process wrote.
+pub(crate) async fn answer(process: &Lambda, event: Bytes) -> Result<Answer, String> {
+    let answer = Answer::of(process.hand_over(event).await.await);
+    answer.map_err(|why| format!("{why}: {}", end_of(&process.log_text())))
+}
+
+/// The last of a log, in one line.
+pub(crate) fn end_of(log: &str) -> String {
+    let lines: Vec<_> = log.lines().rev().take(20).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
+}
+
+impl Answer {
+    /// What API Gateway makes of the end of an invocation.
+    ///
+    /// # Errors
+    ///
+    /// Why there was no answer.
+    pub(crate) fn of(settled: Settled) -> Result<Self, String> {
+        let Settled { outcome, at, took } = settled;
+        let (status, body) = match outcome {
+            Outcome::Answered(said) => {
+                let mut response: Value = serde_json::from_slice(&said).unwrap_or_default();
+                let status = response["statusCode"].as_u64();
+                let status = status.and_then(|status| status.try_into().ok());
+                let body = response["body"].take();
+                (status, body.as_str().unwrap_or_default().to_owned())
+            }
+            Outcome::FunctionError { message, .. } => (None, message),
+            Outcome::TimedOut => return Err("no answer in time".to_owned()),
+            Outcome::Crashed { reason } => return Err(reason),
+        };
+        Ok(Self {
+            status: status.unwrap_or(502),
+            body,
+            at,
+            took,
+        })
     }
 }

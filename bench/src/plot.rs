@@ -1,208 +1,211 @@
-//! Pictures of what was measured, in the house style.
+//! Pictures of what was measured: axes, marks and elements are those of plotters, the names of the colours stand beside them.
 
-use harness::Drawing;
+use std::error::Error;
+use std::ops::Range;
 
-use crate::sample::{Spread, number};
+use plotters::coord::Shift;
+use plotters::coord::combinators::{IntoLogRange, LogCoord};
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::prelude::{
+    BindKeyPoints, ChartBuilder, Color, DrawingArea, IntoDrawingArea, LineSeries, PathElement,
+    RGBColor, Ranged, Rectangle, SVGBackend, Text, WHITE,
+};
 
-/// One contestant's line.
-pub(crate) struct Line {
+use crate::samples::{Spread, number};
+
+/// One contestant's line, or its bars.
+pub(crate) struct Named<T> {
     pub(crate) name: String,
-    pub(crate) points: Vec<(f64, f64)>,
+    pub(crate) values: Vec<T>,
 }
 
-/// One contestant's bars.
-pub(crate) struct Bars {
-    pub(crate) name: String,
-    pub(crate) values: Vec<Spread>,
-}
+type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), Box<dyn Error>>;
 
-/// How far a value is along an axis.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Scale {
-    Linear,
-    /// Each power of ten as long as the next.
-    Logarithmic,
-}
-
-const WIDTH: f64 = 1_100.0;
-const LEFT: f64 = 80.0;
-const RIGHT: f64 = 820.0;
-const TOP: f64 = 44.0;
-const HEIGHT: f64 = 420.0;
-const LEGEND: f64 = 840.0;
-const ROW: f64 = 18.0;
-/// Where the names of bars end.
-const NAMES: f64 = 260.0;
+const TITLE: (&str, u32) = ("sans-serif", 16);
+const FONT: (&str, u32) = ("sans-serif", 13);
+const WIDTH: u32 = 1_100;
+const HEIGHT: u32 = 520;
+/// What the names of colours have at the right.
+const LEGEND: u32 = 280;
 /// Far enough apart to be told from one another.
-const COLORS: [&str; 11] = [
-    "#111827", "#6b7280", "#0f766e", "#1d4ed8", "#7c3aed", "#fdba74", "#c2410c", "#bef264",
-    "#4d7c0f", "#f9a8d4", "#be185d",
+const COLORS: [u32; 11] = [
+    0x111827, 0x6b7280, 0x0f766e, 0x1d4ed8, 0x7c3aed, 0xfdba74, 0xc2410c, 0xbef264, 0x4d7c0f,
+    0xf9a8d4, 0xbe185d,
 ];
+/// Bars begin with the third colour: the second one marks how far the rounds lie apart.
+const FIRST_OF_BARS: usize = 2;
 
-/// Lines over two axes; `marks` are the places of the axis below that are named.
-pub(crate) fn lines(
+/// An axis from nought, or from the least value if that is less, to the greatest one.
+pub(crate) fn linear(lines: &[Named<(f64, f64)>]) -> Range<f64> {
+    let (least, most) = ends(lines);
+    least.min(0.0)..most
+}
+
+/// An axis of whole powers of ten, each as long as the next.
+pub(crate) fn logarithmic(lines: &[Named<(f64, f64)>]) -> LogCoord<f64> {
+    let (least, most) = ends(lines);
+    let power = |exponent: f64| 10_f64.powf(exponent);
+    (power(least.log10().floor())..power(most.log10().ceil()))
+        .log_scale()
+        .into()
+}
+
+fn ends(lines: &[Named<(f64, f64)>]) -> (f64, f64) {
+    let values = || lines.iter().flat_map(|line| &line.values);
+    let most = values().map(|point| point.1).fold(0.0, f64::max);
+    (values().map(|point| point.1).fold(most, f64::min), most)
+}
+
+/// Lines over two axes; `marks` are the places of the axis below, which has nothing else, and their names.
+pub(crate) fn lines<Y>(
     title: &str,
-    below: &[(f64, String)],
-    vertical: Scale,
-    unit: &str,
-    lines: &[Line],
-) -> String {
-    let mut svg = Drawing::new(WIDTH, TOP + HEIGHT + 50.0);
-    svg.text(LEFT, 20.0, "start", 14, title);
-    let points = || lines.iter().flat_map(|line| &line.points);
-    let (Some(first), Some(last)) = (below.first(), below.last()) else {
-        return svg.end();
+    marks: &[(f64, String)],
+    vertical: Y,
+    lines: &[Named<(f64, f64)>],
+) -> String
+where
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    let places: Vec<_> = marks.iter().map(|mark| along(mark.0)).collect();
+    let name = |place: &i32| {
+        let number = places.iter().position(|other| other == place);
+        number.map_or_else(String::new, |number| marks[number].1.clone())
     };
-    let x = |at: f64| LEFT + (RIGHT - LEFT) * (at - first.0) / (last.0 - first.0).max(f64::EPSILON);
-    let highest = points()
-        .map(|point| point.1)
-        .fold(f64::MIN_POSITIVE, f64::max);
-    let lowest = points().map(|point| point.1).fold(highest, f64::min);
-    let marks = marks(lowest, highest, vertical);
-    let (from, to) = (marks[0], marks[marks.len() - 1]);
-    let y = |value: f64| TOP + HEIGHT * (1.0 - share(value, from, to, vertical));
-    for mark in &marks {
-        svg.horizontal(y(*mark), LEFT, RIGHT);
-        let text = format!("{} {unit}", trimmed(*mark));
-        svg.text(LEFT - 8.0, y(*mark) + 4.0, "end", 11, &text);
-    }
-    for (at, name) in below {
-        svg.vertical(x(*at), TOP, TOP + HEIGHT);
-        svg.text(x(*at), TOP + HEIGHT + 18.0, "middle", 11, name);
-    }
-    for (number, line) in lines.iter().enumerate() {
-        let color = COLORS[number % COLORS.len()];
-        let points: Vec<_> = line.points.iter().map(|(a, v)| (x(*a), y(*v))).collect();
-        svg.line(&points, color);
-        let at = TOP + ROW * number as f64;
-        svg.rectangle(LEGEND, at, 14.0, 10.0, color);
-        svg.text(LEGEND + 20.0, at + 9.0, "start", 12, &line.name);
-    }
-    svg.end()
+    picture(HEIGHT, |canvas| {
+        let below = (places[0]..places[places.len() - 1]).with_key_points(places.clone());
+        let mut chart = ChartBuilder::on(canvas)
+            .caption(title, TITLE)
+            .margin(16)
+            .margin_right(LEGEND)
+            .x_label_area_size(28)
+            .y_label_area_size(72)
+            .build_cartesian_2d(below, vertical)?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .x_label_formatter(&name)
+            .y_label_formatter(&|value| format!("{} ms", number(*value)))
+            .label_style(FONT)
+            .draw()?;
+        for (number, line) in lines.iter().enumerate() {
+            let points = line.values.iter().map(|(at, value)| (along(*at), *value));
+            chart.draw_series(LineSeries::new(points, color(number).stroke_width(2)))?;
+        }
+        legend(canvas, lines.iter().map(|line| line.name.as_str()), 0)
+    })
 }
 
 /// Groups of bars, one below the other, each with its number; `parts` names the bars of a group.
-pub(crate) fn bars(title: &str, parts: &[&str], unit: &str, groups: &[Bars]) -> String {
-    let height = (parts.len() as f64 + 0.6) * ROW;
-    let mut svg = Drawing::new(WIDTH, TOP + height * groups.len() as f64 + 30.0);
-    svg.text(16.0, 20.0, "start", 14, title);
-    let values = groups.iter().flat_map(|group| &group.values);
-    let longest = values
-        .map(|value| value.most)
-        .fold(f64::MIN_POSITIVE, f64::max);
-    let x = |value: f64| NAMES + (LEGEND - NAMES) * value.max(0.0) / longest;
-    for (number, part) in parts.iter().enumerate() {
-        let at = LEGEND + 110.0;
-        svg.rectangle(
-            at,
-            8.0 + ROW * number as f64,
-            14.0,
-            10.0,
-            COLORS[number + 2],
-        );
-        svg.text(at + 20.0, 17.0 + ROW * number as f64, "start", 12, part);
-    }
-    for (number, group) in groups.iter().enumerate() {
-        let top = TOP + height * number as f64;
-        svg.text(NAMES - 8.0, top + ROW * 0.7, "end", 12, &group.name);
-        for (number, value) in group.values.iter().enumerate() {
-            let y = top + ROW * number as f64;
-            let end = x(value.median);
-            svg.rectangle(NAMES, y, end - NAMES, ROW - 5.0, COLORS[number + 2]);
-            let middle = y + (ROW - 5.0) / 2.0;
-            svg.line(
-                &[(x(value.least), middle), (x(value.most), middle)],
-                COLORS[1],
-            );
-            let text = format!("{} {unit}", self::number(value.median));
-            svg.text(x(value.most) + 6.0, y + 10.0, "start", 11, &text);
+pub(crate) fn bars(title: &str, parts: &[&str], unit: &str, groups: &[Named<Spread>]) -> String {
+    let rows = parts.len() as u32 * groups.len() as u32;
+    let longest = groups.iter().flat_map(|group| &group.values);
+    let longest = longest.map(|value| value.most).fold(0.0, f64::max);
+    picture(80 + 22 * rows, |canvas| {
+        let middles = (0..groups.len()).map(|group| along(group as f64 + 0.5));
+        let vertical = (along(groups.len() as f64)..0).with_key_points(middles.collect());
+        let mut chart = ChartBuilder::on(canvas)
+            .caption(title, TITLE)
+            .margin(16)
+            .margin_right(LEGEND)
+            .x_label_area_size(28)
+            .y_label_area_size(240)
+            .build_cartesian_2d(0.0..longest * 1.1, vertical)?;
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .x_label_formatter(&|value| format!("{} {unit}", number(*value)))
+            .y_label_formatter(&|middle| groups[(middle / along(1.0)) as usize].name.clone())
+            .label_style(FONT)
+            .draw()?;
+        let thickness = 0.9 / parts.len() as f64;
+        for (group, bars) in groups.iter().enumerate() {
+            for (part, value) in bars.values.iter().enumerate() {
+                let top = group as f64 + thickness * part as f64;
+                let at = |part| along(top + thickness * part);
+                let bar = [(0.0, at(0.0)), (value.median, at(0.9))];
+                let rounds = [(value.least, at(0.45)), (value.most, at(0.45))];
+                let text = format!("{} {unit}", number(value.median));
+                let beside = (value.most + longest / 150.0, at(0.2));
+                let area = chart.plotting_area();
+                area.draw(&Rectangle::new(bar, color(FIRST_OF_BARS + part).filled()))?;
+                area.draw(&PathElement::new(rounds, color(1)))?;
+                area.draw(&Text::new(text, beside, FONT))?;
+            }
         }
+        legend(canvas, parts.iter().copied(), FIRST_OF_BARS)
+    })
+}
+
+/// A picture of this height, as SVG.
+fn picture(height: u32, draw: impl FnOnce(&Canvas<'_>) -> Drawn) -> String {
+    let mut svg = String::new();
+    let canvas = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+    let drawn = canvas.fill(&WHITE).map_err(Into::into);
+    let drawn = drawn.and_then(|()| draw(&canvas));
+    drawn.expect("a text takes every picture");
+    drop(canvas);
+    svg
+}
+
+/// The names of colours, from a certain one on, at the right.
+fn legend<'a>(canvas: &Canvas<'_>, names: impl Iterator<Item = &'a str>, first: usize) -> Drawn {
+    let left = (WIDTH - LEGEND) as i32 + 24;
+    for (row, name) in names.enumerate() {
+        let top = 52 + 20 * row as i32;
+        let sample = [(left, top), (left + 14, top + 10)];
+        canvas.draw(&Rectangle::new(sample, color(first + row).filled()))?;
+        canvas.draw(&Text::new(name, (left + 20, top), FONT))?;
     }
-    svg.end()
+    Ok(())
 }
 
-/// A title without the marks of Markdown.
-pub(crate) fn plain(title: &str) -> String {
-    title.replace(['*', '`'], "")
+/// A place of an axis whose marks are chosen, which plotters wants to be whole numbers.
+fn along(place: f64) -> i32 {
+    (place * 1_000.0).round() as i32
 }
 
-/// How far between the ends of an axis a value is.
-fn share(value: f64, from: f64, to: f64, scale: Scale) -> f64 {
-    match scale {
-        Scale::Linear => (value - from) / (to - from),
-        Scale::Logarithmic => (value.max(from) / from).ln() / (to / from).ln(),
-    }
-}
-
-/// The named places of an axis; the values are between the first and the last one.
-fn marks(lowest: f64, highest: f64, scale: Scale) -> Vec<f64> {
-    let powers = |from: i32| (from..).map(|power| 10_f64.powi(power));
-    match scale {
-        Scale::Linear => {
-            let steps = powers(-6).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * power));
-            let mut steps = steps.skip_while(|step| highest / step > 8.0);
-            // The steps grow without end, so one of them is long enough.
-            let step = steps.next().unwrap_or(highest);
-            let count = (highest / step).ceil().max(1.0) as usize;
-            let first = (lowest.min(0.0) / step).floor() as i64;
-            (first..=count as i64)
-                .map(|number| number as f64 * step)
-                .collect()
-        }
-        Scale::Logarithmic => {
-            let first = lowest.max(f64::MIN_POSITIVE).log10().floor() as i32;
-            let last = (highest.log10().ceil() as i32).max(first + 1);
-            powers(first).take((last - first) as usize + 1).collect()
-        }
-    }
-}
-
-/// A number without the noughts behind its point.
-fn trimmed(value: f64) -> String {
-    let text = format!("{value:.6}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+fn color(number: usize) -> RGBColor {
+    let [_, red, green, blue] = COLORS[number % COLORS.len()].to_be_bytes();
+    RGBColor(red, green, blue)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_axis_has_its_values_between_its_ends() {
-        assert_eq!(
-            marks(0.3, 3.1, Scale::Linear),
-            [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]
-        );
-        assert_eq!(marks(-0.4, 3.1, Scale::Linear)[0], -0.5);
-        assert_eq!(
-            marks(20.0, 3_000.0, Scale::Logarithmic),
-            [10.0, 100.0, 1_000.0, 10_000.0]
-        );
-        assert_eq!(share(100.0, 10.0, 1_000.0, Scale::Logarithmic), 0.5);
-        assert_eq!(trimmed(0.5), "0.5");
-        assert_eq!(trimmed(100.0), "100");
+    fn named<T>(name: &str, values: Vec<T>) -> Named<T> {
+        let name = name.to_owned();
+        Named { name, values }
     }
 
     #[test]
     fn each_line_and_each_bar_is_drawn_and_named() {
-        let two = |name: &str| Line {
-            name: name.to_owned(),
-            points: vec![(0.0, 1.0), (2.0, 10.0)],
-        };
-        let below = [(0.0, "0 ms".to_owned()), (2.0, "2 ms".to_owned())];
-        let svg = lines("t", &below, Scale::Logarithmic, "ms", &[two("a"), two("b")]);
-        assert!(svg.contains(r#"d="M80.0 464.0L820.0 44.0""#), "{svg}");
-        assert!(svg.contains(">b</text>"));
+        let two = ["a", "b"].map(|name| named(name, vec![(0.0, 1.0), (2.0, 10.0)]));
+        let marks = [(0.0, "0 ms".to_owned()), (2.0, "2 ms".to_owned())];
+        let svgs = [
+            lines("t", &marks, linear(&two), &two),
+            lines("t", &marks, logarithmic(&two), &two),
+        ];
+        let parts = [
+            "#111827", "#6B7280", "\na\n", "\nb\n", "\n2 ms\n", "10.0 ms",
+        ];
+        for (svg, part) in svgs.iter().flat_map(|svg| parts.map(|part| (svg, part))) {
+            assert!(svg.contains(part), "{part:?} in {svg}");
+        }
 
-        let group = Bars {
-            name: "a".to_owned(),
-            values: vec![Spread::of(&[2.0])],
-        };
-        let svg = bars("t", &["fresh"], "µs", &[group]);
-        assert!(
-            svg.contains(r##"width="580.0" height="13.0" fill="#0f766e""##),
-            "{svg}"
-        );
-        assert!(svg.contains(">2.00 µs</text>"));
+        let group = named("who", vec![Spread::of(&[2.0]), Spread::of(&[1.0])]);
+        let svg = bars("t", &["fresh", "replay"], "µs", &[group]);
+        for part in [
+            "#0F766E",
+            "#1D4ED8",
+            "fresh",
+            "replay",
+            "\nwho\n",
+            "\n2.00 µs\n",
+        ] {
+            assert!(svg.contains(part), "{part:?} in {svg}");
+        }
     }
 }

@@ -52,13 +52,14 @@ impl Settings {
     ///
     /// What is accepted.
     pub(crate) fn read() -> Result<Self, String> {
-        let mut settings = match std::env::args().nth(1).as_deref() {
-            Some("full") => Self::full(),
-            Some("smoke") => Self::smoke(),
+        let scale = match std::env::args().nth(1).as_deref() {
+            Some("full") => Scale::Full,
+            Some("smoke") => Scale::Smoke,
             _ => {
                 return Err("say `smoke` or `full`; `make bench-smoke` and `make bench` do".into());
             }
         };
+        let mut settings = Self::of(scale);
         if let Some(most) = variable("KEYS") {
             let most: usize = most
                 .parse()
@@ -70,46 +71,38 @@ impl Settings {
         Ok(settings)
     }
 
-    fn full() -> Self {
-        let millis = |millis: f64| Duration::from_secs_f64(millis / 1e3);
-        Self {
-            scale: Scale::Full,
-            rounds: 7,
-            calls: 1_000,
-            starts: 30,
-            counted_calls: 150,
-            in_flight: vec![1, 8, 64],
-            load_calls: 6_400,
-            load_rounds: 3,
-            memory_calls: 100_000,
-            sizes: vec![100, 1_000, 10_000, 100_000, 1_000_000, 5_000_000],
-            keys: vec![1_000, 10_000, 100_000, 1_000_000],
-            has_other_keys: false,
-            delays: [0.0, 0.5, 1.0, 2.0].map(millis).into(),
-            trials: 5,
-            claim_rounds: 15,
-            claim_calls: (400, 600),
+    fn of(scale: Scale) -> Self {
+        fn pick<T>(scale: Scale, full: T, smoke: T) -> T {
+            match scale {
+                Scale::Full => full,
+                Scale::Smoke => smoke,
+            }
         }
-    }
-
-    fn smoke() -> Self {
+        let amount = |full, smoke| pick(scale, full, smoke);
+        let amounts = |full: &[usize], smoke: &[usize]| pick(scale, full, smoke).to_vec();
+        let micros = amounts(&[0, 500, 1_000, 2_000], &[0, 1_000]).into_iter();
         Self {
-            scale: Scale::Smoke,
-            rounds: 2,
-            calls: 10,
-            starts: 2,
-            counted_calls: 10,
-            in_flight: vec![1, 2],
-            load_calls: 40,
-            load_rounds: 1,
-            memory_calls: 100,
-            sizes: vec![100, 20_000],
-            keys: vec![1_000, 10_000],
+            scale,
+            rounds: amount(7, 2),
+            calls: amount(1_000, 10),
+            starts: amount(30, 2),
+            counted_calls: amount(150, 10),
+            in_flight: amounts(&[1, 8, 64], &[1, 2]),
+            load_calls: amount(6_400, 40),
+            load_rounds: amount(3, 1),
+            memory_calls: amount(100_000, 100),
+            sizes: amounts(
+                &[100, 1_000, 10_000, 100_000, 1_000_000, 5_000_000],
+                &[100, 20_000],
+            ),
+            keys: amounts(&[1_000, 10_000, 100_000, 1_000_000], &[1_000, 10_000]),
             has_other_keys: false,
-            delays: vec![Duration::ZERO, Duration::from_millis(1)],
-            trials: 1,
-            claim_rounds: 2,
-            claim_calls: (20, 2),
+            delays: micros
+                .map(|micros| Duration::from_micros(micros as u64))
+                .collect(),
+            trials: amount(5, 1),
+            claim_rounds: amount(15, 2),
+            claim_calls: (amount(400, 20), amount(600, 2)),
         }
     }
 }

@@ -3,35 +3,29 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use harness::{FaultProxy, MongoServer, RedisServer, eventually};
-use tempfile::TempDir;
+use harness::{FaultProxy, Lambda, LambdaBuilder, MongoServer, RedisServer, eventually};
 
 use crate::contestant::{ALL, Contestant, Program, Store};
-use crate::function::{Function, Launch};
-use crate::settings::{Scale, Settings};
+use crate::order::end_of;
+use crate::settings::{self, Scale, Settings};
 use crate::till::Till;
 
 /// Everything that a measure needs; dropping it ends it.
 pub(crate) struct Stage {
     pub(crate) settings: Settings,
     pub(crate) redis: RedisServer,
-    /// A way to Redis on which traffic is counted.
-    pub(crate) counter: FaultProxy,
-    /// A way to MongoDB on which it is counted too.
-    pub(crate) mongo_counter: FaultProxy,
     pub(crate) till: Till,
     /// Who takes part, in the order of the tables.
     pub(crate) present: Vec<&'static Contestant>,
     /// Who does not, and why.
     pub(crate) absent: Vec<String>,
-    /// `None` where nobody needs it.
-    mongo: Option<Mongo>,
-    logs: TempDir,
+    /// `None` where no contestant takes part.
+    pub(crate) mongo: Option<Mongo>,
 }
 
 /// MongoDB, with a database for this run.
-struct Mongo {
-    server: &'static MongoServer,
+pub(crate) struct Mongo {
+    pub(crate) server: &'static MongoServer,
     database: String,
 }
 
@@ -46,10 +40,14 @@ pub(crate) struct Around<'a> {
     pub(crate) till: Option<&'a Till>,
     /// The time that an invocation has, and how long an attempt has its key to itself.
     pub(crate) timeout: Duration,
+    /// How much later than that the process is killed.
+    pub(crate) grace: Duration,
     /// How many invocations it takes at a time.
     pub(crate) concurrency: usize,
 }
 
+/// Longer than the slowest of them needs to start on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long Redis may take to forget everything.
 const LONGEST_CLEARING: Duration = Duration::from_secs(60);
 
@@ -60,6 +58,7 @@ impl Default for Around<'_> {
             mongo: None,
             till: None,
             timeout: Duration::from_secs(60),
+            grace: Duration::ZERO,
             concurrency: 1,
         }
     }
@@ -72,29 +71,21 @@ impl Stage {
     ///
     /// Who is not. The smoke goes on without those that are not of this workspace.
     pub(crate) async fn set(settings: Settings, has_contestants: bool) -> Result<Self, String> {
-        let redis = RedisServer::start().await;
-        let mongo = match has_contestants {
-            true => Some(Mongo::find().await),
-            false => None,
-        };
         let mut stage = Self {
-            counter: FaultProxy::in_front_of(redis.address()),
-            mongo_counter: match &mongo {
-                Some(mongo) => FaultProxy::in_front_of(mongo.server.address()),
-                None => FaultProxy::silent(),
+            redis: RedisServer::start().await,
+            mongo: match has_contestants {
+                true => Some(Mongo::find().await),
+                false => None,
             },
-            redis,
             till: Till::start().await,
             present: Vec::new(),
             absent: Vec::new(),
-            mongo,
-            logs: tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?,
             settings,
         };
         for contestant in ALL.iter().filter(|_| has_contestants) {
             let is_optional = stage.settings.scale == Scale::Smoke
                 && !matches!(contestant.program, Program::Binary(_));
-            match stage.start(contestant, Around::default()).await {
+            match stage.try_start(contestant, Around::default()).await {
                 Ok(_) => stage.present.push(contestant),
                 // Those with and without idempotency are one program.
                 Err(why) if is_optional && stage.absent.contains(&why) => {}
@@ -107,93 +98,68 @@ impl Stage {
 
     /// Starts a process of a contestant.
     ///
-    /// # Errors
+    /// # Panics
     ///
-    /// Why it does not run.
-    pub(crate) async fn start(
+    /// When it does not run.
+    pub(crate) async fn start(&self, contestant: &Contestant, around: Around<'_>) -> Lambda {
+        let started = self.try_start(contestant, around).await;
+        started.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    async fn try_start(
         &self,
         contestant: &Contestant,
         around: Around<'_>,
-    ) -> Result<Function, String> {
-        let mut variables = vec![("BENCH_LEASE_SECONDS", around.timeout.as_secs().to_string())];
-        let mut set = |name, value: &str| variables.push((name, value.to_owned()));
-        match contestant.store {
-            Store::Nothing => set("BENCH_IDEMPOTENCY", "off"),
-            _ => set("BENCH_IDEMPOTENCY", "on"),
+    ) -> Result<Lambda, String> {
+        let mut process = process(contestant.program)
+            .timeout(around.timeout)
+            .grace(around.grace)
+            .concurrency(around.concurrency)
+            .env("BENCH_LEASE_SECONDS", &around.timeout.as_secs().to_string());
+        process = match contestant.store {
+            Store::Nothing => process.env("BENCH_IDEMPOTENCY", "off"),
+            _ => process.env("BENCH_IDEMPOTENCY", "on"),
+        };
+        if let Some(till) = around.till {
+            process = process.env("BENCH_WORK_URL", &till.url());
         }
         if contestant.store.is_shared() {
             let address = around.redis.unwrap_or_else(|| self.redis.address());
-            set("REDIS_URL", &format!("redis://{address}"));
+            process = process.env("REDIS_URL", &format!("redis://{address}"));
         }
-        if let Some(mongo) = self
-            .mongo
-            .as_ref()
-            .filter(|_| contestant.store == Store::Tiered)
-        {
+        if let (Store::Tiered, Some(mongo)) = (contestant.store, &self.mongo) {
             let uri = match around.mongo {
                 Some(way) => mongo.server.uri_through(way),
                 None => mongo.server.uri(),
             };
-            set("MONGODB_URI", &uri);
-            set("MONGODB_DATABASE", &mongo.database);
+            process = process
+                .env("MONGODB_URI", &uri)
+                .env("MONGODB_DATABASE", &mongo.database);
         }
         if contestant.program == Program::Binary("ours") {
-            // As template.yaml has it.
-            set("REDIS_CONNECT_TIMEOUT_MS", "1000");
-            set("REDIS_RESPONSE_TIMEOUT_MS", "500");
-            // But for the window, which is everybody's, and for the length of bodies, which the others do not bound.
-            set("IDEMPOTENCY_TTL_SECONDS", "3600");
-            set("IDEMPOTENCY_MAX_RESPONSE_BYTES", "6291456");
-            match contestant.store {
-                Store::Memory => {
-                    set("ENVIRONMENT", "development");
-                    set("IDEMPOTENCY_MEMORY_ENTRIES", "1000000");
-                    set("IDEMPOTENCY_MEMORY_BYTES", "1073741824");
-                }
-                _ => set("ENVIRONMENT", "production"),
-            }
+            process = process.envs(&OURS).envs(match contestant.store {
+                Store::Memory => &OURS_IN_MEMORY,
+                _ => &[("ENVIRONMENT", "production")],
+            });
         }
-        if around.concurrency > 1 {
-            set(
-                "AWS_LAMBDA_MAX_CONCURRENCY",
-                &around.concurrency.to_string(),
-            );
-        }
-        if let Some(till) = around.till {
-            set("BENCH_WORK_URL", &till.url());
-        }
-        Function::start(Launch {
-            program: contestant.program,
-            variables,
-            timeout: around.timeout,
-            logs: self.logs.path(),
-        })
-        .await
+        launch(contestant.program, process).await
     }
 
     /// Starts a function of this workspace that has no part in the benchmark's work.
     ///
-    /// # Errors
+    /// # Panics
     ///
-    /// Why it does not run.
-    pub(crate) async fn start_function(&self, name: &'static str) -> Result<Function, String> {
-        Function::start(Launch {
-            program: Program::Binary(name),
-            variables: vec![("ENVIRONMENT", "development".to_owned())],
-            timeout: Duration::from_secs(60),
-            logs: self.logs.path(),
-        })
-        .await
-    }
-
-    /// MongoDB, where anybody needs it.
-    pub(crate) fn mongo_server(&self) -> Option<&'static MongoServer> {
-        self.mongo.as_ref().map(|mongo| mongo.server)
+    /// When it does not run.
+    pub(crate) async fn start_function(&self, name: &'static str) -> Lambda {
+        let program = Program::Binary(name);
+        let process = process(program).env("ENVIRONMENT", "development");
+        let started = launch(program, process).await;
+        started.unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// Empties Redis and MongoDB, whose stand-in takes the longer for a call the more records it has.
     pub(crate) async fn empty_stores(&self) {
-        // A million records go in the background, and are awaited: nobody shall pay for that.
+        // A million records go in the background, and are awaited, so that no call pays for that.
         self.redis.command(&["FLUSHALL", "ASYNC"]).await;
         eventually(LONGEST_CLEARING, async || {
             let memory: String = self.redis.query(&["INFO", "memory"]).await;
@@ -206,29 +172,6 @@ impl Stage {
             records.delete_many(all).await.expect("MongoDB runs");
         }
     }
-
-    /// The microseconds that Redis says to have spent so far on commands that clients sent, as the counting way has seen them.
-    /// What a script runs is in the time of its script.
-    pub(crate) async fn server_micros(&self) -> f64 {
-        let sent = self.counter.commands();
-        let stats: String = self.redis.query(&["INFO", "commandstats"]).await;
-        let spent = stats.lines().filter_map(|line| {
-            let (name, numbers) = line.strip_prefix("cmdstat_")?.split_once(':')?;
-            let name = name.split('|').next()?.to_uppercase();
-            let spent = numbers
-                .split(',')
-                .find_map(|pair| pair.strip_prefix("usec="))?;
-            sent.contains(&name).then(|| spent.parse::<f64>().ok())?
-        });
-        spent.sum()
-    }
-
-    /// Sets every count to zero.
-    pub(crate) async fn count_anew(&self) {
-        self.counter.reset_counters();
-        self.mongo_counter.reset_counters();
-        self.redis.command(&["CONFIG", "RESETSTAT"]).await;
-    }
 }
 
 impl Mongo {
@@ -239,4 +182,45 @@ impl Mongo {
             database: server.fresh_database(),
         }
     }
+}
+
+/// The settings of ours as template.yaml has them, but for the window, which is everybody's, and for the length of bodies, which the
+/// others do not bound.
+const OURS: [(&str, &str); 4] = [
+    ("REDIS_CONNECT_TIMEOUT_MS", "1000"),
+    ("REDIS_RESPONSE_TIMEOUT_MS", "500"),
+    ("IDEMPOTENCY_TTL_SECONDS", "3600"),
+    ("IDEMPOTENCY_MAX_RESPONSE_BYTES", "6291456"),
+];
+const OURS_IN_MEMORY: [(&str, &str); 3] = [
+    ("ENVIRONMENT", "development"),
+    ("IDEMPOTENCY_MEMORY_ENTRIES", "1000000"),
+    ("IDEMPOTENCY_MEMORY_BYTES", "1073741824"),
+];
+
+/// A process with what all contestants are told.
+fn process(program: Program) -> LambdaBuilder {
+    let process = Lambda::program(program.name(), program.file())
+        .runs_here()
+        .init_timeout(START_LIMIT)
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
+        // The log as it is deployed.
+        .unset("AWS_LAMBDA_LOG_FORMAT")
+        .unset("AWS_LAMBDA_LOG_LEVEL")
+        .unset("ENVIRONMENT");
+    let is_found = matches!(program, Program::Folder(_));
+    let surroundings = settings::surroundings();
+    let surroundings = surroundings.iter().filter(|_| is_found);
+    surroundings.fold(process, |process, (name, value)| process.env(name, value))
+}
+
+async fn launch(program: Program, process: LambdaBuilder) -> Result<Lambda, String> {
+    let (name, remedy) = (program.name(), program.remedy());
+    if !program.file().is_file() {
+        return Err(format!("`{name}` is not there: {remedy}"));
+    }
+    process.try_start().await.map_err(|failed| {
+        let log = end_of(&failed.log);
+        format!("`{name}` does not run: {}; {remedy}: {log}", failed.reason)
+    })
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use harness::http_server;
@@ -70,14 +70,12 @@ impl Till {
 
     /// Waits until the work of a key is under way; `false` when it does not come to that.
     pub(crate) async fn has_heard_of(&self, key: &str) -> bool {
-        let began = Instant::now();
-        while self.executions(key) == 0 {
-            if began.elapsed() > PATIENCE {
-                return false;
+        let heard = async {
+            while self.executions(key) == 0 {
+                tokio::time::sleep(PAUSE).await;
             }
-            tokio::time::sleep(PAUSE).await;
-        }
-        true
+        };
+        tokio::time::timeout(PATIENCE, heard).await.is_ok()
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
 use serde_json::Value;
 use shared::text::visible;
 
@@ -14,7 +16,8 @@ use crate::visible::visible_json;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page(String);
 
-const GAP: &str = "  ";
+/// The spaces between two columns.
+const GAP: u16 = 2;
 
 impl Page {
     /// One sentence.
@@ -30,31 +33,28 @@ impl Page {
     /// Rows under a heading, each column as wide as its widest cell.
     pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> Self {
         let heading = heading.map(str::to_owned);
-        let rows = rows
-            .iter()
-            .map(|row| row.each_ref().map(|cell| visible(cell)));
-        let rows: Vec<[String; N]> = std::iter::once(heading).chain(rows).collect();
-        let widths: [usize; N] = std::array::from_fn(|column| {
-            let widths = rows.iter().map(|row| row[column].chars().count());
-            widths.max().unwrap_or_default()
-        });
-        let line = |row: &[String; N]| {
-            let cells = row.iter().zip(widths);
-            let cells: Vec<_> = cells
-                .map(|(cell, width)| format!("{cell:width$}"))
-                .collect();
-            cells.join(GAP).trim_end().to_owned() + "\n"
-        };
-        Self(rows.iter().map(line).collect())
+        Self::columns(std::iter::once(&heading).chain(rows))
     }
 
     /// Names and what they stand for, one to a line.
     pub(crate) fn list(pairs: &[(&str, String)]) -> Self {
-        let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        let lines = pairs
+        let rows = pairs
             .iter()
-            .map(|(name, value)| format!("{name:width$}{GAP}{}\n", visible(value)));
-        Self(lines.collect())
+            .map(|(name, value)| [(*name).to_owned(), value.clone()]);
+        Self::columns(&rows.collect::<Vec<_>>())
+    }
+
+    fn columns<'a, const N: usize>(rows: impl IntoIterator<Item = &'a [String; N]>) -> Self {
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        table.add_rows(
+            rows.into_iter()
+                .map(|row| row.each_ref().map(|cell| visible(cell))),
+        );
+        for column in table.column_iter_mut() {
+            column.set_padding((0, GAP));
+        }
+        Self(table.trim_fmt() + "\n")
     }
 
     /// The page, and below it this line.
@@ -125,5 +125,9 @@ mod tests {
         let rows = [["\u{1b}".to_owned(), "b".to_owned()]];
         let table = Page::table(["X", "Y"], &rows).to_string();
         assert_eq!(table, "X       Y\n\\u{1b}  b\n");
+        // A terminal gives two columns to each of these.
+        let rows = [["北京".to_owned(), "b".to_owned()]];
+        let table = Page::table(["X", "Y"], &rows).to_string();
+        assert_eq!(table, "X     Y\n北京  b\n");
     }
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use saphyr::{LoadableYamlNode, YamlOwned};
 use serde_json::Value;
 
 /// Method, path and function.
@@ -94,32 +95,35 @@ struct TemplateFunction {
     events: Vec<(String, String)>,
 }
 
+fn template() -> YamlOwned {
+    let mut documents = YamlOwned::load_from_str(&read("template.yaml")).expect("YAML");
+    documents.pop().expect("a document")
+}
+
 fn template_functions() -> Vec<TemplateFunction> {
-    let template = read("template.yaml");
-    let mut functions: Vec<TemplateFunction> = Vec::new();
-    let mut resource = "";
-    for line in template.lines() {
-        let indent = line.len() - line.trim_start().len();
-        let (key, value) = line.trim().split_once(':').unwrap_or((line.trim(), ""));
-        let value = value.trim().to_owned();
-        match (indent, key, functions.last_mut()) {
-            (2, name, _) if value.is_empty() => resource = name,
-            (4, "Type", _) if value == "AWS::Serverless::Function" => {
-                functions.push(TemplateFunction {
-                    resource: resource.to_owned(),
-                    binary: String::new(),
-                    events: Vec::new(),
-                });
-            }
-            (_, "Binary", Some(function)) => function.binary = value,
-            (_, "Method", Some(function)) => function.events.push((value, String::new())),
-            (_, "Path", Some(function)) => {
-                function.events.last_mut().expect("its method").1 = value
-            }
-            _ => {}
-        }
-    }
+    let template = template();
+    let text = |value: &YamlOwned| value.as_str().expect("a text").to_owned();
+    let resources = template["Resources"].as_mapping().expect("resources");
+    let functions = resources
+        .iter()
+        .filter(|(_, resource)| resource["Type"].as_str() == Some("AWS::Serverless::Function"));
+    let events = |function: &YamlOwned| {
+        let events = function["Properties"].as_mapping_get("Events")?;
+        let routes = events
+            .as_mapping()?
+            .values()
+            .map(|event| &event["Properties"])
+            .filter(|event| event.contains_mapping_key("Path"))
+            .map(|event| (text(&event["Method"]), text(&event["Path"])));
+        Some(routes.collect())
+    };
     functions
+        .map(|(name, function)| TemplateFunction {
+            resource: text(name),
+            binary: text(&function["Metadata"]["BuildProperties"]["Binary"]),
+            events: events(function).unwrap_or_default(),
+        })
+        .collect()
 }
 
 pub(crate) fn template_routes() -> BTreeSet<Route> {
@@ -250,23 +254,30 @@ fn known_variables() -> BTreeSet<String> {
     variables(&read("shared/src/config.rs"))
 }
 
-/// The names in the `Variables:` blocks of the template.
+/// The names in the `Variables` of the template, wherever they are.
 fn template_variables() -> BTreeSet<String> {
-    let mut variables = BTreeSet::new();
-    // The indent of the block that is being read.
-    let mut block = None;
-    for line in read("template.yaml").lines() {
-        let text = line.trim_start();
-        let indent = line.len() - text.len();
-        if text == "Variables:" {
-            block = Some(indent);
-        } else if block.is_some_and(|block| indent > block) {
-            let name = text.split_once(':').filter(|_| !text.starts_with('#'));
-            variables.extend(name.map(|(name, _)| name.to_owned()));
-        } else {
-            block = None;
+    fn collect(node: &YamlOwned, variables: &mut BTreeSet<String>) {
+        for value in node.as_sequence().into_iter().flatten() {
+            collect(value, variables);
+        }
+        for (key, value) in node.as_mapping().into_iter().flatten() {
+            match value
+                .as_mapping()
+                .filter(|_| key.as_str() == Some("Variables"))
+            {
+                Some(named) => {
+                    variables.extend(named.keys().flat_map(YamlOwned::as_str).map(str::to_owned))
+                }
+                None => collect(value, variables),
+            }
+        }
+        // `!If [HasLogs, {…}, …]`
+        if let Some(tagged) = node.get_tagged_node() {
+            collect(tagged, variables);
         }
     }
+    let mut variables = BTreeSet::new();
+    collect(&template(), &mut variables);
     variables
 }
 

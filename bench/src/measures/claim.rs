@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use harness::RedisServer;
 use redis::aio::MultiplexedConnection;
-use serde_json::{Map, Value, json};
+use redis::{Script, Value};
+use serde_json::json;
 use shared::App;
 use shared::deadline::Deadline;
 use shared::idempotency::{
@@ -16,9 +17,9 @@ use shared::idempotency::{
 };
 
 use super::progress;
-use crate::raw::{self, Loaded, RECORD};
-use crate::report::{Goal, Limit, Section};
-use crate::sample::{Spread, micros, ratios};
+use crate::raw::{self, RECORD};
+use crate::samples::{Spread, micros, ratios};
+use crate::section::{Limit, Section};
 use crate::stage::Stage;
 
 const TASKS: usize = 64;
@@ -40,12 +41,31 @@ struct Bench {
     redis: RedisServer,
     engine: Idempotency,
     raw: MultiplexedConnection,
-    one_set: Loaded,
-    claim: Loaded,
+    one_set: Script,
+    script: Script,
     next: usize,
-    rounds: usize,
     calls: usize,
     calls_of_a_task: usize,
+}
+
+/// What is called.
+enum Call {
+    /// The engine, for a fresh key.
+    Claim,
+    /// `EVALSHA` around one `SET`.
+    OneSet,
+    SetNxGet,
+    /// The engine, for a key of another attempt, and what it has to answer.
+    Blocked(Operation, fn(&Outcome) -> bool),
+}
+
+/// What is measured of a call.
+#[derive(Clone, Copy)]
+enum Of {
+    /// What the server spends, by its own account.
+    ServerTime,
+    /// How long it takes, one at a time.
+    Latency,
 }
 
 /// One comparison, round by round.
@@ -58,55 +78,80 @@ struct Compared {
 }
 
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let mut bench = Bench::start(stage).await;
+    let rounds = stage.settings.claim_rounds;
+    let mut bench = Bench::start(stage.settings.claim_calls).await;
+    let one_at_a_time = [
+        (
+            "server time of a claim / of `EVALSHA` around one `SET`",
+            Of::ServerTime,
+            Call::OneSet,
+            Limit::AtMost(2.5),
+        ),
+        (
+            "latency of a claim / of `SET NX GET`, one at a time",
+            Of::Latency,
+            Call::SetNxGet,
+            Limit::AtMost(1.5),
+        ),
+    ];
     let mut all = Vec::new();
-    progress("the time of Redis");
-    all.push(bench.server_time().await);
-    progress("one claim at a time");
-    all.push(bench.latency().await);
+    for (what, of, beside, limit) in one_at_a_time {
+        progress(what);
+        let mut compared = Compared::new(what.to_owned(), "µs", limit);
+        for _ in 0..rounds {
+            compared.engine.push(bench.measured(of, &Call::Claim).await);
+            compared.beside.push(bench.measured(of, &beside).await);
+        }
+        all.push(compared);
+    }
     progress("many claims at a time");
-    all.push(bench.throughput().await);
+    all.push(bench.throughput(rounds).await);
     progress("long bodies");
-    all.extend(bench.flatness().await);
+    all.extend(bench.flatness(rounds).await);
 
     let mut section = Section::new("claim", "A claim beside a bare round trip");
     section.notes.push(format!(
-        "The engine alone, in the benchmark's process; median of {} rounds of {} calls (least–most).",
-        bench.rounds, bench.calls
+        "The engine alone, in the benchmark's process; median of {rounds} rounds of {} calls (least–most).",
+        bench.calls
     ));
-    section.columns(["", "claim", "beside", "ratio"]);
-    let mut data = Map::new();
+    section.columns(" | claim | beside | ratio");
     for compared in all {
-        let [engine, beside] =
-            [&compared.engine, &compared.beside].map(|rounds| Spread::of(rounds));
-        let ratio = Spread::of(&ratios(&compared.engine, &compared.beside));
-        section.rows.push(vec![
-            compared.what.clone(),
-            format!("{engine} {}", compared.unit),
-            format!("{beside} {}", compared.unit),
-            ratio.in_words(),
-        ]);
-        let is_sensible = engine.least > 0.0 && beside.least > 0.0;
-        section.hold_that(is_sensible, &format!("{} takes time", compared.what));
-        let numbers = json!({
-            "unit": compared.unit,
-            "claim": engine.to_json(),
-            "beside": beside.to_json(),
-            "ratio": ratio.to_json(),
-        });
-        data.insert(compared.what.clone(), numbers);
-        section.goals.push(Goal {
-            what: compared.what,
-            limit: compared.limit,
-            measured: ratio,
-        });
+        compared.add_to(&mut section);
     }
-    section.data = Value::Object(data);
     section
 }
 
+impl Compared {
+    fn new(what: String, unit: &'static str, limit: Limit) -> Self {
+        Self {
+            what,
+            unit,
+            limit,
+            engine: Vec::new(),
+            beside: Vec::new(),
+        }
+    }
+
+    fn add_to(self, section: &mut Section) {
+        let (what, unit) = (self.what, self.unit);
+        let [engine, beside] = [&self.engine, &self.beside].map(|rounds| Spread::of(rounds));
+        let ratio = Spread::of(&ratios(&self.engine, &self.beside));
+        let cells = format!("{engine} {unit} | {beside} {unit} | {ratio}");
+        let numbers = json!({
+            "unit": unit,
+            "claim": engine,
+            "beside": beside,
+            "ratio": ratio,
+        });
+        section.row((&what, &what), &cells, numbers);
+        let is_sensible = engine.least > 0.0 && beside.least > 0.0;
+        section.hold_that(is_sensible, &format!("{what} takes time"));
+        section.goal(what, self.limit, ratio);
+    }
+}
+
 impl Bench {
-    async fn start(stage: &Stage) -> Self {
+    async fn start((calls, calls_of_a_task): (usize, usize)) -> Self {
         let redis = RedisServer::start().await;
         let url = redis.url();
         let lookup = |variable: &str| match variable {
@@ -115,25 +160,18 @@ impl Bench {
             "IDEMPOTENCY_MAX_RESPONSE_BYTES" => Some("6291456".into()),
             _ => None,
         };
-        let engine = App::from_lookup(lookup).expect("usable").idempotency();
-        let raw = raw::connect(&url).await;
-        let one_set = Loaded::one_set(&raw).await;
-        let claim = Loaded::new(&raw, CLAIM).await;
-        let (calls, calls_of_a_task) = stage.settings.claim_calls;
         let mut bench = Self {
+            engine: App::from_lookup(lookup).expect("usable").idempotency(),
+            raw: raw::connect(&url).await,
             redis,
-            engine,
-            raw,
-            one_set,
-            claim,
+            one_set: raw::one_set(),
+            script: Script::new(CLAIM),
             next: 0,
-            rounds: stage.settings.claim_rounds,
             calls,
             calls_of_a_task,
         };
-        for _ in 0..calls {
-            bench.claim().await;
-            bench.one_set().await;
+        for call in [Call::Claim, Call::OneSet] {
+            bench.measured(Of::Latency, &call).await;
         }
         bench
     }
@@ -143,125 +181,89 @@ impl Bench {
         format!("key-{}", self.next)
     }
 
-    async fn claim(&mut self) {
-        let payment = operation(&self.fresh_key(), 10);
-        started(&self.engine, &payment).await;
-    }
-
-    async fn one_set(&mut self) {
-        let key = format!("idempotency:raw:{}", self.fresh_key());
-        self.one_set.set(&key).await;
-    }
-
-    async fn set_nx_get(&mut self) {
-        let key = format!("idempotency:plain:{}", self.fresh_key());
-        let mut set = redis::cmd("SET");
-        set.arg(key).arg(RECORD.as_slice());
-        set.arg("NX").arg("GET").arg("PX").arg(86_400_000);
-        let _: Option<Vec<u8>> = set.query_async(&mut self.raw).await.expect("set");
-    }
-
-    /// What the server spends, by its own account.
-    async fn server_time(&mut self) -> Compared {
-        let (mut engine, mut beside) = (Vec::new(), Vec::new());
-        for _ in 0..self.rounds {
-            self.reset().await;
-            for _ in 0..self.calls {
-                self.claim().await;
+    async fn call(&mut self, call: &Call) {
+        let key = self.fresh_key();
+        match call {
+            Call::Claim => drop(started(&self.engine, &operation(&key, 10)).await),
+            Call::OneSet => {
+                let key = format!("idempotency:raw:{key}");
+                raw::set(&self.one_set, &mut self.raw, &key).await;
             }
-            engine.push(self.micros_per_call().await);
-            self.reset().await;
-            for _ in 0..self.calls {
-                self.one_set().await;
+            Call::SetNxGet => {
+                let mut set = redis::cmd("SET");
+                set.arg(format!("idempotency:plain:{key}"));
+                set.arg(RECORD.as_slice());
+                set.arg("NX").arg("GET").arg("PX").arg(86_400_000);
+                let _: Option<Vec<u8>> = set.query_async(&mut self.raw).await.expect("set");
             }
-            beside.push(self.micros_per_call().await);
-        }
-        Compared {
-            what: "server time of a claim / of `EVALSHA` around one `SET`".to_owned(),
-            unit: "µs",
-            limit: Limit::AtMost(2.5),
-            engine,
-            beside,
+            Call::Blocked(operation, is_so) => {
+                let outcome = claim(&self.engine, operation).await;
+                assert!(is_so(&outcome), "a blocked claim is {outcome:?}");
+            }
         }
     }
 
-    async fn latency(&mut self) -> Compared {
-        let (mut engine, mut beside) = (Vec::new(), Vec::new());
-        for _ in 0..self.rounds {
-            let began = Instant::now();
-            for _ in 0..self.calls {
-                self.claim().await;
-            }
-            engine.push(micros(began.elapsed()) / self.calls as f64);
-            let began = Instant::now();
-            for _ in 0..self.calls {
-                self.set_nx_get().await;
-            }
-            beside.push(micros(began.elapsed()) / self.calls as f64);
+    /// What a call comes to in one round, in microseconds.
+    async fn measured(&mut self, of: Of, call: &Call) -> f64 {
+        self.redis.command(&["CONFIG", "RESETSTAT"]).await;
+        let began = Instant::now();
+        for _ in 0..self.calls {
+            self.call(call).await;
         }
-        Compared {
-            what: "latency of a claim / of `SET NX GET`, one at a time".to_owned(),
-            unit: "µs",
-            limit: Limit::AtMost(1.5),
-            engine,
-            beside,
+        match of {
+            Of::ServerTime => self.micros_per_script().await,
+            Of::Latency => micros(began.elapsed()) / self.calls as f64,
         }
     }
 
     /// As many tasks on one connection.
-    async fn throughput(&mut self) -> Compared {
-        let (mut engine, mut beside) = (Vec::new(), Vec::new());
+    async fn throughput(&mut self, rounds: usize) -> Compared {
+        let what = format!(
+            "claims / the same script sent by redis-rs itself, {TASKS} tasks on one connection"
+        );
+        let mut compared = Compared::new(what, "/s", Limit::AtLeast(0.8));
         let calls = self.calls_of_a_task;
-        for round in 0..self.rounds {
+        let per_second = |began: Instant| (TASKS * calls) as f64 / began.elapsed().as_secs_f64();
+        for round in 0..rounds {
             let began = Instant::now();
-            let claims = (0..TASKS).map(|task| {
-                let engine = self.engine.clone();
-                async move {
-                    for call in 0..calls {
-                        let key = format!("task-{round}-{task}-{call}");
-                        started(&engine, &operation(&key, 10)).await;
-                    }
+            let claims = (0..TASKS).map(async |task| {
+                for call in 0..calls {
+                    let key = format!("task-{round}-{task}-{call}");
+                    started(&self.engine, &operation(&key, 10)).await;
                 }
             });
             join_all(claims).await;
-            engine.push((TASKS * calls) as f64 / began.elapsed().as_secs_f64());
+            compared.engine.push(per_second(began));
             let began = Instant::now();
-            let sent = (0..TASKS).map(|task| {
-                let mut script = self.claim.clone();
-                async move {
-                    for call in 0..calls {
-                        let key = format!("idempotency:raw:{round}-{task}-{call}");
-                        let answer = script.run(&key, &ARGUMENTS).await;
-                        let is_started = matches!(&answer, redis::Value::Array(parts)
-                            if matches!(&parts[..], [redis::Value::BulkString(verdict), ..] if verdict == b"started"));
-                        assert!(is_started, "a fresh key is {answer:?}");
-                    }
+            let sent = (0..TASKS).map(async |task| {
+                for call in 0..calls {
+                    let key = format!("idempotency:raw:{round}-{task}-{call}");
+                    self.send_script(key).await;
                 }
             });
             join_all(sent).await;
-            beside.push((TASKS * calls) as f64 / began.elapsed().as_secs_f64());
+            compared.beside.push(per_second(began));
         }
-        Compared {
-            what: format!(
-                "claims / the same script sent by redis-rs itself, {TASKS} tasks on one connection"
-            ),
-            unit: "/s",
-            limit: Limit::AtLeast(0.8),
-            engine,
-            beside,
-        }
+        compared
     }
 
-    async fn reset(&self) {
-        self.redis.command(&["CONFIG", "RESETSTAT"]).await;
+    /// Has redis-rs itself send the engine's script.
+    async fn send_script(&self, key: String) {
+        let mut claim = self.script.key(key);
+        for argument in ARGUMENTS {
+            claim.arg(argument);
+        }
+        let answer = claim.invoke_async(&mut self.raw.clone()).await;
+        let is_started = matches!(&answer, Ok(Value::Array(parts))
+            if parts.first() == Some(&Value::BulkString(b"started".into())));
+        assert!(is_started, "a fresh key is {answer:?}");
     }
 
     /// What the server spends on a script, by its own account.
-    async fn micros_per_call(&self) -> f64 {
+    async fn micros_per_script(&self) -> f64 {
         let stats: String = self.redis.query(&["INFO", "commandstats"]).await;
-        let line = stats
-            .lines()
-            .find(|line| line.starts_with("cmdstat_evalsha:"));
+        let mut lines = stats.lines();
+        let line = lines.find(|line| line.starts_with("cmdstat_evalsha:"));
         let value = line
             .and_then(|line| line.split("usec_per_call=").nth(1))
             .and_then(|rest| rest.split(',').next());
@@ -270,11 +272,12 @@ impl Bench {
 }
 
 async fn claim(engine: &Idempotency, payment: &Operation) -> Outcome {
-    let claimed = engine.claim(payment, patience()).await;
+    let patience = Deadline::after(Duration::from_secs(60));
+    let claimed = engine.claim(payment, patience).await;
     claimed.expect("decided").outcome
 }
 
-/// Claims a key that nobody has used.
+/// Claims an unused key.
 async fn started(engine: &Idempotency, payment: &Operation) -> Lease {
     match claim(engine, payment).await {
         Outcome::Started(lease) => lease,
@@ -285,10 +288,6 @@ async fn started(engine: &Idempotency, payment: &Operation) -> Lease {
 fn operation(key: &str, amount: u64) -> Operation {
     let key = IdempotencyKey::parse(key).expect("a key");
     let scope = Scope::http("payments.create", "jwt:alice").expect("a scope");
-    Operation::new(RecordKey::new(&scope, &key), paying(amount))
-}
-
-fn paying(amount: u64) -> Fingerprint {
     let payload = format!("{{\"amount\":{amount},\"currency\":\"EUR\"}}");
     let request = Request {
         method: "POST",
@@ -296,9 +295,6 @@ fn paying(amount: u64) -> Fingerprint {
         tenant: "jwt:alice",
         payload: payload.as_bytes(),
     };
-    Fingerprint::of(&request).expect("unambiguous")
-}
-
-fn patience() -> Deadline {
-    Deadline::after(Duration::from_secs(60))
+    let fingerprint = Fingerprint::of(&request).expect("unambiguous");
+    Operation::new(RecordKey::new(&scope, &key), fingerprint)
 }

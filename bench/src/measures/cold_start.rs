@@ -4,135 +4,94 @@
 use std::path::Path;
 use std::{fs, io};
 
+use harness::Lambda;
 use serde_json::{Map, json};
 
-use super::{Rounds, progress};
+use super::progress;
+use crate::calls::in_turn;
 use crate::contestant::{ALL, Contestant, Program};
-use crate::crew::in_turn;
-use crate::function::Function;
-use crate::order::{Order, USUAL_PAD_BYTES};
-use crate::plot::{self, Bars};
-use crate::report::Section;
-use crate::sample::{Spread, micros, number, ratios};
+use crate::order::{Order, USUAL_PAD_BYTES, answer};
+use crate::plot::{self, Named};
+use crate::samples::{Samples, millis, number};
+use crate::section::Section;
 use crate::stage::{Around, Stage};
 
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let (mut asked, mut answered, mut sizes) = (Rounds::new(), Rounds::new(), Map::new());
-    let mut present = stage.present.clone();
+    let starts = stage.settings.starts;
+    let (mut asked, mut answered) = (Samples::default(), Samples::default());
+    let mut sizes = Map::new();
     // One round more than counted: the first one brings the files into memory.
-    for round in 0..=stage.settings.starts {
-        progress(&format!(
-            "starts, round {round} of {}",
-            stage.settings.starts
-        ));
-        for contestant in in_turn(&mut present, round) {
-            let started = stage.start(contestant, Around::default()).await;
-            let function = started.unwrap_or_else(|why| panic!("{why}"));
-            let answer = function.send(&Order::fresh(USUAL_PAD_BYTES)).await;
-            assert_eq!(answer.status, 201, "{}: {}", contestant.name, answer.body);
+    for round in 0..=starts {
+        progress(&format!("starts, round {round} of {starts}"));
+        for contestant in in_turn(&stage.present, round) {
+            let name = contestant.name;
+            let process = stage.start(contestant, Around::default()).await;
+            let answer = answer(&process, Order::fresh(USUAL_PAD_BYTES).event()).await;
+            let answer = answer.unwrap_or_else(|why| panic!("{name}: {why}"));
+            assert_eq!(answer.status, 201, "{name}: {}", answer.body);
             if round == 0 {
-                let size = size_bytes(contestant, &function);
-                sizes.insert(contestant.name.to_owned(), json!(size));
+                sizes.insert(name.to_owned(), json!(size_bytes(contestant, &process)));
                 continue;
             }
-            let millis = |took| micros(took) / 1e3;
-            let asked = asked.entry(contestant.name).or_default();
-            asked.push(millis(function.start_took));
-            let answered = answered.entry(contestant.name).or_default();
-            answered.push(millis(answer.at - function.started));
+            asked.add(name, millis(process.init_duration()));
+            answered.add(name, millis(answer.at - process.started()));
         }
     }
 
     let mut section = Section::new("cold_start", "Cold start");
     section.notes.push(format!(
-        "From `exec` to the first request for work (`/next`), and to the first answer, a fresh key; milliseconds, median of {} starts \
+        "From `exec` to the first request for work (`/next`), and to the first answer, a fresh key; milliseconds, median of {starts} starts \
          (least–most), files in memory. × is the median of the ratios to bare, start by start. Size: the binary; for the others \
-         what is installed, without what Lambda's runtime of the language brings.",
-        stage.settings.starts
+         what is installed, without what Lambda's runtime of the language brings."
     ));
-    section.columns([
-        "",
-        "`/next` ms",
-        "× bare",
-        "first answer ms",
-        "× bare",
-        "size MB",
-        "× bare",
-    ]);
+    section.columns(" | `/next` ms | × bare | first answer ms | × bare | size MB | × bare");
     let bare = ALL[0].name;
-    let mut data = Map::new();
     let mut groups = Vec::new();
     for contestant in &stage.present {
-        let (asked_, answered_) = (&asked[contestant.name], &answered[contestant.name]);
-        let times = |rounds, of: &Rounds| Spread::of(&ratios(rounds, &of[bare]));
-        let (to_next, to_answer) = (Spread::of(asked_), Spread::of(answered_));
+        let name = contestant.name;
+        let (Some(to_next), Some(to_answer)) = (asked.spread(name), answered.spread(name)) else {
+            continue;
+        };
+        let (next_times, answer_times) = (asked.times(name, bare), answered.times(name, bare));
         let size = |name: &str| sizes[name].as_f64();
-        let size_cells = match (size(contestant.name), size(bare)) {
+        let [size_mb, size_times] = match (size(name), size(bare)) {
             (Some(size), Some(bare)) => [number(size / 1e6), number(size / bare)],
             // What its sibling has installed, it does not need.
             _ => ["", ""].map(str::to_owned),
         };
-        let [size_mb, size_times] = size_cells;
-        section.rows.push(vec![
-            contestant.title.to_owned(),
-            to_next.in_words(),
-            number(times(asked_, &asked).median),
-            to_answer.in_words(),
-            number(times(answered_, &answered).median),
-            size_mb,
-            size_times,
-        ]);
+        let [next, answer] = [next_times, answer_times].map(|times| number(times.median));
+        let cells =
+            format!("{to_next} | {next} | {to_answer} | {answer} | {size_mb} | {size_times}");
+        let numbers = json!({
+            "next_ms": to_next,
+            "next_times_bare": next_times,
+            "answer_ms": to_answer,
+            "answer_times_bare": answer_times,
+            "size_bytes": sizes[name],
+        });
+        section.row((contestant.title, name), &cells, numbers);
         section.hold_that(
             to_answer.least > to_next.least,
             "the first answer comes after the first request for work",
         );
-        let numbers = json!({
-            "next_ms": to_next.to_json(),
-            "next_times_bare": times(asked_, &asked).to_json(),
-            "answer_ms": to_answer.to_json(),
-            "answer_times_bare": times(answered_, &answered).to_json(),
-            "size_bytes": sizes[contestant.name],
-        });
-        data.insert(contestant.name.to_owned(), numbers);
-        groups.push(Bars {
-            name: plot::plain(contestant.title),
+        groups.push(Named {
+            name: contestant.plain_title(),
             values: vec![to_next, to_answer],
         });
     }
     let title = "Cold start: from exec to the first request for work and to the first answer (median, and from the least to the most)";
-    let parts = ["/next", "first answer"];
-    section
-        .pictures
-        .push(("cold_start", plot::bars(title, &parts, "ms", &groups)));
-    section.data = data.into();
+    let picture = plot::bars(title, &["/next", "first answer"], "ms", &groups);
+    section.pictures.push(("cold_start", picture));
     section
 }
 
 /// What nobody deploys, and what Lambda's runtime for Python brings: its client, and the AWS SDK with what that needs.
-const NOT_DEPLOYED: [&str; 18] = [
-    "pip",
-    "setuptools",
-    "pkg_resources",
-    "_distutils_hack",
-    "__pycache__",
-    "bin",
-    "include",
-    "awslambdaric",
-    "runtime_client",
-    "simplejson",
-    "snapshot_restore_py",
-    "boto3",
-    "botocore",
-    "s3transfer",
-    "jmespath",
-    "urllib3",
-    "dateutil",
-    "six",
-];
+const NOT_DEPLOYED: &str = "pip setuptools pkg_resources _distutils_hack __pycache__ bin include awslambdaric runtime_client simplejson \
+     snapshot_restore_py boto3 botocore s3transfer jmespath urllib3 dateutil six";
 
 /// The size of what is deployed: the binary, or for a peer in another language the folder of our tools that its process names.
 /// `None` where the same program without idempotency would need less than it has.
-fn size_bytes(contestant: &Contestant, function: &Function) -> Option<u64> {
+fn size_bytes(contestant: &Contestant, process: &Lambda) -> Option<u64> {
     let program = contestant.program;
     match program {
         Program::Binary(_) | Program::Crate(_) => {
@@ -142,7 +101,7 @@ fn size_bytes(contestant: &Contestant, function: &Function) -> Option<u64> {
         }
         Program::Folder(_) if contestant.is_baseline() => None,
         Program::Folder(name) => {
-            let whereabouts = function.whereabouts();
+            let whereabouts = whereabouts(process);
             let folder = installed_in(&whereabouts);
             let folder =
                 folder.unwrap_or_else(|| panic!("{name}: none of ours in {whereabouts:?}"));
@@ -150,6 +109,18 @@ fn size_bytes(contestant: &Contestant, function: &Function) -> Option<u64> {
             Some(size.unwrap_or_else(|error| panic!("{}: {error}", folder.display())))
         }
     }
+}
+
+/// The words of its command line, and where Node looks for packages: among them is the folder that it was installed in.
+fn whereabouts(process: &Lambda) -> Vec<String> {
+    let id = process.pid();
+    let read = |file| fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
+    let (command_line, environment) = (read("cmdline"), read("environ"));
+    let packages = environment
+        .split('\0')
+        .filter_map(|pair| pair.strip_prefix("NODE_PATH="));
+    let words = command_line.split('\0').chain(packages);
+    words.map(str::to_owned).collect()
 }
 
 /// The folder of one tool of ours that one of the paths is in.
@@ -169,7 +140,7 @@ fn folder_bytes(folder: &Path) -> io::Result<u64> {
         let name = entry.file_name().to_string_lossy().into_owned();
         // With what a package says of itself, `pip-26.0.dist-info`, and packages of one file, `six.py`.
         let package = name.split(['-', '.']).next().unwrap_or_default();
-        if NOT_DEPLOYED.contains(&package) {
+        if NOT_DEPLOYED.split(' ').any(|name| name == package) {
             continue;
         }
         size += match entry.file_type()?.is_dir() {
@@ -187,22 +158,10 @@ mod tests {
 
     #[test]
     fn what_is_installed_is_found_wherever_the_process_names_it() {
-        let paths = |texts: &[&str]| {
-            texts
-                .iter()
-                .map(|text| (*text).to_owned())
-                .collect::<Vec<_>>()
-        };
-        let named = paths(&[
-            "/home/a/.cache/truebond/peer-1.0/venv/bin/python",
-            "-m",
-            "x",
-        ]);
+        let named = ["-m", "/home/a/.cache/truebond/peer-1.0/venv/bin/python"].map(str::to_owned);
         let folder = Path::new("/home/a/.cache/truebond/peer-1.0");
         assert_eq!(installed_in(&named), Some(folder));
-        assert_eq!(
-            installed_in(&paths(&["/usr/bin/node", "/repo/index.mjs"])),
-            None
-        );
+        let elsewhere = ["/usr/bin/node", "/repo/index.mjs"].map(str::to_owned);
+        assert_eq!(installed_in(&elsewhere), None);
     }
 }

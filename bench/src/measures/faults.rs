@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use self::trial::{LAST_PATIENCE, PATIENCE, Trial, trial};
 use super::progress;
 use crate::contestant::Contestant;
-use crate::report::Section;
+use crate::section::Section;
 use crate::stage::Stage;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,10 +76,8 @@ type Found = BTreeMap<(&'static str, Fault), Vec<Trial>>;
 pub(super) async fn measure(stage: &Stage) -> Section {
     let trials = stage.settings.trials;
     // Processes that share nothing cannot stand in for one another.
-    let struck = stage.present.iter().copied();
-    let struck =
-        struck.filter(|contestant| contestant.store.is_shared() || contestant.name == BARE);
-    let struck: Vec<_> = struck.collect();
+    let mut struck = stage.present.clone();
+    struck.retain(|contestant| contestant.store.is_shared() || contestant.name == BARE);
     let mut found = Found::new();
     for number in 1..=trials {
         for some in struck.chunks(AT_A_TIME) {
@@ -112,41 +110,37 @@ fn section(trials: usize, struck: &[&'static Contestant], found: &Found) -> Sect
     section
         .notes
         .extend(PROMISES.map(|promise| format!("- {promise}")));
-    section.columns = vec![String::new()];
-    section
-        .columns
-        .extend(Fault::ALL.map(|fault| fault.name().to_owned()));
-    let mut data = Map::new();
+    section.columns(&format!(" | {}", Fault::ALL.map(Fault::name).join(" | ")));
     for contestant in struck {
-        let mut cells = vec![contestant.title.to_owned()];
-        let mut faults = Map::new();
+        let (mut cells, mut faults) = (Vec::new(), Map::new());
         for fault in Fault::ALL {
             let all = &found[&(contestant.name, fault)];
             let what = format!("{}, {}", contestant.name, fault.name());
-            hold(&mut section, &what, all, expected(contestant.name, fault));
+            hold(
+                &mut section,
+                &what,
+                all,
+                expected(contestant.name, fault, trials),
+            );
             let count = Count::of(all);
             cells.push(count.in_words());
             faults.insert(fault.name().to_owned(), count.to_json(all));
         }
-        section.rows.push(cells);
-        data.insert(contestant.name.to_owned(), faults.into());
+        let (title, name) = (contestant.title, contestant.name);
+        section.row((title, name), &cells.join(" | "), faults.into());
     }
-    section.data = data.into();
     section
 }
 
-fn hold(section: &mut Section, what: &str, all: &[Trial], expected: Option<Doubles>) {
+fn hold(section: &mut Section, what: &str, all: &[Trial], expected: Option<usize>) {
     let ran = all.iter().all(|trial| trial.executions > 0);
     section.hold_that(ran, &format!("{what}: the work ran"));
     let has_struck = all.iter().all(|trial| trial.has_struck);
     section.hold_that(has_struck, &format!("{what}: the fault struck"));
-    let expected = match expected {
-        Some(Doubles::None) => 0,
-        Some(Doubles::All) => all.len(),
-        None => return,
-    };
-    let doubles = Count::of(all).doubles;
-    section.hold(&format!("{what}: doubles"), doubles as f64, expected as f64);
+    if let Some(expected) = expected {
+        let doubles = Count::of(all).doubles;
+        section.hold(&format!("{what}: doubles"), doubles as f64, expected as f64);
+    }
 }
 
 /// What went wrong in how many trials.
@@ -190,18 +184,12 @@ impl Count {
     }
 }
 
-/// How many keys have to run twice.
-enum Doubles {
-    None,
-    All,
-}
-
-/// Ours runs nothing twice where it promises that, bare everything.
-fn expected(name: &str, fault: Fault) -> Option<Doubles> {
+/// How many keys have to run twice: none of ours where it promises that, and all of bare.
+fn expected(name: &str, fault: Fault, trials: usize) -> Option<usize> {
     match name {
-        BARE => Some(Doubles::All),
-        "ours-tiered" => Some(Doubles::None),
-        "ours-redis" if fault != Fault::Flush => Some(Doubles::None),
+        BARE => Some(trials),
+        "ours-tiered" => Some(0),
+        "ours-redis" if fault != Fault::Flush => Some(0),
         _ => None,
     }
 }

@@ -5,19 +5,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::progress;
+use super::{floor, progress};
+use crate::calls::{Member, Situation, turns};
 use crate::contestant::Contestant;
-use crate::crew::{Member, Situation, in_turn};
-use crate::order::{Order, USUAL_PAD_BYTES};
-use crate::plot::{self, Line};
+use crate::order::{Order, USUAL_PAD_BYTES, answer};
+use crate::plot::{self, Named};
 use crate::raw;
-use crate::report::{Goal, Limit, Section};
-use crate::runtime_api;
-use crate::sample::{Spread, differences, number, percentile, ratios};
-use crate::stage::Stage;
+use crate::samples::{Spread, differences, number, percentile, ratios};
+use crate::section::{Limit, Section};
+use crate::stage::{Around, Stage};
 
 /// The rare ones: looked for among the calls of all rounds, as one round has too few.
-const TAILS: [(&str, f64); 2] = [("p99", 0.99), ("p99.9", 0.999)];
+const TAILS: [(&str, f64); 2] = [("p99_us", 0.99), ("p99.9_us", 0.999)];
 /// Where the curves are drawn: the part of the calls that took longer.
 const CURVE: [f64; 9] = [0.5, 0.25, 0.1, 0.05, 0.025, 0.01, 0.005, 0.0025, 0.001];
 /// Those of them that are named.
@@ -27,115 +26,88 @@ const NAMED: [(f64, &str); 4] = [
     (0.01, "99 %"),
     (0.001, "99.9 %"),
 ];
-/// Whom ours is to be faster than.
+/// Whom ours is to be faster than, and how many times.
 const PEERS: [&str; 2] = ["powertools-python", "powertools-typescript"];
+const TIMES_FASTER: f64 = 5.0;
 
 /// All calls of a contestant in a situation, round by round.
-type Taken = BTreeMap<(&'static str, Situation), Vec<Vec<Duration>>>;
+#[derive(Default)]
+struct Taken(BTreeMap<(&'static str, Situation), Vec<Vec<Duration>>>);
 
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let mut members = Member::start_all(stage, None).await;
+    let members = Member::start_all(stage, Around::default(), |_| true).await;
     let (rounds, calls) = (stage.settings.rounds, stage.settings.calls);
-    let mut taken = Taken::new();
-    let mut floor = Vec::new();
-    let mut raw = raw::Loaded::one_set(&raw::connect(&stage.redis.url()).await).await;
+    let (mut taken, mut raw_trips) = (Taken::default(), Vec::new());
+    let (mut connection, script) = (raw::connect(&stage.redis.url()).await, raw::one_set());
     // One round more than counted: what is compiled or allocated at first is done then.
     for round in 0..=rounds {
         stage.empty_stores().await;
-        for member in in_turn(&mut members, round) {
-            let contestant = member.contestant;
-            progress(&format!(
-                "calls, round {round} of {rounds}: {}",
-                contestant.name
-            ));
-            for situation in Situation::ALL {
-                if !situation.is_possible(contestant) {
-                    continue;
-                }
-                let took = member.calls(stage, situation, calls).await;
-                if round > 0 {
-                    let of_it = taken.entry((contestant.name, situation)).or_default();
-                    of_it.push(took);
-                }
+        progress(&format!("calls, round {round} of {rounds}"));
+        for (member, situation) in turns(&members, &Situation::ALL, round) {
+            let took = member.calls(situation, calls).await;
+            if round > 0 {
+                let case = (member.contestant.name, situation);
+                taken.0.entry(case).or_default().push(took);
             }
         }
-        let took = two_round_trips(&mut raw, round, calls).await;
+        // What a fresh call cannot do without: one round trip before the work and one behind it.
+        let mut took = Vec::with_capacity(calls);
+        for number in 0..calls {
+            let began = Instant::now();
+            for _ in 0..2 {
+                raw::set(&script, &mut connection, &format!("raw:{round}:{number}")).await;
+            }
+            took.push(began.elapsed());
+        }
         if round > 0 {
-            floor.push(percentile(&took, 0.5));
+            raw_trips.push(percentile(&took, 0.5));
         }
     }
-    let event = Order::fresh(USUAL_PAD_BYTES).event();
-    let overhead = runtime_api::overhead(&event, calls).await;
-    section(stage, &taken, &floor, percentile(&overhead, 0.5))
+    section(stage, &taken, &raw_trips, runtime_api(calls).await)
 }
 
-fn section(stage: &Stage, taken: &Taken, floor: &[f64], overhead: f64) -> Section {
+/// The median call of a process that answers at once, in microseconds.
+async fn runtime_api(calls: usize) -> f64 {
+    let process = floor().await;
+    let event = Order::fresh(USUAL_PAD_BYTES).event();
+    let mut took = Vec::with_capacity(calls);
+    for _ in 0..calls {
+        let answer = answer(&process, event.clone()).await;
+        took.push(answer.expect("it answers every call").took);
+    }
+    percentile(&took, 0.5)
+}
+
+fn section(stage: &Stage, taken: &Taken, raw_trips: &[f64], runtime_api: f64) -> Section {
     let mut section = Section::new("latency", "Warm calls");
     let (rounds, calls) = (stage.settings.rounds, stage.settings.calls);
+    let raw = Spread::of(raw_trips);
     section.notes.push(format!(
         "Microseconds from handing an event over to having the answer, one call at a time, in {rounds} rounds of {calls} calls. p50: median \
          of the rounds (least–most); p99 and p99.9: of all rounds together. *Added p50* is what stands beside the same program without \
-         idempotency in the same round; *added p99* is the difference of the two p99s. The Runtime API of the benchmark takes {} µs of \
-         each call. Two round trips of redis-rs alone (`EVALSHA` around one `SET`) took {} µs.",
-        number(overhead),
-        Spread::of(floor)
+         idempotency in the same round; *added p99* is the difference of the two p99s. A process that answers at once takes {} µs. Two round \
+         trips of redis-rs alone (`EVALSHA` around one `SET`) took {raw} µs.",
+        number(runtime_api),
     ));
-    section.columns([
-        "",
-        "fresh p50",
-        "p99",
-        "p99.9",
-        "added p50",
-        "added p99",
-        "added p50 / two raw round trips",
-        "replay p50",
-        "p99",
-        "conflict p50",
-        "p99",
-        "mismatch p50",
-        "p99",
-    ]);
-    let mut data = Map::new();
-    for contestant in &stage.present {
-        section.rows.push(row(taken, contestant, floor));
-        data.insert(contestant.name.to_owned(), numbers(taken, contestant));
+    section.columns(
+        " | fresh p50 | p99 | p99.9 | added p50 | added p99 | added p50 / two raw round trips | replay p50 | p99 | conflict p50 | p99 \
+         | mismatch p50 | p99",
+    );
+    for &contestant in &stage.present {
+        let (title, name) = (contestant.title, contestant.name);
+        let cells = taken.cells(contestant, raw_trips);
+        section.row((title, name), &cells.join(" | "), taken.numbers(contestant));
     }
-    section.data = json!({
-        "contestants": data,
-        "runtime_api_us": overhead,
-        "two_raw_round_trips_us": Spread::of(floor).to_json(),
-    });
+    section.nest("contestants");
+    let beside = [
+        ("runtime_api_us", runtime_api.into()),
+        ("two_raw_round_trips_us", json!(raw)),
+    ];
+    let beside = beside.map(|(name, value)| (name.to_owned(), value));
+    section.data.extend(beside);
     add_goals(&mut section, stage, taken);
     section.pictures.push(("latency", picture(stage, taken)));
     section
-}
-
-fn row(taken: &Taken, contestant: &Contestant, floor: &[f64]) -> Vec<String> {
-    let middle = |situation| {
-        let rounds = medians(taken, contestant.name, situation);
-        rounds.map_or_else(String::new, |rounds| Spread::of(&rounds).in_words())
-    };
-    let tail = |situation, part| {
-        let tail = tail(taken, contestant.name, situation, part);
-        tail.map_or_else(String::new, number)
-    };
-    let mut cells = vec![contestant.title.to_owned(), middle(Situation::Fresh)];
-    cells.extend(TAILS.map(|(_, part)| tail(Situation::Fresh, part)));
-    cells.extend(match contestant.is_baseline() {
-        true => ["", "", ""].map(str::to_owned),
-        false => {
-            let added = added(taken, contestant);
-            [
-                Spread::of(&added).in_words(),
-                number(added_to_p99(taken, contestant)),
-                number(Spread::of(&ratios(&added, floor)).median),
-            ]
-        }
-    });
-    for situation in [Situation::Replay, Situation::Conflict, Situation::Mismatch] {
-        cells.extend([middle(situation), tail(situation, 0.99)]);
-    }
-    cells
 }
 
 /// The goals: by how much more the others add than ours does.
@@ -145,97 +117,108 @@ fn add_goals(section: &mut Section, stage: &Stage, taken: &Taken) {
         return;
     };
     for peer in PEERS.into_iter().filter_map(of_name) {
-        let title = plot::plain(peer.title);
-        let more = added_to_p99(taken, peer) / added_to_p99(taken, ours);
-        section.goals.extend([
-            Goal {
-                what: format!("p50 that {title} adds to a fresh call / that ours adds"),
-                limit: Limit::AtLeast(5.0),
-                measured: Spread::of(&ratios(&added(taken, peer), &added(taken, ours))),
-            },
-            Goal {
-                what: format!("by how much {title} moves the p99 of a fresh call / ours does"),
-                limit: Limit::AtLeast(5.0),
-                measured: Spread::of(&[more]),
-            },
-        ]);
+        let title = peer.plain_title();
+        let p50 = ratios(&taken.added(peer), &taken.added(ours));
+        let p99 = taken.added_to_p99(peer) / taken.added_to_p99(ours);
+        let what = format!("p50 that {title} adds to a fresh call / that ours adds");
+        section.goal(what, Limit::AtLeast(TIMES_FASTER), Spread::of(&p50));
+        let what = format!("by how much {title} moves the p99 of a fresh call / ours does");
+        section.goal(what, Limit::AtLeast(TIMES_FASTER), Spread::of(&[p99]));
     }
 }
 
-/// Round by round, the median call.
-fn medians(taken: &Taken, name: &'static str, situation: Situation) -> Option<Vec<f64>> {
-    let rounds = taken.get(&(name, situation))?;
-    Some(rounds.iter().map(|took| percentile(took, 0.5)).collect())
-}
+impl Taken {
+    /// Round by round, the median call; none where a contestant does not get into a situation.
+    fn medians(&self, name: &'static str, situation: Situation) -> Vec<f64> {
+        let rounds = self.0.get(&(name, situation)).into_iter().flatten();
+        rounds.map(|took| percentile(took, 0.5)).collect()
+    }
 
-/// What all but a part of the calls of all rounds stayed below.
-fn tail(taken: &Taken, name: &'static str, situation: Situation, part: f64) -> Option<f64> {
-    let rounds = taken.get(&(name, situation))?;
-    Some(percentile(&rounds.concat(), part))
-}
+    /// What the given part of the calls of all rounds stayed below.
+    fn tail(&self, name: &'static str, situation: Situation, part: f64) -> Option<f64> {
+        let rounds = self.0.get(&(name, situation))?;
+        Some(percentile(&rounds.concat(), part))
+    }
 
-/// Round by round, by how much a fresh call exceeds one of the same program without idempotency.
-fn added(taken: &Taken, contestant: &Contestant) -> Vec<f64> {
-    let fresh = |name| medians(taken, name, Situation::Fresh).unwrap_or_default();
-    differences(&fresh(contestant.name), &fresh(contestant.baseline))
-}
+    /// Round by round, by how much a fresh call exceeds one of the same program without idempotency.
+    fn added(&self, contestant: &Contestant) -> Vec<f64> {
+        let fresh = |name| self.medians(name, Situation::Fresh);
+        differences(&fresh(contestant.name), &fresh(contestant.baseline()))
+    }
 
-fn added_to_p99(taken: &Taken, contestant: &Contestant) -> f64 {
-    let p99 = |name| tail(taken, name, Situation::Fresh, 0.99).unwrap_or_default();
-    p99(contestant.name) - p99(contestant.baseline)
-}
+    fn added_to_p99(&self, contestant: &Contestant) -> f64 {
+        let p99 = |name| self.tail(name, Situation::Fresh, 0.99).unwrap_or_default();
+        p99(contestant.name) - p99(contestant.baseline())
+    }
 
-fn numbers(taken: &Taken, contestant: &'static Contestant) -> Value {
-    let mut data = Map::new();
-    for situation in Situation::ALL {
-        let Some(rounds) = medians(taken, contestant.name, situation) else {
-            continue;
+    fn cells(&self, contestant: &Contestant, raw_trips: &[f64]) -> Vec<String> {
+        let name = contestant.name;
+        let p50 = |situation| match self.medians(name, situation).as_slice() {
+            [] => String::new(),
+            rounds => Spread::of(rounds).to_string(),
         };
-        let mut numbers = Map::new();
-        numbers.insert("p50_us".to_owned(), Spread::of(&rounds).to_json());
-        numbers.extend(TAILS.map(|(name, part)| {
-            let tail = tail(taken, contestant.name, situation, part);
-            (format!("{name}_us"), tail.into())
-        }));
-        data.insert(situation.name().to_owned(), numbers.into());
-    }
-    if !contestant.is_baseline() {
-        let added = json!({
-            "p50_us": Spread::of(&added(taken, contestant)).to_json(),
-            "p99_us": added_to_p99(taken, contestant),
+        let tail = |situation, part| self.tail(name, situation, part);
+        let tail = |situation, part| tail(situation, part).map_or_else(String::new, number);
+        let mut cells = vec![p50(Situation::Fresh)];
+        cells.extend(TAILS.map(|(_, part)| tail(Situation::Fresh, part)));
+        cells.extend(match contestant.is_baseline() {
+            true => ["", "", ""].map(str::to_owned),
+            false => {
+                let added = self.added(contestant);
+                [
+                    Spread::of(&added).to_string(),
+                    number(self.added_to_p99(contestant)),
+                    number(Spread::of(&ratios(&added, raw_trips)).median),
+                ]
+            }
         });
-        data.insert("added_to_fresh".to_owned(), added);
+        for situation in [Situation::Replay, Situation::Conflict, Situation::Mismatch] {
+            cells.extend([p50(situation), tail(situation, 0.99)]);
+        }
+        cells
     }
-    data.into()
+
+    fn numbers(&self, contestant: &Contestant) -> Value {
+        let name = contestant.name;
+        let mut data = Map::new();
+        for situation in Situation::ALL {
+            let medians = self.medians(name, situation);
+            if medians.is_empty() {
+                continue;
+            }
+            let mut numbers = Map::new();
+            numbers.insert("p50_us".to_owned(), json!(Spread::of(&medians)));
+            for (tail, part) in TAILS {
+                let took = self.tail(name, situation, part);
+                numbers.insert(tail.to_owned(), took.into());
+            }
+            data.insert(situation.name().to_owned(), numbers.into());
+        }
+        if !contestant.is_baseline() {
+            let added = json!({
+                "p50_us": Spread::of(&self.added(contestant)),
+                "p99_us": self.added_to_p99(contestant),
+            });
+            data.insert("added_to_fresh".to_owned(), added);
+        }
+        data.into()
+    }
 }
 
 fn picture(stage: &Stage, taken: &Taken) -> String {
     let place = |part: f64| -part.log10();
     let lines = stage.present.iter().map(|contestant| {
-        let calls = taken[&(contestant.name, Situation::Fresh)].concat();
-        let points = CURVE.map(|part| (place(part), percentile(&calls, 1.0 - part) / 1e3));
-        Line {
-            name: plot::plain(contestant.title),
-            points: points.into(),
+        let took = |part| taken.tail(contestant.name, Situation::Fresh, 1.0 - part);
+        let points = CURVE.map(|part| (place(part), took(part).unwrap_or_default() / 1e3));
+        Named {
+            name: contestant.plain_title(),
+            values: points.into(),
         }
     });
     let lines: Vec<_> = lines.collect();
-    let below = NAMED.map(|(part, name)| (place(part), name.to_owned()));
+    let marks = NAMED.map(|(part, name)| (place(part), name.to_owned()));
     let title = "Fresh calls: how many of them (below) took how long at most, all rounds together";
-    plot::lines(title, &below, plot::Scale::Logarithmic, "ms", &lines)
-}
-
-/// What a fresh call cannot do without: one round trip before the work and one behind it.
-async fn two_round_trips(floor: &mut raw::Loaded, round: usize, calls: usize) -> Vec<Duration> {
-    let mut took = Vec::with_capacity(calls);
-    for number in 0..calls {
-        let began = Instant::now();
-        for _ in 0..2 {
-            floor.set(&format!("raw:{round}:{number}")).await;
-        }
-        took.push(began.elapsed());
-    }
-    took
+    plot::lines(title, &marks, plot::logarithmic(&lines), &lines)
 }
 
 #[cfg(test)]
@@ -244,33 +227,26 @@ mod tests {
 
     #[test]
     fn what_is_added_is_counted_from_the_baseline_of_the_same_round() {
-        let micros = |micros: u64| vec![Duration::from_micros(micros)];
-        let contestant = &crate::contestant::ALL[3];
-        let taken = Taken::from([
-            (
-                (contestant.name, Situation::Fresh),
-                vec![micros(300), micros(500)],
-            ),
-            (
-                (contestant.baseline, Situation::Fresh),
-                vec![micros(100), micros(200)],
-            ),
-        ]);
-        assert_eq!(added(&taken, contestant), [200.0, 300.0]);
-        assert_eq!(medians(&taken, contestant.name, Situation::Replay), None);
+        let ours = &crate::contestant::ALL[3];
+        let rounds = |all: [u64; 2]| all.map(|took| vec![Duration::from_micros(took)]).into();
+        let taken = Taken(BTreeMap::from([
+            ((ours.name, Situation::Fresh), rounds([300, 500])),
+            ((ours.baseline(), Situation::Fresh), rounds([100, 200])),
+        ]));
+        assert_eq!(taken.added(ours), [200.0, 300.0]);
+        assert!(taken.medians(ours.name, Situation::Replay).is_empty());
     }
 
     #[test]
     fn the_rare_calls_are_those_of_all_rounds() {
-        let name = crate::contestant::ALL[0].name;
         let round = |slowest: u64| {
             let mut took = vec![Duration::from_micros(1); 99];
             took.push(Duration::from_micros(slowest));
             took
         };
-        let taken = Taken::from([((name, Situation::Fresh), vec![round(7), round(900)])]);
-        assert_eq!(tail(&taken, name, Situation::Fresh, 0.99), Some(1.0));
-        assert_eq!(tail(&taken, name, Situation::Fresh, 0.995), Some(7.0));
-        assert_eq!(tail(&taken, name, Situation::Fresh, 0.999), Some(900.0));
+        let rounds = vec![round(7), round(900)];
+        let taken = Taken(BTreeMap::from([(("bare", Situation::Fresh), rounds)]));
+        let tail = |part| taken.tail("bare", Situation::Fresh, part);
+        assert_eq!([0.99, 0.995, 0.999].map(tail), [1.0, 7.0, 900.0].map(Some));
     }
 }

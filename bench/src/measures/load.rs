@@ -1,46 +1,34 @@
 //! How many calls are done in a second, and how long does each take, with several on their way?
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
-use serde_json::{Map, Value, json};
+use futures_util::stream::{self, StreamExt};
+use harness::Lambda;
+use serde_json::{Map, json};
 
-use super::progress;
+use super::{floor, progress};
+use crate::calls::in_turn;
 use crate::contestant::Contestant;
-use crate::crew::in_turn;
-use crate::function::Function;
-use crate::order::{Order, USUAL_PAD_BYTES};
-use crate::report::Section;
-use crate::runtime_api;
-use crate::sample::{Spread, number, percentile, ratios};
+use crate::order::{Order, USUAL_PAD_BYTES, answer};
+use crate::samples::{Samples, number, percentile};
+use crate::section::Section;
 use crate::stage::{Around, Stage};
 
-/// How calls meet processes.
+/// Who is under load, and how calls meet processes.
 #[derive(Clone, Copy, PartialEq)]
-enum Manner {
+enum Candidate {
+    /// Processes that answer at once.
+    Floor,
     /// A process for each call on its way, as Lambda has it.
-    Processes,
+    Processes(&'static Contestant),
     /// One process takes them all, as Lambda Managed Instances have it.
-    OneProcess,
+    OneProcess(&'static Contestant),
 }
 
-/// A contestant under load, by the number of calls on their way.
-struct Candidate {
-    contestant: &'static Contestant,
-    manner: Manner,
-    measured: BTreeMap<usize, Measured>,
-}
-
-/// Round by round.
-#[derive(Default)]
-struct Measured {
-    calls_per_second: Vec<f64>,
-    p50_us: Vec<f64>,
-    p99_us: Vec<f64>,
-}
+/// What is measured of a candidate, by its name and the number of calls on their way.
+type Measured = Samples<(String, usize, &'static str)>;
 
 /// Calls of each process before those that count, however many processes there are.
 const CALLS_TO_WARM_UP: usize = 50;
@@ -48,201 +36,153 @@ const CALLS_TO_WARM_UP: usize = 50;
 const IN_ONE_PROCESS: [&str; 2] = ["ours-off", "ours-redis"];
 /// How many processes start at a time.
 const STARTS_AT_A_TIME: usize = 4;
+/// What is measured.
+const WHAT: [&str; 3] = ["calls_per_second", "p50_us", "p99_us"];
 
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let present = stage.present.iter();
-    let mut candidates: Vec<_> = present
-        .clone()
-        .map(|contestant| Candidate::new(contestant, Manner::Processes))
+    let present = stage.present.iter().copied();
+    let in_one_process = |who: &&Contestant| IN_ONE_PROCESS.contains(&who.name);
+    let alone = present.clone().filter(in_one_process);
+    let candidates = present
+        .map(Candidate::Processes)
+        .chain(alone.map(Candidate::OneProcess));
+    let candidates: Vec<_> = std::iter::once(Candidate::Floor)
+        .chain(candidates)
         .collect();
-    let alone = present.filter(|contestant| IN_ONE_PROCESS.contains(&contestant.name));
-    candidates.extend(alone.map(|ours| Candidate::new(ours, Manner::OneProcess)));
     let rounds = stage.settings.load_rounds;
-    let mut harness = BTreeMap::<_, Measured>::new();
+    let mut measured = Measured::default();
     for &in_flight in &stage.settings.in_flight {
         for round in 1..=rounds {
-            let (took, per_second) = measured_harness(stage, in_flight).await;
-            harness.entry(in_flight).or_default().add(&took, per_second);
-            for candidate in in_turn(&mut candidates, round) {
-                if candidate.manner == Manner::OneProcess && in_flight == 1 {
+            for candidate in in_turn(&candidates, round) {
+                if in_flight == 1 && matches!(candidate, Candidate::OneProcess(_)) {
                     // Nothing else than a process for each call.
                     continue;
                 }
+                let name = candidate.name();
                 progress(&format!(
-                    "{in_flight} in flight, round {round} of {rounds}: {}",
-                    candidate.title()
+                    "{in_flight} in flight, round {round} of {rounds}: {name}"
                 ));
                 stage.empty_stores().await;
-                candidate.run(stage, in_flight).await;
+                let (took, per_second) = candidate.run(stage, in_flight).await;
+                let [p50, p99] = [0.5, 0.99].map(|part| percentile(&took, part));
+                for (what, value) in WHAT.into_iter().zip([per_second, p50, p99]) {
+                    measured.add((name.clone(), in_flight, what), value);
+                }
             }
         }
     }
-
-    section(stage, &candidates, &harness)
+    section(stage, &candidates, &measured)
 }
 
-fn section(
-    stage: &Stage,
-    candidates: &[Candidate],
-    harness: &BTreeMap<usize, Measured>,
-) -> Section {
+fn section(stage: &Stage, candidates: &[Candidate], measured: &Measured) -> Section {
     let mut section = Section::new("load", "Under load");
     section.notes.push(format!(
         "Fresh calls, each on its way before another one is answered; a process for each, as Lambda has it. {} calls of all processes \
          together, median of {} rounds (least–most). The benchmark, which is one thread, the processes and Redis share the machine's cores. \
-         The first row is the benchmark alone, with clients that answer at once: nobody can be faster. × is beside bare, in one process \
+         The first row is the benchmark with processes that answer at once: no contestant can be faster. × is beside bare, in one process \
          beside ours without idempotency in one process, round by round. Before a round each process is sent {CALLS_TO_WARM_UP} calls, \
          after which an interpreter is not yet as fast as it gets.",
         stage.settings.load_calls, stage.settings.load_rounds
     ));
-    section.columns = vec![String::new()];
-    for in_flight in &stage.settings.in_flight {
-        section
-            .columns
-            .push(format!("{in_flight} in flight: calls/s"));
-        section
-            .columns
-            .extend(["×", "p50 µs", "p99 µs"].map(str::to_owned));
-    }
-    let bare = &candidates[0].measured;
-    let alone = candidates
-        .iter()
-        .find(|candidate| candidate.manner == Manner::OneProcess);
-    let alone = alone.map_or(bare, |alone| &alone.measured);
-    let cells = |title: String,
-                 measured: &BTreeMap<usize, Measured>,
-                 beside: &BTreeMap<usize, Measured>| {
-        let mut cells = vec![title];
-        for in_flight in &stage.settings.in_flight {
-            match measured.get(in_flight) {
-                Some(measured) => cells.extend(measured.in_words(&beside[in_flight])),
-                None => cells.extend(["", "", "", ""].map(str::to_owned)),
-            }
-        }
-        cells
-    };
-    section
-        .rows
-        .push(cells("the benchmark alone".to_owned(), harness, bare));
-    let mut data = Map::new();
-    data.insert("benchmark-alone".to_owned(), numbers(harness, bare));
+    let columns = stage.settings.in_flight.iter();
+    let columns =
+        columns.map(|count| format!(" | {count} in flight: calls/s | × | p50 µs | p99 µs"));
+    section.columns(&columns.collect::<String>());
     for candidate in candidates {
-        // In one process, beside the same program without idempotency in one process.
-        let beside = match candidate.manner {
-            Manner::Processes => bare,
-            Manner::OneProcess => alone,
-        };
-        let row = cells(candidate.title(), &candidate.measured, beside);
-        section.rows.push(row);
-        data.insert(candidate.name(), numbers(&candidate.measured, beside));
-    }
-    section.data = data.into();
-    section
-}
-
-impl Measured {
-    fn add(&mut self, took: &[Duration], per_second: f64) {
-        self.calls_per_second.push(per_second);
-        self.p50_us.push(percentile(took, 0.5));
-        self.p99_us.push(percentile(took, 0.99));
-    }
-
-    fn in_words(&self, bare: &Self) -> [String; 4] {
-        let times = ratios(&self.calls_per_second, &bare.calls_per_second);
-        [
-            Spread::of(&self.calls_per_second).in_words(),
-            number(Spread::of(&times).median),
-            Spread::of(&self.p50_us).in_words(),
-            Spread::of(&self.p99_us).in_words(),
-        ]
-    }
-}
-
-fn numbers(measured: &BTreeMap<usize, Measured>, beside: &BTreeMap<usize, Measured>) -> Value {
-    let steps = measured.iter().map(|(in_flight, measured)| {
-        let times = ratios(
-            &measured.calls_per_second,
-            &beside[in_flight].calls_per_second,
+        let (name, beside) = (candidate.name(), candidate.beside());
+        let (mut cells, mut numbers) = (Vec::new(), Map::new());
+        for &in_flight in &stage.settings.in_flight {
+            let found = WHAT.map(|what| measured.spread((name.clone(), in_flight, what)));
+            let [Some(per_second), Some(p50), Some(p99)] = found else {
+                cells.push(" |  |  | ".to_owned());
+                continue;
+            };
+            let rate = |of: &str| (of.to_owned(), in_flight, WHAT[0]);
+            let times = measured.times(rate(&name), rate(&beside));
+            let rate_times = number(times.median);
+            cells.push(format!("{per_second} | {rate_times} | {p50} | {p99}"));
+            let found = json!({
+                "times_beside": times,
+                "calls_per_second": per_second,
+                "p50_us": p50,
+                "p99_us": p99,
+            });
+            numbers.insert(in_flight.to_string(), found);
+        }
+        section.row(
+            (&candidate.title(), &name),
+            &cells.join(" | "),
+            numbers.into(),
         );
-        let numbers = json!({
-            "times_beside": Spread::of(&times).to_json(),
-            "calls_per_second": Spread::of(&measured.calls_per_second).to_json(),
-            "p50_us": Spread::of(&measured.p50_us).to_json(),
-            "p99_us": Spread::of(&measured.p99_us).to_json(),
-        });
-        (in_flight.to_string(), numbers)
-    });
-    steps.collect::<Map<_, _>>().into()
-}
-
-/// What the benchmark itself can do.
-async fn measured_harness(stage: &Stage, in_flight: usize) -> (Vec<Duration>, f64) {
-    let event = Order::fresh(USUAL_PAD_BYTES).event();
-    let calls = (stage.settings.load_calls / in_flight).max(1);
-    let began = Instant::now();
-    let clients = (0..in_flight).map(|_| runtime_api::overhead(&event, calls));
-    let took = join_all(clients).await.concat();
-    let per_second = took.len() as f64 / began.elapsed().as_secs_f64();
-    (took, per_second)
+    }
+    section
 }
 
 impl Candidate {
-    fn new(contestant: &'static Contestant, manner: Manner) -> Self {
-        Self {
-            contestant,
-            manner,
-            measured: BTreeMap::new(),
+    fn name(self) -> String {
+        match self {
+            Self::Floor => "benchmark-alone".to_owned(),
+            Self::Processes(contestant) => contestant.name.to_owned(),
+            Self::OneProcess(contestant) => format!("{}-one-process", contestant.name),
         }
     }
 
-    fn name(&self) -> String {
-        match self.manner {
-            Manner::Processes => self.contestant.name.to_owned(),
-            Manner::OneProcess => format!("{}-one-process", self.contestant.name),
+    fn title(self) -> String {
+        match self {
+            Self::Floor => "the benchmark alone".to_owned(),
+            Self::Processes(contestant) => contestant.title.to_owned(),
+            Self::OneProcess(contestant) => format!("{}, one process", contestant.title),
         }
     }
 
-    fn title(&self) -> String {
-        match self.manner {
-            Manner::Processes => self.contestant.title.to_owned(),
-            Manner::OneProcess => format!("{}, one process", self.contestant.title),
+    /// The name of the one that it is compared with.
+    fn beside(self) -> String {
+        match self {
+            Self::OneProcess(_) => "ours-off-one-process".to_owned(),
+            _ => "bare".to_owned(),
         }
     }
 
-    /// Starts its processes, sends a round of calls, and ends them.
-    async fn run(&mut self, stage: &Stage, in_flight: usize) {
-        let (processes, concurrency) = match self.manner {
-            Manner::Processes => (in_flight, 1),
-            Manner::OneProcess => (1, in_flight),
+    /// Starts its processes, sends a round of calls, and ends them. How long each took, and how many were done in a second.
+    async fn run(self, stage: &Stage, in_flight: usize) -> (Vec<Duration>, f64) {
+        let processes = match self {
+            Self::OneProcess(_) => 1,
+            _ => in_flight,
         };
-        let around = Around {
-            concurrency,
-            ..Around::default()
-        };
-        let started = stream::iter(0..processes)
-            .map(|_| stage.start(self.contestant, around))
-            .buffered(STARTS_AT_A_TIME);
-        let functions: Result<Vec<Function>, String> = started.try_collect().await;
-        let functions = functions.unwrap_or_else(|why| panic!("{why}"));
-        let calls_to_warm_up = (CALLS_TO_WARM_UP * processes).min(stage.settings.load_calls);
-        send(&functions, in_flight, calls_to_warm_up).await;
+        let started = stream::iter(0..processes).map(|_| self.start(stage, in_flight));
+        let processes: Vec<_> = started.buffered(STARTS_AT_A_TIME).collect().await;
+        let calls = stage.settings.load_calls;
+        let calls_to_warm_up = (CALLS_TO_WARM_UP * processes.len()).min(calls);
+        send(&processes, in_flight, calls_to_warm_up).await;
         let began = Instant::now();
-        let took = send(&functions, in_flight, stage.settings.load_calls).await;
+        let took = send(&processes, in_flight, calls).await;
         let per_second = took.len() as f64 / began.elapsed().as_secs_f64();
-        let measured = self.measured.entry(in_flight).or_default();
-        measured.add(&took, per_second);
+        (took, per_second)
+    }
+
+    async fn start(self, stage: &Stage, in_flight: usize) -> Lambda {
+        let mut around = Around::default();
+        match self {
+            Self::Floor => floor().await,
+            Self::Processes(contestant) => stage.start(contestant, around).await,
+            Self::OneProcess(contestant) => {
+                around.concurrency = in_flight;
+                stage.start(contestant, around).await
+            }
+        }
     }
 }
 
-/// Sends so many calls to the processes in turn. Whoever has its answer sends the next one, until none is left.
-async fn send(functions: &[Function], in_flight: usize, calls: usize) -> Vec<Duration> {
+/// Sends so many calls to the processes in turn. A sender that has its answer sends the next call, until none is left.
+async fn send(processes: &[Lambda], in_flight: usize, calls: usize) -> Vec<Duration> {
     let left = Cell::new(calls);
     let senders = (0..in_flight).map(async |number| {
-        let function = &functions[number % functions.len()];
+        let process = &processes[number % processes.len()];
         let mut took = Vec::new();
         while let Some(rest) = left.get().checked_sub(1) {
             left.set(rest);
-            let answer = function.send(&Order::fresh(USUAL_PAD_BYTES)).await;
+            let answer = answer(process, Order::fresh(USUAL_PAD_BYTES).event()).await;
+            let answer = answer.unwrap_or_else(|why| panic!("under load: {why}"));
             assert_eq!(answer.status, 201, "under load: {}", answer.body);
             took.push(answer.took);
         }

@@ -1,58 +1,49 @@
 //! What does a call cost where Redis is further away than this machine? Counted in round trips of the same way, so that the delay
 //! cancels out.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use harness::FaultProxy;
 use serde_json::{Map, json};
 
 use super::progress;
+use crate::calls::{Member, Situation, turns};
 use crate::contestant::Store;
-use crate::crew::{Member, Situation, in_turn};
-use crate::plot::{self, Line};
+use crate::plot::{self, Named};
 use crate::raw;
-use crate::report::{Goal, Limit, Section};
-use crate::sample::{Spread, differences, percentile, ratios};
-use crate::slow_link::SlowLink;
+use crate::samples::{Samples, Spread, differences, millis, percentile, ratios};
+use crate::section::{Limit, Section};
 use crate::stage::{Around, Stage};
 
-const SITUATIONS: [Situation; 2] = [Situation::Fresh, Situation::Replay];
 /// From this delay on a call is held to its number of round trips.
 const DELAY_OF_THE_GOALS: Duration = Duration::from_millis(1);
-
-/// By delay and by who: round by round, the median of the calls. Under [`TRIP`]: one round trip of redis-rs.
-type Medians = BTreeMap<(Duration, &'static str, Situation), Vec<f64>>;
-
+/// Most round trips that ours may add.
+const GOALS: [(Situation, f64); 2] = [(Situation::Fresh, 2.3), (Situation::Replay, 1.2)];
+/// Among the contestants: one round trip of redis-rs.
 const TRIP: &str = "one round trip";
 
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let link = SlowLink::to(stage.redis.address());
-    let mut members = Vec::new();
-    for contestant in &stage.present {
-        // The way to MongoDB is not delayed, so what tiered adds is not only the delay's.
-        if !matches!(contestant.store, Store::Nothing | Store::Redis) {
-            continue;
-        }
-        let around = Around {
-            redis: Some(link.address()),
-            ..Around::default()
-        };
-        members.push(Member::start(stage, contestant, around).await);
-    }
-    let mut raw = raw::connect(&format!("redis://{}", link.address())).await;
+    let way = FaultProxy::in_front_of(stage.redis.address());
+    let around = Around {
+        redis: Some(way.address()),
+        ..Around::default()
+    };
+    // The way to MongoDB is not delayed, so what tiered adds is not only the delay's.
+    let is_asked = |store| matches!(store, Store::Nothing | Store::Redis);
+    let members = Member::start_all(stage, around, |who| is_asked(who.store)).await;
+    let mut raw = raw::connect(&format!("redis://{}", way.address())).await;
 
     let (rounds, calls) = (stage.settings.rounds, (stage.settings.calls / 4).max(5));
-    let mut medians = Medians::new();
+    let mut medians = Samples::default();
     for &delay in &stage.settings.delays {
-        link.set_delay(delay);
+        way.delay(delay);
         // One round more than counted: connections that rested are looked after in it.
         for round in 0..=rounds {
             progress(&format!("{delay:?} later, round {round} of {rounds}"));
             stage.empty_stores().await;
             let mut add = |name, situation, took: &[Duration]| {
                 if round > 0 {
-                    let rounds = medians.entry((delay, name, situation)).or_default();
-                    rounds.push(percentile(took, 0.5));
+                    medians.add((delay, name, situation), percentile(took, 0.5));
                 }
             };
             let mut took = Vec::new();
@@ -64,21 +55,20 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                 pong.expect("Redis runs");
             }
             add(TRIP, Situation::Fresh, &took);
-            for member in in_turn(&mut members, round) {
-                for situation in SITUATIONS {
-                    if situation.is_possible(member.contestant) {
-                        let took = member.calls(stage, situation, calls).await;
-                        add(member.contestant.name, situation, &took);
-                    }
-                }
+            for (member, situation) in turns(&members, &Situation::ANSWERED, round) {
+                let took = member.calls(situation, calls).await;
+                add(member.contestant.name, situation, &took);
             }
         }
     }
-    section(stage, &members, &medians)
+    section(&stage.settings.delays, &members, &medians)
 }
 
-fn section(stage: &Stage, members: &[Member], medians: &Medians) -> Section {
-    let delays = &stage.settings.delays;
+fn section(
+    delays: &[Duration],
+    members: &[Member<'_>],
+    medians: &Samples<(Duration, &'static str, Situation)>,
+) -> Section {
     let mut section = Section::new("network", "Behind a slow network");
     section.notes.push(
         "What idempotency adds to a call (median call, less that of the same program without, in the same round), and in brackets how \
@@ -86,91 +76,70 @@ fn section(stage: &Stage, members: &[Member], medians: &Medians) -> Section {
          tiered is left out."
             .to_owned(),
     );
-    let trip = |delay| &medians[&(delay, TRIP, Situation::Fresh)];
-    section.columns = vec![String::new()];
-    for delay in delays {
-        let really = Spread::of(trip(*delay));
-        let column = format!("delay {} ms: a round trip is {really} µs", millis(*delay));
-        section.columns.push(column);
-    }
-    let (mut data, mut lines) = (Map::new(), Vec::new());
-    let trips: Map<_, _> = delays
+    let trip = |delay| medians.of((delay, TRIP, Situation::Fresh));
+    let trips = delays
         .iter()
-        .map(|delay| {
-            (
-                millis(*delay).to_string(),
-                Spread::of(trip(*delay)).to_json(),
-            )
-        })
-        .collect();
-    data.insert("round_trip_us_by_delay_ms".to_owned(), trips.into());
-    for member in members {
+        .map(|delay| (millis(*delay), Spread::of(trip(*delay))));
+    let trips: Vec<_> = trips.collect();
+    let column = |(delay, really): &(f64, Spread)| {
+        format!(" | delay {delay} ms: a round trip is {really} µs")
+    };
+    section.columns(&trips.iter().map(column).collect::<String>());
+    let by_delay = trips
+        .iter()
+        .map(|(delay, really)| (delay.to_string(), json!(really)));
+    let by_delay: Map<_, _> = by_delay.collect();
+    section
+        .data
+        .insert("round_trip_us_by_delay_ms".to_owned(), by_delay.into());
+    let mut lines = Vec::new();
+    for (member, situation) in turns(members, &Situation::ANSWERED, 0) {
         let contestant = member.contestant;
-        if contestant.store == Store::Nothing {
+        if contestant.is_baseline() {
             continue;
         }
-        for situation in SITUATIONS {
-            let mut cells = vec![format!("{}, {}", contestant.title, situation.name())];
-            let mut numbers = Map::new();
-            let mut points = Vec::new();
-            for delay in delays {
-                let of = |name, situation| &medians[&(*delay, name, situation)];
-                let without = of(contestant.baseline, Situation::Fresh);
-                let added = differences(of(contestant.name, situation), without);
-                let in_trips = Spread::of(&ratios(&added, trip(*delay)));
-                let added = Spread::of(&added);
-                cells.push(format!("{added} µs [{in_trips}]"));
-                let of_it =
-                    json!({ "added_us": added.to_json(), "round_trips": in_trips.to_json() });
-                numbers.insert(millis(*delay).to_string(), of_it);
-                points.push((millis(*delay), added.median / 1e3));
-                if contestant.name == "ours-redis" && *delay >= DELAY_OF_THE_GOALS {
-                    let limit = if situation == Situation::Fresh {
-                        2.3
-                    } else {
-                        1.2
-                    };
-                    section.goals.push(Goal {
-                        what: format!(
-                            "round trips of latency that ours adds to a {} call, {} ms delay",
-                            situation.name(),
-                            millis(*delay)
-                        ),
-                        limit: Limit::AtMost(limit),
-                        measured: in_trips,
-                    });
-                }
+        let (mut cells, mut numbers, mut points) = (Vec::new(), Map::new(), Vec::new());
+        for &delay in delays {
+            let of = |name, situation| medians.of((delay, name, situation));
+            let without = of(contestant.baseline(), Situation::Fresh);
+            let added = differences(of(contestant.name, situation), without);
+            let in_trips = Spread::of(&ratios(&added, trip(delay)));
+            let added = Spread::of(&added);
+            cells.push(format!("{added} µs [{in_trips}]"));
+            let found = json!({ "added_us": added, "round_trips": in_trips });
+            numbers.insert(millis(delay).to_string(), found);
+            points.push((millis(delay), added.median / 1e3));
+            let is_goal = contestant.name == "ours-redis" && delay >= DELAY_OF_THE_GOALS;
+            for (_, most) in GOALS
+                .into_iter()
+                .filter(|goal| is_goal && goal.0 == situation)
+            {
+                let what = format!(
+                    "round trips of latency that ours adds to a {} call, {} ms delay",
+                    situation.name(),
+                    millis(delay)
+                );
+                section.goal(what, Limit::AtMost(most), in_trips);
             }
-            section.rows.push(cells);
-            data.insert(
-                format!("{}, {}", contestant.name, situation.name()),
-                numbers.into(),
-            );
-            lines.push(Line {
-                name: format!("{}, {}", plot::plain(contestant.title), situation.name()),
-                points,
-            });
         }
+        let [title, name] = situation.titles(contestant);
+        section.row((&title, &name), &cells.join(" | "), numbers.into());
+        lines.push(Named {
+            name: format!("{}, {}", contestant.plain_title(), situation.name()),
+            values: points,
+        });
     }
-    for delay in delays {
-        let really = Spread::of(trip(*delay)).least / 1e3;
-        let is_late = really >= millis(*delay);
-        section.hold_that(
-            is_late,
-            &format!("a reply comes {delay:?} later ({really} ms)"),
-        );
+    for (delay, really) in &trips {
+        let really = really.least / 1e3;
+        let what = format!("a reply comes {delay} ms later ({really} ms)");
+        section.hold_that(really >= *delay, &what);
     }
-    let below: Vec<_> = delays
+    let marks = trips
         .iter()
-        .map(|delay| (millis(*delay), format!("{} ms", millis(*delay))))
-        .collect();
+        .map(|(delay, _)| (*delay, format!("{delay} ms")));
+    let marks: Vec<_> = marks.collect();
     let title = "What idempotency adds to a call, by how much later Redis's replies arrive";
-    let picture = plot::lines(title, &below, plot::Scale::Linear, "ms", &lines);
+    let picture = plot::lines(title, &marks, plot::linear(&lines), &lines);
     section.pictures.push(("network", picture));
-    section.data = data.into();
     section
-}
-
-fn millis(delay: Duration) -> f64 {
-    delay.as_secs_f64() * 1e3
 }

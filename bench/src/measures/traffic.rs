@@ -1,194 +1,178 @@
 //! What does a call cost beyond its own process: round trips, bytes, and Redis's time?
 
-use std::collections::BTreeMap;
-
+use harness::FaultProxy;
 use serde_json::{Map, json};
 
 use super::progress;
+use crate::calls::{CALLS_OF_A_HOLD, Member, Situation, turns};
 use crate::contestant::Store;
-use crate::crew::{CALLS_OF_A_HOLD, Member, Situation};
-use crate::plot::{self, Bars};
-use crate::report::Section;
-use crate::sample::{Spread, number};
+use crate::plot::{self, Named};
+use crate::samples::{Samples, Spread, number};
+use crate::section::Section;
 use crate::stage::{Around, Stage};
 
-/// What one call cost, round by round.
-#[derive(Default)]
-struct Cost {
-    round_trips: Vec<f64>,
-    bytes_to_redis: Vec<f64>,
-    bytes_from_redis: Vec<f64>,
-    server_us: Vec<f64>,
-    mongo_round_trips: Vec<f64>,
+/// What is counted of a call.
+const COUNTS: [&str; 5] = [
+    "round_trips",
+    "bytes_to_redis",
+    "bytes_from_redis",
+    "server_us",
+    "mongo_round_trips",
+];
+const ROUND_TRIPS: &str = COUNTS[0];
+/// The round trips of each situation, wherever it runs.
+const EXPECTED: [f64; 4] = [2.0, 1.0, 1.0, 1.0];
+
+/// The ways on which traffic is counted.
+struct Ways<'a> {
+    stage: &'a Stage,
+    to_redis: FaultProxy,
+    to_mongo: FaultProxy,
 }
 
-/// What each call has to cost, wherever it runs.
-const EXPECTED: [(&str, [f64; 4]); 2] = [
-    ("ours-redis", [2.0, 1.0, 1.0, 1.0]),
-    ("ours-tiered", [2.0, 1.0, 1.0, 1.0]),
-];
-
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let shared = stage.present.iter();
-    let shared = shared.filter(|contestant| contestant.store.is_shared());
-    let mut members = Vec::new();
-    for contestant in shared {
-        let around = Around {
-            redis: Some(stage.counter.address()),
-            mongo: Some(&stage.mongo_counter),
-            ..Around::default()
-        };
-        members.push(Member::start(stage, contestant, around).await);
-    }
-    let mut costs = BTreeMap::<_, Cost>::new();
-    let rounds = stage.settings.rounds;
+    let ways = Ways {
+        stage,
+        to_redis: FaultProxy::in_front_of(stage.redis.address()),
+        to_mongo: match &stage.mongo {
+            Some(mongo) => FaultProxy::in_front_of(mongo.server.address()),
+            None => FaultProxy::silent(),
+        },
+    };
+    let around = Around {
+        redis: Some(ways.to_redis.address()),
+        mongo: Some(&ways.to_mongo),
+        ..Around::default()
+    };
+    let members = Member::start_all(stage, around, |who| who.store.is_shared()).await;
+    let mut costs = Samples::default();
+    let (rounds, calls) = (stage.settings.rounds, stage.settings.counted_calls);
+    assert!(calls < CALLS_OF_A_HOLD, "a key is held for all of them");
     for round in 1..=rounds {
-        for member in &members {
-            progress(&format!(
-                "counting, round {round} of {rounds}: {}",
-                member.contestant.name
-            ));
-            for situation in Situation::ALL {
-                let cost = costs
-                    .entry((member.contestant.name, situation))
-                    .or_default();
-                cost.add(stage, member, situation).await;
+        progress(&format!("counting, round {round} of {rounds}"));
+        for (member, situation) in turns(&members, &Situation::ALL, 0) {
+            // What a block does before its calls (the first call of a replay, the claim of a holder) is counted apart and taken off.
+            let before = ways.count(member, situation, 1).await;
+            let with_calls = ways.count(member, situation, calls + 1).await;
+            for (number, what) in COUNTS.into_iter().enumerate() {
+                let each = (with_calls[number] - before[number]) / calls as f64;
+                costs.add((member.contestant.name, situation, what), each);
             }
         }
     }
 
     let mut section = Section::new("traffic", "Round trips, bytes, and the time of Redis");
     section.notes.push(format!(
-        "Per call, counted on the way to Redis, which a bare function does not use at all; median of {rounds} rounds of {} calls. The \
+        "Per call, counted on the way to Redis, which a bare function does not use at all; median of {rounds} rounds of {calls} calls. The \
          time is Redis's own account (`INFO commandstats`) of the commands that were sent. Between two of them the function, the proxy and \
-         the benchmark run on the same core; sent back to back, a claim takes far less (\"A claim beside a bare round trip\").",
-        stage.settings.counted_calls
+         the benchmark run on the same core; sent back to back, a claim takes far less (\"A claim beside a bare round trip\")."
     ));
-    let [fresh, replay, conflict, mismatch] = Situation::ALL.map(Situation::name);
-    section.columns = ["".to_owned(), format!("round trips {fresh}")].into();
-    section
-        .columns
-        .extend([replay, conflict, mismatch].map(str::to_owned));
-    section
-        .columns
-        .push(format!("bytes there and back {fresh}"));
-    section
-        .columns
-        .extend([replay, conflict, mismatch].map(str::to_owned));
-    section.columns.push(format!("Redis µs {fresh}"));
-    section
-        .columns
-        .extend([replay, conflict, mismatch].map(str::to_owned));
-    section
-        .columns
-        .push(format!("MongoDB round trips {fresh}, {replay}"));
-
-    let (mut data, mut groups) = (Map::new(), Vec::new());
+    let names = Situation::ALL.map(Situation::name);
+    let groups = ["round trips", "bytes there and back", "Redis µs"];
+    let columns = groups.map(|group| format!("{group} {}", names.join(" | ")));
+    let mongo = format!("MongoDB round trips {}, {}", names[0], names[1]);
+    section.columns(&format!(" | {} | {mongo}", columns.join(" | ")));
+    let mut bars = Vec::new();
     for member in &members {
-        let contestant = member.contestant;
-        let of = |situation| &costs[&(contestant.name, situation)];
-        let median = |rounds: &Vec<f64>| number(Spread::of(rounds).median);
-        let mut cells = vec![contestant.title.to_owned()];
-        let all = Situation::ALL.map(of);
-        cells.extend(all.map(|cost| median(&cost.round_trips)));
-        cells.extend(all.map(|cost| {
-            format!(
-                "{} + {}",
-                median(&cost.bytes_to_redis),
-                median(&cost.bytes_from_redis)
-            )
-        }));
-        cells.extend(all.map(|cost| Spread::of(&cost.server_us).in_words()));
-        cells.push(match contestant.store {
-            Store::Tiered => format!(
-                "{}, {}",
-                median(&of(Situation::Fresh).mongo_round_trips),
-                median(&of(Situation::Replay).mongo_round_trips)
-            ),
-            _ => String::new(),
-        });
-        section.rows.push(cells);
-        let situations = Situation::ALL.map(|situation| {
-            let cost = of(situation);
-            let spread = |rounds: &Vec<f64>| Spread::of(rounds).to_json();
-            let numbers = json!({
-                "round_trips": spread(&cost.round_trips),
-                "bytes_to_redis": spread(&cost.bytes_to_redis),
-                "bytes_from_redis": spread(&cost.bytes_from_redis),
-                "server_us": spread(&cost.server_us),
-                "mongo_round_trips": spread(&cost.mongo_round_trips),
-            });
-            (situation.name().to_owned(), numbers)
-        });
-        let situations: Map<_, _> = situations.into_iter().collect();
-        data.insert(contestant.name.to_owned(), situations.into());
-        groups.push(Bars {
-            name: plot::plain(contestant.title),
-            values: all.map(|cost| Spread::of(&cost.round_trips)).into(),
-        });
-        for (situation, cost) in Situation::ALL.into_iter().zip(all) {
-            let what = format!("{}, {}", contestant.name, situation.name());
-            let goes_there = Spread::of(&cost.round_trips).median >= 1.0;
-            section.hold_that(goes_there, &format!("{what}: each call goes to Redis"));
-        }
+        bars.push(add_row(&mut section, member, &costs));
     }
-    for (name, expected) in EXPECTED {
-        for (situation, expected) in Situation::ALL.into_iter().zip(expected) {
-            if let Some(cost) = costs.get(&(name, situation)) {
-                let what = format!("{name}, {}, round trips to Redis", situation.name());
-                let counted = Spread::of(&cost.round_trips);
-                section.hold(&what, counted.median, expected);
-                // A connection that rested for a moment is tested, in one call of many.
-                let is_so = counted.least >= expected && counted.most < expected + 0.1;
-                section.hold_that(is_so, &format!("{what}: {expected} in each round"));
-            }
-        }
-    }
-    let title = "Round trips to Redis for one call";
-    let picture = plot::bars(title, &[fresh, replay, conflict, mismatch], "", &groups);
+    let picture = plot::bars("Round trips to Redis for one call", &names, "", &bars);
     section.pictures.push(("round_trips", picture));
-    section.data = data.into();
     section
 }
 
-impl Cost {
-    /// Counts a block of calls.
-    async fn add(&mut self, stage: &Stage, member: &Member, situation: Situation) {
-        let calls = stage.settings.counted_calls;
-        assert!(calls < CALLS_OF_A_HOLD, "a key is held for all of them");
-        // What a block does before its calls (the first call of a replay, the claim of a holder) is counted apart and taken off.
-        let (before, with_calls) = (
-            counted(stage, member, situation, 1).await,
-            counted(stage, member, situation, calls + 1).await,
-        );
-        let each = |of: fn(&Count) -> f64| (of(&with_calls) - of(&before)) / calls as f64;
-        self.round_trips.push(each(|count| count.round_trips));
-        self.bytes_to_redis.push(each(|count| count.to_redis));
-        self.bytes_from_redis.push(each(|count| count.from_redis));
-        self.server_us.push(each(|count| count.server_us));
-        self.mongo_round_trips
-            .push(each(|count| count.mongo_round_trips));
+/// Adds what a contestant costs, holds it to that, and returns the bars of its round trips.
+fn add_row(
+    section: &mut Section,
+    member: &Member<'_>,
+    costs: &Samples<(&'static str, Situation, &'static str)>,
+) -> Named<Spread> {
+    let contestant = member.contestant;
+    let spread = |situation, what| {
+        let cost = costs.of((contestant.name, situation, what));
+        Spread::of(cost)
+    };
+    let median = |situation, what| number(spread(situation, what).median);
+    let mut cells = Vec::new();
+    cells.extend(Situation::ALL.map(|situation| median(situation, ROUND_TRIPS)));
+    cells.extend(Situation::ALL.map(|situation| {
+        let [to, from] = ["bytes_to_redis", "bytes_from_redis"];
+        format!("{} + {}", median(situation, to), median(situation, from))
+    }));
+    cells.extend(Situation::ALL.map(|situation| spread(situation, "server_us").to_string()));
+    let mongo = Situation::ANSWERED.map(|situation| median(situation, "mongo_round_trips"));
+    cells.push(match contestant.store {
+        Store::Tiered => mongo.join(", "),
+        _ => String::new(),
+    });
+    let numbers = Situation::ALL.map(|situation| {
+        let counts = COUNTS.map(|what| (what.to_owned(), json!(spread(situation, what))));
+        let counts = Map::from_iter(counts);
+        (situation.name().to_owned(), counts.into())
+    });
+    let numbers = Map::from_iter(numbers);
+    section.row(
+        (contestant.title, contestant.name),
+        &cells.join(" | "),
+        numbers.into(),
+    );
+
+    for (situation, expected) in Situation::ALL.into_iter().zip(EXPECTED) {
+        let counted = spread(situation, ROUND_TRIPS);
+        let what = format!("{}, {}", contestant.name, situation.name());
+        let goes_there = counted.median >= 1.0;
+        section.hold_that(goes_there, &format!("{what}: each call goes to Redis"));
+        if contestant.name.starts_with("ours-") {
+            let what = format!("{what}, round trips to Redis");
+            section.hold(&what, counted.median, expected);
+            // A connection that rested for a moment is tested, in one call of many.
+            let is_so = counted.least >= expected && counted.most < expected + 0.1;
+            section.hold_that(is_so, &format!("{what}: {expected} in each round"));
+        }
+    }
+    Named {
+        name: contestant.plain_title(),
+        values: Situation::ALL
+            .map(|situation| spread(situation, ROUND_TRIPS))
+            .into(),
     }
 }
 
-struct Count {
-    round_trips: f64,
-    to_redis: f64,
-    from_redis: f64,
-    server_us: f64,
-    mongo_round_trips: f64,
-}
+impl Ways<'_> {
+    /// Calls a contestant and returns [what is counted](COUNTS) of all its calls.
+    async fn count(
+        &self,
+        member: &Member<'_>,
+        situation: Situation,
+        calls: usize,
+    ) -> [f64; COUNTS.len()] {
+        // A connection that has rested is looked after before its next use: these calls have that done.
+        member.calls(Situation::Fresh, 1).await;
+        self.to_redis.reset_counters();
+        self.to_mongo.reset_counters();
+        self.stage.redis.command(&["CONFIG", "RESETSTAT"]).await;
+        member.calls(situation, calls).await;
+        [
+            self.to_redis.round_trips() as f64,
+            self.to_redis.bytes_from_clients() as f64,
+            self.to_redis.bytes_from_server() as f64,
+            self.server_micros().await,
+            self.to_mongo.round_trips() as f64,
+        ]
+    }
 
-async fn counted(stage: &Stage, member: &Member, situation: Situation, calls: usize) -> Count {
-    // A connection that has rested is looked after before its next use: these calls have that done.
-    member.calls(stage, Situation::Fresh, 1).await;
-    stage.count_anew().await;
-    member.calls(stage, situation, calls).await;
-    Count {
-        round_trips: stage.counter.round_trips() as f64,
-        to_redis: stage.counter.bytes_from_clients() as f64,
-        from_redis: stage.counter.bytes_from_server() as f64,
-        server_us: stage.server_micros().await,
-        mongo_round_trips: stage.mongo_counter.round_trips() as f64,
+    /// The microseconds that Redis says to have spent so far on commands that clients sent, as the way has seen them. What a script
+    /// runs is in the time of its script.
+    async fn server_micros(&self) -> f64 {
+        let sent = self.to_redis.commands();
+        let stats: String = self.stage.redis.query(&["INFO", "commandstats"]).await;
+        let spent = stats.lines().filter_map(|line| {
+            let (name, numbers) = line.strip_prefix("cmdstat_")?.split_once(':')?;
+            let name = name.split('|').next()?.to_uppercase();
+            let mut numbers = numbers.split(',');
+            let spent = numbers.find_map(|pair| pair.strip_prefix("usec="))?;
+            sent.contains(&name).then(|| spent.parse::<f64>().ok())?
+        });
+        spent.sum()
     }
 }

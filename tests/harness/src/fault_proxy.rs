@@ -128,7 +128,8 @@ impl FaultProxy {
         self.apply(|board| async move { board.set_flow(Flow::Silent) });
     }
 
-    /// Delivers every reply `delay` after the server sent it, which adds `delay` once to each round trip. Replies
+    /// Delivers every reply `delay` after the server sent it, no sooner and less than a millisecond later where the machine is idle,
+    /// which adds `delay` once to each round trip. Replies
     /// stay in order, and requests in a pipeline overlap: ten of them take one delay, not ten. Connecting itself
     /// is not slowed, but every exchange of a client's handshake is.
     pub fn delay(&self, delay: Duration) {

@@ -2,7 +2,7 @@
 //! freeze and thaw, timeouts that kill, and a new process after a crash
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 //!
-//! The Runtime API lives on a thread of its own, so a busy test does not slow the function. Every answer to an HTTP
+//! The Runtime API lives on a thread of its own, so a busy test does not slow the function; the benchmark has it on its own thread. Every answer to an HTTP
 //! request is checked for the facts that hold for all of them (see [`answer`](crate::answer)); the raw result of an
 //! event is [`Lambda::invoke`]'s.
 
@@ -17,18 +17,20 @@ mod skewed_clock;
 mod status;
 mod supervisor;
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 pub use self::builder::{FailedStart, LambdaBuilder};
 use self::event::Event;
 use self::instance::Program;
 use self::invocation::Invocation;
-pub use self::invocation::Outcome;
+pub use self::invocation::{Outcome, Settled};
 use self::log::FunctionLog;
 pub use self::pending::Pending;
 use self::status::Status;
@@ -48,7 +50,16 @@ pub struct Lambda {
     log: Arc<FunctionLog>,
     secrets: Arc<Secrets>,
     /// Runs the Runtime API; its end is the process's end.
-    _runtime: BackgroundRuntime,
+    _home: Home,
+}
+
+/// Where the Runtime API runs.
+#[expect(dead_code, reason = "what they hold is there to be dropped")]
+enum Home {
+    /// On a thread of its own.
+    Own(BackgroundRuntime),
+    /// On the caller's runtime.
+    Callers(JoinSet<()>),
 }
 
 impl Lambda {
@@ -62,6 +73,11 @@ impl Lambda {
         LambdaBuilder::new(Program::Example(name.to_owned()))
     }
 
+    /// A program that is there already and serves as a function of this name.
+    pub fn program(name: &str, file: PathBuf) -> LambdaBuilder {
+        LambdaBuilder::new(Program::File(name.to_owned(), file))
+    }
+
     /// Sends an event as it is and returns what became of it.
     pub async fn invoke(&self, event: Value) -> Outcome {
         self.invoke_bytes(event.to_string()).await.parsed()
@@ -69,7 +85,12 @@ impl Lambda {
 
     /// The same with an event and an answer byte for byte, JSON or not.
     pub async fn invoke_bytes(&self, event: impl Into<Bytes>) -> Outcome<Bytes> {
-        outcome(self.enqueue(event.into()).await).await
+        self.hand_over(event.into()).await.await.outcome
+    }
+
+    /// Hands an event over without waiting for its end, which is the returned value's. An answer is returned as it is, unchecked.
+    pub async fn hand_over(&self, event: Bytes) -> impl Future<Output = Settled> + use<> {
+        settled(self.enqueue(event).await)
     }
 
     /// `GET` of a path.
@@ -96,10 +117,10 @@ impl Lambda {
     /// When a process waits for work, the request has been written to its socket when this returns: a frozen
     /// process finds it on waking, as on Lambda.
     pub async fn queue(&self, request: TestRequest) -> Pending {
-        let outcome = self.enqueue(request.event().to_string().into()).await;
+        let settled = self.enqueue(request.event().to_string().into()).await;
         Pending {
             request,
-            outcome,
+            settled,
             log: Arc::clone(&self.log),
             secrets: Arc::clone(&self.secrets),
         }
@@ -140,6 +161,11 @@ impl Lambda {
     /// How long the latest process took from its start to its first request for work.
     pub fn init_duration(&self) -> Duration {
         self.status.init_duration().expect("a process has started")
+    }
+
+    /// When the latest process was started.
+    pub fn started(&self) -> Instant {
+        self.status.started().expect("a process has started")
     }
 
     /// How many processes have been started, the first one included.
@@ -215,14 +241,14 @@ impl Lambda {
     }
 
     /// Hands an event over; returns where its outcome will come from.
-    async fn enqueue(&self, event: Bytes) -> oneshot::Receiver<Outcome<Bytes>> {
-        let (invocation, outcome) = Invocation::new(event);
+    async fn enqueue(&self, event: Bytes) -> oneshot::Receiver<Settled> {
+        let (invocation, settled) = Invocation::new(event);
         self.ask(|handed_over| Event::Invoke {
             invocation,
             handed_over,
         })
         .await;
-        outcome
+        settled
     }
 
     /// Sends an event and waits until the supervisor drops or uses the sender that it carries.
@@ -241,9 +267,9 @@ impl Lambda {
     }
 }
 
-/// Waits for what becomes of an invocation.
-async fn outcome(outcome: oneshot::Receiver<Outcome<Bytes>>) -> Outcome<Bytes> {
-    outcome
+/// Waits for the end of an invocation.
+async fn settled(settled: oneshot::Receiver<Settled>) -> Settled {
+    settled
         .await
         .expect("the Runtime API settles every invocation before it ends")
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::watchdog;
@@ -104,6 +105,15 @@ impl OwnedProcess {
             Some(_) => None,
         }
     }
+}
+
+/// Waits until a child has ended, and leaves its status to be collected; at once where it has been.
+pub(crate) fn wait_for_end(id: u32) {
+    let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else {
+        return;
+    };
+    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while matches!(waitid(WaitId::Pid(pid), ended), Err(Errno::INTR)) {}
 }
 
 impl Drop for OwnedProcess {

@@ -19,7 +19,7 @@ pub use self::builder::RedisServerBuilder;
 pub(crate) use self::certificate::Certificate;
 use self::process::ServerProcess;
 use crate::fault_proxy::FaultProxy;
-use crate::percent_encoding::percent_encoded;
+use crate::percent_encoded::percent_encoded;
 
 /// A running server (or one that the test has stopped); dropping it ends the process.
 pub struct RedisServer {

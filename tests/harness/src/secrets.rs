@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 
-use crate::percent_encoding::percent_encoded;
+use crate::percent_encoded::percent_encoded;
 
 /// What must never be seen, in the forms in which it could leak.
 #[derive(Default)]

@@ -3,13 +3,12 @@
 //! It keeps the state machine of payment intents in memory, and knows no idempotency keys: every `create` makes another intent,
 //! as a provider does that has forgotten them.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde_json::Value;
+use url::form_urlencoded;
 
 use crate::environment;
-use crate::percent_encoding::percent_encoded;
 use crate::stand_in::StandIn;
 
 /// A running server; dropping it ends the process.
@@ -87,12 +86,8 @@ impl StripeServer {
     }
 
     async fn call(&self, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
-        let body: BTreeMap<_, _> = form.iter().copied().collect();
-        let body: Vec<_> = body
-            .iter()
-            .map(|(name, value)| format!("{}={}", percent_encoded(name), percent_encoded(value)))
-            .collect();
-        let body = body.join("&");
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        let body = body.extend_pairs(form).finish();
         let authorization = format!("Bearer {STRIPE_TEST_KEY}");
         let headers = [
             ("Authorization", &*authorization),

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use lambda_http::Body;
 use serde_json::{Map, Value, json};
+use url::form_urlencoded;
 
-use crate::percent_encoding::query_decoded;
 use crate::request_id;
 
 /// The subject of a request that names no other.
@@ -248,12 +248,8 @@ impl TestRequest {
     /// The query, decoded; values of a repeated name are joined with a comma.
     fn query_parameters(&self) -> Map<String, Value> {
         let mut parameters = BTreeMap::<String, Vec<String>>::new();
-        for pair in self.query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            parameters
-                .entry(query_decoded(name))
-                .or_default()
-                .push(query_decoded(value));
+        for (name, value) in form_urlencoded::parse(self.query.as_bytes()).into_owned() {
+            parameters.entry(name).or_default().push(value);
         }
         parameters
             .into_iter()

@@ -11,11 +11,10 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::Round;
-use super::Work;
 use super::pool::{Pool, Told};
 use super::reunion::{Caller, Reunion};
 use super::story::{Question, Story};
+use super::{Round, Work};
 
 /// How a client behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -13,10 +13,9 @@ use harness::redis_server::RedisServer;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use super::LEASE;
 use super::pool::Pool;
 use super::provider::Provider;
-use super::{Mode, between};
+use super::{LEASE, Mode, between};
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use fastrand::Rng;
 use harness::background_runtime::BackgroundRuntime;
 use harness::http_server;
-use harness::percent_encoding::query_decoded;
 use harness::stripe_event::StripeEvent;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -21,6 +20,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
+use url::form_urlencoded;
 
 use super::bank::{Answer, Bank, Change, order_in};
 use super::between;
@@ -335,9 +335,5 @@ fn done(bank: &mut Bank, asked: &Asked, began: Instant) -> (Answer, Option<Chang
 }
 
 fn form(body: &[u8]) -> BTreeMap<String, String> {
-    let text = String::from_utf8_lossy(body);
-    text.split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (query_decoded(name), query_decoded(value)))
-        .collect()
+    form_urlencoded::parse(body).into_owned().collect()
 }

@@ -1,10 +1,10 @@
 //! Does a claim that is refused cost the server more where the record is long?
 
 use http::StatusCode;
-use shared::idempotency::{Completion, Noted, Operation, Outcome, SavedResponse};
+use shared::idempotency::{Completion, Noted, Outcome, SavedResponse};
 
-use super::{Bench, Compared, claim, operation, started};
-use crate::report::Limit;
+use super::{Bench, Call, Compared, Of, operation, started};
+use crate::section::Limit;
 
 /// What an attempt may note at most, nearly; a long result; and short ones of both.
 const LONG_NOTE: usize = 65_000;
@@ -13,62 +13,57 @@ const SHORT: usize = 100;
 
 impl Bench {
     /// What a conflict costs the server over a long checkpoint, and a mismatch over a long result, beside short ones.
-    pub(super) async fn flatness(&mut self) -> Vec<Compared> {
-        let long = [(LONG_NOTE, "conflict"), (LONG_RESULT, "mismatch")];
-        let mut all = Vec::new();
-        for (long, what) in long {
-            let mut standing = Vec::new();
-            for size in [long, SHORT] {
-                standing.push(match what {
-                    "conflict" => self.at_work(size).await,
-                    _ => self.done(size).await,
-                });
-            }
-            let [mut engine, mut beside] = [Vec::new(), Vec::new()];
-            for _ in 0..self.rounds {
-                for (operation, costs) in standing.iter().zip([&mut engine, &mut beside]) {
-                    self.reset().await;
-                    for _ in 0..self.calls {
-                        let outcome = claim(&self.engine, operation).await;
-                        let is_so = match outcome {
-                            Outcome::InProgress { .. } => what == "conflict",
-                            Outcome::Mismatch => what == "mismatch",
-                            _ => false,
-                        };
-                        assert!(is_so, "a {what} is {outcome:?}");
-                    }
-                    costs.push(self.micros_per_call().await);
-                }
-            }
-            all.push(Compared {
-                what: format!("server time of a {what} over {long} bytes / over {SHORT}"),
-                unit: "µs",
-                // As good as flat: what lies between is the machine's mood.
-                limit: Limit::AtMost(1.25),
-                engine,
-                beside,
-            });
-        }
-        all
+    pub(super) async fn flatness(&mut self, rounds: usize) -> [Compared; 2] {
+        let conflicts = [self.at_work(LONG_NOTE).await, self.at_work(SHORT).await];
+        let mismatches = [self.done(LONG_RESULT).await, self.done(SHORT).await];
+        [
+            self.flat("conflict", LONG_NOTE, conflicts, rounds).await,
+            self.flat("mismatch", LONG_RESULT, mismatches, rounds).await,
+        ]
     }
 
-    /// An operation whose key is held by an attempt that left a note.
-    async fn at_work(&mut self, note: usize) -> Operation {
+    async fn flat(
+        &mut self,
+        what: &str,
+        bytes: usize,
+        [long, short]: [Call; 2],
+        rounds: usize,
+    ) -> Compared {
+        let what = format!("server time of a {what} over {bytes} bytes / over {SHORT}");
+        // As good as flat: what lies between is the machine's mood.
+        let mut compared = Compared::new(what, "µs", Limit::AtMost(1.25));
+        for _ in 0..rounds {
+            compared
+                .engine
+                .push(self.measured(Of::ServerTime, &long).await);
+            compared
+                .beside
+                .push(self.measured(Of::ServerTime, &short).await);
+        }
+        compared
+    }
+
+    /// A claim of a key that is held by an attempt that left a note.
+    async fn at_work(&mut self, note: usize) -> Call {
         let operation = operation(&self.fresh_key(), 10);
         let mut lease = started(&self.engine, &operation).await;
         let noted = lease.checkpoint(vec![b'x'; note]).await;
         assert_eq!(noted, Noted::Done, "the note is kept");
-        operation
+        Call::Blocked(operation, |outcome| {
+            matches!(outcome, Outcome::InProgress { .. })
+        })
     }
 
-    /// An operation whose key stands for another one, which has a result.
-    async fn done(&mut self, result: usize) -> Operation {
+    /// A claim of a key that stands for another operation, which has a result.
+    async fn done(&mut self, result: usize) -> Call {
         let key = self.fresh_key();
         let lease = started(&self.engine, &operation(&key, 10)).await;
         let response = SavedResponse::new(StatusCode::OK, vec![b'x'; result]);
         let completed = lease.complete(response).await;
         let is_kept = matches!(completed, Completion::Completed(_));
         assert!(is_kept, "the result is kept: {completed:?}");
-        operation(&key, 20)
+        Call::Blocked(operation(&key, 20), |outcome| {
+            matches!(outcome, Outcome::Mismatch)
+        })
     }
 }

@@ -1,16 +1,13 @@
-//! One client wants one thing, and something goes wrong meanwhile.
+//! One trial: a client repeats one request, and a fault strikes the process that works on it.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use harness::{FaultProxy, RedisServer};
+use harness::{FaultProxy, Lambda, RedisServer, Settled};
 
 use super::Fault;
 use crate::contestant::{Contestant, Store};
-use crate::function::{self, Answer, Function};
-use crate::order::{Order, USUAL_PAD_BYTES};
-use crate::runtime_api::Call;
+use crate::order::{self, Answer, Order, USUAL_PAD_BYTES};
 use crate::stage::{Around, Stage};
 use crate::till::Till;
 
@@ -25,26 +22,25 @@ pub(super) struct Trial {
     pub(super) has_struck: bool,
 }
 
-/// Somebody who wants one thing, and the process that takes the requests.
-struct Client<'a> {
-    stage: &'a Stage,
-    contestant: &'a Contestant,
-    ground: &'a Ground,
+/// A client with one request, and the servers of its trial: several trials take place at a time.
+struct Client {
     order: Order,
-    /// `None`: the next request starts one.
-    function: Option<Function>,
     /// The different answers that said "done".
     told: BTreeSet<String>,
-}
-
-/// What a trial has for itself, so that several can take place at a time.
-struct Ground {
     redis: RedisServer,
     till: Till,
     /// The ways of the first process to its stores, where faults strike.
     to_redis: FaultProxy,
-    /// Where nobody needs it, it leads nowhere.
+    /// It leads nowhere where MongoDB does not run.
     to_mongo: FaultProxy,
+}
+
+/// The processes that take the requests.
+struct Processes {
+    /// The one that the fault strikes.
+    first: Lambda,
+    /// The one that takes the repetitions: another one once it has been killed.
+    next: Lambda,
 }
 
 /// The time of an invocation, and so how long a claim lasts; ours last two seconds longer.
@@ -56,137 +52,160 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 pub(super) const LAST_PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Lets one client want one thing while something goes wrong.
+/// Sends one request until it is answered, while a fault strikes.
 pub(super) async fn trial(stage: &Stage, contestant: &Contestant, fault: Fault) -> Trial {
-    let redis = RedisServer::start().await;
-    let ground = Ground {
-        to_redis: FaultProxy::in_front_of(redis.address()),
-        to_mongo: match stage.mongo_server() {
-            Some(mongo) => FaultProxy::in_front_of(mongo.address()),
-            None => FaultProxy::silent(),
-        },
-        redis,
-        till: Till::start().await,
-    };
-    let mut client = Client {
-        stage,
-        contestant,
-        ground: &ground,
-        order: Order::fresh(USUAL_PAD_BYTES),
-        function: None,
-        told: BTreeSet::new(),
-    };
-    let first = client.start_first().await;
+    let mut client = Client::new(stage).await;
+    let processes = client.start(stage, contestant, fault).await;
     // What a client does at its first call only, a script sent with its text for one, is not to take the fault upon itself.
-    let warm = first.send(&Order::fresh(USUAL_PAD_BYTES)).await;
-    assert_eq!(warm.status, 201, "{}: {}", contestant.name, warm.body);
+    let warm = order::answer(&processes.first, Order::fresh(USUAL_PAD_BYTES).event()).await;
+    assert_eq!(
+        warm.map(|answer| answer.status),
+        Ok(201),
+        "{}",
+        contestant.name
+    );
     let has_struck = match fault {
-        Fault::Flush => client.flush(&first).await,
-        Fault::Freeze => client.freeze(&first).await,
-        Fault::LostReply => client.lose_reply(&first).await,
-        Fault::LostCompletion => client.lose_completion(&first).await,
-        Fault::Kill => client.kill(&first).await,
+        Fault::Flush => client.flush(&processes.first).await,
+        Fault::Freeze => client.freeze(&processes).await,
+        Fault::LostReply => client.lose_reply(&processes.first, contestant.store).await,
+        Fault::LostCompletion => {
+            client
+                .lose_completion(&processes.first, contestant.store)
+                .await
+        }
+        Fault::Kill => client.kill(&processes.first).await,
     };
     // If it has not answered by now, this is what Lambda does with it.
-    first.kill();
+    processes.first.stop().await;
     let patience = match fault {
         Fault::Freeze => LAST_PATIENCE,
         _ => PATIENCE,
     };
     // Whatever it was told, if anything: a client whose answer was lost cannot know.
-    let is_settled = client.insist(patience).await;
+    let is_settled = client.insist(&processes.next, patience).await;
     Trial {
-        executions: ground.till.executions(&client.order.key),
+        executions: client.till.executions(&client.order.key),
         answers: client.told.len(),
         is_settled,
         has_struck,
     }
 }
 
-impl<'a> Client<'a> {
+impl Client {
+    async fn new(stage: &Stage) -> Self {
+        let redis = RedisServer::start().await;
+        Self {
+            order: Order::fresh(USUAL_PAD_BYTES),
+            told: BTreeSet::new(),
+            to_redis: FaultProxy::in_front_of(redis.address()),
+            to_mongo: match &stage.mongo {
+                Some(mongo) => FaultProxy::in_front_of(mongo.server.address()),
+                None => FaultProxy::silent(),
+            },
+            redis,
+            till: Till::start().await,
+        }
+    }
+
+    async fn start(&self, stage: &Stage, contestant: &Contestant, fault: Fault) -> Processes {
+        let next = Around {
+            redis: Some(self.redis.address()),
+            till: Some(&self.till),
+            timeout: TIMEOUT,
+            grace: GRACE,
+            ..Around::default()
+        };
+        let first = Around {
+            redis: Some(self.to_redis.address()),
+            mongo: Some(&self.to_mongo),
+            grace: match fault {
+                // A host that stalls, which no time limit reaches.
+                Fault::Freeze => Duration::from_secs(3_600),
+                _ => GRACE,
+            },
+            ..next
+        };
+        Processes {
+            first: stage.start(contestant, first).await,
+            next: stage.start(contestant, next).await,
+        }
+    }
+
     /// Lets Redis forget everything once the answer is there; whether there was one.
-    async fn flush(&mut self, first: &Function) -> bool {
-        let answer = first.send(&self.order).await;
-        let is_answered = answer.status == 201;
-        self.hear(answer);
-        self.ground.redis.command(&["FLUSHALL"]).await;
+    async fn flush(&mut self, first: &Lambda) -> bool {
+        let settled = first.hand_over(self.order.event()).await;
+        let is_answered = self.hear(settled.await) == Some(201);
+        self.redis.command(&["FLUSHALL"]).await;
         is_answered
     }
 
     /// Stops the process at its work, and lets it go on when others have been asked for as long as a claim lasts.
-    async fn freeze(&mut self, first: &Function) -> bool {
-        let (call, is_at_work) = self.begin(first).await;
-        first.freeze();
-        self.ground.till.open();
-        self.insist(PATIENCE).await;
-        first.thaw();
+    async fn freeze(&mut self, Processes { first, next }: &Processes) -> bool {
+        let (settled, is_at_work) = self.begin(first).await;
+        first.suspend().await;
+        self.till.open();
+        self.insist(next, PATIENCE).await;
+        first.thaw().await;
         // Whatever it says now, its client has gone on.
-        function::answer(call, TIMEOUT + GRACE).await;
+        let _ = tokio::time::timeout(TIMEOUT + GRACE, settled).await;
         is_at_work
     }
 
-    async fn kill(&mut self, first: &Function) -> bool {
+    async fn kill(&mut self, first: &Lambda) -> bool {
         let (_, is_at_work) = self.begin(first).await;
-        first.kill();
-        self.ground.till.open();
+        first.stop().await;
+        self.till.open();
         is_at_work
     }
 
     /// Lets the deciding store's reply to the completion get lost; whether one came that could.
-    async fn lose_reply(&mut self, first: &Function) -> bool {
-        let (call, is_at_work) = self.begin(first).await;
-        let decides = self.way_to_decider();
+    async fn lose_reply(&mut self, first: &Lambda, store: Store) -> bool {
+        let (settled, is_at_work) = self.begin(first).await;
+        let decides = self.way_to_decider(store);
         decides.reset_counters();
         decides.drop_next_reply();
-        self.end(call).await;
-        is_at_work && (self.is_without_store() || decides.bytes_from_server() > 0)
+        self.end(settled).await;
+        is_at_work
+            && (store == Store::Nothing || self.way_to_decider(store).bytes_from_server() > 0)
     }
 
     /// Lets no store be reached any more; whether the one that decides was tried.
-    async fn lose_completion(&mut self, first: &Function) -> bool {
-        let (call, is_at_work) = self.begin(first).await;
-        let decides = self.way_to_decider();
-        decides.reset_counters();
-        self.ground.to_redis.black_hole();
-        self.ground.to_mongo.black_hole();
-        self.end(call).await;
-        is_at_work && (self.is_without_store() || decides.bytes_from_clients() > 0)
+    async fn lose_completion(&mut self, first: &Lambda, store: Store) -> bool {
+        let (settled, is_at_work) = self.begin(first).await;
+        self.way_to_decider(store).reset_counters();
+        self.to_redis.black_hole();
+        self.to_mongo.black_hole();
+        self.end(settled).await;
+        is_at_work
+            && (store == Store::Nothing || self.way_to_decider(store).bytes_from_clients() > 0)
     }
 
     /// Brings the process to its work, which does not end before the till opens; whether it came there.
-    async fn begin(&self, first: &Function) -> (Call, bool) {
-        self.ground.till.close();
-        let call = first.begin(&self.order).await;
-        let is_at_work = self.ground.till.has_heard_of(&self.order.key).await;
-        (call, is_at_work)
+    async fn begin(&self, first: &Lambda) -> (impl Future<Output = Settled> + use<>, bool) {
+        self.till.close();
+        let settled = first.hand_over(self.order.event()).await;
+        (settled, self.till.has_heard_of(&self.order.key).await)
     }
 
     /// Lets the work end, and hears what comes of it in the time of the invocation.
-    async fn end(&mut self, call: Call) {
-        self.ground.till.open();
-        if let Some(answer) = function::answer(call, TIMEOUT + GRACE).await {
-            self.hear(answer);
-        }
+    async fn end(&mut self, settled: impl Future<Output = Settled>) {
+        self.till.open();
+        self.hear(settled.await);
     }
 
-    fn way_to_decider(&self) -> &'a FaultProxy {
-        match self.contestant.store {
-            Store::Tiered => &self.ground.to_mongo,
-            _ => &self.ground.to_redis,
+    fn way_to_decider(&self, store: Store) -> &FaultProxy {
+        match store {
+            Store::Tiered => &self.to_mongo,
+            _ => &self.to_redis,
         }
-    }
-
-    fn is_without_store(&self) -> bool {
-        self.contestant.store == Store::Nothing
     }
 
     /// Sends the request until it is answered with a result, or patience is over.
-    async fn insist(&mut self, patience: Duration) -> bool {
-        // A language that starts slowly has no less time.
-        self.start_next().await;
+    async fn insist(&mut self, next: &Lambda, patience: Duration) -> bool {
         let began = Instant::now();
         loop {
-            if self.attempt().await == Some(201) {
+            let settled = next.hand_over(self.order.event()).await;
+            if self.hear(settled.await) == Some(201) {
                 return true;
             }
             if began.elapsed() > patience {
@@ -196,49 +215,12 @@ impl<'a> Client<'a> {
         }
     }
 
-    async fn attempt(&mut self) -> Option<u16> {
-        self.start_next().await;
-        let function = self.function.take()?;
-        let call = function.begin(&self.order).await;
-        // Without an answer the process is dropped, and so killed.
-        let answer = function::answer(call, TIMEOUT + GRACE).await?;
-        self.function = Some(function);
-        let status = answer.status;
-        self.hear(answer);
-        Some(status)
-    }
-
-    fn hear(&mut self, answer: Answer) {
+    /// Hears an answer, if one came.
+    fn hear(&mut self, settled: Settled) -> Option<u16> {
+        let answer = Answer::of(settled).ok()?;
         if answer.status == 201 {
             self.told.insert(answer.body);
         }
-    }
-
-    /// The process that the fault strikes.
-    async fn start_first(&self) -> Function {
-        let Ground {
-            to_redis, to_mongo, ..
-        } = self.ground;
-        self.start(to_redis.address(), Some(to_mongo)).await
-    }
-
-    /// A process to repeat the request with, if there is none.
-    async fn start_next(&mut self) {
-        if self.function.is_none() {
-            let redis = self.ground.redis.address();
-            self.function = Some(self.start(redis, None).await);
-        }
-    }
-
-    async fn start(&self, redis: SocketAddr, mongo: Option<&FaultProxy>) -> Function {
-        let around = Around {
-            redis: Some(redis),
-            mongo,
-            till: Some(&self.ground.till),
-            timeout: TIMEOUT,
-            ..Around::default()
-        };
-        let started = self.stage.start(self.contestant, around).await;
-        started.unwrap_or_else(|why| panic!("{why}"))
+        Some(answer.status)
     }
 }

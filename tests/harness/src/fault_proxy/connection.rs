@@ -5,7 +5,7 @@
 //! holds it back. What waits between the two is bounded by nothing: tests send kilobytes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
@@ -13,13 +13,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use super::flow::Flow;
 use super::mongo_commands::MessageReader;
 use super::resp_commands::CommandReader;
 use super::switchboard::{NextReply, Switchboard};
 use super::traffic::OpenConnection;
+
+/// By how much tokio's timer may be late.
+const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
 
 /// How a connection ends at the client's side.
 enum End {
@@ -202,6 +204,22 @@ async fn read(stream: &mut ReadHalf<'_>) -> Content {
     }
 }
 
+/// Waits by the system's clock, to a tenth of a millisecond: tokio's timer knows whole ones only.
+async fn wait_until(due: Instant) {
+    let rest = |ahead| {
+        let rest = due.saturating_duration_since(Instant::now() + ahead);
+        Some(rest).filter(|rest| !rest.is_zero())
+    };
+    if let Some(most) = rest(TIMER_RESOLUTION) {
+        tokio::time::sleep(most).await;
+    }
+    if let Some(rest) = rest(Duration::ZERO) {
+        let slept = tokio::task::spawn_blocking(move || std::thread::sleep(rest));
+        // A sleep does not panic.
+        let _ = slept.await;
+    }
+}
+
 /// Delivers parcels in order as the flow permits. Never returns on a connection that has been silenced.
 async fn pass_on(
     mut parcels: mpsc::UnboundedReceiver<Parcel>,
@@ -209,7 +227,7 @@ async fn pass_on(
     mut flow: watch::Receiver<Flow>,
 ) -> Result<(), End> {
     while let Some(parcel) = parcels.recv().await {
-        tokio::time::sleep_until(parcel.due).await;
+        wait_until(parcel.due).await;
         let permitted = flow
             .wait_for(|flow| *flow != Flow::Stall)
             .await

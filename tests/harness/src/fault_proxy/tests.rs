@@ -179,6 +179,23 @@ async fn a_delay_is_paid_once_by_a_whole_pipeline() {
 }
 
 #[tokio::test]
+async fn a_delay_is_kept_to_less_than_a_millisecond() {
+    let proxy = proxy().await;
+    let mut client = connect(&proxy).await;
+    for delay in [500, 2_500].map(Duration::from_micros) {
+        proxy.delay(delay);
+        let mut shortest = Duration::MAX;
+        for _ in 0..20 {
+            let start = Instant::now();
+            assert_eq!(echo(&mut client, "a").await.unwrap(), "a");
+            shortest = shortest.min(start.elapsed());
+        }
+        let excess = shortest.checked_sub(delay).expect("no reply comes sooner");
+        assert!(excess < Duration::from_micros(900), "{excess:?}");
+    }
+}
+
+#[tokio::test]
 async fn where_some_replies_are_late_the_others_overtake_them() {
     let proxy = proxy().await;
     let mut client = connect(&proxy).await;

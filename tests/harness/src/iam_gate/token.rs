@@ -8,9 +8,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use sha2::{Digest, Sha256};
+use url::form_urlencoded;
 
 use crate::lambda::LambdaBuilder;
-use crate::percent_encoding::{percent_encoded, query_decoded};
+use crate::percent_encoded::percent_encoded;
 
 /// A user, the cache it may connect to, and the credentials that its tokens are signed with.
 #[derive(Clone, Debug)]
@@ -102,12 +103,11 @@ impl IamUser {
     fn check(&self, user: &str, token: &str) -> Result<i64, String> {
         let (cache, query) = token.split_once("/?").ok_or("no query")?;
         let mut members = BTreeMap::new();
-        for member in query.split('&') {
-            let (name, value) = member.split_once('=').ok_or("a member without a value")?;
-            let member = members.insert(query_decoded(name), query_decoded(value));
-            if member.is_some() {
+        for (name, value) in form_urlencoded::parse(query.as_bytes()).into_owned() {
+            if members.contains_key(&name) {
                 return Err(format!("two members `{name}`"));
             }
+            members.insert(name, value);
         }
         let signature = members.remove("X-Amz-Signature").ok_or("no signature")?;
         let date = members.get("X-Amz-Date").ok_or("no date")?.clone();

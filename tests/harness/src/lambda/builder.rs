@@ -7,18 +7,21 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
-use super::Lambda;
 use super::event::Event;
 use super::instance::{Launch, Program};
 use super::log::FunctionLog;
 use super::status::Status;
 use super::supervisor::{Clock, Limits, Supervisor};
+use super::{Home, Lambda};
 use crate::background_runtime::BackgroundRuntime;
 use crate::secrets::Secrets;
 
 /// The timeout in `template.yaml`.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long Lambda lets a function take to start.
+const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Builds a [`Lambda`].
 #[must_use]
@@ -28,6 +31,8 @@ pub struct LambdaBuilder {
     timeout: Duration,
     /// By how much later than its timeout a process is killed.
     grace: Duration,
+    init_timeout: Duration,
+    runs_here: bool,
     concurrency: usize,
     clock: Clock,
     /// By how much the process's clock is off.
@@ -50,6 +55,8 @@ impl LambdaBuilder {
             variables: Vec::new(),
             timeout: TIMEOUT,
             grace: Duration::ZERO,
+            init_timeout: INIT_TIMEOUT,
+            runs_here: false,
             concurrency: 1,
             clock: Clock::Real,
             skew: SignedDuration::ZERO,
@@ -85,6 +92,19 @@ impl LambdaBuilder {
     /// Lets an invocation run for longer than it is told it may: for machines that are too busy to hold anybody to the moment.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// How long a process may take until it asks for work, Lambda's time unless set.
+    pub fn init_timeout(mut self, timeout: Duration) -> Self {
+        self.init_timeout = timeout;
+        self
+    }
+
+    /// Runs the Runtime API on the caller's runtime, which has one thread, and not on a thread of its own: for a caller that does
+    /// nothing while it waits for an answer, and measures how long that takes.
+    pub fn runs_here(mut self) -> Self {
+        self.runs_here = true;
         self
     }
 
@@ -152,19 +172,28 @@ impl LambdaBuilder {
         let limits = Limits {
             timeout: self.timeout,
             grace: self.grace,
+            init_timeout: self.init_timeout,
             concurrency: self.concurrency,
             clock: self.clock,
             skew: self.skew,
         };
         let supervisor = Supervisor::new(launch, limits, Arc::clone(&status), events.clone());
-        let runtime = BackgroundRuntime::start("lambda");
-        runtime.spawn(supervisor.run(inbox));
+        let supervised = supervisor.run(inbox);
+        let home = if self.runs_here {
+            let mut tasks = JoinSet::new();
+            tasks.spawn(supervised);
+            Home::Callers(tasks)
+        } else {
+            let runtime = BackgroundRuntime::start("lambda");
+            runtime.spawn(supervised);
+            Home::Own(runtime)
+        };
         let lambda = Lambda {
             events,
             status,
             log,
             secrets: Arc::new(Secrets::default()),
-            _runtime: runtime,
+            _home: home,
         };
 
         let (started, result) = oneshot::channel();

@@ -2,6 +2,7 @@
 //! a time.
 
 use std::process::ExitStatus;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -27,15 +28,12 @@ pub(super) enum Event {
         instance: u64,
         id: String,
         outcome: Outcome<Bytes>,
+        at: Instant,
     },
     /// The process reports why it cannot start.
     InitError { instance: u64, error: String },
     /// The process has ended by itself.
     Ended { instance: u64, status: ExitStatus },
-    /// The time of an invocation is over.
-    Deadline { instance: u64, id: String },
-    /// The time of a start is over.
-    InitDeadline { instance: u64 },
     /// Stop the process as soon as it waits for work.
     Freeze(oneshot::Sender<()>),
     /// Stop the process where it stands.

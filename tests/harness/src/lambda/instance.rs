@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::SignedDuration;
 use parking_lot::Mutex;
@@ -15,16 +15,15 @@ use tokio::task::JoinSet;
 use super::event::Event;
 use super::{runtime_api, skewed_clock};
 use crate::binaries;
-use crate::owned_process::OwnedProcess;
-
-/// How often a process is asked whether it still runs.
-const WATCH_INTERVAL: Duration = Duration::from_millis(20);
+use crate::owned_process::{OwnedProcess, wait_for_end};
 
 /// What to run.
 #[derive(Clone)]
 pub(super) enum Program {
     Function(String),
     Example(String),
+    /// One that is there already, as a function of this name.
+    File(String, PathBuf),
 }
 
 /// Everything that the start of a process needs.
@@ -49,22 +48,23 @@ pub(super) struct Instance {
     pub(super) init_error: Option<String>,
     has_skewed_clock: bool,
     process: Arc<Mutex<OwnedProcess>>,
-    /// The Runtime API and the watch over the process.
+    /// The Runtime API.
     _tasks: JoinSet<()>,
 }
 
 impl Program {
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Function(name) | Self::Example(name) => name,
+            Self::Function(name) | Self::Example(name) | Self::File(name, _) => name,
         }
     }
 
-    /// The binary, after it has been built.
+    /// The binary, after it has been built, where it is of this workspace.
     pub(super) fn file(&self) -> PathBuf {
         match self {
             Self::Function(name) => binaries::function(name),
             Self::Example(name) => binaries::example(name),
+            Self::File(_, file) => file.clone(),
         }
     }
 }
@@ -111,7 +111,7 @@ impl Launch {
         let process = Arc::new(Mutex::new(process));
         let mut tasks = JoinSet::new();
         tasks.spawn(runtime_api::serve(listener, number, events.clone()));
-        tasks.spawn(watch(Arc::clone(&process), number, events.clone()));
+        watch(Arc::clone(&process), number, events.clone());
         Instance {
             number,
             started,
@@ -139,7 +139,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        // The watch holds the process too; its end must not wait for that task's.
+        // The watch holds the process too, until it has ended.
         self.process.lock().kill();
         if self.has_skewed_clock {
             skewed_clock::clean_up(self.id());
@@ -147,19 +147,15 @@ impl Drop for Instance {
     }
 }
 
-/// Reports the end of a process.
-async fn watch(
-    process: Arc<Mutex<OwnedProcess>>,
-    instance: u64,
-    events: mpsc::UnboundedSender<Event>,
-) {
-    let status = loop {
+/// Reports the end of a process, from a thread that sleeps until then: a process is watched while nothing runs that could slow it.
+fn watch(process: Arc<Mutex<OwnedProcess>>, instance: u64, events: mpsc::UnboundedSender<Event>) {
+    let id = process.lock().id();
+    std::thread::spawn(move || {
+        wait_for_end(id);
         let ended = process.lock().ended();
-        match ended {
-            Some(status) => break status,
-            None => tokio::time::sleep(WATCH_INTERVAL).await,
+        if let Some(status) = ended {
+            // Fails only when nobody wants to know any more.
+            let _ = events.send(Event::Ended { instance, status });
         }
-    };
-    // Fails only when nobody wants to know any more.
-    let _ = events.send(Event::Ended { instance, status });
+    });
 }

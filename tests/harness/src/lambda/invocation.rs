@@ -1,5 +1,7 @@
 //! One invocation: what the function is asked, and what becomes of it.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -27,17 +29,28 @@ pub enum Outcome<T = Value> {
     },
 }
 
+/// The end of an invocation, and when it was.
+#[derive(Debug)]
+pub struct Settled {
+    /// What became of it.
+    pub outcome: Outcome<Bytes>,
+    /// When the whole answer had arrived.
+    pub at: Instant,
+    /// How long that was after a process had been given the event.
+    pub took: Duration,
+}
+
 /// An invocation on its way to a process.
 pub(super) struct Invocation {
     /// `Lambda-Runtime-Aws-Request-Id`
     pub(super) id: String,
     pub(super) payload: Bytes,
     /// Whoever waits for the outcome.
-    pub(super) caller: oneshot::Sender<Outcome<Bytes>>,
+    pub(super) caller: oneshot::Sender<Settled>,
 }
 
 impl Invocation {
-    pub(super) fn new(payload: Bytes) -> (Self, oneshot::Receiver<Outcome<Bytes>>) {
+    pub(super) fn new(payload: Bytes) -> (Self, oneshot::Receiver<Settled>) {
         let (caller, outcome) = oneshot::channel();
         let invocation = Self {
             id: request_id::fresh(),

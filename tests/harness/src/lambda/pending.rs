@@ -3,10 +3,9 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::invocation::Outcome;
+use super::invocation::{Outcome, Settled};
 use super::log::FunctionLog;
 use crate::answer::Answer;
 use crate::secrets::Secrets;
@@ -16,7 +15,7 @@ use crate::test_request::TestRequest;
 #[must_use = "the answer is checked when it is awaited"]
 pub struct Pending {
     pub(super) request: TestRequest,
-    pub(super) outcome: oneshot::Receiver<Outcome<Bytes>>,
+    pub(super) settled: oneshot::Receiver<Settled>,
     pub(super) log: Arc<FunctionLog>,
     pub(super) secrets: Arc<Secrets>,
 }
@@ -24,7 +23,7 @@ pub struct Pending {
 impl Pending {
     /// What became of the request, when no answer is expected.
     pub async fn outcome(self) -> Outcome {
-        super::outcome(self.outcome).await.parsed()
+        super::settled(self.settled).await.outcome.parsed()
     }
 }
 
@@ -34,7 +33,7 @@ impl IntoFuture for Pending {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            match super::outcome(self.outcome).await.parsed() {
+            match super::settled(self.settled).await.outcome.parsed() {
                 Outcome::Answered(result) => Answer::check(&result, &self.request, &self.secrets),
                 other => panic!(
                     "no answer to {:?}: {other:?}; the log:\n{}",

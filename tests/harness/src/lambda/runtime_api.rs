@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -62,6 +63,7 @@ async fn respond(
                 instance,
                 id: (*id).to_owned(),
                 outcome,
+                at: Instant::now(),
             }
         }
         (Method::POST, ["invocation", id, "error"]) => {
@@ -70,6 +72,7 @@ async fn respond(
                 instance,
                 id: (*id).to_owned(),
                 outcome,
+                at: Instant::now(),
             }
         }
         (Method::POST, ["init", "error"]) => {

@@ -1,6 +1,6 @@
 //! What is known about a function's process at this moment, for those who ask without waiting.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -14,6 +14,8 @@ pub(super) struct Current {
     pub(super) pid: Option<u32>,
     /// Of the latest process, once it has asked for work.
     pub(super) init_duration: Option<Duration>,
+    /// When the latest process was started.
+    pub(super) started: Option<Instant>,
     /// How many have been started.
     pub(super) processes: u64,
 }
@@ -25,6 +27,10 @@ impl Status {
 
     pub(super) fn init_duration(&self) -> Option<Duration> {
         self.current().init_duration
+    }
+
+    pub(super) fn started(&self) -> Option<Instant> {
+        self.current().started
     }
 
     pub(super) fn processes(&self) -> u64 {

@@ -3,20 +3,17 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::SignedDuration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout_at;
 
-use super::event::Delivery;
-use super::event::Event;
+use super::event::{Delivery, Event};
 use super::instance::{Instance, Launch};
-use super::invocation::{Invocation, Outcome};
+use super::invocation::{Invocation, Outcome, Settled};
 use super::status::Status;
-
-/// How long Lambda lets a function take to start.
-const INIT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What `cargo lambda watch` sends as the deadline: a time in 1970.
 const LOCAL_DEADLINE_MS: i64 = 600_000;
@@ -32,6 +29,8 @@ pub(super) struct Limits {
     pub(super) timeout: Duration,
     /// By how much later than that a process is killed.
     pub(super) grace: Duration,
+    /// How long a process may take until it asks for work.
+    pub(super) init_timeout: Duration,
     pub(super) concurrency: usize,
     pub(super) clock: Clock,
     /// By how much the process's clock is off.
@@ -56,12 +55,18 @@ pub(super) struct Supervisor {
     queue: VecDeque<Invocation>,
     /// Requests for work that no invocation has answered.
     polls: Vec<oneshot::Sender<Delivery>>,
-    /// The callers of the invocations that the process has taken.
-    running: HashMap<String, oneshot::Sender<Outcome<Bytes>>>,
+    /// The invocations that the process has taken.
+    running: HashMap<String, Running>,
     /// Told when the process asks for work, or why it does not; `None` once told.
     starting: Option<oneshot::Sender<Result<(), String>>>,
     /// Told when the process has come to rest and been stopped.
     freezing: Option<oneshot::Sender<()>>,
+}
+
+/// An invocation that a process has taken.
+struct Running {
+    caller: oneshot::Sender<Settled>,
+    since: Instant,
 }
 
 impl Supervisor {
@@ -86,8 +91,16 @@ impl Supervisor {
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Event>) {
-        while let Some(event) = inbox.recv().await {
-            self.take(event).await;
+        loop {
+            let event = match self.next_deadline() {
+                Some(deadline) => timeout_at(deadline.into(), inbox.recv()).await,
+                None => Ok(inbox.recv().await),
+            };
+            match event {
+                Ok(Some(event)) => self.take(event).await,
+                Ok(None) => return,
+                Err(_) => self.deadline_passed().await,
+            }
         }
     }
 
@@ -119,7 +132,8 @@ impl Supervisor {
                 instance,
                 id,
                 outcome,
-            } if self.is_current(instance) => self.settle(&id, outcome),
+                at,
+            } if self.is_current(instance) => self.settle(&id, outcome, at),
             Event::InitError { instance, error } if self.is_current(instance) => {
                 if let Some(instance) = &mut self.instance {
                     instance.init_error = Some(error);
@@ -133,17 +147,6 @@ impl Supervisor {
                 let reported = reported
                     .map_or_else(String::new, |error| format!(" after it reported {error}"));
                 self.process_ended(&format!("the process ended ({status}){reported}"))
-                    .await;
-            }
-            Event::Deadline { instance, id }
-                if self.is_current(instance) && self.running.contains_key(&id) =>
-            {
-                self.settle(&id, Outcome::TimedOut);
-                self.process_ended("another invocation of the process timed out")
-                    .await;
-            }
-            Event::InitDeadline { instance } if self.is_current(instance) && self.is_starting() => {
-                self.process_ended("the process did not ask for work in time")
                     .await;
             }
             Event::Freeze(done) => {
@@ -165,9 +168,7 @@ impl Supervisor {
             Event::Next { .. }
             | Event::Settled { .. }
             | Event::InitError { .. }
-            | Event::Ended { .. }
-            | Event::Deadline { .. }
-            | Event::InitDeadline { .. } => {}
+            | Event::Ended { .. } => {}
         }
     }
 
@@ -178,10 +179,11 @@ impl Supervisor {
             current.processes
         });
         let instance = self.launch.start(number, &self.events).await;
-        self.status
-            .change(|current| current.pid = Some(instance.id()));
+        self.status.change(|current| {
+            current.pid = Some(instance.id());
+            current.started = Some(instance.started);
+        });
         self.instance = Some(instance);
-        self.later(INIT_DEADLINE, Event::InitDeadline { instance: number });
     }
 
     fn process_asks(&mut self, poll: oneshot::Sender<Delivery>) {
@@ -207,7 +209,6 @@ impl Supervisor {
     fn dispatch(&mut self) -> Option<oneshot::Receiver<()>> {
         // A request for work whose connection is gone takes nothing.
         self.polls.retain(|poll| !poll.is_closed());
-        let instance = self.instance.as_ref()?.number;
         let mut last_written = None;
         while !self.polls.is_empty()
             && let Some(invocation) = self.queue.pop_front()
@@ -220,10 +221,11 @@ impl Supervisor {
                 payload: invocation.payload,
                 written,
             };
-            let id = invocation.id.clone();
-            let limit = self.limits.timeout + self.limits.grace;
-            self.later(limit, Event::Deadline { instance, id });
-            self.running.insert(invocation.id, invocation.caller);
+            let running = Running {
+                caller: invocation.caller,
+                since: Instant::now(),
+            };
+            self.running.insert(invocation.id, running);
             // The connection was there a moment ago; if it is gone, the process is too, and its end settles this.
             let _ = self.polls.remove(0).send(delivery);
             last_written = Some(when_written);
@@ -231,11 +233,32 @@ impl Supervisor {
         last_written.filter(|_| self.queue.is_empty())
     }
 
-    fn settle(&mut self, id: &str, outcome: Outcome<Bytes>) {
-        if let Some(caller) = self.running.remove(id) {
+    fn settle(&mut self, id: &str, outcome: Outcome<Bytes>, at: Instant) {
+        if let Some(Running { caller, since }) = self.running.remove(id) {
+            let took = at.saturating_duration_since(since);
             // Fails only when the caller has given up.
-            let _ = caller.send(outcome);
+            let _ = caller.send(Settled { outcome, at, took });
         }
+    }
+
+    /// When the time of an invocation is over, or that of a start.
+    fn next_deadline(&self) -> Option<Instant> {
+        let limit = self.limits.timeout + self.limits.grace;
+        let running = self.running.values().map(|running| running.since + limit);
+        let starting = self.instance.as_ref().filter(|_| self.is_starting());
+        let starting = starting.map(|instance| instance.started + self.limits.init_timeout);
+        running.chain(starting).min()
+    }
+
+    async fn deadline_passed(&mut self) {
+        let oldest = self.running.iter().min_by_key(|(_, running)| running.since);
+        let Some(id) = oldest.map(|(id, _)| id.clone()) else {
+            let reason = "the process did not ask for work in time";
+            return self.process_ended(reason).await;
+        };
+        self.settle(&id, Outcome::TimedOut, Instant::now());
+        self.process_ended("another invocation of the process timed out")
+            .await;
     }
 
     /// Ends what was left of the process: its invocations, and whoever waits for its start or rest.
@@ -245,16 +268,24 @@ impl Supervisor {
         self.status.change(|current| current.pid = None);
         self.polls.clear();
         self.freezing = None;
-        let mut callers: Vec<_> = self.running.drain().map(|(_, caller)| caller).collect();
+        let at = Instant::now();
+        let crashed = Outcome::Crashed {
+            reason: reason.to_owned(),
+        };
+        for id in self.running.keys().cloned().collect::<Vec<_>>() {
+            self.settle(&id, crashed.clone(), at);
+        }
         if !started {
             // Another process would fare no better.
-            callers.extend(self.queue.drain(..).map(|invocation| invocation.caller));
-        }
-        for caller in callers {
-            // Fails only when the caller has given up.
-            let _ = caller.send(Outcome::Crashed {
-                reason: reason.to_owned(),
-            });
+            for invocation in self.queue.drain(..) {
+                let settled = Settled {
+                    outcome: crashed.clone(),
+                    at,
+                    took: Duration::ZERO,
+                };
+                // Fails only when the caller has given up.
+                let _ = invocation.caller.send(settled);
+            }
         }
         if let Some(starting) = self.starting.take() {
             let _ = starting.send(Err(reason.to_owned()));
@@ -296,14 +327,5 @@ impl Supervisor {
     /// Whether there is a process that has not asked for work yet.
     fn is_starting(&self) -> bool {
         self.instance.is_some() && self.status.init_duration().is_none()
-    }
-
-    fn later(&self, delay: Duration, event: Event) {
-        let events = self.events.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(delay).await;
-            // Fails only when the function is gone.
-            let _ = events.send(event);
-        });
     }
 }

@@ -163,3 +163,33 @@ async fn a_dropped_function_is_gone() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_end_of_an_invocation_is_timed_from_the_process_that_takes_it() {
+    let hello = Lambda::example("hello").runs_here().start().await;
+    let before = Instant::now();
+    hello.suspend().await;
+    let event = TestRequest::get("/").event().to_string();
+    let settled = hello.hand_over(event.into()).await;
+    tokio::time::sleep(SILENCE).await;
+    hello.thaw().await;
+    let settled = settled.await;
+    assert!(
+        matches!(settled.outcome, Outcome::Answered(_)),
+        "{settled:?}"
+    );
+    assert!(settled.took >= SILENCE, "{settled:?}");
+    assert!(settled.at >= before + settled.took && settled.at <= Instant::now());
+    assert!(hello.started() + hello.init_duration() < before);
+}
+
+#[tokio::test]
+async fn a_program_that_asks_for_no_work_fails_to_start() {
+    let file = |name: &str| std::path::PathBuf::from(format!("/bin/{name}"));
+    let idle = Lambda::program("idle", file("cat"));
+    let failed = idle.init_timeout(SILENCE).try_start().await.err().unwrap();
+    assert!(failed.reason.contains("in time"), "{failed}");
+    let failed = Lambda::program("short", file("false")).try_start().await;
+    let failed = failed.err().unwrap();
+    assert!(failed.reason.contains("exit status: 1"), "{failed}");
+}

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use redis::cluster_routing::Slot;
 
 use super::{HealthCheck, KEY_PREFIX, random_hex};
@@ -19,7 +19,12 @@ impl RedisClient {
     /// # Errors
     ///
     /// [`Error`] when the cluster or one of its masters does not answer.
-    pub(super) async fn check_masters(&self) -> Result<HealthCheck, Error> {
+    // Boxed: it nests as deep as the check of one key, and the compiler follows futures only so far.
+    pub(super) fn check_masters(&self) -> BoxFuture<'_, Result<HealthCheck, Error>> {
+        Box::pin(self.check_each_master())
+    }
+
+    async fn check_each_master(&self) -> Result<HealthCheck, Error> {
         let ranges = self.slots().await?;
         let probes = slot_of_each(&ranges).into_values().map(async |slot| {
             let key = key_in(slot).ok_or(Error::Unanswered(Reason::UnexpectedAnswer))?;

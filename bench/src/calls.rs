@@ -1,0 +1,251 @@
+//! A contestant that runs, and one block of calls to it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use harness::Lambda;
+
+use crate::contestant::{Contestant, Store};
+use crate::order::{self, Answer, Order, USUAL_PAD_BYTES};
+use crate::stage::{Around, Stage};
+
+/// What a call meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Situation {
+    /// An unused key.
+    Fresh,
+    /// A request that has its result.
+    Replay,
+    /// A request that another process is working on.
+    Conflict,
+    /// A key that stands for another request.
+    Mismatch,
+}
+
+/// A contestant that runs.
+pub(crate) struct Member<'a> {
+    stage: &'a Stage,
+    pub(crate) contestant: &'static Contestant,
+    pub(crate) process: Lambda,
+    /// Another process of it, which holds keys whose conflicts are measured.
+    holder: Option<Lambda>,
+}
+
+/// The calls for which a key is held at a time: less than the work of the holder may take.
+pub(crate) const CALLS_OF_A_HOLD: usize = 200;
+/// Calls before the first one that counts: connecting, and what a runtime does only once.
+const CALLS_TO_WARM_UP: usize = 5;
+
+impl Situation {
+    pub(crate) const ALL: [Self; 4] = [Self::Fresh, Self::Replay, Self::Conflict, Self::Mismatch];
+    /// Those that have a result.
+    pub(crate) const ANSWERED: [Self; 2] = [Self::Fresh, Self::Replay];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Replay => "replay",
+            Self::Conflict => "conflict",
+            Self::Mismatch => "mismatch",
+        }
+    }
+
+    fn status(self) -> u16 {
+        match self {
+            Self::Fresh | Self::Replay => 201,
+            Self::Conflict => 409,
+            Self::Mismatch => 422,
+        }
+    }
+
+    /// Both titles of a contestant in this situation: for people, and for programs.
+    pub(crate) fn titles(self, contestant: &Contestant) -> [String; 2] {
+        [contestant.title, contestant.name].map(|who| format!("{who}, {}", self.name()))
+    }
+
+    /// Whether a contestant can get into it. Two processes meet only where their store is shared.
+    pub(crate) fn is_possible(self, contestant: &Contestant) -> bool {
+        match self {
+            Self::Fresh => true,
+            Self::Replay | Self::Mismatch => contestant.store != Store::Nothing,
+            Self::Conflict => contestant.store.is_shared(),
+        }
+    }
+}
+
+/// All, each round beginning with another one, so that no contestant gains by its place.
+pub(crate) fn in_turn<T>(all: &[T], round: usize) -> impl Iterator<Item = &T> {
+    let (later, sooner) = all.split_at(round % all.len());
+    sooner.iter().chain(later)
+}
+
+/// Who is called in a round, and in which of some situations.
+pub(crate) fn turns<'a, 's>(
+    members: &'a [Member<'s>],
+    situations: &'a [Situation],
+    round: usize,
+) -> impl Iterator<Item = (&'a Member<'s>, Situation)> {
+    in_turn(members, round).flat_map(move |member| {
+        let possible = situations.iter().copied();
+        let possible = possible.filter(|situation| situation.is_possible(member.contestant));
+        possible.map(move |situation| (member, situation))
+    })
+}
+
+impl<'a> Member<'a> {
+    /// Starts a contestant and sends it its first calls.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    pub(crate) async fn start(
+        stage: &'a Stage,
+        contestant: &'static Contestant,
+        around: Around<'_>,
+    ) -> Self {
+        let at_work = Around {
+            till: Some(&stage.till),
+            ..Around::default()
+        };
+        let holder = match Situation::Conflict.is_possible(contestant) {
+            true => Some(stage.start(contestant, at_work).await),
+            false => None,
+        };
+        let member = Self {
+            stage,
+            contestant,
+            process: stage.start(contestant, around).await,
+            holder,
+        };
+        member.calls(Situation::Fresh, CALLS_TO_WARM_UP).await;
+        member
+    }
+
+    /// Those who take part, each with one process.
+    pub(crate) async fn start_all(
+        stage: &'a Stage,
+        around: Around<'_>,
+        takes_part: impl Fn(&Contestant) -> bool,
+    ) -> Vec<Self> {
+        let mut members = Vec::new();
+        for contestant in stage.present.iter().filter(|present| takes_part(present)) {
+            members.push(Self::start(stage, contestant, around).await);
+        }
+        members
+    }
+
+    /// Calls it so often in one situation, one call at a time. One call more comes before them and does not count: a client looks
+    /// after a connection that has rested.
+    ///
+    /// # Panics
+    ///
+    /// When an answer is not what it has to be.
+    pub(crate) async fn calls(&self, situation: Situation, calls: usize) -> Vec<Duration> {
+        let took = self.try_calls(situation, calls, USUAL_PAD_BYTES).await;
+        took.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The same with a pad of another length, which a contestant may refuse.
+    ///
+    /// # Errors
+    ///
+    /// An answer that is not what it has to be.
+    pub(crate) async fn try_calls(
+        &self,
+        situation: Situation,
+        calls: usize,
+        pad_bytes: usize,
+    ) -> Result<Vec<Duration>, String> {
+        let mut took = Vec::with_capacity(calls);
+        if situation != Situation::Conflict {
+            let order = Order::fresh(pad_bytes);
+            return self.block(situation, calls, &order).await;
+        }
+        while took.len() < calls {
+            let calls = (calls - took.len()).min(CALLS_OF_A_HOLD);
+            let order = Order::fresh(pad_bytes);
+            let block = async || self.block(situation, calls, &order).await;
+            took.extend(self.while_held(&order, block).await?);
+        }
+        Ok(took)
+    }
+
+    /// One call that does not count, and those that do.
+    async fn block(
+        &self,
+        situation: Situation,
+        calls: usize,
+        order: &Order,
+    ) -> Result<Vec<Duration>, String> {
+        let first = match situation {
+            Situation::Conflict => Situation::Conflict,
+            _ => Situation::Fresh,
+        };
+        let first = self.call(first, order.event()).await?;
+        let again = match situation {
+            Situation::Mismatch => order.with_other_body().event(),
+            _ => order.event(),
+        };
+        let mut took = Vec::with_capacity(calls);
+        for _ in 0..calls {
+            let event = match situation {
+                Situation::Fresh => order.with_fresh_key().event(),
+                _ => again.clone(),
+            };
+            let answer = self.call(situation, event).await?;
+            if situation == Situation::Replay && answer.body != first.body {
+                return Err(format!("{} replays another body", self.contestant.name));
+            }
+            took.push(answer.took);
+        }
+        Ok(took)
+    }
+
+    /// Does something while another process is at an order.
+    async fn while_held<T>(
+        &self,
+        order: &Order,
+        work: impl AsyncFnOnce() -> Result<T, String>,
+    ) -> Result<T, String> {
+        let (name, till) = (self.contestant.name, &self.stage.till);
+        let Some(holder) = &self.holder else {
+            return Err(format!("two processes of {name} do not meet"));
+        };
+        till.close();
+        let held = holder.hand_over(order.event()).await;
+        let done = match till.has_heard_of(&order.key).await {
+            true => work().await,
+            false => Err(format!("the holder of {name} does not come to its work")),
+        };
+        till.open();
+        match Answer::of(held.await).map(|answer| answer.status) {
+            Ok(201) => done,
+            other => done.and(Err(format!("the holder of {name} ends with {other:?}"))),
+        }
+    }
+
+    async fn call(&self, situation: Situation, event: Bytes) -> Result<Answer, String> {
+        let answer = order::answer(&self.process, event).await?;
+        if answer.status == situation.status() {
+            return Ok(answer);
+        }
+        Err(format!(
+            "{} answers a {} with {}: {}",
+            self.contestant.name,
+            situation.name(),
+            answer.status,
+            answer.body.chars().take(300).collect::<String>()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_is_first_in_turn() {
+        let orders = [0, 1, 2, 3].map(|round| in_turn(&['a', 'b', 'c'], round).collect::<String>());
+        assert_eq!(orders, ["abc", "bca", "cab", "abc"]);
+    }
+}

@@ -1,0 +1,29 @@
+//! Percent-encoding (RFC 3986, section 2.1) of what is put into a URL, and of secrets that are looked for in one.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// Everything but the unreserved characters of RFC 3986, section 2.3, which is also what AWS signs.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The text with every byte outside `A–Z a–z 0–9 - . _ ~` written as `%XX`.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent_encoded;
+
+    #[test]
+    fn unreserved_characters_stay_and_the_bytes_of_all_others_are_encoded() {
+        assert_eq!(percent_encoded("aZ09-._~"), "aZ09-._~");
+        assert_eq!(
+            percent_encoded("p@ss/wörd +%"),
+            "p%40ss%2Fw%C3%B6rd%20%2B%25"
+        );
+    }
+}
