@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use aws_client::SecretsManager;
 use foundation::secret::Secrets;
 use idempotency::invoke::Remote;
+use idempotency::store::Store;
 use idempotency::{Authority, Available, Fallback, Idempotency, ResponseKeys, Stores};
 use mongo_client::Mongo;
 use payments::{Desk, PaymentView, Payments, PaymentsConfig, Reconciler, Webhook};
@@ -104,6 +105,14 @@ impl App {
         self.idempotency_signing(None)
     }
 
+    /// The engine over a store of one's own, which decides instead of those that are configured.
+    pub fn idempotency_over(&self, store: Box<dyn Store>) -> Idempotency {
+        Idempotency::new(idempotency::Setup {
+            own_store: Some(store),
+            ..self.idempotency_setup()
+        })
+    }
+
     /// The engine for callers in other languages.
     pub fn remote(&self) -> Remote {
         let settings = &self.config.idempotency;
@@ -196,8 +205,15 @@ impl App {
     }
 
     fn idempotency_signing(&self, response_keys: Option<ResponseKeys>) -> Idempotency {
-        let available = self.config.available_stores();
         Idempotency::new(idempotency::Setup {
+            response_keys,
+            ..self.idempotency_setup()
+        })
+    }
+
+    fn idempotency_setup(&self) -> idempotency::Setup {
+        let available = self.config.available_stores();
+        idempotency::Setup {
             stores: Stores {
                 mongodb: available.mongodb.then(|| self.mongodb().clone()),
                 redis: available.redis.then(|| self.redis().clone()),
@@ -206,8 +222,9 @@ impl App {
             config: self.config.idempotency.keys.clone(),
             environment: self.config.environment.name().to_owned(),
             metrics: self.metrics().clone(),
-            response_keys,
-        })
+            own_store: None,
+            response_keys: None,
+        }
     }
 
     fn payment_setup(&self) -> payments::Setup {

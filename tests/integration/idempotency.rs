@@ -8,6 +8,7 @@ mod faults;
 mod majority;
 mod memory;
 mod mongodb;
+mod own_store;
 mod ownership;
 mod processes;
 mod redis_alone;

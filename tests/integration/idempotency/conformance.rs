@@ -20,7 +20,7 @@ macro_rules! suite {
 }
 
 suite! {
-    [memory redis redis_behind_memory redis_cluster mongodb tiered] {
+    [memory own redis redis_behind_memory redis_cluster mongodb tiered] {
         results: [
             a_new_key_runs_and_its_result_is_kept
             a_repetition_elsewhere_gets_the_same_answer

@@ -14,6 +14,8 @@ use shared::idempotency::{
 };
 use tokio::sync::Mutex;
 
+use super::own_store::OwnStore;
+
 /// The stores of one test.
 pub(crate) struct Stage {
     variables: Vec<(String, String)>,
@@ -22,6 +24,8 @@ pub(crate) struct Stage {
     pub(crate) cluster: Option<Arc<RedisCluster>>,
     /// The database, where MongoDB takes part.
     pub(crate) database: Option<String>,
+    /// Where a store of the test's own decides.
+    own: Option<OwnStore>,
     /// Memory is one process's, so there is one engine.
     in_memory: OnceLock<Idempotency>,
 }
@@ -29,6 +33,13 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) async fn memory() -> Self {
         Self::with_variables(&[])
+    }
+
+    pub(crate) async fn own() -> Self {
+        Self {
+            own: Some(OwnStore::new()),
+            ..Self::with_variables(&[])
+        }
     }
 
     pub(crate) async fn redis() -> Self {
@@ -96,7 +107,10 @@ impl Stage {
 
     /// Whether one process's memory decides, so that there is no second one.
     pub(crate) fn is_memory(&self) -> bool {
-        self.redis.is_none() && self.cluster.is_none() && self.database.is_none()
+        self.own.is_none()
+            && self.redis.is_none()
+            && self.cluster.is_none()
+            && self.database.is_none()
     }
 
     /// The engine of another process.
@@ -111,6 +125,7 @@ impl Stage {
     pub(crate) fn clone_settings(&self) -> Self {
         Self {
             variables: self.variables.clone(),
+            own: self.own.clone(),
             ..Self::with_variables(&[])
         }
     }
@@ -124,7 +139,11 @@ impl Stage {
                 .find(|(name, _)| name == variable)
                 .map(|(_, value)| value.into())
         };
-        App::from_lookup(lookup).expect("usable").idempotency()
+        let app = App::from_lookup(lookup).expect("usable");
+        match &self.own {
+            Some(store) => app.idempotency_over(Box::new(store.clone())),
+            None => app.idempotency(),
+        }
     }
 
     fn with_variables(variables: &[(&str, &str)]) -> Self {
@@ -133,6 +152,7 @@ impl Stage {
             redis: None,
             cluster: None,
             database: None,
+            own: None,
             in_memory: OnceLock::new(),
         };
         variables

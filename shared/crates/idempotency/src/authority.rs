@@ -26,6 +26,8 @@ pub enum Authority {
     RedisBehindMemory,
     /// The memory of this process decides.
     Memory,
+    /// A store of the program's own decides.
+    Own,
     /// Nobody decides, everything is refused.
     Nobody,
 }
@@ -85,6 +87,7 @@ impl Authority {
             Self::Redis => "redis",
             Self::RedisBehindMemory => "redis_behind_memory",
             Self::Memory => "memory",
+            Self::Own => "own",
             Self::Nobody => "nobody",
         }
     }
@@ -132,7 +135,7 @@ impl Fallback {
         match authority {
             Authority::Tiered | Authority::MongoDb => Self::MongoDb,
             Authority::RedisBehindMemory | Authority::Memory => Self::Memory,
-            Authority::Redis | Authority::Nobody => Self::Reject,
+            Authority::Redis | Authority::Own | Authority::Nobody => Self::Reject,
         }
     }
 }

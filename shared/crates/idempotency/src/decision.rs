@@ -13,22 +13,22 @@ use super::{Fingerprint, OwnerId, Policy, SavedResponse};
 
 /// What a caller asks for when it wants to work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Claim {
+pub struct Claim {
     /// Fresh for every claim, and repeated only with the same one.
-    pub(super) owner: OwnerId,
+    pub owner: OwnerId,
     /// What is to be done.
-    pub(super) fingerprint: Fingerprint,
+    pub fingerprint: Fingerprint,
     /// What the caller would have happen when an attempt ends without a word.
-    pub(super) policy: Policy,
+    pub policy: Policy,
     /// For how long the caller has the key to itself.
-    pub(super) lease: Duration,
+    pub lease: Duration,
     /// For how long what finished counts.
-    pub(super) window: Duration,
+    pub window: Duration,
 }
 
 /// What becomes of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decision {
+pub enum Decision {
     /// The caller may work, once the store has acknowledged the record that [`start`] makes.
     Start(Start),
     /// The caller's own claim is there already: its reply was lost.
@@ -38,14 +38,17 @@ pub(super) enum Decision {
     /// The key stands for another request.
     Mismatch,
     /// Somebody is at work, at most for so long.
-    InProgress { retry_after: Duration },
+    InProgress {
+        /// How long the lease lasts yet.
+        retry_after: Duration,
+    },
     /// An attempt ended without a word, and the policy does not let another one begin.
     Unknown,
 }
 
 /// Why a caller may work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Start {
+pub enum Start {
     /// The key is new.
     New,
     /// The window of what was there is over: nothing of it counts any more.
@@ -58,17 +61,19 @@ pub(super) enum Start {
 
 /// Whose record it is, in the eyes of who wants to change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fence {
-    pub(super) claim: Claim,
-    pub(super) attempt: u64,
+pub struct Fence {
+    /// What was claimed.
+    pub claim: Claim,
+    /// Which attempt that began.
+    pub attempt: u64,
     /// The revision that a renewal or a checkpoint follows; zero: not known. It is written over no other, so that a delayed
     /// message undoes nothing.
-    pub(super) rev: u64,
+    pub rev: u64,
 }
 
 /// What the owner does to its record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Change {
+pub enum Change {
     /// There is a result.
     Complete(SavedResponse),
     /// This attempt did nothing.
@@ -83,7 +88,7 @@ pub(super) enum Change {
 
 /// What becomes of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// This record takes the place of the stored one.
     Write(Box<Record>),
     /// The record is as the change would make it: its reply was lost.
@@ -98,7 +103,7 @@ pub(super) enum Verdict {
 
 /// What was found out about abandoned work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Settlement {
+pub enum Settlement {
     /// It took effect, with this result.
     Completed(SavedResponse),
     /// It had no effect, and can have none any more.
@@ -109,7 +114,7 @@ pub(super) enum Settlement {
 
 impl Change {
     /// Whether the holder may say the same twice, so that it names the revision that it follows.
-    pub(super) fn names_rev(&self) -> bool {
+    pub fn names_rev(&self) -> bool {
         matches!(self, Self::Renew(_) | Self::Checkpoint(_))
     }
 }
@@ -121,7 +126,7 @@ impl Verdict {
 }
 
 /// Whether a claim may start. A record that cannot be read is none of this function's: it never starts anything.
-pub(super) fn decide(record: Option<&Record>, claim: &Claim, now: StoreTime) -> Decision {
+pub fn decide(record: Option<&Record>, claim: &Claim, now: StoreTime) -> Decision {
     let Some(record) = record else {
         return Decision::Start(Start::New);
     };
@@ -155,7 +160,7 @@ pub(super) fn decide(record: Option<&Record>, claim: &Claim, now: StoreTime) -> 
 }
 
 /// The record that a claim leaves behind when it starts. `record` is the one [`decide`] has judged.
-pub(super) fn start(how: Start, record: Option<&Record>, claim: &Claim, now: StoreTime) -> Record {
+pub fn start(how: Start, record: Option<&Record>, claim: &Claim, now: StoreTime) -> Record {
     let fresh = Record {
         state: State::InProgress,
         owner: claim.owner,
@@ -187,12 +192,7 @@ pub(super) fn start(how: Start, record: Option<&Record>, claim: &Claim, now: Sto
 }
 
 /// Whether the owner may change its record so, and what the record then is.
-pub(super) fn change(
-    record: Option<&Record>,
-    fence: &Fence,
-    change: &Change,
-    now: StoreTime,
-) -> Verdict {
+pub fn change(record: Option<&Record>, fence: &Fence, change: &Change, now: StoreTime) -> Verdict {
     let Some(record) = record else {
         return restore(fence, change, now);
     };
@@ -258,7 +258,7 @@ pub(super) fn change(
 
 /// Whether a settlement may replace the record that was `seen`, and what the record then is. `owner` is fresh, so that the
 /// abandoned attempt is superseded should it come back.
-pub(super) fn settle(
+pub fn settle(
     record: &Record,
     seen: Version,
     owner: OwnerId,

@@ -16,7 +16,7 @@ use super::engine::Engine;
 use super::hold::{Hold, Token};
 use super::lease::Lease;
 use super::operation::{Answered, Operation, Outcome};
-use super::store::{Answer, Claimed, Grant, Standing, Undecided};
+use super::store::{Answer, Claimed, Grant, Standing, Store, Undecided};
 use super::{Authority, DerivedKey, IdempotencyConfig, OwnerId, RecordKey, ResponseKeys, Stores};
 
 /// What an engine is made of.
@@ -29,6 +29,8 @@ pub struct Setup {
     pub environment: String,
     /// Where calls are counted.
     pub metrics: Metrics,
+    /// A store of one's own, which decides instead of `stores`.
+    pub own_store: Option<Box<dyn Store>>,
     /// With which results are signed, where the work keeps its own: a result without a MAC of ours counts as unknown. `None`: results
     /// are not signed, and any stored one is believed.
     pub response_keys: Option<ResponseKeys>,
@@ -55,6 +57,7 @@ impl Setup {
             config: IdempotencyConfig::default(),
             environment: "development".to_owned(),
             metrics: Metrics::off(),
+            own_store: None,
             response_keys: None,
         }
     }
@@ -68,16 +71,23 @@ impl Idempotency {
             config,
             environment,
             metrics,
+            own_store,
             response_keys,
         } = setup;
-        let authority = Authority::of(stores.available());
+        let (authority, store) = match own_store {
+            Some(store) => (Authority::Own, store),
+            None => {
+                let authority = Authority::of(stores.available());
+                (authority, stores.open(&config, response_keys.as_ref()))
+            }
+        };
         info!(
             idempotency.authority = authority.name(),
             "idempotency decided by"
         );
         Self {
             engine: Arc::new(Engine {
-                store: stores.open(&config, response_keys.as_ref()),
+                store,
                 config,
                 counters: Counters::new(metrics),
                 authority,

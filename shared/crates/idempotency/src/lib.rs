@@ -94,7 +94,7 @@ mod response_mac;
 mod revision;
 mod run;
 mod scope;
-mod store;
+pub mod store;
 mod store_time;
 pub mod web;
 

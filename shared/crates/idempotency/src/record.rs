@@ -11,33 +11,34 @@ use bytes::Bytes;
 
 pub(super) use super::store_time::{StoreTime, whole_ms};
 use super::{Fingerprint, OwnerId, Policy, SavedResponse};
-pub(super) use text::{COUNT_WIDTH, LEASE_WIDTH, TIME_WIDTH, Unreadable, field};
+pub use text::Unreadable;
+pub(super) use text::{COUNT_WIDTH, LEASE_WIDTH, TIME_WIDTH, field};
 
 /// Everything that is known of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Record {
+pub struct Record {
     /// How far the work is.
-    pub(super) state: State,
+    pub state: State,
     /// Who may change the record.
-    pub(super) owner: OwnerId,
+    pub owner: OwnerId,
     /// How many attempts there were, the current one included. Never set back while the record is there.
-    pub(super) attempt: u64,
+    pub attempt: u64,
     /// How often the record was written. It names a writing only together with owner and `first_at`: see [`Version`].
-    pub(super) rev: u64,
+    pub rev: u64,
     /// When the lease began: at the claim, or at the last renewal.
-    pub(super) leased_at: StoreTime,
+    pub leased_at: StoreTime,
     /// How long the lease lasts.
-    pub(super) lease: Duration,
+    pub lease: Duration,
     /// What was asked for. Taken at the claim, kept in every state.
-    pub(super) fingerprint: Fingerprint,
+    pub fingerprint: Fingerprint,
     /// What happens when an attempt ends without a word.
-    pub(super) policy: Policy,
+    pub policy: Policy,
     /// When the key was first seen: from then on a provider may know its derived key.
-    pub(super) first_at: StoreTime,
+    pub first_at: StoreTime,
     /// Whether an earlier attempt ended without a word, so that its request may still take effect.
-    pub(super) took_over: bool,
+    pub took_over: bool,
     /// What the attempts noted for the next one; empty where they noted nothing. A completed record has none.
-    pub(super) checkpoint: Bytes,
+    pub checkpoint: Bytes,
 }
 
 /// One writing of one claim's record. Every compare-and-set names it.
@@ -46,18 +47,18 @@ pub(super) struct Record {
 /// compare-and-set could match the record of a later claim. An owner is random and belongs to one claim; but a late copy of
 /// that very claim may make a second record once the first one is forgotten, so the time of the first claim belongs to it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Version {
+pub struct Version {
     /// The owner that the record named.
-    pub(super) owner: OwnerId,
+    pub owner: OwnerId,
     /// Its revision.
-    pub(super) rev: u64,
+    pub rev: u64,
     /// When its key was first seen.
-    pub(super) first_at: StoreTime,
+    pub first_at: StoreTime,
 }
 
 /// How far the work is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum State {
+pub enum State {
     /// An attempt is at work, or ended without a word.
     InProgress,
     /// It is not known whether the work took effect.
@@ -78,7 +79,7 @@ pub(super) enum State {
 
 impl Record {
     /// The writing that this record is.
-    pub(super) fn version(&self) -> Version {
+    pub fn version(&self) -> Version {
         Version {
             owner: self.owner,
             rev: self.rev,
@@ -87,12 +88,12 @@ impl Record {
     }
 
     /// When the lease is over.
-    pub(super) fn lease_end(&self) -> StoreTime {
+    pub fn lease_end(&self) -> StoreTime {
         self.leased_at.after(self.lease)
     }
 
     /// When it finished; only what finished ever expires.
-    pub(super) fn finished_at(&self) -> Option<StoreTime> {
+    pub fn finished_at(&self) -> Option<StoreTime> {
         match self.state {
             State::InProgress | State::Unknown => None,
             State::Released { finished_at } | State::Completed { finished_at, .. } => {
@@ -102,12 +103,12 @@ impl Record {
     }
 
     /// Whether there is a result.
-    pub(super) fn is_completed(&self) -> bool {
+    pub fn is_completed(&self) -> bool {
         matches!(self.state, State::Completed { .. })
     }
 
     /// The result, if there is one.
-    pub(super) fn into_response(self) -> Option<SavedResponse> {
+    pub fn into_response(self) -> Option<SavedResponse> {
         match self.state {
             State::Completed { response, .. } => Some(response),
             _ => None,
@@ -115,7 +116,7 @@ impl Record {
     }
 
     /// Whether the window is over, after which nothing of the record counts any more.
-    pub(super) fn is_over(&self, window: Duration, now: StoreTime) -> bool {
+    pub fn is_over(&self, window: Duration, now: StoreTime) -> bool {
         self.finished_at()
             .is_some_and(|finished_at| now >= finished_at.after(window))
     }

@@ -2,11 +2,25 @@
 //!
 //! | configured | decides | in front of it |
 //! |---|---|---|
-//! | MongoDB and Redis | MongoDB | Redis, with hints and results: [`tiered`] |
+//! | MongoDB and Redis | MongoDB | Redis, with hints and results |
 //! | MongoDB | MongoDB | |
-//! | Redis | Redis | in development this process's memory: [`gate`] |
+//! | Redis | Redis | in development this process's memory |
 //! | neither, in development | this process's memory | |
-//! | neither, elsewhere | nobody: everything is refused | |
+//! | neither, elsewhere | none: everything is refused | |
+//!
+//! # A store of one's own
+//!
+//! Implement [`Store`], and hand it over as [`Setup::own_store`](crate::Setup::own_store). What may run is decided by pure functions of
+//! the record, the request and the store's time: [`decide`] and [`start`] for a claim, [`change`] for an owner's writes, [`settle`] for
+//! an operator's. A store reads the record, calls them, and writes what they return:
+//!
+//! - **in one atomic step**: a compare-and-set on [`Record::version`], or a lock that the store itself holds;
+//! - **by its own clock**: the time of a process that asks is never used, since the clocks of two processes differ;
+//! - **durably** before it answers: an answer is a promise that a restart of the store does not take back;
+//! - **recognising what it has done**: any call may come twice, and late. A claim whose owner the record already names is that claim
+//!   ([`Decision::Repeated`]).
+//!
+//! [`Record::to_text`] and [`Record::from_text`] are a form in which a record can be kept.
 
 pub(super) mod gate;
 pub(super) mod memory;
@@ -28,8 +42,11 @@ use bytes::Bytes;
 use foundation::Deadline;
 use serde::Serialize;
 
-use super::decision::{self, Change, Claim, Decision, Fence, Settlement};
-use super::record::{Record, State, StoreTime, Version};
+pub use super::decision::{
+    Change, Claim, Decision, Fence, Settlement, Start, Verdict, change, decide, settle, start,
+};
+pub use super::record::{Record, State, Unreadable, Version};
+pub use super::store_time::StoreTime;
 use super::{OwnerId, RecordKey, SavedResponse};
 
 /// One place that keeps records, or several that act as one.
@@ -37,7 +54,7 @@ use super::{OwnerId, RecordKey, SavedResponse};
 /// Every call may be repeated with the same arguments, and arrive late: it carries an owner, and recognises what it has
 /// done, or names the writing that it follows.
 #[async_trait]
-pub(super) trait Store: Send + Sync {
+pub trait Store: Send + Sync {
     /// Lets the caller work, or says why not. `Started` is said only after the store that decides has acknowledged a
     /// record that names this owner.
     async fn claim(
@@ -113,13 +130,13 @@ pub(super) trait Store: Send + Sync {
 
 /// Which unfinished records are asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Page<'a> {
+pub struct Page<'a> {
     /// What their keys begin with.
-    pub(super) prefix: &'a str,
+    pub prefix: &'a str,
     /// The last key of the page before.
-    pub(super) after: Option<&'a RecordKey>,
+    pub after: Option<&'a RecordKey>,
     /// At most so many.
-    pub(super) limit: u32,
+    pub limit: u32,
 }
 
 impl Page<'_> {
@@ -154,15 +171,17 @@ impl Backend {
 
 /// What a store says, and whether all of it took part.
 #[derive(Debug)]
-pub(super) struct Answer<T> {
-    pub(super) value: T,
+pub struct Answer<T> {
+    /// What it says.
+    pub value: T,
     /// Who answered alone, where the configured stores could not all take part.
-    pub(super) stand_in: Option<Backend>,
+    pub stand_in: Option<Backend>,
 }
 
 /// What is stored under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub enum Found {
+    /// Nothing is stored.
     Nothing,
     /// A record, and what time it is there.
     Record(Box<Record>, StoreTime),
@@ -182,7 +201,7 @@ impl Found {
 
 /// What becomes of a claim.
 #[derive(Debug)]
-pub(super) enum Claimed {
+pub enum Claimed {
     /// The caller may work.
     Started(Grant),
     /// It may not, and this is how the key stands.
@@ -191,23 +210,25 @@ pub(super) enum Claimed {
 
 /// The permission to work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Grant {
-    pub(super) attempt: u64,
+pub struct Grant {
+    /// Which attempt of the key this is, from 1.
+    pub attempt: u64,
     /// Which writing of the record it is.
-    pub(super) rev: u64,
+    pub rev: u64,
     /// Whether the store knows of no earlier attempt.
-    pub(super) is_first: bool,
+    pub is_first: bool,
     /// Whether this very claim was there already.
-    pub(super) repeated: bool,
+    pub repeated: bool,
     /// Whether an earlier attempt ended without a word.
-    pub(super) took_over: bool,
-    pub(super) checkpoint: Bytes,
+    pub took_over: bool,
+    /// The note of the attempt before; empty where there is none.
+    pub checkpoint: Bytes,
     /// When the key was first seen, which tells its record from one that is made once it is forgotten.
-    pub(super) first_at: StoreTime,
+    pub first_at: StoreTime,
     /// For how long the lease lasts yet: of a claim that is there already, less than it asks for.
-    pub(super) lease_left: Duration,
+    pub lease_left: Duration,
     /// For how long from now a provider still recognises the derived key; `None`: it matters only to who took over.
-    pub(super) recognised_for: Option<Duration>,
+    pub recognised_for: Option<Duration>,
 }
 
 /// How a key stands, to somebody who does not hold it.
@@ -240,7 +261,7 @@ pub enum Doubt {
 
 /// What becomes of a change.
 #[derive(Debug)]
-pub(super) enum Changed {
+pub enum Changed {
     /// The record is as the change makes it.
     Done,
     /// As `Done`, by an earlier call whose reply was lost; this is the result that is stored, if it was one.
@@ -286,7 +307,7 @@ pub enum Undecided {
 
 impl<T> Answer<T> {
     /// The answer of all the stores that are configured.
-    pub(super) fn of_all(value: T) -> Self {
+    pub fn of_all(value: T) -> Self {
         Self {
             value,
             stand_in: None,
@@ -294,7 +315,7 @@ impl<T> Answer<T> {
     }
 
     /// The answer of one of them.
-    pub(super) fn of_stand_in(value: T, backend: Backend) -> Self {
+    pub fn of_stand_in(value: T, backend: Backend) -> Self {
         Self {
             value,
             stand_in: Some(backend),
@@ -302,10 +323,23 @@ impl<T> Answer<T> {
     }
 }
 
+impl Changed {
+    /// What a verdict comes to that writes nothing. Of one that writes it is `Done`, once the store has written it.
+    pub fn of(verdict: &Verdict, record: Option<&Record>, claim: &Claim, now: StoreTime) -> Self {
+        match verdict {
+            Verdict::Write(_) => Self::Done,
+            Verdict::Already => Self::Already(record.cloned().and_then(Record::into_response)),
+            Verdict::TooLate => Self::TooLate,
+            Verdict::Moved => Self::Moved(record.map_or(0, |record| record.rev)),
+            Verdict::Superseded => Self::Superseded(Standing::of(record, claim, now)),
+        }
+    }
+}
+
 impl Standing {
     /// How a record that can be read stands to the sender of `claim`.
-    pub(super) fn of(record: Option<&Record>, claim: &Claim, now: StoreTime) -> Self {
-        match (decision::decide(record, claim, now), record) {
+    pub fn of(record: Option<&Record>, claim: &Claim, now: StoreTime) -> Self {
+        match (decide(record, claim, now), record) {
             (Decision::Replay, Some(record)) => match &record.state {
                 State::Completed { response, .. } => Self::Replay(response.clone()),
                 _ => Self::Unknown(Doubt::Unreadable),
@@ -320,7 +354,7 @@ impl Standing {
 
 impl Grant {
     /// The permission that a record gives to its owner.
-    pub(super) fn of(record: &Record, repeated: Repeated, now: StoreTime) -> Self {
+    pub fn of(record: &Record, repeated: Repeated, now: StoreTime) -> Self {
         let recognised_for = match record.policy {
             super::Policy::Rerun { within } if record.took_over => {
                 Some(record.first_at.after(within).since(now))
@@ -346,8 +380,10 @@ impl Grant {
 
 /// Whether a claim found itself already there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repeated {
+pub enum Repeated {
+    /// It did.
     Yes,
+    /// It did not.
     No,
 }
 

@@ -4,26 +4,26 @@ use std::time::Duration;
 
 /// An instant by a store's clock, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct StoreTime(u64);
+pub struct StoreTime(u64);
 
 impl StoreTime {
     /// The instant so many milliseconds after 1970.
-    pub(super) const fn from_ms(ms: u64) -> Self {
+    pub const fn from_ms(ms: u64) -> Self {
         Self(ms)
     }
 
     /// Its milliseconds since 1970.
-    pub(super) fn as_ms(self) -> u64 {
+    pub fn as_ms(self) -> u64 {
         self.0
     }
 
     /// The instant `time` later.
-    pub(super) fn after(self, time: Duration) -> Self {
+    pub fn after(self, time: Duration) -> Self {
         Self(self.0.saturating_add(whole_ms(time)))
     }
 
     /// How long it is from `earlier` to here; zero if that is later.
-    pub(super) fn since(self, earlier: Self) -> Duration {
+    pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }

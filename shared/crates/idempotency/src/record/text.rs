@@ -50,11 +50,11 @@ const WIDTHS: [usize; FIELDS - 1] = [
 /// What is there is no record that this version can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("read the record: it is damaged, or not a record")]
-pub(crate) struct Unreadable;
+pub struct Unreadable;
 
 impl Record {
     /// The record as text.
-    pub(crate) fn to_text(&self) -> Vec<u8> {
+    pub fn to_text(&self) -> Vec<u8> {
         let body = self.body();
         let mut text = self.header(body.len()).into_bytes();
         text.extend_from_slice(&body);
@@ -92,7 +92,7 @@ impl Record {
     /// # Errors
     ///
     /// [`Unreadable`] for anything that [`to_text`](Self::to_text) does not write.
-    pub(crate) fn from_text(text: &Bytes) -> Result<Self, Unreadable> {
+    pub fn from_text(text: &Bytes) -> Result<Self, Unreadable> {
         Self::parse(text).ok_or(Unreadable)
     }
 
@@ -162,7 +162,7 @@ impl Record {
 
 impl State {
     /// The word for it in records.
-    pub(crate) fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::InProgress => "in_progress",
             Self::Unknown => "unknown",

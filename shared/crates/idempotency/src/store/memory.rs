@@ -146,10 +146,7 @@ impl MemoryStore {
                 self.put_changed(records, key, *record, now);
                 Changed::Done
             }
-            Verdict::Already => Changed::Already(record.cloned().and_then(Record::into_response)),
-            Verdict::TooLate => Changed::TooLate,
-            Verdict::Moved => Changed::Moved(record.map_or(0, |record| record.rev)),
-            Verdict::Superseded => Changed::Superseded(Standing::of(record, &fence.claim, now)),
+            verdict => Changed::of(&verdict, record, &fence.claim, now),
         })
     }
 
