@@ -1,13 +1,20 @@
 //! Which store decides, and what answers for Redis while it is away. It follows from what is configured.
 
+#[cfg(feature = "mongodb")]
 use mongo_client::Mongo;
+#[cfg(feature = "redis")]
 use redis_client::RedisClient;
 use serde::Serialize;
 
+#[cfg(all(feature = "memory", feature = "redis"))]
 use super::store::gate::GatedStore;
+#[cfg(feature = "memory")]
 use super::store::memory::MemoryStore;
+#[cfg(feature = "mongodb")]
 use super::store::mongo_store::MongoStore;
+#[cfg(feature = "redis")]
 use super::store::redis_store::RedisStore;
+#[cfg(all(feature = "mongodb", feature = "redis"))]
 use super::store::tiered::TieredStore;
 use super::store::{Reject, Store};
 use super::{IdempotencyConfig, ResponseKeys};
@@ -45,18 +52,22 @@ pub enum Fallback {
 }
 
 /// The stores that a process has. None of them is connected yet.
+#[derive(Default)]
 pub struct Stores {
     /// MongoDB.
+    #[cfg(feature = "mongodb")]
     pub mongodb: Option<Mongo>,
     /// Redis or Valkey.
+    #[cfg(feature = "redis")]
     pub redis: Option<RedisClient>,
     /// Whether the memory of this process may decide where neither is, or while Redis is away. In development only: other processes
     /// do not see it.
+    #[cfg(feature = "memory")]
     pub memory: bool,
 }
 
 /// Which stores a process has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Available {
     /// MongoDB.
     pub mongodb: bool,
@@ -96,11 +107,20 @@ impl Authority {
 impl Stores {
     /// Which of them there are.
     pub fn available(&self) -> Available {
-        Available {
-            mongodb: self.mongodb.is_some(),
-            redis: self.redis.is_some(),
-            memory: self.memory,
+        let mut available = Available::default();
+        #[cfg(feature = "mongodb")]
+        {
+            available.mongodb = self.mongodb.is_some();
         }
+        #[cfg(feature = "redis")]
+        {
+            available.redis = self.redis.is_some();
+        }
+        #[cfg(feature = "memory")]
+        {
+            available.memory = self.memory;
+        }
+        available
     }
 
     /// The store that they make together. With `response_keys`, Redis in front of MongoDB is believed only what was signed.
@@ -109,23 +129,30 @@ impl Stores {
         config: &IdempotencyConfig,
         response_keys: Option<&ResponseKeys>,
     ) -> Box<dyn Store> {
-        let window = config.window;
-        let memory = self.memory.then(|| MemoryStore::new(config));
-        match (self.mongodb, self.redis, memory) {
-            (Some(mongodb), Some(redis), _) => Box::new(TieredStore::new(
-                redis,
-                MongoStore::new(mongodb, window),
-                window,
-                response_keys.cloned(),
-            )),
-            (Some(mongodb), None, _) => Box::new(MongoStore::new(mongodb, window)),
-            (None, Some(redis), Some(memory)) => {
-                Box::new(GatedStore::new(memory, RedisStore::new(redis, window)))
+        #[cfg(feature = "mongodb")]
+        if let Some(mongodb) = self.mongodb {
+            let mongodb = MongoStore::new(mongodb, config.window);
+            #[cfg(feature = "redis")]
+            if let Some(redis) = self.redis {
+                let keys = response_keys.cloned();
+                return Box::new(TieredStore::new(redis, mongodb, config.window, keys));
             }
-            (None, Some(redis), None) => Box::new(RedisStore::new(redis, window)),
-            (None, None, Some(memory)) => Box::new(memory),
-            (None, None, None) => Box::new(Reject),
+            return Box::new(mongodb);
         }
+        #[cfg(feature = "redis")]
+        if let Some(redis) = self.redis {
+            let redis = RedisStore::new(redis, config.window);
+            #[cfg(feature = "memory")]
+            if self.memory {
+                return Box::new(GatedStore::new(MemoryStore::new(config), redis));
+            }
+            return Box::new(redis);
+        }
+        #[cfg(feature = "memory")]
+        if self.memory {
+            return Box::new(MemoryStore::new(config));
+        }
+        Box::new(Reject)
     }
 }
 

@@ -98,11 +98,11 @@ impl Idempotency {
     }
 
     /// The engine over the memory of this process, for development and tests: no other process sees what it decides.
+    #[cfg(feature = "memory")]
     pub fn in_memory() -> Self {
         Self::new(Setup::of(Stores {
-            mongodb: None,
-            redis: None,
             memory: true,
+            ..Stores::default()
         }))
     }
 
@@ -331,8 +331,7 @@ mod tests {
         let nowhere = MongoConfig::at("mongodb://127.0.0.1:1/", "tests");
         let engine = Idempotency::new(Setup::of(Stores {
             mongodb: Some(Mongo::new(&nowhere, &Secrets::without_store())),
-            redis: None,
-            memory: false,
+            ..Stores::default()
         }));
         let deadline = Deadline::after(Duration::from_millis(100));
         assert!(engine.prepare(deadline).await.is_err());

@@ -67,6 +67,23 @@
 //! <https://docs.stripe.com/api/idempotent_requests>, and on fencing
 //! <https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html>.
 
+#![cfg_attr(
+    not(all(
+        feature = "http",
+        feature = "invoke",
+        feature = "memory",
+        feature = "mongodb",
+        feature = "redis"
+    )),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_mut,
+        unused_variables,
+        reason = "what only the features need that are off"
+    )
+)]
+
 mod authority;
 mod config;
 mod counters;
@@ -77,6 +94,7 @@ mod entry;
 mod fingerprint;
 mod hold;
 mod idempotency;
+#[cfg(feature = "invoke")]
 pub mod invoke;
 mod key;
 mod lease;
@@ -96,6 +114,7 @@ mod run;
 mod scope;
 pub mod store;
 mod store_time;
+#[cfg(feature = "http")]
 pub mod web;
 
 #[doc = include_str!("protocol.md")]

@@ -22,17 +22,26 @@
 //!
 //! [`Record::to_text`] and [`Record::from_text`] are a form in which a record can be kept.
 
+#[cfg(all(feature = "memory", feature = "redis"))]
 pub(super) mod gate;
+#[cfg(feature = "memory")]
 pub(super) mod memory;
+#[cfg(feature = "mongodb")]
 pub(super) mod mongo_store;
+#[cfg(feature = "redis")]
 pub(super) mod redis_store;
+#[cfg(all(feature = "mongodb", feature = "redis"))]
 pub(super) mod tiered;
 
+#[cfg(all(feature = "mongodb", feature = "redis"))]
 pub(super) mod hints;
 #[cfg(test)]
 mod history;
+#[cfg(feature = "mongodb")]
 mod mongo_document;
+#[cfg(feature = "mongodb")]
 mod mongo_index;
+#[cfg(feature = "redis")]
 mod script_reply;
 
 use std::time::Duration;

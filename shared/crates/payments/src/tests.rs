@@ -165,9 +165,8 @@ const NEVER: usize = usize::MAX;
 /// An engine over memory, whose leases are short.
 fn engine() -> Idempotency {
     let stores = Stores {
-        mongodb: None,
-        redis: None,
         memory: true,
+        ..Stores::default()
     };
     Idempotency::new(idempotency::Setup {
         config: IdempotencyConfig {

@@ -6,9 +6,8 @@ use crate::{Idempotency, IdempotencyConfig, IdempotencyKey, SavedBody, Scope, Se
 /// An engine over memory, which keeps bodies of at most this many bytes.
 fn engine_keeping(max_response_bytes: usize) -> Idempotency {
     let stores = Stores {
-        mongodb: None,
-        redis: None,
         memory: true,
+        ..Stores::default()
     };
     Idempotency::new(Setup {
         config: IdempotencyConfig {
@@ -21,11 +20,7 @@ fn engine_keeping(max_response_bytes: usize) -> Idempotency {
 
 /// An engine over nothing: no store decides.
 fn engine_without_store() -> Idempotency {
-    Idempotency::new(Setup::of(Stores {
-        mongodb: None,
-        redis: None,
-        memory: false,
-    }))
+    Idempotency::new(Setup::of(Stores::default()))
 }
 
 fn fence() -> Fence {

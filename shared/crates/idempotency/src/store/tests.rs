@@ -92,7 +92,7 @@ fn a_provider_matters_to_the_attempt_that_took_over() {
     ];
     for (policy, took_over, expected) in cases {
         let claim = Claim { policy, ..claim() };
-        let started = decision::start(decision::Start::New, None, &claim, at(0));
+        let started = start(Start::New, None, &claim, at(0));
         let record = Record {
             took_over,
             ..started
@@ -112,7 +112,7 @@ fn a_completed_record_stands_as_its_response() {
             finished_at: at(5),
             response: response.clone(),
         },
-        ..decision::start(decision::Start::New, None, &claim(), at(0))
+        ..start(Start::New, None, &claim(), at(0))
     };
     let standing = Standing::of(Some(&record), &claim(), at(10));
     assert_eq!(standing, Standing::Replay(response));

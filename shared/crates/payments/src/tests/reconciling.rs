@@ -151,8 +151,7 @@ async fn a_run_finishes_the_keys_that_mongodb_has() {
     let mongo = Mongo::new(&config, &Secrets::without_store());
     let stores = Stores {
         mongodb: Some(mongo.clone()),
-        redis: None,
-        memory: false,
+        ..Stores::default()
     };
     let engine = Idempotency::new(idempotency::Setup {
         config: IdempotencyConfig {

@@ -41,8 +41,7 @@ async fn without_a_key_a_stored_response_is_believed_on_a_laptop_only() {
                 response_keys: setup.response_keys(),
                 ..idempotency::Setup::of(Stores {
                     mongodb: Some(mongo.clone()),
-                    redis: None,
-                    memory: false,
+                    ..Stores::default()
                 })
             })
         };
