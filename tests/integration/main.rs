@@ -3,6 +3,7 @@
 
 mod architecture;
 mod connections;
+mod elsewhere;
 mod events;
 mod function;
 mod given;

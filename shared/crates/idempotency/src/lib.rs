@@ -120,6 +120,15 @@ pub mod web;
 #[doc = include_str!("protocol.md")]
 pub mod protocol {}
 
+// What a program needs to use this crate, so that it depends on nothing else.
+pub use foundation::{Deadline, secret};
+pub use http::StatusCode;
+#[cfg(feature = "mongodb")]
+pub use mongo_client;
+#[cfg(feature = "redis")]
+pub use redis_client;
+pub use telemetry::metrics;
+
 pub use authority::{Authority, Available, Fallback, Stores};
 pub use config::IdempotencyConfig;
 pub use counters::Counts;

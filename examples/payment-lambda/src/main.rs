@@ -1,0 +1,64 @@
+//! A payment Lambda that is invoked directly: `{"key": "order-1", "amount": 1999}` charges once, however often it comes.
+//!
+//! `REDIS_URL` names the Redis (or Valkey) that decides; without it this process's memory does, which is for a first try only.
+
+mod provider;
+
+use std::time::Duration;
+
+use idempotency::redis_client::{RedisClient, RedisConfig};
+use idempotency::secret::Secrets;
+use idempotency::{
+    Deadline, End, Failure, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, RecordKey,
+    Request, SavedResponse, Scope, Setup, StatusCode, Stores,
+};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::{Value, json};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let url = std::env::var("REDIS_URL").ok();
+    let redis = url.map(|url| RedisClient::new(&RedisConfig::at(url), &Secrets::without_store()));
+    let idempotency = Idempotency::new(Setup::of(Stores {
+        memory: redis.is_none(),
+        redis,
+    }));
+    lambda_runtime::run(service_fn(|event| handle(&idempotency, event))).await
+}
+
+async fn handle(idempotency: &Idempotency, event: LambdaEvent<Value>) -> Result<Value, Error> {
+    let body = event.payload.to_string();
+    let key = event.payload["key"].as_str().unwrap_or_default();
+    Ok(match pay(idempotency, key, body.as_bytes()).await? {
+        End::Fresh(receipt) => json!({"charged": true, "receipt": text(&receipt)}),
+        End::Replay(receipt) => json!({"charged": false, "receipt": text(&receipt)}),
+        End::InProgress { retry_after } => json!({"retry_after_ms": retry_after.as_millis()}),
+        other => json!({"not_paid": format!("{other:?}")}),
+    })
+}
+
+async fn pay(idempotency: &Idempotency, key: &str, body: &[u8]) -> Result<End<String>, Error> {
+    let scope = Scope::http("payments.create", "shop")?;
+    let key = RecordKey::new(&scope, &IdempotencyKey::parse(key)?);
+    let request = Request {
+        method: "POST",
+        route: "/payments",
+        tenant: "shop",
+        payload: body,
+    };
+    let payment = Operation::new(key, Fingerprint::of(&request)?);
+    let work = async |lease: &mut Lease| {
+        // The same derived key at every attempt: the provider recognises it, too.
+        match provider::charge(lease.derived_key().as_str(), body).await {
+            Ok(receipt) => Ok(SavedResponse::new(StatusCode::CREATED, receipt)),
+            Err(error) => Err(Failure::MayHaveHappened(error.to_string())),
+        }
+    };
+    let deadline = Deadline::after(Duration::from_secs(10));
+    Ok(idempotency.run(&payment, deadline, work).await?.end)
+}
+
+fn text(receipt: &SavedResponse) -> String {
+    let body = receipt.whole_body().map(|body| body.to_vec());
+    String::from_utf8(body.unwrap_or_default()).unwrap_or_default()
+}
