@@ -42,6 +42,7 @@ pub enum RedisAuth {
     /// With the user and the password of the URL, if it has any.
     Url,
     /// As an IAM user of ElastiCache, with a token in place of a password.
+    #[cfg(feature = "iam")]
     Iam(IamLogin),
 }
 

@@ -51,6 +51,7 @@ impl Endpoint {
         }
         let login = match &config.auth {
             RedisAuth::Url => None,
+            #[cfg(feature = "iam")]
             RedisAuth::Iam(login) => Some(TokenLogin::new(login)),
         };
         // A token is as good as a password, and logs in instead of the URL's user.

@@ -1,4 +1,8 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(feature = "iam"),
+    allow(dead_code, unused_mut, reason = "what only IAM users need")
+)]
 
 mod address;
 mod commands;
@@ -17,7 +21,6 @@ mod scan;
 mod script;
 mod server_url;
 mod slots;
-mod token;
 
 use std::fmt;
 use std::sync::Arc;

@@ -84,6 +84,7 @@ impl Link {
             address,
             longest_life: match config.auth {
                 RedisAuth::Url => None,
+                #[cfg(feature = "iam")]
                 RedisAuth::Iam(_) => Some(LIFE_BY_TOKEN),
             },
             connect_timeout: config.connect_timeout,

@@ -190,7 +190,8 @@ mod tests {
 
     /// Users, and a token of each by AWS's own library.
     fn vectors() -> Vec<(IamUser, String, i64)> {
-        let file = include_str!("../../../../shared/crates/redis-client/src/token/vectors.json");
+        let file =
+            include_str!("../../../../shared/crates/redis-client/src/login/token/vectors.json");
         let file: Value = serde_json::from_str(file).expect("JSON");
         let vectors = file["vectors"].as_array().expect("vectors").iter();
         let vectors = vectors.map(|vector| {
