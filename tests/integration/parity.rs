@@ -254,6 +254,17 @@ fn known_variables() -> BTreeSet<String> {
     variables(&read("shared/src/config.rs"))
 }
 
+/// The keys of a mapping, with those of the mappings that `<<` merges into it.
+fn merged_keys(mapping: &YamlOwned, keys: &mut BTreeSet<String>) {
+    for (key, value) in mapping.as_mapping().expect("a mapping") {
+        match (key.as_str().expect("a text"), value.as_sequence()) {
+            ("<<", Some(several)) => several.iter().for_each(|one| merged_keys(one, keys)),
+            ("<<", None) => merged_keys(value, keys),
+            (key, _) => _ = keys.insert(key.to_owned()),
+        }
+    }
+}
+
 /// The names in the `Variables` of the template, wherever they are.
 fn template_variables() -> BTreeSet<String> {
     fn collect(node: &YamlOwned, variables: &mut BTreeSet<String>) {
@@ -261,14 +272,10 @@ fn template_variables() -> BTreeSet<String> {
             collect(value, variables);
         }
         for (key, value) in node.as_mapping().into_iter().flatten() {
-            match value
-                .as_mapping()
-                .filter(|_| key.as_str() == Some("Variables"))
-            {
-                Some(named) => {
-                    variables.extend(named.keys().flat_map(YamlOwned::as_str).map(str::to_owned))
-                }
-                None => collect(value, variables),
+            if key.as_str() == Some("Variables") && value.is_mapping() {
+                merged_keys(value, variables);
+            } else {
+                collect(value, variables);
             }
         }
         // `!If [HasLogs, {…}, …]`
