@@ -237,9 +237,12 @@ def egress(stack):
 
 
 @check(
-    spoil("PaymentsCreateFunction", "VpcConfig"),
-    spoil("PaymentsCreateFunction", "VpcConfig", "SecurityGroupIds", to=["sg-default"]),
+    spoil("PaymentsCreateFunction", "VpcConfig", to={"Ref": "AWS::NoValue"}),
+    spoil("PaymentsCreateFunction", "VpcConfig", to={"SecurityGroupIds": ["sg-default"]}),
+    spoil("HealthFunction", "VpcConfig"),
     spoil("HealthFunction", "VpcConfig", to={"SubnetIds": ["subnet-a"], "SecurityGroupIds": ["sg-default"]}),
+    lambda t: t.main["Globals"]["Function"].pop("VpcConfig"),
+    lambda t: t.main["Globals"]["Function"]["VpcConfig"].update(SecurityGroupIds=["sg-default"]),
     spoil("FunctionSecurityGroup", "SecurityGroupEgress"),
     lambda t: t.resource("FunctionSecurityGroup")["SecurityGroupEgress"].append({"IpProtocol": "-1", "CidrIp": "0.0.0.0/0"}),
     spoil("FunctionSecurityGroup", "SecurityGroupIngress", to=[{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "CidrIp": "10.0.0.0/8"}]),

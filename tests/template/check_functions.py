@@ -105,7 +105,8 @@ def every_function_has_a_log_group_that_is_encrypted_and_ends(templates):
 @check(
     spoil("PaymentsGetFunction", "ReservedConcurrentExecutions", to=10),
     spoil("PaymentsReconcileFunction", "ReservedConcurrentExecutions", to=2),
-    spoil("HealthFunction", "ReservedConcurrentExecutions"),
+    lambda t: t.main["Globals"]["Function"].pop("ReservedConcurrentExecutions"),
+    spoil("HealthFunction", "ReservedConcurrentExecutions", to={"Ref": "AWS::NoValue"}),
 )
 def concurrency_is_reserved_where_it_is_asked_for(templates):
     for reserved in (None, 20):
@@ -152,10 +153,11 @@ def every_route_has_its_function_and_wants_a_token_unless_it_is_public(templates
 
 
 @check(
-    spoil("HttpApi", "RouteSettings", "POST /api/payments", to={"ThrottlingRateLimit": {"Ref": "PaymentsPerSecond"}, "ThrottlingBurstLimit": 50}),
-    spoil("HttpApi", "RouteSettings", "POST /api/payments/webhook"),
-    spoil("HttpApi", "RouteSettings", "GET /api/health", "ThrottlingRateLimit"),
-    spoil("HttpApi", "RouteSettings", "GET /api/other", to={"ThrottlingRateLimit": 1, "ThrottlingBurstLimit": 1}),
+    spoil("PaymentsCreateFunction", "Events", "Post", "Properties", "RouteSettings", to={"ThrottlingRateLimit": {"Ref": "PaymentsPerSecond"}, "ThrottlingBurstLimit": 50}),
+    spoil("PaymentsWebhookFunction", "Events", "Post", "Properties", "RouteSettings"),
+    spoil("HealthFunction", "Events", "Get", "Properties", "RouteSettings", "ThrottlingRateLimit"),
+    spoil("HealthFunction", "Events", "Get", "Properties", "RouteSettings", "ThrottlingRateLimit", to={"Ref": "PaymentsPerSecond"}),
+    spoil("HttpApi", "RouteSettings", to={"GET /api/other": {"ThrottlingRateLimit": 1, "ThrottlingBurstLimit": 1}}),
     spoil("HttpApi", "DefaultRouteSettings"),
 )
 def every_route_is_throttled(templates):
