@@ -11,15 +11,19 @@
 //! Numbers are compared as they are written and not as any program would hold them: 2^53 and 2^53 + 1 differ, 1 and 1.0 do
 //! not.
 
+mod outline;
+
 use std::collections::BTreeMap;
 
-use foundation::json::{Members, Text, without_mark};
+use foundation::json::{Text, without_mark};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use self::outline::{Outline, Place, Token};
 use super::AmbiguousPayload;
 
 /// How a payload is compared.
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) enum Canonical {
     /// By this form.
     Json(Vec<u8>),
@@ -31,12 +35,12 @@ const DEEPEST: usize = 64;
 
 /// The canonical form of a payload, if it is JSON.
 pub(super) fn form(payload: &[u8]) -> Result<Canonical, AmbiguousPayload> {
-    // Raw values are skipped without recursion, and each level is read once per level above it, of which there are few.
+    // The text is found valid without recursion.
     let Ok(value) = serde_json::from_slice::<&RawValue>(without_mark(payload)) else {
         return Ok(Canonical::NotJson);
     };
     let mut form = Vec::with_capacity(payload.len());
-    match write(value, DEEPEST, &mut form) {
+    match write(&mut Outline::of(value), DEEPEST, &mut form) {
         Ok(()) => Ok(Canonical::Json(form)),
         Err(Problem::NotJson) => Ok(Canonical::NotJson),
         Err(Problem::Ambiguous(payload)) => Err(payload),
@@ -48,31 +52,35 @@ enum Problem {
     Ambiguous(AmbiguousPayload),
 }
 
-fn write(value: &RawValue, depth_left: usize, form: &mut Vec<u8>) -> Result<(), Problem> {
-    let text = value.get();
-    match text.as_bytes().first() {
-        Some(b'n') => form.push(b'z'),
-        Some(b't') => form.push(b't'),
-        Some(b'f') => form.push(b'f'),
-        Some(b'"') => write_string(&read::<Text<'_>>(text)?.0, form),
-        Some(b'[') => {
+/// Writes the form of the value that is read next.
+fn write(json: &mut Outline<'_>, depth_left: usize, form: &mut Vec<u8>) -> Result<(), Problem> {
+    match json.token() {
+        Token::Word("null") => form.push(b'z'),
+        Token::Word("true") => form.push(b't'),
+        Token::Word("false") => form.push(b'f'),
+        Token::Word(number) => write_number(number, form),
+        Token::String(text) => write_string(&read::<Text<'_>>(text)?.0, form),
+        Token::Array => {
             let depth_left = deeper(depth_left)?;
             form.push(b'[');
-            for value in read::<Vec<&RawValue>>(text)? {
-                write(value, depth_left, form)?;
+            while json.has_element() {
+                write(json, depth_left, form)?;
             }
             form.push(b']');
         }
-        Some(b'{') => {
+        Token::Object => {
             let depth_left = deeper(depth_left)?;
             form.push(b'{');
-            for (name, value) in sorted(read(text)?)? {
+            let members = sorted(json.members())?;
+            let behind = json.here();
+            for (name, value) in members {
                 write_string(&name, form);
-                write(value, depth_left, form)?;
+                json.go_to(value);
+                write(json, depth_left, form)?;
             }
+            json.go_to(behind);
             form.push(b'}');
         }
-        _ => write_number(text, form),
     }
     Ok(())
 }
@@ -84,17 +92,18 @@ fn deeper(depth_left: usize) -> Result<usize, Problem> {
 }
 
 /// The members, by the bytes of their names.
-fn sorted(members: Members<'_>) -> Result<BTreeMap<Vec<u8>, &RawValue>, Problem> {
+fn sorted(members: Vec<(&str, Place)>) -> Result<BTreeMap<Vec<u8>, Place>, Problem> {
     let mut sorted = BTreeMap::new();
-    for (name, value) in members.0 {
-        if sorted.insert(name.0.into_owned(), value).is_some() {
+    for (name, value) in members {
+        let name = read::<Text<'_>>(name)?.0.into_owned();
+        if sorted.insert(name, value).is_some() {
             return Err(Problem::Ambiguous(AmbiguousPayload::DuplicateMember));
         }
     }
     Ok(sorted)
 }
 
-/// What a raw value is. It was read before, so this succeeds.
+/// What a part of the text is. It was found valid before, so this succeeds.
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
     serde_json::from_str(text).map_err(|_| Problem::NotJson)
 }
@@ -131,3 +140,6 @@ fn write_number(text: &str, form: &mut Vec<u8>) {
     };
     form.extend_from_slice(number.as_bytes());
 }
+
+#[cfg(test)]
+mod tests;

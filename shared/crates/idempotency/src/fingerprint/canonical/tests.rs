@@ -1,0 +1,154 @@
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+use foundation::json::Members;
+
+/// The rule as it was: each level reads what it holds, and hands the text of its parts to the next one.
+mod by_levels {
+    use super::*;
+
+    pub(super) fn form(payload: &[u8]) -> Result<Canonical, AmbiguousPayload> {
+        let Ok(value) = serde_json::from_slice::<&RawValue>(without_mark(payload)) else {
+            return Ok(Canonical::NotJson);
+        };
+        let mut form = Vec::new();
+        match write(value, DEEPEST, &mut form) {
+            Ok(()) => Ok(Canonical::Json(form)),
+            Err(Problem::NotJson) => Ok(Canonical::NotJson),
+            Err(Problem::Ambiguous(payload)) => Err(payload),
+        }
+    }
+
+    fn write(value: &RawValue, depth_left: usize, form: &mut Vec<u8>) -> Result<(), Problem> {
+        let text = value.get();
+        match text.as_bytes().first() {
+            Some(b'n') => form.push(b'z'),
+            Some(b't') => form.push(b't'),
+            Some(b'f') => form.push(b'f'),
+            Some(b'"') => write_string(&read::<Text<'_>>(text)?.0, form),
+            Some(b'[') => {
+                let depth_left = deeper(depth_left)?;
+                form.push(b'[');
+                for value in read::<Vec<&RawValue>>(text)? {
+                    write(value, depth_left, form)?;
+                }
+                form.push(b']');
+            }
+            Some(b'{') => {
+                let depth_left = deeper(depth_left)?;
+                form.push(b'{');
+                let mut sorted = BTreeMap::new();
+                for (name, value) in read::<Members<'_>>(text)?.0 {
+                    if sorted.insert(name.0.into_owned(), value).is_some() {
+                        return Err(Problem::Ambiguous(AmbiguousPayload::DuplicateMember));
+                    }
+                }
+                for (name, value) in sorted {
+                    write_string(&name, form);
+                    write(value, depth_left, form)?;
+                }
+                form.push(b'}');
+            }
+            _ => write_number(text, form),
+        }
+        Ok(())
+    }
+}
+
+fn blank() -> impl Strategy<Value = &'static str> {
+    prop_oneof![4 => Just(""), 1 => Just(" "), 1 => Just("\r\n\t ")]
+}
+
+/// Texts of JSON as any program writes them, members that come twice among them.
+fn json_text() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "null",
+        "true",
+        "false",
+        "0",
+        "-0.0",
+        "12.50e-3",
+        "1E400",
+        "9007199254740993",
+        r#""""#,
+        r#""é北""#,
+        r#""\\""#,
+        r#""\"""#,
+        r#""[{:,}]\\\"]}""#,
+        r#""\ud83d\u0041""#,
+        "[]",
+        "{}",
+        "[ ]",
+        "{ }",
+    ]);
+    let name = prop::sample::select(vec![
+        "a", "b", "c", "d", "e", "é", r"\u0061", r"\\", r#"\""#, "", ":", "}", "[", "\\ud83d",
+    ]);
+    leaf.prop_map(str::to_owned)
+        .prop_recursive(6, 64, 6, move |inner| {
+            let element = (blank(), inner.clone(), blank());
+            let element =
+                element.prop_map(|(before, value, behind)| format!("{before}{value}{behind}"));
+            let member = (blank(), name.clone(), blank(), blank(), inner, blank());
+            let member = member
+                .prop_map(|(a, name, b, c, value, d)| format!("{a}\"{name}\"{b}:{c}{value}{d}"));
+            prop_oneof![
+                prop::collection::vec(element, 0..6)
+                    .prop_map(|elements| format!("[{}]", elements.join(","))),
+                prop::collection::vec(member, 0..4)
+                    .prop_map(|members| format!("{{{}}}", members.join(","))),
+            ]
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_form_is_what_it_always_was(text in json_text(), depth in 0_usize..70) {
+        let before = r#"[{"x":"#.repeat(depth / 2);
+        let behind = "}]".repeat(depth / 2);
+        for text in [text.clone(), format!(" {before}{text}{behind}")] {
+            prop_assert_eq!(form(text.as_bytes()), by_levels::form(text.as_bytes()), "{}", text);
+        }
+    }
+
+    #[test]
+    fn what_is_nearly_json_is_compared_as_it_always_was(
+        text in json_text(),
+        at in any::<prop::sample::Index>(),
+        put in prop::sample::select(vec!["", "[", "]", "{", "}", "\"", ":", ",", "\\", "1", " "]),
+    ) {
+        let mut characters: Vec<_> = text.chars().map(String::from).collect();
+        let at = at.index(characters.len());
+        characters[at] = put.to_owned();
+        let text = characters.concat();
+        prop_assert_eq!(form(text.as_bytes()), by_levels::form(text.as_bytes()), "{}", text);
+    }
+}
+
+/// Each level was read once per level above it: 5 MB in 64 arrays took seconds.
+#[test]
+fn depth_costs_no_time() {
+    let elements = vec!["[]"; 100_000].join(",");
+    let nested = |depth| format!("{}{elements}{}", "[".repeat(depth), "]".repeat(depth));
+    let objects = |depth| {
+        let (before, behind) = (r#"{"b":0,"a":"#.repeat(depth), "}".repeat(depth));
+        format!("{before}[{elements}]{behind}")
+    };
+    let time = |text: &str| {
+        let shortest = (0..5).map(|_| {
+            let started = Instant::now();
+            assert!(matches!(form(text.as_bytes()), Ok(Canonical::Json(_))));
+            started.elapsed()
+        });
+        shortest.min().unwrap_or(Duration::MAX)
+    };
+    let flat = time(&nested(1));
+    for deep in [nested(63), objects(62)] {
+        let deep = time(&deep);
+        assert!(deep < flat * 5, "{deep:?}, flat {flat:?}");
+    }
+}
