@@ -5,7 +5,7 @@
 //! backend that is missing or down, or whose URL cannot be parsed, does not stop it: health reports it.
 //!
 //! What is safe on a laptop only refuses to start where `ENVIRONMENT` is not `development`: the sandbox, memory in the place of a
-//! store, a key or a password sent unencrypted to another host, a certificate that is not checked, a secret of fewer than 16
+//! store, a key or a login sent unencrypted to another host, a certificate that is not checked, a secret of fewer than 16
 //! characters.
 //!
 //! A secret is given in its variable, or is kept in AWS Secrets Manager and named by the variable with `_SECRET_ARN`, as a
@@ -23,7 +23,7 @@
 //! | `REDIS_USER` | 1–40 of `a–z 0–9 -` | needed for `iam` | the user's id, which is its name as well |
 //! | `REDIS_CACHE_NAME` | 1–40 of `a–z 0–9 -` | needed for `iam` | the name of the serverless cache, or the id of the replication group; not its host |
 //! | `REDIS_CACHE_TYPE` | `serverless`, `replication_group` | needed for `iam` | which of the two it is; the wrong one is refused at login |
-//! | `REDIS_PLAINTEXT` | `allowed`, `refused` | `allowed` in development, else `refused` | whether a password may go unencrypted to another host: for a Redis without TLS inside a private network; health's details show `allowed` |
+//! | `REDIS_PLAINTEXT` | `allowed`, `refused` | `allowed` in development, else `refused` | whether a login (a user, a password) may go unencrypted to another host: for a Redis without TLS inside a private network; health's details show `allowed` |
 //! | `REDIS_CLUSTER` | `true`, `false` | `false` | cluster mode; the URL names any node (ElastiCache Serverless needs it) and no database. `false` with a cluster of several masters, `true` with a server that is no cluster: health says so |
 //! | `REDIS_CA_FILE` | path of a PEM file, at most 1 MiB | public roots | trusts only the certificates in it (for `rediss://`) |
 //! | `REDIS_CONNECT_TIMEOUT_MS` | 1–900 000 ms | 5 000 | limit of TCP, TLS and handshake together; too short: never connects; always clipped to the time left in the invocation |

@@ -8,7 +8,7 @@ use foundation::environment::SHORTEST_SECRET;
 use foundation::secret::{Secret, SecretSource};
 #[cfg(doc)]
 use foundation::transport;
-use foundation::transport::{is_this_host, sends_password_in_the_clear, trusts_any_certificate};
+use foundation::transport::{is_this_host, sends_login_in_the_clear, trusts_any_certificate};
 use payments::ProviderConfig;
 use redis_client::Plaintext;
 use url::Url;
@@ -55,15 +55,15 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         ),
         (
             config.redis.plaintext == Plaintext::Refused
-                && redis_url.is_some_and(sends_password_in_the_clear),
+                && redis_url.is_some_and(sends_login_in_the_clear),
             "REDIS_URL",
-            "sends a password unencrypted to another host",
+            "sends a login unencrypted to another host",
             "a `rediss://` URL; or, inside a private network, also `REDIS_PLAINTEXT=allowed`",
         ),
         (
-            mongodb_uri.is_some_and(sends_password_in_the_clear),
+            mongodb_uri.is_some_and(sends_login_in_the_clear),
             "MONGODB_URI",
-            "sends a password unencrypted to another host",
+            "sends a login unencrypted to another host",
             "a `mongodb+srv://` URI, or one with `tls=true`",
         ),
         (

@@ -316,8 +316,12 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
         ("REDIS_URL", "redis://:hunter2@cache:6379"),
         ("REDIS_URL", "redis://app:hunter2@cache:6379/0?tls=false"),
         ("REDIS_URL", "valkey://app:hunter2@cache"),
+        // A password in the place of the user.
+        ("REDIS_URL", "redis://hunter2@cache:6379"),
+        ("REDIS_URL", "redis://hunter2:@cache:6379"),
         ("REDIS_URL", "redis://app:hunter2@127.0.0.1.example.com"),
         ("MONGODB_URI", "mongodb://app:hunter2@db"),
+        ("MONGODB_URI", "mongodb://hunter2@db"),
         (
             "MONGODB_URI",
             "mongodb://app:hunter2@localhost:27017,db:27017/?ssl=false",
@@ -359,7 +363,9 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
         ("REDIS_URL", "rediss://app:hunter2@cache:6379"),
         ("REDIS_URL", "REDISS://app:hunter2@cache:6379"),
         ("REDIS_URL", "redis://cache:6379"),
-        ("REDIS_URL", "redis://app@cache:6379"),
+        ("REDIS_URL", "redis://:@cache:6379"),
+        ("REDIS_URL", "redis://hunter2@localhost:6379"),
+        ("REDIS_URL", "rediss://hunter2@cache:6379"),
         ("AWS_ENDPOINT_URL", "https://aws.example.com"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566"),
         ("REDIS_URL", "redis://app:hunter2@127.0.0.1:6379"),
@@ -403,8 +409,8 @@ fn what_is_safe_on_a_laptop_only_starts_nowhere_else() {
     PAYMENT_PROVIDER is `sandbox`, where payments succeed and no customer is charged; only `ENVIRONMENT=development` allows that; accepted here: `stripe`
     IDEMPOTENCY_FALLBACK is `memory`, which other processes do not see; only `ENVIRONMENT=development` allows that; accepted here: `reject`
     STRIPE_API_BASE sends the key unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: an `https://` URL, or a loopback address
-    REDIS_URL sends a password unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: a `rediss://` URL; or, inside a private network, also `REDIS_PLAINTEXT=allowed`
-    MONGODB_URI sends a password unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: a `mongodb+srv://` URI, or one with `tls=true`
+    REDIS_URL sends a login unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: a `rediss://` URL; or, inside a private network, also `REDIS_PLAINTEXT=allowed`
+    MONGODB_URI sends a login unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: a `mongodb+srv://` URI, or one with `tls=true`
     MONGODB_URI accepts any certificate; only `ENVIRONMENT=development` allows that; accepted here: a URI without `tlsInsecure`, `tlsAllowInvalidCertificates` and `tlsAllowInvalidHostnames`
     AWS_ENDPOINT_URL sends credentials unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: an `https://` URL, or a loopback address
     AWS_ENDPOINT_URL_SECRETS_MANAGER sends credentials unencrypted to another host; only `ENVIRONMENT=development` allows that; accepted here: an `https://` URL, or a loopback address

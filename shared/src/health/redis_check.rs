@@ -85,7 +85,7 @@ pub(super) struct RedisReport {
     connected: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
-    /// Shown where a password may go unencrypted although this is not development.
+    /// Shown where a login may go unencrypted although this is not development.
     #[serde(skip_serializing_if = "Option::is_none")]
     plaintext: Option<&'static str>,
     /// The operations that succeeded, in their order.

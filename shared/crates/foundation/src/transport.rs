@@ -1,4 +1,4 @@
-//! Does a URL protect the password that it carries?
+//! Does a URL protect the login that it carries?
 //!
 //! A URL that a secret store keeps is not known at the start, so the clients ask this when they read it.
 
@@ -7,9 +7,9 @@ use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
-/// Whether a URL of Redis or MongoDB has a password, another host and no TLS. Of text that is no URL this says no: no client connects
-/// with it.
-pub fn sends_password_in_the_clear(url: &str) -> bool {
+/// Whether a URL of Redis or MongoDB has a login, another host and no TLS. A user alone is a login: it may be a password in the wrong
+/// place, `redis://password@host`. Of text that is no URL this says no: no client connects with it.
+pub fn sends_login_in_the_clear(url: &str) -> bool {
     let url = as_parsed(url);
     let Some(parts) = Parts::of(&url) else {
         return false;
@@ -19,7 +19,7 @@ pub fn sends_password_in_the_clear(url: &str) -> bool {
         "mongodb+srv" => parts.last_flag(TLS) != Some(false),
         _ => parts.last_flag(TLS) == Some(true),
     };
-    parts.has_password && !is_encrypted && !parts.hosts().all(is_this_host)
+    parts.has_login && !is_encrypted && !parts.hosts().all(is_this_host)
 }
 
 /// Whether a URI of MongoDB turns the look at certificates off.
@@ -45,7 +45,7 @@ const TLS: &[&str] = &["tls", "ssl"];
 /// What counts of a URL. The parser of URLs does not take MongoDB's, which may name several hosts.
 struct Parts<'a> {
     scheme: &'a str,
-    has_password: bool,
+    has_login: bool,
     hosts: &'a str,
     query: &'a str,
 }
@@ -59,9 +59,7 @@ impl<'a> Parts<'a> {
         let query = rest.split_once('?').map_or("", |(_, query)| query);
         Some(Self {
             scheme,
-            has_password: user
-                .split_once(':')
-                .is_some_and(|(_, password)| !password.is_empty()),
+            has_login: !user.trim_start_matches(':').is_empty(),
             hosts,
             query,
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foundation::Deadline;
 use foundation::secret::{Secret, SecretCell, SecretSource, Secrets};
-use foundation::transport::{sends_password_in_the_clear, trusts_any_certificate};
+use foundation::transport::{sends_login_in_the_clear, trusts_any_certificate};
 use mongodb::options::ClientOptions;
 
 use super::{Error, MongoConfig};
@@ -69,7 +69,7 @@ impl Address {
                 return Ok(Arc::clone(place));
             }
             let is_unsafe =
-                sends_password_in_the_clear(uri.expose()) || trusts_any_certificate(uri.expose());
+                sends_login_in_the_clear(uri.expose()) || trusts_any_certificate(uri.expose());
             if is_unsafe && !self.allows_unsafe {
                 return Err(Error::UnsafeUrl);
             }

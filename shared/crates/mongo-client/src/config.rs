@@ -11,7 +11,7 @@ pub struct MongoConfig {
     pub database: String,
     /// The name by which the server's log and its operators know this program.
     pub application: String,
-    /// Whether a password may go unencrypted to another host, or to a server whose certificate is not checked.
+    /// Whether a login may go unencrypted to another host, or to a server whose certificate is not checked.
     pub allows_unsafe: bool,
 }
 

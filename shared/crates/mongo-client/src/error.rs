@@ -13,7 +13,7 @@ pub enum Error {
     /// The URI cannot be parsed.
     #[error("the MongoDB URI cannot be parsed")]
     InvalidUrl,
-    /// Outside development: the URI sends a password unencrypted to another host, or accepts any certificate.
+    /// Outside development: the URI sends a login unencrypted to another host, or accepts any certificate.
     #[error("the MongoDB URI is not safe outside development")]
     UnsafeUrl,
     /// The secret that holds the URI could not be read.

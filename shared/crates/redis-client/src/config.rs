@@ -11,7 +11,7 @@ pub struct RedisConfig {
     pub url: Option<SecretSource>,
     /// How this process logs in.
     pub auth: RedisAuth,
-    /// Whether a password may go unencrypted to another host.
+    /// Whether a login may go unencrypted to another host.
     pub plaintext: Plaintext,
     /// Whether the URL names a node of a cluster.
     pub cluster: bool,
@@ -28,11 +28,11 @@ pub struct RedisConfig {
 /// What may go unencrypted to another host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plaintext {
-    /// No password.
+    /// No login.
     Refused,
-    /// A password, as this is a laptop.
+    /// A login, as this is a laptop.
     AllowedInDevelopment,
-    /// A password, as `REDIS_PLAINTEXT` says so.
+    /// A login, as `REDIS_PLAINTEXT` says so.
     Allowed,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foundation::transport::sends_password_in_the_clear;
+use foundation::transport::sends_login_in_the_clear;
 use redis::cluster::{ClusterClient, ClusterClientBuilder, ClusterConfig};
 use redis::{
     AsyncConnectionConfig, ConnectionInfo, ProtocolVersion, RedisConnectionInfo, TlsCertificates,
@@ -46,7 +46,7 @@ impl Endpoint {
     /// Reads the URL. Nothing is connected.
     pub(super) fn parse(url: &str, config: &RedisConfig) -> Result<Self, Reason> {
         let info = connection_info(url).ok_or(Reason::InvalidUrl)?;
-        if config.plaintext == Plaintext::Refused && sends_password_in_the_clear(url) {
+        if config.plaintext == Plaintext::Refused && sends_login_in_the_clear(url) {
             return Err(Reason::UnsafeUrl);
         }
         let login = match &config.auth {

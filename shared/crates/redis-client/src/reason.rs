@@ -9,8 +9,8 @@ pub enum Reason {
     /// The URL cannot be parsed, or a part of it is not understood.
     #[error("the Redis URL cannot be parsed")]
     InvalidUrl,
-    /// The URL sends a password unencrypted to another host, and `REDIS_PLAINTEXT` does not allow that.
-    #[error("the Redis URL sends a password unencrypted to another host")]
+    /// The URL sends a login unencrypted to another host, and `REDIS_PLAINTEXT` does not allow that.
+    #[error("the Redis URL sends a login unencrypted to another host")]
     UnsafeUrl,
     /// What to log in with could not be had: the secret that holds the URL, or credentials to sign a token.
     #[error("the credentials for Redis could not be had")]
