@@ -1,6 +1,6 @@
 //! What is read of an event: which one it is, and which payment it is about.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 /// An event. What else it says is not read: the provider is asked instead.
@@ -12,15 +12,15 @@ pub(super) struct Event {
     #[serde(rename = "type")]
     pub(super) kind: String,
     /// Whether real money moved.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub(super) livemode: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     data: Data,
 }
 
 #[derive(Default, Deserialize)]
 struct Data {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     object: Object,
 }
 
@@ -33,6 +33,15 @@ struct Object {
     id: Value,
     #[serde(default)]
     metadata: Value,
+}
+
+/// A member that is `null` is as good as one that is not there.
+fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 impl Event {
@@ -71,5 +80,35 @@ impl Event {
     /// What does not differ between deliveries, as JSON.
     pub(super) fn identity(&self) -> String {
         json!({"id": self.id, "type": self.kind, "intent": self.intent()}).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_as_good_as_nothing() {
+        let nothing = Event::parse(br#"{"id":"evt_1","type":"account.updated"}"#);
+        let nothing = nothing.expect("an event");
+        let events = [
+            r#"{"id":"evt_1","type":"account.updated","data":null}"#,
+            r#"{"id":"evt_1","type":"account.updated","data":{"object":null}}"#,
+            r#"{"id":"evt_1","type":"account.updated","data":{"object":{"object":null,"id":null,"metadata":null}}}"#,
+            r#"{"id":"evt_1","type":"account.updated","livemode":null,"data":{}}"#,
+        ];
+        for event in events {
+            let read = Event::parse(event.as_bytes()).expect(event);
+            assert!(!read.is_of_intent() && !read.livemode, "{event}");
+            assert_eq!(read.identity(), nothing.identity(), "{event}");
+        }
+        for other in [
+            r#"{"id":null,"type":"account.updated"}"#,
+            r#"{"id":"evt_1","type":null}"#,
+            r#"{"id":"evt_1","type":"account.updated","data":"text"}"#,
+            r#"{"id":"evt_1","type":"account.updated","livemode":"no"}"#,
+        ] {
+            assert!(Event::parse(other.as_bytes()).is_none(), "{other}");
+        }
     }
 }
