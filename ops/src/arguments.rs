@@ -1,8 +1,10 @@
 //! What can be typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use shared::text::visible;
 
 /// Looks after truebond's payments. Reads the environment that the functions read: ENVIRONMENT, REDIS_URL, MONGODB_URI,
 /// MONGODB_DATABASE, PAYMENT_PROVIDER, STRIPE_API_KEY and the others of README.md; in development also `.env` in this folder, for
@@ -118,7 +120,21 @@ pub(crate) enum Reason {
 }
 
 impl Arguments {
+    /// What was typed. Help and refusals are printed, and end the process.
+    pub(crate) fn read() -> Self {
+        let typed: Vec<_> = std::env::args_os().collect();
+        Self::try_parse_from(&typed).unwrap_or_else(|refused| explained(refused, &typed).exit())
+    }
+
     pub(crate) fn form(&self) -> Form {
         if self.json { Form::Json } else { Form::Text }
     }
+}
+
+/// The refusal as it may be printed: the parser quotes what was typed, so it is given that without invisible characters.
+fn explained(refused: clap::Error, typed: &[OsString]) -> clap::Error {
+    let shown = typed
+        .iter()
+        .map(|argument| visible(&argument.to_string_lossy()));
+    Arguments::try_parse_from(shown).err().unwrap_or(refused)
 }

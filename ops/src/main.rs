@@ -32,7 +32,7 @@ use self::report::Report;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::read();
     match run(arguments) {
         Ok(report) => match write!(io::stdout(), "{}", report.page) {
             Ok(()) if report.is_whole => ExitCode::SUCCESS,

@@ -67,6 +67,28 @@ async fn a_key_of_a_hostile_scope_is_shown_for_what_it_is() {
     }
 }
 
+/// The parser of arguments quoted them as they were.
+#[test]
+fn an_argument_that_is_refused_is_quoted_for_what_it_is() {
+    let none: &[(String, String)] = &[];
+    for arguments in [
+        vec![HOSTILE],
+        vec!["key", HOSTILE],
+        vec!["key", "show", "-", "k", HOSTILE],
+        vec!["payments", "open", "--limit", HOSTILE],
+        vec!["payments", "open", &format!("--{HOSTILE}")],
+        vec!["key", "resolve", "-", "k", "--released", HOSTILE],
+    ] {
+        let output = ops(none, &arguments);
+        let refused = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{refused}");
+        assert!(refused.contains(SHOWN), "{refused}");
+        assert_is_harmless(&refused);
+    }
+    let help = text(&ops(none, &["--help"]).stdout);
+    assert!(help.contains("Usage: truebond-ops"), "{help}");
+}
+
 #[tokio::test]
 async fn a_payment_of_a_hostile_tenant_is_shown_for_what_it_is() {
     let world = World::new().await;
