@@ -390,6 +390,26 @@ async fn without_a_secret_events_come_again_later() {
     assert_eq!(get.status, 405);
 }
 
+/// Each start on a laptop logged an error, and nothing was wrong.
+#[tokio::test]
+async fn that_events_are_refused_is_an_error_where_stripe_can_send_any() {
+    let deployed = Lambda::function("payments-webhook").env("AWS_LAMBDA_LOG_FORMAT", "JSON");
+    let laptop = Lambda::function("payments-webhook")
+        .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+        .unset("AWS_LAMBDA_INITIALIZATION_TYPE");
+    for (function, expected) in [(deployed, "ERROR"), (laptop, "INFO")] {
+        let webhook = function.start().await;
+        webhook.get("/api/payments/webhook").await;
+        let events = webhook.log_events();
+        let said = events.iter().find(|event| {
+            let message = event["message"].as_str();
+            message.is_some_and(|text| text.starts_with("events are refused"))
+        });
+        let said = said.unwrap_or_else(|| panic!("{}", webhook.log_text()));
+        assert_eq!(said["level"], expected);
+    }
+}
+
 #[tokio::test]
 async fn an_event_sent_twice_at_once_settles_once() {
     let world = World::new().await;
