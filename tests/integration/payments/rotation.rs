@@ -132,6 +132,31 @@ async fn everything_may_be_kept_and_each_is_read_once() {
     world.shop.create.assert_no_secret_in_logs();
 }
 
+/// Each request gave the keys one second, and began to read them anew.
+#[tokio::test]
+async fn mac_keys_that_take_more_than_a_second_are_read() {
+    let redis = RedisServer::start().await;
+    let kept = [
+        ("STRIPE_API_KEY_SECRET_ARN", STRIPE_TEST_KEY),
+        ("PAYMENT_MAC_KEYS_SECRET_ARN", "planted-mac-key-1"),
+    ];
+    let (world, _) = World::new(&kept, &[("REDIS_URL", &redis.url())]).await;
+    world.aws.proxy().delay(Duration::from_millis(1_400));
+
+    eventually(LIMIT, async || {
+        let paid = world.shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+        assert_eq!(paid.status, 201, "{}", paid.text());
+        let events = world.shop.create.log_events();
+        events.iter().any(|event| {
+            event["message"] == "a secret was read"
+                && event["secret.variable"] == "PAYMENT_MAC_KEYS_SECRET_ARN"
+        })
+    })
+    .await;
+    world.shop.create.plant_secret("planted-mac-key-1");
+    world.shop.create.assert_no_secret_in_logs();
+}
+
 /// A function that takes events, whose secrets are kept.
 async fn webhook(secrets: &str) -> (World, String, Lambda) {
     let key = [("STRIPE_API_KEY", STRIPE_TEST_KEY)];

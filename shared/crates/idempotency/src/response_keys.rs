@@ -37,8 +37,9 @@ pub struct ResponseKeys {
 
 /// Tells this use of a key from any other one, and this form of the signed text from a later one. The program's name stands before it.
 const PURPOSE: &str = " saved response 1";
-/// The longest that a first read of the keys may take: without them there is another way to go on, which needs time as well.
-const LONGEST_READ: Duration = Duration::from_secs(1);
+/// The longest that a first read of the keys may take, which is as long as any secret is waited for: on a small function that has just
+/// started, the first answer of Secrets Manager may take more than a second. A read that is given up begins anew, and would never end.
+const LONGEST_READ: Duration = Duration::from_secs(3);
 
 impl ResponseKeys {
     /// The keys of a `program` in an environment, one or two in a list with a comma between: the current one, then the previous one.
@@ -127,7 +128,7 @@ impl ResponseKeys {
 
     /// The keys, the one that signs first; `None`: there are none, or they cannot be read now.
     async fn keys(&self, deadline: Deadline) -> Option<Vec<Secret>> {
-        // At most half of the time that is left.
+        // At most half of the time that is left: without them there is another way to go on, which needs time as well.
         let limit = deadline.clip(2 * LONGEST_READ) / 2;
         let list = self.list.as_ref()?.value(deadline.within(limit)).await;
         let keys = list.ok()?.list(self.shortest);
