@@ -19,7 +19,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use shared::App;
 use shared::deadline::Deadline;
 
