@@ -67,7 +67,7 @@ pub(crate) enum Payments {
 
 #[derive(Subcommand)]
 pub(crate) enum Settings {
-    /// Says whether the functions start with these settings. Connects to nothing.
+    /// Says whether the functions start with these settings and can use them. Connects to nothing.
     Check,
 }
 

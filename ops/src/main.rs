@@ -71,13 +71,15 @@ fn run(arguments: Arguments) -> Result<Report, String> {
                 let page = keys::run(&app, command, form, deadline).await?;
                 Ok(Report::whole(page))
             }
-            // They were read, or this would have ended before.
             Subject::Config {
                 command: Settings::Check,
-            } => Ok(Report::whole(match form {
-                Form::Text => Page::line("The settings can be used."),
-                Form::Json => Page::json(&serde_json::json!({"usable": true})),
-            })),
+            } => {
+                app.check_urls().map_err(|error| error.to_string())?;
+                Ok(Report::whole(match form {
+                    Form::Text => Page::line("The settings can be used."),
+                    Form::Json => Page::json(&serde_json::json!({"usable": true})),
+                }))
+            }
         }
     })
 }

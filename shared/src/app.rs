@@ -22,6 +22,17 @@ use crate::health::{
     Access, Checks, DetailedHealth, Identity, Liveness, MongoCheck, RedisCheck, RedisHealth, Rules,
 };
 
+/// A URL that no connection can be opened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableUrl {
+    /// That of Redis.
+    #[error("REDIS_URL cannot be used: {0}")]
+    Redis(#[source] redis_client::Reason),
+    /// That of MongoDB.
+    #[error("MONGODB_URI cannot be used: {0}")]
+    MongoDb(#[source] mongo_client::Error),
+}
+
 /// A process: its settings, and each client once.
 pub struct App {
     config: Config,
@@ -52,6 +63,23 @@ impl App {
         let mut config = Config::from_env_or(written)?;
         config.idempotency.memory_fallback = false;
         Ok(Self::new(config))
+    }
+
+    /// Looks for a URL that no connection can be opened to. The functions start with such a URL, and each use of it fails. No server
+    /// and no DNS is asked.
+    ///
+    /// # Errors
+    ///
+    /// [`UnusableUrl`] for the first one, and why.
+    pub fn check_urls(&self) -> Result<(), UnusableUrl> {
+        match self.redis().fault() {
+            None | Some(redis_client::Reason::NotConfigured) => {}
+            Some(reason) => return Err(UnusableUrl::Redis(reason)),
+        }
+        match self.mongodb().fault() {
+            None | Some(mongo_client::Error::NotConfigured) => Ok(()),
+            Some(reason) => Err(UnusableUrl::MongoDb(reason)),
+        }
     }
 
     pub(crate) fn new(config: Config) -> Self {

@@ -105,6 +105,45 @@ async fn a_reference_to_a_payment_is_called_one() {
     );
 }
 
+/// It said "can be used", and every use failed.
+#[tokio::test]
+async fn a_url_that_no_connection_can_be_opened_to_cannot_be_used() {
+    let folder = TempDir::new().expect("a folder");
+    let production = ("ENVIRONMENT", "production");
+    let cluster = ("REDIS_CLUSTER", "true");
+    let redis = "REDIS_URL cannot be used: the Redis URL cannot be parsed";
+    let mongo = "MONGODB_URI cannot be used: the MongoDB URI cannot be parsed";
+    let cases: [(&[_], _); 9] = [
+        (&[("REDIS_URL", "hunter2")], redis),
+        (&[("REDIS_URL", "redis://cache?db=hunter2")], redis),
+        (&[("REDIS_URL", "redis://cache/1"), cluster], redis),
+        (&[("MONGODB_URI", "hunter2")], mongo),
+        (&[("MONGODB_URI", "mongodb://app:hunter2:x@db")], mongo),
+        (
+            &[("MONGODB_URI", "mongodb+srv://a.example.com,b.example.com")],
+            mongo,
+        ),
+        (&[("MONGODB_URI", "hunter2"), production], mongo),
+        (&[("REDIS_URL", "redis://cache/1")], ""),
+        (&[("MONGODB_URI", "mongodb+srv://db.invalid")], ""),
+    ];
+    for (variables, expected) in cases {
+        let output = ops_in(folder.path(), variables, &["config", "check"]);
+        let refused = text(&output.stderr);
+        assert_eq!(
+            output.status.success(),
+            expected.is_empty(),
+            "{variables:?}"
+        );
+        assert!(
+            refused.contains(expected) && !refused.contains("hunter2"),
+            "{refused}"
+        );
+        let said = text(&output.stdout);
+        assert_eq!(said.contains("can be used"), expected.is_empty(), "{said}");
+    }
+}
+
 /// Nor is a laptop's store taken for that of another environment.
 #[tokio::test]
 async fn what_the_environment_says_goes_before_the_file() {

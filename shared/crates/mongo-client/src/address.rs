@@ -6,13 +6,15 @@ use std::time::Duration;
 use foundation::Deadline;
 use foundation::secret::{Secret, SecretCell, SecretSource, Secrets};
 use foundation::transport::{sends_login_in_the_clear, trusts_any_certificate};
-use mongodb::options::ClientOptions;
+use mongodb::options::{ClientOptions, ConnectionString};
 
 use super::{Error, MongoConfig};
 
 /// What is known of the URI.
 pub(super) struct Address {
     uri: SecretCell,
+    /// The URI, where no secret holds it.
+    given: Option<Secret>,
     application: String,
     allows_unsafe: bool,
     /// What it says, parsed when it is new. Held by whoever parses it.
@@ -35,9 +37,19 @@ impl Address {
     pub(super) fn new(uri: &SecretSource, config: &MongoConfig, secrets: &Secrets) -> Self {
         Self {
             uri: secrets.cell(uri),
+            given: uri.given().cloned(),
             application: config.application.clone(),
             allows_unsafe: config.allows_unsafe,
             known: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Why a URI that is known without a question can lead nowhere.
+    pub(super) fn fault(&self) -> Option<Error> {
+        let uri = self.given.as_ref()?;
+        match ConnectionString::parse(uri.expose()) {
+            Ok(_) => self.refuse_unsafe(uri).err(),
+            Err(error) => Some(Error::of_driver(&error)),
         }
     }
 
@@ -68,15 +80,20 @@ impl Address {
             {
                 return Ok(Arc::clone(place));
             }
-            let is_unsafe =
-                sends_login_in_the_clear(uri.expose()) || trusts_any_certificate(uri.expose());
-            if is_unsafe && !self.allows_unsafe {
-                return Err(Error::UnsafeUrl);
-            }
+            self.refuse_unsafe(&uri)?;
             let options = parse_options(&uri, &self.application).await?;
             Ok(Arc::clone(known.insert(Arc::new(Place { uri, options }))))
         };
         deadline.bound(parsing).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    fn refuse_unsafe(&self, uri: &Secret) -> Result<(), Error> {
+        let is_unsafe =
+            sends_login_in_the_clear(uri.expose()) || trusts_any_certificate(uri.expose());
+        match is_unsafe && !self.allows_unsafe {
+            true => Err(Error::UnsafeUrl),
+            false => Ok(()),
+        }
     }
 }
 

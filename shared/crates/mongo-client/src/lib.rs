@@ -65,6 +65,14 @@ impl Mongo {
         self.inner.address.is_some()
     }
 
+    /// Why every call will fail, where the settings alone say that. No server and no DNS is asked.
+    pub fn fault(&self) -> Option<Error> {
+        match &self.inner.address {
+            Some(address) => address.fault(),
+            None => Some(Error::NotConfigured),
+        }
+    }
+
     /// Asks the server for a sign of life; how long it took, without the connecting.
     ///
     /// # Errors

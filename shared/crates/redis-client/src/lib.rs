@@ -113,6 +113,11 @@ impl RedisClient {
         }
     }
 
+    /// Why every command will fail, where the settings alone say that.
+    pub fn fault(&self) -> Option<Reason> {
+        self.inner.link.as_ref().err().copied()
+    }
+
     /// Opens the connection, or makes sure of the one that is there. No command needs it: each connects by itself.
     ///
     /// # Errors
