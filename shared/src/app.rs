@@ -10,7 +10,6 @@ use std::sync::{Arc, OnceLock};
 use aws_client::SecretsManager;
 use foundation::secret::Secrets;
 use idempotency::invoke::Remote;
-use idempotency::store::Store;
 use idempotency::{Authority, Available, Fallback, Idempotency, ResponseKeys, Stores};
 use mongo_client::Mongo;
 use payments::{Desk, PaymentView, Payments, PaymentsConfig, Reconciler, Webhook};
@@ -133,14 +132,6 @@ impl App {
         self.idempotency_signing(None)
     }
 
-    /// The engine over a store of one's own, which decides instead of those that are configured.
-    pub fn idempotency_over(&self, store: Box<dyn Store>) -> Idempotency {
-        Idempotency::new(idempotency::Setup {
-            own_store: Some(store),
-            ..self.idempotency_setup()
-        })
-    }
-
     /// The engine for callers in other languages.
     pub fn remote(&self) -> Remote {
         let settings = &self.config.idempotency;
@@ -246,11 +237,11 @@ impl App {
                 mongodb: available.mongodb.then(|| self.mongodb().clone()),
                 redis: available.redis.then(|| self.redis().clone()),
                 memory: available.memory,
+                own: None,
             },
             config: self.config.idempotency.keys.clone(),
             environment: self.config.environment.name().to_owned(),
             metrics: self.metrics().clone(),
-            own_store: None,
             response_keys: None,
         }
     }

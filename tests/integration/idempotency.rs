@@ -1,6 +1,5 @@
-//! What idempotency promises: one suite for every store, then what each of them does when something breaks.
+//! What idempotency promises: the conformance suite on every store, then what each of them does when something breaks.
 
-mod claims;
 mod conformance;
 mod damage;
 mod documents;
@@ -9,10 +8,8 @@ mod majority;
 mod memory;
 mod mongodb;
 mod own_store;
-mod ownership;
 mod processes;
 mod redis_alone;
-mod results;
+mod retention;
 mod stage;
 mod tiered;
-mod time;

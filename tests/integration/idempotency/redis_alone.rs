@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harness::{FaultProxy, RedisServer};
-use shared::idempotency::{Completion, Noted, Outcome, Renewal, Token, Undecided};
+use shared::idempotency::{Completion, Noted, Operation, Outcome, Renewal, Token, Undecided};
 
 use super::faults::{self, World, at_every_moment};
 use super::stage::{
@@ -271,11 +271,11 @@ async fn every_step_is_one_round_trip() {
     };
     type Step = std::pin::Pin<Box<dyn Future<Output = ()>>>;
     let (payment, orphan) = (a_payment(), a_resumable_payment());
-    let other = shared::idempotency::Operation {
+    let other = Operation {
         fingerprint: paying(20),
         ..payment.clone()
     };
-    let claiming = |operation: &shared::idempotency::Operation| {
+    let claiming = |operation: &Operation| {
         let (engine, operation) = (engine.clone(), operation.clone());
         move || -> Step {
             let (engine, operation) = (engine.clone(), operation.clone());

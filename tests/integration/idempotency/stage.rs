@@ -1,20 +1,15 @@
 //! A store, and engines over it: each engine is another process as far as the store can tell.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
 
 use harness::{CacheUser, MongoServer, RedisCluster, RedisServer};
-use http::StatusCode;
 use shared::App;
-use shared::deadline::Deadline;
-use shared::idempotency::{
-    End, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, Outcome, Policy, RecordKey,
-    Request, SavedResponse, Scope,
+use shared::idempotency::conformance::Subject;
+pub(crate) use shared::idempotency::conformance::payment::{
+    Provider, a_payment, a_resumable_payment, answer, charged, claim, patience, paying, started,
 };
+use shared::idempotency::{Idempotency, IdempotencyConfig};
 use tokio::sync::Mutex;
-
-use super::own_store::OwnStore;
 
 /// The stores of one test.
 pub(crate) struct Stage {
@@ -24,8 +19,6 @@ pub(crate) struct Stage {
     pub(crate) cluster: Option<Arc<RedisCluster>>,
     /// The database, where MongoDB takes part.
     pub(crate) database: Option<String>,
-    /// Where a store of the test's own decides.
-    own: Option<OwnStore>,
     /// Memory is one process's, so there is one engine.
     in_memory: OnceLock<Idempotency>,
 }
@@ -33,13 +26,6 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) async fn memory() -> Self {
         Self::with_variables(&[])
-    }
-
-    pub(crate) async fn own() -> Self {
-        Self {
-            own: Some(OwnStore::new()),
-            ..Self::with_variables(&[])
-        }
     }
 
     pub(crate) async fn redis() -> Self {
@@ -105,45 +91,62 @@ impl Stage {
         self
     }
 
+    /// What the conformance suite is run on: these stores, with the lease and the window that a law asks for.
+    pub(crate) fn into_subject(self) -> Subject {
+        Subject::new(move |config: &IdempotencyConfig| {
+            let lease_ms = config.lease.as_millis().to_string();
+            let window_seconds = config.window.as_secs().to_string();
+            self.engine_with(&[
+                ("IDEMPOTENCY_LEASE_MS", &lease_ms),
+                ("IDEMPOTENCY_TTL_SECONDS", &window_seconds),
+            ])
+        })
+    }
+
     /// Whether one process's memory decides, so that there is no second one.
     pub(crate) fn is_memory(&self) -> bool {
-        self.own.is_none()
-            && self.redis.is_none()
-            && self.cluster.is_none()
-            && self.database.is_none()
+        self.redis.is_none() && self.cluster.is_none() && self.database.is_none()
     }
 
     /// The engine of another process.
     pub(crate) fn engine(&self) -> Idempotency {
+        self.engine_with(&[])
+    }
+
+    fn engine_with(&self, more: &[(&str, &str)]) -> Idempotency {
         if self.is_memory() {
-            return self.in_memory.get_or_init(|| self.new_engine()).clone();
+            let engine = self.in_memory.get_or_init(|| self.new_engine_with(more));
+            return engine.clone();
         }
-        self.new_engine()
+        self.new_engine_with(more)
     }
 
     /// The settings alone: the servers stay with this stage.
     pub(crate) fn clone_settings(&self) -> Self {
         Self {
             variables: self.variables.clone(),
-            own: self.own.clone(),
             ..Self::with_variables(&[])
         }
     }
 
     /// The engine of another process, whatever is known of the stores.
     pub(crate) fn new_engine(&self) -> Idempotency {
+        self.new_engine_with(&[])
+    }
+
+    fn new_engine_with(&self, more: &[(&str, &str)]) -> Idempotency {
+        let more = more.iter().copied();
+        let variables = self.variables.iter();
+        let set: Vec<(&str, &str)> = variables
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .chain(more)
+            .collect();
         // The last one set wins.
         let lookup = |variable: &str| {
-            let set = self.variables.iter().rev();
-            set.into_iter()
-                .find(|(name, _)| name == variable)
-                .map(|(_, value)| value.into())
+            let found = set.iter().rev().find(|(name, _)| *name == variable);
+            found.map(|(_, value)| (*value).into())
         };
-        let app = App::from_lookup(lookup).expect("usable");
-        match &self.own {
-            Some(store) => app.idempotency_over(Box::new(store.clone())),
-            None => app.idempotency(),
-        }
+        App::from_lookup(lookup).expect("usable").idempotency()
     }
 
     fn with_variables(variables: &[(&str, &str)]) -> Self {
@@ -152,7 +155,6 @@ impl Stage {
             redis: None,
             cluster: None,
             database: None,
-            own: None,
             in_memory: OnceLock::new(),
         };
         variables
@@ -171,99 +173,4 @@ async fn shared_cluster() -> Arc<RedisCluster> {
     let cluster = Arc::new(RedisCluster::start().await);
     *shared = Arc::downgrade(&cluster);
     cluster
-}
-
-/// Plenty of time.
-pub(crate) fn patience() -> Deadline {
-    Deadline::after(Duration::from_secs(20))
-}
-
-/// A key that no other test uses.
-pub(crate) fn fresh_key() -> RecordKey {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    key_of("alice", &format!("key-{number}"))
-}
-
-pub(crate) fn key_of(tenant: &str, key: &str) -> RecordKey {
-    let scope = Scope::http("charge", tenant).expect("a scope");
-    RecordKey::new(&scope, &IdempotencyKey::parse(key).expect("a key"))
-}
-
-pub(crate) fn paying(amount: u64) -> Fingerprint {
-    asking(&format!("{{\"amount\":{amount}}}"))
-}
-
-pub(crate) fn asking(payload: &str) -> Fingerprint {
-    let request = Request {
-        method: "POST",
-        route: "/charge",
-        tenant: "alice",
-        payload: payload.as_bytes(),
-    };
-    Fingerprint::of(&request).expect("unambiguous")
-}
-
-/// Ten euros, under a fresh key, at most once.
-pub(crate) fn a_payment() -> Operation {
-    Operation::new(fresh_key(), paying(10))
-}
-
-/// The same, which a later attempt may take over.
-pub(crate) fn a_resumable_payment() -> Operation {
-    a_payment().with_policy(Policy::RerunAlways)
-}
-
-pub(crate) fn charged() -> SavedResponse {
-    answer("charged")
-}
-
-pub(crate) fn answer(body: impl Into<bytes::Bytes>) -> SavedResponse {
-    SavedResponse::new(StatusCode::CREATED, body)
-}
-
-/// The lease of a claim that has to start.
-pub(crate) async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
-    match claim(engine, operation).await {
-        Outcome::Started(lease) => lease,
-        other => panic!("did not start: {other:?}"),
-    }
-}
-
-/// What becomes of a claim that has to be decided. Its lease lasts as the configuration says.
-pub(crate) async fn claim(engine: &Idempotency, operation: &Operation) -> Outcome {
-    let claimed = engine.claim(operation, Deadline::UNKNOWN).await;
-    claimed.expect("decided").outcome
-}
-
-/// The provider that is charged.
-#[derive(Default)]
-pub(crate) struct Provider {
-    charges: AtomicUsize,
-}
-
-impl Provider {
-    pub(crate) fn charges(&self) -> usize {
-        self.charges.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn charge(&self) {
-        self.charges.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Runs a payment that charges once and answers with `response`.
-    pub(crate) async fn pay(
-        &self,
-        engine: &Idempotency,
-        operation: &Operation,
-        response: SavedResponse,
-    ) -> End<()> {
-        let ran = engine
-            .run(operation, patience(), async |_: &mut Lease| {
-                self.charge();
-                Ok(response)
-            })
-            .await;
-        ran.expect("decided").end
-    }
 }

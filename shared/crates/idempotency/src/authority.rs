@@ -6,6 +6,7 @@ use mongo_client::Mongo;
 use redis_client::RedisClient;
 use serde::Serialize;
 
+use super::store::Store;
 #[cfg(all(feature = "memory", feature = "redis"))]
 use super::store::gate::GatedStore;
 #[cfg(feature = "memory")]
@@ -14,9 +15,9 @@ use super::store::memory::MemoryStore;
 use super::store::mongo_store::MongoStore;
 #[cfg(feature = "redis")]
 use super::store::redis_store::RedisStore;
+use super::store::reject::Reject;
 #[cfg(all(feature = "mongodb", feature = "redis"))]
 use super::store::tiered::TieredStore;
-use super::store::{Reject, Store};
 use super::{IdempotencyConfig, ResponseKeys};
 
 /// The stores that take part, by what is configured.
@@ -33,7 +34,7 @@ pub enum Authority {
     RedisBehindMemory,
     /// The memory of this process decides.
     Memory,
-    /// A store of the program's own decides.
+    /// A store of the caller's own decides.
     Own,
     /// Nobody decides, everything is refused.
     Nobody,
@@ -64,10 +65,12 @@ pub struct Stores {
     /// do not see it.
     #[cfg(feature = "memory")]
     pub memory: bool,
+    /// A store of the caller's own. It decides alone: no other one is asked.
+    pub own: Option<Box<dyn Store>>,
 }
 
 /// Which stores a process has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Available {
     /// MongoDB.
     pub mongodb: bool,
@@ -105,22 +108,52 @@ impl Authority {
 }
 
 impl Stores {
+    /// The memory of this process alone.
+    #[cfg(feature = "memory")]
+    pub fn memory() -> Self {
+        Self {
+            memory: true,
+            ..Self::default()
+        }
+    }
+
+    /// A store of the caller's own; see [`store`](crate::store).
+    pub fn own(store: impl Store + 'static) -> Self {
+        Self {
+            #[cfg(feature = "mongodb")]
+            mongodb: None,
+            #[cfg(feature = "redis")]
+            redis: None,
+            #[cfg(feature = "memory")]
+            memory: false,
+            own: Some(Box::new(store)),
+        }
+    }
+
+    /// Which of them decides.
+    pub(super) fn authority(&self) -> Authority {
+        match self.own {
+            Some(_) => Authority::Own,
+            None => Authority::of(self.available()),
+        }
+    }
+
     /// Which of them there are.
     pub fn available(&self) -> Available {
-        let mut available = Available::default();
-        #[cfg(feature = "mongodb")]
-        {
-            available.mongodb = self.mongodb.is_some();
+        Available {
+            #[cfg(feature = "mongodb")]
+            mongodb: self.mongodb.is_some(),
+            #[cfg(not(feature = "mongodb"))]
+            mongodb: false,
+            #[cfg(feature = "redis")]
+            redis: self.redis.is_some(),
+            #[cfg(not(feature = "redis"))]
+            redis: false,
+            #[cfg(feature = "memory")]
+            memory: self.memory,
+            #[cfg(not(feature = "memory"))]
+            memory: false,
         }
-        #[cfg(feature = "redis")]
-        {
-            available.redis = self.redis.is_some();
-        }
-        #[cfg(feature = "memory")]
-        {
-            available.memory = self.memory;
-        }
-        available
     }
 
     /// The store that they make together. With `response_keys`, Redis in front of MongoDB is believed only what was signed.
@@ -129,13 +162,17 @@ impl Stores {
         config: &IdempotencyConfig,
         response_keys: Option<&ResponseKeys>,
     ) -> Box<dyn Store> {
+        if let Some(own) = self.own {
+            return own;
+        }
         #[cfg(feature = "mongodb")]
         if let Some(mongodb) = self.mongodb {
             let mongodb = MongoStore::new(mongodb, config.window);
             #[cfg(feature = "redis")]
             if let Some(redis) = self.redis {
-                let keys = response_keys.cloned();
-                return Box::new(TieredStore::new(redis, mongodb, config.window, keys));
+                let response_keys = response_keys.cloned();
+                let tiered = TieredStore::new(redis, mongodb, config.window, response_keys);
+                return Box::new(tiered);
             }
             return Box::new(mongodb);
         }
@@ -152,6 +189,8 @@ impl Stores {
         if self.memory {
             return Box::new(MemoryStore::new(config));
         }
+        // What no store of these features needs.
+        let _ = (config, response_keys);
         Box::new(Reject)
     }
 }

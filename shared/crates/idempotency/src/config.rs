@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// The longest a lease lasts, as the longest an invocation does.
-pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
-
 /// How keys are kept.
 #[derive(Clone, Debug)]
 pub struct IdempotencyConfig {
@@ -21,6 +18,11 @@ pub struct IdempotencyConfig {
     /// The most bytes that the memory of a process holds, about.
     pub memory_bytes: usize,
 }
+
+/// The longest a lease lasts, as the longest an invocation does.
+pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
+/// The longest checkpoint, in bytes.
+pub(super) const LONGEST_NOTE: usize = 64 * 1024;
 
 impl Default for IdempotencyConfig {
     /// A day, 30 seconds, 2 seconds, 1 MiB, 10 000 keys, 64 MiB.

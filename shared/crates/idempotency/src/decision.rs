@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::record::{Record, State, StoreTime, Version};
+use super::record::{Record, State, Version};
+use super::store_time::StoreTime;
 use super::{Fingerprint, OwnerId, Policy, SavedResponse};
 
 /// What a caller asks for when it wants to work.
@@ -28,7 +29,7 @@ pub struct Claim {
 
 /// What becomes of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(super) enum Decision {
     /// The caller may work, once the store has acknowledged the record that [`start`] makes.
     Start(Start),
     /// The caller's own claim is there already: its reply was lost.
@@ -38,17 +39,14 @@ pub enum Decision {
     /// The key stands for another request.
     Mismatch,
     /// Somebody is at work, at most for so long.
-    InProgress {
-        /// How long the lease lasts yet.
-        retry_after: Duration,
-    },
+    InProgress { retry_after: Duration },
     /// An attempt ended without a word, and the policy does not let another one begin.
     Unknown,
 }
 
 /// Why a caller may work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Start {
+pub(super) enum Start {
     /// The key is new.
     New,
     /// The window of what was there is over: nothing of it counts any more.
@@ -62,9 +60,9 @@ pub enum Start {
 /// Whose record it is, in the eyes of who wants to change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
-    /// What was claimed.
+    /// The claim that started the attempt. Its owner names the attempt; the rest matters where the store has lost the record.
     pub claim: Claim,
-    /// Which attempt that began.
+    /// Which attempt of the key it is, from 1.
     pub attempt: u64,
     /// The revision that a renewal or a checkpoint follows; zero: not known. It is written over no other, so that a delayed
     /// message undoes nothing.
@@ -88,7 +86,7 @@ pub enum Change {
 
 /// What becomes of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// This record takes the place of the stored one.
     Write(Box<Record>),
     /// The record is as the change would make it: its reply was lost.
@@ -114,7 +112,8 @@ pub enum Settlement {
 
 impl Change {
     /// Whether the holder may say the same twice, so that it names the revision that it follows.
-    pub fn names_rev(&self) -> bool {
+    #[cfg(feature = "redis")]
+    pub(super) fn names_rev(&self) -> bool {
         matches!(self, Self::Renew(_) | Self::Checkpoint(_))
     }
 }
@@ -126,7 +125,7 @@ impl Verdict {
 }
 
 /// Whether a claim may start. A record that cannot be read is none of this function's: it never starts anything.
-pub fn decide(record: Option<&Record>, claim: &Claim, now: StoreTime) -> Decision {
+pub(super) fn decide(record: Option<&Record>, claim: &Claim, now: StoreTime) -> Decision {
     let Some(record) = record else {
         return Decision::Start(Start::New);
     };
@@ -160,7 +159,7 @@ pub fn decide(record: Option<&Record>, claim: &Claim, now: StoreTime) -> Decisio
 }
 
 /// The record that a claim leaves behind when it starts. `record` is the one [`decide`] has judged.
-pub fn start(how: Start, record: Option<&Record>, claim: &Claim, now: StoreTime) -> Record {
+pub(super) fn start(how: Start, record: Option<&Record>, claim: &Claim, now: StoreTime) -> Record {
     let fresh = Record {
         state: State::InProgress,
         owner: claim.owner,
@@ -192,7 +191,12 @@ pub fn start(how: Start, record: Option<&Record>, claim: &Claim, now: StoreTime)
 }
 
 /// Whether the owner may change its record so, and what the record then is.
-pub fn change(record: Option<&Record>, fence: &Fence, change: &Change, now: StoreTime) -> Verdict {
+pub(super) fn change(
+    record: Option<&Record>,
+    fence: &Fence,
+    change: &Change,
+    now: StoreTime,
+) -> Verdict {
     let Some(record) = record else {
         return restore(fence, change, now);
     };
@@ -258,7 +262,7 @@ pub fn change(record: Option<&Record>, fence: &Fence, change: &Change, now: Stor
 
 /// Whether a settlement may replace the record that was `seen`, and what the record then is. `owner` is fresh, so that the
 /// abandoned attempt is superseded should it come back.
-pub fn settle(
+pub(super) fn settle(
     record: &Record,
     seen: Version,
     owner: OwnerId,

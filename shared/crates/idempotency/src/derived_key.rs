@@ -4,27 +4,27 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::RecordKey;
+use super::{RecordKey, purpose};
 
 /// A provider's idempotency key for one piece of work, or one step of it: 64 hexadecimal digits.
 ///
 /// It is made of the environment and the key's name alone, without attempt or time: so it is the same after the loss
 /// of every store, and a provider that recognises it takes two runs for one.
 ///
-/// SHA-256 over `truebond derived key 1`, the environment and the name, each after its length as eight bytes, the highest
-/// first; of a step over `truebond derived step 1`, the key's digits and the step.
+/// SHA-256 over its purpose, the environment and the name, each after its length as eight bytes, the highest
+/// first; of a step over another purpose, the key's digits and the step.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DerivedKey(String);
 
 impl DerivedKey {
     pub(super) fn new(environment: &str, key: &RecordKey) -> Self {
-        Self::of(["truebond derived key 1", environment, key.as_str()])
+        Self::of([purpose::DERIVED_KEY, environment, key.as_str()])
     }
 
     /// The key for one step of the work.
     #[must_use]
     pub fn step(&self, step: &str) -> Self {
-        Self::of(["truebond derived step 1", &self.0, step])
+        Self::of([purpose::DERIVED_STEP, &self.0, step])
     }
 
     /// Its digits.

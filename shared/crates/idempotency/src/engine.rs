@@ -1,35 +1,72 @@
-//! What every claim and every lease of an engine share: the store, the settings, the counts.
+//! The store that decides, and what every operation does with its answers: results are signed and believed, and all that happens is
+//! counted. Everything that a caller holds ([`Idempotency`](super::Idempotency), a lease) stands on one [`Engine`].
 
 use std::time::Duration;
 
 use foundation::Deadline;
+use tracing::info;
 
 use super::config::LONGEST_LEASE;
 use super::counters::{Counters, Event};
 use super::decision::Claim;
 use super::store::{Answer, Doubt, Standing, Store, Undecided};
 use super::{
-    Authority, DerivedKey, Fingerprint, IdempotencyConfig, RecordKey, ResponseKeys, SavedResponse,
+    Authority, DerivedKey, Fingerprint, IdempotencyConfig, Operation, OwnerId, RecordKey,
+    ResponseKeys, SavedResponse, Setup,
 };
 
-/// The parts of an engine.
+/// A store, and what holds for all its keys. One per process.
 pub(super) struct Engine {
     pub(super) store: Box<dyn Store>,
     pub(super) config: IdempotencyConfig,
     pub(super) counters: Counters,
     pub(super) authority: Authority,
-    pub(super) environment: String,
+    environment: String,
     /// With which results are signed; `None`: they are not, and any stored one is believed.
-    pub(super) response_keys: Option<ResponseKeys>,
+    response_keys: Option<ResponseKeys>,
 }
 
 /// A claim that ends later than this is not ours: none is longer than half of it. The other half is for a server whose clock was
 /// set back.
 const LATEST_END: Duration = LONGEST_LEASE.saturating_mul(2);
+
 impl Engine {
+    pub(super) fn new(setup: Setup) -> Self {
+        let Setup {
+            stores,
+            config,
+            environment,
+            metrics,
+            response_keys,
+        } = setup;
+        let authority = stores.authority();
+        info!(
+            idempotency.authority = authority.name(),
+            "idempotency decided by"
+        );
+        Self {
+            store: stores.open(&config, response_keys.as_ref()),
+            config,
+            counters: Counters::new(metrics),
+            authority,
+            environment,
+            response_keys,
+        }
+    }
+
     /// The key to hand to a provider for the work under `key`.
     pub(super) fn derived_key(&self, key: &RecordKey) -> DerivedKey {
         DerivedKey::new(&self.environment, key)
+    }
+
+    pub(super) fn claim_of(&self, owner: OwnerId, lease: Duration, operation: &Operation) -> Claim {
+        Claim {
+            owner,
+            fingerprint: operation.fingerprint,
+            policy: operation.policy,
+            lease,
+            window: self.config.window,
+        }
     }
 
     /// A result as it may be stored: not too long, and signed where this engine signs.

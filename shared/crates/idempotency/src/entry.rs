@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::decision::{self, Claim, Decision};
-use super::record::{Record, State, StoreTime, Version};
+use super::record::{Record, State, Version};
+use super::store_time::StoreTime;
 use super::{Fingerprint, OwnerId, Policy, RecordKey, Revision, SavedResponse};
 
 /// What is known of a key.

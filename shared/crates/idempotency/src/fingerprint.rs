@@ -1,6 +1,6 @@
 //! What a request asks for, so that the same key with another request is noticed.
 //!
-//! SHA-256 over `truebond fingerprint 1`, the method, the route and the tenant, each after its length as eight bytes, the
+//! SHA-256 over its purpose, the method, the route and the tenant, each after its length as eight bytes, the
 //! highest first, then the payload: `j` and its canonical form if it is JSON, else `r` and its bytes. Taken once, at the
 //! claim, and kept in every state of the record.
 
@@ -11,6 +11,9 @@ use std::str;
 
 use sha2::{Digest, Sha256};
 
+use super::purpose;
+
+pub use canonical::AmbiguousPayload;
 use canonical::Canonical;
 
 /// The digest of a request.
@@ -31,17 +34,6 @@ pub struct Request<'a> {
     pub payload: &'a [u8],
 }
 
-/// A payload that could be read in two ways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AmbiguousPayload {
-    /// An object names a member twice, and readers differ in which one they take.
-    #[error("read the payload: an object has a member twice")]
-    DuplicateMember,
-    /// It is nested more than 64 deep.
-    #[error("read the payload: it is nested too deep")]
-    TooDeep,
-}
-
 impl Fingerprint {
     /// The fingerprint of a request.
     ///
@@ -51,7 +43,7 @@ impl Fingerprint {
     pub fn of(request: &Request<'_>) -> Result<Self, AmbiguousPayload> {
         let mut hasher = Sha256::new();
         let parts = [
-            "truebond fingerprint 1",
+            purpose::FINGERPRINT,
             request.method,
             request.route,
             request.tenant,

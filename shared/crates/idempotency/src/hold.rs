@@ -9,7 +9,7 @@ use bytes::Bytes;
 use foundation::Deadline;
 use tokio::time::{Instant, sleep};
 
-use super::config::LONGEST_LEASE;
+use super::config::{LONGEST_LEASE, LONGEST_NOTE};
 use super::counters::Event;
 use super::decision::{Change, Claim, Fence};
 use super::engine::Engine;
@@ -103,8 +103,6 @@ pub enum Renewal {
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long anything is tried that the work, or its caller, should not wait for much longer.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
-/// The longest note, in bytes.
-pub(super) const LONGEST_NOTE: usize = 64 * 1024;
 /// How long it waits between two tries, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);

@@ -1,40 +1,22 @@
-//! The engine: claims and waiting.
+//! Claims and waiting: what a caller asks of a key.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use foundation::Deadline;
-use telemetry::metrics::Metrics;
 use tokio::time::{Instant, sleep};
-use tracing::info;
 
 use super::config::LONGEST_LEASE;
-use super::counters::{Counters, Counts, Event};
-use super::decision::{Claim, Fence};
+use super::counters::{Counts, Event};
+use super::decision::Fence;
 use super::engine::Engine;
 use super::hold::{Hold, Token};
 use super::lease::Lease;
-use super::operation::{Answered, Operation, Outcome};
-use super::store::{Answer, Claimed, Grant, Standing, Store, Undecided};
-use super::{Authority, DerivedKey, IdempotencyConfig, OwnerId, RecordKey, ResponseKeys, Stores};
-
-/// What an engine is made of.
-pub struct Setup {
-    /// Where keys are kept.
-    pub stores: Stores,
-    /// How they are kept.
-    pub config: IdempotencyConfig,
-    /// The name of the environment, which is a part of every derived key: two environments never share a payment.
-    pub environment: String,
-    /// Where calls are counted.
-    pub metrics: Metrics,
-    /// A store of one's own, which decides instead of `stores`.
-    pub own_store: Option<Box<dyn Store>>,
-    /// With which results are signed, where the work keeps its own: a result without a MAC of ours counts as unknown. `None`: results
-    /// are not signed, and any stored one is believed.
-    pub response_keys: Option<ResponseKeys>,
-}
+use super::operation::Operation;
+use super::outcome::{Answered, Outcome};
+use super::store::{Answer, Claimed, Grant, Standing, Undecided};
+use super::{Authority, DerivedKey, IdempotencyConfig, OwnerId, RecordKey, Setup};
 
 /// Decides which work may run. One per process; cheap to clone.
 #[derive(Clone)]
@@ -49,61 +31,18 @@ const PAUSE_GROWTH: f64 = 1.5;
 /// What a waiter keeps for its last look.
 const LOOK_TIME: Duration = Duration::from_millis(100);
 
-impl Setup {
-    /// These stores, and the defaults for everything else. The environment is `development`.
-    pub fn of(stores: Stores) -> Self {
-        Self {
-            stores,
-            config: IdempotencyConfig::default(),
-            environment: "development".to_owned(),
-            metrics: Metrics::off(),
-            own_store: None,
-            response_keys: None,
-        }
-    }
-}
-
 impl Idempotency {
     /// The engine over these stores. Nothing is connected, and nothing here fails.
     pub fn new(setup: Setup) -> Self {
-        let Setup {
-            stores,
-            config,
-            environment,
-            metrics,
-            own_store,
-            response_keys,
-        } = setup;
-        let (authority, store) = match own_store {
-            Some(store) => (Authority::Own, store),
-            None => {
-                let authority = Authority::of(stores.available());
-                (authority, stores.open(&config, response_keys.as_ref()))
-            }
-        };
-        info!(
-            idempotency.authority = authority.name(),
-            "idempotency decided by"
-        );
         Self {
-            engine: Arc::new(Engine {
-                store,
-                config,
-                counters: Counters::new(metrics),
-                authority,
-                environment,
-                response_keys,
-            }),
+            engine: Arc::new(Engine::new(setup)),
         }
     }
 
     /// The engine over the memory of this process, for development and tests: no other process sees what it decides.
     #[cfg(feature = "memory")]
     pub fn in_memory() -> Self {
-        Self::new(Setup::of(Stores {
-            memory: true,
-            ..Stores::default()
-        }))
+        Self::new(Setup::of(super::Stores::memory()))
     }
 
     /// Which stores take part.
@@ -158,7 +97,9 @@ impl Idempotency {
         deadline: Deadline,
     ) -> Result<Answered, Undecided> {
         self.check_time(operation, deadline)?;
-        let claim = self.claim_of(owner, lease.min(LONGEST_LEASE), operation);
+        let claim = self
+            .engine
+            .claim_of(owner, lease.min(LONGEST_LEASE), operation);
         // Taken before the store begins to count the lease, so that the caller's own reckoning ends first.
         let began = Instant::now();
         let claimed = self
@@ -218,7 +159,7 @@ impl Idempotency {
         limit: Deadline,
     ) -> Result<Standing, Undecided> {
         let lease = lease_for(limit.remaining(), &self.engine.config);
-        let claim = self.claim_of(OwnerId::fresh(), lease, operation);
+        let claim = self.engine.claim_of(OwnerId::fresh(), lease, operation);
         let mut pause = FIRST_PAUSE;
         let mut last = None;
         loop {
@@ -261,16 +202,6 @@ impl Idempotency {
         self.engine.derived_key(key)
     }
 
-    fn claim_of(&self, owner: OwnerId, lease: Duration, operation: &Operation) -> Claim {
-        Claim {
-            owner,
-            fingerprint: operation.fingerprint,
-            policy: operation.policy,
-            lease,
-            window: self.engine.config.window,
-        }
-    }
-
     fn check_time(&self, operation: &Operation, deadline: Deadline) -> Result<(), Undecided> {
         if deadline.clip(operation.least_time) < operation.least_time {
             self.engine.counters.count(Event::Degraded, &operation.key);
@@ -310,6 +241,7 @@ mod tests {
     use mongo_client::{Mongo, MongoConfig};
 
     use super::*;
+    use crate::Stores;
 
     #[test]
     fn a_lease_outlasts_its_invocation() {

@@ -8,8 +8,8 @@
 //! asking again is safe. Neither is an error of the function, which a caller's client might repeat or report by itself.
 //!
 //! The keys are those of [`Scope::function`] in this deployment's namespace. So no caller reaches what an HTTP operation
-//! has stored, nor another namespace; within one, callers trust one another. The schema of requests and answers is
-//! `functions/idempotency/schema.json`.
+//! has stored, nor another namespace; within one, callers trust one another. The schema of requests and answers stands beside
+//! the function that serves them.
 
 mod answer;
 mod object;

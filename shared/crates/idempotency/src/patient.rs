@@ -5,7 +5,8 @@ use std::time::Duration;
 use foundation::Deadline;
 
 use super::idempotency::Idempotency;
-use super::operation::{Operation, Outcome};
+use super::operation::Operation;
+use super::outcome::Outcome;
 use super::store::{Backend, Standing, Undecided};
 
 /// How a claim came out that may have waited.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::store_time::whole_ms;
+
 /// Whether work may run again that may have run already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Policy {
@@ -45,7 +47,7 @@ impl Policy {
     pub(super) fn to_bound_ms(self) -> u64 {
         match self {
             Self::AtMostOnce => 0,
-            Self::Rerun { within } => super::store_time::whole_ms(within).min(ALWAYS_MS - 1),
+            Self::Rerun { within } => whole_ms(within).min(ALWAYS_MS - 1),
             Self::RerunAlways => ALWAYS_MS,
         }
     }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub(super) use super::store_time::{StoreTime, whole_ms};
+use super::store_time::StoreTime;
 use super::{Fingerprint, OwnerId, Policy, SavedResponse};
 pub use text::Unreadable;
+#[cfg(feature = "redis")]
 pub(super) use text::{COUNT_WIDTH, LEASE_WIDTH, TIME_WIDTH, field};
 
 /// Everything that is known of one key.

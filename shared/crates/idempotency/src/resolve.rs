@@ -9,9 +9,8 @@ use foundation::Deadline;
 use tracing::info;
 
 use super::entry::{Entry, Progress, Settlement};
-use super::idempotency::Idempotency;
 use super::store::{Found, Page, Settled, Undecided};
-use super::{OwnerId, RecordKey, Revision, decision};
+use super::{Idempotency, OwnerId, RecordKey, Revision, decision};
 
 /// What is stored under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +35,7 @@ pub enum Resolved {
 
 /// The unfinished keys of a store, page by page.
 pub struct UnfinishedPages<'a> {
-    engine: &'a Idempotency,
+    idempotency: &'a Idempotency,
     prefix: &'a str,
     /// The last key of the page before.
     last: Option<RecordKey>,
@@ -64,13 +63,18 @@ impl UnfinishedPages<'_> {
             after: self.last.as_ref(),
             limit: PAGE,
         };
-        let found = self.engine.engine.store.unfinished(page, deadline).await?;
+        let found = self
+            .idempotency
+            .engine
+            .store
+            .unfinished(page, deadline)
+            .await?;
         let Some((last, _)) = found.last() else {
             return Ok(None);
         };
         self.last = Some(last.clone());
         let page = found.into_iter().map(|(key, found)| {
-            let lookup = self.engine.lookup_of(&key, found);
+            let lookup = self.idempotency.lookup_of(&key, found);
             (key, lookup)
         });
         Ok(Some(page.collect()))
@@ -120,7 +124,7 @@ impl Idempotency {
     /// for a schedule.
     pub fn unfinished<'a>(&'a self, prefix: &'a str) -> UnfinishedPages<'a> {
         UnfinishedPages {
-            engine: self,
+            idempotency: self,
             prefix,
             last: None,
         }

@@ -81,7 +81,7 @@ impl SavedResponse {
         }
     }
 
-    /// A response of JSON text, kept as it is written: what the function `idempotency` stores.
+    /// A response of JSON text, kept as it is written: what `invoke` stores.
     pub fn of_json(text: &str) -> Self {
         Self::new(StatusCode::OK, text.to_owned())
     }
@@ -119,6 +119,7 @@ impl SavedResponse {
     }
 
     /// What it takes to keep it, about.
+    #[cfg(feature = "memory")]
     pub(super) fn size(&self) -> usize {
         let headers = self.headers.iter();
         let of_headers: usize = headers

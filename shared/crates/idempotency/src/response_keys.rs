@@ -90,7 +90,7 @@ impl ResponseKeys {
         };
         let is_ours = keys.iter().any(|secret| {
             let mac = self.mac(secret, key, fingerprint, response);
-            mac.is_some_and(|mac| mac.verify_slice(stored.bytes()).is_ok())
+            mac.is_some_and(|mac| mac.verify_slice(stored.as_bytes()).is_ok())
         });
         if !is_ours {
             warn!(

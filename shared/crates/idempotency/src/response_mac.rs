@@ -1,17 +1,17 @@
-//! The MAC of a saved response, as its first line holds it.
+//! The MAC that a saved response carries, where the owner of the work signs; see [`ResponseKeys`](super::ResponseKeys).
 
 use std::fmt;
 
 /// The MAC of a saved response.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct ResponseMac([u8; 32]);
+pub(crate) struct ResponseMac([u8; 32]);
 
 impl ResponseMac {
     pub(super) fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 

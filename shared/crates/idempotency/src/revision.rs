@@ -64,7 +64,7 @@ impl fmt::Display for Revision {
 mod tests {
     use super::*;
     use crate::OwnerId;
-    use crate::record::StoreTime;
+    use crate::store_time::StoreTime;
 
     #[test]
     fn a_revision_is_read_as_it_is_written_and_no_other_text_is_one() {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use foundation::deadline::{Deadline, Elapsed};
 
-use super::SavedResponse;
 use super::hold::Completion;
-use super::idempotency::Idempotency;
 use super::lease::Lease;
-use super::operation::{Answered, Operation, Outcome};
+use super::operation::Operation;
+use super::outcome::{Answered, Outcome};
 use super::store::{Backend, Doubt, Standing, Undecided};
+use super::{Idempotency, SavedResponse};
 
 /// Why work did not end in a result, and what may be concluded from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

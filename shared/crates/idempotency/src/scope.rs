@@ -22,7 +22,7 @@ pub struct InvalidScope;
 
 /// The name under which every store keeps a key: `idempotency:`, the parts of the scope and the key, with colons between
 /// them. Every byte outside `A–Z a–z 0–9 . _ ~ -` is percent-encoded, so no key imitates another one's name.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordKey(Arc<str>);
 
 /// The first 64 bits of a name's SHA-256: how logs speak of a key.
@@ -95,8 +95,8 @@ impl RecordKey {
         Self(name.into())
     }
 
-    /// The key that a store keeps under this name.
-    pub(super) fn named(name: impl Into<Arc<str>>) -> Self {
+    /// The key that a store keeps under this name, which [`as_str`](Self::as_str) was.
+    pub fn named(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
 

@@ -1,4 +1,4 @@
-//! Time as a store tells it.
+//! Times by a store's clock, as records count them: in whole milliseconds.
 
 use std::time::Duration;
 

@@ -20,7 +20,17 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use self::outline::{Outline, Place, Token};
-use super::AmbiguousPayload;
+
+/// A payload that could be read in two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AmbiguousPayload {
+    /// An object names a member twice, and readers differ in which one they take.
+    #[error("read the payload: an object has a member twice")]
+    DuplicateMember,
+    /// It is nested more than 64 deep.
+    #[error("read the payload: it is nested too deep")]
+    TooDeep,
+}
 
 /// How a payload is compared.
 #[cfg_attr(test, derive(Debug, PartialEq))]

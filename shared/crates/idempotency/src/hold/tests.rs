@@ -5,10 +5,7 @@ use crate::{Idempotency, IdempotencyConfig, IdempotencyKey, SavedBody, Scope, Se
 
 /// An engine over memory, which keeps bodies of at most this many bytes.
 fn engine_keeping(max_response_bytes: usize) -> Idempotency {
-    let stores = Stores {
-        memory: true,
-        ..Stores::default()
-    };
+    let stores = Stores::memory();
     Idempotency::new(Setup {
         config: IdempotencyConfig {
             max_response_bytes,

@@ -7,7 +7,7 @@ use foundation::text::has_invisible;
 use serde_json::value::RawValue;
 
 use super::object::{Needed, Object, Problem, Problems};
-use crate::hold::LONGEST_NOTE;
+use crate::config::LONGEST_NOTE;
 use crate::{
     AmbiguousPayload, Fingerprint, IdempotencyKey, NoEffect, Operation, OwnerId, Policy, RecordKey,
     Request as Asked, Revision, Scope, Token,

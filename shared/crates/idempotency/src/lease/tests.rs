@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::StoreTime;
+use crate::store_time::StoreTime;
 use crate::{Fingerprint, Idempotency, IdempotencyKey, OwnerId, RecordKey, Request, Scope};
 
 /// A lease of an attempt that took over, which ends after `lasts`, and whose derived key the provider recognises for so long.

@@ -6,8 +6,9 @@ use super::identity::claim;
 use super::message::{Message, Reply};
 use super::protocol::Protocol;
 use super::world::{Violation, World};
-use crate::record::{Record, StoreTime};
+use crate::record::Record;
 use crate::store::hints::rules::{self, Held, Operation, Value, Verdict};
+use crate::store_time::StoreTime;
 
 impl World {
     /// Carries out a request to Redis in front.

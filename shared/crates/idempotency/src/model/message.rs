@@ -3,7 +3,8 @@
 use super::stored::Stored;
 use crate::OwnerId;
 use crate::decision::{Change, Fence, Settlement, Start};
-use crate::record::{Record, StoreTime, Version};
+use crate::record::{Record, Version};
+use crate::store_time::StoreTime;
 
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -11,7 +11,8 @@ use super::store::standing;
 use super::stored::Stored;
 use super::world::{Violation, Witness, World};
 use crate::decision::{self, Decision, Verdict};
-use crate::record::{Record, State, StoreTime};
+use crate::record::{Record, State};
+use crate::store_time::StoreTime;
 
 impl World {
     /// The reply arrives.

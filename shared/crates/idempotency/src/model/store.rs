@@ -10,7 +10,8 @@ use super::protocol::Protocol;
 use super::stored::{Stored, lease_left};
 use super::world::{Violation, World};
 use crate::decision::{self, Change, Decision, Start, Verdict};
-use crate::record::{Record, StoreTime, Version};
+use crate::record::{Record, Version};
+use crate::store_time::StoreTime;
 
 impl World {
     /// Carries out a request to the store that decides.

@@ -1,7 +1,8 @@
 //! The record under the key, as a store has it.
 
 use super::protocol::Protocol;
-use crate::record::{Record, StoreTime};
+use crate::record::Record;
+use crate::store_time::StoreTime;
 
 /// A record, and what the search has to remember with it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

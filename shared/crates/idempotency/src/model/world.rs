@@ -9,8 +9,9 @@ use super::message::Message;
 use super::protocol::{Beginning, Protocol};
 use super::seen::Reconciler;
 use super::stored::Stored;
-use crate::record::{Record, State, StoreTime};
+use crate::record::{Record, State};
 use crate::store::hints::rules::Held;
+use crate::store_time::StoreTime;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct World {

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Record, State, StoreTime, whole_ms};
+use super::{Record, State};
+use crate::store_time::{StoreTime, whole_ms};
 use crate::{Fingerprint, OwnerId, Policy, SavedResponse};
 
 /// The length of a header, its line feed included.
@@ -53,7 +54,7 @@ const WIDTHS: [usize; FIELDS - 1] = [
 pub struct Unreadable;
 
 impl Record {
-    /// The record as text.
+    /// The record as text: what a store may keep of it.
     pub fn to_text(&self) -> Vec<u8> {
         let body = self.body();
         let mut text = self.header(body.len()).into_bytes();
@@ -162,7 +163,7 @@ impl Record {
 
 impl State {
     /// The word for it in records.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::InProgress => "in_progress",
             Self::Unknown => "unknown",

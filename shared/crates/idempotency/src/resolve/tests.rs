@@ -1,7 +1,7 @@
 use http::StatusCode;
 
 use super::*;
-use crate::record::StoreTime;
+use crate::store_time::StoreTime;
 use crate::{
     Fingerprint, IdempotencyKey, Lease, NoEffect, Operation, Outcome, Policy, Request,
     SavedResponse, Scope,

@@ -10,7 +10,7 @@ const PREVIOUS: &str = "previous-key-0123456789";
 fn keys_in(environment: &str, list: &str) -> ResponseKeys {
     let list = (!list.is_empty()).then(|| SecretCell::Fixed(Secret::new(list)));
     let environment = Environment::new(environment, Host::Deployed);
-    ResponseKeys::new(list, "truebond", &environment)
+    ResponseKeys::new(list, "payments", &environment)
 }
 
 fn keys(list: &str) -> ResponseKeys {
@@ -161,7 +161,7 @@ async fn a_mac_is_what_it_always_was() {
     let signed = signed(&keys(CURRENT)).await;
     let text = String::from_utf8(signed.to_bytes().to_vec()).expect("text");
     insta::assert_snapshot!(text, @r#"
-    {"status":402,"headers":[["location","/api/payments/pay_1"]],"mac":"1b652e0501e98a8cb1d1ebc604351030c2c1680f690375a3aedef5a21f859eb4"}
+    {"status":402,"headers":[["location","/api/payments/pay_1"]],"mac":"d123f442d3b6a307b3b731d37a63c93eb1ac85059cc2f8c38760a2551f23eca1"}
     declined
     "#);
 }

@@ -13,7 +13,8 @@ use redis_client::{RedisClient, Repeat, Script};
 use super::script_reply::{Reply, UNEXPECTED, unavailable};
 use super::{Standing, Undecided};
 use crate::decision::Claim;
-use crate::record::{LEASE_WIDTH, Record, StoreTime, field, whole_ms};
+use crate::record::{LEASE_WIDTH, Record, field};
+use crate::store_time::{StoreTime, whole_ms};
 use crate::{OwnerId, RecordKey, ResponseKeys};
 
 /// Redis in front of MongoDB.

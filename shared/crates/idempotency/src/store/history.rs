@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
 
 use crate::decision::{Change, Claim, Fence, Settlement};
-use crate::record::{Record, State, StoreTime};
+use crate::record::{Record, State};
+use crate::store_time::StoreTime;
 use crate::{Fingerprint, OwnerId, Policy, Request, SavedResponse};
 
 /// A key in a store, and beside it the record that the pure functions make.

@@ -3,24 +3,25 @@
 //! It is bounded in entries and in bytes. Nothing that still counts is ever evicted: a claim that finds it full is not
 //! decided. A result always finds room, as a summary if need be, for it has happened.
 
+#[cfg(feature = "redis")]
 mod guard;
+mod records;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use self::guard::Decider;
+#[cfg(feature = "redis")]
 pub(super) use self::guard::{Claiming, Copied, Guarded, Work, of_memory};
+use self::records::{Decider, Kept, Records, size};
 use foundation::Deadline;
 
-use super::{
-    Answer, Changed, Claimed, Found, Grant, Repeated, Settled, Standing, Store, Undecided,
-};
-use crate::decision::{self, Change, Claim, Decision, Fence, Settlement, Verdict};
-use crate::record::{Record, State, StoreTime, Version};
+use super::{Answer, Changed, Claimed, Found, Settled, Standing, Step, Store, Undecided, step};
+use crate::decision::{Change, Claim, Fence, Settlement};
+use crate::record::{Record, State, Version};
+use crate::store_time::StoreTime;
 use crate::{IdempotencyConfig, OwnerId, RecordKey};
 
 /// Records in memory.
@@ -33,22 +34,6 @@ pub(crate) struct MemoryStore {
     started: Instant,
 }
 
-/// A record, and which store decides about its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
-    record: Record,
-    decider: Decider,
-}
-
-#[derive(Default)]
-struct Records {
-    by_key: HashMap<RecordKey, Kept>,
-    /// What all of them take.
-    bytes: usize,
-}
-
-/// What a record takes beside its texts, about.
-const RECORD_BYTES: usize = 512;
 /// Where the clock of every process's memory begins: any instant would do, but zero means "not yet" to an operator.
 const EPOCH: StoreTime = StoreTime::from_ms(1_000_000_000_000);
 
@@ -75,20 +60,12 @@ impl MemoryStore {
         claim: &Claim,
         now: StoreTime,
     ) -> Result<Claimed, Undecided> {
-        let record = records.get(key);
-        Ok(match (decision::decide(record, claim, now), record) {
-            (Decision::Start(how), _) => {
-                let record = decision::start(how, record, claim, now);
-                self.make_room(records, key, &record, now)?;
-                let grant = Grant::of(&record, Repeated::No, now);
-                records.put(key, Kept::here(record));
-                Claimed::Started(grant)
-            }
-            (Decision::Repeated, Some(record)) => {
-                Claimed::Started(Grant::of(record, Repeated::Yes, now))
-            }
-            _ => Claimed::Standing(Standing::of(record, claim, now)),
-        })
+        let Step { write, answer } = step::claim(&records.stored(key), claim, now);
+        if let Some(record) = write {
+            self.make_room(records, key, &record, now)?;
+            records.put(key, Kept::here(*record));
+        }
+        Ok(answer)
     }
 
     /// Puts a record for which there may be no room: then what is left of its result is a summary.
@@ -119,14 +96,12 @@ impl MemoryStore {
         settlement: &Settlement,
     ) -> Settled {
         let now = self.now();
-        let verdict = records
-            .get(key)
-            .map(|record| decision::settle(record, seen, owner, settlement, now));
-        let Some(Verdict::Write(record)) = verdict else {
-            return Settled::Refused;
-        };
-        self.put_changed(records, key, *record, now);
-        Settled::Done
+        let Step { write, answer } =
+            step::settle(&records.stored(key), seen, owner, settlement, now);
+        if let Some(record) = write {
+            self.put_changed(records, key, *record, now);
+        }
+        answer
     }
 
     fn change_at(
@@ -137,17 +112,14 @@ impl MemoryStore {
         change: &Change,
         now: StoreTime,
     ) -> Result<Changed, Undecided> {
-        let record = records.get(key);
-        Ok(match decision::change(record, fence, change, now) {
-            Verdict::Write(record) => {
-                if !record.is_completed() {
-                    self.make_room(records, key, &record, now)?;
-                }
-                self.put_changed(records, key, *record, now);
-                Changed::Done
+        let Step { write, answer } = step::change(&records.stored(key), fence, change, now);
+        if let Some(record) = write {
+            if !record.is_completed() {
+                self.make_room(records, key, &record, now)?;
             }
-            verdict => Changed::of(&verdict, record, &fence.claim, now),
-        })
+            self.put_changed(records, key, *record, now);
+        }
+        Ok(answer)
     }
 
     /// Makes sure that `record` fits, by letting go of what no longer counts.
@@ -204,7 +176,7 @@ impl Store for MemoryStore {
         _: Deadline,
     ) -> Result<Answer<Standing>, Undecided> {
         let records = self.records.lock();
-        let standing = Standing::of(records.get(key), claim, self.now());
+        let standing = step::look(&records.stored(key), claim, self.now());
         Ok(Answer::of_all(standing))
     }
 
@@ -221,15 +193,12 @@ impl Store for MemoryStore {
 
     async fn read(&self, key: &RecordKey, _: Deadline) -> Result<Found, Undecided> {
         let records = self.records.lock();
-        Ok(match records.get(key) {
-            Some(record) => Found::Record(Box::new(record.clone()), self.now()),
-            None => Found::Nothing,
-        })
+        Ok(Found::of(records.stored(key), self.now()))
     }
 
     async fn list(&self, limit: u32, _: Deadline) -> Result<Vec<RecordKey>, Undecided> {
         let mut keys: Vec<_> = self.records.lock().by_key.keys().cloned().collect();
-        keys.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        keys.sort();
         keys.truncate(limit.try_into().unwrap_or(usize::MAX));
         Ok(keys)
     }
@@ -245,49 +214,6 @@ impl Store for MemoryStore {
         let mut records = self.records.lock();
         Ok(self.settle_at(&mut records, key, seen, owner, settlement))
     }
-}
-
-impl Kept {
-    /// Whether it no longer counts: what was reserved for a claim that was dropped does not once its lease is over.
-    fn is_over(&self, window: Duration, now: StoreTime) -> bool {
-        let is_dropped = self.decider == Decider::Asked && now >= self.record.lease_end();
-        is_dropped || self.record.is_over(window, now)
-    }
-
-    fn here(record: Record) -> Self {
-        Self {
-            record,
-            decider: Decider::Here,
-        }
-    }
-}
-
-impl Records {
-    fn get(&self, key: &RecordKey) -> Option<&Record> {
-        self.by_key.get(key).map(|kept| &kept.record)
-    }
-
-    fn put(&mut self, key: &RecordKey, kept: Kept) {
-        self.bytes += size(key, &kept.record);
-        if let Some(before) = self.by_key.insert(key.clone(), kept) {
-            self.bytes -= size(key, &before.record);
-        }
-    }
-
-    fn remove(&mut self, key: &RecordKey) {
-        if let Some(before) = self.by_key.remove(key) {
-            self.bytes -= size(key, &before.record);
-        }
-    }
-}
-
-/// What a record takes, about.
-fn size(key: &RecordKey, record: &Record) -> usize {
-    let response = match &record.state {
-        State::Completed { response, .. } => response.size(),
-        _ => 0,
-    };
-    RECORD_BYTES + key.as_str().len() + record.checkpoint.len() + response
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
 
 use crate::decision::Claim;
-use crate::record::{Record, State, StoreTime, Unreadable, whole_ms};
+use crate::record::{Record, State, Unreadable};
+use crate::store_time::{StoreTime, whole_ms};
 use crate::{Fingerprint, OwnerId, Policy, SavedResponse};
 
 /// What the insert of a claim writes beside the server's dates.

@@ -22,7 +22,8 @@ use super::{
     Store, Undecided, mongo_index,
 };
 use crate::decision::{self, Change, Claim, Decision, Fence, Settlement, Start, Verdict};
-use crate::record::{Record, State, StoreTime, Version, whole_ms};
+use crate::record::{Record, State, Version};
+use crate::store_time::{StoreTime, whole_ms};
 use crate::{OwnerId, RecordKey};
 
 /// Records in MongoDB.

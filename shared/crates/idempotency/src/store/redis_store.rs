@@ -17,7 +17,8 @@ use super::{
     Answer, Changed, Claimed, Doubt, Found, Grant, Repeated, Settled, Standing, Store, Undecided,
 };
 use crate::decision::{Change, Claim, Fence, Settlement};
-use crate::record::{COUNT_WIDTH, LEASE_WIDTH, Record, TIME_WIDTH, Version, field, whole_ms};
+use crate::record::{COUNT_WIDTH, LEASE_WIDTH, Record, TIME_WIDTH, Version, field};
+use crate::store_time::whole_ms;
 use crate::{OwnerId, RecordKey};
 
 /// Records in Redis.

@@ -5,7 +5,8 @@ use redis::Value;
 use redis_client::Error;
 
 use super::{Backend, Undecided};
-use crate::record::{Record, StoreTime};
+use crate::record::Record;
+use crate::store_time::StoreTime;
 
 pub(super) struct Reply {
     pub(super) verdict: String,

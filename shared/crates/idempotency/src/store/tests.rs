@@ -1,8 +1,13 @@
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::memory::MemoryStore;
+use super::reject::Reject;
 use super::*;
-use crate::{Fingerprint, IdempotencyConfig, IdempotencyKey, Policy, Request, Scope};
+use crate::{
+    Fingerprint, IdempotencyConfig, IdempotencyKey, Policy, Request, SavedResponse, Scope, decision,
+};
 
 fn key(name: &str) -> RecordKey {
     let key = IdempotencyKey::parse(name).expect("a key");
@@ -92,7 +97,7 @@ fn a_provider_matters_to_the_attempt_that_took_over() {
     ];
     for (policy, took_over, expected) in cases {
         let claim = Claim { policy, ..claim() };
-        let started = start(Start::New, None, &claim, at(0));
+        let started = decision::start(decision::Start::New, None, &claim, at(0));
         let record = Record {
             took_over,
             ..started
@@ -112,16 +117,73 @@ fn a_completed_record_stands_as_its_response() {
             finished_at: at(5),
             response: response.clone(),
         },
-        ..start(Start::New, None, &claim(), at(0))
+        ..decision::start(decision::Start::New, None, &claim(), at(0))
     };
     let standing = Standing::of(Some(&record), &claim(), at(10));
     assert_eq!(standing, Standing::Replay(response));
 }
 
 #[test]
+fn nothing_is_written_over_what_cannot_be_read() {
+    let (damaged, now, unknown) = (
+        &Err(Unreadable),
+        at(5),
+        Standing::Unknown(Doubt::Unreadable),
+    );
+    let fence = Fence {
+        claim: claim(),
+        attempt: 1,
+        rev: 1,
+    };
+    let seen = decision::start(decision::Start::New, None, &claim(), at(0)).version();
+
+    let claimed = step::claim(damaged, &claim(), now);
+    let completed = Change::Complete(SavedResponse::new(StatusCode::CREATED, "charged"));
+    let changed = step::change(damaged, &fence, &completed, now);
+    let settled = step::settle(damaged, seen, OwnerId::fresh(), &Settlement::Released, now);
+
+    assert!(claimed.write.is_none() && changed.write.is_none() && settled.write.is_none());
+    assert!(matches!(claimed.answer, Claimed::Standing(standing) if standing == unknown));
+    assert!(matches!(changed.answer, Changed::Superseded(standing) if standing == unknown));
+    assert_eq!(settled.answer, Settled::Refused);
+    assert_eq!(step::look(damaged, &claim(), now), unknown);
+    assert_eq!(Found::of(damaged.clone(), now), Found::Unreadable);
+}
+
+#[test]
+fn a_settlement_that_is_sent_twice_is_done() {
+    let abandoned = decision::start(decision::Start::New, None, &claim(), at(0));
+    let (seen, owner, later) = (abandoned.version(), OwnerId::fresh(), at(60_000));
+    let settle = |record: &Record, owner| {
+        let completed = Settlement::Completed(SavedResponse::new(StatusCode::CREATED, "charged"));
+        step::settle(&Ok(Some(record.clone())), seen, owner, &completed, later)
+    };
+
+    let first = settle(&abandoned, owner);
+    let written = first.write.expect("written");
+    let again = settle(&written, owner);
+    let another = settle(&written, OwnerId::fresh());
+
+    assert_eq!(first.answer, Settled::Done);
+    assert_eq!((again.answer, again.write), (Settled::Done, None));
+    assert_eq!((another.answer, another.write), (Settled::Refused, None));
+}
+
+#[test]
 fn a_store_has_the_name_that_answers_and_metrics_have() {
-    let names = [Backend::Redis, Backend::MongoDb, Backend::Memory].map(Backend::name);
-    assert_eq!(names, ["redis", "mongodb", "memory"]);
+    let names = [
+        Backend::Redis,
+        Backend::MongoDb,
+        Backend::Memory,
+        Backend::Other("dynamodb"),
+    ];
+    for (backend, name) in names
+        .into_iter()
+        .zip(["redis", "mongodb", "memory", "dynamodb"])
+    {
+        assert_eq!(backend.name(), name);
+        assert_eq!(serde_json::to_value(backend).expect("text"), name);
+    }
 }
 
 #[tokio::test]

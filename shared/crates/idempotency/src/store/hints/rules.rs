@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use crate::config::LONGEST_LEASE;
 use crate::decision::Claim;
-use crate::record::{Record, State, StoreTime};
+use crate::record::{Record, State};
+use crate::store_time::StoreTime;
 use crate::{OwnerId, Policy};
 
 /// The value of one key in Redis.

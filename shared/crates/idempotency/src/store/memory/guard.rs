@@ -3,24 +3,15 @@
 //! There, the memory decides about the keys that the other store could not be asked about, or has lost. Of every other key it has a
 //! copy of what this process did: so it answers with a result, and notices that the other store has lost the key.
 
-use super::{Kept, MemoryStore, Records};
+use super::MemoryStore;
+use super::records::{Decider, Kept, Records};
 use crate::decision::{self, Change, Claim, Fence, Settlement, Start, Verdict};
-use crate::record::{Record, State, StoreTime};
+use crate::record::{Record, State};
 use crate::store::{
     Answer, Backend, Changed, Claimed, Grant, Repeated, Settled, Standing, Undecided,
 };
+use crate::store_time::StoreTime;
 use crate::{OwnerId, Policy, RecordKey, SavedResponse};
-
-/// Which store decides about a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Decider {
-    /// This memory.
-    Here,
-    /// The other store is being asked about the claim that this record was made for.
-    Asked,
-    /// The other store. Its record is the same work if it names the same time of the first claim, and no earlier attempt.
-    There { first_at: StoreTime },
-}
 
 /// What is known here of a key, and whom to ask about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

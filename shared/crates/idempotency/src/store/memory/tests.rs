@@ -1,5 +1,6 @@
 use http::StatusCode;
 
+use super::records::RECORD_BYTES;
 use super::*;
 use crate::{Fingerprint, IdempotencyKey, Policy, Request, SavedResponse, Scope};
 

@@ -9,7 +9,7 @@ use super::super::super::history::{
 };
 use super::super::*;
 use crate::decision::{self, Decision, Verdict};
-use crate::record::StoreTime;
+use crate::store_time::StoreTime;
 use crate::{IdempotencyKey, Scope};
 
 /// The key on the server, and what the pure functions hold it to be.

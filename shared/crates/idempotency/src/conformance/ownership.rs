@@ -1,26 +1,28 @@
 //! Scenarios of ownership: who may finish, who may take over, and who settles.
 
+#![expect(missing_docs, reason = "the name of a law says what it holds")]
+
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use harness::eventually;
-use shared::deadline::Deadline;
-use shared::idempotency::{
+use crate::{
     Completion, Doubt, End, Failure, Idempotency, Lease, NoEffect, Noted, Operation, Outcome,
     OwnerId, Policy, Progress, Renewal, Settled, Settlement, Standing, Token,
 };
+use foundation::Deadline;
+use futures_util::future::join_all;
 
-use super::stage::{
-    Provider, Stage, a_payment, a_resumable_payment, answer, charged, claim, patience, paying,
-    started,
+use super::Subject;
+use super::payment::{
+    Provider, a_payment, a_resumable_payment, answer, charged, claim, patience, paying, started,
 };
+use super::waiting::eventually;
 
 /// A lease that ends soon, held by somebody who is then never heard of.
-const SHORT_LEASE_MS: &str = "150";
+const SHORT_LEASE: Duration = Duration::from_millis(150);
 const LIMIT: Duration = Duration::from_secs(10);
 
-fn with_short_leases(stage: Stage) -> Stage {
-    stage.with("IDEMPOTENCY_LEASE_MS", SHORT_LEASE_MS)
+fn with_short_leases(subject: Subject) -> Subject {
+    subject.with_lease(SHORT_LEASE)
 }
 
 async fn lease_is_over(engine: &Idempotency, operation: &Operation) {
@@ -36,9 +38,9 @@ async fn lease_is_over(engine: &Idempotency, operation: &Operation) {
 
 /// A lease whose owner somebody else was told to be at work: the shortest lease in which this machine gets as far as asking. Then
 /// what is leased, and who was told.
-async fn seen_at_work(stage: &Stage) -> (Lease, Operation, Idempotency) {
+async fn seen_at_work(subject: &Subject) -> (Lease, Operation, Idempotency) {
     for milliseconds in [150, 600, 2_400, 9_600] {
-        let (engine, elsewhere) = (stage.engine(), stage.engine());
+        let (engine, elsewhere) = (subject.engine(), subject.engine());
         let (payment, lease) = (a_resumable_payment(), Duration::from_millis(milliseconds));
         let held = claim_as(&engine, OwnerId::fresh(), lease, &payment).await;
         match claim(&elsewhere, &payment).await {
@@ -57,11 +59,11 @@ async fn overdue(engine: &Idempotency, operation: &Operation) -> Lease {
     lease
 }
 
-pub(super) async fn a_dead_owner_is_taken_over_under_rerun(stage: Stage) {
-    let (dead, payment, elsewhere) = seen_at_work(&stage).await;
+pub async fn a_dead_owner_is_taken_over_under_rerun(subject: Subject) {
+    let (dead, payment, elsewhere) = seen_at_work(&subject).await;
     let takeovers = elsewhere.counts().takeover;
     drop(dead);
-    lease_is_over(&stage.engine(), &payment).await;
+    lease_is_over(&subject.engine(), &payment).await;
 
     let lease = started(&elsewhere, &payment).await;
 
@@ -70,12 +72,12 @@ pub(super) async fn a_dead_owner_is_taken_over_under_rerun(stage: Stage) {
     assert_eq!(elsewhere.counts().takeover, takeovers + 1);
 }
 
-pub(super) async fn a_dead_owner_leaves_unknown_under_at_most_once(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn a_dead_owner_leaves_unknown_under_at_most_once(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let (engine, payment) = (subject.engine(), a_payment());
     drop(overdue(&engine, &payment).await);
 
-    for engine in [&engine, &stage.engine()] {
+    for engine in [&engine, &subject.engine()] {
         let outcome = claim(engine, &payment).await;
         assert!(
             matches!(outcome, Outcome::Unknown(Doubt::NoWord)),
@@ -89,9 +91,9 @@ pub(super) async fn a_dead_owner_leaves_unknown_under_at_most_once(stage: Stage)
     assert!(matches!(claim(&engine, &other).await, Outcome::Mismatch));
 }
 
-pub(super) async fn the_stricter_policy_decides(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let engine = stage.engine();
+pub async fn the_stricter_policy_decides(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let engine = subject.engine();
     let resumable = a_resumable_payment();
     let strict = a_payment();
     drop(overdue(&engine, &resumable).await);
@@ -110,9 +112,9 @@ pub(super) async fn the_stricter_policy_decides(stage: Stage) {
     ));
 }
 
-pub(super) async fn an_orphan_is_taken_over_once(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let engines = [stage.engine(), stage.engine()];
+pub async fn an_orphan_is_taken_over_once(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let engines = [subject.engine(), subject.engine()];
     let payment = a_resumable_payment();
     drop(overdue(&engines[0], &payment).await);
     drop(started(&engines[1], &a_payment()).await);
@@ -131,19 +133,20 @@ pub(super) async fn an_orphan_is_taken_over_once(stage: Stage) {
     assert_eq!(started, 1);
 }
 
-pub(super) async fn two_deaths_in_a_row_block_nobody(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let (engine, provider, payment) = (stage.engine(), Provider::default(), a_resumable_payment());
+pub async fn two_deaths_in_a_row_block_nobody(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let (engine, provider, payment) =
+        (subject.engine(), Provider::default(), a_resumable_payment());
     drop(overdue(&engine, &payment).await);
-    drop(overdue(&stage.engine(), &payment).await);
+    drop(overdue(&subject.engine(), &payment).await);
 
-    let end = provider.pay(&stage.engine(), &payment, charged()).await;
+    let end = provider.pay(&subject.engine(), &payment, charged()).await;
 
     assert_eq!(end, End::Fresh(charged()));
 }
 
-pub(super) async fn a_finished_owner_is_not_taken_over(stage: Stage) {
-    let (lease, payment, elsewhere) = seen_at_work(&stage).await;
+pub async fn a_finished_owner_is_not_taken_over(subject: Subject) {
+    let (lease, payment, elsewhere) = seen_at_work(&subject).await;
     let left = lease.time_left();
     lease.complete(charged()).await;
     tokio::time::sleep(left).await;
@@ -154,11 +157,11 @@ pub(super) async fn a_finished_owner_is_not_taken_over(stage: Stage) {
     assert_eq!(replayed, charged());
 }
 
-pub(super) async fn an_overdue_owner_nobody_took_over_may_complete(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn an_overdue_owner_nobody_took_over_may_complete(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let (engine, payment) = (subject.engine(), a_payment());
     let stalled = overdue(&engine, &payment).await;
-    let elsewhere = stage.engine();
+    let elsewhere = subject.engine();
     assert!(matches!(
         claim(&elsewhere, &payment).await,
         Outcome::Unknown(_)
@@ -175,11 +178,11 @@ pub(super) async fn an_overdue_owner_nobody_took_over_may_complete(stage: Stage)
     ));
 }
 
-pub(super) async fn who_was_taken_over_cannot_complete(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let (engine, payment) = (stage.engine(), a_resumable_payment());
+pub async fn who_was_taken_over_cannot_complete(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let (engine, payment) = (subject.engine(), a_resumable_payment());
     let stalled = overdue(&engine, &payment).await;
-    let second = started(&stage.engine(), &payment).await;
+    let second = started(&subject.engine(), &payment).await;
     second.complete(answer("second")).await;
 
     let late = stalled.complete(answer("first")).await;
@@ -189,17 +192,17 @@ pub(super) async fn who_was_taken_over_cannot_complete(stage: Stage) {
         Completion::Superseded(Standing::Replay(answer("second")))
     );
     assert_eq!(engine.counts().superseded, 1);
-    let Outcome::Replay(replayed) = claim(&stage.engine(), &payment).await else {
+    let Outcome::Replay(replayed) = claim(&subject.engine(), &payment).await else {
         panic!("lost");
     };
     assert_eq!(replayed, answer("second"));
 }
 
-pub(super) async fn who_was_taken_over_cannot_release(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let (engine, payment) = (stage.engine(), a_resumable_payment());
+pub async fn who_was_taken_over_cannot_release(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let (engine, payment) = (subject.engine(), a_resumable_payment());
     let stalled = overdue(&engine, &payment).await;
-    let second = started(&stage.engine(), &payment).await;
+    let second = started(&subject.engine(), &payment).await;
 
     assert!(matches!(stalled.release().await, Noted::Superseded(_)));
 
@@ -209,14 +212,14 @@ pub(super) async fn who_was_taken_over_cannot_release(stage: Stage) {
     );
 }
 
-pub(super) async fn a_release_lets_the_next_one_run(stage: Stage) {
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn a_release_lets_the_next_one_run(subject: Subject) {
+    let (engine, payment) = (subject.engine(), a_payment());
     assert_eq!(
         started(&engine, &payment).await.release().await,
         Noted::Done
     );
 
-    let lease = started(&stage.engine(), &payment).await;
+    let lease = started(&subject.engine(), &payment).await;
 
     assert_eq!(lease.attempt(), 2);
     assert!(!lease.took_over());
@@ -227,9 +230,9 @@ pub(super) async fn a_release_lets_the_next_one_run(stage: Stage) {
 }
 
 /// Ten euros may still be charged by the first attempt: twenty under the same key would be a second payment.
-pub(super) async fn a_release_after_a_takeover_is_not_the_first_ones_word(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let (engine, payment) = (stage.engine(), a_resumable_payment());
+pub async fn a_release_after_a_takeover_is_not_the_first_ones_word(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let (engine, payment) = (subject.engine(), a_resumable_payment());
     drop(overdue(&engine, &payment).await);
     let second = started(&engine, &payment).await;
     assert_eq!(second.release().await, Noted::Done);
@@ -246,8 +249,8 @@ pub(super) async fn a_release_after_a_takeover_is_not_the_first_ones_word(stage:
     assert_eq!(third.attempt(), 3);
 }
 
-pub(super) async fn a_failure_is_what_the_caller_hears(stage: Stage) {
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn a_failure_is_what_the_caller_hears(subject: Subject) {
+    let (engine, payment) = (subject.engine(), a_payment());
     let ran = engine
         .run(&payment, patience(), async |_: &mut Lease| {
             Err(Failure::NothingHappened("no route"))
@@ -258,8 +261,8 @@ pub(super) async fn a_failure_is_what_the_caller_hears(stage: Stage) {
     drop(started(&engine, &payment).await);
 }
 
-pub(super) async fn what_may_have_happened_is_unknown(stage: Stage) {
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn what_may_have_happened_is_unknown(subject: Subject) {
+    let (engine, payment) = (subject.engine(), a_payment());
     let ran = engine
         .run(&payment, patience(), async |_: &mut Lease| {
             Err(Failure::MayHaveHappened("time-out"))
@@ -268,18 +271,18 @@ pub(super) async fn what_may_have_happened_is_unknown(stage: Stage) {
 
     assert_eq!(ran.expect("decided").end, End::MayHaveHappened("time-out"));
     assert_eq!(engine.counts().unknown, 1, "it rings the alarm");
-    let outcome = claim(&stage.engine(), &payment).await;
+    let outcome = claim(&subject.engine(), &payment).await;
     assert!(
         matches!(outcome, Outcome::Unknown(Doubt::NoWord)),
         "{outcome:?}"
     );
 }
 
-pub(super) async fn work_that_overruns_is_unknown(stage: Stage) {
-    let payment = overrun(&stage.engine()).await;
+pub async fn work_that_overruns_is_unknown(subject: Subject) {
+    let payment = overrun(&subject.engine()).await;
 
     // Its last word may be one that no store has acknowledged in time. Then it is unknown when its lease is over.
-    let elsewhere = stage.engine();
+    let elsewhere = subject.engine();
     eventually(LIMIT, async || match claim(&elsewhere, &payment).await {
         Outcome::InProgress { .. } => false,
         Outcome::Unknown(_) => true,
@@ -309,10 +312,10 @@ async fn overrun(engine: &Idempotency) -> Operation {
 }
 
 /// Without a known deadline, the lease is all the time there is: the least in which this machine can renew it.
-pub(super) async fn work_that_renews_its_lease_goes_on(mut stage: Stage) {
+pub async fn work_that_renews_its_lease_goes_on(mut subject: Subject) {
     for milliseconds in [500, 1_000, 2_000, 4_000, 8_000] {
-        stage = stage.with("IDEMPOTENCY_LEASE_MS", &milliseconds.to_string());
-        let (engine, mut renewed) = (stage.engine(), false);
+        subject = subject.with_lease(Duration::from_millis(milliseconds));
+        let (engine, mut renewed) = (subject.engine(), false);
         let ran = engine
             .run(
                 &a_payment(),
@@ -333,9 +336,9 @@ pub(super) async fn work_that_renews_its_lease_goes_on(mut stage: Stage) {
     panic!("no lease was renewed in its time");
 }
 
-pub(super) async fn a_renewed_lease_lasts(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let (engine, payment) = (stage.engine(), a_resumable_payment());
+pub async fn a_renewed_lease_lasts(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let (engine, payment) = (subject.engine(), a_resumable_payment());
     let mut lease = started(&engine, &payment).await;
 
     let renewal = lease.renew(Duration::from_secs(60)).await;
@@ -344,7 +347,7 @@ pub(super) async fn a_renewed_lease_lasts(stage: Stage) {
     assert!(lease.time_left() > Duration::from_secs(50));
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(matches!(
-        claim(&stage.engine(), &payment).await,
+        claim(&subject.engine(), &payment).await,
         Outcome::InProgress { .. }
     ));
     assert_eq!(
@@ -353,9 +356,9 @@ pub(super) async fn a_renewed_lease_lasts(stage: Stage) {
     );
 }
 
-pub(super) async fn the_next_attempt_gets_the_checkpoint(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let (engine, payment) = (stage.engine(), a_resumable_payment());
+pub async fn the_next_attempt_gets_the_checkpoint(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let (engine, payment) = (subject.engine(), a_resumable_payment());
     let mut lease = started(&engine, &payment).await;
     assert!(lease.last_checkpoint().is_empty());
     assert_eq!(lease.checkpoint("intent pi_1").await, Noted::Done);
@@ -363,7 +366,7 @@ pub(super) async fn the_next_attempt_gets_the_checkpoint(stage: Stage) {
     drop(lease);
     lease_is_over(&engine, &payment).await;
 
-    let mut second = started(&stage.engine(), &payment).await;
+    let mut second = started(&subject.engine(), &payment).await;
     assert_eq!(second.last_checkpoint(), "intent pi_1");
     assert_eq!(
         second.checkpoint("intent pi_1, confirmed").await,
@@ -371,13 +374,13 @@ pub(super) async fn the_next_attempt_gets_the_checkpoint(stage: Stage) {
     );
     assert_eq!(second.release().await, Noted::Done);
 
-    let third = started(&stage.engine(), &payment).await;
+    let third = started(&subject.engine(), &payment).await;
     assert_eq!(third.last_checkpoint(), "intent pi_1, confirmed");
 }
 
-pub(super) async fn a_takeover_needs_a_provider_that_remembers(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let engine = stage.engine();
+pub async fn a_takeover_needs_a_provider_that_remembers(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let engine = subject.engine();
     let within = |ms| Policy::Rerun {
         within: Duration::from_millis(ms),
     };
@@ -402,11 +405,11 @@ pub(super) async fn a_takeover_needs_a_provider_that_remembers(stage: Stage) {
     ));
 }
 
-pub(super) async fn a_settled_result_is_everybodys_answer(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn a_settled_result_is_everybodys_answer(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let (engine, payment) = (subject.engine(), a_payment());
     let frozen = overdue(&engine, &payment).await;
-    let elsewhere = stage.engine();
+    let elsewhere = subject.engine();
     let entry = elsewhere.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
 
@@ -427,9 +430,9 @@ pub(super) async fn a_settled_result_is_everybodys_answer(stage: Stage) {
     );
 }
 
-pub(super) async fn a_settlement_supersedes_the_owner(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn a_settlement_supersedes_the_owner(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let (engine, payment) = (subject.engine(), a_payment());
     let frozen = overdue(&engine, &payment).await;
     let entry = engine.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
@@ -438,7 +441,7 @@ pub(super) async fn a_settlement_supersedes_the_owner(stage: Stage) {
         engine.settle(&entry, fenced, patience()).await,
         Ok(Settled::Done)
     );
-    let next = started(&stage.engine(), &payment).await;
+    let next = started(&subject.engine(), &payment).await;
 
     let late = frozen.complete(answer("frozen")).await;
 
@@ -452,8 +455,8 @@ pub(super) async fn a_settlement_supersedes_the_owner(stage: Stage) {
     );
 }
 
-pub(super) async fn nothing_is_released_over_a_running_lease(stage: Stage) {
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn nothing_is_released_over_a_running_lease(subject: Subject) {
+    let (engine, payment) = (subject.engine(), a_payment());
     let lease = started(&engine, &payment).await;
     let entry = engine.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
@@ -468,9 +471,9 @@ pub(super) async fn nothing_is_released_over_a_running_lease(stage: Stage) {
     );
 }
 
-pub(super) async fn a_settlement_holds_for_what_was_seen(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let (engine, payment) = (stage.engine(), a_resumable_payment());
+pub async fn a_settlement_holds_for_what_was_seen(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let (engine, payment) = (subject.engine(), a_resumable_payment());
     drop(overdue(&engine, &payment).await);
     let seen = engine.entry(&payment.key, patience()).await;
     let seen = seen.expect("read").expect("there");
@@ -487,8 +490,8 @@ pub(super) async fn a_settlement_holds_for_what_was_seen(stage: Stage) {
     );
 }
 
-pub(super) async fn a_completed_result_cannot_be_settled(stage: Stage) {
-    let (engine, provider, payment) = (stage.engine(), Provider::default(), a_payment());
+pub async fn a_completed_result_cannot_be_settled(subject: Subject) {
+    let (engine, provider, payment) = (subject.engine(), Provider::default(), a_payment());
     provider.pay(&engine, &payment, charged()).await;
     let entry = engine.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
@@ -502,12 +505,12 @@ pub(super) async fn a_completed_result_cannot_be_settled(stage: Stage) {
     assert_eq!(end, End::Replay(charged()));
 }
 
-pub(super) async fn the_derived_key_is_the_same_for_every_attempt(stage: Stage) {
-    let stage = with_short_leases(stage);
-    let (engine, payment) = (stage.engine(), a_resumable_payment());
+pub async fn the_derived_key_is_the_same_for_every_attempt(subject: Subject) {
+    let subject = with_short_leases(subject);
+    let (engine, payment) = (subject.engine(), a_resumable_payment());
     let first = started(&engine, &payment).await;
     lease_is_over(&engine, &payment).await;
-    let second = started(&stage.engine(), &payment).await;
+    let second = started(&subject.engine(), &payment).await;
 
     assert_eq!(first.derived_key(), second.derived_key());
     assert_ne!(
@@ -536,12 +539,12 @@ fn lease_of(outcome: Outcome) -> Lease {
     }
 }
 
-pub(super) async fn an_attempt_goes_on_elsewhere(stage: Stage) {
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn an_attempt_goes_on_elsewhere(subject: Subject) {
+    let (engine, payment) = (subject.engine(), a_payment());
     let owner = OwnerId::fresh();
     let mut token = lease_of(claim_as(&engine, owner, MINUTE, &payment).await).token();
 
-    let resume_with = |token: &Token| stage.engine().resume(token.clone(), patience());
+    let resume_with = |token: &Token| subject.engine().resume(token.clone(), patience());
     let elsewhere = resume_with(&token);
     assert_eq!(elsewhere.checkpoint("charging").await, Noted::Done);
     let outdated = resume_with(&token).renew(MINUTE).await;
@@ -561,8 +564,8 @@ pub(super) async fn an_attempt_goes_on_elsewhere(stage: Stage) {
     assert_eq!(resume().release().await, superseded);
 }
 
-pub(super) async fn a_repeated_claim_has_what_is_left_of_its_lease(stage: Stage) {
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn a_repeated_claim_has_what_is_left_of_its_lease(subject: Subject) {
+    let (engine, payment) = (subject.engine(), a_payment());
     let owner = OwnerId::fresh();
     let first = lease_of(claim_as(&engine, owner, MINUTE, &payment).await);
     assert!(!first.is_repeated());
@@ -572,14 +575,14 @@ pub(super) async fn a_repeated_claim_has_what_is_left_of_its_lease(stage: Stage)
     assert!(matches!(renewed, Renewal::Renewed { .. }), "{renewed:?}");
     lease_is_over(&engine, &payment).await;
 
-    let again = lease_of(claim_as(&stage.engine(), owner, MINUTE, &payment).await);
+    let again = lease_of(claim_as(&subject.engine(), owner, MINUTE, &payment).await);
 
     assert!(again.is_repeated() && again.attempt() == 1);
     assert_eq!(again.lasts(), Duration::ZERO);
 }
 
-pub(super) async fn an_owner_that_is_used_for_two_requests_is_refused(stage: Stage) {
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn an_owner_that_is_used_for_two_requests_is_refused(subject: Subject) {
+    let (engine, payment) = (subject.engine(), a_payment());
     let owner = OwnerId::fresh();
     lease_of(claim_as(&engine, owner, MINUTE, &payment).await);
 
@@ -587,7 +590,7 @@ pub(super) async fn an_owner_that_is_used_for_two_requests_is_refused(stage: Sta
         fingerprint: paying(20),
         ..payment
     };
-    let outcome = claim_as(&stage.engine(), owner, MINUTE, &other).await;
+    let outcome = claim_as(&subject.engine(), owner, MINUTE, &other).await;
 
     assert!(matches!(outcome, Outcome::Mismatch), "{outcome:?}");
 }

@@ -1,25 +1,28 @@
 //! Scenarios of claims: who may run, and what the others are told.
 
+#![expect(missing_docs, reason = "the name of a law says what it holds")]
+
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use harness::within;
-use shared::deadline::Deadline;
-use shared::idempotency::{End, Lease, Operation, Outcome, Progress, Standing, Undecided};
+use crate::{End, Lease, Operation, Outcome, Progress, Standing, Undecided};
+use foundation::Deadline;
+use futures_util::future::{join, join_all};
 
-use super::stage::{
-    Provider, Stage, a_payment, a_resumable_payment, charged, claim, patience, paying, started,
+use super::Subject;
+use super::payment::{
+    Provider, a_payment, a_resumable_payment, answer, charged, claim, patience, paying, started,
 };
+use super::waiting::within;
 
-pub(super) async fn another_request_under_the_key_is_refused_and_harms_nothing(stage: Stage) {
-    let (engine, provider, payment) = (stage.engine(), Provider::default(), a_payment());
+pub async fn another_request_under_the_key_is_refused_and_harms_nothing(subject: Subject) {
+    let (engine, provider, payment) = (subject.engine(), Provider::default(), a_payment());
     provider.pay(&engine, &payment, charged()).await;
     let other = Operation {
         fingerprint: paying(20),
         ..payment.clone()
     };
 
-    let elsewhere = stage.engine();
+    let elsewhere = subject.engine();
     for engine in [&elsewhere, &engine] {
         assert_eq!(provider.pay(engine, &other, charged()).await, End::Mismatch);
         let honest = provider.pay(engine, &payment, charged()).await;
@@ -28,8 +31,8 @@ pub(super) async fn another_request_under_the_key_is_refused_and_harms_nothing(s
     assert_eq!(provider.charges(), 1);
 }
 
-pub(super) async fn another_request_is_refused_while_the_first_is_at_work(stage: Stage) {
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn another_request_is_refused_while_the_first_is_at_work(subject: Subject) {
+    let (engine, payment) = (subject.engine(), a_payment());
     let other = Operation {
         fingerprint: paying(20),
         ..payment.clone()
@@ -37,7 +40,7 @@ pub(super) async fn another_request_is_refused_while_the_first_is_at_work(stage:
     let lease = started(&engine, &payment).await;
     let before = engine.entry(&payment.key, patience()).await;
 
-    let elsewhere = stage.engine();
+    let elsewhere = subject.engine();
     assert!(matches!(claim(&elsewhere, &other).await, Outcome::Mismatch));
     assert!(matches!(
         claim(&elsewhere, &payment).await,
@@ -60,11 +63,11 @@ pub(super) async fn another_request_is_refused_while_the_first_is_at_work(stage:
     ));
 }
 
-pub(super) async fn of_two_callers_one_runs(stage: Stage) {
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn of_two_callers_one_runs(subject: Subject) {
+    let (engine, payment) = (subject.engine(), a_payment());
     let lease = started(&engine, &payment).await;
 
-    let Outcome::InProgress { retry_after } = claim(&stage.engine(), &payment).await else {
+    let Outcome::InProgress { retry_after } = claim(&subject.engine(), &payment).await else {
         panic!("two run");
     };
 
@@ -75,9 +78,9 @@ pub(super) async fn of_two_callers_one_runs(stage: Stage) {
     lease.complete(charged()).await;
 }
 
-pub(super) async fn of_a_hundred_callers_one_runs(stage: Stage) {
+pub async fn of_a_hundred_callers_one_runs(subject: Subject) {
     let (provider, payment) = (Provider::default(), a_payment());
-    let engines = [stage.engine(), stage.engine()];
+    let engines = [subject.engine(), subject.engine()];
     let callers = (0..100).map(|caller| provider.pay(&engines[caller % 2], &payment, charged()));
 
     let ends = join_all(callers).await;
@@ -92,10 +95,10 @@ pub(super) async fn of_a_hundred_callers_one_runs(stage: Stage) {
     }
 }
 
-pub(super) async fn a_waiter_gets_the_result(stage: Stage) {
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn a_waiter_gets_the_result(subject: Subject) {
+    let (engine, payment) = (subject.engine(), a_payment());
     let lease = started(&engine, &payment).await;
-    let elsewhere = stage.engine();
+    let elsewhere = subject.engine();
     let owner = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         lease.complete(charged()).await
@@ -105,17 +108,17 @@ pub(super) async fn a_waiter_gets_the_result(stage: Stage) {
         Duration::from_secs(5),
         elsewhere.wait_for(&payment, patience()),
     );
-    let (_, waited) = tokio::join!(owner, waiting);
+    let (_, waited) = join(owner, waiting).await;
 
     assert_eq!(waited.expect("decided"), Standing::Replay(charged()));
 }
 
-pub(super) async fn a_waiter_gives_up_at_its_limit(stage: Stage) {
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn a_waiter_gives_up_at_its_limit(subject: Subject) {
+    let (engine, payment) = (subject.engine(), a_payment());
     let lease = started(&engine, &payment).await;
 
     let limit = Deadline::after(Duration::from_millis(400));
-    let waiting = stage.engine();
+    let waiting = subject.engine();
     let waited = within(Duration::from_secs(3), waiting.wait_for(&payment, limit)).await;
 
     assert!(matches!(
@@ -126,8 +129,8 @@ pub(super) async fn a_waiter_gives_up_at_its_limit(stage: Stage) {
 }
 
 /// Whatever is left of its time for the last look. On a machine that is busy with other tests, a look may take too long once.
-pub(super) async fn a_waiter_says_how_the_key_stood_whatever_its_limit(stage: Stage) {
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn a_waiter_says_how_the_key_stood_whatever_its_limit(subject: Subject) {
+    let (engine, payment) = (subject.engine(), a_payment());
     let lease = started(&engine, &payment).await;
 
     let waiting = (1_000..2_200).step_by(60).map(|milliseconds| {
@@ -146,9 +149,9 @@ pub(super) async fn a_waiter_says_how_the_key_stood_whatever_its_limit(stage: St
     lease.complete(charged()).await;
 }
 
-pub(super) async fn a_waiter_never_runs_anything(stage: Stage) {
-    let stage = stage.with("IDEMPOTENCY_LEASE_MS", "100");
-    let (engine, at_most_once, resumable) = (stage.engine(), a_payment(), a_resumable_payment());
+pub async fn a_waiter_never_runs_anything(subject: Subject) {
+    let subject = subject.with_lease(Duration::from_millis(100));
+    let (engine, at_most_once, resumable) = (subject.engine(), a_payment(), a_resumable_payment());
     drop(started(&engine, &at_most_once).await);
     drop(started(&engine, &resumable).await);
 
@@ -161,19 +164,19 @@ pub(super) async fn a_waiter_never_runs_anything(stage: Stage) {
     assert_eq!(entry.expect("read").expect("there").attempt, 1);
 }
 
-pub(super) async fn one_operation_may_wait_for_another(stage: Stage) {
-    let (engine, provider) = (stage.engine(), Provider::default());
+pub async fn one_operation_may_wait_for_another(subject: Subject) {
+    let (engine, provider) = (subject.engine(), Provider::default());
     let (outer, inner) = (a_payment(), a_payment());
     for _ in 0..2 {
         let ran = engine
             .run(&outer, patience(), async |_: &mut Lease| {
                 provider.pay(&engine, &inner, charged()).await;
-                Ok::<_, shared::idempotency::Failure<()>>(super::stage::answer("outer"))
+                Ok::<_, crate::Failure<()>>(answer("outer"))
             })
             .await;
         let end = ran.expect("decided").end;
         assert!(
-            matches!(&end, End::Fresh(response) | End::Replay(response) if *response == super::stage::answer("outer")),
+            matches!(&end, End::Fresh(response) | End::Replay(response) if *response == answer("outer")),
             "{end:?}"
         );
     }
@@ -182,14 +185,15 @@ pub(super) async fn one_operation_may_wait_for_another(stage: Stage) {
     assert_eq!(provider.charges(), 1);
 }
 
-pub(super) async fn each_claim_has_the_lease_of_its_own_deadline(stage: Stage) {
-    let engine = stage.engine();
+pub async fn each_claim_has_the_lease_of_its_own_deadline(subject: Subject) {
+    let engine = subject.engine();
     let operations = [a_payment(), a_payment()];
     let claims = [5, 60].map(|seconds| Deadline::after(Duration::from_secs(seconds)));
-    let (short, long) = tokio::join!(
+    let (short, long) = join(
         engine.claim(&operations[0], claims[0]),
-        engine.claim(&operations[1], claims[1])
-    );
+        engine.claim(&operations[1], claims[1]),
+    )
+    .await;
 
     let left = async |operation: &Operation| {
         let entry = engine.entry(&operation.key, patience()).await;
@@ -203,8 +207,8 @@ pub(super) async fn each_claim_has_the_lease_of_its_own_deadline(stage: Stage) {
     drop((short, long));
 }
 
-pub(super) async fn without_time_nothing_is_claimed(stage: Stage) {
-    let (engine, payment) = (stage.engine(), a_payment());
+pub async fn without_time_nothing_is_claimed(subject: Subject) {
+    let (engine, payment) = (subject.engine(), a_payment());
     for left in [Duration::ZERO, Duration::from_millis(50)] {
         let claimed = engine.claim(&payment, Deadline::after(left)).await;
         assert_eq!(claimed.err(), Some(Undecided::TooLate));

@@ -1,25 +1,28 @@
 //! Scenarios of the window, after which a key runs as new.
 
+#![expect(missing_docs, reason = "the name of a law says what it holds")]
+
 use std::time::Duration;
 
-use harness::eventually;
-use shared::idempotency::{Completion, End, Idempotency, Lease, Operation, Outcome};
+use crate::{Completion, End, Idempotency, Lease, Operation, Outcome};
 
-use super::stage::{
-    Provider, Stage, a_payment, a_resumable_payment, answer, charged, claim, patience, started,
+use super::Subject;
+use super::payment::{
+    Provider, a_payment, a_resumable_payment, answer, charged, claim, patience, started,
 };
+use super::waiting::eventually;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-fn with_a_short_window(stage: Stage) -> Stage {
-    stage
-        .with("IDEMPOTENCY_TTL_SECONDS", "1")
-        .with("IDEMPOTENCY_LEASE_MS", "100")
+fn with_a_short_window(subject: Subject) -> Subject {
+    subject
+        .with_window(Duration::from_secs(1))
+        .with_lease(Duration::from_millis(100))
 }
 
-pub(super) async fn after_the_window_the_key_runs_as_new(stage: Stage) {
-    let stage = with_a_short_window(stage);
-    let (engine, provider, payment) = (stage.engine(), Provider::default(), a_payment());
+pub async fn after_the_window_the_key_runs_as_new(subject: Subject) {
+    let subject = with_a_short_window(subject);
+    let (engine, provider, payment) = (subject.engine(), Provider::default(), a_payment());
     provider.pay(&engine, &payment, charged()).await;
     let end = provider.pay(&engine, &payment, charged()).await;
     assert_eq!(end, End::Replay(charged()));
@@ -31,13 +34,13 @@ pub(super) async fn after_the_window_the_key_runs_as_new(stage: Stage) {
     .await;
 
     assert_eq!(provider.charges(), 2);
-    let end = provider.pay(&stage.engine(), &payment, charged()).await;
+    let end = provider.pay(&subject.engine(), &payment, charged()).await;
     assert_eq!(end, End::Replay(answer("new")));
 }
 
-pub(super) async fn a_new_run_starts_clean(stage: Stage) {
-    let stage = with_a_short_window(stage);
-    let (engine, payment) = (stage.engine(), a_resumable_payment());
+pub async fn a_new_run_starts_clean(subject: Subject) {
+    let subject = with_a_short_window(subject);
+    let (engine, payment) = (subject.engine(), a_resumable_payment());
     let mut lease = started(&engine, &payment).await;
     lease.checkpoint("old").await;
     tokio::time::sleep(Duration::from_millis(150)).await;
@@ -66,13 +69,13 @@ async fn of_the_next_run(engine: &Idempotency, operation: &Operation) -> Lease {
     next.expect("started")
 }
 
-pub(super) async fn who_slept_through_the_window_cannot_finish(stage: Stage) {
-    let stage = with_a_short_window(stage);
-    let (engine, payment) = (stage.engine(), a_resumable_payment());
+pub async fn who_slept_through_the_window_cannot_finish(subject: Subject) {
+    let subject = with_a_short_window(subject);
+    let (engine, payment) = (subject.engine(), a_resumable_payment());
     let (frozen, asleep) = (started(&engine, &payment).await, Duration::from_millis(150));
     tokio::time::sleep(asleep).await;
     started(&engine, &payment).await.complete(charged()).await;
-    let next = of_the_next_run(&stage.engine(), &payment).await;
+    let next = of_the_next_run(&subject.engine(), &payment).await;
 
     let late = frozen.complete(answer("late")).await;
 
@@ -83,18 +86,13 @@ pub(super) async fn who_slept_through_the_window_cannot_finish(stage: Stage) {
     );
 }
 
-/// A store that is Redis alone keeps it for a window after the last write; no store forgets it with its lease.
-pub(super) async fn what_is_unknown_does_not_expire_with_the_window(stage: Stage) {
-    let window_ms = if stage.database.is_some() || stage.is_memory() {
-        1_200
-    } else {
-        600
-    };
-    let stage = with_a_short_window(stage);
-    let (engine, payment) = (stage.engine(), a_payment());
+/// A store may forget it a window after its last write. No store forgets it with its lease.
+pub async fn what_is_unknown_outlasts_its_lease(subject: Subject) {
+    let subject = with_a_short_window(subject);
+    let (engine, payment) = (subject.engine(), a_payment());
     started(&engine, &payment).await.mark_unknown().await;
 
-    tokio::time::sleep(Duration::from_millis(window_ms)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
 
     assert!(matches!(
         claim(&engine, &payment).await,

@@ -1,0 +1,109 @@
+//! A store of one's own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use idempotency::store::{
+    Answer, Change, Changed, Claim, Claimed, Fence, Found, Record, Settled, Settlement, Standing,
+    Step, Store, StoreTime, Stored, Undecided, Version, async_trait, step,
+};
+use idempotency::{Authority, Deadline, Idempotency, OwnerId, RecordKey, Setup, Stores};
+use parking_lot::Mutex;
+
+/// Records as text, behind one lock. A store that outlives its process keeps them in a database, and has a transaction instead.
+#[derive(Clone)]
+pub(crate) struct OwnStore {
+    texts: Arc<Mutex<HashMap<RecordKey, Bytes>>>,
+    /// Where the clock of this store began: one for all callers.
+    started: Instant,
+}
+
+impl OwnStore {
+    pub(crate) fn new() -> Self {
+        Self {
+            texts: Arc::default(),
+            started: Instant::now(),
+        }
+    }
+
+    /// One atomic step: reads, decides and writes under the lock.
+    fn step<T>(&self, key: &RecordKey, decide: impl FnOnce(&Stored, StoreTime) -> Step<T>) -> T {
+        let mut texts = self.texts.lock();
+        let stored = texts.get(key).map(Record::from_text).transpose();
+        let Step { write, answer } = decide(&stored, self.now());
+        if let Some(record) = write {
+            texts.insert(key.clone(), record.to_text().into());
+        }
+        answer
+    }
+
+    fn now(&self) -> StoreTime {
+        StoreTime::from_ms(1_000_000_000_000).after(self.started.elapsed())
+    }
+}
+
+#[async_trait]
+impl Store for OwnStore {
+    async fn claim(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        _: Deadline,
+    ) -> Result<Answer<Claimed>, Undecided> {
+        let claimed = self.step(key, |stored, now| step::claim(stored, claim, now));
+        Ok(Answer::of_all(claimed))
+    }
+
+    async fn look(
+        &self,
+        key: &RecordKey,
+        claim: &Claim,
+        _: Deadline,
+    ) -> Result<Answer<Standing>, Undecided> {
+        let look = |stored: &Stored, now| Step::answer(step::look(stored, claim, now));
+        Ok(Answer::of_all(self.step(key, look)))
+    }
+
+    async fn change(
+        &self,
+        key: &RecordKey,
+        fence: &Fence,
+        change: &Change,
+        _: Deadline,
+    ) -> Result<Answer<Changed>, Undecided> {
+        let changed = self.step(key, |stored, now| step::change(stored, fence, change, now));
+        Ok(Answer::of_all(changed))
+    }
+
+    async fn settle(
+        &self,
+        key: &RecordKey,
+        seen: Version,
+        owner: OwnerId,
+        settlement: &Settlement,
+        _: Deadline,
+    ) -> Result<Settled, Undecided> {
+        Ok(self.step(key, |stored, now| {
+            step::settle(stored, seen, owner, settlement, now)
+        }))
+    }
+
+    async fn read(&self, key: &RecordKey, _: Deadline) -> Result<Found, Undecided> {
+        let read = |stored: &Stored, now| Step::answer(Found::of(stored.clone(), now));
+        Ok(self.step(key, read))
+    }
+
+    async fn list(&self, limit: u32, _: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+        let mut keys: Vec<_> = self.texts.lock().keys().cloned().collect();
+        keys.sort();
+        keys.truncate(limit as usize);
+        Ok(keys)
+    }
+}
+
+fn main() {
+    let idempotency = Idempotency::new(Setup::of(Stores::own(OwnStore::new())));
+    assert_eq!(idempotency.authority(), Authority::Own);
+}
