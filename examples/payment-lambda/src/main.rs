@@ -22,6 +22,7 @@ async fn main() -> Result<(), Error> {
     let idempotency = Idempotency::new(Setup::of(Stores {
         memory: redis.is_none(),
         redis,
+        ..Stores::default()
     }));
     lambda_runtime::run(service_fn(|event| handle(&idempotency, event))).await
 }

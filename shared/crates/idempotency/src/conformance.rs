@@ -38,8 +38,11 @@ mod time;
 mod waiting;
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 use crate::{Idempotency, IdempotencyConfig};
 
@@ -101,10 +104,15 @@ impl fmt::Debug for Law {
 ///
 /// # Panics
 ///
-/// Where a law does not hold. The backtrace names it.
+/// Where a law does not hold, with its name.
 pub async fn check(subject: impl Fn() -> Subject) {
     for law in LAWS {
-        (law.run)(subject()).await;
+        let tried = AssertUnwindSafe((law.run)(subject())).catch_unwind().await;
+        if let Err(panic) = tried {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(panic.downcast_ref::<&str>().copied());
+            panic!("{law:?} does not hold: {}", text.unwrap_or_default());
+        }
     }
 }
 

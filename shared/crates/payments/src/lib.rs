@@ -1,36 +1,4 @@
-//! A payment that is charged once, however often it is asked for.
-//!
-//! The engine ([`idempotency`]) lets one attempt of a request work at a time and answers its repetitions. It cannot know
-//! whether a provider has charged when an attempt dies. So a payment has two more things: a row in the ledger, which
-//! outlives every claim, and at the provider one *intent*, whose own state machine takes one confirmation and none after it
-//! was cancelled. An attempt goes on where the one before it got to, so its policy is
-//! [`RerunAlways`](idempotency::Policy::RerunAlways): trying again is looking again.
-//!
-//! | what becomes of a request | stored as | a repetition |
-//! |---|---|---|
-//! | charged: 201; declined or failed for good: 402 | its bytes, in the ledger, then in the engine | is answered with the bytes |
-//! | on its way: 202 `requires_action`, `processing` | a reference to the payment | looks at the provider, then answers |
-//! | the ledger's row cannot be read: 409 | nothing (the key is unknown) | takes over, reads the row again |
-//! | not known: 202 `unknown` | nothing (the key is unknown) | takes over, looks at the provider, goes on |
-//! | the provider did nothing (cannot be reached, no credentials, too many requests), and there is no other attempt for which it may have: 503 | nothing (released) | runs |
-//! | refused before the claim: 400, 401, 413, 415 | nothing | runs, with a corrected request too |
-//!
-//! How Stripe's intents live: <https://docs.stripe.com/payments/paymentintents/lifecycle>.
-//!
-//! # What is checked
-//!
-//! `payments/model.rs` searches every order of the steps of two attempts, the reconciler, an event and the customer, with lost, late
-//! and refused requests, crashes and freezes. It runs the code of `steps`, `Change::apply` and the reading of Stripe's failures.
-//! In each state:
-//!
-//! - The customer is charged at most once, over all intents, and only by the intent that the ledger names.
-//! - "Not charged" is said only where there is no charge and none can come; "charged" only of a charge of the order's amount.
-//! - A final answer never changes, and each client gets the ledger's.
-//! - "Nothing was done" is said only where no attempt may have charged.
-//! - Settling confirms nothing. A run of the reconciler that closes an old payment ends it, if nothing disturbs the run.
-//!
-//! `make test` searches with two attempts and up to two faults, `make model` with up to four. Each of the bugs planted in the model
-//! is found.
+#![doc = include_str!("../README.md")]
 
 mod anomaly;
 mod config;
