@@ -6,7 +6,7 @@ mod show;
 use serde_json::{Value, json};
 use shared::App;
 use shared::deadline::Deadline;
-use shared::idempotency::{Idempotency, IdempotencyKey, Lookup, RecordKey, Scope, Undecided};
+use shared::idempotency::{Idempotency, IdempotencyKey, Lookup, RecordKey, Scope, StoreError};
 
 use crate::arguments::{Form, Keys};
 use crate::measures::ago;
@@ -57,9 +57,9 @@ pub(crate) async fn run(
     }
 }
 
-fn failed(error: Undecided) -> String {
+fn failed(error: StoreError) -> String {
     match error {
-        Undecided::NoStore => words::NO_STORE_OF_KEYS.to_owned(),
+        StoreError::NoStore => words::NO_STORE_OF_KEYS.to_owned(),
         error => format!("failed to {error}"),
     }
 }
@@ -121,7 +121,7 @@ fn all(keys: &[RecordKey], form: Form) -> Page {
 async fn unknown(
     idempotency: &Idempotency,
     deadline: Deadline,
-) -> Result<Vec<(RecordKey, Lookup)>, Undecided> {
+) -> Result<Vec<(RecordKey, Lookup)>, StoreError> {
     let mut unknown: Vec<(RecordKey, Lookup)> = Vec::new();
     let mut pages = idempotency.unfinished(RecordKey::PREFIX);
     while let Some(page) = pages.next_page(deadline).await? {

@@ -1,6 +1,7 @@
 //! A function that charges by one call, with nothing but the engine between a client and a second charge: no ledger, no intent,
 //! no key that the provider would recognise. For the hunt.
 
+use shared::idempotency::Blocked;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use shared::App;
 use shared::idempotency::web::{self as idempotent, answer, replay};
 use shared::idempotency::{
-    End, Failure, Fingerprint, Idempotency, Lease, Operation, Policy, RecordKey, Request,
+    Failure, Fingerprint, Idempotency, Lease, Operation, Policy, RecordKey, Request, RunOutcome,
     SavedResponse, Scope,
 };
 use shared::lambda::{self, Invocation};
@@ -80,18 +81,22 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
     let Ok(ran) = ran else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, "undecided");
     };
-    match ran.end {
-        End::Fresh(saved) => answer(&saved),
+    match ran.value {
+        RunOutcome::Fresh(saved) => answer(&saved),
         // Whoever runs again may come to another result, so this one is not final.
-        End::NotDurable(_) if runs_again => refused(StatusCode::ACCEPTED, "not-durable"),
-        End::NotDurable(saved) => answer(&saved),
-        End::Replay(saved) => replay(&saved),
-        End::Mismatch => refused(StatusCode::UNPROCESSABLE_ENTITY, "mismatch"),
-        End::InProgress { .. } => refused(StatusCode::CONFLICT, "in-progress"),
-        End::NothingHappened(why) => refused(StatusCode::SERVICE_UNAVAILABLE, why),
-        End::Unknown(_) | End::MayHaveHappened(_) | End::Overran => {
-            refused(StatusCode::CONFLICT, "outcome-unknown")
+        RunOutcome::NotDurable(_) if runs_again => refused(StatusCode::ACCEPTED, "not-durable"),
+        RunOutcome::NotDurable(saved) => answer(&saved),
+        RunOutcome::Blocked(Blocked::Replay(saved)) => replay(&saved),
+        RunOutcome::Blocked(Blocked::Mismatch) => {
+            refused(StatusCode::UNPROCESSABLE_ENTITY, "mismatch")
         }
+        RunOutcome::Blocked(Blocked::InProgress { .. }) => {
+            refused(StatusCode::CONFLICT, "in-progress")
+        }
+        RunOutcome::NothingHappened(why) => refused(StatusCode::SERVICE_UNAVAILABLE, why),
+        RunOutcome::Blocked(Blocked::Unknown(_))
+        | RunOutcome::MayHaveHappened(_)
+        | RunOutcome::Overran => refused(StatusCode::CONFLICT, "outcome-unknown"),
     }
 }
 

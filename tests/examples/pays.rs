@@ -1,6 +1,7 @@
 //! A function that pays: it writes a line to a file, at most once for a key, and takes its time before and after. For the
 //! harness to freeze and kill.
 
+use shared::idempotency::Blocked;
 use std::fs::File;
 use std::io::Write;
 use std::process::ExitCode;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use http::StatusCode;
 use shared::App;
 use shared::idempotency::{
-    End, Failure, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, RecordKey, Request,
-    SavedResponse, Scope,
+    Failure, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, RecordKey, Request,
+    RunOutcome, SavedResponse, Scope,
 };
 use shared::lambda::{self, Invocation};
 use shared::web::{self, Response};
@@ -52,14 +53,16 @@ async fn handle(idempotency: Arc<Idempotency>, invocation: Invocation) -> Respon
     let payment = Operation::new(RecordKey::new(&Scope::none(), &key), fingerprint);
     let outcome = match idempotency.run(&payment, invocation.deadline, work).await {
         Err(_) => "undecided",
-        Ok(ran) => match ran.end {
-            End::Fresh(_) => "charged",
-            End::Replay(_) => "charged before",
-            End::NotDurable(_) => "charged, not durable",
-            End::InProgress { .. } => "in progress",
-            End::Mismatch => "mismatch",
-            End::NothingHappened(_) => "nothing happened",
-            End::Unknown(_) | End::MayHaveHappened(_) | End::Overran => "unknown",
+        Ok(ran) => match ran.value {
+            RunOutcome::Fresh(_) => "charged",
+            RunOutcome::Blocked(Blocked::Replay(_)) => "charged before",
+            RunOutcome::NotDurable(_) => "charged, not durable",
+            RunOutcome::Blocked(Blocked::InProgress { .. }) => "in progress",
+            RunOutcome::Blocked(Blocked::Mismatch) => "mismatch",
+            RunOutcome::NothingHappened(_) => "nothing happened",
+            RunOutcome::Blocked(Blocked::Unknown(_))
+            | RunOutcome::MayHaveHappened(_)
+            | RunOutcome::Overran => "unknown",
         },
     };
     web::ok(&outcome)

@@ -12,7 +12,8 @@ use serde_json::json;
 use shared::App;
 use shared::idempotency::web::{self as idempotent, answer, replay};
 use shared::idempotency::{
-    End, Failure, Fingerprint, Idempotency, Operation, RecordKey, Request, SavedResponse, Scope,
+    Blocked, Failure, Fingerprint, Idempotency, Operation, RecordKey, Request, RunOutcome,
+    SavedResponse, Scope,
 };
 use shared::lambda::{self, Invocation};
 use shared::web::{self, Response};
@@ -85,15 +86,19 @@ async fn handle(state: Arc<State>, invocation: Invocation) -> Response {
     let Ok(ran) = ran.await else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, "undecided");
     };
-    match ran.end {
-        End::Fresh(saved) | End::NotDurable(saved) => answer(&saved),
-        End::Replay(saved) => replay(&saved),
-        End::Mismatch => refused(StatusCode::UNPROCESSABLE_ENTITY, "mismatch"),
-        End::InProgress { .. } => refused(StatusCode::CONFLICT, "in-progress"),
-        End::NothingHappened(why) => refused(StatusCode::SERVICE_UNAVAILABLE, why),
-        End::Unknown(_) | End::MayHaveHappened(_) | End::Overran => {
-            refused(StatusCode::CONFLICT, "outcome-unknown")
+    match ran.value {
+        RunOutcome::Fresh(saved) | RunOutcome::NotDurable(saved) => answer(&saved),
+        RunOutcome::Blocked(Blocked::Replay(saved)) => replay(&saved),
+        RunOutcome::Blocked(Blocked::Mismatch) => {
+            refused(StatusCode::UNPROCESSABLE_ENTITY, "mismatch")
         }
+        RunOutcome::Blocked(Blocked::InProgress { .. }) => {
+            refused(StatusCode::CONFLICT, "in-progress")
+        }
+        RunOutcome::NothingHappened(why) => refused(StatusCode::SERVICE_UNAVAILABLE, why),
+        RunOutcome::Blocked(Blocked::Unknown(_))
+        | RunOutcome::MayHaveHappened(_)
+        | RunOutcome::Overran => refused(StatusCode::CONFLICT, "outcome-unknown"),
     }
 }
 

@@ -13,7 +13,8 @@ use serde_json::json;
 use shared::App;
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, Outcome, RecordKey, Request, Scope,
+    ClaimOutcome, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, RecordKey, Request,
+    Scope,
 };
 
 use super::progress;
@@ -56,7 +57,7 @@ enum Call {
     OneSet,
     SetNxGet,
     /// The engine, for a key of another attempt, and what it has to answer.
-    Blocked(Operation, fn(&Outcome) -> bool),
+    Blocked(Operation, fn(&ClaimOutcome<Lease>) -> bool),
 }
 
 /// What is measured of a call.
@@ -271,16 +272,16 @@ impl Bench {
     }
 }
 
-async fn claim(engine: &Idempotency, payment: &Operation) -> Outcome {
+async fn claim(engine: &Idempotency, payment: &Operation) -> ClaimOutcome<Lease> {
     let patience = Deadline::after(Duration::from_secs(60));
     let claimed = engine.claim(payment, patience).await;
-    claimed.expect("decided").outcome
+    claimed.expect("decided").value
 }
 
 /// Claims an unused key.
 async fn started(engine: &Idempotency, payment: &Operation) -> Lease {
     match claim(engine, payment).await {
-        Outcome::Started(lease) => lease,
+        ClaimOutcome::Claimed(lease) => lease,
         other => panic!("a fresh key is {other:?}"),
     }
 }

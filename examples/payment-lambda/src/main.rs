@@ -8,10 +8,7 @@ use std::time::Duration;
 
 use idempotency::redis_client::{RedisClient, RedisConfig};
 use idempotency::secret::Secrets;
-use idempotency::{
-    Deadline, End, Failure, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, RecordKey,
-    Request, SavedResponse, Scope, Setup, StatusCode, Stores,
-};
+use idempotency::{Deadline, Failure, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, RecordKey, Request, RunOutcome, SavedResponse, Scope, Setup, StatusCode, Stores};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 
@@ -31,14 +28,14 @@ async fn handle(idempotency: &Idempotency, event: LambdaEvent<Value>) -> Result<
     let body = event.payload.to_string();
     let key = event.payload["key"].as_str().unwrap_or_default();
     Ok(match pay(idempotency, key, body.as_bytes()).await? {
-        End::Fresh(receipt) => json!({"charged": true, "receipt": text(&receipt)}),
-        End::Replay(receipt) => json!({"charged": false, "receipt": text(&receipt)}),
-        End::InProgress { retry_after } => json!({"retry_after_ms": retry_after.as_millis()}),
+        RunOutcome::Fresh(receipt) => json!({"charged": true, "receipt": text(&receipt)}),
+        RunOutcome::Blocked(Blocked::Replay(receipt)) => json!({"charged": false, "receipt": text(&receipt)}),
+        RunOutcome::Blocked(Blocked::InProgress { retry_after }) => json!({"retry_after_ms": retry_after.as_millis()}),
         other => json!({"not_paid": format!("{other:?}")}),
     })
 }
 
-async fn pay(idempotency: &Idempotency, key: &str, body: &[u8]) -> Result<End<String>, Error> {
+async fn pay(idempotency: &Idempotency, key: &str, body: &[u8]) -> Result<RunOutcome<String>, Error> {
     let scope = Scope::http("payments.create", "shop")?;
     let key = RecordKey::new(&scope, &IdempotencyKey::parse(key)?);
     let request = Request {

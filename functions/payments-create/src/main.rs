@@ -29,9 +29,9 @@ async fn handle(payments: Arc<Payments>, invocation: Invocation) -> Result<Respo
 
     let created = payments.create(asked, patience, invocation.deadline).await;
 
-    let manner = idempotent::Manner {
-        stand_in: created.stand_in,
+    let headers = idempotent::AnswerHeaders {
+        degraded_to: created.degraded_to,
         waited: patience.filter(|_| created.has_waited),
     };
-    Ok(manner.on(answer::of(created.answer)))
+    Ok(headers.add_to(answer::of(created.answer)))
 }

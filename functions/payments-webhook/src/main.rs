@@ -32,9 +32,9 @@ async fn handle(webhook: Arc<Webhook>, invocation: Invocation) -> Result<Respons
         .receive(signature, body, patience, invocation.deadline)
         .await;
 
-    let manner = idempotent::Manner {
-        stand_in: receipt.stand_in,
+    let headers = idempotent::AnswerHeaders {
+        degraded_to: receipt.degraded_to,
         waited: patience.filter(|_| receipt.has_waited),
     };
-    Ok(manner.on(answer::of(receipt.received)))
+    Ok(headers.add_to(answer::of(receipt.received)))
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 use shared::App;
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Entry, Idempotency, Lookup, Policy, Progress, RecordKey, SavedBody, Undecided,
+    Entry, Idempotency, Lookup, Policy, Progress, RecordKey, SavedBody, StoreError,
 };
 use shared::payments::{DeskError, Payment};
 
@@ -25,7 +25,7 @@ pub(super) async fn run(
 ) -> Result<Page, String> {
     // Where functions keep their keys in their own memory, the ledger still has the payment of a key.
     let lookup = match idempotency.look_up(name, deadline).await {
-        Err(Undecided::NoStore) => None,
+        Err(StoreError::NoStore) => None,
         seen => Some(seen.map_err(failed)?),
     };
     let payment = match Payment::id_of_key(idempotency, name) {
@@ -39,7 +39,7 @@ pub(super) async fn run(
     let derived_key = idempotency.derived_key(name).as_str().to_owned();
     let advice = match (&payment, &lookup) {
         (Some(payment), _) => words::of_payment(payment),
-        (None, None) => return Err(failed(Undecided::NoStore)),
+        (None, None) => return Err(failed(StoreError::NoStore)),
         (None, Some(Lookup::Absent)) => {
             return Err(format!(
                 "nothing is stored for `{key}` in `{scope}`: it was never claimed, or its retention is over"

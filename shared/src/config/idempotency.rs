@@ -34,10 +34,10 @@ impl IdempotencySettings {
                 usize::try_from(number).unwrap_or(usize::MAX)
             }))
         };
-        let window = read.number("IDEMPOTENCY_TTL_SECONDS", 1..=YEAR_SECONDS)?;
+        let retention = read.number("IDEMPOTENCY_TTL_SECONDS", 1..=YEAR_SECONDS)?;
         let defaults = IdempotencyConfig::default();
         let keys = IdempotencyConfig {
-            window: window.map_or(defaults.window, Duration::from_secs),
+            retention: retention.map_or(defaults.retention, Duration::from_secs),
             lease: lease.unwrap_or(defaults.lease),
             lease_grace: grace.unwrap_or(defaults.lease_grace),
             max_response_bytes: count(

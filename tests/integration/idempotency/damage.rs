@@ -6,7 +6,7 @@ use std::time::Duration;
 use harness::{MongoServer, RedisServer, eventually};
 use mongodb::bson::doc;
 use shared::idempotency::{
-    Completion, Doubt, End, Noted, Operation, Outcome, OwnerId, Renewal, Standing,
+    Blocked, ClaimOutcome, Operation, OwnerId, RunOutcome, UnknownCause, WriteResult,
 };
 
 use super::stage::{
@@ -63,7 +63,10 @@ async fn a_damaged_record_never_lets_redis_run_the_key_again() {
         damage(redis, &command).await;
         let outcome = claim(&engine, &payment).await;
         assert!(
-            matches!(outcome, Outcome::Unknown(Doubt::Unreadable)),
+            matches!(
+                outcome,
+                ClaimOutcome::Blocked(Blocked::Unknown(UnknownCause::Unreadable))
+            ),
             "{command:?}: {outcome:?}"
         );
         let left: i64 = redis.query(&["PTTL", key]).await;
@@ -84,40 +87,46 @@ async fn what_follows_a_header_and_is_damaged_is_kept_by_nobody() {
     let claim_again = async || {
         let lease = Duration::from_millis(1_500);
         let claimed = engine.claim_as(owner, lease, &payment, patience()).await;
-        claimed.expect("decided").outcome
+        claimed.expect("decided").value
     };
-    let Outcome::Started(mut lease) = claim_again().await else {
+    let ClaimOutcome::Claimed(mut lease) = claim_again().await else {
         panic!("a fresh key starts");
     };
-    assert_eq!(lease.checkpoint("a note").await, Noted::Done);
+    assert_eq!(lease.checkpoint("a note").await, WriteResult::Stored(()));
     redis.command(&["APPEND", key, "x"]).await;
     let damaged: String = redis.query(&["GET", key]).await;
 
     let repeated = claim_again().await;
     assert!(
-        matches!(repeated, Outcome::Unknown(Doubt::Unreadable)),
+        matches!(
+            repeated,
+            ClaimOutcome::Blocked(Blocked::Unknown(UnknownCause::Unreadable))
+        ),
         "{repeated:?}"
     );
     let renewal = lease.renew(Duration::from_secs(5)).await;
     assert!(
-        matches!(renewal, Renewal::Superseded(_)),
+        matches!(renewal, WriteResult::Superseded(_)),
         "{renewal:?}: what is not whole is not kept"
     );
     eventually(Duration::from_secs(10), async || {
         let outcome = claim(&engine, &payment).await;
-        matches!(outcome, Outcome::Unknown(Doubt::Unreadable))
+        matches!(
+            outcome,
+            ClaimOutcome::Blocked(Blocked::Unknown(UnknownCause::Unreadable))
+        )
     })
     .await;
     assert_eq!(redis.query::<String>(&["GET", key]).await, damaged);
     let completed = lease.complete(charged()).await;
 
     // It happened, and its owner needs nothing of what is damaged.
-    assert!(
-        matches!(completed, Completion::Completed(_)),
-        "{completed:?}"
-    );
+    assert!(matches!(completed, WriteResult::Stored(_)), "{completed:?}");
     let outcome = claim(&engine, &payment).await;
-    assert!(matches!(outcome, Outcome::Replay(_)), "{outcome:?}");
+    assert!(
+        matches!(outcome, ClaimOutcome::Blocked(Blocked::Replay(_))),
+        "{outcome:?}"
+    );
 }
 
 /// The header is as long as ever, and another field is a digit shorter for each that is longer.
@@ -133,7 +142,7 @@ async fn a_header_whose_fields_are_shifted_is_no_record() {
     // Owner, counts, times, fingerprint and length; in between lies whether it was taken over.
     let of_digits = [2, 3, 4, 5, 6, 7, 8, 9, 11, 12];
 
-    for pair in of_digits.windows(2) {
+    for pair in of_digits.retentions(2) {
         let mut shifted: Vec<String> = fields.iter().map(|&field| field.into()).collect();
         let digit = shifted[pair[0]].remove(0);
         shifted[pair[1]].insert(0, digit);
@@ -145,18 +154,21 @@ async fn a_header_whose_fields_are_shifted_is_no_record() {
         let outcome = claim(&engine, &payment).await;
 
         assert!(
-            matches!(renewal, Renewal::Superseded(_)),
+            matches!(renewal, WriteResult::Superseded(_)),
             "{shifted}: {renewal:?}"
         );
         assert!(
-            matches!(outcome, Outcome::Unknown(Doubt::Unreadable)),
+            matches!(
+                outcome,
+                ClaimOutcome::Blocked(Blocked::Unknown(UnknownCause::Unreadable))
+            ),
             "{shifted}: {outcome:?}"
         );
         assert_eq!(redis.query::<String>(&["GET", key]).await, shifted);
     }
     redis.command(&["SET", key, &sound]).await;
     let renewal = lease.renew(Duration::from_secs(60)).await;
-    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
 }
 
 /// Its own answer may be another one than what was stored.
@@ -175,13 +187,13 @@ async fn a_result_that_is_damaged_is_told_not_even_to_its_owner() {
     assert!(
         matches!(
             completed,
-            Completion::Superseded(Standing::Unknown(Doubt::Unreadable))
+            WriteResult::Superseded(Some(Blocked::Unknown(UnknownCause::Unreadable)))
         ),
         "{completed:?}"
     );
 }
 
-/// A record that is kept for a window only could end before its lease does.
+/// A record that is kept for a retention only could end before its lease does.
 #[tokio::test]
 async fn work_that_is_not_finished_is_kept_for_its_lease_whatever_its_record_says() {
     let stage = Stage::redis().await;
@@ -194,13 +206,13 @@ async fn work_that_is_not_finished_is_kept_for_its_lease_whatever_its_record_say
     redis.command(&["SET", key, &record]).await;
 
     let renewal = lease.renew(Duration::from_secs(60)).await;
-    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
 
     let renewed: String = redis.query(&["GET", key]).await;
     assert_eq!(renewed[FINISHED_AT], "0".repeat(13));
     let left: i64 = redis.query(&["PTTL", key]).await;
-    let window_ms = 86_400_000;
-    assert!(left > window_ms, "{left}");
+    let retention_ms = 86_400_000;
+    assert!(left > retention_ms, "{left}");
 }
 
 #[tokio::test]
@@ -215,7 +227,11 @@ async fn a_damaged_hint_is_repaired_from_mongodb() {
     for command in damages(redis, key).await {
         damage(redis, &command).await;
         let end = provider.pay(&engine, &payment, charged()).await;
-        assert_eq!(end, End::Replay(charged()), "{command:?}");
+        assert_eq!(
+            end,
+            RunOutcome::Blocked(Blocked::Replay(charged())),
+            "{command:?}"
+        );
         let repaired: String = redis.query(&["GET", key]).await;
         assert_eq!(repaired, sound, "{command:?}");
     }
@@ -250,7 +266,10 @@ async fn a_damaged_document_never_lets_mongodb_run_the_key_again() {
         let outcome = claim(&engine, &payment).await;
 
         assert!(
-            matches!(outcome, Outcome::Unknown(Doubt::Unreadable)),
+            matches!(
+                outcome,
+                ClaimOutcome::Blocked(Blocked::Unknown(UnknownCause::Unreadable))
+            ),
             "{damage}: {outcome:?}"
         );
     }

@@ -1,13 +1,14 @@
 //! Records as documents of MongoDB. Two versions of a function read each other's during a deployment, so what they look
 //! like never changes.
 
+use shared::idempotency::Blocked;
 use std::time::{Duration, SystemTime};
 
 use futures_util::TryStreamExt;
 use harness::{FaultProxy, MongoServer};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Collection, IndexModel};
-use shared::idempotency::{Completion, End, Lookup, Outcome, RecordKey};
+use shared::idempotency::{ClaimOutcome, Lookup, RecordKey, RunOutcome, WriteResult};
 
 use super::stage::{Provider, Stage, a_payment, answer, charged, claim, patience, started};
 
@@ -113,13 +114,16 @@ async fn a_document_with_numbers_of_32_bits_is_read() {
     records.insert_one(document).await.expect("written");
 
     let outcome = claim(&engine, &payment).await;
-    assert!(matches!(outcome, Outcome::InProgress { .. }), "{outcome:?}");
+    assert!(
+        matches!(outcome, ClaimOutcome::Blocked(Blocked::InProgress { .. })),
+        "{outcome:?}"
+    );
     let completion = lease.complete(charged()).await;
-    assert_eq!(completion, Completion::Completed(charged()));
+    assert_eq!(completion, WriteResult::Stored(charged()));
 }
 
 #[tokio::test]
-async fn another_window_takes_the_place_of_the_index_for_the_one_before() {
+async fn another_retention_takes_the_place_of_the_index_for_the_one_before() {
     let day = Stage::mongodb().await;
     let week = day
         .clone_settings()
@@ -131,11 +135,11 @@ async fn another_window_takes_the_place_of_the_index_for_the_one_before() {
         prepared.expect("prepared");
         let indexes = records(&day).await.list_indexes().await.expect("listed");
         let indexes: Vec<IndexModel> = indexes.try_collect().await.expect("read");
-        let windows: Vec<Duration> = indexes
+        let retentions: Vec<Duration> = indexes
             .into_iter()
             .filter_map(|index| index.options?.expire_after)
             .collect();
-        assert_eq!(windows, [Duration::from_secs(seconds)]);
+        assert_eq!(retentions, [Duration::from_secs(seconds)]);
     }
 }
 
@@ -152,10 +156,10 @@ async fn who_outlived_its_document_cannot_finish_the_next_one() {
 
     let late = frozen.complete(answer("late")).await;
 
-    assert!(matches!(late, Completion::Superseded(_)), "{late:?}");
+    assert!(matches!(late, WriteResult::Superseded(_)), "{late:?}");
     assert_eq!(
         next.complete(charged()).await,
-        Completion::Completed(charged())
+        WriteResult::Stored(charged())
     );
 }
 
@@ -189,7 +193,7 @@ async fn a_compare_and_set_that_outlived_its_document_starts_nothing() {
         provider.pay(&engine, &payment, answer("second")).await;
     });
 
-    assert_eq!(late, End::Replay(answer("second")));
+    assert_eq!(late, RunOutcome::Blocked(Blocked::Replay(answer("second"))));
     assert_eq!(provider.charges(), 2);
 }
 

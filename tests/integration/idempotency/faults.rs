@@ -1,12 +1,13 @@
 //! What can happen to the stores, at each step of a payment, and what must hold all the same.
 
+use shared::idempotency::Blocked;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use harness::{FaultProxy, MongoServer, RedisServer, eventually};
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Completion, Idempotency, Lease, Noted, Operation, Outcome, Policy, Renewal, SavedResponse,
+    ClaimOutcome, Idempotency, Lease, Operation, Policy, SavedResponse, WriteResult,
 };
 
 use super::stage::{Provider, Stage, a_payment, answer, claim, patience, started};
@@ -109,9 +110,11 @@ impl World {
         strike_at(Moment::BeforeTheClaim).await;
         let claimed = engine.claim(&self.payment, Deadline::after(ATTEMPT)).await;
         let Ok(claimed) = claimed else { return };
-        let lease = match claimed.outcome {
-            Outcome::Started(lease) => lease,
-            Outcome::Replay(response) => return self.told.lock().push(response),
+        let lease = match claimed.value {
+            ClaimOutcome::Claimed(lease) => lease,
+            ClaimOutcome::Blocked(Blocked::Replay(response)) => {
+                return self.told.lock().push(response);
+            }
             _ => return,
         };
         strike_at(Moment::AtWork).await;
@@ -125,11 +128,11 @@ impl World {
         self.provider.charge();
         let response = answer(format!("charge {}", self.provider.charges()));
         before_the_result().await;
-        match lease.complete(response).await {
-            Completion::Completed(response) | Completion::NotDurable(response) => {
-                self.told.lock().push(response);
-            }
-            Completion::Superseded(_) => {}
+        match lease.complete(response.clone()).await {
+            WriteResult::Stored(stored) => self.told.lock().push(stored),
+            WriteResult::NotDurable => self.told.lock().push(response),
+            WriteResult::Superseded(_) => {}
+            other => panic!("no completion ends so: {other:?}"),
         }
     }
 
@@ -145,13 +148,13 @@ impl World {
         eventually(LIMIT, async || {
             self.retry().await;
             let claimed = engine.claim(&self.payment, Deadline::after(ATTEMPT)).await;
-            match claimed.map(|claimed| claimed.outcome) {
-                Ok(Outcome::Replay(response)) => {
+            match claimed.map(|claimed| claimed.value) {
+                Ok(ClaimOutcome::Blocked(Blocked::Replay(response))) => {
                     self.told.lock().push(response);
                     true
                 }
-                Ok(Outcome::Unknown(_)) => true,
-                Ok(Outcome::Started(lease)) => {
+                Ok(ClaimOutcome::Blocked(Blocked::Unknown(_))) => true,
+                Ok(ClaimOutcome::Claimed(lease)) => {
                     self.finish(lease, async || ()).await;
                     false
                 }
@@ -197,11 +200,11 @@ pub(super) async fn a_word_that_arrives_late_undoes_nothing(world: &World, proxy
     let payment = world.payment.clone().with_policy(Policy::RerunAlways);
     let mut lease = started(&world.engine(), &payment).await;
     let connected = lease.checkpoint("begun").await;
-    assert_eq!(connected, Noted::Done);
+    assert_eq!(connected, WriteResult::Stored(()));
 
     proxy.stall_existing();
-    until_done(async || lease.checkpoint("about to charge").await == Noted::Done).await;
-    assert_eq!(lease.checkpoint("charged").await, Noted::Done);
+    until_done(async || lease.checkpoint("about to charge").await == WriteResult::Stored(())).await;
+    assert_eq!(lease.checkpoint("charged").await, WriteResult::Stored(()));
     proxy.heal();
     tokio::time::sleep(IN_FLIGHT).await;
 
@@ -211,17 +214,20 @@ pub(super) async fn a_word_that_arrives_late_undoes_nothing(world: &World, proxy
     proxy.stall_existing();
     until_done(async || {
         let renewal = lease.renew(Duration::from_millis(1)).await;
-        matches!(renewal, Renewal::Renewed { .. })
+        matches!(renewal, WriteResult::Stored(_))
     })
     .await;
     let long = Duration::from_secs(600);
     let renewal = lease.renew(long).await;
-    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
     proxy.heal();
     tokio::time::sleep(IN_FLIGHT).await;
 
     let second = claim(&world.engine(), &payment).await;
-    assert!(matches!(second, Outcome::InProgress { .. }), "{second:?}");
+    assert!(
+        matches!(second, ClaimOutcome::Blocked(Blocked::InProgress { .. })),
+        "{second:?}"
+    );
 }
 
 /// The holder once kept its revision after a renewal whose reply was lost, and took the next one of equal length for its
@@ -252,7 +258,7 @@ pub(super) async fn a_renewal_after_an_unacknowledged_one_is_written(
 
         let renewal = lease.renew(lease_time).await;
 
-        assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+        assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
         assert_eq!(rev().await, expected);
     }
 }

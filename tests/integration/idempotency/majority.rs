@@ -5,8 +5,8 @@ use std::time::Duration;
 use harness::eventually;
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Completion, Entry, Idempotency, Lookup, NoEffect, Noted, Operation, Outcome, Policy, Progress,
-    RecordKey, Renewal, Resolved, Settled, Settlement, Standing,
+    Blocked, ClaimOutcome, Entry, Idempotency, Lookup, NoEffect, Operation, Policy, Progress,
+    RecordKey, Resolved, Settled, Settlement, WriteResult,
 };
 
 use super::stage::{Stage, a_payment, a_resumable_payment, charged, claim, patience, started};
@@ -25,20 +25,20 @@ async fn each_write_of_a_lease_holder_waits_for_the_majority() {
 
         let mut lease = wire.sends(&[WRITE], started(&engine, &payment)).await;
         let renewed = wire.sends(&[WRITE], lease.renew(Duration::from_secs(20)));
-        assert!(matches!(renewed.await, Renewal::Renewed { .. }));
+        assert!(matches!(renewed.await, WriteResult::Stored(_)));
         let noted = wire.sends(&[WRITE], lease.checkpoint("a note")).await;
-        assert_eq!(noted, Noted::Done);
+        assert_eq!(noted, WriteResult::Stored(()));
         let released = wire.sends(&[WRITE], lease.release()).await;
-        assert_eq!(released, Noted::Done);
+        assert_eq!(released, WriteResult::Stored(()));
 
         let again = started(&engine, &payment);
         let lease = wire.sends(&[WRITE, READ], again).await;
         let completed = wire.sends(&[WRITE], lease.complete(charged())).await;
-        assert_eq!(completed, Completion::Completed(charged()));
+        assert_eq!(completed, WriteResult::Stored(charged()));
 
         let lease = started(&engine, &a_payment()).await;
         let marked = wire.sends(&[WRITE], lease.mark_unknown()).await;
-        assert_eq!(marked, Noted::Done);
+        assert_eq!(marked, WriteResult::Stored(()));
     }
 }
 
@@ -50,8 +50,8 @@ async fn each_decision_is_read_from_the_majority() {
         let lease = started(&engine, &payment).await;
 
         let waiting = engine.wait_for(&payment, Deadline::after(Duration::from_millis(300)));
-        let standing = wire.sends(&[READ], waiting).await.expect("read");
-        assert!(matches!(standing, Standing::InProgress { .. }));
+        let blocked = wire.sends(&[READ], waiting).await.expect("read");
+        assert!(matches!(blocked, Some(Blocked::InProgress { .. })));
         let looking = engine.look_up(&payment.key, patience());
         let found = wire.sends(&[READ], looking).await.expect("read");
         assert!(matches!(found, Lookup::Found(_)));
@@ -66,7 +66,7 @@ async fn each_decision_is_read_from_the_majority() {
         lease.complete(charged()).await;
         let repeated = claim(&engine, &payment);
         let outcome = wire.sends(&[WRITE, READ], repeated).await;
-        assert!(matches!(outcome, Outcome::Replay(_)));
+        assert!(matches!(outcome, ClaimOutcome::Blocked(Blocked::Replay(_))));
     }
 }
 

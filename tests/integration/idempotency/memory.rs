@@ -5,8 +5,9 @@ use std::time::Duration;
 use harness::{FaultProxy, RedisServer, eventually};
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Authority, Backend, Completion, End, Failure, Idempotency, Lease, NoEffect, Noted, Operation,
-    Outcome, Policy, Progress, Renewal, SavedBody, Settled, Settlement, Standing, Token, Undecided,
+    Authority, Backend, Blocked, ClaimOutcome, Failure, Idempotency, Lease, LeaseToken, NoEffect,
+    Operation, Policy, Progress, RunOutcome, SavedBody, Settled, Settlement, StoreError,
+    WriteResult,
 };
 
 use super::stage::{
@@ -26,10 +27,10 @@ async fn a_full_memory_decides_nothing_and_forgets_nothing() {
 
     let claimed = engine.claim(&a_payment(), patience()).await;
 
-    assert_eq!(claimed.err(), Some(Undecided::Full));
+    assert_eq!(claimed.err(), Some(StoreError::Full));
     for payment in &kept {
         let end = provider.pay(&engine, payment, charged()).await;
-        assert_eq!(end, End::Replay(charged()));
+        assert_eq!(end, RunOutcome::Blocked(Blocked::Replay(charged())));
     }
 }
 
@@ -58,9 +59,9 @@ async fn a_result_finds_room_in_a_full_memory_as_a_summary() {
     let end = provider
         .pay(&engine, &payment, answer(vec![b'x'; 4_000]))
         .await;
-    assert!(matches!(end, End::Fresh(_)));
+    assert!(matches!(end, RunOutcome::Fresh(_)));
 
-    let Outcome::Replay(replayed) = claim(&engine, &payment).await else {
+    let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(&engine, &payment).await else {
         panic!("forgotten");
     };
 
@@ -77,7 +78,7 @@ async fn memory_never_decides_outside_development() {
 
     assert_eq!(engine.authority(), Authority::Nobody);
     let claimed = engine.claim(&a_payment(), patience()).await;
-    assert_eq!(claimed.err(), Some(Undecided::NoStore));
+    assert_eq!(claimed.err(), Some(StoreError::NoStore));
 }
 
 /// Redis, which a proxy can take away, behind the memory of each engine.
@@ -106,19 +107,28 @@ async fn an_outage_of_redis_makes_a_process_run_nothing_twice() {
             .run(payment, patience(), work)
             .await
             .expect("decided");
-        (ran.end, ran.stand_in)
+        (ran.value, ran.degraded_to)
     };
-    assert_eq!(pay(&before).await, (End::Fresh(charged()), None));
+    assert_eq!(pay(&before).await, (RunOutcome::Fresh(charged()), None));
     let held = started(&engine, &across).await;
 
     proxy.refuse();
-    let stand_in = Some(Backend::Memory);
-    assert_eq!(pay(&during).await, (End::Fresh(charged()), stand_in));
-    assert_eq!(pay(&during).await.0, End::Replay(charged()));
-    assert_eq!(pay(&before).await.0, End::Replay(charged()));
+    let degraded_to = Some(Backend::Memory);
+    assert_eq!(
+        pay(&during).await,
+        (RunOutcome::Fresh(charged()), degraded_to)
+    );
+    assert_eq!(
+        pay(&during).await.0,
+        RunOutcome::Blocked(Blocked::Replay(charged()))
+    );
+    assert_eq!(
+        pay(&before).await.0,
+        RunOutcome::Blocked(Blocked::Replay(charged()))
+    );
     assert!(matches!(
         claim(&engine, &across).await,
-        Outcome::InProgress { .. }
+        ClaimOutcome::Blocked(Blocked::InProgress { .. })
     ));
     assert!(engine.counts().degraded > 0);
 
@@ -130,7 +140,10 @@ async fn an_outage_of_redis_makes_a_process_run_nothing_twice() {
     .await;
     let charges = provider.charges();
     for payment in [&before, &during, &across] {
-        assert_eq!(pay(payment).await.0, End::Replay(charged()));
+        assert_eq!(
+            pay(payment).await.0,
+            RunOutcome::Blocked(Blocked::Replay(charged()))
+        );
     }
     assert_eq!(provider.charges(), charges);
 }
@@ -149,8 +162,11 @@ async fn an_old_release_frees_nobody_who_began_since() {
     tokio::time::sleep(Duration::from_millis(200)).await;
 
     let claimed = engine.claim(&payment, patience()).await.expect("decided");
-    assert!(matches!(claimed.outcome, Outcome::Unknown(_)));
-    assert_eq!(claimed.stand_in, Some(Backend::Memory));
+    assert!(matches!(
+        claimed.value,
+        ClaimOutcome::Blocked(Blocked::Unknown(_))
+    ));
+    assert_eq!(claimed.degraded_to, Some(Backend::Memory));
 }
 
 /// Redis was away when the key became unknown here, or has forgotten it since. What another process did with the key then is
@@ -171,7 +187,10 @@ async fn a_release_by_another_process_frees_nothing_that_redis_does_not_know() {
         redis_is_back(&here).await;
 
         let outcome = claim(&here, &payment).await;
-        assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+        assert!(
+            matches!(outcome, ClaimOutcome::Blocked(Blocked::Unknown(_))),
+            "{outcome:?}"
+        );
     }
 }
 
@@ -179,7 +198,7 @@ async fn a_release_by_another_process_frees_nothing_that_redis_does_not_know() {
 async fn redis_is_back(engine: &Idempotency) {
     eventually(Duration::from_secs(5), async || {
         let claimed = engine.claim(&a_payment(), patience()).await;
-        claimed.expect("decided").stand_in.is_none()
+        claimed.expect("decided").degraded_to.is_none()
     })
     .await;
 }
@@ -199,7 +218,10 @@ async fn what_was_settled_in_redis_is_settled_here() {
 
     proxy.refuse();
 
-    assert!(matches!(claim(&engine, &payment).await, Outcome::Replay(_)));
+    assert!(matches!(
+        claim(&engine, &payment).await,
+        ClaimOutcome::Blocked(Blocked::Replay(_))
+    ));
 }
 
 /// Redis decides about the attempt, so nothing is said of it while Redis is away.
@@ -213,31 +235,34 @@ async fn without_redis_nothing_is_acknowledged_of_an_attempt_that_redis_decides_
     drop(started(&here, &running).await);
     proxy.refuse();
 
-    assert_eq!(lease.checkpoint("note").await, Noted::NotDurable);
+    assert_eq!(lease.checkpoint("note").await, WriteResult::NotDurable);
     assert_eq!(
         lease.renew(Duration::from_secs(90)).await,
-        Renewal::NotDurable
+        WriteResult::NotDurable
     );
     let resumed = restarted.resume(lease.token(), patience());
-    assert_eq!(resumed.mark_unknown().await, Noted::NotDurable);
+    assert_eq!(resumed.mark_unknown().await, WriteResult::NotDurable);
     assert!(matches!(
         claim(&here, &running).await,
-        Outcome::InProgress { .. }
+        ClaimOutcome::Blocked(Blocked::InProgress { .. })
     ));
 
     proxy.heal();
     redis_is_back(&here).await;
     eventually(Duration::from_secs(5), async || {
-        lease.checkpoint("note").await == Noted::Done
+        lease.checkpoint("note").await == WriteResult::Stored(())
     })
     .await;
     assert_eq!(
         lease.complete(charged()).await,
-        Completion::Completed(charged())
+        WriteResult::Stored(charged())
     );
     redis_is_back(&restarted).await;
     let outcome = claim(&restarted, &held).await;
-    assert!(matches!(outcome, Outcome::Replay(_)), "{outcome:?}");
+    assert!(
+        matches!(outcome, ClaimOutcome::Blocked(Blocked::Replay(_))),
+        "{outcome:?}"
+    );
 }
 
 /// Redis was asked, and nobody knows of what came of it.
@@ -256,7 +281,7 @@ async fn a_process_starts_nothing_without_redis_that_redis_may_have_started_sinc
     assert!(
         matches!(
             unavailable,
-            Undecided::Unavailable {
+            StoreError::Unavailable {
                 store: Backend::Redis,
                 ..
             }
@@ -266,7 +291,7 @@ async fn a_process_starts_nothing_without_redis_that_redis_may_have_started_sinc
     proxy.heal();
     eventually(Duration::from_secs(5), async || {
         let claimed = engine.claim(&payment, patience()).await;
-        claimed.is_ok_and(|claimed| matches!(claimed.outcome, Outcome::Started(_)))
+        claimed.is_ok_and(|claimed| matches!(claimed.value, ClaimOutcome::Claimed(_)))
     })
     .await;
 }
@@ -277,13 +302,13 @@ async fn a_caller_without_a_revision_renews_after_a_lost_reply() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let stage = stage.with("IDEMPOTENCY_LEASE_MS", "60000");
     let (engine, payment) = (stage.new_engine(), a_payment());
-    let token = Token {
+    let token = LeaseToken {
         rev: None,
         ..started(&engine, &payment).await.token()
     };
     let renew = async || {
-        let hold = engine.resume(token.clone(), patience());
-        hold.renew(Duration::from_secs(100)).await
+        let mut lease = engine.resume(token.clone(), patience());
+        lease.renew(Duration::from_secs(100)).await
     };
     proxy.close_on_next_reply();
     renew().await;
@@ -291,7 +316,7 @@ async fn a_caller_without_a_revision_renews_after_a_lost_reply() {
 
     let renewal = renew().await;
 
-    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
 }
 
 /// A process that was restarted has nothing of the attempt, and Redis has it all.
@@ -303,7 +328,7 @@ async fn a_mark_after_a_restart_is_resolved_in_redis() {
     for payment in [&once, &resumable] {
         let token = started(&before, payment).await.token();
         let hold = restarted.resume(token, patience());
-        assert_eq!(hold.mark_unknown().await, Noted::Done);
+        assert_eq!(hold.mark_unknown().await, WriteResult::Stored(()));
     }
     let entry = operator.entry(&once.key, patience()).await;
     let entry = entry.expect("read").expect("there");
@@ -332,11 +357,14 @@ async fn what_began_without_redis_ends_without_it() {
     redis_is_back(&engine).await;
 
     let completion = ending.complete(charged()).await;
-    assert_eq!(completion, Completion::Completed(charged()));
-    assert_eq!(in_doubt.mark_unknown().await, Noted::Done);
+    assert_eq!(completion, WriteResult::Stored(charged()));
+    assert_eq!(in_doubt.mark_unknown().await, WriteResult::Stored(()));
 
     let outcome = claim(&engine, &known).await;
-    assert!(matches!(outcome, Outcome::Replay(_)), "{outcome:?}");
+    assert!(
+        matches!(outcome, ClaimOutcome::Blocked(Blocked::Replay(_))),
+        "{outcome:?}"
+    );
     let entry = engine.entry(&unknown.key, patience()).await;
     let entry = entry.expect("read").expect("there");
     assert_eq!(entry.progress, Progress::Unknown);
@@ -366,8 +394,8 @@ async fn a_late_result_changes_nothing_that_was_settled_here() {
 
     let late = frozen.complete(answer("late")).await;
 
-    let replay = Standing::Replay(answer("settled"));
-    assert_eq!(late, Completion::Superseded(replay));
+    let replay = Some(Blocked::Replay(answer("settled")));
+    assert_eq!(late, WriteResult::Superseded(replay));
 }
 
 /// One does not wait for Redis, which has the result of the other one.
@@ -393,10 +421,10 @@ async fn of_two_completions_at_once_one_is_the_answer_to_both() {
     );
 
     assert_eq!(slow, quick);
-    let Outcome::Replay(replayed) = claim(&engine, &payment).await else {
+    let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(&engine, &payment).await else {
         panic!("forgotten");
     };
-    assert_eq!(slow, Completion::Completed(replayed));
+    assert_eq!(slow, WriteResult::Stored(replayed));
 }
 
 /// Redis says that the outcome is unknown, and has not heard of the result.
@@ -421,9 +449,11 @@ async fn a_claim_is_answered_with_a_result_that_came_while_redis_was_asked() {
         impatient.complete(charged()),
     );
 
-    assert_eq!(completed, Completion::Completed(charged()));
-    let outcome = claimed.expect("decided").outcome;
-    assert!(matches!(outcome, Outcome::Replay(replayed) if replayed == charged()),);
+    assert_eq!(completed, WriteResult::Stored(charged()));
+    let outcome = claimed.expect("decided").value;
+    assert!(
+        matches!(outcome, ClaimOutcome::Blocked(Blocked::Replay(replayed)) if replayed == charged()),
+    );
 }
 
 /// A result is one answer, however often and with whatever it is reported.
@@ -432,11 +462,11 @@ async fn the_first_result_is_everybodys_answer() {
     let (redis, proxy, stage) = redis_behind_a_proxy().await;
     let (here, elsewhere) = (stage.new_engine(), stage.new_engine());
     let [through_another, after_an_outage, after_a_flush] = std::array::from_fn(|_| a_payment());
-    let complete = async |engine: &Idempotency, token: &Token, body: &'static str| {
+    let complete = async |engine: &Idempotency, token: &LeaseToken, body: &'static str| {
         let hold = engine.resume(token.clone(), patience());
         hold.complete(answer(body)).await
     };
-    let completed = Completion::Completed(answer("first"));
+    let completed = WriteResult::Stored(answer("first"));
 
     let token = started(&here, &through_another).await.token();
     assert_eq!(complete(&elsewhere, &token, "first").await, completed);
@@ -456,7 +486,9 @@ async fn the_first_result_is_everybodys_answer() {
 
     for payment in [through_another, after_an_outage, after_a_flush] {
         let outcome = claim(&here, &payment).await;
-        assert!(matches!(outcome, Outcome::Replay(replayed) if replayed == answer("first")));
+        assert!(
+            matches!(outcome, ClaimOutcome::Blocked(Blocked::Replay(replayed)) if replayed == answer("first"))
+        );
     }
 }
 
@@ -476,10 +508,10 @@ async fn a_look_at_unfinished_work_asks_redis_while_redis_has_it() {
     assert_eq!(done, Ok(Settled::Done));
     let look = async |payment| here.wait_for(payment, patience()).await.expect("decided");
 
-    assert_eq!(look(&settled).await, Standing::Replay(charged()));
+    assert_eq!(look(&settled).await, Some(Blocked::Replay(charged())));
     let redis = stage.redis.as_ref().expect("redis");
     redis.command(&["FLUSHALL"]).await;
-    assert!(matches!(look(&forgotten).await, Standing::Unknown(_)));
+    assert!(matches!(look(&forgotten).await, Some(Blocked::Unknown(_))));
 }
 
 /// The abandoned attempt is superseded, and what it reports changes nothing.
@@ -505,9 +537,9 @@ async fn what_was_settled_elsewhere_stays_settled_when_the_attempt_comes_back() 
 
     let [late_mark, late_result] = leases;
     let noted = late_mark.mark_unknown().await;
-    assert_eq!(noted, Noted::Superseded(Standing::Free));
+    assert_eq!(noted, WriteResult::Superseded(None));
     let completion = late_result.complete(charged()).await;
-    assert_eq!(completion, Completion::Superseded(Standing::Free));
+    assert_eq!(completion, WriteResult::Superseded(None));
 
     for payment in [&in_doubt, &ending] {
         started(&elsewhere, payment).await.release().await;
@@ -528,13 +560,18 @@ async fn a_superseded_result_is_no_answer_here_either() {
 
     let late = stalled.complete(answer("late")).await;
     assert!(
-        matches!(late, Completion::Superseded(Standing::InProgress { .. })),
+        matches!(
+            late,
+            WriteResult::Superseded(Some(Blocked::InProgress { .. }))
+        ),
         "{late:?}"
     );
     other.complete(answer("other")).await;
 
     let outcome = claim(&here, &payment).await;
-    assert!(matches!(outcome, Outcome::Replay(replayed) if replayed == answer("other")));
+    assert!(
+        matches!(outcome, ClaimOutcome::Blocked(Blocked::Replay(replayed)) if replayed == answer("other"))
+    );
 }
 
 /// Redis starts a first attempt, and this process knows of the one before.
@@ -547,7 +584,7 @@ async fn what_a_flushed_redis_has_forgotten_of_an_attempt_is_known_to_the_next_o
     let within = Duration::from_secs(5);
     let payment = a_payment().with_policy(Policy::Rerun { within });
     let mut lease = started(&engine, &payment).await;
-    assert_eq!(lease.checkpoint("note").await, Noted::Done);
+    assert_eq!(lease.checkpoint("note").await, WriteResult::Stored(()));
     drop(lease);
     let redis = stage.redis.as_ref().expect("redis");
     redis.command(&["FLUSHALL"]).await;
@@ -556,7 +593,7 @@ async fn what_a_flushed_redis_has_forgotten_of_an_attempt_is_known_to_the_next_o
         let mut next = taken_over(&engine, &payment).await;
         assert!(next.took_over());
         assert_eq!(next.last_checkpoint(), "note");
-        assert_eq!(next.renew(within).await, Renewal::TooLate);
+        assert_eq!(next.renew(within).await, WriteResult::TooLate);
         next.release().await;
     }
 }
@@ -585,7 +622,9 @@ async fn a_result_that_redis_has_missed_is_the_only_answer() {
     let found = entry(&here).await;
     assert_eq!(found.progress, Progress::Completed(charged()));
     let outcome = claim(&here, &payment).await;
-    assert!(matches!(outcome, Outcome::Replay(replayed) if replayed == charged()));
+    assert!(
+        matches!(outcome, ClaimOutcome::Blocked(Blocked::Replay(replayed)) if replayed == charged())
+    );
 }
 
 #[tokio::test]
@@ -603,7 +642,10 @@ async fn what_only_this_process_knows_can_be_settled() {
         .await;
 
     assert_eq!(settled, Ok(Settled::Done));
-    assert!(matches!(claim(&engine, &payment).await, Outcome::Replay(_)));
+    assert!(matches!(
+        claim(&engine, &payment).await,
+        ClaimOutcome::Blocked(Blocked::Replay(_))
+    ));
 }
 
 /// Without Redis it is not known whether the record that was seen is still there.
@@ -623,7 +665,7 @@ async fn a_settlement_that_redis_does_not_acknowledge_is_undecided() {
     assert!(
         matches!(
             settled,
-            Err(Undecided::Unavailable {
+            Err(StoreError::Unavailable {
                 store: Backend::Redis,
                 ..
             })
@@ -647,7 +689,10 @@ async fn what_a_flushed_redis_has_lost_can_be_settled() {
         .await;
 
     assert_eq!(settled, Ok(Settled::Done));
-    assert!(matches!(claim(&engine, &payment).await, Outcome::Replay(_)));
+    assert!(matches!(
+        claim(&engine, &payment).await,
+        ClaimOutcome::Blocked(Blocked::Replay(_))
+    ));
 }
 
 /// This process's memory still has the record that was seen; in Redis another process has taken over.
@@ -685,15 +730,15 @@ async fn an_attempt_that_was_taken_over_elsewhere_replays_the_result_of_the_othe
 
     let late = stalled.complete(answer("late")).await;
 
-    let replay = Standing::Replay(answer("other"));
-    assert_eq!(late, Completion::Superseded(replay.clone()));
+    let replay = Some(Blocked::Replay(answer("other")));
+    assert_eq!(late, WriteResult::Superseded(replay.clone()));
     proxy.refuse();
     let again = here
         .resume(token, patience())
         .complete(answer("late"))
         .await;
-    assert_eq!(again, Completion::Superseded(replay));
-    let Outcome::Replay(replayed) = claim(&here, &payment).await else {
+    assert_eq!(again, WriteResult::Superseded(replay));
+    let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(&here, &payment).await else {
         panic!("forgotten");
     };
     assert_eq!(replayed, answer("other"));
@@ -709,11 +754,11 @@ async fn a_renewal_renews_the_lease_in_both_stores() {
 
     let renewal = lease.renew(Duration::from_secs(600)).await;
 
-    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
     for engine in [&here, &elsewhere] {
         let outcome = claim(engine, &payment).await;
         assert!(
-            matches!(outcome, Outcome::InProgress { retry_after } if retry_after > Duration::from_secs(300)),
+            matches!(outcome, ClaimOutcome::Blocked(Blocked::InProgress { retry_after }) if retry_after > Duration::from_secs(300)),
             "{outcome:?}"
         );
     }
@@ -733,7 +778,7 @@ async fn keys_are_listed_as_redis_has_them() {
 async fn taken_over(engine: &Idempotency, operation: &Operation) -> Lease {
     let mut taken = None;
     eventually(Duration::from_secs(5), async || {
-        if let Outcome::Started(lease) = claim(engine, operation).await {
+        if let ClaimOutcome::Claimed(lease) = claim(engine, operation).await {
             taken = Some(lease);
         }
         taken.is_some()
@@ -752,7 +797,7 @@ async fn redis_flushed_makes_a_process_run_nothing_twice() {
 
     let end = provider.pay(&engine, &payment, charged()).await;
 
-    assert_eq!(end, End::Replay(charged()));
+    assert_eq!(end, RunOutcome::Blocked(Blocked::Replay(charged())));
 }
 
 #[tokio::test]
@@ -762,7 +807,7 @@ async fn what_redis_does_not_start_is_not_held_here() {
     let lease = started(&elsewhere, &payment).await;
     assert!(matches!(
         claim(&here, &payment).await,
-        Outcome::InProgress { .. }
+        ClaimOutcome::Blocked(Blocked::InProgress { .. })
     ));
     lease.release().await;
 

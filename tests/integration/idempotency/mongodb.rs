@@ -1,11 +1,13 @@
 //! MongoDB alone: what is sent to it, and what happens where its answers are lost.
 
+use shared::idempotency::Blocked;
 use std::time::Duration;
 
 use harness::{FaultProxy, MongoServer};
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Backend, NoEffect, Outcome, OwnerId, Renewal, Settled, Settlement, Token, Undecided,
+    Backend, ClaimOutcome, LeaseToken, NoEffect, OwnerId, Settled, Settlement, StoreError,
+    WriteResult,
 };
 
 use super::stage::{Stage, a_payment, charged, claim, patience, started};
@@ -45,7 +47,7 @@ async fn a_claim_without_an_answer_is_sent_three_times() {
     assert!(
         matches!(
             undecided,
-            Undecided::Unavailable {
+            StoreError::Unavailable {
                 store: Backend::MongoDb,
                 ..
             }
@@ -54,8 +56,8 @@ async fn a_claim_without_an_answer_is_sent_three_times() {
     );
     assert_eq!(writes(&proxy), 3);
     proxy.heal();
-    let outcome = claim().await.expect("decided").outcome;
-    let Outcome::Started(lease) = outcome else {
+    let outcome = claim().await.expect("decided").value;
+    let ClaimOutcome::Claimed(lease) = outcome else {
         panic!("{outcome:?}");
     };
     assert_eq!(lease.attempt(), 1);
@@ -91,7 +93,10 @@ async fn a_settlement_whose_answer_is_lost_is_done_and_a_second_one_is_refused()
 
     assert_eq!(settle().await, Ok(Settled::Refused));
     let outcome = claim(&engine, &payment).await;
-    assert!(matches!(outcome, Outcome::Replay(_)), "{outcome:?}");
+    assert!(
+        matches!(outcome, ClaimOutcome::Blocked(Blocked::Replay(_))),
+        "{outcome:?}"
+    );
 }
 
 /// Two operators settle the same record at the same time.
@@ -123,7 +128,7 @@ async fn of_two_settlements_one_is_done() {
 async fn a_renewal_without_a_revision_writes_once() {
     let (proxy, stage) = mongodb_behind_a_proxy().await;
     let engine = stage.engine();
-    let token = Token {
+    let token = LeaseToken {
         rev: None,
         ..started(&engine, &a_payment()).await.token()
     };
@@ -134,6 +139,6 @@ async fn a_renewal_without_a_revision_writes_once() {
         .renew(Duration::from_secs(60))
         .await;
 
-    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
     assert_eq!(writes(&proxy), 1);
 }

@@ -1,9 +1,10 @@
 //! Redis decides alone: at most one execution for as long as it keeps its data, and one round trip for each step.
 
+use shared::idempotency::Blocked;
 use std::time::Duration;
 
 use harness::{FaultProxy, RedisServer};
-use shared::idempotency::{Completion, Noted, Operation, Outcome, Renewal, Token, Undecided};
+use shared::idempotency::{ClaimOutcome, LeaseToken, Operation, StoreError, WriteResult};
 
 use super::faults::{self, World, at_every_moment};
 use super::stage::{
@@ -66,11 +67,11 @@ async fn nobody_is_charged_twice_when_redis_restarts_with_an_append_only_file() 
 
     assert!(matches!(
         claim(&stage.new_engine(), &payment).await,
-        Outcome::InProgress { .. }
+        ClaimOutcome::Blocked(Blocked::InProgress { .. })
     ));
     assert_eq!(
         lease.complete(charged()).await,
-        Completion::Completed(charged())
+        WriteResult::Stored(charged())
     );
     redis.restart().await;
     provider.pay(&engine, &payment, charged()).await;
@@ -104,7 +105,7 @@ async fn a_redis_flushed_while_a_payment_runs_keeps_its_result() {
     let completion = lease.complete(charged()).await;
     provider.pay(&stage.engine(), &payment, charged()).await;
 
-    assert_eq!(completion, Completion::Completed(charged()));
+    assert_eq!(completion, WriteResult::Stored(charged()));
     assert_eq!(provider.charges(), 1);
 }
 
@@ -130,11 +131,11 @@ async fn a_checkpoint_whose_reply_was_lost_is_written_once_and_a_renewal_again()
     };
 
     world.redis_proxy.drop_next_reply();
-    assert_eq!(lease.checkpoint("a note").await, Noted::Done);
+    assert_eq!(lease.checkpoint("a note").await, WriteResult::Stored(()));
     assert_eq!(rev().await, 2);
     world.redis_proxy.drop_next_reply();
     let renewal = lease.renew(Duration::from_secs(60)).await;
-    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
     assert_eq!(rev().await, 4);
 }
 
@@ -144,17 +145,17 @@ async fn of_two_processes_that_write_for_an_attempt_the_later_one_is_outdated() 
     let world = World::redis_alone().await;
     let patient = [("REDIS_RESPONSE_TIMEOUT_MS", "5000")];
     let lease = started(&world.engine(), &world.payment).await;
-    let token = || Token {
+    let token = || LeaseToken {
         rev: None,
         ..lease.token()
     };
-    let slow = world.engine_with(&patient).resume(token(), patience());
+    let mut slow = world.engine_with(&patient).resume(token(), patience());
     let direct = world.redis.url();
-    let quick = world
+    let mut quick = world
         .engine_with(&[("REDIS_URL", &direct)])
         .resume(token(), patience());
-    for hold in [&slow, &quick] {
-        assert_eq!(hold.checkpoint("connected").await, Noted::Done);
+    for hold in [&mut slow, &mut quick] {
+        assert_eq!(hold.checkpoint("connected").await, WriteResult::Stored(()));
     }
     world.redis_proxy.delay(Duration::from_millis(600));
 
@@ -163,7 +164,8 @@ async fn of_two_processes_that_write_for_an_attempt_the_later_one_is_outdated() 
         quick.checkpoint("second").await
     });
 
-    assert_eq!((first, second), (Noted::Outdated, Noted::Done));
+    assert!(matches!(first, WriteResult::Outdated(_)), "{first:?}");
+    assert_eq!(second, WriteResult::Stored(()));
     let entry = world
         .engine_with(&[("REDIS_URL", &direct)])
         .entry(&world.payment.key, patience())
@@ -182,7 +184,7 @@ async fn a_result_is_insisted_on_while_redis_is_away() {
         world.redis_proxy.heal();
     });
 
-    assert_eq!(completion, Completion::Completed(charged()));
+    assert_eq!(completion, WriteResult::Stored(charged()));
 }
 
 #[tokio::test]
@@ -204,7 +206,7 @@ async fn a_claim_whose_reply_was_lost_recognises_itself() {
     assert_eq!(lease.attempt(), 1);
     assert!(matches!(
         claim(&engine, &payment).await,
-        Outcome::InProgress { .. }
+        ClaimOutcome::Blocked(Blocked::InProgress { .. })
     ));
 }
 
@@ -247,7 +249,7 @@ async fn without_redis_nothing_starts_and_the_answer_comes_in_time() {
     let claimed = harness::within(Duration::from_secs(1), claiming).await;
 
     assert!(
-        matches!(claimed, Err(Undecided::Unavailable { .. })),
+        matches!(claimed, Err(StoreError::Unavailable { .. })),
         "{claimed:?}"
     );
 }
@@ -320,7 +322,7 @@ async fn no_key_is_kept_for_ever() {
     }
 }
 
-/// A window shorter than the work.
+/// A retention shorter than the work.
 #[tokio::test]
 async fn a_claim_is_kept_for_as_long_as_its_owner_works() {
     let stage = Stage::redis().await.with("IDEMPOTENCY_TTL_SECONDS", "1");
@@ -331,9 +333,12 @@ async fn a_claim_is_kept_for_as_long_as_its_owner_works() {
 
     let second = claim(&stage.engine(), &payment).await;
 
-    assert!(matches!(second, Outcome::InProgress { .. }), "{second:?}");
+    assert!(
+        matches!(second, ClaimOutcome::Blocked(Blocked::InProgress { .. })),
+        "{second:?}"
+    );
     assert_eq!(
         lease.complete(charged()).await,
-        Completion::Completed(charged())
+        WriteResult::Stored(charged())
     );
 }

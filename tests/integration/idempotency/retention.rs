@@ -1,15 +1,16 @@
 //! What is kept, and for how long, where the stores differ.
 
+use shared::idempotency::Blocked;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use shared::idempotency::Outcome;
+use shared::idempotency::ClaimOutcome;
 
 use super::stage::{Provider, Stage, a_payment, charged, claim, started};
 
-/// Redis alone forgets it a window after its last write; every other store keeps it until it is resolved.
+/// Redis alone forgets it a retention after its last write; every other store keeps it until it is resolved.
 #[tokio::test]
-async fn what_is_unknown_does_not_expire_with_the_window() {
+async fn what_is_unknown_does_not_expire_with_the_retention() {
     let stages = [
         Stage::memory().await,
         Stage::mongodb().await,
@@ -25,12 +26,15 @@ async fn what_is_unknown_does_not_expire_with_the_window() {
         claim(&engine, &payment).await
     });
     for outcome in join_all(outcomes).await {
-        assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+        assert!(
+            matches!(outcome, ClaimOutcome::Blocked(Blocked::Unknown(_))),
+            "{outcome:?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn redis_keeps_a_result_for_a_window() {
+async fn redis_keeps_a_result_for_a_retention() {
     for stage in [
         Stage::redis().await,
         Stage::redis_behind_memory().await,

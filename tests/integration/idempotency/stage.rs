@@ -91,14 +91,14 @@ impl Stage {
         self
     }
 
-    /// What the conformance suite is run on: these stores, with the lease and the window that a law asks for.
+    /// What the conformance suite is run on: these stores, with the lease and the retention that a law asks for.
     pub(crate) fn into_subject(self) -> Subject {
         Subject::new(move |config: &IdempotencyConfig| {
             let lease_ms = config.lease.as_millis().to_string();
-            let window_seconds = config.window.as_secs().to_string();
+            let retention_seconds = config.retention.as_secs().to_string();
             self.engine_with(&[
                 ("IDEMPOTENCY_LEASE_MS", &lease_ms),
-                ("IDEMPOTENCY_TTL_SECONDS", &window_seconds),
+                ("IDEMPOTENCY_TTL_SECONDS", &retention_seconds),
             ])
         })
     }

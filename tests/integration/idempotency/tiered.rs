@@ -5,8 +5,7 @@ use std::time::Duration;
 use harness::{MongoServer, RedisServer, eventually, within};
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Backend, Completion, Noted, Operation, Outcome, OwnerId, RecordKey, Renewal, Settled,
-    Settlement, Standing,
+    Backend, Blocked, ClaimOutcome, Operation, OwnerId, RecordKey, Settled, Settlement, WriteResult,
 };
 
 use super::faults::{self, World, at_every_moment};
@@ -105,7 +104,7 @@ async fn a_silent_redis_holds_no_acknowledged_result_up() {
 
     let completed = within(Duration::from_secs(8), lease.complete(charged())).await;
 
-    assert_eq!(completed, Completion::Completed(charged()));
+    assert_eq!(completed, WriteResult::Stored(charged()));
 }
 
 #[tokio::test]
@@ -128,9 +127,10 @@ async fn an_insert_that_arrives_after_its_sender_gave_up_starts_nobody() {
 
     assert_eq!(
         lease.complete(charged()).await,
-        Completion::Completed(charged())
+        WriteResult::Stored(charged())
     );
-    let Outcome::Replay(replayed) = claim(&late, &world.payment).await else {
+    let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(&late, &world.payment).await
+    else {
         panic!("not replayed");
     };
     assert_eq!(replayed, charged());
@@ -183,7 +183,7 @@ async fn a_dead_ones_hint_refuses_nobody() {
         .complete(charged())
         .await;
 
-    let Outcome::Replay(replayed) =
+    let ClaimOutcome::Blocked(Blocked::Replay(replayed)) =
         claim(&world.engine_with(&[("MONGODB_URI", &direct)]), &other).await
     else {
         panic!("refused");
@@ -199,14 +199,14 @@ async fn a_result_that_mongodb_did_not_acknowledge_is_nobody_elses_answer() {
     let claimed = engine
         .claim(&world.payment, Deadline::after(Duration::from_secs(1)))
         .await;
-    let Outcome::Started(lease) = claimed.expect("decided").outcome else {
+    let ClaimOutcome::Claimed(lease) = claimed.expect("decided").value else {
         panic!("did not start");
     };
     world.mongo_proxy.black_hole();
 
     let completion = lease.complete(charged()).await;
 
-    assert_eq!(completion, Completion::NotDurable(charged()));
+    assert_eq!(completion, WriteResult::NotDurable);
     let stored: String = world
         .redis
         .query(&["GET", world.payment.key.as_str()])
@@ -215,7 +215,10 @@ async fn a_result_that_mongodb_did_not_acknowledge_is_nobody_elses_answer() {
     world.mongo_proxy.heal();
     let elsewhere = world.engine();
     eventually(Duration::from_secs(10), async || {
-        matches!(claim(&elsewhere, &world.payment).await, Outcome::Unknown(_))
+        matches!(
+            claim(&elsewhere, &world.payment).await,
+            ClaimOutcome::Blocked(Blocked::Unknown(_))
+        )
     })
     .await;
 }
@@ -225,7 +228,7 @@ async fn a_result_is_insisted_on_while_mongodb_is_away() {
     let world = World::tiered().await;
     let engine = world.engine();
     let claimed = engine.claim(&world.payment, patience()).await;
-    let Outcome::Started(lease) = claimed.expect("decided").outcome else {
+    let ClaimOutcome::Claimed(lease) = claimed.expect("decided").value else {
         panic!("did not start");
     };
     world.mongo_proxy.refuse();
@@ -235,9 +238,12 @@ async fn a_result_is_insisted_on_while_mongodb_is_away() {
         world.mongo_proxy.heal();
     });
 
-    assert_eq!(completion, Completion::Completed(charged()));
+    assert_eq!(completion, WriteResult::Stored(charged()));
     let again = claim(&world.engine(), &world.payment).await;
-    assert!(matches!(again, Outcome::Replay(_)), "{again:?}");
+    assert!(
+        matches!(again, ClaimOutcome::Blocked(Blocked::Replay(_))),
+        "{again:?}"
+    );
 }
 
 #[tokio::test]
@@ -259,11 +265,14 @@ async fn who_goes_on_elsewhere_leaves_its_hint_in_redis() {
     let key = world.payment.key.as_str();
     let hint: String = world.redis.query(&["GET", key]).await;
 
-    let elsewhere = world.engine().resume(lease.token(), patience());
-    assert_eq!(elsewhere.checkpoint("a note").await, Noted::Done);
+    let mut elsewhere = world.engine().resume(lease.token(), patience());
+    assert_eq!(
+        elsewhere.checkpoint("a note").await,
+        WriteResult::Stored(())
+    );
     let renewal = elsewhere.renew(Duration::from_secs(60)).await;
 
-    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
     assert_eq!(world.redis.query::<String>(&["GET", key]).await, hint);
 }
 
@@ -303,8 +312,8 @@ async fn a_claim_is_insisted_on_while_mongodb_stalls() {
         world.mongo_proxy.heal();
     });
 
-    let outcome = claimed.expect("decided").outcome;
-    assert!(matches!(outcome, Outcome::Started(_)), "{outcome:?}");
+    let outcome = claimed.expect("decided").value;
+    assert!(matches!(outcome, ClaimOutcome::Claimed(_)), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -321,8 +330,8 @@ async fn who_was_taken_over_behind_a_cut_cable_answers_as_everybody_does() {
 
     let late = stalled.complete(answer("first")).await;
 
-    let expected = Standing::Replay(answer("second"));
-    assert_eq!(late, Completion::Superseded(expected.clone()));
+    let expected = Some(Blocked::Replay(answer("second")));
+    assert_eq!(late, WriteResult::Superseded(expected.clone()));
     for _ in 0..2 {
         let standing = stage.engine().wait_for(&payment, patience()).await;
         assert_eq!(standing.expect("decided"), expected);
@@ -345,8 +354,8 @@ async fn what_was_settled_while_redis_was_away_is_the_answer_when_it_is_back() {
 
     eventually(Duration::from_secs(5), async || {
         match claim(&engine, &payment).await {
-            Outcome::Replay(replayed) => replayed == charged(),
-            Outcome::InProgress { .. } => false,
+            ClaimOutcome::Blocked(Blocked::Replay(replayed)) => replayed == charged(),
+            ClaimOutcome::Blocked(Blocked::InProgress { .. }) => false,
             other => panic!("{other:?}"),
         }
     })
@@ -366,7 +375,7 @@ async fn a_loser_leaves_in_redis_what_mongodb_says() {
 
     let again = claim(&engine, &world.payment).await;
 
-    assert!(matches!(again, Outcome::Replay(_)));
+    assert!(matches!(again, ClaimOutcome::Blocked(Blocked::Replay(_))));
     let stored: String = world.redis.query(&["GET", key]).await;
     assert!(stored.starts_with("tb1 completed"), "{stored}");
     let left: i64 = world.redis.query(&["PTTL", key]).await;
@@ -385,7 +394,10 @@ async fn a_loser_takes_back_no_claim_but_its_own() {
         ..world.payment.clone()
     };
 
-    assert!(matches!(claim(&engine, &other).await, Outcome::Mismatch));
+    assert!(matches!(
+        claim(&engine, &other).await,
+        ClaimOutcome::Blocked(Blocked::Mismatch)
+    ));
 
     let still_held: String = world.redis.query(&["GET", key]).await;
     assert_eq!(still_held, held);
@@ -407,7 +419,7 @@ async fn redis_keeps_the_newer_of_two_results() {
     let old: String = redis.query(&["GET", key]).await;
     let mut next = None;
     eventually(Duration::from_secs(5), async || {
-        if let Outcome::Started(lease) = claim(&engine, &payment).await {
+        if let ClaimOutcome::Claimed(lease) = claim(&engine, &payment).await {
             next = Some(lease);
         }
         next.is_some()
@@ -443,25 +455,28 @@ async fn without_redis_mongodb_alone_gives_the_same_answers_and_says_so() {
         .claim(&world.payment, patience())
         .await
         .expect("decided");
-    assert_eq!(claimed.stand_in, Some(Backend::MongoDb));
-    let Outcome::Started(lease) = claimed.outcome else {
+    assert_eq!(claimed.degraded_to, Some(Backend::MongoDb));
+    let ClaimOutcome::Claimed(lease) = claimed.value else {
         panic!("did not start");
     };
     assert!(matches!(
         claim(&engine, &world.payment).await,
-        Outcome::InProgress { .. }
+        ClaimOutcome::Blocked(Blocked::InProgress { .. })
     ));
     assert_eq!(
         lease.complete(charged()).await,
-        Completion::Completed(charged())
+        WriteResult::Stored(charged())
     );
 
     world.redis_proxy.heal();
 
     eventually(Duration::from_secs(5), async || {
         let claimed = engine.claim(&world.payment, soon()).await.expect("decided");
-        assert!(matches!(claimed.outcome, Outcome::Replay(_)));
-        claimed.stand_in.is_none()
+        assert!(matches!(
+            claimed.value,
+            ClaimOutcome::Blocked(Blocked::Replay(_))
+        ));
+        claimed.degraded_to.is_none()
     })
     .await;
 }

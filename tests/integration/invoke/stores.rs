@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::App;
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Fingerprint, IdempotencyKey, Operation, Outcome, RecordKey, Request, SavedResponse, Scope,
+    ClaimOutcome, Fingerprint, IdempotencyKey, Operation, RecordKey, Request, SavedResponse, Scope,
 };
 
 use super::caller::{Caller, begin, checkpoint, complete, function, on_redis, status, with, word};
@@ -24,7 +24,7 @@ async fn no_caller_reaches_what_an_http_operation_has_stored() {
     let key = RecordKey::new(&scope, &IdempotencyKey::parse("k").expect("a key"));
     let payment = Operation::new(key, Fingerprint::of(&Request::default()).expect("one"));
     let claimed = engine.claim(&payment, Deadline::UNKNOWN).await;
-    let Outcome::Started(lease) = claimed.expect("decided").outcome else {
+    let ClaimOutcome::Claimed(lease) = claimed.expect("decided").value else {
         panic!("did not start")
     };
     lease

@@ -7,7 +7,7 @@ use mongodb::bson::doc;
 use serde_json::{Value, json};
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Fingerprint, IdempotencyKey, Operation, Outcome, Policy, RecordKey, Request, Scope,
+    ClaimOutcome, Fingerprint, IdempotencyKey, Operation, Policy, RecordKey, Request, Scope,
 };
 
 use super::shop::{Shop, problem, ten_euros};
@@ -63,8 +63,8 @@ async fn abandoned(shop: &Shop, key: &RecordKey, policy: Policy, body: &[u8]) {
     let operation = Operation::new(key.clone(), fingerprint).with_policy(policy);
     let engine = shop.engine(SHORT_LEASE);
     let claimed = engine.claim(&operation, Deadline::UNKNOWN).await;
-    let outcome = claimed.expect("decided").outcome;
-    assert!(matches!(outcome, Outcome::Started(_)), "{outcome:?}");
+    let outcome = claimed.expect("decided").value;
+    assert!(matches!(outcome, ClaimOutcome::Claimed(_)), "{outcome:?}");
 }
 
 /// The key once stayed unknown for ever: only the next request of the client, who had gone away, would have ended it.

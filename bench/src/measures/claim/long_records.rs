@@ -1,7 +1,7 @@
 //! Does a claim that is refused cost the server more where the record is long?
 
 use http::StatusCode;
-use shared::idempotency::{Completion, Noted, Outcome, SavedResponse};
+use shared::idempotency::{Blocked, ClaimOutcome, SavedResponse, WriteResult};
 
 use super::{Bench, Call, Compared, Of, operation, started};
 use crate::section::Limit;
@@ -48,9 +48,9 @@ impl Bench {
         let operation = operation(&self.fresh_key(), 10);
         let mut lease = started(&self.engine, &operation).await;
         let noted = lease.checkpoint(vec![b'x'; note]).await;
-        assert_eq!(noted, Noted::Done, "the note is kept");
+        assert_eq!(noted, WriteResult::Stored(()), "the note is kept");
         Call::Blocked(operation, |outcome| {
-            matches!(outcome, Outcome::InProgress { .. })
+            matches!(outcome, ClaimOutcome::Blocked(Blocked::InProgress { .. }))
         })
     }
 
@@ -60,10 +60,10 @@ impl Bench {
         let lease = started(&self.engine, &operation(&key, 10)).await;
         let response = SavedResponse::new(StatusCode::OK, vec![b'x'; result]);
         let completed = lease.complete(response).await;
-        let is_kept = matches!(completed, Completion::Completed(_));
+        let is_kept = matches!(completed, WriteResult::Stored(_));
         assert!(is_kept, "the result is kept: {completed:?}");
         Call::Blocked(operation(&key, 20), |outcome| {
-            matches!(outcome, Outcome::Mismatch)
+            matches!(outcome, ClaimOutcome::Blocked(Blocked::Mismatch))
         })
     }
 }

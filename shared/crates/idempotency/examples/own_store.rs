@@ -6,10 +6,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use idempotency::store::{
-    Answer, Change, Changed, Claim, Claimed, Fence, Found, Record, Settled, Settlement, Standing,
-    Step, Store, StoreTime, Stored, Undecided, Version, async_trait, step,
+    Answer, Blocked, Change, ClaimOutcome, ClaimRequest, Fence, Found, Grant, Record, Settled,
+    Settlement, Step, Store, StoreError, StoreTime, Stored, Version, WriteResult, async_trait,
+    step,
 };
-use idempotency::{Authority, Deadline, Idempotency, OwnerId, RecordKey, Setup, Stores};
+use idempotency::{
+    Authority, Deadline, Idempotency, OwnerId, RecordKey, SavedResponse, Setup, Stores,
+};
 use parking_lot::Mutex;
 
 /// Records as text, behind one lock. A store that outlives its process keeps them in a database, and has a transaction instead.
@@ -49,9 +52,9 @@ impl Store for OwnStore {
     async fn claim(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         _: Deadline,
-    ) -> Result<Answer<Claimed>, Undecided> {
+    ) -> Result<Answer<ClaimOutcome<Grant>>, StoreError> {
         let claimed = self.step(key, |stored, now| step::claim(stored, claim, now));
         Ok(Answer::of_all(claimed))
     }
@@ -59,9 +62,9 @@ impl Store for OwnStore {
     async fn look(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         _: Deadline,
-    ) -> Result<Answer<Standing>, Undecided> {
+    ) -> Result<Answer<Option<Blocked>>, StoreError> {
         let look = |stored: &Stored, now| Step::answer(step::look(stored, claim, now));
         Ok(Answer::of_all(self.step(key, look)))
     }
@@ -72,7 +75,7 @@ impl Store for OwnStore {
         fence: &Fence,
         change: &Change,
         _: Deadline,
-    ) -> Result<Answer<Changed>, Undecided> {
+    ) -> Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError> {
         let changed = self.step(key, |stored, now| step::change(stored, fence, change, now));
         Ok(Answer::of_all(changed))
     }
@@ -84,18 +87,18 @@ impl Store for OwnStore {
         owner: OwnerId,
         settlement: &Settlement,
         _: Deadline,
-    ) -> Result<Settled, Undecided> {
+    ) -> Result<Settled, StoreError> {
         Ok(self.step(key, |stored, now| {
             step::settle(stored, seen, owner, settlement, now)
         }))
     }
 
-    async fn read(&self, key: &RecordKey, _: Deadline) -> Result<Found, Undecided> {
+    async fn read(&self, key: &RecordKey, _: Deadline) -> Result<Found, StoreError> {
         let read = |stored: &Stored, now| Step::answer(Found::of(stored.clone(), now));
         Ok(self.step(key, read))
     }
 
-    async fn list(&self, limit: u32, _: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+    async fn list(&self, limit: u32, _: Deadline) -> Result<Vec<RecordKey>, StoreError> {
         let mut keys: Vec<_> = self.texts.lock().keys().cloned().collect();
         keys.sort();
         keys.truncate(limit as usize);

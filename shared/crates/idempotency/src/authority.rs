@@ -167,18 +167,18 @@ impl Stores {
         }
         #[cfg(feature = "mongodb")]
         if let Some(mongodb) = self.mongodb {
-            let mongodb = MongoStore::new(mongodb, config.window);
+            let mongodb = MongoStore::new(mongodb, config.retention);
             #[cfg(feature = "redis")]
             if let Some(redis) = self.redis {
                 let response_keys = response_keys.cloned();
-                let tiered = TieredStore::new(redis, mongodb, config.window, response_keys);
+                let tiered = TieredStore::new(redis, mongodb, config.retention, response_keys);
                 return Box::new(tiered);
             }
             return Box::new(mongodb);
         }
         #[cfg(feature = "redis")]
         if let Some(redis) = self.redis {
-            let redis = RedisStore::new(redis, config.window);
+            let redis = RedisStore::new(redis, config.retention);
             #[cfg(feature = "memory")]
             if self.memory {
                 return Box::new(GatedStore::new(MemoryStore::new(config), redis));

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct IdempotencyConfig {
     /// For how long what finished counts, from when it finished.
-    pub window: Duration,
+    pub retention: Duration,
     /// How long an attempt may take where the invocation's deadline is not known.
     pub lease: Duration,
     /// By how much a lease outlasts the invocation.
@@ -28,7 +28,7 @@ impl Default for IdempotencyConfig {
     /// A day, 30 seconds, 2 seconds, 1 MiB, 10 000 keys, 64 MiB.
     fn default() -> Self {
         Self {
-            window: Duration::from_secs(86_400),
+            retention: Duration::from_secs(86_400),
             lease: Duration::from_secs(30),
             lease_grace: Duration::from_secs(2),
             max_response_bytes: 1024 * 1024,

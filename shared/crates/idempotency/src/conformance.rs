@@ -82,8 +82,8 @@ impl Subject {
     }
 
     /// The same, where what finished counts for so long.
-    fn with_window(mut self, window: Duration) -> Self {
-        self.config.window = window;
+    fn with_retention(mut self, retention: Duration) -> Self {
+        self.config.retention = retention;
         self
     }
 }
@@ -195,9 +195,9 @@ laws! { ($)
         an_owner_that_is_used_for_two_requests_is_refused
     ]
     time: [
-        after_the_window_the_key_runs_as_new
+        after_the_retention_the_key_runs_as_new
         a_new_run_starts_clean
-        who_slept_through_the_window_cannot_finish
+        who_slept_through_the_retention_cannot_finish
         what_is_unknown_outlasts_its_lease
     ]
 }

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::blocked::{Blocked, UnknownCause};
 use super::record::{Record, State, Version};
 use super::store_time::StoreTime;
+use super::write_result::WriteResult;
 use super::{Fingerprint, OwnerId, Policy, SavedResponse};
 
 /// What a caller asks for when it wants to work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct ClaimRequest {
     /// Fresh for every claim, and repeated only with the same one.
     pub owner: OwnerId,
     /// What is to be done.
@@ -24,24 +26,18 @@ pub struct Claim {
     /// For how long the caller has the key to itself.
     pub lease: Duration,
     /// For how long what finished counts.
-    pub window: Duration,
+    pub retention: Duration,
 }
 
-/// What becomes of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The decision about a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// The caller may work, once the store has acknowledged the record that [`start`] makes.
+    /// The attempt starts, once the store has acknowledged the record that [`start`] makes.
     Start(Start),
-    /// The caller's own claim is there already: its reply was lost.
+    /// The store has this claim already: its reply was lost.
     Repeated,
-    /// There is a result.
-    Replay,
-    /// The key stands for another request.
-    Mismatch,
-    /// Somebody is at work, at most for so long.
-    InProgress { retry_after: Duration },
-    /// An attempt ended without a word, and the policy does not let another one begin.
-    Unknown,
+    /// The claim does not start an attempt.
+    Blocked(Blocked),
 }
 
 /// Why a caller may work.
@@ -49,7 +45,7 @@ pub(super) enum Decision {
 pub(super) enum Start {
     /// The key is new.
     New,
-    /// The window of what was there is over: nothing of it counts any more.
+    /// The retention of what was there is over: nothing of it counts any more.
     Restart,
     /// The attempt before said that nothing happened.
     Reclaim,
@@ -61,7 +57,7 @@ pub(super) enum Start {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
     /// The claim that started the attempt. Its owner names the attempt; the rest matters where the store has lost the record.
-    pub claim: Claim,
+    pub claim: ClaimRequest,
     /// Which attempt of the key it is, from 1.
     pub attempt: u64,
     /// The revision that a renewal or a checkpoint follows; zero: not known. It is written over no other, so that a delayed
@@ -84,19 +80,23 @@ pub enum Change {
     MarkUnknown,
 }
 
-/// What becomes of a change.
+/// What a store writes in one atomic step, and what it answers once the write is acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// This record takes the place of the stored one.
-    Write(Box<Record>),
-    /// The record is as the change would make it: its reply was lost.
-    Already,
-    /// The provider may have forgotten the derived key by the end of the renewed lease.
-    TooLate,
-    /// The record is the caller's, in a later writing than it knows of.
-    Moved,
-    /// The record is not, or no longer, the caller's to change so.
-    Superseded,
+#[must_use = "the record has to be written before the answer is given"]
+pub struct Step<T> {
+    /// The record that replaces the stored one; `None`: nothing is written.
+    pub write: Option<Box<Record>>,
+    /// The answer to the caller.
+    pub answer: T,
+}
+
+/// The result of resolving a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The resolution is stored: it is the answer from now on.
+    Done,
+    /// Nothing was written: the record has changed since it was read, is resolved already, or its owner still holds the lease.
+    Refused,
 }
 
 /// What was found out about abandoned work.
@@ -118,18 +118,30 @@ impl Change {
     }
 }
 
-impl Verdict {
-    fn write(record: Record) -> Self {
-        Self::Write(Box::new(record))
+impl<T> Step<T> {
+    /// Writes this record, and then gives this answer.
+    pub fn write(record: Record, answer: T) -> Self {
+        Self {
+            write: Some(Box::new(record)),
+            answer,
+        }
+    }
+
+    /// Writes nothing, and gives this answer.
+    pub fn answer(answer: T) -> Self {
+        Self {
+            write: None,
+            answer,
+        }
     }
 }
 
 /// Whether a claim may start. A record that cannot be read is none of this function's: it never starts anything.
-pub(super) fn decide(record: Option<&Record>, claim: &Claim, now: StoreTime) -> Decision {
+pub(super) fn decide(record: Option<&Record>, claim: &ClaimRequest, now: StoreTime) -> Decision {
     let Some(record) = record else {
         return Decision::Start(Start::New);
     };
-    if record.is_over(claim.window, now) {
+    if record.is_over(claim.retention, now) {
         return Decision::Start(Start::Restart);
     }
     let same_request = record.fingerprint == claim.fingerprint;
@@ -137,29 +149,46 @@ pub(super) fn decide(record: Option<&Record>, claim: &Claim, now: StoreTime) -> 
         // With another request it is no repetition: somebody has used an owner twice.
         State::InProgress if record.owner == claim.owner && same_request => Decision::Repeated,
         // A message that was on its way since before the release. Its sender is gone.
-        State::Released { .. } if record.owner == claim.owner => Decision::InProgress {
-            retry_after: Duration::ZERO,
-        },
+        State::Released { .. } if record.owner == claim.owner => in_progress(Duration::ZERO),
         State::Released { .. } if !record.took_over => Decision::Start(Start::Reclaim),
-        _ if !same_request => Decision::Mismatch,
-        State::Completed { .. } => Decision::Replay,
-        State::InProgress if now < record.lease_end() => Decision::InProgress {
-            retry_after: record.lease_end().since(now),
-        },
+        _ if !same_request => Decision::Blocked(Blocked::Mismatch),
+        State::Completed { response, .. } => Decision::Blocked(Blocked::Replay(response.clone())),
+        State::InProgress if now < record.lease_end() => in_progress(record.lease_end().since(now)),
         // Released, but reopened: the abandoned attempt may still go on.
         State::InProgress | State::Unknown | State::Released { .. } => {
             let policy = record.policy.stricter(claim.policy);
             if may_run_again(policy, record.first_at, claim.lease, now) {
                 Decision::Start(Start::TakeOver)
             } else {
-                Decision::Unknown
+                Decision::Blocked(Blocked::Unknown(UnknownCause::Abandoned))
             }
         }
     }
 }
 
+/// What blocks a claim; `None`: it starts, or is there already.
+pub(super) fn blocked(
+    record: Option<&Record>,
+    claim: &ClaimRequest,
+    now: StoreTime,
+) -> Option<Blocked> {
+    match decide(record, claim, now) {
+        Decision::Blocked(blocked) => Some(blocked),
+        Decision::Start(_) | Decision::Repeated => None,
+    }
+}
+
+fn in_progress(retry_after: Duration) -> Decision {
+    Decision::Blocked(Blocked::InProgress { retry_after })
+}
+
 /// The record that a claim leaves behind when it starts. `record` is the one [`decide`] has judged.
-pub(super) fn start(how: Start, record: Option<&Record>, claim: &Claim, now: StoreTime) -> Record {
+pub(super) fn start(
+    how: Start,
+    record: Option<&Record>,
+    claim: &ClaimRequest,
+    now: StoreTime,
+) -> Record {
     let fresh = Record {
         state: State::InProgress,
         owner: claim.owner,
@@ -196,68 +225,90 @@ pub(super) fn change(
     fence: &Fence,
     change: &Change,
     now: StoreTime,
-) -> Verdict {
+) -> Step<WriteResult<Option<SavedResponse>>> {
     let Some(record) = record else {
         return restore(fence, change, now);
     };
     if record.owner != fence.claim.owner || record.attempt != fence.attempt {
-        return Verdict::Superseded;
+        return superseded(record, fence, now);
     }
     let next = Record {
         rev: record.rev + 1,
         ..record.clone()
     };
     match (&record.state, change) {
-        (State::InProgress | State::Unknown, Change::Complete(response)) => {
-            Verdict::write(Record {
-                state: State::Completed {
-                    finished_at: now,
-                    response: response.clone(),
-                },
-                checkpoint: Bytes::new(),
-                ..next
-            })
-        }
-        (State::InProgress, Change::Release) => Verdict::write(Record {
+        (State::InProgress | State::Unknown, Change::Complete(response)) => stored(Record {
+            state: State::Completed {
+                finished_at: now,
+                response: response.clone(),
+            },
+            checkpoint: Bytes::new(),
+            ..next
+        }),
+        (State::InProgress, Change::Release) => stored(Record {
             state: released(record.took_over, now),
             ..next
         }),
         // A renewal cannot recognise itself: the write that came first may have been another one, and the lease has the length
         // that is asked for all the same. Renewing again, from the current revision, is harmless.
-        (State::InProgress, Change::Renew(_)) if record.rev != fence.rev => Verdict::Moved,
+        (State::InProgress, Change::Renew(_)) if record.rev != fence.rev => outdated(record),
         (State::InProgress, Change::Checkpoint(checkpoint)) if record.rev != fence.rev => {
             // A checkpoint that names no revision is never written, so it cannot be the one that is stored.
             let is_next = fence.rev != 0 && record.rev == fence.rev + 1;
             if is_next && record.checkpoint == *checkpoint {
-                Verdict::Already
+                already(record)
             } else {
-                Verdict::Moved
+                outdated(record)
             }
         }
         (State::InProgress, Change::Renew(lease)) => {
             if record.took_over && !may_run_again(record.policy, record.first_at, *lease, now) {
-                return Verdict::TooLate;
+                return Step::answer(WriteResult::TooLate);
             }
-            Verdict::write(Record {
+            stored(Record {
                 leased_at: now,
                 lease: *lease,
                 ..next
             })
         }
-        (State::InProgress, Change::Checkpoint(checkpoint)) => Verdict::write(Record {
+        (State::InProgress, Change::Checkpoint(checkpoint)) => stored(Record {
             checkpoint: checkpoint.clone(),
             ..next
         }),
-        (State::InProgress, Change::MarkUnknown) => Verdict::write(Record {
+        (State::InProgress, Change::MarkUnknown) => stored(Record {
             state: State::Unknown,
             ..next
         }),
         (State::Completed { .. }, Change::Complete(_))
         | (State::Released { .. }, Change::Release)
-        | (State::Unknown, Change::MarkUnknown) => Verdict::Already,
-        (State::Unknown, Change::Release) if record.took_over => Verdict::Already,
-        _ => Verdict::Superseded,
+        | (State::Unknown, Change::MarkUnknown) => already(record),
+        (State::Unknown, Change::Release) if record.took_over => already(record),
+        _ => superseded(record, fence, now),
     }
+}
+
+fn stored(record: Record) -> Step<WriteResult<Option<SavedResponse>>> {
+    Step::write(record, WriteResult::Stored(None))
+}
+
+/// The record is as the change makes it: an earlier call wrote it, and its reply was lost.
+fn already(record: &Record) -> Step<WriteResult<Option<SavedResponse>>> {
+    Step::answer(WriteResult::Stored(record.response().cloned()))
+}
+
+/// The record belongs to the caller, at a later revision than it knows.
+fn outdated(record: &Record) -> Step<WriteResult<Option<SavedResponse>>> {
+    Step::answer(WriteResult::Outdated(record.rev))
+}
+
+/// The record belongs to another attempt, or its state does not allow the change.
+fn superseded(
+    record: &Record,
+    fence: &Fence,
+    now: StoreTime,
+) -> Step<WriteResult<Option<SavedResponse>>> {
+    let blocked = blocked(Some(record), &fence.claim, now);
+    Step::answer(WriteResult::Superseded(blocked))
 }
 
 /// Whether a settlement may replace the record that was `seen`, and what the record then is. `owner` is fresh, so that the
@@ -268,9 +319,9 @@ pub(super) fn settle(
     owner: OwnerId,
     settlement: &Settlement,
     now: StoreTime,
-) -> Verdict {
+) -> Step<Settled> {
     if record.version() != seen {
-        return Verdict::Superseded;
+        return Step::answer(Settled::Refused);
     }
     let is_at_work = record.state == State::InProgress && now < record.lease_end();
     let is_unfinished = matches!(record.state, State::InProgress | State::Unknown);
@@ -288,13 +339,13 @@ pub(super) fn settle(
         {
             State::Released { finished_at: now }
         }
-        _ => return Verdict::Superseded,
+        _ => return Step::answer(Settled::Refused),
     };
     let checkpoint = match settlement {
         Settlement::Completed(_) => Bytes::new(),
         Settlement::Released | Settlement::Reopened => record.checkpoint.clone(),
     };
-    Verdict::write(Record {
+    let next = Record {
         state,
         owner,
         rev: record.rev + 1,
@@ -302,22 +353,29 @@ pub(super) fn settle(
         took_over: *settlement == Settlement::Reopened,
         checkpoint,
         ..record.clone()
-    })
+    };
+    Step::write(next, Settled::Done)
 }
 
 /// A result whose claim the store has lost is kept all the same, and so is that an outcome is unknown: the work may have
 /// happened. Nothing else is done without a record.
-fn restore(fence: &Fence, change: &Change, now: StoreTime) -> Verdict {
+fn restore(
+    fence: &Fence,
+    change: &Change,
+    now: StoreTime,
+) -> Step<WriteResult<Option<SavedResponse>>> {
     let state = match change {
         Change::Complete(response) => State::Completed {
             finished_at: now,
             response: response.clone(),
         },
         Change::MarkUnknown => State::Unknown,
-        Change::Release | Change::Renew(_) | Change::Checkpoint(_) => return Verdict::Superseded,
+        Change::Release | Change::Renew(_) | Change::Checkpoint(_) => {
+            return Step::answer(WriteResult::Superseded(None));
+        }
     };
     let claimed = start(Start::New, None, &fence.claim, now);
-    Verdict::write(Record {
+    stored(Record {
         state,
         attempt: fence.attempt,
         ..claimed

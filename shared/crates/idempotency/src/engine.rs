@@ -6,10 +6,11 @@ use std::time::Duration;
 use foundation::Deadline;
 use tracing::info;
 
+use super::blocked::{Blocked, UnknownCause};
 use super::config::LONGEST_LEASE;
 use super::counters::{Counters, Event};
-use super::decision::Claim;
-use super::store::{Answer, Doubt, Standing, Store, Undecided};
+use super::decision::ClaimRequest;
+use super::store::{Answer, Store, StoreError};
 use super::{
     Authority, DerivedKey, Fingerprint, IdempotencyConfig, Operation, OwnerId, RecordKey,
     ResponseKeys, SavedResponse, Setup,
@@ -59,13 +60,18 @@ impl Engine {
         DerivedKey::new(&self.environment, key)
     }
 
-    pub(super) fn claim_of(&self, owner: OwnerId, lease: Duration, operation: &Operation) -> Claim {
-        Claim {
+    pub(super) fn claim_of(
+        &self,
+        owner: OwnerId,
+        lease: Duration,
+        operation: &Operation,
+    ) -> ClaimRequest {
+        ClaimRequest {
             owner,
             fingerprint: operation.fingerprint,
             policy: operation.policy,
             lease,
-            window: self.config.window,
+            retention: self.config.retention,
         }
     }
 
@@ -84,23 +90,23 @@ impl Engine {
         }
     }
 
-    /// How the key stands, as far as what is stored is accepted. A result that this engine has not signed may be another
-    /// program's, and a claim without an end is: the outcome is unknown then.
+    /// The reason that blocks a key, where the stored value is accepted. The outcome is unknown where it is not: a result that this engine has
+    /// not signed may be another program's, and a lease longer than the longest one is another program's.
     pub(super) async fn check(
         &self,
         key: &RecordKey,
-        claim: &Claim,
-        standing: Standing,
+        claim: &ClaimRequest,
+        blocked: Blocked,
         deadline: Deadline,
-    ) -> Standing {
-        match standing {
-            Standing::Replay(response) if !self.believe(key, claim, &response, deadline).await => {
-                Standing::Unknown(Doubt::Unreadable)
+    ) -> Blocked {
+        match blocked {
+            Blocked::Replay(response) if !self.believe(key, claim, &response, deadline).await => {
+                Blocked::Unknown(UnknownCause::Unreadable)
             }
-            Standing::InProgress { retry_after } if retry_after > LATEST_END => {
-                Standing::Unknown(Doubt::Unreadable)
+            Blocked::InProgress { retry_after } if retry_after > LATEST_END => {
+                Blocked::Unknown(UnknownCause::Unreadable)
             }
-            standing => standing,
+            blocked => blocked,
         }
     }
 
@@ -108,7 +114,7 @@ impl Engine {
     pub(super) async fn believe(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         response: &SavedResponse,
         deadline: Deadline,
     ) -> bool {
@@ -123,23 +129,23 @@ impl Engine {
     pub(super) fn noting<T>(
         &self,
         key: &RecordKey,
-        answered: Result<Answer<T>, Undecided>,
-    ) -> Result<Answer<T>, Undecided> {
+        answered: Result<Answer<T>, StoreError>,
+    ) -> Result<Answer<T>, StoreError> {
         if answered
             .as_ref()
-            .map_or(true, |answer| answer.stand_in.is_some())
+            .map_or(true, |answer| answer.degraded_to.is_some())
         {
             self.counters.count(Event::Degraded, key);
         }
         answered
     }
 
-    pub(super) fn count_standing(&self, standing: &Standing, key: &RecordKey) {
-        let event = match standing {
-            Standing::Replay(_) => Event::Replay,
-            Standing::Mismatch => Event::Mismatch,
-            Standing::InProgress { .. } | Standing::Free => Event::Conflict,
-            Standing::Unknown(_) => Event::Unknown,
+    pub(super) fn count_blocked(&self, blocked: &Blocked, key: &RecordKey) {
+        let event = match blocked {
+            Blocked::Replay(_) => Event::Replay,
+            Blocked::Mismatch => Event::Mismatch,
+            Blocked::InProgress { .. } => Event::Conflict,
+            Blocked::Unknown(_) => Event::Unknown,
         };
         self.counters.count(event, key);
     }

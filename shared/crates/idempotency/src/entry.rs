@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::decision::{self, Claim, Decision};
+use super::blocked::Blocked;
+use super::decision::{self, ClaimRequest, Decision};
 use super::record::{Record, State, Version};
 use super::store_time::StoreTime;
 use super::{Fingerprint, OwnerId, Policy, RecordKey, Revision, SavedResponse};
@@ -85,7 +86,7 @@ impl NoEffect {
 }
 
 impl Entry {
-    pub(super) fn of(key: &RecordKey, record: Record, window: Duration, now: StoreTime) -> Self {
+    pub(super) fn of(key: &RecordKey, record: Record, retention: Duration, now: StoreTime) -> Self {
         let is_unfinished = record.finished_at().is_none();
         Self {
             key: key.clone(),
@@ -99,7 +100,7 @@ impl Entry {
             },
             policy: record.policy,
             fingerprint: record.fingerprint,
-            progress: Progress::of(&record, window, now),
+            progress: Progress::of(&record, retention, now),
             checkpoint: record.checkpoint,
         }
     }
@@ -117,20 +118,20 @@ impl Progress {
     }
 
     /// The decision about a claim like the stored one.
-    fn of(record: &Record, window: Duration, now: StoreTime) -> Self {
-        let again = Claim {
+    fn of(record: &Record, retention: Duration, now: StoreTime) -> Self {
+        let again = ClaimRequest {
             owner: OwnerId::NOBODY,
             fingerprint: record.fingerprint,
             policy: record.policy,
             lease: record.lease,
-            window,
+            retention,
         };
         match (decision::decide(Some(record), &again, now), &record.state) {
             (_, State::Completed { response, .. }) => Self::Completed(response.clone()),
             // Reopened: the abandoned attempt may still take effect.
             (_, State::Released { .. }) if record.took_over => Self::Abandoned,
             (_, State::Released { .. }) => Self::Released,
-            (Decision::InProgress { retry_after }, _) => Self::InProgress {
+            (Decision::Blocked(Blocked::InProgress { retry_after }), _) => Self::InProgress {
                 lease_left: retry_after,
             },
             (Decision::Start(_), _) => Self::Abandoned,
@@ -178,8 +179,8 @@ mod tests {
             took_over: false,
             checkpoint: Bytes::new(),
         };
-        let (key, window) = (RecordKey::new(&Scope::none(), &key), Duration::from_secs(9));
-        Entry::of(&key, record, window, at(now_ms))
+        let (key, retention) = (RecordKey::new(&Scope::none(), &key), Duration::from_secs(9));
+        Entry::of(&key, record, retention, at(now_ms))
     }
 
     #[test]

@@ -7,15 +7,16 @@ use std::time::Duration;
 use foundation::Deadline;
 use tokio::time::{Instant, sleep};
 
+use super::blocked::Blocked;
 use super::config::LONGEST_LEASE;
 use super::counters::{Counts, Event};
 use super::decision::Fence;
 use super::engine::Engine;
-use super::hold::{Hold, Token};
 use super::lease::Lease;
+use super::lease_token::LeaseToken;
 use super::operation::Operation;
-use super::outcome::{Answered, Outcome};
-use super::store::{Answer, Claimed, Grant, Standing, Undecided};
+use super::outcome::ClaimOutcome;
+use super::store::{Answer, Grant, StoreError};
 use super::{Authority, DerivedKey, IdempotencyConfig, OwnerId, RecordKey, Setup};
 
 /// Decides which work may run. One per process; cheap to clone.
@@ -59,7 +60,7 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`Undecided`] when no store decided. Nothing may run, and asking again is safe.
+    /// [`StoreError`] when no store decided. Nothing may run, and asking again is safe.
     ///
     /// # Cancel safety
     ///
@@ -68,7 +69,7 @@ impl Idempotency {
         &self,
         operation: &Operation,
         deadline: Deadline,
-    ) -> Result<Answered, Undecided> {
+    ) -> Result<Answer<ClaimOutcome<Lease>>, StoreError> {
         let lease = lease_for(deadline.remaining(), &self.engine.config);
         self.claim_as(OwnerId::fresh(), lease, operation, deadline)
             .await
@@ -95,7 +96,7 @@ impl Idempotency {
         lease: Duration,
         operation: &Operation,
         deadline: Deadline,
-    ) -> Result<Answered, Undecided> {
+    ) -> Result<Answer<ClaimOutcome<Lease>>, StoreError> {
         self.check_time(operation, deadline)?;
         let claim = self
             .engine
@@ -107,9 +108,9 @@ impl Idempotency {
             .store
             .claim(&operation.key, &claim, deadline)
             .await;
-        let Answer { value, stand_in } = self.engine.noting(&operation.key, claimed)?;
+        let Answer { value, degraded_to } = self.engine.noting(&operation.key, claimed)?;
         let outcome = match value {
-            Claimed::Started(grant) => {
+            ClaimOutcome::Claimed(grant) => {
                 self.engine.counters.count(event_of(&grant), &operation.key);
                 let ends = Deadline::after(grant.lease_left.saturating_sub(began.elapsed()));
                 let fence = Fence {
@@ -117,30 +118,27 @@ impl Idempotency {
                     attempt: grant.attempt,
                     rev: grant.rev,
                 };
-                let hold = Hold::new(
-                    Arc::clone(&self.engine),
-                    operation.key.clone(),
-                    fence,
-                    deadline,
-                );
-                Outcome::Started(Lease::new(hold, grant, ends))
+                let (engine, key) = (Arc::clone(&self.engine), operation.key.clone());
+                let lease = Lease::granted(engine, key, fence, deadline, grant, ends);
+                ClaimOutcome::Claimed(lease)
             }
-            Claimed::Standing(standing) => {
-                let standing = self
-                    .engine
-                    .check(&operation.key, &claim, standing, deadline);
-                let standing = standing.await;
-                self.engine.count_standing(&standing, &operation.key);
-                Outcome::of(standing)
+            ClaimOutcome::Blocked(blocked) => {
+                let checking = self.engine.check(&operation.key, &claim, blocked, deadline);
+                let blocked = checking.await;
+                self.engine.count_blocked(&blocked, &operation.key);
+                ClaimOutcome::Blocked(blocked)
             }
         };
-        Ok(Answered { outcome, stand_in })
+        Ok(Answer {
+            value: outcome,
+            degraded_to,
+        })
     }
 
-    /// Goes on with an attempt that was claimed elsewhere, by what its [`Lease`] had as a token. Asks no store: whether the
-    /// key is still that attempt's, the first word tells.
-    pub fn resume(&self, token: Token, deadline: Deadline) -> Hold {
-        Hold::resumed(Arc::clone(&self.engine), token, deadline)
+    /// Resumes an attempt that another process claimed, with the token of its lease. Asks no store: the first write finds out whether the key
+    /// still belongs to that attempt.
+    pub fn resume(&self, token: LeaseToken, deadline: Deadline) -> Lease {
+        Lease::resumed(Arc::clone(&self.engine), token, deadline)
     }
 
     /// Waits, at most until `limit`, for the result of somebody who is at work. Never claims, so it never runs anything:
@@ -148,7 +146,7 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`Undecided`] when no store ever answered.
+    /// [`StoreError`] when no store ever answered.
     ///
     /// # Cancel safety
     ///
@@ -157,31 +155,34 @@ impl Idempotency {
         &self,
         operation: &Operation,
         limit: Deadline,
-    ) -> Result<Standing, Undecided> {
+    ) -> Result<Option<Blocked>, StoreError> {
         let lease = lease_for(limit.remaining(), &self.engine.config);
         let claim = self.engine.claim_of(OwnerId::fresh(), lease, operation);
         let mut pause = FIRST_PAUSE;
         let mut last = None;
         loop {
             let looked = self.engine.store.look(&operation.key, &claim, limit).await;
-            let standing = match self.engine.noting(&operation.key, looked) {
-                Ok(answer) => {
-                    let standing = answer.value;
-                    let checking = self.engine.check(&operation.key, &claim, standing, limit);
+            let blocked = match self.engine.noting(&operation.key, looked) {
+                Ok(Answer {
+                    value: Some(blocked),
+                    ..
+                }) => {
+                    let checking = self.engine.check(&operation.key, &claim, blocked, limit);
                     checking.await
                 }
-                Err(undecided) => return last.ok_or(undecided),
+                Ok(Answer { value: None, .. }) => return Ok(None),
+                Err(error) => return last.map(Some).ok_or(error),
             };
-            let Standing::InProgress { retry_after } = standing else {
-                return Ok(standing);
+            let Blocked::InProgress { retry_after } = blocked else {
+                return Ok(Some(blocked));
             };
             let nap = limit
                 .reserving(LOOK_TIME)
                 .clip(pause.min(retry_after.max(FIRST_PAUSE)));
             if nap.is_zero() {
-                return Ok(standing);
+                return Ok(Some(blocked));
             }
-            last = Some(standing);
+            last = Some(blocked);
             sleep(nap).await;
             pause = pause.mul_f64(PAUSE_GROWTH).min(LONGEST_PAUSE);
         }
@@ -192,8 +193,8 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`Undecided`] when the store did not acknowledge. Repeating it is safe.
-    pub async fn prepare(&self, deadline: Deadline) -> Result<(), Undecided> {
+    /// [`StoreError`] when the store did not acknowledge. Repeating it is safe.
+    pub async fn prepare(&self, deadline: Deadline) -> Result<(), StoreError> {
         self.engine.store.prepare(deadline).await
     }
 
@@ -202,10 +203,10 @@ impl Idempotency {
         self.engine.derived_key(key)
     }
 
-    fn check_time(&self, operation: &Operation, deadline: Deadline) -> Result<(), Undecided> {
+    fn check_time(&self, operation: &Operation, deadline: Deadline) -> Result<(), StoreError> {
         if deadline.clip(operation.least_time) < operation.least_time {
             self.engine.counters.count(Event::Degraded, &operation.key);
-            return Err(Undecided::TooLate);
+            return Err(StoreError::TooLate);
         }
         Ok(())
     }

@@ -26,8 +26,8 @@ use self::answer::{Answer, LeaseShown, Shown, StateShown, Stored, Told};
 use self::object::Problem;
 use self::request::{Begin, Finding, Request};
 use super::{
-    Completion, Hold, Idempotency, Lease, Lookup, Noted, Operation, Outcome, Progress, Renewal,
-    Resolved, SavedResponse, Settlement, Standing, Token, Undecided,
+    Blocked, ClaimOutcome, Idempotency, Lease, LeaseToken, Lookup, Operation, Progress, Resolved,
+    SavedResponse, Settlement, StoreError, WriteResult,
 };
 
 #[cfg(doc)]
@@ -74,15 +74,15 @@ impl Remote {
                 Ok(Answer::Invalid { errors: problems }.into())
             }
         };
-        let answer = answer.unwrap_or_else(|undecided| {
-            warn!(error = %undecided, "could not decide");
+        let answer = answer.unwrap_or_else(|error| {
+            warn!(error = %error, "could not decide");
             unacknowledged().into()
         });
         answer.to_json()
     }
 
-    async fn decide(&self, request: Request<'_>, until: Deadline) -> Result<Told, Undecided> {
-        let resume = |token: Token| self.engine.resume(token, until);
+    async fn decide(&self, request: Request<'_>, until: Deadline) -> Result<Told, StoreError> {
+        let resume = |token: LeaseToken| self.engine.resume(token, until);
         let answer = match request {
             Request::Begin(begin) => return self.begin(begin, until).await,
             Request::Complete(token, response) => complete(resume(token), response).await,
@@ -95,9 +95,9 @@ impl Remote {
                 };
                 ended(unknown, resume(token).mark_unknown().await)
             }
-            Request::Checkpoint(token, data) => checkpoint(&resume(token), data).await,
+            Request::Checkpoint(token, data) => checkpoint(&mut resume(token), data).await,
             Request::Renew(token, lease) => {
-                renew(&resume(token), lease.unwrap_or(self.lease)).await
+                renew(&mut resume(token), lease.unwrap_or(self.lease)).await
             }
             Request::Status(key) => match self.engine.look_up(&key, until).await? {
                 Lookup::Absent => Answer::Absent,
@@ -115,28 +115,30 @@ impl Remote {
         Ok(answer.into())
     }
 
-    async fn begin(&self, begin: Begin, until: Deadline) -> Result<Told, Undecided> {
+    async fn begin(&self, begin: Begin, until: Deadline) -> Result<Told, StoreError> {
         let lease = begin.lease.unwrap_or(self.lease);
         let operation = &begin.operation;
         let claimed = self
             .engine
             .claim_as(begin.owner, lease, operation, until)
             .await?;
-        let answer = match claimed.outcome {
-            Outcome::Started(lease) => started(&lease, begin.scope, begin.key),
-            Outcome::Replay(response) => Answer::Replay(Stored::of(&response)),
-            Outcome::Mismatch => Answer::Mismatch,
-            Outcome::InProgress { retry_after } => Answer::InProgress {
+        let answer = match claimed.value {
+            ClaimOutcome::Claimed(lease) => started(&lease, begin.scope, begin.key),
+            ClaimOutcome::Blocked(Blocked::Replay(response)) => {
+                Answer::Replay(Stored::of(&response))
+            }
+            ClaimOutcome::Blocked(Blocked::Mismatch) => Answer::Mismatch,
+            ClaimOutcome::Blocked(Blocked::InProgress { retry_after }) => Answer::InProgress {
                 retry_after_ms: answer::milliseconds(retry_after),
             },
-            Outcome::Unknown(_) => {
+            ClaimOutcome::Blocked(Blocked::Unknown(_)) => {
                 let lookup = self.engine.look_up(&operation.key, until).await?;
                 unknown(operation, lookup)
             }
         };
         Ok(Told {
             answer,
-            stand_in: claimed.stand_in,
+            degraded_to: claimed.degraded_to,
         })
     }
 }
@@ -204,54 +206,57 @@ fn started(lease: &Lease, scope: String, key: String) -> Answer {
     }
 }
 
-async fn complete(hold: Hold, response: &RawValue) -> Answer {
+async fn complete(lease: Lease, response: &RawValue) -> Answer {
     let sent = saved(response);
-    match hold.complete(sent.clone()).await {
-        Completion::Completed(stored) if stored == sent => Answer::Completed(Stored::NOTHING),
-        Completion::Completed(stored) => Answer::Completed(Stored::of(&stored)),
-        Completion::Superseded(standing) => superseded(&standing),
-        Completion::NotDurable(_) => unacknowledged(),
+    match lease.complete(sent.clone()).await {
+        WriteResult::Stored(stored) if stored == sent => Answer::Completed(Stored::NOTHING),
+        WriteResult::Stored(stored) => Answer::Completed(Stored::of(&stored)),
+        WriteResult::Superseded(blocked) => superseded(blocked.as_ref()),
+        WriteResult::NotDurable
+        | WriteResult::Outdated(_)
+        | WriteResult::TooLate
+        | WriteResult::TooLarge => unacknowledged(),
     }
 }
 
-async fn checkpoint(hold: &Hold, data: &RawValue) -> Answer {
-    match (hold.checkpoint(data.get().to_owned()).await, hold.rev()) {
-        (Noted::Done, Some(rev)) => Answer::Saved { rev },
-        (Noted::Outdated, Some(rev)) => Answer::Outdated { rev },
-        (Noted::Superseded(standing), _) => superseded(&standing),
-        (Noted::TooLong, _) => Answer::Invalid {
+async fn checkpoint(lease: &mut Lease, data: &RawValue) -> Answer {
+    match (lease.checkpoint(data.get().to_owned()).await, lease.rev()) {
+        (WriteResult::Stored(()), Some(rev)) => Answer::Saved { rev },
+        (WriteResult::Outdated(_), Some(rev)) => Answer::Outdated { rev },
+        (WriteResult::Superseded(blocked), _) => superseded(blocked.as_ref()),
+        (WriteResult::TooLarge, _) => Answer::Invalid {
             errors: vec![Problem::too_long_a_note()],
         },
-        (Noted::Done | Noted::Outdated | Noted::NotDurable, _) => unacknowledged(),
+        _ => unacknowledged(),
     }
 }
 
-async fn renew(hold: &Hold, lease: Duration) -> Answer {
-    match (hold.renew(lease).await, hold.rev()) {
-        (Renewal::Renewed { lasts }, Some(rev)) => Answer::Renewed {
+async fn renew(lease: &mut Lease, lasts: Duration) -> Answer {
+    match (lease.renew(lasts).await, lease.rev()) {
+        (WriteResult::Stored(lasts), Some(rev)) => Answer::Renewed {
             rev,
             expires_in_ms: answer::milliseconds(lasts),
         },
-        (Renewal::Outdated, Some(rev)) => Answer::Outdated { rev },
-        (Renewal::Superseded(standing), _) => superseded(&standing),
+        (WriteResult::Outdated(_), Some(rev)) => Answer::Outdated { rev },
+        (WriteResult::Superseded(blocked), _) => superseded(blocked.as_ref()),
         // Only for a policy that no caller of this can ask for; it may not work on either.
-        (Renewal::TooLate, _) => Answer::Superseded(Stored::NOTHING),
-        (Renewal::Renewed { .. } | Renewal::Outdated | Renewal::NotDurable, _) => unacknowledged(),
+        (WriteResult::TooLate, _) => Answer::Superseded(Stored::NOTHING),
+        _ => unacknowledged(),
     }
 }
 
 /// The answer to a request that ends the attempt without a result.
-fn ended(done: Answer, noted: Noted) -> Answer {
-    match noted {
-        Noted::Done => done,
-        Noted::Superseded(standing) => superseded(&standing),
-        Noted::Outdated | Noted::NotDurable | Noted::TooLong => unacknowledged(),
+fn ended(done: Answer, written: WriteResult) -> Answer {
+    match written {
+        WriteResult::Stored(()) => done,
+        WriteResult::Superseded(blocked) => superseded(blocked.as_ref()),
+        _ => unacknowledged(),
     }
 }
 
-fn superseded(standing: &Standing) -> Answer {
-    Answer::Superseded(match standing {
-        Standing::Replay(response) => Stored::of(response),
+fn superseded(blocked: Option<&Blocked>) -> Answer {
+    Answer::Superseded(match blocked {
+        Some(Blocked::Replay(response)) => Stored::of(response),
         _ => Stored::NOTHING,
     })
 }

@@ -1,4 +1,6 @@
-//! The permission to do one piece of work, and the only way to finish it.
+//! The lease of a claimed key: the permission to run the operation, and the only way to finish it.
+
+mod writer;
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,40 +9,74 @@ use std::time::Duration;
 use bytes::Bytes;
 use foundation::Deadline;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use super::config::LONGEST_LEASE;
-use super::hold::{Completion, Hold, Noted, Renewal, Token};
+use self::writer::Writer;
+use super::config::{LONGEST_LEASE, LONGEST_NOTE};
+use super::counters::Event;
+use super::decision::{Change, Fence};
+use super::engine::Engine;
+use super::lease_token::LeaseToken;
 use super::store::Grant;
-use super::{DerivedKey, SavedResponse};
+use super::write_result::WriteResult;
+use super::{DerivedKey, RecordKey, SavedResponse};
 
-/// The permission to work, for a limited time.
+/// The permission to run an operation for a limited time.
 ///
-/// Dropping it says nothing to the store: the work may have begun, so the key stays claimed until its lease is over, and
-/// then the policy says what happens.
+/// Dropping a lease writes nothing: the work may have begun. The key stays claimed until the lease ends, and then the policy decides.
+///
+/// A lease that was [resumed](super::Idempotency::resume) from a token writes in the same way, but does not know what the claim was
+/// answered: the store checks at each write that the key still belongs to its attempt.
 pub struct Lease {
-    hold: Hold,
+    writer: Writer,
     is_first: bool,
     repeated: bool,
     took_over: bool,
     checkpoint: Bytes,
-    /// When the lease is over, or sooner.
+    /// When the lease ends, or sooner; unknown of a resumed lease.
     ends: Deadline,
-    /// By when the work has to be done: before the lease or the invocation ends, less what storing the result needs. Shared with
-    /// who bounds the work, since renewing moves it.
+    /// By when the work has to end: before the lease and before the invocation end, less the time to store the result. Shared with the
+    /// code that bounds the work, since renewing moves it.
     work_end: Arc<Mutex<Deadline>>,
-    /// Until when a provider recognises the derived key, or sooner; unknown where it does not matter.
+    /// Until when the provider recognises the derived key, or sooner; unknown where it does not matter.
     recognised: Deadline,
 }
 
-/// What the storing of a result needs at the end of an invocation.
+/// The time to store the result at the end of an invocation.
 const STORING_TIME: Duration = Duration::from_millis(100);
 
 impl Lease {
-    pub(super) fn new(hold: Hold, grant: Grant, ends: Deadline) -> Self {
-        let recognised = grant.recognised_for;
-        let work_end = work_end(ends, hold.deadline());
+    /// The lease that a store has granted, which ends at `ends`.
+    pub(super) fn granted(
+        engine: Arc<Engine>,
+        key: RecordKey,
+        fence: Fence,
+        deadline: Deadline,
+        grant: Grant,
+        ends: Deadline,
+    ) -> Self {
+        Self::new(Writer::new(engine, key, fence, deadline), grant, ends)
+    }
+
+    /// The lease of an attempt that another process claimed.
+    pub(super) fn resumed(engine: Arc<Engine>, token: LeaseToken, deadline: Deadline) -> Self {
         Self {
-            hold,
+            writer: Writer::resumed(engine, token, deadline),
+            is_first: false,
+            repeated: false,
+            took_over: true,
+            checkpoint: Bytes::new(),
+            ends: Deadline::UNKNOWN,
+            work_end: Arc::new(Mutex::new(work_end(Deadline::UNKNOWN, deadline))),
+            recognised: Deadline::after(Duration::ZERO),
+        }
+    }
+
+    fn new(writer: Writer, grant: Grant, ends: Deadline) -> Self {
+        let work_end = work_end(ends, writer.deadline());
+        let recognised = grant.recognised_for;
+        Self {
+            writer,
             is_first: grant.is_first,
             repeated: grant.repeated,
             took_over: grant.took_over,
@@ -51,113 +87,133 @@ impl Lease {
         }
     }
 
-    /// What tells this attempt from all others, for whoever goes on with it elsewhere.
-    pub fn token(&self) -> Token {
-        self.hold.token()
+    /// The token with which another process resumes this attempt.
+    pub fn token(&self) -> LeaseToken {
+        self.writer.token()
     }
 
-    /// The key to hand to a provider: the same for every attempt, and after the loss of every store.
+    /// The key to send to the provider: the same for every attempt, and after the loss of every store.
     pub fn derived_key(&self) -> DerivedKey {
-        self.hold.derived_key()
+        self.writer.derived_key()
     }
 
-    /// Which attempt this is, from 1.
+    /// The number of this attempt, from 1.
     pub fn attempt(&self) -> u64 {
-        self.hold.attempt()
+        self.writer.attempt()
     }
 
-    /// Whether this claim was sent before and its reply was lost. An owner is fresh for every claim, so it is no other's.
+    /// The revision of this attempt's last acknowledged write, if it is known.
+    pub(super) fn rev(&self) -> Option<u64> {
+        self.writer.rev()
+    }
+
+    /// Whether this claim was sent before, and its reply was lost. Each claim has a fresh owner, so the earlier claim was this one too.
     pub fn is_repeated(&self) -> bool {
         self.repeated
     }
 
-    /// Whether the store knows of no earlier attempt. There may have been one, of which it has forgotten: after a retention, or where a
-    /// store has lost its data. An attempt that comes after one which was released is not the first; one may be called so that is not.
+    /// Whether the store knows of no earlier attempt. It may have forgotten one: after the retention, or where it has lost its data. The
+    /// attempt after a released one is not the first. An attempt that is not the first may be reported as the first, never the reverse.
     pub fn is_first(&self) -> bool {
         self.is_first
     }
 
-    /// Whether an earlier attempt ended without a word: its request may still take effect, so look before you act.
+    /// Whether an earlier attempt was abandoned. Its request may still take effect, so look before you act. True of a resumed lease.
     pub fn took_over(&self) -> bool {
         self.took_over
     }
 
-    /// What an earlier attempt noted last, or this one; empty: nothing.
+    /// The last checkpoint of this attempt, or of an earlier one; empty: there is none.
     pub fn last_checkpoint(&self) -> &Bytes {
         &self.checkpoint
     }
 
-    /// How long the key is this attempt's yet, or less; zero: it is over. A repeated claim has what is left of the first.
+    /// How long the lease lasts, or less; zero: it has ended. Of a repeated claim, what is left of the first one; unknown, so the longest
+    /// lease, of a resumed one.
     pub fn lasts(&self) -> Duration {
         self.ends.remaining().unwrap_or(LONGEST_LEASE)
     }
 
-    /// How long the work may take: until the lease or the invocation ends, less what storing the result needs.
+    /// How long the work may take: until the lease or the invocation ends, less the time to store the result.
     pub fn time_left(&self) -> Duration {
         self.work_end.lock().clip(Duration::MAX)
     }
 
-    /// Whether a request with the derived key may be sent now. Not when an earlier attempt may have sent it and the provider
-    /// may have forgotten it since, nor when no time is left.
+    /// Whether a request with the derived key may be sent to the provider now. It may not when an earlier attempt may have sent it and the
+    /// provider may have forgotten it, nor when no time is left, nor with a resumed lease.
     pub fn may_send(&self) -> bool {
         let is_over = |deadline: Deadline| deadline.remaining().is_some_and(|left| left.is_zero());
         !is_over(self.recognised) && !is_over(*self.work_end.lock())
     }
 
-    /// Stores the result. It never fails what has happened: at worst it is not durable.
+    /// Stores the result. Returns the stored one: an earlier call, whose reply was lost, may have stored another result.
+    /// [`NotDurable`](WriteResult::NotDurable): the operation took effect, and its result may not be stored. Work that can be resumed has to
+    /// answer that it is not final yet; other work answers with its result, marked as not durable.
     ///
     /// # Cancel safety
     ///
     /// A dropped call may or may not have stored it.
-    pub async fn complete(self, response: SavedResponse) -> Completion {
-        self.hold.complete(response).await
+    pub async fn complete(self, response: SavedResponse) -> WriteResult<SavedResponse> {
+        self.writer.complete(response).await
     }
 
-    /// Says that this attempt did nothing and will do nothing: the key may be claimed again. After a takeover it stays unknown, for
-    /// the attempt before has not said so.
+    /// Releases the key: this attempt did nothing and will do nothing, so the key may be claimed again. After a takeover the outcome stays
+    /// unknown, because the abandoned attempt may still take effect.
     ///
     /// # Cancel safety
     ///
     /// A dropped call may or may not have released it.
-    pub async fn release(self) -> Noted {
-        self.hold.release().await
+    pub async fn release(self) -> WriteResult {
+        self.writer.finish(&Change::Release).await
     }
 
-    /// Says that it is not known whether the work took effect.
+    /// Marks the outcome as unknown.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have said so; without it, it is so when the lease is over.
-    pub async fn mark_unknown(self) -> Noted {
-        self.hold.mark_unknown().await
+    /// A dropped call may or may not have marked it; without the mark the outcome is unknown when the lease ends.
+    pub async fn mark_unknown(self) -> WriteResult {
+        let marked = self.writer.note(&Change::MarkUnknown).await;
+        if let WriteResult::Stored(()) = marked {
+            self.writer.count(Event::Unknown);
+        }
+        marked
     }
 
-    /// Leaves a note of at most 64 KiB for the next attempt, should this one end without a word.
+    /// Leaves a checkpoint of at most 64 KiB for the next attempt, in case this one is abandoned. If two processes write for one attempt
+    /// at the same time, one of them is [`Outdated`](WriteResult::Outdated).
     ///
     /// # Cancel safety
     ///
     /// A dropped call may or may not have left it.
-    pub async fn checkpoint(&mut self, note: impl Into<Bytes>) -> Noted {
+    pub async fn checkpoint(&mut self, note: impl Into<Bytes>) -> WriteResult {
         let note = note.into();
-        let noted = self.hold.checkpoint(note.clone()).await;
-        if noted == Noted::Done {
+        if note.len() > LONGEST_NOTE {
+            return WriteResult::TooLarge;
+        }
+        let written = self.writer.note(&Change::Checkpoint(note.clone())).await;
+        if let WriteResult::Stored(()) = written {
             self.checkpoint = note;
         }
-        noted
+        written
     }
 
-    /// Lets the lease last so long from now, at most as long as the longest invocation.
+    /// Renews the lease: it lasts this long from now, at most as long as the longest invocation. Returns how long it lasts, or less.
     ///
     /// # Cancel safety
     ///
     /// A dropped call may or may not have renewed it.
-    pub async fn renew(&mut self, lease: Duration) -> Renewal {
-        let renewal = self.hold.renew(lease).await;
-        if let Renewal::Renewed { lasts } = renewal {
+    pub async fn renew(&mut self, lease: Duration) -> WriteResult<Duration> {
+        let lease = lease.min(LONGEST_LEASE);
+        // Before the store starts the lease, so that the holder's lease ends first.
+        let asked = Instant::now();
+        let written = self.writer.note(&Change::Renew(lease)).await;
+        let written = written.map(|()| lease.saturating_sub(asked.elapsed()));
+        if let WriteResult::Stored(lasts) = written {
             self.ends = Deadline::after(lasts);
-            *self.work_end.lock() = work_end(self.ends, self.hold.deadline());
+            *self.work_end.lock() = work_end(self.ends, self.writer.deadline());
         }
-        renewal
+        written
     }
 
     pub(super) fn work_end(&self) -> Arc<Mutex<Deadline>> {
@@ -168,7 +224,7 @@ impl Lease {
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("hold", &self.hold)
+            .field("writer", &self.writer)
             .finish_non_exhaustive()
     }
 }

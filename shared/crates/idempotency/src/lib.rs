@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod authority;
+mod blocked;
 mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -10,12 +11,12 @@ mod derived_key;
 mod engine;
 mod entry;
 mod fingerprint;
-mod hold;
 mod idempotency;
 #[cfg(feature = "invoke")]
 pub mod invoke;
 mod key;
 mod lease;
+mod lease_token;
 #[cfg(test)]
 mod model;
 mod operation;
@@ -37,6 +38,7 @@ pub mod store;
 mod store_time;
 #[cfg(feature = "http")]
 pub mod web;
+mod write_result;
 
 #[doc = include_str!("protocol.md")]
 pub mod protocol {}
@@ -51,17 +53,18 @@ pub use redis_client;
 pub use telemetry::metrics;
 
 pub use authority::{Authority, Available, Fallback, Stores};
+pub use blocked::{Blocked, UnknownCause};
 pub use config::IdempotencyConfig;
 pub use counters::Counts;
 pub use derived_key::DerivedKey;
 pub use entry::{Entry, NoEffect, Progress, Settlement};
 pub use fingerprint::{AmbiguousPayload, Fingerprint, Request};
-pub use hold::{Completion, Hold, Noted, Renewal, Token};
 pub use idempotency::Idempotency;
 pub use key::{IdempotencyKey, InvalidKey};
 pub use lease::Lease;
+pub use lease_token::LeaseToken;
 pub use operation::Operation;
-pub use outcome::{Answered, Outcome};
+pub use outcome::ClaimOutcome;
 pub use owner::OwnerId;
 pub use patient::PatientClaim;
 pub use policy::Policy;
@@ -69,7 +72,8 @@ pub use resolve::{Lookup, Resolved};
 pub use response::{SavedBody, SavedResponse};
 pub use response_keys::ResponseKeys;
 pub use revision::Revision;
-pub use run::{End, Failure, Ran};
+pub use run::{Failure, RunOutcome};
 pub use scope::{InvalidScope, KeyHash, RecordKey, Scope};
 pub use setup::Setup;
-pub use store::{Backend, Doubt, Settled, Standing, Undecided};
+pub use store::{Answer, Backend, Settled, StoreError};
+pub use write_result::WriteResult;

@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use foundation::Deadline;
 
+use super::blocked::Blocked;
 use super::idempotency::Idempotency;
+use super::lease::Lease;
 use super::operation::Operation;
-use super::outcome::Outcome;
-use super::store::{Backend, Standing, Undecided};
+use super::outcome::ClaimOutcome;
+use super::store::{Backend, StoreError};
 
-/// How a claim came out that may have waited.
+/// The outcome of a claim that may have waited.
 #[derive(Debug)]
 pub struct PatientClaim {
-    /// What the claim came to; an error where no store decided.
-    pub outcome: Result<Outcome, Undecided>,
-    /// The store that answered alone, where not all that are configured could take part.
-    pub stand_in: Option<Backend>,
-    /// Whether it waited.
+    /// The outcome.
+    pub outcome: Result<ClaimOutcome<Lease>, StoreError>,
+    /// The store that decided alone while another configured store did not take part.
+    pub degraded_to: Option<Backend>,
+    /// Whether the claim waited for another attempt.
     pub has_waited: bool,
 }
 
@@ -36,12 +38,12 @@ impl Idempotency {
         patience: Option<Duration>,
         deadline: Deadline,
     ) -> PatientClaim {
-        let (outcome, stand_in) = match self.claim(operation, deadline).await {
-            Ok(answered) => (answered.outcome, answered.stand_in),
-            Err(undecided) => {
+        let (outcome, degraded_to) = match self.claim(operation, deadline).await {
+            Ok(claimed) => (claimed.value, claimed.degraded_to),
+            Err(error) => {
                 return PatientClaim {
-                    outcome: Err(undecided),
-                    stand_in: None,
+                    outcome: Err(error),
+                    degraded_to: None,
                     has_waited: false,
                 };
             }
@@ -51,14 +53,18 @@ impl Idempotency {
             limit.within(patience)
         });
         match (outcome, limit) {
-            (Outcome::InProgress { .. }, Some(limit)) if !limit.is_over() => PatientClaim {
-                outcome: self.wait_or_claim(operation, limit, deadline).await,
-                stand_in,
-                has_waited: true,
-            },
+            (ClaimOutcome::Blocked(Blocked::InProgress { .. }), Some(limit))
+                if !limit.is_over() =>
+            {
+                PatientClaim {
+                    outcome: self.wait_or_claim(operation, limit, deadline).await,
+                    degraded_to,
+                    has_waited: true,
+                }
+            }
             (outcome, _) => PatientClaim {
                 outcome: Ok(outcome),
-                stand_in,
+                degraded_to,
                 has_waited: false,
             },
         }
@@ -69,13 +75,10 @@ impl Idempotency {
         operation: &Operation,
         limit: Deadline,
         deadline: Deadline,
-    ) -> Result<Outcome, Undecided> {
+    ) -> Result<ClaimOutcome<Lease>, StoreError> {
         match self.wait_for(operation, limit).await? {
-            Standing::Free => {
-                let claimed = self.claim(operation, deadline).await?;
-                Ok(claimed.outcome)
-            }
-            standing => Ok(Outcome::of(standing)),
+            Some(blocked) => Ok(ClaimOutcome::Blocked(blocked)),
+            None => Ok(self.claim(operation, deadline).await?.value),
         }
     }
 }

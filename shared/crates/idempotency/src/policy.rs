@@ -19,15 +19,15 @@ pub enum Policy {
     RerunAlways,
 }
 
-/// How early before the end of a provider's window a request has to be on its way, for clocks that differ.
+/// How early before the end of a provider's retention a request has to be on its way, for clocks that differ.
 const MARGIN: Duration = Duration::from_secs(60);
 /// What records hold for [`Policy::RerunAlways`], thirteen digits long.
 const ALWAYS_MS: u64 = 9_999_999_999_999;
 
 impl Policy {
-    /// May run again while a provider that recognises a key for `window` does so, with `send_timeout` left to send it.
-    pub fn rerun_within(window: Duration, send_timeout: Duration) -> Self {
-        match window.checked_sub(send_timeout.saturating_add(MARGIN)) {
+    /// May run again while a provider that recognises a key for `retention` does so, with `send_timeout` left to send it.
+    pub fn rerun_within(retention: Duration, send_timeout: Duration) -> Self {
+        match retention.checked_sub(send_timeout.saturating_add(MARGIN)) {
             Some(within) if within >= Duration::from_millis(1) => Self::Rerun { within },
             _ => Self::AtMostOnce,
         }

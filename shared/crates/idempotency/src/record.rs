@@ -109,6 +109,14 @@ impl Record {
     }
 
     /// The result, if there is one.
+    pub fn response(&self) -> Option<&SavedResponse> {
+        match &self.state {
+            State::Completed { response, .. } => Some(response),
+            _ => None,
+        }
+    }
+
+    /// The result, if there is one.
     pub fn into_response(self) -> Option<SavedResponse> {
         match self.state {
             State::Completed { response, .. } => Some(response),
@@ -116,9 +124,9 @@ impl Record {
         }
     }
 
-    /// Whether the window is over, after which nothing of the record counts any more.
-    pub fn is_over(&self, window: Duration, now: StoreTime) -> bool {
+    /// Whether the retention is over, after which nothing of the record counts any more.
+    pub fn is_over(&self, retention: Duration, now: StoreTime) -> bool {
         self.finished_at()
-            .is_some_and(|finished_at| now >= finished_at.after(window))
+            .is_some_and(|finished_at| now >= finished_at.after(retention))
     }
 }

@@ -9,7 +9,7 @@ use foundation::Deadline;
 use tracing::info;
 
 use super::entry::{Entry, Progress, Settlement};
-use super::store::{Found, Page, Settled, Undecided};
+use super::store::{Found, Page, Settled, StoreError};
 use super::{Idempotency, OwnerId, RecordKey, Revision, decision};
 
 /// What is stored under a key.
@@ -49,7 +49,7 @@ impl UnfinishedPages<'_> {
     ///
     /// # Errors
     ///
-    /// [`Undecided`] when the store that decides did not answer. The same page may be asked for again.
+    /// [`StoreError`] when the store that decides did not answer. The same page may be asked for again.
     ///
     /// # Cancel safety
     ///
@@ -57,7 +57,7 @@ impl UnfinishedPages<'_> {
     pub async fn next_page(
         &mut self,
         deadline: Deadline,
-    ) -> Result<Option<Vec<(RecordKey, Lookup)>>, Undecided> {
+    ) -> Result<Option<Vec<(RecordKey, Lookup)>>, StoreError> {
         let page = Page {
             prefix: self.prefix,
             after: self.last.as_ref(),
@@ -86,8 +86,8 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`Undecided`] when the store that decides did not answer.
-    pub async fn look_up(&self, key: &RecordKey, deadline: Deadline) -> Result<Lookup, Undecided> {
+    /// [`StoreError`] when the store that decides did not answer.
+    pub async fn look_up(&self, key: &RecordKey, deadline: Deadline) -> Result<Lookup, StoreError> {
         let found = self.engine.store.read(key, deadline).await?;
         Ok(self.lookup_of(key, found))
     }
@@ -96,12 +96,12 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`Undecided`] when the store that decides did not answer.
+    /// [`StoreError`] when the store that decides did not answer.
     pub async fn entry(
         &self,
         key: &RecordKey,
         deadline: Deadline,
-    ) -> Result<Option<Entry>, Undecided> {
+    ) -> Result<Option<Entry>, StoreError> {
         Ok(match self.look_up(key, deadline).await? {
             Lookup::Found(entry) => Some(*entry),
             Lookup::Absent | Lookup::Unreadable => None,
@@ -112,8 +112,8 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`Undecided`] when the store that decides did not answer.
-    pub async fn keys(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+    /// [`StoreError`] when the store that decides did not answer.
+    pub async fn keys(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError> {
         self.engine.store.list(limit, deadline).await
     }
 
@@ -135,7 +135,7 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`Undecided`] when the store that decides did not acknowledge. It may be resolved all the same; the same call again
+    /// [`StoreError`] when the store that decides did not acknowledge. It may be resolved all the same; the same call again
     /// finds out.
     ///
     /// # Cancel safety
@@ -147,7 +147,7 @@ impl Idempotency {
         seen: Revision,
         settlement: Settlement,
         deadline: Deadline,
-    ) -> Result<Resolved, Undecided> {
+    ) -> Result<Resolved, StoreError> {
         if let Lookup::Found(entry) = self.look_up(key, deadline).await?
             && entry.revision() == seen
             && entry.progress.is_abandoned()
@@ -171,7 +171,7 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`Undecided`] when the store that decides did not acknowledge. It may be settled all the same.
+    /// [`StoreError`] when the store that decides did not acknowledge. It may be settled all the same.
     ///
     /// # Cancel safety
     ///
@@ -181,7 +181,7 @@ impl Idempotency {
         entry: &Entry,
         settlement: Settlement,
         deadline: Deadline,
-    ) -> Result<Settled, Undecided> {
+    ) -> Result<Settled, StoreError> {
         let (word, reason) = match &settlement {
             Settlement::Completed(_) => ("completed", None),
             Settlement::Released(reason) => ("released", Some(reason.name())),
@@ -219,13 +219,13 @@ impl Idempotency {
     }
 
     fn lookup_of(&self, key: &RecordKey, found: Found) -> Lookup {
-        let window = self.engine.config.window;
+        let retention = self.engine.config.retention;
         match found {
             Found::Nothing => Lookup::Absent,
             Found::Unreadable => Lookup::Unreadable,
-            Found::Record(record, now) if record.is_over(window, now) => Lookup::Absent,
+            Found::Record(record, now) if record.is_over(retention, now) => Lookup::Absent,
             Found::Record(record, now) => {
-                Lookup::Found(Box::new(Entry::of(key, *record, window, now)))
+                Lookup::Found(Box::new(Entry::of(key, *record, retention, now)))
             }
         }
     }

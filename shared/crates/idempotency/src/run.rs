@@ -1,15 +1,15 @@
 //! The common case in one call: claim, work, store.
 
 use std::pin::pin;
-use std::time::Duration;
 
 use foundation::deadline::{Deadline, Elapsed};
 
-use super::hold::Completion;
+use super::blocked::{Blocked, UnknownCause};
 use super::lease::Lease;
 use super::operation::Operation;
-use super::outcome::{Answered, Outcome};
-use super::store::{Backend, Doubt, Standing, Undecided};
+use super::outcome::ClaimOutcome;
+use super::store::{Answer, StoreError};
+use super::write_result::WriteResult;
 use super::{Idempotency, SavedResponse};
 
 /// Why work did not end in a result, and what may be concluded from it.
@@ -21,39 +21,21 @@ pub enum Failure<E> {
     MayHaveHappened(E),
 }
 
-/// What becomes of work.
+/// The outcome of running an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ran<E> {
-    /// How it ended.
-    pub end: End<E>,
-    /// The store that answered alone, where not all that are configured could take part.
-    pub stand_in: Option<Backend>,
-}
-
-/// How work ended, or why it did not begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End<E> {
-    /// It ran, and its result is stored.
+pub enum RunOutcome<E> {
+    /// The work ran, and its result is stored.
     Fresh(SavedResponse),
-    /// It ran, and no store has acknowledged its result.
+    /// The work ran, and no store has acknowledged its result.
     NotDurable(SavedResponse),
-    /// It ran before: this is its result.
-    Replay(SavedResponse),
-    /// The key stands for another request.
-    Mismatch,
-    /// Somebody is at it.
-    InProgress {
-        /// When it makes sense to ask again.
-        retry_after: Duration,
-    },
-    /// It is not known whether it took effect.
-    Unknown(Doubt),
-    /// It failed, and this attempt did nothing: a repetition may run, unless an attempt before it ended without a word, or the
-    /// release was not acknowledged. Then it is told so.
+    /// The work did not run, or its attempt was superseded.
+    Blocked(Blocked),
+    /// The work failed without effect. A repetition may run, unless an earlier attempt was abandoned or the store did not acknowledge the
+    /// release: then the key is blocked.
     NothingHappened(E),
-    /// It failed, and it is not known whether it took effect.
+    /// The work failed, and may have taken effect.
     MayHaveHappened(E),
-    /// It did not end in its time, and it is not known whether it took effect.
+    /// The work did not end in time, and may have taken effect.
     Overran,
 }
 
@@ -63,7 +45,7 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`Undecided`] when no store decided. Nothing ran, and asking again is safe.
+    /// [`StoreError`] when no store decided. Nothing ran, and asking again is safe.
     ///
     /// # Cancel safety
     ///
@@ -74,41 +56,48 @@ impl Idempotency {
         operation: &Operation,
         deadline: Deadline,
         work: impl AsyncFnOnce(&mut Lease) -> Result<SavedResponse, Failure<E>>,
-    ) -> Result<Ran<E>, Undecided> {
-        let Answered { outcome, stand_in } = self.claim(operation, deadline).await?;
-        let end = match outcome {
-            Outcome::Started(lease) => finish(lease, work).await,
-            Outcome::Replay(response) => End::Replay(response),
-            Outcome::Mismatch => End::Mismatch,
-            Outcome::InProgress { retry_after } => End::InProgress { retry_after },
-            Outcome::Unknown(doubt) => End::Unknown(doubt),
+    ) -> Result<Answer<RunOutcome<E>>, StoreError> {
+        let claimed = self.claim(operation, deadline).await?;
+        let value = match claimed.value {
+            ClaimOutcome::Claimed(lease) => finish(lease, work).await,
+            ClaimOutcome::Blocked(blocked) => RunOutcome::Blocked(blocked),
         };
-        Ok(Ran { end, stand_in })
+        Ok(Answer {
+            value,
+            degraded_to: claimed.degraded_to,
+        })
     }
 }
 
 async fn finish<E>(
     mut lease: Lease,
     work: impl AsyncFnOnce(&mut Lease) -> Result<SavedResponse, Failure<E>>,
-) -> End<E> {
+) -> RunOutcome<E> {
     match in_time(&mut lease, work).await {
-        Ok(Ok(response)) => match lease.complete(response).await {
-            Completion::Completed(response) => End::Fresh(response),
-            Completion::NotDurable(response) => End::NotDurable(response),
-            Completion::Superseded(standing) => End::of(standing),
+        Ok(Ok(response)) => match lease.complete(response.clone()).await {
+            WriteResult::Stored(response) => RunOutcome::Fresh(response),
+            WriteResult::Superseded(Some(blocked)) => RunOutcome::Blocked(blocked),
+            // Released by a reconciler that is sure of it, or lost: this attempt cannot tell which.
+            WriteResult::Superseded(None) => {
+                RunOutcome::Blocked(Blocked::Unknown(UnknownCause::Abandoned))
+            }
+            WriteResult::NotDurable
+            | WriteResult::Outdated(_)
+            | WriteResult::TooLate
+            | WriteResult::TooLarge => RunOutcome::NotDurable(response),
         },
-        // What the work says is what the caller hears, whatever becomes of the release.
+        // The caller gets the error of the work, also where the release is not stored.
         Ok(Err(Failure::NothingHappened(error))) => {
             lease.release().await;
-            End::NothingHappened(error)
+            RunOutcome::NothingHappened(error)
         }
         Ok(Err(Failure::MayHaveHappened(error))) => {
             lease.mark_unknown().await;
-            End::MayHaveHappened(error)
+            RunOutcome::MayHaveHappened(error)
         }
         Err(_) => {
             lease.mark_unknown().await;
-            End::Overran
+            RunOutcome::Overran
         }
     }
 }
@@ -126,20 +115,6 @@ async fn in_time<E>(
             // Renewed meanwhile.
             Err(Elapsed) if *end.lock() != until => {}
             ended => return ended,
-        }
-    }
-}
-
-impl<E> End<E> {
-    /// The answer to somebody whose attempt was superseded.
-    fn of(standing: Standing) -> Self {
-        match standing {
-            Standing::Replay(response) => Self::Replay(response),
-            Standing::Mismatch => Self::Mismatch,
-            Standing::InProgress { retry_after } => Self::InProgress { retry_after },
-            Standing::Unknown(doubt) => Self::Unknown(doubt),
-            // Released by a reconciler that is sure of it, or lost: either way this attempt cannot tell.
-            Standing::Free => Self::Unknown(Doubt::NoWord),
         }
     }
 }

@@ -18,12 +18,12 @@
 //!
 //! - **One atomic step.** Each call reads the record, decides, and writes, and no other write of that record comes between.
 //! - **Acknowledged means kept.** An answer is given only after what it says is as durable as the store promises. A call whose write
-//!   may or may not have landed is [`Undecided::Unavailable`]; the caller repeats it.
+//!   may or may not have landed is [`StoreError::Unavailable`]; the caller repeats it.
 //! - **Its own clock.** `now` is one clock for all callers, read in the same step: a caller's clock decides nothing. It may be set
 //!   back by less than the longest lease.
 //! - **Lost replies.** The same call with the same arguments may arrive twice, or late. [`step`] recognises the owner or the revision
 //!   that it names, so a store hands them over unchanged and invents none.
-//! - **Nothing unfinished is forgotten.** Only a record whose [`finished_at`](Record::finished_at) is a window ago may be deleted.
+//! - **Nothing unfinished is forgotten.** Only a record whose [`finished_at`](Record::finished_at) is a retention ago may be deleted.
 //!   What is deleted earlier may run again.
 //! - **What cannot be read is no absence.** A value that is no record is [`Unreadable`], and never replaced by a claim.
 //! - **Time-outs.** A call returns by its deadline.
@@ -63,16 +63,16 @@ pub(crate) mod tiered;
 pub use async_trait::async_trait;
 use foundation::Deadline;
 
-pub use self::answer::{
-    Answer, Changed, Claimed, Doubt, Found, Grant, Repeated, Settled, Standing, Stored,
-};
-pub use self::backend::{Backend, Undecided};
+pub use self::answer::{Answer, Found, Grant, Repeated, Stored};
+pub use self::backend::{Backend, StoreError};
 pub use self::page::Page;
-pub use self::step::Step;
-pub use crate::decision::{Change, Claim, Fence, Settlement};
+pub use crate::blocked::{Blocked, UnknownCause};
+pub use crate::decision::{Change, ClaimRequest, Fence, Settled, Settlement, Step};
+pub use crate::outcome::ClaimOutcome;
 pub use crate::record::{Record, State, Unreadable, Version};
 pub use crate::store_time::StoreTime;
-use crate::{OwnerId, RecordKey};
+pub use crate::write_result::WriteResult;
+use crate::{OwnerId, RecordKey, SavedResponse};
 
 /// One place that keeps records, or several that act as one.
 ///
@@ -85,17 +85,17 @@ pub trait Store: Send + Sync {
     async fn claim(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Answer<Claimed>, Undecided>;
+    ) -> Result<Answer<ClaimOutcome<Grant>>, StoreError>;
 
     /// What a claim would be told, without claiming.
     async fn look(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Answer<Standing>, Undecided>;
+    ) -> Result<Answer<Option<Blocked>>, StoreError>;
 
     /// Changes the record of an owner.
     async fn change(
@@ -104,10 +104,10 @@ pub trait Store: Send + Sync {
         fence: &Fence,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Answer<Changed>, Undecided>;
+    ) -> Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError>;
 
     /// What is stored.
-    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided>;
+    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError>;
 
     /// Replaces the record that was `seen` by a settlement of it. `owner` is fresh.
     async fn settle(
@@ -117,10 +117,10 @@ pub trait Store: Send + Sync {
         owner: OwnerId,
         settlement: &Settlement,
         deadline: Deadline,
-    ) -> Result<Settled, Undecided>;
+    ) -> Result<Settled, StoreError>;
 
     /// The names of at most `limit` keys, in their order.
-    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided>;
+    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError>;
 
     /// Unfinished records in the order of their keys: running, abandoned and unknown ones, and what cannot be read. None at all:
     /// there are no more.
@@ -130,7 +130,7 @@ pub trait Store: Send + Sync {
         &self,
         page: Page<'_>,
         deadline: Deadline,
-    ) -> Result<Vec<(RecordKey, Found)>, Undecided> {
+    ) -> Result<Vec<(RecordKey, Found)>, StoreError> {
         let mut unfinished = Vec::new();
         for key in self.list(u32::MAX, deadline).await? {
             if !page.takes(&key) {
@@ -148,7 +148,7 @@ pub trait Store: Send + Sync {
     }
 
     /// Sets up what no decision depends on.
-    async fn prepare(&self, _: Deadline) -> Result<(), Undecided> {
+    async fn prepare(&self, _: Deadline) -> Result<(), StoreError> {
         Ok(())
     }
 }

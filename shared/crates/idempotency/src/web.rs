@@ -29,39 +29,25 @@ use serde::Serialize;
 use tracing::warn;
 
 use super::{
-    Backend, Idempotency, IdempotencyKey, Lease, Operation, Outcome, PatientClaim, SavedBody,
-    SavedResponse, Undecided,
+    Backend, Blocked, ClaimOutcome, Idempotency, IdempotencyKey, Lease, Operation, SavedBody,
+    SavedResponse,
 };
 
-/// What becomes of a request's claim, and what every answer to it says about how it came about.
+/// The claim of a request's key.
 #[derive(Debug)]
 pub struct Claimed {
-    /// Whether the work may begin.
-    pub begun: Begun,
-    /// What to say beside any answer.
-    pub manner: Manner,
+    /// The lease, or the answer that ends the request.
+    pub lease: Result<Lease, Response>,
+    /// The headers for each answer to this request, the one above included.
+    pub headers: AnswerHeaders,
 }
 
-/// Whether the work may begin.
-#[derive(Debug)]
-pub enum Begun {
-    /// It may.
-    Started(Lease),
-    /// It has run, and this is its result.
-    Replay(SavedResponse),
-    /// It may not, and this is the answer.
-    Refused(Response),
-    /// It may not, as far as the engine knows: the key belongs to another request, or its outcome is unknown. Work that keeps its
-    /// own results looks there first; for any other, this is the answer.
-    Contested(Response),
-}
-
-/// How an answer came about.
+/// What an answer says about its claim, in headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Manner {
-    /// The store that answered alone, where not all that are configured could take part.
-    pub stand_in: Option<Backend>,
-    /// For how long at most the client was made to wait, where it was.
+pub struct AnswerHeaders {
+    /// `Idempotency-Store`: the store that decided alone while another configured store did not take part.
+    pub degraded_to: Option<Backend>,
+    /// `Preference-Applied`: how long the client preferred to wait, if the claim waited.
     pub waited: Option<Duration>,
 }
 
@@ -131,7 +117,7 @@ pub fn key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
     }
 }
 
-/// Claims the key of a request. A client that prefers to wait is made to, while another attempt is at work.
+/// Claims the key of a request. While another attempt is running, waits as long as the client prefers.
 ///
 /// # Cancel safety
 ///
@@ -145,16 +131,35 @@ pub async fn claim(
     let patience = preferred_wait(headers);
     let claim = idempotency.claim_patiently(operation, patience, deadline);
     let claim = claim.await;
-    Claimed {
-        manner: Manner::of(&claim, patience),
-        begun: match claim.outcome {
-            Ok(outcome) => Begun::of(outcome),
-            Err(undecided) => Begun::undecided(undecided),
-        },
+    let headers = AnswerHeaders {
+        degraded_to: claim.degraded_to,
+        waited: patience.filter(|_| claim.has_waited),
+    };
+    let lease = match claim.outcome {
+        Ok(ClaimOutcome::Claimed(lease)) => Ok(lease),
+        Ok(ClaimOutcome::Blocked(blocked)) => Err(answer_blocked(&blocked)),
+        Err(error) => {
+            warn!(
+                idempotency.error = %error,
+                "request refused: idempotency store unavailable"
+            );
+            Err(unavailable())
+        }
+    };
+    Claimed { lease, headers }
+}
+
+/// The answer to a request whose key is blocked.
+pub fn answer_blocked(blocked: &Blocked) -> Response {
+    match blocked {
+        Blocked::Replay(saved) => replay(saved),
+        Blocked::Mismatch => key_reused(),
+        Blocked::InProgress { retry_after } => in_progress(*retry_after),
+        Blocked::Unknown(_) => outcome_unknown(),
     }
 }
 
-/// The answer that a result is to whoever repeats its request.
+/// The answer to a repeated request that has a result.
 pub fn replay(saved: &SavedResponse) -> Response {
     let mut response = answer(saved);
     let headers = response.headers_mut();
@@ -162,7 +167,7 @@ pub fn replay(saved: &SavedResponse) -> Response {
     response
 }
 
-/// The answer that a result is to whoever asked first.
+/// The answer to the first request, made of its result.
 pub fn answer(saved: &SavedResponse) -> Response {
     #[derive(Serialize)]
     struct Summary {
@@ -190,21 +195,15 @@ pub fn answer(saved: &SavedResponse) -> Response {
     }
 }
 
-impl Manner {
-    /// How an answer to this claim came about, whose client preferred to wait for so long.
-    pub fn of(claim: &PatientClaim, preferred: Option<Duration>) -> Self {
-        Self {
-            stand_in: claim.stand_in,
-            waited: preferred.filter(|_| claim.has_waited),
-        }
-    }
-
-    /// `response`, and beside it how it came about.
+impl AnswerHeaders {
+    /// The response with these headers.
     #[must_use]
-    pub fn on(self, mut response: Response) -> Response {
+    pub fn add_to(self, mut response: Response) -> Response {
         let headers = response.headers_mut();
-        if let Some(stand_in) = self.stand_in {
-            headers.insert(STORE, HeaderValue::from_static(stand_in.name()));
+        if let Some(store) = self.degraded_to
+            && let Ok(name) = HeaderValue::try_from(store.name())
+        {
+            headers.insert(STORE, name);
         }
         if let Some(waited) = self.waited
             && let Ok(applied) = HeaderValue::try_from(format!("wait={}", waited.as_secs()))
@@ -215,44 +214,24 @@ impl Manner {
     }
 }
 
-/// The request's key stands for another request.
+/// The key belongs to another request.
 pub fn key_reused() -> Response {
     KEY_REUSED.into()
 }
 
-/// Another attempt is at work, for this long at most.
+/// Another attempt is running; its lease lasts this long.
 pub fn in_progress(retry_after: Duration) -> Response {
     later(IN_PROGRESS, retry_after)
 }
 
-/// It is not known whether the request took effect.
+/// The request may have taken effect.
 pub fn outcome_unknown() -> Response {
     OUTCOME_UNKNOWN.into()
 }
 
-/// Nothing was decided or done, and a repetition makes sense in a moment.
+/// Nothing was done, because no store decided; the client may retry soon.
 pub fn unavailable() -> Response {
     later(UNAVAILABLE, A_MOMENT)
-}
-
-impl Begun {
-    fn of(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Started(lease) => Self::Started(lease),
-            Outcome::Replay(response) => Self::Replay(response),
-            Outcome::Mismatch => Self::Contested(key_reused()),
-            Outcome::InProgress { retry_after } => Self::Refused(in_progress(retry_after)),
-            Outcome::Unknown(_) => Self::Contested(outcome_unknown()),
-        }
-    }
-
-    fn undecided(undecided: Undecided) -> Self {
-        warn!(
-            idempotency.error = %undecided,
-            "a request was turned away: nothing decides whether it may run"
-        );
-        Self::Refused(unavailable())
-    }
 }
 
 fn later(problem: Problem, wait: Duration) -> Response {
@@ -360,20 +339,16 @@ mod tests {
             Deadline::UNKNOWN,
         )
         .await;
-        let Begun::Started(_lease) = first.begun else {
-            panic!("{first:?}")
-        };
+        let _lease = first.lease.expect("claimed");
         let patient = headers(&[(PREFER, "wait=1")]);
         let short = Deadline::after(Duration::from_secs(1) + operation.least_time);
 
         let second = Some(Duration::from_secs(1));
         for (deadline, waited) in [(short, None), (Deadline::UNKNOWN, second)] {
             let second = claim(&idempotency, &operation, &patient, deadline).await;
-            assert_eq!(second.manner.waited, waited);
-            let answer = second.manner.on(match second.begun {
-                Begun::Refused(answer) => answer,
-                begun => panic!("{begun:?}"),
-            });
+            assert_eq!(second.headers.waited, waited);
+            let refusal = second.lease.expect_err("the first attempt is running");
+            let answer = second.headers.add_to(refusal);
             assert_eq!(answer.status(), StatusCode::CONFLICT);
             let applied = answer.headers().get(PREFERENCE_APPLIED);
             assert_eq!(applied.is_some(), waited.is_some());

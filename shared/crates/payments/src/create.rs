@@ -5,8 +5,8 @@ use std::time::Duration;
 use foundation::{Deadline, Environment};
 use http_api::Tenant;
 use idempotency::{
-    Backend, DerivedKey, Fingerprint, IdempotencyKey, Lease, Noted, Operation, Outcome, Policy,
-    RecordKey, Request, SavedResponse, Scope,
+    Backend, Blocked, ClaimOutcome, DerivedKey, Fingerprint, IdempotencyKey, Lease, Operation,
+    Policy, RecordKey, Request, SavedResponse, Scope, WriteResult,
 };
 use serde_json::{Map, Value};
 
@@ -39,7 +39,7 @@ pub struct Created {
     /// What its client is answered.
     pub answer: Answer,
     /// The store that answered alone, where not all that are configured could take part.
-    pub stand_in: Option<Backend>,
+    pub degraded_to: Option<Backend>,
     /// Whether it waited for another attempt.
     pub has_waited: bool,
 }
@@ -149,24 +149,28 @@ impl Payments {
         let claim = claim.await;
         let fingerprint = asked.fingerprint;
         let answer = match claim.outcome {
-            Ok(Outcome::Started(lease)) => till.work(lease, asked).await,
-            Ok(Outcome::Replay(saved)) if !is_answer(&saved) => till.look_again(&key).await,
-            Ok(Outcome::Replay(answer)) => Answer::Ended {
+            Ok(ClaimOutcome::Claimed(lease)) => till.work(lease, asked).await,
+            Ok(ClaimOutcome::Blocked(Blocked::Replay(saved))) if !is_answer(&saved) => {
+                till.look_again(&key).await
+            }
+            Ok(ClaimOutcome::Blocked(Blocked::Replay(answer))) => Answer::Ended {
                 answer,
                 is_replay: true,
             },
-            Ok(Outcome::InProgress { retry_after }) => Answer::InProgress(retry_after),
-            Ok(Outcome::Mismatch) => {
+            Ok(ClaimOutcome::Blocked(Blocked::InProgress { retry_after })) => {
+                Answer::InProgress(retry_after)
+            }
+            Ok(ClaimOutcome::Blocked(Blocked::Mismatch)) => {
                 let contested = till.answer_contested(&key, &fingerprint, Answer::KeyReused);
                 contested.await
             }
-            Ok(Outcome::Unknown(_)) => {
+            Ok(ClaimOutcome::Blocked(Blocked::Unknown(_))) => {
                 let contested = till.answer_contested(&key, &fingerprint, Answer::OutcomeUnknown);
                 contested.await
             }
-            Err(undecided) => {
+            Err(error) => {
                 tracing::warn!(
-                    idempotency.error = %undecided,
+                    idempotency.error = %error,
                     "a request was turned away: nothing decides whether it may run"
                 );
                 Answer::Unavailable
@@ -174,7 +178,7 @@ impl Payments {
         };
         Created {
             answer,
-            stand_in: claim.stand_in,
+            degraded_to: claim.degraded_to,
             has_waited: claim.has_waited,
         }
     }
@@ -185,7 +189,7 @@ impl From<Answer> for Created {
     fn from(answer: Answer) -> Self {
         Self {
             answer,
-            stand_in: None,
+            degraded_to: None,
             has_waited: false,
         }
     }
@@ -270,7 +274,7 @@ impl Till<'_> {
                 Answer::on_its_way(payment, more)
             }
             Reached::Nothing(payment) => match lease.release().await {
-                Noted::Done => Answer::Unavailable,
+                WriteResult::Stored(()) => Answer::Unavailable,
                 // Somebody has taken over meanwhile, or may have, and charges.
                 _ => Answer::on_its_way(steps::unknown(payment), Map::new()),
             },

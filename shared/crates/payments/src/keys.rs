@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use foundation::Deadline;
 use idempotency::{
-    Entry, Idempotency, Lookup, Progress, RecordKey, Settled, Settlement, Undecided,
+    Entry, Idempotency, Lookup, Progress, RecordKey, Settled, Settlement, StoreError,
 };
 use tracing::warn;
 
@@ -73,7 +73,7 @@ const LEAST_TIME: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 ///
-/// [`Undecided`] when the store of keys did not answer.
+/// [`StoreError`] when the store of keys did not answer.
 ///
 /// # Cancel safety
 ///
@@ -83,7 +83,7 @@ pub(super) async fn finish(
     ledger: Option<&dyn Ledger>,
     settle_after: Duration,
     deadline: Deadline,
-) -> Result<UnfinishedKeys, Undecided> {
+) -> Result<UnfinishedKeys, StoreError> {
     let mut keys = UnfinishedKeys::default();
     // Those of payments first: any number of others may be unfinished.
     for (pass, prefix) in [

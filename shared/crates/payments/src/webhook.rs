@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use foundation::{Deadline, Environment};
 use idempotency::{
-    Backend, Fingerprint, Idempotency, IdempotencyKey, Operation, Outcome, Policy, RecordKey,
-    Request, SavedResponse, Scope,
+    Backend, Blocked, ClaimOutcome, Fingerprint, Idempotency, IdempotencyKey, Operation, Policy,
+    RecordKey, Request, SavedResponse, Scope,
 };
 use tracing::{error, info, warn};
 
@@ -59,7 +59,7 @@ pub struct Receipt {
     /// What its sender is answered.
     pub received: Received,
     /// The store that answered alone, where not all that are configured could take part.
-    pub stand_in: Option<Backend>,
+    pub degraded_to: Option<Backend>,
     /// Whether it waited for another delivery.
     pub has_waited: bool,
 }
@@ -99,7 +99,7 @@ impl From<Received> for Receipt {
     fn from(received: Received) -> Self {
         Self {
             received,
-            stand_in: None,
+            degraded_to: None,
             has_waited: false,
         }
     }
@@ -150,7 +150,7 @@ impl Webhook {
                 warn!("an event was refused: its signature is not valid");
                 return Received::NotSigned.into();
             }
-            Signed::Undecided => return Received::NotYet.into(),
+            Signed::StoreError => return Received::NotYet.into(),
         }
         let Some(event) = Event::parse(body) else {
             return Received::Invalid.into();
@@ -166,7 +166,8 @@ impl Webhook {
             .claim_patiently(&operation, patience, deadline);
         let claim = claim.await;
         let received = match claim.outcome {
-            Ok(Outcome::Started(lease)) => match self.follow(settling, &event, deadline).await {
+            Ok(ClaimOutcome::Claimed(lease)) => match self.follow(settling, &event, deadline).await
+            {
                 Followed::Done => {
                     lease.complete(rendering::received()).await;
                     Received::first()
@@ -176,20 +177,24 @@ impl Webhook {
                     Received::NotYet
                 }
             },
-            Ok(Outcome::Replay(answer)) => Received::Followed {
+            Ok(ClaimOutcome::Blocked(Blocked::Replay(answer))) => Received::Followed {
                 answer,
                 is_replay: true,
             },
             // What is stored under the event's id is damaged, or another program's. Following an event twice is harmless.
-            Ok(Outcome::Unknown(_)) => match self.follow(settling, &event, deadline).await {
-                Followed::Done => Received::first(),
-                Followed::NotYet => Received::NotYet,
-            },
-            Ok(Outcome::Mismatch) => Received::IdReused,
-            Ok(Outcome::InProgress { retry_after }) => Received::InProgress(retry_after),
-            Err(undecided) => {
+            Ok(ClaimOutcome::Blocked(Blocked::Unknown(_))) => {
+                match self.follow(settling, &event, deadline).await {
+                    Followed::Done => Received::first(),
+                    Followed::NotYet => Received::NotYet,
+                }
+            }
+            Ok(ClaimOutcome::Blocked(Blocked::Mismatch)) => Received::IdReused,
+            Ok(ClaimOutcome::Blocked(Blocked::InProgress { retry_after })) => {
+                Received::InProgress(retry_after)
+            }
+            Err(error) => {
                 warn!(
-                    idempotency.error = %undecided,
+                    idempotency.error = %error,
                     "a request was turned away: nothing decides whether it may run"
                 );
                 Received::NotYet
@@ -197,7 +202,7 @@ impl Webhook {
         };
         Receipt {
             received,
-            stand_in: claim.stand_in,
+            degraded_to: claim.degraded_to,
             has_waited: claim.has_waited,
         }
     }

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use crate::{End, Lease, Operation, Outcome, Progress, Standing, Undecided};
 use foundation::Deadline;
 use futures_util::future::{join, join_all};
 
@@ -13,6 +12,7 @@ use super::payment::{
     Provider, a_payment, a_resumable_payment, answer, charged, claim, patience, paying, started,
 };
 use super::waiting::within;
+use crate::{Blocked, ClaimOutcome, Lease, Operation, Progress, RunOutcome, StoreError};
 
 pub async fn another_request_under_the_key_is_refused_and_harms_nothing(subject: Subject) {
     let (engine, provider, payment) = (subject.engine(), Provider::default(), a_payment());
@@ -24,9 +24,12 @@ pub async fn another_request_under_the_key_is_refused_and_harms_nothing(subject:
 
     let elsewhere = subject.engine();
     for engine in [&elsewhere, &engine] {
-        assert_eq!(provider.pay(engine, &other, charged()).await, End::Mismatch);
+        assert_eq!(
+            provider.pay(engine, &other, charged()).await,
+            RunOutcome::Blocked(Blocked::Mismatch)
+        );
         let honest = provider.pay(engine, &payment, charged()).await;
-        assert_eq!(honest, End::Replay(charged()));
+        assert_eq!(honest, RunOutcome::Blocked(Blocked::Replay(charged())));
     }
     assert_eq!(provider.charges(), 1);
 }
@@ -41,10 +44,13 @@ pub async fn another_request_is_refused_while_the_first_is_at_work(subject: Subj
     let before = engine.entry(&payment.key, patience()).await;
 
     let elsewhere = subject.engine();
-    assert!(matches!(claim(&elsewhere, &other).await, Outcome::Mismatch));
+    assert!(matches!(
+        claim(&elsewhere, &other).await,
+        ClaimOutcome::Blocked(Blocked::Mismatch)
+    ));
     assert!(matches!(
         claim(&elsewhere, &payment).await,
-        Outcome::InProgress { .. }
+        ClaimOutcome::Blocked(Blocked::InProgress { .. })
     ));
 
     let (before, after) = (
@@ -59,7 +65,7 @@ pub async fn another_request_is_refused_while_the_first_is_at_work(subject: Subj
     lease.complete(charged()).await;
     assert!(matches!(
         claim(&elsewhere, &payment).await,
-        Outcome::Replay(_)
+        ClaimOutcome::Blocked(Blocked::Replay(_))
     ));
 }
 
@@ -67,7 +73,9 @@ pub async fn of_two_callers_one_runs(subject: Subject) {
     let (engine, payment) = (subject.engine(), a_payment());
     let lease = started(&engine, &payment).await;
 
-    let Outcome::InProgress { retry_after } = claim(&subject.engine(), &payment).await else {
+    let ClaimOutcome::Blocked(Blocked::InProgress { retry_after }) =
+        claim(&subject.engine(), &payment).await
+    else {
         panic!("two run");
     };
 
@@ -88,8 +96,10 @@ pub async fn of_a_hundred_callers_one_runs(subject: Subject) {
     assert_eq!(provider.charges(), 1);
     for end in ends {
         match end {
-            End::InProgress { .. } => {}
-            End::Fresh(response) | End::Replay(response) => assert_eq!(response, charged()),
+            RunOutcome::Blocked(Blocked::InProgress { .. }) => {}
+            RunOutcome::Fresh(response) | RunOutcome::Blocked(Blocked::Replay(response)) => {
+                assert_eq!(response, charged())
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -110,7 +120,7 @@ pub async fn a_waiter_gets_the_result(subject: Subject) {
     );
     let (_, waited) = join(owner, waiting).await;
 
-    assert_eq!(waited.expect("decided"), Standing::Replay(charged()));
+    assert_eq!(waited.expect("decided"), Some(Blocked::Replay(charged())));
 }
 
 pub async fn a_waiter_gives_up_at_its_limit(subject: Subject) {
@@ -123,7 +133,7 @@ pub async fn a_waiter_gives_up_at_its_limit(subject: Subject) {
 
     assert!(matches!(
         waited.expect("decided"),
-        Standing::InProgress { .. }
+        Some(Blocked::InProgress { .. })
     ));
     lease.complete(charged()).await;
 }
@@ -138,10 +148,10 @@ pub async fn a_waiter_says_how_the_key_stood_whatever_its_limit(subject: Subject
         engine.wait_for(&payment, limit)
     });
     for waited in join_all(waiting).await {
-        let standing = waited.expect("decided");
+        let blocked = waited.expect("decided");
         assert!(
-            matches!(standing, Standing::InProgress { .. }),
-            "{standing:?}"
+            matches!(blocked, Some(Blocked::InProgress { .. })),
+            "{blocked:?}"
         );
     }
     let degraded = engine.counts().degraded;
@@ -158,8 +168,11 @@ pub async fn a_waiter_never_runs_anything(subject: Subject) {
     let unknown = engine.wait_for(&at_most_once, patience()).await;
     let free = engine.wait_for(&resumable, patience()).await;
 
-    assert!(matches!(unknown.expect("decided"), Standing::Unknown(_)));
-    assert_eq!(free.expect("decided"), Standing::Free);
+    assert!(matches!(
+        unknown.expect("decided"),
+        Some(Blocked::Unknown(_))
+    ));
+    assert_eq!(free.expect("decided"), None);
     let entry = engine.entry(&resumable.key, patience()).await;
     assert_eq!(entry.expect("read").expect("there").attempt, 1);
 }
@@ -174,14 +187,14 @@ pub async fn one_operation_may_wait_for_another(subject: Subject) {
                 Ok::<_, crate::Failure<()>>(answer("outer"))
             })
             .await;
-        let end = ran.expect("decided").end;
+        let end = ran.expect("decided").value;
         assert!(
-            matches!(&end, End::Fresh(response) | End::Replay(response) if *response == answer("outer")),
+            matches!(&end, RunOutcome::Fresh(response) | RunOutcome::Blocked(Blocked::Replay(response)) if *response == answer("outer")),
             "{end:?}"
         );
     }
     let end = provider.pay(&engine, &inner, charged()).await;
-    assert_eq!(end, End::Replay(charged()));
+    assert_eq!(end, RunOutcome::Blocked(Blocked::Replay(charged())));
     assert_eq!(provider.charges(), 1);
 }
 
@@ -211,7 +224,7 @@ pub async fn without_time_nothing_is_claimed(subject: Subject) {
     let (engine, payment) = (subject.engine(), a_payment());
     for left in [Duration::ZERO, Duration::from_millis(50)] {
         let claimed = engine.claim(&payment, Deadline::after(left)).await;
-        assert_eq!(claimed.err(), Some(Undecided::TooLate));
+        assert_eq!(claimed.err(), Some(StoreError::TooLate));
     }
     let entry = engine.entry(&payment.key, patience()).await;
     assert_eq!(entry.expect("read"), None);

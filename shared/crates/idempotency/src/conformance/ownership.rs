@@ -4,10 +4,6 @@
 
 use std::time::Duration;
 
-use crate::{
-    Completion, Doubt, End, Failure, Idempotency, Lease, NoEffect, Noted, Operation, Outcome,
-    OwnerId, Policy, Progress, Renewal, Settled, Settlement, Standing, Token,
-};
 use foundation::Deadline;
 use futures_util::future::join_all;
 
@@ -16,6 +12,10 @@ use super::payment::{
     Provider, a_payment, a_resumable_payment, answer, charged, claim, patience, paying, started,
 };
 use super::waiting::eventually;
+use crate::{
+    Blocked, ClaimOutcome, Failure, Idempotency, Lease, LeaseToken, NoEffect, Operation, OwnerId,
+    Policy, Progress, RunOutcome, Settled, Settlement, UnknownCause, WriteResult,
+};
 
 /// A lease that ends soon, held by somebody who is then never heard of.
 const SHORT_LEASE: Duration = Duration::from_millis(150);
@@ -44,8 +44,10 @@ async fn seen_at_work(subject: &Subject) -> (Lease, Operation, Idempotency) {
         let (payment, lease) = (a_resumable_payment(), Duration::from_millis(milliseconds));
         let held = claim_as(&engine, OwnerId::fresh(), lease, &payment).await;
         match claim(&elsewhere, &payment).await {
-            Outcome::InProgress { .. } => return (lease_of(held), payment, elsewhere),
-            Outcome::Started(later) => assert!(later.took_over(), "{later:?}"),
+            ClaimOutcome::Blocked(Blocked::InProgress { .. }) => {
+                return (lease_of(held), payment, elsewhere);
+            }
+            ClaimOutcome::Claimed(later) => assert!(later.took_over(), "{later:?}"),
             other => panic!("{other:?}"),
         }
     }
@@ -80,7 +82,10 @@ pub async fn a_dead_owner_leaves_unknown_under_at_most_once(subject: Subject) {
     for engine in [&engine, &subject.engine()] {
         let outcome = claim(engine, &payment).await;
         assert!(
-            matches!(outcome, Outcome::Unknown(Doubt::NoWord)),
+            matches!(
+                outcome,
+                ClaimOutcome::Blocked(Blocked::Unknown(UnknownCause::Abandoned))
+            ),
             "{outcome:?}"
         );
     }
@@ -88,7 +93,10 @@ pub async fn a_dead_owner_leaves_unknown_under_at_most_once(subject: Subject) {
         fingerprint: paying(20),
         ..payment
     };
-    assert!(matches!(claim(&engine, &other).await, Outcome::Mismatch));
+    assert!(matches!(
+        claim(&engine, &other).await,
+        ClaimOutcome::Blocked(Blocked::Mismatch)
+    ));
 }
 
 pub async fn the_stricter_policy_decides(subject: Subject) {
@@ -104,11 +112,11 @@ pub async fn the_stricter_policy_decides(subject: Subject) {
 
     assert!(matches!(
         claim(&engine, &as_strict).await,
-        Outcome::Unknown(_)
+        ClaimOutcome::Blocked(Blocked::Unknown(_))
     ));
     assert!(matches!(
         claim(&engine, &as_resumable).await,
-        Outcome::Unknown(_)
+        ClaimOutcome::Blocked(Blocked::Unknown(_))
     ));
 }
 
@@ -125,8 +133,8 @@ pub async fn an_orphan_is_taken_over_once(subject: Subject) {
         .await
         .into_iter()
         .filter(|claimed| {
-            let outcome = &claimed.as_ref().expect("decided").outcome;
-            matches!(outcome, Outcome::Started(_))
+            let outcome = &claimed.as_ref().expect("decided").value;
+            matches!(outcome, ClaimOutcome::Claimed(_))
         })
         .count();
 
@@ -142,7 +150,7 @@ pub async fn two_deaths_in_a_row_block_nobody(subject: Subject) {
 
     let end = provider.pay(&subject.engine(), &payment, charged()).await;
 
-    assert_eq!(end, End::Fresh(charged()));
+    assert_eq!(end, RunOutcome::Fresh(charged()));
 }
 
 pub async fn a_finished_owner_is_not_taken_over(subject: Subject) {
@@ -151,7 +159,7 @@ pub async fn a_finished_owner_is_not_taken_over(subject: Subject) {
     lease.complete(charged()).await;
     tokio::time::sleep(left).await;
 
-    let Outcome::Replay(replayed) = claim(&elsewhere, &payment).await else {
+    let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(&elsewhere, &payment).await else {
         panic!("ran again");
     };
     assert_eq!(replayed, charged());
@@ -164,17 +172,17 @@ pub async fn an_overdue_owner_nobody_took_over_may_complete(subject: Subject) {
     let elsewhere = subject.engine();
     assert!(matches!(
         claim(&elsewhere, &payment).await,
-        Outcome::Unknown(_)
+        ClaimOutcome::Blocked(Blocked::Unknown(_))
     ));
 
     assert_eq!(
         stalled.complete(charged()).await,
-        Completion::Completed(charged())
+        WriteResult::Stored(charged())
     );
 
     assert!(matches!(
         claim(&elsewhere, &payment).await,
-        Outcome::Replay(_)
+        ClaimOutcome::Blocked(Blocked::Replay(_))
     ));
 }
 
@@ -189,10 +197,11 @@ pub async fn who_was_taken_over_cannot_complete(subject: Subject) {
 
     assert_eq!(
         late,
-        Completion::Superseded(Standing::Replay(answer("second")))
+        WriteResult::Superseded(Some(Blocked::Replay(answer("second"))))
     );
     assert_eq!(engine.counts().superseded, 1);
-    let Outcome::Replay(replayed) = claim(&subject.engine(), &payment).await else {
+    let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(&subject.engine(), &payment).await
+    else {
         panic!("lost");
     };
     assert_eq!(replayed, answer("second"));
@@ -204,11 +213,14 @@ pub async fn who_was_taken_over_cannot_release(subject: Subject) {
     let stalled = overdue(&engine, &payment).await;
     let second = started(&subject.engine(), &payment).await;
 
-    assert!(matches!(stalled.release().await, Noted::Superseded(_)));
+    assert!(matches!(
+        stalled.release().await,
+        WriteResult::Superseded(_)
+    ));
 
     assert_eq!(
         second.complete(charged()).await,
-        Completion::Completed(charged())
+        WriteResult::Stored(charged())
     );
 }
 
@@ -216,7 +228,7 @@ pub async fn a_release_lets_the_next_one_run(subject: Subject) {
     let (engine, payment) = (subject.engine(), a_payment());
     assert_eq!(
         started(&engine, &payment).await.release().await,
-        Noted::Done
+        WriteResult::Stored(())
     );
 
     let lease = started(&subject.engine(), &payment).await;
@@ -225,7 +237,7 @@ pub async fn a_release_lets_the_next_one_run(subject: Subject) {
     assert!(!lease.took_over());
     assert_eq!(
         lease.complete(charged()).await,
-        Completion::Completed(charged())
+        WriteResult::Stored(charged())
     );
 }
 
@@ -235,15 +247,21 @@ pub async fn a_release_after_a_takeover_is_not_the_first_ones_word(subject: Subj
     let (engine, payment) = (subject.engine(), a_resumable_payment());
     drop(overdue(&engine, &payment).await);
     let second = started(&engine, &payment).await;
-    assert_eq!(second.release().await, Noted::Done);
+    assert_eq!(second.release().await, WriteResult::Stored(()));
 
     let other = Operation {
         fingerprint: paying(20),
         ..payment.clone()
     };
-    assert!(matches!(claim(&engine, &other).await, Outcome::Mismatch));
+    assert!(matches!(
+        claim(&engine, &other).await,
+        ClaimOutcome::Blocked(Blocked::Mismatch)
+    ));
     let strict = payment.clone().with_policy(Policy::AtMostOnce);
-    assert!(matches!(claim(&engine, &strict).await, Outcome::Unknown(_)));
+    assert!(matches!(
+        claim(&engine, &strict).await,
+        ClaimOutcome::Blocked(Blocked::Unknown(_))
+    ));
     let third = started(&engine, &payment).await;
     assert!(third.took_over());
     assert_eq!(third.attempt(), 3);
@@ -257,7 +275,10 @@ pub async fn a_failure_is_what_the_caller_hears(subject: Subject) {
         })
         .await;
 
-    assert_eq!(ran.expect("decided").end, End::NothingHappened("no route"));
+    assert_eq!(
+        ran.expect("decided").value,
+        RunOutcome::NothingHappened("no route")
+    );
     drop(started(&engine, &payment).await);
 }
 
@@ -269,11 +290,17 @@ pub async fn what_may_have_happened_is_unknown(subject: Subject) {
         })
         .await;
 
-    assert_eq!(ran.expect("decided").end, End::MayHaveHappened("time-out"));
+    assert_eq!(
+        ran.expect("decided").value,
+        RunOutcome::MayHaveHappened("time-out")
+    );
     assert_eq!(engine.counts().unknown, 1, "it rings the alarm");
     let outcome = claim(&subject.engine(), &payment).await;
     assert!(
-        matches!(outcome, Outcome::Unknown(Doubt::NoWord)),
+        matches!(
+            outcome,
+            ClaimOutcome::Blocked(Blocked::Unknown(UnknownCause::Abandoned))
+        ),
         "{outcome:?}"
     );
 }
@@ -284,8 +311,8 @@ pub async fn work_that_overruns_is_unknown(subject: Subject) {
     // Its last word may be one that no store has acknowledged in time. Then it is unknown when its lease is over.
     let elsewhere = subject.engine();
     eventually(LIMIT, async || match claim(&elsewhere, &payment).await {
-        Outcome::InProgress { .. } => false,
-        Outcome::Unknown(_) => true,
+        ClaimOutcome::Blocked(Blocked::InProgress { .. }) => false,
+        ClaimOutcome::Blocked(Blocked::Unknown(_)) => true,
         other => panic!("ran again: {other:?}"),
     })
     .await;
@@ -304,7 +331,7 @@ async fn overrun(engine: &Idempotency) -> Operation {
             })
             .await;
         if began {
-            assert_eq!(ran.expect("decided").end, End::Overran);
+            assert_eq!(ran.expect("decided").value, RunOutcome::Overran);
             return payment;
         }
     }
@@ -329,7 +356,7 @@ pub async fn work_that_renews_its_lease_goes_on(mut subject: Subject) {
             )
             .await;
         if renewed {
-            assert_eq!(ran.expect("decided").end, End::Fresh(charged()));
+            assert_eq!(ran.expect("decided").value, RunOutcome::Fresh(charged()));
             return;
         }
     }
@@ -343,16 +370,16 @@ pub async fn a_renewed_lease_lasts(subject: Subject) {
 
     let renewal = lease.renew(Duration::from_secs(60)).await;
 
-    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
     assert!(lease.time_left() > Duration::from_secs(50));
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(matches!(
         claim(&subject.engine(), &payment).await,
-        Outcome::InProgress { .. }
+        ClaimOutcome::Blocked(Blocked::InProgress { .. })
     ));
     assert_eq!(
         lease.complete(charged()).await,
-        Completion::Completed(charged())
+        WriteResult::Stored(charged())
     );
 }
 
@@ -361,7 +388,10 @@ pub async fn the_next_attempt_gets_the_checkpoint(subject: Subject) {
     let (engine, payment) = (subject.engine(), a_resumable_payment());
     let mut lease = started(&engine, &payment).await;
     assert!(lease.last_checkpoint().is_empty());
-    assert_eq!(lease.checkpoint("intent pi_1").await, Noted::Done);
+    assert_eq!(
+        lease.checkpoint("intent pi_1").await,
+        WriteResult::Stored(())
+    );
     assert_eq!(lease.last_checkpoint(), "intent pi_1");
     drop(lease);
     lease_is_over(&engine, &payment).await;
@@ -370,9 +400,9 @@ pub async fn the_next_attempt_gets_the_checkpoint(subject: Subject) {
     assert_eq!(second.last_checkpoint(), "intent pi_1");
     assert_eq!(
         second.checkpoint("intent pi_1, confirmed").await,
-        Noted::Done
+        WriteResult::Stored(())
     );
-    assert_eq!(second.release().await, Noted::Done);
+    assert_eq!(second.release().await, WriteResult::Stored(()));
 
     let third = started(&subject.engine(), &payment).await;
     assert_eq!(third.last_checkpoint(), "intent pi_1, confirmed");
@@ -395,13 +425,13 @@ pub async fn a_takeover_needs_a_provider_that_remembers(subject: Subject) {
     assert!(lease.may_send());
     assert_eq!(
         lease.renew(Duration::from_secs(120)).await,
-        Renewal::TooLate
+        WriteResult::TooLate
     );
     let renewal = lease.renew(Duration::from_secs(20)).await;
-    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
     assert!(matches!(
         claim(&engine, &forgotten).await,
-        Outcome::Unknown(_)
+        ClaimOutcome::Blocked(Blocked::Unknown(_))
     ));
 }
 
@@ -419,14 +449,14 @@ pub async fn a_settled_result_is_everybodys_answer(subject: Subject) {
 
     assert_eq!(settled, Ok(Settled::Done));
     for engine in [&engine, &elsewhere] {
-        let Outcome::Replay(replayed) = claim(engine, &payment).await else {
+        let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(engine, &payment).await else {
             panic!("not settled");
         };
         assert_eq!(replayed, charged());
     }
     assert_eq!(
         frozen.complete(answer("frozen")).await,
-        Completion::Superseded(Standing::Replay(charged()))
+        WriteResult::Superseded(Some(Blocked::Replay(charged())))
     );
 }
 
@@ -446,12 +476,12 @@ pub async fn a_settlement_supersedes_the_owner(subject: Subject) {
     let late = frozen.complete(answer("frozen")).await;
 
     assert!(
-        matches!(late, Completion::Superseded(_)),
+        matches!(late, WriteResult::Superseded(_)),
         "the frozen one has overwritten its successor: {late:?}"
     );
     assert_eq!(
         next.complete(charged()).await,
-        Completion::Completed(charged())
+        WriteResult::Stored(charged())
     );
 }
 
@@ -467,7 +497,7 @@ pub async fn nothing_is_released_over_a_running_lease(subject: Subject) {
     assert_eq!(settled, Ok(Settled::Refused));
     assert_eq!(
         lease.complete(charged()).await,
-        Completion::Completed(charged())
+        WriteResult::Stored(charged())
     );
 }
 
@@ -486,7 +516,7 @@ pub async fn a_settlement_holds_for_what_was_seen(subject: Subject) {
     assert_eq!(settled, Ok(Settled::Refused));
     assert_eq!(
         second.complete(charged()).await,
-        Completion::Completed(charged())
+        WriteResult::Stored(charged())
     );
 }
 
@@ -502,7 +532,7 @@ pub async fn a_completed_result_cannot_be_settled(subject: Subject) {
 
     assert_eq!(settled, Ok(Settled::Refused));
     let end = provider.pay(&engine, &payment, charged()).await;
-    assert_eq!(end, End::Replay(charged()));
+    assert_eq!(end, RunOutcome::Blocked(Blocked::Replay(charged())));
 }
 
 pub async fn the_derived_key_is_the_same_for_every_attempt(subject: Subject) {
@@ -527,14 +557,14 @@ async fn claim_as(
     owner: OwnerId,
     lease: Duration,
     operation: &Operation,
-) -> Outcome {
+) -> ClaimOutcome<Lease> {
     let claimed = engine.claim_as(owner, lease, operation, patience()).await;
-    claimed.expect("decided").outcome
+    claimed.expect("decided").value
 }
 
-fn lease_of(outcome: Outcome) -> Lease {
+fn lease_of(outcome: ClaimOutcome<Lease>) -> Lease {
     match outcome {
-        Outcome::Started(lease) => lease,
+        ClaimOutcome::Claimed(lease) => lease,
         other => panic!("did not start: {other:?}"),
     }
 }
@@ -544,23 +574,29 @@ pub async fn an_attempt_goes_on_elsewhere(subject: Subject) {
     let owner = OwnerId::fresh();
     let mut token = lease_of(claim_as(&engine, owner, MINUTE, &payment).await).token();
 
-    let resume_with = |token: &Token| subject.engine().resume(token.clone(), patience());
-    let elsewhere = resume_with(&token);
-    assert_eq!(elsewhere.checkpoint("charging").await, Noted::Done);
+    let resume_with = |token: &LeaseToken| subject.engine().resume(token.clone(), patience());
+    let mut elsewhere = resume_with(&token);
+    assert_eq!(
+        elsewhere.checkpoint("charging").await,
+        WriteResult::Stored(())
+    );
     let outdated = resume_with(&token).renew(MINUTE).await;
-    assert_eq!(outdated, Renewal::Outdated, "it follows another write");
+    assert!(
+        matches!(outdated, WriteResult::Outdated(_)),
+        "it follows another write"
+    );
     token = elsewhere.token();
     let renewal = resume_with(&token).renew(MINUTE).await;
-    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
     token.rev = None;
     let renewal = resume_with(&token).renew(MINUTE).await;
-    assert!(matches!(renewal, Renewal::Renewed { .. }), "{renewal:?}");
+    assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
     let resume = || resume_with(&token);
     let completed = resume().complete(charged()).await;
-    assert_eq!(completed, Completion::Completed(charged()));
+    assert_eq!(completed, WriteResult::Stored(charged()));
     let another = resume().complete(answer("another")).await;
-    assert_eq!(another, Completion::Completed(charged()));
-    let superseded = Noted::Superseded(Standing::Replay(charged()));
+    assert_eq!(another, WriteResult::Stored(charged()));
+    let superseded = WriteResult::Superseded(Some(Blocked::Replay(charged())));
     assert_eq!(resume().release().await, superseded);
 }
 
@@ -572,7 +608,7 @@ pub async fn a_repeated_claim_has_what_is_left_of_its_lease(subject: Subject) {
     assert!(first.lasts() <= MINUTE && first.lasts() > MINUTE / 2);
     let short = Duration::from_millis(1);
     let renewed = engine.resume(first.token(), patience()).renew(short).await;
-    assert!(matches!(renewed, Renewal::Renewed { .. }), "{renewed:?}");
+    assert!(matches!(renewed, WriteResult::Stored(_)), "{renewed:?}");
     lease_is_over(&engine, &payment).await;
 
     let again = lease_of(claim_as(&subject.engine(), owner, MINUTE, &payment).await);
@@ -592,5 +628,8 @@ pub async fn an_owner_that_is_used_for_two_requests_is_refused(subject: Subject)
     };
     let outcome = claim_as(&subject.engine(), owner, MINUTE, &other).await;
 
-    assert!(matches!(outcome, Outcome::Mismatch), "{outcome:?}");
+    assert!(
+        matches!(outcome, ClaimOutcome::Blocked(Blocked::Mismatch)),
+        "{outcome:?}"
+    );
 }

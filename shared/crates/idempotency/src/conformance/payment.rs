@@ -8,8 +8,8 @@ use foundation::Deadline;
 use http::StatusCode;
 
 use crate::{
-    End, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, Outcome, OwnerId, Policy,
-    RecordKey, Request, SavedResponse, Scope,
+    ClaimOutcome, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, OwnerId, Policy,
+    RecordKey, Request, RunOutcome, SavedResponse, Scope,
 };
 
 /// Plenty of time.
@@ -71,7 +71,7 @@ pub fn answer(body: impl Into<Bytes>) -> SavedResponse {
 /// When it does not.
 pub async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
     match claim(engine, operation).await {
-        Outcome::Started(lease) => lease,
+        ClaimOutcome::Claimed(lease) => lease,
         other => panic!("did not start: {other:?}"),
     }
 }
@@ -81,9 +81,9 @@ pub async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
 /// # Panics
 ///
 /// When no store decides.
-pub async fn claim(engine: &Idempotency, operation: &Operation) -> Outcome {
+pub async fn claim(engine: &Idempotency, operation: &Operation) -> ClaimOutcome<Lease> {
     let claimed = engine.claim(operation, Deadline::UNKNOWN).await;
-    claimed.expect("decided").outcome
+    claimed.expect("decided").value
 }
 
 /// The provider that is charged.
@@ -113,13 +113,13 @@ impl Provider {
         engine: &Idempotency,
         operation: &Operation,
         response: SavedResponse,
-    ) -> End<()> {
+    ) -> RunOutcome<()> {
         let ran = engine
             .run(operation, patience(), async |_: &mut Lease| {
                 self.charge();
                 Ok(response)
             })
             .await;
-        ran.expect("decided").end
+        ran.expect("decided").value
     }
 }

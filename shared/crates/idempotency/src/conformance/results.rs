@@ -2,7 +2,8 @@
 
 #![expect(missing_docs, reason = "the name of a law says what it holds")]
 
-use crate::{End, Failure, Lease, Operation, Outcome, SavedBody, SavedResponse};
+use crate::Blocked;
+use crate::{ClaimOutcome, Failure, Lease, Operation, RunOutcome, SavedBody, SavedResponse};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use sha2::{Digest, Sha256};
@@ -16,9 +17,9 @@ pub async fn a_new_key_runs_and_its_result_is_kept(subject: Subject) {
     let (engine, provider, payment) = (subject.engine(), Provider::default(), a_payment());
     let end = provider.pay(&engine, &payment, charged()).await;
 
-    assert_eq!(end, End::Fresh(charged()));
+    assert_eq!(end, RunOutcome::Fresh(charged()));
     assert_eq!(provider.charges(), 1);
-    let Outcome::Replay(kept) = claim(&engine, &payment).await else {
+    let ClaimOutcome::Blocked(Blocked::Replay(kept)) = claim(&engine, &payment).await else {
         panic!("not kept");
     };
     assert_eq!(kept, charged());
@@ -31,7 +32,7 @@ pub async fn a_repetition_elsewhere_gets_the_same_answer(subject: Subject) {
     let elsewhere = subject.engine();
     for _ in 0..3 {
         let end = provider.pay(&elsewhere, &payment, answer("another")).await;
-        assert_eq!(end, End::Replay(charged()));
+        assert_eq!(end, RunOutcome::Blocked(Blocked::Replay(charged())));
     }
     assert_eq!(provider.charges(), 1);
     assert_eq!(elsewhere.counts().replay, 3);
@@ -50,7 +51,7 @@ pub async fn another_key_or_another_tenant_runs(subject: Subject) {
         let end = provider
             .pay(&engine, &Operation::new(key, paying(10)), charged())
             .await;
-        assert_eq!(end, End::Fresh(charged()), "{at}");
+        assert_eq!(end, RunOutcome::Fresh(charged()), "{at}");
     }
     assert_eq!(provider.charges(), 4);
 }
@@ -63,7 +64,7 @@ pub async fn how_the_json_is_written_makes_no_difference(subject: Subject) {
 
     let end = provider.pay(&engine, &again, charged()).await;
 
-    assert_eq!(end, End::Replay(charged()));
+    assert_eq!(end, RunOutcome::Blocked(Blocked::Replay(charged())));
 }
 
 pub async fn an_empty_answer_is_an_answer(subject: Subject) {
@@ -73,7 +74,11 @@ pub async fn an_empty_answer_is_an_answer(subject: Subject) {
         let response = SavedResponse::new(StatusCode::OK, body);
         provider.pay(&engine, &payment, response.clone()).await;
         let end = provider.pay(&subject.engine(), &payment, charged()).await;
-        assert_eq!(end, End::Replay(response), "{body}");
+        assert_eq!(
+            end,
+            RunOutcome::Blocked(Blocked::Replay(response)),
+            "{body}"
+        );
     }
     assert_eq!(provider.charges(), 7);
 }
@@ -85,7 +90,7 @@ pub async fn a_final_refusal_is_replayed(subject: Subject) {
 
     let end = provider.pay(&engine, &payment, charged()).await;
 
-    assert_eq!(end, End::Replay(declined));
+    assert_eq!(end, RunOutcome::Blocked(Blocked::Replay(declined)));
     assert_eq!(provider.charges(), 1);
 }
 
@@ -107,7 +112,8 @@ pub async fn bytes_and_headers_come_back_as_they_were(subject: Subject) {
         .pay(&subject.engine(), &payment, SavedResponse::of(&response))
         .await;
 
-    let Outcome::Replay(replayed) = claim(&subject.engine(), &payment).await else {
+    let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(&subject.engine(), &payment).await
+    else {
         panic!("not kept");
     };
 
@@ -131,10 +137,10 @@ pub async fn a_large_answer_is_kept_whole_and_a_larger_one_as_a_summary(subject:
     for length in [1 << 20, (1 << 20) + 1, 5_500_000] {
         let (payment, body) = (a_payment(), vec![b'x'; length]);
         let end = provider.pay(&engine, &payment, answer(body.clone())).await;
-        assert_eq!(end, End::Fresh(answer(body.clone())), "{length}");
+        assert_eq!(end, RunOutcome::Fresh(answer(body.clone())), "{length}");
 
         let end = provider.pay(&subject.engine(), &payment, charged()).await;
-        let End::Replay(replayed) = end else {
+        let RunOutcome::Blocked(Blocked::Replay(replayed)) = end else {
             panic!("{length} ran again: {end:?}");
         };
         let kept = if length > 1 << 20 {
@@ -159,10 +165,13 @@ pub async fn what_happened_before_execution_is_not_kept(subject: Subject) {
             async |_: &mut Lease| Err(Failure::NothingHappened("429")),
         )
         .await;
-    assert_eq!(refused.expect("decided").end, End::NothingHappened("429"));
+    assert_eq!(
+        refused.expect("decided").value,
+        RunOutcome::NothingHappened("429")
+    );
 
     let corrected = Operation::new(key, paying(10));
     let end = provider.pay(&subject.engine(), &corrected, charged()).await;
 
-    assert_eq!(end, End::Fresh(charged()));
+    assert_eq!(end, RunOutcome::Fresh(charged()));
 }

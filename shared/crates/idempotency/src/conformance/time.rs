@@ -1,10 +1,11 @@
-//! Scenarios of the window, after which a key runs as new.
+//! Scenarios of the retention, after which a key runs as new.
 
 #![expect(missing_docs, reason = "the name of a law says what it holds")]
 
+use crate::Blocked;
 use std::time::Duration;
 
-use crate::{Completion, End, Idempotency, Lease, Operation, Outcome};
+use crate::{ClaimOutcome, Idempotency, Lease, Operation, RunOutcome, WriteResult};
 
 use super::Subject;
 use super::payment::{
@@ -14,32 +15,32 @@ use super::waiting::eventually;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-fn with_a_short_window(subject: Subject) -> Subject {
+fn with_a_short_retention(subject: Subject) -> Subject {
     subject
-        .with_window(Duration::from_secs(1))
+        .with_retention(Duration::from_secs(1))
         .with_lease(Duration::from_millis(100))
 }
 
-pub async fn after_the_window_the_key_runs_as_new(subject: Subject) {
-    let subject = with_a_short_window(subject);
+pub async fn after_the_retention_the_key_runs_as_new(subject: Subject) {
+    let subject = with_a_short_retention(subject);
     let (engine, provider, payment) = (subject.engine(), Provider::default(), a_payment());
     provider.pay(&engine, &payment, charged()).await;
     let end = provider.pay(&engine, &payment, charged()).await;
-    assert_eq!(end, End::Replay(charged()));
+    assert_eq!(end, RunOutcome::Blocked(Blocked::Replay(charged())));
 
     eventually(LIMIT, async || {
         let end = provider.pay(&engine, &payment, answer("new")).await;
-        end == End::Fresh(answer("new"))
+        end == RunOutcome::Fresh(answer("new"))
     })
     .await;
 
     assert_eq!(provider.charges(), 2);
     let end = provider.pay(&subject.engine(), &payment, charged()).await;
-    assert_eq!(end, End::Replay(answer("new")));
+    assert_eq!(end, RunOutcome::Blocked(Blocked::Replay(answer("new"))));
 }
 
 pub async fn a_new_run_starts_clean(subject: Subject) {
-    let subject = with_a_short_window(subject);
+    let subject = with_a_short_retention(subject);
     let (engine, payment) = (subject.engine(), a_resumable_payment());
     let mut lease = started(&engine, &payment).await;
     lease.checkpoint("old").await;
@@ -56,11 +57,11 @@ pub async fn a_new_run_starts_clean(subject: Subject) {
     assert!(entry.first_seen < Duration::from_millis(900));
 }
 
-/// The lease of the run that begins when the window is over.
+/// The lease of the run that begins when the retention is over.
 async fn of_the_next_run(engine: &Idempotency, operation: &Operation) -> Lease {
     let mut next = None;
     eventually(LIMIT, async || {
-        if let Outcome::Started(lease) = claim(engine, operation).await {
+        if let ClaimOutcome::Claimed(lease) = claim(engine, operation).await {
             next = Some(lease);
         }
         next.is_some()
@@ -69,8 +70,8 @@ async fn of_the_next_run(engine: &Idempotency, operation: &Operation) -> Lease {
     next.expect("started")
 }
 
-pub async fn who_slept_through_the_window_cannot_finish(subject: Subject) {
-    let subject = with_a_short_window(subject);
+pub async fn who_slept_through_the_retention_cannot_finish(subject: Subject) {
+    let subject = with_a_short_retention(subject);
     let (engine, payment) = (subject.engine(), a_resumable_payment());
     let (frozen, asleep) = (started(&engine, &payment).await, Duration::from_millis(150));
     tokio::time::sleep(asleep).await;
@@ -79,16 +80,16 @@ pub async fn who_slept_through_the_window_cannot_finish(subject: Subject) {
 
     let late = frozen.complete(answer("late")).await;
 
-    assert!(matches!(late, Completion::Superseded(_)), "{late:?}");
+    assert!(matches!(late, WriteResult::Superseded(_)), "{late:?}");
     assert_eq!(
         next.complete(answer("next")).await,
-        Completion::Completed(answer("next"))
+        WriteResult::Stored(answer("next"))
     );
 }
 
-/// A store may forget it a window after its last write. No store forgets it with its lease.
+/// A store may forget it a retention after its last write. No store forgets it with its lease.
 pub async fn what_is_unknown_outlasts_its_lease(subject: Subject) {
-    let subject = with_a_short_window(subject);
+    let subject = with_a_short_retention(subject);
     let (engine, payment) = (subject.engine(), a_payment());
     started(&engine, &payment).await.mark_unknown().await;
 
@@ -96,6 +97,6 @@ pub async fn what_is_unknown_outlasts_its_lease(subject: Subject) {
 
     assert!(matches!(
         claim(&engine, &payment).await,
-        Outcome::Unknown(_)
+        ClaimOutcome::Blocked(Blocked::Unknown(_))
     ));
 }

@@ -2,8 +2,9 @@ use http::StatusCode;
 
 use super::*;
 
-const WINDOW: Duration = Duration::from_secs(86_400);
+const RETENTION: Duration = Duration::from_secs(86_400);
 const LEASE: Duration = Duration::from_secs(30);
+const UNKNOWN: Decision = Decision::Blocked(Blocked::Unknown(UnknownCause::Abandoned));
 const BEGAN: u64 = 1_764_000_000_000;
 
 fn at(ms: u64) -> StoreTime {
@@ -19,19 +20,19 @@ fn fingerprint(digit: &str) -> Fingerprint {
 }
 
 /// The claim of the first caller.
-fn first() -> Claim {
-    Claim {
+fn first() -> ClaimRequest {
+    ClaimRequest {
         owner: owner(1),
         fingerprint: fingerprint("a"),
         policy: Policy::AtMostOnce,
         lease: LEASE,
-        window: WINDOW,
+        retention: RETENTION,
     }
 }
 
 /// The same claim by somebody else.
-fn second() -> Claim {
-    Claim {
+fn second() -> ClaimRequest {
+    ClaimRequest {
         owner: owner(2),
         ..first()
     }
@@ -49,11 +50,27 @@ fn fence() -> Fence {
     }
 }
 
-fn written(verdict: Verdict) -> Record {
-    match verdict {
-        Verdict::Write(record) => *record,
-        other => panic!("{other:?}"),
+fn written<T: std::fmt::Debug>(step: Step<T>) -> Record {
+    match step.write {
+        Some(record) => *record,
+        None => panic!("nothing is written: {:?}", step.answer),
     }
+}
+
+/// What a change that writes nothing is answered.
+fn refused(
+    record: Option<&Record>,
+    fence: &Fence,
+    what: &Change,
+    now: StoreTime,
+) -> WriteResult<Option<SavedResponse>> {
+    let step = change(record, fence, what, now);
+    assert_eq!(step.write, None);
+    step.answer
+}
+
+fn is_superseded<T>(result: &WriteResult<T>) -> bool {
+    matches!(result, WriteResult::Superseded(_))
 }
 
 fn after(record: &Record, what: Change, ms: u64) -> Record {
@@ -73,7 +90,7 @@ fn every_row_of_the_table_holds() {
     let completed = after(&claimed(), Change::Complete(response()), 10);
     let released = after(&claimed(), Change::Release, 10);
     let unknown = after(&claimed(), Change::MarkUnknown, 10);
-    let other = Claim {
+    let other = ClaimRequest {
         fingerprint: fingerprint("b"),
         ..second()
     };
@@ -81,13 +98,11 @@ fn every_row_of_the_table_holds() {
         policy: Policy::RerunAlways,
         ..claimed()
     };
-    let eager = Claim {
+    let eager = ClaimRequest {
         policy: Policy::RerunAlways,
         ..second()
     };
-    let in_progress = |ms| Decision::InProgress {
-        retry_after: Duration::from_millis(ms),
-    };
+    let in_progress = |ms| in_progress(Duration::from_millis(ms));
     let day = 86_400_000;
     let cases = [
         ("absent", None, second(), 0, Decision::Start(Start::New)),
@@ -108,26 +123,26 @@ fn every_row_of_the_table_holds() {
         (
             "the same owner with another request",
             Some(claimed()),
-            Claim {
+            ClaimRequest {
                 owner: owner(1),
                 ..other.clone()
             },
             5,
-            Decision::Mismatch,
+            Decision::Blocked(Blocked::Mismatch),
         ),
         (
             "another request, at work",
             Some(claimed()),
             other.clone(),
             5,
-            Decision::Mismatch,
+            Decision::Blocked(Blocked::Mismatch),
         ),
         (
             "another request, lease over",
             Some(claimed()),
             other.clone(),
             40_000,
-            Decision::Mismatch,
+            Decision::Blocked(Blocked::Mismatch),
         ),
         (
             "at work",
@@ -148,21 +163,21 @@ fn every_row_of_the_table_holds() {
             Some(claimed()),
             second(),
             30_000,
-            Decision::Unknown,
+            UNKNOWN,
         ),
         (
             "the lease over, one strict",
             Some(claimed()),
             eager.clone(),
             30_000,
-            Decision::Unknown,
+            UNKNOWN,
         ),
         (
             "the lease over, the other strict",
             Some(rerun.clone()),
             second(),
             30_000,
-            Decision::Unknown,
+            UNKNOWN,
         ),
         (
             "the lease over, both rerun",
@@ -171,50 +186,44 @@ fn every_row_of_the_table_holds() {
             30_000,
             Decision::Start(Start::TakeOver),
         ),
-        (
-            "unknown",
-            Some(unknown.clone()),
-            second(),
-            11,
-            Decision::Unknown,
-        ),
+        ("unknown", Some(unknown.clone()), second(), 11, UNKNOWN),
         (
             "unknown, for years",
             Some(unknown.clone()),
             second(),
             900 * day,
-            Decision::Unknown,
+            UNKNOWN,
         ),
         (
             "unknown, another request",
             Some(unknown),
             other.clone(),
             11,
-            Decision::Mismatch,
+            Decision::Blocked(Blocked::Mismatch),
         ),
         (
             "completed",
             Some(completed.clone()),
             second(),
             11,
-            Decision::Replay,
+            Decision::Blocked(Blocked::Replay(response())),
         ),
         (
             "completed, another request",
             Some(completed.clone()),
             other.clone(),
             11,
-            Decision::Mismatch,
+            Decision::Blocked(Blocked::Mismatch),
         ),
         (
-            "a millisecond before the window ends",
+            "a millisecond before the retention ends",
             Some(completed.clone()),
             second(),
             day + 9,
-            Decision::Replay,
+            Decision::Blocked(Blocked::Replay(response())),
         ),
         (
-            "the window over",
+            "the retention over",
             Some(completed),
             other.clone(),
             day + 10,
@@ -249,16 +258,13 @@ fn a_takeover_ends_before_the_provider_forgets() {
         policy,
         ..claimed()
     };
-    let claim = Claim { policy, ..second() };
+    let claim = ClaimRequest { policy, ..second() };
     let last = 3_600_000 - 30_000 - 1;
     assert_eq!(
         decide(Some(&record), &claim, at(last)),
         Decision::Start(Start::TakeOver)
     );
-    assert_eq!(
-        decide(Some(&record), &claim, at(last + 1)),
-        Decision::Unknown
-    );
+    assert_eq!(decide(Some(&record), &claim, at(last + 1)), UNKNOWN);
 
     let taken = start(Start::TakeOver, Some(&record), &claim, at(last));
     let fence = Fence {
@@ -267,15 +273,12 @@ fn a_takeover_ends_before_the_provider_forgets() {
         rev: taken.rev,
     };
     let renew = |lease, ms| change(Some(&taken), &fence, &Change::Renew(lease), at(ms));
-    assert_eq!(renew(LEASE, last + 1), Verdict::TooLate);
-    assert!(matches!(
-        renew(Duration::from_secs(1), last + 1),
-        Verdict::Write(_)
-    ));
+    assert_eq!(renew(LEASE, last + 1), Step::answer(WriteResult::TooLate));
+    assert!(renew(Duration::from_secs(1), last + 1).write.is_some());
 }
 
 #[test]
-fn who_starts_counts_on_and_a_new_window_starts_clean() {
+fn who_starts_counts_on_and_a_new_retention_starts_clean() {
     let noted = after(&claimed(), Change::Checkpoint("note".into()), 5);
     let released = after(&noted, Change::Release, 10);
     let reclaimed = start(Start::Reclaim, Some(&released), &second(), at(20));
@@ -286,7 +289,7 @@ fn who_starts_counts_on_and_a_new_window_starts_clean() {
     assert_eq!(reclaimed.checkpoint, "note");
     assert!(!reclaimed.took_over);
 
-    let eager = Claim {
+    let eager = ClaimRequest {
         policy: Policy::RerunAlways,
         ..second()
     };
@@ -307,56 +310,35 @@ fn a_lost_reply_is_recognised_and_nothing_else_is() {
     let unknown = after(&claimed(), Change::MarkUnknown, 10);
     let complete = || Change::Complete(response());
     let cases = [
-        ("completed twice", &completed, complete(), Verdict::Already),
-        (
-            "released twice",
-            &released,
-            Change::Release,
-            Verdict::Already,
-        ),
-        (
-            "unknown twice",
-            &unknown,
-            Change::MarkUnknown,
-            Verdict::Already,
-        ),
-        (
-            "released, then completed",
-            &released,
-            complete(),
-            Verdict::Superseded,
-        ),
+        ("completed twice", &completed, complete(), true),
+        ("released twice", &released, Change::Release, true),
+        ("unknown twice", &unknown, Change::MarkUnknown, true),
+        ("released, then completed", &released, complete(), false),
         (
             "completed, then released",
             &completed,
             Change::Release,
-            Verdict::Superseded,
+            false,
         ),
         (
             "completed, then unknown",
             &completed,
             Change::MarkUnknown,
-            Verdict::Superseded,
+            false,
         ),
-        (
-            "unknown, then released",
-            &unknown,
-            Change::Release,
-            Verdict::Superseded,
-        ),
+        ("unknown, then released", &unknown, Change::Release, false),
         (
             "completed, then renewed",
             &completed,
             Change::Renew(LEASE),
-            Verdict::Superseded,
+            false,
         ),
     ];
-    for (case, record, what, expected) in cases {
-        assert_eq!(
-            change(Some(record), &fence(), &what, at(20)),
-            expected,
-            "{case}"
-        );
+    for (case, record, what, is_stored) in cases {
+        let result = refused(Some(record), &fence(), &what, at(20));
+        let stored = WriteResult::Stored(record.response().cloned());
+        assert_eq!(result == stored, is_stored, "{case}");
+        assert_eq!(is_superseded(&result), !is_stored, "{case}");
     }
     let known = written(change(Some(&unknown), &fence(), &complete(), at(20)));
     assert_eq!(known.into_response(), Some(response()));
@@ -368,35 +350,43 @@ fn what_may_be_said_twice_is_written_over_the_writing_that_it_follows_alone() {
     let late = Fence { rev: 1, ..fence() };
     let unheard = Fence { rev: 0, ..fence() };
     let again = Change::Checkpoint("one".into());
-    let verdict = |fence| change(Some(&noted), fence, &again, at(6));
-    assert_eq!(verdict(&late), Verdict::Already);
-    assert_eq!(verdict(&unheard), Verdict::Moved);
+    let result = |fence| refused(Some(&noted), fence, &again, at(6));
+    assert_eq!(result(&late), WriteResult::Stored(None));
+    assert_eq!(result(&unheard), WriteResult::Outdated(2));
     for fence in [late, unheard] {
         for what in [
             Change::Renew(LEASE),
             Change::Renew(LEASE * 2),
             Change::Checkpoint("late".into()),
         ] {
-            let verdict = change(Some(&noted), &fence, &what, at(6));
-            assert_eq!(verdict, Verdict::Moved, "{what:?}");
+            let result = refused(Some(&noted), &fence, &what, at(6));
+            assert_eq!(result, WriteResult::Outdated(2), "{what:?}");
         }
         for what in [
             Change::Complete(response()),
             Change::Release,
             Change::MarkUnknown,
         ] {
-            let verdict = change(Some(&noted), &fence, &what, at(6));
-            assert!(matches!(verdict, Verdict::Write(_)), "{what:?}");
+            let step = change(Some(&noted), &fence, &what, at(6));
+            assert!(step.write.is_some(), "{what:?}");
         }
     }
     let renewed = after(&noted, Change::Renew(LEASE), 7);
     let late = Fence { rev: 1, ..fence() };
-    let verdict = change(Some(&renewed), &late, &again, at(8));
-    assert_eq!(verdict, Verdict::Moved, "a renewal came after the note");
+    let result = refused(Some(&renewed), &late, &again, at(8));
+    assert_eq!(
+        result,
+        WriteResult::Outdated(3),
+        "a renewal came after the checkpoint"
+    );
     let unheard = Fence { rev: 0, ..fence() };
     let empty = Change::Checkpoint(Bytes::new());
-    let verdict = change(Some(&claimed()), &unheard, &empty, at(5));
-    assert_eq!(verdict, Verdict::Moved, "the claim is not a note");
+    let result = refused(Some(&claimed()), &unheard, &empty, at(5));
+    assert_eq!(
+        result,
+        WriteResult::Outdated(1),
+        "the claim is no checkpoint"
+    );
 }
 
 #[test]
@@ -438,8 +428,8 @@ fn only_owner_and_attempt_together_may_change_a_record() {
             Change::Checkpoint("x".into()),
             Change::MarkUnknown,
         ] {
-            let verdict = change(Some(&claimed()), &fence, &what, at(5));
-            assert_eq!(verdict, Verdict::Superseded, "{what:?}");
+            let result = refused(Some(&claimed()), &fence, &what, at(5));
+            assert!(is_superseded(&result), "{what:?}");
         }
     }
 }
@@ -452,13 +442,17 @@ fn what_may_have_happened_is_kept_without_its_claim_and_nothing_else_is() {
     };
     let kept = written(change(None, &third, &Change::Complete(response()), at(5)));
     assert_eq!((kept.attempt, kept.rev), (3, 1));
-    assert_eq!(decide(Some(&kept), &second(), at(6)), Decision::Replay);
+    assert_eq!(
+        decide(Some(&kept), &second(), at(6)),
+        Decision::Blocked(Blocked::Replay(response()))
+    );
     let unknown = written(change(None, &third, &Change::MarkUnknown, at(5)));
     assert_eq!((unknown.attempt, unknown.rev), (3, 1));
-    assert_eq!(decide(Some(&unknown), &second(), at(6)), Decision::Unknown);
+    assert_eq!(decide(Some(&unknown), &second(), at(6)), UNKNOWN);
     let note = Change::Checkpoint("a note".into());
     for what in [Change::Release, Change::Renew(LEASE), note] {
-        assert_eq!(change(None, &fence(), &what, at(5)), Verdict::Superseded);
+        let result = refused(None, &fence(), &what, at(5));
+        assert_eq!(result, WriteResult::Superseded(None));
     }
 }
 
@@ -474,15 +468,9 @@ fn a_settlement_writes_a_fresh_owner_over_the_record_it_has_seen() {
         &completed,
         at(over),
     ));
-    assert_eq!(
-        change(
-            Some(&settled),
-            &fence(),
-            &Change::Complete(response()),
-            at(over)
-        ),
-        Verdict::Superseded
-    );
+    let late = Change::Complete(response());
+    let result = refused(Some(&settled), &fence(), &late, at(over));
+    assert!(is_superseded(&result));
     let unknown = after(&record, Change::MarkUnknown, 10);
     let released = written(settle(
         &unknown,
@@ -527,8 +515,8 @@ fn a_settlement_writes_a_fresh_owner_over_the_record_it_has_seen() {
         ),
     ];
     for (case, record, seen, settlement, ms) in refused {
-        let verdict = settle(record, seen, owner(9), settlement, at(ms));
-        assert_eq!(verdict, Verdict::Superseded, "{case}");
+        let step = settle(record, seen, owner(9), settlement, at(ms));
+        assert_eq!(step, Step::answer(Settled::Refused), "{case}");
     }
 }
 
@@ -543,7 +531,11 @@ fn the_attempt_after_a_reopening_is_one_that_takes_over() {
         let settlement = Settlement::Reopened;
         settle(record, record.version(), owner(9), &settlement, over)
     };
-    assert_eq!(reopen(&claimed()), Verdict::Superseded, "it never reruns");
+    assert_eq!(
+        reopen(&claimed()),
+        Step::answer(Settled::Refused),
+        "it never reruns"
+    );
 
     let reopened = written(reopen(&resumable));
     let stricter = [
@@ -553,11 +545,11 @@ fn the_attempt_after_a_reopening_is_one_that_takes_over() {
         },
     ];
     for policy in stricter {
-        let claim = Claim { policy, ..second() };
+        let claim = ClaimRequest { policy, ..second() };
         let decision = decide(Some(&reopened), &claim, over);
-        assert_eq!(decision, Decision::Unknown, "{policy:?}");
+        assert_eq!(decision, UNKNOWN, "{policy:?}");
     }
-    let resuming = Claim {
+    let resuming = ClaimRequest {
         policy: Policy::RerunAlways,
         ..second()
     };
@@ -566,17 +558,23 @@ fn the_attempt_after_a_reopening_is_one_that_takes_over() {
         settle(&reopened, seen, owner(8), &settlement, over)
     };
     let resolved = written(settling(Settlement::Completed(response())));
-    assert_eq!(decide(Some(&resolved), &resuming, over), Decision::Replay);
+    assert_eq!(
+        decide(Some(&resolved), &resuming, over),
+        Decision::Blocked(Blocked::Replay(response()))
+    );
     let freed = written(settling(Settlement::Released));
     let decision = decide(Some(&freed), &resuming, over);
     assert_eq!(decision, Decision::Start(Start::Reclaim));
-    assert_eq!(settling(Settlement::Reopened), Verdict::Superseded);
-    let other = Claim {
+    assert_eq!(
+        settling(Settlement::Reopened),
+        Step::answer(Settled::Refused)
+    );
+    let other = ClaimRequest {
         fingerprint: fingerprint("b"),
         ..resuming.clone()
     };
     let decision = decide(Some(&reopened), &other, over);
-    assert_eq!(decision, Decision::Mismatch);
+    assert_eq!(decision, Decision::Blocked(Blocked::Mismatch));
     let decision = decide(Some(&reopened), &resuming, over);
     assert_eq!(decision, Decision::Start(Start::TakeOver));
     let next = start(Start::TakeOver, Some(&reopened), &resuming, over);
@@ -593,7 +591,11 @@ fn the_attempt_after_a_reopening_is_one_that_takes_over() {
         "the abandoned one may go on"
     );
     let again = change(Some(&released), &fence, &Change::Release, over);
-    assert_eq!(again, Verdict::Already, "its reply was lost");
+    assert_eq!(
+        again,
+        Step::answer(WriteResult::Stored(None)),
+        "its reply was lost"
+    );
 }
 
 /// An older or later writing of the same claim's record.

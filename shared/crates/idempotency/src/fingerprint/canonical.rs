@@ -19,7 +19,7 @@ use foundation::json::{Text, without_mark};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use self::outline::{Outline, Place, Token};
+use self::outline::{LeaseToken, Outline, Place};
 
 /// A payload that could be read in two ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,12 +65,12 @@ enum Problem {
 /// Writes the form of the value that is read next.
 fn write(json: &mut Outline<'_>, depth_left: usize, form: &mut Vec<u8>) -> Result<(), Problem> {
     match json.token() {
-        Token::Word("null") => form.push(b'z'),
-        Token::Word("true") => form.push(b't'),
-        Token::Word("false") => form.push(b'f'),
-        Token::Word(number) => write_number(number, form),
-        Token::String(text) => write_string(&read::<Text<'_>>(text)?.0, form),
-        Token::Array => {
+        LeaseToken::Word("null") => form.push(b'z'),
+        LeaseToken::Word("true") => form.push(b't'),
+        LeaseToken::Word("false") => form.push(b'f'),
+        LeaseToken::Word(number) => write_number(number, form),
+        LeaseToken::String(text) => write_string(&read::<Text<'_>>(text)?.0, form),
+        LeaseToken::Array => {
             let depth_left = deeper(depth_left)?;
             form.push(b'[');
             while json.has_element() {
@@ -78,7 +78,7 @@ fn write(json: &mut Outline<'_>, depth_left: usize, form: &mut Vec<u8>) -> Resul
             }
             form.push(b']');
         }
-        Token::Object => {
+        LeaseToken::Object => {
             let depth_left = deeper(depth_left)?;
             form.push(b'{');
             let members = sorted(json.members())?;

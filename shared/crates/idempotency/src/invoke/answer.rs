@@ -75,9 +75,9 @@ pub(super) enum Answer {
 pub(super) struct Told {
     #[serde(flatten)]
     pub(super) answer: Answer,
-    /// The store that answered alone, where not all that are configured could take part.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) stand_in: Option<Backend>,
+    /// The store that decided alone while another configured store did not take part.
+    #[serde(rename = "stand_in", skip_serializing_if = "Option::is_none")]
+    pub(super) degraded_to: Option<Backend>,
 }
 
 /// A lease as its caller keeps it and sends it back.
@@ -153,7 +153,7 @@ impl From<Answer> for Told {
     fn from(answer: Answer) -> Self {
         Self {
             answer,
-            stand_in: None,
+            degraded_to: None,
         }
     }
 }

@@ -9,19 +9,19 @@ use serde_json::value::RawValue;
 use super::object::{Needed, Object, Problem, Problems};
 use crate::config::LONGEST_NOTE;
 use crate::{
-    AmbiguousPayload, Fingerprint, IdempotencyKey, NoEffect, Operation, OwnerId, Policy, RecordKey,
-    Request as Asked, Revision, Scope, Token,
+    AmbiguousPayload, Fingerprint, IdempotencyKey, LeaseToken, NoEffect, Operation, OwnerId,
+    Policy, RecordKey, Request as Asked, Revision, Scope,
 };
 
 /// A request that can be answered.
 #[derive(Debug)]
 pub(super) enum Request<'a> {
     Begin(Begin),
-    Complete(Token, &'a RawValue),
-    Release(Token),
-    MarkUnknown(Token),
-    Renew(Token, Option<Duration>),
-    Checkpoint(Token, &'a RawValue),
+    Complete(LeaseToken, &'a RawValue),
+    Release(LeaseToken),
+    MarkUnknown(LeaseToken),
+    Renew(LeaseToken, Option<Duration>),
+    Checkpoint(LeaseToken, &'a RawValue),
     Status(RecordKey),
     Resolve(RecordKey, Revision, Finding<'a>),
 }
@@ -263,7 +263,7 @@ fn named(object: &mut Object<'_>, namespace: &str, problems: &mut Problems) -> O
     Some(Named { scope, key, record })
 }
 
-fn token(mut lease: Object<'_>, namespace: &str, problems: &mut Problems) -> Option<Token> {
+fn token(mut lease: Object<'_>, namespace: &str, problems: &mut Problems) -> Option<LeaseToken> {
     let named = named(&mut lease, namespace, problems);
     let owner = lease.required("owner", owner, problems);
     let attempt = lease.required(
@@ -284,7 +284,7 @@ fn token(mut lease: Object<'_>, namespace: &str, problems: &mut Problems) -> Opt
         problems,
     );
     lease.end(problems);
-    Some(Token {
+    Some(LeaseToken {
         key: named?.record,
         owner: owner?,
         attempt: attempt?,

@@ -6,7 +6,7 @@ use crate::{Fingerprint, Idempotency, IdempotencyKey, OwnerId, RecordKey, Reques
 fn lease(lasts: Duration, recognised_for: Option<Duration>) -> Lease {
     let key = IdempotencyKey::parse("k").expect("a key");
     let request = Request::default();
-    let token = Token {
+    let token = LeaseToken {
         key: RecordKey::new(&Scope::none(), &key),
         owner: OwnerId::fresh(),
         attempt: 2,
@@ -24,8 +24,8 @@ fn lease(lasts: Duration, recognised_for: Option<Duration>) -> Lease {
         lease_left: lasts,
         recognised_for,
     };
-    let hold = Idempotency::in_memory().resume(token, Deadline::UNKNOWN);
-    Lease::new(hold, grant, Deadline::after(lasts))
+    let resumed = Idempotency::in_memory().resume(token, Deadline::UNKNOWN);
+    Lease::new(resumed.writer, grant, Deadline::after(lasts))
 }
 
 #[test]

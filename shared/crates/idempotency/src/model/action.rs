@@ -17,7 +17,7 @@ pub(super) enum Action {
     /// A holder does its work.
     Work(usize),
     /// A holder's work may have taken effect; it does not know.
-    Doubt(usize),
+    UnknownCause(usize),
     /// A holder does nothing and releases the key.
     Decline(usize),
     Note(usize),
@@ -90,7 +90,7 @@ impl Model for Protocol {
             }
             Action::Hear(who) => world.hear(self, who),
             Action::Work(who) => world.work(self, who),
-            Action::Doubt(who) => world.doubt(self, who),
+            Action::UnknownCause(who) => world.doubt(self, who),
             Action::Decline(who) => world.decline(self, who),
             Action::Note(who) => world.note(self, who),
             Action::Renew(who) => world.renew(self, who),
@@ -148,7 +148,7 @@ impl Protocol {
             if (held.generation, held.attempt) > world.fence {
                 actions.push(Action::Work(who));
                 if self.doubts {
-                    actions.push(Action::Doubt(who));
+                    actions.push(Action::UnknownCause(who));
                 }
             }
             actions.push(Action::Decline(who));

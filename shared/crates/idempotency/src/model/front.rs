@@ -26,8 +26,8 @@ impl World {
             Message::Keep(record) => {
                 if protocol.bug == Some(Bug::OlderResultReplaces) {
                     let mut nothing = None;
-                    let (window, now) = (protocol.hint_retention(), self.redis_time(protocol));
-                    rules::apply(&mut nothing, Operation::Result(record), window, now);
+                    let (retention, now) = (protocol.hint_retention(), self.redis_time(protocol));
+                    rules::apply(&mut nothing, Operation::Result(record), retention, now);
                     self.put_hints(protocol, nothing.or(self.hints.clone()));
                 }
                 self.on_hints(protocol, Operation::Result(record));
@@ -83,9 +83,9 @@ impl World {
     }
 
     fn on_hints(&mut self, protocol: &Protocol, operation: Operation<'_>) -> Verdict {
-        let (window, now) = (protocol.hint_retention(), self.redis_time(protocol));
+        let (retention, now) = (protocol.hint_retention(), self.redis_time(protocol));
         let mut hints = self.hints.clone();
-        let verdict = rules::apply(&mut hints, operation, window, now);
+        let verdict = rules::apply(&mut hints, operation, retention, now);
         self.put_hints(protocol, hints);
         verdict
     }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::protocol::Protocol;
-use crate::decision::Claim;
+use crate::decision::ClaimRequest;
 use crate::{Fingerprint, OwnerId};
 
 pub(super) const LEASE: u64 = 1;
@@ -20,13 +20,13 @@ static FINGERPRINTS: LazyLock<[Fingerprint; 2]> = LazyLock::new(|| {
 });
 
 /// The claim of a client.
-pub(super) fn claim(protocol: &Protocol, who: u8) -> Claim {
-    Claim {
+pub(super) fn claim(protocol: &Protocol, who: u8) -> ClaimRequest {
+    ClaimRequest {
         owner: owner(who),
         fingerprint: FINGERPRINTS[usize::from(protocol.request_of(usize::from(who)))],
         policy: protocol.policy,
         lease: Duration::from_millis(LEASE),
-        window: protocol.retention(),
+        retention: protocol.retention(),
     }
 }
 

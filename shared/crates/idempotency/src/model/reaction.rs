@@ -10,7 +10,8 @@ use super::protocol::{Layout, Protocol};
 use super::store::standing;
 use super::stored::Stored;
 use super::world::{Violation, Witness, World};
-use crate::decision::{self, Decision, Verdict};
+use crate::WriteResult;
+use crate::decision::{self, Decision};
 use crate::record::{Record, State};
 use crate::store_time::StoreTime;
 
@@ -171,19 +172,22 @@ impl World {
                 let write = self.held_write(protocol, who, kind, rev);
                 let fence = write.fence(protocol);
                 let record = stored.record.as_ref();
-                let verdict = match record {
+                let (writes, result) = match record {
                     // MongoDB restores nothing: it forgets nothing unfinished.
-                    None => Verdict::Superseded,
-                    Some(_) => decision::change(record, &fence, &write.change, now),
+                    None => (false, WriteResult::Superseded(None)),
+                    Some(_) => {
+                        let step = decision::change(record, &fence, &write.change, now);
+                        (step.write.is_some(), step.answer)
+                    }
                 };
-                match (&verdict, record) {
-                    (Verdict::Write(_), Some(record)) => Phase::Write {
+                match record {
+                    Some(record) if writes => Phase::Write {
                         kind,
                         rev,
                         step: Step::Swap(record.version()),
                     },
                     _ => {
-                        let reply = self.unchanged(protocol, &verdict, &stored, &write, now);
+                        let reply = self.unchanged(protocol, &result, &stored, &write, now);
                         self.after_write(protocol, who, (kind, rev, step), reply)
                     }
                 }

@@ -9,9 +9,10 @@ use super::message::{Finding, HeldWrite, Judged, Message, Reply, Swap, Won};
 use super::protocol::Protocol;
 use super::stored::{Stored, lease_left};
 use super::world::{Violation, World};
-use crate::decision::{self, Change, Decision, Start, Verdict};
+use crate::decision::{self, Change, Decision, Start};
 use crate::record::{Record, Version};
 use crate::store_time::StoreTime;
+use crate::{Blocked, SavedResponse, WriteResult};
 
 impl World {
     /// Carries out a request to the store that decides.
@@ -67,8 +68,8 @@ impl World {
             Change::Complete(_) | Change::MarkUnknown => false,
         };
         let fence = write.fence(protocol);
-        match decision::change(Some(&record), &fence, &write.change, self.time()) {
-            Verdict::Write(next) if !needs_a_reading => self.write_change(protocol, write, *next),
+        match decision::change(Some(&record), &fence, &write.change, self.time()).write {
+            Some(next) if !needs_a_reading => self.write_change(protocol, write, *next),
             _ => Reply::Lost,
         }
     }
@@ -107,9 +108,9 @@ impl World {
             }
             Swap::Change(write) => {
                 let fence = write.fence(protocol);
-                match decision::change(Some(&record), &fence, &write.change, self.time()) {
-                    Verdict::Write(next) => self.write_change(protocol, write, *next),
-                    _ => Reply::Lost,
+                match decision::change(Some(&record), &fence, &write.change, self.time()).write {
+                    Some(next) => self.write_change(protocol, write, *next),
+                    None => Reply::Lost,
                 }
             }
             Swap::Settle(finding) => {
@@ -139,9 +140,10 @@ impl World {
             return reply;
         }
         let fence = write.fence(protocol);
-        match decision::change(stored.record.as_ref(), &fence, &write.change, self.time()) {
-            Verdict::Write(next) => self.write_change(protocol, write, *next),
-            verdict => self.unchanged(protocol, &verdict, &stored, write, self.time()),
+        let step = decision::change(stored.record.as_ref(), &fence, &write.change, self.time());
+        match step.write {
+            Some(next) => self.write_change(protocol, write, *next),
+            None => self.unchanged(protocol, &step.answer, &stored, write, self.time()),
         }
     }
 
@@ -149,7 +151,7 @@ impl World {
     pub(super) fn unchanged(
         &mut self,
         protocol: &Protocol,
-        verdict: &Verdict,
+        result: &WriteResult<Option<SavedResponse>>,
         stored: &Stored,
         write: &HeldWrite,
         now: StoreTime,
@@ -157,16 +159,18 @@ impl World {
         let Some(record) = stored.record.as_ref() else {
             return Reply::Superseded(Box::new(Reply::Unknown));
         };
-        if *verdict != Verdict::Superseded && stored.was_settled(write.who) {
+        if !matches!(result, WriteResult::Superseded(_)) && stored.was_settled(write.who) {
             self.violate(Violation::MissedASettlement);
         }
-        match (verdict, &write.change) {
-            (Verdict::Already, Change::Complete(_)) => Reply::Result(Box::new(record.clone())),
-            (Verdict::Already, _) => Reply::Already {
+        match (result, &write.change) {
+            (WriteResult::Stored(_), Change::Complete(_)) => {
+                Reply::Result(Box::new(record.clone()))
+            }
+            (WriteResult::Stored(_), _) => Reply::Already {
                 lease_left: lease_left(record, now),
             },
-            (Verdict::TooLate, _) => Reply::TooLate,
-            (Verdict::Moved, _) => Reply::Moved { rev: record.rev },
+            (WriteResult::TooLate, _) => Reply::TooLate,
+            (WriteResult::Outdated(rev), _) => Reply::Moved { rev: *rev },
             _ => {
                 let claim = claim(protocol, write.who);
                 let decision = decision::decide(Some(record), &claim, now);
@@ -196,8 +200,8 @@ impl World {
             _ => {}
         }
         let (owner, settlement) = (finding.owner, &finding.settlement);
-        let verdict = decision::settle(record, seen, owner, settlement, self.time());
-        matches!(verdict, Verdict::Write(_))
+        let step = decision::settle(record, seen, owner, settlement, self.time());
+        step.write.is_some()
     }
 }
 
@@ -207,15 +211,15 @@ pub(super) fn standing(decision: Decision, stored: &Stored, now: StoreTime) -> R
         return Reply::Unknown;
     };
     match decision {
-        Decision::Replay => Reply::Result(Box::new(record.clone())),
-        Decision::Unknown => Reply::Unknown,
-        Decision::Mismatch => Reply::Mismatch,
+        Decision::Blocked(Blocked::Replay(_)) => Reply::Result(Box::new(record.clone())),
+        Decision::Blocked(Blocked::Unknown(_)) => Reply::Unknown,
+        Decision::Blocked(Blocked::Mismatch) => Reply::Mismatch,
         Decision::Repeated => Reply::Won(Won {
             attempt: record.attempt,
             rev: record.rev,
             lease_left: lease_left(record, now),
             generation: stored.generation,
         }),
-        Decision::InProgress { .. } | Decision::Start(_) => Reply::InProgress,
+        Decision::Blocked(Blocked::InProgress { .. }) | Decision::Start(_) => Reply::InProgress,
     }
 }

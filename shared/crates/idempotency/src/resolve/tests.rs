@@ -3,7 +3,7 @@ use http::StatusCode;
 use super::*;
 use crate::store_time::StoreTime;
 use crate::{
-    Fingerprint, IdempotencyKey, Lease, NoEffect, Operation, Outcome, Policy, Request,
+    ClaimOutcome, Fingerprint, IdempotencyKey, Lease, NoEffect, Operation, Policy, Request,
     SavedResponse, Scope,
 };
 
@@ -19,8 +19,8 @@ fn operation(key: &str) -> Operation {
 
 async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
     let claimed = engine.claim(operation, Deadline::UNKNOWN).await;
-    match claimed.expect("decided").outcome {
-        Outcome::Started(lease) => lease,
+    match claimed.expect("decided").value {
+        ClaimOutcome::Claimed(lease) => lease,
         other => panic!("did not start: {other:?}"),
     }
 }

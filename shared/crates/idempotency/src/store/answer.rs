@@ -1,22 +1,21 @@
-//! What a store answers.
+//! Answers of a store.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::backend::Backend;
-use crate::decision::{self, Claim, Decision};
-use crate::record::{Record, State, Unreadable};
+use crate::Policy;
+use crate::record::{Record, Unreadable};
 use crate::store_time::StoreTime;
-use crate::{Policy, SavedResponse};
 
-/// What a store says, and whether all of it took part.
-#[derive(Debug)]
+/// A decision, and the stores that took part in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer<T> {
-    /// What it says.
+    /// The decision.
     pub value: T,
-    /// The store that answered alone, where several act as one and not all of them took part. `None` of a single store.
-    pub stand_in: Option<Backend>,
+    /// The store that decided alone while another configured store did not take part. `None`: all configured stores took part.
+    pub degraded_to: Option<Backend>,
 }
 
 /// What is stored under a key, as far as it can be read: what [`Record::from_text`] makes of it.
@@ -53,15 +52,6 @@ impl Found {
     }
 }
 
-/// What becomes of a claim.
-#[derive(Debug)]
-pub enum Claimed {
-    /// The caller may work.
-    Started(Grant),
-    /// It may not, and this is how the key stands.
-    Standing(Standing),
-}
-
 /// The permission to work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -85,88 +75,20 @@ pub struct Grant {
     pub recognised_for: Option<Duration>,
 }
 
-/// How a key stands, to somebody who does not hold it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// There is a result: the answer to every repetition.
-    Replay(SavedResponse),
-    /// The key stands for another request.
-    Mismatch,
-    /// Somebody is at work.
-    InProgress {
-        /// When it makes sense to ask again: when their lease is over, at the latest.
-        retry_after: Duration,
-    },
-    /// It is not known whether the work took effect, and it will not be done again by itself.
-    Unknown(Doubt),
-    /// Nobody holds it: a claim would start.
-    Free,
-}
-
-/// Why it is not known whether the work took effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
-    /// The attempt ended without a word, or said that it does not know.
-    NoWord,
-    /// What is stored under the key is damaged, not a record, or a result with no valid MAC where results are signed. It may have
-    /// been a result, so nothing runs.
-    Unreadable,
-}
-
-/// What becomes of a change.
-#[derive(Debug)]
-pub enum Changed {
-    /// The record is as the change makes it.
-    Done,
-    /// As `Done`, by an earlier call whose reply was lost; this is the result that is stored, if it was one.
-    Already(Option<SavedResponse>),
-    /// The provider may have forgotten the derived key by the end of the renewed lease.
-    TooLate,
-    /// The record is the caller's, and this is its revision: the caller may repeat the change from there.
-    Moved(u64),
-    /// The record is not the caller's any more, and this is how the key stands.
-    Superseded(Standing),
-}
-
-/// What becomes of a settlement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
-    /// It is written: this is the answer from now on.
-    Done,
-    /// The record has changed since it was read, is settled already, or its owner still holds the lease.
-    Refused,
-}
-
 impl<T> Answer<T> {
-    /// The answer of all the stores that are configured.
+    /// An answer in which all configured stores took part.
     pub fn of_all(value: T) -> Self {
         Self {
             value,
-            stand_in: None,
+            degraded_to: None,
         }
     }
 
-    /// The answer of one of them.
-    pub fn of_stand_in(value: T, backend: Backend) -> Self {
+    /// An answer of `backend` alone, while another configured store did not take part.
+    pub fn degraded(value: T, backend: Backend) -> Self {
         Self {
             value,
-            stand_in: Some(backend),
-        }
-    }
-}
-
-impl Standing {
-    /// How a record that can be read stands to the sender of `claim`.
-    pub fn of(record: Option<&Record>, claim: &Claim, now: StoreTime) -> Self {
-        match (decision::decide(record, claim, now), record) {
-            (Decision::Replay, Some(record)) => match &record.state {
-                State::Completed { response, .. } => Self::Replay(response.clone()),
-                _ => Self::Unknown(Doubt::Unreadable),
-            },
-            (Decision::Mismatch, _) => Self::Mismatch,
-            (Decision::InProgress { retry_after }, _) => Self::InProgress { retry_after },
-            (Decision::Unknown, _) => Self::Unknown(Doubt::NoWord),
-            (Decision::Repeated | Decision::Start(_) | Decision::Replay, _) => Self::Free,
+            degraded_to: Some(backend),
         }
     }
 }

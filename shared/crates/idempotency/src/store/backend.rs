@@ -35,7 +35,7 @@ impl Serialize for Backend {
 
 /// Why no store could decide. Nothing runs, and asking again is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Undecided {
+pub enum StoreError {
     /// The store that decides has not acknowledged, for the reason with this code.
     #[error("have the {} store decide: {code}", store.name())]
     Unavailable {

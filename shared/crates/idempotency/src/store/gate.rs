@@ -15,6 +15,8 @@
 //! Not prevented: a process runs a key twice if Redis falls back to an older state, and another process then claims and releases the
 //! same attempt again.
 
+use crate::SavedResponse;
+use crate::store::Grant;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,8 +24,8 @@ use foundation::Deadline;
 
 use super::memory::{Claiming, Copied, Guarded, MemoryStore, Work, of_memory};
 use super::redis_store::RedisStore;
-use super::{Answer, Changed, Claimed, Found, Settled, Standing, Store, Undecided};
-use crate::decision::{Change, Claim, Fence, Settlement};
+use super::{Answer, Blocked, ClaimOutcome, Found, Settled, Store, StoreError, WriteResult};
+use crate::decision::{Change, ClaimRequest, Fence, Settlement};
 use crate::record::Version;
 use crate::{OwnerId, RecordKey};
 
@@ -44,7 +46,7 @@ impl GatedStore {
         key: &RecordKey,
         work: Work,
         deadline: Deadline,
-    ) -> Result<bool, Undecided> {
+    ) -> Result<bool, StoreError> {
         let has = match self.redis.read(key, deadline).await? {
             Found::Nothing => false,
             Found::Record(record, _) => work.is_in(&record),
@@ -60,22 +62,22 @@ impl GatedStore {
     async fn claim_in_redis(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Answer<Claimed>, Undecided> {
+    ) -> Result<Answer<ClaimOutcome<Grant>>, StoreError> {
         let answer = self.redis.claim(key, claim, deadline).await?;
         let copied = match &answer.value {
-            Claimed::Started(grant) => self.memory.copy(key, claim, grant),
-            Claimed::Standing(_) if self.memory.guarded(key) == Guarded::Here => Copied::Here,
-            Claimed::Standing(Standing::Replay(response)) => {
+            ClaimOutcome::Claimed(grant) => self.memory.copy(key, claim, grant),
+            ClaimOutcome::Blocked(_) if self.memory.guarded(key) == Guarded::Here => Copied::Here,
+            ClaimOutcome::Blocked(Blocked::Replay(response)) => {
                 self.memory.learn(key, claim, response);
                 Copied::Yes
             }
-            Claimed::Standing(_) => Copied::Yes,
+            ClaimOutcome::Blocked(_) => Copied::Yes,
         };
         match copied {
             Copied::Yes => Ok(answer),
-            Copied::Late => Ok(Answer::of_all(Claimed::Standing(Standing::InProgress {
+            Copied::Late => Ok(Answer::of_all(ClaimOutcome::Blocked(Blocked::InProgress {
                 retry_after: Duration::ZERO,
             }))),
             Copied::Here => {
@@ -91,9 +93,9 @@ impl Store for GatedStore {
     async fn claim(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Answer<Claimed>, Undecided> {
+    ) -> Result<Answer<ClaimOutcome<Grant>>, StoreError> {
         match self.memory.begin_claim(key, claim)? {
             Claiming::Decided(answer) => Ok(answer),
             Claiming::There => self.claim_in_redis(key, claim, deadline).await,
@@ -101,11 +103,11 @@ impl Store for GatedStore {
                 let claimed = self.claim_in_redis(key, claim, deadline).await;
                 match &claimed {
                     Ok(Answer {
-                        value: Claimed::Standing(_),
+                        value: ClaimOutcome::Blocked(_),
                         ..
                     }) => self.memory.give_back(key, claim.owner, before),
                     Err(_) if self.memory.decide_here(key, claim.owner) => {
-                        return Ok(of_memory(Claimed::Started(grant)));
+                        return Ok(of_memory(ClaimOutcome::Claimed(grant)));
                     }
                     _ => {}
                 }
@@ -117,12 +119,12 @@ impl Store for GatedStore {
     async fn look(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Answer<Standing>, Undecided> {
+    ) -> Result<Answer<Option<Blocked>>, StoreError> {
         let here = async || {
-            let standing = self.memory.look(key, claim, deadline).await?;
-            Ok(of_memory(standing.value))
+            let blocked = self.memory.look(key, claim, deadline).await?;
+            Ok(of_memory(blocked.value))
         };
         match self.memory.guarded(key) {
             Guarded::Here => here().await,
@@ -132,7 +134,7 @@ impl Store for GatedStore {
             Guarded::There => {
                 let there = self.redis.look(key, claim, deadline).await;
                 // Without Redis a claim would start here.
-                Ok(there.unwrap_or(of_memory(Standing::Free)))
+                Ok(there.unwrap_or(of_memory(None)))
             }
         }
     }
@@ -143,7 +145,7 @@ impl Store for GatedStore {
         fence: &Fence,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Answer<Changed>, Undecided> {
+    ) -> Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError> {
         if let Some(changed) = self.memory.change_here(key, fence, change) {
             return changed;
         }
@@ -153,15 +155,15 @@ impl Store for GatedStore {
                 let decided = self.memory.change_here(key, fence, change);
                 decided.unwrap_or(Ok(answer))
             }
-            Err(undecided) if matches!(change, Change::Complete(_)) => {
+            Err(error) if matches!(change, Change::Complete(_)) => {
                 let completed = self.memory.complete_here(key, fence, change);
-                completed.unwrap_or(Err(undecided))
+                completed.unwrap_or(Err(error))
             }
-            Err(undecided) => Err(undecided),
+            Err(error) => Err(error),
         }
     }
 
-    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {
+    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError> {
         let is_here = match self.memory.guarded(key) {
             Guarded::Here | Guarded::Completed => true,
             Guarded::Unfinished(work) => !self.has(key, work, deadline).await?,
@@ -175,7 +177,7 @@ impl Store for GatedStore {
     }
 
     /// Redis's alone: keys that only this memory has are found by name only.
-    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError> {
         self.redis.list(limit, deadline).await
     }
 
@@ -186,7 +188,7 @@ impl Store for GatedStore {
         owner: OwnerId,
         settlement: &Settlement,
         deadline: Deadline,
-    ) -> Result<Settled, Undecided> {
+    ) -> Result<Settled, StoreError> {
         match self.memory.guarded(key) {
             Guarded::Here | Guarded::Completed => {
                 let settling = self.memory.settle(key, seen, owner, settlement, deadline);

@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  the key
 -- ARGV     1 the operation: claim, look, result or remove    2 the owner    3 the fingerprint
---          4 the claim's lease, as wide as in a header, or when the result was stored    5 the window without its margin
+--          4 the claim's lease, as wide as in a header, or when the result was stored    5 the retention without its margin
 --          6 the result
 -- Answers   a verdict, the server's time, and where it is of use the record, or when the lease ends
 --
@@ -17,7 +17,7 @@ local LONGEST_LEASE = 900000
 local HEADER_START, HEADER_END = '0', '210'
 local PATTERN = '^tb1 ([a-z_]+) *(%x+) %d+ %d+ (%d+) (%d+) %d+ %d+ (%d+) [01] (%x+) (%d+)\n$'
 
-local key, operation, caller, asked, number, window = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local key, operation, caller, asked, number, retention = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -28,7 +28,7 @@ if header == '' and operation == 'claim' then
   local text = 'tb1 in_progress ' .. caller .. ' 0000000000 0000000000 ' .. now_text .. ' ' .. number .. ' 0000000000000 '
     .. now_text .. ' 0000000000000 0 ' .. asked .. ' 00000000\n'
   -- An empty value looks like none, and stays as it is.
-  redis.call('SET', key, text, 'PX', window, 'NX')
+  redis.call('SET', key, text, 'PX', retention, 'NX')
   return {'ask', now}
 end
 
@@ -38,7 +38,7 @@ if type(header) == 'string' then
 end
 
 if operation == 'result' then
-  local last = number + window
+  local last = number + retention
   local is_older = state == 'completed' and tonumber(finished_at) > tonumber(number)
   -- What is there is not whole where its length is another one, and then is replaced. So is this very result, which is sent
   -- again where it could not be read.
@@ -56,7 +56,7 @@ if operation == 'remove' then
   return {'done', now}
 end
 
-if state == 'completed' and now < finished_at + window then
+if state == 'completed' and now < finished_at + retention then
   if fingerprint ~= asked then
     return {'mismatch', now, redis.call('GET', key)}
   end

@@ -3,6 +3,7 @@
 //! A hint only shortens the way: it lets Redis answer a repetition or turn away a second caller. Redis away, or empty, or
 //! behind, costs a way to MongoDB and nothing else.
 
+use crate::decision;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use redis::Value;
 use redis_client::{RedisClient, Repeat, Script};
 
 use super::script_reply::{Reply, UNEXPECTED, unavailable};
-use super::{Standing, Undecided};
-use crate::decision::Claim;
+use super::{Blocked, StoreError};
+use crate::decision::ClaimRequest;
 use crate::record::{LEASE_WIDTH, Record, field};
 use crate::store_time::{StoreTime, whole_ms};
 use crate::{OwnerId, RecordKey, ResponseKeys};
@@ -20,23 +21,23 @@ use crate::{OwnerId, RecordKey, ResponseKeys};
 /// Redis in front of MongoDB.
 pub(super) struct Hints {
     client: RedisClient,
-    /// For how long a result is answered from here: the window, less what the two servers' clocks may differ by.
-    window: Duration,
+    /// For how long a result is answered from here: the retention, less what the two servers' clocks may differ by.
+    retention: Duration,
     /// The script; a test replaces its clock.
     script: &'static LazyLock<Script>,
     /// With which a result has to be signed; `None`: any result is believed.
     response_keys: Option<ResponseKeys>,
 }
 
-/// What Redis says to a claim.
+/// The answer of Redis to a claim.
 pub(super) enum Hint {
-    /// This answers it.
-    Standing(Standing),
-    /// MongoDB has to be asked.
+    /// This blocks the claim.
+    Blocked(Blocked),
+    /// MongoDB has to decide.
     Ask,
 }
 
-/// By how much the clocks of Redis and MongoDB may differ. Near the end of its window a result is MongoDB's to answer.
+/// By how much the clocks of Redis and MongoDB may differ. Near the end of its retention a result is MongoDB's to answer.
 const CLOCK_MARGIN: Duration = Duration::from_secs(60);
 /// The part of the time left that a hint may take.
 const SHARE_OF_TIME: f64 = 0.25;
@@ -47,13 +48,13 @@ static HINTS: LazyLock<Script> =
 impl Hints {
     pub(super) fn new(
         client: RedisClient,
-        window: Duration,
+        retention: Duration,
         response_keys: Option<ResponseKeys>,
     ) -> Self {
         Self {
             client,
-            // Of a short window half: a result that Redis never answers is of no use there.
-            window: window.saturating_sub(CLOCK_MARGIN.min(window / 2)),
+            // Of a short retention half: a result that Redis never answers is of no use there.
+            retention: retention.saturating_sub(CLOCK_MARGIN.min(retention / 2)),
             script: &HINTS,
             response_keys,
         }
@@ -63,9 +64,9 @@ impl Hints {
     pub(super) async fn claim(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Hint, Undecided> {
+    ) -> Result<Hint, StoreError> {
         let reply = self.ask("claim", key, claim, deadline).await?;
         self.hint(&reply, key, claim, deadline).await
     }
@@ -74,9 +75,9 @@ impl Hints {
     pub(super) async fn look(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Hint, Undecided> {
+    ) -> Result<Hint, StoreError> {
         let reply = self.ask("look", key, claim, deadline).await?;
         self.hint(&reply, key, claim, deadline).await
     }
@@ -87,7 +88,7 @@ impl Hints {
         key: &RecordKey,
         record: &Record,
         deadline: Deadline,
-    ) -> Result<(), Undecided> {
+    ) -> Result<(), StoreError> {
         let finished_at = record.finished_at().map_or(0, StoreTime::as_ms);
         let arguments = Arguments {
             number: finished_at.to_string(),
@@ -103,7 +104,7 @@ impl Hints {
         key: &RecordKey,
         owner: OwnerId,
         deadline: Deadline,
-    ) -> Result<(), Undecided> {
+    ) -> Result<(), StoreError> {
         let arguments = Arguments::of("remove", &owner.to_string());
         self.run(key, &arguments, deadline).await.map(drop)
     }
@@ -112,9 +113,9 @@ impl Hints {
         &self,
         operation: &'static str,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Reply, Undecided> {
+    ) -> Result<Reply, StoreError> {
         let arguments = Arguments {
             fingerprint: claim.fingerprint.to_string(),
             number: field(whole_ms(claim.lease), LEASE_WIDTH),
@@ -132,14 +133,14 @@ impl Hints {
         key: &RecordKey,
         arguments: &Arguments,
         deadline: Deadline,
-    ) -> Result<Reply, Undecided> {
-        let window = whole_ms(self.window).to_string();
+    ) -> Result<Reply, StoreError> {
+        let retention = whole_ms(self.retention).to_string();
         let list: [&[u8]; 6] = [
             arguments.operation.as_bytes(),
             arguments.owner.as_bytes(),
             arguments.fingerprint.as_bytes(),
             arguments.number.as_bytes(),
-            window.as_bytes(),
+            retention.as_bytes(),
             arguments.record.as_deref().unwrap_or_default(),
         ];
         let said = list.len() - usize::from(arguments.record.is_none());
@@ -155,19 +156,21 @@ impl Hints {
         &self,
         reply: &Reply,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Hint, Undecided> {
+    ) -> Result<Hint, StoreError> {
         Ok(match reply.verdict.as_str() {
             "mismatch" | "replay" if !self.believe(reply, key, deadline).await => Hint::Ask,
-            "mismatch" => Hint::Standing(Standing::Mismatch),
-            "in_progress" => Hint::Standing(Standing::InProgress {
+            "mismatch" => Hint::Blocked(Blocked::Mismatch),
+            "in_progress" => Hint::Blocked(Blocked::InProgress {
                 retry_after: reply.lease_end().ok_or(UNEXPECTED)?.since(reply.now),
             }),
-            "replay" => match reply.record() {
-                Some(record) => Hint::Standing(Standing::of(Some(&record), claim, reply.now)),
-                None => Hint::Ask,
-            },
+            "replay" => {
+                let record = reply.record();
+                let blocked =
+                    record.and_then(|record| decision::blocked(Some(&record), claim, reply.now));
+                blocked.map_or(Hint::Ask, Hint::Blocked)
+            }
             "ask" => Hint::Ask,
             _ => return Err(UNEXPECTED),
         })

@@ -7,7 +7,7 @@ use http::StatusCode;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
 
-use crate::decision::{Change, Claim, Fence, Settlement};
+use crate::decision::{Change, ClaimRequest, Fence, Settlement};
 use crate::record::{Record, State};
 use crate::store_time::StoreTime;
 use crate::{Fingerprint, OwnerId, Policy, Request, SavedResponse};
@@ -54,7 +54,7 @@ pub(super) struct Wish {
     pub(super) amount: u8,
     pub(super) bound_ms: u64,
     pub(super) lease_ms: u64,
-    pub(super) window_ms: u64,
+    pub(super) retention_ms: u64,
 }
 
 /// A change of the lease holder.
@@ -89,15 +89,15 @@ pub(super) const ALWAYS_MS: u64 = 9_999_999_999_999;
 /// Any wish.
 pub(super) fn wish() -> impl Strategy<Value = Wish> {
     let bound = prop_oneof![Just(0), Just(ALWAYS_MS), 1_u64..3_000];
-    let window = prop_oneof![Just(500_u64), Just(2_000_000)];
-    (0_u8..2, bound, 1_u64..1_000, window).prop_map(|(amount, bound_ms, lease_ms, window_ms)| {
-        Wish {
+    let retention = prop_oneof![Just(500_u64), Just(2_000_000)];
+    (0_u8..2, bound, 1_u64..1_000, retention).prop_map(
+        |(amount, bound_ms, lease_ms, retention_ms)| Wish {
             amount,
             bound_ms,
             lease_ms,
-            window_ms,
-        }
-    })
+            retention_ms,
+        },
+    )
 }
 
 /// Any change.
@@ -148,7 +148,7 @@ pub(super) fn known_histories() -> [Vec<Step>; 8] {
             amount: 0,
             bound_ms,
             lease_ms: 100,
-            window_ms: 2_000_000,
+            retention_ms: 2_000_000,
         })
     };
     let change_of = |kind, known| Step::Change {
@@ -207,7 +207,7 @@ pub(super) fn known_histories() -> [Vec<Step>; 8] {
                 amount: 1,
                 bound_ms: ALWAYS_MS,
                 lease_ms: 100,
-                window_ms: 2_000_000,
+                retention_ms: 2_000_000,
             }),
             claim(ALWAYS_MS),
             change(Kind::Release),
@@ -296,13 +296,13 @@ pub(super) fn fingerprint_of(amount: u8) -> Fingerprint {
 }
 
 /// A claim of a new owner.
-pub(super) fn claim_of(wish: &Wish) -> Claim {
-    Claim {
+pub(super) fn claim_of(wish: &Wish) -> ClaimRequest {
+    ClaimRequest {
         owner: OwnerId::fresh(),
         fingerprint: fingerprint_of(wish.amount),
         policy: Policy::from_bound_ms(wish.bound_ms),
         lease: Duration::from_millis(wish.lease_ms),
-        window: Duration::from_millis(wish.window_ms),
+        retention: Duration::from_millis(wish.retention_ms),
     }
 }
 

@@ -7,6 +7,8 @@
 mod guard;
 mod records;
 
+use crate::SavedResponse;
+use crate::store::Grant;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,8 +20,10 @@ pub(super) use self::guard::{Claiming, Copied, Guarded, Work, of_memory};
 use self::records::{Decider, Kept, Records, size};
 use foundation::Deadline;
 
-use super::{Answer, Changed, Claimed, Found, Settled, Standing, Step, Store, Undecided, step};
-use crate::decision::{Change, Claim, Fence, Settlement};
+use super::{
+    Answer, Blocked, ClaimOutcome, Found, Settled, Step, Store, StoreError, WriteResult, step,
+};
+use crate::decision::{Change, ClaimRequest, Fence, Settlement};
 use crate::record::{Record, State, Version};
 use crate::store_time::StoreTime;
 use crate::{IdempotencyConfig, OwnerId, RecordKey};
@@ -29,7 +33,7 @@ pub(crate) struct MemoryStore {
     records: Mutex<Records>,
     most_entries: usize,
     most_bytes: usize,
-    window: Duration,
+    retention: Duration,
     /// Where its clock began.
     started: Instant,
 }
@@ -43,7 +47,7 @@ impl MemoryStore {
             records: Mutex::default(),
             most_entries: config.memory_entries,
             most_bytes: config.memory_bytes,
-            window: config.window,
+            retention: config.retention,
             started: Instant::now(),
         }
     }
@@ -57,9 +61,9 @@ impl MemoryStore {
         &self,
         records: &mut Records,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         now: StoreTime,
-    ) -> Result<Claimed, Undecided> {
+    ) -> Result<ClaimOutcome<Grant>, StoreError> {
         let Step { write, answer } = step::claim(&records.stored(key), claim, now);
         if let Some(record) = write {
             self.make_room(records, key, &record, now)?;
@@ -111,7 +115,7 @@ impl MemoryStore {
         fence: &Fence,
         change: &Change,
         now: StoreTime,
-    ) -> Result<Changed, Undecided> {
+    ) -> Result<WriteResult<Option<SavedResponse>>, StoreError> {
         let Step { write, answer } = step::change(&records.stored(key), fence, change, now);
         if let Some(record) = write {
             if !record.is_completed() {
@@ -129,13 +133,13 @@ impl MemoryStore {
         key: &RecordKey,
         record: &Record,
         now: StoreTime,
-    ) -> Result<(), Undecided> {
+    ) -> Result<(), StoreError> {
         if self.fits(records, key, record) {
             return Ok(());
         }
         records
             .by_key
-            .retain(|_, kept| !kept.is_over(self.window, now));
+            .retain(|_, kept| !kept.is_over(self.retention, now));
         records.bytes = records
             .by_key
             .iter()
@@ -144,7 +148,7 @@ impl MemoryStore {
         if self.fits(records, key, record) {
             Ok(())
         } else {
-            Err(Undecided::Full)
+            Err(StoreError::Full)
         }
     }
 
@@ -162,9 +166,9 @@ impl Store for MemoryStore {
     async fn claim(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         _: Deadline,
-    ) -> Result<Answer<Claimed>, Undecided> {
+    ) -> Result<Answer<ClaimOutcome<Grant>>, StoreError> {
         self.claim_at(&mut self.records.lock(), key, claim, self.now())
             .map(Answer::of_all)
     }
@@ -172,12 +176,12 @@ impl Store for MemoryStore {
     async fn look(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         _: Deadline,
-    ) -> Result<Answer<Standing>, Undecided> {
+    ) -> Result<Answer<Option<Blocked>>, StoreError> {
         let records = self.records.lock();
-        let standing = step::look(&records.stored(key), claim, self.now());
-        Ok(Answer::of_all(standing))
+        let blocked = step::look(&records.stored(key), claim, self.now());
+        Ok(Answer::of_all(blocked))
     }
 
     async fn change(
@@ -186,17 +190,17 @@ impl Store for MemoryStore {
         fence: &Fence,
         change: &Change,
         _: Deadline,
-    ) -> Result<Answer<Changed>, Undecided> {
+    ) -> Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError> {
         self.change_at(&mut self.records.lock(), key, fence, change, self.now())
             .map(Answer::of_all)
     }
 
-    async fn read(&self, key: &RecordKey, _: Deadline) -> Result<Found, Undecided> {
+    async fn read(&self, key: &RecordKey, _: Deadline) -> Result<Found, StoreError> {
         let records = self.records.lock();
         Ok(Found::of(records.stored(key), self.now()))
     }
 
-    async fn list(&self, limit: u32, _: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+    async fn list(&self, limit: u32, _: Deadline) -> Result<Vec<RecordKey>, StoreError> {
         let mut keys: Vec<_> = self.records.lock().by_key.keys().cloned().collect();
         keys.sort();
         keys.truncate(limit.try_into().unwrap_or(usize::MAX));
@@ -210,7 +214,7 @@ impl Store for MemoryStore {
         owner: OwnerId,
         settlement: &Settlement,
         _: Deadline,
-    ) -> Result<Settled, Undecided> {
+    ) -> Result<Settled, StoreError> {
         let mut records = self.records.lock();
         Ok(self.settle_at(&mut records, key, seen, owner, settlement))
     }

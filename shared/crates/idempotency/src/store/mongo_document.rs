@@ -17,13 +17,13 @@ use bytes::Bytes;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
 
-use crate::decision::Claim;
+use crate::decision::ClaimRequest;
 use crate::record::{Record, State, Unreadable};
 use crate::store_time::{StoreTime, whole_ms};
 use crate::{Fingerprint, OwnerId, Policy, SavedResponse};
 
 /// What the insert of a claim writes beside the server's dates.
-pub(super) fn inserted(claim: &Claim) -> Document {
+pub(super) fn inserted(claim: &ClaimRequest) -> Document {
     doc! {
         "state": State::InProgress.name(),
         "owner": claim.owner.to_string(),

@@ -17,10 +17,10 @@ const NAME: &str = "idempotency_window";
 pub(super) const UNFINISHED: [&str; 2] = ["in_progress", "unknown"];
 
 /// Makes both indexes, unless they are there.
-pub(super) async fn make(records: Collection<Document>, window: Duration) -> Result<()> {
+pub(super) async fn make(records: Collection<Document>, retention: Duration) -> Result<()> {
     // This one first: it makes the collection, without which MongoDB lists no indexes.
     let unfinished = make_unfinished(&records).await;
-    make_expiry(&records, window).await?;
+    make_expiry(&records, retention).await?;
     unfinished
 }
 
@@ -37,17 +37,17 @@ async fn make_unfinished(records: &Collection<Document>) -> Result<()> {
     records.create_index(index).await.map(drop)
 }
 
-/// An index for another window goes before its successor is there.
-async fn make_expiry(records: &Collection<Document>, window: Duration) -> Result<()> {
-    if window_of(records)
+/// An index for another retention goes before its successor is there.
+async fn make_expiry(records: &Collection<Document>, retention: Duration) -> Result<()> {
+    if retention_of(records)
         .await?
-        .is_some_and(|made_for| made_for != window)
+        .is_some_and(|made_for| made_for != retention)
     {
         records.drop_index(NAME).await?;
     }
     let options = IndexOptions::builder()
         .name(NAME.to_owned())
-        .expire_after(window)
+        .expire_after(retention)
         .build();
     let index = IndexModel::builder()
         .keys(doc! { "finished_at": 1 })
@@ -56,8 +56,8 @@ async fn make_expiry(records: &Collection<Document>, window: Duration) -> Result
     records.create_index(index).await.map(drop)
 }
 
-/// The window that the index was made for; `None`: there is no index.
-async fn window_of(records: &Collection<Document>) -> Result<Option<Duration>> {
+/// The retention that the index was made for; `None`: there is no index.
+async fn retention_of(records: &Collection<Document>) -> Result<Option<Duration>> {
     let mut indexes = records.list_indexes().await?;
     while let Some(index) = indexes.try_next().await? {
         let options = index.options.unwrap_or_default();

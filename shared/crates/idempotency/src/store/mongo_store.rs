@@ -5,6 +5,7 @@
 //!
 //! Only finished records expire. They count as expired from then on, even before MongoDB deletes them.
 
+use crate::SavedResponse;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,10 +19,10 @@ use mongodb::{Collection, Database};
 
 use super::mongo_document::{self, binary, integer};
 use super::{
-    Answer, Backend, Changed, Claimed, Doubt, Found, Grant, Page, Repeated, Settled, Standing,
-    Store, Undecided, mongo_index,
+    Answer, Backend, Blocked, ClaimOutcome, Found, Grant, Page, Repeated, Settled, Store,
+    StoreError, UnknownCause, WriteResult, mongo_index,
 };
-use crate::decision::{self, Change, Claim, Decision, Fence, Settlement, Start, Verdict};
+use crate::decision::{self, Change, ClaimRequest, Decision, Fence, Settlement, Start, Step};
 use crate::record::{Record, State, Version};
 use crate::store_time::{StoreTime, whole_ms};
 use crate::{OwnerId, RecordKey};
@@ -29,7 +30,7 @@ use crate::{OwnerId, RecordKey};
 /// Records in MongoDB.
 pub(crate) struct MongoStore {
     mongo: Mongo,
-    window: Duration,
+    retention: Duration,
 }
 
 /// A compare-and-set: an update, by its operators, of the record that the filter finds.
@@ -51,17 +52,17 @@ const SENDINGS: u32 = 3;
 const ROUNDS: u32 = 20;
 
 impl MongoStore {
-    pub(crate) fn new(mongo: Mongo, window: Duration) -> Self {
-        Self { mongo, window }
+    pub(crate) fn new(mongo: Mongo, retention: Duration) -> Self {
+        Self { mongo, retention }
     }
 
     /// Decides about a claim; with it, the record if there is one to tell of.
     pub(super) async fn claim_record(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<(Claimed, Option<Record>), Undecided> {
+    ) -> Result<(ClaimOutcome<Grant>, Option<Record>), StoreError> {
         if let Some(record) = self.insert(key, claim, deadline).await? {
             return Ok((
                 granted(&record, Repeated::No, record.leased_at),
@@ -73,7 +74,7 @@ impl MongoStore {
                 Found::Record(record, now) => (*record, now),
                 Found::Unreadable => {
                     return Ok((
-                        Claimed::Standing(Standing::Unknown(Doubt::Unreadable)),
+                        ClaimOutcome::Blocked(Blocked::Unknown(UnknownCause::Unreadable)),
                         None,
                     ));
                 }
@@ -103,9 +104,8 @@ impl MongoStore {
                 Decision::Repeated => {
                     return Ok((granted(&record, Repeated::Yes, now), Some(record)));
                 }
-                _ => {
-                    let standing = Standing::of(Some(&record), claim, now);
-                    return Ok((Claimed::Standing(standing), Some(record)));
+                Decision::Blocked(blocked) => {
+                    return Ok((ClaimOutcome::Blocked(blocked), Some(record)));
                 }
             }
         }
@@ -119,37 +119,29 @@ impl MongoStore {
         fence: &Fence,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<(Changed, Option<Record>), Undecided> {
+    ) -> Result<(WriteResult<Option<SavedResponse>>, Option<Record>), StoreError> {
         if let Some(update) = Update::at_once(key, fence, change)
             && let Some(record) = self.update(update, deadline).await?
         {
-            return Ok((Changed::Done, Some(record)));
+            return Ok((WriteResult::Stored(None), Some(record)));
         }
         for _ in 0..ROUNDS {
             let (record, now) = match self.read(key, deadline).await? {
                 Found::Record(record, now) => (*record, now),
-                Found::Nothing => return Ok((Changed::Superseded(Standing::Free), None)),
+                Found::Nothing => return Ok((WriteResult::Superseded(None), None)),
                 Found::Unreadable => {
-                    let standing = Standing::Unknown(Doubt::Unreadable);
-                    return Ok((Changed::Superseded(standing), None));
+                    let blocked = Some(Blocked::Unknown(UnknownCause::Unreadable));
+                    return Ok((WriteResult::Superseded(blocked), None));
                 }
             };
-            let changed = match decision::change(Some(&record), fence, change, now) {
-                Verdict::Write(_) => {
-                    let update = Update::of_change(key, &record, change);
-                    match self.update(update, deadline).await? {
-                        Some(record) => return Ok((Changed::Done, Some(record))),
-                        None => continue,
-                    }
-                }
-                Verdict::Already => Changed::Already(record.clone().into_response()),
-                Verdict::TooLate => Changed::TooLate,
-                Verdict::Moved => Changed::Moved(record.rev),
-                Verdict::Superseded => {
-                    Changed::Superseded(Standing::of(Some(&record), &fence.claim, now))
-                }
-            };
-            return Ok((changed, Some(record)));
+            let Step { write, answer } = decision::change(Some(&record), fence, change, now);
+            if write.is_none() {
+                return Ok((answer, Some(record)));
+            }
+            let update = Update::of_change(key, &record, change);
+            if let Some(record) = self.update(update, deadline).await? {
+                return Ok((answer, Some(record)));
+            }
         }
         Err(CONTENDED)
     }
@@ -162,13 +154,16 @@ impl MongoStore {
         owner: OwnerId,
         settlement: &Settlement,
         deadline: Deadline,
-    ) -> Result<(Settled, Option<Record>), Undecided> {
+    ) -> Result<(Settled, Option<Record>), StoreError> {
         let Found::Record(record, now) = self.read(key, deadline).await? else {
             return Ok((Settled::Refused, None));
         };
-        let Verdict::Write(_) = decision::settle(&record, seen, owner, settlement, now) else {
+        if decision::settle(&record, seen, owner, settlement, now)
+            .write
+            .is_none()
+        {
             return Ok((settled_by(owner, &record), Some(*record)));
-        };
+        }
         let update = Update::of_settlement(key, seen, owner, settlement);
         if let Some(record) = self.update(update, deadline).await? {
             return Ok((Settled::Done, Some(record)));
@@ -183,9 +178,9 @@ impl MongoStore {
     async fn insert(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Option<Record>, Undecided> {
+    ) -> Result<Option<Record>, StoreError> {
         let filter = doc! { "_id": key.as_str(), "owner": { "$exists": false } };
         let update = doc! {
             "$setOnInsert": mongo_document::inserted(claim),
@@ -221,7 +216,7 @@ impl MongoStore {
         &self,
         update: Update,
         deadline: Deadline,
-    ) -> Result<Option<Record>, Undecided> {
+    ) -> Result<Option<Record>, StoreError> {
         let (filter, update) = update.into_documents();
         let updated = self
             .mongo
@@ -249,9 +244,9 @@ impl Store for MongoStore {
     async fn claim(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Answer<Claimed>, Undecided> {
+    ) -> Result<Answer<ClaimOutcome<Grant>>, StoreError> {
         let (claimed, _) = self.claim_record(key, claim, deadline).await?;
         Ok(Answer::of_all(claimed))
     }
@@ -259,13 +254,13 @@ impl Store for MongoStore {
     async fn look(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Answer<Standing>, Undecided> {
+    ) -> Result<Answer<Option<Blocked>>, StoreError> {
         Ok(Answer::of_all(match self.read(key, deadline).await? {
-            Found::Nothing => Standing::Free,
-            Found::Record(record, now) => Standing::of(Some(&record), claim, now),
-            Found::Unreadable => Standing::Unknown(Doubt::Unreadable),
+            Found::Nothing => None,
+            Found::Record(record, now) => decision::blocked(Some(&record), claim, now),
+            Found::Unreadable => Some(Blocked::Unknown(UnknownCause::Unreadable)),
         }))
     }
 
@@ -275,12 +270,12 @@ impl Store for MongoStore {
         fence: &Fence,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Answer<Changed>, Undecided> {
+    ) -> Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError> {
         let (changed, _) = self.change_record(key, fence, change, deadline).await?;
         Ok(Answer::of_all(changed))
     }
 
-    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {
+    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError> {
         let pipeline = [
             doc! { "$match": { "_id": key.as_str() } },
             doc! { "$addFields": { "now": "$$NOW" } },
@@ -299,7 +294,7 @@ impl Store for MongoStore {
         found_in(document)
     }
 
-    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError> {
         let found: Vec<Document> = self
             .mongo
             .run(deadline, |database| {
@@ -320,7 +315,7 @@ impl Store for MongoStore {
         &self,
         page: Page<'_>,
         deadline: Deadline,
-    ) -> Result<Vec<(RecordKey, Found)>, Undecided> {
+    ) -> Result<Vec<(RecordKey, Found)>, StoreError> {
         let pipeline = unfinished(page);
         let found: Vec<Document> = self
             .mongo
@@ -344,7 +339,7 @@ impl Store for MongoStore {
         owner: OwnerId,
         settlement: &Settlement,
         deadline: Deadline,
-    ) -> Result<Settled, Undecided> {
+    ) -> Result<Settled, StoreError> {
         let (settled, _) = self
             .settle_record(key, seen, owner, settlement, deadline)
             .await?;
@@ -352,10 +347,10 @@ impl Store for MongoStore {
     }
 
     /// Makes sure of the indexes by which MongoDB deletes what is over, and finds what is unfinished.
-    async fn prepare(&self, deadline: Deadline) -> Result<(), Undecided> {
+    async fn prepare(&self, deadline: Deadline) -> Result<(), StoreError> {
         self.mongo
             .run(deadline, |database| {
-                mongo_index::make(records(&database), self.window)
+                mongo_index::make(records(&database), self.retention)
             })
             .await
             .map_err(unavailable)
@@ -529,7 +524,7 @@ fn filter_of(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Document
 }
 
 /// What a document holds that was read with the server's time.
-fn found_in(mut document: Document) -> Result<Found, Undecided> {
+fn found_in(mut document: Document) -> Result<Found, StoreError> {
     let now = mongo_document::now(&document).ok_or(UNEXPECTED)?;
     Ok(match mongo_document::record(&mut document) {
         Ok(record) => Found::Record(Box::new(record), now),
@@ -564,22 +559,22 @@ fn settled_by(owner: OwnerId, record: &Record) -> Settled {
     }
 }
 
-fn granted(record: &Record, repeated: Repeated, now: StoreTime) -> Claimed {
-    Claimed::Started(Grant::of(record, repeated, now))
+fn granted(record: &Record, repeated: Repeated, now: StoreTime) -> ClaimOutcome<Grant> {
+    ClaimOutcome::Claimed(Grant::of(record, repeated, now))
 }
 
-const CONTENDED: Undecided = Undecided::Unavailable {
+const CONTENDED: StoreError = StoreError::Unavailable {
     store: Backend::MongoDb,
     code: "contended",
 };
 
-const UNEXPECTED: Undecided = Undecided::Unavailable {
+const UNEXPECTED: StoreError = StoreError::Unavailable {
     store: Backend::MongoDb,
     code: "unexpected_answer",
 };
 
-fn unavailable(error: Error) -> Undecided {
-    Undecided::Unavailable {
+fn unavailable(error: Error) -> StoreError {
+    StoreError::Unavailable {
         store: Backend::MongoDb,
         code: error.code(),
     }

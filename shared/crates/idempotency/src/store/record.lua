@@ -1,15 +1,15 @@
 -- One operation on one record, decided in one step by the clock of the server. The rules are those of decision.rs.
 --
 -- KEYS[1]  the record: a header of fixed width, then the checkpoint or the saved response (record/text.rs)
--- ARGV     1 the operation    2 the owner, fresh for every claim    3 the window
+-- ARGV     1 the operation    2 the owner, fresh for every claim    3 the retention
 --          4 the fingerprint, of a settlement the owner that it has read
 --          5 the policy's bound, of a renewal or a note the rev that it follows, of a settlement the first_at that it has read
 --          6 the lease
---          7 of a change the attempt, of a settlement the rev, of anything else the window and the lease together
+--          7 of a change the attempt, of a settlement the rev, of anything else the retention and the lease together
 --          8 what follows the header, where the operation brings it
 -- Answers  a verdict, the server's time, and where it is of use the record, when the lease ends, or the rev
 --
--- All times and durations are milliseconds. What is finished expires a window after that was written, anything else a window
+-- All times and durations are milliseconds. What is finished expires a retention after that was written, anything else a retention
 -- after its lease, so that no claim is forgotten while its owner works.
 --
 -- Every caller of the server waits for each instruction here. So fields come, stay and go as text, as wide as the header has
@@ -23,7 +23,7 @@ local PATTERN = '^tb1 ([a-z_]+ *) (%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+
 local IN_PROGRESS, UNKNOWN, RELEASED, COMPLETED = 'in_progress', 'unknown    ', 'released   ', 'completed  '
 local FIRST, NEVER, ALWAYS = '0000000001', '0000000000000', '9999999999999'
 
-local key, operation, owner, window = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local key, operation, owner, retention = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local fingerprint, policy, lease, number, given = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
 local time = redis.call('TIME')
@@ -43,7 +43,7 @@ end
 
 if header == '' then
   local text
-  local kept_for = window
+  local kept_for = retention
   if operation == 'claim' then
     text = record(IN_PROGRESS, owner, FIRST, FIRST, now_text, lease, policy, now_text, NEVER, '0', fingerprint, '')
     kept_for = number
@@ -53,7 +53,7 @@ if header == '' then
   elseif operation == 'mark_unknown' then
     -- So is this: it may have happened.
     text = record(UNKNOWN, owner, number, FIRST, now_text, lease, policy, now_text, NEVER, '0', fingerprint, '')
-    kept_for = window + lease
+    kept_for = retention + lease
   else
     return {'absent', now}
   end
@@ -89,7 +89,7 @@ end
 -- header, if that is not what follows the header now.
 local kept
 if operation == 'claim' or operation == 'look' then
-  if (completed or released) and now >= finished_at + window then
+  if (completed or released) and now >= finished_at + retention then
     -- Nothing of it is kept, so nobody else looks whether it is whole.
     if redis.call('STRLEN', key) ~= HEADER + length then
       return {'unreadable', now}
@@ -175,9 +175,9 @@ end
 if operation == 'look' then
   return {'absent', now}
 end
-local kept_for = window
+local kept_for = retention
 if state == IN_PROGRESS or state == UNKNOWN then
-  finished_at, kept_for = NEVER, window + held_for
+  finished_at, kept_for = NEVER, retention + held_for
 end
 local text = record(state, owner, attempt, string.format('%010d', rev + 1), leased_at, held_for, bound, first_at, finished_at,
   took_over, asked, kept)

@@ -1,8 +1,10 @@
 //! Redis decides: one script, on one key, by the server's clock.
 //!
-//! A record is a string an operator can `GET`. What is finished expires a window later, and what is not a window after its
-//! lease: Redis alone promises at most one execution for as long as it keeps its data, and for one window.
+//! A record is a string an operator can `GET`. What is finished expires a retention later, and what is not a retention after its
+//! lease: Redis alone promises at most one execution for as long as it keeps its data, and for one retention.
 
+use crate::SavedResponse;
+use crate::decision;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -14,9 +16,10 @@ use redis_client::{RedisClient, Repeat, Script};
 
 use super::script_reply::{Reply, UNEXPECTED, unavailable};
 use super::{
-    Answer, Changed, Claimed, Doubt, Found, Grant, Repeated, Settled, Standing, Store, Undecided,
+    Answer, Blocked, ClaimOutcome, Found, Grant, Repeated, Settled, Store, StoreError,
+    UnknownCause, WriteResult,
 };
-use crate::decision::{Change, Claim, Fence, Settlement};
+use crate::decision::{Change, ClaimRequest, Fence, Settlement};
 use crate::record::{COUNT_WIDTH, LEASE_WIDTH, Record, TIME_WIDTH, Version, field};
 use crate::store_time::whole_ms;
 use crate::{OwnerId, RecordKey};
@@ -25,7 +28,7 @@ use crate::{OwnerId, RecordKey};
 pub(crate) struct RedisStore {
     client: RedisClient,
     /// For how long what finished counts, and any record is kept.
-    window: Duration,
+    retention: Duration,
 }
 
 static RECORD: LazyLock<Script> =
@@ -35,7 +38,7 @@ static RECORD: LazyLock<Script> =
 struct Call<'a> {
     operation: &'static str,
     owner: OwnerId,
-    claim: Option<&'a Claim>,
+    claim: Option<&'a ClaimRequest>,
     lease: Duration,
     /// The attempt of a change, or the rev that is settled.
     number: Option<u64>,
@@ -48,8 +51,8 @@ struct Call<'a> {
 }
 
 impl RedisStore {
-    pub(crate) fn new(client: RedisClient, window: Duration) -> Self {
-        Self { client, window }
+    pub(crate) fn new(client: RedisClient, retention: Duration) -> Self {
+        Self { client, retention }
     }
 
     async fn run(
@@ -57,7 +60,7 @@ impl RedisStore {
         key: &RecordKey,
         call: Call<'_>,
         deadline: Deadline,
-    ) -> Result<Reply, Undecided> {
+    ) -> Result<Reply, StoreError> {
         let (fingerprint, bound) = match call.claim {
             Some(claim) => (claim.fingerprint.to_string(), claim.policy.to_bound_ms()),
             // A settlement asks for nothing; it names the record that it replaces.
@@ -67,7 +70,7 @@ impl RedisStore {
             },
         };
         let owner = call.owner.to_string();
-        let window = whole_ms(self.window).to_string();
+        let retention = whole_ms(self.retention).to_string();
         let bound = match call.follows {
             Some(rev) => field(rev, COUNT_WIDTH),
             None => field(bound, TIME_WIDTH),
@@ -75,12 +78,12 @@ impl RedisStore {
         let lease = field(whole_ms(call.lease), LEASE_WIDTH);
         let number = match call.number {
             Some(count) => field(count, COUNT_WIDTH),
-            None => whole_ms(self.window.saturating_add(call.lease)).to_string(),
+            None => whole_ms(self.retention.saturating_add(call.lease)).to_string(),
         };
         let arguments: [&[u8]; 8] = [
             call.operation.as_bytes(),
             owner.as_bytes(),
-            window.as_bytes(),
+            retention.as_bytes(),
             fingerprint.as_bytes(),
             bound.as_bytes(),
             lease.as_bytes(),
@@ -97,34 +100,36 @@ impl RedisStore {
         Reply::parse(reply).ok_or(UNEXPECTED)
     }
 
-    /// What a claim, or a look, is told.
-    fn standing(reply: &Reply, claim: &Claim) -> Result<Standing, Undecided> {
-        Ok(match reply.verdict.as_str() {
-            "mismatch" => Standing::Mismatch,
-            "unknown" => Standing::Unknown(Doubt::NoWord),
-            "unreadable" => Standing::Unknown(Doubt::Unreadable),
-            "absent" => Standing::Free,
-            "in_progress" => Standing::InProgress {
+    /// What blocks a claim; `None`: the key is free.
+    fn blocked(reply: &Reply, claim: &ClaimRequest) -> Result<Option<Blocked>, StoreError> {
+        Ok(Some(match reply.verdict.as_str() {
+            "mismatch" => Blocked::Mismatch,
+            "unknown" => Blocked::Unknown(UnknownCause::Abandoned),
+            "unreadable" => UNREADABLE,
+            "absent" => return Ok(None),
+            "in_progress" => Blocked::InProgress {
                 retry_after: reply.lease_end().ok_or(UNEXPECTED)?.since(reply.now),
             },
-            "replay" => reply
-                .record()
-                .map_or(Standing::Unknown(Doubt::Unreadable), |record| {
-                    Standing::of(Some(&record), claim, reply.now)
-                }),
+            "replay" => match reply.record() {
+                Some(record) => return Ok(decision::blocked(Some(&record), claim, reply.now)),
+                None => UNREADABLE,
+            },
             _ => return Err(UNEXPECTED),
-        })
+        }))
     }
 }
+
+/// The value under the key cannot be read.
+const UNREADABLE: Blocked = Blocked::Unknown(UnknownCause::Unreadable);
 
 #[async_trait]
 impl Store for RedisStore {
     async fn claim(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Answer<Claimed>, Undecided> {
+    ) -> Result<Answer<ClaimOutcome<Grant>>, StoreError> {
         let reply = self
             .run(key, Call::of_claim("claim", claim), deadline)
             .await?;
@@ -132,16 +137,15 @@ impl Store for RedisStore {
             "started" => Repeated::No,
             "repeated" => Repeated::Yes,
             _ => {
-                return Self::standing(&reply, claim)
-                    .map(|standing| Answer::of_all(Claimed::Standing(standing)));
+                let blocked = Self::blocked(&reply, claim)?.ok_or(UNEXPECTED)?;
+                return Ok(Answer::of_all(ClaimOutcome::Blocked(blocked)));
             }
         };
         // The script has looked at the header alone.
         let Some(record) = reply.record() else {
-            let unreadable = Standing::Unknown(Doubt::Unreadable);
-            return Ok(Answer::of_all(Claimed::Standing(unreadable)));
+            return Ok(Answer::of_all(ClaimOutcome::Blocked(UNREADABLE)));
         };
-        Ok(Answer::of_all(Claimed::Started(Grant::of(
+        Ok(Answer::of_all(ClaimOutcome::Claimed(Grant::of(
             &record, repeated, reply.now,
         ))))
     }
@@ -149,13 +153,13 @@ impl Store for RedisStore {
     async fn look(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Answer<Standing>, Undecided> {
+    ) -> Result<Answer<Option<Blocked>>, StoreError> {
         let reply = self
             .run(key, Call::of_claim("look", claim), deadline)
             .await?;
-        Self::standing(&reply, claim).map(Answer::of_all)
+        Self::blocked(&reply, claim).map(Answer::of_all)
     }
 
     async fn change(
@@ -164,33 +168,33 @@ impl Store for RedisStore {
         fence: &Fence,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Answer<Changed>, Undecided> {
+    ) -> Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError> {
         let reply = self
             .run(key, Call::of_change(fence, change), deadline)
             .await?;
         let record = reply.record();
         Ok(Answer::of_all(match reply.verdict.as_str() {
-            "done" => Changed::Done,
+            "done" => WriteResult::Stored(None),
             "already" => match record.and_then(Record::into_response) {
                 // The result is final, and it cannot be read.
                 None if matches!(change, Change::Complete(_)) => {
-                    Changed::Superseded(Standing::Unknown(Doubt::Unreadable))
+                    WriteResult::Superseded(Some(UNREADABLE))
                 }
-                response => Changed::Already(response),
+                response => WriteResult::Stored(response),
             },
-            "too_late" => Changed::TooLate,
-            "moved" => Changed::Moved(reply.rev().ok_or(UNEXPECTED)?),
-            "absent" => Changed::Superseded(Standing::Free),
-            "unreadable" => Changed::Superseded(Standing::Unknown(Doubt::Unreadable)),
-            "superseded" => Changed::Superseded(match record {
-                Some(record) => Standing::of(Some(&record), &fence.claim, reply.now),
-                None => Standing::Unknown(Doubt::Unreadable),
+            "too_late" => WriteResult::TooLate,
+            "moved" => WriteResult::Outdated(reply.rev().ok_or(UNEXPECTED)?),
+            "absent" => WriteResult::Superseded(None),
+            "unreadable" => WriteResult::Superseded(Some(UNREADABLE)),
+            "superseded" => WriteResult::Superseded(match record {
+                Some(record) => decision::blocked(Some(&record), &fence.claim, reply.now),
+                None => Some(UNREADABLE),
             }),
             _ => return Err(UNEXPECTED),
         }))
     }
 
-    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {
+    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError> {
         let call = Call {
             operation: "read",
             owner: OwnerId::NOBODY,
@@ -209,7 +213,7 @@ impl Store for RedisStore {
         })
     }
 
-    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError> {
         let limit = limit.try_into().unwrap_or(usize::MAX);
         let scanning = self.client.within(deadline);
         let pattern = format!("{}*", RecordKey::PREFIX);
@@ -225,7 +229,7 @@ impl Store for RedisStore {
         owner: OwnerId,
         settlement: &Settlement,
         deadline: Deadline,
-    ) -> Result<Settled, Undecided> {
+    ) -> Result<Settled, StoreError> {
         let call = Call::of_settlement(seen, owner, settlement);
         let reply = self.run(key, call, deadline).await?;
         match reply.verdict.as_str() {
@@ -241,7 +245,7 @@ impl Store for RedisStore {
 }
 
 impl<'a> Call<'a> {
-    fn of_claim(operation: &'static str, claim: &'a Claim) -> Self {
+    fn of_claim(operation: &'static str, claim: &'a ClaimRequest) -> Self {
         Self {
             operation,
             owner: claim.owner,

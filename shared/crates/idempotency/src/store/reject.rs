@@ -1,11 +1,13 @@
 //! No store is configured that may decide: nothing runs.
 
+use crate::SavedResponse;
+use crate::store::Grant;
 use async_trait::async_trait;
 use foundation::Deadline;
 
 use super::{
-    Answer, Change, Changed, Claim, Claimed, Fence, Found, Settled, Settlement, Standing, Store,
-    Undecided, Version,
+    Answer, Blocked, Change, ClaimOutcome, ClaimRequest, Fence, Found, Settled, Settlement, Store,
+    StoreError, Version, WriteResult,
 };
 use crate::{OwnerId, RecordKey};
 
@@ -17,19 +19,19 @@ impl Store for Reject {
     async fn claim(
         &self,
         _: &RecordKey,
-        _: &Claim,
+        _: &ClaimRequest,
         _: Deadline,
-    ) -> Result<Answer<Claimed>, Undecided> {
-        Err(Undecided::NoStore)
+    ) -> Result<Answer<ClaimOutcome<Grant>>, StoreError> {
+        Err(StoreError::NoStore)
     }
 
     async fn look(
         &self,
         _: &RecordKey,
-        _: &Claim,
+        _: &ClaimRequest,
         _: Deadline,
-    ) -> Result<Answer<Standing>, Undecided> {
-        Err(Undecided::NoStore)
+    ) -> Result<Answer<Option<Blocked>>, StoreError> {
+        Err(StoreError::NoStore)
     }
 
     async fn change(
@@ -38,16 +40,16 @@ impl Store for Reject {
         _: &Fence,
         _: &Change,
         _: Deadline,
-    ) -> Result<Answer<Changed>, Undecided> {
-        Err(Undecided::NoStore)
+    ) -> Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError> {
+        Err(StoreError::NoStore)
     }
 
-    async fn read(&self, _: &RecordKey, _: Deadline) -> Result<Found, Undecided> {
-        Err(Undecided::NoStore)
+    async fn read(&self, _: &RecordKey, _: Deadline) -> Result<Found, StoreError> {
+        Err(StoreError::NoStore)
     }
 
-    async fn list(&self, _: u32, _: Deadline) -> Result<Vec<RecordKey>, Undecided> {
-        Err(Undecided::NoStore)
+    async fn list(&self, _: u32, _: Deadline) -> Result<Vec<RecordKey>, StoreError> {
+        Err(StoreError::NoStore)
     }
 
     async fn settle(
@@ -57,7 +59,7 @@ impl Store for Reject {
         _: OwnerId,
         _: &Settlement,
         _: Deadline,
-    ) -> Result<Settled, Undecided> {
-        Err(Undecided::NoStore)
+    ) -> Result<Settled, StoreError> {
+        Err(StoreError::NoStore)
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use redis::Value;
 use redis_client::Error;
 
-use super::{Backend, Undecided};
+use super::{Backend, StoreError};
 use crate::record::Record;
 use crate::store_time::StoreTime;
 
@@ -22,7 +22,7 @@ enum Detail {
 }
 
 /// The answer is none of the script's.
-pub(super) const UNEXPECTED: Undecided = Undecided::Unavailable {
+pub(super) const UNEXPECTED: StoreError = StoreError::Unavailable {
     store: Backend::Redis,
     code: "unexpected_answer",
 };
@@ -73,8 +73,8 @@ impl Reply {
 }
 
 /// What a failure of the client's comes to.
-pub(super) fn unavailable(error: Error) -> Undecided {
-    Undecided::Unavailable {
+pub(super) fn unavailable(error: Error) -> StoreError {
+    StoreError::Unavailable {
         store: Backend::Redis,
         code: error.reason().code(),
     }

@@ -14,13 +14,13 @@ fn key(name: &str) -> RecordKey {
     RecordKey::new(&Scope::none(), &key)
 }
 
-fn claim() -> Claim {
-    Claim {
+fn claim() -> ClaimRequest {
+    ClaimRequest {
         owner: OwnerId::fresh(),
         fingerprint: Fingerprint::of(&Request::default()).expect("unambiguous"),
         policy: Policy::AtMostOnce,
         lease: Duration::from_secs(30),
-        window: Duration::from_secs(86_400),
+        retention: Duration::from_secs(86_400),
     }
 }
 
@@ -96,7 +96,7 @@ fn a_provider_matters_to_the_attempt_that_took_over() {
         (within, true, Some(Duration::from_secs(50))),
     ];
     for (policy, took_over, expected) in cases {
-        let claim = Claim { policy, ..claim() };
+        let claim = ClaimRequest { policy, ..claim() };
         let started = decision::start(decision::Start::New, None, &claim, at(0));
         let record = Record {
             took_over,
@@ -119,8 +119,8 @@ fn a_completed_record_stands_as_its_response() {
         },
         ..decision::start(decision::Start::New, None, &claim(), at(0))
     };
-    let standing = Standing::of(Some(&record), &claim(), at(10));
-    assert_eq!(standing, Standing::Replay(response));
+    let blocked = decision::blocked(Some(&record), &claim(), at(10));
+    assert_eq!(blocked, Some(Blocked::Replay(response)));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn nothing_is_written_over_what_cannot_be_read() {
     let (damaged, now, unknown) = (
         &Err(Unreadable),
         at(5),
-        Standing::Unknown(Doubt::Unreadable),
+        Some(Blocked::Unknown(UnknownCause::Unreadable)),
     );
     let fence = Fence {
         claim: claim(),
@@ -143,8 +143,10 @@ fn nothing_is_written_over_what_cannot_be_read() {
     let settled = step::settle(damaged, seen, OwnerId::fresh(), &Settlement::Released, now);
 
     assert!(claimed.write.is_none() && changed.write.is_none() && settled.write.is_none());
-    assert!(matches!(claimed.answer, Claimed::Standing(standing) if standing == unknown));
-    assert!(matches!(changed.answer, Changed::Superseded(standing) if standing == unknown));
+    assert!(
+        matches!(claimed.answer, ClaimOutcome::Blocked(blocked) if Some(&blocked) == unknown.as_ref())
+    );
+    assert!(matches!(changed.answer, WriteResult::Superseded(blocked) if blocked == unknown));
     assert_eq!(settled.answer, Settled::Refused);
     assert_eq!(step::look(damaged, &claim(), now), unknown);
     assert_eq!(Found::of(damaged.clone(), now), Found::Unreadable);
@@ -189,5 +191,5 @@ fn a_store_has_the_name_that_answers_and_metrics_have() {
 #[tokio::test]
 async fn where_no_store_may_decide_nothing_is_listed() {
     let keys = Reject.list(9, Deadline::UNKNOWN).await;
-    assert_eq!(keys, Err(Undecided::NoStore));
+    assert_eq!(keys, Err(StoreError::NoStore));
 }

@@ -5,6 +5,8 @@
 //! acknowledged it, so that nothing Redis loses, or brings back from before, changes an answer. Where the work signs its
 //! responses, nothing that another program writes to Redis does either.
 
+use crate::SavedResponse;
+use crate::store::Grant;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,8 +15,10 @@ use redis_client::RedisClient;
 
 use super::hints::{Hint, Hints};
 use super::mongo_store::MongoStore;
-use super::{Answer, Backend, Changed, Claimed, Found, Page, Settled, Standing, Store, Undecided};
-use crate::decision::{Change, Claim, Fence, Settlement};
+use super::{
+    Answer, Backend, Blocked, ClaimOutcome, Found, Page, Settled, Store, StoreError, WriteResult,
+};
+use crate::decision::{Change, ClaimRequest, Fence, Settlement};
 use crate::record::{Record, Version};
 use crate::{OwnerId, RecordKey, ResponseKeys};
 
@@ -35,11 +39,11 @@ impl TieredStore {
     pub(crate) fn new(
         redis: RedisClient,
         mongo: MongoStore,
-        window: Duration,
+        retention: Duration,
         response_keys: Option<ResponseKeys>,
     ) -> Self {
         Self {
-            hints: Hints::new(redis, window, response_keys),
+            hints: Hints::new(redis, retention, response_keys),
             mongo,
         }
     }
@@ -51,7 +55,7 @@ impl TieredStore {
         record: Option<&Record>,
         owner: OwnerId,
         deadline: Deadline,
-    ) -> Result<(), Undecided> {
+    ) -> Result<(), StoreError> {
         let deadline = deadline.within(FOLLOWING);
         match record {
             Some(record) if record.is_completed() => self.hints.keep(key, record, deadline).await,
@@ -65,12 +69,12 @@ impl Store for TieredStore {
     async fn claim(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Answer<Claimed>, Undecided> {
+    ) -> Result<Answer<ClaimOutcome<Grant>>, StoreError> {
         let hinted = self.hints.claim(key, claim, deadline).await;
-        if let Ok(Hint::Standing(standing)) = hinted {
-            return Ok(Answer::of_all(Claimed::Standing(standing)));
+        if let Ok(Hint::Blocked(blocked)) = hinted {
+            return Ok(Answer::of_all(ClaimOutcome::Blocked(blocked)));
         }
         // Without an answer from Redis nothing is to be taken back that is known of, and no time is to be lost there.
         let took_part = hinted.is_ok();
@@ -80,7 +84,9 @@ impl Store for TieredStore {
             deadline
         };
         match self.mongo.claim_record(key, claim, asking).await {
-            Ok((Claimed::Started(grant), _)) => Ok(answer(Claimed::Started(grant), took_part)),
+            Ok((ClaimOutcome::Claimed(grant), _)) => {
+                Ok(answer(ClaimOutcome::Claimed(grant), took_part))
+            }
             Ok((claimed, record)) => {
                 let follows = took_part
                     && self
@@ -89,11 +95,11 @@ impl Store for TieredStore {
                         .is_ok();
                 Ok(answer(claimed, follows))
             }
-            Err(undecided) => {
+            Err(error) => {
                 if took_part {
                     let _ = self.hints.remove(key, claim.owner, deadline).await;
                 }
-                Err(undecided)
+                Err(error)
             }
         }
     }
@@ -101,16 +107,16 @@ impl Store for TieredStore {
     async fn look(
         &self,
         key: &RecordKey,
-        claim: &Claim,
+        claim: &ClaimRequest,
         deadline: Deadline,
-    ) -> Result<Answer<Standing>, Undecided> {
+    ) -> Result<Answer<Option<Blocked>>, StoreError> {
         let hinted = self.hints.look(key, claim, deadline).await;
         let took_part = hinted.is_ok();
         match hinted {
-            Ok(Hint::Standing(standing)) => Ok(Answer::of_all(standing)),
+            Ok(Hint::Blocked(blocked)) => Ok(Answer::of_all(Some(blocked))),
             Ok(Hint::Ask) | Err(_) => {
-                let standing = self.mongo.look(key, claim, deadline).await?;
-                Ok(answer(standing.value, took_part))
+                let looked = self.mongo.look(key, claim, deadline).await?;
+                Ok(answer(looked.value, took_part))
             }
         }
     }
@@ -121,7 +127,7 @@ impl Store for TieredStore {
         fence: &Fence,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Answer<Changed>, Undecided> {
+    ) -> Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError> {
         let (changed, record) = self
             .mongo
             .change_record(key, fence, change, deadline)
@@ -129,7 +135,7 @@ impl Store for TieredStore {
         let is_still_at_work = matches!(
             (&changed, change),
             (
-                Changed::Done | Changed::Already(_) | Changed::TooLate | Changed::Moved(_),
+                WriteResult::Stored(_) | WriteResult::TooLate | WriteResult::Outdated(_),
                 Change::Renew(_) | Change::Checkpoint(_)
             )
         );
@@ -141,11 +147,11 @@ impl Store for TieredStore {
         Ok(answer(changed, follows))
     }
 
-    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, Undecided> {
+    async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError> {
         self.mongo.read(key, deadline).await
     }
 
-    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, Undecided> {
+    async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError> {
         self.mongo.list(limit, deadline).await
     }
 
@@ -153,7 +159,7 @@ impl Store for TieredStore {
         &self,
         page: Page<'_>,
         deadline: Deadline,
-    ) -> Result<Vec<(RecordKey, Found)>, Undecided> {
+    ) -> Result<Vec<(RecordKey, Found)>, StoreError> {
         self.mongo.unfinished(page, deadline).await
     }
 
@@ -164,7 +170,7 @@ impl Store for TieredStore {
         owner: OwnerId,
         settlement: &Settlement,
         deadline: Deadline,
-    ) -> Result<Settled, Undecided> {
+    ) -> Result<Settled, StoreError> {
         let (settled, record) = self
             .mongo
             .settle_record(key, seen, owner, settlement, deadline)
@@ -176,7 +182,7 @@ impl Store for TieredStore {
         Ok(settled)
     }
 
-    async fn prepare(&self, deadline: Deadline) -> Result<(), Undecided> {
+    async fn prepare(&self, deadline: Deadline) -> Result<(), StoreError> {
         self.mongo.prepare(deadline).await
     }
 }
@@ -185,6 +191,6 @@ fn answer<T>(value: T, redis_took_part: bool) -> Answer<T> {
     if redis_took_part {
         Answer::of_all(value)
     } else {
-        Answer::of_stand_in(value, Backend::MongoDb)
+        Answer::degraded(value, Backend::MongoDb)
     }
 }

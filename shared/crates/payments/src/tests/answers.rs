@@ -5,7 +5,8 @@ use std::fs;
 use foundation::Deadline;
 use http::StatusCode;
 use idempotency::{
-    Fingerprint, IdempotencyKey, Operation, Outcome, Policy, Progress, RecordKey, Request, Scope,
+    ClaimOutcome, Fingerprint, IdempotencyKey, Operation, Policy, Progress, RecordKey, Request,
+    Scope,
 };
 
 use super::{NEVER, World, asked, engine};
@@ -52,8 +53,8 @@ async fn the_ledger_answers_for_a_key_that_another_request_holds() {
     let other = Fingerprint::of(&Request::default()).expect("unambiguous");
     let other = Operation::new(record_key(), other).with_policy(Policy::RerunAlways);
     let claimed = process.idempotency.claim(&other, Deadline::UNKNOWN).await;
-    let claimed = claimed.expect("decided").outcome;
-    assert!(matches!(claimed, Outcome::Started(_)));
+    let claimed = claimed.expect("decided").value;
+    assert!(matches!(claimed, ClaimOutcome::Claimed(_)));
 
     let again = process.told(&asked).await;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use foundation::Deadline;
 use idempotency::{
-    Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, Outcome, Policy, Progress,
+    ClaimOutcome, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, Policy, Progress,
     RecordKey, Request, Scope,
 };
 
@@ -30,8 +30,8 @@ fn operation(operation: &str, key: &str, policy: Policy) -> Operation {
 
 async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
     let claimed = engine.claim(operation, Deadline::UNKNOWN).await;
-    match claimed.expect("decided").outcome {
-        Outcome::Started(lease) => lease,
+    match claimed.expect("decided").value {
+        ClaimOutcome::Claimed(lease) => lease,
         other => panic!("did not start: {other:?}"),
     }
 }

@@ -7,7 +7,7 @@ use foundation::Deadline;
 use foundation::secret::Secrets;
 use harness::{MongoServer, eventually};
 use idempotency::{
-    Fingerprint, Idempotency, IdempotencyConfig, IdempotencyKey, Operation, Outcome, Policy,
+    ClaimOutcome, Fingerprint, Idempotency, IdempotencyConfig, IdempotencyKey, Operation, Policy,
     RecordKey, Request, Scope, Stores,
 };
 use mongo_client::{Mongo, MongoConfig};
@@ -171,8 +171,8 @@ async fn a_run_finishes_the_keys_that_mongodb_has() {
     let fingerprint = Fingerprint::of(&Request::default()).expect("unambiguous");
     let operation = Operation::new(key.clone(), fingerprint).with_policy(Policy::RerunAlways);
     let claimed = engine.claim(&operation, Deadline::UNKNOWN).await;
-    let outcome = claimed.expect("decided").outcome;
-    assert!(matches!(outcome, Outcome::Started(_)));
+    let outcome = claimed.expect("decided").value;
+    assert!(matches!(outcome, ClaimOutcome::Claimed(_)));
     drop(outcome);
 
     eventually(Duration::from_secs(20), async || {

@@ -3,7 +3,8 @@
 use foundation::environment::Host;
 use foundation::secret::{Secret, SecretSource, Secrets};
 use harness::MongoServer;
-use idempotency::{Doubt, Operation, Outcome, SavedResponse};
+use idempotency::Blocked;
+use idempotency::{ClaimOutcome, Operation, SavedResponse, UnknownCause};
 use mongo_client::{Mongo, MongoConfig};
 
 use super::*;
@@ -51,9 +52,9 @@ async fn without_a_key_a_stored_response_is_believed_on_a_laptop_only() {
         let operation = Operation::new(RecordKey::new(&scope, &key), fingerprint);
         let claim = async |key| {
             let claimed = engine(key).claim(&operation, Deadline::UNKNOWN).await;
-            claimed.expect("decided").outcome
+            claimed.expect("decided").value
         };
-        let Outcome::Started(lease) = claim(signs_with).await else {
+        let ClaimOutcome::Claimed(lease) = claim(signs_with).await else {
             panic!("a fresh key starts");
         };
         let response = SavedResponse::new(StatusCode::CREATED, "charged");
@@ -63,8 +64,10 @@ async fn without_a_key_a_stored_response_is_believed_on_a_laptop_only() {
 
         let case = format!("{environment}, {signs_with:?}, {believes_with:?}: {repeated:?}");
         match repeated {
-            Outcome::Replay(_) => assert!(expected, "{case}"),
-            Outcome::Unknown(Doubt::Unreadable) => assert!(!expected, "{case}"),
+            ClaimOutcome::Blocked(Blocked::Replay(_)) => assert!(expected, "{case}"),
+            ClaimOutcome::Blocked(Blocked::Unknown(UnknownCause::Unreadable)) => {
+                assert!(!expected, "{case}")
+            }
             _ => panic!("{case}"),
         }
     }

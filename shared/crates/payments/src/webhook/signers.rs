@@ -22,7 +22,7 @@ pub(super) enum Signed {
     /// It is not.
     No,
     /// With what the provider signs is not known at the moment.
-    Undecided,
+    StoreError,
 }
 
 impl Signers {
@@ -56,7 +56,7 @@ impl Signers {
             })
         };
         let Ok(list) = self.list.value(deadline).await else {
-            return Signed::Undecided;
+            return Signed::StoreError;
         };
         let judged = judge(&list);
         if judged == Some(Signed::Yes) {
@@ -64,7 +64,7 @@ impl Signers {
         }
         let newer = self.list.newer_than(&list, deadline).await;
         let judged = newer.map_or(judged, |list| judge(&list));
-        judged.unwrap_or(Signed::Undecided)
+        judged.unwrap_or(Signed::StoreError)
     }
 }
 
@@ -93,8 +93,8 @@ mod tests {
             ("whsec_0,whsec_1", Signed::Yes),
             ("whsec_2", Signed::No),
             // The list has to be repaired, so no signature is called wrong.
-            ("whsec_1,whsec_2,whsec_3", Signed::Undecided),
-            ("whsec_1,w", Signed::Undecided),
+            ("whsec_1,whsec_2,whsec_3", Signed::StoreError),
+            ("whsec_1,w", Signed::StoreError),
         ];
         let (body, now) = (b"{}", 1_700_000_000);
         let signature = signature(body, now, &["whsec_1"]);

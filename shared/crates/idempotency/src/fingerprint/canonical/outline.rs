@@ -22,7 +22,7 @@ pub(super) struct Place {
 }
 
 /// What begins at a place.
-pub(super) enum Token<'a> {
+pub(super) enum LeaseToken<'a> {
     Array,
     Object,
     /// With its quotes.
@@ -51,14 +51,14 @@ impl<'a> Outline<'a> {
     }
 
     /// Reads a token; of an array and an object its beginning alone.
-    pub(super) fn token(&mut self) -> Token<'a> {
+    pub(super) fn token(&mut self) -> LeaseToken<'a> {
         let start = self.skip_to_token();
         let bytes = self.text.as_bytes();
-        let (end, token): (_, fn(&'a str) -> Token<'a>) = match bytes.get(start) {
-            Some(b'[') => (start + 1, |_| Token::Array),
-            Some(b'{') => (start + 1, |_| Token::Object),
-            Some(b'"') => (end_of_string(bytes, start), Token::String),
-            _ => (end_of_word(bytes, start), Token::Word),
+        let (end, token): (_, fn(&'a str) -> LeaseToken<'a>) = match bytes.get(start) {
+            Some(b'[') => (start + 1, |_| LeaseToken::Array),
+            Some(b'{') => (start + 1, |_| LeaseToken::Object),
+            Some(b'"') => (end_of_string(bytes, start), LeaseToken::String),
+            _ => (end_of_word(bytes, start), LeaseToken::Word),
         };
         self.here.at = end;
         token(self.text.get(start..end).unwrap_or_default())
@@ -73,7 +73,7 @@ impl<'a> Outline<'a> {
     pub(super) fn members(&mut self) -> Vec<(&'a str, Place)> {
         let mut members = Vec::new();
         while self.goes_on_before(b'}') {
-            let Token::String(name) = self.token() else {
+            let LeaseToken::String(name) = self.token() else {
                 break;
             };
             members.push((name, self.pass_over_value()));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::LONGEST_LEASE;
-use crate::decision::Claim;
+use crate::decision::ClaimRequest;
 use crate::record::{Record, State};
 use crate::store_time::StoreTime;
 use crate::{OwnerId, Policy};
@@ -33,8 +33,8 @@ pub(crate) enum Value {
 /// One operation of the script.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation<'a> {
-    Claim(&'a Claim),
-    Look(&'a Claim),
+    Claim(&'a ClaimRequest),
+    Look(&'a ClaimRequest),
     /// Keeps a completed record that MongoDB has acknowledged.
     Result(&'a Record),
     /// Removes the claim of this owner.
@@ -55,11 +55,11 @@ pub(crate) enum Verdict {
     Done,
 }
 
-/// Carries out one operation on the value of the key. `window` is the retention without the clock margin.
+/// Carries out one operation on the value of the key. `retention` is the retention without the clock margin.
 pub(crate) fn apply(
     held: &mut Option<Held>,
     operation: Operation<'_>,
-    window: Duration,
+    retention: Duration,
     now: StoreTime,
 ) -> Verdict {
     held.take_if(|held| held.expires < now);
@@ -68,14 +68,14 @@ pub(crate) fn apply(
             if held.is_none() {
                 *held = Some(Held {
                     value: Value::Whole(Box::new(hint_of(claim, now))),
-                    expires: now.after(window),
+                    expires: now.after(retention),
                 });
                 return Verdict::Ask;
             }
-            look(held.as_ref(), claim, window, now)
+            look(held.as_ref(), claim, retention, now)
         }
-        Operation::Look(claim) => look(held.as_ref(), claim, window, now),
-        Operation::Result(result) => keep(held, result, window, now),
+        Operation::Look(claim) => look(held.as_ref(), claim, retention, now),
+        Operation::Result(result) => keep(held, result, retention, now),
         Operation::Remove(owner) => {
             held.take_if(|held| {
                 header(held).is_some_and(|record| {
@@ -87,13 +87,13 @@ pub(crate) fn apply(
     }
 }
 
-fn look(held: Option<&Held>, claim: &Claim, window: Duration, now: StoreTime) -> Verdict {
+fn look(held: Option<&Held>, claim: &ClaimRequest, retention: Duration, now: StoreTime) -> Verdict {
     let Some((held, record)) = held.and_then(|held| Some((held, header(held)?))) else {
         return Verdict::Ask;
     };
     let same_request = record.fingerprint == claim.fingerprint;
     match &record.state {
-        State::Completed { finished_at, .. } if now < finished_at.after(window) => {
+        State::Completed { finished_at, .. } if now < finished_at.after(retention) => {
             if !same_request {
                 return Verdict::Mismatch;
             }
@@ -117,11 +117,11 @@ fn look(held: Option<&Held>, claim: &Claim, window: Duration, now: StoreTime) ->
     }
 }
 
-fn keep(held: &mut Option<Held>, result: &Record, window: Duration, now: StoreTime) -> Verdict {
+fn keep(held: &mut Option<Held>, result: &Record, retention: Duration, now: StoreTime) -> Verdict {
     let Some(finished_at) = result.finished_at() else {
         return Verdict::Discarded;
     };
-    let expires = finished_at.after(window);
+    let expires = finished_at.after(retention);
     let is_older = match held.as_ref().map(|held| &held.value) {
         Some(Value::Whole(held)) => match held.state {
             State::Completed {
@@ -142,7 +142,7 @@ fn keep(held: &mut Option<Held>, result: &Record, window: Duration, now: StoreTi
 }
 
 /// The claim that the script leaves. It never authorises anything, so it counts no attempt and no revision.
-fn hint_of(claim: &Claim, now: StoreTime) -> Record {
+fn hint_of(claim: &ClaimRequest, now: StoreTime) -> Record {
     Record {
         state: State::InProgress,
         owner: claim.owner,

@@ -19,14 +19,14 @@ struct Front {
     key: RecordKey,
 }
 
-const WINDOW: Duration = Duration::from_secs(600);
+const RETENTION: Duration = Duration::from_secs(600);
 
 impl Front {
     async fn new() -> Self {
         let redis = RedisServer::start().await;
         let client = RedisClient::new(&RedisConfig::at(redis.url()), &Secrets::without_store());
         Self {
-            hints: Hints::new(client, WINDOW, None),
+            hints: Hints::new(client, RETENTION, None),
             key: RecordKey::new(&Scope::none(), &IdempotencyKey::parse("k").expect("a key")),
             redis,
         }
@@ -43,7 +43,7 @@ impl Front {
         kept.expect("answered");
     }
 
-    async fn claim(&self, claim: &Claim) -> Hint {
+    async fn claim(&self, claim: &ClaimRequest) -> Hint {
         let hint = self.hints.claim(&self.key, claim, Deadline::UNKNOWN).await;
         hint.expect("answered")
     }
@@ -57,13 +57,13 @@ impl Front {
     }
 }
 
-fn claim() -> Claim {
-    Claim {
+fn claim() -> ClaimRequest {
+    ClaimRequest {
         owner: OwnerId::fresh(),
         fingerprint: Fingerprint::of(&Request::default()).expect("unambiguous"),
         policy: Policy::AtMostOnce,
         lease: Duration::from_secs(30),
-        window: WINDOW,
+        retention: RETENTION,
     }
 }
 
@@ -91,18 +91,20 @@ async fn an_older_result_that_arrives_late_is_discarded() {
 }
 
 #[tokio::test]
-async fn a_result_goes_a_minute_before_its_window_ends() {
+async fn a_result_goes_a_minute_before_its_retention_ends() {
     let front = Front::new().await;
     let now = front.now().await;
-    let window = whole_ms(WINDOW);
-    front.keep(&result("over", now - window + 59_000)).await;
+    let retention = whole_ms(RETENTION);
+    front.keep(&result("over", now - retention + 59_000)).await;
     assert_eq!(front.answer().await, None);
-    front.keep(&result("not over", now - window + 70_000)).await;
+    front
+        .keep(&result("not over", now - retention + 70_000))
+        .await;
     let left: u64 = front.redis.query(&["PTTL", front.key.as_str()]).await;
     assert!((5_000..=10_000).contains(&left), "{left}");
 
     // Kept for longer by somebody else, it is not answered either.
-    let over = result("over", now - window + 59_000).to_text();
+    let over = result("over", now - retention + 59_000).to_text();
     let over = String::from_utf8(over).expect("text");
     let set = ["SET", front.key.as_str(), &over];
     front.redis.command(&set).await;
@@ -117,9 +119,9 @@ async fn a_claim_never_takes_the_place_of_anything() {
     assert!(matches!(front.claim(&first).await, Hint::Ask));
     assert!(matches!(
         front.claim(&second).await,
-        Hint::Standing(Standing::InProgress { .. })
+        Hint::Blocked(Blocked::InProgress { .. })
     ));
-    let other = Claim {
+    let other = ClaimRequest {
         fingerprint: Fingerprint::of(&Request {
             payload: b"other",
             ..Request::default()
@@ -132,12 +134,12 @@ async fn a_claim_never_takes_the_place_of_anything() {
     for claim in [&first, &second] {
         assert!(matches!(
             front.claim(claim).await,
-            Hint::Standing(Standing::Replay(_))
+            Hint::Blocked(Blocked::Replay(_))
         ));
     }
     assert!(matches!(
         front.claim(&other).await,
-        Hint::Standing(Standing::Mismatch)
+        Hint::Blocked(Blocked::Mismatch)
     ));
     let removed = front
         .hints

@@ -3,12 +3,14 @@
 //! There, the memory decides about the keys that the other store could not be asked about, or has lost. Of every other key it has a
 //! copy of what this process did: so it answers with a result, and notices that the other store has lost the key.
 
+use std::time::Duration;
+
 use super::MemoryStore;
 use super::records::{Decider, Kept, Records};
-use crate::decision::{self, Change, Claim, Fence, Settlement, Start, Verdict};
+use crate::decision::{self, Change, ClaimRequest, Fence, Settlement, Start};
 use crate::record::{Record, State};
 use crate::store::{
-    Answer, Backend, Changed, Claimed, Grant, Repeated, Settled, Standing, Undecided,
+    Answer, Backend, Blocked, ClaimOutcome, Grant, Repeated, Settled, StoreError, WriteResult,
 };
 use crate::store_time::StoreTime;
 use crate::{OwnerId, Policy, RecordKey, SavedResponse};
@@ -39,7 +41,7 @@ pub(in super::super) struct Work {
 #[derive(Debug)]
 pub(in super::super) enum Claiming {
     /// It is decided.
-    Decided(Answer<Claimed>),
+    Decided(Answer<ClaimOutcome<Grant>>),
     /// The other store is asked. Where it does not answer, this grant counts; where it rejects the claim, `before` is put back.
     Reserved {
         grant: Grant,
@@ -60,6 +62,11 @@ pub(in super::super) enum Copied {
     Here,
 }
 
+/// The claim may succeed soon: the copy of this memory and the other store disagree for a moment.
+const SOON: Blocked = Blocked::InProgress {
+    retry_after: Duration::ZERO,
+};
+
 impl Work {
     /// Whether a record of the other store is this work, as it was or later.
     pub(in super::super) fn is_in(self, record: &Record) -> bool {
@@ -75,7 +82,7 @@ impl MemoryStore {
     }
 
     fn guarded_at(&self, records: &Records, key: &RecordKey, now: StoreTime) -> Guarded {
-        let counts = |kept: &&Kept| !kept.record.is_over(self.window, now);
+        let counts = |kept: &&Kept| !kept.record.is_over(self.retention, now);
         let Some(Kept { record, decider }) = records.by_key.get(key).filter(counts) else {
             return Guarded::There;
         };
@@ -96,8 +103,8 @@ impl MemoryStore {
     pub(in super::super) fn begin_claim(
         &self,
         key: &RecordKey,
-        claim: &Claim,
-    ) -> Result<Claiming, Undecided> {
+        claim: &ClaimRequest,
+    ) -> Result<Claiming, StoreError> {
         let now = self.now();
         let mut records = self.records.lock();
         let guarded = self.guarded_at(&records, key, now);
@@ -114,15 +121,15 @@ impl MemoryStore {
             Guarded::Unfinished(_) => Ok(Claiming::There),
             Guarded::There | Guarded::Running if is_own => Ok(Claiming::There),
             Guarded::Completed | Guarded::Running => {
-                let standing = Standing::of(records.get(key), claim, now);
-                Ok(Claiming::Decided(Answer::of_all(Claimed::Standing(
-                    standing,
+                let blocked = decision::blocked(records.get(key), claim, now);
+                Ok(Claiming::Decided(Answer::of_all(ClaimOutcome::Blocked(
+                    blocked.unwrap_or(SOON),
                 ))))
             }
             Guarded::There => {
                 let record = kept.as_ref().map(|kept| &kept.record);
                 let how = match record {
-                    Some(record) if !record.is_over(self.window, now) => Start::Reclaim,
+                    Some(record) if !record.is_over(self.retention, now) => Start::Reclaim,
                     _ => Start::New,
                 };
                 let record = decision::start(how, record, claim, now);
@@ -166,13 +173,18 @@ impl MemoryStore {
     }
 
     /// Copies an attempt that the other store has started.
-    pub(in super::super) fn copy(&self, key: &RecordKey, claim: &Claim, grant: &Grant) -> Copied {
+    pub(in super::super) fn copy(
+        &self,
+        key: &RecordKey,
+        claim: &ClaimRequest,
+        grant: &Grant,
+    ) -> Copied {
         let now = self.now();
         let mut records = self.records.lock();
         let guarded = self.guarded_at(&records, key, now);
         if let Some(kept) = records.by_key.get_mut(key)
             && let Decider::There { first_at } = kept.decider
-            && !kept.record.is_over(self.window, now)
+            && !kept.record.is_over(self.retention, now)
         {
             let is_same_work = grant.first_at == first_at;
             let is_same_attempt = is_same_work && grant.attempt == kept.record.attempt;
@@ -213,7 +225,12 @@ impl MemoryStore {
     }
 
     /// Copies a result that the other store has answered a claim with, where this memory knows of the same work.
-    pub(in super::super) fn learn(&self, key: &RecordKey, claim: &Claim, response: &SavedResponse) {
+    pub(in super::super) fn learn(
+        &self,
+        key: &RecordKey,
+        claim: &ClaimRequest,
+        response: &SavedResponse,
+    ) {
         let now = self.now();
         let mut records = self.records.lock();
         let is_of_request = records
@@ -265,7 +282,7 @@ impl MemoryStore {
         key: &RecordKey,
         fence: &Fence,
         change: &Change,
-    ) -> Option<Result<Answer<Changed>, Undecided>> {
+    ) -> Option<Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError>> {
         let now = self.now();
         let mut records = self.records.lock();
         let answer = match self.guarded_at(&records, key, now) {
@@ -284,7 +301,7 @@ impl MemoryStore {
         key: &RecordKey,
         fence: &Fence,
         change: &Change,
-    ) -> Option<Result<Answer<Changed>, Undecided>> {
+    ) -> Option<Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError>> {
         let mut records = self.records.lock();
         records.get_own(key, fence)?;
         records.by_key.get_mut(key)?.decider = Decider::Here;
@@ -298,7 +315,7 @@ impl MemoryStore {
         key: &RecordKey,
         fence: &Fence,
         change: &Change,
-        changed: &Changed,
+        changed: &WriteResult<Option<SavedResponse>>,
     ) -> bool {
         let now = self.now();
         let mut records = self.records.lock();
@@ -321,28 +338,31 @@ impl MemoryStore {
         record: Record,
         fence: &Fence,
         change: &Change,
-        changed: &Changed,
+        changed: &WriteResult<Option<SavedResponse>>,
     ) {
         let now = self.now();
         let change = match changed {
-            Changed::Done | Changed::Already(None) => change.clone(),
-            Changed::Already(Some(response)) => Change::Complete(response.clone()),
-            Changed::Superseded(Standing::Replay(response)) => {
+            WriteResult::Stored(None) => change.clone(),
+            WriteResult::Stored(Some(response)) => Change::Complete(response.clone()),
+            WriteResult::Superseded(Some(Blocked::Replay(response))) => {
                 if record.finished_at().is_none() {
                     self.put_result(records, key, response, now);
                 }
                 return;
             }
             // The other store knows more than this one. What is finished here stays so.
-            Changed::Superseded(_) => Change::MarkUnknown,
-            Changed::Moved(_) | Changed::TooLate => return,
+            WriteResult::Superseded(_) => Change::MarkUnknown,
+            WriteResult::Outdated(_)
+            | WriteResult::TooLate
+            | WriteResult::TooLarge
+            | WriteResult::NotDurable => return,
         };
         // The other store counts the writes.
         let aligned = Fence {
             rev: record.rev,
             ..fence.clone()
         };
-        if let Verdict::Write(next) = decision::change(Some(&record), &aligned, &change, now) {
+        if let Some(next) = decision::change(Some(&record), &aligned, &change, now).write {
             let rev = if change.names_rev() {
                 fence.rev + 1
             } else {
@@ -392,7 +412,7 @@ impl Records {
 
 /// The answer of this memory alone.
 pub(in super::super) fn of_memory<T>(value: T) -> Answer<T> {
-    Answer::of_stand_in(value, Backend::Memory)
+    Answer::degraded(value, Backend::Memory)
 }
 
 #[cfg(test)]

@@ -39,9 +39,9 @@ pub(super) const RECORD_BYTES: usize = 512;
 
 impl Kept {
     /// Whether it no longer counts: what was reserved for a claim that was dropped does not once its lease is over.
-    pub(super) fn is_over(&self, window: Duration, now: StoreTime) -> bool {
+    pub(super) fn is_over(&self, retention: Duration, now: StoreTime) -> bool {
         let is_dropped = self.decider == Decider::Asked && now >= self.record.lease_end();
-        is_dropped || self.record.is_over(window, now)
+        is_dropped || self.record.is_over(retention, now)
     }
 
     pub(super) fn here(record: Record) -> Self {

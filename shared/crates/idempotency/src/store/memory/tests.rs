@@ -4,7 +4,7 @@ use super::records::RECORD_BYTES;
 use super::*;
 use crate::{Fingerprint, IdempotencyKey, Policy, Request, SavedResponse, Scope};
 
-const WINDOW: Duration = Duration::from_secs(86_400);
+const RETENTION: Duration = Duration::from_secs(86_400);
 const LEASE: Duration = Duration::from_secs(30);
 
 fn store(entries: usize, bytes: usize) -> MemoryStore {
@@ -24,17 +24,17 @@ fn key(name: &str) -> RecordKey {
     RecordKey::new(&Scope::none(), &key)
 }
 
-fn claim(lease: Duration) -> Claim {
-    Claim {
+fn claim(lease: Duration) -> ClaimRequest {
+    ClaimRequest {
         owner: OwnerId::fresh(),
         fingerprint: Fingerprint::of(&Request::default()).expect("unambiguous"),
         policy: Policy::AtMostOnce,
         lease,
-        window: WINDOW,
+        retention: RETENTION,
     }
 }
 
-fn fence(claim: &Claim) -> Fence {
+fn fence(claim: &ClaimRequest) -> Fence {
     Fence {
         claim: claim.clone(),
         attempt: 1,
@@ -46,28 +46,38 @@ fn response(bytes: usize) -> SavedResponse {
     SavedResponse::new(StatusCode::CREATED, vec![b'x'; bytes])
 }
 
-fn claimed(store: &MemoryStore, key: &RecordKey, claim: &Claim) -> Result<Claimed, Undecided> {
+fn claimed(
+    store: &MemoryStore,
+    key: &RecordKey,
+    claim: &ClaimRequest,
+) -> Result<ClaimOutcome<Grant>, StoreError> {
     store.claim_at(&mut store.records.lock(), key, claim, store.now())
 }
 
-fn started(store: &MemoryStore, key: &RecordKey, claim: &Claim) {
+fn started(store: &MemoryStore, key: &RecordKey, claim: &ClaimRequest) {
     let claimed = claimed(store, key, claim);
-    assert!(matches!(claimed, Ok(Claimed::Started(_))), "{claimed:?}");
+    assert!(
+        matches!(claimed, Ok(ClaimOutcome::Claimed(_))),
+        "{claimed:?}"
+    );
 }
 
 fn change(
     store: &MemoryStore,
     key: &RecordKey,
-    claim: &Claim,
+    claim: &ClaimRequest,
     change: &Change,
-) -> Result<Changed, Undecided> {
+) -> Result<WriteResult<Option<SavedResponse>>, StoreError> {
     let mut records = store.records.lock();
     store.change_at(&mut records, key, &fence(claim), change, store.now())
 }
 
-fn changed(store: &MemoryStore, key: &RecordKey, claim: &Claim, change: &Change) {
+fn changed(store: &MemoryStore, key: &RecordKey, claim: &ClaimRequest, change: &Change) {
     let changed = self::change(store, key, claim, change);
-    assert!(matches!(changed, Ok(Changed::Done)), "{changed:?}");
+    assert!(
+        matches!(changed, Ok(WriteResult::Stored(None))),
+        "{changed:?}"
+    );
 }
 
 fn record(store: &MemoryStore, key: &RecordKey) -> Option<Record> {
@@ -124,14 +134,14 @@ fn memory_is_full_at_its_limits_and_not_before() {
         started(&store, &key(name), claim);
     }
     let third = claimed(&store, &key("c"), &claims[2]);
-    assert_eq!(third.err(), Some(Undecided::Full), "two entries");
+    assert_eq!(third.err(), Some(StoreError::Full), "two entries");
 
     let note = |text: &'static str| {
         let note = Change::Checkpoint(text.into());
         change(&store, &key("a"), &claims[0], &note)
     };
-    assert_eq!(note("12345").err(), Some(Undecided::Full));
-    assert!(matches!(note("1234"), Ok(Changed::Done)));
+    assert_eq!(note("12345").err(), Some(StoreError::Full));
+    assert!(matches!(note("1234"), Ok(WriteResult::Stored(None))));
 
     // A result always finds room.
     changed(
@@ -150,7 +160,7 @@ fn bytes_alone_fill_a_memory() {
     let store = store(9, 2 * empty - 1);
     started(&store, &key("a"), &claim(LEASE));
     let second = claimed(&store, &key("b"), &claim(LEASE));
-    assert_eq!(second.err(), Some(Undecided::Full));
+    assert_eq!(second.err(), Some(StoreError::Full));
 }
 
 #[test]
@@ -158,10 +168,10 @@ fn room_is_made_of_what_is_over() {
     let (store, first) = (store(1, 1 << 20), claim(LEASE));
     started(&store, &key("a"), &first);
     changed(&store, &key("a"), &first, &Change::Release);
-    let later = store.now().after(WINDOW);
+    let later = store.now().after(RETENTION);
     let mut records = store.records.lock();
     let claimed = store.claim_at(&mut records, &key("b"), &claim(LEASE), later);
-    assert!(matches!(claimed, Ok(Claimed::Started(_))));
+    assert!(matches!(claimed, Ok(ClaimOutcome::Claimed(_))));
     drop(records);
     assert_eq!(record(&store, &key("a")), None);
 }
@@ -171,7 +181,7 @@ fn a_repeated_claim_starts_again() {
     let (store, key, claim) = (large(), key("k"), claim(LEASE));
     started(&store, &key, &claim);
     let again = claimed(&store, &key, &claim);
-    let Ok(Claimed::Started(grant)) = again else {
+    let Ok(ClaimOutcome::Claimed(grant)) = again else {
         panic!("{again:?}");
     };
     assert!(grant.repeated);

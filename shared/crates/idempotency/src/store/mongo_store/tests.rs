@@ -40,11 +40,11 @@ fn event() -> impl Strategy<Value = Event> {
 
 /// Histories of slow clients that chance rarely finds.
 fn late_histories() -> [Vec<Event>; 3] {
-    let wish = |window_ms| Wish {
+    let wish = |retention_ms| Wish {
         amount: 0,
         bound_ms: history::ALWAYS_MS,
         lease_ms: 100,
-        window_ms,
+        retention_ms,
     };
     let claim = || Event::Step(Step::Claim(wish(2_000_000)));
     let change = |kind| {

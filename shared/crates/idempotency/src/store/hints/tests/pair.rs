@@ -22,13 +22,13 @@ pub(super) struct Pair {
     key: RecordKey,
     now: StoreTime,
     expected: Option<Held>,
-    claims: Vec<Claim>,
+    claims: Vec<ClaimRequest>,
     /// Tells one result from another.
     results: u32,
 }
 
 const BEGINNING: StoreTime = StoreTime::from_ms(4_102_444_800_000);
-const WINDOW: Duration = Duration::from_secs(600);
+const RETENTION: Duration = Duration::from_secs(600);
 /// What a history may take by the real clock.
 const PATIENCE_MS: u64 = 60_000;
 
@@ -58,7 +58,7 @@ impl Pair {
         Self {
             hints: Hints {
                 script: &ON_A_SET_CLOCK,
-                ..Hints::new(client, WINDOW, None)
+                ..Hints::new(client, RETENTION, None)
             },
             _redis: redis,
             key: RecordKey::new(&Scope::none(), &IdempotencyKey::parse("k").expect("a key")),
@@ -130,7 +130,7 @@ impl Pair {
         }
     }
 
-    async fn ask(&mut self, operation: &'static str, claim: &Claim) {
+    async fn ask(&mut self, operation: &'static str, claim: &ClaimRequest) {
         let reply = self
             .hints
             .ask(operation, &self.key, claim, Deadline::UNKNOWN)
@@ -166,14 +166,14 @@ impl Pair {
             Finished::Now(ms) => (self.now, ms),
             Finished::Held(ms) => (held.unwrap_or(self.now), ms),
             Finished::TheEnd(ms) => {
-                let window = i64::try_from(whole_ms(self.hints.window)).expect("short");
-                (self.now, ms - window)
+                let retention = i64::try_from(whole_ms(self.hints.retention)).expect("short");
+                (self.now, ms - retention)
             }
         };
         StoreTime::from_ms(from.as_ms().saturating_add_signed(ms))
     }
 
-    async fn keep(&mut self, claim: &Claim, finished_at: StoreTime) {
+    async fn keep(&mut self, claim: &ClaimRequest, finished_at: StoreTime) {
         self.results += 1;
         let record = Record {
             state: State::Completed {
@@ -227,7 +227,12 @@ impl Pair {
     }
 
     fn apply(&mut self, operation: Operation<'_>) -> Verdict {
-        rules::apply(&mut self.expected, operation, self.hints.window, self.now)
+        rules::apply(
+            &mut self.expected,
+            operation,
+            self.hints.retention,
+            self.now,
+        )
     }
 
     async fn compare(&self) {
@@ -249,9 +254,12 @@ impl Pair {
         match record.state {
             State::Completed { .. } => assert_eq!(u64::try_from(expires), Ok(held.expires.as_ms())),
             _ => {
-                let window = whole_ms(self.hints.window);
+                let retention = whole_ms(self.hints.retention);
                 let left = u64::try_from(left).expect("it expires");
-                assert!((window - PATIENCE_MS..=window).contains(&left), "{left}");
+                assert!(
+                    (retention - PATIENCE_MS..=retention).contains(&left),
+                    "{left}"
+                );
             }
         }
     }
@@ -275,7 +283,7 @@ impl Pair {
     fn held_end(&self) -> Option<StoreTime> {
         match &self.expected.as_ref()?.value {
             Value::Whole(record) | Value::Truncated(record) => Some(match record.finished_at() {
-                Some(finished_at) => finished_at.after(self.hints.window),
+                Some(finished_at) => finished_at.after(self.hints.retention),
                 None => record.lease_end(),
             }),
             Value::Unreadable => None,
@@ -283,17 +291,17 @@ impl Pair {
     }
 }
 
-fn claim_of(asked: &Asked) -> Claim {
+fn claim_of(asked: &Asked) -> ClaimRequest {
     let request = Request {
         payload: &[asked.request],
         ..Request::default()
     };
-    Claim {
+    ClaimRequest {
         owner: OwnerId::fresh(),
         fingerprint: Fingerprint::of(&request).expect("unambiguous"),
         policy: Policy::AtMostOnce,
         lease: Duration::from_millis(asked.lease_ms),
-        window: WINDOW,
+        retention: RETENTION,
     }
 }
 
@@ -305,6 +313,6 @@ fn forever(value: Value) -> Held {
     }
 }
 
-fn pick(claims: &[Claim], which: usize) -> Option<Claim> {
+fn pick(claims: &[ClaimRequest], which: usize) -> Option<ClaimRequest> {
     claims.get(which.checked_rem(claims.len())?).cloned()
 }

@@ -1,21 +1,21 @@
 use std::time::Duration;
 
 use super::*;
-use crate::store::Doubt;
+use crate::store::UnknownCause;
 use crate::{Fingerprint, IdempotencyConfig, IdempotencyKey, Request, SavedResponse, Scope};
 
 const LEASE: Duration = Duration::from_secs(30);
-const WINDOW: Duration = Duration::from_secs(86_400);
+const RETENTION: Duration = Duration::from_secs(86_400);
 /// When the other store saw the key first.
 const FIRST_THERE: StoreTime = StoreTime::from_ms(3);
 
 fn store() -> MemoryStore {
-    store_with(WINDOW)
+    store_with(RETENTION)
 }
 
-fn store_with(window: Duration) -> MemoryStore {
+fn store_with(retention: Duration) -> MemoryStore {
     MemoryStore::new(&IdempotencyConfig {
-        window,
+        retention,
         ..IdempotencyConfig::default()
     })
 }
@@ -25,17 +25,17 @@ fn key() -> RecordKey {
     RecordKey::new(&Scope::none(), &key)
 }
 
-fn claim(lease: Duration, policy: Policy) -> Claim {
-    Claim {
+fn claim(lease: Duration, policy: Policy) -> ClaimRequest {
+    ClaimRequest {
         owner: OwnerId::fresh(),
         fingerprint: Fingerprint::of(&Request::default()).expect("unambiguous"),
         policy,
         lease,
-        window: WINDOW,
+        retention: RETENTION,
     }
 }
 
-fn once() -> Claim {
+fn once() -> ClaimRequest {
     claim(LEASE, Policy::AtMostOnce)
 }
 
@@ -54,7 +54,7 @@ fn grant(attempt: u64, rev: u64) -> Grant {
     }
 }
 
-fn fence(claim: &Claim, attempt: u64, rev: u64) -> Fence {
+fn fence(claim: &ClaimRequest, attempt: u64, rev: u64) -> Fence {
     Fence {
         claim: claim.clone(),
         attempt,
@@ -71,14 +71,14 @@ fn response(body: &'static str) -> SavedResponse {
 }
 
 /// A memory with a copy of the third attempt, in its seventh writing.
-fn copying(claim: &Claim) -> MemoryStore {
+fn copying(claim: &ClaimRequest) -> MemoryStore {
     let store = store();
     assert_eq!(store.copy(&key(), claim, &grant(3, 7)), Copied::Yes);
     store
 }
 
 /// A memory in which a claim waits for the other store.
-fn reserving(claim: &Claim) -> MemoryStore {
+fn reserving(claim: &ClaimRequest) -> MemoryStore {
     let store = store();
     let claiming = store.begin_claim(&key(), claim);
     assert!(matches!(claiming, Ok(Claiming::Reserved { .. })));
@@ -91,7 +91,12 @@ fn record(store: &MemoryStore) -> Record {
 }
 
 /// What the other store answers to a change of the copy.
-fn answered(store: &MemoryStore, claim: &Claim, change: &Change, changed: &Changed) {
+fn answered(
+    store: &MemoryStore,
+    claim: &ClaimRequest,
+    change: &Change,
+    changed: &WriteResult<Option<SavedResponse>>,
+) {
     store.follow(&key(), &fence(claim, 3, 7), change, changed);
 }
 
@@ -122,10 +127,10 @@ fn whom_to_ask_depends_on_who_decides_and_on_the_state() {
         let claim = claim(lease, Policy::AtMostOnce);
         let store = copying(&claim);
         if let Some(change) = change {
-            answered(&store, &claim, &change, &Changed::Done);
+            answered(&store, &claim, &change, &WriteResult::Stored(None));
         }
         assert_eq!(store.guarded(&key()), expected, "{case}");
-        let later = store.now().after(WINDOW + WINDOW);
+        let later = store.now().after(RETENTION + RETENTION);
         let records = store.records.lock();
         let is_finished = records.get(&key()).expect("there").finished_at().is_some();
         let guarded = store.guarded_at(&records, &key(), later);
@@ -149,7 +154,7 @@ fn a_reopened_copy_is_unfinished() {
 fn a_claim_that_is_rejected_leaves_what_was_there_before() {
     let first = once();
     let store = copying(&first);
-    answered(&store, &first, &Change::Release, &Changed::Done);
+    answered(&store, &first, &Change::Release, &WriteResult::Stored(None));
     let second = once();
     let released = store.records.lock().by_key[&key()].clone();
     let Ok(Claiming::Reserved { grant, before }) = store.begin_claim(&key(), &second) else {
@@ -167,15 +172,15 @@ fn a_claim_that_is_rejected_leaves_what_was_there_before() {
 }
 
 #[test]
-fn a_released_copy_hands_its_note_on_until_its_window_is_over() {
-    for (window, expected) in [(WINDOW, "note"), (Duration::ZERO, "")] {
-        let (store, first) = (store_with(window), once());
+fn a_released_copy_hands_its_note_on_until_its_retention_is_over() {
+    for (retention, expected) in [(RETENTION, "note"), (Duration::ZERO, "")] {
+        let (store, first) = (store_with(retention), once());
         let noted = Grant {
             checkpoint: "note".into(),
             ..grant(3, 7)
         };
         store.copy(&key(), &first, &noted);
-        answered(&store, &first, &Change::Release, &Changed::Done);
+        answered(&store, &first, &Change::Release, &WriteResult::Stored(None));
         let claiming = store.begin_claim(&key(), &once());
         let Ok(Claiming::Reserved { grant, .. }) = claiming else {
             panic!("{claiming:?}");
@@ -202,14 +207,14 @@ fn while_a_claim_is_asked_about_others_wait_and_the_same_one_is_asked_again() {
         Ok(Claiming::There)
     ));
     let other = store.begin_claim(&key(), &once());
-    let Ok(Claiming::Decided(Answer { value, stand_in })) = other else {
+    let Ok(Claiming::Decided(Answer { value, degraded_to })) = other else {
         panic!("{other:?}");
     };
     assert!(matches!(
         value,
-        Claimed::Standing(Standing::InProgress { .. })
+        ClaimOutcome::Blocked(Blocked::InProgress { .. })
     ));
-    assert_eq!(stand_in, None);
+    assert_eq!(degraded_to, None);
 }
 
 #[test]
@@ -226,11 +231,11 @@ fn a_claim_that_was_not_answered_is_decided_here_once() {
     store.give_back(&key(), claim.owner, None);
     assert_eq!(store.guarded(&key()), Guarded::Here);
     let again = store.begin_claim(&key(), &claim);
-    let Ok(Claiming::Decided(Answer { value, stand_in })) = again else {
+    let Ok(Claiming::Decided(Answer { value, degraded_to })) = again else {
         panic!("{again:?}");
     };
-    assert!(matches!(value, Claimed::Started(grant) if grant.repeated));
-    assert_eq!(stand_in, Some(Backend::Memory));
+    assert!(matches!(value, ClaimOutcome::Claimed(grant) if grant.repeated));
+    assert_eq!(degraded_to, Some(Backend::Memory));
 }
 
 #[test]
@@ -251,7 +256,7 @@ fn an_answered_claim_is_not_decided_here() {
 fn a_late_copy_of_a_released_claim_is_none_to_decide_here() {
     let claim = once();
     let store = copying(&claim);
-    answered(&store, &claim, &Change::Release, &Changed::Done);
+    answered(&store, &claim, &Change::Release, &WriteResult::Stored(None));
     assert!(matches!(
         store.begin_claim(&key(), &claim),
         Ok(Claiming::There)
@@ -272,14 +277,14 @@ fn unfinished_work_is_the_other_stores_to_decide_about_whoever_claims() {
 fn a_result_answers_repetitions_as_the_other_store_would() {
     let first = once();
     let store = copying(&first);
-    answered(&store, &first, &result(), &Changed::Done);
+    answered(&store, &first, &result(), &WriteResult::Stored(None));
     for claim in [&first, &once()] {
-        let Ok(Claiming::Decided(Answer { value, stand_in })) = store.begin_claim(&key(), claim)
+        let Ok(Claiming::Decided(Answer { value, degraded_to })) = store.begin_claim(&key(), claim)
         else {
             panic!("not decided");
         };
-        assert!(matches!(value, Claimed::Standing(Standing::Replay(_))));
-        assert_eq!(stand_in, None);
+        assert!(matches!(value, ClaimOutcome::Blocked(Blocked::Replay(_))));
+        assert_eq!(degraded_to, None);
     }
 }
 
@@ -319,41 +324,59 @@ fn work_that_the_other_store_has_lost_is_decided_here() {
 
 #[test]
 fn a_copy_follows_what_the_other_store_answers() {
-    let superseded = || Changed::Superseded(Standing::Free);
-    let stored = || Changed::Already(Some(response("stored")));
+    let superseded = || WriteResult::Superseded(None);
+    let stored = || WriteResult::Stored(Some(response("stored")));
     let note = || Change::Checkpoint("note".into());
-    let cases: [(&str, Change, Changed, &str, u64); 13] = [
-        ("done", result(), Changed::Done, "completed", 8),
+    let cases: [(&str, Change, WriteResult<_>, &str, u64); 13] = [
+        ("done", result(), WriteResult::Stored(None), "completed", 8),
         ("another result", result(), stored(), "completed", 8),
         (
             "a lost reply",
             Change::Release,
-            Changed::Already(None),
+            WriteResult::Stored(None),
             "released",
             8,
         ),
-        ("released", Change::Release, Changed::Done, "released", 8),
-        ("unknown", Change::MarkUnknown, Changed::Done, "unknown", 8),
-        ("noted", note(), Changed::Done, "in_progress", 8),
+        (
+            "released",
+            Change::Release,
+            WriteResult::Stored(None),
+            "released",
+            8,
+        ),
+        (
+            "unknown",
+            Change::MarkUnknown,
+            WriteResult::Stored(None),
+            "unknown",
+            8,
+        ),
+        ("noted", note(), WriteResult::Stored(None), "in_progress", 8),
         (
             "noted before",
             note(),
-            Changed::Already(None),
+            WriteResult::Stored(None),
             "in_progress",
             8,
         ),
         (
             "renewed",
             Change::Renew(LEASE),
-            Changed::Done,
+            WriteResult::Stored(None),
             "in_progress",
             8,
         ),
-        ("outdated", note(), Changed::Moved(9), "in_progress", 7),
+        (
+            "outdated",
+            note(),
+            WriteResult::Outdated(9),
+            "in_progress",
+            7,
+        ),
         (
             "too late",
             Change::Renew(LEASE),
-            Changed::TooLate,
+            WriteResult::TooLate,
             "in_progress",
             7,
         ),
@@ -362,7 +385,7 @@ fn a_copy_follows_what_the_other_store_answers() {
         (
             "unreadable",
             result(),
-            Changed::Superseded(Standing::Unknown(Doubt::Unreadable)),
+            WriteResult::Superseded(Some(Blocked::Unknown(UnknownCause::Unreadable))),
             "unknown",
             8,
         ),
@@ -387,7 +410,12 @@ fn the_other_store_counts_the_writes() {
     let claim = once();
     let store = copying(&claim);
     let note = Change::Checkpoint("note".into());
-    store.follow(&key(), &fence(&claim, 3, 11), &note, &Changed::Done);
+    store.follow(
+        &key(),
+        &fence(&claim, 3, 11),
+        &note,
+        &WriteResult::Stored(None),
+    );
     assert_eq!(record(&store).rev, 12);
 }
 
@@ -396,12 +424,12 @@ fn a_copy_follows_its_own_attempt_and_keeps_its_result() {
     let claim = once();
     let store = copying(&claim);
     for other in [fence(&claim, 2, 7), fence(&once(), 3, 7)] {
-        assert!(store.follow(&key(), &other, &result(), &Changed::Done));
+        assert!(store.follow(&key(), &other, &result(), &WriteResult::Stored(None)));
         assert_eq!(record(&store).state, State::InProgress);
     }
-    answered(&store, &claim, &result(), &Changed::Done);
-    for standing in [Standing::Free, Standing::Replay(response("other"))] {
-        let superseded = Changed::Superseded(standing);
+    answered(&store, &claim, &result(), &WriteResult::Stored(None));
+    for blocked in [None, Some(Blocked::Replay(response("other")))] {
+        let superseded = WriteResult::Superseded(blocked);
         answered(&store, &claim, &Change::Release, &superseded);
         assert_eq!(record(&store).into_response(), Some(response("ours")));
     }
@@ -412,14 +440,14 @@ fn a_copy_follows_its_own_attempt_and_keeps_its_result() {
 fn the_result_of_another_attempt_takes_the_place_of_a_superseded_copy() {
     let claim = once();
     let store = copying(&claim);
-    let superseded = Changed::Superseded(Standing::Replay(response("other")));
+    let superseded = WriteResult::Superseded(Some(Blocked::Replay(response("other"))));
     answered(&store, &claim, &result(), &superseded);
     assert_eq!(record(&store).owner, OwnerId::NOBODY);
     let again = store.change_here(&key(), &fence(&claim, 3, 7), &result());
     let Some(Ok(Answer { value, .. })) = again else {
         panic!("{again:?}");
     };
-    let Changed::Superseded(Standing::Replay(replayed)) = value else {
+    let WriteResult::Superseded(Some(Blocked::Replay(replayed))) = value else {
         panic!("{value:?}");
     };
     assert_eq!(replayed, response("other"));
@@ -427,7 +455,7 @@ fn the_result_of_another_attempt_takes_the_place_of_a_superseded_copy() {
 
 #[test]
 fn a_result_that_a_claim_was_answered_with_is_learned_of_the_same_unfinished_work() {
-    let other = || Claim {
+    let other = || ClaimRequest {
         fingerprint: Fingerprint::of(&Request {
             method: "PUT",
             ..Request::default()
@@ -459,36 +487,41 @@ fn a_change_is_decided_here_where_the_claim_was_or_the_result_is_known() {
         here.change_here(&key(), &first, &result()).is_none(),
         "asked"
     );
-    assert!(here.follow(&key(), &first, &Change::MarkUnknown, &Changed::Done));
+    assert!(here.follow(
+        &key(),
+        &first,
+        &Change::MarkUnknown,
+        &WriteResult::Stored(None)
+    ));
     assert_eq!(record(&here).state, State::InProgress, "asked");
     here.decide_here(&key(), claim.owner);
-    assert!(!here.follow(&key(), &first, &result(), &Changed::Done));
+    assert!(!here.follow(&key(), &first, &result(), &WriteResult::Stored(None)));
     let other = here.change_here(&key(), &fence(&once(), 1, 1), &result());
     let Some(Ok(Answer { value, .. })) = other else {
         panic!("{other:?}");
     };
     assert!(matches!(
         value,
-        Changed::Superseded(Standing::InProgress { .. })
+        WriteResult::Superseded(Some(Blocked::InProgress { .. }))
     ));
     let changed = here.change_here(&key(), &first, &result());
-    let Some(Ok(Answer { value, stand_in })) = changed else {
+    let Some(Ok(Answer { value, degraded_to })) = changed else {
         panic!("{changed:?}");
     };
-    assert!(matches!(value, Changed::Done));
-    assert_eq!(stand_in, Some(Backend::Memory));
+    assert!(matches!(value, WriteResult::Stored(None)));
+    assert_eq!(degraded_to, Some(Backend::Memory));
 
     let copy = copying(&claim);
     assert!(copy.change_here(&key(), &third, &result()).is_none());
-    answered(&copy, &claim, &result(), &Changed::Done);
+    answered(&copy, &claim, &result(), &WriteResult::Stored(None));
     assert!(copy.change_here(&key(), &third, &Change::Release).is_none());
     let again = Change::Complete(response("another"));
     let changed = copy.change_here(&key(), &third, &again);
-    let Some(Ok(Answer { value, stand_in })) = changed else {
+    let Some(Ok(Answer { value, degraded_to })) = changed else {
         panic!("{changed:?}");
     };
-    assert!(matches!(value, Changed::Already(Some(stored)) if stored == response("ours")));
-    assert_eq!(stand_in, None);
+    assert!(matches!(value, WriteResult::Stored(Some(stored)) if stored == response("ours")));
+    assert_eq!(degraded_to, None);
 }
 
 /// The other store has lost the work, or an old answer comes late.
@@ -554,7 +587,7 @@ fn what_the_other_store_starts_counts_where_it_follows_what_is_known_here() {
         let first = claim(Duration::ZERO, Policy::AtMostOnce);
         let store = copying(&first);
         if let Some(change) = change {
-            answered(&store, &first, &change, &Changed::Done);
+            answered(&store, &first, &change, &WriteResult::Stored(None));
         }
         let copied = store.copy(&key(), &once(), grant);
         assert_eq!(copied, expected, "{case}, {grant:?}");
@@ -567,7 +600,7 @@ fn an_attempt_at_work_is_copied_once() {
     let claim = once();
     let store = copying(&claim);
     let noted = Change::Checkpoint("note".into());
-    answered(&store, &claim, &noted, &Changed::Done);
+    answered(&store, &claim, &noted, &WriteResult::Stored(None));
     // The answer to the same claim, sent twice.
     assert_eq!(store.copy(&key(), &claim, &grant(3, 7)), Copied::Yes);
     assert_eq!(record(&store).checkpoint, "note");
@@ -586,10 +619,10 @@ fn a_reservation_makes_room_once_its_lease_is_over() {
     for (lease, expected) in [(LEASE, false), (Duration::ZERO, true)] {
         let store = reserving(&claim(lease, Policy::AtMostOnce));
         let kept = store.records.lock().by_key[&key()].clone();
-        assert_eq!(kept.is_over(WINDOW, store.now()), expected);
+        assert_eq!(kept.is_over(RETENTION, store.now()), expected);
         let abandoned = copying(&claim(lease, Policy::AtMostOnce));
         let kept = abandoned.records.lock().by_key[&key()].clone();
-        assert!(!kept.is_over(WINDOW, abandoned.now()));
+        assert!(!kept.is_over(RETENTION, abandoned.now()));
     }
 }
 
@@ -601,11 +634,11 @@ fn a_result_that_the_other_store_could_not_be_told_of_is_kept_here() {
     assert!(store.complete_here(&key(), &other, &result()).is_none());
     assert_eq!(store.guarded(&key()), Guarded::Running);
     let completed = store.complete_here(&key(), &fence(&claim, 3, 7), &result());
-    let Some(Ok(Answer { value, stand_in })) = completed else {
+    let Some(Ok(Answer { value, degraded_to })) = completed else {
         panic!("{completed:?}");
     };
-    assert!(matches!(value, Changed::Done));
-    assert_eq!(stand_in, Some(Backend::Memory));
+    assert!(matches!(value, WriteResult::Stored(None)));
+    assert_eq!(degraded_to, Some(Backend::Memory));
     assert_eq!(store.guarded(&key()), Guarded::Here);
     assert_eq!(record(&store).into_response(), Some(response("ours")));
 }
@@ -659,7 +692,7 @@ fn a_settlement_there_is_refused_where_this_memory_decides_or_has_a_result() {
     let here = reserving(&claim);
     here.decide_here(&key(), claim.owner);
     let completed = copying(&claim);
-    answered(&completed, &claim, &result(), &Changed::Done);
+    answered(&completed, &claim, &result(), &WriteResult::Stored(None));
     for store in [here, completed] {
         let before = record(&store);
         let owner = OwnerId::fresh();

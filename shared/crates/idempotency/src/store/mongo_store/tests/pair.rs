@@ -46,7 +46,7 @@ enum Expected {
     Written(Box<Record>, StoreTime),
 }
 
-const WINDOW: Duration = Duration::from_millis(2_000_000);
+const RETENTION: Duration = Duration::from_millis(2_000_000);
 /// A document beside the record's, by which the server's time is read also while there is no record.
 const CLOCK: &str = "clock";
 
@@ -56,7 +56,7 @@ impl Pair {
         let config = MongoConfig::at(server.uri(), server.fresh_database());
         let mongo = Mongo::new(&config, &Secrets::without_store());
         let pair = Self {
-            store: MongoStore::new(mongo, WINDOW),
+            store: MongoStore::new(mongo, RETENTION),
             key: RecordKey::new(&Scope::none(), &IdempotencyKey::parse("k").expect("a key")),
             expected: None,
             past: Vec::new(),
@@ -123,7 +123,7 @@ impl Pair {
         }
     }
 
-    async fn claim(&mut self, claim: &Claim) {
+    async fn claim(&mut self, claim: &ClaimRequest) {
         let claiming = self.store.claim_record(&self.key, claim, Deadline::UNKNOWN);
         let (claimed, told) = claiming.await.expect("decided");
 
@@ -131,16 +131,15 @@ impl Pair {
         let judged = self.expected.clone();
         let decided = observed.instant_at_which(|now| {
             let decision = decision::decide(judged.as_ref(), claim, now);
-            let is_right = match (&claimed, decision, &judged) {
-                (Claimed::Started(grant), Decision::Start(_), _) => !grant.repeated,
-                (Claimed::Started(grant), Decision::Repeated, Some(record)) => {
+            let is_right = match (&claimed, &decision, &judged) {
+                (ClaimOutcome::Claimed(grant), Decision::Start(_), _) => !grant.repeated,
+                (ClaimOutcome::Claimed(grant), Decision::Repeated, Some(record)) => {
                     *grant == Grant::of(record, Repeated::Yes, now)
                 }
-                (Claimed::Started(_), ..)
-                | (Claimed::Standing(_), Decision::Start(_) | Decision::Repeated, _) => false,
-                (Claimed::Standing(standing), ..) => {
-                    *standing == Standing::of(judged.as_ref(), claim, now)
+                (ClaimOutcome::Blocked(blocked), Decision::Blocked(expected), _) => {
+                    blocked == expected
                 }
+                (ClaimOutcome::Claimed(_) | ClaimOutcome::Blocked(_), ..) => false,
             };
             is_right.then_some(decision)
         });
@@ -155,23 +154,23 @@ impl Pair {
         let next = decision::start(how, judged.as_ref(), claim, at);
         self.compare(observed, Expected::Written(Box::new(next), at));
         assert_eq!(told, self.expected);
-        let (Claimed::Started(grant), Some(record)) = (claimed, told) else {
+        let (ClaimOutcome::Claimed(grant), Some(record)) = (claimed, told) else {
             panic!("nothing was granted");
         };
         assert_eq!(grant, Grant::of(&record, Repeated::No, record.leased_at));
     }
 
-    async fn look(&mut self, claim: &Claim) {
+    async fn look(&mut self, claim: &ClaimRequest) {
         let looking = self.store.look(&self.key, claim, Deadline::UNKNOWN);
-        let standing = looking.await.expect("read").value;
+        let blocked = looking.await.expect("read").value;
 
         let observed = self.observe().await;
         let judged = self.expected.clone();
-        let expected = |now| Standing::of(judged.as_ref(), claim, now);
-        let decided = observed.instant_at_which(|now| (expected(now) == standing).then_some(()));
+        let expected = |now| decision::blocked(judged.as_ref(), claim, now);
+        let decided = observed.instant_at_which(|now| (expected(now) == blocked).then_some(()));
         assert!(
             decided.is_some(),
-            "{standing:?} of {claim:?}, over {judged:?}"
+            "{blocked:?} of {claim:?}, over {judged:?}"
         );
         self.compare(observed, Expected::Same);
     }
@@ -185,28 +184,17 @@ impl Pair {
         let observed = self.observe().await;
         let Some(judged) = self.expected.clone() else {
             // MongoDB deletes only what is finished, so unlike Redis it has lost nothing that a result would restore.
-            assert!(matches!(changed, Changed::Superseded(Standing::Free)));
+            assert!(matches!(changed, WriteResult::Superseded(None)));
             return self.compare(observed, Expected::Same);
         };
         let decided = observed.instant_at_which(|now| {
-            let verdict = decision::change(Some(&judged), fence, change, now);
-            let is_right = match (&changed, &verdict) {
-                (Changed::Done, Verdict::Write(_)) | (Changed::TooLate, Verdict::TooLate) => true,
-                (Changed::Already(response), Verdict::Already) => {
-                    *response == judged.clone().into_response()
-                }
-                (Changed::Moved(rev), Verdict::Moved) => *rev == judged.rev,
-                (Changed::Superseded(standing), Verdict::Superseded) => {
-                    *standing == Standing::of(Some(&judged), &fence.claim, now)
-                }
-                _ => false,
-            };
-            is_right.then_some(verdict)
+            let step = decision::change(Some(&judged), fence, change, now);
+            (changed == step.answer).then_some(step.write)
         });
-        let Some((verdict, at)) = decided else {
+        let Some((written, at)) = decided else {
             panic!("{changed:?} of {change:?} by {fence:?}, over {judged:?}");
         };
-        self.compare(observed, Expected::of(verdict, at));
+        self.compare(observed, Expected::of(written, at));
         assert_eq!(told, self.expected);
     }
 
@@ -235,17 +223,13 @@ impl Pair {
             return self.compare(observed, Expected::Same);
         };
         let decided = observed.instant_at_which(|now| {
-            let verdict = decision::settle(&judged, seen, owner, &settlement, now);
-            let expected = match verdict {
-                Verdict::Write(_) => Settled::Done,
-                _ => Settled::Refused,
-            };
-            (settled == expected).then_some(verdict)
+            let step = decision::settle(&judged, seen, owner, &settlement, now);
+            (settled == step.answer).then_some(step.write)
         });
-        let Some((verdict, at)) = decided else {
+        let Some((written, at)) = decided else {
             panic!("{settled:?} of {settlement:?} of {seen:?}, over {judged:?}");
         };
-        self.compare(observed, Expected::of(verdict, at));
+        self.compare(observed, Expected::of(written, at));
         assert_eq!(told, self.expected);
     }
 
@@ -274,10 +258,10 @@ impl Pair {
     /// What a client or a reconciler writes that has read `record`, and the record that it makes; `None`: it writes nothing.
     fn decide(&self, record: &Record, judged: Judged) -> Option<(Update, Record)> {
         let (key, now) = (&self.key, self.now);
-        let (update, verdict) = match judged {
+        let (update, written) = match judged {
             Judged::Claim(wish) => {
                 // The same request: another one rarely starts.
-                let claim = Claim {
+                let claim = ClaimRequest {
                     fingerprint: record.fingerprint,
                     ..claim_of(&wish)
                 };
@@ -289,32 +273,29 @@ impl Pair {
             }
             Judged::Change(kind) => {
                 let change = change_of(kind);
-                let claim = Claim {
+                let claim = ClaimRequest {
                     owner: record.owner,
                     fingerprint: record.fingerprint,
                     policy: record.policy,
                     lease: record.lease,
-                    window: WINDOW,
+                    retention: RETENTION,
                 };
                 let fence = Fence {
                     claim,
                     attempt: record.attempt,
                     rev: record.rev,
                 };
-                let verdict = decision::change(Some(record), &fence, &change, now);
-                (Update::of_change(key, record, &change), verdict)
+                let step = decision::change(Some(record), &fence, &change, now);
+                (Update::of_change(key, record, &change), step.write)
             }
             Judged::Settle(finding) => {
                 let (owner, settlement) = (OwnerId::fresh(), settlement_of(finding));
-                let verdict = decision::settle(record, record.version(), owner, &settlement, now);
+                let step = decision::settle(record, record.version(), owner, &settlement, now);
                 let update = Update::of_settlement(key, record.version(), owner, &settlement);
-                (update, verdict)
+                (update, step.write)
             }
         };
-        match verdict {
-            Verdict::Write(next) => Some((update, *next)),
-            _ => None,
-        }
+        written.map(|next| (update, *next))
     }
 
     /// Reads what is stored, and the server's time.
@@ -434,10 +415,10 @@ impl Observed {
 }
 
 impl Expected {
-    fn of(verdict: Verdict, at: StoreTime) -> Self {
-        match verdict {
-            Verdict::Write(record) => Self::Written(record, at),
-            _ => Self::Same,
+    fn of(written: Option<Box<Record>>, at: StoreTime) -> Self {
+        match written {
+            Some(record) => Self::Written(record, at),
+            None => Self::Same,
         }
     }
 }

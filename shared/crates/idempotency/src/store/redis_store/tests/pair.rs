@@ -8,7 +8,7 @@ use super::super::super::history::{
     self, Finding, Step, age, change_of, claim_of, fingerprint_of, known_rev, pick, settlement_of,
 };
 use super::super::*;
-use crate::decision::{self, Decision, Verdict};
+use crate::decision::{self, Decision};
 use crate::store_time::StoreTime;
 use crate::{IdempotencyKey, Scope};
 
@@ -22,13 +22,13 @@ pub(super) struct Pair {
     claims: Vec<Fence>,
 }
 
-const WINDOW: Duration = Duration::from_millis(2_000_000);
+const RETENTION: Duration = Duration::from_millis(2_000_000);
 
 impl Pair {
     pub(super) async fn new(redis: RedisServer) -> Self {
         let client = RedisClient::new(&RedisConfig::at(redis.url()), &Secrets::without_store());
         Self {
-            store: RedisStore::new(client, WINDOW),
+            store: RedisStore::new(client, RETENTION),
             _redis: redis,
             key: RecordKey::new(&Scope::none(), &IdempotencyKey::parse("k").expect("a key")),
             expected: None,
@@ -56,11 +56,13 @@ impl Pair {
         }
     }
 
-    async fn claim(&mut self, claim: &Claim) -> u64 {
-        let reply = self.run(Call::of_claim("claim", claim), claim.window).await;
+    async fn claim(&mut self, claim: &ClaimRequest) -> u64 {
+        let reply = self
+            .run(Call::of_claim("claim", claim), claim.retention)
+            .await;
         let decision = decision::decide(self.expected.as_ref(), claim, reply.now);
-        assert_eq!(reply.verdict, word(decision), "{:?}", self.expected);
-        if let Decision::InProgress { retry_after } = decision {
+        assert_eq!(reply.verdict, word(&decision), "{:?}", self.expected);
+        if let Decision::Blocked(Blocked::InProgress { retry_after }) = decision {
             let lease_end = reply.lease_end().expect("told");
             assert_eq!(lease_end.since(reply.now), retry_after);
         }
@@ -72,32 +74,35 @@ impl Pair {
         self.expected.as_ref().map_or(1, |record| record.attempt)
     }
 
-    async fn look(&mut self, claim: &Claim) {
-        let reply = self.run(Call::of_claim("look", claim), claim.window).await;
+    async fn look(&mut self, claim: &ClaimRequest) {
+        let reply = self
+            .run(Call::of_claim("look", claim), claim.retention)
+            .await;
         let decision = decision::decide(self.expected.as_ref(), claim, reply.now);
         let expected = match decision {
             Decision::Start(_) => "absent",
-            other => word(other),
+            other => word(&other),
         };
         assert_eq!(reply.verdict, expected);
     }
 
     async fn change(&mut self, fence: &Fence, change: &Change) {
-        let reply = self.run(Call::of_change(fence, change), WINDOW).await;
-        let verdict = decision::change(self.expected.as_ref(), fence, change, reply.now);
-        let expected = match &verdict {
-            Verdict::Write(_) => "done",
-            Verdict::Already => "already",
-            Verdict::TooLate => "too_late",
-            Verdict::Moved => "moved",
-            Verdict::Superseded if self.expected.is_none() => "absent",
-            Verdict::Superseded => "superseded",
+        let reply = self.run(Call::of_change(fence, change), RETENTION).await;
+        let step = decision::change(self.expected.as_ref(), fence, change, reply.now);
+        let expected = match &step.answer {
+            WriteResult::Stored(_) if step.write.is_some() => "done",
+            WriteResult::Stored(_) => "already",
+            WriteResult::TooLate => "too_late",
+            WriteResult::Outdated(_) => "moved",
+            WriteResult::Superseded(None) if self.expected.is_none() => "absent",
+            WriteResult::Superseded(_) => "superseded",
+            other => panic!("no store answers {other:?}"),
         };
         assert_eq!(reply.verdict, expected, "{change:?} {:?}", self.expected);
-        if verdict == Verdict::Moved {
-            assert_eq!(reply.rev(), Some(self.rev()));
+        if let WriteResult::Outdated(rev) = step.answer {
+            assert_eq!(reply.rev(), Some(rev));
         }
-        self.settle_on(verdict);
+        self.follow(step.write);
     }
 
     async fn settle(&mut self, behind: u64, stale_owner: bool, finding: Finding) {
@@ -119,35 +124,35 @@ impl Pair {
             (true, _) => seen.first_at = StoreTime::from_ms(seen.first_at.as_ms() + 1),
         }
         let reply = self
-            .run(Call::of_settlement(seen, owner, &settlement), WINDOW)
+            .run(Call::of_settlement(seen, owner, &settlement), RETENTION)
             .await;
         let Some(record) = &self.expected else {
             assert_eq!(reply.verdict, "absent");
             return;
         };
-        let verdict = decision::settle(record, seen, owner, &settlement, reply.now);
-        let expected = match &verdict {
-            Verdict::Write(_) => "done",
-            _ => "superseded",
+        let step = decision::settle(record, seen, owner, &settlement, reply.now);
+        let expected = match step.answer {
+            Settled::Done => "done",
+            Settled::Refused => "superseded",
         };
         assert_eq!(reply.verdict, expected);
-        self.settle_on(verdict);
+        self.follow(step.write);
     }
 
     fn rev(&self) -> u64 {
         self.expected.as_ref().map_or(0, |record| record.rev)
     }
 
-    fn settle_on(&mut self, verdict: Verdict) {
-        if let Verdict::Write(record) = verdict {
+    fn follow(&mut self, written: Option<Box<Record>>) {
+        if let Some(record) = written {
             self.expected = Some(*record);
         }
     }
 
-    async fn run(&mut self, call: Call<'_>, window: Duration) -> Reply {
-        self.store.window = window;
+    async fn run(&mut self, call: Call<'_>, retention: Duration) -> Reply {
+        self.store.retention = retention;
         let reply = self.store.run(&self.key, call, Deadline::UNKNOWN).await;
-        // What a short window lets expire is to stay: its end is decided by the header alone.
+        // What a short retention lets expire is to stay: its end is decided by the header alone.
         let hour = Duration::from_secs(3_600);
         let kept = self.store.client.expire(self.key.as_str(), hour).await;
         kept.expect("kept");
@@ -206,13 +211,13 @@ impl history::Pair<Step> for Pair {
     }
 }
 
-fn word(decision: Decision) -> &'static str {
+fn word(decision: &Decision) -> &'static str {
     match decision {
         Decision::Start(_) => "started",
         Decision::Repeated => "repeated",
-        Decision::Replay => "replay",
-        Decision::Mismatch => "mismatch",
-        Decision::InProgress { .. } => "in_progress",
-        Decision::Unknown => "unknown",
+        Decision::Blocked(Blocked::Replay(_)) => "replay",
+        Decision::Blocked(Blocked::Mismatch) => "mismatch",
+        Decision::Blocked(Blocked::InProgress { .. }) => "in_progress",
+        Decision::Blocked(Blocked::Unknown(_)) => "unknown",
     }
 }

@@ -8,26 +8,26 @@ use redis_client::RedisConfig;
 use super::super::*;
 use crate::{Fingerprint, IdempotencyKey, Policy, Request, SavedResponse, Scope};
 
-const WINDOW: Duration = Duration::from_secs(86_400);
+const RETENTION: Duration = Duration::from_secs(86_400);
 
 /// A store that holds one claim.
-struct Claimed {
+struct ClaimedKey {
     store: RedisStore,
     _redis: RedisServer,
     key: RecordKey,
     fence: Fence,
 }
 
-async fn claimed() -> Claimed {
+async fn claimed() -> ClaimedKey {
     let redis = RedisServer::start().await;
     let client = RedisClient::new(&RedisConfig::at(redis.url()), &Secrets::without_store());
-    let store = RedisStore::new(client, WINDOW);
-    let claim = Claim {
+    let store = RedisStore::new(client, RETENTION);
+    let claim = ClaimRequest {
         owner: OwnerId::fresh(),
         fingerprint: Fingerprint::of(&Request::default()).expect("unambiguous"),
         policy: Policy::AtMostOnce,
         lease: Duration::from_secs(30),
-        window: WINDOW,
+        retention: RETENTION,
     };
     let key = key("k");
     let started = store.claim(&key, &claim, Deadline::UNKNOWN).await;
@@ -37,7 +37,7 @@ async fn claimed() -> Claimed {
         attempt: 1,
         rev: 1,
     };
-    Claimed {
+    ClaimedKey {
         store,
         _redis: redis,
         key,
@@ -50,8 +50,8 @@ fn key(name: &str) -> RecordKey {
     RecordKey::new(&Scope::none(), &key)
 }
 
-impl Claimed {
-    async fn change(&self, key: &RecordKey, change: &Change) -> Changed {
+impl ClaimedKey {
+    async fn change(&self, key: &RecordKey, change: &Change) -> WriteResult<Option<SavedResponse>> {
         let changed = self
             .store
             .change(key, &self.fence, change, Deadline::UNKNOWN);
@@ -61,7 +61,7 @@ impl Claimed {
 
 #[tokio::test]
 async fn a_settlement_whose_reply_was_lost_recognises_its_owner() {
-    let Claimed {
+    let ClaimedKey {
         store, key, fence, ..
     } = &claimed().await;
     let found = store.read(key, Deadline::UNKNOWN).await;
@@ -87,9 +87,12 @@ async fn a_settlement_whose_reply_was_lost_recognises_its_owner() {
 async fn a_release_whose_reply_was_lost_is_released() {
     let claimed = claimed().await;
     let released = claimed.change(&claimed.key, &Change::Release).await;
-    assert!(matches!(released, Changed::Done), "{released:?}");
+    assert!(
+        matches!(released, WriteResult::Stored(None)),
+        "{released:?}"
+    );
     let again = claimed.change(&claimed.key, &Change::Release).await;
-    assert!(matches!(again, Changed::Already(None)), "{again:?}");
+    assert!(matches!(again, WriteResult::Stored(None)), "{again:?}");
 }
 
 #[tokio::test]
@@ -97,7 +100,7 @@ async fn a_key_without_a_record_is_free_and_has_nothing_to_read() {
     let (claimed, absent) = (claimed().await, key("absent"));
     let released = claimed.change(&absent, &Change::Release).await;
     assert!(
-        matches!(released, Changed::Superseded(Standing::Free)),
+        matches!(released, WriteResult::Superseded(None)),
         "{released:?}"
     );
     let found = claimed.store.read(&absent, Deadline::UNKNOWN).await;

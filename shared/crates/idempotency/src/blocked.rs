@@ -1,0 +1,30 @@
+//! Why a claim does not start an attempt.
+
+use std::time::Duration;
+
+use super::SavedResponse;
+
+/// The reason why a key cannot be claimed now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// The operation has completed: this is the answer to each repetition.
+    Replay(SavedResponse),
+    /// The key belongs to a request with another fingerprint.
+    Mismatch,
+    /// Another attempt holds the lease.
+    InProgress {
+        /// How long its lease lasts. A claim after this time succeeds, or gets another reason.
+        retry_after: Duration,
+    },
+    /// The operation may have taken effect, and the policy allows no further attempt. The key stays blocked until it is resolved.
+    Unknown(UnknownCause),
+}
+
+/// Why the outcome of an operation is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownCause {
+    /// The attempt was abandoned (crash, freeze, partition), or its holder marked the outcome as unknown.
+    Abandoned,
+    /// The stored value is damaged, no record, or a result without a valid MAC where results are signed. It may have been a result.
+    Unreadable,
+}

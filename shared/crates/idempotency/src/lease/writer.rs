@@ -1,0 +1,259 @@
+//! Writes of one attempt to its record.
+//!
+//! Each write is repeated until the deciding store acknowledges it, or until its time is over. The store checks at each write that the
+//! record still belongs to this attempt.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use foundation::Deadline;
+use tokio::time::sleep;
+
+use crate::blocked::{Blocked, UnknownCause};
+use crate::counters::Event;
+use crate::decision::{Change, ClaimRequest, Fence};
+use crate::engine::Engine;
+use crate::lease_token::LeaseToken;
+use crate::store::{Answer, StoreError};
+use crate::write_result::WriteResult;
+use crate::{DerivedKey, Policy, RecordKey, SavedResponse};
+
+/// Writes for one attempt.
+pub(super) struct Writer {
+    engine: Arc<Engine>,
+    key: RecordKey,
+    fence: Fence,
+    /// The revision of this attempt's last acknowledged write; zero: not known. It is zero while a write is in flight: a later write must
+    /// not pass for a repetition of a write whose reply was lost.
+    rev: AtomicU64,
+    /// Another process may write for this attempt at the same time: the token was given away, or came without a revision.
+    is_shared: AtomicBool,
+    /// Each write follows the revision that the token brought, and is refused if another write came first.
+    follows_strictly: bool,
+    /// The end of the invocation.
+    deadline: Deadline,
+}
+
+/// How long a write that ends the attempt is repeated where no deadline is known.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long any other write is repeated: the work, or its caller, waits for it.
+const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+/// The first and the longest pause between two tries.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+impl Writer {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        key: RecordKey,
+        fence: Fence,
+        deadline: Deadline,
+    ) -> Self {
+        Self {
+            engine,
+            key,
+            rev: AtomicU64::new(fence.rev),
+            is_shared: AtomicBool::new(false),
+            follows_strictly: false,
+            fence,
+            deadline,
+        }
+    }
+
+    /// Writes for an attempt that another process claimed.
+    pub(super) fn resumed(engine: Arc<Engine>, token: LeaseToken, deadline: Deadline) -> Self {
+        let fence = Fence {
+            attempt: token.attempt,
+            rev: 0,
+            claim: ClaimRequest {
+                owner: token.owner,
+                fingerprint: token.fingerprint,
+                // A resumed attempt never claims, so these two do not matter.
+                policy: Policy::AtMostOnce,
+                lease: Duration::ZERO,
+                retention: engine.config.retention,
+            },
+        };
+        Self {
+            rev: AtomicU64::new(token.rev.unwrap_or(0)),
+            is_shared: AtomicBool::new(token.rev.is_none()),
+            follows_strictly: token.rev.is_some(),
+            ..Self::new(engine, token.key, fence, deadline)
+        }
+    }
+
+    /// The token of this attempt. From now on another process may write for it.
+    pub(super) fn token(&self) -> LeaseToken {
+        self.is_shared.store(true, Ordering::Relaxed);
+        LeaseToken {
+            rev: self.rev(),
+            key: self.key.clone(),
+            owner: self.fence.claim.owner,
+            attempt: self.fence.attempt,
+            fingerprint: self.fence.claim.fingerprint,
+        }
+    }
+
+    /// The revision of this attempt's last acknowledged write, if it is known.
+    pub(super) fn rev(&self) -> Option<u64> {
+        Some(self.rev.load(Ordering::Relaxed)).filter(|rev| *rev > 0)
+    }
+
+    pub(super) fn derived_key(&self) -> DerivedKey {
+        self.engine.derived_key(&self.key)
+    }
+
+    pub(super) fn attempt(&self) -> u64 {
+        self.fence.attempt
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// Stores the result of the operation. Returns the stored result: an earlier write of this attempt may have stored another one.
+    pub(super) async fn complete(&self, response: SavedResponse) -> WriteResult<SavedResponse> {
+        let (engine, until) = (&self.engine, self.whole_time());
+        let fingerprint = &self.fence.claim.fingerprint;
+        let kept = engine.storable(&self.key, fingerprint, &response, until);
+        let kept = kept.await;
+        let written = self.write(&Change::Complete(kept.clone()), until).await;
+        written.map(|stored| match stored {
+            Some(stored) if stored != kept => stored,
+            _ => response,
+        })
+    }
+
+    /// Writes a change that ends the attempt.
+    pub(super) async fn finish(&self, change: &Change) -> WriteResult {
+        self.write(change, self.whole_time()).await.map(drop)
+    }
+
+    /// Writes a change that the work, or its caller, waits for.
+    pub(super) async fn note(&self, change: &Change) -> WriteResult {
+        self.write(change, self.short_time()).await.map(drop)
+    }
+
+    pub(super) fn count(&self, event: Event) {
+        self.engine.counters.count(event, &self.key);
+    }
+
+    fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
+    }
+
+    /// The revision that the next write follows; zero where another process may have written since. The revision is unknown until that
+    /// write is acknowledged: the write may be stored although its reply is lost, or this call is dropped.
+    fn take_rev(&self) -> u64 {
+        let rev = self.rev.swap(0, Ordering::Relaxed);
+        if self.is_shared() { 0 } else { rev }
+    }
+
+    /// Until the end of the invocation.
+    fn whole_time(&self) -> Deadline {
+        match self.deadline.remaining() {
+            Some(_) => self.deadline,
+            None => Deadline::after(PATIENCE),
+        }
+    }
+
+    fn short_time(&self) -> Deadline {
+        self.deadline.within(SHORT_PATIENCE)
+    }
+
+    /// Repeats a write until the deciding store answers, at most until `until`.
+    async fn write(&self, change: &Change, until: Deadline) -> WriteResult<Option<SavedResponse>> {
+        let written = match self.retry(change, until).await {
+            Ok(written) => self.check(written, until).await,
+            Err(_) => WriteResult::NotDurable,
+        };
+        if let WriteResult::Superseded(_) = written {
+            self.count(Event::Superseded);
+        }
+        written
+    }
+
+    async fn retry(
+        &self,
+        change: &Change,
+        until: Deadline,
+    ) -> Result<WriteResult<Option<SavedResponse>>, StoreError> {
+        let mut pause = FIRST_PAUSE;
+        let mut fence = Fence {
+            rev: self.take_rev(),
+            ..self.fence.clone()
+        };
+        loop {
+            let written = self.engine.store.change(&self.key, &fence, change, until);
+            let written = written.await;
+            let error = match self.engine.noting(&self.key, written) {
+                // Sole holder: an earlier write of this attempt landed; retry at the new revision. If another process may write for this
+                // attempt, its write is the later one.
+                Ok(Answer {
+                    value: WriteResult::Outdated(rev),
+                    ..
+                }) if fence.rev == 0 || !(self.is_shared() || self.follows_strictly) => {
+                    fence.rev = rev;
+                    continue;
+                }
+                Ok(Answer { value, .. }) => {
+                    let rev = rev_after(&value, fence.rev);
+                    self.rev.store(rev, Ordering::Relaxed);
+                    return Ok(value);
+                }
+                Err(error) => error,
+            };
+            if until.clip(pause) < pause {
+                return Err(error);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// The result, where a stored response counts only if it is accepted.
+    async fn check(
+        &self,
+        written: WriteResult<Option<SavedResponse>>,
+        until: Deadline,
+    ) -> WriteResult<Option<SavedResponse>> {
+        let (engine, claim) = (&self.engine, &self.fence.claim);
+        match written {
+            WriteResult::Superseded(Some(blocked)) => {
+                let checking = engine.check(&self.key, claim, blocked, until);
+                WriteResult::Superseded(Some(checking.await))
+            }
+            WriteResult::Stored(Some(response))
+                if !engine.believe(&self.key, claim, &response, until).await =>
+            {
+                let unreadable = Blocked::Unknown(UnknownCause::Unreadable);
+                WriteResult::Superseded(Some(unreadable))
+            }
+            written => written,
+        }
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("key", &self.key)
+            .field("attempt", &self.fence.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The revision that the holder knows after this result of a write that followed `rev`; zero: none.
+fn rev_after(written: &WriteResult<Option<SavedResponse>>, rev: u64) -> u64 {
+    match written {
+        WriteResult::Stored(_) if rev > 0 => rev + 1,
+        WriteResult::Outdated(rev) => *rev,
+        WriteResult::TooLate | WriteResult::TooLarge => rev,
+        WriteResult::Stored(_) | WriteResult::Superseded(_) | WriteResult::NotDurable => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;
