@@ -142,7 +142,7 @@ async fn a_header_whose_fields_are_shifted_is_no_record() {
     // Owner, counts, times, fingerprint and length; in between lies whether it was taken over.
     let of_digits = [2, 3, 4, 5, 6, 7, 8, 9, 11, 12];
 
-    for pair in of_digits.retentions(2) {
+    for pair in of_digits.windows(2) {
         let mut shifted: Vec<String> = fields.iter().map(|&field| field.into()).collect();
         let digit = shifted[pair[0]].remove(0);
         shifted[pair[1]].insert(0, digit);
