@@ -35,9 +35,12 @@ fn profile_directory() -> &'static Path {
 }
 
 fn build() -> Result<PathBuf, String> {
-    // <target directory>/<profile>/deps/<this test>
+    // <target directory>/<profile>/<this program>, or one folder below: deps/<this test>, examples/<this example>.
     let test = std::env::current_exe().map_err(|error| format!("where is this test? {error}"))?;
-    let mut parents = test.ancestors().skip(2);
+    let mut parents = test.ancestors().skip(1).skip_while(|folder| {
+        let name = folder.file_name().and_then(|name| name.to_str());
+        matches!(name, Some("deps" | "examples"))
+    });
     let (Some(directory), Some(target)) = (parents.next(), parents.next()) else {
         return Err(format!(
             "`{}` is not in a target directory of cargo",
