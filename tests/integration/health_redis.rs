@@ -181,7 +181,7 @@ async fn another_method_is_told_which_ones_there_are() {
         (answer.status, answer.header("allow")),
         (405, Some("GET, HEAD"))
     );
-    insta::assert_snapshot!(answer.text(), @r#"{"type":"urn:truebond:problem:method-not-allowed","title":"Method not allowed","status":405,"detail":"The Allow header lists the methods that this path has."}"#);
+    insta::assert_snapshot!(answer.text(), @r#"{"type":"urn:truebond:problem:method-not-allowed","title":"Method not allowed","status":405,"detail":"The Allow header lists the methods of this path."}"#);
 }
 
 #[tokio::test]
