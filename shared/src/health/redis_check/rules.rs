@@ -368,7 +368,7 @@ mod tests {
             (
                 Status::Unhealthy,
                 Some("out_of_memory"),
-                Some("the server is out of memory"),
+                Some("the server is out of memory and rejects writes; raise maxmemory or use a larger server"),
             ),
         );
         let high = |error| (Status::Degraded, Some("memory_high"), Some(error));
