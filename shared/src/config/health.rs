@@ -46,7 +46,7 @@ const LONGEST_MEMO_MS: u64 = 60_000;
 
 impl HealthConfig {
     /// The time limit of one probe: the shorter of both limits.
-    pub(crate) fn probe_time(&self) -> Duration {
+    pub(crate) fn probe_limit(&self) -> Duration {
         self.check_timeout.min(self.total_timeout)
     }
 
