@@ -1,8 +1,8 @@
-//! What is a function made of?
+//! The composition root of a process: its settings and its clients.
 //!
-//! Of one [`App`]: the settings, read once, and each client, built at its first use and once per process. A function asks it for the
-//! one service that it serves, and the service is given the clients that it needs. So a process has one connection to Redis and one
-//! pool for MongoDB, whatever of it uses them, and a function links only the clients that its service can reach.
+//! [`App`] reads the settings once and builds each client at its first use, once per process. A function asks it
+//! for the one service that it serves, and the service gets the clients that it needs. So a process has one
+//! connection to Redis and one pool for MongoDB, and a function links only the clients that its service uses.
 
 use std::ffi::OsString;
 use std::sync::{Arc, OnceLock};
@@ -21,18 +21,18 @@ use crate::health::{
     Access, Checks, DetailedHealth, Identity, Liveness, MongoCheck, RedisCheck, RedisHealth, Rules,
 };
 
-/// A URL that no connection can be opened to.
+/// An unusable URL: every attempt to connect would fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableUrl {
-    /// That of Redis.
+    /// The URL of Redis.
     #[error("REDIS_URL cannot be used: {0}")]
     Redis(#[source] redis_client::Reason),
-    /// That of MongoDB.
+    /// The URI of MongoDB.
     #[error("MONGODB_URI cannot be used: {0}")]
     MongoDb(#[source] mongo_client::Error),
 }
 
-/// A process: its settings, and each client once.
+/// The settings and clients of a process.
 pub struct App {
     config: Config,
     secrets: OnceLock<Secrets>,
@@ -42,34 +42,34 @@ pub struct App {
 }
 
 impl App {
-    /// The process that the variables of `lookup` describe. Nothing is connected.
+    /// Creates the app from the variables that `lookup` returns. It connects to nothing.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for the first variable that cannot be used.
+    /// [`ConfigError`] for the first unusable variable.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
         Config::from_lookup(lookup).map(Self::new)
     }
 
-    /// The process of an operator's tool: the environment, and in development what the developer has `written` down for variables
-    /// that are not set. What would stand in for Redis is the memory of this process, which holds nothing of the functions', so it
-    /// never does.
+    /// Creates the app for the operator's tool. It reads the environment, and in development `written` for
+    /// variables that are not set. The memory of this process never replaces Redis, because it has none of the
+    /// functions' keys.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for the first variable that cannot be used.
+    /// [`ConfigError`] for the first unusable variable.
     pub fn of_operator(written: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
         let mut config = Config::from_env_or(written)?;
         config.idempotency.memory_fallback = false;
         Ok(Self::new(config))
     }
 
-    /// Looks for a URL that no connection can be opened to. The functions start with such a URL, and each use of it fails. No server
-    /// and no DNS is asked.
+    /// Checks the URLs of Redis and MongoDB without asking a server or DNS. The functions start with an invalid
+    /// URL, and each use of it fails.
     ///
     /// # Errors
     ///
-    /// [`UnusableUrl`] for the first one, and why.
+    /// [`UnusableUrl`] for the first unusable URL, with the reason.
     pub fn check_urls(&self) -> Result<(), UnusableUrl> {
         match self.redis().fault() {
             None | Some(redis_client::Reason::NotConfigured) => {}
@@ -82,7 +82,8 @@ impl App {
     }
 
     pub(crate) fn new(config: Config) -> Self {
-        // As constants, so that nothing is called here that could unwind and would drop, and link, every client.
+        // Constants, because a call could unwind and drop the other fields, and the function would then link every
+        // client.
         Self {
             config,
             secrets: const { OnceLock::new() },
@@ -92,25 +93,25 @@ impl App {
         }
     }
 
-    /// The secrets of this process, those of AWS Secrets Manager among them.
+    /// The secrets of this process, including those in AWS Secrets Manager.
     pub fn secrets(&self) -> &Secrets {
         self.secrets
             .get_or_init(|| Secrets::new(Arc::new(SecretsManager)))
     }
 
-    /// The client of Redis. Without a URL, every command says that none is configured.
+    /// The Redis client. Without a URL, every command returns an error.
     pub fn redis(&self) -> &RedisClient {
         self.redis
             .get_or_init(|| RedisClient::new(&self.config.redis, self.secrets()))
     }
 
-    /// The client of MongoDB. Without a URI, every call says that none is configured.
+    /// The MongoDB client. Without a URI, every call returns an error.
     pub fn mongodb(&self) -> &Mongo {
         self.mongodb
             .get_or_init(|| Mongo::new(&self.config.mongo, self.secrets()))
     }
 
-    /// Where this process counts.
+    /// The metrics of this process.
     pub fn metrics(&self) -> &Metrics {
         let Config {
             service,
@@ -127,12 +128,12 @@ impl App {
         &self.config.payments
     }
 
-    /// The engine over the stores that are configured. It believes any saved response.
+    /// The idempotency engine over the configured stores. It trusts any saved response.
     pub fn idempotency(&self) -> Idempotency {
         self.idempotency_signing(None)
     }
 
-    /// The engine for callers in other languages.
+    /// The idempotency engine for callers in other languages.
     pub fn remote(&self) -> Remote {
         let settings = &self.config.idempotency;
         Remote::new(
@@ -142,45 +143,45 @@ impl App {
         )
     }
 
-    /// Payments.
+    /// The service that creates payments.
     pub fn payments(&self) -> Payments {
         let setup = self.payment_setup();
         Payments::new(&setup, self.idempotency_signing(setup.response_keys()))
     }
 
-    /// Payments, to be shown.
+    /// The service that shows payments.
     pub fn payment_view(&self) -> PaymentView {
         PaymentView::new(&self.payment_setup())
     }
 
-    /// The provider's events.
+    /// The service that handles the provider's webhook events.
     pub fn webhook(&self) -> Webhook {
         let setup = self.payment_setup();
         Webhook::new(&setup, self.idempotency_signing(setup.response_keys()))
     }
 
-    /// The schedule that settles what stayed open.
+    /// The service that reconciles open payments on a schedule.
     pub fn reconciler(&self) -> Reconciler {
         let setup = self.payment_setup();
         Reconciler::new(&setup, self.idempotency_signing(setup.response_keys()))
     }
 
-    /// What an operator may ask of payments.
+    /// The service for an operator's questions about payments.
     pub fn desk(&self) -> Desk {
         Desk::new(&self.payment_setup())
     }
 
-    /// Whether this process lives.
+    /// The liveness endpoint.
     pub fn liveness(&self) -> Liveness {
         Liveness::new(self.identity())
     }
 
-    /// How Redis is.
+    /// The Redis health endpoint.
     pub fn redis_health(&self) -> RedisHealth {
         RedisHealth::new(&self.config.health, self.redis_check(), self.access())
     }
 
-    /// How everything is.
+    /// The detailed health endpoint.
     pub fn detailed_health(&self) -> DetailedHealth {
         let health = &self.config.health;
         let checks = Checks {
@@ -202,9 +203,9 @@ impl App {
 
     fn redis_check(&self) -> RedisCheck {
         let configured = self.config.available_stores();
-        let told = self.config.health.mongodb_decides;
+        let mongodb_decides = self.config.health.mongodb_decides;
         let available = Available {
-            mongodb: told.unwrap_or(configured.mongodb),
+            mongodb: mongodb_decides.unwrap_or(configured.mongodb),
             ..configured
         };
         let rules = Rules {

@@ -1,19 +1,19 @@
-//! Is the service well, and if not, what is wrong and what is in force instead?
+//! The health endpoints: is the service working, what fails, and what is the fallback?
 //!
-//! Three questions, one function each. [`Liveness`] does no I/O: a process that answers is alive. [`RedisHealth`] proves
-//! that Redis can be written and read, not only reached. [`DetailedHealth`] looks at Redis, MongoDB and this process side
-//! by side, under one deadline, and sums them up.
+//! Each endpoint is one function. [`Liveness`] does no I/O: a process that responds is alive. [`RedisHealth`]
+//! proves that Redis can be written and read, not only reached. [`DetailedHealth`] checks Redis, MongoDB and this
+//! process in parallel, under one deadline, and summarises them.
 //!
-//! Measuring and judging are apart: a probe brings facts, a pure function makes a report of them. A result is
-//! reused for a while, so that a storm of health requests is no storm for Redis. Only callers who may see details
-//! get more than the status (`access`). No check panics, hangs or shows a credential.
+//! A probe measures facts, and a pure function derives the report from them. A result is reused for a while, so
+//! that many health requests do not load Redis. Only callers with permission get more than the status (`access`).
+//! No check panics, hangs or shows a credential.
 
 mod access;
+mod assessment;
 mod detailed;
 mod memo;
 mod mongo_check;
 mod redis_check;
-mod verdict;
 
 use std::time::Duration;
 
@@ -31,34 +31,34 @@ pub use redis_check::RedisHealth;
 pub(crate) use redis_check::{RedisCheck, Rules};
 use telemetry::metrics::{Metric, Metrics, Unit};
 
-/// How a service, or the whole, is.
+/// The health of a service, or of all services together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// All is well.
+    /// It works.
     Healthy,
-    /// All is well; the word for MongoDB.
+    /// It works; the value for MongoDB.
     Connected,
-    /// It works, and something is wrong.
+    /// It works, and something needs attention.
     Degraded,
-    /// It is there and does not work.
+    /// The server is reachable and does not work.
     Unhealthy,
-    /// It is not there.
+    /// There is no connection, or none is configured.
     Disconnected,
 }
 
 impl Status {
-    /// Whether nothing is wrong.
+    /// Whether it works and nothing needs attention.
     fn is_well(self) -> bool {
         matches!(self, Self::Healthy | Self::Connected)
     }
 
-    /// Whether it works, well or not.
+    /// Whether it works, degraded or not.
     fn is_serving(self) -> bool {
         self.is_well() || self == Self::Degraded
     }
 
-    /// The status of an answer that tells this.
+    /// The HTTP status of a response with this status.
     fn http(self) -> StatusCode {
         if self.is_serving() {
             StatusCode::OK
@@ -68,7 +68,7 @@ impl Status {
     }
 }
 
-/// How a service, or the whole, is, with all that is known about it.
+/// The health of a service, or of all services together, with its details.
 #[derive(Clone, Debug)]
 struct Report {
     status: Status,
@@ -83,7 +83,7 @@ impl Report {
         }
     }
 
-    /// All of it, or the status alone.
+    /// The response with all details, or with the status only.
     fn response(&self, has_details: bool) -> web::Response {
         #[derive(Serialize)]
         struct Brief {
@@ -98,7 +98,7 @@ impl Report {
     }
 }
 
-/// Which service answers.
+/// The identity of the service in a response.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Identity {
     service: String,
@@ -116,7 +116,7 @@ impl Identity {
     }
 }
 
-/// Liveness: the process answers, so it lives.
+/// Liveness: a process that responds is alive.
 #[derive(Clone, Debug, Serialize)]
 pub struct Liveness {
     status: Status,
@@ -125,7 +125,7 @@ pub struct Liveness {
 }
 
 impl Liveness {
-    /// The answer of a process of this identity.
+    /// Creates the response of a process with this identity.
     pub(crate) fn new(identity: Identity) -> Self {
         Self {
             status: Status::Healthy,
@@ -134,7 +134,7 @@ impl Liveness {
     }
 }
 
-/// Records what a probe of `dependency` found.
+/// Records the result of a probe of `dependency` as metrics.
 fn record(metrics: &Metrics, dependency: &'static str, status: Status, latency_ms: Option<f64>) {
     let value = if status.is_serving() { 1.0 } else { 0.0 };
     let up = Metric {
@@ -151,7 +151,7 @@ fn record(metrics: &Metrics, dependency: &'static str, status: Status, latency_m
     metrics.record(("dependency", dependency), &found);
 }
 
-/// Milliseconds as answers print them: to the microsecond.
+/// Milliseconds as in responses, rounded to microseconds.
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -1,17 +1,19 @@
-//! How does a binary become a Lambda function?
+//! Runs a binary as a Lambda function.
 //!
-//! A function says what it answers; [`serve`] does the rest, the same for all: reads the configuration, begins to log,
-//! asks the Runtime API for invocations, turns an API Gateway event into an [`Invocation`] and a [`Response`] back into
-//! what API Gateway expects. [`serve_events`] does it for a function that is invoked directly, without HTTP. A panic in a
-//! handler is answered, as a problem document or as a function error; the process lives on, which is why the release
-//! profile keeps `panic = "unwind"`. Where Lambda allows several invocations per process
-//! (`AWS_LAMBDA_MAX_CONCURRENCY`), they run side by side.
+//! [`serve`] does what all functions have in common. It reads the configuration, starts logging, and gets
+//! invocations from the Runtime API. It converts an API Gateway event into an [`Invocation`], and a [`Response`]
+//! back into what API Gateway expects. [`serve_events`] does the same for a function that is invoked directly,
+//! without HTTP.
 //!
-//! Nothing is done when Lambda ends the process (SIGTERM): what counts was acknowledged before its answer left, no line of the
-//! log waits in a buffer, and the system closes the connections. To be told of the end, a function would have to register as
-//! an extension, one request more at each start.
+//! A panic in a handler becomes a problem document or a function error, and the process continues. The release
+//! profile needs `panic = "unwind"` for that. If Lambda allows several invocations per process
+//! (`AWS_LAMBDA_MAX_CONCURRENCY`), they run in parallel.
 //!
-//! Only this module names `lambda_http`.
+//! There is no shutdown work when Lambda ends the process (SIGTERM). Every write is acknowledged before its
+//! response, log lines are not buffered, and the operating system closes the connections. To receive the signal, a
+//! function would have to register as an extension, which costs a request at each start.
+//!
+//! Only this module uses `lambda_http`.
 //!
 //! [`Response`]: http_api::Response
 
@@ -38,7 +40,7 @@ use telemetry::logging::LogConfig;
 use crate::App;
 use crate::config::Config;
 
-/// The crates whose log lines have the level of `AWS_LAMBDA_LOG_LEVEL`: ours.
+/// Our crates, whose log lines have the level of `AWS_LAMBDA_LOG_LEVEL`.
 const CRATES: &[&str] = &[
     "aws_client",
     "foundation",
@@ -50,11 +52,11 @@ const CRATES: &[&str] = &[
     "shared",
     "telemetry",
 ];
-/// What stays free of an invocation's time for sending the answer.
+/// The part of an invocation's time that is reserved for sending the response.
 const ANSWER_RESERVE: Duration = Duration::from_millis(100);
 
-/// Reads the configuration, begins to log, makes the state from the [`App`], and lets `run` ask for invocations until Lambda ends it. `run`
-/// is told when the process started, against which Lambda's deadlines are read.
+/// Reads the configuration, starts logging, builds the state from the [`App`], and calls `run`, which handles
+/// invocations until Lambda ends it. `run` gets the start time of the process, which validates Lambda's deadlines.
 fn start<S>(
     build: impl FnOnce(&App) -> S,
     run: impl AsyncFnOnce(SystemTime, Arc<S>) -> Result<(), lambda_http::Error>,
@@ -77,21 +79,22 @@ fn start<S>(
         return ExitCode::FAILURE;
     }
     let ended = runtime(&config).and_then(|runtime| {
-        // Never dropped: a function would link the clients that it does not call, to drop them.
+        // Never dropped. Dropping it would link every client into every function.
         let app = ManuallyDrop::new(App::new(config));
         runtime.block_on(async { run(started, Arc::new(build(&app))).await })
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!("the Lambda runtime ended: {error}");
+            error!("the Lambda runtime failed: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, lambda_http::Error> {
-    // A function with one invocation at a time has one core or less; threads would only cost memory and start-up.
+    // A function with one invocation at a time has one core or less. More threads would only cost memory and
+    // start-up time.
     let mut runtime = match config.lambda.concurrency {
         0 | 1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
@@ -99,12 +102,13 @@ fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, lambda_http::Erro
     Ok(runtime.enable_all().build()?)
 }
 
-/// By when an invocation has to be answered.
+/// The deadline of an invocation's response.
 fn deadline(context: &Context, process_started: SystemTime) -> Deadline {
     Deadline::of_invocation(context.deadline, process_started).reserving(ANSWER_RESERVE)
 }
 
-/// Logs where a panic happened. Its message stays out: slicing a string, for one, panics with the string.
+/// Logs the location of a panic. Its message is not logged, because it can quote data: a failed string slice quotes
+/// the string.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic
@@ -117,7 +121,7 @@ fn log_panics() {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the start of the process, against which Lambda's deadlines are read"
+    reason = "the start of the process validates the deadlines of Lambda"
 )]
 fn now() -> SystemTime {
     SystemTime::now()

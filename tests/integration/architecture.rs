@@ -1,4 +1,4 @@
-//! The structure of the workspace: which crate may depend on which, and that no two files of a crate need each other.
+//! The structure of the workspace: the allowed dependencies between crates, and no cycles between files.
 
 mod imports;
 
@@ -10,8 +10,8 @@ use serde_json::Value;
 use self::imports::Sources;
 use super::parity::root;
 
-/// What each crate behind `shared` may depend on, of ours. Capabilities never depend on each other, but that payments are kept
-/// idempotent.
+/// Our crates that each crate behind `shared` may depend on. Capabilities do not depend on each other, except payments on
+/// idempotency.
 const CRATES: [(&str, &[&str]); 8] = [
     ("foundation", &[]),
     ("telemetry", &["foundation"]),
@@ -41,7 +41,7 @@ const CRATES: [(&str, &[&str]); 8] = [
     ),
 ];
 
-/// Each package of ours, and which of ours it depends on: to be built, and to be tested.
+/// Our packages, each with its dependencies on our packages: normal ones, then those for tests.
 struct Packages(BTreeMap<String, [BTreeSet<String>; 2]>);
 
 impl Packages {
@@ -79,7 +79,7 @@ impl Packages {
 }
 
 #[test]
-fn arrows_between_crates_point_one_way() {
+fn crates_depend_only_on_allowed_crates() {
     let packages = Packages::read();
     let mut known: BTreeSet<_> = CRATES.iter().map(|(name, _)| *name).collect();
     for (name, allowed) in CRATES {
@@ -107,14 +107,14 @@ fn arrows_between_crates_point_one_way() {
     }
 }
 
-/// A crate that its own tests' harness depends on is built twice for them, and its types differ from the harness's.
+/// If the harness depended on a crate under test, that crate would be built twice, with different types.
 #[test]
-fn the_harness_depends_on_nothing_that_it_tests() {
+fn the_harness_depends_on_no_crate_under_test() {
     let packages = Packages::read();
     assert_eq!(packages.needs("harness"), &BTreeSet::new());
     for (name, [needed, of_tests]) in &packages.0 {
         if CRATES.iter().any(|(known, _)| known == name) {
-            // Tests may ask for more features of the crate itself, and of what it needs.
+            // Tests may enable more features of the crate itself and of its dependencies.
             let is_known = |other: &String| other == name || needed.contains(other);
             let others: Vec<_> = of_tests
                 .iter()
@@ -125,9 +125,9 @@ fn the_harness_depends_on_nothing_that_it_tests() {
     }
 }
 
-/// The log shows lines below WARN of these crates alone.
+/// Lines below WARN are logged only for the crates in this list.
 #[test]
-fn every_crate_of_ours_is_heard_in_the_log() {
+fn the_log_level_applies_to_every_crate_of_ours() {
     let lambda = std::fs::read_to_string(root().join("shared/src/lambda.rs")).expect("text");
     let (_, rest) = lambda.split_once("const CRATES").expect("the list");
     let (list, _) = rest.split_once("];").expect("its end");
@@ -138,7 +138,7 @@ fn every_crate_of_ours_is_heard_in_the_log() {
 }
 
 #[test]
-fn no_files_need_each_other() {
+fn files_of_a_crate_have_no_cycles() {
     let mut folders: Vec<_> = CRATES
         .iter()
         .map(|(name, _)| format!("shared/crates/{name}/src"))
@@ -153,9 +153,9 @@ fn no_files_need_each_other() {
         ]
         .map(str::to_owned),
     );
-    let circles: Vec<_> = folders
+    let cycles: Vec<_> = folders
         .iter()
-        .flat_map(|folder| Sources::read(&root().join(folder)).circles())
+        .flat_map(|folder| Sources::read(&root().join(folder)).cycles())
         .collect();
-    assert_eq!(circles, Vec::<Vec<String>>::new());
+    assert_eq!(cycles, Vec::<Vec<String>>::new());
 }

@@ -1,4 +1,4 @@
-//! How many connections a function opens under load. docs/deploy.md counts with these numbers.
+//! The number of connections that a function opens. docs/deploy.md calculates with these numbers.
 
 use harness::{
     FaultProxy, Lambda, LambdaBuilder, MongoServer, RedisServer, StripeEvent, TestRequest,
@@ -6,7 +6,7 @@ use harness::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Redis and MongoDB, each behind a proxy that counts.
+/// Redis and MongoDB, each behind a proxy that counts connections.
 struct Stores {
     redis: RedisServer,
     to_redis: FaultProxy,
@@ -46,7 +46,7 @@ impl Stores {
     }
 }
 
-/// An invocation of a function, another one each time.
+/// A different invocation of a function for each number.
 fn event(function: &str, number: usize) -> Value {
     let key = format!("k-{number}");
     match function {
@@ -89,14 +89,14 @@ fn event(function: &str, number: usize) -> Value {
 
 #[tokio::test]
 async fn a_function_holds_one_connection_to_redis_and_two_to_mongodb() {
-    // Of those to MongoDB one watches the server, which the driver needs.
+    // One of the two connections to MongoDB is the driver's monitoring.
     let cases = [
         ("health-redis", (1, 0)),
         ("health-detailed", (1, 2)),
         ("payments-create", (1, 2)),
         ("payments-get", (0, 2)),
         ("payments-webhook", (1, 2)),
-        // Only where it has to finish a key does it ask Redis.
+        // It uses Redis only if it has to complete a key.
         ("payments-reconcile", (0, 2)),
         ("idempotency", (1, 2)),
     ];

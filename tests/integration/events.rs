@@ -1,4 +1,4 @@
-//! Events that API Gateway, a local gateway or a direct caller can hand to a function that answers HTTP. Every one is answered.
+//! Events that API Gateway, a local gateway or a direct caller can send to an HTTP function. Each one gets a response.
 
 use harness::{Lambda, Outcome, TestRequest};
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::openapi;
 
-/// The function that takes payments, and the folder of its ledger.
+/// The function `payments-create`, and the folder of its ledger.
 async fn payments_create() -> (Lambda, TempDir) {
     let ledger = TempDir::new().expect("a folder");
     let function =
@@ -14,7 +14,7 @@ async fn payments_create() -> (Lambda, TempDir) {
     (function.start().await, ledger)
 }
 
-/// A payment of alice's, with another value at a place of its event.
+/// The event of a payment by `alice`, with another value at `pointer`.
 fn payment_with(pointer: &str, value: Value) -> Value {
     let order = json!({ "amount": 100, "currency": "EUR", "payment_method": "pm_card_visa" });
     TestRequest::post("/api/payments")
@@ -25,7 +25,7 @@ fn payment_with(pointer: &str, value: Value) -> Value {
         .event()
 }
 
-/// The status of an answer, and the `type` of its problem.
+/// The status of a response, and the `type` of its problem.
 fn answered(outcome: &Outcome) -> (u64, String) {
     let Outcome::Answered(answer) = outcome else {
         panic!("not answered: {outcome:?}")
@@ -43,9 +43,10 @@ fn answered(outcome: &Outcome) -> (u64, String) {
     )
 }
 
-/// The runtime's own conversion panicked: a function error without a problem document, and an alarm that ended deployments.
+/// The conversion of `lambda_http` panics on these events. The function error once triggered the alarm that rolls a
+/// deployment back.
 #[tokio::test]
-async fn headers_and_queries_that_no_endpoint_reads_do_no_harm() {
+async fn invalid_headers_and_queries_that_no_endpoint_reads_are_ignored() {
     let (lambda, _ledger) = payments_create().await;
     let cases = [
         ("/headers/x-forwarded-proto", json!("https,http")),
@@ -67,7 +68,7 @@ async fn headers_and_queries_that_no_endpoint_reads_do_no_harm() {
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_read_is_a_bad_request() {
+async fn an_unreadable_event_is_a_bad_request() {
     let (lambda, _ledger) = payments_create().await;
     let encoded = |body: &str| {
         let mut event = payment_with("/body", json!(body));
@@ -94,7 +95,7 @@ async fn an_event_that_cannot_be_read_is_a_bad_request() {
 }
 
 #[tokio::test]
-async fn a_claim_that_is_no_text_is_no_identity() {
+async fn a_subject_that_is_no_text_is_unauthenticated() {
     let (lambda, _ledger) = payments_create().await;
     for claim in [
         json!(["alice"]),
@@ -111,7 +112,7 @@ async fn a_claim_that_is_no_text_is_no_identity() {
 }
 
 #[tokio::test]
-async fn every_endpoint_answers_an_event_that_cannot_be_read() {
+async fn every_endpoint_rejects_an_unreadable_event() {
     let endpoints = [
         ("health", "/api/health", "get"),
         ("health-redis", "/api/health/redis", "get"),
@@ -129,7 +130,7 @@ async fn every_endpoint_answers_an_event_that_cannot_be_read() {
     }
 }
 
-/// JSON of any kind, at most three levels deep.
+/// Random JSON, at most three levels deep.
 fn any_json(random: &mut fastrand::Rng, depth: u8) -> Value {
     const TEXTS: [&str; 8] = ["", "/", "GET", "POST", "a b", "é\u{0}\n", "https,http", "="];
     match random.u8(0..if depth < 3 { 7 } else { 5 }) {
@@ -152,7 +153,7 @@ fn any_json(random: &mut fastrand::Rng, depth: u8) -> Value {
     }
 }
 
-/// The places of a JSON document below its root, as pointers.
+/// The pointers to all members of a JSON document.
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     let members: Vec<_> = match value {
         Value::Object(members) => members
@@ -169,7 +170,7 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 }
 
 #[tokio::test]
-async fn an_event_is_any_json_and_every_answer_is_an_answer() {
+async fn every_json_event_gets_a_response() {
     let (lambda, _ledger) = payments_create().await;
     let mut found = Vec::new();
     places(&payment_with("/version", json!("2.0")), "", &mut found);

@@ -1,4 +1,4 @@
-//! What every function does, whatever it answers: start, refuse to start, log, panic, run side by side.
+//! The behaviour of every function: start, failure to start, logging, panics, parallel invocations.
 
 use std::fs;
 use std::time::Duration;
@@ -15,13 +15,13 @@ fn logged(lambda: &Lambda, message: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_panic_is_answered_and_the_process_lives_on() {
+async fn a_panic_is_a_500_and_the_process_continues() {
     let lambda = Lambda::example("panics").start().await;
 
     let answer = lambda.get("/?panic").await;
 
     assert_eq!(answer.status, 500);
-    insta::assert_snapshot!(answer.text(), @r#"{"type":"urn:truebond:problem:internal","title":"Internal error","status":500,"detail":"The request failed for a reason of ours. Quote the X-Request-Id when you report it."}"#);
+    insta::assert_snapshot!(answer.text(), @r#"{"type":"urn:truebond:problem:internal","title":"Internal error","status":500,"detail":"The request failed because of an internal error. Include the X-Request-Id when you report it."}"#);
     assert_eq!((lambda.get("/").await.status, lambda.processes()), (200, 1));
     let logged = logged(&lambda, "panicked");
     assert_eq!(logged["level"], "ERROR");
@@ -34,7 +34,7 @@ async fn a_panic_is_answered_and_the_process_lives_on() {
 }
 
 #[tokio::test]
-async fn a_panic_over_an_event_is_a_function_error_and_the_process_lives_on() {
+async fn a_panic_in_an_event_handler_is_a_function_error_and_the_process_continues() {
     let lambda = Lambda::example("events").start().await;
 
     let failed = lambda.invoke("panic".into()).await;
@@ -46,7 +46,7 @@ async fn a_panic_over_an_event_is_a_function_error_and_the_process_lives_on() {
     else {
         panic!("{failed:?}")
     };
-    insta::assert_snapshot!(format!("{error_type}: {message}"), @"InternalError: The invocation failed for a reason of ours. Quote its request id when you report it.");
+    insta::assert_snapshot!(format!("{error_type}: {message}"), @"InternalError: The invocation failed because of an internal error. Include its request id when you report it.");
     let event = Value::from(7);
     assert_eq!(lambda.invoke(event.clone()).await, Outcome::Answered(event));
     assert_eq!(lambda.processes(), 1);
@@ -55,7 +55,7 @@ async fn a_panic_over_an_event_is_a_function_error_and_the_process_lives_on() {
 }
 
 #[tokio::test]
-async fn a_wrong_setting_stops_the_start_and_says_what_is_accepted() {
+async fn an_invalid_setting_stops_the_start_and_the_error_names_the_accepted_values() {
     let refused = Lambda::function("health")
         .env("HEALTH_MEMO_MS", "1 s")
         .try_start()
@@ -72,7 +72,7 @@ async fn a_wrong_setting_stops_the_start_and_says_what_is_accepted() {
 }
 
 #[tokio::test]
-async fn on_lambda_the_environment_has_to_be_named() {
+async fn on_lambda_the_environment_is_required() {
     let refused = Lambda::function("health")
         .unset("ENVIRONMENT")
         .try_start()
@@ -121,7 +121,7 @@ async fn a_log_line_has_what_lambda_reads_and_the_id_the_client_got() {
 }
 
 #[tokio::test]
-async fn a_level_silences_what_is_below_it() {
+async fn lines_below_the_level_are_not_logged() {
     let lambda = Lambda::function("health")
         .env("AWS_LAMBDA_LOG_LEVEL", "WARN")
         .start()
@@ -131,7 +131,7 @@ async fn a_level_silences_what_is_below_it() {
 }
 
 #[tokio::test]
-async fn text_is_for_people() {
+async fn the_log_format_can_be_text() {
     let lambda = Lambda::function("health")
         .env("AWS_LAMBDA_LOG_FORMAT", "Text")
         .start()
@@ -143,7 +143,7 @@ async fn text_is_for_people() {
 }
 
 #[tokio::test]
-async fn a_probe_leaves_numbers_for_cloudwatch_that_no_level_silences() {
+async fn a_probe_writes_metrics_at_every_log_level() {
     let redis = RedisServer::start().await;
     let lambda = Lambda::function("health-redis")
         .env("REDIS_URL", &redis.url())
@@ -168,7 +168,7 @@ async fn a_probe_leaves_numbers_for_cloudwatch_that_no_level_silences() {
 }
 
 #[tokio::test]
-async fn the_deadline_of_a_laptop_is_no_deadline() {
+async fn the_deadline_of_a_local_runtime_is_ignored() {
     let redis = RedisServer::start().await;
     let lambda = Lambda::function("health-redis")
         .env("REDIS_URL", &redis.url())
@@ -179,7 +179,7 @@ async fn the_deadline_of_a_laptop_is_no_deadline() {
 }
 
 #[tokio::test]
-async fn an_invocation_that_is_nearly_over_is_still_answered() {
+async fn an_invocation_gets_a_response_before_its_timeout() {
     let silent = FaultProxy::silent();
     let lambda = Lambda::function("health-redis")
         .env("REDIS_URL", &format!("redis://{}", silent.address()))
@@ -195,8 +195,8 @@ async fn an_invocation_that_is_nearly_over_is_still_answered() {
     );
 }
 
-/// Whether a panic in the text of a binary could name a file of the package: `…/redis-1.8.1/src/…`. Such names are
-/// there in every profile; the symbol table is not in a release.
+/// Whether a binary contains the path of a source file of the package, for panic messages: `…/redis-1.8.1/src/…`. Every
+/// profile has such paths, while a release has no symbol table.
 fn contains_code_of(package: &str, binary: &str) -> bool {
     let is_version = |character: char| character.is_ascii_digit() || character == '.';
     binary
@@ -206,7 +206,7 @@ fn contains_code_of(package: &str, binary: &str) -> bool {
 }
 
 #[test]
-fn a_function_links_only_the_clients_it_calls() {
+fn a_function_links_only_the_clients_that_it_uses() {
     let cases = [
         ("health", [false, false, false, false]),
         ("health-redis", [true, false, true, false]),
@@ -218,7 +218,7 @@ fn a_function_links_only_the_clients_it_calls() {
     for (function, expected) in cases {
         let binary = fs::read(Lambda::function(function).binary()).expect("it has been built");
         let text = String::from_utf8_lossy(&binary);
-        // The last one charges.
+        // The last package is the HTTP client of payments.
         let packages = ["redis", "mongodb", "aws-smithy-runtime", "reqwest"];
         let links = packages.map(|package| contains_code_of(package, &text));
         assert_eq!(links, expected, "{function}");

@@ -1,10 +1,10 @@
-//! What more than one file's tests begin with. A name says in what the value differs from the ordinary one.
+//! Functions and clients that the tests of several files start with.
 
 use harness::{FaultProxy, Lambda, RedisServer};
 use redis_client::RedisClient;
 use shared::App;
 
-/// `health-redis`, with this Redis.
+/// Starts `health-redis` with this Redis.
 pub(crate) async fn redis_function(url: &str) -> Lambda {
     Lambda::function("health-redis")
         .env("REDIS_URL", url)
@@ -12,7 +12,7 @@ pub(crate) async fn redis_function(url: &str) -> Lambda {
         .await
 }
 
-/// A server, a proxy in front of it, and `health-redis`, which sees it through the proxy and probes at every request.
+/// Starts a server, a proxy in front of it, and `health-redis`, which uses the proxy and probes at every request.
 pub(crate) async fn proxied_redis_function() -> (RedisServer, FaultProxy, Lambda) {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
@@ -24,7 +24,7 @@ pub(crate) async fn proxied_redis_function() -> (RedisServer, FaultProxy, Lambda
     (redis, proxy, lambda)
 }
 
-/// The client of a process with these variables.
+/// Creates the Redis client of a process with these variables.
 pub(crate) fn redis_client(variables: &[(&str, &str)]) -> RedisClient {
     let lookup = |variable: &str| {
         variables

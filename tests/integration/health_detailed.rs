@@ -1,4 +1,4 @@
-//! `GET /api/health/detailed`: each service, and what they come to together.
+//! `GET /api/health/detailed`: each service, and the overall status.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ async fn the_documented_members_keep_their_names_and_values() {
 }
 
 #[tokio::test]
-async fn the_whole_is_healthy_when_everything_is() {
+async fn the_overall_status_is_healthy_if_every_service_is() {
     let (redis, mongo) = (RedisServer::start().await, MongoServer::shared().await);
 
     let answer = answer_of(&[("REDIS_URL", &redis.url()), ("MONGODB_URI", &mongo.uri())]).await;
@@ -81,7 +81,7 @@ async fn the_whole_is_healthy_when_everything_is() {
 }
 
 #[tokio::test]
-async fn a_laptop_without_backends_is_degraded() {
+async fn a_laptop_without_stores_is_degraded() {
     let answer = answer_of(&[]).await;
 
     assert_eq!(answer.status, 200);
@@ -93,7 +93,7 @@ async fn a_laptop_without_backends_is_degraded() {
 }
 
 #[tokio::test]
-async fn redis_is_critical_where_nothing_stands_in_for_it() {
+async fn redis_is_critical_if_it_has_no_fallback() {
     let refusing = FaultProxy::refusing();
     let url = format!("redis://{}", refusing.address());
     let uri = MongoServer::shared().await.uri();
@@ -112,7 +112,7 @@ async fn redis_is_critical_where_nothing_stands_in_for_it() {
 }
 
 #[tokio::test]
-async fn a_silent_mongodb_costs_the_others_nothing() {
+async fn an_unresponsive_mongodb_does_not_delay_the_other_checks() {
     let redis = RedisServer::start().await;
     let silent = FaultProxy::silent();
     let uri = format!("mongodb://{}", silent.address());
@@ -142,7 +142,7 @@ async fn a_silent_mongodb_costs_the_others_nothing() {
 }
 
 #[tokio::test]
-async fn a_mongodb_that_falls_silent_is_a_timeout() {
+async fn a_mongodb_that_stops_replying_is_a_timeout() {
     let mongo = MongoServer::shared().await;
     let proxy = FaultProxy::in_front_of(mongo.address());
     let lambda = Lambda::function("health-detailed")
@@ -165,7 +165,7 @@ async fn a_mongodb_that_falls_silent_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn a_refused_mongodb_is_told_from_a_silent_one() {
+async fn a_mongodb_that_refuses_connections_is_connect_failed() {
     let refusing = FaultProxy::refusing();
     let uri = format!("mongodb://{}", refusing.address());
 
@@ -178,7 +178,7 @@ async fn a_refused_mongodb_is_told_from_a_silent_one() {
 }
 
 #[tokio::test]
-async fn a_mongodb_uri_that_cannot_be_parsed_is_reported_and_stops_no_start() {
+async fn an_invalid_mongodb_uri_is_reported_and_does_not_stop_the_start() {
     for uri in ["hunter2", "mongodb://", "http://localhost"] {
         let mongodb =
             answer_of(&[("MONGODB_URI", uri)]).await.json()["services"]["mongodb"].clone();
@@ -191,7 +191,7 @@ async fn a_mongodb_uri_that_cannot_be_parsed_is_reported_and_stops_no_start() {
 }
 
 #[tokio::test]
-async fn details_are_closed_outside_development() {
+async fn outside_development_only_the_token_opens_the_details() {
     let lambda = Lambda::function("health-detailed")
         .env("ENVIRONMENT", "production")
         .env("HEALTH_CRITICAL", "")
@@ -207,7 +207,7 @@ async fn details_are_closed_outside_development() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_for_redis_makes_the_whole_degraded() {
+async fn a_wrong_redis_password_makes_the_overall_status_degraded() {
     let redis = RedisServer::builder().password("right").start().await;
 
     let answer = answer_of(&[("REDIS_URL", &redis.url_with("", "wrong"))]).await;
@@ -221,7 +221,7 @@ async fn a_wrong_password_for_redis_makes_the_whole_degraded() {
 }
 
 #[tokio::test]
-async fn a_critical_service_that_works_with_a_fault_makes_the_whole_degraded() {
+async fn a_degraded_critical_service_makes_the_overall_status_degraded() {
     let redis = RedisServer::builder()
         .setting("maxmemory-policy", "volatile-lru")
         .start()
@@ -237,7 +237,7 @@ async fn a_critical_service_that_works_with_a_fault_makes_the_whole_degraded() {
 }
 
 #[tokio::test]
-async fn a_password_that_may_go_unencrypted_is_shown_to_those_who_see_details() {
+async fn the_details_show_that_plaintext_is_allowed() {
     let redis = RedisServer::start().await;
     let url = redis.url();
     for (setting, shown) in [("allowed", Some(&json!("allowed"))), ("refused", None)] {

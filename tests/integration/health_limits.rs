@@ -1,4 +1,4 @@
-//! What holds of all health routes alike: methods, the token, the limits of time, and names that lead elsewhere.
+//! Tests for all health routes: methods, the token, time limits, and a host name that resolves to another server.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const ROUTES: [(&str, &str); 3] = [
 ];
 
 #[tokio::test]
-async fn every_route_answers_get_and_head_and_nothing_else() {
+async fn every_route_accepts_only_get_and_head() {
     for (function, path) in ROUTES {
         let lambda = Lambda::function(function).start().await;
         assert_eq!(
@@ -34,7 +34,7 @@ async fn every_route_answers_get_and_head_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_token_closes_the_details_in_development_too() {
+async fn a_token_protects_the_details_also_in_development() {
     for (function, path) in &ROUTES[1..] {
         let lambda = Lambda::function(function)
             .env("HEALTH_DETAILS_TOKEN", "token")
@@ -55,7 +55,7 @@ async fn a_token_closes_the_details_in_development_too() {
 }
 
 #[tokio::test]
-async fn an_answer_comes_within_the_limit_of_the_whole() {
+async fn a_response_comes_within_the_total_timeout() {
     let silent = FaultProxy::silent();
     let lambda = Lambda::function("health-redis")
         .env("REDIS_URL", &format!("redis://{}", silent.address()))
@@ -71,7 +71,7 @@ async fn an_answer_comes_within_the_limit_of_the_whole() {
 }
 
 #[tokio::test]
-async fn an_answer_comes_before_the_invocation_ends() {
+async fn a_response_comes_before_the_invocation_times_out() {
     let silent = FaultProxy::silent();
     let lambda = Lambda::function("health-detailed")
         .env("REDIS_URL", &format!("redis://{}", silent.address()))
@@ -84,7 +84,7 @@ async fn an_answer_comes_before_the_invocation_ends() {
 }
 
 #[tokio::test]
-async fn a_probe_whose_answer_is_lost_is_repeated() {
+async fn a_probe_without_a_reply_is_retried() {
     let (_redis, proxy, lambda) = given::proxied_redis_function().await;
     assert_eq!(lambda.get("/api/health/redis").await.status, 200);
     proxy.close_on_next_reply();
@@ -92,7 +92,7 @@ async fn a_probe_whose_answer_is_lost_is_repeated() {
 }
 
 #[tokio::test]
-async fn a_mongodb_that_is_far_away_is_slow_and_no_more() {
+async fn a_distant_mongodb_is_slow() {
     let mongo = MongoServer::shared().await;
     for delay_ms in [150, 210, 260] {
         let proxy = FaultProxy::in_front_of(mongo.address());
@@ -115,7 +115,7 @@ async fn a_mongodb_that_is_far_away_is_slow_and_no_more() {
 }
 
 #[tokio::test]
-async fn after_a_failover_the_name_is_followed_to_the_new_primary() {
+async fn after_a_failover_the_function_connects_to_the_new_primary() {
     let (old, new) = (RedisServer::start().await, RedisServer::start().await);
     let name = FaultProxy::in_front_of(old.address());
     let lambda = Lambda::function("health-redis")

@@ -1,4 +1,4 @@
-//! `GET /api/health/redis`: what it answers, to whom, and what it costs.
+//! `GET /api/health/redis`: its response, who sees the details, and how many round trips a probe takes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::given;
 
 const PATH: &str = "/api/health/redis";
 
-/// The members named, as they are printed.
+/// The named members, as JSON text.
 fn documented(answer: &Value, members: &[&str]) -> String {
     let members = members
         .iter()
@@ -18,8 +18,8 @@ fn documented(answer: &Value, members: &[&str]) -> String {
     serde_json::to_string_pretty(&Value::Object(members)).expect("JSON")
 }
 
-/// What the log says of the connection, in order.
-fn said_of_redis(lambda: &Lambda) -> Vec<String> {
+/// The log messages about the connection, in order.
+fn connection_messages(lambda: &Lambda) -> Vec<String> {
     let events = lambda.log_events().into_iter();
     events
         .filter_map(|event| event["message"].as_str().map(str::to_owned))
@@ -28,7 +28,7 @@ fn said_of_redis(lambda: &Lambda) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_working_redis_is_healthy_and_left_as_it_was() {
+async fn a_working_redis_is_healthy_and_the_probe_leaves_no_key() {
     let redis = RedisServer::start().await;
     let lambda = given::redis_function(&redis.url()).await;
 
@@ -63,7 +63,7 @@ async fn a_working_redis_is_healthy_and_left_as_it_was() {
 }
 
 #[tokio::test]
-async fn without_redis_it_is_disconnected() {
+async fn redis_without_a_url_is_disconnected() {
     let lambda = Lambda::function("health-redis").start().await;
 
     let answer = lambda.get(PATH).await;
@@ -78,23 +78,23 @@ async fn without_redis_it_is_disconnected() {
     "#);
     assert_eq!(answer.json()["fallback"], "memory");
     assert_eq!(
-        said_of_redis(&lambda),
+        connection_messages(&lambda),
         ["Redis connection failed: Redis client not initialized"]
     );
 }
 
-/// The function is given no URI of MongoDB, which it would not ask.
+/// The function has no URI of MongoDB, because it does not use MongoDB.
 #[tokio::test]
-async fn it_is_told_whether_mongodb_decides() {
-    for (told, fallback) in [("true", "mongodb"), ("false", "memory")] {
-        let lambda = Lambda::function("health-redis").env("HEALTH_MONGODB_DECIDES", told);
+async fn a_setting_says_whether_mongodb_is_the_fallback() {
+    for (decides, fallback) in [("true", "mongodb"), ("false", "memory")] {
+        let lambda = Lambda::function("health-redis").env("HEALTH_MONGODB_DECIDES", decides);
         let answer = lambda.start().await.get(PATH).await;
-        assert_eq!(answer.json()["fallback"], fallback, "{told}");
+        assert_eq!(answer.json()["fallback"], fallback, "{decides}");
     }
 }
 
 #[tokio::test]
-async fn the_server_is_described_as_far_as_it_says() {
+async fn the_response_describes_the_server() {
     let redis = RedisServer::start().await;
     let lambda = given::redis_function(&redis.url()).await;
 
@@ -114,7 +114,7 @@ async fn the_server_is_described_as_far_as_it_says() {
 }
 
 #[tokio::test]
-async fn a_server_that_may_not_be_described_is_healthy_all_the_same() {
+async fn a_server_that_denies_info_is_healthy() {
     let redis = RedisServer::builder()
         .user("app", "pw", "~health:* +@all -info")
         .start()
@@ -130,25 +130,25 @@ async fn a_server_that_may_not_be_described_is_healthy_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_result_says_when_it_was_found() {
+async fn a_result_is_reused_and_shows_its_age() {
     let redis = RedisServer::start().await;
     let lambda = given::redis_function(&redis.url()).await;
-    a_result_is_kept(&lambda).await;
+    assert_result_is_reused(&lambda).await;
 }
 
-/// The longest that is accepted is longer than the function has.
+/// This limit is longer than the timeout of the function.
 #[tokio::test]
-async fn a_result_is_kept_whatever_the_limit_of_an_answer_is() {
+async fn a_result_is_reused_also_with_the_longest_total_timeout() {
     let redis = RedisServer::start().await;
     let lambda = Lambda::function("health-redis")
         .env("REDIS_URL", &redis.url())
         .env("HEALTH_TOTAL_TIMEOUT_MS", "29000")
         .start()
         .await;
-    a_result_is_kept(&lambda).await;
+    assert_result_is_reused(&lambda).await;
 }
 
-async fn a_result_is_kept(lambda: &Lambda) {
+async fn assert_result_is_reused(lambda: &Lambda) {
     let first = lambda.get(PATH).await.json();
     let again = lambda.get(PATH).await.json();
 
@@ -161,7 +161,7 @@ async fn a_result_is_kept(lambda: &Lambda) {
 }
 
 #[tokio::test]
-async fn head_answers_like_get_without_the_body() {
+async fn head_responds_like_get_without_a_body() {
     let redis = RedisServer::start().await;
     let lambda = given::redis_function(&redis.url()).await;
 
@@ -172,7 +172,7 @@ async fn head_answers_like_get_without_the_body() {
 }
 
 #[tokio::test]
-async fn another_method_is_told_which_ones_there_are() {
+async fn another_method_gets_the_list_of_allowed_methods() {
     let lambda = Lambda::function("health-redis").start().await;
 
     let answer = lambda.request(TestRequest::post(PATH)).await;
@@ -181,11 +181,11 @@ async fn another_method_is_told_which_ones_there_are() {
         (answer.status, answer.header("allow")),
         (405, Some("GET, HEAD"))
     );
-    insta::assert_snapshot!(answer.text(), @r#"{"type":"urn:truebond:problem:method-not-allowed","title":"Method not allowed","status":405,"detail":"The Allow header lists the methods that this path has."}"#);
+    insta::assert_snapshot!(answer.text(), @r#"{"type":"urn:truebond:problem:method-not-allowed","title":"Method not allowed","status":405,"detail":"The Allow header lists the methods of this path."}"#);
 }
 
 #[tokio::test]
-async fn outside_development_details_are_closed_where_no_token_is_set() {
+async fn outside_development_without_a_token_no_client_sees_details() {
     let redis = RedisServer::start().await;
     let lambda = Lambda::function("health-redis")
         .env("REDIS_URL", &redis.url())
@@ -204,7 +204,7 @@ async fn outside_development_details_are_closed_where_no_token_is_set() {
 }
 
 #[tokio::test]
-async fn details_are_for_whoever_shows_the_token() {
+async fn a_client_with_the_token_sees_details() {
     let lambda = Lambda::function("health-redis")
         .env("ENVIRONMENT", "production")
         .env("HEALTH_DETAILS_TOKEN", "s3cret-token-of-16")
@@ -237,7 +237,7 @@ async fn details_are_for_whoever_shows_the_token() {
 }
 
 #[tokio::test]
-async fn a_probe_is_one_round_trip_and_a_thousand_need_one_connection() {
+async fn a_probe_is_one_round_trip_and_all_probes_share_one_connection() {
     let (_redis, proxy, lambda) = given::proxied_redis_function().await;
 
     assert_eq!(lambda.get(PATH).await.status, 200);
@@ -260,13 +260,13 @@ async fn a_probe_is_one_round_trip_and_a_thousand_need_one_connection() {
     assert_eq!(
         proxy.round_trips(),
         pings,
-        "one for each probe or test of a rested connection"
+        "one for each probe or test of an idle connection"
     );
     assert_eq!((proxy.accepted(), proxy.open()), (0, 1));
 }
 
 #[tokio::test]
-async fn redis_that_comes_back_is_found_without_a_restart() {
+async fn redis_is_healthy_again_without_a_restart_of_the_function() {
     let (_redis, proxy, lambda) = given::proxied_redis_function().await;
     assert_eq!(lambda.get(PATH).await.status, 200);
 
@@ -285,7 +285,7 @@ async fn redis_that_comes_back_is_found_without_a_restart() {
 }
 
 #[tokio::test]
-async fn the_log_tells_of_each_change_once() {
+async fn the_log_has_each_change_once() {
     let (_redis, proxy, lambda) = given::proxied_redis_function().await;
 
     for _ in 0..3 {
@@ -302,10 +302,9 @@ async fn the_log_tells_of_each_change_once() {
     .await;
 
     let connected = format!("Redis connected: redis://127.0.0.1:{}", proxy.port());
-    let failed =
-        "Redis connection failed: the connection was refused or its host is unknown".to_owned();
+    let failed = "Redis connection failed: connection refused or host not found; check host and port in the URL";
     assert_eq!(
-        said_of_redis(&lambda),
-        [connected.clone(), failed, connected]
+        connection_messages(&lambda),
+        [&connected, failed, &connected]
     );
 }

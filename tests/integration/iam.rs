@@ -1,4 +1,4 @@
-//! Logging in to ElastiCache with tokens of IAM, through its door.
+//! The login to ElastiCache with IAM tokens. A gate in front of Redis verifies them as ElastiCache does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,13 +21,13 @@ fn user(kind: CacheKind) -> IamUser {
     IamUser::new("payments", "truebond", kind)
 }
 
-async fn door(kind: CacheKind) -> (RedisServer, IamGate) {
+async fn gate(kind: CacheKind) -> (RedisServer, IamGate) {
     let redis = RedisServer::start().await;
     let gate = IamGate::to(&redis, &user(kind)).await;
     (redis, gate)
 }
 
-/// `health-redis`, which probes at every request, and takes the time of a busy machine.
+/// `health-redis` with a probe at every request, and with time limits for a slow test machine.
 fn probing() -> LambdaBuilder {
     Lambda::function("health-redis").envs(&[
         ("HEALTH_MEMO_MS", "0"),
@@ -40,7 +40,7 @@ async fn status(lambda: &Lambda) -> u16 {
     lambda.get("/api/health/redis").await.status
 }
 
-/// Until then a token that is signed looks like one that was signed before.
+/// Waits for the next second. Two tokens of the same second are equal.
 async fn next_second() {
     let second = Timestamp::now().as_second();
     eventually(LIMIT, async || Timestamp::now().as_second() > second).await;
@@ -54,9 +54,9 @@ fn assert_all_are_good(logins: &[Login]) {
 }
 
 #[tokio::test]
-async fn every_connection_has_a_token_of_its_own() {
+async fn every_connection_logs_in_with_a_new_token() {
     for kind in [CacheKind::Serverless, CacheKind::ReplicationGroup] {
-        let (_redis, gate) = door(kind).await;
+        let (_redis, gate) = gate(kind).await;
         let lambda = gate.serving(probing()).start().await;
         assert!(
             gate.logins().is_empty(),
@@ -81,7 +81,7 @@ async fn every_connection_has_a_token_of_its_own() {
 }
 
 #[tokio::test]
-async fn so_has_every_node_of_a_cluster() {
+async fn every_connection_to_a_node_logs_in_with_a_new_token() {
     let cluster = RedisCluster::start().await;
     let mut gates = Vec::new();
     for node in cluster.nodes() {
@@ -109,7 +109,7 @@ async fn so_has_every_node_of_a_cluster() {
         .start()
         .await;
 
-    // A probe goes to the node of a random key.
+    // A probe connects to every node.
     let all_have = async |least: usize| {
         eventually(LIMIT, async || {
             assert_eq!(status(&lambda).await, 200);
@@ -123,7 +123,7 @@ async fn so_has_every_node_of_a_cluster() {
         assert_eq!(status(&lambda).await, 200);
     }
     let after: Vec<_> = gates.iter().map(|gate| gate.logins().len()).collect();
-    assert_eq!(before, after, "nobody logs in again on a connection");
+    assert_eq!(before, after, "no second login on a connection");
 
     next_second().await;
     for gate in &gates {
@@ -138,7 +138,7 @@ async fn so_has_every_node_of_a_cluster() {
     }
 }
 
-/// A file with the authorities of all doors.
+/// A file with the CA certificates of all gates.
 fn authorities(gates: &[IamGate]) -> String {
     let all: String = gates
         .iter()
@@ -150,8 +150,8 @@ fn authorities(gates: &[IamGate]) -> String {
 }
 
 #[tokio::test]
-async fn a_token_of_another_kind_cache_region_or_key_is_refused() {
-    let (_redis, gate) = door(CacheKind::Serverless).await;
+async fn a_token_for_another_cache_user_region_or_key_is_rejected() {
+    let (_redis, gate) = gate(CacheKind::Serverless).await;
     let wrong = [
         ("REDIS_CACHE_TYPE", "replication_group"),
         ("REDIS_CACHE_NAME", "another"),
@@ -175,8 +175,8 @@ async fn a_token_of_another_kind_cache_region_or_key_is_refused() {
 }
 
 #[tokio::test]
-async fn no_token_and_no_key_is_ever_shown() {
-    let (redis, gate) = door(CacheKind::Serverless).await;
+async fn no_token_and_no_key_is_logged() {
+    let (redis, gate) = gate(CacheKind::Serverless).await;
     let user = user(CacheKind::Serverless);
     let lambda = gate
         .serving(probing())
@@ -196,8 +196,8 @@ async fn no_token_and_no_key_is_ever_shown() {
 }
 
 #[tokio::test]
-async fn credentials_that_do_not_come_cost_a_request_no_more_than_its_time() {
-    let (_redis, gate) = door(CacheKind::Serverless).await;
+async fn a_request_that_waits_for_credentials_ends_at_its_deadline() {
+    let (_redis, gate) = gate(CacheKind::Serverless).await;
     let silent = FaultProxy::silent();
     let lambda = gate
         .serving(probing())
@@ -226,8 +226,8 @@ async fn credentials_that_do_not_come_cost_a_request_no_more_than_its_time() {
 }
 
 #[tokio::test]
-async fn where_there_are_no_credentials_health_says_so() {
-    let (_redis, gate) = door(CacheKind::Serverless).await;
+async fn without_credentials_health_is_no_credentials() {
+    let (_redis, gate) = gate(CacheKind::Serverless).await;
     let refusing = FaultProxy::refusing();
     let lambda = gate
         .serving(probing())
@@ -251,8 +251,8 @@ async fn where_there_are_no_credentials_health_says_so() {
 }
 
 #[tokio::test]
-async fn credentials_that_end_are_asked_for_once_as_long_as_they_last() {
-    let (_redis, gate) = door(CacheKind::Serverless).await;
+async fn credentials_are_reused_until_they_expire() {
+    let (_redis, gate) = gate(CacheKind::Serverless).await;
     let issuer = Issuer::start(&user(CacheKind::Serverless)).await;
     let lambda = gate
         .serving(probing())
@@ -262,23 +262,23 @@ async fn credentials_that_end_are_asked_for_once_as_long_as_they_last() {
         .start()
         .await;
 
-    // The first ones are waited for a few seconds only, and asked for again where a busy machine needs more.
+    // A slow test machine may need more than one request for the first credentials.
     eventually(LIMIT, async || status(&lambda).await == 200).await;
-    let asked = issuer.asked();
+    let requests = issuer.requests();
     for connection in 2..=4 {
         gate.close_connections();
         eventually(LIMIT, async || status(&lambda).await == 200).await;
-        assert!(gate.logins().len() >= connection, "it logs in anew");
+        assert!(gate.logins().len() >= connection, "a new login");
     }
 
     assert_all_are_good(&gate.logins());
-    assert_eq!(issuer.asked(), asked);
+    assert_eq!(issuer.requests(), requests);
 }
 
-/// Hands out a user's credentials over HTTP, as the agent beside a container does.
+/// Issues a user's credentials over HTTP, as the credentials endpoint of a container does.
 struct Issuer {
     url: String,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
     _serving: JoinSet<()>,
 }
 
@@ -298,14 +298,14 @@ impl Issuer {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
-        let asked = Arc::<AtomicUsize>::default();
-        let counted = Arc::clone(&asked);
+        let requests = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&requests);
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             loop {
                 let (mut client, _) = listener.accept().await.expect("a client");
                 counted.fetch_add(1, Ordering::Relaxed);
-                // A GET without a body comes in one piece over the loopback interface.
+                // A GET without a body arrives in one read over the loopback interface.
                 let _ = client.read(&mut [0; 4096]).await;
                 let _ = client.write_all(answer.as_bytes()).await;
                 let _ = client.shutdown().await;
@@ -313,12 +313,12 @@ impl Issuer {
         });
         Self {
             url,
-            asked,
+            requests,
             _serving: serving,
         }
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
     }
 }

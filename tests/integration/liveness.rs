@@ -3,7 +3,7 @@
 use harness::{FaultProxy, Lambda};
 
 #[tokio::test]
-async fn a_process_that_answers_is_alive_and_asks_no_backend() {
+async fn liveness_does_no_io() {
     let backend = FaultProxy::silent();
     let lambda = Lambda::function("health")
         .env("REDIS_URL", &format!("redis://{}", backend.address()))
@@ -19,7 +19,7 @@ async fn a_process_that_answers_is_alive_and_asks_no_backend() {
 }
 
 #[tokio::test]
-async fn the_answer_names_service_and_environment_as_configured() {
+async fn liveness_shows_service_and_environment() {
     let lambda = Lambda::function("health")
         .env("SERVICE_NAME", "loveline")
         .env("ENVIRONMENT", "staging")

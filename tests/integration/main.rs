@@ -1,5 +1,5 @@
-//! The whole system, from outside: built functions under the Runtime API, real Redis and MongoDB, and what can happen
-//! between them. One binary, so that it is linked once.
+//! Tests of the whole system from outside: built functions under a Runtime API, real Redis and MongoDB servers, and
+//! network faults between them. All tests are in one binary, so that it is linked once.
 
 mod architecture;
 mod connections;

@@ -1,5 +1,5 @@
 //! Reads return what a majority of the servers has acknowledged, and writes wait for a majority, so a failover undoes neither.
-//! These tests read it in the commands on the wire, also where the URI asks for less.
+//! These tests check the commands on the wire, also if the URI asks for less.
 //!
 //! Each operation runs through a proxy that records the commands: `idempotency::majority`, `payments::majority`.
 
@@ -46,7 +46,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// One for each URI.
+    /// MongoDB behind a proxy for each URI.
     pub(crate) async fn all() -> Vec<Self> {
         let server = MongoServer::shared().await;
         let wire = |options| {
@@ -57,7 +57,8 @@ impl Wire {
         OPTIONS.into_iter().map(wire).collect()
     }
 
-    /// Runs an operation that sends these commands about documents and no others, and checks every command that it sends.
+    /// Runs an operation and checks that it sends these commands, no other command about documents, and only commands with
+    /// a majority.
     pub(crate) async fn sends<T>(&self, names: &[&str], operation: impl Future<Output = T>) -> T {
         self.proxy.reset_counters();
 
@@ -82,7 +83,7 @@ impl Wire {
 
 /// # Panics
 ///
-/// When the command asks for less than a majority, or is none of those above.
+/// If the command asks for less than a majority, or is in none of the lists above.
 fn check(command: &MongoCommand) {
     let name = command.name.as_str();
     if WRITES.contains(&name) {
@@ -101,7 +102,7 @@ fn check(command: &MongoCommand) {
         assert!(OTHERS.contains(&name), "{name} is in none of the lists");
         return;
     }
-    // The driver leaves out what is the default, and asks a single member of a replica set for `primaryPreferred`.
+    // The driver omits the default, and sends `primaryPreferred` to a single member of a replica set.
     let mode = |preference: &Document| preference.get_str("mode").map(str::to_owned);
     let mode = command.read_preference.as_ref().map(mode);
     let modes = ["primary", "primaryPreferred"];
@@ -111,9 +112,9 @@ fn check(command: &MongoCommand) {
     );
 }
 
-/// The driver sends a standalone server no read preference, so the commands alone do not show it.
+/// The driver sends no read preference to a standalone server, so this test checks the settings of the driver.
 #[tokio::test]
-async fn every_call_has_the_primary_and_the_majority() {
+async fn every_call_uses_the_primary_and_a_majority() {
     for wire in Wire::all().await {
         let lookup = |variable: &str| (variable == "MONGODB_URI").then(|| wire.uri.clone().into());
         let mongo = App::from_lookup(lookup).expect("usable").mongodb().clone();

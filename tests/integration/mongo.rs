@@ -15,7 +15,7 @@ fn mongo(uri: &str) -> Mongo {
     app.expect("usable").mongodb().clone()
 }
 
-/// MongoDB as seen through a proxy, and not connected yet.
+/// A client of MongoDB through a proxy, not connected yet.
 async fn proxied() -> (FaultProxy, Mongo) {
     let server = MongoServer::shared().await;
     let proxy = FaultProxy::in_front_of(server.address());
@@ -23,37 +23,37 @@ async fn proxied() -> (FaultProxy, Mongo) {
     (proxy, mongo)
 }
 
-/// Long enough for any answer.
+/// A deadline that is long enough for any reply.
 fn patience() -> Deadline {
     Deadline::after(Duration::from_secs(5))
 }
 
 #[tokio::test]
-async fn nothing_is_connected_before_the_first_call() {
+async fn the_first_call_connects() {
     let (proxy, mongo) = proxied().await;
 
     assert_eq!(proxy.accepted(), 0);
-    mongo.ping(patience()).await.expect("a sign of life");
+    mongo.ping(patience()).await.expect("a reply");
     assert!(proxy.accepted() > 0);
 }
 
 #[tokio::test]
-async fn a_process_holds_one_connection_beside_the_one_that_watches() {
+async fn a_process_holds_one_connection_and_one_for_monitoring() {
     let (proxy, mongo) = proxied().await;
 
     for _ in 0..100 {
-        mongo.ping(patience()).await.expect("a sign of life");
+        mongo.ping(patience()).await.expect("a reply");
     }
 
     assert!(proxy.accepted() <= 3, "{} connections", proxy.accepted());
 }
 
 #[tokio::test]
-async fn a_latency_is_that_of_the_ping_and_not_of_the_connecting() {
+async fn the_latency_excludes_connecting() {
     let (proxy, mongo) = proxied().await;
     proxy.delay(Duration::from_millis(50));
 
-    let latency = mongo.ping(patience()).await.expect("a sign of life");
+    let latency = mongo.ping(patience()).await.expect("a reply");
 
     assert!((50..100).contains(&latency.as_millis()), "{latency:?}");
 }
@@ -70,7 +70,7 @@ async fn a_ping_ends_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn without_a_uri_there_is_nothing_to_ask() {
+async fn without_a_uri_every_call_fails() {
     let mongo = App::from_lookup(|_| None)
         .expect("the defaults")
         .mongodb()
@@ -85,7 +85,7 @@ async fn without_a_uri_there_is_nothing_to_ask() {
     );
 }
 
-/// Inserts a document with the same `_id` each time the call is sent.
+/// Inserts a document. A retry of the call inserts the same `_id`.
 async fn note(mongo: &Mongo, deadline: Deadline) -> Result<(), Error> {
     let document = doc! { "_id": mongodb::bson::oid::ObjectId::new() };
     insert(mongo, &document, deadline).await
@@ -100,7 +100,7 @@ async fn insert(mongo: &Mongo, document: &Document, deadline: Deadline) -> Resul
 }
 
 #[tokio::test]
-async fn a_connection_that_died_at_rest_costs_no_call() {
+async fn a_connection_that_broke_while_idle_fails_no_call() {
     let (proxy, mongo) = proxied().await;
     let deaths: [fn(&FaultProxy); 3] = [
         FaultProxy::close_connections,
@@ -118,12 +118,12 @@ async fn a_connection_that_died_at_rest_costs_no_call() {
 }
 
 #[tokio::test]
-async fn a_call_whose_answer_was_lost_is_sent_again() {
+async fn a_call_without_a_reply_is_retried() {
     let (proxy, mongo) = proxied().await;
     note(&mongo, patience()).await.expect("connected");
     proxy.drop_next_reply();
 
-    // What the first one did, the second one finds.
+    // The first attempt inserted the document, so the retry finds it.
     let again = note(&mongo, Deadline::after(Duration::from_secs(2))).await;
 
     assert_eq!(again, Err(Error::Duplicate));
@@ -131,7 +131,7 @@ async fn a_call_whose_answer_was_lost_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_call_that_was_sent_may_have_run_whatever_became_of_its_repetition() {
+async fn a_call_that_was_sent_may_have_run_even_if_its_retry_was_not_sent() {
     let (proxy, mongo) = proxied().await;
     note(&mongo, patience()).await.expect("connected");
     proxy.drop_next_reply();
@@ -142,12 +142,12 @@ async fn a_call_that_was_sent_may_have_run_whatever_became_of_its_repetition() {
         proxy.refuse();
     });
 
-    let error = called.expect_err("no answer");
+    let error = called.expect_err("no reply");
     assert!(error.may_have_run(), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_call_that_found_no_server_has_not_run() {
+async fn a_call_without_a_server_has_not_run() {
     let refusing = FaultProxy::refusing();
     let mongo = mongo(&format!("mongodb://{}", refusing.address()));
 
@@ -158,7 +158,7 @@ async fn a_call_that_found_no_server_has_not_run() {
 }
 
 #[tokio::test]
-async fn a_call_ends_at_its_deadline_and_without_one_all_the_same() {
+async fn a_call_ends_at_its_deadline_or_after_five_seconds() {
     let (proxy, mongo) = proxied().await;
     note(&mongo, patience()).await.expect("connected");
     proxy.black_hole();
@@ -174,18 +174,18 @@ async fn a_call_ends_at_its_deadline_and_without_one_all_the_same() {
 }
 
 #[tokio::test]
-async fn calls_at_once_share_a_few_connections() {
+async fn parallel_calls_share_a_few_connections() {
     let (proxy, mongo) = proxied().await;
 
     let called = join_all((0..100).map(|_| note(&mongo, patience()))).await;
 
     assert!(called.iter().all(Result::is_ok), "{called:?}");
-    // Five that are worked on, and two by which the driver watches the server.
+    // Five in the pool, and two for the driver's monitoring.
     assert!(proxy.accepted() <= 7, "{} connections", proxy.accepted());
 }
 
 #[tokio::test]
-async fn who_comes_second_is_told_that_the_document_exists() {
+async fn a_second_insert_of_a_document_is_a_duplicate() {
     let (_proxy, mongo) = proxied().await;
     let document = doc! { "_id": mongodb::bson::oid::ObjectId::new() };
     assert_eq!(insert(&mongo, &document, patience()).await, Ok(()));

@@ -1,4 +1,4 @@
-//! The Redis client against real servers, and what it does when an answer is lost.
+//! The Redis client with real servers, and after a lost reply.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::given;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A client with short limits.
+/// A client with short time limits.
 fn client_of(url: &str) -> RedisClient {
     given::redis_client(&[
         ("REDIS_URL", url),
@@ -19,7 +19,7 @@ fn client_of(url: &str) -> RedisClient {
     ])
 }
 
-/// A client that talks to a server through a proxy, and is connected.
+/// A client that is connected to a server through a proxy.
 async fn proxied() -> (RedisServer, FaultProxy, RedisClient) {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
@@ -29,7 +29,7 @@ async fn proxied() -> (RedisServer, FaultProxy, RedisClient) {
 }
 
 #[tokio::test]
-async fn a_value_is_set_read_and_deleted() {
+async fn set_get_and_delete_work() {
     let redis = RedisServer::start().await;
     let client = client_of(&redis.url());
 
@@ -49,7 +49,7 @@ async fn a_value_is_set_read_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_counter_counts_and_expires() {
+async fn incr_and_expire_work() {
     let redis = RedisServer::start().await;
     let client = client_of(&redis.url());
 
@@ -63,7 +63,7 @@ async fn a_counter_counts_and_expires() {
 }
 
 #[tokio::test]
-async fn bytes_are_kept_as_they_are() {
+async fn a_value_can_be_any_bytes() {
     let redis = RedisServer::start().await;
     let client = client_of(&redis.url());
 
@@ -74,7 +74,7 @@ async fn bytes_are_kept_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_disconnected_client_connects_again() {
+async fn a_disconnected_client_reconnects() {
     let redis = RedisServer::start().await;
     let client = client_of(&redis.url());
     assert!(!client.is_connected());
@@ -89,7 +89,7 @@ async fn a_disconnected_client_connects_again() {
 }
 
 #[tokio::test]
-async fn a_script_is_sent_once_and_known_from_then_on() {
+async fn the_text_of_a_script_is_sent_only_once() {
     let (_redis, proxy, client) = proxied().await;
     let script = Script::new(
         "return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}",
@@ -111,7 +111,7 @@ async fn a_script_is_sent_once_and_known_from_then_on() {
 }
 
 #[tokio::test]
-async fn an_answer_of_another_kind_is_an_error_and_no_panic() {
+async fn a_reply_of_another_type_is_an_error() {
     let redis = RedisServer::start().await;
     let client = client_of(&redis.url());
     let script = Script::new("return {1, {2, 'x'}}", Repeat::Safe);
@@ -131,7 +131,7 @@ async fn an_answer_of_another_kind_is_an_error_and_no_panic() {
 }
 
 #[tokio::test]
-async fn a_url_can_name_a_database() {
+async fn the_url_selects_the_database() {
     let redis = RedisServer::start().await;
     let (zero, two) = (
         client_of(&redis.url()),
@@ -166,7 +166,7 @@ async fn credentials_and_tls_work_together() {
 }
 
 #[tokio::test]
-async fn a_read_whose_answer_is_lost_is_repeated_on_a_new_connection() {
+async fn a_read_without_a_reply_is_retried_on_a_new_connection() {
     for lose in [
         FaultProxy::drop_next_reply,
         FaultProxy::close_on_next_reply,
@@ -181,7 +181,7 @@ async fn a_read_whose_answer_is_lost_is_repeated_on_a_new_connection() {
 }
 
 #[tokio::test]
-async fn a_count_whose_answer_is_lost_is_not_repeated() {
+async fn an_increment_without_a_reply_is_not_retried() {
     for (lose, reason) in [
         (
             FaultProxy::drop_next_reply as fn(&FaultProxy),
@@ -206,7 +206,7 @@ async fn a_count_whose_answer_is_lost_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_script_that_knows_its_owner_is_repeated() {
+async fn a_script_that_recognises_its_owner_is_retried() {
     let (redis, proxy, client) = proxied().await;
     let script = Script::new(
         "return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'GET') or 'mine'",
@@ -215,7 +215,7 @@ async fn a_script_that_knows_its_owner_is_repeated() {
     client
         .run_script::<String>(&script, &["other"], &[b"owner"])
         .await
-        .expect("the script is known now");
+        .expect("the server has the script");
     proxy.drop_next_reply();
 
     let claimed = client
@@ -225,7 +225,7 @@ async fn a_script_that_knows_its_owner_is_repeated() {
     assert_eq!(
         claimed.as_deref(),
         Ok("owner"),
-        "the repetition finds its own token"
+        "the retry finds its own token"
     );
     assert_eq!(redis.query::<String>(&["GET", "claim"]).await, "owner");
 }
@@ -248,7 +248,7 @@ async fn after_a_failed_connect_the_next_commands_fail_at_once() {
 }
 
 #[tokio::test]
-async fn commands_that_come_together_connect_once() {
+async fn parallel_commands_open_one_connection() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     proxy.delay(Duration::from_millis(20));
@@ -266,7 +266,7 @@ async fn commands_that_come_together_connect_once() {
 }
 
 #[tokio::test]
-async fn a_command_ends_at_the_deadline_of_its_invocation() {
+async fn a_command_ends_at_its_deadline() {
     let (_redis, proxy, client) = proxied().await;
     proxy.stall();
 
@@ -278,7 +278,7 @@ async fn a_command_ends_at_the_deadline_of_its_invocation() {
     assert_eq!(
         client.get("key").await,
         Ok(None),
-        "too short a wait is no reason to give the connection up"
+        "a wait cut by the deadline does not discard the connection"
     );
     assert_eq!(proxy.accepted(), 1);
 }
@@ -296,7 +296,7 @@ async fn a_connection_that_times_out_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_rested_connection_is_tested_before_it_is_trusted() {
+async fn an_idle_connection_is_tested_before_use() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     let url = redis.url_through(&proxy);
@@ -309,15 +309,11 @@ async fn a_rested_connection_is_tested_before_it_is_trusted() {
         client.incr("counter").await.expect("counted");
         lose(&proxy);
     }
-    assert_eq!(
-        client.incr("counter").await,
-        Ok(4),
-        "not even a count was lost"
-    );
+    assert_eq!(client.incr("counter").await, Ok(4), "no increment was lost");
 }
 
 #[tokio::test]
-async fn a_client_without_a_usable_url_says_why() {
+async fn without_a_valid_url_every_command_returns_the_reason() {
     let missing = given::redis_client(&[]);
     assert_eq!(
         missing.get("key").await,
@@ -334,7 +330,7 @@ async fn a_client_without_a_usable_url_says_why() {
 }
 
 #[tokio::test]
-async fn no_debug_of_the_client_or_its_errors_shows_a_credential() {
+async fn debug_output_of_client_and_errors_shows_no_credential() {
     let redis = RedisServer::builder()
         .user("app", "hunter2", "+ping")
         .start()

@@ -19,7 +19,7 @@ fn client_of(url: &str) -> RedisClient {
 }
 
 #[tokio::test]
-async fn every_key_finds_its_node() {
+async fn every_key_reaches_its_node() {
     let cluster = RedisCluster::start().await;
     let client = client_of(&cluster.url());
 
@@ -34,15 +34,18 @@ async fn every_key_finds_its_node() {
 
     assert_eq!(cluster.keys("key:*").await.len(), 100);
     for node in cluster.nodes() {
-        assert!(!node.keys("key:*").await.is_empty(), "all nodes hold some");
+        assert!(
+            !node.keys("key:*").await.is_empty(),
+            "every node holds keys"
+        );
     }
 }
 
 #[tokio::test]
-async fn all_nodes_are_asked_which_keys_there_are_and_none_may_be_silent() {
+async fn scan_lists_the_keys_of_all_nodes_or_fails() {
     let cluster = RedisCluster::start().await;
     let client = client_of(&cluster.url());
-    // More on each node than one answer holds.
+    // More keys on each node than fit into one reply.
     let names: BTreeSet<_> = (0..6_000).map(|number| format!("key:{number}")).collect();
     let set = async |name: &str| client.set(name, "", Expiry::Never).await.expect("set");
     set("other").await;
@@ -57,12 +60,12 @@ async fn all_nodes_are_asked_which_keys_there_are_and_none_may_be_silent() {
 
     cluster.nodes()[1].pause();
     let silent = client.scan("key:*", usize::MAX).await;
-    assert!(silent.is_err(), "a list that looks whole: {silent:?}");
+    assert!(silent.is_err(), "an incomplete list: {silent:?}");
     cluster.nodes()[1].resume();
 }
 
 #[tokio::test]
-async fn a_script_runs_where_its_key_is() {
+async fn a_script_runs_on_the_node_of_its_key() {
     let cluster = RedisCluster::start().await;
     let client = client_of(&cluster.url());
     let script = Script::new(
@@ -79,7 +82,7 @@ async fn a_script_runs_where_its_key_is() {
 }
 
 #[tokio::test]
-async fn the_templates_users_may_do_what_functions_do_and_no_more() {
+async fn the_users_of_the_template_have_exactly_the_permissions_they_need() {
     let cluster = RedisCluster::start().await;
     let health = client_of(&cluster.url_as(CacheUser::Health).await);
     let payments = client_of(&cluster.url_as(CacheUser::Payments).await);
@@ -89,7 +92,7 @@ async fn the_templates_users_may_do_what_functions_do_and_no_more() {
         probe.operations.iter().all(|(_, result)| result.is_ok()) && probe.server.is_some(),
         "{probe:?}"
     );
-    // That payments may do what they need, the suite of idempotency shows on a cluster of its own.
+    // The idempotency tests prove, on a cluster of their own, that payments have the permissions they need.
     for script in ["return redis.call('FLUSHALL')", "return redis.call('INFO')"] {
         let script = Script::new(script, Repeat::Never);
         let ran = payments
@@ -99,9 +102,9 @@ async fn the_templates_users_may_do_what_functions_do_and_no_more() {
     }
 }
 
-/// With one user for all, the function `idempotency` wrote over the record of a payment.
+/// With one user for all functions, the function `idempotency` could overwrite the record of a payment.
 #[tokio::test]
-async fn each_of_the_templates_users_reaches_its_own_keys_and_no_others() {
+async fn each_user_of_the_template_can_access_only_its_own_keys() {
     let cluster = RedisCluster::start().await;
     let keys = [
         (
@@ -116,7 +119,7 @@ async fn each_of_the_templates_users_reaches_its_own_keys_and_no_others() {
         (CacheUser::Idempotency, "idempotency:fn:default:a%3A%2A:k-1"),
         (CacheUser::Health, "health:0123456789abcdef"),
     ];
-    let nobodys = [
+    let of_no_user = [
         "idempotency:fn:default2:orders:k-1",
         "idempotency:fn:defaul:orders:k-1",
         "idempotency:fn:other:orders:k-1",
@@ -139,7 +142,7 @@ async fn each_of_the_templates_users_reaches_its_own_keys_and_no_others() {
     ] {
         let client = client_of(&cluster.url_as(user).await);
         let of_others = keys.iter().filter(|(owner, _)| *owner != user);
-        for key in of_others.map(|(_, key)| *key).chain(nobodys) {
+        for key in of_others.map(|(_, key)| *key).chain(of_no_user) {
             let refused = Err(Error::Refused(Reason::NoPermission));
             assert_eq!(client.get(key).await, refused, "{user:?} reads {key}");
             let written = write_to(&client, key).await;
@@ -153,11 +156,11 @@ async fn each_of_the_templates_users_reaches_its_own_keys_and_no_others() {
 }
 
 #[tokio::test]
-async fn the_probe_works_on_whichever_node_its_key_falls() {
+async fn the_probe_works_on_every_node() {
     let cluster = RedisCluster::start().await;
     let client = client_of(&cluster.url());
     for _ in 0..20 {
-        let check = client.health_check().await.expect("an answer");
+        let check = client.health_check().await.expect("a result");
         assert_eq!(
             check.operations,
             Operation::ALL.map(|operation| (operation, Ok(())))
@@ -174,7 +177,7 @@ async fn the_probe_works_on_whichever_node_its_key_falls() {
 }
 
 #[tokio::test]
-async fn the_health_function_speaks_to_a_cluster() {
+async fn health_works_with_a_cluster() {
     let cluster = RedisCluster::start().await;
     let lambda = Lambda::function("health-redis")
         .env("REDIS_URL", &cluster.url())
@@ -191,7 +194,7 @@ async fn the_health_function_speaks_to_a_cluster() {
 }
 
 #[tokio::test]
-async fn a_database_is_for_standalone_servers() {
+async fn a_url_of_a_cluster_has_no_database() {
     let client = client_of("redis://127.0.0.1:6379/1");
     assert_eq!(
         client.ping().await,
@@ -200,7 +203,7 @@ async fn a_database_is_for_standalone_servers() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_is_down_is_told_from_one_that_refuses_the_password() {
+async fn a_cluster_that_is_down_and_one_that_rejects_the_password_have_different_errors() {
     let locked = RedisServer::builder()
         .setting("cluster-enabled", "yes")
         .password("right")
@@ -223,7 +226,7 @@ async fn a_cluster_that_is_down_is_told_from_one_that_refuses_the_password() {
 }
 
 #[tokio::test]
-async fn nodes_that_fall_silent_are_waited_for_no_longer_than_the_deadline() {
+async fn a_command_to_unresponsive_nodes_ends_at_its_deadline() {
     let cluster = RedisCluster::start().await;
     let client = client_of(&cluster.url());
     client.ping().await.expect("connected");

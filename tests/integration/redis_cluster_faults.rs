@@ -1,4 +1,4 @@
-//! The Redis client in a cluster that is moving, incomplete or partly silent.
+//! The Redis client in a cluster whose slots move, whose slots are incomplete, or with an unresponsive node.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn client_of(url: &str) -> RedisClient {
     given::redis_client(&[("REDIS_URL", url), ("REDIS_CLUSTER", "true")])
 }
 
-/// A cluster of one node, behind a proxy that it announces as its address.
+/// A cluster of one node behind a proxy. The node announces the proxy's address.
 async fn proxied_cluster() -> (RedisServer, FaultProxy) {
     let node = RedisServer::builder()
         .setting("cluster-enabled", "yes")
@@ -35,7 +35,7 @@ async fn proxied_cluster() -> (RedisServer, FaultProxy) {
     (node, proxy)
 }
 
-/// A cluster whose nodes serve their own slots while another is missing, and a key on its first node.
+/// A cluster whose nodes serve their own slots while another node is down, and a key on its first node.
 async fn tolerant_cluster(
     client_for: impl Fn(&str) -> RedisClient,
 ) -> (RedisCluster, RedisClient, String) {
@@ -56,7 +56,7 @@ async fn tolerant_cluster(
 }
 
 #[tokio::test]
-async fn a_command_whose_answer_is_lost_is_not_repeated() {
+async fn a_write_without_a_reply_is_not_retried() {
     let (node, proxy) = proxied_cluster().await;
     let client = client_of(&node.url_through(&proxy));
     let script = Script::new("return redis.call('INCR', KEYS[1])", Repeat::Never);
@@ -69,7 +69,7 @@ async fn a_command_whose_answer_is_lost_is_not_repeated() {
     client
         .run_script::<i64>(&script, &["other"], &[])
         .await
-        .expect("the script is known now");
+        .expect("the node has the script");
 
     proxy.close_on_next_reply();
     let counted = client.incr("counter").await;
@@ -84,7 +84,7 @@ async fn a_command_whose_answer_is_lost_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_read_whose_answer_is_lost_is_repeated() {
+async fn a_read_without_a_reply_is_retried() {
     let (node, proxy) = proxied_cluster().await;
     let client = client_of(&node.url_through(&proxy));
     client
@@ -96,7 +96,7 @@ async fn a_read_whose_answer_is_lost_is_repeated() {
 }
 
 #[tokio::test]
-async fn a_key_is_found_while_its_slot_is_being_moved_and_after() {
+async fn a_key_is_found_during_and_after_the_move_of_its_slot() {
     let (cluster, client, key) = tolerant_cluster(client_of).await;
     let [from, to, third] = cluster.nodes() else {
         panic!("three nodes")
@@ -132,7 +132,7 @@ async fn a_key_is_found_while_its_slot_is_being_moved_and_after() {
 }
 
 #[tokio::test]
-async fn a_silent_node_costs_only_its_own_keys() {
+async fn an_unresponsive_node_fails_only_its_own_keys() {
     let tested_each_time = |url: &str| {
         given::redis_client(&[
             ("REDIS_URL", url),
@@ -174,7 +174,7 @@ async fn a_new_script_needs_only_the_node_of_its_key() {
 }
 
 #[tokio::test]
-async fn a_cluster_without_all_slots_is_down_and_says_so_at_once() {
+async fn a_cluster_with_a_missing_slot_is_down_at_once() {
     let node = RedisServer::builder()
         .setting("cluster-enabled", "yes")
         .start()
@@ -201,7 +201,7 @@ async fn a_cluster_without_all_slots_is_down_and_says_so_at_once() {
 }
 
 #[tokio::test]
-async fn a_cluster_can_want_tls_and_credentials() {
+async fn a_cluster_works_with_tls_and_credentials() {
     let node = RedisServer::builder()
         .tls()
         .user("app", "p@ss", "~* +@all")
@@ -232,7 +232,7 @@ async fn a_cluster_can_want_tls_and_credentials() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_never_answers_the_handshake_is_a_connect_timeout() {
+async fn a_cluster_that_does_not_reply_to_the_handshake_is_a_connect_timeout() {
     let silent = FaultProxy::silent();
     let client = client_of(&format!("redis://{}", silent.address()));
     let limit = Duration::from_millis(800);

@@ -1,4 +1,4 @@
-//! What The Redis client says when it cannot know, and whom one caller's haste concerns.
+//! The Redis client when a command may have run, and when one caller has less time than others.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn impatient(url: &str) -> RedisClient {
     ])
 }
 
-/// A claim has run and its answer is lost; `then` happens before it is repeated.
+/// Runs a claim whose reply is lost; `then` happens before the retry.
 async fn claimed_and_lost(then: impl AsyncFn(&RedisServer, &FaultProxy)) -> Result<String, Error> {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
@@ -29,7 +29,7 @@ async fn claimed_and_lost(then: impl AsyncFn(&RedisServer, &FaultProxy)) -> Resu
     client
         .run_script::<String>(&claim, &["other"], &[b"owner"])
         .await
-        .expect("the script is known now");
+        .expect("the server has the script");
 
     proxy.drop_next_reply();
     let arguments: [&[u8]; 1] = [b"owner"];
@@ -48,13 +48,13 @@ async fn claimed_and_lost(then: impl AsyncFn(&RedisServer, &FaultProxy)) -> Resu
 }
 
 #[tokio::test]
-async fn a_claim_may_have_run_although_its_repetition_could_not_connect() {
+async fn a_claim_may_have_run_if_its_retry_cannot_connect() {
     let claimed = claimed_and_lost(async |_, proxy| proxy.refuse()).await;
     assert_eq!(claimed, Err(Error::Unanswered(Reason::ConnectFailed)));
 }
 
 #[tokio::test]
-async fn a_claim_may_have_run_although_its_repetition_was_refused() {
+async fn a_claim_may_have_run_if_its_retry_is_rejected() {
     let claimed = claimed_and_lost(async |redis, _| {
         redis
             .command(&["CONFIG", "SET", "min-replicas-to-write", "1"])
@@ -65,7 +65,7 @@ async fn a_claim_may_have_run_although_its_repetition_was_refused() {
 }
 
 #[tokio::test]
-async fn a_script_that_failed_after_it_wrote_may_have_run() {
+async fn a_script_that_fails_after_a_write_may_have_run() {
     let redis = RedisServer::start().await;
     let client = impatient(&redis.url());
     let script = Script::new(
@@ -80,7 +80,7 @@ async fn a_script_that_failed_after_it_wrote_may_have_run() {
 }
 
 #[tokio::test]
-async fn a_script_refused_at_the_door_has_not_run() {
+async fn a_script_that_is_rejected_before_execution_has_not_run() {
     let redis = RedisServer::builder()
         .setting("min-replicas-to-write", "1")
         .start()
@@ -93,7 +93,7 @@ async fn a_script_refused_at_the_door_has_not_run() {
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_is_lost_is_not_repeated() {
+async fn a_write_without_a_reply_is_not_retried() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     let client = impatient(&redis.url_through(&proxy));
@@ -113,7 +113,7 @@ async fn a_write_whose_answer_is_lost_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_the_connection_is_noticed_without_a_command() {
+async fn a_connection_closed_by_the_server_is_detected_without_a_command() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     let client = impatient(&redis.url_through(&proxy));
@@ -125,7 +125,7 @@ async fn a_server_that_closes_the_connection_is_noticed_without_a_command() {
 }
 
 #[tokio::test]
-async fn a_command_without_time_is_not_sent() {
+async fn a_command_after_its_deadline_is_not_sent() {
     let redis = RedisServer::start().await;
     let client = impatient(&redis.url());
     client.ping().await.expect("connected");
@@ -139,7 +139,7 @@ async fn a_command_without_time_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_caller_without_time_does_not_cost_the_others_their_connection() {
+async fn a_caller_without_time_does_not_discard_the_connection() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     let url = redis.url_through(&proxy);
@@ -158,7 +158,7 @@ async fn a_caller_without_time_does_not_cost_the_others_their_connection() {
 }
 
 #[tokio::test]
-async fn a_caller_without_time_does_not_keep_the_others_from_connecting() {
+async fn a_caller_without_time_does_not_stop_others_from_connecting() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     proxy.delay(Duration::from_millis(300));
@@ -174,7 +174,7 @@ async fn a_caller_without_time_does_not_keep_the_others_from_connecting() {
 }
 
 #[tokio::test]
-async fn who_waits_for_the_connect_of_another_waits_no_longer_than_its_own_deadline() {
+async fn a_caller_waits_for_another_connect_only_until_its_own_deadline() {
     let silent = FaultProxy::silent();
     let client = given::redis_client(&[("REDIS_URL", &format!("redis://{}", silent.address()))]);
     let patient = client.within(Deadline::after(Duration::from_secs(1)));
@@ -189,7 +189,7 @@ async fn who_waits_for_the_connect_of_another_waits_no_longer_than_its_own_deadl
 }
 
 #[tokio::test]
-async fn what_a_hurried_request_finds_of_health_is_not_told_to_the_next() {
+async fn the_health_result_of_a_request_without_time_is_not_reused() {
     let redis = RedisServer::start().await;
     let lookup = |variable: &str| (variable == "REDIS_URL").then(|| redis.url().into());
     let health = App::from_lookup(lookup).expect("usable").redis_health();

@@ -1,14 +1,14 @@
-//! A Redis whose memory runs out: what health says on the way.
+//! The health of a Redis whose memory fills up.
 
 use harness::{Lambda, RedisServer};
 use serde_json::{Value, json};
 
-/// So much that a connection more or less makes no difference, in keys that leave no large buffer behind.
+/// Writes enough data that one more connection makes no difference, in small keys, so that no large buffer remains.
 const BALLAST: &str =
     "for i = 1, 3000 do redis.call('SET', 'ballast:' .. i, string.rep('x', 2000)) end";
 
-/// What `/api/health/redis` and `/api/health/detailed` say of Redis.
-async fn told(redis: &Lambda, detailed: &Lambda) -> [Value; 2] {
+/// The reports on Redis of `/api/health/redis` and `/api/health/detailed`.
+async fn reports(redis: &Lambda, detailed: &Lambda) -> [Value; 2] {
     let redis = redis.get("/api/health/redis").await;
     let detailed = detailed.get("/api/health/detailed").await;
     let service = detailed.json()["services"]["redis"].clone();
@@ -33,7 +33,7 @@ async fn functions(redis: &RedisServer) -> (Lambda, Lambda) {
             .env("REDIS_URL", &redis.url())
             .env("HEALTH_MEMO_MS", "0")
             .env("HEALTH_CRITICAL", "redis")
-            // A busy machine is no slow server.
+            // A slow test machine must not make Redis `slow`.
             .env("HEALTH_SLOW_MS", "29000");
         function.start()
     };
@@ -50,10 +50,10 @@ async fn limit(redis: &RedisServer, bytes: u64) {
 }
 
 #[tokio::test]
-async fn both_endpoints_say_what_state_the_memory_is_in() {
+async fn both_endpoints_report_the_state_of_the_memory() {
     let redis = RedisServer::start().await;
     let (health_redis, health_detailed) = functions(&redis).await;
-    told(&health_redis, &health_detailed).await;
+    reports(&health_redis, &health_detailed).await;
     redis.command(&["EVAL", BALLAST, "0"]).await;
     let used: u64 = redis.info("used_memory").await.parse().expect("a number");
 
@@ -67,34 +67,38 @@ async fn both_endpoints_say_what_state_the_memory_is_in() {
         (150, full),
     ] {
         limit(&redis, used * 100 / percent).await;
-        for report in told(&health_redis, &health_detailed).await {
+        for report in reports(&health_redis, &health_detailed).await {
             let found = (report["status"].clone(), report["error_code"].clone());
             assert_eq!(found, expected, "{percent} %: {report}");
             if report["error_code"] == "memory_high" {
                 let (used, limit) = memory(&report);
                 let percent = used * 100 / limit;
-                let error = format!("the server has used {percent} % of its memory limit");
+                let error = format!(
+                    "the server has used {percent} % of its memory limit and rejects writes above it; raise maxmemory"
+                );
                 assert_eq!(report["error"], error);
             }
         }
     }
 }
 
-/// The write found room, and its own connection and reply filled it: health said "has used 90 %" at 101 %, and the next
-/// write failed.
+/// The probe's write once succeeded, and its own connection and reply then filled the memory. Health reported 90 % at 101 %,
+/// and the next write failed.
 #[tokio::test]
-async fn a_write_that_found_the_last_room_makes_no_server_healthy() {
+async fn a_server_above_its_memory_limit_is_unhealthy_even_if_the_probe_succeeds() {
     let redis = RedisServer::start().await;
     let (health_redis, health_detailed) = functions(&redis).await;
-    told(&health_redis, &health_detailed).await;
+    reports(&health_redis, &health_detailed).await;
     let used: u64 = redis.info("used_memory").await.parse().expect("a number");
     let mut found = Vec::new();
 
     for step in 0..256 {
         limit(&redis, used - 64 * 1024 + step * 512).await;
-        for report in told(&health_redis, &health_detailed).await {
+        for report in reports(&health_redis, &health_detailed).await {
             let (used, limit) = memory(&report);
-            let code = report["error_code"].as_str().expect("it is nearly full");
+            let code = report["error_code"]
+                .as_str()
+                .expect("a code, because the memory is nearly full");
             let is_refused =
                 |operation: &str| report["operation_results"][operation]["ok"] == false;
             let expected = if used > limit || is_refused("set") || is_refused("script") {

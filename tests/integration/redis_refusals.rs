@@ -1,4 +1,4 @@
-//! Servers that refuse every command, or every client: what they say decides the word.
+//! Servers that reject every client or every command. Their reply determines the error code.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 const PATH: &str = "/api/health/redis";
 
-/// The status and the code of a function that cannot shake hands, with Redis at `url`.
+/// The error code of a function that cannot connect to Redis at `url`. Also checks status and `connected`.
 async fn refusal(function: LambdaBuilder, url: &str) -> String {
     let lambda = function.env("REDIS_URL", url).start().await;
     let answer = lambda.get(PATH).await;
@@ -30,14 +30,14 @@ fn cluster() -> LambdaBuilder {
     standalone().env("REDIS_CLUSTER", "true")
 }
 
-/// Holds as many connections as the server takes, also when those of the harness have ended.
+/// Opens connections until the server accepts no more, also after the harness has closed its own.
 async fn all_clients_of(redis: &RedisServer) -> Vec<TcpStream> {
     let mut clients = Vec::new();
     let mut refused = 0;
     while refused < 10 {
-        let mut client = TcpStream::connect(redis.address()).await.expect("taken");
+        let mut client = TcpStream::connect(redis.address()).await.expect("accepted");
         let mut reply = [0; 5];
-        // The server may have closed it before the command arrives.
+        // The server may close the connection before the command arrives.
         let _ = client.write_all(b"PING\r\n").await;
         if client.read_exact(&mut reply).await.is_ok() && &reply == b"+PONG" {
             clients.push(client);
@@ -51,7 +51,7 @@ async fn all_clients_of(redis: &RedisServer) -> Vec<TcpStream> {
 }
 
 #[tokio::test]
-async fn a_server_with_too_many_clients_says_so() {
+async fn a_server_at_maxclients_is_too_many_clients() {
     for setting in ["no", "yes"] {
         let redis = RedisServer::builder()
             .setting("cluster-enabled", setting)
@@ -69,10 +69,10 @@ async fn a_server_with_too_many_clients_says_so() {
     }
 }
 
-/// macOS has one address on its loopback interface. What such a server says is below, too.
+/// Not on macOS, whose loopback interface has one address. The reply of such a server is also in a table below.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_server_in_protected_mode_says_so() {
+async fn a_server_in_protected_mode_is_reported() {
     let redis = RedisServer::builder()
         .setting("protected-mode", "yes")
         .start()
@@ -88,7 +88,7 @@ async fn a_server_in_protected_mode_says_so() {
 }
 
 #[tokio::test]
-async fn a_database_that_the_server_does_not_have_is_named() {
+async fn a_missing_database_is_no_database() {
     let redis = RedisServer::start().await;
     let url = format!("{}/99", redis.url());
     assert_eq!(refusal(standalone(), &url).await, "no_database");
@@ -102,7 +102,7 @@ async fn a_database_that_the_server_does_not_have_is_named() {
 }
 
 #[tokio::test]
-async fn a_database_that_the_user_may_not_select_is_a_permission() {
+async fn a_database_that_the_user_may_not_select_is_no_permission() {
     let redis = RedisServer::builder()
         .user("app", "pw", "~* +@all -select")
         .start()
@@ -112,7 +112,7 @@ async fn a_database_that_the_user_may_not_select_is_a_permission() {
 }
 
 #[tokio::test]
-async fn a_server_without_hello_is_too_old() {
+async fn a_server_without_hello_is_unsupported() {
     let redis = RedisServer::builder()
         .setting("rename-command HELLO", "")
         .password("unknown-command-WRONGPASS")
@@ -126,7 +126,7 @@ async fn a_server_without_hello_is_too_old() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_no_cluster_wants_no_cluster_mode() {
+async fn a_standalone_server_does_not_support_cluster_mode() {
     let redis = RedisServer::start().await;
     assert_eq!(
         refusal(cluster(), &redis.url()).await,
@@ -135,7 +135,7 @@ async fn a_server_that_is_no_cluster_wants_no_cluster_mode() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_ask_for_slots_lacks_a_permission() {
+async fn a_user_without_permission_for_cluster_slots_is_no_permission() {
     let redis_cluster = RedisCluster::start().await;
     for node in redis_cluster.nodes() {
         let user = [
@@ -148,7 +148,7 @@ async fn a_user_who_may_not_ask_for_slots_lacks_a_permission() {
 }
 
 #[tokio::test]
-async fn with_tls_a_server_that_takes_no_more_clients_closes_without_a_word() {
+async fn a_tls_server_at_maxclients_is_a_failed_handshake() {
     let redis = RedisServer::builder()
         .tls()
         .setting("maxclients", "8")
@@ -162,7 +162,7 @@ async fn with_tls_a_server_that_takes_no_more_clients_closes_without_a_word() {
             .env("REDIS_CA_FILE", &ca_file)
             .start()
             .await;
-        // The harness's own connections go away in their time.
+        // The connections of the harness count too, until they close.
         if held.get(PATH).await.status != 200 {
             break;
         }
@@ -172,9 +172,9 @@ async fn with_tls_a_server_that_takes_no_more_clients_closes_without_a_word() {
     assert_eq!(refusal(function, &redis.url()).await, "handshake_failed");
 }
 
-/// What servers and proxies say that do not run here, word by word.
+/// The replies of servers and proxies that the tests cannot run.
 #[tokio::test]
-async fn what_the_server_says_decides_the_word() {
+async fn the_reply_of_the_server_determines_the_error_code() {
     let cases = [
         ("", "handshake_failed"),
         (

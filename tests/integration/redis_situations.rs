@@ -1,4 +1,4 @@
-//! Every way in which Redis can be unwell, and what `/api/health/redis` says of it.
+//! Every failure of Redis, and the response of `/api/health/redis`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::given;
 
 const PATH: &str = "/api/health/redis";
 
-/// What an answer says of Redis.
+/// The health of Redis in a response.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Health {
     pub(crate) http_status: u16,
@@ -20,7 +20,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// The same, for tests to which it does not matter how far the probe came.
+    /// Without the operations, for tests that do not check them.
     pub(crate) fn without_operations(self) -> Self {
         Self {
             operations: Value::Null,
@@ -71,7 +71,7 @@ pub(crate) fn degraded(error_code: &str, operations: Value) -> Health {
     }
 }
 
-/// A replica with one more setting, whose primary has gone.
+/// A replica with one more setting, whose primary is down.
 async fn orphaned_replica(setting: &str, value: &str) -> RedisServer {
     let primary = RedisServer::start().await;
     let replica = RedisServer::builder()
@@ -88,7 +88,7 @@ async fn orphaned_replica(setting: &str, value: &str) -> RedisServer {
 }
 
 #[tokio::test]
-async fn a_url_that_cannot_be_parsed_is_reported_and_stops_no_start() {
+async fn an_invalid_url_is_reported_and_does_not_stop_the_start() {
     for url in [
         "hunter2",
         "http://localhost",
@@ -121,7 +121,7 @@ async fn a_closed_port_is_reported_at_once() {
 }
 
 #[tokio::test]
-async fn a_name_without_an_address_is_a_failed_connect() {
+async fn a_host_without_an_address_is_a_failed_connect() {
     assert_eq!(
         health_of("redis://no-such-host.invalid:6379").await,
         disconnected("connect_failed")
@@ -129,7 +129,7 @@ async fn a_name_without_an_address_is_a_failed_connect() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_the_handshake_is_a_connect_timeout() {
+async fn a_server_that_does_not_reply_to_the_handshake_is_a_connect_timeout() {
     let silent = FaultProxy::silent();
     assert_eq!(
         health_of(&format!("redis://{}", silent.address())).await,
@@ -138,7 +138,7 @@ async fn a_server_that_never_answers_the_handshake_is_a_connect_timeout() {
 }
 
 #[tokio::test]
-async fn a_server_that_falls_silent_after_the_handshake_is_a_timeout() {
+async fn a_server_that_stops_replying_after_the_handshake_is_a_timeout() {
     let (_redis, proxy, lambda) = given::proxied_redis_function().await;
     assert_eq!(lambda.get(PATH).await.status, 200);
 
@@ -171,7 +171,7 @@ async fn wrong_and_missing_credentials_are_a_failed_authentication() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_an_unknown_authority_is_a_failed_handshake() {
+async fn a_certificate_of_an_unknown_authority_is_a_failed_tls_handshake() {
     let tls = RedisServer::builder().tls().start().await;
     assert_eq!(health_of(&tls.url()).await, disconnected("tls_failed"));
 
@@ -185,7 +185,7 @@ async fn a_certificate_of_an_unknown_authority_is_a_failed_handshake() {
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_no_tls_waits_for_more_until_the_limit() {
+async fn a_server_without_tls_is_a_connect_timeout() {
     let plain = RedisServer::start().await;
     assert_eq!(
         health_of(&format!("rediss://{}", plain.address())).await,
@@ -194,7 +194,7 @@ async fn a_server_that_speaks_no_tls_waits_for_more_until_the_limit() {
 }
 
 #[tokio::test]
-async fn a_full_server_answers_pings_and_refuses_writes() {
+async fn a_full_server_is_out_of_memory() {
     let redis = RedisServer::builder().full_memory().start().await;
     assert_eq!(
         health_of(&redis.url()).await,
@@ -213,7 +213,7 @@ async fn a_replica_is_read_only() {
 }
 
 #[tokio::test]
-async fn a_replica_without_its_primary_says_so() {
+async fn a_replica_without_its_primary_is_master_down() {
     let replica = orphaned_replica("replica-serve-stale-data", "no").await;
 
     let health = health_of(&replica.url()).await.without_operations();
@@ -222,7 +222,7 @@ async fn a_replica_without_its_primary_says_so() {
 }
 
 #[tokio::test]
-async fn a_writable_replica_without_its_primary_lags() {
+async fn a_writable_replica_without_its_primary_is_degraded() {
     let replica = orphaned_replica("replica-read-only", "no").await;
     let all = json!(["ping", "set", "get", "delete"]);
     assert_eq!(
@@ -232,7 +232,7 @@ async fn a_writable_replica_without_its_primary_lags() {
 }
 
 #[tokio::test]
-async fn a_primary_that_wants_replicas_refuses_writes_without_them() {
+async fn a_primary_with_too_few_replicas_rejects_writes() {
     let redis = RedisServer::builder()
         .setting("min-replicas-to-write", "1")
         .start()
@@ -256,7 +256,7 @@ async fn a_cluster_without_slots_is_down() {
 }
 
 #[tokio::test]
-async fn a_server_that_reads_its_data_is_loading() {
+async fn a_server_that_loads_its_data_is_loading() {
     let redis = RedisServer::start().await;
     redis.restart_loading().await;
     assert_eq!(
@@ -266,7 +266,7 @@ async fn a_server_that_reads_its_data_is_loading() {
 }
 
 #[tokio::test]
-async fn a_missing_permission_is_named_by_the_operation_that_lacks_it() {
+async fn a_missing_permission_fails_its_operation() {
     let all = json!(["ping", "set", "get", "delete"]);
     let cases = [
         ("-set", json!(["ping"])),
@@ -275,7 +275,7 @@ async fn a_missing_permission_is_named_by_the_operation_that_lacks_it() {
         ("-eval", all.clone()),
         ("-evalsha", all.clone()),
         ("-@scripting", all.clone()),
-        // What the scripts call.
+        // Commands that the scripts call.
         ("-time", all.clone()),
         ("-strlen", all.clone()),
         ("-getrange", all),
@@ -294,7 +294,7 @@ async fn a_missing_permission_is_named_by_the_operation_that_lacks_it() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_run_scripts_cannot_pay_and_health_says_so() {
+async fn a_user_without_permission_for_scripts_fails_only_the_script() {
     let redis = RedisServer::builder()
         .user("app", "pw", "~* +@all -evalsha")
         .start()
@@ -310,7 +310,7 @@ async fn a_user_who_may_not_run_scripts_cannot_pay_and_health_says_so() {
 }
 
 #[tokio::test]
-async fn scripts_that_the_server_has_forgotten_are_no_fault() {
+async fn a_script_flush_does_not_fail_the_probe() {
     let (redis, _proxy, lambda) = given::proxied_redis_function().await;
     for _ in 0..3 {
         let health = lambda.get(PATH).await.json();
@@ -323,7 +323,7 @@ async fn scripts_that_the_server_has_forgotten_are_no_fault() {
 }
 
 #[tokio::test]
-async fn a_user_without_a_password_logs_in_as_that_user() {
+async fn a_user_without_a_password_logs_in() {
     let redis = RedisServer::builder()
         .user("app", "pw", "nopass ~* +@all")
         .default_user("off")
@@ -338,7 +338,7 @@ async fn a_user_without_a_password_logs_in_as_that_user() {
 #[tokio::test]
 async fn a_key_that_cannot_be_deleted_degrades_health_and_expires() {
     let redis = RedisServer::builder()
-        .setting("rename-command DEL", "nobody-knows")
+        .setting("rename-command DEL", "renamed")
         .start()
         .await;
     let all_but_delete = json!(["ping", "set", "get"]);
@@ -350,12 +350,12 @@ async fn a_key_that_cannot_be_deleted_degrades_health_and_expires() {
     assert_eq!(left.len(), 1);
     assert!(
         redis.query::<i64>(&["TTL", &left[0]]).await > 0,
-        "it goes by itself"
+        "it expires"
     );
 }
 
 #[tokio::test]
-async fn a_slow_network_is_reported_and_tolerated() {
+async fn a_slow_network_is_degraded() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     proxy.delay(Duration::from_millis(150));
@@ -370,12 +370,12 @@ async fn a_slow_network_is_reported_and_tolerated() {
     let latency_ms = answer.json()["latency_ms"].as_f64().expect("a number");
     assert!(
         (150.0..300.0).contains(&latency_ms),
-        "one round trip, without the connecting: {latency_ms} ms"
+        "one round trip, without connecting: {latency_ms} ms"
     );
 }
 
 #[tokio::test]
-async fn a_policy_that_evicts_matters_where_redis_alone_decides() {
+async fn an_evicting_policy_matters_only_if_redis_decides_alone() {
     let redis = RedisServer::builder()
         .setting("maxmemory-policy", "volatile-lru")
         .start()

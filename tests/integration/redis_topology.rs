@@ -1,4 +1,4 @@
-//! A cluster's node where a single server is expected: healthy only where that node holds all keys.
+//! A node of a cluster with a client outside cluster mode. It is healthy only if that node holds all keys.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::redis_situations::{health, unhealthy};
 /// `health-redis` that probes at every request.
 async fn probing(url: &str) -> Lambda {
     let function = Lambda::function("health-redis").env("REDIS_URL", url);
-    // A busy machine is no slow server.
+    // A slow test machine must not make Redis `slow`.
     let function = function.envs(&[("HEALTH_MEMO_MS", "0"), ("HEALTH_SLOW_MS", "29000")]);
     function.start().await
 }
@@ -35,9 +35,9 @@ async fn one_master(first: &str, last: &str) -> RedisServer {
     redis
 }
 
-/// The key of the probe fell on the node's own slots or on another's: 200 at random.
+/// Health was once 200 at random, depending on the slot of the probe's key.
 #[tokio::test]
-async fn a_node_that_holds_a_part_of_the_keys_is_never_healthy() {
+async fn a_node_with_part_of_the_keys_is_never_healthy() {
     let cluster = RedisCluster::start().await;
     let user = cluster.url_as(CacheUser::Health).await;
     for url in [cluster.url(), user] {
@@ -56,7 +56,7 @@ async fn a_node_that_holds_a_part_of_the_keys_is_never_healthy() {
 }
 
 #[tokio::test]
-async fn a_master_that_holds_all_keys_needs_no_cluster_mode() {
+async fn a_single_master_needs_no_cluster_mode() {
     let redis = one_master("0", "16383").await;
     let lambda = probing(&redis.url()).await;
     for _ in 0..5 {
@@ -68,7 +68,7 @@ async fn a_master_that_holds_all_keys_needs_no_cluster_mode() {
 }
 
 #[tokio::test]
-async fn a_master_with_slots_that_no_node_holds_is_down_whatever_the_key() {
+async fn a_cluster_with_unassigned_slots_is_down_for_every_key() {
     let redis = one_master("0", "16000").await;
     let lambda = probing(&redis.url()).await;
     for _ in 0..30 {
@@ -77,18 +77,18 @@ async fn a_master_with_slots_that_no_node_holds_is_down_whatever_the_key() {
     }
 }
 
-/// What can be wrong with one master of three.
+/// A failure of one master of three.
 #[derive(Clone, Copy, Debug)]
-enum Wrong {
+enum Failure {
     Dead,
     Hung,
     Full,
 }
 
-/// The key of the probe fell on a master that works, or on the other one: 200 at random, and payments failed by their keys.
+/// Health was once 200 at random, depending on the master of the probe's key, while payments on the failed master failed.
 #[tokio::test]
 async fn a_cluster_is_as_healthy_as_its_worst_master() {
-    for wrong in [Wrong::Dead, Wrong::Hung, Wrong::Full] {
+    for failure in [Failure::Dead, Failure::Hung, Failure::Full] {
         for number in 0..3 {
             let cluster = RedisCluster::start().await;
             let lambda = Lambda::function("health-redis")
@@ -100,22 +100,22 @@ async fn a_cluster_is_as_healthy_as_its_worst_master() {
                 .await;
             assert_eq!(health(&lambda).await.http_status, 200);
             let master = &cluster.nodes()[number];
-            match wrong {
-                Wrong::Dead => master.stop().await,
-                Wrong::Hung => master.pause(),
-                Wrong::Full => {
+            match failure {
+                Failure::Dead => master.stop().await,
+                Failure::Hung => master.pause(),
+                Failure::Full => {
                     let limit = ["CONFIG", "SET", "maxmemory", "1"];
                     master.command(&limit).await;
                 }
             }
             for _ in 0..10 {
                 let health = health(&lambda).await;
-                assert_eq!(health.http_status, 503, "{wrong:?} {number}: {health:?}");
-                if matches!(wrong, Wrong::Full) {
+                assert_eq!(health.http_status, 503, "{failure:?} {number}: {health:?}");
+                if matches!(failure, Failure::Full) {
                     assert_eq!(health.error_code, "out_of_memory", "{number}");
                 }
             }
-            if matches!(wrong, Wrong::Hung) {
+            if matches!(failure, Failure::Hung) {
                 master.resume();
             }
         }
@@ -123,7 +123,7 @@ async fn a_cluster_is_as_healthy_as_its_worst_master() {
 }
 
 #[tokio::test]
-async fn who_may_not_ask_for_the_slots_is_told_so() {
+async fn a_node_that_denies_cluster_slots_is_no_permission() {
     let redis = one_master("0", "16383").await;
     let user = [
         "ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "-cluster",
@@ -137,7 +137,7 @@ async fn who_may_not_ask_for_the_slots_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_node_is_refused_before_anything_runs() {
+async fn a_command_for_a_key_of_another_node_does_not_run() {
     let cluster = RedisCluster::start().await;
     let client = given::redis_client(&[("REDIS_URL", &cluster.url())]);
     let script = Script::new("return redis.call('INCR', KEYS[1])", Repeat::Never);
@@ -162,9 +162,9 @@ async fn a_key_of_another_node_is_refused_before_anything_runs() {
     assert!(here > 0 && elsewhere > 0, "{here} {elsewhere}");
 }
 
-/// A warm process stayed with a demoted node, which redirected every command.
+/// A warm process once kept its connection to a demoted node, which redirected every command.
 #[tokio::test]
-async fn a_client_leaves_a_node_that_redirects_it() {
+async fn a_client_reconnects_if_its_node_redirects_commands() {
     let cluster = RedisCluster::start().await;
     let nodes = cluster.nodes();
     let name = FaultProxy::in_front_of(nodes[0].address());
@@ -179,7 +179,7 @@ async fn a_client_leaves_a_node_that_redirects_it() {
         }
     }
     let (here, elsewhere) = (here.expect("a key"), elsewhere.expect("a key"));
-    assert_eq!(name.accepted(), 1, "a new connection is not left");
+    assert_eq!(name.accepted(), 1, "a new connection is kept");
 
     eventually(Duration::from_secs(30), async || {
         let redirected = client.get(&elsewhere).await;

@@ -1,7 +1,7 @@
-//! A password that is replaced while requests flow.
+//! The rotation of a password during requests.
 //!
-//! Each client pays again and again, and counts what is not a payment made. Redis decides, and nothing stands in for it: a
-//! request that cannot reach it fails.
+//! Each client pays in a loop and counts failed payments. Redis has no fallback, so a request fails if Redis is not
+//! reachable.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,20 +13,20 @@ use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const CLIENTS: usize = 4;
-/// How many payments there have to be before and after a change.
+/// The number of payments before and after a change.
 const ENOUGH: usize = 40;
 
-/// A shop whose clients pay, and the secret with which its function logs in to Redis.
+/// A function with clients that pay, and the secret that it logs in to Redis with.
 struct World {
     aws: SecretsManager,
     arn: String,
     lambda: Lambda,
-    /// The ledger. Ends with the shop.
+    /// The folder of the ledger.
     _folder: TempDir,
     made: AtomicUsize,
     failed: AtomicUsize,
-    /// Set when the clients may go.
-    closing: AtomicBool,
+    /// Set when the clients should stop.
+    stopping: AtomicBool,
 }
 
 impl World {
@@ -51,26 +51,26 @@ impl World {
             _folder: folder,
             made: AtomicUsize::default(),
             failed: AtomicUsize::default(),
-            closing: AtomicBool::default(),
+            stopping: AtomicBool::default(),
         }
     }
 
-    /// Lets the clients pay while `change` happens, and until there have been enough payments after it. How many of them were
-    /// not made.
+    /// Lets the clients pay during `change`, and until there are enough payments before and after it. Returns the number of
+    /// failed payments.
     async fn failed_during(&self, change: impl AsyncFnOnce()) -> usize {
         let changing = async {
             self.enough().await;
             change().await;
             self.enough().await;
-            self.closing.store(true, Ordering::Relaxed);
+            self.stopping.store(true, Ordering::Relaxed);
         };
-        let clients = join_all((0..CLIENTS).map(|client| self.pay_until_closing(client)));
+        let clients = join_all((0..CLIENTS).map(|client| self.pay_until_stopped(client)));
         tokio::join!(changing, clients);
         self.lambda.assert_no_secret_in_logs();
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// What the function warned of.
+    /// The warnings and errors in the log.
     fn warnings(&self) -> String {
         let lines = self.lambda.logs().into_iter();
         let warnings = lines.filter(|line| line.contains("\"WARN\"") || line.contains("\"ERROR\""));
@@ -85,9 +85,9 @@ impl World {
         .await;
     }
 
-    async fn pay_until_closing(&self, client: usize) {
+    async fn pay_until_stopped(&self, client: usize) {
         for number in 0.. {
-            if self.closing.load(Ordering::Relaxed) {
+            if self.stopping.load(Ordering::Relaxed) {
                 return;
             }
             let request = TestRequest::post("/api/payments")
@@ -124,7 +124,7 @@ async fn redis() -> RedisServer {
 }
 
 #[tokio::test]
-async fn nobody_notices_a_password_that_is_replaced_by_way_of_two() {
+async fn a_rotation_with_two_valid_passwords_fails_no_request() {
     let redis = redis().await;
     let world = World::new(&redis.url_with("app", "planted-one"), &[]).await;
 
@@ -144,7 +144,7 @@ async fn nobody_notices_a_password_that_is_replaced_by_way_of_two() {
 }
 
 #[tokio::test]
-async fn nobody_notices_a_password_whose_secret_is_replaced_before_it() {
+async fn a_rotation_of_the_secret_before_the_password_fails_no_request() {
     let redis = redis().await;
     let world = World::new(&redis.url_with("app", "planted-one"), &[]).await;
 
@@ -162,7 +162,7 @@ async fn nobody_notices_a_password_whose_secret_is_replaced_before_it() {
 }
 
 #[tokio::test]
-async fn a_password_whose_secret_comes_late_is_taken_up_by_itself() {
+async fn requests_recover_when_the_secret_is_rotated_after_the_password() {
     let redis = redis().await;
     let world = World::new(&redis.url_with("app", "planted-one"), &[]).await;
 
@@ -184,7 +184,7 @@ async fn a_password_whose_secret_comes_late_is_taken_up_by_itself() {
 }
 
 #[tokio::test]
-async fn nobody_notices_it_in_a_cluster() {
+async fn a_rotation_in_a_cluster_fails_no_request() {
     let cluster = RedisCluster::start().await;
     for node in cluster.nodes() {
         set_user(node, &[">planted-one"]).await;

@@ -1,4 +1,4 @@
-//! Whatever goes wrong, and however much is logged: no credential is in an answer or in the log.
+//! No credential is in a response or in the log, for every failure and at every log level.
 
 use harness::{FaultProxy, Lambda, RedisServer, TestRequest};
 
@@ -10,7 +10,7 @@ const TOKEN: &str = "planted-token";
 
 const LEVELS: [&str; 5] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"];
 
-/// Calls a function that holds every planted secret, with and without the token, and looks for them everywhere.
+/// Calls a function with every planted secret, with and without the token, and searches responses and log for them.
 async fn nothing_is_shown(function: &str, path: &str, variables: &[(&str, &str)]) {
     for level in LEVELS {
         let lambda = Lambda::function(function)
@@ -64,7 +64,7 @@ async fn no_secret_is_shown_while_redis_works() {
 }
 
 #[tokio::test]
-async fn no_secret_is_shown_while_redis_refuses_the_credentials() {
+async fn no_secret_is_shown_while_redis_rejects_the_credentials() {
     let redis = RedisServer::builder()
         .user("other", "other", "~* +@all")
         .default_user("off")
@@ -77,7 +77,7 @@ async fn no_secret_is_shown_while_redis_refuses_the_credentials() {
 }
 
 #[tokio::test]
-async fn no_secret_is_shown_while_redis_refuses_the_commands() {
+async fn no_secret_is_shown_while_redis_rejects_the_commands() {
     let redis = RedisServer::builder()
         .user(USER, PASSWORD, "+ping")
         .start()
@@ -86,7 +86,7 @@ async fn no_secret_is_shown_while_redis_refuses_the_commands() {
 }
 
 #[tokio::test]
-async fn no_secret_is_shown_while_redis_cannot_be_reached() {
+async fn no_secret_is_shown_while_redis_is_unreachable() {
     let refusing = FaultProxy::refusing();
     nothing_of_redis_is_shown(&format!(
         "redis://{USER}:{ENCODED}@{}/0?{QUERY}",
@@ -97,7 +97,7 @@ async fn no_secret_is_shown_while_redis_cannot_be_reached() {
 }
 
 #[tokio::test]
-async fn no_secret_is_shown_while_redis_is_silent_or_breaks_off() {
+async fn no_secret_is_shown_while_redis_does_not_reply_or_closes_the_connection() {
     let redis = RedisServer::builder()
         .user(USER, PASSWORD, "~* +@all")
         .start()
@@ -130,7 +130,7 @@ async fn no_secret_is_shown_while_tls_fails() {
 }
 
 #[tokio::test]
-async fn no_secret_is_shown_while_the_url_cannot_be_parsed() {
+async fn no_secret_is_shown_while_the_url_is_invalid() {
     for url in [
         format!("redis://{USER}:{PASSWORD}@localhost"),
         format!("{USER}:{ENCODED}@localhost"),
@@ -142,7 +142,7 @@ async fn no_secret_is_shown_while_the_url_cannot_be_parsed() {
 }
 
 #[tokio::test]
-async fn no_secret_is_shown_while_mongodb_cannot_be_reached() {
+async fn no_secret_is_shown_while_mongodb_is_unreachable() {
     let (refusing, silent) = (FaultProxy::refusing(), FaultProxy::silent());
     nothing_of_mongodb_is_shown(&format!(
         "mongodb://{USER}:{ENCODED}@{}/?appName={QUERY}",
@@ -153,13 +153,13 @@ async fn no_secret_is_shown_while_mongodb_cannot_be_reached() {
 }
 
 #[tokio::test]
-async fn no_secret_is_shown_while_the_mongodb_uri_cannot_be_parsed() {
+async fn no_secret_is_shown_while_the_mongodb_uri_is_invalid() {
     nothing_of_mongodb_is_shown(&format!("mongodb://{USER}:{PASSWORD}@localhost")).await;
     nothing_of_mongodb_is_shown(&format!("{USER}:{ENCODED}@localhost")).await;
 }
 
 #[tokio::test]
-async fn no_secret_is_shown_while_a_handler_panics_with_one() {
+async fn no_secret_in_a_panic_message_is_shown() {
     for level in LEVELS {
         let lambda = Lambda::example("panics")
             .env("AWS_LAMBDA_LOG_LEVEL", level)

@@ -1,4 +1,4 @@
-//! Settings that are kept in Secrets Manager: when they are read, and what happens when they cannot be.
+//! Settings in Secrets Manager: when they are read, and what happens if they cannot be read.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 const LIMIT: Duration = Duration::from_secs(20);
 const PASSWORD: &str = "planted-redis-password";
 
-/// A Redis whose URL is kept.
+/// A Redis whose URL is in Secrets Manager.
 struct World {
     redis: RedisServer,
     aws: SecretsManager,
@@ -31,7 +31,7 @@ impl World {
         Self { redis, aws, arn }
     }
 
-    /// `health-redis`, which probes at every request, and takes the time of a busy machine.
+    /// `health-redis` with a probe at every request, and with time limits for a slow test machine.
     fn probing(&self) -> LambdaBuilder {
         let function = Lambda::function("health-redis")
             .env("HEALTH_MEMO_MS", "0")
@@ -51,7 +51,7 @@ fn outcome(answer: &Answer) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_secret_is_read_at_the_first_request_and_then_used() {
+async fn a_secret_is_read_once_at_the_first_request() {
     let world = World::new().await;
     let lambda = world.probing().start().await;
     lambda.plant_secret(PASSWORD);
@@ -73,7 +73,7 @@ async fn a_secret_is_read_at_the_first_request_and_then_used() {
 }
 
 #[tokio::test]
-async fn requests_at_once_read_it_once() {
+async fn parallel_requests_read_a_secret_once() {
     let world = World::new().await;
     let lambda = world.probing().concurrency(8).start().await;
 
@@ -84,7 +84,7 @@ async fn requests_at_once_read_it_once() {
 }
 
 #[tokio::test]
-async fn without_secrets_manager_a_function_starts_says_so_and_recovers() {
+async fn a_function_starts_without_secrets_manager_and_recovers() {
     let world = World::new().await;
     world.aws.proxy().refuse();
     let lambda = world
@@ -100,11 +100,11 @@ async fn without_secrets_manager_a_function_starts_says_so_and_recovers() {
 
     assert_eq!(outcome(&down), (503, "no_credentials".into()));
     assert_eq!(down.json()["url"], "<not read yet>");
-    assert!(lambda.log_text().contains("a secret could not be read"));
+    assert!(lambda.log_text().contains("cannot read a secret"));
 }
 
 #[tokio::test]
-async fn a_secrets_manager_that_is_silent_costs_a_request_no_more_than_its_time() {
+async fn a_request_that_waits_for_secrets_manager_ends_at_its_deadline() {
     let world = World::new().await;
     world.aws.proxy().black_hole();
     let lambda = world
@@ -124,7 +124,7 @@ async fn a_secrets_manager_that_is_silent_costs_a_request_no_more_than_its_time(
 }
 
 #[tokio::test]
-async fn a_secret_that_is_not_there_is_told_by_its_variable() {
+async fn the_log_names_the_variable_of_a_missing_secret() {
     let world = World::new().await;
     let missing = format!("{}x", world.arn);
     let lambda = world
@@ -137,16 +137,16 @@ async fn a_secret_that_is_not_there_is_told_by_its_variable() {
 
     assert_eq!(outcome(&answer), (503, "no_credentials".into()));
     let logged = lambda.log_events();
-    let told = logged
+    let warning = logged
         .iter()
-        .find(|line| line["message"] == "a secret could not be read")
+        .find(|line| line["message"] == "cannot read a secret")
         .expect("a line");
-    assert_eq!(told["secret.variable"], "REDIS_URL_SECRET_ARN");
-    assert_eq!(told["secret.error_code"], "ResourceNotFoundException");
+    assert_eq!(warning["secret.variable"], "REDIS_URL_SECRET_ARN");
+    assert_eq!(warning["secret.error_code"], "ResourceNotFoundException");
 }
 
 #[tokio::test]
-async fn a_secret_that_is_no_url_is_shown_as_nothing() {
+async fn a_secret_that_is_no_url_is_not_shown() {
     let world = World::new().await;
     let with_query = format!("{}?db=1", world.redis.url());
     for secret in [PASSWORD, &with_query] {
@@ -163,7 +163,7 @@ async fn a_secret_that_is_no_url_is_shown_as_nothing() {
 }
 
 #[tokio::test]
-async fn what_has_outlived_its_time_is_read_again_and_kept_where_that_fails() {
+async fn an_old_value_is_read_again_and_stays_in_use_if_that_fails() {
     let world = World::new().await;
     let lambda = world
         .probing()
@@ -181,24 +181,24 @@ async fn what_has_outlived_its_time_is_read_again_and_kept_where_that_fails() {
             .await;
         probe(&lambda).await.status
     };
-    // It is looked at when a connection is opened.
+    // The secret is read when a connection is opened.
     eventually(LIMIT, async || {
         assert_eq!(reconnected().await, 200);
         world.aws.reads() >= 2
     })
     .await;
-    // The one that waits for it in vain has the time to go on with the old one.
+    // A request whose read times out has time left to continue with the old value.
     world.aws.proxy().black_hole();
     eventually(LIMIT, async || {
         assert_eq!(reconnected().await, 200);
-        lambda.log_text().contains("a secret could not be read")
+        lambda.log_text().contains("cannot read a secret")
     })
     .await;
     assert_eq!(reconnected().await, 200);
 }
 
 #[tokio::test]
-async fn a_password_that_is_refused_for_good_is_looked_up_rarely() {
+async fn a_password_that_stays_rejected_is_read_rarely() {
     let world = World::new().await;
     let lambda = world.probing().start().await;
     assert_eq!(probe(&lambda).await.status, 200);
@@ -216,18 +216,18 @@ async fn a_password_that_is_refused_for_good_is_looked_up_rarely() {
     })
     .await;
 
-    // Redis itself is asked twice a second.
+    // The client connects to Redis twice a second.
     assert!(world.aws.reads() <= 5, "{}", world.aws.reads());
 }
 
 #[tokio::test]
-async fn mongodb_is_where_its_secret_says_and_follows_it_when_the_user_is_refused() {
+async fn the_mongodb_client_reads_its_secret_again_when_the_login_is_rejected() {
     let mongo = MongoServer::shared().await;
     let aws = SecretsManager::start().await;
-    // Nobody has this user: the server refuses it.
+    // This user does not exist, so the server rejects the login.
     let refused = mongo
         .uri()
-        .replace("mongodb://", "mongodb://nobody:planted-password@");
+        .replace("mongodb://", "mongodb://unknown:planted-password@");
     let arn = aws.create("truebond/mongodb", &refused).await;
     let function = Lambda::function("health-detailed")
         .env("HEALTH_MEMO_MS", "0")
@@ -247,9 +247,9 @@ async fn mongodb_is_where_its_secret_says_and_follows_it_when_the_user_is_refuse
     lambda.assert_no_secret_in_logs();
 }
 
-/// It was resolved into the environment when the stack was deployed, and readable there.
+/// The token was once resolved into the environment at deployment, where it was readable.
 #[tokio::test]
-async fn the_token_for_the_details_of_health_is_where_its_secret_says() {
+async fn the_token_for_health_details_can_be_in_a_secret() {
     let world = World::new().await;
     let (first, second) = ("first-token-of-health", "second-token-of-health");
     let arn = world.aws.create("truebond/health-token", first).await;
@@ -267,13 +267,16 @@ async fn the_token_for_the_details_of_health_is_where_its_secret_says() {
     };
     assert!(!probe(&lambda).await.text().contains("operations"));
     let reads = world.aws.reads();
-    assert_eq!(reads, 1, "the URL's: nobody sent a token");
+    assert_eq!(
+        reads, 1,
+        "only the URL was read, because no request had a token"
+    );
 
     assert!(has_details(first).await);
     world.aws.replace(&arn, second).await;
 
     assert!(has_details(second).await, "a rotation is noticed");
-    assert!(!has_details(first).await && !has_details("a-token-of-nobody").await);
+    assert!(!has_details(first).await && !has_details("an-unknown-token").await);
     lambda.plant_secret(first);
     lambda.plant_secret(second);
     lambda.assert_no_secret_in_logs();

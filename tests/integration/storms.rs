@@ -1,4 +1,4 @@
-//! Many requests at once to one process, while its backends are well and while they are not.
+//! Many parallel requests to one process, with working and with unresponsive stores.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use harness::{Answer, FaultProxy, Lambda, MongoServer, RedisServer, within};
 use tokio::task::JoinSet;
 
-/// `HEALTH_TOTAL_TIMEOUT_MS`, and what a busy machine may add.
+/// `HEALTH_TOTAL_TIMEOUT_MS`, plus time for a slow test machine.
 const ANSWER_LIMIT: Duration = Duration::from_millis(1_000 + 500);
 
-/// Sends `count` requests side by side.
+/// Sends `count` requests in parallel.
 async fn storm(lambda: &Arc<Lambda>, path: &'static str, count: usize) -> Vec<Answer> {
     let mut requests = JoinSet::new();
     for _ in 0..count {
@@ -20,7 +20,7 @@ async fn storm(lambda: &Arc<Lambda>, path: &'static str, count: usize) -> Vec<An
 }
 
 #[tokio::test]
-async fn twenty_requests_to_a_silent_redis_are_answered_in_time_over_one_connection() {
+async fn parallel_requests_to_an_unresponsive_redis_end_in_time_with_one_connection() {
     let silent = FaultProxy::silent();
     let url = format!("redis://{}", silent.address());
     let lambda = Lambda::function("health-redis")
@@ -38,7 +38,7 @@ async fn twenty_requests_to_a_silent_redis_are_answered_in_time_over_one_connect
 }
 
 #[tokio::test]
-async fn twenty_requests_with_a_silent_mongodb_are_answered_in_time() {
+async fn parallel_requests_to_an_unresponsive_mongodb_end_in_time() {
     let redis = RedisServer::start().await;
     let silent = FaultProxy::silent();
     let lambda = Lambda::function("health-detailed")
@@ -56,7 +56,7 @@ async fn twenty_requests_with_a_silent_mongodb_are_answered_in_time() {
 }
 
 #[tokio::test]
-async fn two_hundred_requests_in_a_second_are_at_most_two_probes() {
+async fn requests_within_a_second_share_a_probe() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     let url = redis.url_through(&proxy);
@@ -92,7 +92,7 @@ async fn two_hundred_requests_in_a_second_are_at_most_two_probes() {
 }
 
 #[tokio::test]
-async fn a_storm_over_both_backends_needs_one_connection_to_redis() {
+async fn parallel_requests_to_both_stores_share_one_redis_connection() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     let mongo = MongoServer::shared().await;

@@ -1,30 +1,30 @@
-//! Freeze and thaw: what happens to a connection while Lambda has the process frozen must cost no request.
+//! Freeze and thaw: a connection that breaks while Lambda freezes the process must not fail a request.
 
 use std::time::Duration;
 
 use harness::{Answer, FaultProxy, Lambda, MongoServer, RedisServer, TestRequest};
 
-/// Freezes per way to lose a connection.
+/// The number of freezes per kind of connection loss.
 const FREEZES: usize = 50;
-/// The settings that a freeze has to outlast to matter, short so that many freezes take little time.
+/// Settings shorter than a freeze. They are short so that many freezes take little time.
 const IDLE_CHECK_MS: &str = "60";
 const MEMO_MS: &str = "60";
-/// How long a freeze lasts: just longer than both.
+/// The duration of a freeze: just longer than both.
 const FREEZE: Duration = Duration::from_millis(80);
-/// The same for the default settings.
+/// The duration of a freeze that is longer than the default settings.
 const LONG_FREEZE: Duration = Duration::from_millis(1_050);
 
 const REDIS: &str = "/api/health/redis";
 const DETAILED: &str = "/api/health/detailed";
 
-/// The ways in which the network loses a connection that nobody uses.
+/// The kinds of loss of an idle connection.
 const LOSSES: [fn(&FaultProxy); 3] = [
     FaultProxy::close_connections,
     FaultProxy::reset_connections,
     FaultProxy::black_hole_existing,
 ];
 
-/// Freezes the process, lets `meanwhile` happen, and returns the answer to a request that the process finds on waking.
+/// Freezes the process, runs `meanwhile`, and returns the response to a request that the process finds after the thaw.
 async fn answer_after_freeze(
     lambda: &Lambda,
     path: &str,
@@ -63,7 +63,7 @@ impl Frozen {
         }
     }
 
-    /// The answers that were not well, of [`FREEZES`] freezes during each of which `meanwhile` happened.
+    /// The failed responses after [`FREEZES`] freezes, each with `meanwhile` in between.
     async fn failures(&self, meanwhile: impl AsyncFn()) -> Vec<String> {
         let mut failures = Vec::new();
         for _ in 0..FREEZES {
@@ -80,35 +80,35 @@ impl Frozen {
 const NONE: [String; 0] = [];
 
 #[tokio::test]
-async fn a_connection_closed_while_frozen_costs_no_request() {
+async fn a_connection_closed_during_a_freeze_fails_no_request() {
     let frozen = Frozen::new().await;
     let failures = frozen.failures(async || frozen.proxy.close_connections());
     assert_eq!(failures.await, NONE);
 }
 
 #[tokio::test]
-async fn a_connection_reset_while_frozen_costs_no_request() {
+async fn a_connection_reset_during_a_freeze_fails_no_request() {
     let frozen = Frozen::new().await;
     let failures = frozen.failures(async || frozen.proxy.reset_connections());
     assert_eq!(failures.await, NONE);
 }
 
 #[tokio::test]
-async fn a_connection_swallowed_while_frozen_costs_no_request() {
+async fn a_connection_dropped_during_a_freeze_fails_no_request() {
     let frozen = Frozen::new().await;
     let failures = frozen.failures(async || frozen.proxy.black_hole_existing());
     assert_eq!(failures.await, NONE);
 }
 
 #[tokio::test]
-async fn a_server_restarted_while_frozen_costs_no_request() {
+async fn a_server_restart_during_a_freeze_fails_no_request() {
     let frozen = Frozen::new().await;
     let failures = frozen.failures(async || frozen.redis.restart().await);
     assert_eq!(failures.await, NONE);
 }
 
 #[tokio::test]
-async fn a_freeze_as_long_as_the_default_settings_allow_costs_no_request() {
+async fn a_freeze_with_the_default_settings_fails_no_request() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     let lambda = Lambda::function("health-redis")
@@ -123,7 +123,7 @@ async fn a_freeze_as_long_as_the_default_settings_allow_costs_no_request() {
 }
 
 #[tokio::test]
-async fn a_connection_to_mongodb_lost_while_frozen_costs_no_request() {
+async fn a_mongodb_connection_lost_during_a_freeze_fails_no_request() {
     let redis = RedisServer::start().await;
     let mongo = MongoServer::shared().await;
     let proxy = FaultProxy::in_front_of(mongo.address());

@@ -1,4 +1,4 @@
-//! The settings of health: how long a check may take, what its result comes to, who may see it.
+//! The settings of the health endpoints: time limits, the rules for the status, and who sees the details.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use super::ConfigError;
 use super::reader::{self, Reader};
 use super::secret::read_source;
 
-/// How health is measured and told.
+/// The settings of the health endpoints.
 #[derive(Clone, Debug)]
 pub(crate) struct HealthConfig {
-    /// Limit of one check.
+    /// Time limit of one check.
     pub(crate) check_timeout: Duration,
-    /// Limit of a whole answer.
+    /// Time limit of a whole response.
     pub(crate) total_timeout: Duration,
     /// How long a result is reused.
     pub(crate) memo: Duration,
     /// The probe time above which a service is `degraded`.
     pub(crate) slow: Duration,
-    /// Whether MongoDB decides about keys, where this function is not given its URI; `None`: as it is configured here.
+    /// Whether MongoDB decides about keys, for a function without the URI of MongoDB; `None`: it decides if its URI is set.
     pub(crate) mongodb_decides: Option<bool>,
-    /// The services that make the whole `unhealthy`; `None`: those the stores in force depend on.
+    /// The services that make the overall status `unhealthy`; `None`: those without which no store decides about keys.
     pub(crate) critical: Option<Vec<Service>>,
-    /// What shows the details.
+    /// The token that a client sends to see the details.
     pub(crate) details_token: Option<SecretSource>,
 }
 
-/// A part of the system that has a health of its own.
+/// A service in the detailed health response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
     /// Redis or Valkey.
@@ -38,15 +38,15 @@ pub(crate) enum Service {
     Api,
 }
 
-/// API Gateway gives an answer up after 30 seconds.
+/// API Gateway waits at most 30 seconds for a response.
 const LONGEST_API_ANSWER_MS: u64 = 29_000;
 const LONGEST_TOKEN: usize = 256;
-/// An older result says nothing about now.
+/// An older result would say nothing about the current state.
 const LONGEST_MEMO_MS: u64 = 60_000;
 
 impl HealthConfig {
-    /// What one probe may take.
-    pub(crate) fn probe_time(&self) -> Duration {
+    /// The time limit of one probe: the shorter of both limits.
+    pub(crate) fn probe_limit(&self) -> Duration {
         self.check_timeout.min(self.total_timeout)
     }
 
@@ -81,7 +81,7 @@ fn critical(read: &Reader<'_>) -> Result<Option<Vec<Service>>, ConfigError> {
             _ => Err(reader::unusable(
                 "HEALTH_CRITICAL",
                 name,
-                "a comma list of `redis`, `mongodb`, `api`, or empty".into(),
+                "a comma-separated list of `redis`, `mongodb` and `api`, or an empty value".into(),
             )),
         })
         .collect::<Result<_, _>>()
@@ -95,14 +95,14 @@ fn details_token(read: &Reader<'_>) -> Result<Option<SecretSource>, ConfigError>
         Some(SecretSource::Given(token)) if !is_details_token(token, 1) => {
             Err(ConfigError::UnusableSecret {
                 variable: VARIABLE,
-                accepted: "1 to 256 visible ASCII characters without blanks".into(),
+                accepted: "1 to 256 visible ASCII characters without spaces".into(),
             })
         }
         _ => Ok(source),
     }
 }
 
-/// Whether a token is one that a header can carry, at least as long as the `shortest`.
+/// Whether a token fits into a header and has at least `shortest` characters.
 pub(crate) fn is_details_token(token: &Secret, shortest: usize) -> bool {
     let token = token.expose();
     (shortest..=LONGEST_TOKEN).contains(&token.len())

@@ -1,4 +1,4 @@
-//! The settings of idempotency: how long results count, how long an attempt may take, how much is kept.
+//! The settings of idempotency: retention, leases, and limits of size.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use idempotency::IdempotencyConfig;
 use super::ConfigError;
 use super::reader::{LONGEST_INVOCATION_MS, Reader};
 
-/// How keys are kept, and for which callers.
+/// The settings of idempotency.
 #[derive(Clone, Debug)]
 pub(crate) struct IdempotencySettings {
-    /// How keys are kept.
+    /// The settings of the engine.
     pub(crate) keys: IdempotencyConfig,
-    /// Whose keys the function `idempotency` keeps: what trusts one another shares one.
+    /// The namespace of the keys of the function `idempotency`. Callers that trust each other share one.
     pub(crate) namespace: String,
-    /// Whether the memory of this process may stand in for Redis.
+    /// Whether the memory of this process may replace Redis.
     pub(crate) memory_fallback: bool,
 }
 
 const YEAR_SECONDS: u64 = 31_536_000;
 const LONGEST_GRACE_MS: u64 = 60_000;
-/// Lambda takes no larger response.
+/// The largest response of Lambda.
 const LARGEST_PAYLOAD: u64 = 6 * 1024 * 1024;
 
 impl IdempotencySettings {

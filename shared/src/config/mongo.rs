@@ -1,4 +1,4 @@
-//! The settings of MongoDB.
+//! The settings of the MongoDB client.
 
 use foundation::Environment;
 use mongo_client::MongoConfig;
@@ -7,14 +7,14 @@ use super::ConfigError;
 use super::reader::Reader;
 use super::secret::read_source;
 
-/// What MongoDB's log calls the functions, and the database where no other is named.
+/// The application name in MongoDB's log, and the default database.
 const APPLICATION: &str = "truebond";
 
 pub(super) fn read(
     read: &Reader<'_>,
     environment: &Environment,
 ) -> Result<MongoConfig, ConfigError> {
-    let accepted = "1 to 63 bytes without `/ \\ . \" $ * < > : | ?` and blanks";
+    let accepted = "1 to 63 bytes without spaces and `/ \\ . \" $ * < > : | ?`";
     let database = read.parsed("MONGODB_DATABASE", accepted, |text| {
         let fits = text.len() <= 63
             && !text.contains(|c: char| c.is_whitespace() || "/\\.\"$*<>:|?\0".contains(c));

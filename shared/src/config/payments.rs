@@ -1,4 +1,4 @@
-//! The settings of payments: who charges, and where the ledger is on a laptop.
+//! The settings of payments: the provider, its secrets, and the ledger in development.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ fn read_provider(
             _ => None,
         },
     )?;
-    // Read whatever is chosen, so that a wrong one never waits for the day when it is needed.
+    // Read for every provider, so that an invalid value is found before the provider is switched to Stripe.
     let stripe = ProviderConfig::Stripe {
         api_key: read_source(read, "STRIPE_API_KEY", "STRIPE_API_KEY_SECRET_ARN")?,
         api_base: api_base(read)?,
@@ -79,7 +79,7 @@ fn read_provider(
     })
 }
 
-/// A URL may hold a password, so it is not shown.
+/// The base URL of Stripe. An error does not show it, because a URL may contain a password.
 fn api_base(read: &Reader<'_>) -> Result<Url, ConfigError> {
     const VARIABLE: &str = "STRIPE_API_BASE";
     let given = read.text(VARIABLE)?;

@@ -1,4 +1,4 @@
-//! From a variable's text to a value, or to an error that says what to write instead.
+//! Reads variables and parses their values. An error names the variable, the value found and the values accepted.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -7,65 +7,65 @@ use std::time::Duration;
 
 use foundation::secret::Secret;
 
-/// A variable whose value cannot be used. It stops the start: a function that guesses its settings is worse than none.
+/// A variable with an unusable value. It stops the start, because a function with guessed settings could lose money.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The value is none of those accepted.
+    /// The value is not accepted.
     #[error("{variable} is `{found}`; accepted: {accepted}")]
     Unusable {
         /// The variable.
         variable: &'static str,
-        /// Its value, shortened.
+        /// Its value, cut to 64 characters.
         found: String,
-        /// What it may be.
+        /// The accepted values.
         accepted: Cow<'static, str>,
     },
-    /// The same for a variable whose value is not to be shown.
-    #[error("{variable} cannot be used (its value is not shown); accepted: {accepted}")]
+    /// The value is not accepted and may be a secret, so it is not shown.
+    #[error("{variable} is invalid (value not shown); accepted: {accepted}")]
     UnusableSecret {
         /// The variable.
         variable: &'static str,
-        /// What it may be.
+        /// The accepted values.
         accepted: Cow<'static, str>,
     },
-    /// Two variables that exclude each other are both set.
-    #[error("{variable} and {other} are both set; accepted: one of the two")]
+    /// Two variables are set that exclude each other.
+    #[error("{variable} and {other} are both set; set only one of them")]
     Conflict {
         /// The variable.
         variable: &'static str,
         /// The other one.
         other: &'static str,
     },
-    /// The value is safe on a laptop only, and this is none.
+    /// The value is safe only in development, and this is another environment.
     #[error(
         "{variable} {problem}; only `ENVIRONMENT=development` allows that; accepted here: {accepted}"
     )]
     Unsafe {
         /// The variable.
         variable: &'static str,
-        /// What its value does; the value itself is not shown.
+        /// What the value does wrong, as a verb phrase. The value itself is not shown.
         problem: &'static str,
-        /// What it may be.
+        /// The accepted values.
         accepted: &'static str,
     },
-    /// The variable has to be set here, and is not.
+    /// A required variable is not set.
     #[error("{variable} is not set; accepted: {accepted}")]
     Missing {
         /// The variable.
         variable: &'static str,
-        /// What it may be.
+        /// The accepted values.
         accepted: Cow<'static, str>,
     },
 }
 
-/// The longest that Lambda lets an invocation take.
+/// The longest timeout of a Lambda function.
 pub(super) const LONGEST_INVOCATION_MS: u64 = 900_000;
 
-/// Reads variables through a lookup, so that a test needs no process environment.
+/// Reads variables through a lookup function, so that tests do not change the process environment.
 pub(super) struct Reader<'a>(pub(super) &'a dyn Fn(&str) -> Option<OsString>);
 
 impl Reader<'_> {
-    /// The text of `variable`; a variable that is empty or blank counts as not set.
+    /// The trimmed text of `variable`; `None` if it is not set, empty or blank.
     pub(super) fn text(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
         Ok(self
             .raw(variable)?
@@ -73,7 +73,7 @@ impl Reader<'_> {
             .filter(|text| !text.is_empty()))
     }
 
-    /// The text of `variable` as it stands, empty included.
+    /// The text of `variable`, unchanged; it may be empty.
     pub(super) fn raw(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
         let Some(value) = (self.0)(variable) else {
             return Ok(None);
@@ -162,11 +162,11 @@ impl Reader<'_> {
     }
 }
 
-/// What a message shows of a wrong value: enough to recognise it.
+/// How many characters of an unusable value a message shows.
 const FOUND_LIMIT: usize = 64;
-/// Marks of a URL or of Stripe's keys. Such a value may hold a secret, whatever variable it was put into.
+/// Parts of URLs and of Stripe's and AWS's keys. A value with one of them may be a secret in the wrong variable.
 const SECRET_MARKS: [&str; 6] = ["://", "@", "sk_", "rk_", "whsec_", "AKIA"];
-/// Elsewhere this is the name of the password itself.
+/// In other programs `REDIS_AUTH` is the password itself, so its value is never shown.
 const NEVER_SHOWN: &str = "REDIS_AUTH";
 
 pub(super) fn unusable(

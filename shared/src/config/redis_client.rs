@@ -70,7 +70,7 @@ fn read_auth(read: &Reader<'_>) -> Result<RedisAuth, ConfigError> {
             },
         )
     };
-    // Read whatever is chosen, so that a wrong one never waits for the day when it is needed.
+    // Read also for `url`, so that an invalid value is found before the login is switched to `iam`.
     let (user, cache_name) = (name("REDIS_USER")?, name("REDIS_CACHE_NAME")?);
     let cache_type = read.parsed("REDIS_CACHE_TYPE", CACHE_TYPES, |text| match text {
         "serverless" => Some(CacheType::Serverless),
@@ -103,7 +103,7 @@ fn read_auth(read: &Reader<'_>) -> Result<RedisAuth, ConfigError> {
 const CACHE_TYPES: &str = "`serverless` or `replication_group`";
 const REGION: &str = "the name of a region, for example `eu-central-1`";
 
-/// What `REDIS_AUTH=iam` cannot do without.
+/// Returns `value`, which `REDIS_AUTH=iam` requires.
 fn required<T>(value: Option<T>, variable: &'static str, accepted: &str) -> Result<T, ConfigError> {
     value.ok_or_else(|| ConfigError::Missing {
         variable,
@@ -111,7 +111,8 @@ fn required<T>(value: Option<T>, variable: &'static str, accepted: &str) -> Resu
     })
 }
 
-/// A token goes over TLS, and in the place of what the URL would say of a user. What cannot be parsed is left to health.
+/// Rejects a URL without TLS or with user or password: a token needs TLS and replaces both. An unparseable URL passes here;
+/// health reports it.
 fn require_tls_alone(url: &str) -> Result<(), ConfigError> {
     let is_usable = Url::parse(url).map_or(true, |url| {
         matches!(url.scheme(), "rediss" | "valkeys")
@@ -128,9 +129,9 @@ fn require_tls_alone(url: &str) -> Result<(), ConfigError> {
     })
 }
 
-/// The content of a PEM file that is small, regular and holds a certificate.
+/// Returns the content of a regular file of at most 1 MiB that contains only valid PEM certificates, at least one.
 fn certificates(path: &str) -> Option<Vec<u8>> {
-    // Asked before opening: opening a pipe would wait for its writer.
+    // Checked before opening, because opening a named pipe would wait for its writer.
     if !std::fs::metadata(path).ok()?.is_file() {
         return None;
     }

@@ -1,6 +1,6 @@
-//! What is safe on a laptop only, and refuses to start anywhere else.
+//! Rejects settings that are safe only in development, in every other environment.
 //!
-//! A URL that is kept in Secrets Manager is not known at the start: the clients judge it by the same rules ([`transport`]) when they
+//! A URL in Secrets Manager is not known at the start. The clients check it by the same rules ([`transport`]) when they
 //! read it.
 
 use foundation::Environment;
@@ -16,9 +16,11 @@ use url::Url;
 use super::reader::Reader;
 use super::{Config, ConfigError};
 
+/// Rejects settings that are safe only in development.
+///
 /// # Errors
 ///
-/// [`ConfigError::Unsafe`] for the first setting that is safe in development only.
+/// [`ConfigError::Unsafe`] for the first of them.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if config.environment.is_development() {
         return Ok(());
@@ -38,33 +40,33 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         (
             is_sandbox,
             "PAYMENT_PROVIDER",
-            "is `sandbox`, where payments succeed and no customer is charged",
+            "is `sandbox`, so payments succeed but no customer is charged",
             "`stripe`",
         ),
         (
             is_plain_base,
             "STRIPE_API_BASE",
-            "sends the key unencrypted to another host",
-            "an `https://` URL, or a loopback address",
+            "sends the API key unencrypted to another host",
+            "an `https://` URL or a loopback address",
         ),
         (
             config.idempotency.memory_fallback,
             "IDEMPOTENCY_FALLBACK",
-            "is `memory`, which other processes do not see",
+            "is `memory`, so processes do not share keys and a payment may be charged twice",
             "`reject`",
         ),
         (
             config.redis.plaintext == Plaintext::Refused
                 && redis_url.is_some_and(sends_login_in_the_clear),
             "REDIS_URL",
-            "sends a login unencrypted to another host",
-            "a `rediss://` URL; or, inside a private network, also `REDIS_PLAINTEXT=allowed`",
+            "sends credentials unencrypted to another host",
+            "a `rediss://` URL, or `REDIS_PLAINTEXT=allowed` in a private network",
         ),
         (
             mongodb_uri.is_some_and(sends_login_in_the_clear),
             "MONGODB_URI",
-            "sends a login unencrypted to another host",
-            "a `mongodb+srv://` URI, or one with `tls=true`",
+            "sends credentials unencrypted to another host",
+            "a `mongodb+srv://` URI or one with `tls=true`",
         ),
         (
             mongodb_uri.is_some_and(trusts_any_certificate),
@@ -75,19 +77,19 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         (
             given(&config.health.details_token).is_some_and(is_short),
             "HEALTH_DETAILS_TOKEN",
-            "is short enough to be guessed",
-            "16 to 256 visible ASCII characters without blanks",
+            "is too short and can be guessed",
+            "16 to 256 visible ASCII characters without spaces",
         ),
         (
             has_short(&payments.webhook_secrets),
             "STRIPE_WEBHOOK_SECRETS",
-            "has a secret that is short enough to be guessed",
+            "has a secret that is too short and can be guessed",
             "one or two signing secrets of 16 to 256 visible ASCII characters, separated by a comma",
         ),
         (
             has_short(&payments.mac_keys),
             "PAYMENT_MAC_KEYS",
-            "has a key that is short enough to be guessed",
+            "has a key that is too short and can be guessed",
             "one or two keys of 16 to 256 visible ASCII characters, separated by a comma",
         ),
     ];
@@ -103,9 +105,11 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Rejects endpoints of the AWS SDK that would transfer credentials and secrets unencrypted.
+///
 /// # Errors
 ///
-/// [`ConfigError::Unsafe`] for the first endpoint of AWS's client that would get credentials, and give secrets, unencrypted.
+/// [`ConfigError::Unsafe`] for the first of them.
 pub(super) fn check_endpoints(
     read: &Reader<'_>,
     environment: &Environment,
@@ -119,7 +123,7 @@ pub(super) fn check_endpoints(
             return Err(ConfigError::Unsafe {
                 variable,
                 problem: "sends credentials unencrypted to another host",
-                accepted: "an `https://` URL, or a loopback address",
+                accepted: "an `https://` URL or a loopback address",
             });
         }
     }
@@ -134,7 +138,7 @@ fn given_url(source: &Option<SecretSource>) -> Option<&str> {
     given(source).map(Secret::expose)
 }
 
-/// Whether a list in the environment has a secret that is too short.
+/// Whether a list from the environment has a secret that is too short.
 fn has_short(source: &Option<SecretSource>) -> bool {
     let secrets = given(source).and_then(|list| list.list(1));
     secrets.is_some_and(|secrets| secrets.iter().any(is_short))

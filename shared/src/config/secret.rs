@@ -1,4 +1,4 @@
-//! Where a setting that is a secret comes from: its variable, or the variable that names a secret of AWS Secrets Manager.
+//! The source of a secret setting: its variable, or a secret in AWS Secrets Manager whose ARN is in another variable.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::reader::Reader;
 const DAY_SECONDS: u64 = 86_400;
 const DEFAULT_TTL: Duration = Duration::from_secs(3_600);
 
-/// What `variable` holds, or what the secret holds that `arn_variable` names.
+/// Reads the value of `variable`, or the ARN in `arn_variable`.
 pub(super) fn read_source(
     read: &Reader<'_>,
     variable: &'static str,
@@ -28,7 +28,8 @@ pub(super) fn read_source(
     }
 }
 
-/// The same for a [list](foundation::secret::Secret::list). One that is given is checked here, one that is stored where it is used.
+/// Reads a [list](foundation::secret::Secret::list) of secrets in the same way. A list in a variable is checked here, a
+/// list in Secrets Manager where it is used.
 pub(super) fn read_list(
     read: &Reader<'_>,
     variable: &'static str,
@@ -56,7 +57,7 @@ fn read_stored(
     let Some(arn) = read.text(variable)? else {
         return Ok(None);
     };
-    // Not shown: it may be the secret itself, in the wrong variable.
+    // Not shown, because it may be the secret itself in the wrong variable.
     let region = region_of(&arn).ok_or(ConfigError::UnusableSecret {
         variable,
         accepted: accepted.into(),
@@ -69,7 +70,7 @@ fn read_stored(
     }))
 }
 
-/// The region in the ARN of a secret; `None` where it is no such ARN.
+/// The region in the ARN of a secret; `None` if `arn` is not such an ARN.
 fn region_of(arn: &str) -> Option<String> {
     let parts: Vec<_> = arn.splitn(7, ':').collect();
     let [
@@ -90,7 +91,7 @@ fn region_of(arn: &str) -> Option<String> {
     fits.then(|| region.to_owned())
 }
 
-/// Whether this can be the name of a region, which becomes a part of a host name.
+/// Whether `text` can be the name of a region. The name becomes part of a host name.
 pub(super) fn is_region(text: &str) -> bool {
     (1..=32).contains(&text.len())
         && text

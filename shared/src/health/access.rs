@@ -1,4 +1,4 @@
-//! Who may see the details of health?
+//! Access to the details of health responses.
 
 use foundation::secret::{Secret, SecretCell};
 use foundation::{Deadline, Environment};
@@ -10,36 +10,37 @@ use tracing::warn;
 use super::Report;
 use crate::config::is_details_token;
 
-/// Who may see the details of health. Not `Debug`.
+/// The rule that decides who sees the details. Not `Debug`, because it has the token.
 pub(crate) struct Access(Rule);
 
 enum Rule {
-    /// Everyone: a laptop without a token.
-    Everyone,
-    /// The sender of a token that is this one.
+    /// Every client: development without a token.
+    EveryClient,
+    /// A client that sends this token.
     Token { token: SecretCell, shortest: usize },
-    /// No client: anywhere else without a token.
-    NoOne,
+    /// No client: any other environment without a token.
+    NoClient,
 }
 
 impl Access {
-    /// With a token, its sender; without one, everyone in development and no client elsewhere.
+    /// Creates the rule. With a token, only its sender sees the details. Without one, every client does in
+    /// development, and no client elsewhere.
     pub(crate) fn new(token: Option<SecretCell>, environment: &Environment) -> Self {
         Self(match token {
             Some(token) => Rule::Token {
                 token,
                 shortest: environment.shortest_secret(),
             },
-            None if environment.is_development() => Rule::Everyone,
-            None => Rule::NoOne,
+            None if environment.is_development() => Rule::EveryClient,
+            None => Rule::NoClient,
         })
     }
 
-    /// A report, as far as the sender of these headers may see it.
+    /// The response to a request with these headers: the report with or without its details.
     ///
     /// # Cancel safety
     ///
-    /// Reads alone, beside what the report says of itself.
+    /// Reads the token only. What the report does is described there.
     pub(super) async fn show(
         &self,
         report: impl Future<Output = Report>,
@@ -50,12 +51,12 @@ impl Access {
         report.response(has_details)
     }
 
-    /// Whether the sender of these headers may see the details. Where its token is not ours, ours may have been replaced: the secret is
-    /// read again, not too often.
+    /// Whether the sender of these headers may see the details. If the token does not match, the stored token may
+    /// have been rotated: it is read again, with growing pauses.
     async fn permits(&self, headers: &HeaderMap, deadline: Deadline) -> bool {
         let (cell, shortest) = match &self.0 {
-            Rule::Everyone => return true,
-            Rule::NoOne => return false,
+            Rule::EveryClient => return true,
+            Rule::NoClient => return false,
             Rule::Token { token, shortest } => (token, *shortest),
         };
         let Some(candidate) = web::bearer_token(headers) else {
@@ -64,20 +65,20 @@ impl Access {
         let Ok(token) = cell.value(deadline).await else {
             return false;
         };
-        if is_opened_by(candidate, &token, shortest) {
+        if is_match(candidate, &token, shortest) {
             return true;
         }
         let newer = cell.newer_than(&token, deadline).await;
-        newer.is_some_and(|token| is_opened_by(candidate, &token, shortest))
+        newer.is_some_and(|token| is_match(candidate, &token, shortest))
     }
 }
 
-fn is_opened_by(candidate: &str, token: &Secret, shortest: usize) -> bool {
+fn is_match(candidate: &str, token: &Secret, shortest: usize) -> bool {
     let is_usable = is_details_token(token, shortest);
     if !is_usable {
         warn!(
             secret.shortest = shortest,
-            "the stored token for the details of health cannot be used: too short, too long, or with blanks"
+            "the stored HEALTH_DETAILS_TOKEN is unusable: too short, too long or with spaces"
         );
     }
     is_usable && token.matches(candidate)
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_details_are_for_the_sender_of_the_token() {
+    async fn only_the_sender_of_the_token_sees_the_details() {
         let guarded = access(Some("hunter2"), "development");
         assert!(permits(&guarded, "hunter2").await);
         assert!(!permits(&guarded, "hunter").await);
@@ -115,9 +116,9 @@ mod tests {
         assert!(!permits(&production, "").await);
     }
 
-    /// An empty secret would be opened by an empty token.
+    /// An empty stored token would otherwise match an empty token in the request.
     #[tokio::test]
-    async fn a_stored_token_that_can_be_guessed_opens_nothing() {
+    async fn a_stored_token_that_can_be_guessed_is_never_accepted() {
         let long = "t".repeat(257);
         let cases = [
             ("0123456789abcdef", true),

@@ -1,4 +1,4 @@
-//! The health of everything: each service's report, and what they come to together.
+//! The detailed health: the report of each service, and the overall status.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use idempotency::Fallback;
 use serde::Serialize;
 
 use super::access::Access;
-use super::memo::{Dated, Haste, Memo};
+use super::memo::{AgedResult, Memo, ProbeTime};
 use super::mongo_check::{MongoCheck, MongoReport};
 use super::redis_check::{RedisCheck, RedisReport};
 use super::{Identity, Report, Status, milliseconds};
@@ -21,17 +21,17 @@ pub struct DetailedHealth {
     redis: RedisCheck,
     mongodb: MongoCheck,
     memo: Memo<Checked>,
-    /// The services that make the whole `unhealthy` where they do not work.
+    /// The services that make the overall status `unhealthy` if they do not work.
     critical: Vec<Service>,
     identity: Identity,
-    /// Limit of a whole answer.
+    /// Time limit of a whole response.
     total_timeout: Duration,
-    /// What a probe may take.
-    probe_time: Duration,
+    /// Time limit of a probe.
+    probe_limit: Duration,
     access: Access,
 }
 
-/// The two looks that it takes.
+/// The checks of both stores.
 pub(crate) struct Checks {
     pub(crate) redis: RedisCheck,
     pub(crate) mongodb: MongoCheck,
@@ -40,7 +40,7 @@ pub(crate) struct Checks {
 #[derive(Clone, Serialize)]
 struct Checked {
     services: Services,
-    /// How long it took to look at all of them.
+    /// The time of all checks together.
     latency_ms: f64,
 }
 
@@ -51,7 +51,7 @@ struct Services {
     api: ApiReport,
 }
 
-/// This process, which is well if it can say so.
+/// The report on this process. A process that responds is healthy.
 #[derive(Clone, Serialize)]
 struct ApiReport {
     status: Status,
@@ -64,11 +64,11 @@ struct Answer<'a> {
     #[serde(flatten)]
     identity: &'a Identity,
     #[serde(flatten)]
-    checked: &'a Dated<Checked>,
+    checked: &'a AgedResult<Checked>,
 }
 
 impl DetailedHealth {
-    /// Answers with what the `checks` find, for a process of this `identity`.
+    /// Creates the endpoint from its checks, for a process with this identity.
     pub(crate) fn new(
         config: &HealthConfig,
         checks: Checks,
@@ -77,22 +77,23 @@ impl DetailedHealth {
     ) -> Self {
         let critical = config.critical.clone();
         Self {
-            critical: critical.unwrap_or_else(|| critical_without(checks.redis.fallback())),
+            critical: critical.unwrap_or_else(|| critical_services(checks.redis.fallback())),
             redis: checks.redis,
             mongodb: checks.mongodb,
             memo: Memo::new(config.memo),
             identity,
             total_timeout: config.total_timeout,
-            probe_time: config.probe_time(),
+            probe_limit: config.probe_limit(),
             access,
         }
     }
 
-    /// The answer to a request with these `headers`: how everything is, found out by `deadline` or within the total limit, whichever is sooner.
+    /// Responds to a request with these headers. The checks end by `deadline` or within the total limit, whichever
+    /// is sooner.
     ///
     /// # Cancel safety
     ///
-    /// A dropped check may leave its key behind in Redis, which expires.
+    /// A dropped check may leave its key in Redis, which expires.
     pub async fn answer(&self, headers: &HeaderMap, deadline: Deadline) -> Response {
         let report = self.report(deadline);
         let limit = deadline.within(self.total_timeout);
@@ -100,17 +101,20 @@ impl DetailedHealth {
     }
 
     async fn report(&self, deadline: Deadline) -> Report {
-        let haste = Haste::of(deadline, self.probe_time);
+        let probe_time = ProbeTime::of(deadline, self.probe_limit);
         let deadline = deadline.within(self.total_timeout);
-        let dated = self.memo.fresh(deadline, haste, self.check(deadline)).await;
-        let dated = dated.unwrap_or_else(|_| Dated::now(self.overrun()));
-        let status = overall(&dated.result.services.statuses(), &self.critical);
+        let aged = self
+            .memo
+            .fresh(deadline, probe_time, self.check(deadline))
+            .await;
+        let aged = aged.unwrap_or_else(|_| AgedResult::now(self.timed_out()));
+        let status = overall(&aged.result.services.statuses(), &self.critical);
         Report::new(
             status,
             &Answer {
                 status,
                 identity: &self.identity,
-                checked: &dated,
+                checked: &aged,
             },
         )
     }
@@ -130,11 +134,11 @@ impl DetailedHealth {
         }
     }
 
-    /// The report for a request whose time ran out while another's look was still going on.
-    fn overrun(&self) -> Checked {
+    /// The report for a request whose time ended while another request's check was still running.
+    fn timed_out(&self) -> Checked {
         let services = Services {
-            redis: self.redis.overrun(),
-            mongodb: self.mongodb.overrun(),
+            redis: self.redis.timed_out(),
+            mongodb: self.mongodb.timed_out(),
             api: ApiReport::WELL,
         };
         Checked {
@@ -161,8 +165,8 @@ impl Services {
     }
 }
 
-/// The services without which payments cannot be decided, where this answers for Redis.
-fn critical_without(fallback: Fallback) -> Vec<Service> {
+/// The services without which no store decides about keys, given the fallback of Redis.
+fn critical_services(fallback: Fallback) -> Vec<Service> {
     match fallback {
         Fallback::MongoDb => vec![Service::MongoDb],
         Fallback::Memory => Vec::new(),
@@ -170,7 +174,8 @@ fn critical_without(fallback: Fallback) -> Vec<Service> {
     }
 }
 
-/// What does not work decides first, then what works with a fault.
+/// Derives the overall status. A critical service that does not work comes first, then any service that is not
+/// well.
 fn overall(services: &[(Service, Status)], critical: &[Service]) -> Status {
     let fails_critically =
         |(service, status): &(_, Status)| !status.is_serving() && critical.contains(service);
@@ -188,9 +193,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_whole_is_as_well_as_what_it_depends_on() {
+    fn only_critical_services_make_the_overall_status_unhealthy() {
         use Status::{Connected, Degraded, Disconnected, Healthy, Unhealthy};
-        // Of a service, what the whole is where the service is critical, and where it is not.
+        // The status of one service, the overall status if that service is critical, and if it is not.
         let cases = [
             (Healthy, Healthy, Healthy),
             (Connected, Healthy, Healthy),
@@ -214,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_service_decides() {
+    fn the_worst_service_decides_the_overall_status() {
         use Status::{Connected, Degraded, Disconnected, Unhealthy};
         let both = [Service::Redis, Service::MongoDb];
         let cases = [

@@ -1,7 +1,8 @@
-//! The last result of a probe, reused while it is fresh.
+//! Keeps the last result of a probe and reuses it while it is fresh.
 //!
-//! One probe runs at a time. A request that arrives meanwhile waits for it and takes its result, so a storm of requests
-//! costs one probe. No task refreshes anything: a result grows old, and the next request replaces it.
+//! One probe runs at a time. A request that arrives meanwhile waits for it and gets its result, so many parallel
+//! requests cost one probe. No background task refreshes a result: the first request after it has expired replaces
+//! it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,26 +13,27 @@ use serde::Serialize;
 use telemetry::logging;
 use tokio::sync::Mutex;
 
-/// Keeps one result for a while.
+/// The last result, reused for the time `keep`.
 pub(super) struct Memo<T> {
     keep: Duration,
     last: Mutex<Option<(T, Timestamp)>>,
-    /// How many probes have left a result. A request that saw fewer when it came takes the one it waited for.
+    /// The number of results kept so far. A request that saw a lower number on arrival uses the result that it
+    /// waited for.
     finished: AtomicU64,
 }
 
-/// Whether a probe has all the time it should have.
+/// Whether a probe has its full time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Haste {
-    /// It has: what it finds is worth keeping.
-    None,
-    /// Its request is nearly out of time: what it finds is for that one alone.
-    Hurried,
+pub(super) enum ProbeTime {
+    /// It has. The result is kept.
+    Full,
+    /// It has less, because the request is nearly out of time. The result is for that request only.
+    Shortened,
 }
 
-/// A result and its age, as answers show it.
+/// A result and its age, as in responses.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Dated<T> {
+pub(super) struct AgedResult<T> {
     #[serde(flatten)]
     pub(super) result: T,
     checked_at: String,
@@ -47,52 +49,52 @@ impl<T: Clone> Memo<T> {
         }
     }
 
-    /// The last result if it is fresh, else that of `probe`.
+    /// Returns the last result if it is fresh, else the result of `probe`.
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] when another request's probe still ran at `deadline`.
+    /// [`Elapsed`] if another request's probe was still running at `deadline`.
     ///
     /// # Cancel safety
     ///
-    /// A dropped probe leaves the last result as it was; whoever waits probes next.
+    /// A dropped probe leaves the last result unchanged, and the next waiting request runs its own probe.
     pub(super) async fn fresh(
         &self,
         deadline: Deadline,
-        haste: Haste,
+        probe_time: ProbeTime,
         probe: impl Future<Output = T>,
-    ) -> Result<Dated<T>, Elapsed> {
+    ) -> Result<AgedResult<T>, Elapsed> {
         let finished_before = self.finished.load(Ordering::Acquire);
         let mut last = deadline.bound(self.last.lock()).await?;
         if let Some((result, checked)) = &*last {
             let now = now();
             let is_new = self.finished.load(Ordering::Acquire) != finished_before;
             if is_new || is_fresh(now.duration_since(*checked), self.keep) {
-                return Ok(Dated::new(result.clone(), *checked, now));
+                return Ok(AgedResult::new(result.clone(), *checked, now));
             }
         }
         let result = probe.await;
         let now = now();
-        if haste == Haste::None {
+        if probe_time == ProbeTime::Full {
             *last = Some((result.clone(), now));
             self.finished.fetch_add(1, Ordering::Release);
         }
-        Ok(Dated::new(result, now, now))
+        Ok(AgedResult::new(result, now, now))
     }
 }
 
-impl Haste {
-    /// Judged by the time that is left and the time a probe should have.
+impl ProbeTime {
+    /// Compares the time left with the full time limit.
     pub(super) fn of(deadline: Deadline, full: Duration) -> Self {
         if deadline.clip(full) < full {
-            Self::Hurried
+            Self::Shortened
         } else {
-            Self::None
+            Self::Full
         }
     }
 }
 
-impl<T> Dated<T> {
+impl<T> AgedResult<T> {
     pub(super) fn new(result: T, checked: Timestamp, now: Timestamp) -> Self {
         let age = now.duration_since(checked).as_millis();
         Self {
@@ -110,13 +112,14 @@ impl<T> Dated<T> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "only the wall clock runs on while the process is frozen; nothing but a probe depends on it"
+    reason = "only the wall clock continues while the process is frozen; an error costs at most one probe"
 )]
 fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// Judged by the wall clock, which runs on while the process is frozen. A result from the future is not fresh.
+/// Whether a result of this age is fresh. The age is by the wall clock, which continues during a freeze. A result
+/// from the future is not fresh.
 fn is_fresh(age: SignedDuration, keep: Duration) -> bool {
     Duration::try_from(age).is_ok_and(|age| age < keep)
 }
@@ -128,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_result_is_fresh_for_as_long_as_it_is_kept() {
+    fn a_result_is_fresh_for_its_time_to_live() {
         let keep = Duration::from_secs(1);
         let cases = [(0, true), (999, true), (1_000, false), (-1, false)];
         for (age_ms, expected) in cases {
@@ -142,54 +145,61 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_comes_while_a_probe_runs_takes_its_result_even_if_none_is_kept() {
+    async fn parallel_requests_share_one_probe_even_if_no_result_is_kept() {
         let memo = Memo::new(Duration::ZERO);
         let probes = AtomicUsize::new(0);
         let ask = || {
-            memo.fresh(Deadline::UNKNOWN, Haste::None, async {
+            memo.fresh(Deadline::UNKNOWN, ProbeTime::Full, async {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 probes.fetch_add(1, Ordering::Relaxed)
             })
         };
         let (first, second, third) = tokio::join!(ask(), ask(), ask());
         assert_eq!(
-            [first, second, third].map(|dated| dated.expect("a result").result),
+            [first, second, third].map(|aged| aged.expect("a result").result),
             [0, 0, 0]
         );
     }
 
     #[tokio::test]
-    async fn who_cannot_wait_for_the_probe_of_another_is_told() {
+    async fn a_request_that_cannot_wait_for_another_probe_times_out() {
         let memo = Memo::<()>::new(Duration::ZERO);
         let deadline = Deadline::after(Duration::from_millis(10));
         let (_, waiting) = tokio::join!(
             tokio::time::timeout(
                 Duration::from_millis(30),
-                memo.fresh(Deadline::UNKNOWN, Haste::None, std::future::pending())
+                memo.fresh(Deadline::UNKNOWN, ProbeTime::Full, std::future::pending())
             ),
-            memo.fresh(deadline, Haste::None, async {}),
+            memo.fresh(deadline, ProbeTime::Full, async {}),
         );
         assert!(waiting.is_err());
     }
 
     #[tokio::test]
-    async fn what_a_hurried_probe_finds_is_for_its_own_request() {
+    async fn the_result_of_a_shortened_probe_is_not_kept() {
         let memo = Memo::new(Duration::from_secs(60));
-        let ask = |haste, found| memo.fresh(Deadline::UNKNOWN, haste, async move { found });
-        assert_eq!(ask(Haste::Hurried, 1).await.expect("a result").result, 1);
-        assert_eq!(ask(Haste::None, 2).await.expect("a result").result, 2);
-        assert_eq!(ask(Haste::Hurried, 3).await.expect("a result").result, 2);
+        let ask =
+            |probe_time, found| memo.fresh(Deadline::UNKNOWN, probe_time, async move { found });
+        assert_eq!(
+            ask(ProbeTime::Shortened, 1).await.expect("a result").result,
+            1
+        );
+        assert_eq!(ask(ProbeTime::Full, 2).await.expect("a result").result, 2);
+        assert_eq!(
+            ask(ProbeTime::Shortened, 3).await.expect("a result").result,
+            2
+        );
     }
 
     #[tokio::test]
-    async fn a_clock_that_was_set_back_makes_no_result_last() {
+    async fn a_clock_that_was_set_back_makes_a_result_stale() {
         let memo = Memo::new(Duration::from_secs(1));
         let ahead = now()
             .checked_add(SignedDuration::from_hours(1))
             .expect("an instant");
         *memo.last.lock().await = Some(("old", ahead));
         let found = memo
-            .fresh(Deadline::UNKNOWN, Haste::None, async { "new" })
+            .fresh(Deadline::UNKNOWN, ProbeTime::Full, async { "new" })
             .await;
         assert_eq!(found.expect("a result").result, "new");
     }

@@ -1,4 +1,4 @@
-//! The health of MongoDB: a ping, judged.
+//! The health of MongoDB: a ping and its assessment.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -10,25 +10,25 @@ use mongo_client::{Error, Mongo};
 use serde::Serialize;
 use telemetry::metrics::Metrics;
 
-use super::verdict::Verdict;
+use super::assessment::Assessment;
 use super::{Status, milliseconds, record};
 use crate::config::HealthConfig;
 
-/// One look at MongoDB.
+/// The check of MongoDB.
 pub(crate) struct MongoCheck {
     mongo: Mongo,
     metrics: Metrics,
-    /// Limit of one look.
+    /// Time limit of one check.
     timeout: Duration,
-    /// The ping time above which MongoDB is `degraded`.
+    /// The latency above which MongoDB is `degraded`.
     slow: Duration,
 }
 
-/// How MongoDB is, as answers show it.
+/// The health of MongoDB, as in responses.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct MongoReport {
     pub(super) status: Status,
-    /// Whether a server answered.
+    /// Whether a server replied.
     connected: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<f64>,
@@ -36,13 +36,13 @@ pub(super) struct MongoReport {
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<&'static str>,
-    /// What is in force where MongoDB decides and cannot.
+    /// The fallback if MongoDB is configured and does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     fallback: Option<Fallback>,
 }
 
 impl MongoCheck {
-    /// Looks through this client.
+    /// Creates the check of this client.
     pub(crate) fn new(config: &HealthConfig, mongo: Mongo, metrics: Metrics) -> Self {
         Self {
             mongo,
@@ -52,15 +52,15 @@ impl MongoCheck {
         }
     }
 
-    /// Pings MongoDB within the limit of a check. Whatever happens becomes a report.
+    /// Pings MongoDB within the time limit. Every outcome becomes a report, also a panic.
     pub(super) async fn run(&self, deadline: Deadline) -> MongoReport {
         let deadline = deadline.within(self.timeout);
         let report = match AssertUnwindSafe(self.mongo.ping(deadline))
             .catch_unwind()
             .await
         {
-            Ok(found) => self.assess(found),
-            Err(_) => self.report(Verdict::internal_error()),
+            Ok(found) => self.ping_report(found),
+            Err(_) => self.report(Assessment::internal_error()),
         };
         if self.mongo.is_configured() {
             record(&self.metrics, "mongodb", report.status, report.latency_ms);
@@ -68,43 +68,45 @@ impl MongoCheck {
         report
     }
 
-    /// The report for a request whose time ran out while another's ping was still running.
-    pub(super) fn overrun(&self) -> MongoReport {
-        self.assess(Err(Error::Timeout))
+    /// The report for a request whose time ended while another request's ping was still running.
+    pub(super) fn timed_out(&self) -> MongoReport {
+        self.ping_report(Err(Error::Timeout))
     }
 
-    fn assess(&self, found: Result<Duration, Error>) -> MongoReport {
+    fn ping_report(&self, found: Result<Duration, Error>) -> MongoReport {
         let latency_ms = found.ok().map(milliseconds);
         MongoReport {
             connected: matches!(found, Ok(_) | Err(Error::Rejected)),
             latency_ms,
-            ..self.report(judge(found, self.slow))
+            ..self.report(assess(found, self.slow))
         }
     }
 
-    fn report(&self, verdict: Verdict) -> MongoReport {
-        let serves = verdict.status.is_serving();
+    fn report(&self, assessment: Assessment) -> MongoReport {
+        let serves = assessment.status.is_serving();
         MongoReport {
-            status: verdict.status,
+            status: assessment.status,
             connected: false,
             latency_ms: None,
-            error: verdict.error,
-            error_code: verdict.error_code,
+            error: assessment.error,
+            error_code: assessment.error_code,
             fallback: (self.mongo.is_configured() && !serves).then_some(Fallback::Reject),
         }
     }
 }
 
-fn judge(found: Result<Duration, Error>, slow: Duration) -> Verdict {
+fn assess(found: Result<Duration, Error>, slow: Duration) -> Assessment {
     match found {
-        Ok(latency) if latency > slow => {
-            Verdict::new(Status::Degraded, "slow", "the server answers slowly")
-        }
-        Ok(_) => Verdict::well(Status::Connected),
+        Ok(latency) if latency > slow => Assessment::new(
+            Status::Degraded,
+            "slow",
+            "the server replies slowly: the ping took longer than HEALTH_SLOW_MS",
+        ),
+        Ok(_) => Assessment::working(Status::Connected),
         Err(error @ (Error::Timeout | Error::ConnectionLost | Error::Rejected)) => {
-            Verdict::new(Status::Unhealthy, error.code(), error)
+            Assessment::new(Status::Unhealthy, error.code(), error)
         }
-        Err(error) => Verdict::new(Status::Disconnected, error.code(), error),
+        Err(error) => Assessment::new(Status::Disconnected, error.code(), error),
     }
 }
 
@@ -113,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_situation_has_its_status_and_code() {
+    fn every_result_of_a_ping_has_its_status_and_code() {
         let slow = Duration::from_millis(100);
         let cases = [
             (Ok(Duration::from_millis(1)), Status::Connected, None),
@@ -155,9 +157,9 @@ mod tests {
             ),
         ];
         for (found, status, error_code) in cases {
-            let verdict = judge(found, slow);
+            let assessment = assess(found, slow);
             assert_eq!(
-                (verdict.status, verdict.error_code),
+                (assessment.status, assessment.error_code),
                 (status, error_code),
                 "{found:?}"
             );

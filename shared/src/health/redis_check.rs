@@ -1,4 +1,4 @@
-//! The health of Redis: the facts of a probe, judged.
+//! The health of Redis: a probe and its assessment.
 
 mod rules;
 
@@ -17,8 +17,8 @@ use serde::Serialize;
 use telemetry::metrics::Metrics;
 
 use super::access::Access;
-use super::memo::{Dated, Haste, Memo};
-use super::verdict::Verdict;
+use super::assessment::Assessment;
+use super::memo::{AgedResult, Memo, ProbeTime};
 use super::{Report, Status, record};
 use crate::config::HealthConfig;
 
@@ -26,30 +26,31 @@ use crate::config::HealthConfig;
 pub struct RedisHealth {
     check: RedisCheck,
     memo: Memo<RedisReport>,
-    /// Limit of a whole answer.
+    /// Time limit of a whole response.
     total_timeout: Duration,
-    /// What a probe may take.
-    probe_time: Duration,
+    /// Time limit of a probe.
+    probe_limit: Duration,
     access: Access,
 }
 
 impl RedisHealth {
-    /// Answers with what `check` finds.
+    /// Creates the endpoint from its check.
     pub(crate) fn new(config: &HealthConfig, check: RedisCheck, access: Access) -> Self {
         Self {
             check,
             memo: Memo::new(config.memo),
             total_timeout: config.total_timeout,
-            probe_time: config.probe_time(),
+            probe_limit: config.probe_limit(),
             access,
         }
     }
 
-    /// The answer to a request with these `headers`: how Redis is, found out by `deadline` or within the limit of a health answer, whichever is sooner.
+    /// Responds to a request with these headers. The check ends by `deadline` or within the limit of a health
+    /// response, whichever is sooner.
     ///
     /// # Cancel safety
     ///
-    /// A dropped check may leave its key behind, which expires.
+    /// A dropped check may leave its key in Redis, which expires.
     pub async fn answer(&self, headers: &HeaderMap, deadline: Deadline) -> Response {
         let report = self.report(deadline);
         let limit = deadline.within(self.total_timeout);
@@ -57,38 +58,38 @@ impl RedisHealth {
     }
 
     async fn report(&self, deadline: Deadline) -> Report {
-        let haste = Haste::of(deadline, self.probe_time);
+        let probe_time = ProbeTime::of(deadline, self.probe_limit);
         let deadline = deadline.within(self.total_timeout);
-        let dated = self
+        let aged = self
             .memo
-            .fresh(deadline, haste, self.check.run(deadline))
+            .fresh(deadline, probe_time, self.check.run(deadline))
             .await;
-        let dated = dated.unwrap_or_else(|_| Dated::now(self.check.overrun()));
-        Report::new(dated.result.status, &dated)
+        let aged = aged.unwrap_or_else(|_| AgedResult::now(self.check.timed_out()));
+        Report::new(aged.result.status, &aged)
     }
 }
 
-/// One look at Redis.
+/// The check of Redis.
 pub(crate) struct RedisCheck {
     client: RedisClient,
     metrics: Metrics,
-    /// Limit of one look.
+    /// Time limit of one check.
     timeout: Duration,
     rules: Rules,
 }
 
-/// How Redis is, as answers show it.
+/// The health of Redis, as in responses.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct RedisReport {
     pub(super) status: Status,
-    /// Whether the handshake was completed.
+    /// Whether the handshake succeeded.
     connected: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
-    /// Shown where a login may go unencrypted although this is not development.
+    /// `allowed` if `REDIS_PLAINTEXT` allows credentials without encryption outside development.
     #[serde(skip_serializing_if = "Option::is_none")]
     plaintext: Option<&'static str>,
-    /// The operations that succeeded, in their order.
+    /// The operations that succeeded, in order.
     #[serde(skip_serializing_if = "Option::is_none")]
     operations: Option<Vec<Operation>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,7 +109,7 @@ pub(super) struct RedisReport {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 struct OperationResult {
     ok: bool,
-    /// Of the round trip that the operation shared with the others.
+    /// The latency of the round trip that all operations share.
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +117,7 @@ struct OperationResult {
 }
 
 impl RedisCheck {
-    /// Looks through this client, and judges what it finds by these rules.
+    /// Creates the check of this client, with the rules for its assessment.
     pub(crate) fn new(
         config: &HealthConfig,
         client: RedisClient,
@@ -131,19 +132,21 @@ impl RedisCheck {
         }
     }
 
-    /// What is in force where Redis is not well.
+    /// The fallback if Redis does not work.
     pub(super) fn fallback(&self) -> Fallback {
         self.rules.fallback
     }
 
-    /// Probes Redis within the limit of a check. Whatever happens becomes a report.
+    /// Probes Redis within the time limit. Every outcome becomes a report, also a panic.
     pub(super) async fn run(&self, deadline: Deadline) -> RedisReport {
         let client = self.client.within(deadline.within(self.timeout));
         let report = match AssertUnwindSafe(client.health_check()).catch_unwind().await {
-            Ok(found) => self.rules.assess(found, client.masked_url().as_deref()),
+            Ok(found) => self
+                .rules
+                .probe_report(found, client.masked_url().as_deref()),
             Err(_) => self
                 .rules
-                .report(client.masked_url().as_deref(), Verdict::internal_error()),
+                .report(client.masked_url().as_deref(), Assessment::internal_error()),
         };
         if client.masked_url().is_some() {
             record(&self.metrics, "redis", report.status, report.latency_ms);
@@ -151,14 +154,14 @@ impl RedisCheck {
         report
     }
 
-    /// The report for a request whose time ran out while another's probe was still running.
-    pub(super) fn overrun(&self) -> RedisReport {
+    /// The report for a request whose time ended while another request's probe was still running.
+    pub(super) fn timed_out(&self) -> RedisReport {
         let error = match self.client.is_connected() {
             true => Error::Unanswered(Reason::Timeout),
             false => Error::Unreachable(Reason::ConnectTimeout),
         };
         self.rules
-            .assess(Err(error), self.client.masked_url().as_deref())
+            .probe_report(Err(error), self.client.masked_url().as_deref())
     }
 }
 
@@ -166,7 +169,7 @@ impl RedisCheck {
 mod tests {
     use std::collections::BTreeSet;
 
-    /// The commands that a script runs.
+    /// The commands that a script calls.
     fn commands(script: &str) -> BTreeSet<&str> {
         let mut calls: Vec<_> = script.split("call('").collect();
         calls.remove(0);
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_probe_needs_every_command_that_the_scripts_of_idempotency_need() {
+    fn the_probe_runs_every_command_of_the_idempotency_scripts() {
         let mut needed = commands(include_str!(
             "../../crates/idempotency/src/store/record.lua"
         ));

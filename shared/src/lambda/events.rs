@@ -16,22 +16,23 @@ use super::payload::Payload;
 use super::start;
 use crate::App;
 
-/// One event to answer. Not `Debug`: what is in it is the caller's.
+/// One event to handle. Not `Debug`, because it has the caller's data.
 pub struct Event {
-    /// The event as it was sent; `None` where it is not JSON: Lambda refuses such an event, a local server may not.
+    /// The payload as it was sent; `None` if it is not JSON. Lambda rejects such an event, a local server may not.
     pub payload: Option<Box<RawValue>>,
-    /// By when the handler has to be done. A reserve for sending the answer is already taken off.
+    /// The handler's deadline, which leaves time to send the response.
     pub deadline: Deadline,
 }
 
-/// What a panic is answered with. Its own message stays out, as it does of the log.
+/// The error type and message after a panic. The panic's own message is neither sent nor logged.
 const PANICKED: (&str, &str) = (
     "InternalError",
-    "The invocation failed for a reason of ours. Quote its request id when you report it.",
+    "The invocation failed because of an internal error. Include its request id when you report it.",
 );
 
-/// Runs a function that is invoked directly: `build` makes its state from the [`App`], once; `handle` answers each
-/// event with it. A panic is a function error. Returns only when the function cannot start or Lambda ends it.
+/// Runs a function that is invoked directly. `build` creates its state from the [`App`], once; `handle` handles
+/// each event with it. A panic becomes a function error. Returns only if the function cannot start or Lambda ends
+/// it.
 pub fn serve_events<S, F>(build: impl FnOnce(&App) -> S, handle: fn(Arc<S>, Event) -> F) -> ExitCode
 where
     S: Send + Sync + 'static,
@@ -56,7 +57,7 @@ async fn answer<F: Future<Output = Box<RawValue>>>(
     let handled = async {
         let deadline = super::deadline(&event.context, process_started);
         let payload = event.payload.0;
-        // The call is inside, so that a panic before the handler's first await is caught too.
+        // The call is inside, so that a panic before the handler's first await is also caught.
         let handled = AssertUnwindSafe(async { handle(Event { payload, deadline }).await });
         let answer = handled.catch_unwind().await;
         let duration_ms = began.elapsed().as_secs_f64() * 1e3;

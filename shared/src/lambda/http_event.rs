@@ -1,10 +1,13 @@
-//! Reads an event of API Gateway's HTTP API, payload format 2.0
+//! Parses an event of API Gateway's HTTP API, payload format 2.0
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
 //!
-//! The conversion of `lambda_http` panics on events that clients can cause: two protocols in `X-Forwarded-Proto`, a space in
-//! `Host`, a query that is not encoded. It also runs before any code of ours, so that the client gets neither a problem document
-//! nor a request id. Here every member is read by itself. A member that no endpoint reads is not looked at. A header value that HTTP cannot carry is replaced by one that no endpoint accepts. An event whose method, path, headers or body
-//! cannot be read is answered with a 400.
+//! The conversion of `lambda_http` panics on events that clients can cause: two protocols in `X-Forwarded-Proto`, a
+//! space in `Host`, a query that is not encoded. It also runs before any of our code, so the client would get
+//! neither a problem document nor a request id.
+//!
+//! So this module parses each member separately. It ignores members that no endpoint reads. It replaces a header
+//! value that HTTP does not allow by one that no endpoint accepts. If method, path, headers or body are invalid,
+//! the response is a 400.
 
 use std::borrow::Cow;
 
@@ -18,27 +21,27 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// What an event says. Not `Debug`: headers and body can hold secrets.
+/// The parsed event. Not `Debug`, because headers and body can contain secrets.
 pub(super) struct HttpEvent {
-    /// The id that API Gateway gave the request, which its own logs carry too.
+    /// The request id of API Gateway, which is also in its own logs.
     pub(super) request_id: Option<String>,
-    /// `GET` where the event names none that can be read.
+    /// The method; `GET` if the event has no valid one.
     pub(super) method: Method,
-    /// Who API Gateway says is asking.
+    /// The caller according to API Gateway's authorizer.
     pub(super) caller: Caller,
-    /// The request; or the answer to an event that holds none.
+    /// The request, or the problem to respond with.
     pub(super) request: Result<Request, Problem>,
 }
 
-/// The event holds no request.
+/// The event has no valid request.
 const UNREADABLE: Problem = Problem {
     status: StatusCode::BAD_REQUEST,
     slug: "request-unreadable",
     title: "The request cannot be read",
-    detail: "Its method, path, headers or body is not what HTTP allows.",
+    detail: "Its method, path, headers or body is not valid HTTP.",
 };
 
-/// What a query may not hold as it is (RFC 3986, section 3.4).
+/// Characters that must be percent-encoded in a query (RFC 3986, section 3.4).
 const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -54,17 +57,18 @@ const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// What a path may not hold as it is. API Gateway decodes the path of a request.
+/// Characters that must be percent-encoded in a path. API Gateway decodes the path of a request.
 const NOT_IN_A_PATH: &AsciiSet = &NOT_IN_A_QUERY.add(b'?');
 
-/// Stands in for a header value that HTTP cannot carry. It is no text, so no endpoint takes it for a value that was sent.
-const NO_TEXT: &[u8] = b"\xff";
+/// Replaces a header value that HTTP does not allow. It is not valid text, so every endpoint rejects it as
+/// malformed.
+const INVALID_TEXT: &[u8] = b"\xff";
 
-/// Longer ids are not API Gateway's.
+/// The longest request id of API Gateway.
 const LONGEST_REQUEST_ID: usize = 128;
 
 impl HttpEvent {
-    /// Reads an event; anything can be one.
+    /// Parses an event. Every JSON, or none, is an event.
     pub(super) fn read(event: Option<&RawValue>) -> Self {
         let event: Event = event.and_then(object).unwrap_or_default();
         let context: Context = event.request_context.and_then(object).unwrap_or_default();
@@ -81,7 +85,7 @@ impl HttpEvent {
         }
     }
 
-    /// What an event says whose reading panicked.
+    /// The result for an event whose parsing panicked.
     pub(super) fn panicked() -> Self {
         Self {
             request_id: None,
@@ -92,7 +96,7 @@ impl HttpEvent {
     }
 }
 
-/// The members that are read. `None` is a member that is missing or null.
+/// The members that are parsed. `None`: the member is missing or null.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Event<'a> {
@@ -190,12 +194,12 @@ impl Event<'_> {
         };
         let mut headers = HeaderMap::new();
         for (name, value) in sent {
-            // No endpoint reads a header whose name HTTP does not allow.
+            // A header with an invalid name is dropped: no endpoint reads it.
             if let Ok(name) = HeaderName::from_bytes(&name.0) {
                 headers.try_append(name, header_value(value)).ok()?;
             }
         }
-        // API Gateway takes the cookies out of the headers.
+        // API Gateway sends the cookies separately from the headers.
         if let Some(cookies) = self.cookies.and_then(value::<Vec<Cow<str>>>)
             && let Ok(cookies) = HeaderValue::from_str(&cookies.join("; "))
         {
@@ -220,7 +224,8 @@ impl Event<'_> {
     }
 }
 
-/// The authorizer that is there decides alone. Where its name is missing, or is not text, no other kind of authorizer is tried.
+/// The caller according to the authorizer in the event. If its name is missing or is not text, no other authorizer
+/// is tried.
 fn caller(authorizer: Option<&RawValue>) -> Caller {
     let Some(authorizer) = authorizer else {
         return Caller::Unchecked;
@@ -244,7 +249,7 @@ fn method(method: &RawValue) -> Option<Method> {
     Method::from_bytes(method.as_bytes()).ok()
 }
 
-/// An id that a header can repeat.
+/// The request id, if it is valid in a header.
 fn request_id(id: &RawValue) -> Option<String> {
     let id: String = value(id)?;
     let is_header = (1..=LONGEST_REQUEST_ID).contains(&id.len())
@@ -255,16 +260,17 @@ fn request_id(id: &RawValue) -> Option<String> {
 fn header_value(sent: &RawValue) -> HeaderValue {
     let text: Option<Cow<str>> = value(sent);
     text.and_then(|text| HeaderValue::from_bytes(text.as_bytes()).ok())
-        .or_else(|| HeaderValue::from_bytes(NO_TEXT).ok())
+        .or_else(|| HeaderValue::from_bytes(INVALID_TEXT).ok())
         .unwrap_or(HeaderValue::from_static(""))
 }
 
-/// What `json` is, if it is a `T`.
+/// `json` as a `T`, if it is one.
 fn value<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
     serde_json::from_str(json.get()).ok()
 }
 
-/// The members of `json`, if it is an object. serde also fills a struct from an array, by position.
+/// The members of `json`, if it is an object. Without the check, serde would also fill a struct from an array, by
+/// position.
 fn object<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
     json.get().starts_with('{').then(|| value(json))?
 }

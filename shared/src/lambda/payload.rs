@@ -1,10 +1,10 @@
-//! The JSON that an invocation brings, as text.
+//! The JSON payload of an invocation, as text.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// Any JSON; `None` for anything else, which Lambda refuses and a local server may not. Reading it never fails, because the runtime
-/// would answer a failure with an error of its own.
+/// Any JSON; `None` for anything else. Lambda rejects an invalid payload, a local server may not. Deserializing never fails,
+/// because the runtime would then respond with an error of its own.
 pub(super) struct Payload(pub(super) Option<Box<RawValue>>);
 
 impl<'de> Deserialize<'de> for Payload {

@@ -1,4 +1,4 @@
-//! From an event of API Gateway to an [`Invocation`], and from a [`Response`] to what API Gateway expects.
+//! Converts an event of API Gateway into an [`Invocation`], and a [`Response`] into what API Gateway expects.
 
 use std::convert::Infallible;
 use std::panic::{self, AssertUnwindSafe};
@@ -19,9 +19,9 @@ use super::payload::Payload;
 use super::start;
 use crate::App;
 
-/// Runs a function that answers HTTP requests: `build` makes its state from the [`App`], once; `handle` answers each
-/// invocation with it. Every event is answered, also one that holds no request. Returns only when the function cannot start or
-/// Lambda ends it.
+/// Runs a function for HTTP requests. `build` creates its state from the [`App`], once; `handle` handles each
+/// invocation with it. Every event gets a response, also one without a valid request. Returns only if the function
+/// cannot start or Lambda ends it.
 pub fn serve<S, F, R>(
     build: impl FnOnce(&App) -> S,
     handle: fn(Arc<S>, Invocation) -> F,
@@ -69,7 +69,7 @@ async fn answer(
             Ok(request) => {
                 let path = request.uri().path().to_owned();
                 let caller = event.caller;
-                // The call is inside, so that a panic before the handler's first await is caught too.
+                // The call is inside, so that a panic before the handler's first await is also caught.
                 let handled = AssertUnwindSafe(async {
                     handle(Invocation {
                         request,

@@ -1,5 +1,5 @@
-//! Which file of a crate needs which other one: read from its `use` declarations and paths, through what modules re-export. Tests are
-//! left out, those at the end of a file too. A file may need the module that it is in.
+//! The dependencies between the files of a crate, from `use` declarations and paths, through re-exports. Tests are ignored,
+//! also those at the end of a file. A file may depend on the module that contains it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,9 +14,9 @@ pub(super) struct Sources {
 }
 
 struct File {
-    /// What it names, as it is written: `super::store::Store`.
+    /// The paths in it, as written: `super::store::Store`.
     named: Vec<Vec<String>>,
-    /// What it makes known under a name: by `use`, public or not.
+    /// The names that it introduces by `use`, public or not.
     aliases: BTreeMap<String, Vec<String>>,
 }
 
@@ -27,25 +27,25 @@ impl Sources {
         Self { files }
     }
 
-    /// The files that need each other, group by group.
-    pub(super) fn circles(&self) -> Vec<Vec<String>> {
+    /// The groups of files that depend on each other.
+    pub(super) fn cycles(&self) -> Vec<Vec<String>> {
         let reach: BTreeMap<_, _> = self
             .files
             .keys()
             .map(|module| (module, self.reachable(module)))
             .collect();
-        let mut circles = BTreeSet::new();
+        let mut cycles = BTreeSet::new();
         for (module, reached) in &reach {
-            let circle: Vec<_> = reached
+            let cycle: Vec<_> = reached
                 .iter()
                 .filter(|other| reach[other].contains(*module))
                 .map(|other| other.join("::"))
                 .collect();
-            if circle.len() > 1 {
-                circles.insert(circle);
+            if cycle.len() > 1 {
+                cycles.insert(cycle);
             }
         }
-        circles.into_iter().collect()
+        cycles.into_iter().collect()
     }
 
     fn reachable(&self, from: &Module) -> BTreeSet<Module> {
@@ -66,12 +66,12 @@ impl Sources {
         let mut needs: BTreeSet<_> = named
             .filter_map(|path| self.home(module, path, 0))
             .collect();
-        // What a module defines is there for the files inside it.
+        // A file may use the items of the modules that contain it.
         needs.retain(|other| !module.starts_with(other));
         needs
     }
 
-    /// The module whose file has what a path names; `None` where that is another crate's.
+    /// The module whose file defines the item of a path; `None` if that is another crate.
     fn home(&self, from: &Module, path: &[String], depth: u32) -> Option<Module> {
         let (first, rest) = path.split_first()?;
         let mut module = match first.as_str() {
@@ -190,7 +190,7 @@ fn segments(path: &str) -> Vec<String> {
         .collect()
 }
 
-/// The paths of a `use` declaration, each for itself.
+/// The paths of a `use` declaration.
 fn paths(declaration: &str) -> Vec<String> {
     let Some((prefix, rest)) = declaration.split_once('{') else {
         return vec![declaration.trim().to_owned()];
@@ -217,7 +217,7 @@ fn paths(declaration: &str) -> Vec<String> {
     paths_found
 }
 
-/// The paths that stand in the code itself: `super::payment::id_of`.
+/// The paths in the code itself: `super::payment::id_of`.
 fn inline(code: &str) -> Vec<Vec<String>> {
     let words =
         code.split(|character: char| !(character.is_alphanumeric() || "_:".contains(character)));

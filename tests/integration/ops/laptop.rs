@@ -111,8 +111,8 @@ async fn a_url_that_no_connection_can_be_opened_to_cannot_be_used() {
     let folder = TempDir::new().expect("a folder");
     let production = ("ENVIRONMENT", "production");
     let cluster = ("REDIS_CLUSTER", "true");
-    let redis = "REDIS_URL cannot be used: the Redis URL cannot be parsed";
-    let mongo = "MONGODB_URI cannot be used: the MongoDB URI cannot be parsed";
+    let redis = "REDIS_URL cannot be used: the Redis URL is invalid";
+    let mongo = "MONGODB_URI cannot be used: the MongoDB URI is invalid";
     let cases: [(&[_], _); 9] = [
         (&[("REDIS_URL", "hunter2")], redis),
         (&[("REDIS_URL", "redis://cache?db=hunter2")], redis),

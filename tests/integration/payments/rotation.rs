@@ -148,7 +148,7 @@ async fn mac_keys_that_take_more_than_a_second_are_read() {
         assert_eq!(paid.status, 201, "{}", paid.text());
         let events = world.shop.create.log_events();
         events.iter().any(|event| {
-            event["message"] == "a secret was read"
+            event["message"] == "read a new value of a secret"
                 && event["secret.variable"] == "PAYMENT_MAC_KEYS_SECRET_ARN"
         })
     })

@@ -1,7 +1,7 @@
-//! With which credentials does this process run?
+//! The AWS credentials of this process.
 //!
-//! On Lambda they stand in the environment and last as long as it does. Elsewhere they come over the network and end, so
-//! they are kept until shortly before, and asked for by one caller at a time.
+//! On Lambda they are in the environment and are valid as long as the process. Elsewhere they come over the network and
+//! expire. So they are kept until shortly before, and one caller at a time requests new ones.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,30 +10,30 @@ use aws_credential_types::provider::ProvideCredentials;
 use foundation::{Deadline, wall_clock};
 use parking_lot::Mutex;
 
-use super::{QUESTION_TIMEOUT, Unavailable, configuration};
+use super::{REQUEST_TIMEOUT, Unavailable, configuration};
 
-/// The credentials of this process, as far as they are known.
+/// The credentials of this process, requested at the first use.
 #[derive(Default)]
 pub struct CredentialsCell {
-    /// Those that end, until they nearly have. Never locked across an await.
+    /// Credentials that expire, kept until shortly before. Never locked across an await.
     held: Mutex<Option<Credentials>>,
-    /// Held by whoever asks.
-    asking: tokio::sync::Mutex<()>,
+    /// Held while a caller requests credentials.
+    requesting: tokio::sync::Mutex<()>,
 }
 
-/// What is signed with credentials has to outlive its own use by the other side.
+/// The shortest remaining validity of kept credentials. A signature must still be valid when the server checks it.
 const LEAST_LIFE: Duration = Duration::from_secs(300);
 
 impl CredentialsCell {
-    /// Credentials that are good for some minutes, if any are.
+    /// Returns credentials that are valid for some minutes.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where none were found by `deadline`.
+    /// [`Unavailable`] if no credentials were found by `deadline`.
     ///
     /// # Cancel safety
     ///
-    /// A dropped question leaves nothing behind, and whoever waited for it asks next.
+    /// A dropped call changes nothing, and the next waiting caller requests credentials.
     pub async fn current(
         &self,
         region: &str,
@@ -42,10 +42,10 @@ impl CredentialsCell {
         if let Some(held) = self.usable() {
             return Ok(held);
         }
-        let deadline = deadline.within(QUESTION_TIMEOUT);
-        let asking = async {
-            let _turn = self.asking.lock().await;
-            // Whoever had the turn before may have asked.
+        let deadline = deadline.within(REQUEST_TIMEOUT);
+        let requesting = async {
+            let _turn = self.requesting.lock().await;
+            // The caller before may have received credentials.
             if let Some(held) = self.usable() {
                 return Ok(held);
             }
@@ -54,13 +54,13 @@ impl CredentialsCell {
                 .credentials_provider()
                 .ok_or_else(|| Unavailable::new("no_credentials_provider"))?;
             let found = provider.provide_credentials().await;
-            // Its text names hosts and files.
+            // The SDK's text is dropped, because it names hosts and files.
             let found = found.map_err(|_| Unavailable::new("no_credentials"))?;
             *self.held.lock() = found.expiry().is_some().then(|| found.clone());
             Ok(found)
         };
         deadline
-            .bound(asking)
+            .bound(requesting)
             .await
             .unwrap_or_else(|_| Err(Unavailable::new("timeout")))
     }
@@ -70,12 +70,12 @@ impl CredentialsCell {
         self.held
             .lock()
             .clone()
-            .filter(|held| lasts(held.expiry(), SystemTime::UNIX_EPOCH + now))
+            .filter(|held| is_usable(held.expiry(), SystemTime::UNIX_EPOCH + now))
     }
 }
 
-/// Whether credentials that end at `expiry` are worth keeping at `now`.
-fn lasts(expiry: Option<SystemTime>, now: SystemTime) -> bool {
+/// Whether credentials that expire at `expiry` are still usable at `now`.
+fn is_usable(expiry: Option<SystemTime>, now: SystemTime) -> bool {
     expiry.is_some_and(|expiry| {
         expiry
             .duration_since(now)
@@ -88,13 +88,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_asked_for_anew_before_they_end() {
+    fn new_credentials_are_requested_before_the_old_ones_expire() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         for (left, expected) in [(301, true), (300, false), (0, false)] {
             let expiry = now + Duration::from_secs(left);
-            assert_eq!(lasts(Some(expiry), now), expected, "{left} s");
+            assert_eq!(is_usable(Some(expiry), now), expected, "{left} s");
         }
-        assert!(!lasts(Some(now - Duration::from_secs(1)), now));
-        assert!(!lasts(None, now), "what has no end is not ours to keep");
+        assert!(!is_usable(Some(now - Duration::from_secs(1)), now));
+        assert!(
+            !is_usable(None, now),
+            "credentials without expiry are not kept"
+        );
     }
 }

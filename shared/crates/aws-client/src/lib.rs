@@ -15,21 +15,21 @@ pub use credentials::CredentialsCell;
 use foundation::Deadline;
 pub use stored::SecretsManager;
 
-/// Why there is no answer. Its text is fixed: AWS's own can quote what was asked.
+/// Why AWS gives no result. It keeps only a code, because AWS's own text can quote the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("AWS unavailable: {code}")]
 pub struct Unavailable {
-    /// AWS's code for it, or ours.
+    /// The error code of AWS, or ours: `timeout`, `connection_failed`, `empty`, `no_credentials`, `no_credentials_provider`.
     pub code: String,
 }
 
-/// The limit of TCP and TLS together.
+/// Time limit of TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The limit of one of two attempts.
+/// Time limit of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
 const ATTEMPTS: u32 = 2;
-/// The limit of a whole question.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time limit of a request with all its attempts.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Unavailable {
     fn new(code: impl Into<String>) -> Self {
@@ -37,7 +37,7 @@ impl Unavailable {
     }
 }
 
-/// How this process talks to AWS. What does not name a region of its own goes to `region`.
+/// Returns the SDK's configuration, loaded once. Requests without a region of their own go to `region`.
 async fn configuration(
     region: &str,
     deadline: Deadline,
@@ -51,13 +51,13 @@ async fn configuration(
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(QUESTION_TIMEOUT);
+            .operation_timeout(REQUEST_TIMEOUT);
         #[expect(
             clippy::disallowed_methods,
-            reason = "this module is where AWS is talked to"
+            reason = "this module configures the AWS SDK"
         )]
         aws_config::defaults(BehaviorVersion::v2026_01_12())
-            // Else it would ask for one, on a laptop over the network.
+            // Without a region the SDK would look for one, on a laptop over the network.
             .region(Region::new(region.to_owned()))
             .http_client(http_client)
             .timeout_config(timeouts.build())
@@ -65,7 +65,7 @@ async fn configuration(
             .load()
     });
     deadline
-        .within(QUESTION_TIMEOUT)
+        .within(REQUEST_TIMEOUT)
         .bound(found)
         .await
         .map_err(|_| Unavailable::new("timeout"))

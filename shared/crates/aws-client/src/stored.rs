@@ -1,4 +1,4 @@
-//! What does a secret of Secrets Manager hold?
+//! Reads secrets from AWS Secrets Manager.
 
 use async_trait::async_trait;
 use aws_config::Region;
@@ -7,9 +7,9 @@ use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use foundation::Deadline;
 use foundation::secret::{ReadError, Secret, SecretStore, StoredSecret};
 
-use super::{QUESTION_TIMEOUT, Unavailable, configuration};
+use super::{REQUEST_TIMEOUT, Unavailable, configuration};
 
-/// AWS Secrets Manager. A secret is where its ARN says.
+/// AWS Secrets Manager, in the region of each secret's ARN.
 #[derive(Clone, Copy, Debug)]
 pub struct SecretsManager;
 
@@ -22,15 +22,15 @@ impl SecretStore for SecretsManager {
 }
 
 async fn read(stored: &StoredSecret, deadline: Deadline) -> Result<Secret, Unavailable> {
-    let deadline = deadline.within(QUESTION_TIMEOUT);
+    let deadline = deadline.within(REQUEST_TIMEOUT);
     let configuration = configuration(&stored.region, deadline).await?;
     let configuration = aws_sdk_secretsmanager::config::Builder::from(configuration)
         .region(Region::new(stored.region.clone()))
         .build();
     let client = Client::from_conf(configuration);
-    let question = client.get_secret_value().secret_id(&stored.arn).send();
+    let request = client.get_secret_value().secret_id(&stored.arn).send();
     let answer = deadline
-        .bound(question)
+        .bound(request)
         .await
         .map_err(|_| Unavailable::new("timeout"))?
         .map_err(|error| Unavailable::new(error.code().unwrap_or("connection_failed")))?;

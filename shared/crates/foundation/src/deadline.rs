@@ -1,46 +1,47 @@
-//! How much time is left?
+//! The deadline of an invocation.
 //!
-//! An invocation ends at an instant that Lambda names, and everything a function waits for has to end before it.
-//! A [`Deadline`] is that instant: taken once when the invocation arrives, measured on the monotonic clock from then
-//! on, and handed down to whatever waits. It only ever gets sooner.
+//! Lambda sends the instant at which an invocation ends, and every wait of a function must end before it. A
+//! [`Deadline`] is that instant. It is read once when the invocation arrives, measured on the monotonic clock from
+//! then on, and passed to every wait. It never moves later.
 //!
-//! Lambda sends the instant as wall-clock milliseconds. `cargo lambda watch` sends ten minutes after 1970, so an
-//! instant before this process started is taken as unknown; any other one that has passed is a deadline that is over.
+//! Lambda sends the instant as wall-clock milliseconds. `cargo lambda watch` sends ten minutes after the Unix
+//! epoch, so an instant before the start of this process counts as unknown. Any other instant in the past is a
+//! deadline that is over.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// The instant by which an answer has to be there, or the knowledge that there is none.
+/// The instant by which a response is due, or an unknown instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(Option<Instant>);
 
-/// The time ran out before the awaited thing was there.
+/// The deadline passed before the awaited future was ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the time ran out")]
+#[error("deadline exceeded")]
 pub struct Elapsed;
 
 impl Deadline {
-    /// No deadline is known; each wait is limited only by its own setting.
+    /// An unknown deadline: each wait has only its own time limit.
     pub const UNKNOWN: Self = Self(None);
 
-    /// The deadline that is `limit` away from now.
+    /// Creates the deadline `limit` from now.
     pub fn after(limit: Duration) -> Self {
         Self(Instant::now().checked_add(limit))
     }
 
-    /// The deadline of an invocation, from the epoch milliseconds that Lambda sent with it.
+    /// Creates the deadline of an invocation from the epoch milliseconds that Lambda sent with it.
     pub fn of_invocation(epoch_ms: u64, process_started: SystemTime) -> Self {
         #[expect(
             clippy::disallowed_methods,
-            reason = "Lambda names the deadline in wall-clock time; this is the one place that converts it"
+            reason = "Lambda sends the deadline in wall-clock time, and only this function converts it"
         )]
         let now = SystemTime::now();
         time_left(epoch_ms, process_started, now).map_or(Self::UNKNOWN, Self::after)
     }
 
-    /// This deadline or the one `limit` from now, whichever is sooner.
+    /// Returns this deadline or the one `limit` from now, whichever is sooner.
     #[must_use]
     pub fn within(self, limit: Duration) -> Self {
         match (self, Self::after(limit)) {
@@ -50,7 +51,7 @@ impl Deadline {
         }
     }
 
-    /// This deadline, sooner by `reserve`: what stays free for the answer.
+    /// Returns this deadline, sooner by `reserve`, which stays free for sending the response.
     #[must_use]
     pub fn reserving(self, reserve: Duration) -> Self {
         Self(
@@ -59,18 +60,18 @@ impl Deadline {
         )
     }
 
-    /// The time left, zero once it is over; `None` where no deadline is known.
+    /// Returns the time left, zero after the deadline; `None` for an unknown deadline.
     pub fn remaining(self) -> Option<Duration> {
         self.0
             .map(|instant| instant.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether no time is left.
+    /// Whether the deadline has passed.
     pub fn is_over(self) -> bool {
         self.remaining().is_some_and(|left| left.is_zero())
     }
 
-    /// `limit`, or the time left if that is less.
+    /// Returns `limit`, or the time left if that is less.
     pub fn clip(self, limit: Duration) -> Duration {
         self.remaining()
             .map_or(limit, |remaining| remaining.min(limit))
@@ -80,11 +81,11 @@ impl Deadline {
     ///
     /// # Errors
     ///
-    /// [`Elapsed`] when the deadline came first.
+    /// [`Elapsed`] if the deadline passes first.
     ///
     /// # Cancel safety
     ///
-    /// `future` is dropped where it stands, when the deadline comes as well as when this future is dropped.
+    /// `future` is dropped at its current await, both at the deadline and when this future is dropped.
     pub async fn bound<F: Future>(self, future: F) -> Result<F::Output, Elapsed> {
         match self.0 {
             Some(instant) => tokio::time::timeout_at(instant, future)
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_left_is_what_lambda_says_unless_it_is_older_than_the_process() {
+    fn a_deadline_before_the_start_of_the_process_is_unknown() {
         let cases = [
             (
                 "ahead",
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deadline_only_gets_sooner() {
+    async fn a_deadline_never_moves_later() {
         let deadline = Deadline::after(Duration::from_secs(60));
         let sooner = deadline.within(Duration::from_secs(30));
         assert_eq!(deadline.within(Duration::from_secs(90)), deadline);
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_deadline_leaves_each_limit_as_it_is() {
+    async fn an_unknown_deadline_does_not_change_a_limit() {
         let limit = Duration::from_secs(5);
         assert_eq!(Deadline::UNKNOWN.remaining(), None);
         assert_eq!(Deadline::UNKNOWN.clip(limit), limit);

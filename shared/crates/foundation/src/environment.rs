@@ -1,6 +1,6 @@
-//! Where does this process run: on a laptop, in a deployment of development, or anywhere else?
+//! The environment of a process: development on a laptop, development that is deployed, or any other.
 //!
-//! What is unsafe elsewhere is allowed in development only, and this type is the one predicate that decides it.
+//! Some settings are safe only in development. Every such check uses this type.
 
 /// The environment of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,20 +9,20 @@ pub struct Environment {
     is_deployed: bool,
 }
 
-/// Where a process was started.
+/// Where a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// On Lambda, or in a container with an image of Lambda's.
+    /// On Lambda, or in a container with a Lambda image.
     Deployed,
-    /// By hand, on a laptop.
+    /// On a developer's computer.
     Laptop,
 }
 
-/// The least length of a secret outside development, in bytes, so that it cannot be guessed.
+/// The minimum length of a secret outside development, in bytes, so that it cannot be guessed.
 pub const SHORTEST_SECRET: usize = 16;
 
 impl Environment {
-    /// The environment of this name.
+    /// Creates the environment with this name.
     pub fn new(name: impl Into<String>, host: Host) -> Self {
         Self {
             name: name.into(),
@@ -30,32 +30,32 @@ impl Environment {
         }
     }
 
-    /// Development on a laptop, which needs no configuration.
+    /// Creates the environment of development on a laptop, which needs no configuration.
     pub fn laptop() -> Self {
         Self::new("development", Host::Laptop)
     }
 
-    /// The environment's name.
+    /// The name of the environment.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether this is development, on a laptop or deployed. Everything else is treated as production.
+    /// Whether this is development, on a laptop or deployed. Every other environment counts as production.
     pub fn is_development(&self) -> bool {
         self.name == "development"
     }
 
-    /// Whether Lambda runs this, or a container with an image of Lambda's, and not a server on a laptop.
+    /// Whether the process runs on Lambda or in a container with a Lambda image.
     pub fn is_deployed(&self) -> bool {
         self.is_deployed
     }
 
-    /// Whether this is development and not deployed, so that no gateway stands before the functions.
+    /// Whether this is development and not deployed. There is then no API Gateway in front of the functions.
     pub fn is_laptop(&self) -> bool {
         self.is_development() && !self.is_deployed
     }
 
-    /// The least length of a secret here, in bytes.
+    /// The minimum length of a secret in this environment, in bytes.
     pub fn shortest_secret(&self) -> usize {
         if self.is_development() {
             1

@@ -1,10 +1,11 @@
-//! JSON as other languages write it.
+//! Parses JSON strings that a Rust string cannot hold.
 //!
-//! A string of JavaScript, Python or Java can hold half of a surrogate pair, which is no character and no Rust string can hold. They
-//! write it as an escape, `"\ud83d"`, and the grammar of JSON allows that ([RFC 8259, 8.2]). So strings are read as bytes here: UTF-8,
-//! and [WTF-8] where a half is left alone. Two different strings never have the same bytes.
+//! A string of JavaScript, Python or Java can contain half of a surrogate pair, which is no character. They write
+//! it as an escape, `"\ud83d"`, and JSON's grammar allows that ([RFC 8259, 8.2]). So strings are parsed as bytes
+//! here: UTF-8, and [WTF-8] for a lone half. Two different strings never have the same bytes.
 //!
-//! Some programs begin a text with a byte order mark. A parser may ignore it (section 8.1), and [`without_mark`] does.
+//! Some programs write a byte order mark before the text. A parser may ignore it (section 8.1), and
+//! [`without_mark`] does.
 //!
 //! [RFC 8259, 8.2]: https://www.rfc-editor.org/rfc/rfc8259#section-8.2
 //! [WTF-8]: https://wtf-8.codeberg.page/
@@ -16,20 +17,20 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// What is wrong with a string that has half of a surrogate pair.
+/// The problem of a string with half of a surrogate pair.
 pub const LONE_SURROGATE: &str =
     r"it has half of a surrogate pair (`\ud83d` alone is no character)";
-/// What is wrong with an object that has such a name.
+/// The problem of an object with such a name.
 pub const LONE_SURROGATE_IN_NAME: &str =
     r"the name of a member has half of a surrogate pair (`\ud83d` alone is no character)";
 
-/// A string, borrowed where it has no escapes.
+/// A string, borrowed if it has no escapes.
 pub struct Text<'a>(pub Cow<'a, [u8]>);
 
-/// The members of an object, as they are written, duplicates among them.
+/// The members of an object, in order and with duplicates.
 pub struct Members<'a>(pub Vec<(Text<'a>, &'a RawValue)>);
 
-/// A text without the byte order mark that it may begin with.
+/// Returns the text without its byte order mark, if it has one.
 pub fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
@@ -40,12 +41,12 @@ pub fn is_lone_surrogate(value: &RawValue) -> bool {
 }
 
 impl Text<'_> {
-    /// The text; `None` where it has half of a surrogate pair.
+    /// The text; `None` if it has half of a surrogate pair.
     pub fn as_str(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }
 
-    /// The text to show, with U+FFFD for what is no character.
+    /// The text for display, with U+FFFD for bytes that are no character.
     pub fn to_string_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }
@@ -69,7 +70,7 @@ impl<'de> Deserialize<'de> for Text<'de> {
                 Ok(Text(Cow::Owned(text.to_owned())))
             }
         }
-        // As bytes, a string's escapes are read without being made a Rust string.
+        // Deserialized as bytes, the escapes of a string are resolved without creating a Rust string.
         deserializer.deserialize_bytes(Reader)
     }
 }
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_a_pair_is_kept_and_a_whole_pair_is_its_character() {
+    fn half_of_a_surrogate_pair_is_kept_and_a_whole_pair_is_a_character() {
         let cases: [(&str, &[u8]); 8] = [
             (r#""""#, b""),
             (r#""a\u00e9\n""#, "aé\n".as_bytes()),
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_read_as_they_are_written() {
+    fn members_keep_their_order_duplicates_and_text() {
         let json = r#"{"b": 1, "\ud800": [2 ], "b": "\ud801"}"#;
         let members: Members<'_> = serde_json::from_str(json).expect("an object");
         let members = members.0.iter();

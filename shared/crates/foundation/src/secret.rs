@@ -1,4 +1,4 @@
-//! A value that is used and never shown, where it comes from, and how it is replaced while functions run.
+//! Secret values: they are never shown, and can be rotated while functions run.
 
 mod cell;
 
@@ -7,40 +7,40 @@ use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 
-pub use cell::{ReadError, SecretCell, SecretStore, Secrets, Unread};
+pub use cell::{ReadError, SecretCell, SecretStore, SecretUnavailable, Secrets};
 
-/// A credential, or a URL that may hold one. It has no `Display`, and its `Debug` says only that it is there.
+/// A credential, or a URL that may contain one. It has no `Display`, and its `Debug` shows no value.
 #[derive(Clone)]
 pub struct Secret(String);
 
-/// Where a setting that is a secret comes from.
+/// The source of a secret setting.
 #[derive(Clone, Debug)]
 pub enum SecretSource {
-    /// From the environment.
+    /// A value from the environment.
     Given(Secret),
-    /// From a [`SecretStore`], where it can be replaced while functions run.
+    /// A value in a [`SecretStore`], where it can be rotated while functions run.
     Stored(StoredSecret),
 }
 
-/// A secret that a [`SecretStore`] keeps.
+/// The name of a secret in a [`SecretStore`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSecret {
-    /// The variable that names it.
+    /// The variable with its ARN.
     pub variable: &'static str,
-    /// Its name in the store: an ARN of AWS Secrets Manager.
+    /// Its ARN in AWS Secrets Manager.
     pub arn: String,
-    /// Where it is, from the ARN.
+    /// Its region, from the ARN.
     pub region: String,
-    /// For how long a value that was read is used without another look.
+    /// How long a value is used before it is read again.
     pub ttl: Duration,
 }
 
-/// While a secret is replaced, the old and the new one are valid.
+/// During a rotation, the old and the new secret are both valid.
 const MOST_IN_A_LIST: usize = 2;
 const LONGEST_IN_A_LIST: usize = 256;
 
 impl SecretSource {
-    /// What the environment holds; `None` where that is the name of a stored secret.
+    /// The value from the environment; `None` if the secret is in a store.
     pub fn given(&self) -> Option<&Secret> {
         match self {
             Self::Given(secret) => Some(secret),
@@ -55,13 +55,13 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself, for the client that needs it.
+    /// The value, for the client that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The one or two secrets of a list, with a comma between them, each at least as long as the `shortest`; `None` where this is
-    /// no such list.
+    /// Parses a list of one or two secrets, separated by a comma, each at least `shortest` bytes long; `None` if the value is
+    /// not such a list.
     pub fn list(&self, shortest: usize) -> Option<Vec<Self>> {
         let secrets: Vec<_> = self.0.split(',').map(str::trim).collect();
         let is_usable = |secret: &&str| {
@@ -72,7 +72,7 @@ impl Secret {
         fits.then(|| secrets.into_iter().map(Self::new).collect())
     }
 
-    /// Whether `candidate` is this value, in a time that depends on nothing but its length.
+    /// Whether `candidate` is this value. The comparison takes a time that depends only on its length.
     pub fn matches(&self, candidate: &str) -> bool {
         self.0.as_bytes().ct_eq(candidate.as_bytes()).into()
     }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_does_not_show_a_secret() {
+    fn debug_output_does_not_show_a_secret() {
         assert_eq!(
             format!("{:?}", Some(Secret::new("hunter2"))),
             "Some(Secret(***))"

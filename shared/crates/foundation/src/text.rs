@@ -1,14 +1,15 @@
-//! Which characters of other people's text can deceive a reader?
+//! Finds characters that are invisible or change how text is displayed.
 //!
-//! Some characters are not seen (a zero-width space), some change how others are seen (the marks of direction), and some are
-//! commands to a terminal (ESC). Two names that look alike would be two names, and a printed one could repaint the line that it
-//! stands in. Names have none of them; text for people has only those that people write words and emoji with; the operator's
-//! tool prints each for what it is.
+//! Some characters are invisible (a zero-width space), some change the order of others (direction marks), and some
+//! control a terminal (ESC). With them, two different names can look the same, and printed text can overwrite its
+//! line. So names must not contain them. Text for people may contain only those that belong to words and emoji. The
+//! operator's tool prints each one as its number.
 //!
-//! They are the control characters, and what Unicode lets programs ignore (`Default_Ignorable_Code_Point` in
-//! <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>) or show as a break or an annotation.
+//! They are the control characters, the characters that Unicode lets programs ignore
+//! (`Default_Ignorable_Code_Point` in <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>),
+//! line separators, and annotations.
 
-/// Whether a character is not seen, changes how others are seen, or commands a terminal.
+/// Whether a character is invisible, changes how others are displayed, or controls a terminal.
 pub fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -33,13 +34,13 @@ pub fn is_invisible(character: char) -> bool {
         )
 }
 
-/// Whether a text has a character that no name has.
+/// Whether a text has an invisible character. No name may have one.
 pub fn has_invisible(text: &str) -> bool {
     text.chars().any(is_invisible)
 }
 
-/// Whether a text for people has an invisible character that they do not write. Persian words and emoji are written with joiners
-/// and variation selectors, which stand between others and move none.
+/// Whether a text has an invisible character that does not belong to words or emoji. Persian words and emoji
+/// contain joiners and variation selectors, which do not move other characters.
 pub fn has_unwritten(text: &str) -> bool {
     let is_written =
         |character| matches!(character, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}');
@@ -47,8 +48,8 @@ pub fn has_unwritten(text: &str) -> bool {
         .any(|character| is_invisible(character) && !is_written(character))
 }
 
-/// The text, with each invisible character as its number in hexadecimal, as in `\u{1b}`. A backslash that stands before `u{` is
-/// written so as well: no two texts look alike.
+/// Returns the text with each invisible character as its hexadecimal number, as in `\u{1b}`. A backslash before
+/// `u{` is written in the same way, so that two different texts never look the same.
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
@@ -65,7 +66,7 @@ pub fn visible(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// One of each kind, and the first and the last of each range.
+    /// Characters of each kind, with the first and the last of each range.
     const INVISIBLE: [(&str, &str); 13] = [
         ("NUL, ESC, DEL", "\u{0}\u{1b}\u{7f}"),
         ("line breaks and tabs", "\t\n\r\u{b}\u{c}"),
@@ -102,7 +103,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_deceives_a_reader_is_invisible() {
+    fn control_and_format_characters_are_invisible() {
         for (kind, characters) in INVISIBLE {
             for character in characters.chars() {
                 assert!(is_invisible(character), "{kind}: {character:?}");
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn emoji_and_persian_are_text_and_no_names() {
+    fn emoji_and_persian_are_allowed_in_text_but_not_in_names() {
         for text in ["👩‍👩‍👧", "❤\u{fe0f}", "می\u{200c}خواهم"] {
             assert!(has_invisible(text) && !has_unwritten(text), "{text}");
         }

@@ -1,14 +1,15 @@
-//! Does a URL protect the login that it carries?
+//! Checks whether a URL protects its credentials.
 //!
-//! A URL that a secret store keeps is not known at the start, so the clients ask this when they read it.
+//! A URL in a secret store is not known at the start, so the clients check it when they read it.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
-/// Whether a URL of Redis or MongoDB has a login, another host and no TLS. A user alone is a login: it may be a password in the wrong
-/// place, `redis://password@host`. Of text that is no URL this says no: no client connects with it.
+/// Whether a URL of Redis or MongoDB has credentials, another host and no TLS. A user without a password counts as
+/// credentials: it may be a password in the wrong place, `redis://password@host`. The result is `false` for text
+/// that is no URL, because no client connects with it.
 pub fn sends_login_in_the_clear(url: &str) -> bool {
     let url = as_parsed(url);
     let Some(parts) = Parts::of(&url) else {
@@ -22,7 +23,7 @@ pub fn sends_login_in_the_clear(url: &str) -> bool {
     parts.has_login && !is_encrypted && !parts.hosts().all(is_this_host)
 }
 
-/// Whether a URI of MongoDB turns the look at certificates off.
+/// Whether a URI of MongoDB turns off certificate verification.
 pub fn trusts_any_certificate(uri: &str) -> bool {
     const OPTIONS: &[&str] = &[
         "tlsinsecure",
@@ -35,14 +36,14 @@ pub fn trusts_any_certificate(uri: &str) -> bool {
     })
 }
 
-/// The text that parsers of URLs see: they pass over tabs and line breaks, wherever those are.
+/// The text as URL parsers see it: they skip tabs and line breaks everywhere.
 fn as_parsed(url: &str) -> String {
     url.replace(['\t', '\n', '\r'], "")
 }
 
 const TLS: &[&str] = &["tls", "ssl"];
 
-/// What counts of a URL. The parser of URLs does not take MongoDB's, which may name several hosts.
+/// The relevant parts of a URL. The `url` crate cannot parse MongoDB's, which may name several hosts.
 struct Parts<'a> {
     scheme: &'a str,
     has_login: bool,
@@ -77,12 +78,13 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// The values of some options, in their order. MongoDB's driver compares names without regard to case, and decodes values.
+    /// The values of the options with these names, in order. MongoDB's driver ignores the case of names and decodes
+    /// values.
     fn flags(&self, names: &'static [&str]) -> impl Iterator<Item = bool> {
         self.query.split('&').filter_map(move |option| {
             let (name, value) = option.split_once('=')?;
-            let is_asked = names.iter().any(|asked| name.eq_ignore_ascii_case(asked));
-            is_asked.then(|| percent_decode_str(value).decode_utf8_lossy() == "true")
+            let is_wanted = names.iter().any(|asked| name.eq_ignore_ascii_case(asked));
+            is_wanted.then(|| percent_decode_str(value).decode_utf8_lossy() == "true")
         })
     }
 
@@ -91,7 +93,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether a host, as a URL writes it, is the machine that this runs on.
+/// Whether a host in a URL is this machine.
 pub fn is_this_host(host: &str) -> bool {
     let host: Cow<'_, str> = percent_decode_str(host).decode_utf8_lossy();
     let address = host.trim_start_matches('[').trim_end_matches(']');

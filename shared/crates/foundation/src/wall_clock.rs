@@ -1,22 +1,21 @@
-//! How long ago was that, a freeze included?
+//! Ages by the wall clock.
 //!
-//! A frozen process need not see the monotonic clock advance, so what may have grown old meanwhile is timed by the wall
-//! clock. That one can be set, so nothing that has to be right depends on it.
+//! The monotonic clock may stand still while Lambda freezes the process. So the age of something that may expire during a
+//! freeze is measured by the wall clock. The wall clock can be set, so a wrong age must do no harm.
 
 use std::time::{Duration, SystemTime};
 
-/// Whether the wall clock says that `then_ms` is at least `limit` ago. A clock that was set back proves nothing, so
-/// everything counts as old.
+/// Whether `then_ms` is at least `limit` ago. If the clock was set back, everything counts as old.
 pub fn older_than(then_ms: u64, limit: Duration) -> bool {
     now_ms()
         .checked_sub(then_ms)
         .is_none_or(|age_ms| u128::from(age_ms) >= limit.as_millis())
 }
 
-/// The wall clock, in milliseconds since 1970.
+/// The wall clock, in milliseconds since the Unix epoch.
 #[expect(
     clippy::disallowed_methods,
-    reason = "how long a process was frozen shows only on the wall clock; nothing but an early ping, connect or read depends on it"
+    reason = "only the wall clock continues during a freeze; an error costs at most an early ping, connect or read"
 )]
 pub fn now_ms() -> u64 {
     let since_epoch = SystemTime::now()

@@ -14,69 +14,69 @@ use serde::Serialize;
 pub use refusal::{IntoResponse, Refusal};
 pub use tenant::{Caller, Tenant, Unauthenticated};
 
-/// A request, its body read.
+/// An HTTP request with its whole body.
 pub type Request = http::Request<Bytes>;
-/// One request to answer. Not `Debug`: its headers carry tokens.
+/// One request to handle. Not `Debug`, because its headers contain tokens.
 pub struct Invocation {
-    /// The request, its body decoded.
+    /// The request, with its decoded body.
     pub request: Request,
-    /// Who API Gateway says is asking.
+    /// The caller according to API Gateway's authorizer.
     pub caller: Caller,
-    /// By when the handler has to be done. A reserve for sending the answer is already taken off.
+    /// The handler's deadline, which leaves time to send the response.
     pub deadline: Deadline,
 }
 
-/// An answer, its body whole.
+/// An HTTP response with its whole body.
 pub type Response = http::Response<Bytes>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// An error as a client sees it.
+/// An error as the client sees it: a problem document (RFC 9457).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The HTTP status.
     pub status: StatusCode,
     /// The last part of the `type`, which is `urn:truebond:problem:<slug>`.
     pub slug: &'static str,
-    /// What is wrong, the same for every occurrence.
+    /// What failed. Fixed for each `type`.
     pub title: &'static str,
-    /// What to do about it.
+    /// What the client should do. Fixed for each `type`.
     pub detail: &'static str,
 }
 
-/// Something in the function failed; the log has it.
+/// An internal error. The log has its cause.
 pub const INTERNAL: Problem = Problem {
     status: StatusCode::INTERNAL_SERVER_ERROR,
     slug: "internal",
     title: "Internal error",
-    detail: "The request failed for a reason of ours. Quote the X-Request-Id when you report it.",
+    detail: "The request failed because of an internal error. Include the X-Request-Id when you report it.",
 };
 
-/// Nobody is known to ask.
+/// The request has no authenticated caller.
 pub const UNAUTHENTICATED: Problem = Problem {
     status: StatusCode::UNAUTHORIZED,
     slug: "unauthenticated",
-    title: "Authentication is needed",
-    detail: "Send the credentials that this API asks for, for example a valid bearer token.",
+    title: "Authentication required",
+    detail: "Send valid credentials for this API, for example a bearer token.",
 };
 
-/// The path is right, the method is not.
+/// The path exists, but not with this method.
 const METHOD_NOT_ALLOWED: Problem = Problem {
     status: StatusCode::METHOD_NOT_ALLOWED,
     slug: "method-not-allowed",
     title: "Method not allowed",
-    detail: "The Allow header lists the methods that this path has.",
+    detail: "The Allow header lists the methods of this path.",
 };
 
-/// A method that a path does not have.
+/// The request's method is not one of the path's methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MethodNotAllowed {
-    /// The methods it has.
+    /// The methods of the path.
     allow: &'static str,
 }
 
 impl Problem {
-    /// The document, with the members of `more` behind its own. They are the occurrence's: what was wrong with this request.
+    /// The problem document, followed by the members of `more`, which describe this occurrence.
     pub fn with(self, more: &impl Serialize) -> Response {
         #[derive(Serialize)]
         struct Document<'a, T> {
@@ -116,12 +116,12 @@ impl From<MethodNotAllowed> for Response {
     }
 }
 
-/// A 200 with `body` as JSON.
+/// A response 200 with `body` as JSON.
 pub fn ok(body: &impl Serialize) -> Response {
     json(StatusCode::OK, body)
 }
 
-/// A 200 with `text`, which is JSON already.
+/// A response 200 with `text`, which already is JSON.
 pub fn json_text(text: String) -> Response {
     let mut response = Response::new(Bytes::from(text));
     let headers = response.headers_mut();
@@ -129,12 +129,12 @@ pub fn json_text(text: String) -> Response {
     response
 }
 
-/// An answer with `body` as JSON.
+/// A response with `body` as JSON.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
     with_body(status, "application/json", body)
 }
 
-/// Lets `GET` and `HEAD` pass.
+/// Accepts only `GET` and `HEAD`.
 ///
 /// # Errors
 ///
@@ -146,7 +146,7 @@ pub fn require_get(method: &Method) -> Result<(), MethodNotAllowed> {
     }
 }
 
-/// Lets `POST` pass.
+/// Accepts only `POST`.
 ///
 /// # Errors
 ///
@@ -158,7 +158,7 @@ pub fn require_post(method: &Method) -> Result<(), MethodNotAllowed> {
     }
 }
 
-/// Whether the body says that it is JSON.
+/// Whether the content type is JSON.
 pub fn is_json(headers: &HeaderMap) -> bool {
     let Some(Ok(content_type)) = headers.get(CONTENT_TYPE).map(HeaderValue::to_str) else {
         return false;
@@ -167,12 +167,12 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     media_type.trim().eq_ignore_ascii_case("application/json")
 }
 
-/// The seconds of a `Retry-After`: never less than the wait, and at least one.
+/// The seconds for a `Retry-After` header: the wait rounded up, at least one.
 pub fn retry_after(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64)
 }
 
-/// The token of an `Authorization: Bearer` header.
+/// Returns the token of an `Authorization: Bearer` header.
 pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme
@@ -180,7 +180,7 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
         .then(|| token.trim_start_matches(' '))
 }
 
-/// What every answer gets last: its request id, no caching, and to `HEAD` no body.
+/// Completes a response: adds the request id, forbids caching, and removes the body for `HEAD`.
 pub fn finish(mut response: Response, method: &Method, request_id: &str) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -194,7 +194,7 @@ pub fn finish(mut response: Response, method: &Method, request_id: &str) -> Resp
 }
 
 fn with_body(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
-    // Our own bodies are structs of text and numbers, and those always serialise; if one ever did not, the body would be empty.
+    // Our bodies are structs of text and numbers, which always serialise. A failure would give an empty body.
     let body = serde_json::to_vec(body).unwrap_or_default();
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
@@ -209,14 +209,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_has_a_stable_type_and_a_fixed_sentence() {
+    fn a_problem_has_a_stable_type_and_fixed_texts() {
         let response = Response::from(INTERNAL);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
-        insta::assert_snapshot!(String::from_utf8_lossy(response.body()), @r#"{"type":"urn:truebond:problem:internal","title":"Internal error","status":500,"detail":"The request failed for a reason of ours. Quote the X-Request-Id when you report it."}"#);
+        insta::assert_snapshot!(String::from_utf8_lossy(response.body()), @r#"{"type":"urn:truebond:problem:internal","title":"Internal error","status":500,"detail":"The request failed because of an internal error. Include the X-Request-Id when you report it."}"#);
     }
 
     #[test]
-    fn only_get_and_head_pass() {
+    fn only_get_and_head_are_accepted() {
         assert!(require_get(&Method::GET).is_ok());
         assert!(require_get(&Method::HEAD).is_ok());
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bearer_token_is_read_as_rfc_6750_writes_it() {
+    fn a_bearer_token_is_parsed_by_rfc_6750() {
         let cases = [
             (Some("Bearer abc"), Some("abc")),
             (Some("bearer abc"), Some("abc")),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_head_keeps_status_and_headers() {
+    fn a_response_to_head_keeps_status_and_headers() {
         let response = finish(json(StatusCode::OK, &[1]), &Method::HEAD, "id-1");
         assert_eq!(
             (response.status(), response.body().len()),

@@ -1,14 +1,14 @@
-//! How a handler ends early: with `?`, and the answer that says why.
+//! Lets a handler end early with `?` and the response for the client.
 
 use crate::{MethodNotAllowed, Problem, Response, Unauthenticated};
 
-/// Why a request is not served, as its client is answered.
+/// The response to a request that a handler rejects.
 #[derive(Debug)]
 pub struct Refusal(Box<Response>);
 
-/// What a handler may return.
+/// A result of a handler that becomes a response.
 pub trait IntoResponse {
-    /// The answer.
+    /// Converts it into the response.
     fn into_response(self) -> Response;
 }
 

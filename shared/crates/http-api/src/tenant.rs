@@ -1,7 +1,8 @@
-//! Whose request is it?
+//! The tenant of a request: the owner of the data that the request may use.
 //!
-//! API Gateway has checked who asks before a function hears of it, and says so beside the request, never in it. A tenant's
-//! name begins with the kind of its authorizer, so that no authorizer's names imitate another's.
+//! API Gateway authenticates the caller before it invokes a function, and passes the result beside the request,
+//! where a client cannot forge it. A tenant's name begins with the kind of its authorizer, so that the names of two
+//! authorizers cannot collide.
 
 use std::fmt;
 
@@ -11,36 +12,35 @@ use http::header::WWW_AUTHENTICATE;
 
 use crate::{Response, UNAUTHENTICATED};
 
-/// What API Gateway's authorizer found out about the caller.
+/// The caller according to API Gateway's authorizer.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Caller {
     /// There is no authorizer.
     #[default]
     Unchecked,
-    /// It has checked a JSON Web Token, which has this `sub` claim.
+    /// The authorizer verified a JSON Web Token with this `sub` claim.
     Jwt(Option<String>),
-    /// It is a Lambda function, or anything else, and names this `tenant`.
+    /// A Lambda authorizer, or another kind, names this `tenant`.
     Lambda(Option<String>),
 }
 
-/// To whom everything in a request belongs.
+/// The owner of all data in a request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tenant(String);
 
-/// Nobody is known to ask.
+/// The request has no authenticated caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unauthenticated;
 
-/// Longer ones do not fit into a scope.
+/// Longer names do not fit into a scope.
 const LONGEST_NAME: usize = 240;
 
 impl Tenant {
-    /// The tenant that `caller` is: the one that the authorizer names. On a laptop, where no authorizer stands before the functions, it
-    /// is `local`.
+    /// Returns the tenant that the authorizer names. On a laptop, where there is no authorizer, it is `local`.
     ///
     /// # Errors
     ///
-    /// [`Unauthenticated`] when no authorizer names a tenant, or a name that is empty, longer than 240 bytes, or has
+    /// [`Unauthenticated`] if no authorizer names a tenant, or if the name is empty, longer than 240 bytes, or has
     /// [invisible characters](text::is_invisible).
     pub fn of(caller: &Caller, environment: &Environment) -> Result<Self, Unauthenticated> {
         let (kind, name) = match caller {
@@ -56,7 +56,7 @@ impl Tenant {
             .ok_or(Unauthenticated)
     }
 
-    /// Its name.
+    /// The tenant's name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -75,7 +75,7 @@ impl From<Unauthenticated> for Response {
     }
 }
 
-/// A person, perhaps: not for the log.
+/// Shows no name, because a tenant may be a person.
 impl fmt::Debug for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tenant")
@@ -97,9 +97,9 @@ mod tests {
         tenant.map(|tenant| tenant.as_str().to_owned())
     }
 
-    /// The authorizer that is there decides alone: where it names none, no other kind is tried.
+    /// Only the authorizer in the event counts. If it names no tenant, no other kind is tried.
     #[test]
-    fn a_tenant_is_whom_the_authorizer_names() {
+    fn the_authorizer_names_the_tenant() {
         let name = |name: &str| Some(name.to_owned());
         let cases = [
             (Caller::Jwt(name("alice")), Some("jwt:alice")),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_authorizer_there_is_a_tenant_on_a_laptop_only() {
+    fn without_an_authorizer_only_a_laptop_has_a_tenant() {
         let cases = [
             ("development", Host::Laptop, Some("local")),
             ("development", Host::Deployed, None),

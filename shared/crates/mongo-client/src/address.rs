@@ -1,4 +1,4 @@
-//! Where MongoDB is, and with which login: the URI, which a secret may hold and replace.
+//! The URI of MongoDB, and the options parsed from it. A URI in a secret can be replaced while the process runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use mongodb::options::{ClientOptions, ConnectionString};
 
 use super::{Error, MongoConfig};
 
-/// What is known of the URI.
+/// The URI, from the environment or from a secret.
 pub(super) struct Address {
     uri: SecretCell,
-    /// The URI, where no secret holds it.
+    /// The URI from the environment; `None` if it is in a secret.
     given: Option<Secret>,
     application: String,
     allows_unsafe: bool,
-    /// What it says, parsed when it is new. Held by whoever parses it.
-    known: tokio::sync::Mutex<Option<Arc<Place>>>,
+    /// The last URI that was parsed. Locked while a caller parses a new one.
+    known: tokio::sync::Mutex<Option<Arc<Deployment>>>,
 }
 
-/// Where a URI leads.
-pub(super) struct Place {
+/// The deployment that a URI names, with the options of its client.
+pub(super) struct Deployment {
     uri: Secret,
     pub(super) options: ClientOptions,
 }
@@ -30,7 +30,7 @@ pub(super) struct Place {
 const POOL_SIZE: u32 = 5;
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// Atlas closes what rests for longer, and a Lambda process rests often.
+/// Atlas closes connections that are idle for longer, and a Lambda process is often idle.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 
 impl Address {
@@ -44,50 +44,56 @@ impl Address {
         }
     }
 
-    /// Why a URI that is known without a question can lead nowhere.
+    /// The reason why the URI from the environment is unusable, if it is. It asks no server and no DNS.
     pub(super) fn fault(&self) -> Option<Error> {
         let uri = self.given.as_ref()?;
         match ConnectionString::parse(uri.expose()) {
-            Ok(_) => self.refuse_unsafe(uri).err(),
+            Ok(_) => self.reject_unsafe(uri).err(),
             Err(error) => Some(Error::of_driver(&error)),
         }
     }
 
-    /// Where the URI leads that is in force.
-    pub(super) async fn place(&self, deadline: Deadline) -> Result<Arc<Place>, Error> {
+    /// Returns the deployment of the current URI.
+    pub(super) async fn deployment(&self, deadline: Deadline) -> Result<Arc<Deployment>, Error> {
         match self.uri.value(deadline).await {
-            Ok(uri) => self.place_of(uri, deadline).await,
+            Ok(uri) => self.deployment_of(uri, deadline).await,
             Err(_) if deadline.is_over() => Err(Error::Timeout),
             Err(_) => Err(Error::NoCredentials),
         }
     }
 
-    /// Where the URI leads that has replaced the one of `refused`, if one has.
+    /// Returns the deployment of a newer URI than that of `refused`, if there is one.
     pub(super) async fn newer_than(
         &self,
-        refused: &Place,
+        refused: &Deployment,
         deadline: Deadline,
-    ) -> Option<Result<Arc<Place>, Error>> {
+    ) -> Option<Result<Arc<Deployment>, Error>> {
         let uri = self.uri.newer_than(&refused.uri, deadline).await?;
-        Some(self.place_of(uri, deadline).await)
+        Some(self.deployment_of(uri, deadline).await)
     }
 
-    async fn place_of(&self, uri: Secret, deadline: Deadline) -> Result<Arc<Place>, Error> {
+    async fn deployment_of(
+        &self,
+        uri: Secret,
+        deadline: Deadline,
+    ) -> Result<Arc<Deployment>, Error> {
         let parsing = async {
             let mut known = self.known.lock().await;
-            if let Some(place) = &*known
-                && place.uri.matches(uri.expose())
+            if let Some(deployment) = &*known
+                && deployment.uri.matches(uri.expose())
             {
-                return Ok(Arc::clone(place));
+                return Ok(Arc::clone(deployment));
             }
-            self.refuse_unsafe(&uri)?;
+            self.reject_unsafe(&uri)?;
             let options = parse_options(&uri, &self.application).await?;
-            Ok(Arc::clone(known.insert(Arc::new(Place { uri, options }))))
+            Ok(Arc::clone(
+                known.insert(Arc::new(Deployment { uri, options })),
+            ))
         };
         deadline.bound(parsing).await.unwrap_or(Err(Error::Timeout))
     }
 
-    fn refuse_unsafe(&self, uri: &Secret) -> Result<(), Error> {
+    fn reject_unsafe(&self, uri: &Secret) -> Result<(), Error> {
         let is_unsafe =
             sends_login_in_the_clear(uri.expose()) || trusts_any_certificate(uri.expose());
         match is_unsafe && !self.allows_unsafe {
@@ -97,7 +103,7 @@ impl Address {
     }
 }
 
-/// What the URI says, and where it is silent, what suits a Lambda process.
+/// The options in the URI, completed with defaults for a Lambda process.
 async fn parse_options(uri: &Secret, application: &str) -> Result<ClientOptions, Error> {
     let mut options = ClientOptions::parse(uri.expose())
         .await

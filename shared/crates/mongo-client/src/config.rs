@@ -1,22 +1,24 @@
-//! How MongoDB is reached. The URI stays unparsed: one that cannot be parsed is a state of health, not a reason not to start.
+//! The settings of the MongoDB client.
+//!
+//! They hold the URI as text. An invalid URI does not stop the start: every call fails, and health reports why.
 
 use foundation::secret::{Secret, SecretSource};
 
-/// How MongoDB is reached.
+/// The settings of the MongoDB client.
 #[derive(Clone, Debug)]
 pub struct MongoConfig {
-    /// The URI, unparsed; `None`: no MongoDB.
+    /// The URI, not parsed; `None`: MongoDB is not configured.
     pub uri: Option<SecretSource>,
-    /// The database.
+    /// The name of the database.
     pub database: String,
-    /// The name by which the server's log and its operators know this program.
+    /// The application name in the server's log.
     pub application: String,
-    /// Whether a login may go unencrypted to another host, or to a server whose certificate is not checked.
+    /// Whether credentials may be sent unencrypted to another host, or to a server whose certificate is not verified.
     pub allows_unsafe: bool,
 }
 
 impl MongoConfig {
-    /// The `database` of the deployment at `uri`.
+    /// The settings for `database` of the deployment at `uri`.
     pub fn at(uri: impl Into<String>, database: impl Into<String>) -> Self {
         let database = database.into();
         Self {

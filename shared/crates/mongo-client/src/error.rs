@@ -1,44 +1,48 @@
-//! Why did a call to MongoDB fail?
+//! The reasons why a call to MongoDB fails. Each has a stable code for programs, and a fixed text for people that says what
+//! failed and what to check.
 
 use mongodb::error::{ErrorKind, WriteFailure};
 
 const DUPLICATE_KEY: i32 = 11_000;
 
-/// What stands between a call and its result. Its text is fixed, so it can be shown to anyone.
+/// Why a call to MongoDB has no result. The text is fixed: it quotes neither the URI nor the server, so it is safe to
+/// show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No URI is configured.
     #[error("MongoDB client not initialized")]
     NotConfigured,
     /// The URI cannot be parsed.
-    #[error("the MongoDB URI cannot be parsed")]
+    #[error("the MongoDB URI is invalid; expected mongodb://… or mongodb+srv://…")]
     InvalidUrl,
-    /// Outside development: the URI sends a login unencrypted to another host, or accepts any certificate.
-    #[error("the MongoDB URI is not safe outside development")]
+    /// Outside development, the URI would send credentials unencrypted to another host, or accept any certificate.
+    #[error(
+        "the MongoDB URI is unsafe: it does not require TLS with a valid certificate; use mongodb+srv:// or tls=true"
+    )]
     UnsafeUrl,
-    /// The secret that holds the URI could not be read.
-    #[error("the credentials for MongoDB could not be had")]
+    /// The secret with the URI cannot be read.
+    #[error("MongoDB credentials unavailable; see the AWS error code in the log")]
     NoCredentials,
-    /// The name has no address, nothing listens there, or no server of the set can be used.
-    #[error("the connection was refused or its host is unknown")]
+    /// The host has no address, the port is closed, or the replica set has no usable server.
+    #[error("connection refused, host not found or no primary; check the hosts in the URI")]
     ConnectFailed,
-    /// TCP works, TLS does not.
-    #[error("the TLS handshake failed")]
+    /// TCP works, the TLS handshake fails.
+    #[error("TLS handshake failed; check the certificate of the server")]
     TlsFailed,
-    /// User or password are missing or wrong.
-    #[error("authentication failed")]
+    /// User or password is missing or wrong, or the user lacks a permission.
+    #[error("authentication failed: the server rejected the user, its password or its roles")]
     AuthFailed,
-    /// No answer in time.
-    #[error("the answer did not come in time")]
+    /// The server did not reply within the time limit.
+    #[error("timed out waiting for a reply")]
     Timeout,
-    /// The connection broke before the answer.
-    #[error("the connection was lost")]
+    /// The connection broke before the reply.
+    #[error("connection lost before the reply")]
     ConnectionLost,
-    /// A document with this `_id` is there already.
-    #[error("the document exists already")]
+    /// A document with this `_id` exists.
+    #[error("a document with this _id exists")]
     Duplicate,
-    /// The write is not known to be on a majority of the servers, so a failover may undo it.
-    #[error("the write was not acknowledged by a majority")]
+    /// A majority of the servers has not acknowledged the write, so a failover may roll it back.
+    #[error("the write was not acknowledged by a majority; a failover may roll it back")]
     NotAcknowledged,
     /// Any other error.
     #[error("the server rejected the command")]
@@ -46,7 +50,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The stable, machine-readable form.
+    /// The stable code for programs.
     pub fn code(self) -> &'static str {
         match self {
             Self::NotConfigured => "not_configured",
@@ -64,7 +68,7 @@ impl Error {
         }
     }
 
-    /// Whether the call can have taken effect although there is no result.
+    /// Whether the call may have taken effect.
     pub fn may_have_run(self) -> bool {
         match self {
             Self::NotConfigured
@@ -79,12 +83,12 @@ impl Error {
         }
     }
 
-    /// Whether the call did not get as far as to be sent.
+    /// Whether the call failed before it was sent.
     pub(super) fn precedes_calling(self) -> bool {
         !self.may_have_run() && self != Self::Duplicate
     }
 
-    /// Whether a new connection may bring what this one did not.
+    /// Whether a retry on a new connection may succeed.
     pub(super) fn is_of_connection(self) -> bool {
         matches!(
             self,
@@ -92,7 +96,7 @@ impl Error {
         )
     }
 
-    /// What an error of the driver's comes to. Its text is not kept: it names hosts.
+    /// Maps an error of the driver. Its text is dropped, because it names hosts.
     pub(super) fn of_driver(error: &mongodb::error::Error) -> Self {
         match &*error.kind {
             ErrorKind::InvalidArgument { .. } => Self::InvalidUrl,

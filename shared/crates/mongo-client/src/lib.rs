@@ -9,12 +9,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use address::{Address, CONNECT_TIMEOUT, Place};
+use address::{Address, CONNECT_TIMEOUT, Deployment};
 pub use config::MongoConfig;
 pub use error::Error;
 use foundation::Deadline;
 use foundation::secret::Secrets;
-use live::Live;
+use live::LiveClient;
 use mongodb::Database;
 use mongodb::bson::doc;
 use mongodb::options::{
@@ -22,30 +22,31 @@ use mongodb::options::{
 };
 use parking_lot::Mutex;
 
-/// The process's access to MongoDB. Cheap to clone; all clones share the driver's client.
+/// The MongoDB client of the process. Cheap to clone; all clones share the driver's client.
 #[derive(Clone)]
 pub struct Mongo {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    /// `None`: none is configured.
+    /// `None`: no URI is configured.
     address: Option<Address>,
     database: String,
-    /// The client in use, which has found a server. Never locked across an await.
-    live: Mutex<Option<Live>>,
+    /// The driver's client in use, which has found a server. Never locked across an await.
+    live: Mutex<Option<LiveClient>>,
 }
 
-/// The part of a ping's time that a client may take which answered before: if its connection swallows everything, a new
-/// one must have the time to connect.
-const FIRST_TRY: f64 = 0.5;
-/// The longest a call may take, whatever time is left: the driver itself waits for an answer for ever.
+/// The share of the time for the first attempt on a client that has replied before. If its connection drops
+/// everything, the rest is enough for a new client to connect.
+const FIRST_ATTEMPT_SHARE: f64 = 0.5;
+/// Time limit of a call, whatever time is left: the driver itself waits without limit for a reply.
 const OPERATION_LIMIT: Duration = Duration::from_secs(5);
-/// A first try shorter than this, because the caller had no more time, says nothing about the client.
-const FAIR_TRY: Duration = Duration::from_millis(100);
+/// A shorter first attempt was cut by the caller's deadline. Its failure proves nothing about the client.
+const MEANINGFUL_ATTEMPT: Duration = Duration::from_millis(100);
 
 impl Mongo {
-    /// Access to what is configured, whose URI may be one of `secrets`. Nothing is connected, and nothing here fails.
+    /// Creates the client for `config`, whose URI may be stored in `secrets`. It connects to nothing and never
+    /// fails.
     pub fn new(config: &MongoConfig, secrets: &Secrets) -> Self {
         let inner = Inner {
             address: config
@@ -65,7 +66,7 @@ impl Mongo {
         self.inner.address.is_some()
     }
 
-    /// Why every call will fail, where the settings alone say that. No server and no DNS is asked.
+    /// The reason if the settings alone make every call fail. It asks no server and no DNS.
     pub fn fault(&self) -> Option<Error> {
         match &self.inner.address {
             Some(address) => address.fault(),
@@ -73,36 +74,41 @@ impl Mongo {
         }
     }
 
-    /// Asks the server for a sign of life; how long it took, without the connecting.
+    /// Pings the server. Returns the latency, without the time for connecting.
     ///
     /// # Errors
     ///
-    /// [`Error`] when none came by `deadline`.
+    /// [`Error`] if the server does not reply by `deadline`.
     ///
     /// # Cancel safety
     ///
     /// A dropped ping changes nothing.
     pub async fn ping(&self, deadline: Deadline) -> Result<Duration, Error> {
-        let place = self.address()?.place(deadline).await?;
-        match self.ping_at(&place, deadline).await {
-            Err(Error::AuthFailed) => match self.address()?.newer_than(&place, deadline).await {
-                Some(place) => self.ping_at(&place?, deadline).await,
+        let deployment = self.address()?.deployment(deadline).await?;
+        match self.ping_at(&deployment, deadline).await {
+            Err(Error::AuthFailed) => match self.address()?.newer_than(&deployment, deadline).await
+            {
+                Some(deployment) => self.ping_at(&deployment?, deadline).await,
                 None => Err(Error::AuthFailed),
             },
             settled => settled,
         }
     }
 
-    async fn ping_at(&self, place: &Arc<Place>, deadline: Deadline) -> Result<Duration, Error> {
+    async fn ping_at(
+        &self,
+        deployment: &Arc<Deployment>,
+        deadline: Deadline,
+    ) -> Result<Duration, Error> {
         let in_use = self.inner.live.lock().clone();
-        match in_use.filter(|live| live.is_at(place)) {
-            Some(live) if live.has_answered => {
-                let first_try = match deadline.remaining() {
-                    Some(left) => left.mul_f64(FIRST_TRY),
+        match in_use.filter(|live| live.is_at(deployment)) {
+            Some(live) if live.has_replied => {
+                let first_attempt = match deadline.remaining() {
+                    Some(left) => left.mul_f64(FIRST_ATTEMPT_SHARE),
                     None => CONNECT_TIMEOUT,
                 };
-                match self.ping_once(&live, deadline.within(first_try)).await {
-                    Err(error) if first_try < FAIR_TRY => return Err(error),
+                match self.ping_once(&live, deadline.within(first_attempt)).await {
+                    Err(error) if first_attempt < MEANINGFUL_ATTEMPT => return Err(error),
                     Err(_) => {}
                     answered => return answered,
                 }
@@ -110,16 +116,20 @@ impl Mongo {
             Some(live) => return self.ping_first(live, deadline).await,
             None => {}
         }
-        self.ping_first(Live::open(place)?, deadline).await
+        self.ping_first(LiveClient::open(deployment)?, deadline)
+            .await
     }
 
-    /// Runs `call` on the database and returns what it brings. It may be sent twice: once more on a new client, when the one in
-    /// use, which may have died while the process was frozen, does not answer in its part of the time. So a call carries what
-    /// lets it recognise what it has done. Reads see, and writes wait for, what a majority of the servers has.
+    /// Runs `call` on the database and returns its result. Reads see only what a majority of the servers has, and
+    /// writes wait for a majority.
+    ///
+    /// `call` may run twice. If the client in use does not get a reply in its share of the time, its connection may
+    /// have died during a freeze, and `call` runs again on a new client. So `call` must recognise its own earlier
+    /// effect.
     ///
     /// # Errors
     ///
-    /// [`Error`] when there is no result by `deadline`, or within five seconds.
+    /// [`Error`] if there is no result by `deadline`, or within five seconds.
     ///
     /// # Cancel safety
     ///
@@ -133,46 +143,54 @@ impl Mongo {
         F: Future<Output = mongodb::error::Result<T>>,
     {
         let deadline = deadline.within(OPERATION_LIMIT);
-        let place = self.address()?.place(deadline).await?;
-        let in_use = self.in_use(&place, None)?;
-        let doubt = if in_use.has_answered {
-            let first_try = deadline.clip(OPERATION_LIMIT).mul_f64(FIRST_TRY);
-            let called = self.call(&in_use, deadline.within(first_try), deadline, &call);
+        let deployment = self.address()?.deployment(deadline).await?;
+        let in_use = self.in_use(&deployment, None)?;
+        let first_error = if in_use.has_replied {
+            let first_attempt = deadline.clip(OPERATION_LIMIT).mul_f64(FIRST_ATTEMPT_SHARE);
+            let called = self.call(&in_use, deadline.within(first_attempt), deadline, &call);
             match called.await {
-                Err(error) if error.is_of_connection() && first_try >= FAIR_TRY => error,
+                Err(error) if error.is_of_connection() && first_attempt >= MEANINGFUL_ATTEMPT => {
+                    error
+                }
                 settled => return settled,
             }
         } else {
             Error::ConnectFailed
         };
-        let client = if in_use.has_answered {
-            self.in_use(&place, Some(&in_use))?
+        let client = if in_use.has_replied {
+            self.in_use(&deployment, Some(&in_use))?
         } else {
             in_use
         };
         match self.call(&client, deadline, deadline, &call).await {
-            // Whatever became of the second try, the first one may have taken effect.
-            Err(error) if doubt.may_have_run() && error.precedes_calling() => Err(doubt),
+            // The first attempt may have taken effect, whatever the second one returns.
+            Err(error) if first_error.may_have_run() && error.precedes_calling() => {
+                Err(first_error)
+            }
             settled => settled,
         }
     }
 
-    /// The client in use for this place, which may be new; never `worn`.
-    fn in_use(&self, place: &Arc<Place>, worn: Option<&Live>) -> Result<Live, Error> {
+    /// Returns the client in use for this deployment, or a new one. Never returns `worn`.
+    fn in_use(
+        &self,
+        deployment: &Arc<Deployment>,
+        worn: Option<&LiveClient>,
+    ) -> Result<LiveClient, Error> {
         let mut in_use = self.inner.live.lock();
         match &*in_use {
-            Some(live) if live.is_at(place) && !worn.is_some_and(|worn| worn.is(live)) => {
+            Some(live) if live.is_at(deployment) && !worn.is_some_and(|worn| worn.is(live)) => {
                 Ok(live.clone())
             }
-            _ => Ok(in_use.insert(Live::open(place)?).clone()),
+            _ => Ok(in_use.insert(LiveClient::open(deployment)?).clone()),
         }
     }
 
-    /// Runs `call` on `live` by `first`; and where its user is refused, by `deadline` on a client of the URI that has replaced
-    /// its own.
+    /// Runs `call` on `live` until `first`. If the server rejects its login, runs it until `deadline` on a client
+    /// of the newer URI, if there is one.
     async fn call<T, F>(
         &self,
-        live: &Live,
+        live: &LiveClient,
         first: Deadline,
         deadline: Deadline,
         call: &impl Fn(Database) -> F,
@@ -181,22 +199,23 @@ impl Mongo {
         F: Future<Output = mongodb::error::Result<T>>,
     {
         match self.call_once(live, first, call).await {
-            Err(Error::AuthFailed) => match self.address()?.newer_than(&live.place, deadline).await
-            {
-                Some(place) => {
-                    let live = self.in_use(&place?, Some(live))?;
-                    self.call_once(&live, deadline, call).await
+            Err(Error::AuthFailed) => {
+                match self.address()?.newer_than(&live.deployment, deadline).await {
+                    Some(deployment) => {
+                        let live = self.in_use(&deployment?, Some(live))?;
+                        self.call_once(&live, deadline, call).await
+                    }
+                    None => Err(Error::AuthFailed),
                 }
-                None => Err(Error::AuthFailed),
-            },
+            }
             settled => settled,
         }
     }
 
-    /// Runs `call` once on `live`, and notes whether that is a client to go on with.
+    /// Runs `call` once on `live`, and records whether that client stays in use.
     async fn call_once<T, F>(
         &self,
-        live: &Live,
+        live: &LiveClient,
         deadline: Deadline,
         call: &impl Fn(Database) -> F,
     ) -> Result<T, Error>
@@ -205,34 +224,34 @@ impl Mongo {
     {
         let database = live
             .client
-            .database_with_options(&self.inner.database, certainty());
+            .database_with_options(&self.inner.database, majority_options());
         let called = match deadline.bound(call(database)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(Error::of_driver(&error)),
             Err(_) => Err(Error::Timeout),
         };
-        let has_answered = !called.as_ref().is_err_and(|error| error.is_of_connection());
+        let has_replied = !called.as_ref().is_err_and(|error| error.is_of_connection());
         let mut in_use = self.inner.live.lock();
         if let Some(current) = in_use.as_mut().filter(|current| current.is(live)) {
-            current.has_answered |= has_answered;
-            let is_hopeless = !current.has_answered && current.monitor.last() != Some(Ok(()));
-            if is_hopeless {
+            current.has_replied |= has_replied;
+            let is_unusable = !current.has_replied && current.monitor.last() != Some(Ok(()));
+            if is_unusable {
                 *in_use = None;
             }
         }
         called
     }
 
-    /// Pings on a client that has not answered yet, and decides whether it is the one to use from now on.
-    async fn ping_first(&self, live: Live, deadline: Deadline) -> Result<Duration, Error> {
+    /// Pings on a client that has no reply yet, and decides whether it becomes the client in use.
+    async fn ping_first(&self, live: LiveClient, deadline: Deadline) -> Result<Duration, Error> {
         let connecting = self.ping_once(&live, deadline).await;
-        let has_answered = connecting.is_ok();
-        self.settle_on(Live {
-            has_answered,
+        let has_replied = connecting.is_ok();
+        self.keep_if_usable(LiveClient {
+            has_replied,
             ..live.clone()
         });
-        // That ping connected as well; another tells how long one takes. Where there is no time for it, it took at most so
-        // long, and a ping cut off would cost the connection.
+        // That ping also connected, so a second one measures the latency. If there is no time for it, the first one
+        // is the upper bound: a ping that is cut off would cost the connection.
         let at_most = connecting?;
         if deadline.clip(at_most) < at_most {
             return Ok(at_most);
@@ -240,17 +259,18 @@ impl Mongo {
         Ok(self.ping_once(&live, deadline).await.unwrap_or(at_most))
     }
 
-    /// A client in use goes only for one that has answered. One that has merely heard of its server is worth another call:
-    /// a server that is far away takes more than one to reach.
-    fn settle_on(&self, live: Live) {
+    /// Makes `live` the client in use if it has a reply, or if the one in use has none. A client without a reply
+    /// stays in use if its monitoring has found the server: a distant server may need more than one call to
+    /// connect.
+    fn keep_if_usable(&self, live: LiveClient) {
         let mut in_use = self.inner.live.lock();
-        if live.has_answered || !in_use.as_ref().is_some_and(|in_use| in_use.has_answered) {
+        if live.has_replied || !in_use.as_ref().is_some_and(|in_use| in_use.has_replied) {
             *in_use =
-                Some(live).filter(|live| live.has_answered || live.monitor.last() == Some(Ok(())));
+                Some(live).filter(|live| live.has_replied || live.monitor.last() == Some(Ok(())));
         }
     }
 
-    async fn ping_once(&self, live: &Live, deadline: Deadline) -> Result<Duration, Error> {
+    async fn ping_once(&self, live: &LiveClient, deadline: Deadline) -> Result<Duration, Error> {
         let started = Instant::now();
         let database = live.client.database(&self.inner.database);
         match deadline
@@ -280,9 +300,8 @@ impl fmt::Debug for Mongo {
     }
 }
 
-/// What is read has been acknowledged by a majority, and what is written is, whatever the URI says: a failover then
-/// undoes neither.
-fn certainty() -> DatabaseOptions {
+/// Reads and writes are acknowledged by a majority, whatever the URI says, so that a failover undoes neither.
+fn majority_options() -> DatabaseOptions {
     DatabaseOptions::builder()
         .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
         .read_concern(ReadConcern::majority())

@@ -1,4 +1,4 @@
-//! A client of the driver's, and what it found out.
+//! A client of the driver, and the state of its connection.
 
 use std::sync::Arc;
 
@@ -8,26 +8,26 @@ use mongodb::event::sdam::SdamEvent;
 use parking_lot::Mutex;
 
 use super::Error;
-use super::address::Place;
+use super::address::Deployment;
 
-/// A client and what it found out.
+/// A client of the driver, and the state of its connection.
 #[derive(Clone)]
-pub(super) struct Live {
+pub(super) struct LiveClient {
     pub(super) client: Client,
-    pub(super) place: Arc<Place>,
+    pub(super) deployment: Arc<Deployment>,
     pub(super) monitor: Arc<Monitor>,
-    /// Whether a ping went through: then a connection stands.
-    pub(super) has_answered: bool,
+    /// Whether the server has replied on this client.
+    pub(super) has_replied: bool,
 }
 
-/// What the driver's own monitoring of the server found last. It knows why there is no server long before a call that
-/// waits for one gives up.
+/// The last result of the driver's server monitoring. It has the reason why no server is available long before a call
+/// that waits for a server times out.
 #[derive(Default)]
 pub(super) struct Monitor(Mutex<Option<Result<(), Error>>>);
 
-impl Live {
-    pub(super) fn is_at(&self, place: &Arc<Place>) -> bool {
-        Arc::ptr_eq(&self.place, place)
+impl LiveClient {
+    pub(super) fn is_at(&self, deployment: &Arc<Deployment>) -> bool {
+        Arc::ptr_eq(&self.deployment, deployment)
     }
 
     /// Whether both are the same client.
@@ -35,27 +35,29 @@ impl Live {
         Arc::ptr_eq(&self.monitor, &other.monitor)
     }
 
-    pub(super) fn open(place: &Arc<Place>) -> Result<Self, Error> {
+    pub(super) fn open(deployment: &Arc<Deployment>) -> Result<Self, Error> {
         let monitor = Arc::<Monitor>::default();
-        let mut options = place.options.clone();
-        let noting = Arc::clone(&monitor);
-        options.sdam_event_handler = Some(EventHandler::callback(move |event| noting.note(&event)));
+        let mut options = deployment.options.clone();
+        let recording = Arc::clone(&monitor);
+        options.sdam_event_handler = Some(EventHandler::callback(move |event| {
+            recording.record(&event)
+        }));
         #[expect(
             clippy::disallowed_methods,
-            reason = "this module is where MongoDB is opened"
+            reason = "this module opens the connections to MongoDB"
         )]
         let client = Client::with_options(options).map_err(|error| Error::of_driver(&error))?;
         Ok(Self {
             client,
-            place: Arc::clone(place),
+            deployment: Arc::clone(deployment),
             monitor,
-            has_answered: false,
+            has_replied: false,
         })
     }
 }
 
 impl Monitor {
-    fn note(&self, event: &SdamEvent) {
+    fn record(&self, event: &SdamEvent) {
         let found = match event {
             SdamEvent::ServerHeartbeatSucceeded(_) => Ok(()),
             SdamEvent::ServerHeartbeatFailed(event) => Err(Error::of_driver(&event.failure)),

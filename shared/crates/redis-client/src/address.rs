@@ -1,4 +1,5 @@
-//! Where Redis is: at the URL of the environment, or at the one that a secret holds now.
+//! The address of Redis: a URL from the environment, or a URL in a secret, which can be replaced while the process
+//! runs.
 
 use std::sync::Arc;
 
@@ -10,30 +11,27 @@ use super::endpoint::Endpoint;
 use super::reason::Reason;
 use crate::RedisConfig;
 
-/// Where connections go.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one for the whole process"
-)]
+/// The address that connections are opened to.
+#[expect(clippy::large_enum_variant, reason = "a process has only one")]
 pub(super) enum Address {
-    /// To one place for ever.
+    /// A URL from the environment. It never changes.
     Fixed(Arc<Endpoint>),
-    /// To where a secret says.
+    /// A URL in a secret.
     Stored(StoredAddress),
 }
 
-/// An address that is kept in Secrets Manager.
+/// An address in Secrets Manager.
 pub(super) struct StoredAddress {
     secret: SecretCell,
     config: RedisConfig,
-    /// What it was when it was asked for last. Never locked across an await.
+    /// The last value read, and the endpoint parsed from it. Never locked across an await.
     last: Mutex<Option<(Secret, Parsed)>>,
 }
 
 type Parsed = Result<Arc<Endpoint>, Reason>;
 
 impl Address {
-    /// The address of a source. A URL that is there already has to be one.
+    /// Creates the address. A URL from the environment is parsed now; a URL in a secret is parsed when it is read.
     pub(super) fn new(
         source: &SecretSource,
         config: &RedisConfig,
@@ -49,7 +47,7 @@ impl Address {
         }
     }
 
-    /// The URL as it may be shown.
+    /// The URL without credentials.
     pub(super) fn masked(&self) -> String {
         match self {
             Self::Fixed(endpoint) => endpoint.masked().to_owned(),
@@ -61,15 +59,15 @@ impl Address {
         }
     }
 
-    /// Where to connect to.
+    /// The endpoint to connect to.
     ///
     /// # Errors
     ///
-    /// The reason why that is not known.
+    /// The reason why the endpoint is unknown.
     ///
     /// # Cancel safety
     ///
-    /// Reads alone.
+    /// Read-only: a dropped call changes nothing.
     pub(super) async fn endpoint(&self, deadline: Deadline) -> Parsed {
         match self {
             Self::Fixed(endpoint) => Ok(Arc::clone(endpoint)),
@@ -81,7 +79,7 @@ impl Address {
         }
     }
 
-    /// Whether no other endpoint has replaced this one so far.
+    /// Whether `endpoint` is the newest one known.
     pub(super) fn is_at(&self, endpoint: &Arc<Endpoint>) -> bool {
         let Self::Stored(stored) = self else {
             return true;
@@ -91,11 +89,11 @@ impl Address {
         !matches!(last, Some(Ok(last)) if !Arc::ptr_eq(last, endpoint))
     }
 
-    /// Where to connect to now that the last login was refused; `None` where nothing else is known.
+    /// The endpoint to use after the server rejected the last login; `None` if no newer URL is known.
     ///
     /// # Cancel safety
     ///
-    /// Reads alone.
+    /// Read-only: a dropped call changes nothing.
     pub(super) async fn newer(&self, deadline: Deadline) -> Option<Parsed> {
         let Self::Stored(stored) = self else {
             return None;

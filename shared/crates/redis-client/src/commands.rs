@@ -1,4 +1,4 @@
-//! The commands, one function each.
+//! The Redis commands of [`RedisClient`], one function each.
 
 use std::time::Duration;
 
@@ -6,43 +6,43 @@ use redis::{Cmd, FromRedisValue, Value, cmd};
 
 use super::{Error, RedisClient, Repeat, Request, typed};
 
-/// How long a value is kept.
+/// When a value expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// It is gone this much later (to the millisecond, at least one).
+    /// After this time, rounded to milliseconds, at least one.
     After(Duration),
-    /// It stays until it is deleted.
+    /// Never: the value stays until it is deleted.
     Never,
 }
 
-/// How long a key still has.
+/// The time until a key expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ttl {
-    /// There is no such key.
+    /// The key does not exist.
     NoKey,
-    /// It does not expire.
+    /// The key does not expire.
     NoExpiry,
-    /// It expires in this much time.
+    /// The key expires after this time.
     Left(Duration),
 }
 
 impl RedisClient {
-    /// Asks the server for a sign of life.
+    /// Pings the server.
     ///
     /// # Errors
     ///
-    /// [`Error`] when none came.
+    /// [`Error`] if the server does not reply.
     pub async fn ping(&self) -> Result<(), Error> {
         self.command(Repeat::Safe, &cmd("PING"))
             .await
             .map(|_: Value| ())
     }
 
-    /// The value of `key`.
+    /// Returns the value of `key`.
     ///
     /// # Errors
     ///
-    /// [`Error`] when it could not be read.
+    /// [`Error`] if the key cannot be read.
     pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
         self.command(Repeat::Safe, cmd("GET").arg(key)).await
     }
@@ -51,11 +51,11 @@ impl RedisClient {
     ///
     /// # Errors
     ///
-    /// [`Error`] when it is not known to be set.
+    /// [`Error`] if the value is not known to be set.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have set it.
+    /// A dropped call may or may not have set the value.
     pub async fn set(
         &self,
         key: &str,
@@ -70,50 +70,50 @@ impl RedisClient {
         self.command(Repeat::Never, &set).await
     }
 
-    /// Deletes `key`; whether it was there.
+    /// Deletes `key`. Returns whether it existed.
     ///
     /// # Errors
     ///
-    /// [`Error`] when it is not known to be gone.
+    /// [`Error`] if the key is not known to be deleted.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have deleted it.
+    /// A dropped call may or may not have deleted the key.
     pub async fn delete(&self, key: &str) -> Result<bool, Error> {
         self.command(Repeat::Never, cmd("DEL").arg(key)).await
     }
 
-    /// Whether `key` is there.
+    /// Returns whether `key` exists.
     ///
     /// # Errors
     ///
-    /// [`Error`] when it could not be read.
+    /// [`Error`] if the key cannot be read.
     pub async fn exists(&self, key: &str) -> Result<bool, Error> {
         self.command(Repeat::Safe, cmd("EXISTS").arg(key)).await
     }
 
-    /// Adds one to the integer at `key`, which starts at zero; the sum.
+    /// Adds one to the integer at `key`, which starts at zero. Returns the sum.
     ///
     /// # Errors
     ///
-    /// [`Error`] when it is not known to be counted.
+    /// [`Error`] if the integer is not known to be incremented.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have counted.
+    /// A dropped call may or may not have incremented the integer.
     pub async fn incr(&self, key: &str) -> Result<i64, Error> {
         self.command(Repeat::Never, cmd("INCR").arg(key)).await
     }
 
-    /// Lets `key` expire `time` from now; whether it was there.
+    /// Sets `key` to expire after `time`. Returns whether it existed.
     ///
     /// # Errors
     ///
-    /// [`Error`] when it is not known to be set.
+    /// [`Error`] if the expiry is not known to be set.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have set it.
+    /// A dropped call may or may not have set the expiry.
     pub async fn expire(&self, key: &str, time: Duration) -> Result<bool, Error> {
         self.command(
             Repeat::Never,
@@ -122,11 +122,11 @@ impl RedisClient {
         .await
     }
 
-    /// How long `key` still has.
+    /// Returns the time until `key` expires.
     ///
     /// # Errors
     ///
-    /// [`Error`] when it could not be read.
+    /// [`Error`] if the key cannot be read.
     pub async fn ttl(&self, key: &str) -> Result<Ttl, Error> {
         let left: i64 = self.command(Repeat::Safe, cmd("PTTL").arg(key)).await?;
         Ok(match u64::try_from(left) {

@@ -1,75 +1,77 @@
-//! How Redis is reached. The URL stays unparsed: one that cannot be parsed is a state of health, not a reason not to start.
+//! The settings of the Redis client.
+//!
+//! They hold the URL as text. An invalid URL does not stop the start: every command fails, and health reports why.
 
 use std::time::Duration;
 
 use foundation::secret::{Secret, SecretSource};
 
-/// How Redis is reached.
+/// The settings of the Redis client.
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
-    /// `REDIS_URL`, unparsed: a URL that cannot be parsed is a state of health, not a reason not to start.
+    /// The URL, not parsed; `None`: Redis is not configured.
     pub url: Option<SecretSource>,
-    /// How this process logs in.
+    /// How the client logs in.
     pub auth: RedisAuth,
-    /// Whether a login may go unencrypted to another host.
+    /// Whether credentials may be sent unencrypted to another host.
     pub plaintext: Plaintext,
-    /// Whether the URL names a node of a cluster.
+    /// Whether to use cluster mode; the URL then names any node of the cluster.
     pub cluster: bool,
-    /// The certificates to trust instead of the public roots, as PEM.
+    /// The CA certificates to trust instead of the public roots, as PEM.
     pub ca_pem: Option<Vec<u8>>,
-    /// Limit of TCP, TLS and handshake together.
+    /// Time limit of TCP connect, TLS and handshake together.
     pub connect_timeout: Duration,
-    /// Limit of one command.
+    /// Time limit of one command.
     pub response_timeout: Duration,
-    /// How long a connection may rest before it is pinged ahead of use.
+    /// Idle time after which a connection is pinged before use.
     pub idle_check: Duration,
 }
 
-/// What may go unencrypted to another host.
+/// Whether credentials may be sent unencrypted to another host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plaintext {
-    /// No login.
+    /// Rejected: the URL is unusable.
     Refused,
-    /// A login, as this is a laptop.
+    /// Allowed, because this is development.
     AllowedInDevelopment,
-    /// A login, as `REDIS_PLAINTEXT` says so.
+    /// Allowed by `REDIS_PLAINTEXT`.
     Allowed,
 }
 
-/// How a process logs in to Redis.
+/// How the client logs in to Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedisAuth {
     /// With the user and the password of the URL, if it has any.
     Url,
-    /// As an IAM user of ElastiCache, with a token in place of a password.
+    /// As an IAM user of ElastiCache, with a signed token instead of a password.
     #[cfg(feature = "iam")]
     Iam(IamLogin),
 }
 
-/// Who logs in with a token, and to what (<https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>).
+/// An IAM user, and the cache that it logs in to (<https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IamLogin {
-    /// The user's id, which has to be its name as well.
+    /// The user's id. ElastiCache requires that the user's name is the same.
     pub user: String,
     /// The name of the serverless cache, or the id of the replication group.
     pub cache_name: String,
-    /// Which of the two that is.
+    /// Whether that is a serverless cache or a replication group.
     pub cache_type: CacheType,
-    /// Where it is.
+    /// The AWS region of the cache.
     pub region: String,
 }
 
-/// The two kinds of ElastiCache, each of which refuses the other's tokens.
+/// The two kinds of ElastiCache. Each rejects tokens for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheType {
     /// ElastiCache Serverless.
     Serverless,
-    /// A cluster of nodes.
+    /// A replication group of nodes.
     ReplicationGroup,
 }
 
 impl RedisConfig {
-    /// The server at `url`, with the defaults for everything else.
+    /// The settings for the server at `url`, with defaults for everything else.
     pub fn at(url: impl Into<String>) -> Self {
         Self {
             url: Some(SecretSource::Given(Secret::new(url))),

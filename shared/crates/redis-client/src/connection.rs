@@ -1,4 +1,4 @@
-//! One connection, to a server or to a cluster, and what is known of its life.
+//! One connection to a server or a cluster, and its state: whether it is lost, its age, and the time of its last reply.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,12 +9,12 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, Pipeline, RedisFuture, Value};
 
-/// A connection that any number of commands share. Cheap to clone; closed when the last clone is gone.
+/// A connection that any number of commands share. Cheap to clone; it closes when the last clone is dropped.
 #[derive(Clone)]
 pub(super) enum Connection {
     /// One socket to one server.
     Standalone(MultiplexedConnection),
-    /// One socket to each node. It finds its way through the cluster, and replaces a node's broken socket, itself.
+    /// One socket to each node. The cluster client routes commands and replaces broken sockets itself.
     Cluster(ClusterConnection),
 }
 
@@ -46,31 +46,32 @@ impl ConnectionLike for Connection {
     }
 }
 
-/// What is known of one connection's life. Shared by its clones and by the task that reads its socket.
+/// The state of one connection. Its clones and the task that reads its socket share it.
 #[derive(Clone)]
-pub(super) struct Vitals(Arc<State>);
+pub(super) struct ConnectionState(Arc<Inner>);
 
-struct State {
-    /// Set once, when the server is known to have closed the connection.
+struct Inner {
+    /// Set when the server has closed the connection.
     lost: AtomicBool,
     /// When it was opened, in wall-clock milliseconds.
     opened_ms: u64,
-    /// When it last answered, in wall-clock milliseconds: a frozen process need not see the monotonic clock advance.
-    answered_ms: AtomicU64,
+    /// When the server last replied, in wall-clock milliseconds. The monotonic clock may stand still while the
+    /// process is frozen.
+    replied_ms: AtomicU64,
 }
 
-impl Vitals {
-    /// The vitals of a connection that is opened now.
+impl ConnectionState {
+    /// The state of a connection that is opened now.
     pub(super) fn new() -> Self {
         Self::since(wall_clock::now_ms())
     }
 
-    /// The vitals of a connection that was opened then.
+    /// The state of a connection that was opened at `opened_ms`.
     pub(super) fn since(opened_ms: u64) -> Self {
-        Self(Arc::new(State {
+        Self(Arc::new(Inner {
             lost: AtomicBool::new(false),
             opened_ms,
-            answered_ms: AtomicU64::new(opened_ms),
+            replied_ms: AtomicU64::new(opened_ms),
         }))
     }
 
@@ -82,15 +83,15 @@ impl Vitals {
         self.0.lost.load(Ordering::Acquire)
     }
 
-    pub(super) fn mark_answered(&self) {
+    pub(super) fn mark_replied(&self) {
         self.0
-            .answered_ms
+            .replied_ms
             .store(wall_clock::now_ms(), Ordering::Release);
     }
 
-    /// Whether the last answer is at least `limit` old. A clock that was set back proves nothing, so it counts as old.
+    /// Whether the last reply is at least `limit` old. If the clock was set back, the connection counts as idle.
     pub(super) fn is_idle_for(&self, limit: Duration) -> bool {
-        older_than(self.0.answered_ms.load(Ordering::Acquire), limit)
+        older_than(self.0.replied_ms.load(Ordering::Acquire), limit)
     }
 
     /// Whether the connection was opened at least `limit` ago.
@@ -98,7 +99,7 @@ impl Vitals {
         older_than(self.0.opened_ms, limit)
     }
 
-    /// Whether both are the vitals of the same connection.
+    /// Whether both belong to the same connection.
     pub(super) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

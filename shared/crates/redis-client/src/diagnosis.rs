@@ -1,4 +1,5 @@
-//! From an error of the client library to its [`Reason`]: what the server said decides.
+//! Maps errors of the client library to a [`Reason`]. The server's error code and text come first, then the kind of
+//! the client library's error.
 
 use std::error::Error as StdError;
 use std::io;
@@ -9,9 +10,9 @@ use redis::{ErrorKind, RedisError};
 use super::login::NO_CREDENTIALS;
 use super::reason::Reason;
 
-/// What servers say during the handshake under the code `ERR`, or what the cluster client, which keeps only text of its
-/// nodes' errors, has made of it. The first match decides.
-const SAID: [(&str, Reason); 14] = [
+/// Texts of handshake errors. Servers send them under the code `ERR`, and the cluster client keeps only the text of
+/// a node's error. The first match applies.
+const HANDSHAKE_ERRORS: [(&str, Reason); 14] = [
     (NO_CREDENTIALS, Reason::NoCredentials),
     ("AuthenticationFailed", Reason::AuthFailed),
     ("WRONGPASS", Reason::AuthFailed),
@@ -28,7 +29,7 @@ const SAID: [(&str, Reason); 14] = [
     ("certificate", Reason::TlsFailed),
 ];
 
-/// Why a command failed on a connection that stood.
+/// The reason why a command failed on an open connection.
 pub(super) fn of_command(error: &RedisError) -> Reason {
     match error.kind() {
         ErrorKind::Io | ErrorKind::Parse => Reason::ConnectionLost,
@@ -40,14 +41,18 @@ pub(super) fn of_command(error: &RedisError) -> Reason {
     }
 }
 
-/// Why a connection did not come about.
+/// The reason why a connection was not established.
 pub(super) fn of_connecting(error: &RedisError) -> Reason {
     let text = text_of(error);
-    // First, as such a server may quote the arguments: the password can hold any text.
+    // Comes first, because such a server may quote the arguments of `HELLO`, and a password can contain any of the texts
+    // below.
     if is_unknown_hello(&text) {
         return Reason::UnsupportedServer;
     }
-    if let Some((_, reason)) = SAID.iter().find(|(said, _)| text.contains(said)) {
+    if let Some((_, reason)) = HANDSHAKE_ERRORS
+        .iter()
+        .find(|(part, _)| text.contains(part))
+    {
         return *reason;
     }
     if error.is_timeout() {
@@ -59,13 +64,13 @@ pub(super) fn of_connecting(error: &RedisError) -> Reason {
     match error.kind() {
         ErrorKind::Parse => Reason::UnexpectedAnswer,
         ErrorKind::RESP3NotSupported => Reason::UnsupportedServer,
-        ErrorKind::Io if is_hang_up(error) => Reason::HandshakeFailed,
+        ErrorKind::Io if is_closed_by_server(error) => Reason::HandshakeFailed,
         ErrorKind::Io | ErrorKind::InvalidClientConfig => Reason::ConnectFailed,
         _ => of_command(error),
     }
 }
 
-/// Whether the connection that brought this error is of no more use.
+/// Whether this error shows that the connection is broken.
 pub(super) fn breaks_connection(error: &RedisError) -> bool {
     matches!(
         error.kind(),
@@ -73,7 +78,8 @@ pub(super) fn breaks_connection(error: &RedisError) -> bool {
     )
 }
 
-/// Whether a command inside a script is denied to its user, which has the code `ERR`: the words of Redis 7.0, and of newer ones.
+/// Whether the ACL denies a command inside a script. The code is `ERR`; the text is that of Redis 7.0, or of newer
+/// versions.
 fn is_denied_to_script(error: &RedisError) -> bool {
     let text = error.detail().unwrap_or_default();
     text.starts_with("The user executing the script can't")
@@ -95,25 +101,27 @@ fn of_error_code(code: &str) -> Reason {
     }
 }
 
-/// The code and the text of a server's error, or the text that the client library has instead.
+/// The error code and text of the server, or the text of the client library.
 fn text_of(error: &RedisError) -> String {
     let code = error.code().unwrap_or_default();
     format!("{code} {}", error.detail().unwrap_or_default())
 }
 
-/// Whether the server does not know `HELLO`, the first command that it gets. Old servers and proxies say so in many ways.
+/// Whether the server does not know `HELLO`, the first command of the handshake. The text differs between old
+/// servers and proxies.
 fn is_unknown_hello(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let refusals = ["unknown", "unsupported", "not supported", "not allowed"];
     text.contains("hello") && refusals.iter().any(|word| text.contains(word))
 }
 
-/// Whether the peer took the connection and closed it. Of the nodes' errors the cluster client does not keep enough to tell.
-fn is_hang_up(error: &RedisError) -> bool {
+/// Whether the server accepted the connection and closed it. The cluster client does not keep enough of a node's
+/// error to detect this.
+fn is_closed_by_server(error: &RedisError) -> bool {
     error.is_connection_dropped() && !error.is_connection_refusal()
 }
 
-/// TLS errors arrive as I/O errors that hold an error of rustls; the client library hands them out behind an `Arc`.
+/// Whether it is a TLS error: an I/O error that contains a rustls error. The client library wraps it in an `Arc`.
 fn is_tls(error: &RedisError) -> bool {
     error
         .source()
@@ -128,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_command_has_the_word_of_its_code() {
+    fn each_error_code_has_its_reason() {
         let cases = [
             ("NOAUTH", "Authentication required.", Reason::AuthFailed),
             ("MOVED", "5 10.0.0.2:6379", Reason::ClusterModeRequired),

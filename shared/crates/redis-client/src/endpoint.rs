@@ -1,4 +1,4 @@
-//! Where Redis is, as its URL says it, and how a connection to it is opened.
+//! A server or a cluster, parsed from its URL, and how to open a connection to it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use redis::{
     AsyncConnectionConfig, ConnectionInfo, ProtocolVersion, RedisConnectionInfo, TlsCertificates,
 };
 
-use super::connection::{Connection, Vitals};
+use super::connection::{Connection, ConnectionState};
 use super::diagnosis;
 use super::login::TokenLogin;
 use super::masking::mask;
@@ -20,30 +20,27 @@ use crate::{Plaintext, RedisAuth, RedisConfig};
 pub(super) struct Endpoint {
     masked: String,
     client: Client,
-    /// Says `HELLO` to the URL's server and nothing else, without a login.
+    /// Sends only `HELLO`, without a login, to find out why a server closes connections.
     greeter: redis::Client,
-    /// What logs in, where that is not for the URL to say.
+    /// The IAM login; `None` if the URL has the credentials.
     login: Option<TokenLogin>,
-    /// Limit of one node's answer in a cluster, so that a silent one is found out.
+    /// Time limit of one node's reply in a cluster, so that an unresponsive node is detected.
     response_timeout: Duration,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one for the whole process"
-)]
+#[expect(clippy::large_enum_variant, reason = "a process has only one")]
 enum Client {
     Standalone(redis::Client),
     Cluster(ClusterClient),
 }
 
-/// The least that one node of a cluster is given to connect. The connection keeps this limit for the sockets it replaces
-/// later, when its first caller's haste is long over; a TLS handshake alone can take hundreds of milliseconds on a small
-/// function.
+/// The shortest connect timeout of one node in a cluster. The cluster client keeps this limit when it replaces a
+/// socket later, even if the first caller had little time. A TLS handshake alone can take hundreds of milliseconds
+/// on a small function.
 const NODE_CONNECT_LIMIT: Duration = Duration::from_millis(500);
 
 impl Endpoint {
-    /// Reads the URL. Nothing is connected.
+    /// Parses the URL. It connects to nothing.
     pub(super) fn parse(url: &str, config: &RedisConfig) -> Result<Self, Reason> {
         let info = connection_info(url).ok_or(Reason::InvalidUrl)?;
         if config.plaintext == Plaintext::Refused && sends_login_in_the_clear(url) {
@@ -54,7 +51,7 @@ impl Endpoint {
             #[cfg(feature = "iam")]
             RedisAuth::Iam(login) => Some(TokenLogin::new(login)),
         };
-        // A token is as good as a password, and logs in instead of the URL's user.
+        // A token is a credential, so it needs TLS. It replaces the URL's user, so the URL must have none.
         if login.is_some() && !(uses_tls(&info) && is_without_login(&info)) {
             return Err(Reason::InvalidUrl);
         }
@@ -76,27 +73,27 @@ impl Endpoint {
         })
     }
 
-    /// The URL as it may be shown.
+    /// The URL without credentials.
     pub(super) fn masked(&self) -> &str {
         &self.masked
     }
 
-    /// Opens a connection: TCP, TLS, and the handshake that authenticates and selects the database. The caller waits for
-    /// no longer than `limit`, of which each node of a cluster gets a part.
+    /// Opens a connection: TCP, TLS, and the handshake that logs in and selects the database. The caller waits at
+    /// most `limit`; in a cluster, each node gets a part of it.
     ///
     /// # Cancel safety
     ///
-    /// A dropped attempt closes its sockets.
+    /// A dropped call closes its sockets.
     pub(super) async fn open(
         &self,
-        vitals: &Vitals,
+        state: &ConnectionState,
         limit: Duration,
     ) -> Result<Connection, Reason> {
         let opened = match &self.client {
             Client::Standalone(client) => {
-                let lost = vitals.clone();
+                let lost = state.clone();
                 let mut config = AsyncConnectionConfig::new()
-                    // The caller knows how long it can wait; limits here would only hide that.
+                    // The caller applies its own time limit.
                     .set_connection_timeout(None)
                     .set_response_timeout(None)
                     .set_push_sender(move |push: redis::PushInfo| {
@@ -114,7 +111,8 @@ impl Endpoint {
                     .map(Connection::Standalone)
             }
             Client::Cluster(client) => {
-                // First the node of the URL, then all the others side by side: a silent one must not use up all the time.
+                // The cluster client connects to the node in the URL first, then to all others in parallel. One
+                // unresponsive node must not use up the whole limit.
                 let node_limit = (limit / 2).max(NODE_CONNECT_LIMIT);
                 let config = ClusterConfig::new()
                     .set_connection_timeout(node_limit)
@@ -126,16 +124,17 @@ impl Endpoint {
             }
         };
         match opened.map_err(|error| diagnosis::of_connecting(&error)) {
-            Err(Reason::HandshakeFailed) => Err(self.reason_of_hang_up().await),
+            Err(Reason::HandshakeFailed) => Err(self.reason_of_closing().await),
             settled => settled,
         }
     }
 
-    /// Why the server closed the connection: what it says to another one.
+    /// The reason why the server closed the connection, found with a second connection.
     ///
-    /// A server that refuses every client (its limit, its protected mode) answers one line and closes. The client library waits for
-    /// the answers to all commands of its handshake and loses that line; to a lone `HELLO` it is the answer.
-    async fn reason_of_hang_up(&self) -> Reason {
+    /// A server that rejects every client (connection limit, protected mode) replies with one line and closes the
+    /// connection. The client library waits for the replies to its whole handshake and loses that line. A single
+    /// `HELLO` gets that line as its reply.
+    async fn reason_of_closing(&self) -> Reason {
         let config = AsyncConnectionConfig::new().set_connection_timeout(None);
         let greeted = self
             .greeter
@@ -144,7 +143,7 @@ impl Endpoint {
             .await
             .map_err(|error| diagnosis::of_connecting(&error))
         {
-            // This time the server let it in, as far as is possible without a login.
+            // This time the server accepted the connection, so the cause is unknown.
             Ok(_) | Err(Reason::AuthFailed) => Reason::HandshakeFailed,
             Err(reason) => reason,
         }
@@ -153,7 +152,7 @@ impl Endpoint {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "this module is where Redis is opened"
+    reason = "this module opens the connections to Redis"
 )]
 fn standalone(
     info: ConnectionInfo,
@@ -168,7 +167,7 @@ fn standalone(
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "this module is where Redis is opened"
+    reason = "this module opens the connections to Redis"
 )]
 fn cluster(
     info: ConnectionInfo,
@@ -182,7 +181,7 @@ fn cluster(
     let tls = uses_tls(&info);
     let mut builder = ClusterClientBuilder::new([info])
         .tcp_settings(tcp)
-        // It would also repeat a command that may have run; see `request`.
+        // A retry would also repeat a command that may have run; see `request`.
         .retries(0)
         .overall_response_timeout(None);
     if let Some(certificates) = certificates.filter(|_| tls) {
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_takes_the_place_of_no_user_that_the_url_names() {
+    fn an_iam_login_needs_tls_and_a_url_without_credentials() {
         let iam = RedisConfig {
             auth: RedisAuth::Iam(IamLogin {
                 user: "payments".to_owned(),

@@ -1,32 +1,32 @@
-//! Why did a command fail, and may it have run all the same?
+//! Why a command failed, and whether it may have run.
 
 use super::reason::Reason;
 
-/// A command that has no result. The variant says what the caller may conclude, the [`Reason`] says why.
+/// A command without a result. The variant says whether the command may have run, the [`Reason`] says why it failed.
 ///
-/// No text of the server's or of the client library's is kept: it can quote a command's arguments.
+/// It keeps no text of the server or the client library, because that text can quote a command's arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There was no connection to send it on. Nothing was sent.
-    #[error("reach Redis: {0}")]
+    /// There is no connection. Nothing was sent.
+    #[error("Redis unavailable: {0}")]
     Unreachable(Reason),
-    /// The server refused it. It has not run.
-    #[error("have Redis run the command: {0}")]
+    /// The server rejected the command. It has not run.
+    #[error("Redis rejected the command: {0}")]
     Refused(Reason),
-    /// It was sent and no usable answer came: it may have run.
-    #[error("hear from Redis: {0}")]
+    /// The command was sent and got no usable reply. It may have run.
+    #[error("no usable reply from Redis, the command may have run: {0}")]
     Unanswered(Reason),
 }
 
 impl Error {
-    /// What stood between the command and its result.
+    /// Why the command failed.
     pub fn reason(self) -> Reason {
         match self {
             Self::Unreachable(reason) | Self::Refused(reason) | Self::Unanswered(reason) => reason,
         }
     }
 
-    /// Whether the command can have taken effect although there is no result.
+    /// Whether the command may have taken effect.
     pub fn may_have_run(self) -> bool {
         matches!(self, Self::Unanswered(_))
     }

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(
     not(feature = "iam"),
-    allow(dead_code, unused_mut, reason = "what only IAM users need")
+    allow(dead_code, unused_mut, reason = "used only by the IAM login")
 )]
 
 mod address;
@@ -32,7 +32,7 @@ pub use config::{CacheType, IamLogin, Plaintext, RedisAuth, RedisConfig};
 pub use error::Error;
 use foundation::Deadline;
 use foundation::secret::Secrets;
-use link::{Link, Live};
+use link::{Link, LiveConnection};
 pub use probe::{HealthCheck, Operation, ServerInfo};
 pub use reason::Reason;
 use redis::{FromRedisValue, RedisError, Value};
@@ -40,36 +40,36 @@ use request::{Request, ScriptCall};
 pub use script::Script;
 use tracing::warn;
 
-/// The process's access to Redis. Cheap to clone; all clones share the connection.
+/// The Redis client of the process. Cheap to clone; all clones share one connection.
 #[derive(Clone)]
 pub struct RedisClient {
     inner: Arc<Inner>,
-    /// By when every command of this clone has to end.
+    /// The deadline of every command of this clone.
     deadline: Deadline,
 }
 
 struct Inner {
-    /// Where the connection lives, or why there can be none.
+    /// The connection and how to open it, or why the settings allow none.
     link: Result<Link, Reason>,
     is_cluster: bool,
     response_timeout: Duration,
 }
 
-/// Whether a command may be sent again when its answer was lost.
+/// Whether a command may be sent again after its reply was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// Twice has the effect of once: a read, or a script that recognises its own owner token.
+    /// Running it twice has the same effect as once: a read, or a script that recognises its owner token.
     Safe,
-    /// Twice is once too often.
+    /// Running it twice has a different effect from once.
     Never,
 }
 
 impl RedisClient {
-    /// A client for what is configured, whose URL may be one of `secrets`. Nothing is connected, and nothing here fails: without a URL, or with one that
-    /// cannot be parsed, every command says so.
+    /// Creates the client for `config`, whose URL may be stored in `secrets`. It connects to nothing and never
+    /// fails. If the URL is missing or invalid, every command returns that error.
     pub fn new(config: &RedisConfig, secrets: &Secrets) -> Self {
-        // redis-rs picks no crypto provider, and panics at its first TLS connection where it finds none or two.
-        // A second installation changes nothing.
+        // redis-rs selects no crypto provider, and panics at its first TLS connection if none or two are installed.
+        // Installing it twice has no effect.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let link = match &config.url {
             Some(url) => {
@@ -94,7 +94,7 @@ impl RedisClient {
         }
     }
 
-    /// The same client, whose commands all end by `deadline`.
+    /// A clone of this client whose commands all end by `deadline`.
     #[must_use]
     pub fn within(&self, deadline: Deadline) -> Self {
         Self {
@@ -103,8 +103,8 @@ impl RedisClient {
         }
     }
 
-    /// The URL as it may be shown, `<unparseable>` where it cannot be taken apart, `<not read yet>` where a secret holds it
-    /// that nobody needed so far; `None` where none is configured.
+    /// The URL without credentials; `None` if no URL is configured. It is `<unparseable>` for an invalid URL, and
+    /// `<not read yet>` if the URL is in a secret that was not read yet.
     pub fn masked_url(&self) -> Option<String> {
         match &self.inner.link {
             Ok(link) => Some(link.masked_url()),
@@ -113,12 +113,12 @@ impl RedisClient {
         }
     }
 
-    /// Why every command will fail, where the settings alone say that.
+    /// The reason if the settings alone make every command fail.
     pub fn fault(&self) -> Option<Reason> {
         self.inner.link.as_ref().err().copied()
     }
 
-    /// Opens the connection, or makes sure of the one that is there. No command needs it: each connects by itself.
+    /// Opens the connection, or tests the open one. Optional: each command connects if it has to.
     ///
     /// # Errors
     ///
@@ -126,32 +126,33 @@ impl RedisClient {
     ///
     /// # Cancel safety
     ///
-    /// A dropped attempt closes its socket.
+    /// A dropped call closes its socket.
     pub async fn connect(&self) -> Result<(), Error> {
         self.acquire().await.map(drop)
     }
 
-    /// Closes the connection once the commands under way have ended. The next command opens a new one.
+    /// Closes the connection when the commands in flight have ended. The next command opens a new one.
     pub fn disconnect(&self) {
         if let Ok(link) = &self.inner.link {
             link.close();
         }
     }
 
-    /// Whether a connection stands, as far as is known without asking the server.
+    /// Whether there is a connection, without asking the server.
     pub fn is_connected(&self) -> bool {
         self.inner.link.as_ref().is_ok_and(Link::is_connected)
     }
 
-    /// Runs `script` on `keys` with `args`: one round trip, two when the server does not have the script yet.
+    /// Runs `script` on `keys` with `args`, in one round trip. It takes two if the server does not have the script
+    /// yet.
     ///
     /// # Errors
     ///
-    /// [`Error`] when there is no result.
+    /// [`Error`] if there is no result.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have run it.
+    /// The script of a dropped call may or may not have run.
     pub async fn run_script<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -164,7 +165,7 @@ impl RedisClient {
 
     async fn send(&self, repeat: Repeat, request: &Request<'_>) -> Result<Value, Error> {
         match self.attempt_with_newest_login(request).await {
-            // Whatever becomes of the second attempt, the first one may have run.
+            // The first attempt may have run, whatever the second one returns.
             Err(Error::Unanswered(_)) if repeat == Repeat::Safe && !self.is_over() => {
                 let repeated = self.attempt_with_newest_login(request).await;
                 repeated.map_err(|error| Error::Unanswered(error.reason()))
@@ -173,7 +174,8 @@ impl RedisClient {
         }
     }
 
-    /// Sends `request`, and where a connection turns out to have lost its login, on a new one: it has not run.
+    /// Sends `request`. If the connection has lost its login, the request has not run, so it is sent again on a new
+    /// connection.
     async fn attempt_with_newest_login(&self, request: &Request<'_>) -> Result<Value, Error> {
         match self.attempt(request).await {
             Err(Error::Refused(Reason::AuthFailed)) if !self.is_over() => {
@@ -189,13 +191,17 @@ impl RedisClient {
         self.attempt_on(&live, request).await
     }
 
-    async fn acquire(&self) -> Result<Live, Error> {
+    async fn acquire(&self) -> Result<LiveConnection, Error> {
         let live = self.link()?.acquire(self.deadline).await;
         live.map_err(Error::Unreachable)
     }
 
-    /// Sends `request` once on `live`, and judges the connection by what comes of it.
-    async fn attempt_on(&self, live: &Live, request: &Request<'_>) -> Result<Value, Error> {
+    /// Sends `request` once on `live`. Discards the connection if the result shows that it is broken.
+    async fn attempt_on(
+        &self,
+        live: &LiveConnection,
+        request: &Request<'_>,
+    ) -> Result<Value, Error> {
         let link = self.link()?;
         let limit = self.deadline.clip(self.inner.response_timeout);
         if limit.is_zero() {
@@ -203,18 +209,18 @@ impl RedisClient {
         }
         let error = match tokio::time::timeout(limit, request.send(live.connection.clone())).await {
             Ok(Ok(value)) => {
-                live.mark_answered();
+                live.mark_replied();
                 return Ok(value);
             }
             Ok(Err(error)) => error,
             Err(_) => {
-                if link::is_fair_wait(limit, self.inner.response_timeout) {
+                if link::is_meaningful_wait(limit, self.inner.response_timeout) {
                     link.discard(live);
                 }
                 return Err(Error::Unanswered(Reason::Timeout));
             }
         };
-        // In a cluster a node that refuses the login is one that cannot be found.
+        // The cluster client reports a node that rejects the login as a missing node.
         let is_without_node = self.inner.is_cluster && request::is_without_node(&error);
         if is_without_node && link.has_newer_login(live, self.deadline).await {
             link.discard(live);
@@ -227,24 +233,24 @@ impl RedisClient {
             }
             return Err(Error::Unanswered(reason));
         }
-        live.mark_answered();
+        live.mark_replied();
         match reason {
-            // A demoted node of a cluster of one master redirects to the new one.
+            // A demoted node of a cluster with one master redirects to the new master.
             Reason::ReadOnly | Reason::ClusterModeRequired => link.suspect_failover(),
             Reason::AuthFailed => link.discard(live),
             _ => {}
         }
-        // A script can fail after it has written; only what is refused at its door has not run for certain.
+        // A script can fail after a write. Only an error that precedes its execution proves that it has not run.
         match request {
             Request::Script(_) if !reason.precedes_execution() => Err(Error::Unanswered(reason)),
             _ => Err(Error::Refused(reason)),
         }
     }
 
-    /// Why a command failed on a connection that stood.
+    /// The reason why a command failed on an open connection.
     fn reason_of(&self, error: &RedisError) -> Reason {
         match diagnosis::of_command(error) {
-            // The slots move faster than this client follows.
+            // The slots moved during every redirection that this client followed.
             Reason::ClusterModeRequired if self.inner.is_cluster => Reason::Rejected,
             reason => reason,
         }

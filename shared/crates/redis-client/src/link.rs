@@ -1,12 +1,12 @@
-//! The one link to Redis: who opens its connection, when it is tested, when it is replaced.
+//! Manages the one connection to Redis: opens it, tests it after idle time, and replaces it.
 //!
-//! A Lambda process is frozen between invocations, and its socket may die meanwhile in three ways: closed (RESP3 says
-//! so as soon as the process runs again), reset (the first write finds out), or swallowed by a network that forgot it
-//! (only a missing answer tells). So a connection that rested is pinged with a short limit before a command is trusted
-//! to it, and one that let a command wait too long is not used again.
+//! Lambda freezes a process between invocations, and the connection may break meanwhile in three ways. The server
+//! closed it: RESP3 reports that as soon as the process runs again. The server reset it: the first write fails. A
+//! network device dropped it: only the missing reply shows that. So a connection that was idle is pinged with a
+//! short time limit before a command uses it. A connection on which a command timed out is not used again.
 //!
-//! The connection is `redis`'s `MultiplexedConnection` and not its `ConnectionManager`: the manager reconnects in the
-//! background, where a freeze can catch it, and keeps a connection that only ever times out.
+//! The connection is a `MultiplexedConnection` of redis-rs, not its `ConnectionManager`. The manager reconnects in
+//! the background, where a freeze can interrupt it, and keeps a connection on which every command times out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,62 +17,65 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::address::Address;
-use super::connection::{Connection, Vitals};
+use super::connection::{Connection, ConnectionState};
 use super::diagnosis::breaks_connection;
 use super::endpoint::Endpoint;
 use super::reason::Reason;
 use super::request;
 use crate::{RedisAuth, RedisConfig};
 
-/// How long a rested connection may take to answer the ping that precedes its use.
-const REST_TEST_LIMIT: Duration = Duration::from_millis(200);
-/// How long after a failed connect the next one is not tried.
-const BREAKER_PAUSE: Duration = Duration::from_millis(500);
-/// A wait that was shorter than this, because the caller had no more time, is no failure worth a word.
-const FAIR_WAIT: Duration = Duration::from_millis(200);
-/// A connect that was given less than this, for the same reason, is none that others should pay for.
-const FAIR_CONNECT: Duration = Duration::from_secs(1);
-/// ElastiCache ends a connection twelve hours after a token opened it, whatever is on its way there.
-const LIFE_BY_TOKEN: Duration = Duration::from_secs(11 * 3_600);
-/// A connection this old may have seen a failover.
+/// Time limit of the ping that tests an idle connection.
+const IDLE_TEST_LIMIT: Duration = Duration::from_millis(200);
+/// Pause after a failed connect, in which no other connect is tried.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+/// A shorter wait was cut by the caller's deadline. Its timeout proves nothing about the connection and is not
+/// logged.
+const MEANINGFUL_WAIT: Duration = Duration::from_millis(200);
+/// A connect with less time than this was cut by the caller's deadline. Its failure does not stop other callers
+/// from connecting.
+const MEANINGFUL_CONNECT: Duration = Duration::from_secs(1);
+/// Maximum age of a connection that an IAM token opened. ElastiCache closes it after twelve hours, even with
+/// commands in flight.
+const IAM_CONNECTION_AGE: Duration = Duration::from_secs(11 * 3_600);
+/// A connection older than this may lead to a primary that was demoted.
 const FAILOVER_AGE: Duration = Duration::from_secs(5);
 
-/// The link to Redis: at most one connection, and what is known about getting one.
+/// At most one connection to Redis, and what is needed to open it.
 pub(super) struct Link {
     address: Address,
-    /// How old a connection may become; `None`: as old as it likes.
-    longest_life: Option<Duration>,
+    /// The maximum age of a connection; `None`: unlimited.
+    maximum_age: Option<Duration>,
     connect_timeout: Duration,
     idle_check: Duration,
-    /// The connection in use. Taken out when it is found dead; never locked across an await.
-    live: Mutex<Option<Live>>,
-    /// Held by whoever tests or opens the connection, so that there is never more than one.
+    /// The connection in use; removed when it is broken. Never locked across an await.
+    live: Mutex<Option<LiveConnection>>,
+    /// Held while a caller tests or opens the connection, so that there is never more than one.
     opening: tokio::sync::Mutex<()>,
     /// Why and when the last connect failed.
-    breaker: Mutex<Option<Tripped>>,
-    /// What the log said last.
-    announced: Mutex<Announced>,
+    breaker: Mutex<Option<FailedConnect>>,
+    /// The state that was logged last.
+    logged: Mutex<LoggedState>,
 }
 
-/// A connection handed out for use.
+/// A connection that is ready for use.
 #[derive(Clone)]
-pub(super) struct Live {
+pub(super) struct LiveConnection {
     /// The connection.
     pub(super) connection: Connection,
-    /// Where it leads, and with which login.
+    /// The endpoint, with its login, that the connection was opened to.
     endpoint: Arc<Endpoint>,
-    vitals: Vitals,
+    state: ConnectionState,
 }
 
 #[derive(Clone, Copy)]
-struct Tripped {
+struct FailedConnect {
     reason: Reason,
-    /// By the wall clock, which a freeze does not stop.
+    /// By the wall clock, which continues during a freeze.
     at_ms: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Announced {
+enum LoggedState {
     Nothing,
     Connected,
     Failed,
@@ -82,17 +85,17 @@ impl Link {
     pub(super) fn new(address: Address, config: &RedisConfig) -> Self {
         Self {
             address,
-            longest_life: match config.auth {
+            maximum_age: match config.auth {
                 RedisAuth::Url => None,
                 #[cfg(feature = "iam")]
-                RedisAuth::Iam(_) => Some(LIFE_BY_TOKEN),
+                RedisAuth::Iam(_) => Some(IAM_CONNECTION_AGE),
             },
             connect_timeout: config.connect_timeout,
             idle_check: config.idle_check,
             live: Mutex::new(None),
             opening: tokio::sync::Mutex::new(()),
             breaker: Mutex::new(None),
-            announced: Mutex::new(Announced::Nothing),
+            logged: Mutex::new(LoggedState::Nothing),
         }
     }
 
@@ -100,24 +103,24 @@ impl Link {
         self.address.masked()
     }
 
-    /// Whether a connection stands, as far as is known without asking the server.
+    /// Whether there is a connection, without asking the server.
     pub(super) fn is_connected(&self) -> bool {
         self.current().is_some()
     }
 
-    /// The connection, tested or opened if need be.
+    /// Returns the connection. Tests it first if it was idle, and opens one if there is none.
     ///
     /// # Errors
     ///
-    /// The reason why there is none. Nothing was sent for the caller.
+    /// The reason why there is no connection. Nothing was sent for the caller.
     ///
     /// # Cancel safety
     ///
-    /// A dropped attempt leaves no connection behind, and whoever waited for it tries next.
-    pub(super) async fn acquire(&self, deadline: Deadline) -> Result<Live, Reason> {
+    /// A dropped call leaves no connection, and the next waiting caller opens one.
+    pub(super) async fn acquire(&self, deadline: Deadline) -> Result<LiveConnection, Reason> {
         if let Some(live) = self
             .current()
-            .filter(|live| !live.vitals.is_idle_for(self.idle_check))
+            .filter(|live| !live.state.is_idle_for(self.idle_check))
         {
             return Ok(live);
         }
@@ -125,87 +128,87 @@ impl Link {
             .bound(self.opening.lock())
             .await
             .map_err(|_| Reason::ConnectTimeout)?;
-        // Whoever had the turn before may have done the work.
+        // The caller before may have opened or tested the connection.
         if let Some(live) = self.current() {
-            if !live.vitals.is_idle_for(self.idle_check) {
+            if !live.state.is_idle_for(self.idle_check) {
                 return Ok(live);
             }
-            let limit = deadline.clip(REST_TEST_LIMIT);
-            match tokio::time::timeout(limit, live.answers()).await {
+            let limit = deadline.clip(IDLE_TEST_LIMIT);
+            match tokio::time::timeout(limit, live.replies_to_ping()).await {
                 Ok(true) => return Ok(live),
-                Err(_) if limit < REST_TEST_LIMIT => return Err(Reason::Timeout),
+                Err(_) if limit < IDLE_TEST_LIMIT => return Err(Reason::Timeout),
                 Ok(false) | Err(_) => self.discard(&live),
             }
         }
-        if let Some(tripped) = *self.breaker.lock()
-            && !older_than(tripped.at_ms, BREAKER_PAUSE)
+        if let Some(failed) = *self.breaker.lock()
+            && !older_than(failed.at_ms, RECONNECT_PAUSE)
         {
-            return Err(tripped.reason);
+            return Err(failed.reason);
         }
         self.open(deadline).await
     }
 
-    /// Takes `live` out of use. What still waits on it goes on waiting; the next command gets a new one.
-    pub(super) fn discard(&self, live: &Live) {
+    /// Removes `live`. Commands in flight on it continue; the next command opens a new connection.
+    pub(super) fn discard(&self, live: &LiveConnection) {
         let mut current = self.live.lock();
         if current
             .as_ref()
-            .is_some_and(|current| current.vitals.same(&live.vitals))
+            .is_some_and(|current| current.state.same(&live.state))
         {
             *current = None;
         }
     }
 
-    /// Takes a connection out of use whose server turned out read-only, unless it is new: after a failover the name leads
-    /// to the new primary, while an old connection stays with the demoted one.
+    /// Removes a connection whose server turned out to be read-only, unless the connection is new. After a failover
+    /// the host name resolves to the new primary, while an old connection still leads to the demoted one.
     pub(super) fn suspect_failover(&self) {
         let mut current = self.live.lock();
         if current
             .as_ref()
-            .is_some_and(|live| live.vitals.is_older_than(FAILOVER_AGE))
+            .is_some_and(|live| live.state.is_older_than(FAILOVER_AGE))
         {
             *current = None;
         }
     }
 
-    /// Whether another login than that of `live` is in force, as far as can be found out.
+    /// Whether a newer login than that of `live` is known.
     ///
     /// # Cancel safety
     ///
-    /// Reads alone.
-    pub(super) async fn has_newer_login(&self, live: &Live, deadline: Deadline) -> bool {
+    /// Read-only: a dropped call changes nothing.
+    pub(super) async fn has_newer_login(&self, live: &LiveConnection, deadline: Deadline) -> bool {
         !self.address.is_at(&live.endpoint)
             || matches!(self.address.newer(deadline).await, Some(Ok(_)))
     }
 
-    /// Closes the connection once nothing waits on it any more.
+    /// Closes the connection when no command uses it any more.
     pub(super) fn close(&self) {
         *self.live.lock() = None;
     }
 
-    async fn open(&self, deadline: Deadline) -> Result<Live, Reason> {
+    async fn open(&self, deadline: Deadline) -> Result<LiveConnection, Reason> {
         let limit = deadline.clip(self.connect_timeout);
         let reason = match self.open_with_newest_login(deadline).await {
             Ok(live) => {
                 *self.live.lock() = Some(live.clone());
                 *self.breaker.lock() = None;
-                self.announce(Announced::Connected, || {
+                self.log_once(LoggedState::Connected, || {
                     info!("Redis connected: {}", self.masked_url());
                 });
                 return Ok(live);
             }
             Err(reason) => reason,
         };
-        // The next one may have more time, and must not pay for this one's haste.
+        // A connect with little time must not make the next one fail, which may have more.
         let had_time_for = |fair: Duration| limit >= self.connect_timeout.min(fair);
-        if reason != Reason::ConnectTimeout || had_time_for(FAIR_CONNECT) {
-            *self.breaker.lock() = Some(Tripped {
+        if reason != Reason::ConnectTimeout || had_time_for(MEANINGFUL_CONNECT) {
+            *self.breaker.lock() = Some(FailedConnect {
                 reason,
                 at_ms: wall_clock::now_ms(),
             });
         }
-        if reason != Reason::ConnectTimeout || had_time_for(FAIR_WAIT) {
-            self.announce(Announced::Failed, || {
+        if reason != Reason::ConnectTimeout || had_time_for(MEANINGFUL_WAIT) {
+            self.log_once(LoggedState::Failed, || {
                 warn!(
                     redis.error_code = reason.code(),
                     "Redis connection failed: {reason}"
@@ -215,8 +218,8 @@ impl Link {
         Err(reason)
     }
 
-    /// Opens a connection, and where its login is refused another one with what may have replaced it.
-    async fn open_with_newest_login(&self, deadline: Deadline) -> Result<Live, Reason> {
+    /// Opens a connection. If the server rejects its login, tries once more with a newer login, if there is one.
+    async fn open_with_newest_login(&self, deadline: Deadline) -> Result<LiveConnection, Reason> {
         let endpoint = self.address.endpoint(deadline).await?;
         match self.open_at(&endpoint, deadline).await {
             Err(Reason::AuthFailed) => match self.address.newer(deadline).await {
@@ -227,70 +230,74 @@ impl Link {
         }
     }
 
-    async fn open_at(&self, endpoint: &Arc<Endpoint>, deadline: Deadline) -> Result<Live, Reason> {
+    async fn open_at(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        deadline: Deadline,
+    ) -> Result<LiveConnection, Reason> {
         let limit = deadline.clip(self.connect_timeout);
-        let vitals = Vitals::new();
-        let connection = tokio::time::timeout(limit, endpoint.open(&vitals, limit))
+        let state = ConnectionState::new();
+        let connection = tokio::time::timeout(limit, endpoint.open(&state, limit))
             .await
             .map_err(|_| Reason::ConnectTimeout)??;
-        vitals.mark_answered();
-        Ok(Live {
+        state.mark_replied();
+        Ok(LiveConnection {
             connection,
             endpoint: Arc::clone(endpoint),
-            vitals,
+            state,
         })
     }
 
-    fn current(&self) -> Option<Live> {
+    fn current(&self) -> Option<LiveConnection> {
         self.live
             .lock()
             .clone()
-            .filter(|live| !live.vitals.is_lost() && !self.has_served_its_time(live))
+            .filter(|live| !live.state.is_lost() && !self.is_too_old(live))
     }
 
-    fn has_served_its_time(&self, live: &Live) -> bool {
-        self.longest_life
-            .is_some_and(|limit| live.vitals.is_older_than(limit))
+    fn is_too_old(&self, live: &LiveConnection) -> bool {
+        self.maximum_age
+            .is_some_and(|limit| live.state.is_older_than(limit))
     }
 
-    /// Logs a change of state, once.
-    fn announce(&self, state: Announced, say: impl FnOnce()) {
-        let before = std::mem::replace(&mut *self.announced.lock(), state);
+    /// Logs a change of state once.
+    fn log_once(&self, state: LoggedState, say: impl FnOnce()) {
+        let before = std::mem::replace(&mut *self.logged.lock(), state);
         if before != state {
             say();
         }
     }
 }
 
-impl Live {
-    /// Notes that the server answered on this connection.
-    pub(super) fn mark_answered(&self) {
-        self.vitals.mark_answered();
+impl LiveConnection {
+    /// Records that the server replied on this connection.
+    pub(super) fn mark_replied(&self) {
+        self.state.mark_replied();
     }
 
-    /// Whether the server answers a ping. An error it answers proves the connection as well as a `PONG` does.
-    async fn answers(&self) -> bool {
+    /// Whether the server replies to a ping. An error reply also proves that the connection works.
+    async fn replies_to_ping(&self) -> bool {
         let mut connection = self.connection.clone();
-        let answered = match request::ping(&mut connection).await {
+        let replied = match request::ping(&mut connection).await {
             Ok(_) => true,
             Err(error) => !breaks_connection(&error),
         };
-        if answered {
-            self.mark_answered();
+        if replied {
+            self.mark_replied();
         }
-        answered
+        replied
     }
 
-    /// Whether it leads to a cluster. Such a connection replaces a broken socket itself, and need not be given up for one node of
-    /// many.
+    /// Whether the connection leads to a cluster. It then replaces broken sockets itself, and is not discarded
+    /// because of one node.
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self.connection, Connection::Cluster(_))
     }
 }
 
-/// Whether a command that waited for `limit` says something about the connection.
-pub(super) fn is_fair_wait(limit: Duration, configured: Duration) -> bool {
-    limit >= configured.min(FAIR_WAIT)
+/// Whether a timeout after `limit` says something about the connection.
+pub(super) fn is_meaningful_wait(limit: Duration, configured: Duration) -> bool {
+    limit >= configured.min(MEANINGFUL_WAIT)
 }
 
 #[cfg(test)]
@@ -307,40 +314,40 @@ mod tests {
         Link::new(address.expect("an address"), config)
     }
 
-    /// The connection in use as it will be when it has this age.
-    fn aged(link: &Link, age: Duration) -> Live {
+    /// Changes the connection in use so that it has this age.
+    fn aged(link: &Link, age: Duration) -> LiveConnection {
         let age_ms = u64::try_from(age.as_millis()).expect("short");
         let mut current = link.live.lock();
         let live = current.as_mut().expect("connected");
-        live.vitals = Vitals::since(wall_clock::now_ms() - age_ms);
-        live.mark_answered();
+        live.state = ConnectionState::since(wall_clock::now_ms() - age_ms);
+        live.mark_replied();
         live.clone()
     }
 
     #[tokio::test]
-    async fn a_connection_by_token_is_replaced_at_the_next_request_after_eleven_hours() {
+    async fn an_iam_connection_is_replaced_after_eleven_hours() {
         let redis = RedisServer::start().await;
         let mut link = link(&RedisConfig::at(redis.url()));
-        link.longest_life = Some(LIFE_BY_TOKEN);
+        link.maximum_age = Some(IAM_CONNECTION_AGE);
         let acquire = async || link.acquire(Deadline::UNKNOWN).await.expect("connected");
 
         acquire().await;
-        let young = aged(&link, LIFE_BY_TOKEN - Duration::from_secs(60));
-        assert!(acquire().await.vitals.same(&young.vitals));
-        let old = aged(&link, LIFE_BY_TOKEN);
+        let young = aged(&link, IAM_CONNECTION_AGE - Duration::from_secs(60));
+        assert!(acquire().await.state.same(&young.state));
+        let old = aged(&link, IAM_CONNECTION_AGE);
         assert!(!link.is_connected());
         let new = acquire().await;
 
-        assert!(!new.vitals.same(&old.vitals));
-        assert!(acquire().await.vitals.same(&new.vitals));
-        // What is under way on the old one still has its answer.
-        assert!(old.answers().await);
+        assert!(!new.state.same(&old.state));
+        assert!(acquire().await.state.same(&new.state));
+        // Commands in flight on the old connection still get their reply.
+        assert!(old.replies_to_ping().await);
     }
 
     #[test]
-    fn only_a_token_makes_a_connection_grow_old() {
+    fn only_an_iam_connection_has_a_maximum_age() {
         let by_url = RedisConfig::at("rediss://cache.example.com");
-        let by_token = RedisConfig {
+        let by_iam = RedisConfig {
             auth: RedisAuth::Iam(IamLogin {
                 user: "payments".to_owned(),
                 cache_name: "truebond".to_owned(),
@@ -349,7 +356,7 @@ mod tests {
             }),
             ..by_url.clone()
         };
-        assert_eq!(link(&by_url).longest_life, None);
-        assert_eq!(link(&by_token).longest_life, Some(LIFE_BY_TOKEN));
+        assert_eq!(link(&by_url).maximum_age, None);
+        assert_eq!(link(&by_iam).maximum_age, Some(IAM_CONNECTION_AGE));
     }
 }

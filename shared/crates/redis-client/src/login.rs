@@ -1,4 +1,4 @@
-//! What a connection logs in with where the URL does not say it.
+//! The login of a connection whose URL has no credentials.
 
 #[cfg(feature = "iam")]
 mod iam;
@@ -8,10 +8,11 @@ mod token;
 #[cfg(feature = "iam")]
 pub(super) use iam::TokenLogin;
 
-/// What the client library's error says where there is nothing to log in with. Of its text alone it keeps this in a cluster.
-pub(super) const NO_CREDENTIALS: &str = "no credentials for a token";
+/// The text of the error if there are no credentials. The cluster client keeps only the text of an error, so the reason
+/// is recognised by it.
+pub(super) const NO_CREDENTIALS: &str = "no AWS credentials for an IAM token";
 
-/// Without the feature `iam` there is none.
+/// Has no value without the feature `iam`.
 #[cfg(not(feature = "iam"))]
 #[derive(Clone)]
 pub(super) enum TokenLogin {}

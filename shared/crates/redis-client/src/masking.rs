@@ -1,11 +1,11 @@
-//! A Redis URL as it may be shown: scheme, host, port and database, with the credentials replaced and everything else
-//! dropped. What cannot be taken apart with certainty shows nothing of itself.
+//! Masks a Redis URL for logs and health responses. The masked URL has scheme, host, port and database; credentials
+//! are replaced and everything else is dropped. A URL that cannot be parsed with certainty becomes `<unparseable>`.
 
 use std::fmt::Write;
 
 use url::{Host, Url};
 
-/// `url` as it may be shown, or `<unparseable>`.
+/// `url` without credentials, or `<unparseable>`.
 pub(super) fn mask(url: &str) -> String {
     masked(url).unwrap_or_else(|| "<unparseable>".to_owned())
 }
@@ -15,8 +15,7 @@ fn masked(url: &str) -> Option<String> {
     if !matches!(url.scheme(), "redis" | "rediss" | "valkey" | "valkeys") {
         return None;
     }
-    // An `@` behind the host is what a password with an unescaped `/`, `?` or `#` leaves there: then the "host" is
-    // the user's name.
+    // If a password has an unescaped `/`, `?` or `#`, an `@` follows the host. The "host" is then the user's name.
     let behind_host = [
         url.path(),
         url.query().unwrap_or_default(),
@@ -61,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_shows_where_but_not_who() {
+    fn a_masked_url_shows_the_address_and_no_credential() {
         let cases = [
             ("redis://localhost:6379", "redis://localhost:6379"),
             ("redis://localhost:6379/", "redis://localhost:6379"),
@@ -101,20 +100,20 @@ mod tests {
         }
     }
 
-    /// Text that stands in no host name, number or scheme, so that finding it in a masked URL is a leak.
+    /// Text that is no part of a host name, number or scheme. Finding it in a masked URL proves a leak.
     const PLANTED: &str = "Hunter_2_Planted";
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
 
         #[test]
-        fn masking_never_panics_and_never_adds_text(url in any::<String>()) {
+        fn masking_never_panics_and_shows_only_ascii(url in any::<String>()) {
             let shown = mask(&url);
             prop_assert!(shown == "<unparseable>" || shown.is_ascii());
         }
 
         #[test]
-        fn a_secret_behind_the_scheme_is_never_shown(
+        fn a_secret_in_user_or_password_is_never_shown(
             scheme in "redis|rediss|valkey|http|unix|",
             before in "[ -~]{0,12}",
             after in "[ -~]{0,12}",

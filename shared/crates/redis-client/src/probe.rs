@@ -1,4 +1,5 @@
-//! Does Redis do what the functions need of it? `PING` alone does not tell: a full or read-only server answers it.
+//! Tests whether Redis does what the functions need: write, read, run a script, delete. `PING` alone proves none of
+//! that: a full or read-only server also replies to it.
 
 mod masters;
 mod server_info;
@@ -13,46 +14,46 @@ use super::request::ScriptCall;
 use super::{Error, Reason, RedisClient, Repeat, Request, Script};
 pub use server_info::ServerInfo;
 
-/// Keys of the probe begin with this, so that a user of its own may be confined to them.
+/// The prefix of the probe's keys. An ACL user for health can be restricted to it.
 const KEY_PREFIX: &str = "health:";
-/// How long the probe's key lives if it could not be deleted.
+/// The time to live of the probe's key, in case it is not deleted.
 const KEY_SECONDS: u64 = 10;
 const KEY_MS: &[u8] = b"10000";
-/// Asked one by one, so that a server which takes one section at a time still says its version.
+/// One command per section: a server that accepts only one section per `INFO` still reports its version.
 const INFO_SECTIONS: [&str; 4] = ["server", "replication", "memory", "stats"];
 
-/// What a probe found on a connection that stood.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// The one round trip in which everything was asked and answered.
+    /// The time of the one round trip that all operations share.
     pub latency: Duration,
-    /// Each operation with its outcome, in the order they ran.
+    /// Each operation with its outcome, in the order of execution.
     pub operations: [(Operation, Result<(), Reason>); 5],
-    /// Whether the value read was the value written; `None` where there was nothing to compare.
+    /// Whether the value read is the value written; `None` if one of the two failed.
     pub value_matches: Option<bool>,
-    /// Whether the server holds all keys. Where it holds a part, the operations succeed by luck.
+    /// Whether the server holds all keys. If it holds only part of them, the operations succeed only for some keys.
     pub all_keys: Result<(), Reason>,
-    /// What the server says of itself, where it may.
+    /// What the server reports about itself; `None` if the user may not run `INFO`.
     pub server: Option<ServerInfo>,
 }
 
-/// A step of the probe.
+/// An operation of the probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
-    /// A sign of life.
+    /// A ping.
     Ping,
-    /// Writing a value that expires.
+    /// Writes a value that expires.
     Set,
-    /// Reading it back.
+    /// Reads the value.
     Get,
-    /// Running a script, with its text and by its digest.
+    /// Runs a script by its text and by its digest.
     Script,
-    /// Deleting the value.
+    /// Deletes the value.
     Delete,
 }
 
-/// Where in the probe's answer the reply to a command is.
+/// The index of each command's reply in the reply to the probe.
 mod reply {
     pub(super) const PING: usize = 0;
     pub(super) const SET: usize = 1;
@@ -60,7 +61,7 @@ mod reply {
     pub(super) const EVAL: usize = 3;
     pub(super) const EVALSHA: usize = 4;
     pub(super) const DEL: usize = 5;
-    /// Not in cluster mode.
+    /// Sent only outside cluster mode.
     pub(super) const HELLO: usize = 6;
 }
 
@@ -68,23 +69,25 @@ static SCRIPT: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("probe/script.lua"), Repeat::Safe));
 
 impl Operation {
-    /// All of them, in the order they run.
+    /// All operations, in the order of execution.
     pub const ALL: [Self; 5] = [Self::Ping, Self::Set, Self::Get, Self::Script, Self::Delete];
 }
 
 impl RedisClient {
-    /// Pings, sets and gets a random key, runs a script on it, deletes it, and asks the server about itself, all in one round trip (a
-    /// rested connection is pinged first). In cluster mode the cluster is asked for its slots first, and then all that of each
-    /// master. A node of a cluster, where the client is not in cluster mode, is asked for its slots in a second round trip.
+    /// Pings, sets and gets a random key, runs a script on it, deletes it, and reads `INFO`, all in one round trip.
+    /// A connection that was idle is pinged before.
+    ///
+    /// In cluster mode, it asks the cluster for its slots first, then does this on each master. Outside cluster
+    /// mode, a node of a cluster is asked for its slots in a second round trip.
     ///
     /// # Errors
     ///
-    /// [`Error`] when there is no connection, or no answer. An operation that the server refuses is no error: it is in
-    /// the result.
+    /// [`Error`] if there is no connection or no reply. An operation that the server rejects is no error; its
+    /// outcome is in the result.
     ///
     /// # Cancel safety
     ///
-    /// A dropped probe may leave its key behind, which expires.
+    /// A dropped probe may leave its key, which expires.
     pub async fn health_check(&self) -> Result<HealthCheck, Error> {
         if self.inner.is_cluster {
             self.check_masters().await
@@ -99,7 +102,7 @@ impl RedisClient {
         let probe = self.probe(key, &value);
         let probe = Request::Pipeline(&probe);
         let (answer, latency) = match self.timed(&probe).await {
-            // Safe to repeat, as the key is this probe's own; the second answer is the newer one.
+            // Safe to repeat, because only this probe uses the key.
             Err(Error::Unanswered(_) | Error::Refused(Reason::AuthFailed)) if !self.is_over() => {
                 self.timed(&probe).await?
             }
@@ -134,11 +137,13 @@ impl RedisClient {
             .arg("EX")
             .arg(KEY_SECONDS);
         probe.cmd("GET").arg(key);
-        // Sent with its text it is known, also after a `SCRIPT FLUSH`: the next one, by digest, proves the right to that.
+        // Run by its text, the script is known to the server, even after a `SCRIPT FLUSH`. The next command then
+        // proves the permission to run it by its digest.
         probe.add_command(script.by_text());
         probe.add_command(script.by_digest());
         probe.cmd("DEL").arg(key);
-        // Changes nothing, and is allowed to every user that could connect. In cluster mode it has no node to go to.
+        // `HELLO` reports whether the server is a cluster node. It changes nothing, and every user that can connect
+        // may run it. In cluster mode no node would be its target.
         if !self.inner.is_cluster {
             probe.cmd("HELLO").arg("3");
         }
@@ -190,7 +195,7 @@ impl RedisClient {
         }
     }
 
-    /// Sends `request` and says how long its answer took, without the connecting.
+    /// Sends `request`. Returns the reply and its latency, without the time for connecting.
     async fn timed(&self, request: &Request<'_>) -> Result<(Value, Duration), Error> {
         let live = self.acquire().await?;
         let started = Instant::now();
@@ -204,7 +209,7 @@ fn is_text(reply: Option<&RedisResult<Value>>, text: &str) -> bool {
     read.is_some_and(|value| String::from_redis_value_ref(value).is_ok_and(|read| read == text))
 }
 
-/// Whether the server says in reply to `HELLO` that it is a node of a cluster.
+/// Whether the reply to `HELLO` says that the server is a cluster node.
 fn is_cluster_node(replies: &[RedisResult<Value>]) -> bool {
     let Some(Ok(hello)) = replies.get(reply::HELLO) else {
         return false;
@@ -216,7 +221,7 @@ fn is_cluster_node(replies: &[RedisResult<Value>]) -> bool {
 
 fn random_hex() -> String {
     let mut bytes = [0; 16];
-    // Where there is no randomness, all probes share one key: two at once may find each other's value, and say so.
+    // Without randomness all probes share one key. Two parallel probes may then report a value mismatch.
     let _ = getrandom::fill(&mut bytes);
     hex::encode(bytes)
 }
@@ -246,14 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn another_value_than_the_one_written_does_not_match() {
+    fn a_value_other_than_the_one_written_is_a_mismatch() {
         let value_matches = |value| read(&replies(value, "written")).value_matches;
         assert_eq!(value_matches("written"), Some(true));
         assert_eq!(value_matches("other"), Some(false));
     }
 
     #[test]
-    fn a_script_has_run_when_it_returns_what_it_wrote() {
+    fn a_script_succeeds_if_it_returns_the_value_that_it_wrote() {
         let script = |value| read(&replies("written", value)).operations[3];
         assert_eq!(script("written"), (Operation::Script, Ok(())));
         assert_eq!(

@@ -1,90 +1,99 @@
-//! Why is there no result? One word for machines and one fixed sentence for people, for each reason.
+//! The reasons why Redis gives no result. Each has a stable code for programs, and a fixed text for people that says
+//! what failed and what to check.
 
-/// What stands between a command and its result. Its text is fixed, so it can be shown to anyone.
+/// Why a command has no result. The text is fixed: it quotes neither the URL nor the server, so it is safe to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// No URL is configured.
     #[error("Redis client not initialized")]
     NotConfigured,
-    /// The URL cannot be parsed, or a part of it is not understood.
-    #[error("the Redis URL cannot be parsed")]
+    /// The URL cannot be parsed, or a part of it is unknown.
+    #[error("the Redis URL is invalid; expected redis[s]://[user:password@]host[:port][/database]")]
     InvalidUrl,
-    /// The URL sends a login unencrypted to another host, and `REDIS_PLAINTEXT` does not allow that.
-    #[error("the Redis URL sends a login unencrypted to another host")]
+    /// The URL would send credentials unencrypted to another host, and `REDIS_PLAINTEXT` does not allow that.
+    #[error("the Redis URL would send credentials unencrypted to another host; use rediss://")]
     UnsafeUrl,
-    /// What to log in with could not be had: the secret that holds the URL, or credentials to sign a token.
-    #[error("the credentials for Redis could not be had")]
+    /// The secret with the URL cannot be read, or there are no AWS credentials to sign a token with.
+    #[error("Redis credentials unavailable; see the AWS error code in the log")]
     NoCredentials,
-    /// The name has no address, or nothing listens there.
-    #[error("the connection was refused or its host is unknown")]
+    /// The host has no address, or the port is closed.
+    #[error("connection refused or host not found; check host and port in the URL")]
     ConnectFailed,
-    /// TCP works, TLS does not.
-    #[error("the TLS handshake failed")]
+    /// TCP works, the TLS handshake fails.
+    #[error("TLS handshake failed; a private certificate authority needs REDIS_CA_FILE")]
     TlsFailed,
-    /// No handshake within its limit.
-    #[error("the connection was not established in time")]
+    /// The connection was not established within its time limit.
+    #[error(
+        "connecting timed out; check firewalls and security groups, and use rediss:// only if the server has TLS"
+    )]
     ConnectTimeout,
-    /// The server accepted the connection, and closed it without an answer.
-    #[error("the server closed the connection during the handshake")]
+    /// The server accepted the connection and closed it without a reply.
+    #[error(
+        "the server closed the connection during the handshake; a server with TLS needs rediss://"
+    )]
     HandshakeFailed,
-    /// The server has no password, and answers its own host alone.
-    #[error("the server is in protected mode: it has no password and refuses other hosts")]
+    /// The server has no password and accepts only local connections.
+    #[error(
+        "the server is in protected mode: without a password it accepts only local connections"
+    )]
     ProtectedMode,
-    /// The server serves as many clients as it may.
-    #[error("the server has reached its limit of clients")]
+    /// The server has reached `maxclients`.
+    #[error("the server has reached its limit of client connections (maxclients)")]
     TooManyClients,
-    /// The server, or a proxy in front of it, does not speak RESP3.
-    #[error("the server does not support HELLO 3: Redis 7.0 or Valkey 7.2 is needed")]
+    /// The server, or a proxy in front of it, does not support RESP3.
+    #[error("the server does not support HELLO 3; Redis 7.0 or Valkey 7.2 is required")]
     UnsupportedServer,
-    /// The URL names a database that the server does not have.
-    #[error("the server does not have the database that the Redis URL names")]
+    /// The server does not have the database in the URL.
+    #[error("the server does not have the database number in the Redis URL")]
     NoDatabase,
-    /// The server is one of several that share the keys, and `REDIS_CLUSTER` is not set.
-    #[error("the server holds only a part of its cluster's keys: set REDIS_CLUSTER=true")]
+    /// The server is one of several masters in a cluster, and `REDIS_CLUSTER` is not set.
+    #[error("the server holds only part of the cluster's keys; set REDIS_CLUSTER=true")]
     ClusterModeRequired,
     /// `REDIS_CLUSTER` is set, and the server is not in cluster mode.
-    #[error("the server is not in cluster mode: set REDIS_CLUSTER=false")]
+    #[error("the server is not in cluster mode; set REDIS_CLUSTER=false")]
     ClusterModeUnsupported,
-    /// User or password are missing or wrong.
-    #[error("authentication failed")]
+    /// User, password or token is missing or wrong.
+    #[error("authentication failed: the server rejected user, password or token")]
     AuthFailed,
-    /// The server reads its data from disk.
-    #[error("the server is loading its data")]
+    /// The server is starting and loads its data.
+    #[error("the server is loading its data from disk; it accepts commands afterwards")]
     Loading,
-    /// A replica without its primary.
-    #[error("the replica has no link to its primary")]
+    /// The server is a replica that lost its primary.
+    #[error("the server is a replica without a link to its primary")]
     MasterDown,
-    /// The cluster serves no slots, or not all of them.
-    #[error("the cluster is down")]
+    /// Some or all hash slots have no master.
+    #[error("the cluster is down: not every hash slot has a master")]
     ClusterDown,
-    /// The memory limit is reached and nothing may be evicted.
-    #[error("the server is out of memory")]
+    /// The memory limit is reached, and the server may evict nothing.
+    #[error(
+        "the server is out of memory and rejects writes; raise maxmemory or use a larger server"
+    )]
     OutOfMemory,
-    /// A replica, or a primary that was demoted.
-    #[error("the server is read-only")]
+    /// The server is a replica, or a primary that was demoted.
+    #[error("the server is read-only: it is a replica or a demoted primary")]
     ReadOnly,
-    /// Too few replicas for the server to accept a write.
-    #[error("the server has too few replicas to accept a write")]
+    /// Too few replicas are connected for the server to accept a write.
+    #[error("the server has too few replicas to accept a write (min-replicas-to-write)")]
     NoReplicas,
-    /// The user may not run the command or touch the key.
-    #[error("the user lacks a permission")]
+    /// The ACL denies the user a command or a key.
+    #[error("the Redis user lacks a permission; check its ACL rules")]
     NoPermission,
-    /// The connection stood, the answer did not come in time.
-    #[error("the answer did not come in time")]
+    /// The server did not reply within the time limit.
+    #[error("timed out waiting for a reply")]
     Timeout,
-    /// The connection broke before the answer.
-    #[error("the connection was lost")]
+    /// The connection broke before the reply.
+    #[error("connection lost before the reply")]
     ConnectionLost,
-    /// Any other error the server answers.
+    /// Any other error reply.
     #[error("the server rejected the command")]
     Rejected,
-    /// An answer of a kind that the command does not have.
-    #[error("the answer is not of the expected kind")]
+    /// A reply of another type than the command has.
+    #[error("unexpected reply; check that the URL points to a Redis or Valkey server")]
     UnexpectedAnswer,
 }
 
 impl Reason {
-    /// The stable, machine-readable form.
+    /// The stable code for programs.
     pub fn code(self) -> &'static str {
         match self {
             Self::NotConfigured => "not_configured",
@@ -116,7 +125,7 @@ impl Reason {
         }
     }
 
-    /// Whether a server says this before it runs anything, even of a script.
+    /// Whether this error proves that nothing has run, also of a script.
     pub(super) fn precedes_execution(self) -> bool {
         matches!(
             self,

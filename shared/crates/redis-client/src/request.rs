@@ -1,7 +1,8 @@
-//! What can be sent, and how it is sent: as it is to a server, along its redirections in a cluster.
+//! Requests to Redis and how they are sent: directly to a standalone server, or along redirections in a cluster.
 //!
-//! The cluster client could follow redirections itself, but then it also repeats a command whose connection broke, which
-//! may have run. So its retries are off, and only what a node refused without running it is sent again here.
+//! The retries of the cluster client are off. They would follow redirections, but also repeat a command whose
+//! connection broke and that may have run. So this module follows redirections itself and repeats only what a node
+//! rejected without running it.
 
 use std::time::Duration;
 
@@ -14,51 +15,52 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, 
 use super::Script;
 use super::connection::Connection;
 
-/// What can be sent.
+/// A request to Redis.
 pub(super) enum Request<'a> {
     Command(&'a Cmd),
-    /// A command to this node of a cluster, whatever it is about.
+    /// A command to this node of a cluster, whatever its keys.
     ToNode(&'a Node, &'a Cmd),
-    /// Commands that travel together, each with an answer of its own. All of them must be safe to repeat: while a slot is
-    /// being moved, a node may have run some when it refuses another.
+    /// Commands that are sent together, each with its own reply. All must be safe to repeat: while a slot moves, a
+    /// node may run some of them and reject another.
     Pipeline(&'a Pipeline),
     Script(ScriptCall<'a>),
 }
 
-/// A node of a cluster, by the address that the cluster knows it by.
+/// A node of a cluster, by the address in the cluster's own configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Node {
     pub(super) host: String,
     pub(super) port: u16,
 }
 
-/// A script with what it works on.
+/// A script with its keys and arguments.
 pub(super) struct ScriptCall<'a> {
     pub(super) script: &'a Script,
     pub(super) keys: &'a [&'a str],
     pub(super) args: &'a [&'a [u8]],
 }
 
-/// The digits of how many keys there are.
+/// The most digits of a number of keys.
 const LONGEST_COUNT: usize = 20;
-/// How many times a command follows a redirection, or waits for a slot that is being moved.
+/// How often a command is sent again after a redirection or for a slot that is moving.
 const REDIRECTIONS: u32 = 5;
-/// What the cluster needs to settle, times the number of the attempt.
+/// The pause before each repetition, times its number, in which the cluster can finish the move.
 const REDIRECTION_PAUSE: Duration = Duration::from_millis(10);
 
 impl Request<'_> {
-    /// Sends it and returns the answer.
+    /// Sends the request and returns the reply.
     ///
     /// # Errors
     ///
-    /// The server's or the connection's error.
+    /// The error of the server or of the connection.
     pub(super) async fn send(&self, mut connection: Connection) -> RedisResult<Value> {
         match self {
             Self::Command(command) => send(&mut connection, command).await,
             Self::ToNode(node, command) => send_to(&mut connection, node, command).await,
             Self::Pipeline(pipeline) => send_pipeline(&mut connection, pipeline).await,
             Self::Script(call) => match send(&mut connection, &call.by_digest()).await {
-                // Sent with its text it is known from then on, and unlike `SCRIPT LOAD` that takes one node only.
+                // Run by its text, the script is known to the server from then on. `SCRIPT LOAD` would load it on
+                // one node only.
                 Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                     send(&mut connection, &call.by_text()).await
                 }
@@ -86,7 +88,7 @@ impl ScriptCall<'_> {
         self.as_command("EVAL", self.script.text())
     }
 
-    /// The command, in a buffer of its final length: an argument may be a saved response of megabytes.
+    /// The command, in a buffer of its exact size: an argument may be a saved response of megabytes.
     fn as_command(&self, name: &str, script: &str) -> Cmd {
         let keys = self.keys.iter().map(|key| key.len());
         let args = self.args.iter().map(|arg| arg.len());
@@ -99,8 +101,8 @@ impl ScriptCall<'_> {
     }
 }
 
-/// Asks for a sign of life: the server, or in a cluster all nodes, of which one has to answer. That all have to would
-/// make one silent node the end of the others.
+/// Pings the server. In a cluster, pings all masters and needs one reply: if all had to reply, one unresponsive
+/// node would discard the connections to the others.
 pub(super) async fn ping(connection: &mut Connection) -> RedisResult<Value> {
     let ping = cmd("PING");
     match connection {
@@ -161,7 +163,8 @@ async fn send_pipeline(connection: &mut Connection, pipeline: &Pipeline) -> Redi
     answer
 }
 
-/// Sends a command to the node that a slot is being moved to, which takes it only when asked to.
+/// Sends a command to the node that a slot is moving to. Until the move ends, that node accepts the command only
+/// after `ASKING`.
 async fn ask(
     cluster: &mut ClusterConnection,
     command: &Cmd,
@@ -188,7 +191,7 @@ async fn ask(
         .extract_error()
 }
 
-/// Whether a node refused the command for the moment, or none was found: either way, it has not run.
+/// Whether a node rejected the command for now, or no node was found. In both cases the command has not run.
 pub(super) fn is_without_node(error: &RedisError) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! Which keys there are: the one question that a cluster answers node by node.
+//! Lists keys. In a cluster, `SCAN` has to be sent to each master.
 
 use std::collections::BTreeSet;
 
@@ -7,20 +7,20 @@ use redis::cmd;
 use super::request::Node;
 use super::{Error, RedisClient, Repeat, Request, typed};
 
-/// How many names a server looks at for one answer: few enough not to keep others waiting.
-const SCANNED_AT_ONCE: u32 = 1_000;
+/// How many keys the server looks at for one reply. Few enough not to delay other clients.
+const KEYS_PER_REPLY: u32 = 1_000;
 
 impl RedisClient {
-    /// At least `limit` names that match `pattern`, or all; each once. In a cluster every master is asked in turn: a key
-    /// whose slot is being moved meanwhile may be missing.
+    /// Returns at least `limit` keys that match `pattern`, or all if there are fewer; each once. In a cluster, a key whose
+    /// slot moves during the scan may be missing.
     ///
     /// # Errors
     ///
-    /// [`Error`] when there is no usable reply, in a cluster from one of the masters.
+    /// [`Error`] if the server, or one of the masters of a cluster, sends no usable reply.
     ///
     /// # Cancel safety
     ///
-    /// Reads alone.
+    /// Read-only: a dropped call changes nothing.
     pub async fn scan(&self, pattern: &str, limit: usize) -> Result<BTreeSet<String>, Error> {
         let mut names = BTreeSet::new();
         if !self.inner.is_cluster {
@@ -34,7 +34,7 @@ impl RedisClient {
         Ok(names)
     }
 
-    /// Adds the names on one node, the only one for `None`, until there are `limit`.
+    /// Adds the keys of one node to `names` until there are `limit`. `None`: the only node.
     async fn scan_node(
         &self,
         node: Option<&Node>,
@@ -46,7 +46,7 @@ impl RedisClient {
         while names.len() < limit {
             let mut scan = cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(pattern);
-            scan.arg("COUNT").arg(SCANNED_AT_ONCE);
+            scan.arg("COUNT").arg(KEYS_PER_REPLY);
             let request = match node {
                 Some(node) => Request::ToNode(node, &scan),
                 None => Request::Command(&scan),

@@ -1,8 +1,9 @@
-//! A Lua script: several steps that the server takes as one.
+//! A Lua script, which the server runs atomically.
 
 use super::Repeat;
 
-/// A script and whether it may be sent twice. Sent by its digest; the text follows only if the server does not have it.
+/// A script and whether it may be sent again. It is sent by its digest, and with its text only if the server does not
+/// have it.
 pub struct Script {
     text: String,
     digest: String,
@@ -10,8 +11,8 @@ pub struct Script {
 }
 
 impl Script {
-    /// A script from its Lua text. It uses one key, or keys that share a `{tag}`, declares them all as `KEYS`, and
-    /// takes the time from `TIME`.
+    /// Creates a script from its Lua text. The script must use one key, or keys that share a `{tag}`, and declare them
+    /// all as `KEYS`. It must read the time from `TIME`.
     pub fn new(lua: &str, repeat: Repeat) -> Self {
         Self {
             text: lua.to_owned(),

@@ -1,7 +1,7 @@
 //! The URL of a server or a cluster: `redis[s]://[user:password@]host[:port][/database]`.
 //!
-//! Each part is understood, or the whole URL is refused. To ignore `?db=2`, `?ssl_cert_reqs=none` or `#insecure` would connect to
-//! something else than the operator asked for.
+//! The whole URL is rejected if any part of it is unknown. Ignoring `?db=2`, `?ssl_cert_reqs=none` or `#insecure`
+//! would connect to something else than the operator asked for.
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 use url::Url;
 
-/// Probes of a silent peer begin after this long without traffic.
+/// Idle time before the first TCP keepalive probe.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// How to connect to what `url` names; `None` where some part of it is not understood.
+/// The connection settings in `url`; `None` if any part of it is unknown.
 pub(super) fn connection_info(url: &str) -> Option<ConnectionInfo> {
     let url = url.trim();
-    // The parser passes over tabs and line breaks: a password could go to another host than the text seems to name.
+    // The URL parser skips tabs and line breaks, so a password could go to another host than the text seems to
+    // name.
     if url
         .chars()
         .any(|character| character.is_control() || character == ' ')
@@ -23,28 +24,28 @@ pub(super) fn connection_info(url: &str) -> Option<ConnectionInfo> {
         return None;
     }
     let parsed = Url::parse(url).ok()?;
-    // A unix socket is no place for a Lambda function, and what has no host cannot be masked either.
-    let is_understood = parsed.has_host()
+    // A Lambda function has no Unix socket of a server, and a URL without a host cannot be masked.
+    let is_known = parsed.has_host()
         && parsed.query().is_none()
         && parsed.fragment().is_none()
         && is_database(parsed.path());
-    let info = is_understood.then(|| url.into_connection_info())?.ok()?;
+    let info = is_known.then(|| url.into_connection_info())?.ok()?;
     let tcp = TcpSettings::default()
         .set_nodelay(true)
         .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE));
-    // RESP3 tells when the server has closed the connection, before a command is lost on it.
+    // With RESP3 the client notices a closed connection before it sends the next command.
     let mut handshake = info
         .redis_settings()
         .clone()
         .set_protocol(ProtocolVersion::RESP3);
-    // The client library drops a user without a password; a user may have none (`nopass`).
+    // The client library ignores a user without a password. An ACL user may have none (`nopass`).
     if handshake.username().is_some() && handshake.password().is_none() {
         handshake = handshake.set_password("");
     }
     Some(info.set_tcp_settings(tcp).set_redis_settings(handshake))
 }
 
-/// Whether a path is the number of a database, or none. The client library would take `/-1` and `//2/`.
+/// Whether `path` is empty or a database number. The client library would also accept `/-1` and `//2/`.
 fn is_database(path: &str) -> bool {
     let number = path.strip_prefix('/').unwrap_or(path);
     let has_digits_alone = number.bytes().all(|byte| byte.is_ascii_digit());
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_is_understood() {
+    fn a_url_sets_user_password_and_database() {
         let cases = [
             ("redis://cache", None, None, 0),
             ("rediss://cache/", None, None, 0),
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_with_a_part_that_is_not_understood_is_refused() {
+    fn a_url_with_an_unknown_part_is_rejected() {
         let cases = [
             "redis:\n//app:pw@cache",
             "redis://cache\t.example.com",

@@ -1,8 +1,8 @@
-//! Which node of a cluster holds which keys.
+//! The hash slots of a cluster: which master holds which keys.
 //!
-//! A client that is not in cluster mode speaks to one node. That node may hold all keys (a cluster of one master, which is how
-//! ElastiCache's cluster mode with one shard is used) or a part of them: then commands fail by their keys, at random. A client that is in
-//! cluster mode reaches every master, and its probe asks each one.
+//! Outside cluster mode the client connects to one node. That node may hold all keys, as in a cluster with one
+//! master (ElastiCache's cluster mode with one shard). Or it holds only part of them, and commands fail depending
+//! on their key. In cluster mode the client reaches every master, and its probe checks each one.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use redis::{FromRedisValue, Value, cmd};
 use super::request::Node;
 use super::{Error, Reason, RedisClient, Repeat, Request, typed};
 
-/// How many slots there are, by the protocol.
-const ALL: u32 = 16_384;
+/// The number of hash slots in a cluster (Redis Cluster specification).
+const SLOT_COUNT: u32 = 16_384;
 
-/// A range of slots, and the master that holds it.
+/// A range of hash slots, and the master that holds it.
 pub(super) struct SlotRange {
     pub(super) first: u16,
     last: u16,
@@ -22,7 +22,7 @@ pub(super) struct SlotRange {
 }
 
 impl RedisClient {
-    /// The masters of the cluster, each once.
+    /// Returns the masters of the cluster, each once.
     pub(super) async fn masters(&self) -> Result<BTreeSet<Node>, Error> {
         let ranges = self.slots().await?;
         let masters: BTreeSet<_> = ranges.into_iter().map(|range| range.master).collect();
@@ -34,9 +34,10 @@ impl RedisClient {
         }
     }
 
-    /// Whether one master holds all keys, and if not, the reason why a client of one server cannot do with it.
+    /// Returns whether one master holds all keys; if not, the reason why a client outside cluster mode cannot work
+    /// with it.
     pub(super) async fn is_held_by_one_master(&self) -> Result<(), Reason> {
-        judge(&self.slots().await.map_err(Error::reason)?)
+        check_sole_master(&self.slots().await.map_err(Error::reason)?)
     }
 
     pub(super) async fn slots(&self) -> Result<Vec<SlotRange>, Error> {
@@ -52,8 +53,8 @@ impl RedisClient {
 }
 
 impl SlotRange {
-    /// As `CLUSTER SLOTS` says it: first slot, last slot, the master, then its replicas. Of a node come its host (none or an empty
-    /// one where that is the host that was asked), its port, and more.
+    /// Parses an entry of `CLUSTER SLOTS`: first slot, last slot, the master, then its replicas. A node has host,
+    /// port, and more. The host is null or empty for the node that replied.
     fn read(range: Vec<Value>) -> Option<Self> {
         let mut range = range.into_iter();
         let first = redis::from_redis_value(range.next()?).ok()?;
@@ -74,16 +75,16 @@ impl SlotRange {
     }
 }
 
-/// Whether every slot has a master.
+/// Whether every hash slot has a master.
 pub(super) fn are_all_held(ranges: &[SlotRange]) -> bool {
     let held: u32 = ranges
         .iter()
         .map(|range| u32::from(range.last.saturating_sub(range.first)) + 1)
         .sum();
-    held == ALL
+    held == SLOT_COUNT
 }
 
-fn judge(ranges: &[SlotRange]) -> Result<(), Reason> {
+fn check_sole_master(ranges: &[SlotRange]) -> Result<(), Reason> {
     let masters: BTreeSet<_> = ranges.iter().map(|range| &range.master).collect();
     match masters.len() {
         1 if are_all_held(ranges) => Ok(()),
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn one_server_is_enough_where_it_holds_all_slots() {
+    fn one_server_is_enough_if_it_holds_all_slots() {
         let host = || Value::BulkString(b"10.0.0.1".to_vec());
         let other = || Value::BulkString(b"10.0.0.2".to_vec());
         let cases = [
@@ -135,7 +136,7 @@ mod tests {
             ),
         ];
         for (slots, expected) in cases {
-            assert_eq!(judge(&ranges(&slots)), expected, "{slots:?}");
+            assert_eq!(check_sole_master(&ranges(&slots)), expected, "{slots:?}");
         }
     }
 }

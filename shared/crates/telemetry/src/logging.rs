@@ -1,13 +1,13 @@
-//! What do log lines look like, and which are written?
+//! The format and the level of log lines.
 //!
-//! On Lambda each line is one JSON object with `timestamp` (RFC 3339), `level` and `requestId`: without the first two
-//! Lambda takes every line for INFO, and a function set to WARN would lose its errors
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>). The runtime's own
-//! subscriber writes no timestamp, hence this one. On a laptop the lines are text for a person, one for each request
+//! On Lambda each line is a JSON object with `timestamp` (RFC 3339), `level` and `requestId`. Without the first
+//! two, Lambda treats every line as INFO, and a function with level WARN would lose its errors
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>). The subscriber of the
+//! Lambda runtime writes no timestamp, so this module has its own. On a laptop the lines are text, one per request
 //! (`text_lines`).
 //!
-//! The level chosen applies to this crate's lines; the functions log none of their own. Other crates are heard from WARN on: below that some of them print the
-//! requests and headers that pass through them, tokens included.
+//! The configured level applies to our crates and to the function itself. Lines of other crates are written from
+//! WARN on, because below that some of them log requests and headers with tokens.
 
 mod text_lines;
 
@@ -29,23 +29,23 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use self::text_lines::TextLines;
 
-/// How the log is written.
+/// The settings of the log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// The shape of a line; `None`: text in a terminal, else JSON.
+    /// The format of a line; `None`: text in a terminal, else JSON.
     pub format: Option<LogFormat>,
-    /// The least level of our own lines.
+    /// The minimum level of our own lines.
     pub level: Level,
-    /// Whether this is Lambda itself: its lines of text carry every id.
+    /// Whether the process runs on Lambda. Its text lines then have all ids.
     pub deployed: bool,
 }
 
-/// The shape of a log line.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object.
     Json,
-    /// Text for a person.
+    /// Text for people.
     Text,
 }
 
@@ -59,8 +59,8 @@ impl Default for LogConfig {
     }
 }
 
-/// Begins to write log lines to standard output. The level of `config` applies to the lines of `crates` and of this program. A
-/// second call changes nothing.
+/// Starts logging to standard output. The level in `config` applies to the lines of `crates` and of this program. A
+/// second call has no effect.
 pub fn init(config: &LogConfig, crates: &'static [&'static str]) {
     let level = config.level;
     let program = program();
@@ -99,23 +99,24 @@ pub fn write_line(line: &impl Serialize) {
 }
 
 fn write(line: &[u8]) {
-    // One write, so that lines of concurrent invocations never mix. A closed standard output is nobody's concern.
+    // One write per line, so that lines of parallel invocations do not mix. If standard output is closed, the line
+    // is lost.
     let _ = std::io::stdout().lock().write_all(line);
 }
 
-/// The name of this program, which is that of its function.
+/// The name of this program, which is the name of its function.
 fn program() -> String {
     let path = std::env::current_exe().unwrap_or_default();
     let name = path.file_stem().unwrap_or_default();
     name.to_string_lossy().into_owned()
 }
 
-/// An instant as log lines and health answers print it: RFC 3339, UTC, to the millisecond.
+/// Formats an instant for log lines and health responses: RFC 3339, UTC, milliseconds.
 pub fn rfc3339(instant: Timestamp) -> String {
     format!("{instant:.3}")
 }
 
-/// The instant a line is written at. For telling, not for deciding.
+/// The time of a log line. For display, not for decisions.
 #[expect(
     clippy::disallowed_methods,
     reason = "a log line says when it was written"

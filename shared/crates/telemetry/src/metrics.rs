@@ -1,11 +1,11 @@
-//! How do numbers reach CloudWatch?
+//! Writes metrics for CloudWatch.
 //!
-//! As log lines in its Embedded Metric Format, which costs no call and no connection
+//! Metrics are log lines in CloudWatch's Embedded Metric Format, which needs no request and no connection
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
-//! Written by hand: the crates for it bring a global recorder and wrap the handler, which is more to learn than the
-//! format.
+//! No crate is used for the format: the existing ones add a global recorder and wrap the handler, which is more to
+//! learn than the format itself.
 //!
-//! On a laptop nobody reads them, so they are written only on Lambda.
+//! Metrics are written only on Lambda.
 
 use foundation::Environment;
 use jiff::Timestamp;
@@ -15,20 +15,20 @@ use tracing::Level;
 
 use crate::logging;
 
-/// Where the numbers of one function go.
+/// The metrics of one function.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     namespace: String,
     environment: String,
-    /// The level that these lines claim: the least one in force, for a line below it would be dropped by Lambda.
+    /// The level in these lines: the minimum level of the log, because Lambda drops lines below it.
     level: &'static str,
     enabled: bool,
 }
 
-/// What a number counts.
+/// The unit of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Unit {
-    /// Things or events.
+    /// A number of things or events.
     Count,
     /// Time, in milliseconds.
     Milliseconds,
@@ -36,21 +36,21 @@ pub enum Unit {
     Seconds,
 }
 
-/// One number. Serialized it is its definition; the value stands elsewhere in the line.
+/// One metric. It serializes as its definition; its value is elsewhere in the line.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Metric {
     /// Its name in CloudWatch, in CamelCase.
     pub name: &'static str,
-    /// What it counts.
+    /// Its unit.
     pub unit: Unit,
-    /// How much.
+    /// Its value.
     #[serde(skip)]
     pub value: f64,
 }
 
 impl Metrics {
-    /// The metrics of a service, under a namespace of its name. `level` is the least one that the log has in force.
+    /// Creates the metrics of a service, in a namespace with its name. `level` is the minimum level of the log.
     pub fn new(service: &str, environment: &Environment, level: Level) -> Self {
         Self {
             namespace: service.to_owned(),
@@ -60,12 +60,13 @@ impl Metrics {
         }
     }
 
-    /// Metrics that are not written.
+    /// Creates metrics that are never written.
     pub fn off() -> Self {
         Self::new("", &Environment::laptop(), Level::ERROR)
     }
 
-    /// Records `metrics` that were measured together, under one more dimension, for example `("dependency", "redis")`.
+    /// Writes `metrics` that were measured together, with one more dimension, for example `("dependency",
+    /// "redis")`.
     pub fn record(&self, dimension: (&'static str, &'static str), metrics: &[Metric]) {
         if self.enabled {
             logging::write_line(&self.line(dimension, metrics, logging::now()));
@@ -95,7 +96,7 @@ impl Metrics {
     }
 }
 
-/// A line, written as it is serialized: one is written at every idempotent call.
+/// A line in the Embedded Metric Format.
 #[derive(Serialize)]
 struct Line<'a> {
     timestamp: String,
@@ -107,13 +108,13 @@ struct Line<'a> {
     definition: Definition<'a>,
 }
 
-/// The dimension and the numbers, each under its own name.
+/// The dimension and the values, each under its own name.
 struct Values<'a> {
     dimension: (&'static str, &'static str),
     metrics: &'a [Metric],
 }
 
-/// What CloudWatch has to know of the line.
+/// The metadata of a line for CloudWatch.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Definition<'a> {
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_what_cloudwatch_reads_and_lambda_does_not_drop() {
+    fn a_line_has_the_embedded_metric_format_and_the_level_of_the_log() {
         let metrics = Metrics {
             namespace: "truebond".to_owned(),
             environment: "production".to_owned(),

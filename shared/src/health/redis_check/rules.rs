@@ -1,4 +1,4 @@
-//! From the facts of a probe to the report of it. Nothing here asks, waits or knows what time it is.
+//! Derives the report from the result of a probe. Pure functions: no I/O, no clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,23 +7,23 @@ use idempotency::Fallback;
 use redis_client::{Error, HealthCheck, Operation, Plaintext, Reason, ServerInfo};
 
 use super::{OperationResult, RedisReport};
-use crate::health::verdict::Verdict;
+use crate::health::assessment::Assessment;
 use crate::health::{Status, milliseconds};
 
-/// What judging a probe takes besides its facts.
+/// The settings that the assessment of a probe depends on.
 pub(crate) struct Rules {
-    /// The probe time above which Redis is `degraded`.
+    /// The latency above which Redis is `degraded`.
     pub(crate) slow: Duration,
-    /// What is in force where Redis is not well.
+    /// The fallback if Redis does not work.
     pub(crate) fallback: Fallback,
-    /// Whether idempotency depends on Redis alone: an evicted key is then a lost claim.
+    /// Whether idempotency depends on Redis alone. An evicted key is then a lost claim.
     pub(crate) is_sole_store: bool,
     /// What `REDIS_PLAINTEXT` allows.
     pub(crate) plaintext: Plaintext,
 }
 
 impl Rules {
-    pub(super) fn assess(
+    pub(super) fn probe_report(
         &self,
         found: Result<HealthCheck, Error>,
         url: Option<&str>,
@@ -38,12 +38,12 @@ impl Rules {
                     operations: Some(succeeded(&results)),
                     operation_results: Some(results),
                     server: check.server.clone(),
-                    ..self.report(url, self.judge(&check))
+                    ..self.report(url, self.assess(&check))
                 }
             }
             Err(Error::Unreachable(reason)) => self.report(
                 url,
-                Verdict::new(Status::Disconnected, reason.code(), reason),
+                Assessment::new(Status::Disconnected, reason.code(), reason),
             ),
             Err(Error::Refused(reason) | Error::Unanswered(reason)) => {
                 let failed = OperationResult {
@@ -57,80 +57,89 @@ impl Rules {
                     operation_results: Some(
                         Operation::ALL.map(|operation| (operation, failed)).into(),
                     ),
-                    ..self.report(url, Verdict::new(Status::Unhealthy, reason.code(), reason))
+                    ..self.report(
+                        url,
+                        Assessment::new(Status::Unhealthy, reason.code(), reason),
+                    )
                 }
             }
         }
     }
 
-    pub(super) fn report(&self, url: Option<&str>, verdict: Verdict) -> RedisReport {
+    pub(super) fn report(&self, url: Option<&str>, assessment: Assessment) -> RedisReport {
         RedisReport {
-            status: verdict.status,
+            status: assessment.status,
             connected: false,
             url: url.map(str::to_owned),
             plaintext: (self.plaintext == Plaintext::Allowed).then_some("allowed"),
             operations: None,
             operation_results: None,
             latency_ms: None,
-            fallback: (!verdict.status.is_serving()).then_some(self.fallback),
-            error: verdict.error,
-            error_code: verdict.error_code,
+            fallback: (!assessment.status.is_serving()).then_some(self.fallback),
+            error: assessment.error,
+            error_code: assessment.error_code,
             server: None,
         }
     }
 
-    /// The first thing that is wrong, the gravest kinds first.
-    fn judge(&self, check: &HealthCheck) -> Verdict {
+    /// Returns the first problem, the most severe kinds first.
+    fn assess(&self, check: &HealthCheck) -> Assessment {
         for (operation, outcome) in check.operations {
             match outcome {
                 Ok(()) => {}
                 Err(reason) if operation == Operation::Delete && reason != Reason::NoPermission => {
-                    return Verdict::new(
+                    return Assessment::new(
                         Status::Degraded,
                         "cleanup_failed",
-                        "the probe's key could not be deleted",
+                        "the probe's key was not deleted; it expires by itself",
                     );
                 }
-                Err(reason) => return Verdict::new(Status::Unhealthy, reason.code(), reason),
+                Err(reason) => return Assessment::new(Status::Unhealthy, reason.code(), reason),
             }
             if operation == Operation::Get && check.value_matches == Some(false) {
-                return Verdict::new(
+                return Assessment::new(
                     Status::Unhealthy,
                     "value_mismatch",
-                    "the value read is not the value written",
+                    "the value read is not the value written; check for other programs that write health:* keys",
                 );
             }
         }
         if let Err(reason) = check.all_keys {
-            return Verdict::new(Status::Unhealthy, reason.code(), reason);
+            return Assessment::new(Status::Unhealthy, reason.code(), reason);
         }
         let server = check.server.as_ref();
         let memory = server.and_then(Memory::of);
-        // The last write found room by luck.
+        // The probe's write succeeded, and the next one may fail.
         if memory.is_some_and(Memory::is_full) {
             let reason = Reason::OutOfMemory;
-            return Verdict::new(Status::Unhealthy, reason.code(), reason);
+            return Assessment::new(Status::Unhealthy, reason.code(), reason);
         }
         if self.is_sole_store && server.is_some_and(evicts) {
-            let error = "the server evicts keys at its memory limit, and payments depend on them";
-            return Verdict::new(Status::Degraded, "evicting_policy", error);
+            let error = "the server may evict idempotency keys at its memory limit, so work could run twice; set maxmemory-policy to noeviction";
+            return Assessment::new(Status::Degraded, "evicting_policy", error);
         }
         if let Some(memory) = memory.filter(|memory| memory.is_nearly_full()) {
             let percent = memory.percent();
-            let error = format!("the server has used {percent} % of its memory limit");
-            return Verdict::new(Status::Degraded, "memory_high", error);
+            let error = format!(
+                "the server has used {percent} % of its memory limit and rejects writes above it; raise maxmemory"
+            );
+            return Assessment::new(Status::Degraded, "memory_high", error);
         }
         if server.is_some_and(|server| server.replication_link.as_deref() == Some("down")) {
-            return Verdict::new(
+            return Assessment::new(
                 Status::Degraded,
                 "replica_lag",
-                "the replica's link to its primary is down",
+                "the replica has lost the link to its primary, so its data may be stale",
             );
         }
         if check.latency > self.slow {
-            return Verdict::new(Status::Degraded, "slow", "the server answers slowly");
+            return Assessment::new(
+                Status::Degraded,
+                "slow",
+                "the server replies slowly: the probe took longer than HEALTH_SLOW_MS",
+            );
         }
-        Verdict::well(Status::Healthy)
+        Assessment::working(Status::Healthy)
     }
 }
 
@@ -142,7 +151,7 @@ fn operation_results(
     let result = |(operation, outcome): (Operation, Result<(), Reason>)| {
         let error_code = match (operation, outcome) {
             (_, Err(reason)) => Some(reason.code()),
-            // Reading and deleting what was never set proves nothing.
+            // Reading or deleting a key that was not set proves nothing.
             (Operation::Get | Operation::Delete, Ok(())) if !is_set => Some("skipped"),
             (Operation::Get, Ok(())) if check.value_matches == Some(false) => {
                 Some("value_mismatch")
@@ -164,14 +173,15 @@ fn operation_results(
 fn succeeded(results: &BTreeMap<Operation, OperationResult>) -> Vec<Operation> {
     results
         .iter()
-        // The members that are documented for it; the script is in `operation_results`.
+        // The `operations` member has only the four documented operations; the script is in `operation_results`.
         .filter(|(operation, result)| result.ok && **operation != Operation::Script)
         .map(|(operation, _)| *operation)
         .collect()
 }
 
-/// Whether the server evicts keys of ours at its memory limit. Each of them has a TTL, so every policy but one does, the `volatile-*`
-/// included. Such a server refuses a write only where keys without a TTL, which are not ours, fill it; the probe's write shows that.
+/// Whether the server evicts our keys at its memory limit. All of them have a TTL, so every policy except
+/// `noeviction` does, `volatile-*` included. Such a server rejects a write only if keys of others without a TTL
+/// fill it, and then the probe's write fails.
 fn evicts(server: &ServerInfo) -> bool {
     server
         .eviction_policy
@@ -179,10 +189,10 @@ fn evicts(server: &ServerInfo) -> bool {
         .is_some_and(|policy| policy != "noeviction")
 }
 
-/// The memory of a server that evicts nothing, and refuses writes above its limit.
+/// The memory of a server that evicts nothing and rejects writes above its limit.
 #[derive(Clone, Copy)]
 struct Memory {
-    /// What counts towards the limit.
+    /// The used memory that counts towards the limit.
     used: u64,
     limit: u64,
 }
@@ -254,13 +264,13 @@ mod tests {
         })
     }
 
-    fn verdict(found: Result<HealthCheck, Error>) -> (Status, Option<&'static str>) {
-        let report = rules().assess(found, None);
+    fn status_and_code(found: Result<HealthCheck, Error>) -> (Status, Option<&'static str>) {
+        let report = rules().probe_report(found, None);
         (report.status, report.error_code)
     }
 
     #[test]
-    fn without_a_connection_it_is_disconnected() {
+    fn redis_without_a_connection_is_disconnected() {
         let cases = [
             (Reason::NotConfigured, "not_configured"),
             (Reason::InvalidUrl, "invalid_url"),
@@ -278,12 +288,12 @@ mod tests {
         ];
         for (reason, code) in cases {
             let found = Err(Error::Unreachable(reason));
-            assert_eq!(verdict(found), (Status::Disconnected, Some(code)));
+            assert_eq!(status_and_code(found), (Status::Disconnected, Some(code)));
         }
     }
 
     #[test]
-    fn what_the_server_refuses_or_leaves_unanswered_makes_it_unhealthy() {
+    fn redis_that_rejects_a_command_or_does_not_reply_is_unhealthy() {
         let cases = [
             (Operation::Ping, Reason::Loading, "loading"),
             (Operation::Ping, Reason::MasterDown, "master_down"),
@@ -303,14 +313,17 @@ mod tests {
         ];
         for (operation, reason, code) in cases {
             let found = Ok(failing(operation, reason));
-            assert_eq!(verdict(found), (Status::Unhealthy, Some(code)));
+            assert_eq!(status_and_code(found), (Status::Unhealthy, Some(code)));
         }
         let silent = Err(Error::Unanswered(Reason::Timeout));
-        assert_eq!(verdict(silent), (Status::Unhealthy, Some("timeout")));
+        assert_eq!(
+            status_and_code(silent),
+            (Status::Unhealthy, Some("timeout"))
+        );
     }
 
     #[test]
-    fn a_server_without_all_keys_is_unhealthy_also_when_the_probe_succeeds() {
+    fn a_server_with_only_part_of_the_keys_is_unhealthy_even_if_the_probe_succeeds() {
         for reason in [
             Reason::ClusterModeRequired,
             Reason::ClusterDown,
@@ -320,24 +333,27 @@ mod tests {
                 all_keys: Err(reason),
                 ..check()
             };
-            assert_eq!(verdict(Ok(lucky)), (Status::Unhealthy, Some(reason.code())));
+            assert_eq!(
+                status_and_code(Ok(lucky)),
+                (Status::Unhealthy, Some(reason.code()))
+            );
         }
     }
 
     #[test]
-    fn a_value_that_reads_back_differently_makes_it_unhealthy() {
+    fn a_value_mismatch_makes_redis_unhealthy() {
         let differing = HealthCheck {
             value_matches: Some(false),
             ..check()
         };
         assert_eq!(
-            verdict(Ok(differing)),
+            status_and_code(Ok(differing)),
             (Status::Unhealthy, Some("value_mismatch"))
         );
     }
 
     #[test]
-    fn what_works_with_a_blemish_is_degraded() {
+    fn redis_that_works_with_a_problem_is_degraded() {
         let slow = HealthCheck {
             latency: Duration::from_millis(101),
             ..check()
@@ -357,18 +373,20 @@ mod tests {
             (memory(10, 100, "volatile-lru"), "evicting_policy"),
         ];
         for (check, code) in cases {
-            assert_eq!(verdict(Ok(check)), (Status::Degraded, Some(code)));
+            assert_eq!(status_and_code(Ok(check)), (Status::Degraded, Some(code)));
         }
     }
 
     #[test]
-    fn memory_says_what_state_it_is_in() {
+    fn memory_is_healthy_high_or_full() {
         let (healthy, full) = (
             (Status::Healthy, None, None),
             (
                 Status::Unhealthy,
                 Some("out_of_memory"),
-                Some("the server is out of memory"),
+                Some(
+                    "the server is out of memory and rejects writes; raise maxmemory or use a larger server",
+                ),
             ),
         );
         let high = |error| (Status::Degraded, Some("memory_high"), Some(error));
@@ -376,15 +394,21 @@ mod tests {
             (memory(89, 100, "noeviction"), healthy),
             (
                 memory(90, 100, "noeviction"),
-                high("the server has used 90 % of its memory limit"),
+                high(
+                    "the server has used 90 % of its memory limit and rejects writes above it; raise maxmemory",
+                ),
             ),
             (
                 memory(999, 1_000, "noeviction"),
-                high("the server has used 99 % of its memory limit"),
+                high(
+                    "the server has used 99 % of its memory limit and rejects writes above it; raise maxmemory",
+                ),
             ),
             (
                 memory(100, 100, "noeviction"),
-                high("the server has used 100 % of its memory limit"),
+                high(
+                    "the server has used 100 % of its memory limit and rejects writes above it; raise maxmemory",
+                ),
             ),
             (memory(101, 100, "noeviction"), full),
             (memory(u64::MAX, 1, "noeviction"), full),
@@ -392,22 +416,22 @@ mod tests {
             (check(), healthy),
         ];
         for (check, expected) in cases {
-            let report = rules().assess(Ok(check.clone()), None);
+            let report = rules().probe_report(Ok(check.clone()), None);
             let found = (report.status, report.error_code, report.error.as_deref());
             assert_eq!(found, expected, "{check:?}");
         }
     }
 
     #[test]
-    fn buffers_that_redis_does_not_count_fill_no_memory() {
+    fn buffers_outside_the_memory_limit_do_not_count() {
         let mut check = memory(150, 100, "noeviction");
         let server = check.server.as_mut().expect("a server");
         server.memory_not_counted_bytes = Some(70);
-        assert_eq!(verdict(Ok(check)), (Status::Healthy, None));
+        assert_eq!(status_and_code(Ok(check)), (Status::Healthy, None));
     }
 
     #[test]
-    fn only_the_override_is_shown() {
+    fn plaintext_is_shown_only_if_a_setting_allows_it() {
         for (plaintext, shown) in [
             (Plaintext::Refused, None),
             (Plaintext::AllowedInDevelopment, None),
@@ -419,19 +443,20 @@ mod tests {
             };
             let failed = Err(Error::Unreachable(Reason::ConnectFailed));
             for found in [Ok(check()), failed] {
-                assert_eq!(rules.assess(found, None).plaintext, shown);
+                assert_eq!(rules.probe_report(found, None).plaintext, shown);
             }
         }
     }
 
-    /// Whatever the policy, a server that is nearly full says what happens at the limit: it refuses writes, or evicts claims.
+    /// With every policy, health warns about the memory limit before it matters: the server will reject writes, or
+    /// evict claims.
     #[test]
-    fn every_policy_but_noeviction_evicts_keys_of_ours() {
+    fn every_policy_except_noeviction_evicts_our_keys() {
         let backed = Rules {
             is_sole_store: false,
             ..rules()
         };
-        let judge = |rules: &Rules, policy| rules.judge(&memory(95, 100, policy)).error_code;
+        let error_code = |rules: &Rules, policy| rules.assess(&memory(95, 100, policy)).error_code;
         for policy in [
             "volatile-lru",
             "volatile-lfu",
@@ -441,23 +466,27 @@ mod tests {
             "allkeys-lfu",
             "allkeys-random",
         ] {
-            assert_eq!(judge(&rules(), policy), Some("evicting_policy"), "{policy}");
-            // An evicted claim costs a question to MongoDB, and a full cache is a cache at work.
-            assert_eq!(judge(&backed, policy), None, "{policy}");
+            assert_eq!(
+                error_code(&rules(), policy),
+                Some("evicting_policy"),
+                "{policy}"
+            );
+            // With MongoDB as the deciding store, an evicted key costs one read of MongoDB. A full cache is normal.
+            assert_eq!(error_code(&backed, policy), None, "{policy}");
         }
-        assert_eq!(judge(&rules(), "noeviction"), Some("memory_high"));
-        assert_eq!(judge(&backed, "noeviction"), Some("memory_high"));
+        assert_eq!(error_code(&rules(), "noeviction"), Some("memory_high"));
+        assert_eq!(error_code(&backed, "noeviction"), Some("memory_high"));
     }
 
     #[test]
-    fn what_was_not_set_is_neither_read_nor_deleted() {
-        let report = rules().assess(Ok(failing(Operation::Set, Reason::OutOfMemory)), None);
+    fn operations_after_a_failed_set_are_not_listed_as_succeeded() {
+        let report = rules().probe_report(Ok(failing(Operation::Set, Reason::OutOfMemory)), None);
         assert_eq!(report.operations, Some(vec![Operation::Ping]));
     }
 
     #[test]
-    fn a_script_is_among_the_results_and_not_among_the_documented_operations() {
-        let report = rules().assess(Ok(check()), None);
+    fn the_script_is_in_the_results_and_not_in_the_documented_operations() {
+        let report = rules().probe_report(Ok(check()), None);
         let documented = [
             Operation::Ping,
             Operation::Set,
@@ -470,9 +499,12 @@ mod tests {
     }
 
     #[test]
-    fn only_what_does_not_serve_says_what_does() {
-        assert_eq!(rules().assess(Ok(check()), None).fallback, None);
+    fn only_a_service_that_does_not_work_has_a_fallback() {
+        assert_eq!(rules().probe_report(Ok(check()), None).fallback, None);
         let error = Err(Error::Unreachable(Reason::ConnectFailed));
-        assert_eq!(rules().assess(error, None).fallback, Some(Fallback::Reject));
+        assert_eq!(
+            rules().probe_report(error, None).fallback,
+            Some(Fallback::Reject)
+        );
     }
 }

@@ -19,7 +19,7 @@ fn event() -> Value {
     })
 }
 
-/// The event with the value at `pointer` replaced; the member is added where it is missing.
+/// The event with another value at `pointer`. A missing member is added.
 fn event_with(pointer: &str, value: Value) -> Value {
     let mut event = event();
     let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
@@ -36,7 +36,7 @@ fn request(pointer: &str, value: Value) -> Option<Request> {
 }
 
 #[test]
-fn an_event_is_read_as_the_request_that_it_was_made_of() {
+fn an_event_becomes_the_request_that_it_describes() {
     let event = read(&event().to_string());
     assert_eq!(event.request_id.as_deref(), Some("id-1="));
     assert!(event.caller == Caller::Jwt(Some("alice".to_owned())));
@@ -47,9 +47,9 @@ fn an_event_is_read_as_the_request_that_it_was_made_of() {
     assert_eq!(request.body(), "{}");
 }
 
-/// The conversion of `lambda_http` panicked on each of these.
+/// The conversion of `lambda_http` panics on these events.
 #[test]
-fn what_no_endpoint_reads_is_not_looked_at() {
+fn invalid_members_that_no_endpoint_reads_are_ignored() {
     let cases = [
         ("/headers/x-forwarded-proto", json!("https,http")),
         ("/headers/x-forwarded-proto", json!("")),
@@ -145,15 +145,15 @@ fn a_body_is_text_or_base64() {
 }
 
 #[test]
-fn more_headers_than_http_takes_are_unreadable() {
+fn more_headers_than_http_allows_are_unreadable() {
     let headers: serde_json::Map<_, _> =
         (0..40_000).map(|n| (format!("h{n}"), json!(""))).collect();
     assert!(request("/headers", headers.into()).is_none());
 }
 
-/// So an endpoint that reads the header answers as to any malformed one, and no other notices.
+/// An endpoint that reads the header rejects it as malformed, and other endpoints ignore it.
 #[test]
-fn a_header_value_that_http_cannot_carry_is_no_text() {
+fn a_header_value_that_http_does_not_allow_becomes_invalid_text() {
     for value in [
         json!("a\nb"),
         json!("\u{7f}"),
@@ -181,13 +181,13 @@ fn every_header_of_a_name_is_kept() {
 }
 
 #[test]
-fn cookies_are_a_header() {
+fn cookies_become_a_header() {
     let request = request("/cookies", json!(["a=1", "b=2"])).expect("a request");
     assert_eq!(request.headers()["cookie"], "a=1; b=2");
 }
 
 #[test]
-fn path_and_query_are_encoded_where_they_have_to_be() {
+fn path_and_query_are_percent_encoded() {
     let cases = [
         ("/api/payments/é", "", "/api/payments/%C3%A9"),
         ("/api/pay ments", "", "/api/pay%20ments"),
@@ -210,7 +210,7 @@ fn path_and_query_are_encoded_where_they_have_to_be() {
 }
 
 #[test]
-fn an_id_that_a_header_cannot_repeat_is_none() {
+fn a_request_id_that_is_invalid_in_a_header_is_dropped() {
     for id in [
         json!(""),
         json!("a\nb"),
@@ -225,7 +225,7 @@ fn an_id_that_a_header_cannot_repeat_is_none() {
 }
 
 #[test]
-fn the_authorizer_that_is_there_decides_alone() {
+fn only_the_first_authorizer_names_the_caller() {
     let jwt =
         |sub: Value| json!({ "jwt": { "claims": { "sub": sub } }, "lambda": { "tenant": "shop" } });
     let cases = [
@@ -305,12 +305,12 @@ const POINTERS: [&str; 17] = [
 
 proptest! {
     #[test]
-    fn any_json_is_read_without_a_panic(event in any_json()) {
+    fn any_json_is_parsed_without_a_panic(event in any_json()) {
         prop_assert!(read(&event.to_string()).request.is_err());
     }
 
     #[test]
-    fn a_changed_event_is_read_without_a_panic(at in 0..POINTERS.len(), value in any_json()) {
+    fn a_changed_event_is_parsed_without_a_panic(at in 0..POINTERS.len(), value in any_json()) {
         let event = read(&event_with(POINTERS[at], value).to_string());
         prop_assert!(event.request_id.is_none_or(|id| HeaderValue::from_str(&id).is_ok()));
     }

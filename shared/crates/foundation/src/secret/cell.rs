@@ -1,13 +1,14 @@
-//! A secret that can be replaced while functions run.
+//! A secret that can be rotated while functions run.
 //!
-//! A value from the environment never changes. A value from the store is read at the first use and used for its time to live. A
-//! client whose value is refused asks for a newer one: so the first request after a rotation notices it. Reads that bring nothing
-//! new become rarer and rarer, because a misconfigured server, or a stranger who signs webhooks, must not become a load on the store.
+//! A value from the environment never changes. A value in a store is read at its first use and used for its time to
+//! live. A client whose value is rejected asks for a newer one, so the first request after a rotation gets the new
+//! value. Reads without a new value become rare: a misconfigured server, or an attacker who sends wrong signatures,
+//! must not load the store.
 //!
-//! While the store does not answer, the last value stays in use, however old it is. One caller reads at a time, and all clients of a
-//! process that need the same secret share it ([`Secrets`]). Nothing is read in the background.
+//! While the store is unavailable, the last value stays in use, however old it is. One caller reads at a time, and
+//! all clients in a process that need the same secret share it ([`Secrets`]). Nothing is read in the background.
 
-mod pace;
+mod backoff;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,77 +18,78 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
-use self::pace::{Brought, Pace};
+use self::backoff::{ReadBackoff, ReadOutcome};
 use super::{Secret, SecretSource, StoredSecret};
 use crate::deadline::Deadline;
 use crate::wall_clock::{self, older_than};
 
-/// Where secrets are kept that can be replaced, for example AWS Secrets Manager.
+/// A store of secrets that can be rotated, for example AWS Secrets Manager.
 #[async_trait]
 pub trait SecretStore: Send + Sync {
-    /// The value of a secret, as it is now.
+    /// Reads the current value of a secret.
     ///
     /// # Errors
     ///
-    /// [`ReadError`] where there is none by `deadline`.
+    /// [`ReadError`] if there is no value by `deadline`.
     async fn read(&self, secret: &StoredSecret, deadline: Deadline) -> Result<Secret, ReadError>;
 }
 
-/// Why a store gave no value. Its text is fixed: the store's own can quote the request.
+/// Why a store gave no value. It keeps only a code, because the store's own text can quote the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("secret store unavailable: {code}")]
 pub struct ReadError {
-    /// The store's code, or ours: `timeout`, `connection_failed`, `empty`, `no_store`.
+    /// The error code of the store, or ours: `timeout`, `connection_failed`, `empty`, `no_store`.
     pub code: String,
 }
 
 /// The secrets of a process. Cheap to clone; all clones share the values.
 #[derive(Clone)]
 pub struct Secrets {
-    /// `None`: there is no store, and a stored secret has no value.
+    /// `None`: there is no store, so a stored secret has no value.
     store: Option<Arc<dyn SecretStore>>,
-    /// The one cell for each secret of the store, by its name.
+    /// One cell per secret, by its ARN.
     cells: Arc<Mutex<BTreeMap<String, Arc<StoredCell>>>>,
 }
 
-/// A secret as its client sees it. Cheap to clone. Not `Debug`.
+/// A secret for the clients that use it. Cheap to clone. Not `Debug`.
 #[derive(Clone)]
 pub enum SecretCell {
-    /// It never changes.
+    /// A value that never changes.
     Fixed(Secret),
-    /// It is kept in a store.
+    /// A value in a store.
     Stored(Arc<StoredCell>),
 }
 
-/// A secret of a store, as far as this process knows it.
+/// A secret in a store, and its last value.
 pub struct StoredCell {
     stored: StoredSecret,
     store: Option<Arc<dyn SecretStore>>,
     /// Never locked across an await.
     known: Mutex<Known>,
-    /// Held by whoever reads it.
+    /// Held while a caller reads the secret.
     reading: tokio::sync::Mutex<()>,
 }
 
-/// The secret could not be read, and never has been.
+/// The secret cannot be read, and never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("secret unavailable")]
-pub struct Unread;
+pub struct SecretUnavailable;
 
 #[derive(Default)]
 struct Known {
-    /// The value that was read last, and when.
+    /// The last value, and when it was read.
     held: Option<(Secret, u64)>,
-    pace: Pace,
+    backoff: ReadBackoff,
 }
 
-/// A first read that was given less time than this, because the caller had no more, says nothing of the store.
+/// A first read with less time than this was cut by the caller's deadline. Its timeout proves nothing about the
+/// store.
 const FAIR_READ: Duration = Duration::from_millis(500);
-/// The longest that a caller waits for a newer value while the old one may be as good.
+/// The longest wait for a newer value while the old one may still be valid.
 const LONGEST_REFRESH: Duration = Duration::from_secs(1);
 
 impl Secrets {
-    /// The secrets of a store. Nothing is read.
+    /// Creates the secrets of a store. It reads nothing.
     pub fn new(store: Arc<dyn SecretStore>) -> Self {
         Self {
             store: Some(store),
@@ -95,7 +97,7 @@ impl Secrets {
         }
     }
 
-    /// Secrets where no store is: a value from the environment is used, a stored one counts as unread.
+    /// Creates secrets without a store: values from the environment work, stored secrets are unavailable.
     pub fn without_store() -> Self {
         Self {
             store: None,
@@ -103,7 +105,7 @@ impl Secrets {
         }
     }
 
-    /// The secret of a source. Nothing is read.
+    /// Returns the cell for a source. It reads nothing.
     pub fn cell(&self, source: &SecretSource) -> SecretCell {
         let stored = match source {
             SecretSource::Given(secret) => return SecretCell::Fixed(secret.clone()),
@@ -123,27 +125,27 @@ impl Secrets {
 }
 
 impl SecretCell {
-    /// The value to use now.
+    /// Returns the value to use now.
     ///
     /// # Errors
     ///
-    /// [`Unread`] where there is none.
+    /// [`SecretUnavailable`] if there is no value.
     ///
     /// # Cancel safety
     ///
-    /// Reads alone; a dropped read is the next caller's.
-    pub async fn value(&self, deadline: Deadline) -> Result<Secret, Unread> {
+    /// Read-only: after a dropped call, the next caller reads the secret.
+    pub async fn value(&self, deadline: Deadline) -> Result<Secret, SecretUnavailable> {
         match self {
             Self::Fixed(secret) => Ok(secret.clone()),
             Self::Stored(cell) => cell.value(deadline).await,
         }
     }
 
-    /// Another value than the one that was refused, if there is one.
+    /// Returns another value than `refused`, if there is one.
     ///
     /// # Cancel safety
     ///
-    /// Reads alone; a dropped read is the next caller's.
+    /// Read-only: after a dropped call, the next caller reads the secret.
     pub async fn newer_than(&self, refused: &Secret, deadline: Deadline) -> Option<Secret> {
         match self {
             Self::Fixed(_) => None,
@@ -153,26 +155,27 @@ impl SecretCell {
 }
 
 impl StoredCell {
-    async fn value(&self, deadline: Deadline) -> Result<Secret, Unread> {
+    async fn value(&self, deadline: Deadline) -> Result<Secret, SecretUnavailable> {
         let held = self.held();
         if let Some((value, read_ms)) = &held {
-            // The old one does while another caller is at it, and where reading is of no use.
+            // The old value stays in use while another caller reads, and while reads are paused.
             let turn = older_than(*read_ms, self.stored.ttl).then(|| self.reading.try_lock());
             let Some(Ok(_turn)) = turn else {
                 return Ok(value.clone());
             };
-            // There is another way to go on, which needs time as well.
+            // A slow read must leave time for the caller to continue with the old value.
             let limit = deadline.clip(2 * LONGEST_REFRESH) / 2;
-            self.read(Brought::AsDue, deadline.within(limit)).await;
+            self.read(ReadOutcome::StillValid, deadline.within(limit))
+                .await;
         } else {
             let turn = deadline.bound(self.reading.lock()).await;
-            let _turn = turn.map_err(|_| Unread)?;
-            // Whoever had the turn before may have read it.
+            let _turn = turn.map_err(|_| SecretUnavailable)?;
+            // The caller before may have read it.
             if self.held().is_none() {
-                self.read(Brought::AsDue, deadline).await;
+                self.read(ReadOutcome::StillValid, deadline).await;
             }
         }
-        self.held().map(|(value, _)| value).ok_or(Unread)
+        self.held().map(|(value, _)| value).ok_or(SecretUnavailable)
     }
 
     async fn newer_than(&self, refused: &Secret, deadline: Deadline) -> Option<Secret> {
@@ -185,15 +188,14 @@ impl StoredCell {
         }
         let _turn = deadline.bound(self.reading.lock()).await.ok()?;
         if newer().is_none() {
-            self.read(Brought::NothingNew, deadline).await;
+            self.read(ReadOutcome::StillRejected, deadline).await;
         }
         newer()
     }
 
-    /// Reads the secret, unless that was tried too lately. `same` says what it comes to when the value is the one that is
-    /// known.
-    async fn read(&self, same: Brought, deadline: Deadline) {
-        if !self.known.lock().pace.allows(wall_clock::now_ms()) {
+    /// Reads the secret, unless reads are paused. `same` is the outcome if the value is the known one.
+    async fn read(&self, same: ReadOutcome, deadline: Deadline) {
+        if !self.known.lock().backoff.allows(wall_clock::now_ms()) {
             return;
         }
         let had_time = deadline.clip(FAIR_READ) == FAIR_READ || self.held().is_some();
@@ -209,18 +211,21 @@ impl StoredCell {
             Ok(value) => {
                 let before = known.held.replace((value.clone(), now_ms));
                 let is_new = !before.is_some_and(|(before, _)| before.matches(value.expose()));
-                let brought = if is_new { Brought::News } else { same };
-                known.pace.note(brought, now_ms);
+                let outcome = if is_new { ReadOutcome::NewValue } else { same };
+                known.backoff.record(outcome, now_ms);
                 if is_new {
-                    info!(secret.variable = self.stored.variable, "a secret was read");
+                    info!(
+                        secret.variable = self.stored.variable,
+                        "read a new value of a secret"
+                    );
                 }
             }
             Err(error) if had_time || error.code != "timeout" => {
-                known.pace.note(Brought::Failure, now_ms);
+                known.backoff.record(ReadOutcome::Failure, now_ms);
                 warn!(
                     secret.variable = self.stored.variable,
                     secret.error_code = error.code,
-                    "a secret could not be read"
+                    "cannot read a secret"
                 );
             }
             Err(_) => {}

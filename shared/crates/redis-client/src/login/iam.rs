@@ -1,6 +1,7 @@
-//! What a connection logs in with where the URL does not say it: a token, fresh for each connection to each node.
+//! The login of an IAM user: a new token for each connection to each node.
 //!
-//! The client library asks for it whenever it opens a socket, the nodes' of a cluster included, which it replaces by itself.
+//! The client library asks for a token whenever it opens a socket. The cluster client replaces the sockets of its
+//! nodes by itself, so it also asks then.
 
 use std::future;
 use std::pin::Pin;
@@ -19,7 +20,7 @@ use super::NO_CREDENTIALS;
 use super::token::sign_token;
 use crate::IamLogin;
 
-/// An IAM user that logs in. Cheap to clone.
+/// The login of an IAM user. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct TokenLogin(Arc<Inner>);
 
@@ -38,10 +39,14 @@ impl TokenLogin {
 
     async fn token(self) -> RedisResult<BasicAuth> {
         let Inner { login, credentials } = &*self.0;
-        // Whoever opens the connection has a limit for all of it.
+        // No deadline here: the connect as a whole has a time limit.
         let found = credentials.current(&login.region, Deadline::UNKNOWN).await;
-        let token = found
-            .inspect_err(|error| warn!(aws.error_code = error.code, "no token for Redis: {error}"));
+        let token = found.inspect_err(|error| {
+            warn!(
+                aws.error_code = error.code,
+                "cannot sign the IAM token for Redis: {error}"
+            )
+        });
         let token = token
             .ok()
             .and_then(|credentials| sign_token(login, &credentials, now()));
@@ -49,7 +54,7 @@ impl TokenLogin {
             Some(token) => Ok(BasicAuth::new(login.user.clone(), token)),
             None => Err(RedisError::from((
                 ErrorKind::InvalidClientConfig,
-                "cannot log in",
+                "cannot log in to Redis",
                 NO_CREDENTIALS.to_owned(),
             ))),
         }
@@ -57,11 +62,11 @@ impl TokenLogin {
 }
 
 impl StreamingCredentialsProvider for TokenLogin {
-    /// A token for the one who opens a connection, and none after it.
+    /// Returns a token to the task that opens a connection, and nothing afterwards.
     ///
-    /// The library subscribes twice: once in the task that opens the connection, which takes the first item and logs in
-    /// with it; then for a task of its own, which logs in again with every item that comes. ElastiCache counts and
-    /// throttles logins, and a connection is replaced before it needs another, so that task gets none.
+    /// The library subscribes twice. The task that opens the connection takes the first item and logs in with it. A
+    /// second task logs in again with every item that it gets. ElastiCache throttles logins, and a connection is
+    /// replaced before it needs another one, so the second task gets no item.
     fn subscribe(&self) -> Pin<Box<dyn Stream<Item = RedisResult<BasicAuth>> + Send + 'static>> {
         let (login, opening) = (self.clone(), task::try_id());
         let token = async move {
@@ -76,7 +81,7 @@ impl StreamingCredentialsProvider for TokenLogin {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "AWS judges a signature by the time that is in it"
+    reason = "AWS checks the time in a signature"
 )]
 fn now() -> SystemTime {
     SystemTime::now()

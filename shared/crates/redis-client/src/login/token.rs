@@ -1,8 +1,9 @@
-//! The token with which an IAM user logs in to ElastiCache: a request to connect, signed and never sent.
+//! The token that an IAM user of ElastiCache logs in with: a presigned request that is never sent.
 //!
-//! It is the presigned `GET http://<cache>/?Action=connect&User=<user>` without its scheme, good for 15 minutes after it was
-//! signed (<https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>). Signing takes no round trip, so every
-//! connection gets a token of its own; one that were kept could die with the credentials that signed it.
+//! The request is `GET http://<cache>/?Action=connect&User=<user>`; the token is the signed URL without its scheme.
+//! It is valid for 15 minutes (<https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>). Signing
+//! needs no network, so each connection gets a new token. A cached token could expire together with the credentials
+//! that signed it.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,11 +17,11 @@ use url::form_urlencoded;
 
 use crate::{CacheType, IamLogin};
 
-/// The longest that ElastiCache accepts.
+/// The longest validity that ElastiCache accepts.
 const LIFE: Duration = Duration::from_secs(900);
 const SCHEME: &str = "http://";
 
-/// A token for `login`, signed at `now`; `None` where something of it cannot be signed.
+/// Signs a token for `login` at the time `now`; `None` if the login cannot be signed.
 pub(super) fn sign_token(
     login: &IamLogin,
     credentials: &Credentials,
@@ -30,7 +31,7 @@ pub(super) fn sign_token(
     query
         .append_pair("Action", "connect")
         .append_pair("User", &login.user);
-    // A replication group refuses what a serverless cache needs.
+    // A serverless cache needs this parameter, and a replication group rejects it.
     if login.cache_type == CacheType::Serverless {
         query.append_pair("ResourceType", "ServerlessCache");
     }
@@ -66,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    /// A token by AWS's own library; vectors.py makes them.
+    /// A token signed by AWS's Python library; `vectors.py` writes the file.
     #[derive(Deserialize)]
     struct Vector {
         time: u64,
@@ -115,31 +116,31 @@ mod tests {
         }
     }
 
-    /// What a token says, its signature included. Its members may stand in any order.
-    fn members(token: &str) -> (&str, BTreeSet<(String, String)>) {
+    /// The cache and the parameters of a token, its signature included, in any order.
+    fn parameters(token: &str) -> (&str, BTreeSet<(String, String)>) {
         let (cache, query) = token.split_once('?').expect("a query");
-        let members = form_urlencoded::parse(query.as_bytes()).into_owned();
-        (cache, members.collect())
+        let parameters = form_urlencoded::parse(query.as_bytes()).into_owned();
+        (cache, parameters.collect())
     }
 
     #[test]
-    fn awss_library_signs_the_same_tokens() {
+    fn a_token_is_the_same_as_from_the_library_of_aws() {
         for vector in vectors() {
-            assert_eq!(members(&vector.signed()), members(&vector.token));
+            assert_eq!(parameters(&vector.signed()), parameters(&vector.token));
         }
     }
 
     #[test]
-    fn a_token_has_each_member_once_and_no_scheme() {
+    fn a_token_has_each_parameter_once_and_no_scheme() {
         for vector in vectors() {
             let token = vector.signed();
-            let (cache, members) = members(&token);
+            let (cache, parameters) = parameters(&token);
             assert_eq!(cache, format!("{}/", vector.cache_name));
-            assert_eq!(token.matches('&').count() + 1, members.len());
-            let says = |name: &str| members.iter().any(|(member, _)| member == name);
-            assert_eq!(says("ResourceType"), vector.cache_type == "serverless");
-            assert_eq!(says("X-Amz-Security-Token"), vector.session_token.is_some());
-            assert!(members.contains(&("X-Amz-Expires".to_owned(), "900".to_owned())));
+            assert_eq!(token.matches('&').count() + 1, parameters.len());
+            let has = |name: &str| parameters.iter().any(|(parameter, _)| parameter == name);
+            assert_eq!(has("ResourceType"), vector.cache_type == "serverless");
+            assert_eq!(has("X-Amz-Security-Token"), vector.session_token.is_some());
+            assert!(parameters.contains(&("X-Amz-Expires".to_owned(), "900".to_owned())));
         }
     }
 }

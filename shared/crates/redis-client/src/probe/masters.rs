@@ -1,7 +1,7 @@
-//! The probe of a cluster: every master is asked, with a key of its own.
+//! The probe of a cluster: it checks every master with a key of its own.
 //!
-//! A key falls on one master. Where another one is dead, hung or full, a probe of one random key would succeed by luck, and payments
-//! fail by theirs.
+//! A single random key would test one master only. It could pass while payments fail on a master that is dead, hung
+//! or out of memory.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,13 @@ use crate::slots::{SlotRange, are_all_held};
 use crate::{Error, Reason, RedisClient};
 
 impl RedisClient {
-    /// Probes every master, side by side. Returns what the worst of them did: one that fails, else the one with the least room.
+    /// Probes all masters in parallel. Returns the worst result: a master that fails, else the one with the least
+    /// free memory.
     ///
     /// # Errors
     ///
-    /// [`Error`] when the cluster or one of its masters does not answer.
-    // Boxed: it nests as deep as the check of one key, and the compiler follows futures only so far.
+    /// [`Error`] if the cluster or one of its masters does not reply.
+    // Boxed, because the future would otherwise nest too deep for the compiler's recursion limit.
     pub(super) fn check_masters(&self) -> BoxFuture<'_, Result<HealthCheck, Error>> {
         Box::pin(self.check_each_master())
     }
@@ -33,7 +34,7 @@ impl RedisClient {
         let checks: Result<Vec<_>, _> = join_all(probes).await.into_iter().collect();
         let checks = checks?;
         let slowest = checks.iter().map(|check| check.latency).max();
-        let worst = checks.into_iter().max_by_key(badness);
+        let worst = checks.into_iter().max_by_key(severity);
         let worst = worst.ok_or(Error::Unanswered(Reason::ClusterDown))?;
         let all_keys = match are_all_held(&ranges) {
             true => worst.all_keys,
@@ -47,7 +48,7 @@ impl RedisClient {
     }
 }
 
-/// One slot of each master.
+/// One hash slot of each master.
 fn slot_of_each(ranges: &[SlotRange]) -> BTreeMap<&Node, u16> {
     ranges
         .iter()
@@ -55,15 +56,15 @@ fn slot_of_each(ranges: &[SlotRange]) -> BTreeMap<&Node, u16> {
         .collect()
 }
 
-/// A fresh key of the probe that falls into a slot: that of the number in its braces. `None`: there is no such slot.
+/// A new probe key in `slot`: the number in its braces hashes to that slot. `None`: there is no such slot.
 fn key_in(slot: u16) -> Option<String> {
     let slot = Slot::new(slot)?;
     let tag = (0_u32..).find(|tag| Slot::for_key(tag.to_string()) == slot)?;
     Some(format!("{KEY_PREFIX}{{{tag}}}{}", random_hex()))
 }
 
-/// Whether it fails, and how full it is.
-fn badness(check: &HealthCheck) -> (bool, u64) {
+/// Whether the check failed, and the used share of memory in thousandths.
+fn severity(check: &HealthCheck) -> (bool, u64) {
     let fails = check.operations.iter().any(|(_, outcome)| outcome.is_err())
         || check.value_matches == Some(false);
     let server = check.server.as_ref();

@@ -1,31 +1,32 @@
-//! What a server says of itself.
+//! What a server reports about itself.
 
-/// What `INFO` says. A member is `None` where the server does not say it.
+/// The facts from `INFO`. A field is `None` if the server does not report it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ServerInfo {
-    /// The server's version; Valkey's own where it is a Valkey.
+    /// The version of Redis or Valkey.
     pub version: Option<String>,
     /// `standalone`, `cluster` or `sentinel`.
     pub mode: Option<String>,
     /// `master` or `slave`.
     pub role: Option<String>,
-    /// A replica's link to its primary, `up` or `down`.
+    /// A replica's link to its primary: `up` or `down`.
     pub replication_link: Option<String>,
-    /// Memory in use.
+    /// The memory in use.
     pub memory_used_bytes: Option<u64>,
-    /// The part of it that does not count towards the limit: buffers of replicas and of the append-only file.
+    /// The part of the used memory that does not count towards the limit: buffers of replicas and of the append-only
+    /// file.
     #[serde(skip)]
     pub memory_not_counted_bytes: Option<u64>,
-    /// The limit of it; 0 is none.
+    /// `maxmemory`; 0: no limit.
     pub memory_limit_bytes: Option<u64>,
-    /// What is evicted at the limit.
+    /// `maxmemory-policy`: which keys the server evicts at the limit.
     pub eviction_policy: Option<String>,
-    /// Keys evicted since the server started.
+    /// The number of keys evicted since the server started.
     pub evicted_keys: Option<u64>,
 }
 
 impl ServerInfo {
-    /// Reads the text of `INFO`, as far as it goes.
+    /// Parses the text of `INFO`. Missing and malformed lines become `None`.
     pub(super) fn read(info: &str) -> Self {
         let member = |name: &str| {
             let mut values = info
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn info_is_read_as_far_as_it_goes() {
+    fn missing_and_malformed_info_lines_become_none() {
         let info = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n# Memory\r\nused_memory:many\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n";
         let expected = ServerInfo {
             version: Some("7.0.15".to_owned()),

@@ -1,7 +1,7 @@
-//! Lines for a person at a terminal: one for each request.
+//! Text lines for a terminal: one per request.
 //!
-//! What is noted while a request is answered stands behind its answer, in the same line. Warnings and errors are lines of their own, at
-//! once and with the request's ids.
+//! The INFO messages of a request follow its response, in the same line. Warnings and errors are separate lines,
+//! written at once and with the ids of the request.
 //!
 //! ```text
 //! 14:07:31Z payments-create: POST /api/payments 201, 8.2 ms; a payment ended (payment.id=pay_0ff6…, payment.state=succeeded)
@@ -24,11 +24,11 @@ pub(super) struct TextLines<W> {
     write: W,
 }
 
-/// What was noted of a request that is not answered yet.
+/// The INFO messages of a request that is still running.
 #[derive(Default)]
 struct Notes(Vec<String>);
 
-/// The message of the line that ends a request.
+/// The message of the last event of a request.
 const ANSWERED: &str = "answered";
 
 impl<W: Fn(&str)> TextLines<W> {
@@ -94,7 +94,7 @@ impl<W: Fn(&str)> TextLines<W> {
     }
 }
 
-/// What became of a request.
+/// The outcome of a request.
 fn answer(fields: &Fields) -> String {
     let field = |name: &str| fields.0.get(name).map(text).unwrap_or_default();
     let duration = fields.0.get("duration_ms").and_then(Value::as_f64);
@@ -109,7 +109,7 @@ fn answer(fields: &Fields) -> String {
     }
 }
 
-/// The fields in brackets; nothing where there are none.
+/// The fields in parentheses; empty if there are none.
 fn listed(fields: &Fields) -> String {
     let pairs = fields.0.iter();
     let pairs: Vec<_> = pairs
@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// The lines of what is logged meanwhile, without their times.
+    /// The lines that `log` writes, without their times.
     fn lines(log: impl FnOnce()) -> Vec<String> {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&lines);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_is_a_line_at_once_with_the_ids_of_its_request() {
+    fn a_warning_is_written_at_once_with_the_ids_of_its_request() {
         let logged = lines(|| {
             let span = info_span!("invocation", requestId = "r-1");
             let _request = span.entered();
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_cannot_begin_a_line_of_its_own() {
+    fn a_path_cannot_start_a_new_line() {
         let logged = lines(|| info!(http.path = "/a\n\u{1b}[2Jb", "refused"));
         assert_eq!(
             logged,

@@ -1,4 +1,4 @@
-"""Signs tokens as AWS's own library for Python does; prints what vectors.json holds.
+"""Signs tokens with AWS's library for Python and prints the content of vectors.json.
 
     python3 -m venv venv && venv/bin/pip install botocore==1.43.0 && venv/bin/python vectors.py > vectors.json
 """

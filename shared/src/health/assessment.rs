@@ -1,18 +1,18 @@
-//! What a check comes to: a status, and where something is wrong, a sentence and a code for it.
+//! The outcome of a check: a status, and for a problem, a text for people and a stable code for programs.
 
 use super::Status;
 
-/// The judgement of one check.
+/// The outcome of one check.
 #[derive(Clone, Debug)]
-pub(super) struct Verdict {
+pub(super) struct Assessment {
     pub(super) status: Status,
-    /// A fixed sentence for people.
+    /// A text for people: what failed and what to do.
     pub(super) error: Option<String>,
-    /// The same for machines; it never changes.
+    /// A code for programs, which never changes.
     pub(super) error_code: Option<&'static str>,
 }
 
-impl Verdict {
+impl Assessment {
     pub(super) fn new(status: Status, error_code: &'static str, error: impl ToString) -> Self {
         Self {
             status,
@@ -21,7 +21,7 @@ impl Verdict {
         }
     }
 
-    pub(super) fn well(status: Status) -> Self {
+    pub(super) fn working(status: Status) -> Self {
         Self {
             status,
             error: None,
@@ -29,12 +29,12 @@ impl Verdict {
         }
     }
 
-    /// A check that panicked: nothing is known.
+    /// The outcome of a check that panicked.
     pub(super) fn internal_error() -> Self {
         Self::new(
             Status::Unhealthy,
             "internal_error",
-            "the check itself failed",
+            "the health check panicked; see the log",
         )
     }
 }

@@ -1,0 +1,117 @@
+//! Limits how often a secret is read from its store.
+
+use std::time::Duration;
+
+/// The last reads of a secret, and the pause before the next one.
+#[derive(Default)]
+pub(super) struct ReadBackoff {
+    /// When the secret was last read, in wall-clock milliseconds.
+    read_ms: Option<u64>,
+    /// The number of useless reads in a row.
+    useless_reads: u32,
+    /// The longest pause, which depends on the last outcome.
+    longest: Duration,
+}
+
+/// The outcome of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadOutcome {
+    /// A new value.
+    NewValue,
+    /// The same value. It was read because its time to live was over, so that is normal.
+    StillValid,
+    /// The same value, although a server had rejected it.
+    StillRejected,
+    /// The store gave no value.
+    Failure,
+}
+
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause while the value stays the same. A value that is rejected for another reason than its age would
+/// otherwise be read again and again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(64);
+/// The longest pause after a failure. It is shorter, because a function without a value cannot work.
+const LONGEST_PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(8);
+
+impl ReadBackoff {
+    /// Whether the secret may be read at `now_ms`. If the clock was set back, it may.
+    pub(super) fn allows(&self, now_ms: u64) -> bool {
+        let since = self.read_ms.and_then(|read_ms| now_ms.checked_sub(read_ms));
+        since.is_none_or(|since_ms| u128::from(since_ms) >= self.pause().as_millis())
+    }
+
+    /// Records a read at `now_ms`.
+    pub(super) fn record(&mut self, outcome: ReadOutcome, now_ms: u64) {
+        self.read_ms = Some(now_ms);
+        match outcome {
+            ReadOutcome::NewValue | ReadOutcome::StillValid => self.useless_reads = 0,
+            ReadOutcome::StillRejected | ReadOutcome::Failure => {
+                self.useless_reads = self.useless_reads.saturating_add(1)
+            }
+        }
+        self.longest = match outcome {
+            ReadOutcome::Failure => LONGEST_PAUSE_AFTER_FAILURE,
+            _ => LONGEST_PAUSE,
+        };
+    }
+
+    /// The pause before the next read. There is none after a new value: if a server rejects it, it may have been rotated
+    /// again.
+    fn pause(&self) -> Duration {
+        let Some(doublings) = self.useless_reads.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let factor = 2_u32.saturating_pow(doublings);
+        SHORTEST_PAUSE.saturating_mul(factor).min(self.longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The seconds of an hour in which a secret is read that a caller tries to read every second.
+    fn reads(outcome: impl Fn(u64) -> ReadOutcome) -> Vec<u64> {
+        let mut backoff = ReadBackoff::default();
+        let mut reads = Vec::new();
+        for second in 0..3_600 {
+            if backoff.allows(second * 1_000) {
+                backoff.record(outcome(second), second * 1_000);
+                reads.push(second);
+            }
+        }
+        reads
+    }
+
+    #[test]
+    fn useless_reads_become_rare() {
+        let reads = reads(|_| ReadOutcome::StillRejected);
+        assert_eq!(reads[..8], [0, 1, 3, 7, 15, 31, 63, 127]);
+        assert!(reads.len() < 65, "{}", reads.len());
+    }
+
+    #[test]
+    fn a_store_in_an_outage_is_read_every_eight_seconds() {
+        assert_eq!(reads(|_| ReadOutcome::Failure)[..6], [0, 1, 3, 7, 15, 23]);
+    }
+
+    #[test]
+    fn a_new_value_resets_the_pause() {
+        let outcome = |second| match second {
+            31 => ReadOutcome::NewValue,
+            _ => ReadOutcome::StillRejected,
+        };
+        assert_eq!(reads(outcome)[..8], [0, 1, 3, 7, 15, 31, 32, 33]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_block_reads() {
+        let mut backoff = ReadBackoff::default();
+        for _ in 0..40 {
+            backoff.record(ReadOutcome::StillRejected, 1_000_000);
+        }
+        assert!(!backoff.allows(1_063_999));
+        assert!(backoff.allows(1_064_000));
+        assert!(backoff.allows(999_999));
+    }
+}
