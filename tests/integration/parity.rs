@@ -169,9 +169,9 @@ fn readme_routes() -> BTreeSet<Route> {
         .collect()
 }
 
-/// The `type`s of problems that the README lists, each with its statuses.
-pub(crate) fn readme_problems() -> BTreeMap<String, BTreeSet<String>> {
-    rows(&read("README.md"), |cell| {
+/// The `type`s of problems in docs/problems.md, each with its statuses.
+pub(crate) fn problems_in_docs() -> BTreeMap<String, BTreeSet<String>> {
+    rows(&read("docs/problems.md"), |cell| {
         cell.starts_with("`urn:truebond:problem:")
     })
     .into_iter()
