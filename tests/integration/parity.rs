@@ -1,5 +1,5 @@
 //! What stands in several places says the same in all of them: binaries, routes, variables and versions in the code,
-//! the template, the README and the scripts.
+//! the template, the docs and the scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -276,9 +276,33 @@ fn variables(markdown: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The variables that the code says it reads.
+/// The variables that the code reads: the texts in `shared/src/config` that are names of variables.
 fn known_variables() -> BTreeSet<String> {
-    variables(&read("shared/src/config.rs"))
+    let folder = root().join("shared/src/config");
+    let files = fs::read_dir(folder).expect("a folder");
+    let files = files.map(|file| file.expect("readable").path());
+    let files = files.filter(|file| !file.ends_with("tests.rs"));
+    let mut variables = BTreeSet::new();
+    for file in files.chain([root().join("shared/src/config.rs")]) {
+        let text = fs::read_to_string(file).expect("text");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in lines {
+            let quoted = line.split('"').skip(1).step_by(2);
+            let names = quoted.filter(|text| is_variable(&format!("`{text}`")));
+            variables.extend(names.map(str::to_owned));
+        }
+    }
+    // Read by the compiler.
+    variables.remove("CARGO_PKG_VERSION");
+    variables
+}
+
+/// Whether Lambda or a test sets this variable, so that no developer needs an example of it.
+fn is_set_by_lambda(variable: &str) -> bool {
+    ["AWS_LAMBDA_", "LAMBDA_", "AWS_ENDPOINT_URL"]
+        .iter()
+        .any(|start| variable.starts_with(start))
 }
 
 /// The keys of a mapping, with those of the mappings that `<<` merges into it.
@@ -400,10 +424,10 @@ fn what_get_answers_head_answers() {
 }
 
 #[test]
-fn every_variable_is_in_the_code_the_readme_and_the_example() {
+fn every_variable_is_in_the_code_the_docs_and_the_example() {
     let known = known_variables();
-    assert!(known.len() > 15, "{known:?}");
-    assert_eq!(variables(&read("README.md")), known);
+    assert!(known.len() > 50, "{known:?}");
+    assert_eq!(variables(&read("docs/configuration.md")), known);
 
     let example = read(".env.example");
     let offered: BTreeSet<_> = example
@@ -412,12 +436,48 @@ fn every_variable_is_in_the_code_the_readme_and_the_example() {
         .map(|(name, _)| name.to_owned())
         .filter(|name| is_variable(&format!("`{name}`")))
         .collect();
-    let of_lambda = known
+    let needs_no_example = known
         .iter()
-        .filter(|name| name.starts_with("AWS_LAMBDA_"))
+        .filter(|name| is_set_by_lambda(name))
         .cloned()
         .collect();
-    assert_eq!(offered, &known - &of_lambda);
+    assert_eq!(offered, &known - &needs_no_example);
+}
+
+/// A whole number as docs/configuration.md writes it, with blanks between thousands.
+fn number(text: &str) -> Option<u64> {
+    text.replace(' ', "").parse().ok()
+}
+
+#[test]
+fn the_ranges_in_the_docs_are_those_that_the_code_accepts() {
+    let mut checked = 0;
+    for cells in rows(&read("docs/configuration.md"), is_variable) {
+        let (variable, [accepted, default]) = match &cells[..] {
+            [variable, accepted, default, _effect] => (unquoted(variable), [accepted, default]),
+            _ => continue,
+        };
+        let Some((least, most)) = accepted.split_once('–') else {
+            continue;
+        };
+        let (Some(least), Some(most)) = (number(least), number(most)) else {
+            continue;
+        };
+        let is_accepted = |value: u64| {
+            let lookup = |name: &str| (name == variable).then(|| value.to_string().into());
+            shared::App::from_lookup(lookup).is_ok()
+        };
+        assert!(is_accepted(least), "{variable}={least}");
+        assert!(is_accepted(most), "{variable}={most}");
+        assert!(!is_accepted(most + 1), "{variable}={}", most + 1);
+        assert!(least == 0 || !is_accepted(least - 1), "{variable}={}", least - 1);
+        let default = number(default).expect("a number");
+        assert!((least..=most).contains(&default), "{variable}={default}");
+        let line = format!("# {variable}={default}\n");
+        assert!(read(".env.example").contains(&line), "{line}");
+        checked += 1;
+    }
+    assert!(checked > 15, "{checked}");
 }
 
 #[test]
