@@ -1,4 +1,4 @@
-//! How many connections a function opens under load. docs/deploy.md counts with these numbers.
+//! How many connections a function opens under load. docs/deploy-choices.md counts with these numbers.
 
 use harness::{
     FaultProxy, Lambda, LambdaBuilder, MongoServer, RedisServer, StripeEvent, TestRequest,
