@@ -227,7 +227,9 @@ fn codes_of_health() -> BTreeSet<String> {
     let codes = calls.filter_map(|call| {
         let (_status, rest) = call.split_once(',')?;
         let (code, _) = rest.trim_start().strip_prefix('"')?.split_once('"')?;
-        let is_code = code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let is_code = code
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         is_code.then(|| code.to_owned())
     });
     codes.collect()
@@ -241,7 +243,10 @@ fn the_health_page_has_a_remedy_for_every_error_code() {
     );
     assert!(codes.len() > 20, "{codes:?}");
     let own = codes_of_health();
-    assert!(own.contains("evicting_policy") && own.contains("internal_error"), "{own:?}");
+    assert!(
+        own.contains("evicting_policy") && own.contains("internal_error"),
+        "{own:?}"
+    );
     codes.extend(own);
     codes.insert("skipped".to_owned());
     let page = read("docs/health.md");
@@ -286,7 +291,9 @@ fn known_variables() -> BTreeSet<String> {
     for file in files.chain([root().join("shared/src/config.rs")]) {
         let text = fs::read_to_string(file).expect("text");
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let lines = code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
         for line in lines {
             let quoted = line.split('"').skip(1).step_by(2);
             let names = quoted.filter(|text| is_variable(&format!("`{text}`")));
@@ -470,7 +477,11 @@ fn the_ranges_in_the_docs_are_those_that_the_code_accepts() {
         assert!(is_accepted(least), "{variable}={least}");
         assert!(is_accepted(most), "{variable}={most}");
         assert!(!is_accepted(most + 1), "{variable}={}", most + 1);
-        assert!(least == 0 || !is_accepted(least - 1), "{variable}={}", least - 1);
+        assert!(
+            least == 0 || !is_accepted(least - 1),
+            "{variable}={}",
+            least - 1
+        );
         let default = number(default).expect("a number");
         assert!((least..=most).contains(&default), "{variable}={default}");
         let line = format!("# {variable}={default}\n");

@@ -27,6 +27,10 @@ def links(text):
     return re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL))
 
 
+def cells(row):
+    return [cell.strip() for cell in row.strip().strip("|").split("|")]
+
+
 def anchors(text):
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -77,6 +81,18 @@ class Documents(unittest.TestCase):
     def test_a_broken_link_is_found(self):
         text = "# Here\n[a](#here) [b](#there) [c](docs/nothing.md) [d](docs/runbook.md#alarms) [e](docs/runbook.md#no)\n```text\n[f](x)\n```\n"
         self.assertEqual(list(broken(README, text)), ["#there", "docs/nothing.md", "docs/runbook.md#no"])
+
+    def test_the_evidence_is_that_of_the_results(self):
+        text = " ".join(README.read_text(encoding="utf-8").split())
+        rows = {row[0]: row for row in map(cells, (ROOT / "bench/results/summary.md").read_text(encoding="utf-8").splitlines())}
+        ours, python, typescript = (rows[name][2].split(" ")[0] for name in ("**ours, Redis**", "Powertools Python, Redis", "Powertools TypeScript, Redis"))
+        self.assertIn(f"takes {ours} µs longer with our Redis store, {python} µs with Powertools for Python and {typescript} µs with", text)
+        hunts = [cells(row) for row in page("testing").splitlines() if row.startswith("| `make hunt PROFILE=hunt PAYMENTS=100000")]
+        self.assertEqual(len(hunts), 2)
+        payments, faults = (sum(int(row[column].replace(" ", "")) for row in hunts) for column in (1, 3))
+        self.assertIn(f"{payments:,} payments through the built functions under {faults:,} random faults".replace(",", " "), text)
+        bugs = len(list((ROOT / "tests/hunt/bugs").glob("*.patch")))
+        self.assertIn(f"each of {bugs} bugs", text)
 
     def test_the_readme_is_short_and_leads_to_every_page(self):
         text = README.read_text(encoding="utf-8")
