@@ -1,4 +1,4 @@
-"""The README's tour and its payment function in Python, run as they stand."""
+"""What the README and docs/other-languages.md show a reader to paste, run as it stands."""
 
 import io
 import os
@@ -12,6 +12,7 @@ import urllib.request
 from test_run import ROOT, SETTINGS, Run
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+OTHER_LANGUAGES = (ROOT / "docs/other-languages.md").read_text(encoding="utf-8")
 TARGET = os.environ.get("CARGO_TARGET_DIR", "target")
 
 
@@ -19,10 +20,20 @@ def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def tour():
-    """The commands of the tour, and what the README shows of their output."""
-    text = README.split("\n## A tour")[1].split("\n## ")[0]
+def section(page, heading):
+    """The commands of a section, and what it shows of their output."""
+    text = page.split(f"\n## {heading}")[1].split("\n## ")[0]
     return "".join(blocks(text, "bash")), "".join(blocks(text, "text"))
+
+
+def paste(commands, run):
+    """What the commands print, pasted beside `make run`."""
+    commands = commands.replace("localhost:9000", f"127.0.0.1:{run.port}").replace("target/", f"{TARGET}/")
+    environment = {**os.environ, **SETTINGS, "LEDGER_DIR": f"{run.folder.name}/ledger"}
+    done = subprocess.run(["bash", "-c", commands], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    if done.stderr:
+        raise AssertionError(done.stderr)
+    return done.stdout
 
 
 def start():
@@ -38,20 +49,24 @@ def matches(shown, output):
 
 
 class Tour(unittest.TestCase):
-    def test_it_prints_what_the_readme_shows(self):
-        commands, shown = tour()
+    def assert_shown(self, shown, printed):
+        self.assertTrue(matches(shown, printed), f"shown:\n{shown}\nprinted:\n{printed}")
+
+    def test_the_tour_prints_what_the_readme_shows(self):
+        commands, shown = section(README, "A tour")
         with Run() as run:
             run.until("serving", lambda: "MongoDB is not used" in run.output())
-            started = run.output().replace(str(run.port), "PORT")
-            self.assertTrue(matches(f"…{start()}…", started), f"shown:\n{start()}\nprinted:\n{started}")
-            commands = commands.replace("localhost:9000", f"127.0.0.1:{run.port}").replace("target/", f"{TARGET}/")
-            environment = {**os.environ, **SETTINGS, "LEDGER_DIR": f"{run.folder.name}/ledger"}
-            done = subprocess.run(["bash", "-c", commands], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
-        self.assertEqual(done.stderr, "")
-        output = done.stdout.replace("\r", "")
-        first, again = output.splitlines()[:2]
+            self.assert_shown(f"…{start()}…", run.output().replace(str(run.port), "PORT"))
+            printed = paste(commands, run)
+        first, again = printed.splitlines()[:2]
         self.assertEqual(first, again)
-        self.assertTrue(matches(shown, output), f"shown:\n{shown}\nprinted:\n{output}")
+        self.assert_shown(shown, printed)
+
+    def test_a_key_is_resolved_as_the_docs_show(self):
+        commands, shown = section(OTHER_LANGUAGES, "My function died")
+        with Run() as run:
+            run.until("serving", lambda: "==> serving" in run.output())
+            self.assert_shown(shown, paste(commands, run))
 
     def test_the_function_in_python_charges_once(self):
         (code,) = blocks(README, "python")
