@@ -1,4 +1,4 @@
-//! One line for each contestant: of each measure the number that is looked for first. The repository's README shows it.
+//! One line for each contestant: of each measure the number that is looked for first. docs/testing.md shows it.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -154,10 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_shows_the_run_that_is_kept() {
+    fn the_docs_show_the_run_that_is_kept() {
         let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
         let read = |file: &str| fs::read_to_string(bench.join(file)).expect(file);
         let kept = read("results/summary.md");
-        assert!(read("../README.md").contains(&kept), "{kept}");
+        assert!(read("../docs/testing.md").contains(&kept), "{kept}");
     }
 }

@@ -1,4 +1,4 @@
-//! The number of connections that a function opens. docs/deploy.md calculates with these numbers.
+//! The number of connections that a function opens. docs/deploy-choices.md calculates with these numbers.
 
 use harness::{
     FaultProxy, Lambda, LambdaBuilder, MongoServer, RedisServer, StripeEvent, TestRequest,

@@ -69,10 +69,10 @@ async fn it_charges_once_whichever_process_is_asked() {
 }
 
 #[test]
-fn the_readme_shows_it() {
+fn the_docs_show_it() {
     let code = fs::read_to_string(root().join(PROJECT).join("src/main.rs")).expect("text");
     let (_, rest) = code.split_once("async fn pay(").expect("the function");
     let (body, _) = rest.split_once("\n}\n").expect("its end");
-    let readme = fs::read_to_string(root().join("README.md")).expect("text");
-    assert!(readme.contains(&format!("async fn pay({body}\n}}\n")));
+    let page = fs::read_to_string(root().join("docs/idempotency.md")).expect("text");
+    assert!(page.contains(&format!("async fn pay({body}\n}}\n")));
 }

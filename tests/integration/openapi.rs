@@ -7,7 +7,7 @@ use boon::{Compiler, Schemas};
 use harness::{Answer, Lambda};
 use serde_json::{Value, json};
 
-use crate::parity::{readme_problems, template_routes};
+use crate::parity::{problems_in_docs, template_routes};
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let text = include_str!("../../openapi.json");
@@ -116,9 +116,9 @@ fn documented_problems() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn its_problems_are_those_of_the_code_and_of_the_readme() {
+fn its_problems_are_those_of_the_code_and_of_the_docs() {
     let documented = documented_problems();
-    let in_readme = readme_problems();
+    let in_docs = problems_in_docs();
     let slugs = crate::parity::slugs();
     assert!(slugs.len() > 10, "{slugs:?}");
     let types: BTreeSet<_> = slugs
@@ -126,7 +126,7 @@ fn its_problems_are_those_of_the_code_and_of_the_readme() {
         .map(|slug| format!("urn:truebond:problem:{slug}"))
         .collect();
     assert_eq!(documented.keys().cloned().collect::<BTreeSet<_>>(), types);
-    assert_eq!(documented, in_readme);
+    assert_eq!(documented, in_docs);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! What stands in several places says the same in all of them: binaries, routes, variables and versions in the code,
-//! the template, the README and the scripts.
+//! the template, the docs and the scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -169,9 +169,9 @@ fn readme_routes() -> BTreeSet<Route> {
         .collect()
 }
 
-/// The `type`s of problems that the README lists, each with its statuses.
-pub(crate) fn readme_problems() -> BTreeMap<String, BTreeSet<String>> {
-    rows(&read("README.md"), |cell| {
+/// The `type`s of problems in docs/problems.md, each with its statuses.
+pub(crate) fn problems_in_docs() -> BTreeMap<String, BTreeSet<String>> {
+    rows(&read("docs/problems.md"), |cell| {
         cell.starts_with("`urn:truebond:problem:")
     })
     .into_iter()
@@ -217,18 +217,50 @@ fn codes(file: &str, from: &str) -> BTreeSet<String> {
     codes.map(str::to_owned).collect()
 }
 
+/// The codes that health itself finds, as the second argument of `Verdict::new`.
+fn codes_of_health() -> BTreeSet<String> {
+    let files = ["verdict.rs", "redis_check/rules.rs", "mongo_check.rs"];
+    let texts = files.map(|file| read(&format!("shared/src/health/{file}")));
+    let calls = texts
+        .iter()
+        .flat_map(|text| text.split("Verdict::new(").chain(text.split("Self::new(")));
+    let codes = calls.filter_map(|call| {
+        let (_status, rest) = call.split_once(',')?;
+        let (code, _) = rest.trim_start().strip_prefix('"')?.split_once('"')?;
+        let is_code = code
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        is_code.then(|| code.to_owned())
+    });
+    codes.collect()
+}
+
 #[test]
-fn the_readme_says_what_every_code_of_redis_means() {
-    let file = "shared/crates/redis-client/src/reason.rs";
-    let codes = codes(file, "pub fn code(self)");
+fn the_health_page_has_a_remedy_for_every_error_code() {
+    let mut codes = codes(
+        "shared/crates/redis-client/src/reason.rs",
+        "pub fn code(self)",
+    );
     assert!(codes.len() > 20, "{codes:?}");
-    let readme = read("README.md");
-    let (_, table) = readme
-        .split_once("| `error_code` | status | meaning |")
+    let own = codes_of_health();
+    assert!(
+        own.contains("evicting_policy") && own.contains("internal_error"),
+        "{own:?}"
+    );
+    codes.extend(own);
+    codes.insert("skipped".to_owned());
+    let page = read("docs/health.md");
+    let (_, table) = page
+        .split_once("| `error_code` | status | meaning | what to do |")
         .expect("a table");
     let (table, _) = table.split_once("\n\n").expect("an end");
-    for code in codes {
-        assert!(table.contains(&format!("`{code}`")), "{code}");
+
+    let rows = rows(table, |cell| cell.starts_with('`'));
+
+    let documented: BTreeSet<_> = rows.iter().map(|cells| unquoted(&cells[0])).collect();
+    assert_eq!(documented, codes);
+    for cells in rows {
+        assert!(cells.len() == 4 && cells[3].len() > 3, "{cells:?}");
     }
 }
 
@@ -249,9 +281,35 @@ fn variables(markdown: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The variables that the code says it reads.
+/// The variables that the code reads: the texts in `shared/src/config` that are names of variables.
 fn known_variables() -> BTreeSet<String> {
-    variables(&read("shared/src/config.rs"))
+    let folder = root().join("shared/src/config");
+    let files = fs::read_dir(folder).expect("a folder");
+    let files = files.map(|file| file.expect("readable").path());
+    let files = files.filter(|file| !file.ends_with("tests.rs"));
+    let mut variables = BTreeSet::new();
+    for file in files.chain([root().join("shared/src/config.rs")]) {
+        let text = fs::read_to_string(file).expect("text");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        for line in lines {
+            let quoted = line.split('"').skip(1).step_by(2);
+            let names = quoted.filter(|text| is_variable(&format!("`{text}`")));
+            variables.extend(names.map(str::to_owned));
+        }
+    }
+    // Read by the compiler.
+    variables.remove("CARGO_PKG_VERSION");
+    variables
+}
+
+/// Whether Lambda or a test sets this variable, so that no developer needs an example of it.
+fn is_set_by_lambda(variable: &str) -> bool {
+    ["AWS_LAMBDA_", "LAMBDA_", "AWS_ENDPOINT_URL"]
+        .iter()
+        .any(|start| variable.starts_with(start))
 }
 
 /// The keys of a mapping, with those of the mappings that `<<` merges into it.
@@ -373,10 +431,10 @@ fn what_get_answers_head_answers() {
 }
 
 #[test]
-fn every_variable_is_in_the_code_the_readme_and_the_example() {
+fn every_variable_is_in_the_code_the_docs_and_the_example() {
     let known = known_variables();
-    assert!(known.len() > 15, "{known:?}");
-    assert_eq!(variables(&read("README.md")), known);
+    assert!(known.len() > 50, "{known:?}");
+    assert_eq!(variables(&read("docs/configuration.md")), known);
 
     let example = read(".env.example");
     let offered: BTreeSet<_> = example
@@ -385,12 +443,52 @@ fn every_variable_is_in_the_code_the_readme_and_the_example() {
         .map(|(name, _)| name.to_owned())
         .filter(|name| is_variable(&format!("`{name}`")))
         .collect();
-    let of_lambda = known
+    let needs_no_example = known
         .iter()
-        .filter(|name| name.starts_with("AWS_LAMBDA_"))
+        .filter(|name| is_set_by_lambda(name))
         .cloned()
         .collect();
-    assert_eq!(offered, &known - &of_lambda);
+    assert_eq!(offered, &known - &needs_no_example);
+}
+
+/// A whole number as docs/configuration.md writes it, with blanks between thousands.
+fn number(text: &str) -> Option<u64> {
+    text.replace(' ', "").parse().ok()
+}
+
+#[test]
+fn the_ranges_in_the_docs_are_those_that_the_code_accepts() {
+    let mut checked = 0;
+    for cells in rows(&read("docs/configuration.md"), is_variable) {
+        let (variable, [accepted, default]) = match &cells[..] {
+            [variable, accepted, default, _effect] => (unquoted(variable), [accepted, default]),
+            _ => continue,
+        };
+        let Some((least, most)) = accepted.split_once('–') else {
+            continue;
+        };
+        let (Some(least), Some(most)) = (number(least), number(most)) else {
+            continue;
+        };
+        let is_accepted = |value: u64| {
+            let lookup = |name: &str| (name == variable).then(|| value.to_string().into());
+            shared::App::from_lookup(lookup).is_ok()
+        };
+        assert!(is_accepted(least), "{variable}={least}");
+        assert!(is_accepted(most), "{variable}={most}");
+        assert!(!is_accepted(most + 1), "{variable}={}", most + 1);
+        assert!(
+            least == 0 || !is_accepted(least - 1),
+            "{variable}={}",
+            least - 1
+        );
+        let default = number(default).expect("a number");
+        assert!((least..=most).contains(&default), "{variable}={default}");
+        let line = format!("# {variable}={default}\n");
+        assert!(read(".env.example").contains(&line), "{line}");
+        checked += 1;
+    }
+    assert!(checked > 15, "{checked}");
 }
 
 #[test]

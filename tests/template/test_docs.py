@@ -1,4 +1,4 @@
-"""What docs/deploy.md says is what the scripts and the templates say."""
+"""The docs name parameters and costs as the templates and scripts have them, and their links lead somewhere."""
 
 import re
 import sys
@@ -11,13 +11,45 @@ from cloudformation import ROOT, Templates
 sys.path.insert(0, str(ROOT / "scripts"))
 import costs  # noqa: E402
 
-DEPLOY = (ROOT / "docs/deploy.md").read_text()
-RUNBOOK = (ROOT / "docs/runbook.md").read_text()
+README = ROOT / "README.md"
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+# Crates' READMEs are left out: rustdoc resolves their links.
+LINKED = [README, *DOCS, *sorted((ROOT / "bench").rglob("*.md"))]
+ABOUT_DEPLOYMENT = ["cost", "deploy", "deploy-choices", "health", "operating", "runbook", "security"]
+
+
+def page(name):
+    return (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
+
+
+def links(text):
+    """The links of a page, without those in its blocks of code."""
+    return re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def cells(row):
+    return [cell.strip() for cell in row.strip().strip("|").split("|")]
+
+
+def anchors(text):
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken(file, text):
+    """The links of a page that lead nowhere."""
+    for link in links(text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (file.parent / path).resolve() if path else file
+        if not target.exists() or anchor and anchor not in anchors(text if target == file else target.read_text(encoding="utf-8")):
+            yield link
 
 
 class Documents(unittest.TestCase):
     def test_the_costs_are_those_of_the_script(self):
-        shown = DEPLOY.split("<!-- make costs -->\n")[1].split("<!-- -->")[0].strip()
+        shown = page("cost").split("<!-- make costs -->\n")[1].split("<!-- -->")[0].strip()
         self.assertEqual(shown, costs.tables())
 
     def test_the_script_counts_what_the_templates_have(self):
@@ -32,23 +64,40 @@ class Documents(unittest.TestCase):
 
     def test_parameters_that_are_named_are_there(self):
         names = set(Templates().main["Parameters"]) | {"NatGateways", "SecretsManagerEndpoint", "NatAddresses"}
-        other = {"CachePaymentsUser", "CacheIdempotencyUser", "CacheHealthUser", "PaymentMacKeys", "MongodbEndpoint", "MemorySize", "ConcurrentExecutions", "DependencyLatency", "IntegrationLatency", "Latency", "IamAuthenticationThrottling"}
-        for text in (DEPLOY, RUNBOOK):
-            named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)", text))
-            self.assertEqual(named - names - other, set())
+        other = {"CachePaymentsUser", "CacheIdempotencyUser", "CacheHealthUser", "PaymentMacKeys", "MongodbEndpoint", "ApiUrl", "ClientId", "MemorySize", "ConcurrentExecutions", "DependencyLatency", "IntegrationLatency", "Latency", "IamAuthenticationThrottling"}
+        for name in ABOUT_DEPLOYMENT:
+            named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)", page(name)))
+            self.assertEqual(named - names - other, set(), name)
+
+    def test_each_parameter_is_explained(self):
+        table = page("deploy-choices").split("## Parameters")[1].split("\n## ")[0]
+        explained = [name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+        self.assertCountEqual(explained, Templates().main["Parameters"])
 
     def test_links_lead_somewhere(self):
-        for name, text in (("deploy.md", DEPLOY), ("runbook.md", RUNBOOK), ("../README.md", (ROOT / "README.md").read_text())):
-            for link in re.findall(r"\]\(([^)]+)\)", text):
-                if link.startswith("http"):
-                    continue
-                path, _, anchor = link.partition("#")
-                file = ((ROOT / "docs" / name).parent / path).resolve() if path else (ROOT / "docs" / name).resolve()
-                self.assertTrue(file.exists(), (name, link))
-                if anchor:
-                    headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
-                    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-                    self.assertIn(anchor, anchors, (name, link))
+        for file in LINKED:
+            self.assertEqual(list(broken(file, file.read_text(encoding="utf-8"))), [], file)
+
+    def test_a_broken_link_is_found(self):
+        text = "# Here\n[a](#here) [b](#there) [c](docs/nothing.md) [d](docs/runbook.md#alarms) [e](docs/runbook.md#no)\n```text\n[f](x)\n```\n"
+        self.assertEqual(list(broken(README, text)), ["#there", "docs/nothing.md", "docs/runbook.md#no"])
+
+    def test_the_evidence_is_that_of_the_results(self):
+        text = " ".join(README.read_text(encoding="utf-8").split())
+        rows = {row[0]: row for row in map(cells, (ROOT / "bench/results/summary.md").read_text(encoding="utf-8").splitlines())}
+        ours, python, typescript = (rows[name][2].split(" ")[0] for name in ("**ours, Redis**", "Powertools Python, Redis", "Powertools TypeScript, Redis"))
+        self.assertIn(f"takes {ours} µs longer with our Redis store, {python} µs with Powertools for Python and {typescript} µs with", text)
+        hunts = [cells(row) for row in page("testing").splitlines() if row.startswith("| `make hunt PROFILE=hunt PAYMENTS=100000")]
+        self.assertEqual(len(hunts), 2)
+        payments, faults = (sum(int(row[column].replace(" ", "")) for row in hunts) for column in (1, 3))
+        self.assertIn(f"{payments:,} payments through the built functions under {faults:,} random faults".replace(",", " "), text)
+        bugs = len(list((ROOT / "tests/hunt/bugs").glob("*.patch")))
+        self.assertIn(f"each of {bugs} bugs", text)
+
+    def test_the_readme_is_short_and_leads_to_every_page(self):
+        text = README.read_text(encoding="utf-8")
+        self.assertLessEqual(len(text.splitlines()), 150)
+        self.assertEqual({f"docs/{file.name}" for file in DOCS} - {link.partition("#")[0] for link in links(text)}, set())
 
 
 if __name__ == "__main__":

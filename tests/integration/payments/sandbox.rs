@@ -112,10 +112,10 @@ async fn a_customer_acts_and_the_payment_succeeds() {
     }
 }
 
-/// The README's table: payment method, answer, the same request again.
+/// The table of docs/payments.md: payment method, answer, the same request again.
 fn documented() -> Vec<[String; 3]> {
-    let readme = include_str!("../../../README.md");
-    let table = readme.split("| `payment_method` | answer |").nth(1);
+    let page = include_str!("../../../docs/payments.md");
+    let table = page.split("| `payment_method` | answer |").nth(1);
     let rows = table.expect("the table").lines().skip(2);
     let rows = rows.map_while(|row| {
         let mut cells = row.strip_prefix("| ")?.split(" | ");
@@ -126,7 +126,7 @@ fn documented() -> Vec<[String; 3]> {
 
 /// `pm_sandbox_timeout_after` was a name without a meaning, and answers 201.
 #[tokio::test]
-async fn each_method_is_answered_as_the_readme_says() {
+async fn each_method_is_answered_as_the_docs_say() {
     let rows = documented();
     assert_eq!(rows.len(), 8, "{rows:?}");
     let source = include_str!("../../../shared/crates/payments/src/provider/sandbox.rs");
