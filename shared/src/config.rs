@@ -4,9 +4,9 @@
 //! unusable value stops the start with a [`ConfigError`] that names the variable. A store that is missing or down, or whose
 //! URL is invalid, does not stop the start: health reports it.
 //!
-//! Some settings are safe only in development, and stop the start if `ENVIRONMENT` is anything else: the sandbox, memory
-//! instead of a store, a key or credentials sent unencrypted to another host, a certificate that is not verified, a secret
-//! with fewer than 16 characters.
+//! Some settings are safe only in development, and stop the start if `ENVIRONMENT` has another value. They are the
+//! sandbox, memory instead of a store, and a secret with fewer than 16 characters. A key or credentials sent
+//! unencrypted to another host, and a certificate that is not verified, are unsafe too.
 //!
 //! A secret is either the value of its variable, or is stored in AWS Secrets Manager under the ARN in the variable with the
 //! suffix `_SECRET_ARN`. The text of the stored secret is what the variable would contain. If both variables are set, the

@@ -157,7 +157,7 @@ async fn wrong_and_missing_credentials_are_a_failed_authentication() {
     let locked = RedisServer::builder().password("right").start().await;
     let urls = [
         redis.url_with("app", "wrong"),
-        redis.url_with("nobody", "right"),
+        redis.url_with("unknown", "right"),
         redis.url_with("", "right"),
         format!("redis://{}", redis.address()),
         locked.url_with("", "wrong"),

@@ -123,9 +123,8 @@ impl Mongo {
     /// Runs `call` on the database and returns its result. Reads see only what a majority of the servers has, and
     /// writes wait for a majority.
     ///
-    /// `call` may run twice. If the client in use does not get a reply in its share of the time, its connection may
-    /// have died during a freeze, and `call` runs again on a new client. So `call` must recognise its own earlier
-    /// effect.
+    /// `call` may run twice. If the client in use gets no reply in its share of the time, its connection may have
+    /// died during a freeze. `call` then runs again on a new client, so it must recognise its own earlier effect.
     ///
     /// # Errors
     ///
