@@ -19,7 +19,7 @@ use foundation::json::{Text, without_mark};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use self::outline::{LeaseToken, Outline, Place};
+use self::outline::{Outline, Place, Token};
 
 /// A payload that readers may understand differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,12 +65,12 @@ enum Problem {
 /// Writes the form of the next value.
 fn write(json: &mut Outline<'_>, depth_left: usize, form: &mut Vec<u8>) -> Result<(), Problem> {
     match json.token() {
-        LeaseToken::Word("null") => form.push(b'z'),
-        LeaseToken::Word("true") => form.push(b't'),
-        LeaseToken::Word("false") => form.push(b'f'),
-        LeaseToken::Word(number) => write_number(number, form),
-        LeaseToken::String(text) => write_string(&read::<Text<'_>>(text)?.0, form),
-        LeaseToken::Array => {
+        Token::Literal("null") => form.push(b'z'),
+        Token::Literal("true") => form.push(b't'),
+        Token::Literal("false") => form.push(b'f'),
+        Token::Literal(number) => write_number(number, form),
+        Token::String(text) => write_string(&read::<Text<'_>>(text)?.0, form),
+        Token::Array => {
             let depth_left = deeper(depth_left)?;
             form.push(b'[');
             while json.has_element() {
@@ -78,7 +78,7 @@ fn write(json: &mut Outline<'_>, depth_left: usize, form: &mut Vec<u8>) -> Resul
             }
             form.push(b']');
         }
-        LeaseToken::Object => {
+        Token::Object => {
             let depth_left = deeper(depth_left)?;
             form.push(b'{');
             let members = sorted(json.members())?;
