@@ -345,8 +345,8 @@ async fn what_cannot_be_done_is_said() {
             "`x:y` is no scope",
         ),
         (&[], &["key", "list"], "no store is configured"),
-        (&redis, &["key", "list"], "have the redis store decide"),
-        (&cluster, &["key", "list"], "have the redis store decide"),
+        (&redis, &["key", "list"], "redis store unavailable"),
+        (&cluster, &["key", "list"], "redis store unavailable"),
         (&production, &["payments", "open"], "set MONGODB_URI"),
     ];
     for (variables, arguments, expected) in cases {

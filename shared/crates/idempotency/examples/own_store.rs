@@ -1,4 +1,4 @@
-//! A store of one's own.
+//! A store of your own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use idempotency::store::{
-    Answer, Blocked, Change, ClaimOutcome, ClaimRequest, Fence, Found, Grant, Record, Settled,
-    Settlement, Step, Store, StoreError, StoreTime, Stored, Version, WriteResult, async_trait,
+    Answer, Blocked, Change, ClaimOutcome, ClaimRequest, Fence, Found, Grant, Record, Resolution,
+    ResolveResult, Step, Store, StoreError, StoreTime, Stored, Version, WriteResult, async_trait,
     step,
 };
 use idempotency::{
@@ -15,11 +15,11 @@ use idempotency::{
 };
 use parking_lot::Mutex;
 
-/// Records as text, behind one lock. A store that outlives its process keeps them in a database, and has a transaction instead.
+/// Records as text, behind one lock. A persistent store keeps them in a database, and uses a transaction instead.
 #[derive(Clone)]
 pub(crate) struct OwnStore {
     texts: Arc<Mutex<HashMap<RecordKey, Bytes>>>,
-    /// Where the clock of this store began: one for all callers.
+    /// The origin of this store's clock, which is the same for all callers.
     started: Instant,
 }
 
@@ -80,16 +80,16 @@ impl Store for OwnStore {
         Ok(Answer::of_all(changed))
     }
 
-    async fn settle(
+    async fn resolve(
         &self,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
         _: Deadline,
-    ) -> Result<Settled, StoreError> {
+    ) -> Result<ResolveResult, StoreError> {
         Ok(self.step(key, |stored, now| {
-            step::settle(stored, seen, owner, settlement, now)
+            step::resolve(stored, seen, owner, resolution, now)
         }))
     }
 

@@ -1,4 +1,4 @@
-//! Which store decides, and what answers for Redis while it is away. It follows from what is configured.
+//! The store that decides, and the fallback for Redis, by configuration.
 
 #[cfg(feature = "mongodb")]
 use mongo_client::Mongo;
@@ -7,12 +7,12 @@ use redis_client::RedisClient;
 use serde::Serialize;
 
 use super::store::Store;
-#[cfg(all(feature = "memory", feature = "redis"))]
-use super::store::gate::GatedStore;
 #[cfg(feature = "memory")]
 use super::store::memory::MemoryStore;
 #[cfg(feature = "mongodb")]
 use super::store::mongo_store::MongoStore;
+#[cfg(all(feature = "memory", feature = "redis"))]
+use super::store::redis_behind_memory::RedisBehindMemory;
 #[cfg(feature = "redis")]
 use super::store::redis_store::RedisStore;
 use super::store::reject::Reject;
@@ -20,11 +20,11 @@ use super::store::reject::Reject;
 use super::store::tiered::TieredStore;
 use super::{IdempotencyConfig, ResponseKeys};
 
-/// The stores that take part, by what is configured.
+/// The stores that take part, by configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Authority {
-    /// MongoDB decides, Redis in front of it shortens the way.
+    /// MongoDB decides, with Redis in front of it.
     Tiered,
     /// MongoDB decides.
     MongoDb,
@@ -36,23 +36,24 @@ pub enum Authority {
     Memory,
     /// A store of the caller's own decides.
     Own,
-    /// Nobody decides, everything is refused.
-    Nobody,
+    /// No store decides: every claim is refused.
+    #[serde(rename = "nobody")]
+    NoStore,
 }
 
-/// What answers for Redis while it does not work.
+/// The fallback while Redis is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fallback {
     /// MongoDB, which decides anyway.
     MongoDb,
-    /// The memory of each process. Only in development: other processes do not see it.
+    /// The memory of each process. Only in development, because other processes do not see it.
     Memory,
-    /// Nothing: what depends on Redis is refused.
+    /// None: requests that need Redis are refused.
     Reject,
 }
 
-/// The stores that a process has. None of them is connected yet.
+/// The stores of a process. None of them is connected yet.
 #[derive(Default)]
 pub struct Stores {
     /// MongoDB.
@@ -61,11 +62,11 @@ pub struct Stores {
     /// Redis or Valkey.
     #[cfg(feature = "redis")]
     pub redis: Option<RedisClient>,
-    /// Whether the memory of this process may decide where neither is, or while Redis is away. In development only: other processes
-    /// do not see it.
+    /// Whether the memory of this process may decide without the other stores, or while Redis is away. Only in
+    /// development, because other processes do not see it.
     #[cfg(feature = "memory")]
     pub memory: bool,
-    /// A store of the caller's own. It decides alone: no other one is asked.
+    /// A store of the caller's own. It decides alone.
     pub own: Option<Box<dyn Store>>,
 }
 
@@ -81,7 +82,7 @@ pub struct Available {
 }
 
 impl Authority {
-    /// The store that decides, of those that are available.
+    /// The authority for these stores.
     pub fn of(available: Available) -> Self {
         match (available.mongodb, available.redis, available.memory) {
             (true, true, _) => Self::Tiered,
@@ -89,11 +90,11 @@ impl Authority {
             (false, true, true) => Self::RedisBehindMemory,
             (false, true, false) => Self::Redis,
             (false, false, true) => Self::Memory,
-            (false, false, false) => Self::Nobody,
+            (false, false, false) => Self::NoStore,
         }
     }
 
-    /// The word for it in logs.
+    /// The name in logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tiered => "tiered",
@@ -102,13 +103,13 @@ impl Authority {
             Self::RedisBehindMemory => "redis_behind_memory",
             Self::Memory => "memory",
             Self::Own => "own",
-            Self::Nobody => "nobody",
+            Self::NoStore => "nobody",
         }
     }
 }
 
 impl Stores {
-    /// The memory of this process alone.
+    /// Only the memory of this process.
     #[cfg(feature = "memory")]
     pub fn memory() -> Self {
         Self {
@@ -138,7 +139,7 @@ impl Stores {
         }
     }
 
-    /// Which of them there are.
+    /// Which of them are configured.
     pub fn available(&self) -> Available {
         Available {
             #[cfg(feature = "mongodb")]
@@ -156,7 +157,8 @@ impl Stores {
         }
     }
 
-    /// The store that they make together. With `response_keys`, Redis in front of MongoDB is believed only what was signed.
+    /// Combines the stores into one. With `response_keys`, results in Redis in front of MongoDB are accepted only if
+    /// signed.
     pub(super) fn open(
         self,
         config: &IdempotencyConfig,
@@ -181,7 +183,7 @@ impl Stores {
             let redis = RedisStore::new(redis, config.retention);
             #[cfg(feature = "memory")]
             if self.memory {
-                return Box::new(GatedStore::new(MemoryStore::new(config), redis));
+                return Box::new(RedisBehindMemory::new(MemoryStore::new(config), redis));
             }
             return Box::new(redis);
         }
@@ -189,19 +191,19 @@ impl Stores {
         if self.memory {
             return Box::new(MemoryStore::new(config));
         }
-        // What no store of these features needs.
+        // Without these features, no store uses these.
         let _ = (config, response_keys);
         Box::new(Reject)
     }
 }
 
 impl Fallback {
-    /// What answers for Redis under this authority.
+    /// The fallback for Redis under this authority.
     pub fn for_redis(authority: Authority) -> Self {
         match authority {
             Authority::Tiered | Authority::MongoDb => Self::MongoDb,
             Authority::RedisBehindMemory | Authority::Memory => Self::Memory,
-            Authority::Redis | Authority::Own | Authority::Nobody => Self::Reject,
+            Authority::Redis | Authority::Own | Authority::NoStore => Self::Reject,
         }
     }
 }

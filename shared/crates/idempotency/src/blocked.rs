@@ -7,7 +7,7 @@ use super::SavedResponse;
 /// The reason why a key cannot be claimed now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocked {
-    /// The operation has completed: this is the answer to each repetition.
+    /// The operation has completed. Every retry receives this response.
     Replay(SavedResponse),
     /// The key belongs to a request with another fingerprint.
     Mismatch,
@@ -23,8 +23,8 @@ pub enum Blocked {
 /// Why the outcome of an operation is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownCause {
-    /// The attempt was abandoned (crash, freeze, partition), or its holder marked the outcome as unknown.
+    /// The attempt was abandoned (crash, freeze, partition), or it marked its outcome as unknown.
     Abandoned,
-    /// The stored value is damaged, no record, or a result without a valid MAC where results are signed. It may have been a result.
+    /// The stored value is damaged, is not a record, or is a result without a valid MAC. It may have been a result.
     Unreadable,
 }

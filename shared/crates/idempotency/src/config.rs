@@ -1,31 +1,31 @@
-//! How long results count, how long an attempt may take, how much is kept.
+//! Retention, lease and size limits.
 
 use std::time::Duration;
 
-/// How keys are kept.
+/// Limits for keys and results.
 #[derive(Clone, Debug)]
 pub struct IdempotencyConfig {
-    /// For how long what finished counts, from when it finished.
+    /// How long a result is kept, from when it is stored.
     pub retention: Duration,
-    /// How long an attempt may take where the invocation's deadline is not known.
+    /// The lease of an attempt whose invocation has no known deadline.
     pub lease: Duration,
-    /// By how much a lease outlasts the invocation.
+    /// Time by which a lease outlasts the invocation.
     pub lease_grace: Duration,
-    /// The longest body of a response that is kept whole, in bytes.
+    /// The longest response body that is stored whole, in bytes.
     pub max_response_bytes: usize,
-    /// The most keys that the memory of a process holds.
+    /// The most keys that the memory store holds.
     pub memory_entries: usize,
-    /// The most bytes that the memory of a process holds, about.
+    /// The most bytes that the memory store holds, approximately.
     pub memory_bytes: usize,
 }
 
-/// The longest a lease lasts, as the longest an invocation does.
+/// The longest lease: the longest duration of a Lambda invocation.
 pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
 /// The longest checkpoint, in bytes.
-pub(super) const LONGEST_NOTE: usize = 64 * 1024;
+pub(super) const LONGEST_CHECKPOINT: usize = 64 * 1024;
 
 impl Default for IdempotencyConfig {
-    /// A day, 30 seconds, 2 seconds, 1 MiB, 10 000 keys, 64 MiB.
+    /// One day, 30 seconds, 2 seconds, 1 MiB, 10 000 keys, 64 MiB.
     fn default() -> Self {
         Self {
             retention: Duration::from_secs(86_400),

@@ -1,4 +1,4 @@
-//! What happened to keys, counted, and where it matters, logged. A key is told only by its hash.
+//! Counts and logs what happens to keys. Logs name a key only by its hash.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,49 +8,49 @@ use tracing::{debug, info, warn};
 
 use super::RecordKey;
 
-/// What can happen to a key.
+/// An event of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A first attempt began.
+    /// A first attempt started.
     Fresh,
-    /// A repetition got the result.
+    /// A retry received the stored result.
     Replay,
-    /// A second caller came while the first was at work.
+    /// A claim met a running attempt.
     Conflict,
-    /// The key came with another request.
+    /// A claim came with the fingerprint of another request.
     Mismatch,
-    /// An attempt took over one that had ended without a word.
+    /// An attempt took over from an abandoned one.
     Takeover,
-    /// An attempt that had lost its key wanted to finish.
+    /// An attempt that had lost its key tried to write.
     Superseded,
-    /// It is not known whether the work took effect: an attempt says so, or somebody is told.
+    /// The outcome is unknown: an attempt marked it, or a claim was blocked by it.
     Unknown,
-    /// One of the stores could not take part, or none could decide.
+    /// A configured store did not take part, or none decided.
     Degraded,
 }
 
-/// How often each thing happened in this process.
+/// Event counts of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// First attempts.
     pub fresh: u64,
-    /// Repetitions that got the result.
+    /// Retries that received the stored result.
     pub replay: u64,
-    /// Callers who came while another was at work.
+    /// Claims that met a running attempt.
     pub conflict: u64,
-    /// Keys that came with another request.
+    /// Claims with the fingerprint of another request.
     pub mismatch: u64,
-    /// Attempts that took over one which had ended without a word.
+    /// Attempts that took over from an abandoned one.
     pub takeover: u64,
-    /// Attempts that had lost their key and wanted to finish.
+    /// Attempts that had lost their key and tried to write.
     pub superseded: u64,
-    /// Attempts and answers that do not know whether the work took effect.
+    /// Attempts marked as unknown, and claims blocked by an unknown outcome.
     pub unknown: u64,
-    /// Calls in which a store did not take part, or none decided.
+    /// Calls in which a configured store did not take part, or none decided.
     pub degraded: u64,
 }
 
-/// Counts, and tells CloudWatch and the log.
+/// Counts events, and reports them to CloudWatch and the log.
 pub(super) struct Counters {
     metrics: Metrics,
     counts: [AtomicU64; Event::ALL.len()],
@@ -73,7 +73,7 @@ impl Counters {
         };
         self.metrics.record(("outcome", event.name()), &[one]);
         let outcome = event.name();
-        // The hash is taken only where the line is written.
+        // The key is hashed only if the line is logged.
         match event {
             Event::Fresh | Event::Replay => {
                 debug!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "idempotent call");

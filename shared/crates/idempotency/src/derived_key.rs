@@ -1,4 +1,4 @@
-//! The key that goes to a provider.
+//! The idempotency key for the provider.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use sha2::{Digest, Sha256};
 
 use super::{RecordKey, purpose};
 
-/// A provider's idempotency key for one piece of work, or one step of it: 64 hexadecimal digits.
+/// A provider's idempotency key for one operation, or for one step of it: 64 hexadecimal digits.
 ///
-/// It is made of the environment and the key's name alone, without attempt or time: so it is the same after the loss
-/// of every store, and a provider that recognises it takes two runs for one.
+/// It depends only on the environment and the key's name, not on the attempt or the time. So it is the same after the
+/// loss of every store, and a provider that recognises it treats two requests as one.
 ///
-/// SHA-256 over its purpose, the environment and the name, each after its length as eight bytes, the highest
-/// first; of a step over another purpose, the key's digits and the step.
+/// It is the SHA-256 of a fixed text, the environment and the name, each preceded by its length as eight bytes,
+/// big-endian. For a step, it is the SHA-256 of another fixed text, the key's digits and the step.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DerivedKey(String);
 
@@ -21,13 +21,13 @@ impl DerivedKey {
         Self::of([purpose::DERIVED_KEY, environment, key.as_str()])
     }
 
-    /// The key for one step of the work.
+    /// The key for one step of the operation.
     #[must_use]
     pub fn step(&self, step: &str) -> Self {
         Self::of([purpose::DERIVED_STEP, &self.0, step])
     }
 
-    /// Its digits.
+    /// The digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -43,7 +43,7 @@ impl DerivedKey {
     }
 }
 
-/// Whoever has it can ask the provider about the payment, so it is not for the log.
+/// The key gives access to the payment at the provider, so it must not be logged.
 impl fmt::Debug for DerivedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DerivedKey")
@@ -55,9 +55,9 @@ mod tests {
     use super::*;
     use crate::{IdempotencyKey, Scope};
 
-    /// Two versions of a function send it for one payment during a deployment: it never changes.
+    /// Two versions of a function send it for one payment during a deployment, so it must never change.
     #[test]
-    fn a_derived_key_is_what_it_always_was() {
+    fn a_derived_key_never_changes() {
         let key = IdempotencyKey::parse("abc123").expect("a key");
         let scope = Scope::http("payments.create", "alice").expect("valid");
         let derived = DerivedKey::new("production", &RecordKey::new(&scope, &key));

@@ -1,5 +1,5 @@
-//! The store that decides, and what every operation does with its answers: results are signed and believed, and all that happens is
-//! counted. Everything that a caller holds ([`Idempotency`](super::Idempotency), a lease) stands on one [`Engine`].
+//! What all keys of a process share: the deciding store, signed results, derived keys and counters.
+//! [`Idempotency`](super::Idempotency) and each lease refer to one [`Engine`].
 
 use std::time::Duration;
 
@@ -16,19 +16,19 @@ use super::{
     ResponseKeys, SavedResponse, Setup,
 };
 
-/// A store, and what holds for all its keys. One per process.
+/// The deciding store and what applies to all its keys. One per process.
 pub(super) struct Engine {
     pub(super) store: Box<dyn Store>,
     pub(super) config: IdempotencyConfig,
     pub(super) counters: Counters,
     pub(super) authority: Authority,
     environment: String,
-    /// With which results are signed; `None`: they are not, and any stored one is believed.
+    /// Keys that sign results; `None`: results are not signed, and every stored one is accepted.
     response_keys: Option<ResponseKeys>,
 }
 
-/// A claim that ends later than this is not ours: none is longer than half of it. The other half is for a server whose clock was
-/// set back.
+/// A lease that ends later than this belongs to another program: ours last at most half as long. The other half allows
+/// for a server clock that was set back.
 const LATEST_END: Duration = LONGEST_LEASE.saturating_mul(2);
 
 impl Engine {
@@ -43,7 +43,7 @@ impl Engine {
         let authority = stores.authority();
         info!(
             idempotency.authority = authority.name(),
-            "idempotency decided by"
+            "idempotency store selected"
         );
         Self {
             store: stores.open(&config, response_keys.as_ref()),
@@ -55,7 +55,7 @@ impl Engine {
         }
     }
 
-    /// The key to hand to a provider for the work under `key`.
+    /// The key to send to a provider for the operation under `key`.
     pub(super) fn derived_key(&self, key: &RecordKey) -> DerivedKey {
         DerivedKey::new(&self.environment, key)
     }
@@ -75,7 +75,7 @@ impl Engine {
         }
     }
 
-    /// A result as it may be stored: not too long, and signed where this engine signs.
+    /// The result in the form that is stored: of limited size, and signed where this engine signs.
     pub(super) async fn storable(
         &self,
         key: &RecordKey,
@@ -90,8 +90,8 @@ impl Engine {
         }
     }
 
-    /// The reason that blocks a key, where the stored value is accepted. The outcome is unknown where it is not: a result that this engine has
-    /// not signed may be another program's, and a lease longer than the longest one is another program's.
+    /// The reason that blocks a key, if the stored value is accepted; otherwise unknown. A result without a valid MAC,
+    /// or a lease longer than the longest one, may be another program's.
     pub(super) async fn check(
         &self,
         key: &RecordKey,
@@ -100,7 +100,9 @@ impl Engine {
         deadline: Deadline,
     ) -> Blocked {
         match blocked {
-            Blocked::Replay(response) if !self.believe(key, claim, &response, deadline).await => {
+            Blocked::Replay(response)
+                if !self.is_authentic(key, claim, &response, deadline).await =>
+            {
                 Blocked::Unknown(UnknownCause::Unreadable)
             }
             Blocked::InProgress { retry_after } if retry_after > LATEST_END => {
@@ -110,8 +112,8 @@ impl Engine {
         }
     }
 
-    /// Whether a stored result of this request is one that this engine has signed, where it signs.
-    pub(super) async fn believe(
+    /// Whether this engine signed the stored result for this request. Always true if it does not sign.
+    pub(super) async fn is_authentic(
         &self,
         key: &RecordKey,
         claim: &ClaimRequest,
@@ -121,11 +123,11 @@ impl Engine {
         let Some(keys) = &self.response_keys else {
             return true;
         };
-        let believing = keys.believe(key, &claim.fingerprint, response, deadline);
-        believing.await
+        let verifying = keys.verify(key, &claim.fingerprint, response, deadline);
+        verifying.await
     }
 
-    /// Counts what a store could not do, or did alone.
+    /// Counts an error, or a decision without one of the configured stores.
     pub(super) fn noting<T>(
         &self,
         key: &RecordKey,

@@ -1,4 +1,4 @@
-//! What is known of a key, for an operator, a reconciler or `status`; and how an unknown outcome is resolved.
+//! The state of a key as operators, reconcilers and `status` see it, and the ways to resolve an unknown outcome.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,72 +11,72 @@ use super::record::{Record, State, Version};
 use super::store_time::StoreTime;
 use super::{Fingerprint, OwnerId, Policy, RecordKey, Revision, SavedResponse};
 
-/// What is known of a key.
+/// The state of a key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The key.
     pub key: RecordKey,
-    /// How far the work is.
+    /// How far the operation is.
     pub progress: Progress,
-    /// How many attempts there were.
+    /// Number of attempts so far.
     pub attempt: u64,
-    /// How long ago the key was first seen.
+    /// Time since the first claim of the key.
     pub first_seen: Duration,
-    /// How long ago the lease ended, of an attempt that did not finish; zero while it runs, and of what has finished.
+    /// Time since the lease of an unfinished attempt ended; zero while the lease runs, and for a finished key.
     pub lease_over_for: Duration,
-    /// What happens to an abandoned attempt.
+    /// Whether another attempt may follow an abandoned one.
     pub policy: Policy,
-    /// What was asked for.
+    /// Digest of the request.
     pub fingerprint: Fingerprint,
-    /// What the attempts noted for the next one.
+    /// The last checkpoint of the attempts.
     pub checkpoint: Bytes,
-    /// The record that this was read from. A settlement holds for it and for no other.
+    /// The version of the record. A resolution applies to this version only.
     pub(super) version: Version,
 }
 
-/// How far work is: the answer to a `begin` of the same request.
+/// How far an operation is, as a claim of the same request would find it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// An attempt is running.
     InProgress {
-        /// How long its lease lasts yet.
+        /// Time until its lease ends.
         lease_left: Duration,
     },
-    /// The attempt was abandoned, or does not know its outcome. The next `begin` takes over.
+    /// The attempt was abandoned, or marked its outcome as unknown. The next claim takes over.
     Abandoned,
-    /// It is not known whether the work took effect, and no `begin` will start it again: it has to be resolved.
+    /// The operation may have taken effect, and no claim succeeds until the key is resolved.
     Unknown,
-    /// The attempt had no effect. The next `begin` starts.
+    /// The attempt had no effect. The next claim succeeds.
     Released,
-    /// There is a result.
+    /// The operation has a result.
     Completed(SavedResponse),
 }
 
-/// What was found out about work whose outcome was unknown.
+/// What is known now about an operation whose outcome was unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settlement {
-    /// It took effect, and this is its result.
+pub enum Resolution {
+    /// It took effect, with this result.
     Completed(SavedResponse),
-    /// It did not, and it no longer can.
+    /// It had no effect, and cannot have one any more.
     Released(NoEffect),
-    /// It looks before it acts ([`Policy::RerunAlways`]), so another attempt for the same request may begin, as it might before:
-    /// one that takes over, for the abandoned attempt may still go on. But the record is only kept for one more retention.
-    /// Refused under any other policy.
+    /// The same request may be attempted again, as a takeover, because the abandoned attempt may still continue. Only
+    /// for operations that check their state before they act ([`Policy::RerunAlways`]); refused under any other policy.
+    /// A reopened record expires after one retention.
     Reopened,
 }
 
-/// Why abandoned work can no longer take effect. That it has not done so until now is no reason: its process may be frozen,
-/// and thaw.
+/// Why an abandoned attempt can no longer take effect. "It has had no effect yet" is not a reason: its process may be
+/// frozen, and continue later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoEffect {
-    /// The provider refuses its request, should it still arrive.
+    /// The provider refuses its request if it still arrives.
     FencedByProvider,
-    /// The attempt reported that it did nothing, and has ended.
+    /// The attempt reported that it had no effect, and has ended.
     AttemptEnded,
 }
 
 impl NoEffect {
-    /// The word for it in requests and logs.
+    /// The name in requests and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::FencedByProvider => "fenced_by_provider",
@@ -105,22 +105,22 @@ impl Entry {
         }
     }
 
-    /// The name of the record that this was read from.
+    /// The revision of the record that this was read from.
     pub fn revision(&self) -> Revision {
         Revision::of(self.version)
     }
 }
 
 impl Progress {
-    /// Whether the work has no result and no attempt is running for it, so that its outcome may be resolved.
+    /// Whether the operation has no result and no running attempt, so that it can be resolved.
     pub fn is_abandoned(&self) -> bool {
         matches!(self, Self::Abandoned | Self::Unknown)
     }
 
-    /// The decision about a claim like the stored one.
+    /// The progress that a claim with the stored request would find.
     fn of(record: &Record, retention: Duration, now: StoreTime) -> Self {
         let again = ClaimRequest {
-            owner: OwnerId::NOBODY,
+            owner: OwnerId::NONE,
             fingerprint: record.fingerprint,
             policy: record.policy,
             lease: record.lease,
@@ -140,7 +140,7 @@ impl Progress {
     }
 }
 
-/// Checkpoints are not for the log.
+/// Without the checkpoint, which must not be logged.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_what_a_begin_of_the_same_request_would_be_told() {
+    fn progress_matches_the_outcome_of_a_claim_with_the_same_request() {
         let (once, always) = (Policy::AtMostOnce, Policy::RerunAlways);
         let finished_at = at(1_500);
         let response = SavedResponse::new(StatusCode::CREATED, "charged");
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_has_the_name_that_requests_and_logs_have() {
+    fn each_reason_has_the_name_used_in_requests_and_logs() {
         let names = [NoEffect::FencedByProvider, NoEffect::AttemptEnded].map(NoEffect::name);
         assert_eq!(names, ["fenced_by_provider", "attempt_ended"]);
     }

@@ -1,8 +1,8 @@
-//! What a request asks for, so that the same key with another request is noticed.
+//! The digest of a request. It detects another request under the same key.
 //!
-//! SHA-256 over its purpose, the method, the route and the tenant, each after its length as eight bytes, the
-//! highest first, then the payload: `j` and its canonical form if it is JSON, else `r` and its bytes. Taken once, at the
-//! claim, and kept in every state of the record.
+//! It is the SHA-256 of a fixed text, the method, the route and the tenant, each preceded by its length as eight bytes,
+//! big-endian. Then follows the payload: `j` and its canonical form if it is JSON, otherwise `r` and its bytes. It is
+//! taken once, at the claim, and kept in every state of the record.
 
 mod canonical;
 
@@ -20,17 +20,17 @@ use canonical::Canonical;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
-/// What tells one request from another.
+/// The parts of a request that distinguish it from others.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
     /// The HTTP method.
     pub method: &'a str,
-    /// The route, as the template names it.
+    /// The route, as named in the template.
     pub route: &'a str,
-    /// Who asks.
+    /// The tenant that sends the request.
     pub tenant: &'a str,
-    /// What is asked: of JSON the order of members, blanks, escapes and a byte order mark make no difference, of anything else
-    /// every byte.
+    /// The payload. In JSON, the order of members, whitespace, escapes and a byte order mark make no difference; in any
+    /// other payload, every byte counts.
     pub payload: &'a [u8],
 }
 
@@ -39,7 +39,7 @@ impl Fingerprint {
     ///
     /// # Errors
     ///
-    /// [`AmbiguousPayload`] for JSON that readers may understand differently.
+    /// [`AmbiguousPayload`]: readers may understand this JSON differently.
     pub fn of(request: &Request<'_>) -> Result<Self, AmbiguousPayload> {
         let mut hasher = Sha256::new();
         let parts = [
@@ -65,7 +65,7 @@ impl Fingerprint {
         Ok(Self(hasher.finalize().into()))
     }
 
-    /// The fingerprint that these 64 hexadecimal digits in lower case are, for whoever has taken one by other rules.
+    /// Parses a fingerprint of 64 lowercase hexadecimal digits, for a caller with rules of its own.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut digest = [0; 32];
         hex::decode_to_slice(text, &mut digest).ok()?;

@@ -1,4 +1,4 @@
-//! Claims and waiting: what a caller asks of a key.
+//! Claiming a key, and waiting for its result.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,52 +19,52 @@ use super::outcome::ClaimOutcome;
 use super::store::{Answer, Grant, StoreError};
 use super::{Authority, DerivedKey, IdempotencyConfig, OwnerId, RecordKey, Setup};
 
-/// Decides which work may run. One per process; cheap to clone.
+/// Decides which operations may run. One per process; cheap to clone.
 #[derive(Clone)]
 pub struct Idempotency {
     pub(super) engine: Arc<Engine>,
 }
 
-/// How long a waiter waits before it looks again, at first and at most.
+/// The first and the longest pause of [`wait_for`](Idempotency::wait_for) between two looks.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_GROWTH: f64 = 1.5;
-/// What a waiter keeps for its last look.
+/// Time reserved for the last look of a wait.
 const LOOK_TIME: Duration = Duration::from_millis(100);
 
 impl Idempotency {
-    /// The engine over these stores. Nothing is connected, and nothing here fails.
+    /// An engine over these stores. It opens no connection and cannot fail.
     pub fn new(setup: Setup) -> Self {
         Self {
             engine: Arc::new(Engine::new(setup)),
         }
     }
 
-    /// The engine over the memory of this process, for development and tests: no other process sees what it decides.
+    /// An engine over the memory of this process, for development and tests. Other processes do not see its keys.
     #[cfg(feature = "memory")]
     pub fn in_memory() -> Self {
         Self::new(Setup::of(super::Stores::memory()))
     }
 
-    /// Which stores take part.
+    /// The stores that take part.
     pub fn authority(&self) -> Authority {
         self.engine.authority
     }
 
-    /// What has happened in this process.
+    /// Event counts of this process.
     pub fn counts(&self) -> Counts {
         self.engine.counters.counts()
     }
 
-    /// Claims the key for this caller: lets it work, or says why not.
+    /// Claims the key, or returns what blocks it.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when no store decided. Nothing may run, and asking again is safe.
+    /// [`StoreError`]: no store decided. The caller must not run the operation; a retry is safe.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may have left a claim that nobody works on. It ends as one whose attempt ended without a word.
+    /// A dropped call may leave a claim without a holder. It ends like an abandoned attempt.
     pub async fn claim(
         &self,
         operation: &Operation,
@@ -75,13 +75,12 @@ impl Idempotency {
             .await
     }
 
-    /// The same for a caller elsewhere, who brings its own owner, and whose work outlasts this invocation by a lease of its
-    /// own, at most as long as the longest invocation. Who got no answer may ask again with the same owner, and is told
-    /// that it has started, if it has.
+    /// Claims the key for a remote caller, which brings its own owner and lease. The lease may outlast this invocation,
+    /// but not the longest lease. A caller without a reply may retry with the same owner: if the claim was stored, the
+    /// retry succeeds.
     ///
-    /// The owner must be fresh for every claim: whoever comes with the owner of an attempt that is at work *is* that
-    /// attempt, and works. One that is made of an event, a request or a key is the same in every delivery of it, and
-    /// runs twice.
+    /// The owner must be fresh for every claim. A claim with the owner of a running attempt passes for that attempt,
+    /// and runs. An owner derived from an event, a request or a key is the same in every delivery, and runs twice.
     ///
     /// # Errors
     ///
@@ -101,14 +100,14 @@ impl Idempotency {
         let claim = self
             .engine
             .claim_of(owner, lease.min(LONGEST_LEASE), operation);
-        // Taken before the store begins to count the lease, so that the caller's own reckoning ends first.
+        // Taken before the store starts the lease, so that the caller's view of the lease ends first.
         let began = Instant::now();
         let claimed = self
             .engine
             .store
             .claim(&operation.key, &claim, deadline)
             .await;
-        let Answer { value, degraded_to } = self.engine.noting(&operation.key, claimed)?;
+        let Answer { value, degraded_to } = self.engine.count_degraded(&operation.key, claimed)?;
         let outcome = match value {
             ClaimOutcome::Claimed(grant) => {
                 self.engine.counters.count(event_of(&grant), &operation.key);
@@ -135,18 +134,19 @@ impl Idempotency {
         })
     }
 
-    /// Resumes an attempt that another process claimed, with the token of its lease. Asks no store: the first write finds out whether the key
-    /// still belongs to that attempt.
+    /// Resumes an attempt that another process claimed, with the token of its lease. It asks no store: the first write
+    /// checks that the key still belongs to that attempt.
     pub fn resume(&self, token: LeaseToken, deadline: Deadline) -> Lease {
         Lease::resumed(Arc::clone(&self.engine), token, deadline)
     }
 
-    /// Waits, at most until `limit`, for the result of somebody who is at work. Never claims, so it never runs anything:
-    /// what it returns is how the key stands then, or how it stood when a store last said.
+    /// Waits at most until `limit` for the result of a running attempt. It never claims, so it never runs anything.
+    /// Returns what blocks the key at the end of the wait, or at the last look that a store answered; `None`: the key
+    /// is free.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when no store ever answered.
+    /// [`StoreError`]: no store answered any look.
     ///
     /// # Cancel safety
     ///
@@ -162,7 +162,7 @@ impl Idempotency {
         let mut last = None;
         loop {
             let looked = self.engine.store.look(&operation.key, &claim, limit).await;
-            let blocked = match self.engine.noting(&operation.key, looked) {
+            let blocked = match self.engine.count_degraded(&operation.key, looked) {
                 Ok(Answer {
                     value: Some(blocked),
                     ..
@@ -188,17 +188,17 @@ impl Idempotency {
         }
     }
 
-    /// Sets up what no decision depends on: in MongoDB the indexes by which it deletes what is over and finds what is unfinished. For a deployment or a
-    /// schedule, where nobody waits.
+    /// Creates the MongoDB indexes that delete expired records and find unfinished ones. No decision depends on them,
+    /// so a deployment or a schedule calls this, not a request.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store did not acknowledge. Repeating it is safe.
+    /// [`StoreError`]: the store did not acknowledge. A retry is safe.
     pub async fn prepare(&self, deadline: Deadline) -> Result<(), StoreError> {
         self.engine.store.prepare(deadline).await
     }
 
-    /// The key to hand to a provider for the work under `key`: the one that its leases have.
+    /// The key to send to a provider for the operation under `key`: the same as [`Lease::derived_key`].
     pub fn derived_key(&self, key: &RecordKey) -> DerivedKey {
         self.engine.derived_key(key)
     }
@@ -228,7 +228,8 @@ fn event_of(grant: &Grant) -> Event {
     }
 }
 
-/// How long a lease lasts: until the invocation is certainly over. Too short costs waiting, never a second execution.
+/// The length of a lease: until the invocation is certainly over. A lease that is too short costs waiting, never a
+/// second execution.
 fn lease_for(time_left: Option<Duration>, config: &IdempotencyConfig) -> Duration {
     match time_left {
         Some(left) => (left + config.lease_grace).min(LONGEST_LEASE),
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_prepared_that_the_store_does_not_acknowledge() {
+    async fn preparing_fails_if_the_store_does_not_acknowledge() {
         let nowhere = MongoConfig::at("mongodb://127.0.0.1:1/", "tests");
         let engine = Idempotency::new(Setup::of(Stores {
             mongodb: Some(Mongo::new(&nowhere, &Secrets::without_store())),

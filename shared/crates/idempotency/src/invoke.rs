@@ -1,15 +1,15 @@
-//! The engine for payment functions in other languages: JSON in, JSON out.
+//! Idempotency for payment functions in other languages: JSON requests and responses.
 //!
-//! Whoever may invoke the function asks to `begin`, is handed a lease, works, and sends the lease back with what became
-//! of it. The work happens elsewhere, so nothing here waits for it, and a lease lasts as long as its caller says. What was
-//! sent as a response, a payload or a note is kept as it was written, byte for byte.
+//! A caller with permission to invoke the function sends `begin`, receives a lease, runs its operation, and sends the
+//! lease back with the result. The operation runs in the caller's process, so a lease lasts as long as the caller
+//! requests. Responses, payloads and checkpoints are stored byte for byte.
 //!
-//! Every request is answered. One that is malformed is told all that is wrong with it; where no store decided, that
-//! asking again is safe. Neither is an error of the function, which a caller's client might repeat or report by itself.
+//! Every request gets a reply. A malformed request gets all its problems. If no store decided, the reply says that a
+//! retry is safe. Neither is an error of the function, which the caller's SDK might retry or report by itself.
 //!
-//! The keys are those of [`Scope::function`] in this deployment's namespace. So no caller reaches what an HTTP operation
-//! has stored, nor another namespace; within one, callers trust one another. The schema of requests and answers stands beside
-//! the function that serves them.
+//! The keys are those of [`Scope::function`] in the namespace of this deployment. So no caller can reach the keys of an
+//! HTTP operation or of another namespace. Callers in one namespace trust one another. The schema of requests and
+//! replies is next to the function that serves them.
 
 mod answer;
 mod object;
@@ -22,33 +22,34 @@ use foundation::Deadline;
 use serde_json::value::RawValue;
 use tracing::{info, warn};
 
-use self::answer::{Answer, LeaseShown, Shown, StateShown, Stored, Told};
+use self::answer::{Answer, KeyState, KeyStatus, RemoteLease, Reply, Stored};
 use self::object::Problem;
 use self::request::{Begin, Finding, Request};
 use super::{
-    Blocked, ClaimOutcome, Idempotency, Lease, LeaseToken, Lookup, Operation, Progress, Resolved,
-    SavedResponse, Settlement, StoreError, WriteResult,
+    Blocked, ClaimOutcome, Idempotency, Lease, LeaseToken, Lookup, Operation, Progress, Resolution,
+    Resolved, SavedResponse, StoreError, WriteResult,
 };
 
 #[cfg(doc)]
 use super::Scope;
 
-/// The engine, for callers elsewhere.
+/// Idempotency for remote callers.
 #[derive(Debug)]
 pub struct Remote {
     engine: Idempotency,
     namespace: String,
-    /// How long a lease lasts unless its caller says.
+    /// The default length of a lease.
     lease: Duration,
 }
 
-/// For how long a store is asked before the caller is told to ask again: it has a deadline of its own, not known here.
+/// The longest time to wait for a store. The caller has a deadline of its own, which is unknown here.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// When to ask again where nothing was decided.
+/// The time after which a caller may retry if no store decided.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Remote {
-    /// The keys of a namespace: one for all callers that trust one another. A lease lasts this long unless its caller says.
+    /// An engine over the keys of one namespace, whose callers trust one another. `lease` is the default length of a
+    /// lease.
     pub fn new(engine: Idempotency, namespace: impl Into<String>, lease: Duration) -> Self {
         Self {
             engine,
@@ -57,11 +58,11 @@ impl Remote {
         }
     }
 
-    /// Answers one request, whatever it is; `None`: it is not JSON.
+    /// Replies to any request; `None`: it is not JSON.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have done what was asked; asking again, with the same owner, finds out.
+    /// A dropped call may or may not have written. A retry with the same owner finds out.
     pub async fn answer(&self, request: Option<&RawValue>, deadline: Deadline) -> Box<RawValue> {
         let deadline = deadline.within(PATIENCE);
         let answer = match Request::parse(request, &self.namespace) {
@@ -69,19 +70,19 @@ impl Remote {
             Err(problems) => {
                 info!(
                     idempotency.problems = problems.len(),
-                    "refused a malformed request"
+                    "malformed request rejected"
                 );
                 Ok(Answer::Invalid { errors: problems }.into())
             }
         };
         let answer = answer.unwrap_or_else(|error| {
-            warn!(error = %error, "could not decide");
+            warn!(error = %error, "idempotency request failed");
             unacknowledged().into()
         });
         answer.to_json()
     }
 
-    async fn decide(&self, request: Request<'_>, until: Deadline) -> Result<Told, StoreError> {
+    async fn decide(&self, request: Request<'_>, until: Deadline) -> Result<Reply, StoreError> {
         let resume = |token: LeaseToken| self.engine.resume(token, until);
         let answer = match request {
             Request::Begin(begin) => return self.begin(begin, until).await,
@@ -101,21 +102,21 @@ impl Remote {
             }
             Request::Status(key) => match self.engine.look_up(&key, until).await? {
                 Lookup::Absent => Answer::Absent,
-                lookup => Answer::Found(shown(lookup)),
+                lookup => Answer::Found(key_status(lookup)),
             },
             Request::Resolve(key, seen, finding) => {
-                let settlement = settlement(finding);
-                let resolved = self.engine.resolve(&key, seen, settlement, until).await?;
+                let resolution = resolution(finding);
+                let resolved = self.engine.resolve(&key, seen, resolution, until).await?;
                 match resolved {
                     Resolved::Stored => Answer::Resolved,
-                    Resolved::Refused(lookup) => Answer::Refused(shown(lookup)),
+                    Resolved::Refused(lookup) => Answer::Refused(key_status(lookup)),
                 }
             }
         };
         Ok(answer.into())
     }
 
-    async fn begin(&self, begin: Begin, until: Deadline) -> Result<Told, StoreError> {
+    async fn begin(&self, begin: Begin, until: Deadline) -> Result<Reply, StoreError> {
         let lease = begin.lease.unwrap_or(self.lease);
         let operation = &begin.operation;
         let claimed = self
@@ -136,15 +137,17 @@ impl Remote {
                 unknown(operation, lookup)
             }
         };
-        Ok(Told {
+        Ok(Reply {
             answer,
             degraded_to: claimed.degraded_to,
         })
     }
 }
 
-/// The answer to a `begin` that was judged unknown, from a second look, which finds the checkpoint and the revision. Where another
-/// attempt has begun since, or the key was resolved, that is the answer: the revision of a running attempt is not to be resolved.
+/// The reply to a blocked `begin` with an unknown outcome. It reads the key again, for the checkpoint and the revision.
+///
+/// If another attempt has started since, or the key was resolved, that is the reply, because a running attempt must not
+/// be resolved by its revision.
 fn unknown(operation: &Operation, lookup: Lookup) -> Answer {
     let later = |wait| Answer::InProgress {
         retry_after_ms: answer::milliseconds(wait),
@@ -154,7 +157,7 @@ fn unknown(operation: &Operation, lookup: Lookup) -> Answer {
         Lookup::Absent => return later(Duration::ZERO),
         Lookup::Unreadable => {
             return Answer::Unknown {
-                checkpoint: Some(answer::note(&Bytes::new())),
+                checkpoint: Some(answer::checkpoint_json(&Bytes::new())),
                 revision: None,
                 damaged: true,
             };
@@ -168,21 +171,21 @@ fn unknown(operation: &Operation, lookup: Lookup) -> Answer {
         Progress::Completed(response) => Answer::Replay(Stored::of(response)),
         Progress::Released => later(Duration::ZERO),
         Progress::Unknown | Progress::Abandoned => Answer::Unknown {
-            checkpoint: Some(answer::note(&entry.checkpoint)),
+            checkpoint: Some(answer::checkpoint_json(&entry.checkpoint)),
             revision: Some(entry.revision().to_string()),
             damaged: false,
         },
     }
 }
 
-fn settlement(finding: Finding<'_>) -> Settlement {
+fn resolution(finding: Finding<'_>) -> Resolution {
     match finding {
-        Finding::Completed(response) => Settlement::Completed(saved(response)),
-        Finding::Released(reason) => Settlement::Released(reason),
+        Finding::Completed(response) => Resolution::Completed(saved(response)),
+        Finding::Released(reason) => Resolution::Released(reason),
     }
 }
 
-/// A response as it is kept: as it was written, byte for byte.
+/// A response that is stored byte for byte.
 fn saved(response: &RawValue) -> SavedResponse {
     SavedResponse::of_json(response.get())
 }
@@ -192,7 +195,7 @@ fn started(lease: &Lease, scope: String, key: String) -> Answer {
     Answer::Started {
         repeated: lease.is_repeated(),
         took_over: lease.took_over(),
-        lease: LeaseShown {
+        lease: RemoteLease {
             scope,
             key,
             owner: token.owner.to_string(),
@@ -202,14 +205,14 @@ fn started(lease: &Lease, scope: String, key: String) -> Answer {
             expires_in_ms: answer::milliseconds(lease.lasts()),
         },
         derived_key: lease.derived_key().as_str().to_owned(),
-        checkpoint: answer::note(lease.last_checkpoint()),
+        checkpoint: answer::checkpoint_json(lease.last_checkpoint()),
     }
 }
 
 async fn complete(lease: Lease, response: &RawValue) -> Answer {
     let sent = saved(response);
     match lease.complete(sent.clone()).await {
-        WriteResult::Stored(stored) if stored == sent => Answer::Completed(Stored::NOTHING),
+        WriteResult::Stored(stored) if stored == sent => Answer::Completed(Stored::NONE),
         WriteResult::Stored(stored) => Answer::Completed(Stored::of(&stored)),
         WriteResult::Superseded(blocked) => superseded(blocked.as_ref()),
         WriteResult::NotDurable
@@ -225,7 +228,7 @@ async fn checkpoint(lease: &mut Lease, data: &RawValue) -> Answer {
         (WriteResult::Outdated(_), Some(rev)) => Answer::Outdated { rev },
         (WriteResult::Superseded(blocked), _) => superseded(blocked.as_ref()),
         (WriteResult::TooLarge, _) => Answer::Invalid {
-            errors: vec![Problem::too_long_a_note()],
+            errors: vec![Problem::checkpoint_too_long()],
         },
         _ => unacknowledged(),
     }
@@ -239,13 +242,13 @@ async fn renew(lease: &mut Lease, lasts: Duration) -> Answer {
         },
         (WriteResult::Outdated(_), Some(rev)) => Answer::Outdated { rev },
         (WriteResult::Superseded(blocked), _) => superseded(blocked.as_ref()),
-        // Only for a policy that no caller of this can ask for; it may not work on either.
-        (WriteResult::TooLate, _) => Answer::Superseded(Stored::NOTHING),
+        // Only under a policy that remote callers cannot request. The caller must not continue either.
+        (WriteResult::TooLate, _) => Answer::Superseded(Stored::NONE),
         _ => unacknowledged(),
     }
 }
 
-/// The answer to a request that ends the attempt without a result.
+/// The reply to a request that ends the attempt without a result.
 fn ended(done: Answer, written: WriteResult) -> Answer {
     match written {
         WriteResult::Stored(()) => done,
@@ -257,46 +260,44 @@ fn ended(done: Answer, written: WriteResult) -> Answer {
 fn superseded(blocked: Option<&Blocked>) -> Answer {
     Answer::Superseded(match blocked {
         Some(Blocked::Replay(response)) => Stored::of(response),
-        _ => Stored::NOTHING,
+        _ => Stored::NONE,
     })
 }
 
-/// No store has decided, or acknowledged what it may have done: the same request again finds out.
+/// No store decided or acknowledged a write. A retry of the same request finds out.
 fn unacknowledged() -> Answer {
     Answer::Unavailable {
         retry_after_ms: answer::milliseconds(RETRY),
     }
 }
 
-fn shown(lookup: Lookup) -> Shown {
+fn key_status(lookup: Lookup) -> KeyStatus {
     let entry = match lookup {
         Lookup::Found(entry) => *entry,
-        Lookup::Absent => return Shown::without_record(StateShown::Absent),
+        Lookup::Absent => return KeyStatus::without_record(KeyState::Absent),
         Lookup::Unreadable => {
-            return Shown {
+            return KeyStatus {
                 damaged: true,
-                ..Shown::without_record(StateShown::Unknown)
+                ..KeyStatus::without_record(KeyState::Unknown)
             };
         }
     };
     let (state, lease_left, stored) = match &entry.progress {
-        Progress::InProgress { lease_left } => {
-            (StateShown::InProgress, *lease_left, Stored::NOTHING)
-        }
-        Progress::Abandoned => (StateShown::Abandoned, Duration::ZERO, Stored::NOTHING),
-        Progress::Unknown => (StateShown::Unknown, Duration::ZERO, Stored::NOTHING),
-        Progress::Released => (StateShown::Released, Duration::ZERO, Stored::NOTHING),
+        Progress::InProgress { lease_left } => (KeyState::InProgress, *lease_left, Stored::NONE),
+        Progress::Abandoned => (KeyState::Abandoned, Duration::ZERO, Stored::NONE),
+        Progress::Unknown => (KeyState::Unknown, Duration::ZERO, Stored::NONE),
+        Progress::Released => (KeyState::Released, Duration::ZERO, Stored::NONE),
         Progress::Completed(response) => {
-            (StateShown::Completed, Duration::ZERO, Stored::of(response))
+            (KeyState::Completed, Duration::ZERO, Stored::of(response))
         }
     };
-    let has_note = !entry.checkpoint.is_empty();
-    Shown {
+    let has_checkpoint = !entry.checkpoint.is_empty();
+    KeyStatus {
         state,
         attempt: Some(entry.attempt),
         lease_left_ms: answer::milliseconds(lease_left),
         revision: Some(entry.revision().to_string()),
-        checkpoint: has_note.then(|| answer::note(&entry.checkpoint)),
+        checkpoint: has_checkpoint.then(|| answer::checkpoint_json(&entry.checkpoint)),
         damaged: false,
         stored,
     }

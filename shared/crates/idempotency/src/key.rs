@@ -1,38 +1,40 @@
-//! The key a client sends with a request, the same one with every repetition of it.
+//! The idempotency key that a client sends with a request and with each retry.
 //!
 //! From the IETF draft: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>.
 
 use std::fmt;
 use std::str;
 
-/// A client's key: 1 to 255 visible ASCII characters without a comma.
+/// A client's idempotency key: 1 to 255 visible ASCII characters without a comma.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
-/// A text that is no key. It never shows the text.
+/// A text that is not a valid key. The error does not contain the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
-    /// There is nothing in it.
-    #[error("read the idempotency key: it is empty")]
+    /// It is empty.
+    #[error("invalid idempotency key: it is empty")]
     Empty,
     /// It is longer than 255 bytes.
-    #[error("read the idempotency key: it is longer than 255 characters")]
+    #[error("invalid idempotency key: it is longer than 255 characters")]
     TooLong,
-    /// It has a blank, a control character, a comma, or a character beyond ASCII. A comma is what API Gateway joins
-    /// two headers with.
-    #[error("read the idempotency key: it has a character that is not visible ASCII, or a comma")]
+    /// It contains a space, a control character, a comma, or a non-ASCII character. API Gateway joins two headers with
+    /// a comma.
+    #[error(
+        "invalid idempotency key: it contains a comma, or a character that is not visible ASCII"
+    )]
     Character,
 }
 
 const LONGEST: usize = 255;
 
 impl IdempotencyKey {
-    /// The key that `text` is, as it stands or in one pair of double quotes: both are the same key. Nothing in it is
+    /// Parses a key. One pair of double quotes around it is removed, so both forms are the same key. Nothing is
     /// unescaped.
     ///
     /// # Errors
     ///
-    /// [`InvalidKey`] when it is none.
+    /// [`InvalidKey`]: why `text` is not a valid key.
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
         let text = text.as_ref();
         let bare = match text {
@@ -58,7 +60,7 @@ impl IdempotencyKey {
     }
 }
 
-/// A key is for the stores alone, not for the log.
+/// A key must not be logged.
 impl fmt::Debug for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("IdempotencyKey")
@@ -106,7 +108,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(5_000))]
 
         #[test]
-        fn any_bytes_are_a_key_or_an_error(bytes: Vec<u8>) {
+        fn parsing_never_panics(bytes: Vec<u8>) {
             if let Ok(key) = IdempotencyKey::parse(&bytes) {
                 prop_assert!((1..=255).contains(&key.as_str().len()));
                 prop_assert!(key.as_str().bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b','));
@@ -114,7 +116,7 @@ mod tests {
         }
 
         #[test]
-        fn quotes_change_nothing(key in "[!#-+\\--~]{1,253}") {
+        fn quotes_do_not_change_the_key(key in "[!#-+\\--~]{1,253}") {
             let quoted = format!("\"{key}\"");
             prop_assert_eq!(IdempotencyKey::parse(&key), IdempotencyKey::parse(&quoted));
         }

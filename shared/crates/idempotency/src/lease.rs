@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::writer::Writer;
-use super::config::{LONGEST_LEASE, LONGEST_NOTE};
+use super::config::{LONGEST_CHECKPOINT, LONGEST_LEASE};
 use super::counters::Event;
 use super::decision::{Change, Fence};
 use super::engine::Engine;
@@ -23,30 +23,31 @@ use super::{DerivedKey, RecordKey, SavedResponse};
 
 /// The permission to run an operation for a limited time.
 ///
-/// Dropping a lease writes nothing: the work may have begun. The key stays claimed until the lease ends, and then the policy decides.
+/// Dropping a lease writes nothing, because the operation may have started. The key stays claimed until the lease ends;
+/// then the policy decides.
 ///
-/// A lease that was [resumed](super::Idempotency::resume) from a token writes in the same way, but does not know what the claim was
-/// answered: the store checks at each write that the key still belongs to its attempt.
+/// A lease that was [resumed](super::Idempotency::resume) from a token writes in the same way, but does not have the
+/// reply to the claim. The store checks at each write that the key still belongs to this attempt.
 pub struct Lease {
     writer: Writer,
     is_first: bool,
     repeated: bool,
     took_over: bool,
     checkpoint: Bytes,
-    /// When the lease ends, or sooner; unknown of a resumed lease.
+    /// The end of the lease, or earlier; unknown for a resumed lease.
     ends: Deadline,
-    /// By when the work has to end: before the lease and before the invocation end, less the time to store the result. Shared with the
-    /// code that bounds the work, since renewing moves it.
+    /// The time by which the work has to end: before the lease and the invocation end, less the time to store the
+    /// result. Shared with the code that bounds the work, because a renewal moves it.
     work_end: Arc<Mutex<Deadline>>,
-    /// Until when the provider recognises the derived key, or sooner; unknown where it does not matter.
+    /// The provider recognises the derived key until then, or longer; unknown where it does not matter.
     recognised: Deadline,
 }
 
-/// The time to store the result at the end of an invocation.
+/// Time to store the result at the end of an invocation.
 const STORING_TIME: Duration = Duration::from_millis(100);
 
 impl Lease {
-    /// The lease that a store has granted, which ends at `ends`.
+    /// The lease that a store granted, which ends at `ends`.
     pub(super) fn granted(
         engine: Arc<Engine>,
         key: RecordKey,
@@ -92,7 +93,7 @@ impl Lease {
         self.writer.token()
     }
 
-    /// The key to send to the provider: the same for every attempt, and after the loss of every store.
+    /// The key to send to the provider. It is the same for every attempt, even after the loss of every store.
     pub fn derived_key(&self) -> DerivedKey {
         self.writer.derived_key()
     }
@@ -102,53 +103,58 @@ impl Lease {
         self.writer.attempt()
     }
 
-    /// The revision of this attempt's last acknowledged write, if it is known.
+    /// The revision of this attempt's last acknowledged write, if known.
     pub(super) fn rev(&self) -> Option<u64> {
         self.writer.rev()
     }
 
-    /// Whether this claim was sent before, and its reply was lost. Each claim has a fresh owner, so the earlier claim was this one too.
+    /// Whether an earlier copy of this claim was stored and its reply was lost. The owner is fresh for every claim, so
+    /// that copy was this claim.
     pub fn is_repeated(&self) -> bool {
         self.repeated
     }
 
-    /// Whether the store knows of no earlier attempt. It may have forgotten one: after the retention, or where it has lost its data. The
-    /// attempt after a released one is not the first. An attempt that is not the first may be reported as the first, never the reverse.
+    /// Whether the store knows no earlier attempt. The store may have forgotten one, after the retention or a loss of
+    /// data. An attempt after a release is not the first. A later attempt may be reported as the first, never the
+    /// reverse.
     pub fn is_first(&self) -> bool {
         self.is_first
     }
 
-    /// Whether an earlier attempt was abandoned. Its request may still take effect, so look before you act. True of a resumed lease.
+    /// Whether an earlier attempt was abandoned. Its request may still take effect, so check before you act. Always
+    /// true for a resumed lease.
     pub fn took_over(&self) -> bool {
         self.took_over
     }
 
-    /// The last checkpoint of this attempt, or of an earlier one; empty: there is none.
+    /// The last checkpoint of this attempt or of an earlier one; empty: none.
     pub fn last_checkpoint(&self) -> &Bytes {
         &self.checkpoint
     }
 
-    /// How long the lease lasts, or less; zero: it has ended. Of a repeated claim, what is left of the first one; unknown, so the longest
-    /// lease, of a resumed one.
+    /// A lower bound of the time until the lease ends; zero: it has ended. A repeated claim has what is left of the
+    /// first lease. For a resumed lease this is unknown, and reported as the longest lease.
     pub fn lasts(&self) -> Duration {
         self.ends.remaining().unwrap_or(LONGEST_LEASE)
     }
 
-    /// How long the work may take: until the lease or the invocation ends, less the time to store the result.
+    /// Time left for the work: until the lease or the invocation ends, less the time to store the result.
     pub fn time_left(&self) -> Duration {
         self.work_end.lock().clip(Duration::MAX)
     }
 
-    /// Whether a request with the derived key may be sent to the provider now. It may not when an earlier attempt may have sent it and the
-    /// provider may have forgotten it, nor when no time is left, nor with a resumed lease.
+    /// Whether a request with the derived key may be sent to the provider now. Not if an earlier attempt may have sent
+    /// it and the provider may have forgotten it. Not if no time is left, and not with a resumed lease.
     pub fn may_send(&self) -> bool {
         let is_over = |deadline: Deadline| deadline.remaining().is_some_and(|left| left.is_zero());
         !is_over(self.recognised) && !is_over(*self.work_end.lock())
     }
 
-    /// Stores the result. Returns the stored one: an earlier call, whose reply was lost, may have stored another result.
-    /// [`NotDurable`](WriteResult::NotDurable): the operation took effect, and its result may not be stored. Work that can be resumed has to
-    /// answer that it is not final yet; other work answers with its result, marked as not durable.
+    /// Stores the result, and returns the stored one: an earlier call, whose reply was lost, may have stored another.
+    ///
+    /// [`NotDurable`](WriteResult::NotDurable): the operation took effect, but its result may not be stored. Work that
+    /// can be resumed has to respond that the outcome is not final. Other work responds with its result, marked as not
+    /// durable.
     ///
     /// # Cancel safety
     ///
@@ -157,12 +163,12 @@ impl Lease {
         self.writer.complete(response).await
     }
 
-    /// Releases the key: this attempt did nothing and will do nothing, so the key may be claimed again. After a takeover the outcome stays
-    /// unknown, because the abandoned attempt may still take effect.
+    /// Releases the key: this attempt has had no effect and will have none, so the key may be claimed again. After a
+    /// takeover the outcome stays unknown, because the abandoned attempt may still take effect.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have released it.
+    /// A dropped call may or may not have released the key.
     pub async fn release(self) -> WriteResult {
         self.writer.finish(&Change::Release).await
     }
@@ -171,43 +177,48 @@ impl Lease {
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have marked it; without the mark the outcome is unknown when the lease ends.
+    /// A dropped call may or may not have stored the mark. Without it, the outcome is unknown after the end of the
+    /// lease.
     pub async fn mark_unknown(self) -> WriteResult {
-        let marked = self.writer.note(&Change::MarkUnknown).await;
+        let marked = self.writer.update(&Change::MarkUnknown).await;
         if let WriteResult::Stored(()) = marked {
             self.writer.count(Event::Unknown);
         }
         marked
     }
 
-    /// Leaves a checkpoint of at most 64 KiB for the next attempt, in case this one is abandoned. If two processes write for one attempt
-    /// at the same time, one of them is [`Outdated`](WriteResult::Outdated).
+    /// Stores a checkpoint of at most 64 KiB for the next attempt, in case this one is abandoned. If two processes
+    /// write for one attempt at the same time, one of them gets [`Outdated`](WriteResult::Outdated).
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have left it.
-    pub async fn checkpoint(&mut self, note: impl Into<Bytes>) -> WriteResult {
-        let note = note.into();
-        if note.len() > LONGEST_NOTE {
+    /// A dropped call may or may not have stored the checkpoint.
+    pub async fn checkpoint(&mut self, checkpoint: impl Into<Bytes>) -> WriteResult {
+        let checkpoint = checkpoint.into();
+        if checkpoint.len() > LONGEST_CHECKPOINT {
             return WriteResult::TooLarge;
         }
-        let written = self.writer.note(&Change::Checkpoint(note.clone())).await;
+        let written = self
+            .writer
+            .update(&Change::Checkpoint(checkpoint.clone()))
+            .await;
         if let WriteResult::Stored(()) = written {
             self.checkpoint = note;
         }
         written
     }
 
-    /// Renews the lease: it lasts this long from now, at most as long as the longest invocation. Returns how long it lasts, or less.
+    /// Renews the lease for this long from now, at most the longest lease. Returns a lower bound of the time until it
+    /// ends.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have renewed it.
+    /// A dropped call may or may not have renewed the lease.
     pub async fn renew(&mut self, lease: Duration) -> WriteResult<Duration> {
         let lease = lease.min(LONGEST_LEASE);
-        // Before the store starts the lease, so that the holder's lease ends first.
+        // Taken before the store starts the lease, so that the holder's view of the lease ends first.
         let asked = Instant::now();
-        let written = self.writer.note(&Change::Renew(lease)).await;
+        let written = self.writer.update(&Change::Renew(lease)).await;
         let written = written.map(|()| lease.saturating_sub(asked.elapsed()));
         if let WriteResult::Stored(lasts) = written {
             self.ends = Deadline::after(lasts);

@@ -1,10 +1,10 @@
-//! The names of an attempt, with which another process continues it.
+//! The token with which another process continues an attempt.
 
 use std::fmt;
 
 use super::{Fingerprint, OwnerId, RecordKey};
 
-/// Everything that another process needs to write for an attempt: [`Idempotency::resume`](super::Idempotency::resume).
+/// What another process needs to write for an attempt: see [`Idempotency::resume`](super::Idempotency::resume).
 #[derive(Clone, PartialEq, Eq)]
 pub struct LeaseToken {
     /// The claimed key.
@@ -20,7 +20,7 @@ pub struct LeaseToken {
     pub rev: Option<u64>,
 }
 
-/// Without the owner: who has it can finish the work.
+/// Without the owner, which is enough to finish the attempt.
 impl fmt::Debug for LeaseToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LeaseToken")

@@ -1,24 +1,24 @@
-//! What a caller asks of the engine.
+//! The operation that a caller wants to run.
 
 use std::time::Duration;
 
 use super::{Fingerprint, Policy, RecordKey};
 
-/// One piece of work that must not run twice.
+/// An operation that must not run twice.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// Whose key it is, and which.
+    /// The key, with its scope.
     pub key: RecordKey,
-    /// What is to be done. The same key with another one is refused.
+    /// Digest of the request. The same key with another fingerprint is refused.
     pub fingerprint: Fingerprint,
-    /// What happens when an attempt ends without a word.
+    /// Whether another attempt may follow an abandoned one.
     pub policy: Policy,
-    /// The least time in which the work can be done and its result stored. With less, nothing is begun.
+    /// The least time to run the operation and store its result. With less time left, it is not started.
     pub least_time: Duration,
 }
 
 impl Operation {
-    /// Work that runs at most once, whatever happens, and needs a moment.
+    /// An operation that runs at most once, and needs at least 200 ms.
     pub fn new(key: RecordKey, fingerprint: Fingerprint) -> Self {
         Self {
             key,
@@ -28,13 +28,13 @@ impl Operation {
         }
     }
 
-    /// The same work under another policy.
+    /// The same operation under another policy.
     #[must_use]
     pub fn with_policy(self, policy: Policy) -> Self {
         Self { policy, ..self }
     }
 
-    /// The same work, which is not begun with less time than this.
+    /// The same operation with another least time.
     #[must_use]
     pub fn needing(self, least_time: Duration) -> Self {
         Self { least_time, ..self }

@@ -1,30 +1,30 @@
-//! Who holds a claim.
+//! The owner of a claim.
 
 use std::fmt;
 
-/// 128 random bits, fresh for every claim, made by the caller and sent again only to repeat that same claim.
+/// 128 random bits, fresh for every claim. The caller makes them, and sends them again only to repeat that claim.
 ///
-/// Whoever has it may finish the work. Never derived from an event or a request id: a redelivered event would recognise
-/// itself as its own owner, and run twice.
+/// The owner id is enough to finish the attempt. It is never derived from an event or a request id: a redelivered event
+/// would pass for the running attempt, and run twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnerId(u128);
 
 impl OwnerId {
-    /// Nobody's: for what has no owner to name.
-    pub(super) const NOBODY: Self = Self(0);
+    /// Matches no owner: for calls that have none.
+    pub(super) const NONE: Self = Self(0);
 
-    /// An owner that nobody else is.
+    /// A new owner id.
     pub fn fresh() -> Self {
         let mut bits = [0; 16];
         #[expect(
             clippy::expect_used,
-            reason = "without randomness nothing here is safe, and Linux always has some"
+            reason = "no owner is unique without randomness, and Linux always has some"
         )]
-        getrandom::fill(&mut bits).expect("the operating system has random numbers");
+        getrandom::fill(&mut bits).expect("the operating system supplies random numbers");
         Self(u128::from_be_bytes(bits))
     }
 
-    /// The owner that these 32 hexadecimal digits in lower case name.
+    /// Parses 32 lowercase hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut bits = [0; 16];
         hex::decode_to_slice(text, &mut bits).ok()?;

@@ -22,12 +22,12 @@ pub struct PatientClaim {
     pub has_waited: bool,
 }
 
-/// What a wait leaves of an invocation's time, for the claim that may follow and for the work.
+/// Time that a wait leaves of the invocation, for the claim that may follow and for the work.
 const WAIT_RESERVE: Duration = Duration::from_secs(1);
 
 impl Idempotency {
-    /// Claims a key. Where another attempt is at work, waits for its result, at most for `patience` and as long as the invocation has
-    /// time for the work besides. If that attempt ends without a result, the key is claimed again.
+    /// Claims a key. If another attempt is running, waits for its result, at most for `patience` and while the
+    /// invocation has time left for the work. If that attempt ends without a result, the key is claimed again.
     ///
     /// # Cancel safety
     ///

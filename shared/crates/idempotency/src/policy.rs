@@ -1,31 +1,31 @@
-//! What happens when an attempt ends without a word: its process died, was frozen, or lost the network.
+//! Whether another attempt may follow an abandoned one (crash, freeze, partition).
 
 use std::time::Duration;
 
 use super::store_time::whole_ms;
 
-/// Whether work may run again that may have run already.
+/// Whether an operation that may have taken effect may be attempted again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Policy {
-    /// Never. The outcome is unknown until somebody settles it.
+    /// Never. The outcome is unknown until the key is resolved.
     #[default]
     AtMostOnce,
-    /// As long as its provider recognises the derived key, and so takes both runs for one.
+    /// While the provider recognises the derived key, and so treats both requests as one.
     Rerun {
-        /// For how long after the key was first seen a run may still begin and end.
+        /// The time after the first claim within which another attempt has to start and end.
         within: Duration,
     },
-    /// Always: for work that looks first and resumes where it was left.
+    /// Always: for operations that check their state first and resume.
     RerunAlways,
 }
 
-/// How early before the end of a provider's retention a request has to be on its way, for clocks that differ.
+/// Time between the last request and the end of the provider's retention, for clocks that differ.
 const MARGIN: Duration = Duration::from_secs(60);
-/// What records hold for [`Policy::RerunAlways`], thirteen digits long.
+/// The bound that records store for [`Policy::RerunAlways`]: thirteen digits.
 const ALWAYS_MS: u64 = 9_999_999_999_999;
 
 impl Policy {
-    /// May run again while a provider that recognises a key for `retention` does so, with `send_timeout` left to send it.
+    /// Allows reruns while a provider with this retention recognises a key, less `send_timeout` to send the request.
     pub fn rerun_within(retention: Duration, send_timeout: Duration) -> Self {
         match retention.checked_sub(send_timeout.saturating_add(MARGIN)) {
             Some(within) if within >= Duration::from_millis(1) => Self::Rerun { within },
@@ -33,7 +33,7 @@ impl Policy {
         }
     }
 
-    /// The one of the two that lets less happen.
+    /// The stricter of the two policies.
     #[must_use]
     pub fn stricter(self, other: Self) -> Self {
         if other.to_bound_ms() < self.to_bound_ms() {
@@ -43,7 +43,7 @@ impl Policy {
         }
     }
 
-    /// The policy as records hold it: for how many milliseconds after the key was first seen it may run again.
+    /// The bound that records store: the milliseconds after the first claim within which a rerun may start.
     pub(super) fn to_bound_ms(self) -> u64 {
         match self {
             Self::AtMostOnce => 0,
@@ -52,7 +52,7 @@ impl Policy {
         }
     }
 
-    /// The policy that a record holds.
+    /// The policy that a stored bound means.
     pub(super) fn from_bound_ms(bound_ms: u64) -> Self {
         match bound_ms {
             0 => Self::AtMostOnce,
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rerun_leaves_the_time_to_send() {
+    fn a_rerun_leaves_time_to_send() {
         let hours = |hours: u64| Duration::from_secs(hours * 3600);
         let day = Policy::rerun_within(hours(24), Duration::from_secs(30));
         assert_eq!(
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stricter_policy_wins_and_records_hold_each() {
+    fn the_stricter_policy_wins_and_each_policy_survives_storage() {
         let within = |ms| Policy::Rerun {
             within: Duration::from_millis(ms),
         };

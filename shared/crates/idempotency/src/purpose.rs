@@ -1,13 +1,13 @@
-//! Which of our digests it is: the text that each begins with, so that none is taken for another.
+//! Domain separation: each digest starts with a text of its own, so that no digest passes for one of another kind.
 //!
-//! The texts name the program that was the first to use them. They stay as they are: stored fingerprints hold by them, and a provider
-//! recognises a payment by a derived key. Another text would be another payment.
+//! The texts contain the name of the first program that used them. They must not change: stored fingerprints depend on
+//! them, and so do the derived keys by which a provider recognises a payment. Another text would mean another payment.
 
-/// Of a request's [`Fingerprint`](super::Fingerprint).
+/// For a request's [`Fingerprint`](super::Fingerprint).
 pub(super) const FINGERPRINT: &str = "truebond fingerprint 1";
-/// Of a [`DerivedKey`](super::DerivedKey).
+/// For a [`DerivedKey`](super::DerivedKey).
 pub(super) const DERIVED_KEY: &str = "truebond derived key 1";
-/// Of the derived key of one step.
+/// For the derived key of one step.
 pub(super) const DERIVED_STEP: &str = "truebond derived step 1";
 
 #[cfg(test)]
@@ -15,13 +15,13 @@ mod tests {
     use std::path::Path;
     use std::{fs, io};
 
-    /// The files below a folder that have this word.
-    fn naming(folder: &Path, word: &str) -> io::Result<Vec<String>> {
+    /// The files below a folder that contain this word.
+    fn files_containing(folder: &Path, word: &str) -> io::Result<Vec<String>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             if path.is_dir() {
-                found.extend(naming(&path, word)?);
+                found.extend(files_containing(&path, word)?);
             } else if fs::read_to_string(&path)?.to_lowercase().contains(word) {
                 found.extend(
                     path.file_name()
@@ -33,9 +33,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_these_texts_names_the_program_that_uses_the_crate() {
+    fn only_these_texts_name_the_program_that_uses_the_crate() {
         let program = super::FINGERPRINT.split(' ').next().expect("a word");
-        let found = naming(Path::new(env!("CARGO_MANIFEST_DIR")), program);
+        let found = files_containing(Path::new(env!("CARGO_MANIFEST_DIR")), program);
         assert_eq!(found.expect("readable"), ["purpose.rs"]);
     }
 }

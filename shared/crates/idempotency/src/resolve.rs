@@ -1,35 +1,37 @@
-//! Keys whose outcome is unknown: how they are found, looked at and resolved.
+//! Finding, reading and resolving keys whose outcome is unknown.
 //!
-//! An attempt that dies under [`Policy::AtMostOnce`](super::Policy::AtMostOnce) leaves a key that no later attempt may run.
-//! Only the work's owner or an operator can find out whether it took effect. Both look at the key first, and resolve what
-//! they have seen: a [`Revision`] names that record, so a resolution never overwrites what another attempt, or another
-//! operator, has written since.
+//! An attempt that crashes under [`Policy::AtMostOnce`](super::Policy::AtMostOnce) leaves a key that no later attempt
+//! may claim. Only the owner of the key or an operator can find out whether the operation took effect.
+//!
+//! Both read the key first, and then resolve the record that they have read. A [`Revision`] identifies that record, so
+//! a resolution never overwrites a later write of an attempt or of another operator.
 
 use foundation::Deadline;
 use tracing::info;
 
-use super::entry::{Entry, Progress, Settlement};
-use super::store::{Found, Page, Settled, StoreError};
+use super::entry::{Entry, Progress, Resolution};
+use super::store::{Found, Page, ResolveResult, StoreError};
 use super::{Idempotency, OwnerId, RecordKey, Revision, decision};
 
 /// What is stored under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// Nothing, or a record whose retention is over.
+    /// No record, or one whose retention is over.
     Absent,
     /// A record.
     Found(Box<Entry>),
-    /// A value that is damaged, or that this version does not write. It may have been a result, so no claim of it starts.
+    /// A damaged value, or one of another version. It may have been a result, so no claim of it succeeds.
     Unreadable,
 }
 
-/// Result of resolving a key.
+/// The result of resolving a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolved {
-    /// The key stands as it was resolved: by this call, by an earlier one, or because the attempt itself ended so.
+    /// The key is resolved in this way: by this call, by an earlier one, or because the attempt itself ended in this
+    /// way.
     Stored,
-    /// Nothing was written: the record is not the one that was seen, an attempt is running, or there is a result. This is
-    /// how the key stands now.
+    /// Nothing was written: the record is not the one that was seen, an attempt is running, or there is a result. This
+    /// is the current state.
     Refused(Lookup),
 }
 
@@ -37,11 +39,11 @@ pub enum Resolved {
 pub struct UnfinishedPages<'a> {
     idempotency: &'a Idempotency,
     prefix: &'a str,
-    /// The last key of the page before.
+    /// The last key of the previous page.
     last: Option<RecordKey>,
 }
 
-/// How many records are read at a time.
+/// Number of records per page.
 const PAGE: u32 = 200;
 
 impl UnfinishedPages<'_> {
@@ -49,7 +51,7 @@ impl UnfinishedPages<'_> {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store that decides did not answer. The same page may be asked for again.
+    /// [`StoreError`]: the deciding store did not answer. The same page may be requested again.
     ///
     /// # Cancel safety
     ///
@@ -86,17 +88,17 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store that decides did not answer.
+    /// [`StoreError`]: the deciding store did not answer.
     pub async fn look_up(&self, key: &RecordKey, deadline: Deadline) -> Result<Lookup, StoreError> {
         let found = self.engine.store.read(key, deadline).await?;
         Ok(self.lookup_of(key, found))
     }
 
-    /// What is known of a key; `None` where nothing is stored, or what is stored is no record.
+    /// The record of a key; `None`: there is no record, or it is unreadable.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store that decides did not answer.
+    /// [`StoreError`]: the deciding store did not answer.
     pub async fn entry(
         &self,
         key: &RecordKey,
@@ -108,20 +110,19 @@ impl Idempotency {
         })
     }
 
-    /// The names of at most `limit` keys, finished ones included.
+    /// At most `limit` keys, including finished ones.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store that decides did not answer.
+    /// [`StoreError`]: the deciding store did not answer.
     pub async fn keys(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError> {
         self.engine.store.list(limit, deadline).await
     }
 
-    /// The unfinished keys whose names begin with `prefix`, in the order of their names: running, abandoned and unknown ones, and
-    /// what cannot be read.
+    /// The unfinished keys with this prefix, sorted by name: running, abandoned, unknown and unreadable ones.
     ///
-    /// MongoDB finds them by an index of their state, so a damaged record is among them only if its state is an unfinished one. Redis and memory read every key they hold, which is for a person at a terminal, not
-    /// for a schedule.
+    /// MongoDB finds them by an index of their state, so it misses a damaged record whose state is damaged too. Redis
+    /// and memory read every key, which suits an operator at a terminal, not a schedule.
     pub fn unfinished<'a>(&'a self, prefix: &'a str) -> UnfinishedPages<'a> {
         UnfinishedPages {
             idempotency: self,
@@ -130,12 +131,13 @@ impl Idempotency {
         }
     }
 
-    /// Resolves the record that was `seen` under a key: its work took effect, with this response, or it had none and can have
-    /// none any more. Refused while an attempt is running. The abandoned attempt is superseded, should it come back.
+    /// Resolves the record that was `seen` under a key: the operation took effect with this response, or it had no
+    /// effect and cannot have one any more. Refused while an attempt is running. The abandoned attempt is superseded if
+    /// it returns.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store that decides did not acknowledge. It may be resolved all the same; the same call again
+    /// [`StoreError`]: the deciding store did not acknowledge. The key may be resolved anyway; the same call again
     /// finds out.
     ///
     /// # Cancel safety
@@ -145,61 +147,63 @@ impl Idempotency {
         &self,
         key: &RecordKey,
         seen: Revision,
-        settlement: Settlement,
+        resolution: Resolution,
         deadline: Deadline,
     ) -> Result<Resolved, StoreError> {
         if let Lookup::Found(entry) = self.look_up(key, deadline).await?
             && entry.revision() == seen
             && entry.progress.is_abandoned()
         {
-            let settled = self.settle(&entry, settlement.clone(), deadline).await?;
-            if settled == Settled::Done {
+            let resolved = self
+                .resolve_entry(&entry, resolution.clone(), deadline)
+                .await?;
+            if resolved == ResolveResult::Done {
                 return Ok(Resolved::Stored);
             }
         }
         // An earlier call whose reply was lost may have written it.
         let now = self.look_up(key, deadline).await?;
-        Ok(if self.stands_as(&now, &settlement) {
+        Ok(if self.is_resolved_as(&now, &resolution) {
             Resolved::Stored
         } else {
             Resolved::Refused(now)
         })
     }
 
-    /// Settles the record that `entry` was read from, and no other. That it had no effect is refused while its lease runs. The
-    /// attempt is superseded, should it come back.
+    /// Resolves exactly the record that `entry` was read from. A release is refused while its lease runs. The attempt
+    /// is superseded if it returns.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store that decides did not acknowledge. It may be settled all the same.
+    /// [`StoreError`]: the deciding store did not acknowledge. The key may be resolved anyway.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have settled it.
-    pub async fn settle(
+    /// A dropped call may or may not have resolved the key.
+    pub async fn resolve_entry(
         &self,
         entry: &Entry,
-        settlement: Settlement,
+        resolution: Resolution,
         deadline: Deadline,
-    ) -> Result<Settled, StoreError> {
-        let (word, reason) = match &settlement {
-            Settlement::Completed(_) => ("completed", None),
-            Settlement::Released(reason) => ("released", Some(reason.name())),
-            Settlement::Reopened => ("reopened", None),
+    ) -> Result<ResolveResult, StoreError> {
+        let (resolved_as, reason) = match &resolution {
+            Resolution::Completed(_) => ("completed", None),
+            Resolution::Released(reason) => ("released", Some(reason.name())),
+            Resolution::Reopened => ("reopened", None),
         };
-        let written = match settlement {
-            Settlement::Completed(response) => {
+        let written = match resolution {
+            Resolution::Completed(response) => {
                 let (key, fingerprint) = (&entry.key, &entry.fingerprint);
                 let storable = self.engine.storable(key, fingerprint, &response, deadline);
-                decision::Settlement::Completed(storable.await)
+                decision::Resolution::Completed(storable.await)
             }
-            Settlement::Released(_) => decision::Settlement::Released,
-            Settlement::Reopened => decision::Settlement::Reopened,
+            Resolution::Released(_) => decision::Resolution::Released,
+            Resolution::Reopened => decision::Resolution::Reopened,
         };
-        let settled = self
+        let resolved = self
             .engine
             .store
-            .settle(
+            .resolve(
                 &entry.key,
                 entry.version,
                 OwnerId::fresh(),
@@ -207,15 +211,15 @@ impl Idempotency {
                 deadline,
             )
             .await?;
-        if settled == Settled::Done {
+        if resolved == ResolveResult::Done {
             info!(
                 idempotency.key_hash = %entry.key.hash(),
-                idempotency.resolved_as = word,
+                idempotency.resolved_as = resolved_as,
                 idempotency.reason = reason,
-                "an unfinished key was resolved"
+                "unfinished key resolved"
             );
         }
-        Ok(settled)
+        Ok(resolved)
     }
 
     fn lookup_of(&self, key: &RecordKey, found: Found) -> Lookup {
@@ -230,15 +234,15 @@ impl Idempotency {
         }
     }
 
-    fn stands_as(&self, lookup: &Lookup, settlement: &Settlement) -> bool {
+    fn is_resolved_as(&self, lookup: &Lookup, resolution: &Resolution) -> bool {
         let Lookup::Found(entry) = lookup else {
             return false;
         };
-        match (&entry.progress, settlement) {
-            (Progress::Completed(stored), Settlement::Completed(response)) => {
+        match (&entry.progress, resolution) {
+            (Progress::Completed(stored), Resolution::Completed(response)) => {
                 stored.unsigned() == response.limited_to(self.engine.config.max_response_bytes)
             }
-            (Progress::Released, Settlement::Released(_)) => true,
+            (Progress::Released, Resolution::Released(_)) => true,
             _ => false,
         }
     }

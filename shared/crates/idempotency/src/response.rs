@@ -1,7 +1,7 @@
-//! What is answered to every repetition.
+//! The response that every retry receives.
 //!
-//! A response is kept with its status, its headers and its body byte for byte. Of one that is too large to keep, length
-//! and digest remain: the repetition is told what happened, and nothing runs again.
+//! A response is saved with its status, its headers and every byte of its body. If the body is too large, only its
+//! length and digest are saved: a retry learns what happened, and nothing runs again.
 
 use std::fmt;
 
@@ -12,34 +12,34 @@ use sha2::{Digest, Sha256};
 
 use super::response_mac::ResponseMac;
 
-/// A response as it is kept.
+/// A saved response.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SavedResponse {
     /// The status.
     pub status: StatusCode,
-    /// The headers, in their order.
+    /// The headers, in order.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
     pub body: SavedBody,
-    /// What tells that the owner of the work saved it, where it signs.
+    /// The MAC of the program that saved it, if it signs its responses.
     pub(super) mac: Option<ResponseMac>,
 }
 
-/// The body, or what is left of it.
+/// The body, or its summary.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum SavedBody {
-    /// Every byte of it.
+    /// The whole body.
     Whole(Bytes),
-    /// It was larger than what is kept.
+    /// A body above the size limit.
     Summary {
-        /// Its length in bytes.
+        /// Length in bytes.
         length: u64,
-        /// The SHA-256 of its bytes.
+        /// SHA-256 of the body.
         sha256: [u8; 32],
     },
 }
 
-/// Headers that belong to one connection or to one client.
+/// Headers that belong to one connection or one client.
 const NEVER_SAVED: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -52,11 +52,12 @@ const NEVER_SAVED: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
-/// The first line of a saved response; the body follows as it is.
+/// The first line of a saved response; the body follows unchanged.
 #[derive(Serialize, Deserialize)]
 struct Head {
     status: u16,
-    /// Names and values. A value's bytes are the first 256 characters of Unicode, so that none is lost.
+    /// Names and values. Each byte of a value is one of the first 256 characters of Unicode, so that every byte
+    /// survives JSON.
     headers: Vec<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     summary: Option<Summary>,
@@ -81,16 +82,16 @@ impl SavedResponse {
         }
     }
 
-    /// A response of JSON text, kept as it is written: what `invoke` stores.
+    /// A response with this JSON text, unchanged: what `invoke` stores.
     pub fn of_json(text: &str) -> Self {
         Self::new(StatusCode::OK, text.to_owned())
     }
 
-    /// A response of JSON.
+    /// A response in JSON.
     ///
     /// # Errors
     ///
-    /// When `value` cannot be written as JSON, which is for its `Serialize` to say.
+    /// The error of `value`'s `Serialize`.
     pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Self, serde_json::Error> {
         let mut response = Self::new(status, serde_json::to_vec(value)?);
         response.headers.push((
@@ -100,7 +101,7 @@ impl SavedResponse {
         Ok(response)
     }
 
-    /// What may be kept of an HTTP response: everything but cookies and the headers of its connection.
+    /// The part of an HTTP response that may be saved: all but cookies and headers of its connection.
     pub fn of(response: &http::Response<Bytes>) -> Self {
         Self {
             status: response.status(),
@@ -110,7 +111,7 @@ impl SavedResponse {
         }
     }
 
-    /// The body, if all of it was kept.
+    /// The body, if it was saved whole.
     pub fn whole_body(&self) -> Option<&Bytes> {
         match &self.body {
             SavedBody::Whole(body) => Some(body),
@@ -118,7 +119,7 @@ impl SavedResponse {
         }
     }
 
-    /// What it takes to keep it, about.
+    /// Memory that the response takes, approximately.
     #[cfg(feature = "memory")]
     pub(super) fn size(&self) -> usize {
         let headers = self.headers.iter();
@@ -128,7 +129,7 @@ impl SavedResponse {
         of_headers + self.whole_body().map_or(0, Bytes::len)
     }
 
-    /// The same response if its body has at most `limit` bytes, else with a summary in the body's place.
+    /// The same response if its body has at most `limit` bytes; otherwise with a summary as its body.
     #[must_use]
     pub(super) fn limited_to(&self, limit: usize) -> Self {
         match &self.body {
@@ -149,7 +150,7 @@ impl SavedResponse {
         }
     }
 
-    /// The response as stores hold it.
+    /// The response in the form that stores hold.
     pub(super) fn to_bytes(&self) -> Bytes {
         let (body, summary) = match &self.body {
             SavedBody::Whole(body) => (body.clone(), None),
@@ -178,7 +179,7 @@ impl SavedResponse {
         line.into()
     }
 
-    /// The response that `bytes` are, without copying its body; `None` if they are none.
+    /// Parses a saved response without copying its body; `None`: `bytes` are not one.
     pub(super) fn from_bytes(bytes: &Bytes) -> Option<Self> {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let head: Head = serde_json::from_slice(&bytes[..end]).ok()?;
@@ -206,7 +207,7 @@ impl SavedResponse {
     }
 }
 
-/// Neither headers nor body are for the log.
+/// Headers and body must not be logged.
 impl fmt::Debug for SavedResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SavedResponse")

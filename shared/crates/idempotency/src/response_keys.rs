@@ -1,16 +1,17 @@
-//! Which program wrote a saved response?
+//! Proof that a saved response was written by this program.
 //!
-//! Several programs may have to write to one Redis, and a mistake in its access rules lets each of them write over the records of
-//! the others. A saved response of payments is what a customer is answered. So it carries a MAC (HMAC-SHA256, [RFC
-//! 2104](https://www.rfc-editor.org/rfc/rfc2104)), whose key only the payment functions have. It covers the environment, the
-//! record's key, the fingerprint of the request, and status, headers and body. A response without a MAC, with a wrong one, or under
-//! another key than it was made for, is not believed: the next store is asked, and at the end the owner of the work.
+//! Several programs may write to one Redis, and a mistake in its access rules lets each overwrite the records of the
+//! others. The saved response of a payment is sent to a customer, so it carries a MAC (HMAC-SHA256, [RFC
+//! 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key that only the payment functions have.
 //!
-//! The MAC covers no time: a program that can write to the store can restore an earlier response of the same key and request. So it is
-//! for work whose response never changes, as the answer of a payment in the ledger.
+//! The MAC covers the environment, the record's key, the fingerprint, and status, headers and body. A response without
+//! a valid MAC for its key is not accepted: the next store is asked, and finally the ledger.
 //!
-//! A key is replaced by a list of two: the first one signs, both are accepted. A response that was signed with a key which is in
-//! the list no more costs the question to the next store.
+//! The MAC covers no time: a program that can write to the store can restore an earlier response of the same key and
+//! request. So it suits operations whose response never changes, like the payments in the ledger.
+//!
+//! To rotate a key, the list holds two keys: the first one signs, both are accepted. A response signed with a key that
+//! is no longer in the list costs a round trip to the next store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,26 +25,27 @@ use tracing::warn;
 use super::response_mac::ResponseMac;
 use super::{Fingerprint, RecordKey, SavedResponse};
 
-/// The keys of the MACs of one program's saved responses. Cheap to clone. Not `Debug`.
+/// The MAC keys of one program's saved responses. Cheap to clone. Not `Debug`.
 #[derive(Clone)]
 pub struct ResponseKeys {
-    /// `None`: no response is signed, and none is believed.
+    /// `None`: responses are not signed, and none is accepted.
     list: Option<SecretCell>,
     program: &'static str,
-    /// The least length of a key.
+    /// The least length of a key in bytes.
     shortest: usize,
     environment: Arc<str>,
 }
 
-/// Tells this use of a key from any other one, and this form of the signed text from a later one. The program's name stands before it.
+/// Domain separation: distinguishes this use of a key from others, and this signed text from a later version. The
+/// program's name precedes it.
 const PURPOSE: &str = " saved response 1";
-/// The longest that a first read of the keys may take, which is as long as any secret is waited for: on a small function that has just
-/// started, the first answer of Secrets Manager may take more than a second. A read that is given up begins anew, and would never end.
+/// Limit for the first read of the keys, as for any secret. On a small function after a cold start, Secrets Manager may
+/// need more than a second. A read that times out starts again, so a shorter limit could fail forever.
 const LONGEST_READ: Duration = Duration::from_secs(3);
 
 impl ResponseKeys {
-    /// The keys of a `program` in an environment, one or two in a list with a comma between: the current one, then the previous one.
-    /// Without a list no response is signed, and none is believed. Nothing is read.
+    /// The keys of a `program` in an environment: a list of one or two, separated by a comma, the current one first.
+    /// Without a list, responses are not signed, and none is accepted. This reads nothing.
     pub fn new(list: Option<SecretCell>, program: &'static str, environment: &Environment) -> Self {
         Self {
             list,
@@ -53,11 +55,11 @@ impl ResponseKeys {
         }
     }
 
-    /// The response with its MAC, or without one while the keys cannot be read.
+    /// The response with its MAC; without one while the keys are unavailable.
     ///
     /// # Cancel safety
     ///
-    /// Reads alone.
+    /// Only reads.
     pub(super) async fn sign(
         &self,
         key: &RecordKey,
@@ -73,12 +75,12 @@ impl ResponseKeys {
         SavedResponse { mac, ..response }
     }
 
-    /// Whether the response was signed for this key and request with one of the keys.
+    /// Whether the response was signed with one of the keys for this record key and request.
     ///
     /// # Cancel safety
     ///
-    /// Reads alone.
-    pub(super) async fn believe(
+    /// Only reads.
+    pub(super) async fn verify(
         &self,
         key: &RecordKey,
         fingerprint: &Fingerprint,
@@ -95,13 +97,13 @@ impl ResponseKeys {
         if !is_ours {
             warn!(
                 idempotency.key_hash = %key.hash(),
-                "a saved response is not believed: its MAC is wrong, or of a key that is not in use any more"
+                "saved response rejected: its MAC is invalid, or its key is no longer in use"
             );
         }
         is_ours
     }
 
-    /// Each part behind its length, so that nothing moves from one part into the next.
+    /// The length precedes each part, so that no bytes can move from one part to the next.
     fn mac(
         &self,
         secret: &Secret,
@@ -126,16 +128,16 @@ impl ResponseKeys {
         Some(mac)
     }
 
-    /// The keys, the one that signs first; `None`: there are none, or they cannot be read now.
+    /// The keys, the signing one first; `None`: there are none, or they are unavailable.
     async fn keys(&self, deadline: Deadline) -> Option<Vec<Secret>> {
-        // At most half of the time that is left: without them there is another way to go on, which needs time as well.
+        // At most half of the time that is left: without the keys there is another way to go on, which also needs time.
         let limit = deadline.clip(2 * LONGEST_READ) / 2;
         let list = self.list.as_ref()?.value(deadline.within(limit)).await;
         let keys = list.ok()?.list(self.shortest);
         if keys.is_none() {
             warn!(
                 secret.shortest = self.shortest,
-                "the stored MAC keys are not one or two keys, long enough, with a comma between"
+                "MAC keys are invalid: expected one or two keys of the minimum length, separated by a comma"
             );
         }
         keys

@@ -1,4 +1,4 @@
-//! The MAC that a saved response carries, where the owner of the work signs; see [`ResponseKeys`](super::ResponseKeys).
+//! The MAC of a saved response; see [`ResponseKeys`](super::ResponseKeys).
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ impl ResponseMac {
         &self.0
     }
 
-    /// The MAC that these 64 hexadecimal digits are.
+    /// Parses 64 hexadecimal digits.
     pub(super) fn from_hex(digits: &str) -> Option<Self> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(digits, &mut bytes).ok()?;

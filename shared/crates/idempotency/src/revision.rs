@@ -1,4 +1,4 @@
-//! How a caller names the record that it has seen.
+//! The name of a record's revision, as text for callers and operators.
 
 use std::fmt;
 
@@ -6,10 +6,11 @@ use sha2::{Digest, Sha256};
 
 use super::record::Version;
 
-/// Names one revision of a record, as text: `3-9f86d081884c7d65`. A resolution holds for that one only.
+/// Identifies one revision of a record as text, for example `3-9f86d081884c7d65`. A resolution applies to that revision
+/// only.
 ///
-/// It names owner and first claim by a digest: who has the owner itself can finish the attempt's work, and a revision is printed and
-/// logged.
+/// It contains a digest of the owner and the first claim, not the owner itself. A revision is printed and logged, and
+/// the owner is enough to finish the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Revision {
     rev: u64,
@@ -30,19 +31,19 @@ impl Revision {
         }
     }
 
-    /// How often the record was written.
+    /// Number of writes so far.
     pub fn rev(self) -> u64 {
         self.rev
     }
 
-    /// The revision that `text` is, as [`Display`](fmt::Display) writes it; `None` for any other text.
+    /// Parses a revision in the form that [`Display`](fmt::Display) writes; `None`: any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let (rev, digest) = text.split_once('-')?;
         let revision = Self {
             rev: rev.parse().ok()?,
             owner_digest: u64::from_str_radix(digest, 16).ok()?,
         };
-        // One revision has one text: no sign, no leading zero, no upper case.
+        // A revision has exactly one text: no sign, no leading zero, no upper case.
         (revision.rev > 0 && digest.len() == DIGEST_DIGITS && revision.to_string() == text)
             .then_some(revision)
     }
@@ -67,7 +68,7 @@ mod tests {
     use crate::store_time::StoreTime;
 
     #[test]
-    fn a_revision_is_read_as_it_is_written_and_no_other_text_is_one() {
+    fn parsing_accepts_only_the_displayed_form() {
         let version = Version {
             owner: OwnerId::fresh(),
             rev: 3,
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_claim_with_the_same_count_has_another_revision() {
+    fn a_later_claim_with_the_same_rev_has_another_revision() {
         let [one, other] =
             [OwnerId::fresh(), OwnerId::fresh()].map(|owner| Revision::of(version(owner, 1)));
         assert_ne!(one, other);

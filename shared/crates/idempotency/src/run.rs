@@ -1,4 +1,4 @@
-//! The common case in one call: claim, work, store.
+//! Claim, run and store in one call.
 
 use std::pin::pin;
 
@@ -12,12 +12,12 @@ use super::store::{Answer, StoreError};
 use super::write_result::WriteResult;
 use super::{Idempotency, SavedResponse};
 
-/// Why work did not end in a result, and what may be concluded from it.
+/// Why an operation has no result, and whether it may have taken effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure<E> {
-    /// Nothing happened and nothing will: a repetition may run, unless an attempt before this one ended without a word.
+    /// It had no effect and will have none. A retry may run, unless an earlier attempt was abandoned.
     NothingHappened(E),
-    /// It may have taken effect: what a repetition is told is the policy's to say.
+    /// It may have taken effect. The policy decides about a retry.
     MayHaveHappened(E),
 }
 
@@ -30,8 +30,8 @@ pub enum RunOutcome<E> {
     NotDurable(SavedResponse),
     /// The work did not run, or its attempt was superseded.
     Blocked(Blocked),
-    /// The work failed without effect. A repetition may run, unless an earlier attempt was abandoned or the store did not acknowledge the
-    /// release: then the key is blocked.
+    /// The work failed without effect. A retry may run, unless an earlier attempt was abandoned, or the store did not
+    /// acknowledge the release: then the key is blocked.
     NothingHappened(E),
     /// The work failed, and may have taken effect.
     MayHaveHappened(E),
@@ -40,17 +40,18 @@ pub enum RunOutcome<E> {
 }
 
 impl Idempotency {
-    /// Runs `work` if it may run, and stores what becomes of it. The work gets its [`Lease`]: the derived key, the attempt, the
-    /// last checkpoint and the time left; when that is over it is dropped where it stands, unless it has renewed the lease.
+    /// Claims the key, runs `work` if the claim succeeds, and stores its result.
+    ///
+    /// `work` gets the [`Lease`] with the derived key, the attempt, the last checkpoint and the time left. At the end
+    /// of that time `work` is dropped, unless it has renewed the lease.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when no store decided. Nothing ran, and asking again is safe.
+    /// [`StoreError`]: no store decided, and nothing ran. A retry is safe.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call drops the work where it stands. The key stays claimed until its lease is over, and then the policy
-    /// says what happens.
+    /// A dropped call drops `work`. The key stays claimed until its lease ends; then the policy decides.
     pub async fn run<E>(
         &self,
         operation: &Operation,
@@ -77,7 +78,7 @@ async fn finish<E>(
         Ok(Ok(response)) => match lease.complete(response.clone()).await {
             WriteResult::Stored(response) => RunOutcome::Fresh(response),
             WriteResult::Superseded(Some(blocked)) => RunOutcome::Blocked(blocked),
-            // Released by a reconciler that is sure of it, or lost: this attempt cannot tell which.
+            // A reconciler released the key, or the store lost it: this attempt cannot tell which.
             WriteResult::Superseded(None) => {
                 RunOutcome::Blocked(Blocked::Unknown(UnknownCause::Abandoned))
             }
@@ -86,7 +87,7 @@ async fn finish<E>(
             | WriteResult::TooLate
             | WriteResult::TooLarge => RunOutcome::NotDurable(response),
         },
-        // The caller gets the error of the work, also where the release is not stored.
+        // The caller gets the error of the work even if the release is not stored.
         Ok(Err(Failure::NothingHappened(error))) => {
             lease.release().await;
             RunOutcome::NothingHappened(error)
@@ -102,7 +103,7 @@ async fn finish<E>(
     }
 }
 
-/// Works until the lease's time is over. Renewing gives more of it.
+/// Runs the work until the lease's time is over. A renewal extends that time.
 async fn in_time<E>(
     lease: &mut Lease,
     work: impl AsyncFnOnce(&mut Lease) -> Result<SavedResponse, Failure<E>>,
@@ -112,7 +113,7 @@ async fn in_time<E>(
     loop {
         let until = *end.lock();
         match until.bound(&mut work).await {
-            // Renewed meanwhile.
+            // The lease was renewed meanwhile.
             Err(Elapsed) if *end.lock() != until => {}
             ended => return ended,
         }

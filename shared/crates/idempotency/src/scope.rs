@@ -1,4 +1,4 @@
-//! Whose key it is, and under which name stores keep it.
+//! The scope of a key, and its name in stores.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,31 +8,31 @@ use sha2::{Digest, Sha256};
 
 use super::IdempotencyKey;
 
-/// What a key belongs to. The same key in two scopes is two keys.
+/// The namespace of a key. The same key in two scopes is two keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// How the names of its keys begin.
+    /// The beginning of its keys' names.
     start: String,
 }
 
-/// A scope needs parts of 1 to 256 bytes.
+/// A part of a scope has 1 to 256 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("make the scope: a part of it is empty or longer than 256 bytes")]
+#[error("invalid scope: a part is empty or longer than 256 bytes")]
 pub struct InvalidScope;
 
-/// The name under which every store keeps a key: `idempotency:`, the parts of the scope and the key, with colons between
-/// them. Every byte outside `A–Z a–z 0–9 . _ ~ -` is percent-encoded, so no key imitates another one's name.
+/// The name of a key in every store: `idempotency:`, the parts of the scope, and the key, separated by colons. Every
+/// byte outside `A–Z a–z 0–9 . _ ~ -` is percent-encoded, so two keys never have the same name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordKey(Arc<str>);
 
-/// The first 64 bits of a name's SHA-256: how logs speak of a key.
+/// The first 64 bits of a name's SHA-256, which identify a key in logs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct KeyHash(u64);
 
 const LONGEST_PART: usize = 256;
-/// What names have in common.
+/// The beginning of every name.
 const START: &str = "idempotency";
-/// What is percent-encoded in a name.
+/// Bytes that are percent-encoded in a name.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
@@ -40,14 +40,14 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-');
 
 impl Scope {
-    /// No scope: the key alone is the name.
+    /// No scope: only the key.
     pub fn none() -> Self {
         Self {
             start: START.to_owned(),
         }
     }
 
-    /// The keys that `tenant` sends to an HTTP operation.
+    /// The scope of a `tenant`'s keys for an HTTP operation.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl Scope {
         Self::of(["http", operation, tenant])
     }
 
-    /// The keys of a function that is invoked directly.
+    /// The scope of a function that is invoked directly.
     ///
     /// # Errors
     ///
@@ -82,25 +82,25 @@ impl Scope {
 }
 
 impl RecordKey {
-    /// What every name begins with.
+    /// The prefix of every name.
     pub const PREFIX: &'static str = "idempotency:";
 
     /// The name of `key` in `scope`.
     pub fn new(scope: &Scope, key: &IdempotencyKey) -> Self {
         let key = key.as_str();
-        // Most keys are as long in a name as they are.
+        // Most keys need no encoding.
         let mut name = String::with_capacity(scope.start.len() + 1 + key.len());
         name.push_str(&scope.start);
         push(&mut name, key);
         Self(name.into())
     }
 
-    /// The key that a store keeps under this name, which [`as_str`](Self::as_str) was.
+    /// The key with this name, as from [`as_str`](Self::as_str).
     pub fn named(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
 
-    /// The parts of the scope, and the key, as they were before they were encoded.
+    /// The parts of the scope, and the key, decoded.
     pub fn parts(&self) -> (Vec<String>, String) {
         let mut parts: Vec<_> = self.0.split(':').skip(1).map(decode).collect();
         let key = parts.pop().unwrap_or_default();
@@ -112,7 +112,7 @@ impl RecordKey {
         &self.0
     }
 
-    /// How logs speak of it.
+    /// The hash that identifies the key in logs.
     pub fn hash(&self) -> KeyHash {
         let digest: [u8; 32] = Sha256::digest(self.0.as_bytes()).into();
         let [a, b, c, d, e, f, g, h, ..] = digest;
@@ -120,7 +120,7 @@ impl RecordKey {
     }
 }
 
-/// A key is for the stores alone, not for the log.
+/// A key must not be logged.
 impl fmt::Debug for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RecordKey({})", self.hash())
@@ -160,9 +160,9 @@ mod tests {
         IdempotencyKey::parse(text).expect("a key")
     }
 
-    /// Two versions of a function share one keyspace during a deployment: these never change.
+    /// Two versions of a function share one keyspace during a deployment, so these must never change.
     #[test]
-    fn names_are_what_they_always_were() {
+    fn names_never_change() {
         let http = Scope::http("payments.create", "jwt:alice@example.com").expect("valid");
         let function = Scope::function("billing", "größe").expect("valid");
         let cases = [
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_has_no_empty_and_no_oversized_part() {
+    fn a_scope_rejects_empty_and_oversized_parts() {
         let longest = "t".repeat(256);
         assert!(Scope::http("o", &longest).is_ok());
         assert_eq!(Scope::http("o", ""), Err(InvalidScope));
@@ -209,7 +209,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(5_000))]
 
         #[test]
-        fn no_two_keys_have_one_name(
+        fn two_keys_never_have_the_same_name(
             a in (scope(), "[a:%/.{}*hfn]{1,4}"),
             b in (scope(), "[a:%/.{}*hfn]{1,4}"),
         ) {

@@ -1,26 +1,26 @@
-//! What an engine is made of.
+//! The parts of an engine.
 
 use telemetry::metrics::Metrics;
 
 use super::{IdempotencyConfig, ResponseKeys, Stores};
 
-/// What an engine is made of.
+/// The parts of an engine.
 pub struct Setup {
-    /// Where keys are kept.
+    /// The stores of keys.
     pub stores: Stores,
-    /// How they are kept.
+    /// Retention, lease and size limits.
     pub config: IdempotencyConfig,
-    /// The name of the environment, which is a part of every derived key: two environments never share a payment.
+    /// The name of the environment. It is part of every derived key, so two environments never share a payment.
     pub environment: String,
-    /// Where calls are counted.
+    /// Metrics of calls.
     pub metrics: Metrics,
-    /// With which results are signed, where the work keeps its own: a result without a MAC of ours counts as unknown. `None`: results
-    /// are not signed, and any stored one is believed.
+    /// Keys that sign results; a result without a valid MAC then counts as unknown. `None`: results are not signed, and
+    /// every stored one is accepted.
     pub response_keys: Option<ResponseKeys>,
 }
 
 impl Setup {
-    /// These stores, and the defaults for everything else. The environment is `development`.
+    /// These stores, with defaults for everything else. The environment is `development`.
     pub fn of(stores: Stores) -> Self {
         Self {
             stores,

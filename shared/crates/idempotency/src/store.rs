@@ -1,34 +1,34 @@
-//! Where records are kept, which store decides, and how to write another one.
+//! Stores of records, which of them decides, and how to write your own.
 //!
 //! | configured | decides | in front of it |
 //! |---|---|---|
 //! | MongoDB and Redis | MongoDB | Redis, with hints and results |
 //! | MongoDB | MongoDB | |
-//! | Redis | Redis | in development this process's memory |
-//! | neither, in development | this process's memory | |
-//! | neither, elsewhere | nobody: everything is refused | |
-//! | a [`Store`] of one's own | that one | |
+//! | Redis | Redis | in development, the memory of this process |
+//! | neither, in development | the memory of this process | |
+//! | neither, elsewhere | no store: every claim is refused | |
+//! | your own [`Store`] | your own | |
 //!
-//! # A store of one's own
+//! # Your own store
 //!
-//! A [`Store`] keeps one [`Record`] per key. It does not know the rules of idempotency: [`step`] has them as pure functions of what
-//! is stored, the call and the time. What a store adds is durability, one atomic step per call, and a clock.
+//! A [`Store`] keeps one [`Record`] per key. The rules of idempotency are in [`step`], as pure functions of the stored
+//! record, the call and the time. A store adds durability, one atomic step per call, and a clock.
 //!
-//! What it has to guarantee:
+//! It has to guarantee:
 //!
-//! - **One atomic step.** Each call reads the record, decides, and writes, and no other write of that record comes between.
-//! - **Acknowledged means kept.** An answer is given only after what it says is as durable as the store promises. A call whose write
-//!   may or may not have landed is [`StoreError::Unavailable`]; the caller repeats it.
-//! - **Its own clock.** `now` is one clock for all callers, read in the same step: a caller's clock decides nothing. It may be set
-//!   back by less than the longest lease.
-//! - **Lost replies.** The same call with the same arguments may arrive twice, or late. [`step`] recognises the owner or the revision
-//!   that it names, so a store hands them over unchanged and invents none.
-//! - **Nothing unfinished is forgotten.** Only a record whose [`finished_at`](Record::finished_at) is a retention ago may be deleted.
-//!   What is deleted earlier may run again.
-//! - **What cannot be read is no absence.** A value that is no record is [`Unreadable`], and never replaced by a claim.
-//! - **Time-outs.** A call returns by its deadline.
+//! - **Atomic steps.** Each call reads the record, decides and writes; no other write of that record comes between.
+//! - **Durable replies.** A reply is sent only after its write is as durable as the store promises. If a write may or
+//!   may not have landed, the call returns [`StoreError::Unavailable`], and the caller retries.
+//! - **Its own clock.** One clock supplies `now` for all callers, in the same step. Clocks of callers decide nothing.
+//!   The store's clock may be set back by less than the longest lease.
+//! - **Retries.** A call may arrive twice or late, with the same arguments. [`step`] recognises it by its owner or
+//!   revision, so the store passes both on unchanged and invents none.
+//! - **Unfinished records stay.** Only a record whose [`finished_at`](Record::finished_at) is at least one retention
+//!   ago may be deleted. An operation whose record is deleted earlier may run again.
+//! - **An unreadable value is not an absent one.** It is reported as [`Unreadable`]. No claim replaces it.
+//! - **Timeouts.** A call returns by its deadline.
 //!
-//! `conformance`, behind the feature of that name, has these guarantees as tests.
+//! The feature `conformance` tests these guarantees.
 //!
 //! ```
 #![doc = include_str!("../examples/own_store.rs")]
@@ -36,8 +36,6 @@
 
 mod answer;
 mod backend;
-#[cfg(all(feature = "memory", feature = "redis"))]
-pub(crate) mod gate;
 #[cfg(all(feature = "mongodb", feature = "redis"))]
 pub(crate) mod hints;
 #[cfg(test)]
@@ -51,6 +49,8 @@ mod mongo_index;
 #[cfg(feature = "mongodb")]
 pub(crate) mod mongo_store;
 mod page;
+#[cfg(all(feature = "memory", feature = "redis"))]
+pub(crate) mod redis_behind_memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis_store;
 pub(crate) mod reject;
@@ -67,21 +67,21 @@ pub use self::answer::{Answer, Found, Grant, Repeated, Stored};
 pub use self::backend::{Backend, StoreError};
 pub use self::page::Page;
 pub use crate::blocked::{Blocked, UnknownCause};
-pub use crate::decision::{Change, ClaimRequest, Fence, Settled, Settlement, Step};
+pub use crate::decision::{Change, ClaimRequest, Fence, Resolution, ResolveResult, Step};
 pub use crate::outcome::ClaimOutcome;
 pub use crate::record::{Record, State, Unreadable, Version};
 pub use crate::store_time::StoreTime;
 pub use crate::write_result::WriteResult;
 use crate::{OwnerId, RecordKey, SavedResponse};
 
-/// One place that keeps records, or several that act as one.
+/// One or several places that keep records and act as one store.
 ///
-/// Every call may be repeated with the same arguments, and arrive late: it carries an owner, and recognises what it has
-/// done, or names the writing that it follows.
+/// Every call may be repeated with the same arguments, and may arrive late. The store recognises a repeated call by its
+/// owner or by the revision that it follows.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Lets the caller work, or says why not. `Started` is said only after the store that decides has acknowledged a
-    /// record that names this owner.
+    /// Claims the key, or returns what blocks it. A claim succeeds only after the deciding store has acknowledged a
+    /// record with this owner.
     async fn claim(
         &self,
         key: &RecordKey,
@@ -89,7 +89,7 @@ pub trait Store: Send + Sync {
         deadline: Deadline,
     ) -> Result<Answer<ClaimOutcome<Grant>>, StoreError>;
 
-    /// What a claim would be told, without claiming.
+    /// What would block this claim, without claiming; `None`: the key is free.
     async fn look(
         &self,
         key: &RecordKey,
@@ -97,7 +97,7 @@ pub trait Store: Send + Sync {
         deadline: Deadline,
     ) -> Result<Answer<Option<Blocked>>, StoreError>;
 
-    /// Changes the record of an owner.
+    /// Changes a record of its owner.
     async fn change(
         &self,
         key: &RecordKey,
@@ -106,26 +106,26 @@ pub trait Store: Send + Sync {
         deadline: Deadline,
     ) -> Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError>;
 
-    /// What is stored.
+    /// The stored value.
     async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError>;
 
-    /// Replaces the record that was `seen` by a settlement of it. `owner` is fresh.
-    async fn settle(
+    /// Replaces the record that was `seen` by a resolution of it. `owner` is fresh.
+    async fn resolve(
         &self,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
         deadline: Deadline,
-    ) -> Result<Settled, StoreError>;
+    ) -> Result<ResolveResult, StoreError>;
 
-    /// The names of at most `limit` keys, in their order.
+    /// At most `limit` keys, sorted.
     async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError>;
 
-    /// Unfinished records in the order of their keys: running, abandoned and unknown ones, and what cannot be read. None at all:
+    /// One page of unfinished records, sorted by key: running, abandoned, unknown and unreadable ones. An empty page:
     /// there are no more.
     ///
-    /// This reads every key that there is; a store that has an index uses it.
+    /// The default reads every key; a store with an index overrides it.
     async fn unfinished(
         &self,
         page: Page<'_>,
@@ -147,7 +147,7 @@ pub trait Store: Send + Sync {
         Ok(unfinished)
     }
 
-    /// Sets up what no decision depends on.
+    /// Creates indexes and the like, on which no decision depends.
     async fn prepare(&self, _: Deadline) -> Result<(), StoreError> {
         Ok(())
     }

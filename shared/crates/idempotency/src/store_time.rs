@@ -1,18 +1,18 @@
-//! Times by a store's clock, as records count them: in whole milliseconds.
+//! Times of a store's clock, in whole milliseconds.
 
 use std::time::Duration;
 
-/// An instant by a store's clock, in milliseconds since 1970.
+/// An instant of a store's clock, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoreTime(u64);
 
 impl StoreTime {
-    /// The instant so many milliseconds after 1970.
+    /// The instant `ms` milliseconds after 1970.
     pub const fn from_ms(ms: u64) -> Self {
         Self(ms)
     }
 
-    /// Its milliseconds since 1970.
+    /// Milliseconds since 1970.
     pub fn as_ms(self) -> u64 {
         self.0
     }
@@ -22,13 +22,13 @@ impl StoreTime {
         Self(self.0.saturating_add(whole_ms(time)))
     }
 
-    /// How long it is from `earlier` to here; zero if that is later.
+    /// The time since `earlier`; zero if that is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// A duration as records count it.
+/// A duration in whole milliseconds, as records store it.
 pub(super) fn whole_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,23 +1,23 @@
-//! What does idempotency look like over HTTP?
+//! Idempotency over HTTP, as in the IETF draft
+//! <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>.
 //!
-//! As the IETF's draft says
-//! (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>): the client names its request with an
-//! `Idempotency-Key`, sends it as often as it likes, and is answered as if it had sent it once. A function calls [`key`],
-//! then [`claim`]; it works if that [`Started`](Begun::Started), and otherwise has the answer in hand.
+//! The client sends an `Idempotency-Key` with its request and with each retry, and every retry receives the first
+//! response. A function calls [`key`], then [`claim`]. It runs the operation if it gets a lease; otherwise it returns
+//! the response.
 //!
 //! | the key | status | headers |
 //! |---|---|---|
-//! | is missing, or is none | 400 | |
-//! | has a result | the result's, byte for byte | `Idempotent-Replayed: true` |
-//! | stands for another request | 422 | |
-//! | is somebody's who is at work | 409 | `Retry-After`: when their lease is over |
-//! | …and the client sent `Prefer: wait=N` ([RFC 7240](https://www.rfc-editor.org/rfc/rfc7240)) | what becomes of it within N seconds | `Preference-Applied: wait=N` |
-//! | is of an attempt whose outcome is not known | 409 | |
-//! | could not be looked up | 503 | `Retry-After` |
+//! | is missing or invalid | 400 | |
+//! | has a result | that of the result, with its body byte for byte | `Idempotent-Replayed: true` |
+//! | belongs to another request | 422 | |
+//! | has a running attempt | 409 | `Retry-After`: the end of its lease |
+//! | …and the client sent `Prefer: wait=N` ([RFC 7240](https://www.rfc-editor.org/rfc/rfc7240)) | after at most N seconds, one of the others | `Preference-Applied: wait=N` |
+//! | has an unknown outcome | 409 | |
+//! | cannot be decided: no store answered | 503 | `Retry-After` |
 //!
-//! What was refused before the claim (who asks, the key, the size, the type, what is in the body) is never stored: a
-//! corrected request may use the same key. `Idempotency-Store` names the store that answered where not all that are
-//! configured could take part.
+//! A request that is refused before the claim (authentication, key, size, type, body) is not stored: a corrected
+//! request may use the same key. `Idempotency-Store` names the store that decided alone while another configured store
+//! did not take part.
 
 use std::time::Duration;
 
@@ -36,13 +36,13 @@ use super::{
 /// The claim of a request's key.
 #[derive(Debug)]
 pub struct Claimed {
-    /// The lease, or the answer that ends the request.
+    /// The lease, or the response that ends the request.
     pub lease: Result<Lease, Response>,
-    /// The headers for each answer to this request, the one above included.
+    /// The headers of each response to this request, including the one above.
     pub headers: AnswerHeaders,
 }
 
-/// What an answer says about its claim, in headers.
+/// What a response reports about its claim, in headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerHeaders {
     /// `Idempotency-Store`: the store that decided alone while another configured store did not take part.
@@ -57,57 +57,57 @@ const STORE: HeaderName = HeaderName::from_static("idempotency-store");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// When to ask again where nothing says how long it takes.
-const A_MOMENT: Duration = Duration::from_secs(1);
+/// The default for `Retry-After`.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
 
 const KEY_MISSING: Problem = Problem {
     status: StatusCode::BAD_REQUEST,
     slug: "idempotency-key-missing",
     title: "Idempotency-Key is missing",
-    detail: "Send an Idempotency-Key, fresh for each new request and the same for each repetition of it; see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/.",
+    detail: "Send an Idempotency-Key: a new one for each request, and the same one for each retry; see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/.",
 };
 
 const KEY_INVALID: Problem = Problem {
     status: StatusCode::BAD_REQUEST,
     slug: "idempotency-key-invalid",
-    title: "Idempotency-Key cannot be used",
+    title: "Idempotency-Key is invalid",
     detail: "Send one Idempotency-Key of 1 to 255 visible ASCII characters without a comma, for example a UUID.",
 };
 
 const KEY_REUSED: Problem = Problem {
     status: StatusCode::UNPROCESSABLE_ENTITY,
     slug: "idempotency-key-reused",
-    title: "Idempotency-Key stands for another request",
-    detail: "A repetition has to be the same request. Use a fresh key for a new one.",
+    title: "Idempotency-Key was used for another request",
+    detail: "A retry has to send the same request. Use a new key for a new request.",
 };
 
 const IN_PROGRESS: Problem = Problem {
     status: StatusCode::CONFLICT,
     slug: "in-progress",
-    title: "The request is being worked on",
-    detail: "Send the same request with the same key again after Retry-After, or with `Prefer: wait=N` to wait for the result.",
+    title: "The request is in progress",
+    detail: "Retry with the same key after Retry-After, or send `Prefer: wait=N` to wait for the result.",
 };
 
 const OUTCOME_UNKNOWN: Problem = Problem {
     status: StatusCode::CONFLICT,
     slug: "outcome-unknown",
-    title: "It is not known whether the request took effect",
-    detail: "It will not be done again by itself. Ask for its outcome before you send it with another key.",
+    title: "The outcome of the request is unknown",
+    detail: "The request may have taken effect, and is not retried automatically. Check its outcome before you send it with another key.",
 };
 
-/// Nothing was decided, so nothing was done.
+/// No store decided, so the operation did not run.
 pub(crate) const UNAVAILABLE: Problem = Problem {
     status: StatusCode::SERVICE_UNAVAILABLE,
     slug: "unavailable",
-    title: "The request cannot be taken now",
-    detail: "This request did nothing. Send it again, with the same key, after Retry-After.",
+    title: "The request cannot be processed now",
+    detail: "This request had no effect. Retry with the same key after Retry-After.",
 };
 
-/// The key that a request names.
+/// The idempotency key of a request.
 ///
 /// # Errors
 ///
-/// A 400 where there is none, or more than one, or one that cannot be used.
+/// 400 if the key is missing, repeated or invalid.
 pub fn key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
     let mut keys = headers.get_all(KEY).iter();
     match (keys.next(), keys.next()) {
@@ -149,7 +149,7 @@ pub async fn claim(
     Claimed { lease, headers }
 }
 
-/// The answer to a request whose key is blocked.
+/// The response to a request whose key is blocked.
 pub fn answer_blocked(blocked: &Blocked) -> Response {
     match blocked {
         Blocked::Replay(saved) => replay(saved),
@@ -159,7 +159,7 @@ pub fn answer_blocked(blocked: &Blocked) -> Response {
     }
 }
 
-/// The answer to a repeated request that has a result.
+/// The response to a retry.
 pub fn replay(saved: &SavedResponse) -> Response {
     let mut response = answer(saved);
     let headers = response.headers_mut();
@@ -167,7 +167,7 @@ pub fn replay(saved: &SavedResponse) -> Response {
     response
 }
 
-/// The answer to the first request, made of its result.
+/// The response to the first request.
 pub fn answer(saved: &SavedResponse) -> Response {
     #[derive(Serialize)]
     struct Summary {
@@ -184,7 +184,7 @@ pub fn answer(saved: &SavedResponse) -> Response {
             }
             response
         }
-        // What the first answer was is known, and that nothing runs again; its body was too large to be kept.
+        // The body was too large to be saved. The client learns the status, and nothing runs again.
         SavedBody::Summary { length, sha256 } => {
             let summary = Summary {
                 length: *length,
@@ -196,7 +196,7 @@ pub fn answer(saved: &SavedResponse) -> Response {
 }
 
 impl AnswerHeaders {
-    /// The response with these headers.
+    /// Adds the headers to a response.
     #[must_use]
     pub fn add_to(self, mut response: Response) -> Response {
         let headers = response.headers_mut();
@@ -219,7 +219,7 @@ pub fn key_reused() -> Response {
     KEY_REUSED.into()
 }
 
-/// Another attempt is running; its lease lasts this long.
+/// Another attempt is running; its lease ends after `retry_after`.
 pub fn in_progress(retry_after: Duration) -> Response {
     later(IN_PROGRESS, retry_after)
 }
@@ -229,9 +229,9 @@ pub fn outcome_unknown() -> Response {
     OUTCOME_UNKNOWN.into()
 }
 
-/// Nothing was done, because no store decided; the client may retry soon.
+/// No store decided, so the operation did not run; the client may retry soon.
 pub fn unavailable() -> Response {
-    later(UNAVAILABLE, A_MOMENT)
+    later(UNAVAILABLE, SHORT_WAIT)
 }
 
 fn later(problem: Problem, wait: Duration) -> Response {
@@ -242,8 +242,8 @@ fn later(problem: Problem, wait: Duration) -> Response {
     response
 }
 
-/// How long a client prefers to wait. Preferences are separated by commas, and each may have parameters; the first `wait`
-/// counts, and what is none is ignored.
+/// How long a client prefers to wait. Preferences are separated by commas and may have parameters. The first valid
+/// `wait` counts; other preferences are ignored.
 pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     headers
         .get_all(PREFER)
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn one_usable_key_is_needed() {
+    fn exactly_one_valid_key_is_required() {
         let long = "k".repeat(256);
         let refusals: [(&[&str], _); 8] = [
             (&[], KEY_MISSING),
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preference_to_wait_is_read_as_rfc_7240_writes_it() {
+    fn a_preference_to_wait_is_parsed_as_in_rfc_7240() {
         let cases: [(&[&str], _); 9] = [
             (&[], None),
             (&["wait=10"], Some(10)),
@@ -318,9 +318,9 @@ mod tests {
         }
     }
 
-    /// `Preference-Applied` was said of a wait that there was no time for.
+    /// Regression: `Preference-Applied` was set for a wait that the invocation had no time for.
     #[tokio::test]
-    async fn an_invocation_that_is_nearly_over_does_not_wait() {
+    async fn an_invocation_near_its_deadline_does_not_wait() {
         let idempotency = Idempotency::in_memory();
         let scope = Scope::http("tests.web", "alice").expect("a scope");
         let name = IdempotencyKey::parse(b"k-1").expect("a key");

@@ -2,26 +2,27 @@
 
 use super::blocked::Blocked;
 
-/// The result of a write to a record: completing, releasing, renewing, and so on.
+/// The result of a write to a record: complete, release, renew, and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteResult<T = ()> {
     /// The deciding store has acknowledged the write.
     Stored(T),
     /// Nothing was written: another attempt took the key over, or the key was resolved. This blocks the key now; `None`: the key is free.
     Superseded(Option<Blocked>),
-    /// Nothing was written: another write of this attempt came first, perhaps an earlier try of this call whose reply was lost. The holder
-    /// knows the current revision now, which this is; the same call again follows that revision.
+    /// Nothing was written: another write of this attempt came first, perhaps an earlier try of this call whose reply
+    /// was lost. This is the current revision; the same call again follows it.
     Outdated(u64),
-    /// Nothing was written: the provider may have forgotten the derived key by the end of the renewed lease. Send nothing more with it.
+    /// Nothing was written: the provider may have forgotten the derived key by the end of the renewed lease. Do not
+    /// send it again.
     TooLate,
-    /// Nothing was written: a checkpoint has at most 64 KiB.
+    /// Nothing was written: a checkpoint is limited to 64 KiB.
     TooLarge,
     /// The deciding store did not acknowledge the write in time. The write may have happened.
     NotDurable,
 }
 
 impl<T> WriteResult<T> {
-    /// The same result with another value where it was stored.
+    /// The same result with its stored value mapped.
     pub(super) fn map<U>(self, value: impl FnOnce(T) -> U) -> WriteResult<U> {
         match self {
             Self::Stored(stored) => WriteResult::Stored(value(stored)),

@@ -2,7 +2,8 @@ use super::*;
 use crate::store_time::StoreTime;
 use crate::{Fingerprint, Idempotency, IdempotencyKey, OwnerId, RecordKey, Request, Scope};
 
-/// A lease of an attempt that took over, which ends after `lasts`, and whose derived key the provider recognises for so long.
+/// A lease of an attempt that took over. It ends after `lasts`; the provider recognises its derived key for
+/// `recognised_for`.
 fn lease(lasts: Duration, recognised_for: Option<Duration>) -> Lease {
     let key = IdempotencyKey::parse("k").expect("a key");
     let request = Request::default();
@@ -29,7 +30,7 @@ fn lease(lasts: Duration, recognised_for: Option<Duration>) -> Lease {
 }
 
 #[test]
-fn a_request_may_be_sent_while_the_work_has_time_and_the_provider_knows_its_key() {
+fn a_request_may_be_sent_only_while_time_is_left_and_the_provider_recognises_the_key() {
     let (over, minute) = (Duration::ZERO, Duration::from_secs(60));
     let cases = [
         (minute, None, true),

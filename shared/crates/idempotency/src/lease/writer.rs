@@ -1,7 +1,7 @@
 //! Writes of one attempt to its record.
 //!
-//! Each write is repeated until the deciding store acknowledges it, or until its time is over. The store checks at each write that the
-//! record still belongs to this attempt.
+//! The writer retries each write until the deciding store acknowledges it or the time is over. The store checks at each
+//! write that the record still belongs to this attempt.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,22 +25,22 @@ pub(super) struct Writer {
     engine: Arc<Engine>,
     key: RecordKey,
     fence: Fence,
-    /// The revision of this attempt's last acknowledged write; zero: not known. It is zero while a write is in flight: a later write must
-    /// not pass for a repetition of a write whose reply was lost.
+    /// The revision of this attempt's last acknowledged write; zero: unknown. It is zero while a write is in flight, so
+    /// that the store never mistakes a later write for a retry of one whose reply was lost.
     rev: AtomicU64,
-    /// Another process may write for this attempt at the same time: the token was given away, or came without a revision.
+    /// Another process may write for this attempt at the same time: the token was given away, or had no revision.
     is_shared: AtomicBool,
-    /// Each write follows the revision that the token brought, and is refused if another write came first.
+    /// Each write follows the revision of the token, and is refused if another write came first.
     follows_strictly: bool,
     /// The end of the invocation.
     deadline: Deadline,
 }
 
-/// How long a write that ends the attempt is repeated where no deadline is known.
+/// How long a write that ends the attempt is retried if no deadline is known.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long any other write is repeated: the work, or its caller, waits for it.
+/// How long any other write is retried: the work, or its caller, waits for it.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
-/// The first and the longest pause between two tries.
+/// The shortest and the longest pause between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -70,7 +70,7 @@ impl Writer {
             claim: ClaimRequest {
                 owner: token.owner,
                 fingerprint: token.fingerprint,
-                // A resumed attempt never claims, so these two do not matter.
+                // Only a claim needs these two, and a resumed attempt never claims.
                 policy: Policy::AtMostOnce,
                 lease: Duration::ZERO,
                 retention: engine.config.retention,
@@ -84,7 +84,7 @@ impl Writer {
         }
     }
 
-    /// The token of this attempt. From now on another process may write for it.
+    /// The token of this attempt. From now on, another process may write for it.
     pub(super) fn token(&self) -> LeaseToken {
         self.is_shared.store(true, Ordering::Relaxed);
         LeaseToken {
@@ -96,7 +96,7 @@ impl Writer {
         }
     }
 
-    /// The revision of this attempt's last acknowledged write, if it is known.
+    /// The revision of this attempt's last acknowledged write, if known.
     pub(super) fn rev(&self) -> Option<u64> {
         Some(self.rev.load(Ordering::Relaxed)).filter(|rev| *rev > 0)
     }
@@ -113,7 +113,7 @@ impl Writer {
         self.deadline
     }
 
-    /// Stores the result of the operation. Returns the stored result: an earlier write of this attempt may have stored another one.
+    /// Stores the result. Returns the stored result: an earlier write of this attempt may have stored another one.
     pub(super) async fn complete(&self, response: SavedResponse) -> WriteResult<SavedResponse> {
         let (engine, until) = (&self.engine, self.whole_time());
         let fingerprint = &self.fence.claim.fingerprint;
@@ -132,7 +132,7 @@ impl Writer {
     }
 
     /// Writes a change that the work, or its caller, waits for.
-    pub(super) async fn note(&self, change: &Change) -> WriteResult {
+    pub(super) async fn update(&self, change: &Change) -> WriteResult {
         self.write(change, self.short_time()).await.map(drop)
     }
 
@@ -144,14 +144,15 @@ impl Writer {
         self.is_shared.load(Ordering::Relaxed)
     }
 
-    /// The revision that the next write follows; zero where another process may have written since. The revision is unknown until that
-    /// write is acknowledged: the write may be stored although its reply is lost, or this call is dropped.
+    /// The revision that the next write follows; zero if another process may have written since. From here until the
+    /// write is acknowledged the revision is unknown: the write may be stored even if its reply is lost or this call is
+    /// dropped.
     fn take_rev(&self) -> u64 {
         let rev = self.rev.swap(0, Ordering::Relaxed);
         if self.is_shared() { 0 } else { rev }
     }
 
-    /// Until the end of the invocation.
+    /// The end of the invocation.
     fn whole_time(&self) -> Deadline {
         match self.deadline.remaining() {
             Some(_) => self.deadline,
@@ -163,7 +164,7 @@ impl Writer {
         self.deadline.within(SHORT_PATIENCE)
     }
 
-    /// Repeats a write until the deciding store answers, at most until `until`.
+    /// Retries a write until the deciding store replies, at most until `until`.
     async fn write(&self, change: &Change, until: Deadline) -> WriteResult<Option<SavedResponse>> {
         let written = match self.retry(change, until).await {
             Ok(written) => self.check(written, until).await,
@@ -188,9 +189,9 @@ impl Writer {
         loop {
             let written = self.engine.store.change(&self.key, &fence, change, until);
             let written = written.await;
-            let error = match self.engine.noting(&self.key, written) {
-                // Sole holder: an earlier write of this attempt landed; retry at the new revision. If another process may write for this
-                // attempt, its write is the later one.
+            let error = match self.engine.count_degraded(&self.key, written) {
+                // Sole holder: the earlier write landed; retry at the new revision. If another process may write for
+                // this attempt, its write is the later one, and stays.
                 Ok(Answer {
                     value: WriteResult::Outdated(rev),
                     ..
@@ -213,7 +214,7 @@ impl Writer {
         }
     }
 
-    /// The result, where a stored response counts only if it is accepted.
+    /// Replaces a stored response that is not accepted by its reason.
     async fn check(
         &self,
         written: WriteResult<Option<SavedResponse>>,
@@ -226,7 +227,9 @@ impl Writer {
                 WriteResult::Superseded(Some(checking.await))
             }
             WriteResult::Stored(Some(response))
-                if !engine.believe(&self.key, claim, &response, until).await =>
+                if !engine
+                    .is_authentic(&self.key, claim, &response, until)
+                    .await =>
             {
                 let unreadable = Blocked::Unknown(UnknownCause::Unreadable);
                 WriteResult::Superseded(Some(unreadable))
@@ -245,7 +248,7 @@ impl fmt::Debug for Writer {
     }
 }
 
-/// The revision that the holder knows after this result of a write that followed `rev`; zero: none.
+/// The revision that the holder knows after this result of a write that followed `rev`; zero: unknown.
 fn rev_after(written: &WriteResult<Option<SavedResponse>>, rev: u64) -> u64 {
     match written {
         WriteResult::Stored(_) if rev > 0 => rev + 1,

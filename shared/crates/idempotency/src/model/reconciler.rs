@@ -1,4 +1,4 @@
-//! A reconciler: it reads the record, asks the provider, and writes what it has found in a step of its own.
+//! A reconciler: it reads the record, asks the provider, and writes its finding, each in a separate step.
 
 use super::answer::{Answer, RECONCILER};
 use super::bug::Bug;
@@ -7,10 +7,10 @@ use super::message::{Finding, Judged, Message, Swap};
 use super::protocol::{Layout, Protocol};
 use super::seen::Seen;
 use super::world::World;
-use crate::decision::Settlement;
+use crate::decision::Resolution;
 
 impl World {
-    /// It reads a record that was abandoned.
+    /// It reads an abandoned record.
     pub(super) fn look(&mut self, protocol: &Protocol) {
         let stored = self.read(protocol);
         let Some(record) = &stored.record else {
@@ -27,61 +27,61 @@ impl World {
         self.reconciler.seen = Some(seen);
     }
 
-    /// It asks the provider, which either shows the effect or refuses the attempt from now on; and sends its finding, which
-    /// may arrive late or never.
+    /// It asks the provider, which either reports the effect or refuses the attempt from now on. Then it sends its
+    /// finding, which may arrive late or never.
     pub(super) fn conclude(&mut self, protocol: &Protocol) {
         let Some(seen) = self.reconciler.seen.take() else {
             return;
         };
-        let settlement = if self.was_executed(seen.generation) {
+        let resolution = if self.was_executed(seen.generation) {
             let answer = Answer {
                 generation: seen.generation,
-                by: self.settler(),
+                by: self.resolver(),
                 request: seen.request,
             };
-            Settlement::Completed(answer.response())
+            Resolution::Completed(answer.response())
         } else {
             if protocol.bug != Some(Bug::ReleasedForALiveOwner) {
                 self.fence = self.fence.max((seen.generation, seen.attempt));
             }
-            Settlement::Released
+            Resolution::Released
         };
-        self.send_finding(protocol, &seen, settlement);
+        self.send_finding(protocol, &seen, resolution);
     }
 
-    /// It lets another attempt begin, without asking the provider.
+    /// It allows another attempt, without asking the provider.
     pub(super) fn reopen(&mut self, protocol: &Protocol) {
         if let Some(seen) = self.reconciler.seen.take() {
-            self.send_finding(protocol, &seen, Settlement::Reopened);
+            self.send_finding(protocol, &seen, Resolution::Reopened);
         }
     }
 
-    fn settler(&self) -> u8 {
+    fn resolver(&self) -> u8 {
         RECONCILER + self.reconciler.looks_left
     }
 
-    fn send_finding(&mut self, protocol: &Protocol, seen: &Seen, settlement: Settlement) {
+    fn send_finding(&mut self, protocol: &Protocol, seen: &Seen, resolution: Resolution) {
         let finding = Finding {
-            owner: owner(self.settler()),
-            settlement,
+            owner: owner(self.resolver()),
+            resolution,
             generation: seen.generation,
         };
         match protocol.layout {
-            Layout::RedisAlone => self.in_flight.push(Message::Settle {
+            Layout::RedisAlone => self.in_flight.push(Message::Resolve {
                 seen: seen.version,
                 finding: Box::new(finding),
             }),
             Layout::Tiered | Layout::MongoDb => {
                 let record = self.read(protocol).record.as_ref();
-                if record
-                    .is_some_and(|record| self.may_settle(protocol, record, seen.version, &finding))
-                {
+                if record.is_some_and(|record| {
+                    self.may_resolve(protocol, record, seen.version, &finding)
+                }) {
                     self.in_flight.push(Message::Swap {
                         judged: Judged {
                             version: seen.version,
                             attempt: seen.attempt,
                         },
-                        write: Box::new(Swap::Settle(finding)),
+                        write: Box::new(Swap::Resolve(finding)),
                     });
                 }
             }

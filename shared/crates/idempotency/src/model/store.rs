@@ -1,6 +1,6 @@
-//! The store that decides: what it holds, and how it carries requests out.
+//! The deciding store: its records, and how it applies requests.
 //!
-//! It decides by the functions by which the real stores decide (`decision`). MongoDB's filters are those of
+//! It decides by the functions of the real stores (`decision`). Its MongoDB filters are those of
 //! `store/mongo_store.rs`.
 
 use super::bug::Bug;
@@ -15,16 +15,16 @@ use crate::store_time::StoreTime;
 use crate::{Blocked, SavedResponse, WriteResult};
 
 impl World {
-    /// Carries out a request to the store that decides.
+    /// Applies a request to the deciding store.
     pub(super) fn decide_on(&mut self, protocol: &Protocol, message: &Message) -> Reply {
         match message {
-            Message::Insert { who } => self.insert(protocol, *who),
+            Message::Insert { id } => self.insert(protocol, *id),
             Message::Update(write) => self.update(protocol, write),
             Message::Swap { judged, write } => self.swap(protocol, *judged, write),
-            Message::Decide { who } => self.decide(protocol, *who),
+            Message::Decide { id } => self.decide(protocol, *id),
             Message::Change(write) => self.change(protocol, write),
-            Message::Settle { seen, finding } => {
-                self.settle_in_one_step(protocol, *seen, finding);
+            Message::Resolve { seen, finding } => {
+                self.resolve_in_one_step(protocol, *seen, finding);
                 Reply::Done
             }
             _ => Reply::Found {
@@ -34,7 +34,7 @@ impl World {
         }
     }
 
-    /// What a reader sees: what a majority has acknowledged.
+    /// The record that a reader sees: the one that a majority has acknowledged.
     pub(super) fn read(&self, protocol: &Protocol) -> &Stored {
         if protocol.bug == Some(Bug::ReadConcernLocal) {
             self.primary()
@@ -43,11 +43,11 @@ impl World {
         }
     }
 
-    fn insert(&mut self, protocol: &Protocol, who: u8) -> Reply {
+    fn insert(&mut self, protocol: &Protocol, id: u8) -> Reply {
         if self.primary().record.is_some() {
             return Reply::Lost;
         }
-        let claim = claim(protocol, who);
+        let claim = claim(protocol, id);
         self.write_claim(
             protocol,
             decision::start(Start::New, None, &claim, self.time()),
@@ -83,8 +83,8 @@ impl World {
             (Some(Bug::BlindTakeover), Swap::Claim { .. }) => true,
             (Some(Bug::ClaimByAttempt), Swap::Claim { .. }) => record.attempt == judged.attempt,
             (Some(Bug::ClaimByRevAlone), Swap::Claim { .. })
-            | (Some(Bug::SettleWithoutOwner), Swap::Settle(_)) => record.rev == seen.rev,
-            (Some(Bug::SettleWithoutRev), Swap::Settle(_)) => record.owner == seen.owner,
+            | (Some(Bug::ResolveWithoutOwner), Swap::Resolve(_)) => record.rev == seen.rev,
+            (Some(Bug::ResolveWithoutRev), Swap::Resolve(_)) => record.owner == seen.owner,
             _ => record.version() == seen,
         };
         if !is_judged {
@@ -92,7 +92,7 @@ impl World {
         }
         match write {
             Swap::Claim { how, next } => {
-                // The server's clock and counters, not those of the reading.
+                // The server's clock and counters, not those that were read.
                 let first_at = match how {
                     Start::New | Start::Restart => self.time(),
                     Start::Reclaim | Start::TakeOver => record.first_at,
@@ -113,22 +113,22 @@ impl World {
                     None => Reply::Lost,
                 }
             }
-            Swap::Settle(finding) => {
+            Swap::Resolve(finding) => {
                 self.write_finding(protocol, &record, finding);
                 Reply::Done
             }
         }
     }
 
-    fn decide(&mut self, protocol: &Protocol, who: u8) -> Reply {
-        let claim = claim(protocol, who);
+    fn decide(&mut self, protocol: &Protocol, id: u8) -> Reply {
+        let claim = claim(protocol, id);
         let record = self.primary().record.clone();
         match decision::decide(record.as_ref(), &claim, self.time()) {
             Decision::Start(how) => {
                 let next = decision::start(how, record.as_ref(), &claim, self.time());
                 self.write_claim(protocol, next)
             }
-            decision => standing(decision, self.primary(), self.time()),
+            decision => blocked_reply(decision, self.primary(), self.time()),
         }
     }
 
@@ -159,8 +159,8 @@ impl World {
         let Some(record) = stored.record.as_ref() else {
             return Reply::Superseded(Box::new(Reply::Unknown));
         };
-        if !matches!(result, WriteResult::Superseded(_)) && stored.was_settled(write.who) {
-            self.violate(Violation::MissedASettlement);
+        if !matches!(result, WriteResult::Superseded(_)) && stored.was_resolved(write.id) {
+            self.violate(Violation::MissedResolution);
         }
         match (result, &write.change) {
             (WriteResult::Stored(_), Change::Complete(_)) => {
@@ -172,22 +172,22 @@ impl World {
             (WriteResult::TooLate, _) => Reply::TooLate,
             (WriteResult::Outdated(rev), _) => Reply::Moved { rev: *rev },
             _ => {
-                let claim = claim(protocol, write.who);
+                let claim = claim(protocol, write.id);
                 let decision = decision::decide(Some(record), &claim, now);
-                Reply::Superseded(Box::new(standing(decision, stored, now)))
+                Reply::Superseded(Box::new(blocked_reply(decision, stored, now)))
             }
         }
     }
 
-    fn settle_in_one_step(&mut self, protocol: &Protocol, seen: Version, finding: &Finding) {
+    fn resolve_in_one_step(&mut self, protocol: &Protocol, seen: Version, finding: &Finding) {
         if let Some(record) = self.primary().record.clone()
-            && self.may_settle(protocol, &record, seen, finding)
+            && self.may_resolve(protocol, &record, seen, finding)
         {
             self.write_finding(protocol, &record, finding);
         }
     }
 
-    pub(super) fn may_settle(
+    pub(super) fn may_resolve(
         &self,
         protocol: &Protocol,
         record: &Record,
@@ -195,18 +195,18 @@ impl World {
         finding: &Finding,
     ) -> bool {
         match protocol.bug {
-            Some(Bug::SettleWithoutOwner) => seen.owner = record.owner,
-            Some(Bug::SettleWithoutRev) => seen.rev = record.rev,
+            Some(Bug::ResolveWithoutOwner) => seen.owner = record.owner,
+            Some(Bug::ResolveWithoutRev) => seen.rev = record.rev,
             _ => {}
         }
-        let (owner, settlement) = (finding.owner, &finding.settlement);
-        let step = decision::settle(record, seen, owner, settlement, self.time());
+        let (owner, resolution) = (finding.owner, &finding.resolution);
+        let step = decision::resolve(record, seen, owner, resolution, self.time());
         step.write.is_some()
     }
 }
 
 /// The reply to a claim that does not start.
-pub(super) fn standing(decision: Decision, stored: &Stored, now: StoreTime) -> Reply {
+pub(super) fn blocked_reply(decision: Decision, stored: &Stored, now: StoreTime) -> Reply {
     let Some(record) = &stored.record else {
         return Reply::Unknown;
     };

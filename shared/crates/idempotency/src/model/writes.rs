@@ -1,4 +1,4 @@
-//! How the store that decides writes, and what is remembered of each write.
+//! Writes of the deciding store, and what the search remembers of each.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::message::{Finding, HeldWrite, Reply, Won};
 use super::protocol::{Layout, Protocol};
 use super::stored::{Stored, lease_left};
 use super::world::{Violation, Witness, World};
-use crate::decision::{Change, Settlement};
+use crate::decision::{Change, Resolution};
 use crate::record::{Record, State};
 
 impl World {
@@ -36,12 +36,12 @@ impl World {
             Some(Bug::KeepFinishedAt) => before.record.as_ref().and_then(Record::finished_at),
             _ => None,
         };
-        // An owner that claims again is none that was settled: it has not begun before.
+        // An owner that claims again was not resolved, because it had not started before.
         let claims_again = bit_of(protocol, &next);
         self.write(
             protocol,
             Stored {
-                settled: before.settled & !claims_again,
+                resolved: before.resolved & !claims_again,
                 record: Some(next),
                 generation: won.generation,
                 is_forgotten: false,
@@ -60,10 +60,10 @@ impl World {
         next: Record,
     ) -> Reply {
         let before = self.primary().clone();
-        if before.was_settled(write.who) {
-            self.violate(Violation::MissedASettlement);
+        if before.was_resolved(write.id) {
+            self.violate(Violation::MissedResolution);
         }
-        // Redis alone: a result whose record was forgotten is stored all the same, as a record of its own.
+        // Redis alone: a result whose record was lost is stored anyway, as a new record.
         let is_restored = before.record.is_none();
         let generation = before.generation + u8::from(before.is_forgotten);
         if !is_restored && Answer::of(&next).is_some_and(|answer| answer.generation != generation) {
@@ -86,7 +86,7 @@ impl World {
         reply
     }
 
-    /// Writes a finding over a record, as MongoDB's update does: whatever state the record is in.
+    /// Writes a finding over a record in any state, as MongoDB's update does.
     pub(super) fn write_finding(
         &mut self,
         protocol: &Protocol,
@@ -94,44 +94,44 @@ impl World {
         finding: &Finding,
     ) {
         let before = self.primary().clone();
-        let is_at_work = record.state == State::InProgress && self.time() < record.lease_end();
-        let is_completed = matches!(finding.settlement, Settlement::Completed(_));
-        if is_at_work && !is_completed {
-            self.violate(Violation::ReleasedAtWork);
+        let is_running = record.state == State::InProgress && self.time() < record.lease_end();
+        let is_completed = matches!(finding.resolution, Resolution::Completed(_));
+        if is_running && !is_completed {
+            self.violate(Violation::ReleasedRunningLease);
         }
         if finding.generation != before.generation {
             self.violate(Violation::MisplacedResult);
         }
         let finished_at = self.time();
         let mut next = Record {
-            state: match &finding.settlement {
-                Settlement::Completed(response) => State::Completed {
+            state: match &finding.resolution {
+                Resolution::Completed(response) => State::Completed {
                     finished_at,
                     response: response.clone(),
                 },
-                Settlement::Released | Settlement::Reopened => State::Released { finished_at },
+                Resolution::Released | Resolution::Reopened => State::Released { finished_at },
             },
             owner: finding.owner,
             rev: record.rev + 1,
-            took_over: finding.settlement == Settlement::Reopened
+            took_over: finding.resolution == Resolution::Reopened
                 && protocol.bug != Some(Bug::ReopenedWithoutTakeover),
             ..record.clone()
         };
-        if protocol.bug == Some(Bug::SettleKeepsTheOwner) {
+        if protocol.bug == Some(Bug::ResolveKeepsTheOwner) {
             next.owner = record.owner;
         }
         if is_completed {
             next.checkpoint = Bytes::new();
         }
-        self.witness(match finding.settlement {
-            Settlement::Reopened => Witness::Reopening,
-            _ => Witness::Settlement,
+        self.witness(match finding.resolution {
+            Resolution::Reopened => Witness::Reopening,
+            _ => Witness::Resolution,
         });
         self.write(
             protocol,
             Stored {
                 record: Some(next),
-                settled: before.settled | bit_of(protocol, record),
+                resolved: before.resolved | bit_of(protocol, record),
                 ..before
             },
         );
@@ -140,7 +140,7 @@ impl World {
     fn write(&mut self, protocol: &Protocol, mut next: Stored) {
         if let Some(record) = &next.record {
             if record.rev <= next.highest_rev {
-                self.violate(Violation::CountedBack);
+                self.violate(Violation::Decreased);
             }
             next.highest_rev = record.rev;
             let lease = match record.state {
@@ -164,7 +164,7 @@ impl World {
             ..record.clone()
         };
         let is_holder =
-            record.owner == claim(protocol, write.who).owner && record.state == State::InProgress;
+            record.owner == claim(protocol, write.id).owner && record.state == State::InProgress;
         let state = match (protocol.bug?, &write.change) {
             (Bug::UnfencedComplete, Change::Complete(response)) => State::Completed {
                 finished_at: self.time(),
@@ -204,8 +204,8 @@ impl World {
     }
 }
 
-/// The bit of the client that owns the record; none if it is a reconciler's.
+/// The bit of the client that owns the record; zero for a reconciler.
 fn bit_of(protocol: &Protocol, record: &Record) -> u8 {
-    let owner = (0..protocol.clients).find(|who| claim(protocol, *who).owner == record.owner);
-    owner.map_or(0, |who| 1 << who)
+    let owner = (0..protocol.clients).find(|id| claim(protocol, *id).owner == record.owner);
+    owner.map_or(0, |id| 1 << id)
 }

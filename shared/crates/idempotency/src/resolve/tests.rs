@@ -21,11 +21,11 @@ async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
     let claimed = engine.claim(operation, Deadline::UNKNOWN).await;
     match claimed.expect("decided").value {
         ClaimOutcome::Claimed(lease) => lease,
-        other => panic!("did not start: {other:?}"),
+        other => panic!("claim failed: {other:?}"),
     }
 }
 
-/// A key whose outcome is unknown, as an operator has seen it.
+/// A key with an unknown outcome, at the revision that an operator has read.
 async fn unknown(engine: &Idempotency, operation: &Operation) -> Revision {
     started(engine, operation).await.mark_unknown().await;
     revision(engine, operation).await
@@ -40,15 +40,15 @@ async fn resolve(
     engine: &Idempotency,
     operation: &Operation,
     seen: Revision,
-    settlement: &Settlement,
+    resolution: &Resolution,
 ) -> Resolved {
-    let (key, settlement) = (&operation.key, settlement.clone());
-    let resolved = engine.resolve(key, seen, settlement, Deadline::UNKNOWN);
+    let (key, resolution) = (&operation.key, resolution.clone());
+    let resolved = engine.resolve(key, seen, resolution, Deadline::UNKNOWN);
     resolved.await.expect("decided")
 }
 
-fn completed(body: &'static str) -> Settlement {
-    Settlement::Completed(SavedResponse::new(StatusCode::CREATED, body))
+fn completed(body: &'static str) -> Resolution {
+    Resolution::Completed(SavedResponse::new(StatusCode::CREATED, body))
 }
 
 fn progress(resolved: Resolved) -> Option<Progress> {
@@ -59,9 +59,9 @@ fn progress(resolved: Resolved) -> Option<Progress> {
 }
 
 #[tokio::test]
-async fn a_resolution_may_be_repeated_and_another_one_is_refused() {
+async fn a_repeated_resolution_succeeds_and_a_different_one_is_refused() {
     let engine = engine();
-    let released = Settlement::Released(NoEffect::AttemptEnded);
+    let released = Resolution::Released(NoEffect::AttemptEnded);
     let cases = [
         ("completed", completed("one"), completed("two"), &released),
         (
@@ -71,11 +71,11 @@ async fn a_resolution_may_be_repeated_and_another_one_is_refused() {
             &completed("two"),
         ),
     ];
-    for (name, settlement, other, another) in cases {
+    for (name, resolution, other, another) in cases {
         let payment = operation(name).with_policy(Policy::RerunAlways);
         let seen = unknown(&engine, &payment).await;
         for _ in 0..2 {
-            let resolved = resolve(&engine, &payment, seen, &settlement).await;
+            let resolved = resolve(&engine, &payment, seen, &resolution).await;
             assert_eq!(resolved, Resolved::Stored, "{name}");
         }
         for other in [&other, another] {
@@ -86,7 +86,7 @@ async fn a_resolution_may_be_repeated_and_another_one_is_refused() {
 }
 
 #[tokio::test]
-async fn what_was_not_seen_or_is_running_is_not_resolved() {
+async fn only_the_seen_record_without_a_running_attempt_is_resolved() {
     let engine = engine();
     let running = operation("running");
     let _lease = started(&engine, &running).await;
@@ -102,7 +102,7 @@ async fn what_was_not_seen_or_is_running_is_not_resolved() {
     let refused = resolve(&engine, &stuck, seen, &completed("one")).await;
     assert_eq!(progress(refused), Some(Progress::Unknown));
     let seen_now = revision(&engine, &stuck).await;
-    let refused = resolve(&engine, &stuck, seen_now, &Settlement::Reopened).await;
+    let refused = resolve(&engine, &stuck, seen_now, &Resolution::Reopened).await;
     assert_eq!(progress(refused), Some(Progress::Unknown), "at most once");
 
     let absent = operation("absent");
@@ -111,7 +111,7 @@ async fn what_was_not_seen_or_is_running_is_not_resolved() {
 }
 
 #[tokio::test]
-async fn what_finished_is_absent_once_its_retention_is_over() {
+async fn a_finished_record_is_absent_after_its_retention() {
     let (engine, payment) = (engine(), operation("k"));
     started(&engine, &payment).await.release().await;
     let found = engine.engine.store.read(&payment.key, Deadline::UNKNOWN);
@@ -128,7 +128,7 @@ async fn what_finished_is_absent_once_its_retention_is_over() {
 }
 
 #[tokio::test]
-async fn all_keys_are_listed_and_the_unfinished_ones_by_themselves() {
+async fn all_keys_and_unfinished_keys_can_be_listed() {
     let (engine, finished, stuck) = (engine(), operation("a"), operation("b"));
     started(&engine, &finished).await.release().await;
     unknown(&engine, &stuck).await;

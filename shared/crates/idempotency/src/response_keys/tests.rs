@@ -22,7 +22,7 @@ fn key(tenant: &str, key: &str) -> RecordKey {
     RecordKey::new(&scope, &IdempotencyKey::parse(key).expect("a key"))
 }
 
-/// The fingerprint of some request.
+/// The fingerprint of a request.
 fn asking(digit: &str) -> Fingerprint {
     Fingerprint::from_hex(&digit.repeat(64)).expect("a fingerprint")
 }
@@ -40,17 +40,17 @@ async fn signed(keys: &ResponseKeys) -> SavedResponse {
     signing.await
 }
 
-async fn is_believed(keys: &ResponseKeys, response: &SavedResponse) -> bool {
+async fn is_accepted(keys: &ResponseKeys, response: &SavedResponse) -> bool {
     let (key, fingerprint) = (key("a", "k"), asking("1"));
-    let believing = keys.believe(&key, &fingerprint, response, Deadline::UNKNOWN);
-    believing.await
+    let verifying = keys.verify(&key, &fingerprint, response, Deadline::UNKNOWN);
+    verifying.await
 }
 
 #[tokio::test]
-async fn a_response_is_believed_as_it_was_signed_and_in_no_other_way() {
+async fn only_an_unchanged_signed_response_is_accepted() {
     let keys = keys(CURRENT);
     let signed = signed(&keys).await;
-    assert!(is_believed(&keys, &signed).await);
+    assert!(is_accepted(&keys, &signed).await);
 
     let with = |change: &dyn Fn(&mut SavedResponse)| {
         let mut changed = signed.clone();
@@ -84,7 +84,7 @@ async fn a_response_is_believed_as_it_was_signed_and_in_no_other_way() {
         ),
     ];
     for (what, response) in tampered {
-        assert!(!is_believed(&keys, &response).await, "{what}");
+        assert!(!is_accepted(&keys, &response).await, "{what}");
     }
     let moved = [
         (key("b", "k"), asking("1")),
@@ -92,22 +92,22 @@ async fn a_response_is_believed_as_it_was_signed_and_in_no_other_way() {
         (key("a", "k"), asking("2")),
     ];
     for (key, fingerprint) in moved {
-        let believed = keys.believe(&key, &fingerprint, &signed, Deadline::UNKNOWN);
-        assert!(!believed.await, "{}", key.as_str());
+        let is_valid = keys.verify(&key, &fingerprint, &signed, Deadline::UNKNOWN);
+        assert!(!is_valid.await, "{}", key.as_str());
     }
     let staging = keys_in("staging", CURRENT);
-    assert!(!is_believed(&staging, &signed).await, "another environment");
+    assert!(!is_accepted(&staging, &signed).await, "another environment");
 }
 
 #[tokio::test]
-async fn a_key_is_replaced_by_way_of_a_list() {
+async fn a_list_of_two_keys_rotates_the_key() {
     let both = format!("{CURRENT},{PREVIOUS}");
     let cases = [
         (CURRENT, CURRENT, true),
         (PREVIOUS, both.as_str(), true),
         (both.as_str(), CURRENT, true),
         (both.as_str(), both.as_str(), true),
-        // The first one signs.
+        // The first key signs.
         (both.as_str(), PREVIOUS, false),
         (PREVIOUS, CURRENT, false),
         // Without a key, a MAC proves nothing.
@@ -115,19 +115,19 @@ async fn a_key_is_replaced_by_way_of_a_list() {
         (CURRENT, "", false),
         ("", "", false),
     ];
-    for (signing, believing, expected) in cases {
+    for (signing, verifying, expected) in cases {
         let signed = signed(&keys(signing)).await;
-        let found = is_believed(&keys(believing), &signed).await;
+        let found = is_accepted(&keys(verifying), &signed).await;
         assert_eq!(
             found, expected,
-            "signed with {signing}, read with {believing}"
+            "signed with {signing}, read with {verifying}"
         );
     }
 }
 
-/// What Secrets Manager holds is not looked at when a function starts.
+/// The list in Secrets Manager is not validated when a function starts.
 #[tokio::test]
-async fn a_stored_list_that_cannot_be_used_signs_nothing() {
+async fn an_invalid_list_of_keys_signs_nothing() {
     for list in ["short", "0123456789abcdef,short", "0123456789abcdef,,"] {
         let keys = ResponseKeys {
             list: Some(SecretCell::Fixed(Secret::new(list))),
@@ -135,7 +135,7 @@ async fn a_stored_list_that_cannot_be_used_signs_nothing() {
         };
         let signed = signed(&keys).await;
         assert_eq!(signed, declined(), "{list}");
-        assert!(!is_believed(&keys, &signed).await, "{list}");
+        assert!(!is_accepted(&keys, &signed).await, "{list}");
     }
 }
 
@@ -148,16 +148,17 @@ async fn a_mac_is_stored_with_the_response() {
     let read = SavedResponse::from_bytes(&text).expect("readable");
 
     assert_eq!(read, signed);
-    assert!(is_believed(&keys, &read).await);
+    assert!(is_accepted(&keys, &read).await);
     let text = String::from_utf8(text.to_vec()).expect("text");
     let (_, mac) = text.split_once(r#","mac":""#).expect("in the first line");
     let truncated = text.replace(&mac[..64], &mac[..62]).into();
     assert_eq!(SavedResponse::from_bytes(&truncated), None);
 }
 
-/// Two versions of a function share one store during a deployment: this never changes. A Python program made the expected MAC.
+/// Two versions of a function share one store during a deployment, so this must never change. A Python program computed
+/// the expected MAC.
 #[tokio::test]
-async fn a_mac_is_what_it_always_was() {
+async fn the_mac_of_a_response_never_changes() {
     let signed = signed(&keys(CURRENT)).await;
     let text = String::from_utf8(signed.to_bytes().to_vec()).expect("text");
     insta::assert_snapshot!(text, @r#"

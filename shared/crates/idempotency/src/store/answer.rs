@@ -1,4 +1,4 @@
-//! Answers of a store.
+//! Replies of a store.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct Answer<T> {
     pub degraded_to: Option<Backend>,
 }
 
-/// What is stored under a key, as far as it can be read: what [`Record::from_text`] makes of it.
+/// The stored value, parsed by [`Record::from_text`].
 pub type Stored = Result<Option<Record>, Unreadable>;
 
 /// What is stored under a key.
@@ -28,12 +28,12 @@ pub enum Found {
     Nothing,
     /// A record, and the time by the store's clock at which it was read.
     Record(Box<Record>, StoreTime),
-    /// Something that is no record this version can read.
+    /// A value that is not a record this version can read.
     Unreadable,
 }
 
 impl Found {
-    /// What a store has read, and when.
+    /// The value that a store has read, and the time.
     pub fn of(stored: Stored, now: StoreTime) -> Self {
         match stored {
             Ok(Some(record)) => Self::Record(Box::new(record), now),
@@ -42,7 +42,7 @@ impl Found {
         }
     }
 
-    /// Whether it has no result yet and was not released, or cannot be read.
+    /// Whether the record is neither completed nor released, or is unreadable.
     pub fn is_unfinished(&self) -> bool {
         match self {
             Self::Nothing => false,
@@ -52,26 +52,27 @@ impl Found {
     }
 }
 
-/// The permission to work.
+/// A successful claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Which attempt this is, from 1.
+    /// The number of the attempt, from 1.
     pub attempt: u64,
-    /// The revision of the record that the claim has left.
+    /// The revision of the record after the claim.
     pub rev: u64,
-    /// Whether the store knows of no earlier attempt.
+    /// Whether the store knows no earlier attempt.
     pub is_first: bool,
-    /// Whether this very claim was there already.
+    /// Whether the store already had this claim.
     pub repeated: bool,
-    /// Whether an earlier attempt ended without a word.
+    /// Whether an earlier attempt was abandoned.
     pub took_over: bool,
-    /// What the attempts before noted last; empty: nothing.
+    /// The last checkpoint of the earlier attempts; empty: none.
     pub checkpoint: Bytes,
-    /// When the key was first seen, which tells its record from one that is made once it is forgotten.
+    /// Time of the first claim. It distinguishes this record from a later one under the same key.
     pub first_at: StoreTime,
-    /// For how long the lease lasts yet: of a claim that is there already, less than it asks for.
+    /// Time until the lease ends. A repeated claim has less than it asked for.
     pub lease_left: Duration,
-    /// For how long from now a provider still recognises the derived key; `None`: it matters only to who took over.
+    /// How long the provider recognises the derived key from now; `None`: no limit applies. Only a takeover has a
+    /// limit.
     pub recognised_for: Option<Duration>,
 }
 
@@ -94,7 +95,7 @@ impl<T> Answer<T> {
 }
 
 impl Grant {
-    /// The permission that a record gives to its owner.
+    /// The grant that a record gives to its owner.
     pub fn of(record: &Record, repeated: Repeated, now: StoreTime) -> Self {
         let recognised_for = match record.policy {
             Policy::Rerun { within } if record.took_over => {
@@ -105,7 +106,8 @@ impl Grant {
         Self {
             attempt: record.attempt,
             rev: record.rev,
-            // After a restart attempts count on. A reclaim in the millisecond of the first claim looks like the first one.
+            // Attempts count on after a restart. A reclaim within the millisecond of the first claim looks like the
+            // first one.
             is_first: record.attempt == 1
                 || record.leased_at == record.first_at
                 || repeated == Repeated::Yes,
@@ -119,11 +121,11 @@ impl Grant {
     }
 }
 
-/// Whether a claim found itself already there.
+/// Whether the store already had a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeated {
-    /// It was: the reply to it was lost, or it came twice.
+    /// Yes: its reply was lost, or the message was duplicated.
     Yes,
-    /// It starts now.
+    /// No: it starts now.
     No,
 }

@@ -1,4 +1,4 @@
-//! Kinds of stores, and why none of them decided.
+//! Kinds of stores, and why no store decided.
 
 use serde::{Serialize, Serializer};
 
@@ -11,12 +11,12 @@ pub enum Backend {
     MongoDb,
     /// The memory of this process.
     Memory,
-    /// Another one, by its name in answers, logs and metrics: lower case letters, digits and underscores.
+    /// Another store, by its name in responses, logs and metrics: lowercase letters, digits and underscores.
     Other(&'static str),
 }
 
 impl Backend {
-    /// The word for it in answers, logs and metrics.
+    /// The name in responses, logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Redis => "redis",
@@ -33,24 +33,24 @@ impl Serialize for Backend {
     }
 }
 
-/// Why no store could decide. Nothing runs, and asking again is safe.
+/// Why no store decided. The operation must not run; a retry is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The store that decides has not acknowledged, for the reason with this code.
-    #[error("have the {} store decide: {code}", store.name())]
+    /// The deciding store did not acknowledge.
+    #[error("{} store unavailable: {code}", store.name())]
     Unavailable {
         /// The store.
         store: Backend,
-        /// The reason, in a word that stays the same: `timeout`, `refused`. Nothing that a server wrote.
+        /// A stable code of the reason, for example `timeout` or `refused`. It contains no text from a server.
         code: &'static str,
     },
-    /// The memory that stands in is full, and nothing in it has expired.
-    #[error("keep the claim: the memory store is full")]
+    /// The memory store is full, and holds no expired record.
+    #[error("memory store unavailable: it is full")]
     Full,
-    /// No store is configured that may decide here.
-    #[error("decide: no store is configured")]
+    /// No store is configured.
+    #[error("no idempotency store is configured")]
     NoStore,
-    /// Too little time is left to do the work and to store its result.
-    #[error("begin: too little time is left")]
+    /// Too little time is left to run the operation and store its result.
+    #[error("too little time is left to run the operation")]
     TooLate,
 }

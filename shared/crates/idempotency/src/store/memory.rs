@@ -1,10 +1,10 @@
-//! The memory of this process decides: on a laptop without a server, in front of Redis, and in tests.
+//! A store in the memory of this process: for development without a server, in front of Redis, and for tests.
 //!
-//! It is bounded in entries and in bytes. Nothing that still counts is ever evicted: a claim that finds it full is not
-//! decided. A result always finds room, as a summary if need be, for it has happened.
+//! It is limited in entries and bytes. It never evicts a record before its retention is over, so a claim fails if the
+//! store is full. A result is always stored, if necessary as a summary, because the operation took effect.
 
 #[cfg(feature = "redis")]
-mod guard;
+mod front;
 mod records;
 
 use crate::SavedResponse;
@@ -16,14 +16,14 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 #[cfg(feature = "redis")]
-pub(super) use self::guard::{Claiming, Copied, Guarded, Work, of_memory};
-use self::records::{Decider, Kept, Records, size};
+pub(super) use self::front::{ClaimStep, Copied, LocalKnowledge, RedisAttempt, of_memory};
+use self::records::{Decider, LocalRecord, Records, size};
 use foundation::Deadline;
 
 use super::{
-    Answer, Blocked, ClaimOutcome, Found, Settled, Step, Store, StoreError, WriteResult, step,
+    Answer, Blocked, ClaimOutcome, Found, ResolveResult, Step, Store, StoreError, WriteResult, step,
 };
-use crate::decision::{Change, ClaimRequest, Fence, Settlement};
+use crate::decision::{Change, ClaimRequest, Fence, Resolution};
 use crate::record::{Record, State, Version};
 use crate::store_time::StoreTime;
 use crate::{IdempotencyConfig, OwnerId, RecordKey};
@@ -34,11 +34,11 @@ pub(crate) struct MemoryStore {
     most_entries: usize,
     most_bytes: usize,
     retention: Duration,
-    /// Where its clock began.
+    /// The origin of its clock.
     started: Instant,
 }
 
-/// Where the clock of every process's memory begins: any instant would do, but zero means "not yet" to an operator.
+/// The time at `started`, by this store's clock. Any instant would do, but operators read zero as "not yet".
 const EPOCH: StoreTime = StoreTime::from_ms(1_000_000_000_000);
 
 impl MemoryStore {
@@ -52,7 +52,7 @@ impl MemoryStore {
         }
     }
 
-    /// The time by which this store decides.
+    /// The time by this store's clock.
     pub(super) fn now(&self) -> StoreTime {
         EPOCH.after(self.started.elapsed())
     }
@@ -67,12 +67,12 @@ impl MemoryStore {
         let Step { write, answer } = step::claim(&records.stored(key), claim, now);
         if let Some(record) = write {
             self.make_room(records, key, &record, now)?;
-            records.put(key, Kept::here(*record));
+            records.put(key, LocalRecord::of_memory(*record));
         }
         Ok(answer)
     }
 
-    /// Puts a record for which there may be no room: then what is left of its result is a summary.
+    /// Stores a record even if the memory is full. Its result is then reduced to a summary.
     fn put_changed(
         &self,
         records: &mut Records,
@@ -87,21 +87,21 @@ impl MemoryStore {
         let decider = records
             .by_key
             .get(key)
-            .map_or(Decider::Here, |kept| kept.decider);
-        records.put(key, Kept { record, decider });
+            .map_or(Decider::Memory, |local| local.decider);
+        records.put(key, LocalRecord { record, decider });
     }
 
-    fn settle_at(
+    fn resolve_at(
         &self,
         records: &mut Records,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
-    ) -> Settled {
+        resolution: &Resolution,
+    ) -> ResolveResult {
         let now = self.now();
         let Step { write, answer } =
-            step::settle(&records.stored(key), seen, owner, settlement, now);
+            step::resolve(&records.stored(key), seen, owner, resolution, now);
         if let Some(record) = write {
             self.put_changed(records, key, *record, now);
         }
@@ -126,7 +126,7 @@ impl MemoryStore {
         Ok(answer)
     }
 
-    /// Makes sure that `record` fits, by letting go of what no longer counts.
+    /// Makes room for `record` by removing expired records.
     fn make_room(
         &self,
         records: &mut Records,
@@ -139,11 +139,11 @@ impl MemoryStore {
         }
         records
             .by_key
-            .retain(|_, kept| !kept.is_over(self.retention, now));
+            .retain(|_, local| !local.is_over(self.retention, now));
         records.bytes = records
             .by_key
             .iter()
-            .map(|(key, kept)| size(key, &kept.record))
+            .map(|(key, local)| size(key, &local.record))
             .sum();
         if self.fits(records, key, record) {
             Ok(())
@@ -207,16 +207,16 @@ impl Store for MemoryStore {
         Ok(keys)
     }
 
-    async fn settle(
+    async fn resolve(
         &self,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
         _: Deadline,
-    ) -> Result<Settled, StoreError> {
+    ) -> Result<ResolveResult, StoreError> {
         let mut records = self.records.lock();
-        Ok(self.settle_at(&mut records, key, seen, owner, settlement))
+        Ok(self.resolve_at(&mut records, key, seen, owner, resolution))
     }
 }
 

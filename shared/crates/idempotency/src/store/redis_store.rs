@@ -1,7 +1,8 @@
-//! Redis decides: one script, on one key, by the server's clock.
+//! Redis as the deciding store: one script on one key, the server's clock.
 //!
-//! A record is a string an operator can `GET`. What is finished expires a retention later, and what is not a retention after its
-//! lease: Redis alone promises at most one execution for as long as it keeps its data, and for one retention.
+//! A record is a string that an operator can `GET`. A finished record expires after its retention, and an unfinished
+//! one a retention after its lease. So Redis alone guarantees at most one execution only while it keeps its data, and
+//! for one retention.
 
 use crate::SavedResponse;
 use crate::decision;
@@ -16,10 +17,10 @@ use redis_client::{RedisClient, Repeat, Script};
 
 use super::script_reply::{Reply, UNEXPECTED, unavailable};
 use super::{
-    Answer, Blocked, ClaimOutcome, Found, Grant, Repeated, Settled, Store, StoreError,
+    Answer, Blocked, ClaimOutcome, Found, Grant, Repeated, ResolveResult, Store, StoreError,
     UnknownCause, WriteResult,
 };
-use crate::decision::{Change, ClaimRequest, Fence, Settlement};
+use crate::decision::{Change, ClaimRequest, Fence, Resolution};
 use crate::record::{COUNT_WIDTH, LEASE_WIDTH, Record, TIME_WIDTH, Version, field};
 use crate::store_time::whole_ms;
 use crate::{OwnerId, RecordKey};
@@ -27,7 +28,7 @@ use crate::{OwnerId, RecordKey};
 /// Records in Redis.
 pub(crate) struct RedisStore {
     client: RedisClient,
-    /// For how long what finished counts, and any record is kept.
+    /// How long a finished record is kept, and any record after its lease.
     retention: Duration,
 }
 
@@ -40,13 +41,13 @@ struct Call<'a> {
     owner: OwnerId,
     claim: Option<&'a ClaimRequest>,
     lease: Duration,
-    /// The attempt of a change, or the rev that is settled.
+    /// The attempt of a change, or the revision of a resolution.
     number: Option<u64>,
-    /// The rev that a renewal or a note follows.
+    /// The revision that a renewal or a checkpoint follows.
     follows: Option<u64>,
-    /// The record that is settled.
-    settles: Option<Version>,
-    /// What shall follow the header, where the operation brings it.
+    /// The version that a resolution replaces.
+    resolves: Option<Version>,
+    /// The new body, if the operation has one.
     body: Option<Bytes>,
 }
 
@@ -63,8 +64,8 @@ impl RedisStore {
     ) -> Result<Reply, StoreError> {
         let (fingerprint, bound) = match call.claim {
             Some(claim) => (claim.fingerprint.to_string(), claim.policy.to_bound_ms()),
-            // A settlement asks for nothing; it names the record that it replaces.
-            None => match call.settles {
+            // A resolution has no fingerprint; it names the record that it replaces.
+            None => match call.resolves {
                 Some(seen) => (seen.owner.to_string(), seen.first_at.as_ms()),
                 None => (String::new(), 0),
             },
@@ -90,7 +91,7 @@ impl RedisStore {
             number.as_bytes(),
             call.body.as_deref().unwrap_or_default(),
         ];
-        // Redis pays for each argument, so one that says nothing stays at home.
+        // Each argument costs time in Redis, so an empty one is omitted.
         let said = arguments.len() - usize::from(call.body.is_none());
         let client = self.client.within(deadline);
         let reply: Value = client
@@ -119,7 +120,7 @@ impl RedisStore {
     }
 }
 
-/// The value under the key cannot be read.
+/// The value under the key is unreadable.
 const UNREADABLE: Blocked = Blocked::Unknown(UnknownCause::Unreadable);
 
 #[async_trait]
@@ -141,7 +142,7 @@ impl Store for RedisStore {
                 return Ok(Answer::of_all(ClaimOutcome::Blocked(blocked)));
             }
         };
-        // The script has looked at the header alone.
+        // The script has read only the header.
         let Some(record) = reply.record() else {
             return Ok(Answer::of_all(ClaimOutcome::Blocked(UNREADABLE)));
         };
@@ -176,7 +177,7 @@ impl Store for RedisStore {
         Ok(Answer::of_all(match reply.verdict.as_str() {
             "done" => WriteResult::Stored(None),
             "already" => match record.and_then(Record::into_response) {
-                // The result is final, and it cannot be read.
+                // The result is final, but unreadable.
                 None if matches!(change, Change::Complete(_)) => {
                     WriteResult::Superseded(Some(UNREADABLE))
                 }
@@ -197,12 +198,12 @@ impl Store for RedisStore {
     async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError> {
         let call = Call {
             operation: "read",
-            owner: OwnerId::NOBODY,
+            owner: OwnerId::NONE,
             claim: None,
             lease: Duration::ZERO,
             number: None,
             follows: None,
-            settles: None,
+            resolves: None,
             body: None,
         };
         let reply = self.run(key, call, deadline).await?;
@@ -222,23 +223,23 @@ impl Store for RedisStore {
         Ok(names.take(limit).map(RecordKey::named).collect())
     }
 
-    async fn settle(
+    async fn resolve(
         &self,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
         deadline: Deadline,
-    ) -> Result<Settled, StoreError> {
-        let call = Call::of_settlement(seen, owner, settlement);
+    ) -> Result<ResolveResult, StoreError> {
+        let call = Call::of_resolution(seen, owner, resolution);
         let reply = self.run(key, call, deadline).await?;
         match reply.verdict.as_str() {
-            "done" => Ok(Settled::Done),
-            // A settlement whose reply was lost and that is sent again finds its own owner.
+            "done" => Ok(ResolveResult::Done),
+            // A resolution that is sent again, because its reply was lost, finds its own owner.
             "superseded" if reply.record().is_some_and(|record| record.owner == owner) => {
-                Ok(Settled::Done)
+                Ok(ResolveResult::Done)
             }
-            "superseded" | "absent" | "unreadable" => Ok(Settled::Refused),
+            "superseded" | "absent" | "unreadable" => Ok(ResolveResult::Refused),
             _ => Err(UNEXPECTED),
         }
     }
@@ -253,7 +254,7 @@ impl<'a> Call<'a> {
             lease: claim.lease,
             number: None,
             follows: None,
-            settles: None,
+            resolves: None,
             body: None,
         }
     }
@@ -279,11 +280,11 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn of_settlement(seen: Version, owner: OwnerId, settlement: &Settlement) -> Self {
-        let (operation, body) = match settlement {
-            Settlement::Completed(response) => ("settle_completed", Some(response.to_bytes())),
-            Settlement::Released => ("settle_released", None),
-            Settlement::Reopened => ("settle_reopened", None),
+    fn of_resolution(seen: Version, owner: OwnerId, resolution: &Resolution) -> Self {
+        let (operation, body) = match resolution {
+            Resolution::Completed(response) => ("resolve_completed", Some(response.to_bytes())),
+            Resolution::Released => ("resolve_released", None),
+            Resolution::Reopened => ("resolve_reopened", None),
         };
         Self {
             operation,
@@ -292,7 +293,7 @@ impl<'a> Call<'a> {
             lease: Duration::ZERO,
             number: Some(seen.rev),
             follows: None,
-            settles: Some(seen),
+            resolves: Some(seen),
             body,
         }
     }

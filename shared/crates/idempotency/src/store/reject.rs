@@ -1,4 +1,4 @@
-//! No store is configured that may decide: nothing runs.
+//! The store of a process without a configured store: it refuses every call.
 
 use crate::SavedResponse;
 use crate::store::Grant;
@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use foundation::Deadline;
 
 use super::{
-    Answer, Blocked, Change, ClaimOutcome, ClaimRequest, Fence, Found, Settled, Settlement, Store,
-    StoreError, Version, WriteResult,
+    Answer, Blocked, Change, ClaimOutcome, ClaimRequest, Fence, Found, Resolution, ResolveResult,
+    Store, StoreError, Version, WriteResult,
 };
 use crate::{OwnerId, RecordKey};
 
-/// The store where none may decide.
+/// A store that refuses every call.
 pub(crate) struct Reject;
 
 #[async_trait]
@@ -52,14 +52,14 @@ impl Store for Reject {
         Err(StoreError::NoStore)
     }
 
-    async fn settle(
+    async fn resolve(
         &self,
         _: &RecordKey,
         _: Version,
         _: OwnerId,
-        _: &Settlement,
+        _: &Resolution,
         _: Deadline,
-    ) -> Result<Settled, StoreError> {
+    ) -> Result<ResolveResult, StoreError> {
         Err(StoreError::NoStore)
     }
 }

@@ -1,9 +1,11 @@
-//! MongoDB decides, Redis in front of it shortens the way.
+//! MongoDB as the deciding store, with Redis in front of it.
 //!
-//! Redis answers alone what needs no decision: a repetition whose result MongoDB has acknowledged, and a second caller
-//! while the first one's claim is fresh. Everything else is MongoDB's. A result reaches Redis only after MongoDB has
-//! acknowledged it, so that nothing Redis loses, or brings back from before, changes an answer. Where the work signs its
-//! responses, nothing that another program writes to Redis does either.
+//! Redis answers alone only where no decision is needed: it replays a result that MongoDB has acknowledged, and reports
+//! a running attempt. MongoDB decides everything else.
+//!
+//! A result is written to Redis only after MongoDB has acknowledged it. So no response changes if Redis loses data or
+//! falls back to an older state. If results are signed, the same holds for anything that another program writes to
+//! Redis.
 
 use crate::SavedResponse;
 use crate::store::Grant;
@@ -16,9 +18,10 @@ use redis_client::RedisClient;
 use super::hints::{Hint, Hints};
 use super::mongo_store::MongoStore;
 use super::{
-    Answer, Backend, Blocked, ClaimOutcome, Found, Page, Settled, Store, StoreError, WriteResult,
+    Answer, Backend, Blocked, ClaimOutcome, Found, Page, ResolveResult, Store, StoreError,
+    WriteResult,
 };
-use crate::decision::{Change, ClaimRequest, Fence, Settlement};
+use crate::decision::{Change, ClaimRequest, Fence, Resolution};
 use crate::record::{Record, Version};
 use crate::{OwnerId, RecordKey, ResponseKeys};
 
@@ -28,12 +31,12 @@ pub(crate) struct TieredStore {
     mongo: MongoStore,
 }
 
-/// What MongoDB leaves of a claim's time, or of a short one a quarter: a hint that stays in Redis after MongoDB gave no answer
-/// refuses everybody until its lease is over.
-const TAKING_BACK: Duration = Duration::from_millis(300);
+/// The part of a claim's time that MongoDB may not use, or a quarter of a short time. A hint that stays in Redis after
+/// a failed claim would block the key until its lease ends.
+const REMOVAL_TIME: Duration = Duration::from_millis(300);
 
-/// How long Redis may take to learn what MongoDB has acknowledged: the answer is fixed, and its client waits for it.
-const FOLLOWING: Duration = Duration::from_secs(1);
+/// The longest time to copy MongoDB's result to Redis. The response is final, and its client waits.
+const COPY_TIME: Duration = Duration::from_secs(1);
 
 impl TieredStore {
     pub(crate) fn new(
@@ -48,17 +51,17 @@ impl TieredStore {
         }
     }
 
-    /// Brings Redis up to what MongoDB has acknowledged: a result is kept, an unfinished claim of `owner` goes.
-    async fn follow(
+    /// Copies MongoDB's state to Redis: stores a result, or removes an unfinished claim of `owner`.
+    async fn copy_to_redis(
         &self,
         key: &RecordKey,
         record: Option<&Record>,
         owner: OwnerId,
         deadline: Deadline,
     ) -> Result<(), StoreError> {
-        let deadline = deadline.within(FOLLOWING);
+        let deadline = deadline.within(COPY_TIME);
         match record {
-            Some(record) if record.is_completed() => self.hints.keep(key, record, deadline).await,
+            Some(record) if record.is_completed() => self.hints.store(key, record, deadline).await,
             _ => self.hints.remove(key, owner, deadline).await,
         }
     }
@@ -76,24 +79,24 @@ impl Store for TieredStore {
         if let Ok(Hint::Blocked(blocked)) = hinted {
             return Ok(Answer::of_all(ClaimOutcome::Blocked(blocked)));
         }
-        // Without an answer from Redis nothing is to be taken back that is known of, and no time is to be lost there.
+        // If Redis did not reply, there is no known hint to remove later, so no time is reserved for it.
         let took_part = hinted.is_ok();
-        let asking = if took_part {
-            deadline.reserving(deadline.clip(TAKING_BACK * 4) / 4)
+        let mongo_deadline = if took_part {
+            deadline.reserving(deadline.clip(REMOVAL_TIME * 4) / 4)
         } else {
             deadline
         };
-        match self.mongo.claim_record(key, claim, asking).await {
+        match self.mongo.claim_record(key, claim, mongo_deadline).await {
             Ok((ClaimOutcome::Claimed(grant), _)) => {
                 Ok(answer(ClaimOutcome::Claimed(grant), took_part))
             }
             Ok((claimed, record)) => {
-                let follows = took_part
+                let is_copied = took_part
                     && self
-                        .follow(key, record.as_ref(), claim.owner, deadline)
+                        .copy_to_redis(key, record.as_ref(), claim.owner, deadline)
                         .await
                         .is_ok();
-                Ok(answer(claimed, follows))
+                Ok(answer(claimed, is_copied))
             }
             Err(error) => {
                 if took_part {
@@ -132,19 +135,19 @@ impl Store for TieredStore {
             .mongo
             .change_record(key, fence, change, deadline)
             .await?;
-        let is_still_at_work = matches!(
+        let is_still_running = matches!(
             (&changed, change),
             (
                 WriteResult::Stored(_) | WriteResult::TooLate | WriteResult::Outdated(_),
                 Change::Renew(_) | Change::Checkpoint(_)
             )
         );
-        let follows = is_still_at_work
+        let is_copied = is_still_running
             || self
-                .follow(key, record.as_ref(), fence.claim.owner, deadline)
+                .copy_to_redis(key, record.as_ref(), fence.claim.owner, deadline)
                 .await
                 .is_ok();
-        Ok(answer(changed, follows))
+        Ok(answer(changed, is_copied))
     }
 
     async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError> {
@@ -163,23 +166,23 @@ impl Store for TieredStore {
         self.mongo.unfinished(page, deadline).await
     }
 
-    async fn settle(
+    async fn resolve(
         &self,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
         deadline: Deadline,
-    ) -> Result<Settled, StoreError> {
-        let (settled, record) = self
+    ) -> Result<ResolveResult, StoreError> {
+        let (resolved, record) = self
             .mongo
-            .settle_record(key, seen, owner, settlement, deadline)
+            .resolve_record(key, seen, owner, resolution, deadline)
             .await?;
-        // A result that Redis does not learn of is still MongoDB's answer.
+        // The resolution counts even if it cannot be copied to Redis.
         let _ = self
-            .follow(key, record.as_ref(), seen.owner, deadline)
+            .copy_to_redis(key, record.as_ref(), seen.owner, deadline)
             .await;
-        Ok(settled)
+        Ok(resolved)
     }
 
     async fn prepare(&self, deadline: Deadline) -> Result<(), StoreError> {

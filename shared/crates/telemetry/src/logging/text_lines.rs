@@ -156,7 +156,10 @@ mod tests {
     #[test]
     fn a_request_is_one_line() {
         let logged = lines(|| {
-            info!(idempotency.authority = "memory", "idempotency decided by");
+            info!(
+                idempotency.authority = "memory",
+                "idempotency store selected"
+            );
             let span = info_span!("invocation", requestId = "r-1", http.request_id = "h-1");
             let request = span.entered();
             info!(payment.state = "succeeded", "a payment ended");
@@ -178,7 +181,7 @@ mod tests {
         assert_eq!(
             logged,
             [
-                "payments-create: idempotency decided by (idempotency.authority=memory)\n",
+                "payments-create: idempotency store selected (idempotency.authority=memory)\n",
                 "payments-create: POST /a 201, 8.2 ms; a payment ended (payment.state=succeeded); noted\n",
                 "payments-create: invoked, 1.0 ms\n",
             ]

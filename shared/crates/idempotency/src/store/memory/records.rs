@@ -1,4 +1,4 @@
-//! What the memory holds: records, and about each key, which store decides.
+//! The records of the memory store, and which store decides about each key.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,60 +10,60 @@ use crate::store_time::StoreTime;
 
 /// A record, and which store decides about its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct Kept {
+pub(in super::super) struct LocalRecord {
     pub(super) record: Record,
     pub(super) decider: Decider,
 }
 
 #[derive(Default)]
 pub(super) struct Records {
-    pub(super) by_key: HashMap<RecordKey, Kept>,
-    /// What all of them take.
+    pub(super) by_key: HashMap<RecordKey, LocalRecord>,
+    /// Memory that all records take, approximately.
     pub(super) bytes: usize,
 }
 
-/// Which store decides about a key.
+/// The store that decides about a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decider {
     /// This memory.
-    Here,
-    /// The other store is being asked about the claim that this record was made for.
-    Asked,
-    /// The other store. Its record is the same work if it names the same time of the first claim, and no earlier attempt.
+    Memory,
+    /// Redis is being asked about the claim of this record.
+    Pending,
+    /// Redis. Its record belongs to the same attempt if it has the same time of the first claim and no smaller attempt.
     #[cfg(feature = "redis")]
-    There { first_at: StoreTime },
+    Redis { first_at: StoreTime },
 }
 
-/// What a record takes beside its texts, about.
+/// Memory of a record besides its texts, approximately.
 pub(super) const RECORD_BYTES: usize = 512;
 
-impl Kept {
-    /// Whether it no longer counts: what was reserved for a claim that was dropped does not once its lease is over.
+impl LocalRecord {
+    /// Whether the record is expired. A reservation whose call was dropped expires with its lease.
     pub(super) fn is_over(&self, retention: Duration, now: StoreTime) -> bool {
-        let is_dropped = self.decider == Decider::Asked && now >= self.record.lease_end();
+        let is_dropped = self.decider == Decider::Pending && now >= self.record.lease_end();
         is_dropped || self.record.is_over(retention, now)
     }
 
-    pub(super) fn here(record: Record) -> Self {
+    pub(super) fn of_memory(record: Record) -> Self {
         Self {
             record,
-            decider: Decider::Here,
+            decider: Decider::Memory,
         }
     }
 }
 
 impl Records {
     pub(super) fn get(&self, key: &RecordKey) -> Option<&Record> {
-        self.by_key.get(key).map(|kept| &kept.record)
+        self.by_key.get(key).map(|local| &local.record)
     }
 
     pub(super) fn stored(&self, key: &RecordKey) -> Stored {
         Ok(self.get(key).cloned())
     }
 
-    pub(super) fn put(&mut self, key: &RecordKey, kept: Kept) {
-        self.bytes += size(key, &kept.record);
-        if let Some(before) = self.by_key.insert(key.clone(), kept) {
+    pub(super) fn put(&mut self, key: &RecordKey, local: LocalRecord) {
+        self.bytes += size(key, &local.record);
+        if let Some(before) = self.by_key.insert(key.clone(), local) {
             self.bytes -= size(key, &before.record);
         }
     }
@@ -76,7 +76,7 @@ impl Records {
     }
 }
 
-/// What a record takes, about.
+/// Memory that a record takes, approximately.
 pub(super) fn size(key: &RecordKey, record: &Record) -> usize {
     let response = match &record.state {
         State::Completed { response, .. } => response.size(),

@@ -85,7 +85,7 @@ fn record(store: &MemoryStore, key: &RecordKey) -> Option<Record> {
 }
 
 #[test]
-fn a_record_takes_its_key_its_checkpoint_and_its_response() {
+fn the_size_of_a_record_includes_key_checkpoint_and_response() {
     let (store, key, claim) = (large(), key("four"), claim(LEASE));
     started(&store, &key, &claim);
     let empty = record(&store, &key).expect("there");
@@ -107,14 +107,14 @@ fn a_record_takes_its_key_its_checkpoint_and_its_response() {
 }
 
 #[test]
-fn what_all_records_take_is_counted() {
-    let (store, kept, removed) = (large(), key("kept"), key("removed"));
+fn the_size_of_all_records_is_counted() {
+    let (store, local, removed) = (large(), key("kept"), key("removed"));
     let claims = [claim(LEASE), claim(LEASE)];
-    started(&store, &kept, &claims[0]);
+    started(&store, &local, &claims[0]);
     started(&store, &removed, &claims[1]);
     changed(
         &store,
-        &kept,
+        &local,
         &claims[0],
         &Change::Checkpoint("note".into()),
     );
@@ -122,11 +122,11 @@ fn what_all_records_take_is_counted() {
 
     let records = store.records.lock();
     assert_eq!(records.by_key.len(), 1);
-    assert_eq!(records.bytes, size(&kept, &records.by_key[&kept].record));
+    assert_eq!(records.bytes, size(&local, &records.by_key[&local].record));
 }
 
 #[test]
-fn memory_is_full_at_its_limits_and_not_before() {
+fn the_memory_is_full_exactly_at_its_limits() {
     let empty = RECORD_BYTES + key("a").as_str().len();
     let store = store(2, 2 * empty + 4);
     let claims = [claim(LEASE), claim(LEASE), claim(LEASE)];
@@ -143,19 +143,19 @@ fn memory_is_full_at_its_limits_and_not_before() {
     assert_eq!(note("12345").err(), Some(StoreError::Full));
     assert!(matches!(note("1234"), Ok(WriteResult::Stored(None))));
 
-    // A result always finds room.
+    // A result is always stored.
     changed(
         &store,
         &key("b"),
         &claims[1],
         &Change::Complete(response(5)),
     );
-    let kept = record(&store, &key("b")).expect("there").into_response();
-    assert_eq!(kept, Some(response(5).limited_to(0)));
+    let local = record(&store, &key("b")).expect("there").into_response();
+    assert_eq!(local, Some(response(5).limited_to(0)));
 }
 
 #[test]
-fn bytes_alone_fill_a_memory() {
+fn the_limit_in_bytes_applies_alone() {
     let empty = RECORD_BYTES + key("a").as_str().len();
     let store = store(9, 2 * empty - 1);
     started(&store, &key("a"), &claim(LEASE));
@@ -164,7 +164,7 @@ fn bytes_alone_fill_a_memory() {
 }
 
 #[test]
-fn room_is_made_of_what_is_over() {
+fn expired_records_make_room() {
     let (store, first) = (store(1, 1 << 20), claim(LEASE));
     started(&store, &key("a"), &first);
     changed(&store, &key("a"), &first, &Change::Release);
@@ -177,7 +177,7 @@ fn room_is_made_of_what_is_over() {
 }
 
 #[test]
-fn a_repeated_claim_starts_again() {
+fn a_repeated_claim_succeeds_again() {
     let (store, key, claim) = (large(), key("k"), claim(LEASE));
     started(&store, &key, &claim);
     let again = claimed(&store, &key, &claim);
@@ -188,7 +188,7 @@ fn a_repeated_claim_starts_again() {
 }
 
 #[tokio::test]
-async fn keys_are_listed_in_their_order() {
+async fn keys_are_listed_in_order() {
     let store = large();
     for name in ["b", "c", "a"] {
         started(&store, &key(name), &claim(LEASE));
@@ -198,16 +198,16 @@ async fn keys_are_listed_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_settlement_is_written_over_the_record_that_was_seen() {
+async fn a_resolution_replaces_only_the_record_that_was_seen() {
     let (store, key, claim) = (large(), key("k"), claim(LEASE));
     started(&store, &key, &claim);
     let seen = record(&store, &key).expect("there").version();
-    let settlement = Settlement::Completed(response(1));
-    for expected in [Settled::Done, Settled::Refused] {
+    let resolution = Resolution::Completed(response(1));
+    for expected in [ResolveResult::Done, ResolveResult::Refused] {
         let owner = OwnerId::fresh();
-        let settled = store.settle(&key, seen, owner, &settlement, Deadline::UNKNOWN);
-        assert_eq!(settled.await, Ok(expected));
+        let resolved = store.resolve(&key, seen, owner, &resolution, Deadline::UNKNOWN);
+        assert_eq!(resolved.await, Ok(expected));
     }
-    let settled = record(&store, &key).expect("there");
-    assert_eq!(settled.into_response(), Some(response(1)));
+    let resolved = record(&store, &key).expect("there");
+    assert_eq!(resolved.into_response(), Some(response(1)));
 }

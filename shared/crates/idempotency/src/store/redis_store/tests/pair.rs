@@ -1,24 +1,24 @@
-//! A key on a server, and beside it what the pure functions hold it to be.
+//! Runs each step on a server and on the pure functions, and compares the two.
 
 use foundation::secret::Secrets;
 use harness::RedisServer;
 use redis_client::{Expiry, RedisConfig};
 
 use super::super::super::history::{
-    self, Finding, Step, age, change_of, claim_of, fingerprint_of, known_rev, pick, settlement_of,
+    self, Finding, Step, age, change_of, claim_of, fingerprint_of, known_rev, pick, resolution_of,
 };
 use super::super::*;
 use crate::decision::{self, Decision};
 use crate::store_time::StoreTime;
 use crate::{IdempotencyKey, Scope};
 
-/// The key on the server, and what the pure functions hold it to be.
+/// The key on the server, and the record that the pure functions make.
 pub(super) struct Pair {
     store: RedisStore,
     _redis: RedisServer,
     key: RecordKey,
     expected: Option<Record>,
-    /// What was claimed, with the attempt it got or would have liked.
+    /// The claims so far, with the attempts that they got, or would have got.
     claims: Vec<Fence>,
 }
 
@@ -36,7 +36,7 @@ impl Pair {
         }
     }
 
-    /// Moves the record into the past, which is the same as moving the clock into the future.
+    /// Moves the record into the past, which is equivalent to moving the clock into the future.
     async fn pass(&mut self, ms: i64) {
         let Some(record) = &mut self.expected else {
             return;
@@ -47,7 +47,7 @@ impl Pair {
         moved.expect("moved");
     }
 
-    /// Deletes what is finished, as the server does when its time to live is over.
+    /// Deletes a finished record, as the server does when its time to live is over.
     async fn expire(&mut self) {
         let finished = |record: &mut Record| record.finished_at().is_some();
         if self.expected.take_if(finished).is_some() {
@@ -61,9 +61,9 @@ impl Pair {
             .run(Call::of_claim("claim", claim), claim.retention)
             .await;
         let decision = decision::decide(self.expected.as_ref(), claim, reply.now);
-        assert_eq!(reply.verdict, word(&decision), "{:?}", self.expected);
+        assert_eq!(reply.verdict, verdict_of(&decision), "{:?}", self.expected);
         if let Decision::Blocked(Blocked::InProgress { retry_after }) = decision {
-            let lease_end = reply.lease_end().expect("told");
+            let lease_end = reply.lease_end().expect("a lease end");
             assert_eq!(lease_end.since(reply.now), retry_after);
         }
         if let Decision::Start(how) = decision {
@@ -81,7 +81,7 @@ impl Pair {
         let decision = decision::decide(self.expected.as_ref(), claim, reply.now);
         let expected = match decision {
             Decision::Start(_) => "absent",
-            other => word(&other),
+            other => verdict_of(&other),
         };
         assert_eq!(reply.verdict, expected);
     }
@@ -105,12 +105,12 @@ impl Pair {
         self.follow(step.write);
     }
 
-    async fn settle(&mut self, behind: u64, stale_owner: bool, finding: Finding) {
+    async fn resolve(&mut self, behind: u64, stale_owner: bool, finding: Finding) {
         let owner = OwnerId::fresh();
-        let settlement = settlement_of(finding);
+        let resolution = resolution_of(finding);
         let mut seen = self.expected.as_ref().map_or(
             Version {
-                owner: OwnerId::NOBODY,
+                owner: OwnerId::NONE,
                 rev: 0,
                 first_at: StoreTime::from_ms(0),
             },
@@ -120,20 +120,20 @@ impl Pair {
         match (stale_owner, seen.rev % 2) {
             (false, _) => {}
             (true, 0) => seen.owner = OwnerId::fresh(),
-            // A late copy of the same claim.
+            // A delayed copy of the same claim.
             (true, _) => seen.first_at = StoreTime::from_ms(seen.first_at.as_ms() + 1),
         }
         let reply = self
-            .run(Call::of_settlement(seen, owner, &settlement), RETENTION)
+            .run(Call::of_resolution(seen, owner, &resolution), RETENTION)
             .await;
         let Some(record) = &self.expected else {
             assert_eq!(reply.verdict, "absent");
             return;
         };
-        let step = decision::settle(record, seen, owner, &settlement, reply.now);
+        let step = decision::resolve(record, seen, owner, &resolution, reply.now);
         let expected = match step.answer {
-            Settled::Done => "done",
-            Settled::Refused => "superseded",
+            ResolveResult::Done => "done",
+            ResolveResult::Refused => "superseded",
         };
         assert_eq!(reply.verdict, expected);
         self.follow(step.write);
@@ -152,7 +152,7 @@ impl Pair {
     async fn run(&mut self, call: Call<'_>, retention: Duration) -> Reply {
         self.store.retention = retention;
         let reply = self.store.run(&self.key, call, Deadline::UNKNOWN).await;
-        // What a short retention lets expire is to stay: its end is decided by the header alone.
+        // Keeps the key beyond a short retention: the script decides by the header alone.
         let hour = Duration::from_secs(3_600);
         let kept = self.store.client.expire(self.key.as_str(), hour).await;
         kept.expect("kept");
@@ -201,17 +201,17 @@ impl history::Pair<Step> for Pair {
                     self.change(&Fence { rev, ..fence }, &change_of(kind)).await;
                 }
             }
-            Step::Settle {
+            Step::Resolve {
                 behind,
                 stale_owner,
                 finding,
-            } => self.settle(behind, stale_owner, finding).await,
+            } => self.resolve(behind, stale_owner, finding).await,
         }
         self.compare().await;
     }
 }
 
-fn word(decision: &Decision) -> &'static str {
+fn verdict_of(decision: &Decision) -> &'static str {
     match decision {
         Decision::Start(_) => "started",
         Decision::Repeated => "repeated",
