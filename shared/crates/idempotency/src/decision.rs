@@ -1,8 +1,8 @@
-//! What may happen to a record: pure functions of the stored record, the request and the store's clock.
+//! The rules of the protocol: pure functions of the stored record, the request and the store's clock.
 //!
-//! The memory and the MongoDB stores decide with these functions. The script that decides inside Redis has the same rules, and
-//! MongoDB's updates write the same records: tests compare both with these functions over random histories
-//! (`store::history`). The model of the protocol runs on them too.
+//! The memory and MongoDB stores decide with these functions. The Redis script implements the same rules, and MongoDB's
+//! updates write the same records: tests compare both with these functions over random histories (`store::history`).
+//! The model of the protocol uses them too.
 
 use std::time::Duration;
 
@@ -14,104 +14,106 @@ use super::store_time::StoreTime;
 use super::write_result::WriteResult;
 use super::{Fingerprint, OwnerId, Policy, SavedResponse};
 
-/// What a caller asks for when it wants to work.
+/// A claim of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimRequest {
-    /// Fresh for every claim, and repeated only with the same one.
+    /// The owner: fresh for every claim, and sent again only to repeat that claim.
     pub owner: OwnerId,
-    /// What is to be done.
+    /// Digest of the request.
     pub fingerprint: Fingerprint,
-    /// What the caller would have happen when an attempt ends without a word.
+    /// Whether another attempt may follow if this one is abandoned.
     pub policy: Policy,
-    /// For how long the caller has the key to itself.
+    /// Length of the lease.
     pub lease: Duration,
-    /// For how long what finished counts.
+    /// How long a finished record is kept.
     pub retention: Duration,
 }
 
 /// The decision about a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// The attempt starts, once the store has acknowledged the record that [`start`] makes.
+    /// The attempt starts once the store has acknowledged the record that [`start`] makes.
     Start(Start),
-    /// The store has this claim already: its reply was lost.
+    /// The store already has this claim: its reply was lost.
     Repeated,
     /// The claim does not start an attempt.
     Blocked(Blocked),
 }
 
-/// Why a caller may work.
+/// Why an attempt may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Start {
     /// The key is new.
     New,
-    /// The retention of what was there is over: nothing of it counts any more.
+    /// The retention of the old record is over: only its counters remain.
     Restart,
-    /// The attempt before said that nothing happened.
+    /// The previous attempt released the key.
     Reclaim,
-    /// The attempt before ended without a word, and the policy lets the next one begin.
+    /// The previous attempt was abandoned, and the policy allows another one.
     TakeOver,
 }
 
-/// Whose record it is, in the eyes of who wants to change it.
+/// The attempt that wants to change its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
-    /// The claim that started the attempt. Its owner names the attempt; the rest matters where the store has lost the record.
+    /// The claim that started the attempt. Its owner identifies the attempt; the rest is needed if the store has lost
+    /// the record.
     pub claim: ClaimRequest,
-    /// Which attempt of the key it is, from 1.
+    /// The number of the attempt, from 1.
     pub attempt: u64,
-    /// The revision that a renewal or a checkpoint follows; zero: not known. It is written over no other, so that a delayed
-    /// message undoes nothing.
+    /// The revision that a renewal or a checkpoint follows; zero: unknown. The write replaces no other revision, so a
+    /// delayed one undoes nothing.
     pub rev: u64,
 }
 
-/// What the owner does to its record.
+/// A write of the owner to its record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
-    /// There is a result.
+    /// Stores the result.
     Complete(SavedResponse),
-    /// This attempt did nothing.
+    /// This attempt had no effect.
     Release,
-    /// The work goes on, for so long from now.
+    /// The lease lasts this long from now.
     Renew(Duration),
-    /// A note for the next attempt.
+    /// Data for the next attempt.
     Checkpoint(Bytes),
-    /// It is not known whether the work took effect.
+    /// The operation may have taken effect.
     MarkUnknown,
 }
 
-/// What a store writes in one atomic step, and what it answers once the write is acknowledged.
+/// What a store writes in one atomic step, and its reply once the write is acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "the record has to be written before the answer is given"]
+#[must_use = "the record has to be written before the reply is sent"]
 pub struct Step<T> {
     /// The record that replaces the stored one; `None`: nothing is written.
     pub write: Option<Box<Record>>,
-    /// The answer to the caller.
+    /// The reply to the caller.
     pub answer: T,
 }
 
 /// The result of resolving a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// The resolution is stored: it is the answer from now on.
+    /// The resolution is stored.
     Done,
     /// Nothing was written: the record has changed since it was read, is resolved already, or its owner still holds the lease.
     Refused,
 }
 
-/// What was found out about abandoned work.
+/// What is known now about an abandoned operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Settlement {
     /// It took effect, with this result.
     Completed(SavedResponse),
-    /// It had no effect, and can have none any more.
+    /// It had no effect, and cannot have one any more.
     Released,
-    /// It looks before it acts, so another attempt for the same request may begin; the abandoned one may still go on.
+    /// The same request may be attempted again, because the operation checks its state before it acts. The abandoned
+    /// attempt may still continue.
     Reopened,
 }
 
 impl Change {
-    /// Whether the holder may say the same twice, so that it names the revision that it follows.
+    /// Whether an attempt may send this change several times, so that it names the revision that it follows.
     #[cfg(feature = "redis")]
     pub(super) fn names_rev(&self) -> bool {
         matches!(self, Self::Renew(_) | Self::Checkpoint(_))
@@ -119,7 +121,7 @@ impl Change {
 }
 
 impl<T> Step<T> {
-    /// Writes this record, and then gives this answer.
+    /// Writes this record, then replies.
     pub fn write(record: Record, answer: T) -> Self {
         Self {
             write: Some(Box::new(record)),
@@ -127,7 +129,7 @@ impl<T> Step<T> {
         }
     }
 
-    /// Writes nothing, and gives this answer.
+    /// Writes nothing, and replies.
     pub fn answer(answer: T) -> Self {
         Self {
             write: None,
@@ -136,7 +138,7 @@ impl<T> Step<T> {
     }
 }
 
-/// Whether a claim may start. A record that cannot be read is none of this function's: it never starts anything.
+/// Decides about a claim. Callers handle unreadable records: no claim of them succeeds.
 pub(super) fn decide(record: Option<&Record>, claim: &ClaimRequest, now: StoreTime) -> Decision {
     let Some(record) = record else {
         return Decision::Start(Start::New);
@@ -146,15 +148,15 @@ pub(super) fn decide(record: Option<&Record>, claim: &ClaimRequest, now: StoreTi
     }
     let same_request = record.fingerprint == claim.fingerprint;
     match &record.state {
-        // With another request it is no repetition: somebody has used an owner twice.
+        // With another fingerprint it is not a retry: the owner was used for two requests.
         State::InProgress if record.owner == claim.owner && same_request => Decision::Repeated,
-        // A message that was on its way since before the release. Its sender is gone.
+        // A message delayed since before the release; its sender has given up.
         State::Released { .. } if record.owner == claim.owner => in_progress(Duration::ZERO),
         State::Released { .. } if !record.took_over => Decision::Start(Start::Reclaim),
         _ if !same_request => Decision::Blocked(Blocked::Mismatch),
         State::Completed { response, .. } => Decision::Blocked(Blocked::Replay(response.clone())),
         State::InProgress if now < record.lease_end() => in_progress(record.lease_end().since(now)),
-        // Released, but reopened: the abandoned attempt may still go on.
+        // Released, but reopened: the abandoned attempt may still continue.
         State::InProgress | State::Unknown | State::Released { .. } => {
             let policy = record.policy.stricter(claim.policy);
             if may_run_again(policy, record.first_at, claim.lease, now) {
@@ -166,7 +168,7 @@ pub(super) fn decide(record: Option<&Record>, claim: &ClaimRequest, now: StoreTi
     }
 }
 
-/// What blocks a claim; `None`: it starts, or is there already.
+/// What blocks a claim; `None`: it succeeds, or is already stored.
 pub(super) fn blocked(
     record: Option<&Record>,
     claim: &ClaimRequest,
@@ -182,7 +184,7 @@ fn in_progress(retry_after: Duration) -> Decision {
     Decision::Blocked(Blocked::InProgress { retry_after })
 }
 
-/// The record that a claim leaves behind when it starts. `record` is the one [`decide`] has judged.
+/// The record after a claim that starts. `record` is the one that [`decide`] read.
 pub(super) fn start(
     how: Start,
     record: Option<&Record>,
@@ -219,7 +221,7 @@ pub(super) fn start(
     }
 }
 
-/// Whether the owner may change its record so, and what the record then is.
+/// The write and the reply for a change by the owner.
 pub(super) fn change(
     record: Option<&Record>,
     fence: &Fence,
@@ -249,11 +251,11 @@ pub(super) fn change(
             state: released(record.took_over, now),
             ..next
         }),
-        // A renewal cannot recognise itself: the write that came first may have been another one, and the lease has the length
-        // that is asked for all the same. Renewing again, from the current revision, is harmless.
+        // A renewal cannot recognise itself: another write may have come first, and the lease length does not tell them
+        // apart. Renewing again, from the current revision, is harmless.
         (State::InProgress, Change::Renew(_)) if record.rev != fence.rev => outdated(record),
         (State::InProgress, Change::Checkpoint(checkpoint)) if record.rev != fence.rev => {
-            // A checkpoint that names no revision is never written, so it cannot be the one that is stored.
+            // A checkpoint without a revision is never written, so it cannot be the stored one.
             let is_next = fence.rev != 0 && record.rev == fence.rev + 1;
             if is_next && record.checkpoint == *checkpoint {
                 already(record)
@@ -291,12 +293,12 @@ fn stored(record: Record) -> Step<WriteResult<Option<SavedResponse>>> {
     Step::write(record, WriteResult::Stored(None))
 }
 
-/// The record is as the change makes it: an earlier call wrote it, and its reply was lost.
+/// The record is already as the change would make it: an earlier call wrote it, and its reply was lost.
 fn already(record: &Record) -> Step<WriteResult<Option<SavedResponse>>> {
     Step::answer(WriteResult::Stored(record.response().cloned()))
 }
 
-/// The record belongs to the caller, at a later revision than it knows.
+/// The record belongs to the caller, at a later revision than the caller knows.
 fn outdated(record: &Record) -> Step<WriteResult<Option<SavedResponse>>> {
     Step::answer(WriteResult::Outdated(record.rev))
 }
@@ -311,8 +313,8 @@ fn superseded(
     Step::answer(WriteResult::Superseded(blocked))
 }
 
-/// Whether a settlement may replace the record that was `seen`, and what the record then is. `owner` is fresh, so that the
-/// abandoned attempt is superseded should it come back.
+/// The write and the reply for a resolution of the record that was `seen`. `owner` is fresh, so the abandoned attempt
+/// is superseded if it returns.
 pub(super) fn settle(
     record: &Record,
     seen: Version,
@@ -323,7 +325,7 @@ pub(super) fn settle(
     if record.version() != seen {
         return Step::answer(Settled::Refused);
     }
-    let is_at_work = record.state == State::InProgress && now < record.lease_end();
+    let is_running = record.state == State::InProgress && now < record.lease_end();
     let is_unfinished = matches!(record.state, State::InProgress | State::Unknown);
     let is_reopened = matches!(record.state, State::Released { .. }) && record.took_over;
     let state = match settlement {
@@ -331,11 +333,11 @@ pub(super) fn settle(
             finished_at: now,
             response: response.clone(),
         },
-        Settlement::Released if (is_unfinished || is_reopened) && !is_at_work => {
+        Settlement::Released if (is_unfinished || is_reopened) && !is_running => {
             State::Released { finished_at: now }
         }
         Settlement::Reopened
-            if is_unfinished && !is_at_work && record.policy == Policy::RerunAlways =>
+            if is_unfinished && !is_running && record.policy == Policy::RerunAlways =>
         {
             State::Released { finished_at: now }
         }
@@ -349,7 +351,7 @@ pub(super) fn settle(
         state,
         owner,
         rev: record.rev + 1,
-        // The next attempt is then one that takes over.
+        // The next attempt after a reopening is a takeover.
         took_over: *settlement == Settlement::Reopened,
         checkpoint,
         ..record.clone()
@@ -357,8 +359,8 @@ pub(super) fn settle(
     Step::write(next, Settled::Done)
 }
 
-/// A result whose claim the store has lost is kept all the same, and so is that an outcome is unknown: the work may have
-/// happened. Nothing else is done without a record.
+/// The store has lost the claim. A result or an unknown outcome is stored anyway, because the operation may have taken
+/// effect. Every other change is superseded.
 fn restore(
     fence: &Fence,
     change: &Change,
@@ -382,8 +384,8 @@ fn restore(
     })
 }
 
-/// The state after a release. After a takeover it covers only the new attempt: the earlier one may still take effect, so the
-/// key stays unknown, for the same request only, until it is settled.
+/// The state after a release. After a takeover the release covers only the new attempt, and the abandoned one may still
+/// take effect. So the key stays unknown, for the same request only, until it is resolved.
 fn released(took_over: bool, now: StoreTime) -> State {
     if took_over {
         State::Unknown
@@ -392,8 +394,8 @@ fn released(took_over: bool, now: StoreTime) -> State {
     }
 }
 
-/// Whether work that may have happened already may be done again: as long as its provider still knows the derived key
-/// when the lease ends.
+/// Whether another attempt may follow one that may have taken effect: its lease has to end while the provider still
+/// recognises the derived key.
 fn may_run_again(policy: Policy, first_at: StoreTime, lease: Duration, now: StoreTime) -> bool {
     match policy {
         Policy::AtMostOnce => false,

@@ -1,7 +1,7 @@
-//! What is known of one key.
+//! The record of a key.
 //!
-//! A [`Record`] is the same in every store. Its times are of the clock of the store that holds it, never of a caller's.
-//! It is only ever replaced by what the functions in `decision` make of it.
+//! A [`Record`] is the same in every store. Its times come from the clock of the store that holds it, never from a
+//! caller's. Only the functions in `decision` make its next state.
 
 mod text;
 
@@ -15,71 +15,74 @@ pub use text::Unreadable;
 #[cfg(feature = "redis")]
 pub(super) use text::{COUNT_WIDTH, LEASE_WIDTH, TIME_WIDTH, field};
 
-/// Everything that is known of one key.
+/// The record of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
-    /// How far the work is.
+    /// How far the operation is.
     pub state: State,
-    /// Who may change the record.
+    /// The owner, which alone may change the record.
     pub owner: OwnerId,
-    /// How many attempts there were, the current one included. Never set back while the record is there.
+    /// Number of attempts so far, including the current one. Never reset while the record exists.
     pub attempt: u64,
-    /// How often the record was written. It names a writing only together with owner and `first_at`: see [`Version`].
+    /// Number of writes so far. It identifies a write only together with owner and `first_at`: see [`Version`].
     pub rev: u64,
-    /// When the lease began: at the claim, or at the last renewal.
+    /// Start of the lease: the claim, or the last renewal.
     pub leased_at: StoreTime,
-    /// How long the lease lasts.
+    /// Length of the lease.
     pub lease: Duration,
-    /// What was asked for. Taken at the claim, kept in every state.
+    /// Digest of the request. Taken at the claim, kept in every state.
     pub fingerprint: Fingerprint,
-    /// What happens when an attempt ends without a word.
+    /// Whether another attempt may follow if this one is abandoned.
     pub policy: Policy,
-    /// When the key was first seen: from then on a provider may know its derived key.
+    /// Time of the first claim. From then on, a provider may know the derived key.
     pub first_at: StoreTime,
-    /// Whether an earlier attempt ended without a word, so that its request may still take effect.
+    /// Whether an earlier attempt was abandoned. Its request may still take effect.
     pub took_over: bool,
-    /// What the attempts noted for the next one; empty where they noted nothing. A completed record has none.
+    /// The last checkpoint of the attempts; empty: none. A completed record has none.
     pub checkpoint: Bytes,
 }
 
-/// One writing of one claim's record. Every compare-and-set names it.
+/// Identifies one write of one claim's record. Every compare-and-set names it.
 ///
-/// The revision alone does not name a writing: it begins at 1 again once a store has deleted the record, so a late
-/// compare-and-set could match the record of a later claim. An owner is random and belongs to one claim; but a late copy of
-/// that very claim may make a second record once the first one is forgotten, so the time of the first claim belongs to it too.
+/// The revision alone does not identify a write: it restarts at 1 after a store has deleted the record, so a late
+/// compare-and-set could match a later claim's record. An owner is random and belongs to one claim.
+///
+/// But a delayed copy of that claim may create a second record after the first one is deleted, so the time of the first
+/// claim is part of the version too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version {
-    /// The owner that the record named.
+    /// The owner in the record.
     pub owner: OwnerId,
-    /// Its revision.
+    /// The revision of the record.
     pub rev: u64,
-    /// When its key was first seen.
+    /// Time of the first claim of the key.
     pub first_at: StoreTime,
 }
 
-/// How far the work is.
+/// How far the operation is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// An attempt is at work, or ended without a word.
+    /// An attempt is running, or was abandoned.
     InProgress,
-    /// It is not known whether the work took effect.
+    /// The operation may have taken effect.
     Unknown,
-    /// The attempt had no effect; or, with `took_over`, it was reopened and may still have one.
+    /// The attempt had no effect. With `took_over`, the record was reopened, and the abandoned attempt may still take
+    /// effect.
     Released {
-        /// When that was written.
+        /// Time of the release.
         finished_at: StoreTime,
     },
-    /// There is a result.
+    /// The operation has a result.
     Completed {
-        /// When it was stored.
+        /// Time at which the result was stored.
         finished_at: StoreTime,
-        /// The answer to every repetition.
+        /// The response to every retry.
         response: SavedResponse,
     },
 }
 
 impl Record {
-    /// The writing that this record is.
+    /// The version of this record.
     pub fn version(&self) -> Version {
         Version {
             owner: self.owner,
@@ -88,12 +91,12 @@ impl Record {
         }
     }
 
-    /// When the lease is over.
+    /// The end of the lease.
     pub fn lease_end(&self) -> StoreTime {
         self.leased_at.after(self.lease)
     }
 
-    /// When it finished; only what finished ever expires.
+    /// Start of the retention; only completed and released records expire.
     pub fn finished_at(&self) -> Option<StoreTime> {
         match self.state {
             State::InProgress | State::Unknown => None,
@@ -103,12 +106,12 @@ impl Record {
         }
     }
 
-    /// Whether there is a result.
+    /// Whether the operation has a result.
     pub fn is_completed(&self) -> bool {
         matches!(self.state, State::Completed { .. })
     }
 
-    /// The result, if there is one.
+    /// The result, if any.
     pub fn response(&self) -> Option<&SavedResponse> {
         match &self.state {
             State::Completed { response, .. } => Some(response),
@@ -116,7 +119,7 @@ impl Record {
         }
     }
 
-    /// The result, if there is one.
+    /// The result, if any.
     pub fn into_response(self) -> Option<SavedResponse> {
         match self.state {
             State::Completed { response, .. } => Some(response),
@@ -124,7 +127,7 @@ impl Record {
         }
     }
 
-    /// Whether the retention is over, after which nothing of the record counts any more.
+    /// Whether the retention is over. Then the key is free.
     pub fn is_over(&self, retention: Duration, now: StoreTime) -> bool {
         self.finished_at()
             .is_some_and(|finished_at| now >= finished_at.after(retention))

@@ -30,7 +30,7 @@ fn first() -> ClaimRequest {
     }
 }
 
-/// The same claim by somebody else.
+/// A claim by another caller.
 fn second() -> ClaimRequest {
     ClaimRequest {
         owner: owner(2),
@@ -57,7 +57,7 @@ fn written<T: std::fmt::Debug>(step: Step<T>) -> Record {
     }
 }
 
-/// What a change that writes nothing is answered.
+/// The reply to a change that writes nothing.
 fn refused(
     record: Option<&Record>,
     fence: &Fence,
@@ -114,7 +114,7 @@ fn every_row_of_the_table_holds() {
             Decision::Repeated,
         ),
         (
-            "the same owner, its lease over",
+            "the same owner, lease over",
             Some(claimed()),
             first(),
             40_000,
@@ -131,7 +131,7 @@ fn every_row_of_the_table_holds() {
             Decision::Blocked(Blocked::Mismatch),
         ),
         (
-            "another request, at work",
+            "another request, lease running",
             Some(claimed()),
             other.clone(),
             5,
@@ -145,7 +145,7 @@ fn every_row_of_the_table_holds() {
             Decision::Blocked(Blocked::Mismatch),
         ),
         (
-            "at work",
+            "lease running",
             Some(claimed()),
             second(),
             1_000,
@@ -188,7 +188,7 @@ fn every_row_of_the_table_holds() {
         ),
         ("unknown", Some(unknown.clone()), second(), 11, UNKNOWN),
         (
-            "unknown, for years",
+            "unknown, years later",
             Some(unknown.clone()),
             second(),
             900 * day,
@@ -237,7 +237,7 @@ fn every_row_of_the_table_holds() {
             Decision::Start(Start::Reclaim),
         ),
         (
-            "released, a late message of the one who released",
+            "released, a delayed message of the same owner",
             Some(released),
             first(),
             11,
@@ -278,7 +278,7 @@ fn a_takeover_ends_before_the_provider_forgets() {
 }
 
 #[test]
-fn who_starts_counts_on_and_a_new_retention_starts_clean() {
+fn a_start_counts_on_and_a_new_retention_starts_clean() {
     let noted = after(&claimed(), Change::Checkpoint("note".into()), 5);
     let released = after(&noted, Change::Release, 10);
     let reclaimed = start(Start::Reclaim, Some(&released), &second(), at(20));
@@ -304,7 +304,7 @@ fn who_starts_counts_on_and_a_new_retention_starts_clean() {
 }
 
 #[test]
-fn a_lost_reply_is_recognised_and_nothing_else_is() {
+fn only_a_repeated_change_is_recognised() {
     let completed = after(&claimed(), Change::Complete(response()), 10);
     let released = after(&claimed(), Change::Release, 10);
     let unknown = after(&claimed(), Change::MarkUnknown, 10);
@@ -345,7 +345,7 @@ fn a_lost_reply_is_recognised_and_nothing_else_is() {
 }
 
 #[test]
-fn what_may_be_said_twice_is_written_over_the_writing_that_it_follows_alone() {
+fn a_renewal_or_checkpoint_replaces_only_the_revision_it_follows() {
     let noted = after(&claimed(), Change::Checkpoint("one".into()), 5);
     let late = Fence { rev: 1, ..fence() };
     let unheard = Fence { rev: 0, ..fence() };
@@ -385,12 +385,12 @@ fn what_may_be_said_twice_is_written_over_the_writing_that_it_follows_alone() {
     assert_eq!(
         result,
         WriteResult::Outdated(1),
-        "the claim is no checkpoint"
+        "the claim is not a checkpoint"
     );
 }
 
 #[test]
-fn a_renewed_lease_begins_at_the_renewal() {
+fn a_renewed_lease_starts_at_the_renewal() {
     let renewed = after(&claimed(), Change::Renew(LEASE * 2), 20_000);
     assert_eq!(renewed.lease_end(), at(80_000));
 }
@@ -411,7 +411,7 @@ fn a_completed_record_has_no_checkpoint() {
 }
 
 #[test]
-fn only_owner_and_attempt_together_may_change_a_record() {
+fn only_the_same_owner_and_attempt_may_change_a_record() {
     let stale = Fence {
         attempt: 2,
         ..fence()
@@ -435,7 +435,7 @@ fn only_owner_and_attempt_together_may_change_a_record() {
 }
 
 #[test]
-fn what_may_have_happened_is_kept_without_its_claim_and_nothing_else_is() {
+fn only_results_and_unknown_outcomes_are_stored_without_a_claim() {
     let third = Fence {
         attempt: 3,
         ..fence()
@@ -457,7 +457,7 @@ fn what_may_have_happened_is_kept_without_its_claim_and_nothing_else_is() {
 }
 
 #[test]
-fn a_settlement_writes_a_fresh_owner_over_the_record_it_has_seen() {
+fn a_resolution_replaces_the_seen_record_with_a_fresh_owner() {
     let record = claimed();
     let completed = Settlement::Completed(response());
     let over = 30_000;
@@ -482,7 +482,7 @@ fn a_settlement_writes_a_fresh_owner_over_the_record_it_has_seen() {
     assert!(!released.took_over && released.rev == unknown.rev + 1);
     let refused = [
         (
-            "an older writing",
+            "an older revision",
             &record,
             version(&record, 0),
             &completed,
@@ -521,7 +521,7 @@ fn a_settlement_writes_a_fresh_owner_over_the_record_it_has_seen() {
 }
 
 #[test]
-fn the_attempt_after_a_reopening_is_one_that_takes_over() {
+fn the_attempt_after_a_reopening_is_a_takeover() {
     let over = at(30_000);
     let resumable = Record {
         policy: Policy::RerunAlways,
@@ -534,7 +534,7 @@ fn the_attempt_after_a_reopening_is_one_that_takes_over() {
     assert_eq!(
         reopen(&claimed()),
         Step::answer(Settled::Refused),
-        "it never reruns"
+        "the policy allows no rerun"
     );
 
     let reopened = written(reopen(&resumable));
@@ -588,7 +588,7 @@ fn the_attempt_after_a_reopening_is_one_that_takes_over() {
     assert_eq!(
         released.state,
         State::Unknown,
-        "the abandoned one may go on"
+        "the abandoned attempt may continue"
     );
     let again = change(Some(&released), &fence, &Change::Release, over);
     assert_eq!(
@@ -598,7 +598,7 @@ fn the_attempt_after_a_reopening_is_one_that_takes_over() {
     );
 }
 
-/// An older or later writing of the same claim's record.
+/// An older or later write of the same claim's record.
 fn version(record: &Record, rev: u64) -> Version {
     Version {
         rev,

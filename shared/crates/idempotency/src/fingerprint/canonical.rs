@@ -1,14 +1,14 @@
-//! One text for all the ways to write a JSON value.
+//! The canonical form of a JSON value: the same for all ways to write it.
 //!
 //! | value | form |
 //! |---|---|
 //! | `null`, `true`, `false` | `z`, `t`, `f` |
 //! | number | `n`, the exact decimal value as digits `e` exponent without leading or trailing zeros, `;` |
-//! | string | `s`, its length in bytes, `:`, its text in UTF-8, in WTF-8 where it has half of a surrogate pair |
+//! | string | `s`, its length in bytes, `:`, its text in UTF-8, or WTF-8 if it contains half of a surrogate pair |
 //! | array | `[`, its values, `]` |
 //! | object | `{`, name and value of each member, sorted by the bytes of the names, `}` |
 //!
-//! Numbers are compared as they are written and not as any program would hold them: 2^53 and 2^53 + 1 differ, 1 and 1.0 do
+//! Numbers are compared by their exact decimal value, not as floating point: 2^53 and 2^53 + 1 differ, 1 and 1.0 do
 //! not.
 
 mod outline;
@@ -19,16 +19,16 @@ use foundation::json::{Text, without_mark};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use self::outline::{LeaseToken, Outline, Place};
+use self::outline::{Token, Outline, Place};
 
-/// A payload that could be read in two ways.
+/// A payload that readers may understand differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmbiguousPayload {
-    /// An object names a member twice, and readers differ in which one they take.
-    #[error("read the payload: an object has a member twice")]
+    /// An object has a duplicate member, and readers differ in which one they use.
+    #[error("ambiguous payload: an object has a duplicate member")]
     DuplicateMember,
-    /// It is nested more than 64 deep.
-    #[error("read the payload: it is nested too deep")]
+    /// It is nested more than 64 levels deep.
+    #[error("ambiguous payload: it is nested too deeply")]
     TooDeep,
 }
 
@@ -45,7 +45,7 @@ const DEEPEST: usize = 64;
 
 /// The canonical form of a payload, if it is JSON.
 pub(super) fn form(payload: &[u8]) -> Result<Canonical, AmbiguousPayload> {
-    // The text is found valid without recursion.
+    // This validation does not recurse.
     let Ok(value) = serde_json::from_slice::<&RawValue>(without_mark(payload)) else {
         return Ok(Canonical::NotJson);
     };
@@ -62,15 +62,15 @@ enum Problem {
     Ambiguous(AmbiguousPayload),
 }
 
-/// Writes the form of the value that is read next.
+/// Writes the form of the next value.
 fn write(json: &mut Outline<'_>, depth_left: usize, form: &mut Vec<u8>) -> Result<(), Problem> {
     match json.token() {
-        LeaseToken::Word("null") => form.push(b'z'),
-        LeaseToken::Word("true") => form.push(b't'),
-        LeaseToken::Word("false") => form.push(b'f'),
-        LeaseToken::Word(number) => write_number(number, form),
-        LeaseToken::String(text) => write_string(&read::<Text<'_>>(text)?.0, form),
-        LeaseToken::Array => {
+        Token::Word("null") => form.push(b'z'),
+        Token::Word("true") => form.push(b't'),
+        Token::Word("false") => form.push(b'f'),
+        Token::Word(number) => write_number(number, form),
+        Token::String(text) => write_string(&read::<Text<'_>>(text)?.0, form),
+        Token::Array => {
             let depth_left = deeper(depth_left)?;
             form.push(b'[');
             while json.has_element() {
@@ -78,7 +78,7 @@ fn write(json: &mut Outline<'_>, depth_left: usize, form: &mut Vec<u8>) -> Resul
             }
             form.push(b']');
         }
-        LeaseToken::Object => {
+        Token::Object => {
             let depth_left = deeper(depth_left)?;
             form.push(b'{');
             let members = sorted(json.members())?;
@@ -101,7 +101,7 @@ fn deeper(depth_left: usize) -> Result<usize, Problem> {
         .ok_or(Problem::Ambiguous(AmbiguousPayload::TooDeep))
 }
 
-/// The members, by the bytes of their names.
+/// The members, sorted by the bytes of their names.
 fn sorted(members: Vec<(&str, Place)>) -> Result<BTreeMap<Vec<u8>, Place>, Problem> {
     let mut sorted = BTreeMap::new();
     for (name, value) in members {
@@ -113,7 +113,7 @@ fn sorted(members: Vec<(&str, Place)>) -> Result<BTreeMap<Vec<u8>, Place>, Probl
     Ok(sorted)
 }
 
-/// What a part of the text is. It was found valid before, so this succeeds.
+/// Parses a part of the text. The whole text is valid, so this succeeds.
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
     serde_json::from_str(text).map_err(|_| Problem::NotJson)
 }
@@ -123,8 +123,8 @@ fn write_string(text: &[u8], form: &mut Vec<u8>) {
     form.extend_from_slice(text);
 }
 
-/// Writes a number's exact value: its sign, its digits without leading and trailing zeros, and the power of ten that the
-/// last of them counts.
+/// Writes the exact value of a number: its sign, its digits without leading and trailing zeros, and the exponent of the
+/// last digit.
 fn write_number(text: &str, form: &mut Vec<u8>) {
     let (sign, text) = match text.strip_prefix('-') {
         Some(rest) => ("-", rest),
@@ -145,7 +145,7 @@ fn write_number(text: &str, form: &mut Vec<u8>) {
     {
         _ if significant.is_empty() => "n0e0;".to_owned(),
         Some(power) => format!("n{sign}{significant}e{power};"),
-        // A power beyond any meaning is compared as it is written.
+        // An exponent beyond 64 bits is compared by its digits.
         None => format!("n{sign}{significant}e{shift}+{power};"),
     };
     form.extend_from_slice(number.as_bytes());

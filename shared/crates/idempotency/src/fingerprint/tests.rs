@@ -10,10 +10,10 @@ fn of(payload: impl AsRef<[u8]>) -> Result<Fingerprint, AmbiguousPayload> {
     })
 }
 
-/// Two versions of a function share one keyspace during a deployment: these never change. Computed once from the layout
-/// in the module's documentation by another program.
+/// Two versions of a function share one keyspace during a deployment, so these must never change. Another program
+/// computed them from the layout in the module's documentation.
 #[test]
-fn a_fingerprint_is_what_it_always_was() {
+fn a_fingerprint_never_changes() {
     let request = |payload| Request {
         method: "POST",
         route: "/api/payments",
@@ -45,7 +45,7 @@ fn a_fingerprint_is_what_it_always_was() {
 }
 
 #[test]
-fn how_json_is_written_makes_no_difference() {
+fn formatting_of_json_makes_no_difference() {
     let same = [
         (
             r#"{"a":1,"b":[true,null]}"#,
@@ -72,7 +72,7 @@ fn how_json_is_written_makes_no_difference() {
 }
 
 #[test]
-fn what_json_says_makes_a_difference() {
+fn another_json_value_has_another_fingerprint() {
     let different = [
         ("9007199254740992", "9007199254740993"),
         (
@@ -106,7 +106,7 @@ fn what_json_says_makes_a_difference() {
 }
 
 #[test]
-fn a_part_of_the_request_is_never_taken_for_another() {
+fn parts_of_a_request_are_not_interchangeable() {
     let of = |method, route, tenant| {
         Fingerprint::of(&Request {
             method,
@@ -127,7 +127,7 @@ fn a_part_of_the_request_is_never_taken_for_another() {
 }
 
 #[test]
-fn json_that_readers_may_understand_differently_is_refused() {
+fn ambiguous_json_is_rejected() {
     assert_eq!(
         of(r#"{"a":1,"a":2}"#),
         Err(AmbiguousPayload::DuplicateMember)
@@ -146,9 +146,12 @@ fn json_that_readers_may_understand_differently_is_refused() {
 }
 
 #[test]
-fn hostile_payloads_cost_no_stack_and_little_time() {
+fn hostile_payloads_need_little_stack_and_time() {
     let deep = "[".repeat(1 << 20);
-    assert!(of(&deep).is_ok(), "not JSON, so its bytes count");
+    assert!(
+        of(&deep).is_ok(),
+        "compared by its bytes, because it is not JSON"
+    );
     let closed = format!("{deep}{}", "]".repeat(1 << 20));
     assert_eq!(of(closed), Err(AmbiguousPayload::TooDeep));
     assert!(of(format!("1e{}", "9".repeat(100_000))).is_ok());
@@ -170,7 +173,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The same value with every object's members the other way round.
+/// The same value with the members of every object in reverse order.
 fn reversed(value: &Value) -> Value {
     match value {
         Value::Array(values) => values.iter().map(reversed).collect(),
@@ -193,7 +196,7 @@ fn units() -> impl Strategy<Value = Vec<u16>> {
     )
 }
 
-/// A string, every unit of it as an escape.
+/// A string with every unit escaped.
 fn escaped(units: &[u16], is_upper: bool) -> String {
     let escape = |unit: &u16| match is_upper {
         true => format!("\\u{unit:04X}"),
@@ -206,24 +209,24 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn any_json_has_one_fingerprint_however_it_is_written(value in json()) {
+    fn any_formatting_of_a_json_value_has_one_fingerprint(value in json()) {
         let pretty = serde_json::to_string_pretty(&reversed(&value)).expect("JSON");
         prop_assert_eq!(of(value.to_string()), of(pretty));
     }
 
     #[test]
-    fn two_values_have_two_fingerprints(a in json(), b in json()) {
+    fn different_values_have_different_fingerprints(a in json(), b in json()) {
         prop_assert_eq!(of(a.to_string()) == of(b.to_string()), a == b);
     }
 
-    /// A string is a sequence of UTF-16 units, as JavaScript has it: halves of pairs anywhere.
+    /// A string is a sequence of UTF-16 units, as in JavaScript, including unpaired surrogates.
     #[test]
-    fn two_strings_have_two_fingerprints(a in units(), b in units()) {
+    fn different_strings_have_different_fingerprints(a in units(), b in units()) {
         prop_assert_eq!(of(escaped(&a, false)) == of(escaped(&b, true)), a == b);
     }
 
     #[test]
-    fn any_bytes_have_a_fingerprint_or_are_refused(bytes: Vec<u8>) {
+    fn any_payload_has_a_fingerprint_or_is_rejected(bytes: Vec<u8>) {
         let _ = of(bytes);
     }
 

@@ -1,16 +1,18 @@
-//! A record as text, which is what Redis holds: one line of header, then the checkpoint or the saved response.
+//! A record as text, the form in which Redis holds it: one header line, then the checkpoint or the saved response.
 //!
 //! ```text
 //! tb1 in_progress 7b6f…32 digits 0000000001 0000000003 1764000000000 0032000 0000000000000 1764000000000 0000000000000 0 3a7b…64 digits 00000000
 //!     state       owner          attempt    rev        leased_at     lease   policy        first_at      finished_at   took_over fingerprint  length of what follows
 //! ```
 //!
-//! Every field has a fixed width, so that a script decides from the first bytes alone, whatever the size of the response,
-//! and an operator can read it with `GET`. Times and durations are milliseconds, `finished_at` is zero in what has not
-//! finished, the policy is its bound. The length of what follows tells a whole record from a truncated one.
+//! Every field has a fixed width, so a script decides from the first bytes alone, however large the response is. An
+//! operator can read the record with `GET`.
 //!
-//! Two versions of a function share one keyspace during a deployment: a version that writes another header begins it with
-//! another word, and finds what the old one wrote unreadable, which never runs anything.
+//! Times and durations are milliseconds. `finished_at` is zero in an unfinished record, and the policy is stored as its
+//! bound. The length of the body distinguishes a whole record from a truncated one.
+//!
+//! Two versions of a function share one keyspace during a deployment. A version with another header starts it with
+//! another word, so the old version finds the record unreadable, and no claim of it succeeds.
 
 use std::str;
 use std::time::Duration;
@@ -21,18 +23,18 @@ use super::{Record, State};
 use crate::store_time::{StoreTime, whole_ms};
 use crate::{Fingerprint, OwnerId, Policy, SavedResponse};
 
-/// The length of a header, its line feed included.
+/// Length of a header, including its line feed.
 pub(crate) const HEADER_BYTES: usize = 211;
 
 const VERSION: &str = "tb1";
 const STATE_WIDTH: usize = 11;
-/// An attempt, a rev.
+/// Width of an attempt or a revision.
 pub(crate) const COUNT_WIDTH: usize = 10;
-/// An instant, or a policy's bound.
+/// Width of an instant or a policy's bound.
 pub(crate) const TIME_WIDTH: usize = 13;
 pub(crate) const LEASE_WIDTH: usize = 7;
 const FIELDS: usize = 13;
-/// How wide the fields are after the version.
+/// Widths of the fields after the version.
 const WIDTHS: [usize; FIELDS - 1] = [
     STATE_WIDTH,
     32,
@@ -48,13 +50,13 @@ const WIDTHS: [usize; FIELDS - 1] = [
     8,
 ];
 
-/// What is there is no record that this version can read.
+/// The stored value is not a record that this version can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("read the record: it is damaged, or not a record")]
+#[error("unreadable record: damaged, or not a record")]
 pub struct Unreadable;
 
 impl Record {
-    /// The record as text: what a store may keep of it.
+    /// The record as text, in the form that stores may keep.
     pub fn to_text(&self) -> Vec<u8> {
         let body = self.body();
         let mut text = self.header(body.len()).into_bytes();
@@ -62,7 +64,7 @@ impl Record {
         text
     }
 
-    /// What follows the header: the response of what is completed, else the checkpoint.
+    /// The part after the header: the response of a completed record, otherwise the checkpoint.
     fn body(&self) -> Bytes {
         match &self.state {
             State::Completed { response, .. } => response.to_bytes(),
@@ -88,11 +90,11 @@ impl Record {
         )
     }
 
-    /// The record that `text` is.
+    /// Parses a record.
     ///
     /// # Errors
     ///
-    /// [`Unreadable`] for anything that [`to_text`](Self::to_text) does not write.
+    /// [`Unreadable`] for any text that [`to_text`](Self::to_text) does not write.
     pub fn from_text(text: &Bytes) -> Result<Self, Unreadable> {
         Self::parse(text).ok_or(Unreadable)
     }
@@ -162,7 +164,7 @@ impl Record {
 }
 
 impl State {
-    /// The word for it in records.
+    /// The name in records.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::InProgress => "in_progress",
@@ -173,7 +175,8 @@ impl State {
     }
 }
 
-/// A number as it stands in a header; scripts get theirs like this, so that they need not write them.
+/// A number with the width of its header field. Scripts receive numbers in this form, so that they need not format
+/// them.
 pub(crate) fn field(number: u64, width: usize) -> String {
     format!("{number:0width$}")
 }

@@ -1,31 +1,32 @@
-//! A JSON text that is known to be valid, read from front to back.
+//! Reads a valid JSON text from front to back.
 //!
-//! Members are written in another order than they are read, so an object's values are passed over before they are read. Where each
-//! ends is found out in one pass over the whole text: to look for the end again on each level would read the text once per level.
+//! Members are written in another order than they are read, so an object's values are skipped first and read later. One
+//! pass over the whole text finds the end of each value. Searching for the ends at every level would read the text once
+//! per level.
 
 use serde_json::value::RawValue;
 
-/// The text, and the place in it that is read next.
+/// The text, and the position of the next token.
 pub(super) struct Outline<'a> {
     text: &'a str,
     here: Place,
-    /// What follows each array and object that is a member's value, in the order in which they begin.
+    /// The position after each array and object that is a member's value, in the order of their beginnings.
     ends: Vec<Place>,
 }
 
-/// A place in the text.
+/// A position in the text.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Place {
     at: usize,
-    /// How many of the ends are those of values that began before it.
+    /// Number of values in `ends` that begin before this position.
     begun: usize,
 }
 
-/// What begins at a place.
-pub(super) enum LeaseToken<'a> {
+/// The token at a position.
+pub(super) enum Token<'a> {
     Array,
     Object,
-    /// With its quotes.
+    /// Including its quotes.
     String(&'a str),
     /// A number, `true`, `false` or `null`.
     Word(&'a str),
@@ -40,49 +41,49 @@ impl<'a> Outline<'a> {
         }
     }
 
-    /// The place that is read next.
+    /// The position of the next token.
     pub(super) fn here(&self) -> Place {
         self.here
     }
 
-    /// Reads on at another place.
+    /// Continues at another position.
     pub(super) fn go_to(&mut self, place: Place) {
         self.here = place;
     }
 
-    /// Reads a token; of an array and an object its beginning alone.
-    pub(super) fn token(&mut self) -> LeaseToken<'a> {
+    /// Reads a token. For an array or an object, reads only its beginning.
+    pub(super) fn token(&mut self) -> Token<'a> {
         let start = self.skip_to_token();
         let bytes = self.text.as_bytes();
-        let (end, token): (_, fn(&'a str) -> LeaseToken<'a>) = match bytes.get(start) {
-            Some(b'[') => (start + 1, |_| LeaseToken::Array),
-            Some(b'{') => (start + 1, |_| LeaseToken::Object),
-            Some(b'"') => (end_of_string(bytes, start), LeaseToken::String),
-            _ => (end_of_word(bytes, start), LeaseToken::Word),
+        let (end, token): (_, fn(&'a str) -> Token<'a>) = match bytes.get(start) {
+            Some(b'[') => (start + 1, |_| Token::Array),
+            Some(b'{') => (start + 1, |_| Token::Object),
+            Some(b'"') => (end_of_string(bytes, start), Token::String),
+            _ => (end_of_word(bytes, start), Token::Word),
         };
         self.here.at = end;
         token(self.text.get(start..end).unwrap_or_default())
     }
 
-    /// Whether the array goes on; if not, its end is read.
+    /// Whether the array has another element; if not, reads its end.
     pub(super) fn has_element(&mut self) -> bool {
         self.goes_on_before(b']')
     }
 
-    /// Reads an object to its end: the names of its members, with their quotes, and the places of their values.
+    /// Reads an object to its end. Returns the names of its members, with quotes, and the positions of their values.
     pub(super) fn members(&mut self) -> Vec<(&'a str, Place)> {
         let mut members = Vec::new();
         while self.goes_on_before(b'}') {
-            let LeaseToken::String(name) = self.token() else {
+            let Token::String(name) = self.token() else {
                 break;
             };
-            members.push((name, self.pass_over_value()));
+            members.push((name, self.skip_value()));
         }
         members
     }
 
-    /// Passes over a member's value. Returns its place.
-    fn pass_over_value(&mut self) -> Place {
+    /// Skips a member's value. Returns its position.
+    fn skip_value(&mut self) -> Place {
         let start = self.skip_to_token();
         let mut place = self.here;
         if matches!(self.text.as_bytes().get(start), Some(b'[' | b'{')) {
@@ -107,7 +108,7 @@ impl<'a> Outline<'a> {
         byte.is_some_and(|byte| *byte != end)
     }
 
-    /// Passes over blanks, and over the commas and colons that stand where they have to.
+    /// Skips whitespace, commas and colons.
     fn skip_to_token(&mut self) -> usize {
         let rest = self.text.as_bytes().iter().skip(self.here.at);
         let skipped = rest.take_while(|byte| b" \t\n\r,:".contains(byte));
@@ -116,10 +117,10 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// What follows each array and object that is a member's value.
+/// The position after each array and object that is a member's value.
 fn ends(bytes: &[u8]) -> Vec<Place> {
     let mut ends = Vec::<Place>::new();
-    // The depth of each that is open, and which one it is.
+    // Depth and index of each open value.
     let mut open = Vec::new();
     let (mut at, mut depth, mut follows_colon) = (0, 0_usize, false);
     while let Some(byte) = bytes.get(at) {
@@ -153,7 +154,7 @@ fn ends(bytes: &[u8]) -> Vec<Place> {
     ends
 }
 
-/// The place behind the string that begins at `start`.
+/// The position after the string that begins at `start`.
 fn end_of_string(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     loop {
@@ -166,7 +167,7 @@ fn end_of_string(bytes: &[u8], start: usize) -> usize {
     }
 }
 
-/// The place behind the number, `true`, `false` or `null` that begins at `start`.
+/// The position after the number, `true`, `false` or `null` that begins at `start`.
 fn end_of_word(bytes: &[u8], start: usize) -> usize {
     let word = bytes.iter().skip(start);
     start

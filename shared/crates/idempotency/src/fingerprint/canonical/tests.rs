@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use foundation::json::Members;
 
-/// The rule as it was: each level reads what it holds, and hands the text of its parts to the next one.
+/// The earlier implementation, which passed the text of each part on to the next level.
 mod by_levels {
     use super::*;
 
@@ -61,7 +61,7 @@ fn blank() -> impl Strategy<Value = &'static str> {
     prop_oneof![4 => Just(""), 1 => Just(" "), 1 => Just("\r\n\t ")]
 }
 
-/// Texts of JSON as any program writes them, members that come twice among them.
+/// JSON texts in any formatting, including duplicate members.
 fn json_text() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(vec![
         "null",
@@ -107,7 +107,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn the_form_is_what_it_always_was(text in json_text(), depth in 0_usize..70) {
+    fn the_form_never_changes(text in json_text(), depth in 0_usize..70) {
         let before = r#"[{"x":"#.repeat(depth / 2);
         let behind = "}]".repeat(depth / 2);
         for text in [text.clone(), format!(" {before}{text}{behind}")] {
@@ -116,7 +116,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_nearly_json_is_compared_as_it_always_was(
+    fn almost_valid_json_is_treated_as_before(
         text in json_text(),
         at in any::<prop::sample::Index>(),
         put in prop::sample::select(vec!["", "[", "]", "{", "}", "\"", ":", ",", "\\", "1", " "]),
@@ -129,9 +129,9 @@ proptest! {
     }
 }
 
-/// Each level was read once per level above it: 5 MB in 64 arrays took seconds.
+/// Regression: each level was read once per level above it, so 5 MB in 64 arrays took seconds.
 #[test]
-fn depth_costs_no_time() {
+fn depth_does_not_multiply_the_time() {
     let elements = vec!["[]"; 100_000].join(",");
     let nested = |depth| format!("{}{elements}{}", "[".repeat(depth), "]".repeat(depth));
     let objects = |depth| {
