@@ -1,19 +1,21 @@
-//! In development this process's memory stands in front of Redis, always, and not only while Redis is away.
+//! Redis behind the memory of this process, in development.
 //!
-//! Every claim passes the memory first, and one store decides about each attempt, from its claim to its end:
+//! The memory takes part in every call, not only while Redis is away. One store decides about each attempt, from its
+//! claim to its end:
 //!
-//! - Redis, if it answers the claim. The memory keeps a copy of what this process did: with it, it answers repetitions, and notices
-//!   that Redis has lost the key.
-//! - This memory, if Redis does not answer the claim, or does not answer a completion, or has lost the work, while that is
-//!   unfinished. From then on it decides about that key, until what finished no longer counts.
+//! - Redis, if it answers the claim. The memory keeps a copy of what this process did. With the copy it answers
+//!   retries, and detects that Redis has lost the key.
+//! - The memory, if Redis does not answer the claim or a completion, or has lost an unfinished attempt. From then on,
+//!   the memory decides about that key until its retention is over.
 //!
-//! So one process runs nothing twice and gives one answer, whether Redis is there or not. What this memory decides is known to this
-//! process alone, until it is restarted: that is why it stands in nowhere but on a laptop. While Redis is away, no note, mark, renewal
-//! or release is acknowledged of an attempt that Redis decides about; and a process begins a key that only other processes have worked
-//! on, whatever it has been told of it.
+//! So one process runs no operation twice and gives one response per key, whether Redis is there or not. Only this
+//! process knows what the memory decides, and only until it ends. So this store is for development only.
 //!
-//! Not prevented: a process runs a key twice if Redis falls back to an older state, and another process then claims and releases the
-//! same attempt again.
+//! While Redis is away, no checkpoint, mark, renewal or release is acknowledged for an attempt that Redis decides
+//! about. A process also starts a key that only other processes have used, because it has no copy of it.
+//!
+//! One case is not prevented: a process runs a key twice if Redis falls back to an older state, and another process
+//! then claims and releases the same attempt again.
 
 use crate::SavedResponse;
 use crate::store::Grant;
@@ -40,7 +42,7 @@ impl GatedStore {
         Self { memory, redis }
     }
 
-    /// Whether Redis still has the work. If not, this memory decides about the key from now on.
+    /// Whether Redis still has the attempt. If not, the memory decides about the key from now on.
     async fn has(
         &self,
         key: &RecordKey,
@@ -50,7 +52,7 @@ impl GatedStore {
         let has = match self.redis.read(key, deadline).await? {
             Found::Nothing => false,
             Found::Record(record, _) => work.is_in(&record),
-            // It may be the work, so nothing runs.
+            // It may be the attempt, so nothing runs.
             Found::Unreadable => true,
         };
         if !has {
@@ -133,7 +135,7 @@ impl Store for GatedStore {
             Guarded::Unfinished(_) => self.redis.look(key, claim, deadline).await,
             Guarded::There => {
                 let there = self.redis.look(key, claim, deadline).await;
-                // Without Redis a claim would start here.
+                // Without Redis, the memory would decide a claim, and it would succeed.
                 Ok(there.unwrap_or(of_memory(None)))
             }
         }
@@ -176,7 +178,7 @@ impl Store for GatedStore {
         }
     }
 
-    /// Redis's alone: keys that only this memory has are found by name only.
+    /// Only the keys in Redis. A key that only the memory has is found by its name.
     async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError> {
         self.redis.list(limit, deadline).await
     }

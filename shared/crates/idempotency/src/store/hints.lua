@@ -1,18 +1,17 @@
--- What Redis knows of a key when MongoDB decides: a claim, which is a hint, or a result that MongoDB has acknowledged.
--- Nothing unfinished ever replaces a result. The rules are those of hints/rules.rs.
+-- Redis in front of MongoDB. A key holds a claim, which is a hint, or a result that MongoDB has acknowledged. An unfinished
+-- record never replaces a result. The rules are those of hints/rules.rs.
 --
 -- KEYS[1]  the key
 -- ARGV     1 the operation: claim, look, result or remove    2 the owner    3 the fingerprint
---          4 the claim's lease, as wide as in a header, or when the result was stored    5 the retention without its margin
---          6 the result
--- Answers   a verdict, the server's time, and where it is of use the record, or when the lease ends
+--          4 the claim's lease, with the width of a header field; or the time at which the result was stored
+--          5 the retention without its margin    6 the result
+-- Replies  a verdict, the server's time, and where needed the record or the end of the lease
 --
--- The layout of a record is that of record/text.rs, and fields are text for the reason that record.lua gives. All times and
--- durations are milliseconds.
+-- The layout of a record is in record/text.rs. Fields stay text for the reason that record.lua gives. Times and durations are
+-- milliseconds.
 
 local HEADER = 211
--- Every claim of ours begins before now and is at most this long. One that another program has left in another form is no hint: MongoDB
--- is asked.
+-- Our claims start in the past and are at most this long. Any other claim was written by another program and is not a hint.
 local LONGEST_LEASE = 900000
 local HEADER_START, HEADER_END = '0', '210'
 local PATTERN = '^tb1 ([a-z_]+) *(%x+) %d+ %d+ (%d+) (%d+) %d+ %d+ (%d+) [01] (%x+) (%d+)\n$'
@@ -27,7 +26,7 @@ if header == '' and operation == 'claim' then
   local now_text = string.format('%013d', now)
   local text = 'tb1 in_progress ' .. caller .. ' 0000000000 0000000000 ' .. now_text .. ' ' .. number .. ' 0000000000000 '
     .. now_text .. ' 0000000000000 0 ' .. asked .. ' 00000000\n'
-  -- An empty value looks like none, and stays as it is.
+  -- NX: an empty value looks like an absent one, and is not replaced.
   redis.call('SET', key, text, 'PX', retention, 'NX')
   return {'ask', now}
 end
@@ -40,8 +39,7 @@ end
 if operation == 'result' then
   local last = number + retention
   local is_older = state == 'completed' and tonumber(finished_at) > tonumber(number)
-  -- What is there is not whole where its length is another one, and then is replaced. So is this very result, which is sent
-  -- again where it could not be read.
+  -- A truncated value is replaced. So is the same result, which is sent again after a reader found it unreadable.
   if now >= last or (is_older and redis.call('STRLEN', key) == HEADER + length) then
     return {'discarded', now}
   end

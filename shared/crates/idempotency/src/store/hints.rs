@@ -1,7 +1,7 @@
-//! What Redis knows of a key when MongoDB decides: claims, which are hints, and results that MongoDB has acknowledged.
+//! Redis in front of MongoDB: claims, which are hints, and results that MongoDB has acknowledged.
 //!
-//! A hint only shortens the way: it lets Redis answer a repetition or turn away a second caller. Redis away, or empty, or
-//! behind, costs a way to MongoDB and nothing else.
+//! A hint saves a round trip to MongoDB: Redis replays a result, or reports a running attempt. If Redis is away, empty
+//! or stale, the caller asks MongoDB, at no other cost.
 
 use crate::decision;
 use std::sync::LazyLock;
@@ -21,25 +21,26 @@ use crate::{OwnerId, RecordKey, ResponseKeys};
 /// Redis in front of MongoDB.
 pub(super) struct Hints {
     client: RedisClient,
-    /// For how long a result is answered from here: the retention, less what the two servers' clocks may differ by.
+    /// How long Redis replays a result: the retention, less the difference that the two servers' clocks may have.
     retention: Duration,
-    /// The script; a test replaces its clock.
+    /// The script; tests replace its clock.
     script: &'static LazyLock<Script>,
-    /// With which a result has to be signed; `None`: any result is believed.
+    /// The keys that must have signed a result; `None`: any result is accepted.
     response_keys: Option<ResponseKeys>,
 }
 
 /// The answer of Redis to a claim.
 pub(super) enum Hint {
-    /// This blocks the claim.
+    /// The claim is blocked.
     Blocked(Blocked),
     /// MongoDB has to decide.
     Ask,
 }
 
-/// By how much the clocks of Redis and MongoDB may differ. Near the end of its retention a result is MongoDB's to answer.
+/// The largest difference between the clocks of Redis and MongoDB. Near the end of its retention, only MongoDB replays
+/// a result.
 const CLOCK_MARGIN: Duration = Duration::from_secs(60);
-/// The part of the time left that a hint may take.
+/// The share of the remaining time that a hint may take.
 const SHARE_OF_TIME: f64 = 0.25;
 
 static HINTS: LazyLock<Script> =
@@ -53,14 +54,14 @@ impl Hints {
     ) -> Self {
         Self {
             client,
-            // Of a short retention half: a result that Redis never answers is of no use there.
+            // At least half of a short retention: otherwise Redis would never replay a result.
             retention: retention.saturating_sub(CLOCK_MARGIN.min(retention / 2)),
             script: &HINTS,
             response_keys,
         }
     }
 
-    /// Leaves a claim, where there is nothing, and says whether Redis can answer it.
+    /// Stores a claim if the key is absent, and returns whether Redis can answer it.
     pub(super) async fn claim(
         &self,
         key: &RecordKey,
@@ -71,7 +72,7 @@ impl Hints {
         self.hint(&reply, key, claim, deadline).await
     }
 
-    /// Says whether Redis can answer a claim, without leaving one.
+    /// Returns whether Redis can answer a claim, without storing one.
     pub(super) async fn look(
         &self,
         key: &RecordKey,
@@ -82,7 +83,7 @@ impl Hints {
         self.hint(&reply, key, claim, deadline).await
     }
 
-    /// Keeps a result that MongoDB has acknowledged.
+    /// Stores a result that MongoDB has acknowledged.
     pub(super) async fn keep(
         &self,
         key: &RecordKey,
@@ -98,7 +99,7 @@ impl Hints {
         self.run(key, &arguments, deadline).await.map(drop)
     }
 
-    /// Takes back the claim of `owner`, if it is there.
+    /// Removes the claim of `owner`, if it is stored.
     pub(super) async fn remove(
         &self,
         key: &RecordKey,
@@ -176,7 +177,7 @@ impl Hints {
         })
     }
 
-    /// Whether the result in a reply is one of this program's, as far as that matters.
+    /// Whether the result in a reply was signed by this program, if that is required.
     async fn believe(&self, reply: &Reply, key: &RecordKey, deadline: Deadline) -> bool {
         let Some(keys) = &self.response_keys else {
             return true;

@@ -1,5 +1,5 @@
-//! Random histories of one key. The test of each store runs them on a real server, and beside it on the pure functions of
-//! `decision`: claims, looks, changes, settlements, repeated and stale messages, deletion and the passing of time.
+//! Random histories of one key: claims, looks, changes, resolutions, repeated and stale messages, deletion and passing
+//! time. Each store's test runs them on a real server and on the pure functions of `decision`.
 
 use std::time::Duration;
 
@@ -12,35 +12,35 @@ use crate::record::{Record, State};
 use crate::store_time::StoreTime;
 use crate::{Fingerprint, OwnerId, Policy, Request, SavedResponse};
 
-/// A key in a store, and beside it the record that the pure functions make.
+/// A key in a store, and the record that the pure functions make.
 pub(super) trait Pair<S> {
-    /// Forgets the history before.
+    /// Deletes the previous history.
     async fn begin(&mut self);
 
     /// Runs one step in the store and on the pure functions, and compares them.
     async fn take(&mut self, step: S);
 }
 
-/// One thing that happens to a key.
+/// One event of a key.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// So many milliseconds pass; fewer than none where a replica's clock takes over.
+    /// This many milliseconds pass; negative if a replica's clock takes over.
     Pass(i64),
     /// The store deletes the record, if it is finished.
     Expire,
-    /// A client claims, and keeps the fence, whether the claim starts or not.
+    /// A client claims, and keeps the fence even if the claim is blocked.
     Claim(Wish),
     /// A client looks.
     Look(Wish),
-    /// A client repeats a claim that was sent before, or abuses its owner for this amount.
+    /// A client repeats an earlier claim, or misuses its owner for another amount.
     ClaimAgain(usize, Option<u8>),
-    /// A client that has claimed changes the record, whether its claim started or not.
+    /// A client changes the record, even if its claim was blocked.
     Change {
         which: usize,
         kind: Kind,
         known: Known,
     },
-    /// A reconciler settles the record it has read, an older revision of it, or the record of an earlier claim.
+    /// A reconciler resolves the record that it has read, an older revision of it, or the record of an earlier claim.
     Settle {
         behind: u64,
         stale_owner: bool,
@@ -48,7 +48,7 @@ pub(super) enum Step {
     },
 }
 
-/// What a claim or a look asks for.
+/// The arguments of a claim or a look.
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     pub(super) amount: u8,
@@ -67,10 +67,10 @@ pub(super) enum Kind {
     MarkUnknown,
 }
 
-/// The revision that a lease holder knows of.
+/// The revision that a lease holder knows.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Known {
-    /// So many revisions before the current one; zero: the current one.
+    /// This many revisions before the current one; zero: the current one.
     Behind(u64),
     Nothing,
 }
@@ -83,10 +83,10 @@ pub(super) enum Finding {
     Reopened,
 }
 
-/// The policy bound of work that may always run again.
+/// The stored policy bound of an operation that may always run again.
 pub(super) const ALWAYS_MS: u64 = 9_999_999_999_999;
 
-/// Any wish.
+/// Any arguments.
 pub(super) fn wish() -> impl Strategy<Value = Wish> {
     let bound = prop_oneof![Just(0), Just(ALWAYS_MS), 1_u64..3_000];
     let retention = prop_oneof![Just(500_u64), Just(2_000_000)];
@@ -141,7 +141,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Histories that chance rarely finds.
+/// Histories that random search rarely finds.
 pub(super) fn known_histories() -> [Vec<Step>; 8] {
     let claim = |bound_ms| {
         Step::Claim(Wish {
@@ -165,7 +165,7 @@ pub(super) fn known_histories() -> [Vec<Step>; 8] {
     };
     let note = || Kind::Checkpoint("a note".into());
     [
-        // The reply to a renewal or a checkpoint is lost, or another change came between.
+        // The reply to a renewal or a checkpoint is lost, or another change comes between.
         vec![
             claim(0),
             change(Kind::Renew(500)),
@@ -177,7 +177,7 @@ pub(super) fn known_histories() -> [Vec<Step>; 8] {
             again(Kind::Checkpoint("another".into())),
             change(Kind::Checkpoint(String::new())),
         ],
-        // A clock that goes back makes nothing young enough to run again.
+        // A clock that goes back never makes a rerun possible again.
         vec![
             claim(0),
             change(Kind::MarkUnknown),
@@ -192,9 +192,9 @@ pub(super) fn known_histories() -> [Vec<Step>; 8] {
             change(Kind::Release),
             change(Kind::Release),
         ],
-        // An owner is used twice, for two requests.
+        // An owner is used for two requests.
         vec![claim(0), Step::ClaimAgain(1, Some(1))],
-        // An abandoned attempt is reopened: it cannot finish any more, and the next attempt has taken over.
+        // An abandoned attempt is reopened: it cannot finish any more, and the next attempt is a takeover.
         vec![
             claim(ALWAYS_MS),
             change(note()),
@@ -212,7 +212,7 @@ pub(super) fn known_histories() -> [Vec<Step>; 8] {
             claim(ALWAYS_MS),
             change(Kind::Release),
         ],
-        // It is reopened, and then its owner finds out that it had no effect, and later that another attempt had one.
+        // The key is reopened, and resolved again: first as released, later as completed.
         vec![
             claim(ALWAYS_MS),
             Step::Pass(200),
@@ -225,7 +225,7 @@ pub(super) fn known_histories() -> [Vec<Step>; 8] {
             settle(Finding::Completed),
             claim(ALWAYS_MS),
         ],
-        // The claim is lost, and its outcome is not known.
+        // The claim is lost, and its outcome is unknown.
         vec![
             claim(0),
             change(Kind::Release),
@@ -235,7 +235,7 @@ pub(super) fn known_histories() -> [Vec<Step>; 8] {
             claim(0),
             change(Kind::Complete(1)),
         ],
-        // The retention of a result is over, and the key begins anew.
+        // The retention of a result ends, and the key starts again.
         vec![
             claim(0),
             change(Kind::Complete(1)),
@@ -253,7 +253,7 @@ pub(super) fn known_histories() -> [Vec<Step>; 8] {
 ///
 /// # Panics
 ///
-/// When the store and the pure functions differ; the message has the shortest history found.
+/// Panics if the store and the pure functions differ; the message contains the shortest history found.
 pub(super) fn run_random<S: Clone + std::fmt::Debug, P: Pair<S>>(
     histories: u32,
     step: impl Strategy<Value = S>,
@@ -295,7 +295,7 @@ pub(super) fn fingerprint_of(amount: u8) -> Fingerprint {
     Fingerprint::of(&request).expect("unambiguous")
 }
 
-/// A claim of a new owner.
+/// A claim with a new owner.
 pub(super) fn claim_of(wish: &Wish) -> ClaimRequest {
     ClaimRequest {
         owner: OwnerId::fresh(),
@@ -317,7 +317,7 @@ pub(super) fn change_of(kind: Kind) -> Change {
     }
 }
 
-/// The settlement of this finding.
+/// The resolution for this finding.
 pub(super) fn settlement_of(finding: Finding) -> Settlement {
     match finding {
         Finding::Completed => Settlement::Completed(response(0)),
@@ -326,7 +326,7 @@ pub(super) fn settlement_of(finding: Finding) -> Settlement {
     }
 }
 
-/// The revision that a lease holder knows of while the record is at `rev`.
+/// The revision that a lease holder knows while the record is at `rev`.
 pub(super) fn known_rev(known: Known, rev: u64) -> u64 {
     match known {
         Known::Behind(behind) => rev.saturating_sub(behind),
@@ -334,7 +334,7 @@ pub(super) fn known_rev(known: Known, rev: u64) -> u64 {
     }
 }
 
-/// Moves the record so many milliseconds into the past, which is the same as moving the clock into the future.
+/// Moves the record into the past, which is equivalent to moving the clock into the future.
 pub(super) fn age(record: &mut Record, ms: i64) {
     let earlier = |time: &mut StoreTime| {
         *time = StoreTime::from_ms(time.as_ms().saturating_add_signed(-ms));
@@ -349,7 +349,7 @@ pub(super) fn age(record: &mut Record, ms: i64) {
     }
 }
 
-/// Mostly the last one, which has the best chance to be the owner.
+/// Prefers the last one, which most likely is the owner.
 pub(super) fn pick(claims: &[Fence], which: usize) -> Option<Fence> {
     match which % 4 {
         0 => claims.get((which / 4).checked_rem(claims.len())?).cloned(),

@@ -1,7 +1,7 @@
-//! The memory of this process decides: on a laptop without a server, in front of Redis, and in tests.
+//! A store in the memory of this process: for development without a server, in front of Redis, and for tests.
 //!
-//! It is bounded in entries and in bytes. Nothing that still counts is ever evicted: a claim that finds it full is not
-//! decided. A result always finds room, as a summary if need be, for it has happened.
+//! It is limited in entries and bytes. It never evicts a record before its retention is over, so a claim fails if the
+//! store is full. A result is always stored, if necessary as a summary, because the operation took effect.
 
 #[cfg(feature = "redis")]
 mod guard;
@@ -34,11 +34,11 @@ pub(crate) struct MemoryStore {
     most_entries: usize,
     most_bytes: usize,
     retention: Duration,
-    /// Where its clock began.
+    /// The origin of its clock.
     started: Instant,
 }
 
-/// Where the clock of every process's memory begins: any instant would do, but zero means "not yet" to an operator.
+/// The time at `started`, by this store's clock. Any instant would do, but operators read zero as "not yet".
 const EPOCH: StoreTime = StoreTime::from_ms(1_000_000_000_000);
 
 impl MemoryStore {
@@ -52,7 +52,7 @@ impl MemoryStore {
         }
     }
 
-    /// The time by which this store decides.
+    /// The time by this store's clock.
     pub(super) fn now(&self) -> StoreTime {
         EPOCH.after(self.started.elapsed())
     }
@@ -72,7 +72,7 @@ impl MemoryStore {
         Ok(answer)
     }
 
-    /// Puts a record for which there may be no room: then what is left of its result is a summary.
+    /// Stores a record even if the memory is full. Its result is then reduced to a summary.
     fn put_changed(
         &self,
         records: &mut Records,
@@ -126,7 +126,7 @@ impl MemoryStore {
         Ok(answer)
     }
 
-    /// Makes sure that `record` fits, by letting go of what no longer counts.
+    /// Makes room for `record` by removing expired records.
     fn make_room(
         &self,
         records: &mut Records,

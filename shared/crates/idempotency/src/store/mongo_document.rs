@@ -7,9 +7,9 @@
 //! | `owner`, `fingerprint` | hexadecimal text |
 //! | `attempt`, `rev`, `lease_ms`, `policy_ms` | 64-bit integers |
 //! | `leased_at`, `first_at` | dates |
-//! | `finished_at` | a date, in what is released or completed; the expiry index is on it |
+//! | `finished_at` | a date, in released and completed records; the expiry index is on it |
 //! | `took_over` | boolean, absent: no |
-//! | `checkpoint`, `response` | binary, absent where there is none |
+//! | `checkpoint`, `response` | binary; absent if empty |
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::record::{Record, State, Unreadable};
 use crate::store_time::{StoreTime, whole_ms};
 use crate::{Fingerprint, OwnerId, Policy, SavedResponse};
 
-/// What the insert of a claim writes beside the server's dates.
+/// The fields that the insert of a claim sets, besides the server's dates.
 pub(super) fn inserted(claim: &ClaimRequest) -> Document {
     doc! {
         "state": State::InProgress.name(),
@@ -36,7 +36,7 @@ pub(super) fn inserted(claim: &ClaimRequest) -> Document {
     }
 }
 
-/// What a claim writes over a record that it may start on: everything but the counters and the server's dates.
+/// The fields that a claim over an existing record sets and unsets, without the counters and the server's dates.
 pub(super) fn reclaimed(next: &Record) -> (Document, Document) {
     let mut set = doc! {
         "state": next.state.name(),
@@ -55,7 +55,7 @@ pub(super) fn reclaimed(next: &Record) -> (Document, Document) {
     (set, unset)
 }
 
-/// Bytes as MongoDB holds them.
+/// Bytes as a MongoDB binary.
 pub(super) fn binary(bytes: &Bytes) -> Binary {
     Binary {
         subtype: BinarySubtype::Generic,
@@ -63,7 +63,8 @@ pub(super) fn binary(bytes: &Bytes) -> Binary {
     }
 }
 
-/// What a date has to be that is read as `time`. A range: a server may hold more of a date than the milliseconds that it sends.
+/// Matches a date that is read as `time`. It is a range, because a server may store a date with more precision than the
+/// milliseconds that it sends.
 pub(super) fn within(time: StoreTime) -> Document {
     let date = |ms| DateTime::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
     doc! { "$gte": date(time.as_ms()), "$lt": date(time.as_ms() + 1) }
@@ -73,16 +74,16 @@ pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The record that `document` is.
+/// Parses a record.
 ///
 /// # Errors
 ///
-/// [`Unreadable`] for anything that this module does not write.
+/// [`Unreadable`] for any document that this module does not write.
 pub(super) fn record(document: &mut Document) -> Result<Record, Unreadable> {
     parse(document).ok_or(Unreadable)
 }
 
-/// What time it was at the server when it read the document.
+/// The server's time when it read the document.
 pub(super) fn now(document: &Document) -> Option<StoreTime> {
     date(document, "now")
 }
@@ -134,7 +135,8 @@ fn date(document: &Document, field: &str) -> Option<StoreTime> {
     u64::try_from(ms).ok().map(StoreTime::from_ms)
 }
 
-/// The bytes of a field, taken out of the document; inner `None` where there are none, outer where it is something else.
+/// Takes the bytes of a field out of the document; inner `None`: there are none; outer `None`: the field has another
+/// type.
 fn bytes(document: &mut Document, field: &str) -> Option<Option<Bytes>> {
     match document.remove(field) {
         None => Some(None),

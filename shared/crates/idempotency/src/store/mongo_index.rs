@@ -1,7 +1,7 @@
-//! The indexes by which MongoDB deletes what is over, and finds what is unfinished. No decision depends on them.
+//! The MongoDB indexes that delete expired records and find unfinished ones. No decision depends on them.
 //!
-//! Unfinished records are few among the finished ones of a day. A partial index holds only them and the few that are released,
-//! so that a schedule can look each minute: a claim writes one entry more, and its completion deletes it.
+//! Only few of a day's records are unfinished. A partial index holds those and the few released ones, so a schedule can
+//! search every minute. A claim adds one entry, and its completion deletes it.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use mongodb::{Collection, IndexModel};
 
 const NAME: &str = "idempotency_window";
 
-/// The states of what is unfinished.
+/// The states of unfinished records.
 pub(super) const UNFINISHED: [&str; 2] = ["in_progress", "unknown"];
 
-/// Makes both indexes, unless they are there.
+/// Creates both indexes if they are absent.
 pub(super) async fn make(records: Collection<Document>, retention: Duration) -> Result<()> {
-    // This one first: it makes the collection, without which MongoDB lists no indexes.
+    // The expiry index first: it creates the collection. MongoDB lists no indexes of an absent one.
     let unfinished = make_unfinished(&records).await;
     make_expiry(&records, retention).await?;
     unfinished
 }
 
-/// `$gt`, since servers before MongoDB 6.0 take no `$in` here: of the four states, it leaves out the one that most records are in.
+/// `$gt`, because MongoDB before 6.0 supports no `$in` here. It excludes the state that most records are in.
 async fn make_unfinished(records: &Collection<Document>) -> Result<()> {
     let options = IndexOptions::builder()
         .name("idempotency_unfinished".to_owned())
@@ -37,7 +37,7 @@ async fn make_unfinished(records: &Collection<Document>) -> Result<()> {
     records.create_index(index).await.map(drop)
 }
 
-/// An index for another retention goes before its successor is there.
+/// Drops an index for another retention before it creates the new one.
 async fn make_expiry(records: &Collection<Document>, retention: Duration) -> Result<()> {
     if retention_of(records)
         .await?
@@ -56,7 +56,7 @@ async fn make_expiry(records: &Collection<Document>, retention: Duration) -> Res
     records.create_index(index).await.map(drop)
 }
 
-/// The retention that the index was made for; `None`: there is no index.
+/// The retention of the existing index; `None`: there is no index.
 async fn retention_of(records: &Collection<Document>) -> Result<Option<Duration>> {
     let mut indexes = records.list_indexes().await?;
     while let Some(index) = indexes.try_next().await? {

@@ -1,9 +1,9 @@
-//! MongoDB decides: one document, compare-and-set, majority acknowledged, by the server's clock.
+//! MongoDB as the deciding store: one document per key, compare-and-set, majority writes, the server's clock.
 //!
-//! A claim inserts, or names the record it has judged (`Version`); the owner of a record names itself and its attempt.
-//! So a write that arrives late, or twice, changes nothing, also where the record was deleted and the key claimed anew since.
+//! A claim inserts a record, or names the version that it has read. A change names its owner and attempt. So a delayed
+//! or repeated write changes nothing, even if the record was deleted and the key claimed again since.
 //!
-//! Only finished records expire. They count as expired from then on, even before MongoDB deletes them.
+//! Only finished records expire. From then on the key is free, even before MongoDB deletes the record.
 
 use crate::SavedResponse;
 use std::time::Duration;
@@ -33,22 +33,22 @@ pub(crate) struct MongoStore {
     retention: Duration,
 }
 
-/// A compare-and-set: an update, by its operators, of the record that the filter finds.
+/// A compare-and-set: a filter for the record, and the operators of its update.
 #[derive(Default)]
 struct Update {
     filter: Document,
     set: Document,
     unset: Document,
-    /// What grows by one beside `rev`.
+    /// A counter to increment besides `rev`.
     counted: Option<&'static str>,
-    /// What becomes the server's time.
+    /// Dates to set to the server's time.
     dated: &'static [&'static str],
 }
 
 const COLLECTION: &str = "idempotency";
-/// How often a claim that was not acknowledged is sent, each time with the same owner.
+/// How often an unacknowledged claim is sent, each time with the same owner.
 const SENDINGS: u32 = 3;
-/// How often a decision is taken anew because the record had changed by the time it was written.
+/// How often a decision is repeated because another write came between reading and writing.
 const ROUNDS: u32 = 20;
 
 impl MongoStore {
@@ -56,7 +56,7 @@ impl MongoStore {
         Self { mongo, retention }
     }
 
-    /// Decides about a claim; with it, the record if there is one to tell of.
+    /// Decides a claim. Also returns the record that decided, if any.
     pub(super) async fn claim_record(
         &self,
         key: &RecordKey,
@@ -92,8 +92,8 @@ impl MongoStore {
                 Decision::Start(how) => {
                     let next = decision::start(how, Some(&record), claim, now);
                     let update = Update::of_claim(key, &record, how, &next);
-                    // No match, or an error: another claim was faster, or this very one was written and its reply was lost. The next
-                    // round reads which.
+                    // No match, or an error: another claim came first, or this claim was written and its reply was
+                    // lost. The next round reads which.
                     if let Ok(Some(record)) = self.update(update, deadline).await {
                         return Ok((
                             granted(&record, Repeated::No, record.leased_at),
@@ -112,7 +112,7 @@ impl MongoStore {
         Err(CONTENDED)
     }
 
-    /// Changes the record of an owner; with the outcome, the record as it then is.
+    /// Changes the record of an owner. Also returns the record after that.
     pub(super) async fn change_record(
         &self,
         key: &RecordKey,
@@ -146,7 +146,7 @@ impl MongoStore {
         Err(CONTENDED)
     }
 
-    /// Writes a reconciler's finding; with the outcome, the record as it then is.
+    /// Writes a resolution. Also returns the record after that.
     pub(super) async fn settle_record(
         &self,
         key: &RecordKey,
@@ -174,7 +174,7 @@ impl MongoStore {
         }
     }
 
-    /// Inserts a claim where there is no record. `None`: there is one, perhaps this very claim.
+    /// Inserts a claim if there is no record. `None`: there is one, perhaps of this very claim.
     async fn insert(
         &self,
         key: &RecordKey,
@@ -211,7 +211,7 @@ impl MongoStore {
         Ok(record.filter(|record| record.owner == claim.owner))
     }
 
-    /// Updates the record that the filter finds, and returns it. `None`: it finds none.
+    /// Updates the record that the filter finds, and returns it. `None`: there is none.
     async fn update(
         &self,
         update: Update,
@@ -346,7 +346,7 @@ impl Store for MongoStore {
         Ok(settled)
     }
 
-    /// Makes sure of the indexes by which MongoDB deletes what is over, and finds what is unfinished.
+    /// Creates the indexes that delete expired records and find unfinished ones.
     async fn prepare(&self, deadline: Deadline) -> Result<(), StoreError> {
         self.mongo
             .run(deadline, |database| {
@@ -357,7 +357,7 @@ impl Store for MongoStore {
     }
 }
 
-/// Whether the attempt has taken over another one.
+/// Whether the attempt is a takeover.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TookOver {
     Yes,
@@ -365,7 +365,7 @@ enum TookOver {
 }
 
 impl Update {
-    /// Starts the attempt `next` over the record that was judged.
+    /// Starts the attempt `next` over the record that was read.
     fn of_claim(key: &RecordKey, judged: &Record, how: Start, next: &Record) -> Self {
         let (set, unset) = mongo_document::reclaimed(next);
         Self {
@@ -380,7 +380,7 @@ impl Update {
         }
     }
 
-    /// Changes the record of an owner, unread. `None`: the change needs a look first, to know what it follows.
+    /// A change without reading first. `None`: the change has to be read first, to learn its revision.
     fn at_once(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Self> {
         Some(Self {
             filter: filter_of(key, fence, change)?,
@@ -388,7 +388,7 @@ impl Update {
         })
     }
 
-    /// Changes the record that was judged.
+    /// A change of the record that was read.
     fn of_change(key: &RecordKey, judged: &Record, change: &Change) -> Self {
         let took_over = if judged.took_over {
             TookOver::Yes
@@ -404,7 +404,7 @@ impl Update {
     fn changing(change: &Change, took_over: TookOver) -> Self {
         match change {
             Change::Complete(response) => Self::completing(&response.to_bytes()),
-            // A release after a takeover covers only the new attempt. The earlier one may still take effect.
+            // A release after a takeover covers only the new attempt. The abandoned one may still take effect.
             Change::Release if took_over == TookOver::Yes => Self::setting("state", "unknown"),
             Change::Release => Self {
                 dated: &["finished_at"],
@@ -423,7 +423,7 @@ impl Update {
         }
     }
 
-    /// Settles the record that was `seen`.
+    /// Resolves the record that was `seen`.
     fn of_settlement(
         key: &RecordKey,
         seen: Version,
@@ -467,7 +467,7 @@ impl Update {
         let mut counted = doc! { "rev": 1_i64 };
         counted.extend(self.counted.map(|field| (field.to_owned(), 1_i64.into())));
         let mut update = doc! { "$inc": counted };
-        // MongoDB before 5.0 refuses an operator without fields.
+        // MongoDB before 5.0 rejects an operator without fields.
         if !self.set.is_empty() {
             update.insert("$set", self.set);
         }
@@ -485,7 +485,7 @@ impl Update {
     }
 }
 
-/// The record in the writing that was judged, and in no other.
+/// Matches exactly the version that was read.
 fn filter_of_version(key: &RecordKey, judged: Version) -> Document {
     doc! {
         "_id": key.as_str(),
@@ -495,7 +495,8 @@ fn filter_of_version(key: &RecordKey, judged: Version) -> Document {
     }
 }
 
-/// What the record of an owner looks like where a change needs no second look; `None`: it needs one, to know what it follows.
+/// Matches the owner's record for a change without reading first; `None`: the change has to be read first, to learn its
+/// revision.
 fn filter_of(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Document> {
     let mut filter = doc! {
         "_id": key.as_str(),
@@ -523,7 +524,7 @@ fn filter_of(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Document
     Some(filter)
 }
 
-/// What a document holds that was read with the server's time.
+/// The result of reading a document with the server's time.
 fn found_in(mut document: Document) -> Result<Found, StoreError> {
     let now = mongo_document::now(&document).ok_or(UNEXPECTED)?;
     Ok(match mongo_document::record(&mut document) {
@@ -532,7 +533,7 @@ fn found_in(mut document: Document) -> Result<Found, StoreError> {
     })
 }
 
-/// The aggregation that finds a page of unfinished records, by the index of `mongo_index`.
+/// The aggregation for a page of unfinished records, by the index of `mongo_index`.
 fn unfinished(page: Page<'_>) -> [Document; 4] {
     let mut names = doc! { "$gte": page.prefix, "$lt": format!("{}{}", page.prefix, char::MAX) };
     if let Some(after) = page.after {
@@ -550,7 +551,7 @@ fn records(database: &Database) -> Collection<Document> {
     database.collection(COLLECTION)
 }
 
-/// What became of a settlement that finds this record: it may be this very one, and its reply was lost.
+/// The result of a resolution that finds this record. It may be this resolution, whose reply was lost.
 fn settled_by(owner: OwnerId, record: &Record) -> Settled {
     if record.owner == owner {
         Settled::Done

@@ -1,20 +1,20 @@
-//! Which unfinished records are asked for.
+//! A page of unfinished records.
 
 use crate::RecordKey;
 
-/// Which unfinished records are asked for.
+/// A page of unfinished records.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
-    /// What their keys begin with.
+    /// The prefix of their keys.
     pub prefix: &'a str,
-    /// The last key of the page before; `None`: this is the first page.
+    /// The last key of the previous page; `None`: this is the first page.
     pub after: Option<&'a RecordKey>,
-    /// At most so many records.
+    /// The largest number of records.
     pub limit: u32,
 }
 
 impl Page<'_> {
-    /// Whether a key is in the range of this page.
+    /// Whether a key belongs to this page's range.
     pub fn takes(&self, key: &RecordKey) -> bool {
         key.as_str().starts_with(self.prefix)
             && self.after.is_none_or(|after| key.as_str() > after.as_str())

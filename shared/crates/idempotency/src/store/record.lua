@@ -1,23 +1,25 @@
--- One operation on one record, decided in one step by the clock of the server. The rules are those of decision.rs.
+-- One operation on one record, decided in one atomic step by the server's clock. The rules are those of decision.rs.
 --
 -- KEYS[1]  the record: a header of fixed width, then the checkpoint or the saved response (record/text.rs)
 -- ARGV     1 the operation    2 the owner, fresh for every claim    3 the retention
---          4 the fingerprint, of a settlement the owner that it has read
---          5 the policy's bound, of a renewal or a note the rev that it follows, of a settlement the first_at that it has read
+--          4 the fingerprint; for a resolution, the owner of the record that it replaces
+--          5 the policy's bound; for a renewal or a checkpoint, the rev that it follows; for a resolution, the first_at of the
+--            record that it replaces
 --          6 the lease
---          7 of a change the attempt, of a settlement the rev, of anything else the retention and the lease together
---          8 what follows the header, where the operation brings it
--- Answers  a verdict, the server's time, and where it is of use the record, when the lease ends, or the rev
+--          7 for a change, the attempt; for a resolution, the rev of the record that it replaces; otherwise the retention and the
+--            lease together
+--          8 the new body, if the operation has one
+-- Replies  a verdict, the server's time, and where needed the record, the end of the lease, or the rev
 --
--- All times and durations are milliseconds. What is finished expires a retention after that was written, anything else a retention
--- after its lease, so that no claim is forgotten while its owner works.
+-- Times and durations are milliseconds. A finished record expires a retention after it was written, any other a retention after its
+-- lease, so no claim expires while its owner works.
 --
--- Every caller of the server waits for each instruction here. So fields come, stay and go as text, as wide as the header has
--- them, and are numbers only where they are reckoned with; and that a record is as long as its header says is seen by whoever
--- needs what follows: here who keeps it, and the client where it is the answer.
+-- Every client of the server waits for each instruction here. So fields arrive, stay and leave as text with the width of their
+-- header field, and become numbers only for arithmetic. The script checks the length of the body only where it copies the body;
+-- where the record is the reply, the client checks it.
 
 local HEADER = 211
--- A number that goes to a command is first printed, by way of floating point; and these are needed every time.
+-- Text, because a number as an argument of a command is formatted from floating point at every call.
 local HEADER_START, HEADER_END = '0', '210'
 local PATTERN = '^tb1 ([a-z_]+ *) (%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([01]) (%x+) (%d+)\n$'
 local IN_PROGRESS, UNKNOWN, RELEASED, COMPLETED = 'in_progress', 'unknown    ', 'released   ', 'completed  '
@@ -48,16 +50,16 @@ if header == '' then
     text = record(IN_PROGRESS, owner, FIRST, FIRST, now_text, lease, policy, now_text, NEVER, '0', fingerprint, '')
     kept_for = number
   elseif operation == 'complete' then
-    -- The store has lost the claim. The result is kept all the same: it happened.
+    -- The store has lost the claim. The result is stored anyway, because the operation took effect.
     text = record(COMPLETED, owner, number, FIRST, now_text, lease, policy, now_text, now_text, '0', fingerprint, given)
   elseif operation == 'mark_unknown' then
-    -- So is this: it may have happened.
+    -- The same: the operation may have taken effect.
     text = record(UNKNOWN, owner, number, FIRST, now_text, lease, policy, now_text, NEVER, '0', fingerprint, '')
     kept_for = retention + lease
   else
     return {'absent', now}
   end
-  -- An empty value looks like none, and is not a record.
+  -- NX: an empty value looks like an absent one, but is unreadable.
   if not redis.call('SET', key, text, 'PX', kept_for, 'NX') then
     return {'unreadable', now}
   end
@@ -80,17 +82,17 @@ if operation == 'read' then
   return {'found', now, redis.call('GET', key)}
 end
 
--- Whether the provider will still know the derived key when a lease that begins now ends.
+-- Whether the provider still recognises the derived key at the end of a lease that starts now.
 local function may_run_again(until_then, asked_first, bounded_by)
   return tonumber(bounded_by) > 0 and until_then < asked_first + bounded_by
 end
 
--- Who is refused is answered here. Otherwise the fields become those of the record that follows, and `kept` what follows its
--- header, if that is not what follows the header now.
+-- A refused call returns from here. Otherwise the fields become those of the next record. `kept` becomes its body, if that
+-- changes.
 local kept
 if operation == 'claim' or operation == 'look' then
   if (completed or released) and now >= finished_at + retention then
-    -- Nothing of it is kept, so nobody else looks whether it is whole.
+    -- Its body is discarded, so its length is checked here and nowhere else.
     if redis.call('STRLEN', key) ~= HEADER + length then
       return {'unreadable', now}
     end
@@ -108,7 +110,7 @@ if operation == 'claim' or operation == 'look' then
   elseif in_progress and now < leased_at + held_for then
     return {'in_progress', now, leased_at + held_for}
   else
-    -- Abandoned, unknown, or reopened: the attempt before may still go on.
+    -- Abandoned, unknown, or reopened: the abandoned attempt may still continue.
     bound, took_over = string.format('%013d', math.min(bound, policy)), '1'
     if not may_run_again(now + lease, first_at, bound) then
       return {'unknown', now}
@@ -127,7 +129,7 @@ elseif operation == 'settle_completed' or operation == 'settle_released' or oper
   else
     state = RELEASED
   end
-  -- After a reopening, the next attempt is one that takes over.
+  -- The next attempt after a reopening is a takeover.
   finished_at, took_over = now_text, reopens and '1' or '0'
 elseif holder ~= owner or attempt ~= number then
   return {'superseded', now, redis.call('GET', key)}
@@ -136,20 +138,20 @@ elseif operation == 'complete' and (in_progress or unknown) then
 elseif operation == 'complete' and completed then
   return {'already', now, redis.call('GET', key)}
 elseif operation == 'release' and in_progress and took_over == '1' then
-  -- The word of who took over is not the word of the attempt before: its request may still take effect.
+  -- The release covers only the new attempt. The abandoned one may still take effect.
   state = UNKNOWN
 elseif operation == 'release' and in_progress then
   state, finished_at = RELEASED, now_text
 elseif operation == 'release' and (released or (unknown and took_over == '1')) then
   return {'already', now}
 elseif (operation == 'renew' or operation == 'checkpoint') and in_progress and rev ~= policy then
-  -- A checkpoint that is stored recognises itself; one that names no rev is never written, so it cannot be the stored one. A
-  -- renewal cannot: another write may have come first, and the lease has the length that is asked for all the same.
+  -- A stored checkpoint recognises itself. One without a rev is never written, so it cannot be the stored one. A renewal cannot
+  -- recognise itself: another write may have come first, and the lease length does not tell them apart.
   if operation == 'checkpoint' and tonumber(policy) > 0 and rev - policy == 1
     and tonumber(length) == #given and redis.call('GETRANGE', key, HEADER, '-1') == given then
     return {'already', now}
   end
-  -- Another write of this attempt came first; this one may have been on its way since before it.
+  -- Another write of this attempt came first, and this one may be a delayed message.
   return {'moved', now, rev + 0}
 elseif operation == 'renew' and in_progress then
   if took_over == '1' and not may_run_again(now + lease, first_at, bound) then
@@ -181,7 +183,7 @@ if state == IN_PROGRESS or state == UNKNOWN then
 end
 local text = record(state, owner, attempt, string.format('%010d', rev + 1), leased_at, held_for, bound, first_at, finished_at,
   took_over, asked, kept)
--- A count may have outgrown its width.
+-- A counter may have outgrown its width.
 if #text ~= HEADER + #kept then
   return {'unreadable', now}
 end

@@ -1,7 +1,8 @@
-//! Redis decides: one script, on one key, by the server's clock.
+//! Redis as the deciding store: one script on one key, the server's clock.
 //!
-//! A record is a string an operator can `GET`. What is finished expires a retention later, and what is not a retention after its
-//! lease: Redis alone promises at most one execution for as long as it keeps its data, and for one retention.
+//! A record is a string that an operator can `GET`. A finished record expires after its retention, and an unfinished
+//! one a retention after its lease. So Redis alone guarantees at most one execution only while it keeps its data, and
+//! for one retention.
 
 use crate::SavedResponse;
 use crate::decision;
@@ -27,7 +28,7 @@ use crate::{OwnerId, RecordKey};
 /// Records in Redis.
 pub(crate) struct RedisStore {
     client: RedisClient,
-    /// For how long what finished counts, and any record is kept.
+    /// How long a finished record is kept, and any record after its lease.
     retention: Duration,
 }
 
@@ -40,13 +41,13 @@ struct Call<'a> {
     owner: OwnerId,
     claim: Option<&'a ClaimRequest>,
     lease: Duration,
-    /// The attempt of a change, or the rev that is settled.
+    /// The attempt of a change, or the revision of a resolution.
     number: Option<u64>,
-    /// The rev that a renewal or a note follows.
+    /// The revision that a renewal or a checkpoint follows.
     follows: Option<u64>,
-    /// The record that is settled.
+    /// The version that a resolution replaces.
     settles: Option<Version>,
-    /// What shall follow the header, where the operation brings it.
+    /// The new body, if the operation has one.
     body: Option<Bytes>,
 }
 
@@ -63,7 +64,7 @@ impl RedisStore {
     ) -> Result<Reply, StoreError> {
         let (fingerprint, bound) = match call.claim {
             Some(claim) => (claim.fingerprint.to_string(), claim.policy.to_bound_ms()),
-            // A settlement asks for nothing; it names the record that it replaces.
+            // A resolution has no fingerprint; it names the record that it replaces.
             None => match call.settles {
                 Some(seen) => (seen.owner.to_string(), seen.first_at.as_ms()),
                 None => (String::new(), 0),
@@ -90,7 +91,7 @@ impl RedisStore {
             number.as_bytes(),
             call.body.as_deref().unwrap_or_default(),
         ];
-        // Redis pays for each argument, so one that says nothing stays at home.
+        // Each argument costs time in Redis, so an empty one is omitted.
         let said = arguments.len() - usize::from(call.body.is_none());
         let client = self.client.within(deadline);
         let reply: Value = client
@@ -119,7 +120,7 @@ impl RedisStore {
     }
 }
 
-/// The value under the key cannot be read.
+/// The value under the key is unreadable.
 const UNREADABLE: Blocked = Blocked::Unknown(UnknownCause::Unreadable);
 
 #[async_trait]
@@ -141,7 +142,7 @@ impl Store for RedisStore {
                 return Ok(Answer::of_all(ClaimOutcome::Blocked(blocked)));
             }
         };
-        // The script has looked at the header alone.
+        // The script has read only the header.
         let Some(record) = reply.record() else {
             return Ok(Answer::of_all(ClaimOutcome::Blocked(UNREADABLE)));
         };
@@ -176,7 +177,7 @@ impl Store for RedisStore {
         Ok(Answer::of_all(match reply.verdict.as_str() {
             "done" => WriteResult::Stored(None),
             "already" => match record.and_then(Record::into_response) {
-                // The result is final, and it cannot be read.
+                // The result is final, but unreadable.
                 None if matches!(change, Change::Complete(_)) => {
                     WriteResult::Superseded(Some(UNREADABLE))
                 }
@@ -234,7 +235,7 @@ impl Store for RedisStore {
         let reply = self.run(key, call, deadline).await?;
         match reply.verdict.as_str() {
             "done" => Ok(Settled::Done),
-            // A settlement whose reply was lost and that is sent again finds its own owner.
+            // A resolution that is sent again, because its reply was lost, finds its own owner.
             "superseded" if reply.record().is_some_and(|record| record.owner == owner) => {
                 Ok(Settled::Done)
             }

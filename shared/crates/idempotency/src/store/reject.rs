@@ -1,4 +1,4 @@
-//! No store is configured that may decide: nothing runs.
+//! The store of a process without a configured store: it refuses every call.
 
 use crate::SavedResponse;
 use crate::store::Grant;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{OwnerId, RecordKey};
 
-/// The store where none may decide.
+/// A store that refuses every call.
 pub(crate) struct Reject;
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! What a script answers: a verdict, the server's time, and where it is of use a record, when a lease ends, or a rev.
+//! A script's reply: a verdict, the server's time, and optionally a record, the end of a lease, or a revision.
 
 use bytes::Bytes;
 use redis::Value;
@@ -21,7 +21,7 @@ enum Detail {
     Number(u64),
 }
 
-/// The answer is none of the script's.
+/// The reply is not one of the script's.
 pub(super) const UNEXPECTED: StoreError = StoreError::Unavailable {
     store: Backend::Redis,
     code: "unexpected_answer",
@@ -48,7 +48,7 @@ impl Reply {
         })
     }
 
-    /// The record, if there is one that can be read.
+    /// The record, if there is a readable one.
     pub(super) fn record(&self) -> Option<Record> {
         match &self.detail {
             Detail::Record(text) => Record::from_text(text).ok(),
@@ -72,7 +72,7 @@ impl Reply {
     }
 }
 
-/// What a failure of the client's comes to.
+/// Maps an error of the Redis client.
 pub(super) fn unavailable(error: Error) -> StoreError {
     StoreError::Unavailable {
         store: Backend::Redis,

@@ -1,11 +1,12 @@
-//! What a store does in one atomic step: pure functions of what is stored, the call, and the store's time.
+//! One atomic step of a store, as pure functions of the stored value, the call and the store's time.
 //!
-//! Each function is handed what the store has read, and returns what the store has to write and what it answers. Between the
-//! reading and the writing nobody else may write the same record. A store does that by a lock, by a transaction, or by a write that
-//! names the [`version`](Record::version) which was read: where that does not match any more, it reads and decides anew.
+//! A store reads the value, calls one of these functions, writes its record, and then replies with its answer. No other
+//! write of that record may come between the reading and the writing. A store ensures this by a lock, a transaction, or
+//! a write that names the [`version`](Record::version) that was read. If that version no longer matches, the store
+//! reads and decides again.
 //!
-//! `stored` is what [`Record::from_text`] makes of the stored text: `Ok(None)` where there is nothing, an error where it cannot be
-//! read. `now` is the time by the store's own clock, in the same step.
+//! `stored` is the result of [`Record::from_text`]: `Ok(None)` if the key is absent, an error if the value is
+//! unreadable. `now` is the time of the store's own clock, in the same step.
 
 use super::answer::{Grant, Repeated, Stored};
 use crate::blocked::{Blocked, UnknownCause};
@@ -16,7 +17,7 @@ use crate::store_time::StoreTime;
 use crate::write_result::WriteResult;
 use crate::{OwnerId, SavedResponse};
 
-/// A claim: whether the caller may work.
+/// Decides a claim.
 pub fn claim(stored: &Stored, claim: &ClaimRequest, now: StoreTime) -> Step<ClaimOutcome<Grant>> {
     let record = match stored {
         Ok(record) => record.as_ref(),
@@ -36,7 +37,7 @@ pub fn claim(stored: &Stored, claim: &ClaimRequest, now: StoreTime) -> Step<Clai
     }
 }
 
-/// What blocks a claim; `None`: the key is free. It never writes.
+/// What blocks a claim; `None`: the key is free. Never writes.
 pub fn look(stored: &Stored, claim: &ClaimRequest, now: StoreTime) -> Option<Blocked> {
     match stored {
         Ok(record) => decision::blocked(record.as_ref(), claim, now),
@@ -57,8 +58,8 @@ pub fn change(
     }
 }
 
-/// A resolution of the record that was `seen`. `owner` is fresh for every resolution; the record that names it is the one that an earlier
-/// sending of the same resolution has written.
+/// A resolution of the record that was `seen`. `owner` is fresh for every resolution. A record with this owner was
+/// written by an earlier copy of the same resolution.
 pub fn settle(
     stored: &Stored,
     seen: Version,
@@ -73,5 +74,5 @@ pub fn settle(
     }
 }
 
-/// The value under the key cannot be read. It may have been a result, so nothing runs.
+/// The value under the key is unreadable. It may have been a result, so nothing runs.
 const UNREADABLE: Blocked = Blocked::Unknown(UnknownCause::Unreadable);

@@ -29,7 +29,7 @@ fn at(ms: u64) -> StoreTime {
 }
 
 #[test]
-fn a_page_begins_behind_a_key_and_has_one_prefix() {
+fn a_page_starts_after_a_key_and_has_one_prefix() {
     let [before, after, behind] = [key("pay-1"), key("pay-2"), key("pay-3")];
     let page = |after| Page {
         prefix: "idempotency:pay-",
@@ -43,12 +43,12 @@ fn a_page_begins_behind_a_key_and_has_one_prefix() {
     assert!(!page(Some(&after)).takes(&before));
     assert!(
         !page(Some(&after)).takes(&key("queue")),
-        "behind, but other"
+        "after the key, but another prefix"
     );
 }
 
 #[tokio::test]
-async fn the_unfinished_records_come_in_pages() {
+async fn unfinished_records_come_in_pages() {
     let store = MemoryStore::new(&IdempotencyConfig::default());
     for name in ["a", "b", "c", "d"] {
         let (key, claim, deadline) = (key(name), claim(), Deadline::UNKNOWN);
@@ -79,13 +79,13 @@ async fn the_unfinished_records_come_in_pages() {
 }
 
 #[test]
-fn what_cannot_be_read_is_unfinished() {
+fn an_unreadable_value_is_unfinished() {
     assert!(Found::Unreadable.is_unfinished());
     assert!(!Found::Nothing.is_unfinished());
 }
 
 #[test]
-fn a_provider_matters_to_the_attempt_that_took_over() {
+fn only_a_takeover_is_limited_by_the_provider() {
     let within = Policy::Rerun {
         within: Duration::from_secs(60),
     };
@@ -110,7 +110,7 @@ fn a_provider_matters_to_the_attempt_that_took_over() {
 }
 
 #[test]
-fn a_completed_record_stands_as_its_response() {
+fn a_completed_record_replays_its_response() {
     let response = SavedResponse::new(StatusCode::CREATED, "charged");
     let record = Record {
         state: State::Completed {
@@ -124,7 +124,7 @@ fn a_completed_record_stands_as_its_response() {
 }
 
 #[test]
-fn nothing_is_written_over_what_cannot_be_read() {
+fn an_unreadable_value_is_never_replaced() {
     let (damaged, now, unknown) = (
         &Err(Unreadable),
         at(5),
@@ -153,7 +153,7 @@ fn nothing_is_written_over_what_cannot_be_read() {
 }
 
 #[test]
-fn a_settlement_that_is_sent_twice_is_done() {
+fn a_repeated_resolution_succeeds() {
     let abandoned = decision::start(decision::Start::New, None, &claim(), at(0));
     let (seen, owner, later) = (abandoned.version(), OwnerId::fresh(), at(60_000));
     let settle = |record: &Record, owner| {
@@ -172,7 +172,7 @@ fn a_settlement_that_is_sent_twice_is_done() {
 }
 
 #[test]
-fn a_store_has_the_name_that_answers_and_metrics_have() {
+fn each_store_has_the_name_used_in_responses_and_metrics() {
     let names = [
         Backend::Redis,
         Backend::MongoDb,
@@ -189,7 +189,7 @@ fn a_store_has_the_name_that_answers_and_metrics_have() {
 }
 
 #[tokio::test]
-async fn where_no_store_may_decide_nothing_is_listed() {
+async fn without_a_store_listing_keys_fails() {
     let keys = Reject.list(9, Deadline::UNKNOWN).await;
     assert_eq!(keys, Err(StoreError::NoStore));
 }

@@ -1,9 +1,11 @@
-//! MongoDB decides, Redis in front of it shortens the way.
+//! MongoDB as the deciding store, with Redis in front of it.
 //!
-//! Redis answers alone what needs no decision: a repetition whose result MongoDB has acknowledged, and a second caller
-//! while the first one's claim is fresh. Everything else is MongoDB's. A result reaches Redis only after MongoDB has
-//! acknowledged it, so that nothing Redis loses, or brings back from before, changes an answer. Where the work signs its
-//! responses, nothing that another program writes to Redis does either.
+//! Redis answers alone only where no decision is needed: it replays a result that MongoDB has acknowledged, and reports
+//! a running attempt. MongoDB decides everything else.
+//!
+//! A result is written to Redis only after MongoDB has acknowledged it. So no response changes if Redis loses data or
+//! falls back to an older state. If results are signed, the same holds for anything that another program writes to
+//! Redis.
 
 use crate::SavedResponse;
 use crate::store::Grant;
@@ -28,11 +30,11 @@ pub(crate) struct TieredStore {
     mongo: MongoStore,
 }
 
-/// What MongoDB leaves of a claim's time, or of a short one a quarter: a hint that stays in Redis after MongoDB gave no answer
-/// refuses everybody until its lease is over.
+/// The part of a claim's time that MongoDB may not use, or a quarter of a short time: a hint that stays in Redis after
+/// a failed claim would block the key until its lease ends.
 const TAKING_BACK: Duration = Duration::from_millis(300);
 
-/// How long Redis may take to learn what MongoDB has acknowledged: the answer is fixed, and its client waits for it.
+/// The longest time to copy MongoDB's result to Redis. The response is final, and its client waits.
 const FOLLOWING: Duration = Duration::from_secs(1);
 
 impl TieredStore {
@@ -48,7 +50,7 @@ impl TieredStore {
         }
     }
 
-    /// Brings Redis up to what MongoDB has acknowledged: a result is kept, an unfinished claim of `owner` goes.
+    /// Copies MongoDB's state to Redis: stores a result, or removes an unfinished claim of `owner`.
     async fn follow(
         &self,
         key: &RecordKey,
@@ -76,7 +78,7 @@ impl Store for TieredStore {
         if let Ok(Hint::Blocked(blocked)) = hinted {
             return Ok(Answer::of_all(ClaimOutcome::Blocked(blocked)));
         }
-        // Without an answer from Redis nothing is to be taken back that is known of, and no time is to be lost there.
+        // If Redis did not reply, there is no known hint to remove later, so no time is reserved for it.
         let took_part = hinted.is_ok();
         let asking = if took_part {
             deadline.reserving(deadline.clip(TAKING_BACK * 4) / 4)
@@ -175,7 +177,7 @@ impl Store for TieredStore {
             .mongo
             .settle_record(key, seen, owner, settlement, deadline)
             .await?;
-        // A result that Redis does not learn of is still MongoDB's answer.
+        // The resolution counts even if it cannot be copied to Redis.
         let _ = self
             .follow(key, record.as_ref(), seen.owner, deadline)
             .await;

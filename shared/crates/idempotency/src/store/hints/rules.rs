@@ -1,7 +1,7 @@
 //! The rules of `hints.lua` as a pure function.
 //!
-//! The script is the only copy of these rules that runs in production. The model of the protocol needs them too, so they are
-//! stated here once: the model runs on this function, and a test compares it with the script on a real server.
+//! In production only the script runs. The model of the protocol needs the rules too: it uses this function, and a test
+//! compares the function with the script on a real server.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ pub(crate) struct Held {
     pub(crate) expires: StoreTime,
 }
 
-/// A value, as far as the script can read it.
+/// A value as the script reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Value {
     Whole(Box<Record>),
-    /// The header is readable, and what follows it has another length than the header says.
+    /// The header is readable, but the body has another length than the header states.
     Truncated(Box<Record>),
     Unreadable,
 }
@@ -35,13 +35,13 @@ pub(crate) enum Value {
 pub(crate) enum Operation<'a> {
     Claim(&'a ClaimRequest),
     Look(&'a ClaimRequest),
-    /// Keeps a completed record that MongoDB has acknowledged.
+    /// Stores a completed record that MongoDB has acknowledged.
     Result(&'a Record),
     /// Removes the claim of this owner.
     Remove(OwnerId),
 }
 
-/// The script's answer.
+/// The script's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Ask,
@@ -49,13 +49,13 @@ pub(crate) enum Verdict {
     InProgress {
         lease_end: StoreTime,
     },
-    /// The completed record; `None` where it cannot be read, so that MongoDB is asked.
+    /// The completed record; `None`: it is unreadable, so MongoDB is asked.
     Replay(Option<Box<Record>>),
     Discarded,
     Done,
 }
 
-/// Carries out one operation on the value of the key. `retention` is the retention without the clock margin.
+/// Applies one operation to the value of the key. `retention` is the retention without the clock margin.
 pub(crate) fn apply(
     held: &mut Option<Held>,
     operation: Operation<'_>,
@@ -141,7 +141,7 @@ fn keep(held: &mut Option<Held>, result: &Record, retention: Duration, now: Stor
     Verdict::Done
 }
 
-/// The claim that the script leaves. It never authorises anything, so it counts no attempt and no revision.
+/// The claim that the script stores. It permits nothing, so its attempt and revision are zero.
 fn hint_of(claim: &ClaimRequest, now: StoreTime) -> Record {
     Record {
         state: State::InProgress,

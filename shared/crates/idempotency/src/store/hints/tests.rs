@@ -1,4 +1,4 @@
-//! What Redis makes of messages that come late, on a real server.
+//! Delayed messages to Redis in front of MongoDB, on a real server.
 
 mod pair;
 mod parity;
@@ -32,7 +32,7 @@ impl Front {
         }
     }
 
-    /// What time it is there.
+    /// The server's time in milliseconds.
     async fn now(&self) -> u64 {
         let (seconds, micros): (u64, u64) = self.redis.query(&["TIME"]).await;
         seconds * 1_000 + micros / 1_000
@@ -80,7 +80,7 @@ fn result(answer: &'static str, finished_at: u64) -> Record {
 }
 
 #[tokio::test]
-async fn an_older_result_that_arrives_late_is_discarded() {
+async fn a_delayed_older_result_is_discarded() {
     let front = Front::new().await;
     let now = front.now().await;
     front.keep(&result("newer", now)).await;
@@ -91,7 +91,7 @@ async fn an_older_result_that_arrives_late_is_discarded() {
 }
 
 #[tokio::test]
-async fn a_result_goes_a_minute_before_its_retention_ends() {
+async fn a_result_expires_a_minute_before_its_retention_ends() {
     let front = Front::new().await;
     let now = front.now().await;
     let retention = whole_ms(RETENTION);
@@ -103,7 +103,7 @@ async fn a_result_goes_a_minute_before_its_retention_ends() {
     let left: u64 = front.redis.query(&["PTTL", front.key.as_str()]).await;
     assert!((5_000..=10_000).contains(&left), "{left}");
 
-    // Kept for longer by somebody else, it is not answered either.
+    // Another program stored it for longer; Redis does not replay it either.
     let over = result("over", now - retention + 59_000).to_text();
     let over = String::from_utf8(over).expect("text");
     let set = ["SET", front.key.as_str(), &over];
@@ -112,7 +112,7 @@ async fn a_result_goes_a_minute_before_its_retention_ends() {
 }
 
 #[tokio::test]
-async fn a_claim_never_takes_the_place_of_anything() {
+async fn a_claim_replaces_nothing() {
     let front = Front::new().await;
     let (first, second) = (claim(), claim());
     assert!(matches!(front.claim(&first).await, Hint::Ask));

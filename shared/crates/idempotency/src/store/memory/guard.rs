@@ -1,7 +1,7 @@
-//! What the memory knows where it stands in front of another store: who decides about each key.
+//! The memory in front of Redis: which of the two decides about each key.
 //!
-//! There, the memory decides about the keys that the other store could not be asked about, or has lost. Of every other key it has a
-//! copy of what this process did: so it answers with a result, and notices that the other store has lost the key.
+//! The memory decides about a key if Redis did not answer, or has lost the key. For every other key, the memory has a
+//! copy of what this process did: with the copy it answers retries, and detects that Redis has lost the key.
 
 use std::time::Duration;
 
@@ -15,67 +15,67 @@ use crate::store::{
 use crate::store_time::StoreTime;
 use crate::{OwnerId, Policy, RecordKey, SavedResponse};
 
-/// What is known here of a key, and whom to ask about it.
+/// What the memory knows of a key, and which store decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Guarded {
-    /// This memory decides.
+    /// The memory decides.
     Here,
-    /// The other store decided, and its result is here, too.
+    /// Redis decided, and the memory has a copy of the result.
     Completed,
-    /// The other store decides, and an attempt of this process is at work.
+    /// Redis decides, and an attempt of this process is running.
     Running,
-    /// The other store decides, if it still has this work, which is unfinished as far as is known here. If not, this memory does.
+    /// Redis decides if it still has this unfinished attempt. If not, the memory decides.
     Unfinished(Work),
-    /// The other store decides.
+    /// Redis decides.
     There,
 }
 
-/// An attempt that the other store has started.
+/// An attempt that Redis has started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Work {
     first_at: StoreTime,
     attempt: u64,
 }
 
-/// How a claim goes on.
+/// The next step of a claim.
 #[derive(Debug)]
 pub(in super::super) enum Claiming {
-    /// It is decided.
+    /// The claim is decided.
     Decided(Answer<ClaimOutcome<Grant>>),
-    /// The other store is asked. Where it does not answer, this grant counts; where it rejects the claim, `before` is put back.
+    /// Redis is asked. If it does not answer, this grant counts; if it rejects the claim, `before` is restored.
     Reserved {
         grant: Grant,
         before: Option<Box<Kept>>,
     },
-    /// The other store is asked.
+    /// Redis is asked.
     There,
 }
 
-/// What an attempt that the other store has started is here.
+/// The result of copying an attempt that Redis has started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Copied {
-    /// It is copied, and may work.
+    /// The attempt is copied, and may run.
     Yes,
-    /// It has ended, or another one has begun: the answer comes late.
+    /// The attempt has ended, or another one has started: Redis's reply came late.
     Late,
-    /// This memory decides, or has a result: the other store has lost the work, or did not answer in time.
+    /// The memory decides, or has a result: Redis has lost the attempt, or did not answer in time.
     Here,
 }
 
-/// The claim may succeed soon: the copy of this memory and the other store disagree for a moment.
+/// The copy and Redis differ for a moment, so the claim may succeed soon.
 const SOON: Blocked = Blocked::InProgress {
     retry_after: Duration::ZERO,
 };
 
 impl Work {
-    /// Whether a record of the other store is this work, as it was or later.
+    /// Whether a record in Redis belongs to this attempt or to a later one of the same claim generation.
     pub(in super::super) fn is_in(self, record: &Record) -> bool {
         record.first_at == self.first_at && record.attempt >= self.attempt
     }
 }
 
 impl MemoryStore {
-    /// Whom to ask about a key.
+    /// Which store decides about a key.
     pub(in super::super) fn guarded(&self, key: &RecordKey) -> Guarded {
         let now = self.now();
         self.guarded_at(&self.records.lock(), key, now)
@@ -99,7 +99,7 @@ impl MemoryStore {
         }
     }
 
-    /// Decides about a claim, or reserves the key for it while the other store is asked.
+    /// Decides a claim, or reserves the key for it while Redis is asked.
     pub(in super::super) fn begin_claim(
         &self,
         key: &RecordKey,
@@ -109,7 +109,7 @@ impl MemoryStore {
         let mut records = self.records.lock();
         let guarded = self.guarded_at(&records, key, now);
         let kept = records.by_key.get(key).cloned();
-        // The same claim, which the other store is asked about, or a late copy of it.
+        // The claim that Redis is being asked about, or a delayed copy of it.
         let is_own = kept
             .as_ref()
             .is_some_and(|kept| kept.record.owner == claim.owner && kept.decider != Decider::Here);
@@ -145,7 +145,7 @@ impl MemoryStore {
         }
     }
 
-    /// The other store has rejected the claim that the key was reserved for.
+    /// Ends a reservation, because Redis has rejected the claim.
     pub(in super::super) fn give_back(
         &self,
         key: &RecordKey,
@@ -161,8 +161,8 @@ impl MemoryStore {
         }
     }
 
-    /// The other store did not answer, so this memory decides about the key from now on. Whether it does: not if the same claim was
-    /// answered meanwhile.
+    /// The memory decides about the key from now on, because Redis did not answer. Returns whether it does: not if a
+    /// copy of the claim was answered meanwhile.
     pub(in super::super) fn decide_here(&self, key: &RecordKey, owner: OwnerId) -> bool {
         let mut records = self.records.lock();
         let is_reserved = records.is_reserved(key, owner);
@@ -172,7 +172,7 @@ impl MemoryStore {
         is_reserved
     }
 
-    /// Copies an attempt that the other store has started.
+    /// Copies an attempt that Redis has started.
     pub(in super::super) fn copy(
         &self,
         key: &RecordKey,
@@ -204,7 +204,7 @@ impl MemoryStore {
         if guarded == Guarded::Here {
             return Copied::Here;
         }
-        // When the first claim was by this memory's clock, which bounds another takeover, is not known here.
+        // This memory's clock does not know the time of the first claim, which limits another takeover.
         let policy = match grant.recognised_for {
             Some(_) => Policy::AtMostOnce,
             None => claim.policy,
@@ -224,7 +224,7 @@ impl MemoryStore {
         Copied::Yes
     }
 
-    /// Copies a result that the other store has answered a claim with, where this memory knows of the same work.
+    /// Copies a result from Redis, if the memory knows the same attempt as unfinished.
     pub(in super::super) fn learn(
         &self,
         key: &RecordKey,
@@ -241,7 +241,7 @@ impl MemoryStore {
         }
     }
 
-    /// Puts the result of another attempt in the place of a copy.
+    /// Replaces a copy by the result of another attempt.
     fn put_result(
         &self,
         records: &mut Records,
@@ -262,7 +262,7 @@ impl MemoryStore {
         }
     }
 
-    /// The other store has lost this work, so this memory decides about the key from now on.
+    /// The memory decides about the key from now on, because Redis has lost this attempt.
     pub(in super::super) fn take_over(&self, key: &RecordKey, lost: Work) {
         let mut records = self.records.lock();
         if let Some(kept) = records.by_key.get_mut(key)
@@ -276,7 +276,7 @@ impl MemoryStore {
         }
     }
 
-    /// The outcome of a change that this memory decides about, or of a completion whose result is here. `None`: the other store decides.
+    /// The outcome of a change if the memory decides, or if it has the result; `None`: Redis decides.
     pub(in super::super) fn change_here(
         &self,
         key: &RecordKey,
@@ -294,8 +294,8 @@ impl MemoryStore {
         Some(changed.map(answer))
     }
 
-    /// Keeps the result of an attempt that the other store did not acknowledge: this memory decides about the key from now on. `None`:
-    /// the attempt is not known here.
+    /// Stores the result of an attempt that Redis did not acknowledge: the memory decides about the key from now on.
+    /// `None`: the memory does not know the attempt.
     pub(in super::super) fn complete_here(
         &self,
         key: &RecordKey,
@@ -309,7 +309,7 @@ impl MemoryStore {
         Some(changed.map(of_memory))
     }
 
-    /// Copies what the other store has answered to a change. Whether that is the answer: not where this memory decides by now.
+    /// Copies Redis's reply to a change. Returns whether that reply counts: not if the memory decides by now.
     pub(in super::super) fn follow(
         &self,
         key: &RecordKey,
@@ -350,14 +350,14 @@ impl MemoryStore {
                 }
                 return;
             }
-            // The other store knows more than this one. What is finished here stays so.
+            // Redis has a newer record. A copy that is finished stays finished.
             WriteResult::Superseded(_) => Change::MarkUnknown,
             WriteResult::Outdated(_)
             | WriteResult::TooLate
             | WriteResult::TooLarge
             | WriteResult::NotDurable => return,
         };
-        // The other store counts the writes.
+        // Redis assigns the revisions.
         let aligned = Fence {
             rev: record.rev,
             ..fence.clone()
@@ -372,8 +372,7 @@ impl MemoryStore {
         }
     }
 
-    /// Copies a settlement of the record that `seen` holds. Whether it is the answer: not where this memory decides or has a result
-    /// by now.
+    /// Copies a resolution in Redis. Returns its result: refused if the memory decides or has a result by now.
     pub(in super::super) fn follow_settlement(
         &self,
         key: &RecordKey,
@@ -402,7 +401,7 @@ impl Records {
             .is_some_and(|kept| kept.decider == Decider::Asked && kept.record.owner == owner)
     }
 
-    /// The record of an attempt, and who decides about it.
+    /// The record of an attempt, and which store decides.
     fn get_own(&self, key: &RecordKey, fence: &Fence) -> Option<&Kept> {
         self.by_key.get(key).filter(|kept| {
             kept.record.owner == fence.claim.owner && kept.record.attempt == fence.attempt
@@ -410,7 +409,7 @@ impl Records {
     }
 }
 
-/// The answer of this memory alone.
+/// An answer of the memory alone.
 pub(in super::super) fn of_memory<T>(value: T) -> Answer<T> {
     Answer::degraded(value, Backend::Memory)
 }

@@ -1,4 +1,4 @@
-//! What the memory holds: records, and about each key, which store decides.
+//! The records of the memory store, and which store decides about each key.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,27 +18,27 @@ pub(in super::super) struct Kept {
 #[derive(Default)]
 pub(super) struct Records {
     pub(super) by_key: HashMap<RecordKey, Kept>,
-    /// What all of them take.
+    /// Memory that all records take, approximately.
     pub(super) bytes: usize,
 }
 
-/// Which store decides about a key.
+/// The store that decides about a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decider {
     /// This memory.
     Here,
-    /// The other store is being asked about the claim that this record was made for.
+    /// Redis is being asked about the claim of this record.
     Asked,
-    /// The other store. Its record is the same work if it names the same time of the first claim, and no earlier attempt.
+    /// Redis. Its record belongs to the same attempt if it has the same time of the first claim and no smaller attempt.
     #[cfg(feature = "redis")]
     There { first_at: StoreTime },
 }
 
-/// What a record takes beside its texts, about.
+/// Memory of a record besides its texts, approximately.
 pub(super) const RECORD_BYTES: usize = 512;
 
 impl Kept {
-    /// Whether it no longer counts: what was reserved for a claim that was dropped does not once its lease is over.
+    /// Whether the record is expired. A reservation whose call was dropped expires with its lease.
     pub(super) fn is_over(&self, retention: Duration, now: StoreTime) -> bool {
         let is_dropped = self.decider == Decider::Asked && now >= self.record.lease_end();
         is_dropped || self.record.is_over(retention, now)
@@ -76,7 +76,7 @@ impl Records {
     }
 }
 
-/// What a record takes, about.
+/// Memory that a record takes, approximately.
 pub(super) fn size(key: &RecordKey, record: &Record) -> usize {
     let response = match &record.state {
         State::Completed { response, .. } => response.size(),

@@ -85,7 +85,7 @@ fn record(store: &MemoryStore, key: &RecordKey) -> Option<Record> {
 }
 
 #[test]
-fn a_record_takes_its_key_its_checkpoint_and_its_response() {
+fn the_size_of_a_record_includes_key_checkpoint_and_response() {
     let (store, key, claim) = (large(), key("four"), claim(LEASE));
     started(&store, &key, &claim);
     let empty = record(&store, &key).expect("there");
@@ -107,7 +107,7 @@ fn a_record_takes_its_key_its_checkpoint_and_its_response() {
 }
 
 #[test]
-fn what_all_records_take_is_counted() {
+fn the_size_of_all_records_is_counted() {
     let (store, kept, removed) = (large(), key("kept"), key("removed"));
     let claims = [claim(LEASE), claim(LEASE)];
     started(&store, &kept, &claims[0]);
@@ -126,7 +126,7 @@ fn what_all_records_take_is_counted() {
 }
 
 #[test]
-fn memory_is_full_at_its_limits_and_not_before() {
+fn the_memory_is_full_exactly_at_its_limits() {
     let empty = RECORD_BYTES + key("a").as_str().len();
     let store = store(2, 2 * empty + 4);
     let claims = [claim(LEASE), claim(LEASE), claim(LEASE)];
@@ -143,7 +143,7 @@ fn memory_is_full_at_its_limits_and_not_before() {
     assert_eq!(note("12345").err(), Some(StoreError::Full));
     assert!(matches!(note("1234"), Ok(WriteResult::Stored(None))));
 
-    // A result always finds room.
+    // A result is always stored.
     changed(
         &store,
         &key("b"),
@@ -155,7 +155,7 @@ fn memory_is_full_at_its_limits_and_not_before() {
 }
 
 #[test]
-fn bytes_alone_fill_a_memory() {
+fn the_limit_in_bytes_applies_alone() {
     let empty = RECORD_BYTES + key("a").as_str().len();
     let store = store(9, 2 * empty - 1);
     started(&store, &key("a"), &claim(LEASE));
@@ -164,7 +164,7 @@ fn bytes_alone_fill_a_memory() {
 }
 
 #[test]
-fn room_is_made_of_what_is_over() {
+fn expired_records_make_room() {
     let (store, first) = (store(1, 1 << 20), claim(LEASE));
     started(&store, &key("a"), &first);
     changed(&store, &key("a"), &first, &Change::Release);
@@ -177,7 +177,7 @@ fn room_is_made_of_what_is_over() {
 }
 
 #[test]
-fn a_repeated_claim_starts_again() {
+fn a_repeated_claim_succeeds_again() {
     let (store, key, claim) = (large(), key("k"), claim(LEASE));
     started(&store, &key, &claim);
     let again = claimed(&store, &key, &claim);
@@ -188,7 +188,7 @@ fn a_repeated_claim_starts_again() {
 }
 
 #[tokio::test]
-async fn keys_are_listed_in_their_order() {
+async fn keys_are_listed_in_order() {
     let store = large();
     for name in ["b", "c", "a"] {
         started(&store, &key(name), &claim(LEASE));
@@ -198,7 +198,7 @@ async fn keys_are_listed_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_settlement_is_written_over_the_record_that_was_seen() {
+async fn a_resolution_replaces_only_the_record_that_was_seen() {
     let (store, key, claim) = (large(), key("k"), claim(LEASE));
     started(&store, &key, &claim);
     let seen = record(&store, &key).expect("there").version();

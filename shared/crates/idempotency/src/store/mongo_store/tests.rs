@@ -7,18 +7,18 @@ use proptest::prelude::*;
 use super::super::history::{self, Finding, Kind, Pair as _, Step, Wish};
 use pair::Pair;
 
-/// One thing that happens to a key.
+/// One event of a key.
 #[derive(Clone, Debug)]
 enum Event {
     Step(Step),
-    /// A write arrives that was judged by the record as it was so many revisions ago; zero: as it is.
+    /// A delayed write arrives, decided by the record of this many revisions ago; zero: the current one.
     Late {
         ago: usize,
         judged: Judged,
     },
 }
 
-/// What a client or a reconciler decided by the record it had read.
+/// A client's or a reconciler's decision about the record that it had read.
 #[derive(Clone, Debug)]
 enum Judged {
     Claim(Wish),
@@ -38,7 +38,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Histories of slow clients that chance rarely finds.
+/// Histories of slow clients that random search rarely finds.
 fn late_histories() -> [Vec<Event>; 3] {
     let wish = |retention_ms| Wish {
         amount: 0,
@@ -58,7 +58,7 @@ fn late_histories() -> [Vec<Event>; 3] {
     let expire = || Event::Step(Step::Expire);
     let late = |ago, judged| Event::Late { ago, judged };
     [
-        // The record was deleted, and claimed again since: the revision is the same, the owner is not.
+        // The record was deleted and claimed again since: same revision, another owner.
         vec![
             claim(),
             change(Kind::Complete(1)),
@@ -72,7 +72,7 @@ fn late_histories() -> [Vec<Event>; 3] {
             pass(),
             late(2, Judged::Claim(wish(100))),
         ],
-        // The lease holder wrote since: the owner and the attempt are the same, the revision is not.
+        // The lease holder wrote since: same owner and attempt, another revision.
         vec![
             claim(),
             change(Kind::Checkpoint("a note".into())),
@@ -96,7 +96,7 @@ fn late_histories() -> [Vec<Event>; 3] {
 }
 
 #[tokio::test]
-async fn mongodb_decides_as_the_pure_functions_do_where_chance_rarely_gets() {
+async fn mongodb_matches_the_pure_functions_in_rare_histories() {
     let mut pair = Pair::new().await;
     let known =
         history::known_histories().map(|steps| steps.into_iter().map(Event::Step).collect());
@@ -109,6 +109,6 @@ async fn mongodb_decides_as_the_pure_functions_do_where_chance_rarely_gets() {
 }
 
 #[test]
-fn mongodb_decides_as_the_pure_functions_do() {
+fn mongodb_matches_the_pure_functions() {
     history::run_random(300, event(), Pair::new);
 }

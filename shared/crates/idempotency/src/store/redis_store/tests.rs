@@ -9,7 +9,7 @@ use pair::Pair;
 use super::super::history::{self, Pair as _};
 
 #[tokio::test]
-async fn the_script_decides_as_the_pure_functions_do_where_chance_rarely_gets() {
+async fn the_script_matches_the_pure_functions_in_rare_histories() {
     let mut pair = Pair::new(RedisServer::start().await).await;
     for history in history::known_histories() {
         pair.begin().await;
@@ -20,7 +20,7 @@ async fn the_script_decides_as_the_pure_functions_do_where_chance_rarely_gets() 
 }
 
 #[test]
-fn the_script_decides_as_the_pure_functions_do() {
+fn the_script_matches_the_pure_functions() {
     history::run_random(500, history::step(), async || {
         Pair::new(RedisServer::start().await).await
     });

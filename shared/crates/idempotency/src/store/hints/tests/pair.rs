@@ -1,7 +1,8 @@
-//! A key on a server, and beside it what the rules say it holds.
+//! Runs each step on a server and on the rules, and compares the two.
 //!
-//! The script reads its clock from a key, so that a history reaches the very millisecond at which something ends. That clock
-//! is far in the future: Redis itself lets nothing expire, and the pair removes what has expired by the clock it sets.
+//! The script reads its clock from a key, so that a history can reach the exact millisecond at which something ends.
+//! That clock is far in the future, so Redis itself expires nothing; the pair removes expired values by the clock that
+//! it sets.
 
 use foundation::secret::Secrets;
 use harness::RedisServer;
@@ -23,13 +24,13 @@ pub(super) struct Pair {
     now: StoreTime,
     expected: Option<Held>,
     claims: Vec<ClaimRequest>,
-    /// Tells one result from another.
+    /// A number that distinguishes the results.
     results: u32,
 }
 
 const BEGINNING: StoreTime = StoreTime::from_ms(4_102_444_800_000);
 const RETENTION: Duration = Duration::from_secs(600);
-/// What a history may take by the real clock.
+/// The longest a history may take by the real clock.
 const PATIENCE_MS: u64 = 60_000;
 
 static ON_A_SET_CLOCK: LazyLock<Script> = LazyLock::new(|| {
@@ -75,7 +76,7 @@ impl Pair {
         self.set_clock(BEGINNING).await;
     }
 
-    /// Lets it happen to both, and compares.
+    /// Applies the step to both, and compares.
     pub(super) async fn take(&mut self, step: Step) {
         match step {
             Step::Pass(until) => self.pass(until).await,
@@ -198,7 +199,7 @@ impl Pair {
             (Damage::CutShort, Some(Value::Whole(record))) => {
                 let mut text = record.to_text();
                 text.pop();
-                // A claim is a header alone: without its last byte it is none.
+                // A claim is only a header: without its last byte it is unreadable.
                 let value = match record.state {
                     State::Completed { .. } => Value::Truncated(record),
                     _ => Value::Unreadable,
@@ -279,7 +280,7 @@ impl Pair {
         self.expected = None;
     }
 
-    /// The first instant at which what is stored answers no claim any more.
+    /// The first instant at which the stored value answers no claim any more.
     fn held_end(&self) -> Option<StoreTime> {
         match &self.expected.as_ref()?.value {
             Value::Whole(record) | Value::Truncated(record) => Some(match record.finished_at() {
@@ -305,7 +306,7 @@ fn claim_of(asked: &Asked) -> ClaimRequest {
     }
 }
 
-/// A value that a test wrote expires never.
+/// A value that a test wrote never expires.
 fn forever(value: Value) -> Held {
     Held {
         value,

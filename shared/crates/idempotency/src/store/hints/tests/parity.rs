@@ -1,5 +1,5 @@
-//! The script against its rules: random histories of claims, results, removals, damaged values and passing time, run on a
-//! real server and beside it, verdict by verdict and byte by byte.
+//! The script against its rules. Random histories of claims, results, removals, damaged values and passing time run on
+//! a real server and on the rules; each verdict and each stored byte is compared.
 
 use harness::RedisServer;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use proptest::test_runner::{Config as Cases, TestRunner};
 
 use super::pair::Pair;
 
-/// One thing that happens to a key.
+/// One event of a key.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Pass(Until),
@@ -15,7 +15,7 @@ pub(super) enum Step {
     Look(Asked),
     /// Sends an earlier claim again.
     ClaimAgain(usize),
-    /// Sends the result of an earlier claim, or of one that Redis has not seen.
+    /// Sends the result of an earlier claim, or of a claim that Redis has not seen.
     Keep {
         of: usize,
         request: u8,
@@ -35,17 +35,17 @@ pub(super) struct Asked {
 /// How far the clock moves.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Until {
-    /// By so many milliseconds; back where another server's clock counts.
+    /// By this many milliseconds; backwards if another server's clock takes over.
     By(i64),
-    /// To the end of what is stored (lease or retention), or so many milliseconds from it.
+    /// To the end of the stored value (lease or retention), plus this many milliseconds.
     TheEnd(i64),
 }
 
-/// When a result finished, so many milliseconds from:
+/// The time at which a result finished, in milliseconds from:
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Finished {
     Now(i64),
-    /// The stored result's end of work.
+    /// The time at which the stored result finished.
     Held(i64),
     /// The instant whose retention ends now.
     TheEnd(i64),
@@ -92,7 +92,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 #[test]
-fn the_script_decides_as_its_rules_do() {
+fn the_script_matches_its_rules() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -6,7 +6,7 @@ use crate::{Fingerprint, IdempotencyConfig, IdempotencyKey, Request, SavedRespon
 
 const LEASE: Duration = Duration::from_secs(30);
 const RETENTION: Duration = Duration::from_secs(86_400);
-/// When the other store saw the key first.
+/// Time of the first claim in Redis.
 const FIRST_THERE: StoreTime = StoreTime::from_ms(3);
 
 fn store() -> MemoryStore {
@@ -39,7 +39,7 @@ fn once() -> ClaimRequest {
     claim(LEASE, Policy::AtMostOnce)
 }
 
-/// What the other store has started.
+/// A grant of Redis.
 fn grant(attempt: u64, rev: u64) -> Grant {
     Grant {
         attempt,
@@ -70,14 +70,14 @@ fn response(body: &'static str) -> SavedResponse {
     SavedResponse::new(http::StatusCode::CREATED, body)
 }
 
-/// A memory with a copy of the third attempt, in its seventh writing.
+/// A memory with a copy of attempt 3 at revision 7.
 fn copying(claim: &ClaimRequest) -> MemoryStore {
     let store = store();
     assert_eq!(store.copy(&key(), claim, &grant(3, 7)), Copied::Yes);
     store
 }
 
-/// A memory in which a claim waits for the other store.
+/// A memory that has reserved the key for a claim.
 fn reserving(claim: &ClaimRequest) -> MemoryStore {
     let store = store();
     let claiming = store.begin_claim(&key(), claim);
@@ -90,7 +90,7 @@ fn record(store: &MemoryStore) -> Record {
     records.get(&key()).expect("there").clone()
 }
 
-/// What the other store answers to a change of the copy.
+/// Copies Redis's reply to a change.
 fn answered(
     store: &MemoryStore,
     claim: &ClaimRequest,
@@ -108,7 +108,7 @@ fn work(attempt: u64) -> Work {
 }
 
 #[test]
-fn whom_to_ask_depends_on_who_decides_and_on_the_state() {
+fn the_deciding_store_depends_on_the_state_and_the_copy() {
     let unfinished = Guarded::Unfinished(work(3));
     let cases: [(&str, Duration, Option<Change>, Guarded); 6] = [
         ("at work", LEASE, None, Guarded::Running),
@@ -139,7 +139,7 @@ fn whom_to_ask_depends_on_who_decides_and_on_the_state() {
     assert_eq!(store().guarded(&key()), Guarded::There);
 }
 
-/// The attempt before may still go on, so only the other store can say whether another one may begin.
+/// The abandoned attempt may still continue, so only Redis can decide whether another one may start.
 #[test]
 fn a_reopened_copy_is_unfinished() {
     let claim = claim(Duration::ZERO, Policy::RerunAlways);
@@ -151,7 +151,7 @@ fn a_reopened_copy_is_unfinished() {
 }
 
 #[test]
-fn a_claim_that_is_rejected_leaves_what_was_there_before() {
+fn a_rejected_claim_restores_the_previous_record() {
     let first = once();
     let store = copying(&first);
     answered(&store, &first, &Change::Release, &WriteResult::Stored(None));
@@ -172,7 +172,7 @@ fn a_claim_that_is_rejected_leaves_what_was_there_before() {
 }
 
 #[test]
-fn a_released_copy_hands_its_note_on_until_its_retention_is_over() {
+fn a_released_copy_passes_its_checkpoint_on_until_its_retention_ends() {
     for (retention, expected) in [(RETENTION, "note"), (Duration::ZERO, "")] {
         let (store, first) = (store_with(retention), once());
         let noted = Grant {
@@ -190,7 +190,7 @@ fn a_released_copy_hands_its_note_on_until_its_retention_is_over() {
 }
 
 #[test]
-fn a_rejected_first_claim_leaves_nothing() {
+fn a_rejected_first_claim_leaves_no_record() {
     let claim = once();
     let store = reserving(&claim);
     store.give_back(&key(), claim.owner, None);
@@ -199,7 +199,7 @@ fn a_rejected_first_claim_leaves_nothing() {
 }
 
 #[test]
-fn while_a_claim_is_asked_about_others_wait_and_the_same_one_is_asked_again() {
+fn a_reservation_blocks_other_claims_and_repeats_its_own() {
     let claim = once();
     let store = reserving(&claim);
     assert!(matches!(
@@ -218,14 +218,14 @@ fn while_a_claim_is_asked_about_others_wait_and_the_same_one_is_asked_again() {
 }
 
 #[test]
-fn a_claim_that_was_not_answered_is_decided_here_once() {
+fn an_unanswered_claim_is_decided_by_the_memory_once() {
     let claim = once();
     let store = reserving(&claim);
     assert!(!store.decide_here(&key(), OwnerId::fresh()));
     assert!(store.decide_here(&key(), claim.owner));
     assert_eq!(store.guarded(&key()), Guarded::Here);
 
-    // The answer to the same claim, sent again, comes too late.
+    // Redis's reply to the same claim, sent again, comes too late.
     assert!(!store.decide_here(&key(), claim.owner));
     assert_eq!(store.copy(&key(), &claim, &grant(1, 1)), Copied::Here);
     store.give_back(&key(), claim.owner, None);
@@ -239,7 +239,7 @@ fn a_claim_that_was_not_answered_is_decided_here_once() {
 }
 
 #[test]
-fn an_answered_claim_is_not_decided_here() {
+fn an_answered_claim_is_not_decided_by_the_memory() {
     let claim = once();
     let store = reserving(&claim);
     assert_eq!(store.copy(&key(), &claim, &grant(3, 7)), Copied::Yes);
@@ -251,9 +251,9 @@ fn an_answered_claim_is_not_decided_here() {
     ));
 }
 
-/// Its sender is gone, and the other store has the release.
+/// Its sender has given up, and Redis has the release.
 #[test]
-fn a_late_copy_of_a_released_claim_is_none_to_decide_here() {
+fn a_delayed_copy_of_a_released_claim_is_decided_by_redis() {
     let claim = once();
     let store = copying(&claim);
     answered(&store, &claim, &Change::Release, &WriteResult::Stored(None));
@@ -264,7 +264,7 @@ fn a_late_copy_of_a_released_claim_is_none_to_decide_here() {
 }
 
 #[test]
-fn unfinished_work_is_the_other_stores_to_decide_about_whoever_claims() {
+fn redis_decides_every_claim_of_an_unfinished_attempt() {
     let abandoned = claim(Duration::ZERO, Policy::RerunAlways);
     let store = copying(&abandoned);
     for claim in [&abandoned, &once()] {
@@ -274,7 +274,7 @@ fn unfinished_work_is_the_other_stores_to_decide_about_whoever_claims() {
 }
 
 #[test]
-fn a_result_answers_repetitions_as_the_other_store_would() {
+fn a_copied_result_is_replayed_as_redis_would() {
     let first = once();
     let store = copying(&first);
     answered(&store, &first, &result(), &WriteResult::Stored(None));
@@ -289,7 +289,7 @@ fn a_result_answers_repetitions_as_the_other_store_would() {
 }
 
 #[test]
-fn a_record_of_the_other_store_is_the_work_from_the_same_attempt_on() {
+fn a_record_in_redis_matches_from_the_same_attempt_on() {
     let claim = once();
     let there = |first_at, attempt| Record {
         first_at,
@@ -303,7 +303,7 @@ fn a_record_of_the_other_store_is_the_work_from_the_same_attempt_on() {
 }
 
 #[test]
-fn work_that_the_other_store_has_lost_is_decided_here() {
+fn the_memory_decides_about_an_attempt_that_redis_has_lost() {
     let abandoned = claim(Duration::ZERO, Policy::AtMostOnce);
     for (lost, expected) in [
         (work(2), Guarded::Unfinished(work(3))),
@@ -323,7 +323,7 @@ fn work_that_the_other_store_has_lost_is_decided_here() {
 }
 
 #[test]
-fn a_copy_follows_what_the_other_store_answers() {
+fn a_copy_follows_the_replies_of_redis() {
     let superseded = || WriteResult::Superseded(None);
     let stored = || WriteResult::Stored(Some(response("stored")));
     let note = || Change::Checkpoint("note".into());
@@ -406,7 +406,7 @@ fn a_copy_follows_what_the_other_store_answers() {
 
 /// Another process may have written in between.
 #[test]
-fn the_other_store_counts_the_writes() {
+fn redis_assigns_the_revisions() {
     let claim = once();
     let store = copying(&claim);
     let note = Change::Checkpoint("note".into());
@@ -435,9 +435,9 @@ fn a_copy_follows_its_own_attempt_and_keeps_its_result() {
     }
 }
 
-/// Another attempt has finished, so a copy of this one's completion, sent again, is no result.
+/// Another attempt has finished, so a repeated completion of this one is not a result.
 #[test]
-fn the_result_of_another_attempt_takes_the_place_of_a_superseded_copy() {
+fn the_result_of_another_attempt_replaces_a_superseded_copy() {
     let claim = once();
     let store = copying(&claim);
     let superseded = WriteResult::Superseded(Some(Blocked::Replay(response("other"))));
@@ -454,7 +454,7 @@ fn the_result_of_another_attempt_takes_the_place_of_a_superseded_copy() {
 }
 
 #[test]
-fn a_result_that_a_claim_was_answered_with_is_learned_of_the_same_unfinished_work() {
+fn a_replay_from_redis_is_copied_for_the_same_unfinished_attempt() {
     let other = || ClaimRequest {
         fingerprint: Fingerprint::of(&Request {
             method: "PUT",
@@ -479,7 +479,7 @@ fn a_result_that_a_claim_was_answered_with_is_learned_of_the_same_unfinished_wor
 }
 
 #[test]
-fn a_change_is_decided_here_where_the_claim_was_or_the_result_is_known() {
+fn the_memory_decides_changes_of_its_own_claims_and_results() {
     let claim = once();
     let (first, third) = (fence(&claim, 1, 1), fence(&claim, 3, 7));
     let here = reserving(&claim);
@@ -524,9 +524,9 @@ fn a_change_is_decided_here_where_the_claim_was_or_the_result_is_known() {
     assert_eq!(degraded_to, None);
 }
 
-/// The other store has lost the work, or an old answer comes late.
+/// Redis has lost the attempt, or an old reply comes late.
 #[test]
-fn what_the_other_store_starts_counts_where_it_follows_what_is_known_here() {
+fn a_grant_of_redis_counts_only_if_it_follows_the_copy() {
     let attempt = |attempt, first_at| Grant {
         first_at,
         ..grant(attempt, 1)
@@ -596,12 +596,12 @@ fn what_the_other_store_starts_counts_where_it_follows_what_is_known_here() {
 }
 
 #[test]
-fn an_attempt_at_work_is_copied_once() {
+fn a_running_attempt_is_copied_once() {
     let claim = once();
     let store = copying(&claim);
     let noted = Change::Checkpoint("note".into());
     answered(&store, &claim, &noted, &WriteResult::Stored(None));
-    // The answer to the same claim, sent twice.
+    // Redis's reply to the same claim, sent twice.
     assert_eq!(store.copy(&key(), &claim, &grant(3, 7)), Copied::Yes);
     assert_eq!(record(&store).checkpoint, "note");
     assert_eq!(store.copy(&key(), &once(), &grant(3, 7)), Copied::Late);
@@ -613,7 +613,7 @@ fn an_attempt_at_work_is_copied_once() {
     assert_eq!(store.guarded(&key()), Guarded::Here);
 }
 
-/// Its call was dropped.
+/// Regression: the call was dropped.
 #[test]
 fn a_reservation_makes_room_once_its_lease_is_over() {
     for (lease, expected) in [(LEASE, false), (Duration::ZERO, true)] {
@@ -627,7 +627,7 @@ fn a_reservation_makes_room_once_its_lease_is_over() {
 }
 
 #[test]
-fn a_result_that_the_other_store_could_not_be_told_of_is_kept_here() {
+fn a_result_that_redis_did_not_acknowledge_is_kept_in_memory() {
     let claim = once();
     let store = copying(&claim);
     let other = fence(&once(), 3, 7);
@@ -643,7 +643,7 @@ fn a_result_that_the_other_store_could_not_be_told_of_is_kept_here() {
     assert_eq!(record(&store).into_response(), Some(response("ours")));
 }
 
-/// By this memory's clock it is not known when a provider forgets the derived key of an attempt that another process began.
+/// This memory's clock does not know when a provider forgets the derived key of another process's attempt.
 #[test]
 fn a_copy_of_a_bounded_takeover_is_not_taken_over_again() {
     let within = Duration::from_secs(5);
@@ -670,7 +670,7 @@ fn a_copy_of_a_bounded_takeover_is_not_taken_over_again() {
 }
 
 #[test]
-fn a_settlement_there_settles_the_copy_of_the_same_owner() {
+fn a_resolution_in_redis_resolves_the_copy_of_the_same_owner() {
     let settlement = Settlement::Completed(response("settled"));
     for (is_same, expected) in [(true, "completed"), (false, "in_progress")] {
         let claim = once();
@@ -687,7 +687,7 @@ fn a_settlement_there_settles_the_copy_of_the_same_owner() {
 }
 
 #[test]
-fn a_settlement_there_is_refused_where_this_memory_decides_or_has_a_result() {
+fn a_resolution_in_redis_is_refused_if_the_memory_decides_or_has_a_result() {
     let claim = once();
     let here = reserving(&claim);
     here.decide_here(&key(), claim.owner);

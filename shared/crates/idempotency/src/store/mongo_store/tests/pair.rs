@@ -1,7 +1,7 @@
-//! A document on a server, and beside it the record that the pure functions make.
+//! Runs each step on a server and on the pure functions, and compares the two.
 //!
-//! The server's clock is read before and after each step. An outcome is right if the pure functions decide so at an instant
-//! between the two, and so is a date that the server sets.
+//! The server's clock is read before and after each step. An outcome is correct if the pure functions decide the same
+//! at an instant between the two. The same holds for dates that the server sets.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -23,31 +23,31 @@ pub(super) struct Pair {
     store: MongoStore,
     key: RecordKey,
     expected: Option<Record>,
-    /// The records before, as they were when they were replaced or deleted.
+    /// Earlier records, as they were when they were replaced or deleted.
     past: Vec<Record>,
-    /// The server's time at the end of the step before.
+    /// The server's time at the end of the previous step.
     now: StoreTime,
-    /// What was claimed, with the attempt that the claim got, or that of the record it met.
+    /// The claims so far, with their attempts; for a blocked claim, the attempt that blocked it.
     claims: Vec<Fence>,
 }
 
-/// What is stored after a step.
+/// The stored record after a step.
 struct Observed {
     document: Option<Document>,
-    /// The milliseconds in which the step ran.
+    /// The milliseconds during which the step ran.
     during: RangeInclusive<u64>,
 }
 
-/// What the pure functions make of a step.
+/// The result of a step by the pure functions.
 enum Expected {
-    /// The record stays as it is.
+    /// The record is unchanged.
     Same,
-    /// The record is replaced by this one, which they make at this instant.
+    /// The record is replaced by this one, made at this instant.
     Written(Box<Record>, StoreTime),
 }
 
 const RETENTION: Duration = Duration::from_millis(2_000_000);
-/// A document beside the record's, by which the server's time is read also while there is no record.
+/// A second document, from which the server's time is read even while there is no record.
 const CLOCK: &str = "clock";
 
 impl Pair {
@@ -104,7 +104,7 @@ impl Pair {
         }
     }
 
-    /// Time passes also for the clients that have read an older record.
+    /// Time also passes for clients that have read an older record.
     async fn pass(&mut self, ms: i64) {
         for record in self.past.iter_mut().chain(&mut self.expected) {
             age(record, ms);
@@ -114,7 +114,7 @@ impl Pair {
         }
     }
 
-    /// Deletes what is finished, as the server does when its time to live is over.
+    /// Deletes a finished record, as the server does when its time to live is over.
     async fn expire(&mut self) {
         let finished = |record: &mut Record| record.finished_at().is_some();
         if let Some(record) = self.expected.take_if(finished) {
@@ -183,7 +183,8 @@ impl Pair {
 
         let observed = self.observe().await;
         let Some(judged) = self.expected.clone() else {
-            // MongoDB deletes only what is finished, so unlike Redis it has lost nothing that a result would restore.
+            // Unlike Redis, MongoDB deletes only finished records, so there is no lost record that a result would
+            // restore.
             assert!(matches!(changed, WriteResult::Superseded(None)));
             return self.compare(observed, Expected::Same);
         };
@@ -233,7 +234,7 @@ impl Pair {
         assert_eq!(told, self.expected);
     }
 
-    /// Sends what was decided by a record that may have changed since: then it finds nothing.
+    /// Sends a write for a record that may have changed since: then it finds nothing.
     async fn late(&mut self, ago: usize, judged: Judged) {
         let record = match ago.checked_sub(1) {
             None => self.expected.clone(),
@@ -255,7 +256,7 @@ impl Pair {
         assert_eq!(updated, self.expected.clone().filter(|_| ago == 0));
     }
 
-    /// What a client or a reconciler writes that has read `record`, and the record that it makes; `None`: it writes nothing.
+    /// The write of a client or a reconciler that has read `record`, and the record that it makes; `None`: no write.
     fn decide(&self, record: &Record, judged: Judged) -> Option<(Update, Record)> {
         let (key, now) = (&self.key, self.now);
         let (update, written) = match judged {
@@ -298,7 +299,7 @@ impl Pair {
         written.map(|next| (update, *next))
     }
 
-    /// Reads what is stored, and the server's time.
+    /// Reads the stored record and the server's time.
     async fn observe(&mut self) -> Observed {
         let pipeline = [
             doc! { "$match": { "_id": { "$in": [self.key.as_str(), CLOCK] } } },
@@ -324,7 +325,7 @@ impl Pair {
         }
     }
 
-    /// Compares what is stored with the record that the pure functions make, which is then the one to go on with.
+    /// Compares the stored record with the expected one, which the next step then starts from.
     fn compare(&mut self, observed: Observed, expected: Expected) {
         let stored = observed.document.clone().map(|mut document| {
             mongo_document::record(&mut document).expect("a record can be read")
@@ -343,7 +344,7 @@ impl Pair {
         assert_eq!(observed.document.map(fields), expected.map(fields));
     }
 
-    /// Stores a document, in the place of the one of this name.
+    /// Stores a document, replacing the one with the same name.
     async fn put(&self, document: Document) {
         let putting = self.store.mongo.run(Deadline::UNKNOWN, |database| {
             let (records, document) = (records(&database), document.clone());
@@ -370,7 +371,7 @@ impl history::Pair<Event> for Pair {
         self.expected = None;
         self.past.clear();
         self.claims.clear();
-        // The first observation has no earlier one, so its time spans from 1970.
+        // There is no earlier observation, so its time spans from 1970.
         self.observe().await;
     }
 
@@ -383,7 +384,7 @@ impl history::Pair<Event> for Pair {
 }
 
 impl Observed {
-    /// The last instant of the step at which `decide` decides, and what.
+    /// The last instant of the step at which `decide` returns a value, and the value.
     fn instant_at_which<T>(
         &self,
         decide: impl Fn(StoreTime) -> Option<T>,
@@ -394,8 +395,8 @@ impl Observed {
         })
     }
 
-    /// Gives the record the stored dates where it has the instant `at` at which it was made, and the server set them during the
-    /// step. Any other date has to be the stored one.
+    /// Replaces dates of the expected record by the stored ones where the server set them during the step. Every other
+    /// date has to be equal.
     fn adopt_dates(&self, record: &mut Record, stored: &Record, at: StoreTime) {
         let adopt = |date: &mut StoreTime, stored: StoreTime| {
             if *date == at && self.during.contains(&stored.as_ms()) {

@@ -1,4 +1,4 @@
-//! A key on a server, and beside it what the pure functions hold it to be.
+//! Runs each step on a server and on the pure functions, and compares the two.
 
 use foundation::secret::Secrets;
 use harness::RedisServer;
@@ -12,13 +12,13 @@ use crate::decision::{self, Decision};
 use crate::store_time::StoreTime;
 use crate::{IdempotencyKey, Scope};
 
-/// The key on the server, and what the pure functions hold it to be.
+/// The key on the server, and the record that the pure functions make.
 pub(super) struct Pair {
     store: RedisStore,
     _redis: RedisServer,
     key: RecordKey,
     expected: Option<Record>,
-    /// What was claimed, with the attempt it got or would have liked.
+    /// The claims so far, with the attempts that they got, or would have got.
     claims: Vec<Fence>,
 }
 
@@ -36,7 +36,7 @@ impl Pair {
         }
     }
 
-    /// Moves the record into the past, which is the same as moving the clock into the future.
+    /// Moves the record into the past, which is equivalent to moving the clock into the future.
     async fn pass(&mut self, ms: i64) {
         let Some(record) = &mut self.expected else {
             return;
@@ -47,7 +47,7 @@ impl Pair {
         moved.expect("moved");
     }
 
-    /// Deletes what is finished, as the server does when its time to live is over.
+    /// Deletes a finished record, as the server does when its time to live is over.
     async fn expire(&mut self) {
         let finished = |record: &mut Record| record.finished_at().is_some();
         if self.expected.take_if(finished).is_some() {
@@ -120,7 +120,7 @@ impl Pair {
         match (stale_owner, seen.rev % 2) {
             (false, _) => {}
             (true, 0) => seen.owner = OwnerId::fresh(),
-            // A late copy of the same claim.
+            // A delayed copy of the same claim.
             (true, _) => seen.first_at = StoreTime::from_ms(seen.first_at.as_ms() + 1),
         }
         let reply = self
@@ -152,7 +152,7 @@ impl Pair {
     async fn run(&mut self, call: Call<'_>, retention: Duration) -> Reply {
         self.store.retention = retention;
         let reply = self.store.run(&self.key, call, Deadline::UNKNOWN).await;
-        // What a short retention lets expire is to stay: its end is decided by the header alone.
+        // Keeps the key beyond a short retention: the script decides by the header alone.
         let hour = Duration::from_secs(3_600);
         let kept = self.store.client.expire(self.key.as_str(), hour).await;
         kept.expect("kept");

@@ -1,4 +1,4 @@
-//! What the store makes of the script's replies that few calls get.
+//! Rare replies of the script.
 
 use foundation::secret::Secrets;
 use harness::RedisServer;
@@ -10,7 +10,7 @@ use crate::{Fingerprint, IdempotencyKey, Policy, Request, SavedResponse, Scope};
 
 const RETENTION: Duration = Duration::from_secs(86_400);
 
-/// A store that holds one claim.
+/// A store with one claim.
 struct ClaimedKey {
     store: RedisStore,
     _redis: RedisServer,
@@ -60,7 +60,7 @@ impl ClaimedKey {
 }
 
 #[tokio::test]
-async fn a_settlement_whose_reply_was_lost_recognises_its_owner() {
+async fn a_repeated_resolution_recognises_its_owner() {
     let ClaimedKey {
         store, key, fence, ..
     } = &claimed().await;
@@ -84,7 +84,7 @@ async fn a_settlement_whose_reply_was_lost_recognises_its_owner() {
 }
 
 #[tokio::test]
-async fn a_release_whose_reply_was_lost_is_released() {
+async fn a_repeated_release_succeeds() {
     let claimed = claimed().await;
     let released = claimed.change(&claimed.key, &Change::Release).await;
     assert!(
@@ -96,7 +96,7 @@ async fn a_release_whose_reply_was_lost_is_released() {
 }
 
 #[tokio::test]
-async fn a_key_without_a_record_is_free_and_has_nothing_to_read() {
+async fn a_key_without_a_record_is_free() {
     let (claimed, absent) = (claimed().await, key("absent"));
     let released = claimed.change(&absent, &Change::Release).await;
     assert!(
