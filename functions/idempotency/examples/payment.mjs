@@ -14,11 +14,11 @@ async function invoke({ FunctionName, Payload }) {
   return reply.text();
 }
 
-// Asks until there is an answer. The same request, owner included: whatever was done is not done again.
+// Retries until there is a reply. It sends the same request with the same owner, so nothing is done twice.
 async function ask(operation, members) {
   const request = { FunctionName: 'idempotency', Payload: JSON.stringify({ operation, ...members }) };
   for (const pause of [100, 500, 1000, undefined]) {
-    // An answer that was lost, or is none, is as good as `unavailable`.
+    // A lost or invalid reply counts as `unavailable`.
     const { outcome = 'unavailable', ...answer } = await invoke(request).then(JSON.parse).catch(() => ({}));
     if (outcome === 'invalid') throw new Error(JSON.stringify(answer.errors));
     if (outcome !== 'unavailable' || pause === undefined) return { outcome, ...answer };
@@ -30,20 +30,20 @@ async function charge(order, idempotencyKey) {
   const headers = { 'content-type': 'application/json', 'idempotency-key': idempotencyKey };
   const signal = AbortSignal.timeout(10_000);
   const reply = await fetch(PROVIDER, { method: 'POST', headers, body: JSON.stringify(order), signal });
-  if (reply.status === 402) return { status: 402, reason: 'declined' }; // that is a result too
-  if (!reply.ok) throw new Error(`the provider answered with ${reply.status}`);
+  if (reply.status === 402) return { status: 402, reason: 'declined' }; // a refusal is a result too
+  if (!reply.ok) throw new Error(`provider responded with ${reply.status}`);
   return { status: 201, charge: await reply.json() };
 }
 
 export async function handler({ order }) {
-  // Fresh for each `begin`. Never the event's id: a second delivery of the event would pass for this one.
+  // Fresh for each `begin`. Never the event's id: a second delivery of the event would pass for the first one.
   const owner = randomBytes(16).toString('hex');
   const begun = await ask('begin', { scope: 'orders', key: order.id, payload: order, owner, lease_ms: 30_000 });
   if (begun.outcome === 'replay') return begun.response;
   if (begun.outcome !== 'started') return { status: 409, reason: begun.outcome };
   const { lease } = begun;
   const noted = await ask('checkpoint', { lease, data: { charging: order.amount } });
-  // The lease may be over where answers were late. A checkpoint that is not stored may mean that another attempt took over.
+  // The lease may have ended if replies were late. If the checkpoint is not stored, another attempt may have taken over.
   if (noted.outcome !== 'saved' || lease.expires_in_ms === 0) {
     await ask('release', { lease });
     return { status: 503, reason: 'nothing happened' };
@@ -61,7 +61,7 @@ export async function handler({ order }) {
     return { status: 502, reason: 'unknown' };
   }
   const stored = await ask('complete', { lease, response: result });
-  // It happened, stored or not; where another result was stored first, that one is everybody's.
+  // The charge happened even if its result is not stored. If another result was stored first, that one counts.
   return 'response' in stored ? stored.response : result;
 }
 

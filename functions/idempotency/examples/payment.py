@@ -20,13 +20,13 @@ def invoke(FunctionName, Payload):
 
 
 def ask(operation, **members):
-    """Asks until there is an answer. The same request, owner included: whatever was done is not done again."""
+    """Retries until there is a reply. It sends the same request with the same owner, so nothing is done twice."""
     request = json.dumps({"operation": operation, **members}).encode()
     for pause in (0.1, 0.5, 1, None):
         try:
             answer = json.loads(invoke(FunctionName="idempotency", Payload=request))
             outcome = answer["outcome"]
-        except Exception:  # the answer was lost, or is none
+        except Exception:  # the reply was lost or is invalid
             answer, outcome = {}, "unavailable"
         if outcome == "invalid":
             raise ValueError(answer["errors"])
@@ -44,12 +44,12 @@ def charge(order, idempotency_key):
     except urllib.error.HTTPError as refusal:
         if refusal.code != 402:
             raise
-        return {"status": 402, "reason": "declined"}  # that is a result too
+        return {"status": 402, "reason": "declined"}  # a refusal is a result too
 
 
 def handler(event, context=None):
     order = event["order"]
-    # Fresh for each `begin`. Never the event's id: a second delivery of the event would pass for this one.
+    # Fresh for each `begin`. Never the event's id: a second delivery of the event would pass for the first one.
     owner = secrets.token_hex(16)
     outcome, begun = ask("begin", scope="orders", key=order["id"], payload=order, owner=owner, lease_ms=30000)
     if outcome == "replay":
@@ -58,7 +58,7 @@ def handler(event, context=None):
         return {"status": 409, "reason": outcome}
     lease = begun["lease"]
     noted, saved = ask("checkpoint", lease=lease, data={"charging": order["amount"]})
-    # The lease may be over where answers were late. A checkpoint that is not stored may mean that another attempt took over.
+    # The lease may have ended if replies were late. If the checkpoint is not stored, another attempt may have taken over.
     if noted != "saved" or lease["expires_in_ms"] == 0:
         ask("release", lease=lease)
         return {"status": 503, "reason": "nothing happened"}
@@ -72,7 +72,7 @@ def handler(event, context=None):
         ask("mark_unknown", lease=lease)
         return {"status": 502, "reason": "unknown"}
     _, stored = ask("complete", lease=lease, response=result)
-    # It happened, stored or not; where another result was stored first, that one is everybody's.
+    # The charge happened even if its result is not stored. If another result was stored first, that one counts.
     return stored.get("response", result)
 
 

@@ -1,4 +1,4 @@
-//! Invoked directly: may this payment run? For payment functions in Python, Node or Java.
+//! Idempotency for payment functions in Python, Node or Java, which invoke this function directly.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Whoever invokes the function. Each request and each answer is held to its schema.
+//! A remote caller of the function. Each request and each reply is validated against the schema.
 
 use std::sync::LazyLock;
 
@@ -40,7 +40,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     }
 });
 
-/// A Redis in which the function may do what template.yaml says.
+/// A Redis in which the function has the permissions in template.yaml.
 async fn redis() -> RedisServer {
     let user = CacheUser::Idempotency;
     let server = RedisServer::builder().user(user.name(), user.name(), &user.rules());
@@ -79,7 +79,7 @@ impl Caller {
         }
     }
 
-    /// The answer to a request, which the schema and the function have to hold alike: both accept it, or neither.
+    /// The reply to a request. The schema and the function have to agree: both accept the request, or neither.
     pub(crate) async fn ask(&self, request: &Value) -> Value {
         let answer = self.ask_beyond_the_schema(request).await;
         let fits = SCHEMA.schemas.validate(request, SCHEMA.request);
@@ -91,7 +91,7 @@ impl Caller {
         answer
     }
 
-    /// The answer to a request of which the schema says too little.
+    /// The reply to a request that the schema cannot validate completely.
     pub(crate) async fn ask_beyond_the_schema(&self, request: &Value) -> Value {
         let text = self.ask_text(request.to_string()).await;
         let answer: Value = serde_json::from_str(&text).expect("JSON");
@@ -101,7 +101,7 @@ impl Caller {
         answer
     }
 
-    /// The text of an answer to any bytes.
+    /// The text of the reply to any bytes.
     pub(crate) async fn ask_text(&self, request: impl Into<Bytes>) -> String {
         match self.lambda.invoke_bytes(request).await {
             Outcome::Answered(answer) => String::from_utf8(answer.into()).expect("UTF-8"),
@@ -109,12 +109,12 @@ impl Caller {
         }
     }
 
-    /// The answer to any JSON, also to such as a [`Value`] cannot hold.
+    /// The reply to any JSON, including JSON that a [`Value`] cannot hold.
     pub(crate) async fn ask_json(&self, request: impl Into<Bytes>) -> Value {
         serde_json::from_str(&self.ask_text(request).await).expect("JSON")
     }
 
-    /// The answer to a `begin` that has to start.
+    /// The reply to a `begin` that has to start.
     pub(crate) async fn started(&self, begin: &Value) -> Value {
         let answer = self.ask(begin).await;
         assert_eq!(answer["outcome"], "started", "{answer}");
@@ -126,32 +126,32 @@ impl Caller {
         self.started(begin).await["lease"].clone()
     }
 
-    /// The result under the key of a `begin`, stored by an attempt of its own.
+    /// Completes the key of a `begin` with this response.
     pub(crate) async fn completed(&self, begin: &Value, response: Value) {
         let lease = self.lease(begin).await;
         let answer = self.ask(&complete(&lease, response)).await;
         assert_eq!(answer, json!({"outcome": "completed"}));
     }
 
-    /// What becomes of a word of a lease's owner.
-    pub(crate) async fn say(&self, operation: &str, lease: &Value) -> Value {
-        self.ask(&word(operation, lease)).await
+    /// The reply to a request of a lease holder.
+    pub(crate) async fn ask_with_lease(&self, operation: &str, lease: &Value) -> Value {
+        self.ask(&lease_request(operation, lease)).await
     }
 }
 
-/// The function as it is on a laptop.
+/// The function as in development.
 pub(crate) fn function() -> LambdaBuilder {
     Lambda::function("idempotency")
 }
 
-/// The function where Redis decides, alone or behind MongoDB.
+/// The function with Redis, alone or in front of MongoDB.
 pub(crate) fn on_redis(url: &str) -> LambdaBuilder {
     function()
         .env("REDIS_URL", url)
         .env("IDEMPOTENCY_FALLBACK", "reject")
 }
 
-/// Ten euros under a key, at most once, with an owner of its own.
+/// Ten euros under a key, at most once, with a fresh owner.
 pub(crate) fn begin(key: &str) -> Value {
     json!({
         "operation": "begin",
@@ -162,22 +162,22 @@ pub(crate) fn begin(key: &str) -> Value {
     })
 }
 
-/// The same with another member, or another value of one.
+/// The same request with this member set.
 pub(crate) fn with(mut request: Value, member: &str, value: impl Into<Value>) -> Value {
     request[member] = value.into();
     request
 }
 
-pub(crate) fn word(operation: &str, lease: &Value) -> Value {
+pub(crate) fn lease_request(operation: &str, lease: &Value) -> Value {
     json!({"operation": operation, "lease": lease})
 }
 
 pub(crate) fn complete(lease: &Value, response: Value) -> Value {
-    with(word("complete", lease), "response", response)
+    with(lease_request("complete", lease), "response", response)
 }
 
 pub(crate) fn checkpoint(lease: &Value, data: Value) -> Value {
-    with(word("checkpoint", lease), "data", data)
+    with(lease_request("checkpoint", lease), "data", data)
 }
 
 pub(crate) fn status(key: &str) -> Value {

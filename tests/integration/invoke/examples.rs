@@ -1,4 +1,4 @@
-//! The payment functions in Python and Node, as processes of their own, against the function and a provider.
+//! The payment functions in Python and Node, as separate processes, with the function and a provider.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -21,21 +21,21 @@ use tokio::task::JoinSet;
 
 use super::caller::{Caller, begin, status, with};
 
-/// What runs an example, and its file.
+/// The program that runs an example, and the example's file.
 type Language = [&'static str; 2];
 
 const PYTHON: Language = ["python3", "payment.py"];
 const NODE: Language = ["node", "payment.mjs"];
 
-/// The two things that a payment function talks to, on one port of the loopback interface.
+/// The function and the provider, on one port of the loopback interface.
 struct World {
     caller: Caller,
-    /// How many of its next answers are lost, after it has done what was asked.
+    /// Number of its next replies that are lost after the request was applied.
     lost: AtomicUsize,
     provider: Mutex<Provider>,
 }
 
-/// The provider, and what it was asked.
+/// The provider, and the requests that it received.
 struct Provider {
     answers_with: Reply,
     keys: Vec<String>,
@@ -44,13 +44,13 @@ struct Provider {
 #[derive(Clone, Copy)]
 enum Reply {
     Status(u16),
-    /// The money is taken, and the connection breaks.
+    /// The charge is made, and the connection breaks.
     Nothing,
 }
 
-/// A connection that breaks instead of an answer.
+/// The connection breaks instead of a reply.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer is lost")]
+#[error("reply lost")]
 struct Lost;
 
 struct Stage {
@@ -81,7 +81,7 @@ impl Stage {
         }
     }
 
-    /// What a payment function answers to a delivery of the order.
+    /// The response of a payment function to a delivery of the order.
     async fn pays(&self, language: Language, order: &Value) -> Value {
         self.pays_at(language, order, &self.address).await
     }
@@ -100,7 +100,7 @@ impl Stage {
             .kill_on_drop(true)
             .output()
             .await
-            .unwrap_or_else(|error| panic!("`{program}` is needed on PATH: {error}"));
+            .unwrap_or_else(|error| panic!("`{program}` is missing on PATH: {error}"));
         assert!(output.status.success(), "{output:?}");
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
@@ -109,7 +109,7 @@ impl Stage {
         self.world.provider.lock().answers_with = reply;
     }
 
-    /// The keys that the provider was sent.
+    /// The keys that the provider received.
     fn charges(&self) -> Vec<String> {
         self.world.provider.lock().keys.clone()
     }
@@ -125,7 +125,7 @@ async fn serve(listener: TcpListener, world: Arc<World>) {
         let world = Arc::clone(&world);
         connections.spawn(async move {
             let service = service_fn(|request| world.answer(request));
-            // An error says that the answer was to be lost, or that the client is gone.
+            // An error means that the reply was meant to be lost, or that the client is gone.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
@@ -199,7 +199,7 @@ async fn pays_once_and_replays_elsewhere(first: Language, second: Language) {
     assert_eq!(stage.charges().len(), 1);
 }
 
-async fn pays_although_answers_are_lost(language: Language) {
+async fn pays_although_replies_are_lost(language: Language) {
     let stage = Stage::new().await;
     stage.world.lost.store(2, Ordering::SeqCst);
 
@@ -228,7 +228,7 @@ async fn leaves_a_lost_charge_unknown(language: Language) {
     assert_eq!(stage.charges().len(), 1);
 }
 
-async fn keeps_a_refusal_and_doubts_a_failure(language: Language) {
+async fn stores_a_refusal_and_marks_a_failure_unknown(language: Language) {
     let stage = Stage::new().await;
     stage.provider_answers(Reply::Status(402));
     let declined = json!({"status": 402, "reason": "declined"});
@@ -242,10 +242,10 @@ async fn keeps_a_refusal_and_doubts_a_failure(language: Language) {
     assert_eq!(stage.charges().len(), 2);
 }
 
-async fn tries_again_where_nothing_happened(language: Language) {
+async fn retries_after_a_failure_without_effect(language: Language) {
     let stage = Stage::new().await;
-    let nobody = harness::FaultProxy::refusing();
-    let nowhere = format!("http://{}", nobody.address());
+    let refusing = harness::FaultProxy::refusing();
+    let nowhere = format!("http://{}", refusing.address());
 
     let refused = stage.pays_at(language, &order(10), &nowhere).await;
 
@@ -262,7 +262,7 @@ async fn tries_again_where_nothing_happened(language: Language) {
     assert!(sent.len() == 64 && derived != sent.as_str(), "{sent}");
 }
 
-/// Every story in each language.
+/// Every test in each language.
 macro_rules! in_every_language {
     ($($story:ident)*) => {
         in_every_language!(@python PYTHON $($story)*);
@@ -281,10 +281,10 @@ macro_rules! in_every_language {
 }
 
 in_every_language! {
-    pays_although_answers_are_lost
+    pays_although_replies_are_lost
     leaves_a_lost_charge_unknown
-    keeps_a_refusal_and_doubts_a_failure
-    tries_again_where_nothing_happened
+    stores_a_refusal_and_marks_a_failure_unknown
+    retries_after_a_failure_without_effect
 }
 
 #[tokio::test]

@@ -1,28 +1,28 @@
-//! What becomes of requests, on every store.
+//! The replies to requests, on every store.
 
 use harness::eventually;
 use serde_json::{Value, json};
 use shared::idempotency::OwnerId;
 
 use super::LIMIT;
-use super::caller::{Caller, begin, checkpoint, complete, status, with, word};
+use super::caller::{Caller, begin, checkpoint, complete, lease_request, status, with};
 
 on_every_store! {
     a_result_is_replayed_exactly_as_it_was_sent
-    a_begin_whose_answer_was_lost_is_repeated
-    a_second_caller_is_told_to_wait
+    a_begin_with_a_lost_reply_is_repeated
+    a_second_caller_gets_in_progress
     another_payload_is_a_mismatch
     an_owner_that_is_used_for_two_requests_is_refused
     a_release_lets_the_next_one_begin
-    what_is_unknown_is_told_with_its_checkpoint
+    an_unknown_key_is_returned_with_its_checkpoint
     a_rerun_takes_over_where_the_last_attempt_was
     at_most_once_is_unknown_when_the_lease_is_over
-    who_was_taken_over_is_superseded
+    an_attempt_that_was_taken_over_is_superseded
     the_first_result_of_an_attempt_counts
     a_renewed_lease_lasts
-    a_status_shows_everything_but_the_owner
+    a_status_contains_everything_but_the_owner
     the_same_key_in_another_scope_is_another_key
-    a_lease_comes_back_as_it_was_told
+    a_lease_is_sent_back_unchanged
 }
 
 async fn lease_is_over(caller: &Caller, key: &str) {
@@ -64,7 +64,7 @@ async fn a_result_is_replayed_exactly_as_it_was_sent(caller: Caller) {
     }
 }
 
-async fn a_begin_whose_answer_was_lost_is_repeated(caller: Caller) {
+async fn a_begin_with_a_lost_reply_is_repeated(caller: Caller) {
     let payment = begin("k");
     let first = caller.started(&payment).await;
     assert_eq!(first["repeated"], false);
@@ -82,13 +82,13 @@ async fn a_begin_whose_answer_was_lost_is_repeated(caller: Caller) {
     assert_eq!(completed["outcome"], "completed");
 }
 
-async fn a_second_caller_is_told_to_wait(caller: Caller) {
+async fn a_second_caller_gets_in_progress(caller: Caller) {
     caller.lease(&with(begin("k"), "lease_ms", 60_000)).await;
 
     let answer = caller.ask(&begin("k")).await;
 
     assert_eq!(answer["outcome"], "in_progress");
-    let wait = answer["retry_after_ms"].as_u64().expect("told");
+    let wait = answer["retry_after_ms"].as_u64().expect("a number");
     assert!((50_000..=60_000).contains(&wait), "{wait}");
 }
 
@@ -120,7 +120,7 @@ async fn a_release_lets_the_next_one_begin(caller: Caller) {
     let lease = caller.lease(&payment).await;
 
     for _ in 0..2 {
-        let released = caller.say("release", &lease).await;
+        let released = caller.ask_with_lease("release", &lease).await;
         assert_eq!(released, json!({"outcome": "released"}));
     }
 
@@ -129,18 +129,18 @@ async fn a_release_lets_the_next_one_begin(caller: Caller) {
     assert_eq!(caller.lease(&begin("k")).await["attempt"], 2);
 }
 
-async fn what_is_unknown_is_told_with_its_checkpoint(caller: Caller) {
+async fn an_unknown_key_is_returned_with_its_checkpoint(caller: Caller) {
     let lease = caller.lease(&begin("k")).await;
     let note = json!({"charging": true});
     let saved = caller.ask(&checkpoint(&lease, note.clone())).await;
     assert_eq!(saved, json!({"outcome": "saved", "rev": 2}));
 
-    let unknown = caller.say("mark_unknown", &lease).await;
+    let unknown = caller.ask_with_lease("mark_unknown", &lease).await;
 
     assert_eq!(unknown, json!({"outcome": "unknown"}));
-    let told = caller.ask(&begin("k")).await;
+    let reply = caller.ask(&begin("k")).await;
     assert_eq!(
-        (&told["outcome"], &told["checkpoint"]),
+        (&reply["outcome"], &reply["checkpoint"]),
         (&json!("unknown"), &note)
     );
     let late = caller.ask(&complete(&lease, json!("after all"))).await;
@@ -170,35 +170,35 @@ async fn at_most_once_is_unknown_when_the_lease_is_over(caller: Caller) {
     lease_is_over(&caller, "k").await;
 
     let eager = with(begin("k"), "policy", "rerun");
-    let told = caller.ask(&eager).await;
+    let reply = caller.ask(&eager).await;
     assert_eq!(
-        (&told["outcome"], &told["checkpoint"]),
+        (&reply["outcome"], &reply["checkpoint"]),
         (&json!("unknown"), &Value::Null)
     );
     let late = caller.ask(&complete(&lease, json!(1))).await;
     assert_eq!(late["outcome"], "completed");
 }
 
-async fn who_was_taken_over_is_superseded(caller: Caller) {
+async fn an_attempt_that_was_taken_over_is_superseded(caller: Caller) {
     let payment = || with(with(begin("k"), "policy", "rerun"), "lease_ms", 1);
     let first = caller.lease(&payment()).await;
     lease_is_over(&caller, "k").await;
     let second = caller.lease(&with(payment(), "lease_ms", 30_000)).await;
 
-    let words = [
+    let requests = [
         complete(&first, json!("first")),
         checkpoint(&first, json!(1)),
-        word("renew", &first),
-        word("release", &first),
-        word("mark_unknown", &first),
+        lease_request("renew", &first),
+        lease_request("release", &first),
+        lease_request("mark_unknown", &first),
     ];
-    for word in &words {
-        assert_eq!(caller.ask(word).await, json!({"outcome": "superseded"}));
+    for request in &requests {
+        assert_eq!(caller.ask(request).await, json!({"outcome": "superseded"}));
     }
     caller.ask(&complete(&second, json!("second"))).await;
-    let told = json!({"outcome": "superseded", "response": "second"});
-    for word in &words {
-        assert_eq!(caller.ask(word).await, told);
+    let reply = json!({"outcome": "superseded", "response": "second"});
+    for request in &requests {
+        assert_eq!(caller.ask(request).await, reply);
     }
 }
 
@@ -219,7 +219,7 @@ async fn a_renewed_lease_lasts(caller: Caller) {
     let lease = caller.lease(&with(begin("k"), "lease_ms", 5_000)).await;
 
     let renewed = caller
-        .ask(&with(word("renew", &lease), "lease_ms", 900_000))
+        .ask(&with(lease_request("renew", &lease), "lease_ms", 900_000))
         .await;
 
     assert_eq!(
@@ -232,19 +232,19 @@ async fn a_renewed_lease_lasts(caller: Caller) {
     assert!(left > Some(890_000), "{left:?}");
 }
 
-async fn a_status_shows_everything_but_the_owner(caller: Caller) {
+async fn a_status_contains_everything_but_the_owner(caller: Caller) {
     assert_eq!(caller.ask(&status("k")).await, json!({"outcome": "absent"}));
     let payment = begin("k");
     let lease = caller.lease(&payment).await;
     caller.ask(&checkpoint(&lease, json!([1]))).await;
 
     let at_work = caller.ask(&status("k")).await;
-    let left = at_work["lease_left_ms"].as_u64().expect("told");
+    let left = at_work["lease_left_ms"].as_u64().expect("a number");
     assert!((1..=30_000).contains(&left), "{left}");
     let found = |state: &str, left: u64| json!({"outcome": "found", "state": state, "attempt": 1, "lease_left_ms": left});
     let noted = |state, left| with(found(state, left), "checkpoint", json!([1]));
     assert_eq!(without_revision(at_work), noted("in_progress", left));
-    caller.say("mark_unknown", &lease).await;
+    caller.ask_with_lease("mark_unknown", &lease).await;
     let unknown = caller.ask(&status("k")).await;
     assert_eq!(without_revision(unknown), noted("unknown", 0));
     caller.ask(&complete(&lease, json!(null))).await;
@@ -253,11 +253,13 @@ async fn a_status_shows_everything_but_the_owner(caller: Caller) {
     assert_eq!(without_revision(completed), expected);
 
     let other = begin("released");
-    caller.say("release", &caller.lease(&other).await).await;
+    caller
+        .ask_with_lease("release", &caller.lease(&other).await)
+        .await;
     assert_eq!(caller.ask(&status("released")).await["state"], "released");
 }
 
-/// An answer that shows a record, without the name of that record.
+/// A reply with a record, without that record's revision.
 fn without_revision(mut answer: Value) -> Value {
     let revision = answer.as_object_mut().expect("one").remove("revision");
     assert!(revision.is_some_and(|revision| revision.is_string()));
@@ -272,8 +274,8 @@ async fn the_same_key_in_another_scope_is_another_key(caller: Caller) {
     assert_ne!(elsewhere["derived_key"], here["derived_key"]);
 }
 
-async fn a_lease_comes_back_as_it_was_told(caller: Caller) {
-    // Quotes around a key do not count, but only one pair of them.
+async fn a_lease_is_sent_back_unchanged(caller: Caller) {
+    // Only one pair of quotes around a key is ignored.
     let key = "\"\"k\"\"";
     let payment = with(begin(key), "owner", OwnerId::fresh().to_string());
     let lease = caller.lease(&payment).await;

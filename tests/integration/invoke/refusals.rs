@@ -1,13 +1,13 @@
-//! What is refused: everything that is malformed, without harm to the process, and with all that is wrong told.
+//! Malformed requests: refused with all their problems, without harm to the process.
 
 use serde_json::{Value, json};
 
-use super::caller::{Caller, begin, checkpoint, complete, status, with, word};
+use super::caller::{Caller, begin, checkpoint, complete, lease_request, status, with};
 
 const REVISION: &str = "1-9f86d081884c7d65";
 const OWNER: &str = "0123456789abcdef0123456789abcdef";
 
-/// A lease that nobody was ever told.
+/// A lease that no caller ever received.
 fn made_up_lease() -> Value {
     json!({"scope": "orders", "key": "k", "owner": OWNER, "attempt": 1, "fingerprint": "ab".repeat(32)})
 }
@@ -22,7 +22,7 @@ fn text(length: usize) -> String {
 }
 
 #[tokio::test]
-async fn whatever_is_sent_is_answered_and_the_process_lives_on() {
+async fn every_request_gets_a_reply_and_the_process_survives() {
     let caller = Caller::memory().await;
     let nested = |open: &str, close: &str| open.repeat(100_000) + "1" + &close.repeat(100_000);
     let members: String = (0..10_000).map(|n| format!(r#","m{n}":0"#)).collect();
@@ -35,7 +35,7 @@ async fn whatever_is_sent_is_answered_and_the_process_lives_on() {
         let member = format!(r#"{{"{member}":{},"#, request[member]);
         request.to_string().replacen('{', &member, 1)
     };
-    let release = word("release", &made_up_lease()).to_string();
+    let release = lease_request("release", &made_up_lease()).to_string();
     let hostile: [Vec<u8>; 24] = [
         "".into(),
         " ".into(),
@@ -101,32 +101,43 @@ async fn the_schema_and_the_function_refuse_the_same() {
         with(begin("k"), "lease", lease()),
         with(begin("k"), "fingerprint", "ab".repeat(32)),
         without(begin("k"), "payload"),
-        with(word("release", &lease()), "response", 1),
-        word("release", &with(lease(), "policy", "rerun")),
-        word("complete", &lease()),
-        word("checkpoint", &lease()),
+        with(lease_request("release", &lease()), "response", 1),
+        lease_request("release", &with(lease(), "policy", "rerun")),
+        lease_request("complete", &lease()),
+        lease_request("checkpoint", &lease()),
         with(status("k"), "owner", OWNER),
-        word("renew", &with(lease(), "expires_in_ms", -1)),
+        lease_request("renew", &with(lease(), "expires_in_ms", -1)),
     ];
     for member in ["operation", "scope", "key", "owner"] {
         refused.push(without(begin("k"), member));
         refused.extend(bad_values(&begin("k"), member, &nonsense));
     }
     for member in ["scope", "key", "owner", "attempt", "fingerprint"] {
-        refused.push(word("release", &without(lease(), member)));
+        refused.push(lease_request("release", &without(lease(), member)));
         for bad in bad_values(&lease(), member, &nonsense[..1]) {
-            refused.push(word("release", &bad));
+            refused.push(lease_request("release", &bad));
         }
     }
-    refused.extend(bad_values(&word("release", &json!(1)), "lease", &nonsense));
+    refused.extend(bad_values(
+        &lease_request("release", &json!(1)),
+        "lease",
+        &nonsense,
+    ));
     refused.extend(bad_values(&begin("k"), "lease_ms", &numbers));
     refused.extend(bad_values(&begin("k"), "lease_ms", &[json!(900_001)]));
-    refused.extend(bad_values(&word("renew", &lease()), "lease_ms", &numbers));
+    refused.extend(bad_values(
+        &lease_request("renew", &lease()),
+        "lease_ms",
+        &numbers,
+    ));
     for attempt in numbers.iter().chain([&json!(4_294_967_296_u64)]) {
-        refused.push(word("release", &with(lease(), "attempt", attempt.clone())));
+        refused.push(lease_request(
+            "release",
+            &with(lease(), "attempt", attempt.clone()),
+        ));
     }
     for rev in numbers.iter().chain([&json!(4_294_967_296_u64)]) {
-        refused.push(word("renew", &with(lease(), "rev", rev.clone())));
+        refused.push(lease_request("renew", &with(lease(), "rev", rev.clone())));
     }
     let resolve = || {
         json!({"operation": "resolve", "scope": "orders", "key": "k", "revision": REVISION,
@@ -220,10 +231,10 @@ async fn the_schema_and_the_function_accept_the_same_up_to_the_limits() {
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_refused_and_the_lease_is_as_it_was() {
+async fn an_oversized_value_is_refused_and_the_lease_is_unchanged() {
     let caller = Caller::memory().await;
     let lease = caller.lease(&begin("k")).await;
-    // With its quotes.
+    // Including its quotes.
     let response = |length: usize| complete(&lease, text(length - 2).into());
     let note = |length: usize| checkpoint(&lease, text(length - 2).into());
 
@@ -237,14 +248,14 @@ async fn what_is_too_long_is_refused_and_the_lease_is_as_it_was() {
     assert_eq!(caller.ask(&note(64 * 1024)).await["outcome"], "saved");
     let completed = caller.ask(&response(256 * 1024)).await;
     assert_eq!(completed["outcome"], "completed");
-    // 126 characters, and more bytes than are allowed.
+    // 126 characters, but more than 128 bytes.
     let wide = with(begin("k"), "scope", "é".repeat(126));
     let refused = caller.ask_beyond_the_schema(&wide).await;
     assert_eq!(refused["errors"][0]["pointer"], "/scope");
 }
 
 #[tokio::test]
-async fn everything_that_is_wrong_is_told_at_once() {
+async fn all_problems_are_reported_at_once() {
     let caller = Caller::memory().await;
     let request = json!({
         "operation": "renew",
@@ -265,21 +276,21 @@ async fn everything_that_is_wrong_is_told_at_once() {
         })
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
-    /lease/scope: a string of 1 to 128 bytes is needed
-    /lease/key: a string of 1 to 255 visible ASCII characters without a comma is needed
+    /lease/scope: expected a string of 1 to 128 bytes
+    /lease/key: expected a string of 1 to 255 visible ASCII characters without a comma
     /lease/owner: 32 hexadecimal digits in lower case are needed, random, and fresh for each `begin`
-    /lease/attempt: a whole number from 1 to 4294967295 is needed
-    /lease/fingerprint: it is missing
-    /lease/a~1b~0c: no such member is known here
-    /lease_ms: whole milliseconds from 1 to 900000 are needed
-    /payload: no such member is known here
+    /lease/attempt: expected a whole number from 1 to 4294967295
+    /lease/fingerprint: missing
+    /lease/a~1b~0c: unknown member
+    /lease_ms: expected whole milliseconds from 1 to 900000
+    /payload: unknown member
     ");
 }
 
-/// JavaScript and Python write half of a surrogate pair as an escape: in a payload it is compared, in a response and a note it
-/// comes back as it was written, in a name it is refused, with the reason.
+/// JavaScript and Python write half of a surrogate pair as an escape. In a payload it is compared; in a response or a
+/// checkpoint it is returned unchanged; in a name it is refused.
 #[tokio::test]
-async fn half_of_a_surrogate_pair_is_data_and_no_name() {
+async fn half_of_a_surrogate_pair_is_accepted_only_as_data() {
     let caller = Caller::memory().await;
     let begin = |payload: &str| {
         with(begin("k"), "payload", "-")
@@ -329,7 +340,7 @@ async fn half_of_a_surrogate_pair_is_data_and_no_name() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_request_is_in_the_log() {
+async fn no_part_of_a_request_is_logged() {
     let caller = Caller::of(super::caller::function().env("AWS_LAMBDA_LOG_LEVEL", "TRACE")).await;
     for secret in ["planted-key", "planted-payload", "planted-note", OWNER] {
         caller.lambda.plant_secret(secret);

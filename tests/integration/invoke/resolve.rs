@@ -1,4 +1,4 @@
-//! A key whose outcome is unknown, and how its owner or an operator resolves it.
+//! Resolving a key with an unknown outcome, by its owner or an operator.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use harness::{FaultProxy, RedisServer, eventually};
 use serde_json::{Value, json};
 
 use super::LIMIT;
-use super::caller::{Caller, begin, complete, on_redis, status, with, word};
+use super::caller::{Caller, begin, complete, lease_request, on_redis, status, with};
 
 on_every_store! {
-    a_dead_attempt_is_resolved_as_completed
-    a_dead_attempt_is_resolved_as_released
-    a_resolution_holds_for_what_was_seen
+    an_abandoned_attempt_is_resolved_as_completed
+    an_abandoned_attempt_is_resolved_as_released
+    a_resolution_applies_only_to_the_seen_record
     a_running_attempt_is_not_resolved
     a_result_is_not_resolved_again
-    a_resolution_whose_answer_was_lost_is_repeated
-    begin_and_status_agree_on_a_dead_key
-    a_resolved_attempt_that_comes_back_is_superseded
+    a_resolution_with_a_lost_reply_is_repeated
+    begin_and_status_agree_on_an_abandoned_key
+    a_resolved_attempt_that_returns_is_superseded
 }
 
 /// The lease of an attempt that was abandoned.
@@ -59,7 +59,7 @@ fn resolved() -> Value {
     json!({"outcome": "resolved"})
 }
 
-async fn a_dead_attempt_is_resolved_as_completed(caller: Caller) {
+async fn an_abandoned_attempt_is_resolved_as_completed(caller: Caller) {
     abandoned(&caller, begin("k")).await;
     let unknown = caller.ask(&begin("k")).await;
     assert_eq!(unknown["outcome"], "unknown");
@@ -72,7 +72,7 @@ async fn a_dead_attempt_is_resolved_as_completed(caller: Caller) {
     assert_eq!(caller.ask(&begin("k")).await, replay);
 }
 
-async fn a_dead_attempt_is_resolved_as_released(caller: Caller) {
+async fn an_abandoned_attempt_is_resolved_as_released(caller: Caller) {
     abandoned(&caller, begin("k")).await;
 
     let answer = caller.ask(&as_released(&revision(&caller).await)).await;
@@ -82,7 +82,7 @@ async fn a_dead_attempt_is_resolved_as_released(caller: Caller) {
     assert_eq!(caller.started(&begin("k")).await["lease"]["attempt"], 2);
 }
 
-async fn a_resolution_holds_for_what_was_seen(caller: Caller) {
+async fn a_resolution_applies_only_to_the_seen_record(caller: Caller) {
     let payment = || with(begin("k"), "policy", "rerun");
     abandoned(&caller, payment()).await;
     let seen = revision(&caller).await;
@@ -132,7 +132,7 @@ async fn a_result_is_not_resolved_again(caller: Caller) {
     assert_eq!(caller.ask(&begin("k")).await["response"], "first");
 }
 
-async fn a_resolution_whose_answer_was_lost_is_repeated(caller: Caller) {
+async fn a_resolution_with_a_lost_reply_is_repeated(caller: Caller) {
     abandoned(&caller, begin("k")).await;
     let request = as_completed(&revision(&caller).await, json!("charged"));
     for _ in 0..2 {
@@ -142,40 +142,45 @@ async fn a_resolution_whose_answer_was_lost_is_repeated(caller: Caller) {
     assert_eq!(caller.ask(&other).await["outcome"], "refused");
 }
 
-async fn begin_and_status_agree_on_a_dead_key(caller: Caller) {
+async fn begin_and_status_agree_on_an_abandoned_key(caller: Caller) {
     abandoned(&caller, begin("k")).await;
     let shown = caller.ask(&status("k")).await;
     assert_eq!(shown["state"], "unknown", "{shown}");
-    let told = caller.ask(&begin("k")).await;
-    assert_eq!(told["outcome"], "unknown", "{told}");
-    assert_eq!(told["revision"], shown["revision"]);
+    let reply = caller.ask(&begin("k")).await;
+    assert_eq!(reply["outcome"], "unknown", "{reply}");
+    assert_eq!(reply["revision"], shown["revision"]);
 
     let resumable = || with(begin("r"), "policy", "rerun");
     abandoned(&caller, resumable()).await;
     assert_eq!(caller.ask(&status("r")).await["state"], "abandoned");
     let started = caller.started(&resumable()).await;
     assert_eq!(started["took_over"], true);
-    // Its own report that it does not know is the same to the next `begin`.
-    caller.say("mark_unknown", &started["lease"]).await;
+    // After its own `mark_unknown`, the next `begin` gets the same reply.
+    caller
+        .ask_with_lease("mark_unknown", &started["lease"])
+        .await;
     assert_eq!(caller.ask(&status("r")).await["state"], "abandoned");
     assert_eq!(caller.started(&resumable()).await["took_over"], true);
 }
 
-async fn a_resolved_attempt_that_comes_back_is_superseded(caller: Caller) {
+async fn a_resolved_attempt_that_returns_is_superseded(caller: Caller) {
     let lease = abandoned(&caller, begin("k")).await;
     let request = as_completed(&revision(&caller).await, json!("found out"));
     assert_eq!(caller.ask(&request).await, resolved());
 
     let superseded = json!({"outcome": "superseded", "response": "found out"});
-    for late in [complete(&lease, json!("late")), word("renew", &lease)] {
+    for late in [
+        complete(&lease, json!("late")),
+        lease_request("renew", &lease),
+    ] {
         assert_eq!(caller.ask(&late).await, superseded);
     }
 }
 
-/// The answer was put together from two looks: `unknown` of the attempt that was judged, and the revision of another one, which
-/// was running. Resolving that revision after its lease let a third attempt start.
+/// Regression: the reply combined two reads, `unknown` of one attempt and the revision of a later, running one.
+/// Resolving that revision after its lease let a third attempt start.
 #[tokio::test]
-async fn an_unknown_answer_has_no_revision_of_a_running_attempt() {
+async fn an_unknown_reply_has_no_revision_of_a_running_attempt() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     let slow = Caller::of(on_redis(&redis.url_through(&proxy))).await;
@@ -185,13 +190,13 @@ async fn an_unknown_answer_has_no_revision_of_a_running_attempt() {
     assert_eq!(revision(&slow).await, seen);
     proxy.delay(Duration::from_millis(700));
 
-    // Its claim is judged now; the reply, and so the look at the record, comes later.
+    // The claim is decided now; its reply, and so the second read, comes later.
     let asking = begin("k");
-    let (told, ()) = tokio::join!(slow.ask(&asking), async {
+    let (reply, ()) = tokio::join!(slow.ask(&asking), async {
         tokio::time::sleep(Duration::from_millis(350)).await;
         assert_eq!(fast.ask(&as_released(&seen)).await, resolved());
         fast.lease(&with(begin("k"), "lease_ms", 60_000)).await;
     });
 
-    assert_eq!(told["outcome"], "in_progress", "{told}");
+    assert_eq!(reply["outcome"], "in_progress", "{reply}");
 }

@@ -1,4 +1,4 @@
-//! Where the keys are kept, whose they are, and what is said when no store decides.
+//! Namespaces, stores, and replies without a store.
 
 use std::time::Duration;
 
@@ -10,13 +10,15 @@ use shared::idempotency::{
     ClaimOutcome, Fingerprint, IdempotencyKey, Operation, RecordKey, Request, SavedResponse, Scope,
 };
 
-use super::caller::{Caller, begin, checkpoint, complete, function, on_redis, status, with, word};
+use super::caller::{
+    Caller, begin, checkpoint, complete, function, lease_request, on_redis, status, with,
+};
 
 #[tokio::test]
-async fn no_caller_reaches_what_an_http_operation_has_stored() {
+async fn no_caller_can_reach_the_keys_of_an_http_operation() {
     let caller = Caller::redis().await;
     let redis = caller.redis.as_ref().expect("there");
-    // Only the server's own user reaches both.
+    // Only the server's own user has access to both.
     let url = redis.url_with("default", "none");
     let lookup = |variable: &str| (variable == "REDIS_URL").then(|| url.clone().into());
     let engine = App::from_lookup(lookup).expect("usable").idempotency();
@@ -25,7 +27,7 @@ async fn no_caller_reaches_what_an_http_operation_has_stored() {
     let payment = Operation::new(key, Fingerprint::of(&Request::default()).expect("one"));
     let claimed = engine.claim(&payment, Deadline::UNKNOWN).await;
     let ClaimOutcome::Claimed(lease) = claimed.expect("decided").value else {
-        panic!("did not start")
+        panic!("claim failed")
     };
     lease
         .complete(SavedResponse::new(http::StatusCode::OK, "charged"))
@@ -67,7 +69,7 @@ async fn namespaces_share_nothing() {
     let second = shop.started(&begin("k")).await;
 
     assert_ne!(first["derived_key"], second["derived_key"]);
-    let foreign = shop.say("release", &first["lease"]).await;
+    let foreign = shop.ask_with_lease("release", &first["lease"]).await;
     assert_eq!(foreign, json!({"outcome": "superseded"}));
     billing.ask(&complete(&first["lease"], json!(1))).await;
     assert_eq!(shop.ask(&begin("k")).await["outcome"], "in_progress");
@@ -75,7 +77,7 @@ async fn namespaces_share_nothing() {
 }
 
 #[tokio::test]
-async fn a_namespace_is_a_name() {
+async fn an_invalid_namespace_stops_the_start() {
     let refused = function()
         .env("IDEMPOTENCY_NAMESPACE", "a:b")
         .try_start()
@@ -93,15 +95,15 @@ fn one_of_each(lease: &Value) -> Vec<Value> {
         begin("k"),
         complete(lease, json!(1)),
         checkpoint(lease, json!(1)),
-        word("renew", lease),
-        word("release", lease),
-        word("mark_unknown", lease),
+        lease_request("renew", lease),
+        lease_request("release", lease),
+        lease_request("mark_unknown", lease),
         status("k"),
     ]
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_is_no_function_error_and_its_return_is_noticed() {
+async fn a_store_outage_is_not_a_function_error_and_ends_by_itself() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     let caller = Caller::of(on_redis(&redis.url_through(&proxy))).await;
@@ -129,7 +131,7 @@ async fn a_store_that_is_down_is_no_function_error_and_its_return_is_noticed() {
 }
 
 #[tokio::test]
-async fn without_a_store_everything_is_refused_in_production() {
+async fn without_a_store_every_request_is_refused_in_production() {
     let caller = Caller::of(function().env("ENVIRONMENT", "production")).await;
     let lease = json!({"scope": "s", "key": "k", "owner": "ab".repeat(16), "attempt": 1, "fingerprint": "ab".repeat(32)});
     for request in one_of_each(&lease) {
@@ -139,9 +141,9 @@ async fn without_a_store_everything_is_refused_in_production() {
 }
 
 #[tokio::test]
-async fn an_answer_without_all_stores_says_so() {
-    let nobody = FaultProxy::refusing();
-    let url = format!("redis://{}", nobody.address());
+async fn a_degraded_reply_names_the_store() {
+    let refusing = FaultProxy::refusing();
+    let url = format!("redis://{}", refusing.address());
     let caller = Caller::of(function().env("REDIS_URL", &url)).await;
 
     let started = caller.started(&begin("k")).await;
@@ -166,7 +168,7 @@ async fn a_result_outlives_the_loss_of_its_claim() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_not_kept_is_told_by_its_digest() {
+async fn a_response_that_is_too_long_is_replayed_as_its_digest() {
     let caller = Caller::of(function().env("IDEMPOTENCY_MAX_RESPONSE_BYTES", "4")).await;
     caller.completed(&begin("k"), json!("charged")).await;
 
@@ -177,14 +179,14 @@ async fn a_response_that_is_not_kept_is_told_by_its_digest() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_left_under_the_key_starts_nothing() {
+async fn a_foreign_value_under_the_key_starts_nothing() {
     let caller = Caller::redis().await;
     let redis = caller.redis.as_ref().expect("there");
     redis
         .command(&["SET", "idempotency:fn:default:orders:k", "junk"])
         .await;
-    let told = json!({"outcome": "unknown", "checkpoint": null, "damaged": true});
-    assert_eq!(caller.ask(&begin("k")).await, told);
+    let reply = json!({"outcome": "unknown", "checkpoint": null, "damaged": true});
+    assert_eq!(caller.ask(&begin("k")).await, reply);
     let shown =
         json!({"outcome": "found", "state": "unknown", "lease_left_ms": 0, "damaged": true});
     assert_eq!(caller.ask(&status("k")).await, shown);

@@ -1,15 +1,15 @@
-//! The engine for payment functions in other languages: JSON in, JSON out.
+//! Idempotency for payment functions in other languages: JSON requests and responses.
 //!
-//! Whoever may invoke the function asks to `begin`, is handed a lease, works, and sends the lease back with what became
-//! of it. The work happens elsewhere, so nothing here waits for it, and a lease lasts as long as its caller says. What was
-//! sent as a response, a payload or a note is kept as it was written, byte for byte.
+//! A caller with permission to invoke the function sends `begin`, receives a lease, runs its operation, and sends the
+//! lease back with the result. The operation runs in the caller's process, so a lease lasts as long as the caller
+//! requests. Responses, payloads and checkpoints are stored byte for byte.
 //!
-//! Every request is answered. One that is malformed is told all that is wrong with it; where no store decided, that
-//! asking again is safe. Neither is an error of the function, which a caller's client might repeat or report by itself.
+//! Every request gets a reply. A malformed request gets all its problems. If no store decided, the reply says that a
+//! retry is safe. Neither is an error of the function, which the caller's SDK might retry or report by itself.
 //!
-//! The keys are those of [`Scope::function`] in this deployment's namespace. So no caller reaches what an HTTP operation
-//! has stored, nor another namespace; within one, callers trust one another. The schema of requests and answers stands beside
-//! the function that serves them.
+//! The keys are those of [`Scope::function`] in the namespace of this deployment. So no caller can reach the keys of an
+//! HTTP operation or of another namespace. Callers in one namespace trust one another. The schema of requests and
+//! replies is next to the function that serves them.
 
 mod answer;
 mod object;
@@ -33,22 +33,23 @@ use super::{
 #[cfg(doc)]
 use super::Scope;
 
-/// The engine, for callers elsewhere.
+/// Idempotency for remote callers.
 #[derive(Debug)]
 pub struct Remote {
     engine: Idempotency,
     namespace: String,
-    /// How long a lease lasts unless its caller says.
+    /// The default length of a lease.
     lease: Duration,
 }
 
-/// For how long a store is asked before the caller is told to ask again: it has a deadline of its own, not known here.
+/// The longest time to wait for a store. The caller has a deadline of its own, which is unknown here.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// When to ask again where nothing was decided.
+/// The time after which a caller may retry if no store decided.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Remote {
-    /// The keys of a namespace: one for all callers that trust one another. A lease lasts this long unless its caller says.
+    /// An engine over the keys of one namespace, whose callers trust one another. `lease` is the default length of a
+    /// lease.
     pub fn new(engine: Idempotency, namespace: impl Into<String>, lease: Duration) -> Self {
         Self {
             engine,
@@ -57,11 +58,11 @@ impl Remote {
         }
     }
 
-    /// Answers one request, whatever it is; `None`: it is not JSON.
+    /// Replies to any request; `None`: it is not JSON.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have done what was asked; asking again, with the same owner, finds out.
+    /// A dropped call may or may not have written. A retry with the same owner finds out.
     pub async fn answer(&self, request: Option<&RawValue>, deadline: Deadline) -> Box<RawValue> {
         let deadline = deadline.within(PATIENCE);
         let answer = match Request::parse(request, &self.namespace) {
@@ -69,13 +70,13 @@ impl Remote {
             Err(problems) => {
                 info!(
                     idempotency.problems = problems.len(),
-                    "refused a malformed request"
+                    "malformed request rejected"
                 );
                 Ok(Answer::Invalid { errors: problems }.into())
             }
         };
         let answer = answer.unwrap_or_else(|error| {
-            warn!(error = %error, "could not decide");
+            warn!(error = %error, "idempotency request failed");
             unacknowledged().into()
         });
         answer.to_json()
@@ -143,8 +144,10 @@ impl Remote {
     }
 }
 
-/// The answer to a `begin` that was judged unknown, from a second look, which finds the checkpoint and the revision. Where another
-/// attempt has begun since, or the key was resolved, that is the answer: the revision of a running attempt is not to be resolved.
+/// The reply to a blocked `begin` with an unknown outcome. It reads the key again, for the checkpoint and the revision.
+///
+/// If another attempt has started since, or the key was resolved, that is the reply, because a running attempt must not
+/// be resolved by its revision.
 fn unknown(operation: &Operation, lookup: Lookup) -> Answer {
     let later = |wait| Answer::InProgress {
         retry_after_ms: answer::milliseconds(wait),
@@ -182,7 +185,7 @@ fn settlement(finding: Finding<'_>) -> Settlement {
     }
 }
 
-/// A response as it is kept: as it was written, byte for byte.
+/// A response that is stored byte for byte.
 fn saved(response: &RawValue) -> SavedResponse {
     SavedResponse::of_json(response.get())
 }
@@ -225,7 +228,7 @@ async fn checkpoint(lease: &mut Lease, data: &RawValue) -> Answer {
         (WriteResult::Outdated(_), Some(rev)) => Answer::Outdated { rev },
         (WriteResult::Superseded(blocked), _) => superseded(blocked.as_ref()),
         (WriteResult::TooLarge, _) => Answer::Invalid {
-            errors: vec![Problem::too_long_a_note()],
+            errors: vec![Problem::checkpoint_too_long()],
         },
         _ => unacknowledged(),
     }
@@ -239,13 +242,13 @@ async fn renew(lease: &mut Lease, lasts: Duration) -> Answer {
         },
         (WriteResult::Outdated(_), Some(rev)) => Answer::Outdated { rev },
         (WriteResult::Superseded(blocked), _) => superseded(blocked.as_ref()),
-        // Only for a policy that no caller of this can ask for; it may not work on either.
+        // Only under a policy that remote callers cannot request. The caller must not continue either.
         (WriteResult::TooLate, _) => Answer::Superseded(Stored::NOTHING),
         _ => unacknowledged(),
     }
 }
 
-/// The answer to a request that ends the attempt without a result.
+/// The reply to a request that ends the attempt without a result.
 fn ended(done: Answer, written: WriteResult) -> Answer {
     match written {
         WriteResult::Stored(()) => done,
@@ -261,7 +264,7 @@ fn superseded(blocked: Option<&Blocked>) -> Answer {
     })
 }
 
-/// No store has decided, or acknowledged what it may have done: the same request again finds out.
+/// No store decided or acknowledged a write. A retry of the same request finds out.
 fn unacknowledged() -> Answer {
     Answer::Unavailable {
         retry_after_ms: answer::milliseconds(RETRY),

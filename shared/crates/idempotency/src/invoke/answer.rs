@@ -1,4 +1,4 @@
-//! What callers are told, and how it is written.
+//! Replies to remote callers, and their JSON.
 
 use std::time::Duration;
 
@@ -9,68 +9,68 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::object::Problem;
 use crate::{Backend, SavedBody, SavedResponse};
 
-/// The answer to a request.
+/// The reply to a request.
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub(super) enum Answer {
-    /// The caller may work.
+    /// The caller holds the key, and may run the operation.
     Started {
-        /// Whether this very call was answered before, and the answer lost.
+        /// Whether this `begin` was stored before, and its reply was lost.
         repeated: bool,
-        /// Whether an earlier attempt ended without a word, so that its request may still take effect.
+        /// Whether an earlier attempt was abandoned. Its request may still take effect.
         took_over: bool,
         lease: LeaseShown,
-        /// For the provider.
+        /// The idempotency key for the provider.
         derived_key: String,
-        /// What an earlier attempt noted last, or `null`.
+        /// The last checkpoint of an earlier attempt, or `null`.
         checkpoint: Box<RawValue>,
     },
-    /// It has run.
+    /// The operation has run.
     Replay(Stored),
-    /// Somebody is at it.
+    /// Another attempt is running.
     InProgress { retry_after_ms: u64 },
-    /// The key stands for another request.
+    /// The key belongs to another request.
     Mismatch,
-    /// It is not known whether it took effect, and no `begin` will start it again.
+    /// The operation may have taken effect. No `begin` succeeds until the key is resolved.
     Unknown {
-        /// What was noted last, or `null`; absent in the answer to `mark_unknown`.
+        /// The last checkpoint, or `null`; absent in the reply to `mark_unknown`.
         #[serde(skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Box<RawValue>>,
-        /// What `resolve` wants; absent in the answer to `mark_unknown`, and where the stored value is damaged.
+        /// The revision for `resolve`; absent in the reply to `mark_unknown`, and for a damaged value.
         #[serde(skip_serializing_if = "Option::is_none")]
         revision: Option<String>,
-        /// The stored value cannot be read. It may have been a result.
+        /// The stored value is unreadable. It may have been a result.
         #[serde(skip_serializing_if = "is_false")]
         damaged: bool,
     },
-    /// The result is stored; with another one that this attempt stored before, that is the result.
+    /// The result is stored. If this attempt stored another one earlier, that one is included.
     Completed(Stored),
     /// The key may be claimed again.
     Released,
-    /// The lease lasts so long from now. The caller puts `rev` into its lease.
+    /// The lease lasts `expires_in_ms` from now. The caller stores `rev` in its lease.
     Renewed { rev: u64, expires_in_ms: u64 },
-    /// The checkpoint is stored. The caller puts `rev` into its lease.
+    /// The checkpoint is stored. The caller stores `rev` in its lease.
     Saved { rev: u64 },
-    /// Nothing is stored: another write of this attempt came first. `rev` is that one's.
+    /// Nothing was written: another write of this attempt came first. `rev` is the revision of that write.
     Outdated { rev: u64 },
-    /// The key is not this attempt's any more; with the result, where there is one.
+    /// The key no longer belongs to this attempt. Includes the result, if any.
     Superseded(Stored),
-    /// How a key stands.
+    /// The state of a key.
     Found(Shown),
-    /// Nothing is stored.
+    /// There is no record.
     Absent,
-    /// The key stands as it was resolved.
+    /// The key is resolved in the requested way.
     Resolved,
-    /// Nothing was written: the record is not the one that was seen, an attempt is running, or there is a result. How the key
-    /// stands.
+    /// Nothing was written: the record is not the one that was seen, an attempt is running, or there is a result.
+    /// Includes the current state.
     Refused(Shown),
     /// The request is malformed.
     Invalid { errors: Vec<Problem> },
-    /// No store decided. Asking the same again is safe.
+    /// No store decided. A retry of the same request is safe.
     Unavailable { retry_after_ms: u64 },
 }
 
-/// An answer, and who gave it.
+/// A reply, and the store that made it.
 #[derive(Debug, Serialize)]
 pub(super) struct Told {
     #[serde(flatten)]
@@ -80,11 +80,11 @@ pub(super) struct Told {
     pub(super) degraded_to: Option<Backend>,
 }
 
-/// A lease as its caller keeps it and sends it back.
+/// A lease in the form that its caller keeps and sends back.
 #[derive(Debug, Serialize)]
 pub(super) struct LeaseShown {
     pub(super) scope: String,
-    /// As it was sent, quotes included.
+    /// As the caller sent it, including quotes.
     pub(super) key: String,
     pub(super) owner: String,
     pub(super) attempt: u64,
@@ -95,26 +95,26 @@ pub(super) struct LeaseShown {
     pub(super) expires_in_ms: u64,
 }
 
-/// A key's record, as everyone in the namespace may see it.
+/// The state of a key, visible to every caller in the namespace.
 #[derive(Debug, Serialize)]
 pub(super) struct Shown {
     pub(super) state: StateShown,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) attempt: Option<u64>,
     pub(super) lease_left_ms: u64,
-    /// What `resolve` wants.
+    /// The revision for `resolve`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) revision: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) checkpoint: Option<Box<RawValue>>,
-    /// The stored value cannot be read. It may have been a result.
+    /// The stored value is unreadable. It may have been a result.
     #[serde(skip_serializing_if = "is_false")]
     pub(super) damaged: bool,
     #[serde(flatten)]
     pub(super) stored: Stored,
 }
 
-/// How far work is: what a `begin` of the same request is answered.
+/// How far the operation is. Each state has the reply to a `begin` of the same request:
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum StateShown {
@@ -128,17 +128,17 @@ pub(super) enum StateShown {
     Released,
     /// `replay`
     Completed,
-    /// `started`: nothing is stored
+    /// `started`: there is no record
     Absent,
 }
 
-/// A result, or what is left of it.
+/// A result, or its summary.
 #[derive(Debug, Serialize)]
 pub(super) struct Stored {
-    /// As it was sent.
+    /// The response, byte for byte.
     #[serde(skip_serializing_if = "Option::is_none")]
     response: Option<Box<RawValue>>,
-    /// Of one that was too long to keep, or is no JSON.
+    /// The summary of a response that was too long to store, or that is not JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Summary>,
 }
@@ -159,18 +159,18 @@ impl From<Answer> for Told {
 }
 
 impl Told {
-    /// The answer as JSON.
+    /// The reply as JSON.
     pub(super) fn to_json(&self) -> Box<RawValue> {
         #[expect(
             clippy::expect_used,
-            reason = "every member has a name and nothing in an answer can fail to be written"
+            reason = "every member has a name, and no value in a reply can fail to serialize"
         )]
-        to_raw_value(self).expect("an answer is JSON")
+        to_raw_value(self).expect("a reply serializes to JSON")
     }
 }
 
 impl Shown {
-    /// A key whose record does not exist or cannot be read.
+    /// A key whose record is absent or unreadable.
     pub(super) fn without_record(state: StateShown) -> Self {
         Self {
             state,
@@ -191,7 +191,7 @@ impl Stored {
         summary: None,
     };
 
-    /// The result that is stored.
+    /// A stored result.
     pub(super) fn of(response: &SavedResponse) -> Self {
         if let Some(json) = response.whole_body().and_then(json) {
             return Self {
@@ -213,7 +213,8 @@ impl Stored {
     }
 }
 
-/// A note as it was sent; `null` where there is none. One that is not JSON was left by somebody else, as text.
+/// A checkpoint, byte for byte; `null`: there is none. A checkpoint that is not JSON was written by another program,
+/// and becomes a JSON string.
 pub(super) fn note(note: &Bytes) -> Box<RawValue> {
     match json(note) {
         Some(json) => json,
@@ -232,7 +233,7 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "the shape that serde calls"
+    reason = "serde requires this signature"
 )]
 fn is_false(value: &bool) -> bool {
     !value

@@ -1,4 +1,4 @@
-//! Reading a request's objects: every member at most once, none unknown, and everything that is wrong told at once.
+//! Parsing the objects of a request: no duplicate and no unknown member. All problems are reported at once.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,40 +7,40 @@ use foundation::json::{self, Members};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// What is wrong with a request, and where (RFC 6901).
+/// A problem of a request, and its position (RFC 6901).
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Problem {
     pub(super) pointer: String,
     pub(super) detail: Cow<'static, str>,
 }
 
-/// All that is wrong with a request, as far as it is told.
+/// The problems of a request, up to a limit.
 #[derive(Debug, Default)]
 pub(super) struct Problems(Vec<Problem>);
 
-/// An object, and where it stands.
+/// An object, and its position.
 pub(super) struct Object<'a> {
     pointer: &'static str,
-    /// Those that are still to be read.
+    /// The members that have not been read yet.
     members: BTreeMap<String, &'a RawValue>,
 }
 
 /// What a value should have been.
 pub(super) type Needed = &'static str;
 
-/// More than this is told of no request.
+/// The most problems that are reported.
 const MOST_PROBLEMS: usize = 16;
-/// More members than any object has; the rest of a larger one is not looked at.
+/// More members than any valid object has. The rest of a larger object is not read.
 const MOST_MEMBERS: usize = 32;
-/// A longer name is not repeated to its sender.
+/// A longer name is not repeated in a problem.
 const LONGEST_NAME: usize = 64;
 
 impl Problem {
-    /// For the note that only the engine found too long.
-    pub(super) fn too_long_a_note() -> Self {
+    /// A checkpoint whose size only the engine rejected.
+    pub(super) fn checkpoint_too_long() -> Self {
         Self {
             pointer: "/data".to_owned(),
-            detail: "at most 65536 bytes are kept".into(),
+            detail: "longer than 65536 bytes".into(),
         }
     }
 }
@@ -65,14 +65,14 @@ impl Problems {
 }
 
 impl<'a> Object<'a> {
-    /// The object that `value` is.
+    /// Parses an object.
     pub(super) fn read(
         value: &'a RawValue,
         pointer: &'static str,
         problems: &mut Problems,
     ) -> Option<Self> {
         let read = serde_json::from_str::<Members<'a>>(value.get())
-            .map_err(|_| "an object is needed")
+            .map_err(|_| "expected an object")
             .and_then(distinct);
         match read {
             Ok(members) => Some(Self { pointer, members }),
@@ -83,7 +83,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// A member that has to be there.
+    /// A required member.
     pub(super) fn required<T>(
         &mut self,
         name: &str,
@@ -91,12 +91,12 @@ impl<'a> Object<'a> {
         problems: &mut Problems,
     ) -> Option<T> {
         if !self.members.contains_key(name) {
-            problems.add(self.pointer_to(name), "it is missing");
+            problems.add(self.pointer_to(name), "missing");
         }
         self.optional(name, parse, problems)
     }
 
-    /// A member that may be there.
+    /// An optional member.
     pub(super) fn optional<T>(
         &mut self,
         name: &str,
@@ -119,7 +119,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// A member that has to be an object.
+    /// A required member that is an object.
     pub(super) fn object(
         &mut self,
         name: &str,
@@ -130,13 +130,13 @@ impl<'a> Object<'a> {
         Object::read(value, pointer, problems)
     }
 
-    /// Refuses what has not been read.
+    /// Rejects the members that have not been read.
     pub(super) fn end(self, problems: &mut Problems) {
         for name in self.members.keys() {
             if name.len() > LONGEST_NAME {
-                problems.add(self.pointer, "it has a member with an unknown, long name");
+                problems.add(self.pointer, "contains an unknown member with a long name");
             } else {
-                problems.add(self.pointer_to(name), "no such member is known here");
+                problems.add(self.pointer_to(name), "unknown member");
             }
         }
     }
@@ -147,15 +147,13 @@ impl<'a> Object<'a> {
     }
 }
 
-/// The members by name, where each has a name of its own.
+/// The members by name; rejects duplicates.
 fn distinct(read: Members<'_>) -> Result<BTreeMap<String, &RawValue>, Needed> {
     let mut members = BTreeMap::new();
     for (name, value) in read.0.into_iter().take(MOST_MEMBERS + 1) {
         let name = name.as_str().ok_or(json::LONE_SURROGATE_IN_NAME)?;
         if members.insert(name.to_owned(), value).is_some() || members.len() > MOST_MEMBERS {
-            return Err(
-                "an object is needed whose members all have another name, and no unknown one",
-            );
+            return Err("expected an object without duplicate or unknown members");
         }
     }
     Ok(members)

@@ -1,4 +1,4 @@
-//! What callers ask for, and how it is read.
+//! Requests of remote callers, and their parsing.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::{
     Policy, RecordKey, Request as Asked, Revision, Scope,
 };
 
-/// A request that can be answered.
+/// A valid request.
 #[derive(Debug)]
 pub(super) enum Request<'a> {
     Begin(Begin),
@@ -26,19 +26,19 @@ pub(super) enum Request<'a> {
     Resolve(RecordKey, Revision, Finding<'a>),
 }
 
-/// What the caller found out about work whose outcome was unknown.
+/// What the caller found out about an operation with an unknown outcome.
 #[derive(Debug)]
 pub(super) enum Finding<'a> {
     /// It took effect, with this response.
     Completed(&'a RawValue),
-    /// It had no effect, and can have none any more.
+    /// It had no effect, and cannot have one any more.
     Released(NoEffect),
 }
 
 /// A claim.
 #[derive(Debug)]
 pub(super) struct Begin {
-    /// Both as they were sent, to be sent back.
+    /// Both as the caller sent them, to be sent back.
     pub(super) scope: String,
     pub(super) key: String,
     pub(super) operation: Operation,
@@ -49,23 +49,23 @@ pub(super) struct Begin {
 const LONGEST_SCOPE: usize = 128;
 const LONGEST_RESPONSE: usize = 256 * 1024;
 const LEASE_MS: RangeInclusive<u64> = 1..=900_000;
-/// As far as every store can count.
+/// The range in which every store can count.
 const ATTEMPTS: RangeInclusive<u64> = 1..=4_294_967_295;
 const EVER_MS: RangeInclusive<u64> = 0..=9_007_199_254_740_991;
 
 const INVISIBLE: Needed =
-    "it has a control character, a mark of direction, or another character that cannot be seen";
-const ONE_OF_TWO: Needed = "either `payload` or `fingerprint` is needed, and not both";
+    "contains a control character, a direction mark, or another invisible character";
+const ONE_OF_TWO: Needed = "expected either `payload` or `fingerprint`, not both";
 
 impl<'a> Request<'a> {
-    /// The request that `json` is, or all that is wrong with it.
+    /// Parses a request, or returns all its problems.
     pub(super) fn parse(json: Option<&'a RawValue>, namespace: &str) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         let request = match json {
             Some(json) => Object::read(json, "", &mut problems)
                 .and_then(|object| Self::read(object, namespace, &mut problems)),
             None => {
-                problems.add("", "JSON is needed");
+                problems.add("", "expected JSON");
                 None
             }
         };
@@ -76,7 +76,7 @@ impl<'a> Request<'a> {
     }
 
     fn read(mut object: Object<'a>, namespace: &str, problems: &mut Problems) -> Option<Self> {
-        // Without it nothing is known of the other members.
+        // Without the operation, the other members have no meaning.
         let operation = object.required("operation", operation, problems)?;
         let request = match operation.as_str() {
             "begin" => begin(&mut object, namespace, problems).map(Self::Begin),
@@ -133,13 +133,14 @@ fn operation(value: &RawValue) -> Result<String, Needed> {
     text(value)
         .filter(|text| OPERATIONS.contains(&text.as_str()))
         .ok_or(
-            "`begin`, `complete`, `release`, `mark_unknown`, `renew`, `checkpoint`, `status` or `resolve` is needed",
+            "expected `begin`, `complete`, `release`, `mark_unknown`, `renew`, `checkpoint`, `status` or `resolve`",
         )
 }
 
 fn begin(object: &mut Object<'_>, namespace: &str, problems: &mut Problems) -> Option<Begin> {
     let named = named(object, namespace, problems);
-    // No other request makes a key: those that an older version made are looked at, ended and resolved.
+    // Only `begin` creates keys. Keys with such characters from an older version can still be read, finished and
+    // resolved.
     if named
         .as_ref()
         .is_some_and(|named| has_invisible(&named.scope))
@@ -169,7 +170,7 @@ fn resolve<'a>(
     let named = named(object, namespace, problems);
     let revision = object.required("revision", revision, problems);
     let resolution = object.required("as", resolution, problems);
-    // Without it nothing is known of the other members.
+    // Without the resolution, the other members have no meaning.
     let finding = match resolution? {
         Resolution::Completed => object
             .required("response", response, problems)
@@ -190,26 +191,26 @@ fn resolution(value: &RawValue) -> Result<Resolution, Needed> {
     match text(value).as_deref() {
         Some("completed") => Ok(Resolution::Completed),
         Some("released") => Ok(Resolution::Released),
-        _ => Err("`completed` or `released` is needed"),
+        _ => Err("expected `completed` or `released`"),
     }
 }
 
-/// That nothing has happened yet is no reason: the attempt may be frozen, and thaw.
+/// "It has had no effect yet" is not a reason: the attempt may be frozen, and continue later.
 fn reason(value: &RawValue) -> Result<NoEffect, Needed> {
     match text(value).as_deref() {
         Some("fenced_by_provider") => Ok(NoEffect::FencedByProvider),
         Some("attempt_ended") => Ok(NoEffect::AttemptEnded),
-        _ => Err("`fenced_by_provider` or `attempt_ended` is needed"),
+        _ => Err("expected `fenced_by_provider` or `attempt_ended`"),
     }
 }
 
 fn revision(value: &RawValue) -> Result<Revision, Needed> {
     text(value)
         .and_then(|text| Revision::parse(&text))
-        .ok_or("the `revision` is needed that `status` shows")
+        .ok_or("expected the `revision` from `status`")
 }
 
-/// The fingerprint of what is asked for: given, or taken of the payload.
+/// The fingerprint of the request: as sent, or of the payload.
 fn asked(object: &mut Object<'_>, problems: &mut Problems) -> Option<Fingerprint> {
     let payload = object.optional("payload", |payload| Ok(payload.get()), problems);
     let given = object.optional("fingerprint", |value| Ok(fingerprint(value)), problems);
@@ -240,14 +241,12 @@ fn asked(object: &mut Object<'_>, problems: &mut Problems) -> Option<Fingerprint
 
 fn payload_detail(ambiguous: AmbiguousPayload) -> Needed {
     match ambiguous {
-        AmbiguousPayload::DuplicateMember => {
-            "an object has a member twice, which readers take differently"
-        }
-        AmbiguousPayload::TooDeep => "it is nested more than 64 deep",
+        AmbiguousPayload::DuplicateMember => "contains an object with a duplicate member",
+        AmbiguousPayload::TooDeep => "nested more than 64 levels deep",
     }
 }
 
-/// Whose key it is, and which.
+/// A key and its scope.
 struct Named {
     scope: String,
     key: String,
@@ -268,19 +267,19 @@ fn token(mut lease: Object<'_>, namespace: &str, problems: &mut Problems) -> Opt
     let owner = lease.required("owner", owner, problems);
     let attempt = lease.required(
         "attempt",
-        |value| whole(value, &ATTEMPTS).ok_or("a whole number from 1 to 4294967295 is needed"),
+        |value| whole(value, &ATTEMPTS).ok_or("expected a whole number from 1 to 4294967295"),
         problems,
     );
     let fingerprint = lease.required("fingerprint", fingerprint, problems);
     let rev = lease.optional(
         "rev",
-        |value| whole(value, &ATTEMPTS).ok_or("a whole number from 1 to 4294967295 is needed"),
+        |value| whole(value, &ATTEMPTS).ok_or("expected a whole number from 1 to 4294967295"),
         problems,
     );
-    // Told to the caller, and sent back with the rest of the lease. The store knows it better.
+    // The caller got it in the reply, and sends it back with the rest of the lease. The store knows the real value.
     lease.optional(
         "expires_in_ms",
-        |value| whole(value, &EVER_MS).ok_or("a whole number is needed"),
+        |value| whole(value, &EVER_MS).ok_or("expected a whole number"),
         problems,
     );
     lease.end(problems);
@@ -298,49 +297,49 @@ fn scope(value: &RawValue, namespace: &str) -> Result<(String, Scope), Needed> {
         .filter(|text| (1..=LONGEST_SCOPE).contains(&text.len()))
         .and_then(|text| Some((Scope::function(namespace, &text).ok()?, text)))
         .map(|(scope, text)| (text, scope))
-        .ok_or("a string of 1 to 128 bytes is needed")
+        .ok_or("expected a string of 1 to 128 bytes")
 }
 
 fn key(value: &RawValue) -> Result<(String, IdempotencyKey), Needed> {
     text(value)
         .and_then(|text| Some((IdempotencyKey::parse(&text).ok()?, text)))
         .map(|(key, text)| (text, key))
-        .ok_or("a string of 1 to 255 visible ASCII characters without a comma is needed")
+        .ok_or("expected a string of 1 to 255 visible ASCII characters without a comma")
 }
 
 fn owner(value: &RawValue) -> Result<OwnerId, Needed> {
     text(value)
         .and_then(|text| OwnerId::from_hex(&text))
         .filter(|owner| *owner != OwnerId::NOBODY)
-        .ok_or("32 hexadecimal digits in lower case are needed, random, and fresh for each `begin`")
+        .ok_or("expected 32 lowercase hexadecimal digits, random and fresh for each `begin`")
 }
 
 fn fingerprint(value: &RawValue) -> Result<Fingerprint, Needed> {
     text(value)
         .and_then(|text| Fingerprint::from_hex(&text))
-        .ok_or("64 hexadecimal digits in lower case are needed")
+        .ok_or("expected 64 lowercase hexadecimal digits")
 }
 
 fn policy(value: &RawValue) -> Result<Policy, Needed> {
     match text(value).as_deref() {
         Some("at_most_once") => Ok(Policy::AtMostOnce),
         Some("rerun") => Ok(Policy::RerunAlways),
-        _ => Err("`at_most_once` or `rerun` is needed"),
+        _ => Err("expected `at_most_once` or `rerun`"),
     }
 }
 
 fn lease(value: &RawValue) -> Result<Duration, Needed> {
     whole(value, &LEASE_MS)
         .map(Duration::from_millis)
-        .ok_or("whole milliseconds from 1 to 900000 are needed")
+        .ok_or("expected whole milliseconds from 1 to 900000")
 }
 
 fn response(value: &RawValue) -> Result<&RawValue, Needed> {
-    at_most(LONGEST_RESPONSE, value).ok_or("it is longer than 262144 bytes")
+    at_most(LONGEST_RESPONSE, value).ok_or("longer than 262144 bytes")
 }
 
 fn note(value: &RawValue) -> Result<&RawValue, Needed> {
-    at_most(LONGEST_NOTE, value).ok_or("it is longer than 65536 bytes")
+    at_most(LONGEST_NOTE, value).ok_or("longer than 65536 bytes")
 }
 
 fn at_most(longest: usize, value: &RawValue) -> Option<&RawValue> {
@@ -351,11 +350,11 @@ fn text(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// A whole number, however it is written: `30000.0` and `3e4` are one too.
+/// A whole number in any notation: `30000.0` and `3e4` are whole numbers too.
 fn whole(value: &RawValue, range: &RangeInclusive<u64>) -> Option<u64> {
     let number: f64 = serde_json::from_str(value.get()).ok()?;
     let is_whole = number.fract() == 0.0 && number >= 0.0;
-    // No range goes beyond what a double holds exactly, and a larger number is converted to the largest.
+    // A double represents every number in the ranges exactly; a larger number saturates.
     is_whole
         .then_some(number as u64)
         .filter(|number| range.contains(number))
