@@ -1,8 +1,8 @@
-//! What holds over every store, whatever it is made of: the laws, and a way to run them on a store of one's own.
+//! Conformance tests for stores: laws that hold for every store, and a way to run them on your own.
 //!
-//! Each law is a function whose name says what holds. It is handed a [`Subject`]: a way to open the store, again and again, as other
-//! processes would. It panics where the law does not hold. [`conformance_tests!`](crate::conformance_tests) makes one test of each
-//! law; [`check`] runs all of them.
+//! Each law is a function, named after the behaviour. It takes a [`Subject`], which opens the store repeatedly, as
+//! several processes would. It panics if the law does not hold. [`conformance_tests!`](crate::conformance_tests) makes
+//! one test of each law; [`check`] runs all of them.
 //!
 //! ```
 //! # mod tests {
@@ -12,7 +12,7 @@
 //! # struct OwnStore;
 //! # impl OwnStore { fn open(_: &str) -> Stores { Stores::memory() } }
 //!
-//! /// Each engine is another process: it has a connection of its own to the same database.
+//! /// Each engine acts as another process, with its own connection to the same database.
 //! fn subject() -> Subject {
 //!     Subject::new(|config| {
 //!         Idempotency::new(Setup {
@@ -26,9 +26,11 @@
 //! # }
 //! ```
 //!
-//! The laws take turns of a second where time has to pass, and no key is used twice: they may run side by side, and in one database.
-//! Not among them is what needs a fault: that a write which was acknowledged survives a crash of the server, and that a lost reply is
-//! recognised. Those are tests of the one store, with its server.
+//! Where time has to pass, a law waits about one second. No key is used twice, so the laws may run in parallel and in
+//! one database.
+//!
+//! Laws that need faults are not included: that an acknowledged write survives a server crash, and that a lost reply is
+//! recognised. Test those for your store with its server.
 
 mod claims;
 mod ownership;
@@ -46,24 +48,24 @@ use futures_util::FutureExt;
 
 use crate::{Idempotency, IdempotencyConfig};
 
-/// The store that a law is tried on.
+/// The store that a law tests.
 pub struct Subject {
     open: Box<dyn Fn(&IdempotencyConfig) -> Idempotency + Send + Sync>,
     config: IdempotencyConfig,
 }
 
-/// A law, by its name.
+/// A law and its name.
 #[derive(Clone, Copy)]
 pub struct Law {
-    /// What holds.
+    /// The name, which states the behaviour.
     pub name: &'static str,
-    /// Tries it.
+    /// Tests it.
     pub run: fn(Subject) -> Pin<Box<dyn Future<Output = ()>>>,
 }
 
 impl Subject {
-    /// A store that `open` opens. Each engine that it returns is over the same records, and as independent of the others as one of
-    /// another process.
+    /// A store that `open` opens. All engines that it returns share the same records, but are otherwise as independent
+    /// as separate processes.
     pub fn new(open: impl Fn(&IdempotencyConfig) -> Idempotency + Send + Sync + 'static) -> Self {
         Self {
             open: Box::new(open),
@@ -75,13 +77,13 @@ impl Subject {
         (self.open)(&self.config)
     }
 
-    /// The same, where a claim without a deadline has a lease of this length.
+    /// The same subject with this lease for claims without a deadline.
     fn with_lease(mut self, lease: Duration) -> Self {
         self.config.lease = lease;
         self
     }
 
-    /// The same, where what finished counts for so long.
+    /// The same subject with this retention.
     fn with_retention(mut self, retention: Duration) -> Self {
         self.config.retention = retention;
         self
@@ -100,11 +102,11 @@ impl fmt::Debug for Law {
     }
 }
 
-/// Tries all laws, one after the other, each on a subject of its own.
+/// Tests all laws one by one, each on a new subject.
 ///
 /// # Panics
 ///
-/// Where a law does not hold, with its name.
+/// Panics if a law does not hold; the message contains its name.
 pub async fn check(subject: impl Fn() -> Subject) {
     for law in LAWS {
         let tried = AssertUnwindSafe((law.run)(subject())).catch_unwind().await;
@@ -116,7 +118,7 @@ pub async fn check(subject: impl Fn() -> Subject) {
     }
 }
 
-/// Publishes the laws: as functions, as a list, and as one test each.
+/// Publishes the laws as functions, as a list, and as one test each.
 macro_rules! laws {
     (($d:tt) $($room:ident: [$($law:ident)*])*) => {
         $( pub use self::$room::{$($law),*}; )*
@@ -126,8 +128,9 @@ macro_rules! laws {
             $($( Law { name: stringify!($law), run: |subject| Box::pin($law(subject)) } ),*),*
         ];
 
-        /// Makes a test of each law. The argument is an expression that makes a [`Subject`](crate::conformance::Subject), anew for each
-        /// law; it may `await`. The tests are `tokio`'s, with its feature `macros`.
+        /// Makes one test of each law. The argument is an expression that makes a new
+        /// [`Subject`](crate::conformance::Subject) for each law; it may `await`. The tests need `tokio` with its
+        /// feature `macros`.
         #[macro_export]
         macro_rules! conformance_tests {
             ($d subject:expr) => { $($(
@@ -142,62 +145,62 @@ macro_rules! laws {
 
 laws! { ($)
     results: [
-        a_new_key_runs_and_its_result_is_kept
-        a_repetition_elsewhere_gets_the_same_answer
+        a_new_key_runs_and_its_result_is_stored
+        a_retry_in_another_process_gets_the_same_response
         another_key_or_another_tenant_runs
-        how_the_json_is_written_makes_no_difference
-        an_empty_answer_is_an_answer
+        formatting_of_json_makes_no_difference
+        an_empty_response_is_replayed
         a_final_refusal_is_replayed
-        bytes_and_headers_come_back_as_they_were
-        a_large_answer_is_kept_whole_and_a_larger_one_as_a_summary
-        what_happened_before_execution_is_not_kept
+        body_and_headers_are_replayed_unchanged
+        a_large_response_is_stored_whole_and_a_larger_one_as_a_summary
+        a_refusal_before_execution_is_not_stored
     ]
     claims: [
         another_request_under_the_key_is_refused_and_harms_nothing
-        another_request_is_refused_while_the_first_is_at_work
+        another_request_is_refused_while_the_first_one_runs
         of_two_callers_one_runs
         of_a_hundred_callers_one_runs
         a_waiter_gets_the_result
         a_waiter_gives_up_at_its_limit
-        a_waiter_says_how_the_key_stood_whatever_its_limit
+        a_wait_returns_the_last_state_at_every_limit
         a_waiter_never_runs_anything
         one_operation_may_wait_for_another
         each_claim_has_the_lease_of_its_own_deadline
         without_time_nothing_is_claimed
     ]
     ownership: [
-        a_dead_owner_is_taken_over_under_rerun
-        a_dead_owner_leaves_unknown_under_at_most_once
+        a_crashed_owner_is_taken_over_under_rerun
+        a_crashed_owner_leaves_unknown_under_at_most_once
         the_stricter_policy_decides
-        an_orphan_is_taken_over_once
-        two_deaths_in_a_row_block_nobody
+        an_abandoned_attempt_is_taken_over_once
+        two_crashes_in_a_row_block_no_later_attempt
         a_finished_owner_is_not_taken_over
-        an_overdue_owner_nobody_took_over_may_complete
-        who_was_taken_over_cannot_complete
-        who_was_taken_over_cannot_release
+        an_overdue_owner_may_complete_without_a_takeover
+        an_attempt_that_was_taken_over_cannot_complete
+        an_attempt_that_was_taken_over_cannot_release
         a_release_lets_the_next_one_run
-        a_release_after_a_takeover_is_not_the_first_ones_word
-        a_failure_is_what_the_caller_hears
-        what_may_have_happened_is_unknown
-        work_that_overruns_is_unknown
-        work_that_renews_its_lease_goes_on
+        a_release_after_a_takeover_does_not_cover_the_first_attempt
+        the_caller_receives_the_failure_of_its_work
+        a_failure_with_possible_effect_leaves_unknown
+        work_that_overruns_leaves_unknown
+        work_that_renews_its_lease_continues
         a_renewed_lease_lasts
         the_next_attempt_gets_the_checkpoint
-        a_takeover_needs_a_provider_that_remembers
-        a_settled_result_is_everybodys_answer
-        a_settlement_supersedes_the_owner
+        a_takeover_needs_a_provider_that_recognises_the_key
+        a_resolved_result_is_replayed_to_every_caller
+        a_resolution_supersedes_the_owner
         nothing_is_released_over_a_running_lease
-        a_settlement_holds_for_what_was_seen
-        a_completed_result_cannot_be_settled
+        a_resolution_applies_only_to_the_seen_record
+        a_completed_key_cannot_be_resolved
         the_derived_key_is_the_same_for_every_attempt
-        an_attempt_goes_on_elsewhere
+        an_attempt_continues_in_another_process
         a_repeated_claim_has_what_is_left_of_its_lease
         an_owner_that_is_used_for_two_requests_is_refused
     ]
     time: [
-        after_the_retention_the_key_runs_as_new
-        a_new_run_starts_clean
-        who_slept_through_the_retention_cannot_finish
-        what_is_unknown_outlasts_its_lease
+        after_the_retention_the_key_is_free
+        a_run_after_the_retention_starts_clean
+        an_attempt_frozen_past_the_retention_cannot_finish
+        an_unknown_key_outlasts_its_lease
     ]
 }

@@ -1,6 +1,6 @@
-//! Scenarios of claims: who may run, and what the others are told.
+//! Laws of claims: which callers may run, and what the others receive.
 
-#![expect(missing_docs, reason = "the name of a law says what it holds")]
+#![expect(missing_docs, reason = "the name of a law states the behaviour")]
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub async fn another_request_under_the_key_is_refused_and_harms_nothing(subject:
     assert_eq!(provider.charges(), 1);
 }
 
-pub async fn another_request_is_refused_while_the_first_is_at_work(subject: Subject) {
+pub async fn another_request_is_refused_while_the_first_one_runs(subject: Subject) {
     let (engine, payment) = (subject.engine(), a_payment());
     let other = Operation {
         fingerprint: paying(20),
@@ -138,8 +138,8 @@ pub async fn a_waiter_gives_up_at_its_limit(subject: Subject) {
     lease.complete(charged()).await;
 }
 
-/// Whatever is left of its time for the last look. On a machine that is busy with other tests, a look may take too long once.
-pub async fn a_waiter_says_how_the_key_stood_whatever_its_limit(subject: Subject) {
+/// At every limit, even without time for the last look. On a busy machine, one look may time out.
+pub async fn a_wait_returns_the_last_state_at_every_limit(subject: Subject) {
     let (engine, payment) = (subject.engine(), a_payment());
     let lease = started(&engine, &payment).await;
 

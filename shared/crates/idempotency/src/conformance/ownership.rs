@@ -1,6 +1,6 @@
-//! Scenarios of ownership: who may finish, who may take over, and who settles.
+//! Laws of ownership: which attempts may finish, take over, or be resolved.
 
-#![expect(missing_docs, reason = "the name of a law says what it holds")]
+#![expect(missing_docs, reason = "the name of a law states the behaviour")]
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
     Policy, Progress, RunOutcome, Settled, Settlement, UnknownCause, WriteResult,
 };
 
-/// A lease that ends soon, held by somebody who is then never heard of.
+/// A lease that ends soon, for an attempt that is abandoned.
 const SHORT_LEASE: Duration = Duration::from_millis(150);
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -36,8 +36,8 @@ async fn lease_is_over(engine: &Idempotency, operation: &Operation) {
     .await;
 }
 
-/// A lease whose owner somebody else was told to be at work: the shortest lease in which this machine gets as far as asking. Then
-/// what is leased, and who was told.
+/// A lease that another caller has seen as running. It uses the shortest lease with which this machine can ask in time.
+/// Returns the lease, the operation, and the other caller's engine.
 async fn seen_at_work(subject: &Subject) -> (Lease, Operation, Idempotency) {
     for milliseconds in [150, 600, 2_400, 9_600] {
         let (engine, elsewhere) = (subject.engine(), subject.engine());
@@ -51,17 +51,17 @@ async fn seen_at_work(subject: &Subject) -> (Lease, Operation, Idempotency) {
             other => panic!("{other:?}"),
         }
     }
-    panic!("nobody asked in time");
+    panic!("no caller asked in time");
 }
 
-/// A lease that is over, of an owner that may come back.
+/// A lease that is over, whose owner may return.
 async fn overdue(engine: &Idempotency, operation: &Operation) -> Lease {
     let lease = started(engine, operation).await;
     lease_is_over(engine, operation).await;
     lease
 }
 
-pub async fn a_dead_owner_is_taken_over_under_rerun(subject: Subject) {
+pub async fn a_crashed_owner_is_taken_over_under_rerun(subject: Subject) {
     let (dead, payment, elsewhere) = seen_at_work(&subject).await;
     let takeovers = elsewhere.counts().takeover;
     drop(dead);
@@ -74,7 +74,7 @@ pub async fn a_dead_owner_is_taken_over_under_rerun(subject: Subject) {
     assert_eq!(elsewhere.counts().takeover, takeovers + 1);
 }
 
-pub async fn a_dead_owner_leaves_unknown_under_at_most_once(subject: Subject) {
+pub async fn a_crashed_owner_leaves_unknown_under_at_most_once(subject: Subject) {
     let subject = with_short_leases(subject);
     let (engine, payment) = (subject.engine(), a_payment());
     drop(overdue(&engine, &payment).await);
@@ -120,14 +120,14 @@ pub async fn the_stricter_policy_decides(subject: Subject) {
     ));
 }
 
-pub async fn an_orphan_is_taken_over_once(subject: Subject) {
+pub async fn an_abandoned_attempt_is_taken_over_once(subject: Subject) {
     let subject = with_short_leases(subject);
     let engines = [subject.engine(), subject.engine()];
     let payment = a_resumable_payment();
     drop(overdue(&engines[0], &payment).await);
     drop(started(&engines[1], &a_payment()).await);
 
-    // A deadline that is known: the winner's lease outlasts the race.
+    // With a known deadline, the winner's lease outlasts the race.
     let claims = (0..40).map(|caller| engines[caller % 2].claim(&payment, patience()));
     let started = join_all(claims)
         .await
@@ -141,7 +141,7 @@ pub async fn an_orphan_is_taken_over_once(subject: Subject) {
     assert_eq!(started, 1);
 }
 
-pub async fn two_deaths_in_a_row_block_nobody(subject: Subject) {
+pub async fn two_crashes_in_a_row_block_no_later_attempt(subject: Subject) {
     let subject = with_short_leases(subject);
     let (engine, provider, payment) =
         (subject.engine(), Provider::default(), a_resumable_payment());
@@ -165,7 +165,7 @@ pub async fn a_finished_owner_is_not_taken_over(subject: Subject) {
     assert_eq!(replayed, charged());
 }
 
-pub async fn an_overdue_owner_nobody_took_over_may_complete(subject: Subject) {
+pub async fn an_overdue_owner_may_complete_without_a_takeover(subject: Subject) {
     let subject = with_short_leases(subject);
     let (engine, payment) = (subject.engine(), a_payment());
     let stalled = overdue(&engine, &payment).await;
@@ -186,7 +186,7 @@ pub async fn an_overdue_owner_nobody_took_over_may_complete(subject: Subject) {
     ));
 }
 
-pub async fn who_was_taken_over_cannot_complete(subject: Subject) {
+pub async fn an_attempt_that_was_taken_over_cannot_complete(subject: Subject) {
     let subject = with_short_leases(subject);
     let (engine, payment) = (subject.engine(), a_resumable_payment());
     let stalled = overdue(&engine, &payment).await;
@@ -207,7 +207,7 @@ pub async fn who_was_taken_over_cannot_complete(subject: Subject) {
     assert_eq!(replayed, answer("second"));
 }
 
-pub async fn who_was_taken_over_cannot_release(subject: Subject) {
+pub async fn an_attempt_that_was_taken_over_cannot_release(subject: Subject) {
     let subject = with_short_leases(subject);
     let (engine, payment) = (subject.engine(), a_resumable_payment());
     let stalled = overdue(&engine, &payment).await;
@@ -241,8 +241,8 @@ pub async fn a_release_lets_the_next_one_run(subject: Subject) {
     );
 }
 
-/// Ten euros may still be charged by the first attempt: twenty under the same key would be a second payment.
-pub async fn a_release_after_a_takeover_is_not_the_first_ones_word(subject: Subject) {
+/// The first attempt may still charge ten euros, so twenty under the same key would be a second payment.
+pub async fn a_release_after_a_takeover_does_not_cover_the_first_attempt(subject: Subject) {
     let subject = with_short_leases(subject);
     let (engine, payment) = (subject.engine(), a_resumable_payment());
     drop(overdue(&engine, &payment).await);
@@ -267,7 +267,7 @@ pub async fn a_release_after_a_takeover_is_not_the_first_ones_word(subject: Subj
     assert_eq!(third.attempt(), 3);
 }
 
-pub async fn a_failure_is_what_the_caller_hears(subject: Subject) {
+pub async fn the_caller_receives_the_failure_of_its_work(subject: Subject) {
     let (engine, payment) = (subject.engine(), a_payment());
     let ran = engine
         .run(&payment, patience(), async |_: &mut Lease| {
@@ -282,7 +282,7 @@ pub async fn a_failure_is_what_the_caller_hears(subject: Subject) {
     drop(started(&engine, &payment).await);
 }
 
-pub async fn what_may_have_happened_is_unknown(subject: Subject) {
+pub async fn a_failure_with_possible_effect_leaves_unknown(subject: Subject) {
     let (engine, payment) = (subject.engine(), a_payment());
     let ran = engine
         .run(&payment, patience(), async |_: &mut Lease| {
@@ -294,7 +294,7 @@ pub async fn what_may_have_happened_is_unknown(subject: Subject) {
         ran.expect("decided").value,
         RunOutcome::MayHaveHappened("time-out")
     );
-    assert_eq!(engine.counts().unknown, 1, "it rings the alarm");
+    assert_eq!(engine.counts().unknown, 1, "counted for the alarm");
     let outcome = claim(&subject.engine(), &payment).await;
     assert!(
         matches!(
@@ -305,10 +305,10 @@ pub async fn what_may_have_happened_is_unknown(subject: Subject) {
     );
 }
 
-pub async fn work_that_overruns_is_unknown(subject: Subject) {
+pub async fn work_that_overruns_leaves_unknown(subject: Subject) {
     let payment = overrun(&subject.engine()).await;
 
-    // Its last word may be one that no store has acknowledged in time. Then it is unknown when its lease is over.
+    // A store may not have acknowledged the mark in time. Then the outcome is unknown after the lease.
     let elsewhere = subject.engine();
     eventually(LIMIT, async || match claim(&elsewhere, &payment).await {
         ClaimOutcome::Blocked(Blocked::InProgress { .. }) => false,
@@ -318,7 +318,7 @@ pub async fn work_that_overruns_is_unknown(subject: Subject) {
     .await;
 }
 
-/// A payment whose work began and did not end in its time: the least time in which this machine gets as far as the work.
+/// A payment whose work started but did not end in time. Uses the shortest time in which this machine starts the work.
 async fn overrun(engine: &Idempotency) -> Operation {
     for seconds in [1, 2, 4, 8, 16] {
         let (payment, mut began) = (a_payment(), false);
@@ -335,11 +335,11 @@ async fn overrun(engine: &Idempotency) -> Operation {
             return payment;
         }
     }
-    panic!("nothing began");
+    panic!("the work never started");
 }
 
-/// Without a known deadline, the lease is all the time there is: the least in which this machine can renew it.
-pub async fn work_that_renews_its_lease_goes_on(mut subject: Subject) {
+/// Without a known deadline, the lease limits the work. Uses the shortest lease that this machine can renew in time.
+pub async fn work_that_renews_its_lease_continues(mut subject: Subject) {
     for milliseconds in [500, 1_000, 2_000, 4_000, 8_000] {
         subject = subject.with_lease(Duration::from_millis(milliseconds));
         let (engine, mut renewed) = (subject.engine(), false);
@@ -408,7 +408,7 @@ pub async fn the_next_attempt_gets_the_checkpoint(subject: Subject) {
     assert_eq!(third.last_checkpoint(), "intent pi_1, confirmed");
 }
 
-pub async fn a_takeover_needs_a_provider_that_remembers(subject: Subject) {
+pub async fn a_takeover_needs_a_provider_that_recognises_the_key(subject: Subject) {
     let subject = with_short_leases(subject);
     let engine = subject.engine();
     let within = |ms| Policy::Rerun {
@@ -435,7 +435,7 @@ pub async fn a_takeover_needs_a_provider_that_remembers(subject: Subject) {
     ));
 }
 
-pub async fn a_settled_result_is_everybodys_answer(subject: Subject) {
+pub async fn a_resolved_result_is_replayed_to_every_caller(subject: Subject) {
     let subject = with_short_leases(subject);
     let (engine, payment) = (subject.engine(), a_payment());
     let frozen = overdue(&engine, &payment).await;
@@ -450,7 +450,7 @@ pub async fn a_settled_result_is_everybodys_answer(subject: Subject) {
     assert_eq!(settled, Ok(Settled::Done));
     for engine in [&engine, &elsewhere] {
         let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(engine, &payment).await else {
-            panic!("not settled");
+            panic!("not resolved");
         };
         assert_eq!(replayed, charged());
     }
@@ -460,7 +460,7 @@ pub async fn a_settled_result_is_everybodys_answer(subject: Subject) {
     );
 }
 
-pub async fn a_settlement_supersedes_the_owner(subject: Subject) {
+pub async fn a_resolution_supersedes_the_owner(subject: Subject) {
     let subject = with_short_leases(subject);
     let (engine, payment) = (subject.engine(), a_payment());
     let frozen = overdue(&engine, &payment).await;
@@ -477,7 +477,7 @@ pub async fn a_settlement_supersedes_the_owner(subject: Subject) {
 
     assert!(
         matches!(late, WriteResult::Superseded(_)),
-        "the frozen one has overwritten its successor: {late:?}"
+        "the frozen attempt has overwritten its successor: {late:?}"
     );
     assert_eq!(
         next.complete(charged()).await,
@@ -501,7 +501,7 @@ pub async fn nothing_is_released_over_a_running_lease(subject: Subject) {
     );
 }
 
-pub async fn a_settlement_holds_for_what_was_seen(subject: Subject) {
+pub async fn a_resolution_applies_only_to_the_seen_record(subject: Subject) {
     let subject = with_short_leases(subject);
     let (engine, payment) = (subject.engine(), a_resumable_payment());
     drop(overdue(&engine, &payment).await);
@@ -520,7 +520,7 @@ pub async fn a_settlement_holds_for_what_was_seen(subject: Subject) {
     );
 }
 
-pub async fn a_completed_result_cannot_be_settled(subject: Subject) {
+pub async fn a_completed_key_cannot_be_resolved(subject: Subject) {
     let (engine, provider, payment) = (subject.engine(), Provider::default(), a_payment());
     provider.pay(&engine, &payment, charged()).await;
     let entry = engine.entry(&payment.key, patience()).await;
@@ -551,7 +551,7 @@ pub async fn the_derived_key_is_the_same_for_every_attempt(subject: Subject) {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What becomes of a claim with an owner of the caller's.
+/// The outcome of a claim with the caller's own owner.
 async fn claim_as(
     engine: &Idempotency,
     owner: OwnerId,
@@ -565,11 +565,11 @@ async fn claim_as(
 fn lease_of(outcome: ClaimOutcome<Lease>) -> Lease {
     match outcome {
         ClaimOutcome::Claimed(lease) => lease,
-        other => panic!("did not start: {other:?}"),
+        other => panic!("claim failed: {other:?}"),
     }
 }
 
-pub async fn an_attempt_goes_on_elsewhere(subject: Subject) {
+pub async fn an_attempt_continues_in_another_process(subject: Subject) {
     let (engine, payment) = (subject.engine(), a_payment());
     let owner = OwnerId::fresh();
     let mut token = lease_of(claim_as(&engine, owner, MINUTE, &payment).await).token();

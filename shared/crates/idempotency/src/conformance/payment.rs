@@ -1,4 +1,4 @@
-//! The payment that the laws are about, and its provider, who counts the charges.
+//! The payment that the laws use, and a provider that counts its charges.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,28 +12,28 @@ use crate::{
     RecordKey, Request, RunOutcome, SavedResponse, Scope,
 };
 
-/// Plenty of time.
+/// A deadline that no law reaches.
 pub fn patience() -> Deadline {
     Deadline::after(Duration::from_secs(20))
 }
 
-/// A key that no other test uses, nor an earlier run of this one.
+/// A key that no other test uses, and no earlier run of this test.
 pub fn fresh_key() -> RecordKey {
     key_of("alice", &OwnerId::fresh().to_string())
 }
 
-/// This key of a tenant.
+/// A key of a tenant.
 pub fn key_of(tenant: &str, key: &str) -> RecordKey {
     let scope = Scope::http("charge", tenant).expect("a scope");
     RecordKey::new(&scope, &IdempotencyKey::parse(key).expect("a key"))
 }
 
-/// A payment of so many euros.
+/// The fingerprint of a payment of this many euros.
 pub fn paying(amount: u64) -> Fingerprint {
     asking(&format!("{{\"amount\":{amount}}}"))
 }
 
-/// A request with this body.
+/// The fingerprint of a request with this body.
 pub fn asking(payload: &str) -> Fingerprint {
     let request = Request {
         method: "POST",
@@ -44,70 +44,70 @@ pub fn asking(payload: &str) -> Fingerprint {
     Fingerprint::of(&request).expect("unambiguous")
 }
 
-/// Ten euros, under a fresh key, at most once.
+/// A payment of ten euros under a fresh key, at most once.
 pub fn a_payment() -> Operation {
     Operation::new(fresh_key(), paying(10))
 }
 
-/// The same, which a later attempt may take over.
+/// The same payment under a policy that allows takeovers.
 pub fn a_resumable_payment() -> Operation {
     a_payment().with_policy(Policy::RerunAlways)
 }
 
-/// The answer of the payment that ran.
+/// The response of the payment that ran.
 pub fn charged() -> SavedResponse {
     answer("charged")
 }
 
-/// An answer with this body.
+/// A response with this body.
 pub fn answer(body: impl Into<Bytes>) -> SavedResponse {
     SavedResponse::new(StatusCode::CREATED, body)
 }
 
-/// The lease of a claim that has to start.
+/// The lease of a claim that has to succeed.
 ///
 /// # Panics
 ///
-/// When it does not.
+/// Panics if it does not.
 pub async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
     match claim(engine, operation).await {
         ClaimOutcome::Claimed(lease) => lease,
-        other => panic!("did not start: {other:?}"),
+        other => panic!("claim failed: {other:?}"),
     }
 }
 
-/// The outcome of a claim that has to be decided. Its lease lasts as the configuration says.
+/// The outcome of a claim that has to be decided. Its lease has the configured length.
 ///
 /// # Panics
 ///
-/// When no store decides.
+/// Panics if no store decides.
 pub async fn claim(engine: &Idempotency, operation: &Operation) -> ClaimOutcome<Lease> {
     let claimed = engine.claim(operation, Deadline::UNKNOWN).await;
     claimed.expect("decided").value
 }
 
-/// The provider that is charged.
+/// A provider that counts charges.
 #[derive(Default)]
 pub struct Provider {
     charges: AtomicUsize,
 }
 
 impl Provider {
-    /// How often it was charged.
+    /// Number of charges.
     pub fn charges(&self) -> usize {
         self.charges.load(Ordering::SeqCst)
     }
 
-    /// Charges once more.
+    /// Charges once.
     pub fn charge(&self) {
         self.charges.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Runs a payment that charges once and answers with `response`.
+    /// Runs a payment that charges once and responds with `response`.
     ///
     /// # Panics
     ///
-    /// When no store decides.
+    /// Panics if no store decides.
     pub async fn pay(
         &self,
         engine: &Idempotency,

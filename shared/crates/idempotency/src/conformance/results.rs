@@ -1,6 +1,6 @@
-//! Scenarios of results: what is kept, and what comes back.
+//! Laws of results: what is stored, and what is replayed.
 
-#![expect(missing_docs, reason = "the name of a law says what it holds")]
+#![expect(missing_docs, reason = "the name of a law states the behaviour")]
 
 use crate::Blocked;
 use crate::{ClaimOutcome, Failure, Lease, Operation, RunOutcome, SavedBody, SavedResponse};
@@ -13,19 +13,19 @@ use super::payment::{
     Provider, a_payment, answer, asking, charged, claim, fresh_key, key_of, patience, paying,
 };
 
-pub async fn a_new_key_runs_and_its_result_is_kept(subject: Subject) {
+pub async fn a_new_key_runs_and_its_result_is_stored(subject: Subject) {
     let (engine, provider, payment) = (subject.engine(), Provider::default(), a_payment());
     let end = provider.pay(&engine, &payment, charged()).await;
 
     assert_eq!(end, RunOutcome::Fresh(charged()));
     assert_eq!(provider.charges(), 1);
     let ClaimOutcome::Blocked(Blocked::Replay(kept)) = claim(&engine, &payment).await else {
-        panic!("not kept");
+        panic!("not stored");
     };
     assert_eq!(kept, charged());
 }
 
-pub async fn a_repetition_elsewhere_gets_the_same_answer(subject: Subject) {
+pub async fn a_retry_in_another_process_gets_the_same_response(subject: Subject) {
     let (provider, payment) = (Provider::default(), a_payment());
     provider.pay(&subject.engine(), &payment, charged()).await;
 
@@ -56,7 +56,7 @@ pub async fn another_key_or_another_tenant_runs(subject: Subject) {
     assert_eq!(provider.charges(), 4);
 }
 
-pub async fn how_the_json_is_written_makes_no_difference(subject: Subject) {
+pub async fn formatting_of_json_makes_no_difference(subject: Subject) {
     let (engine, provider, key) = (subject.engine(), Provider::default(), fresh_key());
     let first = Operation::new(key.clone(), asking(r#"{"amount":10,"currency":"EUR"}"#));
     let again = Operation::new(key, asking("{ \"currency\": \"EUR\",\n \"amount\": 10 }"));
@@ -67,7 +67,7 @@ pub async fn how_the_json_is_written_makes_no_difference(subject: Subject) {
     assert_eq!(end, RunOutcome::Blocked(Blocked::Replay(charged())));
 }
 
-pub async fn an_empty_answer_is_an_answer(subject: Subject) {
+pub async fn an_empty_response_is_replayed(subject: Subject) {
     let (engine, provider) = (subject.engine(), Provider::default());
     for body in ["null", "false", "0", "\"\"", "[]", "{}", ""] {
         let payment = a_payment();
@@ -94,7 +94,7 @@ pub async fn a_final_refusal_is_replayed(subject: Subject) {
     assert_eq!(provider.charges(), 1);
 }
 
-pub async fn bytes_and_headers_come_back_as_they_were(subject: Subject) {
+pub async fn body_and_headers_are_replayed_unchanged(subject: Subject) {
     let (provider, payment) = (Provider::default(), a_payment());
     let body: Vec<u8> = (0..=255).chain("größe\n".bytes()).collect();
     let response = Response::builder()
@@ -114,7 +114,7 @@ pub async fn bytes_and_headers_come_back_as_they_were(subject: Subject) {
 
     let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(&subject.engine(), &payment).await
     else {
-        panic!("not kept");
+        panic!("not stored");
     };
 
     assert_eq!(replayed.status, StatusCode::CREATED);
@@ -132,7 +132,7 @@ pub async fn bytes_and_headers_come_back_as_they_were(subject: Subject) {
     assert_eq!(replayed.headers, expected);
 }
 
-pub async fn a_large_answer_is_kept_whole_and_a_larger_one_as_a_summary(subject: Subject) {
+pub async fn a_large_response_is_stored_whole_and_a_larger_one_as_a_summary(subject: Subject) {
     let (engine, provider) = (subject.engine(), Provider::default());
     for length in [1 << 20, (1 << 20) + 1, 5_500_000] {
         let (payment, body) = (a_payment(), vec![b'x'; length]);
@@ -156,7 +156,7 @@ pub async fn a_large_answer_is_kept_whole_and_a_larger_one_as_a_summary(subject:
     assert_eq!(provider.charges(), 3);
 }
 
-pub async fn what_happened_before_execution_is_not_kept(subject: Subject) {
+pub async fn a_refusal_before_execution_is_not_stored(subject: Subject) {
     let (engine, provider, key) = (subject.engine(), Provider::default(), fresh_key());
     let refused = engine
         .run(

@@ -1,6 +1,6 @@
-//! Scenarios of the retention, after which a key runs as new.
+//! Laws of the retention, after which a key is free again.
 
-#![expect(missing_docs, reason = "the name of a law says what it holds")]
+#![expect(missing_docs, reason = "the name of a law states the behaviour")]
 
 use crate::Blocked;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn with_a_short_retention(subject: Subject) -> Subject {
         .with_lease(Duration::from_millis(100))
 }
 
-pub async fn after_the_retention_the_key_runs_as_new(subject: Subject) {
+pub async fn after_the_retention_the_key_is_free(subject: Subject) {
     let subject = with_a_short_retention(subject);
     let (engine, provider, payment) = (subject.engine(), Provider::default(), a_payment());
     provider.pay(&engine, &payment, charged()).await;
@@ -39,7 +39,7 @@ pub async fn after_the_retention_the_key_runs_as_new(subject: Subject) {
     assert_eq!(end, RunOutcome::Blocked(Blocked::Replay(answer("new"))));
 }
 
-pub async fn a_new_run_starts_clean(subject: Subject) {
+pub async fn a_run_after_the_retention_starts_clean(subject: Subject) {
     let subject = with_a_short_retention(subject);
     let (engine, payment) = (subject.engine(), a_resumable_payment());
     let mut lease = started(&engine, &payment).await;
@@ -57,7 +57,7 @@ pub async fn a_new_run_starts_clean(subject: Subject) {
     assert!(entry.first_seen < Duration::from_millis(900));
 }
 
-/// The lease of the run that begins when the retention is over.
+/// The lease of the attempt that starts after the retention.
 async fn of_the_next_run(engine: &Idempotency, operation: &Operation) -> Lease {
     let mut next = None;
     eventually(LIMIT, async || {
@@ -70,7 +70,7 @@ async fn of_the_next_run(engine: &Idempotency, operation: &Operation) -> Lease {
     next.expect("started")
 }
 
-pub async fn who_slept_through_the_retention_cannot_finish(subject: Subject) {
+pub async fn an_attempt_frozen_past_the_retention_cannot_finish(subject: Subject) {
     let subject = with_a_short_retention(subject);
     let (engine, payment) = (subject.engine(), a_resumable_payment());
     let (frozen, asleep) = (started(&engine, &payment).await, Duration::from_millis(150));
@@ -87,8 +87,8 @@ pub async fn who_slept_through_the_retention_cannot_finish(subject: Subject) {
     );
 }
 
-/// A store may forget it a retention after its last write. No store forgets it with its lease.
-pub async fn what_is_unknown_outlasts_its_lease(subject: Subject) {
+/// A store may delete the record one retention after its last write, but never at the end of its lease.
+pub async fn an_unknown_key_outlasts_its_lease(subject: Subject) {
     let subject = with_a_short_retention(subject);
     let (engine, payment) = (subject.engine(), a_payment());
     started(&engine, &payment).await.mark_unknown().await;
