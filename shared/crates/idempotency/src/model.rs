@@ -1,21 +1,21 @@
-//! Does the protocol hold, whatever fails, whenever?
+//! A model check of the protocol: does it hold in every order of steps and faults?
 //!
-//! Every order of the steps of up to three clients, a reconciler, time, and a few faults is tried out, state by state: a
-//! process crashes between any two steps, a request is lost or arrives after its sender has given up, a reply is lost or late,
-//! Redis loses its data or falls back to an older state, MongoDB fails over and drops what no majority has, retention ends
-//! and records are deleted. One search over all of that would not end, so each configuration of [`Protocol`] is about one
-//! part.
+//! The search tries, state by state, every order of the steps of up to three clients, a reconciler, passing time, and a
+//! few faults. A process crashes between any two steps. A request is lost, or arrives after its sender has given up. A
+//! reply is lost or delayed. Redis loses its data or falls back to an older state. MongoDB fails over and drops writes
+//! that no majority has. Retentions end and records are deleted. One search over all of this would not finish, so each
+//! configuration of [`Protocol`] covers one part.
 //!
-//! The stores decide by the functions they really decide by: `decision` for records, `store/hints/rules.rs` for Redis in front.
-//! What is modelled by hand is the network, the clients' steps, MongoDB's filters and replication, and the passing of time.
-//! Not modelled: clocks that go back, and a claim that is in flight for as long as a retention lasts.
+//! The stores decide by the functions of production: `decision` for records, `store/hints/rules.rs` for Redis in front
+//! of MongoDB. The network, the clients' steps, MongoDB's filters and replication, and time are modelled by hand.
+//! Clocks that go back, and claims in flight for a whole retention, are not modelled.
 //!
-//! Work and answers count per *generation*: a generation begins with the first claim of a key, and with the first one after
-//! the retention of a finished record. Within it work runs at most once under `AtMostOnce`, one answer is given, and a result
-//! is not replaced.
+//! Executions and responses are counted per *generation*: the first claim of a key starts one, and so does the first
+//! claim after the retention of a finished record. Within a generation, an operation runs at most once under
+//! `AtMostOnce`, one response is given, and a result is not replaced.
 //!
-//! A checker that finds nothing proves little until it has found something: the same search, over the protocol with one
-//! bug planted, finds each of them.
+//! A search without a finding proves little until it has found something. So the same search runs over the protocol
+//! with one bug planted, and finds each of them.
 
 mod action;
 mod answer;
@@ -39,10 +39,10 @@ mod writes;
 
 use protocol::{Layout, Protocol};
 
-/// Whether there is time for more than `make test` searches: in an optimised build (`make model`).
+/// Whether the build is optimised (`make model`), so that there is time for more searches than in `make test`.
 const AT_LENGTH: bool = !cfg!(debug_assertions);
 
-/// Searches the first ones, and at length the others too.
+/// Searches the first list; in an optimised build also the second.
 fn search<const N: usize, const M: usize>(always: [Protocol; N], at_length: [Protocol; M]) {
     for protocol in always {
         protocol.holds();
@@ -55,7 +55,7 @@ fn search<const N: usize, const M: usize>(always: [Protocol; N], at_length: [Pro
 }
 
 #[test]
-fn tiered_work_runs_at_most_once_under_every_fault() {
+fn tiered_operations_run_at_most_once_under_every_fault() {
     let tiered = Protocol::TIERED;
     search(
         [tiered],
@@ -78,7 +78,7 @@ fn tiered_work_runs_at_most_once_under_every_fault() {
 }
 
 #[test]
-fn tiered_work_that_resumes_gives_one_answer_under_every_fault() {
+fn tiered_operations_that_resume_give_one_response_under_every_fault() {
     let tiered = Protocol::TIERED.rerun();
     search(
         [Protocol {
@@ -98,7 +98,7 @@ fn tiered_work_that_resumes_gives_one_answer_under_every_fault() {
 }
 
 #[test]
-fn two_requests_never_share_an_answer() {
+fn two_requests_never_share_a_response() {
     let two = Protocol::TWO_REQUESTS;
     search(
         [
@@ -110,7 +110,7 @@ fn two_requests_never_share_an_answer() {
 }
 
 #[test]
-fn redis_alone_runs_work_at_most_once_while_it_keeps_its_data() {
+fn redis_alone_runs_operations_at_most_once_while_it_keeps_its_data() {
     let alone = Protocol::REDIS_ALONE;
     search(
         [alone, Protocol { faults: 1, ..alone }.rerun()],
@@ -126,7 +126,7 @@ fn redis_alone_runs_work_at_most_once_while_it_keeps_its_data() {
 }
 
 #[test]
-fn a_note_stays_noted_under_every_fault() {
+fn an_acknowledged_checkpoint_is_never_lost() {
     let notes = Protocol::NOTES;
     let in_redis = Protocol {
         layout: Layout::RedisAlone,
@@ -139,7 +139,7 @@ fn a_note_stays_noted_under_every_fault() {
 }
 
 #[test]
-fn no_holder_believes_in_a_longer_lease_than_is_stored() {
+fn no_holder_assumes_a_longer_lease_than_stored() {
     let renewals = Protocol::RENEWALS;
     let in_redis = Protocol {
         layout: Layout::RedisAlone,
@@ -156,7 +156,7 @@ fn no_holder_believes_in_a_longer_lease_than_is_stored() {
 }
 
 #[test]
-fn a_key_runs_as_new_after_its_retention_and_not_before() {
+fn a_key_is_free_after_its_retention_and_not_before() {
     let (retention, in_front) = (Protocol::RETENTION, Protocol::RETENTION_IN_FRONT);
     let (from_nothing, in_redis) = (
         Protocol::RETENTION_FROM_NOTHING,
@@ -198,13 +198,13 @@ fn a_key_runs_as_new_after_its_retention_and_not_before() {
 }
 
 #[test]
-fn redis_goes_forward_only_whatever_its_clock_says() {
+fn redis_never_replaces_a_newer_result_at_any_clock_difference() {
     let late = Protocol::REDIS_FAR_BEHIND;
     search([late], [Protocol { faults: 2, ..late }]);
 }
 
 #[test]
-fn a_late_settlement_changes_only_the_record_that_was_read() {
+fn a_late_resolution_changes_only_the_record_that_was_read() {
     let settling = Protocol::SETTLING;
     search(
         [settling, settling.rerun()],
@@ -228,7 +228,7 @@ fn a_late_settlement_changes_only_the_record_that_was_read() {
 }
 
 #[test]
-fn a_failover_takes_nothing_back_that_was_acted_on() {
+fn a_failover_loses_no_write_that_was_acted_on() {
     let failover = Protocol::FAILOVER;
     let and_retention = Protocol::FAILOVER_AND_RETENTION;
     search(

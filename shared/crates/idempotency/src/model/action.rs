@@ -1,4 +1,4 @@
-//! What can happen next.
+//! The possible next steps.
 
 use stateright::{Model, Property};
 
@@ -14,32 +14,32 @@ pub(super) enum Action {
     Send(usize, Delivery),
     /// The reply to a client's request arrives.
     Hear(usize),
-    /// A holder does its work.
+    /// A holder runs its operation.
     Work(usize),
-    /// A holder's work may have taken effect; it does not know.
-    UnknownCause(usize),
-    /// A holder does nothing and releases the key.
+    /// A holder's operation may have taken effect, but its outcome is unknown to the holder.
+    Doubt(usize),
+    /// A holder releases the key without effect.
     Decline(usize),
     Note(usize),
     Renew(usize),
     /// A client crashes.
     Die(usize),
-    /// A request arrives late.
+    /// A delayed request arrives.
     Arrive(usize),
     Tick,
     RedisLosesData,
     RedisFallsBack,
     /// MongoDB's TTL index deletes the record.
     Delete,
-    /// A majority of MongoDB's servers has what the primary has.
+    /// A majority of MongoDB's servers has the primary's writes.
     Replicate,
-    /// MongoDB's primary is replaced, and what only it had is dropped.
+    /// MongoDB's primary is replaced, and writes that only it had are dropped.
     FailOver,
     /// A reconciler reads the record.
     Look,
-    /// It asks the provider and sends its finding.
+    /// The reconciler asks the provider and sends its finding.
     Conclude,
-    /// It reopens the key.
+    /// The reconciler reopens the key.
     Reopen,
 }
 
@@ -90,7 +90,7 @@ impl Model for Protocol {
             }
             Action::Hear(who) => world.hear(self, who),
             Action::Work(who) => world.work(self, who),
-            Action::UnknownCause(who) => world.doubt(self, who),
+            Action::Doubt(who) => world.doubt(self, who),
             Action::Decline(who) => world.decline(self, who),
             Action::Note(who) => world.note(self, who),
             Action::Renew(who) => world.renew(self, who),
@@ -148,7 +148,7 @@ impl Protocol {
             if (held.generation, held.attempt) > world.fence {
                 actions.push(Action::Work(who));
                 if self.doubts {
-                    actions.push(Action::UnknownCause(who));
+                    actions.push(Action::Doubt(who));
                 }
             }
             actions.push(Action::Decline(who));

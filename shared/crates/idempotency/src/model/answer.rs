@@ -5,7 +5,7 @@ use http::StatusCode;
 use crate::SavedResponse;
 use crate::record::{Record, State};
 
-/// Which execution a result is of.
+/// The execution that produced a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Answer {
     /// The claim generation in which it was executed.
@@ -16,7 +16,7 @@ pub(super) struct Answer {
     pub(super) request: u8,
 }
 
-/// The executor that a reconciler's answers name.
+/// The executor in a reconciler's results.
 pub(super) const RECONCILER: u8 = 99;
 
 impl Answer {
@@ -24,7 +24,7 @@ impl Answer {
         SavedResponse::new(StatusCode::OK, vec![self.generation, self.by, self.request])
     }
 
-    /// The result in a record, if there is one.
+    /// The result in a record, if any.
     pub(super) fn of(record: &Record) -> Option<Self> {
         let State::Completed { response, .. } = &record.state else {
             return None;

@@ -1,19 +1,19 @@
-//! What the protocol forbids.
+//! Deviations that the protocol forbids.
 
-/// One deviation from the protocol, planted to see that the search finds it.
+/// One deviation from the protocol, planted to check that the search finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bug {
     // Claims
     WorkOnAnAbsentRecord,
-    /// A takeover replaces whatever record it finds.
+    /// A takeover replaces any record that it finds.
     BlindTakeover,
-    /// A claim's compare-and-set names `rev` alone.
+    /// A claim's compare-and-set names only `rev`.
     ClaimByRevAlone,
     /// A claim's compare-and-set names `attempt` instead of owner and `rev`.
     ClaimByAttempt,
     /// A claim over a released record keeps its `finished_at`, so that MongoDB's TTL index deletes the running one.
     KeepFinishedAt,
-    /// A claim is answered whatever its fingerprint is.
+    /// A claim is answered regardless of its fingerprint.
     AnswerAnyRequest,
     // Changes
     UnfencedComplete,
@@ -23,16 +23,16 @@ pub(super) enum Bug {
     ReleaseForTheAttemptBefore,
     NoteOverALaterOne,
     // Renewals
-    /// A holder keeps its revision after a write that was not acknowledged, and a renewal takes the write after that for itself.
+    /// A holder keeps its revision after an unacknowledged write, so a renewal mistakes a later write for its own.
     KeepTheRevision,
-    // Settling
+    // Resolving
     SettleKeepsTheOwner,
     ReleasedForALiveOwner,
-    /// A settlement's compare-and-set names `rev` alone.
+    /// A resolution's compare-and-set names only `rev`.
     SettleWithoutOwner,
-    /// A settlement's compare-and-set names the owner alone.
+    /// A resolution's compare-and-set names only the owner.
     SettleWithoutRev,
-    /// Another request takes a reopened key for a released one.
+    /// Another request treats a reopened key as a released one.
     ReopenedWithoutTakeover,
     // Redis in front
     CompleteToBothAtOnce,
@@ -40,9 +40,9 @@ pub(super) enum Bug {
     LoserRewritesRedis,
     /// An older result replaces a newer one.
     OlderResultReplaces,
-    /// Redis answers a result for longer than MongoDB's retention.
+    /// Redis replays a result for longer than MongoDB's retention.
     ResultOutlivesRetention,
-    /// Redis answers a mismatch from a claim.
+    /// Redis reports a mismatch from a claim.
     MismatchFromAClaim,
     // Redis alone
     RecordExpiresWithItsLease,

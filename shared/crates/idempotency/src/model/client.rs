@@ -10,19 +10,19 @@ pub(super) struct Client {
     pub(super) phase: Phase,
     /// The reply that has not arrived yet.
     pub(super) pending: Option<Pending>,
-    /// What it knows as the holder of the key.
+    /// Its knowledge as the holder of the key.
     pub(super) held: Option<Held>,
     /// How often the current request was sent without a reply.
     pub(super) unanswered: u8,
-    /// When it began the current call, where renewals are modelled.
+    /// When it started the current call, if renewals are modelled.
     pub(super) asked: u64,
 }
 
-/// A reply on its way.
+/// A reply in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pending {
     pub(super) reply: Reply,
-    /// Whether a majority has acknowledged the write that it is of.
+    /// Whether a majority has acknowledged the write of this reply.
     pub(super) is_acknowledged: bool,
 }
 
@@ -31,15 +31,15 @@ pub(super) struct Pending {
 pub(super) struct Held {
     pub(super) attempt: u64,
     pub(super) generation: u8,
-    /// The revision of its last acknowledged write; zero: not known.
+    /// The revision of its last acknowledged write; zero: unknown.
     pub(super) rev: u64,
-    /// When it believes that its lease ends, where renewals are modelled.
+    /// When it expects its lease to end, if renewals are modelled.
     pub(super) ends: u64,
     pub(super) notes_left: u8,
     pub(super) renewals_left: u8,
 }
 
-/// Which request comes next.
+/// The next request of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     Hint,
@@ -53,13 +53,13 @@ pub(super) enum Phase {
     AtWork,
     Write {
         kind: Kind,
-        /// The revision that the write follows; zero: not known.
+        /// The revision that the write follows; zero: unknown.
         rev: u64,
         step: Step,
     },
-    /// Only where that bug is planted: the result goes to Redis before it is acknowledged.
+    /// Only with that bug: the result goes to Redis before MongoDB acknowledges it.
     KeepFirst,
-    /// Redis gets the result.
+    /// The result is copied to Redis.
     Keep(Box<Record>),
     TakeBack,
     Over,
@@ -75,7 +75,7 @@ pub(super) enum Kind {
     MarkUnknown,
 }
 
-/// A holder's write takes one request, or three in MongoDB where the first finds nothing.
+/// A holder's write takes one request, or three in MongoDB if the first one matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     Write,
@@ -122,7 +122,7 @@ impl Client {
         }
     }
 
-    /// Whether it waited for the acknowledgement of a write, and waits no more.
+    /// Whether it waited for an acknowledgement, and now waits no longer.
     pub(super) fn forget_unacknowledged(&mut self) -> bool {
         self.pending
             .take_if(|pending| !pending.is_acknowledged)
@@ -131,7 +131,7 @@ impl Client {
 }
 
 impl Kind {
-    /// A write that follows a revision needs to know it.
+    /// A write that follows a revision has to know it.
     pub(super) fn first_step(self, protocol: &Protocol, rev: u64) -> Step {
         let follows = matches!(self, Self::Note(_) | Self::Renew);
         if follows && rev == 0 && protocol.layout != Layout::RedisAlone {

@@ -11,7 +11,7 @@ use crate::store::hints::rules::{self, Held, Operation, Value, Verdict};
 use crate::store_time::StoreTime;
 
 impl World {
-    /// Carries out a request to Redis in front.
+    /// Applies a request to Redis in front of MongoDB.
     pub(super) fn apply_hint(&mut self, protocol: &Protocol, message: &Message) -> Reply {
         match message {
             Message::Hint { who } => self.hint(protocol, *who),
@@ -70,7 +70,7 @@ impl World {
         }
     }
 
-    /// A request mismatches only where MongoDB has the result of another one.
+    /// A mismatch is correct only if MongoDB has the result of another request.
     fn check_mismatch(&mut self, protocol: &Protocol, who: u8) {
         let claim = claim(protocol, who);
         let is_right =

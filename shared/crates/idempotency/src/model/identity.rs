@@ -1,4 +1,4 @@
-//! Who the clients are and what they ask for.
+//! The clients and their requests.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::{Fingerprint, OwnerId};
 
 pub(super) const LEASE: u64 = 1;
 
-// Made once: a search asks for them in every step.
+// Built once, because a search needs them in every step.
 static OWNERS: LazyLock<[OwnerId; 256]> = LazyLock::new(|| {
     std::array::from_fn(|number| {
         OwnerId::from_hex(&format!("{:032x}", number + 1)).expect("an owner")

@@ -1,4 +1,4 @@
-//! What travels between clients, stores and the reconciler.
+//! Messages between clients, stores and the reconciler.
 
 use super::stored::Stored;
 use crate::OwnerId;
@@ -6,58 +6,58 @@ use crate::decision::{Change, Fence, Settlement, Start};
 use crate::record::{Record, Version};
 use crate::store_time::StoreTime;
 
-/// What happens to a request.
+/// The fate of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Delivery {
-    /// It is carried out and answered.
+    /// It is applied, and the reply arrives.
     Answered,
-    /// It is carried out, and the reply arrives later.
+    /// It is applied, and the reply arrives later.
     Slow,
-    /// It is carried out, and the reply is lost.
+    /// It is applied, and the reply is lost.
     ReplyLost,
     /// It is lost.
     Refused,
-    /// It will be carried out at any time, after its sender has given up.
+    /// It is applied at some later time, after its sender has given up.
     Late,
 }
 
 /// A request to a store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Message {
-    /// Redis in front: leave a claim, or answer.
+    /// Redis in front: store a claim, or answer.
     Hint { who: u8 },
     /// Redis in front: remove a claim.
     TakeBack { who: u8 },
-    /// Redis in front: keep a result.
+    /// Redis in front: store a result.
     Keep(Box<Record>),
-    /// MongoDB: insert a claim where there is no record.
+    /// MongoDB: insert a claim if there is no record.
     Insert { who: u8 },
     /// MongoDB: read the record.
     Read,
-    /// MongoDB: a holder's write that needs no reading before it.
+    /// MongoDB: a holder's write without reading first.
     Update(Box<HeldWrite>),
-    /// MongoDB: a compare-and-set on the record that was judged.
+    /// MongoDB: a compare-and-set on the record that was read.
     Swap { judged: Judged, write: Box<Swap> },
     /// Redis alone: decide about a claim.
     Decide { who: u8 },
     /// Redis alone: decide about a holder's write.
     Change(Box<HeldWrite>),
-    /// Redis alone: decide about a settlement.
+    /// Redis alone: decide about a resolution.
     Settle {
         seen: Version,
         finding: Box<Finding>,
     },
 }
 
-/// What a compare-and-set may name of the record it has judged.
+/// The parts of a read record that a compare-and-set may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Judged {
     pub(super) version: Version,
-    /// Only where that bug is planted.
+    /// Only with that bug.
     pub(super) attempt: u64,
 }
 
-/// What a compare-and-set writes.
+/// The write of a compare-and-set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Swap {
     Claim { how: Start, next: Record },
@@ -74,12 +74,12 @@ pub(super) struct HeldWrite {
     pub(super) change: Change,
 }
 
-/// A reconciler's finding, and the fresh owner that it writes.
+/// A reconciler's finding, and its fresh owner.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Finding {
     pub(super) owner: OwnerId,
     pub(super) settlement: Settlement,
-    /// Evidence belongs to the generation in which it was found.
+    /// A finding applies only to its generation.
     pub(super) generation: u8,
 }
 
@@ -102,7 +102,7 @@ pub(super) enum Reply {
         now: StoreTime,
     },
     Done,
-    /// The write is there already. Of a renewal, how long the lease lasts yet.
+    /// The write is already stored. For a renewal, the time left of the lease.
     Already {
         lease_left: u64,
     },
@@ -114,12 +114,12 @@ pub(super) enum Reply {
     Superseded(Box<Reply>),
 }
 
-/// What a claim that started has got.
+/// The grant of a claim that starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Won {
     pub(super) attempt: u64,
     pub(super) rev: u64,
-    /// How long the lease lasts yet.
+    /// Time until the lease ends.
     pub(super) lease_left: u64,
     pub(super) generation: u8,
 }
@@ -135,7 +135,7 @@ impl HeldWrite {
 }
 
 impl Message {
-    /// Whether it begins a record where there is none.
+    /// Whether it creates a record if there is none.
     pub(super) fn is_claim(&self) -> bool {
         matches!(self, Self::Insert { .. } | Self::Decide { .. })
     }

@@ -1,4 +1,4 @@
-//! What has to hold in every state, and what a search has to have seen.
+//! The properties of every state, and the steps that a search has to cover.
 
 use stateright::Property;
 
@@ -17,7 +17,7 @@ pub(super) fn properties(protocol: &Protocol) -> Vec<Property<Protocol>> {
 fn rules() -> Vec<Property<Protocol>> {
     vec![
         Property::always(
-            "work runs at most once in a generation",
+            "an operation runs at most once in a generation",
             |protocol: &Protocol, world: &World| {
                 protocol.policy != Policy::AtMostOnce
                     || world.executions.iter().all(|executions| *executions <= 1)
@@ -30,7 +30,7 @@ fn rules() -> Vec<Property<Protocol>> {
             },
         ),
         Property::always(
-            "one answer for a generation",
+            "one response per generation",
             |_: &Protocol, world: &World| {
                 is_one_each(world.told.iter().map(|answer| answer.generation))
             },
@@ -42,25 +42,28 @@ fn rules() -> Vec<Property<Protocol>> {
             },
         ),
         Property::always(
-            "an answer is a stored result",
+            "every response is a stored result",
             |_: &Protocol, world: &World| world.told.is_subset(&world.results),
         ),
         Property::always(
-            "redis holds no result that is not acknowledged",
+            "redis holds only acknowledged results",
             |_: &Protocol, world: &World| {
                 world.hinted_result().is_none_or(|answer: Answer| {
                     answer.generation <= world.ended || world.results.contains(&answer)
                 })
             },
         ),
-        Property::always("a note stays noted", |_: &Protocol, world: &World| {
-            world.acknowledged.record.as_ref().is_none_or(|record| {
-                record.is_completed()
-                    || record.checkpoint.first().copied().unwrap_or(0) >= world.noted
-            })
-        }),
         Property::always(
-            "no holder believes in a longer lease than is stored",
+            "an acknowledged checkpoint is never lost",
+            |_: &Protocol, world: &World| {
+                world.acknowledged.record.as_ref().is_none_or(|record| {
+                    record.is_completed()
+                        || record.checkpoint.first().copied().unwrap_or(0) >= world.noted
+                })
+            },
+        ),
+        Property::always(
+            "no holder assumes a longer lease than stored",
             |protocol: &Protocol, world: &World| {
                 protocol.renewals == 0
                     || (0..world.clients.len()).all(|who| {
@@ -90,21 +93,21 @@ fn forbidden_steps() -> Vec<Property<Protocol>> {
         };
     }
     never! {
-        "a settled attempt is superseded": MissedASettlement,
+        "a resolved attempt is superseded": MissedASettlement,
         "only a released key changes its request": ChangedRequest,
         "a result is stored in the generation of its execution": MisplacedResult,
-        "no settlement releases a running lease": ReleasedAtWork,
-        "attempts and revisions are never counted back": CountedBack,
-        "no client is answered with the result of another request": ToldAnother,
-        "redis refuses a request only by the result of another": FalseMismatch,
+        "no resolution releases a running lease": ReleasedAtWork,
+        "attempts and revisions never decrease": CountedBack,
+        "no client receives the result of another request": ToldAnother,
+        "redis reports a mismatch only from the result of another request": FalseMismatch,
         "redis replays no result past its retention": StaleReplay,
         "an acknowledged renewal was written during its call": EmptyRenewal,
-        "nothing takes a result out of redis": LostAResult,
+        "no message removes a result from redis": LostAResult,
         "no older result replaces a newer one in redis": ResultWentBack,
     }
 }
 
-/// The steps that make a search worth its time.
+/// The steps that a useful search covers.
 fn coverage(protocol: &Protocol) -> Vec<Property<Protocol>> {
     macro_rules! once {
         ($witness:ident) => {
@@ -141,13 +144,13 @@ fn coverage(protocol: &Protocol) -> Vec<Property<Protocol>> {
     }
     if ends {
         seen.push(Property::sometimes(
-            "a key runs as new after its retention",
+            "a key is free after its retention",
             |_: &Protocol, world: &World| world.was_executed(1) && world.was_executed(2),
         ));
     }
     if protocol.clients > 1 && protocol.beginning == Beginning::Nothing {
         seen.push(Property::sometimes(
-            "a release lets another client work",
+            "a release lets another client run",
             |_: &Protocol, world: &World| {
                 world.witnessed.contains(&Witness::Decline) && world.was_executed(1)
             },
@@ -156,7 +159,7 @@ fn coverage(protocol: &Protocol) -> Vec<Property<Protocol>> {
     seen
 }
 
-/// Whether each comes once. They come in order.
+/// Whether each generation occurs once. They come in order.
 fn is_one_each(generations: impl Iterator<Item = u8>) -> bool {
     generations.is_sorted_by(|one, next| one < next)
 }

@@ -1,11 +1,11 @@
-//! Which protocol is checked, and how far.
+//! The configuration of a search.
 
 use std::time::Duration;
 
 use super::bug::Bug;
 use crate::Policy;
 
-/// A protocol to check, and how far. Times are ticks of the clock.
+/// A protocol to check, and the bounds of the search. Times are ticks of the clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Protocol {
     pub(super) name: &'static str,
@@ -13,28 +13,28 @@ pub(super) struct Protocol {
     pub(super) policy: Policy,
     pub(super) beginning: Beginning,
     pub(super) clients: u8,
-    /// How many different requests the clients send under the one key, in turn.
+    /// Number of different requests that the clients send under the key, in turn.
     pub(super) requests: u8,
-    /// How many faults may happen.
+    /// Largest number of faults.
     pub(super) faults: u8,
-    /// How often the clock may tick; a lease lasts one tick.
+    /// Largest number of clock ticks; a lease lasts one tick.
     pub(super) ticks: u64,
-    /// How long a finished record counts.
+    /// How long a finished record is kept.
     pub(super) retention: u64,
-    /// How many notes, and how many renewals, each holder may send.
+    /// Number of checkpoints, and of renewals, that each holder may send.
     pub(super) notes: u8,
     pub(super) renewals: u8,
-    /// How often a reconciler may look at the key.
+    /// How often a reconciler may read the key.
     pub(super) settlements: u8,
-    /// Whether a holder may say that it does not know its outcome.
+    /// Whether a holder may mark its outcome as unknown.
     pub(super) doubts: bool,
-    /// Whether replies may take time.
+    /// Whether replies may be delayed.
     pub(super) slow_replies: bool,
-    /// Whether a majority of MongoDB's servers follows the primary later, so that a failover can drop writes.
+    /// Whether a majority of MongoDB's servers may lag behind the primary, so that a failover can drop writes.
     pub(super) lags: bool,
     /// Whether Redis in front may lose its data.
     pub(super) redis_loses_data: bool,
-    /// By how much the clock of Redis in front is behind MongoDB's.
+    /// How far the clock of Redis in front is behind MongoDB's.
     pub(super) redis_behind: u64,
     pub(super) bug: Option<Bug>,
 }
@@ -47,7 +47,7 @@ pub(super) enum Layout {
     RedisAlone,
 }
 
-/// Where the search begins.
+/// The state at the start of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Beginning {
     Nothing,
@@ -55,9 +55,9 @@ pub(super) enum Beginning {
     Completed,
 }
 
-/// By how much the clocks of Redis and MongoDB may differ.
+/// The largest clock difference between Redis and MongoDB that the protocol allows for.
 const CLOCK_MARGIN: u64 = 1;
-/// A retention that no search reaches the end of.
+/// A retention that no search exhausts.
 const LONG: u64 = 500;
 
 impl Protocol {
@@ -110,7 +110,7 @@ impl Protocol {
         ..Self::TIERED
     };
 
-    /// Holders that leave two notes.
+    /// Holders that store two checkpoints.
     pub(super) const NOTES: Self = Self {
         name: "notes",
         policy: Policy::RerunAlways,
@@ -120,7 +120,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// A holder that renews twice, and replies that take time.
+    /// A holder that renews twice, and delayed replies.
     pub(super) const RENEWALS: Self = Self {
         name: "renewals",
         policy: Policy::RerunAlways,
@@ -130,7 +130,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// A result that is there from the beginning, and whose retention ends.
+    /// A result that exists from the start, and whose retention ends.
     pub(super) const RETENTION: Self = Self {
         name: "retention",
         beginning: Beginning::Completed,
@@ -141,7 +141,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// The same with Redis in front, whose clock is behind by as much as the margin allows.
+    /// The same with Redis in front, whose clock is behind by the whole margin.
     pub(super) const RETENTION_IN_FRONT: Self = Self {
         name: "retention in front",
         layout: Layout::Tiered,
@@ -150,7 +150,7 @@ impl Protocol {
         ..Self::RETENTION
     };
 
-    /// Redis's clock is further behind than the margin.
+    /// The clock of Redis is behind by more than the margin.
     pub(super) const REDIS_FAR_BEHIND: Self = Self {
         name: "redis far behind",
         beginning: Beginning::Nothing,
@@ -161,7 +161,7 @@ impl Protocol {
         ..Self::RETENTION_IN_FRONT
     };
 
-    /// A key that begins unused, so that the retention of released records ends too, and unknown records outlast it.
+    /// A key that starts unused, so that released records expire too, and unknown records outlast the retention.
     pub(super) const RETENTION_FROM_NOTHING: Self = Self {
         name: "retention from nothing",
         beginning: Beginning::Nothing,
@@ -173,7 +173,7 @@ impl Protocol {
         ..Self::RETENTION
     };
 
-    /// The same in Redis alone, which forgets what is unfinished too.
+    /// The same in Redis alone, where unfinished records expire too.
     pub(super) const RETENTION_IN_REDIS: Self = Self {
         name: "retention in redis",
         layout: Layout::RedisAlone,
@@ -181,7 +181,7 @@ impl Protocol {
         ..Self::RETENTION_FROM_NOTHING
     };
 
-    /// A reconciler that looks twice and writes late, beside holders that renew.
+    /// A reconciler that reads twice and writes late, beside holders that renew.
     pub(super) const SETTLING: Self = Self {
         name: "settling",
         faults: 0,
@@ -192,7 +192,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// A primary whose last writes a majority does not have yet.
+    /// A primary whose last writes are not on a majority yet.
     pub(super) const FAILOVER: Self = Self {
         name: "failover",
         ticks: 1,
@@ -200,7 +200,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// The same while a retention ends, so that a failover brings deleted records back.
+    /// The same while a retention ends, so that a failover restores deleted records.
     pub(super) const FAILOVER_AND_RETENTION: Self = Self {
         name: "failover and retention",
         lags: true,
@@ -229,7 +229,7 @@ impl Protocol {
         Duration::from_millis(self.retention)
     }
 
-    /// For how long a result is answered by Redis in front.
+    /// How long Redis in front replays a result.
     pub(super) fn hint_retention(&self) -> Duration {
         Duration::from_millis(match self.bug {
             Some(Bug::ResultOutlivesRetention) => self.retention + 1,
@@ -237,7 +237,8 @@ impl Protocol {
         })
     }
 
-    /// Whether the clocks differ by more than is provided for. Then Redis may answer too long; it still goes forward only.
+    /// Whether the clocks differ by more than allowed. Then Redis may replay a result for too long, but still never
+    /// replaces a newer one.
     pub(super) fn redis_is_far_behind(&self) -> bool {
         self.redis_behind > CLOCK_MARGIN
     }

@@ -1,4 +1,4 @@
-//! What a client does after a reply, or without one.
+//! The steps of a client after a reply, or without one.
 
 use super::answer::Answer;
 use super::bug::Bug;
@@ -37,9 +37,9 @@ impl World {
         client.unanswered += 1;
         let again = client.unanswered < 2;
         let next = match client.phase.clone() {
-            // MongoDB is asked whether Redis answers or not.
+            // MongoDB is asked whether or not Redis replies.
             Phase::Hint => Phase::Insert,
-            // Work begins on an absent record only where that bug is planted: there the claim is taken for lost.
+            // Only with that bug, work starts on an absent record: the client takes its claim for lost.
             Phase::Insert if protocol.bug == Some(Bug::WorkOnAnAbsentRecord) => Phase::Read,
             Phase::Swap { .. } => Phase::Read,
             Phase::KeepFirst => complete(),
@@ -67,7 +67,7 @@ impl World {
         }
     }
 
-    /// A holder works on without knowing whether its write is stored; any other write was its last.
+    /// A holder continues without knowing whether its write is stored; any other write was its last step.
     fn give_up(&mut self, protocol: &Protocol, who: usize, kind: Kind, rev: u64) -> Phase {
         match kind {
             Kind::Note(_) | Kind::Renew => {
@@ -116,7 +116,7 @@ impl World {
         }
     }
 
-    /// What the client does with a record that it has read in order to claim.
+    /// The client's step after it has read a record to claim the key.
     fn judge(&mut self, protocol: &Protocol, who: usize, stored: &Stored, now: StoreTime) -> Phase {
         let Some(record) = &stored.record else {
             if protocol.bug == Some(Bug::WorkOnAnAbsentRecord) {
@@ -173,7 +173,7 @@ impl World {
                 let fence = write.fence(protocol);
                 let record = stored.record.as_ref();
                 let (writes, result) = match record {
-                    // MongoDB restores nothing: it forgets nothing unfinished.
+                    // MongoDB restores no record, because it deletes no unfinished one.
                     None => (false, WriteResult::Superseded(None)),
                     Some(_) => {
                         let step = decision::change(record, &fence, &write.change, now);
@@ -212,7 +212,7 @@ impl World {
         }
     }
 
-    /// A holder's note or renewal is answered.
+    /// The reply to a holder's checkpoint or renewal.
     fn after_holding(
         &mut self,
         protocol: &Protocol,
@@ -233,7 +233,7 @@ impl World {
         match (kind, reply) {
             (Kind::Note(note), _) => self.noted = self.noted.max(note),
             (_, Reply::TooLate) => {}
-            // Only where the bug is planted.
+            // Only with that bug.
             (_, Reply::Already { lease_left }) => {
                 held.ends = asked + (*lease_left).max(LEASE);
                 self.check_renewal(protocol, who);
@@ -246,7 +246,7 @@ impl World {
         Phase::AtWork
     }
 
-    /// A renewal that is acknowledged was written during its call.
+    /// An acknowledged renewal was written during its call.
     fn check_renewal(&mut self, protocol: &Protocol, who: usize) {
         let least = self.clients[who].asked + LEASE;
         if self
@@ -257,7 +257,7 @@ impl World {
         }
     }
 
-    /// When the lease of this client's own record in progress ends by what is acknowledged, in ticks.
+    /// The end of the acknowledged lease of this client's own record, in ticks.
     pub(super) fn stored_lease_end(&self, protocol: &Protocol, who: usize) -> Option<u64> {
         let record = self.acknowledged.record.as_ref()?;
         let is_own = record.state == State::InProgress
@@ -265,7 +265,7 @@ impl World {
         is_own.then(|| record.lease_end().as_ms() + self.now - self.time().as_ms())
     }
 
-    /// A client that may not work is answered.
+    /// The reply to a client that may not run.
     fn refused(&mut self, protocol: &Protocol, who: usize, reply: Reply) -> Phase {
         self.note_refusal(&reply);
         match (reply, protocol.layout) {

@@ -1,4 +1,4 @@
-//! A reconciler: it reads the record, asks the provider, and writes what it has found in a step of its own.
+//! A reconciler: it reads the record, asks the provider, and writes its finding, each in a separate step.
 
 use super::answer::{Answer, RECONCILER};
 use super::bug::Bug;
@@ -10,7 +10,7 @@ use super::world::World;
 use crate::decision::Settlement;
 
 impl World {
-    /// It reads a record that was abandoned.
+    /// It reads an abandoned record.
     pub(super) fn look(&mut self, protocol: &Protocol) {
         let stored = self.read(protocol);
         let Some(record) = &stored.record else {
@@ -27,8 +27,8 @@ impl World {
         self.reconciler.seen = Some(seen);
     }
 
-    /// It asks the provider, which either shows the effect or refuses the attempt from now on; and sends its finding, which
-    /// may arrive late or never.
+    /// It asks the provider, which either reports the effect or refuses the attempt from now on. Then it sends its
+    /// finding, which may arrive late or never.
     pub(super) fn conclude(&mut self, protocol: &Protocol) {
         let Some(seen) = self.reconciler.seen.take() else {
             return;
@@ -49,7 +49,7 @@ impl World {
         self.send_finding(protocol, &seen, settlement);
     }
 
-    /// It lets another attempt begin, without asking the provider.
+    /// It allows another attempt, without asking the provider.
     pub(super) fn reopen(&mut self, protocol: &Protocol) {
         if let Some(seen) = self.reconciler.seen.take() {
             self.send_finding(protocol, &seen, Settlement::Reopened);

@@ -1,4 +1,4 @@
-//! What a client sends: the steps of the engine, with one request to a store in each.
+//! The requests of a client: the steps of the engine, with one request to a store in each.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::decision::{self, Change, Start};
 use crate::record::{Record, State};
 
 impl World {
-    /// The client's work takes effect.
+    /// The client's operation takes effect.
     pub(super) fn work(&mut self, protocol: &Protocol, who: usize) {
         let Some(held) = self.clients[who].held.clone() else {
             return;
@@ -28,13 +28,13 @@ impl World {
         };
     }
 
-    /// The client's work may have taken effect, which it does not know.
+    /// The client's operation may have taken effect, but the client does not know.
     pub(super) fn doubt(&mut self, protocol: &Protocol, who: usize) {
         self.work(protocol, who);
         self.clients[who].phase = self.writing(protocol, who, Kind::MarkUnknown);
     }
 
-    /// The client did nothing, and says so.
+    /// The client had no effect, and releases the key.
     pub(super) fn decline(&mut self, protocol: &Protocol, who: usize) {
         self.witness(Witness::Decline);
         self.clients[who].phase = self.writing(protocol, who, Kind::Release);
@@ -57,7 +57,7 @@ impl World {
         self.clients[who].phase = self.writing(protocol, who, Kind::Renew);
     }
 
-    /// A write begins. Until it is acknowledged, the holder knows no revision.
+    /// A write starts. Until it is acknowledged, the holder knows no revision.
     fn writing(&mut self, protocol: &Protocol, who: usize, kind: Kind) -> Phase {
         let rev = match (&mut self.clients[who].held, kind) {
             (Some(held), Kind::Note(_) | Kind::Renew) => std::mem::take(&mut held.rev),
@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    /// A store carries a request out.
+    /// A store applies a request.
     pub(super) fn apply(&mut self, protocol: &Protocol, message: &Message) -> Reply {
         match message {
             Message::Hint { .. } | Message::TakeBack { .. } | Message::Keep(_) => {

@@ -1,4 +1,4 @@
-//! Searching a protocol for states in which a property does not hold.
+//! Searching a protocol for states that violate a property.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use super::protocol::Protocol;
 
 impl Protocol {
-    /// Explores everything, and fails with the shortest trace there is where a property does not hold.
+    /// Explores all states, and fails with the shortest trace to a violation.
     pub(super) fn holds(self) {
         let began = Instant::now();
         let checker = self.checker().threads(2).spawn_bfs().join();
@@ -34,7 +34,7 @@ impl Protocol {
         assert!(wrong.is_empty(), "{}: {}", self.name, wrong.join("\n"));
     }
 
-    /// Looks for a counterexample, and returns the names of the properties that have one.
+    /// Searches for counterexamples, and returns the names of the violated properties.
     pub(super) fn broken(self) -> Vec<&'static str> {
         let began = Instant::now();
         let checker = self
@@ -64,7 +64,7 @@ impl Protocol {
 
 #[expect(
     clippy::print_stdout,
-    reason = "how far the search went is its result as much as that it found nothing"
+    reason = "the extent of a search is part of its result"
 )]
 fn say(line: &str) {
     println!("{line}");

@@ -1,6 +1,6 @@
-//! The store that decides: what it holds, and how it carries requests out.
+//! The deciding store: its records, and how it applies requests.
 //!
-//! It decides by the functions by which the real stores decide (`decision`). MongoDB's filters are those of
+//! It decides by the functions of the real stores (`decision`). Its MongoDB filters are those of
 //! `store/mongo_store.rs`.
 
 use super::bug::Bug;
@@ -15,7 +15,7 @@ use crate::store_time::StoreTime;
 use crate::{Blocked, SavedResponse, WriteResult};
 
 impl World {
-    /// Carries out a request to the store that decides.
+    /// Applies a request to the deciding store.
     pub(super) fn decide_on(&mut self, protocol: &Protocol, message: &Message) -> Reply {
         match message {
             Message::Insert { who } => self.insert(protocol, *who),
@@ -34,7 +34,7 @@ impl World {
         }
     }
 
-    /// What a reader sees: what a majority has acknowledged.
+    /// The record that a reader sees: the one that a majority has acknowledged.
     pub(super) fn read(&self, protocol: &Protocol) -> &Stored {
         if protocol.bug == Some(Bug::ReadConcernLocal) {
             self.primary()
@@ -92,7 +92,7 @@ impl World {
         }
         match write {
             Swap::Claim { how, next } => {
-                // The server's clock and counters, not those of the reading.
+                // The server's clock and counters, not those that were read.
                 let first_at = match how {
                     Start::New | Start::Restart => self.time(),
                     Start::Reclaim | Start::TakeOver => record.first_at,

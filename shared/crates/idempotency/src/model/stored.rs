@@ -1,4 +1,4 @@
-//! The record under the key, as a store has it.
+//! The record under the key in a store.
 
 use super::protocol::Protocol;
 use crate::record::Record;
@@ -8,16 +8,16 @@ use crate::store_time::StoreTime;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stored {
     pub(super) record: Option<Record>,
-    /// The claim generation of the record, or of the last one. Work counts per generation.
+    /// The generation of the record, or of the last one. Executions are counted per generation.
     pub(super) generation: u8,
-    /// Whether the retention of the last record is over, so that the next claim begins a generation.
+    /// Whether the retention of the last record is over, so that the next claim starts a generation.
     pub(super) is_forgotten: bool,
-    /// Redis alone: the last instant at which the record is there.
+    /// Redis alone: the last instant at which the record exists.
     pub(super) expires: Option<StoreTime>,
-    /// Only where that bug is planted: the `finished_at` of an unfinished record.
+    /// Only with that bug: the `finished_at` of an unfinished record.
     pub(super) left_over: Option<StoreTime>,
     pub(super) highest_rev: u64,
-    /// The clients that were settled, one bit each.
+    /// The clients whose attempts were resolved, one bit each.
     pub(super) settled: u8,
 }
 
@@ -44,7 +44,7 @@ impl Stored {
             .is_some_and(|at| now >= at.after(protocol.retention()))
     }
 
-    /// The same without its record. The next claim begins a generation if the record was rightly forgotten.
+    /// The same without its record. The next claim starts a generation if the deletion was correct.
     pub(super) fn forgetting(self, is_right: bool) -> Self {
         Self {
             record: None,

@@ -1,4 +1,4 @@
-//! The state of everything, and what happens to it that no client does.
+//! The whole state, and the steps that no client takes.
 
 use std::collections::BTreeSet;
 
@@ -16,29 +16,29 @@ use crate::store_time::StoreTime;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct World {
     pub(super) now: u64,
-    /// What the store that decides has acknowledged; in MongoDB, what a majority has.
+    /// The acknowledged state of the deciding store; in MongoDB, the state of a majority.
     pub(super) acknowledged: Stored,
-    /// What the primary holds, where that is newer. A failover drops it.
+    /// The primary's state, if it is newer. A failover drops it.
     pub(super) tail: Option<Box<Stored>>,
-    /// What Redis holds in front of MongoDB, and what it held before.
+    /// The value in Redis in front of MongoDB, and an earlier one.
     pub(super) hints: Option<Held>,
     pub(super) hints_before: Option<Held>,
     pub(super) clients: Vec<Client>,
     pub(super) reconciler: Reconciler,
     pub(super) in_flight: Vec<Message>,
     pub(super) faults: u8,
-    /// Up to which generation and attempt the provider refuses.
+    /// The last generation and attempt that the provider refuses.
     pub(super) fence: (u8, u64),
     pub(super) notes_begun: u8,
 
-    // What the properties are judged by.
-    /// How often the work of each generation was executed; more than twice is twice.
+    // Data for the properties.
+    /// Number of executions per generation, counted up to two.
     pub(super) executions: Vec<u8>,
-    /// Which requests were executed in each generation.
+    /// The requests that were executed in each generation.
     pub(super) executed: BTreeSet<(u8, u8)>,
-    /// The last note that was acknowledged.
+    /// The last acknowledged checkpoint.
     pub(super) noted: u8,
-    /// Every result that was acknowledged, and every answer that was given as final, in generations whose retention runs.
+    /// Every acknowledged result, and every final response, of generations whose retention runs.
     pub(super) results: BTreeSet<Answer>,
     pub(super) told: BTreeSet<Answer>,
     /// The last generation whose retention is over.
@@ -47,7 +47,7 @@ pub(super) struct World {
     pub(super) witnessed: BTreeSet<Witness>,
 }
 
-/// A forbidden step that was seen.
+/// A forbidden step that occurred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Violation {
     MissedASettlement,
@@ -63,7 +63,7 @@ pub(super) enum Violation {
     ResultWentBack,
 }
 
-/// A step that a search without it would not have covered.
+/// A step that a useful search has to cover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Witness {
     Replay,
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// A majority has the tail.
+    /// A majority receives the tail.
     pub(super) fn replicate(&mut self, protocol: &Protocol) {
         if let Some(stored) = self.tail.take() {
             self.acknowledge(protocol, *stored);
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    /// Another server becomes primary, which does not have the tail.
+    /// A server without the tail becomes primary.
     pub(super) fn fail_over(&mut self, protocol: &Protocol) {
         self.tail = None;
         self.witness(Witness::Rollback);
@@ -183,8 +183,8 @@ impl World {
         }
     }
 
-    /// No claim is in flight for as long as a retention lasts. Otherwise the owner's own late result would be stored in the record
-    /// that the second copy made: it happened, once, and is kept for a retention more than it should be.
+    /// No claim is in flight for a whole retention. Otherwise the owner's own late result would be stored in the record
+    /// of the second copy. That result is correct, but would be kept one retention too long.
     fn drop_late_claims(&mut self) {
         self.in_flight.retain(|message| !message.is_claim());
     }
@@ -198,7 +198,7 @@ impl World {
         self.put(protocol, stored.forgetting(is_right));
     }
 
-    /// Whether a reconciler would look at the key.
+    /// Whether a reconciler would read the key.
     pub(super) fn is_open(&self, protocol: &Protocol) -> bool {
         let record = self.read(protocol).record.as_ref();
         record.is_some_and(|record| match record.state {
@@ -227,7 +227,7 @@ impl World {
         executions.is_some_and(|executions| *executions > 0)
     }
 
-    /// A client is given an answer as final.
+    /// A client receives a final response.
     pub(super) fn tell(&mut self, protocol: &Protocol, who: usize, answer: Answer) {
         if answer.request != protocol.request_of(who) {
             self.violate(Violation::ToldAnother);
@@ -251,7 +251,7 @@ impl World {
     }
 
     fn with_a_result(self, protocol: &Protocol) -> Self {
-        // The first client works undisturbed.
+        // The first client runs undisturbed.
         let mut world = self;
         while !world.clients[0].is_over() {
             if world.clients[0].is_at_work() {

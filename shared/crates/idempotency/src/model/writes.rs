@@ -1,4 +1,4 @@
-//! How the store that decides writes, and what is remembered of each write.
+//! Writes of the deciding store, and what the search remembers of each.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl World {
             Some(Bug::KeepFinishedAt) => before.record.as_ref().and_then(Record::finished_at),
             _ => None,
         };
-        // An owner that claims again is none that was settled: it has not begun before.
+        // An owner that claims again was not resolved, because it had not started before.
         let claims_again = bit_of(protocol, &next);
         self.write(
             protocol,
@@ -63,7 +63,7 @@ impl World {
         if before.was_settled(write.who) {
             self.violate(Violation::MissedASettlement);
         }
-        // Redis alone: a result whose record was forgotten is stored all the same, as a record of its own.
+        // Redis alone: a result whose record was lost is stored anyway, as a new record.
         let is_restored = before.record.is_none();
         let generation = before.generation + u8::from(before.is_forgotten);
         if !is_restored && Answer::of(&next).is_some_and(|answer| answer.generation != generation) {
@@ -86,7 +86,7 @@ impl World {
         reply
     }
 
-    /// Writes a finding over a record, as MongoDB's update does: whatever state the record is in.
+    /// Writes a finding over a record in any state, as MongoDB's update does.
     pub(super) fn write_finding(
         &mut self,
         protocol: &Protocol,
@@ -204,7 +204,7 @@ impl World {
     }
 }
 
-/// The bit of the client that owns the record; none if it is a reconciler's.
+/// The bit of the client that owns the record; zero for a reconciler.
 fn bit_of(protocol: &Protocol, record: &Record) -> u8 {
     let owner = (0..protocol.clients).find(|who| claim(protocol, *who).owner == record.owner);
     owner.map_or(0, |who| 1 << who)
