@@ -1,6 +1,6 @@
-//! A payment Lambda that is invoked directly: `{"key": "order-1", "amount": 1999}` charges once, however often it comes.
+//! A payment Lambda that is invoked directly: `{"key": "order-1", "amount": 1999}` charges once, however often it is sent.
 //!
-//! `REDIS_URL` names the Redis (or Valkey) that decides; without it this process's memory does, which is for a first try only.
+//! `REDIS_URL` selects the Redis (or Valkey) that decides. Without it, the memory of the process decides, which is only for a first try.
 
 mod provider;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use idempotency::redis_client::{RedisClient, RedisConfig};
 use idempotency::secret::Secrets;
-use idempotency::{Deadline, Failure, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, RecordKey, Request, RunOutcome, SavedResponse, Scope, Setup, StatusCode, Stores};
+use idempotency::{Blocked, Deadline, Failure, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, RecordKey, Request, RunOutcome, SavedResponse, Scope, Setup, StatusCode, Stores};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 
@@ -46,14 +46,14 @@ async fn pay(idempotency: &Idempotency, key: &str, body: &[u8]) -> Result<RunOut
     };
     let payment = Operation::new(key, Fingerprint::of(&request)?);
     let work = async |lease: &mut Lease| {
-        // The same derived key at every attempt: the provider recognises it, too.
+        // The derived key is the same for every attempt, so the provider recognises a repeated request.
         match provider::charge(lease.derived_key().as_str(), body).await {
             Ok(receipt) => Ok(SavedResponse::new(StatusCode::CREATED, receipt)),
             Err(error) => Err(Failure::MayHaveHappened(error.to_string())),
         }
     };
     let deadline = Deadline::after(Duration::from_secs(10));
-    Ok(idempotency.run(&payment, deadline, work).await?.end)
+    Ok(idempotency.run(&payment, deadline, work).await?.value)
 }
 
 fn text(receipt: &SavedResponse) -> String {

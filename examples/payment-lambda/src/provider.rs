@@ -1,4 +1,4 @@
-//! A provider for a first try: it writes each charge as a line into the file that `CHARGES` names.
+//! A provider for a first try: it appends each charge as a line to the file named by `CHARGES`.
 
 use std::fs::File;
 use std::io::{Result, Write};

@@ -1,4 +1,4 @@
-//! A store of one's own.
+//! A store of your own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use idempotency::{
 };
 use parking_lot::Mutex;
 
-/// Records as text, behind one lock. A store that outlives its process keeps them in a database, and has a transaction instead.
+/// Records as text, behind one lock. A persistent store keeps them in a database, and uses a transaction instead.
 #[derive(Clone)]
 pub(crate) struct OwnStore {
     texts: Arc<Mutex<HashMap<RecordKey, Bytes>>>,
-    /// Where the clock of this store began: one for all callers.
+    /// The origin of this store's clock, which is the same for all callers.
     started: Instant,
 }
 
