@@ -4,7 +4,7 @@ use shared::idempotency::conformance_tests;
 
 use super::stage::Stage;
 
-/// All laws on each of these stores.
+/// Tests all laws on each of these stores.
 macro_rules! on_every_store {
     ($($store:ident)*) => { $(
         mod $store {

@@ -1,4 +1,4 @@
-//! What is stored under a key is damaged, or nobody's: it may have been a result, so nothing runs.
+//! A damaged or foreign value under a key may have been a result, so nothing runs.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use super::stage::{
     Provider, Stage, a_payment, a_resumable_payment, charged, claim, patience, started,
 };
 
-/// Where the header says when the record was finished.
+/// The position of `finished_at` in the header.
 const FINISHED_AT: Range<usize> = 121..134;
 const LONG_AGO: &str = "0000000000001";
 
-/// Ways to damage what is stored under a key.
+/// Ways to damage the value under a key.
 async fn damages(redis: &RedisServer, key: &str) -> Vec<Vec<String>> {
     let stored: String = redis.query(&["GET", key]).await;
     let set = |value: &str| vec!["SET".to_owned(), key.to_owned(), value.to_owned()];
@@ -70,15 +70,15 @@ async fn a_damaged_record_never_lets_redis_run_the_key_again() {
             "{command:?}: {outcome:?}"
         );
         let left: i64 = redis.query(&["PTTL", key]).await;
-        assert_eq!(left, -1, "{command:?}: what is not ours was written to");
+        assert_eq!(left, -1, "{command:?}: a foreign value was overwritten");
     }
     assert_eq!(provider.charges(), 1);
     assert_eq!(engine.counts().unknown, 10);
 }
 
-/// The script decides by the header, and looks at what follows it only where that is kept or told.
+/// The script decides by the header, and checks the body only where it is copied or returned.
 #[tokio::test]
-async fn what_follows_a_header_and_is_damaged_is_kept_by_nobody() {
+async fn a_damaged_body_is_never_copied_or_replayed() {
     let stage = Stage::redis().await.with("IDEMPOTENCY_LEASE_MS", "1500");
     let redis = stage.redis.as_ref().expect("redis");
     let (engine, payment) = (stage.engine(), a_resumable_payment());
@@ -90,7 +90,7 @@ async fn what_follows_a_header_and_is_damaged_is_kept_by_nobody() {
         claimed.expect("decided").value
     };
     let ClaimOutcome::Claimed(mut lease) = claim_again().await else {
-        panic!("a fresh key starts");
+        panic!("the claim of a fresh key fails");
     };
     assert_eq!(lease.checkpoint("a note").await, WriteResult::Stored(()));
     redis.command(&["APPEND", key, "x"]).await;
@@ -107,7 +107,7 @@ async fn what_follows_a_header_and_is_damaged_is_kept_by_nobody() {
     let renewal = lease.renew(Duration::from_secs(5)).await;
     assert!(
         matches!(renewal, WriteResult::Superseded(_)),
-        "{renewal:?}: what is not whole is not kept"
+        "{renewal:?}: a truncated body is not copied"
     );
     eventually(Duration::from_secs(10), async || {
         let outcome = claim(&engine, &payment).await;
@@ -120,7 +120,7 @@ async fn what_follows_a_header_and_is_damaged_is_kept_by_nobody() {
     assert_eq!(redis.query::<String>(&["GET", key]).await, damaged);
     let completed = lease.complete(charged()).await;
 
-    // It happened, and its owner needs nothing of what is damaged.
+    // The operation took effect, and its owner brings everything that is stored.
     assert!(matches!(completed, WriteResult::Stored(_)), "{completed:?}");
     let outcome = claim(&engine, &payment).await;
     assert!(
@@ -129,9 +129,9 @@ async fn what_follows_a_header_and_is_damaged_is_kept_by_nobody() {
     );
 }
 
-/// The header is as long as ever, and another field is a digit shorter for each that is longer.
+/// The header keeps its length, but each longer field is offset by a shorter one.
 #[tokio::test]
-async fn a_header_whose_fields_are_shifted_is_no_record() {
+async fn a_header_with_shifted_fields_is_unreadable() {
     let stage = Stage::redis().await;
     let redis = stage.redis.as_ref().expect("redis");
     let (engine, payment) = (stage.engine(), a_payment());
@@ -139,7 +139,7 @@ async fn a_header_whose_fields_are_shifted_is_no_record() {
     let mut lease = started(&engine, &payment).await;
     let sound: String = redis.query(&["GET", key]).await;
     let fields: Vec<&str> = sound.split(' ').collect();
-    // Owner, counts, times, fingerprint and length; in between lies whether it was taken over.
+    // Owner, counters, times, fingerprint and length; `took_over` is in between.
     let of_digits = [2, 3, 4, 5, 6, 7, 8, 9, 11, 12];
 
     for pair in of_digits.retentions(2) {
@@ -171,9 +171,9 @@ async fn a_header_whose_fields_are_shifted_is_no_record() {
     assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
 }
 
-/// Its own answer may be another one than what was stored.
+/// Its own response may differ from the stored one.
 #[tokio::test]
-async fn a_result_that_is_damaged_is_told_not_even_to_its_owner() {
+async fn a_damaged_result_is_not_returned_even_to_its_owner() {
     let stage = Stage::redis().await;
     let redis = stage.redis.as_ref().expect("redis");
     let (engine, payment) = (stage.engine(), a_payment());
@@ -193,9 +193,9 @@ async fn a_result_that_is_damaged_is_told_not_even_to_its_owner() {
     );
 }
 
-/// A record that is kept for a retention only could end before its lease does.
+/// A record that expires after one retention could end before its lease does.
 #[tokio::test]
-async fn work_that_is_not_finished_is_kept_for_its_lease_whatever_its_record_says() {
+async fn an_unfinished_record_never_expires_before_its_lease() {
     let stage = Stage::redis().await;
     let redis = stage.redis.as_ref().expect("redis");
     let (engine, payment) = (stage.engine(), a_payment());

@@ -1,5 +1,5 @@
-//! Records as documents of MongoDB. Two versions of a function read each other's during a deployment, so what they look
-//! like never changes.
+//! Records as MongoDB documents. During a deployment, two versions of a function read each other's documents, so the
+//! format never changes.
 
 use shared::idempotency::Blocked;
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ async fn records(stage: &Stage) -> Collection<Document> {
     server.collection(database, "idempotency").await
 }
 
-/// The fields in alphabetical order, each with its type, or its value where that is always the same.
+/// The fields in alphabetical order, each with its type, or with its value if that is constant.
 fn described(document: &Document) -> String {
     let mut fields: Vec<_> = document
         .iter()
@@ -39,7 +39,7 @@ fn described(document: &Document) -> String {
 }
 
 #[tokio::test]
-async fn a_document_is_written_as_it_always_was() {
+async fn the_document_format_never_changes() {
     let stage = Stage::mongodb().await;
     let (engine, payment) = (stage.engine(), a_payment());
     let id = doc! { "_id": payment.key.as_str() };
@@ -85,7 +85,7 @@ async fn a_document_is_written_as_it_always_was() {
 }
 
 #[tokio::test]
-async fn one_index_deletes_what_is_over_and_one_finds_what_is_unfinished() {
+async fn one_index_expires_records_and_one_finds_unfinished_records() {
     let stage = Stage::mongodb().await;
     let engine = stage.engine();
     for _ in 0..2 {
@@ -100,9 +100,9 @@ async fn one_index_deletes_what_is_over_and_one_finds_what_is_unfinished() {
     assert_eq!(names, own);
 }
 
-/// A shell or an import writes small numbers so.
+/// A shell or an import writes small numbers as 32-bit integers.
 #[tokio::test]
-async fn a_document_with_numbers_of_32_bits_is_read() {
+async fn a_document_with_32_bit_numbers_is_readable() {
     let stage = Stage::mongodb().await;
     let (engine, payment) = (stage.engine(), a_payment());
     let lease = started(&engine, &payment).await;
@@ -123,7 +123,7 @@ async fn a_document_with_numbers_of_32_bits_is_read() {
 }
 
 #[tokio::test]
-async fn another_retention_takes_the_place_of_the_index_for_the_one_before() {
+async fn a_changed_retention_replaces_the_expiry_index() {
     let day = Stage::mongodb().await;
     let week = day
         .clone_settings()
@@ -143,9 +143,9 @@ async fn another_retention_takes_the_place_of_the_index_for_the_one_before() {
     }
 }
 
-/// MongoDB has deleted the record since, and counts from one again.
+/// MongoDB has deleted the record since, and revisions restart at one.
 #[tokio::test]
-async fn who_outlived_its_document_cannot_finish_the_next_one() {
+async fn an_attempt_whose_document_expired_cannot_finish_the_next_one() {
     let stage = Stage::mongodb().await;
     let (engine, payment) = (stage.engine(), a_payment());
     let frozen = started(&engine, &payment).await;
@@ -163,11 +163,10 @@ async fn who_outlived_its_document_cannot_finish_the_next_one() {
     );
 }
 
-/// A reader that judged a finished record past its retention was slow; meanwhile MongoDB deleted the record, and another
-/// caller claimed the key, worked and completed, which counts to the same revision. The reader's compare-and-set matched
-/// that, and its caller worked too.
+/// Regression: a slow reader had judged a finished record as expired. Meanwhile MongoDB deleted it, and another caller
+/// claimed the key and completed at the same revision. The reader's compare-and-set matched that record, so both ran.
 #[tokio::test]
-async fn a_compare_and_set_that_outlived_its_document_starts_nothing() {
+async fn a_compare_and_set_for_a_deleted_document_starts_nothing() {
     let server = MongoServer::shared().await;
     let proxy = FaultProxy::in_front_of(server.address());
     let stage = Stage::mongodb().await;
@@ -185,7 +184,7 @@ async fn a_compare_and_set_that_outlived_its_document_starts_nothing() {
     let connected = slow.claim(&a_payment(), patience()).await;
     connected.expect("decided");
 
-    // Three requests: an insert, which finds the record, a read, and the compare-and-set.
+    // Three requests: an insert that finds the record, a read, and the compare-and-set.
     proxy.delay(Duration::from_millis(600));
     let (late, ()) = tokio::join!(provider.pay(&slow, &payment, answer("late")), async {
         tokio::time::sleep(Duration::from_millis(900)).await;
@@ -198,7 +197,7 @@ async fn a_compare_and_set_that_outlived_its_document_starts_nothing() {
 }
 
 #[tokio::test]
-async fn all_keys_are_listed_and_the_unfinished_ones_are_found() {
+async fn all_keys_and_unfinished_keys_can_be_listed() {
     for stage in [Stage::mongodb().await, Stage::tiered().await] {
         let (engine, released, running) = (stage.engine(), a_payment(), a_payment());
         started(&engine, &released).await.release().await;

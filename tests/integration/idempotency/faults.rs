@@ -1,4 +1,4 @@
-//! What can happen to the stores, at each step of a payment, and what must hold all the same.
+//! Faults of the stores at each step of a payment, and the guarantees that must hold.
 
 use shared::idempotency::Blocked;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use shared::idempotency::{
 
 use super::stage::{Provider, Stage, a_payment, answer, claim, patience, started};
 
-/// Between which steps of the first attempt the fault strikes.
+/// The step of the first attempt at which the fault occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
     BeforeTheClaim,
@@ -28,7 +28,7 @@ pub(super) const MOMENTS: [Moment; 4] = [
     Moment::AfterTheResult,
 ];
 
-/// A payment's stores, each behind a proxy, and everything that anybody was told about it.
+/// A payment's stores, each behind a proxy, and every response that a client received.
 pub(super) struct World {
     pub(super) redis: RedisServer,
     pub(super) redis_proxy: FaultProxy,
@@ -36,13 +36,13 @@ pub(super) struct World {
     stage: Stage,
     pub(super) payment: Operation,
     pub(super) provider: Provider,
-    told: parking_lot::Mutex<Vec<SavedResponse>>,
+    responses: parking_lot::Mutex<Vec<SavedResponse>>,
 }
 
-/// How long an attempt may take, and its lease lasts: short, so that it is over soon.
+/// The length of an attempt and its lease: short, so that the lease ends soon.
 const ATTEMPT: Duration = Duration::from_millis(1_500);
 const LIMIT: Duration = Duration::from_secs(20);
-/// Enough for what a proxy has held back to arrive.
+/// Long enough for messages that a proxy has held back to arrive.
 const IN_FLIGHT: Duration = Duration::from_millis(500);
 
 impl World {
@@ -80,7 +80,7 @@ impl World {
             mongo_proxy,
             payment: a_payment(),
             provider: Provider::default(),
-            told: parking_lot::Mutex::default(),
+            responses: parking_lot::Mutex::default(),
         }
     }
 
@@ -113,7 +113,7 @@ impl World {
         let lease = match claimed.value {
             ClaimOutcome::Claimed(lease) => lease,
             ClaimOutcome::Blocked(Blocked::Replay(response)) => {
-                return self.told.lock().push(response);
+                return self.responses.lock().push(response);
             }
             _ => return,
         };
@@ -129,28 +129,28 @@ impl World {
         let response = answer(format!("charge {}", self.provider.charges()));
         before_the_result().await;
         match lease.complete(response.clone()).await {
-            WriteResult::Stored(stored) => self.told.lock().push(stored),
-            WriteResult::NotDurable => self.told.lock().push(response),
+            WriteResult::Stored(stored) => self.responses.lock().push(stored),
+            WriteResult::NotDurable => self.responses.lock().push(response),
             WriteResult::Superseded(_) => {}
-            other => panic!("no completion ends so: {other:?}"),
+            other => panic!("unexpected result of completing: {other:?}"),
         }
     }
 
-    /// A client that comes again, to any process.
+    /// A client that retries, at any process.
     pub(super) async fn retry(&self) {
         self.attempt(Moment::BeforeTheClaim, async |_: &World| ())
             .await;
     }
 
-    /// Comes again until every lease is over, and twice more.
-    pub(super) async fn retry_until_settled(&self) {
+    /// Retries until every lease is over, and twice more.
+    pub(super) async fn retry_until_final(&self) {
         let engine = self.engine();
         eventually(LIMIT, async || {
             self.retry().await;
             let claimed = engine.claim(&self.payment, Deadline::after(ATTEMPT)).await;
             match claimed.map(|claimed| claimed.value) {
                 Ok(ClaimOutcome::Blocked(Blocked::Replay(response))) => {
-                    self.told.lock().push(response);
+                    self.responses.lock().push(response);
                     true
                 }
                 Ok(ClaimOutcome::Blocked(Blocked::Unknown(_))) => true,
@@ -166,18 +166,18 @@ impl World {
         self.retry().await;
     }
 
-    /// Nobody was charged twice, and nobody was told two things.
+    /// Asserts at most one charge, and the same response to every client.
     pub(super) fn assert_charged_at_most_once(&self, case: &str) {
         assert!(self.provider.charges() <= 1, "{case}: charged twice");
-        let told = self.told.lock();
+        let responses = self.responses.lock();
         assert!(
-            told.iter().all(|response| *response == told[0]),
-            "{case}: two answers"
+            responses.iter().all(|response| *response == responses[0]),
+            "{case}: two responses"
         );
     }
 }
 
-/// Lets `strike` happen at each moment of a payment, with retries before and after `heal`.
+/// Runs `strike` at each moment of a payment, with retries before and after `heal`.
 pub(super) async fn at_every_moment(
     world: impl AsyncFn() -> World,
     strike: impl AsyncFn(&World),
@@ -189,14 +189,15 @@ pub(super) async fn at_every_moment(
         world.retry().await;
         world.assert_charged_at_most_once(&format!("{moment:?}, not healed"));
         heal(&world).await;
-        world.retry_until_settled().await;
+        world.retry_until_final().await;
         world.assert_charged_at_most_once(&format!("{moment:?}, healed"));
     });
     join_all(stories).await;
 }
 
-/// The first copy of a word hangs in the network, the second one is acknowledged, and so is a later word. Then the first copy arrives.
-pub(super) async fn a_word_that_arrives_late_undoes_nothing(world: &World, proxy: &FaultProxy) {
+/// The first copy of a write is delayed in the network. The second copy and a later write are acknowledged. Then the
+/// first copy arrives.
+pub(super) async fn a_delayed_write_undoes_nothing(world: &World, proxy: &FaultProxy) {
     let payment = world.payment.clone().with_policy(Policy::RerunAlways);
     let mut lease = started(&world.engine(), &payment).await;
     let connected = lease.checkpoint("begun").await;
@@ -230,8 +231,8 @@ pub(super) async fn a_word_that_arrives_late_undoes_nothing(world: &World, proxy
     );
 }
 
-/// The holder once kept its revision after a renewal whose reply was lost, and took the next one of equal length for its
-/// repetition: it believed a lease that no store had renewed.
+/// Regression: the holder kept its revision after a renewal whose reply was lost, and mistook the next one of equal
+/// length for a retry of it. So it assumed a lease that no store had renewed.
 pub(super) async fn a_renewal_after_an_unacknowledged_one_is_written(
     world: &World,
     proxy: &FaultProxy,
@@ -263,8 +264,8 @@ pub(super) async fn a_renewal_after_an_unacknowledged_one_is_written(
     }
 }
 
-/// Says it again where it is not acknowledged.
-async fn until_done(mut say: impl AsyncFnMut() -> bool) {
+/// Retries until the write is acknowledged.
+async fn until_done(mut write: impl AsyncFnMut() -> bool) {
     for _ in 0..5 {
         if say().await {
             return;

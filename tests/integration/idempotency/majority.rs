@@ -1,4 +1,4 @@
-//! Each operation of the engine asks MongoDB for the majority.
+//! Every operation of the engine uses MongoDB's majority read and write concerns.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ async fn each_decision_is_read_from_the_majority() {
 }
 
 #[tokio::test]
-async fn takeovers_and_settlements_ask_the_majority() {
+async fn takeovers_and_resolutions_wait_for_the_majority() {
     for wire in Wire::all().await {
         let stage = Stage::mongodb()
             .await

@@ -1,4 +1,4 @@
-//! The memory of a process: where it decides, where it stands in front of Redis, and what it does when it is full.
+//! The memory store: alone, in front of Redis, and when it is full.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::stage::{
 };
 
 #[tokio::test]
-async fn a_full_memory_decides_nothing_and_forgets_nothing() {
+async fn a_full_memory_refuses_claims_and_keeps_its_records() {
     let stage = Stage::memory()
         .await
         .with("IDEMPOTENCY_MEMORY_ENTRIES", "2");
@@ -35,7 +35,7 @@ async fn a_full_memory_decides_nothing_and_forgets_nothing() {
 }
 
 #[tokio::test]
-async fn a_full_memory_makes_room_of_what_no_longer_counts() {
+async fn a_full_memory_evicts_expired_records() {
     let stage = Stage::memory()
         .await
         .with("IDEMPOTENCY_MEMORY_ENTRIES", "1")
@@ -51,7 +51,7 @@ async fn a_full_memory_makes_room_of_what_no_longer_counts() {
 }
 
 #[tokio::test]
-async fn a_result_finds_room_in_a_full_memory_as_a_summary() {
+async fn a_full_memory_stores_a_result_as_a_summary() {
     let stage = Stage::memory()
         .await
         .with("IDEMPOTENCY_MEMORY_BYTES", "2000");
@@ -81,7 +81,7 @@ async fn memory_never_decides_outside_development() {
     assert_eq!(claimed.err(), Some(StoreError::NoStore));
 }
 
-/// Redis, which a proxy can take away, behind the memory of each engine.
+/// Redis behind a proxy that can cut it off, and in front of it the memory of each engine.
 async fn redis_behind_a_proxy() -> (RedisServer, FaultProxy, Stage) {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
@@ -91,9 +91,9 @@ async fn redis_behind_a_proxy() -> (RedisServer, FaultProxy, Stage) {
     (redis, proxy, stage)
 }
 
-/// Before, during and after an outage of Redis, one process runs a key once, and says who answered.
+/// Before, during and after an outage of Redis, one process runs a key once, and reports which store decided.
 #[tokio::test]
-async fn an_outage_of_redis_makes_a_process_run_nothing_twice() {
+async fn a_process_runs_a_key_once_despite_an_outage_of_redis() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let (engine, provider) = (stage.new_engine(), Provider::default());
     assert_eq!(engine.authority(), Authority::RedisBehindMemory);
@@ -148,9 +148,9 @@ async fn an_outage_of_redis_makes_a_process_run_nothing_twice() {
     assert_eq!(provider.charges(), charges);
 }
 
-/// Redis knows of a release, and nothing of the attempt that began while it was away.
+/// Redis has the release, but not the attempt that started while it was away.
 #[tokio::test]
-async fn an_old_release_frees_nobody_who_began_since() {
+async fn an_old_release_does_not_free_a_newer_attempt() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let stage = stage.with("IDEMPOTENCY_LEASE_MS", "150");
     let (engine, payment) = (stage.new_engine(), a_payment());
@@ -169,10 +169,10 @@ async fn an_old_release_frees_nobody_who_began_since() {
     assert_eq!(claimed.degraded_to, Some(Backend::Memory));
 }
 
-/// Redis was away when the key became unknown here, or has forgotten it since. What another process did with the key then is
-/// not what this one did.
+/// Redis was away when the key became unknown in this process, or has lost it since. Another process's use of the key
+/// then is unrelated to this process's attempt.
 #[tokio::test]
-async fn a_release_by_another_process_frees_nothing_that_redis_does_not_know() {
+async fn a_release_by_another_process_frees_no_attempt_that_redis_lacks() {
     for is_away in [true, false] {
         let (redis, proxy, stage) = redis_behind_a_proxy().await;
         let (here, elsewhere, payment) = (stage.new_engine(), stage.new_engine(), a_payment());
@@ -194,7 +194,7 @@ async fn a_release_by_another_process_frees_nothing_that_redis_does_not_know() {
     }
 }
 
-/// Waits until Redis decides, after an outage.
+/// Waits until Redis decides again after an outage.
 async fn redis_is_back(engine: &Idempotency) {
     eventually(Duration::from_secs(5), async || {
         let claimed = engine.claim(&a_payment(), patience()).await;
@@ -203,18 +203,18 @@ async fn redis_is_back(engine: &Idempotency) {
     .await;
 }
 
-/// While Redis is away this process's memory decides, so it has to know what was settled in Redis.
+/// While Redis is away this process's memory decides, so it needs the resolutions in Redis.
 #[tokio::test]
-async fn what_was_settled_in_redis_is_settled_here() {
+async fn a_resolution_in_redis_is_copied_to_memory() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let (engine, payment) = (stage.new_engine(), a_payment());
     started(&engine, &payment).await.mark_unknown().await;
     let entry = engine.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
-    let settled = engine
+    let resolved = engine
         .settle(&entry, Settlement::Completed(charged()), patience())
         .await;
-    assert_eq!(settled, Ok(Settled::Done));
+    assert_eq!(resolved, Ok(Settled::Done));
 
     proxy.refuse();
 
@@ -224,9 +224,9 @@ async fn what_was_settled_in_redis_is_settled_here() {
     ));
 }
 
-/// Redis decides about the attempt, so nothing is said of it while Redis is away.
+/// Redis decides about the attempt, so no write is acknowledged while Redis is away.
 #[tokio::test]
-async fn without_redis_nothing_is_acknowledged_of_an_attempt_that_redis_decides_about() {
+async fn without_redis_no_write_of_its_attempts_is_acknowledged() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let stage = stage.with("IDEMPOTENCY_LEASE_MS", "60000");
     let (here, restarted) = (stage.new_engine(), stage.new_engine());
@@ -265,9 +265,9 @@ async fn without_redis_nothing_is_acknowledged_of_an_attempt_that_redis_decides_
     );
 }
 
-/// Redis was asked, and nobody knows of what came of it.
+/// Redis was asked, and its decision is unknown.
 #[tokio::test]
-async fn a_process_starts_nothing_without_redis_that_redis_may_have_started_since() {
+async fn without_redis_a_process_does_not_start_what_redis_may_have_started() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let stage = stage.with("IDEMPOTENCY_LEASE_MS", "150");
     let (engine, payment) = (stage.new_engine(), a_resumable_payment());
@@ -296,7 +296,7 @@ async fn a_process_starts_nothing_without_redis_that_redis_may_have_started_sinc
     .await;
 }
 
-/// A caller that keeps no revision goes on although Redis has a renewal whose reply was lost.
+/// A caller that keeps no revision can renew although Redis has a renewal whose reply was lost.
 #[tokio::test]
 async fn a_caller_without_a_revision_renews_after_a_lost_reply() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -319,7 +319,7 @@ async fn a_caller_without_a_revision_renews_after_a_lost_reply() {
     assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
 }
 
-/// A process that was restarted has nothing of the attempt, and Redis has it all.
+/// A restarted process knows nothing of the attempt; Redis has its record.
 #[tokio::test]
 async fn a_mark_after_a_restart_is_resolved_in_redis() {
     let stage = Stage::redis_behind_memory().await;
@@ -333,17 +333,17 @@ async fn a_mark_after_a_restart_is_resolved_in_redis() {
     let entry = operator.entry(&once.key, patience()).await;
     let entry = entry.expect("read").expect("there");
     let released = Settlement::Released(NoEffect::FencedByProvider);
-    let settled = operator.settle(&entry, released, patience()).await;
-    assert_eq!(settled, Ok(Settled::Done));
+    let resolved = operator.settle(&entry, released, patience()).await;
+    assert_eq!(resolved, Ok(Settled::Done));
 
     for payment in [&once, &resumable] {
         started(&restarted, payment).await;
     }
 }
 
-/// Redis still has the release before it.
+/// Redis still has the earlier release.
 #[tokio::test]
-async fn what_began_without_redis_ends_without_it() {
+async fn an_attempt_started_without_redis_ends_without_it() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let engine = stage.new_engine();
     let [known, unknown] = std::array::from_fn(|_| a_payment());
@@ -369,14 +369,14 @@ async fn what_began_without_redis_ends_without_it() {
     let entry = entry.expect("read").expect("there");
     assert_eq!(entry.progress, Progress::Unknown);
     let released = Settlement::Released(NoEffect::AttemptEnded);
-    let settled = engine.settle(&entry, released, patience()).await;
-    assert_eq!(settled, Ok(Settled::Done));
+    let resolved = engine.settle(&entry, released, patience()).await;
+    assert_eq!(resolved, Ok(Settled::Done));
     started(&engine, &unknown).await;
 }
 
-/// Redis has lost the attempt, so a late result would be stored there as the first one.
+/// Redis has lost the attempt, so it would store a late result as the first one.
 #[tokio::test]
-async fn a_late_result_changes_nothing_that_was_settled_here() {
+async fn a_late_result_does_not_change_a_resolution_in_memory() {
     let stage = Stage::redis_behind_memory()
         .await
         .with("IDEMPOTENCY_LEASE_MS", "150");
@@ -387,20 +387,24 @@ async fn a_late_result_changes_nothing_that_was_settled_here() {
     redis.command(&["FLUSHALL"]).await;
     let entry = engine.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
-    let settled = engine
-        .settle(&entry, Settlement::Completed(answer("settled")), patience())
+    let resolved = engine
+        .settle(
+            &entry,
+            Settlement::Completed(answer("resolved")),
+            patience(),
+        )
         .await;
-    assert_eq!(settled, Ok(Settled::Done));
+    assert_eq!(resolved, Ok(Settled::Done));
 
     let late = frozen.complete(answer("late")).await;
 
-    let replay = Some(Blocked::Replay(answer("settled")));
+    let replay = Some(Blocked::Replay(answer("resolved")));
     assert_eq!(late, WriteResult::Superseded(replay));
 }
 
-/// One does not wait for Redis, which has the result of the other one.
+/// One completion does not wait for Redis; Redis has the result of the other one.
 #[tokio::test]
-async fn of_two_completions_at_once_one_is_the_answer_to_both() {
+async fn concurrent_completions_get_one_result() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let (engine, payment) = (stage.new_engine(), a_payment());
     let token = started(&engine, &payment).await.token();
@@ -427,9 +431,9 @@ async fn of_two_completions_at_once_one_is_the_answer_to_both() {
     assert_eq!(slow, WriteResult::Stored(replayed));
 }
 
-/// Redis says that the outcome is unknown, and has not heard of the result.
+/// Redis has the outcome as unknown, and does not have the result.
 #[tokio::test]
-async fn a_claim_is_answered_with_a_result_that_came_while_redis_was_asked() {
+async fn a_claim_replays_a_result_stored_while_redis_was_asked() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let stage = stage.with("IDEMPOTENCY_LEASE_MS", "150");
     let (engine, payment) = (stage.new_engine(), a_payment());
@@ -442,7 +446,7 @@ async fn a_claim_is_answered_with_a_result_that_came_while_redis_was_asked() {
         engine.claim(&payment, patience()),
         async {
             tokio::time::sleep(Duration::from_millis(800)).await;
-            // What was sent before the end of the stall never arrives.
+            // A message from before the end of the stall never arrives.
             proxy.black_hole_existing();
             proxy.heal();
         },
@@ -456,9 +460,9 @@ async fn a_claim_is_answered_with_a_result_that_came_while_redis_was_asked() {
     );
 }
 
-/// A result is one answer, however often and with whatever it is reported.
+/// A result is final, however often and with whatever content it is sent again.
 #[tokio::test]
-async fn the_first_result_is_everybodys_answer() {
+async fn the_first_result_is_replayed_to_every_caller() {
     let (redis, proxy, stage) = redis_behind_a_proxy().await;
     let (here, elsewhere) = (stage.new_engine(), stage.new_engine());
     let [through_another, after_an_outage, after_a_flush] = std::array::from_fn(|_| a_payment());
@@ -492,31 +496,31 @@ async fn the_first_result_is_everybodys_answer() {
     }
 }
 
-/// A waiter is told what a claim would be told.
+/// A look returns what a claim would.
 #[tokio::test]
-async fn a_look_at_unfinished_work_asks_redis_while_redis_has_it() {
+async fn a_look_at_an_unfinished_attempt_asks_redis() {
     let stage = Stage::redis_behind_memory().await;
     let (here, elsewhere) = (stage.engine(), stage.engine());
-    let (settled, forgotten) = (a_payment(), a_payment());
-    for payment in [&settled, &forgotten] {
+    let (resolved, forgotten) = (a_payment(), a_payment());
+    for payment in [&resolved, &forgotten] {
         started(&here, payment).await.mark_unknown().await;
     }
-    let entry = elsewhere.entry(&settled.key, patience()).await;
+    let entry = elsewhere.entry(&resolved.key, patience()).await;
     let entry = entry.expect("read").expect("there");
     let completed = Settlement::Completed(charged());
     let done = elsewhere.settle(&entry, completed, patience()).await;
     assert_eq!(done, Ok(Settled::Done));
     let look = async |payment| here.wait_for(payment, patience()).await.expect("decided");
 
-    assert_eq!(look(&settled).await, Some(Blocked::Replay(charged())));
+    assert_eq!(look(&resolved).await, Some(Blocked::Replay(charged())));
     let redis = stage.redis.as_ref().expect("redis");
     redis.command(&["FLUSHALL"]).await;
     assert!(matches!(look(&forgotten).await, Some(Blocked::Unknown(_))));
 }
 
-/// The abandoned attempt is superseded, and what it reports changes nothing.
+/// The abandoned attempt is superseded, and its writes change nothing.
 #[tokio::test]
-async fn what_was_settled_elsewhere_stays_settled_when_the_attempt_comes_back() {
+async fn a_resolution_in_another_process_survives_the_return_of_the_attempt() {
     let stage = Stage::redis_behind_memory()
         .await
         .with("IDEMPOTENCY_LEASE_MS", "150");
@@ -531,8 +535,8 @@ async fn what_was_settled_elsewhere_stays_settled_when_the_attempt_comes_back() 
         let entry = elsewhere.entry(&payment.key, patience()).await;
         let entry = entry.expect("read").expect("there");
         let released = Settlement::Released(NoEffect::FencedByProvider);
-        let settled = elsewhere.settle(&entry, released, patience()).await;
-        assert_eq!(settled, Ok(Settled::Done));
+        let resolved = elsewhere.settle(&entry, released, patience()).await;
+        assert_eq!(resolved, Ok(Settled::Done));
     }
 
     let [late_mark, late_result] = leases;
@@ -547,9 +551,9 @@ async fn what_was_settled_elsewhere_stays_settled_when_the_attempt_comes_back() 
     }
 }
 
-/// Another process has taken over, and has not finished when the attempt before reports its result.
+/// Another process has taken over, and has not finished when the earlier attempt sends its result.
 #[tokio::test]
-async fn a_superseded_result_is_no_answer_here_either() {
+async fn a_superseded_result_is_not_replayed_from_memory() {
     let stage = Stage::redis_behind_memory()
         .await
         .with("IDEMPOTENCY_LEASE_MS", "150");
@@ -574,9 +578,9 @@ async fn a_superseded_result_is_no_answer_here_either() {
     );
 }
 
-/// Redis starts a first attempt, and this process knows of the one before.
+/// Redis starts a first attempt, but this process knows an earlier one.
 #[tokio::test]
-async fn what_a_flushed_redis_has_forgotten_of_an_attempt_is_known_to_the_next_ones() {
+async fn attempts_lost_by_a_flushed_redis_are_known_from_memory() {
     let stage = Stage::redis_behind_memory()
         .await
         .with("IDEMPOTENCY_LEASE_MS", "150");
@@ -600,7 +604,7 @@ async fn what_a_flushed_redis_has_forgotten_of_an_attempt_is_known_to_the_next_o
 
 /// Redis has the attempt, and was away when it completed.
 #[tokio::test]
-async fn a_result_that_redis_has_missed_is_the_only_answer() {
+async fn a_result_that_redis_missed_is_the_only_response() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let (here, elsewhere, payment) = (stage.new_engine(), stage.new_engine(), a_payment());
     let lease = started(&here, &payment).await;
@@ -616,8 +620,8 @@ async fn a_result_that_redis_has_missed_is_the_only_answer() {
 
     for seen in [before, entry(&here).await] {
         let other = Settlement::Completed(answer("other"));
-        let settled = here.settle(&seen, other, patience()).await;
-        assert_eq!(settled, Ok(Settled::Refused));
+        let resolved = here.settle(&seen, other, patience()).await;
+        assert_eq!(resolved, Ok(Settled::Refused));
     }
     let found = entry(&here).await;
     assert_eq!(found.progress, Progress::Completed(charged()));
@@ -628,7 +632,7 @@ async fn a_result_that_redis_has_missed_is_the_only_answer() {
 }
 
 #[tokio::test]
-async fn what_only_this_process_knows_can_be_settled() {
+async fn a_key_known_only_to_this_process_can_be_resolved() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let (engine, payment) = (stage.new_engine(), a_payment());
     proxy.refuse();
@@ -637,20 +641,20 @@ async fn what_only_this_process_knows_can_be_settled() {
     let entry = engine.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
 
-    let settled = engine
+    let resolved = engine
         .settle(&entry, Settlement::Completed(charged()), patience())
         .await;
 
-    assert_eq!(settled, Ok(Settled::Done));
+    assert_eq!(resolved, Ok(Settled::Done));
     assert!(matches!(
         claim(&engine, &payment).await,
         ClaimOutcome::Blocked(Blocked::Replay(_))
     ));
 }
 
-/// Without Redis it is not known whether the record that was seen is still there.
+/// Without Redis it is unknown whether the seen record still exists.
 #[tokio::test]
-async fn a_settlement_that_redis_does_not_acknowledge_is_undecided() {
+async fn a_resolution_without_acknowledgement_fails() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let (here, elsewhere, payment) = (stage.new_engine(), stage.new_engine(), a_payment());
     started(&elsewhere, &payment).await.mark_unknown().await;
@@ -658,24 +662,24 @@ async fn a_settlement_that_redis_does_not_acknowledge_is_undecided() {
     let entry = entry.expect("read").expect("there");
     proxy.refuse();
 
-    let settled = here
+    let resolved = here
         .settle(&entry, Settlement::Completed(charged()), patience())
         .await;
 
     assert!(
         matches!(
-            settled,
+            resolved,
             Err(StoreError::Unavailable {
                 store: Backend::Redis,
                 ..
             })
         ),
-        "{settled:?}"
+        "{resolved:?}"
     );
 }
 
 #[tokio::test]
-async fn what_a_flushed_redis_has_lost_can_be_settled() {
+async fn a_key_lost_by_a_flushed_redis_can_be_resolved() {
     let stage = Stage::redis_behind_memory().await;
     let (engine, payment) = (stage.engine(), a_payment());
     started(&engine, &payment).await.mark_unknown().await;
@@ -684,20 +688,20 @@ async fn what_a_flushed_redis_has_lost_can_be_settled() {
     let entry = engine.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
 
-    let settled = engine
+    let resolved = engine
         .settle(&entry, Settlement::Completed(charged()), patience())
         .await;
 
-    assert_eq!(settled, Ok(Settled::Done));
+    assert_eq!(resolved, Ok(Settled::Done));
     assert!(matches!(
         claim(&engine, &payment).await,
         ClaimOutcome::Blocked(Blocked::Replay(_))
     ));
 }
 
-/// This process's memory still has the record that was seen; in Redis another process has taken over.
+/// This process's memory still has the seen record; in Redis, another process has taken over.
 #[tokio::test]
-async fn a_settlement_that_redis_refuses_is_refused() {
+async fn a_resolution_refused_by_redis_is_refused() {
     let stage = Stage::redis_behind_memory()
         .await
         .with("IDEMPOTENCY_LEASE_MS", "150");
@@ -707,15 +711,15 @@ async fn a_settlement_that_redis_refuses_is_refused() {
     let entry = entry.expect("read").expect("there");
     drop(taken_over(&elsewhere, &payment).await);
 
-    let settled = here
+    let resolved = here
         .settle(&entry, Settlement::Completed(charged()), patience())
         .await;
 
-    assert_eq!(settled, Ok(Settled::Refused));
+    assert_eq!(resolved, Ok(Settled::Refused));
 }
 
 #[tokio::test]
-async fn an_attempt_that_was_taken_over_elsewhere_replays_the_result_of_the_other() {
+async fn an_attempt_taken_over_elsewhere_gets_the_other_result() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
     let stage = stage.with("IDEMPOTENCY_LEASE_MS", "150");
     let (here, elsewhere, payment) = (
@@ -765,7 +769,7 @@ async fn a_renewal_renews_the_lease_in_both_stores() {
 }
 
 #[tokio::test]
-async fn keys_are_listed_as_redis_has_them() {
+async fn keys_are_listed_from_redis() {
     for stage in [Stage::redis().await, Stage::redis_behind_memory().await] {
         let (engine, payment) = (stage.engine(), a_payment());
         drop(started(&engine, &payment).await);
@@ -774,7 +778,7 @@ async fn keys_are_listed_as_redis_has_them() {
     }
 }
 
-/// The lease of a claim that takes over once the lease before it is over.
+/// The lease of a claim that takes over once the earlier lease is over.
 async fn taken_over(engine: &Idempotency, operation: &Operation) -> Lease {
     let mut taken = None;
     eventually(Duration::from_secs(5), async || {
@@ -788,7 +792,7 @@ async fn taken_over(engine: &Idempotency, operation: &Operation) -> Lease {
 }
 
 #[tokio::test]
-async fn redis_flushed_makes_a_process_run_nothing_twice() {
+async fn a_process_runs_a_key_once_despite_a_flush_of_redis() {
     let stage = Stage::redis_behind_memory().await;
     let (engine, provider, payment) = (stage.engine(), Provider::default(), a_payment());
     provider.pay(&engine, &payment, charged()).await;
@@ -801,7 +805,7 @@ async fn redis_flushed_makes_a_process_run_nothing_twice() {
 }
 
 #[tokio::test]
-async fn what_redis_does_not_start_is_not_held_here() {
+async fn a_claim_rejected_by_redis_leaves_no_reservation() {
     let stage = Stage::redis_behind_memory().await;
     let (here, elsewhere, payment) = (stage.engine(), stage.engine(), a_payment());
     let lease = started(&elsewhere, &payment).await;

@@ -1,4 +1,4 @@
-//! MongoDB alone: what is sent to it, and what happens where its answers are lost.
+//! MongoDB alone: its messages, and lost replies.
 
 use shared::idempotency::Blocked;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::stage::{Stage, a_payment, charged, claim, patience, started};
 /// The command of every write.
 const WRITE: &str = "findAndModify";
 
-/// MongoDB behind a proxy. The driver sends no write again by itself, so that each one is the engine's.
+/// MongoDB behind a proxy. The driver retries no write, so each one is the engine's.
 async fn mongodb_behind_a_proxy() -> (FaultProxy, Stage) {
     let server = MongoServer::shared().await;
     let proxy = FaultProxy::in_front_of(server.address());
@@ -30,9 +30,9 @@ fn writes(proxy: &FaultProxy) -> usize {
     writes.count()
 }
 
-/// With the same owner, so that each one finds what the one before has done.
+/// Each try has the same owner, so it finds the effect of an earlier one.
 #[tokio::test]
-async fn a_claim_without_an_answer_is_sent_three_times() {
+async fn an_unanswered_claim_is_sent_three_times() {
     let (proxy, stage) = mongodb_behind_a_proxy().await;
     let (engine, payment, owner) = (stage.engine(), a_payment(), OwnerId::fresh());
     let lease = Duration::from_secs(30);
@@ -64,7 +64,7 @@ async fn a_claim_without_an_answer_is_sent_three_times() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_first_answers_are_lost_starts() {
+async fn a_claim_whose_first_replies_are_lost_succeeds() {
     let (proxy, stage) = mongodb_behind_a_proxy().await;
     proxy.lose_replies_to(WRITE, 2);
 
@@ -75,7 +75,7 @@ async fn a_claim_whose_first_answers_are_lost_starts() {
 }
 
 #[tokio::test]
-async fn a_settlement_whose_answer_is_lost_is_done_and_a_second_one_is_refused() {
+async fn a_resolution_with_a_lost_reply_succeeds_and_a_second_one_is_refused() {
     let (proxy, stage) = mongodb_behind_a_proxy().await;
     let (engine, payment) = (stage.engine(), a_payment());
     started(&engine, &payment).await.mark_unknown().await;
@@ -99,9 +99,9 @@ async fn a_settlement_whose_answer_is_lost_is_done_and_a_second_one_is_refused()
     );
 }
 
-/// Two operators settle the same record at the same time.
+/// Two operators resolve the same record at the same time.
 #[tokio::test]
-async fn of_two_settlements_one_is_done() {
+async fn of_two_resolutions_one_succeeds() {
     let (proxy, stage) = mongodb_behind_a_proxy().await;
     let direct = stage
         .clone_settings()
@@ -112,18 +112,18 @@ async fn of_two_settlements_one_is_done() {
     let entry = entry.expect("read").expect("there");
     let released = || Settlement::Released(NoEffect::AttemptEnded);
 
-    // Its read is answered late, and its compare-and-set comes after the other one.
+    // Its read is answered late, so its compare-and-set comes after the other one.
     proxy.delay(Duration::from_millis(500));
     let (late, ()) = tokio::join!(slow.settle(&entry, released(), patience()), async {
         tokio::time::sleep(Duration::from_millis(250)).await;
-        let settled = quick.settle(&entry, released(), patience()).await;
-        assert_eq!(settled, Ok(Settled::Done));
+        let resolved = quick.settle(&entry, released(), patience()).await;
+        assert_eq!(resolved, Ok(Settled::Done));
     });
 
     assert_eq!(late, Ok(Settled::Refused));
 }
 
-/// A caller that keeps no revision: it is read, and the one write follows it.
+/// A caller without a revision: the engine reads it, and one write follows it.
 #[tokio::test]
 async fn a_renewal_without_a_revision_writes_once() {
     let (proxy, stage) = mongodb_behind_a_proxy().await;

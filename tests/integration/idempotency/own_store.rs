@@ -1,4 +1,4 @@
-//! The laws hold over the store that the documentation writes: what it says is enough for a store of one's own.
+//! The conformance suite on the store from the documentation: its description suffices for a store of your own.
 
 #[path = "../../../shared/crates/idempotency/examples/own_store.rs"]
 #[expect(dead_code, reason = "an example has a main function")]

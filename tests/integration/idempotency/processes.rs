@@ -1,4 +1,4 @@
-//! Real processes, under the Runtime API, that are killed or frozen in the middle of a payment, or whose clocks are off
+//! Real processes under the Runtime API that are killed or frozen in the middle of a payment, or whose clocks are wrong
 //! (`tests/examples/pays.rs`).
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use mongodb::bson::doc;
 use serde_json::json;
 use tempfile::NamedTempFile;
 
-/// A payment that every process is asked for, and the provider's account of it.
+/// A payment that every process receives, and the provider's ledger of it.
 struct Payment {
     redis: RedisServer,
     database: String,
@@ -35,7 +35,7 @@ impl Payment {
         process.local_deadlines().start().await
     }
 
-    /// Another process, whose clock is off, and which is told its deadlines on it.
+    /// Another process with a wrong clock; its deadlines are given by that clock.
     async fn process_off_by(&self, seconds: i64) -> Lambda {
         let process = self
             .builder()
@@ -52,7 +52,7 @@ impl Payment {
             .env("MONGODB_DATABASE", &self.database)
     }
 
-    /// Waits until somebody has claimed it in MongoDB.
+    /// Waits until the key is claimed in MongoDB.
     async fn claimed(&self) {
         let server = MongoServer::shared().await;
         let records = server.collection(&self.database, "idempotency").await;
@@ -80,14 +80,14 @@ impl Payment {
         charges(self.ledger.path())
     }
 
-    /// Asks again until nobody is at work any more.
-    async fn settled(&self, lambda: &Lambda) -> Answer {
+    /// Retries until no attempt is running.
+    async fn final_answer(&self, lambda: &Lambda) -> Answer {
         let mut last = None;
         eventually(LIMIT, async || {
             let answer = lambda.request(self.request(0, 0)).await;
-            let is_settled = answer.json() != "in progress";
+            let is_final = answer.json() != "in progress";
             last = Some(answer);
-            is_settled
+            is_final
         })
         .await;
         last.expect("asked")
@@ -115,9 +115,9 @@ async fn a_payment_survives_its_process() {
     assert_eq!(payment.charges(), 1);
 }
 
-/// Wherever it dies: before the claim, before the charge, before the result, after it.
+/// At any point: before the claim, before the charge, before the result, after it.
 #[tokio::test]
-async fn a_process_that_is_killed_leaves_no_second_charge() {
+async fn a_killed_process_leads_to_no_second_charge() {
     let deaths = [0, 10, 20, 30, 45, 60, 80, 100, 120].map(async |milliseconds| {
         let payment = Payment::new().await;
         let (victim, other) = (payment.process().await, payment.process().await);
@@ -126,7 +126,7 @@ async fn a_process_that_is_killed_leaves_no_second_charge() {
         victim.stop().await;
         drop(pending);
 
-        let answer = payment.settled(&other).await;
+        let answer = payment.final_answer(&other).await;
 
         let charges = payment.charges();
         assert!(charges <= 1, "{milliseconds} ms: {charges} charges");
@@ -137,22 +137,22 @@ async fn a_process_that_is_killed_leaves_no_second_charge() {
     join_all(deaths).await;
 }
 
-/// Frozen before the charge, and thawed long after its lease is over and others have asked.
+/// Frozen before the charge, and resumed long after its lease is over and other callers have claimed.
 #[tokio::test]
-async fn a_process_that_is_frozen_past_its_lease_charges_once() {
+async fn a_process_frozen_past_its_lease_charges_once() {
     let payment = Payment::new().await;
     let (frozen, other) = (payment.process().await, payment.process().await);
     let pending = frozen.queue(payment.request(1_000, 0)).await;
     payment.claimed().await;
     frozen.suspend().await;
-    assert_eq!(payment.settled(&other).await.json(), "unknown");
+    assert_eq!(payment.final_answer(&other).await.json(), "unknown");
     assert_eq!(payment.charges(), 0);
 
     frozen.thaw().await;
     let late = pending.await;
 
     assert!(payment.charges() <= 1);
-    let again = payment.settled(&other).await;
+    let again = payment.final_answer(&other).await;
     match late.text() {
         r#""charged""# => assert_eq!(again.json(), "charged before"),
         r#""unknown""# => assert_eq!(again.json(), "unknown"),
@@ -163,9 +163,9 @@ async fn a_process_that_is_frozen_past_its_lease_charges_once() {
     other.assert_no_secret_in_logs();
 }
 
-/// A minute between the two: the lease is over when the store says so, neither before nor a minute later.
+/// The clocks differ by a minute, and the lease still ends by the store's clock.
 #[tokio::test]
-async fn clocks_that_are_off_end_no_lease_early_or_late() {
+async fn wrong_clocks_end_no_lease_early_or_late() {
     for (first, second) in [(30, -30), (-30, 30)] {
         let payment = Payment::new().await;
         let victim = payment.process_off_by(first).await;
@@ -177,14 +177,14 @@ async fn clocks_that_are_off_end_no_lease_early_or_late() {
 
         let answer = other.request(payment.request(0, 0)).await;
         assert_eq!(answer.json(), "in progress", "{first} {second}");
-        // `settled` gives up before a lease that is half a minute late would be over.
-        assert_eq!(payment.settled(&other).await.json(), "unknown");
+        // This times out before a lease that ends half a minute late.
+        assert_eq!(payment.final_answer(&other).await.json(), "unknown");
         assert_eq!(payment.charges(), 0);
     }
 }
 
 #[tokio::test]
-async fn a_clock_that_is_off_hinders_no_payment() {
+async fn a_wrong_clock_prevents_no_payment() {
     for (first, second) in [(30, -30), (-30, 30)] {
         let payment = Payment::new().await;
         let one = payment.process_off_by(first).await;

@@ -1,4 +1,4 @@
-//! Redis decides alone: at most one execution for as long as it keeps its data, and one round trip for each step.
+//! Redis alone: at most one execution while it keeps its data, and one round trip per step.
 
 use shared::idempotency::Blocked;
 use std::time::Duration;
@@ -15,7 +15,7 @@ async fn heal(world: &World) {
     world.redis_proxy.heal();
 }
 
-/// One line for each thing that can happen while Redis keeps its data.
+/// One line for each fault in which Redis keeps its data.
 macro_rules! strikes {
     ($($name:ident: $strike:expr;)*) => { $(
         #[tokio::test]
@@ -26,20 +26,20 @@ macro_rules! strikes {
 }
 
 strikes! {
-    nobody_is_charged_twice_when_redis_refuses:
+    no_second_charge_when_redis_refuses:
         async |world: &World| world.redis_proxy.refuse();
-    nobody_is_charged_twice_when_redis_resets:
+    no_second_charge_when_redis_resets:
         async |world: &World| world.redis_proxy.reset_connections();
-    nobody_is_charged_twice_when_redis_swallows_everything:
+    no_second_charge_when_redis_never_replies:
         async |world: &World| world.redis_proxy.black_hole();
-    nobody_is_charged_twice_when_redis_loses_a_reply:
+    no_second_charge_when_redis_loses_a_reply:
         async |world: &World| world.redis_proxy.drop_next_reply();
-    nobody_is_charged_twice_when_redis_closes_instead_of_a_reply:
+    no_second_charge_when_redis_closes_instead_of_a_reply:
         async |world: &World| world.redis_proxy.close_on_next_reply();
 }
 
 #[tokio::test]
-async fn nobody_is_charged_twice_when_redis_is_full() {
+async fn a_full_redis_leads_to_no_second_charge() {
     let limit = |bytes: &'static str| {
         async move |world: &World| {
             let set = ["CONFIG", "SET", "maxmemory", bytes];
@@ -50,7 +50,7 @@ async fn nobody_is_charged_twice_when_redis_is_full() {
 }
 
 #[tokio::test]
-async fn nobody_is_charged_twice_when_redis_restarts_with_an_append_only_file() {
+async fn a_restart_with_an_append_only_file_leads_to_no_second_charge() {
     let stage = Stage::memory().await;
     let redis = RedisServer::builder()
         .setting("appendonly", "yes")
@@ -78,7 +78,7 @@ async fn nobody_is_charged_twice_when_redis_restarts_with_an_append_only_file() 
     assert_eq!(provider.charges(), 1);
 }
 
-/// The stated limit: what Redis loses, it has not seen. Only MongoDB behind it prevents this.
+/// A documented limit: Redis does not know what it has lost. Only MongoDB behind it prevents this.
 #[tokio::test]
 async fn a_flushed_redis_lets_a_completed_payment_run_again() {
     let stage = Stage::redis().await;
@@ -92,9 +92,9 @@ async fn a_flushed_redis_lets_a_completed_payment_run_again() {
     assert_eq!(provider.charges(), 2);
 }
 
-/// A result is put back where its claim was lost, so a flush in the middle of a payment costs nothing.
+/// A result restores its lost record, so a flush during a payment loses nothing.
 #[tokio::test]
-async fn a_redis_flushed_while_a_payment_runs_keeps_its_result() {
+async fn a_redis_flushed_during_a_payment_keeps_its_result() {
     let stage = Stage::redis().await;
     let (engine, provider, payment) = (stage.engine(), Provider::default(), a_payment());
     let lease = started(&engine, &payment).await;
@@ -110,9 +110,9 @@ async fn a_redis_flushed_while_a_payment_runs_keeps_its_result() {
 }
 
 #[tokio::test]
-async fn a_word_that_arrives_late_undoes_nothing() {
+async fn a_delayed_write_undoes_nothing() {
     let world = World::redis_alone().await;
-    faults::a_word_that_arrives_late_undoes_nothing(&world, &world.redis_proxy).await;
+    faults::a_delayed_write_undoes_nothing(&world, &world.redis_proxy).await;
 }
 
 #[tokio::test]
@@ -139,9 +139,9 @@ async fn a_checkpoint_whose_reply_was_lost_is_written_once_and_a_renewal_again()
     assert_eq!(rev().await, 4);
 }
 
-/// Neither process brings a revision. The first one has asked for it and is slow to write; meanwhile the second one writes.
+/// Neither process has a revision. The first one has read it and is slow to write; meanwhile the second one writes.
 #[tokio::test]
-async fn of_two_processes_that_write_for_an_attempt_the_later_one_is_outdated() {
+async fn the_slower_of_two_processes_of_one_attempt_is_outdated() {
     let world = World::redis_alone().await;
     let patient = [("REDIS_RESPONSE_TIMEOUT_MS", "5000")];
     let lease = started(&world.engine(), &world.payment).await;
@@ -174,7 +174,7 @@ async fn of_two_processes_that_write_for_an_attempt_the_later_one_is_outdated() 
 }
 
 #[tokio::test]
-async fn a_result_is_insisted_on_while_redis_is_away() {
+async fn storing_a_result_is_retried_while_redis_is_away() {
     let world = World::redis_alone().await;
     let lease = started(&world.engine(), &world.payment).await;
     world.redis_proxy.refuse();
@@ -188,7 +188,7 @@ async fn a_result_is_insisted_on_while_redis_is_away() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_reply_was_lost_recognises_itself() {
+async fn a_claim_with_a_lost_reply_is_recognised() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     let stage = Stage::memory()
@@ -211,7 +211,7 @@ async fn a_claim_whose_reply_was_lost_recognises_itself() {
 }
 
 #[tokio::test]
-async fn a_connection_that_died_while_frozen_costs_no_claim() {
+async fn a_connection_that_broke_during_a_freeze_fails_no_claim() {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
     let stage = Stage::memory()
@@ -235,7 +235,7 @@ async fn a_connection_that_died_while_frozen_costs_no_claim() {
 }
 
 #[tokio::test]
-async fn without_redis_nothing_starts_and_the_answer_comes_in_time() {
+async fn without_redis_a_claim_fails_in_time() {
     let silent = FaultProxy::silent();
     let stage = Stage::memory()
         .await
@@ -301,7 +301,7 @@ async fn every_step_is_one_round_trip() {
 }
 
 #[tokio::test]
-async fn no_key_is_kept_for_ever() {
+async fn every_key_expires() {
     let stage = Stage::redis().await;
     let engine = stage.engine();
     let redis = stage.redis.as_ref().expect("redis");
@@ -322,9 +322,9 @@ async fn no_key_is_kept_for_ever() {
     }
 }
 
-/// A retention shorter than the work.
+/// The retention is shorter than the operation.
 #[tokio::test]
-async fn a_claim_is_kept_for_as_long_as_its_owner_works() {
+async fn a_claim_does_not_expire_while_its_owner_works() {
     let stage = Stage::redis().await.with("IDEMPOTENCY_TTL_SECONDS", "1");
     let (engine, payment) = (stage.engine(), a_payment());
     let mut lease = started(&engine, &payment).await;

@@ -1,4 +1,4 @@
-//! What is kept, and for how long, where the stores differ.
+//! Retention where the stores differ.
 
 use shared::idempotency::Blocked;
 use std::time::Duration;
@@ -8,9 +8,10 @@ use shared::idempotency::ClaimOutcome;
 
 use super::stage::{Provider, Stage, a_payment, charged, claim, started};
 
-/// Redis alone forgets it a retention after its last write; every other store keeps it until it is resolved.
+/// Redis alone deletes an unknown key one retention after its last write; every other store keeps it until it is
+/// resolved.
 #[tokio::test]
-async fn what_is_unknown_does_not_expire_with_the_retention() {
+async fn an_unknown_key_does_not_expire_with_the_retention() {
     let stages = [
         Stage::memory().await,
         Stage::mongodb().await,

@@ -1,4 +1,4 @@
-//! A store, and engines over it: each engine is another process as far as the store can tell.
+//! A store and engines over it; to the store, each engine is another process.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -17,9 +17,9 @@ pub(crate) struct Stage {
     /// Ends with the stage.
     pub(crate) redis: Option<RedisServer>,
     pub(crate) cluster: Option<Arc<RedisCluster>>,
-    /// The database, where MongoDB takes part.
+    /// The database, if MongoDB takes part.
     pub(crate) database: Option<String>,
-    /// Memory is one process's, so there is one engine.
+    /// Memory belongs to one process, so there is only one engine.
     in_memory: OnceLock<Idempotency>,
 }
 
@@ -44,7 +44,7 @@ impl Stage {
         Self::redis().await.with("IDEMPOTENCY_FALLBACK", "memory")
     }
 
-    /// As it is deployed: the user may do what template.yaml says.
+    /// As deployed: its user has the permissions in template.yaml.
     pub(crate) async fn redis_cluster() -> Self {
         let cluster = shared_cluster().await;
         let stage = Self::with_variables(&[
@@ -71,7 +71,7 @@ impl Stage {
         }
     }
 
-    /// As it is deployed, too.
+    /// As deployed, too.
     pub(crate) async fn tiered() -> Self {
         let user = CacheUser::Payments;
         let redis = RedisServer::builder()
@@ -85,13 +85,13 @@ impl Stage {
         }
     }
 
-    /// The same stores, with another setting.
+    /// The same stores with another setting.
     pub(crate) fn with(mut self, variable: &str, value: &str) -> Self {
         self.variables.push((variable.to_owned(), value.to_owned()));
         self
     }
 
-    /// What the conformance suite is run on: these stores, with the lease and the retention that a law asks for.
+    /// The subject of the conformance suite: these stores, with the lease and the retention of each law.
     pub(crate) fn into_subject(self) -> Subject {
         Subject::new(move |config: &IdempotencyConfig| {
             let lease_ms = config.lease.as_millis().to_string();
@@ -103,7 +103,7 @@ impl Stage {
         })
     }
 
-    /// Whether one process's memory decides, so that there is no second one.
+    /// Whether the memory of one process decides, so that there is only one process.
     pub(crate) fn is_memory(&self) -> bool {
         self.redis.is_none() && self.cluster.is_none() && self.database.is_none()
     }
@@ -121,7 +121,7 @@ impl Stage {
         self.new_engine_with(more)
     }
 
-    /// The settings alone: the servers stay with this stage.
+    /// Only the settings: the servers stay with this stage.
     pub(crate) fn clone_settings(&self) -> Self {
         Self {
             variables: self.variables.clone(),
@@ -129,7 +129,7 @@ impl Stage {
         }
     }
 
-    /// The engine of another process, whatever is known of the stores.
+    /// The engine of another process, even for a memory store.
     pub(crate) fn new_engine(&self) -> Idempotency {
         self.new_engine_with(&[])
     }
@@ -141,7 +141,7 @@ impl Stage {
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .chain(more)
             .collect();
-        // The last one set wins.
+        // The last setting of a variable wins.
         let lookup = |variable: &str| {
             let found = set.iter().rev().find(|(name, _)| *name == variable);
             found.map(|(_, value)| (*value).into())
@@ -163,7 +163,7 @@ impl Stage {
     }
 }
 
-/// A cluster takes seconds to start, so tests that run at the same time share one: their keys differ.
+/// A cluster takes seconds to start, so concurrent tests share one, with different keys.
 async fn shared_cluster() -> Arc<RedisCluster> {
     static SHARED: Mutex<Weak<RedisCluster>> = Mutex::const_new(Weak::new());
     let mut shared = SHARED.lock().await;

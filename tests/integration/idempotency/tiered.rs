@@ -1,4 +1,4 @@
-//! MongoDB decides, Redis in front of it: whatever happens to either, nobody is charged twice.
+//! Redis in front of MongoDB: no fault of either leads to a second charge.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn heal(world: &World) {
     world.mongo_proxy.heal();
 }
 
-/// One line for each thing that can happen.
+/// One line for each fault.
 macro_rules! strikes {
     ($($name:ident: $strike:expr, $heal:expr;)*) => { $(
         #[tokio::test]
@@ -35,38 +35,38 @@ macro_rules! strikes {
 }
 
 strikes! {
-    nobody_is_charged_twice_when_nothing_happens: nothing, heal;
-    nobody_is_charged_twice_when_redis_is_killed_and_comes_back_empty:
+    no_second_charge_without_a_fault: nothing, heal;
+    no_second_charge_when_redis_is_killed_and_returns_empty:
         async |world: &World| world.redis.stop().await,
         async |world: &World| world.redis.restart().await;
-    nobody_is_charged_twice_when_redis_restarts_empty:
+    no_second_charge_when_redis_restarts_empty:
         async |world: &World| world.redis.restart().await, heal;
-    nobody_is_charged_twice_when_redis_is_flushed:
+    no_second_charge_when_redis_is_flushed:
         async |world: &World| { world.redis.command(&["FLUSHALL"]).await; }, heal;
-    nobody_is_charged_twice_when_redis_swallows_everything:
+    no_second_charge_when_redis_never_replies:
         async |world: &World| world.redis_proxy.black_hole(), heal;
-    nobody_is_charged_twice_when_redis_loses_a_reply:
+    no_second_charge_when_redis_loses_a_reply:
         async |world: &World| world.redis_proxy.drop_next_reply(), heal;
-    nobody_is_charged_twice_when_redis_resets:
+    no_second_charge_when_redis_resets:
         async |world: &World| world.redis_proxy.reset_connections(), heal;
-    nobody_is_charged_twice_when_redis_is_full:
+    no_second_charge_when_redis_is_full:
         async |world: &World| { world.redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await; },
         async |world: &World| { world.redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await; };
-    nobody_is_charged_twice_when_mongodb_refuses:
+    no_second_charge_when_mongodb_refuses:
         async |world: &World| world.mongo_proxy.refuse(), heal;
-    nobody_is_charged_twice_when_mongodb_resets:
+    no_second_charge_when_mongodb_resets:
         async |world: &World| world.mongo_proxy.reset_connections(), heal;
-    nobody_is_charged_twice_when_mongodb_swallows_everything:
+    no_second_charge_when_mongodb_never_replies:
         async |world: &World| world.mongo_proxy.black_hole(), heal;
-    nobody_is_charged_twice_when_mongodb_loses_a_reply:
+    no_second_charge_when_mongodb_loses_a_reply:
         async |world: &World| world.mongo_proxy.drop_next_reply(), heal;
-    nobody_is_charged_twice_when_both_are_away:
+    no_second_charge_when_both_stores_are_away:
         async |world: &World| { world.mongo_proxy.refuse(); world.redis_proxy.refuse(); }, heal;
 }
 
-/// The replica that takes over has nothing of the last second.
+/// The replica that takes over lacks the last second.
 #[tokio::test]
-async fn nobody_is_charged_twice_when_redis_fails_over_to_a_replica_that_lags() {
+async fn a_failover_to_a_lagging_replica_leads_to_no_second_charge() {
     let replica = RedisServer::start().await;
     at_every_moment(
         World::tiered,
@@ -79,9 +79,9 @@ async fn nobody_is_charged_twice_when_redis_fails_over_to_a_replica_that_lags() 
     .await;
 }
 
-/// Wherever a process ends, the others charge at most once between them.
+/// Wherever a process ends, all attempts together charge at most once.
 #[tokio::test]
-async fn nobody_is_charged_twice_wherever_a_process_ends() {
+async fn a_process_that_ends_anywhere_leads_to_no_second_charge() {
     for milliseconds in (0..120).step_by(6) {
         let world = World::tiered().await;
         world.redis_proxy.delay(Duration::from_millis(10));
@@ -89,14 +89,14 @@ async fn nobody_is_charged_twice_wherever_a_process_ends() {
         let ends = Duration::from_millis(milliseconds);
         let _ = tokio::time::timeout(ends, world.retry()).await;
         heal(&world).await;
-        world.retry_until_settled().await;
+        world.retry_until_final().await;
         world.assert_charged_at_most_once(&format!("after {milliseconds} ms"));
     }
 }
 
-/// The answer is fixed once MongoDB has acknowledged it: its client waited as long as the slowest Redis may take.
+/// The response is fixed once MongoDB has acknowledged it, but its client waited for the slowest Redis timeout.
 #[tokio::test]
-async fn a_silent_redis_holds_no_acknowledged_result_up() {
+async fn a_silent_redis_does_not_delay_an_acknowledged_result() {
     let world = World::tiered().await;
     let engine = world.engine_with(&[("REDIS_RESPONSE_TIMEOUT_MS", "20000")]);
     let lease = started(&engine, &world.payment).await;
@@ -108,7 +108,7 @@ async fn a_silent_redis_holds_no_acknowledged_result_up() {
 }
 
 #[tokio::test]
-async fn an_insert_that_arrives_after_its_sender_gave_up_starts_nobody() {
+async fn a_delayed_insert_starts_no_attempt() {
     let world = World::tiered().await;
     let late = world.engine();
     late.claim(&a_payment(), patience())
@@ -137,7 +137,7 @@ async fn an_insert_that_arrives_after_its_sender_gave_up_starts_nobody() {
 }
 
 #[tokio::test]
-async fn a_claim_that_was_never_acknowledged_is_never_worked_on() {
+async fn an_unacknowledged_claim_starts_no_attempt() {
     let world = World::tiered().await;
     let engine = world.engine();
     engine
@@ -153,14 +153,14 @@ async fn a_claim_that_was_never_acknowledged_is_never_worked_on() {
     assert!(claimed.is_err(), "{claimed:?}");
 
     world.mongo_proxy.heal();
-    world.retry_until_settled().await;
+    world.retry_until_final().await;
 
     assert_eq!(world.provider.charges(), 0);
 }
 
-/// A's claim is in Redis and A is dead; C, with another request, won in MongoDB while Redis was away.
+/// A's claim is in Redis and A has crashed; C, with another request, won in MongoDB while Redis was away.
 #[tokio::test]
-async fn a_dead_ones_hint_refuses_nobody() {
+async fn the_hint_of_a_crashed_process_blocks_no_caller() {
     let world = World::tiered().await;
     let dead = world.engine();
     dead.claim(&a_payment(), patience())
@@ -193,14 +193,14 @@ async fn a_dead_ones_hint_refuses_nobody() {
 }
 
 #[tokio::test]
-async fn a_result_that_mongodb_did_not_acknowledge_is_nobody_elses_answer() {
+async fn a_result_that_mongodb_did_not_acknowledge_is_not_replayed() {
     let world = World::tiered().await;
     let engine = world.engine();
     let claimed = engine
         .claim(&world.payment, Deadline::after(Duration::from_secs(1)))
         .await;
     let ClaimOutcome::Claimed(lease) = claimed.expect("decided").value else {
-        panic!("did not start");
+        panic!("claim failed");
     };
     world.mongo_proxy.black_hole();
 
@@ -224,12 +224,12 @@ async fn a_result_that_mongodb_did_not_acknowledge_is_nobody_elses_answer() {
 }
 
 #[tokio::test]
-async fn a_result_is_insisted_on_while_mongodb_is_away() {
+async fn storing_a_result_is_retried_while_mongodb_is_away() {
     let world = World::tiered().await;
     let engine = world.engine();
     let claimed = engine.claim(&world.payment, patience()).await;
     let ClaimOutcome::Claimed(lease) = claimed.expect("decided").value else {
-        panic!("did not start");
+        panic!("claim failed");
     };
     world.mongo_proxy.refuse();
 
@@ -247,9 +247,9 @@ async fn a_result_is_insisted_on_while_mongodb_is_away() {
 }
 
 #[tokio::test]
-async fn a_word_that_arrives_late_undoes_nothing() {
+async fn a_delayed_write_undoes_nothing() {
     let world = World::tiered().await;
-    faults::a_word_that_arrives_late_undoes_nothing(&world, &world.mongo_proxy).await;
+    faults::a_delayed_write_undoes_nothing(&world, &world.mongo_proxy).await;
 }
 
 #[tokio::test]
@@ -259,7 +259,7 @@ async fn a_renewal_after_an_unacknowledged_one_is_written() {
 }
 
 #[tokio::test]
-async fn who_goes_on_elsewhere_leaves_its_hint_in_redis() {
+async fn a_resumed_attempt_keeps_its_hint_in_redis() {
     let world = World::tiered().await;
     let lease = started(&world.engine(), &world.payment).await;
     let key = world.payment.key.as_str();
@@ -276,9 +276,9 @@ async fn who_goes_on_elsewhere_leaves_its_hint_in_redis() {
     assert_eq!(world.redis.query::<String>(&["GET", key]).await, hint);
 }
 
-/// All the time there is goes to MongoDB, but for what Redis needs to forget the claim.
+/// MongoDB gets all the time, except for the time that Redis needs to remove the claim.
 #[tokio::test]
-async fn a_claim_that_mongodb_does_not_answer_leaves_no_hint() {
+async fn a_claim_without_a_reply_from_mongodb_leaves_no_hint() {
     let world = World::tiered().await;
     let engine = world.engine();
     let connected = engine.claim(&a_payment(), patience()).await;
@@ -298,9 +298,9 @@ async fn a_claim_that_mongodb_does_not_answer_leaves_no_hint() {
     }
 }
 
-/// Longer than MongoDB is given for one call: the claim is sent again, and recognises itself if it has arrived.
+/// Longer than MongoDB's timeout for one call: the claim is sent again, and recognised if it arrived.
 #[tokio::test]
-async fn a_claim_is_insisted_on_while_mongodb_stalls() {
+async fn a_claim_is_retried_while_mongodb_stalls() {
     let world = World::tiered().await;
     let engine = world.engine();
     let connected = engine.claim(&a_payment(), patience()).await;
@@ -317,7 +317,7 @@ async fn a_claim_is_insisted_on_while_mongodb_stalls() {
 }
 
 #[tokio::test]
-async fn who_was_taken_over_behind_a_cut_cable_answers_as_everybody_does() {
+async fn an_attempt_taken_over_during_a_partition_returns_the_replay() {
     let stage = Stage::tiered().await.with("IDEMPOTENCY_LEASE_MS", "100");
     let (first, second) = (stage.engine(), stage.engine());
     let payment = super::stage::a_resumable_payment();
@@ -333,24 +333,24 @@ async fn who_was_taken_over_behind_a_cut_cable_answers_as_everybody_does() {
     let expected = Some(Blocked::Replay(answer("second")));
     assert_eq!(late, WriteResult::Superseded(expected.clone()));
     for _ in 0..2 {
-        let standing = stage.engine().wait_for(&payment, patience()).await;
-        assert_eq!(standing.expect("decided"), expected);
+        let blocked = stage.engine().wait_for(&payment, patience()).await;
+        assert_eq!(blocked.expect("decided"), expected);
         redis.command(&["FLUSHALL"]).await;
     }
 }
 
 #[tokio::test]
-async fn what_was_settled_while_redis_was_away_is_the_answer_when_it_is_back() {
+async fn a_resolution_during_an_outage_of_redis_is_replayed_after_it() {
     let stage = Stage::tiered().await.with("IDEMPOTENCY_LEASE_MS", "400");
     let (engine, payment) = (stage.engine(), a_payment());
     drop(started(&engine, &payment).await);
     let without_redis = stage.clone_settings().with("REDIS_URL", "").new_engine();
     let entry = without_redis.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
-    let settled = without_redis
+    let resolved = without_redis
         .settle(&entry, Settlement::Completed(charged()), patience())
         .await;
-    assert_eq!(settled, Ok(Settled::Done));
+    assert_eq!(resolved, Ok(Settled::Done));
 
     eventually(Duration::from_secs(5), async || {
         match claim(&engine, &payment).await {
@@ -363,7 +363,7 @@ async fn what_was_settled_while_redis_was_away_is_the_answer_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_loser_leaves_in_redis_what_mongodb_says() {
+async fn a_blocked_claim_copies_the_result_of_mongodb_to_redis() {
     let world = World::tiered().await;
     let engine = world.engine();
     started(&engine, &world.payment)
@@ -383,7 +383,7 @@ async fn a_loser_leaves_in_redis_what_mongodb_says() {
 }
 
 #[tokio::test]
-async fn a_loser_takes_back_no_claim_but_its_own() {
+async fn a_blocked_claim_removes_only_its_own_hint() {
     let world = World::tiered().await;
     let engine = world.engine();
     let lease = started(&engine, &world.payment).await;
@@ -405,7 +405,7 @@ async fn a_loser_takes_back_no_claim_but_its_own() {
     assert_eq!(world.redis.keys("*").await, Vec::<String>::new());
 }
 
-/// A message that was on its way for a day.
+/// A message that was delayed for a day.
 #[tokio::test]
 async fn redis_keeps_the_newer_of_two_results() {
     let stage = Stage::tiered().await.with("IDEMPOTENCY_TTL_SECONDS", "1");
@@ -447,7 +447,7 @@ async fn without_mongodb_nothing_starts_and_redis_keeps_no_claim() {
 }
 
 #[tokio::test]
-async fn without_redis_mongodb_alone_gives_the_same_answers_and_says_so() {
+async fn without_redis_mongodb_decides_the_same_and_reports_it() {
     let world = World::tiered().await;
     world.redis_proxy.refuse();
     let engine = world.engine();
@@ -457,7 +457,7 @@ async fn without_redis_mongodb_alone_gives_the_same_answers_and_says_so() {
         .expect("decided");
     assert_eq!(claimed.degraded_to, Some(Backend::MongoDb));
     let ClaimOutcome::Claimed(lease) = claimed.value else {
-        panic!("did not start");
+        panic!("claim failed");
     };
     assert!(matches!(
         claim(&engine, &world.payment).await,
@@ -481,7 +481,7 @@ async fn without_redis_mongodb_alone_gives_the_same_answers_and_says_so() {
     .await;
 }
 
-/// Redis has hints only, so all of this is MongoDB's.
+/// Redis holds only hints, so all of this comes from MongoDB.
 #[tokio::test]
 async fn keys_are_listed_and_indexed_in_mongodb() {
     let stage = Stage::tiered().await;
