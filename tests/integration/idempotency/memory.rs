@@ -76,7 +76,7 @@ async fn memory_never_decides_outside_development() {
     let production = Stage::memory().await.with("ENVIRONMENT", "production");
     let engine = production.engine();
 
-    assert_eq!(engine.authority(), Authority::Nobody);
+    assert_eq!(engine.authority(), Authority::NoStore);
     let claimed = engine.claim(&a_payment(), patience()).await;
     assert_eq!(claimed.err(), Some(StoreError::NoStore));
 }

@@ -7,12 +7,12 @@ use redis_client::RedisClient;
 use serde::Serialize;
 
 use super::store::Store;
-#[cfg(all(feature = "memory", feature = "redis"))]
-use super::store::gate::GatedStore;
 #[cfg(feature = "memory")]
 use super::store::memory::MemoryStore;
 #[cfg(feature = "mongodb")]
 use super::store::mongo_store::MongoStore;
+#[cfg(all(feature = "memory", feature = "redis"))]
+use super::store::redis_behind_memory::RedisBehindMemory;
 #[cfg(feature = "redis")]
 use super::store::redis_store::RedisStore;
 use super::store::reject::Reject;
@@ -37,7 +37,8 @@ pub enum Authority {
     /// A store of the caller's own decides.
     Own,
     /// No store decides: every claim is refused.
-    Nobody,
+    #[serde(rename = "nobody")]
+    NoStore,
 }
 
 /// The fallback while Redis is away.
@@ -89,7 +90,7 @@ impl Authority {
             (false, true, true) => Self::RedisBehindMemory,
             (false, true, false) => Self::Redis,
             (false, false, true) => Self::Memory,
-            (false, false, false) => Self::Nobody,
+            (false, false, false) => Self::NoStore,
         }
     }
 
@@ -102,7 +103,7 @@ impl Authority {
             Self::RedisBehindMemory => "redis_behind_memory",
             Self::Memory => "memory",
             Self::Own => "own",
-            Self::Nobody => "nobody",
+            Self::NoStore => "nobody",
         }
     }
 }
@@ -182,7 +183,7 @@ impl Stores {
             let redis = RedisStore::new(redis, config.retention);
             #[cfg(feature = "memory")]
             if self.memory {
-                return Box::new(GatedStore::new(MemoryStore::new(config), redis));
+                return Box::new(RedisBehindMemory::new(MemoryStore::new(config), redis));
             }
             return Box::new(redis);
         }
@@ -202,7 +203,7 @@ impl Fallback {
         match authority {
             Authority::Tiered | Authority::MongoDb => Self::MongoDb,
             Authority::RedisBehindMemory | Authority::Memory => Self::Memory,
-            Authority::Redis | Authority::Own | Authority::Nobody => Self::Reject,
+            Authority::Redis | Authority::Own | Authority::NoStore => Self::Reject,
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct IdempotencyConfig {
 /// The longest lease: the longest duration of a Lambda invocation.
 pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
 /// The longest checkpoint, in bytes.
-pub(super) const LONGEST_NOTE: usize = 64 * 1024;
+pub(super) const LONGEST_CHECKPOINT: usize = 64 * 1024;
 
 impl Default for IdempotencyConfig {
     /// One day, 30 seconds, 2 seconds, 1 MiB, 10 000 keys, 64 MiB.

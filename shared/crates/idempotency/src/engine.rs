@@ -100,7 +100,9 @@ impl Engine {
         deadline: Deadline,
     ) -> Blocked {
         match blocked {
-            Blocked::Replay(response) if !self.believe(key, claim, &response, deadline).await => {
+            Blocked::Replay(response)
+                if !self.is_authentic(key, claim, &response, deadline).await =>
+            {
                 Blocked::Unknown(UnknownCause::Unreadable)
             }
             Blocked::InProgress { retry_after } if retry_after > LATEST_END => {
@@ -111,7 +113,7 @@ impl Engine {
     }
 
     /// Whether this engine signed the stored result for this request. Always true if it does not sign.
-    pub(super) async fn believe(
+    pub(super) async fn is_authentic(
         &self,
         key: &RecordKey,
         claim: &ClaimRequest,
@@ -121,12 +123,12 @@ impl Engine {
         let Some(keys) = &self.response_keys else {
             return true;
         };
-        let believing = keys.believe(key, &claim.fingerprint, response, deadline);
-        believing.await
+        let verifying = keys.verify(key, &claim.fingerprint, response, deadline);
+        verifying.await
     }
 
     /// Counts an error, or a decision without one of the configured stores.
-    pub(super) fn noting<T>(
+    pub(super) fn count_degraded<T>(
         &self,
         key: &RecordKey,
         answered: Result<Answer<T>, StoreError>,

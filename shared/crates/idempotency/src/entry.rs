@@ -120,7 +120,7 @@ impl Progress {
     /// The progress that a claim with the stored request would find.
     fn of(record: &Record, retention: Duration, now: StoreTime) -> Self {
         let again = ClaimRequest {
-            owner: OwnerId::NOBODY,
+            owner: OwnerId::NONE,
             fingerprint: record.fingerprint,
             policy: record.policy,
             lease: record.lease,

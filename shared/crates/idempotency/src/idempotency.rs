@@ -107,7 +107,7 @@ impl Idempotency {
             .store
             .claim(&operation.key, &claim, deadline)
             .await;
-        let Answer { value, degraded_to } = self.engine.noting(&operation.key, claimed)?;
+        let Answer { value, degraded_to } = self.engine.count_degraded(&operation.key, claimed)?;
         let outcome = match value {
             ClaimOutcome::Claimed(grant) => {
                 self.engine.counters.count(event_of(&grant), &operation.key);
@@ -162,7 +162,7 @@ impl Idempotency {
         let mut last = None;
         loop {
             let looked = self.engine.store.look(&operation.key, &claim, limit).await;
-            let blocked = match self.engine.noting(&operation.key, looked) {
+            let blocked = match self.engine.count_degraded(&operation.key, looked) {
                 Ok(Answer {
                     value: Some(blocked),
                     ..

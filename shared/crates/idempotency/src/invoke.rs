@@ -22,7 +22,7 @@ use foundation::Deadline;
 use serde_json::value::RawValue;
 use tracing::{info, warn};
 
-use self::answer::{Answer, LeaseShown, Shown, StateShown, Stored, Told};
+use self::answer::{Answer, KeyState, KeyStatus, RemoteLease, Reply, Stored};
 use self::object::Problem;
 use self::request::{Begin, Finding, Request};
 use super::{
@@ -82,7 +82,7 @@ impl Remote {
         answer.to_json()
     }
 
-    async fn decide(&self, request: Request<'_>, until: Deadline) -> Result<Told, StoreError> {
+    async fn decide(&self, request: Request<'_>, until: Deadline) -> Result<Reply, StoreError> {
         let resume = |token: LeaseToken| self.engine.resume(token, until);
         let answer = match request {
             Request::Begin(begin) => return self.begin(begin, until).await,
@@ -102,21 +102,21 @@ impl Remote {
             }
             Request::Status(key) => match self.engine.look_up(&key, until).await? {
                 Lookup::Absent => Answer::Absent,
-                lookup => Answer::Found(shown(lookup)),
+                lookup => Answer::Found(key_status(lookup)),
             },
             Request::Resolve(key, seen, finding) => {
                 let settlement = settlement(finding);
                 let resolved = self.engine.resolve(&key, seen, settlement, until).await?;
                 match resolved {
                     Resolved::Stored => Answer::Resolved,
-                    Resolved::Refused(lookup) => Answer::Refused(shown(lookup)),
+                    Resolved::Refused(lookup) => Answer::Refused(key_status(lookup)),
                 }
             }
         };
         Ok(answer.into())
     }
 
-    async fn begin(&self, begin: Begin, until: Deadline) -> Result<Told, StoreError> {
+    async fn begin(&self, begin: Begin, until: Deadline) -> Result<Reply, StoreError> {
         let lease = begin.lease.unwrap_or(self.lease);
         let operation = &begin.operation;
         let claimed = self
@@ -137,7 +137,7 @@ impl Remote {
                 unknown(operation, lookup)
             }
         };
-        Ok(Told {
+        Ok(Reply {
             answer,
             degraded_to: claimed.degraded_to,
         })
@@ -157,7 +157,7 @@ fn unknown(operation: &Operation, lookup: Lookup) -> Answer {
         Lookup::Absent => return later(Duration::ZERO),
         Lookup::Unreadable => {
             return Answer::Unknown {
-                checkpoint: Some(answer::note(&Bytes::new())),
+                checkpoint: Some(answer::checkpoint_json(&Bytes::new())),
                 revision: None,
                 damaged: true,
             };
@@ -171,7 +171,7 @@ fn unknown(operation: &Operation, lookup: Lookup) -> Answer {
         Progress::Completed(response) => Answer::Replay(Stored::of(response)),
         Progress::Released => later(Duration::ZERO),
         Progress::Unknown | Progress::Abandoned => Answer::Unknown {
-            checkpoint: Some(answer::note(&entry.checkpoint)),
+            checkpoint: Some(answer::checkpoint_json(&entry.checkpoint)),
             revision: Some(entry.revision().to_string()),
             damaged: false,
         },
@@ -195,7 +195,7 @@ fn started(lease: &Lease, scope: String, key: String) -> Answer {
     Answer::Started {
         repeated: lease.is_repeated(),
         took_over: lease.took_over(),
-        lease: LeaseShown {
+        lease: RemoteLease {
             scope,
             key,
             owner: token.owner.to_string(),
@@ -205,14 +205,14 @@ fn started(lease: &Lease, scope: String, key: String) -> Answer {
             expires_in_ms: answer::milliseconds(lease.lasts()),
         },
         derived_key: lease.derived_key().as_str().to_owned(),
-        checkpoint: answer::note(lease.last_checkpoint()),
+        checkpoint: answer::checkpoint_json(lease.last_checkpoint()),
     }
 }
 
 async fn complete(lease: Lease, response: &RawValue) -> Answer {
     let sent = saved(response);
     match lease.complete(sent.clone()).await {
-        WriteResult::Stored(stored) if stored == sent => Answer::Completed(Stored::NOTHING),
+        WriteResult::Stored(stored) if stored == sent => Answer::Completed(Stored::NONE),
         WriteResult::Stored(stored) => Answer::Completed(Stored::of(&stored)),
         WriteResult::Superseded(blocked) => superseded(blocked.as_ref()),
         WriteResult::NotDurable
@@ -243,7 +243,7 @@ async fn renew(lease: &mut Lease, lasts: Duration) -> Answer {
         (WriteResult::Outdated(_), Some(rev)) => Answer::Outdated { rev },
         (WriteResult::Superseded(blocked), _) => superseded(blocked.as_ref()),
         // Only under a policy that remote callers cannot request. The caller must not continue either.
-        (WriteResult::TooLate, _) => Answer::Superseded(Stored::NOTHING),
+        (WriteResult::TooLate, _) => Answer::Superseded(Stored::NONE),
         _ => unacknowledged(),
     }
 }
@@ -260,7 +260,7 @@ fn ended(done: Answer, written: WriteResult) -> Answer {
 fn superseded(blocked: Option<&Blocked>) -> Answer {
     Answer::Superseded(match blocked {
         Some(Blocked::Replay(response)) => Stored::of(response),
-        _ => Stored::NOTHING,
+        _ => Stored::NONE,
     })
 }
 
@@ -271,35 +271,33 @@ fn unacknowledged() -> Answer {
     }
 }
 
-fn shown(lookup: Lookup) -> Shown {
+fn key_status(lookup: Lookup) -> KeyStatus {
     let entry = match lookup {
         Lookup::Found(entry) => *entry,
-        Lookup::Absent => return Shown::without_record(StateShown::Absent),
+        Lookup::Absent => return KeyStatus::without_record(KeyState::Absent),
         Lookup::Unreadable => {
-            return Shown {
+            return KeyStatus {
                 damaged: true,
-                ..Shown::without_record(StateShown::Unknown)
+                ..KeyStatus::without_record(KeyState::Unknown)
             };
         }
     };
     let (state, lease_left, stored) = match &entry.progress {
-        Progress::InProgress { lease_left } => {
-            (StateShown::InProgress, *lease_left, Stored::NOTHING)
-        }
-        Progress::Abandoned => (StateShown::Abandoned, Duration::ZERO, Stored::NOTHING),
-        Progress::Unknown => (StateShown::Unknown, Duration::ZERO, Stored::NOTHING),
-        Progress::Released => (StateShown::Released, Duration::ZERO, Stored::NOTHING),
+        Progress::InProgress { lease_left } => (KeyState::InProgress, *lease_left, Stored::NONE),
+        Progress::Abandoned => (KeyState::Abandoned, Duration::ZERO, Stored::NONE),
+        Progress::Unknown => (KeyState::Unknown, Duration::ZERO, Stored::NONE),
+        Progress::Released => (KeyState::Released, Duration::ZERO, Stored::NONE),
         Progress::Completed(response) => {
-            (StateShown::Completed, Duration::ZERO, Stored::of(response))
+            (KeyState::Completed, Duration::ZERO, Stored::of(response))
         }
     };
-    let has_note = !entry.checkpoint.is_empty();
-    Shown {
+    let has_checkpoint = !entry.checkpoint.is_empty();
+    KeyStatus {
         state,
         attempt: Some(entry.attempt),
         lease_left_ms: answer::milliseconds(lease_left),
         revision: Some(entry.revision().to_string()),
-        checkpoint: has_note.then(|| answer::note(&entry.checkpoint)),
+        checkpoint: has_checkpoint.then(|| answer::checkpoint_json(&entry.checkpoint)),
         damaged: false,
         stored,
     }

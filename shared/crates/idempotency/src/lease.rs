@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::writer::Writer;
-use super::config::{LONGEST_LEASE, LONGEST_NOTE};
+use super::config::{LONGEST_CHECKPOINT, LONGEST_LEASE};
 use super::counters::Event;
 use super::decision::{Change, Fence};
 use super::engine::Engine;
@@ -180,7 +180,7 @@ impl Lease {
     /// A dropped call may or may not have stored the mark. Without it, the outcome is unknown after the end of the
     /// lease.
     pub async fn mark_unknown(self) -> WriteResult {
-        let marked = self.writer.note(&Change::MarkUnknown).await;
+        let marked = self.writer.update(&Change::MarkUnknown).await;
         if let WriteResult::Stored(()) = marked {
             self.writer.count(Event::Unknown);
         }
@@ -193,14 +193,17 @@ impl Lease {
     /// # Cancel safety
     ///
     /// A dropped call may or may not have stored the checkpoint.
-    pub async fn checkpoint(&mut self, note: impl Into<Bytes>) -> WriteResult {
-        let note = note.into();
-        if note.len() > LONGEST_NOTE {
+    pub async fn checkpoint(&mut self, checkpoint: impl Into<Bytes>) -> WriteResult {
+        let checkpoint = checkpoint.into();
+        if checkpoint.len() > LONGEST_CHECKPOINT {
             return WriteResult::TooLarge;
         }
-        let written = self.writer.note(&Change::Checkpoint(note.clone())).await;
+        let written = self
+            .writer
+            .update(&Change::Checkpoint(checkpoint.clone()))
+            .await;
         if let WriteResult::Stored(()) = written {
-            self.checkpoint = note;
+            self.checkpoint = checkpoint;
         }
         written
     }
@@ -215,7 +218,7 @@ impl Lease {
         let lease = lease.min(LONGEST_LEASE);
         // Taken before the store starts the lease, so that the holder's view of the lease ends first.
         let asked = Instant::now();
-        let written = self.writer.note(&Change::Renew(lease)).await;
+        let written = self.writer.update(&Change::Renew(lease)).await;
         let written = written.map(|()| lease.saturating_sub(asked.elapsed()));
         if let WriteResult::Stored(lasts) = written {
             self.ends = Deadline::after(lasts);

@@ -11,7 +11,7 @@ pub struct OwnerId(u128);
 
 impl OwnerId {
     /// Matches no owner: for calls that have none.
-    pub(super) const NOBODY: Self = Self(0);
+    pub(super) const NONE: Self = Self(0);
 
     /// A new owner id.
     pub fn fresh() -> Self {

@@ -161,7 +161,7 @@ impl Idempotency {
         }
         // An earlier call whose reply was lost may have written it.
         let now = self.look_up(key, deadline).await?;
-        Ok(if self.stands_as(&now, &settlement) {
+        Ok(if self.is_resolved_as(&now, &settlement) {
             Resolved::Stored
         } else {
             Resolved::Refused(now)
@@ -232,7 +232,7 @@ impl Idempotency {
         }
     }
 
-    fn stands_as(&self, lookup: &Lookup, settlement: &Settlement) -> bool {
+    fn is_resolved_as(&self, lookup: &Lookup, settlement: &Settlement) -> bool {
         let Lookup::Found(entry) = lookup else {
             return false;
         };

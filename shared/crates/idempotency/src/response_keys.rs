@@ -80,7 +80,7 @@ impl ResponseKeys {
     /// # Cancel safety
     ///
     /// Only reads.
-    pub(super) async fn believe(
+    pub(super) async fn verify(
         &self,
         key: &RecordKey,
         fingerprint: &Fingerprint,

@@ -36,8 +36,6 @@
 
 mod answer;
 mod backend;
-#[cfg(all(feature = "memory", feature = "redis"))]
-pub(crate) mod gate;
 #[cfg(all(feature = "mongodb", feature = "redis"))]
 pub(crate) mod hints;
 #[cfg(test)]
@@ -51,6 +49,8 @@ mod mongo_index;
 #[cfg(feature = "mongodb")]
 pub(crate) mod mongo_store;
 mod page;
+#[cfg(all(feature = "memory", feature = "redis"))]
+pub(crate) mod redis_behind_memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis_store;
 pub(crate) mod reject;

@@ -19,7 +19,7 @@ pub(super) enum Answer {
         repeated: bool,
         /// Whether an earlier attempt was abandoned. Its request may still take effect.
         took_over: bool,
-        lease: LeaseShown,
+        lease: RemoteLease,
         /// The idempotency key for the provider.
         derived_key: String,
         /// The last checkpoint of an earlier attempt, or `null`.
@@ -56,14 +56,14 @@ pub(super) enum Answer {
     /// The key no longer belongs to this attempt. Includes the result, if any.
     Superseded(Stored),
     /// The state of a key.
-    Found(Shown),
+    Found(KeyStatus),
     /// There is no record.
     Absent,
     /// The key is resolved in the requested way.
     Resolved,
     /// Nothing was written: the record is not the one that was seen, an attempt is running, or there is a result.
     /// Includes the current state.
-    Refused(Shown),
+    Refused(KeyStatus),
     /// The request is malformed.
     Invalid { errors: Vec<Problem> },
     /// No store decided. A retry of the same request is safe.
@@ -72,7 +72,7 @@ pub(super) enum Answer {
 
 /// A reply, and the store that made it.
 #[derive(Debug, Serialize)]
-pub(super) struct Told {
+pub(super) struct Reply {
     #[serde(flatten)]
     pub(super) answer: Answer,
     /// The store that decided alone while another configured store did not take part.
@@ -82,7 +82,7 @@ pub(super) struct Told {
 
 /// A lease in the form that its caller keeps and sends back.
 #[derive(Debug, Serialize)]
-pub(super) struct LeaseShown {
+pub(super) struct RemoteLease {
     pub(super) scope: String,
     /// As the caller sent it, including quotes.
     pub(super) key: String,
@@ -97,8 +97,8 @@ pub(super) struct LeaseShown {
 
 /// The state of a key, visible to every caller in the namespace.
 #[derive(Debug, Serialize)]
-pub(super) struct Shown {
-    pub(super) state: StateShown,
+pub(super) struct KeyStatus {
+    pub(super) state: KeyState,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) attempt: Option<u64>,
     pub(super) lease_left_ms: u64,
@@ -117,7 +117,7 @@ pub(super) struct Shown {
 /// How far the operation is. Each state has the reply to a `begin` of the same request:
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum StateShown {
+pub(super) enum KeyState {
     /// `in_progress`
     InProgress,
     /// `started`, as a takeover
@@ -149,7 +149,7 @@ struct Summary {
     sha256: String,
 }
 
-impl From<Answer> for Told {
+impl From<Answer> for Reply {
     fn from(answer: Answer) -> Self {
         Self {
             answer,
@@ -158,7 +158,7 @@ impl From<Answer> for Told {
     }
 }
 
-impl Told {
+impl Reply {
     /// The reply as JSON.
     pub(super) fn to_json(&self) -> Box<RawValue> {
         #[expect(
@@ -169,9 +169,9 @@ impl Told {
     }
 }
 
-impl Shown {
+impl KeyStatus {
     /// A key whose record is absent or unreadable.
-    pub(super) fn without_record(state: StateShown) -> Self {
+    pub(super) fn without_record(state: KeyState) -> Self {
         Self {
             state,
             attempt: None,
@@ -179,14 +179,14 @@ impl Shown {
             revision: None,
             checkpoint: None,
             damaged: false,
-            stored: Stored::NOTHING,
+            stored: Stored::NONE,
         }
     }
 }
 
 impl Stored {
     /// No result.
-    pub(super) const NOTHING: Self = Self {
+    pub(super) const NONE: Self = Self {
         response: None,
         summary: None,
     };
@@ -215,12 +215,12 @@ impl Stored {
 
 /// A checkpoint, byte for byte; `null`: there is none. A checkpoint that is not JSON was written by another program,
 /// and becomes a JSON string.
-pub(super) fn note(note: &Bytes) -> Box<RawValue> {
-    match json(note) {
+pub(super) fn checkpoint_json(checkpoint: &Bytes) -> Box<RawValue> {
+    match json(checkpoint) {
         Some(json) => json,
-        None if note.is_empty() => RawValue::NULL.to_owned(),
+        None if checkpoint.is_empty() => RawValue::NULL.to_owned(),
         None => {
-            let text = String::from_utf8_lossy(note);
+            let text = String::from_utf8_lossy(checkpoint);
             to_raw_value(&text).unwrap_or_else(|_| RawValue::NULL.to_owned())
         }
     }

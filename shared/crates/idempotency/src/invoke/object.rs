@@ -26,7 +26,7 @@ pub(super) struct Object<'a> {
 }
 
 /// What a value should have been.
-pub(super) type Needed = &'static str;
+pub(super) type Expected = &'static str;
 
 /// The most problems that are reported.
 const MOST_PROBLEMS: usize = 16;
@@ -76,8 +76,8 @@ impl<'a> Object<'a> {
             .and_then(distinct);
         match read {
             Ok(members) => Some(Self { pointer, members }),
-            Err(needed) => {
-                problems.add(pointer, needed);
+            Err(expected) => {
+                problems.add(pointer, expected);
                 None
             }
         }
@@ -87,7 +87,7 @@ impl<'a> Object<'a> {
     pub(super) fn required<T>(
         &mut self,
         name: &str,
-        parse: impl FnOnce(&'a RawValue) -> Result<T, Needed>,
+        parse: impl FnOnce(&'a RawValue) -> Result<T, Expected>,
         problems: &mut Problems,
     ) -> Option<T> {
         if !self.members.contains_key(name) {
@@ -100,20 +100,20 @@ impl<'a> Object<'a> {
     pub(super) fn optional<T>(
         &mut self,
         name: &str,
-        parse: impl FnOnce(&'a RawValue) -> Result<T, Needed>,
+        parse: impl FnOnce(&'a RawValue) -> Result<T, Expected>,
         problems: &mut Problems,
     ) -> Option<T> {
         let value = self.members.remove(name)?;
         match parse(value) {
             Ok(value) => Some(value),
-            Err(needed) => {
+            Err(expected) => {
                 let is_lone = json::is_lone_surrogate(value);
-                let needed = if is_lone {
+                let expected = if is_lone {
                     json::LONE_SURROGATE
                 } else {
-                    needed
+                    expected
                 };
-                problems.add(self.pointer_to(name), needed);
+                problems.add(self.pointer_to(name), expected);
                 None
             }
         }
@@ -148,7 +148,7 @@ impl<'a> Object<'a> {
 }
 
 /// The members by name; rejects duplicates.
-fn distinct(read: Members<'_>) -> Result<BTreeMap<String, &RawValue>, Needed> {
+fn distinct(read: Members<'_>) -> Result<BTreeMap<String, &RawValue>, Expected> {
     let mut members = BTreeMap::new();
     for (name, value) in read.0.into_iter().take(MOST_MEMBERS + 1) {
         let name = name.as_str().ok_or(json::LONE_SURROGATE_IN_NAME)?;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use foundation::text::has_invisible;
 use serde_json::value::RawValue;
 
-use super::object::{Needed, Object, Problem, Problems};
-use crate::config::LONGEST_NOTE;
+use super::object::{Expected, Object, Problem, Problems};
+use crate::config::LONGEST_CHECKPOINT;
 use crate::{
     AmbiguousPayload, Fingerprint, IdempotencyKey, LeaseToken, NoEffect, Operation, OwnerId,
     Policy, RecordKey, Request as Asked, Revision, Scope,
@@ -53,9 +53,9 @@ const LEASE_MS: RangeInclusive<u64> = 1..=900_000;
 const ATTEMPTS: RangeInclusive<u64> = 1..=4_294_967_295;
 const EVER_MS: RangeInclusive<u64> = 0..=9_007_199_254_740_991;
 
-const INVISIBLE: Needed =
+const INVISIBLE: Expected =
     "contains a control character, a direction mark, or another invisible character";
-const ONE_OF_TWO: Needed = "expected either `payload` or `fingerprint`, not both";
+const ONE_OF_TWO: Expected = "expected either `payload` or `fingerprint`, not both";
 
 impl<'a> Request<'a> {
     /// Parses a request, or returns all its problems.
@@ -106,7 +106,7 @@ impl<'a> Request<'a> {
                 Self::Complete(token?, response?)
             }
             "checkpoint" => {
-                let data = object.required("data", note, problems);
+                let data = object.required("data", checkpoint_data, problems);
                 Self::Checkpoint(token?, data?)
             }
             "renew" => {
@@ -119,7 +119,7 @@ impl<'a> Request<'a> {
     }
 }
 
-fn operation(value: &RawValue) -> Result<String, Needed> {
+fn operation(value: &RawValue) -> Result<String, Expected> {
     const OPERATIONS: [&str; 8] = [
         "begin",
         "complete",
@@ -187,7 +187,7 @@ enum Resolution {
     Released,
 }
 
-fn resolution(value: &RawValue) -> Result<Resolution, Needed> {
+fn resolution(value: &RawValue) -> Result<Resolution, Expected> {
     match text(value).as_deref() {
         Some("completed") => Ok(Resolution::Completed),
         Some("released") => Ok(Resolution::Released),
@@ -196,7 +196,7 @@ fn resolution(value: &RawValue) -> Result<Resolution, Needed> {
 }
 
 /// "It has had no effect yet" is not a reason: the attempt may be frozen, and continue later.
-fn reason(value: &RawValue) -> Result<NoEffect, Needed> {
+fn reason(value: &RawValue) -> Result<NoEffect, Expected> {
     match text(value).as_deref() {
         Some("fenced_by_provider") => Ok(NoEffect::FencedByProvider),
         Some("attempt_ended") => Ok(NoEffect::AttemptEnded),
@@ -204,7 +204,7 @@ fn reason(value: &RawValue) -> Result<NoEffect, Needed> {
     }
 }
 
-fn revision(value: &RawValue) -> Result<Revision, Needed> {
+fn revision(value: &RawValue) -> Result<Revision, Expected> {
     text(value)
         .and_then(|text| Revision::parse(&text))
         .ok_or("expected the `revision` from `status`")
@@ -226,7 +226,7 @@ fn asked(object: &mut Object<'_>, problems: &mut Problems) -> Option<Fingerprint
                 .ok()
         }
         (None, Some(given)) => given
-            .map_err(|needed| problems.add("/fingerprint", needed))
+            .map_err(|expected| problems.add("/fingerprint", expected))
             .ok(),
         (None, None) => {
             problems.add("/payload", ONE_OF_TWO);
@@ -239,7 +239,7 @@ fn asked(object: &mut Object<'_>, problems: &mut Problems) -> Option<Fingerprint
     }
 }
 
-fn payload_detail(ambiguous: AmbiguousPayload) -> Needed {
+fn payload_detail(ambiguous: AmbiguousPayload) -> Expected {
     match ambiguous {
         AmbiguousPayload::DuplicateMember => "contains an object with a duplicate member",
         AmbiguousPayload::TooDeep => "nested more than 64 levels deep",
@@ -292,7 +292,7 @@ fn token(mut lease: Object<'_>, namespace: &str, problems: &mut Problems) -> Opt
     })
 }
 
-fn scope(value: &RawValue, namespace: &str) -> Result<(String, Scope), Needed> {
+fn scope(value: &RawValue, namespace: &str) -> Result<(String, Scope), Expected> {
     text(value)
         .filter(|text| (1..=LONGEST_SCOPE).contains(&text.len()))
         .and_then(|text| Some((Scope::function(namespace, &text).ok()?, text)))
@@ -300,27 +300,27 @@ fn scope(value: &RawValue, namespace: &str) -> Result<(String, Scope), Needed> {
         .ok_or("expected a string of 1 to 128 bytes")
 }
 
-fn key(value: &RawValue) -> Result<(String, IdempotencyKey), Needed> {
+fn key(value: &RawValue) -> Result<(String, IdempotencyKey), Expected> {
     text(value)
         .and_then(|text| Some((IdempotencyKey::parse(&text).ok()?, text)))
         .map(|(key, text)| (text, key))
         .ok_or("expected a string of 1 to 255 visible ASCII characters without a comma")
 }
 
-fn owner(value: &RawValue) -> Result<OwnerId, Needed> {
+fn owner(value: &RawValue) -> Result<OwnerId, Expected> {
     text(value)
         .and_then(|text| OwnerId::from_hex(&text))
-        .filter(|owner| *owner != OwnerId::NOBODY)
+        .filter(|owner| *owner != OwnerId::NONE)
         .ok_or("expected 32 lowercase hexadecimal digits, random and fresh for each `begin`")
 }
 
-fn fingerprint(value: &RawValue) -> Result<Fingerprint, Needed> {
+fn fingerprint(value: &RawValue) -> Result<Fingerprint, Expected> {
     text(value)
         .and_then(|text| Fingerprint::from_hex(&text))
         .ok_or("expected 64 lowercase hexadecimal digits")
 }
 
-fn policy(value: &RawValue) -> Result<Policy, Needed> {
+fn policy(value: &RawValue) -> Result<Policy, Expected> {
     match text(value).as_deref() {
         Some("at_most_once") => Ok(Policy::AtMostOnce),
         Some("rerun") => Ok(Policy::RerunAlways),
@@ -328,18 +328,18 @@ fn policy(value: &RawValue) -> Result<Policy, Needed> {
     }
 }
 
-fn lease(value: &RawValue) -> Result<Duration, Needed> {
+fn lease(value: &RawValue) -> Result<Duration, Expected> {
     whole(value, &LEASE_MS)
         .map(Duration::from_millis)
         .ok_or("expected whole milliseconds from 1 to 900000")
 }
 
-fn response(value: &RawValue) -> Result<&RawValue, Needed> {
+fn response(value: &RawValue) -> Result<&RawValue, Expected> {
     at_most(LONGEST_RESPONSE, value).ok_or("longer than 262144 bytes")
 }
 
-fn note(value: &RawValue) -> Result<&RawValue, Needed> {
-    at_most(LONGEST_NOTE, value).ok_or("longer than 65536 bytes")
+fn checkpoint_data(value: &RawValue) -> Result<&RawValue, Expected> {
+    at_most(LONGEST_CHECKPOINT, value).ok_or("longer than 65536 bytes")
 }
 
 fn at_most(longest: usize, value: &RawValue) -> Option<&RawValue> {

@@ -132,7 +132,7 @@ impl Writer {
     }
 
     /// Writes a change that the work, or its caller, waits for.
-    pub(super) async fn note(&self, change: &Change) -> WriteResult {
+    pub(super) async fn update(&self, change: &Change) -> WriteResult {
         self.write(change, self.short_time()).await.map(drop)
     }
 
@@ -189,7 +189,7 @@ impl Writer {
         loop {
             let written = self.engine.store.change(&self.key, &fence, change, until);
             let written = written.await;
-            let error = match self.engine.noting(&self.key, written) {
+            let error = match self.engine.count_degraded(&self.key, written) {
                 // Sole holder: the earlier write landed; retry at the new revision. If another process may write for
                 // this attempt, its write is the later one, and stays.
                 Ok(Answer {
@@ -227,7 +227,9 @@ impl Writer {
                 WriteResult::Superseded(Some(checking.await))
             }
             WriteResult::Stored(Some(response))
-                if !engine.believe(&self.key, claim, &response, until).await =>
+                if !engine
+                    .is_authentic(&self.key, claim, &response, until)
+                    .await =>
             {
                 let unreadable = Blocked::Unknown(UnknownCause::Unreadable);
                 WriteResult::Superseded(Some(unreadable))

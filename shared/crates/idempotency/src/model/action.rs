@@ -13,17 +13,17 @@ pub(super) enum Action {
     /// A client sends its next request.
     Send(usize, Delivery),
     /// The reply to a client's request arrives.
-    Hear(usize),
+    Receive(usize),
     /// A holder runs its operation.
     Work(usize),
     /// A holder's operation may have taken effect, but its outcome is unknown to the holder.
     Doubt(usize),
     /// A holder releases the key without effect.
     Decline(usize),
-    Note(usize),
+    Checkpoint(usize),
     Renew(usize),
     /// A client crashes.
-    Die(usize),
+    Crash(usize),
     /// A delayed request arrives.
     Arrive(usize),
     Tick,
@@ -52,8 +52,8 @@ impl Model for Protocol {
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        for who in 0..world.clients.len() {
-            self.actions_of(world, who, actions);
+        for id in 0..world.clients.len() {
+            self.actions_of(world, id, actions);
         }
         actions.extend((0..world.in_flight.len()).map(Action::Arrive));
         if world.now < self.ticks {
@@ -82,21 +82,21 @@ impl Model for Protocol {
     fn next_state(&self, before: &World, action: Action) -> Option<World> {
         let mut world = before.clone();
         match action {
-            Action::Send(who, delivery) => {
+            Action::Send(id, delivery) => {
                 if !matches!(delivery, Delivery::Answered | Delivery::Slow) {
                     world.faults -= 1;
                 }
-                world.send(self, who, delivery);
+                world.send(self, id, delivery);
             }
-            Action::Hear(who) => world.hear(self, who),
-            Action::Work(who) => world.work(self, who),
-            Action::Doubt(who) => world.doubt(self, who),
-            Action::Decline(who) => world.decline(self, who),
-            Action::Note(who) => world.note(self, who),
-            Action::Renew(who) => world.renew(self, who),
-            Action::Die(who) => {
+            Action::Receive(id) => world.receive(self, id),
+            Action::Work(id) => world.work(self, id),
+            Action::Doubt(id) => world.mark_unknown(self, id),
+            Action::Decline(id) => world.decline(self, id),
+            Action::Checkpoint(id) => world.checkpoint(self, id),
+            Action::Renew(id) => world.renew(self, id),
+            Action::Crash(id) => {
                 world.faults -= 1;
-                world.clients[who].end();
+                world.clients[id].end();
             }
             Action::Arrive(which) => {
                 let message = world.in_flight.remove(which);
@@ -130,43 +130,43 @@ impl Model for Protocol {
 }
 
 impl Protocol {
-    fn actions_of(&self, world: &World, who: usize, actions: &mut Vec<Action>) {
-        let client = &world.clients[who];
+    fn actions_of(&self, world: &World, id: usize, actions: &mut Vec<Action>) {
+        let client = &world.clients[id];
         if client.is_over() {
             return;
         }
         if world.faults > 0 {
-            actions.push(Action::Die(who));
+            actions.push(Action::Crash(id));
         }
         if let Some(pending) = &client.pending {
             if pending.is_acknowledged {
-                actions.push(Action::Hear(who));
+                actions.push(Action::Receive(id));
             }
             return;
         }
-        if let (Phase::AtWork, Some(held)) = (&client.phase, &client.held) {
+        if let (Phase::Running, Some(held)) = (&client.phase, &client.held) {
             if (held.generation, held.attempt) > world.fence {
-                actions.push(Action::Work(who));
+                actions.push(Action::Work(id));
                 if self.doubts {
-                    actions.push(Action::Doubt(who));
+                    actions.push(Action::Doubt(id));
                 }
             }
-            actions.push(Action::Decline(who));
+            actions.push(Action::Decline(id));
             if held.notes_left > 0 {
-                actions.push(Action::Note(who));
+                actions.push(Action::Checkpoint(id));
             }
             if held.renewals_left > 0 {
-                actions.push(Action::Renew(who));
+                actions.push(Action::Renew(id));
             }
             return;
         }
-        actions.push(Action::Send(who, Delivery::Answered));
+        actions.push(Action::Send(id, Delivery::Answered));
         if self.slow_replies {
-            actions.push(Action::Send(who, Delivery::Slow));
+            actions.push(Action::Send(id, Delivery::Slow));
         }
         if world.faults > 0 {
-            for delivery in [Delivery::ReplyLost, Delivery::Refused, Delivery::Late] {
-                actions.push(Action::Send(who, delivery));
+            for delivery in [Delivery::ReplyLost, Delivery::Lost, Delivery::Late] {
+                actions.push(Action::Send(id, delivery));
             }
         }
     }

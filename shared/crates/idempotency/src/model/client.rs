@@ -50,7 +50,7 @@ pub(super) enum Phase {
         judged: Box<Record>,
     },
     Decide,
-    AtWork,
+    Running,
     Write {
         kind: Kind,
         /// The revision that the write follows; zero: unknown.
@@ -68,7 +68,7 @@ pub(super) enum Phase {
 /// A holder's write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
-    Note(u8),
+    Checkpoint(u8),
     Renew,
     Complete,
     Release,
@@ -112,8 +112,8 @@ impl Client {
         self.phase == Phase::Over
     }
 
-    pub(super) fn is_at_work(&self) -> bool {
-        self.phase == Phase::AtWork
+    pub(super) fn is_running(&self) -> bool {
+        self.phase == Phase::Running
     }
 
     pub(super) fn acknowledge(&mut self) {
@@ -133,7 +133,7 @@ impl Client {
 impl Kind {
     /// A write that follows a revision has to know it.
     pub(super) fn first_step(self, protocol: &Protocol, rev: u64) -> Step {
-        let follows = matches!(self, Self::Note(_) | Self::Renew);
+        let follows = matches!(self, Self::Checkpoint(_) | Self::Renew);
         if follows && rev == 0 && protocol.layout != Layout::RedisAlone {
             Step::Read
         } else {

@@ -14,12 +14,12 @@ impl World {
     /// Applies a request to Redis in front of MongoDB.
     pub(super) fn apply_hint(&mut self, protocol: &Protocol, message: &Message) -> Reply {
         match message {
-            Message::Hint { who } => self.hint(protocol, *who),
-            Message::TakeBack { who } => {
+            Message::Hint { id } => self.hint(protocol, *id),
+            Message::TakeBack { id } => {
                 if protocol.bug == Some(Bug::LoserRewritesRedis) {
                     self.put_hints(protocol, None);
                 }
-                let owner = claim(protocol, *who).owner;
+                let owner = claim(protocol, *id).owner;
                 self.on_hints(protocol, Operation::Remove(owner));
                 Reply::Done
             }
@@ -37,8 +37,8 @@ impl World {
         }
     }
 
-    fn hint(&mut self, protocol: &Protocol, who: u8) -> Reply {
-        let claim = claim(protocol, who);
+    fn hint(&mut self, protocol: &Protocol, id: u8) -> Reply {
+        let claim = claim(protocol, id);
         if protocol.bug == Some(Bug::UnfinishedReplacesAResult) {
             self.put_hints(protocol, None);
         }
@@ -49,12 +49,12 @@ impl World {
                 .and_then(record_of)
                 .is_some_and(|record| record.fingerprint != claim.fingerprint)
         {
-            self.check_mismatch(protocol, who);
+            self.check_mismatch(protocol, id);
             return Reply::Mismatch;
         }
         match self.on_hints(protocol, Operation::Claim(&claim)) {
             Verdict::Mismatch => {
-                self.check_mismatch(protocol, who);
+                self.check_mismatch(protocol, id);
                 Reply::Mismatch
             }
             Verdict::InProgress { .. } => Reply::InProgress,
@@ -71,8 +71,8 @@ impl World {
     }
 
     /// A mismatch is correct only if MongoDB has the result of another request.
-    fn check_mismatch(&mut self, protocol: &Protocol, who: u8) {
-        let claim = claim(protocol, who);
+    fn check_mismatch(&mut self, protocol: &Protocol, id: u8) {
+        let claim = claim(protocol, id);
         let is_right =
             self.acknowledged.record.as_ref().is_some_and(|record| {
                 record.fingerprint != claim.fingerprint && record.is_completed()
@@ -101,9 +101,9 @@ impl World {
             record.is_completed().then(|| record.finished_at())?
         };
         match (finished_at(&self.hints), finished_at(&hints)) {
-            (Some(_), None) => self.violate(Violation::LostAResult),
+            (Some(_), None) => self.violate(Violation::LostResult),
             (Some(before), Some(after)) if after < before => {
-                self.violate(Violation::ResultWentBack);
+                self.violate(Violation::OlderResult);
             }
             _ => {}
         }

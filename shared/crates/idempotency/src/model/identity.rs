@@ -20,10 +20,10 @@ static FINGERPRINTS: LazyLock<[Fingerprint; 2]> = LazyLock::new(|| {
 });
 
 /// The claim of a client.
-pub(super) fn claim(protocol: &Protocol, who: u8) -> ClaimRequest {
+pub(super) fn claim(protocol: &Protocol, id: u8) -> ClaimRequest {
     ClaimRequest {
-        owner: owner(who),
-        fingerprint: FINGERPRINTS[usize::from(protocol.request_of(usize::from(who)))],
+        owner: owner(id),
+        fingerprint: FINGERPRINTS[usize::from(protocol.request_of(usize::from(id)))],
         policy: protocol.policy,
         lease: Duration::from_millis(LEASE),
         retention: protocol.retention(),

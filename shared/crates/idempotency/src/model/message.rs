@@ -16,7 +16,7 @@ pub(super) enum Delivery {
     /// It is applied, and the reply is lost.
     ReplyLost,
     /// It is lost.
-    Refused,
+    Lost,
     /// It is applied at some later time, after its sender has given up.
     Late,
 }
@@ -25,13 +25,13 @@ pub(super) enum Delivery {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Message {
     /// Redis in front: store a claim, or answer.
-    Hint { who: u8 },
+    Hint { id: u8 },
     /// Redis in front: remove a claim.
-    TakeBack { who: u8 },
+    TakeBack { id: u8 },
     /// Redis in front: store a result.
     Keep(Box<Record>),
     /// MongoDB: insert a claim if there is no record.
-    Insert { who: u8 },
+    Insert { id: u8 },
     /// MongoDB: read the record.
     Read,
     /// MongoDB: a holder's write without reading first.
@@ -39,7 +39,7 @@ pub(super) enum Message {
     /// MongoDB: a compare-and-set on the record that was read.
     Swap { judged: Judged, write: Box<Swap> },
     /// Redis alone: decide about a claim.
-    Decide { who: u8 },
+    Decide { id: u8 },
     /// Redis alone: decide about a holder's write.
     Change(Box<HeldWrite>),
     /// Redis alone: decide about a resolution.
@@ -68,7 +68,7 @@ pub(super) enum Swap {
 /// A holder's write.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct HeldWrite {
-    pub(super) who: u8,
+    pub(super) id: u8,
     pub(super) attempt: u64,
     pub(super) rev: u64,
     pub(super) change: Change,
@@ -127,7 +127,7 @@ pub(super) struct Won {
 impl HeldWrite {
     pub(super) fn fence(&self, protocol: &super::Protocol) -> Fence {
         Fence {
-            claim: super::identity::claim(protocol, self.who),
+            claim: super::identity::claim(protocol, self.id),
             attempt: self.attempt,
             rev: self.rev,
         }

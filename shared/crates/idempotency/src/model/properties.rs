@@ -32,7 +32,7 @@ fn rules() -> Vec<Property<Protocol>> {
         Property::always(
             "one response per generation",
             |_: &Protocol, world: &World| {
-                is_one_each(world.told.iter().map(|answer| answer.generation))
+                is_one_each(world.responses.iter().map(|answer| answer.generation))
             },
         ),
         Property::always(
@@ -43,7 +43,7 @@ fn rules() -> Vec<Property<Protocol>> {
         ),
         Property::always(
             "every response is a stored result",
-            |_: &Protocol, world: &World| world.told.is_subset(&world.results),
+            |_: &Protocol, world: &World| world.responses.is_subset(&world.results),
         ),
         Property::always(
             "redis holds only acknowledged results",
@@ -58,7 +58,7 @@ fn rules() -> Vec<Property<Protocol>> {
             |_: &Protocol, world: &World| {
                 world.acknowledged.record.as_ref().is_none_or(|record| {
                     record.is_completed()
-                        || record.checkpoint.first().copied().unwrap_or(0) >= world.noted
+                        || record.checkpoint.first().copied().unwrap_or(0) >= world.last_checkpoint
                 })
             },
         ),
@@ -66,9 +66,9 @@ fn rules() -> Vec<Property<Protocol>> {
             "no holder assumes a longer lease than stored",
             |protocol: &Protocol, world: &World| {
                 protocol.renewals == 0
-                    || (0..world.clients.len()).all(|who| {
-                        let held = world.clients[who].held.as_ref();
-                        held.zip(world.stored_lease_end(protocol, who))
+                    || (0..world.clients.len()).all(|id| {
+                        let held = world.clients[id].held.as_ref();
+                        held.zip(world.stored_lease_end(protocol, id))
                             .is_none_or(|(held, stored)| held.ends <= stored)
                     })
             },
@@ -93,17 +93,17 @@ fn forbidden_steps() -> Vec<Property<Protocol>> {
         };
     }
     never! {
-        "a resolved attempt is superseded": MissedASettlement,
+        "a resolved attempt is superseded": MissedResolution,
         "only a released key changes its request": ChangedRequest,
         "a result is stored in the generation of its execution": MisplacedResult,
-        "no resolution releases a running lease": ReleasedAtWork,
-        "attempts and revisions never decrease": CountedBack,
-        "no client receives the result of another request": ToldAnother,
+        "no resolution releases a running lease": ReleasedRunningLease,
+        "attempts and revisions never decrease": Decreased,
+        "no client receives the result of another request": WrongResponse,
         "redis reports a mismatch only from the result of another request": FalseMismatch,
         "redis replays no result past its retention": StaleReplay,
         "an acknowledged renewal was written during its call": EmptyRenewal,
-        "no message removes a result from redis": LostAResult,
-        "no older result replaces a newer one in redis": ResultWentBack,
+        "no message removes a result from redis": LostResult,
+        "no older result replaces a newer one in redis": OlderResult,
     }
 }
 

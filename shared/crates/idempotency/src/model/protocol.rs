@@ -221,8 +221,8 @@ impl Protocol {
         }
     }
 
-    pub(super) fn request_of(&self, who: usize) -> u8 {
-        u8::try_from(who).unwrap_or(0) % self.requests
+    pub(super) fn request_of(&self, id: usize) -> u8 {
+        u8::try_from(id).unwrap_or(0) % self.requests
     }
 
     pub(super) fn retention(&self) -> Duration {

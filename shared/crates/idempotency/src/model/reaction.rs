@@ -7,7 +7,7 @@ use super::identity::LEASE;
 use super::identity::claim;
 use super::message::{Reply, Won};
 use super::protocol::{Layout, Protocol};
-use super::store::standing;
+use super::store::blocked_reply;
 use super::stored::Stored;
 use super::world::{Violation, Witness, World};
 use crate::WriteResult;
@@ -17,23 +17,23 @@ use crate::store_time::StoreTime;
 
 impl World {
     /// The reply arrives.
-    pub(super) fn hear(&mut self, protocol: &Protocol, who: usize) {
-        let Some(pending) = self.clients[who].pending.take() else {
+    pub(super) fn receive(&mut self, protocol: &Protocol, id: usize) {
+        let Some(pending) = self.clients[id].pending.take() else {
             return;
         };
-        self.clients[who].unanswered = 0;
-        let next = match self.clients[who].phase.clone() {
+        self.clients[id].unanswered = 0;
+        let next = match self.clients[id].phase.clone() {
             Phase::Write { kind, rev, step } => {
-                self.after_write(protocol, who, (kind, rev, step), pending.reply)
+                self.after_write(protocol, id, (kind, rev, step), pending.reply)
             }
-            phase => self.after_claim(protocol, who, phase, pending.reply),
+            phase => self.after_claim(protocol, id, phase, pending.reply),
         };
-        self.enter(who, next);
+        self.enter(id, next);
     }
 
     /// No reply arrives. A request that decides is sent once more, with the same owner.
-    pub(super) fn unheard(&mut self, protocol: &Protocol, who: usize) {
-        let client = &mut self.clients[who];
+    pub(super) fn receive_nothing(&mut self, protocol: &Protocol, id: usize) {
+        let client = &mut self.clients[id];
         client.unanswered += 1;
         let again = client.unanswered < 2;
         let next = match client.phase.clone() {
@@ -49,18 +49,18 @@ impl World {
                 rev,
                 step: kind.first_step(protocol, rev),
             },
-            Phase::Write { kind, rev, .. } => self.give_up(protocol, who, kind, rev),
+            Phase::Write { kind, rev, .. } => self.give_up(protocol, id, kind, rev),
             _ => Phase::Over,
         };
-        self.enter(who, next);
+        self.enter(id, next);
     }
 
-    fn enter(&mut self, who: usize, next: Phase) {
-        let client = &mut self.clients[who];
+    fn enter(&mut self, id: usize, next: Phase) {
+        let client = &mut self.clients[id];
         if next == Phase::Over {
             client.end();
         } else {
-            if next == Phase::AtWork {
+            if next == Phase::Running {
                 client.unanswered = 0;
             }
             client.phase = next;
@@ -68,56 +68,50 @@ impl World {
     }
 
     /// A holder continues without knowing whether its write is stored; any other write was its last step.
-    fn give_up(&mut self, protocol: &Protocol, who: usize, kind: Kind, rev: u64) -> Phase {
+    fn give_up(&mut self, protocol: &Protocol, id: usize, kind: Kind, rev: u64) -> Phase {
         match kind {
-            Kind::Note(_) | Kind::Renew => {
+            Kind::Checkpoint(_) | Kind::Renew => {
                 if protocol.bug == Some(Bug::KeepTheRevision)
-                    && let Some(held) = &mut self.clients[who].held
+                    && let Some(held) = &mut self.clients[id].held
                 {
                     held.rev = rev;
                 }
-                Phase::AtWork
+                Phase::Running
             }
             Kind::Complete if protocol.bug == Some(Bug::FinalWithoutAcknowledgement) => {
-                let answer = self.answer_of(protocol, who);
-                self.tell(protocol, who, answer);
+                let answer = self.answer_of(protocol, id);
+                self.respond(protocol, id, answer);
                 Phase::Over
             }
             Kind::Complete | Kind::Release | Kind::MarkUnknown => Phase::Over,
         }
     }
 
-    fn after_claim(
-        &mut self,
-        protocol: &Protocol,
-        who: usize,
-        phase: Phase,
-        reply: Reply,
-    ) -> Phase {
+    fn after_claim(&mut self, protocol: &Protocol, id: usize, phase: Phase, reply: Reply) -> Phase {
         match (phase, reply) {
             (Phase::Hint, Reply::Ask) => Phase::Insert,
             (Phase::Hint, Reply::Result(record)) => {
-                self.replay(protocol, who, &record);
+                self.replay(protocol, id, &record);
                 Phase::Over
             }
             (Phase::Insert | Phase::Swap { .. } | Phase::Decide | Phase::Read, Reply::Won(won)) => {
-                let client = &mut self.clients[who];
+                let client = &mut self.clients[id];
                 client.held = Some(Held::new(protocol, won, client.asked));
-                Phase::AtWork
+                Phase::Running
             }
             (Phase::Insert | Phase::Swap { .. }, _) => Phase::Read,
-            (Phase::Read, Reply::Found { stored, now }) => self.judge(protocol, who, &stored, now),
-            (Phase::Decide, reply) => self.refused(protocol, who, reply),
+            (Phase::Read, Reply::Found { stored, now }) => self.judge(protocol, id, &stored, now),
+            (Phase::Decide, reply) => self.refused(protocol, id, reply),
             (Phase::KeepFirst, _) => complete(),
             (_, reply) => {
-                self.note_refusal(&reply);
+                self.record_refusal(&reply);
                 Phase::Over
             }
         }
     }
 
     /// The client's step after it has read a record to claim the key.
-    fn judge(&mut self, protocol: &Protocol, who: usize, stored: &Stored, now: StoreTime) -> Phase {
+    fn judge(&mut self, protocol: &Protocol, id: usize, stored: &Stored, now: StoreTime) -> Phase {
         let Some(record) = &stored.record else {
             if protocol.bug == Some(Bug::WorkOnAnAbsentRecord) {
                 let won = Won {
@@ -126,12 +120,12 @@ impl World {
                     lease_left: LEASE,
                     generation: stored.generation,
                 };
-                self.clients[who].held = Some(Held::new(protocol, won, self.now));
-                return Phase::AtWork;
+                self.clients[id].held = Some(Held::new(protocol, won, self.now));
+                return Phase::Running;
             }
             return Phase::Insert;
         };
-        let mut claim = claim(protocol, self.number(who));
+        let mut claim = claim(protocol, self.number(id));
         if protocol.bug == Some(Bug::AnswerAnyRequest) {
             claim.fingerprint = record.fingerprint;
         }
@@ -141,11 +135,11 @@ impl World {
                 judged: Box::new(record.clone()),
             },
             decision => {
-                let reply = standing(decision, stored, now);
+                let reply = blocked_reply(decision, stored, now);
                 if let Reply::Won(_) = reply {
-                    return self.after_claim(protocol, who, Phase::Read, reply);
+                    return self.after_claim(protocol, id, Phase::Read, reply);
                 }
-                self.refused(protocol, who, reply)
+                self.refused(protocol, id, reply)
             }
         }
     }
@@ -153,7 +147,7 @@ impl World {
     fn after_write(
         &mut self,
         protocol: &Protocol,
-        who: usize,
+        id: usize,
         (kind, rev, step): (Kind, u64, Step),
         reply: Reply,
     ) -> Phase {
@@ -169,7 +163,7 @@ impl World {
                 step: Step::Read,
             },
             Reply::Found { stored, now } => {
-                let write = self.held_write(protocol, who, kind, rev);
+                let write = self.held_write(protocol, id, kind, rev);
                 let fence = write.fence(protocol);
                 let record = stored.record.as_ref();
                 let (writes, result) = match record {
@@ -188,24 +182,24 @@ impl World {
                     },
                     _ => {
                         let reply = self.unchanged(protocol, &result, &stored, &write, now);
-                        self.after_write(protocol, who, (kind, rev, step), reply)
+                        self.after_write(protocol, id, (kind, rev, step), reply)
                     }
                 }
             }
             Reply::Moved { rev } => restart(rev),
             Reply::Result(record) => {
                 if let Some(answer) = Answer::of(&record) {
-                    self.tell(protocol, who, answer);
+                    self.respond(protocol, id, answer);
                 }
                 match protocol.layout {
                     Layout::Tiered => Phase::Keep(record),
                     Layout::MongoDb | Layout::RedisAlone => Phase::Over,
                 }
             }
-            Reply::Superseded(reply) => self.refused(protocol, who, *reply),
+            Reply::Superseded(reply) => self.refused(protocol, id, *reply),
             reply => match kind {
-                Kind::Note(_) | Kind::Renew => {
-                    self.after_holding(protocol, who, (kind, rev), &reply)
+                Kind::Checkpoint(_) | Kind::Renew => {
+                    self.after_holding(protocol, id, (kind, rev), &reply)
                 }
                 Kind::Complete | Kind::Release | Kind::MarkUnknown => last_step(protocol),
             },
@@ -216,11 +210,11 @@ impl World {
     fn after_holding(
         &mut self,
         protocol: &Protocol,
-        who: usize,
+        id: usize,
         (kind, rev): (Kind, u64),
         reply: &Reply,
     ) -> Phase {
-        let client = &mut self.clients[who];
+        let client = &mut self.clients[id];
         let asked = client.asked;
         let Some(held) = &mut client.held else {
             return Phase::Over;
@@ -231,26 +225,26 @@ impl World {
             _ => 0,
         };
         match (kind, reply) {
-            (Kind::Note(note), _) => self.noted = self.noted.max(note),
+            (Kind::Checkpoint(note), _) => self.last_checkpoint = self.last_checkpoint.max(note),
             (_, Reply::TooLate) => {}
             // Only with that bug.
             (_, Reply::Already { lease_left }) => {
                 held.ends = asked + (*lease_left).max(LEASE);
-                self.check_renewal(protocol, who);
+                self.check_renewal(protocol, id);
             }
             _ => {
                 held.ends = asked + LEASE;
-                self.check_renewal(protocol, who);
+                self.check_renewal(protocol, id);
             }
         }
-        Phase::AtWork
+        Phase::Running
     }
 
     /// An acknowledged renewal was written during its call.
-    fn check_renewal(&mut self, protocol: &Protocol, who: usize) {
-        let least = self.clients[who].asked + LEASE;
+    fn check_renewal(&mut self, protocol: &Protocol, id: usize) {
+        let least = self.clients[id].asked + LEASE;
         if self
-            .stored_lease_end(protocol, who)
+            .stored_lease_end(protocol, id)
             .is_some_and(|stored| stored < least)
         {
             self.violate(Violation::EmptyRenewal);
@@ -258,30 +252,30 @@ impl World {
     }
 
     /// The end of the acknowledged lease of this client's own record, in ticks.
-    pub(super) fn stored_lease_end(&self, protocol: &Protocol, who: usize) -> Option<u64> {
+    pub(super) fn stored_lease_end(&self, protocol: &Protocol, id: usize) -> Option<u64> {
         let record = self.acknowledged.record.as_ref()?;
         let is_own = record.state == State::InProgress
-            && record.owner == claim(protocol, self.number(who)).owner;
+            && record.owner == claim(protocol, self.number(id)).owner;
         is_own.then(|| record.lease_end().as_ms() + self.now - self.time().as_ms())
     }
 
     /// The reply to a client that may not run.
-    fn refused(&mut self, protocol: &Protocol, who: usize, reply: Reply) -> Phase {
-        self.note_refusal(&reply);
+    fn refused(&mut self, protocol: &Protocol, id: usize, reply: Reply) -> Phase {
+        self.record_refusal(&reply);
         match (reply, protocol.layout) {
             (Reply::Result(record), Layout::Tiered) => {
-                self.replay(protocol, who, &record);
+                self.replay(protocol, id, &record);
                 Phase::Keep(record)
             }
             (Reply::Result(record), _) => {
-                self.replay(protocol, who, &record);
+                self.replay(protocol, id, &record);
                 Phase::Over
             }
             _ => last_step(protocol),
         }
     }
 
-    fn note_refusal(&mut self, reply: &Reply) {
+    fn record_refusal(&mut self, reply: &Reply) {
         match reply {
             Reply::Unknown => self.witness(Witness::Unknown),
             Reply::Mismatch => self.witness(Witness::Mismatch),
@@ -289,15 +283,15 @@ impl World {
         }
     }
 
-    fn replay(&mut self, protocol: &Protocol, who: usize, record: &Record) {
+    fn replay(&mut self, protocol: &Protocol, id: usize, record: &Record) {
         self.witness(Witness::Replay);
         if let Some(answer) = Answer::of(record) {
-            self.tell(protocol, who, answer);
+            self.respond(protocol, id, answer);
         }
     }
 
-    fn number(&self, who: usize) -> u8 {
-        u8::try_from(who).unwrap_or(u8::MAX)
+    fn number(&self, id: usize) -> u8 {
+        u8::try_from(id).unwrap_or(u8::MAX)
     }
 }
 

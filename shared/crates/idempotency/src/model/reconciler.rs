@@ -36,7 +36,7 @@ impl World {
         let settlement = if self.was_executed(seen.generation) {
             let answer = Answer {
                 generation: seen.generation,
-                by: self.settler(),
+                by: self.resolver(),
                 request: seen.request,
             };
             Settlement::Completed(answer.response())
@@ -56,13 +56,13 @@ impl World {
         }
     }
 
-    fn settler(&self) -> u8 {
+    fn resolver(&self) -> u8 {
         RECONCILER + self.reconciler.looks_left
     }
 
     fn send_finding(&mut self, protocol: &Protocol, seen: &Seen, settlement: Settlement) {
         let finding = Finding {
-            owner: owner(self.settler()),
+            owner: owner(self.resolver()),
             settlement,
             generation: seen.generation,
         };

@@ -17,50 +17,50 @@ use crate::record::{Record, State};
 
 impl World {
     /// The client's operation takes effect.
-    pub(super) fn work(&mut self, protocol: &Protocol, who: usize) {
-        let Some(held) = self.clients[who].held.clone() else {
+    pub(super) fn work(&mut self, protocol: &Protocol, id: usize) {
+        let Some(held) = self.clients[id].held.clone() else {
             return;
         };
-        self.execute(held.generation, protocol.request_of(who));
-        self.clients[who].phase = match protocol.bug {
+        self.execute(held.generation, protocol.request_of(id));
+        self.clients[id].phase = match protocol.bug {
             Some(Bug::CompleteToBothAtOnce) => Phase::KeepFirst,
-            _ => self.writing(protocol, who, Kind::Complete),
+            _ => self.writing(protocol, id, Kind::Complete),
         };
     }
 
     /// The client's operation may have taken effect, but the client does not know.
-    pub(super) fn doubt(&mut self, protocol: &Protocol, who: usize) {
-        self.work(protocol, who);
-        self.clients[who].phase = self.writing(protocol, who, Kind::MarkUnknown);
+    pub(super) fn mark_unknown(&mut self, protocol: &Protocol, id: usize) {
+        self.work(protocol, id);
+        self.clients[id].phase = self.writing(protocol, id, Kind::MarkUnknown);
     }
 
     /// The client had no effect, and releases the key.
-    pub(super) fn decline(&mut self, protocol: &Protocol, who: usize) {
+    pub(super) fn decline(&mut self, protocol: &Protocol, id: usize) {
         self.witness(Witness::Decline);
-        self.clients[who].phase = self.writing(protocol, who, Kind::Release);
+        self.clients[id].phase = self.writing(protocol, id, Kind::Release);
     }
 
-    pub(super) fn note(&mut self, protocol: &Protocol, who: usize) {
+    pub(super) fn checkpoint(&mut self, protocol: &Protocol, id: usize) {
         self.notes_begun += 1;
         let note = self.notes_begun;
-        if let Some(held) = &mut self.clients[who].held {
+        if let Some(held) = &mut self.clients[id].held {
             held.notes_left -= 1;
         }
-        self.clients[who].phase = self.writing(protocol, who, Kind::Note(note));
+        self.clients[id].phase = self.writing(protocol, id, Kind::Checkpoint(note));
     }
 
-    pub(super) fn renew(&mut self, protocol: &Protocol, who: usize) {
-        if let Some(held) = &mut self.clients[who].held {
+    pub(super) fn renew(&mut self, protocol: &Protocol, id: usize) {
+        if let Some(held) = &mut self.clients[id].held {
             held.renewals_left -= 1;
         }
-        self.clients[who].asked = self.now;
-        self.clients[who].phase = self.writing(protocol, who, Kind::Renew);
+        self.clients[id].asked = self.now;
+        self.clients[id].phase = self.writing(protocol, id, Kind::Renew);
     }
 
     /// A write starts. Until it is acknowledged, the holder knows no revision.
-    fn writing(&mut self, protocol: &Protocol, who: usize, kind: Kind) -> Phase {
-        let rev = match (&mut self.clients[who].held, kind) {
-            (Some(held), Kind::Note(_) | Kind::Renew) => std::mem::take(&mut held.rev),
+    fn writing(&mut self, protocol: &Protocol, id: usize, kind: Kind) -> Phase {
+        let rev = match (&mut self.clients[id].held, kind) {
+            (Some(held), Kind::Checkpoint(_) | Kind::Renew) => std::mem::take(&mut held.rev),
             _ => 0,
         };
         Phase::Write {
@@ -71,30 +71,30 @@ impl World {
     }
 
     /// The client sends its next request.
-    pub(super) fn send(&mut self, protocol: &Protocol, who: usize, delivery: Delivery) {
-        let message = self.request(protocol, who);
+    pub(super) fn send(&mut self, protocol: &Protocol, id: usize, delivery: Delivery) {
+        let message = self.request(protocol, id);
         match delivery {
             Delivery::Answered | Delivery::Slow => {
                 let reply = self.apply(protocol, &message);
                 let is_write = message.is_write() && reply != Reply::Lost;
                 let is_acknowledged =
                     !is_write || self.tail.is_none() || protocol.bug == Some(Bug::WriteConcernOne);
-                self.clients[who].pending = Some(Pending {
+                self.clients[id].pending = Some(Pending {
                     reply,
                     is_acknowledged,
                 });
                 if is_acknowledged && delivery == Delivery::Answered {
-                    self.hear(protocol, who);
+                    self.receive(protocol, id);
                 }
             }
             Delivery::ReplyLost => {
                 self.apply(protocol, &message);
-                self.unheard(protocol, who);
+                self.receive_nothing(protocol, id);
             }
-            Delivery::Refused => self.unheard(protocol, who),
+            Delivery::Lost => self.receive_nothing(protocol, id),
             Delivery::Late => {
                 self.in_flight.push(message);
-                self.unheard(protocol, who);
+                self.receive_nothing(protocol, id);
             }
         }
     }
@@ -110,17 +110,17 @@ impl World {
     }
 
     fn request(&self, protocol: &Protocol, number: usize) -> Message {
-        let who = number_of(number);
+        let id = number_of(number);
         match self.clients[number].phase.clone() {
-            Phase::Hint => Message::Hint { who },
-            Phase::Insert => Message::Insert { who },
+            Phase::Hint => Message::Hint { id },
+            Phase::Insert => Message::Insert { id },
             Phase::Read
             | Phase::Write {
                 step: Step::Read, ..
             } => Message::Read,
-            Phase::Decide => Message::Decide { who },
+            Phase::Decide => Message::Decide { id },
             Phase::Swap { how, judged } => {
-                let claim = claim(protocol, who);
+                let claim = claim(protocol, id);
                 let next = decision::start(how, Some(&judged), &claim, self.time());
                 Message::Swap {
                     judged: Judged {
@@ -153,30 +153,30 @@ impl World {
                     finished_at: self.time(),
                     response: self.answer_of(protocol, number).response(),
                 };
-                let started = decision::start(Start::New, None, &claim(protocol, who), self.time());
+                let started = decision::start(Start::New, None, &claim(protocol, id), self.time());
                 Message::Keep(Box::new(Record { state, ..started }))
             }
             Phase::Keep(record) => Message::Keep(record),
-            Phase::TakeBack | Phase::AtWork | Phase::Over => Message::TakeBack { who },
+            Phase::TakeBack | Phase::Running | Phase::Over => Message::TakeBack { id },
         }
     }
 
     pub(super) fn held_write(
         &self,
         protocol: &Protocol,
-        who: usize,
+        id: usize,
         kind: Kind,
         rev: u64,
     ) -> HeldWrite {
-        let held = self.clients[who].held.as_ref();
+        let held = self.clients[id].held.as_ref();
         HeldWrite {
-            who: number_of(who),
+            id: number_of(id),
             attempt: held.map_or(0, |held| held.attempt),
             rev,
             change: match kind {
-                Kind::Note(note) => Change::Checkpoint(Bytes::from(vec![note])),
+                Kind::Checkpoint(note) => Change::Checkpoint(Bytes::from(vec![note])),
                 Kind::Renew => Change::Renew(Duration::from_millis(LEASE)),
-                Kind::Complete => Change::Complete(self.answer_of(protocol, who).response()),
+                Kind::Complete => Change::Complete(self.answer_of(protocol, id).response()),
                 Kind::Release => Change::Release,
                 Kind::MarkUnknown => Change::MarkUnknown,
             },
@@ -184,16 +184,16 @@ impl World {
     }
 
     /// The result of the client's own execution.
-    pub(super) fn answer_of(&self, protocol: &Protocol, who: usize) -> Answer {
-        let held = self.clients[who].held.as_ref();
+    pub(super) fn answer_of(&self, protocol: &Protocol, id: usize) -> Answer {
+        let held = self.clients[id].held.as_ref();
         Answer {
             generation: held.map_or(0, |held| held.generation),
-            by: number_of(who),
-            request: protocol.request_of(who),
+            by: number_of(id),
+            request: protocol.request_of(id),
         }
     }
 }
 
-fn number_of(who: usize) -> u8 {
-    u8::try_from(who).unwrap_or(u8::MAX)
+fn number_of(id: usize) -> u8 {
+    u8::try_from(id).unwrap_or(u8::MAX)
 }

@@ -9,7 +9,7 @@ use super::protocol::Protocol;
 impl Protocol {
     /// Explores all states, and fails with the shortest trace to a violation.
     pub(super) fn holds(self) {
-        let began = Instant::now();
+        let started_at = Instant::now();
         let checker = self.checker().threads(2).spawn_bfs().join();
         say(&format!(
             "{}, {:?}, {:?}, {} clients, {} faults, {} ticks: {} states in {:.1?}",
@@ -20,7 +20,7 @@ impl Protocol {
             self.faults,
             self.ticks,
             checker.unique_state_count(),
-            began.elapsed()
+            started_at.elapsed()
         ));
         let wrong = self.properties().into_iter().filter_map(|property| {
             let found = checker.discovery(property.name);
@@ -36,7 +36,7 @@ impl Protocol {
 
     /// Searches for counterexamples, and returns the names of the violated properties.
     pub(super) fn broken(self) -> Vec<&'static str> {
-        let began = Instant::now();
+        let started_at = Instant::now();
         let checker = self
             .checker()
             .threads(2)
@@ -56,7 +56,7 @@ impl Protocol {
             self.bug,
             self.name,
             checker.unique_state_count(),
-            began.elapsed()
+            started_at.elapsed()
         ));
         broken
     }

@@ -18,10 +18,10 @@ impl World {
     /// Applies a request to the deciding store.
     pub(super) fn decide_on(&mut self, protocol: &Protocol, message: &Message) -> Reply {
         match message {
-            Message::Insert { who } => self.insert(protocol, *who),
+            Message::Insert { id } => self.insert(protocol, *id),
             Message::Update(write) => self.update(protocol, write),
             Message::Swap { judged, write } => self.swap(protocol, *judged, write),
-            Message::Decide { who } => self.decide(protocol, *who),
+            Message::Decide { id } => self.decide(protocol, *id),
             Message::Change(write) => self.change(protocol, write),
             Message::Settle { seen, finding } => {
                 self.settle_in_one_step(protocol, *seen, finding);
@@ -43,11 +43,11 @@ impl World {
         }
     }
 
-    fn insert(&mut self, protocol: &Protocol, who: u8) -> Reply {
+    fn insert(&mut self, protocol: &Protocol, id: u8) -> Reply {
         if self.primary().record.is_some() {
             return Reply::Lost;
         }
-        let claim = claim(protocol, who);
+        let claim = claim(protocol, id);
         self.write_claim(
             protocol,
             decision::start(Start::New, None, &claim, self.time()),
@@ -120,15 +120,15 @@ impl World {
         }
     }
 
-    fn decide(&mut self, protocol: &Protocol, who: u8) -> Reply {
-        let claim = claim(protocol, who);
+    fn decide(&mut self, protocol: &Protocol, id: u8) -> Reply {
+        let claim = claim(protocol, id);
         let record = self.primary().record.clone();
         match decision::decide(record.as_ref(), &claim, self.time()) {
             Decision::Start(how) => {
                 let next = decision::start(how, record.as_ref(), &claim, self.time());
                 self.write_claim(protocol, next)
             }
-            decision => standing(decision, self.primary(), self.time()),
+            decision => blocked_reply(decision, self.primary(), self.time()),
         }
     }
 
@@ -159,8 +159,8 @@ impl World {
         let Some(record) = stored.record.as_ref() else {
             return Reply::Superseded(Box::new(Reply::Unknown));
         };
-        if !matches!(result, WriteResult::Superseded(_)) && stored.was_settled(write.who) {
-            self.violate(Violation::MissedASettlement);
+        if !matches!(result, WriteResult::Superseded(_)) && stored.was_settled(write.id) {
+            self.violate(Violation::MissedResolution);
         }
         match (result, &write.change) {
             (WriteResult::Stored(_), Change::Complete(_)) => {
@@ -172,9 +172,9 @@ impl World {
             (WriteResult::TooLate, _) => Reply::TooLate,
             (WriteResult::Outdated(rev), _) => Reply::Moved { rev: *rev },
             _ => {
-                let claim = claim(protocol, write.who);
+                let claim = claim(protocol, write.id);
                 let decision = decision::decide(Some(record), &claim, now);
-                Reply::Superseded(Box::new(standing(decision, stored, now)))
+                Reply::Superseded(Box::new(blocked_reply(decision, stored, now)))
             }
         }
     }
@@ -206,7 +206,7 @@ impl World {
 }
 
 /// The reply to a claim that does not start.
-pub(super) fn standing(decision: Decision, stored: &Stored, now: StoreTime) -> Reply {
+pub(super) fn blocked_reply(decision: Decision, stored: &Stored, now: StoreTime) -> Reply {
     let Some(record) = &stored.record else {
         return Reply::Unknown;
     };

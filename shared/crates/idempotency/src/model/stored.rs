@@ -32,8 +32,8 @@ impl Stored {
         settled: 0,
     };
 
-    pub(super) fn was_settled(&self, who: u8) -> bool {
-        self.settled & (1 << who) != 0
+    pub(super) fn was_settled(&self, id: u8) -> bool {
+        self.settled & (1 << id) != 0
     }
 
     /// Whether the TTL index deletes the record.

@@ -37,10 +37,10 @@ pub(super) struct World {
     /// The requests that were executed in each generation.
     pub(super) executed: BTreeSet<(u8, u8)>,
     /// The last acknowledged checkpoint.
-    pub(super) noted: u8,
+    pub(super) last_checkpoint: u8,
     /// Every acknowledged result, and every final response, of generations whose retention runs.
     pub(super) results: BTreeSet<Answer>,
-    pub(super) told: BTreeSet<Answer>,
+    pub(super) responses: BTreeSet<Answer>,
     /// The last generation whose retention is over.
     pub(super) ended: u8,
     pub(super) violations: BTreeSet<Violation>,
@@ -50,17 +50,17 @@ pub(super) struct World {
 /// A forbidden step that occurred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Violation {
-    MissedASettlement,
+    MissedResolution,
     ChangedRequest,
     MisplacedResult,
-    ReleasedAtWork,
-    CountedBack,
-    ToldAnother,
+    ReleasedRunningLease,
+    Decreased,
+    WrongResponse,
     FalseMismatch,
     StaleReplay,
     EmptyRenewal,
-    LostAResult,
-    ResultWentBack,
+    LostResult,
+    OlderResult,
 }
 
 /// A step that a useful search has to cover.
@@ -94,9 +94,9 @@ impl World {
             notes_begun: 0,
             executions: vec![0; 2],
             executed: BTreeSet::new(),
-            noted: 0,
+            last_checkpoint: 0,
             results: BTreeSet::new(),
-            told: BTreeSet::new(),
+            responses: BTreeSet::new(),
             ended: 0,
             violations: BTreeSet::new(),
             witnessed: BTreeSet::new(),
@@ -142,9 +142,9 @@ impl World {
     pub(super) fn fail_over(&mut self, protocol: &Protocol) {
         self.tail = None;
         self.witness(Witness::Rollback);
-        for who in 0..self.clients.len() {
-            if self.clients[who].forget_unacknowledged() {
-                self.unheard(protocol, who);
+        for id in 0..self.clients.len() {
+            if self.clients[id].forget_unacknowledged() {
+                self.receive_nothing(protocol, id);
             }
         }
     }
@@ -178,7 +178,8 @@ impl World {
         if stored.record.as_ref().is_some_and(is_over) {
             self.ended = self.ended.max(stored.generation);
             self.results.retain(|answer| answer.generation > self.ended);
-            self.told.retain(|answer| answer.generation > self.ended);
+            self.responses
+                .retain(|answer| answer.generation > self.ended);
             self.drop_late_claims();
         }
     }
@@ -228,12 +229,12 @@ impl World {
     }
 
     /// A client receives a final response.
-    pub(super) fn tell(&mut self, protocol: &Protocol, who: usize, answer: Answer) {
-        if answer.request != protocol.request_of(who) {
-            self.violate(Violation::ToldAnother);
+    pub(super) fn respond(&mut self, protocol: &Protocol, id: usize, answer: Answer) {
+        if answer.request != protocol.request_of(id) {
+            self.violate(Violation::WrongResponse);
         }
         if answer.generation > self.ended {
-            self.told.insert(answer);
+            self.responses.insert(answer);
         }
     }
 
@@ -254,11 +255,11 @@ impl World {
         // The first client runs undisturbed.
         let mut world = self;
         while !world.clients[0].is_over() {
-            if world.clients[0].is_at_work() {
+            if world.clients[0].is_running() {
                 world.work(protocol, 0);
             } else if world.tail.is_some() {
                 world.replicate(protocol);
-                world.hear(protocol, 0);
+                world.receive(protocol, 0);
             } else {
                 world.send(protocol, 0, super::message::Delivery::Answered);
             }

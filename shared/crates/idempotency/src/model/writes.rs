@@ -60,8 +60,8 @@ impl World {
         next: Record,
     ) -> Reply {
         let before = self.primary().clone();
-        if before.was_settled(write.who) {
-            self.violate(Violation::MissedASettlement);
+        if before.was_settled(write.id) {
+            self.violate(Violation::MissedResolution);
         }
         // Redis alone: a result whose record was lost is stored anyway, as a new record.
         let is_restored = before.record.is_none();
@@ -94,10 +94,10 @@ impl World {
         finding: &Finding,
     ) {
         let before = self.primary().clone();
-        let is_at_work = record.state == State::InProgress && self.time() < record.lease_end();
+        let is_running = record.state == State::InProgress && self.time() < record.lease_end();
         let is_completed = matches!(finding.settlement, Settlement::Completed(_));
-        if is_at_work && !is_completed {
-            self.violate(Violation::ReleasedAtWork);
+        if is_running && !is_completed {
+            self.violate(Violation::ReleasedRunningLease);
         }
         if finding.generation != before.generation {
             self.violate(Violation::MisplacedResult);
@@ -140,7 +140,7 @@ impl World {
     fn write(&mut self, protocol: &Protocol, mut next: Stored) {
         if let Some(record) = &next.record {
             if record.rev <= next.highest_rev {
-                self.violate(Violation::CountedBack);
+                self.violate(Violation::Decreased);
             }
             next.highest_rev = record.rev;
             let lease = match record.state {
@@ -164,7 +164,7 @@ impl World {
             ..record.clone()
         };
         let is_holder =
-            record.owner == claim(protocol, write.who).owner && record.state == State::InProgress;
+            record.owner == claim(protocol, write.id).owner && record.state == State::InProgress;
         let state = match (protocol.bug?, &write.change) {
             (Bug::UnfencedComplete, Change::Complete(response)) => State::Completed {
                 finished_at: self.time(),
@@ -206,6 +206,6 @@ impl World {
 
 /// The bit of the client that owns the record; zero for a reconciler.
 fn bit_of(protocol: &Protocol, record: &Record) -> u8 {
-    let owner = (0..protocol.clients).find(|who| claim(protocol, *who).owner == record.owner);
-    owner.map_or(0, |who| 1 << who)
+    let owner = (0..protocol.clients).find(|id| claim(protocol, *id).owner == record.owner);
+    owner.map_or(0, |id| 1 << id)
 }

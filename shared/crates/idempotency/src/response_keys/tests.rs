@@ -42,8 +42,8 @@ async fn signed(keys: &ResponseKeys) -> SavedResponse {
 
 async fn is_accepted(keys: &ResponseKeys, response: &SavedResponse) -> bool {
     let (key, fingerprint) = (key("a", "k"), asking("1"));
-    let believing = keys.believe(&key, &fingerprint, response, Deadline::UNKNOWN);
-    believing.await
+    let verifying = keys.verify(&key, &fingerprint, response, Deadline::UNKNOWN);
+    verifying.await
 }
 
 #[tokio::test]
@@ -92,8 +92,8 @@ async fn only_an_unchanged_signed_response_is_accepted() {
         (key("a", "k"), asking("2")),
     ];
     for (key, fingerprint) in moved {
-        let believed = keys.believe(&key, &fingerprint, &signed, Deadline::UNKNOWN);
-        assert!(!believed.await, "{}", key.as_str());
+        let is_valid = keys.verify(&key, &fingerprint, &signed, Deadline::UNKNOWN);
+        assert!(!is_valid.await, "{}", key.as_str());
     }
     let staging = keys_in("staging", CURRENT);
     assert!(!is_accepted(&staging, &signed).await, "another environment");
@@ -115,12 +115,12 @@ async fn a_list_of_two_keys_rotates_the_key() {
         (CURRENT, "", false),
         ("", "", false),
     ];
-    for (signing, believing, expected) in cases {
+    for (signing, verifying, expected) in cases {
         let signed = signed(&keys(signing)).await;
-        let found = is_accepted(&keys(believing), &signed).await;
+        let found = is_accepted(&keys(verifying), &signed).await;
         assert_eq!(
             found, expected,
-            "signed with {signing}, read with {believing}"
+            "signed with {signing}, read with {verifying}"
         );
     }
 }

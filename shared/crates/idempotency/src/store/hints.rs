@@ -84,7 +84,7 @@ impl Hints {
     }
 
     /// Stores a result that MongoDB has acknowledged.
-    pub(super) async fn keep(
+    pub(super) async fn store(
         &self,
         key: &RecordKey,
         record: &Record,
@@ -161,7 +161,7 @@ impl Hints {
         deadline: Deadline,
     ) -> Result<Hint, StoreError> {
         Ok(match reply.verdict.as_str() {
-            "mismatch" | "replay" if !self.believe(reply, key, deadline).await => Hint::Ask,
+            "mismatch" | "replay" if !self.is_authentic(reply, key, deadline).await => Hint::Ask,
             "mismatch" => Hint::Blocked(Blocked::Mismatch),
             "in_progress" => Hint::Blocked(Blocked::InProgress {
                 retry_after: reply.lease_end().ok_or(UNEXPECTED)?.since(reply.now),
@@ -178,7 +178,7 @@ impl Hints {
     }
 
     /// Whether the result in a reply was signed by this program, if that is required.
-    async fn believe(&self, reply: &Reply, key: &RecordKey, deadline: Deadline) -> bool {
+    async fn is_authentic(&self, reply: &Reply, key: &RecordKey, deadline: Deadline) -> bool {
         let Some(keys) = &self.response_keys else {
             return true;
         };
@@ -187,7 +187,7 @@ impl Hints {
         };
         let fingerprint = record.fingerprint;
         match record.into_response() {
-            Some(response) => keys.believe(key, &fingerprint, &response, deadline).await,
+            Some(response) => keys.verify(key, &fingerprint, &response, deadline).await,
             None => false,
         }
     }

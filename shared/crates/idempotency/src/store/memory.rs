@@ -4,7 +4,7 @@
 //! store is full. A result is always stored, if necessary as a summary, because the operation took effect.
 
 #[cfg(feature = "redis")]
-mod guard;
+mod front;
 mod records;
 
 use crate::SavedResponse;
@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 #[cfg(feature = "redis")]
-pub(super) use self::guard::{Claiming, Copied, Guarded, Work, of_memory};
-use self::records::{Decider, Kept, Records, size};
+pub(super) use self::front::{ClaimStep, Copied, LocalKnowledge, RedisAttempt, of_memory};
+use self::records::{Decider, LocalRecord, Records, size};
 use foundation::Deadline;
 
 use super::{
@@ -67,7 +67,7 @@ impl MemoryStore {
         let Step { write, answer } = step::claim(&records.stored(key), claim, now);
         if let Some(record) = write {
             self.make_room(records, key, &record, now)?;
-            records.put(key, Kept::here(*record));
+            records.put(key, LocalRecord::of_memory(*record));
         }
         Ok(answer)
     }
@@ -87,8 +87,8 @@ impl MemoryStore {
         let decider = records
             .by_key
             .get(key)
-            .map_or(Decider::Here, |kept| kept.decider);
-        records.put(key, Kept { record, decider });
+            .map_or(Decider::Memory, |local| local.decider);
+        records.put(key, LocalRecord { record, decider });
     }
 
     fn settle_at(
@@ -139,11 +139,11 @@ impl MemoryStore {
         }
         records
             .by_key
-            .retain(|_, kept| !kept.is_over(self.retention, now));
+            .retain(|_, local| !local.is_over(self.retention, now));
         records.bytes = records
             .by_key
             .iter()
-            .map(|(key, kept)| size(key, &kept.record))
+            .map(|(key, local)| size(key, &local.record))
             .sum();
         if self.fits(records, key, record) {
             Ok(())

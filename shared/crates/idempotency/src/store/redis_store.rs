@@ -198,7 +198,7 @@ impl Store for RedisStore {
     async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError> {
         let call = Call {
             operation: "read",
-            owner: OwnerId::NOBODY,
+            owner: OwnerId::NONE,
             claim: None,
             lease: Duration::ZERO,
             number: None,

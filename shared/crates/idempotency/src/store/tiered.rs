@@ -32,10 +32,10 @@ pub(crate) struct TieredStore {
 
 /// The part of a claim's time that MongoDB may not use, or a quarter of a short time: a hint that stays in Redis after
 /// a failed claim would block the key until its lease ends.
-const TAKING_BACK: Duration = Duration::from_millis(300);
+const REMOVAL_TIME: Duration = Duration::from_millis(300);
 
 /// The longest time to copy MongoDB's result to Redis. The response is final, and its client waits.
-const FOLLOWING: Duration = Duration::from_secs(1);
+const COPY_TIME: Duration = Duration::from_secs(1);
 
 impl TieredStore {
     pub(crate) fn new(
@@ -51,16 +51,16 @@ impl TieredStore {
     }
 
     /// Copies MongoDB's state to Redis: stores a result, or removes an unfinished claim of `owner`.
-    async fn follow(
+    async fn copy_to_redis(
         &self,
         key: &RecordKey,
         record: Option<&Record>,
         owner: OwnerId,
         deadline: Deadline,
     ) -> Result<(), StoreError> {
-        let deadline = deadline.within(FOLLOWING);
+        let deadline = deadline.within(COPY_TIME);
         match record {
-            Some(record) if record.is_completed() => self.hints.keep(key, record, deadline).await,
+            Some(record) if record.is_completed() => self.hints.store(key, record, deadline).await,
             _ => self.hints.remove(key, owner, deadline).await,
         }
     }
@@ -80,22 +80,22 @@ impl Store for TieredStore {
         }
         // If Redis did not reply, there is no known hint to remove later, so no time is reserved for it.
         let took_part = hinted.is_ok();
-        let asking = if took_part {
-            deadline.reserving(deadline.clip(TAKING_BACK * 4) / 4)
+        let mongo_deadline = if took_part {
+            deadline.reserving(deadline.clip(REMOVAL_TIME * 4) / 4)
         } else {
             deadline
         };
-        match self.mongo.claim_record(key, claim, asking).await {
+        match self.mongo.claim_record(key, claim, mongo_deadline).await {
             Ok((ClaimOutcome::Claimed(grant), _)) => {
                 Ok(answer(ClaimOutcome::Claimed(grant), took_part))
             }
             Ok((claimed, record)) => {
-                let follows = took_part
+                let is_copied = took_part
                     && self
-                        .follow(key, record.as_ref(), claim.owner, deadline)
+                        .copy_to_redis(key, record.as_ref(), claim.owner, deadline)
                         .await
                         .is_ok();
-                Ok(answer(claimed, follows))
+                Ok(answer(claimed, is_copied))
             }
             Err(error) => {
                 if took_part {
@@ -134,19 +134,19 @@ impl Store for TieredStore {
             .mongo
             .change_record(key, fence, change, deadline)
             .await?;
-        let is_still_at_work = matches!(
+        let is_still_running = matches!(
             (&changed, change),
             (
                 WriteResult::Stored(_) | WriteResult::TooLate | WriteResult::Outdated(_),
                 Change::Renew(_) | Change::Checkpoint(_)
             )
         );
-        let follows = is_still_at_work
+        let is_copied = is_still_running
             || self
-                .follow(key, record.as_ref(), fence.claim.owner, deadline)
+                .copy_to_redis(key, record.as_ref(), fence.claim.owner, deadline)
                 .await
                 .is_ok();
-        Ok(answer(changed, follows))
+        Ok(answer(changed, is_copied))
     }
 
     async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError> {
@@ -179,7 +179,7 @@ impl Store for TieredStore {
             .await?;
         // The resolution counts even if it cannot be copied to Redis.
         let _ = self
-            .follow(key, record.as_ref(), seen.owner, deadline)
+            .copy_to_redis(key, record.as_ref(), seen.owner, deadline)
             .await;
         Ok(settled)
     }

@@ -39,7 +39,7 @@ impl Front {
     }
 
     async fn keep(&self, record: &Record) {
-        let kept = self.hints.keep(&self.key, record, Deadline::UNKNOWN).await;
+        let kept = self.hints.store(&self.key, record, Deadline::UNKNOWN).await;
         kept.expect("answered");
     }
 

@@ -10,14 +10,14 @@ use crate::store_time::StoreTime;
 
 /// A record, and which store decides about its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct Kept {
+pub(in super::super) struct LocalRecord {
     pub(super) record: Record,
     pub(super) decider: Decider,
 }
 
 #[derive(Default)]
 pub(super) struct Records {
-    pub(super) by_key: HashMap<RecordKey, Kept>,
+    pub(super) by_key: HashMap<RecordKey, LocalRecord>,
     /// Memory that all records take, approximately.
     pub(super) bytes: usize,
 }
@@ -26,44 +26,44 @@ pub(super) struct Records {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decider {
     /// This memory.
-    Here,
+    Memory,
     /// Redis is being asked about the claim of this record.
-    Asked,
+    Pending,
     /// Redis. Its record belongs to the same attempt if it has the same time of the first claim and no smaller attempt.
     #[cfg(feature = "redis")]
-    There { first_at: StoreTime },
+    Redis { first_at: StoreTime },
 }
 
 /// Memory of a record besides its texts, approximately.
 pub(super) const RECORD_BYTES: usize = 512;
 
-impl Kept {
+impl LocalRecord {
     /// Whether the record is expired. A reservation whose call was dropped expires with its lease.
     pub(super) fn is_over(&self, retention: Duration, now: StoreTime) -> bool {
-        let is_dropped = self.decider == Decider::Asked && now >= self.record.lease_end();
+        let is_dropped = self.decider == Decider::Pending && now >= self.record.lease_end();
         is_dropped || self.record.is_over(retention, now)
     }
 
-    pub(super) fn here(record: Record) -> Self {
+    pub(super) fn of_memory(record: Record) -> Self {
         Self {
             record,
-            decider: Decider::Here,
+            decider: Decider::Memory,
         }
     }
 }
 
 impl Records {
     pub(super) fn get(&self, key: &RecordKey) -> Option<&Record> {
-        self.by_key.get(key).map(|kept| &kept.record)
+        self.by_key.get(key).map(|local| &local.record)
     }
 
     pub(super) fn stored(&self, key: &RecordKey) -> Stored {
         Ok(self.get(key).cloned())
     }
 
-    pub(super) fn put(&mut self, key: &RecordKey, kept: Kept) {
-        self.bytes += size(key, &kept.record);
-        if let Some(before) = self.by_key.insert(key.clone(), kept) {
+    pub(super) fn put(&mut self, key: &RecordKey, local: LocalRecord) {
+        self.bytes += size(key, &local.record);
+        if let Some(before) = self.by_key.insert(key.clone(), local) {
             self.bytes -= size(key, &before.record);
         }
     }

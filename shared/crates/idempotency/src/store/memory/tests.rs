@@ -108,13 +108,13 @@ fn the_size_of_a_record_includes_key_checkpoint_and_response() {
 
 #[test]
 fn the_size_of_all_records_is_counted() {
-    let (store, kept, removed) = (large(), key("kept"), key("removed"));
+    let (store, local, removed) = (large(), key("kept"), key("removed"));
     let claims = [claim(LEASE), claim(LEASE)];
-    started(&store, &kept, &claims[0]);
+    started(&store, &local, &claims[0]);
     started(&store, &removed, &claims[1]);
     changed(
         &store,
-        &kept,
+        &local,
         &claims[0],
         &Change::Checkpoint("note".into()),
     );
@@ -122,7 +122,7 @@ fn the_size_of_all_records_is_counted() {
 
     let records = store.records.lock();
     assert_eq!(records.by_key.len(), 1);
-    assert_eq!(records.bytes, size(&kept, &records.by_key[&kept].record));
+    assert_eq!(records.bytes, size(&local, &records.by_key[&local].record));
 }
 
 #[test]
@@ -150,8 +150,8 @@ fn the_memory_is_full_exactly_at_its_limits() {
         &claims[1],
         &Change::Complete(response(5)),
     );
-    let kept = record(&store, &key("b")).expect("there").into_response();
-    assert_eq!(kept, Some(response(5).limited_to(0)));
+    let local = record(&store, &key("b")).expect("there").into_response();
+    assert_eq!(local, Some(response(5).limited_to(0)));
 }
 
 #[test]

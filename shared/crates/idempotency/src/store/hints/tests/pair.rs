@@ -183,7 +183,10 @@ impl Pair {
             },
             ..start(Start::New, None, claim, finished_at)
         };
-        let kept = self.hints.keep(&self.key, &record, Deadline::UNKNOWN).await;
+        let kept = self
+            .hints
+            .store(&self.key, &record, Deadline::UNKNOWN)
+            .await;
         kept.expect("answered");
         self.apply(Operation::Result(&record));
     }

@@ -110,7 +110,7 @@ impl Pair {
         let settlement = settlement_of(finding);
         let mut seen = self.expected.as_ref().map_or(
             Version {
-                owner: OwnerId::NOBODY,
+                owner: OwnerId::NONE,
                 rev: 0,
                 first_at: StoreTime::from_ms(0),
             },

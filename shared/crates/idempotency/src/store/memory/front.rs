@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::MemoryStore;
-use super::records::{Decider, Kept, Records};
+use super::records::{Decider, LocalRecord, Records};
 use crate::decision::{self, Change, ClaimRequest, Fence, Settlement, Start};
 use crate::record::{Record, State};
 use crate::store::{
@@ -17,49 +17,49 @@ use crate::{OwnerId, Policy, RecordKey, SavedResponse};
 
 /// What the memory knows of a key, and which store decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Guarded {
+pub(in super::super) enum LocalKnowledge {
     /// The memory decides.
-    Here,
+    Decides,
     /// Redis decided, and the memory has a copy of the result.
     Completed,
     /// Redis decides, and an attempt of this process is running.
     Running,
     /// Redis decides if it still has this unfinished attempt. If not, the memory decides.
-    Unfinished(Work),
-    /// Redis decides.
-    There,
+    Unfinished(RedisAttempt),
+    /// Nothing: Redis decides.
+    Nothing,
 }
 
 /// An attempt that Redis has started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Work {
+pub(in super::super) struct RedisAttempt {
     first_at: StoreTime,
     attempt: u64,
 }
 
 /// The next step of a claim.
 #[derive(Debug)]
-pub(in super::super) enum Claiming {
+pub(in super::super) enum ClaimStep {
     /// The claim is decided.
     Decided(Answer<ClaimOutcome<Grant>>),
     /// Redis is asked. If it does not answer, this grant counts; if it rejects the claim, `before` is restored.
     Reserved {
         grant: Grant,
-        before: Option<Box<Kept>>,
+        before: Option<Box<LocalRecord>>,
     },
     /// Redis is asked.
-    There,
+    AskRedis,
 }
 
 /// The result of copying an attempt that Redis has started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Copied {
     /// The attempt is copied, and may run.
-    Yes,
+    Done,
     /// The attempt has ended, or another one has started: Redis's reply came late.
-    Late,
+    Stale,
     /// The memory decides, or has a result: Redis has lost the attempt, or did not answer in time.
-    Here,
+    DecidedLocally,
 }
 
 /// The copy and Redis differ for a moment, so the claim may succeed soon.
@@ -67,7 +67,7 @@ const SOON: Blocked = Blocked::InProgress {
     retry_after: Duration::ZERO,
 };
 
-impl Work {
+impl RedisAttempt {
     /// Whether a record in Redis belongs to this attempt or to a later one of the same claim generation.
     pub(in super::super) fn is_in(self, record: &Record) -> bool {
         record.first_at == self.first_at && record.attempt >= self.attempt
@@ -76,23 +76,25 @@ impl Work {
 
 impl MemoryStore {
     /// Which store decides about a key.
-    pub(in super::super) fn guarded(&self, key: &RecordKey) -> Guarded {
+    pub(in super::super) fn knowledge(&self, key: &RecordKey) -> LocalKnowledge {
         let now = self.now();
-        self.guarded_at(&self.records.lock(), key, now)
+        self.knowledge_at(&self.records.lock(), key, now)
     }
 
-    fn guarded_at(&self, records: &Records, key: &RecordKey, now: StoreTime) -> Guarded {
-        let counts = |kept: &&Kept| !kept.record.is_over(self.retention, now);
-        let Some(Kept { record, decider }) = records.by_key.get(key).filter(counts) else {
-            return Guarded::There;
+    fn knowledge_at(&self, records: &Records, key: &RecordKey, now: StoreTime) -> LocalKnowledge {
+        let counts = |local: &&LocalRecord| !local.record.is_over(self.retention, now);
+        let Some(LocalRecord { record, decider }) = records.by_key.get(key).filter(counts) else {
+            return LocalKnowledge::Nothing;
         };
         match (decider, &record.state) {
-            (Decider::Here, _) => Guarded::Here,
-            (_, State::Completed { .. }) => Guarded::Completed,
-            (_, State::InProgress) if now < record.lease_end() => Guarded::Running,
-            (Decider::Asked, _) => Guarded::There,
-            (Decider::There { .. }, State::Released { .. }) if !record.took_over => Guarded::There,
-            (Decider::There { first_at }, _) => Guarded::Unfinished(Work {
+            (Decider::Memory, _) => LocalKnowledge::Decides,
+            (_, State::Completed { .. }) => LocalKnowledge::Completed,
+            (_, State::InProgress) if now < record.lease_end() => LocalKnowledge::Running,
+            (Decider::Pending, _) => LocalKnowledge::Nothing,
+            (Decider::Redis { .. }, State::Released { .. }) if !record.took_over => {
+                LocalKnowledge::Nothing
+            }
+            (Decider::Redis { first_at }, _) => LocalKnowledge::Unfinished(RedisAttempt {
                 first_at: *first_at,
                 attempt: record.attempt,
             }),
@@ -104,30 +106,30 @@ impl MemoryStore {
         &self,
         key: &RecordKey,
         claim: &ClaimRequest,
-    ) -> Result<Claiming, StoreError> {
+    ) -> Result<ClaimStep, StoreError> {
         let now = self.now();
         let mut records = self.records.lock();
-        let guarded = self.guarded_at(&records, key, now);
-        let kept = records.by_key.get(key).cloned();
+        let knowledge = self.knowledge_at(&records, key, now);
+        let local = records.by_key.get(key).cloned();
         // The claim that Redis is being asked about, or a delayed copy of it.
-        let is_own = kept
-            .as_ref()
-            .is_some_and(|kept| kept.record.owner == claim.owner && kept.decider != Decider::Here);
-        match guarded {
-            Guarded::Here => {
+        let is_own = local.as_ref().is_some_and(|local| {
+            local.record.owner == claim.owner && local.decider != Decider::Memory
+        });
+        match knowledge {
+            LocalKnowledge::Decides => {
                 let claimed = self.claim_at(&mut records, key, claim, now)?;
-                Ok(Claiming::Decided(of_memory(claimed)))
+                Ok(ClaimStep::Decided(of_memory(claimed)))
             }
-            Guarded::Unfinished(_) => Ok(Claiming::There),
-            Guarded::There | Guarded::Running if is_own => Ok(Claiming::There),
-            Guarded::Completed | Guarded::Running => {
+            LocalKnowledge::Unfinished(_) => Ok(ClaimStep::AskRedis),
+            LocalKnowledge::Nothing | LocalKnowledge::Running if is_own => Ok(ClaimStep::AskRedis),
+            LocalKnowledge::Completed | LocalKnowledge::Running => {
                 let blocked = decision::blocked(records.get(key), claim, now);
-                Ok(Claiming::Decided(Answer::of_all(ClaimOutcome::Blocked(
+                Ok(ClaimStep::Decided(Answer::of_all(ClaimOutcome::Blocked(
                     blocked.unwrap_or(SOON),
                 ))))
             }
-            Guarded::There => {
-                let record = kept.as_ref().map(|kept| &kept.record);
+            LocalKnowledge::Nothing => {
+                let record = local.as_ref().map(|local| &local.record);
                 let how = match record {
                     Some(record) if !record.is_over(self.retention, now) => Start::Reclaim,
                     _ => Start::New,
@@ -135,27 +137,27 @@ impl MemoryStore {
                 let record = decision::start(how, record, claim, now);
                 self.make_room(&mut records, key, &record, now)?;
                 let grant = Grant::of(&record, Repeated::No, now);
-                let decider = Decider::Asked;
-                records.put(key, Kept { record, decider });
-                Ok(Claiming::Reserved {
+                let decider = Decider::Pending;
+                records.put(key, LocalRecord { record, decider });
+                Ok(ClaimStep::Reserved {
                     grant,
-                    before: kept.map(Box::new),
+                    before: local.map(Box::new),
                 })
             }
         }
     }
 
     /// Ends a reservation, because Redis has rejected the claim.
-    pub(in super::super) fn give_back(
+    pub(in super::super) fn end_reservation(
         &self,
         key: &RecordKey,
         owner: OwnerId,
-        before: Option<Box<Kept>>,
+        before: Option<Box<LocalRecord>>,
     ) {
         let mut records = self.records.lock();
         if records.is_reserved(key, owner) {
             match before {
-                Some(kept) => records.put(key, *kept),
+                Some(local) => records.put(key, *local),
                 None => records.remove(key),
             }
         }
@@ -163,11 +165,11 @@ impl MemoryStore {
 
     /// The memory decides about the key from now on, because Redis did not answer. Returns whether it does: not if a
     /// copy of the claim was answered meanwhile.
-    pub(in super::super) fn decide_here(&self, key: &RecordKey, owner: OwnerId) -> bool {
+    pub(in super::super) fn decide_locally(&self, key: &RecordKey, owner: OwnerId) -> bool {
         let mut records = self.records.lock();
         let is_reserved = records.is_reserved(key, owner);
-        if is_reserved && let Some(kept) = records.by_key.get_mut(key) {
-            kept.decider = Decider::Here;
+        if is_reserved && let Some(local) = records.by_key.get_mut(key) {
+            local.decider = Decider::Memory;
         }
         is_reserved
     }
@@ -181,28 +183,30 @@ impl MemoryStore {
     ) -> Copied {
         let now = self.now();
         let mut records = self.records.lock();
-        let guarded = self.guarded_at(&records, key, now);
-        if let Some(kept) = records.by_key.get_mut(key)
-            && let Decider::There { first_at } = kept.decider
-            && !kept.record.is_over(self.retention, now)
+        let knowledge = self.knowledge_at(&records, key, now);
+        if let Some(local) = records.by_key.get_mut(key)
+            && let Decider::Redis { first_at } = local.decider
+            && !local.record.is_over(self.retention, now)
         {
-            let is_same_work = grant.first_at == first_at;
-            let is_same_attempt = is_same_work && grant.attempt == kept.record.attempt;
-            match guarded {
-                Guarded::Running if is_same_attempt && kept.record.owner == claim.owner => {
-                    return Copied::Yes;
+            let is_same_generation = grant.first_at == first_at;
+            let is_same_attempt = is_same_generation && grant.attempt == local.record.attempt;
+            match knowledge {
+                LocalKnowledge::Running if is_same_attempt && local.record.owner == claim.owner => {
+                    return Copied::Done;
                 }
-                Guarded::Completed => return Copied::Here,
-                _ if is_same_work && grant.attempt <= kept.record.attempt => return Copied::Late,
-                Guarded::Running | Guarded::Unfinished(_) if !is_same_work => {
-                    kept.decider = Decider::Here;
-                    return Copied::Here;
+                LocalKnowledge::Completed => return Copied::DecidedLocally,
+                _ if is_same_generation && grant.attempt <= local.record.attempt => {
+                    return Copied::Stale;
+                }
+                LocalKnowledge::Running | LocalKnowledge::Unfinished(_) if !is_same_generation => {
+                    local.decider = Decider::Memory;
+                    return Copied::DecidedLocally;
                 }
                 _ => {}
             }
         }
-        if guarded == Guarded::Here {
-            return Copied::Here;
+        if knowledge == LocalKnowledge::Decides {
+            return Copied::DecidedLocally;
         }
         // This memory's clock does not know the time of the first claim, which limits another takeover.
         let policy = match grant.recognised_for {
@@ -219,13 +223,13 @@ impl MemoryStore {
             ..started
         };
         let first_at = grant.first_at;
-        let decider = Decider::There { first_at };
-        records.put(key, Kept { record, decider });
-        Copied::Yes
+        let decider = Decider::Redis { first_at };
+        records.put(key, LocalRecord { record, decider });
+        Copied::Done
     }
 
     /// Copies a result from Redis, if the memory knows the same attempt as unfinished.
-    pub(in super::super) fn learn(
+    pub(in super::super) fn copy_result(
         &self,
         key: &RecordKey,
         claim: &ClaimRequest,
@@ -236,7 +240,12 @@ impl MemoryStore {
         let is_of_request = records
             .get(key)
             .is_some_and(|record| record.fingerprint == claim.fingerprint);
-        if is_of_request && matches!(self.guarded_at(&records, key, now), Guarded::Unfinished(_)) {
+        if is_of_request
+            && matches!(
+                self.knowledge_at(&records, key, now),
+                LocalKnowledge::Unfinished(_)
+            )
+        {
             self.put_result(&mut records, key, response, now);
         }
     }
@@ -255,7 +264,7 @@ impl MemoryStore {
                     finished_at: now,
                     response: response.clone(),
                 },
-                owner: OwnerId::NOBODY,
+                owner: OwnerId::NONE,
                 ..record
             };
             self.put_changed(records, key, result, now);
@@ -263,21 +272,21 @@ impl MemoryStore {
     }
 
     /// The memory decides about the key from now on, because Redis has lost this attempt.
-    pub(in super::super) fn take_over(&self, key: &RecordKey, lost: Work) {
+    pub(in super::super) fn take_over(&self, key: &RecordKey, lost: RedisAttempt) {
         let mut records = self.records.lock();
-        if let Some(kept) = records.by_key.get_mut(key)
-            && kept.decider
-                == (Decider::There {
+        if let Some(local) = records.by_key.get_mut(key)
+            && local.decider
+                == (Decider::Redis {
                     first_at: lost.first_at,
                 })
-            && kept.record.attempt == lost.attempt
+            && local.record.attempt == lost.attempt
         {
-            kept.decider = Decider::Here;
+            local.decider = Decider::Memory;
         }
     }
 
     /// The outcome of a change if the memory decides, or if it has the result; `None`: Redis decides.
-    pub(in super::super) fn change_here(
+    pub(in super::super) fn change_locally(
         &self,
         key: &RecordKey,
         fence: &Fence,
@@ -285,9 +294,9 @@ impl MemoryStore {
     ) -> Option<Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError>> {
         let now = self.now();
         let mut records = self.records.lock();
-        let answer = match self.guarded_at(&records, key, now) {
-            Guarded::Here => of_memory,
-            Guarded::Completed if matches!(change, Change::Complete(_)) => Answer::of_all,
+        let answer = match self.knowledge_at(&records, key, now) {
+            LocalKnowledge::Decides => of_memory,
+            LocalKnowledge::Completed if matches!(change, Change::Complete(_)) => Answer::of_all,
             _ => return None,
         };
         let changed = self.change_at(&mut records, key, fence, change, now);
@@ -296,7 +305,7 @@ impl MemoryStore {
 
     /// Stores the result of an attempt that Redis did not acknowledge: the memory decides about the key from now on.
     /// `None`: the memory does not know the attempt.
-    pub(in super::super) fn complete_here(
+    pub(in super::super) fn complete_locally(
         &self,
         key: &RecordKey,
         fence: &Fence,
@@ -304,13 +313,13 @@ impl MemoryStore {
     ) -> Option<Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError>> {
         let mut records = self.records.lock();
         records.get_own(key, fence)?;
-        records.by_key.get_mut(key)?.decider = Decider::Here;
+        records.by_key.get_mut(key)?.decider = Decider::Memory;
         let changed = self.change_at(&mut records, key, fence, change, self.now());
         Some(changed.map(of_memory))
     }
 
     /// Copies Redis's reply to a change. Returns whether that reply counts: not if the memory decides by now.
-    pub(in super::super) fn follow(
+    pub(in super::super) fn copy_change(
         &self,
         key: &RecordKey,
         fence: &Fence,
@@ -319,19 +328,19 @@ impl MemoryStore {
     ) -> bool {
         let now = self.now();
         let mut records = self.records.lock();
-        if self.guarded_at(&records, key, now) == Guarded::Here {
+        if self.knowledge_at(&records, key, now) == LocalKnowledge::Decides {
             return false;
         }
-        if let Some(kept) = records.get_own(key, fence)
-            && matches!(kept.decider, Decider::There { .. })
+        if let Some(local) = records.get_own(key, fence)
+            && matches!(local.decider, Decider::Redis { .. })
         {
-            let record = kept.record.clone();
-            self.follow_own(&mut records, key, record, fence, change, changed);
+            let record = local.record.clone();
+            self.copy_own_change(&mut records, key, record, fence, change, changed);
         }
         true
     }
 
-    fn follow_own(
+    fn copy_own_change(
         &self,
         records: &mut Records,
         key: &RecordKey,
@@ -373,7 +382,7 @@ impl MemoryStore {
     }
 
     /// Copies a resolution in Redis. Returns its result: refused if the memory decides or has a result by now.
-    pub(in super::super) fn follow_settlement(
+    pub(in super::super) fn copy_resolution(
         &self,
         key: &RecordKey,
         seen: OwnerId,
@@ -382,9 +391,9 @@ impl MemoryStore {
     ) -> Settled {
         let now = self.now();
         let mut records = self.records.lock();
-        match self.guarded_at(&records, key, now) {
-            Guarded::Here | Guarded::Completed => return Settled::Refused,
-            Guarded::Running | Guarded::Unfinished(_) | Guarded::There => {}
+        match self.knowledge_at(&records, key, now) {
+            LocalKnowledge::Decides | LocalKnowledge::Completed => return Settled::Refused,
+            LocalKnowledge::Running | LocalKnowledge::Unfinished(_) | LocalKnowledge::Nothing => {}
         }
         let version = records.get(key).map(Record::version);
         if let Some(version) = version.filter(|version| version.owner == seen) {
@@ -398,13 +407,13 @@ impl Records {
     fn is_reserved(&self, key: &RecordKey, owner: OwnerId) -> bool {
         self.by_key
             .get(key)
-            .is_some_and(|kept| kept.decider == Decider::Asked && kept.record.owner == owner)
+            .is_some_and(|local| local.decider == Decider::Pending && local.record.owner == owner)
     }
 
     /// The record of an attempt, and which store decides.
-    fn get_own(&self, key: &RecordKey, fence: &Fence) -> Option<&Kept> {
-        self.by_key.get(key).filter(|kept| {
-            kept.record.owner == fence.claim.owner && kept.record.attempt == fence.attempt
+    fn get_own(&self, key: &RecordKey, fence: &Fence) -> Option<&LocalRecord> {
+        self.by_key.get(key).filter(|local| {
+            local.record.owner == fence.claim.owner && local.record.attempt == fence.attempt
         })
     }
 }

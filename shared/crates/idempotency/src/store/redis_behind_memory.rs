@@ -24,7 +24,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use foundation::Deadline;
 
-use super::memory::{Claiming, Copied, Guarded, MemoryStore, Work, of_memory};
+use super::memory::{ClaimStep, Copied, LocalKnowledge, MemoryStore, RedisAttempt, of_memory};
 use super::redis_store::RedisStore;
 use super::{Answer, Blocked, ClaimOutcome, Found, Settled, Store, StoreError, WriteResult};
 use crate::decision::{Change, ClaimRequest, Fence, Settlement};
@@ -32,21 +32,21 @@ use crate::record::Version;
 use crate::{OwnerId, RecordKey};
 
 /// Records in Redis, behind the memory of this process.
-pub(crate) struct GatedStore {
+pub(crate) struct RedisBehindMemory {
     memory: MemoryStore,
     redis: RedisStore,
 }
 
-impl GatedStore {
+impl RedisBehindMemory {
     pub(crate) fn new(memory: MemoryStore, redis: RedisStore) -> Self {
         Self { memory, redis }
     }
 
     /// Whether Redis still has the attempt. If not, the memory decides about the key from now on.
-    async fn has(
+    async fn redis_has(
         &self,
         key: &RecordKey,
-        work: Work,
+        work: RedisAttempt,
         deadline: Deadline,
     ) -> Result<bool, StoreError> {
         let has = match self.redis.read(key, deadline).await? {
@@ -70,19 +70,21 @@ impl GatedStore {
         let answer = self.redis.claim(key, claim, deadline).await?;
         let copied = match &answer.value {
             ClaimOutcome::Claimed(grant) => self.memory.copy(key, claim, grant),
-            ClaimOutcome::Blocked(_) if self.memory.guarded(key) == Guarded::Here => Copied::Here,
-            ClaimOutcome::Blocked(Blocked::Replay(response)) => {
-                self.memory.learn(key, claim, response);
-                Copied::Yes
+            ClaimOutcome::Blocked(_) if self.memory.knowledge(key) == LocalKnowledge::Decides => {
+                Copied::DecidedLocally
             }
-            ClaimOutcome::Blocked(_) => Copied::Yes,
+            ClaimOutcome::Blocked(Blocked::Replay(response)) => {
+                self.memory.copy_result(key, claim, response);
+                Copied::Done
+            }
+            ClaimOutcome::Blocked(_) => Copied::Done,
         };
         match copied {
-            Copied::Yes => Ok(answer),
-            Copied::Late => Ok(Answer::of_all(ClaimOutcome::Blocked(Blocked::InProgress {
+            Copied::Done => Ok(answer),
+            Copied::Stale => Ok(Answer::of_all(ClaimOutcome::Blocked(Blocked::InProgress {
                 retry_after: Duration::ZERO,
             }))),
-            Copied::Here => {
+            Copied::DecidedLocally => {
                 let claimed = self.memory.claim(key, claim, deadline).await?;
                 Ok(of_memory(claimed.value))
             }
@@ -91,7 +93,7 @@ impl GatedStore {
 }
 
 #[async_trait]
-impl Store for GatedStore {
+impl Store for RedisBehindMemory {
     async fn claim(
         &self,
         key: &RecordKey,
@@ -99,16 +101,16 @@ impl Store for GatedStore {
         deadline: Deadline,
     ) -> Result<Answer<ClaimOutcome<Grant>>, StoreError> {
         match self.memory.begin_claim(key, claim)? {
-            Claiming::Decided(answer) => Ok(answer),
-            Claiming::There => self.claim_in_redis(key, claim, deadline).await,
-            Claiming::Reserved { grant, before } => {
+            ClaimStep::Decided(answer) => Ok(answer),
+            ClaimStep::AskRedis => self.claim_in_redis(key, claim, deadline).await,
+            ClaimStep::Reserved { grant, before } => {
                 let claimed = self.claim_in_redis(key, claim, deadline).await;
                 match &claimed {
                     Ok(Answer {
                         value: ClaimOutcome::Blocked(_),
                         ..
-                    }) => self.memory.give_back(key, claim.owner, before),
-                    Err(_) if self.memory.decide_here(key, claim.owner) => {
+                    }) => self.memory.end_reservation(key, claim.owner, before),
+                    Err(_) if self.memory.decide_locally(key, claim.owner) => {
                         return Ok(of_memory(ClaimOutcome::Claimed(grant)));
                     }
                     _ => {}
@@ -124,19 +126,23 @@ impl Store for GatedStore {
         claim: &ClaimRequest,
         deadline: Deadline,
     ) -> Result<Answer<Option<Blocked>>, StoreError> {
-        let here = async || {
+        let from_memory = async || {
             let blocked = self.memory.look(key, claim, deadline).await?;
             Ok(of_memory(blocked.value))
         };
-        match self.memory.guarded(key) {
-            Guarded::Here => here().await,
-            Guarded::Completed | Guarded::Running => self.memory.look(key, claim, deadline).await,
-            Guarded::Unfinished(work) if !self.has(key, work, deadline).await? => here().await,
-            Guarded::Unfinished(_) => self.redis.look(key, claim, deadline).await,
-            Guarded::There => {
-                let there = self.redis.look(key, claim, deadline).await;
+        match self.memory.knowledge(key) {
+            LocalKnowledge::Decides => from_memory().await,
+            LocalKnowledge::Completed | LocalKnowledge::Running => {
+                self.memory.look(key, claim, deadline).await
+            }
+            LocalKnowledge::Unfinished(work) if !self.redis_has(key, work, deadline).await? => {
+                from_memory().await
+            }
+            LocalKnowledge::Unfinished(_) => self.redis.look(key, claim, deadline).await,
+            LocalKnowledge::Nothing => {
+                let from_redis = self.redis.look(key, claim, deadline).await;
                 // Without Redis, the memory would decide a claim, and it would succeed.
-                Ok(there.unwrap_or(of_memory(None)))
+                Ok(from_redis.unwrap_or(of_memory(None)))
             }
         }
     }
@@ -148,17 +154,17 @@ impl Store for GatedStore {
         change: &Change,
         deadline: Deadline,
     ) -> Result<Answer<WriteResult<Option<SavedResponse>>>, StoreError> {
-        if let Some(changed) = self.memory.change_here(key, fence, change) {
+        if let Some(changed) = self.memory.change_locally(key, fence, change) {
             return changed;
         }
         match self.redis.change(key, fence, change, deadline).await {
-            Ok(answer) if self.memory.follow(key, fence, change, &answer.value) => Ok(answer),
+            Ok(answer) if self.memory.copy_change(key, fence, change, &answer.value) => Ok(answer),
             Ok(answer) => {
-                let decided = self.memory.change_here(key, fence, change);
+                let decided = self.memory.change_locally(key, fence, change);
                 decided.unwrap_or(Ok(answer))
             }
             Err(error) if matches!(change, Change::Complete(_)) => {
-                let completed = self.memory.complete_here(key, fence, change);
+                let completed = self.memory.complete_locally(key, fence, change);
                 completed.unwrap_or(Err(error))
             }
             Err(error) => Err(error),
@@ -166,12 +172,12 @@ impl Store for GatedStore {
     }
 
     async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError> {
-        let is_here = match self.memory.guarded(key) {
-            Guarded::Here | Guarded::Completed => true,
-            Guarded::Unfinished(work) => !self.has(key, work, deadline).await?,
-            Guarded::Running | Guarded::There => false,
+        let memory_decides = match self.memory.knowledge(key) {
+            LocalKnowledge::Decides | LocalKnowledge::Completed => true,
+            LocalKnowledge::Unfinished(work) => !self.redis_has(key, work, deadline).await?,
+            LocalKnowledge::Running | LocalKnowledge::Nothing => false,
         };
-        if is_here {
+        if memory_decides {
             self.memory.read(key, deadline).await
         } else {
             self.redis.read(key, deadline).await
@@ -191,19 +197,19 @@ impl Store for GatedStore {
         settlement: &Settlement,
         deadline: Deadline,
     ) -> Result<Settled, StoreError> {
-        match self.memory.guarded(key) {
-            Guarded::Here | Guarded::Completed => {
+        match self.memory.knowledge(key) {
+            LocalKnowledge::Decides | LocalKnowledge::Completed => {
                 let settling = self.memory.settle(key, seen, owner, settlement, deadline);
                 return settling.await;
             }
-            Guarded::Running | Guarded::Unfinished(_) | Guarded::There => {}
+            LocalKnowledge::Running | LocalKnowledge::Unfinished(_) | LocalKnowledge::Nothing => {}
         }
         let settling = self.redis.settle(key, seen, owner, settlement, deadline);
         match settling.await? {
             Settled::Done => {
                 let followed = self
                     .memory
-                    .follow_settlement(key, seen.owner, owner, settlement);
+                    .copy_resolution(key, seen.owner, owner, settlement);
                 Ok(followed)
             }
             Settled::Refused => Ok(Settled::Refused),

@@ -73,7 +73,7 @@ fn response(body: &'static str) -> SavedResponse {
 /// A memory with a copy of attempt 3 at revision 7.
 fn copying(claim: &ClaimRequest) -> MemoryStore {
     let store = store();
-    assert_eq!(store.copy(&key(), claim, &grant(3, 7)), Copied::Yes);
+    assert_eq!(store.copy(&key(), claim, &grant(3, 7)), Copied::Done);
     store
 }
 
@@ -81,7 +81,7 @@ fn copying(claim: &ClaimRequest) -> MemoryStore {
 fn reserving(claim: &ClaimRequest) -> MemoryStore {
     let store = store();
     let claiming = store.begin_claim(&key(), claim);
-    assert!(matches!(claiming, Ok(Claiming::Reserved { .. })));
+    assert!(matches!(claiming, Ok(ClaimStep::Reserved { .. })));
     store
 }
 
@@ -97,11 +97,11 @@ fn answered(
     change: &Change,
     changed: &WriteResult<Option<SavedResponse>>,
 ) {
-    store.follow(&key(), &fence(claim, 3, 7), change, changed);
+    store.copy_change(&key(), &fence(claim, 3, 7), change, changed);
 }
 
-fn work(attempt: u64) -> Work {
-    Work {
+fn work(attempt: u64) -> RedisAttempt {
+    RedisAttempt {
         first_at: FIRST_THERE,
         attempt,
     }
@@ -109,18 +109,28 @@ fn work(attempt: u64) -> Work {
 
 #[test]
 fn the_deciding_store_depends_on_the_state_and_the_copy() {
-    let unfinished = Guarded::Unfinished(work(3));
-    let cases: [(&str, Duration, Option<Change>, Guarded); 6] = [
-        ("at work", LEASE, None, Guarded::Running),
+    let unfinished = LocalKnowledge::Unfinished(work(3));
+    let cases: [(&str, Duration, Option<Change>, LocalKnowledge); 6] = [
+        ("at work", LEASE, None, LocalKnowledge::Running),
         ("abandoned", Duration::ZERO, None, unfinished),
         ("unknown", LEASE, Some(Change::MarkUnknown), unfinished),
-        ("released", LEASE, Some(Change::Release), Guarded::There),
-        ("completed", LEASE, Some(result()), Guarded::Completed),
+        (
+            "released",
+            LEASE,
+            Some(Change::Release),
+            LocalKnowledge::Nothing,
+        ),
+        (
+            "completed",
+            LEASE,
+            Some(result()),
+            LocalKnowledge::Completed,
+        ),
         (
             "completed late",
             Duration::ZERO,
             Some(result()),
-            Guarded::Completed,
+            LocalKnowledge::Completed,
         ),
     ];
     for (case, lease, change, expected) in cases {
@@ -129,14 +139,18 @@ fn the_deciding_store_depends_on_the_state_and_the_copy() {
         if let Some(change) = change {
             answered(&store, &claim, &change, &WriteResult::Stored(None));
         }
-        assert_eq!(store.guarded(&key()), expected, "{case}");
+        assert_eq!(store.knowledge(&key()), expected, "{case}");
         let later = store.now().after(RETENTION + RETENTION);
         let records = store.records.lock();
         let is_finished = records.get(&key()).expect("there").finished_at().is_some();
-        let guarded = store.guarded_at(&records, &key(), later);
-        assert_eq!(guarded == Guarded::There, is_finished, "{case}, later");
+        let knowledge = store.knowledge_at(&records, &key(), later);
+        assert_eq!(
+            knowledge == LocalKnowledge::Nothing,
+            is_finished,
+            "{case}, later"
+        );
     }
-    assert_eq!(store().guarded(&key()), Guarded::There);
+    assert_eq!(store().knowledge(&key()), LocalKnowledge::Nothing);
 }
 
 /// The abandoned attempt may still continue, so only Redis can decide whether another one may start.
@@ -145,9 +159,9 @@ fn a_reopened_copy_is_unfinished() {
     let claim = claim(Duration::ZERO, Policy::RerunAlways);
     let store = copying(&claim);
     let reopened = Settlement::Reopened;
-    store.follow_settlement(&key(), claim.owner, OwnerId::fresh(), &reopened);
+    store.copy_resolution(&key(), claim.owner, OwnerId::fresh(), &reopened);
     assert!(record(&store).took_over);
-    assert_eq!(store.guarded(&key()), Guarded::Unfinished(work(3)));
+    assert_eq!(store.knowledge(&key()), LocalKnowledge::Unfinished(work(3)));
 }
 
 #[test]
@@ -157,17 +171,17 @@ fn a_rejected_claim_restores_the_previous_record() {
     answered(&store, &first, &Change::Release, &WriteResult::Stored(None));
     let second = once();
     let released = store.records.lock().by_key[&key()].clone();
-    let Ok(Claiming::Reserved { grant, before }) = store.begin_claim(&key(), &second) else {
+    let Ok(ClaimStep::Reserved { grant, before }) = store.begin_claim(&key(), &second) else {
         panic!("not reserved");
     };
     assert_eq!((grant.attempt, grant.took_over), (4, false));
     assert_eq!(before.as_deref(), Some(&released));
 
-    store.give_back(&key(), OwnerId::fresh(), None);
+    store.end_reservation(&key(), OwnerId::fresh(), None);
     assert_eq!(record(&store).owner, second.owner);
-    store.give_back(&key(), second.owner, before);
+    store.end_reservation(&key(), second.owner, before);
     assert_eq!(store.records.lock().by_key[&key()], released);
-    store.give_back(&key(), first.owner, None);
+    store.end_reservation(&key(), first.owner, None);
     assert_eq!(record(&store).owner, first.owner, "nothing is asked");
 }
 
@@ -182,7 +196,7 @@ fn a_released_copy_passes_its_checkpoint_on_until_its_retention_ends() {
         store.copy(&key(), &first, &noted);
         answered(&store, &first, &Change::Release, &WriteResult::Stored(None));
         let claiming = store.begin_claim(&key(), &once());
-        let Ok(Claiming::Reserved { grant, .. }) = claiming else {
+        let Ok(ClaimStep::Reserved { grant, .. }) = claiming else {
             panic!("{claiming:?}");
         };
         assert_eq!(grant.checkpoint, expected);
@@ -193,7 +207,7 @@ fn a_released_copy_passes_its_checkpoint_on_until_its_retention_ends() {
 fn a_rejected_first_claim_leaves_no_record() {
     let claim = once();
     let store = reserving(&claim);
-    store.give_back(&key(), claim.owner, None);
+    store.end_reservation(&key(), claim.owner, None);
     assert!(store.records.lock().by_key.is_empty());
     assert_eq!(store.records.lock().bytes, 0);
 }
@@ -204,10 +218,10 @@ fn a_reservation_blocks_other_claims_and_repeats_its_own() {
     let store = reserving(&claim);
     assert!(matches!(
         store.begin_claim(&key(), &claim),
-        Ok(Claiming::There)
+        Ok(ClaimStep::AskRedis)
     ));
     let other = store.begin_claim(&key(), &once());
-    let Ok(Claiming::Decided(Answer { value, degraded_to })) = other else {
+    let Ok(ClaimStep::Decided(Answer { value, degraded_to })) = other else {
         panic!("{other:?}");
     };
     assert!(matches!(
@@ -221,17 +235,20 @@ fn a_reservation_blocks_other_claims_and_repeats_its_own() {
 fn an_unanswered_claim_is_decided_by_the_memory_once() {
     let claim = once();
     let store = reserving(&claim);
-    assert!(!store.decide_here(&key(), OwnerId::fresh()));
-    assert!(store.decide_here(&key(), claim.owner));
-    assert_eq!(store.guarded(&key()), Guarded::Here);
+    assert!(!store.decide_locally(&key(), OwnerId::fresh()));
+    assert!(store.decide_locally(&key(), claim.owner));
+    assert_eq!(store.knowledge(&key()), LocalKnowledge::Decides);
 
     // Redis's reply to the same claim, sent again, comes too late.
-    assert!(!store.decide_here(&key(), claim.owner));
-    assert_eq!(store.copy(&key(), &claim, &grant(1, 1)), Copied::Here);
-    store.give_back(&key(), claim.owner, None);
-    assert_eq!(store.guarded(&key()), Guarded::Here);
+    assert!(!store.decide_locally(&key(), claim.owner));
+    assert_eq!(
+        store.copy(&key(), &claim, &grant(1, 1)),
+        Copied::DecidedLocally
+    );
+    store.end_reservation(&key(), claim.owner, None);
+    assert_eq!(store.knowledge(&key()), LocalKnowledge::Decides);
     let again = store.begin_claim(&key(), &claim);
-    let Ok(Claiming::Decided(Answer { value, degraded_to })) = again else {
+    let Ok(ClaimStep::Decided(Answer { value, degraded_to })) = again else {
         panic!("{again:?}");
     };
     assert!(matches!(value, ClaimOutcome::Claimed(grant) if grant.repeated));
@@ -242,12 +259,12 @@ fn an_unanswered_claim_is_decided_by_the_memory_once() {
 fn an_answered_claim_is_not_decided_by_the_memory() {
     let claim = once();
     let store = reserving(&claim);
-    assert_eq!(store.copy(&key(), &claim, &grant(3, 7)), Copied::Yes);
-    assert!(!store.decide_here(&key(), claim.owner));
-    assert_eq!(store.guarded(&key()), Guarded::Running);
+    assert_eq!(store.copy(&key(), &claim, &grant(3, 7)), Copied::Done);
+    assert!(!store.decide_locally(&key(), claim.owner));
+    assert_eq!(store.knowledge(&key()), LocalKnowledge::Running);
     assert!(matches!(
         store.begin_claim(&key(), &claim),
-        Ok(Claiming::There)
+        Ok(ClaimStep::AskRedis)
     ));
 }
 
@@ -259,7 +276,7 @@ fn a_delayed_copy_of_a_released_claim_is_decided_by_redis() {
     answered(&store, &claim, &Change::Release, &WriteResult::Stored(None));
     assert!(matches!(
         store.begin_claim(&key(), &claim),
-        Ok(Claiming::There)
+        Ok(ClaimStep::AskRedis)
     ));
 }
 
@@ -269,7 +286,7 @@ fn redis_decides_every_claim_of_an_unfinished_attempt() {
     let store = copying(&abandoned);
     for claim in [&abandoned, &once()] {
         let claiming = store.begin_claim(&key(), claim);
-        assert!(matches!(claiming, Ok(Claiming::There)), "{claiming:?}");
+        assert!(matches!(claiming, Ok(ClaimStep::AskRedis)), "{claiming:?}");
     }
 }
 
@@ -279,7 +296,8 @@ fn a_copied_result_is_replayed_as_redis_would() {
     let store = copying(&first);
     answered(&store, &first, &result(), &WriteResult::Stored(None));
     for claim in [&first, &once()] {
-        let Ok(Claiming::Decided(Answer { value, degraded_to })) = store.begin_claim(&key(), claim)
+        let Ok(ClaimStep::Decided(Answer { value, degraded_to })) =
+            store.begin_claim(&key(), claim)
         else {
             panic!("not decided");
         };
@@ -306,19 +324,19 @@ fn a_record_in_redis_matches_from_the_same_attempt_on() {
 fn the_memory_decides_about_an_attempt_that_redis_has_lost() {
     let abandoned = claim(Duration::ZERO, Policy::AtMostOnce);
     for (lost, expected) in [
-        (work(2), Guarded::Unfinished(work(3))),
+        (work(2), LocalKnowledge::Unfinished(work(3))),
         (
-            Work {
+            RedisAttempt {
                 first_at: StoreTime::from_ms(4),
                 attempt: 3,
             },
-            Guarded::Unfinished(work(3)),
+            LocalKnowledge::Unfinished(work(3)),
         ),
-        (work(3), Guarded::Here),
+        (work(3), LocalKnowledge::Decides),
     ] {
         let store = copying(&abandoned);
         store.take_over(&key(), lost);
-        assert_eq!(store.guarded(&key()), expected);
+        assert_eq!(store.knowledge(&key()), expected);
     }
 }
 
@@ -410,7 +428,7 @@ fn redis_assigns_the_revisions() {
     let claim = once();
     let store = copying(&claim);
     let note = Change::Checkpoint("note".into());
-    store.follow(
+    store.copy_change(
         &key(),
         &fence(&claim, 3, 11),
         &note,
@@ -424,7 +442,7 @@ fn a_copy_follows_its_own_attempt_and_keeps_its_result() {
     let claim = once();
     let store = copying(&claim);
     for other in [fence(&claim, 2, 7), fence(&once(), 3, 7)] {
-        assert!(store.follow(&key(), &other, &result(), &WriteResult::Stored(None)));
+        assert!(store.copy_change(&key(), &other, &result(), &WriteResult::Stored(None)));
         assert_eq!(record(&store).state, State::InProgress);
     }
     answered(&store, &claim, &result(), &WriteResult::Stored(None));
@@ -442,8 +460,8 @@ fn the_result_of_another_attempt_replaces_a_superseded_copy() {
     let store = copying(&claim);
     let superseded = WriteResult::Superseded(Some(Blocked::Replay(response("other"))));
     answered(&store, &claim, &result(), &superseded);
-    assert_eq!(record(&store).owner, OwnerId::NOBODY);
-    let again = store.change_here(&key(), &fence(&claim, 3, 7), &result());
+    assert_eq!(record(&store).owner, OwnerId::NONE);
+    let again = store.change_locally(&key(), &fence(&claim, 3, 7), &result());
     let Some(Ok(Answer { value, .. })) = again else {
         panic!("{again:?}");
     };
@@ -470,12 +488,12 @@ fn a_replay_from_redis_is_copied_for_the_same_unfinished_attempt() {
     ];
     for (case, lease, asking, expected) in cases {
         let store = copying(&claim(lease, Policy::AtMostOnce));
-        store.learn(&key(), &asking, &response("theirs"));
+        store.copy_result(&key(), &asking, &response("theirs"));
         assert_eq!(record(&store).state.name(), expected, "{case}");
     }
     let nothing = store();
-    nothing.learn(&key(), &once(), &response("theirs"));
-    assert_eq!(nothing.guarded(&key()), Guarded::There);
+    nothing.copy_result(&key(), &once(), &response("theirs"));
+    assert_eq!(nothing.knowledge(&key()), LocalKnowledge::Nothing);
 }
 
 #[test]
@@ -484,19 +502,19 @@ fn the_memory_decides_changes_of_its_own_claims_and_results() {
     let (first, third) = (fence(&claim, 1, 1), fence(&claim, 3, 7));
     let here = reserving(&claim);
     assert!(
-        here.change_here(&key(), &first, &result()).is_none(),
+        here.change_locally(&key(), &first, &result()).is_none(),
         "asked"
     );
-    assert!(here.follow(
+    assert!(here.copy_change(
         &key(),
         &first,
         &Change::MarkUnknown,
         &WriteResult::Stored(None)
     ));
     assert_eq!(record(&here).state, State::InProgress, "asked");
-    here.decide_here(&key(), claim.owner);
-    assert!(!here.follow(&key(), &first, &result(), &WriteResult::Stored(None)));
-    let other = here.change_here(&key(), &fence(&once(), 1, 1), &result());
+    here.decide_locally(&key(), claim.owner);
+    assert!(!here.copy_change(&key(), &first, &result(), &WriteResult::Stored(None)));
+    let other = here.change_locally(&key(), &fence(&once(), 1, 1), &result());
     let Some(Ok(Answer { value, .. })) = other else {
         panic!("{other:?}");
     };
@@ -504,7 +522,7 @@ fn the_memory_decides_changes_of_its_own_claims_and_results() {
         value,
         WriteResult::Superseded(Some(Blocked::InProgress { .. }))
     ));
-    let changed = here.change_here(&key(), &first, &result());
+    let changed = here.change_locally(&key(), &first, &result());
     let Some(Ok(Answer { value, degraded_to })) = changed else {
         panic!("{changed:?}");
     };
@@ -512,11 +530,14 @@ fn the_memory_decides_changes_of_its_own_claims_and_results() {
     assert_eq!(degraded_to, Some(Backend::Memory));
 
     let copy = copying(&claim);
-    assert!(copy.change_here(&key(), &third, &result()).is_none());
+    assert!(copy.change_locally(&key(), &third, &result()).is_none());
     answered(&copy, &claim, &result(), &WriteResult::Stored(None));
-    assert!(copy.change_here(&key(), &third, &Change::Release).is_none());
+    assert!(
+        copy.change_locally(&key(), &third, &Change::Release)
+            .is_none()
+    );
     let again = Change::Complete(response("another"));
-    let changed = copy.change_here(&key(), &third, &again);
+    let changed = copy.change_locally(&key(), &third, &again);
     let Some(Ok(Answer { value, degraded_to })) = changed else {
         panic!("{changed:?}");
     };
@@ -534,56 +555,68 @@ fn a_grant_of_redis_counts_only_if_it_follows_the_copy() {
     let other = StoreTime::from_ms(4);
     let (again, next) = (attempt(3, FIRST_THERE), attempt(4, FIRST_THERE));
     let (older, anew) = (attempt(2, FIRST_THERE), attempt(4, other));
-    let unfinished = Guarded::Unfinished(work(3));
+    let unfinished = LocalKnowledge::Unfinished(work(3));
     let cases = [
-        ("abandoned", None, &next, Copied::Yes, Guarded::Running),
-        ("abandoned", None, &again, Copied::Late, unfinished),
-        ("abandoned", None, &older, Copied::Late, unfinished),
-        ("abandoned", None, &anew, Copied::Here, Guarded::Here),
+        (
+            "abandoned",
+            None,
+            &next,
+            Copied::Done,
+            LocalKnowledge::Running,
+        ),
+        ("abandoned", None, &again, Copied::Stale, unfinished),
+        ("abandoned", None, &older, Copied::Stale, unfinished),
+        (
+            "abandoned",
+            None,
+            &anew,
+            Copied::DecidedLocally,
+            LocalKnowledge::Decides,
+        ),
         (
             "released",
             Some(Change::Release),
             &next,
-            Copied::Yes,
-            Guarded::Running,
+            Copied::Done,
+            LocalKnowledge::Running,
         ),
         (
             "released",
             Some(Change::Release),
             &older,
-            Copied::Late,
-            Guarded::There,
+            Copied::Stale,
+            LocalKnowledge::Nothing,
         ),
         (
             "released",
             Some(Change::Release),
             &anew,
-            Copied::Yes,
-            Guarded::Running,
+            Copied::Done,
+            LocalKnowledge::Running,
         ),
         (
             "completed",
             Some(result()),
             &again,
-            Copied::Here,
-            Guarded::Completed,
+            Copied::DecidedLocally,
+            LocalKnowledge::Completed,
         ),
         (
             "completed",
             Some(result()),
             &next,
-            Copied::Here,
-            Guarded::Completed,
+            Copied::DecidedLocally,
+            LocalKnowledge::Completed,
         ),
         (
             "completed",
             Some(result()),
             &anew,
-            Copied::Here,
-            Guarded::Completed,
+            Copied::DecidedLocally,
+            LocalKnowledge::Completed,
         ),
     ];
-    for (case, change, grant, expected, guarded) in cases {
+    for (case, change, grant, expected, knowledge) in cases {
         let first = claim(Duration::ZERO, Policy::AtMostOnce);
         let store = copying(&first);
         if let Some(change) = change {
@@ -591,7 +624,7 @@ fn a_grant_of_redis_counts_only_if_it_follows_the_copy() {
         }
         let copied = store.copy(&key(), &once(), grant);
         assert_eq!(copied, expected, "{case}, {grant:?}");
-        assert_eq!(store.guarded(&key()), guarded, "{case}, {grant:?}");
+        assert_eq!(store.knowledge(&key()), knowledge, "{case}, {grant:?}");
     }
 }
 
@@ -602,15 +635,15 @@ fn a_running_attempt_is_copied_once() {
     let noted = Change::Checkpoint("note".into());
     answered(&store, &claim, &noted, &WriteResult::Stored(None));
     // Redis's reply to the same claim, sent twice.
-    assert_eq!(store.copy(&key(), &claim, &grant(3, 7)), Copied::Yes);
+    assert_eq!(store.copy(&key(), &claim, &grant(3, 7)), Copied::Done);
     assert_eq!(record(&store).checkpoint, "note");
-    assert_eq!(store.copy(&key(), &once(), &grant(3, 7)), Copied::Late);
+    assert_eq!(store.copy(&key(), &once(), &grant(3, 7)), Copied::Stale);
     let lost = Grant {
         first_at: StoreTime::from_ms(4),
         ..grant(3, 1)
     };
-    assert_eq!(store.copy(&key(), &claim, &lost), Copied::Here);
-    assert_eq!(store.guarded(&key()), Guarded::Here);
+    assert_eq!(store.copy(&key(), &claim, &lost), Copied::DecidedLocally);
+    assert_eq!(store.knowledge(&key()), LocalKnowledge::Decides);
 }
 
 /// Regression: the call was dropped.
@@ -618,11 +651,11 @@ fn a_running_attempt_is_copied_once() {
 fn a_reservation_makes_room_once_its_lease_is_over() {
     for (lease, expected) in [(LEASE, false), (Duration::ZERO, true)] {
         let store = reserving(&claim(lease, Policy::AtMostOnce));
-        let kept = store.records.lock().by_key[&key()].clone();
-        assert_eq!(kept.is_over(RETENTION, store.now()), expected);
+        let local = store.records.lock().by_key[&key()].clone();
+        assert_eq!(local.is_over(RETENTION, store.now()), expected);
         let abandoned = copying(&claim(lease, Policy::AtMostOnce));
-        let kept = abandoned.records.lock().by_key[&key()].clone();
-        assert!(!kept.is_over(RETENTION, abandoned.now()));
+        let local = abandoned.records.lock().by_key[&key()].clone();
+        assert!(!local.is_over(RETENTION, abandoned.now()));
     }
 }
 
@@ -631,15 +664,15 @@ fn a_result_that_redis_did_not_acknowledge_is_kept_in_memory() {
     let claim = once();
     let store = copying(&claim);
     let other = fence(&once(), 3, 7);
-    assert!(store.complete_here(&key(), &other, &result()).is_none());
-    assert_eq!(store.guarded(&key()), Guarded::Running);
-    let completed = store.complete_here(&key(), &fence(&claim, 3, 7), &result());
+    assert!(store.complete_locally(&key(), &other, &result()).is_none());
+    assert_eq!(store.knowledge(&key()), LocalKnowledge::Running);
+    let completed = store.complete_locally(&key(), &fence(&claim, 3, 7), &result());
     let Some(Ok(Answer { value, degraded_to })) = completed else {
         panic!("{completed:?}");
     };
     assert!(matches!(value, WriteResult::Stored(None)));
     assert_eq!(degraded_to, Some(Backend::Memory));
-    assert_eq!(store.guarded(&key()), Guarded::Here);
+    assert_eq!(store.knowledge(&key()), LocalKnowledge::Decides);
     assert_eq!(record(&store).into_response(), Some(response("ours")));
 }
 
@@ -661,7 +694,7 @@ fn a_copy_of_a_bounded_takeover_is_not_taken_over_again() {
             recognised_for,
             ..grant(3, 7)
         };
-        assert_eq!(store.copy(&key(), &claim, &took_over), Copied::Yes);
+        assert_eq!(store.copy(&key(), &claim, &took_over), Copied::Done);
         let copy = record(&store);
         assert_eq!(copy.policy, expected);
         assert!(copy.took_over);
@@ -680,7 +713,7 @@ fn a_resolution_in_redis_resolves_the_copy_of_the_same_owner() {
         } else {
             OwnerId::fresh()
         };
-        let settled = store.follow_settlement(&key(), seen, OwnerId::fresh(), &settlement);
+        let settled = store.copy_resolution(&key(), seen, OwnerId::fresh(), &settlement);
         assert_eq!(settled, Settled::Done);
         assert_eq!(record(&store).state.name(), expected);
     }
@@ -690,13 +723,13 @@ fn a_resolution_in_redis_resolves_the_copy_of_the_same_owner() {
 fn a_resolution_in_redis_is_refused_if_the_memory_decides_or_has_a_result() {
     let claim = once();
     let here = reserving(&claim);
-    here.decide_here(&key(), claim.owner);
+    here.decide_locally(&key(), claim.owner);
     let completed = copying(&claim);
     answered(&completed, &claim, &result(), &WriteResult::Stored(None));
     for store in [here, completed] {
         let before = record(&store);
         let owner = OwnerId::fresh();
-        let settled = store.follow_settlement(&key(), claim.owner, owner, &Settlement::Released);
+        let settled = store.copy_resolution(&key(), claim.owner, owner, &Settlement::Released);
         assert_eq!(settled, Settled::Refused);
         assert_eq!(record(&store), before);
     }
