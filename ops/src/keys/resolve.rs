@@ -7,8 +7,8 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Entry, Idempotency, Lookup, NoEffect, Progress, RecordKey, Resolved, Revision, SavedResponse,
-    Settlement,
+    Entry, Idempotency, Lookup, NoEffect, Progress, RecordKey, Resolution, Resolved, Revision,
+    SavedResponse,
 };
 use shared::payments::Payment;
 
@@ -43,7 +43,7 @@ pub(super) async fn run(
             "`{key}` in `{scope}` is the key of payment {id}, and the ledger decides about that: `truebond-ops payments settle {id}`"
         ));
     }
-    let settlement = settlement(&asked)?;
+    let resolution = resolution(&asked)?;
     let lookup = idempotency.look_up(&asked.key, deadline);
     let entry = resolvable(lookup.await.map_err(failed)?, &scope, &key)?;
     let seen = entry.revision();
@@ -55,10 +55,10 @@ pub(super) async fn run(
         ));
     }
     if !asked.yes {
-        confirm(&about_to(&scope, &key, &entry, &settlement))?;
+        confirm(&about_to(&scope, &key, &entry, &resolution))?;
     }
     // The question may have used up the first deadline.
-    let resolving = idempotency.resolve(&asked.key, seen, settlement, patience());
+    let resolving = idempotency.resolve(&asked.key, seen, resolution, patience());
     match resolving.await.map_err(failed)? {
         Resolved::Stored if form == Form::Json => Ok(Page::json(
             &json!({"scope": scope, "key": key, "resolved": true}),
@@ -95,17 +95,17 @@ fn resolvable(lookup: Lookup, scope: &str, key: &str) -> Result<Entry, String> {
     }
 }
 
-fn settlement(asked: &Asked) -> Result<Settlement, String> {
+fn resolution(asked: &Asked) -> Result<Resolution, String> {
     match (&asked.completed, asked.released) {
         (Some(file), _) if file == Path::new("-") && !asked.yes => Err(
             "standard input holds the response, so it cannot answer: add `--revision` and `--yes`"
                 .to_owned(),
         ),
-        (Some(file), _) => Ok(Settlement::Completed(response(file)?)),
+        (Some(file), _) => Ok(Resolution::Completed(response(file)?)),
         (None, Some(Reason::FencedByProvider)) => {
-            Ok(Settlement::Released(NoEffect::FencedByProvider))
+            Ok(Resolution::Released(NoEffect::FencedByProvider))
         }
-        (None, Some(Reason::AttemptEnded)) => Ok(Settlement::Released(NoEffect::AttemptEnded)),
+        (None, Some(Reason::AttemptEnded)) => Ok(Resolution::Released(NoEffect::AttemptEnded)),
         (None, None) => Err("say `--completed FILE` or `--released REASON`".to_owned()),
     }
 }
@@ -131,21 +131,21 @@ fn response(file: &Path) -> Result<SavedResponse, String> {
     Ok(SavedResponse::of_json(json.get()))
 }
 
-fn about_to(scope: &str, key: &str, entry: &Entry, settlement: &Settlement) -> Page {
-    let (stored, then) = match settlement {
-        Settlement::Completed(response) => {
+fn about_to(scope: &str, key: &str, entry: &Entry, resolution: &Resolution) -> Page {
+    let (stored, then) = match resolution {
+        Resolution::Completed(response) => {
             let bytes = response.whole_body().map_or(0, |body| body.len());
             (
                 format!("completed, with a response of {bytes} bytes"),
                 "Every repetition is answered with that response.",
             )
         }
-        Settlement::Released(reason) => (
+        Resolution::Released(reason) => (
             format!("released: {}", reason.name().replace('_', " ")),
             "The next request with this key runs the work again.",
         ),
         // No option produces this.
-        Settlement::Reopened => (
+        Resolution::Reopened => (
             "reopened".to_owned(),
             "The next request with this key takes over.",
         ),

@@ -6,7 +6,7 @@ use harness::eventually;
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Blocked, ClaimOutcome, Entry, Idempotency, Lookup, NoEffect, Operation, Policy, Progress,
-    RecordKey, Resolved, Settled, Settlement, WriteResult,
+    RecordKey, Resolution, ResolveResult, Resolved, WriteResult,
 };
 
 use super::stage::{Stage, a_payment, a_resumable_payment, charged, claim, patience, started};
@@ -85,23 +85,23 @@ async fn takeovers_and_resolutions_wait_for_the_majority() {
         assert!(lease.took_over());
 
         let (_, entry) = abandoned(&engine, a_payment()).await;
-        let released = Settlement::Released(NoEffect::FencedByProvider);
-        let settling = engine.settle(&entry, released, patience());
+        let released = Resolution::Released(NoEffect::FencedByProvider);
+        let resolving = engine.resolve_entry(&entry, released, patience());
         assert_eq!(
-            wire.sends(&[WRITE, READ], settling).await,
-            Ok(Settled::Done)
+            wire.sends(&[WRITE, READ], resolving).await,
+            Ok(ResolveResult::Done)
         );
 
         let (_, entry) = abandoned(&engine, a_resumable_payment()).await;
         assert_eq!(entry.policy, Policy::RerunAlways);
-        let settling = engine.settle(&entry, Settlement::Reopened, patience());
+        let resolving = engine.resolve_entry(&entry, Resolution::Reopened, patience());
         assert_eq!(
-            wire.sends(&[WRITE, READ], settling).await,
-            Ok(Settled::Done)
+            wire.sends(&[WRITE, READ], resolving).await,
+            Ok(ResolveResult::Done)
         );
 
         let (payment, entry) = abandoned(&engine, a_payment()).await;
-        let completed = Settlement::Completed(charged());
+        let completed = Resolution::Completed(charged());
         let resolving = engine.resolve(&payment.key, entry.revision(), completed, patience());
         let resolved = wire.sends(&[WRITE, READ], resolving).await;
         assert_eq!(resolved, Ok(Resolved::Stored));

@@ -6,7 +6,7 @@ use harness::{FaultProxy, RedisServer, eventually};
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Authority, Backend, Blocked, ClaimOutcome, Failure, Idempotency, Lease, LeaseToken, NoEffect,
-    Operation, Policy, Progress, RunOutcome, SavedBody, Settled, Settlement, StoreError,
+    Operation, Policy, Progress, Resolution, ResolveResult, RunOutcome, SavedBody, StoreError,
     WriteResult,
 };
 
@@ -212,9 +212,9 @@ async fn a_resolution_in_redis_is_copied_to_memory() {
     let entry = engine.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
     let resolved = engine
-        .settle(&entry, Settlement::Completed(charged()), patience())
+        .resolve_entry(&entry, Resolution::Completed(charged()), patience())
         .await;
-    assert_eq!(resolved, Ok(Settled::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Done));
 
     proxy.refuse();
 
@@ -332,9 +332,9 @@ async fn a_mark_after_a_restart_is_resolved_in_redis() {
     }
     let entry = operator.entry(&once.key, patience()).await;
     let entry = entry.expect("read").expect("there");
-    let released = Settlement::Released(NoEffect::FencedByProvider);
-    let resolved = operator.settle(&entry, released, patience()).await;
-    assert_eq!(resolved, Ok(Settled::Done));
+    let released = Resolution::Released(NoEffect::FencedByProvider);
+    let resolved = operator.resolve_entry(&entry, released, patience()).await;
+    assert_eq!(resolved, Ok(ResolveResult::Done));
 
     for payment in [&once, &resumable] {
         started(&restarted, payment).await;
@@ -368,9 +368,9 @@ async fn an_attempt_started_without_redis_ends_without_it() {
     let entry = engine.entry(&unknown.key, patience()).await;
     let entry = entry.expect("read").expect("there");
     assert_eq!(entry.progress, Progress::Unknown);
-    let released = Settlement::Released(NoEffect::AttemptEnded);
-    let resolved = engine.settle(&entry, released, patience()).await;
-    assert_eq!(resolved, Ok(Settled::Done));
+    let released = Resolution::Released(NoEffect::AttemptEnded);
+    let resolved = engine.resolve_entry(&entry, released, patience()).await;
+    assert_eq!(resolved, Ok(ResolveResult::Done));
     started(&engine, &unknown).await;
 }
 
@@ -388,13 +388,13 @@ async fn a_late_result_does_not_change_a_resolution_in_memory() {
     let entry = engine.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
     let resolved = engine
-        .settle(
+        .resolve_entry(
             &entry,
-            Settlement::Completed(answer("resolved")),
+            Resolution::Completed(answer("resolved")),
             patience(),
         )
         .await;
-    assert_eq!(resolved, Ok(Settled::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Done));
 
     let late = frozen.complete(answer("late")).await;
 
@@ -507,9 +507,9 @@ async fn a_look_at_an_unfinished_attempt_asks_redis() {
     }
     let entry = elsewhere.entry(&resolved.key, patience()).await;
     let entry = entry.expect("read").expect("there");
-    let completed = Settlement::Completed(charged());
-    let done = elsewhere.settle(&entry, completed, patience()).await;
-    assert_eq!(done, Ok(Settled::Done));
+    let completed = Resolution::Completed(charged());
+    let done = elsewhere.resolve_entry(&entry, completed, patience()).await;
+    assert_eq!(done, Ok(ResolveResult::Done));
     let look = async |payment| here.wait_for(payment, patience()).await.expect("decided");
 
     assert_eq!(look(&resolved).await, Some(Blocked::Replay(charged())));
@@ -534,9 +534,9 @@ async fn a_resolution_in_another_process_survives_the_return_of_the_attempt() {
     for payment in [&in_doubt, &ending] {
         let entry = elsewhere.entry(&payment.key, patience()).await;
         let entry = entry.expect("read").expect("there");
-        let released = Settlement::Released(NoEffect::FencedByProvider);
-        let resolved = elsewhere.settle(&entry, released, patience()).await;
-        assert_eq!(resolved, Ok(Settled::Done));
+        let released = Resolution::Released(NoEffect::FencedByProvider);
+        let resolved = elsewhere.resolve_entry(&entry, released, patience()).await;
+        assert_eq!(resolved, Ok(ResolveResult::Done));
     }
 
     let [late_mark, late_result] = leases;
@@ -619,9 +619,9 @@ async fn a_result_that_redis_missed_is_the_only_response() {
     redis_is_back(&here).await;
 
     for seen in [before, entry(&here).await] {
-        let other = Settlement::Completed(answer("other"));
-        let resolved = here.settle(&seen, other, patience()).await;
-        assert_eq!(resolved, Ok(Settled::Refused));
+        let other = Resolution::Completed(answer("other"));
+        let resolved = here.resolve_entry(&seen, other, patience()).await;
+        assert_eq!(resolved, Ok(ResolveResult::Refused));
     }
     let found = entry(&here).await;
     assert_eq!(found.progress, Progress::Completed(charged()));
@@ -642,10 +642,10 @@ async fn a_key_known_only_to_this_process_can_be_resolved() {
     let entry = entry.expect("read").expect("there");
 
     let resolved = engine
-        .settle(&entry, Settlement::Completed(charged()), patience())
+        .resolve_entry(&entry, Resolution::Completed(charged()), patience())
         .await;
 
-    assert_eq!(resolved, Ok(Settled::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Done));
     assert!(matches!(
         claim(&engine, &payment).await,
         ClaimOutcome::Blocked(Blocked::Replay(_))
@@ -663,7 +663,7 @@ async fn a_resolution_without_acknowledgement_fails() {
     proxy.refuse();
 
     let resolved = here
-        .settle(&entry, Settlement::Completed(charged()), patience())
+        .resolve_entry(&entry, Resolution::Completed(charged()), patience())
         .await;
 
     assert!(
@@ -689,10 +689,10 @@ async fn a_key_lost_by_a_flushed_redis_can_be_resolved() {
     let entry = entry.expect("read").expect("there");
 
     let resolved = engine
-        .settle(&entry, Settlement::Completed(charged()), patience())
+        .resolve_entry(&entry, Resolution::Completed(charged()), patience())
         .await;
 
-    assert_eq!(resolved, Ok(Settled::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Done));
     assert!(matches!(
         claim(&engine, &payment).await,
         ClaimOutcome::Blocked(Blocked::Replay(_))
@@ -712,10 +712,10 @@ async fn a_resolution_refused_by_redis_is_refused() {
     drop(taken_over(&elsewhere, &payment).await);
 
     let resolved = here
-        .settle(&entry, Settlement::Completed(charged()), patience())
+        .resolve_entry(&entry, Resolution::Completed(charged()), patience())
         .await;
 
-    assert_eq!(resolved, Ok(Settled::Refused));
+    assert_eq!(resolved, Ok(ResolveResult::Refused));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use harness::{FaultProxy, MongoServer};
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Backend, ClaimOutcome, LeaseToken, NoEffect, OwnerId, Settled, Settlement, StoreError,
+    Backend, ClaimOutcome, LeaseToken, NoEffect, OwnerId, Resolution, ResolveResult, StoreError,
     WriteResult,
 };
 
@@ -81,17 +81,17 @@ async fn a_resolution_with_a_lost_reply_succeeds_and_a_second_one_is_refused() {
     started(&engine, &payment).await.mark_unknown().await;
     let entry = engine.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
-    let settle = async || {
-        let completed = Settlement::Completed(charged());
-        engine.settle(&entry, completed, patience()).await
+    let resolve = async || {
+        let completed = Resolution::Completed(charged());
+        engine.resolve_entry(&entry, completed, patience()).await
     };
     proxy.reset_counters();
     proxy.lose_replies_to(WRITE, 1);
 
-    assert_eq!(settle().await, Ok(Settled::Done));
+    assert_eq!(resolve().await, Ok(ResolveResult::Done));
     assert_eq!(writes(&proxy), 2);
 
-    assert_eq!(settle().await, Ok(Settled::Refused));
+    assert_eq!(resolve().await, Ok(ResolveResult::Refused));
     let outcome = claim(&engine, &payment).await;
     assert!(
         matches!(outcome, ClaimOutcome::Blocked(Blocked::Replay(_))),
@@ -110,17 +110,17 @@ async fn of_two_resolutions_one_succeeds() {
     started(&slow, &payment).await.mark_unknown().await;
     let entry = quick.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
-    let released = || Settlement::Released(NoEffect::AttemptEnded);
+    let released = || Resolution::Released(NoEffect::AttemptEnded);
 
     // Its read is answered late, so its compare-and-set comes after the other one.
     proxy.delay(Duration::from_millis(500));
-    let (late, ()) = tokio::join!(slow.settle(&entry, released(), patience()), async {
+    let (late, ()) = tokio::join!(slow.resolve_entry(&entry, released(), patience()), async {
         tokio::time::sleep(Duration::from_millis(250)).await;
-        let resolved = quick.settle(&entry, released(), patience()).await;
-        assert_eq!(resolved, Ok(Settled::Done));
+        let resolved = quick.resolve_entry(&entry, released(), patience()).await;
+        assert_eq!(resolved, Ok(ResolveResult::Done));
     });
 
-    assert_eq!(late, Ok(Settled::Refused));
+    assert_eq!(late, Ok(ResolveResult::Refused));
 }
 
 /// A caller without a revision: the engine reads it, and one write follows it.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use harness::{MongoServer, RedisServer, eventually, within};
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Backend, Blocked, ClaimOutcome, Operation, OwnerId, RecordKey, Settled, Settlement, WriteResult,
+    Backend, Blocked, ClaimOutcome, Operation, OwnerId, RecordKey, Resolution, ResolveResult,
+    WriteResult,
 };
 
 use super::faults::{self, World, at_every_moment};
@@ -348,9 +349,9 @@ async fn a_resolution_during_an_outage_of_redis_is_replayed_after_it() {
     let entry = without_redis.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
     let resolved = without_redis
-        .settle(&entry, Settlement::Completed(charged()), patience())
+        .resolve_entry(&entry, Resolution::Completed(charged()), patience())
         .await;
-    assert_eq!(resolved, Ok(Settled::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Done));
 
     eventually(Duration::from_secs(5), async || {
         match claim(&engine, &payment).await {

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use idempotency::store::{
-    Answer, Blocked, Change, ClaimOutcome, ClaimRequest, Fence, Found, Grant, Record, Settled,
-    Settlement, Step, Store, StoreError, StoreTime, Stored, Version, WriteResult, async_trait,
+    Answer, Blocked, Change, ClaimOutcome, ClaimRequest, Fence, Found, Grant, Record, Resolution,
+    ResolveResult, Step, Store, StoreError, StoreTime, Stored, Version, WriteResult, async_trait,
     step,
 };
 use idempotency::{
@@ -80,16 +80,16 @@ impl Store for OwnStore {
         Ok(Answer::of_all(changed))
     }
 
-    async fn settle(
+    async fn resolve(
         &self,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
         _: Deadline,
-    ) -> Result<Settled, StoreError> {
+    ) -> Result<ResolveResult, StoreError> {
         Ok(self.step(key, |stored, now| {
-            step::settle(stored, seen, owner, settlement, now)
+            step::resolve(stored, seen, owner, resolution, now)
         }))
     }
 

@@ -93,7 +93,7 @@ pub struct Step<T> {
 
 /// The result of resolving a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
+pub enum ResolveResult {
     /// The resolution is stored.
     Done,
     /// Nothing was written: the record has changed since it was read, is resolved already, or its owner still holds the lease.
@@ -102,7 +102,7 @@ pub enum Settled {
 
 /// What is known now about an abandoned operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Settlement {
+pub enum Resolution {
     /// It took effect, with this result.
     Completed(SavedResponse),
     /// It had no effect, and cannot have one any more.
@@ -315,48 +315,48 @@ fn superseded(
 
 /// The write and the reply for a resolution of the record that was `seen`. `owner` is fresh, so the abandoned attempt
 /// is superseded if it returns.
-pub(super) fn settle(
+pub(super) fn resolve(
     record: &Record,
     seen: Version,
     owner: OwnerId,
-    settlement: &Settlement,
+    resolution: &Resolution,
     now: StoreTime,
-) -> Step<Settled> {
+) -> Step<ResolveResult> {
     if record.version() != seen {
-        return Step::answer(Settled::Refused);
+        return Step::answer(ResolveResult::Refused);
     }
     let is_running = record.state == State::InProgress && now < record.lease_end();
     let is_unfinished = matches!(record.state, State::InProgress | State::Unknown);
     let is_reopened = matches!(record.state, State::Released { .. }) && record.took_over;
-    let state = match settlement {
-        Settlement::Completed(response) if is_unfinished || is_reopened => State::Completed {
+    let state = match resolution {
+        Resolution::Completed(response) if is_unfinished || is_reopened => State::Completed {
             finished_at: now,
             response: response.clone(),
         },
-        Settlement::Released if (is_unfinished || is_reopened) && !is_running => {
+        Resolution::Released if (is_unfinished || is_reopened) && !is_running => {
             State::Released { finished_at: now }
         }
-        Settlement::Reopened
+        Resolution::Reopened
             if is_unfinished && !is_running && record.policy == Policy::RerunAlways =>
         {
             State::Released { finished_at: now }
         }
-        _ => return Step::answer(Settled::Refused),
+        _ => return Step::answer(ResolveResult::Refused),
     };
-    let checkpoint = match settlement {
-        Settlement::Completed(_) => Bytes::new(),
-        Settlement::Released | Settlement::Reopened => record.checkpoint.clone(),
+    let checkpoint = match resolution {
+        Resolution::Completed(_) => Bytes::new(),
+        Resolution::Released | Resolution::Reopened => record.checkpoint.clone(),
     };
     let next = Record {
         state,
         owner,
         rev: record.rev + 1,
         // The next attempt after a reopening is a takeover.
-        took_over: *settlement == Settlement::Reopened,
+        took_over: *resolution == Resolution::Reopened,
         checkpoint,
         ..record.clone()
     };
-    Step::write(next, Settled::Done)
+    Step::write(next, ResolveResult::Done)
 }
 
 /// The store has lost the claim. A result or an unknown outcome is stored anyway, because the operation may have taken

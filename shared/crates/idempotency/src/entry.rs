@@ -54,7 +54,7 @@ pub enum Progress {
 
 /// What is known now about an operation whose outcome was unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settlement {
+pub enum Resolution {
     /// It took effect, with this result.
     Completed(SavedResponse),
     /// It had no effect, and cannot have one any more.

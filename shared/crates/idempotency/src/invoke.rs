@@ -26,8 +26,8 @@ use self::answer::{Answer, KeyState, KeyStatus, RemoteLease, Reply, Stored};
 use self::object::Problem;
 use self::request::{Begin, Finding, Request};
 use super::{
-    Blocked, ClaimOutcome, Idempotency, Lease, LeaseToken, Lookup, Operation, Progress, Resolved,
-    SavedResponse, Settlement, StoreError, WriteResult,
+    Blocked, ClaimOutcome, Idempotency, Lease, LeaseToken, Lookup, Operation, Progress, Resolution,
+    Resolved, SavedResponse, StoreError, WriteResult,
 };
 
 #[cfg(doc)]
@@ -105,8 +105,8 @@ impl Remote {
                 lookup => Answer::Found(key_status(lookup)),
             },
             Request::Resolve(key, seen, finding) => {
-                let settlement = settlement(finding);
-                let resolved = self.engine.resolve(&key, seen, settlement, until).await?;
+                let resolution = resolution(finding);
+                let resolved = self.engine.resolve(&key, seen, resolution, until).await?;
                 match resolved {
                     Resolved::Stored => Answer::Resolved,
                     Resolved::Refused(lookup) => Answer::Refused(key_status(lookup)),
@@ -178,10 +178,10 @@ fn unknown(operation: &Operation, lookup: Lookup) -> Answer {
     }
 }
 
-fn settlement(finding: Finding<'_>) -> Settlement {
+fn resolution(finding: Finding<'_>) -> Resolution {
     match finding {
-        Finding::Completed(response) => Settlement::Completed(saved(response)),
-        Finding::Released(reason) => Settlement::Released(reason),
+        Finding::Completed(response) => Resolution::Completed(saved(response)),
+        Finding::Released(reason) => Resolution::Released(reason),
     }
 }
 

@@ -61,7 +61,7 @@ fn tiered_operations_run_at_most_once_under_every_fault() {
         [tiered],
         [
             Protocol {
-                settlements: 1,
+                resolutions: 1,
                 ..tiered
             },
             Protocol {
@@ -205,23 +205,23 @@ fn redis_never_replaces_a_newer_result_at_any_clock_difference() {
 
 #[test]
 fn a_late_resolution_changes_only_the_record_that_was_read() {
-    let settling = Protocol::SETTLING;
+    let resolving = Protocol::RESOLVING;
     search(
-        [settling, settling.rerun()],
+        [resolving, resolving.rerun()],
         [
             Protocol {
                 ticks: 3,
                 doubts: true,
-                ..settling
+                ..resolving
             },
             Protocol {
                 faults: 1,
-                ..settling
+                ..resolving
             },
             Protocol {
                 layout: Layout::RedisAlone,
                 faults: 1,
-                ..settling
+                ..resolving
             },
         ],
     );
@@ -239,7 +239,7 @@ fn a_failover_loses_no_write_that_was_acted_on() {
                 ..failover
             },
             Protocol {
-                settlements: 1,
+                resolutions: 1,
                 ..failover
             },
             Protocol {

@@ -9,8 +9,8 @@
 use foundation::Deadline;
 use tracing::info;
 
-use super::entry::{Entry, Progress, Settlement};
-use super::store::{Found, Page, Settled, StoreError};
+use super::entry::{Entry, Progress, Resolution};
+use super::store::{Found, Page, ResolveResult, StoreError};
 use super::{Idempotency, OwnerId, RecordKey, Revision, decision};
 
 /// What is stored under a key.
@@ -147,21 +147,23 @@ impl Idempotency {
         &self,
         key: &RecordKey,
         seen: Revision,
-        settlement: Settlement,
+        resolution: Resolution,
         deadline: Deadline,
     ) -> Result<Resolved, StoreError> {
         if let Lookup::Found(entry) = self.look_up(key, deadline).await?
             && entry.revision() == seen
             && entry.progress.is_abandoned()
         {
-            let settled = self.settle(&entry, settlement.clone(), deadline).await?;
-            if settled == Settled::Done {
+            let resolved = self
+                .resolve_entry(&entry, resolution.clone(), deadline)
+                .await?;
+            if resolved == ResolveResult::Done {
                 return Ok(Resolved::Stored);
             }
         }
         // An earlier call whose reply was lost may have written it.
         let now = self.look_up(key, deadline).await?;
-        Ok(if self.is_resolved_as(&now, &settlement) {
+        Ok(if self.is_resolved_as(&now, &resolution) {
             Resolved::Stored
         } else {
             Resolved::Refused(now)
@@ -178,30 +180,30 @@ impl Idempotency {
     /// # Cancel safety
     ///
     /// A dropped call may or may not have resolved the key.
-    pub async fn settle(
+    pub async fn resolve_entry(
         &self,
         entry: &Entry,
-        settlement: Settlement,
+        resolution: Resolution,
         deadline: Deadline,
-    ) -> Result<Settled, StoreError> {
-        let (resolved_as, reason) = match &settlement {
-            Settlement::Completed(_) => ("completed", None),
-            Settlement::Released(reason) => ("released", Some(reason.name())),
-            Settlement::Reopened => ("reopened", None),
+    ) -> Result<ResolveResult, StoreError> {
+        let (resolved_as, reason) = match &resolution {
+            Resolution::Completed(_) => ("completed", None),
+            Resolution::Released(reason) => ("released", Some(reason.name())),
+            Resolution::Reopened => ("reopened", None),
         };
-        let written = match settlement {
-            Settlement::Completed(response) => {
+        let written = match resolution {
+            Resolution::Completed(response) => {
                 let (key, fingerprint) = (&entry.key, &entry.fingerprint);
                 let storable = self.engine.storable(key, fingerprint, &response, deadline);
-                decision::Settlement::Completed(storable.await)
+                decision::Resolution::Completed(storable.await)
             }
-            Settlement::Released(_) => decision::Settlement::Released,
-            Settlement::Reopened => decision::Settlement::Reopened,
+            Resolution::Released(_) => decision::Resolution::Released,
+            Resolution::Reopened => decision::Resolution::Reopened,
         };
-        let settled = self
+        let resolved = self
             .engine
             .store
-            .settle(
+            .resolve(
                 &entry.key,
                 entry.version,
                 OwnerId::fresh(),
@@ -209,7 +211,7 @@ impl Idempotency {
                 deadline,
             )
             .await?;
-        if settled == Settled::Done {
+        if resolved == ResolveResult::Done {
             info!(
                 idempotency.key_hash = %entry.key.hash(),
                 idempotency.resolved_as = resolved_as,
@@ -217,7 +219,7 @@ impl Idempotency {
                 "unfinished key resolved"
             );
         }
-        Ok(settled)
+        Ok(resolved)
     }
 
     fn lookup_of(&self, key: &RecordKey, found: Found) -> Lookup {
@@ -232,15 +234,15 @@ impl Idempotency {
         }
     }
 
-    fn is_resolved_as(&self, lookup: &Lookup, settlement: &Settlement) -> bool {
+    fn is_resolved_as(&self, lookup: &Lookup, resolution: &Resolution) -> bool {
         let Lookup::Found(entry) = lookup else {
             return false;
         };
-        match (&entry.progress, settlement) {
-            (Progress::Completed(stored), Settlement::Completed(response)) => {
+        match (&entry.progress, resolution) {
+            (Progress::Completed(stored), Resolution::Completed(response)) => {
                 stored.unsigned() == response.limited_to(self.engine.config.max_response_bytes)
             }
-            (Progress::Released, Settlement::Released(_)) => true,
+            (Progress::Released, Resolution::Released(_)) => true,
             _ => false,
         }
     }

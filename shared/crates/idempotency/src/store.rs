@@ -67,7 +67,7 @@ pub use self::answer::{Answer, Found, Grant, Repeated, Stored};
 pub use self::backend::{Backend, StoreError};
 pub use self::page::Page;
 pub use crate::blocked::{Blocked, UnknownCause};
-pub use crate::decision::{Change, ClaimRequest, Fence, Settled, Settlement, Step};
+pub use crate::decision::{Change, ClaimRequest, Fence, Resolution, ResolveResult, Step};
 pub use crate::outcome::ClaimOutcome;
 pub use crate::record::{Record, State, Unreadable, Version};
 pub use crate::store_time::StoreTime;
@@ -110,14 +110,14 @@ pub trait Store: Send + Sync {
     async fn read(&self, key: &RecordKey, deadline: Deadline) -> Result<Found, StoreError>;
 
     /// Replaces the record that was `seen` by a resolution of it. `owner` is fresh.
-    async fn settle(
+    async fn resolve(
         &self,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
         deadline: Deadline,
-    ) -> Result<Settled, StoreError>;
+    ) -> Result<ResolveResult, StoreError>;
 
     /// At most `limit` keys, sorted.
     async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError>;

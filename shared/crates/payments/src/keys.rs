@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use foundation::Deadline;
 use idempotency::{
-    Entry, Idempotency, Lookup, Progress, RecordKey, Settled, Settlement, StoreError,
+    Entry, Idempotency, Lookup, Progress, RecordKey, Resolution, ResolveResult, StoreError,
 };
 use tracing::warn;
 
@@ -59,7 +59,7 @@ enum Pass {
 /// What a run does with an unfinished key.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    Settle(Settlement),
+    Settle(Resolution),
     Leave,
 }
 
@@ -126,16 +126,16 @@ async fn finish_one(
 ) -> bool {
     let step = match (work, ledger) {
         (Work::Payment, Some(ledger)) => of_payment(idempotency, ledger, entry, deadline).await,
-        (Work::Event, Some(_)) => Step::Settle(Settlement::Reopened),
+        (Work::Event, Some(_)) => Step::Settle(Resolution::Reopened),
         (Work::Other, _) | (_, None) => Step::Leave,
     };
-    let Step::Settle(settlement) = step else {
+    let Step::Settle(resolution) = step else {
         return false;
     };
-    match idempotency.settle(entry, settlement, deadline).await {
-        Ok(Settled::Done) => true,
+    match idempotency.resolve_entry(entry, resolution, deadline).await {
+        Ok(ResolveResult::Done) => true,
         // Its client came back meanwhile.
-        Ok(Settled::Refused) => false,
+        Ok(ResolveResult::Refused) => false,
         Err(error) => {
             warn!(idempotency.key_hash = %entry.key.hash(), idempotency.error = %error, "an unfinished key was not settled");
             false
@@ -189,13 +189,13 @@ async fn of_payment(
     match ledger.read(&id, deadline).await {
         // Another request than the one that opened the row: its attempt did nothing but to read that.
         Ok(Some(payment)) if payment.fingerprint != entry.fingerprint.to_string() => {
-            Step::Settle(Settlement::Reopened)
+            Step::Settle(Resolution::Reopened)
         }
         Ok(Some(payment)) => match payment.final_answer() {
-            Some(answer) => Step::Settle(Settlement::Completed(answer)),
+            Some(answer) => Step::Settle(Resolution::Completed(answer)),
             None => Step::Leave,
         },
-        Ok(None) => Step::Settle(Settlement::Reopened),
+        Ok(None) => Step::Settle(Resolution::Reopened),
         Err(error) => {
             warn!(payment.id = id, ledger.error = %error, "the payment of an unfinished key could not be read");
             Step::Leave

@@ -14,7 +14,7 @@ use super::payment::{
 use super::waiting::eventually;
 use crate::{
     Blocked, ClaimOutcome, Failure, Idempotency, Lease, LeaseToken, NoEffect, Operation, OwnerId,
-    Policy, Progress, RunOutcome, Settled, Settlement, UnknownCause, WriteResult,
+    Policy, Progress, Resolution, ResolveResult, RunOutcome, UnknownCause, WriteResult,
 };
 
 /// A lease that ends soon, for an attempt that is abandoned.
@@ -443,11 +443,11 @@ pub async fn a_resolved_result_is_replayed_to_every_caller(subject: Subject) {
     let entry = elsewhere.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
 
-    let settled = elsewhere
-        .settle(&entry, Settlement::Completed(charged()), patience())
+    let resolved = elsewhere
+        .resolve_entry(&entry, Resolution::Completed(charged()), patience())
         .await;
 
-    assert_eq!(settled, Ok(Settled::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Done));
     for engine in [&engine, &elsewhere] {
         let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(engine, &payment).await else {
             panic!("not resolved");
@@ -466,10 +466,10 @@ pub async fn a_resolution_supersedes_the_owner(subject: Subject) {
     let frozen = overdue(&engine, &payment).await;
     let entry = engine.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
-    let fenced = Settlement::Released(NoEffect::FencedByProvider);
+    let fenced = Resolution::Released(NoEffect::FencedByProvider);
     assert_eq!(
-        engine.settle(&entry, fenced, patience()).await,
-        Ok(Settled::Done)
+        engine.resolve_entry(&entry, fenced, patience()).await,
+        Ok(ResolveResult::Done)
     );
     let next = started(&subject.engine(), &payment).await;
 
@@ -491,10 +491,10 @@ pub async fn nothing_is_released_over_a_running_lease(subject: Subject) {
     let entry = engine.entry(&payment.key, patience()).await;
     let entry = entry.expect("read").expect("there");
 
-    let fenced = Settlement::Released(NoEffect::FencedByProvider);
-    let settled = engine.settle(&entry, fenced, patience()).await;
+    let fenced = Resolution::Released(NoEffect::FencedByProvider);
+    let resolved = engine.resolve_entry(&entry, fenced, patience()).await;
 
-    assert_eq!(settled, Ok(Settled::Refused));
+    assert_eq!(resolved, Ok(ResolveResult::Refused));
     assert_eq!(
         lease.complete(charged()).await,
         WriteResult::Stored(charged())
@@ -509,11 +509,11 @@ pub async fn a_resolution_applies_only_to_the_seen_record(subject: Subject) {
     let seen = seen.expect("read").expect("there");
     let second = started(&engine, &payment).await;
 
-    let settled = engine
-        .settle(&seen, Settlement::Completed(answer("stale")), patience())
+    let resolved = engine
+        .resolve_entry(&seen, Resolution::Completed(answer("stale")), patience())
         .await;
 
-    assert_eq!(settled, Ok(Settled::Refused));
+    assert_eq!(resolved, Ok(ResolveResult::Refused));
     assert_eq!(
         second.complete(charged()).await,
         WriteResult::Stored(charged())
@@ -527,10 +527,10 @@ pub async fn a_completed_key_cannot_be_resolved(subject: Subject) {
     let entry = entry.expect("read").expect("there");
     assert_eq!(entry.progress, Progress::Completed(charged()));
 
-    let another = Settlement::Completed(answer("another"));
-    let settled = engine.settle(&entry, another, patience()).await;
+    let another = Resolution::Completed(answer("another"));
+    let resolved = engine.resolve_entry(&entry, another, patience()).await;
 
-    assert_eq!(settled, Ok(Settled::Refused));
+    assert_eq!(resolved, Ok(ResolveResult::Refused));
     let end = provider.pay(&engine, &payment, charged()).await;
     assert_eq!(end, RunOutcome::Blocked(Blocked::Replay(charged())));
 }

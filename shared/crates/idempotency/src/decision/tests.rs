@@ -401,13 +401,13 @@ fn a_completed_record_has_no_checkpoint() {
     let completed = after(&noted, Change::Complete(response()), 10);
     assert!(completed.checkpoint.is_empty());
 
-    let settled = |settlement| {
+    let resolved = |resolution| {
         let seen = noted.version();
-        written(settle(&noted, seen, owner(9), &settlement, at(30_000)))
+        written(resolve(&noted, seen, owner(9), &resolution, at(30_000)))
     };
-    let completed = settled(Settlement::Completed(response()));
+    let completed = resolved(Resolution::Completed(response()));
     assert!(completed.checkpoint.is_empty());
-    assert_eq!(settled(Settlement::Released).checkpoint, "note");
+    assert_eq!(resolved(Resolution::Released).checkpoint, "note");
 }
 
 #[test]
@@ -459,9 +459,9 @@ fn only_results_and_unknown_outcomes_are_stored_without_a_claim() {
 #[test]
 fn a_resolution_replaces_the_seen_record_with_a_fresh_owner() {
     let record = claimed();
-    let completed = Settlement::Completed(response());
+    let completed = Resolution::Completed(response());
     let over = 30_000;
-    let settled = written(settle(
+    let resolved = written(resolve(
         &record,
         record.version(),
         owner(9),
@@ -469,14 +469,14 @@ fn a_resolution_replaces_the_seen_record_with_a_fresh_owner() {
         at(over),
     ));
     let late = Change::Complete(response());
-    let result = refused(Some(&settled), &fence(), &late, at(over));
+    let result = refused(Some(&resolved), &fence(), &late, at(over));
     assert!(is_superseded(&result));
     let unknown = after(&record, Change::MarkUnknown, 10);
-    let released = written(settle(
+    let released = written(resolve(
         &unknown,
         unknown.version(),
         owner(9),
-        &Settlement::Released,
+        &Resolution::Released,
         at(11),
     ));
     assert!(!released.took_over && released.rev == unknown.rev + 1);
@@ -502,21 +502,21 @@ fn a_resolution_replaces_the_seen_record_with_a_fresh_owner() {
             "a running lease",
             &record,
             record.version(),
-            &Settlement::Released,
+            &Resolution::Released,
             over - 1,
         ),
-        ("a result", &settled, settled.version(), &completed, over),
+        ("a result", &resolved, resolved.version(), &completed, over),
         (
             "a result, released",
-            &settled,
-            settled.version(),
-            &Settlement::Released,
+            &resolved,
+            resolved.version(),
+            &Resolution::Released,
             over,
         ),
     ];
-    for (case, record, seen, settlement, ms) in refused {
-        let step = settle(record, seen, owner(9), settlement, at(ms));
-        assert_eq!(step, Step::answer(Settled::Refused), "{case}");
+    for (case, record, seen, resolution, ms) in refused {
+        let step = resolve(record, seen, owner(9), resolution, at(ms));
+        assert_eq!(step, Step::answer(ResolveResult::Refused), "{case}");
     }
 }
 
@@ -528,12 +528,12 @@ fn the_attempt_after_a_reopening_is_a_takeover() {
         ..claimed()
     };
     let reopen = |record: &Record| {
-        let settlement = Settlement::Reopened;
-        settle(record, record.version(), owner(9), &settlement, over)
+        let resolution = Resolution::Reopened;
+        resolve(record, record.version(), owner(9), &resolution, over)
     };
     assert_eq!(
         reopen(&claimed()),
-        Step::answer(Settled::Refused),
+        Step::answer(ResolveResult::Refused),
         "the policy allows no rerun"
     );
 
@@ -553,21 +553,21 @@ fn the_attempt_after_a_reopening_is_a_takeover() {
         policy: Policy::RerunAlways,
         ..second()
     };
-    let settling = |settlement| {
+    let resolving = |resolution| {
         let seen = reopened.version();
-        settle(&reopened, seen, owner(8), &settlement, over)
+        resolve(&reopened, seen, owner(8), &resolution, over)
     };
-    let resolved = written(settling(Settlement::Completed(response())));
+    let resolved = written(resolving(Resolution::Completed(response())));
     assert_eq!(
         decide(Some(&resolved), &resuming, over),
         Decision::Blocked(Blocked::Replay(response()))
     );
-    let freed = written(settling(Settlement::Released));
+    let freed = written(resolving(Resolution::Released));
     let decision = decide(Some(&freed), &resuming, over);
     assert_eq!(decision, Decision::Start(Start::Reclaim));
     assert_eq!(
-        settling(Settlement::Reopened),
-        Step::answer(Settled::Refused)
+        resolving(Resolution::Reopened),
+        Step::answer(ResolveResult::Refused)
     );
     let other = ClaimRequest {
         fingerprint: fingerprint("b"),

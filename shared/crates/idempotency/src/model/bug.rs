@@ -26,12 +26,12 @@ pub(super) enum Bug {
     /// A holder keeps its revision after an unacknowledged write, so a renewal mistakes a later write for its own.
     KeepTheRevision,
     // Resolving
-    SettleKeepsTheOwner,
+    ResolveKeepsTheOwner,
     ReleasedForALiveOwner,
     /// A resolution's compare-and-set names only `rev`.
-    SettleWithoutOwner,
+    ResolveWithoutOwner,
     /// A resolution's compare-and-set names only the owner.
-    SettleWithoutRev,
+    ResolveWithoutRev,
     /// Another request treats a reopened key as a released one.
     ReopenedWithoutTakeover,
     // Redis in front

@@ -2,7 +2,7 @@
 
 use super::stored::Stored;
 use crate::OwnerId;
-use crate::decision::{Change, Fence, Settlement, Start};
+use crate::decision::{Change, Fence, Resolution, Start};
 use crate::record::{Record, Version};
 use crate::store_time::StoreTime;
 
@@ -43,7 +43,7 @@ pub(super) enum Message {
     /// Redis alone: decide about a holder's write.
     Change(Box<HeldWrite>),
     /// Redis alone: decide about a resolution.
-    Settle {
+    Resolve {
         seen: Version,
         finding: Box<Finding>,
     },
@@ -62,7 +62,7 @@ pub(super) struct Judged {
 pub(super) enum Swap {
     Claim { how: Start, next: Record },
     Change(HeldWrite),
-    Settle(Finding),
+    Resolve(Finding),
 }
 
 /// A holder's write.
@@ -78,7 +78,7 @@ pub(super) struct HeldWrite {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Finding {
     pub(super) owner: OwnerId,
-    pub(super) settlement: Settlement,
+    pub(super) resolution: Resolution,
     /// A finding applies only to its generation.
     pub(super) generation: u8,
 }

@@ -6,7 +6,7 @@ use super::protocol::{Layout, Protocol};
 #[test]
 fn each_planted_bug_is_found() {
     let (tiered, alone, notes) = (Protocol::TIERED, Protocol::REDIS_ALONE, Protocol::NOTES);
-    let (renewals, settling) = (Protocol::RENEWALS, Protocol::SETTLING);
+    let (renewals, resolving) = (Protocol::RENEWALS, Protocol::RESOLVING);
     let two_requests = Protocol {
         clients: 2,
         ..Protocol::TWO_REQUESTS
@@ -15,7 +15,7 @@ fn each_planted_bug_is_found() {
     let three_from_nothing = Protocol {
         clients: 3,
         doubts: false,
-        settlements: 0,
+        resolutions: 0,
         ..from_nothing
     };
     let failover = Protocol::FAILOVER;
@@ -54,10 +54,10 @@ fn each_planted_bug_is_found() {
             Bug::NoteOverALaterOne,
         ),
         (renewals, Bug::KeepTheRevision),
-        (from_nothing, Bug::SettleKeepsTheOwner),
+        (from_nothing, Bug::ResolveKeepsTheOwner),
         (from_nothing, Bug::ReleasedForALiveOwner),
-        (settling, Bug::SettleWithoutOwner),
-        (settling, Bug::SettleWithoutRev),
+        (resolving, Bug::ResolveWithoutOwner),
+        (resolving, Bug::ResolveWithoutRev),
         (
             Protocol {
                 requests: 2,

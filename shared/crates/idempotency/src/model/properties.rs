@@ -130,8 +130,8 @@ fn coverage(protocol: &Protocol) -> Vec<Property<Protocol>> {
     {
         seen.push(once!(Unknown));
     }
-    if protocol.settlements > 0 {
-        seen.push(once!(Settlement));
+    if protocol.resolutions > 0 {
+        seen.push(once!(Resolution));
         if protocol.policy == Policy::RerunAlways {
             seen.push(once!(Reopening));
         }

@@ -25,7 +25,7 @@ pub(super) struct Protocol {
     pub(super) notes: u8,
     pub(super) renewals: u8,
     /// How often a reconciler may read the key.
-    pub(super) settlements: u8,
+    pub(super) resolutions: u8,
     /// Whether a holder may mark its outcome as unknown.
     pub(super) doubts: bool,
     /// Whether replies may be delayed.
@@ -74,7 +74,7 @@ impl Protocol {
         retention: LONG,
         notes: 0,
         renewals: 0,
-        settlements: 0,
+        resolutions: 0,
         doubts: false,
         slow_replies: false,
         lags: false,
@@ -105,7 +105,7 @@ impl Protocol {
     pub(super) const REDIS_ALONE: Self = Self {
         name: "redis alone",
         layout: Layout::RedisAlone,
-        settlements: 1,
+        resolutions: 1,
         redis_loses_data: false,
         ..Self::TIERED
     };
@@ -168,7 +168,7 @@ impl Protocol {
         clients: 2,
         faults: 0,
         retention: 1,
-        settlements: 1,
+        resolutions: 1,
         doubts: true,
         ..Self::RETENTION
     };
@@ -182,13 +182,13 @@ impl Protocol {
     };
 
     /// A reconciler that reads twice and writes late, beside holders that renew.
-    pub(super) const SETTLING: Self = Self {
-        name: "settling",
+    pub(super) const RESOLVING: Self = Self {
+        name: "resolving",
         faults: 0,
         ticks: 2,
         retention: 1,
         renewals: 1,
-        settlements: 2,
+        resolutions: 2,
         ..Self::MONGODB
     };
 

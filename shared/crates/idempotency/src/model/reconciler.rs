@@ -7,7 +7,7 @@ use super::message::{Finding, Judged, Message, Swap};
 use super::protocol::{Layout, Protocol};
 use super::seen::Seen;
 use super::world::World;
-use crate::decision::Settlement;
+use crate::decision::Resolution;
 
 impl World {
     /// It reads an abandoned record.
@@ -33,26 +33,26 @@ impl World {
         let Some(seen) = self.reconciler.seen.take() else {
             return;
         };
-        let settlement = if self.was_executed(seen.generation) {
+        let resolution = if self.was_executed(seen.generation) {
             let answer = Answer {
                 generation: seen.generation,
                 by: self.resolver(),
                 request: seen.request,
             };
-            Settlement::Completed(answer.response())
+            Resolution::Completed(answer.response())
         } else {
             if protocol.bug != Some(Bug::ReleasedForALiveOwner) {
                 self.fence = self.fence.max((seen.generation, seen.attempt));
             }
-            Settlement::Released
+            Resolution::Released
         };
-        self.send_finding(protocol, &seen, settlement);
+        self.send_finding(protocol, &seen, resolution);
     }
 
     /// It allows another attempt, without asking the provider.
     pub(super) fn reopen(&mut self, protocol: &Protocol) {
         if let Some(seen) = self.reconciler.seen.take() {
-            self.send_finding(protocol, &seen, Settlement::Reopened);
+            self.send_finding(protocol, &seen, Resolution::Reopened);
         }
     }
 
@@ -60,28 +60,28 @@ impl World {
         RECONCILER + self.reconciler.looks_left
     }
 
-    fn send_finding(&mut self, protocol: &Protocol, seen: &Seen, settlement: Settlement) {
+    fn send_finding(&mut self, protocol: &Protocol, seen: &Seen, resolution: Resolution) {
         let finding = Finding {
             owner: owner(self.resolver()),
-            settlement,
+            resolution,
             generation: seen.generation,
         };
         match protocol.layout {
-            Layout::RedisAlone => self.in_flight.push(Message::Settle {
+            Layout::RedisAlone => self.in_flight.push(Message::Resolve {
                 seen: seen.version,
                 finding: Box::new(finding),
             }),
             Layout::Tiered | Layout::MongoDb => {
                 let record = self.read(protocol).record.as_ref();
-                if record
-                    .is_some_and(|record| self.may_settle(protocol, record, seen.version, &finding))
-                {
+                if record.is_some_and(|record| {
+                    self.may_resolve(protocol, record, seen.version, &finding)
+                }) {
                     self.in_flight.push(Message::Swap {
                         judged: Judged {
                             version: seen.version,
                             attempt: seen.attempt,
                         },
-                        write: Box::new(Swap::Settle(finding)),
+                        write: Box::new(Swap::Resolve(finding)),
                     });
                 }
             }

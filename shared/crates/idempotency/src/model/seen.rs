@@ -21,7 +21,7 @@ pub(super) struct Seen {
 impl Reconciler {
     pub(super) fn new(protocol: &Protocol) -> Self {
         Self {
-            looks_left: protocol.settlements,
+            looks_left: protocol.resolutions,
             seen: None,
         }
     }

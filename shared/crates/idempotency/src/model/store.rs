@@ -23,8 +23,8 @@ impl World {
             Message::Swap { judged, write } => self.swap(protocol, *judged, write),
             Message::Decide { id } => self.decide(protocol, *id),
             Message::Change(write) => self.change(protocol, write),
-            Message::Settle { seen, finding } => {
-                self.settle_in_one_step(protocol, *seen, finding);
+            Message::Resolve { seen, finding } => {
+                self.resolve_in_one_step(protocol, *seen, finding);
                 Reply::Done
             }
             _ => Reply::Found {
@@ -83,8 +83,8 @@ impl World {
             (Some(Bug::BlindTakeover), Swap::Claim { .. }) => true,
             (Some(Bug::ClaimByAttempt), Swap::Claim { .. }) => record.attempt == judged.attempt,
             (Some(Bug::ClaimByRevAlone), Swap::Claim { .. })
-            | (Some(Bug::SettleWithoutOwner), Swap::Settle(_)) => record.rev == seen.rev,
-            (Some(Bug::SettleWithoutRev), Swap::Settle(_)) => record.owner == seen.owner,
+            | (Some(Bug::ResolveWithoutOwner), Swap::Resolve(_)) => record.rev == seen.rev,
+            (Some(Bug::ResolveWithoutRev), Swap::Resolve(_)) => record.owner == seen.owner,
             _ => record.version() == seen,
         };
         if !is_judged {
@@ -113,7 +113,7 @@ impl World {
                     None => Reply::Lost,
                 }
             }
-            Swap::Settle(finding) => {
+            Swap::Resolve(finding) => {
                 self.write_finding(protocol, &record, finding);
                 Reply::Done
             }
@@ -159,7 +159,7 @@ impl World {
         let Some(record) = stored.record.as_ref() else {
             return Reply::Superseded(Box::new(Reply::Unknown));
         };
-        if !matches!(result, WriteResult::Superseded(_)) && stored.was_settled(write.id) {
+        if !matches!(result, WriteResult::Superseded(_)) && stored.was_resolved(write.id) {
             self.violate(Violation::MissedResolution);
         }
         match (result, &write.change) {
@@ -179,15 +179,15 @@ impl World {
         }
     }
 
-    fn settle_in_one_step(&mut self, protocol: &Protocol, seen: Version, finding: &Finding) {
+    fn resolve_in_one_step(&mut self, protocol: &Protocol, seen: Version, finding: &Finding) {
         if let Some(record) = self.primary().record.clone()
-            && self.may_settle(protocol, &record, seen, finding)
+            && self.may_resolve(protocol, &record, seen, finding)
         {
             self.write_finding(protocol, &record, finding);
         }
     }
 
-    pub(super) fn may_settle(
+    pub(super) fn may_resolve(
         &self,
         protocol: &Protocol,
         record: &Record,
@@ -195,12 +195,12 @@ impl World {
         finding: &Finding,
     ) -> bool {
         match protocol.bug {
-            Some(Bug::SettleWithoutOwner) => seen.owner = record.owner,
-            Some(Bug::SettleWithoutRev) => seen.rev = record.rev,
+            Some(Bug::ResolveWithoutOwner) => seen.owner = record.owner,
+            Some(Bug::ResolveWithoutRev) => seen.rev = record.rev,
             _ => {}
         }
-        let (owner, settlement) = (finding.owner, &finding.settlement);
-        let step = decision::settle(record, seen, owner, settlement, self.time());
+        let (owner, resolution) = (finding.owner, &finding.resolution);
+        let step = decision::resolve(record, seen, owner, resolution, self.time());
         step.write.is_some()
     }
 }

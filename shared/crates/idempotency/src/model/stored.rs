@@ -18,7 +18,7 @@ pub(super) struct Stored {
     pub(super) left_over: Option<StoreTime>,
     pub(super) highest_rev: u64,
     /// The clients whose attempts were resolved, one bit each.
-    pub(super) settled: u8,
+    pub(super) resolved: u8,
 }
 
 impl Stored {
@@ -29,11 +29,11 @@ impl Stored {
         expires: None,
         left_over: None,
         highest_rev: 0,
-        settled: 0,
+        resolved: 0,
     };
 
-    pub(super) fn was_settled(&self, id: u8) -> bool {
-        self.settled & (1 << id) != 0
+    pub(super) fn was_resolved(&self, id: u8) -> bool {
+        self.resolved & (1 << id) != 0
     }
 
     /// Whether the TTL index deletes the record.
@@ -52,7 +52,7 @@ impl Stored {
             expires: None,
             left_over: None,
             highest_rev: if is_right { 0 } else { self.highest_rev },
-            settled: if is_right { 0 } else { self.settled },
+            resolved: if is_right { 0 } else { self.resolved },
             ..self
         }
     }

@@ -70,7 +70,7 @@ pub(super) enum Witness {
     Mismatch,
     Unknown,
     Decline,
-    Settlement,
+    Resolution,
     Reopening,
     Deletion,
     Rollback,

@@ -11,7 +11,7 @@ use super::message::{Finding, HeldWrite, Reply, Won};
 use super::protocol::{Layout, Protocol};
 use super::stored::{Stored, lease_left};
 use super::world::{Violation, Witness, World};
-use crate::decision::{Change, Settlement};
+use crate::decision::{Change, Resolution};
 use crate::record::{Record, State};
 
 impl World {
@@ -41,7 +41,7 @@ impl World {
         self.write(
             protocol,
             Stored {
-                settled: before.settled & !claims_again,
+                resolved: before.resolved & !claims_again,
                 record: Some(next),
                 generation: won.generation,
                 is_forgotten: false,
@@ -60,7 +60,7 @@ impl World {
         next: Record,
     ) -> Reply {
         let before = self.primary().clone();
-        if before.was_settled(write.id) {
+        if before.was_resolved(write.id) {
             self.violate(Violation::MissedResolution);
         }
         // Redis alone: a result whose record was lost is stored anyway, as a new record.
@@ -95,7 +95,7 @@ impl World {
     ) {
         let before = self.primary().clone();
         let is_running = record.state == State::InProgress && self.time() < record.lease_end();
-        let is_completed = matches!(finding.settlement, Settlement::Completed(_));
+        let is_completed = matches!(finding.resolution, Resolution::Completed(_));
         if is_running && !is_completed {
             self.violate(Violation::ReleasedRunningLease);
         }
@@ -104,34 +104,34 @@ impl World {
         }
         let finished_at = self.time();
         let mut next = Record {
-            state: match &finding.settlement {
-                Settlement::Completed(response) => State::Completed {
+            state: match &finding.resolution {
+                Resolution::Completed(response) => State::Completed {
                     finished_at,
                     response: response.clone(),
                 },
-                Settlement::Released | Settlement::Reopened => State::Released { finished_at },
+                Resolution::Released | Resolution::Reopened => State::Released { finished_at },
             },
             owner: finding.owner,
             rev: record.rev + 1,
-            took_over: finding.settlement == Settlement::Reopened
+            took_over: finding.resolution == Resolution::Reopened
                 && protocol.bug != Some(Bug::ReopenedWithoutTakeover),
             ..record.clone()
         };
-        if protocol.bug == Some(Bug::SettleKeepsTheOwner) {
+        if protocol.bug == Some(Bug::ResolveKeepsTheOwner) {
             next.owner = record.owner;
         }
         if is_completed {
             next.checkpoint = Bytes::new();
         }
-        self.witness(match finding.settlement {
-            Settlement::Reopened => Witness::Reopening,
-            _ => Witness::Settlement,
+        self.witness(match finding.resolution {
+            Resolution::Reopened => Witness::Reopening,
+            _ => Witness::Resolution,
         });
         self.write(
             protocol,
             Stored {
                 record: Some(next),
-                settled: before.settled | bit_of(protocol, record),
+                resolved: before.resolved | bit_of(protocol, record),
                 ..before
             },
         );

@@ -40,15 +40,15 @@ async fn resolve(
     engine: &Idempotency,
     operation: &Operation,
     seen: Revision,
-    settlement: &Settlement,
+    resolution: &Resolution,
 ) -> Resolved {
-    let (key, settlement) = (&operation.key, settlement.clone());
-    let resolved = engine.resolve(key, seen, settlement, Deadline::UNKNOWN);
+    let (key, resolution) = (&operation.key, resolution.clone());
+    let resolved = engine.resolve(key, seen, resolution, Deadline::UNKNOWN);
     resolved.await.expect("decided")
 }
 
-fn completed(body: &'static str) -> Settlement {
-    Settlement::Completed(SavedResponse::new(StatusCode::CREATED, body))
+fn completed(body: &'static str) -> Resolution {
+    Resolution::Completed(SavedResponse::new(StatusCode::CREATED, body))
 }
 
 fn progress(resolved: Resolved) -> Option<Progress> {
@@ -61,7 +61,7 @@ fn progress(resolved: Resolved) -> Option<Progress> {
 #[tokio::test]
 async fn a_repeated_resolution_succeeds_and_a_different_one_is_refused() {
     let engine = engine();
-    let released = Settlement::Released(NoEffect::AttemptEnded);
+    let released = Resolution::Released(NoEffect::AttemptEnded);
     let cases = [
         ("completed", completed("one"), completed("two"), &released),
         (
@@ -71,11 +71,11 @@ async fn a_repeated_resolution_succeeds_and_a_different_one_is_refused() {
             &completed("two"),
         ),
     ];
-    for (name, settlement, other, another) in cases {
+    for (name, resolution, other, another) in cases {
         let payment = operation(name).with_policy(Policy::RerunAlways);
         let seen = unknown(&engine, &payment).await;
         for _ in 0..2 {
-            let resolved = resolve(&engine, &payment, seen, &settlement).await;
+            let resolved = resolve(&engine, &payment, seen, &resolution).await;
             assert_eq!(resolved, Resolved::Stored, "{name}");
         }
         for other in [&other, another] {
@@ -102,7 +102,7 @@ async fn only_the_seen_record_without_a_running_attempt_is_resolved() {
     let refused = resolve(&engine, &stuck, seen, &completed("one")).await;
     assert_eq!(progress(refused), Some(Progress::Unknown));
     let seen_now = revision(&engine, &stuck).await;
-    let refused = resolve(&engine, &stuck, seen_now, &Settlement::Reopened).await;
+    let refused = resolve(&engine, &stuck, seen_now, &Resolution::Reopened).await;
     assert_eq!(progress(refused), Some(Progress::Unknown), "at most once");
 
     let absent = operation("absent");

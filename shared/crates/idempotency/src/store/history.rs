@@ -7,7 +7,7 @@ use http::StatusCode;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
 
-use crate::decision::{Change, ClaimRequest, Fence, Settlement};
+use crate::decision::{Change, ClaimRequest, Fence, Resolution};
 use crate::record::{Record, State};
 use crate::store_time::StoreTime;
 use crate::{Fingerprint, OwnerId, Policy, Request, SavedResponse};
@@ -41,7 +41,7 @@ pub(super) enum Step {
         known: Known,
     },
     /// A reconciler resolves the record that it has read, an older revision of it, or the record of an earlier claim.
-    Settle {
+    Resolve {
         behind: u64,
         stale_owner: bool,
         finding: Finding,
@@ -137,7 +137,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         8 => (any::<usize>(), kind(), known)
             .prop_map(|(which, kind, known)| Step::Change { which, kind, known }),
         3 => (prop_oneof![3 => Just(0_u64), 1 => Just(1)], prop_oneof![3 => Just(false), 1 => Just(true)], finding())
-            .prop_map(|(behind, stale_owner, finding)| Step::Settle { behind, stale_owner, finding }),
+            .prop_map(|(behind, stale_owner, finding)| Step::Resolve { behind, stale_owner, finding }),
     ]
 }
 
@@ -158,7 +158,7 @@ pub(super) fn known_histories() -> [Vec<Step>; 8] {
     };
     let change = |kind| change_of(kind, Known::Behind(0));
     let again = |kind| change_of(kind, Known::Behind(1));
-    let settle = |finding| Step::Settle {
+    let resolve = |finding| Step::Resolve {
         behind: 0,
         stale_owner: false,
         finding,
@@ -198,9 +198,9 @@ pub(super) fn known_histories() -> [Vec<Step>; 8] {
         vec![
             claim(ALWAYS_MS),
             change(note()),
-            settle(Finding::Reopened),
+            resolve(Finding::Reopened),
             Step::Pass(200),
-            settle(Finding::Reopened),
+            resolve(Finding::Reopened),
             change(Kind::Complete(1)),
             claim(0),
             Step::Claim(Wish {
@@ -216,13 +216,13 @@ pub(super) fn known_histories() -> [Vec<Step>; 8] {
         vec![
             claim(ALWAYS_MS),
             Step::Pass(200),
-            settle(Finding::Reopened),
-            settle(Finding::Released),
-            settle(Finding::Released),
+            resolve(Finding::Reopened),
+            resolve(Finding::Released),
+            resolve(Finding::Released),
             claim(ALWAYS_MS),
             Step::Pass(200),
-            settle(Finding::Reopened),
-            settle(Finding::Completed),
+            resolve(Finding::Reopened),
+            resolve(Finding::Completed),
             claim(ALWAYS_MS),
         ],
         // The claim is lost, and its outcome is unknown.
@@ -318,11 +318,11 @@ pub(super) fn change_of(kind: Kind) -> Change {
 }
 
 /// The resolution for this finding.
-pub(super) fn settlement_of(finding: Finding) -> Settlement {
+pub(super) fn resolution_of(finding: Finding) -> Resolution {
     match finding {
-        Finding::Completed => Settlement::Completed(response(0)),
-        Finding::Released => Settlement::Released,
-        Finding::Reopened => Settlement::Reopened,
+        Finding::Completed => Resolution::Completed(response(0)),
+        Finding::Released => Resolution::Released,
+        Finding::Reopened => Resolution::Reopened,
     }
 }
 

@@ -21,9 +21,9 @@ use self::records::{Decider, LocalRecord, Records, size};
 use foundation::Deadline;
 
 use super::{
-    Answer, Blocked, ClaimOutcome, Found, Settled, Step, Store, StoreError, WriteResult, step,
+    Answer, Blocked, ClaimOutcome, Found, ResolveResult, Step, Store, StoreError, WriteResult, step,
 };
-use crate::decision::{Change, ClaimRequest, Fence, Settlement};
+use crate::decision::{Change, ClaimRequest, Fence, Resolution};
 use crate::record::{Record, State, Version};
 use crate::store_time::StoreTime;
 use crate::{IdempotencyConfig, OwnerId, RecordKey};
@@ -91,17 +91,17 @@ impl MemoryStore {
         records.put(key, LocalRecord { record, decider });
     }
 
-    fn settle_at(
+    fn resolve_at(
         &self,
         records: &mut Records,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
-    ) -> Settled {
+        resolution: &Resolution,
+    ) -> ResolveResult {
         let now = self.now();
         let Step { write, answer } =
-            step::settle(&records.stored(key), seen, owner, settlement, now);
+            step::resolve(&records.stored(key), seen, owner, resolution, now);
         if let Some(record) = write {
             self.put_changed(records, key, *record, now);
         }
@@ -207,16 +207,16 @@ impl Store for MemoryStore {
         Ok(keys)
     }
 
-    async fn settle(
+    async fn resolve(
         &self,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
         _: Deadline,
-    ) -> Result<Settled, StoreError> {
+    ) -> Result<ResolveResult, StoreError> {
         let mut records = self.records.lock();
-        Ok(self.settle_at(&mut records, key, seen, owner, settlement))
+        Ok(self.resolve_at(&mut records, key, seen, owner, resolution))
     }
 }
 

@@ -19,10 +19,10 @@ use mongodb::{Collection, Database};
 
 use super::mongo_document::{self, binary, integer};
 use super::{
-    Answer, Backend, Blocked, ClaimOutcome, Found, Grant, Page, Repeated, Settled, Store,
+    Answer, Backend, Blocked, ClaimOutcome, Found, Grant, Page, Repeated, ResolveResult, Store,
     StoreError, UnknownCause, WriteResult, mongo_index,
 };
-use crate::decision::{self, Change, ClaimRequest, Decision, Fence, Settlement, Start, Step};
+use crate::decision::{self, Change, ClaimRequest, Decision, Fence, Resolution, Start, Step};
 use crate::record::{Record, State, Version};
 use crate::store_time::{StoreTime, whole_ms};
 use crate::{OwnerId, RecordKey};
@@ -147,30 +147,30 @@ impl MongoStore {
     }
 
     /// Writes a resolution. Also returns the record after that.
-    pub(super) async fn settle_record(
+    pub(super) async fn resolve_record(
         &self,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
         deadline: Deadline,
-    ) -> Result<(Settled, Option<Record>), StoreError> {
+    ) -> Result<(ResolveResult, Option<Record>), StoreError> {
         let Found::Record(record, now) = self.read(key, deadline).await? else {
-            return Ok((Settled::Refused, None));
+            return Ok((ResolveResult::Refused, None));
         };
-        if decision::settle(&record, seen, owner, settlement, now)
+        if decision::resolve(&record, seen, owner, resolution, now)
             .write
             .is_none()
         {
-            return Ok((settled_by(owner, &record), Some(*record)));
+            return Ok((result_of(owner, &record), Some(*record)));
         }
-        let update = Update::of_settlement(key, seen, owner, settlement);
+        let update = Update::of_resolution(key, seen, owner, resolution);
         if let Some(record) = self.update(update, deadline).await? {
-            return Ok((Settled::Done, Some(record)));
+            return Ok((ResolveResult::Done, Some(record)));
         }
         match self.read(key, deadline).await? {
-            Found::Record(record, _) => Ok((settled_by(owner, &record), Some(*record))),
-            _ => Ok((Settled::Refused, None)),
+            Found::Record(record, _) => Ok((result_of(owner, &record), Some(*record))),
+            _ => Ok((ResolveResult::Refused, None)),
         }
     }
 
@@ -332,18 +332,18 @@ impl Store for MongoStore {
         Ok(read.collect())
     }
 
-    async fn settle(
+    async fn resolve(
         &self,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
         deadline: Deadline,
-    ) -> Result<Settled, StoreError> {
-        let (settled, _) = self
-            .settle_record(key, seen, owner, settlement, deadline)
+    ) -> Result<ResolveResult, StoreError> {
+        let (resolved, _) = self
+            .resolve_record(key, seen, owner, resolution, deadline)
             .await?;
-        Ok(settled)
+        Ok(resolved)
     }
 
     /// Creates the indexes that delete expired records and find unfinished ones.
@@ -424,21 +424,21 @@ impl Update {
     }
 
     /// Resolves the record that was `seen`.
-    fn of_settlement(
+    fn of_resolution(
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
     ) -> Self {
-        let mut update = match settlement {
-            Settlement::Completed(response) => Self::completing(&response.to_bytes()),
-            Settlement::Released | Settlement::Reopened => Self {
+        let mut update = match resolution {
+            Resolution::Completed(response) => Self::completing(&response.to_bytes()),
+            Resolution::Released | Resolution::Reopened => Self {
                 dated: &["finished_at"],
                 ..Self::setting("state", "released")
             },
         };
         update.set.insert("owner", owner.to_string());
-        let reopens = *settlement == Settlement::Reopened;
+        let reopens = *resolution == Resolution::Reopened;
         update.set.insert("took_over", reopens);
         Self {
             filter: filter_of_version(key, seen),
@@ -552,11 +552,11 @@ fn records(database: &Database) -> Collection<Document> {
 }
 
 /// The result of a resolution that finds this record. It may be this resolution, whose reply was lost.
-fn settled_by(owner: OwnerId, record: &Record) -> Settled {
+fn result_of(owner: OwnerId, record: &Record) -> ResolveResult {
     if record.owner == owner {
-        Settled::Done
+        ResolveResult::Done
     } else {
-        Settled::Refused
+        ResolveResult::Refused
     }
 }
 

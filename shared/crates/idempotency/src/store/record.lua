@@ -118,8 +118,8 @@ if operation == 'claim' or operation == 'look' then
   end
   state, attempt, leased_at, held_for = IN_PROGRESS, string.format('%010d', attempt + 1), now_text, lease
   asked = fingerprint
-elseif operation == 'settle_completed' or operation == 'settle_released' or operation == 'settle_reopened' then
-  local completes, reopens = operation == 'settle_completed', operation == 'settle_reopened'
+elseif operation == 'resolve_completed' or operation == 'resolve_released' or operation == 'resolve_reopened' then
+  local completes, reopens = operation == 'resolve_completed', operation == 'resolve_reopened'
   local reopened = released and took_over == '1'
   if holder ~= fingerprint or rev ~= number or first_at ~= policy or completed or (released and (reopens or not reopened))
     or (not completes and in_progress and now < leased_at + held_for) or (reopens and bound ~= ALWAYS) then

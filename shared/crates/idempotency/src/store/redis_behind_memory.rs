@@ -26,8 +26,8 @@ use foundation::Deadline;
 
 use super::memory::{ClaimStep, Copied, LocalKnowledge, MemoryStore, RedisAttempt, of_memory};
 use super::redis_store::RedisStore;
-use super::{Answer, Blocked, ClaimOutcome, Found, Settled, Store, StoreError, WriteResult};
-use crate::decision::{Change, ClaimRequest, Fence, Settlement};
+use super::{Answer, Blocked, ClaimOutcome, Found, ResolveResult, Store, StoreError, WriteResult};
+use crate::decision::{Change, ClaimRequest, Fence, Resolution};
 use crate::record::Version;
 use crate::{OwnerId, RecordKey};
 
@@ -189,30 +189,30 @@ impl Store for RedisBehindMemory {
         self.redis.list(limit, deadline).await
     }
 
-    async fn settle(
+    async fn resolve(
         &self,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
         deadline: Deadline,
-    ) -> Result<Settled, StoreError> {
+    ) -> Result<ResolveResult, StoreError> {
         match self.memory.knowledge(key) {
             LocalKnowledge::Decides | LocalKnowledge::Completed => {
-                let settling = self.memory.settle(key, seen, owner, settlement, deadline);
-                return settling.await;
+                let resolving = self.memory.resolve(key, seen, owner, resolution, deadline);
+                return resolving.await;
             }
             LocalKnowledge::Running | LocalKnowledge::Unfinished(_) | LocalKnowledge::Nothing => {}
         }
-        let settling = self.redis.settle(key, seen, owner, settlement, deadline);
-        match settling.await? {
-            Settled::Done => {
+        let resolving = self.redis.resolve(key, seen, owner, resolution, deadline);
+        match resolving.await? {
+            ResolveResult::Done => {
                 let followed = self
                     .memory
-                    .copy_resolution(key, seen.owner, owner, settlement);
+                    .copy_resolution(key, seen.owner, owner, resolution);
                 Ok(followed)
             }
-            Settled::Refused => Ok(Settled::Refused),
+            ResolveResult::Refused => Ok(ResolveResult::Refused),
         }
     }
 }

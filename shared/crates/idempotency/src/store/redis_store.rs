@@ -17,10 +17,10 @@ use redis_client::{RedisClient, Repeat, Script};
 
 use super::script_reply::{Reply, UNEXPECTED, unavailable};
 use super::{
-    Answer, Blocked, ClaimOutcome, Found, Grant, Repeated, Settled, Store, StoreError,
+    Answer, Blocked, ClaimOutcome, Found, Grant, Repeated, ResolveResult, Store, StoreError,
     UnknownCause, WriteResult,
 };
-use crate::decision::{Change, ClaimRequest, Fence, Settlement};
+use crate::decision::{Change, ClaimRequest, Fence, Resolution};
 use crate::record::{COUNT_WIDTH, LEASE_WIDTH, Record, TIME_WIDTH, Version, field};
 use crate::store_time::whole_ms;
 use crate::{OwnerId, RecordKey};
@@ -46,7 +46,7 @@ struct Call<'a> {
     /// The revision that a renewal or a checkpoint follows.
     follows: Option<u64>,
     /// The version that a resolution replaces.
-    settles: Option<Version>,
+    resolves: Option<Version>,
     /// The new body, if the operation has one.
     body: Option<Bytes>,
 }
@@ -65,7 +65,7 @@ impl RedisStore {
         let (fingerprint, bound) = match call.claim {
             Some(claim) => (claim.fingerprint.to_string(), claim.policy.to_bound_ms()),
             // A resolution has no fingerprint; it names the record that it replaces.
-            None => match call.settles {
+            None => match call.resolves {
                 Some(seen) => (seen.owner.to_string(), seen.first_at.as_ms()),
                 None => (String::new(), 0),
             },
@@ -203,7 +203,7 @@ impl Store for RedisStore {
             lease: Duration::ZERO,
             number: None,
             follows: None,
-            settles: None,
+            resolves: None,
             body: None,
         };
         let reply = self.run(key, call, deadline).await?;
@@ -223,23 +223,23 @@ impl Store for RedisStore {
         Ok(names.take(limit).map(RecordKey::named).collect())
     }
 
-    async fn settle(
+    async fn resolve(
         &self,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
         deadline: Deadline,
-    ) -> Result<Settled, StoreError> {
-        let call = Call::of_settlement(seen, owner, settlement);
+    ) -> Result<ResolveResult, StoreError> {
+        let call = Call::of_resolution(seen, owner, resolution);
         let reply = self.run(key, call, deadline).await?;
         match reply.verdict.as_str() {
-            "done" => Ok(Settled::Done),
+            "done" => Ok(ResolveResult::Done),
             // A resolution that is sent again, because its reply was lost, finds its own owner.
             "superseded" if reply.record().is_some_and(|record| record.owner == owner) => {
-                Ok(Settled::Done)
+                Ok(ResolveResult::Done)
             }
-            "superseded" | "absent" | "unreadable" => Ok(Settled::Refused),
+            "superseded" | "absent" | "unreadable" => Ok(ResolveResult::Refused),
             _ => Err(UNEXPECTED),
         }
     }
@@ -254,7 +254,7 @@ impl<'a> Call<'a> {
             lease: claim.lease,
             number: None,
             follows: None,
-            settles: None,
+            resolves: None,
             body: None,
         }
     }
@@ -280,11 +280,11 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn of_settlement(seen: Version, owner: OwnerId, settlement: &Settlement) -> Self {
-        let (operation, body) = match settlement {
-            Settlement::Completed(response) => ("settle_completed", Some(response.to_bytes())),
-            Settlement::Released => ("settle_released", None),
-            Settlement::Reopened => ("settle_reopened", None),
+    fn of_resolution(seen: Version, owner: OwnerId, resolution: &Resolution) -> Self {
+        let (operation, body) = match resolution {
+            Resolution::Completed(response) => ("resolve_completed", Some(response.to_bytes())),
+            Resolution::Released => ("resolve_released", None),
+            Resolution::Reopened => ("resolve_reopened", None),
         };
         Self {
             operation,
@@ -293,7 +293,7 @@ impl<'a> Call<'a> {
             lease: Duration::ZERO,
             number: Some(seen.rev),
             follows: None,
-            settles: Some(seen),
+            resolves: Some(seen),
             body,
         }
     }

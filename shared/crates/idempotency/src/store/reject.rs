@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use foundation::Deadline;
 
 use super::{
-    Answer, Blocked, Change, ClaimOutcome, ClaimRequest, Fence, Found, Settled, Settlement, Store,
-    StoreError, Version, WriteResult,
+    Answer, Blocked, Change, ClaimOutcome, ClaimRequest, Fence, Found, Resolution, ResolveResult,
+    Store, StoreError, Version, WriteResult,
 };
 use crate::{OwnerId, RecordKey};
 
@@ -52,14 +52,14 @@ impl Store for Reject {
         Err(StoreError::NoStore)
     }
 
-    async fn settle(
+    async fn resolve(
         &self,
         _: &RecordKey,
         _: Version,
         _: OwnerId,
-        _: &Settlement,
+        _: &Resolution,
         _: Deadline,
-    ) -> Result<Settled, StoreError> {
+    ) -> Result<ResolveResult, StoreError> {
         Err(StoreError::NoStore)
     }
 }

@@ -10,7 +10,9 @@
 
 use super::answer::{Grant, Repeated, Stored};
 use crate::blocked::{Blocked, UnknownCause};
-use crate::decision::{self, Change, ClaimRequest, Decision, Fence, Settled, Settlement, Step};
+use crate::decision::{
+    self, Change, ClaimRequest, Decision, Fence, Resolution, ResolveResult, Step,
+};
 use crate::outcome::ClaimOutcome;
 use crate::record::{Unreadable, Version};
 use crate::store_time::StoreTime;
@@ -60,17 +62,17 @@ pub fn change(
 
 /// A resolution of the record that was `seen`. `owner` is fresh for every resolution. A record with this owner was
 /// written by an earlier copy of the same resolution.
-pub fn settle(
+pub fn resolve(
     stored: &Stored,
     seen: Version,
     owner: OwnerId,
-    settlement: &Settlement,
+    resolution: &Resolution,
     now: StoreTime,
-) -> Step<Settled> {
+) -> Step<ResolveResult> {
     match stored {
-        Ok(Some(record)) if record.owner == owner => Step::answer(Settled::Done),
-        Ok(Some(record)) => decision::settle(record, seen, owner, settlement, now),
-        Ok(None) | Err(Unreadable) => Step::answer(Settled::Refused),
+        Ok(Some(record)) if record.owner == owner => Step::answer(ResolveResult::Done),
+        Ok(Some(record)) => decision::resolve(record, seen, owner, resolution, now),
+        Ok(None) | Err(Unreadable) => Step::answer(ResolveResult::Refused),
     }
 }
 

@@ -140,14 +140,14 @@ fn an_unreadable_value_is_never_replaced() {
     let claimed = step::claim(damaged, &claim(), now);
     let completed = Change::Complete(SavedResponse::new(StatusCode::CREATED, "charged"));
     let changed = step::change(damaged, &fence, &completed, now);
-    let settled = step::settle(damaged, seen, OwnerId::fresh(), &Settlement::Released, now);
+    let resolved = step::resolve(damaged, seen, OwnerId::fresh(), &Resolution::Released, now);
 
-    assert!(claimed.write.is_none() && changed.write.is_none() && settled.write.is_none());
+    assert!(claimed.write.is_none() && changed.write.is_none() && resolved.write.is_none());
     assert!(
         matches!(claimed.answer, ClaimOutcome::Blocked(blocked) if Some(&blocked) == unknown.as_ref())
     );
     assert!(matches!(changed.answer, WriteResult::Superseded(blocked) if blocked == unknown));
-    assert_eq!(settled.answer, Settled::Refused);
+    assert_eq!(resolved.answer, ResolveResult::Refused);
     assert_eq!(step::look(damaged, &claim(), now), unknown);
     assert_eq!(Found::of(damaged.clone(), now), Found::Unreadable);
 }
@@ -156,19 +156,22 @@ fn an_unreadable_value_is_never_replaced() {
 fn a_repeated_resolution_succeeds() {
     let abandoned = decision::start(decision::Start::New, None, &claim(), at(0));
     let (seen, owner, later) = (abandoned.version(), OwnerId::fresh(), at(60_000));
-    let settle = |record: &Record, owner| {
-        let completed = Settlement::Completed(SavedResponse::new(StatusCode::CREATED, "charged"));
-        step::settle(&Ok(Some(record.clone())), seen, owner, &completed, later)
+    let resolve = |record: &Record, owner| {
+        let completed = Resolution::Completed(SavedResponse::new(StatusCode::CREATED, "charged"));
+        step::resolve(&Ok(Some(record.clone())), seen, owner, &completed, later)
     };
 
-    let first = settle(&abandoned, owner);
+    let first = resolve(&abandoned, owner);
     let written = first.write.expect("written");
-    let again = settle(&written, owner);
-    let another = settle(&written, OwnerId::fresh());
+    let again = resolve(&written, owner);
+    let another = resolve(&written, OwnerId::fresh());
 
-    assert_eq!(first.answer, Settled::Done);
-    assert_eq!((again.answer, again.write), (Settled::Done, None));
-    assert_eq!((another.answer, another.write), (Settled::Refused, None));
+    assert_eq!(first.answer, ResolveResult::Done);
+    assert_eq!((again.answer, again.write), (ResolveResult::Done, None));
+    assert_eq!(
+        (another.answer, another.write),
+        (ResolveResult::Refused, None)
+    );
 }
 
 #[test]

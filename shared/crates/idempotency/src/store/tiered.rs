@@ -18,9 +18,10 @@ use redis_client::RedisClient;
 use super::hints::{Hint, Hints};
 use super::mongo_store::MongoStore;
 use super::{
-    Answer, Backend, Blocked, ClaimOutcome, Found, Page, Settled, Store, StoreError, WriteResult,
+    Answer, Backend, Blocked, ClaimOutcome, Found, Page, ResolveResult, Store, StoreError,
+    WriteResult,
 };
-use crate::decision::{Change, ClaimRequest, Fence, Settlement};
+use crate::decision::{Change, ClaimRequest, Fence, Resolution};
 use crate::record::{Record, Version};
 use crate::{OwnerId, RecordKey, ResponseKeys};
 
@@ -165,23 +166,23 @@ impl Store for TieredStore {
         self.mongo.unfinished(page, deadline).await
     }
 
-    async fn settle(
+    async fn resolve(
         &self,
         key: &RecordKey,
         seen: Version,
         owner: OwnerId,
-        settlement: &Settlement,
+        resolution: &Resolution,
         deadline: Deadline,
-    ) -> Result<Settled, StoreError> {
-        let (settled, record) = self
+    ) -> Result<ResolveResult, StoreError> {
+        let (resolved, record) = self
             .mongo
-            .settle_record(key, seen, owner, settlement, deadline)
+            .resolve_record(key, seen, owner, resolution, deadline)
             .await?;
         // The resolution counts even if it cannot be copied to Redis.
         let _ = self
             .copy_to_redis(key, record.as_ref(), seen.owner, deadline)
             .await;
-        Ok(settled)
+        Ok(resolved)
     }
 
     async fn prepare(&self, deadline: Deadline) -> Result<(), StoreError> {

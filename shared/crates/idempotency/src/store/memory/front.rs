@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::MemoryStore;
 use super::records::{Decider, LocalRecord, Records};
-use crate::decision::{self, Change, ClaimRequest, Fence, Settlement, Start};
+use crate::decision::{self, Change, ClaimRequest, Fence, Resolution, Start};
 use crate::record::{Record, State};
 use crate::store::{
-    Answer, Backend, Blocked, ClaimOutcome, Grant, Repeated, Settled, StoreError, WriteResult,
+    Answer, Backend, Blocked, ClaimOutcome, Grant, Repeated, ResolveResult, StoreError, WriteResult,
 };
 use crate::store_time::StoreTime;
 use crate::{OwnerId, Policy, RecordKey, SavedResponse};
@@ -387,19 +387,19 @@ impl MemoryStore {
         key: &RecordKey,
         seen: OwnerId,
         owner: OwnerId,
-        settlement: &Settlement,
-    ) -> Settled {
+        resolution: &Resolution,
+    ) -> ResolveResult {
         let now = self.now();
         let mut records = self.records.lock();
         match self.knowledge_at(&records, key, now) {
-            LocalKnowledge::Decides | LocalKnowledge::Completed => return Settled::Refused,
+            LocalKnowledge::Decides | LocalKnowledge::Completed => return ResolveResult::Refused,
             LocalKnowledge::Running | LocalKnowledge::Unfinished(_) | LocalKnowledge::Nothing => {}
         }
         let version = records.get(key).map(Record::version);
         if let Some(version) = version.filter(|version| version.owner == seen) {
-            self.settle_at(&mut records, key, version, owner, settlement);
+            self.resolve_at(&mut records, key, version, owner, resolution);
         }
-        Settled::Done
+        ResolveResult::Done
     }
 }
 

@@ -202,12 +202,12 @@ async fn a_resolution_replaces_only_the_record_that_was_seen() {
     let (store, key, claim) = (large(), key("k"), claim(LEASE));
     started(&store, &key, &claim);
     let seen = record(&store, &key).expect("there").version();
-    let settlement = Settlement::Completed(response(1));
-    for expected in [Settled::Done, Settled::Refused] {
+    let resolution = Resolution::Completed(response(1));
+    for expected in [ResolveResult::Done, ResolveResult::Refused] {
         let owner = OwnerId::fresh();
-        let settled = store.settle(&key, seen, owner, &settlement, Deadline::UNKNOWN);
-        assert_eq!(settled.await, Ok(expected));
+        let resolved = store.resolve(&key, seen, owner, &resolution, Deadline::UNKNOWN);
+        assert_eq!(resolved.await, Ok(expected));
     }
-    let settled = record(&store, &key).expect("there");
-    assert_eq!(settled.into_response(), Some(response(1)));
+    let resolved = record(&store, &key).expect("there");
+    assert_eq!(resolved.into_response(), Some(response(1)));
 }

@@ -23,14 +23,14 @@ enum Event {
 enum Judged {
     Claim(Wish),
     Change(Kind),
-    Settle(Finding),
+    Resolve(Finding),
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let judged = prop_oneof![
         2 => history::wish().prop_map(Judged::Claim),
         2 => history::kind().prop_map(Judged::Change),
-        1 => history::finding().prop_map(Judged::Settle),
+        1 => history::finding().prop_map(Judged::Resolve),
     ];
     prop_oneof![
         2 => history::step().prop_map(Event::Step),
@@ -66,7 +66,7 @@ fn late_histories() -> [Vec<Event>; 3] {
             claim(),
             pass(),
             late(2, Judged::Claim(wish(2_000_000))),
-            late(2, Judged::Settle(Finding::Released)),
+            late(2, Judged::Resolve(Finding::Released)),
             late(2, Judged::Change(Kind::Complete(2))),
             change(Kind::Complete(3)),
             pass(),
@@ -78,7 +78,7 @@ fn late_histories() -> [Vec<Event>; 3] {
             change(Kind::Checkpoint("a note".into())),
             pass(),
             late(1, Judged::Claim(wish(2_000_000))),
-            late(1, Judged::Settle(Finding::Reopened)),
+            late(1, Judged::Resolve(Finding::Reopened)),
             late(1, Judged::Change(Kind::Release)),
             late(0, Judged::Claim(wish(2_000_000))),
         ],
@@ -87,10 +87,10 @@ fn late_histories() -> [Vec<Event>; 3] {
             claim(),
             late(0, Judged::Change(Kind::Checkpoint("a note".into()))),
             pass(),
-            late(0, Judged::Settle(Finding::Reopened)),
+            late(0, Judged::Resolve(Finding::Reopened)),
             late(0, Judged::Claim(wish(2_000_000))),
             late(0, Judged::Change(Kind::Release)),
-            late(0, Judged::Settle(Finding::Completed)),
+            late(0, Judged::Resolve(Finding::Completed)),
         ],
     ]
 }

@@ -158,7 +158,7 @@ fn the_deciding_store_depends_on_the_state_and_the_copy() {
 fn a_reopened_copy_is_unfinished() {
     let claim = claim(Duration::ZERO, Policy::RerunAlways);
     let store = copying(&claim);
-    let reopened = Settlement::Reopened;
+    let reopened = Resolution::Reopened;
     store.copy_resolution(&key(), claim.owner, OwnerId::fresh(), &reopened);
     assert!(record(&store).took_over);
     assert_eq!(store.knowledge(&key()), LocalKnowledge::Unfinished(work(3)));
@@ -704,7 +704,7 @@ fn a_copy_of_a_bounded_takeover_is_not_taken_over_again() {
 
 #[test]
 fn a_resolution_in_redis_resolves_the_copy_of_the_same_owner() {
-    let settlement = Settlement::Completed(response("settled"));
+    let resolution = Resolution::Completed(response("resolved"));
     for (is_same, expected) in [(true, "completed"), (false, "in_progress")] {
         let claim = once();
         let store = copying(&claim);
@@ -713,8 +713,8 @@ fn a_resolution_in_redis_resolves_the_copy_of_the_same_owner() {
         } else {
             OwnerId::fresh()
         };
-        let settled = store.copy_resolution(&key(), seen, OwnerId::fresh(), &settlement);
-        assert_eq!(settled, Settled::Done);
+        let resolved = store.copy_resolution(&key(), seen, OwnerId::fresh(), &resolution);
+        assert_eq!(resolved, ResolveResult::Done);
         assert_eq!(record(&store).state.name(), expected);
     }
 }
@@ -729,8 +729,8 @@ fn a_resolution_in_redis_is_refused_if_the_memory_decides_or_has_a_result() {
     for store in [here, completed] {
         let before = record(&store);
         let owner = OwnerId::fresh();
-        let settled = store.copy_resolution(&key(), claim.owner, owner, &Settlement::Released);
-        assert_eq!(settled, Settled::Refused);
+        let resolved = store.copy_resolution(&key(), claim.owner, owner, &Resolution::Released);
+        assert_eq!(resolved, ResolveResult::Refused);
         assert_eq!(record(&store), before);
     }
 }

@@ -12,7 +12,7 @@ use mongo_client::MongoConfig;
 use mongodb::bson::{Bson, DateTime};
 
 use super::super::super::history::{
-    self, Finding, Step, age, change_of, claim_of, fingerprint_of, known_rev, pick, settlement_of,
+    self, Finding, Step, age, change_of, claim_of, fingerprint_of, known_rev, pick, resolution_of,
 };
 use super::super::*;
 use super::{Event, Judged};
@@ -96,11 +96,11 @@ impl Pair {
                     self.change(&Fence { rev, ..fence }, &change_of(kind)).await;
                 }
             }
-            Step::Settle {
+            Step::Resolve {
                 behind,
                 stale_owner,
                 finding,
-            } => self.settle(behind, stale_owner, finding).await,
+            } => self.resolve(behind, stale_owner, finding).await,
         }
     }
 
@@ -199,8 +199,8 @@ impl Pair {
         assert_eq!(told, self.expected);
     }
 
-    async fn settle(&mut self, behind: u64, stale_owner: bool, finding: Finding) {
-        let (owner, settlement) = (OwnerId::fresh(), settlement_of(finding));
+    async fn resolve(&mut self, behind: u64, stale_owner: bool, finding: Finding) {
+        let (owner, resolution) = (OwnerId::fresh(), resolution_of(finding));
         let mut seen = self.expected.as_ref().map_or(
             Version {
                 owner: OwnerId::NONE,
@@ -213,22 +213,22 @@ impl Pair {
         if stale_owner {
             seen.owner = OwnerId::fresh();
         }
-        let settling =
+        let resolving =
             self.store
-                .settle_record(&self.key, seen, owner, &settlement, Deadline::UNKNOWN);
-        let (settled, told) = settling.await.expect("decided");
+                .resolve_record(&self.key, seen, owner, &resolution, Deadline::UNKNOWN);
+        let (resolved, told) = resolving.await.expect("decided");
 
         let observed = self.observe().await;
         let Some(judged) = self.expected.clone() else {
-            assert_eq!(settled, Settled::Refused);
+            assert_eq!(resolved, ResolveResult::Refused);
             return self.compare(observed, Expected::Same);
         };
         let decided = observed.instant_at_which(|now| {
-            let step = decision::settle(&judged, seen, owner, &settlement, now);
-            (settled == step.answer).then_some(step.write)
+            let step = decision::resolve(&judged, seen, owner, &resolution, now);
+            (resolved == step.answer).then_some(step.write)
         });
         let Some((written, at)) = decided else {
-            panic!("{settled:?} of {settlement:?} of {seen:?}, over {judged:?}");
+            panic!("{resolved:?} of {resolution:?} of {seen:?}, over {judged:?}");
         };
         self.compare(observed, Expected::of(written, at));
         assert_eq!(told, self.expected);
@@ -289,10 +289,10 @@ impl Pair {
                 let step = decision::change(Some(record), &fence, &change, now);
                 (Update::of_change(key, record, &change), step.write)
             }
-            Judged::Settle(finding) => {
-                let (owner, settlement) = (OwnerId::fresh(), settlement_of(finding));
-                let step = decision::settle(record, record.version(), owner, &settlement, now);
-                let update = Update::of_settlement(key, record.version(), owner, &settlement);
+            Judged::Resolve(finding) => {
+                let (owner, resolution) = (OwnerId::fresh(), resolution_of(finding));
+                let step = decision::resolve(record, record.version(), owner, &resolution, now);
+                let update = Update::of_resolution(key, record.version(), owner, &resolution);
                 (update, step.write)
             }
         };

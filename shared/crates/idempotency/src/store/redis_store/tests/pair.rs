@@ -5,7 +5,7 @@ use harness::RedisServer;
 use redis_client::{Expiry, RedisConfig};
 
 use super::super::super::history::{
-    self, Finding, Step, age, change_of, claim_of, fingerprint_of, known_rev, pick, settlement_of,
+    self, Finding, Step, age, change_of, claim_of, fingerprint_of, known_rev, pick, resolution_of,
 };
 use super::super::*;
 use crate::decision::{self, Decision};
@@ -105,9 +105,9 @@ impl Pair {
         self.follow(step.write);
     }
 
-    async fn settle(&mut self, behind: u64, stale_owner: bool, finding: Finding) {
+    async fn resolve(&mut self, behind: u64, stale_owner: bool, finding: Finding) {
         let owner = OwnerId::fresh();
-        let settlement = settlement_of(finding);
+        let resolution = resolution_of(finding);
         let mut seen = self.expected.as_ref().map_or(
             Version {
                 owner: OwnerId::NONE,
@@ -124,16 +124,16 @@ impl Pair {
             (true, _) => seen.first_at = StoreTime::from_ms(seen.first_at.as_ms() + 1),
         }
         let reply = self
-            .run(Call::of_settlement(seen, owner, &settlement), RETENTION)
+            .run(Call::of_resolution(seen, owner, &resolution), RETENTION)
             .await;
         let Some(record) = &self.expected else {
             assert_eq!(reply.verdict, "absent");
             return;
         };
-        let step = decision::settle(record, seen, owner, &settlement, reply.now);
+        let step = decision::resolve(record, seen, owner, &resolution, reply.now);
         let expected = match step.answer {
-            Settled::Done => "done",
-            Settled::Refused => "superseded",
+            ResolveResult::Done => "done",
+            ResolveResult::Refused => "superseded",
         };
         assert_eq!(reply.verdict, expected);
         self.follow(step.write);
@@ -201,11 +201,11 @@ impl history::Pair<Step> for Pair {
                     self.change(&Fence { rev, ..fence }, &change_of(kind)).await;
                 }
             }
-            Step::Settle {
+            Step::Resolve {
                 behind,
                 stale_owner,
                 finding,
-            } => self.settle(behind, stale_owner, finding).await,
+            } => self.resolve(behind, stale_owner, finding).await,
         }
         self.compare().await;
     }

@@ -70,16 +70,16 @@ async fn a_repeated_resolution_recognises_its_owner() {
     };
     assert_eq!(record.owner, fence.claim.owner);
     let seen = record.version();
-    let response = SavedResponse::new(StatusCode::OK, "settled");
-    let settlement = Settlement::Completed(response);
+    let response = SavedResponse::new(StatusCode::OK, "resolved");
+    let resolution = Resolution::Completed(response);
     let owner = OwnerId::fresh();
     for (owner, expected) in [
-        (owner, Settled::Done),
-        (owner, Settled::Done),
-        (OwnerId::fresh(), Settled::Refused),
+        (owner, ResolveResult::Done),
+        (owner, ResolveResult::Done),
+        (OwnerId::fresh(), ResolveResult::Refused),
     ] {
-        let settled = store.settle(key, seen, owner, &settlement, Deadline::UNKNOWN);
-        assert_eq!(settled.await, Ok(expected));
+        let resolved = store.resolve(key, seen, owner, &resolution, Deadline::UNKNOWN);
+        assert_eq!(resolved.await, Ok(expected));
     }
 }
 
