@@ -19,7 +19,7 @@ use foundation::json::{Text, without_mark};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use self::outline::{Token, Outline, Place};
+use self::outline::{Outline, Place, Token};
 
 /// A payload that readers may understand differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,10 +65,10 @@ enum Problem {
 /// Writes the form of the next value.
 fn write(json: &mut Outline<'_>, depth_left: usize, form: &mut Vec<u8>) -> Result<(), Problem> {
     match json.token() {
-        Token::Word("null") => form.push(b'z'),
-        Token::Word("true") => form.push(b't'),
-        Token::Word("false") => form.push(b'f'),
-        Token::Word(number) => write_number(number, form),
+        Token::Literal("null") => form.push(b'z'),
+        Token::Literal("true") => form.push(b't'),
+        Token::Literal("false") => form.push(b'f'),
+        Token::Literal(number) => write_number(number, form),
         Token::String(text) => write_string(&read::<Text<'_>>(text)?.0, form),
         Token::Array => {
             let depth_left = deeper(depth_left)?;

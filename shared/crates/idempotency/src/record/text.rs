@@ -12,7 +12,7 @@
 //! bound. The length of the body distinguishes a whole record from a truncated one.
 //!
 //! Two versions of a function share one keyspace during a deployment. A version with another header starts it with
-//! another word, so the old version finds the record unreadable, and no claim of it succeeds.
+//! another tag, so the old version finds the record unreadable, and no claim of it succeeds.
 
 use std::str;
 use std::time::Duration;

@@ -29,7 +29,7 @@ pub(super) enum Token<'a> {
     /// Including its quotes.
     String(&'a str),
     /// A number, `true`, `false` or `null`.
-    Word(&'a str),
+    Literal(&'a str),
 }
 
 impl<'a> Outline<'a> {
@@ -59,7 +59,7 @@ impl<'a> Outline<'a> {
             Some(b'[') => (start + 1, |_| Token::Array),
             Some(b'{') => (start + 1, |_| Token::Object),
             Some(b'"') => (end_of_string(bytes, start), Token::String),
-            _ => (end_of_word(bytes, start), Token::Word),
+            _ => (end_of_literal(bytes, start), Token::Literal),
         };
         self.here.at = end;
         token(self.text.get(start..end).unwrap_or_default())
@@ -168,10 +168,10 @@ fn end_of_string(bytes: &[u8], start: usize) -> usize {
 }
 
 /// The position after the number, `true`, `false` or `null` that begins at `start`.
-fn end_of_word(bytes: &[u8], start: usize) -> usize {
-    let word = bytes.iter().skip(start);
+fn end_of_literal(bytes: &[u8], start: usize) -> usize {
+    let literal = bytes.iter().skip(start);
     start
-        + word
+        + literal
             .take_while(|byte| !b" \t\n\r,:]}".contains(byte))
             .count()
 }

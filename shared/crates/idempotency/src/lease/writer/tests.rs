@@ -7,8 +7,8 @@ use crate::{
     Scope, Setup, Stores,
 };
 
-/// An engine over memory, which keeps bodies of at most this many bytes.
-fn engine_keeping(max_response_bytes: usize) -> Idempotency {
+/// An engine over memory that stores bodies of at most this many bytes.
+fn engine_storing(max_response_bytes: usize) -> Idempotency {
     let stores = Stores::memory();
     Idempotency::new(Setup {
         config: IdempotencyConfig {
@@ -19,7 +19,7 @@ fn engine_keeping(max_response_bytes: usize) -> Idempotency {
     })
 }
 
-/// An engine over nothing: no store decides.
+/// An engine without a store.
 fn engine_without_store() -> Idempotency {
     Idempotency::new(Setup::of(Stores::default()))
 }
@@ -50,7 +50,7 @@ fn token(rev: Option<u64>) -> LeaseToken {
     }
 }
 
-/// The lease of a claim that the engine's store has, and its token.
+/// The lease of a claim in the engine's store, and its token.
 async fn claimed(engine: &Idempotency) -> (Lease, LeaseToken) {
     let (token, mut fence) = (token(Some(1)), fence());
     fence.claim.owner = token.owner;
@@ -86,25 +86,25 @@ fn the_revision_after_a_write_is_known_only_if_the_one_before_it_was() {
 }
 
 #[test]
-fn a_token_has_the_revision_that_its_lease_knows() {
+fn a_token_has_the_revision_of_its_lease() {
     for rev in [None, Some(3)] {
         let lease = Idempotency::in_memory().resume(token(rev), Deadline::UNKNOWN);
         assert_eq!(lease.token().rev, rev);
     }
 }
 
-/// With its revision known, a write is one round trip.
+/// With a known revision, a write is one round trip.
 #[tokio::test]
 async fn a_lease_knows_the_revision_of_its_last_write() {
     let (mut lease, _) = claimed(&Idempotency::in_memory()).await;
     assert_eq!(lease.checkpoint("a note").await, WriteResult::Stored(()));
     assert_eq!(lease.rev(), Some(2));
     assert_eq!(lease.writer.take_rev(), 2);
-    assert_eq!(lease.rev(), None, "a write is on its way");
+    assert_eq!(lease.rev(), None, "a write is in flight");
 }
 
 #[tokio::test]
-async fn a_note_has_at_most_64_kib() {
+async fn a_checkpoint_is_limited_to_64_kib() {
     let (mut lease, _) = claimed(&Idempotency::in_memory()).await;
     let longest = vec![b'x'; 64 * 1024];
     let longer = vec![b'x'; 64 * 1024 + 1];
@@ -113,8 +113,8 @@ async fn a_note_has_at_most_64_kib() {
 }
 
 #[tokio::test]
-async fn a_result_stored_as_a_summary_is_returned_whole_though_a_reply_was_lost() {
-    let engine = engine_keeping(10);
+async fn a_result_stored_as_a_summary_is_returned_whole_after_a_lost_reply() {
+    let engine = engine_storing(10);
     let (lease, token) = claimed(&engine).await;
     let long = SavedResponse::new(StatusCode::CREATED, "longer than ten bytes");
     assert!(matches!(
@@ -129,7 +129,7 @@ async fn a_result_stored_as_a_summary_is_returned_whole_though_a_reply_was_lost(
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_decide_is_asked_at_growing_intervals_until_the_deadline() {
+async fn a_write_is_retried_at_growing_intervals_until_the_deadline() {
     let engine = engine_without_store();
     let deadline = Deadline::after(Duration::from_millis(300));
     let mut lease = engine.resume(token(Some(1)), deadline);

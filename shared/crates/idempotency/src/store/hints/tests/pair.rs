@@ -142,14 +142,14 @@ impl Pair {
             _ => Operation::Look(claim),
         };
         let verdict = self.apply(asked);
-        let word = match &verdict {
+        let expected_verdict = match &verdict {
             Verdict::Ask => "ask",
             Verdict::Mismatch => "mismatch",
             Verdict::InProgress { .. } => "in_progress",
             Verdict::Replay(_) => "replay",
             Verdict::Discarded | Verdict::Done => "no answer to a claim",
         };
-        assert_eq!(reply.verdict, word, "{:?}", self.expected);
+        assert_eq!(reply.verdict, expected_verdict, "{:?}", self.expected);
         assert_eq!(reply.now, self.now);
         match verdict {
             Verdict::InProgress { lease_end } => assert_eq!(reply.lease_end(), Some(lease_end)),

@@ -125,7 +125,7 @@ impl Pair {
 
     async fn claim(&mut self, claim: &ClaimRequest) {
         let claiming = self.store.claim_record(&self.key, claim, Deadline::UNKNOWN);
-        let (claimed, told) = claiming.await.expect("decided");
+        let (claimed, returned) = claiming.await.expect("decided");
 
         let observed = self.observe().await;
         let judged = self.expected.clone();
@@ -148,13 +148,13 @@ impl Pair {
         };
         let Decision::Start(how) = decision else {
             self.compare(observed, Expected::Same);
-            assert_eq!(told, self.expected);
+            assert_eq!(returned, self.expected);
             return;
         };
         let next = decision::start(how, judged.as_ref(), claim, at);
         self.compare(observed, Expected::Written(Box::new(next), at));
-        assert_eq!(told, self.expected);
-        let (ClaimOutcome::Claimed(grant), Some(record)) = (claimed, told) else {
+        assert_eq!(returned, self.expected);
+        let (ClaimOutcome::Claimed(grant), Some(record)) = (claimed, returned) else {
             panic!("nothing was granted");
         };
         assert_eq!(grant, Grant::of(&record, Repeated::No, record.leased_at));
@@ -179,7 +179,7 @@ impl Pair {
         let changing = self
             .store
             .change_record(&self.key, fence, change, Deadline::UNKNOWN);
-        let (changed, told) = changing.await.expect("decided");
+        let (changed, returned) = changing.await.expect("decided");
 
         let observed = self.observe().await;
         let Some(judged) = self.expected.clone() else {
@@ -196,7 +196,7 @@ impl Pair {
             panic!("{changed:?} of {change:?} by {fence:?}, over {judged:?}");
         };
         self.compare(observed, Expected::of(written, at));
-        assert_eq!(told, self.expected);
+        assert_eq!(returned, self.expected);
     }
 
     async fn resolve(&mut self, behind: u64, stale_owner: bool, finding: Finding) {
@@ -216,7 +216,7 @@ impl Pair {
         let resolving =
             self.store
                 .resolve_record(&self.key, seen, owner, &resolution, Deadline::UNKNOWN);
-        let (resolved, told) = resolving.await.expect("decided");
+        let (resolved, returned) = resolving.await.expect("decided");
 
         let observed = self.observe().await;
         let Some(judged) = self.expected.clone() else {
@@ -231,7 +231,7 @@ impl Pair {
             panic!("{resolved:?} of {resolution:?} of {seen:?}, over {judged:?}");
         };
         self.compare(observed, Expected::of(written, at));
-        assert_eq!(told, self.expected);
+        assert_eq!(returned, self.expected);
     }
 
     /// Sends a write for a record that may have changed since: then it finds nothing.

@@ -61,9 +61,9 @@ impl Pair {
             .run(Call::of_claim("claim", claim), claim.retention)
             .await;
         let decision = decision::decide(self.expected.as_ref(), claim, reply.now);
-        assert_eq!(reply.verdict, word(&decision), "{:?}", self.expected);
+        assert_eq!(reply.verdict, verdict_of(&decision), "{:?}", self.expected);
         if let Decision::Blocked(Blocked::InProgress { retry_after }) = decision {
-            let lease_end = reply.lease_end().expect("told");
+            let lease_end = reply.lease_end().expect("a lease end");
             assert_eq!(lease_end.since(reply.now), retry_after);
         }
         if let Decision::Start(how) = decision {
@@ -81,7 +81,7 @@ impl Pair {
         let decision = decision::decide(self.expected.as_ref(), claim, reply.now);
         let expected = match decision {
             Decision::Start(_) => "absent",
-            other => word(&other),
+            other => verdict_of(&other),
         };
         assert_eq!(reply.verdict, expected);
     }
@@ -211,7 +211,7 @@ impl history::Pair<Step> for Pair {
     }
 }
 
-fn word(decision: &Decision) -> &'static str {
+fn verdict_of(decision: &Decision) -> &'static str {
     match decision {
         Decision::Start(_) => "started",
         Decision::Repeated => "repeated",
