@@ -44,10 +44,10 @@ pub struct Record {
 
 /// Identifies one write of one claim's record. Every compare-and-set names it.
 ///
-/// The revision alone does not identify a write: it restarts at 1 after a store has deleted the record, so a late
-/// compare-and-set could match a later claim's record. An owner is random and belongs to one claim.
+/// The revision alone does not identify a write: it restarts at 1 after a store has deleted the record. A late
+/// compare-and-set could then match a later claim's record. An owner is random and belongs to one claim.
 ///
-/// But a delayed copy of that claim may create a second record after the first one is deleted, so the time of the first
+/// But a delayed copy of that claim may create a second record after the first one is deleted. So the time of the first
 /// claim is part of the version too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version {

@@ -39,7 +39,7 @@ pub struct ResponseKeys {
 /// Domain separation: distinguishes this use of a key from others, and this signed text from a later version. The
 /// program's name precedes it.
 const PURPOSE: &str = " saved response 1";
-/// Limit for the first read of the keys, as for any secret: on a small function after a cold start, Secrets Manager may
+/// Limit for the first read of the keys, as for any secret. On a small function after a cold start, Secrets Manager may
 /// need more than a second. A read that times out starts again, so a shorter limit could fail forever.
 const LONGEST_READ: Duration = Duration::from_secs(3);
 

@@ -14,8 +14,8 @@
 //! While Redis is away, no checkpoint, mark, renewal or release is acknowledged for an attempt that Redis decides
 //! about. A process also starts a key that only other processes have used, because it has no copy of it.
 //!
-//! One case is not prevented: a process runs a key twice if Redis falls back to an older state, and another process
-//! then claims and releases the same attempt again.
+//! One case is not prevented. If Redis falls back to an older state, and another process then claims and releases the
+//! same attempt again, this process runs the key twice.
 
 use crate::SavedResponse;
 use crate::store::Grant;

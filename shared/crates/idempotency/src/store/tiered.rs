@@ -31,7 +31,7 @@ pub(crate) struct TieredStore {
     mongo: MongoStore,
 }
 
-/// The part of a claim's time that MongoDB may not use, or a quarter of a short time: a hint that stays in Redis after
+/// The part of a claim's time that MongoDB may not use, or a quarter of a short time. A hint that stays in Redis after
 /// a failed claim would block the key until its lease ends.
 const REMOVAL_TIME: Duration = Duration::from_millis(300);
 

@@ -1,7 +1,7 @@
 //! The memory in front of Redis: which of the two decides about each key.
 //!
 //! The memory decides about a key if Redis did not answer, or has lost the key. For every other key, the memory has a
-//! copy of what this process did: with the copy it answers retries, and detects that Redis has lost the key.
+//! copy of what this process did. With the copy it answers retries, and detects that Redis has lost the key.
 
 use std::time::Duration;
 
