@@ -128,7 +128,7 @@ impl Engine {
     }
 
     /// Counts an error, or a decision without one of the configured stores.
-    pub(super) fn noting<T>(
+    pub(super) fn count_degraded<T>(
         &self,
         key: &RecordKey,
         answered: Result<Answer<T>, StoreError>,

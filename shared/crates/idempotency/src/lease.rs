@@ -203,7 +203,7 @@ impl Lease {
             .update(&Change::Checkpoint(checkpoint.clone()))
             .await;
         if let WriteResult::Stored(()) = written {
-            self.checkpoint = note;
+            self.checkpoint = checkpoint;
         }
         written
     }
