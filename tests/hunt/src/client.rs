@@ -1,4 +1,4 @@
-//! Clients: each wants one payment, and comes with the same key until it is told what became of it.
+//! A client makes one payment. It retries with the same key until it gets a final response.
 
 use std::iter;
 use std::sync::Arc;
@@ -16,49 +16,49 @@ use super::reunion::{Caller, Reunion};
 use super::story::{Question, Story};
 use super::{Round, Work};
 
-/// How a client behaves.
+/// The behaviour of a client.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Manner {
-    /// One request after the other.
+    /// Sends one request at a time.
     Patient,
-    /// Two at a time.
+    /// Sends two requests at a time.
     Double,
-    /// It goes away after its first request, and comes back at the end of the hunt.
+    /// Leaves after its first request, and retries at the end of the hunt.
     Away,
 }
 
-/// A request, and the amount in it.
+/// A request with its amount.
 struct Wish {
     request: TestRequest,
     amount: u32,
 }
 
-/// A client, and what it wants.
+/// A client and its requests.
 pub(super) struct Client<'a> {
     pool: &'a Arc<Pool>,
     story: Arc<Mutex<Story>>,
     wish: Wish,
-    /// What others want that come with its key.
+    /// The different request of other callers that reuse the key.
     other_wish: Wish,
     manner: Manner,
-    /// When others come with it, after it has an answer.
+    /// Bursts of retries after a final response.
     reunions: Vec<Reunion>,
     work: Work,
-    /// When the hunt began.
+    /// The start of the hunt.
     began: Instant,
 }
 
-/// How long a client waits for an answer before it asks another process.
+/// The client's timeout, after which it asks another process.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// More attempts than any fault lasts.
 const MOST_ATTEMPTS: u32 = 400;
-/// How often one asks that comes back when the retention is over: it shall not outlast the next one.
+/// The attempts of a caller around the end of the retention. They must end before the next burst.
 const RETURNING_ATTEMPTS: u32 = 8;
-/// How often a key outlives its retention at most, before the hunt ends.
+/// The number of times that a key outlives its retention, unless the hunt ends before.
 const MOST_REUNIONS: usize = 2;
 
 impl<'a> Client<'a> {
-    /// The client of an order; the same for the same seed.
+    /// The client of an order. The same seed makes the same client.
     pub(super) fn new(
         round: &Round<'_>,
         order: usize,
@@ -110,7 +110,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Comes until it has a final answer, or as its manner is; then again, with others, where results are not kept for ever.
+    /// Retries until a final response, as its behaviour says. Then retries around the end of each retention, with other callers.
     pub(super) async fn run(&self) {
         self.story.lock().began = Some(self.began.elapsed());
         if self.manner == Manner::Away {
@@ -123,7 +123,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Comes as one of several callers.
+    /// Retries as one of several callers.
     async fn come_as(&self, caller: &Caller) {
         sleep(caller.after).await;
         let wish = match caller.wants_other {
@@ -136,7 +136,7 @@ impl<'a> Client<'a> {
         self.ask_again(wish, RETURNING_ATTEMPTS).await;
     }
 
-    /// Asks until there is an answer to stay with, but not more often than so.
+    /// Retries until a response needs no retry, at most this many times.
     async fn ask_again(&self, wish: &Wish, most: u32) {
         let mut pause = Duration::from_millis(5);
         for _ in 0..most {
@@ -159,7 +159,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Comes back when all is well, until it has a final answer.
+    /// Retries until a final response, after all faults have ended.
     pub(super) async fn come_back(&self) {
         if self.manner == Manner::Away {
             self.story.lock().began = Some(self.began.elapsed());
@@ -173,7 +173,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Whether it makes no sense to ask again.
+    /// Whether the response needs no retry.
     fn is_enough(&self, told: Option<&Told>) -> bool {
         let is_settled = |told: &Told| told.is_unknown() || told.is_mismatch();
         told.is_some_and(|told| told.is_final() || is_settled(told) && !self.work.always_knows())
@@ -183,7 +183,7 @@ impl<'a> Client<'a> {
         {
             let mut story = self.story.lock();
             story.attempts += 1;
-            let line = format!("the client asks for {}", wish.amount);
+            let line = format!("the client requests {}", wish.amount);
             story.write(self.began.elapsed(), line);
         }
         let (story, began) = (Arc::clone(&self.story), self.began);
@@ -194,7 +194,7 @@ impl<'a> Client<'a> {
         };
         let told = self.pool.request(&wish.request, PATIENCE, heard).await;
         if told.is_none() {
-            let line = "the client waits no longer".to_owned();
+            let line = "the client times out".to_owned();
             self.story.lock().write(self.began.elapsed(), line);
         }
         told

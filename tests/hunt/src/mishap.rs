@@ -1,33 +1,33 @@
-//! What happens to a request to the provider while requests fare badly.
+//! Faults of requests to the provider.
 
 use fastrand::Rng;
 
-/// Something that happens to a request, or to its answer.
+/// A fault of a request or of its response.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mishap {
-    /// It never arrives.
+    /// The request never arrives.
     Lost,
-    /// It arrives late, and is never answered.
+    /// The request arrives late and is never answered.
     Late,
-    /// It is done, and its answer is late: for some, within their patience, and when their lease is over.
+    /// The request is executed and the response is late: within the sender's timeout, or after its lease.
     AnswerLate,
-    /// It is done, and its answer never arrives.
+    /// The request is executed and the response never arrives.
     AnswerLost,
-    /// It is done, and the connection breaks.
+    /// The request is executed and the connection breaks.
     Broken,
-    /// An error of the server's, before it is done.
+    /// A server error before the request is executed.
     ErrorBefore,
-    /// The same, after it is done.
+    /// A server error after the request is executed.
     ErrorAfter,
-    /// Too many requests: nothing is done.
+    /// Too many requests: nothing is executed.
     TooMany,
-    /// Another request holds the intent: nothing is done.
+    /// Another request holds the intent: nothing is executed.
     Busy,
-    /// There is no such thing, it says: nothing is done.
+    /// The provider answers that the intent does not exist: nothing is executed.
     Missing,
 }
 
-/// What is drawn from. What comes late is named more often: it meets another attempt.
+/// The distribution of faults. Late ones are more frequent, because they meet another attempt.
 const DRAWN: [Mishap; 15] = [
     Mishap::Lost,
     Mishap::Lost,
@@ -45,11 +45,11 @@ const DRAWN: [Mishap; 15] = [
     Mishap::Busy,
     Mishap::Missing,
 ];
-/// One of so many requests fares badly.
+/// One of this many requests has a fault.
 const UNLUCKY: u32 = 2;
 
 impl Mishap {
-    /// What happens to the next request; `None`: nothing.
+    /// Draws the fault of the next request; `None` for no fault.
     pub(super) fn draw(rng: &mut Rng) -> Option<Self> {
         let is_unlucky = rng.u32(..UNLUCKY) == 0;
         is_unlucky.then(|| rng.choice(DRAWN)).flatten()

@@ -1,4 +1,4 @@
-//! The processes of a function, each of which takes one invocation at a time, as on Lambda.
+//! The processes of a function. Each handles one invocation at a time, as on Lambda.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,52 +13,52 @@ use tokio::time::sleep;
 
 use super::between;
 
-/// One of so many processes has to be idle for [`wait_for_room`](Pool::wait_for_room).
+/// [`wait_for_room`](Pool::wait_for_room) waits until one of this many processes is idle.
 const ROOM: usize = 2;
-/// The longest pause between two looks. Each waiting client draws its own, so they do not all start at once.
+/// The longest pause between two checks. Each waiting client draws its own, so that they do not all start at once.
 const LONGEST_LOOK: Duration = Duration::from_millis(200);
 
-/// Processes, and who of them is idle.
+/// A pool of processes.
 pub(super) struct Pool {
     pub(super) processes: Vec<Lambda>,
-    /// When each was last frozen, or went on.
+    /// The time of each process's last freeze or thaw.
     frozen: Vec<Mutex<Option<Instant>>>,
     idle: Mutex<Vec<usize>>,
     places: Semaphore,
     rng: Mutex<Rng>,
-    /// When the hunt began.
+    /// The start of the hunt.
     began: Instant,
 }
 
-/// What is heard of a request.
+/// The outcome of a request.
 pub(super) enum Heard {
     Told(Told),
-    /// Nothing ever: its process was killed, or frozen for too long.
+    /// No response will come: the process was killed, or frozen for too long.
     Nothing,
     /// The process failed by itself.
     Failure(String),
 }
 
-/// What a client was told.
+/// A response to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
-    /// Zero where the answer names none.
+    /// Zero if the response has none.
     pub(super) status: u16,
     pub(super) body: String,
 }
 
 impl Told {
-    /// Whether it will never be told anything else.
+    /// Whether every later response must be the same.
     pub(super) fn is_final(&self) -> bool {
         [201, 402].contains(&self.status)
     }
 
-    /// Whether nobody knows what became of it.
+    /// Whether the outcome is unknown.
     pub(super) fn is_unknown(&self) -> bool {
         self.status == 409 && self.body.contains("outcome-unknown")
     }
 
-    /// Whether the key is another request's.
+    /// Whether the key belongs to another request.
     pub(super) fn is_mismatch(&self) -> bool {
         self.status == 422
     }
@@ -76,14 +76,14 @@ impl Pool {
         })
     }
 
-    /// Says that a process, should it be one of these, is frozen, or goes on.
+    /// Records a freeze or a thaw, if the process belongs to this pool.
     pub(super) fn note_freeze(&self, number: usize) {
         if let Some(frozen) = self.frozen.get(number) {
             *frozen.lock() = Some(Instant::now());
         }
     }
 
-    /// Waits until half of the processes are idle, so that a request that is due at an instant finds one then.
+    /// Waits until half of the processes are idle, so that a request at a planned time finds an idle process.
     pub(super) async fn wait_for_room(&self) {
         let room = self.processes.len() / ROOM;
         while self.places.available_permits() < room {
@@ -92,17 +92,18 @@ impl Pool {
         }
     }
 
-    /// Waits until no process is busy any more.
+    /// Waits until all processes are idle.
     pub(super) async fn rest(&self) {
         let all = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
         let places = self.places.acquire_many(all).await;
         drop(places.expect("places are never closed"));
     }
 
-    /// Sends a request to some idle process and waits for the answer, but not for longer than `patience`; the process is busy
-    /// until it has answered all the same. `None`: it said nothing within that time, or ever. What it says is `heard` in any case,
-    /// with when a process had the request, from the beginning of the hunt: behind a gateway that has more patience, its client
-    /// hears it.
+    /// Sends a request to an idle process and waits at most `patience` for the response. `None` on a timeout or without a
+    /// response. The process stays busy until it answers.
+    ///
+    /// `heard` gets the outcome in any case, with the time at which the process got the request, measured from the start of the
+    /// hunt. A client behind a patient gateway receives even a late response.
     pub(super) async fn request(
         self: &Arc<Self>,
         request: &TestRequest,
@@ -135,7 +136,7 @@ impl Pool {
                 Heard::Nothing | Heard::Failure(_) => None,
             };
             heard(what, since);
-            // Fails only when the client has given up.
+            // Fails only if the client has given up.
             let _ = answered.send(told);
             pool.idle.lock().push(number);
             pool.places.add_permits(1);

@@ -1,4 +1,4 @@
-//! The provider as the network shows it: HTTP in front of a [`Bank`], answers that get lost, and events.
+//! The provider's network interface: HTTP in front of a [`Bank`], with lost responses and events.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +26,7 @@ use super::bank::{Answer, Bank, Change, order_in};
 use super::between;
 use super::mishap::Mishap;
 
-/// A running provider; dropping it ends it.
+/// A running provider. Dropping it ends it.
 pub(super) struct Provider {
     address: SocketAddr,
     state: Arc<State>,
@@ -35,37 +35,37 @@ pub(super) struct Provider {
 
 struct State {
     bank: Mutex<Bank>,
-    /// When the hunt began, from where senders count.
+    /// The start of the hunt, from which senders count.
     began: Instant,
-    /// Whether requests fare badly.
+    /// Whether requests may have faults.
     is_faulty: AtomicBool,
     rng: Mutex<Rng>,
-    /// Who waits for the next request that changes something.
+    /// The receiver of the next request that changes something.
     catching: Mutex<Option<oneshot::Sender<Caught>>>,
     events: mpsc::UnboundedSender<StripeEvent>,
 }
 
-/// A request that is done, and whose sender does not know it yet.
+/// An executed request whose sender has no response yet.
 pub(super) struct Caught {
-    /// Which process has sent it.
+    /// The process that sent the request.
     pub(super) process: usize,
-    /// The answer leaves when this is dropped.
+    /// The response is sent when this is dropped.
     pub(super) _held_back: oneshot::Sender<()>,
 }
 
-/// How late a request or an answer is that is late.
+/// The lateness of late requests and responses.
 const SOONEST_REQUEST: Duration = Duration::from_millis(400);
 const LATEST_REQUEST: Duration = Duration::from_millis(4_500);
-/// How long a customer or a bank takes at most.
+/// The longest time that a customer or a bank takes.
 const SLOWEST_CUSTOMER: Duration = Duration::from_millis(1_500);
 
-/// Whether the provider of a seed gives the same answer to the same key: one of two does.
+/// Whether the provider replays its response to a repeated key. Every second seed has one that does.
 fn remembers_keys(seed: u64) -> bool {
     seed.is_multiple_of(2)
 }
 
 impl Provider {
-    /// Starts it; what happens to its intents is told through `events`.
+    /// Starts a provider, which sends events about its intents to `events`.
     pub(super) async fn start(
         seed: u64,
         began: Instant,
@@ -98,12 +98,12 @@ impl Provider {
         }
     }
 
-    /// Where a process finds it.
+    /// The provider's URL for a process.
     pub(super) fn url(&self, process: usize) -> String {
         format!("http://{}/{process}/", self.address)
     }
 
-    /// Waits for the next request that changes something, at most for so long: it is done, and its answer held back.
+    /// Waits at most `limit` for the next request that changes something. It is executed, and its response is held back.
     pub(super) async fn catch(&self, limit: Duration) -> Option<Caught> {
         let (caught, catching) = oneshot::channel();
         *self.state.catching.lock() = Some(caught);
@@ -111,12 +111,12 @@ impl Provider {
         caught.ok()?.ok()
     }
 
-    /// Lets requests fare badly, or well again.
+    /// Switches faults of requests on or off.
     pub(super) fn set_faulty(&self, is_faulty: bool) {
         self.state.is_faulty.store(is_faulty, Ordering::SeqCst);
     }
 
-    /// Looks into the books.
+    /// Reads the provider's state.
     pub(super) fn books<T>(&self, look: impl FnOnce(&Bank) -> T) -> T {
         look(&self.state.bank.lock())
     }
@@ -148,7 +148,7 @@ async fn respond(
 }
 
 struct Asked {
-    /// Which process asks.
+    /// The process that sent the request.
     process: usize,
     method: Method,
     path: String,
@@ -176,7 +176,7 @@ impl Asked {
         })
     }
 
-    /// When a process had the client's request, if it says so.
+    /// The time at which a process got the client's request, if the request contains it.
     fn sent(&self, began: Instant) -> Option<Instant> {
         let sent = self.form.get("metadata[sent_ms]")?.parse().ok()?;
         Some(began + Duration::from_millis(sent))
@@ -218,7 +218,7 @@ impl State {
         answer
     }
 
-    /// Holds the answer back while a fault acts on its sender.
+    /// Holds the response back while a fault acts on its sender.
     async fn hold_back(&self, asked: &Asked) {
         if asked.method != Method::POST {
             return;
@@ -238,7 +238,7 @@ impl State {
         }
     }
 
-    /// What is answered to a request that fares badly; an error breaks the connection.
+    /// The response to a request with a fault. An error breaks the connection.
     async fn suffer(
         self: &Arc<Self>,
         mishap: Mishap,
@@ -289,18 +289,18 @@ impl State {
         between(&mut self.rng.lock(), SOONEST_REQUEST..LATEST_REQUEST)
     }
 
-    /// An error of the server's, which is given again to the same key, as Stripe does.
+    /// A server error, which the provider replays to the same key, as Stripe does.
     fn error(&self, asked: &Asked) -> Answer {
         let error = (500, json!({"error": {"type": "api_error"}}));
         self.bank.lock().remember(asked.key.as_deref(), &error);
         error
     }
 
-    /// Sends the event of a change, and lets happen what follows by itself.
+    /// Sends the event of a change, and schedules the next change that happens without a request.
     fn tell(self: &Arc<Self>, change: &Change) {
         let number = self.rng.lock().u64(..);
         let event = StripeEvent::about(&format!("evt_{number:016x}"), change.kind, &change.intent);
-        // Fails only when the hunt is over.
+        // Fails only after the end of the hunt.
         let _ = self.events.send(event);
         if let (Some(next), Some(id)) = (change.next, change.intent["id"].as_str()) {
             let (state, id) = (Arc::clone(self), id.to_owned());

@@ -1,4 +1,4 @@
-//! A round of a hunt, on a stage of its own: clients pay while things go wrong, all is led back to health, everybody asks again.
+//! A round of a hunt, in its own environment: clients pay during faults, all faults end, and every client asks again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,22 +18,22 @@ use super::stage::Stage;
 use super::story::Story;
 use super::{Mode, Progress, Round, Work, verdict};
 
-/// How many clients come at a time.
+/// The number of concurrent clients per process.
 const CLIENTS_A_PROCESS: usize = 4;
-/// How long settling what is open may take at the end.
+/// The time limit for settling open payments at the end.
 const SETTLING: Duration = Duration::from_secs(60);
 
-/// What clients share.
+/// The state that clients share.
 struct Stories {
     all: Vec<Arc<Mutex<Story>>>,
-    /// How many clients came, and how many found that all had come.
+    /// The number of clients started, plus the number of workers that found no client left.
     came: AtomicUsize,
-    /// Whether a payment was charged twice, or answered as it must not be. More is known only when all is well again.
+    /// Whether a double charge or a contradiction was found. Other findings are known only after all faults have ended.
     has_found: AtomicBool,
 }
 
 impl Round<'_> {
-    /// Hunts, and tells `progress` each second how far it is.
+    /// Runs the round, and reports to `progress` every second.
     pub(super) async fn run(&self, progress: impl Fn(Progress)) -> Report {
         let from = self.began.elapsed();
         let stage = Stage::build(self).await;
@@ -58,12 +58,12 @@ impl Round<'_> {
         Report::of(self, &stories.told(), &stage, open, struck)
     }
 
-    /// A moment, from the beginning of the hunt.
+    /// The time of a moment since the start of the hunt.
     pub(super) fn since(&self, moment: Instant) -> Duration {
         moment.saturating_duration_since(self.began)
     }
 
-    /// The longest pause between two faults of a lane. Short hunts need as many faults as they can get.
+    /// The longest pause between two faults of a lane. A short hunt needs shorter pauses to have enough faults.
     fn longest_pause(&self) -> Duration {
         match self.payments {
             ..2_000 => Duration::from_millis(600),
@@ -71,7 +71,7 @@ impl Round<'_> {
         }
     }
 
-    /// What was wrong from the beginning to the end.
+    /// The fault that lasted for the whole round.
     fn all_the_time(&self, from: Duration) -> Option<Struck> {
         let faults = self.hunt.faults.iter();
         let fault = faults.copied().find(|fault| fault.lane() == Lane::Always)?;
@@ -82,10 +82,10 @@ impl Round<'_> {
         })
     }
 
-    /// When a key may run again.
+    /// The rule for when a key may run again.
     pub(super) fn retention(&self) -> Retention {
         Retention {
-            // A ledger answers for good.
+            // A ledger keeps its answers for ever.
             lasts: match self.hunt.work {
                 Work::Payments => None,
                 Work::Once | Work::Rerun => self.hunt.retention,
@@ -95,8 +95,8 @@ impl Round<'_> {
         }
     }
 
-    /// How many processes clients ask. While most of them wait for what is away, a long hunt needs more; and where callers meet at an
-    /// instant, none of them may wait for a process.
+    /// The number of processes. A long hunt needs more, because many wait for unavailable stores. So does a short retention,
+    /// because callers at the critical moment must not wait for a process.
     pub(super) fn processes(&self) -> usize {
         match (self.payments, self.hunt.retention) {
             (..200, _) | (..2_000, None) => 24,
@@ -109,7 +109,7 @@ impl Round<'_> {
         self.processes() * CLIENTS_A_PROCESS
     }
 
-    /// How far it is.
+    /// The current progress.
     fn progress(&self, stage: &Stage, stories: &Stories, faults: usize) -> Progress {
         Progress {
             begun: stories.begun(),
@@ -119,7 +119,7 @@ impl Round<'_> {
         }
     }
 
-    /// Strikes in every lane until `is_over`.
+    /// Injects faults in every lane until `is_over`.
     async fn strike(&self, stage: &Stage, struck: &Mutex<Vec<Struck>>, is_over: &AtomicBool) {
         let lanes = Lane::STRUCK.map(|lane| {
             let faults = self.hunt.faults.iter().copied();
@@ -137,7 +137,7 @@ impl Round<'_> {
         future::join_all(lanes).await;
     }
 
-    /// All clients pay; each second, `tell` is called.
+    /// Runs all clients, and calls `tell` every second.
     async fn all_pay(&self, stage: &Stage, stories: &Stories, tell: impl Fn()) {
         let clients = (0..self.clients()).map(|_| self.pay(stage, stories));
         let mut clients: FuturesUnordered<_> = clients.collect();
@@ -157,7 +157,7 @@ impl Round<'_> {
         }
     }
 
-    /// One client after the other pays.
+    /// Runs one client after the other.
     async fn pay(&self, stage: &Stage, stories: &Stories) {
         let is_enough = || {
             let has_found = stories.has_found.load(Ordering::SeqCst);
@@ -182,7 +182,7 @@ impl Round<'_> {
         }
     }
 
-    /// Everybody asks again, from the first on.
+    /// Lets every client ask again, in order.
     async fn all_come_back(&self, stage: &Stage, stories: &Stories) {
         let begun = stories.all.iter().take(stories.begun());
         stream::iter(begun.enumerate())
@@ -206,12 +206,12 @@ impl Stories {
         }
     }
 
-    /// How many payments were begun.
+    /// The number of started payments.
     fn begun(&self) -> usize {
         self.came.load(Ordering::SeqCst).min(self.all.len())
     }
 
-    /// What became of the payments that were begun.
+    /// The stories of the started payments.
     fn told(self) -> Vec<Story> {
         let begun = self.begun();
         let begun = self.all.into_iter().take(begun);

@@ -1,4 +1,4 @@
-//! What one client did and heard.
+//! The history of one client: its requests and the responses.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -8,71 +8,71 @@ use serde_json::Value;
 use super::Work;
 use super::pool::{Heard, Told};
 
-/// What one client did and heard, and what others heard that came with its key.
+/// The history of one client, including other callers with its key.
 #[derive(Debug, Default)]
 pub(super) struct Story {
-    /// How many requests were sent.
+    /// The number of requests.
     pub(super) attempts: u32,
-    /// How long each of them took that was answered, from when a process had it.
+    /// The duration of each answered request, from its arrival in a process.
     pub(super) requests: Vec<Duration>,
-    /// Every final answer that was heard, each once.
+    /// Every different final response.
     pub(super) finals: Vec<FinalAnswer>,
-    /// Answers that no honest repetition may get.
+    /// Responses that are never allowed.
     pub(super) surprises: Vec<Told>,
-    /// How processes failed by themselves that had its requests.
+    /// The failures of processes that had its requests.
     pub(super) failures: Vec<String>,
-    /// What happened when, for people; times are from the beginning of the hunt.
+    /// The events of the payment with their times since the start of the hunt, for the report.
     pub(super) lines: Vec<(Duration, String)>,
-    /// When it first asked, or came back after it had gone away.
+    /// The time of its first request, or of its return.
     pub(super) began: Option<Duration>,
-    /// When it was first told for good.
+    /// The time of its first final response.
     pub(super) answered_at: Option<Duration>,
-    /// Whether the key was used for another request too, which may have started it.
+    /// Whether another request used the key too, and may have started it.
     pub(super) is_reused: bool,
 }
 
-/// A final answer, and to which requests it was given.
+/// A final response and the requests that got it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FinalAnswer {
     pub(super) told: Told,
     pub(super) hearings: Vec<Hearing>,
 }
 
-/// One request that was answered; times are from the beginning of the hunt.
+/// One answered request. Times are measured from the start of the hunt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hearing {
-    /// When a process had the request.
+    /// The time at which a process got the request.
     pub(super) sent: Duration,
-    /// When the client heard the answer.
+    /// The time at which the client got the response.
     pub(super) heard: Duration,
 }
 
-/// A request, as far as its answer is judged by it.
+/// The parts of a request that are needed to check its response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Question {
     pub(super) work: Work,
     pub(super) amount: u32,
-    /// When a process had it.
+    /// The time at which a process got the request.
     pub(super) sent: Duration,
 }
 
-/// How many lines a client may write. Beyond that, some are left out that are neither its first nor its last.
+/// The maximum number of lines per client. Beyond it, lines in the middle are left out.
 const MOST_LINES: usize = 120;
 const LEFT_OUT: Range<usize> = 30..60;
 
 impl Story {
-    /// From the client's first request to its first final answer.
+    /// The time from the first request to the first final response.
     pub(super) fn took(&self) -> Option<Duration> {
         Some(self.answered_at?.saturating_sub(self.began?))
     }
 
-    /// Notes what was heard of a request at `at`.
+    /// Records the outcome of a request at the time `at`.
     pub(super) fn hear(&mut self, question: Question, heard: Heard, at: Duration) {
         let told = match heard {
             Heard::Told(told) => told,
-            Heard::Nothing => return self.write(at, "its process is gone".to_owned()),
+            Heard::Nothing => return self.write(at, "no response: the process is gone".to_owned()),
             Heard::Failure(reason) => {
-                self.write(at, format!("its process failed: {reason}"));
+                self.write(at, format!("the process failed: {reason}"));
                 self.failures.push(reason);
                 return;
             }
@@ -82,7 +82,7 @@ impl Story {
         self.write(
             at,
             format!(
-                "the client is told {} for {}, sent at {sent} ms: {summary}",
+                "response {} for {}, sent at {sent} ms: {summary}",
                 told.status, question.amount
             ),
         );
@@ -99,7 +99,7 @@ impl Story {
                 };
                 self.add_final(told, hearing);
             }
-            // They say to come again.
+            // These statuses ask for a retry.
             202 | 409 | 503 => {}
             422 if self.is_reused => {}
             _ => self.surprises.push(told),
@@ -128,26 +128,26 @@ impl Story {
 }
 
 impl FinalAnswer {
-    /// When it was first heard.
+    /// The time of its first receipt.
     pub(super) fn heard_first(&self) -> Duration {
         let heard = self.hearings.iter().map(|hearing| hearing.heard);
         heard.min().unwrap_or_default()
     }
 
-    /// When the last request was sent that it was given to.
+    /// The time of the last request that got it.
     pub(super) fn sent_last(&self) -> Duration {
         let sent = self.hearings.iter().map(|hearing| hearing.sent);
         sent.max().unwrap_or_default()
     }
 
-    /// The id of the run whose result it is; `None`: it names none.
+    /// The id of the run that produced it, if the response names one.
     pub(super) fn result(&self) -> Option<String> {
         let body: Value = serde_json::from_str(&self.told.body).ok()?;
         body["id"].as_str().map(str::to_owned)
     }
 }
 
-/// Whether the answer is the result of another request. Only what the function `charges` answers names the amount.
+/// Whether the response belongs to another request. Only the function `charges` names the amount in its response.
 fn is_of_another(question: Question, told: &Told) -> bool {
     let body: Value = serde_json::from_str(&told.body).unwrap_or_default();
     question.work != Work::Payments && body["amount"] != question.amount
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_kept_once_with_all_that_heard_it() {
+    fn a_repeated_final_response_is_recorded_once_with_all_its_requests() {
         let mut story = Story::default();
         for (sent, heard) in [(30, 40), (10, 50), (60, 70)] {
             story.hear(question(sent), answer(201, 7), Duration::from_millis(heard));
@@ -189,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn the_result_of_another_request_is_a_surprise() {
+    fn the_result_of_another_request_is_invalid() {
         let mut story = Story::default();
         story.hear(question(0), answer(201, 8), Duration::ZERO);
         assert_eq!(story.surprises.len(), 1);
     }
 
     #[test]
-    fn a_mismatch_is_a_surprise_where_the_key_had_one_request() {
+    fn a_mismatch_is_invalid_if_the_key_had_one_request() {
         for (is_reused, surprises) in [(false, 1), (true, 0)] {
             let mut story = Story {
                 is_reused,

@@ -1,4 +1,4 @@
-//! What must not be, of what a client was told and what the provider has charged, and how it came about.
+//! The checks of a payment: compares the responses to clients with the provider's charges, and explains a violation.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use super::retention::{self, Retention};
 use super::run::Run;
 use super::story::{FinalAnswer, Story};
 
-/// Something that must not be.
+/// A violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
-    /// The payment was charged more than once, the second time before the retention of the first was over.
+    /// The payment was charged a second time within the retention of the first charge.
     DoubleCharge,
-    /// It was told to be charged, and is not.
+    /// A client got the response "charged", and there is no charge.
     LostAnswer,
-    /// It has two different final answers, or an answer that no honest repetition gets.
+    /// The payment has two different final responses, or a response that is never allowed.
     Contradiction,
-    /// A request got a result that was over when it was sent, or an earlier one than a client had heard by then.
+    /// A request got a result that had expired when it was sent, or an older result than a client had received before.
     StaleAnswer,
-    /// It is charged, and its client was not told so in the end.
+    /// The payment is charged, and its client did not get that response at the end.
     UntoldCharge,
-    /// Its client has no final answer in the end.
+    /// The client has no final response at the end.
     Unanswered,
-    /// A process that had its request failed by itself, or ran out of its time.
+    /// A process with its request failed by itself or timed out.
     Failure,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What must not be of a payment for which the provider did this.
+/// The violations of a payment with these responses and executions.
 pub(super) fn findings(
     work: Work,
     retention: Retention,
@@ -57,7 +57,7 @@ pub(super) fn findings(
         (Some(run), Some(other)) => retention.separates(run, other),
         _ => false,
     };
-    // Where work runs again, it may charge and then be declined.
+    // Work that runs again may charge and then be declined.
     let mut declines = of_status(story, 402).map(|answer| run_of(answer, runs));
     let is_told_otherwise = work.charges_once()
         && declines.any(|run| bank::charges(runs).any(|charge| !separates(run, Some(charge))));
@@ -84,7 +84,7 @@ pub(super) fn findings(
     found.map(|(finding, _)| finding).collect()
 }
 
-/// Whether what is found cannot be undone by what a client hears later.
+/// Whether no later response can resolve the finding.
 pub(super) fn is_beyond_repair(finding: Finding) -> bool {
     use Finding::{Contradiction, DoubleCharge, StaleAnswer};
     [DoubleCharge, Contradiction, StaleAnswer].contains(&finding)
@@ -95,19 +95,19 @@ fn of_status(story: &Story, status: u16) -> impl Iterator<Item = &FinalAnswer> {
     answers.filter(move |answer| answer.told.status == status)
 }
 
-/// The run whose result an answer is.
+/// The run that produced a response.
 fn run_of<'a>(answer: &FinalAnswer, runs: &'a [Run]) -> Option<&'a Run> {
     let result = answer.result()?;
     runs.iter().find(|run| run.result == result)
 }
 
-/// Each with each of those after it.
+/// All pairs of elements, in order.
 fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
     let numbered = all.iter().enumerate();
     numbered.flat_map(|(number, one)| all[number + 1..].iter().map(move |other| (one, other)))
 }
 
-/// Whether a result was given to a request that was sent after its retention, or after a client had heard a later result.
+/// Whether a request got a result after its retention, or after a client had received a newer result.
 fn has_stale_answer(retention: Retention, story: &Story, runs: &[Run]) -> bool {
     let is_over = |answer: &FinalAnswer| {
         run_of(answer, runs).is_some_and(|run| retention.is_outlived_by(answer, run))
@@ -127,7 +127,7 @@ fn has_stale_answer(retention: Retention, story: &Story, runs: &[Run]) -> bool {
     story.finals.iter().any(is_over) || pairs(&story.finals).any(comes_after_later)
 }
 
-/// All that happened to a payment, and around it, in the order in which it did.
+/// The history of a payment and of the faults around it, in chronological order.
 pub(super) fn lines(
     round: &Round<'_>,
     order: usize,
@@ -148,7 +148,7 @@ pub(super) fn lines(
         .collect()
 }
 
-/// What went wrong from a client's first request to its last final answer.
+/// The faults between a client's first request and its last final response.
 fn meanwhile(story: &Story, struck: &[Struck]) -> impl Iterator<Item = (Duration, String)> {
     let began = story.began.unwrap_or_default();
     let answers = story.finals.iter();
@@ -181,7 +181,7 @@ mod tests {
         }
     }
 
-    /// The answer with the result `ch_<number>`, which was heard by one request and given to a later one.
+    /// A response with the result `ch_<number>`, received by one request and given to a later one.
     fn answer(status: u16, number: u64, sent_last_ms: u64, heard_first_ms: u64) -> FinalAnswer {
         let [sent_last, heard_first] = [sent_last_ms, heard_first_ms].map(Duration::from_millis);
         FinalAnswer {
@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// Charges with the results `ch_0`, `ch_1`, …, done at these times.
+    /// Charges with the results `ch_0`, `ch_1`, …, executed at these times.
     fn charges(done_ms: &[u64]) -> Vec<Run> {
         let origin = Instant::now();
         let numbered = done_ms.iter().enumerate();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_is_held_against_what_was_charged() {
+    fn responses_are_compared_with_charges() {
         use Finding::{Contradiction, DoubleCharge, LostAnswer, Unanswered, UntoldCharge};
         let cases: [(Work, &[u16], usize, &[Finding]); 12] = [
             (Work::Payments, &[201], 1, &[]),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_surprise_is_a_contradiction() {
+    fn an_invalid_response_is_a_contradiction() {
         let mut story = story(vec![answer(201, 0, 0, 0)]);
         story.surprises.push(Told {
             status: 422,
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_gives_way_to_the_next_one_when_its_retention_is_over() {
+    fn a_newer_result_replaces_an_expired_one() {
         use Finding::{Contradiction, DoubleCharge, StaleAnswer};
         let first = |sent_last| answer(201, 0, sent_last, 10);
         let second = answer(201, 1, 6_000, 6_010);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payment_is_answered_alike_for_ever() {
+    fn a_payment_has_the_same_final_response_for_ever() {
         let finals = vec![answer(201, 0, 9_000, 10), answer(201, 7, 9_000, 9_010)];
         let found = findings(
             Work::Payments,
