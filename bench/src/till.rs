@@ -1,4 +1,4 @@
-//! The work of the contestants when doubles are counted: a till that hears of each execution, and can hold its answer back.
+//! Counts executions: a server (the till) that contestants call for each execution, and that can hold its answers back.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A running till; dropping it ends it.
+/// A running till. Dropping it ends it.
 pub(crate) struct Till {
     address: SocketAddr,
     heard: Arc<Mutex<HashMap<String, usize>>>,
@@ -48,27 +48,27 @@ impl Till {
         }
     }
 
-    /// Where contestants tell of their work.
+    /// The URL for contestants' work.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/work", self.address)
     }
 
-    /// Holds every answer back, from now on.
+    /// Holds all answers back from now on.
     pub(crate) fn close(&self) {
         self.is_open.send_replace(false);
     }
 
-    /// Gives the answers, those that were held back too.
+    /// Sends all answers, including those held back.
     pub(crate) fn open(&self) {
         self.is_open.send_replace(true);
     }
 
-    /// How many executions there were of a key.
+    /// The number of executions of a key.
     pub(crate) fn executions(&self, key: &str) -> usize {
         self.heard.lock().get(key).copied().unwrap_or_default()
     }
 
-    /// Waits until the work of a key is under way; `false` when it does not come to that.
+    /// Waits until the work of a key has started; `false` on a timeout.
     pub(crate) async fn has_heard_of(&self, key: &str) -> bool {
         let heard = async {
             while self.executions(key) == 0 {
@@ -89,7 +89,7 @@ async fn answer(
     let told: Value = serde_json::from_slice(&body).unwrap_or_default();
     let key = told["key"].as_str().unwrap_or_default().to_owned();
     *heard.lock().entry(key).or_default() += 1;
-    // An error says that the till is gone.
+    // An error means that the till has ended.
     let _ = gate.wait_for(|is_open| *is_open).await;
     Ok(Response::new(Full::new(Bytes::from_static(b"{}"))))
 }

@@ -1,12 +1,12 @@
-//! The work alone: `lambda_http` and nothing else, neither idempotency nor anything of `shared`. What the others cost is counted
-//! from here.
+//! The work alone: `lambda_http` without idempotency and without `shared`. The costs of all contestants are counted from this
+//! one.
 
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 
 use self::contract::Told;
 
 #[path = "../contract.rs"]
-#[expect(dead_code, reason = "it is told less than the others")]
+#[expect(dead_code, reason = "it uses fewer settings than the others")]
 mod contract;
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! What does a longer body cost?
+//! Measures the cost of longer bodies.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::samples::{Samples, number, percentile};
 use crate::section::Section;
 use crate::stage::{Around, Stage};
 
-/// In one block, of the shortest bodies and of the longest ones.
+/// The calls in one block, with the shortest and with the longest bodies.
 const CALLS: (usize, usize) = (60, 4);
 const LONG: usize = 1_000_000;
 
@@ -19,9 +19,9 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let rounds = stage.settings.rounds.min(5);
     let sizes = &stage.settings.sizes;
     let mut medians = Samples::default();
-    // Why a case did not come to its end.
+    // The reasons for incomplete cases.
     let mut failed = BTreeMap::new();
-    // One round more than counted: buffers have grown then.
+    // The first round is not counted, because buffers grow in it.
     for round in 0..=rounds {
         for &size in sizes {
             progress(&format!("{size} bytes, round {round} of {rounds}"));
@@ -38,7 +38,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                     Err(why) => drop(failed.insert(case, why)),
                 }
             }
-            // Long bodies would fill the memory of Redis.
+            // Long bodies would fill Redis's memory.
             stage.empty_stores().await;
         }
     }

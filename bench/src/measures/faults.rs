@@ -1,8 +1,7 @@
-//! How often does the work of one key run twice when something fails? A client that heard nothing sends its request again, as it
-//! has to; a till counts the executions.
+//! Counts how often the work of one key runs twice during a fault. A client without an answer retries, as it must, and a counter
+//! of executions (the till) counts.
 //!
-//! The process is treated as Lambda treats it: what has not answered when its time is over is killed, and the next request starts
-//! another one.
+//! Processes are treated as on Lambda: one without an answer at its timeout is killed, and the next request starts another one.
 
 mod trial;
 
@@ -19,26 +18,26 @@ use crate::stage::Stage;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
-    /// Redis forgets everything after the answer.
+    /// Redis is flushed after the answer.
     Flush,
-    /// The process stands still while it works, for longer than its claim lasts, and then goes on: a host that stalls, which
-    /// Lambda's time limit does not reach.
+    /// The process is frozen during its work for longer than its lease, then thawed: a stalled host, which Lambda's timeout does
+    /// not end.
     Freeze,
-    /// The result is stored, and the reply of the store that says so is lost.
+    /// The result is stored, and the store's reply is lost.
     LostReply,
-    /// No store can be reached when the result is to be stored.
+    /// No store is reachable when the result is to be stored.
     LostCompletion,
-    /// The process is killed while it works.
+    /// The process is killed during its work.
     Kill,
 }
 
-/// How many contestants are struck at a time: all their processes wait most of the time.
+/// The number of contestants with concurrent trials. Their processes mostly wait.
 const AT_A_TIME: usize = 2;
 
-/// The one that runs everything again.
+/// The contestant that runs every retry.
 const BARE: &str = "bare";
 
-/// What each says of itself, where it bears on the table.
+/// What each library promises about the faults in the table.
 const PROMISES: [&str; 4] = [
     "Ours, under `AtMostOnce`: at most one execution whatever fails where MongoDB decides; with Redis alone, as long as Redis keeps its \
      data, so a flush is outside of what it promises. An attempt that ends without a word leaves its key *unknown* until somebody \
@@ -70,12 +69,12 @@ impl Fault {
     }
 }
 
-/// All trials, by who and what.
+/// All trials, by contestant and fault.
 type Found = BTreeMap<(&'static str, Fault), Vec<Trial>>;
 
 pub(super) async fn measure(stage: &Stage) -> Section {
     let trials = stage.settings.trials;
-    // Processes that share nothing cannot stand in for one another.
+    // Processes without a shared store cannot replace each other.
     let mut struck = stage.present.clone();
     struck.retain(|contestant| contestant.store.is_shared() || contestant.name == BARE);
     let mut found = Found::new();
@@ -143,7 +142,7 @@ fn hold(section: &mut Section, what: &str, all: &[Trial], expected: Option<usize
     }
 }
 
-/// What went wrong in how many trials.
+/// The number of trials with each result.
 struct Count {
     doubles: usize,
     two_results: usize,
@@ -184,7 +183,7 @@ impl Count {
     }
 }
 
-/// How many keys have to run twice: none of ours where it promises that, and all of bare.
+/// The number of keys that must run twice: none for this library if it promises so, all for bare.
 fn expected(name: &str, fault: Fault, trials: usize) -> Option<usize> {
     match name {
         BARE => Some(trials),

@@ -1,4 +1,4 @@
-//! Does a call take longer where Redis has many keys?
+//! Measures whether a call takes longer if Redis has many keys.
 
 use serde_json::{Map, json};
 
@@ -10,9 +10,9 @@ use crate::samples::{Samples, percentile};
 use crate::section::Section;
 use crate::stage::{Around, Stage};
 
-/// How many keys are sent at a time.
+/// The number of keys per batch.
 const BATCH: usize = 1_000;
-/// As many bytes as a record with a short result.
+/// The size of a record with a short result.
 const RECORD: [u8; 400] = [b'x'; 400];
 
 pub(super) async fn measure(stage: &Stage) -> Section {
@@ -24,7 +24,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let mut medians = Samples::default();
     let (mut columns, mut megabytes) = (Vec::new(), Map::new());
     for &keys in &stage.settings.keys {
-        // One round more than counted: whatever a process does only once is done in it.
+        // The first round is not counted, because of one-time work in each process.
         for round in 0..=rounds {
             stage.empty_stores().await;
             fill(stage, keys).await;
@@ -39,7 +39,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                 }
             }
         }
-        // The keys of the calls are among them.
+        // Includes the keys of the calls.
         let in_the_end: i64 = stage.redis.query(&["DBSIZE"]).await;
         columns.push(format!("{keys} keys ({in_the_end} in the end)"));
         let used = stage.redis.info("used_memory").await;
@@ -76,7 +76,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section
 }
 
-/// Writes so many keys.
+/// Writes keys up to this number.
 async fn fill(stage: &Stage, keys: usize) {
     let mut connection = raw::connect(&stage.redis.url()).await;
     for first in (0..keys).step_by(BATCH) {

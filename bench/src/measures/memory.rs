@@ -1,4 +1,4 @@
-//! How much memory does a process hold after many calls?
+//! Measures a process's memory after many calls.
 
 use serde_json::json;
 
@@ -8,9 +8,9 @@ use crate::samples::{Spread, number};
 use crate::section::{Limit, Section};
 use crate::stage::{Around, Stage};
 
-/// After so many calls at most the stores are emptied, and the terminal is told how far it is.
+/// The number of calls after which the stores are emptied and the progress is printed.
 const STEP: usize = 1_000;
-/// What is to be enough, in MB.
+/// The limits in MB.
 const GOALS: [(&str, f64); 2] = [("ours-redis", 10.0), ("ours-tiered", 20.0)];
 
 pub(super) async fn measure(stage: &Stage) -> Section {

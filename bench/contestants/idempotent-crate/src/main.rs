@@ -1,7 +1,7 @@
-//! The crate `idempotent` with its Valkey store, on bare `lambda_http`: claim, run, cache in one call, as its README shows it.
+//! The crate `idempotent` with its Valkey store, on bare `lambda_http`. It claims, runs and caches in one call, as in its README.
 //!
-//! The store is connected at the start, as its builder does it. Its README answers a mismatch with 400; this one says 422, as all
-//! contestants do.
+//! The store connects at the start, as its builder does. Its README answers a mismatch with 400; this function answers 422, like
+//! all contestants.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use self::contract::{Told, variable};
 #[path = "../../../src/contract.rs"]
 mod contract;
 
-/// For how long a result is replayed.
+/// The retention of a result.
 const WINDOW: Duration = Duration::from_secs(3_600);
-/// How long a claim lasts where nothing else is said: "a minute is typical".
+/// The default lease of a claim: "a minute is typical".
 const LEASE: Duration = Duration::from_secs(60);
 
 struct State {
-    /// `None`: the same function without idempotency.
+    /// `None` for the same function without idempotency.
     store: Option<ValkeyStore>,
     lease: Duration,
     told: Told,
