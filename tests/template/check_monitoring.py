@@ -236,19 +236,24 @@ def a_stopped_schedule_raises_an_alarm_within_minutes(templates):
     spoil_in(MONITORING, "UnknownOutcomesAlarm", "AlarmActions", to=[]),
     spoil_in(MONITORING, "UnknownOutcomesAlarm", "TreatMissingData"),
     spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "TreatMissingData", to="notBreaching"),
-    spoil_in(MONITORING, "OldestOpenPaymentAlarm", "AlarmDescription", to="Old. docs/runbook.md, Old payments"),
+    spoil_in(MONITORING, "OldestOpenPaymentAlarm", "AlarmDescription", to="A. B. C. docs/runbook.md, Old payments"),
+    spoil_in(MONITORING, "OldestOpenPaymentAlarm", "AlarmDescription", to="A payment stays open. docs/runbook.md, Oldest open payment"),
     spoil("Monitoring", "Parameters", "Topic", to="arn:aws:sns:eu-west-1:1:other"),
 )
-def every_alarm_notifies_the_topic_and_names_its_section_of_the_runbook(templates):
+def every_alarm_notifies_the_topic_and_explains_itself_with_a_section_of_the_runbook(templates):
     titles = set(re.findall(r"^### (.+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE))
     named = set()
     for (part, name), alarm in alarms(templates, **CREATED).items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == ["<AlarmTopic>"], (part, name)
         missing = "breaching" if name == "ReconcileHeartbeatAlarm" else "notBreaching"
         assert alarm["TreatMissingData"] == missing, (part, name)
-        title = re.search(r"docs/runbook\.md, (.+)$", alarm["AlarmDescription"])
-        assert title and title.group(1) in titles, (part, name, alarm["AlarmDescription"])
-        named.add(title.group(1))
+        description = re.fullmatch(r"(.+) docs/runbook\.md, (.+)", alarm["AlarmDescription"])
+        assert description, (part, name, alarm["AlarmDescription"])
+        sentences, title = description.groups()
+        # What happened, what it means for money, what to do.
+        assert len(re.findall(r"\.(?: |$)", sentences)) >= 3, (part, name, sentences)
+        assert title in titles, (part, name, title)
+        named.add(title)
     section = (ROOT / "docs/runbook.md").read_text().split("\n## Alarms\n")[1].split("\n## ")[0]
     assert set(re.findall(r"^### (.+)$", section, re.MULTILINE)) == named, "a section of the runbook belongs to no alarm"
 
