@@ -33,12 +33,12 @@ pub(crate) fn found(found: Found) -> String {
     match found {
         Found::Ended => "not asked: the payment had already ended".to_owned(),
         Found::NoIntent => {
-            "not asked: the ledger names no payment intent, so nothing was charged".to_owned()
+            "not asked: the ledger names no intent, so nothing was charged".to_owned()
         }
-        Found::Intent(status) => format!("the payment intent is {status}"),
-        Found::OtherAmount => "the payment intent has another amount or currency".to_owned(),
+        Found::Intent(status) => format!("the intent is {status}"),
+        Found::OtherAmount => "the intent has another amount or currency".to_owned(),
         Found::NoSuchIntent => {
-            "the provider has no such payment intent; check that its API key belongs to the same account and mode"
+            "the provider has no such intent; check that its API key belongs to the same account and mode"
                 .to_owned()
         }
         Found::Unreachable(reason) => format!("the provider did not answer: {reason}"),

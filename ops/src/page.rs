@@ -1,7 +1,7 @@
 //! The output of a command.
 //!
-//! A page consists of lines, tables and lists. Every text in it is escaped by [`visible`], so that a name chosen by a client
-//! cannot end a line, move the cursor or reverse the text. Commands print only pages.
+//! A page consists of lines, tables and lists. Every text in it is escaped by [`visible`]. So a name chosen by a client cannot
+//! end a line, move the cursor or reverse the text. Commands print only pages.
 
 use std::fmt;
 

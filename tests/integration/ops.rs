@@ -155,7 +155,7 @@ async fn an_open_payment_is_listed_shown_and_settled() {
 
     let waiting = world.ops(&["payments", "settle", id]);
     let expected = [
-        "the payment intent is requires_action",
+        "the intent is requires_action",
         "otherwise payments-reconcile closes it after ",
     ];
     assert!(
@@ -175,10 +175,7 @@ async fn an_open_payment_is_listed_shown_and_settled() {
         (&settled["state"], &settled["is_final"]),
         (&json!("succeeded"), &json!(true))
     );
-    assert_eq!(
-        settled["found_at_provider"],
-        "the payment intent is succeeded"
-    );
+    assert_eq!(settled["found_at_provider"], "the intent is succeeded");
     assert_eq!(settled["ends"], Value::Null);
     let again = world.ops_json(&["payments", "settle", id]);
     let not_asked = "not asked: the payment had already ended";
@@ -234,9 +231,9 @@ async fn an_unreadable_payment_is_listed_below_the_open_ones() {
 
     for command in ["show", "settle"] {
         let output = ops(&world.variables, &["payments", command, id]);
-        let said = text(&output.stderr);
+        let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1));
-        assert!(said.contains("the row is damaged"), "{said}");
+        assert!(error.contains("the row is damaged"), "{error}");
     }
 }
 
@@ -255,10 +252,10 @@ async fn payments_are_shown_without_the_providers_key() {
     assert!(text(&shown.stdout).contains("The customer was charged."));
     assert_eq!(text(&open.stdout), "No payment is open.\n");
     assert_eq!(settled.status.code(), Some(1));
-    let said = text(&settled.stderr);
+    let error = text(&settled.stderr);
     assert!(
-        said.contains("set PAYMENT_PROVIDER, and STRIPE_API_KEY"),
-        "{said}"
+        error.contains("set PAYMENT_PROVIDER, and STRIPE_API_KEY"),
+        "{error}"
     );
 }
 
@@ -357,10 +354,10 @@ async fn a_failed_command_names_the_reason_and_exits_with_1() {
     ];
     for (variables, arguments, expected) in cases {
         let output = ops(variables, arguments);
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
-        assert!(said.contains(expected), "{arguments:?}: {said}");
-        assert!(!said.contains(STRIPE_TEST_KEY) && !said.contains(PASSWORD));
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+        assert!(!error.contains(STRIPE_TEST_KEY) && !error.contains(PASSWORD));
     }
     let help = ops(&[], &["--help"]);
     assert!(help.status.success() && text(&help.stdout).contains("payments"));

@@ -1,7 +1,8 @@
 //! Checks that a future ends in time.
 //!
-//! The duration is measured and not cut off at the limit, so that the message tells a busy machine (a little over the limit) from
-//! a wrong timeout (a multiple of it). Only a future that exceeds the limit many times is cut off, so that a test cannot hang.
+//! The duration is measured and not cut off at the limit. So the message shows the difference between a busy machine (a little
+//! over the limit) and a wrong timeout (a multiple of it). Only a future that exceeds the limit many times is cut off, so that a
+//! test cannot hang.
 
 use std::panic::Location;
 use std::time::{Duration, Instant};
