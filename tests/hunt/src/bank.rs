@@ -249,7 +249,7 @@ impl Bank {
     }
 
     /// Applies the action of a customer or a bank, if the intent still waits for it.
-    pub(super) fn go_on(&mut self, id: &str, next: Next) -> Option<Change> {
+    pub(super) fn advance(&mut self, id: &str, next: Next) -> Option<Change> {
         let waits = self.intents.get(id)?.status;
         [ACTION, PROCESSING].contains(&waits).then(|| match next {
             Next::Succeed => self.turn(id, SUCCEEDED, None),

@@ -93,7 +93,7 @@ impl Fault {
     }
 
     /// All faults that `FAULTS` may name, including the loss of Redis's data where it is the only store.
-    pub fn that_can_be_named(mode: Mode) -> Vec<Self> {
+    pub fn selectable(mode: Mode) -> Vec<Self> {
         let mut faults = Self::of(mode);
         faults.extend(Self::late(mode));
         if mode == Mode::Redis {
@@ -189,7 +189,7 @@ impl Lane {
 
 /// The period of a fault, measured from the start of the hunt.
 #[derive(Clone, Copy, Debug)]
-pub struct Struck {
+pub struct FaultPeriod {
     /// The fault.
     pub fault: Fault,
     /// Its start.
@@ -261,27 +261,29 @@ impl Targets {
 }
 
 /// Injects faults of one lane, one after the other.
-pub(super) struct Striking<'a> {
+pub(super) struct FaultInjector<'a> {
     pub(super) targets: &'a Targets,
     pub(super) faults: Vec<Fault>,
     pub(super) longest_pause: Duration,
     /// The start of the hunt.
     pub(super) began: Instant,
-    pub(super) struck: &'a Mutex<Vec<Struck>>,
+    pub(super) fault_periods: &'a Mutex<Vec<FaultPeriod>>,
 }
 
-impl Striking<'_> {
+impl FaultInjector<'_> {
     /// Injects faults with pauses until `is_over`.
-    pub(super) async fn strike(&self, mut rng: Rng, is_over: &AtomicBool) {
+    pub(super) async fn inject(&self, mut rng: Rng, is_over: &AtomicBool) {
         while !is_over.load(Ordering::SeqCst) {
             sleep(self.longest_pause.mul_f64(rng.f64())).await;
             let Some(fault) = rng.choice(&self.faults).copied() else {
                 return;
             };
             let from = self.began.elapsed();
-            if happens(self.targets, fault, &mut rng).await {
+            if inject_fault(self.targets, fault, &mut rng).await {
                 let to = self.began.elapsed();
-                self.struck.lock().push(Struck { fault, from, to });
+                self.fault_periods
+                    .lock()
+                    .push(FaultPeriod { fault, from, to });
             }
         }
     }
@@ -299,7 +301,7 @@ const LATE_OFTEN: usize = 6;
 const LONG: u32 = 6;
 
 /// Injects a fault and returns when it has ended. Returns whether it took effect.
-async fn happens(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
+async fn inject_fault(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
     let a_while = between(rng, A_WHILE);
     let victim = rng.usize(..targets.processes());
     match fault {

@@ -11,12 +11,12 @@
 mod bank;
 mod client;
 mod faults;
-mod mishap;
 mod pool;
 mod provider;
+mod provider_fault;
 mod report;
 mod retention;
-mod reunion;
+mod retry_burst;
 mod round;
 mod run;
 mod settling;
@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-pub use self::faults::{Fault, Struck};
+pub use self::faults::{Fault, FaultPeriod};
 pub use self::report::{PaymentName, Report};
 pub use self::verdict::Finding;
 
@@ -67,7 +67,7 @@ pub struct Hunt {
     /// Whether to start no further client after a double charge or a contradiction, and no further round after any finding.
     pub stops_at_first: bool,
     /// Set it to end the hunt early: no further client starts, and the findings so far are reported.
-    pub is_called_off: Arc<AtomicBool>,
+    pub is_cancelled: Arc<AtomicBool>,
 }
 
 /// The function that the processes run.
@@ -98,7 +98,7 @@ impl Work {
     }
 
     /// Whether every client must get a final response. Without a ledger an outcome may stay unknown.
-    pub(crate) fn always_knows(self) -> bool {
+    pub(crate) fn always_settles(self) -> bool {
         self == Self::Payments
     }
 }
@@ -142,7 +142,7 @@ impl Hunt {
             faults: Fault::of(mode),
             retention: None,
             stops_at_first: false,
-            is_called_off: Arc::default(),
+            is_cancelled: Arc::default(),
         }
     }
 
@@ -156,8 +156,8 @@ impl Hunt {
         }
     }
 
-    fn is_called_off(&self) -> bool {
-        self.is_called_off.load(Ordering::SeqCst)
+    fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::SeqCst)
     }
 
     /// Runs the hunt, and reports to `progress` every second.
@@ -170,10 +170,10 @@ impl Hunt {
         let mut report = Report::default();
         let mut seed = self.seed;
         let mut left = self.payments;
-        let is_enough = |report: &Report| {
-            self.is_called_off() || self.stops_at_first && !report.broken().is_empty()
+        let needs_no_retry = |report: &Report| {
+            self.is_cancelled() || self.stops_at_first && !report.broken().is_empty()
         };
-        while left > 0 && !is_enough(&report) {
+        while left > 0 && !needs_no_retry(&report) {
             let round = Round {
                 hunt: self,
                 seed,
@@ -184,7 +184,7 @@ impl Hunt {
                 progress(Progress {
                     begun: report.payments + now.begun,
                     charges: report.charges + now.charges,
-                    faults: report.struck.len() + now.faults,
+                    faults: report.fault_periods.len() + now.faults,
                     took: now.took,
                 });
             });

@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
         hunt = hunt.with_retention(Duration::from_secs(seconds));
     }
     if let Some(names) = variable("FAULTS") {
-        hunt.faults = named(&names, &Fault::that_can_be_named(mode));
+        hunt.faults = named(&names, &Fault::selectable(mode));
     }
     hunt.stops_at_first = variable("FIND").is_some();
     let faults = variable("FAULTS").map(|names| format!(" FAULTS={names}"));
@@ -53,7 +53,7 @@ async fn main() -> ExitCode {
         )
     };
     eprintln!("{}", again(payments, seed));
-    let called_off = Arc::clone(&hunt.is_called_off);
+    let cancelled = Arc::clone(&hunt.is_cancelled);
     let hunting = hunt.run(|progress| {
         eprint!(
             "\r{} payments started, {} charges, {} faults, {} s ",
@@ -66,13 +66,13 @@ async fn main() -> ExitCode {
     let mut hunting = pin!(hunting);
     let report = tokio::select! {
         report = &mut hunting => report,
-        () = told_to_stop() => {
+        () = stop_signal() => {
             eprintln!("\nstopping: started payments are settled and checked; interrupt again to end at once");
-            called_off.store(true, Ordering::SeqCst);
+            cancelled.store(true, Ordering::SeqCst);
             tokio::select! {
                 report = hunting => report,
                 // Dropping the hunt ends all its processes, including frozen ones.
-                () = told_to_stop() => return ExitCode::FAILURE,
+                () = stop_signal() => return ExitCode::FAILURE,
             }
         }
     };
@@ -102,7 +102,7 @@ async fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn told_to_stop() {
+async fn stop_signal() {
     let mut terminate = signal(SignalKind::terminate()).expect("the system delivers signals");
     tokio::select! {
         _ = terminate.recv() => {}

@@ -31,23 +31,23 @@ pub(super) struct Pool {
 }
 
 /// The outcome of a request.
-pub(super) enum Heard {
-    Told(Told),
+pub(super) enum RequestOutcome {
+    Answered(ClientResponse),
     /// No response will come: the process was killed, or frozen for too long.
-    Nothing,
+    NoResponse,
     /// The process failed by itself.
     Failure(String),
 }
 
 /// A response to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ClientResponse {
     /// Zero if the response has none.
     pub(super) status: u16,
     pub(super) body: String,
 }
 
-impl Told {
+impl ClientResponse {
     /// Whether every later response must be the same.
     pub(super) fn is_final(&self) -> bool {
         [201, 402].contains(&self.status)
@@ -102,14 +102,14 @@ impl Pool {
     /// Sends a request to an idle process and waits at most `patience` for the response. `None` on a timeout or without a
     /// response. The process stays busy until it answers.
     ///
-    /// `heard` gets the outcome in any case, with the time at which the process got the request, measured from the start of the
+    /// `on_outcome` gets the outcome in any case, with the time at which the process got the request, measured from the start of the
     /// hunt. A client behind a patient gateway receives even a late response.
     pub(super) async fn request(
         self: &Arc<Self>,
         request: &TestRequest,
         patience: Duration,
-        heard: impl FnOnce(Heard, Duration) + Send + 'static,
-    ) -> Option<Told> {
+        on_outcome: impl FnOnce(RequestOutcome, Duration) + Send + 'static,
+    ) -> Option<ClientResponse> {
         let place = self
             .places
             .acquire()
@@ -130,33 +130,33 @@ impl Pool {
         let (pool, event) = (Arc::clone(self), request.event());
         tokio::spawn(async move {
             let outcome = pool.processes[number].invoke(event).await;
-            let what = pool.heard(number, sent, outcome);
-            let told = match &what {
-                Heard::Told(told) => Some(told.clone()),
-                Heard::Nothing | Heard::Failure(_) => None,
+            let outcome = pool.request_outcome(number, sent, outcome);
+            let response = match &outcome {
+                RequestOutcome::Answered(response) => Some(response.clone()),
+                RequestOutcome::NoResponse | RequestOutcome::Failure(_) => None,
             };
-            heard(what, since);
+            on_outcome(outcome, since);
             // Fails only if the client has given up.
-            let _ = answered.send(told);
+            let _ = answered.send(response);
             pool.idle.lock().push(number);
             pool.places.add_permits(1);
         });
         tokio::time::timeout(patience, answer).await.ok()?.ok()?
     }
 
-    fn heard(&self, number: usize, sent: Instant, outcome: Outcome) -> Heard {
+    fn request_outcome(&self, number: usize, sent: Instant, outcome: Outcome) -> RequestOutcome {
         let was_frozen = self.frozen[number].lock().is_some_and(|at| at >= sent);
         match outcome {
-            Outcome::Answered(answer) => Heard::Told(told(&answer)),
-            Outcome::TimedOut if was_frozen => Heard::Nothing,
-            Outcome::Crashed { reason } if reason == STOPPED => Heard::Nothing,
-            outcome => Heard::Failure(format!("{outcome:?}")),
+            Outcome::Answered(answer) => RequestOutcome::Answered(client_response(&answer)),
+            Outcome::TimedOut if was_frozen => RequestOutcome::NoResponse,
+            Outcome::Crashed { reason } if reason == STOPPED => RequestOutcome::NoResponse,
+            outcome => RequestOutcome::Failure(format!("{outcome:?}")),
         }
     }
 }
 
-fn told(answer: &Value) -> Told {
-    Told {
+fn client_response(answer: &Value) -> ClientResponse {
+    ClientResponse {
         status: answer["statusCode"]
             .as_u64()
             .and_then(|status| u16::try_from(status).ok())

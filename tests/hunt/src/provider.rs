@@ -24,7 +24,7 @@ use url::form_urlencoded;
 
 use super::bank::{Answer, Bank, Change, order_in};
 use super::between;
-use super::mishap::Mishap;
+use super::provider_fault::ProviderFault;
 
 /// A running provider. Dropping it ends it.
 pub(super) struct Provider {
@@ -126,18 +126,18 @@ async fn respond(
     state: Arc<State>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, &'static str> {
-    let asked = Asked::read(request).await?;
-    let mishap = match state.is_faulty.load(Ordering::SeqCst) {
-        true => Mishap::draw(&mut state.rng.lock()),
+    let request = ProviderRequest::read(request).await?;
+    let fault = match state.is_faulty.load(Ordering::SeqCst) {
+        true => ProviderFault::draw(&mut state.rng.lock()),
         false => None,
     };
-    let (status, body) = match mishap {
+    let (status, body) = match fault {
         None => {
-            let answer = state.answer(&asked);
-            state.hold_back(&asked).await;
+            let answer = state.answer(&request);
+            state.hold_back(&request).await;
             answer
         }
-        Some(mishap) => state.suffer(mishap, asked).await?,
+        Some(fault) => state.respond_with_fault(fault, request).await?,
     };
     let response = Response::builder()
         .status(status)
@@ -147,7 +147,7 @@ async fn respond(
         .expect("a status and a body"))
 }
 
-struct Asked {
+struct ProviderRequest {
     /// The process that sent the request.
     process: usize,
     method: Method,
@@ -157,7 +157,7 @@ struct Asked {
     arrived: Instant,
 }
 
-impl Asked {
+impl ProviderRequest {
     async fn read(request: Request<Incoming>) -> Result<Self, &'static str> {
         let arrived = Instant::now();
         let (parts, body) = request.into_parts();
@@ -188,7 +188,7 @@ impl Asked {
     }
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for ProviderRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             process,
@@ -201,33 +201,33 @@ impl fmt::Display for Asked {
 }
 
 impl State {
-    fn answer(self: &Arc<Self>, asked: &Asked) -> Answer {
+    fn answer(self: &Arc<Self>, request: &ProviderRequest) -> Answer {
         let mut bank = self.bank.lock();
-        let (answer, change) = match bank.remembered(asked.key.as_deref()) {
+        let (answer, change) = match bank.remembered(request.key.as_deref()) {
             Some(answer) => (answer, None),
-            None => done(&mut bank, asked, self.began),
+            None => done(&mut bank, request, self.began),
         };
-        bank.remember(asked.key.as_deref(), &answer);
-        let (order, status) = (asked.order(&bank), answer.1["status"].as_str());
-        let line = format!("{asked} -> {} {}", answer.0, status.unwrap_or_default());
+        bank.remember(request.key.as_deref(), &answer);
+        let (order, status) = (request.order(&bank), answer.1["status"].as_str());
+        let line = format!("{request} -> {} {}", answer.0, status.unwrap_or_default());
         bank.note(order, line);
         drop(bank);
         if let Some(change) = change {
-            self.tell(&change);
+            self.send_event(&change);
         }
         answer
     }
 
     /// Holds the response back while a fault acts on its sender.
-    async fn hold_back(&self, asked: &Asked) {
-        if asked.method != Method::POST {
+    async fn hold_back(&self, request: &ProviderRequest) {
+        if request.method != Method::POST {
             return;
         }
         let Some(catching) = self.catching.lock().take() else {
             return;
         };
         let (held_back, let_go) = oneshot::channel();
-        let process = asked.process;
+        let process = request.process;
         let caught = Caught {
             process,
             _held_back: held_back,
@@ -239,50 +239,50 @@ impl State {
     }
 
     /// The response to a request with a fault. An error breaks the connection.
-    async fn suffer(
+    async fn respond_with_fault(
         self: &Arc<Self>,
-        mishap: Mishap,
-        asked: Asked,
+        fault: ProviderFault,
+        request: ProviderRequest,
     ) -> Result<Answer, &'static str> {
-        self.note(mishap, &asked);
-        Ok(match mishap {
-            Mishap::Lost => std::future::pending().await,
-            Mishap::Late => {
+        self.note(fault, &request);
+        Ok(match fault {
+            ProviderFault::Lost => std::future::pending().await,
+            ProviderFault::Late => {
                 let (state, late) = (Arc::clone(self), self.draw_lateness());
                 tokio::spawn(async move {
                     sleep(late).await;
-                    state.answer(&asked);
+                    state.answer(&request);
                 });
                 std::future::pending().await
             }
-            Mishap::AnswerLate => {
-                let answer = self.answer(&asked);
+            ProviderFault::AnswerLate => {
+                let answer = self.answer(&request);
                 sleep(self.draw_lateness()).await;
                 answer
             }
-            Mishap::AnswerLost => {
-                self.answer(&asked);
+            ProviderFault::AnswerLost => {
+                self.answer(&request);
                 std::future::pending().await
             }
-            Mishap::Broken => {
-                self.answer(&asked);
+            ProviderFault::Broken => {
+                self.answer(&request);
                 return Err("the connection breaks");
             }
-            Mishap::ErrorBefore => self.error(&asked),
-            Mishap::ErrorAfter => {
-                self.answer(&asked);
-                self.error(&asked)
+            ProviderFault::ErrorBefore => self.error(&request),
+            ProviderFault::ErrorAfter => {
+                self.answer(&request);
+                self.error(&request)
             }
-            Mishap::TooMany => (429, json!({"error": {"type": "rate_limit_error"}})),
-            Mishap::Busy => (409, json!({"error": {"type": "idempotency_error"}})),
-            Mishap::Missing => (404, json!({"error": {"type": "invalid_request_error"}})),
+            ProviderFault::TooMany => (429, json!({"error": {"type": "rate_limit_error"}})),
+            ProviderFault::Busy => (409, json!({"error": {"type": "idempotency_error"}})),
+            ProviderFault::Missing => (404, json!({"error": {"type": "invalid_request_error"}})),
         })
     }
 
-    fn note(&self, mishap: Mishap, asked: &Asked) {
+    fn note(&self, fault: ProviderFault, request: &ProviderRequest) {
         let mut bank = self.bank.lock();
-        let order = asked.order(&bank);
-        bank.note(order, format!("{asked}: {mishap:?}"));
+        let order = request.order(&bank);
+        bank.note(order, format!("{request}: {fault:?}"));
     }
 
     fn draw_lateness(&self) -> Duration {
@@ -290,14 +290,14 @@ impl State {
     }
 
     /// A server error, which the provider replays to the same key, as Stripe does.
-    fn error(&self, asked: &Asked) -> Answer {
+    fn error(&self, request: &ProviderRequest) -> Answer {
         let error = (500, json!({"error": {"type": "api_error"}}));
-        self.bank.lock().remember(asked.key.as_deref(), &error);
+        self.bank.lock().remember(request.key.as_deref(), &error);
         error
     }
 
     /// Sends the event of a change, and schedules the next change that happens without a request.
-    fn tell(self: &Arc<Self>, change: &Change) {
+    fn send_event(self: &Arc<Self>, change: &Change) {
         let number = self.rng.lock().u64(..);
         let event = StripeEvent::about(&format!("evt_{number:016x}"), change.kind, &change.intent);
         // Fails only after the end of the hunt.
@@ -307,23 +307,23 @@ impl State {
             let pause = between(&mut self.rng.lock(), Duration::ZERO..SLOWEST_CUSTOMER);
             tokio::spawn(async move {
                 sleep(pause).await;
-                let change = state.bank.lock().go_on(&id, next);
+                let change = state.bank.lock().advance(&id, next);
                 if let Some(change) = change {
-                    state.tell(&change);
+                    state.send_event(&change);
                 }
             });
         }
     }
 }
 
-fn done(bank: &mut Bank, asked: &Asked, began: Instant) -> (Answer, Option<Change>) {
-    let path: Vec<_> = asked.path.trim_start_matches("v1/").split('/').collect();
-    match (&asked.method, &path[..]) {
+fn done(bank: &mut Bank, request: &ProviderRequest, began: Instant) -> (Answer, Option<Change>) {
+    let path: Vec<_> = request.path.trim_start_matches("v1/").split('/').collect();
+    match (&request.method, &path[..]) {
         (&Method::POST, ["charges"]) => {
-            let sent = asked.sent(began);
-            (bank.charge(&asked.form, sent, asked.arrived), None)
+            let sent = request.sent(began);
+            (bank.charge(&request.form, sent, request.arrived), None)
         }
-        (&Method::POST, ["payment_intents"]) => bank.create(asked.form.clone()),
+        (&Method::POST, ["payment_intents"]) => bank.create(request.form.clone()),
         (&Method::POST, ["payment_intents", id, "confirm"]) => bank.confirm(id),
         (&Method::POST, ["payment_intents", id, "cancel"]) => bank.cancel(id),
         (&Method::GET, ["payment_intents", id]) => (bank.inspect(id), None),

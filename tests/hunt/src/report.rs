@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Round;
 use super::bank::{self, Bank};
-use super::faults::{Fault, Struck};
+use super::faults::{Fault, FaultPeriod};
 use super::stage::Stage;
 use super::story::Story;
 use super::verdict::{self, Finding};
@@ -55,7 +55,7 @@ pub struct Report {
     /// The history of each payment with a finding.
     pub stories: BTreeMap<PaymentName, Vec<String>>,
     /// The periods of faults.
-    pub struck: Vec<Struck>,
+    pub fault_periods: Vec<FaultPeriod>,
     /// The times of final responses, from the start of the hunt.
     pub answered_at: Vec<Duration>,
     /// The times of charges.
@@ -84,7 +84,7 @@ impl Report {
         stories: &[Story],
         stage: &Stage,
         open: [Option<usize>; 2],
-        struck: Vec<Struck>,
+        fault_periods: Vec<FaultPeriod>,
     ) -> Self {
         let [unsettled, in_the_end] = open;
         let mut report = Self {
@@ -95,7 +95,7 @@ impl Report {
             settled_by_schedule: stage.settled_by_schedule(),
             events: stage.events(),
             expired: stage.expired(),
-            struck,
+            fault_periods,
             ..Self::default()
         };
         let provider = &stage.targets.provider;
@@ -132,7 +132,7 @@ impl Report {
             order,
         };
         self.first_found.get_or_insert(order + 1);
-        let lines = verdict::lines(round, order, story, bank, &self.struck);
+        let lines = verdict::lines(round, order, story, bank, &self.fault_periods);
         self.stories.insert(name, lines);
         for finding in findings {
             self.found.entry(finding).or_default().push(name);
@@ -163,7 +163,7 @@ impl Report {
         self.payments_took.extend(other.payments_took);
         self.requests_took.extend(other.requests_took);
         self.stories.extend(other.stories);
-        self.struck.extend(other.struck);
+        self.fault_periods.extend(other.fault_periods);
         self.answered_at.extend(other.answered_at);
         self.charged_at.extend(other.charged_at);
     }
@@ -171,8 +171,8 @@ impl Report {
     /// The number of occurrences of each fault.
     pub fn faults(&self) -> BTreeMap<Fault, usize> {
         let mut faults = BTreeMap::new();
-        for struck in &self.struck {
-            *faults.entry(struck.fault).or_default() += 1;
+        for period in &self.fault_periods {
+            *faults.entry(period.fault).or_default() += 1;
         }
         faults
     }

@@ -44,14 +44,14 @@ impl Retention {
         };
         // Requests that waited during the run do not count. The run's own request, which may have stored the result last, is one
         // of them.
-        let waiting = answer.hearings.iter().filter(|hearing| {
-            let sent = self.began + hearing.sent;
+        let waiting = answer.receipts.iter().filter(|receipt| {
+            let sent = self.began + receipt.sent;
             self.forgets_abandoned && sent <= run.done
         });
         let stored = waiting
-            .map(|hearing| hearing.heard)
-            .fold(answer.heard_first(), Duration::max);
-        answer.sent_last() > stored + lasts + CLOCK_GRANULARITY
+            .map(|receipt| receipt.received)
+            .fold(answer.first_received(), Duration::max);
+        answer.last_sent() > stored + lasts + CLOCK_GRANULARITY
     }
 
     /// The number of times the key ran again.
@@ -75,8 +75,8 @@ pub(super) fn in_order<'a>(one: &'a Run, other: &'a Run) -> (&'a Run, &'a Run) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Told;
-    use crate::story::Hearing;
+    use crate::pool::ClientResponse;
+    use crate::story::Receipt;
 
     const LASTS: Duration = Duration::from_secs(5);
 
@@ -147,18 +147,18 @@ mod tests {
             ("too late", 30, 5_040, [true, true]),
             ("stored again", 1_000, 6_000, [true, false]),
         ];
-        for (case, own_heard, sent_last, expected) in cases {
-            let hearings = [(0, own_heard), (20, 30), (sent_last, sent_last)];
-            let hearings = hearings.map(|(sent, heard)| Hearing {
+        for (case, own_heard, last_sent, expected) in cases {
+            let receipts = [(0, own_heard), (20, 30), (last_sent, last_sent)];
+            let receipts = receipts.map(|(sent, received)| Receipt {
                 sent: Duration::from_millis(sent),
-                heard: Duration::from_millis(heard),
+                received: Duration::from_millis(received),
             });
             let answer = FinalAnswer {
-                told: Told {
+                response: ClientResponse {
                     status: 201,
                     body: String::new(),
                 },
-                hearings: hearings.to_vec(),
+                receipts: receipts.to_vec(),
             };
             let is_outlived = [false, true].map(|forgets_abandoned| {
                 retention(origin, forgets_abandoned).is_outlived_by(&answer, &run)

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::bank::Bank;
 use super::client::Client;
-use super::faults::{Lane, Striking, Struck};
+use super::faults::{FaultInjector, FaultPeriod, Lane};
 use super::report::Report;
 use super::retention::Retention;
 use super::stage::Stage;
@@ -38,24 +38,25 @@ impl Round<'_> {
         let from = self.began.elapsed();
         let stage = Stage::build(self).await;
         let stories = Stories::of(self.payments);
-        let struck = Mutex::new(Vec::new());
+        let fault_periods = Mutex::new(Vec::new());
         let is_over = AtomicBool::new(false);
         let paying = async {
-            let tell = || progress(self.progress(&stage, &stories, struck.lock().len()));
-            self.all_pay(&stage, &stories, tell).await;
+            let report_progress =
+                || progress(self.progress(&stage, &stories, fault_periods.lock().len()));
+            self.all_pay(&stage, &stories, report_progress).await;
             is_over.store(true, Ordering::SeqCst);
         };
-        tokio::join!(self.strike(&stage, &struck, &is_over), paying);
+        tokio::join!(self.inject_faults(&stage, &fault_periods, &is_over), paying);
 
         stage.heal();
         stage.settle(SETTLING).await;
         let unsettled = stage.count_open().await;
-        self.all_come_back(&stage, &stories).await;
+        self.all_ask_at_the_end(&stage, &stories).await;
         stage.targets.pool.rest().await;
-        let mut struck = struck.into_inner();
-        struck.extend(self.all_the_time(from));
+        let mut fault_periods = fault_periods.into_inner();
+        fault_periods.extend(self.all_the_time(from));
         let open = [unsettled, stage.count_open().await];
-        Report::of(self, &stories.told(), &stage, open, struck)
+        Report::of(self, &stories.into_vec(), &stage, open, fault_periods)
     }
 
     /// The time of a moment since the start of the hunt.
@@ -72,10 +73,10 @@ impl Round<'_> {
     }
 
     /// The fault that lasted for the whole round.
-    fn all_the_time(&self, from: Duration) -> Option<Struck> {
+    fn all_the_time(&self, from: Duration) -> Option<FaultPeriod> {
         let faults = self.hunt.faults.iter();
         let fault = faults.copied().find(|fault| fault.lane() == Lane::Always)?;
-        Some(Struck {
+        Some(FaultPeriod {
             fault,
             from,
             to: self.began.elapsed(),
@@ -120,25 +121,30 @@ impl Round<'_> {
     }
 
     /// Injects faults in every lane until `is_over`.
-    async fn strike(&self, stage: &Stage, struck: &Mutex<Vec<Struck>>, is_over: &AtomicBool) {
+    async fn inject_faults(
+        &self,
+        stage: &Stage,
+        fault_periods: &Mutex<Vec<FaultPeriod>>,
+        is_over: &AtomicBool,
+    ) {
         let lanes = Lane::STRUCK.map(|lane| {
             let faults = self.hunt.faults.iter().copied();
             let faults = faults.filter(|fault| fault.lane() == lane).collect();
             let rng = Rng::with_seed(self.seed.wrapping_add(lane as u64 + 1));
-            let striking = Striking {
+            let injector = FaultInjector {
                 targets: &stage.targets,
                 faults,
                 longest_pause: self.longest_pause(),
                 began: self.began,
-                struck,
+                fault_periods,
             };
-            async move { striking.strike(rng, is_over).await }
+            async move { injector.inject(rng, is_over).await }
         });
         future::join_all(lanes).await;
     }
 
-    /// Runs all clients, and calls `tell` every second.
-    async fn all_pay(&self, stage: &Stage, stories: &Stories, tell: impl Fn()) {
+    /// Runs all clients, and calls `report_progress` every second.
+    async fn all_pay(&self, stage: &Stage, stories: &Stories, report_progress: impl Fn()) {
         let clients = (0..self.clients()).map(|_| self.pay(stage, stories));
         let mut clients: FuturesUnordered<_> = clients.collect();
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
@@ -146,7 +152,7 @@ impl Round<'_> {
             tokio::select! {
                 ended = clients.next() => if ended.is_none() { return },
                 _ = ticks.tick() => {
-                    tell();
+                    report_progress();
                     let provider = &stage.targets.provider;
                     let has_charged_twice = |bank: &Bank| bank.has_charged_twice(self.retention());
                     if self.hunt.work.charges_once() && provider.books(has_charged_twice) {
@@ -159,11 +165,11 @@ impl Round<'_> {
 
     /// Runs one client after the other.
     async fn pay(&self, stage: &Stage, stories: &Stories) {
-        let is_enough = || {
+        let needs_no_retry = || {
             let has_found = stories.has_found.load(Ordering::SeqCst);
-            self.hunt.is_called_off() || self.hunt.stops_at_first && has_found
+            self.hunt.is_cancelled() || self.hunt.stops_at_first && has_found
         };
-        while !is_enough() {
+        while !needs_no_retry() {
             if self.hunt.retention.is_some() {
                 stage.targets.pool.wait_for_room().await;
             }
@@ -176,18 +182,18 @@ impl Round<'_> {
                 let (work, runs) = (self.hunt.work, bank.runs(order));
                 verdict::findings(work, self.retention(), &story.lock(), runs)
             });
-            if found.into_iter().any(verdict::is_beyond_repair) {
+            if found.into_iter().any(verdict::is_permanent) {
                 stories.has_found.store(true, Ordering::SeqCst);
             }
         }
     }
 
     /// Lets every client ask again, in order.
-    async fn all_come_back(&self, stage: &Stage, stories: &Stories) {
+    async fn all_ask_at_the_end(&self, stage: &Stage, stories: &Stories) {
         let begun = stories.all.iter().take(stories.begun());
         stream::iter(begun.enumerate())
             .for_each_concurrent(self.clients(), async |(order, story)| {
-                self.client(order, stage, story).come_back().await;
+                self.client(order, stage, story).ask_at_the_end().await;
             })
             .await;
     }
@@ -212,7 +218,7 @@ impl Stories {
     }
 
     /// The stories of the started payments.
-    fn told(self) -> Vec<Story> {
+    fn into_vec(self) -> Vec<Story> {
         let begun = self.begun();
         let begun = self.all.into_iter().take(begun);
         begun

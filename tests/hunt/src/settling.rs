@@ -127,11 +127,11 @@ async fn run(reconciler: &Lambda, counted: &Counted) -> Option<Value> {
 async fn deliver_all(
     webhooks: Vec<Arc<Lambda>>,
     counted: Arc<Counted>,
-    mut told: mpsc::UnboundedReceiver<StripeEvent>,
+    mut sent_events: mpsc::UnboundedReceiver<StripeEvent>,
     mut rng: Rng,
 ) {
     let mut deliveries = JoinSet::new();
-    while let Some(event) = told.recv().await {
+    while let Some(event) = sent_events.recv().await {
         for _ in 0..rng.choice([0, 1, 1, 1, 1, 1, 2, 2]).unwrap_or(1) {
             let late = between(&mut rng, Duration::ZERO..LATEST_EVENT);
             let webhook = Arc::clone(&webhooks[rng.usize(..webhooks.len())]);

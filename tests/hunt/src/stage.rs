@@ -53,7 +53,7 @@ const LISTED: u32 = 10_000;
 impl Stage {
     pub(super) async fn build(round: &Round<'_>) -> Self {
         let Round { hunt, seed, .. } = *round;
-        let (events, told) = mpsc::unbounded_channel();
+        let (events, sent_events) = mpsc::unbounded_channel();
         let provider = Provider::start(seed, round.began, events).await;
         let folder = TempDir::new().expect("a folder");
         let mut environment = Environment::of_payments(&folder);
@@ -82,7 +82,7 @@ impl Stage {
                     let builder = environment.with_provider(builder, &provider, number, HURRY);
                     beside.push(Arc::new(builder.start().await));
                 }
-                Some(Settling::start(beside, told, Rng::with_seed(seed)))
+                Some(Settling::start(beside, sent_events, Rng::with_seed(seed)))
             }
             Work::Once | Work::Rerun => None,
         };

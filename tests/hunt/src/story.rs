@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Work;
-use super::pool::{Heard, Told};
+use super::pool::{ClientResponse, RequestOutcome};
 
 /// The history of one client, including other callers with its key.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub(super) struct Story {
     /// Every different final response.
     pub(super) finals: Vec<FinalAnswer>,
     /// Responses that are never allowed.
-    pub(super) surprises: Vec<Told>,
+    pub(super) invalid_responses: Vec<ClientResponse>,
     /// The failures of processes that had its requests.
     pub(super) failures: Vec<String>,
     /// The events of the payment with their times since the start of the hunt, for the report.
@@ -34,22 +34,22 @@ pub(super) struct Story {
 /// A final response and the requests that got it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FinalAnswer {
-    pub(super) told: Told,
-    pub(super) hearings: Vec<Hearing>,
+    pub(super) response: ClientResponse,
+    pub(super) receipts: Vec<Receipt>,
 }
 
 /// One answered request. Times are measured from the start of the hunt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Hearing {
+pub(super) struct Receipt {
     /// The time at which a process got the request.
     pub(super) sent: Duration,
     /// The time at which the client got the response.
-    pub(super) heard: Duration,
+    pub(super) received: Duration,
 }
 
 /// The parts of a request that are needed to check its response.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Question {
+pub(super) struct SentRequest {
     pub(super) work: Work,
     pub(super) amount: u32,
     /// The time at which a process got the request.
@@ -57,7 +57,7 @@ pub(super) struct Question {
 }
 
 /// The maximum number of lines per client. Beyond it, lines in the middle are left out.
-const MOST_LINES: usize = 120;
+const MAX_LINES: usize = 120;
 const LEFT_OUT: Range<usize> = 30..60;
 
 impl Story {
@@ -67,59 +67,64 @@ impl Story {
     }
 
     /// Records the outcome of a request at the time `at`.
-    pub(super) fn hear(&mut self, question: Question, heard: Heard, at: Duration) {
-        let told = match heard {
-            Heard::Told(told) => told,
-            Heard::Nothing => return self.write(at, "no response: the process is gone".to_owned()),
-            Heard::Failure(reason) => {
+    pub(super) fn record(&mut self, request: SentRequest, outcome: RequestOutcome, at: Duration) {
+        let response = match outcome {
+            RequestOutcome::Answered(response) => response,
+            RequestOutcome::NoResponse => {
+                return self.write(at, "no response: the process is gone".to_owned());
+            }
+            RequestOutcome::Failure(reason) => {
                 self.write(at, format!("the process failed: {reason}"));
                 self.failures.push(reason);
                 return;
             }
         };
-        let summary: String = told.body.chars().take(300).collect();
-        let sent = question.sent.as_millis();
+        let summary: String = response.body.chars().take(300).collect();
+        let sent = request.sent.as_millis();
         self.write(
             at,
             format!(
                 "response {} for {}, sent at {sent} ms: {summary}",
-                told.status, question.amount
+                response.status, request.amount
             ),
         );
-        self.requests.push(at.saturating_sub(question.sent));
-        match told.status {
-            _ if told.is_final() => {
+        self.requests.push(at.saturating_sub(request.sent));
+        match response.status {
+            _ if response.is_final() => {
                 self.answered_at.get_or_insert(at);
-                if is_of_another(question, &told) {
-                    self.surprises.push(told.clone());
+                if is_of_another(request, &response) {
+                    self.invalid_responses.push(response.clone());
                 }
-                let hearing = Hearing {
-                    sent: question.sent,
-                    heard: at,
+                let receipt = Receipt {
+                    sent: request.sent,
+                    received: at,
                 };
-                self.add_final(told, hearing);
+                self.add_final(response, receipt);
             }
             // These statuses ask for a retry.
             202 | 409 | 503 => {}
             422 if self.is_reused => {}
-            _ => self.surprises.push(told),
+            _ => self.invalid_responses.push(response),
         }
     }
 
-    fn add_final(&mut self, told: Told, hearing: Hearing) {
-        let known = self.finals.iter_mut().find(|known| known.told == told);
+    fn add_final(&mut self, response: ClientResponse, receipt: Receipt) {
+        let known = self
+            .finals
+            .iter_mut()
+            .find(|known| known.response == response);
         match known {
-            Some(known) => known.hearings.push(hearing),
+            Some(known) => known.receipts.push(receipt),
             None => self.finals.push(FinalAnswer {
-                told,
-                hearings: vec![hearing],
+                response,
+                receipts: vec![receipt],
             }),
         }
     }
 
     pub(super) fn write(&mut self, at: Duration, line: String) {
         self.lines.push((at, line));
-        if self.lines.len() > MOST_LINES {
+        if self.lines.len() > MAX_LINES {
             let (from, _) = self.lines[LEFT_OUT.start];
             let mark = (from, "… lines left out".to_owned());
             self.lines.splice(LEFT_OUT, [mark]);
@@ -129,43 +134,43 @@ impl Story {
 
 impl FinalAnswer {
     /// The time of its first receipt.
-    pub(super) fn heard_first(&self) -> Duration {
-        let heard = self.hearings.iter().map(|hearing| hearing.heard);
-        heard.min().unwrap_or_default()
+    pub(super) fn first_received(&self) -> Duration {
+        let received = self.receipts.iter().map(|receipt| receipt.received);
+        received.min().unwrap_or_default()
     }
 
     /// The time of the last request that got it.
-    pub(super) fn sent_last(&self) -> Duration {
-        let sent = self.hearings.iter().map(|hearing| hearing.sent);
+    pub(super) fn last_sent(&self) -> Duration {
+        let sent = self.receipts.iter().map(|receipt| receipt.sent);
         sent.max().unwrap_or_default()
     }
 
     /// The id of the run that produced it, if the response names one.
     pub(super) fn result(&self) -> Option<String> {
-        let body: Value = serde_json::from_str(&self.told.body).ok()?;
+        let body: Value = serde_json::from_str(&self.response.body).ok()?;
         body["id"].as_str().map(str::to_owned)
     }
 }
 
 /// Whether the response belongs to another request. Only the function `charges` names the amount in its response.
-fn is_of_another(question: Question, told: &Told) -> bool {
-    let body: Value = serde_json::from_str(&told.body).unwrap_or_default();
-    question.work != Work::Payments && body["amount"] != question.amount
+fn is_of_another(request: SentRequest, response: &ClientResponse) -> bool {
+    let body: Value = serde_json::from_str(&response.body).unwrap_or_default();
+    request.work != Work::Payments && body["amount"] != request.amount
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(status: u16, amount: u32) -> Heard {
-        Heard::Told(Told {
+    fn answer(status: u16, amount: u32) -> RequestOutcome {
+        RequestOutcome::Answered(ClientResponse {
             status,
             body: format!(r#"{{"id":"ch_1","amount":{amount}}}"#),
         })
     }
 
-    fn question(sent_ms: u64) -> Question {
-        Question {
+    fn request(sent_ms: u64) -> SentRequest {
+        SentRequest {
             work: Work::Once,
             amount: 7,
             sent: Duration::from_millis(sent_ms),
@@ -175,35 +180,43 @@ mod tests {
     #[test]
     fn a_repeated_final_response_is_recorded_once_with_all_its_requests() {
         let mut story = Story::default();
-        for (sent, heard) in [(30, 40), (10, 50), (60, 70)] {
-            story.hear(question(sent), answer(201, 7), Duration::from_millis(heard));
+        for (sent, received) in [(30, 40), (10, 50), (60, 70)] {
+            story.record(
+                request(sent),
+                answer(201, 7),
+                Duration::from_millis(received),
+            );
         }
         let [kept] = &story.finals[..] else {
             panic!("{:?}", story.finals);
         };
-        assert_eq!(kept.hearings.len(), 3);
-        assert_eq!(kept.heard_first(), Duration::from_millis(40));
-        assert_eq!(kept.sent_last(), Duration::from_millis(60));
+        assert_eq!(kept.receipts.len(), 3);
+        assert_eq!(kept.first_received(), Duration::from_millis(40));
+        assert_eq!(kept.last_sent(), Duration::from_millis(60));
         assert_eq!(kept.result().as_deref(), Some("ch_1"));
-        assert_eq!(story.surprises, []);
+        assert_eq!(story.invalid_responses, []);
     }
 
     #[test]
     fn the_result_of_another_request_is_invalid() {
         let mut story = Story::default();
-        story.hear(question(0), answer(201, 8), Duration::ZERO);
-        assert_eq!(story.surprises.len(), 1);
+        story.record(request(0), answer(201, 8), Duration::ZERO);
+        assert_eq!(story.invalid_responses.len(), 1);
     }
 
     #[test]
     fn a_mismatch_is_invalid_if_the_key_had_one_request() {
-        for (is_reused, surprises) in [(false, 1), (true, 0)] {
+        for (is_reused, invalid_responses) in [(false, 1), (true, 0)] {
             let mut story = Story {
                 is_reused,
                 ..Story::default()
             };
-            story.hear(question(0), answer(422, 7), Duration::ZERO);
-            assert_eq!(story.surprises.len(), surprises, "{is_reused}");
+            story.record(request(0), answer(422, 7), Duration::ZERO);
+            assert_eq!(
+                story.invalid_responses.len(),
+                invalid_responses,
+                "{is_reused}"
+            );
         }
     }
 }

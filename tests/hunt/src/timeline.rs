@@ -36,7 +36,7 @@ fn svg(report: &Report) -> String {
     let took = report.took.as_secs_f64().max(1.0);
     let x = |at: Duration| LEFT + (RIGHT - LEFT) * (at.as_secs_f64() / took).min(1.0);
     let mut rows: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
-    for fault in &report.struck {
+    for fault in &report.fault_periods {
         let row = rows.entry(fault.fault.to_string()).or_default();
         row.push((x(fault.from), x(fault.to)));
     }
@@ -84,7 +84,7 @@ fn heading(report: &Report) -> String {
         "{} payments, {} requests, {} faults, {} charges: {found}",
         report.payments,
         report.attempts,
-        report.struck.len(),
+        report.fault_periods.len(),
         report.charges
     )
 }
@@ -122,14 +122,14 @@ fn add_plot(svg: &mut Drawing, counts: &[usize], bottom: f64, color: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Fault, Struck};
+    use crate::{Fault, FaultPeriod};
 
     #[test]
     fn a_fault_is_a_bar_in_its_row() {
         let report = Report {
             charges: 2,
             charged_at: vec![Duration::from_secs(2), Duration::from_secs(4)],
-            struck: vec![Struck {
+            fault_periods: vec![FaultPeriod {
                 fault: Fault::Kill,
                 from: Duration::from_secs(1),
                 to: Duration::from_secs(3),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Round;
 use super::Work;
 use super::bank::{self, Bank};
-use super::faults::Struck;
+use super::faults::FaultPeriod;
 use super::retention::{self, Retention};
 use super::run::Run;
 use super::story::{FinalAnswer, Story};
@@ -52,20 +52,20 @@ pub(super) fn findings(
     runs: &[Run],
 ) -> Vec<Finding> {
     let is_charged = bank::charges(runs).next().is_some();
-    let is_told = |status| of_status(story, status).next().is_some();
+    let has_response = |status| of_status(story, status).next().is_some();
     let separates = |run: Option<&Run>, other: Option<&Run>| match (run, other) {
         (Some(run), Some(other)) => retention.separates(run, other),
         _ => false,
     };
     // Work that runs again may charge and then be declined.
     let mut declines = of_status(story, 402).map(|answer| run_of(answer, runs));
-    let is_told_otherwise = work.charges_once()
+    let is_contradicted = work.charges_once()
         && declines.any(|run| bank::charges(runs).any(|charge| !separates(run, Some(charge))));
-    let is_untold = work.always_knows() && is_charged && !is_told(201);
-    let is_contradictory = !story.surprises.is_empty()
+    let is_unreported = work.always_settles() && is_charged && !has_response(201);
+    let is_contradictory = !story.invalid_responses.is_empty()
         || pairs(&story.finals)
             .any(|(one, other)| !separates(run_of(one, runs), run_of(other, runs)));
-    let is_unanswered = work.always_knows() && story.finals.is_empty();
+    let is_unanswered = work.always_settles() && story.finals.is_empty();
     let is_charged_twice = bank::is_charged_twice(runs, retention);
     let is_stale = work != Work::Payments && has_stale_answer(retention, story, runs);
     let all = [
@@ -73,10 +73,10 @@ pub(super) fn findings(
             Finding::DoubleCharge,
             work.charges_once() && is_charged_twice,
         ),
-        (Finding::LostAnswer, is_told(201) && !is_charged),
+        (Finding::LostAnswer, has_response(201) && !is_charged),
         (Finding::Contradiction, is_contradictory),
         (Finding::StaleAnswer, is_stale),
-        (Finding::UntoldCharge, is_untold || is_told_otherwise),
+        (Finding::UntoldCharge, is_unreported || is_contradicted),
         (Finding::Unanswered, is_unanswered),
         (Finding::Failure, !story.failures.is_empty()),
     ];
@@ -85,14 +85,14 @@ pub(super) fn findings(
 }
 
 /// Whether no later response can resolve the finding.
-pub(super) fn is_beyond_repair(finding: Finding) -> bool {
+pub(super) fn is_permanent(finding: Finding) -> bool {
     use Finding::{Contradiction, DoubleCharge, StaleAnswer};
     [DoubleCharge, Contradiction, StaleAnswer].contains(&finding)
 }
 
 fn of_status(story: &Story, status: u16) -> impl Iterator<Item = &FinalAnswer> {
     let answers = story.finals.iter();
-    answers.filter(move |answer| answer.told.status == status)
+    answers.filter(move |answer| answer.response.status == status)
 }
 
 /// The run that produced a response.
@@ -122,7 +122,7 @@ fn has_stale_answer(retention: Retention, story: &Story, runs: &[Run]) -> bool {
         } else {
             (other, one)
         };
-        earlier.sent_last() > later.heard_first()
+        earlier.last_sent() > later.first_received()
     };
     story.finals.iter().any(is_over) || pairs(&story.finals).any(comes_after_later)
 }
@@ -133,14 +133,14 @@ pub(super) fn lines(
     order: usize,
     story: &Story,
     bank: &Bank,
-    struck: &[Struck],
+    fault_periods: &[FaultPeriod],
 ) -> Vec<String> {
     let mut lines = story.lines.clone();
     let charges = bank::charges(bank.runs(order));
     lines.extend(charges.map(|charge| (round.since(charge.done), "CHARGED".to_owned())));
     let asked = bank.history(order).iter();
     lines.extend(asked.map(|(at, line)| (round.since(*at), line.clone())));
-    lines.extend(meanwhile(story, struck));
+    lines.extend(meanwhile(story, fault_periods));
     lines.sort();
     let lines = lines.iter();
     lines
@@ -149,18 +149,21 @@ pub(super) fn lines(
 }
 
 /// The faults between a client's first request and its last final response.
-fn meanwhile(story: &Story, struck: &[Struck]) -> impl Iterator<Item = (Duration, String)> {
+fn meanwhile(
+    story: &Story,
+    fault_periods: &[FaultPeriod],
+) -> impl Iterator<Item = (Duration, String)> {
     let began = story.began.unwrap_or_default();
     let answers = story.finals.iter();
-    let ended = answers.map(FinalAnswer::heard_first).max();
-    let meanwhile = struck
+    let ended = answers.map(FinalAnswer::first_received).max();
+    let meanwhile = fault_periods
         .iter()
-        .filter(move |struck| struck.to >= began && ended.is_none_or(|ended| struck.from <= ended));
-    meanwhile.map(|struck| {
-        let until = struck.to.as_millis();
+        .filter(move |period| period.to >= began && ended.is_none_or(|ended| period.from <= ended));
+    meanwhile.map(|period| {
+        let until = period.to.as_millis();
         (
-            struck.from,
-            format!("fault {} until {until} ms", struck.fault),
+            period.from,
+            format!("fault {} until {until} ms", period.fault),
         )
     })
 }
@@ -170,8 +173,8 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::pool::Told;
-    use crate::story::Hearing;
+    use crate::pool::ClientResponse;
+    use crate::story::Receipt;
 
     fn kept_for(lasts: Option<Duration>) -> Retention {
         Retention {
@@ -182,21 +185,22 @@ mod tests {
     }
 
     /// A response with the result `ch_<number>`, received by one request and given to a later one.
-    fn answer(status: u16, number: u64, sent_last_ms: u64, heard_first_ms: u64) -> FinalAnswer {
-        let [sent_last, heard_first] = [sent_last_ms, heard_first_ms].map(Duration::from_millis);
+    fn answer(status: u16, number: u64, last_sent_ms: u64, first_received_ms: u64) -> FinalAnswer {
+        let [last_sent, first_received] =
+            [last_sent_ms, first_received_ms].map(Duration::from_millis);
         FinalAnswer {
-            told: Told {
+            response: ClientResponse {
                 status,
                 body: format!(r#"{{"id":"ch_{number}"}}"#),
             },
-            hearings: vec![
-                Hearing {
+            receipts: vec![
+                Receipt {
                     sent: Duration::ZERO,
-                    heard: heard_first,
+                    received: first_received,
                 },
-                Hearing {
-                    sent: sent_last,
-                    heard: sent_last.max(heard_first),
+                Receipt {
+                    sent: last_sent,
+                    received: last_sent.max(first_received),
                 },
             ],
         }
@@ -259,7 +263,7 @@ mod tests {
     #[test]
     fn an_invalid_response_is_a_contradiction() {
         let mut story = story(vec![answer(201, 0, 0, 0)]);
-        story.surprises.push(Told {
+        story.invalid_responses.push(ClientResponse {
             status: 422,
             body: String::new(),
         });
@@ -270,7 +274,7 @@ mod tests {
     #[test]
     fn a_newer_result_replaces_an_expired_one() {
         use Finding::{Contradiction, DoubleCharge, StaleAnswer};
-        let first = |sent_last| answer(201, 0, sent_last, 10);
+        let first = |last_sent| answer(201, 0, last_sent, 10);
         let second = answer(201, 1, 6_000, 6_010);
         let check = |case: &str, finals: &[&FinalAnswer], charged_at, expected: &[Finding]| {
             let finals = finals.iter().map(|answer| (*answer).clone()).collect();

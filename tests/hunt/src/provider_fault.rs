@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 /// A fault of a request or of its response.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Mishap {
+pub(super) enum ProviderFault {
     /// The request never arrives.
     Lost,
     /// The request arrives late and is never answered.
@@ -28,30 +28,30 @@ pub(super) enum Mishap {
 }
 
 /// The distribution of faults. Late ones are more frequent, because they meet another attempt.
-const DRAWN: [Mishap; 15] = [
-    Mishap::Lost,
-    Mishap::Lost,
-    Mishap::Late,
-    Mishap::Late,
-    Mishap::Late,
-    Mishap::AnswerLate,
-    Mishap::AnswerLate,
-    Mishap::AnswerLost,
-    Mishap::AnswerLost,
-    Mishap::Broken,
-    Mishap::ErrorBefore,
-    Mishap::ErrorAfter,
-    Mishap::TooMany,
-    Mishap::Busy,
-    Mishap::Missing,
+const DRAWN: [ProviderFault; 15] = [
+    ProviderFault::Lost,
+    ProviderFault::Lost,
+    ProviderFault::Late,
+    ProviderFault::Late,
+    ProviderFault::Late,
+    ProviderFault::AnswerLate,
+    ProviderFault::AnswerLate,
+    ProviderFault::AnswerLost,
+    ProviderFault::AnswerLost,
+    ProviderFault::Broken,
+    ProviderFault::ErrorBefore,
+    ProviderFault::ErrorAfter,
+    ProviderFault::TooMany,
+    ProviderFault::Busy,
+    ProviderFault::Missing,
 ];
 /// One of this many requests has a fault.
-const UNLUCKY: u32 = 2;
+const FAULT_ODDS: u32 = 2;
 
-impl Mishap {
+impl ProviderFault {
     /// Draws the fault of the next request; `None` for no fault.
     pub(super) fn draw(rng: &mut Rng) -> Option<Self> {
-        let is_unlucky = rng.u32(..UNLUCKY) == 0;
+        let is_unlucky = rng.u32(..FAULT_ODDS) == 0;
         is_unlucky.then(|| rng.choice(DRAWN)).flatten()
     }
 }
