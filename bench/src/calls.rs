@@ -60,7 +60,7 @@ impl Situation {
 
     /// The titles of a contestant in this situation: for tables, and for JSON.
     pub(crate) fn titles(self, contestant: &Contestant) -> [String; 2] {
-        [contestant.title, contestant.name].map(|who| format!("{who}, {}", self.name()))
+        [contestant.title, contestant.name].map(|title| format!("{title}, {}", self.name()))
     }
 
     /// Whether a contestant can get into this situation. Two processes meet only in a shared store.
@@ -104,7 +104,7 @@ impl<'a> Member<'a> {
         around: Around<'_>,
     ) -> Self {
         let at_work = Around {
-            till: Some(&stage.till),
+            counter: Some(&stage.counter),
             ..Around::default()
         };
         let holder = match Situation::Conflict.is_possible(contestant) {
@@ -207,17 +207,17 @@ impl<'a> Member<'a> {
         order: &Order,
         work: impl AsyncFnOnce() -> Result<T, String>,
     ) -> Result<T, String> {
-        let (name, till) = (self.contestant.name, &self.stage.till);
+        let (name, counter) = (self.contestant.name, &self.stage.counter);
         let Some(holder) = &self.holder else {
             return Err(format!("two processes of {name} share no store"));
         };
-        till.close();
+        counter.close();
         let held = holder.hand_over(order.event()).await;
-        let done = match till.has_heard_of(&order.key).await {
+        let done = match counter.has_started(&order.key).await {
             true => work().await,
             false => Err(format!("the holder of {name} does not start its work")),
         };
-        till.open();
+        counter.open();
         match Answer::of(held.await).map(|answer| answer.status) {
             Ok(201) => done,
             other => done.and(Err(format!("the holder of {name} ends with {other:?}"))),

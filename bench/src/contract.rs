@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The benchmark's settings for a contestant.
-pub(crate) struct Told {
+pub(crate) struct ContestantSettings {
     /// `BENCH_IDEMPOTENCY`: whether idempotency protects the work.
     pub(crate) is_idempotent: bool,
     /// `BENCH_WORK_URL` without its scheme: the address that gets a request for each execution. Not set: there is no work.
@@ -22,7 +22,7 @@ pub(crate) struct Told {
 /// The time limit of the work.
 const LIMIT: Duration = Duration::from_secs(20);
 
-impl Told {
+impl ContestantSettings {
     /// Reads the settings from the environment.
     pub(crate) fn read() -> Self {
         Self {
@@ -40,9 +40,8 @@ impl Told {
         let order: Value = serde_json::from_slice(body).map_err(|_| "the body is not JSON")?;
         if let Some(url) = &self.work {
             let execution = json!({ "key": key });
-            let told = tokio::time::timeout(LIMIT, post(url, &execution)).await;
-            told.map_err(|_| "no answer in time")?
-                .map_err(|_| "no answer")?;
+            let posted = tokio::time::timeout(LIMIT, post(url, &execution)).await;
+            posted.map_err(|_| "timed out")?.map_err(|_| "no answer")?;
         }
         let answer = json!({ "run": run(), "amount": order["amount"], "pad": order["pad"] });
         Ok(answer.to_string())

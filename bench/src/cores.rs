@@ -1,8 +1,8 @@
 //! Assigns a measure to cores.
 //!
-//! Calls that are sent one at a time use at most one core. If their parts run on several cores, chance decides which sleeping
-//! core must wake, and the same program takes 30 µs in one round and 75 in the next. On one core nothing depends on chance, and a
-//! call takes the computing time of its parts.
+//! Calls that are sent one at a time use at most one core. On several cores, chance decides which sleeping core must wake. The
+//! same program then takes 30 µs in one round and 75 in the next. On one core nothing depends on chance, and a call takes the
+//! computing time of its parts.
 
 use std::process::Command;
 use std::sync::OnceLock;

@@ -8,7 +8,7 @@ use crate::stage::Mongo;
 
 /// The measured commit, with the suffix `-dirty` if there are uncommitted changes.
 pub(crate) fn commit() -> String {
-    said(&["git", "describe", "--always", "--dirty", "--exclude=*"])
+    first_line_of(&["git", "describe", "--always", "--dirty", "--exclude=*"])
 }
 
 /// Describes the machine and the commit.
@@ -39,13 +39,13 @@ pub(crate) async fn surroundings(redis: &RedisServer, mongo: Option<&Mongo>) -> 
     format!(
         "{redis}, {}. {}, Node {}.",
         mongo.server.description(),
-        said(&["powertools-python", "--version"]),
-        said(&["powertools-node", "--version"]),
+        first_line_of(&["powertools-python", "--version"]),
+        first_line_of(&["powertools-node", "--version"]),
     )
 }
 
 /// The first line of a program's output.
-fn said(command: &[&str]) -> String {
+fn first_line_of(command: &[&str]) -> String {
     let output = Command::new(command[0]).args(&command[1..]).output();
     let text = output.map(|output| output.stdout).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

@@ -15,6 +15,7 @@
 mod calls;
 mod contestant;
 mod cores;
+mod execution_counter;
 mod machine;
 mod measures;
 mod order;
@@ -26,7 +27,6 @@ mod section;
 mod settings;
 mod stage;
 mod summary;
-mod till;
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;

@@ -93,8 +93,8 @@ impl Answer {
     pub(crate) fn of(settled: Settled) -> Result<Self, String> {
         let Settled { outcome, at, took } = settled;
         let (status, body) = match outcome {
-            Outcome::Answered(said) => {
-                let mut response: Value = serde_json::from_slice(&said).unwrap_or_default();
+            Outcome::Answered(body) => {
+                let mut response: Value = serde_json::from_slice(&body).unwrap_or_default();
                 let status = response["statusCode"].as_u64();
                 let status = status.and_then(|status| status.try_into().ok());
                 let body = response["body"].take();

@@ -6,15 +6,15 @@ use std::time::Duration;
 use harness::{FaultProxy, Lambda, LambdaBuilder, MongoServer, RedisServer, eventually};
 
 use crate::contestant::{ALL, Contestant, Program, Store};
+use crate::execution_counter::ExecutionCounter;
 use crate::order::end_of;
 use crate::settings::{self, Scale, Settings};
-use crate::till::Till;
 
 /// Everything that a measure needs. Dropping it ends all servers.
 pub(crate) struct Stage {
     pub(crate) settings: Settings,
     pub(crate) redis: RedisServer,
-    pub(crate) till: Till,
+    pub(crate) counter: ExecutionCounter,
     /// The contestants that take part, in the order of the tables.
     pub(crate) present: Vec<&'static Contestant>,
     /// The contestants that do not take part, with reasons.
@@ -37,7 +37,7 @@ pub(crate) struct Around<'a> {
     /// The proxy to MongoDB; `None` for the server itself.
     pub(crate) mongo: Option<&'a FaultProxy>,
     /// The counter of its executions; `None` for no work.
-    pub(crate) till: Option<&'a Till>,
+    pub(crate) counter: Option<&'a ExecutionCounter>,
     /// The timeout of an invocation, which is also the lease of an attempt.
     pub(crate) timeout: Duration,
     /// The time between the timeout and the kill of the process.
@@ -56,7 +56,7 @@ impl Default for Around<'_> {
         Self {
             redis: None,
             mongo: None,
-            till: None,
+            counter: None,
             timeout: Duration::from_secs(60),
             grace: Duration::ZERO,
             concurrency: 1,
@@ -77,7 +77,7 @@ impl Stage {
                 true => Some(Mongo::find().await),
                 false => None,
             },
-            till: Till::start().await,
+            counter: ExecutionCounter::start().await,
             present: Vec::new(),
             absent: Vec::new(),
             settings,
@@ -120,8 +120,8 @@ impl Stage {
             Store::Nothing => process.env("BENCH_IDEMPOTENCY", "off"),
             _ => process.env("BENCH_IDEMPOTENCY", "on"),
         };
-        if let Some(till) = around.till {
-            process = process.env("BENCH_WORK_URL", &till.url());
+        if let Some(counter) = around.counter {
+            process = process.env("BENCH_WORK_URL", &counter.url());
         }
         if contestant.store.is_shared() {
             let address = around.redis.unwrap_or_else(|| self.redis.address());
@@ -184,8 +184,8 @@ impl Mongo {
     }
 }
 
-/// The settings of this workspace's contestant as in template.yaml, except the retention, which is the same for all, and the
-/// limit of bodies, which the others do not have.
+/// The settings of this workspace's contestant as in template.yaml, with two exceptions. The retention is the same for all, and
+/// bodies have no limit, as in the others.
 const OURS: [(&str, &str); 4] = [
     ("REDIS_CONNECT_TIMEOUT_MS", "1000"),
     ("REDIS_RESPONSE_TIMEOUT_MS", "500"),

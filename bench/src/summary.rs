@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_line_has_only_measured_numbers() {
         let mut faults = Section::new("faults", "Faults");
-        let mut struck = |name: &str, doubles: &[u32]| {
+        let mut add_faults = |name: &str, doubles: &[u32]| {
             let fault = |doubles: &u32| json!({ "doubles": doubles, "open": 2, "trials": 5 });
             let all = doubles
                 .iter()
@@ -131,9 +131,9 @@ mod tests {
             let all = all.collect::<Map<_, _>>().into();
             faults.row((name, name), "a cell", all);
         };
-        struck("bare", &[5, 4]);
-        struck("ours-redis", &[1, 0]);
-        struck("ours-off", &[5]);
+        add_faults("bare", &[5, 4]);
+        add_faults("ours-redis", &[1, 0]);
+        add_faults("ours-off", &[5]);
         let mut load = Section::new("load", "Load");
         let calls = |calls: u32, times: f64| json!({ "calls_per_second": { "median": calls }, "times_beside": { "median": times } });
         for (name, most) in [("bare", calls(100, 1.0)), ("ours-redis", calls(80, 0.75))] {

@@ -17,7 +17,7 @@ use shared::idempotency::{
 use shared::lambda::{self, Invocation};
 use shared::web::{self, Response};
 
-use self::contract::Told;
+use self::contract::ContestantSettings;
 
 #[path = "../contract.rs"]
 mod contract;
@@ -28,7 +28,7 @@ const TENANT: &str = "bench";
 struct State {
     /// `None` for the same function without idempotency.
     idempotency: Option<Idempotency>,
-    told: Told,
+    settings: ContestantSettings,
     scope: Scope,
 }
 
@@ -37,10 +37,10 @@ fn main() -> ExitCode {
 }
 
 fn open(app: &App) -> State {
-    let told = Told::read();
+    let settings = ContestantSettings::read();
     State {
-        idempotency: told.is_idempotent.then(|| app.idempotency()),
-        told,
+        idempotency: settings.is_idempotent.then(|| app.idempotency()),
+        settings,
         scope: Scope::http("bench", TENANT).expect("two words are a scope"),
     }
 }
@@ -52,7 +52,7 @@ async fn handle(state: Arc<State>, invocation: Invocation) -> Response {
         Err(problem) => return problem.into(),
     };
     let work = async || {
-        let answer = state.told.work(key.as_str(), request.body()).await;
+        let answer = state.settings.work(key.as_str(), request.body()).await;
         answer.map(|answer| {
             let mut response = Response::new(answer.into());
             *response.status_mut() = StatusCode::CREATED;

@@ -45,10 +45,10 @@ pub(super) async fn measure(stage: &Stage) -> Section {
 
     let mut section = Section::new("body_size", "Longer bodies");
     section.notes.push(format!(
-        "Median call in microseconds by the length of the request and of its result; median of {rounds} rounds; \"fails\": an answer that is \
-         not what it has to be, in the JSON. A mismatch is asked with a short request. A call with a long body takes longer in every \
-         program: its row without idempotency is the one to compare with. What Redis itself spends on a long record stands under \"A claim \
-         beside a bare round trip\"."
+        "Median call in microseconds by the length of the request and of its result; median of {rounds} rounds. \"fails\" \
+         means a wrong answer, which the JSON contains. A mismatch uses a short request. Every program takes longer with a \
+         long body, so compare with its row without idempotency. Redis's time for a long record is under \"A claim beside a \
+         bare round trip\"."
     ));
     let columns = sizes.iter().map(|size| format!(" | {size} bytes"));
     section.columns(&columns.collect::<String>());

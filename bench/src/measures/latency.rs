@@ -83,10 +83,10 @@ fn section(stage: &Stage, taken: &Taken, raw_trips: &[f64], runtime_api: f64) ->
     let (rounds, calls) = (stage.settings.rounds, stage.settings.calls);
     let raw = Spread::of(raw_trips);
     section.notes.push(format!(
-        "Microseconds from handing an event over to having the answer, one call at a time, in {rounds} rounds of {calls} calls. p50: median \
-         of the rounds (least–most); p99 and p99.9: of all rounds together. *Added p50* is what stands beside the same program without \
-         idempotency in the same round; *added p99* is the difference of the two p99s. A process that answers at once takes {} µs. Two round \
-         trips of redis-rs alone (`EVALSHA` around one `SET`) took {raw} µs.",
+        "Microseconds from the delivery of an event to the answer, one call at a time, in {rounds} rounds of {calls} calls. \
+         p50: median of the rounds (least–most); p99 and p99.9: of all rounds together. *Added p50* is the difference to the \
+         same program without idempotency in the same round; *added p99* is the difference of the two p99s. A process that \
+         answers at once takes {} µs. Two round trips of redis-rs alone (`EVALSHA` around one `SET`) took {raw} µs.",
         number(runtime_api),
     ));
     section.columns(

@@ -17,7 +17,9 @@ const RECORD: [u8; 400] = [b'x'; 400];
 
 pub(super) async fn measure(stage: &Stage) -> Section {
     let is_asked = |store| store != Store::Memory;
-    let all = Member::start_all(stage, Around::default(), |who| is_asked(who.store));
+    let all = Member::start_all(stage, Around::default(), |contestant| {
+        is_asked(contestant.store)
+    });
     let members = all.await;
     let (rounds, calls) = (stage.settings.rounds.min(5), stage.settings.calls / 2);
     let mut section = Section::new("live_keys", "Many keys in Redis");
@@ -49,8 +51,9 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     stage.empty_stores().await;
 
     section.notes.push(format!(
-        "Median call in microseconds, median of the rounds (least–most), and behind it × the one with the fewest keys, which was measured \
-         minutes earlier. The keys are written beforehand, {} bytes each, with an hour to live; what the calls leave is added to them.",
+        "Median call in microseconds, median of the rounds (least–most), followed by the ratio to the case with the fewest \
+         keys, which was measured minutes earlier. The keys are written before, {} bytes each with a TTL of an hour; the keys \
+         of the calls are added.",
         RECORD.len()
     ));
     section.columns(&format!(" | {}", columns.join(" | ")));

@@ -41,7 +41,7 @@ const WHAT: [&str; 3] = ["calls_per_second", "p50_us", "p99_us"];
 
 pub(super) async fn measure(stage: &Stage) -> Section {
     let present = stage.present.iter().copied();
-    let in_one_process = |who: &&Contestant| IN_ONE_PROCESS.contains(&who.name);
+    let in_one_process = |contestant: &&Contestant| IN_ONE_PROCESS.contains(&contestant.name);
     let alone = present.clone().filter(in_one_process);
     let candidates = present
         .map(Candidate::Processes)
@@ -77,11 +77,11 @@ pub(super) async fn measure(stage: &Stage) -> Section {
 fn section(stage: &Stage, candidates: &[Candidate], measured: &Measured) -> Section {
     let mut section = Section::new("load", "Under load");
     section.notes.push(format!(
-        "Fresh calls, each on its way before another one is answered; a process for each, as Lambda has it. {} calls of all processes \
-         together, median of {} rounds (least–most). The benchmark, which is one thread, the processes and Redis share the machine's cores. \
-         The first row is the benchmark with processes that answer at once: no contestant can be faster. × is beside bare, in one process \
-         beside ours without idempotency in one process, round by round. Before a round each process is sent {CALLS_TO_WARM_UP} calls, \
-         after which an interpreter is not yet as fast as it gets.",
+        "Fresh calls, several in flight, with one process per call as on Lambda. {} calls of all processes together, median of \
+         {} rounds (least–most). The benchmark (one thread), the processes and Redis share the machine's cores. The first row \
+         is the benchmark with processes that answer at once: no contestant can be faster. × is the ratio to bare, or in one \
+         process to ours without idempotency in one process, round by round. Before a round each process gets \
+         {CALLS_TO_WARM_UP} calls, after which an interpreter is not yet at its full speed.",
         stage.settings.load_calls, stage.settings.load_rounds
     ));
     let columns = stage.settings.in_flight.iter();

@@ -17,8 +17,8 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let calls = stage.settings.memory_calls;
     let mut section = Section::new("memory", "Memory");
     section.notes.push(format!(
-        "Resident memory of the process in MB, after its first calls and after {calls} more, each with a fresh key; one process each. \
-         Ours in memory keeps its records there."
+        "Resident memory of the process in MB, after its first calls and after {calls} more, each with a fresh key; one \
+         process each. Ours in memory keeps its records in the process."
     ));
     section.columns(" | at first | × bare | in the end | × bare");
     let mut bare = None;

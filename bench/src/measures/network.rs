@@ -23,20 +23,20 @@ const GOALS: [(Situation, f64); 2] = [(Situation::Fresh, 2.3), (Situation::Repla
 const TRIP: &str = "one round trip";
 
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let way = FaultProxy::in_front_of(stage.redis.address());
+    let proxy = FaultProxy::in_front_of(stage.redis.address());
     let around = Around {
-        redis: Some(way.address()),
+        redis: Some(proxy.address()),
         ..Around::default()
     };
     // The path to MongoDB has no delay, so the cost of tiered does not depend on the delay alone.
     let is_asked = |store| matches!(store, Store::Nothing | Store::Redis);
-    let members = Member::start_all(stage, around, |who| is_asked(who.store)).await;
-    let mut raw = raw::connect(&format!("redis://{}", way.address())).await;
+    let members = Member::start_all(stage, around, |contestant| is_asked(contestant.store)).await;
+    let mut raw = raw::connect(&format!("redis://{}", proxy.address())).await;
 
     let (rounds, calls) = (stage.settings.rounds, (stage.settings.calls / 4).max(5));
     let mut medians = Samples::default();
     for &delay in &stage.settings.delays {
-        way.delay(delay);
+        proxy.delay(delay);
         // The first round is not counted, because idle connections are checked in it.
         for round in 0..=rounds {
             progress(&format!("{delay:?} later, round {round} of {rounds}"));
@@ -71,8 +71,8 @@ fn section(
 ) -> Section {
     let mut section = Section::new("network", "Behind a slow network");
     section.notes.push(
-        "What idempotency adds to a call (median call, less that of the same program without, in the same round), and in brackets how \
-         many round trips of redis-rs's `PING` on the same way that is; replies of Redis are delayed, those of MongoDB are not, so \
+        "The added cost of idempotency (the median call minus that of the same program without idempotency in the same round), \
+         and in brackets the same in round trips of redis-rs's `PING` on the same path. Only replies of Redis are delayed, so \
          tiered is left out."
             .to_owned(),
     );

@@ -24,14 +24,14 @@ const ROUND_TRIPS: &str = COUNTS[0];
 const EXPECTED: [f64; 4] = [2.0, 1.0, 1.0, 1.0];
 
 /// The proxies that count traffic.
-struct Ways<'a> {
+struct CountingProxies<'a> {
     stage: &'a Stage,
     to_redis: FaultProxy,
     to_mongo: FaultProxy,
 }
 
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let ways = Ways {
+    let proxies = CountingProxies {
         stage,
         to_redis: FaultProxy::in_front_of(stage.redis.address()),
         to_mongo: match &stage.mongo {
@@ -40,11 +40,11 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         },
     };
     let around = Around {
-        redis: Some(ways.to_redis.address()),
-        mongo: Some(&ways.to_mongo),
+        redis: Some(proxies.to_redis.address()),
+        mongo: Some(&proxies.to_mongo),
         ..Around::default()
     };
-    let members = Member::start_all(stage, around, |who| who.store.is_shared()).await;
+    let members = Member::start_all(stage, around, |contestant| contestant.store.is_shared()).await;
     let mut costs = Samples::default();
     let (rounds, calls) = (stage.settings.rounds, stage.settings.counted_calls);
     assert!(calls < CALLS_OF_A_HOLD, "a key is held for all of them");
@@ -53,8 +53,8 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         for (member, situation) in turns(&members, &Situation::ALL, 0) {
             // The work of a block before its calls (the first call of a replay, the claim of a holder) is counted separately and
             // subtracted.
-            let before = ways.count(member, situation, 1).await;
-            let with_calls = ways.count(member, situation, calls + 1).await;
+            let before = proxies.count(member, situation, 1).await;
+            let with_calls = proxies.count(member, situation, calls + 1).await;
             for (number, what) in COUNTS.into_iter().enumerate() {
                 let each = (with_calls[number] - before[number]) / calls as f64;
                 costs.add((member.contestant.name, situation, what), each);
@@ -64,9 +64,10 @@ pub(super) async fn measure(stage: &Stage) -> Section {
 
     let mut section = Section::new("traffic", "Round trips, bytes, and the time of Redis");
     section.notes.push(format!(
-        "Per call, counted on the way to Redis, which a bare function does not use at all; median of {rounds} rounds of {calls} calls. The \
-         time is Redis's own account (`INFO commandstats`) of the commands that were sent. Between two of them the function, the proxy and \
-         the benchmark run on the same core; sent back to back, a claim takes far less (\"A claim beside a bare round trip\")."
+        "Per call, counted between function and Redis, which a bare function does not use; median of {rounds} rounds of \
+         {calls} calls. The time is from Redis's statistics (`INFO commandstats`) of the commands. Between two commands the \
+         function, the proxy and the benchmark run on the same core; back to back, a claim takes far less (\"A claim beside a \
+         bare round trip\")."
     ));
     let names = Situation::ALL.map(Situation::name);
     let groups = ["round trips", "bytes there and back", "Redis µs"];
@@ -139,7 +140,7 @@ fn add_row(
     }
 }
 
-impl Ways<'_> {
+impl CountingProxies<'_> {
     /// Calls a contestant and returns the [counts](COUNTS) of all its calls.
     async fn count(
         &self,

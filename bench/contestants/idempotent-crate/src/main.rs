@@ -12,7 +12,7 @@ use idempotent::{
 };
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 
-use self::contract::{Told, variable};
+use self::contract::{ContestantSettings, variable};
 
 #[path = "../../../src/contract.rs"]
 mod contract;
@@ -26,13 +26,13 @@ struct State {
     /// `None` for the same function without idempotency.
     store: Option<ValkeyStore>,
     lease: Duration,
-    told: Told,
+    settings: ContestantSettings,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let told = Told::read();
-    let store = match variable("REDIS_URL").filter(|_| told.is_idempotent) {
+    let settings = ContestantSettings::read();
+    let store = match variable("REDIS_URL").filter(|_| settings.is_idempotent) {
         Some(url) => Some(ValkeyStore::with_url(url).prefix("bench").try_build().await?),
         None => None,
     };
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Error> {
     let state = State {
         store,
         lease: lease.map_or(LEASE, Duration::from_secs),
-        told,
+        settings,
     };
     run(service_fn(|request| answer(&state, request))).await
 }
@@ -50,14 +50,14 @@ async fn answer(state: &State, request: Request) -> Result<Response<Body>, Error
     let key = key.and_then(|key| key.to_str().ok()).unwrap_or_default();
     let body = request.body().as_ref();
     let Some(store) = &state.store else {
-        return created(state.told.work(key, body).await?.into());
+        return created(state.settings.work(key, body).await?.into());
     };
     let claimed = IdempotencyKey::new(key)?;
     let charge = store
         .claim(&claimed, state.lease)
         .fingerprint("POST /bench", body)
         .execute_or_replay(WINDOW, |_| async {
-            let answer = state.told.work(key, body).await?;
+            let answer = state.settings.work(key, body).await?;
             Ok(CachedResponse::new(201, Metadata::new(), answer.into()))
         });
     match charge.await {

@@ -7,9 +7,9 @@ use harness::{FaultProxy, Lambda, RedisServer, Settled};
 
 use super::Fault;
 use crate::contestant::{Contestant, Store};
+use crate::execution_counter::ExecutionCounter;
 use crate::order::{self, Answer, Order, USUAL_PAD_BYTES};
 use crate::stage::{Around, Stage};
-use crate::till::Till;
 
 /// The outcome of one key.
 pub(super) struct Trial {
@@ -19,16 +19,16 @@ pub(super) struct Trial {
     /// Whether the last retry got a result.
     pub(super) is_settled: bool,
     /// Whether the fault took effect.
-    pub(super) has_struck: bool,
+    pub(super) took_effect: bool,
 }
 
 /// A client with one request and the servers of its trial. Several trials run concurrently.
 struct Client {
     order: Order,
     /// The different successful answers.
-    told: BTreeSet<String>,
+    answers: BTreeSet<String>,
     redis: RedisServer,
-    till: Till,
+    counter: ExecutionCounter,
     /// The proxies between the first process and its stores, for faults.
     to_redis: FaultProxy,
     /// Forwards nowhere if MongoDB does not run.
@@ -64,7 +64,7 @@ pub(super) async fn trial(stage: &Stage, contestant: &Contestant, fault: Fault) 
         "{}",
         contestant.name
     );
-    let has_struck = match fault {
+    let took_effect = match fault {
         Fault::Flush => client.flush(&processes.first).await,
         Fault::Freeze => client.freeze(&processes).await,
         Fault::LostReply => client.lose_reply(&processes.first, contestant.store).await,
@@ -82,12 +82,12 @@ pub(super) async fn trial(stage: &Stage, contestant: &Contestant, fault: Fault) 
         _ => PATIENCE,
     };
     // A client retries whatever it got, because a client whose answer was lost cannot know.
-    let is_settled = client.insist(&processes.next, patience).await;
+    let is_settled = client.retry(&processes.next, patience).await;
     Trial {
-        executions: client.till.executions(&client.order.key),
-        answers: client.told.len(),
+        executions: client.counter.executions(&client.order.key),
+        answers: client.answers.len(),
         is_settled,
-        has_struck,
+        took_effect,
     }
 }
 
@@ -96,21 +96,21 @@ impl Client {
         let redis = RedisServer::start().await;
         Self {
             order: Order::fresh(USUAL_PAD_BYTES),
-            told: BTreeSet::new(),
+            answers: BTreeSet::new(),
             to_redis: FaultProxy::in_front_of(redis.address()),
             to_mongo: match &stage.mongo {
                 Some(mongo) => FaultProxy::in_front_of(mongo.server.address()),
                 None => FaultProxy::silent(),
             },
             redis,
-            till: Till::start().await,
+            counter: ExecutionCounter::start().await,
         }
     }
 
     async fn start(&self, stage: &Stage, contestant: &Contestant, fault: Fault) -> Processes {
         let next = Around {
             redis: Some(self.redis.address()),
-            till: Some(&self.till),
+            counter: Some(&self.counter),
             timeout: TIMEOUT,
             grace: GRACE,
             ..Around::default()
@@ -134,7 +134,7 @@ impl Client {
     /// Flushes Redis after the answer. Returns whether there was an answer.
     async fn flush(&mut self, first: &Lambda) -> bool {
         let settled = first.hand_over(self.order.event()).await;
-        let is_answered = self.hear(settled.await) == Some(201);
+        let is_answered = self.record(settled.await) == Some(201);
         self.redis.command(&["FLUSHALL"]).await;
         is_answered
     }
@@ -143,8 +143,8 @@ impl Client {
     async fn freeze(&mut self, Processes { first, next }: &Processes) -> bool {
         let (settled, is_at_work) = self.begin(first).await;
         first.suspend().await;
-        self.till.open();
-        self.insist(next, PATIENCE).await;
+        self.counter.open();
+        self.retry(next, PATIENCE).await;
         first.thaw().await;
         // The client has given up, so this answer is ignored.
         let _ = tokio::time::timeout(TIMEOUT + GRACE, settled).await;
@@ -154,46 +154,46 @@ impl Client {
     async fn kill(&mut self, first: &Lambda) -> bool {
         let (_, is_at_work) = self.begin(first).await;
         first.stop().await;
-        self.till.open();
+        self.counter.open();
         is_at_work
     }
 
     /// Loses the deciding store's reply to the completion. Returns whether there was such a reply.
     async fn lose_reply(&mut self, first: &Lambda, store: Store) -> bool {
         let (settled, is_at_work) = self.begin(first).await;
-        let decides = self.way_to_decider(store);
+        let decides = self.proxy_to_decider(store);
         decides.reset_counters();
         decides.drop_next_reply();
         self.end(settled).await;
         is_at_work
-            && (store == Store::Nothing || self.way_to_decider(store).bytes_from_server() > 0)
+            && (store == Store::Nothing || self.proxy_to_decider(store).bytes_from_server() > 0)
     }
 
     /// Makes all stores unreachable. Returns whether the deciding one was tried.
     async fn lose_completion(&mut self, first: &Lambda, store: Store) -> bool {
         let (settled, is_at_work) = self.begin(first).await;
-        self.way_to_decider(store).reset_counters();
+        self.proxy_to_decider(store).reset_counters();
         self.to_redis.black_hole();
         self.to_mongo.black_hole();
         self.end(settled).await;
         is_at_work
-            && (store == Store::Nothing || self.way_to_decider(store).bytes_from_clients() > 0)
+            && (store == Store::Nothing || self.proxy_to_decider(store).bytes_from_clients() > 0)
     }
 
-    /// Starts the work, which does not end before the till opens. Returns whether it started.
+    /// Starts the work, which does not end before the counter opens. Returns whether it started.
     async fn begin(&self, first: &Lambda) -> (impl Future<Output = Settled> + use<>, bool) {
-        self.till.close();
+        self.counter.close();
         let settled = first.hand_over(self.order.event()).await;
-        (settled, self.till.has_heard_of(&self.order.key).await)
+        (settled, self.counter.has_started(&self.order.key).await)
     }
 
     /// Lets the work end, and records the answer within the timeout.
     async fn end(&mut self, settled: impl Future<Output = Settled>) {
-        self.till.open();
-        self.hear(settled.await);
+        self.counter.open();
+        self.record(settled.await);
     }
 
-    fn way_to_decider(&self, store: Store) -> &FaultProxy {
+    fn proxy_to_decider(&self, store: Store) -> &FaultProxy {
         match store {
             Store::Tiered => &self.to_mongo,
             _ => &self.to_redis,
@@ -201,11 +201,11 @@ impl Client {
     }
 
     /// Retries until a result or the end of `patience`.
-    async fn insist(&mut self, next: &Lambda, patience: Duration) -> bool {
+    async fn retry(&mut self, next: &Lambda, patience: Duration) -> bool {
         let began = Instant::now();
         loop {
             let settled = next.hand_over(self.order.event()).await;
-            if self.hear(settled.await) == Some(201) {
+            if self.record(settled.await) == Some(201) {
                 return true;
             }
             if began.elapsed() > patience {
@@ -216,10 +216,10 @@ impl Client {
     }
 
     /// Records an answer, if there is one.
-    fn hear(&mut self, settled: Settled) -> Option<u16> {
+    fn record(&mut self, settled: Settled) -> Option<u16> {
         let answer = Answer::of(settled).ok()?;
         if answer.status == 201 {
-            self.told.insert(answer.body);
+            self.answers.insert(answer.body);
         }
         Some(answer.status)
     }
