@@ -1,4 +1,4 @@
-# The commands of this repository; what they do is in scripts/.
+# The commands of this repository. Their code is in scripts/.
 
 .PHONY: help run test check fmt fuzz model hunt hunt-bugs mutants bench bench-smoke claim-cost startup advisories build deploy test-deploy costs
 
@@ -11,50 +11,50 @@ run: ## serve all functions on 127.0.0.1:9000 (PORT=… for another port; reads 
 test: check ## install what is missing, check everything, run all tests
 	@scripts/test
 
-check: ## formatting, templates, dependencies, clippy, documentation
+check: ## check formatting, templates, dependencies, clippy, documentation
 	@scripts/check
 
 fmt: ## format the code
 	@cargo fmt --all
 
-fuzz: ## send the functions what openapi.json allows, and what it does not (EXAMPLES=100, SEED=1)
+fuzz: ## send valid and invalid requests generated from openapi.json (EXAMPLES=100, SEED=1)
 	@scripts/fuzz
 
-model: ## check the protocols of keys and payments state by state, further than `make test` does (release profile)
+model: ## model-check the protocols of keys and payments, deeper than `make test` does (release profile)
 	@cargo test --quiet --release --package idempotency --package payments --lib model:: -- --nocapture
 
-hunt: ## look for double charges under random faults (PAYMENTS=2000, SEED, MODE=tiered|mongodb|redis, WORK=payments|once|rerun, RETENTION=2, FAULTS=Kill,…|none)
+hunt: ## search for double charges under random faults (PAYMENTS=2000, SEED, MODE=tiered|mongodb|redis, WORK=payments|once|rerun, RETENTION=2, FAULTS=Kill,…|none)
 	@scripts/hunt
 
-hunt-bugs: ## plant known bugs in a copy of the sources, and hunt them (BUGS=…)
+hunt-bugs: ## check that the hunt finds known bugs, planted in a copy of the sources (BUGS=…)
 	@scripts/hunt-bugs
 
-mutants: ## change a copy of the sources in one place at a time, and see that a test fails (AREA=decision, holds, memory, …; FILE=shared/crates/…)
+mutants: ## mutation tests: change a copy of the sources in one place at a time, and check that a test fails (AREA=decision, holds, memory, …; FILE=shared/crates/…)
 	@scripts/mutants
 
-bench: ## measure what idempotency costs, ours beside its peers; half an hour (release profile; ONLY=latency,…, KEYS=10000000)
+bench: ## measure the cost of idempotency, compared with other libraries; half an hour (release profile; ONLY=latency,…, KEYS=10000000)
 	@scripts/bench full
 
-bench-smoke: ## show that the benchmark works, with the peers that are installed; measures nothing
+bench-smoke: ## check that the benchmark works, with the installed libraries; measures nothing
 	@scripts/bench smoke
 
-claim-cost: ## of the benchmark: what a claim costs beside a bare round trip to Redis (release profile)
+claim-cost: ## benchmark: the cost of a claim compared with a bare round trip to Redis (release profile)
 	@ONLY=claim scripts/bench full
 
-startup: ## of the benchmark: how long each function takes to start (release profile)
+startup: ## benchmark: the start time of each function (release profile)
 	@ONLY=functions scripts/bench full
 
-advisories: ## look up the advisories of all that lock files list in OSV, which has those of RustSec, PyPA and GitHub (needs api.osv.dev)
+advisories: ## look up known vulnerabilities of all locked dependencies in OSV (needs api.osv.dev)
 	@scripts/advisories
 
-build: ## build the functions for Lambda and check that it can load them (ARCH=arm64 or x86_64 for one of both; PROFILE=quick for what is only tried)
+build: ## build the functions for Lambda and check that it can load them (ARCH=arm64 or x86_64 for one of them; PROFILE=quick builds faster)
 	@scripts/build
 
-test-deploy: ## try what of a deployment can be tried without an account: both architectures, sam build
+test-deploy: ## test a deployment as far as possible without an AWS account: both architectures, sam build
 	@scripts/test-deploy
 
-deploy: ## sam build, and sam deploy to what samconfig.toml calls ENV (development); wants a yes, or YES=1 (ALARMS=ignored)
+deploy: ## build and deploy to the environment ENV of samconfig.toml (development); asks for confirmation, unless YES=1 (ALARMS=ignored)
 	@scripts/deploy
 
-costs: ## what a million payments and an idle month cost, by the prices in scripts/costs.py
+costs: ## print the cost of a million payments and of an idle month, by the prices in scripts/costs.py
 	@python3 scripts/costs.py

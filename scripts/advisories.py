@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Looks every package of every lock file up in OSV, which collects the advisories of RustSec, PyPA and GitHub (npm, Maven).
+"""Looks up every package of every lock file in OSV, which collects the advisories of RustSec, PyPA and GitHub (npm, Maven).
 
-One source for all lock files, and no tool to install: https://google.github.io/osv.dev/post-v1-querybatch/
-A package that no target builds is looked up too: a lock file does not say what is built.
+OSV covers all lock files and needs no tool: https://google.github.io/osv.dev/post-v1-querybatch/
+The script also looks up packages that no target builds, because a lock file does not say what is built.
 """
 
 import argparse
@@ -20,14 +20,14 @@ from typing import NamedTuple
 OSV = "https://api.osv.dev"
 ROOT = Path(__file__).resolve().parent.parent
 
-# Advisories that do not concern us: id -> (last day, reason). After that day it counts again. OSV names some advisories twice
-# (RUSTSEC-… and GHSA-…): each id needs its entry.
+# Accepted advisories: id -> (last day, reason). After the last day the advisory fails the script again. OSV lists some advisories
+# under two ids (RUSTSEC-… and GHSA-…), and each id needs an entry.
 ACCEPTED = {}
 
-# The group of a jar, by the first word of its name: the list of the jars does not have it.
+# The Maven group of a jar, by the first word of its name. The list of jars does not name the group.
 MAVEN_GROUPS = {"mongo": "de.bwaldvogel", "netty": "io.netty", "slf4j": "org.slf4j"}
 
-# OSV takes 1000 queries at once.
+# OSV accepts at most 1000 queries in one request.
 BATCH = 500
 
 
@@ -38,24 +38,24 @@ class Package(NamedTuple):
 
 
 class Unreachable(Exception):
-    """OSV gave no answer. Says nothing about the packages."""
+    """OSV did not answer, so the packages are unchecked."""
 
 
 class Failed(Exception):
-    """A lock file or an answer that this script does not understand."""
+    """The script cannot parse a lock file or an answer of OSV."""
 
 
 def cargo_lock(text):
     for entry in text.split("[[package]]")[1:]:
         fields = dict(re.findall(r'^(name|version|source) = "([^"]+)"$', entry, re.MULTILINE))
-        # Our own crates have no source.
+        # Crates of the workspace have no source.
         if "source" in fields:
             yield Package("crates.io", fields["name"], fields["version"])
 
 
 def package_lock(text):
     for path, entry in json.loads(text)["packages"].items():
-        # The first is ours.
+        # The empty path is the project itself.
         if path:
             yield Package("npm", entry.get("name", path.rpartition("node_modules/")[2]), entry["version"])
 
@@ -66,7 +66,7 @@ def requirements(text):
             continue
         pinned = re.match(r"([\w.-]+)(?:\[[^\]]*\])?==([^\s;]+)", line)
         if not pinned:
-            raise Failed(f"no exact version: `{line}`")
+            raise Failed(f"requirement without an exact version: `{line}`")
         yield Package("PyPI", *pinned.groups())
 
 
@@ -74,12 +74,12 @@ def jars(text):
     for line in text.splitlines():
         parts = re.match(r"[0-9a-f]{64}  (([a-z0-9]+)[a-z-]*)-(\d[\w.]*)\.jar$", line)
         if not parts or parts[2] not in MAVEN_GROUPS:
-            raise Failed(f"no jar of a known group: `{line}`")
+            raise Failed(f"not a jar of a known Maven group: `{line}`")
         yield Package("Maven", f"{MAVEN_GROUPS[parts[2]]}:{parts[1]}", parts[3])
 
 
 def reader(path):
-    """What reads the lock file at `path`; None where it is no lock file."""
+    """The parser for the lock file at `path`, or None if it is not a lock file."""
     if path.parent.name == "locks" and path.suffix == ".txt":
         return requirements
     return {
@@ -91,10 +91,10 @@ def reader(path):
 
 
 def locked(root):
-    """All packages of all lock files under `root`, each with the files that have it."""
+    """All packages of all lock files under `root`, each with the files that list it."""
     found = {}
     for folder, folders, files in os.walk(root):
-        # What is built and hidden is not ours.
+        # Skips build output and hidden folders.
         folders[:] = [name for name in folders if name not in ("target", "node_modules") and not name.startswith(".")]
         for file in map(Path(folder).joinpath, files):
             read = reader(file)
@@ -111,7 +111,7 @@ def locked(root):
 
 
 def ask(osv, queries, timeout):
-    """For each query, in their order: the ids of its advisories, and the token of the next page of them or None."""
+    """For each query, in order: the ids of its advisories, and the token of the next page or None."""
     body = json.dumps({"queries": queries}).encode()
     request = urllib.request.Request(f"{osv}/v1/querybatch", body, {"Content-Type": "application/json"})
     try:
@@ -121,7 +121,7 @@ def ask(osv, queries, timeout):
         error.close()
         if error.code == 429 or error.code >= 500:
             raise Unreachable(f"{osv} answered {error.code}") from error
-        # OSV refuses the question, and will do so tomorrow.
+        # OSV rejects the request, and a retry would not help.
         raise Failed(f"{osv} answered {error.code}") from error
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"{osv}: {error}") from error
@@ -136,7 +136,7 @@ def ask(osv, queries, timeout):
 
 
 def look_up(packages, osv, timeout):
-    """The ids of each package's advisories; and why the look-up ended early, or None. What was found before that counts."""
+    """The ids of each package's advisories, and the error that ended the look-up early, or None. Both can be set."""
     found = {}
     waiting = [
         (package, {"package": {"ecosystem": package.ecosystem, "name": package.name}, "version": package.version})
@@ -157,7 +157,7 @@ def look_up(packages, osv, timeout):
 
 
 def not_accepted(advisory, today):
-    """Why the advisory counts; None where it was accepted."""
+    """The reason why the advisory fails the script, or None if it is accepted."""
     if advisory not in ACCEPTED:
         return f"https://osv.dev/vulnerability/{advisory}"
     last_day, reason = ACCEPTED[advisory]
@@ -166,7 +166,7 @@ def not_accepted(advisory, today):
 
 def main(arguments, root=ROOT, osv=OSV):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--if-reachable", action="store_true", help="succeed where OSV gives no answer")
+    parser.add_argument("--if-reachable", action="store_true", help="succeed if OSV does not answer")
     if_reachable = parser.parse_args(arguments).if_reachable
 
     try:
@@ -174,7 +174,7 @@ def main(arguments, root=ROOT, osv=OSV):
     except Failed as error:
         print(f"advisories not looked up: {error}", file=sys.stderr)
         return 1
-    # Where the answer is optional, the wait for it is short.
+    # A short timeout if the answer is optional.
     found, error = look_up(packages, osv, timeout=5 if if_reachable else 60)
 
     count = 0
@@ -186,7 +186,7 @@ def main(arguments, root=ROOT, osv=OSV):
         print(f"{count} known vulnerabilities", file=sys.stderr)
         return 1
     if isinstance(error, Unreachable) and if_reachable:
-        print(f"advisories not looked up, which is no failure here: {error}")
+        print(f"advisories not looked up, ignored because of --if-reachable: {error}")
         return 0
     if error:
         print(f"advisories not looked up: {error}", file=sys.stderr)

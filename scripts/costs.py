@@ -1,8 +1,8 @@
-"""What the deployment of docs/deploy.md costs: a million payments, and a month without any. Prints the tables of that page.
+"""Computes the cost of the deployment in docs/deploy.md, for a million payments and for an idle month. Prints the tables of that page.
 
-List prices of us-east-1 in dollars, without free tiers and without taxes. They were looked up on 26 November 2026, not on the
-pages named below, which could not be opened, but in what others quote of them; beside each is from when that is. Look them up
-before you count on them. Not in here: Stripe's fees, which are larger than all of this, support plans, and the traffic of the apps.
+The prices are list prices of us-east-1 in dollars, without free tiers and taxes. They were looked up on 26 November 2026 in secondary
+sources, because the price pages themselves were not reachable; each comment names the source and its date. Check them before you rely on
+them. Not included: Stripe's fees, which exceed all of this, support plans, and the traffic of the apps.
 """
 
 import math
@@ -16,7 +16,7 @@ PRICES = {
     # https://aws.amazon.com/api-gateway/pricing/ (HTTP API, requests of up to 512 KB): awsforengineers.com, May 2025, and others
     "api_million_requests": 1.00,
     # https://aws.amazon.com/cloudwatch/pricing/: factualminds.com, June 2026 (logs, dashboards); signoz.io, February 2026 (metrics);
-    # c3x.dev (alarms). Nobody was found who says what a month of logs costs; that one is from memory.
+    # c3x.dev (alarms). No source for the price of storing logs was found; it is from memory.
     "log_gigabyte": 0.50,
     "log_gigabyte_month": 0.03,
     "metric_month": 0.30,
@@ -42,7 +42,7 @@ PRICES = {
     "key_month": 1.00,
     # https://aws.amazon.com/secrets-manager/pricing/: hivebook.wiki, undated
     "secret_month": 0.40,
-    # https://aws.amazon.com/eventbridge/pricing/ (Scheduler): from memory; that it is low says awsnegotiations.com, May 2026
+    # https://aws.amazon.com/eventbridge/pricing/ (Scheduler): from memory; awsnegotiations.com, May 2026, calls it low
     "schedule_million": 1.00,
     # https://www.mongodb.com/pricing (Atlas M10 on AWS, three nodes, 10 GB): from memory. "Starts at $60 per month", says
     # https://www.mongodb.com/docs/atlas/billing/billing-breakdown-optimization/
@@ -54,20 +54,20 @@ PRICES = {
 PAYMENT = {
     "requests": {
         # function: how many, milliseconds, GB of memory
-        "payments-create": (1.05, 700, 0.5),  # one of twenty is asked for twice
+        "payments-create": (1.05, 700, 0.5),  # one of twenty is retried
         "payments-webhook": (2, 350, 0.5),  # payment_intent.processing and .succeeded, or such
         "payments-get": (1, 20, 0.5),
     },
     "cold_share": 0.01,
     "cold_ms": 300,
-    "log_bytes": 2500,  # of each request: Lambda's three lines, ours, a number or two, the access log
-    "provider_bytes": 30_000,  # two requests to Stripe, a look for each event, their share of TLS handshakes
-    "provider_bytes_out": 10_000,  # of these, what leaves
+    "log_bytes": 2500,  # per request: Lambda's three lines, the function's own line, a metric or two, the access log
+    "provider_bytes": 30_000,  # two requests to Stripe, one per event, their share of TLS handshakes
+    "provider_bytes_out": 10_000,  # the outbound part
     "mongodb_bytes": 40_000,  # seven round trips and more
     "ecpu": 12,  # two scripts, a kilobyte or less each, and their share of connections
 }
 
-# What is there in a month in which nobody pays.
+# A month without payments.
 IDLE = {
     "nat_gateways": 1,
     "secrets": 9,  # four logins of MongoDB, Stripe's key, its signing secrets, the token of health, the MAC keys, the password of the cache's default user, which is off
@@ -88,7 +88,7 @@ def traced(per_second):
 
 
 def million_payments():
-    """What a million payments cost beyond what is there anyway, by service."""
+    """The cost of a million payments beyond the idle cost, by service."""
     million, p = 1e6, PRICES
     calls = sum(count for count, _, _ in PAYMENT["requests"].values())
     seconds = 0.0
@@ -107,7 +107,7 @@ def million_payments():
 
 
 def idle_month():
-    """What is paid for being there, by service."""
+    """The cost of an idle month, by service."""
     p = PRICES
     invocations = RUNS + IDLE["health_requests"]
     seconds = (RUNS * IDLE["reconcile_ms"] + IDLE["health_requests"] * IDLE["health_ms"]) / 1000 * 0.5
@@ -120,7 +120,7 @@ def idle_month():
         "Our own metrics": IDLE["own_metrics"] * p["metric_month"],
         "Dashboard": p["dashboard_month"],
         "Key and secrets": p["key_month"] + IDLE["secrets"] * p["secret_month"],
-        # So few that each is recorded.
+        # At this low rate X-Ray records every invocation.
         "Schedule, probes, their logs and traces": invocations / 1e6 * (p["lambda_million_requests"] + p["trace_million"])
         + RUNS / 1e6 * p["schedule_million"]
         + IDLE["health_requests"] / 1e6 * p["api_million_requests"]
@@ -130,7 +130,7 @@ def idle_month():
 
 
 def choices():
-    """What is added by what can be chosen, per month."""
+    """The additional cost of optional parts, per month."""
     p = PRICES
     mongodb_gigabytes = PAYMENT["mongodb_bytes"] * 1e6 / 1e9
     return {

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# Reads `.env`. Sourced, never run; and `.env` itself is never sourced, as a `$` or a backquote in a password would
-# be taken for shell code.
+# Reads `.env`; other scripts source this file. `.env` itself is never sourced, because the shell would expand a `$` or a
+# backquote in a password.
 
-# load_dotenv <file>: exports its variables, except those the environment has already, even if empty.
+# load_dotenv <file>: exports the file's variables, except those that the environment has already, even if empty.
 #
-#   NAME=value            spaces around it are dropped; a # after a space starts a comment, any other # is kept
-#   NAME="value"          and 'value': everything up to the same quote, as it stands
-#   export NAME=value     the same as without the word
+#   NAME=value            surrounding spaces are dropped; a # after a space starts a comment, any other # is kept
+#   NAME="value"          or 'value': the text between the quotes, unchanged
+#   export NAME=value     the same as without `export`
 #
-# Nothing is expanded and nothing is escaped. A line that is none of these, empty or a comment ends the program with
-# its number; never with its text, which may be a secret.
+# Values are neither expanded nor unescaped. Other lines, except comments and empty ones, end the program with an error. It names
+# the line's number but does not quote the line, which may hold a secret.
 load_dotenv() {
     local file=$1 number=0 line name value
     local assignment='^(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)[[:space:]]*=(.*)$'
@@ -20,13 +20,13 @@ load_dotenv() {
         number=$((number + 1))
         line=$(trimmed "$line")
         case $line in '' | '#'*) continue ;; esac
-        [[ $line =~ $assignment ]] || die "$file, line $number: not of the form NAME=value"
+        [[ $line =~ $assignment ]] || die "$file, line $number: expected NAME=value"
         name=${BASH_REMATCH[2]}
         value=${BASH_REMATCH[3]}
         if [[ $value =~ $quoted ]]; then
             value=${BASH_REMATCH[2]}${BASH_REMATCH[3]}
         elif [[ $value =~ $misquoted ]]; then
-            die "$file, line $number: $name has a quote that is not closed, or text after the closing one"
+            die "$file, line $number: the value of $name has an unclosed quote, or text after the closing quote"
         else
             value=$(uncommented "$value")
         fi
@@ -34,14 +34,14 @@ load_dotenv() {
     done <"$file"
 }
 
-# trimmed <text>: without the white space around it, a carriage return included.
+# trimmed <text>: the text without surrounding white space, including a carriage return.
 trimmed() {
     local text=$1
     text=${text#"${text%%[![:space:]]*}"}
     printf '%s' "${text%"${text##*[![:space:]]}"}"
 }
 
-# uncommented <text>: up to the first # that follows white space, and trimmed.
+# uncommented <text>: the text before the first # that follows white space, trimmed.
 uncommented() {
     trimmed "${1%%[[:space:]]#*}"
 }

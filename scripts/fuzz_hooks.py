@@ -1,5 +1,6 @@
-"""What scripts/fuzz does not send, because cargo-lambda answers 500 to it by itself. API Gateway passes none of these headers on,
-and puts such a body into Base64, as the integration tests do."""
+"""Filters requests that cargo-lambda itself answers 500: headers that are not ASCII, and bodies that are not UTF-8.
+
+API Gateway does not pass on such headers, and encodes such a body in Base64, as the integration tests do."""
 
 import schemathesis
 

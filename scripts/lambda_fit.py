@@ -1,7 +1,7 @@
-"""Whether programs, or zips of one, are functions that Lambda can load: lambda_fit.py <architecture> <file>…
+"""Checks whether Lambda can load programs or zips of programs: lambda_fit.py <architecture> <file>…
 
-Prints a line for each; ends with an error where one does not fit. Lambda's provided.al2023 has glibc 2.34, and a program that was
-linked against a newer one does not start there, which nothing says before its first invocation.
+Prints a line per file, and fails if Lambda cannot load one. Lambda's runtime provided.al2023 has glibc 2.34. A program linked against a
+newer one fails only at its first invocation, so this script checks it before the deployment.
 """
 
 import re
@@ -13,28 +13,28 @@ from pathlib import Path
 
 GLIBC = (2, 34)
 MACHINES = {"arm64": 183, "x86_64": 62}
-# Lambda takes no larger zip; nothing here should come near it.
+# Lambda's limit for an uploaded zip.
 MOST_BYTES = 50 * 1024 * 1024
 
 
 def faults(program, architecture):
-    """What keeps the bytes of a program from running on such a machine."""
+    """The reasons why a program does not run on Lambda with this architecture."""
     if program[:6] != b"\x7fELF\x02\x01":
-        return ["it is not a 64-bit ELF program"]
+        return ["not a 64-bit ELF program"]
     (machine,) = struct.unpack_from("<H", program, 18)
     found = []
     if machine != MACHINES[architecture]:
-        found.append(f"it is for machine {machine}, not for {architecture}")
+        found.append(f"built for ELF machine {machine}, not for {architecture}")
     needs = glibc(program)
     if needs is None:
-        found.append("it names no glibc")
+        found.append("not linked against glibc")
     elif needs > GLIBC:
-        found.append(f"it needs glibc {needs[0]}.{needs[1]}, and Lambda has {GLIBC[0]}.{GLIBC[1]}")
+        found.append(f"requires glibc {needs[0]}.{needs[1]}, but Lambda has {GLIBC[0]}.{GLIBC[1]}")
     return found
 
 
 def glibc(program):
-    """The newest version of glibc that a program names, which it does as text beside its symbols."""
+    """The newest version of glibc that a program requires. ELF names the versions as text beside the symbols."""
     versions = [tuple(map(int, each)) for each in re.findall(rb"GLIBC_(\d+)\.(\d+)", program)]
     return max(versions, default=None)
 
@@ -50,21 +50,21 @@ def main(architecture, *paths):
                 if names == ["bootstrap"]:
                     program = archive.read("bootstrap")
                 else:
-                    wrong.append(f"it holds {names}, not `bootstrap`")
+                    wrong.append(f"the zip contains {names}, not `bootstrap`")
         else:
             program = path.read_bytes()
             zipped = len(zlib.compress(program))
         if program:
             wrong += faults(program, architecture)
         if zipped > MOST_BYTES:
-            wrong.append("Lambda takes no larger zip than 50 MiB")
+            wrong.append("the zip is larger than Lambda's limit of 50 MiB")
         newest = glibc(program)
         print(f"{path.parent.name:<28}{architecture:<14}{len(program) / 1e6:>7.2f} MB{zipped / 1e6:>7.2f} MB  {'.'.join(map(str, newest)) if newest else '-'}")
         for fault in wrong:
             print(f"error: {path}: {fault}", file=sys.stderr)
         unfit += bool(wrong)
     if not paths or unfit:
-        raise SystemExit(f"{unfit} of {len(paths)} do not fit")
+        raise SystemExit(f"Lambda cannot load {unfit} of {len(paths)} functions")
 
 
 if __name__ == "__main__":

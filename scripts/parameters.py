@@ -1,46 +1,46 @@
-"""The parameters of an environment in samconfig.toml, a line for each: parameters.py <environment>
+"""Prints the parameters of an environment in samconfig.toml, one per line: parameters.py <environment>
 
-A value that the SAM CLI would read as more than one word is refused: it could bring along a parameter that the file does not show. Ends
-with 3 where the file lacks a parameter that has no default in template.yaml, so that the operator has to be asked.
+The script rejects a value that the SAM CLI would split, because such a value could add a parameter that the file does not show. It exits
+with 3 if the file lacks a parameter without a default in template.yaml, so that scripts/deploy asks the operator.
 """
 
 import re
 import shlex
 import sys
 
-# Of one deployment alone. `sam deploy --guided` would save them all the same.
+# Parameters that belong to one deployment. `sam deploy --guided` saves them nevertheless.
 NOT_ASKED_FOR = {"BuildId", "DeploymentAlarms"}
 
 
 class Unusable(Exception):
-    """What is wrong with the file. It shows no value, as one may be a secret."""
+    """The file is invalid. The message contains no value, because a value may be a secret."""
 
 
 def overrides(deploy):
-    """The parameters of one environment. A person writes a list, `sam deploy --guided` one text."""
+    """The parameters of one environment. The file has a list, or the single string that `sam deploy --guided` writes."""
     given = deploy.get("parameter_overrides", [])
     pairs = shlex.split(given) if isinstance(given, str) else given
     return {name: value for name, value in map(parameter, pairs) if name not in NOT_ASKED_FOR}
 
 
 def parameter(pair):
-    """Name and value. The SAM CLI reads several parameters in one text: it takes them apart at blanks, and looks for `ParameterKey=`
-    anywhere in it; and it takes quotes and backslashes away."""
+    """Splits a parameter into name and value. The SAM CLI accepts several parameters in one string: it splits the string at blanks,
+    searches it for `ParameterKey=`, and removes quotes and backslashes."""
     name, equals, value = pair.partition("=") if isinstance(pair, str) else ("", "", "")
     if not equals or not re.fullmatch("[A-Za-z0-9]+", name):
-        raise Unusable("a parameter is not of the form Name=value")
+        raise Unusable("invalid parameter: expected Name=value")
     if not value.isprintable() or re.search(r"""[\s"'\\]|ParameterKey=""", value):
-        raise Unusable(f"the value of {name} has a blank, a line break, a quote, a backslash or `ParameterKey=`: the SAM CLI would read another value, or more parameters")
+        raise Unusable(f"the value of {name} contains a blank, a line break, a quote, a backslash or `ParameterKey=`; the SAM CLI would read another value or more parameters")
     return name, value
 
 
 def missing(template, given):
-    """What has to be said, and is not."""
+    """The names of required parameters that are not given."""
     return [name for name, parameter in template["Parameters"].items() if "Default" not in parameter and name not in given and name not in NOT_ASKED_FOR]
 
 
 def main(environment):
-    # Of the SAM CLI, with which this runs.
+    # Packages of the SAM CLI, whose interpreter runs this script.
     import tomlkit
     from samtranslator.yaml_helper import yaml_parse
 
@@ -55,9 +55,9 @@ def main(environment):
     for name, value in given.items():
         print(f"{name}={value}")
     with open("template.yaml", encoding="utf-8") as file:
-        unsaid = missing(yaml_parse(file.read()), given)
-    if unsaid:
-        print(f"samconfig.toml does not say {', '.join(unsaid)} of {environment}", file=sys.stderr)
+        lacking = missing(yaml_parse(file.read()), given)
+    if lacking:
+        print(f"samconfig.toml lacks required parameters of {environment}: {', '.join(lacking)}", file=sys.stderr)
         sys.exit(3)
 
 

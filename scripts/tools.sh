@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# Which tools the project uses, in which versions, and where they are kept. Sourced by the other scripts.
+# The versions and the folder of the project's tools. Other scripts source this file.
 #
 # Each download is verified by hash: tools from PyPI against scripts/locks (run `scripts/lock-tools` after changing a version
 # here), packages from npm against package-lock.json, the jars against tests/harness/mongo/jars.sha256. A program from crates.io is
 # verified by cargo: the registry's index has the hash of the package, whose own Cargo.lock has those of its dependencies. apt
 # and brew verify what they install.
 #
-# A tool lives in a directory of its own, named after its version, outside the clone: a second clone finds it, a new
-# version is a new directory. Its bin/ appears last, so a directory that has one is a whole one.
+# Each version of a tool has its own folder outside the clone, so that several clones share it. The installation creates bin/ last, so
+# a folder with bin/ is complete.
 
 # shellcheck disable=SC2034  # used by the scripts that source this file
 {
@@ -32,26 +32,27 @@
 }
 
 tools="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/truebond"
-# Where the harness looks by itself too, except without HOME.
+# The harness has the same default, but needs HOME for it.
 export MONGODB_JAVA_SERVER_DIR="${MONGODB_JAVA_SERVER_DIR:-$tools/mongo-java-server-$MONGO_JAVA_SERVER_VERSION}"
 
-# The redis-server unpacked without root carries its distribution's version, hence the pattern; one from PATH goes first.
+# A redis-server unpacked without root has the version of its distribution in its folder's name, hence the pattern. One on PATH takes
+# precedence.
 for dir in "$tools"/redis-server-*/bin; do
     if [ -d "$dir" ]; then PATH="$PATH:$dir"; fi
 done
 PATH="$tools/cargo-lambda-$CARGO_LAMBDA_VERSION/bin:$tools/cargo-deny-$CARGO_DENY_VERSION/bin:$tools/cargo-mutants-$CARGO_MUTANTS_VERSION/bin:$tools/cfn-lint-$CFN_LINT_VERSION/bin:$tools/localstripe-$LOCALSTRIPE_VERSION/bin:$tools/moto-$MOTO_VERSION/bin:$tools/schemathesis-$SCHEMATHESIS_VERSION/bin:$tools/sam-translator-$SAM_TRANSLATOR_VERSION/bin:$tools/ziglang-$ZIG_VERSION/bin:$tools/aws-sam-cli-$SAM_CLI_VERSION/bin:$tools/uv-$UV_VERSION/bin:$tools/powertools-python-$POWERTOOLS_PYTHON_VERSION/bin:$tools/powertools-typescript-$POWERTOOLS_TYPESCRIPT_VERSION/bin:$PATH"
 export PATH
 
-# say <sentence>: one line to the person at the terminal.
+# say <sentence>: prints a line about progress.
 say() { printf '==> %s\n' "$*"; }
 
-# die <sentence>: the same, as the last one.
+# die <sentence>: prints an error and ends the script.
 die() {
     printf 'error: %s\n' "$*" >&2
     exit 1
 }
 
-# step <name> <command…>: announces a command, runs it and says how long it took; a failure ends the script.
+# step <name> <command…>: runs a command and prints its name before and its duration after. A failure ends the script.
 step() {
     local name=$1 start=$SECONDS
     shift

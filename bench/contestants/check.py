@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Holds each contestant of this directory to what the benchmark expects of it, and to what README.md says of it.
+"""Checks each contestant of this folder against the benchmark's contract and against README.md.
 
-Each runs as the process that it is, under a Runtime API of this script and with a Redis of its own; all is on loopback.
-Statuses, executions and commands are checked, never times.
+Each contestant runs as a process under a Runtime API of this script, with its own Redis, on loopback. The checks cover statuses,
+executions and commands, but no times.
 
     python3 bench/contestants/check.py [contestant…]
 """
@@ -66,7 +66,7 @@ class Server(http.server.ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def handle_error(self, request, client_address):
-        # A process that was killed has left its connections: nothing to say about them.
+        # Ignores broken connections of killed processes.
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -76,7 +76,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Work:
-    """Whom the function charges at: counts charges by key, and answers once the gate is open."""
+    """The server that functions charge at. It counts charges by key and answers when the gate is open."""
 
     def __init__(self):
         self.charges = {}
@@ -95,7 +95,7 @@ class Work:
 
 
 class Redis:
-    """A redis-server of its own that keeps nothing on disk."""
+    """A redis-server without persistence."""
 
     def __init__(self):
         with socket.socket() as free:
@@ -114,7 +114,7 @@ class Redis:
         return done.stdout.strip()
 
     def commands(self, call):
-        """What `call` returns, and the commands that Redis was given meanwhile."""
+        """Returns the result of `call`, and the commands that Redis got meanwhile."""
         self.command("CONFIG", "RESETSTAT")
         returned = call()
         names = []
@@ -125,7 +125,7 @@ class Redis:
         return returned, sorted(names)
 
     def end(self):
-        """Ends the server, with all that it knew."""
+        """Ends the server and loses its data."""
         self.process.kill()
         self.process.wait()
 
@@ -135,7 +135,7 @@ class Redis:
 
 
 class LossyPath:
-    """Stands before Redis, and cuts the connection in place of the next reply once it is told to."""
+    """A proxy in front of Redis that can close the connection instead of sending the next reply."""
 
     def __init__(self, redis):
         self.redis = redis
@@ -168,7 +168,7 @@ class LossyPath:
 
 
 class Function:
-    """One process of a contestant, and the Runtime API that it asks for events."""
+    """One process of a contestant, and its Runtime API."""
 
     def __init__(self, name, redis, **settings):
         self.events = queue.Queue()
@@ -192,7 +192,7 @@ class Function:
         if action == "next":
             invocation, event, deadline = self.events.get()
             headers = {
-                # AWS's runtime client for Python dies of a missing content type.
+                # AWS's runtime client for Python crashes without a content type.
                 "content-type": "application/json",
                 "lambda-runtime-aws-request-id": invocation,
                 "lambda-runtime-deadline-ms": str(int(deadline * 1000)),
@@ -204,7 +204,7 @@ class Function:
         return 202, {}, b"{}"
 
     def send(self, event, seconds):
-        """Gives the function an event and `seconds` to handle it; returns the function that waits for the answer."""
+        """Sends the function an event with a timeout in seconds. Returns a function that waits for the answer."""
         invocation = str(uuid.uuid4())
         answers = self.answers[invocation] = queue.Queue()
         self.events.put((invocation, event, time.time() + seconds))
@@ -264,7 +264,7 @@ def status(answer):
 
 
 class Stage:
-    """What a check is given: a contestant with Redis, and somebody to charge at."""
+    """The parameters of a check: a contestant with Redis, and a server to charge at."""
 
     def __init__(self, name):
         self.name = name
@@ -287,7 +287,7 @@ class Stage:
         self.redis.stop()
 
 
-def a_fresh_key_is_answered_with_what_was_sent(stage):
+def a_fresh_key_is_answered_with_the_request(stage):
     answer = stage.function().call("k", pad="läng€r")
     equal(status(answer), 201, "status")
     equal(answer["headers"]["content-type"], "application/json", "content type")
@@ -296,7 +296,7 @@ def a_fresh_key_is_answered_with_what_was_sent(stage):
     int(body["run"], 16)
 
 
-def each_key_is_an_execution_of_its_own(stage):
+def each_key_is_executed(stage):
     function = stage.charging()
     runs = {json.loads(function.call(key)["body"])["run"] for key in "abc"}
     equal((len(runs), stage.work.charges), (3, {"a": 1, "b": 1, "c": 1}), "executions")
@@ -304,7 +304,7 @@ def each_key_is_an_execution_of_its_own(stage):
 
 def a_repeated_key_is_answered_with_the_first_body(stage):
     first = stage.charging().call("k")
-    # By another process, as nothing but Redis may remember it.
+    # By another process, so that only Redis can have the result.
     second = stage.charging().call("k")
     equal((status(second), second["body"]), (201, first["body"]), "replay")
     equal(stage.work.charges, {"k": 1}, "executions")
@@ -343,11 +343,11 @@ def a_record_lives_an_hour(stage):
     keys = stage.redis.command("KEYS", "*").splitlines()
     equal(len(keys), 1, "records")
     ttl = int(stage.redis.command("TTL", keys[0]))
-    # Powertools computes it from two looks at a clock in whole seconds.
+    # Powertools computes it from two readings of a clock with whole seconds.
     equal(TTL_SECONDS - PATIENCE_SECONDS < ttl <= TTL_SECONDS + 1, True, f"lifetime {ttl} s")
 
 
-def redis_is_given_the_commands_that_the_readme_counts(stage):
+def redis_gets_the_commands_that_the_readme_lists(stage):
     function, redis = stage.function(), stage.redis
     function.call("connect")
     found = {
@@ -375,19 +375,19 @@ def large_bodies_are_saved_whole(stage):
     return "; ".join(notes)
 
 
-def as_shipped_every_repetition_is_refused(stage):
-    """Once this fails, the library has learnt it: the layer of ours in once.* can go."""
+def as_shipped_every_retry_is_refused(stage):
+    """When this check fails, the library is fixed, and the override in once.* can be removed."""
     function = stage.function(BENCH_POWERTOOLS="as-shipped")
     equal([status(function.call("k")), status(function.call("k"))], [201, 422], "the same request twice")
 
 
-def a_handler_that_fails_lets_the_key_go(stage):
+def a_failed_handler_releases_the_key(stage):
     function = stage.function(BENCH_WORK_URL="http://127.0.0.1:1/")
     equal("failed" in function.call("k"), True, "refused charge")
     equal(stage.redis.command("KEYS", "*"), "", "records")
 
 
-# What the faults of the correctness column come to. README.md says which of it the documentation promises.
+# The results of faults. README.md lists what the libraries' documentation promises.
 
 
 def after_a_flush_the_work_runs_again(stage):
@@ -398,7 +398,7 @@ def after_a_flush_the_work_runs_again(stage):
     equal(stage.work.charges, {"k": 2}, "executions")
 
 
-def killed_midway_it_runs_again_once_the_time_of_the_first_is_over(stage):
+def after_a_kill_the_work_runs_again_after_the_first_timeout(stage):
     first, second = stage.charging(), stage.charging()
     stage.work.gate.clear()
     first.send(event("k"), 4)
@@ -412,7 +412,7 @@ def killed_midway_it_runs_again_once_the_time_of_the_first_is_over(stage):
     equal(stage.work.charges, {"k": 2}, "executions")
 
 
-def killed_twice_the_key_is_blocked_until_the_lock_is_gone(stage):
+def after_two_kills_the_key_is_blocked_until_the_lock_expires(stage):
     functions = [stage.charging() for _ in range(3)]
     stage.work.gate.clear()
     for times, function in enumerate(functions[:2], start=1):
@@ -422,7 +422,7 @@ def killed_twice_the_key_is_blocked_until_the_lock_is_gone(stage):
         function.stop()
         until(lambda: time.time() > over, "the deadline")
     stage.work.gate.set()
-    # Its ten seconds began when the second took over.
+    # The lock's ten seconds began at the takeover by the second process.
     equal(":lock" in stage.redis.command("KEYS", "*"), True, "lock")
     wanted = {"powertools-python": "IdempotencyInconsistentStateError", "powertools-typescript": 409}
     equal(status(functions[2].call("k")), wanted[stage.name], "status with the lock")
@@ -431,7 +431,7 @@ def killed_twice_the_key_is_blocked_until_the_lock_is_gone(stage):
     equal(stage.work.charges, {"k": 3}, "executions")
 
 
-def frozen_past_its_time_it_runs_twice_and_the_late_answer_is_kept(stage):
+def after_a_freeze_the_work_runs_twice_and_the_late_answer_is_kept(stage):
     first, second = stage.charging(), stage.charging()
     stage.work.gate.clear()
     first_answer = first.send(event("k"), 2)
@@ -465,13 +465,13 @@ def a_completion_that_redis_refuses_is_an_error_and_then_a_second_run(stage):
     equal(stage.work.charges, {"k": 2}, "executions")
 
 
-def a_claim_whose_reply_is_lost_blocks_the_key_for_the_time_that_was_left(stage):
+def a_lost_reply_to_the_claim_blocks_the_key_until_the_timeout(stage):
     path = LossyPath(stage.redis)
     function = stage.charging(REDIS_URL=f"redis://127.0.0.1:{path.port}")
     function.call("connect")
     path.losing.set()
     over = time.time() + 4
-    # One client sends it again and finds a record, its own; the other gives up.
+    # Python's client resends the command and finds its own record; TypeScript's gives up.
     wanted = {"powertools-python": 409, "powertools-typescript": "IdempotencyPersistenceLayerError"}
     equal(status(function.call("k", seconds=4)), wanted[stage.name], "answer")
     equal(status(function.call("k")), 409, "status before")

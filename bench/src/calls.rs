@@ -1,4 +1,4 @@
-//! A contestant that runs, and one block of calls to it.
+//! A running contestant, and blocks of calls to it.
 
 use std::time::Duration;
 
@@ -9,36 +9,36 @@ use crate::contestant::{Contestant, Store};
 use crate::order::{self, Answer, Order, USUAL_PAD_BYTES};
 use crate::stage::{Around, Stage};
 
-/// What a call meets.
+/// The state of the key that a call meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Situation {
     /// An unused key.
     Fresh,
-    /// A request that has its result.
+    /// A completed request.
     Replay,
     /// A request that another process is working on.
     Conflict,
-    /// A key that stands for another request.
+    /// A key of another request.
     Mismatch,
 }
 
-/// A contestant that runs.
+/// A running contestant.
 pub(crate) struct Member<'a> {
     stage: &'a Stage,
     pub(crate) contestant: &'static Contestant,
     pub(crate) process: Lambda,
-    /// Another process of it, which holds keys whose conflicts are measured.
+    /// Another process of the contestant, which holds keys for the measure of conflicts.
     holder: Option<Lambda>,
 }
 
-/// The calls for which a key is held at a time: less than the work of the holder may take.
+/// The number of calls during which a key is held. The holder's work must not end before.
 pub(crate) const CALLS_OF_A_HOLD: usize = 200;
-/// Calls before the first one that counts: connecting, and what a runtime does only once.
+/// The number of calls before the first measured one, for connecting and for one-time work of a runtime.
 const CALLS_TO_WARM_UP: usize = 5;
 
 impl Situation {
     pub(crate) const ALL: [Self; 4] = [Self::Fresh, Self::Replay, Self::Conflict, Self::Mismatch];
-    /// Those that have a result.
+    /// The situations with a result.
     pub(crate) const ANSWERED: [Self; 2] = [Self::Fresh, Self::Replay];
 
     pub(crate) fn name(self) -> &'static str {
@@ -58,12 +58,12 @@ impl Situation {
         }
     }
 
-    /// Both titles of a contestant in this situation: for people, and for programs.
+    /// The titles of a contestant in this situation: for tables, and for JSON.
     pub(crate) fn titles(self, contestant: &Contestant) -> [String; 2] {
-        [contestant.title, contestant.name].map(|who| format!("{who}, {}", self.name()))
+        [contestant.title, contestant.name].map(|title| format!("{title}, {}", self.name()))
     }
 
-    /// Whether a contestant can get into it. Two processes meet only where their store is shared.
+    /// Whether a contestant can get into this situation. Two processes meet only in a shared store.
     pub(crate) fn is_possible(self, contestant: &Contestant) -> bool {
         match self {
             Self::Fresh => true,
@@ -73,13 +73,13 @@ impl Situation {
     }
 }
 
-/// All, each round beginning with another one, so that no contestant gains by its place.
+/// All elements, starting with another one in each round, so that no contestant has an advantage by its position.
 pub(crate) fn in_turn<T>(all: &[T], round: usize) -> impl Iterator<Item = &T> {
     let (later, sooner) = all.split_at(round % all.len());
     sooner.iter().chain(later)
 }
 
-/// Who is called in a round, and in which of some situations.
+/// The contestants and situations to call in a round.
 pub(crate) fn turns<'a, 's>(
     members: &'a [Member<'s>],
     situations: &'a [Situation],
@@ -104,7 +104,7 @@ impl<'a> Member<'a> {
         around: Around<'_>,
     ) -> Self {
         let at_work = Around {
-            till: Some(&stage.till),
+            counter: Some(&stage.counter),
             ..Around::default()
         };
         let holder = match Situation::Conflict.is_possible(contestant) {
@@ -121,7 +121,7 @@ impl<'a> Member<'a> {
         member
     }
 
-    /// Those who take part, each with one process.
+    /// All present contestants, each with one process.
     pub(crate) async fn start_all(
         stage: &'a Stage,
         around: Around<'_>,
@@ -134,22 +134,22 @@ impl<'a> Member<'a> {
         members
     }
 
-    /// Calls it so often in one situation, one call at a time. One call more comes before them and does not count: a client looks
-    /// after a connection that has rested.
+    /// Sends calls in one situation, one at a time. One unmeasured call comes before them, because a client checks a connection
+    /// that was idle.
     ///
     /// # Panics
     ///
-    /// When an answer is not what it has to be.
+    /// When an answer is wrong.
     pub(crate) async fn calls(&self, situation: Situation, calls: usize) -> Vec<Duration> {
         let took = self.try_calls(situation, calls, USUAL_PAD_BYTES).await;
         took.unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// The same with a pad of another length, which a contestant may refuse.
+    /// Sends calls with a pad of this length, which a contestant may refuse.
     ///
     /// # Errors
     ///
-    /// An answer that is not what it has to be.
+    /// A wrong answer.
     pub(crate) async fn try_calls(
         &self,
         situation: Situation,
@@ -170,7 +170,7 @@ impl<'a> Member<'a> {
         Ok(took)
     }
 
-    /// One call that does not count, and those that do.
+    /// One unmeasured call, then the measured ones.
     async fn block(
         &self,
         situation: Situation,
@@ -201,23 +201,23 @@ impl<'a> Member<'a> {
         Ok(took)
     }
 
-    /// Does something while another process is at an order.
+    /// Runs a future while another process works on an order.
     async fn while_held<T>(
         &self,
         order: &Order,
         work: impl AsyncFnOnce() -> Result<T, String>,
     ) -> Result<T, String> {
-        let (name, till) = (self.contestant.name, &self.stage.till);
+        let (name, counter) = (self.contestant.name, &self.stage.counter);
         let Some(holder) = &self.holder else {
-            return Err(format!("two processes of {name} do not meet"));
+            return Err(format!("two processes of {name} share no store"));
         };
-        till.close();
+        counter.close();
         let held = holder.hand_over(order.event()).await;
-        let done = match till.has_heard_of(&order.key).await {
+        let done = match counter.has_started(&order.key).await {
             true => work().await,
-            false => Err(format!("the holder of {name} does not come to its work")),
+            false => Err(format!("the holder of {name} does not start its work")),
         };
-        till.open();
+        counter.open();
         match Answer::of(held.await).map(|answer| answer.status) {
             Ok(201) => done,
             other => done.and(Err(format!("the holder of {name} ends with {other:?}"))),
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_is_first_in_turn() {
+    fn every_contestant_is_first_in_turn() {
         let orders = [0, 1, 2, 3].map(|round| in_turn(&['a', 'b', 'c'], round).collect::<String>());
         assert_eq!(orders, ["abc", "bca", "cab", "abc"]);
     }

@@ -1,33 +1,33 @@
-//! Who takes part: each library behind the same work, and beside it the same program without it.
+//! The contestants: each library around the same work, and the same program without it.
 
 use std::path::{Path, PathBuf};
 
-/// A program in one of its manners.
+/// A program in one configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Contestant {
-    /// One word, for files and lists.
+    /// A single word for files and lists.
     pub(crate) name: &'static str,
-    /// As tables call it.
+    /// The title in tables.
     pub(crate) title: &'static str,
     pub(crate) program: Program,
     pub(crate) store: Store,
 }
 
-/// What is started.
+/// The program to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
     /// A binary of this workspace.
     Binary(&'static str),
-    /// A peer that is written in Rust, apart from this workspace.
+    /// Another Rust library, in a crate outside this workspace.
     Crate(&'static str),
-    /// A peer in another language: the `run` in its folder.
+    /// A library in another language: the `run` in its folder.
     Folder(&'static str),
 }
 
-/// Where it keeps its records.
+/// The store of its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Store {
-    /// It has none: the work alone, which others are compared with.
+    /// No store: the work alone, with which the others are compared.
     Nothing,
     Redis,
     /// MongoDB, with Redis in front of it.
@@ -42,7 +42,7 @@ const CRATE: Program = Program::Crate("idempotent-crate");
 const PYTHON: Program = Program::Folder("powertools-python");
 const NODE: Program = Program::Folder("powertools-typescript");
 
-/// All of them, in the order of the tables. The first one is what all are compared with.
+/// All contestants in the order of the tables. The first one is the reference for all.
 #[rustfmt::skip] // One line each.
 pub(crate) static ALL: [Contestant; 11] = [
     contestant("bare", "bare `lambda_http`", BARE, Store::Nothing),
@@ -78,39 +78,39 @@ impl Contestant {
         self.store == Store::Nothing
     }
 
-    /// The same program without idempotency, which what it adds is counted from.
+    /// The same program without idempotency, from which the added cost is counted.
     pub(crate) fn baseline(&self) -> &'static str {
         let mut without = ALL.iter().filter(|other| other.program == self.program);
         let without = without.find(|other| other.is_baseline());
         without.map_or(ALL[0].name, |without| without.name)
     }
 
-    /// Its title without the marks of Markdown.
+    /// The title without Markdown.
     pub(crate) fn plain_title(&self) -> String {
         self.title.replace(['*', '`'], "")
     }
 }
 
 impl Store {
-    /// Whether two processes meet in it.
+    /// Whether two processes share it.
     pub(crate) fn is_shared(self) -> bool {
         matches!(self, Self::Redis | Self::Tiered)
     }
 }
 
 impl Program {
-    /// The name that it is started under.
+    /// The name under which it starts.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Binary(name) | Self::Crate(name) | Self::Folder(name) => name,
         }
     }
 
-    /// The file that is started.
+    /// The file to start.
     pub(crate) fn file(self) -> PathBuf {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         match self {
-            // Beside this program, so in the same profile.
+            // In this program's folder, and so in the same profile.
             Self::Binary(name) => {
                 let own = std::env::current_exe().unwrap_or_default();
                 own.with_file_name(name)
@@ -120,7 +120,7 @@ impl Program {
         }
     }
 
-    /// What brings it here.
+    /// The command that installs it.
     pub(crate) fn remedy(self) -> &'static str {
         match self {
             Self::Binary(_) | Self::Crate(_) => "`make bench` builds it",
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_has_a_baseline_of_the_same_program() {
+    fn each_contestant_has_a_baseline_of_the_same_program() {
         let baseline = |name| ALL.iter().find(|other| other.name == name);
         for contestant in &ALL {
             let baseline = baseline(contestant.baseline()).unwrap();

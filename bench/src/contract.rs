@@ -1,8 +1,9 @@
-//! What every contestant that is written in Rust is told, and the work that all of them do: so that what they do is the
-//! same. Ours also has what all our functions have around them (`shared::lambda`, a line in the log per call), with and without;
-//! with idempotency it writes a metric per call too, which is part of what that adds.
+//! The settings of every Rust contestant, and the work that all contestants do, so that all do the same work.
 //!
-//! Each contestant includes this file, because a crate between them would be linked into the bare one too.
+//! The contestant of this workspace also has the common parts of its functions (`shared::lambda`, a log line per call), with and
+//! without idempotency. With idempotency it also writes a metric per call, which counts as added cost.
+//!
+//! Each contestant includes this file. A shared crate would be linked into the bare contestant too.
 
 use std::time::Duration;
 
@@ -10,19 +11,19 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What the benchmark tells a contestant.
-pub(crate) struct Told {
-    /// `BENCH_IDEMPOTENCY`: whether anything stands before the work.
+/// The benchmark's settings for a contestant.
+pub(crate) struct ContestantSettings {
+    /// `BENCH_IDEMPOTENCY`: whether idempotency protects the work.
     pub(crate) is_idempotent: bool,
-    /// `BENCH_WORK_URL`, without its scheme: who is told of each execution; none: the work is nothing.
+    /// `BENCH_WORK_URL` without its scheme: the address that gets a request for each execution. Not set: there is no work.
     work: Option<String>,
 }
 
-/// Work takes no longer.
+/// The time limit of the work.
 const LIMIT: Duration = Duration::from_secs(20);
 
-impl Told {
-    /// Reads it from the environment.
+impl ContestantSettings {
+    /// Reads the settings from the environment.
     pub(crate) fn read() -> Self {
         Self {
             is_idempotent: variable("BENCH_IDEMPOTENCY").as_deref() != Some("off"),
@@ -30,25 +31,24 @@ impl Told {
         }
     }
 
-    /// Does the work of a request: tells of the execution, if somebody is to be told, and answers.
+    /// Does the work of a request: reports the execution, if there is a URL for it, and answers.
     ///
     /// # Errors
     ///
-    /// What went wrong; whether the execution was heard of is then not known.
+    /// The reason. It is then unknown whether the execution was reported.
     pub(crate) async fn work(&self, key: &str, body: &[u8]) -> Result<String, &'static str> {
         let order: Value = serde_json::from_slice(body).map_err(|_| "the body is not JSON")?;
         if let Some(url) = &self.work {
             let execution = json!({ "key": key });
-            let told = tokio::time::timeout(LIMIT, post(url, &execution)).await;
-            told.map_err(|_| "no answer in time")?
-                .map_err(|_| "no answer")?;
+            let posted = tokio::time::timeout(LIMIT, post(url, &execution)).await;
+            posted.map_err(|_| "timed out")?.map_err(|_| "no answer")?;
         }
         let answer = json!({ "run": run(), "amount": order["amount"], "pad": order["pad"] });
         Ok(answer.to_string())
     }
 }
 
-/// Sends a JSON text to `host:port/path`, and waits for the 200.
+/// Sends JSON to `host:port/path` and waits for the status 200.
 async fn post(url: &str, body: &Value) -> std::io::Result<()> {
     let (host, path) = url.split_once('/').unwrap_or((url, ""));
     let body = body.to_string();
@@ -66,18 +66,18 @@ async fn post(url: &str, body: &Value) -> std::io::Result<()> {
     }
 }
 
-/// Thirty-two random digits, made anew for each execution.
+/// Thirty-two random hexadecimal digits, new for each execution.
 fn run() -> String {
     let mut bytes = [0; 16];
-    // Linux has random bytes from early in the boot on.
+    // Linux has random bytes from early boot on.
     getrandom::fill(&mut bytes).expect("random bytes");
     format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
-/// A variable, if it is set to anything.
+/// A variable that is not empty.
 #[expect(
     clippy::disallowed_methods,
-    reason = "what the benchmark tells a contestant is in its environment"
+    reason = "a contestant's settings are environment variables"
 )]
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

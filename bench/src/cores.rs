@@ -1,25 +1,25 @@
-//! On which cores a measure runs.
+//! Assigns a measure to cores.
 //!
-//! Calls that are sent one at a time keep one core busy at most: where the parts of a call lie on several, it is the system's chance
-//! which of them wake up a core that sleeps, and the same program takes 30 µs in one round and 75 in the next. On one core there is
-//! nothing to chance, and what a call takes is what its parts have to compute.
+//! Calls that are sent one at a time use at most one core. On several cores, chance decides which sleeping core must wake. The
+//! same program then takes 30 µs in one round and 75 in the next. On one core nothing depends on chance, and a call takes the
+//! computing time of its parts.
 
 use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::stage::Stage;
 
-/// What a measure has.
+/// The cores of a measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cores {
-    /// The benchmark, Redis and the contestants share one. MongoDB has the others too.
+    /// The benchmark, Redis and the contestants share one core. MongoDB has the others too.
     One,
     All,
 }
 
-/// Puts this process, what it starts from now on, and Redis on these cores. In words, what became of it.
+/// Moves this process, its future children and Redis to these cores. Returns a sentence about the result.
 pub(crate) async fn assign(stage: &Stage, cores: Cores) -> &'static str {
-    // Asked before this process is on one of them: then it sees only that one.
+    // Determined before this process moves to one core, after which it sees only that one.
     static LAST: OnceLock<usize> = OnceLock::new();
     let cores_there = || std::thread::available_parallelism().map_or(1, usize::from);
     let last = LAST.get_or_init(|| cores_there() - 1);

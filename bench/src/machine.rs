@@ -1,4 +1,4 @@
-//! Where the numbers come from: they are this machine's, and another one has others.
+//! Describes the machine of a run, because the results depend on it.
 
 use std::process::Command;
 
@@ -6,12 +6,12 @@ use harness::RedisServer;
 
 use crate::stage::Mongo;
 
-/// What of ours is measured; it ends with `-dirty` where there are changes that no commit has.
+/// The measured commit, with the suffix `-dirty` if there are uncommitted changes.
 pub(crate) fn commit() -> String {
-    said(&["git", "describe", "--always", "--dirty", "--exclude=*"])
+    first_line_of(&["git", "describe", "--always", "--dirty", "--exclude=*"])
 }
 
-/// The machine, and that commit.
+/// Describes the machine and the commit.
 pub(crate) fn describe(commit: &str) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let profile = if cfg!(debug_assertions) {
@@ -30,7 +30,7 @@ pub(crate) fn describe(commit: &str) -> String {
     )
 }
 
-/// What runs beside it. MongoDB and the peers only where contestants take part.
+/// Describes the servers and runtimes. MongoDB and other libraries only if contestants take part.
 pub(crate) async fn surroundings(redis: &RedisServer, mongo: Option<&Mongo>) -> String {
     let redis = format!("Redis {}", redis.info("redis_version").await.trim());
     let Some(mongo) = mongo else {
@@ -39,13 +39,13 @@ pub(crate) async fn surroundings(redis: &RedisServer, mongo: Option<&Mongo>) -> 
     format!(
         "{redis}, {}. {}, Node {}.",
         mongo.server.description(),
-        said(&["powertools-python", "--version"]),
-        said(&["powertools-node", "--version"]),
+        first_line_of(&["powertools-python", "--version"]),
+        first_line_of(&["powertools-node", "--version"]),
     )
 }
 
-/// The first line of what a program says.
-fn said(command: &[&str]) -> String {
+/// The first line of a program's output.
+fn first_line_of(command: &[&str]) -> String {
     let output = Command::new(command[0]).args(&command[1..]).output();
     let text = output.map(|output| output.stdout).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -56,7 +56,7 @@ fn said(command: &[&str]) -> String {
     }
 }
 
-/// What a file of `/proc` says of a name.
+/// The value of a name in a file of `/proc`.
 fn field(file: &str, name: &str) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let value = text

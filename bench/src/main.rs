@@ -1,19 +1,21 @@
-//! The benchmark: what idempotency costs a function, ours beside its peers, in one run. `make bench`, and `make bench-smoke`, which
-//! shows that all of this works and measures nothing.
+//! The benchmark: the cost of idempotency for a function, compared with other libraries in one run. `make bench` measures; `make
+//! bench-smoke` only checks that the benchmark works.
 //!
-//! A `contestant` is a process that speaks Lambda's Runtime API, which is the harness's; all of them do the same work (`contract`) for the
-//! same requests (`order`). They take turns, round by round (`calls`), so a machine whose speed drifts treats them alike; what is compared
-//! is compared within a round (`samples`). Each measure is a file under `measures`, and returns a section of the `report`.
+//! A `contestant` is a process that speaks Lambda's Runtime API, which the harness serves. All contestants do the same work
+//! (`contract`) for the same requests (`order`). They take turns, round by round (`calls`), so that a machine whose speed drifts
+//! treats them alike. Comparisons are made within a round (`samples`). Each file under `measures` is a measure and returns a
+//! section of the `report`.
 
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a program for people at a terminal"
+    reason = "a command-line program prints"
 )]
 
 mod calls;
 mod contestant;
 mod cores;
+mod execution_counter;
 mod machine;
 mod measures;
 mod order;
@@ -25,7 +27,6 @@ mod section;
 mod settings;
 mod stage;
 mod summary;
-mod till;
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -39,9 +40,9 @@ use self::section::Section;
 use self::settings::{Scale, Settings};
 use self::stage::Stage;
 
-/// Where the tables and pictures of a run are written, within the repository.
+/// The folder in the repository for the tables and pictures of a run.
 const PASSING: &str = "target/bench";
-/// Where those of a whole run are kept that came to its end.
+/// The folder for the results of a complete run.
 const RESULTS: &str = "bench/results";
 
 #[tokio::main(flavor = "current_thread")]
@@ -49,7 +50,7 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(wrong) if wrong.is_empty() => ExitCode::SUCCESS,
         Ok(wrong) => {
-            eprintln!("\nWRONG, whatever the machine's mood:");
+            eprintln!("\nWRONG, independent of the machine's speed:");
             wrong.iter().for_each(|sentence| eprintln!("- {sentence}"));
             ExitCode::FAILURE
         }
@@ -70,7 +71,9 @@ async fn run() -> Result<Vec<String>, String> {
         .find(|only| !names().any(|name| name == **only));
     if let Some(name) = unknown {
         let names = names().collect::<Vec<_>>().join(", ");
-        return Err(format!("ONLY has `{name}`; accepted: {names}"));
+        return Err(format!(
+            "ONLY contains `{name}`; expected names of: {names}"
+        ));
     }
     let wanted = measures::ALL.iter().filter(|measure| {
         let only = only.as_ref();
@@ -79,13 +82,15 @@ async fn run() -> Result<Vec<String>, String> {
     let wanted: Vec<_> = wanted.collect();
     let has_contestants = wanted.iter().any(|measure| measure.has_contestants);
     let scale = settings.scale;
-    // Before anything is started.
+    // Before anything starts and changes files.
     let commit = machine::commit();
     let machine = machine::describe(&commit);
     let is_whole = scale == Scale::Full && only.is_none() && !settings.has_other_keys;
     let is_of_a_commit = !commit.ends_with("-dirty");
     if is_whole && !is_of_a_commit {
-        eprintln!("this run will not be kept: there are changes that no commit has");
+        eprintln!(
+            "the results of this run will not be kept, because there are uncommitted changes"
+        );
     }
     let stage = Stage::set(settings, has_contestants).await?;
     stage
@@ -97,14 +102,14 @@ async fn run() -> Result<Vec<String>, String> {
     let servers = machine::surroundings(&stage.redis, stage.mongo.as_ref()).await;
     let warning = match scale {
         Scale::Full => "",
-        Scale::Smoke => "A smoke: its times say nothing. ",
+        Scale::Smoke => "A smoke test: its times mean nothing. ",
     };
     let head = format!("{warning}{machine} {servers}\n\n");
     let mut sections = Vec::<Section>::new();
     for measure in wanted {
         let (name, began) = (measure.name, Instant::now());
         eprintln!("==> {name}");
-        // What is measured already is not to be lost with it.
+        // A panic in one measure must not lose the results of the others.
         let measured = AssertUnwindSafe(measure.run(&stage)).catch_unwind();
         let section = measured
             .await
@@ -127,14 +132,14 @@ async fn run() -> Result<Vec<String>, String> {
 
 fn keep(folder: &Path, head: &str, sections: &[Section]) -> Result<(), String> {
     let written = report::write(folder, head, sections);
-    written.map_err(|error| format!("the results cannot be written: {error}"))
+    written.map_err(|error| format!("cannot write the results: {error}"))
 }
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// What stands in the place of a measure that ended with a panic.
+/// The section in place of a measure that panicked.
 fn failed(name: &'static str, panic: &(dyn Any + Send)) -> Section {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());

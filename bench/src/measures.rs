@@ -1,4 +1,4 @@
-//! What is measured, one file each. A measure starts who it needs, lets them take turns round by round, and returns a
+//! The measures, one per file. A measure starts the contestants that it needs, lets them take turns round by round, and returns a
 //! [`Section`].
 
 mod body_size;
@@ -27,12 +27,12 @@ use crate::stage::Stage;
 pub(crate) struct Measure {
     pub(crate) name: &'static str,
     cores: Cores,
-    /// Whether it needs others than the workspace's own programs.
+    /// Whether it needs contestants other than the workspace's own programs.
     pub(crate) has_contestants: bool,
     run: for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, Section>,
 }
 
-/// All of them, in the order in which they run. Those that do several things at a time have all cores.
+/// All measures in the order in which they run. Measures with concurrent calls use all cores.
 #[rustfmt::skip] // One line each.
 pub(crate) static ALL: [Measure; 11] = [
     measure("functions", Cores::One, |stage| functions::measure(stage).boxed_local()).alone(),
@@ -67,11 +67,11 @@ impl Measure {
         self
     }
 
-    /// Runs it.
+    /// Runs the measure.
     ///
     /// # Panics
     ///
-    /// When anything answers as it must not.
+    /// When an answer is wrong.
     pub(crate) async fn run(&self, stage: &Stage) -> Section {
         stage.empty_stores().await;
         let where_it_runs = cores::assign(stage, self.cores).await;
@@ -87,13 +87,13 @@ async fn floor() -> Lambda {
     Lambda::program("floor", file).runs_here().start().await
 }
 
-/// Says how far a measure is, on a line that the next word of it takes.
+/// Prints the progress of a measure on one line, which the next progress replaces.
 fn progress(words: &str) {
     let mut terminal = std::io::stderr();
     let line = match terminal.is_terminal() {
         true => format!("\r\x1b[K    {words}"),
         false => format!("    {words}\n"),
     };
-    // Nobody has to see it.
+    // Progress is optional, so errors are ignored.
     let _ = terminal.write_all(line.as_bytes());
 }

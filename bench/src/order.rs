@@ -1,4 +1,4 @@
-//! What is asked of every contestant, as API Gateway hands it to a function, and what it answers.
+//! The requests to contestants, in API Gateway's format, and their answers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use harness::{Lambda, Outcome, Settled, TestRequest};
 use serde_json::{Value, json};
 
-/// A request, which can be sent as often as one likes.
+/// A request that can be sent several times.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
     pub(crate) key: String,
@@ -15,39 +15,39 @@ pub(crate) struct Order {
     pad_bytes: usize,
 }
 
-/// An answer as the client of an API sees it.
+/// An answer as an API client receives it.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    /// The function's, or 502 where it failed.
+    /// The function's status, or 502 if the function failed.
     pub(crate) status: u16,
     pub(crate) body: String,
     pub(crate) at: Instant,
-    /// From handing the event to the process to having the whole answer.
+    /// The time from the delivery of the event to the complete answer.
     pub(crate) took: Duration,
 }
 
-/// How long the pad is where its length is not what is measured.
+/// The length of the pad in measures that do not vary it.
 pub(crate) const USUAL_PAD_BYTES: usize = 100;
 
 impl Order {
-    /// With an unused key.
+    /// A request with an unused key.
     pub(crate) fn fresh(pad_bytes: usize) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {
-            // As long as a UUID, which is what clients send.
+            // As long as a UUID, the usual key of clients.
             key: format!("00000000-0000-4000-8000-{number:012}"),
             amount: 1999,
             pad_bytes,
         }
     }
 
-    /// The same with an unused key.
+    /// The same request with an unused key.
     pub(crate) fn with_fresh_key(&self) -> Self {
         Self::fresh(self.pad_bytes)
     }
 
-    /// Another request with the same key, and a short one.
+    /// A different, short request with the same key.
     pub(crate) fn with_other_body(&self) -> Self {
         Self {
             key: self.key.clone(),
@@ -68,40 +68,40 @@ impl Order {
     }
 }
 
-/// Hands an event to a process and waits for its answer.
+/// Sends an event to a process and waits for its answer.
 ///
 /// # Errors
 ///
-/// Why there is none, and the last of what the process wrote.
+/// The reason, with the end of the process's log.
 pub(crate) async fn answer(process: &Lambda, event: Bytes) -> Result<Answer, String> {
     let answer = Answer::of(process.hand_over(event).await.await);
     answer.map_err(|why| format!("{why}: {}", end_of(&process.log_text())))
 }
 
-/// The last of a log, in one line.
+/// The end of a log, in one line.
 pub(crate) fn end_of(log: &str) -> String {
     let lines: Vec<_> = log.lines().rev().take(20).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
 }
 
 impl Answer {
-    /// What API Gateway makes of the end of an invocation.
+    /// The answer that API Gateway makes of an invocation's outcome.
     ///
     /// # Errors
     ///
-    /// Why there was no answer.
+    /// The reason why there is no answer.
     pub(crate) fn of(settled: Settled) -> Result<Self, String> {
         let Settled { outcome, at, took } = settled;
         let (status, body) = match outcome {
-            Outcome::Answered(said) => {
-                let mut response: Value = serde_json::from_slice(&said).unwrap_or_default();
+            Outcome::Answered(body) => {
+                let mut response: Value = serde_json::from_slice(&body).unwrap_or_default();
                 let status = response["statusCode"].as_u64();
                 let status = status.and_then(|status| status.try_into().ok());
                 let body = response["body"].take();
                 (status, body.as_str().unwrap_or_default().to_owned())
             }
             Outcome::FunctionError { message, .. } => (None, message),
-            Outcome::TimedOut => return Err("no answer in time".to_owned()),
+            Outcome::TimedOut => return Err("timed out".to_owned()),
             Outcome::Crashed { reason } => return Err(reason),
         };
         Ok(Self {

@@ -1,4 +1,4 @@
-//! Pictures of what was measured: axes, marks and elements are those of plotters, the names of the colours stand beside them.
+//! Draws the results with plotters: axes, marks, and a legend of colours.
 
 use std::error::Error;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use plotters::prelude::{
 
 use crate::samples::{Spread, number};
 
-/// One contestant's line, or its bars.
+/// A contestant's line or bars.
 pub(crate) struct Named<T> {
     pub(crate) name: String,
     pub(crate) values: Vec<T>,
@@ -26,23 +26,23 @@ const TITLE: (&str, u32) = ("sans-serif", 16);
 const FONT: (&str, u32) = ("sans-serif", 13);
 const WIDTH: u32 = 1_100;
 const HEIGHT: u32 = 520;
-/// What the names of colours have at the right.
+/// The width of the legend at the right.
 const LEGEND: u32 = 280;
-/// Far enough apart to be told from one another.
+/// Colours that are easy to distinguish.
 const COLORS: [u32; 11] = [
     0x111827, 0x6b7280, 0x0f766e, 0x1d4ed8, 0x7c3aed, 0xfdba74, 0xc2410c, 0xbef264, 0x4d7c0f,
     0xf9a8d4, 0xbe185d,
 ];
-/// Bars begin with the third colour: the second one marks how far the rounds lie apart.
+/// Bars begin with the third colour, because the second one marks the spread of rounds.
 const FIRST_OF_BARS: usize = 2;
 
-/// An axis from nought, or from the least value if that is less, to the greatest one.
+/// An axis from zero, or from the least value if it is negative, to the greatest.
 pub(crate) fn linear(lines: &[Named<(f64, f64)>]) -> Range<f64> {
     let (least, most) = ends(lines);
     least.min(0.0)..most
 }
 
-/// An axis of whole powers of ten, each as long as the next.
+/// A logarithmic axis of whole powers of ten.
 pub(crate) fn logarithmic(lines: &[Named<(f64, f64)>]) -> LogCoord<f64> {
     let (least, most) = ends(lines);
     let power = |exponent: f64| 10_f64.powf(exponent);
@@ -57,7 +57,7 @@ fn ends(lines: &[Named<(f64, f64)>]) -> (f64, f64) {
     (values().map(|point| point.1).fold(most, f64::min), most)
 }
 
-/// Lines over two axes; `marks` are the places of the axis below, which has nothing else, and their names.
+/// Lines over two axes. `marks` are the places and names on the lower axis.
 pub(crate) fn lines<Y>(
     title: &str,
     marks: &[(f64, String)],
@@ -97,7 +97,7 @@ where
     })
 }
 
-/// Groups of bars, one below the other, each with its number; `parts` names the bars of a group.
+/// Groups of bars with their numbers. `parts` names the bars of a group.
 pub(crate) fn bars(title: &str, parts: &[&str], unit: &str, groups: &[Named<Spread>]) -> String {
     let rows = parts.len() as u32 * groups.len() as u32;
     let longest = groups.iter().flat_map(|group| &group.values);
@@ -138,18 +138,18 @@ pub(crate) fn bars(title: &str, parts: &[&str], unit: &str, groups: &[Named<Spre
     })
 }
 
-/// A picture of this height, as SVG.
+/// Draws a picture of this height as SVG.
 fn picture(height: u32, draw: impl FnOnce(&Canvas<'_>) -> Drawn) -> String {
     let mut svg = String::new();
     let canvas = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
     let drawn = canvas.fill(&WHITE).map_err(Into::into);
     let drawn = drawn.and_then(|()| draw(&canvas));
-    drawn.expect("a text takes every picture");
+    drawn.expect("drawing to a String cannot fail");
     drop(canvas);
     svg
 }
 
-/// The names of colours, from a certain one on, at the right.
+/// The legend at the right, from a certain colour on.
 fn legend<'a>(canvas: &Canvas<'_>, names: impl Iterator<Item = &'a str>, first: usize) -> Drawn {
     let left = (WIDTH - LEGEND) as i32 + 24;
     for (row, name) in names.enumerate() {
@@ -161,7 +161,7 @@ fn legend<'a>(canvas: &Canvas<'_>, names: impl Iterator<Item = &'a str>, first: 
     Ok(())
 }
 
-/// A place of an axis whose marks are chosen, which plotters wants to be whole numbers.
+/// A place on an axis with chosen marks, which plotters requires to be an integer.
 fn along(place: f64) -> i32 {
     (place * 1_000.0).round() as i32
 }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_and_each_bar_is_drawn_and_named() {
+    fn every_line_and_bar_is_drawn_and_named() {
         let two = ["a", "b"].map(|name| named(name, vec![(0.0, 1.0), (2.0, 10.0)]));
         let marks = [(0.0, "0 ms".to_owned()), (2.0, "2 ms".to_owned())];
         let svgs = [

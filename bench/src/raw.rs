@@ -1,24 +1,24 @@
-//! redis-rs and nothing else: what everything is compared with.
+//! Bare redis-rs, the reference of comparisons.
 
 use redis::Script;
 use redis::aio::MultiplexedConnection;
 
-/// As many bytes as a record has whose work is under way.
+/// The size of a record in progress.
 pub(crate) const RECORD: [u8; 211] = [b'x'; 211];
 
-/// Connects to a Redis that runs.
+/// Connects to a running Redis.
 pub(crate) async fn connect(url: &str) -> MultiplexedConnection {
     let client = redis::Client::open(url).expect("a URL");
     let connection = client.get_multiplexed_async_connection().await;
     connection.expect("Redis runs")
 }
 
-/// The least that a script which keeps a record can do.
+/// The minimum of a script that keeps a record.
 pub(crate) fn one_set() -> Script {
     Script::new("return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])")
 }
 
-/// Runs it: `EVALSHA` around one `SET`.
+/// Runs the script: `EVALSHA` around one `SET`.
 pub(crate) async fn set(script: &Script, connection: &mut MultiplexedConnection, key: &str) {
     let mut call = script.key(key);
     call.arg(RECORD.as_slice()).arg(3_600_000);

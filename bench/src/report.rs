@@ -1,4 +1,4 @@
-//! What was measured, in files: tables, JSON, pictures, and which goals are met.
+//! Writes the results to files: tables, JSON, pictures and goals.
 
 use std::fmt::Write;
 use std::io;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::section::Section;
 use crate::summary;
 
-/// Which goals are met, as Markdown.
+/// The goals and their results, as Markdown.
 pub(crate) fn goals(sections: &[Section]) -> String {
     let goals: Vec<_> = sections.iter().flat_map(|section| &section.goals).collect();
     if goals.is_empty() {
@@ -25,16 +25,16 @@ pub(crate) fn goals(sections: &[Section]) -> String {
     text + "\n"
 }
 
-/// Writes everything into a folder: `table.md`, a summary of it, for each section its JSON, and the pictures.
+/// Writes `table.md`, its summary, a JSON file per section, and the pictures to a folder.
 ///
 /// # Errors
 ///
-/// Those of the file system.
+/// Errors of the file system.
 pub(crate) fn write(folder: &Path, head: &str, sections: &[Section]) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let mut table = head.to_owned();
     for section in sections {
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(table, "{}", section.to_markdown());
         let goals = section.goals.iter().map(|goal| {
             json!({
@@ -69,7 +69,7 @@ mod tests {
     use crate::section::Limit;
 
     #[test]
-    fn a_goal_that_is_not_met_is_said_so() {
+    fn a_missed_goal_is_reported() {
         let mut section = Section::new("x", "What it is");
         section.goal("a ratio".to_owned(), Limit::AtMost(1.0), Spread::of(&[2.0]));
         let goals = goals(&[section]);

@@ -1,4 +1,4 @@
-//! Numbers that were measured more than once: what half of them stayed below, and how far they lie apart.
+//! Repeated measurements: medians and spreads.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What each of several things came to, round by round.
+/// The results of several subjects, by round.
 pub(crate) struct Samples<K>(BTreeMap<K, Vec<f64>>);
 
 /// One number, measured in several rounds.
@@ -24,29 +24,29 @@ impl<K> Default for Samples<K> {
 }
 
 impl<K: Ord> Samples<K> {
-    /// Adds what a round has measured.
+    /// Adds the result of a round.
     pub(crate) fn add(&mut self, of: K, value: f64) {
         self.0.entry(of).or_default().push(value);
     }
 
-    /// What the rounds have measured: nothing for what took no part.
+    /// The results of all rounds. Empty for a subject that took no part.
     pub(crate) fn of(&self, of: K) -> &[f64] {
         self.0.get(&of).map_or(&[], Vec::as_slice)
     }
 
-    /// The spread of the rounds; `None` for what took no part.
+    /// The spread over the rounds. `None` for a subject that took no part.
     pub(crate) fn spread(&self, of: K) -> Option<Spread> {
         self.0.get(&of).map(|rounds| Spread::of(rounds))
     }
 
-    /// The spread of the ratios of two things, each taken within a round.
+    /// The spread of the ratio of two subjects, computed within each round.
     pub(crate) fn times(&self, of: K, beside: K) -> Spread {
         Spread::of(&ratios(self.of(of), self.of(beside)))
     }
 }
 
 impl Spread {
-    /// The spread of what each round measured.
+    /// The spread of these results.
     ///
     /// # Panics
     ///
@@ -61,7 +61,7 @@ impl Spread {
     }
 }
 
-/// How it looks in a cell: the median, and behind it how far the rounds lie apart, if they do.
+/// The text in a cell: the median, and the spread if there is one.
 impl fmt::Display for Spread {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&number(self.median))?;
@@ -72,17 +72,17 @@ impl fmt::Display for Spread {
     }
 }
 
-/// Round by round, one measure divided by another of the same round.
+/// The ratios of two results of the same round.
 pub(crate) fn ratios(above: &[f64], below: &[f64]) -> Vec<f64> {
     above.iter().zip(below).map(|(a, b)| a / b).collect()
 }
 
-/// Round by round, one measure less another of the same round.
+/// The differences of two results of the same round.
 pub(crate) fn differences(from: &[f64], less: &[f64]) -> Vec<f64> {
     from.iter().zip(less).map(|(a, b)| a - b).collect()
 }
 
-/// What the given part of some durations stayed below or at, in microseconds.
+/// The given percentile of durations, in microseconds.
 pub(crate) fn percentile(took: &[Duration], part: f64) -> f64 {
     let took: Vec<_> = took.iter().copied().map(micros).collect();
     quantile(&took, part)
@@ -98,7 +98,7 @@ pub(crate) fn millis(took: Duration) -> f64 {
     micros(took) / 1e3
 }
 
-/// Three digits, more before the point if there are more.
+/// Three significant digits, but all digits before the point.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
@@ -107,7 +107,7 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// The value that the given part of all lies below or at.
+/// The value that the given share of all values is at or below.
 fn quantile(values: &[f64], part: f64) -> f64 {
     assert!(!values.is_empty(), "nothing was measured");
     let mut sorted = values.to_vec();
@@ -121,14 +121,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_is_the_middle_and_the_ends_whatever_the_order() {
+    fn a_spread_is_the_median_with_the_extremes_in_any_order() {
         let spread = Spread::of(&[3.0, 1.0, 2.0]);
         assert_eq!((spread.median, spread.least, spread.most), (2.0, 1.0, 3.0));
         assert_eq!(spread.to_string(), "2.00 (1.00–3.00)");
     }
 
     #[test]
-    fn all_but_a_hundredth_stay_below_p99() {
+    fn p99_is_the_value_that_99_percent_stay_below() {
         let took: Vec<_> = (1..=1000).rev().map(Duration::from_micros).collect();
         let parts = [0.5, 0.99, 0.999, 1.0].map(|part| percentile(&took, part));
         assert_eq!(parts, [500.0, 990.0, 999.0, 1000.0]);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_are_compared_with_those_of_the_same_number() {
+    fn comparisons_are_made_within_a_round() {
         let mut samples = Samples::default();
         for (a, b) in [(10.0, 5.0), (30.0, 10.0)] {
             samples.add("a", a);

@@ -1,29 +1,29 @@
-//! What one measure has found: a table for people, numbers for programs, pictures, and its goals.
+//! The result of one measure: a table, JSON, pictures and goals.
 
 use serde_json::{Map, Value};
 
 use crate::samples::{Spread, number};
 
-/// What one measure has found.
+/// The result of one measure.
 #[derive(Default)]
 pub(crate) struct Section {
-    /// One word, for files.
+    /// A single word for files.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
-    /// What has to be known to read the table.
+    /// Notes for reading the table.
     pub(crate) notes: Vec<String>,
     /// The table, as Markdown.
     table: String,
-    /// The numbers, by what a row is about.
+    /// The numbers, by the subject of a row.
     pub(crate) data: Map<String, Value>,
-    /// Names and SVG.
+    /// Names and SVG pictures.
     pub(crate) pictures: Vec<(&'static str, String)>,
     pub(crate) goals: Vec<Goal>,
-    /// What cannot be: counts that are wrong, whatever the machine's mood.
+    /// Wrong counts, which do not depend on the machine's speed.
     pub(crate) wrong: Vec<String>,
 }
 
-/// What a measure is to come to.
+/// The expected result of a measure.
 pub(crate) struct Goal {
     pub(crate) what: String,
     pub(crate) limit: Limit,
@@ -45,19 +45,19 @@ impl Section {
         }
     }
 
-    /// Names the columns, the first one of which names the rows: `what | ms | × bare`.
+    /// Names the columns. The first one names the rows: `what | ms | × bare`.
     pub(crate) fn columns(&mut self, names: &str) {
         let count = names.split(" | ").count();
         self.table = format!("| {names} |\n|{}\n", "---|".repeat(count));
     }
 
-    /// Adds a row under its title, with cells between bars, and the numbers of it under its name.
+    /// Adds a row with its title and cells, and its numbers under its name.
     pub(crate) fn row(&mut self, (title, name): (&str, &str), cells: &str, numbers: Value) {
         self.table += &format!("| {title} | {cells} |\n");
         self.data.insert(name.to_owned(), numbers);
     }
 
-    /// Puts the numbers of all rows under one name, so that others have their place beside them.
+    /// Moves the numbers of all rows under one name, to make room for others beside them.
     pub(crate) fn nest(&mut self, name: &str) {
         let all = std::mem::take(&mut self.data);
         self.data.insert(name.to_owned(), all.into());
@@ -72,7 +72,7 @@ impl Section {
         });
     }
 
-    /// Holds that a count is what it has to be.
+    /// Checks that a count is as expected.
     pub(crate) fn hold(&mut self, what: &str, counted: f64, expected: f64) {
         if (counted - expected).abs() > 1e-9 {
             let sentence = format!(
@@ -84,7 +84,7 @@ impl Section {
         }
     }
 
-    /// Holds that something is.
+    /// Checks that a condition holds.
     pub(crate) fn hold_that(&mut self, is_so: bool, what: &str) {
         if !is_so {
             self.wrong.push(format!("not so: {what}"));
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_goal_is_met_within_its_limit_and_not_beyond() {
+    fn a_goal_is_met_only_within_its_limit() {
         let cases = [
             (Limit::AtMost(1.3), 1.3, true),
             (Limit::AtMost(1.3), 1.31, false),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_is_a_table() {
+    fn a_section_is_written_as_a_table() {
         let mut section = Section::new("x", "What it is");
         section.columns(" | how much");
         section.row(("Ours", "ours"), "2 ms", json!(2.0));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_is_off_is_wrong() {
+    fn an_unexpected_count_is_wrong() {
         let mut section = Section::new("x", "What it is");
         section.hold("two", 2.0, 2.0);
         section.hold("three", 2.0, 3.0);

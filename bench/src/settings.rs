@@ -1,69 +1,69 @@
-//! What was typed before and behind `make bench`, and how much is measured at each scale.
+//! The command line and the variables of `make bench`, and the size of each measure.
 
 use std::time::Duration;
 
-/// How much is measured.
+/// The size of each measure.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) scale: Scale,
-    /// Rounds in which all contestants take their turns.
+    /// The rounds in which all contestants take turns.
     pub(crate) rounds: usize,
-    /// Calls of a contestant in one round and situation.
+    /// The calls of a contestant in one round and situation.
     pub(crate) calls: usize,
-    /// Starts of each process.
+    /// The starts of each process.
     pub(crate) starts: usize,
-    /// Calls at which traffic is counted: fewer than a key is held for at a time.
+    /// The calls for counting traffic. Fewer than the calls during which a key is held.
     pub(crate) counted_calls: usize,
-    /// How many calls are on their way at a time.
+    /// The numbers of calls in flight.
     pub(crate) in_flight: Vec<usize>,
-    /// Calls of a contestant in one round under load, all processes together.
+    /// The calls of a contestant in one round under load, of all processes together.
     pub(crate) load_calls: usize,
-    /// Rounds under load.
+    /// The rounds under load.
     pub(crate) load_rounds: usize,
-    /// Calls after which a process's memory is looked at.
+    /// The calls after which a process's memory is measured.
     pub(crate) memory_calls: usize,
-    /// Lengths of the pad, in bytes.
+    /// The lengths of the pad in bytes.
     pub(crate) sizes: Vec<usize>,
-    /// How many keys Redis has, step by step.
+    /// The numbers of keys in Redis.
     pub(crate) keys: Vec<usize>,
-    /// Whether they are others than a run that is kept has.
+    /// Whether they differ from those of a kept run.
     pub(crate) has_other_keys: bool,
     pub(crate) delays: Vec<Duration>,
-    /// How often each fault strikes each contestant.
+    /// The trials of each fault and contestant.
     pub(crate) trials: usize,
-    /// Rounds in which the engine is compared with a bare client.
+    /// The rounds in which the engine is compared with a bare client.
     pub(crate) claim_rounds: usize,
-    /// Calls in one of them, and of each of many tasks.
+    /// The calls in one of them, and of each of many tasks.
     pub(crate) claim_calls: (usize, usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// As much as numbers need.
+    /// Enough for reliable numbers.
     Full,
-    /// As much as shows that everything works; its times say nothing.
+    /// Enough to check that everything works; the times mean nothing.
     Smoke,
 }
 
 impl Settings {
-    /// Reads them: `smoke` or `full` behind the program's name, `KEYS` before it.
+    /// Reads the settings: the argument `smoke` or `full`, and the variable `KEYS`.
     ///
     /// # Errors
     ///
-    /// What is accepted.
+    /// The expected values.
     pub(crate) fn read() -> Result<Self, String> {
         let scale = match std::env::args().nth(1).as_deref() {
             Some("full") => Scale::Full,
             Some("smoke") => Scale::Smoke,
             _ => {
-                return Err("say `smoke` or `full`; `make bench-smoke` and `make bench` do".into());
+                return Err("missing argument: expected `smoke` or `full`, as `make bench-smoke` and `make bench` pass".into());
             }
         };
         let mut settings = Self::of(scale);
         if let Some(most) = variable("KEYS") {
             let most: usize = most
                 .parse()
-                .map_err(|_| format!("KEYS is `{most}`; accepted: a whole number"))?;
+                .map_err(|_| format!("KEYS is `{most}`; expected a whole number"))?;
             settings.keys.retain(|keys| *keys < most);
             settings.keys.push(most);
             settings.has_other_keys = true;
@@ -107,13 +107,13 @@ impl Settings {
     }
 }
 
-/// The measures that `ONLY` names, with commas; `None`: all.
+/// The measures in the comma-separated list `ONLY`; `None` for all.
 pub(crate) fn only() -> Option<Vec<String>> {
     let names = variable("ONLY")?;
     Some(names.split(',').map(str::to_owned).collect())
 }
 
-/// What programs of other languages need to be found, as it is here.
+/// The variables that programs of other languages need to be found.
 pub(crate) fn surroundings() -> Vec<(&'static str, String)> {
     let names = ["PATH", "HOME", "XDG_CACHE_HOME"];
     let set = names.into_iter().map(|name| Some((name, variable(name)?)));

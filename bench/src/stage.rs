@@ -1,4 +1,4 @@
-//! The servers of a run, and contestants in front of them.
+//! The servers of a run, and the start of contestants.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,20 +6,20 @@ use std::time::Duration;
 use harness::{FaultProxy, Lambda, LambdaBuilder, MongoServer, RedisServer, eventually};
 
 use crate::contestant::{ALL, Contestant, Program, Store};
+use crate::execution_counter::ExecutionCounter;
 use crate::order::end_of;
 use crate::settings::{self, Scale, Settings};
-use crate::till::Till;
 
-/// Everything that a measure needs; dropping it ends it.
+/// Everything that a measure needs. Dropping it ends all servers.
 pub(crate) struct Stage {
     pub(crate) settings: Settings,
     pub(crate) redis: RedisServer,
-    pub(crate) till: Till,
-    /// Who takes part, in the order of the tables.
+    pub(crate) counter: ExecutionCounter,
+    /// The contestants that take part, in the order of the tables.
     pub(crate) present: Vec<&'static Contestant>,
-    /// Who does not, and why.
+    /// The contestants that do not take part, with reasons.
     pub(crate) absent: Vec<String>,
-    /// `None` where no contestant takes part.
+    /// `None` if no contestant takes part.
     pub(crate) mongo: Option<Mongo>,
 }
 
@@ -29,26 +29,26 @@ pub(crate) struct Mongo {
     database: String,
 }
 
-/// What surrounds a process.
+/// The surroundings of a process.
 #[derive(Clone, Copy)]
 pub(crate) struct Around<'a> {
-    /// Where it finds Redis; `None`: at the server itself.
+    /// The address of Redis; `None` for the server itself.
     pub(crate) redis: Option<SocketAddr>,
-    /// The way on which it finds MongoDB; `None`: the server itself.
+    /// The proxy to MongoDB; `None` for the server itself.
     pub(crate) mongo: Option<&'a FaultProxy>,
-    /// Who is told of its work; `None`: its work is nothing.
-    pub(crate) till: Option<&'a Till>,
-    /// The time that an invocation has, and how long an attempt has its key to itself.
+    /// The counter of its executions; `None` for no work.
+    pub(crate) counter: Option<&'a ExecutionCounter>,
+    /// The timeout of an invocation, which is also the lease of an attempt.
     pub(crate) timeout: Duration,
-    /// How much later than that the process is killed.
+    /// The time between the timeout and the kill of the process.
     pub(crate) grace: Duration,
-    /// How many invocations it takes at a time.
+    /// The number of concurrent invocations.
     pub(crate) concurrency: usize,
 }
 
-/// Longer than the slowest of them needs to start on a busy machine.
+/// Longer than the slowest contestant needs to start on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long Redis may take to forget everything.
+/// The time limit for flushing Redis.
 const LONGEST_CLEARING: Duration = Duration::from_secs(60);
 
 impl Default for Around<'_> {
@@ -56,7 +56,7 @@ impl Default for Around<'_> {
         Self {
             redis: None,
             mongo: None,
-            till: None,
+            counter: None,
             timeout: Duration::from_secs(60),
             grace: Duration::ZERO,
             concurrency: 1,
@@ -65,11 +65,11 @@ impl Default for Around<'_> {
 }
 
 impl Stage {
-    /// Starts the servers, and each contestant once, if they are needed, to see whether it is there.
+    /// Starts the servers and, if contestants are needed, each contestant once, to check that it is installed.
     ///
     /// # Errors
     ///
-    /// Who is not. The smoke goes on without those that are not of this workspace.
+    /// The missing contestants. A smoke test continues without those outside this workspace.
     pub(crate) async fn set(settings: Settings, has_contestants: bool) -> Result<Self, String> {
         let mut stage = Self {
             redis: RedisServer::start().await,
@@ -77,7 +77,7 @@ impl Stage {
                 true => Some(Mongo::find().await),
                 false => None,
             },
-            till: Till::start().await,
+            counter: ExecutionCounter::start().await,
             present: Vec::new(),
             absent: Vec::new(),
             settings,
@@ -87,7 +87,7 @@ impl Stage {
                 && !matches!(contestant.program, Program::Binary(_));
             match stage.try_start(contestant, Around::default()).await {
                 Ok(_) => stage.present.push(contestant),
-                // Those with and without idempotency are one program.
+                // A contestant with and without idempotency is one program.
                 Err(why) if is_optional && stage.absent.contains(&why) => {}
                 Err(why) if is_optional => stage.absent.push(why),
                 Err(why) => return Err(why),
@@ -120,8 +120,8 @@ impl Stage {
             Store::Nothing => process.env("BENCH_IDEMPOTENCY", "off"),
             _ => process.env("BENCH_IDEMPOTENCY", "on"),
         };
-        if let Some(till) = around.till {
-            process = process.env("BENCH_WORK_URL", &till.url());
+        if let Some(counter) = around.counter {
+            process = process.env("BENCH_WORK_URL", &counter.url());
         }
         if contestant.store.is_shared() {
             let address = around.redis.unwrap_or_else(|| self.redis.address());
@@ -145,7 +145,7 @@ impl Stage {
         launch(contestant.program, process).await
     }
 
-    /// Starts a function of this workspace that has no part in the benchmark's work.
+    /// Starts a function of this workspace, outside the benchmark's work.
     ///
     /// # Panics
     ///
@@ -157,9 +157,9 @@ impl Stage {
         started.unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// Empties Redis and MongoDB, whose stand-in takes the longer for a call the more records it has.
+    /// Empties Redis and MongoDB. The calls of mongo-java-server get slower with more records.
     pub(crate) async fn empty_stores(&self) {
-        // A million records go in the background, and are awaited, so that no call pays for that.
+        // Waits for the deletion in the background, so that no measured call is slowed by it.
         self.redis.command(&["FLUSHALL", "ASYNC"]).await;
         eventually(LONGEST_CLEARING, async || {
             let memory: String = self.redis.query(&["INFO", "memory"]).await;
@@ -184,8 +184,8 @@ impl Mongo {
     }
 }
 
-/// The settings of ours as template.yaml has them, but for the window, which is everybody's, and for the length of bodies, which the
-/// others do not bound.
+/// The settings of this workspace's contestant as in template.yaml, with two exceptions. The retention is the same for all, and
+/// bodies have no limit, as in the others.
 const OURS: [(&str, &str); 4] = [
     ("REDIS_CONNECT_TIMEOUT_MS", "1000"),
     ("REDIS_RESPONSE_TIMEOUT_MS", "500"),
@@ -198,13 +198,13 @@ const OURS_IN_MEMORY: [(&str, &str); 3] = [
     ("IDEMPOTENCY_MEMORY_BYTES", "1073741824"),
 ];
 
-/// A process with what all contestants are told.
+/// A process with the settings of all contestants.
 fn process(program: Program) -> LambdaBuilder {
     let process = Lambda::program(program.name(), program.file())
         .runs_here()
         .init_timeout(START_LIMIT)
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
-        // The log as it is deployed.
+        // Logs JSON, as in a deployment.
         .unset("AWS_LAMBDA_LOG_FORMAT")
         .unset("AWS_LAMBDA_LOG_LEVEL")
         .unset("ENVIRONMENT");
@@ -217,7 +217,7 @@ fn process(program: Program) -> LambdaBuilder {
 async fn launch(program: Program, process: LambdaBuilder) -> Result<Lambda, String> {
     let (name, remedy) = (program.name(), program.remedy());
     if !program.file().is_file() {
-        return Err(format!("`{name}` is not there: {remedy}"));
+        return Err(format!("`{name}` is not installed: {remedy}"));
     }
     process.try_start().await.map_err(|failed| {
         let log = end_of(&failed.log);

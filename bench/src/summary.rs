@@ -1,4 +1,4 @@
-//! One line for each contestant: of each measure the number that is looked for first. docs/testing.md shows it.
+//! One line per contestant with the main number of each measure. docs/testing.md shows it.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -7,17 +7,17 @@ use crate::contestant::{ALL, Contestant};
 use crate::samples::{Spread, number};
 use crate::section::Section;
 
-/// What a line has.
+/// The columns.
 const HEAD: &str = "\
 |  | start to first answer ms (× bare) | added to a fresh call, p50 µs (least–most) | p99 µs | round trips fresh, replay \
 | Redis's time fresh µs | calls/s, most in flight (× bare) | RSS MB in the end (× bare) | struck by a fault: ran twice, never answered |
 |---|---|---|---|---|---|---|---|---|
 ";
 
-/// The numbers of all measures, found by JSON pointers: `/memory/bare/last_mb`.
+/// The numbers of all measures, by JSON pointer: `/memory/bare/last_mb`.
 struct Found(Value);
 
-/// The table, as Markdown; what was not measured stays empty.
+/// The table as Markdown. A cell without a measurement is empty.
 pub(crate) fn table(sections: &[Section]) -> String {
     let data = |section: &Section| (section.name.to_owned(), section.data.clone().into());
     let found = Found(sections.iter().map(data).collect::<Map<_, _>>().into());
@@ -30,7 +30,7 @@ pub(crate) fn table(sections: &[Section]) -> String {
             };
             found.0.pointer(&pointer).is_some()
         });
-        // A baseline is what the others' numbers are counted from.
+        // Baselines have no line, because the other numbers are counted from them.
         if takes_part && (contestant.name == ALL[0].name || !contestant.is_baseline()) {
             text += &found.line(contestant);
         }
@@ -121,9 +121,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_has_what_was_measured_and_nothing_else() {
+    fn a_line_has_only_measured_numbers() {
         let mut faults = Section::new("faults", "Faults");
-        let mut struck = |name: &str, doubles: &[u32]| {
+        let mut add_faults = |name: &str, doubles: &[u32]| {
             let fault = |doubles: &u32| json!({ "doubles": doubles, "open": 2, "trials": 5 });
             let all = doubles
                 .iter()
@@ -131,9 +131,9 @@ mod tests {
             let all = all.collect::<Map<_, _>>().into();
             faults.row((name, name), "a cell", all);
         };
-        struck("bare", &[5, 4]);
-        struck("ours-redis", &[1, 0]);
-        struck("ours-off", &[5]);
+        add_faults("bare", &[5, 4]);
+        add_faults("ours-redis", &[1, 0]);
+        add_faults("ours-off", &[5]);
         let mut load = Section::new("load", "Load");
         let calls = |calls: u32, times: f64| json!({ "calls_per_second": { "median": calls }, "times_beside": { "median": times } });
         for (name, most) in [("bare", calls(100, 1.0)), ("ours-redis", calls(80, 0.75))] {

@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The arguments of the command line, and their help texts.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,20 +6,22 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use shared::text::visible;
 
-/// Looks after truebond's payments. Reads the environment that the functions read: ENVIRONMENT, REDIS_URL, MONGODB_URI,
-/// MONGODB_DATABASE, PAYMENT_PROVIDER, STRIPE_API_KEY and the others of README.md; in development also `.env` in this folder, for
-/// what the environment does not say.
+/// Shows and settles truebond's payments, shows and resolves idempotency keys.
+///
+/// Reads the same environment variables as the functions: ENVIRONMENT, REDIS_URL, MONGODB_URI, MONGODB_DATABASE,
+/// PAYMENT_PROVIDER, STRIPE_API_KEY and the others of README.md. In development it also reads `.env` in this folder; a variable
+/// of the environment takes precedence.
 #[derive(Parser)]
 #[command(name = "truebond-ops", version)]
 pub(crate) struct Arguments {
-    /// Prints JSON, for machines.
+    /// Prints JSON instead of text.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     pub(crate) subject: Subject,
 }
 
-/// How results are printed.
+/// The format of the output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Text,
@@ -28,17 +30,17 @@ pub(crate) enum Form {
 
 #[derive(Subcommand)]
 pub(crate) enum Subject {
-    /// Payments, as the ledger has them.
+    /// Payments in the ledger.
     Payments {
         #[command(subcommand)]
         command: Payments,
     },
-    /// Idempotency keys, as the store that decides has them.
+    /// Idempotency keys in the store that decides: MongoDB, or Redis where there is no MongoDB.
     Key {
         #[command(subcommand)]
         command: Keys,
     },
-    /// The settings.
+    /// The configuration.
     Config {
         #[command(subcommand)]
         command: Settings,
@@ -47,72 +49,73 @@ pub(crate) enum Subject {
 
 #[derive(Subcommand)]
 pub(crate) enum Payments {
-    /// The open ones, the oldest first.
+    /// Lists the open payments, oldest first.
     Open {
-        /// How many to show, at most.
+        /// Shows at most this many.
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
-    /// One payment, and what is safe to do about it.
+    /// Shows one payment and what is safe to do with it.
     Show {
-        /// `pay_` and 32 hexadecimal digits.
+        /// The payment's id: `pay_` and 32 hexadecimal digits.
         id: String,
     },
-    /// Asks the provider what has become of a payment, and writes that into the ledger. Nothing is confirmed.
+    /// Asks the provider for the state of a payment and records it in the ledger. Confirms and charges nothing.
     Settle {
-        /// `pay_` and 32 hexadecimal digits.
+        /// The payment's id: `pay_` and 32 hexadecimal digits.
         id: String,
     },
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Settings {
-    /// Says whether the functions start with these settings and can use them. Connects to nothing.
+    /// Checks whether the functions can start with this configuration. Opens no connection.
     Check,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Keys {
-    /// One key.
+    /// Shows one key and what is safe to do with it.
     Show {
-        /// As `key list` prints it, for example `http:payments.create:jwt:alice`; `-` for none.
+        /// The scope as `key list` prints it, for example `http:payments.create:jwt:alice`; `-` for none.
         scope: String,
-        /// The Idempotency-Key.
+        /// The idempotency key.
         key: String,
     },
-    /// Keys, by their names.
+    /// Lists keys by name, finished ones included.
     List {
-        /// Only those that no attempt is running for and that have no result, the oldest first.
+        /// Lists only unknown and abandoned keys (no running attempt and no result), oldest first.
         #[arg(long)]
         unknown: bool,
-        /// How many to show, at most.
+        /// Shows at most this many.
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },
-    /// Stores the outcome of a key whose outcome is unknown, once it has been found out. Shows what it is about to do, and
-    /// asks. Payments are settled with `payments settle`.
+    /// Resolves a key whose outcome is unknown, after the operator has found out the outcome. Shows what it is about to write
+    /// and asks for confirmation. For the key of a payment, use `payments settle`.
     Resolve {
-        /// As `key list` prints it.
+        /// The scope as `key list` prints it.
         scope: String,
-        /// The key.
+        /// The idempotency key.
         key: String,
-        /// The work took effect: its response, as JSON, is in this file (`-`: on standard input).
+        /// The work took effect, and this file holds its response as JSON (`-` reads standard input).
         #[arg(long, value_name = "FILE", required_unless_present = "released")]
         completed: Option<PathBuf>,
-        /// The work had no effect and can have none any more: the provider refuses a request that still arrives, or the attempt
-        /// reported that it did nothing and has ended.
+        /// The work had no effect and can have none later. `fenced-by-provider`: the provider refuses a request of that attempt
+        /// that still arrives. `attempt-ended`: the attempt reported that it did nothing, and has ended.
         #[arg(long, value_name = "REASON", conflicts_with = "completed")]
         released: Option<Reason>,
-        /// Only the record with this revision, as `key show` prints it.
+        /// Resolves the key only if its record still has this revision, as `key show` prints it.
         #[arg(long)]
         revision: Option<String>,
-        /// Does not ask. It then holds for the record that was seen, and no other.
+        /// Does not ask for confirmation. Needs `--revision`, so that only the record that the operator saw is resolved.
         #[arg(long, requires = "revision")]
         yes: bool,
     },
 }
 
-/// Why work can have no effect any more. That it has had none until now is no reason: its process may be frozen, and thaw.
+/// Why the work can have no effect later. The absence of an effect so far is no reason: a frozen process may thaw and send its
+/// request.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Reason {
     FencedByProvider,
@@ -120,10 +123,11 @@ pub(crate) enum Reason {
 }
 
 impl Arguments {
-    /// What was typed. Help and refusals are printed, and end the process.
+    /// Parses the command line. Help and errors of parsing are printed and end the process.
     pub(crate) fn read() -> Self {
         let typed: Vec<_> = std::env::args_os().collect();
-        Self::try_parse_from(&typed).unwrap_or_else(|refused| explained(refused, &typed).exit())
+        Self::try_parse_from(&typed)
+            .unwrap_or_else(|error| with_visible_arguments(error, &typed).exit())
     }
 
     pub(crate) fn form(&self) -> Form {
@@ -131,10 +135,10 @@ impl Arguments {
     }
 }
 
-/// The refusal as it may be printed: the parser quotes what was typed, so it is given that without invisible characters.
-fn explained(refused: clap::Error, typed: &[OsString]) -> clap::Error {
+/// The same error with invisible characters escaped. The parser quotes arguments in its message, so it parses escaped ones.
+fn with_visible_arguments(error: clap::Error, typed: &[OsString]) -> clap::Error {
     let shown = typed
         .iter()
         .map(|argument| visible(&argument.to_string_lossy()));
-    Arguments::try_parse_from(shown).err().unwrap_or(refused)
+    Arguments::try_parse_from(shown).err().unwrap_or(error)
 }

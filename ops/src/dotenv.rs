@@ -1,17 +1,17 @@
-//! `.env`, as `make run` reads it (`scripts/dotenv.sh`; a test compares the two).
+//! The file `.env`, read by the same rules as `make run` (`scripts/dotenv.sh`; a test compares the two).
 //!
-//! It holds what a developer's own functions run with. Outside development it is not read, so that no store of a laptop is taken for
-//! another environment's.
+//! `.env` configures the functions on a developer's machine. Outside development the tool ignores it, so that it never connects
+//! to a developer's store in place of the environment's.
 
 use std::collections::BTreeMap;
 use std::{fs, io};
 
-/// The variables that a `.env` sets, by name.
+/// The variables of a `.env`, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dotenv(BTreeMap<String, String>);
 
 impl Dotenv {
-    /// The file in this folder; nothing where there is none.
+    /// Reads `.env` in the current folder. A missing file is an empty one.
     pub(crate) fn read() -> Result<Self, String> {
         match fs::read_to_string(".env") {
             Ok(text) => Self::parse(&text),
@@ -20,12 +20,12 @@ impl Dotenv {
         }
     }
 
-    /// What it sets a variable to.
+    /// The value of a variable.
     pub(crate) fn get(&self, variable: &str) -> Option<&str> {
         self.0.get(variable).map(String::as_str)
     }
 
-    /// An error names the line, never its text, which may be a secret.
+    /// Parses the file. An error names the line but never quotes it, because it may hold a secret.
     fn parse(text: &str) -> Result<Self, String> {
         let mut variables = BTreeMap::new();
         for (number, line) in (1..).zip(text.split('\n')) {
@@ -34,9 +34,9 @@ impl Dotenv {
                 continue;
             }
             let (name, value) = assignment(line)
-                .ok_or_else(|| format!(".env, line {number}: not of the form NAME=value"))?;
+                .ok_or_else(|| format!(".env, line {number}: expected NAME=value"))?;
             let value = unquoted(value).ok_or_else(|| {
-                format!(".env, line {number}: {name} has a quote that is not closed, or text after the closing one")
+                format!(".env, line {number}: the value of {name} has an unclosed quote, or text after the closing quote")
             })?;
             variables
                 .entry(name.to_owned())
@@ -63,7 +63,7 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     is_name.then_some((name, value))
 }
 
-/// A value without its quotes or its comment; `None` where a quote is not closed, or text follows it.
+/// A value without its quotes or its comment. `None` if a quote is not closed, or text follows the closing one.
 fn unquoted(value: &str) -> Option<&str> {
     for quote in ['"', '\''] {
         if let Some(quoted) = trimmed(value).strip_prefix(quote) {
@@ -72,7 +72,7 @@ fn unquoted(value: &str) -> Option<&str> {
             return (behind.is_empty() || behind.starts_with('#')).then_some(quoted);
         }
     }
-    // A `#` begins a comment behind a blank, and is itself elsewhere.
+    // A `#` begins a comment only after a blank.
     let mut pairs = value.char_indices().zip(value.chars().skip(1));
     let comment = pairs.find(|((_, before), character)| is_blank(*before) && *character == '#');
     let end = comment.map_or(value.len(), |((at, _), _)| at);
@@ -126,8 +126,8 @@ mod tests {
         "=1",
     ];
 
-    /// What `make run` takes a line for: its variable, or `None` where it refuses it.
-    fn of_make_run(folder: &std::path::Path, line: &str) -> Option<String> {
+    /// The variable that `make run` reads from a line, or `None` if it rejects the line.
+    fn read_by_make_run(folder: &std::path::Path, line: &str) -> Option<String> {
         let script = "source scripts/tools.sh; source scripts/dotenv.sh; load_dotenv \"$1\"; printf %s \"${A-not set}${exportA-}\"";
         let file = folder.join(".env");
         fs::write(&file, line).expect("written");
@@ -139,12 +139,12 @@ mod tests {
             .env_remove("A")
             .output()
             .expect("bash runs");
-        let said = String::from_utf8(output.stdout).expect("UTF-8");
-        output.status.success().then_some(said)
+        let variable = String::from_utf8(output.stdout).expect("UTF-8");
+        output.status.success().then_some(variable)
     }
 
     #[test]
-    fn a_line_is_what_make_run_takes_it_for() {
+    fn a_line_is_read_as_make_run_reads_it() {
         let folder = tempfile::TempDir::new().expect("a folder");
         for line in LINES {
             let read = Dotenv::parse(line).ok().map(|file| {
@@ -152,12 +152,12 @@ mod tests {
                 let a = a.unwrap_or("not set").to_owned();
                 a + of_export.unwrap_or_default()
             });
-            assert_eq!(read, of_make_run(folder.path(), line), "{line}");
+            assert_eq!(read, read_by_make_run(folder.path(), line), "{line}");
         }
     }
 
     #[test]
-    fn the_first_of_two_counts_and_no_error_shows_a_value() {
+    fn the_first_assignment_wins_and_no_error_quotes_a_value() {
         let file = Dotenv::parse("A=1\nA=2\n").expect("read");
         assert_eq!(file.get("A"), Some("1"));
         let errors = ["X=1\nsecret", "X=1\nA=\"secret", "X=1\nA='s' secret"];

@@ -1,4 +1,4 @@
-//! The commands about idempotency keys.
+//! The commands `key list`, `key show` and `key resolve`.
 
 mod resolve;
 mod show;
@@ -9,9 +9,9 @@ use shared::deadline::Deadline;
 use shared::idempotency::{Idempotency, IdempotencyKey, Lookup, RecordKey, Scope, StoreError};
 
 use crate::arguments::{Form, Keys};
-use crate::measures::ago;
 use crate::page::Page;
-use crate::{visible, words};
+use crate::quantities::ago;
+use crate::{advice, escapes};
 
 pub(crate) async fn run(
     app: &App,
@@ -27,11 +27,11 @@ pub(crate) async fn run(
         } => {
             let mut keys = unknown(&idempotency, deadline).await.map_err(failed)?;
             keys.truncate(limit.try_into().unwrap_or(usize::MAX));
-            Ok(unknown_ones(&keys, form))
+            Ok(unknown_list(&keys, form))
         }
         Keys::List { limit, .. } => {
             let keys = idempotency.keys(limit, deadline).await.map_err(failed)?;
-            Ok(all(&keys, form))
+            Ok(list(&keys, form))
         }
         Keys::Show { scope, key } => {
             let name = parsed(&scope, &key)?;
@@ -45,21 +45,21 @@ pub(crate) async fn run(
             revision,
             yes,
         } => {
-            let asked = resolve::Asked {
+            let arguments = resolve::ResolveArguments {
                 key: parsed(&scope, &key)?,
                 completed,
                 released,
                 revision,
                 yes,
             };
-            resolve::run(&idempotency, asked, form, deadline).await
+            resolve::run(&idempotency, arguments, form, deadline).await
         }
     }
 }
 
 fn failed(error: StoreError) -> String {
     match error {
-        StoreError::NoStore => words::NO_STORE_OF_KEYS.to_owned(),
+        StoreError::NoStore => advice::NO_STORE.to_owned(),
         error => format!("failed to {error}"),
     }
 }
@@ -68,9 +68,9 @@ fn parsed(scope: &str, key: &str) -> Result<RecordKey, String> {
     Ok(RecordKey::new(&parsed_scope(scope)?, &parsed_key(key)?))
 }
 
-/// A scope as [`typed`] writes it and a [`Page`] shows it.
+/// Parses a scope as [`scope_and_key`] formats it and a [`Page`] prints it.
 fn parsed_scope(text: &str) -> Result<Scope, String> {
-    let scope = visible::typed(text);
+    let scope = escapes::unescape(text);
     let mut parts = scope.splitn(3, ':');
     let scope = match (parts.next(), parts.next(), parts.next()) {
         (Some("-"), None, None) => Ok(Scope::none()),
@@ -78,7 +78,7 @@ fn parsed_scope(text: &str) -> Result<Scope, String> {
         (Some("fn"), Some(namespace), Some(scope)) => Scope::function(namespace, scope),
         _ => {
             return Err(format!(
-                "`{text}` is no scope; accepted: `http:OPERATION:TENANT`, `fn:NAMESPACE:SCOPE`, or `-` for none"
+                "`{text}` is not a scope; expected `http:OPERATION:TENANT`, `fn:NAMESPACE:SCOPE`, or `-` for none"
             ));
         }
     };
@@ -87,11 +87,11 @@ fn parsed_scope(text: &str) -> Result<Scope, String> {
 
 fn parsed_key(text: &str) -> Result<IdempotencyKey, String> {
     IdempotencyKey::parse(text)
-        .map_err(|_| format!("`{text}` is no key; accepted: 1 to 255 visible ASCII characters"))
+        .map_err(|_| format!("`{text}` is not a key; expected 1 to 255 visible ASCII characters"))
 }
 
-/// The scope and the key of a name, as people type them.
-fn typed(name: &RecordKey) -> [String; 2] {
+/// The scope and the key of a record, as an operator types them.
+fn scope_and_key(name: &RecordKey) -> [String; 2] {
     let (scope, key) = name.parts();
     let scope = match &scope[..] {
         [] => "-".to_owned(),
@@ -100,9 +100,9 @@ fn typed(name: &RecordKey) -> [String; 2] {
     [scope, key]
 }
 
-fn all(keys: &[RecordKey], form: Form) -> Page {
+fn list(keys: &[RecordKey], form: Form) -> Page {
     let named = keys.iter().map(|name| {
-        let [scope, key] = typed(name);
+        let [scope, key] = scope_and_key(name);
         [scope, key, name.hash().to_string()]
     });
     if form == Form::Json {
@@ -117,7 +117,7 @@ fn all(keys: &[RecordKey], form: Form) -> Page {
     }
 }
 
-/// Keys that no attempt is running for and that have no result, the oldest first; damaged ones at the end.
+/// Unknown and abandoned keys, oldest first. Damaged keys have no age and come last.
 async fn unknown(
     idempotency: &Idempotency,
     deadline: Deadline,
@@ -139,15 +139,15 @@ async fn unknown(
     Ok(unknown)
 }
 
-fn unknown_ones(keys: &[(RecordKey, Lookup)], form: Form) -> Page {
+fn unknown_list(keys: &[(RecordKey, Lookup)], form: Form) -> Page {
     if form == Form::Json {
         let documents = keys.iter().map(|(name, lookup)| {
-            let [scope, key] = typed(name);
+            let [scope, key] = scope_and_key(name);
             let mut document = json!({
                 "scope": scope,
                 "key": key,
                 "key_hash": name.hash().to_string(),
-                "progress": words::progress_of(lookup),
+                "progress": advice::progress_of(lookup),
             });
             if let Lookup::Found(entry) = lookup {
                 document["revision"] = entry.revision().to_string().into();
@@ -164,17 +164,17 @@ fn unknown_ones(keys: &[(RecordKey, Lookup)], form: Form) -> Page {
     let rows: Vec<_> = keys
         .iter()
         .map(|(name, lookup)| {
-            let [scope, key] = typed(name);
+            let [scope, key] = scope_and_key(name);
             let (since, revision) = match lookup {
                 Lookup::Found(entry) => (ago(entry.first_seen), entry.revision().to_string()),
                 Lookup::Unreadable | Lookup::Absent => ("-".to_owned(), "-".to_owned()),
             };
-            let progress = words::progress_of(lookup).to_owned();
+            let progress = advice::progress_of(lookup).to_owned();
             [scope, key, progress, since, revision]
         })
         .collect();
     let heading = ["SCOPE", "KEY", "PROGRESS", "FIRST SEEN", "REVISION"];
     Page::table(heading, &rows)
-        .with_paragraph(words::OF_UNKNOWN_KEYS)
-        .with_line(words::OF_ABANDONED_KEYS)
+        .with_paragraph(advice::UNKNOWN_KEYS)
+        .with_line(advice::ABANDONED_KEYS)
 }

@@ -1,18 +1,18 @@
-//! `truebond-ops`: for people who look after payments, at a terminal.
+//! `truebond-ops`: the operator's command line for payments and idempotency keys.
 //!
-//! It reads the same environment as the functions, and in development the `.env` of `make run`, asks the same stores, and does nothing that they do not do: it never
-//! confirms a payment, settles one only by asking the provider, and resolves a key as the function `idempotency` does. No
-//! credential is printed.
+//! The tool reads the same environment as the functions, and in development also the `.env` of `make run`. It asks the same
+//! stores, and changes only what a function may change: it settles a payment by asking the provider, and resolves a key as the
+//! function `idempotency` does. It never confirms a payment and prints no credential.
 
+mod advice;
 mod arguments;
 mod dotenv;
+mod escapes;
 mod keys;
-mod measures;
 mod page;
 mod payments;
+mod quantities;
 mod report;
-mod visible;
-mod words;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -27,18 +27,18 @@ use self::dotenv::Dotenv;
 use self::page::Page;
 use self::report::Report;
 
-/// A person waits.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A command may take this long, because an operator waits for it.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let arguments = Arguments::read();
     match run(arguments) {
         Ok(report) => match write!(io::stdout(), "{}", report.page) {
-            Ok(()) if report.is_whole => ExitCode::SUCCESS,
+            Ok(()) if report.is_complete => ExitCode::SUCCESS,
             Ok(()) | Err(_) => ExitCode::FAILURE,
         },
         Err(failure) => {
-            // Nobody is left to tell where this fails.
+            // A failure to write the error itself has no place to be reported.
             let _ = write!(
                 io::stderr(),
                 "{}",
@@ -49,9 +49,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// How long a command asks its stores.
-fn patience() -> Deadline {
-    Deadline::after(PATIENCE)
+/// The time at which a command that begins now stops waiting for its stores.
+fn command_deadline() -> Deadline {
+    Deadline::after(COMMAND_TIMEOUT)
 }
 
 fn run(arguments: Arguments) -> Result<Report, String> {
@@ -61,22 +61,22 @@ fn run(arguments: Arguments) -> Result<Report, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| format!("failed to start: {error}"))?;
-    let deadline = patience();
+        .map_err(|error| format!("the runtime does not start: {error}"))?;
+    let deadline = command_deadline();
     let form = arguments.form();
     runtime.block_on(async {
         match arguments.subject {
             Subject::Payments { command } => payments::run(&app, command, form, deadline).await,
             Subject::Key { command } => {
                 let page = keys::run(&app, command, form, deadline).await?;
-                Ok(Report::whole(page))
+                Ok(Report::complete(page))
             }
             Subject::Config {
                 command: Settings::Check,
             } => {
                 app.check_urls().map_err(|error| error.to_string())?;
-                Ok(Report::whole(match form {
-                    Form::Text => Page::line("The settings can be used."),
+                Ok(Report::complete(match form {
+                    Form::Text => Page::line("The settings are valid."),
                     Form::Json => Page::json(&serde_json::json!({"usable": true})),
                 }))
             }

@@ -1,7 +1,7 @@
-//! What a command prints.
+//! The output of a command.
 //!
-//! A page is made of lines, tables and lists, and each text of theirs is printed [`visible`]. So a name that a client chose cannot
-//! end a line, move the cursor or turn the text around. The commands print pages and nothing else.
+//! A page consists of lines, tables and lists. Every text in it is escaped by [`visible`]. So a name chosen by a client cannot
+//! end a line, move the cursor or reverse the text. Commands print only pages.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use comfy_table::presets::NOTHING;
 use serde_json::Value;
 use shared::text::visible;
 
-use crate::visible::visible_json;
+use crate::escapes::visible_json;
 
-/// Lines for a terminal, or a document for a machine.
+/// Lines for a terminal, or a JSON document.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page(String);
 
@@ -20,23 +20,23 @@ pub(crate) struct Page(String);
 const GAP: u16 = 2;
 
 impl Page {
-    /// One sentence.
+    /// A page of one line.
     pub(crate) fn line(text: &str) -> Self {
         Self::default().with_line(text)
     }
 
-    /// A document.
+    /// A page that is a JSON document.
     pub(crate) fn json(document: &Value) -> Self {
         Self(visible_json(&document.to_string()) + "\n")
     }
 
-    /// Rows under a heading, each column as wide as its widest cell.
+    /// Rows below a heading. Each column is as wide as its widest cell.
     pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> Self {
         let heading = heading.map(str::to_owned);
         Self::columns(std::iter::once(&heading).chain(rows))
     }
 
-    /// Names and what they stand for, one to a line.
+    /// Names and values, one pair per line.
     pub(crate) fn list(pairs: &[(&str, String)]) -> Self {
         let rows = pairs
             .iter()
@@ -57,7 +57,7 @@ impl Page {
         Self(table.trim_fmt() + "\n")
     }
 
-    /// The page, and below it this line.
+    /// Appends a line.
     #[must_use]
     pub(crate) fn with_line(mut self, text: &str) -> Self {
         self.0 += &visible(text);
@@ -65,7 +65,7 @@ impl Page {
         self
     }
 
-    /// The page, and below it an empty line and this one.
+    /// Appends an empty line and a line.
     #[must_use]
     pub(crate) fn with_paragraph(mut self, text: &str) -> Self {
         self.0.push('\n');
@@ -73,7 +73,6 @@ impl Page {
     }
 }
 
-/// As it is printed.
 impl fmt::Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -99,9 +98,9 @@ mod tests {
         assert_eq!(Page::list(&pairs).to_string(), "a     1\nlong  2\n");
     }
 
-    /// Every way onto a page. The lines are the page's own, and nothing in one is invisible.
+    /// Covers every constructor of a page: the text adds no line, and no printed character is invisible.
     #[test]
-    fn no_text_ends_a_line_or_commands_the_terminal() {
+    fn no_text_ends_a_line_or_controls_the_terminal() {
         let hostile = "a\u{1b}[2J\r\n\u{202e}\u{9b}b";
         let cell = hostile.to_owned();
         let pages = [
@@ -121,11 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn a_column_is_as_wide_as_what_is_shown() {
+    fn a_column_is_as_wide_as_its_printed_text() {
         let rows = [["\u{1b}".to_owned(), "b".to_owned()]];
         let table = Page::table(["X", "Y"], &rows).to_string();
         assert_eq!(table, "X       Y\n\\u{1b}  b\n");
-        // A terminal gives two columns to each of these.
+        // A terminal prints each of these characters two columns wide.
         let rows = [["北京".to_owned(), "b".to_owned()]];
         let table = Page::table(["X", "Y"], &rows).to_string();
         assert_eq!(table, "X     Y\n北京  b\n");

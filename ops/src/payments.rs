@@ -1,4 +1,4 @@
-//! The commands about payments.
+//! The commands `payments open`, `payments show` and `payments settle`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use shared::App;
 use shared::deadline::Deadline;
 use shared::payments::{Found, Moment, OpenPayments, Payment};
 
+use crate::advice;
 use crate::arguments::{Form, Payments};
-use crate::measures::{ago, money};
 use crate::page::Page;
+use crate::quantities::{ago, money};
 use crate::report::Report;
-use crate::words;
 
 pub(crate) async fn run(
     app: &App,
@@ -26,21 +26,26 @@ pub(crate) async fn run(
         Payments::Open { limit } => {
             let open = desk.open(limit, deadline).await.map_err(failed)?;
             Ok(Report {
-                page: all(&open, form),
-                is_whole: open.unreadable.is_empty(),
+                page: list(&open, form),
+                is_complete: open.unreadable.is_empty(),
             })
         }
         Payments::Show { id } => {
             let found = desk.find(checked(&id)?, deadline).await.map_err(failed)?;
             let payment = found.ok_or_else(|| missing(&id))?;
             let cancel_after = app.payments_config().cancel_after;
-            Ok(Report::whole(one(&payment, None, cancel_after, form)))
+            Ok(Report::complete(details(
+                &payment,
+                None,
+                cancel_after,
+                form,
+            )))
         }
         Payments::Settle { id } => {
             let settled = desk.settle(checked(&id)?, deadline).await.map_err(failed)?;
             let (payment, found) = settled.ok_or_else(|| missing(&id))?;
             let cancel_after = app.payments_config().cancel_after;
-            Ok(Report::whole(one(
+            Ok(Report::complete(details(
                 &payment,
                 Some(found),
                 cancel_after,
@@ -55,38 +60,38 @@ fn checked(id: &str) -> Result<&str, String> {
         Ok(id)
     } else {
         Err(format!(
-            "`{id}` is no payment's id; accepted: `pay_` and 32 hexadecimal digits in lower case"
+            "`{id}` is not a payment id; expected `pay_` and 32 lower-case hexadecimal digits"
         ))
     }
 }
 
 fn missing(id: &str) -> String {
-    format!("there is no payment `{id}` in this ledger; check ENVIRONMENT and MONGODB_DATABASE")
+    format!("payment `{id}` not found in this ledger; check ENVIRONMENT and MONGODB_DATABASE")
 }
 
-/// The open payments, and below them the rows that cannot be read.
-fn all(open: &OpenPayments, form: Form) -> Page {
+/// The open payments, and below them the ids of unreadable rows.
+fn list(open: &OpenPayments, form: Form) -> Page {
     if form == Form::Json {
         let payments = open.payments.iter().map(document);
         let unreadable = open.unreadable.iter().map(
-            |id| json!({ "id": id, "unreadable": true, "advice": words::OF_UNREADABLE_PAYMENT }),
+            |id| json!({ "id": id, "unreadable": true, "advice": advice::UNREADABLE_PAYMENT }),
         );
         return Page::json(&Value::from_iter(payments.chain(unreadable)));
     }
     let readable = match (&open.payments[..], &open.unreadable[..]) {
         ([], []) => return Page::line("No payment is open."),
         ([], _) => Page::line("No readable payment is open."),
-        (payments, []) => return readable(payments),
-        (payments, _) => readable(payments),
+        (payments, []) => return readable_list(payments),
+        (payments, _) => readable_list(payments),
     };
     let mut page = readable.with_paragraph("UNREADABLE");
     for id in &open.unreadable {
         page = page.with_line(id);
     }
-    page.with_paragraph(&format!("unreadable: {}", words::OF_UNREADABLE_PAYMENT))
+    page.with_paragraph(&format!("unreadable: {}", advice::UNREADABLE_PAYMENT))
 }
 
-fn readable(payments: &[Payment]) -> Page {
+fn readable_list(payments: &[Payment]) -> Page {
     let now = Moment::now();
     let rows: Vec<_> = payments
         .iter()
@@ -114,18 +119,18 @@ fn readable(payments: &[Payment]) -> Page {
     let mut page = Page::table(heading, &rows);
     let advice = payments
         .iter()
-        .map(|payment| (payment.state.name(), words::of_payment(payment)));
-    for (state, words) in BTreeSet::from_iter(advice) {
-        page = page.with_paragraph(&format!("{state}: {words}"));
+        .map(|payment| (payment.state.name(), advice::for_payment(payment)));
+    for (state, advice) in BTreeSet::from_iter(advice) {
+        page = page.with_paragraph(&format!("{state}: {advice}"));
     }
     page
 }
 
-fn one(payment: &Payment, found: Option<Found>, cancel_after: Duration, form: Form) -> Page {
-    let end = words::end_of_payment(payment, cancel_after);
+fn details(payment: &Payment, found: Option<Found>, cancel_after: Duration, form: Form) -> Page {
+    let end = advice::end_of_payment(payment, cancel_after);
     if form == Form::Json {
         let mut document = document(payment);
-        document["found_at_provider"] = found.map(words::found).into();
+        document["found_at_provider"] = found.map(advice::found).into();
         document["ends"] = end.into();
         return Page::json(&document);
     }
@@ -150,9 +155,9 @@ fn one(payment: &Payment, found: Option<Found>, cancel_after: Duration, form: Fo
     if payment.decline_code.is_some() {
         pairs.push(("declined for", or_none(&payment.decline_code)));
     }
-    pairs.extend(found.map(|found| ("found at provider", words::found(found))));
+    pairs.extend(found.map(|found| ("found at provider", advice::found(found))));
     pairs.extend(end.map(|end| ("ends", end)));
-    Page::list(&pairs).with_paragraph(words::of_payment(payment))
+    Page::list(&pairs).with_paragraph(advice::for_payment(payment))
 }
 
 fn document(payment: &Payment) -> Value {
@@ -170,7 +175,7 @@ fn document(payment: &Payment) -> Value {
         "created_at": payment.created_at,
         "status_since": payment.status_since,
         "looked_at": payment.looked_at,
-        "advice": words::of_payment(payment),
+        "advice": advice::for_payment(payment),
     })
 }
 

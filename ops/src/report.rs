@@ -1,19 +1,19 @@
-//! What a command prints, and whether its exit code says that something is missing.
+//! The result of a command: the page that it prints, and whether the page is complete.
 
 use crate::page::Page;
 
 /// The result of a command.
 pub(crate) struct Report {
     pub(crate) page: Page,
-    /// Whether the command could read everything that it looked at.
-    pub(crate) is_whole: bool,
+    /// Whether the command read everything that it had to read. If not, the exit code is 1.
+    pub(crate) is_complete: bool,
 }
 
 impl Report {
-    pub(crate) fn whole(page: Page) -> Self {
+    pub(crate) fn complete(page: Page) -> Self {
         Self {
             page,
-            is_whole: true,
+            is_complete: true,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The operator's tool, on stores that hold something.
+//! `truebond-ops` with stores that hold payments and keys.
 
 mod hostile;
 mod keys;
@@ -16,7 +16,7 @@ use shared::idempotency::{IdempotencyKey, RecordKey, Scope};
 
 use crate::parity::names;
 
-/// Functions that have left something behind, and who looks at it.
+/// A deployment with payments, and the environment in which `truebond-ops` runs.
 struct World {
     stripe: StripeServer,
     _redis: RedisServer,
@@ -122,7 +122,7 @@ fn ops(variables: &[(String, String)], arguments: &[&str]) -> Output {
         .args(arguments)
         .env_clear()
         .envs(variables.iter().cloned());
-    command.output().expect("it runs")
+    command.output().expect("truebond-ops runs")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -144,7 +144,7 @@ async fn an_open_payment_is_listed_shown_and_settled() {
         "{open}"
     );
     assert!(
-        open.contains("The customer has to act. Safe: waiting"),
+        open.contains("The customer is not charged before completing an action"),
         "{open}"
     );
     let listed = world.ops_json(&["payments", "open"]);
@@ -154,11 +154,14 @@ async fn an_open_payment_is_listed_shown_and_settled() {
     );
 
     let waiting = world.ops(&["payments", "settle", id]);
-    let told = [
+    let expected = [
         "the intent is requires_action",
-        "else payments-reconcile closes it from ",
+        "otherwise payments-reconcile closes it after ",
     ];
-    assert!(told.iter().all(|told| waiting.contains(told)), "{waiting}");
+    assert!(
+        expected.iter().all(|text| waiting.contains(text)),
+        "{waiting}"
+    );
     let shown = world.ops_json(&["payments", "show", id]);
     assert!(
         shown["ends"].is_string() && shown["found_at_provider"].is_null(),
@@ -175,18 +178,18 @@ async fn an_open_payment_is_listed_shown_and_settled() {
     assert_eq!(settled["found_at_provider"], "the intent is succeeded");
     assert_eq!(settled["ends"], Value::Null);
     let again = world.ops_json(&["payments", "settle", id]);
-    let not_asked = "not asked: the payment had ended already";
+    let not_asked = "not asked: the payment had already ended";
     assert_eq!(again["found_at_provider"], not_asked);
     let shown = world.ops(&["payments", "show", id]);
     assert!(
-        shown.contains("It was charged, for good.") && shown.contains(intent),
+        shown.contains("The customer was charged.") && shown.contains(intent),
         "{shown}"
     );
     assert!(!shown.contains(secret));
     assert_eq!(world.ops(&["payments", "open"]), "No payment is open.\n");
 }
 
-/// A ledger of which nothing could be read was once listed as "No payment is open."
+/// Once, a ledger with only unreadable rows was listed as "No payment is open."
 #[tokio::test]
 async fn an_unreadable_payment_is_listed_below_the_open_ones() {
     let world = World::new().await;
@@ -216,7 +219,7 @@ async fn an_unreadable_payment_is_listed_below_the_open_ones() {
     assert!(listed.contains(id) && listed.contains("pay_x2"), "{listed}");
     let card = world.stripe.card("4000002500003155").await;
     let acting = world.pay("k-2", &card).await;
-    // Although the others are before it.
+    // The limit counts readable payments only, although the unreadable ones are older.
     let listed = open(&["--limit", "1"]);
     let open_one = acting["id"].as_str().expect("an id");
     let at = |part: &str| listed.find(part).expect(part);
@@ -228,9 +231,9 @@ async fn an_unreadable_payment_is_listed_below_the_open_ones() {
 
     for command in ["show", "settle"] {
         let output = ops(&world.variables, &["payments", command, id]);
-        let said = text(&output.stderr);
+        let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1));
-        assert!(said.contains("the row is damaged"), "{said}");
+        assert!(error.contains("the row is damaged"), "{error}");
     }
 }
 
@@ -246,25 +249,25 @@ async fn payments_are_shown_without_the_providers_key() {
     let open = ops(&variables, &["payments", "open"]);
     let settled = ops(&variables, &["payments", "settle", id]);
 
-    assert!(text(&shown.stdout).contains("It was charged, for good."));
+    assert!(text(&shown.stdout).contains("The customer was charged."));
     assert_eq!(text(&open.stdout), "No payment is open.\n");
     assert_eq!(settled.status.code(), Some(1));
-    let said = text(&settled.stderr);
+    let error = text(&settled.stderr);
     assert!(
-        said.contains("set PAYMENT_PROVIDER, and STRIPE_API_KEY"),
-        "{said}"
+        error.contains("set PAYMENT_PROVIDER, and STRIPE_API_KEY"),
+        "{error}"
     );
 }
 
 #[tokio::test]
-async fn keys_are_listed_as_they_are_shown() {
+async fn keys_are_listed_and_shown_from_redis_mongodb_and_a_cluster() {
     let world = World::new().await;
     let (redis, cluster) = (RedisServer::start().await, RedisCluster::start().await);
     let folders = [(); 2].map(|()| tempfile::TempDir::new().expect("a folder"));
     let [one, many] = [0, 1].map(|number| folders[number].path().to_string_lossy());
     let (to_one, of_one) = World::of_redis(redis.url(), false, &one).await;
     let (to_many, of_many) = World::of_redis(cluster.url(), true, &many).await;
-    // Two keys of which the cluster keeps each on another node.
+    // The cluster keeps these two keys on different nodes.
     for key in ["k-1", "k/2"] {
         for create in [&world.create, &to_one, &to_many] {
             pay(create, key, "pm_card_visa").await;
@@ -281,7 +284,7 @@ async fn keys_are_listed_as_they_are_shown() {
             serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
         };
         let list = run(&["key", "list"]);
-        // The hashes are those of the log.
+        // The hashes are the same as in the log.
         let expected = [("k/2", hash_of("k/2")), ("k-1", hash_of("k-1"))]
             .map(|(key, hash)| json!({"scope": scope, "key": key, "key_hash": hash}));
         let listed = list.as_array().expect("a list");
@@ -309,7 +312,7 @@ async fn keys_are_listed_as_they_are_shown() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_said() {
+async fn a_failed_command_names_the_reason_and_exits_with_1() {
     let none = format!("pay_{}", "0".repeat(32));
     let world = World::new().await;
     let redis = [("REDIS_URL".to_owned(), "redis://127.0.0.1:1".to_owned())];
@@ -322,12 +325,12 @@ async fn what_cannot_be_done_is_said() {
         (
             &world.variables,
             &["payments", "show", &none],
-            "there is no payment",
+            "not found in this ledger",
         ),
         (
             &world.variables,
             &["payments", "settle", &none],
-            "there is no payment",
+            "not found in this ledger",
         ),
         (
             &world.variables,
@@ -337,31 +340,31 @@ async fn what_cannot_be_done_is_said() {
         (
             &world.variables,
             &["key", "show", "-", "k"],
-            "nothing is stored",
+            "not found in scope `-`",
         ),
         (
             &world.variables,
             &["key", "show", "x:y", "k"],
-            "`x:y` is no scope",
+            "`x:y` is not a scope",
         ),
-        (&[], &["key", "list"], "no store is configured"),
+        (&[], &["key", "list"], "no idempotency store is configured"),
         (&redis, &["key", "list"], "redis store unavailable"),
         (&cluster, &["key", "list"], "redis store unavailable"),
         (&production, &["payments", "open"], "set MONGODB_URI"),
     ];
     for (variables, arguments, expected) in cases {
         let output = ops(variables, arguments);
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
-        assert!(said.contains(expected), "{arguments:?}: {said}");
-        assert!(!said.contains(STRIPE_TEST_KEY) && !said.contains(PASSWORD));
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+        assert!(!error.contains(STRIPE_TEST_KEY) && !error.contains(PASSWORD));
     }
     let help = ops(&[], &["--help"]);
     assert!(help.status.success() && text(&help.stdout).contains("payments"));
-    assert!(!names().contains("truebond-ops"), "it is no function");
+    assert!(!names().contains("truebond-ops"), "it is not a function");
 }
 
-/// How logs speak of a key of the developer's own payments.
+/// The hash by which the log names a key of the tenant of these tests.
 fn hash_of(key: &str) -> String {
     let scope = Scope::http("payments.create", TENANT).expect("a scope");
     let key = IdempotencyKey::parse(key).expect("a key");

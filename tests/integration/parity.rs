@@ -217,13 +217,14 @@ fn codes(file: &str, from: &str) -> BTreeSet<String> {
     codes.map(str::to_owned).collect()
 }
 
-/// The codes that health itself finds, as the second argument of `Verdict::new`.
+/// The codes that health itself finds, as the second argument of `Assessment::new`.
 fn codes_of_health() -> BTreeSet<String> {
-    let files = ["verdict.rs", "redis_check/rules.rs", "mongo_check.rs"];
+    let files = ["assessment.rs", "redis_check/rules.rs", "mongo_check.rs"];
     let texts = files.map(|file| read(&format!("shared/src/health/{file}")));
-    let calls = texts
-        .iter()
-        .flat_map(|text| text.split("Verdict::new(").chain(text.split("Self::new(")));
+    let calls = texts.iter().flat_map(|text| {
+        text.split("Assessment::new(")
+            .chain(text.split("Self::new("))
+    });
     let codes = calls.filter_map(|call| {
         let (_status, rest) = call.split_once(',')?;
         let (code, _) = rest.trim_start().strip_prefix('"')?.split_once('"')?;

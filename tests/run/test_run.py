@@ -1,4 +1,4 @@
-"""`make run`, as a developer at a terminal sees it."""
+"""Tests the output and the behaviour of `make run`."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# An empty variable goes before `.env`, which is the developer's own.
+# Empty variables override the developer's `.env`.
 SETTINGS = {name: "" for name in re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)}
 LIMIT = 120
 
@@ -33,12 +33,12 @@ def session(pid):
 
 
 class Run:
-    """scripts/run in a session of its own, and what it prints."""
+    """Runs scripts/run in its own session and records its output."""
 
     def __init__(self, **variables):
         self.folder = tempfile.TemporaryDirectory()
         folder = Path(self.folder.name)
-        # A minute of pauses is over in seconds.
+        # Shortens the script's pauses, so that a minute passes in seconds.
         sleep = folder / "sleep"
         sleep.write_text('#!/bin/sh\n[ "$1" = 1 ] && exec /bin/sleep 0.05\nexec /bin/sleep "$1"\n', encoding="utf-8")
         sleep.chmod(0o755)
@@ -68,7 +68,7 @@ class Run:
         deadline = time.monotonic() + LIMIT
         while not holds():
             if time.monotonic() > deadline or self.process.poll() is not None:
-                raise AssertionError(f"{what}: never\n{self.output()}")
+                raise AssertionError(f"timed out waiting for: {what}\n{self.output()}")
             time.sleep(0.1)
 
     def request(self, path, body=None, **headers):
@@ -84,25 +84,25 @@ class Run:
                 return refusal.code, json.load(refusal)
 
     def processes(self):
-        """Those of its session: the functions are in groups of their own."""
+        """The processes of the session. Functions have process groups of their own, but stay in the session."""
         listed = subprocess.run(["ps", "-A", "-o", "pid="], capture_output=True, check=True, text=True)
         return [pid for pid in map(int, listed.stdout.split()) if session(pid) == self.process.pid]
 
 
 class MakeRun(unittest.TestCase):
-    def test_a_wrong_variable_is_the_last_thing_said(self):
+    def test_the_last_line_names_an_invalid_variable(self):
         with Run(HEALTH_SLOW_MS="many", REDIS_URL="redis://:planted@localhost") as run:
             self.assertEqual(run.process.wait(LIMIT), 1, run.output())
             last = run.output().splitlines()[-1]
             self.assertEqual(last, "error: HEALTH_SLOW_MS is `many`; accepted: whole milliseconds from 1 to 29000")
             self.assertNotIn("planted", run.output())
 
-    def test_payments_are_settled_and_each_request_is_a_line(self):
+    def test_payments_are_reconciled_and_each_request_logs_a_line(self):
         with Run(REDIS_URL="redis://:planted@[x", PAYMENT_RECONCILE_AFTER_SECONDS="1") as run:
             run.until("serving", lambda: "==> serving" in run.output() and "payments-reconcile: invoked" in run.output())
             self.assertRegex(run.output(), r"\n    Redis does not work: .+ \(invalid_url\)\n    MongoDB is not used: MONGODB_URI is not set")
 
-            # Its customer acts at once, and nobody asks for it again.
+            # The customer authenticates at once, and no client retries.
             order = {"amount": 1999, "currency": "EUR", "payment_method": "pm_sandbox_requires_action"}
             status, payment = run.request("/api/payments", order, **{"Idempotency-Key": "A-1"})
             self.assertEqual((status, payment["status"]), (202, "requires_action"))

@@ -1,11 +1,11 @@
-"""Who may do what: roles, security groups, the cache's users, keys."""
+"""Checks of access: roles, security groups, the users of the cache, keys."""
 
 import re
 
 from checks import BROUGHT, BROUGHT_WITH_IAM, CREATED, DEPLOYMENTS, DEVELOPMENT, REQUIRED, add, check, remove, spoil
 from cloudformation import Broken, Stack, binaries, camel
 
-# What a role is made of, and the sentence of README or protocol that it is needed for.
+# The rights that several roles share.
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 TRACES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 INTERFACES = {
@@ -16,8 +16,8 @@ INTERFACES = {
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 }
-# X-Ray knows no resources; Lambda takes no narrower one for its interfaces, and a statement beside it forbids the function itself
-# what it allows Lambda.
+# X-Ray's actions accept no resource, and Lambda requires `*` for network interfaces. A second statement denies the function itself
+# what Lambda may do.
 WITHOUT_A_RESOURCE = TRACES | INTERFACES
 
 CACHE = "arn:aws:elasticache:eu-west-1:123456789012"
@@ -30,7 +30,7 @@ MONGODB, MONGODB_READ, MONGODB_IDEMPOTENCY, MONGODB_PING = (
 )
 STRIPE, WEBHOOK = "StripeApiKeySecretArn", "StripeWebhookSecretsSecretArn"
 DETAILS = "HealthDetailsTokenSecretArn"
-# The secrets that each function reads, and whose user it is in the cache. All that is not here reads none and is none.
+# The secrets that each function reads. A function that is not listed reads none.
 READS = {
     "health-redis": {REDIS_HEALTH, DETAILS},
     "health-detailed": {REDIS_HEALTH, MONGODB_PING, DETAILS},
@@ -40,7 +40,7 @@ READS = {
     "payments-reconcile": {REDIS, MONGODB, STRIPE},
     "idempotency": {REDIS_IDEMPOTENCY, MONGODB_IDEMPOTENCY},
 }
-# What signs saved responses, with a key that the template makes.
+# The functions that sign saved responses, with a key that the template creates.
 SIGNS = {"payments-create", "payments-webhook", "payments-reconcile"}
 MAC_KEYS = "<PaymentMacKeys>"
 CACHE_USER = {
@@ -58,7 +58,7 @@ VARIABLES = {
     WEBHOOK: "STRIPE_WEBHOOK_SECRETS_SECRET_ARN",
     DETAILS: "HEALTH_DETAILS_TOKEN_SECRET_ARN",
 }
-OUTSIDE_THE_NETWORK = {"health": "it talks to nobody"}
+OUTSIDE_THE_NETWORK = {"health": "it opens no connection"}
 
 
 def listed(value):
@@ -66,7 +66,7 @@ def listed(value):
 
 
 def statements(stack, role):
-    """All statements of a role, its managed policies' included."""
+    """All statements of a role, including those of its managed policies."""
     properties = stack.resources[role]["Properties"]
     documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
     for policy in properties.get("ManagedPolicyArns", []):
@@ -75,7 +75,7 @@ def statements(stack, role):
 
 
 def allowed(stack, role):
-    """What a role allows, as action and resource."""
+    """The rights of a role, as pairs of action and resource."""
     return {
         (action, resource)
         for statement in statements(stack, role)
@@ -90,7 +90,7 @@ def environment(stack, name):
 
 
 def expected(name, parameters):
-    """All that the function may do in such a deployment."""
+    """The rights that the function needs in this deployment."""
     rights = {(action, f"<{camel(name)}LogGroup.Arn>") for action in LOGS} | {(action, "*") for action in TRACES}
     if name not in OUTSIDE_THE_NETWORK:
         rights |= {(action, "*") for action in INTERFACES}
@@ -126,7 +126,7 @@ def expected(name, parameters):
     spoil("HealthRole", "Policies", 0, "PolicyDocument", "Statement", 0, "Resource", to={"Fn::GetAtt": "PaymentsGetLogGroup.Arn"}),
     lambda t: t.resource("HealthFunction").update(Role={"Fn::GetAtt": "PaymentsCreateRole.Arn"}),
 )
-def a_function_may_do_what_it_needs_and_nothing_else(templates):
+def a_function_has_exactly_the_rights_that_it_needs(templates):
     for parameters in DEPLOYMENTS.values():
         stack = templates.stack(**parameters)
         for name in binaries():
@@ -140,7 +140,7 @@ def a_function_may_do_what_it_needs_and_nothing_else(templates):
     spoil("NetworkPolicy", "PolicyDocument", "Statement", 1, "Condition"),
     spoil("SecretsKeyPolicy", "PolicyDocument", "Statement", 0, "Condition"),
 )
-def what_is_allowed_widely_is_confined(templates):
+def broad_rights_are_limited_by_conditions(templates):
     stack = templates.stack(**BROUGHT)
     for name in READS:
         denied = [each for each in statements(stack, f"{camel(name)}Role") if each["Effect"] == "Deny"]
@@ -158,19 +158,19 @@ def what_is_allowed_widely_is_confined(templates):
     add("Open", "AWS::IAM::Role", AssumeRolePolicyDocument={"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}),
     spoil("PaymentsGetFunction", "Role"),
 )
-def no_policy_names_everything(templates):
-    """Neither as action nor, but for the listed ones, as resource; nor does anybody but one service take a role."""
+def no_role_has_wildcard_rights(templates):
+    """No wildcard as an action, and as a resource only for the listed actions. Only AWS services may assume a role."""
     for parameters in DEPLOYMENTS.values():
         stack = templates.stack(**parameters)
         for name, role in stack.of_type("AWS::IAM::Role").items():
             for statement in role["AssumeRolePolicyDocument"]["Statement"]:
                 assert set(statement["Principal"]) == {"Service"}, name
             if name == "CodeDeployServiceRole":
-                # SAM's own, which moves the aliases.
+                # SAM creates this role, which moves the aliases.
                 assert role["ManagedPolicyArns"] == ["arn:aws:iam::aws:policy/service-role/AWSCodeDeployRoleForLambda"]
                 continue
             for policy in role.get("ManagedPolicyArns", []):
-                assert policy.startswith("<"), (name, policy, "AWS's own policies name everything")
+                assert policy.startswith("<"), (name, policy, "AWS's managed policies have wildcards")
             for action, resource in allowed(stack, name):
                 assert "*" not in action, (name, action)
                 assert resource != "*" or action in WITHOUT_A_RESOURCE, (name, action)
@@ -188,15 +188,15 @@ def no_policy_names_everything(templates):
     spoil("HealthRedisFunction", "Environment", "Variables", "MONGODB_URI", to={"Ref": "MongodbUri"}),
     spoil("PaymentsGetFunction", "Environment", "Variables", "STRIPE_WEBHOOK_SECRETS", to={"Ref": "StripeWebhookSecrets"}),
 )
-def a_function_is_told_of_no_secret_that_it_does_not_need(templates):
+def a_function_gets_only_the_secrets_that_it_needs(templates):
     for parameters in (CREATED, BROUGHT, BROUGHT_WITH_IAM):
         stack = templates.stack(**parameters)
         for name in binaries():
-            told = {variable: value for variable, value in environment(stack, name).items() if variable.endswith("_SECRET_ARN") and value}
+            given = {variable: value for variable, value in environment(stack, name).items() if variable.endswith("_SECRET_ARN") and value}
             reads = {VARIABLES[secret]: parameters[secret] for secret in READS.get(name, set()) if secret in parameters}
             if name in SIGNS:
                 reads["PAYMENT_MAC_KEYS_SECRET_ARN"] = MAC_KEYS
-            assert told == reads, (name, told)
+            assert given == reads, (name, given)
     stack = templates.stack(**DEVELOPMENT)
     for name in binaries():
         variables = environment(stack, name)
@@ -212,7 +212,7 @@ def a_function_is_told_of_no_secret_that_it_does_not_need(templates):
     spoil("HealthRedisFunction", "Environment", "Variables", "REDIS_URL_SECRET_ARN", to={"Ref": "RedisHealthUrlSecretArn"}),
     spoil("MongodbPingSecretPolicy", "PolicyDocument", "Statement", 0, "Resource", to={"Ref": "MongodbPingUriSecretArn"}),
 )
-def in_development_one_login_does_for_all(templates):
+def in_development_all_functions_may_share_one_login(templates):
     parameters = {**REQUIRED, "Environment": "development", **{name: BROUGHT[name] for name in (REDIS, MONGODB, "RedisCidr", "MongodbCidr")}}
     stack = templates.stack(**parameters)
     assert stack.refusals() == []
@@ -226,7 +226,7 @@ def in_development_one_login_does_for_all(templates):
 
 
 def egress(stack):
-    """Where functions may connect to: (ports, whither)."""
+    """The destinations that the functions may connect to: (first port, last port, destination)."""
     found = set()
     rules = list(stack.resources["FunctionSecurityGroup"]["Properties"]["SecurityGroupEgress"])
     rules += [rule for rule in stack.of_type("AWS::EC2::SecurityGroupEgress").values() if rule["GroupId"] == "<FunctionSecurityGroup>"]
@@ -250,7 +250,7 @@ def egress(stack):
     spoil("FunctionsToMongodb", "FromPort", to=0),
     lambda t: t.main["Resources"]["FunctionsToRedis"].pop("Condition"),
 )
-def functions_connect_to_their_backends_and_nothing_else(templates):
+def functions_can_connect_only_to_their_backends(templates):
     web = (443, 443, "0.0.0.0/0")
     for parameters, beyond in (
         (REQUIRED, set()),
@@ -275,8 +275,8 @@ def functions_connect_to_their_backends_and_nothing_else(templates):
     lambda t: t.resource("FunctionSecurityGroup")["SecurityGroupEgress"][0].update(Description="Stripe > AWS"),
     lambda t: t.files["deploy/network.yaml"]["Resources"]["EndpointSecurityGroup"]["Properties"].update(GroupDescription="x" * 256),
 )
-def ec2_takes_what_is_written_about_its_groups(templates):
-    """It refuses an apostrophe, for example, when the group is created; nothing says so before."""
+def descriptions_of_security_groups_have_only_characters_that_ec2_accepts(templates):
+    """EC2 rejects an apostrophe, for example, but only when the stack creates the group."""
     accepted = re.compile(r"[a-zA-Z0-9 ._:/()#,@\[\]+=&;{}!$*-]{1,255}")
     for path in ("template.yaml", "deploy/network.yaml"):
         for name, resource in templates.files[path]["Resources"].items():
@@ -296,14 +296,14 @@ def ec2_takes_what_is_written_about_its_groups(templates):
     spoil("Valkey", "SubnetIds", to=["subnet-public"]),
     spoil("MongodbEndpoint", "SecurityGroupIds", to=["sg-default"]),
 )
-def only_functions_connect_to_the_cache_and_to_the_endpoint_of_mongodb(templates):
+def only_functions_can_connect_to_the_cache_and_to_the_endpoint_of_mongodb(templates):
     stack = templates.stack(**CREATED)
     for name in ("CacheSecurityGroup", "MongodbEndpointSecurityGroup"):
         group = stack.resources[name]["Properties"]
         assert {rule["SourceSecurityGroupId"] for rule in group["SecurityGroupIngress"]} == {"<FunctionSecurityGroup>"}, name
         assert all("CidrIp" not in rule for rule in group["SecurityGroupIngress"]), name
         assert [rule["CidrIp"] for rule in group["SecurityGroupEgress"]] == ["127.0.0.1/32"], name
-    assert not stack.of_type("AWS::EC2::SecurityGroupIngress"), "ingress stands in the groups"
+    assert not stack.of_type("AWS::EC2::SecurityGroupIngress"), "ingress rules belong in the groups"
     cache = stack.resources["Valkey"]["Properties"]
     assert cache["SecurityGroupIds"] == ["<CacheSecurityGroup>"]
     assert cache["SubnetIds"] == ["subnet-a", "subnet-b"]
@@ -317,7 +317,7 @@ def only_functions_connect_to_the_cache_and_to_the_endpoint_of_mongodb(templates
     lambda t: t.files["deploy/network.yaml"]["Outputs"].update(PrivateSubnetIds={"Value": {"Fn::Sub": "${PublicSubnetA},${PrivateSubnetB}"}}),
     lambda t: t.files["deploy/network.yaml"]["Resources"]["EndpointSecurityGroup"]["Properties"]["SecurityGroupIngress"][0].update(CidrIp="0.0.0.0/0"),
 )
-def the_private_subnets_have_one_way_out_which_is_nat(templates):
+def the_only_outbound_route_of_private_subnets_is_nat(templates):
     for parameters in ({}, {"NatGateways": 2, "SecretsManagerEndpoint": "true"}):
         stack = Stack(templates, "deploy/network.yaml", parameters)
         output = templates.files["deploy/network.yaml"]["Outputs"]["PrivateSubnetIds"]["Value"]
@@ -352,10 +352,10 @@ def the_private_subnets_have_one_way_out_which_is_nat(templates):
     spoil("CacheHealthUser", "UserName", to="health"),
     spoil("CacheDefaultUser", "AccessString", to="on ~* +@all"),
 )
-def a_created_cache_is_encrypted_bounded_and_shared_by_users_of_their_own(templates):
+def a_created_cache_is_encrypted_and_limited_and_has_a_user_per_domain(templates):
     stack = templates.stack(**CREATED)
     caches = {name for name, resource in stack.resources.items() if resource["Type"].startswith("AWS::ElastiCache::") and not resource["Type"].endswith(("User", "UserGroup"))}
-    assert caches == {"Valkey"}, "TLS is always on in a serverless cache, and only there"
+    assert caches == {"Valkey"}, "only a serverless cache always has TLS"
     for parameters in (BROUGHT, BROUGHT_WITH_IAM, DEVELOPMENT):
         assert not any(each["Type"].startswith("AWS::ElastiCache::") for each in templates.stack(**parameters).resources.values())
     resource = stack.resources["Valkey"]
@@ -387,7 +387,7 @@ def a_created_cache_is_encrypted_bounded_and_shared_by_users_of_their_own(templa
     spoil("IdempotencyFunction", "Environment", "Variables", "REDIS_USER", to={"Fn::If": ["LogsInByIam", {"Ref": "RedisUser"}, ""]}),
     spoil("PaymentsReconcileFunction", "Environment", "Variables", "REDIS_USER", to={"Fn::If": ["LogsInByIam", {"Ref": "RedisIdempotencyUser"}, ""]}),
 )
-def functions_log_in_to_the_cache_by_tls_and_as_their_own_user(templates):
+def functions_log_in_to_the_cache_with_tls_and_their_domains_user(templates):
     for parameters, url, cluster, name, kind in (
         (CREATED, "rediss://<Valkey.Endpoint.Address>:<Valkey.Endpoint.Port>", "true", "truebond", "serverless"),
         (BROUGHT_WITH_IAM, "rediss://cache.example:6379", "false", "shared", "replication_group"),
@@ -413,14 +413,14 @@ def functions_log_in_to_the_cache_by_tls_and_as_their_own_user(templates):
 @check(
     lambda t: t.main["Parameters"]["IdempotencyNamespace"].update(AllowedPattern=".+"),
 )
-def a_namespace_is_no_pattern(templates):
-    """It is a part of the access string of the user of the function `idempotency`."""
+def a_namespace_cannot_be_a_pattern(templates):
+    """The namespace is part of the access string of the user of the function `idempotency`."""
     for wrong in ("*", "a*", "a?", "[a]", "a b", "a:b", "a\\\\", ""):
         try:
             templates.stack(**{**CREATED, "IdempotencyNamespace": wrong})
         except Broken:
             continue
-        raise AssertionError(f"the namespace may be `{wrong}`")
+        raise AssertionError(f"IdempotencyNamespace accepts `{wrong}`")
 
 
 @check(
@@ -430,7 +430,7 @@ def a_namespace_is_no_pattern(templates):
     lambda t: t.resource("Key")["KeyPolicy"]["Statement"].append({"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}),
     spoil("AlarmTopic", "KmsMasterKeyId"),
 )
-def the_key_is_rotated_kept_and_used_by_few(templates):
+def the_key_is_rotated_and_retained_and_only_two_services_use_it(templates):
     stack = templates.stack(**CREATED)
     assert stack.resources["Key"]["DeletionPolicy"] == "RetainExceptOnCreate"
     key = stack.resources["Key"]["Properties"]
@@ -448,11 +448,11 @@ def the_key_is_rotated_kept_and_used_by_few(templates):
     lambda t: t.main["Resources"]["PaymentsGetLogGroup"].update(UpdateReplacePolicy="Delete"),
     add("Table", "AWS::DynamoDB::Table", TableName="tb-test"),
 )
-def where_data_lives_it_is_said_what_becomes_of_it(templates):
-    """What happened to payments is kept, and what reads it; what others have too goes with the stack."""
-    goes = {"HealthLogGroup", "HealthRedisLogGroup", "HealthDetailedLogGroup", "ReconcileDeadLetterQueue", "Valkey", "CacheDefaultPassword", "PaymentMacKeys"}
+def every_resource_with_data_declares_whether_it_is_retained(templates):
+    """Logs of payments and the key to read them are retained. Data that also exists elsewhere is deleted with the stack."""
+    deleted = {"HealthLogGroup", "HealthRedisLogGroup", "HealthDetailedLogGroup", "ReconcileDeadLetterQueue", "Valkey", "CacheDefaultPassword", "PaymentMacKeys"}
     holds = ("LogGroup", "::Key", "::ServerlessCache", "::Secret", "::Queue", "::Table", "::Bucket", "::Volume", "::DBInstance")
     for name, resource in templates.stack(**CREATED).resources.items():
         if resource["Type"].endswith(holds):
-            fate = ("Delete", "Delete") if name in goes else ("RetainExceptOnCreate", "Retain")
-            assert (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")) == fate, name
+            expected = ("Delete", "Delete") if name in deleted else ("RetainExceptOnCreate", "Retain")
+            assert (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")) == expected, name

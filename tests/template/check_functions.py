@@ -1,11 +1,11 @@
-"""Functions, routes, versions."""
+"""Checks of functions, routes and versions."""
 
 import re
 
 from checks import BROUGHT, CREATED, DEPLOYMENTS, REQUIRED, check, remove, spoil
 from cloudformation import ROOT, binaries, camel, toml
 
-# Whoever asks needs no token: a prober has none, and Stripe signs.
+# Routes without a token: a prober of health has none, and Stripe signs its events.
 PUBLIC = {
     ("GET", "/api/health"),
     ("HEAD", "/api/health"),
@@ -15,15 +15,15 @@ PUBLIC = {
     ("HEAD", "/api/health/detailed"),
     ("POST", "/api/payments/webhook"),
 }
-# Without a route: a schedule, and other functions, invoke them.
+# Functions without a route: a schedule or other functions invoke them.
 INVOKED = {"payments-reconcile", "idempotency"}
-# It opens no connection.
+# Functions that open no connection.
 WITHOUT_TLS = {"health"}
 API_GATEWAY_SECONDS = 30
 
 
 def routes(stack):
-    """Of the API as deployed: (method, path) and what it is."""
+    """The routes of the deployed API: (method, path) and its operation."""
     (api,) = stack.of_type("AWS::ApiGatewayV2::Api").values()
     return {
         (method.upper(), path): operation
@@ -64,7 +64,7 @@ def every_binary_is_a_function(templates):
     spoil("PaymentsReconcileFunction", "Timeout", to=60),
     spoil("IdempotencyFunction", "Timeout", to=60),
 )
-def every_function_is_set_up_alike(templates):
+def every_function_has_the_common_settings(templates):
     stack = templates.stack(**REQUIRED)
     for name in binaries():
         properties = function(stack, name)
@@ -75,7 +75,7 @@ def every_function_is_set_up_alike(templates):
         least = 128 if name in WITHOUT_TLS else 512
         assert properties["MemorySize"] >= least, (name, properties["MemorySize"])
         assert properties["Timeout"] < API_GATEWAY_SECONDS or name == "payments-reconcile", (name, properties["Timeout"])
-    # Its runs, as long as they may be, are below what the alarm on the timeout calls slow.
+    # The longest run stays below the threshold of the duration alarm.
     (run,) = re.findall(r"LONGEST_RUN: Duration = Duration::from_secs\((\d+)\)", (ROOT / "shared/crates/payments/src/reconcile.rs").read_text())
     assert int(run) < 0.8 * function(stack, "payments-reconcile")["Timeout"], run
 
@@ -88,7 +88,7 @@ def every_function_is_set_up_alike(templates):
     lambda t: t.main["Resources"]["PaymentsCreateLogGroup"].update(DeletionPolicy="Delete"),
     spoil("HealthLogGroup", "LogGroupName", to="/aws/lambda/health"),
 )
-def every_function_has_a_log_group_that_is_encrypted_and_ends(templates):
+def every_function_has_an_encrypted_log_group_with_a_retention(templates):
     stack = templates.stack(**REQUIRED)
     groups = stack.of_type("AWS::Logs::LogGroup")
     for name, group in groups.items():
@@ -97,7 +97,7 @@ def every_function_has_a_log_group_that_is_encrypted_and_ends(templates):
     for name in binaries():
         assert groups[f"{camel(name)}LogGroup"]["LogGroupName"] == f"/aws/lambda/tb-test-{name}"
         if not name.startswith("health"):
-            # What happened to payments outlives the stack.
+            # The logs of payments are kept after the stack is deleted.
             policy = stack.resources[f"{camel(name)}LogGroup"]["DeletionPolicy"]
             assert policy == "RetainExceptOnCreate", name
 
@@ -108,7 +108,7 @@ def every_function_has_a_log_group_that_is_encrypted_and_ends(templates):
     lambda t: t.main["Globals"]["Function"].pop("ReservedConcurrentExecutions"),
     spoil("HealthFunction", "ReservedConcurrentExecutions", to={"Ref": "AWS::NoValue"}),
 )
-def concurrency_is_reserved_where_it_is_asked_for(templates):
+def concurrency_is_reserved_only_by_parameter(templates):
     for reserved in (None, 20):
         stack = templates.stack(**REQUIRED, **({"ReservedConcurrency": reserved} if reserved else {}))
         for name in binaries():
@@ -126,7 +126,7 @@ def concurrency_is_reserved_where_it_is_asked_for(templates):
     spoil("PaymentsCreateFunction", "Events", "Post", "Properties", "Auth"),
     spoil("HttpApi", "Auth", "Authorizers", "Jwt", "JwtConfiguration", "issuer", to="https://other.example"),
 )
-def every_route_has_its_function_and_wants_a_token_unless_it_is_public(templates):
+def every_route_invokes_its_function_and_requires_a_token_unless_public(templates):
     stack = templates.stack(**REQUIRED, JwtWriteScope="payments:write")
     local = toml("Cargo.toml")["workspace"]["metadata"]["lambda"]["watch"]["router"]
     found = routes(stack)
@@ -136,13 +136,13 @@ def every_route_has_its_function_and_wants_a_token_unless_it_is_public(templates
         uri = found[method, path]["x-amazon-apigateway-integration"]["uri"]
         assert f"<{camel(local[path])}FunctionAliaslive>" in uri, (method, path, uri)
         assert method != "GET" or ("HEAD", path) in found, path
-        asked = found[method, path]["security"]
+        security = found[method, path]["security"]
         if (method, path) in PUBLIC:
-            assert asked == [{"NONE": []}], (method, path)
+            assert security == [{"NONE": []}], (method, path)
         elif method == "POST":
-            assert asked == [{"Jwt": ["payments:write"]}], (method, path, asked)
+            assert security == [{"Jwt": ["payments:write"]}], (method, path, security)
         else:
-            assert asked == [{"Jwt": []}], (method, path, asked)
+            assert security == [{"Jwt": []}], (method, path, security)
     assert PUBLIC <= set(found)
     without_scope = routes(templates.stack(**REQUIRED))
     assert without_scope["POST", "/api/payments"]["security"] == [{"Jwt": []}]
@@ -167,18 +167,18 @@ def every_route_is_throttled(templates):
     settings = stage["RouteSettings"]
     assert set(settings) == {f"{method} {path}" for method, path in routes(stack)} - {"POST /api/payments"}
     for limits in settings.values():
-        # Text, as a parameter is, would stay text here.
+        # A parameter would stay a string here, which API Gateway rejects.
         assert all(isinstance(limits[name], int) for name in ("ThrottlingRateLimit", "ThrottlingBurstLimit")), limits
     assert stage["DefaultRouteSettings"] == {"ThrottlingRateLimit": "7", "ThrottlingBurstLimit": "7"}
 
 
 @check(
     lambda t: t.resource("HttpApi").update(CorsConfiguration={"AllowOrigins": ["*"]}),
-    # SAM loses the rest of what has a function inside.
+    # SAM drops the other members of a mapping that contains an intrinsic function.
     lambda t: t.resource("HttpApi").update(CorsConfiguration={"AllowOrigins": {"Fn::Split": [",", {"Ref": "CorsAllowOrigins"}]}, "AllowHeaders": ["idempotency-key"]}),
     lambda t: t.resource("HttpApi")["CorsConfiguration"]["Fn::If"][1].pop("allowHeaders"),
 )
-def pages_may_call_it_only_where_their_origins_are_named(templates):
+def only_pages_of_named_origins_may_call_the_api(templates):
     def cors(**parameters):
         (api,) = templates.stack(**REQUIRED, **parameters).of_type("AWS::ApiGatewayV2::Api").values()
         return api["Body"].get("x-amazon-apigateway-cors")
@@ -202,9 +202,9 @@ def pages_may_call_it_only_where_their_origins_are_named(templates):
     lambda t: t.main["Parameters"]["BuildId"].update(Default="1764112500"),
     lambda t: t.main["Parameters"]["BuildId"].update(AllowedPattern=".+"),
 )
-def every_deploy_publishes_versions_to_which_callers_are_moved_step_by_step(templates):
+def every_deployment_publishes_versions_and_shifts_traffic_gradually(templates):
     build = templates.main["Parameters"]["BuildId"]
-    # SAM takes ten characters of it into a name.
+    # SAM uses ten characters of the id in a name.
     assert "Default" not in build and build["AllowedPattern"] == "[a-z0-9]{10}"
 
     def versions(build_id):
@@ -215,7 +215,7 @@ def every_deploy_publishes_versions_to_which_callers_are_moved_step_by_step(temp
     other, two = versions("1764112501")
     assert len(one) == len(binaries()) and not one & two, one & two
     for name in binaries():
-        # Lambda publishes nothing that is like the version before.
+        # Lambda publishes a version only if something differs from the previous one.
         assert function(stack, name)["Description"] != function(other, name)["Description"], name
         alias = stack.resources[f"{camel(name)}FunctionAliaslive"]
         assert "CodeDeployLambdaAliasUpdate" in alias["UpdatePolicy"], name
@@ -226,7 +226,7 @@ def every_deploy_publishes_versions_to_which_callers_are_moved_step_by_step(temp
         assert f"<{camel(name)}Alarms.Outputs.NewVersionErrors>" in alarms, (name, alarms)
         if name == "payments-create":
             assert "<PaymentServerErrorsAlarm>" in alarms, alarms
-    # An alarm that is on would keep away what repairs it.
+    # An active alarm would block the deployment of its repair.
     repairing = templates.stack(**REQUIRED, DeploymentAlarms="ignored")
     for name in binaries():
         assert repairing.resources[f"{camel(name)}FunctionDeploymentGroup"]["Properties"]["AlarmConfiguration"] == {}, name
@@ -239,11 +239,11 @@ def every_deploy_publishes_versions_to_which_callers_are_moved_step_by_step(temp
     spoil("PaymentsReconcileFunction", "EventInvokeConfig"),
     spoil("ReconcileDeadLetterQueue", "SqsManagedSseEnabled"),
 )
-def open_payments_are_looked_after_each_minute_and_what_fails_is_kept(templates):
+def payments_are_reconciled_every_minute_and_failed_events_are_kept(templates):
     stack = templates.stack(**REQUIRED)
     (schedule,) = stack.of_type("AWS::Scheduler::Schedule").values()
     assert schedule["ScheduleExpression"] == "rate(1 minute)"
-    assert schedule["Name"].startswith("tb-test-"), "two stacks of an account would fight for the name"
+    assert schedule["Name"].startswith("tb-test-"), "two stacks in one account need different names"
     target = schedule["Target"]
     assert target["Arn"] == "<PaymentsReconcileFunctionAliaslive>"
     assert target["DeadLetterConfig"]["Arn"] == "<ReconcileDeadLetterQueue.Arn>"
@@ -259,8 +259,8 @@ def open_payments_are_looked_after_each_minute_and_what_fails_is_kept(templates)
     spoil("AlarmTopic", "TopicName", to="alarms"),
     lambda t: t.files["deploy/monitoring.yaml"]["Resources"]["Dashboard"]["Properties"].update(DashboardName="truebond"),
 )
-def two_stacks_of_one_account_do_not_fight_for_a_name(templates):
-    """Names that are ours to choose carry the stack's name. Those of the cache are parameters."""
+def two_stacks_in_one_account_have_different_names(templates):
+    """Names in the template contain the stack's name. The names of the cache are parameters."""
     chosen = re.compile(r"(?<!Meta)(FunctionName|LogGroupName|QueueName|TopicName|AlarmName|DashboardName)$")
     stack = templates.stack(**CREATED)
     for part in [stack, *stack.nested().values()]:
@@ -274,7 +274,7 @@ def two_stacks_of_one_account_do_not_fight_for_a_name(templates):
     lambda t: t.main["Parameters"]["JwtIssuer"].update(Default="https://id.example"),
     lambda t: t.main["Parameters"]["JwtIssuer"].update(AllowedPattern=".*"),
 )
-def nobody_deploys_without_saying_who_signs_tokens(templates):
+def a_deployment_requires_an_issuer_and_an_audience_of_tokens(templates):
     issuer = templates.main["Parameters"]["JwtIssuer"]
     assert "Default" not in issuer and not re.fullmatch(issuer["AllowedPattern"], "http://id.example")
     assert "Default" not in templates.main["Parameters"]["JwtAudience"]
@@ -285,7 +285,7 @@ def nobody_deploys_without_saying_who_signs_tokens(templates):
     lambda t: t.main["Resources"]["AlarmEmailSubscription"].update(Condition="CreatesCache"),
     spoil("PaymentsCreateFunction", "Environment", "Variables", "REDIS_URL", to={"Fn::GetAtt": "Valkey.Endpoint.Address"}),
 )
-def every_deployment_names_only_what_it_creates(templates):
+def every_deployment_refers_only_to_resources_that_it_creates(templates):
     for parameters in DEPLOYMENTS.values():
         templates.stack(**parameters).nested()
     assert "AlarmEmailSubscription" in templates.stack(**BROUGHT, AlarmEmail="a@b.example").exists

@@ -1,4 +1,4 @@
-"""Alarms and the dashboard."""
+"""Checks of the alarms and the dashboard."""
 
 import functools
 import json
@@ -7,7 +7,7 @@ import re
 from checks import CREATED, REQUIRED, check, remove, spoil
 from cloudformation import ROOT, binaries, camel, read
 
-# What AWS measures, and by what. The dimension of ElastiCache Serverless really begins with a small letter.
+# The metrics of AWS, with their dimensions. The dimension of ElastiCache Serverless really is lower-case.
 AWS_METRICS = {
     "AWS/Lambda": ({"FunctionName"}, {"Errors", "Throttles", "Duration", "Invocations", "ConcurrentExecutions"}),
     "AWS/ApiGateway": ({"ApiId", "Stage"}, {"Count", "4xx", "5xx", "Latency", "IntegrationLatency"}),
@@ -38,7 +38,7 @@ FUNCTION = "deploy/function-alarms.yaml"
 
 @functools.cache
 def own_metrics():
-    """The numbers that the code records, each with its dimension and the values that this can have."""
+    """The metrics that the code records, each with its dimension and that dimension's values."""
     everything = "\n".join(path.read_text() for path in (ROOT / "shared").rglob("*.rs") if not {"tests", "tests.rs"} & set(path.parts))
     counters, reconcile, anomaly = (
         (ROOT / "shared/crates" / path).read_text()
@@ -51,7 +51,7 @@ def own_metrics():
     dependencies = set(re.findall(r'\brecord\(\s*&self\.metrics,\s*"(\w+)"', everything))
     names = set(re.findall(r'\bMetric \{\s*name: "(\w+)"', everything)) | set(re.findall(r'\bcount\("([A-Z][a-z]\w+)"', everything))
     for kind, values in {"outcome": outcomes, "anomaly": anomalies, "settled": settled, "job": jobs, "dependency": dependencies}.items():
-        assert values, f"{kind}: no value is found in the sources; they may be written in another form now"
+        assert values, f"no value of {kind} found in the sources; has their form changed?"
     assert set(re.findall(r'\.record\(\s*\("(\w+)"', everything)) == {"outcome", "job", "dependency", "anomaly"}
     found = {}
     for name in names:
@@ -64,17 +64,17 @@ def own_metrics():
         elif name.startswith("Dependency"):
             found[name] = ("dependency", dependencies)
         else:
-            assert f'"{name}"' in reconcile, f"{name}: which dimension has it?"
+            assert f'"{name}"' in reconcile, f"{name}: unknown dimension"
             found[name] = ("job", jobs)
     return found
 
 
 def known(metric, templates):
-    """Whether (namespace, name, dimensions) is measured by somebody."""
+    """Whether AWS or the code records the metric (namespace, name, dimensions)."""
     namespace, name, dimensions = metric
     if namespace in AWS_METRICS:
         keys, names = AWS_METRICS[namespace]
-        # Lambda also measures each version behind an alias apart.
+        # Lambda also records each version behind an alias.
         of_version = {"FunctionName", "Resource", "ExecutedVersion"}
         return name in names and (set(dimensions) == keys or namespace == "AWS/Lambda" and set(dimensions) == of_version)
     assert namespace == "truebond", metric
@@ -89,7 +89,7 @@ def known(metric, templates):
 
 
 def of_alarm(properties):
-    """The metrics that an alarm looks at."""
+    """The metrics that an alarm evaluates."""
     if "MetricName" in properties:
         yield properties["Namespace"], properties["MetricName"], {each["Name"]: each["Value"] for each in properties["Dimensions"]}
     for part in properties.get("Metrics", []):
@@ -112,7 +112,7 @@ def dashboard(templates):
 
 
 def charted(board):
-    """The metrics of a dashboard. CloudWatch takes `.` for what the row above has; this one writes everything out."""
+    """The metrics of a dashboard. CloudWatch allows `.` for the value of the row above; this dashboard does not use it."""
     for widget in board["widgets"]:
         for row in widget["properties"]["metrics"]:
             words = [each for each in row if isinstance(each, str)]
@@ -154,7 +154,7 @@ def spoil_in(path, resource, *way, to=None):
     spoil_in(FUNCTION, "Duration", "Metrics", 0, "Expression", to={"Fn::Sub": "duration / ${TimeoutSeconds}"}),
     spoil_in(FUNCTION, "Duration", "Metrics", 1, "MetricStat", "Stat", to="Average"),
 )
-def every_function_has_alarms_on_errors_throttles_and_its_timeout(templates):
+def every_function_has_alarms_on_errors_throttles_and_duration(templates):
     stack = templates.stack(**REQUIRED)
     nested = stack.nested()
     for name in binaries():
@@ -163,13 +163,13 @@ def every_function_has_alarms_on_errors_throttles_and_its_timeout(templates):
         assert part.parameters["FunctionName"] == f"tb-test-{name}"
         assert part.parameters["TimeoutSeconds"] == str(timeout), (name, timeout)
         found = part.of_type("AWS::CloudWatch::Alarm")
-        looked_at = {alarm: [metric[1] for metric in of_alarm(properties)] for alarm, properties in found.items()}
-        assert looked_at == {"Errors": ["Errors"], "NewVersionErrors": ["Errors"], "Throttles": ["Throttles"], "Duration": ["Duration"]}, name
+        evaluated = {alarm: [metric[1] for metric in of_alarm(properties)] for alarm, properties in found.items()}
+        assert evaluated == {"Errors": ["Errors"], "NewVersionErrors": ["Errors"], "Throttles": ["Throttles"], "Duration": ["Duration"]}, name
         new_version = {each["Name"]: each["Value"] for each in found["NewVersionErrors"]["Dimensions"]}
         (version,) = (version for version in stack.of_type("AWS::Lambda::Version") if version.startswith(f"{camel(name)}FunctionVersion"))
         assert new_version == {"FunctionName": f"tb-test-{name}", "Resource": f"tb-test-{name}:live", "ExecutedVersion": f"<{version}.Version>"}, new_version
         used, duration = found["Duration"]["Metrics"]
-        # Milliseconds of seconds, in percent.
+        # The duration in milliseconds as a percentage of the timeout in seconds.
         assert used["Expression"] == f"duration / ({timeout} * 10)" and duration["MetricStat"]["Stat"] == "p99"
         assert found["Duration"]["Threshold"] == 80
 
@@ -188,15 +188,15 @@ def every_function_has_alarms_on_errors_throttles_and_its_timeout(templates):
     remove("Monitoring"),
     spoil_in(MONITORING, "CacheThrottledAlarm", "MetricName", to="Throttled"),
 )
-def what_can_go_wrong_has_an_alarm(templates):
-    looked_at = {(metric[1], *(value for key, value in metric[2].items() if key in ("outcome", "anomaly"))) for alarm in alarms(templates, **CREATED).values() for metric in of_alarm(alarm)}
+def every_failure_metric_has_an_alarm(templates):
+    evaluated = {(metric[1], *(value for key, value in metric[2].items() if key in ("outcome", "anomaly"))) for alarm in alarms(templates, **CREATED).values() for metric in of_alarm(alarm)}
     expected = {("IdempotentCalls", outcome) for outcome in ("replay", "conflict", "mismatch", "unknown", "superseded", "degraded")}
     expected |= {("PaymentAnomalies", anomaly) for anomaly in own_metrics()["PaymentAnomalies"][1]}
     expected |= {("OldestOpenPaymentAge",), ("OldestUnknownKeyAge",), ("ReconcileRuns",), ("ReconcileFinished",), ("PaymentsUnreadable",), ("DependencyUp",), ("ApproximateNumberOfMessagesVisible",)}
     expected |= {("5xx",), ("Latency",), ("ServerErrors",), ("Errors",), ("Throttles",), ("Duration",)}
     expected |= {("ThrottledCmds",), ("BytesUsedForCache",), ("Evictions",), ("CurrConnections",), ("AuthenticationFailures",)}
     expected |= {("CommandAuthorizationFailures",), ("KeyAuthorizationFailures",)}
-    assert expected <= looked_at, expected - looked_at
+    assert expected <= evaluated, expected - evaluated
     without_cache = [name for _, name in alarms(templates, **REQUIRED) if name.startswith("Cache")]
     assert without_cache == []
 
@@ -209,7 +209,7 @@ def what_can_go_wrong_has_an_alarm(templates):
     spoil("PaymentServerErrorsAlarm", "Dimensions", 1, "Value", to="POST /payments"),
     spoil("ServerErrors", "MetricTransformations", 0, "Dimensions", 0, "Key", to="Environment"),
 )
-def alarms_look_at_what_is_measured(templates):
+def alarms_use_only_recorded_metrics(templates):
     for name, alarm in alarms(templates, **CREATED).items():
         for metric in of_alarm(alarm):
             assert known(metric, templates), (name, metric)
@@ -221,8 +221,8 @@ def alarms_look_at_what_is_measured(templates):
     spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "DatapointsToAlarm", to=7),
     spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "DatapointsToAlarm", to=1),
 )
-def a_schedule_that_stops_is_noticed_within_minutes(templates):
-    """What is only missing CloudWatch replaces by what was before. What is filled in may be the last minute's for ever, by delay."""
+def a_stopped_schedule_raises_an_alarm_within_minutes(templates):
+    """CloudWatch replaces a missing value by older ones, so the alarm needs FILL. The last minute may be empty because of delay."""
     alarm = templates.stack(**REQUIRED).nested()["Monitoring"].of_type("AWS::CloudWatch::Alarm")["ReconcileHeartbeatAlarm"]
     shown, runs = alarm["Metrics"]
     assert shown["Expression"] == "FILL(runs, 0)" and runs["Id"] == "runs"
@@ -236,21 +236,26 @@ def a_schedule_that_stops_is_noticed_within_minutes(templates):
     spoil_in(MONITORING, "UnknownOutcomesAlarm", "AlarmActions", to=[]),
     spoil_in(MONITORING, "UnknownOutcomesAlarm", "TreatMissingData"),
     spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "TreatMissingData", to="notBreaching"),
-    spoil_in(MONITORING, "OldestOpenPaymentAlarm", "AlarmDescription", to="Old. docs/runbook.md, Old payments"),
+    spoil_in(MONITORING, "OldestOpenPaymentAlarm", "AlarmDescription", to="A. B. C. docs/runbook.md, Old payments"),
+    spoil_in(MONITORING, "OldestOpenPaymentAlarm", "AlarmDescription", to="A payment stays open. docs/runbook.md, Oldest open payment"),
     spoil("Monitoring", "Parameters", "Topic", to="arn:aws:sns:eu-west-1:1:other"),
 )
-def alarms_tell_somebody_what_to_do(templates):
+def every_alarm_notifies_the_topic_and_explains_itself_with_a_section_of_the_runbook(templates):
     titles = set(re.findall(r"^### (.+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE))
     named = set()
     for (part, name), alarm in alarms(templates, **CREATED).items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == ["<AlarmTopic>"], (part, name)
         missing = "breaching" if name == "ReconcileHeartbeatAlarm" else "notBreaching"
         assert alarm["TreatMissingData"] == missing, (part, name)
-        title = re.search(r"docs/runbook\.md, (.+)$", alarm["AlarmDescription"])
-        assert title and title.group(1) in titles, (part, name, alarm["AlarmDescription"])
-        named.add(title.group(1))
+        description = re.fullmatch(r"(.+) docs/runbook\.md, (.+)", alarm["AlarmDescription"])
+        assert description, (part, name, alarm["AlarmDescription"])
+        sentences, title = description.groups()
+        # What happened, what it means for money, what to do.
+        assert len(re.findall(r"\.(?: |$)", sentences)) >= 3, (part, name, sentences)
+        assert title in titles, (part, name, title)
+        named.add(title)
     section = (ROOT / "docs/runbook.md").read_text().split("\n## Alarms\n")[1].split("\n## ")[0]
-    assert set(re.findall(r"^### (.+)$", section, re.MULTILINE)) == named, "a section for no alarm"
+    assert set(re.findall(r"^### (.+)$", section, re.MULTILINE)) == named, "a section of the runbook belongs to no alarm"
 
 
 @check(
@@ -263,7 +268,7 @@ def alarms_tell_somebody_what_to_do(templates):
     replace(MONITORING, "Dashboard", '"Errors","FunctionName","${Backend}-idempotency"', '"Errors","FunctionName","${Backend}-health"'),
     replace(MONITORING, "Dashboard", '"x":8,"y":0', '"x":0,"y":0'),
 )
-def the_dashboard_shows_what_is_measured(templates):
+def the_dashboard_shows_all_recorded_metrics(templates):
     board = dashboard(templates)
     metrics = list(charted(board))
     for metric in metrics:
@@ -275,7 +280,7 @@ def the_dashboard_shows_what_is_measured(templates):
         functions = {dimensions["FunctionName"] for _, each, dimensions in metrics if each == name}
         assert functions == {f"tb-test-{binary}" for binary in binaries()}, name
     places = [(widget["x"], widget["y"]) for widget in board["widgets"]]
-    assert len(places) == len(set(places)), "widgets lie upon each other"
+    assert len(places) == len(set(places)), "widgets overlap"
 
 
 @check(
@@ -287,13 +292,13 @@ def the_dashboard_shows_what_is_measured(templates):
     spoil("HttpApi", "AccessLogSettings"),
     spoil("ServerErrors", "FilterPattern", to="{ $.code >= 500 }"),
 )
-def access_is_logged_as_json_without_what_is_nobodys_business(templates):
+def the_access_log_is_json_without_personal_data(templates):
     (stage,) = templates.stack(**REQUIRED).of_type("AWS::ApiGatewayV2::Stage").values()
     settings = stage["AccessLogSettings"]
     assert settings["DestinationArn"] == "<AccessLogGroup.Arn>"
     assert "\n" not in settings["Format"]
     line = json.loads(settings["Format"].replace("$context.status", "503"))
-    # The filter compares numbers.
+    # The metric filter compares numbers, so `status` must be one.
     assert line["status"] == 503 and line["environment"] == "production" and line["route"] == "$context.routeKey"
     assert templates.resource("ServerErrors")["FilterPattern"] == "{ $.status >= 500 }"
     assert not re.search(r"claims|header|query|requestOverride|authorizer\.(?!error)", settings["Format"])

@@ -1,4 +1,4 @@
-"""Parameters, rules, variables, the configuration of `sam deploy`."""
+"""Checks of parameters, rules, variables and the configuration of `sam deploy`."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ import parameters as scripts_parameters  # noqa: E402
 REDIS_SECRETS = ("RedisUrlSecretArn", "RedisIdempotencyUrlSecretArn", "RedisHealthUrlSecretArn")
 MONGODB_SECRETS = ("MongodbUriSecretArn", "MongodbReadUriSecretArn", "MongodbIdempotencyUriSecretArn", "MongodbPingUriSecretArn")
 
-# The settings that the template leaves at their defaults, by the reason.
+# The settings that the template leaves at their defaults, by reason.
 NOT_SET = {
     "the default is meant for Lambda": {
         "HEALTH_CHECK_TIMEOUT_MS",
@@ -30,16 +30,16 @@ NOT_SET = {
         "REDIS_IDLE_CHECK_MS",
         "SECRETS_TTL_SECONDS",
     },
-    "it is for a laptop or a test": {"LEDGER_DIR", "STRIPE_API_BASE"},
-    "the memory of a process stands in only in development": {"IDEMPOTENCY_FALLBACK", "IDEMPOTENCY_MEMORY_BYTES", "IDEMPOTENCY_MEMORY_ENTRIES"},
-    "it names a file, and a function has none but its binary": {"REDIS_CA_FILE"},
-    "the template makes the secret that holds it": {"PAYMENT_MAC_KEYS"},
+    "it is for local development or a test": {"LEDGER_DIR", "STRIPE_API_BASE"},
+    "the memory fallback exists only in development": {"IDEMPOTENCY_FALLBACK", "IDEMPOTENCY_MEMORY_BYTES", "IDEMPOTENCY_MEMORY_ENTRIES"},
+    "it names a file, and a function package contains only its binary": {"REDIS_CA_FILE"},
+    "the template creates the secret that holds it": {"PAYMENT_MAC_KEYS"},
     "Lambda sets it": {"AWS_LAMBDA_LOG_FORMAT", "AWS_LAMBDA_LOG_LEVEL", "AWS_REGION"},
 }
 
 
 def known_variables():
-    """Those of the table in config.rs."""
+    """The variables in the table of config.rs."""
     text = (ROOT / "shared/src/config.rs").read_text()
     names = set(re.findall(r"^//! \| `([A-Z_]+)` \|", text, re.MULTILINE))
     assert len(names) > 25, names
@@ -62,7 +62,7 @@ def set_variables(templates):
     lambda t: [t.resource(f"{camel(name)}Function")["Environment"]["Variables"].pop("MONGODB_DATABASE", None) for name in binaries() if name != "health"],
 )
 def every_setting_is_set_or_left_out_for_a_reason(templates):
-    """That the code knows what is set, tests/integration/parity.rs checks."""
+    """The opposite, that the code knows each variable of the template, is checked in tests/integration/parity.rs."""
     left_out = [name for names in NOT_SET.values() for name in names]
     known, found = known_variables(), set_variables(templates)
     assert sorted(known - found) == sorted(left_out), (known - found) ^ set(left_out)
@@ -86,7 +86,7 @@ def every_setting_is_set_or_left_out_for_a_reason(templates):
     lambda t: t.main["Rules"]["LoginsAreWhole"]["Assertions"].pop(1),
     lambda t: t.main["Rules"]["LoginsAreWhole"]["Assertions"].pop(2),
 )
-def what_would_be_unsafe_is_refused(templates):
+def unsafe_parameters_are_refused(templates):
     def refused(word, parameters, **more):
         sentences = templates.stack(**{**parameters, **more}).refusals()
         assert len(sentences) == 1 and word in sentences[0], (more, sentences)
@@ -111,22 +111,22 @@ def what_would_be_unsafe_is_refused(templates):
                         refused(what, brought, **{one: BROUGHT[other]})
     without = dict.fromkeys(MONGODB_SECRETS, "")
     refused("MongodbUriSecretArn", CREATED, **without)
-    refused("Without RedisUrlSecretArn", {**REQUIRED, "RedisHealthUrlSecretArn": BROUGHT["RedisHealthUrlSecretArn"]})
-    refused("Without MongodbUriSecretArn", {**REQUIRED, "MongodbReadUriSecretArn": BROUGHT["MongodbReadUriSecretArn"]})
-    refused("one ElastiCache user", CREATED, RedisIdempotencyUser="truebond-payments")
-    refused("one ElastiCache user", CREATED, RedisIdempotencyUser="truebond-health")
-    refused("one ElastiCache user", CREATED, RedisHealthUser="truebond-payments")
+    refused("without RedisUrlSecretArn", {**REQUIRED, "RedisHealthUrlSecretArn": BROUGHT["RedisHealthUrlSecretArn"]})
+    refused("without MongodbUriSecretArn", {**REQUIRED, "MongodbReadUriSecretArn": BROUGHT["MongodbReadUriSecretArn"]})
+    refused("share an ElastiCache user", CREATED, RedisIdempotencyUser="truebond-payments")
+    refused("share an ElastiCache user", CREATED, RedisIdempotencyUser="truebond-health")
+    refused("share an ElastiCache user", CREATED, RedisHealthUser="truebond-payments")
     for mongodb in ("MongodbUri", "MongodbUriSecretArn"):
         refused("MongodbCidr", REQUIRED, Environment="development", **{mongodb: DEVELOPMENT.get(mongodb, SECRETS["MongodbUriSecretArn"])})
     refused("MongodbEndpointService", CREATED, MongodbEndpointService="")
     refused("RedisCidr", BROUGHT, RedisCidr="")
     refused("RedisCidr", BROUGHT_WITH_IAM, RedisCidr="")
-    refused("not both", CREATED, RedisCidr=BROUGHT["RedisCidr"], **{name: BROUGHT[name] for name in REDIS_SECRETS})
+    refused("names an existing Redis", CREATED, RedisCidr=BROUGHT["RedisCidr"], **{name: BROUGHT[name] for name in REDIS_SECRETS})
     refused("serverless", CREATED, RedisCacheType="replication_group")
-    refused("not both", DEVELOPMENT, MongodbUriSecretArn=CREATED["MongodbUriSecretArn"])
-    refused("not both", DEVELOPMENT, StripeApiKeySecretArn=CREATED["StripeApiKeySecretArn"])
-    refused("not both", DEVELOPMENT, StripeWebhookSecretsSecretArn=CREATED["StripeWebhookSecretsSecretArn"])
-    refused("not both", BROUGHT_WITH_IAM, **{name: BROUGHT[name] for name in REDIS_SECRETS})
+    refused("Set only one of them", DEVELOPMENT, MongodbUriSecretArn=CREATED["MongodbUriSecretArn"])
+    refused("Set only one of them", DEVELOPMENT, StripeApiKeySecretArn=CREATED["StripeApiKeySecretArn"])
+    refused("Set only one of them", DEVELOPMENT, StripeWebhookSecretsSecretArn=CREATED["StripeWebhookSecretsSecretArn"])
+    refused("Set only one of them", BROUGHT_WITH_IAM, **{name: BROUGHT[name] for name in REDIS_SECRETS})
 
 
 @check(
@@ -136,13 +136,13 @@ def what_would_be_unsafe_is_refused(templates):
     lambda t: t.main["Parameters"]["StripeApiKeySecretArn"].update(AllowedPattern=".*"),
     lambda t: t.main["Parameters"]["StripeApiKeySecretArn"].update(AllowedPattern="(arn:.+:secretsmanager:.+)?"),
 )
-def what_can_hold_a_secret_is_not_shown(templates):
+def parameters_for_secrets_are_hidden(templates):
     parameters = templates.main["Parameters"]
     for name in ("RedisUrl", "MongodbUri", "StripeApiKey", "StripeWebhookSecrets", "HealthDetailsToken"):
         assert parameters[name].get("NoEcho") is True, name
-        # `sam deploy --guided` asks for ever until such a question has an answer.
+        # `sam deploy --guided` repeats a hidden question until the answer is not empty.
         assert parameters[name]["Default"] == "none", name
-    # Secrets Manager itself would find a secret by an ARN without its last characters; a policy that names such a one allows nothing.
+    # Secrets Manager accepts an ARN without the last characters, but a policy with such an ARN allows nothing.
     for wrong in ("sk_live_1", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:truebond/stripe"):
         for name in parameters:
             if name.endswith("SecretArn"):
@@ -150,7 +150,7 @@ def what_can_hold_a_secret_is_not_shown(templates):
                     templates.stack(**REQUIRED, **{name: wrong})
                 except Broken:
                     continue
-                raise AssertionError(f"{name} takes `{wrong}`")
+                raise AssertionError(f"{name} accepts `{wrong}`")
 
 
 @check(
@@ -158,7 +158,7 @@ def what_can_hold_a_secret_is_not_shown(templates):
     lambda t: t.main["Parameters"]["Cache"].update(AllowedValues=["bring"]),
     lambda t: t.main["Parameters"].update(More={"Type": "String"}),
 )
-def sam_deploys_each_environment_with_parameters_that_there_are(templates):
+def each_environment_of_samconfig_uses_existing_parameters(templates):
     config = toml("samconfig.toml")
     environments = set(config) - {"version"}
     assert {"development", "staging", "production"} <= environments, environments
@@ -169,7 +169,7 @@ def sam_deploys_each_environment_with_parameters_that_there_are(templates):
         assert set(deploy["capabilities"].split()) >= {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}, name
         assert deploy["resolve_s3"] is True and deploy["confirm_changeset"] is True, name
         given = scripts_parameters.overrides(deploy)
-        # What only whoever deploys knows, `make deploy` asks for.
+        # `make deploy` asks the operator for the required parameters.
         stack = templates.stack(**{**REQUIRED, **given})
         assert given["Environment"] == name
         assert stack.parameters["AlarmEmail"] == given.get("AlarmEmail", "")

@@ -1,10 +1,10 @@
-"""What a check is: a sentence about the templates that holds, and changes to them after which it must not."""
+"""Checks of the templates. A check is a function that asserts a property, with changes to the templates that must make it fail."""
 
 from cloudformation import Templates
 
 CHECKS = []
 
-# What every deployment has to be given.
+# The parameters that every deployment needs.
 REQUIRED = {
     "BuildId": "1764112500",
     "VpcId": "vpc-1",
@@ -29,7 +29,7 @@ REDIS_SECRETS = {
     for name in ("RedisUrlSecretArn", "RedisIdempotencyUrlSecretArn", "RedisHealthUrlSecretArn")
 }
 
-# The deployments that a check can look at.
+# The deployments that checks use.
 CREATED = {**REQUIRED, **SECRETS, "Cache": "create", "MongodbEndpointService": "com.amazonaws.vpce.eu-west-1.vpce-svc-1"}
 BROUGHT = {
     **REQUIRED,
@@ -62,9 +62,9 @@ DEPLOYMENTS = {"created": CREATED, "brought": BROUGHT, "brought with IAM": BROUG
 
 
 def check(*spoilers):
-    """A check, with what each has to spoil it: functions that change `Templates` in place."""
+    """Registers a check and its spoilers. A spoiler changes `Templates` in place, and the check must then fail."""
     if not spoilers:
-        raise TypeError("a check that cannot be seen to fail is none")
+        raise TypeError("a check needs at least one change that makes it fail")
 
     def register(function):
         CHECKS.append((function, spoilers))
@@ -74,7 +74,7 @@ def check(*spoilers):
 
 
 def spoil(resource, *path, to=None):
-    """Sets, or without `to` removes, what is at `path` in the properties of a resource of template.yaml."""
+    """Sets the property at `path` of a resource of template.yaml, or removes it without `to`."""
 
     def change(templates: Templates):
         *way, last = path

@@ -1,5 +1,5 @@
-"""What CloudFormation would make of a template, without asking it: expands SAM, evaluates conditions and rules, and
-follows every reference. A reference to what is not there is an error, as it would be there, only earlier."""
+"""Evaluates a template as CloudFormation does, without an AWS account: expands SAM, evaluates conditions and rules, and resolves
+every reference. A reference to a missing resource is an error, found before a deployment."""
 
 import copy
 import json
@@ -35,23 +35,23 @@ EXPANDED = {}
 
 
 class Broken(Exception):
-    """CloudFormation would refuse it."""
+    """CloudFormation would reject the template or its parameters."""
 
 
 def read(path):
-    return written_out(yaml_parse((ROOT / path).read_text()))
+    return without_anchors(yaml_parse((ROOT / path).read_text()))
 
 
-def written_out(node):
-    """A copy without common parts, as `sam build` writes it. What an anchor marks is one object wherever it is repeated: a test that
-    changes it for one function would change it for all."""
+def without_anchors(node):
+    """A copy in which no two places share an object, as `sam build` writes it. YAML anchors make one object appear in several places, so
+    a test that changes it for one function would change it for all."""
     if isinstance(node, dict):
-        return {key: written_out(value) for key, value in node.items()}
-    return [written_out(value) for value in node] if isinstance(node, list) else node
+        return {key: without_anchors(value) for key, value in node.items()}
+    return [without_anchors(value) for value in node] if isinstance(node, list) else node
 
 
 class Templates:
-    """The files of the repository, to be changed in memory by a test that wants to see a check fail."""
+    """The templates of the repository. Spoilers change a copy in memory."""
 
     def __init__(self):
         self.files = {path: read(path) for path in ("template.yaml", "deploy/function-alarms.yaml", "deploy/monitoring.yaml", "deploy/network.yaml")}
@@ -71,8 +71,8 @@ class Templates:
 
 
 class Stack:
-    """One stack as it would be deployed with these parameters; `resources` are those whose condition holds, with
-    everything evaluated that is known before anything is created."""
+    """One stack, evaluated with these parameters. `resources` are the resources whose condition holds, with all values evaluated that are
+    known before the deployment."""
 
     def __init__(self, templates, path, parameters):
         self.templates = templates
@@ -96,7 +96,7 @@ class Stack:
         return {name: resource["Properties"] for name, resource in self.resources.items() if resource["Type"] == kind}
 
     def nested(self):
-        """The stacks inside this one."""
+        """The nested stacks."""
         stacks = {}
         for name, properties in self.of_type("AWS::CloudFormation::Stack").items():
             given = {key: str(value) for key, value in properties.get("Parameters", {}).items()}
@@ -104,7 +104,7 @@ class Stack:
         return stacks
 
     def refusals(self):
-        """What the template's rules say against these parameters."""
+        """The descriptions of the template's rules that these parameters violate."""
         refused = []
         for rule in self.rules.values():
             if "RuleCondition" in rule and not self.truth(rule["RuleCondition"]):
@@ -121,7 +121,7 @@ class Stack:
             def load(self):
                 return {}
 
-        # Most tests look at the same few deployments, and SAM takes its time.
+        # Cached, because SAM is slow and most tests evaluate the same few deployments.
         key = json.dumps([source, self.parameters], sort_keys=True)
         if key not in EXPANDED:
             try:
@@ -139,17 +139,17 @@ class Stack:
             elif "Default" in declaration:
                 value = str(declaration["Default"])
             else:
-                raise Broken(f"the parameter {name} is not given")
+                raise Broken(f"missing parameter {name}")
             pattern = declaration.get("AllowedPattern")
             if pattern and not re.fullmatch(pattern, value):
-                raise Broken(f"{name} is `{value}`")
+                raise Broken(f"{name} is `{value}`; expected the pattern {pattern}")
             allowed = [str(each) for each in declaration.get("AllowedValues", [value])]
             if value not in allowed:
-                raise Broken(f"{name} is `{value}`")
+                raise Broken(f"{name} is `{value}`; expected one of {allowed}")
             values[name] = value
         unknown = set(given) - set(declared)
         if unknown:
-            raise Broken(f"no such parameters: {sorted(unknown)}")
+            raise Broken(f"unknown parameters: {sorted(unknown)}")
         return values
 
     def _holds(self, condition):
@@ -168,10 +168,10 @@ class Stack:
         if function == "Fn::Equals":
             left, right = (str(self.value(each)) for each in given)
             return left == right
-        raise Broken(f"{function} in a condition")
+        raise Broken(f"unsupported function {function} in a condition")
 
     def value(self, node):
-        """`node` evaluated. What is known only once a resource exists becomes `<Resource>` or `<Resource.Attribute>`."""
+        """Evaluates `node`. A value known only after the deployment becomes `<Resource>` or `<Resource.Attribute>`."""
         if isinstance(node, list):
             values = [self.value(each) for each in node]
             return [each for each in values if each is not NO_VALUE]
@@ -189,7 +189,7 @@ class Stack:
             if function == "Fn::If":
                 condition, then, otherwise = given
                 if condition not in self.conditions:
-                    raise Broken(f"no condition {condition}")
+                    raise Broken(f"unknown condition {condition}")
                 return self.value(then if self._holds(condition) else otherwise)
             if function == "Fn::Join":
                 return given[0].join(str(each) for each in self.value(given[1]))
@@ -202,7 +202,7 @@ class Stack:
             if function in ("Fn::GetAZs", "Fn::Cidr"):
                 return f"{function}({self.value(given)})"
             if function.startswith("Fn::"):
-                raise Broken(f"{function} is not understood")
+                raise Broken(f"unsupported function {function}")
         values = {key: self.value(each) for key, each in node.items()}
         return {key: each for key, each in values.items() if each is not NO_VALUE}
 
@@ -219,9 +219,9 @@ class Stack:
 
     def _resource(self, name, attribute=None):
         if name not in self.source:
-            raise Broken(f"no resource {name}")
+            raise Broken(f"unknown resource {name}")
         if name not in self.exists:
-            raise Broken(f"{name} is named, and would not be created")
+            raise Broken(f"reference to {name}, which this deployment does not create")
         return f"<{name}.{attribute}>" if attribute else f"<{name}>"
 
     def _sub(self, given):
@@ -236,14 +236,12 @@ class Stack:
         return re.sub(r"\$\{([^!}]+)\}", one, text)
 
 
-
-
 def camel(name):
     return "".join(word.capitalize() for word in name.split("-"))
 
 
 def binaries():
-    """The functions, by their folders; another test holds folders and binaries together."""
+    """The names of the functions, from their folders. Another test compares folders and binaries."""
     return sorted(path.parent.name for path in (ROOT / "functions").glob("*/Cargo.toml"))
 
 

@@ -1,5 +1,5 @@
-"""Starts each built function with the variables of each deployment: a value that the code does not take ends it here, and not at
-the first invocation. Called with the folder of the programs."""
+"""Starts each built function with the variables of each deployment, and fails if the function rejects a value. Without this check a
+wrong value would fail only the first invocation. The argument is the folder of the programs."""
 
 import subprocess
 import sys
@@ -7,9 +7,9 @@ import sys
 from checks import DEPLOYMENTS
 from cloudformation import Templates, binaries, camel
 
-# What Lambda adds. Without a Runtime API a function says so and ends, which is as far as it gets here.
+# Variables that Lambda adds. A function ends with STARTED if its settings are valid, because there is no Runtime API here.
 LAMBDA = {"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand", "AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_REGION": "eu-west-1"}
-# What is known only when the stack is there.
+# Values that are known only after the deployment.
 CREATED = {
     "<Valkey.Endpoint.Address>": "cache.example",
     "<Valkey.Endpoint.Port>": "6379",
@@ -18,7 +18,7 @@ CREATED = {
 STARTED = "AWS_LAMBDA_RUNTIME_API is not set"
 
 
-def said(program, variables):
+def output_of(program, variables):
     ended = subprocess.run([program], env={**LAMBDA, **variables}, capture_output=True, text=True, timeout=60)
     return (ended.stdout + ended.stderr).strip()
 
@@ -35,11 +35,11 @@ def main(folder):
         stack = Templates().stack(**parameters)
         for name in binaries():
             variables = stack.resources[f"{camel(name)}Function"]["Properties"]["Environment"]["Variables"]
-            answer = said(f"{folder}/{name}", {key: created(str(value)) for key, value in variables.items()})
+            answer = output_of(f"{folder}/{name}", {key: created(str(value)) for key, value in variables.items()})
             if STARTED not in answer:
                 wrong.append(f"{name}, {deployment}: {answer}")
-    if STARTED in said(f"{folder}/health", {"ENVIRONMENT": "what is no name"}):
-        wrong.append("a function starts with a variable that is wrong")
+    if STARTED in output_of(f"{folder}/health", {"ENVIRONMENT": "not a valid name"}):
+        wrong.append("a function starts with an invalid variable")
     if wrong:
         sys.exit("\n".join(wrong))
     print(f"{len(binaries())} functions start in {len(DEPLOYMENTS)} deployments")

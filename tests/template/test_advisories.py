@@ -1,4 +1,4 @@
-"""Holds scripts/advisories.py to telling a vulnerability from a source that gives no answer."""
+"""Tests that scripts/advisories.py distinguishes a vulnerability from an unreachable OSV."""
 
 import contextlib
 import datetime
@@ -42,7 +42,7 @@ TIME, SCOPED, JINJA2 = Package("crates.io", "time", "0.1.42"), Package("npm", "@
 
 
 class Osv(http.server.BaseHTTPRequestHandler):
-    """Answers as OSV does what `answers` has for a package; where that is a number or bytes, with this status or text."""
+    """Simulates OSV: answers a package with its entry in `answers`. A number is a status, bytes are a body."""
 
     answers: dict = {}
 
@@ -82,13 +82,13 @@ class Advisories(unittest.TestCase):
         (self.root / "bench/package-lock.json").write_text(PACKAGE_LOCK)
         (self.root / "bench/jars.sha256").write_text(JARS)
         (self.root / "bench/requirements.txt").write_text(REQUIREMENTS)
-        # One package a request, straight to the server of the test.
+        # One package per request, and no proxy to the test server.
         for patch in (mock.patch.object(advisories, "BATCH", 1), mock.patch.dict(os.environ, {"no_proxy": "127.0.0.1"})):
             patch.start()
             self.addCleanup(patch.stop)
 
     def run_with(self, answers, *arguments):
-        """Whether it succeeds, and what it says."""
+        """Runs the script. Returns whether it succeeded, and its output."""
         handler = type("Handler", (Osv,), {"answers": answers})
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -101,10 +101,10 @@ class Advisories(unittest.TestCase):
             server.server_close()
 
     def run_at(self, osv, *arguments):
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             status = advisories.main(arguments, self.root, osv)
-        return status == 0, said.getvalue()
+        return status == 0, output.getvalue()
 
     def nowhere(self):
         server = http.server.HTTPServer(("127.0.0.1", 0), Osv)
@@ -118,30 +118,30 @@ class Advisories(unittest.TestCase):
         for package, file in ((TIME, "Cargo.lock"), (SCOPED, "bench/package-lock.json"), (JINJA2, "bench/requirements.txt"), (NETTY, "bench/jars.sha256")):
             for arguments in ((), ("--if-reachable",)):
                 with self.subTest(package, arguments=arguments):
-                    passed, said = self.run_with({package: vulnerable("GHSA-1")}, *arguments)
+                    passed, output = self.run_with({package: vulnerable("GHSA-1")}, *arguments)
                     self.assertFalse(passed)
-                    self.assertIn(f"{package.name} {package.version} ({file}): https://osv.dev/vulnerability/GHSA-1", said)
+                    self.assertIn(f"{package.name} {package.version} ({file}): https://osv.dev/vulnerability/GHSA-1", output)
 
-    def test_no_answer_fails_unless_it_is_allowed(self):
+    def test_an_unreachable_osv_fails_unless_if_reachable_is_given(self):
         self.assertFalse(self.run_at(self.nowhere())[0])
-        passed, said = self.run_at(self.nowhere(), "--if-reachable")
+        passed, output = self.run_at(self.nowhere(), "--if-reachable")
         self.assertTrue(passed)
-        self.assertEqual(len(said.splitlines()), 1, said)
-        self.assertIn("advisories not looked up", said)
+        self.assertEqual(len(output.splitlines()), 1, output)
+        self.assertIn("advisories not looked up", output)
         for status in (429, 500, 503):
             with self.subTest(status):
                 self.assertFalse(self.run_with({JINJA2: status})[0])
                 self.assertTrue(self.run_with({JINJA2: status}, "--if-reachable")[0])
 
     def test_a_vulnerability_before_an_outage_fails(self):
-        # In the order of the queries: Maven, PyPI, crates.io, npm.
+        # The order of the queries is Maven, PyPI, crates.io, npm.
         for trouble in (503, 400, b"<html>"):
             with self.subTest(trouble):
-                passed, said = self.run_with({JINJA2: vulnerable("GHSA-1"), SCOPED: trouble}, "--if-reachable")
+                passed, output = self.run_with({JINJA2: vulnerable("GHSA-1"), SCOPED: trouble}, "--if-reachable")
                 self.assertFalse(passed)
-                self.assertIn("GHSA-1", said)
+                self.assertIn("GHSA-1", output)
 
-    def test_an_answer_that_is_none_of_osv_fails(self):
+    def test_an_invalid_answer_fails(self):
         for answer in (400, 403, 404, b"<html>", b"{}", b"[]", b'{"results": []}', b'{"results": ["a"]}', b'{"results": [{"vulns": [{}]}]}'):
             with self.subTest(answer):
                 self.assertFalse(self.run_with({TIME: answer}, "--if-reachable")[0])
@@ -150,18 +150,18 @@ class Advisories(unittest.TestCase):
         def pages(query):
             return vulnerable("GHSA-2") if query.get("page_token") == "next" else {"next_page_token": "next"}
 
-        passed, said = self.run_with({TIME: pages})
+        passed, output = self.run_with({TIME: pages})
         self.assertFalse(passed)
-        self.assertIn("GHSA-2", said)
+        self.assertIn("GHSA-2", output)
 
-    def test_an_accepted_advisory_passes_until_its_day(self):
+    def test_an_accepted_advisory_passes_until_its_last_day(self):
         today = datetime.date.today()
         for last_day, expected in ((today, True), (today - datetime.timedelta(days=1), False)):
             with mock.patch.object(advisories, "ACCEPTED", {"GHSA-1": (last_day, "never built")}):
                 self.assertEqual(self.run_with({TIME: vulnerable("GHSA-1")})[0], expected)
                 self.assertFalse(self.run_with({TIME: vulnerable("GHSA-1", "GHSA-2")})[0])
 
-    def test_a_lock_file_that_is_not_understood_fails(self):
+    def test_an_unreadable_lock_file_fails(self):
         for file, text in (("Cargo.lock", "version = 4"), ("bench/requirements.txt", "jinja2>=2"), ("bench/package-lock.json", '{"packages": {}}'), ("bench/jars.sha256", JARS.replace("netty", "log4j"))):
             with self.subTest(file):
                 before = (self.root / file).read_text()
@@ -183,7 +183,7 @@ class Advisories(unittest.TestCase):
 
 
 class Callers(unittest.TestCase):
-    def test_only_the_command_for_any_ci_does_without_an_answer(self):
+    def test_only_the_ci_command_passes_if_reachable(self):
         self.assertIn("scripts/advisories --if-reachable", (ROOT / ".ci/run").read_text())
         self.assertIn("run: make advisories\n", (ROOT / ".github/workflows/ci.yml").read_text())
         for caller in ("Makefile", ".github/workflows/ci.yml"):

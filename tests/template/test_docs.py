@@ -52,17 +52,17 @@ class Documents(unittest.TestCase):
         shown = page("cost").split("<!-- make costs -->\n")[1].split("<!-- -->")[0].strip()
         self.assertEqual(shown, costs.tables())
 
-    def test_the_script_counts_what_the_templates_have(self):
+    def test_the_costs_count_the_resources_of_the_templates(self):
         metrics = sum(len(list(of_alarm(alarm))) for alarm in alarms(Templates(), **CREATED).values())
         self.assertEqual(costs.IDLE["alarm_metrics"], metrics)
         self.assertEqual(costs.IDLE["own_metrics"], sum(len(values) for _, values in own_metrics().values()))
         parameters = Templates().main["Parameters"]
-        # One for each parameter, the URLs of Redis excepted, as the cache is created; and those of the template's own.
+        # One secret per parameter except for the URLs of Redis, because the cache is created, plus the template's own secrets.
         own = len(Templates().stack(**CREATED).of_type("AWS::SecretsManager::Secret"))
         given = [name for name in parameters if name.endswith("SecretArn") and not name.startswith("Redis")]
         self.assertEqual(costs.IDLE["secrets"], len(given) + own)
 
-    def test_parameters_that_are_named_are_there(self):
+    def test_every_parameter_in_the_documents_exists(self):
         names = set(Templates().main["Parameters"]) | {"NatGateways", "SecretsManagerEndpoint", "NatAddresses"}
         other = {"CachePaymentsUser", "CacheIdempotencyUser", "CacheHealthUser", "PaymentMacKeys", "MongodbEndpoint", "ApiUrl", "ClientId", "MemorySize", "ConcurrentExecutions", "DependencyLatency", "IntegrationLatency", "Latency", "IamAuthenticationThrottling"}
         for name in ABOUT_DEPLOYMENT:

@@ -1,4 +1,4 @@
-"""What the scripts and the workflow download is pinned: by exact version, and by the hash of what comes."""
+"""Tests that all downloads of the scripts and of the workflow are pinned by exact version and by hash."""
 
 import re
 import unittest
@@ -10,7 +10,7 @@ LOCKS = sorted((ROOT / "scripts/locks").glob("*.txt"))
 
 
 def packages(lock):
-    """Each package of a lock with its hashes."""
+    """The packages of a lock, each with its hashes."""
     entries = re.split(r"^(?=\w)", re.sub(r"^#.*\n", "", lock.read_text(), flags=re.MULTILINE), flags=re.MULTILINE)
     return [(entry.split()[0], re.findall(r"--hash=sha256:[0-9a-f]{64}\b", entry)) for entry in entries if entry.strip()]
 
@@ -24,7 +24,7 @@ class Python(unittest.TestCase):
                     self.assertRegex(package, r"^[\w.-]+==[\w.]+$")
                     self.assertTrue(hashes)
 
-    def test_the_versions_are_those_of_the_scripts(self):
+    def test_locks_have_the_versions_of_the_scripts(self):
         of_tools = {
             "aws-sam-cli": ("aws-sam-cli", "SAM_CLI"),
             "aws-sam-translator": ("aws-sam-translator", "SAM_TRANSLATOR"),
@@ -53,7 +53,7 @@ class Python(unittest.TestCase):
                 with self.subTest(line):
                     self.assertIn(option, line)
 
-    def test_the_tests_look_where_the_scripts_install(self):
+    def test_the_harness_uses_the_folders_into_which_the_scripts_install(self):
         looked_for = (ROOT / "tests/harness/src/environment.rs").read_text()
         for name in ("LOCALSTRIPE", "MOTO"):
             self.assertIn(f'"{name.lower()}-{VERSIONS[name]}"', looked_for)
@@ -71,7 +71,7 @@ class Others(unittest.TestCase):
         self.assertTrue(uses)
         for action in uses:
             self.assertRegex(action, r"^[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
-        # One commit for each.
+        # The same commit wherever an action is used.
         self.assertEqual(len(set(uses)), len({action.partition("@")[0] for action in uses}))
 
 

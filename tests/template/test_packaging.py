@@ -1,4 +1,4 @@
-"""Holds scripts/lambda_fit.py to finding what Lambda could not load."""
+"""Tests that scripts/lambda_fit.py detects programs that Lambda cannot load, and how scripts/parameters.py reads parameters."""
 
 import contextlib
 import io
@@ -24,17 +24,17 @@ def program(machine=ARM64, glibc="2.34", magic=b"\x7fELF\x02\x01"):
 
 
 class Programs(unittest.TestCase):
-    def test_one_that_fits_has_no_fault(self):
+    def test_a_loadable_program_has_no_fault(self):
         self.assertEqual(lambda_fit.faults(program(), "arm64"), [])
         self.assertEqual(lambda_fit.faults(program(X86_64, "2.9"), "x86_64"), [])
 
-    def test_what_does_not_fit_is_said(self):
+    def test_the_fault_of_an_unloadable_program_is_named(self):
         self.assertIn("glibc 2.36", lambda_fit.faults(program(glibc="2.36"), "arm64")[0])
         self.assertIn("machine 62", lambda_fit.faults(program(X86_64), "arm64")[0])
         self.assertIn("not a 64-bit ELF", lambda_fit.faults(program(magic=b"MZ"), "arm64")[0])
-        self.assertIn("names no glibc", lambda_fit.faults(program().replace(b"GLIBC_", b"MUSL__"), "arm64")[0])
+        self.assertIn("not linked against glibc", lambda_fit.faults(program().replace(b"GLIBC_", b"MUSL__"), "arm64")[0])
 
-    def test_this_interpreter_is_read(self):
+    def test_the_glibc_of_this_interpreter_is_found(self):
         if not sys.platform.startswith("linux"):
             self.skipTest("not an ELF program")
         version = lambda_fit.glibc(Path(sys.executable).resolve().read_bytes())
@@ -42,13 +42,13 @@ class Programs(unittest.TestCase):
 
 
 class Parameters(unittest.TestCase):
-    def test_a_list_and_what_sam_writes_are_read_alike(self):
+    def test_a_list_and_the_string_that_sam_writes_have_the_same_result(self):
         by_hand = parameters.overrides({"parameter_overrides": ["Environment=staging", "BuildId=1764112500", "JwtIssuer=https://a.example/?b=c"]})
         by_sam = parameters.overrides({"parameter_overrides": 'Environment="staging" BuildId="1764112500" DeploymentAlarms="ignored" JwtIssuer="https://a.example/?b=c" RedisUrlSecretArn=""'})
         self.assertEqual(by_hand, {"Environment": "staging", "JwtIssuer": "https://a.example/?b=c"})
         self.assertEqual(by_sam, {**by_hand, "RedisUrlSecretArn": ""})
 
-    def test_what_has_no_default_is_asked_for(self):
+    def test_a_parameter_without_a_default_is_missing_until_given(self):
         template = {"Parameters": {"BuildId": {}, "VpcId": {}, "Environment": {"Default": "production"}}}
         self.assertEqual(parameters.missing(template, {}), ["VpcId"])
         self.assertEqual(parameters.missing(template, {"VpcId": "vpc-1"}), [])
@@ -56,7 +56,7 @@ class Parameters(unittest.TestCase):
 
 class Zips(unittest.TestCase):
     def check(self, entries):
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as errors:
             path = Path(folder) / "bootstrap.zip"
             with zipfile.ZipFile(path, "w") as archive:
                 for name, content in entries.items():
@@ -64,15 +64,15 @@ class Zips(unittest.TestCase):
             try:
                 lambda_fit.main("arm64", str(path))
             except SystemExit:
-                return said.getvalue()
+                return errors.getvalue()
         return ""
 
-    def test_a_zip_holds_one_program_named_bootstrap(self):
+    def test_a_zip_must_hold_one_program_named_bootstrap(self):
         self.assertEqual(self.check({"bootstrap": program()}), "")
         self.assertIn("not `bootstrap`", self.check({"health": program()}))
         self.assertIn("glibc 2.38", self.check({"bootstrap": program(glibc="2.38")}))
 
-    def test_a_program_that_is_not_zipped_is_looked_at_too(self):
+    def test_an_unzipped_program_is_checked_too(self):
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.redirect_stderr(io.StringIO()):
             path = Path(folder) / "bootstrap"
             path.write_bytes(program())

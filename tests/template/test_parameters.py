@@ -1,4 +1,4 @@
-"""What scripts/deploy takes from samconfig.toml."""
+"""Tests how scripts/parameters.py reads samconfig.toml."""
 
 import sys
 import tomllib
@@ -10,7 +10,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import parameters  # noqa: E402
 
-# What would be another parameter, or another value, to the SAM CLI or to the shell that hands the lines over.
+# Values that the SAM CLI or the shell would turn into another value or another parameter.
 HOSTILE = [
     "x\nEnvironment=development",
     "x\r\nEnvironment=development",
@@ -35,20 +35,20 @@ def read(*pairs):
 
 
 class Parameters(unittest.TestCase):
-    def test_a_value_is_one_word_of_one_parameter(self):
+    def test_a_value_that_sam_would_split_is_rejected(self):
         for value in HOSTILE:
-            with self.subTest(value=value), self.assertRaises(parameters.Unusable) as refused:
+            with self.subTest(value=value), self.assertRaises(parameters.Unusable) as raised:
                 read("LogRetentionDays=7", f"JwtAudience={value}")
-            said = str(refused.exception)
-            self.assertIn("JwtAudience", said)
-            self.assertNotIn("development", said, "a value may be a secret")
+            error = str(raised.exception)
+            self.assertIn("JwtAudience", error)
+            self.assertNotIn("development", error, "a value may be a secret")
 
-    def test_a_name_is_a_name(self):
+    def test_an_invalid_name_is_rejected(self):
         for pair in ["", "JwtAudience", "=x", "a b=x", "a\nb=x", "ParameterKey=Environment,ParameterValue=x\n", 7, None]:
             with self.subTest(pair=pair), self.assertRaises(parameters.Unusable):
                 read(pair)
 
-    def test_what_is_written_is_read(self):
+    def test_valid_values_are_read_unchanged(self):
         values = ["", "a,b", "https://issuer.example/?a=b", "rediss://user:p%20w@host:6379/0", "10.0.0.0/16", "größe", "arn:aws:kms:eu-west-1:1:key/x"]
         for value in values:
             self.assertEqual(read(f"JwtAudience={value}", "BuildId=1"), {"JwtAudience": value})

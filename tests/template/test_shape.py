@@ -1,4 +1,4 @@
-"""Holds template.yaml to a shape that stays readable with many functions: each is one short block, and what blocks share is used."""
+"""Tests that template.yaml stays readable with many functions: each function is one short block, and every anchor is used."""
 
 import re
 import unittest
@@ -11,7 +11,7 @@ PARTS = ("Function", "Role", "LogGroup", "Alarms")
 
 
 def resources(text):
-    """The name and the lines of each resource, in the order of the file, without blank lines and comments."""
+    """The name and the lines of each resource, in file order, without blank lines and comments."""
     body = text.split("\nResources:\n")[1].split("\nOutputs:\n")[0]
     found = []
     for line in body.splitlines():
@@ -24,7 +24,7 @@ def resources(text):
 
 
 def faults(text):
-    """What is wrong with the blocks of the functions."""
+    """The functions whose block is too long or not contiguous."""
     found = resources(text)
     names = [name for name, _ in found]
     wrong = []
@@ -40,7 +40,7 @@ def faults(text):
 
 
 def unused(text):
-    """The anchors that nothing repeats."""
+    """The anchors without a use."""
     return set(re.findall(r"[\s\[]&([a-z-]+)", text)) - set(re.findall(r"[\s\[]\*([a-z-]+)", text))
 
 
@@ -49,14 +49,14 @@ class Shape(unittest.TestCase):
         self.assertEqual(faults(TEXT), [])
 
     def test_a_long_or_scattered_block_is_found(self):
-        description = "      Description: Liveness; does no I/O\n"
+        description = "      Description: Reports that the process is alive; does no I/O\n"
         (long,) = faults(TEXT.replace(description, description * MOST_LINES))
         self.assertRegex(long, r"^health: \d+ lines$")
         role = TEXT[TEXT.index("  HealthRole:\n") : TEXT.index("  HealthLogGroup:\n")]
         (scattered,) = faults(TEXT.replace(role, "").replace("\nOutputs:\n", f"{role}\nOutputs:\n"))
         self.assertIn("health: the block is", scattered)
 
-    def test_what_is_shared_is_used(self):
+    def test_every_anchor_is_used(self):
         self.assertEqual(unused(TEXT), set())
         self.assertEqual(unused(TEXT.replace("*mongodb-as-ping", "*mongodb-as-read")), {"mongodb-as-ping"})
 

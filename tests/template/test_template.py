@@ -1,4 +1,4 @@
-"""Holds template.yaml and the templates beside it to what is promised of them, and each check to being able to fail."""
+"""Runs the checks of template.yaml and the templates in deploy/, and tests that each check can fail."""
 
 import unittest
 
@@ -13,11 +13,11 @@ TEMPLATES = Templates()
 
 
 class Template(unittest.TestCase):
-    """Each check is a test here."""
+    """One test per check: the templates pass."""
 
 
 class Spoiled(unittest.TestCase):
-    """And each change that must not pass a check."""
+    """One test per spoiler: the check fails on the changed templates."""
 
 
 def holds(function):
@@ -28,7 +28,7 @@ def fails(function, spoiler):
     def test(self):
         templates = TEMPLATES.copy()
         spoiler(templates)
-        # Any exception that a spoiled template can cause; an error of the check itself shows in the test above.
+        # Every exception that a spoiled template can cause. A bug in the check itself fails the test above.
         with self.assertRaises((AssertionError, Broken, KeyError, TypeError, ValueError)):
             function(templates)
 

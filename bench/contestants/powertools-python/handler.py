@@ -1,7 +1,6 @@
-"""The function that every contestant is: a charge, and an answer about it.
+"""The function of every contestant: a charge, and an answer.
 
-With BENCH_IDEMPOTENCY=off it is the same function without Powertools, none of which is imported then: what Powertools adds
-is the difference between the two.
+With BENCH_IDEMPOTENCY=off the function does not import Powertools. The difference between the two is the added cost.
 """
 
 import http.client
@@ -14,7 +13,7 @@ CHARGE_SECONDS = 20
 
 
 def work(event, _context):
-    """Charges where there is somebody to charge at, and answers with a `run` that no other execution has."""
+    """Charges, if there is a URL for it, and answers with a random `run` that is different for each execution."""
     request = json.loads(event["body"])
     if url := os.environ.get("BENCH_WORK_URL"):
         charge(url, event["headers"]["idempotency-key"])

@@ -1,4 +1,4 @@
-"""Powertools around a function: its idempotency decorator, with Redis behind it."""
+"""Protects a function by Powertools' idempotency decorator with Redis."""
 
 import json
 import os
@@ -14,10 +14,10 @@ from aws_lambda_powertools.utilities.idempotency.persistence.cache import CacheP
 
 
 class ValidatingLayer(CachePersistenceLayer):
-    """Keeps the hash of the payload when the record is completed.
+    """Keeps the hash of the payload in the completed record.
 
-    The layer as shipped loses it there, and then finds that no repetition has the payload of the first request: it refuses
-    each of them, where the documentation promises the first answer. The commands that Redis gets are the same.
+    The layer as shipped drops it, and then refuses every retry as a request with another payload, although the documentation promises
+    the first answer. Redis gets the same commands.
     """
 
     def _update_record(self, data_record):
@@ -32,10 +32,10 @@ class ValidatingLayer(CachePersistenceLayer):
 
 
 def at_most_once(work, answer):
-    """The handler that runs `work` once per idempotency key, and turns what Powertools raises into statuses."""
+    """Returns a handler that runs `work` once per idempotency key and converts the exceptions of Powertools into statuses."""
     shipped = os.environ.get("BENCH_POWERTOOLS") == "as-shipped"
     redis = urlsplit(os.environ["REDIS_URL"])
-    # By host and port as in the documentation's first example: the client that a URL makes tries nothing again.
+    # With host and port, as in the documentation's first example, because a client made from a URL does not retry.
     layer = (CachePersistenceLayer if shipped else ValidatingLayer)(host=redis.hostname, port=redis.port, ssl=False)
     config = IdempotencyConfig(
         event_key_jmespath='headers."idempotency-key"',

@@ -1,8 +1,7 @@
 'use strict';
-// The function that every contestant is: a charge, and an answer about it.
+// The function of every contestant: a charge, and an answer.
 //
-// With BENCH_IDEMPOTENCY=off it is the same function without Powertools, none of which is loaded then: what Powertools adds
-// is the difference between the two.
+// With BENCH_IDEMPOTENCY=off the function does not load Powertools. The difference between the two is the added cost.
 
 const { randomBytes } = require('node:crypto');
 const http = require('node:http');

@@ -1,14 +1,14 @@
 'use strict';
-// Powertools around a function: its idempotency wrapper, with Redis behind it.
+// Protects a function by Powertools' idempotency wrapper with Redis.
 
-// The one file that `scripts/install bench-contestants` has made of the packages (packages.mjs).
+// The bundle of packages that `scripts/install bench-contestants` creates (packages.mjs).
 const { CachePersistenceLayer, IdempotencyConfig, createClient, makeIdempotent } = require('powertools-with-redis');
 
 /**
- * Keeps the hash of the payload when the record is completed.
+ * Keeps the hash of the payload in the completed record.
  *
- * The layer as shipped loses it there, and then finds that no repetition has the payload of the first request: it refuses
- * each of them, where the documentation promises the first answer. The commands that Redis gets are the same.
+ * The layer as shipped drops it, and then refuses every retry as a request with another payload, although the documentation promises
+ * the first answer. Redis gets the same commands.
  */
 class ValidatingLayer extends CachePersistenceLayer {
   #client;

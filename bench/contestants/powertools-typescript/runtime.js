@@ -1,6 +1,6 @@
 'use strict';
-// Lambda's runtime in a few lines: fetch an event, hand it to the handler, send its answer. It stands in for AWS's runtime
-// client, whose package has to be compiled on the machine; it does less than that one, so it does not slow Powertools down.
+// Lambda's runtime in a few lines: fetches an event, calls the handler and sends its answer. It replaces AWS's runtime client, whose
+// package must be compiled on the machine. It does less than that client, so it does not slow Powertools down.
 
 const http = require('node:http');
 

@@ -1,24 +1,24 @@
-//! The work alone: `lambda_http` and nothing else, neither idempotency nor anything of `shared`. What the others cost is counted
-//! from here.
+//! The work alone: `lambda_http` without idempotency and without `shared`. The costs of all contestants are counted from this
+//! one.
 
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 
-use self::contract::Told;
+use self::contract::ContestantSettings;
 
 #[path = "../contract.rs"]
-#[expect(dead_code, reason = "it is told less than the others")]
+#[expect(dead_code, reason = "it uses fewer settings than the others")]
 mod contract;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let told = Told::read();
-    run(service_fn(|request| answer(&told, request))).await
+    let settings = ContestantSettings::read();
+    run(service_fn(|request| answer(&settings, request))).await
 }
 
-async fn answer(told: &Told, request: Request) -> Result<Response<Body>, Error> {
+async fn answer(settings: &ContestantSettings, request: Request) -> Result<Response<Body>, Error> {
     let key = request.headers().get("idempotency-key");
     let key = key.and_then(|key| key.to_str().ok()).unwrap_or_default();
-    let answer = told.work(key, request.body().as_ref()).await?;
+    let answer = settings.work(key, request.body().as_ref()).await?;
     let response = Response::builder()
         .status(201)
         .header("content-type", "application/json");

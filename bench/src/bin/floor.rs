@@ -1,4 +1,5 @@
-//! A process that answers every event at once: so much of every call is the Runtime API's and the kernel's, and no contestant is faster.
+//! A process that answers every event at once. Its time is the share of the Runtime API and the kernel in every call, which no
+//! contestant can undercut.
 
 use std::io::{BufRead, BufReader, Result, Write};
 use std::net::TcpStream;
@@ -7,7 +8,7 @@ const ROOT: &str = "/2018-06-01/runtime/invocation/";
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "Lambda tells a process in its environment where the Runtime API is"
+    reason = "Lambda sets the address of the Runtime API as an environment variable"
 )]
 fn main() -> Result<()> {
     let address = std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap_or_default();
@@ -26,7 +27,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// Reads an answer of the Runtime API, and returns which invocation it brings.
+/// Reads an answer of the Runtime API and returns the id of its invocation.
 fn read(answers: &mut impl BufRead) -> Result<String> {
     let (mut id, mut length) = (String::new(), 0);
     for line in answers.by_ref().lines() {
@@ -35,7 +36,7 @@ fn read(answers: &mut impl BufRead) -> Result<String> {
             Some(("lambda-runtime-aws-request-id", value)) => value.clone_into(&mut id),
             Some(("content-length", value)) => length = value.parse().unwrap_or(0),
             Some(_) => {}
-            // The end of the head, or of everything.
+            // The end of the head or of the stream.
             None if line.is_empty() => break,
             None => {}
         }

@@ -1,7 +1,7 @@
-//! Ours: the work behind the idempotency engine, served as the functions of this workspace are.
+//! This workspace's contestant: the work behind the idempotency engine, served like the functions of this workspace.
 //!
-//! Which stores decide is what `REDIS_URL` and `MONGODB_URI` say. The policy is the engine's default, `AtMostOnce`: what ended
-//! without a word is never run again by itself. (`payments-create` has a ledger, and so `RerunAlways`.)
+//! `REDIS_URL` and `MONGODB_URI` select the stores. The policy is the engine's default, `AtMostOnce`: abandoned work is never run
+//! again. (`payments-create` has a ledger, and so uses `RerunAlways`.)
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use shared::idempotency::{
 use shared::lambda::{self, Invocation};
 use shared::web::{self, Response};
 
-use self::contract::Told;
+use self::contract::ContestantSettings;
 
 #[path = "../contract.rs"]
 mod contract;
@@ -27,9 +27,9 @@ const ROUTE: &str = "/bench";
 const TENANT: &str = "bench";
 
 struct State {
-    /// `None`: the same function without idempotency.
+    /// `None` for the same function without idempotency.
     idempotency: Option<Idempotency>,
-    told: Told,
+    settings: ContestantSettings,
     scope: Scope,
 }
 
@@ -38,10 +38,10 @@ fn main() -> ExitCode {
 }
 
 fn open(app: &App) -> State {
-    let told = Told::read();
+    let settings = ContestantSettings::read();
     State {
-        idempotency: told.is_idempotent.then(|| app.idempotency()),
-        told,
+        idempotency: settings.is_idempotent.then(|| app.idempotency()),
+        settings,
         scope: Scope::http("bench", TENANT).expect("two words are a scope"),
     }
 }
@@ -53,7 +53,7 @@ async fn handle(state: Arc<State>, invocation: Invocation) -> Response {
         Err(problem) => return problem.into(),
     };
     let work = async || {
-        let answer = state.told.work(key.as_str(), request.body()).await;
+        let answer = state.settings.work(key.as_str(), request.body()).await;
         answer.map(|answer| {
             let mut response = Response::new(answer.into());
             *response.status_mut() = StatusCode::CREATED;
@@ -78,7 +78,7 @@ async fn handle(state: Arc<State>, invocation: Invocation) -> Response {
     let charge = Operation::new(RecordKey::new(&state.scope, &key), fingerprint);
     let ran = idempotency.run(&charge, invocation.deadline, async |_| {
         let answered = work().await;
-        // Whether the charge was heard of is not known.
+        // It is unknown whether the charge took effect.
         answered
             .map(|response| SavedResponse::of(&response))
             .map_err(Failure::MayHaveHappened)

@@ -1,4 +1,4 @@
-//! What does a longer body cost?
+//! Measures the cost of longer bodies.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::samples::{Samples, number, percentile};
 use crate::section::Section;
 use crate::stage::{Around, Stage};
 
-/// In one block, of the shortest bodies and of the longest ones.
+/// The calls in one block, with the shortest and with the longest bodies.
 const CALLS: (usize, usize) = (60, 4);
 const LONG: usize = 1_000_000;
 
@@ -19,9 +19,9 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let rounds = stage.settings.rounds.min(5);
     let sizes = &stage.settings.sizes;
     let mut medians = Samples::default();
-    // Why a case did not come to its end.
+    // The reasons for incomplete cases.
     let mut failed = BTreeMap::new();
-    // One round more than counted: buffers have grown then.
+    // The first round is not counted, because buffers grow in it.
     for round in 0..=rounds {
         for &size in sizes {
             progress(&format!("{size} bytes, round {round} of {rounds}"));
@@ -38,17 +38,17 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                     Err(why) => drop(failed.insert(case, why)),
                 }
             }
-            // Long bodies would fill the memory of Redis.
+            // Long bodies would fill Redis's memory.
             stage.empty_stores().await;
         }
     }
 
     let mut section = Section::new("body_size", "Longer bodies");
     section.notes.push(format!(
-        "Median call in microseconds by the length of the request and of its result; median of {rounds} rounds; \"fails\": an answer that is \
-         not what it has to be, in the JSON. A mismatch is asked with a short request. A call with a long body takes longer in every \
-         program: its row without idempotency is the one to compare with. What Redis itself spends on a long record stands under \"A claim \
-         beside a bare round trip\"."
+        "Median call in microseconds by the length of the request and of its result; median of {rounds} rounds. \"fails\" \
+         means a wrong answer, which the JSON contains. A mismatch uses a short request. Every program takes longer with a \
+         long body, so compare with its row without idempotency. Redis's time for a long record is under \"A claim beside a \
+         bare round trip\"."
     ));
     let columns = sizes.iter().map(|size| format!(" | {size} bytes"));
     section.columns(&columns.collect::<String>());

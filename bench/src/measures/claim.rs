@@ -1,5 +1,5 @@
-//! What does a claim cost, beside what the same round trip costs without idempotency? The engine in this process, with neither
-//! Lambda nor HTTP around it, side by side with redis-rs against one `redis-server`. Also `make claim-cost`.
+//! Measures the cost of a claim against a bare round trip. The engine runs in this process without Lambda and HTTP, and is
+//! compared with redis-rs on the same `redis-server`. Also `make claim-cost`.
 
 mod long_records;
 
@@ -25,9 +25,9 @@ use crate::stage::Stage;
 
 const TASKS: usize = 64;
 
-/// The engine's own script, for a client that has nothing to do but to send it.
+/// The engine's own script, for a client that only sends it.
 const CLAIM: &str = include_str!("../../../shared/crates/idempotency/src/store/record.lua");
-/// What the engine sends with it.
+/// The engine's arguments for the script.
 const ARGUMENTS: [&[u8]; 7] = [
     b"claim",
     b"00112233445566778899aabbccddeeff",
@@ -49,27 +49,27 @@ struct Bench {
     calls_of_a_task: usize,
 }
 
-/// What is called.
+/// A call to measure.
 enum Call {
-    /// The engine, for a fresh key.
+    /// The engine with a fresh key.
     Claim,
     /// `EVALSHA` around one `SET`.
     OneSet,
     SetNxGet,
-    /// The engine, for a key of another attempt, and what it has to answer.
+    /// The engine with another attempt's key, and a check of the answer.
     Blocked(Operation, fn(&ClaimOutcome<Lease>) -> bool),
 }
 
-/// What is measured of a call.
+/// The quantity that is measured.
 #[derive(Clone, Copy)]
 enum Of {
-    /// What the server spends, by its own account.
+    /// The server's time, by its own statistics.
     ServerTime,
-    /// How long it takes, one at a time.
+    /// The latency of a call, one at a time.
     Latency,
 }
 
-/// One comparison, round by round.
+/// A comparison, round by round.
 struct Compared {
     what: String,
     unit: &'static str,
@@ -204,7 +204,7 @@ impl Bench {
         }
     }
 
-    /// What a call comes to in one round, in microseconds.
+    /// The result of a call in one round, in microseconds.
     async fn measured(&mut self, of: Of, call: &Call) -> f64 {
         self.redis.command(&["CONFIG", "RESETSTAT"]).await;
         let began = Instant::now();
@@ -217,7 +217,7 @@ impl Bench {
         }
     }
 
-    /// As many tasks on one connection.
+    /// Concurrent tasks on one connection.
     async fn throughput(&mut self, rounds: usize) -> Compared {
         let what = format!(
             "claims / the same script sent by redis-rs itself, {TASKS} tasks on one connection"
@@ -248,7 +248,7 @@ impl Bench {
         compared
     }
 
-    /// Has redis-rs itself send the engine's script.
+    /// Sends the engine's script with redis-rs.
     async fn send_script(&self, key: String) {
         let mut claim = self.script.key(key);
         for argument in ARGUMENTS {
@@ -260,7 +260,7 @@ impl Bench {
         assert!(is_started, "a fresh key is {answer:?}");
     }
 
-    /// What the server spends on a script, by its own account.
+    /// The server's time for a script, by its own statistics.
     async fn micros_per_script(&self) -> f64 {
         let stats: String = self.redis.query(&["INFO", "commandstats"]).await;
         let mut lines = stats.lines();

@@ -1,5 +1,4 @@
-//! How long does a process need from its start to its first request for work, and to its first answer? And how large is what is
-//! deployed?
+//! Measures the time from a process's start to its first request for work and to its first answer, and the size of a deployment.
 
 use std::path::Path;
 use std::{fs, io};
@@ -20,7 +19,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let starts = stage.settings.starts;
     let (mut asked, mut answered) = (Samples::default(), Samples::default());
     let mut sizes = Map::new();
-    // One round more than counted: the first one brings the files into memory.
+    // The first round is not counted, because it reads the files into memory.
     for round in 0..=starts {
         progress(&format!("starts, round {round} of {starts}"));
         for contestant in in_turn(&stage.present, round) {
@@ -56,7 +55,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         let size = |name: &str| sizes[name].as_f64();
         let [size_mb, size_times] = match (size(name), size(bare)) {
             (Some(size), Some(bare)) => [number(size / 1e6), number(size / bare)],
-            // What its sibling has installed, it does not need.
+            // The program without idempotency does not need the files of the one with it.
             _ => ["", ""].map(str::to_owned),
         };
         let [next, answer] = [next_times, answer_times].map(|times| number(times.median));
@@ -85,12 +84,13 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section
 }
 
-/// What nobody deploys, and what Lambda's runtime for Python brings: its client, and the AWS SDK with what that needs.
+/// Files that are not deployed, or that Lambda's Python runtime contains: its runtime client, and the AWS SDK with its
+/// dependencies.
 const NOT_DEPLOYED: &str = "pip setuptools pkg_resources _distutils_hack __pycache__ bin include awslambdaric runtime_client simplejson \
      snapshot_restore_py boto3 botocore s3transfer jmespath urllib3 dateutil six";
 
-/// The size of what is deployed: the binary, or for a peer in another language the folder of our tools that its process names.
-/// `None` where the same program without idempotency would need less than it has.
+/// The size of a deployment: the binary, or for another language the folder of the installed tool that the process uses. `None`
+/// for a program without idempotency that would need less than it has.
 fn size_bytes(contestant: &Contestant, process: &Lambda) -> Option<u64> {
     let program = contestant.program;
     match program {
@@ -111,7 +111,7 @@ fn size_bytes(contestant: &Contestant, process: &Lambda) -> Option<u64> {
     }
 }
 
-/// The words of its command line, and where Node looks for packages: among them is the folder that it was installed in.
+/// The words of the process's command line and Node's module path, which contain the folder of the installation.
 fn whereabouts(process: &Lambda) -> Vec<String> {
     let id = process.pid();
     let read = |file| fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
@@ -123,7 +123,7 @@ fn whereabouts(process: &Lambda) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// The folder of one tool of ours that one of the paths is in.
+/// The folder of an installed tool in one of the paths.
 fn installed_in(paths: &[String]) -> Option<&Path> {
     paths.iter().find_map(|path| {
         Path::new(path).ancestors().find(|folder| {
@@ -138,14 +138,14 @@ fn folder_bytes(folder: &Path) -> io::Result<u64> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        // With what a package says of itself, `pip-26.0.dist-info`, and packages of one file, `six.py`.
+        // Also matches metadata folders (`pip-26.0.dist-info`) and packages of one file (`six.py`).
         let package = name.split(['-', '.']).next().unwrap_or_default();
         if NOT_DEPLOYED.split(' ').any(|name| name == package) {
             continue;
         }
         size += match entry.file_type()?.is_dir() {
             true => folder_bytes(&entry.path())?,
-            // A link is as large as its path.
+            // The size of a link is the length of its path.
             false => entry.metadata()?.len(),
         };
     }
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_installed_is_found_wherever_the_process_names_it() {
+    fn the_folder_of_an_installation_is_found_in_any_path() {
         let named = ["-m", "/home/a/.cache/truebond/peer-1.0/venv/bin/python"].map(str::to_owned);
         let folder = Path::new("/home/a/.cache/truebond/peer-1.0");
         assert_eq!(installed_in(&named), Some(folder));

@@ -1,8 +1,7 @@
-//! How often does the work of one key run twice when something fails? A client that heard nothing sends its request again, as it
-//! has to; a till counts the executions.
+//! Counts how often the work of one key runs twice during a fault. A client without an answer retries, as it must, and a server
+//! counts the executions.
 //!
-//! The process is treated as Lambda treats it: what has not answered when its time is over is killed, and the next request starts
-//! another one.
+//! Processes are treated as on Lambda: one without an answer at its timeout is killed, and the next request starts another one.
 
 mod trial;
 
@@ -19,35 +18,35 @@ use crate::stage::Stage;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
-    /// Redis forgets everything after the answer.
+    /// Redis is flushed after the answer.
     Flush,
-    /// The process stands still while it works, for longer than its claim lasts, and then goes on: a host that stalls, which
-    /// Lambda's time limit does not reach.
+    /// The process is frozen during its work for longer than its lease, then thawed: a stalled host, which Lambda's timeout does
+    /// not end.
     Freeze,
-    /// The result is stored, and the reply of the store that says so is lost.
+    /// The result is stored, and the store's reply is lost.
     LostReply,
-    /// No store can be reached when the result is to be stored.
+    /// No store is reachable when the result is to be stored.
     LostCompletion,
-    /// The process is killed while it works.
+    /// The process is killed during its work.
     Kill,
 }
 
-/// How many contestants are struck at a time: all their processes wait most of the time.
+/// The number of contestants with concurrent trials. Their processes mostly wait.
 const AT_A_TIME: usize = 2;
 
-/// The one that runs everything again.
+/// The contestant that runs every retry.
 const BARE: &str = "bare";
 
-/// What each says of itself, where it bears on the table.
+/// What each library promises about the faults in the table.
 const PROMISES: [&str; 4] = [
-    "Ours, under `AtMostOnce`: at most one execution whatever fails where MongoDB decides; with Redis alone, as long as Redis keeps its \
-     data, so a flush is outside of what it promises. An attempt that ends without a word leaves its key *unknown* until somebody \
-     settles it: that is not a double, and a repetition has no answer either (\"open\").",
+    "Ours, under `AtMostOnce`: at most one execution during any fault if MongoDB decides. With Redis alone this holds as long \
+     as Redis keeps its data, which excludes a flush. After an abandoned attempt its key stays *unknown* until it is resolved: \
+     that is no double execution, but a retry gets no result (\"open\").",
     "Crate `idempotent`: \"If the process dies after the side effect ran but before the completion was stored, the retry runs the side \
-     effect again\"; claims expire after the lease that its caller chooses, here the time of the invocation.",
-    "Powertools: a claim expires with the time of its invocation, and the next request then runs again, so work whose attempt died may \
-     run twice; what its documentation says is in `bench/contestants/README.md`.",
-    "Bare: every repetition runs. It is here to show that the till counts.",
+     effect again\"; claims expire after the caller's lease, here the timeout of the invocation.",
+    "Powertools: a claim expires with its invocation's timeout, and the next request runs again, so abandoned work may run \
+     twice. `bench/contestants/README.md` has its documented promises.",
+    "Bare: every retry runs, which shows that executions are counted.",
 ];
 
 impl Fault {
@@ -70,17 +69,17 @@ impl Fault {
     }
 }
 
-/// All trials, by who and what.
+/// All trials, by contestant and fault.
 type Found = BTreeMap<(&'static str, Fault), Vec<Trial>>;
 
 pub(super) async fn measure(stage: &Stage) -> Section {
     let trials = stage.settings.trials;
-    // Processes that share nothing cannot stand in for one another.
-    let mut struck = stage.present.clone();
-    struck.retain(|contestant| contestant.store.is_shared() || contestant.name == BARE);
+    // Processes without a shared store cannot replace each other.
+    let mut participants = stage.present.clone();
+    participants.retain(|contestant| contestant.store.is_shared() || contestant.name == BARE);
     let mut found = Found::new();
     for number in 1..=trials {
-        for some in struck.chunks(AT_A_TIME) {
+        for some in participants.chunks(AT_A_TIME) {
             let names: Vec<_> = some.iter().map(|contestant| contestant.name).collect();
             progress(&format!("{number} of {trials}: {}", names.join(", ")));
             let pairs = some
@@ -95,15 +94,14 @@ pub(super) async fn measure(stage: &Stage) -> Section {
             }
         }
     }
-    section(trials, &struck, &found)
+    section(trials, &participants, &found)
 }
 
-fn section(trials: usize, struck: &[&'static Contestant], found: &Found) -> Section {
+fn section(trials: usize, participants: &[&'static Contestant], found: &Found) -> Section {
     let mut section = Section::new("faults", "What runs twice");
     section.notes.push(format!(
-        "Keys whose work ran more than once, of {trials} for each fault. In brackets what else went wrong: two different results told for \
-         one key, or repetitions for {} s (after a thaw {} s), of which the last one was not answered with a result (open). Where MongoDB \
-         decides, it is as lost as Redis.",
+        "Keys whose work ran more than once, of {trials} for each fault. In parentheses other violations: two different \
+         results of one key, or no result after retries for {} s (after a thaw {} s, open). If MongoDB decides, it becomes unreachable and loses replies in the same way as Redis.",
         PATIENCE.as_secs(),
         LAST_PATIENCE.as_secs()
     ));
@@ -111,7 +109,7 @@ fn section(trials: usize, struck: &[&'static Contestant], found: &Found) -> Sect
         .notes
         .extend(PROMISES.map(|promise| format!("- {promise}")));
     section.columns(&format!(" | {}", Fault::ALL.map(Fault::name).join(" | ")));
-    for contestant in struck {
+    for contestant in participants {
         let (mut cells, mut faults) = (Vec::new(), Map::new());
         for fault in Fault::ALL {
             let all = &found[&(contestant.name, fault)];
@@ -135,15 +133,15 @@ fn section(trials: usize, struck: &[&'static Contestant], found: &Found) -> Sect
 fn hold(section: &mut Section, what: &str, all: &[Trial], expected: Option<usize>) {
     let ran = all.iter().all(|trial| trial.executions > 0);
     section.hold_that(ran, &format!("{what}: the work ran"));
-    let has_struck = all.iter().all(|trial| trial.has_struck);
-    section.hold_that(has_struck, &format!("{what}: the fault struck"));
+    let took_effect = all.iter().all(|trial| trial.took_effect);
+    section.hold_that(took_effect, &format!("{what}: the fault took effect"));
     if let Some(expected) = expected {
         let doubles = Count::of(all).doubles;
         section.hold(&format!("{what}: doubles"), doubles as f64, expected as f64);
     }
 }
 
-/// What went wrong in how many trials.
+/// The number of trials with each result.
 struct Count {
     doubles: usize,
     two_results: usize,
@@ -184,7 +182,7 @@ impl Count {
     }
 }
 
-/// How many keys have to run twice: none of ours where it promises that, and all of bare.
+/// The number of keys that must run twice: none for this library if it promises so, all for bare.
 fn expected(name: &str, fault: Fault, trials: usize) -> Option<usize> {
     match name {
         BARE => Some(trials),

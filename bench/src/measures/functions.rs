@@ -1,5 +1,4 @@
-//! How long does each function of this workspace take to start, beside a bare `lambda_http` function in the same run? Also
-//! `make startup`.
+//! Measures the start of each function of this workspace, compared with a bare `lambda_http` function. Also `make startup`.
 
 use serde_json::json;
 
@@ -25,7 +24,7 @@ const FUNCTIONS: [&str; 9] = [
 pub(super) async fn measure(stage: &Stage) -> Section {
     let starts = stage.settings.starts;
     let (mut took, mut memory) = (Samples::default(), Samples::default());
-    // One round more than counted: the first one brings the files into memory.
+    // The first round is not counted, because it reads the files into memory.
     for round in 0..=starts {
         progress(&format!("starts, round {round} of {starts}"));
         for name in FUNCTIONS {

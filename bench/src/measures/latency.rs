@@ -1,4 +1,4 @@
-//! How long does a call take whose process is warm, and how much of it is idempotency's?
+//! Measures the latency of a warm call, and the share of idempotency in it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,22 +15,22 @@ use crate::samples::{Spread, differences, number, percentile, ratios};
 use crate::section::{Limit, Section};
 use crate::stage::{Around, Stage};
 
-/// The rare ones: looked for among the calls of all rounds, as one round has too few.
+/// Rare latencies, computed over the calls of all rounds, because one round has too few.
 const TAILS: [(&str, f64); 2] = [("p99_us", 0.99), ("p99.9_us", 0.999)];
-/// Where the curves are drawn: the part of the calls that took longer.
+/// The points of the curves: the share of calls that took longer.
 const CURVE: [f64; 9] = [0.5, 0.25, 0.1, 0.05, 0.025, 0.01, 0.005, 0.0025, 0.001];
-/// Those of them that are named.
+/// The points with a name.
 const NAMED: [(f64, &str); 4] = [
     (0.5, "50 %"),
     (0.1, "90 %"),
     (0.01, "99 %"),
     (0.001, "99.9 %"),
 ];
-/// Whom ours is to be faster than, and how many times.
+/// The libraries that ours must beat, and by what factor.
 const PEERS: [&str; 2] = ["powertools-python", "powertools-typescript"];
 const TIMES_FASTER: f64 = 5.0;
 
-/// All calls of a contestant in a situation, round by round.
+/// All calls of a contestant in a situation, by round.
 #[derive(Default)]
 struct Taken(BTreeMap<(&'static str, Situation), Vec<Vec<Duration>>>);
 
@@ -39,7 +39,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let (rounds, calls) = (stage.settings.rounds, stage.settings.calls);
     let (mut taken, mut raw_trips) = (Taken::default(), Vec::new());
     let (mut connection, script) = (raw::connect(&stage.redis.url()).await, raw::one_set());
-    // One round more than counted: what is compiled or allocated at first is done then.
+    // The first round is not counted, because code is compiled and memory allocated in it.
     for round in 0..=rounds {
         stage.empty_stores().await;
         progress(&format!("calls, round {round} of {rounds}"));
@@ -50,7 +50,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                 taken.0.entry(case).or_default().push(took);
             }
         }
-        // What a fresh call cannot do without: one round trip before the work and one behind it.
+        // The minimum of a fresh call: one round trip before the work and one after it.
         let mut took = Vec::with_capacity(calls);
         for number in 0..calls {
             let began = Instant::now();
@@ -83,10 +83,10 @@ fn section(stage: &Stage, taken: &Taken, raw_trips: &[f64], runtime_api: f64) ->
     let (rounds, calls) = (stage.settings.rounds, stage.settings.calls);
     let raw = Spread::of(raw_trips);
     section.notes.push(format!(
-        "Microseconds from handing an event over to having the answer, one call at a time, in {rounds} rounds of {calls} calls. p50: median \
-         of the rounds (least–most); p99 and p99.9: of all rounds together. *Added p50* is what stands beside the same program without \
-         idempotency in the same round; *added p99* is the difference of the two p99s. A process that answers at once takes {} µs. Two round \
-         trips of redis-rs alone (`EVALSHA` around one `SET`) took {raw} µs.",
+        "Microseconds from the delivery of an event to the answer, one call at a time, in {rounds} rounds of {calls} calls. \
+         p50: median of the rounds (least–most); p99 and p99.9: of all rounds together. *Added p50* is the difference to the \
+         same program without idempotency in the same round; *added p99* is the difference of the two p99s. A process that \
+         answers at once takes {} µs. Two round trips of redis-rs alone (`EVALSHA` around one `SET`) took {raw} µs.",
         number(runtime_api),
     ));
     section.columns(
@@ -110,7 +110,7 @@ fn section(stage: &Stage, taken: &Taken, raw_trips: &[f64], runtime_api: f64) ->
     section
 }
 
-/// The goals: by how much more the others add than ours does.
+/// The goals: the factor between the added cost of others and ours.
 fn add_goals(section: &mut Section, stage: &Stage, taken: &Taken) {
     let of_name = |name: &str| stage.present.iter().find(|peer| peer.name == name);
     let Some(ours) = of_name("ours-redis") else {
@@ -128,19 +128,19 @@ fn add_goals(section: &mut Section, stage: &Stage, taken: &Taken) {
 }
 
 impl Taken {
-    /// Round by round, the median call; none where a contestant does not get into a situation.
+    /// The median call of each round. Empty if the contestant cannot get into the situation.
     fn medians(&self, name: &'static str, situation: Situation) -> Vec<f64> {
         let rounds = self.0.get(&(name, situation)).into_iter().flatten();
         rounds.map(|took| percentile(took, 0.5)).collect()
     }
 
-    /// What the given part of the calls of all rounds stayed below.
+    /// The latency that the given share of the calls of all rounds stays below.
     fn tail(&self, name: &'static str, situation: Situation, part: f64) -> Option<f64> {
         let rounds = self.0.get(&(name, situation))?;
         Some(percentile(&rounds.concat(), part))
     }
 
-    /// Round by round, by how much a fresh call exceeds one of the same program without idempotency.
+    /// By round, the difference between a fresh call and one of the same program without idempotency.
     fn added(&self, contestant: &Contestant) -> Vec<f64> {
         let fresh = |name| self.medians(name, Situation::Fresh);
         differences(&fresh(contestant.name), &fresh(contestant.baseline()))
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_added_is_counted_from_the_baseline_of_the_same_round() {
+    fn the_added_cost_is_counted_from_the_baseline_of_the_same_round() {
         let ours = &crate::contestant::ALL[3];
         let rounds = |all: [u64; 2]| all.map(|took| vec![Duration::from_micros(took)]).into();
         let taken = Taken(BTreeMap::from([
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rare_calls_are_those_of_all_rounds() {
+    fn tails_are_computed_over_all_rounds() {
         let round = |slowest: u64| {
             let mut took = vec![Duration::from_micros(1); 99];
             took.push(Duration::from_micros(slowest));

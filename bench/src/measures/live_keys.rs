@@ -1,4 +1,4 @@
-//! Does a call take longer where Redis has many keys?
+//! Measures whether a call takes longer if Redis has many keys.
 
 use serde_json::{Map, json};
 
@@ -10,21 +10,23 @@ use crate::samples::{Samples, percentile};
 use crate::section::Section;
 use crate::stage::{Around, Stage};
 
-/// How many keys are sent at a time.
+/// The number of keys per batch.
 const BATCH: usize = 1_000;
-/// As many bytes as a record with a short result.
+/// The size of a record with a short result.
 const RECORD: [u8; 400] = [b'x'; 400];
 
 pub(super) async fn measure(stage: &Stage) -> Section {
     let is_asked = |store| store != Store::Memory;
-    let all = Member::start_all(stage, Around::default(), |who| is_asked(who.store));
+    let all = Member::start_all(stage, Around::default(), |contestant| {
+        is_asked(contestant.store)
+    });
     let members = all.await;
     let (rounds, calls) = (stage.settings.rounds.min(5), stage.settings.calls / 2);
     let mut section = Section::new("live_keys", "Many keys in Redis");
     let mut medians = Samples::default();
     let (mut columns, mut megabytes) = (Vec::new(), Map::new());
     for &keys in &stage.settings.keys {
-        // One round more than counted: whatever a process does only once is done in it.
+        // The first round is not counted, because of one-time work in each process.
         for round in 0..=rounds {
             stage.empty_stores().await;
             fill(stage, keys).await;
@@ -39,7 +41,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                 }
             }
         }
-        // The keys of the calls are among them.
+        // Includes the keys of the calls.
         let in_the_end: i64 = stage.redis.query(&["DBSIZE"]).await;
         columns.push(format!("{keys} keys ({in_the_end} in the end)"));
         let used = stage.redis.info("used_memory").await;
@@ -49,8 +51,9 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     stage.empty_stores().await;
 
     section.notes.push(format!(
-        "Median call in microseconds, median of the rounds (least–most), and behind it × the one with the fewest keys, which was measured \
-         minutes earlier. The keys are written beforehand, {} bytes each, with an hour to live; what the calls leave is added to them.",
+        "Median call in microseconds, median of the rounds (least–most), followed by the ratio to the case with the fewest \
+         keys, which was measured minutes earlier. The keys are written before, {} bytes each with a TTL of an hour; the keys \
+         of the calls are added.",
         RECORD.len()
     ));
     section.columns(&format!(" | {}", columns.join(" | ")));
@@ -76,7 +79,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section
 }
 
-/// Writes so many keys.
+/// Writes keys up to this number.
 async fn fill(stage: &Stage, keys: usize) {
     let mut connection = raw::connect(&stage.redis.url()).await;
     for first in (0..keys).step_by(BATCH) {

@@ -1,4 +1,4 @@
-//! How many calls are done in a second, and how long does each take, with several on their way?
+//! Measures throughput and latency with several calls in flight.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -16,32 +16,32 @@ use crate::samples::{Samples, number, percentile};
 use crate::section::Section;
 use crate::stage::{Around, Stage};
 
-/// Who is under load, and how calls meet processes.
+/// The program under load, and the assignment of calls to processes.
 #[derive(Clone, Copy, PartialEq)]
 enum Candidate {
     /// Processes that answer at once.
     Floor,
-    /// A process for each call on its way, as Lambda has it.
+    /// One process per call in flight, as on Lambda.
     Processes(&'static Contestant),
-    /// One process takes them all, as Lambda Managed Instances have it.
+    /// One process for all calls, as on Lambda Managed Instances.
     OneProcess(&'static Contestant),
 }
 
-/// What is measured of a candidate, by its name and the number of calls on their way.
+/// The results of a candidate, by its name and the number of calls in flight.
 type Measured = Samples<(String, usize, &'static str)>;
 
-/// Calls of each process before those that count, however many processes there are.
+/// The unmeasured first calls of each process.
 const CALLS_TO_WARM_UP: usize = 50;
-/// Those that are tried in one process too: the floor there, and what idempotency makes of it.
+/// The contestants that also run in one process: the floor of the workspace's function, and idempotency on top.
 const IN_ONE_PROCESS: [&str; 2] = ["ours-off", "ours-redis"];
-/// How many processes start at a time.
+/// The number of processes that start at a time.
 const STARTS_AT_A_TIME: usize = 4;
-/// What is measured.
+/// The measured quantities.
 const WHAT: [&str; 3] = ["calls_per_second", "p50_us", "p99_us"];
 
 pub(super) async fn measure(stage: &Stage) -> Section {
     let present = stage.present.iter().copied();
-    let in_one_process = |who: &&Contestant| IN_ONE_PROCESS.contains(&who.name);
+    let in_one_process = |contestant: &&Contestant| IN_ONE_PROCESS.contains(&contestant.name);
     let alone = present.clone().filter(in_one_process);
     let candidates = present
         .map(Candidate::Processes)
@@ -55,7 +55,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         for round in 1..=rounds {
             for candidate in in_turn(&candidates, round) {
                 if in_flight == 1 && matches!(candidate, Candidate::OneProcess(_)) {
-                    // Nothing else than a process for each call.
+                    // Only runs with one process per call.
                     continue;
                 }
                 let name = candidate.name();
@@ -77,11 +77,11 @@ pub(super) async fn measure(stage: &Stage) -> Section {
 fn section(stage: &Stage, candidates: &[Candidate], measured: &Measured) -> Section {
     let mut section = Section::new("load", "Under load");
     section.notes.push(format!(
-        "Fresh calls, each on its way before another one is answered; a process for each, as Lambda has it. {} calls of all processes \
-         together, median of {} rounds (least–most). The benchmark, which is one thread, the processes and Redis share the machine's cores. \
-         The first row is the benchmark with processes that answer at once: no contestant can be faster. × is beside bare, in one process \
-         beside ours without idempotency in one process, round by round. Before a round each process is sent {CALLS_TO_WARM_UP} calls, \
-         after which an interpreter is not yet as fast as it gets.",
+        "Fresh calls, several in flight, with one process per call as on Lambda. {} calls of all processes together, median of \
+         {} rounds (least–most). The benchmark (one thread), the processes and Redis share the machine's cores. The first row \
+         is the benchmark with processes that answer at once: no contestant can be faster. × is the ratio to bare, or in one \
+         process to ours without idempotency in one process, round by round. Before a round each process gets \
+         {CALLS_TO_WARM_UP} calls, after which an interpreter is not yet at its full speed.",
         stage.settings.load_calls, stage.settings.load_rounds
     ));
     let columns = stage.settings.in_flight.iter();
@@ -135,7 +135,7 @@ impl Candidate {
         }
     }
 
-    /// The name of the one that it is compared with.
+    /// The name of the candidate to compare with.
     fn beside(self) -> String {
         match self {
             Self::OneProcess(_) => "ours-off-one-process".to_owned(),
@@ -143,7 +143,7 @@ impl Candidate {
         }
     }
 
-    /// Starts its processes, sends a round of calls, and ends them. How long each took, and how many were done in a second.
+    /// Starts the processes, sends a round of calls and ends the processes. Returns the latencies and the calls per second.
     async fn run(self, stage: &Stage, in_flight: usize) -> (Vec<Duration>, f64) {
         let processes = match self {
             Self::OneProcess(_) => 1,
@@ -173,7 +173,7 @@ impl Candidate {
     }
 }
 
-/// Sends so many calls to the processes in turn. A sender that has its answer sends the next call, until none is left.
+/// Sends calls to the processes in turn. Each sender sends its next call after an answer, until none is left.
 async fn send(processes: &[Lambda], in_flight: usize, calls: usize) -> Vec<Duration> {
     let left = Cell::new(calls);
     let senders = (0..in_flight).map(async |number| {

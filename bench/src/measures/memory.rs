@@ -1,4 +1,4 @@
-//! How much memory does a process hold after many calls?
+//! Measures a process's memory after many calls.
 
 use serde_json::json;
 
@@ -8,17 +8,17 @@ use crate::samples::{Spread, number};
 use crate::section::{Limit, Section};
 use crate::stage::{Around, Stage};
 
-/// After so many calls at most the stores are emptied, and the terminal is told how far it is.
+/// The number of calls after which the stores are emptied and the progress is printed.
 const STEP: usize = 1_000;
-/// What is to be enough, in MB.
+/// The limits in MB.
 const GOALS: [(&str, f64); 2] = [("ours-redis", 10.0), ("ours-tiered", 20.0)];
 
 pub(super) async fn measure(stage: &Stage) -> Section {
     let calls = stage.settings.memory_calls;
     let mut section = Section::new("memory", "Memory");
     section.notes.push(format!(
-        "Resident memory of the process in MB, after its first calls and after {calls} more, each with a fresh key; one process each. \
-         Ours in memory keeps its records there."
+        "Resident memory of the process in MB, after its first calls and after {calls} more, each with a fresh key; one \
+         process each. Ours in memory keeps its records in the process."
     ));
     section.columns(" | at first | × bare | in the end | × bare");
     let mut bare = None;

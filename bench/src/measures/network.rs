@@ -1,4 +1,4 @@
-//! What does a call cost where Redis is further away than this machine? Counted in round trips of the same way, so that the delay
+//! Measures the cost of a call with a delay between function and Redis, in round trips of the same path, so that the delay
 //! cancels out.
 
 use std::time::{Duration, Instant};
@@ -15,29 +15,29 @@ use crate::samples::{Samples, Spread, differences, millis, percentile, ratios};
 use crate::section::{Limit, Section};
 use crate::stage::{Around, Stage};
 
-/// From this delay on a call is held to its number of round trips.
+/// The delay from which on the goals apply.
 const DELAY_OF_THE_GOALS: Duration = Duration::from_millis(1);
-/// Most round trips that ours may add.
+/// The maximum number of round trips that ours may add.
 const GOALS: [(Situation, f64); 2] = [(Situation::Fresh, 2.3), (Situation::Replay, 1.2)];
-/// Among the contestants: one round trip of redis-rs.
+/// In place of a contestant: one round trip of redis-rs.
 const TRIP: &str = "one round trip";
 
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let way = FaultProxy::in_front_of(stage.redis.address());
+    let proxy = FaultProxy::in_front_of(stage.redis.address());
     let around = Around {
-        redis: Some(way.address()),
+        redis: Some(proxy.address()),
         ..Around::default()
     };
-    // The way to MongoDB is not delayed, so what tiered adds is not only the delay's.
+    // The path to MongoDB has no delay, so the cost of tiered does not depend on the delay alone.
     let is_asked = |store| matches!(store, Store::Nothing | Store::Redis);
-    let members = Member::start_all(stage, around, |who| is_asked(who.store)).await;
-    let mut raw = raw::connect(&format!("redis://{}", way.address())).await;
+    let members = Member::start_all(stage, around, |contestant| is_asked(contestant.store)).await;
+    let mut raw = raw::connect(&format!("redis://{}", proxy.address())).await;
 
     let (rounds, calls) = (stage.settings.rounds, (stage.settings.calls / 4).max(5));
     let mut medians = Samples::default();
     for &delay in &stage.settings.delays {
-        way.delay(delay);
-        // One round more than counted: connections that rested are looked after in it.
+        proxy.delay(delay);
+        // The first round is not counted, because idle connections are checked in it.
         for round in 0..=rounds {
             progress(&format!("{delay:?} later, round {round} of {rounds}"));
             stage.empty_stores().await;
@@ -71,8 +71,8 @@ fn section(
 ) -> Section {
     let mut section = Section::new("network", "Behind a slow network");
     section.notes.push(
-        "What idempotency adds to a call (median call, less that of the same program without, in the same round), and in brackets how \
-         many round trips of redis-rs's `PING` on the same way that is; replies of Redis are delayed, those of MongoDB are not, so \
+        "The added cost of idempotency (the median call minus that of the same program without idempotency in the same round), \
+         and in brackets the same in round trips of redis-rs's `PING` on the same path. Only replies of Redis are delayed, so \
          tiered is left out."
             .to_owned(),
     );

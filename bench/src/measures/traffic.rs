@@ -1,4 +1,4 @@
-//! What does a call cost beyond its own process: round trips, bytes, and Redis's time?
+//! Measures the cost of a call outside its process: round trips, bytes and Redis's time.
 
 use harness::FaultProxy;
 use serde_json::{Map, json};
@@ -11,7 +11,7 @@ use crate::samples::{Samples, Spread, number};
 use crate::section::Section;
 use crate::stage::{Around, Stage};
 
-/// What is counted of a call.
+/// The counted quantities of a call.
 const COUNTS: [&str; 5] = [
     "round_trips",
     "bytes_to_redis",
@@ -20,18 +20,18 @@ const COUNTS: [&str; 5] = [
     "mongo_round_trips",
 ];
 const ROUND_TRIPS: &str = COUNTS[0];
-/// The round trips of each situation, wherever it runs.
+/// The round trips of each situation, on any machine.
 const EXPECTED: [f64; 4] = [2.0, 1.0, 1.0, 1.0];
 
-/// The ways on which traffic is counted.
-struct Ways<'a> {
+/// The proxies that count traffic.
+struct CountingProxies<'a> {
     stage: &'a Stage,
     to_redis: FaultProxy,
     to_mongo: FaultProxy,
 }
 
 pub(super) async fn measure(stage: &Stage) -> Section {
-    let ways = Ways {
+    let proxies = CountingProxies {
         stage,
         to_redis: FaultProxy::in_front_of(stage.redis.address()),
         to_mongo: match &stage.mongo {
@@ -40,20 +40,21 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         },
     };
     let around = Around {
-        redis: Some(ways.to_redis.address()),
-        mongo: Some(&ways.to_mongo),
+        redis: Some(proxies.to_redis.address()),
+        mongo: Some(&proxies.to_mongo),
         ..Around::default()
     };
-    let members = Member::start_all(stage, around, |who| who.store.is_shared()).await;
+    let members = Member::start_all(stage, around, |contestant| contestant.store.is_shared()).await;
     let mut costs = Samples::default();
     let (rounds, calls) = (stage.settings.rounds, stage.settings.counted_calls);
     assert!(calls < CALLS_OF_A_HOLD, "a key is held for all of them");
     for round in 1..=rounds {
         progress(&format!("counting, round {round} of {rounds}"));
         for (member, situation) in turns(&members, &Situation::ALL, 0) {
-            // What a block does before its calls (the first call of a replay, the claim of a holder) is counted apart and taken off.
-            let before = ways.count(member, situation, 1).await;
-            let with_calls = ways.count(member, situation, calls + 1).await;
+            // The work of a block before its calls (the first call of a replay, the claim of a holder) is counted separately and
+            // subtracted.
+            let before = proxies.count(member, situation, 1).await;
+            let with_calls = proxies.count(member, situation, calls + 1).await;
             for (number, what) in COUNTS.into_iter().enumerate() {
                 let each = (with_calls[number] - before[number]) / calls as f64;
                 costs.add((member.contestant.name, situation, what), each);
@@ -63,9 +64,10 @@ pub(super) async fn measure(stage: &Stage) -> Section {
 
     let mut section = Section::new("traffic", "Round trips, bytes, and the time of Redis");
     section.notes.push(format!(
-        "Per call, counted on the way to Redis, which a bare function does not use at all; median of {rounds} rounds of {calls} calls. The \
-         time is Redis's own account (`INFO commandstats`) of the commands that were sent. Between two of them the function, the proxy and \
-         the benchmark run on the same core; sent back to back, a claim takes far less (\"A claim beside a bare round trip\")."
+        "Per call, counted between function and Redis, which a bare function does not use; median of {rounds} rounds of \
+         {calls} calls. The time is from Redis's statistics (`INFO commandstats`) of the commands. Between two commands the \
+         function, the proxy and the benchmark run on the same core; back to back, a claim takes far less (\"A claim beside a \
+         bare round trip\")."
     ));
     let names = Situation::ALL.map(Situation::name);
     let groups = ["round trips", "bytes there and back", "Redis µs"];
@@ -81,7 +83,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section
 }
 
-/// Adds what a contestant costs, holds it to that, and returns the bars of its round trips.
+/// Adds the counts of a contestant, checks them, and returns the bars of its round trips.
 fn add_row(
     section: &mut Section,
     member: &Member<'_>,
@@ -125,7 +127,7 @@ fn add_row(
         if contestant.name.starts_with("ours-") {
             let what = format!("{what}, round trips to Redis");
             section.hold(&what, counted.median, expected);
-            // A connection that rested for a moment is tested, in one call of many.
+            // An idle connection is checked, which adds one round trip to one of many calls.
             let is_so = counted.least >= expected && counted.most < expected + 0.1;
             section.hold_that(is_so, &format!("{what}: {expected} in each round"));
         }
@@ -138,15 +140,15 @@ fn add_row(
     }
 }
 
-impl Ways<'_> {
-    /// Calls a contestant and returns [what is counted](COUNTS) of all its calls.
+impl CountingProxies<'_> {
+    /// Calls a contestant and returns the [counts](COUNTS) of all its calls.
     async fn count(
         &self,
         member: &Member<'_>,
         situation: Situation,
         calls: usize,
     ) -> [f64; COUNTS.len()] {
-        // A connection that has rested is looked after before its next use: these calls have that done.
+        // An idle connection is checked before its next use. This call triggers the check before the count.
         member.calls(Situation::Fresh, 1).await;
         self.to_redis.reset_counters();
         self.to_mongo.reset_counters();
@@ -161,8 +163,8 @@ impl Ways<'_> {
         ]
     }
 
-    /// The microseconds that Redis says to have spent so far on commands that clients sent, as the way has seen them. What a script
-    /// runs is in the time of its script.
+    /// The microseconds that Redis spent on commands of clients, as the proxy saw them. The time of a script includes its
+    /// commands.
     async fn server_micros(&self) -> f64 {
         let sent = self.to_redis.commands();
         let stats: String = self.stage.redis.query(&["INFO", "commandstats"]).await;

@@ -1,4 +1,4 @@
-//! Resolving a key whose outcome is unknown.
+//! The command `key resolve`: stores the outcome of a key whose outcome is unknown.
 
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
@@ -12,17 +12,17 @@ use shared::idempotency::{
 };
 use shared::payments::Payment;
 
-use super::{failed, typed};
+use super::{failed, scope_and_key};
 use crate::arguments::{Form, Reason};
-use crate::measures::{ago, length};
 use crate::page::Page;
-use crate::{patience, words};
+use crate::quantities::{ago, duration};
+use crate::{advice, command_deadline};
 
-/// As long as the function `idempotency` takes one.
-const LONGEST_RESPONSE: usize = 256 * 1024;
+/// The same limit as in the function `idempotency`, in bytes.
+const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 
-/// What was typed.
-pub(super) struct Asked {
+/// The arguments of the command.
+pub(super) struct ResolveArguments {
     pub(super) key: RecordKey,
     pub(super) completed: Option<PathBuf>,
     pub(super) released: Option<Reason>,
@@ -30,75 +30,77 @@ pub(super) struct Asked {
     pub(super) yes: bool,
 }
 
-/// Reads the key, shows what is about to be written, asks, and writes it over the record that was read.
+/// Reads the record, shows what will be written, asks for confirmation, and writes it if the record has not changed since.
 pub(super) async fn run(
     idempotency: &Idempotency,
-    asked: Asked,
+    arguments: ResolveArguments,
     form: Form,
     deadline: Deadline,
 ) -> Result<Page, String> {
-    let [scope, key] = typed(&asked.key);
-    if let Some(id) = Payment::id_of_key(idempotency, &asked.key) {
+    let [scope, key] = scope_and_key(&arguments.key);
+    if let Some(id) = Payment::id_of_key(idempotency, &arguments.key) {
         return Err(format!(
-            "`{key}` in `{scope}` is the key of payment {id}, and the ledger decides about that: `truebond-ops payments settle {id}`"
+            "key `{key}` in scope `{scope}` belongs to payment {id}, whose outcome is in the ledger: run `truebond-ops payments settle {id}`"
         ));
     }
-    let resolution = resolution(&asked)?;
-    let lookup = idempotency.look_up(&asked.key, deadline);
+    let resolution = resolution(&arguments)?;
+    let lookup = idempotency.look_up(&arguments.key, deadline);
     let entry = resolvable(lookup.await.map_err(failed)?, &scope, &key)?;
     let seen = entry.revision();
-    if let Some(expected) = &asked.revision
+    if let Some(expected) = &arguments.revision
         && Revision::parse(expected) != Some(seen)
     {
         return Err(format!(
-            "the revision of `{key}` in `{scope}` is {seen}, not `{expected}`: look at it again with `key show`"
+            "the revision of key `{key}` in scope `{scope}` is {seen}, not `{expected}`; look at the key again with `key show`"
         ));
     }
-    if !asked.yes {
-        confirm(&about_to(&scope, &key, &entry, &resolution))?;
+    if !arguments.yes {
+        confirm(&preview(&scope, &key, &entry, &resolution))?;
     }
-    // The question may have used up the first deadline.
-    let resolving = idempotency.resolve(&asked.key, seen, resolution, patience());
+    // The operator's answer may take longer than the first deadline.
+    let resolving = idempotency.resolve(&arguments.key, seen, resolution, command_deadline());
     match resolving.await.map_err(failed)? {
         Resolved::Stored if form == Form::Json => Ok(Page::json(
             &json!({"scope": scope, "key": key, "resolved": true}),
         )),
-        Resolved::Stored => Ok(Page::line(&format!("`{key}` in `{scope}` is resolved."))),
+        Resolved::Stored => Ok(Page::line(&format!(
+            "Key `{key}` in scope `{scope}` is resolved."
+        ))),
         Resolved::Refused(now) => Err(format!(
-            "nothing was written: `{key}` in `{scope}` has changed meanwhile, and is {} now",
-            words::progress_of(&now)
+            "nothing was written: key `{key}` in scope `{scope}` has changed meanwhile and is now {}",
+            advice::progress_of(&now)
         )),
     }
 }
 
-/// The record, where there is one that may be resolved.
+/// The record, if its outcome is unknown.
 fn resolvable(lookup: Lookup, scope: &str, key: &str) -> Result<Entry, String> {
     let entry = match lookup {
         Lookup::Found(entry) => *entry,
         Lookup::Absent => {
             return Err(format!(
-                "nothing is stored for `{key}` in `{scope}`: there is nothing to resolve"
+                "key `{key}` not found in scope `{scope}`: nothing to resolve"
             ));
         }
-        Lookup::Unreadable => return Err(words::OF_DAMAGED_KEY.to_owned()),
+        Lookup::Unreadable => return Err(advice::DAMAGED_KEY.to_owned()),
     };
     match entry.progress {
         Progress::Unknown | Progress::Abandoned => Ok(entry),
         Progress::InProgress { lease_left } => Err(format!(
-            "an attempt is running for `{key}` in `{scope}`: resolve it once its lease is over, in {}",
-            length(lease_left)
+            "an attempt is running for key `{key}` in scope `{scope}`; resolve the key after the attempt's lease ends, in {}",
+            duration(lease_left)
         )),
         Progress::Released | Progress::Completed(_) => Err(format!(
-            "`{key}` in `{scope}` is {} already: there is nothing to resolve",
-            words::progress(&entry.progress)
+            "key `{key}` in scope `{scope}` is already {}: nothing to resolve",
+            advice::progress(&entry.progress)
         )),
     }
 }
 
-fn resolution(asked: &Asked) -> Result<Resolution, String> {
-    match (&asked.completed, asked.released) {
-        (Some(file), _) if file == Path::new("-") && !asked.yes => Err(
-            "standard input holds the response, so it cannot answer: add `--revision` and `--yes`"
+fn resolution(arguments: &ResolveArguments) -> Result<Resolution, String> {
+    match (&arguments.completed, arguments.released) {
+        (Some(file), _) if file == Path::new("-") && !arguments.yes => Err(
+            "standard input holds the response and cannot also confirm it; add `--revision` and `--yes`"
                 .to_owned(),
         ),
         (Some(file), _) => Ok(Resolution::Completed(response(file)?)),
@@ -106,11 +108,11 @@ fn resolution(asked: &Asked) -> Result<Resolution, String> {
             Ok(Resolution::Released(NoEffect::FencedByProvider))
         }
         (None, Some(Reason::AttemptEnded)) => Ok(Resolution::Released(NoEffect::AttemptEnded)),
-        (None, None) => Err("say `--completed FILE` or `--released REASON`".to_owned()),
+        (None, None) => Err("missing argument: `--completed FILE` or `--released REASON`".to_owned()),
     }
 }
 
-/// The response in a file, kept as it is written.
+/// Reads the response from a file and keeps its bytes unchanged.
 fn response(file: &Path) -> Result<SavedResponse, String> {
     let mut text = String::new();
     let read = if file == Path::new("-") {
@@ -122,29 +124,29 @@ fn response(file: &Path) -> Result<SavedResponse, String> {
     let json = serde_json::from_str::<&RawValue>(&text)
         .map_err(|error| format!("{} is not JSON: {error}", file.display()))?;
     let bytes = json.get().len();
-    if bytes > LONGEST_RESPONSE {
+    if bytes > MAX_RESPONSE_BYTES {
         return Err(format!(
-            "{} has {bytes} bytes; accepted: at most {LONGEST_RESPONSE}",
+            "{} is too large: {bytes} bytes; at most {MAX_RESPONSE_BYTES} are allowed",
             file.display()
         ));
     }
     Ok(SavedResponse::of_json(json.get()))
 }
 
-fn about_to(scope: &str, key: &str, entry: &Entry, resolution: &Resolution) -> Page {
-    let (stored, then) = match resolution {
+fn preview(scope: &str, key: &str, entry: &Entry, resolution: &Resolution) -> Page {
+    let (outcome, consequence) = match resolution {
         Resolution::Completed(response) => {
             let bytes = response.whole_body().map_or(0, |body| body.len());
             (
                 format!("completed, with a response of {bytes} bytes"),
-                "Every repetition is answered with that response.",
+                "Every retry gets that response.",
             )
         }
         Resolution::Released(reason) => (
             format!("released: {}", reason.name().replace('_', " ")),
             "The next request with this key runs the work again.",
         ),
-        // No option produces this.
+        // No argument of the command produces this.
         Resolution::Reopened => (
             "reopened".to_owned(),
             "The next request with this key takes over.",
@@ -153,15 +155,15 @@ fn about_to(scope: &str, key: &str, entry: &Entry, resolution: &Resolution) -> P
     let pairs = [
         ("scope", scope.to_owned()),
         ("key", key.to_owned()),
-        ("is", words::progress(&entry.progress).to_owned()),
+        ("progress", advice::progress(&entry.progress).to_owned()),
         ("revision", entry.revision().to_string()),
         ("first seen", ago(entry.first_seen)),
-        ("becomes", stored),
+        ("becomes", outcome),
     ];
-    Page::list(&pairs).with_line(then)
+    Page::list(&pairs).with_line(consequence)
 }
 
-/// Asks at the terminal; anything but a yes is a no.
+/// Asks at the terminal. Any answer except yes means no.
 fn confirm(question: &Page) -> Result<(), String> {
     let shown = write!(io::stderr(), "{question}Resolve it? [y/N] ");
     shown.map_err(|error| format!("cannot ask: {error}"))?;

@@ -1,4 +1,4 @@
-//! One key: what is stored, and what is safe to do.
+//! The command `key show`: what is stored under a key, and which actions are safe.
 
 use serde_json::json;
 use shared::App;
@@ -8,14 +8,13 @@ use shared::idempotency::{
 };
 use shared::payments::{DeskError, Payment};
 
-use super::{failed, typed};
+use super::{failed, scope_and_key};
+use crate::advice;
 use crate::arguments::Form;
-use crate::measures::{ago, length};
 use crate::page::Page;
-use crate::words;
+use crate::quantities::{ago, duration};
 
-/// Shows a key. What is safe about the key of a payment, the ledger knows: it answers for good, whatever the engine has kept
-/// or forgotten.
+/// Shows a key. The advice for a payment's key comes from the ledger, which keeps payments longer than the store keeps keys.
 pub(super) async fn run(
     app: &App,
     idempotency: &Idempotency,
@@ -23,7 +22,7 @@ pub(super) async fn run(
     form: Form,
     deadline: Deadline,
 ) -> Result<Page, String> {
-    // Where functions keep their keys in their own memory, the ledger still has the payment of a key.
+    // Without a store the key is not visible, but the ledger still has its payment.
     let lookup = match idempotency.look_up(name, deadline).await {
         Err(StoreError::NoStore) => None,
         seen => Some(seen.map_err(failed)?),
@@ -35,18 +34,18 @@ pub(super) async fn run(
         },
         None => None,
     };
-    let [scope, key] = typed(name);
+    let [scope, key] = scope_and_key(name);
     let derived_key = idempotency.derived_key(name).as_str().to_owned();
     let advice = match (&payment, &lookup) {
-        (Some(payment), _) => words::of_payment(payment),
+        (Some(payment), _) => advice::for_payment(payment),
         (None, None) => return Err(failed(StoreError::NoStore)),
         (None, Some(Lookup::Absent)) => {
             return Err(format!(
-                "nothing is stored for `{key}` in `{scope}`: it was never claimed, or its retention is over"
+                "key `{key}` not found in scope `{scope}`: it was never claimed, or its retention has ended"
             ));
         }
-        (None, Some(Lookup::Found(entry))) if is_reference(entry) => words::OF_LOST_REFERENCE,
-        (None, Some(lookup)) => words::of_key(lookup),
+        (None, Some(Lookup::Found(entry))) if is_reference(entry) => advice::LOST_REFERENCE,
+        (None, Some(lookup)) => advice::for_key(lookup),
     };
     let entry = match &lookup {
         Some(Lookup::Found(entry)) => Some(&**entry),
@@ -58,7 +57,7 @@ pub(super) async fn run(
             "scope": scope,
             "key": key,
             "derived_key": derived_key,
-            "progress": lookup.as_ref().map(words::progress_of),
+            "progress": lookup.as_ref().map(advice::progress_of),
             "attempt": entry.map(|entry| entry.attempt),
             "revision": entry.map(|entry| entry.revision().to_string()),
             "first_seen_seconds": entry.map(|entry| entry.first_seen.as_secs()),
@@ -74,14 +73,14 @@ pub(super) async fn run(
             "advice": advice,
         })));
     }
-    let progress = lookup.as_ref().map(words::progress_of);
+    let progress = lookup.as_ref().map(advice::progress_of);
     let mut pairs = vec![
         ("scope", scope),
         ("key", key),
         ("derived key", derived_key),
         (
             "progress",
-            progress.unwrap_or(words::PROGRESS_UNSEEN).to_owned(),
+            progress.unwrap_or(advice::PROGRESS_NOT_VISIBLE).to_owned(),
         ),
     ];
     if let Some(entry) = entry {
@@ -103,7 +102,7 @@ fn lines(entry: &Entry) -> Vec<(&'static str, String)> {
     ];
     match &entry.progress {
         Progress::InProgress { lease_left } => {
-            pairs.push(("lease", format!("{} left", length(*lease_left))));
+            pairs.push(("lease", format!("{} left", duration(*lease_left))));
         }
         Progress::Abandoned | Progress::Unknown if entry.lease_over_for.is_zero() => {}
         Progress::Abandoned | Progress::Unknown => {
@@ -112,14 +111,14 @@ fn lines(entry: &Entry) -> Vec<(&'static str, String)> {
         Progress::Released | Progress::Completed(_) => {}
     }
     if is_reference(entry) {
-        pairs.push(("result", words::REFERENCE.to_owned()));
+        pairs.push(("result", advice::REFERENCE.to_owned()));
     } else if let Some((status, bytes)) = result(entry) {
         pairs.push(("result", format!("status {status}, {bytes} bytes")));
     }
     pairs
 }
 
-/// Whether the result says where the payment is.
+/// Whether the stored result is only a reference to a payment.
 fn is_reference(entry: &Entry) -> bool {
     matches!(&entry.progress, Progress::Completed(saved) if Payment::is_reference(saved))
 }

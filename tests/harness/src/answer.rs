@@ -1,5 +1,6 @@
-//! What a function answers to a [`TestRequest`], as the client sees it, after the facts that hold for every answer
-//! of every function have been checked.
+//! A function's answer to a [`TestRequest`], as the client receives it.
+//!
+//! The harness checks on every answer the rules that hold for all functions: headers, media types, no planted secret.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +11,10 @@ use serde_json::Value;
 use crate::secrets::Secrets;
 use crate::test_request::TestRequest;
 
-/// What every problem's `type` starts with.
+/// The prefix of every problem's `type`.
 const PROBLEM: &str = "urn:truebond:problem:";
 
-/// The words of a health report, the one kind of body that is no problem whatever its HTTP status is.
+/// The statuses of a health report, which is the only body that may be no problem document with an error status.
 const HEALTH: [&str; 4] = ["healthy", "degraded", "unhealthy", "disconnected"];
 
 /// A response.
@@ -23,7 +24,7 @@ pub struct Answer {
     pub status: u16,
     /// The headers, with names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// The `Set-Cookie` values.
+    /// The values of `Set-Cookie`.
     pub cookies: Vec<String>,
     /// The body, decoded if it travelled in Base64.
     pub body: Bytes,
@@ -53,10 +54,10 @@ impl Answer {
     /// When it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("no JSON ({error}) in {self:?}"))
+            .unwrap_or_else(|error| panic!("invalid JSON ({error}): {self:?}"))
     }
 
-    /// Reads the result of an invocation and checks what holds for all of them.
+    /// Reads the result of an invocation and checks the rules for all answers.
     pub(crate) fn check(result: &Value, request: &TestRequest, secrets: &Secrets) -> Self {
         let answer = Self::read(result);
         answer.check_headers(request);
@@ -88,7 +89,7 @@ impl Answer {
         let body = result["body"].as_str().unwrap_or_default();
         let body = if result["isBase64Encoded"] == true {
             let decoded: Base64Data =
-                serde_json::from_value(body.into()).expect("the body is Base64 as it says");
+                serde_json::from_value(body.into()).expect("`isBase64Encoded` means a Base64 body");
             Bytes::copy_from_slice(&decoded)
         } else {
             Bytes::copy_from_slice(body.as_bytes())
@@ -110,16 +111,16 @@ impl Answer {
         assert_eq!(
             id,
             Some(request.request_id()),
-            "`x-request-id` is not the request's: {self:?}"
+            "`x-request-id` differs from the request's: {self:?}"
         );
         assert_eq!(
             self.header("cache-control"),
             Some("no-store"),
-            "`cache-control` of {self:?}"
+            "wrong `cache-control`: {self:?}"
         );
     }
 
-    /// JSON, and a problem wherever the status says that something went wrong.
+    /// Checks that the body is JSON, and a problem document if the status is an error.
     fn check_body(&self) {
         if self.body.is_empty() {
             return;
@@ -132,11 +133,11 @@ impl Answer {
                 let kind = body["type"].as_str().unwrap_or_default();
                 assert!(
                     kind.starts_with(PROBLEM) && kind != PROBLEM,
-                    "the problem's `type` in {self:?}"
+                    "wrong `type` of the problem: {self:?}"
                 );
                 assert_eq!(
                     body["status"], self.status,
-                    "the problem's `status` is not that of {self:?}"
+                    "`status` of the problem differs from the response's: {self:?}"
                 );
                 let title = body["title"].as_str().unwrap_or_default();
                 assert!(!title.is_empty(), "the problem has no `title`: {self:?}");
@@ -147,10 +148,12 @@ impl Answer {
                     .is_some_and(|status| HEALTH.contains(&status));
                 assert!(
                     self.status < 400 || is_report,
-                    "an error that is not problem+json: {self:?}"
+                    "an error must be application/problem+json: {self:?}"
                 );
             }
-            _ => panic!("`content-type` is neither JSON nor problem+json: {self:?}"),
+            _ => panic!(
+                "`content-type` must be application/json or application/problem+json: {self:?}"
+            ),
         }
     }
 }
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_must_be_problems_and_health_reports_need_not() {
+    fn an_error_must_be_a_problem_except_in_a_health_report() {
         let problem = json!({ "type": "urn:truebond:problem:x", "title": "X", "status": 503 });
         assert!(check(503, "application/problem+json", &problem).is_ok());
         assert!(check(503, "application/json", &json!({ "status": "unhealthy" })).is_ok());
@@ -190,7 +193,7 @@ mod tests {
         assert!(
             check(503, "application/json", &json!({ "error": "x" }))
                 .unwrap_err()
-                .contains("not problem+json")
+                .contains("must be application/problem+json")
         );
         assert!(
             check(200, "text/html", &json!({}))

@@ -1,5 +1,6 @@
-//! A tokio runtime on a thread of its own, for the parts of the harness that must go on while a test's own thread
-//! is busy: a proxy that stops because the test computes something would be an outage that nobody ordered.
+//! A tokio runtime on its own thread, for parts of the harness that must run while a test's thread is busy.
+//!
+//! On the test's runtime, a computation in the test would stop a proxy and cause an outage that no test intended.
 
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -7,7 +8,7 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// Runs what is spawned on it until it is dropped; then every task is dropped too, and the thread is joined.
+/// Runs spawned tasks. Dropping it drops all tasks and joins the thread.
 pub struct BackgroundRuntime {
     handle: Handle,
     /// Dropping it ends the thread.
@@ -16,12 +17,12 @@ pub struct BackgroundRuntime {
 }
 
 impl BackgroundRuntime {
-    /// Starts the thread under a name that shows up in a debugger.
+    /// Starts the thread with this name, which a debugger shows.
     pub fn start(name: &str) -> Self {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
-            .expect("a runtime needs a few file descriptors");
+            .expect("the system has free file descriptors");
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new()
@@ -30,7 +31,7 @@ impl BackgroundRuntime {
                 // The error is the signal: the sender was dropped.
                 let _ = runtime.block_on(stopped);
             })
-            .expect("the system gives another thread");
+            .expect("the system can start a thread");
         Self {
             handle,
             stop: Some(stop),
@@ -38,17 +39,17 @@ impl BackgroundRuntime {
         }
     }
 
-    /// Lets a future run in the background.
+    /// Runs a future in the background.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(future);
     }
 
-    /// Runs a future in the background and blocks until it is done: for steps of microseconds that must be
-    /// in force when the caller's next line runs, and that wait for nothing on the caller's runtime.
+    /// Runs a future in the background and blocks until it ends. The future must be short and must not wait for the caller's
+    /// runtime.
     pub fn run<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
         let (done, result) = mpsc::sync_channel(1);
         self.handle.spawn(async move {
-            // Fails only when the caller has panicked meanwhile.
+            // Fails only if the caller has panicked meanwhile.
             let _ = done.send(future.await);
         });
         result
@@ -61,7 +62,7 @@ impl Drop for BackgroundRuntime {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic over there has been printed; another one here would abort a failing test.
+            // A panic of that thread has been printed already, and a second panic here would abort the test.
             let _ = thread.join();
         }
     }

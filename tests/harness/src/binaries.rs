@@ -1,5 +1,5 @@
-//! The binaries under test: built once per test process, by the cargo, in the profile and in the target directory
-//! of the tests themselves, so that what runs is what the working tree says.
+//! The binaries under test. The harness builds them once per test process with the tests' own cargo, profile and target
+//! directory, so that the tests always run the current sources.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,7 +25,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
     profile_directory().join("examples").join(name)
 }
 
-/// Where cargo puts binaries, after they have been built. Cheap when everything is fresh.
+/// Builds the workspace and returns cargo's folder of binaries. Fast if nothing has changed.
 fn profile_directory() -> &'static Path {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     match BUILT.get_or_init(build) {
@@ -36,7 +36,8 @@ fn profile_directory() -> &'static Path {
 
 fn build() -> Result<PathBuf, String> {
     // <target directory>/<profile>/<this program>, or one folder below: deps/<this test>, examples/<this example>.
-    let test = std::env::current_exe().map_err(|error| format!("where is this test? {error}"))?;
+    let test = std::env::current_exe()
+        .map_err(|error| format!("the path of the test program is unknown: {error}"))?;
     let mut parents = test.ancestors().skip(1).skip_while(|folder| {
         let name = folder.file_name().and_then(|name| name.to_str());
         matches!(name, Some("deps" | "examples"))
@@ -69,7 +70,7 @@ fn build() -> Result<PathBuf, String> {
     }
     let output = cargo
         .output()
-        .map_err(|error| format!("could not start cargo: {error}"))?;
+        .map_err(|error| format!("cargo does not start: {error}"))?;
     if !output.status.success() {
         return Err(format!(
             "the functions do not build:\n{}",

@@ -1,22 +1,21 @@
-//! The users that template.yaml gives a cache it creates. Tests log in as they, so that what they may do is what the functions
-//! do, and no more.
+//! The Redis users of template.yaml. Tests log in as these users, so that the tests have exactly the rights of the functions.
 
 use std::fs;
 use std::path::PathBuf;
 
-/// A user of the template.
+/// A user in the template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheUser {
-    /// The one of payments.
+    /// The user of the payment functions.
     Payments,
-    /// The one of the function `idempotency`.
+    /// The user of the function `idempotency`.
     Idempotency,
-    /// The one of health.
+    /// The user of the health functions.
     Health,
 }
 
 impl CacheUser {
-    /// Their name in tests.
+    /// The user's name in tests.
     pub fn name(self) -> &'static str {
         match self {
             Self::Payments => "payments",
@@ -25,7 +24,7 @@ impl CacheUser {
         }
     }
 
-    /// Their ACL rules, as the template has them; the function `idempotency` has its default namespace.
+    /// The user's ACL rules from the template. For the function `idempotency` with its default namespace.
     ///
     /// # Panics
     ///

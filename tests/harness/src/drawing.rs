@@ -1,13 +1,13 @@
-//! Pictures as SVG: texts, rectangles, lines and areas at places that the caller has worked out, in one style. No scales, no
-//! legends: each picture has its own.
+//! Draws SVG pictures: texts, rectangles, lines and areas at given coordinates, in one style. Scales and legends are up to the
+//! caller.
 
 use std::fmt::{self, Write};
 
-/// A picture that is being drawn, on white.
+/// A picture in progress, on a white background.
 pub struct Drawing(String);
 
 impl Drawing {
-    /// An empty picture, so many units wide and high.
+    /// An empty picture of this width and height.
     pub fn new(width: f64, height: f64) -> Self {
         Self(format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\">\n\
@@ -15,7 +15,7 @@ impl Drawing {
         ))
     }
 
-    /// A text whose `anchor` (`start`, `middle` or `end`) is at a point of its base line.
+    /// A text whose `anchor` (`start`, `middle` or `end`) is at this point of its base line.
     pub fn text(&mut self, x: f64, y: f64, anchor: &str, size: u32, text: &str) {
         let text = text.replace('&', "&amp;").replace('<', "&lt;");
         self.add(format_args!(
@@ -30,14 +30,14 @@ impl Drawing {
         ));
     }
 
-    /// A pale vertical line, as a mark of an axis.
+    /// A pale vertical grid line.
     pub fn vertical(&mut self, x: f64, from: f64, to: f64) {
         self.add(format_args!(
             "<path d=\"M{x:.1} {from:.1}V{to:.1}\" stroke=\"#0001\"/>"
         ));
     }
 
-    /// A pale horizontal line, as a mark of an axis.
+    /// A pale horizontal grid line.
     pub fn horizontal(&mut self, y: f64, from: f64, to: f64) {
         self.add(format_args!(
             "<path d=\"M{from:.1} {y:.1}H{to:.1}\" stroke=\"#0001\"/>"
@@ -49,7 +49,7 @@ impl Drawing {
         let mut path = String::new();
         for (number, (x, y)) in points.iter().enumerate() {
             let command = if number == 0 { 'M' } else { 'L' };
-            // Writing to a text cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(path, "{command}{x:.1} {y:.1}");
         }
         self.add(format_args!(
@@ -57,21 +57,21 @@ impl Drawing {
         ));
     }
 
-    /// What a closed path encloses, as SVG writes it.
+    /// The area inside a closed path, in SVG's syntax.
     pub fn area(&mut self, path: &str, color: &str) {
         self.add(format_args!(
             "<path d=\"{path}\" fill=\"{color}\" fill-opacity=\"0.75\"/>"
         ));
     }
 
-    /// The picture, as SVG.
+    /// Returns the picture as SVG.
     pub fn end(mut self) -> String {
         self.0 += "</svg>\n";
         self.0
     }
 
     fn add(&mut self, element: fmt::Arguments<'_>) {
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(self.0, "{element}");
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     use super::Drawing;
 
     #[test]
-    fn a_line_goes_from_point_to_point_and_a_text_cannot_break_the_picture() {
+    fn a_line_connects_its_points_and_a_text_is_escaped() {
         let mut drawing = Drawing::new(10.0, 20.0);
         drawing.line(&[(1.0, 2.0), (3.0, 4.0), (5.0, 6.0)], "red");
         drawing.text(1.0, 2.0, "end", 11, "a < b & c");

@@ -1,4 +1,4 @@
-//! What the harness reads of its own environment, in one place: every other module is told.
+//! The environment variables and installed tools that the harness uses. Only this module reads the environment.
 
 #![expect(
     clippy::disallowed_methods,
@@ -9,35 +9,35 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Where `scripts/install` puts the jars of `tests/harness/mongo/pom.xml`: a directory named after their version.
+/// The folder into which `scripts/install` puts the jars of `tests/harness/mongo/pom.xml`. Its name has their version.
 const MONGODB_STAND_IN: &str = "mongo-java-server-1.47.0";
-/// Where it puts localstripe.
+/// The folder into which `scripts/install` puts localstripe.
 const LOCALSTRIPE: &str = "localstripe-1.15.10";
-/// Where it puts libfaketime, if it may not install it for everybody.
+/// The folder into which `scripts/install` puts libfaketime, if it cannot install it in the system.
 const LIBFAKETIME: &str = "faketime";
 
-/// And moto.
+/// The folder into which `scripts/install` puts moto.
 const MOTO: &str = "moto-5.2.5";
 
-/// `MONGODB_TEST_URI`: a MongoDB that the tests may fill with databases of their own.
+/// `MONGODB_TEST_URI`: a MongoDB in which the tests may create databases.
 pub(crate) fn mongodb_test_uri() -> Option<String> {
     env::var("MONGODB_TEST_URI")
         .ok()
         .filter(|uri| !uri.is_empty())
 }
 
-/// `PAYMENTS`: how many payments a test makes that can make any number; `usual` of them unless it is set.
+/// `PAYMENTS`: the number of payments in tests that can make any number. Not set: `usual`.
 ///
 /// # Panics
 ///
-/// When it is no number.
+/// When it is not a number.
 pub fn wanted_payments(usual: usize) -> usize {
     env::var("PAYMENTS").map_or(usual, |wanted| {
         wanted.parse().expect("`PAYMENTS` is a number")
     })
 }
 
-/// Where the jars of the MongoDB stand-in are: `MONGODB_JAVA_SERVER_DIR`, else the user's cache directory.
+/// The folder of the jars of mongo-java-server: `MONGODB_JAVA_SERVER_DIR`, otherwise in the user's cache directory.
 pub(crate) fn mongodb_stand_in_directory() -> PathBuf {
     if let Some(directory) = env::var_os("MONGODB_JAVA_SERVER_DIR") {
         return directory.into();
@@ -45,12 +45,12 @@ pub(crate) fn mongodb_stand_in_directory() -> PathBuf {
     tools().join(MONGODB_STAND_IN)
 }
 
-/// localstripe: the first one on `PATH`, else the one in the user's cache directory.
+/// localstripe: the first one on `PATH`, otherwise in the user's cache directory.
 pub(crate) fn localstripe() -> Option<PathBuf> {
     installed("localstripe", LOCALSTRIPE)
 }
 
-/// The server of moto, likewise.
+/// The server of moto: the first one on `PATH`, otherwise in the user's cache directory.
 pub(crate) fn moto_server() -> Option<PathBuf> {
     installed("moto_server", MOTO)
 }
@@ -60,7 +60,7 @@ fn installed(program: &str, directory: &str) -> Option<PathBuf> {
     find_on_path(program).or_else(|| installed.is_file().then_some(installed))
 }
 
-/// libfaketime: the system's, else the one in the user's cache directory.
+/// libfaketime: the system's, otherwise in the user's cache directory.
 pub(crate) fn libfaketime() -> Option<PathBuf> {
     let folders = [
         PathBuf::from("/usr/lib"),
@@ -70,7 +70,7 @@ pub(crate) fn libfaketime() -> Option<PathBuf> {
     ];
     let names = ["libfaketime.so.1", "libfaketime.1.dylib"];
     folders.iter().find_map(|folder| {
-        // Debian has one folder for each architecture.
+        // Debian has one folder per architecture.
         let within = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let within = within.map(|entry| entry.path()).chain([folder.clone()]);
         within
@@ -80,7 +80,7 @@ pub(crate) fn libfaketime() -> Option<PathBuf> {
     })
 }
 
-/// Where `scripts/install` keeps what it installs.
+/// The folder into which `scripts/install` installs tools.
 fn tools() -> PathBuf {
     let cache = match env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty()) {
         Some(cache) => PathBuf::from(cache),
@@ -102,8 +102,8 @@ pub(crate) fn cargo() -> PathBuf {
     env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
 }
 
-/// The variables that cargo sets for one package. Another cargo must not inherit them: build scripts that watch
-/// them (that of `ring` does) would run anew at every build.
+/// The variables that cargo sets for one package. The harness removes them for its own cargo, because build scripts that watch
+/// them (`ring`'s does) would run at every build.
 pub(crate) fn variables_of_one_package() -> Vec<OsString> {
     const NAMES: [&str; 3] = [
         "CARGO_CRATE_NAME",

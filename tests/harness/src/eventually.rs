@@ -1,19 +1,19 @@
-//! Waiting for what another process does in its own time: a condition is asked again until it holds or a deadline
-//! has passed, so that a test is as fast as the system and never sleeps a guessed time.
+//! Waits for another process: checks a condition repeatedly until it holds or a deadline has passed. A test then takes no longer
+//! than needed, and never sleeps for a guessed time.
 
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// The pause between two questions: short beside anything that a test waits for.
+/// The pause between two checks, short compared with what tests wait for.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Returns as soon as `condition` answers `true`.
+/// Returns as soon as `condition` returns `true`.
 ///
 /// The condition may be an `async` closure or a closure that returns a future.
 ///
 /// # Panics
 ///
-/// When it still does not hold after `limit`; the message names the caller's line.
+/// When the condition does not hold after `limit`. The message names the caller's line.
 #[track_caller]
 pub fn eventually(
     limit: Duration,
@@ -28,7 +28,7 @@ async fn poll(limit: Duration, caller: &Location<'_>, mut condition: impl AsyncF
     while !condition().await {
         assert!(
             start.elapsed() < limit,
-            "what {caller} waits for did not hold within {limit:?}"
+            "the condition at {caller} did not hold within {limit:?}"
         );
         tokio::time::sleep(PAUSE).await;
     }
@@ -41,7 +41,7 @@ mod tests {
     use std::time::Duration;
 
     #[tokio::test]
-    async fn a_condition_is_asked_until_it_holds() {
+    async fn a_condition_is_checked_until_it_holds() {
         let asked = Cell::new(0);
         eventually(Duration::from_secs(5), async || {
             asked.set(asked.get() + 1);
@@ -53,7 +53,7 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "eventually.rs")]
-    async fn a_condition_that_never_holds_names_the_line_that_waited() {
+    async fn a_timeout_names_the_line_of_the_caller() {
         eventually(Duration::from_millis(20), || async { false }).await;
     }
 }

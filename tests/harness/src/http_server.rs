@@ -1,4 +1,4 @@
-//! HTTP in front of a function of the harness, on a listener that is there already.
+//! An HTTP server around a function of the harness, on an existing listener.
 
 use std::error::Error;
 
@@ -10,8 +10,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// Answers every request with what `respond` makes of it, until this is dropped, and the connections with it. An error breaks the
-/// connection instead.
+/// Answers every request with the result of `respond`, until this future is dropped. Dropping it closes the connections. An error
+/// of `respond` breaks the connection.
 pub async fn serve<R, B, E>(
     listener: TcpListener,
     respond: impl Fn(Request<Incoming>) -> R + Clone + Send + 'static,
@@ -25,11 +25,11 @@ pub async fn serve<R, B, E>(
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
-        // Only latency is lost without it.
+        // An error costs only latency.
         let _ = stream.set_nodelay(true);
         let service = service_fn(respond.clone());
         connections.spawn(async move {
-            // An error says that the client is gone, or that the connection was to break.
+            // An error means that the client is gone, or that `respond` wanted to break the connection.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;

@@ -1,9 +1,9 @@
-//! The door of ElastiCache: TLS, and users that log in with a token of IAM. Behind it stands a real `redis-server`, whose
-//! users have passwords.
+//! Simulates the IAM authentication of ElastiCache: a TLS proxy that accepts logins with IAM tokens, in front of a real
+//! `redis-server` with password users.
 //!
-//! A login that comes with a good token goes on with the user's password in its place; every other one goes on as it is, so
-//! it is the server that refuses it. All that follows is passed on. What makes a token good is written here anew, from AWS's
-//! description of signatures, and checked against AWS's own library: nothing is shared with what signs.
+//! The gate replaces a valid token by the user's password, and forwards an invalid login unchanged, so that the server rejects
+//! it. All later bytes are forwarded. The check of tokens is written from AWS's description of signatures and tested with AWS's
+//! own library; it shares no code with the product.
 
 mod certificate;
 mod connection;
@@ -25,31 +25,31 @@ use crate::background_runtime::BackgroundRuntime;
 use crate::lambda::LambdaBuilder;
 use crate::redis_server::RedisServer;
 
-/// A door in front of one server; dropping it closes its connections.
+/// A gate in front of one server. Dropping it closes its connections.
 pub struct IamGate {
     address: SocketAddr,
     directory: TempDir,
     state: Arc<State>,
-    /// Runs what is at the door.
+    /// Runs the gate.
     runtime: BackgroundRuntime,
 }
 
-/// A login, as it was judged.
+/// A login attempt and its verdict.
 #[derive(Clone, Debug)]
 pub struct Login {
     /// `HELLO` or `AUTH`.
     pub command: String,
-    /// The user that it named.
+    /// The user in the login.
     pub user: String,
-    /// The token that it brought.
+    /// The token in the login.
     pub token: String,
-    /// What is wrong with it.
+    /// The reason why the token is invalid, if it is.
     pub verdict: Result<(), String>,
-    /// When its connection was accepted.
+    /// The time at which its connection was accepted.
     pub accepted: Timestamp,
 }
 
-/// What all connections of a door share.
+/// The state that all connections of a gate share.
 struct State {
     server: SocketAddr,
     user: IamUser,
@@ -57,11 +57,11 @@ struct State {
     connections: Mutex<JoinSet<()>>,
 }
 
-/// The password behind the door, which no client of it knows.
+/// The password of the server behind the gate, unknown to clients.
 const PASSWORD: &str = "behind-the-door";
 
 impl IamGate {
-    /// A door to `server`, for one user: it becomes the only one who may log in there.
+    /// Starts a gate to `server` for one user, and makes it the only user that may log in there.
     pub async fn to(server: &RedisServer, user: &IamUser) -> Self {
         let rules = format!(">{PASSWORD}");
         let set_user = [
@@ -103,27 +103,27 @@ impl IamGate {
         }
     }
 
-    /// The port of the door.
+    /// The port of the gate.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Its URL, in which there is no user.
+    /// The gate's URL, without a user.
     pub fn url(&self) -> String {
         format!("rediss://{}", self.address)
     }
 
-    /// The certificate authority that its clients must trust.
+    /// The certificate authority that clients must trust.
     pub fn ca_file(&self) -> PathBuf {
         certificate::authority(self.directory.path())
     }
 
-    /// The logins so far.
+    /// All login attempts so far.
     pub fn logins(&self) -> Vec<Login> {
         self.state.logins.lock().clone()
     }
 
-    /// Closes the connections that exist.
+    /// Closes the existing connections.
     pub fn close_connections(&self) {
         let state = Arc::clone(&self.state);
         self.runtime.run(async move {
@@ -132,7 +132,7 @@ impl IamGate {
         });
     }
 
-    /// A function that goes through this door.
+    /// A function that connects through this gate.
     pub fn serving(&self, function: LambdaBuilder) -> LambdaBuilder {
         let user = &self.state.user;
         let ca_file = self.ca_file();

@@ -1,10 +1,9 @@
-//! Lambda, as far as a function can tell: the Runtime API in front of a real built binary, with a clean environment,
-//! freeze and thaw, timeouts that kill, and a new process after a crash
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
+//! Simulates Lambda around a real built binary: the Runtime API, a clean environment, freeze and thaw, timeouts that kill, and a
+//! new process after a crash (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 //!
-//! The Runtime API lives on a thread of its own, so a busy test does not slow the function; the benchmark has it on its own thread. Every answer to an HTTP
-//! request is checked for the facts that hold for all of them (see [`answer`](crate::answer)); the raw result of an
-//! event is [`Lambda::invoke`]'s.
+//! The Runtime API runs on its own thread, so that a busy test does not slow the function; the benchmark runs it on its own
+//! runtime instead. Every answer to an HTTP request is checked for the rules of all answers (see [`answer`](crate::answer)).
+//! [`Lambda::invoke`] returns the raw result of an event.
 
 mod builder;
 mod event;
@@ -40,21 +39,21 @@ use crate::background_runtime::BackgroundRuntime;
 use crate::secrets::Secrets;
 use crate::test_request::TestRequest;
 
-/// Longer than any invocation of a test still runs when the test wants the process frozen.
+/// The time within which a process must become idle for a freeze, longer than any invocation in a test.
 const REST_DEADLINE: Duration = Duration::from_secs(10);
 
-/// One execution environment of one function; dropping it kills the process.
+/// One execution environment of one function. Dropping it kills the process.
 pub struct Lambda {
     events: mpsc::UnboundedSender<Event>,
     status: Arc<Status>,
     log: Arc<FunctionLog>,
     secrets: Arc<Secrets>,
-    /// Runs the Runtime API; its end is the process's end.
+    /// Runs the Runtime API; when it ends, the process ends.
     _home: Home,
 }
 
-/// Where the Runtime API runs.
-#[expect(dead_code, reason = "what they hold is there to be dropped")]
+/// The runtime of the Runtime API.
+#[expect(dead_code, reason = "the values are held only to be dropped")]
 enum Home {
     /// On a thread of its own.
     Own(BackgroundRuntime),
@@ -73,22 +72,22 @@ impl Lambda {
         LambdaBuilder::new(Program::Example(name.to_owned()))
     }
 
-    /// A program that is there already and serves as a function of this name.
+    /// An existing program that serves as a function of this name.
     pub fn program(name: &str, file: PathBuf) -> LambdaBuilder {
         LambdaBuilder::new(Program::File(name.to_owned(), file))
     }
 
-    /// Sends an event as it is and returns what became of it.
+    /// Sends an event and returns its outcome.
     pub async fn invoke(&self, event: Value) -> Outcome {
         self.invoke_bytes(event.to_string()).await.parsed()
     }
 
-    /// The same with an event and an answer byte for byte, JSON or not.
+    /// Sends an event and returns its outcome as bytes, JSON or not.
     pub async fn invoke_bytes(&self, event: impl Into<Bytes>) -> Outcome<Bytes> {
         self.hand_over(event.into()).await.await.outcome
     }
 
-    /// Hands an event over without waiting for its end, which is the returned value's. An answer is returned as it is, unchecked.
+    /// Sends an event without waiting for the outcome, which the returned future gives unchecked.
     pub async fn hand_over(&self, event: Bytes) -> impl Future<Output = Settled> + use<> {
         settled(self.enqueue(event).await)
     }
@@ -107,15 +106,15 @@ impl Lambda {
     ///
     /// # Panics
     ///
-    /// When there is none (the function failed, timed out or crashed), or when it breaks a rule.
+    /// When the function fails, times out or crashes, or when the answer breaks a rule.
     pub async fn request(&self, request: TestRequest) -> Answer {
         self.queue(request).await.await
     }
 
-    /// Hands a request over without waiting for the answer, which is the returned value's, once awaited.
+    /// Sends a request without waiting for the answer, which the returned value gives when awaited.
     ///
-    /// When a process waits for work, the request has been written to its socket when this returns: a frozen
-    /// process finds it on waking, as on Lambda.
+    /// If a process waits for work, the request is in its socket when this returns. A frozen process finds it after the thaw, as
+    /// on Lambda.
     pub async fn queue(&self, request: TestRequest) -> Pending {
         let settled = self.enqueue(request.event().to_string().into()).await;
         Pending {
@@ -126,49 +125,48 @@ impl Lambda {
         }
     }
 
-    /// Stops the process (SIGSTOP) as Lambda does between invocations: it waits until the process has asked for
-    /// the next one.
+    /// Stops the process (SIGSTOP) between invocations, as Lambda does: waits until the process asks for the next one.
     ///
     /// # Panics
     ///
-    /// When there is no process, or when an invocation does not end.
+    /// When no process runs, or when an invocation does not end.
     pub async fn freeze(&self) {
         let (done, frozen) = oneshot::channel();
         self.send(Event::Freeze(done));
         let frozen = tokio::time::timeout(REST_DEADLINE, frozen).await;
         assert!(
             matches!(frozen, Ok(Ok(()))),
-            "the process does not come to rest:\n{}",
+            "the process does not become idle:\n{}",
             self.log_text()
         );
     }
 
-    /// Stops the process (SIGSTOP) where it stands, in the middle of an invocation or not.
+    /// Stops the process (SIGSTOP) at once, even in the middle of an invocation.
     pub async fn suspend(&self) {
         self.ask(Event::Suspend).await;
     }
 
-    /// Lets the process go on (SIGCONT).
+    /// Continues the process (SIGCONT).
     pub async fn thaw(&self) {
         self.ask(Event::Thaw).await;
     }
 
-    /// Kills the process, as Lambda retires an environment. The next request starts a new one: a cold start.
+    /// Kills the process, as Lambda retires an environment. The next request causes a cold start.
     pub async fn stop(&self) {
         self.ask(Event::Stop).await;
     }
 
-    /// How long the latest process took from its start to its first request for work.
+    /// The time from the start of the latest process to its first request for work.
     pub fn init_duration(&self) -> Duration {
         self.status.init_duration().expect("a process has started")
     }
 
-    /// When the latest process was started.
+    /// The start time of the latest process.
     pub fn started(&self) -> Instant {
         self.status.started().expect("a process has started")
     }
 
-    /// How many processes have been started, the first one included.
+    /// The number of processes started so far.
     pub fn processes(&self) -> u64 {
         self.status.processes()
     }
@@ -198,22 +196,22 @@ impl Lambda {
         kilobytes.unwrap_or_else(|| panic!("no VmRSS in {file}")) * 1024
     }
 
-    /// What must never show in an answer (checked on every one) or in the log.
+    /// Registers a text that must never appear in an answer (checked on every one) or in the log.
     pub fn plant_secret(&self, secret: &str) {
         self.secrets.plant(secret);
     }
 
-    /// The lines that the function has written to standard output and error, over all its processes.
+    /// The lines that all processes of the function wrote to standard output and error.
     pub fn logs(&self) -> Vec<String> {
         self.log_text().lines().map(str::to_owned).collect()
     }
 
-    /// The same in one piece.
+    /// The whole log as one text.
     pub fn log_text(&self) -> String {
         self.log.text()
     }
 
-    /// The lines that are JSON, parsed.
+    /// The lines of the log that are JSON, parsed.
     pub fn log_events(&self) -> Vec<Value> {
         self.logs()
             .iter()
@@ -221,17 +219,16 @@ impl Lambda {
             .collect()
     }
 
-    /// Looks for every planted secret in the log.
+    /// Searches the log for planted secrets.
     ///
     /// # Panics
     ///
-    /// When a planted secret is in the log.
+    /// When the log contains a planted secret.
     pub fn assert_no_secret_in_logs(&self) {
         self.secrets.assert_absent("the log", &self.log_text());
     }
 
-    /// Every line is one JSON object with an RFC 3339 `timestamp` and a `level`, without which Lambda does not
-    /// know what it may drop.
+    /// Checks that every line is a JSON object with an RFC 3339 `timestamp` and a `level`, which Lambda needs to filter by level.
     ///
     /// # Panics
     ///
@@ -240,7 +237,7 @@ impl Lambda {
         self.log.assert_well_formed();
     }
 
-    /// Hands an event over; returns where its outcome will come from.
+    /// Sends an event and returns the receiver of its outcome.
     async fn enqueue(&self, event: Bytes) -> oneshot::Receiver<Settled> {
         let (invocation, settled) = Invocation::new(event);
         self.ask(|handed_over| Event::Invoke {
@@ -251,11 +248,11 @@ impl Lambda {
         settled
     }
 
-    /// Sends an event and waits until the supervisor drops or uses the sender that it carries.
+    /// Sends a command to the supervisor and waits until it uses or drops the sender inside.
     async fn ask(&self, event: impl FnOnce(oneshot::Sender<()>) -> Event) {
         let (done, answer) = oneshot::channel();
         self.send(event(done));
-        // An error says that the sender was dropped, which is an answer too.
+        // An error means that the sender was dropped, which is an answer too.
         let _ = answer.await;
     }
 

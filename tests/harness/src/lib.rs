@@ -1,26 +1,25 @@
-//! The test harness: real servers, a proxy that breaks the network between them, and Lambda's Runtime API in front
-//! of the built binaries.
+//! The test harness: real servers, a proxy that injects network faults between them, and Lambda's Runtime API around the built
+//! binaries.
 //!
-//! A test drives what is deployed (a process, its environment, its sockets) and tells its story in the order in
-//! which it happens; whatever the story needs is a value of this crate that ends what it started when it is
-//! dropped. Nothing leaves the loopback interface, every port is picked free, and a missing program is a failure
-//! that says what to install, never a skipped test.
+//! A test drives the deployed artefact (a process with its environment and sockets) and tells its story in order. Every server
+//! and process is a value of this crate, and dropping it ends what it started. Tests use only the loopback interface and free
+//! ports. A missing program fails the test with a message about what to install; no test is skipped.
 //!
 //! | a test needs | module |
 //! |---|---|
 //! | a function, its requests and its logs | [`lambda`], [`test_request`], [`answer`] |
 //! | Redis: standalone, TLS, ACL, full, read-only, cluster | [`redis_server`], [`redis_cluster`] |
-//! | ElastiCache's users, who log in with tokens | [`iam_gate`] |
+//! | ElastiCache users that log in with IAM tokens | [`iam_gate`] |
 //! | MongoDB | [`mongo_server`] |
-//! | Stripe, and what it tells | [`stripe_server`], [`stripe_event`] |
+//! | Stripe and its events | [`stripe_server`], [`stripe_event`] |
 //! | AWS Secrets Manager | [`secrets_manager`] |
-//! | a server that is no Redis, or one too old to run here | [`scripted_server`] |
-//! | an outage between the two | [`fault_proxy`] |
-//! | HTTP that is answered by a function | [`http_server`] |
+//! | a server that is not Redis, or too old to run here | [`scripted_server`] |
+//! | an outage between client and server | [`fault_proxy`] |
+//! | an HTTP server around a function of the harness | [`http_server`] |
 //! | any other process, with its signals | [`owned_process`] |
-//! | a picture | [`drawing`] |
-//! | to wait until something holds | [`mod@eventually`] |
-//! | to hold that something ends in time | [`mod@within`] |
+//! | an SVG picture | [`drawing`] |
+//! | to wait until a condition holds | [`mod@eventually`] |
+//! | to check that a future ends in time | [`mod@within`] |
 
 pub mod answer;
 pub mod drawing;

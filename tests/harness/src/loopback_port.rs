@@ -1,7 +1,7 @@
-//! Ports for servers that must be able to leave and come back on the same one.
+//! Reserves ports for servers that stop and start again on the same port.
 //!
-//! They are taken from below the range that the kernel gives to outgoing connections: a port from inside it, free
-//! while its server is down, is sooner or later some client's source port, and the server cannot return.
+//! The ports are below the range that the kernel uses for outgoing connections. A port inside that range may become the source
+//! port of another client while its server is down, and the server could not start again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 const FIRST: u16 = 15_000;
 const COUNT: u16 = 17_000;
 
-/// A port on 127.0.0.1 that nobody listens on and that this process gives to nobody else.
+/// Returns a port of 127.0.0.1 on which nothing listens and that this process has not returned before.
 pub(crate) fn reserve() -> u16 {
-    // Starts at random, so that two test processes on one machine rarely meet.
+    // Starts at a random port, so that two test processes on one machine rarely collide.
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
     let next = NEXT.get_or_init(|| {
         AtomicU16::new(RandomState::new().hash_one(std::process::id()) as u16 % COUNT)
@@ -26,7 +26,7 @@ pub(crate) fn reserve() -> u16 {
         }
     }
     panic!(
-        "every port from {FIRST} to {} on 127.0.0.1 is taken",
+        "no free port from {FIRST} to {} on 127.0.0.1",
         FIRST + COUNT - 1
     )
 }

@@ -1,8 +1,8 @@
-//! A MongoDB-wire server, one for the whole test process: the one named by `MONGODB_TEST_URI`, else a `mongod` on
-//! PATH, else mongo-java-server, whose compare-and-set is atomic as MongoDB's is.
+//! A MongoDB server, one for the whole test process: the one in `MONGODB_TEST_URI`, otherwise `mongod` on PATH, otherwise
+//! mongo-java-server, whose compare-and-set is atomic like MongoDB's.
 //!
-//! Tests share it because it takes seconds to start; each works in a database of its own. It never goes down: an
-//! outage is the [`FaultProxy`] in front of it.
+//! Tests share the server because its start takes seconds, and each test uses its own database. The server itself never stops: a
+//! [`FaultProxy`] in front of it simulates outages.
 
 mod launch;
 mod uri;
@@ -19,21 +19,21 @@ use self::uri::MongoUri;
 use crate::environment;
 use crate::fault_proxy::FaultProxy;
 
-/// The server that this process's tests share.
+/// The server that all tests of this process share.
 pub struct MongoServer {
     uri: MongoUri,
-    /// The process, unless somebody else runs the server. It ends with this process.
+    /// The server's process, which ends with this one. `None` for the server in `MONGODB_TEST_URI`.
     process: Option<Running>,
 }
 
 impl MongoServer {
-    /// The server, started by whoever comes first.
+    /// The shared server. The first caller starts it.
     ///
     /// # Panics
     ///
-    /// When there is none; the message says what to install.
+    /// When no server is found. The message says what to install.
     pub async fn shared() -> &'static Self {
-        // Plain processes and threads: an I/O object of one test's runtime would die with that test.
+        // Uses plain processes and threads, because an I/O object of one test's runtime would end with that test.
         static SHARED: OnceLock<Result<MongoServer, String>> = OnceLock::new();
         let shared = tokio::task::spawn_blocking(|| SHARED.get_or_init(Self::find)).await;
         match shared.expect("finding a server does not panic") {
@@ -42,17 +42,17 @@ impl MongoServer {
         }
     }
 
-    /// Its URI, without a database.
+    /// The server's URI, without a database.
     pub fn uri(&self) -> String {
         self.uri.text()
     }
 
-    /// Its URI as seen through a proxy in front of [`address`](Self::address).
+    /// The server's URI through a proxy in front of [`address`](Self::address).
     pub fn uri_through(&self, proxy: &FaultProxy) -> String {
         self.uri.through(proxy.address())
     }
 
-    /// The address that it listens on.
+    /// The address of the server.
     ///
     /// # Panics
     ///
@@ -61,12 +61,11 @@ impl MongoServer {
         self.uri.address()
     }
 
-    /// What it is, for people.
+    /// A description of the server, for messages.
     pub fn description(&self) -> &'static str {
-        self.process.as_ref().map_or(
-            "the MongoDB that MONGODB_TEST_URI names",
-            Running::description,
-        )
+        self.process
+            .as_ref()
+            .map_or("the MongoDB in MONGODB_TEST_URI", Running::description)
     }
 
     /// A name for a database that no other test uses.
@@ -77,11 +76,11 @@ impl MongoServer {
         format!("test_{started}_{}_{number}", std::process::id())
     }
 
-    /// A collection, for a look at what is stored.
+    /// A collection, for assertions about stored documents.
     ///
     /// # Panics
     ///
-    /// When its URI cannot be used.
+    /// When the URI is invalid.
     pub async fn collection(&self, database: &str, name: &str) -> Collection<Document> {
         let client = Client::with_uri_str(self.uri()).await;
         let client = client.unwrap_or_else(|error| panic!("{}: {error}", self.uri()));

@@ -1,9 +1,8 @@
-//! A process that lives no longer than the value that started it.
+//! A child process that ends with the value that started it.
 //!
-//! Its output goes to a file rather than through a pipe: what it has written is there for the next reader, without
-//! a thread that might lag behind, and a process that writes much never waits for the harness. Its standard input
-//! is a pipe that nobody writes to: a program that reads it to the end learns that the test process is gone, even
-//! when that was killed. A program that does not is ended by the watchdog.
+//! Its output goes to a file instead of a pipe. So everything written is readable at once, without a reading thread, and a
+//! process with much output never blocks. Its standard input is a pipe without data: a program that reads it to the end notices
+//! the end of the test process, even after a kill. The watchdog ends other programs.
 
 use std::fs::File;
 use std::io;
@@ -16,21 +15,21 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::watchdog;
 
-/// Longer than a signal ever takes to arrive.
+/// Longer than the delivery of a signal takes.
 const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A child process; dropping it kills it (by its own process id) and waits for its end.
+/// A child process. Dropping it kills it by its process id and waits for its end.
 pub struct OwnedProcess {
     child: Child,
     is_paused: bool,
 }
 
 impl OwnedProcess {
-    /// Starts the command, with standard output and error appended to the file `log`.
+    /// Starts the command, and appends its standard output and error to the file `log`.
     ///
     /// # Errors
     ///
-    /// Those of the system; `NotFound` when there is no such program.
+    /// Errors of the system; `NotFound` if there is no such program.
     pub fn spawn(command: &mut Command, log: &Path) -> io::Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
         let child = command
@@ -50,7 +49,7 @@ impl OwnedProcess {
         self.child.id()
     }
 
-    /// How it ended, or `None` while it runs.
+    /// The exit status, or `None` while the process runs.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait();
         let status = status.expect("the status of a child can be asked");
@@ -60,15 +59,15 @@ impl OwnedProcess {
         status
     }
 
-    /// Stops it (SIGSTOP) and returns when it really stands still.
+    /// Stops the process (SIGSTOP) and returns when it is stopped.
     pub fn pause(&mut self) {
-        // A stop is reported once.
+        // The system reports a stop only once.
         if self.is_paused {
             return;
         }
         let Some(pid) = self.living() else { return };
         kill_process(pid, Signal::STOP).expect("a living child takes signals");
-        // Asks for stops only: the end of the process stays to be collected by `Child`.
+        // Waits for stops only, so that `Child` can collect the exit status.
         let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
         let start = Instant::now();
         while !matches!(waitid(WaitId::Pid(pid), stopped), Ok(Some(_))) {
@@ -82,7 +81,7 @@ impl OwnedProcess {
         self.is_paused = true;
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Continues the process (SIGCONT).
     pub fn resume(&mut self) {
         if let Some(pid) = self.living() {
             kill_process(pid, Signal::CONT).expect("a living child takes signals");
@@ -90,15 +89,15 @@ impl OwnedProcess {
         self.is_paused = false;
     }
 
-    /// Kills it (SIGKILL, which also ends a paused process) and waits for its end.
+    /// Kills the process (SIGKILL, which also ends a stopped process) and waits for its end.
     pub fn kill(&mut self) -> ExitStatus {
-        // Fails only when it has ended already.
+        // Fails only if the process has already ended.
         let _ = self.child.kill();
         watchdog::ended(self.child.id());
         self.child.wait().expect("a child can be waited for")
     }
 
-    /// The process id, as long as it surely is still this process's.
+    /// The process id, while it certainly belongs to this child.
     fn living(&mut self) -> Option<Pid> {
         match self.ended() {
             None => Some(Pid::from_child(&self.child)),
@@ -107,7 +106,7 @@ impl OwnedProcess {
     }
 }
 
-/// Waits until a child has ended, and leaves its status to be collected; at once where it has been.
+/// Waits until a child has ended, and leaves its exit status to be collected. Returns at once if it was collected.
 pub(crate) fn wait_for_end(id: u32) {
     let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else {
         return;

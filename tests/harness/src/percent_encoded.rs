@@ -1,8 +1,8 @@
-//! Percent-encoding (RFC 3986, section 2.1) of what is put into a URL, and of secrets that are looked for in one.
+//! Percent-encoding (RFC 3986, section 2.1), for URLs and for finding secrets in them.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Everything but the unreserved characters of RFC 3986, section 2.3, which is also what AWS signs.
+/// Every byte except the unreserved characters of RFC 3986, section 2.3. AWS's signatures use the same set.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -19,7 +19,7 @@ mod tests {
     use super::percent_encoded;
 
     #[test]
-    fn unreserved_characters_stay_and_the_bytes_of_all_others_are_encoded() {
+    fn only_unreserved_characters_are_not_encoded() {
         assert_eq!(percent_encoded("aZ09-._~"), "aZ09-._~");
         assert_eq!(
             percent_encoded("p@ss/wörd +%"),

@@ -1,5 +1,5 @@
-//! Redis in cluster mode: three masters that share the 16 384 slots, without replicas. It is what a serverless
-//! ElastiCache speaks, and the only place where a command over two slots shows itself as an error.
+//! Redis in cluster mode: three masters that share the 16 384 slots, without replicas. ElastiCache Serverless behaves like this.
+//! Only a cluster rejects a command with keys in two slots.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use crate::eventually::eventually;
 use crate::loopback_port;
 use crate::redis_server::RedisServer;
 
-/// The slots of each node. Their number is fixed by the protocol.
+/// The slots of each node. The protocol fixes their number.
 const SLOTS: [(&str, &str); 3] = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
 
-/// Longer than three servers ever need to agree.
+/// Longer than three servers need to form a cluster.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A running cluster; dropping it ends its processes.
+/// A running cluster. Dropping it ends its processes.
 pub struct RedisCluster {
     nodes: Vec<RedisServer>,
 }
 
 impl RedisCluster {
-    /// Starts the nodes, lets them meet, and returns when each of them calls the cluster complete.
+    /// Starts the nodes and returns when each of them reports a complete cluster.
     pub async fn start() -> Self {
         let mut nodes = Vec::new();
         let mut bus_ports = Vec::new();
@@ -34,7 +34,7 @@ impl RedisCluster {
                 .await;
             node.command(&["CLUSTER", "ADDSLOTSRANGE", first, last])
                 .await;
-            // Nodes that start with different epochs have nothing to settle when they meet.
+            // Nodes with different epochs have no conflict to resolve when they meet.
             node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(epoch + 1).to_string()])
                 .await;
             nodes.push(node);
@@ -51,12 +51,12 @@ impl RedisCluster {
         cluster
     }
 
-    /// The URL of one node; a client finds the others from there.
+    /// The URL of one node, from which a client discovers the others.
     pub fn url(&self) -> String {
         self.nodes[0].url()
     }
 
-    /// Its URL as a user of the template's, who is added to every node.
+    /// The cluster's URL with a user of the template, which is added to every node.
     pub async fn url_as(&self, user: CacheUser) -> String {
         let (name, password) = (user.name(), format!(">{}", user.name()));
         let rules = user.rules();
@@ -68,12 +68,12 @@ impl RedisCluster {
         self.nodes[0].url_with(name, name)
     }
 
-    /// The three masters, in the order of their slots.
+    /// The three masters, in slot order.
     pub fn nodes(&self) -> &[RedisServer] {
         &self.nodes
     }
 
-    /// The keys on any node that match a pattern, sorted.
+    /// The keys on all nodes that match a pattern, sorted.
     pub async fn keys(&self, pattern: &str) -> Vec<String> {
         let mut keys = Vec::new();
         for node in &self.nodes {
@@ -99,7 +99,7 @@ mod tests {
     use super::RedisCluster;
 
     #[tokio::test]
-    async fn keys_of_every_slot_have_a_home() {
+    async fn every_slot_stores_a_key() {
         let cluster = RedisCluster::start().await;
         let client = redis::cluster::ClusterClient::new([cluster.url()]).expect("the URL is valid");
         let mut connection = client

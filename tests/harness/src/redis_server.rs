@@ -1,8 +1,7 @@
-//! A real `redis-server`, one process per test, with one deviation from the ordinary at a time.
+//! A real `redis-server`, one process per test, with one deviation from the default at a time.
 //!
-//! Nothing is kept over a restart, and every server picks a free port of 127.0.0.1. The harness itself talks to it
-//! through a Unix socket as an ACL user of its own, so its assertions work whatever the test has done to ports,
-//! certificates, passwords and proxies.
+//! A server keeps no data over a restart and uses a free port of 127.0.0.1. The harness itself connects through a Unix socket as
+//! its own ACL user. So assertions are independent of ports, certificates, passwords and proxies.
 
 mod admin;
 mod builder;
@@ -21,16 +20,16 @@ use self::process::ServerProcess;
 use crate::fault_proxy::FaultProxy;
 use crate::percent_encoded::percent_encoded;
 
-/// A running server (or one that the test has stopped); dropping it ends the process.
+/// A running or stopped server. Dropping it ends the process.
 pub struct RedisServer {
     port: u16,
-    /// What [`url`](Self::url) logs in with.
+    /// The credentials in [`url`](Self::url).
     login: Option<Login>,
     certificate: Option<Certificate>,
     process: Mutex<ServerProcess>,
 }
 
-/// A user name (none: the default user) and a password.
+/// A user name (`None` is the default user) and a password.
 #[derive(Clone)]
 struct Login {
     user: Option<String>,
@@ -38,32 +37,32 @@ struct Login {
 }
 
 impl RedisServer {
-    /// An ordinary server: no password, no TLS, no memory limit.
+    /// Starts a default server: no password, no TLS, no memory limit.
     pub async fn start() -> Self {
         Self::builder().start().await
     }
 
-    /// A server that deviates from the ordinary.
+    /// Builds a server with deviations.
     pub fn builder() -> RedisServerBuilder {
         RedisServerBuilder::new()
     }
 
-    /// The port that it listens on: the TLS one, if there is one.
+    /// The port of the server: the TLS port, if there is one.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The address that it listens on.
+    /// The address of the server.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Its URL, with the first user's or the default user's credentials if it has any.
+    /// The server's URL, with the credentials of the first user or of the default user, if any.
     pub fn url(&self) -> String {
         self.url_of(self.address(), self.login.as_ref())
     }
 
-    /// Its URL with other credentials; an empty user name is the default user.
+    /// The server's URL with other credentials. An empty user name is the default user.
     pub fn url_with(&self, user: &str, password: &str) -> String {
         let user = Some(user)
             .filter(|user| !user.is_empty())
@@ -77,12 +76,12 @@ impl RedisServer {
         )
     }
 
-    /// Its URL as seen through a proxy in front of it.
+    /// The server's URL through a proxy in front of it.
     pub fn url_through(&self, proxy: &FaultProxy) -> String {
         self.url_of(proxy.address(), self.login.as_ref())
     }
 
-    /// The certificate authority that its clients must trust.
+    /// The certificate authority that clients must trust.
     ///
     /// # Panics
     ///
@@ -94,12 +93,12 @@ impl RedisServer {
             .authority()
     }
 
-    /// Kills the process. Its port refuses connections from then on.
+    /// Kills the process. Its port then refuses connections.
     pub async fn stop(&self) {
         self.process.lock().stop();
     }
 
-    /// Kills the process and starts it again, empty, on the same port.
+    /// Kills the process and starts it again on the same port, without data.
     pub async fn restart(&self) {
         self.stop().await;
         self.process
@@ -109,12 +108,12 @@ impl RedisServer {
         self.wait_until_ready().await;
     }
 
-    /// Stops the process (SIGSTOP): connections stay, nothing answers.
+    /// Stops the process (SIGSTOP): connections stay open, and nothing answers.
     pub fn pause(&self) {
         self.process.lock().pause();
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Continues the process (SIGCONT).
     pub fn resume(&self) {
         self.process.lock().resume();
     }

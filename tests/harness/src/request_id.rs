@@ -1,10 +1,10 @@
-//! Identifiers of requests: unique within a test run and shaped like the UUIDs that AWS sends.
+//! Request ids, unique within a test run and in the format of AWS's UUIDs.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// A fresh identifier in the shape of a version 4 UUID.
+/// A new id in the format of a version 4 UUID.
 pub(crate) fn fresh() -> String {
-    // Every `RandomState` has keys of its own.
+    // Every `RandomState` has random keys.
     let (high, low) = (
         RandomState::new().hash_one(0),
         RandomState::new().hash_one(1),

@@ -1,4 +1,4 @@
-//! A TCP server that says the same to every client: what a server or a proxy says that cannot be run here.
+//! A TCP server with a fixed answer, to simulate servers and proxies that cannot run here.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -7,14 +7,14 @@ use tokio::net::TcpListener;
 
 use crate::background_runtime::BackgroundRuntime;
 
-/// A running server; dropping it frees its port.
+/// A running server. Dropping it frees its port.
 pub struct ScriptedServer {
     address: SocketAddr,
     _runtime: BackgroundRuntime,
 }
 
 impl ScriptedServer {
-    /// Answers what a client says first with these bytes, whatever it is, and closes the connection.
+    /// Answers a client's first bytes with this text, then closes the connection.
     pub fn answering(words: &'static str) -> Self {
         let runtime = BackgroundRuntime::start("scripted-server");
         let listener = runtime.run(async {
@@ -25,7 +25,7 @@ impl ScriptedServer {
         runtime.spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 let mut request = [0; 1024];
-                // Neither can fail in a way that matters: the client may be gone already.
+                // Errors do not matter here, because the client may be gone already.
                 let _ = client.read(&mut request).await;
                 let _ = client.write_all(words.as_bytes()).await;
             }
@@ -36,7 +36,7 @@ impl ScriptedServer {
         }
     }
 
-    /// Where clients connect to.
+    /// The address for clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

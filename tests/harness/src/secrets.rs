@@ -1,19 +1,19 @@
-//! The secrets that a test has planted, and the search for them in whatever comes out of a function.
+//! The planted secrets of a test, and the search for them in a function's output.
 
 use parking_lot::Mutex;
 
 use crate::percent_encoded::percent_encoded;
 
-/// What must never be seen, in the forms in which it could leak.
+/// Texts that must never appear, in every form in which they could leak.
 #[derive(Default)]
 pub(crate) struct Secrets {
     planted: Mutex<Vec<String>>,
 }
 
 impl Secrets {
-    /// Adds a secret: as it is, percent-encoded as in a URL, and escaped as in a JSON string.
+    /// Adds a secret in three forms: plain, percent-encoded for a URL, and escaped for JSON.
     pub(crate) fn plant(&self, secret: &str) {
-        assert!(!secret.is_empty(), "an empty secret is in every text");
+        assert!(!secret.is_empty(), "every text contains an empty secret");
         let quoted = serde_json::Value::from(secret).to_string();
         let mut planted = self.planted.lock();
         planted.extend([
@@ -25,16 +25,16 @@ impl Secrets {
         planted.dedup();
     }
 
-    /// Looks for every secret in `text`; `place` says where that is from.
+    /// Searches `text` for every secret. `place` describes the text in the message.
     ///
     /// # Panics
     ///
-    /// When one is there.
+    /// When the text contains a secret.
     pub(crate) fn assert_absent(&self, place: &str, text: &str) {
         for secret in self.planted.lock().iter() {
             assert!(
                 !text.contains(secret),
-                "the planted secret `{secret}` is in {place}:\n{text}"
+                "{place} contains the planted secret `{secret}`:\n{text}"
             );
         }
     }
@@ -45,7 +45,7 @@ mod tests {
     use super::Secrets;
 
     #[test]
-    #[should_panic(expected = "is in a header")]
+    #[should_panic(expected = "a header contains the planted secret")]
     fn a_secret_is_found_in_its_percent_encoded_form() {
         let secrets = Secrets::default();
         secrets.plant("p@ss");

@@ -1,7 +1,7 @@
-//! An AWS Secrets Manager that we did not write: moto, from PyPI.
+//! A simulated AWS Secrets Manager: moto, from PyPI.
 //!
-//! It keeps its secrets in memory and takes every signature. Functions reach it through a proxy, which counts what they read
-//! and can stand in for an outage.
+//! Moto keeps secrets in memory and accepts every signature. Functions reach it through a proxy, which counts their reads and can
+//! simulate an outage.
 
 use serde_json::{Value, json};
 
@@ -10,47 +10,47 @@ use crate::fault_proxy::FaultProxy;
 use crate::lambda::LambdaBuilder;
 use crate::stand_in::StandIn;
 
-/// A running server; dropping it ends the process.
+/// A running server. Dropping it ends the process.
 pub struct SecretsManager {
     server: StandIn,
     proxy: FaultProxy,
 }
 
-/// What a function finds on Lambda besides: credentials, which nobody checks here.
+/// The credentials that Lambda gives to a function. Moto does not check them.
 const CREDENTIALS: [(&str, &str); 3] = [
     ("AWS_ACCESS_KEY_ID", "ASIATRUEBONDTEST"),
     ("AWS_SECRET_ACCESS_KEY", "planted-aws-secret-0123456789"),
     ("AWS_SESSION_TOKEN", "planted-aws-session-0123456789"),
 ];
 
-/// The tests' own, of which moto reads the region and the service.
+/// The signature of the tests' own requests, of which moto uses the region and the service.
 const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=x/20260101/eu-central-1/secretsmanager/aws4_request, SignedHeaders=host, Signature=x";
 
 impl SecretsManager {
-    /// A server without secrets.
+    /// Starts a server without secrets.
     ///
     /// # Panics
     ///
-    /// When moto is not installed, or does not start.
+    /// When moto is not installed or does not start.
     pub async fn start() -> Self {
         let program =
-            environment::moto_server().expect("moto is needed: run `scripts/install moto`");
+            environment::moto_server().expect("moto is not installed: run `scripts/install moto`");
         let server = StandIn::start(&program, &["-H", "127.0.0.1", "-p"]).await;
         let proxy = FaultProxy::in_front_of(server.address());
         Self { server, proxy }
     }
 
-    /// What stands between it and the functions.
+    /// The proxy between the server and the functions.
     pub fn proxy(&self) -> &FaultProxy {
         &self.proxy
     }
 
-    /// How often a function has read, or tried to: each time on a connection of its own.
+    /// The number of reads that functions have tried. Each uses its own connection.
     pub fn reads(&self) -> usize {
         self.proxy.accepted()
     }
 
-    /// Keeps a new secret; returns its ARN.
+    /// Stores a new secret and returns its ARN.
     pub async fn create(&self, name: &str, value: &str) -> String {
         let secret = json!({ "Name": name, "SecretString": value });
         let created = self.call("CreateSecret", secret).await;
@@ -63,7 +63,7 @@ impl SecretsManager {
         self.call("PutSecretValue", secret).await;
     }
 
-    /// With what a function reads here.
+    /// The environment variables with which a function reads from this server.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let endpoint = format!("http://{}", self.proxy.address());
         let mut variables = vec![("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint)];
@@ -71,7 +71,7 @@ impl SecretsManager {
         variables
     }
 
-    /// A function that reads here.
+    /// A function that reads from this server.
     pub fn serving(&self, function: LambdaBuilder) -> LambdaBuilder {
         self.variables()
             .iter()

@@ -1,4 +1,4 @@
-//! A server that stands in for a third party: a program from PyPI, which ends when the test process does, however that ends.
+//! A simulated third-party server: a Python program that ends with the test process, even after a kill.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -13,18 +13,18 @@ use tokio::net::TcpStream;
 use crate::owned_process::OwnedProcess;
 use crate::{eventually, loopback_port};
 
-/// A running server; dropping it ends the process.
+/// A running server. Dropping it ends the process.
 pub(crate) struct StandIn {
     port: u16,
     _process: OwnedProcess,
-    /// Where it keeps its state, and its log.
+    /// The folder of the server's state and log.
     _directory: TempDir,
 }
 
-/// Longer than Python takes to start on a busy machine.
+/// Longer than Python needs to start on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Becomes the program, beside a watcher that ends it when standard input ends.
+/// Runs the program, with a watcher that ends it when standard input ends.
 const UNTIL_INPUT_ENDS: &str = r#"
     exec 3<&0
     (cat <&3 > /dev/null; kill -9 $$) &
@@ -32,11 +32,11 @@ const UNTIL_INPUT_ENDS: &str = r#"
 "#;
 
 impl StandIn {
-    /// Starts a program that takes its port behind `options`.
+    /// Starts a program, with its port as the argument after `options`.
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// When the program does not start.
     pub(crate) async fn start(program: &Path, options: &[&str]) -> Self {
         let directory = TempDir::new().expect("a directory");
         let port = loopback_port::reserve();
@@ -61,16 +61,16 @@ impl StandIn {
         server
     }
 
-    /// The address that it listens on.
+    /// The address of the server.
     pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Sends a request of HTTP 1.0 that begins with `line` and `headers`; the answer's status, and its body.
+    /// Sends an HTTP/1.0 request that begins with `line` and `headers`. Returns the status and the body of the answer.
     ///
     /// # Panics
     ///
-    /// When there is no such answer.
+    /// When there is no valid answer.
     pub(crate) async fn call(
         &self,
         line: &str,

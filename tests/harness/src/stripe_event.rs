@@ -1,4 +1,4 @@
-//! An event as Stripe sends it: signed, and about a payment intent.
+//! A signed Stripe event about a payment intent.
 
 use std::fmt::Write;
 
@@ -8,20 +8,20 @@ use sha2::Sha256;
 
 use crate::test_request::TestRequest;
 
-/// Where events go.
+/// The route for events.
 const PATH: &str = "/api/payments/webhook";
 
-/// An event that can be sent, as often as one likes.
+/// An event that can be sent several times.
 #[derive(Clone, Debug)]
 pub struct StripeEvent {
-    /// The body, to be altered.
+    /// The body, which tests may change.
     pub body: Value,
-    /// When it is signed, in seconds since 1970.
+    /// The time of the signature, in seconds since 1970.
     pub time: i64,
 }
 
 impl StripeEvent {
-    /// An event with an id, of a kind (`payment_intent.succeeded`), about an intent for the payment `payment_id`.
+    /// An event with this id and kind (`payment_intent.succeeded`), about an intent of the payment `payment_id`.
     pub fn new(id: &str, kind: &str, intent: &str, payment_id: &str) -> Self {
         let object = json!({
             "id": intent, "object": "payment_intent", "metadata": {"payment_id": payment_id},
@@ -29,7 +29,7 @@ impl StripeEvent {
         Self::about(id, kind, &object)
     }
 
-    /// The same about any object.
+    /// An event about any object.
     pub fn about(id: &str, kind: &str, object: &Value) -> Self {
         let time = jiff::Timestamp::now().as_second();
         let body = json!({
@@ -39,7 +39,7 @@ impl StripeEvent {
         Self { body, time }
     }
 
-    /// The request that carries it, signed with each of `secrets`.
+    /// The request with the event, signed with each of `secrets`.
     pub fn request(&self, secrets: &[&str]) -> TestRequest {
         let body = self.body.to_string();
         let header = signature(body.as_bytes(), self.time, secrets);
@@ -54,17 +54,17 @@ impl StripeEvent {
 ///
 /// # Panics
 ///
-/// Never: a key of any length makes a signature.
+/// Never: HMAC accepts keys of any length.
 pub fn signature(body: &[u8], time: i64, secrets: &[&str]) -> String {
     let mut header = format!("t={time}");
     for secret in secrets {
         let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes());
-        let mut mac = mac.expect("a key of any length");
+        let mut mac = mac.expect("HMAC accepts keys of any length");
         mac.update(format!("{time}.").as_bytes());
         mac.update(body);
         header.push_str(",v1=");
         for byte in mac.finalize().into_bytes() {
-            write!(header, "{byte:02x}").expect("a text takes more");
+            write!(header, "{byte:02x}").expect("writing to a String cannot fail");
         }
     }
     header

@@ -1,7 +1,7 @@
-//! A Stripe-compatible server that we did not write: localstripe, from PyPI.
+//! A simulated Stripe: localstripe, from PyPI.
 //!
-//! It keeps the state machine of payment intents in memory, and knows no idempotency keys: every `create` makes another intent,
-//! as a provider does that has forgotten them.
+//! Localstripe keeps the state machine of payment intents in memory and ignores idempotency keys: every `create` makes a new
+//! intent, like a provider that has forgotten the keys.
 
 use std::net::SocketAddr;
 
@@ -11,35 +11,35 @@ use url::form_urlencoded;
 use crate::environment;
 use crate::stand_in::StandIn;
 
-/// A running server; dropping it ends the process.
+/// A running server. Dropping it ends the process.
 pub struct StripeServer(StandIn);
 
-/// An API key that it accepts.
+/// An API key that the server accepts.
 pub const STRIPE_TEST_KEY: &str = "sk_test_planted_0123456789";
 
 impl StripeServer {
-    /// A server without payments.
+    /// Starts a server without payments.
     ///
     /// # Panics
     ///
-    /// When localstripe is not installed, or does not start.
+    /// When localstripe is not installed or does not start.
     pub async fn start() -> Self {
         let program = environment::localstripe()
-            .expect("localstripe is needed: run `scripts/install localstripe`");
+            .expect("localstripe is not installed: run `scripts/install localstripe`");
         Self(StandIn::start(&program, &["--from-scratch", "--port"]).await)
     }
 
-    /// The address that it listens on.
+    /// The address of the server.
     pub fn address(&self) -> SocketAddr {
         self.0.address()
     }
 
-    /// Its URL, or that of a proxy in front of it.
+    /// The server's URL, or the URL of a proxy in front of it.
     pub fn url_at(address: SocketAddr) -> String {
         format!("http://{address}/")
     }
 
-    /// The statuses of all payment intents, in alphabetical order.
+    /// The statuses of all payment intents, sorted.
     pub async fn intents(&self) -> Vec<String> {
         let listed = self.call("GET", "/v1/payment_intents?limit=100", &[]).await;
         let mut statuses: Vec<_> = listed["data"]
@@ -58,7 +58,7 @@ impl StripeServer {
             .await
     }
 
-    /// The name of a new card with this number.
+    /// Creates a card with this number and returns its name.
     pub async fn card(&self, number: &str) -> String {
         let form = [
             ("type", "card"),
@@ -71,13 +71,13 @@ impl StripeServer {
         card["id"].as_str().expect("a card").to_owned()
     }
 
-    /// Another program gives an intent another currency.
+    /// Changes the currency of an intent, as another program could.
     pub async fn change_currency(&self, intent: &str, currency: &str) {
         let path = format!("/v1/payment_intents/{intent}");
         self.call("POST", &path, &[("currency", currency)]).await;
     }
 
-    /// The customer authenticates a payment, or fails to.
+    /// Lets the customer authenticate a payment, successfully or not.
     pub async fn authenticate(&self, intent: &str, client_secret: &str, success: bool) {
         let success = success.to_string();
         let form = [("client_secret", client_secret), ("success", &success)];

@@ -1,4 +1,4 @@
-//! A request as API Gateway's HTTP API hands it to a function: the event of payload format 2.0
+//! A request in the format in which API Gateway's HTTP API passes it to a function: an event of payload format 2.0
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
 
 use std::collections::BTreeMap;
@@ -10,12 +10,12 @@ use url::form_urlencoded;
 
 use crate::request_id;
 
-/// The subject of a request that names no other.
+/// The default subject of a request.
 const TESTER: &str = "tester";
-/// The tenant that a request belongs to unless it names another.
+/// The default tenant of a request.
 pub const TENANT: &str = "jwt:tester";
 
-/// A request of a client; every one has an id of its own.
+/// A client's request. Each has its own id.
 #[derive(Clone, Debug)]
 pub struct TestRequest {
     method: String,
@@ -25,20 +25,20 @@ pub struct TestRequest {
     headers: BTreeMap<String, String>,
     cookies: Vec<String>,
     body: Option<Bytes>,
-    /// Whether the body travels in Base64 though it is a text.
+    /// Whether a text body is encoded in Base64 anyway.
     is_encoded: bool,
-    /// The template's path, where it differs from the request's.
+    /// The template's route, if it differs from the path.
     route: Option<String>,
     path_parameters: Map<String, Value>,
-    /// What API Gateway's authorizer found; null: there is none.
+    /// The result of API Gateway's authorizer; null without one.
     authorizer: Value,
     request_id: String,
-    /// What the event has in other places than API Gateway would put there, by JSON pointer.
+    /// Changes to the event, by JSON pointer.
     changes: Vec<(String, Value)>,
 }
 
 impl TestRequest {
-    /// `GET` of a path, with a query if there is a `?` in it.
+    /// `GET` of a path, with a query after a `?`.
     pub fn get(path: &str) -> Self {
         Self::new("GET", path)
     }
@@ -82,7 +82,7 @@ impl TestRequest {
         }
     }
 
-    /// Adds a header. A repeated one is joined with a comma, as API Gateway does; `cookie` goes where that puts it.
+    /// Adds a header. Values of a repeated header are joined with a comma, and `cookie` moves to `cookies`, as API Gateway does.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let name = name.to_ascii_lowercase();
@@ -93,7 +93,7 @@ impl TestRequest {
         self.headers
             .entry(name)
             .and_modify(|present| {
-                // The defaults are replaced, not joined.
+                // Replaces the defaults instead of joining them.
                 if present != "*/*" && present != "truebond-tests" {
                     present.push(',');
                     present.push_str(value);
@@ -105,7 +105,7 @@ impl TestRequest {
         self
     }
 
-    /// Sets the body. What is not UTF-8 travels in Base64.
+    /// Sets the body. A body that is not UTF-8 is encoded in Base64.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         let body = body.into();
@@ -115,7 +115,7 @@ impl TestRequest {
         self
     }
 
-    /// Lets the body travel in Base64, as API Gateway sends what it takes for binary.
+    /// Encodes the body in Base64, as API Gateway does for binary media types.
     #[must_use]
     pub fn encoded(self) -> Self {
         Self {
@@ -131,28 +131,28 @@ impl TestRequest {
             .body(body.to_string())
     }
 
-    /// Lets API Gateway's JWT authorizer have found this `sub`.
+    /// Sets the `sub` that API Gateway's JWT authorizer found.
     #[must_use]
     pub fn subject(mut self, subject: &str) -> Self {
         self.authorizer = authorizer_of(subject);
         self
     }
 
-    /// Leaves out what an authorizer found, as on a route or a laptop without one.
+    /// Removes the authorizer's result, as for a public route or local development.
     #[must_use]
     pub fn without_authorizer(mut self) -> Self {
         self.authorizer = Value::Null;
         self
     }
 
-    /// Lets a Lambda authorizer have named this tenant.
+    /// Sets the tenant that a Lambda authorizer found.
     #[must_use]
     pub fn tenant(mut self, tenant: &str) -> Self {
         self.authorizer = json!({ "lambda": { "tenant": tenant } });
         self
     }
 
-    /// Names the template's route, for example `/api/payments/{id}`; without it the route is the path.
+    /// Sets the template's route, for example `/api/payments/{id}`. The default is the path.
     #[must_use]
     pub fn route(mut self, path: &str) -> Self {
         self.route = Some(path.to_owned());
@@ -166,14 +166,14 @@ impl TestRequest {
         self
     }
 
-    /// Puts a value into the event, at a JSON pointer whose parent is there.
+    /// Sets a value in the event, at a JSON pointer whose parent exists.
     #[must_use]
     pub fn with_member(mut self, pointer: &str, value: Value) -> Self {
         self.changes.push((pointer.to_owned(), value));
         self
     }
 
-    /// `requestContext.requestId`, which the answer repeats as `x-request-id`.
+    /// `requestContext.requestId`, which the answer returns as `x-request-id`.
     pub fn request_id(&self) -> &str {
         &self.request_id
     }
@@ -183,7 +183,7 @@ impl TestRequest {
         &self.method
     }
 
-    /// The event that API Gateway makes of it.
+    /// The event that API Gateway makes of the request.
     pub fn event(&self) -> Value {
         let route_key = format!(
             "{} {}",
@@ -217,7 +217,7 @@ impl TestRequest {
             },
             "isBase64Encoded": false,
         });
-        // API Gateway leaves out what there is none of.
+        // API Gateway omits empty members.
         if !self.query.is_empty() {
             event["queryStringParameters"] = self.query_parameters().into();
         }
@@ -245,7 +245,7 @@ impl TestRequest {
         event
     }
 
-    /// The query, decoded; values of a repeated name are joined with a comma.
+    /// The decoded query. Values of a repeated name are joined with a comma.
     fn query_parameters(&self) -> Map<String, Value> {
         let mut parameters = BTreeMap::<String, Vec<String>>::new();
         for (name, value) in form_urlencoded::parse(self.query.as_bytes()).into_owned() {
@@ -269,7 +269,7 @@ mod tests {
     use lambda_http::{Body, RequestExt};
 
     #[test]
-    fn the_event_is_read_back_as_the_request_it_was_made_of() {
+    fn lambda_http_parses_the_event_to_the_same_request() {
         let sent = TestRequest::post("/api/payments/p-1?wait=10&note=a%20b")
             .route("/api/payments/{id}")
             .path_parameter("id", "p-1")

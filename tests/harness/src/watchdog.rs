@@ -1,8 +1,8 @@
-//! Ends the servers of a test process that was itself ended: by SIGTERM, by SIGKILL, by a panic that aborts.
+//! Ends the servers of a test process that was killed by SIGTERM, SIGKILL or an abort.
 //!
-//! Dropping an [`OwnedProcess`](crate::OwnedProcess) kills it, but a process that is ended by a signal drops nothing, and a
-//! redis-server notices nothing. So a shell reads the ids of all living children from a pipe. When the test process is gone, the
-//! pipe ends, and the shell kills those that are left.
+//! Dropping an [`OwnedProcess`](crate::OwnedProcess) kills it, but a signal ends a process without drops, and a redis-server does
+//! not notice. So a shell reads the ids of all living children from a pipe. When the test process ends, the pipe closes and the
+//! shell kills the remaining children.
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
-/// Signals that a terminal sends to the whole group must not end the shell before it has done its work.
+/// Ignores the signals that a terminal sends to the whole group, so that the shell survives to do its work.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 alive=' '
@@ -23,12 +23,12 @@ done
 for pid in $alive; do kill -KILL "$pid"; done 2>/dev/null
 "#;
 
-/// The process was started, and is this test process's to end.
+/// Registers a process that this test process has started.
 pub(crate) fn started(pid: u32) {
     tell("started", pid);
 }
 
-/// The process has ended, or is about to.
+/// Unregisters a process that has ended or is about to.
 pub(crate) fn ended(pid: u32) {
     tell("ended", pid);
 }
@@ -61,16 +61,16 @@ mod tests {
     use super::*;
     use crate::{binaries, eventually};
 
-    /// Whether a process runs, and not only waits for its parent to notice its end.
+    /// Whether a process runs. A zombie does not count.
     fn runs(pid: &str) -> bool {
         let listed = Command::new("ps").args(["-o", "stat=", "-p", pid]).output();
         let listed = listed.expect("every system has ps").stdout;
         listed.iter().any(|byte| !byte.is_ascii_whitespace()) && !listed.starts_with(b"Z")
     }
 
-    /// An interrupted run of the tests left its redis-servers behind.
+    /// Once, an interrupted test run left its redis-servers running.
     #[tokio::test]
-    async fn what_a_test_process_started_ends_with_it() {
+    async fn children_end_with_a_killed_test_process() {
         for signal in [Signal::TERM, Signal::KILL] {
             let mut test = Command::new(binaries::example("holds"))
                 .stdin(Stdio::piped())

@@ -1,20 +1,20 @@
-//! Holding that something ends in time.
+//! Checks that a future ends in time.
 //!
-//! It is measured rather than cut off at the limit, so that a failure says how long it really took: a little over
-//! the limit is a busy machine, a multiple of it is another limit than the one that was meant. Only what does not
-//! end at all is cut off, so that a test cannot hang.
+//! The duration is measured and not cut off at the limit. So the message shows the difference between a busy machine (a little
+//! over the limit) and a wrong timeout (a multiple of it). Only a future that exceeds the limit many times is cut off, so that a
+//! test cannot hang.
 
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// How many times the limit something may take before it counts as never ending.
+/// A future that takes this many times its limit counts as never ending.
 const PATIENCE: u32 = 20;
 
 /// Runs `future` to its end and returns its result.
 ///
 /// # Panics
 ///
-/// When it took `limit` or longer; the message names the caller's line and says how long it took.
+/// When it takes `limit` or longer. The message names the caller's line and the duration.
 #[track_caller]
 pub fn within<T>(limit: Duration, future: impl Future<Output = T>) -> impl Future<Output = T> {
     let caller = Location::caller();
@@ -26,11 +26,11 @@ async fn measure<T>(limit: Duration, caller: &Location<'_>, future: impl Future<
     let result = tokio::time::timeout(limit * PATIENCE, future).await;
     let elapsed = start.elapsed();
     let Ok(result) = result else {
-        panic!("what {caller} allows {limit:?} did not end within {elapsed:?}")
+        panic!("the future at {caller} with the limit {limit:?} did not end within {elapsed:?}")
     };
     assert!(
         elapsed < limit,
-        "what {caller} allows {limit:?} took {elapsed:?}"
+        "the future at {caller} with the limit {limit:?} took {elapsed:?}"
     );
     result
 }
@@ -41,27 +41,27 @@ mod tests {
     use std::time::Duration;
 
     #[tokio::test]
-    async fn what_ends_in_time_gives_its_result() {
+    async fn a_future_that_ends_in_time_returns_its_result() {
         assert_eq!(within(Duration::from_secs(5), async { 7 }).await, 7);
     }
 
     #[tokio::test]
     #[should_panic(expected = "within.rs")]
-    async fn what_takes_longer_names_the_line_that_allowed_less() {
+    async fn a_late_end_names_the_line_of_the_caller() {
         let slow = tokio::time::sleep(Duration::from_millis(20));
         within(Duration::from_millis(10), slow).await;
     }
 
     #[tokio::test]
-    #[should_panic(expected = "allows 10ms took")]
-    async fn what_takes_longer_is_measured() {
+    #[should_panic(expected = "with the limit 10ms took")]
+    async fn a_late_end_is_measured() {
         let slow = tokio::time::sleep(Duration::from_millis(20));
         within(Duration::from_millis(10), slow).await;
     }
 
     #[tokio::test]
     #[should_panic(expected = "did not end")]
-    async fn what_never_ends_is_cut_off() {
+    async fn a_future_that_never_ends_is_cut_off() {
         within(Duration::from_millis(1), std::future::pending::<()>()).await;
     }
 }

@@ -1,7 +1,6 @@
-//! A provider's books: intents with Stripe's state machine, and who was charged how often.
+//! The provider's state: payment intents with Stripe's state machine, and the charges of each order.
 //!
-//! Charges are counted by the number of the order that the hunt itself wrote into the metadata, so nothing that the payment
-//! functions compute can hide one.
+//! Charges are counted by the order number that the hunt writes into the metadata, so the payment functions cannot hide a charge.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -12,35 +11,35 @@ use serde_json::{Value, json};
 use super::retention::Retention;
 use super::run::Run;
 
-/// All intents of a provider.
+/// All payment intents and charges of a provider.
 pub(super) struct Bank {
     intents: HashMap<String, Intent>,
-    /// What was done for each order.
+    /// The executions of each order's work.
     runs: BTreeMap<usize, Vec<Run>>,
-    /// Charges of no order.
+    /// The number of charges without an order.
     strays: usize,
-    /// How many calls charged at once, or declined.
+    /// The number of direct charges and declines.
     calls: u64,
-    /// What was asked about each order, and what became of that, for people.
+    /// The requests about each order and their results, for the report.
     history: HashMap<usize, Vec<(Instant, String)>>,
-    /// The answers that are given again to the same key; empty for a provider that forgets.
+    /// The responses to replay for a repeated idempotency key. Empty for a provider that forgets keys.
     answers: HashMap<String, Answer>,
     remembers_keys: bool,
     rng: Rng,
 }
 
-/// A status and a body.
+/// The status and the body of a response.
 pub(super) type Answer = (u16, Value);
 
-/// What has become of an intent, for who wants to hear of it.
+/// A change of an intent, which the provider reports as an event.
 pub(super) struct Change {
     pub(super) kind: &'static str,
     pub(super) intent: Value,
-    /// What will become of it without a request.
+    /// The next change that happens without a request.
     pub(super) next: Option<Next>,
 }
 
-/// What a customer or a bank does in their own time.
+/// An action of a customer or a bank at a later time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Succeed,
@@ -76,17 +75,17 @@ impl Bank {
         }
     }
 
-    /// What was done for an order; a second charge too early is what the hunt looks for.
+    /// The executions of an order's work. The hunt searches for a second charge within the retention.
     pub(super) fn runs(&self, order: usize) -> &[Run] {
         self.runs.get(&order).map_or(&[], Vec::as_slice)
     }
 
-    /// What was asked about an order, and what became of that.
+    /// The requests about an order and their results.
     pub(super) fn history(&self, order: usize) -> &[(Instant, String)] {
         self.history.get(&order).map_or(&[], Vec::as_slice)
     }
 
-    /// Notes what becomes of a request about an order.
+    /// Records the result of a request about an order.
     pub(super) fn note(&mut self, order: Option<usize>, line: String) {
         if let Some(order) = order {
             let lines = self.history.entry(order).or_default();
@@ -94,12 +93,12 @@ impl Bank {
         }
     }
 
-    /// The order that an intent stands for.
+    /// The order of an intent.
     pub(super) fn order_of(&self, intent: &str) -> Option<usize> {
         order_in(&self.intents.get(intent)?.form)
     }
 
-    /// How many intents there are, and how many charges.
+    /// The number of intents and of charges.
     pub(super) fn counts(&self) -> (usize, usize) {
         (
             self.intents.len(),
@@ -107,7 +106,7 @@ impl Bank {
         )
     }
 
-    /// How many charges there were of no order.
+    /// The number of charges without an order.
     pub(super) fn strays(&self) -> usize {
         self.strays
     }
@@ -119,20 +118,20 @@ impl Bank {
             .any(|runs| is_charged_twice(runs, retention))
     }
 
-    /// What an earlier request with this key was answered.
+    /// The response to an earlier request with this idempotency key.
     pub(super) fn remembered(&self, key: Option<&str>) -> Option<Answer> {
         self.answers.get(key?).cloned()
     }
 
-    /// Gives the same answer to this key from now on, if this provider does so.
+    /// Stores the response for later requests with this key, if the provider remembers keys.
     pub(super) fn remember(&mut self, key: Option<&str>, answer: &Answer) {
         if let (Some(key), true) = (key, self.remembers_keys) {
             self.answers.insert(key.to_owned(), answer.clone());
         }
     }
 
-    /// Charges at once: no intent, and nothing that fences a second call. The answer names the run and the amount, so that no two
-    /// runs answer alike.
+    /// Charges directly, without an intent. Nothing fences a second call. The response names the execution and the amount, so
+    /// that every execution has a different response.
     pub(super) fn charge(
         &mut self,
         form: &BTreeMap<String, String>,
@@ -211,7 +210,7 @@ impl Bank {
                 PROCESSING,
                 self.rng.choice([Some(Next::Fail), Some(Next::Succeed)]),
             ),
-            // Money comes in meanwhile: whoever confirms a declined intent again may charge it.
+            // The card may have funds again, so a second confirmation of a declined intent may charge it.
             Some("pm_card_chargeDeclined") if intent.confirmations == 1 || luck => {
                 (NO_METHOD, None)
             }
@@ -249,8 +248,8 @@ impl Bank {
         }
     }
 
-    /// The customer or the bank does what they do, if the intent still waits for it.
-    pub(super) fn go_on(&mut self, id: &str, next: Next) -> Option<Change> {
+    /// Applies the action of a customer or a bank, if the intent still waits for it.
+    pub(super) fn advance(&mut self, id: &str, next: Next) -> Option<Change> {
         let waits = self.intents.get(id)?.status;
         [ACTION, PROCESSING].contains(&waits).then(|| match next {
             Next::Succeed => self.turn(id, SUCCEEDED, None),
@@ -259,7 +258,10 @@ impl Bank {
     }
 
     fn turn(&mut self, id: &str, status: &'static str, next: Option<Next>) -> Change {
-        let intent = self.intents.get_mut(id).expect("the caller has seen it");
+        let intent = self
+            .intents
+            .get_mut(id)
+            .expect("the caller has found the intent");
         intent.status = status;
         if status == NO_METHOD {
             intent.error = json!({"code": "card_declined", "decline_code": "generic_decline"});
@@ -324,12 +326,12 @@ impl Intent {
     }
 }
 
-/// Those of an order's runs that charged.
+/// The executions that charged.
 pub(super) fn charges(runs: &[Run]) -> impl Iterator<Item = &Run> {
     runs.iter().filter(|run| run.is_charge)
 }
 
-/// Whether any two of an order's charges are closer than the retention lets them be.
+/// Whether two charges of an order are closer together than the retention allows.
 pub(super) fn is_charged_twice(runs: &[Run], retention: Retention) -> bool {
     let charges: Vec<_> = charges(runs).collect();
     let mut pairs = charges.iter().enumerate().flat_map(|(number, first)| {
@@ -339,7 +341,7 @@ pub(super) fn is_charged_twice(runs: &[Run], retention: Retention) -> bool {
     pairs.any(|(first, second)| !retention.separates(first, second))
 }
 
-/// The number of an order, as the hunt itself wrote it.
+/// The order number that the hunt wrote.
 pub(super) fn order_in(form: &BTreeMap<String, String>) -> Option<usize> {
     form.get("metadata[order]")?.parse().ok()
 }

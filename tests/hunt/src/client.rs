@@ -1,4 +1,4 @@
-//! Clients: each wants one payment, and comes with the same key until it is told what became of it.
+//! A client makes one payment. It retries with the same key until it gets a final response.
 
 use std::iter;
 use std::sync::Arc;
@@ -11,54 +11,54 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::pool::{Pool, Told};
-use super::reunion::{Caller, Reunion};
-use super::story::{Question, Story};
+use super::pool::{ClientResponse, Pool};
+use super::retry_burst::{Caller, RetryBurst};
+use super::story::{SentRequest, Story};
 use super::{Round, Work};
 
-/// How a client behaves.
+/// The behaviour of a client.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    /// One request after the other.
+enum Behaviour {
+    /// Sends one request at a time.
     Patient,
-    /// Two at a time.
+    /// Sends two requests at a time.
     Double,
-    /// It goes away after its first request, and comes back at the end of the hunt.
-    Away,
+    /// Leaves after its first request, and retries at the end of the hunt.
+    Leaving,
 }
 
-/// A request, and the amount in it.
-struct Wish {
+/// A request with its amount.
+struct PaymentRequest {
     request: TestRequest,
     amount: u32,
 }
 
-/// A client, and what it wants.
+/// A client and its requests.
 pub(super) struct Client<'a> {
     pool: &'a Arc<Pool>,
     story: Arc<Mutex<Story>>,
-    wish: Wish,
-    /// What others want that come with its key.
-    other_wish: Wish,
-    manner: Manner,
-    /// When others come with it, after it has an answer.
-    reunions: Vec<Reunion>,
+    request: PaymentRequest,
+    /// The different request of other callers that reuse the key.
+    different_request: PaymentRequest,
+    behaviour: Behaviour,
+    /// Bursts of retries after a final response.
+    retry_bursts: Vec<RetryBurst>,
     work: Work,
-    /// When the hunt began.
+    /// The start of the hunt.
     began: Instant,
 }
 
-/// How long a client waits for an answer before it asks another process.
+/// The client's timeout, after which it asks another process.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// More attempts than any fault lasts.
-const MOST_ATTEMPTS: u32 = 400;
-/// How often one asks that comes back when the retention is over: it shall not outlast the next one.
+const MAX_ATTEMPTS: u32 = 400;
+/// The attempts of a caller around the end of the retention. They must end before the next burst.
 const RETURNING_ATTEMPTS: u32 = 8;
-/// How often a key outlives its retention at most, before the hunt ends.
-const MOST_REUNIONS: usize = 2;
+/// The number of times that a key outlives its retention, unless the hunt ends before.
+const MAX_BURSTS: usize = 2;
 
 impl<'a> Client<'a> {
-    /// The client of an order; the same for the same seed.
+    /// The client of an order. The same seed makes the same client.
     pub(super) fn new(
         round: &Round<'_>,
         order: usize,
@@ -73,10 +73,10 @@ impl<'a> Client<'a> {
             78..90 => "pm_hunt_action",
             _ => "pm_hunt_processing",
         };
-        let manner = match rng.u32(..100) {
-            ..70 => Manner::Patient,
-            70..88 => Manner::Double,
-            _ => Manner::Away,
+        let behaviour = match rng.u32(..100) {
+            ..70 => Behaviour::Patient,
+            70..88 => Behaviour::Double,
+            _ => Behaviour::Leaving,
         };
         let request = TestRequest::post("/api/payments")
             .header("Idempotency-Key", &format!("hunt-{seed}-{order}"));
@@ -85,7 +85,7 @@ impl<'a> Client<'a> {
             Some(policy) => request.header("x-policy", policy),
             None => request,
         };
-        let wish = |amount| Wish {
+        let with_amount = |amount| PaymentRequest {
             request: request.clone().json(&json!({
                 "amount": amount, "currency": "EUR", "payment_method": method,
                 "metadata": {"order": order.to_string()},
@@ -93,65 +93,66 @@ impl<'a> Client<'a> {
             amount,
         };
         let amount = rng.u32(100..100_000);
-        let mut reunions = Vec::new();
+        let mut retry_bursts = Vec::new();
         if let Some(retention) = round.hunt.retention {
-            let draw = || Reunion::draw(&mut rng, retention, work != Work::Payments);
-            reunions.extend(iter::repeat_with(draw).take(MOST_REUNIONS));
+            let draw = || RetryBurst::draw(&mut rng, retention, work != Work::Payments);
+            retry_bursts.extend(iter::repeat_with(draw).take(MAX_BURSTS));
         }
         Self {
             pool,
             story: Arc::clone(story),
-            wish: wish(amount),
-            other_wish: wish(amount + 1),
-            manner,
-            reunions,
+            request: with_amount(amount),
+            different_request: with_amount(amount + 1),
+            behaviour,
+            retry_bursts,
             work,
             began: round.began,
         }
     }
 
-    /// Comes until it has a final answer, or as its manner is; then again, with others, where results are not kept for ever.
+    /// Retries until a final response, as its behaviour says. Then retries around the end of each retention, with other callers.
     pub(super) async fn run(&self) {
         self.story.lock().began = Some(self.began.elapsed());
-        if self.manner == Manner::Away {
-            self.ask(&self.wish).await;
+        if self.behaviour == Behaviour::Leaving {
+            self.ask(&self.request).await;
             return;
         }
-        self.ask_again(&self.wish, MOST_ATTEMPTS).await;
-        for Reunion(callers) in &self.reunions {
-            future::join_all(callers.iter().map(|caller| self.come_as(caller))).await;
+        self.retry(&self.request, MAX_ATTEMPTS).await;
+        for RetryBurst(callers) in &self.retry_bursts {
+            future::join_all(callers.iter().map(|caller| self.retry_as(caller))).await;
         }
     }
 
-    /// Comes as one of several callers.
-    async fn come_as(&self, caller: &Caller) {
+    /// Retries as one of several callers.
+    async fn retry_as(&self, caller: &Caller) {
         sleep(caller.after).await;
-        let wish = match caller.wants_other {
+        let payment_request = match caller.is_different {
             true => {
                 self.story.lock().is_reused = true;
-                &self.other_wish
+                &self.different_request
             }
-            false => &self.wish,
+            false => &self.request,
         };
-        self.ask_again(wish, RETURNING_ATTEMPTS).await;
+        self.retry(payment_request, RETURNING_ATTEMPTS).await;
     }
 
-    /// Asks until there is an answer to stay with, but not more often than so.
-    async fn ask_again(&self, wish: &Wish, most: u32) {
+    /// Retries until a response needs no retry, at most this many times.
+    async fn retry(&self, payment_request: &PaymentRequest, most: u32) {
         let mut pause = Duration::from_millis(5);
         for _ in 0..most {
-            let told = match self.manner {
-                Manner::Double => {
-                    let (one, two) = tokio::join!(self.ask(wish), self.ask(wish));
-                    if one.as_ref().is_some_and(Told::is_final) {
+            let response = match self.behaviour {
+                Behaviour::Double => {
+                    let (one, two) =
+                        tokio::join!(self.ask(payment_request), self.ask(payment_request));
+                    if one.as_ref().is_some_and(ClientResponse::is_final) {
                         one
                     } else {
                         two
                     }
                 }
-                Manner::Patient | Manner::Away => self.ask(wish).await,
+                Behaviour::Patient | Behaviour::Leaving => self.ask(payment_request).await,
             };
-            if self.is_enough(told.as_ref()) {
+            if self.needs_no_retry(response.as_ref()) {
                 return;
             }
             sleep(pause).await;
@@ -159,44 +160,50 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Comes back when all is well, until it has a final answer.
-    pub(super) async fn come_back(&self) {
-        if self.manner == Manner::Away {
+    /// Retries until a final response, after all faults have ended.
+    pub(super) async fn ask_at_the_end(&self) {
+        if self.behaviour == Behaviour::Leaving {
             self.story.lock().began = Some(self.began.elapsed());
         }
-        for _ in 0..MOST_ATTEMPTS {
-            let told = self.ask(&self.wish).await;
-            if self.is_enough(told.as_ref()) {
+        for _ in 0..MAX_ATTEMPTS {
+            let response = self.ask(&self.request).await;
+            if self.needs_no_retry(response.as_ref()) {
                 return;
             }
             sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Whether it makes no sense to ask again.
-    fn is_enough(&self, told: Option<&Told>) -> bool {
-        let is_settled = |told: &Told| told.is_unknown() || told.is_mismatch();
-        told.is_some_and(|told| told.is_final() || is_settled(told) && !self.work.always_knows())
+    /// Whether the response needs no retry.
+    fn needs_no_retry(&self, response: Option<&ClientResponse>) -> bool {
+        let is_settled =
+            |response: &ClientResponse| response.is_unknown() || response.is_mismatch();
+        response.is_some_and(|response| {
+            response.is_final() || is_settled(response) && !self.work.always_settles()
+        })
     }
 
-    async fn ask(&self, wish: &Wish) -> Option<Told> {
+    async fn ask(&self, payment_request: &PaymentRequest) -> Option<ClientResponse> {
         {
             let mut story = self.story.lock();
             story.attempts += 1;
-            let line = format!("the client asks for {}", wish.amount);
+            let line = format!("the client requests {}", payment_request.amount);
             story.write(self.began.elapsed(), line);
         }
         let (story, began) = (Arc::clone(&self.story), self.began);
-        let (work, amount) = (self.work, wish.amount);
-        let heard = move |heard, sent| {
-            let question = Question { work, amount, sent };
-            story.lock().hear(question, heard, began.elapsed());
+        let (work, amount) = (self.work, payment_request.amount);
+        let on_outcome = move |outcome, sent| {
+            let request = SentRequest { work, amount, sent };
+            story.lock().record(request, outcome, began.elapsed());
         };
-        let told = self.pool.request(&wish.request, PATIENCE, heard).await;
-        if told.is_none() {
-            let line = "the client waits no longer".to_owned();
+        let response = self
+            .pool
+            .request(&payment_request.request, PATIENCE, on_outcome)
+            .await;
+        if response.is_none() {
+            let line = "the client times out".to_owned();
             self.story.lock().write(self.began.elapsed(), line);
         }
-        told
+        response
     }
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, when, and for how long: drawn from a seed.
+//! The faults of a hunt and their times, drawn from a seed.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,53 +17,53 @@ use super::pool::Pool;
 use super::provider::Provider;
 use super::{LEASE, Mode, between};
 
-/// Something that goes wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// A process is killed.
     Kill,
-    /// One stands still for longer than the lease of those that know no deadline, and goes on.
+    /// A process is frozen for longer than the lease of processes that know no deadline, then thawed.
     Freeze,
-    /// One is killed when the provider has done something for it, and before it hears of that.
+    /// A process is killed after the provider has executed its request and before it gets the response.
     KillBeforeAnswer,
-    /// One stands still then, for as long, and goes on.
+    /// A process is frozen at that moment, then thawed.
     FreezeBeforeAnswer,
-    /// Some processes have clocks that are off, from the beginning to the end.
+    /// Some processes have wrong clocks during the whole hunt.
     ClockSkew,
-    /// Redis is killed and starts again, with what it keeps on its disk.
+    /// Redis is killed and restarted with the data on its disk.
     RedisRestart,
-    /// Redis is killed and starts again, with nothing.
+    /// Redis is killed and restarted without data.
     RedisRestartEmpty,
-    /// Redis forgets everything.
+    /// Redis is flushed.
     RedisFlush,
-    /// Another Redis takes its place, which has nothing, or what it had when it was last in charge.
+    /// A failover to another Redis, which has no data or the data of its last time as the primary.
     RedisFailover,
-    /// Redis swallows everything.
+    /// Redis accepts connections and never answers.
     RedisBlackHole,
-    /// Redis does what it is asked, and its answer is lost.
+    /// Redis executes a command, and its reply is lost.
     RedisReplyLost,
-    /// Redis does at once what it is asked, and some of its answers are late.
+    /// Redis executes commands at once, and some replies are late.
     RedisRepliesLate,
     /// Redis refuses connections.
     RedisRefuses,
-    /// Connections to Redis break.
+    /// Connections to Redis are reset.
     RedisBreaks,
-    /// MongoDB swallows everything.
+    /// MongoDB accepts connections and never answers.
     MongoBlackHole,
-    /// MongoDB does what it is asked, and its answer is lost.
+    /// MongoDB executes a command, and its reply is lost.
     MongoReplyLost,
-    /// MongoDB does at once what it is asked, and some of its answers are late.
+    /// MongoDB executes commands at once, and some replies are late.
     MongoRepliesLate,
     /// MongoDB refuses connections.
     MongoRefuses,
-    /// Connections to MongoDB break.
+    /// Connections to MongoDB are reset.
     MongoBreaks,
-    /// Requests to the provider fare badly.
+    /// Requests to the provider fail in various ways.
     Provider,
 }
 
 impl Fault {
-    /// Those that strike in a mode: Redis alone loses nothing.
+    /// The default faults of a mode. Redis loses no data in the mode where it is the only store.
     pub(super) fn of(mode: Mode) -> Vec<Self> {
         let mut faults = Self::EVERYWHERE.to_vec();
         if mode != Mode::MongoDb {
@@ -78,8 +78,8 @@ impl Fault {
         faults
     }
 
-    /// Those that strike in a mode where results are kept for so short a time that callers meet its end: also late replies, more
-    /// often than others, as what was read may be over when it arrives.
+    /// The faults of a mode with a short retention. They include many late replies, because a record may expire before its reply
+    /// arrives.
     pub(super) fn of_short_retention(mode: Mode) -> Vec<Self> {
         [Self::of(mode), Self::late(mode).repeat(LATE_OFTEN)].concat()
     }
@@ -92,8 +92,8 @@ impl Fault {
         }
     }
 
-    /// Those that can be wanted by name: also that a Redis loses what it alone decides by.
-    pub fn that_can_be_named(mode: Mode) -> Vec<Self> {
+    /// All faults that `FAULTS` may name, including the loss of Redis's data where it is the only store.
+    pub fn selectable(mode: Mode) -> Vec<Self> {
         let mut faults = Self::of(mode);
         faults.extend(Self::late(mode));
         if mode == Mode::Redis {
@@ -132,7 +132,7 @@ impl Fault {
         Self::MongoBreaks,
     ];
 
-    /// Where it strikes.
+    /// The target of the fault.
     pub(super) fn lane(self) -> Lane {
         match self {
             Self::ClockSkew => Lane::Always,
@@ -157,20 +157,20 @@ impl Fault {
     }
 }
 
-/// The word by which `FAULTS` names it.
+/// The name in `FAULTS`.
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, formatter)
     }
 }
 
-/// Where faults strike. Faults of one lane never overlap.
+/// The target of a fault. Faults of one lane never overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// No faults strike here: they are there all the time.
+    /// Not injected: these faults last for the whole hunt.
     Always,
     Processes,
-    /// Processes too, at a moment that is chosen.
+    /// Processes, at a chosen moment.
     Answers,
     Redis,
     Mongo,
@@ -187,37 +187,37 @@ impl Lane {
     ];
 }
 
-/// When a fault was, from the beginning of the hunt.
+/// The period of a fault, measured from the start of the hunt.
 #[derive(Clone, Copy, Debug)]
-pub struct Struck {
-    /// What went wrong.
+pub struct FaultPeriod {
+    /// The fault.
     pub fault: Fault,
-    /// When it began.
+    /// Its start.
     pub from: Duration,
-    /// When it was over.
+    /// Its end.
     pub to: Duration,
 }
 
-/// Everything that can be struck.
+/// All targets of faults.
 pub(super) struct Targets {
     pub(super) pool: Arc<Pool>,
-    /// Processes that clients do not talk to.
+    /// Processes that clients do not call.
     pub(super) beside: Vec<Arc<Lambda>>,
     pub(super) redis: Option<RedisPair>,
     pub(super) to_mongo: Option<FaultProxy>,
     pub(super) provider: Provider,
 }
 
-/// Two Redis servers, and what leads to one of them.
+/// Two Redis servers, and a proxy to one of them.
 pub(super) struct RedisPair {
     servers: [RedisServer; 2],
     pub(super) proxy: FaultProxy,
-    /// Which of the two is in charge.
+    /// Whether the second server is the primary.
     is_second: AtomicBool,
 }
 
 impl RedisPair {
-    /// The first one is in charge.
+    /// The first server is the primary.
     pub(super) fn new(servers: [RedisServer; 2]) -> Self {
         Self {
             proxy: FaultProxy::in_front_of(servers[0].address()),
@@ -226,7 +226,7 @@ impl RedisPair {
         }
     }
 
-    /// Where functions find the one that is in charge.
+    /// The URL of the primary for functions.
     pub(super) fn url(&self) -> String {
         self.server().url_through(&self.proxy)
     }
@@ -239,19 +239,19 @@ impl RedisPair {
 impl Targets {
     fn redis(&self) -> &RedisPair {
         let pair = self.redis.as_ref();
-        pair.expect("faults of Redis strike where there is one")
+        pair.expect("a fault of Redis requires Redis")
     }
 
     fn to_mongo(&self) -> &FaultProxy {
         let proxy = self.to_mongo.as_ref();
-        proxy.expect("faults of MongoDB strike where there is one")
+        proxy.expect("a fault of MongoDB requires MongoDB")
     }
 
     fn processes(&self) -> usize {
         self.pool.processes.len() + self.beside.len()
     }
 
-    /// The process with this number: those of the pool first.
+    /// The process with this number, counting the pool's processes first.
     fn process(&self, number: usize) -> &Lambda {
         match self.pool.processes.get(number) {
             Some(process) => process,
@@ -260,50 +260,52 @@ impl Targets {
     }
 }
 
-/// Faults of a lane, one after the other.
-pub(super) struct Striking<'a> {
+/// Injects faults of one lane, one after the other.
+pub(super) struct FaultInjector<'a> {
     pub(super) targets: &'a Targets,
     pub(super) faults: Vec<Fault>,
     pub(super) longest_pause: Duration,
-    /// When the hunt began.
+    /// The start of the hunt.
     pub(super) began: Instant,
-    pub(super) struck: &'a Mutex<Vec<Struck>>,
+    pub(super) fault_periods: &'a Mutex<Vec<FaultPeriod>>,
 }
 
-impl Striking<'_> {
-    /// Strikes, with pauses, until `is_over`.
-    pub(super) async fn strike(&self, mut rng: Rng, is_over: &AtomicBool) {
+impl FaultInjector<'_> {
+    /// Injects faults with pauses until `is_over`.
+    pub(super) async fn inject(&self, mut rng: Rng, is_over: &AtomicBool) {
         while !is_over.load(Ordering::SeqCst) {
             sleep(self.longest_pause.mul_f64(rng.f64())).await;
             let Some(fault) = rng.choice(&self.faults).copied() else {
                 return;
             };
             let from = self.began.elapsed();
-            if happens(self.targets, fault, &mut rng).await {
+            if inject_fault(self.targets, fault, &mut rng).await {
                 let to = self.began.elapsed();
-                self.struck.lock().push(Struck { fault, from, to });
+                self.fault_periods
+                    .lock()
+                    .push(FaultPeriod { fault, from, to });
             }
         }
     }
 }
 
-/// How long faults are, or by how much longer than a lease.
+/// The duration of a fault, or the time by which it exceeds a lease.
 const A_WHILE: Range<Duration> = Duration::from_millis(50)..Duration::from_millis(900);
-/// How long outages are that nobody waits for the end of.
+/// The duration of a long outage, longer than any client or function waits.
 const LONG_OUTAGE: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(6);
-/// How late a reply is at most that is late: longer than the TTL monitor pauses, and another client works.
+/// The maximum lateness of a reply: longer than the pause of the TTL monitor, so that another client works meanwhile.
 const LATEST_REPLY: Duration = Duration::from_millis(900);
-/// How often late replies are among the faults of their server.
+/// The share of late replies among the faults of their server.
 const LATE_OFTEN: usize = 6;
-/// One of so many outages is long.
+/// One of this many outages is long.
 const LONG: u32 = 6;
 
-/// Lets a fault happen, and returns when it is over: whether it came to it.
-async fn happens(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
+/// Injects a fault and returns when it has ended. Returns whether it took effect.
+async fn inject_fault(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
     let a_while = between(rng, A_WHILE);
     let victim = rng.usize(..targets.processes());
     match fault {
-        // It is there already.
+        // The clocks are wrong from the start.
         Fault::ClockSkew => return false,
         Fault::Kill => targets.process(victim).stop().await,
         Fault::Freeze => freeze(targets, victim, a_while).await,
@@ -319,7 +321,7 @@ async fn happens(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
             };
             let victim = caught.process;
             targets.process(victim).suspend().await;
-            // The answer is there when it goes on.
+            // The response is delivered when the process continues.
             drop(caught);
             freeze(targets, victim, a_while).await;
         }
@@ -353,7 +355,7 @@ async fn happens(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
     true
 }
 
-/// Lets a process stand still for so much longer than any lease that knows no deadline.
+/// Freezes a process for longer than any lease without a deadline.
 async fn freeze(targets: &Targets, victim: usize, longer: Duration) {
     targets.pool.note_freeze(victim);
     targets.process(victim).suspend().await;
@@ -362,7 +364,7 @@ async fn freeze(targets: &Targets, victim: usize, longer: Duration) {
     targets.pool.note_freeze(victim);
 }
 
-/// Lets Redis forget everything: whether it has heard of it, on a machine that is busy.
+/// Flushes Redis. Returns whether Redis answered, which it may not on a busy machine.
 async fn flush(redis: &RedisServer) -> bool {
     redis.try_command(&["FLUSHALL"]).await.is_ok()
 }
@@ -373,25 +375,25 @@ async fn restart(redis: &RedisServer, pause: Duration) {
     redis.restart().await;
 }
 
-/// Lets the other Redis be in charge, as it is or empty.
+/// Makes the other Redis the primary, with its data or without.
 async fn fail_over(redis: &RedisPair, is_empty: bool, pause: Duration) {
     redis.is_second.fetch_not(Ordering::SeqCst);
     redis.proxy.refuse();
-    // Where it does not hear of it, it is as it is.
+    // If Redis does not answer, it keeps its data.
     let _ = is_empty && flush(redis.server()).await;
     sleep(pause).await;
     redis.proxy.lead_to(redis.server().address());
     redis.proxy.heal();
 }
 
-/// Lets some replies be late, for a while or for as long as a long outage.
+/// Delays some replies, for a short or a long time.
 async fn late_replies(proxy: &FaultProxy, rng: &mut Rng) {
     proxy.delay_some(LATEST_REPLY, rng.u64(..));
     sleep(between(rng, A_WHILE.start..LONG_OUTAGE.start)).await;
     proxy.heal();
 }
 
-/// Lets a fault of the network last. Most are over before anybody gives up, some are not.
+/// Injects a network fault. Most end before clients time out, some do not.
 async fn outage(proxy: &FaultProxy, begin: fn(&FaultProxy), rng: &mut Rng) {
     let range = match rng.u32(..LONG) {
         0 => LONG_OUTAGE,

@@ -1,22 +1,22 @@
-//! The hunt for double charges: real functions, real stores, a provider with Stripe's state machine, clients that repeat
-//! themselves, and everything going wrong at random.
+//! The hunt searches for double charges: real functions, real stores, a provider with Stripe's state machine, clients that retry,
+//! and random faults of everything.
 //!
-//! With a retention ([`Hunt::with_retention`]) finished records expire during the hunt: callers come back for their keys before, around
-//! and after that, and a key may run again then and not before.
+//! With a retention ([`Hunt::with_retention`]) finished records expire during the hunt. Callers retry before, around and after
+//! the expiry. A key may run again after it, and not before.
 //!
-//! What a client is told and what the provider has charged are compared at the end, payment by payment ([`Report`]). A
-//! seed repeats every choice: who wants what, who goes away, what goes wrong in which order and for how long. How requests and
-//! faults interleave is the machine's, so a seed that found something finds it again most times, and not always.
+//! At the end the hunt compares, payment by payment, the responses to clients with the provider's charges ([`Report`]). A seed
+//! repeats every choice: the clients' requests and behaviour, and the order and the duration of faults. The interleaving of
+//! requests and faults depends on the machine, so a seed usually repeats a finding, but not always.
 
 mod bank;
 mod client;
 mod faults;
-mod mishap;
 mod pool;
 mod provider;
+mod provider_fault;
 mod report;
 mod retention;
-mod reunion;
+mod retry_burst;
 mod round;
 mod run;
 mod settling;
@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-pub use self::faults::{Fault, Struck};
+pub use self::faults::{Fault, FaultPeriod};
 pub use self::report::{PaymentName, Report};
 pub use self::verdict::Finding;
 
@@ -42,53 +42,53 @@ struct Round<'a> {
     hunt: &'a Hunt,
     seed: u64,
     payments: u32,
-    /// When the hunt began.
+    /// The start of the hunt.
     began: Instant,
 }
 
-/// How long an attempt has its key where it knows no deadline. A frozen process stands still for longer.
+/// The lease of an attempt without a deadline. Frozen processes stay frozen for longer.
 const LEASE: Duration = Duration::from_millis(1_000);
 
-/// A hunt to be started.
+/// The settings of a hunt.
 #[derive(Clone, Debug)]
 pub struct Hunt {
-    /// How many payments clients want.
+    /// The number of payments.
     pub payments: u32,
-    /// What all choices are made of.
+    /// The seed of all choices.
     pub seed: u64,
-    /// What the processes do.
+    /// The function that the processes run.
     pub work: Work,
-    /// Which stores decide.
+    /// The stores that decide.
     pub mode: Mode,
-    /// What goes wrong.
+    /// The faults to inject.
     pub faults: Vec<Fault>,
-    /// How long a result is kept, in whole seconds; after it, callers come back for the key. `None`: for longer than any hunt.
+    /// The retention of results in whole seconds, after which callers retry. `None`: longer than any hunt.
     pub retention: Option<Duration>,
-    /// Whether no further client comes once somebody was charged twice or answered in two ways, and no further round once anything
-    /// was found.
+    /// Whether to start no further client after a double charge or a contradiction, and no further round after any finding.
     pub stops_at_first: bool,
-    /// Whether no further client comes at all: set it, and the hunt ends early, with all that it has found.
-    pub is_called_off: Arc<AtomicBool>,
+    /// Set it to end the hunt early: no further client starts, and the findings so far are reported.
+    pub is_cancelled: Arc<AtomicBool>,
 }
 
-/// What the processes do.
+/// The function that the processes run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// They are `payments-create`, with its ledger.
+    /// `payments-create`, with its ledger.
     Payments,
-    /// They charge by one call, with nothing but the engine between the client and the charge, at most once.
+    /// A function that charges by one call, at most once, with only the engine to protect it.
     Once,
-    /// …and again when an attempt ended without a word: two charges are then allowed, two answers are not.
+    /// The same function, which runs again after an abandoned attempt. Two charges are then allowed, two different responses are
+    /// not.
     Rerun,
 }
 
 impl Work {
-    /// Whether nobody may be charged twice, whatever happens.
+    /// Whether a second charge is a violation in any case.
     pub(crate) fn charges_once(self) -> bool {
         self != Self::Rerun
     }
 
-    /// What a request says of running again; `None`: what it runs knows by itself.
+    /// The policy in the request; `None`: the function has its own.
     pub(crate) fn policy(self) -> Option<&'static str> {
         match self {
             Self::Payments => None,
@@ -97,42 +97,42 @@ impl Work {
         }
     }
 
-    /// Whether everybody is told what became of their payment: without a ledger, nobody can always know.
-    pub(crate) fn always_knows(self) -> bool {
+    /// Whether every client must get a final response. Without a ledger an outcome may stay unknown.
+    pub(crate) fn always_settles(self) -> bool {
         self == Self::Payments
     }
 }
 
-/// Which stores decide.
+/// The stores that decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// MongoDB, with Redis in front of it.
     Tiered,
-    /// MongoDB alone.
+    /// MongoDB only.
     MongoDb,
-    /// Redis alone, which loses nothing; the ledger is files.
+    /// Redis only, without loss of data. The ledger consists of files.
     Redis,
 }
 
-/// How far a hunt is, or a round of it.
+/// The progress of a hunt or a round.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// Payments that were begun.
+    /// The payments started so far.
     pub begun: usize,
-    /// Charges so far.
+    /// The charges so far.
     pub charges: usize,
-    /// Faults so far.
+    /// The faults so far.
     pub faults: usize,
-    /// Time so far.
+    /// The time so far.
     pub took: Duration,
 }
 
-/// The most payments that take place on one stage. A longer hunt is several, each on a fresh stage with a seed of its own, so
-/// what one of them finds is looked for again in minutes.
+/// The maximum number of payments in one environment. A longer hunt consists of several rounds, each with a new environment and
+/// its own seed, so that repeating a finding takes minutes.
 const ROUND: u32 = 5_000;
 
 impl Hunt {
-    /// So many payments under all faults of a mode.
+    /// A hunt of this many payments under the default faults of the mode.
     pub fn new(payments: u32, seed: u64, work: Work, mode: Mode) -> Self {
         Self {
             payments,
@@ -142,11 +142,11 @@ impl Hunt {
             faults: Fault::of(mode),
             retention: None,
             stops_at_first: false,
-            is_called_off: Arc::default(),
+            is_cancelled: Arc::default(),
         }
     }
 
-    /// The same, where results are kept for so long only, under all faults of that.
+    /// A hunt with this retention, under the faults of a short retention.
     #[must_use]
     pub fn with_retention(self, retention: Duration) -> Self {
         Self {
@@ -156,11 +156,11 @@ impl Hunt {
         }
     }
 
-    fn is_called_off(&self) -> bool {
-        self.is_called_off.load(Ordering::SeqCst)
+    fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::SeqCst)
     }
 
-    /// Hunts, and tells `progress` each second how far it is.
+    /// Runs the hunt, and reports to `progress` every second.
     ///
     /// # Panics
     ///
@@ -170,10 +170,10 @@ impl Hunt {
         let mut report = Report::default();
         let mut seed = self.seed;
         let mut left = self.payments;
-        let is_enough = |report: &Report| {
-            self.is_called_off() || self.stops_at_first && !report.broken().is_empty()
+        let needs_no_retry = |report: &Report| {
+            self.is_cancelled() || self.stops_at_first && !report.broken().is_empty()
         };
-        while left > 0 && !is_enough(&report) {
+        while left > 0 && !needs_no_retry(&report) {
             let round = Round {
                 hunt: self,
                 seed,
@@ -184,7 +184,7 @@ impl Hunt {
                 progress(Progress {
                     begun: report.payments + now.begun,
                     charges: report.charges + now.charges,
-                    faults: report.struck.len() + now.faults,
+                    faults: report.fault_periods.len() + now.faults,
                     took: now.took,
                 });
             });
@@ -198,7 +198,7 @@ impl Hunt {
     }
 }
 
-/// Some duration of the range, each as likely.
+/// A random duration in the range.
 fn between(rng: &mut Rng, range: Range<Duration>) -> Duration {
     range.start + (range.end - range.start).mul_f64(rng.f64())
 }

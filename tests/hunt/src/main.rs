@@ -1,9 +1,9 @@
-//! The hunt for double charges, at a terminal: `make hunt`.
+//! The command `make hunt`: runs a hunt at a terminal.
 
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a program for people at a terminal"
+    reason = "a command-line program prints"
 )]
 
 use std::pin::pin;
@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
         hunt = hunt.with_retention(Duration::from_secs(seconds));
     }
     if let Some(names) = variable("FAULTS") {
-        hunt.faults = named(&names, &Fault::that_can_be_named(mode));
+        hunt.faults = named(&names, &Fault::selectable(mode));
     }
     hunt.stops_at_first = variable("FIND").is_some();
     let faults = variable("FAULTS").map(|names| format!(" FAULTS={names}"));
@@ -53,10 +53,10 @@ async fn main() -> ExitCode {
         )
     };
     eprintln!("{}", again(payments, seed));
-    let called_off = Arc::clone(&hunt.is_called_off);
+    let cancelled = Arc::clone(&hunt.is_cancelled);
     let hunting = hunt.run(|progress| {
         eprint!(
-            "\r{} payments begun, {} charges, {} faults, {} s ",
+            "\r{} payments started, {} charges, {} faults, {} s ",
             progress.begun,
             progress.charges,
             progress.faults,
@@ -66,13 +66,13 @@ async fn main() -> ExitCode {
     let mut hunting = pin!(hunting);
     let report = tokio::select! {
         report = &mut hunting => report,
-        () = told_to_stop() => {
-            eprintln!("\ncalled off: what was begun is settled and judged; once more ends it at once");
-            called_off.store(true, Ordering::SeqCst);
+        () = stop_signal() => {
+            eprintln!("\nstopping: started payments are settled and checked; interrupt again to end at once");
+            cancelled.store(true, Ordering::SeqCst);
             tokio::select! {
                 report = hunting => report,
-                // What was started, and what stands still, ends with the hunt.
-                () = told_to_stop() => return ExitCode::FAILURE,
+                // Dropping the hunt ends all its processes, including frozen ones.
+                () = stop_signal() => return ExitCode::FAILURE,
             }
         }
     };
@@ -94,20 +94,23 @@ async fn main() -> ExitCode {
     }
     println!("BROKEN: {}", broken.join("; "));
     for (seed, payments) in report.to_repeat {
-        println!("again, most times: {}", again(payments, seed));
+        println!(
+            "to repeat (usually finds it again): {}",
+            again(payments, seed)
+        );
     }
     ExitCode::FAILURE
 }
 
-async fn told_to_stop() {
-    let mut terminate = signal(SignalKind::terminate()).expect("signals can be heard");
+async fn stop_signal() {
+    let mut terminate = signal(SignalKind::terminate()).expect("the system delivers signals");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
 }
 
-/// The value that a variable names, the first one where it is not set.
+/// The value that a variable names. Not set: the first one.
 fn one_of<T: Copy, const N: usize>(
     name: &str,
     values: [(&'static str, T); N],
@@ -118,18 +121,20 @@ fn one_of<T: Copy, const N: usize>(
     let named = values.into_iter().find(|(word, _)| *word == text);
     named.unwrap_or_else(|| {
         let words = values.map(|(word, _)| word);
-        panic!("{name} is `{text}`; accepted: {words:?}")
+        panic!("{name} is `{text}`; expected one of {words:?}")
     })
 }
 
-/// The faults that a comma list names, of those that the mode knows.
+/// The faults in a comma-separated list of names.
 fn named(names: &str, faults: &[Fault]) -> Vec<Fault> {
     if names == "none" {
         return Vec::new();
     }
     let of_name = |name: &str| {
         let fault = faults.iter().find(|fault| fault.to_string() == name);
-        *fault.unwrap_or_else(|| panic!("FAULTS has `{name}`; accepted: `none`, or of {faults:?}"))
+        *fault.unwrap_or_else(|| {
+            panic!("FAULTS contains `{name}`; expected `none` or a list of {faults:?}")
+        })
     };
     names.split(',').map(of_name).collect()
 }
@@ -138,13 +143,13 @@ fn number<T: FromStr>(name: &str) -> Option<T> {
     let text = variable(name)?;
     match text.parse() {
         Ok(number) => Some(number),
-        Err(_) => panic!("{name} is `{text}`; accepted: a whole number"),
+        Err(_) => panic!("{name} is `{text}`; expected a whole number"),
     }
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "what is typed before `make hunt`"
+    reason = "the settings of `make hunt` are environment variables"
 )]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

@@ -1,4 +1,4 @@
-//! The processes of a function, each of which takes one invocation at a time, as on Lambda.
+//! The processes of a function. Each handles one invocation at a time, as on Lambda.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,52 +13,52 @@ use tokio::time::sleep;
 
 use super::between;
 
-/// One of so many processes has to be idle for [`wait_for_room`](Pool::wait_for_room).
+/// [`wait_for_room`](Pool::wait_for_room) waits until one of this many processes is idle.
 const ROOM: usize = 2;
-/// The longest pause between two looks. Each waiting client draws its own, so they do not all start at once.
+/// The longest pause between two checks. Each waiting client draws its own, so that they do not all start at once.
 const LONGEST_LOOK: Duration = Duration::from_millis(200);
 
-/// Processes, and who of them is idle.
+/// A pool of processes.
 pub(super) struct Pool {
     pub(super) processes: Vec<Lambda>,
-    /// When each was last frozen, or went on.
+    /// The time of each process's last freeze or thaw.
     frozen: Vec<Mutex<Option<Instant>>>,
     idle: Mutex<Vec<usize>>,
     places: Semaphore,
     rng: Mutex<Rng>,
-    /// When the hunt began.
+    /// The start of the hunt.
     began: Instant,
 }
 
-/// What is heard of a request.
-pub(super) enum Heard {
-    Told(Told),
-    /// Nothing ever: its process was killed, or frozen for too long.
-    Nothing,
+/// The outcome of a request.
+pub(super) enum RequestOutcome {
+    Answered(ClientResponse),
+    /// No response will come: the process was killed, or frozen for too long.
+    NoResponse,
     /// The process failed by itself.
     Failure(String),
 }
 
-/// What a client was told.
+/// A response to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
-    /// Zero where the answer names none.
+pub(super) struct ClientResponse {
+    /// Zero if the response has none.
     pub(super) status: u16,
     pub(super) body: String,
 }
 
-impl Told {
-    /// Whether it will never be told anything else.
+impl ClientResponse {
+    /// Whether every later response must be the same.
     pub(super) fn is_final(&self) -> bool {
         [201, 402].contains(&self.status)
     }
 
-    /// Whether nobody knows what became of it.
+    /// Whether the outcome is unknown.
     pub(super) fn is_unknown(&self) -> bool {
         self.status == 409 && self.body.contains("outcome-unknown")
     }
 
-    /// Whether the key is another request's.
+    /// Whether the key belongs to another request.
     pub(super) fn is_mismatch(&self) -> bool {
         self.status == 422
     }
@@ -76,14 +76,14 @@ impl Pool {
         })
     }
 
-    /// Says that a process, should it be one of these, is frozen, or goes on.
+    /// Records a freeze or a thaw, if the process belongs to this pool.
     pub(super) fn note_freeze(&self, number: usize) {
         if let Some(frozen) = self.frozen.get(number) {
             *frozen.lock() = Some(Instant::now());
         }
     }
 
-    /// Waits until half of the processes are idle, so that a request that is due at an instant finds one then.
+    /// Waits until half of the processes are idle, so that a request at a planned time finds an idle process.
     pub(super) async fn wait_for_room(&self) {
         let room = self.processes.len() / ROOM;
         while self.places.available_permits() < room {
@@ -92,23 +92,24 @@ impl Pool {
         }
     }
 
-    /// Waits until no process is busy any more.
+    /// Waits until all processes are idle.
     pub(super) async fn rest(&self) {
         let all = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
         let places = self.places.acquire_many(all).await;
         drop(places.expect("places are never closed"));
     }
 
-    /// Sends a request to some idle process and waits for the answer, but not for longer than `patience`; the process is busy
-    /// until it has answered all the same. `None`: it said nothing within that time, or ever. What it says is `heard` in any case,
-    /// with when a process had the request, from the beginning of the hunt: behind a gateway that has more patience, its client
-    /// hears it.
+    /// Sends a request to an idle process and waits at most `patience` for the response. `None` on a timeout or without a
+    /// response. The process stays busy until it answers.
+    ///
+    /// `on_outcome` gets the outcome in any case, with the time at which the process got the request, measured from the start of the
+    /// hunt. A client behind a patient gateway receives even a late response.
     pub(super) async fn request(
         self: &Arc<Self>,
         request: &TestRequest,
         patience: Duration,
-        heard: impl FnOnce(Heard, Duration) + Send + 'static,
-    ) -> Option<Told> {
+        on_outcome: impl FnOnce(RequestOutcome, Duration) + Send + 'static,
+    ) -> Option<ClientResponse> {
         let place = self
             .places
             .acquire()
@@ -129,33 +130,33 @@ impl Pool {
         let (pool, event) = (Arc::clone(self), request.event());
         tokio::spawn(async move {
             let outcome = pool.processes[number].invoke(event).await;
-            let what = pool.heard(number, sent, outcome);
-            let told = match &what {
-                Heard::Told(told) => Some(told.clone()),
-                Heard::Nothing | Heard::Failure(_) => None,
+            let outcome = pool.request_outcome(number, sent, outcome);
+            let response = match &outcome {
+                RequestOutcome::Answered(response) => Some(response.clone()),
+                RequestOutcome::NoResponse | RequestOutcome::Failure(_) => None,
             };
-            heard(what, since);
-            // Fails only when the client has given up.
-            let _ = answered.send(told);
+            on_outcome(outcome, since);
+            // Fails only if the client has given up.
+            let _ = answered.send(response);
             pool.idle.lock().push(number);
             pool.places.add_permits(1);
         });
         tokio::time::timeout(patience, answer).await.ok()?.ok()?
     }
 
-    fn heard(&self, number: usize, sent: Instant, outcome: Outcome) -> Heard {
+    fn request_outcome(&self, number: usize, sent: Instant, outcome: Outcome) -> RequestOutcome {
         let was_frozen = self.frozen[number].lock().is_some_and(|at| at >= sent);
         match outcome {
-            Outcome::Answered(answer) => Heard::Told(told(&answer)),
-            Outcome::TimedOut if was_frozen => Heard::Nothing,
-            Outcome::Crashed { reason } if reason == STOPPED => Heard::Nothing,
-            outcome => Heard::Failure(format!("{outcome:?}")),
+            Outcome::Answered(answer) => RequestOutcome::Answered(client_response(&answer)),
+            Outcome::TimedOut if was_frozen => RequestOutcome::NoResponse,
+            Outcome::Crashed { reason } if reason == STOPPED => RequestOutcome::NoResponse,
+            outcome => RequestOutcome::Failure(format!("{outcome:?}")),
         }
     }
 }
 
-fn told(answer: &Value) -> Told {
-    Told {
+fn client_response(answer: &Value) -> ClientResponse {
+    ClientResponse {
         status: answer["statusCode"]
             .as_u64()
             .and_then(|status| u16::try_from(status).ok())

@@ -1,4 +1,4 @@
-//! The provider as the network shows it: HTTP in front of a [`Bank`], answers that get lost, and events.
+//! The provider's network interface: HTTP in front of a [`Bank`], with lost responses and events.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,9 +24,9 @@ use url::form_urlencoded;
 
 use super::bank::{Answer, Bank, Change, order_in};
 use super::between;
-use super::mishap::Mishap;
+use super::provider_fault::ProviderFault;
 
-/// A running provider; dropping it ends it.
+/// A running provider. Dropping it ends it.
 pub(super) struct Provider {
     address: SocketAddr,
     state: Arc<State>,
@@ -35,37 +35,37 @@ pub(super) struct Provider {
 
 struct State {
     bank: Mutex<Bank>,
-    /// When the hunt began, from where senders count.
+    /// The start of the hunt, from which senders count.
     began: Instant,
-    /// Whether requests fare badly.
+    /// Whether requests may have faults.
     is_faulty: AtomicBool,
     rng: Mutex<Rng>,
-    /// Who waits for the next request that changes something.
+    /// The receiver of the next request that changes something.
     catching: Mutex<Option<oneshot::Sender<Caught>>>,
     events: mpsc::UnboundedSender<StripeEvent>,
 }
 
-/// A request that is done, and whose sender does not know it yet.
+/// An executed request whose sender has no response yet.
 pub(super) struct Caught {
-    /// Which process has sent it.
+    /// The process that sent the request.
     pub(super) process: usize,
-    /// The answer leaves when this is dropped.
+    /// The response is sent when this is dropped.
     pub(super) _held_back: oneshot::Sender<()>,
 }
 
-/// How late a request or an answer is that is late.
+/// The lateness of late requests and responses.
 const SOONEST_REQUEST: Duration = Duration::from_millis(400);
 const LATEST_REQUEST: Duration = Duration::from_millis(4_500);
-/// How long a customer or a bank takes at most.
+/// The longest time that a customer or a bank takes.
 const SLOWEST_CUSTOMER: Duration = Duration::from_millis(1_500);
 
-/// Whether the provider of a seed gives the same answer to the same key: one of two does.
+/// Whether the provider replays its response to a repeated key. Every second seed has one that does.
 fn remembers_keys(seed: u64) -> bool {
     seed.is_multiple_of(2)
 }
 
 impl Provider {
-    /// Starts it; what happens to its intents is told through `events`.
+    /// Starts a provider, which sends events about its intents to `events`.
     pub(super) async fn start(
         seed: u64,
         began: Instant,
@@ -98,12 +98,12 @@ impl Provider {
         }
     }
 
-    /// Where a process finds it.
+    /// The provider's URL for a process.
     pub(super) fn url(&self, process: usize) -> String {
         format!("http://{}/{process}/", self.address)
     }
 
-    /// Waits for the next request that changes something, at most for so long: it is done, and its answer held back.
+    /// Waits at most `limit` for the next request that changes something. It is executed, and its response is held back.
     pub(super) async fn catch(&self, limit: Duration) -> Option<Caught> {
         let (caught, catching) = oneshot::channel();
         *self.state.catching.lock() = Some(caught);
@@ -111,12 +111,12 @@ impl Provider {
         caught.ok()?.ok()
     }
 
-    /// Lets requests fare badly, or well again.
+    /// Switches faults of requests on or off.
     pub(super) fn set_faulty(&self, is_faulty: bool) {
         self.state.is_faulty.store(is_faulty, Ordering::SeqCst);
     }
 
-    /// Looks into the books.
+    /// Reads the provider's state.
     pub(super) fn books<T>(&self, look: impl FnOnce(&Bank) -> T) -> T {
         look(&self.state.bank.lock())
     }
@@ -126,18 +126,18 @@ async fn respond(
     state: Arc<State>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, &'static str> {
-    let asked = Asked::read(request).await?;
-    let mishap = match state.is_faulty.load(Ordering::SeqCst) {
-        true => Mishap::draw(&mut state.rng.lock()),
+    let request = ProviderRequest::read(request).await?;
+    let fault = match state.is_faulty.load(Ordering::SeqCst) {
+        true => ProviderFault::draw(&mut state.rng.lock()),
         false => None,
     };
-    let (status, body) = match mishap {
+    let (status, body) = match fault {
         None => {
-            let answer = state.answer(&asked);
-            state.hold_back(&asked).await;
+            let answer = state.answer(&request);
+            state.hold_back(&request).await;
             answer
         }
-        Some(mishap) => state.suffer(mishap, asked).await?,
+        Some(fault) => state.respond_with_fault(fault, request).await?,
     };
     let response = Response::builder()
         .status(status)
@@ -147,8 +147,8 @@ async fn respond(
         .expect("a status and a body"))
 }
 
-struct Asked {
-    /// Which process asks.
+struct ProviderRequest {
+    /// The process that sent the request.
     process: usize,
     method: Method,
     path: String,
@@ -157,7 +157,7 @@ struct Asked {
     arrived: Instant,
 }
 
-impl Asked {
+impl ProviderRequest {
     async fn read(request: Request<Incoming>) -> Result<Self, &'static str> {
         let arrived = Instant::now();
         let (parts, body) = request.into_parts();
@@ -176,7 +176,7 @@ impl Asked {
         })
     }
 
-    /// When a process had the client's request, if it says so.
+    /// The time at which a process got the client's request, if the request contains it.
     fn sent(&self, began: Instant) -> Option<Instant> {
         let sent = self.form.get("metadata[sent_ms]")?.parse().ok()?;
         Some(began + Duration::from_millis(sent))
@@ -188,7 +188,7 @@ impl Asked {
     }
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for ProviderRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             process,
@@ -201,33 +201,33 @@ impl fmt::Display for Asked {
 }
 
 impl State {
-    fn answer(self: &Arc<Self>, asked: &Asked) -> Answer {
+    fn answer(self: &Arc<Self>, request: &ProviderRequest) -> Answer {
         let mut bank = self.bank.lock();
-        let (answer, change) = match bank.remembered(asked.key.as_deref()) {
+        let (answer, change) = match bank.remembered(request.key.as_deref()) {
             Some(answer) => (answer, None),
-            None => done(&mut bank, asked, self.began),
+            None => done(&mut bank, request, self.began),
         };
-        bank.remember(asked.key.as_deref(), &answer);
-        let (order, status) = (asked.order(&bank), answer.1["status"].as_str());
-        let line = format!("{asked} -> {} {}", answer.0, status.unwrap_or_default());
+        bank.remember(request.key.as_deref(), &answer);
+        let (order, status) = (request.order(&bank), answer.1["status"].as_str());
+        let line = format!("{request} -> {} {}", answer.0, status.unwrap_or_default());
         bank.note(order, line);
         drop(bank);
         if let Some(change) = change {
-            self.tell(&change);
+            self.send_event(&change);
         }
         answer
     }
 
-    /// Holds the answer back while a fault acts on its sender.
-    async fn hold_back(&self, asked: &Asked) {
-        if asked.method != Method::POST {
+    /// Holds the response back while a fault acts on its sender.
+    async fn hold_back(&self, request: &ProviderRequest) {
+        if request.method != Method::POST {
             return;
         }
         let Some(catching) = self.catching.lock().take() else {
             return;
         };
         let (held_back, let_go) = oneshot::channel();
-        let process = asked.process;
+        let process = request.process;
         let caught = Caught {
             process,
             _held_back: held_back,
@@ -238,92 +238,92 @@ impl State {
         }
     }
 
-    /// What is answered to a request that fares badly; an error breaks the connection.
-    async fn suffer(
+    /// The response to a request with a fault. An error breaks the connection.
+    async fn respond_with_fault(
         self: &Arc<Self>,
-        mishap: Mishap,
-        asked: Asked,
+        fault: ProviderFault,
+        request: ProviderRequest,
     ) -> Result<Answer, &'static str> {
-        self.note(mishap, &asked);
-        Ok(match mishap {
-            Mishap::Lost => std::future::pending().await,
-            Mishap::Late => {
+        self.note(fault, &request);
+        Ok(match fault {
+            ProviderFault::Lost => std::future::pending().await,
+            ProviderFault::Late => {
                 let (state, late) = (Arc::clone(self), self.draw_lateness());
                 tokio::spawn(async move {
                     sleep(late).await;
-                    state.answer(&asked);
+                    state.answer(&request);
                 });
                 std::future::pending().await
             }
-            Mishap::AnswerLate => {
-                let answer = self.answer(&asked);
+            ProviderFault::AnswerLate => {
+                let answer = self.answer(&request);
                 sleep(self.draw_lateness()).await;
                 answer
             }
-            Mishap::AnswerLost => {
-                self.answer(&asked);
+            ProviderFault::AnswerLost => {
+                self.answer(&request);
                 std::future::pending().await
             }
-            Mishap::Broken => {
-                self.answer(&asked);
+            ProviderFault::Broken => {
+                self.answer(&request);
                 return Err("the connection breaks");
             }
-            Mishap::ErrorBefore => self.error(&asked),
-            Mishap::ErrorAfter => {
-                self.answer(&asked);
-                self.error(&asked)
+            ProviderFault::ErrorBefore => self.error(&request),
+            ProviderFault::ErrorAfter => {
+                self.answer(&request);
+                self.error(&request)
             }
-            Mishap::TooMany => (429, json!({"error": {"type": "rate_limit_error"}})),
-            Mishap::Busy => (409, json!({"error": {"type": "idempotency_error"}})),
-            Mishap::Missing => (404, json!({"error": {"type": "invalid_request_error"}})),
+            ProviderFault::TooMany => (429, json!({"error": {"type": "rate_limit_error"}})),
+            ProviderFault::Busy => (409, json!({"error": {"type": "idempotency_error"}})),
+            ProviderFault::Missing => (404, json!({"error": {"type": "invalid_request_error"}})),
         })
     }
 
-    fn note(&self, mishap: Mishap, asked: &Asked) {
+    fn note(&self, fault: ProviderFault, request: &ProviderRequest) {
         let mut bank = self.bank.lock();
-        let order = asked.order(&bank);
-        bank.note(order, format!("{asked}: {mishap:?}"));
+        let order = request.order(&bank);
+        bank.note(order, format!("{request}: {fault:?}"));
     }
 
     fn draw_lateness(&self) -> Duration {
         between(&mut self.rng.lock(), SOONEST_REQUEST..LATEST_REQUEST)
     }
 
-    /// An error of the server's, which is given again to the same key, as Stripe does.
-    fn error(&self, asked: &Asked) -> Answer {
+    /// A server error, which the provider replays to the same key, as Stripe does.
+    fn error(&self, request: &ProviderRequest) -> Answer {
         let error = (500, json!({"error": {"type": "api_error"}}));
-        self.bank.lock().remember(asked.key.as_deref(), &error);
+        self.bank.lock().remember(request.key.as_deref(), &error);
         error
     }
 
-    /// Sends the event of a change, and lets happen what follows by itself.
-    fn tell(self: &Arc<Self>, change: &Change) {
+    /// Sends the event of a change, and schedules the next change that happens without a request.
+    fn send_event(self: &Arc<Self>, change: &Change) {
         let number = self.rng.lock().u64(..);
         let event = StripeEvent::about(&format!("evt_{number:016x}"), change.kind, &change.intent);
-        // Fails only when the hunt is over.
+        // Fails only after the end of the hunt.
         let _ = self.events.send(event);
         if let (Some(next), Some(id)) = (change.next, change.intent["id"].as_str()) {
             let (state, id) = (Arc::clone(self), id.to_owned());
             let pause = between(&mut self.rng.lock(), Duration::ZERO..SLOWEST_CUSTOMER);
             tokio::spawn(async move {
                 sleep(pause).await;
-                let change = state.bank.lock().go_on(&id, next);
+                let change = state.bank.lock().advance(&id, next);
                 if let Some(change) = change {
-                    state.tell(&change);
+                    state.send_event(&change);
                 }
             });
         }
     }
 }
 
-fn done(bank: &mut Bank, asked: &Asked, began: Instant) -> (Answer, Option<Change>) {
-    let path: Vec<_> = asked.path.trim_start_matches("v1/").split('/').collect();
-    match (&asked.method, &path[..]) {
+fn done(bank: &mut Bank, request: &ProviderRequest, began: Instant) -> (Answer, Option<Change>) {
+    let path: Vec<_> = request.path.trim_start_matches("v1/").split('/').collect();
+    match (&request.method, &path[..]) {
         (&Method::POST, ["charges"]) => {
-            let sent = asked.sent(began);
-            (bank.charge(&asked.form, sent, asked.arrived), None)
+            let sent = request.sent(began);
+            (bank.charge(&request.form, sent, request.arrived), None)
         }
-        (&Method::POST, ["payment_intents"]) => bank.create(asked.form.clone()),
+        (&Method::POST, ["payment_intents"]) => bank.create(request.form.clone()),
         (&Method::POST, ["payment_intents", id, "confirm"]) => bank.confirm(id),
         (&Method::POST, ["payment_intents", id, "cancel"]) => bank.cancel(id),
         (&Method::GET, ["payment_intents", id]) => (bank.inspect(id), None),

@@ -1,4 +1,4 @@
-//! What a hunt has found, in numbers.
+//! The results of a hunt, in numbers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,66 +8,66 @@ use serde_json::{Value, json};
 
 use super::Round;
 use super::bank::{self, Bank};
-use super::faults::{Fault, Struck};
+use super::faults::{Fault, FaultPeriod};
 use super::stage::Stage;
 use super::story::Story;
 use super::verdict::{self, Finding};
 
-/// What a hunt has found. Nothing may be [`broken`](Self::broken).
+/// The results of a hunt. [`broken`](Self::broken) must be empty.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// How many payments clients wanted.
+    /// The number of payments.
     pub payments: usize,
-    /// The rounds in which something is broken: their seeds, and how many payments they had.
+    /// The seeds and payments of the rounds with a finding.
     pub to_repeat: Vec<(u64, u32)>,
-    /// The first payment of those in which something was found, counted from one.
+    /// The number of the first payment with a finding, counted from one.
     pub first_found: Option<usize>,
-    /// How many requests clients sent.
+    /// The number of clients' requests.
     pub attempts: u64,
-    /// How many intents the provider has.
+    /// The number of the provider's intents.
     pub intents: usize,
-    /// How many charges there were.
+    /// The number of charges.
     pub charges: usize,
-    /// How often a key ran as new, the retention of its result being over.
+    /// The number of times a key ran again after the retention of its result.
     pub renewals: usize,
-    /// How many expired records were deleted from MongoDB.
+    /// The number of expired records that were deleted from MongoDB.
     pub expired: u64,
-    /// What must not be, and of which payments it is.
+    /// The violations, with their payments.
     pub found: BTreeMap<Finding, Vec<PaymentName>>,
-    /// How many charges there were of no payment.
+    /// The number of charges without a payment.
     pub strays: usize,
-    /// How many payments were open in the ledger when all was well again, and nobody but the schedule and the webhook had settled them.
+    /// The number of payments that the schedule and the webhook left open after all faults had ended.
     pub unsettled: usize,
-    /// How many payments are open in the ledger in the end.
+    /// The number of payments open in the ledger at the end.
     pub open: usize,
-    /// How often nobody could say how many are open.
+    /// The number of rounds in which the ledger could not be read at the end.
     pub uncounted: usize,
-    /// How many payments the schedule has settled.
+    /// The number of payments that the schedule settled.
     pub settled_by_schedule: u64,
-    /// How many events the webhook has taken, and how many it refused until they were given up.
+    /// The number of events that the webhook accepted, and of events that it refused until their last delivery.
     pub events: (u64, u64),
-    /// From each client's first request to its final answer.
+    /// The time from each client's first request to its final response.
     pub payments_took: Vec<Duration>,
-    /// From each request to its answer.
+    /// The time from each request to its response.
     pub requests_took: Vec<Duration>,
-    /// How long the hunt was.
+    /// The duration of the hunt.
     pub took: Duration,
-    /// What happened to the payments in which something was found.
+    /// The history of each payment with a finding.
     pub stories: BTreeMap<PaymentName, Vec<String>>,
-    /// When faults were.
-    pub struck: Vec<Struck>,
-    /// When payments were answered for good, from the beginning of the hunt.
+    /// The periods of faults.
+    pub fault_periods: Vec<FaultPeriod>,
+    /// The times of final responses, from the start of the hunt.
     pub answered_at: Vec<Duration>,
-    /// When payments were charged.
+    /// The times of charges.
     pub charged_at: Vec<Duration>,
 }
 
-/// A payment.
+/// The name of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PaymentName {
     /// The seed of its round.
     pub seed: u64,
-    /// Its number there.
+    /// The number of the payment in its round.
     pub order: usize,
 }
 
@@ -78,13 +78,13 @@ impl fmt::Display for PaymentName {
 }
 
 impl Report {
-    /// What a round has found.
+    /// The results of a round.
     pub(super) fn of(
         round: &Round<'_>,
         stories: &[Story],
         stage: &Stage,
         open: [Option<usize>; 2],
-        struck: Vec<Struck>,
+        fault_periods: Vec<FaultPeriod>,
     ) -> Self {
         let [unsettled, in_the_end] = open;
         let mut report = Self {
@@ -95,7 +95,7 @@ impl Report {
             settled_by_schedule: stage.settled_by_schedule(),
             events: stage.events(),
             expired: stage.expired(),
-            struck,
+            fault_periods,
             ..Self::default()
         };
         let provider = &stage.targets.provider;
@@ -132,14 +132,14 @@ impl Report {
             order,
         };
         self.first_found.get_or_insert(order + 1);
-        let lines = verdict::lines(round, order, story, bank, &self.struck);
+        let lines = verdict::lines(round, order, story, bank, &self.fault_periods);
         self.stories.insert(name, lines);
         for finding in findings {
             self.found.entry(finding).or_default().push(name);
         }
     }
 
-    /// Adds what another round has found.
+    /// Adds the results of another round.
     pub(super) fn add(&mut self, other: Self) {
         let found = other.first_found.map(|number| self.payments + number);
         self.first_found = self.first_found.or(found);
@@ -163,21 +163,21 @@ impl Report {
         self.payments_took.extend(other.payments_took);
         self.requests_took.extend(other.requests_took);
         self.stories.extend(other.stories);
-        self.struck.extend(other.struck);
+        self.fault_periods.extend(other.fault_periods);
         self.answered_at.extend(other.answered_at);
         self.charged_at.extend(other.charged_at);
     }
 
-    /// How often what went wrong.
+    /// The number of occurrences of each fault.
     pub fn faults(&self) -> BTreeMap<Fault, usize> {
         let mut faults = BTreeMap::new();
-        for struck in &self.struck {
-            *faults.entry(struck.fault).or_default() += 1;
+        for period in &self.fault_periods {
+            *faults.entry(period.fault).or_default() += 1;
         }
         faults
     }
 
-    /// What must not be, in words; empty: nothing is.
+    /// The violations as sentences. Empty if there are none.
     pub fn broken(&self) -> Vec<String> {
         let found = self.found.iter().map(|(finding, names)| {
             let count = names.len();
@@ -186,17 +186,20 @@ impl Report {
         });
         let mut broken: Vec<_> = found.collect();
         let counts = [
-            (self.strays, "charges of no payment"),
+            (self.strays, "charges without a payment"),
             (self.unsettled, "left open by the schedule and the webhook"),
             (self.open, "open at the end"),
-            (self.uncounted, "times nobody could say how many are open"),
+            (
+                self.uncounted,
+                "times the ledger could not be read at the end",
+            ),
         ];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
         broken.extend(counts.map(|(count, what)| format!("{count} {what}")));
         broken
     }
 
-    /// The numbers as JSON.
+    /// The results as JSON.
     pub fn to_json(&self) -> Value {
         let count = |finding| self.found.get(&finding).map_or(0, Vec::len);
         let faults = self.faults().into_iter();
@@ -238,7 +241,7 @@ impl Report {
     }
 }
 
-/// What half of them, and all but a hundredth, took at most.
+/// The median and the 99th percentile.
 fn part_milliseconds(took: &[Duration]) -> Value {
     let mut took = took.to_vec();
     took.sort_unstable();

@@ -1,8 +1,8 @@
-//! When a key may run again: the rule that the hunt holds the engine to.
+//! The rule for when a key may run again, to which the hunt holds the engine.
 //!
-//! A result is stored after the work, and counts for the retention. So a second run begins at least that long after the first one was
-//! done; a closer one is a second execution of the same request. MongoDB keeps what has not finished for ever. Redis keeps it for the
-//! retention after its lease, so an abandoned attempt is forgotten then, however late its request reached the provider.
+//! A result is stored after the work and kept for the retention. So a second run may begin at the earliest one retention after
+//! the end of the first; an earlier one is a double execution. MongoDB keeps unfinished records for ever. Redis keeps them for
+//! one retention after their lease, then forgets the abandoned attempt, even if its request reaches the provider later.
 
 use std::time::{Duration, Instant};
 
@@ -10,23 +10,23 @@ use super::LEASE;
 use super::run::Run;
 use super::story::FinalAnswer;
 
-/// How long the stage keeps results.
+/// The retention of results in a hunt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retention {
-    /// How long a result counts; `None`: for longer than any hunt.
+    /// The retention; `None`: longer than any hunt.
     pub(super) lasts: Option<Duration>,
-    /// Whether the store forgets abandoned attempts too, and an attempt stores its result again that the store has forgotten before
-    /// it acknowledged it. Redis does so, MongoDB does not.
+    /// Whether the store forgets abandoned attempts too. Such a store may also forget a result before it acknowledged it, and the
+    /// attempt then stores the result again. True for Redis, false for MongoDB.
     pub(super) forgets_abandoned: bool,
-    /// When the hunt began.
+    /// The start of the hunt.
     pub(super) began: Instant,
 }
 
-/// Stores count in milliseconds, and cut them off at both ends.
+/// Stores count in milliseconds and round down at both ends.
 const CLOCK_GRANULARITY: Duration = Duration::from_millis(2);
 
 impl Retention {
-    /// Whether the second of two runs was allowed to begin, in whichever order they come.
+    /// Whether the second of two runs was allowed to begin. The runs may be in any order.
     pub(super) fn separates(self, one: &Run, other: &Run) -> bool {
         let Some(lasts) = self.lasts else {
             return false;
@@ -37,23 +37,24 @@ impl Retention {
         is_over(first.done) || self.forgets_abandoned && lease_end.is_some_and(is_over)
     }
 
-    /// Whether the result of a run was given to a request that was sent when it was over.
+    /// Whether a request that was sent after the end of a result's retention got this result.
     pub(super) fn is_outlived_by(self, answer: &FinalAnswer, run: &Run) -> bool {
         let Some(lasts) = self.lasts else {
             return false;
         };
-        // Those that were there when it ran: its own request, which may have stored it last, is one of them.
-        let waiting = answer.hearings.iter().filter(|hearing| {
-            let sent = self.began + hearing.sent;
+        // Requests that waited during the run do not count. The run's own request, which may have stored the result last, is one
+        // of them.
+        let waiting = answer.receipts.iter().filter(|receipt| {
+            let sent = self.began + receipt.sent;
             self.forgets_abandoned && sent <= run.done
         });
         let stored = waiting
-            .map(|hearing| hearing.heard)
-            .fold(answer.heard_first(), Duration::max);
-        answer.sent_last() > stored + lasts + CLOCK_GRANULARITY
+            .map(|receipt| receipt.received)
+            .fold(answer.first_received(), Duration::max);
+        answer.last_sent() > stored + lasts + CLOCK_GRANULARITY
     }
 
-    /// How often the key ran as new.
+    /// The number of times the key ran again.
     pub(super) fn count_renewals(self, runs: &[Run]) -> usize {
         let pairs = runs.windows(2);
         pairs
@@ -62,7 +63,7 @@ impl Retention {
     }
 }
 
-/// Two runs in the order in which they reached the provider.
+/// Two runs in the order of their arrival at the provider.
 pub(super) fn in_order<'a>(one: &'a Run, other: &'a Run) -> (&'a Run, &'a Run) {
     if one.arrived <= other.arrived {
         (one, other)
@@ -74,8 +75,8 @@ pub(super) fn in_order<'a>(one: &'a Run, other: &'a Run) -> (&'a Run, &'a Run) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Told;
-    use crate::story::Hearing;
+    use crate::pool::ClientResponse;
+    use crate::story::Receipt;
 
     const LASTS: Duration = Duration::from_secs(5);
 
@@ -100,7 +101,7 @@ mod tests {
 
     /// The first run is sent at 0, and reaches the provider at once or late.
     #[test]
-    fn a_second_run_begins_a_retention_after_the_first_one_was_done() {
+    fn a_second_run_may_begin_one_retention_after_the_end_of_the_first() {
         let origin = Instant::now();
         let cases = [
             ("at once", [0, 10, 10], 5_010, [true, true]),
@@ -138,7 +139,7 @@ mod tests {
 
     /// The run's own request, sent at 0, and another one.
     #[test]
-    fn a_result_is_over_a_retention_after_it_was_stored() {
+    fn a_result_expires_one_retention_after_it_was_stored() {
         let origin = Instant::now();
         let run = run(origin, [0, 10, 10]);
         let cases = [
@@ -146,18 +147,18 @@ mod tests {
             ("too late", 30, 5_040, [true, true]),
             ("stored again", 1_000, 6_000, [true, false]),
         ];
-        for (case, own_heard, sent_last, expected) in cases {
-            let hearings = [(0, own_heard), (20, 30), (sent_last, sent_last)];
-            let hearings = hearings.map(|(sent, heard)| Hearing {
+        for (case, own_heard, last_sent, expected) in cases {
+            let receipts = [(0, own_heard), (20, 30), (last_sent, last_sent)];
+            let receipts = receipts.map(|(sent, received)| Receipt {
                 sent: Duration::from_millis(sent),
-                heard: Duration::from_millis(heard),
+                received: Duration::from_millis(received),
             });
             let answer = FinalAnswer {
-                told: Told {
+                response: ClientResponse {
                     status: 201,
                     body: String::new(),
                 },
-                hearings: hearings.to_vec(),
+                receipts: receipts.to_vec(),
             };
             let is_outlived = [false, true].map(|forgets_abandoned| {
                 retention(origin, forgets_abandoned).is_outlived_by(&answer, &run)

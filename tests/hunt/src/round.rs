@@ -1,4 +1,4 @@
-//! A round of a hunt, on a stage of its own: clients pay while things go wrong, all is led back to health, everybody asks again.
+//! A round of a hunt, in its own environment: clients pay during faults, all faults end, and every client asks again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,59 +11,60 @@ use parking_lot::Mutex;
 
 use super::bank::Bank;
 use super::client::Client;
-use super::faults::{Lane, Striking, Struck};
+use super::faults::{FaultInjector, FaultPeriod, Lane};
 use super::report::Report;
 use super::retention::Retention;
 use super::stage::Stage;
 use super::story::Story;
 use super::{Mode, Progress, Round, Work, verdict};
 
-/// How many clients come at a time.
+/// The number of concurrent clients per process.
 const CLIENTS_A_PROCESS: usize = 4;
-/// How long settling what is open may take at the end.
+/// The time limit for settling open payments at the end.
 const SETTLING: Duration = Duration::from_secs(60);
 
-/// What clients share.
+/// The state that clients share.
 struct Stories {
     all: Vec<Arc<Mutex<Story>>>,
-    /// How many clients came, and how many found that all had come.
+    /// The number of clients started, plus the number of workers that found no client left.
     came: AtomicUsize,
-    /// Whether a payment was charged twice, or answered as it must not be. More is known only when all is well again.
+    /// Whether a double charge or a contradiction was found. Other findings are known only after all faults have ended.
     has_found: AtomicBool,
 }
 
 impl Round<'_> {
-    /// Hunts, and tells `progress` each second how far it is.
+    /// Runs the round, and reports to `progress` every second.
     pub(super) async fn run(&self, progress: impl Fn(Progress)) -> Report {
         let from = self.began.elapsed();
         let stage = Stage::build(self).await;
         let stories = Stories::of(self.payments);
-        let struck = Mutex::new(Vec::new());
+        let fault_periods = Mutex::new(Vec::new());
         let is_over = AtomicBool::new(false);
         let paying = async {
-            let tell = || progress(self.progress(&stage, &stories, struck.lock().len()));
-            self.all_pay(&stage, &stories, tell).await;
+            let report_progress =
+                || progress(self.progress(&stage, &stories, fault_periods.lock().len()));
+            self.all_pay(&stage, &stories, report_progress).await;
             is_over.store(true, Ordering::SeqCst);
         };
-        tokio::join!(self.strike(&stage, &struck, &is_over), paying);
+        tokio::join!(self.inject_faults(&stage, &fault_periods, &is_over), paying);
 
         stage.heal();
         stage.settle(SETTLING).await;
         let unsettled = stage.count_open().await;
-        self.all_come_back(&stage, &stories).await;
+        self.all_ask_at_the_end(&stage, &stories).await;
         stage.targets.pool.rest().await;
-        let mut struck = struck.into_inner();
-        struck.extend(self.all_the_time(from));
+        let mut fault_periods = fault_periods.into_inner();
+        fault_periods.extend(self.all_the_time(from));
         let open = [unsettled, stage.count_open().await];
-        Report::of(self, &stories.told(), &stage, open, struck)
+        Report::of(self, &stories.into_vec(), &stage, open, fault_periods)
     }
 
-    /// A moment, from the beginning of the hunt.
+    /// The time of a moment since the start of the hunt.
     pub(super) fn since(&self, moment: Instant) -> Duration {
         moment.saturating_duration_since(self.began)
     }
 
-    /// The longest pause between two faults of a lane. Short hunts need as many faults as they can get.
+    /// The longest pause between two faults of a lane. A short hunt needs shorter pauses to have enough faults.
     fn longest_pause(&self) -> Duration {
         match self.payments {
             ..2_000 => Duration::from_millis(600),
@@ -71,21 +72,21 @@ impl Round<'_> {
         }
     }
 
-    /// What was wrong from the beginning to the end.
-    fn all_the_time(&self, from: Duration) -> Option<Struck> {
+    /// The fault that lasted for the whole round.
+    fn all_the_time(&self, from: Duration) -> Option<FaultPeriod> {
         let faults = self.hunt.faults.iter();
         let fault = faults.copied().find(|fault| fault.lane() == Lane::Always)?;
-        Some(Struck {
+        Some(FaultPeriod {
             fault,
             from,
             to: self.began.elapsed(),
         })
     }
 
-    /// When a key may run again.
+    /// The rule for when a key may run again.
     pub(super) fn retention(&self) -> Retention {
         Retention {
-            // A ledger answers for good.
+            // A ledger keeps its answers for ever.
             lasts: match self.hunt.work {
                 Work::Payments => None,
                 Work::Once | Work::Rerun => self.hunt.retention,
@@ -95,8 +96,8 @@ impl Round<'_> {
         }
     }
 
-    /// How many processes clients ask. While most of them wait for what is away, a long hunt needs more; and where callers meet at an
-    /// instant, none of them may wait for a process.
+    /// The number of processes. A long hunt needs more, because many wait for unavailable stores. So does a short retention,
+    /// because callers at the critical moment must not wait for a process.
     pub(super) fn processes(&self) -> usize {
         match (self.payments, self.hunt.retention) {
             (..200, _) | (..2_000, None) => 24,
@@ -109,7 +110,7 @@ impl Round<'_> {
         self.processes() * CLIENTS_A_PROCESS
     }
 
-    /// How far it is.
+    /// The current progress.
     fn progress(&self, stage: &Stage, stories: &Stories, faults: usize) -> Progress {
         Progress {
             begun: stories.begun(),
@@ -119,26 +120,31 @@ impl Round<'_> {
         }
     }
 
-    /// Strikes in every lane until `is_over`.
-    async fn strike(&self, stage: &Stage, struck: &Mutex<Vec<Struck>>, is_over: &AtomicBool) {
+    /// Injects faults in every lane until `is_over`.
+    async fn inject_faults(
+        &self,
+        stage: &Stage,
+        fault_periods: &Mutex<Vec<FaultPeriod>>,
+        is_over: &AtomicBool,
+    ) {
         let lanes = Lane::STRUCK.map(|lane| {
             let faults = self.hunt.faults.iter().copied();
             let faults = faults.filter(|fault| fault.lane() == lane).collect();
             let rng = Rng::with_seed(self.seed.wrapping_add(lane as u64 + 1));
-            let striking = Striking {
+            let injector = FaultInjector {
                 targets: &stage.targets,
                 faults,
                 longest_pause: self.longest_pause(),
                 began: self.began,
-                struck,
+                fault_periods,
             };
-            async move { striking.strike(rng, is_over).await }
+            async move { injector.inject(rng, is_over).await }
         });
         future::join_all(lanes).await;
     }
 
-    /// All clients pay; each second, `tell` is called.
-    async fn all_pay(&self, stage: &Stage, stories: &Stories, tell: impl Fn()) {
+    /// Runs all clients, and calls `report_progress` every second.
+    async fn all_pay(&self, stage: &Stage, stories: &Stories, report_progress: impl Fn()) {
         let clients = (0..self.clients()).map(|_| self.pay(stage, stories));
         let mut clients: FuturesUnordered<_> = clients.collect();
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
@@ -146,7 +152,7 @@ impl Round<'_> {
             tokio::select! {
                 ended = clients.next() => if ended.is_none() { return },
                 _ = ticks.tick() => {
-                    tell();
+                    report_progress();
                     let provider = &stage.targets.provider;
                     let has_charged_twice = |bank: &Bank| bank.has_charged_twice(self.retention());
                     if self.hunt.work.charges_once() && provider.books(has_charged_twice) {
@@ -157,13 +163,13 @@ impl Round<'_> {
         }
     }
 
-    /// One client after the other pays.
+    /// Runs one client after the other.
     async fn pay(&self, stage: &Stage, stories: &Stories) {
-        let is_enough = || {
+        let needs_no_retry = || {
             let has_found = stories.has_found.load(Ordering::SeqCst);
-            self.hunt.is_called_off() || self.hunt.stops_at_first && has_found
+            self.hunt.is_cancelled() || self.hunt.stops_at_first && has_found
         };
-        while !is_enough() {
+        while !needs_no_retry() {
             if self.hunt.retention.is_some() {
                 stage.targets.pool.wait_for_room().await;
             }
@@ -176,18 +182,18 @@ impl Round<'_> {
                 let (work, runs) = (self.hunt.work, bank.runs(order));
                 verdict::findings(work, self.retention(), &story.lock(), runs)
             });
-            if found.into_iter().any(verdict::is_beyond_repair) {
+            if found.into_iter().any(verdict::is_permanent) {
                 stories.has_found.store(true, Ordering::SeqCst);
             }
         }
     }
 
-    /// Everybody asks again, from the first on.
-    async fn all_come_back(&self, stage: &Stage, stories: &Stories) {
+    /// Lets every client ask again, in order.
+    async fn all_ask_at_the_end(&self, stage: &Stage, stories: &Stories) {
         let begun = stories.all.iter().take(stories.begun());
         stream::iter(begun.enumerate())
             .for_each_concurrent(self.clients(), async |(order, story)| {
-                self.client(order, stage, story).come_back().await;
+                self.client(order, stage, story).ask_at_the_end().await;
             })
             .await;
     }
@@ -206,13 +212,13 @@ impl Stories {
         }
     }
 
-    /// How many payments were begun.
+    /// The number of started payments.
     fn begun(&self) -> usize {
         self.came.load(Ordering::SeqCst).min(self.all.len())
     }
 
-    /// What became of the payments that were begun.
-    fn told(self) -> Vec<Story> {
+    /// The stories of the started payments.
+    fn into_vec(self) -> Vec<Story> {
         let begun = self.begun();
         let begun = self.all.into_iter().take(begun);
         begun

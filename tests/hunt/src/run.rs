@@ -1,17 +1,17 @@
-//! What an execution leaves at the provider.
+//! The record of an execution at the provider.
 
 use std::time::Instant;
 
-/// One execution of the work of an order: it was charged, or declined by a call that nothing fences.
+/// One execution of an order's work: a charge, or a decline by a direct call.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
-    /// The `id` in the answer to the request.
+    /// The `id` in the response to the request.
     pub(super) result: String,
     pub(super) is_charge: bool,
-    /// When a process had the client's request; `None`: it does not say.
+    /// The time at which a process got the client's request, if the request contains it.
     pub(super) sent: Option<Instant>,
-    /// When the provider had the process's request.
+    /// The time at which the provider got the process's request.
     pub(super) arrived: Instant,
-    /// When it was done.
+    /// The time at which the request was executed.
     pub(super) done: Instant,
 }

@@ -1,5 +1,4 @@
-//! What settles payments beside those who ask for them: a schedule, which invokes the reconciler, and Stripe's events, which reach
-//! the webhook.
+//! Settles payments independently of clients: a schedule invokes the reconciler, and the webhook gets Stripe's events.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,14 +14,14 @@ use tokio::time::sleep;
 
 use super::between;
 
-/// The schedule and the webhook; dropping it ends them.
+/// The schedule and the webhook. Dropping it ends both.
 pub(super) struct Settling {
     processes: Vec<Arc<Lambda>>,
     counted: Arc<Counted>,
     _tasks: JoinSet<()>,
 }
 
-/// What they have done.
+/// Counters of their work.
 #[derive(Default)]
 struct Counted {
     settled: AtomicU64,
@@ -30,7 +29,7 @@ struct Counted {
     given_up: AtomicU64,
 }
 
-/// Which functions run beside those that clients ask: runs of the schedule may overlap.
+/// The functions beside those that clients call. Several reconcilers, because runs of the schedule may overlap.
 pub(super) const FUNCTIONS: [&str; 5] = [
     "payments-reconcile",
     "payments-reconcile",
@@ -40,21 +39,21 @@ pub(super) const FUNCTIONS: [&str; 5] = [
 ];
 const RECONCILERS: usize = 2;
 
-/// What events are signed with.
+/// The secret that signs events.
 pub(super) const SECRET: &str = "whsec_hunt";
-/// How often the schedule invokes the reconciler.
+/// The interval of the schedule.
 const SCHEDULE: Duration = Duration::from_millis(700);
-/// How long the stage is left alone at the end, for what is still on its way.
+/// The quiet time at the end, for requests and events in flight.
 const QUIET: Duration = Duration::from_secs(6);
-/// How late an event is at most when it is first delivered.
+/// The longest time before the first delivery of an event.
 const LATEST_EVENT: Duration = Duration::from_millis(1_500);
-/// How often an event is delivered at most that is refused each time.
+/// The number of deliveries of an event that is always refused.
 const DELIVERIES: u32 = 6;
-/// How long an event rests that was refused.
+/// The pause before the next delivery of a refused event.
 const REDELIVERY: Duration = Duration::from_millis(500);
 
 impl Settling {
-    /// Starts to invoke the ones, and to deliver events to the others, which are of [`FUNCTIONS`].
+    /// Starts the schedule with the first processes and the delivery of events with the others, which run [`FUNCTIONS`].
     pub(super) fn start(
         processes: Vec<Arc<Lambda>>,
         events: mpsc::UnboundedReceiver<StripeEvent>,
@@ -75,17 +74,17 @@ impl Settling {
         }
     }
 
-    /// The processes, which fare no better than others.
+    /// The processes, which are targets of faults too.
     pub(super) fn processes(&self) -> Vec<Arc<Lambda>> {
         self.processes.clone()
     }
 
-    /// How many payments the schedule has settled.
+    /// The number of payments that the schedule settled.
     pub(super) fn settled(&self) -> u64 {
         self.counted.settled.load(Relaxed)
     }
 
-    /// How many events were taken, and how many given up.
+    /// The number of accepted events, and of events given up.
     pub(super) fn events(&self) -> (u64, u64) {
         let Counted {
             taken, given_up, ..
@@ -93,7 +92,7 @@ impl Settling {
         (taken.load(Relaxed), given_up.load(Relaxed))
     }
 
-    /// Lets the schedule go on until nothing is due, at most for so long.
+    /// Continues the schedule until no payment is due, for at most `limit`.
     pub(super) async fn settle(&self, limit: Duration) {
         let began = Instant::now();
         sleep(QUIET).await;
@@ -124,15 +123,15 @@ async fn run(reconciler: &Lambda, counted: &Counted) -> Option<Value> {
     Some(report)
 }
 
-/// Delivers events as Stripe does: late, some twice, some never, in any order, and again where they were refused.
+/// Delivers events as Stripe does: late, twice, never, in any order, and again after a refusal.
 async fn deliver_all(
     webhooks: Vec<Arc<Lambda>>,
     counted: Arc<Counted>,
-    mut told: mpsc::UnboundedReceiver<StripeEvent>,
+    mut sent_events: mpsc::UnboundedReceiver<StripeEvent>,
     mut rng: Rng,
 ) {
     let mut deliveries = JoinSet::new();
-    while let Some(event) = told.recv().await {
+    while let Some(event) = sent_events.recv().await {
         for _ in 0..rng.choice([0, 1, 1, 1, 1, 1, 2, 2]).unwrap_or(1) {
             let late = between(&mut rng, Duration::ZERO..LATEST_EVENT);
             let webhook = Arc::clone(&webhooks[rng.usize(..webhooks.len())]);

@@ -1,4 +1,4 @@
-//! Everything that a hunt is made of, started and led back to health.
+//! The environment of a round: stores, provider and processes, with their start and their recovery from faults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,39 +21,39 @@ use super::settling::{self, Settling};
 use super::ttl_monitor::TtlMonitor;
 use super::{LEASE, Mode, Round, Work};
 
-/// What a round takes place on. Its parts end with it.
+/// The environment of a round. Dropping it ends all its parts.
 pub(super) struct Stage {
     pub(super) targets: Targets,
     environment: Environment,
-    /// What settles payments beside those who ask for them; `None` where there is no ledger.
+    /// Settles payments independently of clients; `None` without a ledger.
     settling: Option<Settling>,
     /// Deletes expired records from MongoDB; `None` without MongoDB or without a retention.
     ttl_monitor: Option<TtlMonitor>,
     _folder: TempDir,
 }
 
-/// What all processes have in their environment.
+/// The environment variables of all processes.
 struct Environment(Vec<(&'static str, String)>);
 
-/// How long processes wait for the provider.
+/// The provider timeout of most processes.
 const HURRY: Duration = Duration::from_millis(300);
-/// How long those do that hear of what it has done when their lease is over.
+/// The provider timeout of processes that get a late response after their lease.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a process may take beyond its deadline: what overruns by more was not only kept waiting by a busy machine.
+/// The grace after a process's deadline. A busy machine alone does not delay a process by more.
 const GRACE: Duration = Duration::from_secs(4);
-/// By how much clocks are off, where they are.
+/// The errors of wrong clocks.
 const SKEW: [SignedDuration; 3] = [
     SignedDuration::ZERO,
     SignedDuration::from_secs(3),
     SignedDuration::from_secs(-3),
 ];
-/// How many open payments are listed at the end.
+/// The number of open payments listed at the end.
 const LISTED: u32 = 10_000;
 
 impl Stage {
     pub(super) async fn build(round: &Round<'_>) -> Self {
         let Round { hunt, seed, .. } = *round;
-        let (events, told) = mpsc::unbounded_channel();
+        let (events, sent_events) = mpsc::unbounded_channel();
         let provider = Provider::start(seed, round.began, events).await;
         let folder = TempDir::new().expect("a folder");
         let mut environment = Environment::of_payments(&folder);
@@ -82,7 +82,7 @@ impl Stage {
                     let builder = environment.with_provider(builder, &provider, number, HURRY);
                     beside.push(Arc::new(builder.start().await));
                 }
-                Some(Settling::start(beside, told, Rng::with_seed(seed)))
+                Some(Settling::start(beside, sent_events, Rng::with_seed(seed)))
             }
             Work::Once | Work::Rerun => None,
         };
@@ -103,7 +103,7 @@ impl Stage {
         }
     }
 
-    /// Lets everything be well.
+    /// Ends all faults.
     pub(super) fn heal(&self) {
         self.targets.provider.set_faulty(false);
         if let Some(redis) = &self.targets.redis {
@@ -114,19 +114,19 @@ impl Stage {
         }
     }
 
-    /// Lets the schedule go on until nothing is due, at most for so long.
+    /// Continues the schedule until no payment is due, for at most `limit`.
     pub(super) async fn settle(&self, limit: Duration) {
         if let Some(settling) = &self.settling {
             settling.settle(limit).await;
         }
     }
 
-    /// How many payments the schedule has settled.
+    /// The number of payments that the schedule settled.
     pub(super) fn settled_by_schedule(&self) -> u64 {
         self.settling.as_ref().map_or(0, Settling::settled)
     }
 
-    /// How many events the webhook has taken, and how many it refused until they were given up.
+    /// The number of events that the webhook accepted, and of events that it refused until their last delivery.
     pub(super) fn events(&self) -> (u64, u64) {
         self.settling
             .as_ref()
@@ -134,12 +134,12 @@ impl Stage {
             .unwrap_or_default()
     }
 
-    /// How many expired records were deleted from MongoDB.
+    /// The number of expired records that were deleted from MongoDB.
     pub(super) fn expired(&self) -> u64 {
         self.ttl_monitor.as_ref().map_or(0, TtlMonitor::deleted)
     }
 
-    /// How many payments are open in the ledger; `None`: it does not say.
+    /// The number of payments open in the ledger; `None` if the ledger does not answer.
     pub(super) async fn count_open(&self) -> Option<usize> {
         if self.settling.is_none() {
             return Some(0);
@@ -157,7 +157,7 @@ impl Stage {
 }
 
 impl Environment {
-    /// Patience that is short enough for faults to show, and a ledger in the folder where no other one is named.
+    /// Timeouts short enough for faults to show, and a ledger in the folder unless another one is set.
     fn of_payments(folder: &TempDir) -> Self {
         Self(vec![
             ("IDEMPOTENCY_FALLBACK", "reject".to_owned()),
@@ -179,7 +179,7 @@ impl Environment {
         self.0.push((name, value));
     }
 
-    /// A process that has all this, and the provider at an address of its own.
+    /// Builds a process with this environment, and with the provider at its own URL.
     fn with_provider(
         &self,
         builder: LambdaBuilder,
@@ -200,7 +200,7 @@ impl Environment {
             let (_, value) = self.0.iter().find(|(known, _)| *known == name)?;
             Some(value.into())
         };
-        App::from_lookup(variable).expect("the functions start with it")
+        App::from_lookup(variable).expect("the settings of the functions are valid")
     }
 }
 
@@ -218,7 +218,7 @@ async fn redis(environment: &mut Environment) -> RedisPair {
     pair
 }
 
-/// Lets MongoDB decide, and returns the proxy in front of it, and its TTL monitor where there is a retention.
+/// Adds MongoDB to the environment. Returns the proxy in front of it, and its TTL monitor if there is a retention.
 async fn mongodb(
     environment: &mut Environment,
     retention: Option<Duration>,
@@ -235,7 +235,7 @@ async fn mongodb(
     (proxy, monitor)
 }
 
-/// Those that clients ask.
+/// The processes that clients call.
 async fn processes(
     round: &Round<'_>,
     environment: &Environment,
@@ -252,7 +252,7 @@ async fn processes(
             Work::Payments => Lambda::function("payments-create"),
             Work::Once | Work::Rerun => Lambda::example("charges"),
         };
-        // Half of them know their deadline; the other half has a lease that a freeze, or a late answer, outlasts.
+        // Half of the processes know their deadline. The others have a short lease, which a freeze or a late response outlasts.
         let knows_deadline = number % 2 == 0;
         let patience = if knows_deadline { HURRY } else { PATIENCE };
         let builder = environment

@@ -1,4 +1,4 @@
-//! What one client did and heard.
+//! The history of one client: its requests and the responses.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -6,120 +6,125 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Work;
-use super::pool::{Heard, Told};
+use super::pool::{ClientResponse, RequestOutcome};
 
-/// What one client did and heard, and what others heard that came with its key.
+/// The history of one client, including other callers with its key.
 #[derive(Debug, Default)]
 pub(super) struct Story {
-    /// How many requests were sent.
+    /// The number of requests.
     pub(super) attempts: u32,
-    /// How long each of them took that was answered, from when a process had it.
+    /// The duration of each answered request, from its arrival in a process.
     pub(super) requests: Vec<Duration>,
-    /// Every final answer that was heard, each once.
+    /// Every different final response.
     pub(super) finals: Vec<FinalAnswer>,
-    /// Answers that no honest repetition may get.
-    pub(super) surprises: Vec<Told>,
-    /// How processes failed by themselves that had its requests.
+    /// Responses that are never allowed.
+    pub(super) invalid_responses: Vec<ClientResponse>,
+    /// The failures of processes that had its requests.
     pub(super) failures: Vec<String>,
-    /// What happened when, for people; times are from the beginning of the hunt.
+    /// The events of the payment with their times since the start of the hunt, for the report.
     pub(super) lines: Vec<(Duration, String)>,
-    /// When it first asked, or came back after it had gone away.
+    /// The time of its first request, or of its return.
     pub(super) began: Option<Duration>,
-    /// When it was first told for good.
+    /// The time of its first final response.
     pub(super) answered_at: Option<Duration>,
-    /// Whether the key was used for another request too, which may have started it.
+    /// Whether another request used the key too, and may have started it.
     pub(super) is_reused: bool,
 }
 
-/// A final answer, and to which requests it was given.
+/// A final response and the requests that got it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FinalAnswer {
-    pub(super) told: Told,
-    pub(super) hearings: Vec<Hearing>,
+    pub(super) response: ClientResponse,
+    pub(super) receipts: Vec<Receipt>,
 }
 
-/// One request that was answered; times are from the beginning of the hunt.
+/// One answered request. Times are measured from the start of the hunt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Hearing {
-    /// When a process had the request.
+pub(super) struct Receipt {
+    /// The time at which a process got the request.
     pub(super) sent: Duration,
-    /// When the client heard the answer.
-    pub(super) heard: Duration,
+    /// The time at which the client got the response.
+    pub(super) received: Duration,
 }
 
-/// A request, as far as its answer is judged by it.
+/// The parts of a request that are needed to check its response.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Question {
+pub(super) struct SentRequest {
     pub(super) work: Work,
     pub(super) amount: u32,
-    /// When a process had it.
+    /// The time at which a process got the request.
     pub(super) sent: Duration,
 }
 
-/// How many lines a client may write. Beyond that, some are left out that are neither its first nor its last.
-const MOST_LINES: usize = 120;
+/// The maximum number of lines per client. Beyond it, lines in the middle are left out.
+const MAX_LINES: usize = 120;
 const LEFT_OUT: Range<usize> = 30..60;
 
 impl Story {
-    /// From the client's first request to its first final answer.
+    /// The time from the first request to the first final response.
     pub(super) fn took(&self) -> Option<Duration> {
         Some(self.answered_at?.saturating_sub(self.began?))
     }
 
-    /// Notes what was heard of a request at `at`.
-    pub(super) fn hear(&mut self, question: Question, heard: Heard, at: Duration) {
-        let told = match heard {
-            Heard::Told(told) => told,
-            Heard::Nothing => return self.write(at, "its process is gone".to_owned()),
-            Heard::Failure(reason) => {
-                self.write(at, format!("its process failed: {reason}"));
+    /// Records the outcome of a request at the time `at`.
+    pub(super) fn record(&mut self, request: SentRequest, outcome: RequestOutcome, at: Duration) {
+        let response = match outcome {
+            RequestOutcome::Answered(response) => response,
+            RequestOutcome::NoResponse => {
+                return self.write(at, "no response: the process is gone".to_owned());
+            }
+            RequestOutcome::Failure(reason) => {
+                self.write(at, format!("the process failed: {reason}"));
                 self.failures.push(reason);
                 return;
             }
         };
-        let summary: String = told.body.chars().take(300).collect();
-        let sent = question.sent.as_millis();
+        let summary: String = response.body.chars().take(300).collect();
+        let sent = request.sent.as_millis();
         self.write(
             at,
             format!(
-                "the client is told {} for {}, sent at {sent} ms: {summary}",
-                told.status, question.amount
+                "response {} for {}, sent at {sent} ms: {summary}",
+                response.status, request.amount
             ),
         );
-        self.requests.push(at.saturating_sub(question.sent));
-        match told.status {
-            _ if told.is_final() => {
+        self.requests.push(at.saturating_sub(request.sent));
+        match response.status {
+            _ if response.is_final() => {
                 self.answered_at.get_or_insert(at);
-                if is_of_another(question, &told) {
-                    self.surprises.push(told.clone());
+                if is_of_another(request, &response) {
+                    self.invalid_responses.push(response.clone());
                 }
-                let hearing = Hearing {
-                    sent: question.sent,
-                    heard: at,
+                let receipt = Receipt {
+                    sent: request.sent,
+                    received: at,
                 };
-                self.add_final(told, hearing);
+                self.add_final(response, receipt);
             }
-            // They say to come again.
+            // These statuses ask for a retry.
             202 | 409 | 503 => {}
             422 if self.is_reused => {}
-            _ => self.surprises.push(told),
+            _ => self.invalid_responses.push(response),
         }
     }
 
-    fn add_final(&mut self, told: Told, hearing: Hearing) {
-        let known = self.finals.iter_mut().find(|known| known.told == told);
+    fn add_final(&mut self, response: ClientResponse, receipt: Receipt) {
+        let known = self
+            .finals
+            .iter_mut()
+            .find(|known| known.response == response);
         match known {
-            Some(known) => known.hearings.push(hearing),
+            Some(known) => known.receipts.push(receipt),
             None => self.finals.push(FinalAnswer {
-                told,
-                hearings: vec![hearing],
+                response,
+                receipts: vec![receipt],
             }),
         }
     }
 
     pub(super) fn write(&mut self, at: Duration, line: String) {
         self.lines.push((at, line));
-        if self.lines.len() > MOST_LINES {
+        if self.lines.len() > MAX_LINES {
             let (from, _) = self.lines[LEFT_OUT.start];
             let mark = (from, "… lines left out".to_owned());
             self.lines.splice(LEFT_OUT, [mark]);
@@ -128,44 +133,44 @@ impl Story {
 }
 
 impl FinalAnswer {
-    /// When it was first heard.
-    pub(super) fn heard_first(&self) -> Duration {
-        let heard = self.hearings.iter().map(|hearing| hearing.heard);
-        heard.min().unwrap_or_default()
+    /// The time of its first receipt.
+    pub(super) fn first_received(&self) -> Duration {
+        let received = self.receipts.iter().map(|receipt| receipt.received);
+        received.min().unwrap_or_default()
     }
 
-    /// When the last request was sent that it was given to.
-    pub(super) fn sent_last(&self) -> Duration {
-        let sent = self.hearings.iter().map(|hearing| hearing.sent);
+    /// The time of the last request that got it.
+    pub(super) fn last_sent(&self) -> Duration {
+        let sent = self.receipts.iter().map(|receipt| receipt.sent);
         sent.max().unwrap_or_default()
     }
 
-    /// The id of the run whose result it is; `None`: it names none.
+    /// The id of the run that produced it, if the response names one.
     pub(super) fn result(&self) -> Option<String> {
-        let body: Value = serde_json::from_str(&self.told.body).ok()?;
+        let body: Value = serde_json::from_str(&self.response.body).ok()?;
         body["id"].as_str().map(str::to_owned)
     }
 }
 
-/// Whether the answer is the result of another request. Only what the function `charges` answers names the amount.
-fn is_of_another(question: Question, told: &Told) -> bool {
-    let body: Value = serde_json::from_str(&told.body).unwrap_or_default();
-    question.work != Work::Payments && body["amount"] != question.amount
+/// Whether the response belongs to another request. Only the function `charges` names the amount in its response.
+fn is_of_another(request: SentRequest, response: &ClientResponse) -> bool {
+    let body: Value = serde_json::from_str(&response.body).unwrap_or_default();
+    request.work != Work::Payments && body["amount"] != request.amount
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(status: u16, amount: u32) -> Heard {
-        Heard::Told(Told {
+    fn answer(status: u16, amount: u32) -> RequestOutcome {
+        RequestOutcome::Answered(ClientResponse {
             status,
             body: format!(r#"{{"id":"ch_1","amount":{amount}}}"#),
         })
     }
 
-    fn question(sent_ms: u64) -> Question {
-        Question {
+    fn request(sent_ms: u64) -> SentRequest {
+        SentRequest {
             work: Work::Once,
             amount: 7,
             sent: Duration::from_millis(sent_ms),
@@ -173,37 +178,45 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_kept_once_with_all_that_heard_it() {
+    fn a_repeated_final_response_is_recorded_once_with_all_its_requests() {
         let mut story = Story::default();
-        for (sent, heard) in [(30, 40), (10, 50), (60, 70)] {
-            story.hear(question(sent), answer(201, 7), Duration::from_millis(heard));
+        for (sent, received) in [(30, 40), (10, 50), (60, 70)] {
+            story.record(
+                request(sent),
+                answer(201, 7),
+                Duration::from_millis(received),
+            );
         }
         let [kept] = &story.finals[..] else {
             panic!("{:?}", story.finals);
         };
-        assert_eq!(kept.hearings.len(), 3);
-        assert_eq!(kept.heard_first(), Duration::from_millis(40));
-        assert_eq!(kept.sent_last(), Duration::from_millis(60));
+        assert_eq!(kept.receipts.len(), 3);
+        assert_eq!(kept.first_received(), Duration::from_millis(40));
+        assert_eq!(kept.last_sent(), Duration::from_millis(60));
         assert_eq!(kept.result().as_deref(), Some("ch_1"));
-        assert_eq!(story.surprises, []);
+        assert_eq!(story.invalid_responses, []);
     }
 
     #[test]
-    fn the_result_of_another_request_is_a_surprise() {
+    fn the_result_of_another_request_is_invalid() {
         let mut story = Story::default();
-        story.hear(question(0), answer(201, 8), Duration::ZERO);
-        assert_eq!(story.surprises.len(), 1);
+        story.record(request(0), answer(201, 8), Duration::ZERO);
+        assert_eq!(story.invalid_responses.len(), 1);
     }
 
     #[test]
-    fn a_mismatch_is_a_surprise_where_the_key_had_one_request() {
-        for (is_reused, surprises) in [(false, 1), (true, 0)] {
+    fn a_mismatch_is_invalid_if_the_key_had_one_request() {
+        for (is_reused, invalid_responses) in [(false, 1), (true, 0)] {
             let mut story = Story {
                 is_reused,
                 ..Story::default()
             };
-            story.hear(question(0), answer(422, 7), Duration::ZERO);
-            assert_eq!(story.surprises.len(), surprises, "{is_reused}");
+            story.record(request(0), answer(422, 7), Duration::ZERO);
+            assert_eq!(
+                story.invalid_responses.len(),
+                invalid_responses,
+                "{is_reused}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A hunt as a picture: what went wrong when, and how many were charged and answered meanwhile.
+//! A picture of a hunt: the periods of faults, and the numbers of charges and final responses over time.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,15 +9,15 @@ use harness::drawing::Drawing;
 use super::report::Report;
 
 const WIDTH: f64 = 1_100.0;
-/// Where the time axis begins and ends.
+/// The start and the end of the time axis.
 const LEFT: f64 = 150.0;
 const RIGHT: f64 = 1_080.0;
 const HEADING: f64 = 44.0;
 const ROW: f64 = 17.0;
 const PLOT: f64 = 90.0;
-/// Into how many parts of equal length the time is divided where things are counted.
+/// The number of intervals in which events are counted.
 const PARTS: usize = 310;
-/// A fault is seen, however short it was.
+/// The minimum width of a fault, so that short ones are visible.
 const THINNEST: f64 = 1.5;
 const MOST_TICKS: f64 = 12.0;
 const FAULT: &str = "#c2410c";
@@ -25,18 +25,18 @@ const CHARGES: &str = "#0f766e";
 const ANSWERS: &str = "#1d4ed8";
 
 impl Report {
-    /// What happened when, as an SVG picture.
+    /// The timeline as an SVG picture.
     pub fn to_svg(&self) -> String {
         svg(self)
     }
 }
 
-/// The picture, as SVG.
+/// The picture as SVG.
 fn svg(report: &Report) -> String {
     let took = report.took.as_secs_f64().max(1.0);
     let x = |at: Duration| LEFT + (RIGHT - LEFT) * (at.as_secs_f64() / took).min(1.0);
     let mut rows: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
-    for fault in &report.struck {
+    for fault in &report.fault_periods {
         let row = rows.entry(fault.fault.to_string()).or_default();
         row.push((x(fault.from), x(fault.to)));
     }
@@ -84,12 +84,12 @@ fn heading(report: &Report) -> String {
         "{} payments, {} requests, {} faults, {} charges: {found}",
         report.payments,
         report.attempts,
-        report.struck.len(),
+        report.fault_periods.len(),
         report.charges
     )
 }
 
-/// How many moments are in each part of the time.
+/// The number of events in each interval.
 fn counted(moments: &[Duration], took: f64) -> Vec<usize> {
     let mut counts = vec![0; PARTS];
     for moment in moments {
@@ -99,21 +99,21 @@ fn counted(moments: &[Duration], took: f64) -> Vec<usize> {
     counts
 }
 
-/// The seconds between two marks of the axis: 1, 2 or 5, or those times a power of ten.
+/// The seconds between two marks of the axis: 1, 2 or 5 times a power of ten.
 fn tick(took: f64) -> f64 {
     let steps = (0..).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10_f64.powi(power)));
     let mut steps = steps.filter(|step| took / step <= MOST_TICKS);
     steps.next().unwrap_or(took)
 }
 
-/// Counts as an area above `bottom`, over the time axis.
+/// Draws counts as an area above `bottom`, along the time axis.
 fn add_plot(svg: &mut Drawing, counts: &[usize], bottom: f64, color: &str) {
     let highest = counts.iter().copied().max().unwrap_or_default().max(1) as f64;
     let width = (RIGHT - LEFT) / counts.len() as f64;
     let mut path = format!("M{LEFT} {bottom:.1}");
     for count in counts {
         let y = bottom - (PLOT - 12.0) * *count as f64 / highest;
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(path, "V{y:.1}h{width:.2}");
     }
     svg.area(&format!("{path}V{bottom:.1}Z"), color);
@@ -122,14 +122,14 @@ fn add_plot(svg: &mut Drawing, counts: &[usize], bottom: f64, color: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Fault, Struck};
+    use crate::{Fault, FaultPeriod};
 
     #[test]
     fn a_fault_is_a_bar_in_its_row() {
         let report = Report {
             charges: 2,
             charged_at: vec![Duration::from_secs(2), Duration::from_secs(4)],
-            struck: vec![Struck {
+            fault_periods: vec![FaultPeriod {
                 fault: Fault::Kill,
                 from: Duration::from_secs(1),
                 to: Duration::from_secs(3),

@@ -1,8 +1,8 @@
-//! MongoDB's TTL monitor, often enough for a hunt.
+//! MongoDB's TTL monitor with a short interval.
 //!
-//! MongoDB deletes by a TTL index once a minute (<https://www.mongodb.com/docs/manual/core/index-ttl/>); mongo-java-server makes the
-//! index and never deletes. A hunt is over by then, so it would never see a finished record expire, MongoDB delete it and the key
-//! claimed anew. This deletes what the index of the engine lets MongoDB delete: by `finished_at` and the server's clock.
+//! MongoDB deletes expired records once a minute (<https://www.mongodb.com/docs/manual/core/index-ttl/>), and mongo-java-server
+//! never does. A hunt ends before, so that it would never meet the deletion of a finished record and a new claim of its key. This
+//! monitor deletes the records that the engine's TTL index would delete: by `finished_at` and the server's clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -16,22 +16,22 @@ use mongodb::error::{Error, Result};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// A running monitor; dropping it ends it.
+/// A running monitor. Dropping it ends it.
 pub(super) struct TtlMonitor {
     deleted: Arc<AtomicU64>,
     _task: JoinSet<()>,
 }
 
 const COLLECTION: &str = "idempotency";
-/// Long enough that clients meet records which are over and still there.
+/// Long enough for clients to meet expired records that still exist.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl TtlMonitor {
-    /// Starts to delete what finished a retention ago.
+    /// Starts to delete records that finished one retention ago.
     ///
     /// # Panics
     ///
-    /// When the server's URI cannot be used.
+    /// When the server's URI is invalid.
     pub(super) async fn start(server: &MongoServer, database: &str, retention: Duration) -> Self {
         let records = server.collection(database, COLLECTION).await;
         let deleted = Arc::new(AtomicU64::default());
@@ -51,13 +51,13 @@ impl TtlMonitor {
         }
     }
 
-    /// How many records it has deleted.
+    /// The number of deleted records.
     pub(super) fn deleted(&self) -> u64 {
         self.deleted.load(Relaxed)
     }
 }
 
-/// Deletes what is over by the server's clock, and returns how much that is.
+/// Deletes expired records by the server's clock, and returns their number.
 async fn delete(records: &Collection<Document>, retention: Duration) -> Result<u64> {
     let now = [
         doc! { "$limit": 1 },
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_finished_a_retention_ago_is_deleted_and_nothing_else() {
+    async fn only_records_that_finished_a_retention_ago_are_deleted() {
         let server = MongoServer::shared().await;
         let database = server.fresh_database();
         let records = server.collection(&database, COLLECTION).await;

@@ -1,4 +1,4 @@
-//! What must not be, of what a client was told and what the provider has charged, and how it came about.
+//! The checks of a payment: compares the responses to clients with the provider's charges, and explains a violation.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,27 +6,27 @@ use std::time::Duration;
 use super::Round;
 use super::Work;
 use super::bank::{self, Bank};
-use super::faults::Struck;
+use super::faults::FaultPeriod;
 use super::retention::{self, Retention};
 use super::run::Run;
 use super::story::{FinalAnswer, Story};
 
-/// Something that must not be.
+/// A violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
-    /// The payment was charged more than once, the second time before the retention of the first was over.
+    /// The payment was charged a second time within the retention of the first charge.
     DoubleCharge,
-    /// It was told to be charged, and is not.
+    /// A client got the response "charged", and there is no charge.
     LostAnswer,
-    /// It has two different final answers, or an answer that no honest repetition gets.
+    /// The payment has two different final responses, or a response that is never allowed.
     Contradiction,
-    /// A request got a result that was over when it was sent, or an earlier one than a client had heard by then.
+    /// A request got a result that had expired when it was sent, or an older result than a client had received before.
     StaleAnswer,
-    /// It is charged, and its client was not told so in the end.
+    /// The payment is charged, and its client did not get that response at the end.
     UntoldCharge,
-    /// Its client has no final answer in the end.
+    /// The client has no final response at the end.
     Unanswered,
-    /// A process that had its request failed by itself, or ran out of its time.
+    /// A process with its request failed by itself or timed out.
     Failure,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What must not be of a payment for which the provider did this.
+/// The violations of a payment with these responses and executions.
 pub(super) fn findings(
     work: Work,
     retention: Retention,
@@ -52,20 +52,20 @@ pub(super) fn findings(
     runs: &[Run],
 ) -> Vec<Finding> {
     let is_charged = bank::charges(runs).next().is_some();
-    let is_told = |status| of_status(story, status).next().is_some();
+    let has_response = |status| of_status(story, status).next().is_some();
     let separates = |run: Option<&Run>, other: Option<&Run>| match (run, other) {
         (Some(run), Some(other)) => retention.separates(run, other),
         _ => false,
     };
-    // Where work runs again, it may charge and then be declined.
+    // Work that runs again may charge and then be declined.
     let mut declines = of_status(story, 402).map(|answer| run_of(answer, runs));
-    let is_told_otherwise = work.charges_once()
+    let is_contradicted = work.charges_once()
         && declines.any(|run| bank::charges(runs).any(|charge| !separates(run, Some(charge))));
-    let is_untold = work.always_knows() && is_charged && !is_told(201);
-    let is_contradictory = !story.surprises.is_empty()
+    let is_unreported = work.always_settles() && is_charged && !has_response(201);
+    let is_contradictory = !story.invalid_responses.is_empty()
         || pairs(&story.finals)
             .any(|(one, other)| !separates(run_of(one, runs), run_of(other, runs)));
-    let is_unanswered = work.always_knows() && story.finals.is_empty();
+    let is_unanswered = work.always_settles() && story.finals.is_empty();
     let is_charged_twice = bank::is_charged_twice(runs, retention);
     let is_stale = work != Work::Payments && has_stale_answer(retention, story, runs);
     let all = [
@@ -73,10 +73,10 @@ pub(super) fn findings(
             Finding::DoubleCharge,
             work.charges_once() && is_charged_twice,
         ),
-        (Finding::LostAnswer, is_told(201) && !is_charged),
+        (Finding::LostAnswer, has_response(201) && !is_charged),
         (Finding::Contradiction, is_contradictory),
         (Finding::StaleAnswer, is_stale),
-        (Finding::UntoldCharge, is_untold || is_told_otherwise),
+        (Finding::UntoldCharge, is_unreported || is_contradicted),
         (Finding::Unanswered, is_unanswered),
         (Finding::Failure, !story.failures.is_empty()),
     ];
@@ -84,30 +84,30 @@ pub(super) fn findings(
     found.map(|(finding, _)| finding).collect()
 }
 
-/// Whether what is found cannot be undone by what a client hears later.
-pub(super) fn is_beyond_repair(finding: Finding) -> bool {
+/// Whether no later response can resolve the finding.
+pub(super) fn is_permanent(finding: Finding) -> bool {
     use Finding::{Contradiction, DoubleCharge, StaleAnswer};
     [DoubleCharge, Contradiction, StaleAnswer].contains(&finding)
 }
 
 fn of_status(story: &Story, status: u16) -> impl Iterator<Item = &FinalAnswer> {
     let answers = story.finals.iter();
-    answers.filter(move |answer| answer.told.status == status)
+    answers.filter(move |answer| answer.response.status == status)
 }
 
-/// The run whose result an answer is.
+/// The run that produced a response.
 fn run_of<'a>(answer: &FinalAnswer, runs: &'a [Run]) -> Option<&'a Run> {
     let result = answer.result()?;
     runs.iter().find(|run| run.result == result)
 }
 
-/// Each with each of those after it.
+/// All pairs of elements, in order.
 fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
     let numbered = all.iter().enumerate();
     numbered.flat_map(|(number, one)| all[number + 1..].iter().map(move |other| (one, other)))
 }
 
-/// Whether a result was given to a request that was sent after its retention, or after a client had heard a later result.
+/// Whether a request got a result after its retention, or after a client had received a newer result.
 fn has_stale_answer(retention: Retention, story: &Story, runs: &[Run]) -> bool {
     let is_over = |answer: &FinalAnswer| {
         run_of(answer, runs).is_some_and(|run| retention.is_outlived_by(answer, run))
@@ -122,25 +122,25 @@ fn has_stale_answer(retention: Retention, story: &Story, runs: &[Run]) -> bool {
         } else {
             (other, one)
         };
-        earlier.sent_last() > later.heard_first()
+        earlier.last_sent() > later.first_received()
     };
     story.finals.iter().any(is_over) || pairs(&story.finals).any(comes_after_later)
 }
 
-/// All that happened to a payment, and around it, in the order in which it did.
+/// The history of a payment and of the faults around it, in chronological order.
 pub(super) fn lines(
     round: &Round<'_>,
     order: usize,
     story: &Story,
     bank: &Bank,
-    struck: &[Struck],
+    fault_periods: &[FaultPeriod],
 ) -> Vec<String> {
     let mut lines = story.lines.clone();
     let charges = bank::charges(bank.runs(order));
     lines.extend(charges.map(|charge| (round.since(charge.done), "CHARGED".to_owned())));
     let asked = bank.history(order).iter();
     lines.extend(asked.map(|(at, line)| (round.since(*at), line.clone())));
-    lines.extend(meanwhile(story, struck));
+    lines.extend(meanwhile(story, fault_periods));
     lines.sort();
     let lines = lines.iter();
     lines
@@ -148,19 +148,22 @@ pub(super) fn lines(
         .collect()
 }
 
-/// What went wrong from a client's first request to its last final answer.
-fn meanwhile(story: &Story, struck: &[Struck]) -> impl Iterator<Item = (Duration, String)> {
+/// The faults between a client's first request and its last final response.
+fn meanwhile(
+    story: &Story,
+    fault_periods: &[FaultPeriod],
+) -> impl Iterator<Item = (Duration, String)> {
     let began = story.began.unwrap_or_default();
     let answers = story.finals.iter();
-    let ended = answers.map(FinalAnswer::heard_first).max();
-    let meanwhile = struck
+    let ended = answers.map(FinalAnswer::first_received).max();
+    let meanwhile = fault_periods
         .iter()
-        .filter(move |struck| struck.to >= began && ended.is_none_or(|ended| struck.from <= ended));
-    meanwhile.map(|struck| {
-        let until = struck.to.as_millis();
+        .filter(move |period| period.to >= began && ended.is_none_or(|ended| period.from <= ended));
+    meanwhile.map(|period| {
+        let until = period.to.as_millis();
         (
-            struck.from,
-            format!("fault {} until {until} ms", struck.fault),
+            period.from,
+            format!("fault {} until {until} ms", period.fault),
         )
     })
 }
@@ -170,8 +173,8 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::pool::Told;
-    use crate::story::Hearing;
+    use crate::pool::ClientResponse;
+    use crate::story::Receipt;
 
     fn kept_for(lasts: Option<Duration>) -> Retention {
         Retention {
@@ -181,22 +184,23 @@ mod tests {
         }
     }
 
-    /// The answer with the result `ch_<number>`, which was heard by one request and given to a later one.
-    fn answer(status: u16, number: u64, sent_last_ms: u64, heard_first_ms: u64) -> FinalAnswer {
-        let [sent_last, heard_first] = [sent_last_ms, heard_first_ms].map(Duration::from_millis);
+    /// A response with the result `ch_<number>`, received by one request and given to a later one.
+    fn answer(status: u16, number: u64, last_sent_ms: u64, first_received_ms: u64) -> FinalAnswer {
+        let [last_sent, first_received] =
+            [last_sent_ms, first_received_ms].map(Duration::from_millis);
         FinalAnswer {
-            told: Told {
+            response: ClientResponse {
                 status,
                 body: format!(r#"{{"id":"ch_{number}"}}"#),
             },
-            hearings: vec![
-                Hearing {
+            receipts: vec![
+                Receipt {
                     sent: Duration::ZERO,
-                    heard: heard_first,
+                    received: first_received,
                 },
-                Hearing {
-                    sent: sent_last,
-                    heard: sent_last.max(heard_first),
+                Receipt {
+                    sent: last_sent,
+                    received: last_sent.max(first_received),
                 },
             ],
         }
@@ -209,7 +213,7 @@ mod tests {
         }
     }
 
-    /// Charges with the results `ch_0`, `ch_1`, …, done at these times.
+    /// Charges with the results `ch_0`, `ch_1`, …, executed at these times.
     fn charges(done_ms: &[u64]) -> Vec<Run> {
         let origin = Instant::now();
         let numbered = done_ms.iter().enumerate();
@@ -227,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_is_held_against_what_was_charged() {
+    fn responses_are_compared_with_charges() {
         use Finding::{Contradiction, DoubleCharge, LostAnswer, Unanswered, UntoldCharge};
         let cases: [(Work, &[u16], usize, &[Finding]); 12] = [
             (Work::Payments, &[201], 1, &[]),
@@ -257,9 +261,9 @@ mod tests {
     }
 
     #[test]
-    fn a_surprise_is_a_contradiction() {
+    fn an_invalid_response_is_a_contradiction() {
         let mut story = story(vec![answer(201, 0, 0, 0)]);
-        story.surprises.push(Told {
+        story.invalid_responses.push(ClientResponse {
             status: 422,
             body: String::new(),
         });
@@ -268,9 +272,9 @@ mod tests {
     }
 
     #[test]
-    fn a_result_gives_way_to_the_next_one_when_its_retention_is_over() {
+    fn a_newer_result_replaces_an_expired_one() {
         use Finding::{Contradiction, DoubleCharge, StaleAnswer};
-        let first = |sent_last| answer(201, 0, sent_last, 10);
+        let first = |last_sent| answer(201, 0, last_sent, 10);
         let second = answer(201, 1, 6_000, 6_010);
         let check = |case: &str, finals: &[&FinalAnswer], charged_at, expected: &[Finding]| {
             let finals = finals.iter().map(|answer| (*answer).clone()).collect();
@@ -299,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payment_is_answered_alike_for_ever() {
+    fn a_payment_has_the_same_final_response_for_ever() {
         let finals = vec![answer(201, 0, 9_000, 10), answer(201, 7, 9_000, 9_010)];
         let found = findings(
             Work::Payments,

@@ -267,7 +267,7 @@ pub(super) async fn a_renewal_after_an_unacknowledged_one_is_written(
 /// Retries until the write is acknowledged.
 async fn until_done(mut write: impl AsyncFnMut() -> bool) {
     for _ in 0..5 {
-        if say().await {
+        if write().await {
             return;
         }
     }

@@ -1,4 +1,4 @@
-//! Names that clients chose, at an operator's terminal.
+//! Hostile names chosen by clients never control the operator's terminal.
 
 use harness::{MongoServer, RedisServer};
 use mongodb::bson::doc;
@@ -8,7 +8,7 @@ use shared::idempotency::{Fingerprint, IdempotencyKey, Operation, RecordKey, Req
 
 use super::{World, ops, text};
 
-/// It would clear the screen, begin a line of its own, and turn what follows around.
+/// Unescaped, this name clears the screen, begins a new line and reverses the text after it.
 const HOSTILE: &str = "jwt:a\u{1b}[2J\nfn:b\u{202e}\u{9b}c";
 const SHOWN: &str = r"jwt:a\u{1b}[2J\u{a}fn:b\u{202e}\u{9b}c";
 
@@ -21,13 +21,13 @@ fn assert_is_harmless(printed: &str) {
 }
 
 #[tokio::test]
-async fn a_key_of_a_hostile_scope_is_shown_for_what_it_is() {
+async fn the_scope_of_a_key_is_printed_escaped() {
     let redis = RedisServer::start().await;
     let variables = [("REDIS_URL".to_owned(), redis.url())];
     let url = redis.url();
     let lookup = |variable: &str| (variable == "REDIS_URL").then(|| url.clone().into());
     let engine = App::from_lookup(lookup).expect("usable").idempotency();
-    // An older version took such a scope.
+    // The library accepts such a scope, although today's functions do not.
     let scope = Scope::http("charge", HOSTILE).expect("a scope");
     let key = RecordKey::new(&scope, &IdempotencyKey::parse("k").expect("a key"));
     let operation = Operation::new(key, Fingerprint::of(&Request::default()).expect("one"));
@@ -67,9 +67,9 @@ async fn a_key_of_a_hostile_scope_is_shown_for_what_it_is() {
     }
 }
 
-/// The parser of arguments quoted them as they were.
+/// The parser of the command line once quoted invalid arguments unescaped.
 #[test]
-fn an_argument_that_is_refused_is_quoted_for_what_it_is() {
+fn an_invalid_argument_is_quoted_escaped() {
     let none: &[(String, String)] = &[];
     for arguments in [
         vec![HOSTILE],
@@ -80,17 +80,17 @@ fn an_argument_that_is_refused_is_quoted_for_what_it_is() {
         vec!["key", "resolve", "-", "k", "--released", HOSTILE],
     ] {
         let output = ops(none, &arguments);
-        let refused = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{refused}");
-        assert!(refused.contains(SHOWN), "{refused}");
-        assert_is_harmless(&refused);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(SHOWN), "{error}");
+        assert_is_harmless(&error);
     }
     let help = text(&ops(none, &["--help"]).stdout);
     assert!(help.contains("Usage: truebond-ops"), "{help}");
 }
 
 #[tokio::test]
-async fn a_payment_of_a_hostile_tenant_is_shown_for_what_it_is() {
+async fn the_tenant_of_a_payment_is_printed_escaped() {
     let world = World::new().await;
     let paid = world.pay("k-1", "pm_card_visa").await;
     let server = MongoServer::shared().await;
@@ -102,7 +102,7 @@ async fn a_payment_of_a_hostile_tenant_is_shown_for_what_it_is() {
 
     assert!(shown.contains(SHOWN), "{shown}");
     assert_is_harmless(&shown);
-    // One without a readable row is listed by its id alone.
+    // An unreadable row is listed by its id only.
     let damaged = doc! { "_id": HOSTILE, "state": "unknown", "created_at": 0 };
     payments.insert_one(damaged).await.expect("inserted");
     let open = text(&ops(&world.variables, &["payments", "open"]).stdout);

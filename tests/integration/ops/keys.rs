@@ -37,7 +37,7 @@ async fn begin(engine: &Lambda, key: &str, lease_ms: u64) -> Value {
     }
 }
 
-/// A key whose attempt was abandoned.
+/// Abandons an attempt, and waits until the outcome of its key is unknown.
 async fn abandoned(world: &World, engine: &Lambda, key: &str) {
     assert_eq!(begin(engine, key, 1).await["outcome"], "started");
     eventually(LIMIT, async || {
@@ -46,7 +46,7 @@ async fn abandoned(world: &World, engine: &Lambda, key: &str) {
     .await;
 }
 
-/// Runs the tool with these lines on standard input.
+/// Runs `truebond-ops` with this text on standard input.
 fn ops_with(world: &World, arguments: &[&str], typed: &str) -> Output {
     let mut command = Command::new(Lambda::function("truebond-ops").binary());
     command
@@ -56,22 +56,22 @@ fn ops_with(world: &World, arguments: &[&str], typed: &str) -> Output {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it runs");
+    let mut child = command.spawn().expect("truebond-ops runs");
     let mut input = child.stdin.take().expect("piped");
-    // It may have ended without reading.
+    // The process may end before it reads.
     let _ = input.write_all(typed.as_bytes());
     drop(input);
-    child.wait_with_output().expect("it ends")
+    child.wait_with_output().expect("truebond-ops ends")
 }
 
-fn refused(world: &World, arguments: &[&str]) -> String {
+fn failed(world: &World, arguments: &[&str]) -> String {
     let output = ops(&world.variables, arguments);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}");
     text(&output.stderr)
 }
 
 #[tokio::test]
-async fn an_unknown_key_is_listed_shown_and_resolved_after_a_yes() {
+async fn an_unknown_key_is_listed_shown_and_resolved_after_confirmation() {
     let world = World::new().await;
     let engine = engine(&world).await;
     abandoned(&world, &engine, "o-1").await;
@@ -94,11 +94,11 @@ async fn an_unknown_key_is_listed_shown_and_resolved_after_a_yes() {
     let resolve = ["key", "resolve", SCOPE, "o-1", "--completed", &file];
     let no = ops_with(&world, &resolve, "\n");
     assert_eq!(no.status.code(), Some(1));
-    let said = text(&no.stderr);
+    let error = text(&no.stderr);
     assert!(
-        said.contains("completed, with a response of 15 bytes")
-            && said.contains("nothing was written"),
-        "{said}"
+        error.contains("completed, with a response of 15 bytes")
+            && error.contains("nothing was written"),
+        "{error}"
     );
     assert_eq!(begin(&engine, "o-1", 1).await["outcome"], "unknown");
 
@@ -114,7 +114,7 @@ async fn an_unknown_key_is_listed_shown_and_resolved_after_a_yes() {
 }
 
 #[tokio::test]
-async fn a_key_is_released_for_a_reason_and_for_the_record_that_was_seen() {
+async fn a_key_is_released_with_a_reason_and_only_at_the_revision_that_was_seen() {
     let world = World::new().await;
     let engine = engine(&world).await;
     abandoned(&world, &engine, "o-1").await;
@@ -130,20 +130,24 @@ async fn a_key_is_released_for_a_reason_and_for_the_record_that_was_seen() {
         [&fixed, more].concat()
     };
 
-    let said = refused(
+    let error = failed(
         &world,
         &release(&["--yes", "--revision", "7-0123456789abcdef"]),
     );
-    assert!(said.contains("the revision of `o-1`"), "{said}");
+    assert!(error.contains("the revision of key `o-1`"), "{error}");
     let without = ["key", "resolve", SCOPE, "o-1"];
     let output = ops(&world.variables, &without);
-    assert_eq!(output.status.code(), Some(2), "a reason is needed");
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "`--completed` or `--released` is required"
+    );
 
     let unseen = ops(&world.variables, &release(&["--yes"]));
     assert_eq!(
         unseen.status.code(),
         Some(2),
-        "without a question, what was seen is said"
+        "`--yes` requires `--revision`"
     );
     let shown = world.ops_json(&["key", "show", SCOPE, "o-1"]);
     let revision = shown["revision"].as_str().expect("a revision");
@@ -151,9 +155,9 @@ async fn a_key_is_released_for_a_reason_and_for_the_record_that_was_seen() {
     let resolved = world.ops_json(&seen);
     assert_eq!(resolved["resolved"], true);
     assert_eq!(begin(&engine, "o-1", 60_000).await["outcome"], "started");
-    let said = refused(&world, &seen);
-    assert!(said.contains("an attempt is running"), "{said}");
-    let said = refused(
+    let error = failed(&world, &seen);
+    assert!(error.contains("an attempt is running"), "{error}");
+    let error = failed(
         &world,
         &[
             "key",
@@ -167,12 +171,12 @@ async fn a_key_is_released_for_a_reason_and_for_the_record_that_was_seen() {
             "1-0123456789abcdef",
         ],
     );
-    assert!(said.contains("nothing is stored"), "{said}");
+    assert!(error.contains("not found in scope"), "{error}");
 }
 
-/// After its retention a mismatch may release the engine's record of a payment that was charged: "nothing happened" was said.
+/// A mismatch after the key's retention may release the record of a charged payment. Once, `key show` then reported no effect.
 #[tokio::test]
-async fn the_key_of_a_payment_is_told_by_the_ledger() {
+async fn the_advice_for_a_payments_key_comes_from_the_ledger() {
     let world = World::new().await;
     let paid = world.pay("k-1", "pm_card_visa").await;
     let scope = "http:payments.create:jwt:tester";
@@ -185,7 +189,7 @@ async fn the_key_of_a_payment_is_told_by_the_ledger() {
 
     let shown = world.ops(&["key", "show", scope, "k-1"]);
     assert!(
-        shown.contains("It was charged") && !shown.contains("had no effect"),
+        shown.contains("The customer was charged") && !shown.contains("had no effect"),
         "{shown}"
     );
     records.delete_one(key).await.expect("deleted");
@@ -197,7 +201,7 @@ async fn the_key_of_a_payment_is_told_by_the_ledger() {
             &json!({"id": paid["id"], "state": "succeeded"})
         )
     );
-    let said = refused(
+    let error = failed(
         &world,
         &[
             "key",
@@ -211,11 +215,11 @@ async fn the_key_of_a_payment_is_told_by_the_ledger() {
             "1-0123456789abcdef",
         ],
     );
-    assert!(said.contains("payments settle pay_"), "{said}");
+    assert!(error.contains("payments settle pay_"), "{error}");
 }
 
 #[tokio::test]
-async fn a_damaged_key_is_shown_as_what_it_is() {
+async fn a_damaged_key_is_shown_as_damaged() {
     let world = World::new().await;
     let engine = engine(&world).await;
     abandoned(&world, &engine, "o-1").await;
@@ -228,7 +232,7 @@ async fn a_damaged_key_is_shown_as_what_it_is() {
     assert!(shown.contains("may have been a result"), "{shown}");
     let listed = world.ops_json(&["key", "list", "--unknown"]);
     assert_eq!(listed[0]["progress"], "damaged");
-    let said = refused(
+    let error = failed(
         &world,
         &[
             "key",
@@ -242,5 +246,5 @@ async fn a_damaged_key_is_shown_as_what_it_is() {
             "1-0123456789abcdef",
         ],
     );
-    assert!(said.contains("Damaged keys"), "{said}");
+    assert!(error.contains("Damaged keys"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! A developer's own functions, at a terminal: no store, or what `.env` says.
+//! `truebond-ops` on a developer's machine: without a store, or with the stores of `.env`.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -19,7 +19,7 @@ fn ops_in(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Outp
         .envs(variables.iter().copied())
         .current_dir(folder)
         .output()
-        .expect("it runs")
+        .expect("truebond-ops runs")
 }
 
 fn shown(folder: &Path, arguments: &[&str]) -> String {
@@ -28,9 +28,9 @@ fn shown(folder: &Path, arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// `key show` failed right after the first payment: no store was configured, and the ledger was not asked.
+/// Once, `key show` failed after the first payment: without a store it did not ask the ledger.
 #[tokio::test]
-async fn without_a_store_the_key_of_a_payment_is_shown_by_the_ledger() {
+async fn without_a_store_key_show_prints_the_payment_from_the_ledger() {
     let folder = TempDir::new().expect("a folder");
     let ledger = folder.path().join("target/ledger");
     let variables = [("LEDGER_DIR".to_owned(), ledger.display().to_string())];
@@ -46,7 +46,7 @@ async fn without_a_store_the_key_of_a_payment_is_shown_by_the_ledger() {
         key.contains("progress     not visible: without REDIS_URL and MONGODB_URI"),
         "{key}"
     );
-    assert!(key.contains("It was charged, for good."), "{key}");
+    assert!(key.contains("The customer was charged."), "{key}");
     let json: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(
         (&json["progress"], &json["payment"]["id"]),
@@ -57,18 +57,18 @@ async fn without_a_store_the_key_of_a_payment_is_shown_by_the_ledger() {
         ["key", "show", "fn:default:orders", "A-1"],
     ] {
         let output = ops_in(folder.path(), &[], &other);
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
         assert!(
-            said.contains("keeps its keys in the memory of its process"),
-            "{said}"
+            error.contains("keeps its keys in the memory of its process"),
+            "{error}"
         );
     }
 }
 
-/// A payment that waits for its customer: what the engine keeps is no answer.
+/// The store holds no response for a payment that waits for its customer, only a reference to it.
 #[tokio::test]
-async fn a_reference_to_a_payment_is_called_one() {
+async fn key_show_names_a_result_that_is_a_reference_to_a_payment() {
     let (redis, folder) = (
         RedisServer::start().await,
         TempDir::new().expect("a folder"),
@@ -95,7 +95,7 @@ async fn a_reference_to_a_payment_is_called_one() {
     let lost = shown(folder.path(), &["key", "show", SCOPE, "A-1"]);
 
     assert!(
-        key.contains("result       a reference to the payment, which answers repetitions\n"),
+        key.contains("result       a reference to the payment; the ledger answers retries\n"),
         "{key}"
     );
     assert!(!key.contains("303"), "{key}");
@@ -105,9 +105,9 @@ async fn a_reference_to_a_payment_is_called_one() {
     );
 }
 
-/// It said "can be used", and every use failed.
+/// Once, `config check` accepted such a URL, and every connection failed.
 #[tokio::test]
-async fn a_url_that_no_connection_can_be_opened_to_cannot_be_used() {
+async fn config_check_rejects_a_url_that_no_client_can_connect_to() {
     let folder = TempDir::new().expect("a folder");
     let production = ("ENVIRONMENT", "production");
     let cluster = ("REDIS_CLUSTER", "true");
@@ -129,24 +129,28 @@ async fn a_url_that_no_connection_can_be_opened_to_cannot_be_used() {
     ];
     for (variables, expected) in cases {
         let output = ops_in(folder.path(), variables, &["config", "check"]);
-        let refused = text(&output.stderr);
+        let error = text(&output.stderr);
         assert_eq!(
             output.status.success(),
             expected.is_empty(),
             "{variables:?}"
         );
         assert!(
-            refused.contains(expected) && !refused.contains("hunter2"),
-            "{refused}"
+            error.contains(expected) && !error.contains("hunter2"),
+            "{error}"
         );
-        let said = text(&output.stdout);
-        assert_eq!(said.contains("can be used"), expected.is_empty(), "{said}");
+        let stdout = text(&output.stdout);
+        assert_eq!(
+            stdout.contains("are valid"),
+            expected.is_empty(),
+            "{stdout}"
+        );
     }
 }
 
-/// Nor is a laptop's store taken for that of another environment.
+/// The file `.env` counts only in development, so that a developer's store never replaces an environment's.
 #[tokio::test]
-async fn what_the_environment_says_goes_before_the_file() {
+async fn the_environment_takes_precedence_over_the_file() {
     let folder = TempDir::new().expect("a folder");
     std::fs::write(
         folder.path().join(".env"),
@@ -168,11 +172,11 @@ async fn what_the_environment_says_goes_before_the_file() {
         ),
         (
             &[("REDIS_CLUSTER", "true"), ("HEALTH_SLOW_MS", "5")],
-            "The settings can be used.\n",
+            "The settings are valid.\n",
         ),
         (
             &[("ENVIRONMENT", "production")],
-            "The settings can be used.\n",
+            "The settings are valid.\n",
         ),
         (
             &[("ENVIRONMENT", "development")],
@@ -185,6 +189,6 @@ async fn what_the_environment_says_goes_before_the_file() {
     std::fs::write(folder.path().join(".env"), "A\n").expect("written");
     assert_eq!(
         check(&[]),
-        "truebond-ops: .env, line 1: not of the form NAME=value\n"
+        "truebond-ops: .env, line 1: expected NAME=value\n"
     );
 }

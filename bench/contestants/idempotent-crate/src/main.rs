@@ -1,7 +1,7 @@
-//! The crate `idempotent` with its Valkey store, on bare `lambda_http`: claim, run, cache in one call, as its README shows it.
+//! The crate `idempotent` with its Valkey store, on bare `lambda_http`. It claims, runs and caches in one call, as in its README.
 //!
-//! The store is connected at the start, as its builder does it. Its README answers a mismatch with 400; this one says 422, as all
-//! contestants do.
+//! The store connects at the start, as its builder does. Its README answers a mismatch with 400; this function answers 422, like
+//! all contestants.
 
 use std::time::Duration;
 
@@ -12,27 +12,27 @@ use idempotent::{
 };
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 
-use self::contract::{Told, variable};
+use self::contract::{ContestantSettings, variable};
 
 #[path = "../../../src/contract.rs"]
 mod contract;
 
-/// For how long a result is replayed.
+/// The retention of a result.
 const WINDOW: Duration = Duration::from_secs(3_600);
-/// How long a claim lasts where nothing else is said: "a minute is typical".
+/// The default lease of a claim: "a minute is typical".
 const LEASE: Duration = Duration::from_secs(60);
 
 struct State {
-    /// `None`: the same function without idempotency.
+    /// `None` for the same function without idempotency.
     store: Option<ValkeyStore>,
     lease: Duration,
-    told: Told,
+    settings: ContestantSettings,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let told = Told::read();
-    let store = match variable("REDIS_URL").filter(|_| told.is_idempotent) {
+    let settings = ContestantSettings::read();
+    let store = match variable("REDIS_URL").filter(|_| settings.is_idempotent) {
         Some(url) => Some(ValkeyStore::with_url(url).prefix("bench").try_build().await?),
         None => None,
     };
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Error> {
     let state = State {
         store,
         lease: lease.map_or(LEASE, Duration::from_secs),
-        told,
+        settings,
     };
     run(service_fn(|request| answer(&state, request))).await
 }
@@ -50,14 +50,14 @@ async fn answer(state: &State, request: Request) -> Result<Response<Body>, Error
     let key = key.and_then(|key| key.to_str().ok()).unwrap_or_default();
     let body = request.body().as_ref();
     let Some(store) = &state.store else {
-        return created(state.told.work(key, body).await?.into());
+        return created(state.settings.work(key, body).await?.into());
     };
     let claimed = IdempotencyKey::new(key)?;
     let charge = store
         .claim(&claimed, state.lease)
         .fingerprint("POST /bench", body)
         .execute_or_replay(WINDOW, |_| async {
-            let answer = state.told.work(key, body).await?;
+            let answer = state.settings.work(key, body).await?;
             Ok(CachedResponse::new(201, Metadata::new(), answer.into()))
         });
     match charge.await {

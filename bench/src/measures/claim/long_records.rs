@@ -1,4 +1,4 @@
-//! Does a claim that is refused cost the server more where the record is long?
+//! Measures whether a refused claim costs the server more if the record is long.
 
 use http::StatusCode;
 use shared::idempotency::{Blocked, ClaimOutcome, SavedResponse, WriteResult};
@@ -6,13 +6,13 @@ use shared::idempotency::{Blocked, ClaimOutcome, SavedResponse, WriteResult};
 use super::{Bench, Call, Compared, Of, operation, started};
 use crate::section::Limit;
 
-/// What an attempt may note at most, nearly; a long result; and short ones of both.
+/// A checkpoint near the limit, a long result, and short ones of both.
 const LONG_NOTE: usize = 65_000;
 const LONG_RESULT: usize = 5_000_000;
 const SHORT: usize = 100;
 
 impl Bench {
-    /// What a conflict costs the server over a long checkpoint, and a mismatch over a long result, beside short ones.
+    /// The server's time for a conflict with a long checkpoint and for a mismatch with a long result, compared with short ones.
     pub(super) async fn flatness(&mut self, rounds: usize) -> [Compared; 2] {
         let conflicts = [self.at_work(LONG_NOTE).await, self.at_work(SHORT).await];
         let mismatches = [self.done(LONG_RESULT).await, self.done(SHORT).await];
@@ -30,7 +30,7 @@ impl Bench {
         rounds: usize,
     ) -> Compared {
         let what = format!("server time of a {what} over {bytes} bytes / over {SHORT}");
-        // As good as flat: what lies between is the machine's mood.
+        // This counts as equal; the rest is noise.
         let mut compared = Compared::new(what, "µs", Limit::AtMost(1.25));
         for _ in 0..rounds {
             compared
@@ -43,7 +43,7 @@ impl Bench {
         compared
     }
 
-    /// A claim of a key that is held by an attempt that left a note.
+    /// A claim of a key whose attempt has a checkpoint.
     async fn at_work(&mut self, note: usize) -> Call {
         let operation = operation(&self.fresh_key(), 10);
         let mut lease = started(&self.engine, &operation).await;
@@ -54,7 +54,7 @@ impl Bench {
         })
     }
 
-    /// A claim of a key that stands for another operation, which has a result.
+    /// A claim of another operation's key with a result.
     async fn done(&mut self, result: usize) -> Call {
         let key = self.fresh_key();
         let lease = started(&self.engine, &operation(&key, 10)).await;

@@ -1,8 +1,8 @@
-//! One connection through the proxy: two directions, each a reader that never waits and a writer that asks the
-//! connection's flow before it passes anything on.
+//! One connection through the proxy. Each direction has a reader, which never waits, and a writer, which waits for the
+//! connection's flow.
 //!
-//! The readers run ahead so that what happens at either end (bytes, FIN, reset) is seen and counted while a fault
-//! holds it back. What waits between the two is bounded by nothing: tests send kilobytes.
+//! Readers run ahead of writers, so that events at both ends (bytes, FIN, reset) are counted while a fault holds them back. The
+//! buffer in between is unbounded, because tests send only kilobytes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,16 +20,16 @@ use super::resp_commands::CommandReader;
 use super::switchboard::{NextReply, Switchboard};
 use super::traffic::OpenConnection;
 
-/// By how much tokio's timer may be late.
+/// The most that tokio's timer may be late.
 const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
 
-/// How a connection ends at the client's side.
+/// The way in which a connection to the client ends.
 enum End {
     Close,
     Reset,
 }
 
-/// What one side did, on its way to the other, not before `due`.
+/// Bytes or an end of one side, for delivery to the other side no earlier than `due`.
 struct Parcel {
     content: Content,
     due: Instant,
@@ -53,7 +53,7 @@ pub(super) async fn serve(
         end = relay(&mut client, open, number, board, flow.clone()) => end,
         end = ordered_end(flow) => end,
     };
-    // Neither can fail in a way that matters: the client may be gone already.
+    // Errors do not matter here, because the client may be gone already.
     match end {
         End::Close => drop(client.shutdown().await),
         End::Reset => drop(SockRef::from(&client).set_linger(Some(Duration::ZERO))),
@@ -79,10 +79,10 @@ async fn relay(
     board: &Switchboard,
     flow: watch::Receiver<Flow>,
 ) -> End {
-    // Only latency is lost without it.
+    // An error costs only latency.
     let _ = client.set_nodelay(true);
     let (from_client, to_client) = client.split();
-    let client_has_the_word = AtomicBool::new(false);
+    let client_spoke_last = AtomicBool::new(false);
     let loses_reply = AtomicBool::new(false);
     let (requests, requests_out) = mpsc::unbounded_channel();
     let (replies, replies_out) = mpsc::unbounded_channel();
@@ -91,13 +91,13 @@ async fn relay(
         from_client,
         open,
         board,
-        &client_has_the_word,
+        &client_spoke_last,
         &loses_reply,
         requests,
     );
     let serving = async {
         let mut gate = flow.clone();
-        // A connection that starts silent asks nothing of the server.
+        // A connection that starts silent does not connect to the server.
         let opened = gate.wait_for(|flow| *flow == Flow::Forward).await.is_ok();
         let Some(mut server) = (if opened { board.connect().await } else { None }) else {
             return Err(End::Reset);
@@ -109,7 +109,7 @@ async fn relay(
                 from_server,
                 number,
                 board,
-                &client_has_the_word,
+                &client_spoke_last,
                 &loses_reply,
                 replies
             ),
@@ -126,7 +126,7 @@ async fn read_requests(
     mut client: ReadHalf<'_>,
     open: OpenConnection<'_>,
     board: &Switchboard,
-    client_has_the_word: &AtomicBool,
+    client_spoke_last: &AtomicBool,
     loses_reply: &AtomicBool,
     parcels: mpsc::UnboundedSender<Parcel>,
 ) -> Result<(), End> {
@@ -134,7 +134,7 @@ async fn read_requests(
     loop {
         let content = read(&mut client).await;
         if let Content::Bytes(bytes) = &content {
-            if !client_has_the_word.swap(true, Ordering::Relaxed) {
+            if !client_spoke_last.swap(true, Ordering::Relaxed) {
                 board.traffic().round_trip_started();
             }
             board.traffic().client_sent(bytes.len());
@@ -148,7 +148,7 @@ async fn read_requests(
             }
         }
         let last = !matches!(content, Content::Bytes(_));
-        // Fails when nothing is passed on any more.
+        // Fails only after the writer has ended.
         let _ = parcels.send(Parcel {
             content,
             due: Instant::now(),
@@ -164,7 +164,7 @@ async fn read_replies(
     mut server: ReadHalf<'_>,
     number: u64,
     board: &Switchboard,
-    client_has_the_word: &AtomicBool,
+    client_spoke_last: &AtomicBool,
     loses_reply: &AtomicBool,
     parcels: mpsc::UnboundedSender<Parcel>,
 ) -> Result<(), End> {
@@ -173,7 +173,7 @@ async fn read_replies(
         let last = !matches!(content, Content::Bytes(_));
         if let Content::Bytes(bytes) = &content {
             board.traffic().server_sent(bytes.len());
-            client_has_the_word.store(false, Ordering::Relaxed);
+            client_spoke_last.store(false, Ordering::Relaxed);
             match board.take_next_reply() {
                 NextReply::Deliver => {}
                 NextReply::Silence => board.silence(number),
@@ -183,7 +183,7 @@ async fn read_replies(
                 return Err(End::Close);
             }
         }
-        // Fails when nothing is passed on any more.
+        // Fails only after the writer has ended.
         let _ = parcels.send(Parcel {
             content,
             due: Instant::now() + board.delay(),
@@ -194,7 +194,7 @@ async fn read_replies(
     }
 }
 
-/// Reads what comes next, whatever it is.
+/// Reads the next bytes, FIN or reset.
 async fn read(stream: &mut ReadHalf<'_>) -> Content {
     let mut bytes = BytesMut::with_capacity(16 * 1024);
     match stream.read_buf(&mut bytes).await {
@@ -204,7 +204,7 @@ async fn read(stream: &mut ReadHalf<'_>) -> Content {
     }
 }
 
-/// Waits by the system's clock, to a tenth of a millisecond: tokio's timer knows whole ones only.
+/// Waits with a precision of a tenth of a millisecond. Tokio's timer has whole milliseconds only.
 async fn wait_until(due: Instant) {
     let rest = |ahead| {
         let rest = due.saturating_duration_since(Instant::now() + ahead);
@@ -220,7 +220,7 @@ async fn wait_until(due: Instant) {
     }
 }
 
-/// Delivers parcels in order as the flow permits. Never returns on a connection that has been silenced.
+/// Delivers parcels in order, as the flow permits. Never returns on a silenced connection.
 async fn pass_on(
     mut parcels: mpsc::UnboundedReceiver<Parcel>,
     mut stream: WriteHalf<'_>,

@@ -1,12 +1,12 @@
-//! How a connection is treated.
+//! The treatment of a connection.
 
 /// What the proxy does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Flow {
     Forward,
-    /// Everything waits.
+    /// All bytes wait.
     Stall,
-    /// Everything is swallowed, for ever.
+    /// All bytes are discarded, permanently.
     Silent,
     /// The connection ends with a FIN.
     Close,

@@ -1,4 +1,4 @@
-//! Who connects, and is served.
+//! Accepts connections and serves them.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::connection;
 use super::switchboard::Switchboard;
 
 impl Switchboard {
-    /// Accepts connections from now on, if that is not so already.
+    /// Accepts connections, if the proxy does not do so already.
     pub(super) async fn listen(self: Arc<Self>) {
         if self.settings.lock().listener.is_some() {
             return;
@@ -22,7 +22,7 @@ impl Switchboard {
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
-            // An error concerns the connection that was about to be accepted, not the listener.
+            // An error concerns only the connection that was being accepted, not the listener.
             let Ok((client, _)) = listener.accept().await else {
                 continue;
             };
@@ -31,7 +31,7 @@ impl Switchboard {
             tokio::spawn(async move {
                 connection::serve(client, number, &board, &mut flow).await;
                 board.settings.lock().connections.remove(&number);
-                // `end_connections` waits for this: the last receiver goes after the sockets.
+                // `end_connections` waits until the last receiver is dropped, which must happen after the sockets close.
                 drop(flow);
             });
         }

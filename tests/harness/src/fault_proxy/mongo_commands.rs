@@ -1,29 +1,28 @@
-//! The commands in what a MongoDB client sends: `OP_MSG` messages, however the bytes are split over reads
+//! Recognises the commands of a MongoDB client: `OP_MSG` messages, split over reads in any way
 //! (<https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>).
 //!
-//! Only the command's name and its guarantees are kept. The handshake may be an older `OP_QUERY`, which is skipped. At the
-//! first bytes that are no message of these kinds (TLS, compression, another protocol) the reader gives up for the rest of the
-//! connection.
+//! The reader keeps only the command's name and its concerns. It skips the older `OP_QUERY` of a handshake. At the first bytes of
+//! another kind (TLS, compression, another protocol) it stops reading that connection.
 
 use mongodb::bson::{Document, RawDocument};
 
-/// One command as a client sent it.
+/// One command of a client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MongoCommand {
-    /// Its name as the wire has it: `findAndModify`.
+    /// The command's name on the wire, for example `findAndModify`.
     pub name: String,
-    /// `readConcern`, if it has one.
+    /// Its `readConcern`.
     pub read_concern: Option<Document>,
-    /// `writeConcern`, if it has one.
+    /// Its `writeConcern`.
     pub write_concern: Option<Document>,
-    /// `$readPreference`, if it has one.
+    /// Its `$readPreference`.
     pub read_preference: Option<Document>,
 }
 
-/// Reads one connection's bytes, in order.
+/// Reads the bytes of one connection, in order.
 #[derive(Default)]
 pub(super) struct MessageReader {
-    /// The message that is being read, as far as it has come.
+    /// The bytes of an incomplete message.
     message: Vec<u8>,
     gave_up: bool,
 }
@@ -32,7 +31,7 @@ pub(super) struct MessageReader {
 const HEADER: usize = 16;
 /// Flags, after the header of an `OP_MSG`.
 const FLAGS: usize = 4;
-/// The longest message that a MongoDB server accepts.
+/// The largest message that a MongoDB server accepts.
 const LONGEST: usize = 48_000_000;
 const OP_MSG: i32 = 2013;
 const OP_QUERY: i32 = 2004;
@@ -41,7 +40,7 @@ const HAS_CHECKSUM: i32 = 1;
 const CHECKSUM: usize = 4;
 
 impl MessageReader {
-    /// Takes the next bytes and returns the commands that they complete.
+    /// Takes the next bytes and returns the completed commands.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Vec<MongoCommand> {
         let mut commands = Vec::new();
         if self.gave_up {
@@ -64,7 +63,7 @@ impl MessageReader {
             if opcode == OP_MSG {
                 let command = command_of(&message);
                 commands.push(
-                    command.unwrap_or_else(|| panic!("an OP_MSG without a command: {message:?}")),
+                    command.unwrap_or_else(|| panic!("OP_MSG without a command: {message:?}")),
                 );
             }
         }
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_found_wherever_the_bytes_are_split() {
+    fn commands_are_recognised_however_the_bytes_are_split() {
         let sent = [message(OP_QUERY, b"a handshake"), insert(), find()].concat();
         for size in 1..=sent.len() {
             let mut reader = MessageReader::default();

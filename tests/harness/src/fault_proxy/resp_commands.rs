@@ -1,18 +1,17 @@
-//! The names of the commands in what a Redis client sends: arrays of bulk strings, however the bytes are split
-//! over reads (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
+//! Recognises the command names of a Redis client: arrays of bulk strings, split over reads in any way
+//! (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 //!
-//! Arguments are skipped without being kept. At the first byte that does not belong to such an array (TLS, another
-//! protocol) the reader gives up for the rest of the connection.
+//! The reader skips arguments. At the first byte of anything else (TLS, another protocol) it stops reading that connection.
 
 use std::mem;
 
-/// Reads one connection's bytes, in order.
+/// Reads the bytes of one connection, in order.
 #[derive(Default)]
 pub(super) struct CommandReader {
     expected: Expected,
-    /// The header line that is being read, without its end.
+    /// An incomplete header line, without its end.
     line: Vec<u8>,
-    /// The command's name, as far as it has been read.
+    /// An incomplete name of a command.
     name: Vec<u8>,
 }
 
@@ -21,7 +20,7 @@ enum Expected {
     /// `*<parts>\r\n`, which starts a command.
     #[default]
     Array,
-    /// `$<length>\r\n` of one of `parts` strings that are still to come.
+    /// `$<length>\r\n` of the next of `parts` remaining strings.
     Length { parts: usize, role: Role },
     /// `bytes` of a string and its line end, then the remaining `parts`.
     Text {
@@ -43,7 +42,7 @@ enum Role {
 const LINE_END: usize = 2;
 
 impl CommandReader {
-    /// Takes the next bytes and returns the names that they complete.
+    /// Takes the next bytes and returns the completed names.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Vec<String> {
         let mut names = Vec::new();
         while !bytes.is_empty() {
@@ -132,7 +131,7 @@ mod tests {
         b"*2\r\n$5\r\nhello\r\n$1\r\n3\r\n*3\r\n$3\r\nSET\r\n$4\r\n*1\r\n\r\n$0\r\n\r\n*1\r\n$4\r\nPING\r\n";
 
     #[test]
-    fn names_are_found_wherever_the_bytes_are_split() {
+    fn names_are_recognised_however_the_bytes_are_split() {
         for size in 1..=PIPELINE.len() {
             let mut reader = CommandReader::default();
             let names: Vec<String> = PIPELINE
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_redis_has_no_names() {
+    fn other_protocols_have_no_names() {
         let mut reader = CommandReader::default();
         assert!(reader.read(b"\x16\x03\x01 a TLS handshake \r\n").is_empty());
         assert!(reader.read(b"*1\r\n$4\r\nPING\r\n").is_empty());

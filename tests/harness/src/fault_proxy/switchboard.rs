@@ -1,4 +1,4 @@
-//! What the proxy's faults act upon: the listener, the connections that exist, and what awaits the next reply.
+//! The state that faults change: the listener, the existing connections, and the treatment of replies.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,15 +23,15 @@ pub(super) struct Switchboard {
 }
 
 pub(super) struct Settings {
-    /// Where a new connection leads.
+    /// The destination of new connections.
     server: SocketAddr,
-    /// Where the server sees it come from; `None` is this host.
+    /// The source address of connections to the server; `None` means this host's own.
     source: Option<Ipv4Addr>,
     /// The task that accepts connections; `None` while they are refused.
     pub(super) listener: Option<JoinHandle<()>>,
-    /// How a new connection starts.
+    /// The flow of a new connection.
     arrivals: Flow,
-    /// How each open connection is told of its flow.
+    /// The flow of each open connection.
     pub(super) connections: HashMap<u64, watch::Sender<Flow>>,
     /// The number of the next connection.
     next_connection: u64,
@@ -46,11 +46,11 @@ struct LostReplies {
     times: u32,
 }
 
-/// How late replies are.
+/// The lateness of replies.
 pub(super) enum Delay {
-    /// All by the same time.
+    /// All replies are late by the same time.
     Constant(Duration),
-    /// One of so many, by up to `latest`; the others are not late.
+    /// One of this many replies is late by up to `latest`; the others are on time.
     Some {
         one_of: u32,
         latest: Duration,
@@ -58,13 +58,13 @@ pub(super) enum Delay {
     },
 }
 
-/// What happens to the next bytes that come from the server, on whichever connection.
+/// The treatment of the server's next bytes, on any connection.
 #[derive(Clone, Copy)]
 pub(super) enum NextReply {
     Deliver,
-    /// They are swallowed and the connection becomes silent.
+    /// The bytes are discarded, and the connection becomes silent.
     Silence,
-    /// They are swallowed and the connection is closed.
+    /// The bytes are discarded, and the connection is closed.
     Close,
 }
 
@@ -91,7 +91,7 @@ impl Switchboard {
         self.settings.lock().source = Some(source);
     }
 
-    /// A connection to the server, or `None` when that does not answer.
+    /// Connects to the server. `None` if the server does not accept.
     pub(super) async fn connect(&self) -> Option<TcpStream> {
         let (server, source) = {
             let settings = self.settings.lock();
@@ -118,7 +118,7 @@ impl Switchboard {
         &self.traffic
     }
 
-    /// How late the reply is that has just come.
+    /// The delay of a reply that has just arrived.
     pub(super) fn delay(&self) -> Duration {
         self.settings.lock().delay.draw()
     }
@@ -131,7 +131,7 @@ impl Switchboard {
         self.settings.lock().next_reply = next_reply;
     }
 
-    /// What happens to bytes that have just come from the server. The one that asks is the one that it happens to.
+    /// Returns the treatment of bytes that have just arrived from the server, and resets it. The caller applies it.
     pub(super) fn take_next_reply(&self) -> NextReply {
         std::mem::replace(&mut self.settings.lock().next_reply, NextReply::Deliver)
     }
@@ -144,8 +144,7 @@ impl Switchboard {
         self.settings.lock().lost_replies = None;
     }
 
-    /// Whether the reply to a command that has just come from a client closes its connection. The one that asks is the one that it
-    /// happens to.
+    /// Whether to lose the reply to a command that has just arrived from a client. Counts the loss, so the caller must apply it.
     pub(super) fn loses_reply_to(&self, command: &str) -> bool {
         let mut settings = self.settings.lock();
         let Some(lost) = &mut settings.lost_replies else {
@@ -162,7 +161,7 @@ impl Switchboard {
         self.settings.lock().arrivals = arrivals;
     }
 
-    /// Changes the flow of the connections that exist; what is silent stays silent.
+    /// Changes the flow of the existing connections. Silent ones stay silent.
     pub(super) fn set_flow(&self, flow: Flow) {
         for connection in self.settings.lock().connections.values() {
             connection.send_if_modified(|current| {
@@ -182,7 +181,7 @@ impl Switchboard {
         }
     }
 
-    /// Ends the connections that exist, silent ones too, and returns when their sockets are gone.
+    /// Ends the existing connections, including silent ones, and returns when their sockets are closed.
     pub(super) async fn end_connections(&self, end: Flow) {
         let connections: Vec<_> = self
             .settings
@@ -202,12 +201,12 @@ impl Switchboard {
         let listener = self.settings.lock().listener.take();
         if let Some(accepting) = listener {
             accepting.abort();
-            // The error says that it was cancelled.
+            // The error only means that the task was cancelled.
             let _ = accepting.await;
         }
     }
 
-    /// Enters a connection under a number of its own.
+    /// Registers a connection under a new number.
     pub(super) fn admit(&self) -> (u64, watch::Receiver<Flow>) {
         self.traffic.connection_accepted();
         let mut settings = self.settings.lock();

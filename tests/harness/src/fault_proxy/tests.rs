@@ -1,4 +1,4 @@
-//! Each fault, seen by a plain TCP client of an echo server.
+//! Tests each fault with a plain TCP client and an echo server.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use super::FaultProxy;
 use crate::eventually::eventually;
 
 const SOON: Duration = Duration::from_secs(5);
-/// Long enough to see that nothing comes.
+/// Long enough to show that nothing arrives.
 const SILENCE: Duration = Duration::from_millis(50);
 
 async fn echo_server() -> SocketAddr {
@@ -39,7 +39,7 @@ async fn connect(proxy: &FaultProxy) -> TcpStream {
         .expect("the proxy accepts")
 }
 
-/// What comes back within the time: bytes, none (FIN), or an error.
+/// The next event within the time limit: bytes, an empty string for FIN, or an error.
 async fn receive(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut bytes = [0; 64];
     let length = timeout(SOON, stream.read(&mut bytes))
@@ -61,7 +61,7 @@ async fn assert_silent(stream: &mut TcpStream) {
 }
 
 #[tokio::test]
-async fn without_a_fault_bytes_and_ends_pass() {
+async fn without_a_fault_bytes_and_ends_are_forwarded() {
     let proxy = proxy().await;
     let mut client = connect(&proxy).await;
     assert_eq!(echo(&mut client, "a").await.unwrap(), "a");
@@ -121,7 +121,7 @@ async fn a_stall_holds_what_healing_releases() {
 }
 
 #[tokio::test]
-async fn a_stall_of_what_exists_holds_no_new_connection() {
+async fn stall_existing_holds_no_new_connection() {
     let proxy = proxy().await;
     let mut old = connect(&proxy).await;
     assert_eq!(echo(&mut old, "a").await.unwrap(), "a");
@@ -135,7 +135,7 @@ async fn a_stall_of_what_exists_holds_no_new_connection() {
 }
 
 #[tokio::test]
-async fn what_a_black_hole_swallowed_stays_lost_after_healing() {
+async fn a_black_holed_connection_stays_silent_after_healing() {
     let proxy = proxy().await;
     proxy.black_hole();
     let mut client = connect(&proxy).await;
@@ -153,7 +153,7 @@ async fn what_a_black_hole_swallowed_stays_lost_after_healing() {
 }
 
 #[tokio::test]
-async fn only_existing_connections_fall_silent() {
+async fn black_hole_existing_silences_no_new_connection() {
     let proxy = proxy().await;
     let mut old = connect(&proxy).await;
     assert_eq!(echo(&mut old, "a").await.unwrap(), "a");
@@ -164,7 +164,7 @@ async fn only_existing_connections_fall_silent() {
 }
 
 #[tokio::test]
-async fn a_delay_is_paid_once_by_a_whole_pipeline() {
+async fn a_pipeline_takes_one_delay() {
     let proxy = proxy().await;
     let mut client = connect(&proxy).await;
     proxy.delay(Duration::from_millis(200));
@@ -179,7 +179,7 @@ async fn a_delay_is_paid_once_by_a_whole_pipeline() {
 }
 
 #[tokio::test]
-async fn a_delay_is_kept_to_less_than_a_millisecond() {
+async fn a_delay_is_exact_to_a_millisecond() {
     let proxy = proxy().await;
     let mut client = connect(&proxy).await;
     for delay in [500, 2_500].map(Duration::from_micros) {
@@ -190,13 +190,13 @@ async fn a_delay_is_kept_to_less_than_a_millisecond() {
             assert_eq!(echo(&mut client, "a").await.unwrap(), "a");
             shortest = shortest.min(start.elapsed());
         }
-        let excess = shortest.checked_sub(delay).expect("no reply comes sooner");
+        let excess = shortest.checked_sub(delay).expect("no reply is early");
         assert!(excess < Duration::from_micros(900), "{excess:?}");
     }
 }
 
 #[tokio::test]
-async fn where_some_replies_are_late_the_others_overtake_them() {
+async fn delay_some_delays_some_replies_and_not_others() {
     let proxy = proxy().await;
     let mut client = connect(&proxy).await;
     let latest = Duration::from_millis(100);
@@ -227,7 +227,7 @@ async fn a_dropped_reply_silences_its_connection_only() {
 }
 
 #[tokio::test]
-async fn a_connection_closed_on_its_next_reply_ends_without_it() {
+async fn close_on_next_reply_closes_the_connection_without_the_reply() {
     let proxy = proxy().await;
     let mut client = connect(&proxy).await;
     proxy.close_on_next_reply();
@@ -236,7 +236,7 @@ async fn a_connection_closed_on_its_next_reply_ends_without_it() {
 }
 
 #[tokio::test]
-async fn a_silent_server_accepts_and_says_nothing() {
+async fn a_silent_server_accepts_and_never_answers() {
     let silent = FaultProxy::silent();
     let mut client = connect(&silent).await;
     client.write_all(b"a").await.unwrap();
@@ -245,7 +245,7 @@ async fn a_silent_server_accepts_and_says_nothing() {
 }
 
 #[tokio::test]
-async fn a_refusing_port_accepts_nothing() {
+async fn a_refusing_port_refuses_connections() {
     let refusing = FaultProxy::refusing();
     let refused = TcpStream::connect(refusing.address()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);

@@ -1,4 +1,4 @@
-//! What has passed the proxy, counted.
+//! Counters of the traffic through the proxy.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,7 +10,7 @@ use super::mongo_commands::MongoCommand;
 #[derive(Default)]
 pub(super) struct Traffic {
     counts: Mutex<Counts>,
-    /// Apart from the others: a reset must not touch it.
+    /// Separate from the others, because a reset must not change it.
     open: AtomicUsize,
 }
 
@@ -24,7 +24,7 @@ struct Counts {
     mongo_commands: Vec<MongoCommand>,
 }
 
-/// One connection that counts as open until this is dropped.
+/// One open connection; dropping this ends the count.
 pub(super) struct OpenConnection<'a>(&'a AtomicUsize);
 
 impl Traffic {
@@ -33,7 +33,7 @@ impl Traffic {
         self.open.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Takes over the count that [`connection_accepted`](Self::connection_accepted) added.
+    /// Takes over the count of [`connection_accepted`](Self::connection_accepted).
     pub(super) fn open_connection(&self) -> OpenConnection<'_> {
         OpenConnection(&self.open)
     }

@@ -1,4 +1,4 @@
-//! The TLS of a door.
+//! TLS of the gate.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::redis_server::Certificate;
 
-/// Accepts TLS with a certificate that is made in `directory`.
+/// Accepts TLS with a new certificate in `directory`.
 pub(super) fn acceptor(directory: &Path) -> TlsAcceptor {
     let files = Certificate::issue(directory);
     let certificates = CertificateDer::pem_file_iter(files.certificate())
@@ -23,11 +23,11 @@ pub(super) fn acceptor(directory: &Path) -> TlsAcceptor {
         .expect("versions")
         .with_no_client_auth()
         .with_single_cert(certificates, key)
-        .expect("the key is that of the certificate");
+        .expect("the key belongs to the certificate");
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// The authority that signed it.
+/// The certificate of the authority that signed it.
 pub(super) fn authority(directory: &Path) -> PathBuf {
     Certificate::authority_in(directory)
 }

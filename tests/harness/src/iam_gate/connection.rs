@@ -1,4 +1,4 @@
-//! One connection through a door.
+//! One connection through the gate.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Login, PASSWORD, State};
 
-/// A connection that was accepted.
+/// An accepted connection.
 pub(super) struct Connection {
     pub(super) state: Arc<State>,
     pub(super) acceptor: TlsAcceptor,
@@ -17,13 +17,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Passes everything on, until one side closes.
+    /// Forwards both directions until one side closes.
     pub(super) async fn serve(self, client: TcpStream) {
         let Ok(client) = self.acceptor.accept(client).await else {
             return;
         };
         let server = TcpStream::connect(self.state.server).await;
-        let mut server = server.expect("the server behind the door runs");
+        let mut server = server.expect("the server behind the gate runs");
         let (mut from_client, mut to_client) = io::split(client);
         let (mut from_server, mut to_server) = server.split();
         let requests = async {
@@ -53,7 +53,7 @@ impl Connection {
         }
     }
 
-    /// A login with the password in place of its token; `None` for what goes on as it is.
+    /// The login with the password in place of a valid token. `None` for a command to forward unchanged.
     fn admitted(&self, mut words: Vec<String>) -> Option<Vec<String>> {
         let name = words.first()?.to_uppercase();
         let auth = match name.as_str() {
@@ -82,7 +82,7 @@ impl Connection {
     }
 }
 
-/// The words of the command at the beginning of `bytes` and its length, once it is whole.
+/// The words and the length of the command at the start of `bytes`, once it is complete.
 fn command(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
     let mut place = 0;
     let count = number(bytes, &mut place, b'*')?;
@@ -97,7 +97,7 @@ fn command(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
     Some((words, place))
 }
 
-/// The number of a line that begins with `kind`, and the place behind it.
+/// The number in a line that begins with `kind`; moves `place` behind the line.
 fn number(bytes: &[u8], place: &mut usize, kind: u8) -> Option<usize> {
     let rest = &bytes[*place..];
     let end = rest.iter().position(|byte| *byte == b'\n')?;

@@ -1,4 +1,4 @@
-//! What makes a token good (<https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>,
+//! The rules of a valid token (<https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/auth-iam.html>,
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
 
 use std::collections::BTreeMap;
@@ -13,31 +13,31 @@ use url::form_urlencoded;
 use crate::lambda::LambdaBuilder;
 use crate::percent_encoded::percent_encoded;
 
-/// A user, the cache it may connect to, and the credentials that its tokens are signed with.
+/// A user, its cache, and the credentials that sign its tokens.
 #[derive(Clone, Debug)]
 pub struct IamUser {
-    /// Its id and its name.
+    /// The user's id, which is also its name.
     pub name: String,
-    /// The cache.
+    /// The name of the cache.
     pub cache: String,
-    /// Which kind of cache that is.
+    /// The kind of the cache.
     pub kind: CacheKind,
-    /// Where it is.
+    /// The region of the cache.
     pub region: String,
-    /// The credentials' public part.
+    /// The id of the access key.
     pub access_key_id: String,
-    /// What signs.
+    /// The secret key that signs tokens.
     pub secret_access_key: String,
-    /// What temporary credentials have besides.
+    /// The session token of temporary credentials.
     pub session_token: Option<String>,
 }
 
-/// The kinds of cache, which take different tokens.
+/// The kinds of cache, which expect different tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheKind {
     /// ElastiCache Serverless.
     Serverless,
-    /// A cluster of nodes.
+    /// A node-based cluster.
     ReplicationGroup,
 }
 
@@ -57,7 +57,7 @@ impl IamUser {
         }
     }
 
-    /// A function that runs with this user's credentials and settings.
+    /// A function with this user's credentials and settings.
     pub fn serving(&self, function: LambdaBuilder) -> LambdaBuilder {
         let kind = match self.kind {
             CacheKind::Serverless => "serverless",
@@ -78,7 +78,7 @@ impl IamUser {
         }
     }
 
-    /// Whether `token` lets `user` in at `now`, on a connection that was accepted at `accepted`, for which it has to be signed.
+    /// Whether `token` logs `user` in at `now`. The token must be signed after its connection was accepted.
     pub(super) fn judge(
         &self,
         user: &str,
@@ -89,37 +89,41 @@ impl IamUser {
         let signed = self.check(user, token)?;
         let (now, accepted) = (now.as_second(), accepted.as_second());
         if signed > now || now - signed >= LIFE_SECONDS {
-            return Err(format!("signed at {signed}, and it is {now}"));
+            return Err(format!(
+                "expired or not yet valid: signed at {signed}, now {now}"
+            ));
         }
         if signed < accepted {
             return Err(format!(
-                "signed at {signed}, before the connection of {accepted}"
+                "signed at {signed}, before its connection was accepted at {accepted}"
             ));
         }
         Ok(())
     }
 
-    /// When a token was signed, in seconds since 1970, if everything else about it is right.
+    /// The time at which a valid token was signed, in seconds since 1970.
     fn check(&self, user: &str, token: &str) -> Result<i64, String> {
-        let (cache, query) = token.split_once("/?").ok_or("no query")?;
+        let (cache, query) = token.split_once("/?").ok_or("missing query")?;
         let mut members = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()).into_owned() {
             if members.contains_key(&name) {
-                return Err(format!("two members `{name}`"));
+                return Err(format!("duplicate parameter `{name}`"));
             }
             members.insert(name, value);
         }
-        let signature = members.remove("X-Amz-Signature").ok_or("no signature")?;
-        let date = members.get("X-Amz-Date").ok_or("no date")?.clone();
+        let signature = members
+            .remove("X-Amz-Signature")
+            .ok_or("missing signature")?;
+        let date = members.get("X-Amz-Date").ok_or("missing date")?.clone();
         let time: DateTime = date
             .strip_suffix('Z')
             .and_then(|date| date.parse().ok())
-            .ok_or("no date")?;
+            .ok_or("missing date")?;
         let signed = time
             .to_zoned(jiff::tz::TimeZone::UTC)
             .map_err(|error| error.to_string())?;
 
-        let day = date.get(..8).ok_or("no day")?;
+        let day = date.get(..8).ok_or("missing day")?;
         let scope = format!("{day}/{}/elasticache/aws4_request", self.region);
         let mut expected = BTreeMap::from([
             ("Action", "connect".to_owned()),
@@ -144,7 +148,7 @@ impl IamUser {
             .map(|(name, value)| (name.as_str(), value.clone()));
         if user != self.name || cache != self.cache || found.collect::<BTreeMap<_, _>>() != expected
         {
-            return Err(format!("for another user, cache or kind: {token}"));
+            return Err(format!("wrong user, cache or kind: {token}"));
         }
 
         let query: Vec<_> = members
@@ -164,20 +168,20 @@ impl IamUser {
         }
         match signature == hexadecimal(&mac(&key, &text)) {
             true => Ok(signed.timestamp().as_second()),
-            false => Err("the signature is wrong".to_owned()),
+            false => Err("wrong signature".to_owned()),
         }
     }
 }
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC accepts keys of any length");
     mac.update(text.as_bytes());
     mac.finalize().into_bytes().to_vec()
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes everything");
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
         text
     })
 }
@@ -188,7 +192,7 @@ mod tests {
 
     use super::{CacheKind, IamUser};
 
-    /// Users, and a token of each by AWS's own library.
+    /// Users, each with a token signed by AWS's own library.
     fn vectors() -> Vec<(IamUser, String, i64)> {
         let file =
             include_str!("../../../../shared/crates/redis-client/src/login/token/vectors.json");
@@ -217,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_awss_library_is_good() {
+    fn a_token_of_awss_own_library_is_valid() {
         for (user, token, time) in vectors() {
             assert_eq!(user.check(&user.name, &token), Ok(time));
         }
     }
 
     #[test]
-    fn a_token_is_good_for_fifteen_minutes_and_one_connection() {
+    fn a_token_is_valid_for_fifteen_minutes_and_one_connection() {
         let (user, token, time) = vectors().remove(40);
         let at = |second| jiff::Timestamp::from_second(second).expect("in range");
         let judge = |accepted, now| user.judge(&user.name, &token, at(accepted), at(now));
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn no_character_of_a_token_may_differ() {
+    fn a_token_with_a_changed_character_is_invalid() {
         let (user, token, _) = vectors().remove(8);
         for place in 0..token.len() {
             let mut altered = token.clone().into_bytes();

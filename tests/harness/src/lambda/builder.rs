@@ -1,4 +1,4 @@
-//! How a function is started: its environment, and what of Lambda's own behaviour differs from the ordinary.
+//! Starts a function: its environment, and deviations from Lambda's usual behaviour.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,9 +18,9 @@ use super::{Home, Lambda};
 use crate::background_runtime::BackgroundRuntime;
 use crate::secrets::Secrets;
 
-/// The timeout in `template.yaml`.
+/// The default timeout in `template.yaml`.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long Lambda lets a function take to start.
+/// Lambda's limit for the start of a function.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Builds a [`Lambda`].
@@ -29,22 +29,22 @@ pub struct LambdaBuilder {
     program: Program,
     variables: Vec<(String, Option<String>)>,
     timeout: Duration,
-    /// By how much later than its timeout a process is killed.
+    /// The time between the timeout and the kill of the process.
     grace: Duration,
     init_timeout: Duration,
     runs_here: bool,
     concurrency: usize,
     clock: Clock,
-    /// By how much the process's clock is off.
+    /// The error of the process's clock.
     skew: SignedDuration,
 }
 
-/// A process that did not ask for its first invocation: it ended before, or took too long.
+/// A process that ended or timed out before it asked for its first invocation.
 #[derive(Debug)]
 pub struct FailedStart {
-    /// How it ended, and what it reported before that.
+    /// The reason, and the error that the process reported before.
     pub reason: String,
-    /// What it wrote.
+    /// The output of the process.
     pub log: String,
 }
 
@@ -70,7 +70,7 @@ impl LambdaBuilder {
         self
     }
 
-    /// Sets several.
+    /// Sets several environment variables.
     pub fn envs(self, variables: &[(&str, &str)]) -> Self {
         variables
             .iter()
@@ -83,51 +83,51 @@ impl LambdaBuilder {
         self
     }
 
-    /// The function's timeout, the template's unless set: an invocation that runs longer costs the process its life.
+    /// Sets the function's timeout, by default the template's. An invocation that runs longer is killed with its process.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Lets an invocation run for longer than it is told it may: for machines that are too busy to hold anybody to the moment.
+    /// Kills a process only this long after its timeout, for machines that are too busy for exact times.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// How long a process may take until it asks for work, Lambda's time unless set.
+    /// Sets the time within which a process must ask for work, by default Lambda's.
     pub fn init_timeout(mut self, timeout: Duration) -> Self {
         self.init_timeout = timeout;
         self
     }
 
-    /// Runs the Runtime API on the caller's runtime, which has one thread, and not on a thread of its own: for a caller that does
-    /// nothing while it waits for an answer, and measures how long that takes.
+    /// Runs the Runtime API on the caller's single-threaded runtime and not on its own thread. For a caller that only waits for
+    /// the answer and measures the time.
     pub fn runs_here(mut self) -> Self {
         self.runs_here = true;
         self
     }
 
-    /// How many invocations one process takes at a time, as on Lambda Managed Instances; one unless set.
+    /// Sets the number of concurrent invocations of one process, as on Lambda Managed Instances. The default is one.
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.concurrency = concurrency;
         self
     }
 
-    /// Sends the deadline of `cargo lambda watch`, ten minutes after the beginning of 1970.
+    /// Sends the deadlines of `cargo lambda watch`, ten minutes after the start of 1970.
     pub fn local_deadlines(mut self) -> Self {
         self.clock = Clock::Local;
         self
     }
 
-    /// Lets the process's wall clock be off by so much, by libfaketime; not at all, and without it, unless set. It is told its
-    /// deadlines on that clock.
+    /// Sets the error of the process's wall clock, by libfaketime. The process gets its deadlines by that clock. The default is
+    /// the machine's clock, without libfaketime.
     pub fn clock_off_by(mut self, skew: SignedDuration) -> Self {
         self.skew = skew;
         self
     }
 
-    /// The file that is started, which this builds if needed; it blocks meanwhile.
+    /// The file of the program. Builds it if needed, and blocks meanwhile.
     ///
     /// # Panics
     ///
@@ -140,7 +140,7 @@ impl LambdaBuilder {
     ///
     /// # Panics
     ///
-    /// When it does not come to that; the message has what it wrote.
+    /// When the process does not ask for an invocation. The message has the process's output.
     pub async fn start(self) -> Lambda {
         match self.try_start().await {
             Ok(lambda) => lambda,
@@ -148,11 +148,11 @@ impl LambdaBuilder {
         }
     }
 
-    /// The same, for a function that is expected to refuse to start.
+    /// Starts a function that may refuse to start.
     ///
     /// # Errors
     ///
-    /// When it does not ask for an invocation.
+    /// When the process does not ask for an invocation.
     pub async fn try_start(self) -> Result<Lambda, FailedStart> {
         let program = self.program.clone();
         let file = tokio::task::spawn_blocking(move || program.file()).await;
@@ -212,7 +212,7 @@ impl fmt::Display for FailedStart {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "the function did not start: {}; it wrote:\n{}",
+            "the function did not start: {}; its output:\n{}",
             self.reason, self.log
         )
     }

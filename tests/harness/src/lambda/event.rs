@@ -1,5 +1,4 @@
-//! What can happen to a function: the messages that its [`Supervisor`](super::supervisor::Supervisor) takes, one at
-//! a time.
+//! The messages to a function's [`Supervisor`](super::supervisor::Supervisor), which handles one at a time.
 
 use std::process::ExitStatus;
 use std::time::Instant;
@@ -9,11 +8,12 @@ use tokio::sync::oneshot;
 
 use super::invocation::{Invocation, Outcome};
 
-/// What happens to a function. Those that name an instance are ignored when that is no longer the current one.
+/// A message to the supervisor. A message about an instance other than the current one is ignored.
 pub(super) enum Event {
-    /// Start a process and report when it asks for work, or why it does not.
+    /// Start a process, and report its first request for work or its failure.
     Start(oneshot::Sender<Result<(), String>>),
-    /// A caller's event; `handed_over` is dropped once it is in a process's socket, or in the queue.
+    /// Invoke the function with a caller's event. `handed_over` is dropped once the event is in a process's socket or in the
+    /// queue.
     Invoke {
         invocation: Invocation,
         handed_over: oneshot::Sender<()>,
@@ -36,11 +36,11 @@ pub(super) enum Event {
     Ended { instance: u64, status: ExitStatus },
     /// Stop the process as soon as it waits for work.
     Freeze(oneshot::Sender<()>),
-    /// Stop the process where it stands.
+    /// Stop the process at once.
     Suspend(oneshot::Sender<()>),
-    /// Let it go on.
+    /// Continue the process.
     Thaw(oneshot::Sender<()>),
-    /// Kill it.
+    /// Kill the process.
     Stop(oneshot::Sender<()>),
 }
 
@@ -51,6 +51,6 @@ pub(super) struct Delivery {
     /// Milliseconds since 1970.
     pub(super) deadline_ms: i64,
     pub(super) payload: Bytes,
-    /// Dropped in the step that writes the invocation to the process's socket.
+    /// Dropped when the invocation is written to the process's socket.
     pub(super) written: oneshot::Sender<()>,
 }

@@ -1,5 +1,4 @@
-//! One process of a function, with a Runtime API of its own: what a process that was killed still had to say
-//! reaches nobody.
+//! One process of a function, with its own Runtime API, so that late messages of a killed process are ignored.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,29 +21,29 @@ use crate::owned_process::{OwnedProcess, wait_for_end};
 pub(super) enum Program {
     Function(String),
     Example(String),
-    /// One that is there already, as a function of this name.
+    /// An existing program, as a function of this name.
     File(String, PathBuf),
 }
 
-/// Everything that the start of a process needs.
+/// The parameters of a process's start.
 pub(super) struct Launch {
     pub(super) file: PathBuf,
     /// The function's name.
     pub(super) name: String,
-    /// Set, or with `None` removed, after Lambda's own.
+    /// Variables to set, or with `None` to remove, after Lambda's own.
     pub(super) variables: Vec<(String, Option<String>)>,
     pub(super) concurrency: usize,
-    /// By how much the process's clock is off; zero: it is the machine's.
+    /// The error of the process's clock; zero means the machine's clock.
     pub(super) skew: SignedDuration,
     pub(super) log: PathBuf,
 }
 
 /// A process; dropping it kills it.
 pub(super) struct Instance {
-    /// Which process of the function this is, from 1.
+    /// The number of this process of the function, from 1.
     pub(super) number: u64,
     pub(super) started: Instant,
-    /// What it reported to `/init/error`.
+    /// The error that the process sent to `/init/error`.
     pub(super) init_error: Option<String>,
     has_skewed_clock: bool,
     process: Arc<Mutex<OwnedProcess>>,
@@ -59,7 +58,7 @@ impl Program {
         }
     }
 
-    /// The binary, after it has been built, where it is of this workspace.
+    /// The binary, built before if it belongs to this workspace.
     pub(super) fn file(&self) -> PathBuf {
         match self {
             Self::Function(name) => binaries::function(name),
@@ -70,7 +69,7 @@ impl Program {
 }
 
 impl Launch {
-    /// Starts a process, with nothing of the harness's environment.
+    /// Starts a process without any variable of the harness's environment.
     pub(super) async fn start(
         &self,
         number: u64,
@@ -107,7 +106,7 @@ impl Launch {
         }
         let started = Instant::now();
         let process = OwnedProcess::spawn(&mut command, &self.log)
-            .unwrap_or_else(|error| panic!("could not start `{}`: {error}", self.file.display()));
+            .unwrap_or_else(|error| panic!("`{}` does not start: {error}", self.file.display()));
         let process = Arc::new(Mutex::new(process));
         let mut tasks = JoinSet::new();
         tasks.spawn(runtime_api::serve(listener, number, events.clone()));
@@ -139,7 +138,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        // The watch holds the process too, until it has ended.
+        // The watching thread holds the process too, until it has ended.
         self.process.lock().kill();
         if self.has_skewed_clock {
             skewed_clock::clean_up(self.id());
@@ -147,14 +146,14 @@ impl Drop for Instance {
     }
 }
 
-/// Reports the end of a process, from a thread that sleeps until then: a process is watched while nothing runs that could slow it.
+/// Reports the end of a process. A thread sleeps until then, so that watching a process costs it no time.
 fn watch(process: Arc<Mutex<OwnedProcess>>, instance: u64, events: mpsc::UnboundedSender<Event>) {
     let id = process.lock().id();
     std::thread::spawn(move || {
         wait_for_end(id);
         let ended = process.lock().ended();
         if let Some(status) = ended {
-            // Fails only when nobody wants to know any more.
+            // Fails only after the receiver has ended.
             let _ = events.send(Event::Ended { instance, status });
         }
     });

@@ -1,4 +1,4 @@
-//! One invocation: what the function is asked, and what becomes of it.
+//! One invocation and its outcome.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 
 use crate::request_id;
 
-/// What became of an invocation.
+/// The outcome of an invocation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome<T = Value> {
-    /// The function answered.
+    /// The function answered with this result.
     Answered(T),
     /// The function reported an error, or its runtime reported the handler's panic.
     FunctionError {
@@ -20,23 +20,23 @@ pub enum Outcome<T = Value> {
         /// The error's text.
         message: String,
     },
-    /// It ran longer than the function's timeout, and the process was killed.
+    /// The invocation exceeded the function's timeout, and the process was killed.
     TimedOut,
     /// The process ended by itself.
     Crashed {
-        /// How it ended, and what it reported before that.
+        /// The reason, and the error that the process reported before.
         reason: String,
     },
 }
 
-/// The end of an invocation, and when it was.
+/// The outcome of an invocation, with its times.
 #[derive(Debug)]
 pub struct Settled {
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome<Bytes>,
-    /// When the whole answer had arrived.
+    /// The time at which the complete answer had arrived.
     pub at: Instant,
-    /// How long that was after a process had been given the event.
+    /// The time between the delivery of the event to a process and the end.
     pub took: Duration,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Invocation {
     /// `Lambda-Runtime-Aws-Request-Id`
     pub(super) id: String,
     pub(super) payload: Bytes,
-    /// Whoever waits for the outcome.
+    /// The receiver of the outcome.
     pub(super) caller: oneshot::Sender<Settled>,
 }
 
@@ -62,7 +62,7 @@ impl Invocation {
 }
 
 impl Outcome<Bytes> {
-    /// The same, with the answer parsed.
+    /// Parses the answer as JSON.
     pub(super) fn parsed(self) -> Outcome {
         match self {
             Self::Answered(body) => match serde_json::from_slice(&body) {

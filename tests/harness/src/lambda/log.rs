@@ -1,4 +1,4 @@
-//! What a function has written to standard output and error: a file that its processes append to.
+//! The output of a function: a file to which its processes append standard output and error.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ impl FunctionLog {
         self.directory.path().join("function.log")
     }
 
-    /// Everything so far.
+    /// The whole log so far.
     pub(super) fn text(&self) -> String {
         let bytes = std::fs::read(self.file()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -36,7 +36,7 @@ impl FunctionLog {
     }
 }
 
-/// What is wrong with a line.
+/// The fault of a line.
 fn check(line: &str) -> Result<(), &'static str> {
     let event: Value = serde_json::from_str(line).map_err(|_| "is not JSON")?;
     let timestamp = event["timestamp"].as_str().ok_or("has no `timestamp`")?;
@@ -45,7 +45,7 @@ fn check(line: &str) -> Result<(), &'static str> {
         .map_err(|_| "has a `timestamp` that is not RFC 3339")?;
     match event["level"].as_str() {
         Some("TRACE" | "DEBUG" | "INFO" | "WARN" | "ERROR" | "FATAL") => Ok(()),
-        _ => Err("has no `level` that Lambda knows"),
+        _ => Err("has no `level` that Lambda accepts"),
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
         let unknown_level = r#"{"timestamp":"2026-01-02T03:04:05Z","level":"loud"}"#;
         assert_eq!(
             check(unknown_level),
-            Err("has no `level` that Lambda knows")
+            Err("has no `level` that Lambda accepts")
         );
     }
 }

@@ -1,4 +1,4 @@
-//! A request that has been handed over and whose answer is still to come.
+//! A request that was sent and has no answer yet.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::answer::Answer;
 use crate::secrets::Secrets;
 use crate::test_request::TestRequest;
 
-/// Awaiting it gives the checked answer.
+/// Awaiting it returns the checked answer.
 #[must_use = "the answer is checked when it is awaited"]
 pub struct Pending {
     pub(super) request: TestRequest,
@@ -21,7 +21,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// What became of the request, when no answer is expected.
+    /// The outcome of the request, for tests that expect no answer.
     pub async fn outcome(self) -> Outcome {
         super::settled(self.settled).await.outcome.parsed()
     }

@@ -1,4 +1,4 @@
-//! The HTTP of the Runtime API: four routes, translated into the supervisor's events.
+//! The HTTP interface of the Runtime API: translates its four routes into the supervisor's events.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -40,7 +40,7 @@ async fn respond(
     let (parts, body) = request.into_parts();
     let route = parts.uri.path().strip_prefix(ROOT).unwrap_or_default();
     let route: Vec<&str> = route.split('/').collect();
-    // A body that breaks off belongs to a process that is about to end.
+    // An incomplete body means that the process is ending.
     let read = async || {
         body.collect()
             .await
@@ -53,7 +53,7 @@ async fn respond(
             send(&events, Event::Next { instance, poll });
             return match delivery.await {
                 Ok(delivery) => deliver(delivery),
-                // Only an instance that is being dropped forgets a poll.
+                // Only a dropped instance forgets a request for work.
                 Err(_) => std::future::pending().await,
             };
         }
@@ -122,12 +122,12 @@ fn status(status: StatusCode) -> Response<ResponseBody> {
 }
 
 fn send(events: &mpsc::UnboundedSender<Event>, event: Event) {
-    // Fails only while everything ends.
+    // Fails only while everything is shutting down.
     let _ = events.send(event);
 }
 
-/// A body that tells when it has been written: the server drops it in the same step that hands it to the socket.
-/// Other tasks of this runtime, which has one thread, see the step completed; other threads may not.
+/// A body that signals when it has been written: the server drops it in the same step that writes it to the socket. Tasks of this
+/// single-threaded runtime see that step completed; other threads may not.
 struct ResponseBody {
     content: Option<Bytes>,
     _written: Option<oneshot::Sender<()>>,

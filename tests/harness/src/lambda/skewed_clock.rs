@@ -1,18 +1,18 @@
-//! A process whose wall clock is off, by libfaketime (<https://github.com/wolfcw/libfaketime>). Its monotonic clock is not: that one
-//! measures, and no machine's is off by seconds.
+//! Gives a process a wrong wall clock, by libfaketime (<https://github.com/wolfcw/libfaketime>). The monotonic clock stays right,
+//! because it measures durations, and no real machine's is wrong by seconds.
 
 use jiff::SignedDuration;
 
 use crate::environment;
 
-/// What a process needs in its environment for its clock to be off.
+/// The environment variables that make a process's clock wrong by `skew`.
 ///
 /// # Panics
 ///
-/// Where there is no libfaketime; the message says how to install it.
+/// When libfaketime is not installed. The message says how to install it.
 pub(super) fn variables(skew: SignedDuration) -> [(&'static str, String); 3] {
     let library = environment::libfaketime().unwrap_or_else(|| {
-        panic!("libfaketime is not installed: `scripts/install faketime` does it, or the package `faketime`")
+        panic!("libfaketime is not installed: run `scripts/install faketime`, or install the package `faketime`")
     });
     let preload = if cfg!(target_os = "macos") {
         "DYLD_INSERT_LIBRARIES"
@@ -26,10 +26,10 @@ pub(super) fn variables(skew: SignedDuration) -> [(&'static str, String); 3] {
     ]
 }
 
-/// Removes the shared memory that the library leaves behind where its process was killed.
+/// Removes the shared memory that libfaketime leaves behind after a kill.
 pub(super) fn clean_up(process: u32) {
     for name in ["faketime_shm_", "sem.faketime_sem_"] {
-        // It is gone where the process ended by itself.
+        // The file is missing if the process ended by itself.
         let _ = std::fs::remove_file(format!("/dev/shm/{name}{process}"));
     }
 }

@@ -1,22 +1,22 @@
-//! What is known about a function's process at this moment, for those who ask without waiting.
+//! The current state of a function's process, readable without waiting.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// What the owner may ask without waiting.
+/// The state that the owner reads without waiting.
 #[derive(Default)]
 pub(super) struct Status(Mutex<Current>);
 
 #[derive(Clone, Copy, Default)]
 pub(super) struct Current {
-    /// Of the process that runs.
+    /// The id of the running process.
     pub(super) pid: Option<u32>,
-    /// Of the latest process, once it has asked for work.
+    /// The start duration of the latest process, once it has asked for work.
     pub(super) init_duration: Option<Duration>,
-    /// When the latest process was started.
+    /// The start time of the latest process.
     pub(super) started: Option<Instant>,
-    /// How many have been started.
+    /// The number of started processes.
     pub(super) processes: u64,
 }
 
@@ -37,7 +37,7 @@ impl Status {
         self.current().processes
     }
 
-    /// Changes what is known, all at once.
+    /// Changes several values in one step.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Current) -> T) -> T {
         change(&mut self.0.lock())
     }

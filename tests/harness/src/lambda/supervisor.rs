@@ -1,5 +1,5 @@
-//! Decides which process takes which invocation, and what a process's end means for those that it had: one task
-//! that takes one event at a time, so that nothing has to be locked or thought of twice.
+//! Assigns invocations to processes, and settles the invocations of a process that ends. One task handles one event at a time, so
+//! it needs no locks.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,29 +15,29 @@ use super::instance::{Instance, Launch};
 use super::invocation::{Invocation, Outcome, Settled};
 use super::status::Status;
 
-/// What `cargo lambda watch` sends as the deadline: a time in 1970.
+/// The deadline that `cargo lambda watch` sends: a time in 1970.
 const LOCAL_DEADLINE_MS: i64 = 600_000;
 
-/// Why an invocation crashed whose process was stopped.
+/// The reason of a crash that the test caused with [`Lambda::stop`](super::Lambda::stop).
 pub const STOPPED: &str = "the test stopped the process";
 
-/// What the names of functions are appended to.
+/// The prefix of function ARNs.
 const ARN: &str = "arn:aws:lambda:eu-central-1:123456789012:function:";
 
-/// What an invocation may take.
+/// The time limits of a function.
 pub(super) struct Limits {
     pub(super) timeout: Duration,
-    /// By how much later than that a process is killed.
+    /// The time between the timeout and the kill of the process.
     pub(super) grace: Duration,
-    /// How long a process may take until it asks for work.
+    /// The time within which a process must ask for work.
     pub(super) init_timeout: Duration,
     pub(super) concurrency: usize,
     pub(super) clock: Clock,
-    /// By how much the process's clock is off.
+    /// The error of the process's clock.
     pub(super) skew: SignedDuration,
 }
 
-/// Which deadlines the function is told.
+/// The deadlines that the function gets.
 #[derive(Clone, Copy)]
 pub(super) enum Clock {
     Real,
@@ -51,19 +51,19 @@ pub(super) struct Supervisor {
     status: Arc<Status>,
     events: mpsc::UnboundedSender<Event>,
     instance: Option<Instance>,
-    /// Invocations that no process has taken.
+    /// Invocations that wait for a process.
     queue: VecDeque<Invocation>,
-    /// Requests for work that no invocation has answered.
+    /// Requests for work that wait for an invocation.
     polls: Vec<oneshot::Sender<Delivery>>,
-    /// The invocations that the process has taken.
+    /// Invocations in the process.
     running: HashMap<String, Running>,
-    /// Told when the process asks for work, or why it does not; `None` once told.
+    /// Signals that the process asks for work, or its failure. `None` after the signal.
     starting: Option<oneshot::Sender<Result<(), String>>>,
-    /// Told when the process has come to rest and been stopped.
+    /// Signals that the process is idle and stopped.
     freezing: Option<oneshot::Sender<()>>,
 }
 
-/// An invocation that a process has taken.
+/// An invocation in a process.
 struct Running {
     caller: oneshot::Sender<Settled>,
     since: Instant,
@@ -119,7 +119,7 @@ impl Supervisor {
                 }
                 self.queue.push_back(invocation);
                 if let Some(written) = self.dispatch() {
-                    // A task of this runtime: it gets its turn after the step that writes is complete.
+                    // A task of this runtime runs only after the step that writes is complete.
                     tokio::spawn(async move {
                         // The error is the signal: the sender was dropped.
                         let _ = written.await;
@@ -164,7 +164,7 @@ impl Supervisor {
                 }
             }
             Event::Stop(_done) => self.process_ended(STOPPED).await,
-            // Of a process that is gone.
+            // A request for work of a process that is gone.
             Event::Next { .. }
             | Event::Settled { .. }
             | Event::InitError { .. }
@@ -196,7 +196,7 @@ impl Supervisor {
                 .change(|current| current.init_duration = init_duration);
         }
         if let Some(started) = self.starting.take() {
-            // Fails only when the caller has given up.
+            // Fails only if the caller has given up.
             let _ = started.send(Ok(()));
         }
         self.polls.push(poll);
@@ -204,10 +204,10 @@ impl Supervisor {
         self.freeze_if_at_rest();
     }
 
-    /// Gives the queue's invocations to the requests for work. When that empties the queue, the result tells when
-    /// the last of them has been written to the process's socket.
+    /// Delivers queued invocations to requests for work. If that empties the queue, the result signals when the last one is in
+    /// the process's socket.
     fn dispatch(&mut self) -> Option<oneshot::Receiver<()>> {
-        // A request for work whose connection is gone takes nothing.
+        // A request for work with a closed connection cannot take an invocation.
         self.polls.retain(|poll| !poll.is_closed());
         let mut last_written = None;
         while !self.polls.is_empty()
@@ -226,7 +226,7 @@ impl Supervisor {
                 since: Instant::now(),
             };
             self.running.insert(invocation.id, running);
-            // The connection was there a moment ago; if it is gone, the process is too, and its end settles this.
+            // If the connection is gone now, the process is too, and its end settles this invocation.
             let _ = self.polls.remove(0).send(delivery);
             last_written = Some(when_written);
         }
@@ -236,12 +236,12 @@ impl Supervisor {
     fn settle(&mut self, id: &str, outcome: Outcome<Bytes>, at: Instant) {
         if let Some(Running { caller, since }) = self.running.remove(id) {
             let took = at.saturating_duration_since(since);
-            // Fails only when the caller has given up.
+            // Fails only if the caller has given up.
             let _ = caller.send(Settled { outcome, at, took });
         }
     }
 
-    /// When the time of an invocation is over, or that of a start.
+    /// The earliest deadline of an invocation or of a start.
     fn next_deadline(&self) -> Option<Instant> {
         let limit = self.limits.timeout + self.limits.grace;
         let running = self.running.values().map(|running| running.since + limit);
@@ -261,7 +261,7 @@ impl Supervisor {
             .await;
     }
 
-    /// Ends what was left of the process: its invocations, and whoever waits for its start or rest.
+    /// Settles everything that depends on an ended process: its invocations, and callers that wait for its start or freeze.
     async fn process_ended(&mut self, reason: &str) {
         let started = !self.is_starting();
         self.instance = None;
@@ -276,14 +276,14 @@ impl Supervisor {
             self.settle(&id, crashed.clone(), at);
         }
         if !started {
-            // Another process would fare no better.
+            // Another process would fail for the same reason.
             for invocation in self.queue.drain(..) {
                 let settled = Settled {
                     outcome: crashed.clone(),
                     at,
                     took: Duration::ZERO,
                 };
-                // Fails only when the caller has given up.
+                // Fails only if the caller has given up.
                 let _ = invocation.caller.send(settled);
             }
         }
@@ -303,7 +303,7 @@ impl Supervisor {
             && let Some(done) = self.freezing.take()
         {
             instance.freeze();
-            // Fails only when the caller has given up.
+            // Fails only if the caller has given up.
             let _ = done.send(());
         }
     }
@@ -324,7 +324,7 @@ impl Supervisor {
             .is_some_and(|instance| instance.number == number)
     }
 
-    /// Whether there is a process that has not asked for work yet.
+    /// Whether a process runs that has not asked for work yet.
     fn is_starting(&self) -> bool {
         self.instance.is_some() && self.status.init_duration().is_none()
     }

@@ -1,4 +1,4 @@
-//! Lambda's behaviour, with the smallest function there is (`tests/examples/hello.rs`).
+//! Tests the simulated Lambda with the smallest function (`tests/examples/hello.rs`).
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::{Lambda, Outcome};
 use crate::eventually::eventually;
 use crate::test_request::TestRequest;
 
-/// Many times what `hello` takes to answer.
+/// Many times the duration of an answer of `hello`.
 const SILENCE: Duration = Duration::from_millis(200);
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn a_function_answers() {
 }
 
 #[tokio::test]
-async fn a_frozen_function_finds_its_request_on_waking() {
+async fn a_frozen_function_gets_its_request_after_the_thaw() {
     let hello = Lambda::example("hello").start().await;
     hello.get("/").await;
     hello.freeze().await;
@@ -51,7 +51,7 @@ async fn a_frozen_function_answers_nothing() {
 }
 
 #[tokio::test]
-async fn a_clock_can_be_off() {
+async fn a_process_can_have_a_wrong_clock() {
     let skew = SignedDuration::from_hours(-1);
     let hello = Lambda::example("hello").clock_off_by(skew).start().await;
     hello.get("/time").await;
@@ -68,7 +68,7 @@ async fn a_clock_can_be_off() {
 }
 
 #[tokio::test]
-async fn a_timeout_costs_the_process_its_life() {
+async fn a_timeout_kills_the_process() {
     let hello = Lambda::example("hello")
         .timeout(Duration::from_millis(300))
         .start()
@@ -86,7 +86,7 @@ async fn a_timeout_costs_the_process_its_life() {
 }
 
 #[tokio::test]
-async fn a_crash_and_an_error_are_told_apart() {
+async fn a_crash_and_a_function_error_are_different_outcomes() {
     let hello = Lambda::example("hello").start().await;
     let failed = hello.invoke(TestRequest::get("/fail").event()).await;
     assert!(
@@ -103,7 +103,7 @@ async fn a_crash_and_an_error_are_told_apart() {
 }
 
 #[tokio::test]
-async fn requests_of_one_process_run_one_after_another_or_at_once() {
+async fn a_process_handles_as_many_invocations_at_once_as_its_concurrency() {
     for (concurrency, milliseconds) in [(1, 600..=u128::MAX), (3, 200..=550)] {
         let hello = Lambda::example("hello")
             .concurrency(concurrency)
@@ -122,7 +122,7 @@ async fn requests_of_one_process_run_one_after_another_or_at_once() {
 }
 
 #[tokio::test]
-async fn a_function_that_cannot_start_says_why() {
+async fn a_failed_start_has_the_reason() {
     let failure = Lambda::example("hello")
         .unset("AWS_LAMBDA_FUNCTION_NAME")
         .try_start()
@@ -154,7 +154,7 @@ async fn a_secret_in_the_log_is_found() {
 }
 
 #[tokio::test]
-async fn a_dropped_function_is_gone() {
+async fn dropping_a_function_ends_its_process() {
     let hello = Lambda::example("hello").start().await;
     let process = format!("/proc/{}", hello.pid());
     drop(hello);
@@ -165,7 +165,7 @@ async fn a_dropped_function_is_gone() {
 }
 
 #[tokio::test]
-async fn the_end_of_an_invocation_is_timed_from_the_process_that_takes_it() {
+async fn the_duration_of_an_invocation_starts_with_its_delivery_to_a_process() {
     let hello = Lambda::example("hello").runs_here().start().await;
     let before = Instant::now();
     hello.suspend().await;
@@ -184,7 +184,7 @@ async fn the_end_of_an_invocation_is_timed_from_the_process_that_takes_it() {
 }
 
 #[tokio::test]
-async fn a_program_that_asks_for_no_work_fails_to_start() {
+async fn a_program_that_never_asks_for_work_fails_to_start() {
     let file = |name: &str| std::path::PathBuf::from(format!("/bin/{name}"));
     let idle = Lambda::program("idle", file("cat"));
     let failed = idle.init_timeout(SILENCE).try_start().await.err().unwrap();

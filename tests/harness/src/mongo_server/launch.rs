@@ -1,5 +1,5 @@
-//! Starting a MongoDB-wire server that ends when this process does, however this process ends: both kinds of
-//! server are tied to a pipe that the system closes.
+//! Starts a MongoDB server that ends with the test process, even after a kill: both kinds of server read a pipe that the system
+//! closes then.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -11,14 +11,14 @@ use tempfile::TempDir;
 use crate::owned_process::OwnedProcess;
 use crate::{environment, loopback_port};
 
-/// Longer than a Java virtual machine takes to start on a busy machine.
+/// Longer than a Java virtual machine needs to start on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Prints its port and reads its input to the end: `tests/harness/mongo/Launcher.java`.
+/// Prints its port, and ends when its input ends: `tests/harness/mongo/Launcher.java`.
 const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/mongo/Launcher.java");
 
-/// Runs `mongod` until standard input ends, then removes its data.
+/// Runs `mongod` until standard input ends, then deletes its data.
 const MONGOD: &str = r#"
     "$0" --dbpath "$1" --port "$2" --bind_ip 127.0.0.1 --nounixsocket --quiet &
     server=$!
@@ -28,7 +28,7 @@ const MONGOD: &str = r#"
     rm -rf "$1"
 "#;
 
-/// A server that runs as long as this value, which is as long as the test process.
+/// A running server, which ends with the test process.
 pub(super) struct Running {
     address: SocketAddr,
     is_stand_in: bool,
@@ -42,19 +42,19 @@ impl Running {
 
     pub(super) fn description(&self) -> &'static str {
         match self.is_stand_in {
-            true => "mongo-java-server in place of MongoDB, whose times are others",
+            true => "mongo-java-server instead of MongoDB, with other timings",
             false => "mongod",
         }
     }
 }
 
-/// Starts `mongod` if there is one, else the stand-in, and returns when it listens.
+/// Starts `mongod` if it is installed, otherwise mongo-java-server, and returns when the server listens.
 ///
 /// # Errors
 ///
-/// What to install, or what the server printed.
+/// What to install, or the server's output.
 pub(super) fn launch() -> Result<Running, String> {
-    // Only for the log of the start: a value that lives until the process ends is never dropped.
+    // The folder holds only the log of the start. It stays, because a value that lives until the process ends is never dropped.
     let directory = temporary_directory()?;
     let log = directory.path().join("server.log");
     let mongod = environment::find_on_path("mongod");
@@ -68,7 +68,7 @@ pub(super) fn launch() -> Result<Running, String> {
         None => stand_in_command()?,
     };
     let mut process = OwnedProcess::spawn(&mut command, &log)
-        .map_err(|error| format!("could not start {:?}: {error}", command.get_program()))?;
+        .map_err(|error| format!("{:?} does not start: {error}", command.get_program()))?;
 
     let start = Instant::now();
     loop {
@@ -101,7 +101,7 @@ pub(super) fn launch() -> Result<Running, String> {
 }
 
 fn mongod_command(mongod: &Path, port: u16) -> Result<Command, String> {
-    // The shell removes it.
+    // The shell deletes the folder.
     let data = temporary_directory()?.keep();
     let mut command = Command::new("sh");
     command

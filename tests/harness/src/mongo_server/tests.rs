@@ -1,4 +1,4 @@
-//! What the tests rely on, whichever server was found.
+//! Tests what the integration tests require of any MongoDB server.
 
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
@@ -7,7 +7,7 @@ use super::MongoServer;
 use crate::fault_proxy::FaultProxy;
 
 #[tokio::test]
-async fn the_shared_server_takes_documents_directly_and_through_a_proxy() {
+async fn the_shared_server_stores_documents_directly_and_through_a_proxy() {
     let server = MongoServer::shared().await;
     let proxy = FaultProxy::in_front_of(server.address());
     let database = server.fresh_database();

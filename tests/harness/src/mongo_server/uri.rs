@@ -1,18 +1,18 @@
-//! The parts of a MongoDB URI that the harness changes: its host.
+//! Changes the host in a MongoDB URI.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-/// `mongodb://[user:password@]host[:port][/[database][?options]]`, taken apart.
+/// The parts of `mongodb://[user:password@]host[:port][/[database][?options]]`.
 pub(super) struct MongoUri {
-    /// Up to the host: the scheme and the credentials.
+    /// The part before the host: scheme and credentials.
     prefix: String,
     host: String,
-    /// After the `/`: a database and options, if any.
+    /// The part after the `/`: database and options, if any.
     suffix: String,
 }
 
 impl MongoUri {
-    /// The URI of a server of our own.
+    /// The URI of a server that the harness started.
     pub(super) fn of(address: SocketAddr) -> Self {
         Self {
             prefix: "mongodb://".to_owned(),
@@ -21,11 +21,11 @@ impl MongoUri {
         }
     }
 
-    /// Takes a URI apart.
+    /// Parses a URI.
     ///
     /// # Errors
     ///
-    /// When it is not a MongoDB URI; the message does not repeat it, as it may hold a password.
+    /// When it is not a MongoDB URI. The message does not quote it, because it may hold a password.
     pub(super) fn parse(uri: &str) -> Result<Self, String> {
         let (scheme, rest) = uri
             .split_once("://")
@@ -48,7 +48,7 @@ impl MongoUri {
         format!("{}{}/{}", self.prefix, self.host, self.suffix)
     }
 
-    /// With another host, and without the search for the members of a replica set, which would lead past it.
+    /// The URI with another host. Discovery of replica set members is off, because it would bypass the proxy.
     pub(super) fn through(&self, proxy: SocketAddr) -> String {
         let (path, options) = self.suffix.split_once('?').unwrap_or((&self.suffix, ""));
         let kept = options.split('&').filter(|option| {
@@ -73,9 +73,7 @@ impl MongoUri {
             .to_socket_addrs()
             .ok()
             .and_then(|mut addresses| addresses.next());
-        resolved.unwrap_or_else(|| {
-            panic!("MONGODB_TEST_URI names no host and port that a proxy could stand in front of")
-        })
+        resolved.unwrap_or_else(|| panic!("MONGODB_TEST_URI has no host and port for a proxy"))
     }
 }
 
@@ -84,7 +82,7 @@ mod tests {
     use super::MongoUri;
 
     #[test]
-    fn a_proxy_replaces_the_host_and_ends_the_search_for_others() {
+    fn a_proxy_replaces_the_host_and_disables_discovery() {
         let proxy = "127.0.0.1:9".parse().expect("an address");
         let uri = MongoUri::parse("mongodb://u:p%40ss@db:27018/x?replicaSet=rs0&tls=false")
             .expect("a URI");

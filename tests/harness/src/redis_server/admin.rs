@@ -1,5 +1,4 @@
-//! The harness's own access to a server, for arranging and asserting: past every port, proxy, password and
-//! certificate, through a Unix socket.
+//! The harness's own access to a server, for setup and assertions, through a Unix socket that no fault affects.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +6,7 @@ use redis::{AsyncConnectionConfig, Client, FromRedisValue, Value};
 
 use super::RedisServer;
 
-/// The harness's ACL user. It is not a secret: the server takes connections from this machine only.
+/// The harness's ACL user. The name is no secret: the server accepts connections from this machine only.
 pub(super) const USER: &str = "harness";
 pub(super) const PASSWORD: &str = "harness";
 
@@ -19,11 +18,11 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(5);
 
 impl RedisServer {
-    /// Sends one command over a fresh connection and returns the reply.
+    /// Sends one command over a new connection and returns the reply.
     ///
     /// # Panics
     ///
-    /// When the reply is an error or does not come.
+    /// When the reply is an error or does not arrive.
     pub async fn command(&self, words: &[&str]) -> Value {
         match self.try_command(words).await {
             Ok(reply) => reply,
@@ -31,21 +30,21 @@ impl RedisServer {
         }
     }
 
-    /// Sends one command over a fresh connection and returns the reply as `T`, for example a `String` or an `i64`.
+    /// Sends one command over a new connection and returns the reply as `T`, for example a `String` or an `i64`.
     ///
     /// # Panics
     ///
-    /// When the reply is an error, is something else than a `T`, or does not come.
+    /// When the reply is an error, is not a `T`, or does not arrive.
     pub async fn query<T: FromRedisValue>(&self, words: &[&str]) -> T {
         let reply = self.command(words).await;
         redis::from_redis_value(reply).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    /// Sends one command over a fresh connection.
+    /// Sends one command over a new connection.
     ///
     /// # Errors
     ///
-    /// The server's error reply, or that there was none in time.
+    /// The server's error, or a timeout.
     pub async fn try_command(&self, words: &[&str]) -> redis::RedisResult<Value> {
         let socket = self.process.lock().directory().join(SOCKET);
         let url = format!(
@@ -53,7 +52,7 @@ impl RedisServer {
             socket.display()
         );
         let conversation = async {
-            // The client's own limit of half a second is short for a busy machine.
+            // The client's default of half a second is too short for a busy machine.
             let config = AsyncConnectionConfig::new().set_response_timeout(None);
             let mut connection = Client::open(url)?
                 .get_multiplexed_async_connection_with_config(&config)
@@ -63,7 +62,7 @@ impl RedisServer {
             command.query_async(&mut connection).await
         };
         let timeout =
-            || redis::RedisError::from((redis::ErrorKind::Io, "the server gave no answer in time"));
+            || redis::RedisError::from((redis::ErrorKind::Io, "the server did not answer in time"));
         tokio::time::timeout(DEADLINE, conversation)
             .await
             .unwrap_or_else(|_| Err(timeout()))
@@ -91,7 +90,7 @@ impl RedisServer {
             .to_owned()
     }
 
-    /// Waits until the server answers, and a replica has its copy.
+    /// Waits until the server answers, and a replica is in sync.
     pub(super) async fn wait_until_ready(&self) {
         assert!(
             self.wait_until_ready_or_port_taken().await,
@@ -100,7 +99,7 @@ impl RedisServer {
         );
     }
 
-    /// Waits until the server answers; `false` when some other program has taken its port.
+    /// Waits until the server answers. Returns `false` if another program took its port.
     pub(super) async fn wait_until_ready_or_port_taken(&self) -> bool {
         let start = Instant::now();
         while !self.is_ready().await {
@@ -117,7 +116,7 @@ impl RedisServer {
             }
             assert!(
                 start.elapsed() < DEADLINE,
-                "redis-server gives no answer:\n{log}"
+                "redis-server does not answer:\n{log}"
             );
             tokio::time::sleep(PAUSE).await;
         }
@@ -125,7 +124,7 @@ impl RedisServer {
     }
 
     async fn is_ready(&self) -> bool {
-        // It answers this while it loads, too.
+        // A loading server answers `INFO` too.
         let Ok(info) = self.try_command(&["INFO"]).await else {
             return false;
         };

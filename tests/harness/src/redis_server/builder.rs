@@ -1,4 +1,4 @@
-//! What a server may deviate in. Each method names one deviation; together they become one `redis.conf`.
+//! The deviations of a server. Each method adds one; together they form a `redis.conf`.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use super::process::ServerProcess;
 use super::{Login, RedisServer, admin};
 use crate::loopback_port;
 
-/// How often another port is tried when some other program took the one that was free.
+/// The number of ports to try, in case another program takes a free one.
 const ATTEMPTS: usize = 3;
 
 /// Builds a [`RedisServer`].
@@ -46,19 +46,19 @@ impl RedisServerBuilder {
             .setting("loglevel", "notice")
             .setting("save", "")
             .setting("appendonly", "no")
-            // A replica gets its copy at once, and a restart waits for nobody.
+            // A replica gets its copy without a delay, and a restart does not wait for clients.
             .setting("repl-diskless-sync-delay", "0")
             .setting("shutdown-timeout", "0")
             .user_rules(admin::USER, &format!(">{} ~* &* +@all", admin::PASSWORD))
     }
 
-    /// Any setting of `redis.conf`; the value is quoted as needed.
+    /// Sets any option of `redis.conf`. The value is quoted as needed.
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push(format!("{name} {}", quoted(value)));
         self
     }
 
-    /// The default user needs this password (`requirepass`).
+    /// Requires this password of the default user (`requirepass`).
     pub fn password(mut self, password: &str) -> Self {
         self.login.get_or_insert_with(|| Login {
             user: None,
@@ -67,7 +67,7 @@ impl RedisServerBuilder {
         self.setting("requirepass", password)
     }
 
-    /// Adds an ACL user, for example with the rules `~* &* +@all -del`. The first one is in [`RedisServer::url`].
+    /// Adds an ACL user, for example with the rules `~* &* +@all -del`. [`RedisServer::url`] logs in as the first one.
     pub fn user(mut self, name: &str, password: &str, rules: &str) -> Self {
         self.login.get_or_insert_with(|| Login {
             user: Some(name.to_owned()),
@@ -85,14 +85,14 @@ impl RedisServerBuilder {
         self.user_rules("default", &format!("reset {rules}"))
     }
 
-    /// TLS only, with a certificate for 127.0.0.1 and localhost from an authority of its own
-    /// ([`RedisServer::ca_file`]); clients need none.
+    /// Accepts TLS only, with a certificate for 127.0.0.1 and localhost from its own authority ([`RedisServer::ca_file`]).
+    /// Clients need no certificate.
     pub fn tls(mut self) -> Self {
         self.protocol = Protocol::Tls;
         self
     }
 
-    /// A read-only replica of `master`, which must speak plain TCP; it starts in sync.
+    /// Makes the server a read-only replica of `master`, which must accept plain TCP. It is in sync when it starts.
     pub fn replica_of(mut self, master: &RedisServer) -> Self {
         self.role = Role::Replica;
         self.settings
@@ -101,8 +101,8 @@ impl RedisServerBuilder {
             .setting("masterauth", admin::PASSWORD)
     }
 
-    /// Full from the start: every `SET` answers `OOM`, while `PING`, `GET` and `DEL` work. The limit is below what
-    /// an empty server uses.
+    /// Makes the server full from the start: every `SET` fails with `OOM`, while `PING`, `GET` and `DEL` work. The limit is below
+    /// the memory of an empty server.
     pub fn full_memory(self) -> Self {
         self.setting("maxmemory", "512kb")
             .setting("maxmemory-policy", "noeviction")
@@ -112,7 +112,7 @@ impl RedisServerBuilder {
     ///
     /// # Panics
     ///
-    /// When there is no `redis-server`, or when it does not answer in time; the message has what it logged.
+    /// When `redis-server` is not installed or does not answer in time. The message has the server's log.
     pub async fn start(self) -> RedisServer {
         for _ in 1..ATTEMPTS {
             let server = self.launch();
@@ -125,7 +125,7 @@ impl RedisServerBuilder {
         server
     }
 
-    /// Starts the process on a port of its own.
+    /// Starts the process on a new port.
     fn launch(&self) -> RedisServer {
         let port = loopback_port::reserve();
         let directory = tempfile::tempdir().expect("the system's temporary directory is writable");
@@ -144,7 +144,7 @@ impl RedisServerBuilder {
             "\n{ports}\ndir {directory_setting}\nunixsocket {}\n",
             quoted(&socket.to_string_lossy())
         )
-        .expect("a String takes everything");
+        .expect("writing to a String cannot fail");
 
         let mut process = ServerProcess::new(directory, &config);
         process.start().unwrap_or_else(|error| panic!("{error}"));
@@ -162,7 +162,7 @@ impl RedisServerBuilder {
     }
 }
 
-/// A word of `redis.conf`, in its quotes.
+/// A quoted value for `redis.conf`.
 fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }

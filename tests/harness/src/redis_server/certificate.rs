@@ -1,10 +1,10 @@
-//! The certificate of a TLS server: an authority made for one test, and what it signed.
+//! The certificate of a TLS server, signed by an authority that exists for one test.
 
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 
-/// The files of one server.
+/// The certificate files of one server.
 pub(crate) struct Certificate {
     authority: PathBuf,
     certificate: PathBuf,
@@ -12,7 +12,7 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
-    /// Makes an authority and a certificate for 127.0.0.1 and localhost, and writes them into `directory`.
+    /// Creates an authority and a certificate for 127.0.0.1 and localhost, and writes them to `directory`.
     pub(crate) fn issue(directory: &Path) -> Self {
         let files = Self {
             authority: Self::authority_in(directory),
@@ -48,7 +48,7 @@ impl Certificate {
         &self.authority
     }
 
-    /// Where the authority's certificate is.
+    /// The file of the authority's certificate.
     pub(crate) fn authority_in(directory: &Path) -> PathBuf {
         directory.join("authority.pem")
     }
@@ -58,12 +58,12 @@ impl Certificate {
         &self.certificate
     }
 
-    /// The file of its key.
+    /// The file of the server's key.
     pub(crate) fn key(&self) -> &Path {
         &self.key
     }
 
-    /// The lines of `redis.conf` that use it, without asking clients for one.
+    /// The lines of `redis.conf` for this certificate. Clients need none.
     pub(super) fn settings(&self) -> String {
         format!(
             "tls-cert-file \"{}\"\ntls-key-file \"{}\"\ntls-ca-cert-file \"{}\"\ntls-auth-clients no",

@@ -1,16 +1,16 @@
-//! A server that has been started again and is still reading its data, as after a failover: it accepts connections
-//! and answers `LOADING` to almost everything.
+//! A restarted server that is still loading its data, as after a failover. It accepts connections and answers `LOADING` to almost
+//! every command.
 
 use std::time::Duration;
 
 use super::RedisServer;
 use crate::eventually::eventually;
 
-/// A thousand keys, each of which takes [`SLOWLY`]'s hundredth of a second: ten seconds, unless the test ends first.
+/// A thousand keys, each of which takes [`SLOWLY`]'s hundredth of a second to load: ten seconds in total.
 const FILL: &str =
     "for i = 1, 1000 do redis.call('SET', 'loading:' .. i, string.rep('x', 2000)) end";
 
-/// Redis's own settings for testing this: microseconds per key, and an answer to clients at least at every key.
+/// Redis's own test settings: microseconds per key, and an answer to clients after each key.
 const SLOWLY: [&str; 4] = [
     "--key-load-delay",
     "10000",
@@ -21,9 +21,9 @@ const SLOWLY: [&str; 4] = [
 const DEADLINE: Duration = Duration::from_secs(5);
 
 impl RedisServer {
-    /// Kills the process and starts it again, on the same port, with data that takes longer to load than a test lasts.
+    /// Kills the process and starts it again on the same port, with data that loads for longer than a test.
     pub async fn restart_loading(&self) {
-        // Compressed, the keys would be read in one piece.
+        // Redis would read compressed keys in one piece.
         self.command(&["CONFIG", "SET", "rdbcompression", "no"])
             .await;
         self.command(&["EVAL", FILL, "0"]).await;

@@ -1,4 +1,4 @@
-//! The process behind a server, its directory and what it logged.
+//! The process of a server, its folder and its log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,15 @@ use tempfile::TempDir;
 
 use crate::owned_process::OwnedProcess;
 
-/// A `redis-server` that can be started more than once with the same configuration.
+/// A `redis-server` that can start several times with the same configuration.
 pub(super) struct ServerProcess {
-    /// Before the directory: it is dropped first.
+    /// Declared before the directory, so that it is dropped first.
     running: Option<OwnedProcess>,
     directory: TempDir,
 }
 
 impl ServerProcess {
-    /// Writes the configuration into the directory, which it owns from then on.
+    /// Writes the configuration into the folder, and owns the folder from then on.
     pub(super) fn new(directory: TempDir, config: &str) -> Self {
         let process = Self {
             running: None,
@@ -26,16 +26,16 @@ impl ServerProcess {
         process
     }
 
-    /// Starts the process, which may need a moment before it answers.
+    /// Starts the process, which may not answer immediately.
     ///
     /// # Errors
     ///
-    /// When there is no `redis-server`: what to install.
+    /// What to install, if `redis-server` is not installed.
     pub(super) fn start(&mut self) -> Result<(), String> {
         self.start_with(&[])
     }
 
-    /// The same, with settings for this start only: names that begin with `--`, each before its value.
+    /// Starts the process with additional settings for this start: names that begin with `--`, each before its value.
     pub(super) fn start_with(&mut self, settings: &[&str]) -> Result<(), String> {
         let mut command = Command::new("redis-server");
         command.arg(self.config()).args(settings);
@@ -45,7 +45,7 @@ impl ServerProcess {
                  installs it, or `sudo apt-get install redis-server`, or `brew install redis`"
                     .to_owned()
             }
-            _ => format!("could not start `redis-server`: {error}"),
+            _ => format!("`redis-server` does not start: {error}"),
         })?;
         self.running = Some(process);
         Ok(())
@@ -69,7 +69,7 @@ impl ServerProcess {
             .resume();
     }
 
-    /// How the process ended by itself, if it did.
+    /// The exit status, if the process ended by itself.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         self.running.as_mut()?.ended()
     }
@@ -78,7 +78,7 @@ impl ServerProcess {
         self.directory.path()
     }
 
-    /// Everything that it printed since the first start.
+    /// The output of the server since the first start.
     pub(super) fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Each deviation really deviates.
+//! Tests that each deviation of a server takes effect.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::RedisServer;
 use crate::eventually::eventually;
 use crate::fault_proxy::FaultProxy;
 
-/// The reply to one command of an ordinary client, as text.
+/// The reply to one command of a normal client, as text.
 async fn ask(url: &str, words: &[&str]) -> Result<String, redis::RedisError> {
     let mut connection = Client::open(url)?
         .get_multiplexed_async_connection()
@@ -19,9 +19,11 @@ async fn ask(url: &str, words: &[&str]) -> Result<String, redis::RedisError> {
         .await
 }
 
-/// The code of the error that a command is answered with, or that the login failed.
+/// The error code of a refused command or login.
 async fn refusal(url: &str, words: &[&str]) -> String {
-    let error = ask(url, words).await.expect_err("the server refuses");
+    let error = ask(url, words)
+        .await
+        .expect_err("the server refuses the command");
     match error.kind() {
         redis::ErrorKind::AuthenticationFailed => "WRONGPASS".to_owned(),
         _ => error
@@ -32,7 +34,7 @@ async fn refusal(url: &str, words: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn an_ordinary_server_stores_directly_and_through_a_proxy() {
+async fn a_default_server_stores_values_directly_and_through_a_proxy() {
     let server = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(server.address());
     ask(&server.url(), &["SET", "a", "1"])
@@ -47,7 +49,7 @@ async fn an_ordinary_server_stores_directly_and_through_a_proxy() {
 }
 
 #[tokio::test]
-async fn a_password_is_asked_for() {
+async fn a_password_is_required() {
     let server = RedisServer::builder()
         .password("p@ss \"word\"")
         .start()
@@ -67,7 +69,7 @@ async fn a_password_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_user_may_only_do_what_the_rules_say() {
+async fn a_user_has_only_the_rights_of_its_rules() {
     let server = RedisServer::builder()
         .user("app", "p/w", "~* &* +@all -del")
         .default_user("off")
@@ -87,7 +89,7 @@ async fn a_user_may_only_do_what_the_rules_say() {
 }
 
 #[tokio::test]
-async fn full_memory_refuses_to_store_and_answers_a_ping() {
+async fn a_full_server_refuses_writes_and_answers_ping() {
     let server = RedisServer::builder().full_memory().start().await;
     assert_eq!(refusal(&server.url(), &["SET", "k", "v"]).await, "OOM");
     assert_eq!(
@@ -97,7 +99,7 @@ async fn full_memory_refuses_to_store_and_answers_a_ping() {
 }
 
 #[tokio::test]
-async fn a_replica_has_the_data_and_takes_none() {
+async fn a_replica_serves_reads_and_refuses_writes() {
     let master = RedisServer::start().await;
     master.command(&["SET", "k", "v"]).await;
     let replica = RedisServer::builder().replica_of(&master).start().await;
@@ -112,8 +114,8 @@ async fn a_replica_has_the_data_and_takes_none() {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_with_a_certificate_of_the_authority() {
-    // Fails when another test was first.
+async fn a_tls_server_has_a_certificate_of_its_authority() {
+    // Fails if another test has installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let server = RedisServer::builder()
         .tls()
@@ -144,7 +146,7 @@ async fn tls_is_spoken_with_a_certificate_of_the_authority() {
 }
 
 #[tokio::test]
-async fn a_server_leaves_comes_back_and_stands_still() {
+async fn a_server_can_be_stopped_restarted_and_paused() {
     let server = RedisServer::start().await;
     server.command(&["SET", "k", "v"]).await;
     server.stop().await;
@@ -164,14 +166,14 @@ async fn a_server_leaves_comes_back_and_stands_still() {
 }
 
 #[tokio::test]
-async fn a_loading_server_says_so() {
+async fn a_loading_server_answers_loading() {
     let server = RedisServer::start().await;
     server.restart_loading().await;
     assert_eq!(refusal(&server.url(), &["SET", "k", "v"]).await, "LOADING");
 }
 
 #[tokio::test]
-async fn a_replica_without_its_master_may_be_told_to_serve_nothing() {
+async fn a_replica_can_refuse_reads_without_its_master() {
     let master = RedisServer::start().await;
     let replica = RedisServer::builder()
         .replica_of(&master)
@@ -181,7 +183,7 @@ async fn a_replica_without_its_master_may_be_told_to_serve_nothing() {
     master.stop().await;
     let url = replica.url();
     eventually(Duration::from_secs(5), async || {
-        // Until it has noticed, it answers.
+        // The replica answers until it notices that its master is gone.
         let answer = ask(&url, &["GET", "k"]).await;
         answer.is_err_and(|error| error.code() == Some("MASTERDOWN"))
     })

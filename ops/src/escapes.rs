@@ -1,9 +1,12 @@
-//! Invisible characters, written so that they are seen, and read back from what was written so.
+//! Escapes for invisible characters: reading them in arguments, and writing them in JSON.
+//!
+//! A client may choose a name with characters that a terminal obeys instead of printing. [`visible`](shared::text::visible)
+//! prints each as `\u{…}`, and an operator types the same escape.
 
 use shared::text::is_invisible;
 
-/// The text that [`visible`](shared::text::visible) has shown so.
-pub(crate) fn typed(shown: &str) -> String {
+/// The inverse of [`visible`](shared::text::visible). Malformed escapes stay as they are.
+pub(crate) fn unescape(shown: &str) -> String {
     let mut text = String::with_capacity(shown.len());
     let mut rest = shown;
     while let Some((before, behind)) = rest.split_once(r"\u{") {
@@ -26,7 +29,7 @@ pub(crate) fn typed(shown: &str) -> String {
     text + rest
 }
 
-/// JSON, with the invisible characters of its texts as escapes: the same document.
+/// JSON with its invisible characters as JSON escapes. It parses to the same document.
 pub(crate) fn visible_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for character in json.chars() {
@@ -60,18 +63,18 @@ mod tests {
     ];
 
     #[test]
-    fn what_is_shown_is_seen_and_can_be_typed() {
+    fn escaped_text_is_visible_and_can_be_typed() {
         for (text, shown) in CASES {
             assert_eq!(visible(text), shown);
-            assert_eq!(typed(shown), text);
+            assert_eq!(unescape(shown), text);
         }
         for unfinished in [r"\u{", r"\u{110000}", r"\u{x}", r"a\u{1b"] {
-            assert_eq!(typed(unfinished), unfinished);
+            assert_eq!(unescape(unfinished), unfinished);
         }
     }
 
     #[test]
-    fn json_says_the_same() {
+    fn escaped_json_parses_to_the_same_document() {
         for (text, _) in CASES {
             let document = json!({ text: [text] });
             let shown = visible_json(&document.to_string());

@@ -1,4 +1,4 @@
-//! The work of the contestants when doubles are counted: a till that hears of each execution, and can hold its answer back.
+//! Counts executions: a server that contestants call for each execution, and that can hold its answers back.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,10 +17,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A running till; dropping it ends it.
-pub(crate) struct Till {
+/// A running counter. Dropping it ends it.
+pub(crate) struct ExecutionCounter {
     address: SocketAddr,
-    heard: Arc<Mutex<HashMap<String, usize>>>,
+    executions_by_key: Arc<Mutex<HashMap<String, usize>>>,
     is_open: watch::Sender<bool>,
     _serving: JoinSet<()>,
 }
@@ -29,67 +29,71 @@ pub(crate) struct Till {
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(2);
 
-impl Till {
+impl ExecutionCounter {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let heard = Arc::default();
+        let executions_by_key = Arc::default();
         let (is_open, gate) = watch::channel(true);
         let mut serving = JoinSet::new();
-        let hearing = Arc::clone(&heard);
+        let counting = Arc::clone(&executions_by_key);
         serving.spawn(http_server::serve(listener, move |request| {
-            answer(request, Arc::clone(&hearing), gate.clone())
+            answer(request, Arc::clone(&counting), gate.clone())
         }));
         Self {
             address,
-            heard,
+            executions_by_key,
             is_open,
             _serving: serving,
         }
     }
 
-    /// Where contestants tell of their work.
+    /// The URL for contestants' work.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/work", self.address)
     }
 
-    /// Holds every answer back, from now on.
+    /// Holds all answers back from now on.
     pub(crate) fn close(&self) {
         self.is_open.send_replace(false);
     }
 
-    /// Gives the answers, those that were held back too.
+    /// Sends all answers, including those held back.
     pub(crate) fn open(&self) {
         self.is_open.send_replace(true);
     }
 
-    /// How many executions there were of a key.
+    /// The number of executions of a key.
     pub(crate) fn executions(&self, key: &str) -> usize {
-        self.heard.lock().get(key).copied().unwrap_or_default()
+        self.executions_by_key
+            .lock()
+            .get(key)
+            .copied()
+            .unwrap_or_default()
     }
 
-    /// Waits until the work of a key is under way; `false` when it does not come to that.
-    pub(crate) async fn has_heard_of(&self, key: &str) -> bool {
-        let heard = async {
+    /// Waits until the work of a key has started; `false` on a timeout.
+    pub(crate) async fn has_started(&self, key: &str) -> bool {
+        let started = async {
             while self.executions(key) == 0 {
                 tokio::time::sleep(PAUSE).await;
             }
         };
-        tokio::time::timeout(PATIENCE, heard).await.is_ok()
+        tokio::time::timeout(PATIENCE, started).await.is_ok()
     }
 }
 
 async fn answer(
     request: Request<Incoming>,
-    heard: Arc<Mutex<HashMap<String, usize>>>,
+    executions_by_key: Arc<Mutex<HashMap<String, usize>>>,
     mut gate: watch::Receiver<bool>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let body = request.into_body().collect().await;
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-    let told: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let key = told["key"].as_str().unwrap_or_default().to_owned();
-    *heard.lock().entry(key).or_default() += 1;
-    // An error says that the till is gone.
+    let report: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let key = report["key"].as_str().unwrap_or_default().to_owned();
+    *executions_by_key.lock().entry(key).or_default() += 1;
+    // An error means that the counter has ended.
     let _ = gate.wait_for(|is_open| *is_open).await;
     Ok(Response::new(Full::new(Bytes::from_static(b"{}"))))
 }

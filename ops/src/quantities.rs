@@ -1,11 +1,11 @@
-//! Times and amounts, as people say them.
+//! Durations and amounts of money, formatted for a terminal.
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
-/// A length of time in its two largest units.
-pub(crate) fn length(time: Duration) -> String {
+/// A duration in its two largest units.
+pub(crate) fn duration(time: Duration) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let coarse = match seconds {
         ..3_600 => seconds,
@@ -26,12 +26,12 @@ fn days(seconds: i64) -> String {
     }
 }
 
-/// How long ago that was.
+/// A time in the past, as a duration before now.
 pub(crate) fn ago(time: Duration) -> String {
-    format!("{} ago", length(time))
+    format!("{} ago", duration(time))
 }
 
-/// An amount as its currency writes it.
+/// An amount in minor units, with as many decimal digits as its currency has.
 pub(crate) fn money(amount: i64, currency: &str, digits: u32) -> String {
     let unit = 10_i64.pow(digits);
     match digits {
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_said_in_their_two_largest_units() {
+    fn a_duration_has_at_most_two_units() {
         let cases = [
             (0, "0s"),
             (59, "59s"),
@@ -61,12 +61,12 @@ mod tests {
             (200_000, "2d 7h"),
         ];
         for (seconds, expected) in cases {
-            assert_eq!(length(Duration::from_secs(seconds)), expected);
+            assert_eq!(duration(Duration::from_secs(seconds)), expected);
         }
     }
 
     #[test]
-    fn amounts_have_their_currencys_digits() {
+    fn an_amount_has_the_decimal_digits_of_its_currency() {
         assert_eq!(money(1_999, "EUR", 2), "19.99 EUR");
         assert_eq!(money(5, "EUR", 2), "0.05 EUR");
         assert_eq!(money(500, "JPY", 0), "500 JPY");
