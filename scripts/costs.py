@@ -1,4 +1,4 @@
-"""Computes the cost of the deployment in docs/deploy.md, for a million payments and for an idle month. Prints the tables of that page.
+"""Computes the cost of the deployment in docs/cost.md, for a million payments and for an idle month. Prints the tables of that page.
 
 The prices are list prices of us-east-1 in dollars, without free tiers and taxes. They were looked up on 26 November 2026 in secondary
 sources, because the price pages themselves were not reachable; each comment names the source and its date. Check them before you rely on
@@ -49,7 +49,7 @@ PRICES = {
     "atlas_m10_hour": 0.08,
 }
 
-# What a payment is, on the average. The round trips are those of the README; the times are for a provider that takes 300 ms, the
+# What a payment is, on the average. The round trips are those of docs/architecture.md; the times are for a provider that takes 300 ms, the
 # traces for payments that come at any time of the month alike.
 PAYMENT = {
     "requests": {

@@ -9,7 +9,7 @@ use shared::text::visible;
 /// Shows and settles truebond's payments, shows and resolves idempotency keys.
 ///
 /// Reads the same environment variables as the functions: ENVIRONMENT, REDIS_URL, MONGODB_URI, MONGODB_DATABASE,
-/// PAYMENT_PROVIDER, STRIPE_API_KEY and the others of README.md. In development it also reads `.env` in this folder; a variable
+/// PAYMENT_PROVIDER, STRIPE_API_KEY and the others of docs/configuration.md. In development it also reads `.env` in this folder; a variable
 /// of the environment takes precedence.
 #[derive(Parser)]
 #[command(name = "truebond-ops", version)]

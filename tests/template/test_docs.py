@@ -74,6 +74,15 @@ class Documents(unittest.TestCase):
         explained = [name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
         self.assertCountEqual(explained, Templates().main["Parameters"])
 
+    def test_log_messages_that_the_runbook_names_are_logged(self):
+        text = re.sub(r"^ *```.*?^ *```", "", page("runbook"), flags=re.MULTILINE | re.DOTALL)
+        quoted = {" ".join(part.split()).removesuffix("…").rstrip(" ,:") for part in re.findall(r"`([^`]+)`", text)}
+        # Three words or more, in which a command has other characters.
+        named = {part for part in quoted if re.fullmatch(r"[a-z]+(?:[:,]? [a-z]+){2,}", part)}
+        self.assertGreater(len(named), 5, named)
+        sources = [file.read_text(encoding="utf-8") for folder in ("shared", "functions") for file in (ROOT / folder).rglob("*.rs")]
+        self.assertEqual({part for part in named if not any(part in source for source in sources)}, set())
+
     def test_links_lead_somewhere(self):
         for file in LINKED:
             self.assertEqual(list(broken(file, file.read_text(encoding="utf-8"))), [], file)
