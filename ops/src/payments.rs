@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shared::App;
 use shared::deadline::Deadline;
-use shared::payments::{Found, Moment, OpenPayments, Payment};
+use shared::payments::{OpenPayments, Payment, ProviderFinding, Timestamp};
 
 use crate::arguments::{Form, Payments};
 use crate::measures::{ago, money};
@@ -20,24 +20,30 @@ pub(crate) async fn run(
     form: Form,
     deadline: Deadline,
 ) -> Result<Report, String> {
-    let desk = app.desk();
+    let payments = app.payment_admin();
     let failed = |error| format!("failed to {error}");
     match command {
         Payments::Open { limit } => {
-            let open = desk.open(limit, deadline).await.map_err(failed)?;
+            let open = payments.open(limit, deadline).await.map_err(failed)?;
             Ok(Report {
                 page: all(&open, form),
                 is_whole: open.unreadable.is_empty(),
             })
         }
         Payments::Show { id } => {
-            let found = desk.find(checked(&id)?, deadline).await.map_err(failed)?;
+            let found = payments
+                .find(checked(&id)?, deadline)
+                .await
+                .map_err(failed)?;
             let payment = found.ok_or_else(|| missing(&id))?;
             let cancel_after = app.payments_config().cancel_after;
             Ok(Report::whole(one(&payment, None, cancel_after, form)))
         }
         Payments::Settle { id } => {
-            let settled = desk.settle(checked(&id)?, deadline).await.map_err(failed)?;
+            let settled = payments
+                .settle(checked(&id)?, deadline)
+                .await
+                .map_err(failed)?;
             let (payment, found) = settled.ok_or_else(|| missing(&id))?;
             let cancel_after = app.payments_config().cancel_after;
             Ok(Report::whole(one(
@@ -87,7 +93,7 @@ fn all(open: &OpenPayments, form: Form) -> Page {
 }
 
 fn readable(payments: &[Payment]) -> Page {
-    let now = Moment::now();
+    let now = Timestamp::now();
     let rows: Vec<_> = payments
         .iter()
         .map(|payment| {
@@ -121,7 +127,12 @@ fn readable(payments: &[Payment]) -> Page {
     page
 }
 
-fn one(payment: &Payment, found: Option<Found>, cancel_after: Duration, form: Form) -> Page {
+fn one(
+    payment: &Payment,
+    found: Option<ProviderFinding>,
+    cancel_after: Duration,
+    form: Form,
+) -> Page {
     let end = words::end_of_payment(payment, cancel_after);
     if form == Form::Json {
         let mut document = document(payment);
@@ -129,9 +140,9 @@ fn one(payment: &Payment, found: Option<Found>, cancel_after: Duration, form: Fo
         document["ends"] = end.into();
         return Page::json(&document);
     }
-    let now = Moment::now();
+    let now = Timestamp::now();
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let when = |moment: Moment| format!("{moment} ({})", ago(moment.age(now)));
+    let when = |moment: Timestamp| format!("{moment} ({})", ago(moment.age(now)));
     let mut pairs = vec![
         ("payment", payment.id.clone()),
         ("state", payment.state.name().to_owned()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shared::idempotency::{Lookup, Progress};
-use shared::payments::{Found, Payment, State};
+use shared::payments::{Payment, ProviderFinding, State};
 
 /// About a payment, in the state that it is in.
 pub(crate) fn of_payment(payment: &Payment) -> &'static str {
@@ -29,18 +29,20 @@ pub(crate) fn of_payment(payment: &Payment) -> &'static str {
 }
 
 /// What settling a payment found at the provider.
-pub(crate) fn found(found: Found) -> String {
+pub(crate) fn found(found: ProviderFinding) -> String {
     match found {
-        Found::Ended => "not asked: the payment had ended already".to_owned(),
-        Found::NoIntent => {
+        ProviderFinding::AlreadyEnded => "not asked: the payment had ended already".to_owned(),
+        ProviderFinding::NoIntent => {
             "not asked: the ledger names no intent, so nothing was charged".to_owned()
         }
-        Found::Intent(status) => format!("the intent is {status}"),
-        Found::OtherAmount => "the intent is for another amount or currency".to_owned(),
-        Found::NoSuchIntent => {
+        ProviderFinding::Intent(status) => format!("the intent is {status}"),
+        ProviderFinding::AmountMismatch => {
+            "the intent is for another amount or currency".to_owned()
+        }
+        ProviderFinding::NoSuchIntent => {
             "the provider has no such intent: is its key of another account or mode?".to_owned()
         }
-        Found::Unreachable(reason) => format!("no answer: {reason}"),
+        ProviderFinding::Unreachable(reason) => format!("no answer: {reason}"),
     }
 }
 

@@ -12,7 +12,7 @@ use foundation::secret::Secrets;
 use idempotency::invoke::Remote;
 use idempotency::{Authority, Available, Fallback, Idempotency, ResponseKeys, Stores};
 use mongo_client::Mongo;
-use payments::{Desk, PaymentView, Payments, PaymentsConfig, Reconciler, Webhook};
+use payments::{PaymentAdmin, PaymentView, Payments, PaymentsConfig, Reconciler, Webhook};
 use redis_client::RedisClient;
 use telemetry::metrics::Metrics;
 
@@ -166,8 +166,8 @@ impl App {
     }
 
     /// What an operator may ask of payments.
-    pub fn desk(&self) -> Desk {
-        Desk::new(&self.payment_setup())
+    pub fn payment_admin(&self) -> PaymentAdmin {
+        PaymentAdmin::new(&self.payment_setup())
     }
 
     /// Whether this process lives.

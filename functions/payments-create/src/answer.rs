@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use shared::idempotency::web as idempotent;
-use shared::payments::{Answer, Fault, Payment, State};
+use shared::payments::{Answer, BodyError, Payment, State};
 use shared::web::{self, Problem, Response};
 
 /// When it makes sense to ask again for a payment that is on its way.
@@ -27,8 +27,8 @@ pub(crate) fn of(answer: Answer) -> Response {
             is_replay: true,
         } => idempotent::replay(&answer),
         Answer::Ended { answer, .. } => idempotent::answer(&answer),
-        Answer::OnItsWay { payment, more } => on_its_way(&payment, &more),
-        Answer::Refused(faults) => invalid(&faults),
+        Answer::Pending { payment, more } => on_its_way(&payment, &more),
+        Answer::InvalidBody(faults) => invalid(&faults),
         Answer::InProgress(retry_after) => idempotent::in_progress(retry_after),
         Answer::KeyReused => idempotent::key_reused(),
         Answer::OutcomeUnknown => idempotent::outcome_unknown(),
@@ -36,10 +36,10 @@ pub(crate) fn of(answer: Answer) -> Response {
     }
 }
 
-pub(crate) fn invalid(errors: &[Fault]) -> Response {
+pub(crate) fn invalid(errors: &[BodyError]) -> Response {
     #[derive(Serialize)]
     struct Errors<'a> {
-        errors: &'a [Fault],
+        errors: &'a [BodyError],
     }
     VALIDATION_FAILED.with(&Errors { errors })
 }

@@ -8,7 +8,7 @@ use serde_json::Map;
 use shared::App;
 use shared::idempotency::web::unavailable;
 use shared::lambda::{self, Invocation};
-use shared::payments::{NotShown, PaymentView};
+use shared::payments::{PaymentView, ViewError};
 use shared::web::{self, Problem, Refusal, Response, Tenant};
 
 const NOT_FOUND: Problem = Problem {
@@ -32,8 +32,8 @@ async fn handle(payments: Arc<PaymentView>, invocation: Invocation) -> Result<Re
 
     match shown {
         Ok(payment) => Ok(web::json_text(payment.to_json(&Map::new()))),
-        Err(NotShown::NotFound) => Err(NOT_FOUND.into()),
-        Err(NotShown::Unreadable) => Err(web::INTERNAL.into()),
-        Err(NotShown::Unavailable) => Ok(unavailable()),
+        Err(ViewError::NotFound) => Err(NOT_FOUND.into()),
+        Err(ViewError::Unreadable) => Err(web::INTERNAL.into()),
+        Err(ViewError::Unavailable) => Ok(unavailable()),
     }
 }

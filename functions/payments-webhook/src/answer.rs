@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use shared::idempotency::web as idempotent;
-use shared::payments::Received;
+use shared::payments::EventAnswer;
 use shared::web::{Problem, Response};
 
 pub(crate) const TOO_LARGE: Problem = Problem {
@@ -26,17 +26,17 @@ const INVALID: Problem = Problem {
     detail: "Send an event of the provider's, as JSON.",
 };
 
-pub(crate) fn of(received: Received) -> Response {
+pub(crate) fn of(received: EventAnswer) -> Response {
     match received {
-        Received::Followed {
+        EventAnswer::Processed {
             answer,
             is_replay: true,
         } => idempotent::replay(&answer),
-        Received::Followed { answer, .. } => idempotent::answer(&answer),
-        Received::NotYet => idempotent::unavailable(),
-        Received::InProgress(retry_after) => idempotent::in_progress(retry_after),
-        Received::IdReused => idempotent::key_reused(),
-        Received::NotSigned => SIGNATURE_INVALID.into(),
-        Received::Invalid => INVALID.into(),
+        EventAnswer::Processed { answer, .. } => idempotent::answer(&answer),
+        EventAnswer::RetryLater => idempotent::unavailable(),
+        EventAnswer::InProgress(retry_after) => idempotent::in_progress(retry_after),
+        EventAnswer::IdReused => idempotent::key_reused(),
+        EventAnswer::InvalidSignature => SIGNATURE_INVALID.into(),
+        EventAnswer::InvalidEvent => INVALID.into(),
     }
 }

@@ -11,13 +11,13 @@ use idempotency::{
 use serde_json::{Map, Value};
 
 use super::anomaly::Anomalies;
-use super::fault::Fault;
+use super::body_error::BodyError;
 use super::ledger::{Ledger, LedgerError};
 use super::order::Parsed;
 use super::provider::Provider;
 use super::settling::is_due;
-use super::steps::{self, Others, PaymentBackends, Purpose, Reached};
-use super::{Moment, Order, Payment, Payments, State};
+use super::steps::{self, AttemptOutcome, ConcurrentAttempt, PaymentBackends, Purpose};
+use super::{Order, Payment, Payments, State, Timestamp};
 
 /// The route whose requests these are. It is a part of every request's fingerprint.
 const ROUTE: &str = "/api/payments";
@@ -28,14 +28,14 @@ const LEAST_TIME: Duration = Duration::from_secs(2);
 pub struct NewPayment {
     order: Order,
     /// Why it is refused, unless an older version took it under the same key.
-    refused: Vec<Fault>,
+    refused: Vec<BodyError>,
     tenant: Tenant,
     key: IdempotencyKey,
     fingerprint: Fingerprint,
 }
 
 /// What a request for a payment came to, and how.
-pub struct Created {
+pub struct CreateOutcome {
     /// What its client is answered.
     pub answer: Answer,
     /// The store that answered alone, where not all that are configured could take part.
@@ -54,14 +54,14 @@ pub enum Answer {
         is_replay: bool,
     },
     /// The payment is on its way; the same request finds out more.
-    OnItsWay {
+    Pending {
         /// As the ledger has it.
         payment: Box<Payment>,
         /// What the provider says besides: what the customer has to do.
         more: Map<String, Value>,
     },
     /// The body cannot be used.
-    Refused(Vec<Fault>),
+    InvalidBody(Vec<BodyError>),
     /// Another attempt is at work, for this long at most.
     InProgress(Duration),
     /// The key belongs to another request.
@@ -83,7 +83,7 @@ impl NewPayment {
         key: IdempotencyKey,
         body: &[u8],
         environment: &Environment,
-    ) -> Result<Self, Vec<Fault>> {
+    ) -> Result<Self, Vec<BodyError>> {
         let Parsed { order, refused } = Order::parse(body, environment)?;
         let request = Request {
             method: "POST",
@@ -92,7 +92,7 @@ impl NewPayment {
             payload: body,
         };
         let fingerprint = Fingerprint::of(&request)
-            .map_err(|_| vec![Fault::of("", "JSON that names each member once")])?;
+            .map_err(|_| vec![BodyError::of("", "JSON that names each member once")])?;
         Ok(Self {
             order,
             refused,
@@ -125,7 +125,7 @@ impl Payments {
         asked: NewPayment,
         patience: Option<Duration>,
         deadline: Deadline,
-    ) -> Created {
+    ) -> CreateOutcome {
         let stores = (self.ledger.as_deref(), self.provider.as_deref());
         let ((Some(ledger), Some(provider)), Some(operation)) = (stores, asked.operation()) else {
             return Answer::Unavailable.into();
@@ -176,7 +176,7 @@ impl Payments {
                 Answer::Unavailable
             }
         };
-        Created {
+        CreateOutcome {
             answer,
             degraded_to: claim.degraded_to,
             has_waited: claim.has_waited,
@@ -184,7 +184,7 @@ impl Payments {
     }
 }
 
-impl From<Answer> for Created {
+impl From<Answer> for CreateOutcome {
     /// An answer that needed no store of keys.
     fn from(answer: Answer) -> Self {
         Self {
@@ -211,10 +211,10 @@ impl Till<'_> {
     /// # Errors
     ///
     /// The refusal, where there is no such payment.
-    async fn check_taken(&self, key: &DerivedKey, faults: &[Fault]) -> Result<(), Answer> {
+    async fn check_taken(&self, key: &DerivedKey, faults: &[BodyError]) -> Result<(), Answer> {
         match self.read(key).await? {
             Some(_) => Ok(()),
-            None => Err(Answer::Refused(faults.to_vec())),
+            None => Err(Answer::InvalidBody(faults.to_vec())),
         }
     }
 
@@ -227,7 +227,7 @@ impl Till<'_> {
             &fingerprint,
             asked.order,
             self.provider.name(),
-            Moment::now(),
+            Timestamp::now(),
         );
         let opened = match self.ledger.open(&payment, self.deadline).await {
             Ok(opened) => opened,
@@ -250,19 +250,19 @@ impl Till<'_> {
         // The store of keys may have forgotten the attempt that opened the row; that one may still run.
         let is_forgotten = lease.is_first() && opened != payment;
         let others = if lease.took_over() || is_forgotten {
-            Others::Perhaps
+            ConcurrentAttempt::Possible
         } else {
-            Others::None
+            ConcurrentAttempt::None
         };
         match self.advance(opened, &key, others).await {
-            Reached::End(ended) => {
-                if let Some(answer) = ended.final_answer() {
+            AttemptOutcome::Ended(ended) => {
+                if let Some(answer) = ended.final_response() {
                     // The ledger has the bytes; the engine only makes the next answer quicker.
                     lease.complete(answer).await;
                 }
                 Answer::of_ended(&ended, was_open)
             }
-            Reached::OnItsWay(payment, more) => {
+            AttemptOutcome::Pending(payment, more) => {
                 match payment.state {
                     State::RequiresAction | State::Processing => {
                         lease.complete(payment.reference()).await;
@@ -273,7 +273,7 @@ impl Till<'_> {
                 }
                 Answer::on_its_way(payment, more)
             }
-            Reached::Nothing(payment) => match lease.release().await {
+            AttemptOutcome::NothingDone(payment) => match lease.release().await {
                 WriteResult::Stored(()) => Answer::Unavailable,
                 // Somebody has taken over meanwhile, or may have, and charges.
                 _ => Answer::on_its_way(steps::unknown(payment), Map::new()),
@@ -313,10 +313,15 @@ impl Till<'_> {
             Err(refusal) => return refusal,
         };
         let was_open = payment.state.is_open();
-        match self.advance(payment, key, Others::Perhaps).await {
-            Reached::End(ended) => Answer::of_ended(&ended, was_open),
-            Reached::OnItsWay(payment, more) => Answer::on_its_way(payment, more),
-            Reached::Nothing(payment) => Answer::on_its_way(steps::unknown(payment), Map::new()),
+        match self
+            .advance(payment, key, ConcurrentAttempt::Possible)
+            .await
+        {
+            AttemptOutcome::Ended(ended) => Answer::of_ended(&ended, was_open),
+            AttemptOutcome::Pending(payment, more) => Answer::on_its_way(payment, more),
+            AttemptOutcome::NothingDone(payment) => {
+                Answer::on_its_way(steps::unknown(payment), Map::new())
+            }
         }
     }
 
@@ -329,8 +334,13 @@ impl Till<'_> {
         })
     }
 
-    async fn advance(&self, payment: Payment, key: &DerivedKey, others: Others) -> Reached {
-        let purpose = if is_due(payment.created_at, self.cancel_after, Moment::now()) {
+    async fn advance(
+        &self,
+        payment: Payment,
+        key: &DerivedKey,
+        others: ConcurrentAttempt,
+    ) -> AttemptOutcome {
+        let purpose = if is_due(payment.created_at, self.cancel_after, Timestamp::now()) {
             Purpose::Close
         } else {
             Purpose::Pay
@@ -355,7 +365,7 @@ impl Answer {
 
     /// Of a payment that has ended. It is a replay only where it had ended before this request looked.
     fn of_ended(ended: &Payment, was_open: bool) -> Self {
-        match ended.final_answer() {
+        match ended.final_response() {
             Some(answer) => Self::Ended {
                 answer,
                 is_replay: !was_open,
@@ -366,7 +376,7 @@ impl Answer {
     }
 
     fn on_its_way(payment: Payment, more: Map<String, Value>) -> Self {
-        Self::OnItsWay {
+        Self::Pending {
             payment: Box::new(payment),
             more,
         }

@@ -191,7 +191,7 @@ async fn of_payment(
         Ok(Some(payment)) if payment.fingerprint != entry.fingerprint.to_string() => {
             Step::Settle(Settlement::Reopened)
         }
-        Ok(Some(payment)) => match payment.final_answer() {
+        Ok(Some(payment)) => match payment.final_response() {
             Some(answer) => Step::Settle(Settlement::Completed(answer)),
             None => Step::Leave,
         },

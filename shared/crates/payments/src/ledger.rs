@@ -19,7 +19,7 @@ pub(super) use mongo_ledger::MongoLedger;
 
 use foundation::Deadline;
 
-use super::{Moment, Payment, Setup, State};
+use super::{Payment, Setup, State, Timestamp};
 
 /// Where payments are kept.
 #[async_trait]
@@ -33,7 +33,7 @@ pub(super) trait Ledger: Send + Sync {
         payment: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Changed, LedgerError>;
+    ) -> Result<ChangeResult, LedgerError>;
 
     /// A payment, whosever it is.
     async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, LedgerError>;
@@ -48,7 +48,7 @@ pub(super) trait Ledger: Send + Sync {
     /// How many open payments there are that were first heard of before this.
     async fn count_open(
         &self,
-        created_before: Moment,
+        created_before: Timestamp,
         deadline: Deadline,
     ) -> Result<u64, LedgerError>;
 
@@ -60,7 +60,7 @@ pub(super) trait Ledger: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Queue {
     /// First heard of before this.
-    pub(super) created_before: Moment,
+    pub(super) created_before: Timestamp,
     pub(super) order: QueueOrder,
     /// At most so many.
     pub(super) limit: u32,
@@ -73,9 +73,9 @@ pub(super) enum QueueOrder {
     Oldest,
     /// Those not looked at since `looked_before`, by how long they have waited for it: since the last look, or since they were
     /// first heard of. So every one has its turn, whatever becomes of the others, and however many are new.
-    Unseen {
+    LongestWaiting {
         /// Looked at before this, or never.
-        looked_before: Moment,
+        looked_before: Timestamp,
     },
 }
 
@@ -96,11 +96,11 @@ pub(super) enum Change {
 
 /// A payment whose change was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Changed {
+pub(super) enum ChangeResult {
     /// As this call has changed it.
-    Now(Payment),
+    Applied(Payment),
     /// As it was: not what the change expects. A call whose reply was lost may have changed it so.
-    Not(Payment),
+    Conflict(Payment),
 }
 
 /// Open payments, as the ledger has them.
@@ -139,7 +139,7 @@ pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Ledger>> {
 
 impl Change {
     /// The payment after this change; `None` where it is not as the change expects.
-    pub(super) fn apply(&self, payment: &Payment, now: Moment) -> Option<Payment> {
+    pub(super) fn apply(&self, payment: &Payment, now: Timestamp) -> Option<Payment> {
         if !payment.state.is_open() {
             return None;
         }
@@ -173,11 +173,11 @@ impl Change {
     }
 }
 
-impl Changed {
+impl ChangeResult {
     /// The row as it is, changed or not.
     pub(super) fn into_payment(self) -> Payment {
         match self {
-            Self::Now(payment) | Self::Not(payment) => payment,
+            Self::Applied(payment) | Self::Conflict(payment) => payment,
         }
     }
 }
@@ -187,7 +187,7 @@ impl Queue {
     fn takes(&self, payment: &Payment) -> bool {
         let is_unseen = match self.order {
             QueueOrder::Oldest => true,
-            QueueOrder::Unseen { looked_before } => payment
+            QueueOrder::LongestWaiting { looked_before } => payment
                 .looked_at
                 .is_none_or(|looked_at| looked_at < looked_before),
         };
@@ -195,10 +195,10 @@ impl Queue {
     }
 
     /// What it is sorted by.
-    fn rank(&self, payment: &Payment) -> Moment {
+    fn rank(&self, payment: &Payment) -> Timestamp {
         match self.order {
             QueueOrder::Oldest => payment.created_at,
-            QueueOrder::Unseen { .. } => payment.looked_at.unwrap_or(payment.created_at),
+            QueueOrder::LongestWaiting { .. } => payment.looked_at.unwrap_or(payment.created_at),
         }
     }
 }

@@ -1,17 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+mod admin;
 mod anomaly;
+mod body_error;
 mod config;
 mod create;
 mod decline;
-mod desk;
-mod fault;
-mod found;
+mod finding;
 mod keys;
 mod ledger;
 #[cfg(test)]
 mod model;
-mod moment;
 mod order;
 mod payment;
 mod provider;
@@ -19,11 +18,12 @@ mod reconcile;
 mod rendering;
 mod settling;
 mod setup;
-mod show;
 mod steps;
 mod stripe_unit;
 #[cfg(test)]
 mod tests;
+mod timestamp;
+mod view;
 mod webhook;
 
 use std::sync::Arc;
@@ -33,22 +33,22 @@ use foundation::Environment;
 use idempotency::Idempotency;
 use tracing::error;
 
+pub use admin::{PaymentAdmin, PaymentAdminError};
+pub use body_error::BodyError;
 pub use config::{
     DEFAULT_CANCEL_AFTER, DEFAULT_PROVIDER_TIMEOUT, DEFAULT_RECONCILE_AFTER, PaymentsConfig,
     ProviderConfig,
 };
-pub use create::{Answer, Created, NewPayment};
-pub use desk::{Desk, DeskError};
-pub use fault::Fault;
-pub use found::Found;
+pub use create::{Answer, CreateOutcome, NewPayment};
+pub use finding::ProviderFinding;
 pub use ledger::OpenPayments;
-pub use moment::Moment;
 pub use order::Order;
 pub use payment::{End, Payment, State};
-pub use reconcile::{Reconciled, Reconciler};
+pub use reconcile::{ReconcileReport, Reconciler};
 pub use setup::Setup;
-pub use show::NotShown;
-pub use webhook::{Receipt, Received, Webhook};
+pub use timestamp::Timestamp;
+pub use view::ViewError;
+pub use webhook::{EventAnswer, EventOutcome, Webhook};
 
 use anomaly::Anomalies;
 use ledger::Ledger;

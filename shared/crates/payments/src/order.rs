@@ -21,7 +21,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use self::body::Body;
-use super::fault::Fault;
+use super::body_error::BodyError;
 use super::stripe_unit::StripeUnit;
 
 /// An order that can be paid.
@@ -47,7 +47,7 @@ pub struct Order {
 pub(super) struct Parsed {
     pub(super) order: Order,
     /// Why it is refused, unless an older version took it under the same key.
-    pub(super) refused: Vec<Fault>,
+    pub(super) refused: Vec<BodyError>,
 }
 
 /// The names of metadata that an intent has from us. No order has them: the provider would have another value than the client sent.
@@ -83,9 +83,9 @@ impl Order {
     /// # Errors
     ///
     /// Everything that is wrong with it: what no version takes, then what this one refuses.
-    pub(super) fn parse(body: &[u8], environment: &Environment) -> Result<Parsed, Vec<Fault>> {
+    pub(super) fn parse(body: &[u8], environment: &Environment) -> Result<Parsed, Vec<BodyError>> {
         let Some(mut body) = Body::read(body) else {
-            return Err(vec![Fault::of("", "a JSON object")]);
+            return Err(vec![BodyError::of("", "a JSON object")]);
         };
         let order = Self {
             amount: body
@@ -117,12 +117,12 @@ impl Order {
     }
 
     /// Why this amount cannot be charged; `None` where it can. Stripe has another amount for it, or none.
-    fn unpayable(&self) -> Option<Fault> {
+    fn unpayable(&self) -> Option<BodyError> {
         match StripeUnit::of(&self.currency) {
-            None => Some(Fault::of("/currency", "a currency that can be charged")),
+            None => Some(BodyError::of("/currency", "a currency that can be charged")),
             Some(unit) => {
                 let refused = unit.to_stripe(self.amount).err();
-                refused.map(|accepted| Fault::of("/amount", accepted))
+                refused.map(|accepted| BodyError::of("/amount", accepted))
             }
         }
     }
@@ -205,7 +205,7 @@ fn metadata_entry(
 ) -> Option<(String, String)> {
     let shown = name.to_string_lossy();
     let path = ["metadata", &*shown];
-    let fault = |accepted| Fault::of(&body::pointer(&path), accepted);
+    let fault = |accepted| BodyError::of(&body::pointer(&path), accepted);
     let Some(name) = name.as_str() else {
         body.faults.push(fault(LONE_SURROGATE));
         return None;

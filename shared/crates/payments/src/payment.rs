@@ -5,7 +5,7 @@ use std::fmt;
 use idempotency::{DerivedKey, Fingerprint};
 use serde::{Deserialize, Serialize};
 
-use super::{Moment, Order};
+use super::{Order, Timestamp};
 
 /// A row of the ledger.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,11 +30,11 @@ pub struct Payment {
     /// The provider's code for why it was declined. The payer may see a more general one.
     pub decline_code: Option<String>,
     /// When it was first heard of.
-    pub created_at: Moment,
+    pub created_at: Timestamp,
     /// Since when the state is what it is.
-    pub status_since: Moment,
+    pub status_since: Timestamp,
     /// When it was last looked at to be settled, by nobody's request.
-    pub looked_at: Option<Moment>,
+    pub looked_at: Option<Timestamp>,
     /// What everybody is answered once the state is final: the body, byte for byte.
     pub answer: Option<String>,
 }
@@ -80,7 +80,7 @@ impl Payment {
         fingerprint: &Fingerprint,
         order: Order,
         provider: &str,
-        now: Moment,
+        now: Timestamp,
     ) -> Self {
         Self {
             id: id_of(key),

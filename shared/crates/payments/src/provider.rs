@@ -34,7 +34,7 @@ pub(super) trait Provider: Send + Sync {
         payment: &Payment,
         key: &str,
         deadline: Deadline,
-    ) -> Result<Intent, Failure>;
+    ) -> Result<Intent, ProviderError>;
 
     /// Charges an intent, if it has not been.
     async fn confirm(
@@ -42,13 +42,13 @@ pub(super) trait Provider: Send + Sync {
         intent: &str,
         order: &Order,
         deadline: Deadline,
-    ) -> Result<Intent, Failure>;
+    ) -> Result<Intent, ProviderError>;
 
     /// What has become of an intent.
-    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure>;
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError>;
 
     /// Lets an intent never be charged, if it has not been.
-    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure>;
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError>;
 }
 
 /// A payment, as the provider sees it. Not `Debug`: its secret opens the payment to a browser.
@@ -103,26 +103,27 @@ pub(super) enum IntentStatus {
 
 /// Why a request to the provider brought no intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum ProviderError {
     /// Nothing was sent, or the provider says so before it does anything: no credentials, too many requests.
     #[error("have the provider do anything: {0}")]
-    NothingDone(&'static str),
+    NotProcessed(&'static str),
     /// The provider understood and will not, however often it is asked.
     #[error("have the provider agree: {0}")]
-    Refused(&'static str),
+    Rejected(&'static str),
     /// It is not known what the provider did.
     #[error("learn what the provider did: {0}")]
-    Unclear(&'static str),
+    OutcomeUnknown(&'static str),
 }
 
 /// The provider's intent has an amount that no payment has in its currency.
-pub(super) const UNEXPECTED_AMOUNT: Failure = Failure::Unclear("unexpected_amount");
+pub(super) const UNEXPECTED_AMOUNT: ProviderError =
+    ProviderError::OutcomeUnknown("unexpected_amount");
 
 /// Why an intent is not used: it is of the other mode, live or test, than is configured.
 pub(super) const OTHER_LIVEMODE: &str = "other_livemode";
 
 /// The provider has no intent of the name that it was asked for.
-pub(super) const NO_SUCH_INTENT: Failure = Failure::Refused("no_such_intent");
+pub(super) const NO_SUCH_INTENT: ProviderError = ProviderError::Rejected("no_such_intent");
 
 /// The provider; `None`: payments are refused.
 pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Provider>> {

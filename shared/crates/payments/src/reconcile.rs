@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use super::ledger::{Change, Ledger, LedgerError, Queue, QueueOrder};
 use super::settling::Settling;
-use super::{Moment, Payment, Setup, State, keys};
+use super::{Payment, Setup, State, Timestamp, keys};
 
 /// Settles what stayed open.
 pub struct Reconciler {
@@ -30,7 +30,7 @@ pub struct Reconciler {
 
 /// What a run did, and what it leaves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Reconciled {
+pub struct ReconcileReport {
     /// How many payments it looked at.
     pub looked_at: u64,
     /// How many of them turned out to be charged.
@@ -50,7 +50,7 @@ pub struct Reconciled {
 }
 
 /// What a look at one payment came to.
-enum Looked {
+enum ReconcileOutcome {
     /// The ledger did not let it be looked at.
     Not,
     /// The row with this id cannot be read.
@@ -93,7 +93,7 @@ impl Reconciler {
     /// # Cancel safety
     ///
     /// A dropped run leaves each payment wherever it was; the next run goes on.
-    pub async fn run(&self, deadline: Deadline) -> Reconciled {
+    pub async fn run(&self, deadline: Deadline) -> ReconcileReport {
         let deadline = deadline.within(LONGEST_RUN);
         // Keys are forgotten by an index, whether there are payments or not.
         if let Err(error) = self.idempotency.prepare(deadline).await {
@@ -101,13 +101,13 @@ impl Reconciler {
         }
         let Some(settling) = &self.settling else {
             self.finish_keys(None, deadline).await;
-            return Reconciled::default();
+            return ReconcileReport::default();
         };
         if let Err(error) = settling.ledger.prepare(deadline).await {
             warn!(ledger.error = %error, "the ledger could not be prepared");
         }
-        let due = Moment::now().before(self.reconcile_after);
-        let mut reconciled = Reconciled::default();
+        let due = Timestamp::now().before(self.reconcile_after);
+        let mut reconciled = ReconcileReport::default();
         let settled = reconciled.settle_all(settling, due, deadline.reserving(COUNTING_TIME));
         if let Err(error) = settled.await {
             warn!(ledger.error = %error, "what is open could not be listed");
@@ -172,7 +172,7 @@ impl Reconciler {
     }
 }
 
-async fn settle_one(settling: &Settling, payment: Payment, deadline: Deadline) -> Looked {
+async fn settle_one(settling: &Settling, payment: Payment, deadline: Deadline) -> ReconcileOutcome {
     // First of all it goes to the end of the queue, whatever becomes of it; and what the ledger says now is what counts.
     let looked = settling.ledger.change(&payment, &Change::Look, deadline);
     let payment = match looked.await {
@@ -180,17 +180,17 @@ async fn settle_one(settling: &Settling, payment: Payment, deadline: Deadline) -
         Err(error) => {
             warn!(payment.id, ledger.error = %error, "a payment could not be looked at");
             return match error {
-                LedgerError::Unavailable(_) => Looked::Not,
-                LedgerError::Unreadable { .. } => Looked::Unreadable(payment.id),
+                LedgerError::Unavailable(_) => ReconcileOutcome::Not,
+                LedgerError::Unreadable { .. } => ReconcileOutcome::Unreadable(payment.id),
             };
         }
     };
     if !payment.state.is_open() {
-        return Looked::Still;
+        return ReconcileOutcome::Still;
     }
     let settled = settling.settle(payment, deadline).await.payment;
     if settled.state.is_open() {
-        let age = settled.created_at.age(Moment::now());
+        let age = settled.created_at.age(Timestamp::now());
         if let Some(tried) = tried_in_vain(&settled, age, settling.is_due(&settled)) {
             error!(
                 payment.id = settled.id,
@@ -201,9 +201,9 @@ async fn settle_one(settling: &Settling, payment: Payment, deadline: Deadline) -
                 "a payment is open for longer than a day"
             );
         }
-        return Looked::Still;
+        return ReconcileOutcome::Still;
     }
-    Looked::Ended(settled.state)
+    ReconcileOutcome::Ended(settled.state)
 }
 
 /// What does not end an open payment that needs a person; `None`: it is younger than that.
@@ -232,7 +232,7 @@ fn tried_in_vain(payment: &Payment, age: Duration, is_due: bool) -> Option<&'sta
 /// How many due payments are open, and the age of the oldest.
 async fn what_is_open(
     settling: &Settling,
-    due: Moment,
+    due: Timestamp,
     deadline: Deadline,
 ) -> Result<(u64, Option<Duration>), LedgerError> {
     let count = settling.ledger.count_open(due, deadline).await?;
@@ -242,7 +242,7 @@ async fn what_is_open(
         limit: 1,
     };
     let oldest = settling.ledger.open_payments(queue, deadline).await?;
-    let now = Moment::now();
+    let now = Timestamp::now();
     let age = oldest
         .payments
         .first()
@@ -250,7 +250,7 @@ async fn what_is_open(
     Ok((count, age))
 }
 
-impl Reconciled {
+impl ReconcileReport {
     /// The same as JSON.
     pub fn to_json(&self) -> Box<RawValue> {
         // Numbers and a truth value always serialise.
@@ -296,13 +296,13 @@ impl Reconciled {
     async fn settle_all(
         &mut self,
         settling: &Settling,
-        due: Moment,
+        due: Timestamp,
         deadline: Deadline,
     ) -> Result<(), LedgerError> {
         let queue = Queue {
             created_before: due,
-            order: QueueOrder::Unseen {
-                looked_before: Moment::now(),
+            order: QueueOrder::LongestWaiting {
+                looked_before: Timestamp::now(),
             },
             limit: PAGE,
         };
@@ -322,13 +322,13 @@ impl Reconciled {
                     if is_time_left() {
                         settle_one(settling, payment, deadline).await
                     } else {
-                        Looked::Not
+                        ReconcileOutcome::Not
                     }
                 })
                 .buffer_unordered(AT_ONCE);
             while let Some(looked) = looks.next().await {
                 self.count(&looked);
-                if let Looked::Unreadable(id) = looked {
+                if let ReconcileOutcome::Unreadable(id) = looked {
                     unreadable.insert(id);
                 }
             }
@@ -340,14 +340,17 @@ impl Reconciled {
         }
     }
 
-    fn count(&mut self, looked: &Looked) {
-        let is_looked_at = !matches!(looked, Looked::Not | Looked::Unreadable(_));
+    fn count(&mut self, looked: &ReconcileOutcome) {
+        let is_looked_at = !matches!(
+            looked,
+            ReconcileOutcome::Not | ReconcileOutcome::Unreadable(_)
+        );
         self.looked_at += u64::from(is_looked_at);
         match looked {
-            Looked::Not | Looked::Unreadable(_) | Looked::Still => {}
-            Looked::Ended(State::Succeeded) => self.succeeded += 1,
-            Looked::Ended(State::Declined) => self.declined += 1,
-            Looked::Ended(_) => self.failed += 1,
+            ReconcileOutcome::Not | ReconcileOutcome::Unreadable(_) | ReconcileOutcome::Still => {}
+            ReconcileOutcome::Ended(State::Succeeded) => self.succeeded += 1,
+            ReconcileOutcome::Ended(State::Declined) => self.declined += 1,
+            ReconcileOutcome::Ended(_) => self.failed += 1,
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::payment::{End, Payment, State};
-use super::{Moment, decline};
+use super::{Timestamp, decline};
 
 const DECLINED: Problem = Problem {
     status: StatusCode::PAYMENT_REQUIRED,
@@ -49,8 +49,8 @@ struct Shown<'a> {
     livemode: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     decline_code: Option<&'a str>,
-    created_at: Moment,
-    status_since: Moment,
+    created_at: Timestamp,
+    status_since: Timestamp,
 }
 
 /// What the provider is answered whose event needs nothing more.
@@ -59,7 +59,7 @@ const RECEIVED: &str = r#"{"received":true}"#;
 impl Payment {
     /// The payment, ended so, with the answer that everybody gets.
     #[must_use]
-    pub fn ended(&self, end: &End, now: Moment) -> Self {
+    pub fn ended(&self, end: &End, now: Timestamp) -> Self {
         let mut ended = Self {
             state: match end {
                 End::Succeeded => State::Succeeded,
@@ -81,7 +81,7 @@ impl Payment {
     }
 
     /// The answer of a final payment; `None` of one that is open.
-    pub fn final_answer(&self) -> Option<SavedResponse> {
+    pub fn final_response(&self) -> Option<SavedResponse> {
         let body = self.answer.clone()?;
         let (status, content_type) = match self.state {
             State::Succeeded => (StatusCode::CREATED, "application/json"),

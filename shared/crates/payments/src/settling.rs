@@ -13,7 +13,7 @@ use super::anomaly::Anomalies;
 use super::ledger::{self, Ledger};
 use super::provider::{self, Provider};
 use super::steps::{self, PaymentBackends, Purpose, Settled};
-use super::{Moment, Payment, Setup};
+use super::{Payment, Setup, Timestamp};
 
 /// Where payments are settled.
 pub(super) struct Settling {
@@ -43,7 +43,7 @@ impl Settling {
         let purpose = if self.is_due(&payment) {
             Purpose::Close
         } else {
-            Purpose::Settle
+            Purpose::Reconcile
         };
         let backends = PaymentBackends {
             ledger: &*self.ledger,
@@ -55,12 +55,12 @@ impl Settling {
 
     /// Whether a payment has been open for so long that it is closed.
     pub(super) fn is_due(&self, payment: &Payment) -> bool {
-        is_due(payment.created_at, self.cancel_after, Moment::now())
+        is_due(payment.created_at, self.cancel_after, Timestamp::now())
     }
 }
 
 /// Whether an open payment is closed at `now`, rather than confirmed.
-pub(super) fn is_due(created_at: Moment, cancel_after: Duration, now: Moment) -> bool {
+pub(super) fn is_due(created_at: Timestamp, cancel_after: Duration, now: Timestamp) -> bool {
     created_at.age(now) >= cancel_after
 }
 
@@ -72,8 +72,12 @@ mod tests {
     fn a_payment_is_closed_once_it_is_as_old_as_configured() {
         let after = Duration::from_secs(60);
         for (age_ms, expected) in [(0, false), (59_999, false), (60_000, true), (60_001, true)] {
-            let now = Moment::EPOCH.after(Duration::from_millis(age_ms));
-            assert_eq!(is_due(Moment::EPOCH, after, now), expected, "{age_ms} ms");
+            let now = Timestamp::EPOCH.after(Duration::from_millis(age_ms));
+            assert_eq!(
+                is_due(Timestamp::EPOCH, after, now),
+                expected,
+                "{age_ms} ms"
+            );
         }
     }
 }

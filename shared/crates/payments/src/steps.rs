@@ -18,30 +18,32 @@ pub(super) use self::next_step::Purpose;
 use foundation::Deadline;
 use idempotency::DerivedKey;
 
-use self::next_step::{Step, Tried, decide};
+use self::next_step::{LastRequest, Step, decide};
 use super::anomaly::{Anomalies, Anomaly};
-use super::found::{Findings, Found};
-use super::ledger::{Change, Changed, Ledger, LedgerError};
-use super::moment::Moment;
+use super::finding::{Findings, ProviderFinding};
+use super::ledger::{Change, ChangeResult, Ledger, LedgerError};
 use super::payment::{End, Payment, State};
-use super::provider::{Failure, Intent, IntentStatus, OTHER_LIVEMODE, Provider, UNEXPECTED_AMOUNT};
+use super::provider::{
+    Intent, IntentStatus, OTHER_LIVEMODE, Provider, ProviderError, UNEXPECTED_AMOUNT,
+};
+use super::timestamp::Timestamp;
 
 /// Where a payment has got to.
-pub(super) enum Reached {
+pub(super) enum AttemptOutcome {
     /// It has ended.
-    End(Payment),
+    Ended(Payment),
     /// It is on its way, in its state; with what the customer's browser needs to go on.
-    OnItsWay(Payment, Map<String, Value>),
+    Pending(Payment, Map<String, Value>),
     /// This attempt had no effect and can have none. Another one may have taken over since.
-    Nothing(Payment),
+    NothingDone(Payment),
 }
 
 /// Whether another attempt may be about. One that froze and was taken over may thaw: it has lost its lease, yet what it sends to
 /// the provider has its effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Others {
+pub(super) enum ConcurrentAttempt {
     None,
-    Perhaps,
+    Possible,
 }
 
 /// What payments are made with.
@@ -67,11 +69,11 @@ pub(super) async fn advance(
     payment: Payment,
     key: &DerivedKey,
     purpose: Purpose,
-    others: Others,
+    others: ConcurrentAttempt,
     deadline: Deadline,
-) -> Reached {
+) -> AttemptOutcome {
     if !payment.state.is_open() {
-        return Reached::End(payment);
+        return AttemptOutcome::Ended(payment);
     }
     let attempt = Attempt {
         backends,
@@ -96,7 +98,7 @@ pub(super) async fn advance(
 pub(super) struct Settled {
     /// As it then is.
     pub(super) payment: Payment,
-    pub(super) found: Found,
+    pub(super) found: ProviderFinding,
     /// Whether the ledger acknowledged what followed from that.
     pub(super) is_acknowledged: bool,
 }
@@ -115,19 +117,19 @@ pub(super) async fn settle(
     if !payment.state.is_open() {
         return Settled {
             payment,
-            found: Found::Ended,
+            found: ProviderFinding::AlreadyEnded,
             is_acknowledged: true,
         };
     }
     let attempt = Attempt {
         backends,
         purpose,
-        others: Others::Perhaps,
+        others: ConcurrentAttempt::Possible,
         deadline,
         findings: Findings::none(),
     };
     let payment = match (&payment.intent, purpose) {
-        (None, Purpose::Pay | Purpose::Settle) => payment,
+        (None, Purpose::Pay | Purpose::Reconcile) => payment,
         (None, Purpose::Close) => attempt.close(payment).await.into_payment(),
         (Some(_), _) => attempt.resume(payment).await.into_payment(),
     };
@@ -138,10 +140,12 @@ pub(super) async fn settle(
     }
 }
 
-impl Reached {
+impl AttemptOutcome {
     fn into_payment(self) -> Payment {
         match self {
-            Self::End(payment) | Self::OnItsWay(payment, _) | Self::Nothing(payment) => payment,
+            Self::Ended(payment) | Self::Pending(payment, _) | Self::NothingDone(payment) => {
+                payment
+            }
         }
     }
 }
@@ -149,7 +153,7 @@ impl Reached {
 struct Attempt<'a> {
     backends: PaymentBackends<'a>,
     purpose: Purpose,
-    others: Others,
+    others: ConcurrentAttempt,
     deadline: Deadline,
     findings: Findings,
 }
@@ -166,7 +170,7 @@ impl Attempt<'_> {
         &self,
         payment: Payment,
         key: &DerivedKey,
-    ) -> Result<(Payment, Intent, Others), Box<Reached>> {
+    ) -> Result<(Payment, Intent, ConcurrentAttempt), Box<AttemptOutcome>> {
         let key = key.step("create intent");
         let created = self
             .backends
@@ -178,18 +182,20 @@ impl Attempt<'_> {
                 intent: intent.id.clone(),
                 livemode: intent.livemode,
             },
-            Err(Failure::Refused(_)) => {
-                Change::EndWithoutIntent(Box::new(payment.ended(&End::Failed, Moment::now())))
+            Err(ProviderError::Rejected(_)) => {
+                Change::EndWithoutIntent(Box::new(payment.ended(&End::Failed, Timestamp::now())))
             }
-            Err(failure @ Failure::NothingDone(_)) => {
+            Err(failure @ ProviderError::NotProcessed(_)) => {
                 self.report_if_mismatch(&payment, *failure);
                 warn!(payment.id, provider.error = %failure, "no intent was created");
                 return Err(Box::new(match self.others {
-                    Others::None => Reached::Nothing(payment),
-                    Others::Perhaps => self.wait(payment, State::Unknown, Map::new()).await,
+                    ConcurrentAttempt::None => AttemptOutcome::NothingDone(payment),
+                    ConcurrentAttempt::Possible => {
+                        self.wait(payment, State::Unknown, Map::new()).await
+                    }
                 }));
             }
-            Err(failure @ Failure::Unclear(_)) => {
+            Err(failure @ ProviderError::OutcomeUnknown(_)) => {
                 self.report_if_mismatch(&payment, *failure);
                 warn!(payment.id, provider.error = %failure, "it is not known whether an intent was created");
                 return Err(Box::new(
@@ -203,9 +209,9 @@ impl Attempt<'_> {
             .change(&payment, &change, self.deadline)
             .await;
         let (payment, others) = match changed {
-            Ok(Changed::Now(payment)) => (payment, self.others),
+            Ok(ChangeResult::Applied(payment)) => (payment, self.others),
             // Every attempt creates the same intent: a name that is like this one's own was written by another one all the same.
-            Ok(Changed::Not(payment)) => (payment, Others::Perhaps),
+            Ok(ChangeResult::Conflict(payment)) => (payment, ConcurrentAttempt::Possible),
             Err(_) => {
                 return Err(Box::new(
                     self.wait(payment, State::Unknown, Map::new()).await,
@@ -213,7 +219,7 @@ impl Attempt<'_> {
             }
         };
         if !payment.state.is_open() {
-            return Err(Box::new(Reached::End(payment)));
+            return Err(Box::new(AttemptOutcome::Ended(payment)));
         }
         let intent = match created {
             Ok(intent) if payment.intent.as_deref() == Some(&intent.id) => Some(intent),
@@ -228,17 +234,20 @@ impl Attempt<'_> {
     }
 
     /// Goes on with a payment whose intent has a name.
-    async fn resume(&self, payment: Payment) -> Reached {
+    async fn resume(&self, payment: Payment) -> AttemptOutcome {
         match self.look(&payment).await {
-            Some(intent) => self.go_on(payment, intent, Others::Perhaps).await,
+            Some(intent) => {
+                self.go_on(payment, intent, ConcurrentAttempt::Possible)
+                    .await
+            }
             None => self.wait(payment, State::Unknown, Map::new()).await,
         }
     }
 
     /// Ends a payment whose intent has no name in the ledger, and so is never confirmed. Where it has got one meanwhile, that
     /// one decides.
-    async fn close(&self, payment: Payment) -> Reached {
-        let ended = payment.ended(&End::Failed, Moment::now());
+    async fn close(&self, payment: Payment) -> AttemptOutcome {
+        let ended = payment.ended(&End::Failed, Timestamp::now());
         let change = Change::EndWithoutIntent(Box::new(ended));
         match self.change(&payment, &change).await {
             Ok(ended) if !ended.state.is_open() => {
@@ -246,15 +255,20 @@ impl Attempt<'_> {
                     payment.id,
                     "a payment that the provider has never named is closed"
                 );
-                Reached::End(ended)
+                AttemptOutcome::Ended(ended)
             }
             Ok(named) => self.resume(named).await,
-            Err(_) => Reached::OnItsWay(payment, Map::new()),
+            Err(_) => AttemptOutcome::Pending(payment, Map::new()),
         }
     }
 
-    async fn go_on(&self, payment: Payment, mut intent: Intent, others: Others) -> Reached {
-        let mut tried = Tried::Nothing;
+    async fn go_on(
+        &self,
+        payment: Payment,
+        mut intent: Intent,
+        others: ConcurrentAttempt,
+    ) -> AttemptOutcome {
+        let mut tried = LastRequest::None;
         let mut decline_code = None;
         for _ in 0..MOST_STEPS {
             // A cancelled one charges no customer, whatever its amount.
@@ -278,24 +292,26 @@ impl Attempt<'_> {
                     );
                     match confirming.await {
                         Ok(confirmed) => {
-                            (tried, intent) = (Tried::Confirmation, confirmed);
+                            (tried, intent) = (LastRequest::Confirmation, confirmed);
                             continue;
                         }
                         Err(failure) => {
                             warn!(payment.id, provider.error = %failure, "the intent was not confirmed, or it is not known");
                             tried = match failure {
                                 // Another attempt may have sent its confirmation all the same.
-                                Failure::NothingDone(_) if others == Others::None => {
-                                    return Reached::Nothing(payment);
+                                ProviderError::NotProcessed(_)
+                                    if others == ConcurrentAttempt::None =>
+                                {
+                                    return AttemptOutcome::NothingDone(payment);
                                 }
-                                Failure::Refused(_) => Tried::RefusedConfirmation,
-                                _ => Tried::Confirmation,
+                                ProviderError::Rejected(_) => LastRequest::RejectedConfirmation,
+                                _ => LastRequest::Confirmation,
                             };
                         }
                     }
                 }
                 Step::Cancel => {
-                    tried = Tried::Cancellation;
+                    tried = LastRequest::Cancellation;
                     // What counts is what the intent says afterwards.
                     let cancelling = self
                         .backends
@@ -328,7 +344,7 @@ impl Attempt<'_> {
             .ok()
     }
 
-    fn report_if_mismatch(&self, payment: &Payment, failure: Failure) {
+    fn report_if_mismatch(&self, payment: &Payment, failure: ProviderError) {
         if failure == UNEXPECTED_AMOUNT {
             self.report_mismatch(payment);
         } else if failure.code() == OTHER_LIVEMODE {
@@ -342,12 +358,12 @@ impl Attempt<'_> {
         let intent = payment.intent.as_deref();
         let anomalies = self.backends.anomalies;
         anomalies.report(Anomaly::AmountMismatch, &payment.id, intent);
-        self.findings.note_other_amount();
+        self.findings.note_amount_mismatch();
     }
 
     /// Writes the end, which fixes the bytes that everybody is answered; whatever the ledger then says counts.
-    async fn end(&self, payment: Payment, end: &End) -> Reached {
-        let change = Change::End(Box::new(payment.ended(end, Moment::now())));
+    async fn end(&self, payment: Payment, end: &End) -> AttemptOutcome {
+        let change = Change::End(Box::new(payment.ended(end, Timestamp::now())));
         match self.change(&payment, &change).await {
             Ok(ended) if !ended.state.is_open() => {
                 info!(
@@ -355,23 +371,28 @@ impl Attempt<'_> {
                     payment.state = ended.state.name(),
                     "a payment ended"
                 );
-                Reached::End(ended)
+                AttemptOutcome::Ended(ended)
             }
-            Ok(open) => Reached::OnItsWay(unknown(open), Map::new()),
+            Ok(open) => AttemptOutcome::Pending(unknown(open), Map::new()),
             Err(unavailable) => {
                 warn!(payment.id, ledger.error = %unavailable, "a payment's end is not acknowledged");
-                Reached::OnItsWay(unknown(payment), Map::new())
+                AttemptOutcome::Pending(unknown(payment), Map::new())
             }
         }
     }
 
     /// Notes how far it is, for those who look at the ledger alone.
-    async fn wait(&self, payment: Payment, state: State, more: Map<String, Value>) -> Reached {
+    async fn wait(
+        &self,
+        payment: Payment,
+        state: State,
+        more: Map<String, Value>,
+    ) -> AttemptOutcome {
         let moving = Change::Move(state);
         match self.change(&payment, &moving).await {
-            Ok(ended) if !ended.state.is_open() => Reached::End(ended),
-            Ok(open) => Reached::OnItsWay(open, more),
-            Err(_) => Reached::OnItsWay(unknown(payment), Map::new()),
+            Ok(ended) if !ended.state.is_open() => AttemptOutcome::Ended(ended),
+            Ok(open) => AttemptOutcome::Pending(open, more),
+            Err(_) => AttemptOutcome::Pending(unknown(payment), Map::new()),
         }
     }
 
@@ -385,7 +406,7 @@ impl Attempt<'_> {
         if changed.is_err() {
             self.findings.note_unacknowledged();
         }
-        changed.map(Changed::into_payment)
+        changed.map(ChangeResult::into_payment)
     }
 }
 

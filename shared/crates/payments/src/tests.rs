@@ -29,10 +29,10 @@ use telemetry::metrics::Metrics;
 use tempfile::TempDir;
 
 use super::anomaly::Anomalies;
-use super::ledger::{Change, Changed, FileLedger, Ledger, LedgerError, OpenPayments, Queue};
-use super::provider::{Failure, Intent, Provider, Sandbox};
-use super::steps::{Others, PaymentBackends, Purpose, Reached, advance};
-use super::{Answer, Moment, NewPayment, Order, Payment, Payments};
+use super::ledger::{Change, ChangeResult, FileLedger, Ledger, LedgerError, OpenPayments, Queue};
+use super::provider::{Intent, Provider, ProviderError, Sandbox};
+use super::steps::{AttemptOutcome, ConcurrentAttempt, PaymentBackends, Purpose, advance};
+use super::{Answer, NewPayment, Order, Payment, Payments, Timestamp};
 
 /// The moment at which a process ends: before or after one of the calls that it makes to the ledger and the provider.
 struct Doom {
@@ -76,7 +76,7 @@ impl Ledger for Doomed<FileLedger> {
         payment: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Changed, LedgerError> {
+    ) -> Result<ChangeResult, LedgerError> {
         let changing = self.inner.change(payment, change, deadline);
         self.doom.around(changing).await
     }
@@ -95,7 +95,7 @@ impl Ledger for Doomed<FileLedger> {
 
     async fn count_open(
         &self,
-        created_before: Moment,
+        created_before: Timestamp,
         deadline: Deadline,
     ) -> Result<u64, LedgerError> {
         self.inner.count_open(created_before, deadline).await
@@ -117,7 +117,7 @@ impl Provider for Doomed<Sandbox> {
         payment: &Payment,
         key: &str,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         static CREATED: AtomicUsize = AtomicUsize::new(0);
         let key = if self.is_forgetful {
             format!("{:024}", CREATED.fetch_add(1, Ordering::SeqCst))
@@ -133,16 +133,16 @@ impl Provider for Doomed<Sandbox> {
         intent: &str,
         order: &Order,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         let confirming = self.inner.confirm(intent, order, deadline);
         self.doom.around(confirming).await
     }
 
-    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         self.doom.around(self.inner.inspect(intent, deadline)).await
     }
 
-    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         self.doom.around(self.inner.cancel(intent, deadline)).await
     }
 }
@@ -232,7 +232,7 @@ impl World {
     }
 
     /// Two clients that come until they have a final answer: what they were told.
-    async fn settled(&self) -> [Told; 2] {
+    async fn settled(&self) -> [ClientAnswer; 2] {
         let processes = [self.process(NEVER), self.process(NEVER)];
         let client = async |process: &Payments, method: &str| loop {
             let answer = process.told(&asked(method)).await;
@@ -253,41 +253,41 @@ impl World {
 
 /// A body that a client sends, under the one key of a world.
 #[derive(Clone)]
-struct Asked(String);
+struct ClientRequest(String);
 
 /// What a client is answered, in short.
-struct Told {
+struct ClientAnswer {
     status: StatusCode,
     body: Bytes,
     is_replay: bool,
 }
 
 impl Payments {
-    async fn told(&self, asked: &Asked) -> Told {
-        let Asked(body) = asked;
+    async fn told(&self, asked: &ClientRequest) -> ClientAnswer {
+        let ClientRequest(body) = asked;
         let environment = Environment::laptop();
         let tenant = Tenant::of(&Caller::default(), &environment).expect("a laptop's");
         let key = IdempotencyKey::parse("k-1").expect("a key");
         let answer = match NewPayment::parse(tenant, key, body.as_bytes(), &environment) {
             Ok(asked) => self.create(asked, None, Deadline::UNKNOWN).await.answer,
-            Err(faults) => Answer::Refused(faults),
+            Err(faults) => Answer::InvalidBody(faults),
         };
         let (status, body, is_replay) = match answer {
             Answer::Ended { answer, is_replay } => {
                 let body = answer.whole_body().expect("whole").clone();
                 (answer.status, body, is_replay)
             }
-            Answer::OnItsWay { payment, more } => {
+            Answer::Pending { payment, more } => {
                 (StatusCode::ACCEPTED, payment.to_json(&more).into(), false)
             }
-            Answer::Refused(_) => (StatusCode::BAD_REQUEST, Bytes::new(), false),
+            Answer::InvalidBody(_) => (StatusCode::BAD_REQUEST, Bytes::new(), false),
             Answer::InProgress(_) | Answer::OutcomeUnknown => {
                 (StatusCode::CONFLICT, Bytes::new(), false)
             }
             Answer::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, Bytes::new(), false),
             Answer::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Bytes::new(), false),
         };
-        Told {
+        ClientAnswer {
             status,
             body,
             is_replay,
@@ -295,13 +295,13 @@ impl Payments {
     }
 }
 
-fn asked(method: &str) -> Asked {
+fn asked(method: &str) -> ClientRequest {
     asked_of(1000, "EUR", method)
 }
 
-fn asked_of(amount: i64, currency: &str, method: &str) -> Asked {
+fn asked_of(amount: i64, currency: &str, method: &str) -> ClientRequest {
     let order = json!({"amount": amount, "currency": currency, "payment_method": method});
-    Asked(order.to_string())
+    ClientRequest(order.to_string())
 }
 
 /// Lets a process end at every moment of a payment by this method; at each, two clients then come to one answer.
@@ -357,7 +357,7 @@ async fn attempts_at_once_charge_one_intent() {
             &fingerprint.expect("unambiguous"),
             serde_json::from_value(order).expect("an order"),
             "sandbox",
-            Moment::EPOCH,
+            Timestamp::EPOCH,
         );
         let attempts = (0..8).map(async |_| {
             let opened = ledger.open(&payment, Deadline::UNKNOWN).await;
@@ -371,13 +371,13 @@ async fn attempts_at_once_charge_one_intent() {
                 opened,
                 &key,
                 Purpose::Pay,
-                Others::Perhaps,
+                ConcurrentAttempt::Possible,
                 Deadline::UNKNOWN,
             )
             .await;
             match reached {
-                Reached::End(ended) => ended.answer,
-                Reached::OnItsWay(..) | Reached::Nothing(_) => None,
+                AttemptOutcome::Ended(ended) => ended.answer,
+                AttemptOutcome::Pending(..) | AttemptOutcome::NothingDone(_) => None,
             }
         });
 

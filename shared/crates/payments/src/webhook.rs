@@ -13,8 +13,8 @@
 //! Nothing of a body is read before its signature has been checked.
 
 mod event;
+mod secrets;
 mod signature;
-mod signers;
 
 use std::time::Duration;
 
@@ -26,11 +26,11 @@ use idempotency::{
 use tracing::{error, info, warn};
 
 use self::event::Event;
-use self::signers::{Signed, Signers};
+use self::secrets::{SignatureCheck, WebhookSecrets};
 use super::anomaly::Anomaly;
-use super::found::Found;
+use super::finding::ProviderFinding;
 use super::settling::Settling;
-use super::{Moment, Payment, Setup, State, payment, rendering};
+use super::{Payment, Setup, State, Timestamp, payment, rendering};
 
 /// Receives the provider's events.
 pub struct Webhook {
@@ -39,7 +39,7 @@ pub struct Webhook {
     /// `None`: there is nothing to settle with.
     settling: Option<Settling>,
     /// `None`: nobody can have signed anything.
-    signers: Option<Signers>,
+    secrets: Option<WebhookSecrets>,
 }
 
 const ROUTE: &str = "/api/payments/webhook";
@@ -47,17 +47,17 @@ const ROUTE: &str = "/api/payments/webhook";
 const SENDER: &str = "stripe";
 
 /// Whether an event needs to come again.
-enum Followed {
+enum EventProcessing {
     /// The ledger says what the provider says.
-    Done,
+    Recorded,
     /// It is not known yet whether it does.
-    NotYet,
+    RetryLater,
 }
 
 /// What receiving an event came to, and how.
-pub struct Receipt {
+pub struct EventOutcome {
     /// What its sender is answered.
-    pub received: Received,
+    pub received: EventAnswer,
     /// The store that answered alone, where not all that are configured could take part.
     pub degraded_to: Option<Backend>,
     /// Whether it waited for another delivery.
@@ -65,38 +65,38 @@ pub struct Receipt {
 }
 
 /// What the sender of an event is answered.
-pub enum Received {
+pub enum EventAnswer {
     /// It needs not come again.
-    Followed {
+    Processed {
         /// The answer to each delivery of it.
         answer: SavedResponse,
         /// Whether an earlier delivery was followed.
         is_replay: bool,
     },
     /// It has to come again.
-    NotYet,
+    RetryLater,
     /// Another delivery is at work, for this long at most.
     InProgress(Duration),
     /// Its id belongs to another event.
     IdReused,
     /// No secret that is in force signed it, or not lately.
-    NotSigned,
+    InvalidSignature,
     /// It cannot be read.
-    Invalid,
+    InvalidEvent,
 }
 
-impl Received {
+impl EventAnswer {
     fn first() -> Self {
-        Self::Followed {
+        Self::Processed {
             answer: rendering::received(),
             is_replay: false,
         }
     }
 }
 
-impl From<Received> for Receipt {
+impl From<EventAnswer> for EventOutcome {
     /// An answer that needed no store of keys.
-    fn from(received: Received) -> Self {
+    fn from(received: EventAnswer) -> Self {
         Self {
             received,
             degraded_to: None,
@@ -109,9 +109,9 @@ impl Webhook {
     /// Receives events over `idempotency`, which signs with [`Setup::response_keys`]. Nothing is connected, and nothing here fails.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
         let secrets = setup.config.webhook_secrets.as_ref();
-        let signers =
-            secrets.map(|secrets| Signers::new(setup.secrets.cell(secrets), &setup.environment));
-        match signers {
+        let secrets = secrets
+            .map(|secrets| WebhookSecrets::new(setup.secrets.cell(secrets), &setup.environment));
+        match secrets {
             Some(_) => {}
             // Stripe sends none to a laptop.
             None if setup.environment.is_laptop() => {
@@ -123,7 +123,7 @@ impl Webhook {
             idempotency,
             environment: setup.environment.clone(),
             settling: Settling::new(setup),
-            signers,
+            secrets,
         }
     }
 
@@ -139,27 +139,27 @@ impl Webhook {
         body: &[u8],
         patience: Option<Duration>,
         deadline: Deadline,
-    ) -> Receipt {
-        let (Some(settling), Some(signers)) = (&self.settling, &self.signers) else {
-            return Received::NotYet.into();
+    ) -> EventOutcome {
+        let (Some(settling), Some(secrets)) = (&self.settling, &self.secrets) else {
+            return EventAnswer::RetryLater.into();
         };
-        let now = Moment::now().as_unix_seconds();
-        match signers.judge(signature, body, now, deadline).await {
-            Signed::Yes => {}
-            Signed::No => {
+        let now = Timestamp::now().as_unix_seconds();
+        match secrets.verify(signature, body, now, deadline).await {
+            SignatureCheck::Valid => {}
+            SignatureCheck::Invalid => {
                 warn!("an event was refused: its signature is not valid");
-                return Received::NotSigned.into();
+                return EventAnswer::InvalidSignature.into();
             }
-            Signed::StoreError => return Received::NotYet.into(),
+            SignatureCheck::SecretsUnavailable => return EventAnswer::RetryLater.into(),
         }
         let Some(event) = Event::parse(body) else {
-            return Received::Invalid.into();
+            return EventAnswer::InvalidEvent.into();
         };
         if !event.is_of_intent() {
-            return Received::first().into();
+            return EventAnswer::first().into();
         }
         let Some(operation) = operation(&event) else {
-            return Received::Invalid.into();
+            return EventAnswer::InvalidEvent.into();
         };
         let claim = self
             .idempotency
@@ -168,39 +168,39 @@ impl Webhook {
         let received = match claim.outcome {
             Ok(ClaimOutcome::Claimed(lease)) => match self.follow(settling, &event, deadline).await
             {
-                Followed::Done => {
+                EventProcessing::Recorded => {
                     lease.complete(rendering::received()).await;
-                    Received::first()
+                    EventAnswer::first()
                 }
-                Followed::NotYet => {
+                EventProcessing::RetryLater => {
                     lease.release().await;
-                    Received::NotYet
+                    EventAnswer::RetryLater
                 }
             },
-            Ok(ClaimOutcome::Blocked(Blocked::Replay(answer))) => Received::Followed {
+            Ok(ClaimOutcome::Blocked(Blocked::Replay(answer))) => EventAnswer::Processed {
                 answer,
                 is_replay: true,
             },
             // What is stored under the event's id is damaged, or another program's. Following an event twice is harmless.
             Ok(ClaimOutcome::Blocked(Blocked::Unknown(_))) => {
                 match self.follow(settling, &event, deadline).await {
-                    Followed::Done => Received::first(),
-                    Followed::NotYet => Received::NotYet,
+                    EventProcessing::Recorded => EventAnswer::first(),
+                    EventProcessing::RetryLater => EventAnswer::RetryLater,
                 }
             }
-            Ok(ClaimOutcome::Blocked(Blocked::Mismatch)) => Received::IdReused,
+            Ok(ClaimOutcome::Blocked(Blocked::Mismatch)) => EventAnswer::IdReused,
             Ok(ClaimOutcome::Blocked(Blocked::InProgress { retry_after })) => {
-                Received::InProgress(retry_after)
+                EventAnswer::InProgress(retry_after)
             }
             Err(error) => {
                 warn!(
                     idempotency.error = %error,
                     "a request was turned away: nothing decides whether it may run"
                 );
-                Received::NotYet
+                EventAnswer::RetryLater
             }
         };
-        Receipt {
+        EventOutcome {
             received,
             degraded_to: claim.degraded_to,
             has_waited: claim.has_waited,
@@ -209,20 +209,25 @@ impl Webhook {
 
     /// Looks at the payment that an event is about, if it is one of this environment. An event that contradicts the ledger comes
     /// again, until the contradiction is repaired or the provider gives up.
-    async fn follow(&self, settling: &Settling, event: &Event, deadline: Deadline) -> Followed {
+    async fn follow(
+        &self,
+        settling: &Settling,
+        event: &Event,
+        deadline: Deadline,
+    ) -> EventProcessing {
         let Some(id) = event.payment_id().filter(|id| payment::is_id(id)) else {
             info!(
                 stripe.event = event.kind,
                 "an event is about no payment of ours"
             );
-            return Followed::Done;
+            return EventProcessing::Recorded;
         };
         if !self.is_from_here(event) {
             info!(
                 stripe.event = event.kind,
                 "an event is about a payment of another environment"
             );
-            return Followed::Done;
+            return EventProcessing::Recorded;
         }
         let anomalies = &settling.anomalies;
         let intent = Some(event.intent());
@@ -230,43 +235,44 @@ impl Webhook {
             Ok(Some(payment)) => payment,
             Ok(None) if event.is_of_charge() => {
                 anomalies.report(Anomaly::ChargedWithoutRow, id, intent);
-                return Followed::NotYet;
+                return EventProcessing::RetryLater;
             }
             Ok(None) => {
                 info!(
                     stripe.event = event.kind,
                     "an event is about a payment that is not in the ledger"
                 );
-                return Followed::Done;
+                return EventProcessing::Recorded;
             }
             Err(error) => {
                 warn!(payment.id = id, ledger.error = %error, "an event's payment could not be read");
-                return Followed::NotYet;
+                return EventProcessing::RetryLater;
             }
         };
         if let Some(anomaly) = anomaly(event, &payment) {
             anomalies.report(anomaly, id, intent);
-            return Followed::NotYet;
+            return EventProcessing::RetryLater;
         }
         if !is_about(event, &payment) {
-            return Followed::Done;
+            return EventProcessing::Recorded;
         }
         let settled = settling.settle(payment, deadline).await;
         match settled.found {
-            Found::Unreachable(_) => Followed::NotYet,
-            _ if !settled.is_acknowledged => Followed::NotYet,
-            Found::NoSuchIntent => {
+            ProviderFinding::Unreachable(_) => EventProcessing::RetryLater,
+            _ if !settled.is_acknowledged => EventProcessing::RetryLater,
+            ProviderFinding::NoSuchIntent => {
                 error!(
                     payment.id = id,
                     stripe.intent = intent,
                     "an event is about an intent that the provider does not have"
                 );
-                Followed::Done
+                EventProcessing::Recorded
             }
             // Also where that does not end the payment: the same event again would find the same.
-            Found::Ended | Found::NoIntent | Found::Intent(_) | Found::OtherAmount => {
-                Followed::Done
-            }
+            ProviderFinding::AlreadyEnded
+            | ProviderFinding::NoIntent
+            | ProviderFinding::Intent(_)
+            | ProviderFinding::AmountMismatch => EventProcessing::Recorded,
         }
     }
 

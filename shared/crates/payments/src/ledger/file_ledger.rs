@@ -8,8 +8,8 @@ use foundation::Deadline;
 use serde_json::Value;
 
 use super::files::{Locked, lock, read, read_all};
-use super::{Change, Changed, Ledger, LedgerError, OpenPayments, Queue};
-use crate::{Moment, Payment};
+use super::{Change, ChangeResult, Ledger, LedgerError, OpenPayments, Queue};
+use crate::{Payment, Timestamp};
 
 pub(crate) struct FileLedger {
     folder: PathBuf,
@@ -66,20 +66,20 @@ impl Ledger for FileLedger {
         payment: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Changed, LedgerError> {
+    ) -> Result<ChangeResult, LedgerError> {
         let locked = self.lock(deadline).await?;
         let mut fits = false;
         let changed = locked.update(&payment.id, |found: Option<&Payment>| {
-            let changed = change.apply(found?, Moment::now());
+            let changed = change.apply(found?, Timestamp::now());
             fits = changed.is_some();
             changed
         });
         let changed = changed.map_err(|error| self.failure(&payment.id, &error))?;
         let changed = changed.ok_or(LedgerError::Unavailable("not_found"))?;
         Ok(if fits {
-            Changed::Now(changed)
+            ChangeResult::Applied(changed)
         } else {
-            Changed::Not(changed)
+            ChangeResult::Conflict(changed)
         })
     }
 
@@ -104,7 +104,7 @@ impl Ledger for FileLedger {
         Ok(open)
     }
 
-    async fn count_open(&self, created_before: Moment, _: Deadline) -> Result<u64, LedgerError> {
+    async fn count_open(&self, created_before: Timestamp, _: Deadline) -> Result<u64, LedgerError> {
         let all = self.all()?;
         let payments = all.iter().filter_map(|(_, payment)| payment.as_ref());
         let is_open =

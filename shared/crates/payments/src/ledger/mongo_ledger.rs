@@ -9,8 +9,8 @@ use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database, IndexModel};
 use tracing::error;
 
-use super::{Change, Changed, Ledger, LedgerError, OpenPayments, Queue, QueueOrder};
-use crate::{Moment, Payment, State};
+use super::{Change, ChangeResult, Ledger, LedgerError, OpenPayments, Queue, QueueOrder};
+use crate::{Payment, State, Timestamp};
 
 pub(crate) struct MongoLedger {
     mongo: Mongo,
@@ -64,7 +64,7 @@ impl MongoLedger {
             error!(payment.id = %id, "a row of the ledger cannot be read: its payment is not settled");
         }
         let filter = doc! { "_id": { "$in": rows } };
-        let update = doc! { "$set": { "looked_at": Moment::now().to_string() } };
+        let update = doc! { "$set": { "looked_at": Timestamp::now().to_string() } };
         let writing = self.mongo.run(deadline, |database| {
             let (payments, filter, update) = (payments(&database), filter.clone(), update.clone());
             async move { payments.update_many(filter, update).await }
@@ -114,7 +114,7 @@ impl Ledger for MongoLedger {
         changing: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Changed, LedgerError> {
+    ) -> Result<ChangeResult, LedgerError> {
         let (guard, set) = written(change)?;
         let mut filter = doc! { "_id": &changing.id, "state": is_open() };
         filter.extend(guard);
@@ -123,11 +123,11 @@ impl Ledger for MongoLedger {
             .await
             .map_err(unavailable)?;
         match changed {
-            Some(changed) => payment(changed).map(Changed::Now),
+            Some(changed) => payment(changed).map(ChangeResult::Applied),
             None => self
                 .read(&changing.id, deadline)
                 .await?
-                .map(Changed::Not)
+                .map(ChangeResult::Conflict)
                 .ok_or(LedgerError::Unavailable("not_found")),
         }
     }
@@ -163,7 +163,7 @@ impl Ledger for MongoLedger {
                 }
             }
             match queue.order {
-                QueueOrder::Unseen { .. } => self.put_back(&unreadable, deadline).await?,
+                QueueOrder::LongestWaiting { .. } => self.put_back(&unreadable, deadline).await?,
                 // An operator who only looks leaves the queue as it is, and sees past what cannot be read.
                 QueueOrder::Oldest if !is_all && payments.len() < size(queue.limit) => {
                     let unreadable = u32::try_from(unreadable.len()).unwrap_or(u32::MAX);
@@ -183,7 +183,7 @@ impl Ledger for MongoLedger {
 
     async fn count_open(
         &self,
-        created_before: Moment,
+        created_before: Timestamp,
         deadline: Deadline,
     ) -> Result<u64, LedgerError> {
         let filter = open_since(created_before);
@@ -220,7 +220,7 @@ fn asked(queue: Queue, limit: u32) -> [Document; 4] {
     let mut filter = doc! { "$or": [is_due, { "state": is_damaged }] };
     let rank = match queue.order {
         QueueOrder::Oldest => Bson::from("$created_at"),
-        QueueOrder::Unseen { looked_before } => {
+        QueueOrder::LongestWaiting { looked_before } => {
             filter.insert("looked_at", is_before(looked_before));
             doc! { "$ifNull": ["$looked_at", "$created_at"] }.into()
         }
@@ -234,11 +234,11 @@ fn asked(queue: Queue, limit: u32) -> [Document; 4] {
 }
 
 /// An instant before this one, nothing, or what is no instant.
-fn is_before(moment: Moment) -> Document {
-    doc! { "$not": { "$gte": moment.to_string(), "$lt": Moment::FAR.to_string() } }
+fn is_before(moment: Timestamp) -> Document {
+    doc! { "$not": { "$gte": moment.to_string(), "$lt": Timestamp::FAR.to_string() } }
 }
 
-fn open_since(created_before: Moment) -> Document {
+fn open_since(created_before: Timestamp) -> Document {
     doc! { "state": is_open(), "created_at": { "$lt": created_before.to_string() } }
 }
 
@@ -248,7 +248,7 @@ fn is_open() -> Document {
 
 /// What a change expects beside an open state, and what it sets. It says what [`Change::apply`] says, which a test compares.
 fn written(change: &Change) -> Result<(Document, Document), LedgerError> {
-    let now = Moment::now().to_string();
+    let now = Timestamp::now().to_string();
     Ok(match change {
         Change::Attach { intent, livemode } => (
             doc! { "intent": Bson::Null },

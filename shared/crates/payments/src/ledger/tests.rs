@@ -11,9 +11,10 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    Change, Changed, FileLedger, Ledger, LedgerError, MongoLedger, OpenPayments, Queue, QueueOrder,
+    Change, ChangeResult, FileLedger, Ledger, LedgerError, MongoLedger, OpenPayments, Queue,
+    QueueOrder,
 };
-use crate::{End, Moment, Payment, State};
+use crate::{End, Payment, State, Timestamp};
 
 /// A ledger, and the database that it is in.
 async fn mongo_ledger() -> (MongoLedger, String) {
@@ -30,7 +31,7 @@ pub(crate) fn payment(number: usize, state: State, intent: Option<&str>) -> Paym
         "amount": 99_999_999, "currency": "EUR", "payment_method": "pm_1", "description": null,
         "metadata": [["$a.b", "c"]], "return_url": null,
     });
-    let now = Moment::EPOCH;
+    let now = Timestamp::EPOCH;
     let payment = Payment {
         id: format!("pay_{number}"),
         tenant: "jwt:alice".to_owned(),
@@ -56,10 +57,10 @@ pub(crate) fn payment(number: usize, state: State, intent: Option<&str>) -> Paym
 /// What is written, but for the time at which it was: whether that is the start, or later.
 fn written(payment: &Payment) -> Payment {
     let start_or_later = |moment| {
-        if moment == Moment::EPOCH {
-            Moment::EPOCH
+        if moment == Timestamp::EPOCH {
+            Timestamp::EPOCH
         } else {
-            Moment::FAR
+            Timestamp::FAR
         }
     };
     Payment {
@@ -78,7 +79,8 @@ async fn both_ledgers_change_a_payment_alike() {
     for state in State::OPEN.into_iter().chain(finals) {
         for intent in [None, Some("pi_1")] {
             let declined = End::Declined(Some("generic_decline".to_owned()));
-            let ended = Box::new(payment(0, State::Created, intent).ended(&declined, Moment::FAR));
+            let ended =
+                Box::new(payment(0, State::Created, intent).ended(&declined, Timestamp::FAR));
             let changes = [
                 Change::Attach {
                     intent: "pi_2".to_owned(),
@@ -100,22 +102,26 @@ async fn both_ledgers_change_a_payment_alike() {
                     assert_eq!(first, Ok(opened.clone()));
                     let changed = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
                     let changed = changed.expect("changed");
-                    let expected = change.apply(&opened, Moment::FAR);
-                    let says_so = matches!(changed, Changed::Now(_));
+                    let expected = change.apply(&opened, Timestamp::FAR);
+                    let says_so = matches!(changed, ChangeResult::Applied(_));
                     assert_eq!(says_so, expected.is_some(), "{change:?} of {opened:?}");
                     let changed = changed.into_payment();
                     let again = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
                     let again = again.expect("changed");
                     // Only a look is made as often as it is asked for.
                     let repeats = matches!(change, Change::Look) && says_so;
-                    assert_eq!(matches!(again, Changed::Now(_)), repeats, "{change:?}");
+                    assert_eq!(
+                        matches!(again, ChangeResult::Applied(_)),
+                        repeats,
+                        "{change:?}"
+                    );
                     assert_eq!(written(&again.into_payment()), written(&changed));
                     let second = ledger.open(&opened, Deadline::UNKNOWN).await;
                     assert_eq!(second.as_ref().map(written), Ok(written(&changed)));
                     seen.push(written(&changed));
                 }
                 assert_eq!(seen[0], seen[1], "{change:?} of {opened:?}");
-                let expected = change.apply(&opened, Moment::FAR);
+                let expected = change.apply(&opened, Timestamp::FAR);
                 assert_eq!(seen[0], written(&expected.unwrap_or(opened)));
             }
         }
@@ -142,7 +148,7 @@ async fn both_ledgers_list_what_is_open_alike() {
     let folder = TempDir::new().expect("a folder");
     let (mongo, database) = mongo_ledger().await;
     let files = FileLedger::new(folder.path());
-    let now = Moment::now();
+    let now = Timestamp::now();
     let ago = |seconds| now.before(Duration::from_secs(seconds));
     let kept = [
         (ago(50), None, State::Processing),
@@ -157,12 +163,12 @@ async fn both_ledgers_list_what_is_open_alike() {
         (QueueOrder::Oldest, 9, vec![2, 0, 3, 4, 1]),
         (QueueOrder::Oldest, 2, vec![2, 0]),
         (
-            QueueOrder::Unseen { looked_before: now },
+            QueueOrder::LongestWaiting { looked_before: now },
             9,
             vec![0, 3, 2, 1],
         ),
         (
-            QueueOrder::Unseen {
+            QueueOrder::LongestWaiting {
                 looked_before: ago(25),
             },
             2,
@@ -253,7 +259,7 @@ async fn both_ledgers_say_of_an_unreadable_row_that_it_is_there() {
         }
     }
     let queue = Queue {
-        created_before: Moment::now(),
+        created_before: Timestamp::now(),
         order: QueueOrder::Oldest,
         limit: 1,
     };
@@ -265,7 +271,7 @@ async fn both_ledgers_say_of_an_unreadable_row_that_it_is_there() {
     }
     // A page of the queue is a turn, which is over for a row in MongoDB; a file has nowhere to say so.
     let queue = Queue {
-        order: QueueOrder::Unseen {
+        order: QueueOrder::LongestWaiting {
             looked_before: queue.created_before,
         },
         limit: 9,
@@ -283,7 +289,7 @@ async fn files_that_cannot_be_read_are_not_missing() {
     let folder = TempDir::new().expect("a folder");
     let ledger = FileLedger::new(folder.path());
     let queue = Queue {
-        created_before: Moment::now(),
+        created_before: Timestamp::now(),
         order: QueueOrder::Oldest,
         limit: 9,
     };

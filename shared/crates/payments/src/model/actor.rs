@@ -11,7 +11,7 @@ use super::world::World;
 use super::{Bug, Protocol};
 use crate::State;
 use crate::provider::IntentStatus;
-use crate::steps::{Others, Purpose};
+use crate::steps::{ConcurrentAttempt, Purpose};
 
 impl World {
     /// The purposes with which the actor can begin now. The payment's age decides, by the clock of each process; clocks differ,
@@ -26,7 +26,7 @@ impl World {
         match who {
             0 => vec![Purpose::Pay, Purpose::Close],
             1 if self.actors[0].has_begun() => vec![Purpose::Pay, Purpose::Close],
-            RECONCILER.. if is_named => vec![Purpose::Settle, Purpose::Close],
+            RECONCILER.. if is_named => vec![Purpose::Reconcile, Purpose::Close],
             // A young payment without an intent is left as it is.
             RECONCILER if open.is_some() => vec![Purpose::Close],
             _ => Vec::new(),
@@ -55,7 +55,7 @@ impl World {
             }
             Key::Referred => {
                 let row = self.row.expect("a payment that is on its way");
-                return advance(protocol, row, Others::Perhaps, purpose, false);
+                return advance(protocol, row, ConcurrentAttempt::Possible, purpose, false);
             }
         };
         let is_first = self.key == Key::Absent;
@@ -66,9 +66,9 @@ impl World {
         };
         Phase::Opening {
             others: if took_over {
-                Others::Perhaps
+                ConcurrentAttempt::Possible
             } else {
-                Others::None
+                ConcurrentAttempt::None
             },
             is_first,
             purpose,
@@ -81,12 +81,12 @@ impl World {
         self.closes_undisturbed = who == RECONCILER && purpose == Purpose::Close;
         let purpose = match protocol.bug {
             Some(Bug::ReconcilerConfirms) => Purpose::Pay,
-            Some(Bug::OldPaymentLeftOpen) => Purpose::Settle,
+            Some(Bug::OldPaymentLeftOpen) => Purpose::Reconcile,
             _ => purpose,
         };
         Phase::Running {
             node: behaviour::begin(Start {
-                role: Role::Settle,
+                role: Role::Reconciler,
                 purpose,
                 row,
             }),
@@ -119,7 +119,7 @@ impl World {
                     Some(Message::Ask { from: who, ask })
                 }
                 Next::Ask(ask) => Some(Message::Ask { from: who, ask }),
-                Next::Ended(_) | Next::OnItsWay(_) | Next::Nothing => None,
+                Next::Ended(_) | Next::Pending(_) | Next::Nothing => None,
             },
         }
     }
@@ -164,7 +164,7 @@ impl World {
             ) => {
                 let is_forgotten = is_first && was_there;
                 let others = if is_forgotten {
-                    Others::Perhaps
+                    ConcurrentAttempt::Possible
                 } else {
                     others
                 };
@@ -246,7 +246,7 @@ impl World {
                 self.say(answer);
                 KeyWrite::Complete(answer)
             }
-            Next::OnItsWay(Row {
+            Next::Pending(Row {
                 state: State::RequiresAction | State::Processing,
                 ..
             }) => KeyWrite::Refer,
@@ -274,7 +274,7 @@ impl World {
         let intent = named.and_then(|number| self.provider.intent(number));
         let can_wait = intent
             .is_some_and(|intent| intent.status == IntentStatus::Processing || !intent.fits_order);
-        let is_open = matches!(next, Next::OnItsWay(_));
+        let is_open = matches!(next, Next::Pending(_));
         self.is_stuck |= self.closes_undisturbed && is_open && !can_wait;
         self.closes_undisturbed = false;
     }
@@ -283,17 +283,17 @@ impl World {
 fn advance(
     protocol: &Protocol,
     row: Row,
-    others: Others,
+    others: ConcurrentAttempt,
     purpose: Purpose,
     has_lease: bool,
 ) -> Phase {
     let others = match protocol.bug {
-        Some(Bug::OthersIgnored) => Others::None,
+        Some(Bug::OthersIgnored) => ConcurrentAttempt::None,
         _ => others,
     };
     Phase::Running {
         node: behaviour::begin(Start {
-            role: Role::Pay(others),
+            role: Role::Client(others),
             purpose,
             row,
         }),

@@ -16,10 +16,10 @@ use telemetry::metrics::Metrics;
 
 use super::row::{IntentNumber, Row, Write, name_of, number_of};
 use crate::anomaly::Anomalies;
-use crate::ledger::{Change, Changed, Ledger, LedgerError, OpenPayments, Queue};
-use crate::provider::{Failure, Intent, IntentStatus, PaymentError, Provider};
-use crate::steps::{Others, PaymentBackends, Purpose, Reached, advance, settle};
-use crate::{Moment, Order, Payment};
+use crate::ledger::{Change, ChangeResult, Ledger, LedgerError, OpenPayments, Queue};
+use crate::provider::{Intent, IntentStatus, PaymentError, Provider, ProviderError};
+use crate::steps::{AttemptOutcome, ConcurrentAttempt, PaymentBackends, Purpose, advance, settle};
+use crate::{Order, Payment, Timestamp};
 
 /// How a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,9 +33,9 @@ pub(super) struct Start {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Role {
     /// A client's attempt.
-    Pay(Others),
+    Client(ConcurrentAttempt),
     /// A run of the reconciler, or of a webhook event.
-    Settle,
+    Reconciler,
 }
 
 /// A request that a run makes.
@@ -51,7 +51,7 @@ pub(super) enum Ask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Reply {
     Intent(Seen),
-    Failed(FailureKind),
+    Failed(ErrorKind),
     /// The ledger's: whether the write did fit, and the row as it is.
     Row {
         fits: bool,
@@ -71,12 +71,12 @@ pub(super) struct Seen {
     pub(super) is_declined: bool,
 }
 
-/// A [`Failure`] without its reason.
+/// A [`ProviderError`] without its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum FailureKind {
-    NothingDone,
-    Refused,
-    Unclear,
+pub(super) enum ErrorKind {
+    NotProcessed,
+    Rejected,
+    OutcomeUnknown,
 }
 
 /// What a run does next.
@@ -84,7 +84,7 @@ pub(super) enum FailureKind {
 pub(super) enum Next {
     Ask(Ask),
     Ended(Row),
-    OnItsWay(Row),
+    Pending(Row),
     Nothing,
 }
 
@@ -167,7 +167,7 @@ fn run(start: Start, heard: &[Reply]) -> Next {
     };
     let payment = start.row.payment();
     let reached = match start.role {
-        Role::Pay(others) => advance(
+        Role::Client(others) => advance(
             backends,
             payment,
             &KEY,
@@ -176,16 +176,16 @@ fn run(start: Start, heard: &[Reply]) -> Next {
             Deadline::UNKNOWN,
         )
         .map(|reached| match reached {
-            Reached::End(payment) => Next::Ended(Row::of(&payment)),
-            Reached::OnItsWay(payment, _) => Next::OnItsWay(Row::of(&payment)),
-            Reached::Nothing(_) => Next::Nothing,
+            AttemptOutcome::Ended(payment) => Next::Ended(Row::of(&payment)),
+            AttemptOutcome::Pending(payment, _) => Next::Pending(Row::of(&payment)),
+            AttemptOutcome::NothingDone(_) => Next::Nothing,
         })
         .now_or_never(),
-        Role::Settle => settle(backends, payment, start.purpose, Deadline::UNKNOWN)
+        Role::Reconciler => settle(backends, payment, start.purpose, Deadline::UNKNOWN)
             .map(|settled| {
                 let row = Row::of(&settled.payment);
                 match row.state.is_open() {
-                    true => Next::OnItsWay(row),
+                    true => Next::Pending(row),
                     false => Next::Ended(row),
                 }
             })
@@ -231,12 +231,14 @@ impl Script<'_> {
         }
     }
 
-    async fn ask_provider(&self, ask: Ask, order: &Order) -> Result<Intent, Failure> {
+    async fn ask_provider(&self, ask: Ask, order: &Order) -> Result<Intent, ProviderError> {
         match self.ask(ask).await {
             Reply::Intent(seen) => Ok(seen.intent(order)),
-            Reply::Failed(FailureKind::NothingDone) => Err(Failure::NothingDone("scripted")),
-            Reply::Failed(FailureKind::Refused) => Err(Failure::Refused("scripted")),
-            Reply::Failed(FailureKind::Unclear) => Err(Failure::Unclear("scripted")),
+            Reply::Failed(ErrorKind::NotProcessed) => Err(ProviderError::NotProcessed("scripted")),
+            Reply::Failed(ErrorKind::Rejected) => Err(ProviderError::Rejected("scripted")),
+            Reply::Failed(ErrorKind::OutcomeUnknown) => {
+                Err(ProviderError::OutcomeUnknown("scripted"))
+            }
             reply => panic!("{reply:?} is no reply to {ask:?}"),
         }
     }
@@ -261,12 +263,12 @@ impl Seen {
     }
 }
 
-impl From<Failure> for FailureKind {
-    fn from(failure: Failure) -> Self {
+impl From<ProviderError> for ErrorKind {
+    fn from(failure: ProviderError) -> Self {
         match failure {
-            Failure::NothingDone(_) => Self::NothingDone,
-            Failure::Refused(_) => Self::Refused,
-            Failure::Unclear(_) => Self::Unclear,
+            ProviderError::NotProcessed(_) => Self::NotProcessed,
+            ProviderError::Rejected(_) => Self::Rejected,
+            ProviderError::OutcomeUnknown(_) => Self::OutcomeUnknown,
         }
     }
 }
@@ -277,20 +279,25 @@ impl Provider for Script<'_> {
         "stripe"
     }
 
-    async fn create(&self, payment: &Payment, _: &str, _: Deadline) -> Result<Intent, Failure> {
+    async fn create(
+        &self,
+        payment: &Payment,
+        _: &str,
+        _: Deadline,
+    ) -> Result<Intent, ProviderError> {
         self.ask_provider(Ask::Create, &payment.order).await
     }
 
-    async fn confirm(&self, id: &str, order: &Order, _: Deadline) -> Result<Intent, Failure> {
+    async fn confirm(&self, id: &str, order: &Order, _: Deadline) -> Result<Intent, ProviderError> {
         self.ask_provider(Ask::Confirm(number_of(id)), order).await
     }
 
-    async fn inspect(&self, id: &str, _: Deadline) -> Result<Intent, Failure> {
+    async fn inspect(&self, id: &str, _: Deadline) -> Result<Intent, ProviderError> {
         let order = Row::OPENED.payment().order;
         self.ask_provider(Ask::Inspect(number_of(id)), &order).await
     }
 
-    async fn cancel(&self, id: &str, _: Deadline) -> Result<Intent, Failure> {
+    async fn cancel(&self, id: &str, _: Deadline) -> Result<Intent, ProviderError> {
         let order = Row::OPENED.payment().order;
         self.ask_provider(Ask::Cancel(number_of(id)), &order).await
     }
@@ -303,10 +310,10 @@ impl Ledger for Script<'_> {
         _: &Payment,
         change: &Change,
         _: Deadline,
-    ) -> Result<Changed, LedgerError> {
+    ) -> Result<ChangeResult, LedgerError> {
         match self.ask(Ask::Write(Write::of(change))).await {
-            Reply::Row { fits: true, row } => Ok(Changed::Now(row.payment())),
-            Reply::Row { fits: false, row } => Ok(Changed::Not(row.payment())),
+            Reply::Row { fits: true, row } => Ok(ChangeResult::Applied(row.payment())),
+            Reply::Row { fits: false, row } => Ok(ChangeResult::Conflict(row.payment())),
             Reply::Unavailable => Err(LedgerError::Unavailable("scripted")),
             reply => panic!("{reply:?} is no reply to {change:?}"),
         }
@@ -324,7 +331,7 @@ impl Ledger for Script<'_> {
         unreachable!("a run has one payment")
     }
 
-    async fn count_open(&self, _: Moment, _: Deadline) -> Result<u64, LedgerError> {
+    async fn count_open(&self, _: Timestamp, _: Deadline) -> Result<u64, LedgerError> {
         unreachable!("a run has one payment")
     }
 

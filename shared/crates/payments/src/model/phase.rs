@@ -6,7 +6,7 @@ use super::Protocol;
 use super::behaviour::Node;
 use super::message::KeyWrite;
 use super::row::IntentNumber;
-use crate::steps::{Others, Purpose};
+use crate::steps::{ConcurrentAttempt, Purpose};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Actor {
@@ -24,7 +24,7 @@ pub(super) enum Phase {
     Idle,
     /// A client's attempt has claimed the key.
     Opening {
-        others: Others,
+        others: ConcurrentAttempt,
         /// Whether the store of keys knows of no earlier attempt.
         is_first: bool,
         purpose: Purpose,

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use serde_json::json;
 
 use crate::ledger::Change;
-use crate::{Moment, Payment, State};
+use crate::{Payment, State, Timestamp};
 
 /// An intent at the provider, by its number.
 pub(super) type IntentNumber = u8;
@@ -51,8 +51,8 @@ static TEMPLATE: LazyLock<Payment> = LazyLock::new(|| {
         intent: None,
         livemode: false,
         decline_code: None,
-        created_at: Moment::EPOCH,
-        status_since: Moment::EPOCH,
+        created_at: Timestamp::EPOCH,
+        status_since: Timestamp::EPOCH,
         looked_at: None,
         answer: None,
     }
@@ -68,7 +68,10 @@ impl Row {
 
     /// Whether the write of this author fits, and the row as it then is.
     pub(super) fn written(self, write: Write, author: usize) -> (bool, Self) {
-        match write.change(author).apply(&self.payment(), Moment::EPOCH) {
+        match write
+            .change(author)
+            .apply(&self.payment(), Timestamp::EPOCH)
+        {
             Some(payment) => (true, Self::of(&payment)),
             None => (false, self),
         }
@@ -136,7 +139,7 @@ impl Write {
 
 /// The state of a payment that ends, which is to bring its answer along.
 fn final_state(ended: &Payment) -> State {
-    assert!(ended.final_answer().is_some(), "an end has an answer");
+    assert!(ended.final_response().is_some(), "an end has an answer");
     ended.state
 }
 

@@ -2,14 +2,14 @@
 
 use http::StatusCode;
 
-use super::behaviour::{Ask, FailureKind, Reply};
+use super::behaviour::{Ask, ErrorKind, Reply};
 use super::message::{Delivery, Heard, Key, KeyWrite, Message, Written};
 use super::phase::{ATTEMPTS, Actor, Phase};
 use super::provider::{Card, HttpStatus, Provider};
 use super::row::{Answer, IntentNumber, Row, Write};
 use super::{Bug, Protocol};
 use crate::State;
-use crate::provider::{Failure, IntentStatus, read_stripe};
+use crate::provider::{IntentStatus, ProviderError, read_stripe};
 
 /// The part of the schedule that finishes abandoned keys, after `keys.rs`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -297,17 +297,19 @@ impl Message {
                 Delivery::ReplyLost => failure(protocol, 500),
                 Delivery::Late => failure(protocol, 409),
                 Delivery::TooMany => failure(protocol, 429),
-                Delivery::Lost | Delivery::Answered => Failure::Unclear("timeout").into(),
+                Delivery::Lost | Delivery::Answered => {
+                    ProviderError::OutcomeUnknown("timeout").into()
+                }
             })),
         }
     }
 }
 
 /// What the adapter for Stripe makes of a response without an intent.
-fn failure(protocol: &Protocol, status: HttpStatus) -> FailureKind {
+fn failure(protocol: &Protocol, status: HttpStatus) -> ErrorKind {
     match (protocol.bug, status) {
         (Some(Bug::ConflictTakenForNothing), 409) | (Some(Bug::ErrorTakenForNothing), 500) => {
-            return FailureKind::NothingDone;
+            return ErrorKind::NotProcessed;
         }
         _ => {}
     }

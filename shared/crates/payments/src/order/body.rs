@@ -4,15 +4,15 @@ use foundation::json::{self, Members, Text};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::fault::Fault;
+use crate::body_error::BodyError;
 
 /// A body's members, and what was wrong with those that were read.
 pub(super) struct Body<'a> {
     members: Vec<(Text<'a>, &'a RawValue)>,
     /// What makes the body no order.
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<BodyError>,
     /// What is refused now and was taken by an older version.
-    pub(super) refused: Vec<Fault>,
+    pub(super) refused: Vec<BodyError>,
 }
 
 impl<'a> Body<'a> {
@@ -36,7 +36,8 @@ impl<'a> Body<'a> {
         match self.raw(member) {
             Some(value) => self.parsed(&[member], value, accepted, parse),
             None => {
-                self.faults.push(Fault::of(&pointer(&[member]), accepted));
+                self.faults
+                    .push(BodyError::of(&pointer(&[member]), accepted));
                 None
             }
         }
@@ -66,7 +67,8 @@ impl<'a> Body<'a> {
         match serde_json::from_str::<Members<'_>>(value.get()) {
             Ok(members) if members.0.len() <= most => members.0,
             _ => {
-                self.faults.push(Fault::of(&pointer(&[member]), accepted));
+                self.faults
+                    .push(BodyError::of(&pointer(&[member]), accepted));
                 Vec::new()
             }
         }
@@ -90,22 +92,22 @@ impl<'a> Body<'a> {
             } else {
                 accepted
             };
-            self.faults.push(Fault::of(&pointer(path), detail));
+            self.faults.push(BodyError::of(&pointer(path), detail));
         }
         parsed
     }
 
     /// Notes what is refused now, unless an older version has taken it.
     pub(super) fn refuse(&mut self, path: &[&str], accepted: &'static str) {
-        self.refused.push(Fault::of(&pointer(path), accepted));
+        self.refused.push(BodyError::of(&pointer(path), accepted));
     }
 
     /// Refuses members of other names.
     pub(super) fn refuse_others(&mut self, known: &[&str]) {
         let names = self.members.iter().map(|(name, _)| name);
         let others = names.filter(|name| !name.as_str().is_some_and(|name| known.contains(&name)));
-        let others =
-            others.map(|name| Fault::of(&pointer(&[&name.to_string_lossy()]), "no such member"));
+        let others = others
+            .map(|name| BodyError::of(&pointer(&[&name.to_string_lossy()]), "no such member"));
         self.faults.extend(others.collect::<Vec<_>>());
     }
 

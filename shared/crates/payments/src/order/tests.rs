@@ -25,12 +25,12 @@ fn environment(name: &'static str) -> Environment {
     Environment::new(name, Host::Laptop)
 }
 
-fn read(body: impl AsRef<[u8]>) -> Result<Parsed, Vec<Fault>> {
+fn read(body: impl AsRef<[u8]>) -> Result<Parsed, Vec<BodyError>> {
     Order::parse(body.as_ref(), &environment("production"))
 }
 
 /// An order that is taken.
-fn parse(body: &Value) -> Result<Order, Vec<Fault>> {
+fn parse(body: &Value) -> Result<Order, Vec<BodyError>> {
     let parsed = read(body.to_string())?;
     if parsed.refused.is_empty() {
         Ok(parsed.order)
@@ -159,7 +159,7 @@ fn every_fault_is_named_at_once() {
     );
     for body in ["", "[]", "null", "{", "\u{feff}", "\u{feff}\u{feff}{}"] {
         let faults = read(body).expect_err(body);
-        assert_eq!(faults, [Fault::of("", "a JSON object")]);
+        assert_eq!(faults, [BodyError::of("", "a JSON object")]);
     }
 }
 
@@ -216,7 +216,7 @@ fn a_text_that_says_another_thing_elsewhere_is_refused() {
     ];
     for (body, pointer, detail) in cases {
         let parsed = read(body.to_string()).expect("older versions took it");
-        assert_eq!(parsed.refused, [Fault::of(pointer, detail)], "{body}");
+        assert_eq!(parsed.refused, [BodyError::of(pointer, detail)], "{body}");
     }
     for (member, value) in [
         ("description", json!("👩‍👩‍👧 ❤\u{fe0f} שלום")),

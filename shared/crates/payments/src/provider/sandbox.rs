@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::error;
 
-use super::{Failure, Intent, IntentStatus, PaymentError, Provider};
+use super::{Intent, IntentStatus, PaymentError, Provider, ProviderError};
 use crate::ledger::files;
 use crate::{Order, Payment};
 
@@ -32,7 +32,7 @@ pub(crate) struct Sandbox {
 
 /// An intent's file.
 #[derive(Clone, Serialize, Deserialize)]
-struct Kept {
+struct StoredIntent {
     intent: Intent,
     method: Method,
     confirmations: u32,
@@ -72,17 +72,17 @@ impl Sandbox {
         &self,
         intent: &str,
         deadline: Deadline,
-        change: impl FnOnce(&mut Kept) + Send,
-    ) -> Result<Kept, Failure> {
+        change: impl FnOnce(&mut StoredIntent) + Send,
+    ) -> Result<StoredIntent, ProviderError> {
         let locked = files::lock(&self.folder, deadline).await.map_err(unclear)?;
-        let changed = locked.update(intent, |kept: Option<&Kept>| {
+        let changed = locked.update(intent, |kept: Option<&StoredIntent>| {
             let mut kept = kept?.clone();
             change(&mut kept);
             Some(kept)
         });
         changed
             .map_err(unclear)?
-            .ok_or(Failure::Refused("not_found"))
+            .ok_or(ProviderError::Rejected("not_found"))
     }
 }
 
@@ -97,14 +97,14 @@ impl Provider for Sandbox {
         payment: &Payment,
         key: &str,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         let order = &payment.order;
         let method = serde_json::from_value(json!(order.payment_method))
-            .map_err(|_| Failure::Refused("no_such_payment_method"))?;
+            .map_err(|_| ProviderError::Rejected("no_such_payment_method"))?;
         let id = format!("pi_sandbox_{}", key.get(..24).unwrap_or(key));
         let locked = files::lock(&self.folder, deadline).await.map_err(unclear)?;
-        let made = locked.update(&id, |kept: Option<&Kept>| {
-            kept.is_none().then(|| Kept {
+        let made = locked.update(&id, |kept: Option<&StoredIntent>| {
+            kept.is_none().then(|| StoredIntent {
                 intent: Intent {
                     id: id.clone(),
                     status: IntentStatus::RequiresConfirmation,
@@ -121,7 +121,7 @@ impl Provider for Sandbox {
         });
         let made = made.map_err(unclear)?;
         made.map(|kept| kept.intent)
-            .ok_or(Failure::Unclear("not_found"))
+            .ok_or(ProviderError::OutcomeUnknown("not_found"))
     }
 
     async fn confirm(
@@ -129,16 +129,18 @@ impl Provider for Sandbox {
         intent: &str,
         order: &Order,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         let kept = self.change(intent, deadline, |kept| kept.confirmations += 1);
         let kept = kept.await?;
         let first = kept.confirmations == 1;
         match kept.method {
-            Method::TimeoutBefore if first => return Err(Failure::Unclear("timeout")),
-            Method::ServerError if first => return Err(Failure::Unclear("provider_error")),
+            Method::TimeoutBefore if first => return Err(ProviderError::OutcomeUnknown("timeout")),
+            Method::ServerError if first => {
+                return Err(ProviderError::OutcomeUnknown("provider_error"));
+            }
             Method::Slow => {
                 let slow = deadline.bound(tokio::time::sleep(SLOW)).await;
-                slow.map_err(|_| Failure::Unclear("timeout"))?;
+                slow.map_err(|_| ProviderError::OutcomeUnknown("timeout"))?;
             }
             _ => {}
         }
@@ -151,14 +153,14 @@ impl Provider for Sandbox {
         });
         let kept = kept.await?;
         match kept.method {
-            _ if !fits => Err(Failure::Refused("unexpected_state")),
-            Method::Declined => Err(Failure::Refused("card_declined")),
-            Method::TimeoutAfter => Err(Failure::Unclear("timeout")),
+            _ if !fits => Err(ProviderError::Rejected("unexpected_state")),
+            Method::Declined => Err(ProviderError::Rejected("card_declined")),
+            Method::TimeoutAfter => Err(ProviderError::OutcomeUnknown("timeout")),
             _ => Ok(kept.intent),
         }
     }
 
-    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         let kept = self.change(intent, deadline, |kept| {
             if kept.intent.status == IntentStatus::RequiresAction {
                 kept.intent.status = IntentStatus::Succeeded;
@@ -168,7 +170,7 @@ impl Provider for Sandbox {
         Ok(kept.await?.intent)
     }
 
-    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         let mut fits = false;
         let kept = self.change(intent, deadline, |kept| {
             fits = !matches!(
@@ -183,12 +185,12 @@ impl Provider for Sandbox {
         if fits {
             Ok(kept.intent)
         } else {
-            Err(Failure::Refused("unexpected_state"))
+            Err(ProviderError::Rejected("unexpected_state"))
         }
     }
 }
 
-fn confirm(kept: &mut Kept, order: &Order) {
+fn confirm(kept: &mut StoredIntent, order: &Order) {
     kept.intent.status = match kept.method {
         Method::Declined => {
             kept.intent.last_payment_error = Some(PaymentError {
@@ -215,7 +217,7 @@ fn confirm(kept: &mut Kept, order: &Order) {
     clippy::needless_pass_by_value,
     reason = "the shape that map_err calls"
 )]
-fn unclear(failure: io::Error) -> Failure {
+fn unclear(failure: io::Error) -> ProviderError {
     error!("the sandbox's files cannot be used: {}", failure.kind());
-    Failure::Unclear("file_error")
+    ProviderError::OutcomeUnknown("file_error")
 }

@@ -20,7 +20,7 @@ use url::Url;
 use foundation::secret::{Secret, SecretCell, SecretSource};
 use foundation::{Deadline, Environment};
 
-use super::{Failure, Intent, NO_SUCH_INTENT, OTHER_LIVEMODE, Provider, UNEXPECTED_AMOUNT};
+use super::{Intent, NO_SUCH_INTENT, OTHER_LIVEMODE, Provider, ProviderError, UNEXPECTED_AMOUNT};
 use crate::order::OUR_METADATA;
 use crate::stripe_unit::StripeUnit;
 use crate::{Order, Payment, Setup};
@@ -88,28 +88,32 @@ impl Stripe {
         })
     }
 
-    fn post(&self, path: &str, form: &[(String, String)]) -> Result<RequestBuilder, Failure> {
+    fn post(&self, path: &str, form: &[(String, String)]) -> Result<RequestBuilder, ProviderError> {
         Ok(self.client.post(self.url(path)?).form(form))
     }
 
-    fn url(&self, path: &str) -> Result<Url, Failure> {
+    fn url(&self, path: &str) -> Result<Url, ProviderError> {
         self.api_base
             .join(path)
-            .map_err(|_| Failure::NothingDone("invalid_url"))
+            .map_err(|_| ProviderError::NotProcessed("invalid_url"))
     }
 
     /// Sends a request; once more with the key that has replaced its own, where Stripe refuses that before it does anything.
-    async fn send(&self, request: RequestBuilder, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        deadline: Deadline,
+    ) -> Result<Intent, ProviderError> {
         let deadline = deadline.within(self.timeout);
         let key = self.api_key.value(deadline).await;
-        let key = key.map_err(|_| Failure::NothingDone("no_credentials"))?;
+        let key = key.map_err(|_| ProviderError::NotProcessed("no_credentials"))?;
         // With a key of the other mode Stripe knows no payment method of a customer, and says so as of any wrong one.
         if livemode_of(&key).is_some_and(|livemode| livemode != self.livemode) {
-            return Err(Failure::NothingDone(OTHER_LIVEMODE));
+            return Err(ProviderError::NotProcessed(OTHER_LIVEMODE));
         }
         let again = request.try_clone();
         match self.send_with(&key, request, deadline).await {
-            Err(refused @ Failure::NothingDone(AUTH_FAILED)) => {
+            Err(refused @ ProviderError::NotProcessed(AUTH_FAILED)) => {
                 let newer = self.api_key.newer_than(&key, deadline).await;
                 match newer.zip(again) {
                     Some((key, request)) => self.send_with(&key, request, deadline).await,
@@ -125,8 +129,8 @@ impl Stripe {
         key: &Secret,
         request: RequestBuilder,
         limit: Deadline,
-    ) -> Result<Intent, Failure> {
-        let bearer = bearer(key).ok_or(Failure::NothingDone("invalid_request"))?;
+    ) -> Result<Intent, ProviderError> {
+        let bearer = bearer(key).ok_or(ProviderError::NotProcessed("invalid_request"))?;
         let request = request
             .header(http::header::AUTHORIZATION, bearer)
             .header("stripe-version", API_VERSION);
@@ -137,11 +141,11 @@ impl Stripe {
             while let Some(chunk) = response
                 .chunk()
                 .await
-                .map_err(|_| Failure::Unclear("connection_lost"))?
+                .map_err(|_| ProviderError::OutcomeUnknown("connection_lost"))?
             {
                 body.extend_from_slice(&chunk);
                 if body.len() > LARGEST_ANSWER {
-                    return Err(Failure::Unclear("unexpected_answer"));
+                    return Err(ProviderError::OutcomeUnknown("unexpected_answer"));
                 }
             }
             Ok((status, body))
@@ -149,16 +153,16 @@ impl Stripe {
         let (status, body) = limit
             .bound(exchange)
             .await
-            .map_err(|_| Failure::Unclear("timeout"))??;
+            .map_err(|_| ProviderError::OutcomeUnknown("timeout"))??;
         read(status, &body).and_then(|intent| self.of_our_mode(intent))
     }
 
     /// The intent, unless it is of the other mode: the key is a test key where real money is meant to move, or the reverse.
-    fn of_our_mode(&self, intent: Intent) -> Result<Intent, Failure> {
+    fn of_our_mode(&self, intent: Intent) -> Result<Intent, ProviderError> {
         if intent.livemode == self.livemode {
             Ok(intent)
         } else {
-            Err(Failure::Unclear(OTHER_LIVEMODE))
+            Err(ProviderError::OutcomeUnknown(OTHER_LIVEMODE))
         }
     }
 }
@@ -191,9 +195,9 @@ impl Provider for Stripe {
         payment: &Payment,
         key: &str,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         // Only an older version took an order that Stripe cannot be told of. Nothing is sent, now or later.
-        let amount = amount_of(&payment.order).ok_or(Failure::Refused("no_such_amount"))?;
+        let amount = amount_of(&payment.order).ok_or(ProviderError::Rejected("no_such_amount"))?;
         let form = created(payment, &self.environment, amount);
         let request = self
             .post("v1/payment_intents", &form)?
@@ -201,7 +205,9 @@ impl Provider for Stripe {
         let created = self.send(request, deadline).await;
         created.map_err(|failure| match failure {
             // That intent gets no name in the ledger, so it is never confirmed.
-            Failure::Unclear(OTHER_LIVEMODE) => Failure::NothingDone(OTHER_LIVEMODE),
+            ProviderError::OutcomeUnknown(OTHER_LIVEMODE) => {
+                ProviderError::NotProcessed(OTHER_LIVEMODE)
+            }
             failure => failure,
         })
     }
@@ -211,7 +217,7 @@ impl Provider for Stripe {
         intent: &str,
         order: &Order,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         let form: Vec<_> = order
             .return_url
             .iter()
@@ -221,12 +227,12 @@ impl Provider for Stripe {
         self.send(request, deadline).await
     }
 
-    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         let url = self.url(&format!("v1/payment_intents/{intent}"))?;
         self.send(self.client.get(url), deadline).await
     }
 
-    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         let request = self.post(&format!("v1/payment_intents/{intent}/cancel"), &[])?;
         self.send(request, deadline).await
     }
@@ -278,10 +284,10 @@ fn digest(form: &[(String, String)]) -> String {
     hex::encode(&hash.finalize()[..8])
 }
 
-pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<Intent, Failure> {
+pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<Intent, ProviderError> {
     if status.is_success() {
-        let intent: Intent =
-            serde_json::from_slice(body).map_err(|_| Failure::Unclear("unexpected_answer"))?;
+        let intent: Intent = serde_json::from_slice(body)
+            .map_err(|_| ProviderError::OutcomeUnknown("unexpected_answer"))?;
         let unit = StripeUnit::of(&intent.currency);
         let Some(amount) = unit.and_then(|unit| unit.to_minor(intent.amount)) else {
             return Err(UNEXPECTED_AMOUNT);
@@ -299,15 +305,17 @@ pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<Intent, Failure> {
     }
     Err(match status.as_u16() {
         // Stripe says these before it does anything.
-        401 | 403 => Failure::NothingDone(AUTH_FAILED),
-        429 => Failure::NothingDone("too_many_requests"),
+        401 | 403 => ProviderError::NotProcessed(AUTH_FAILED),
+        429 => ProviderError::NotProcessed("too_many_requests"),
         // A request with the same key is on its way.
-        409 => Failure::Unclear("busy"),
+        409 => ProviderError::OutcomeUnknown("busy"),
         // The key was sent with other parameters before: an intent may have been created with it.
         404 if error.is_ok() => NO_SUCH_INTENT,
-        400..=499 if is_key_reused(error.as_ref().ok()) => Failure::Unclear("key_reused"),
-        400..=499 if error.is_ok() => Failure::Refused("refused"),
-        _ => Failure::Unclear("provider_error"),
+        400..=499 if is_key_reused(error.as_ref().ok()) => {
+            ProviderError::OutcomeUnknown("key_reused")
+        }
+        400..=499 if error.is_ok() => ProviderError::Rejected("refused"),
+        _ => ProviderError::OutcomeUnknown("provider_error"),
     })
 }
 
@@ -316,13 +324,13 @@ fn is_key_reused(error: Option<&Error>) -> bool {
     kind == Some("idempotency_error")
 }
 
-fn failure_of(error: &reqwest::Error) -> Failure {
+fn failure_of(error: &reqwest::Error) -> ProviderError {
     if error.is_connect() {
-        Failure::NothingDone("connect_failed")
+        ProviderError::NotProcessed("connect_failed")
     } else if error.is_builder() {
-        Failure::NothingDone("invalid_request")
+        ProviderError::NotProcessed("invalid_request")
     } else {
-        Failure::Unclear("connection_lost")
+        ProviderError::OutcomeUnknown("connection_lost")
     }
 }
 
@@ -336,7 +344,7 @@ mod tests {
     use crate::State;
     use crate::ledger::tests::payment as created;
 
-    fn refusal(status: u16, kind: &str) -> Option<Failure> {
+    fn refusal(status: u16, kind: &str) -> Option<ProviderError> {
         let status = StatusCode::from_u16(status).expect("a status");
         let body = format!(r#"{{"error": {{"type": "{kind}", "code": "some_code"}}}}"#);
         read(status, body.as_bytes()).err()
@@ -350,33 +358,60 @@ mod tests {
             (
                 401,
                 "invalid_request_error",
-                Failure::NothingDone(AUTH_FAILED),
+                ProviderError::NotProcessed(AUTH_FAILED),
             ),
             (
                 403,
                 "invalid_request_error",
-                Failure::NothingDone(AUTH_FAILED),
+                ProviderError::NotProcessed(AUTH_FAILED),
             ),
             (
                 429,
                 "rate_limit_error",
-                Failure::NothingDone("too_many_requests"),
+                ProviderError::NotProcessed("too_many_requests"),
             ),
-            (409, "idempotency_error", Failure::Unclear("busy")),
-            (409, "api_error", Failure::Unclear("busy")),
-            (400, "idempotency_error", Failure::Unclear("key_reused")),
-            (400, "invalid_request_error", Failure::Refused("refused")),
-            (402, "card_error", Failure::Refused("refused")),
+            (
+                409,
+                "idempotency_error",
+                ProviderError::OutcomeUnknown("busy"),
+            ),
+            (409, "api_error", ProviderError::OutcomeUnknown("busy")),
+            (
+                400,
+                "idempotency_error",
+                ProviderError::OutcomeUnknown("key_reused"),
+            ),
+            (
+                400,
+                "invalid_request_error",
+                ProviderError::Rejected("refused"),
+            ),
+            (402, "card_error", ProviderError::Rejected("refused")),
             (404, "invalid_request_error", NO_SUCH_INTENT),
-            (500, "api_error", Failure::Unclear("provider_error")),
-            (503, "api_error", Failure::Unclear("provider_error")),
-            (302, "api_error", Failure::Unclear("provider_error")),
+            (
+                500,
+                "api_error",
+                ProviderError::OutcomeUnknown("provider_error"),
+            ),
+            (
+                503,
+                "api_error",
+                ProviderError::OutcomeUnknown("provider_error"),
+            ),
+            (
+                302,
+                "api_error",
+                ProviderError::OutcomeUnknown("provider_error"),
+            ),
         ];
         for (status, kind, expected) in cases {
             assert_eq!(refusal(status, kind), Some(expected), "{status} {kind}");
         }
         let of_a_proxy = read(StatusCode::BAD_REQUEST, b"<html>");
-        assert_eq!(of_a_proxy.err(), Some(Failure::Unclear("provider_error")));
+        assert_eq!(
+            of_a_proxy.err(),
+            Some(ProviderError::OutcomeUnknown("provider_error"))
+        );
     }
 
     #[test]
@@ -500,7 +535,7 @@ mod tests {
         for (length, is_read) in [(1_048_576, true), (1_048_577, false)] {
             let (stripe, _) = stripe(INTENT.to_owned() + &" ".repeat(length - INTENT.len()));
             let created = stripe.create(&payment(), "key-1", Deadline::UNKNOWN).await;
-            let too_long = Some(Failure::Unclear("unexpected_answer"));
+            let too_long = Some(ProviderError::OutcomeUnknown("unexpected_answer"));
             let expected = if is_read { None } else { too_long };
             assert_eq!(created.err(), expected, "{length}");
         }

@@ -42,12 +42,12 @@ fn a_person_is_told_what_has_been_tried_for_a_day() {
 /// Each of these is watched by an alarm.
 #[test]
 fn a_run_counts_what_it_knows() {
-    let run = Reconciled {
+    let run = ReconcileReport {
         looked_at: 9,
         succeeded: 4,
         declined: 3,
         failed: 2,
-        ..Reconciled::default()
+        ..ReconcileReport::default()
     };
     let settled = ["succeeded=4", "declined=3", "failed=2"];
     let cut_off = ["ReconcileRuns=1", "ReconcileFinished=0"];
@@ -56,7 +56,7 @@ fn a_run_counts_what_it_knows() {
         // What it has not seen is not zero.
         (run.clone(), cut_off, [].as_slice()),
         (
-            Reconciled {
+            ReconcileReport {
                 unreadable: 5,
                 ..run.clone()
             },
@@ -64,7 +64,7 @@ fn a_run_counts_what_it_knows() {
             &["PaymentsUnreadable=5"],
         ),
         (
-            Reconciled {
+            ReconcileReport {
                 finished: true,
                 still_open: Some(0),
                 ..run.clone()
@@ -77,7 +77,7 @@ fn a_run_counts_what_it_knows() {
             ],
         ),
         (
-            Reconciled {
+            ReconcileReport {
                 finished: true,
                 still_open: Some(7),
                 oldest_open_seconds: Some(61),

@@ -9,17 +9,17 @@ pub(crate) enum Purpose {
     /// Somebody asks for the payment: it goes as far as it can.
     Pay,
     /// Nobody does: it is found out what has become of it. Nothing is confirmed.
-    Settle,
+    Reconcile,
     /// The same, and what nobody has confirmed by now never will be.
     Close,
 }
 
 /// What this attempt has done to the intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tried {
-    Nothing,
+pub(super) enum LastRequest {
+    None,
     /// To confirm it, and the provider would not.
-    RefusedConfirmation,
+    RejectedConfirmation,
     /// To confirm it, and it is not known what became of that, or it is what the status says.
     Confirmation,
     Cancellation,
@@ -39,7 +39,7 @@ pub(super) enum Step {
 pub(super) fn decide(
     purpose: Purpose,
     status: IntentStatus,
-    tried: Tried,
+    tried: LastRequest,
     decline_code: Option<&str>,
 ) -> Step {
     match (status, tried) {
@@ -48,27 +48,27 @@ pub(super) fn decide(
             Some(code) => End::Declined(Some(code.to_owned())),
             None => End::Failed,
         }),
-        (IntentStatus::RequiresAction | IntentStatus::RequiresConfirmation, Tried::Nothing)
+        (IntentStatus::RequiresAction | IntentStatus::RequiresConfirmation, LastRequest::None)
             if purpose == Purpose::Close =>
         {
             Step::Cancel
         }
         (IntentStatus::RequiresAction, _) => Step::Wait(State::RequiresAction),
         (IntentStatus::Processing, _) => Step::Wait(State::Processing),
-        (IntentStatus::RequiresConfirmation, Tried::Nothing) => match purpose {
+        (IntentStatus::RequiresConfirmation, LastRequest::None) => match purpose {
             Purpose::Pay => Step::Confirm,
-            Purpose::Settle | Purpose::Close => Step::Wait(State::Confirming),
+            Purpose::Reconcile | Purpose::Close => Step::Wait(State::Confirming),
         },
         // The provider will never take it; cancelled, no other attempt's confirmation is taken either.
-        (IntentStatus::RequiresConfirmation, Tried::RefusedConfirmation) => Step::Cancel,
+        (IntentStatus::RequiresConfirmation, LastRequest::RejectedConfirmation) => Step::Cancel,
         // A declined intent can be confirmed again, by an attempt that is late: "declined" is said when it cannot.
         (
             IntentStatus::RequiresPaymentMethod,
-            Tried::Nothing | Tried::Confirmation | Tried::RefusedConfirmation,
+            LastRequest::None | LastRequest::Confirmation | LastRequest::RejectedConfirmation,
         ) => Step::Cancel,
         (
             IntentStatus::RequiresConfirmation | IntentStatus::RequiresPaymentMethod,
-            Tried::Confirmation | Tried::Cancellation,
+            LastRequest::Confirmation | LastRequest::Cancellation,
         )
         | (IntentStatus::RequiresCapture | IntentStatus::Other, _) => Step::Wait(State::Unknown),
     }
@@ -83,51 +83,59 @@ mod tests {
         use IntentStatus as Is;
         let declined = End::Declined(Some("generic_decline".to_owned()));
         let cases = [
-            (Is::RequiresConfirmation, Tried::Nothing, Step::Confirm),
+            (Is::RequiresConfirmation, LastRequest::None, Step::Confirm),
             (
                 Is::RequiresConfirmation,
-                Tried::Confirmation,
+                LastRequest::Confirmation,
                 Step::Wait(State::Unknown),
             ),
             (
                 Is::RequiresConfirmation,
-                Tried::RefusedConfirmation,
+                LastRequest::RejectedConfirmation,
                 Step::Cancel,
             ),
             (
                 Is::RequiresConfirmation,
-                Tried::Cancellation,
+                LastRequest::Cancellation,
                 Step::Wait(State::Unknown),
             ),
-            (Is::RequiresPaymentMethod, Tried::Confirmation, Step::Cancel),
             (
                 Is::RequiresPaymentMethod,
-                Tried::Cancellation,
+                LastRequest::Confirmation,
+                Step::Cancel,
+            ),
+            (
+                Is::RequiresPaymentMethod,
+                LastRequest::Cancellation,
                 Step::Wait(State::Unknown),
             ),
-            (Is::Canceled, Tried::Cancellation, Step::End(declined)),
+            (Is::Canceled, LastRequest::Cancellation, Step::End(declined)),
             (
                 Is::Succeeded,
-                Tried::Cancellation,
+                LastRequest::Cancellation,
                 Step::End(End::Succeeded),
             ),
             (
                 Is::Processing,
-                Tried::Confirmation,
+                LastRequest::Confirmation,
                 Step::Wait(State::Processing),
             ),
             (
                 Is::RequiresAction,
-                Tried::Confirmation,
+                LastRequest::Confirmation,
                 Step::Wait(State::RequiresAction),
             ),
-            (Is::Other, Tried::Confirmation, Step::Wait(State::Unknown)),
+            (
+                Is::Other,
+                LastRequest::Confirmation,
+                Step::Wait(State::Unknown),
+            ),
         ];
         for (status, tried, expected) in cases {
             let step = decide(Purpose::Pay, status, tried, Some("generic_decline"));
             assert_eq!(step, expected, "{status:?} after {tried:?}");
         }
-        let step = decide(Purpose::Pay, Is::Canceled, Tried::Nothing, None);
+        let step = decide(Purpose::Pay, Is::Canceled, LastRequest::None, None);
         assert_eq!(step, Step::End(End::Failed));
     }
 
@@ -136,17 +144,17 @@ mod tests {
         use IntentStatus as Is;
         let cases = [
             (
-                Purpose::Settle,
+                Purpose::Reconcile,
                 Is::RequiresConfirmation,
                 Step::Wait(State::Confirming),
             ),
             (
-                Purpose::Settle,
+                Purpose::Reconcile,
                 Is::RequiresAction,
                 Step::Wait(State::RequiresAction),
             ),
-            (Purpose::Settle, Is::RequiresPaymentMethod, Step::Cancel),
-            (Purpose::Settle, Is::Succeeded, Step::End(End::Succeeded)),
+            (Purpose::Reconcile, Is::RequiresPaymentMethod, Step::Cancel),
+            (Purpose::Reconcile, Is::Succeeded, Step::End(End::Succeeded)),
             (Purpose::Close, Is::RequiresConfirmation, Step::Cancel),
             (Purpose::Close, Is::RequiresAction, Step::Cancel),
             (
@@ -157,11 +165,11 @@ mod tests {
             (Purpose::Close, Is::Canceled, Step::End(End::Failed)),
         ];
         for (purpose, status, expected) in cases {
-            let step = decide(purpose, status, Tried::Nothing, None);
+            let step = decide(purpose, status, LastRequest::None, None);
             assert_eq!(step, expected, "{purpose:?} {status:?}");
         }
         for status in [Is::RequiresConfirmation, Is::RequiresAction] {
-            let step = decide(Purpose::Close, status, Tried::Cancellation, None);
+            let step = decide(Purpose::Close, status, LastRequest::Cancellation, None);
             assert!(matches!(step, Step::Wait(_)), "{status:?}");
         }
     }

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{NEVER, Told, World, asked};
+use super::{ClientAnswer, NEVER, World, asked};
 
-async fn pay(world: &World, method: &str) -> Told {
+async fn pay(world: &World, method: &str) -> ClientAnswer {
     world.process(NEVER).told(&asked(method)).await
 }
 
-fn state(answer: &Told) -> Value {
+fn state(answer: &ClientAnswer) -> Value {
     let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
     body["status"].clone()
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{NEVER, World, asked};
 use crate::ledger::{FileLedger, Ledger};
-use crate::{Received, Setup, State, Webhook};
+use crate::{EventAnswer, Setup, State, Webhook};
 
 const SECRET: &str = "whsec_1";
 
@@ -41,7 +41,7 @@ impl Acted {
         StripeEvent::new("evt_1", kind, &self.intent, &self.id)
     }
 
-    async fn receive(&self, event: &StripeEvent) -> Received {
+    async fn receive(&self, event: &StripeEvent) -> EventAnswer {
         let body = event.body.to_string();
         let signature = harness::stripe_event::signature(body.as_bytes(), event.time, &[SECRET]);
         let receipt =
@@ -128,7 +128,7 @@ async fn an_event_is_followed_if_it_is_about_the_intent_of_a_payment_of_ours() {
         let received = acted.receive(&event).await;
 
         let followed = match &received {
-            Received::Followed { answer, .. } => answer.whole_body(),
+            EventAnswer::Processed { answer, .. } => answer.whole_body(),
             _ => None,
         };
         let followed = followed.map(|body| &**body);
@@ -146,11 +146,14 @@ async fn an_event_comes_again_until_the_ledger_has_what_follows() {
     std::fs::remove_file(&lock).expect("removed");
     std::fs::create_dir(&lock).expect("nothing can be locked");
     let event = acted.event("payment_intent.succeeded");
-    assert!(matches!(acted.receive(&event).await, Received::NotYet));
+    assert!(matches!(
+        acted.receive(&event).await,
+        EventAnswer::RetryLater
+    ));
     std::fs::remove_dir(&lock).expect("removed");
 
     let received = acted.receive(&event).await;
-    assert!(matches!(received, Received::Followed { .. }));
+    assert!(matches!(received, EventAnswer::Processed { .. }));
     assert_eq!(acted.state().await, State::Succeeded);
 }
 
@@ -167,17 +170,17 @@ async fn a_delivery_is_a_repetition_while_it_is_about_the_same() {
 
     assert!(matches!(
         first,
-        Received::Followed {
+        EventAnswer::Processed {
             is_replay: false,
             ..
         }
     ));
     assert!(matches!(
         again,
-        Received::Followed {
+        EventAnswer::Processed {
             is_replay: true,
             ..
         }
     ));
-    assert!(matches!(another, Received::IdReused));
+    assert!(matches!(another, EventAnswer::IdReused));
 }

@@ -12,7 +12,7 @@ use super::{World, order_of};
 use crate::keys::{UnfinishedKeys, finish};
 use crate::ledger::{FileLedger, Ledger};
 use crate::payment::End;
-use crate::{Moment, Payment};
+use crate::{Payment, Timestamp};
 
 fn fingerprint(payload: &[u8]) -> Fingerprint {
     let request = Request {
@@ -57,12 +57,12 @@ async fn write(ledger: &FileLedger, engine: &Idempotency, key: &RecordKey, row: 
         }),
         order_of(order),
         "sandbox",
-        Moment::EPOCH,
+        Timestamp::EPOCH,
     );
     let payment = match row {
         Row::Missing => return,
         Row::Open => payment,
-        Row::Ended | Row::OfAnotherRequest => payment.ended(&End::Succeeded, Moment::EPOCH),
+        Row::Ended | Row::OfAnotherRequest => payment.ended(&End::Succeeded, Timestamp::EPOCH),
     };
     let opened = ledger.open(&payment, Deadline::UNKNOWN).await;
     assert_eq!(opened, Ok(payment));

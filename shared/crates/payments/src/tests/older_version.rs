@@ -4,10 +4,10 @@ use foundation::Deadline;
 use http::StatusCode;
 use idempotency::{self, Fingerprint};
 
-use super::{Asked, NEVER, World, asked, asked_of, order_of};
+use super::{ClientRequest, NEVER, World, asked, asked_of, order_of};
 use crate::ledger::Change;
 use crate::payment::End;
-use crate::{Moment, Payment, State};
+use crate::{Payment, State, Timestamp};
 
 /// A payment that an older version took of this body, and ended so.
 async fn ended(world: &World, body: &[u8], end: &End) -> Payment {
@@ -24,9 +24,9 @@ async fn ended(world: &World, body: &[u8], end: &End) -> Payment {
         &fingerprint.expect("unambiguous"),
         order_of(body),
         "sandbox",
-        Moment::EPOCH,
+        Timestamp::EPOCH,
     );
-    let mut ended = taken.ended(end, Moment::EPOCH);
+    let mut ended = taken.ended(end, Timestamp::EPOCH);
     if let Some(code) = &ended.decline_code {
         // It told the payer what the provider had said.
         ended.answer = ended
@@ -48,7 +48,7 @@ async fn an_order_that_was_taken_is_answered_though_it_would_be_refused_now() {
     let order = |more: &str| {
         let body =
             format!(r#"{{"amount": 7, "currency": "EUR", "payment_method": "pm_1", {more}}}"#);
-        Asked(body)
+        ClientRequest(body)
     };
     let cases = [
         // Stripe has no such amount.
@@ -69,7 +69,7 @@ async fn an_order_that_was_taken_is_answered_though_it_would_be_refused_now() {
         let another = till.told(&order(r#""description": """#)).await;
 
         assert_eq!(replayed.status, StatusCode::CREATED);
-        let answer = ended.final_answer().expect("an answer");
+        let answer = ended.final_response().expect("an answer");
         assert_eq!(Some(&replayed.body), answer.whole_body());
         assert_eq!(another.status, StatusCode::UNPROCESSABLE_ENTITY);
     }
@@ -82,7 +82,7 @@ async fn a_decline_that_was_answered_stays_as_it_was_answered() {
     let asked = asked("pm_card_visa");
     let end = End::Declined(Some("stolen_card".to_owned()));
     let ended = ended(&world, asked.0.as_bytes(), &end).await;
-    let answer = ended.final_answer().expect("an answer");
+    let answer = ended.final_response().expect("an answer");
 
     let replayed = world.process(NEVER).told(&asked).await;
 
@@ -104,10 +104,10 @@ fn a_payer_is_not_told_that_a_card_is_stolen() {
         ("stolen_card", "generic_decline"),
         ("expired_card", "expired_card"),
     ] {
-        let ended = payment.ended(&End::Declined(Some(code.to_owned())), Moment::EPOCH);
+        let ended = payment.ended(&End::Declined(Some(code.to_owned())), Timestamp::EPOCH);
 
         assert_eq!(ended.decline_code.as_deref(), Some(code));
-        let answer = ended.final_answer().expect("an answer");
+        let answer = ended.final_response().expect("an answer");
         let body = String::from_utf8_lossy(answer.whole_body().expect("whole"));
         let shown = ended.to_json(&serde_json::Map::new());
         for text in [&*body, &shown] {

@@ -11,9 +11,9 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{NEVER, Told, World, asked, engine};
+use super::{ClientAnswer, NEVER, World, asked, engine};
 use crate::ledger::{Change, FileLedger, Ledger};
-use crate::provider::{Failure, Intent, Provider, Sandbox};
+use crate::provider::{Intent, Provider, ProviderError, Sandbox};
 use crate::{Order, Payment, Payments, payment};
 
 /// What others do while a call is on its way.
@@ -33,7 +33,7 @@ enum Call {
     Confirm,
 }
 
-const TOO_MANY: Failure = Failure::NothingDone("too_many_requests");
+const TOO_MANY: ProviderError = ProviderError::NotProcessed("too_many_requests");
 
 #[async_trait]
 impl Provider for Busy {
@@ -46,7 +46,7 @@ impl Provider for Busy {
         payment: &Payment,
         key: &str,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         let created = self.inner.create(payment, key, deadline).await;
         (self.during_create)().await;
         match self.refused {
@@ -60,7 +60,7 @@ impl Provider for Busy {
         intent: &str,
         order: &Order,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         (self.during_confirm)().await;
         match self.refused {
             Call::Confirm => Err(TOO_MANY),
@@ -68,11 +68,11 @@ impl Provider for Busy {
         }
     }
 
-    async fn inspect(&self, _: &str, _: Deadline) -> Result<Intent, Failure> {
+    async fn inspect(&self, _: &str, _: Deadline) -> Result<Intent, ProviderError> {
         Err(TOO_MANY)
     }
 
-    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         self.inner.cancel(intent, deadline).await
     }
 }
@@ -190,7 +190,7 @@ async fn until_the_lease_is_over() {
     tokio::time::sleep(Duration::from_millis(60)).await;
 }
 
-fn assert_not_known(answer: &Told, case: &str) {
+fn assert_not_known(answer: &ClientAnswer, case: &str) {
     let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{case}: {body}");
     assert_eq!(body["status"], "unknown", "{case}");

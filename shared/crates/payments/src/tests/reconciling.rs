@@ -15,7 +15,7 @@ use mongo_client::{Mongo, MongoConfig};
 use super::{World, order_of};
 use crate::ledger::{FileLedger, Ledger};
 use crate::provider::{Provider, Sandbox};
-use crate::{Moment, Payment, Reconciled, Reconciler, Setup, State};
+use crate::{Payment, ReconcileReport, Reconciler, Setup, State, Timestamp};
 
 /// How far the attempt came that left a payment.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ async fn leave(world: &World, key: &str, method: &str, age: Duration, left: Left
     let scope = Scope::http("payments.create", "local").expect("a scope");
     let key = RecordKey::new(&scope, &IdempotencyKey::parse(key).expect("a key"));
     let key = world.idempotency.derived_key(&key);
-    let created_at = Moment::now().before(age);
+    let created_at = Timestamp::now().before(age);
     let mut payment = Payment::new(&key, "local", &fingerprint, order, "sandbox", created_at);
     if left != Left::Opened {
         let key = key.step("create intent");
@@ -96,7 +96,7 @@ async fn a_run_settles_what_is_due_and_says_what_it_leaves() {
         oldest.is_some_and(|age| (1_800..3_600).contains(&age)),
         "{oldest:?}"
     );
-    let expected = Reconciled {
+    let expected = ReconcileReport {
         looked_at: 5,
         succeeded: 1,
         declined: 1,

@@ -4,17 +4,19 @@ use async_trait::async_trait;
 use foundation::Deadline;
 
 use super::{NEVER, World, asked};
-use crate::found::Found;
-use crate::ledger::{Change, Changed, FileLedger, Ledger};
-use crate::provider::{Failure, Intent, NO_SUCH_INTENT, Provider, Sandbox, UNEXPECTED_AMOUNT};
-use crate::steps::{Others, PaymentBackends, Purpose, Reached, advance, settle};
-use crate::{End, Moment, Order, Payment, State, payment};
+use crate::finding::ProviderFinding;
+use crate::ledger::{Change, ChangeResult, FileLedger, Ledger};
+use crate::provider::{
+    Intent, NO_SUCH_INTENT, Provider, ProviderError, Sandbox, UNEXPECTED_AMOUNT,
+};
+use crate::steps::{AttemptOutcome, ConcurrentAttempt, PaymentBackends, Purpose, advance, settle};
+use crate::{End, Order, Payment, State, Timestamp, payment};
 
 /// A provider that fails so where it is asked for a confirmation, or for a look.
 struct Failing {
     inner: Sandbox,
-    confirm: Option<Failure>,
-    inspect: Option<Failure>,
+    confirm: Option<ProviderError>,
+    inspect: Option<ProviderError>,
 }
 
 #[async_trait]
@@ -28,7 +30,7 @@ impl Provider for Failing {
         payment: &Payment,
         key: &str,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         self.inner.create(payment, key, deadline).await
     }
 
@@ -37,27 +39,27 @@ impl Provider for Failing {
         intent: &str,
         order: &Order,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         match self.confirm {
             Some(failure) => Err(failure),
             None => self.inner.confirm(intent, order, deadline).await,
         }
     }
 
-    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         match self.inspect {
             Some(failure) => Err(failure),
             None => self.inner.inspect(intent, deadline).await,
         }
     }
 
-    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         self.inner.cancel(intent, deadline).await
     }
 }
 
 impl World {
-    fn failing(&self, confirm: Option<Failure>, inspect: Option<Failure>) -> Failing {
+    fn failing(&self, confirm: Option<ProviderError>, inspect: Option<ProviderError>) -> Failing {
         Failing {
             inner: Sandbox::new(self.folder.path()),
             confirm,
@@ -71,7 +73,7 @@ impl World {
 async fn a_confirmation_that_is_refused_for_good_fails_the_payment() {
     let world = World::new(false);
     let mut process = world.process(NEVER);
-    let refusing = world.failing(Some(Failure::Refused("refused")), None);
+    let refusing = world.failing(Some(ProviderError::Rejected("refused")), None);
     process.provider = Some(std::sync::Arc::new(refusing));
 
     let answer = process.told(&asked("pm_card_visa")).await;
@@ -89,9 +91,12 @@ async fn an_amount_that_no_payment_has_is_not_silence() {
     let ledger = FileLedger::new(world.folder.path());
     let id = payment::id_of(&world.key());
     let cases = [
-        (Failure::Unclear("timeout"), Found::Unreachable("timeout")),
-        (UNEXPECTED_AMOUNT, Found::OtherAmount),
-        (NO_SUCH_INTENT, Found::NoSuchIntent),
+        (
+            ProviderError::OutcomeUnknown("timeout"),
+            ProviderFinding::Unreachable("timeout"),
+        ),
+        (UNEXPECTED_AMOUNT, ProviderFinding::AmountMismatch),
+        (NO_SUCH_INTENT, ProviderFinding::NoSuchIntent),
     ];
     for (failure, expected) in cases {
         let payment = ledger.read(&id, Deadline::UNKNOWN).await;
@@ -101,7 +106,7 @@ async fn an_amount_that_no_payment_has_is_not_silence() {
             provider: &world.failing(None, Some(failure)),
             anomalies: &world.process(NEVER).anomalies,
         };
-        let settled = settle(backends, payment, Purpose::Settle, Deadline::UNKNOWN).await;
+        let settled = settle(backends, payment, Purpose::Reconcile, Deadline::UNKNOWN).await;
         assert_eq!(settled.found, expected);
         assert!(settled.payment.state.is_open());
     }
@@ -117,16 +122,16 @@ async fn what_another_attempt_ended_is_answered_though_the_provider_is_silent() 
     let id = payment::id_of(&world.key());
     let seen = ledger.read(&id, Deadline::UNKNOWN).await;
     let seen = seen.expect("read").expect("a payment");
-    let ended = Change::End(Box::new(seen.ended(&End::Succeeded, Moment::EPOCH)));
+    let ended = Change::End(Box::new(seen.ended(&End::Succeeded, Timestamp::EPOCH)));
     let changed = ledger.change(&seen, &ended, Deadline::UNKNOWN).await;
-    assert!(matches!(changed, Ok(Changed::Now(_))));
+    assert!(matches!(changed, Ok(ChangeResult::Applied(_))));
     let backends = PaymentBackends {
         ledger: &ledger,
-        provider: &world.failing(None, Some(Failure::Unclear("timeout"))),
+        provider: &world.failing(None, Some(ProviderError::OutcomeUnknown("timeout"))),
         anomalies: &world.process(NEVER).anomalies,
     };
 
-    let (key, others) = (world.key(), Others::Perhaps);
+    let (key, others) = (world.key(), ConcurrentAttempt::Possible);
     let reached = advance(
         backends,
         seen,
@@ -137,5 +142,5 @@ async fn what_another_attempt_ended_is_answered_though_the_provider_is_silent() 
     )
     .await;
 
-    assert!(matches!(reached, Reached::End(ended) if ended.state == State::Succeeded));
+    assert!(matches!(reached, AttemptOutcome::Ended(ended) if ended.state == State::Succeeded));
 }

@@ -4,14 +4,14 @@ use serde::Serialize;
 
 /// What is wrong with one member of a body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fault {
+pub struct BodyError {
     /// The member, as a JSON Pointer.
     pub pointer: String,
     /// What is accepted, or what is wrong.
     pub detail: &'static str,
 }
 
-impl Fault {
+impl BodyError {
     pub(super) fn of(pointer: &str, detail: &'static str) -> Self {
         Self {
             pointer: pointer.to_owned(),

@@ -6,17 +6,17 @@ use foundation::Deadline;
 
 use super::ledger::{self, Ledger, LedgerError, Queue, QueueOrder};
 use super::settling::Settling;
-use super::{Found, Moment, OpenPayments, Payment, Setup};
+use super::{OpenPayments, Payment, ProviderFinding, Setup, Timestamp};
 
 /// Where an operator asks.
-pub struct Desk {
+pub struct PaymentAdmin {
     ledger: Option<Arc<dyn Ledger>>,
     settling: Option<Settling>,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DeskError {
+pub enum PaymentAdminError {
     /// There is no ledger to ask.
     #[error("open the ledger: set MONGODB_URI")]
     NoLedger,
@@ -33,7 +33,7 @@ pub enum DeskError {
     Unreadable,
 }
 
-impl Desk {
+impl PaymentAdmin {
     /// As configured. Nothing is connected, and nothing here fails.
     pub fn new(setup: &Setup) -> Self {
         Self {
@@ -46,10 +46,14 @@ impl Desk {
     ///
     /// # Errors
     ///
-    /// [`DeskError`] when the ledger did not say.
-    pub async fn open(&self, limit: u32, deadline: Deadline) -> Result<OpenPayments, DeskError> {
+    /// [`PaymentAdminError`] when the ledger did not say.
+    pub async fn open(
+        &self,
+        limit: u32,
+        deadline: Deadline,
+    ) -> Result<OpenPayments, PaymentAdminError> {
         let queue = Queue {
-            created_before: Moment::FAR,
+            created_before: Timestamp::FAR,
             order: QueueOrder::Oldest,
             limit,
         };
@@ -61,8 +65,12 @@ impl Desk {
     ///
     /// # Errors
     ///
-    /// [`DeskError`] when the ledger did not say, or the payment's row cannot be read.
-    pub async fn find(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, DeskError> {
+    /// [`PaymentAdminError`] when the ledger did not say, or the payment's row cannot be read.
+    pub async fn find(
+        &self,
+        id: &str,
+        deadline: Deadline,
+    ) -> Result<Option<Payment>, PaymentAdminError> {
         let found = self.ledger()?.read(id, deadline);
         Ok(found.await?)
     }
@@ -73,7 +81,7 @@ impl Desk {
     ///
     /// # Errors
     ///
-    /// [`DeskError`] when the ledger did not say, or no provider can be asked.
+    /// [`PaymentAdminError`] when the ledger did not say, or no provider can be asked.
     ///
     /// # Cancel safety
     ///
@@ -82,24 +90,27 @@ impl Desk {
         &self,
         id: &str,
         deadline: Deadline,
-    ) -> Result<Option<(Payment, Found)>, DeskError> {
+    ) -> Result<Option<(Payment, ProviderFinding)>, PaymentAdminError> {
         let Some(payment) = self.find(id, deadline).await? else {
             return Ok(None);
         };
-        let settling = self.settling.as_ref().ok_or(DeskError::NoProvider)?;
+        let settling = self
+            .settling
+            .as_ref()
+            .ok_or(PaymentAdminError::NoProvider)?;
         let settled = settling.settle(payment, deadline).await;
         if !settled.is_acknowledged {
-            return Err(DeskError::Unavailable("not_acknowledged"));
+            return Err(PaymentAdminError::Unavailable("not_acknowledged"));
         }
         Ok(Some((settled.payment, settled.found)))
     }
 
-    fn ledger(&self) -> Result<&dyn Ledger, DeskError> {
-        self.ledger.as_deref().ok_or(DeskError::NoLedger)
+    fn ledger(&self) -> Result<&dyn Ledger, PaymentAdminError> {
+        self.ledger.as_deref().ok_or(PaymentAdminError::NoLedger)
     }
 }
 
-impl From<LedgerError> for DeskError {
+impl From<LedgerError> for PaymentAdminError {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::Unavailable(code) => Self::Unavailable(code),

@@ -8,7 +8,7 @@ use super::{Payment, PaymentView, payment};
 
 /// Why a payment is not shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotShown {
+pub enum ViewError {
     /// The tenant has no such payment. Another tenant's is as one that never was: the same answer after the same question.
     #[error("payment not found")]
     NotFound,
@@ -25,31 +25,31 @@ impl PaymentView {
     ///
     /// # Errors
     ///
-    /// [`NotShown`] where there is none to show.
+    /// [`ViewError`] where there is none to show.
     pub async fn show(
         &self,
         id: &str,
         tenant: &Tenant,
         deadline: Deadline,
-    ) -> Result<Payment, NotShown> {
-        let ledger = self.ledger.as_ref().ok_or(NotShown::Unavailable)?;
+    ) -> Result<Payment, ViewError> {
+        let ledger = self.ledger.as_ref().ok_or(ViewError::Unavailable)?;
         if !payment::is_id(id) {
-            return Err(NotShown::NotFound);
+            return Err(ViewError::NotFound);
         }
         match ledger.read(id, deadline).await {
             Ok(Some(payment)) if payment.tenant == tenant.as_str() => Ok(payment),
-            Ok(_) => Err(NotShown::NotFound),
+            Ok(_) => Err(ViewError::NotFound),
             Err(LedgerError::Unreadable { tenant: owner }) => {
                 tracing::error!(payment.id = id, "a payment's row cannot be read");
                 if owner.as_deref() == Some(tenant.as_str()) {
-                    Err(NotShown::Unreadable)
+                    Err(ViewError::Unreadable)
                 } else {
-                    Err(NotShown::NotFound)
+                    Err(ViewError::NotFound)
                 }
             }
             Err(error @ LedgerError::Unavailable(_)) => {
                 tracing::warn!(ledger.error = %error, "a payment could not be read");
-                Err(NotShown::Unavailable)
+                Err(ViewError::Unavailable)
             }
         }
     }

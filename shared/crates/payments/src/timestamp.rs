@@ -6,20 +6,20 @@
 use std::fmt;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::Timestamp as Instant;
 use serde::{Deserialize, Serialize};
 
 /// An instant, to the millisecond.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Moment(Timestamp);
+pub struct Timestamp(Instant);
 
-impl Moment {
+impl Timestamp {
     /// 1970.
-    pub const EPOCH: Self = Self(Timestamp::UNIX_EPOCH);
+    pub const EPOCH: Self = Self(Instant::UNIX_EPOCH);
 
     /// Later than any that is met: the end of the year 9999.
-    pub const FAR: Self = Self(Timestamp::constant(253_402_207_199, 0));
+    pub const FAR: Self = Self(Instant::constant(253_402_207_199, 0));
 
     /// By this machine's clock.
     #[expect(
@@ -27,8 +27,8 @@ impl Moment {
         reason = "the one clock of payments; who may run, and who is charged, does not depend on it"
     )]
     pub fn now() -> Self {
-        let now = Timestamp::now().as_millisecond();
-        Self(Timestamp::from_millisecond(now).unwrap_or(Timestamp::UNIX_EPOCH))
+        let now = Instant::now().as_millisecond();
+        Self(Instant::from_millisecond(now).unwrap_or(Instant::UNIX_EPOCH))
     }
 
     /// So long before.
@@ -55,25 +55,25 @@ impl Moment {
 }
 
 /// RFC 3339, in UTC.
-impl fmt::Display for Moment {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").fmt(f)
     }
 }
 
-impl fmt::Debug for Moment {
+impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl From<Moment> for String {
-    fn from(moment: Moment) -> Self {
+impl From<Timestamp> for String {
+    fn from(moment: Timestamp) -> Self {
         moment.to_string()
     }
 }
 
-impl TryFrom<String> for Moment {
+impl TryFrom<String> for Timestamp {
     type Error = jiff::Error;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -95,7 +95,7 @@ mod tests {
             59_999_999_999,
             1_800_000_000_000_000,
         ]
-        .map(|micros| Moment(Timestamp::from_microsecond(micros).expect("a time")));
+        .map(|micros| Timestamp(Instant::from_microsecond(micros).expect("a time")));
         for pair in moments.windows(2) {
             let [earlier, later] = [pair[0], pair[1]].map(|moment| moment.to_string());
             assert!(
@@ -103,12 +103,12 @@ mod tests {
                 "{earlier} {later}"
             );
         }
-        assert_eq!(Moment::EPOCH.to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Timestamp::EPOCH.to_string(), "1970-01-01T00:00:00.000Z");
     }
 
     #[test]
     fn an_age_is_never_negative() {
-        let now = Moment::now();
+        let now = Timestamp::now();
         let earlier = now.before(Duration::from_secs(60));
         assert_eq!(earlier.age(now), Duration::from_secs(60));
         assert_eq!(now.age(earlier), Duration::ZERO);

@@ -7,7 +7,7 @@ use tracing::warn;
 use super::signature::is_signed;
 
 /// The secrets with which the provider signs its events.
-pub(super) struct Signers {
+pub(super) struct WebhookSecrets {
     /// One or two of them.
     list: SecretCell,
     /// The least length of one that is accepted.
@@ -16,16 +16,16 @@ pub(super) struct Signers {
 
 /// Whether an event is the provider's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signed {
+pub(super) enum SignatureCheck {
     /// It is.
-    Yes,
+    Valid,
     /// It is not.
-    No,
+    Invalid,
     /// With what the provider signs is not known at the moment.
-    StoreError,
+    SecretsUnavailable,
 }
 
-impl Signers {
+impl WebhookSecrets {
     pub(super) fn new(list: SecretCell, environment: &Environment) -> Self {
         Self {
             list,
@@ -39,32 +39,32 @@ impl Signers {
     /// # Cancel safety
     ///
     /// Reads alone.
-    pub(super) async fn judge(
+    pub(super) async fn verify(
         &self,
         signature: Option<&str>,
         body: &[u8],
         now: i64,
         deadline: Deadline,
-    ) -> Signed {
+    ) -> SignatureCheck {
         let judge = |list: &Secret| {
             let secrets = listed(list, self.shortest)?;
             let is_signed =
                 signature.is_some_and(|signature| is_signed(signature, body, &secrets, now));
             Some(match is_signed {
-                true => Signed::Yes,
-                false => Signed::No,
+                true => SignatureCheck::Valid,
+                false => SignatureCheck::Invalid,
             })
         };
         let Ok(list) = self.list.value(deadline).await else {
-            return Signed::StoreError;
+            return SignatureCheck::SecretsUnavailable;
         };
         let judged = judge(&list);
-        if judged == Some(Signed::Yes) {
-            return Signed::Yes;
+        if judged == Some(SignatureCheck::Valid) {
+            return SignatureCheck::Valid;
         }
         let newer = self.list.newer_than(&list, deadline).await;
         let judged = newer.map_or(judged, |list| judge(&list));
-        judged.unwrap_or(Signed::StoreError)
+        judged.unwrap_or(SignatureCheck::SecretsUnavailable)
     }
 }
 
@@ -89,24 +89,30 @@ mod tests {
     #[tokio::test]
     async fn a_stored_list_says_who_may_sign() {
         let cases = [
-            ("whsec_1", Signed::Yes),
-            ("whsec_0,whsec_1", Signed::Yes),
-            ("whsec_2", Signed::No),
+            ("whsec_1", SignatureCheck::Valid),
+            ("whsec_0,whsec_1", SignatureCheck::Valid),
+            ("whsec_2", SignatureCheck::Invalid),
             // The list has to be repaired, so no signature is called wrong.
-            ("whsec_1,whsec_2,whsec_3", Signed::StoreError),
-            ("whsec_1,w", Signed::StoreError),
+            (
+                "whsec_1,whsec_2,whsec_3",
+                SignatureCheck::SecretsUnavailable,
+            ),
+            ("whsec_1,w", SignatureCheck::SecretsUnavailable),
         ];
         let (body, now) = (b"{}", 1_700_000_000);
         let signature = signature(body, now, &["whsec_1"]);
         for (list, expected) in cases {
-            let signers = Signers {
+            let signers = WebhookSecrets {
                 list: SecretCell::Fixed(Secret::new(list)),
                 shortest: "whsec_1".len(),
             };
-            let judge =
-                async |signature| signers.judge(signature, body, now, Deadline::UNKNOWN).await;
+            let judge = async |signature| {
+                signers
+                    .verify(signature, body, now, Deadline::UNKNOWN)
+                    .await
+            };
             assert_eq!(judge(Some(&signature)).await, expected, "{list}");
-            assert_ne!(judge(None).await, Signed::Yes, "{list}");
+            assert_ne!(judge(None).await, SignatureCheck::Valid, "{list}");
         }
     }
 }

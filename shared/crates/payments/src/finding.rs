@@ -2,19 +2,19 @@
 
 use parking_lot::Mutex;
 
-use super::provider::{Failure, Intent, IntentStatus, NO_SUCH_INTENT};
+use super::provider::{Intent, IntentStatus, NO_SUCH_INTENT, ProviderError};
 
 /// What settling a payment found at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum ProviderFinding {
     /// The payment had ended already: the provider was not asked.
-    Ended,
+    AlreadyEnded,
     /// The ledger names no intent, so the provider cannot have charged anything.
     NoIntent,
     /// The provider has the intent, in this status, in the provider's words.
     Intent(&'static str),
     /// The provider has the intent, and it is for another amount or currency than the payment.
-    OtherAmount,
+    AmountMismatch,
     /// The provider has no intent of the name that the ledger has. A key of another account or mode looks like that too.
     NoSuchIntent,
     /// The provider did not say, for the reason with this code.
@@ -23,30 +23,30 @@ pub enum Found {
 
 /// What one attempt has found so far, and whether the ledger has it.
 pub(super) struct Findings {
-    found: Mutex<Found>,
+    found: Mutex<ProviderFinding>,
     is_acknowledged: Mutex<bool>,
 }
 
 impl Findings {
     pub(super) fn none() -> Self {
         Self {
-            found: Mutex::new(Found::NoIntent),
+            found: Mutex::new(ProviderFinding::NoIntent),
             is_acknowledged: Mutex::new(true),
         }
     }
 
     /// What the provider answered to a look at the intent.
-    pub(super) fn note(&self, inspected: Result<&Intent, &Failure>) {
+    pub(super) fn note(&self, inspected: Result<&Intent, &ProviderError>) {
         *self.found.lock() = match inspected {
-            Ok(intent) => Found::Intent(intent.status.name()),
-            Err(&NO_SUCH_INTENT) => Found::NoSuchIntent,
-            Err(failure) => Found::Unreachable(failure.code()),
+            Ok(intent) => ProviderFinding::Intent(intent.status.name()),
+            Err(&NO_SUCH_INTENT) => ProviderFinding::NoSuchIntent,
+            Err(failure) => ProviderFinding::Unreachable(failure.code()),
         };
     }
 
     /// The intent is for another amount or currency than the payment.
-    pub(super) fn note_other_amount(&self) {
-        *self.found.lock() = Found::OtherAmount;
+    pub(super) fn note_amount_mismatch(&self) {
+        *self.found.lock() = ProviderFinding::AmountMismatch;
     }
 
     /// The ledger did not acknowledge what followed.
@@ -54,7 +54,7 @@ impl Findings {
         *self.is_acknowledged.lock() = false;
     }
 
-    pub(super) fn found(&self) -> Found {
+    pub(super) fn found(&self) -> ProviderFinding {
         *self.found.lock()
     }
 
@@ -63,11 +63,11 @@ impl Findings {
     }
 }
 
-impl Failure {
+impl ProviderError {
     /// The stable word for the reason.
     pub(super) fn code(self) -> &'static str {
         match self {
-            Self::NothingDone(code) | Self::Refused(code) | Self::Unclear(code) => code,
+            Self::NotProcessed(code) | Self::Rejected(code) | Self::OutcomeUnknown(code) => code,
         }
     }
 }
