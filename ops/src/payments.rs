@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shared::App;
 use shared::deadline::Deadline;
-use shared::payments::{OpenPayments, Payment, ProviderFinding, Timestamp};
+use shared::payments::{OpenPayments, Payment, PaymentAdminError, ProviderFinding, Timestamp};
 
 use crate::arguments::{Form, Payments};
 use crate::measures::{ago, money};
@@ -21,7 +21,7 @@ pub(crate) async fn run(
     deadline: Deadline,
 ) -> Result<Report, String> {
     let payments = app.payment_admin();
-    let failed = |error| format!("failed to {error}");
+    let failed = |error: PaymentAdminError| error.to_string();
     match command {
         Payments::Open { limit } => {
             let open = payments.open(limit, deadline).await.map_err(failed)?;
@@ -40,11 +40,11 @@ pub(crate) async fn run(
             Ok(Report::whole(one(&payment, None, cancel_after, form)))
         }
         Payments::Settle { id } => {
-            let settled = payments
-                .settle(checked(&id)?, deadline)
+            let reconciled = payments
+                .reconcile(checked(&id)?, deadline)
                 .await
                 .map_err(failed)?;
-            let (payment, found) = settled.ok_or_else(|| missing(&id))?;
+            let (payment, found) = reconciled.ok_or_else(|| missing(&id))?;
             let cancel_after = app.payments_config().cancel_after;
             Ok(Report::whole(one(
                 &payment,

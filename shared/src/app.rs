@@ -142,30 +142,30 @@ impl App {
         )
     }
 
-    /// Payments.
+    /// Creates payments.
     pub fn payments(&self) -> Payments {
         let setup = self.payment_setup();
         Payments::new(&setup, self.idempotency_signing(setup.response_keys()))
     }
 
-    /// Payments, to be shown.
+    /// Shows payments to their tenants.
     pub fn payment_view(&self) -> PaymentView {
         PaymentView::new(&self.payment_setup())
     }
 
-    /// The provider's events.
+    /// Receives the provider's events.
     pub fn webhook(&self) -> Webhook {
         let setup = self.payment_setup();
         Webhook::new(&setup, self.idempotency_signing(setup.response_keys()))
     }
 
-    /// The schedule that settles what stayed open.
+    /// Reconciles payments that stayed open.
     pub fn reconciler(&self) -> Reconciler {
         let setup = self.payment_setup();
         Reconciler::new(&setup, self.idempotency_signing(setup.response_keys()))
     }
 
-    /// What an operator may ask of payments.
+    /// Lists, shows and reconciles payments for an operator.
     pub fn payment_admin(&self) -> PaymentAdmin {
         PaymentAdmin::new(&self.payment_setup())
     }

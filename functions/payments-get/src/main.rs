@@ -1,4 +1,4 @@
-//! `GET /api/payments/{id}`: a tenant's payment, as the ledger has it.
+//! `GET /api/payments/{id}`: a payment of the caller, from the ledger.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use shared::web::{self, Problem, Refusal, Response, Tenant};
 const NOT_FOUND: Problem = Problem {
     status: StatusCode::NOT_FOUND,
     slug: "payment-not-found",
-    title: "There is no such payment",
-    detail: "Check the id; a payment is seen only by whom it belongs to.",
+    title: "Payment not found",
+    detail: "Check the id. A payment is visible only to its owner.",
 };
 
 fn main() -> ExitCode {

@@ -31,7 +31,7 @@ pub(super) async fn run(
     let payment = match Payment::id_of_key(idempotency, name) {
         Some(id) => match app.payment_admin().find(&id, deadline).await {
             Err(PaymentAdminError::NoLedger) => None,
-            found => found.map_err(|error| format!("failed to {error}"))?,
+            found => found.map_err(|error| error.to_string())?,
         },
         None => None,
     };

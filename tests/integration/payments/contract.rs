@@ -195,14 +195,18 @@ async fn a_text_is_refused_by_its_name_and_with_the_reason() {
         (
             r#", "description": "a\u202eb""#,
             "/description",
-            "turn others around",
+            "without invisible characters",
         ),
         (
             r#", "metadata": {"payment_id": "x"}"#,
             "/metadata/payment_id",
-            "are ours",
+            "are reserved",
         ),
-        (r#", "metadata": {"a": ""}"#, "/metadata/a", "drops"),
+        (
+            r#", "metadata": {"a": ""}"#,
+            "/metadata/a",
+            "drops empty members",
+        ),
         (
             r#", "return_url": "https://a.example\\@b.example/""#,
             "/return_url",
@@ -257,9 +261,9 @@ async fn everything_that_is_wrong_is_named_at_once() {
     insta::assert_json_snapshot!(refused.json(), @r#"
     {
       "type": "urn:truebond:problem:validation-failed",
-      "title": "The body cannot be used",
+      "title": "The body is invalid",
       "status": 400,
-      "detail": "Correct what `errors` lists; the same Idempotency-Key may be used again.",
+      "detail": "This request charged nothing. Correct what `errors` lists and send it again; the same Idempotency-Key may be used.",
       "errors": [
         {
           "pointer": "/amount",
@@ -275,7 +279,7 @@ async fn everything_that_is_wrong_is_named_at_once() {
         },
         {
           "pointer": "/price",
-          "detail": "no such member"
+          "detail": "an unknown member"
         }
       ]
     }

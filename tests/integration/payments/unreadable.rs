@@ -136,7 +136,7 @@ async fn a_repetition_of_an_unreadable_payment_is_answered_that_its_outcome_is_u
     eventually(LIMIT, async || {
         run(&reconciler).await;
         let log = reconciler.log_text();
-        log.contains("the payment of an unfinished key could not be read")
+        log.contains("an unfinished key was not resolved: its payment was not read")
     })
     .await;
     let record = records.find_one(doc! {}).await.expect("read");

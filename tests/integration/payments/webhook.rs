@@ -309,7 +309,7 @@ async fn an_event_of_an_intent_that_the_provider_does_not_have_is_received() {
     assert_eq!(world.send(&event).await.status, 200);
 
     let logged = world.webhook.log_text();
-    let message = "an event is about an intent that the provider does not have";
+    let message = "the provider sent an event of an intent that it does not have";
     assert!(logged.contains(message), "{logged}");
     assert_eq!(world.status().await, "unknown");
 }

@@ -1,52 +1,54 @@
-//! What a person at a terminal may ask of payments, whosever they are.
+//! An operator's access to the payments of all tenants.
 
 use std::sync::Arc;
 
 use foundation::Deadline;
 
 use super::ledger::{self, Ledger, LedgerError, Queue, QueueOrder};
-use super::settling::Settling;
+use super::service::PaymentService;
 use super::{OpenPayments, Payment, ProviderFinding, Setup, Timestamp};
 
-/// Where an operator asks.
+/// Lists, shows and reconciles payments for an operator.
 pub struct PaymentAdmin {
+    /// Enough to list and show payments, also where no provider is configured.
     ledger: Option<Arc<dyn Ledger>>,
-    settling: Option<Settling>,
+    /// Needed to reconcile; `None`: no ledger or no provider is configured.
+    service: Option<PaymentService>,
 }
 
-/// Why there is no answer.
+/// Why an operator's request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PaymentAdminError {
-    /// There is no ledger to ask.
-    #[error("open the ledger: set MONGODB_URI")]
+    /// No ledger is configured.
+    #[error("no ledger is configured; set MONGODB_URI")]
     NoLedger,
-    /// There is no provider to ask.
-    #[error("ask the provider: set PAYMENT_PROVIDER, and STRIPE_API_KEY for Stripe")]
+    /// No provider is configured.
+    #[error("no provider is configured; set PAYMENT_PROVIDER, and STRIPE_API_KEY for Stripe")]
     NoProvider,
     /// The ledger did not answer, for the reason with this code.
-    #[error("reach the ledger: {0}")]
+    #[error("ledger unavailable: {0}")]
     Unavailable(&'static str),
-    /// The payment has a row, which cannot be read.
+    /// The payment's row is there and cannot be read.
     #[error(
-        "read the payment: it has a row in the ledger, and the row is damaged; see docs/runbook.md, Unreadable payments"
+        "the ledger row of the payment is damaged; the payment may have been charged; see docs/runbook.md, Unreadable payments"
     )]
     Unreadable,
 }
 
 impl PaymentAdmin {
-    /// As configured. Nothing is connected, and nothing here fails.
+    /// The access as configured. This connects to nothing.
     pub fn new(setup: &Setup) -> Self {
         Self {
             ledger: ledger::open(setup),
-            settling: Settling::new(setup),
+            service: PaymentService::new(setup).ok(),
         }
     }
 
-    /// The oldest open payments, at most `limit`, and the rows that cannot be read among those older than them.
+    /// The oldest open payments, at most `limit`, and the unreadable rows among those older than them.
     ///
     /// # Errors
     ///
-    /// [`PaymentAdminError`] when the ledger did not say.
+    /// [`PaymentAdminError`] when the ledger gives no list.
     pub async fn open(
         &self,
         limit: u32,
@@ -61,11 +63,11 @@ impl PaymentAdmin {
         Ok(open.await?)
     }
 
-    /// A payment; `None` where there is none.
+    /// The payment with this id, if there is one.
     ///
     /// # Errors
     ///
-    /// [`PaymentAdminError`] when the ledger did not say, or the payment's row cannot be read.
+    /// [`PaymentAdminError`] when the ledger does not answer, or the payment's row cannot be read.
     pub async fn find(
         &self,
         id: &str,
@@ -75,18 +77,17 @@ impl PaymentAdmin {
         Ok(found.await?)
     }
 
-    /// Asks the provider what has become of a payment that it has named, and writes it into the ledger, as `payments-reconcile`
-    /// does: nothing is confirmed, and only what is due is closed. The payment as it then is, and what was found; `None` where there
-    /// is none.
+    /// Reconciles one payment now, as `payments-reconcile` does on its schedule: nothing is confirmed, and only a payment that is due is
+    /// closed. Returns the payment afterwards and the provider's answer, if there is such a payment.
     ///
     /// # Errors
     ///
-    /// [`PaymentAdminError`] when the ledger did not say, or no provider can be asked.
+    /// [`PaymentAdminError`] when the ledger does not answer, or no provider is configured.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call leaves the payment wherever it was.
-    pub async fn settle(
+    /// A dropped call leaves the payment open.
+    pub async fn reconcile(
         &self,
         id: &str,
         deadline: Deadline,
@@ -94,15 +95,12 @@ impl PaymentAdmin {
         let Some(payment) = self.find(id, deadline).await? else {
             return Ok(None);
         };
-        let settling = self
-            .settling
-            .as_ref()
-            .ok_or(PaymentAdminError::NoProvider)?;
-        let settled = settling.settle(payment, deadline).await;
-        if !settled.is_acknowledged {
+        let service = self.service.as_ref().ok_or(PaymentAdminError::NoProvider)?;
+        let reconciled = service.reconcile(payment, deadline).await;
+        if !reconciled.is_recorded {
             return Err(PaymentAdminError::Unavailable("not_acknowledged"));
         }
-        Ok(Some((settled.payment, settled.found)))
+        Ok(Some((reconciled.payment, reconciled.finding)))
     }
 
     fn ledger(&self) -> Result<&dyn Ledger, PaymentAdminError> {

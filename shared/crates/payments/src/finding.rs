@@ -1,70 +1,71 @@
-//! What settling a payment found at the provider.
+//! The provider's answer that an operator sees after reconciling a payment.
 
 use parking_lot::Mutex;
 
 use super::provider::{Intent, IntentStatus, NO_SUCH_INTENT, ProviderError};
 
-/// What settling a payment found at the provider.
+/// What reconciling a payment found at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderFinding {
-    /// The payment had ended already: the provider was not asked.
+    /// The payment had already ended, so the provider was not asked.
     AlreadyEnded,
     /// The ledger names no intent, so the provider cannot have charged anything.
     NoIntent,
-    /// The provider has the intent, in this status, in the provider's words.
+    /// The provider has the intent in this status, spelled as the provider spells it.
     Intent(&'static str),
-    /// The provider has the intent, and it is for another amount or currency than the payment.
+    /// The intent has another amount or currency than the payment.
     AmountMismatch,
-    /// The provider has no intent of the name that the ledger has. A key of another account or mode looks like that too.
+    /// The provider does not have the intent that the ledger names. An API key of another account or mode has the same effect.
     NoSuchIntent,
-    /// The provider did not say, for the reason with this code.
+    /// The provider gave no usable answer, for the reason with this code.
     Unreachable(&'static str),
 }
 
-/// What one attempt has found so far, and whether the ledger has it.
+/// What one attempt has found so far, and whether the ledger recorded it.
 pub(super) struct Findings {
-    found: Mutex<ProviderFinding>,
-    is_acknowledged: Mutex<bool>,
+    latest: Mutex<ProviderFinding>,
+    is_recorded: Mutex<bool>,
 }
 
 impl Findings {
     pub(super) fn none() -> Self {
         Self {
-            found: Mutex::new(ProviderFinding::NoIntent),
-            is_acknowledged: Mutex::new(true),
+            latest: Mutex::new(ProviderFinding::NoIntent),
+            is_recorded: Mutex::new(true),
         }
     }
 
-    /// What the provider answered to a look at the intent.
+    /// Notes the provider's answer to an inspection of the intent.
     pub(super) fn note(&self, inspected: Result<&Intent, &ProviderError>) {
-        *self.found.lock() = match inspected {
+        *self.latest.lock() = match inspected {
             Ok(intent) => ProviderFinding::Intent(intent.status.name()),
             Err(&NO_SUCH_INTENT) => ProviderFinding::NoSuchIntent,
-            Err(failure) => ProviderFinding::Unreachable(failure.code()),
+            Err(error) => ProviderFinding::Unreachable(error.code()),
         };
     }
 
-    /// The intent is for another amount or currency than the payment.
+    /// Notes that the intent has another amount or currency than the payment.
     pub(super) fn note_amount_mismatch(&self) {
-        *self.found.lock() = ProviderFinding::AmountMismatch;
+        *self.latest.lock() = ProviderFinding::AmountMismatch;
     }
 
-    /// The ledger did not acknowledge what followed.
-    pub(super) fn note_unacknowledged(&self) {
-        *self.is_acknowledged.lock() = false;
+    /// Notes that the ledger did not acknowledge a write.
+    pub(super) fn note_unrecorded(&self) {
+        *self.is_recorded.lock() = false;
     }
 
-    pub(super) fn found(&self) -> ProviderFinding {
-        *self.found.lock()
+    pub(super) fn latest(&self) -> ProviderFinding {
+        *self.latest.lock()
     }
 
-    pub(super) fn is_acknowledged(&self) -> bool {
-        *self.is_acknowledged.lock()
+    /// Whether the ledger acknowledged every write.
+    pub(super) fn is_recorded(&self) -> bool {
+        *self.is_recorded.lock()
     }
 }
 
 impl ProviderError {
-    /// The stable word for the reason.
+    /// The stable code of the reason.
     pub(super) fn code(self) -> &'static str {
         match self {
             Self::NotProcessed(code) | Self::Rejected(code) | Self::OutcomeUnknown(code) => code,
@@ -73,7 +74,7 @@ impl ProviderError {
 }
 
 impl IntentStatus {
-    /// Stripe's word for it.
+    /// Stripe's name of the status.
     fn name(self) -> &'static str {
         match self {
             Self::RequiresPaymentMethod => "requires_payment_method",

@@ -1,11 +1,11 @@
-//! The next request of a run, given the replies so far: the real [`advance`] or [`settle`] computes it.
+//! The next request of a run, given the replies so far. The real [`Attempt`] computes it.
 //!
-//! Each run gets a ledger and a provider that reply from a script. At the end of the script the run stops, and the request that
-//! it has just made is the next one. So the model has no second version of the steps that could differ from the first. The same
-//! start and replies lead to the same request; it is computed once and kept.
+//! A run has a ledger and a provider that reply from a script. At the end of the script the run stops, and its pending request is the
+//! next one. So the model does not reimplement the steps. The same start and replies lead to the same request, so each is computed once.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use foundation::Deadline;
@@ -18,7 +18,8 @@ use super::row::{IntentNumber, Row, Write, name_of, number_of};
 use crate::anomaly::Anomalies;
 use crate::ledger::{Change, ChangeResult, Ledger, LedgerError, OpenPayments, Queue};
 use crate::provider::{Intent, IntentStatus, PaymentError, Provider, ProviderError};
-use crate::steps::{AttemptOutcome, ConcurrentAttempt, PaymentBackends, Purpose, advance, settle};
+use crate::service::PaymentService;
+use crate::steps::{Attempt, AttemptOutcome, ConcurrentAttempt, Purpose};
 use crate::{Order, Payment, Timestamp};
 
 /// How a run begins.
@@ -52,7 +53,7 @@ pub(super) enum Ask {
 pub(super) enum Reply {
     Intent(Seen),
     Failed(ErrorKind),
-    /// The ledger's: whether the write did fit, and the row as it is.
+    /// The ledger's reply: whether the write was applied, and the row afterwards.
     Row {
         fits: bool,
         row: Row,
@@ -91,7 +92,7 @@ pub(super) enum Next {
 /// A run, at one of its requests or at its end.
 pub(super) type Node = usize;
 
-/// All runs that were tried so far.
+/// All runs so far.
 #[derive(Default)]
 struct Runs {
     starts: HashMap<Start, Node>,
@@ -113,9 +114,7 @@ static KEY: LazyLock<DerivedKey> = LazyLock::new(|| {
     Idempotency::in_memory().derived_key(&RecordKey::new(&scope, &key))
 });
 
-static ANOMALIES: LazyLock<Anomalies> = LazyLock::new(|| Anomalies::new(Metrics::off()));
-
-/// The run that begins so.
+/// The run with this start.
 pub(super) fn begin(start: Start) -> Node {
     if let Some(node) = RUNS.read().starts.get(&start) {
         return *node;
@@ -156,34 +155,32 @@ pub(super) fn next(node: Node) -> Next {
 }
 
 fn run(start: Start, heard: &[Reply]) -> Next {
-    let script = Script {
-        heard: Mutex::new(heard.iter()),
+    let script = Arc::new(Script {
+        heard: Mutex::new(heard.to_vec().into_iter()),
         asked: Mutex::new(None),
+    });
+    let service = PaymentService {
+        ledger: Arc::clone(&script) as Arc<dyn Ledger>,
+        provider: Arc::clone(&script) as Arc<dyn Provider>,
+        anomalies: Anomalies::new(Metrics::off()),
+        // The purpose of the start decides, not the clock.
+        cancel_after: Duration::MAX,
     };
-    let backends = PaymentBackends {
-        ledger: &script,
-        provider: &script,
-        anomalies: &ANOMALIES,
-    };
+    let attempt = |concurrent| Attempt::new(&service, start.purpose, concurrent, Deadline::UNKNOWN);
     let payment = start.row.payment();
     let reached = match start.role {
-        Role::Client(others) => advance(
-            backends,
-            payment,
-            &KEY,
-            start.purpose,
-            others,
-            Deadline::UNKNOWN,
-        )
-        .map(|reached| match reached {
-            AttemptOutcome::Ended(payment) => Next::Ended(Row::of(&payment)),
-            AttemptOutcome::Pending(payment, _) => Next::Pending(Row::of(&payment)),
-            AttemptOutcome::NothingDone(_) => Next::Nothing,
-        })
-        .now_or_never(),
-        Role::Reconciler => settle(backends, payment, start.purpose, Deadline::UNKNOWN)
-            .map(|settled| {
-                let row = Row::of(&settled.payment);
+        Role::Client(concurrent) => attempt(concurrent)
+            .pay(payment, &KEY)
+            .map(|outcome| match outcome {
+                AttemptOutcome::Ended(payment) => Next::Ended(Row::of(&payment)),
+                AttemptOutcome::Pending(payment, _) => Next::Pending(Row::of(&payment)),
+                AttemptOutcome::NothingDone(_) => Next::Nothing,
+            })
+            .now_or_never(),
+        Role::Reconciler => attempt(ConcurrentAttempt::Possible)
+            .reconcile(payment)
+            .map(|reconciled| {
+                let row = Row::of(&reconciled.payment);
                 match row.state.is_open() {
                     true => Next::Pending(row),
                     false => Next::Ended(row),
@@ -213,17 +210,17 @@ impl Point {
 }
 
 /// A ledger and a provider that reply from a script.
-struct Script<'a> {
-    heard: Mutex<std::slice::Iter<'a, Reply>>,
+struct Script {
+    heard: Mutex<std::vec::IntoIter<Reply>>,
     /// The request after the last reply.
     asked: Mutex<Option<Ask>>,
 }
 
-impl Script<'_> {
+impl Script {
     async fn ask(&self, ask: Ask) -> Reply {
         let reply = self.heard.lock().next();
         match reply {
-            Some(reply) => *reply,
+            Some(reply) => reply,
             None => {
                 *self.asked.lock() = Some(ask);
                 std::future::pending().await
@@ -274,7 +271,7 @@ impl From<ProviderError> for ErrorKind {
 }
 
 #[async_trait]
-impl Provider for Script<'_> {
+impl Provider for Script {
     fn name(&self) -> &'static str {
         "stripe"
     }
@@ -304,7 +301,7 @@ impl Provider for Script<'_> {
 }
 
 #[async_trait]
-impl Ledger for Script<'_> {
+impl Ledger for Script {
     async fn change(
         &self,
         _: &Payment,

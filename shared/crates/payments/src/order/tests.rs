@@ -32,27 +32,27 @@ fn read(body: impl AsRef<[u8]>) -> Result<Parsed, Vec<BodyError>> {
 /// An order that is taken.
 fn parse(body: &Value) -> Result<Order, Vec<BodyError>> {
     let parsed = read(body.to_string())?;
-    if parsed.refused.is_empty() {
+    if parsed.newly_invalid.is_empty() {
         Ok(parsed.order)
     } else {
-        Err(parsed.refused)
+        Err(parsed.newly_invalid)
     }
 }
 
-fn faults(body: impl AsRef<[u8]>) -> Vec<(String, &'static str)> {
-    let faults = match read(body) {
-        Ok(parsed) => parsed.refused,
-        Err(faults) => faults,
+fn errors(body: impl AsRef<[u8]>) -> Vec<(String, &'static str)> {
+    let errors = match read(body) {
+        Ok(parsed) => parsed.newly_invalid,
+        Err(errors) => errors,
     };
-    faults
+    errors
         .into_iter()
-        .map(|fault| (fault.pointer, fault.detail))
+        .map(|error| (error.pointer, error.detail))
         .collect()
 }
 
 fn pointers(body: &Value) -> Vec<String> {
-    let faults = faults(body.to_string()).into_iter();
-    faults.map(|(pointer, _)| pointer).collect()
+    let errors = errors(body.to_string()).into_iter();
+    errors.map(|(pointer, _)| pointer).collect()
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn each_member_has_its_limits() {
 #[test]
 fn what_stripe_cannot_be_told_of_is_refused() {
     let order = |amount: i64, currency: &str| json!({"amount": amount, "currency": currency, "payment_method": "pm_1"});
-    let refused = [
+    let newly_invalid = [
         (1_005, "KWD", "/amount", "a multiple of 10 in this currency"),
         (150, "MGA", "/amount", "a multiple of 100 in this currency"),
         (
@@ -128,10 +128,10 @@ fn what_stripe_cannot_be_told_of_is_refused() {
         (1_000, "IQD", "/currency", "a currency that can be charged"),
         (1_000, "XAU", "/currency", "a currency that can be charged"),
     ];
-    for (amount, currency, pointer, detail) in refused {
-        let fault = (pointer.to_owned(), detail);
+    for (amount, currency, pointer, detail) in newly_invalid {
+        let error = (pointer.to_owned(), detail);
         let body = order(amount, currency).to_string();
-        assert_eq!(faults(body), [fault], "{amount} {currency}");
+        assert_eq!(errors(body), [error], "{amount} {currency}");
     }
     for (amount, currency) in [(1_010, "KWD"), (10_000, "MGA"), (999_999, "UGX")] {
         let order = parse(&order(amount, currency)).expect(currency);
@@ -158,8 +158,8 @@ fn every_fault_is_named_at_once() {
         ]
     );
     for body in ["", "[]", "null", "{", "\u{feff}", "\u{feff}\u{feff}{}"] {
-        let faults = read(body).expect_err(body);
-        assert_eq!(faults, [BodyError::of("", "a JSON object")]);
+        let errors = read(body).expect_err(body);
+        assert_eq!(errors, [BodyError::new("", "a JSON object")]);
     }
 }
 
@@ -216,7 +216,11 @@ fn a_text_that_says_another_thing_elsewhere_is_refused() {
     ];
     for (body, pointer, detail) in cases {
         let parsed = read(body.to_string()).expect("older versions took it");
-        assert_eq!(parsed.refused, [BodyError::of(pointer, detail)], "{body}");
+        assert_eq!(
+            parsed.newly_invalid,
+            [BodyError::new(pointer, detail)],
+            "{body}"
+        );
     }
     for (member, value) in [
         ("description", json!("👩‍👩‍👧 ❤\u{fe0f} שלום")),
@@ -237,7 +241,7 @@ fn the_parsed_form_of_a_url_is_kept() {
     );
     let laptop = with("return_url", json!("http://localhost:3000/")).to_string();
     let taken = Order::parse(laptop.as_bytes(), &environment("development")).expect("an order");
-    assert!(taken.refused.is_empty());
+    assert!(taken.newly_invalid.is_empty());
 }
 
 /// JavaScript and Python write half of a surrogate pair; the whole body was called no JSON object.
@@ -275,13 +279,13 @@ fn half_of_a_surrogate_pair_is_found_where_it_is() {
     ];
     for (body, pointer) in cases {
         assert_eq!(
-            faults(body),
+            errors(body),
             [(pointer.to_owned(), LONE_SURROGATE)],
             "{body}"
         );
     }
     let elsewhere = r#"{"amount": 1, "currency": "EUR", "payment_method": "pm", "a\ud83d": 1, "metadata": "\ud83d"}"#;
-    let pointers = faults(elsewhere).into_iter().map(|(pointer, _)| pointer);
+    let pointers = errors(elsewhere).into_iter().map(|(pointer, _)| pointer);
     assert_eq!(
         pointers.collect::<Vec<_>>(),
         ["/metadata", "/a\u{fffd}\u{fffd}\u{fffd}"]

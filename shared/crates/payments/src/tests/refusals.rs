@@ -1,18 +1,19 @@
-//! What a provider says that does as little as it can.
+//! Payments at a provider that rejects requests or does not answer.
 
 use async_trait::async_trait;
 use foundation::Deadline;
 
-use super::{NEVER, World, asked};
+use super::{NEVER, World, request, service};
 use crate::finding::ProviderFinding;
 use crate::ledger::{Change, ChangeResult, FileLedger, Ledger};
 use crate::provider::{
     Intent, NO_SUCH_INTENT, Provider, ProviderError, Sandbox, UNEXPECTED_AMOUNT,
 };
-use crate::steps::{AttemptOutcome, ConcurrentAttempt, PaymentBackends, Purpose, advance, settle};
+use crate::service::PaymentService;
+use crate::steps::{Attempt, AttemptOutcome, ConcurrentAttempt, Purpose};
 use crate::{End, Order, Payment, State, Timestamp, payment};
 
-/// A provider that fails so where it is asked for a confirmation, or for a look.
+/// A provider that fails confirmations or inspections with the given errors.
 struct Failing {
     inner: Sandbox,
     confirm: Option<ProviderError>,
@@ -59,6 +60,15 @@ impl Provider for Failing {
 }
 
 impl World {
+    fn attempt<'a>(&self, service: &'a PaymentService, purpose: Purpose) -> Attempt<'a> {
+        Attempt::new(
+            service,
+            purpose,
+            ConcurrentAttempt::Possible,
+            Deadline::UNKNOWN,
+        )
+    }
+
     fn failing(&self, confirm: Option<ProviderError>, inspect: Option<ProviderError>) -> Failing {
         Failing {
             inner: Sandbox::new(self.folder.path()),
@@ -68,26 +78,25 @@ impl World {
     }
 }
 
-/// Its intent would wait for a confirmation for ever, and the client for its answer.
+/// Otherwise the intent would wait for a confirmation forever, and the client for a final answer.
 #[tokio::test]
-async fn a_confirmation_that_is_refused_for_good_fails_the_payment() {
+async fn a_payment_fails_if_the_provider_rejects_its_confirmation() {
     let world = World::new(false);
-    let mut process = world.process(NEVER);
-    let refusing = world.failing(Some(ProviderError::Rejected("refused")), None);
-    process.provider = Some(std::sync::Arc::new(refusing));
+    let rejecting = world.failing(Some(ProviderError::Rejected("refused")), None);
 
-    let answer = process.told(&asked("pm_card_visa")).await;
+    let process = world.process_with(rejecting);
+    let answer = process.answer(&request("pm_card_visa")).await;
 
     assert_eq!(answer.status.as_u16(), 402);
     assert_eq!(world.charges(), 0);
 }
 
-/// `payments settle` says which it was: waiting helps only where the provider did not answer.
+/// `payments settle` shows the difference: waiting helps only if the provider did not answer.
 #[tokio::test]
-async fn an_amount_that_no_payment_has_is_not_silence() {
+async fn an_amount_mismatch_differs_from_an_unreachable_provider() {
     let world = World::new(false);
-    let acting = asked("pm_sandbox_requires_action");
-    world.process(NEVER).told(&acting).await;
+    let acting = request("pm_sandbox_requires_action");
+    world.process(NEVER).answer(&acting).await;
     let ledger = FileLedger::new(world.folder.path());
     let id = payment::id_of(&world.key());
     let cases = [
@@ -101,23 +110,25 @@ async fn an_amount_that_no_payment_has_is_not_silence() {
     for (failure, expected) in cases {
         let payment = ledger.read(&id, Deadline::UNKNOWN).await;
         let payment = payment.expect("read").expect("a payment");
-        let backends = PaymentBackends {
-            ledger: &ledger,
-            provider: &world.failing(None, Some(failure)),
-            anomalies: &world.process(NEVER).anomalies,
-        };
-        let settled = settle(backends, payment, Purpose::Reconcile, Deadline::UNKNOWN).await;
-        assert_eq!(settled.found, expected);
-        assert!(settled.payment.state.is_open());
+        let service = service(
+            FileLedger::new(world.folder.path()),
+            world.failing(None, Some(failure)),
+        );
+        let reconciled = world
+            .attempt(&service, Purpose::Reconcile)
+            .reconcile(payment);
+        let reconciled = reconciled.await;
+        assert_eq!(reconciled.finding, expected);
+        assert!(reconciled.payment.state.is_open());
     }
 }
 
-/// It was answered as on its way, and its client came again for what was already known.
+/// It was answered as pending, although the ledger already had its end.
 #[tokio::test]
-async fn what_another_attempt_ended_is_answered_though_the_provider_is_silent() {
+async fn a_payment_that_another_attempt_ended_is_answered_without_the_provider() {
     let world = World::new(false);
-    let acting = asked("pm_sandbox_requires_action");
-    world.process(NEVER).told(&acting).await;
+    let acting = request("pm_sandbox_requires_action");
+    world.process(NEVER).answer(&acting).await;
     let ledger = FileLedger::new(world.folder.path());
     let id = payment::id_of(&world.key());
     let seen = ledger.read(&id, Deadline::UNKNOWN).await;
@@ -125,22 +136,11 @@ async fn what_another_attempt_ended_is_answered_though_the_provider_is_silent() 
     let ended = Change::End(Box::new(seen.ended(&End::Succeeded, Timestamp::EPOCH)));
     let changed = ledger.change(&seen, &ended, Deadline::UNKNOWN).await;
     assert!(matches!(changed, Ok(ChangeResult::Applied(_))));
-    let backends = PaymentBackends {
-        ledger: &ledger,
-        provider: &world.failing(None, Some(ProviderError::OutcomeUnknown("timeout"))),
-        anomalies: &world.process(NEVER).anomalies,
-    };
+    let silent = world.failing(None, Some(ProviderError::OutcomeUnknown("timeout")));
+    let service = service(FileLedger::new(world.folder.path()), silent);
+    let attempt = world.attempt(&service, Purpose::Pay);
 
-    let (key, others) = (world.key(), ConcurrentAttempt::Possible);
-    let reached = advance(
-        backends,
-        seen,
-        &key,
-        Purpose::Pay,
-        others,
-        Deadline::UNKNOWN,
-    )
-    .await;
+    let outcome = attempt.pay(seen, &world.key()).await;
 
-    assert!(matches!(reached, AttemptOutcome::Ended(ended) if ended.state == State::Succeeded));
+    assert!(matches!(outcome, AttemptOutcome::Ended(ended) if ended.state == State::Succeeded));
 }

@@ -1,4 +1,4 @@
-//! Who may sign, and did one of them?
+//! The secrets with which the provider signs its events.
 
 use foundation::secret::{Secret, SecretCell};
 use foundation::{Deadline, Environment};
@@ -6,22 +6,19 @@ use tracing::warn;
 
 use super::signature::is_signed;
 
-/// The secrets with which the provider signs its events.
+/// One secret, or two while the secret is rotated.
 pub(super) struct WebhookSecrets {
-    /// One or two of them.
     list: SecretCell,
-    /// The least length of one that is accepted.
+    /// Shorter secrets are rejected. In bytes.
     shortest: usize,
 }
 
-/// Whether an event is the provider's.
+/// Whether the provider signed an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignatureCheck {
-    /// It is.
     Valid,
-    /// It is not.
     Invalid,
-    /// With what the provider signs is not known at the moment.
+    /// The secrets cannot be read, or are no valid list, so the signature was not checked.
     SecretsUnavailable,
 }
 
@@ -33,12 +30,12 @@ impl WebhookSecrets {
         }
     }
 
-    /// Whether one of them signed `body` about `now`, in seconds since 1970. A signature by nobody may be by a secret that
-    /// is new.
+    /// Whether one of the secrets signed `body` at about `now`, in seconds since 1970. If none did, reads the list again: the provider
+    /// may already sign with a new secret.
     ///
     /// # Cancel safety
     ///
-    /// Reads alone.
+    /// Writes nothing.
     pub(super) async fn verify(
         &self,
         signature: Option<&str>,
@@ -46,8 +43,8 @@ impl WebhookSecrets {
         now: i64,
         deadline: Deadline,
     ) -> SignatureCheck {
-        let judge = |list: &Secret| {
-            let secrets = listed(list, self.shortest)?;
+        let check = |list: &Secret| {
+            let secrets = parse(list, self.shortest)?;
             let is_signed =
                 signature.is_some_and(|signature| is_signed(signature, body, &secrets, now));
             Some(match is_signed {
@@ -58,22 +55,22 @@ impl WebhookSecrets {
         let Ok(list) = self.list.value(deadline).await else {
             return SignatureCheck::SecretsUnavailable;
         };
-        let judged = judge(&list);
-        if judged == Some(SignatureCheck::Valid) {
+        let checked = check(&list);
+        if checked == Some(SignatureCheck::Valid) {
             return SignatureCheck::Valid;
         }
         let newer = self.list.newer_than(&list, deadline).await;
-        let judged = newer.map_or(judged, |list| judge(&list));
-        judged.unwrap_or(SignatureCheck::SecretsUnavailable)
+        let checked = newer.map_or(checked, |list| check(&list));
+        checked.unwrap_or(SignatureCheck::SecretsUnavailable)
     }
 }
 
-fn listed(list: &Secret, shortest: usize) -> Option<Vec<Secret>> {
+fn parse(list: &Secret, shortest: usize) -> Option<Vec<Secret>> {
     let secrets = list.list(shortest);
     if secrets.is_none() {
         warn!(
             secret.shortest = shortest,
-            "the webhook secrets are not one or two secrets, long enough, with a comma between"
+            "STRIPE_WEBHOOK_SECRETS is invalid: expected one or two secrets of at least `secret.shortest` characters, separated by a comma; events are refused until it is corrected"
         );
     }
     secrets
@@ -85,14 +82,14 @@ mod tests {
 
     use super::*;
 
-    /// A list in Secrets Manager is read like this; there is none newer.
+    /// The list as Secrets Manager stores it, without a newer version.
     #[tokio::test]
-    async fn a_stored_list_says_who_may_sign() {
+    async fn an_event_is_valid_if_a_secret_of_the_list_signed_it() {
         let cases = [
             ("whsec_1", SignatureCheck::Valid),
             ("whsec_0,whsec_1", SignatureCheck::Valid),
             ("whsec_2", SignatureCheck::Invalid),
-            // The list has to be repaired, so no signature is called wrong.
+            // The list is invalid, so the signature is not called invalid.
             (
                 "whsec_1,whsec_2,whsec_3",
                 SignatureCheck::SecretsUnavailable,
@@ -106,13 +103,13 @@ mod tests {
                 list: SecretCell::Fixed(Secret::new(list)),
                 shortest: "whsec_1".len(),
             };
-            let judge = async |signature| {
+            let verify = async |signature| {
                 signers
                     .verify(signature, body, now, Deadline::UNKNOWN)
                     .await
             };
-            assert_eq!(judge(Some(&signature)).await, expected, "{list}");
-            assert_ne!(judge(None).await, SignatureCheck::Valid, "{list}");
+            assert_eq!(verify(Some(&signature)).await, expected, "{list}");
+            assert_ne!(verify(None).await, SignatureCheck::Valid, "{list}");
         }
     }
 }
