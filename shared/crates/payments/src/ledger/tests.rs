@@ -1,4 +1,4 @@
-//! Both ledgers say the same.
+//! The file ledger and the MongoDB ledger behave alike.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{End, Payment, State, Timestamp};
 
-/// A ledger, and the database that it is in.
+/// A MongoDB ledger and the name of its database.
 async fn mongo_ledger() -> (MongoLedger, String) {
     let server = MongoServer::shared().await;
     let database = server.fresh_database();
@@ -25,7 +25,7 @@ async fn mongo_ledger() -> (MongoLedger, String) {
     (MongoLedger::new(mongo), database)
 }
 
-/// A payment in this state; an ended one has succeeded.
+/// A payment in this state. In a final state it has the response of a success.
 pub(crate) fn payment(number: usize, state: State, intent: Option<&str>) -> Payment {
     let order = json!({
         "amount": 99_999_999, "currency": "EUR", "payment_method": "pm_1", "description": null,
@@ -54,7 +54,7 @@ pub(crate) fn payment(number: usize, state: State, intent: Option<&str>) -> Paym
     }
 }
 
-/// What is written, but for the time at which it was: whether that is the start, or later.
+/// The payment with comparable times: each is either the start or later.
 fn written(payment: &Payment) -> Payment {
     let start_or_later = |moment| {
         if moment == Timestamp::EPOCH {
@@ -103,13 +103,13 @@ async fn both_ledgers_change_a_payment_alike() {
                     let changed = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
                     let changed = changed.expect("changed");
                     let expected = change.apply(&opened, Timestamp::FAR);
-                    let says_so = matches!(changed, ChangeResult::Applied(_));
-                    assert_eq!(says_so, expected.is_some(), "{change:?} of {opened:?}");
+                    let is_applied = matches!(changed, ChangeResult::Applied(_));
+                    assert_eq!(is_applied, expected.is_some(), "{change:?} of {opened:?}");
                     let changed = changed.into_payment();
                     let again = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
                     let again = again.expect("changed");
-                    // Only a look is made as often as it is asked for.
-                    let repeats = matches!(change, Change::Look) && says_so;
+                    // Only a look can be repeated.
+                    let repeats = matches!(change, Change::Look) && is_applied;
                     assert_eq!(
                         matches!(again, ChangeResult::Applied(_)),
                         repeats,
@@ -128,7 +128,7 @@ async fn both_ledgers_change_a_payment_alike() {
     }
 }
 
-/// The change, of the payment with this number.
+/// The change for the payment with this number.
 fn about(change: Change, number: usize) -> Change {
     let named = |ended: Box<Payment>| {
         Box::new(Payment {
@@ -144,7 +144,7 @@ fn about(change: Change, number: usize) -> Change {
 }
 
 #[tokio::test]
-async fn both_ledgers_list_what_is_open_alike() {
+async fn both_ledgers_list_open_payments_alike() {
     let folder = TempDir::new().expect("a folder");
     let (mongo, database) = mongo_ledger().await;
     let files = FileLedger::new(folder.path());
@@ -218,7 +218,7 @@ async fn both_ledgers_list_what_is_open_alike() {
     assert!(indexes.contains(&"state_1_created_at_1".to_owned()));
 }
 
-/// Breaks the row of a payment in both ledgers.
+/// Damages the row of a payment in both ledgers.
 async fn break_row(folder: &TempDir, database: &str, id: &str, tenant: Option<&str>) {
     let server = MongoServer::shared().await;
     let rows = server.collection(database, "payments").await;
@@ -231,7 +231,7 @@ async fn break_row(folder: &TempDir, database: &str, id: &str, tenant: Option<&s
 }
 
 #[tokio::test]
-async fn both_ledgers_say_of_an_unreadable_row_that_it_is_there() {
+async fn both_ledgers_report_a_damaged_row_as_unreadable_and_not_as_missing() {
     let folder = TempDir::new().expect("a folder");
     let (mongo, database) = mongo_ledger().await;
     let files = FileLedger::new(folder.path());
@@ -251,7 +251,7 @@ async fn both_ledgers_say_of_an_unreadable_row_that_it_is_there() {
             assert_eq!(read, Err(expected.clone()));
             let again = ledger.open(&opened, Deadline::UNKNOWN).await;
             assert_eq!(again, Err(expected.clone()));
-            // The first one changes the row in MongoDB, and cannot read what it has changed.
+            // The first change takes effect in MongoDB, and its result cannot be read.
             for change in [Change::Look, Change::Move(State::Unknown)] {
                 let changed = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
                 assert_eq!(changed, Err(expected.clone()));
@@ -269,7 +269,7 @@ async fn both_ledgers_say_of_an_unreadable_row_that_it_is_there() {
         assert_eq!(open.unreadable, ["pay_1", "pay_2"]);
         assert_eq!(open.payments, []);
     }
-    // A page of the queue is a turn, which is over for a row in MongoDB; a file has nowhere to say so.
+    // MongoDB moves an unreadable row to the end of the queue. An unreadable file cannot record that.
     let queue = Queue {
         order: QueueOrder::LongestWaiting {
             looked_before: queue.created_before,
@@ -283,9 +283,9 @@ async fn both_ledgers_say_of_an_unreadable_row_that_it_is_there() {
     }
 }
 
-/// A file that cannot be read now is not a payment that was never opened.
+/// An I/O error must not look like a payment that was never opened.
 #[tokio::test]
-async fn files_that_cannot_be_read_are_not_missing() {
+async fn an_io_error_is_reported_as_unavailable_and_not_as_missing() {
     let folder = TempDir::new().expect("a folder");
     let ledger = FileLedger::new(folder.path());
     let queue = Queue {

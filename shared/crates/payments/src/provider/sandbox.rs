@@ -1,16 +1,16 @@
-//! A provider for laptops: it charges nobody, and does what the payment method says.
+//! A provider for development. It charges no customer; the payment method selects what happens.
 //!
 //! | payment method | what happens |
 //! |---|---|
-//! | `pm_card_visa` | it succeeds |
-//! | `pm_card_chargeDeclined` | it is declined |
-//! | `pm_sandbox_timeout_before` | the first confirmation is lost on its way: unknown, and a repetition succeeds |
-//! | `pm_sandbox_timeout_after` | the answer to the confirmation is lost: it was charged |
-//! | `pm_sandbox_slow` | it succeeds after three seconds |
-//! | `pm_sandbox_5xx` | the first confirmation is answered with an error of the provider's |
-//! | `pm_sandbox_requires_action` | the customer has to act, and has acted by the next look |
+//! | `pm_card_visa` | the charge succeeds |
+//! | `pm_card_chargeDeclined` | the charge is declined |
+//! | `pm_sandbox_timeout_before` | the first confirmation is lost before it arrives: `unknown`; a repeated request succeeds |
+//! | `pm_sandbox_timeout_after` | the charge succeeds, and the reply to the confirmation is lost |
+//! | `pm_sandbox_slow` | the charge succeeds after three seconds |
+//! | `pm_sandbox_5xx` | the provider answers the first confirmation with an error |
+//! | `pm_sandbox_requires_action` | the customer has to act, and has acted when the intent is next read |
 //!
-//! Any other one does not exist. Intents are files, so that every process of a laptop sees them.
+//! Other payment methods are rejected. Intents are files, which all processes of a laptop share.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub(crate) struct Sandbox {
     folder: PathBuf,
 }
 
-/// An intent's file.
+/// The content of an intent's file.
 #[derive(Clone, Serialize, Deserialize)]
 struct StoredIntent {
     intent: Intent,
@@ -38,7 +38,7 @@ struct StoredIntent {
     confirmations: u32,
 }
 
-/// What happens, by the payment method's name.
+/// What happens to a payment, by the name of its payment method.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Method {
     #[serde(rename = "pm_card_visa")]
@@ -57,7 +57,7 @@ enum Method {
     RequiresAction,
 }
 
-/// How long a slow confirmation takes.
+/// The time that a slow confirmation takes.
 const SLOW: Duration = Duration::from_secs(3);
 
 impl Sandbox {
@@ -74,14 +74,16 @@ impl Sandbox {
         deadline: Deadline,
         change: impl FnOnce(&mut StoredIntent) + Send,
     ) -> Result<StoredIntent, ProviderError> {
-        let locked = files::lock(&self.folder, deadline).await.map_err(unclear)?;
+        let locked = files::lock(&self.folder, deadline)
+            .await
+            .map_err(outcome_unknown)?;
         let changed = locked.update(intent, |kept: Option<&StoredIntent>| {
             let mut kept = kept?.clone();
             change(&mut kept);
             Some(kept)
         });
         changed
-            .map_err(unclear)?
+            .map_err(outcome_unknown)?
             .ok_or(ProviderError::Rejected("not_found"))
     }
 }
@@ -102,7 +104,9 @@ impl Provider for Sandbox {
         let method = serde_json::from_value(json!(order.payment_method))
             .map_err(|_| ProviderError::Rejected("no_such_payment_method"))?;
         let id = format!("pi_sandbox_{}", key.get(..24).unwrap_or(key));
-        let locked = files::lock(&self.folder, deadline).await.map_err(unclear)?;
+        let locked = files::lock(&self.folder, deadline)
+            .await
+            .map_err(outcome_unknown)?;
         let made = locked.update(&id, |kept: Option<&StoredIntent>| {
             kept.is_none().then(|| StoredIntent {
                 intent: Intent {
@@ -119,7 +123,7 @@ impl Provider for Sandbox {
                 confirmations: 0,
             })
         });
-        let made = made.map_err(unclear)?;
+        let made = made.map_err(outcome_unknown)?;
         made.map(|kept| kept.intent)
             .ok_or(ProviderError::OutcomeUnknown("not_found"))
     }
@@ -144,16 +148,16 @@ impl Provider for Sandbox {
             }
             _ => {}
         }
-        let mut fits = false;
+        let mut is_allowed = false;
         let kept = self.change(intent, deadline, |kept| {
-            fits = kept.intent.status == IntentStatus::RequiresConfirmation;
-            if fits {
+            is_allowed = kept.intent.status == IntentStatus::RequiresConfirmation;
+            if is_allowed {
                 confirm(kept, order);
             }
         });
         let kept = kept.await?;
         match kept.method {
-            _ if !fits => Err(ProviderError::Rejected("unexpected_state")),
+            _ if !is_allowed => Err(ProviderError::Rejected("unexpected_state")),
             Method::Declined => Err(ProviderError::Rejected("card_declined")),
             Method::TimeoutAfter => Err(ProviderError::OutcomeUnknown("timeout")),
             _ => Ok(kept.intent),
@@ -171,18 +175,18 @@ impl Provider for Sandbox {
     }
 
     async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
-        let mut fits = false;
+        let mut is_allowed = false;
         let kept = self.change(intent, deadline, |kept| {
-            fits = !matches!(
+            is_allowed = !matches!(
                 kept.intent.status,
                 IntentStatus::Succeeded | IntentStatus::Canceled
             );
-            if fits {
+            if is_allowed {
                 kept.intent.status = IntentStatus::Canceled;
             }
         });
         let kept = kept.await?;
-        if fits {
+        if is_allowed {
             Ok(kept.intent)
         } else {
             Err(ProviderError::Rejected("unexpected_state"))
@@ -217,7 +221,10 @@ fn confirm(kept: &mut StoredIntent, order: &Order) {
     clippy::needless_pass_by_value,
     reason = "the shape that map_err calls"
 )]
-fn unclear(failure: io::Error) -> ProviderError {
-    error!("the sandbox's files cannot be used: {}", failure.kind());
+fn outcome_unknown(error: io::Error) -> ProviderError {
+    error!(
+        "the sandbox's files in LEDGER_DIR are unavailable: {}",
+        error.kind()
+    );
     ProviderError::OutcomeUnknown("file_error")
 }
