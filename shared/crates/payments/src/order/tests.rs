@@ -29,7 +29,7 @@ fn read(body: impl AsRef<[u8]>) -> Result<Parsed, Vec<BodyError>> {
     Order::parse(body.as_ref(), &environment("production"))
 }
 
-/// An order that is taken.
+/// An order that this version accepts.
 fn parse(body: &Value) -> Result<Order, Vec<BodyError>> {
     let parsed = read(body.to_string())?;
     if parsed.newly_invalid.is_empty() {
@@ -56,7 +56,7 @@ fn pointers(body: &Value) -> Vec<String> {
 }
 
 #[test]
-fn an_order_is_read_as_it_is_written() {
+fn a_valid_body_is_parsed_into_its_order() {
     let order = parse(&valid()).expect("an order");
     assert_eq!((order.amount, order.currency.as_str()), (1999, "EUR"));
     assert_eq!(order.metadata["order"], "A-1");
@@ -113,7 +113,7 @@ fn each_member_has_its_limits() {
 }
 
 #[test]
-fn what_stripe_cannot_be_told_of_is_refused() {
+fn an_amount_that_stripe_cannot_represent_is_rejected() {
     let order = |amount: i64, currency: &str| json!({"amount": amount, "currency": currency, "payment_method": "pm_1"});
     let newly_invalid = [
         (1_005, "KWD", "/amount", "a multiple of 10 in this currency"),
@@ -140,7 +140,7 @@ fn what_stripe_cannot_be_told_of_is_refused() {
 }
 
 #[test]
-fn every_fault_is_named_at_once() {
+fn all_errors_are_reported_at_once() {
     let body = json!({
         "amount": 1.5,
         "metadata": {"a[b]": "c", "d/e": 1},
@@ -163,9 +163,9 @@ fn every_fault_is_named_at_once() {
     }
 }
 
-/// What a client sent is what the provider has, and what people read is what was written.
+/// The provider gets the same text that the client sent, and people read the same text that is stored.
 #[test]
-fn a_text_that_says_another_thing_elsewhere_is_refused() {
+fn a_text_that_would_differ_at_the_provider_or_on_screen_is_rejected() {
     let metadata = |name: &str, value: &str| with("metadata", json!({ name: value }));
     let cases = [
         (metadata("payment_id", "x"), "/metadata/payment_id", OURS),
@@ -215,7 +215,7 @@ fn a_text_that_says_another_thing_elsewhere_is_refused() {
         ),
     ];
     for (body, pointer, detail) in cases {
-        let parsed = read(body.to_string()).expect("older versions took it");
+        let parsed = read(body.to_string()).expect("older versions accepted it");
         assert_eq!(
             parsed.newly_invalid,
             [BodyError::new(pointer, detail)],
@@ -232,7 +232,7 @@ fn a_text_that_says_another_thing_elsewhere_is_refused() {
 }
 
 #[test]
-fn the_parsed_form_of_a_url_is_kept() {
+fn the_parsed_form_of_a_return_url_is_stored() {
     let body = with("return_url", json!("HTTPS://App.Example/a/../b c"));
     let order = parse(&body).expect("an order");
     assert_eq!(
@@ -240,13 +240,13 @@ fn the_parsed_form_of_a_url_is_kept() {
         Some("https://app.example/b%20c")
     );
     let laptop = with("return_url", json!("http://localhost:3000/")).to_string();
-    let taken = Order::parse(laptop.as_bytes(), &environment("development")).expect("an order");
-    assert!(taken.newly_invalid.is_empty());
+    let accepted = Order::parse(laptop.as_bytes(), &environment("development")).expect("an order");
+    assert!(accepted.newly_invalid.is_empty());
 }
 
-/// JavaScript and Python write half of a surrogate pair; the whole body was called no JSON object.
+/// JavaScript and Python can write a lone surrogate. The error named the whole body instead of the member.
 #[test]
-fn half_of_a_surrogate_pair_is_found_where_it_is() {
+fn a_lone_surrogate_is_reported_at_its_member() {
     let cases = [
         (
             r#"{"amount": 1, "currency": "EUR", "payment_method": "pm", "description": "a\ud83d"}"#,
@@ -295,7 +295,7 @@ fn half_of_a_surrogate_pair_is_found_where_it_is() {
     assert_eq!(order.description.as_deref(), Some("😀"));
 }
 
-/// RFC 8259 lets a parser ignore it; .NET and PowerShell write it.
+/// RFC 8259 lets a parser ignore a byte order mark; .NET and PowerShell write one.
 #[test]
 fn a_byte_order_mark_before_a_body_is_ignored() {
     let body = format!("\u{feff}{}", valid());
