@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shared::idempotency::{Lookup, Progress};
-use shared::payments::{Found, Payment, State};
+use shared::payments::{Payment, ProviderFinding, State};
 
 /// Advice for a payment in its current state.
 pub(crate) fn for_payment(payment: &Payment) -> &'static str {
@@ -29,19 +29,19 @@ pub(crate) fn for_payment(payment: &Payment) -> &'static str {
 }
 
 /// What `payments settle` found at the provider.
-pub(crate) fn found(found: Found) -> String {
+pub(crate) fn found(found: ProviderFinding) -> String {
     match found {
-        Found::Ended => "not asked: the payment had already ended".to_owned(),
-        Found::NoIntent => {
+        ProviderFinding::AlreadyEnded => "not asked: the payment had already ended".to_owned(),
+        ProviderFinding::NoIntent => {
             "not asked: the ledger names no intent, so nothing was charged".to_owned()
         }
-        Found::Intent(status) => format!("the intent is {status}"),
-        Found::OtherAmount => "the intent has another amount or currency".to_owned(),
-        Found::NoSuchIntent => {
+        ProviderFinding::Intent(status) => format!("the intent is {status}"),
+        ProviderFinding::AmountMismatch => "the intent has another amount or currency".to_owned(),
+        ProviderFinding::NoSuchIntent => {
             "the provider has no such intent; check that its API key belongs to the same account and mode"
                 .to_owned()
         }
-        Found::Unreachable(reason) => format!("the provider did not answer: {reason}"),
+        ProviderFinding::Unreachable(reason) => format!("the provider did not answer: {reason}"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shared::App;
 use shared::deadline::Deadline;
-use shared::payments::{Found, Moment, OpenPayments, Payment};
+use shared::payments::{OpenPayments, Payment, PaymentAdminError, ProviderFinding, Timestamp};
 
 use crate::advice;
 use crate::arguments::{Form, Payments};
@@ -20,18 +20,21 @@ pub(crate) async fn run(
     form: Form,
     deadline: Deadline,
 ) -> Result<Report, String> {
-    let desk = app.desk();
-    let failed = |error| format!("failed to {error}");
+    let payments = app.payment_admin();
+    let failed = |error: PaymentAdminError| error.to_string();
     match command {
         Payments::Open { limit } => {
-            let open = desk.open(limit, deadline).await.map_err(failed)?;
+            let open = payments.open(limit, deadline).await.map_err(failed)?;
             Ok(Report {
                 page: list(&open, form),
                 is_complete: open.unreadable.is_empty(),
             })
         }
         Payments::Show { id } => {
-            let found = desk.find(checked(&id)?, deadline).await.map_err(failed)?;
+            let found = payments
+                .find(checked(&id)?, deadline)
+                .await
+                .map_err(failed)?;
             let payment = found.ok_or_else(|| missing(&id))?;
             let cancel_after = app.payments_config().cancel_after;
             Ok(Report::complete(details(
@@ -42,8 +45,11 @@ pub(crate) async fn run(
             )))
         }
         Payments::Settle { id } => {
-            let settled = desk.settle(checked(&id)?, deadline).await.map_err(failed)?;
-            let (payment, found) = settled.ok_or_else(|| missing(&id))?;
+            let reconciled = payments
+                .reconcile(checked(&id)?, deadline)
+                .await
+                .map_err(failed)?;
+            let (payment, found) = reconciled.ok_or_else(|| missing(&id))?;
             let cancel_after = app.payments_config().cancel_after;
             Ok(Report::complete(details(
                 &payment,
@@ -92,7 +98,7 @@ fn list(open: &OpenPayments, form: Form) -> Page {
 }
 
 fn readable_list(payments: &[Payment]) -> Page {
-    let now = Moment::now();
+    let now = Timestamp::now();
     let rows: Vec<_> = payments
         .iter()
         .map(|payment| {
@@ -126,7 +132,12 @@ fn readable_list(payments: &[Payment]) -> Page {
     page
 }
 
-fn details(payment: &Payment, found: Option<Found>, cancel_after: Duration, form: Form) -> Page {
+fn details(
+    payment: &Payment,
+    found: Option<ProviderFinding>,
+    cancel_after: Duration,
+    form: Form,
+) -> Page {
     let end = advice::end_of_payment(payment, cancel_after);
     if form == Form::Json {
         let mut document = document(payment);
@@ -134,9 +145,9 @@ fn details(payment: &Payment, found: Option<Found>, cancel_after: Duration, form
         document["ends"] = end.into();
         return Page::json(&document);
     }
-    let now = Moment::now();
+    let now = Timestamp::now();
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let when = |moment: Moment| format!("{moment} ({})", ago(moment.age(now)));
+    let when = |moment: Timestamp| format!("{moment} ({})", ago(moment.age(now)));
     let mut pairs = vec![
         ("payment", payment.id.clone()),
         ("state", payment.state.name().to_owned()),

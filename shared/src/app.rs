@@ -12,7 +12,7 @@ use foundation::secret::Secrets;
 use idempotency::invoke::Remote;
 use idempotency::{Authority, Available, Fallback, Idempotency, ResponseKeys, Stores};
 use mongo_client::Mongo;
-use payments::{Desk, PaymentView, Payments, PaymentsConfig, Reconciler, Webhook};
+use payments::{PaymentAdmin, PaymentView, Payments, PaymentsConfig, Reconciler, Webhook};
 use redis_client::RedisClient;
 use telemetry::metrics::Metrics;
 
@@ -166,9 +166,9 @@ impl App {
         Reconciler::new(&setup, self.idempotency_signing(setup.response_keys()))
     }
 
-    /// The service for an operator's questions about payments.
-    pub fn desk(&self) -> Desk {
-        Desk::new(&self.payment_setup())
+    /// Lists, shows and reconciles payments for an operator.
+    pub fn payment_admin(&self) -> PaymentAdmin {
+        PaymentAdmin::new(&self.payment_setup())
     }
 
     /// The liveness endpoint.

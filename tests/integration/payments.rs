@@ -1,4 +1,4 @@
-//! Payments, through the built functions.
+//! Payments, end to end: the built functions against real stores and a provider.
 
 mod answers;
 mod contract;

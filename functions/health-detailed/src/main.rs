@@ -1,4 +1,4 @@
-//! `GET /api/health/detailed`: how are Redis, MongoDB and this process, and what do they come to together?
+//! `GET /api/health/detailed`: the health of Redis, MongoDB and this process, and the overall status.
 
 use std::process::ExitCode;
 use std::sync::Arc;

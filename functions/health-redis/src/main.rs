@@ -1,4 +1,4 @@
-//! `GET /api/health/redis`: can Redis be written and read?
+//! `GET /api/health/redis`: whether Redis accepts writes and reads.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `GET /api/health`: is this process alive? No I/O, so no backend can make it wrong.
+//! `GET /api/health`: whether this process runs. It does no I/O, so an outage of a backend cannot fail it.
 
 use std::process::ExitCode;
 use std::sync::Arc;

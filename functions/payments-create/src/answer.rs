@@ -1,4 +1,4 @@
-//! What a client is answered, by what became of its payment.
+//! Turns the answer to a request for a payment into an HTTP response.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use shared::idempotency::web as idempotent;
-use shared::payments::{Answer, Fault, Payment, State};
+use shared::payments::{Answer, BodyError, Payment, State};
 use shared::web::{self, Problem, Response};
 
-/// When it makes sense to ask again for a payment that is on its way.
+/// When a client should ask again for a pending payment.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 const VALIDATION_FAILED: Problem = Problem {
     status: StatusCode::BAD_REQUEST,
     slug: "validation-failed",
-    title: "The body cannot be used",
-    detail: "Correct what `errors` lists; the same Idempotency-Key may be used again.",
+    title: "The body is invalid",
+    detail: "This request charged nothing. Correct what `errors` lists and send it again; the same Idempotency-Key may be used.",
 };
 
 pub(crate) fn of(answer: Answer) -> Response {
     match answer {
         Answer::Ended {
-            answer,
+            response,
             is_replay: true,
-        } => idempotent::replay(&answer),
-        Answer::Ended { answer, .. } => idempotent::answer(&answer),
-        Answer::OnItsWay { payment, more } => on_its_way(&payment, &more),
-        Answer::Refused(faults) => invalid(&faults),
+        } => idempotent::replay(&response),
+        Answer::Ended { response, .. } => idempotent::answer(&response),
+        Answer::Pending { payment, extra } => pending(&payment, &extra),
+        Answer::InvalidBody(errors) => invalid(&errors),
         Answer::InProgress(retry_after) => idempotent::in_progress(retry_after),
         Answer::KeyReused => idempotent::key_reused(),
         Answer::OutcomeUnknown => idempotent::outcome_unknown(),
@@ -36,17 +36,17 @@ pub(crate) fn of(answer: Answer) -> Response {
     }
 }
 
-pub(crate) fn invalid(errors: &[Fault]) -> Response {
+pub(crate) fn invalid(errors: &[BodyError]) -> Response {
     #[derive(Serialize)]
     struct Errors<'a> {
-        errors: &'a [Fault],
+        errors: &'a [BodyError],
     }
     VALIDATION_FAILED.with(&Errors { errors })
 }
 
-/// A 202: where the payment is, what the customer has to do, and if nothing, when to ask again.
-fn on_its_way(payment: &Payment, more: &Map<String, Value>) -> Response {
-    let mut response = Response::new(payment.to_json(more).into());
+/// A 202 with the payment's location. It has what the customer has to do, or else when to ask again.
+fn pending(payment: &Payment, extra: &Map<String, Value>) -> Response {
+    let mut response = Response::new(payment.to_json(extra).into());
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,8 +1,9 @@
-//! What a body has to be before it is read.
+//! Checks the size and the media type of a body before it is parsed.
 
 use http::StatusCode;
 use shared::web::{self, Problem, Request};
 
+/// In bytes.
 const LONGEST: usize = 64 * 1024;
 
 const TOO_LARGE: Problem = Problem {
@@ -44,7 +45,7 @@ mod tests {
         let cases = [
             (LONGEST, json, Ok(())),
             (LONGEST + 1, json, Err(TOO_LARGE)),
-            // Its length is looked at first.
+            // The length is checked first.
             (LONGEST + 1, None, Err(TOO_LARGE)),
             (LONGEST, None, Err(UNSUPPORTED_TYPE)),
             (2, Some("text/plain"), Err(UNSUPPORTED_TYPE)),

@@ -1,4 +1,4 @@
-//! `POST /api/payments`: charges a payment, once however often it is asked for.
+//! `POST /api/payments`: charges a payment, once per idempotency key.
 
 mod answer;
 mod body;
@@ -23,15 +23,15 @@ async fn handle(payments: Arc<Payments>, invocation: Invocation) -> Result<Respo
     let tenant = Tenant::of(&invocation.caller, environment)?;
     let key = idempotent::key(request.headers())?;
     body::check(request)?;
-    let asked = NewPayment::parse(tenant, key, request.body(), environment)
-        .map_err(|faults| answer::invalid(&faults))?;
+    let new = NewPayment::parse(tenant, key, request.body(), environment)
+        .map_err(|errors| answer::invalid(&errors))?;
     let patience = idempotent::preferred_wait(request.headers());
 
-    let created = payments.create(asked, patience, invocation.deadline).await;
+    let outcome = payments.create(new, patience, invocation.deadline).await;
 
     let headers = idempotent::AnswerHeaders {
-        degraded_to: created.degraded_to,
-        waited: patience.filter(|_| created.has_waited),
+        degraded_to: outcome.degraded_to,
+        waited: patience.filter(|_| outcome.has_waited),
     };
-    Ok(headers.add_to(answer::of(created.answer)))
+    Ok(headers.add_to(answer::of(outcome.answer)))
 }

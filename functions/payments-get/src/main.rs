@@ -1,4 +1,4 @@
-//! `GET /api/payments/{id}`: a tenant's payment, as the ledger has it.
+//! `GET /api/payments/{id}`: a payment of the caller, from the ledger.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use serde_json::Map;
 use shared::App;
 use shared::idempotency::web::unavailable;
 use shared::lambda::{self, Invocation};
-use shared::payments::{NotShown, PaymentView};
+use shared::payments::{PaymentView, ViewError};
 use shared::web::{self, Problem, Refusal, Response, Tenant};
 
 const NOT_FOUND: Problem = Problem {
     status: StatusCode::NOT_FOUND,
     slug: "payment-not-found",
-    title: "There is no such payment",
-    detail: "Check the id; a payment is seen only by whom it belongs to.",
+    title: "Payment not found",
+    detail: "Check the id. A payment is visible only to its owner.",
 };
 
 fn main() -> ExitCode {
@@ -32,8 +32,8 @@ async fn handle(payments: Arc<PaymentView>, invocation: Invocation) -> Result<Re
 
     match shown {
         Ok(payment) => Ok(web::json_text(payment.to_json(&Map::new()))),
-        Err(NotShown::NotFound) => Err(NOT_FOUND.into()),
-        Err(NotShown::Unreadable) => Err(web::INTERNAL.into()),
-        Err(NotShown::Unavailable) => Ok(unavailable()),
+        Err(ViewError::NotFound) => Err(NOT_FOUND.into()),
+        Err(ViewError::Unreadable) => Err(web::INTERNAL.into()),
+        Err(ViewError::Unavailable) => Ok(unavailable()),
     }
 }

@@ -1,4 +1,4 @@
-//! Invoked by a schedule: settles the payments that stayed open.
+//! Invoked by a schedule: reconciles payments that stayed open.
 
 use std::process::ExitCode;
 use std::sync::Arc;

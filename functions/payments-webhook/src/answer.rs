@@ -1,8 +1,8 @@
-//! What the sender of an event is answered.
+//! Turns the answer to an event into an HTTP response.
 
 use http::StatusCode;
 use shared::idempotency::web as idempotent;
-use shared::payments::Received;
+use shared::payments::EventAnswer;
 use shared::web::{Problem, Response};
 
 pub(crate) const TOO_LARGE: Problem = Problem {
@@ -15,28 +15,28 @@ pub(crate) const TOO_LARGE: Problem = Problem {
 const SIGNATURE_INVALID: Problem = Problem {
     status: StatusCode::BAD_REQUEST,
     slug: "webhook-signature-invalid",
-    title: "The event is not signed as it should be",
-    detail: "Send the event as the provider does: with a Stripe-Signature over the body, not older than five minutes.",
+    title: "The signature of the event is invalid",
+    detail: "Nothing was changed. Send a Stripe-Signature of this body, made with the webhook secret at most five minutes ago.",
 };
 
 const INVALID: Problem = Problem {
     status: StatusCode::BAD_REQUEST,
     slug: "webhook-event-invalid",
-    title: "The event cannot be read",
-    detail: "Send an event of the provider's, as JSON.",
+    title: "The body is not an event",
+    detail: "Nothing was changed. Send an event of Stripe as JSON.",
 };
 
-pub(crate) fn of(received: Received) -> Response {
-    match received {
-        Received::Followed {
-            answer,
+pub(crate) fn of(answer: EventAnswer) -> Response {
+    match answer {
+        EventAnswer::Processed {
+            response,
             is_replay: true,
-        } => idempotent::replay(&answer),
-        Received::Followed { answer, .. } => idempotent::answer(&answer),
-        Received::NotYet => idempotent::unavailable(),
-        Received::InProgress(retry_after) => idempotent::in_progress(retry_after),
-        Received::IdReused => idempotent::key_reused(),
-        Received::NotSigned => SIGNATURE_INVALID.into(),
-        Received::Invalid => INVALID.into(),
+        } => idempotent::replay(&response),
+        EventAnswer::Processed { response, .. } => idempotent::answer(&response),
+        EventAnswer::RetryLater => idempotent::unavailable(),
+        EventAnswer::InProgress(retry_after) => idempotent::in_progress(retry_after),
+        EventAnswer::IdReused => idempotent::key_reused(),
+        EventAnswer::InvalidSignature => SIGNATURE_INVALID.into(),
+        EventAnswer::InvalidEvent => INVALID.into(),
     }
 }

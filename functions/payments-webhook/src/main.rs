@@ -1,4 +1,4 @@
-//! `POST /api/payments/webhook`: the provider's events, each a hint to look at one payment.
+//! `POST /api/payments/webhook`: receives the provider's events, and reconciles the payment of each.
 
 mod answer;
 
@@ -28,13 +28,13 @@ async fn handle(webhook: Arc<Webhook>, invocation: Invocation) -> Result<Respons
     let signature = signature.and_then(|signature| signature.to_str().ok());
     let patience = idempotent::preferred_wait(headers);
 
-    let receipt = webhook
+    let outcome = webhook
         .receive(signature, body, patience, invocation.deadline)
         .await;
 
     let headers = idempotent::AnswerHeaders {
-        degraded_to: receipt.degraded_to,
-        waited: patience.filter(|_| receipt.has_waited),
+        degraded_to: outcome.degraded_to,
+        waited: patience.filter(|_| outcome.has_waited),
     };
-    Ok(headers.add_to(answer::of(receipt.received)))
+    Ok(headers.add_to(answer::of(outcome.answer)))
 }

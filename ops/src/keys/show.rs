@@ -6,7 +6,7 @@ use shared::deadline::Deadline;
 use shared::idempotency::{
     Entry, Idempotency, Lookup, Policy, Progress, RecordKey, SavedBody, StoreError,
 };
-use shared::payments::{DeskError, Payment};
+use shared::payments::{Payment, PaymentAdminError};
 
 use super::{failed, scope_and_key};
 use crate::advice;
@@ -28,9 +28,9 @@ pub(super) async fn run(
         seen => Some(seen.map_err(failed)?),
     };
     let payment = match Payment::id_of_key(idempotency, name) {
-        Some(id) => match app.desk().find(&id, deadline).await {
-            Err(DeskError::NoLedger) => None,
-            found => found.map_err(|error| format!("failed to {error}"))?,
+        Some(id) => match app.payment_admin().find(&id, deadline).await {
+            Err(PaymentAdminError::NoLedger) => None,
+            found => found.map_err(|error| error.to_string())?,
         },
         None => None,
     };

@@ -1,4 +1,4 @@
-//! What a payment comes to for each answer of the provider that leaves something open.
+//! Payments whose provider answers with an error or an unexpected intent.
 
 use harness::STRIPE_TEST_KEY;
 use serde_json::json;
@@ -20,10 +20,10 @@ async fn shop_with(livemode: &str, key: &str, stripe: &ScriptedStripe) -> Shop {
     .await
 }
 
-/// A version that creates intents in another form sent the same key with it. Stripe refuses that, and the refusal became a final
-/// 402, while an attempt of the version before may have charged.
+/// A new version sent another form of the intent with the same key. Stripe rejected it, and the rejection became a final 402, while an
+/// attempt of the version before may have charged.
 #[tokio::test]
-async fn a_key_that_came_with_another_form_fails_no_payment() {
+async fn an_idempotency_key_reused_with_another_form_does_not_fail_the_payment() {
     let stripe = ScriptedStripe::start().await;
     let shop = shop_at(&stripe).await;
     let order = ten_euros("pm_card_visa");
@@ -45,9 +45,9 @@ async fn a_key_that_came_with_another_form_fails_no_payment() {
     );
 }
 
-/// Two orders differ in their form, and so do the keys of their intents, also for what is the same payment otherwise.
+/// Two orders have different forms, so the idempotency keys of their intents differ, even for the same payment id.
 #[tokio::test]
-async fn the_key_of_a_create_is_of_its_form() {
+async fn the_idempotency_key_of_a_creation_depends_on_its_form() {
     let stripe = ScriptedStripe::start().await;
     let shop = shop_at(&stripe).await;
     let order = ten_euros("pm_card_visa");
@@ -72,7 +72,7 @@ async fn the_key_of_a_create_is_of_its_form() {
         .collect();
     assert_eq!(statuses, ["requires_confirmation", "succeeded"]);
     assert_eq!(stripe.keys().len(), 2);
-    // The same form again is the same intent.
+    // A repeated creation with the same form returns the same intent.
     let again = ten_euros("pm_card_visa");
     stripe.refuse(Step::Confirm, 429, "rate_limit_error");
     assert_eq!(shop.pay("k-2", &again).await.status, 503);
@@ -84,9 +84,9 @@ async fn the_key_of_a_create_is_of_its_form() {
     assert_eq!(stripe.intents().len(), 3);
 }
 
-/// 409 says that a request with the same key is at work: it may create the intent, and its sender may confirm it.
+/// 409 means that a request with the same key is being processed. It may create the intent, and its sender may confirm it.
 #[tokio::test]
-async fn a_request_that_the_provider_is_busy_with_is_not_called_nothing() {
+async fn a_conflict_at_the_provider_is_answered_as_unknown() {
     let stripe = ScriptedStripe::start().await;
     let shop = shop_at(&stripe).await;
     let order = ten_euros("pm_card_visa");
@@ -103,7 +103,7 @@ async fn a_request_that_the_provider_is_busy_with_is_not_called_nothing() {
     }
 }
 
-/// Only the intent of the order is confirmed.
+/// Only an intent with the order's amount is confirmed.
 #[tokio::test]
 async fn an_intent_of_another_amount_or_currency_is_never_confirmed() {
     for (member, value) in [("amount", json!(100_000)), ("currency", json!("usd"))] {
@@ -126,10 +126,10 @@ async fn an_intent_of_another_amount_or_currency_is_never_confirmed() {
     }
 }
 
-/// A test key in production was believed: "succeeded" was answered, and no customer was charged.
+/// With a test key in production, "succeeded" was answered and no customer was charged.
 #[tokio::test]
 async fn an_intent_of_the_other_mode_is_never_confirmed() {
-    // Of most keys the form says it; Stripe is not asked then.
+    // Most keys show their mode in their form, so no request is sent.
     for (key, asked) in [
         (STRIPE_TEST_KEY, vec![]),
         ("sk_of_no_mode", vec![Step::Create]),
@@ -147,7 +147,7 @@ async fn an_intent_of_the_other_mode_is_never_confirmed() {
     }
 }
 
-/// A payment whose intent has a name already: the key was replaced by one of the other mode.
+/// The payment already has an intent when the API key is replaced by one of the other mode.
 #[tokio::test]
 async fn a_payment_waits_while_its_intent_is_of_the_other_mode() {
     let stripe = ScriptedStripe::start().await;

@@ -1,4 +1,4 @@
-//! What clients are told, and when.
+//! The responses that clients get.
 
 use harness::{RedisServer, TestRequest};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::shop::{Shop, payment, problem, shown, ten_euros};
 use crate::openapi;
 
 #[tokio::test]
-async fn a_payment_is_charged_once_and_answered_alike() {
+async fn a_repeated_request_is_charged_once_and_replays_the_response() {
     let shop = Shop::on_a_laptop().await;
     let order = json!({
         "amount": 1999, "currency": "EUR", "payment_method": "pm_card_visa",
@@ -58,9 +58,9 @@ async fn a_payment_is_charged_once_and_answered_alike() {
     assert_eq!((seen.status, seen.json()), (200, payment));
 }
 
-/// The ledger has the bytes, however few of them the engine keeps.
+/// The ledger has all bytes, even if the engine keeps only a summary.
 #[tokio::test]
-async fn a_result_that_is_too_long_for_the_engine_is_the_same_bytes() {
+async fn a_response_that_is_too_long_for_the_engine_is_replayed_whole() {
     let shop = Shop::with_mongodb(&[("IDEMPOTENCY_MAX_RESPONSE_BYTES", "16")]).await;
     let first = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
     let again = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
@@ -70,7 +70,7 @@ async fn a_result_that_is_too_long_for_the_engine_is_the_same_bytes() {
 }
 
 #[tokio::test]
-async fn a_request_that_says_the_same_is_the_same() {
+async fn a_body_with_the_same_json_value_is_the_same_request() {
     let shop = Shop::on_a_laptop().await;
     let first = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
     let reordered = TestRequest::post("/api/payments")
@@ -85,7 +85,7 @@ async fn a_request_that_says_the_same_is_the_same() {
 }
 
 #[tokio::test]
-async fn another_request_under_the_key_is_refused() {
+async fn another_request_with_the_key_is_refused() {
     let shop = Shop::on_a_laptop().await;
     let first = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
     let other = json!({"amount": 2000, "currency": "EUR", "payment_method": "pm_card_visa"});
@@ -102,7 +102,7 @@ async fn another_request_under_the_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_refusal_before_the_claim_leaves_nothing_behind() {
+async fn a_refusal_before_the_claim_stores_nothing() {
     let shop = Shop::on_a_laptop().await;
     let order = ten_euros("pm_card_visa").to_string();
     let base = || TestRequest::post("/api/payments");
@@ -174,9 +174,9 @@ async fn a_refusal_before_the_claim_leaves_nothing_behind() {
     assert_eq!(shop.create.processes(), 1);
 }
 
-/// What other programs write, and what would say another thing at the provider, to a browser or to a reader.
+/// Bodies of other programs' JSON writers, and texts that would differ at the provider, in a browser or on screen.
 #[tokio::test]
-async fn a_text_is_refused_by_its_name_and_with_the_reason() {
+async fn an_invalid_text_is_reported_with_its_member_and_the_reason() {
     let shop = Shop::on_a_laptop().await;
     let body = |more: &str| {
         format!(r#"{{"amount": 1000, "currency": "EUR", "payment_method": "pm_card_visa"{more}}}"#)
@@ -195,14 +195,18 @@ async fn a_text_is_refused_by_its_name_and_with_the_reason() {
         (
             r#", "description": "a\u202eb""#,
             "/description",
-            "turn others around",
+            "without invisible characters",
         ),
         (
             r#", "metadata": {"payment_id": "x"}"#,
             "/metadata/payment_id",
-            "are ours",
+            "are reserved",
         ),
-        (r#", "metadata": {"a": ""}"#, "/metadata/a", "drops"),
+        (
+            r#", "metadata": {"a": ""}"#,
+            "/metadata/a",
+            "drops empty members",
+        ),
         (
             r#", "return_url": "https://a.example\\@b.example/""#,
             "/return_url",
@@ -248,7 +252,7 @@ async fn a_text_is_refused_by_its_name_and_with_the_reason() {
 }
 
 #[tokio::test]
-async fn everything_that_is_wrong_is_named_at_once() {
+async fn all_errors_of_a_body_are_reported_at_once() {
     let shop = Shop::on_a_laptop().await;
     let wrong = json!({"amount": 19.99, "currency": "eur", "price": 1});
 
@@ -257,9 +261,9 @@ async fn everything_that_is_wrong_is_named_at_once() {
     insta::assert_json_snapshot!(refused.json(), @r#"
     {
       "type": "urn:truebond:problem:validation-failed",
-      "title": "The body cannot be used",
+      "title": "The body is invalid",
       "status": 400,
-      "detail": "Correct what `errors` lists; the same Idempotency-Key may be used again.",
+      "detail": "This request charged nothing. Correct what `errors` lists and send it again; the same Idempotency-Key may be used.",
       "errors": [
         {
           "pointer": "/amount",
@@ -275,22 +279,22 @@ async fn everything_that_is_wrong_is_named_at_once() {
         },
         {
           "pointer": "/price",
-          "detail": "no such member"
+          "detail": "an unknown member"
         }
       ]
     }
     "#);
 }
 
-/// In deployed development, everybody whom no authorizer had looked at was one tenant.
+/// In a deployed development environment, all unauthenticated callers were one tenant.
 #[tokio::test]
-async fn where_it_is_deployed_a_caller_has_a_name() {
+async fn a_deployed_function_requires_an_authenticated_caller() {
     let shop = Shop::with_mongodb(&[("ENVIRONMENT", "development")]).await;
     let request = payment("k-1", &ten_euros("pm_card_visa")).without_authorizer();
-    let nobody = shop.create.request(request).await;
-    assert_eq!(nobody.header("www-authenticate"), Some("Bearer"));
+    let unauthenticated = shop.create.request(request).await;
+    assert_eq!(unauthenticated.header("www-authenticate"), Some("Bearer"));
     assert_eq!(
-        (nobody.status, &*problem(&nobody)),
+        (unauthenticated.status, &*problem(&unauthenticated)),
         (401, "unauthenticated")
     );
     let id = format!("pay_{}", "0".repeat(32));
@@ -301,7 +305,7 @@ async fn where_it_is_deployed_a_caller_has_a_name() {
 }
 
 #[tokio::test]
-async fn a_payment_is_its_tenants_alone() {
+async fn a_payment_is_visible_only_to_its_tenant() {
     let shop = Shop::with_mongodb(&[]).await;
     let order = ten_euros("pm_card_visa");
     let alice = shop
@@ -340,7 +344,7 @@ async fn a_payment_is_its_tenants_alone() {
 }
 
 #[tokio::test]
-async fn whoever_comes_meanwhile_waits_or_is_turned_away() {
+async fn a_concurrent_repetition_waits_or_gets_in_progress() {
     let redis = RedisServer::start().await;
     let shop = Shop::with_mongodb(&[("REDIS_URL", &redis.url())]).await;
     let slow = ten_euros("pm_sandbox_slow");
@@ -397,7 +401,7 @@ async fn without_a_ledger_or_a_provider_payments_are_refused() {
 }
 
 #[tokio::test]
-async fn other_methods_are_told_which_there_are() {
+async fn other_methods_get_the_allowed_methods() {
     let shop = Shop::on_a_laptop().await;
     let refused = shop.create.request(TestRequest::get("/api/payments")).await;
     assert_eq!(
@@ -415,7 +419,7 @@ async fn other_methods_are_told_which_there_are() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_payment_is_in_the_log() {
+async fn no_data_of_a_payment_is_in_the_log() {
     let shop = Shop::on_a_laptop().await;
     let order = json!({
         "amount": 1000, "currency": "EUR", "payment_method": "pm_sandbox_requires_action",
@@ -441,7 +445,7 @@ async fn nothing_of_a_payment_is_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_degraded_answer_says_who_gave_it() {
+async fn a_degraded_response_names_the_store_that_took_part() {
     let redis = RedisServer::start().await;
     let shop = Shop::with_mongodb(&[
         ("REDIS_URL", &redis.url()),

@@ -1,4 +1,4 @@
-//! A process that ends anywhere between a claim and its answer.
+//! A process is killed at any time between the claim and the response.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use harness::{RedisServer, eventually};
 
 use super::shop::{Shop, payment, ten_euros};
 
-/// Wherever it is killed, retries by two other processes come to one charge and one answer.
+/// Retries by two other processes then lead to one charge and one response.
 #[tokio::test]
-async fn a_process_killed_anywhere_charges_once() {
+async fn a_payment_is_charged_once_if_its_process_is_killed_at_any_time() {
     let redis = RedisServer::start().await;
     let shop = Shop::with_mongodb(&[
         ("REDIS_URL", &redis.url()),

@@ -1,4 +1,4 @@
-//! Another program writes to the stores of keys: no answer of its making reaches a client, and no customer is charged for it.
+//! Another program writes to the idempotency store: no forged response reaches a client, and no customer is charged.
 
 mod record;
 
@@ -16,13 +16,13 @@ const PREVIOUS: &str = "planted-previous-mac-key";
 const SECRET: &str = "whsec_planted_one";
 const DECLINED: &str = "pm_card_chargeDeclined";
 const SUCCEEDS: &str = "pm_card_visa";
-/// A shop whose answers are signed, and its Redis.
+/// A shop with signed responses, and its Redis.
 struct World {
     redis: RedisServer,
     shop: Shop,
 }
 
-/// A Redis in which payments may do what template.yaml says.
+/// A Redis with the permissions of template.yaml for payments.
 async fn redis() -> RedisServer {
     let user = CacheUser::Payments;
     let server = RedisServer::builder().user(user.name(), user.name(), &user.rules());
@@ -30,7 +30,7 @@ async fn redis() -> RedisServer {
 }
 
 impl World {
-    /// MongoDB decides, with Redis in front of it.
+    /// Keys in MongoDB, with Redis as the cache.
     async fn tiered() -> Self {
         let redis = redis().await;
         let url = redis.url();
@@ -41,7 +41,7 @@ impl World {
         }
     }
 
-    /// Redis decides, and the ledger is files.
+    /// Keys in Redis, and the ledger in files.
     async fn redis_alone() -> Self {
         let redis = redis().await;
         let url = redis.url();
@@ -68,7 +68,7 @@ impl World {
         self.redis.command(&["SET", &name(key), text]).await;
     }
 
-    /// MongoDB forgets everything: what is answered now, Redis has answered alone.
+    /// Deletes all data of MongoDB, so that only Redis can answer.
     async fn empty_mongodb(&self) {
         for name in ["idempotency", "payments"] {
             let collection = self.shop.collection(name).await;
@@ -81,13 +81,13 @@ fn name(key: &str) -> String {
     format!("idempotency:http:payments.create:jwt%3Atester:{key}")
 }
 
-fn told(answer: &Answer) -> (u16, String) {
+fn summary(answer: &Answer) -> (u16, String) {
     (answer.status, answer.text().to_owned())
 }
 
-/// With the user of the function `idempotency`, a declined payment was once answered as succeeded.
+/// A declined payment was answered as succeeded, after a write by the Redis user of the function `idempotency`.
 #[tokio::test]
-async fn what_another_program_writes_to_redis_is_not_believed() {
+async fn forged_records_in_redis_are_not_replayed() {
     let world = World::tiered().await;
     let shop = &world.shop;
     let declined = shop.pay("k-1", &ten_euros(DECLINED)).await;
@@ -100,9 +100,9 @@ async fn what_another_program_writes_to_redis_is_not_believed() {
     for (what, forged) in forgeries(&record, &other) {
         world.write("k-1", &forged).await;
         let again = shop.pay("k-1", &ten_euros(DECLINED)).await;
-        assert_eq!(told(&again), told(&declined), "{what}");
+        assert_eq!(summary(&again), summary(&declined), "{what}");
         assert_eq!(again.header("idempotent-replayed"), Some("true"), "{what}");
-        // One that says it is newer stays, and goes on to cost a question to MongoDB, until its window is over.
+        // A forged record with a newer revision stays until its retention is over. Until then each replay queries MongoDB.
         if !what.starts_with("another key") {
             let repaired = world.text("k-1").await;
             assert_eq!(repaired, sound, "{what}: MongoDB repairs it");
@@ -110,13 +110,13 @@ async fn what_another_program_writes_to_redis_is_not_believed() {
     }
     world.redis.command(&["DEL", &name("k-1")]).await;
     let again = shop.pay("k-1", &ten_euros(DECLINED)).await;
-    assert_eq!(told(&again), told(&declined), "deleted");
+    assert_eq!(summary(&again), summary(&declined), "deleted");
     assert_eq!(shop.intents(), intents);
 }
 
-/// The same, where no other store knows the result.
+/// The same without another store that has the result.
 #[tokio::test]
-async fn where_redis_decides_the_ledger_answers_for_a_forged_result() {
+async fn a_forged_result_in_redis_alone_is_answered_from_the_ledger() {
     let world = World::redis_alone().await;
     let shop = &world.shop;
     let declined = shop.pay("k-1", &ten_euros(DECLINED)).await;
@@ -128,13 +128,13 @@ async fn where_redis_decides_the_ledger_answers_for_a_forged_result() {
     for (what, forged) in forgeries(&record, &other) {
         world.write("k-1", &forged).await;
         let again = shop.pay("k-1", &ten_euros(DECLINED)).await;
-        assert_eq!(told(&again), told(&declined), "{what}");
+        assert_eq!(summary(&again), summary(&declined), "{what}");
     }
     assert_eq!(shop.intents(), intents);
 }
 
 #[tokio::test]
-async fn what_another_program_writes_to_mongodb_is_not_believed() {
+async fn forged_records_in_mongodb_are_not_replayed() {
     let world = World::tiered().await;
     let shop = &world.shop;
     let declined = shop.pay("k-1", &ten_euros(DECLINED)).await;
@@ -159,13 +159,13 @@ async fn what_another_program_writes_to_mongodb_is_not_believed() {
         assert_eq!(written.expect("written").matched_count, 1);
         world.redis.command(&["DEL", &name("k-1")]).await;
         let again = shop.pay("k-1", &ten_euros(DECLINED)).await;
-        assert_eq!(told(&again), told(&declined));
+        assert_eq!(summary(&again), summary(&declined));
     }
 }
 
-/// "In progress" was answered for as long as the record stood, though the ledger had the answer.
+/// The answer was "in progress" as long as the forged record existed, although the ledger had the response.
 #[tokio::test]
-async fn a_forged_claim_in_mongodb_holds_no_answer_back() {
+async fn a_forged_claim_in_mongodb_does_not_block_a_replay() {
     let world = World::tiered().await;
     let shop = &world.shop;
     let declined = shop.pay("k-1", &ten_euros(DECLINED)).await;
@@ -185,13 +185,13 @@ async fn a_forged_claim_in_mongodb_holds_no_answer_back() {
         assert_eq!(written.expect("written").modified_count, 1);
         world.redis.command(&["DEL", &name("k-1")]).await;
         let again = shop.pay("k-1", &ten_euros(DECLINED)).await;
-        assert_eq!(told(&again), told(&declined));
+        assert_eq!(summary(&again), summary(&declined));
     }
 }
 
-/// An answer that waits for a payment that never was.
+/// A forged response to a key that no request has used.
 #[tokio::test]
-async fn a_forged_answer_to_a_key_that_is_new_stops_no_payment() {
+async fn a_forged_response_to_a_new_key_does_not_prevent_the_payment() {
     let world = World::tiered().await;
     let shop = &world.shop;
     let charged = shop.pay("k-1", &ten_euros(SUCCEEDS)).await;
@@ -209,16 +209,16 @@ async fn a_forged_answer_to_a_key_that_is_new_stops_no_payment() {
         assert_eq!(answer.status, 201, "{}", answer.text());
         assert_ne!(answer.json()["id"], charged.json()["id"]);
         let again = shop.pay(key, &ten_euros(SUCCEEDS)).await;
-        assert_eq!(told(&again), told(&answer));
+        assert_eq!(summary(&again), summary(&answer));
     }
     assert_eq!(shop.intents(), ["succeeded"; 3]);
 }
 
 #[tokio::test]
-async fn a_sound_answer_costs_no_question_to_mongodb() {
+async fn a_valid_signed_response_is_replayed_without_a_query_to_mongodb() {
     let world = World::tiered().await;
     let declined = world.shop.pay("k-1", &ten_euros(DECLINED)).await;
-    // The MAC is of what a record says, not of how it is written.
+    // The MAC covers the record's fields, not their encoding.
     let rewritten = world.record("k-1").await.text();
     world.write("k-1", &rewritten).await;
     world.empty_mongodb().await;
@@ -226,15 +226,15 @@ async fn a_sound_answer_costs_no_question_to_mongodb() {
     let again = world.shop.pay("k-1", &ten_euros(DECLINED)).await;
     let other = world.shop.pay("k-1", &ten_euros(SUCCEEDS)).await;
 
-    assert_eq!(told(&again), told(&declined));
+    assert_eq!(summary(&again), summary(&declined));
     assert_eq!(problem(&other), "idempotency-key-reused");
     world.shop.create.plant_secret(CURRENT);
     world.shop.create.assert_no_secret_in_logs();
 }
 
-/// A key is replaced without a repetition that meets another answer.
+/// While the MAC key is rotated, repeated requests get the same response.
 #[tokio::test]
-async fn a_mac_key_is_replaced_while_functions_run() {
+async fn a_mac_key_can_be_rotated_while_functions_run() {
     let world = World::tiered().await;
     let shop = &world.shop;
     let with = async |keys: &str| {
@@ -252,24 +252,28 @@ async fn a_mac_key_is_replaced_while_functions_run() {
     let second = pay(&during, "k-2").await;
     assert_eq!((first.status, second.status), (402, 402));
 
-    // Who knows one key of the two asks MongoDB and the ledger for what it cannot check.
-    assert_eq!(told(&pay(&before, "k-2").await), told(&second));
-    assert_eq!(told(&shop.pay("k-1", &order).await), told(&first));
-    let nobodys = with("planted-third-mac-key").await;
+    // A process with one key of the two queries MongoDB and the ledger for responses that it cannot verify.
+    assert_eq!(summary(&pay(&before, "k-2").await), summary(&second));
+    assert_eq!(summary(&shop.pay("k-1", &order).await), summary(&first));
+    let unknown_key = with("planted-third-mac-key").await;
     for (key, expected) in [("k-1", &first), ("k-2", &second)] {
-        assert_eq!(told(&pay(&nobodys, key).await), told(expected));
+        assert_eq!(summary(&pay(&unknown_key, key).await), summary(expected));
     }
-    // Who knows both needs neither.
+    // A process with both keys needs no query.
     world.empty_mongodb().await;
     for (key, expected) in [("k-1", &first), ("k-2", &second)] {
-        assert_eq!(told(&pay(&during, key).await), told(expected), "{key}");
+        assert_eq!(
+            summary(&pay(&during, key).await),
+            summary(expected),
+            "{key}"
+        );
     }
-    assert_eq!(told(&shop.pay("k-2", &order).await), told(&second));
+    assert_eq!(summary(&shop.pay("k-2", &order).await), summary(&second));
 }
 
-/// Received and never followed, as if another delivery of it had been.
+/// The event was accepted and not processed, as if another delivery had been processed.
 #[tokio::test]
-async fn an_event_whose_receipt_was_forged_is_followed() {
+async fn an_event_with_a_forged_record_is_processed() {
     let world = World::tiered().await;
     let more = [
         ("STRIPE_WEBHOOK_SECRETS", SECRET),
@@ -286,7 +290,7 @@ async fn an_event_whose_receipt_was_forged_is_followed() {
     assert_eq!(webhook.request(event("evt_1")).await.status, 200);
     let name = |event: &str| format!("idempotency:http:payments.webhook:stripe:{event}");
     let receipt: String = world.redis.query(&["GET", &name("evt_1")]).await;
-    // Moved to the key of an event that has not come yet.
+    // A valid record, moved to the key of an event that has not arrived yet.
     world
         .redis
         .command(&["SET", &name("evt_2"), &receipt])

@@ -1,4 +1,4 @@
-//! Keys that payments left unfinished: the schedule finishes them by what the ledger says.
+//! The reconciler finishes abandoned keys of payments from the ledger.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const CLOSING: &[(&str, &str)] = &[
     ("PAYMENT_RECONCILE_AFTER_SECONDS", "1"),
     ("PAYMENT_CANCEL_AFTER_SECONDS", "1"),
 ];
-/// An attempt is gone at once.
+/// Attempts count as abandoned immediately.
 const SHORT_LEASE: &[(&str, &str)] = &[("IDEMPOTENCY_LEASE_MS", "1")];
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -42,7 +42,7 @@ async fn state_of(shop: &Shop, key: &RecordKey) -> String {
     record.get_str("state").expect("a state").to_owned()
 }
 
-/// Runs the schedule until the key is in this state.
+/// Runs the reconciler until the key is in this state.
 async fn run_until(shop: &Shop, reconciler: &Lambda, key: &RecordKey, state: &str) {
     eventually(LIMIT, async || {
         run(reconciler).await;
@@ -51,7 +51,7 @@ async fn run_until(shop: &Shop, reconciler: &Lambda, key: &RecordKey, state: &st
     .await;
 }
 
-/// An attempt that claims a key and is never heard of again.
+/// An attempt that claims a key and crashes.
 async fn abandoned(shop: &Shop, key: &RecordKey, policy: Policy, body: &[u8]) {
     let request = Request {
         method: "POST",
@@ -67,9 +67,9 @@ async fn abandoned(shop: &Shop, key: &RecordKey, policy: Policy, body: &[u8]) {
     assert!(matches!(outcome, ClaimOutcome::Claimed(_)), "{outcome:?}");
 }
 
-/// The key once stayed unknown for ever: only the next request of the client, who had gone away, would have ended it.
+/// The key stayed unknown forever: only another request of its client would have finished it.
 #[tokio::test]
-async fn the_key_of_a_payment_that_the_schedule_ended_gets_its_answer() {
+async fn the_key_of_a_reconciled_payment_gets_its_response() {
     let shop = Shop::with_mongodb(&[]).await;
     let order = ten_euros("pm_sandbox_timeout_before");
     assert_eq!(shop.pay("k-1", &order).await.json()["status"], "unknown");
@@ -79,9 +79,9 @@ async fn the_key_of_a_payment_that_the_schedule_ended_gets_its_answer() {
 
     run_until(&shop, &reconciler, &key, "completed").await;
 
-    let told = shop.pay("k-1", &order).await;
-    assert_eq!(problem(&told), "payment-failed");
-    assert_eq!(told.header("idempotent-replayed"), Some("true"));
+    let answer = shop.pay("k-1", &order).await;
+    assert_eq!(problem(&answer), "payment-failed");
+    assert_eq!(answer.header("idempotent-replayed"), Some("true"));
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_key_without_a_payment_is_reopened() {
     assert_eq!(paid.status, 201);
 }
 
-/// The answer of a payment is never the answer to another request.
+/// The response of a payment never answers another request.
 #[tokio::test]
 async fn a_key_that_another_request_claimed_is_reopened() {
     let shop = Shop::with_mongodb(&[]).await;
@@ -122,10 +122,10 @@ async fn a_key_that_another_request_claimed_is_reopened() {
     assert_eq!(other.status, 422);
 }
 
-/// The ledger answers for good, also while an attempt for another body holds the key after the payment's retention, and where the
-/// key's record is damaged. The paid request was answered 422, with the advice to use a fresh key.
+/// The ledger has the response even if an attempt with another body holds the key after its retention, or the key's record is damaged.
+/// The paid request was answered 422, with the advice to use a fresh key.
 #[tokio::test]
-async fn a_paid_key_answers_its_payment_whatever_the_engine_knows() {
+async fn a_paid_request_is_replayed_from_the_ledger_despite_the_engines_record() {
     let shop = Shop::with_mongodb(&[]).await;
     let order = ten_euros("pm_card_visa");
     let paid = shop.pay("k-1", &order).await;
@@ -148,9 +148,9 @@ async fn a_paid_key_answers_its_payment_whatever_the_engine_knows() {
     assert_eq!(other.status, 422, "it is no payment of another request");
 }
 
-/// The engine knows that the payment was taken; its row is gone, as after a restore. "This request did nothing" was answered.
+/// The engine has a record of the payment, and the row is missing, as after a restore. The answer was "this request did nothing".
 #[tokio::test]
-async fn a_payment_whose_row_is_gone_has_an_unknown_outcome() {
+async fn a_payment_with_a_missing_row_has_an_unknown_outcome() {
     let shop = Shop::with_mongodb(&[]).await;
     let order = ten_euros("pm_sandbox_requires_action");
     assert_eq!(shop.pay("k-1", &order).await.status, 202);

@@ -1,4 +1,4 @@
-//! Each operation of the ledger asks MongoDB for the majority.
+//! Each operation of the ledger uses majority read and write concern in MongoDB.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::majority::Wire;
 const LIMIT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn each_operation_of_the_ledger_asks_the_majority() {
+async fn each_operation_of_the_ledger_uses_majority_concern() {
     for wire in Wire::all().await {
         let database = MongoServer::shared().await.fresh_database();
         let shop = Shop::with(&[("MONGODB_URI", &wire.uri), ("MONGODB_DATABASE", &database)]).await;
 
         let acting = ten_euros("pm_sandbox_requires_action");
-        // The claim, the row, and what the provider said, in both.
+        // The claim, the row and the intent, in both.
         let created = wire
             .sends(&["findAndModify"], shop.pay("k-1", &acting))
             .await;
@@ -30,7 +30,7 @@ async fn each_operation_of_the_ledger_asks_the_majority() {
 
         let soon = &[("PAYMENT_RECONCILE_AFTER_SECONDS", "1")];
         let reconciler = shop.function("payments-reconcile", soon).await;
-        // A row that cannot be read is put back, by an update of many.
+        // An `updateMany` moves an unreadable row to the end of the queue.
         let unreadable =
             doc! { "_id": "pay_x", "state": "unknown", "created_at": "2020-01-01T00:00:00.000Z" };
         let ledger = shop.ledger().await;
@@ -42,7 +42,7 @@ async fn each_operation_of_the_ledger_asks_the_majority() {
     }
 }
 
-/// Runs until the payment is old enough, and succeeds.
+/// Runs the reconciler until the payment is old enough and succeeds.
 async fn settled(reconciler: &Lambda) {
     eventually(LIMIT, async || {
         match reconciler.invoke(json!({"source": "aws.scheduler"})).await {

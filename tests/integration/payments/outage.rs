@@ -1,4 +1,4 @@
-//! Payments while the stores are away, and without the time to make them.
+//! Payments while the stores are unavailable, and with too little time left.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::shop::{Shop, payment, problem, ten_euros};
 
-/// A shop with MongoDB behind a proxy, and Redis in front of it.
+/// A shop with MongoDB behind a proxy, and with Redis.
 struct World {
     redis: RedisServer,
     mongo: FaultProxy,
@@ -33,7 +33,7 @@ impl World {
         Self { redis, mongo, shop }
     }
 
-    async fn is_settled(&self, key: &str, method: &str) {
+    async fn is_paid_once(&self, key: &str, method: &str) {
         eventually(Duration::from_secs(40), async || {
             self.shop.pay(key, &ten_euros(method)).await.status == 201
         })
@@ -42,7 +42,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn without_mongodb_nothing_begins() {
+async fn without_mongodb_no_payment_begins() {
     let world = World::new().await;
     world.mongo.refuse();
 
@@ -54,12 +54,12 @@ async fn without_mongodb_nothing_begins() {
     let replayed = world.shop.pay("warm", &ten_euros("pm_card_visa")).await;
     assert_eq!(replayed.header("idempotent-replayed"), Some("true"));
     world.mongo.heal();
-    world.is_settled("k-1", "pm_card_visa").await;
+    world.is_paid_once("k-1", "pm_card_visa").await;
 }
 
-/// The charge is made and nobody can write that down: the answer is not final, and the next one settles it.
+/// The charge succeeds and the ledger cannot record it. The answer is not final, and the next request records the end.
 #[tokio::test]
-async fn a_charge_that_cannot_be_written_down_is_settled_by_a_retry() {
+async fn a_charge_that_was_not_recorded_is_recorded_by_a_retry() {
     for fault in [FaultProxy::refuse, FaultProxy::black_hole] {
         let world = World::new().await;
         let slow = ten_euros("pm_sandbox_slow");
@@ -67,22 +67,22 @@ async fn a_charge_that_cannot_be_written_down_is_settled_by_a_retry() {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         fault(&world.mongo);
 
-        let told = paying.await;
+        let answer = paying.await;
 
         assert_eq!(
-            (told.status, &told.json()["status"]),
+            (answer.status, &answer.json()["status"]),
             (202, &json!("unknown"))
         );
-        assert!(told.header("retry-after").is_some());
+        assert!(answer.header("retry-after").is_some());
         assert_eq!(world.shop.intents(), ["succeeded", "succeeded"]);
         world.mongo.heal();
-        world.is_settled("k-1", "pm_sandbox_slow").await;
+        world.is_paid_once("k-1", "pm_sandbox_slow").await;
         assert_eq!(world.shop.intents(), ["succeeded", "succeeded"]);
     }
 }
 
 #[tokio::test]
-async fn redis_may_lose_everything() {
+async fn a_payment_is_charged_once_if_redis_loses_all_data() {
     let world = World::new().await;
     let first = world.shop.pay("k-1", &ten_euros("pm_card_visa")).await;
     world.redis.command(&["FLUSHALL"]).await;
@@ -93,9 +93,9 @@ async fn redis_may_lose_everything() {
     assert_eq!(world.shop.intents(), ["succeeded", "succeeded"]);
 }
 
-/// The engine runs the key as new; the ledger answers.
+/// The engine treats the key as new; the ledger has the response.
 #[tokio::test]
-async fn a_payment_outlives_the_window() {
+async fn a_payment_is_replayed_after_the_retention_of_its_key() {
     let shop = Shop::with_mongodb(&[("IDEMPOTENCY_TTL_SECONDS", "1")]).await;
     let first = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
     tokio::time::sleep(Duration::from_millis(1_500)).await;
@@ -108,7 +108,7 @@ async fn a_payment_outlives_the_window() {
 }
 
 #[tokio::test]
-async fn another_process_answers_the_same() {
+async fn another_process_replays_the_same_response() {
     let world = World::new().await;
     let first = world.shop.pay("k-1", &ten_euros("pm_card_visa")).await;
 
@@ -122,7 +122,7 @@ async fn another_process_answers_the_same() {
 }
 
 #[tokio::test]
-async fn another_request_is_refused_while_the_first_is_at_work() {
+async fn another_request_with_the_key_is_refused_while_the_first_one_runs() {
     let world = World::new().await;
     let slow = ten_euros("pm_sandbox_slow");
     let other = world.shop.another().await;
@@ -141,7 +141,7 @@ async fn another_request_is_refused_while_the_first_is_at_work() {
 }
 
 #[tokio::test]
-async fn without_time_nothing_begins() {
+async fn without_time_no_payment_begins() {
     let shop = Shop::on_a_laptop().await;
     let hurried = shop
         .another_with_timeout(Duration::from_millis(1_500))

@@ -1,7 +1,6 @@
-//! One process that takes several requests at a time, as Lambda Managed Instances let it: nothing of one may get into
-//! another.
+//! One process handles several requests concurrently, as on Lambda Managed Instances. No data of one request may leak into another.
 //!
-//! `PAYMENTS=10000 cargo test --package tests --test integration payments::parallel` makes more payments than every run does.
+//! `PAYMENTS=10000 cargo test --package tests --test integration payments::parallel` makes more payments than a normal run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 use super::shop::{Shop, payment, ten_euros};
 use crate::openapi;
 
-/// How many requests there are at a time.
+/// The number of concurrent requests.
 const AT_ONCE: usize = 8;
 
 async fn shop(redis: &RedisServer) -> (Shop, Lambda) {
@@ -31,7 +30,7 @@ async fn pay(lambda: &Lambda, request: TestRequest) -> Answer {
     answer
 }
 
-/// The payment of a tenant with this number, which no other tenant's has.
+/// The order of a tenant with this number. Its amount is unique among tenants.
 fn order(tenant: usize, number: usize) -> Value {
     json!({
         "amount": 1 + number * AT_ONCE + tenant,
@@ -41,13 +40,13 @@ fn order(tenant: usize, number: usize) -> Value {
     })
 }
 
-/// A tenant's request for it. All tenants use the same keys.
+/// A tenant's request for this order. All tenants use the same keys.
 fn request(tenant: usize, number: usize) -> TestRequest {
     payment(&format!("k-{number}"), &order(tenant, number)).subject(&format!("tenant-{tenant}"))
 }
 
 #[tokio::test]
-async fn nothing_of_one_request_gets_into_another() {
+async fn concurrent_requests_do_not_share_data() {
     let redis = RedisServer::start().await;
     let (shop, lambda) = shop(&redis).await;
     let each = wanted_payments(400) / AT_ONCE;
@@ -72,11 +71,11 @@ async fn nothing_of_one_request_gets_into_another() {
     assert_eq!(ids.len(), each * AT_ONCE, "each has a payment of its own");
     assert_eq!(shop.intents(), vec!["succeeded"; ids.len()]);
     assert_eq!(lambda.processes(), 1);
-    assert_the_log_tells_the_same(&lambda, &made);
+    assert_log_lines_belong_to_their_requests(&lambda, &made);
 }
 
-/// Every line that names a payment stands under the request that made it, and every request under an invocation of its own.
-fn assert_the_log_tells_the_same(lambda: &Lambda, made: &[(String, String)]) {
+/// Every log line about a payment has the id of its request, and every request has its own invocation.
+fn assert_log_lines_belong_to_their_requests(lambda: &Lambda, made: &[(String, String)]) {
     let made: BTreeMap<_, _> = made.iter().cloned().collect();
     let mut invocations = BTreeMap::new();
     let mut ended = 0;
@@ -98,7 +97,7 @@ fn assert_the_log_tells_the_same(lambda: &Lambda, made: &[(String, String)]) {
 }
 
 #[tokio::test]
-async fn of_eight_repetitions_at_once_one_has_the_lease() {
+async fn of_eight_concurrent_repetitions_one_gets_the_lease() {
     let redis = RedisServer::start().await;
     let (shop, lambda) = shop(&redis).await;
     const ROUNDS: usize = 10;
@@ -127,8 +126,8 @@ async fn of_eight_repetitions_at_once_one_has_the_lease() {
 }
 
 #[tokio::test]
-async fn each_request_has_the_time_that_is_its_own() {
-    // Long enough for a busy machine to come as far as to the provider.
+async fn each_request_has_its_own_deadline() {
+    // Long enough to reach the provider on a busy machine.
     const TIMEOUT: Duration = Duration::from_secs(8);
     const LATER: Duration = Duration::from_secs(3);
     let mongo = MongoServer::shared().await;
@@ -158,7 +157,7 @@ async fn each_request_has_the_time_that_is_its_own() {
     let (first, second) = tokio::join!(first, second);
 
     assert_eq!((first.0, second.0), (202, 202));
-    // With the other's deadline it would have had that much less.
+    // With the other request's deadline it would have had less time.
     assert!(
         first.1.abs_diff(second.1) < LATER / 2,
         "{first:?} {second:?}"

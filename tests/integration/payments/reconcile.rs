@@ -1,4 +1,4 @@
-//! What becomes of payments that nobody asks for any more.
+//! Reconciling abandoned payments.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,18 +17,18 @@ const CLOSING: &[(&str, &str)] = &[
     ("PAYMENT_RECONCILE_AFTER_SECONDS", "1"),
     ("PAYMENT_CANCEL_AFTER_SECONDS", "1"),
 ];
-/// Longer than payments need to grow old enough.
+/// Longer than payments need to become due.
 const LIMIT: Duration = Duration::from_secs(20);
 
 async fn run(reconciler: &Lambda) -> Value {
-    // As EventBridge's scheduler sends it.
+    // The event as the EventBridge scheduler sends it.
     match reconciler.invoke(json!({"source": "aws.scheduler"})).await {
         Outcome::Answered(report) => report,
         failed => panic!("{failed:?}"),
     }
 }
 
-/// Runs until what the runs say of a member adds up to so much; what the last one said.
+/// Runs the reconciler until a member of its reports adds up to `expected`. Returns the last report.
 async fn run_until(reconciler: &Lambda, member: &str, expected: u64) -> Value {
     let (mut sum, mut last) = (0, Value::Null);
     eventually(LIMIT, async || {
@@ -40,7 +40,7 @@ async fn run_until(reconciler: &Lambda, member: &str, expected: u64) -> Value {
     last
 }
 
-/// A shop whose provider is there.
+/// A shop with the provider at this address.
 async fn shop_at(stripe: SocketAddr, more: &[(&str, &str)]) -> Shop {
     let base = StripeServer::url_at(stripe);
     let mut variables = vec![
@@ -57,9 +57,9 @@ async fn status_of(shop: &Shop, id: &Value) -> String {
     shown["status"].as_str().expect("a status").to_owned()
 }
 
-/// The engine's keys are forgotten all the same.
+/// The keys of other work need their TTL index even without a provider.
 #[tokio::test]
-async fn without_a_provider_the_indexes_are_seen_to() {
+async fn without_a_provider_a_run_still_creates_the_indexes() {
     let mongo = MongoServer::shared().await;
     let database = mongo.fresh_database();
     let reconciler = Lambda::function("payments-reconcile")
@@ -80,7 +80,7 @@ async fn without_a_provider_the_indexes_are_seen_to() {
 }
 
 #[tokio::test]
-async fn a_charge_that_nobody_asks_for_is_found() {
+async fn a_charge_of_an_abandoned_payment_is_found() {
     for shop in [Shop::on_a_laptop().await, Shop::with_mongodb(&[]).await] {
         let order = ten_euros("pm_sandbox_requires_action");
         let acting = shop.pay("k-1", &order).await.json();
@@ -93,9 +93,9 @@ async fn a_charge_that_nobody_asks_for_is_found() {
             (&json!(0), &json!(true))
         );
         assert_eq!(status_of(&shop, &acting["id"]).await, "succeeded");
-        let told = shop.pay("k-1", &order).await;
+        let answer = shop.pay("k-1", &order).await;
         assert_eq!(
-            (told.status, shop.intents()),
+            (answer.status, shop.intents()),
             (201, vec!["succeeded".to_owned()])
         );
         let rested = run(&reconciler).await;
@@ -104,7 +104,7 @@ async fn a_charge_that_nobody_asks_for_is_found() {
 }
 
 #[tokio::test]
-async fn what_nobody_confirmed_is_cancelled_in_time_and_not_before() {
+async fn an_unconfirmed_payment_is_cancelled_when_it_is_due_and_not_before() {
     let stripe = StripeServer::start().await;
     let shop = shop_at(stripe.address(), &[]).await;
     let card = stripe.card("4000002500003155").await;
@@ -119,12 +119,12 @@ async fn what_nobody_confirmed_is_cancelled_in_time_and_not_before() {
     run_until(&closing, "failed", 1).await;
 
     assert_eq!(stripe.intents().await, ["canceled"]);
-    let told = shop.pay("k-1", &ten_euros(&card)).await;
-    assert_eq!(told.status, 402, "{}", told.text());
+    let answer = shop.pay("k-1", &ten_euros(&card)).await;
+    assert_eq!(answer.status, 402, "{}", answer.text());
 }
 
 #[tokio::test]
-async fn whoever_comes_back_after_its_time_finds_it_cancelled() {
+async fn a_client_that_returns_after_the_cancellation_gets_a_failed_payment() {
     let stripe = StripeServer::start().await;
     let shop = shop_at(stripe.address(), &[("PAYMENT_CANCEL_AFTER_SECONDS", "1")]).await;
     let order = ten_euros(&stripe.card("4000002500003155").await);
@@ -135,9 +135,9 @@ async fn whoever_comes_back_after_its_time_finds_it_cancelled() {
     assert_eq!(stripe.intents().await, ["canceled"]);
 }
 
-/// What the customer may still do is not settled, whatever its age; and a row that nobody can read keeps no others from their turn.
+/// An old payment that the customer can still complete stays open. An unreadable row does not delay other payments.
 #[tokio::test]
-async fn what_is_open_for_days_calls_for_a_person() {
+async fn a_payment_that_is_open_for_days_is_reported_to_an_operator() {
     let stripe = StripeServer::start().await;
     let shop = shop_at(stripe.address(), &[]).await;
     let card = stripe.card("4000002500003155").await;
@@ -165,12 +165,12 @@ async fn what_is_open_for_days_calls_for_a_person() {
     );
     let lines = reconciler.log_events();
     let errors = lines.iter().filter(|line| line["level"] == "ERROR");
-    let mut told: Vec<_> = errors
+    let mut reported: Vec<_> = errors
         .map(|line| line["message"].as_str().unwrap_or_default())
         .collect();
-    told.sort_unstable();
+    reported.sort_unstable();
     assert_eq!(
-        told,
+        reported,
         [
             "a payment is open for longer than a day",
             "a row of the ledger cannot be read: its payment is not settled",
@@ -187,7 +187,7 @@ async fn what_is_open_for_days_calls_for_a_person() {
     assert!(metric("OldestOpenPaymentAge").is_some_and(|age| age > 2.0 * day));
 }
 
-/// The provider was never heard to name it: closed in the ledger, no late attempt can confirm anything for it.
+/// The payment has no intent in the ledger. Once it is closed, no late attempt can confirm one.
 #[tokio::test]
 async fn a_payment_without_an_intent_is_closed() {
     let stripe = StripeServer::start().await;
@@ -200,14 +200,14 @@ async fn a_payment_without_an_intent_is_closed() {
     run_until(&closing, "failed", 1).await;
     proxy.heal();
 
-    let told = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
+    let answer = shop.pay("k-1", &ten_euros("pm_card_visa")).await;
 
-    assert_eq!(told.status, 402, "{}", told.text());
+    assert_eq!(answer.status, 402, "{}", answer.text());
     assert!(!stripe.intents().await.contains(&"succeeded".to_owned()));
 }
 
 #[tokio::test]
-async fn a_provider_that_is_silent_settles_nothing() {
+async fn a_silent_provider_leaves_payments_open() {
     let stripe = StripeServer::start().await;
     let proxy = FaultProxy::in_front_of(stripe.address());
     let shop = shop_at(proxy.address(), &[("PAYMENT_PROVIDER_TIMEOUT_MS", "300")]).await;
@@ -232,7 +232,7 @@ async fn a_provider_that_is_silent_settles_nothing() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_is_away_is_asked_again_next_time() {
+async fn the_next_run_continues_after_an_outage_of_the_ledger() {
     let mongo = MongoServer::shared().await;
     let proxy = FaultProxy::in_front_of(mongo.address());
     let shop = Shop::with(&[
@@ -251,9 +251,9 @@ async fn a_ledger_that_is_away_is_asked_again_next_time() {
     run_until(&reconciler, "succeeded", 1).await;
 }
 
-/// Two runs at once, and clients beside them: one end, one answer.
+/// Two concurrent runs and clients lead to one end and one response.
 #[tokio::test]
-async fn runs_may_overlap_with_each_other_and_with_clients() {
+async fn concurrent_runs_and_clients_end_a_payment_once() {
     let shop = Shop::with_mongodb(&[]).await;
     let keys: Vec<_> = (0..10).map(|key| format!("k-{key}")).collect();
     let order = ten_euros("pm_sandbox_requires_action");

@@ -1,4 +1,4 @@
-//! Keys and secrets that are replaced in Secrets Manager while payments are made.
+//! Keys and secrets are rotated in Secrets Manager while functions run.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::shop::{Shop, problem, ten_euros};
 use crate::openapi;
 
 const LIMIT: Duration = Duration::from_secs(20);
-/// What the server refuses: it knows keys by how they begin.
+/// A key that the server rejects: it accepts keys by their prefix.
 const OLD_KEY: &str = "planted-old-key";
 
-/// A shop whose settings are kept.
+/// A shop with secrets in Secrets Manager.
 struct World {
     aws: SecretsManager,
     stripe: StripeServer,
@@ -23,7 +23,7 @@ struct World {
 }
 
 impl World {
-    /// With these variables, whose names end with `_SECRET_ARN`, and these values behind them.
+    /// Stores these values as secrets, and names each in its variable with the suffix `_SECRET_ARN`.
     async fn new(kept: &[(&str, &str)], variables: &[(&str, &str)]) -> (Self, Vec<String>) {
         let aws = SecretsManager::start().await;
         let stripe = StripeServer::start().await;
@@ -63,7 +63,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_key_of_the_provider_that_was_replaced_is_taken_up_by_the_payment_that_meets_it() {
+async fn the_first_payment_after_a_rotation_uses_the_new_api_key() {
     let (world, arns) = World::new(&[("STRIPE_API_KEY_SECRET_ARN", OLD_KEY)], &[]).await;
     let pay = async |number| {
         let key = format!("k-{number}");
@@ -85,7 +85,7 @@ async fn a_key_of_the_provider_that_was_replaced_is_taken_up_by_the_payment_that
 }
 
 #[tokio::test]
-async fn without_its_key_a_payment_is_refused_and_can_be_made_later() {
+async fn without_an_api_key_a_payment_is_unavailable_and_succeeds_later() {
     let (world, _) = World::new(&[("STRIPE_API_KEY_SECRET_ARN", STRIPE_TEST_KEY)], &[]).await;
     let pay = async || world.shop.pay("k-1", &ten_euros("pm_card_visa")).await;
 
@@ -99,7 +99,7 @@ async fn without_its_key_a_payment_is_refused_and_can_be_made_later() {
 }
 
 #[tokio::test]
-async fn everything_may_be_kept_and_each_is_read_once() {
+async fn every_secret_can_be_in_secrets_manager_and_is_read_once() {
     let redis = RedisServer::builder()
         .password("planted-password")
         .start()
@@ -132,9 +132,9 @@ async fn everything_may_be_kept_and_each_is_read_once() {
     world.shop.create.assert_no_secret_in_logs();
 }
 
-/// Each request gave the keys one second, and began to read them anew.
+/// Each request waited one second for the keys, and then started to read them again.
 #[tokio::test]
-async fn mac_keys_that_take_more_than_a_second_are_read() {
+async fn mac_keys_that_take_more_than_a_second_to_read_are_used() {
     let redis = RedisServer::start().await;
     let kept = [
         ("STRIPE_API_KEY_SECRET_ARN", STRIPE_TEST_KEY),
@@ -157,7 +157,7 @@ async fn mac_keys_that_take_more_than_a_second_are_read() {
     world.shop.create.assert_no_secret_in_logs();
 }
 
-/// A function that takes events, whose secrets are kept.
+/// A webhook with its secrets in Secrets Manager.
 async fn webhook(secrets: &str) -> (World, String, Lambda) {
     let key = [("STRIPE_API_KEY", STRIPE_TEST_KEY)];
     let (world, _) = World::new(&[], &key).await;
@@ -170,7 +170,7 @@ async fn webhook(secrets: &str) -> (World, String, Lambda) {
     (world, arn, webhook)
 }
 
-/// An event about nothing of ours, signed with this secret.
+/// An event of another system, signed with this secret.
 fn event(secret: &str) -> TestRequest {
     let object = json!({"id": "cus_1", "object": "customer"});
     StripeEvent::about("evt_1", "customer.created", &object).request(&[secret])
@@ -183,7 +183,7 @@ async fn send(webhook: &Lambda, secret: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_webhook_secret_that_was_replaced_is_taken_up_by_the_event_that_meets_it() {
+async fn the_first_event_after_a_rotation_uses_the_new_webhook_secret() {
     let (world, arn, webhook) = webhook("planted-first").await;
     assert_eq!(send(&webhook, "planted-first").await.status, 200);
     assert_eq!(world.aws.reads(), 1);
@@ -197,7 +197,7 @@ async fn a_webhook_secret_that_was_replaced_is_taken_up_by_the_event_that_meets_
 }
 
 #[tokio::test]
-async fn strangers_who_sign_do_not_hammer_secrets_manager() {
+async fn invalid_signatures_do_not_overload_secrets_manager() {
     let (world, _, webhook) = webhook("planted-first").await;
 
     for _ in 0..200 {
@@ -209,7 +209,7 @@ async fn strangers_who_sign_do_not_hammer_secrets_manager() {
 }
 
 #[tokio::test]
-async fn while_it_is_not_known_who_may_sign_an_event_has_to_come_again() {
+async fn while_the_webhook_secrets_are_unavailable_events_are_retried() {
     let (world, arn, webhook) = webhook("planted-first").await;
     world.aws.proxy().refuse();
 
@@ -222,6 +222,6 @@ async fn while_it_is_not_known_who_may_sign_an_event_has_to_come_again() {
     assert_eq!((unread.status, &*problem(&unread)), (503, "unavailable"));
 
     world.aws.replace(&arn, "one,two,three").await;
-    // The value that was read before is still good for whom it names.
+    // The value that was read before is still valid for its own secrets.
     assert_eq!(send(&webhook, "planted-first").await.status, 200);
 }

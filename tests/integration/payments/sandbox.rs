@@ -1,4 +1,4 @@
-//! What becomes of payments that do not simply succeed.
+//! Payments in the sandbox that do not succeed at once.
 
 use std::time::Duration;
 
@@ -35,21 +35,21 @@ async fn a_decline_is_final_and_its_intent_is_cancelled() {
 }
 
 #[tokio::test]
-async fn what_the_provider_will_never_take_has_failed() {
+async fn a_payment_that_the_provider_rejects_fails() {
     let shop = Shop::on_a_laptop().await;
 
-    let failed = shop.pay("k-1", &ten_euros("pm_of_nobody")).await;
+    let failed = shop.pay("k-1", &ten_euros("pm_unknown")).await;
 
     assert_eq!((failed.status, &*problem(&failed)), (402, "payment-failed"));
     assert_eq!(shop.intents().len(), 0);
     assert_eq!(
-        shop.pay("k-1", &ten_euros("pm_of_nobody")).await.body,
+        shop.pay("k-1", &ten_euros("pm_unknown")).await.body,
         failed.body
     );
 }
 
 #[tokio::test]
-async fn a_retry_settles_what_was_not_known() {
+async fn a_retry_ends_an_unknown_payment() {
     for method in ["pm_sandbox_timeout_before", "pm_sandbox_5xx"] {
         let shop = Shop::on_a_laptop().await;
         let order = ten_euros(method);
@@ -71,7 +71,7 @@ async fn a_retry_settles_what_was_not_known() {
 }
 
 #[tokio::test]
-async fn a_charge_whose_answer_was_lost_is_found() {
+async fn a_charge_with_a_lost_reply_is_found() {
     let shop = Shop::on_a_laptop().await;
     let charged = shop
         .pay("k-1", &ten_euros("pm_sandbox_timeout_after"))
@@ -103,7 +103,7 @@ async fn a_customer_acts_and_the_payment_succeeds() {
             (settled.status, &settled.json()["status"]),
             (201, &json!("succeeded"))
         );
-        // No client was given this answer before.
+        // No client got this response before, so it is no replay.
         assert_eq!(settled.header("idempotent-replayed"), None);
         let again = shop.pay("k-1", &order).await;
         assert_eq!(again.body, settled.body);
@@ -112,7 +112,7 @@ async fn a_customer_acts_and_the_payment_succeeds() {
     }
 }
 
-/// The table of docs/payments.md: payment method, answer, the same request again.
+/// The README's table: the payment method, the answer, and the answer to a repeated request.
 fn documented() -> Vec<[String; 3]> {
     let page = include_str!("../../../docs/payments.md");
     let table = page.split("| `payment_method` | answer |").nth(1);
@@ -124,9 +124,9 @@ fn documented() -> Vec<[String; 3]> {
     rows.collect()
 }
 
-/// `pm_sandbox_timeout_after` was a name without a meaning, and answers 201.
+/// `pm_sandbox_timeout_after` was undocumented, and is answered with 201.
 #[tokio::test]
-async fn each_method_is_answered_as_the_docs_say() {
+async fn each_payment_method_is_answered_as_documented_in_the_readme() {
     let rows = documented();
     assert_eq!(rows.len(), 8, "{rows:?}");
     let source = include_str!("../../../shared/crates/payments/src/provider/sandbox.rs");
@@ -134,24 +134,24 @@ async fn each_method_is_answered_as_the_docs_say() {
     assert_eq!(methods, rows.len() - 1, "and any other");
     let shop = Shop::on_a_laptop().await;
     for [method, answer, again] in rows {
-        let any = "pm_of_nobody".to_owned();
+        let any = "pm_unknown".to_owned();
         let method = if method == "any other" { any } else { method };
         let order = ten_euros(&method);
 
         let first = shop.pay(&method, &order).await;
         let second = shop.pay(&method, &order).await;
 
-        let said = match first.json()["status"].as_str() {
+        let status = match first.json()["status"].as_str() {
             Some(status) => status.to_owned(),
             None => problem(&first),
         };
-        assert_eq!(format!("{} {said}", first.status), answer, "{method}");
+        assert_eq!(format!("{} {status}", first.status), answer, "{method}");
         assert_eq!(second.status.to_string(), again, "{method}");
     }
 }
 
 #[tokio::test]
-async fn many_at_once_are_one_payment() {
+async fn concurrent_requests_with_one_key_are_one_payment() {
     let redis = harness::RedisServer::start().await;
     let shop = Shop::with_mongodb(&[("REDIS_URL", &redis.url())]).await;
     let others = [shop.another().await, shop.another().await];

@@ -1,7 +1,7 @@
-//! A provider whose answers a test chooses: Stripe's payment intents and its idempotency keys, in memory.
+//! A provider with scripted responses: Stripe's payment intents and idempotency keys, in memory.
 //!
-//! A key that comes again with the same form is answered as before. With another form it is refused, as Stripe does
-//! (<https://docs.stripe.com/api/idempotent_requests>); localstripe knows no keys.
+//! A reused key with the same form gets the same response. With another form it is rejected, as Stripe does
+//! (<https://docs.stripe.com/api/idempotent_requests>); localstripe does not implement keys.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -19,14 +19,14 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// A running provider; dropping it ends it.
+/// A running provider. Dropping it stops it.
 pub(super) struct ScriptedStripe {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
     _serving: JoinSet<()>,
 }
 
-/// What can be asked of it.
+/// The requests that it accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     Create,
@@ -41,12 +41,12 @@ type Reply = (u16, Value);
 #[derive(Default)]
 struct State {
     intents: BTreeMap<String, Value>,
-    /// The form that came with each key, and the intent that it made.
+    /// The form of each key, and the intent that it created.
     keys: BTreeMap<String, (Bytes, String)>,
     asked: Vec<Step>,
-    /// What a step is answered instead of being done.
+    /// The error responses of steps that are rejected.
     refused: BTreeMap<Step, Reply>,
-    /// What an intent becomes when it is confirmed, instead of `succeeded`.
+    /// The status of a confirmed intent, instead of `succeeded`.
     confirmed: Option<&'static str>,
 }
 
@@ -71,13 +71,13 @@ impl ScriptedStripe {
         format!("http://{}/", self.address)
     }
 
-    /// Answers a step so from now on, and does nothing.
+    /// Rejects a step from now on, without an effect.
     pub(super) fn refuse(&self, step: Step, status: u16, kind: &str) {
         let body = json!({"error": {"type": kind}});
         self.state.lock().refused.insert(step, (status, body));
     }
 
-    /// Does everything that is asked again.
+    /// Carries out every step again.
     pub(super) fn heal(&self) {
         self.state.lock().refused.clear();
     }
@@ -94,19 +94,19 @@ impl ScriptedStripe {
         self.state.lock().intents.values().cloned().collect()
     }
 
-    /// The keys of the creates.
+    /// The idempotency keys of the creations.
     pub(super) fn keys(&self) -> Vec<String> {
         self.state.lock().keys.keys().cloned().collect()
     }
 
-    /// Makes every key one that came with another form.
+    /// Changes the stored form of every key, so that a reuse is rejected.
     pub(super) fn change_forms(&self) {
         for (form, _) in self.state.lock().keys.values_mut() {
             *form = Bytes::from_static(b"another=form");
         }
     }
 
-    /// What was asked, in order.
+    /// The requests so far, in order.
     pub(super) fn asked(&self) -> Vec<Step> {
         self.state.lock().asked.clone()
     }

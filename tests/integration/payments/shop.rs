@@ -12,22 +12,22 @@ use tempfile::TempDir;
 
 use crate::openapi;
 
-/// The functions and what they share.
+/// The functions, and the stores that they share.
 pub(super) struct Shop {
     pub(super) create: Lambda,
     pub(super) get: Lambda,
-    /// The sandbox's intents, and the ledger where there is no MongoDB. Ends with the shop.
+    /// The folder of the sandbox's intents and, without MongoDB, of the ledger. Removed with the shop.
     pub(super) folder: TempDir,
     variables: Vec<(String, String)>,
 }
 
 impl Shop {
-    /// On a laptop without anything: memory decides, and the ledger is files.
+    /// A laptop without stores: keys are in memory, and the ledger is in files.
     pub(super) async fn on_a_laptop() -> Self {
         Self::with(&[]).await
     }
 
-    /// With MongoDB, and this beside it.
+    /// With MongoDB and these variables.
     pub(super) async fn with_mongodb(variables: &[(&str, &str)]) -> Self {
         let server = MongoServer::shared().await;
         let (uri, database) = (server.uri(), server.fresh_database());
@@ -69,7 +69,7 @@ impl Shop {
         server.collection(database, name).await
     }
 
-    /// An engine as the functions have it, with these settings more.
+    /// An engine with the functions' settings and these variables.
     pub(super) fn engine(&self, more: &[(&str, &str)]) -> Idempotency {
         let lookup = |variable: &str| {
             let more = more.iter().find(|(name, _)| *name == variable);
@@ -94,19 +94,19 @@ impl Shop {
         function("payments-create", &self.variables).start().await
     }
 
-    /// Another one that takes this many requests at a time, as on Lambda Managed Instances.
+    /// Another process that handles this many requests concurrently, as on Lambda Managed Instances.
     pub(super) async fn parallel(&self, concurrency: usize) -> Lambda {
         let builder = function("payments-create", &self.variables);
         builder.concurrency(concurrency).start().await
     }
 
-    /// Another one, with a timeout of its own.
+    /// Another process with this timeout.
     pub(super) async fn another_with_timeout(&self, timeout: Duration) -> Lambda {
         let builder = function("payments-create", &self.variables);
         builder.timeout(timeout).start().await
     }
 
-    /// A function beside those, with these variables more.
+    /// Another function, with these additional variables.
     pub(super) async fn function(&self, name: &str, more: &[(&str, &str)]) -> Lambda {
         function(name, &self.variables).envs(more).start().await
     }
@@ -123,7 +123,7 @@ impl Shop {
         answer
     }
 
-    /// The statuses of all intents that the sandbox has.
+    /// The statuses of all intents in the sandbox.
     pub(super) fn intents(&self) -> Vec<String> {
         let Ok(files) = std::fs::read_dir(self.folder.path().join("sandbox")) else {
             return Vec::new();
@@ -170,7 +170,7 @@ pub(super) fn shown(id: &str) -> TestRequest {
         .path_parameter("id", id)
 }
 
-/// Ten euros by this payment method.
+/// An order of ten euros with this payment method.
 pub(super) fn ten_euros(method: &str) -> Value {
     json!({"amount": 1000, "currency": "EUR", "payment_method": method})
 }

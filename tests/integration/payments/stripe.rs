@@ -1,4 +1,4 @@
-//! Payments at a Stripe-compatible server, and what the network can do to them.
+//! Payments at a Stripe-compatible server, with network faults.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ struct World {
     shop: Shop,
 }
 
-/// Longer than any answer takes, shorter than a test's patience.
+/// Longer than any response takes.
 const TIMEOUT_MS: &str = "1000";
 
 impl World {
@@ -38,7 +38,7 @@ impl World {
     }
 
     /// Repeats a payment until its answer is final.
-    async fn settled(&self, key: &str, method: &str) -> Answer {
+    async fn final_answer(&self, key: &str, method: &str) -> Answer {
         let mut last = None;
         eventually(Duration::from_secs(30), async || {
             let answer = self.pay(key, method).await;
@@ -50,7 +50,7 @@ impl World {
         last.expect("an answer")
     }
 
-    /// How many intents there are in a status.
+    /// The number of intents in a status.
     async fn intents(&self, status: &str) -> usize {
         let all = self.stripe.intents().await;
         all.into_iter().filter(|intent| intent == status).count()
@@ -102,9 +102,9 @@ async fn a_payment_is_one_succeeded_intent() {
     world.shop.create.assert_no_secret_in_logs();
 }
 
-/// Stripe was sent our numbers as they were: 5000 ISK were charged as 50, and 100 MGA as 10000.
+/// Amounts were sent in the wrong unit: 5000 ISK were charged as 50, and 100 MGA as 10000.
 #[tokio::test]
-async fn stripe_is_told_the_same_amount_in_its_own_unit() {
+async fn an_amount_is_sent_in_stripes_unit() {
     let world = World::new().await;
     let cases = [
         (5_000, "ISK", 500_000),
@@ -133,7 +133,7 @@ async fn stripe_is_told_the_same_amount_in_its_own_unit() {
 }
 
 #[tokio::test]
-async fn what_stripe_cannot_be_told_of_is_refused_before_the_claim() {
+async fn an_amount_that_stripe_cannot_represent_is_rejected_before_the_claim() {
     let world = World::new().await;
     let wrong = [
         (1_005, "KWD", "/amount"),
@@ -155,7 +155,7 @@ async fn what_stripe_cannot_be_told_of_is_refused_before_the_claim() {
     let rows = rows.count_documents(Document::new()).await;
     assert_eq!(rows.expect("a number"), 0);
 
-    // Had the key been claimed, it would stand for another request.
+    // If the key had been claimed, it would belong to another request.
     let corrected = world.pay("k-1", "pm_card_visa").await;
 
     assert_eq!(corrected.status, 201, "{}", corrected.text());
@@ -183,15 +183,15 @@ async fn a_decline_is_cancelled_and_final() {
 }
 
 #[tokio::test]
-async fn a_method_that_does_not_exist_has_failed() {
+async fn a_payment_with_an_unknown_payment_method_fails() {
     let world = World::new().await;
-    let failed = world.pay("k-1", "pm_of_nobody").await;
+    let failed = world.pay("k-1", "pm_unknown").await;
     assert_eq!((failed.status, &*problem(&failed)), (402, "payment-failed"));
     assert_eq!(world.stripe.intents().await.len(), 0);
 }
 
 #[tokio::test]
-async fn a_customer_authenticates_or_does_not() {
+async fn a_payment_ends_when_the_customer_authenticates_or_fails_to() {
     let world = World::new().await;
     let card = world.stripe.card("4000002500003155").await;
     for (key, success, status) in [("k-1", true, 201), ("k-2", false, 402)] {
@@ -225,7 +225,7 @@ async fn a_customer_authenticates_or_does_not() {
 }
 
 #[tokio::test]
-async fn a_provider_that_cannot_be_reached_was_asked_nothing() {
+async fn an_unreachable_provider_is_answered_as_unavailable() {
     let world = World::new().await;
     world.proxy.refuse();
     let refused = world.pay("k-1", "pm_card_visa").await;
@@ -238,9 +238,9 @@ async fn a_provider_that_cannot_be_reached_was_asked_nothing() {
     assert_eq!(world.stripe.intents().await, ["succeeded"]);
 }
 
-/// Ten euros were let go; twenty under the same key would confirm the intent of ten.
+/// The key was released after a request for ten euros. Twenty euros with the same key would confirm the intent of ten.
 #[tokio::test]
-async fn a_key_that_was_let_go_stands_for_its_request_all_the_same() {
+async fn a_released_key_is_refused_for_another_request() {
     let world = World::new().await;
     world.proxy.refuse();
     assert_eq!(world.pay("k-1", "pm_card_visa").await.status, 503);
@@ -262,7 +262,7 @@ async fn a_key_that_was_let_go_stands_for_its_request_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_provider_refuses_charges_nobody() {
+async fn an_api_key_that_the_provider_rejects_charges_no_customer() {
     let stripe = StripeServer::start().await;
     let url = StripeServer::url_at(stripe.address());
     let mut variables = variables(&url);
@@ -275,9 +275,9 @@ async fn a_key_that_the_provider_refuses_charges_nobody() {
     assert_eq!(stripe.intents().await.len(), 0);
 }
 
-/// The n-th answer of the provider never arrives, though what was asked is done.
+/// The provider carries out each request, and its n-th response is lost.
 #[tokio::test]
-async fn any_answer_may_be_lost() {
+async fn a_payment_is_charged_once_if_any_response_is_lost() {
     let delay = Duration::from_millis(150);
     let faults: [fn(&FaultProxy); 3] = [
         FaultProxy::drop_next_reply,
@@ -291,7 +291,7 @@ async fn any_answer_may_be_lost() {
         for step in 0..2_u32 {
             let key = format!("k-{step}");
             let strike = async {
-                // In the middle of the wait for the first or the second answer.
+                // During the wait for the first or the second response.
                 tokio::time::sleep(delay * step + delay / 2).await;
                 fault(&world.proxy);
             };
@@ -300,7 +300,7 @@ async fn any_answer_may_be_lost() {
             world.proxy.heal();
             world.proxy.delay(delay);
 
-            let settled = world.settled(&key, "pm_card_visa").await;
+            let settled = world.final_answer(&key, "pm_card_visa").await;
 
             assert_eq!(settled.status, 201);
             if first.status == 201 {
@@ -313,7 +313,7 @@ async fn any_answer_may_be_lost() {
 }
 
 #[tokio::test]
-async fn round_trips_are_counted() {
+async fn a_payment_takes_a_known_number_of_round_trips() {
     let (redis, stripe) = (RedisServer::start().await, StripeServer::start().await);
     let mongo = MongoServer::shared().await;
     let proxies = [redis.address(), mongo.address(), stripe.address()].map(FaultProxy::in_front_of);

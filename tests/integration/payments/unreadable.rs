@@ -1,4 +1,4 @@
-//! Rows of the ledger that cannot be read: they hold nothing up, they are counted, and no client is invited to try again.
+//! Unreadable rows of the ledger delay no other payments, are counted, and are answered as an unknown outcome.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn hours_ago(hours: i64) -> String {
     then.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
-/// Takes a row's order away; returns the row as it was.
+/// Removes the order from a row. Returns the row as it was.
 async fn broken(shop: &Shop, id: &str) -> Document {
     let filter = doc! { "_id": id };
     let without = doc! { "$unset": { "order": "" } };
@@ -44,9 +44,9 @@ async fn repair(shop: &Shop, row: Document) {
     assert_eq!(replaced.expect("replaced").matched_count, 1);
 }
 
-/// A page on which nothing could be read was once taken for the end of the queue: the run called itself finished.
+/// A page of unreadable rows was taken for the end of the queue, and the run reported itself as finished.
 #[tokio::test]
-async fn pages_of_unreadable_rows_are_passed_by() {
+async fn a_run_skips_pages_of_unreadable_rows() {
     let shop = Shop::with_mongodb(&[]).await;
     shop.pay("k-1", &ten_euros("pm_sandbox_requires_action"))
         .await;
@@ -58,7 +58,7 @@ async fn pages_of_unreadable_rows_are_passed_by() {
         doc! { "_id": id, "state": "unknown", "created_at": hours_ago(9) }
     };
     let mut rows: Vec<_> = (0..210).map(row).collect();
-    // Damage that hid a row from every list.
+    // Damage that excluded a row from every list.
     rows[0].insert("state", "succeded");
     rows[1].insert("state", 7);
     rows[2].insert("created_at", 7);
@@ -88,7 +88,7 @@ async fn pages_of_unreadable_rows_are_passed_by() {
 }
 
 #[tokio::test]
-async fn an_unreadable_file_is_passed_by() {
+async fn a_run_skips_an_unreadable_file() {
     let shop = Shop::on_a_laptop().await;
     let acting = shop
         .pay("k-1", &ten_euros("pm_sandbox_requires_action"))
@@ -111,9 +111,9 @@ async fn an_unreadable_file_is_passed_by() {
     .await;
 }
 
-/// It was answered that the request had done nothing and may be sent again, though the payment was charged.
+/// The answer was that the request had done nothing, although the payment was charged.
 #[tokio::test]
-async fn a_repetition_of_an_unreadable_payment_is_answered_that_its_outcome_is_unknown() {
+async fn a_repeated_request_for_an_unreadable_row_has_an_unknown_outcome() {
     let shop = Shop::with_mongodb(&[]).await;
     let order = ten_euros("pm_card_visa");
     let paid = shop.pay("k-1", &order).await;
@@ -126,60 +126,69 @@ async fn a_repetition_of_an_unreadable_payment_is_answered_that_its_outcome_is_u
     let row = broken(&shop, &id).await;
 
     for _ in 0..2 {
-        let told = shop.pay("k-1", &order).await;
-        assert_eq!((told.status, &*problem(&told)), (409, "outcome-unknown"));
+        let answer = shop.pay("k-1", &order).await;
+        assert_eq!(
+            (answer.status, &*problem(&answer)),
+            (409, "outcome-unknown")
+        );
         let record = records.find_one(doc! {}).await.expect("read");
         assert_eq!(record.expect("a record").get_str("state"), Ok("unknown"));
     }
-    // The schedule leaves the key alone, as it cannot tell how the payment ended.
+    // The reconciler leaves the key, because it cannot read how the payment ended.
     let reconciler = shop.function("payments-reconcile", AT_ONCE).await;
     eventually(LIMIT, async || {
         run(&reconciler).await;
         let log = reconciler.log_text();
-        log.contains("the payment of an unfinished key could not be read")
+        log.contains("an unfinished key was not resolved: its payment was not read")
     })
     .await;
     let record = records.find_one(doc! {}).await.expect("read");
     assert_eq!(record.expect("a record").get_str("state"), Ok("unknown"));
 
     repair(&shop, row).await;
-    let told = shop.pay("k-1", &order).await;
-    assert_eq!((told.status, told.body), (201, paid.body));
+    let answer = shop.pay("k-1", &order).await;
+    assert_eq!((answer.status, answer.body), (201, paid.body));
     assert_eq!(shop.intents(), ["succeeded"]);
 }
 
 #[tokio::test]
-async fn a_repetition_of_an_unreadable_file_is_answered_that_its_outcome_is_unknown() {
+async fn a_repeated_request_for_an_unreadable_file_has_an_unknown_outcome() {
     let shop = Shop::on_a_laptop().await;
     let order = ten_euros("pm_card_visa");
     let paid = shop.pay("k-1", &order).await;
     let id = id_of(&paid);
     let file = shop.folder.path().join(format!("payments/{id}.json"));
     let text = std::fs::read_to_string(&file).expect("readable");
-    // Its memory holds no result.
+    // The new process has no result in memory.
     let another = shop.another().await;
     for damaged in [text.replace("\"order\"", "\"ordre\""), "{".to_owned()] {
         std::fs::write(&file, damaged).expect("written");
-        let told = another.request(payment("k-1", &order)).await;
-        openapi::check("/api/payments", "post", &told);
-        assert_eq!((told.status, &*problem(&told)), (409, "outcome-unknown"));
+        let answer = another.request(payment("k-1", &order)).await;
+        openapi::check("/api/payments", "post", &answer);
+        assert_eq!(
+            (answer.status, &*problem(&answer)),
+            (409, "outcome-unknown")
+        );
     }
     std::fs::write(&file, text).expect("written");
-    let told = another.request(payment("k-1", &order)).await;
-    assert_eq!((told.status, told.body), (201, paid.body));
+    let answer = another.request(payment("k-1", &order)).await;
+    assert_eq!((answer.status, answer.body), (201, paid.body));
 }
 
-/// The engine has kept where to look, and there is nothing that can be read.
+/// The engine has a reference to the payment, and the row is unreadable.
 #[tokio::test]
-async fn a_payment_on_its_way_that_becomes_unreadable_is_unknown() {
+async fn a_pending_payment_that_becomes_unreadable_has_an_unknown_outcome() {
     let shop = Shop::with_mongodb(&[]).await;
     let order = ten_euros("pm_sandbox_requires_action");
     let acting = shop.pay("k-1", &order).await;
     let row = broken(&shop, &id_of(&acting)).await;
 
-    let told = shop.pay("k-1", &order).await;
+    let answer = shop.pay("k-1", &order).await;
 
-    assert_eq!((told.status, &*problem(&told)), (409, "outcome-unknown"));
+    assert_eq!(
+        (answer.status, &*problem(&answer)),
+        (409, "outcome-unknown")
+    );
     repair(&shop, row).await;
     assert_eq!(shop.pay("k-1", &order).await.status, 201);
 }
@@ -209,7 +218,7 @@ async fn an_unreadable_payment_is_shown_to_its_own_tenant_as_an_error() {
 }
 
 #[tokio::test]
-async fn an_event_of_an_unreadable_payment_comes_again() {
+async fn an_event_of_an_unreadable_payment_is_retried() {
     const SECRET: &str = "whsec_planted_one";
     let stripe = StripeServer::start().await;
     let shop = Shop::with_mongodb(&[

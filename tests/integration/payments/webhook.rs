@@ -1,4 +1,4 @@
-//! Events of the provider: who may send them, and what they lead to.
+//! Events of the provider: their signatures and their effects.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::openapi;
 const SECRET: &str = "whsec_planted_one";
 const NEXT_SECRET: &str = "whsec_planted_two";
 
-/// A payment that the customer has to act on, and who hears of it.
+/// A payment whose customer has to act, and the webhook.
 struct World {
     stripe: StripeServer,
     proxy: FaultProxy,
     shop: Shop,
     webhook: Lambda,
-    /// As the client was answered.
+    /// The payment in the answer to the client.
     payment: Value,
     card: String,
 }
@@ -87,7 +87,7 @@ impl World {
         answer
     }
 
-    /// How far the payment is, as the ledger has it.
+    /// The payment's status in the ledger.
     async fn status(&self) -> String {
         let shown = self.shop.show(self.member("id")).await.json();
         shown["status"].as_str().expect("a status").to_owned()
@@ -95,7 +95,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn an_event_settles_its_payment_once() {
+async fn an_event_ends_its_payment_once() {
     let world = World::new().await;
     world.authenticate(true).await;
     let mut event = world.event("evt_1", "payment_intent.succeeded");
@@ -114,9 +114,9 @@ async fn an_event_settles_its_payment_once() {
     world.webhook.assert_no_secret_in_logs();
 }
 
-/// What an event says is never believed: what the intent is now counts, whatever order they come in.
+/// The content of an event does not count. The intent's current status counts, in any order of events.
 #[tokio::test]
-async fn an_event_is_a_hint_whatever_it_says() {
+async fn an_event_only_triggers_a_look_at_the_intent() {
     let world = World::new().await;
     let lie = world.event("evt_1", "payment_intent.succeeded");
     assert_eq!(world.send(&lie).await.status, 200);
@@ -136,7 +136,7 @@ async fn an_event_is_a_hint_whatever_it_says() {
 }
 
 #[tokio::test]
-async fn a_customer_who_fails_is_declined_by_the_event() {
+async fn an_event_ends_the_payment_of_a_customer_who_fails_to_authenticate() {
     let world = World::new().await;
     world.authenticate(false).await;
     let event = world.event("evt_1", "payment_intent.payment_failed");
@@ -147,7 +147,7 @@ async fn a_customer_who_fails_is_declined_by_the_event() {
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_followed_comes_again() {
+async fn an_event_that_cannot_be_processed_is_retried() {
     let world = World::new().await;
     world.authenticate(true).await;
     let event = world.event("evt_1", "payment_intent.succeeded");
@@ -162,7 +162,7 @@ async fn an_event_that_cannot_be_followed_comes_again() {
 }
 
 #[tokio::test]
-async fn an_event_about_nothing_of_ours_is_received() {
+async fn an_event_of_another_system_is_accepted_and_ignored() {
     let world = World::new().await;
     let ours = world.member("provider_reference").to_owned();
     let unknown = format!("pay_{}", "0".repeat(32));
@@ -179,7 +179,7 @@ async fn an_event_about_nothing_of_ours_is_received() {
         StripeEvent::new(
             "evt_3",
             "payment_intent.canceled",
-            "pi_of_nobody",
+            "pi_unknown",
             world.member("id"),
         ),
         StripeEvent::about(
@@ -208,14 +208,14 @@ async fn an_event_about_nothing_of_ours_is_received() {
     assert_eq!(anomalies(&world.webhook), Vec::<String>::new());
 }
 
-/// Each was a line in the log that nothing watched, and Stripe was told that all is well.
+/// Each was only a log line without an alarm, and Stripe got a success response.
 #[tokio::test]
-async fn a_charge_that_contradicts_the_ledger_is_counted_and_comes_again() {
+async fn an_event_of_a_charge_that_contradicts_the_ledger_is_counted_and_retried() {
     let world = World::new().await;
     let ledger = world.shop.ledger().await;
     let ours = world.member("provider_reference").to_owned();
     let kind = "payment_intent.succeeded";
-    let unnamed = StripeEvent::new("evt_1", kind, "pi_of_nobody", world.member("id"));
+    let unnamed = StripeEvent::new("evt_1", kind, "pi_unknown", world.member("id"));
     let unknown = format!("pay_{}", "0".repeat(32));
     let rowless = StripeEvent::new("evt_2", kind, &ours, &unknown);
     let row = doc! { "_id": world.member("id") };
@@ -243,7 +243,7 @@ async fn a_charge_that_contradicts_the_ledger_is_counted_and_comes_again() {
 }
 
 #[tokio::test]
-async fn an_event_is_followed_once_the_row_of_its_payment_is_back() {
+async fn an_event_is_processed_once_the_row_of_its_payment_is_restored() {
     let world = World::new().await;
     let ledger = world.shop.ledger().await;
     world.authenticate(true).await;
@@ -261,7 +261,7 @@ async fn an_event_is_followed_once_the_row_of_its_payment_is_back() {
 }
 
 #[tokio::test]
-async fn an_intent_of_another_amount_is_counted_by_whichever_function_sees_it() {
+async fn every_function_that_reads_an_intent_with_another_amount_counts_it() {
     let world = World::new().await;
     world.authenticate(true).await;
     let ledger = world.shop.ledger().await;
@@ -278,7 +278,7 @@ async fn an_intent_of_another_amount_is_counted_by_whichever_function_sees_it() 
     assert_eq!(world.send(&event).await.status, 200);
     change(doc! { "order.currency": "EUR" }).await;
     let intent = world.member("provider_reference");
-    // In this currency, no payment has any amount.
+    // No payment can have an amount in this currency.
     world.stripe.change_currency(intent, "clf").await;
     event.body["id"] = json!("evt_3");
     assert_eq!(world.send(&event).await.status, 200);
@@ -295,9 +295,9 @@ async fn an_intent_of_another_amount_is_counted_by_whichever_function_sees_it() 
     assert_eq!(world.status().await, "succeeded");
 }
 
-/// Stripe sent it again for days, and each delivery was a server error.
+/// Each delivery was a server error, and Stripe retried it for days.
 #[tokio::test]
-async fn an_event_of_an_intent_that_the_provider_does_not_have_is_received() {
+async fn an_event_of_an_intent_that_the_provider_does_not_have_is_accepted() {
     let world = World::new().await;
     let ledger = world.shop.ledger().await;
     let row = doc! { "_id": world.member("id") };
@@ -309,13 +309,13 @@ async fn an_event_of_an_intent_that_the_provider_does_not_have_is_received() {
     assert_eq!(world.send(&event).await.status, 200);
 
     let logged = world.webhook.log_text();
-    let message = "an event is about an intent that the provider does not have";
+    let message = "the provider sent an event of an intent that it does not have";
     assert!(logged.contains(message), "{logged}");
     assert_eq!(world.status().await, "unknown");
 }
 
 #[tokio::test]
-async fn only_the_provider_may_send_events() {
+async fn only_events_with_a_valid_signature_are_accepted() {
     let world = World::new().await;
     world.authenticate(true).await;
     let event = world.event("evt_1", "payment_intent.succeeded");
@@ -323,7 +323,7 @@ async fn only_the_provider_may_send_events() {
     old.time -= 301;
     let altered = event.request(&[SECRET]).body(event.body.to_string() + " ");
     let requests = [
-        event.request(&["whsec_of_nobody"]),
+        event.request(&["whsec_unknown"]),
         event.request(&[]),
         old.request(&[SECRET]),
         altered,
@@ -337,18 +337,18 @@ async fn only_the_provider_may_send_events() {
         );
     }
     assert_eq!(world.status().await, "requires_action");
-    // While a secret is replaced, either one is right.
-    let signed = event.request(&["whsec_of_nobody", NEXT_SECRET]);
+    // While a secret is rotated, both are valid.
+    let signed = event.request(&["whsec_unknown", NEXT_SECRET]);
     assert_eq!(world.request(signed).await.status, 200);
     assert_eq!(world.status().await, "succeeded");
 }
 
 #[tokio::test]
-async fn the_bytes_that_were_sent_are_what_is_signed() {
+async fn the_signature_covers_the_exact_bytes_of_the_body() {
     let world = World::new().await;
     world.authenticate(true).await;
     let event = world.event("evt_1", "payment_intent.succeeded");
-    // As API Gateway sends what is not text; and JSON that is no event, signed all the same.
+    // Binary bodies arrive base64-encoded by API Gateway. JSON that is no event is rejected despite a valid signature.
     let body = event.body.to_string().replace("\"evt_1\"", " \"evt_1\" ");
     let signed = |body: &[u8]| {
         let header = signature(body, event.time, &[SECRET]);
@@ -357,7 +357,7 @@ async fn the_bytes_that_were_sent_are_what_is_signed() {
             .header("Stripe-Signature", &header)
             .body(body.to_vec())
     };
-    // An array was read as an event, by position.
+    // An array was accepted as an event, member by member.
     let array = br#"["evt_2","payment_intent.succeeded",false,{}]"#;
     for nonsense in [&b"\xff\xfe"[..], b"[]", array, b"{\"id\":\"evt_2\"}", b""] {
         let refused = world.request(signed(nonsense)).await;
@@ -380,7 +380,7 @@ async fn the_bytes_that_were_sent_are_what_is_signed() {
 }
 
 #[tokio::test]
-async fn without_a_secret_events_come_again_later() {
+async fn without_a_webhook_secret_events_are_retried_later() {
     let shop = Shop::on_a_laptop().await;
     let webhook = shop.function("payments-webhook", &[]).await;
     let event = StripeEvent::new("evt_1", "payment_intent.succeeded", "pi_1", "pay_1");
@@ -390,9 +390,9 @@ async fn without_a_secret_events_come_again_later() {
     assert_eq!(get.status, 405);
 }
 
-/// Each start on a laptop logged an error, and nothing was wrong.
+/// Each start on a laptop logged an error, although Stripe sends no events to a laptop.
 #[tokio::test]
-async fn that_events_are_refused_is_an_error_where_stripe_can_send_any() {
+async fn a_missing_webhook_secret_is_an_error_in_deployments_only() {
     let deployed = Lambda::function("payments-webhook").env("AWS_LAMBDA_LOG_FORMAT", "JSON");
     let laptop = Lambda::function("payments-webhook")
         .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
@@ -401,17 +401,17 @@ async fn that_events_are_refused_is_an_error_where_stripe_can_send_any() {
         let webhook = function.start().await;
         webhook.get("/api/payments/webhook").await;
         let events = webhook.log_events();
-        let said = events.iter().find(|event| {
+        let logged = events.iter().find(|event| {
             let message = event["message"].as_str();
             message.is_some_and(|text| text.starts_with("events are refused"))
         });
-        let said = said.unwrap_or_else(|| panic!("{}", webhook.log_text()));
-        assert_eq!(said["level"], expected);
+        let logged = logged.unwrap_or_else(|| panic!("{}", webhook.log_text()));
+        assert_eq!(logged["level"], expected);
     }
 }
 
 #[tokio::test]
-async fn an_event_sent_twice_at_once_settles_once() {
+async fn two_concurrent_deliveries_of_an_event_end_the_payment_once() {
     let world = World::new().await;
     let other = world
         .shop
@@ -427,9 +427,9 @@ async fn an_event_sent_twice_at_once_settles_once() {
     assert_eq!(world.status().await, "succeeded");
 }
 
-/// An intent that waits to be captured, which no payment here asks for, once had its events refused for days.
+/// Events of an intent in `requires_capture`, which no payment here uses, were refused for days.
 #[tokio::test]
-async fn an_event_is_followed_also_where_it_ends_nothing() {
+async fn an_event_that_does_not_end_its_payment_is_accepted() {
     let shop = Shop::with_mongodb(&[]).await;
     let webhook = shop
         .function("payments-webhook", &[("STRIPE_WEBHOOK_SECRETS", SECRET)])

@@ -1,7 +1,7 @@
-//! Charges and intents that contradict the ledger.
+//! Charges and intents at the provider that contradict the ledger.
 //!
-//! None of the steps of a payment leads to one, so each is for an operator to look at: it is logged and counted where it is
-//! found, an alarm watches each kind, and the runbook says what to do. The ledger keeps what it says.
+//! Our own steps never cause one, so an operator has to look at each. An anomaly is logged and counted, an alarm watches each kind, and
+//! the runbook has the remedy. The ledger is not changed.
 
 use telemetry::metrics::{Metric, Metrics, Unit};
 use tracing::error;
@@ -9,19 +9,19 @@ use tracing::error;
 /// How a charge or an intent contradicts the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Anomaly {
-    /// The client was answered that the payment is not charged.
+    /// An intent was charged after the payment ended as not charged.
     ChargedAfterFailed,
-    /// The payment's row names another intent, or none.
+    /// An intent was charged, and the payment's row names another intent or none.
     ChargedIntentUnnamed,
-    /// The payment has no row.
+    /// An intent was charged, and its payment has no row.
     ChargedWithoutRow,
     /// The intent has another amount or currency than its payment.
     AmountMismatch,
-    /// The intent is of the other mode, live or test, than `PAYMENT_LIVEMODE` says.
+    /// The intent or the API key has the other mode (live or test) than `PAYMENT_LIVEMODE`.
     LivemodeMismatch,
 }
 
-/// Where anomalies are reported.
+/// Reports anomalies to the log and the metrics.
 #[derive(Clone, Debug)]
 pub(super) struct Anomalies {
     metrics: Metrics,
@@ -64,15 +64,19 @@ impl Anomaly {
     fn message(self) -> &'static str {
         match self {
             Self::ChargedAfterFailed => {
-                "an intent was charged whose payment was reported as not charged"
+                "the customer was charged after the payment ended as not charged; refund the intent; see docs/runbook.md, Payment anomalies"
             }
-            Self::ChargedIntentUnnamed => "an intent was charged that the ledger does not name",
-            Self::ChargedWithoutRow => "an intent was charged whose payment is not in the ledger",
+            Self::ChargedIntentUnnamed => {
+                "the customer was charged by an intent that the ledger does not name; refund that intent; see docs/runbook.md, Payment anomalies"
+            }
+            Self::ChargedWithoutRow => {
+                "the customer was charged for a payment that is not in the ledger; restore the row or refund the intent; see docs/runbook.md, Payment anomalies"
+            }
             Self::AmountMismatch => {
-                "the provider's intent has another amount or currency than its payment"
+                "the intent has another amount or currency than its payment; it is not confirmed here; see docs/runbook.md, Payment anomalies"
             }
             Self::LivemodeMismatch => {
-                "the provider's intent is of the other mode, live or test, than PAYMENT_LIVEMODE says"
+                "the provider's mode, live or test, is not PAYMENT_LIVEMODE; nothing is confirmed; correct the API key or PAYMENT_LIVEMODE; see docs/runbook.md, Payment anomalies"
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Who charges, whether real money moves, and how long a payment may stay open.
+//! The settings of payments.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,53 +6,52 @@ use std::time::Duration;
 use foundation::secret::SecretSource;
 use url::Url;
 
-/// How long one request to the provider may take, unless it is said.
+/// The default of [`PaymentsConfig::provider_timeout`].
 pub const DEFAULT_PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a payment is left to its client before it is settled without it, unless it is said.
+/// The default of [`PaymentsConfig::reconcile_after`].
 pub const DEFAULT_RECONCILE_AFTER: Duration = Duration::from_secs(60);
-/// How long a payment may stay unconfirmed before it is cancelled, unless it is said.
+/// The default of [`PaymentsConfig::cancel_after`].
 pub const DEFAULT_CANCEL_AFTER: Duration = Duration::from_secs(3_600);
 
-/// How payments are made.
+/// The settings of payments.
 #[derive(Clone, Debug)]
 pub struct PaymentsConfig {
-    /// Who charges.
+    /// The provider that charges.
     pub provider: ProviderConfig,
-    /// Whether real money is meant to move: an intent of the other mode is not confirmed.
+    /// Whether real money moves. An intent of the other mode is not confirmed.
     pub livemode: bool,
-    /// How long one request to the provider may take.
+    /// The timeout of one request to the provider.
     pub provider_timeout: Duration,
     /// The secrets with which the provider signs its events; `None`: events are refused.
     pub webhook_secrets: Option<SecretSource>,
-    /// The keys of the MACs that saved responses carry, a list of the current and the previous one; `None`: no saved response has
-    /// a MAC.
+    /// The MAC keys of saved responses, the current one and the previous one. `None`: saved responses have no MAC.
     pub mac_keys: Option<SecretSource>,
-    /// How long a payment is left to those who ask for it before it is settled without them.
+    /// How old a payment has to be before the reconciler looks at it. Until then it is left to its client.
     pub reconcile_after: Duration,
-    /// How long nobody may confirm a payment before it is cancelled.
+    /// An open payment of this age is cancelled and no longer confirmed.
     pub cancel_after: Duration,
-    /// Where payments are kept in development without MongoDB; the sandbox keeps its own here always.
+    /// The folder of the file ledger (development without MongoDB) and of the sandbox provider.
     pub ledger_dir: PathBuf,
 }
 
-/// Who charges.
+/// The provider that charges.
 #[derive(Clone, Debug)]
 pub enum ProviderConfig {
-    /// Nobody: everything happens in files, as the payment method says.
+    /// The sandbox, which charges no customer and keeps its intents in files.
     Sandbox,
-    /// Stripe, or a server that speaks as it does.
+    /// Stripe, or a server with the same API.
     Stripe {
-        /// The secret key of its API; `None`: nothing can be charged, which the requests are told.
+        /// The secret API key; `None`: payments are refused.
         api_key: Option<SecretSource>,
-        /// Where it is.
+        /// The base URL of the API.
         api_base: Url,
     },
-    /// None is configured: nothing can be charged, which the requests are told.
+    /// No provider is configured: payments are refused.
     Missing,
 }
 
 impl PaymentsConfig {
-    /// The sandbox, which keeps its charges in `folder` and charges no customer. For development and tests.
+    /// Settings for development and tests: the sandbox provider, with its files in `folder`.
     pub fn sandbox(folder: impl Into<PathBuf>) -> Self {
         Self {
             provider: ProviderConfig::Sandbox,

@@ -1,79 +1,93 @@
-//! A request for a payment: what it is, what is done, and what its client is answered.
+//! Creates a payment for a client's request.
+//!
+//! The idempotency engine admits one attempt per key at a time. The attempt opens or finds the payment's row in the ledger, and
+//! [`PaymentService::pay`] takes the payment as far as it goes. A repeated request is answered from the engine's saved response, or
+//! from the ledger where the saved response is only a reference to the payment.
+//!
+//! This module renders no HTTP response: `payments-create` turns the [`Answer`] into one.
 
 use std::time::Duration;
 
 use foundation::{Deadline, Environment};
 use http_api::Tenant;
 use idempotency::{
-    Backend, Blocked, ClaimOutcome, DerivedKey, Fingerprint, IdempotencyKey, Lease, Operation,
-    Policy, RecordKey, Request, SavedResponse, Scope, WriteResult,
+    Backend, Blocked, ClaimOutcome, DerivedKey, Fingerprint, Idempotency, IdempotencyKey, Lease,
+    Operation, Policy, RecordKey, Request, SavedResponse, Scope, WriteResult,
 };
 use serde_json::{Map, Value};
+use tracing::{error, warn};
 
-use super::anomaly::Anomalies;
-use super::fault::Fault;
-use super::ledger::{Ledger, LedgerError};
+use super::body_error::BodyError;
+use super::ledger::LedgerError;
 use super::order::Parsed;
-use super::provider::Provider;
-use super::settling::is_due;
-use super::steps::{self, Others, PaymentBackends, Purpose, Reached};
-use super::{Moment, Order, Payment, Payments, State};
+use super::payment::id_of;
+use super::service::PaymentService;
+use super::steps::{self, AttemptOutcome, ConcurrentAttempt};
+use super::{Order, Payment, Setup, State, Timestamp};
 
-/// The route whose requests these are. It is a part of every request's fingerprint.
-const ROUTE: &str = "/api/payments";
-/// An invocation with less time left begins no payment.
-const LEAST_TIME: Duration = Duration::from_secs(2);
+/// Creates payments.
+pub struct Payments {
+    pub(super) idempotency: Idempotency,
+    pub(super) environment: Environment,
+    /// `None`: no ledger or no provider is configured, and each request is answered as unavailable.
+    pub(super) service: Option<PaymentService>,
+}
 
-/// A request that has passed every check that needs no store. Not `Debug`: it is a person's purchase.
+/// A request for a payment that has passed every check that needs no store. It has no `Debug`, because it is a person's purchase.
 pub struct NewPayment {
     order: Order,
-    /// Why it is refused, unless an older version took it under the same key.
-    refused: Vec<Fault>,
+    /// What is wrong by rules that older versions lacked. Such an order is still answered if an older version accepted it.
+    newly_invalid: Vec<BodyError>,
     tenant: Tenant,
     key: IdempotencyKey,
     fingerprint: Fingerprint,
 }
 
-/// What a request for a payment came to, and how.
-pub struct Created {
-    /// What its client is answered.
+/// The answer to a request for a payment, and how it was found.
+pub struct CreateOutcome {
+    /// The answer to the client.
     pub answer: Answer,
-    /// The store that answered alone, where not all that are configured could take part.
+    /// The only store that took part, if the engine was degraded.
     pub degraded_to: Option<Backend>,
-    /// Whether it waited for another attempt.
+    /// Whether the request waited for another attempt.
     pub has_waited: bool,
 }
 
-/// What the client of a payment is answered.
+/// The answer to a request for a payment.
 pub enum Answer {
     /// The payment has ended.
     Ended {
-        /// Its answer, byte for byte.
-        answer: SavedResponse,
-        /// Whether it had ended before this request looked.
+        /// The final response, byte for byte.
+        response: SavedResponse,
+        /// Whether the payment had ended before this request read it.
         is_replay: bool,
     },
-    /// The payment is on its way; the same request finds out more.
-    OnItsWay {
-        /// As the ledger has it.
+    /// The payment is still open. The same request, sent again, returns its progress.
+    Pending {
+        /// The payment as the ledger has it.
         payment: Box<Payment>,
-        /// What the provider says besides: what the customer has to do.
-        more: Map<String, Value>,
+        /// The provider's `next_action` and `client_secret`, if the customer has to act.
+        extra: Map<String, Value>,
     },
-    /// The body cannot be used.
-    Refused(Vec<Fault>),
-    /// Another attempt is at work, for this long at most.
+    /// The body is invalid.
+    InvalidBody(Vec<BodyError>),
+    /// Another attempt runs, at most for this long.
     InProgress(Duration),
-    /// The key belongs to another request.
+    /// The key was used for another request.
     KeyReused,
-    /// It may have been charged, and nothing here knows.
+    /// The payment may have been charged; its row is missing or unreadable.
     OutcomeUnknown,
-    /// Nothing was done, and a repetition makes sense in a moment.
+    /// This request did nothing. The client may repeat it soon.
     Unavailable,
 }
 
+/// The route is part of every request's fingerprint.
+const ROUTE: &str = "/api/payments";
+/// An invocation with less time left starts no payment.
+const LEAST_TIME: Duration = Duration::from_secs(2);
+
 impl NewPayment {
-    /// The payment that a tenant asks for under a key, with a body of JSON.
+    /// Parses a tenant's request for a payment: its idempotency key and its JSON body.
     ///
     /// # Errors
     ///
@@ -83,8 +97,11 @@ impl NewPayment {
         key: IdempotencyKey,
         body: &[u8],
         environment: &Environment,
-    ) -> Result<Self, Vec<Fault>> {
-        let Parsed { order, refused } = Order::parse(body, environment)?;
+    ) -> Result<Self, Vec<BodyError>> {
+        let Parsed {
+            order,
+            newly_invalid,
+        } = Order::parse(body, environment)?;
         let request = Request {
             method: "POST",
             route: ROUTE,
@@ -92,17 +109,17 @@ impl NewPayment {
             payload: body,
         };
         let fingerprint = Fingerprint::of(&request)
-            .map_err(|_| vec![Fault::of("", "JSON that names each member once")])?;
+            .map_err(|_| vec![BodyError::new("", "JSON that names each member once")])?;
         Ok(Self {
             order,
-            refused,
+            newly_invalid,
             tenant,
             key,
             fingerprint,
         })
     }
 
-    /// `None` where the tenant's name is too long, which no [`Tenant`] has.
+    /// The idempotent operation; `None` if the tenant's name is too long, which the length limit of [`Tenant`] rules out.
     fn operation(&self) -> Option<Operation> {
         let scope = Scope::http("payments.create", self.tenant.as_str()).ok()?;
         let operation = Operation::new(RecordKey::new(&scope, &self.key), self.fingerprint);
@@ -115,68 +132,63 @@ impl NewPayment {
 }
 
 impl Payments {
-    /// Makes a payment, once however often it is asked for. Where another attempt is at work, waits for it at most for `patience`.
+    /// Payments over `idempotency`, which signs with [`Setup::response_keys`]. This connects to nothing.
+    pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
+        let service = PaymentService::new(setup)
+            .inspect_err(|missing| error!("payments are refused: {missing}"));
+        Self {
+            idempotency,
+            environment: setup.environment.clone(),
+            service: service.ok(),
+        }
+    }
+
+    /// The environment, which decides which callers have access and which orders are valid.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Creates a payment, once per key. If another attempt runs, waits for it for at most `patience`.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call leaves the payment wherever it was; a repetition goes on from there.
+    /// A dropped call leaves the payment open; a repeated request continues from the ledger's row.
     pub async fn create(
         &self,
-        asked: NewPayment,
+        new: NewPayment,
         patience: Option<Duration>,
         deadline: Deadline,
-    ) -> Created {
-        let stores = (self.ledger.as_deref(), self.provider.as_deref());
-        let ((Some(ledger), Some(provider)), Some(operation)) = (stores, asked.operation()) else {
+    ) -> CreateOutcome {
+        let (Some(service), Some(operation)) = (&self.service, new.operation()) else {
             return Answer::Unavailable.into();
         };
-        let till = Till {
-            ledger,
-            provider,
-            anomalies: &self.anomalies,
+        let context = PaymentContext {
+            service,
+            key: self.idempotency.derived_key(&operation.key),
+            fingerprint: new.fingerprint,
             deadline,
-            cancel_after: self.cancel_after,
         };
-        let key = self.idempotency.derived_key(&operation.key);
-        if !asked.refused.is_empty()
-            && let Err(refusal) = till.check_taken(&key, &asked.refused).await
+        if !new.newly_invalid.is_empty()
+            && let Err(answer) = context.check_accepted_before(&new.newly_invalid).await
         {
-            return refusal.into();
+            return answer.into();
         }
         let claim = self
             .idempotency
             .claim_patiently(&operation, patience, deadline);
         let claim = claim.await;
-        let fingerprint = asked.fingerprint;
         let answer = match claim.outcome {
-            Ok(ClaimOutcome::Claimed(lease)) => till.work(lease, asked).await,
-            Ok(ClaimOutcome::Blocked(Blocked::Replay(saved))) if !is_answer(&saved) => {
-                till.look_again(&key).await
-            }
-            Ok(ClaimOutcome::Blocked(Blocked::Replay(answer))) => Answer::Ended {
-                answer,
-                is_replay: true,
-            },
-            Ok(ClaimOutcome::Blocked(Blocked::InProgress { retry_after })) => {
-                Answer::InProgress(retry_after)
-            }
-            Ok(ClaimOutcome::Blocked(Blocked::Mismatch)) => {
-                let contested = till.answer_contested(&key, &fingerprint, Answer::KeyReused);
-                contested.await
-            }
-            Ok(ClaimOutcome::Blocked(Blocked::Unknown(_))) => {
-                let contested = till.answer_contested(&key, &fingerprint, Answer::OutcomeUnknown);
-                contested.await
-            }
+            Ok(ClaimOutcome::Claimed(lease)) => context.run(lease, new).await,
+            Ok(ClaimOutcome::Blocked(blocked)) => context.answer_blocked(blocked).await,
             Err(error) => {
-                tracing::warn!(
+                warn!(
                     idempotency.error = %error,
-                    "a request was turned away: nothing decides whether it may run"
+                    "a request was refused: the idempotency store is unavailable; nothing was charged by this request"
                 );
                 Answer::Unavailable
             }
         };
-        Created {
+        CreateOutcome {
             answer,
             degraded_to: claim.degraded_to,
             has_waited: claim.has_waited,
@@ -184,8 +196,8 @@ impl Payments {
     }
 }
 
-impl From<Answer> for Created {
-    /// An answer that needed no store of keys.
+impl From<Answer> for CreateOutcome {
+    /// An answer that was found without the idempotency store.
     fn from(answer: Answer) -> Self {
         Self {
             answer,
@@ -195,74 +207,72 @@ impl From<Answer> for Created {
     }
 }
 
-/// Where payments are made, in one invocation.
-struct Till<'a> {
-    ledger: &'a dyn Ledger,
-    provider: &'a dyn Provider,
-    anomalies: &'a Anomalies,
+/// One request for a payment, while it is handled.
+struct PaymentContext<'a> {
+    service: &'a PaymentService,
+    /// The derived key, from which the payment's id is made.
+    key: DerivedKey,
+    fingerprint: Fingerprint,
     deadline: Deadline,
-    /// A payment of this age is cancelled instead of confirmed.
-    cancel_after: Duration,
 }
 
-impl Till<'_> {
-    /// Lets an order pass that is refused now and was taken by an older version under this key; its payment answers it.
+impl PaymentContext<'_> {
+    /// Checks whether an older version accepted an order that this version rejects. If so, its payment answers the request.
     ///
     /// # Errors
     ///
-    /// The refusal, where there is no such payment.
-    async fn check_taken(&self, key: &DerivedKey, faults: &[Fault]) -> Result<(), Answer> {
-        match self.read(key).await? {
+    /// The answer, if there is no such payment.
+    async fn check_accepted_before(&self, newly_invalid: &[BodyError]) -> Result<(), Answer> {
+        match self.read().await? {
             Some(_) => Ok(()),
-            None => Err(Answer::Refused(faults.to_vec())),
+            None => Err(Answer::InvalidBody(newly_invalid.to_vec())),
         }
     }
 
-    async fn work(&self, lease: Lease, asked: NewPayment) -> Answer {
-        let key = lease.derived_key();
-        let fingerprint = asked.fingerprint;
+    /// Runs an attempt: opens or finds the row, advances the payment, and finishes the key.
+    async fn run(&self, lease: Lease, new: NewPayment) -> Answer {
         let payment = Payment::new(
-            &key,
-            asked.tenant.as_str(),
-            &fingerprint,
-            asked.order,
-            self.provider.name(),
-            Moment::now(),
+            &self.key,
+            new.tenant.as_str(),
+            &self.fingerprint,
+            new.order,
+            self.service.provider.name(),
+            Timestamp::now(),
         );
-        let opened = match self.ledger.open(&payment, self.deadline).await {
+        let opened = match self.service.ledger.open(&payment, self.deadline).await {
             Ok(opened) => opened,
             Err(error) => {
-                tracing::warn!(payment.id, ledger.error = %error, "a payment could not be opened");
+                warn!(payment.id, ledger.error = %error, "a payment was not opened in the ledger; this attempt charged nothing");
                 match error {
                     LedgerError::Unavailable(_) => lease.release().await,
-                    // An attempt before this one may have charged.
+                    // An earlier attempt may have charged.
                     LedgerError::Unreadable { .. } => lease.mark_unknown().await,
                 };
                 return Answer::without_payment(&error);
             }
         };
-        if opened.fingerprint != fingerprint.to_string() {
-            // Another request opened it under this key, and may still be charged.
+        if opened.fingerprint != self.fingerprint.to_string() {
+            // Another request opened this row under the same key, and may still be charged.
             lease.release().await;
             return Answer::KeyReused;
         }
         let was_open = opened.state.is_open();
-        // The store of keys may have forgotten the attempt that opened the row; that one may still run.
-        let is_forgotten = lease.is_first() && opened != payment;
-        let others = if lease.took_over() || is_forgotten {
-            Others::Perhaps
+        // The idempotency store may have lost the record of the attempt that opened the row. That attempt may still run.
+        let is_record_lost = lease.is_first() && opened != payment;
+        let concurrent = if lease.took_over() || is_record_lost {
+            ConcurrentAttempt::Possible
         } else {
-            Others::None
+            ConcurrentAttempt::None
         };
-        match self.advance(opened, &key, others).await {
-            Reached::End(ended) => {
-                if let Some(answer) = ended.final_answer() {
-                    // The ledger has the bytes; the engine only makes the next answer quicker.
-                    lease.complete(answer).await;
+        match self.pay(opened, concurrent).await {
+            AttemptOutcome::Ended(ended) => {
+                if let Some(response) = ended.final_response() {
+                    // The ledger already has these bytes. The engine's copy only makes a replay faster.
+                    lease.complete(response).await;
                 }
                 Answer::of_ended(&ended, was_open)
             }
-            Reached::OnItsWay(payment, more) => {
+            AttemptOutcome::Pending(payment, extra) => {
                 match payment.state {
                     State::RequiresAction | State::Processing => {
                         lease.complete(payment.reference()).await;
@@ -271,81 +281,87 @@ impl Till<'_> {
                         lease.mark_unknown().await;
                     }
                 }
-                Answer::on_its_way(payment, more)
+                Answer::pending(payment, extra)
             }
-            Reached::Nothing(payment) => match lease.release().await {
+            AttemptOutcome::NothingDone(payment) => match lease.release().await {
                 WriteResult::Stored(()) => Answer::Unavailable,
-                // Somebody has taken over meanwhile, or may have, and charges.
-                _ => Answer::on_its_way(steps::unknown(payment), Map::new()),
+                // Another attempt may have taken over, and may charge.
+                _ => Answer::pending(steps::unknown(payment), Map::new()),
             },
         }
     }
 
-    /// Answers where the engine has another request under the key, or an unknown outcome. Both can be untrue: an attempt with another
-    /// body, after the key's retention, leaves its fingerprint, and another program can leave a result. The ledger decides: it has this
-    /// request's payment, or another request's, or none.
-    async fn answer_contested(
-        &self,
-        key: &DerivedKey,
-        fingerprint: &Fingerprint,
-        refusal: Answer,
-    ) -> Answer {
-        match self.read(key).await {
-            Ok(Some(payment)) if payment.fingerprint == fingerprint.to_string() => {
-                self.look_again(key).await
+    /// Answers a request that the engine did not let run.
+    async fn answer_blocked(&self, blocked: Blocked) -> Answer {
+        match blocked {
+            Blocked::Replay(saved) if !is_final_response(&saved) => self.look_again().await,
+            Blocked::Replay(response) => Answer::Ended {
+                response,
+                is_replay: true,
+            },
+            Blocked::InProgress { retry_after } => Answer::InProgress(retry_after),
+            Blocked::Mismatch => self.answer_from_ledger(Answer::KeyReused).await,
+            Blocked::Unknown(_) => self.answer_from_ledger(Answer::OutcomeUnknown).await,
+        }
+    }
+
+    /// Answers from the ledger where the engine reports a mismatch or an unknown outcome; `without_row` applies if there is no row.
+    ///
+    /// Both reports can be wrong. After the key's retention, an attempt with another body leaves its own fingerprint. Another program
+    /// can write a record. The ledger's row settles which request the payment belongs to.
+    async fn answer_from_ledger(&self, without_row: Answer) -> Answer {
+        match self.read().await {
+            Ok(Some(payment)) if payment.fingerprint == self.fingerprint.to_string() => {
+                self.look_again().await
             }
             Ok(Some(_)) => Answer::KeyReused,
-            Ok(None) => refusal,
-            Err(unavailable) => unavailable,
+            Ok(None) => without_row,
+            Err(answer) => answer,
         }
     }
 
-    /// Answers for a payment that was on its way when its request was answered last.
-    async fn look_again(&self, key: &DerivedKey) -> Answer {
-        let payment = match self.read(key).await {
+    /// Answers for a payment that was pending when an earlier request was answered.
+    async fn look_again(&self) -> Answer {
+        let payment = match self.read().await {
             Ok(Some(payment)) => payment,
             Ok(None) => {
-                let id = super::payment::id_of(key);
-                tracing::error!(payment.id = id, "a payment is not in the ledger");
-                // It was taken once, and may have been charged.
+                error!(
+                    payment.id = id_of(&self.key),
+                    "a payment is missing from the ledger and may have been charged; see docs/runbook.md, Restoring"
+                );
                 return Answer::OutcomeUnknown;
             }
-            Err(refusal) => return refusal,
+            Err(answer) => return answer,
         };
         let was_open = payment.state.is_open();
-        match self.advance(payment, key, Others::Perhaps).await {
-            Reached::End(ended) => Answer::of_ended(&ended, was_open),
-            Reached::OnItsWay(payment, more) => Answer::on_its_way(payment, more),
-            Reached::Nothing(payment) => Answer::on_its_way(steps::unknown(payment), Map::new()),
+        match self.pay(payment, ConcurrentAttempt::Possible).await {
+            AttemptOutcome::Ended(ended) => Answer::of_ended(&ended, was_open),
+            AttemptOutcome::Pending(payment, extra) => Answer::pending(payment, extra),
+            AttemptOutcome::NothingDone(payment) => {
+                Answer::pending(steps::unknown(payment), Map::new())
+            }
         }
     }
 
-    /// The payment of a key, if there is one.
-    async fn read(&self, key: &DerivedKey) -> Result<Option<Payment>, Answer> {
-        let id = super::payment::id_of(key);
-        self.ledger.read(&id, self.deadline).await.map_err(|error| {
-            tracing::warn!(payment.id = id, ledger.error = %error, "a payment could not be read");
+    /// The payment of this request's key, if there is one.
+    async fn read(&self) -> Result<Option<Payment>, Answer> {
+        let id = id_of(&self.key);
+        let read = self.service.ledger.read(&id, self.deadline).await;
+        read.map_err(|error| {
+            warn!(payment.id = id, ledger.error = %error, "a payment was not read from the ledger; this request charged nothing");
             Answer::without_payment(&error)
         })
     }
 
-    async fn advance(&self, payment: Payment, key: &DerivedKey, others: Others) -> Reached {
-        let purpose = if is_due(payment.created_at, self.cancel_after, Moment::now()) {
-            Purpose::Close
-        } else {
-            Purpose::Pay
-        };
-        let backends = PaymentBackends {
-            ledger: self.ledger,
-            provider: self.provider,
-            anomalies: self.anomalies,
-        };
-        steps::advance(backends, payment, key, purpose, others, self.deadline).await
+    async fn pay(&self, payment: Payment, concurrent: ConcurrentAttempt) -> AttemptOutcome {
+        self.service
+            .pay(payment, &self.key, concurrent, self.deadline)
+            .await
     }
 }
 
 impl Answer {
-    /// Where the ledger gives no payment.
+    /// The answer when the ledger does not give the payment.
     fn without_payment(error: &LedgerError) -> Self {
         match error {
             LedgerError::Unavailable(_) => Self::Unavailable,
@@ -353,27 +369,27 @@ impl Answer {
         }
     }
 
-    /// Of a payment that has ended. It is a replay only where it had ended before this request looked.
+    /// The answer for a payment that has ended. It is a replay if the payment had ended before this request read it.
     fn of_ended(ended: &Payment, was_open: bool) -> Self {
-        match ended.final_answer() {
-            Some(answer) => Self::Ended {
-                answer,
+        match ended.final_response() {
+            Some(response) => Self::Ended {
+                response,
                 is_replay: !was_open,
             },
-            // Another program has written the row: it was taken, and may have been charged.
+            // Another program wrote a final state without an answer. The payment may have been charged.
             None => Self::OutcomeUnknown,
         }
     }
 
-    fn on_its_way(payment: Payment, more: Map<String, Value>) -> Self {
-        Self::OnItsWay {
+    fn pending(payment: Payment, extra: Map<String, Value>) -> Self {
+        Self::Pending {
             payment: Box::new(payment),
-            more,
+            extra,
         }
     }
 }
 
-/// Whether a result is the answer itself: not where to look for it, and not a summary of what was too long for the engine.
-fn is_answer(saved: &SavedResponse) -> bool {
+/// Whether the saved response is the final one. Otherwise it refers to the payment, or is too long for the engine to keep whole.
+fn is_final_response(saved: &SavedResponse) -> bool {
     !Payment::is_reference(saved) && saved.whole_body().is_some()
 }

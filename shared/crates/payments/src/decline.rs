@@ -1,15 +1,15 @@
-//! The reason of a decline, as the payer sees it.
+//! The decline code that a payer sees.
 //!
 //! `stolen_card` or `fraudulent` helps a thief to sort stolen cards. Stripe advises to present such codes as generic
-//! (<https://docs.stripe.com/declines/codes>). So a payer sees the codes on which a payer can act, and `generic_decline` in the place of
-//! every other code, also of those that Stripe adds. The ledger keeps the real one, and `truebond-ops payments show` prints it.
+//! (<https://docs.stripe.com/declines/codes>). So a payer sees the codes on which a payer can act, and `generic_decline` for every other
+//! code, including codes that Stripe may add. The ledger keeps the real code, and `truebond-ops payments show` prints it.
 //!
-//! The final answer of a payment that an older version ended has the provider's code. It stays, because final answers never change. A
-//! `GET` of that payment follows this rule.
+//! Payments that an older version ended have the provider's code in their final response. It stays, because final responses never
+//! change. A `GET` of such a payment follows this rule.
 
 const GENERIC: &str = "generic_decline";
 
-/// Codes on which a payer can act: correct what was typed, take another card, ask the bank, or try again later.
+/// Codes on which a payer can act: correct the input, use another card, ask the bank, or try again later.
 const SHOWN: [&str; 21] = [
     "authentication_required",
     "card_not_supported",
@@ -34,7 +34,7 @@ const SHOWN: [&str; 21] = [
     "withdrawal_count_limit_exceeded",
 ];
 
-/// The code that a payer sees in the place of the provider's.
+/// The code that a payer sees for the provider's code.
 pub(super) fn shown(code: &str) -> &'static str {
     let shown = SHOWN.into_iter().find(|shown| *shown == code);
     shown.unwrap_or(GENERIC)
@@ -45,11 +45,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payer_sees_codes_on_which_a_payer_can_act() {
+    fn a_payer_sees_only_codes_on_which_a_payer_can_act() {
         for code in SHOWN {
             assert_eq!(shown(code), code);
         }
-        let kept = [
+        let hidden = [
             "stolen_card",
             "lost_card",
             "fraudulent",
@@ -66,13 +66,13 @@ mod tests {
             "EXPIRED_CARD",
             "",
         ];
-        for code in kept {
+        for code in hidden {
             assert_eq!(shown(code), "generic_decline", "{code}");
         }
     }
 
     #[test]
-    fn the_documentation_lists_them() {
+    fn openapi_lists_the_codes_that_a_payer_sees() {
         let document = include_str!("../../../../openapi.json");
         let list = SHOWN.map(|code| format!("`{code}`")).join(", ");
         assert!(document.contains(&list), "{list}");

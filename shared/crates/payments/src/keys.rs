@@ -1,15 +1,19 @@
-//! Keys that attempts left unfinished: they are finished, reopened or counted here.
+//! Finishes the idempotency keys of payments and events that abandoned requests left.
 //!
-//! A client that goes away leaves the key of its payment unknown in the engine, also when the payment has ended long since:
-//! the ledger knows the answer, and only the next request with that key would have asked it. So each run of the reconciler
-//! looks at the unfinished keys, and gives those of ended payments the answer of the ledger.
+//! A client that goes away leaves its key unknown in the engine, even after the payment has ended. Only the ledger has the response
+//! then. So each run of the reconciler reads the unfinished keys, and completes the keys of ended payments with the ledger's response.
 //!
-//! A key whose payment is not in the ledger is reopened, so that its record ends after a retention. So is one whose payment is
-//! another request's, and one of an event. Reopening is safe: every attempt first opens or finds the payment's row, and one that
-//! begins after a reopening knows that an earlier one may still go on. Following an event twice is harmless.
+//! A key is reopened, so that its record expires after the retention, if
 //!
-//! The keys of other work are its owner's to resolve. Unknown ones are counted, and an alarm watches the oldest. Abandoned ones
-//! that the next attempt takes over are left as they are: without a ledger, only the record tells that attempt to look first.
+//! - its payment is not in the ledger,
+//! - its payment belongs to another request, or
+//! - it is the key of an event.
+//!
+//! Reopening is safe. Each attempt first opens or finds the payment's row, and an attempt after a reopening knows that an earlier one
+//! may still run. Processing an event twice is harmless.
+//!
+//! Keys of other work are left to their owners. Unknown ones are counted, and an alarm watches the oldest. Abandoned ones that the
+//! next attempt takes over stay as they are: without a ledger, only the record makes that attempt look before it acts.
 
 use std::time::Duration;
 
@@ -22,37 +26,37 @@ use tracing::warn;
 use super::ledger::Ledger;
 use super::payment::{Payment, id_of};
 
-/// What a run found, and what it did.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct UnfinishedKeys {
-    /// Keys that this run finished or reopened.
+    /// Keys that the run completed or reopened.
     pub(super) finished: u64,
-    /// Keys whose outcome is unknown until their owner or an operator resolves them, and those damaged ones that the store lists as
-    /// unfinished.
+    /// Keys whose outcome is unknown until their owner or an operator resolves them. Damaged keys that the store lists as unfinished
+    /// count too.
     pub(super) unknown: u64,
-    /// How long the oldest of those has been unknown: since its lease ended.
+    /// How long the oldest of them has been unknown, counted from the end of its lease.
     pub(super) oldest_unknown: Duration,
-    /// Whether every key was looked at: otherwise the two above say too little.
-    pub(super) is_whole: bool,
+    /// Whether the run read every key; otherwise the counts are too low.
+    pub(super) is_complete: bool,
 }
 
-/// What a key belongs to.
+/// The work that a key belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     /// A payment of `POST /api/payments`.
     Payment,
-    /// An event of the provider. Following it again is harmless.
+    /// An event of the provider. Processing it again is harmless.
     Event,
-    /// Work of which nothing is known here.
+    /// Work of another function.
     Other,
 }
 
-/// A run looks at keys twice.
+/// A run reads the keys twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pass {
-    /// To finish those of payments and events.
+    /// Finishes keys of payments and events.
     Finish,
-    /// To count all others, and damaged ones.
+    /// Counts all other keys, and damaged ones.
     Count,
 }
 
@@ -63,21 +67,20 @@ enum Step {
     Leave,
 }
 
-/// What the name of each key of a payment or an event begins with.
+/// The prefix of the keys of payments and events.
 const KEYS_OF_PAYMENTS: &str = "idempotency:http:payments.";
-/// With less time, the run ends. The next one starts again at the first key.
+/// With less time left, the run ends. The next run starts at the first key.
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
-/// Looks at every unfinished key, and finishes those of payments. `settle_after`: how long an abandoned attempt is left to
-/// its client.
+/// Reads every unfinished key, and finishes those of payments and events. Their clients have `settle_after` to come back first.
 ///
 /// # Errors
 ///
-/// [`StoreError`] when the store of keys did not answer.
+/// [`StoreError`] when the idempotency store does not answer.
 ///
 /// # Cancel safety
 ///
-/// A dropped call leaves the rest of the keys to the next one.
+/// A dropped call leaves the remaining keys to the next run.
 pub(super) async fn finish(
     idempotency: &Idempotency,
     ledger: Option<&dyn Ledger>,
@@ -85,7 +88,7 @@ pub(super) async fn finish(
     deadline: Deadline,
 ) -> Result<UnfinishedKeys, StoreError> {
     let mut keys = UnfinishedKeys::default();
-    // Those of payments first: any number of others may be unfinished.
+    // Payments first, because the number of other unfinished keys is unbounded.
     for (pass, prefix) in [
         (Pass::Finish, KEYS_OF_PAYMENTS),
         (Pass::Count, RecordKey::PREFIX),
@@ -112,11 +115,11 @@ pub(super) async fn finish(
             }
         }
     }
-    keys.is_whole = true;
+    keys.is_complete = true;
     Ok(keys)
 }
 
-/// Finishes or reopens the key of an abandoned attempt, where that is safe; whether it did.
+/// Completes or reopens the key of an abandoned attempt, where that is safe. Returns whether it did.
 async fn finish_one(
     idempotency: &Idempotency,
     ledger: Option<&dyn Ledger>,
@@ -134,10 +137,10 @@ async fn finish_one(
     };
     match idempotency.resolve_entry(entry, resolution, deadline).await {
         Ok(ResolveResult::Done) => true,
-        // Its client came back meanwhile.
+        // A new attempt claimed the key meanwhile.
         Ok(ResolveResult::Refused) => false,
         Err(error) => {
-            warn!(idempotency.key_hash = %entry.key.hash(), idempotency.error = %error, "an unfinished key was not settled");
+            warn!(idempotency.key_hash = %entry.key.hash(), idempotency.error = %error, "an unfinished key was not resolved; the next run retries");
             false
         }
     }
@@ -174,7 +177,7 @@ impl Work {
     }
 }
 
-/// Whether the attempt was abandoned, and its client had the time to come back.
+/// Whether the attempt was abandoned, and its client had time to come back.
 fn is_abandoned(entry: &Entry, settle_after: Duration) -> bool {
     entry.progress.is_abandoned() && entry.lease_over_for >= settle_after
 }
@@ -187,17 +190,17 @@ async fn of_payment(
 ) -> Step {
     let id = id_of(&idempotency.derived_key(&entry.key));
     match ledger.read(&id, deadline).await {
-        // Another request than the one that opened the row: its attempt did nothing but to read that.
+        // Another request opened the row. This key's attempt only read it.
         Ok(Some(payment)) if payment.fingerprint != entry.fingerprint.to_string() => {
             Step::Settle(Resolution::Reopened)
         }
-        Ok(Some(payment)) => match payment.final_answer() {
+        Ok(Some(payment)) => match payment.final_response() {
             Some(answer) => Step::Settle(Resolution::Completed(answer)),
             None => Step::Leave,
         },
         Ok(None) => Step::Settle(Resolution::Reopened),
         Err(error) => {
-            warn!(payment.id = id, ledger.error = %error, "the payment of an unfinished key could not be read");
+            warn!(payment.id = id, ledger.error = %error, "an unfinished key was not resolved: its payment was not read; the next run retries");
             Step::Leave
         }
     }
@@ -228,7 +231,7 @@ mod tests {
         }
     }
 
-    /// A damaged key may be of work that took effect.
+    /// The work of a damaged key may have taken effect.
     #[test]
     fn a_damaged_key_is_counted_as_unknown() {
         let mut keys = UnfinishedKeys::default();

@@ -1,8 +1,10 @@
-//! What has become of each payment, for good.
+//! The permanent record of each payment.
 //!
-//! A payment's row outlives every claim: it says which intent at the provider stands for it, and once the payment has ended, with
-//! which bytes everybody is answered. Each write names the state that it expects (a compare-and-set); whoever comes second
-//! reads what the first one wrote, and goes on from there.
+//! The idempotency engine forgets a key after its retention, and its store can lose one. A payment's row stays. It names the
+//! payment's intent at the provider and, once the payment has ended, has the bytes of the final response.
+//!
+//! Each write is a compare-and-set on the state that it expects. If two attempts write, the second one reads the first one's row and
+//! continues from there.
 
 mod file_ledger;
 pub(super) mod files;
@@ -19,114 +21,116 @@ pub(super) use mongo_ledger::MongoLedger;
 
 use foundation::Deadline;
 
-use super::{Moment, Payment, Setup, State};
+use super::{Payment, Setup, State, Timestamp};
 
-/// Where payments are kept.
+/// A store of payments.
 #[async_trait]
 pub(super) trait Ledger: Send + Sync {
-    /// Opens a payment, unless it is there: the row as it then is.
+    /// Inserts a payment if there is none with its id. Returns the row as it then is.
     async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, LedgerError>;
 
-    /// Changes a payment if it is as the change expects.
+    /// Applies a change if the row is as the change expects.
     async fn change(
         &self,
         payment: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Changed, LedgerError>;
+    ) -> Result<ChangeResult, LedgerError>;
 
-    /// A payment, whosever it is.
+    /// The payment with this id, of any tenant.
     async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, LedgerError>;
 
-    /// Open payments, in the order and as many as `queue` says, and the rows among them that cannot be read.
+    /// The first open payments of a queue, and the unreadable rows among them.
     async fn open_payments(
         &self,
         queue: Queue,
         deadline: Deadline,
     ) -> Result<OpenPayments, LedgerError>;
 
-    /// How many open payments there are that were first heard of before this.
+    /// The number of open payments that were created before this time.
     async fn count_open(
         &self,
-        created_before: Moment,
+        created_before: Timestamp,
         deadline: Deadline,
     ) -> Result<u64, LedgerError>;
 
-    /// Makes what the two above need to be quick. Doing it again costs next to nothing.
+    /// Creates the indexes for the two queries above. A repeated call is cheap.
     async fn prepare(&self, deadline: Deadline) -> Result<(), LedgerError>;
 }
 
-/// Which open payments are asked for.
+/// A query for open payments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Queue {
-    /// First heard of before this.
-    pub(super) created_before: Moment,
+    /// Only payments created before this time.
+    pub(super) created_before: Timestamp,
     pub(super) order: QueueOrder,
-    /// At most so many.
+    /// The greatest number of payments.
     pub(super) limit: u32,
 }
 
-/// In which order open payments are asked for.
+/// The order of a [`Queue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueueOrder {
     /// The oldest first.
     Oldest,
-    /// Those not looked at since `looked_before`, by how long they have waited for it: since the last look, or since they were
-    /// first heard of. So every one has its turn, whatever becomes of the others, and however many are new.
-    Unseen {
-        /// Looked at before this, or never.
-        looked_before: Moment,
+    /// Payments that the reconciler has not looked at since `looked_before`; the one that waited longest first.
+    ///
+    /// A payment waits since its last look, or since it was created. So each payment gets its turn, even if others never end and new
+    /// ones keep arriving.
+    LongestWaiting {
+        /// Only payments looked at before this time, or never.
+        looked_before: Timestamp,
     },
 }
 
-/// What a change expects, and what it does.
+/// A change of a row. Each one expects an open payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// An open payment without an intent gets one.
+    /// Sets the intent of a payment that has none.
     Attach { intent: String, livemode: bool },
-    /// An open payment is on its way in another state.
+    /// Sets another open state.
     Move(State),
-    /// An open payment is looked at.
+    /// Records that the reconciler looked at the payment.
     Look,
-    /// An open payment ends, with its answer.
+    /// Ends the payment, with its final response.
     End(Box<Payment>),
-    /// An open payment that the provider has never named ends: nobody will confirm anything for it any more.
+    /// Ends a payment that has no intent. From then on none can be attached, so none is confirmed.
     EndWithoutIntent(Box<Payment>),
 }
 
-/// A payment whose change was asked for.
+/// The result of [`Ledger::change`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Changed {
-    /// As this call has changed it.
-    Now(Payment),
-    /// As it was: not what the change expects. A call whose reply was lost may have changed it so.
-    Not(Payment),
+pub(super) enum ChangeResult {
+    /// The row after this call changed it.
+    Applied(Payment),
+    /// The unchanged row, which is not as the change expects. An earlier call whose reply was lost may have made the same change.
+    Conflict(Payment),
 }
 
-/// Open payments, as the ledger has them.
+/// Open payments in the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenPayments {
-    /// Those that can be read.
+    /// The payments.
     pub payments: Vec<Payment>,
-    /// The ids of rows that cannot be read. Each may be of an open payment.
+    /// The ids of rows that cannot be read. Each may be an open payment.
     pub unreadable: Vec<String>,
 }
 
-/// Why the ledger gave no payment.
+/// Why the ledger did not give a payment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LedgerError {
-    /// It did not answer. What was to be written may have been.
+    /// The ledger did not answer, for the reason with this code. A write may have taken effect.
     #[error("ledger unavailable: {0}")]
     Unavailable(&'static str),
-    /// The payment has a row, which cannot be read. The payment may have been charged.
+    /// The payment's row is there and cannot be read. The payment may have been charged.
     #[error("ledger row unreadable")]
     Unreadable {
-        /// Whose payment it is, where the row still says so.
+        /// The payment's tenant, if the row still has it.
         tenant: Option<String>,
     },
 }
 
-/// The ledger; `None`: payments are refused.
+/// The ledger as configured: MongoDB, in development files, otherwise none.
 pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Ledger>> {
     match &setup.mongodb {
         Some(mongodb) => Some(Arc::new(MongoLedger::new(mongodb.clone()))),
@@ -138,8 +142,8 @@ pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Ledger>> {
 }
 
 impl Change {
-    /// The payment after this change; `None` where it is not as the change expects.
-    pub(super) fn apply(&self, payment: &Payment, now: Moment) -> Option<Payment> {
+    /// The payment after this change; `None` if it is not as the change expects.
+    pub(super) fn apply(&self, payment: &Payment, now: Timestamp) -> Option<Payment> {
         if !payment.state.is_open() {
             return None;
         }
@@ -173,32 +177,32 @@ impl Change {
     }
 }
 
-impl Changed {
-    /// The row as it is, changed or not.
+impl ChangeResult {
+    /// The row after the call, changed or not.
     pub(super) fn into_payment(self) -> Payment {
         match self {
-            Self::Now(payment) | Self::Not(payment) => payment,
+            Self::Applied(payment) | Self::Conflict(payment) => payment,
         }
     }
 }
 
 impl Queue {
-    /// Whether a payment stands in it.
-    fn takes(&self, payment: &Payment) -> bool {
-        let is_unseen = match self.order {
+    /// Whether the payment belongs to the queue.
+    fn contains(&self, payment: &Payment) -> bool {
+        let is_in_turn = match self.order {
             QueueOrder::Oldest => true,
-            QueueOrder::Unseen { looked_before } => payment
+            QueueOrder::LongestWaiting { looked_before } => payment
                 .looked_at
                 .is_none_or(|looked_at| looked_at < looked_before),
         };
-        payment.state.is_open() && payment.created_at < self.created_before && is_unseen
+        payment.state.is_open() && payment.created_at < self.created_before && is_in_turn
     }
 
-    /// What it is sorted by.
-    fn rank(&self, payment: &Payment) -> Moment {
+    /// The time by which the queue is sorted.
+    fn sort_key(&self, payment: &Payment) -> Timestamp {
         match self.order {
             QueueOrder::Oldest => payment.created_at,
-            QueueOrder::Unseen { .. } => payment.looked_at.unwrap_or(payment.created_at),
+            QueueOrder::LongestWaiting { .. } => payment.looked_at.unwrap_or(payment.created_at),
         }
     }
 }

@@ -1,17 +1,15 @@
-//! A model of payments, checked state by state: is the customer charged at most once, and is each answer true?
+//! A model check of payments: the customer is charged at most once, and each answer is true.
 //!
 //! The search tries every order of the steps of two attempts of a client, the reconciler, a webhook event and the customer, with a
 //! few faults. A request is lost or arrives after its sender has given up; a reply is lost; the provider answers 409, 429 or
 //! 500, or prunes an idempotency key; an operator changes an intent's amount; a key's record expires. A crash is no fault of its
-//! own: an attempt may stop between any two steps, for good (a crash) or for a while (a freeze), and the others do not wait.
+//! own: an attempt may stop between any two steps, forever (a crash) or for a while (a freeze), and the others do not wait.
 //!
-//! The real code decides. Attempts run [`advance`](super::steps::advance) and [`settle`](super::steps::settle)
-//! ([`behaviour`]), the ledger runs [`Change::apply`](super::ledger::Change::apply), and the adapter for Stripe reads the
+//! The real code decides. Runs execute [`Attempt`](super::steps::Attempt) ([`behaviour`]), the ledger runs [`Change::apply`](super::ledger::Change::apply), and the adapter for Stripe reads the
 //! provider's failures. The model consists of the provider's state machine, the network, and the engine around an attempt. The
 //! engine has its own model, `idempotency/model.rs`.
 //!
-//! A search without a finding proves little by itself. So the same search runs over the protocol with one bug planted, and has
-//! to find each.
+//! A search without a finding proves little by itself. So the same search runs with one bug planted, and has to find each bug.
 
 mod actor;
 mod behaviour;
@@ -35,18 +33,18 @@ use super::State;
 use super::provider::IntentStatus;
 use super::steps::Purpose;
 
-/// A protocol to check, and how far.
+/// A protocol to check, and the limits of the search.
 #[derive(Clone, Copy, Debug)]
 struct Protocol {
-    /// What the customer's card does: each in a world of its own.
+    /// The behaviours of the customer's card, each in its own initial state.
     cards: &'static [Card],
-    /// How many faults may happen.
+    /// The greatest number of faults.
     faults: u8,
-    /// How often the reconciler looks at the payment.
+    /// The number of the reconciler's runs.
     reconciler_runs: u8,
-    /// How many events of the provider are followed.
+    /// The number of the provider's events.
     events: u8,
-    /// How often the schedule looks at the key.
+    /// How often the reconciler looks at the key.
     key_looks: u8,
     bug: Option<Bug>,
 }
@@ -71,44 +69,44 @@ enum Bug {
     ErrorTakenForNothing,
     AmountUnchecked,
     /// An attempt answers that nothing was done, though another one may have confirmed.
-    OthersIgnored,
+    ConcurrencyIgnored,
     /// An attempt answers that nothing was done, though its release was not acknowledged.
     ReleaseUnacknowledged,
     ReconcilerConfirms,
-    /// The reconciler settles an old payment as if it were a young one.
+    /// The reconciler leaves an old payment open, as if it were young.
     OldPaymentLeftOpen,
-    /// The attempt after a reopening takes itself for the only one.
+    /// The attempt after a reopening assumes that no other attempt runs.
     ReopenedWithoutTakeover,
     /// Each attempt answers with bytes of its own, not with the ledger's.
     AnswerRenderedByEach,
 }
 
-// What holds, always.
+// The invariants.
 const CHARGED_ONCE: &str = "the customer is charged at most once";
 const NOT_CHARGED_IS_TRUE: &str =
-    "\"not charged\" is never said of a charge that is there or can still come";
+    "no payment ends as not charged while a charge exists or can still come";
 const CHARGED_IS_TRUE: &str =
-    "\"charged\" is only said of the named intent, charged with the order's amount";
-const FINAL: &str = "a final answer never changes";
-const ONE_ANSWER: &str = "every client gets the final answer that the ledger has";
+    "a payment ends as charged only if its intent was charged with the order's amount";
+const FINAL: &str = "a final response never changes";
+const ONE_ANSWER: &str = "every client gets the final response that the ledger has";
 const NAMED: &str = "only the intent that the ledger names is confirmed";
-const SETTLING: &str = "settling confirms nothing";
+const RECONCILING: &str = "reconciling confirms nothing";
 const NOTHING_IS_TRUE: &str =
-    "\"nothing was done\" is never said where an attempt may have charged";
-const ENDS: &str = "the reconciler ends an old payment, if nothing disturbs it";
+    "no client is answered that nothing was done while an attempt may have charged";
+const ENDS: &str = "an undisturbed run of the reconciler ends an old payment";
 
-/// What happens next.
+/// A transition of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Action {
     /// A client's attempt, the reconciler or an event begins.
     Begin(usize, Purpose),
     /// An actor sends its next request.
     Send(usize, Delivery),
-    /// A request arrives whose sender has given up.
+    /// A late request arrives, after its sender has timed out.
     Arrive(usize),
-    /// The customer authenticates, or a charge in processing succeeds.
+    /// The customer authenticates, or a charge that is being processed succeeds.
     Succeed(IntentNumber),
-    /// The customer fails to authenticate, or a charge in processing fails.
+    /// The customer fails to authenticate, or a charge that is being processed fails.
     Fail(IntentNumber),
     /// The customer's browser confirms with another card, after the authentication has failed.
     RetryInBrowser(IntentNumber),
@@ -118,9 +116,9 @@ enum Action {
     ExpireKey,
     /// An operator changes the amount of an intent.
     Misprice(IntentNumber),
-    /// The schedule reads an unfinished key, and its payment in the ledger.
+    /// The reconciler reads an unfinished key, and its payment in the ledger.
     LookAtKey,
-    /// It finishes or reopens the key that it has read.
+    /// The reconciler finishes or reopens the key that it has read.
     FinishKey,
 }
 
@@ -222,7 +220,7 @@ impl Model for Protocol {
                 !world.contradicted_the_ledger
             }),
             Property::always(NAMED, |_, world: &World| !world.confirmed_unnamed),
-            Property::always(SETTLING, |_, world: &World| !world.settling_confirmed),
+            Property::always(RECONCILING, |_, world: &World| !world.reconciling_confirmed),
             Property::always(NOTHING_IS_TRUE, |_, world: &World| {
                 !world.said_nothing_wrongly
             }),
@@ -284,7 +282,7 @@ impl Protocol {
         ..Self::CLIENT
     };
 
-    /// The client's attempts, and the schedule that finishes abandoned keys.
+    /// The client's attempts, and the reconciler that finishes abandoned keys.
     const WITH_KEYS: Self = Self {
         key_looks: 1,
         faults: 1,
@@ -298,7 +296,7 @@ impl Protocol {
         Card::RefusesCreationFirst,
     ];
 
-    /// What `make model` adds, in an optimised build.
+    /// Further searches of `make model`, in an optimised build.
     const FURTHER: [Self; 7] = [
         Self {
             faults: 3,
@@ -333,8 +331,8 @@ impl Protocol {
         },
     ];
 
-    /// Explores every state, and fails with a shortest trace to one that breaks a property.
-    fn holds(self, least_states: usize) {
+    /// Explores every state. Fails with a shortest trace to a state that violates a property.
+    fn check(self, least_states: usize) {
         let began = Instant::now();
         let checker = self
             .checker()
@@ -356,7 +354,7 @@ impl Protocol {
             let discovery = checker.discovery(property.name);
             match (property.expectation, discovery) {
                 (Expectation::Always, Some(path)) => {
-                    panic!("{} does not hold:\n{}", property.name, self.story(path));
+                    panic!("{} does not hold:\n{}", property.name, self.trace(path));
                 }
                 (Expectation::Sometimes, None) if self.is_varied() => {
                     panic!("{} never happens", property.name);
@@ -367,13 +365,13 @@ impl Protocol {
         assert!(checker.unique_state_count() >= least_states);
     }
 
-    /// Whether each of the properties that hold sometimes can be reached.
+    /// Whether the search reaches each property that holds sometimes.
     fn is_varied(self) -> bool {
         self.faults > 0 && self.cards.len() == Card::ALL.len()
     }
 
-    /// Looks for a trace that breaks this property.
-    fn breaks(self, property: &'static str) -> bool {
+    /// Whether some trace violates this property.
+    fn violates(self, property: &'static str) -> bool {
         let checker = self
             .checker()
             .threads(2)
@@ -383,12 +381,12 @@ impl Protocol {
         checker.discovery(property).is_some()
     }
 
-    /// The steps to a state, one a line, with the request that each sends.
-    fn story(&self, path: Path<World, Action>) -> String {
-        let mut story = String::new();
+    /// The steps of a trace, one per line, with the request of each.
+    fn trace(&self, path: Path<World, Action>) -> String {
+        let mut trace = String::new();
         for (world, action) in path.into_vec() {
             let Some(action) = action else {
-                writeln!(story, "{world:#?}").expect("a text takes everything");
+                writeln!(trace, "{world:#?}").expect("a string accepts every write");
                 continue;
             };
             let message = match action {
@@ -396,9 +394,9 @@ impl Protocol {
                 Action::Arrive(which) => Some(world.in_flight[which]),
                 _ => None,
             };
-            writeln!(story, "{action:?} {message:?}").expect("a text takes everything");
+            writeln!(trace, "{action:?} {message:?}").expect("a string accepts every write");
         }
-        story
+        trace
     }
 }
 
@@ -411,33 +409,33 @@ fn say(line: &str) {
 }
 
 #[test]
-fn two_attempts_charge_once_and_answer_truly_under_every_fault() {
-    Protocol::CLIENT.holds(100_000);
+fn two_attempts_under_faults_charge_once_and_answer_truly() {
+    Protocol::CLIENT.check(100_000);
 }
 
 #[test]
-fn the_reconciler_beside_them_charges_once_and_answers_truly() {
-    Protocol::RECONCILED.holds(50_000);
+fn two_attempts_and_the_reconciler_charge_once_and_answer_truly() {
+    Protocol::RECONCILED.check(50_000);
     let disturbed = Protocol {
         cards: &Protocol::QUICK_CARDS,
         faults: 1,
         ..Protocol::RECONCILED
     };
-    disturbed.holds(100_000);
+    disturbed.check(100_000);
 }
 
 #[test]
-fn a_key_that_is_finished_or_reopened_charges_once_and_answers_truly() {
-    Protocol::WITH_KEYS.holds(100_000);
+fn finishing_and_reopening_keys_charges_once_and_answers_truly() {
+    Protocol::WITH_KEYS.check(100_000);
 }
 
 #[test]
-fn payments_are_charged_once_and_answered_truly_under_more_faults() {
+fn more_faults_charge_once_and_answer_truly() {
     if cfg!(debug_assertions) {
         return;
     }
     for protocol in Protocol::FURTHER {
-        protocol.holds(1_000_000);
+        protocol.check(1_000_000);
     }
 }
 
@@ -465,10 +463,10 @@ fn each_planted_bug_is_found() {
         (Bug::ConflictTakenForNothing, Charges, NOTHING_IS_TRUE),
         (Bug::ErrorTakenForNothing, Charges, NOTHING_IS_TRUE),
         (Bug::AmountUnchecked, Charges, CHARGED_IS_TRUE),
-        (Bug::OthersIgnored, Charges, NOTHING_IS_TRUE),
+        (Bug::ConcurrencyIgnored, Charges, NOTHING_IS_TRUE),
         (Bug::ReleaseUnacknowledged, Charges, NOTHING_IS_TRUE),
         (Bug::AnswerRenderedByEach, Charges, ONE_ANSWER),
-        (Bug::ReconcilerConfirms, Charges, SETTLING),
+        (Bug::ReconcilerConfirms, Charges, RECONCILING),
         (Bug::ReconcilerConfirms, Charges, NOTHING_IS_TRUE),
         (Bug::OldPaymentLeftOpen, Charges, ENDS),
         (Bug::ReopenedWithoutTakeover, Charges, NOTHING_IS_TRUE),
@@ -483,7 +481,7 @@ fn each_planted_bug_is_found() {
             bug: Some(bug),
             ..Protocol::CLIENT
         };
-        assert!(protocol.breaks(property), "{bug:?} was not found");
+        assert!(protocol.violates(property), "{bug:?} was not found");
         say(&format!("{bug:?} in {:.1?}: {property}", began.elapsed()));
     }
 }

@@ -1,11 +1,11 @@
-//! What is to be paid, by what, and what for.
+//! The order in the body of a request for a payment.
 //!
-//! Amounts are whole minor units of ISO 4217 (cents, yen) from the body to the ledger: a number with a fraction or an exponent is
-//! refused, so no float is ever made of one. So is what Stripe cannot be told of exactly, whoever the provider is: what a laptop's
-//! sandbox takes, production takes too.
+//! Amounts are integers in minor units of ISO 4217 (cents, yen) from the body to the ledger. A number with a fraction or an exponent is
+//! rejected, so no amount is ever a float. An amount that Stripe cannot represent exactly is rejected too, for every provider: the
+//! sandbox on a laptop accepts what production accepts.
 //!
-//! Older versions took, and charged, some orders that are refused now. Such an order is refused only where there is no payment under its
-//! key; otherwise that payment answers it.
+//! Older versions accepted, and charged, some orders that this version rejects. Such an order is rejected only if there is no payment
+//! with its key. Otherwise that payment answers the request.
 
 mod body;
 mod return_url;
@@ -21,36 +21,37 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use self::body::Body;
-use super::fault::Fault;
+use super::body_error::BodyError;
 use super::stripe_unit::StripeUnit;
 
-/// An order that can be paid.
+/// A valid order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// In minor units of the currency, as ISO 4217 has them.
+    /// In minor units of ISO 4217 of the currency.
     pub amount: i64,
-    /// ISO 4217, upper case.
+    /// The ISO 4217 code in upper case.
     pub currency: String,
-    /// The provider's name for a card or an account.
+    /// The provider's id of a card or an account.
     pub payment_method: String,
-    /// What for, for people.
+    /// The purpose of the payment, for people.
     pub description: Option<String>,
-    /// What for, for machines. Kept as pairs: a document of MongoDB takes not every text for a member's name.
+    /// The client's own data. Stored as pairs, because MongoDB does not accept every string as a member name.
     #[serde(with = "pairs")]
     pub metadata: BTreeMap<String, String>,
-    /// Where a customer's browser comes back to, if the payment sends it elsewhere: the parsed form.
+    /// Where the customer's browser returns after an action elsewhere, in parsed form.
     pub return_url: Option<String>,
 }
 
-/// An order that was read.
+/// A parsed order.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) order: Order,
-    /// Why it is refused, unless an older version took it under the same key.
-    pub(super) refused: Vec<Fault>,
+    /// What is wrong by rules that older versions lacked.
+    pub(super) newly_invalid: Vec<BodyError>,
 }
 
-/// The names of metadata that an intent has from us. No order has them: the provider would have another value than the client sent.
+/// Metadata members that we set at the provider. An order may not have them, because the provider would get another value than the client
+/// sent.
 pub(super) const OUR_METADATA: [&str; 3] = ["payment_id", "environment", "description"];
 const LARGEST_AMOUNT: i64 = 99_999_999;
 const LONGEST_METHOD: usize = 255;
@@ -58,10 +59,10 @@ const LONGEST_DESCRIPTION: usize = 500;
 const MOST_METADATA: usize = 20;
 const LONGEST_METADATA_KEY: usize = 40;
 const LONGEST_METADATA_VALUE: usize = 500;
-const UNWRITTEN: &str = "a text without characters that cannot be seen or that turn others around";
-const OURS: &str =
-    "another name: `payment_id`, `environment` and `description` are ours at the provider";
-const EMPTY: &str = "a text that is not empty: the provider drops a member without one";
+const UNWRITTEN: &str =
+    "a string without invisible characters and without characters that reverse the text direction";
+const OURS: &str = "another name: `payment_id`, `environment` and `description` are reserved";
+const EMPTY: &str = "a string that is not empty, because the provider drops empty members";
 const MEMBERS: [&str; 6] = [
     "amount",
     "currency",
@@ -72,20 +73,20 @@ const MEMBERS: [&str; 6] = [
 ];
 
 impl Order {
-    /// How many digits of the amount stand behind the point.
+    /// The number of decimal digits of the currency.
     pub fn minor_digits(&self) -> u32 {
         let exponent = Currency::from_code(&self.currency).and_then(|known| known.exponent());
         exponent.unwrap_or_default().into()
     }
 
-    /// The order that a body is.
+    /// Parses a body.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it: what no version takes, then what this one refuses.
-    pub(super) fn parse(body: &[u8], environment: &Environment) -> Result<Parsed, Vec<Fault>> {
+    /// Everything that is wrong with the body: first what every version rejects, then what only this version rejects.
+    pub(super) fn parse(body: &[u8], environment: &Environment) -> Result<Parsed, Vec<BodyError>> {
         let Some(mut body) = Body::read(body) else {
-            return Err(vec![Fault::of("", "a JSON object")]);
+            return Err(vec![BodyError::new("", "a JSON object")]);
         };
         let order = Self {
             amount: body
@@ -105,24 +106,30 @@ impl Order {
             metadata: metadata(&mut body),
             return_url: return_url(&mut body, environment),
         };
-        body.refuse_others(&MEMBERS);
-        if body.faults.is_empty() {
-            body.refused.extend(order.unpayable());
-            let refused = body.refused;
-            Ok(Parsed { order, refused })
+        body.reject_unknown(&MEMBERS);
+        if body.errors.is_empty() {
+            body.newly_invalid.extend(order.amount_error());
+            let newly_invalid = body.newly_invalid;
+            Ok(Parsed {
+                order,
+                newly_invalid,
+            })
         } else {
-            body.faults.extend(body.refused);
-            Err(body.faults)
+            body.errors.extend(body.newly_invalid);
+            Err(body.errors)
         }
     }
 
-    /// Why this amount cannot be charged; `None` where it can. Stripe has another amount for it, or none.
-    fn unpayable(&self) -> Option<Fault> {
+    /// Why Stripe cannot charge exactly this amount; `None` if it can.
+    fn amount_error(&self) -> Option<BodyError> {
         match StripeUnit::of(&self.currency) {
-            None => Some(Fault::of("/currency", "a currency that can be charged")),
+            None => Some(BodyError::new(
+                "/currency",
+                "a currency that can be charged",
+            )),
             Some(unit) => {
-                let refused = unit.to_stripe(self.amount).err();
-                refused.map(|accepted| Fault::of("/amount", accepted))
+                let rejected = unit.to_stripe(self.amount).err();
+                rejected.map(|accepted| BodyError::new("/amount", accepted))
             }
         }
     }
@@ -177,11 +184,11 @@ fn text(value: &Value, longest: usize) -> Option<String> {
 fn description(body: &mut Body<'_>) -> Option<String> {
     let description = body.optional(
         "description",
-        "at most 500 characters, none of them a control character",
+        "a string of at most 500 characters without control characters",
         |value| text(value, LONGEST_DESCRIPTION),
     );
     if description.as_deref().is_some_and(has_unwritten) {
-        body.refuse(&["description"], UNWRITTEN);
+        body.reject_newly(&["description"], UNWRITTEN);
     }
     description
 }
@@ -190,7 +197,7 @@ fn metadata(body: &mut Body<'_>) -> BTreeMap<String, String> {
     let entries = body.object(
         "metadata",
         MOST_METADATA,
-        "an object with at most 20 members, each a text",
+        "an object with at most 20 members, each a string",
     );
     let entries = entries.into_iter();
     entries
@@ -205,28 +212,27 @@ fn metadata_entry(
 ) -> Option<(String, String)> {
     let shown = name.to_string_lossy();
     let path = ["metadata", &*shown];
-    let fault = |accepted| Fault::of(&body::pointer(&path), accepted);
+    let error = |accepted| BodyError::new(&body::pointer(&path), accepted);
     let Some(name) = name.as_str() else {
-        body.faults.push(fault(LONE_SURROGATE));
+        body.errors.push(error(LONE_SURROGATE));
         return None;
     };
     if !is_metadata_key(name) {
-        let accepted =
-            "a name of 1 to 40 characters, none of them a bracket or a control character";
-        body.faults.push(fault(accepted));
+        let accepted = "a name of 1 to 40 characters without brackets and control characters";
+        body.errors.push(error(accepted));
         return None;
     }
-    let accepted = "a text of 1 to 500 characters, none of them a control character";
+    let accepted = "a string of 1 to 500 characters without control characters";
     let value = body.parsed(&path, value, accepted, |value| {
         text(value, LONGEST_METADATA_VALUE)
     })?;
-    // Each of these was taken by an older version; the provider then had another value than the client was answered, or none.
+    // Older versions accepted these. The provider then had another value than the response to the client, or none.
     if OUR_METADATA.contains(&name) {
-        body.refuse(&path, OURS);
+        body.reject_newly(&path, OURS);
     } else if has_invisible(name) || has_unwritten(&value) {
-        body.refuse(&path, UNWRITTEN);
+        body.reject_newly(&path, UNWRITTEN);
     } else if value.is_empty() {
-        body.refuse(&path, EMPTY);
+        body.reject_newly(&path, EMPTY);
     }
     Some((name.to_owned(), value))
 }
@@ -236,12 +242,12 @@ fn return_url(body: &mut Body<'_>, environment: &Environment) -> Option<String> 
         return_url::read(value.as_str()?, environment)
     })?;
     if !url.is_allowed {
-        body.refuse(&["return_url"], return_url::ACCEPTED);
+        body.reject_newly(&["return_url"], return_url::ACCEPTED);
     }
     Some(url.parsed)
 }
 
-/// Stripe's rule: brackets would be read as structure.
+/// Stripe's rule: it parses brackets in a name as structure.
 fn is_metadata_key(key: &str) -> bool {
     let bracketed = key.contains(['[', ']']);
     !key.is_empty()

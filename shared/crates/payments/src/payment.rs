@@ -1,86 +1,86 @@
-//! A payment, as the ledger keeps it.
+//! A payment in the ledger.
 
 use std::fmt;
 
 use idempotency::{DerivedKey, Fingerprint};
 use serde::{Deserialize, Serialize};
 
-use super::{Moment, Order};
+use super::{Order, Timestamp};
 
 /// A row of the ledger.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
-    /// `pay_` and 32 hexadecimal digits, made of the derived key: the same for every attempt.
+    /// `pay_` and 32 hexadecimal digits, derived from the idempotency key: every attempt computes the same id.
     #[serde(rename = "_id")]
     pub id: String,
-    /// Whose it is.
+    /// The tenant that the payment belongs to.
     pub tenant: String,
-    /// The request's, in hexadecimal: another request under the same key is another payment, and refused.
+    /// The fingerprint of the request in hexadecimal. Another request with the same key is refused.
     pub fingerprint: String,
-    /// How far it is.
+    /// How far the payment is.
     pub state: State,
-    /// What is to be paid.
+    /// What the client ordered.
     pub order: Order,
-    /// Who charges.
+    /// The name of the provider.
     pub provider: String,
-    /// The provider's name for it, from when it has one.
+    /// The id of the payment intent at the provider, once it is attached.
     pub intent: Option<String>,
     /// Whether real money moves.
     pub livemode: bool,
-    /// The provider's code for why it was declined. The payer may see a more general one.
+    /// The provider's code of a decline. The payer may see a more general one.
     pub decline_code: Option<String>,
-    /// When it was first heard of.
-    pub created_at: Moment,
-    /// Since when the state is what it is.
-    pub status_since: Moment,
-    /// When it was last looked at to be settled, by nobody's request.
-    pub looked_at: Option<Moment>,
-    /// What everybody is answered once the state is final: the body, byte for byte.
+    /// When the first attempt opened the payment.
+    pub created_at: Timestamp,
+    /// When the state last changed.
+    pub status_since: Timestamp,
+    /// When the reconciler last looked at the payment.
+    pub looked_at: Option<Timestamp>,
+    /// The body of the final response, byte for byte, once the state is final.
     pub answer: Option<String>,
 }
 
-/// How far a payment is. Only the last three are final.
+/// The state of a payment. The last three are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// The provider has not named it yet.
+    /// The payment has no intent yet, so nothing was charged.
     Created,
-    /// The provider has named it, and it may have been told to charge.
+    /// The payment has an intent, and a confirmation may have been sent.
     Confirming,
-    /// The customer has to do something.
+    /// The customer has to act.
     RequiresAction,
-    /// The provider is at it.
+    /// The provider is processing the charge.
     Processing,
-    /// It is not known whether it was charged.
+    /// The customer may have been charged.
     Unknown,
-    /// It was charged.
+    /// The customer was charged.
     Succeeded,
-    /// The provider declined it, and it can no longer be charged.
+    /// The provider declined the payment, and it can no longer be charged.
     Declined,
-    /// It was not charged, and no longer can be.
+    /// The payment was not charged and no longer can be.
     Failed,
 }
 
-/// What ends a payment.
+/// How a payment ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It was charged.
+    /// The customer was charged.
     Succeeded,
-    /// It was declined, with the provider's word for why.
+    /// The provider declined it, with the provider's code.
     Declined(Option<String>),
-    /// It can no longer be charged.
+    /// The payment can no longer be charged.
     Failed,
 }
 
 impl Payment {
-    /// A payment that nothing has been done for.
+    /// A new payment, before any request to the provider.
     pub fn new(
         key: &DerivedKey,
         tenant: &str,
         fingerprint: &Fingerprint,
         order: Order,
         provider: &str,
-        now: Moment,
+        now: Timestamp,
     ) -> Self {
         Self {
             id: id_of(key),
@@ -99,13 +99,13 @@ impl Payment {
         }
     }
 
-    /// What `text` has to be to be an id.
+    /// Whether `text` has the form of a payment id.
     pub fn is_id(text: &str) -> bool {
         is_id(text)
     }
 }
 
-/// A person's purchase is not for the log.
+/// Leaves the order out, so that a person's purchase does not reach a log.
 impl fmt::Debug for Payment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Payment")
@@ -117,7 +117,7 @@ impl fmt::Debug for Payment {
 }
 
 impl State {
-    /// The states from which a payment can still go anywhere.
+    /// The states that can still change.
     pub const OPEN: [Self; 5] = [
         Self::Created,
         Self::Confirming,
@@ -126,15 +126,15 @@ impl State {
         Self::Unknown,
     ];
 
-    /// The states in which a payment has ended.
+    /// The states that never change.
     pub const FINAL: [Self; 3] = [Self::Succeeded, Self::Declined, Self::Failed];
 
-    /// Whether it can still go anywhere.
+    /// Whether the state can still change.
     pub fn is_open(self) -> bool {
         Self::OPEN.contains(&self)
     }
 
-    /// The word for it.
+    /// The state's name in the ledger and in responses.
     pub fn name(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -149,13 +149,13 @@ impl State {
     }
 }
 
-/// The id of the payment that a derived key stands for.
+/// The id of the payment of a derived key.
 pub(super) fn id_of(key: &DerivedKey) -> String {
     let digits = key.step("payment id");
     format!("pay_{}", &digits.as_str()[..32])
 }
 
-/// Whether a text can be an id.
+/// Whether a text has the form of a payment id.
 pub(super) fn is_id(text: &str) -> bool {
     text.strip_prefix("pay_").is_some_and(|digits| {
         digits.len() == 32

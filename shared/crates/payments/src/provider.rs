@@ -1,8 +1,9 @@
-//! Who charges.
+//! The payment provider, which charges the customer.
 //!
-//! A provider keeps one *intent* for each payment, which is created without charging anybody and charged once, when it is
-//! confirmed. Its own state machine is the fence: it takes one of two confirmations, and none after it was cancelled. So
-//! what became of a payment is never guessed from an answer that did not come; it is read off its intent.
+//! A provider keeps one *payment intent* per payment. Creating the intent charges nothing; confirming it charges once. The intent's
+//! own state machine is the fence: of two confirmations it accepts one, and none after a cancellation.
+//!
+//! So the outcome of a request whose reply was lost is never guessed. It is read from the intent's status.
 
 mod sandbox;
 mod stripe;
@@ -22,109 +23,110 @@ use foundation::Deadline;
 
 use super::{Order, Payment, ProviderConfig, Setup};
 
-/// A provider's side of payments.
+/// A payment provider.
 #[async_trait]
 pub(super) trait Provider: Send + Sync {
-    /// Its name in a payment.
+    /// The provider's name in the ledger and in responses.
     fn name(&self) -> &'static str;
 
-    /// Creates an intent for a payment, unconfirmed. The same key makes the same one.
+    /// Creates an unconfirmed intent for a payment. The same key creates the same intent.
     async fn create(
         &self,
         payment: &Payment,
         key: &str,
         deadline: Deadline,
-    ) -> Result<Intent, Failure>;
+    ) -> Result<Intent, ProviderError>;
 
-    /// Charges an intent, if it has not been.
+    /// Confirms an intent, which charges the customer. A charged or cancelled intent rejects it.
     async fn confirm(
         &self,
         intent: &str,
         order: &Order,
         deadline: Deadline,
-    ) -> Result<Intent, Failure>;
+    ) -> Result<Intent, ProviderError>;
 
-    /// What has become of an intent.
-    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure>;
+    /// Reads an intent.
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError>;
 
-    /// Lets an intent never be charged, if it has not been.
-    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure>;
+    /// Cancels an intent, so that it can never be charged. A charged intent rejects it.
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError>;
 }
 
-/// A payment, as the provider sees it. Not `Debug`: its secret opens the payment to a browser.
+/// A payment at the provider. It has no `Debug`, because its secret gives a browser access to the payment.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Intent {
-    /// The provider's name for it.
+    /// The provider's id of the intent.
     pub(super) id: String,
     pub(super) status: IntentStatus,
-    /// In minor units of ISO 4217, whatever the provider's own unit is.
+    /// In minor units of ISO 4217, even if the provider counts in another unit.
     pub(super) amount: i64,
-    /// ISO 4217, in lower case.
+    /// The ISO 4217 code in lower case.
     pub(super) currency: String,
     /// Whether real money moves.
     pub(super) livemode: bool,
-    /// With which a customer's browser goes on.
+    /// The secret with which the customer's browser continues.
     pub(super) client_secret: Option<String>,
-    /// What the customer has to do.
+    /// What the customer has to do, for the browser.
     pub(super) next_action: Option<Value>,
-    /// Why it was declined last.
+    /// The reason of the last decline.
     pub(super) last_payment_error: Option<PaymentError>,
 }
 
-/// Why an intent was declined.
+/// The reason of a decline.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PaymentError {
     pub(super) code: Option<String>,
     pub(super) decline_code: Option<String>,
 }
 
-/// How far an intent is, in Stripe's words.
+/// The status of an intent, with Stripe's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum IntentStatus {
-    /// It was declined, or never had a payment method.
+    /// The intent was declined, or never had a payment method.
     RequiresPaymentMethod,
-    /// Nobody was charged yet.
+    /// The intent was not confirmed yet.
     RequiresConfirmation,
-    /// The customer has to do something first.
+    /// The customer has to act, for example to authenticate with 3-D Secure.
     RequiresAction,
-    /// It will be charged, or not.
+    /// The charge is in progress and may still fail.
     Processing,
-    /// The money is reserved and has to be taken.
+    /// The amount is authorised and not captured. This backend creates no such intents.
     RequiresCapture,
-    /// It will never be charged.
+    /// The intent can never be charged.
     Canceled,
-    /// It was charged.
+    /// The customer was charged.
     Succeeded,
-    /// A word of a later version.
+    /// A status that this version does not know.
     #[serde(other)]
     Other,
 }
 
-/// Why a request to the provider brought no intent.
+/// Why a request to the provider returned no intent. Each variant has the code of the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
-    /// Nothing was sent, or the provider says so before it does anything: no credentials, too many requests.
-    #[error("have the provider do anything: {0}")]
-    NothingDone(&'static str),
-    /// The provider understood and will not, however often it is asked.
-    #[error("have the provider agree: {0}")]
-    Refused(&'static str),
-    /// It is not known what the provider did.
-    #[error("learn what the provider did: {0}")]
-    Unclear(&'static str),
+pub(super) enum ProviderError {
+    /// The request had no effect: it was not sent, or the provider refused it before processing (credentials, rate limit).
+    #[error("provider did not process the request: {0}")]
+    NotProcessed(&'static str),
+    /// The provider processed the request and rejected it. It would reject each repetition.
+    #[error("provider rejected the request: {0}")]
+    Rejected(&'static str),
+    /// The request may have taken effect.
+    #[error("provider outcome unknown: {0}")]
+    OutcomeUnknown(&'static str),
 }
 
-/// The provider's intent has an amount that no payment has in its currency.
-pub(super) const UNEXPECTED_AMOUNT: Failure = Failure::Unclear("unexpected_amount");
+/// The provider's intent has an amount that no payment can have in its currency.
+pub(super) const UNEXPECTED_AMOUNT: ProviderError =
+    ProviderError::OutcomeUnknown("unexpected_amount");
 
-/// Why an intent is not used: it is of the other mode, live or test, than is configured.
+/// The code of an intent, or an API key, of the other mode (live or test) than is configured.
 pub(super) const OTHER_LIVEMODE: &str = "other_livemode";
 
-/// The provider has no intent of the name that it was asked for.
-pub(super) const NO_SUCH_INTENT: Failure = Failure::Refused("no_such_intent");
+/// The provider has no intent with the requested id.
+pub(super) const NO_SUCH_INTENT: ProviderError = ProviderError::Rejected("no_such_intent");
 
-/// The provider; `None`: payments are refused.
+/// The provider as configured, if there is one.
 pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Provider>> {
     match &setup.config.provider {
         ProviderConfig::Sandbox => Some(Arc::new(Sandbox::new(&setup.config.ledger_dir))),
@@ -137,12 +139,12 @@ pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Provider>> {
 }
 
 impl Intent {
-    /// Whether it stands for this order.
+    /// Whether the intent has the amount and currency of this order.
     pub(super) fn is_of(&self, order: &Order) -> bool {
         self.amount == order.amount && self.currency.eq_ignore_ascii_case(&order.currency)
     }
 
-    /// The provider's word for why it was declined, if it was.
+    /// The provider's code of the last decline, if there was one.
     pub(super) fn decline_code(&self) -> Option<&str> {
         let error = self.last_payment_error.as_ref()?;
         error.decline_code.as_deref().or(error.code.as_deref())

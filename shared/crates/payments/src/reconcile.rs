@@ -1,8 +1,10 @@
-//! Looks after payments that have been open for longer than their clients should need.
+//! Reconciles payments that stayed open: abandoned by their clients, or waiting for the customer or the provider.
 //!
-//! A run takes the open payments one page after the other, as long as its time lasts; which ones, the ledger says: those
-//! that nobody has looked at for the longest time. So a run that is cut off is continued by the next one, and payments that
-//! cannot be settled keep no others waiting. Runs may overlap: every step is a compare-and-set.
+//! A run takes open payments page by page until its time is over. The ledger orders them by how long they have waited for a look.
+//! So the next run continues where this one stopped, and payments that do not end delay no others. Runs may overlap, because every
+//! step is a compare-and-set.
+//!
+//! A run also finishes the idempotency keys that abandoned requests left ([`keys`]).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,125 +18,126 @@ use telemetry::metrics::{Metric, Metrics, Unit};
 use tracing::{error, info, warn};
 
 use super::ledger::{Change, Ledger, LedgerError, Queue, QueueOrder};
-use super::settling::Settling;
-use super::{Moment, Payment, Setup, State, keys};
+use super::service::PaymentService;
+use super::{Payment, Setup, State, Timestamp, keys};
 
-/// Settles what stayed open.
+/// Reconciles open payments on a schedule.
 pub struct Reconciler {
-    /// `None`: there is nothing to settle with.
-    settling: Option<Settling>,
+    /// `None`: no ledger or no provider is configured, and a run only looks at idempotency keys.
+    service: Option<PaymentService>,
     idempotency: Idempotency,
     metrics: Metrics,
+    /// A payment is left to its client until it has this age.
     reconcile_after: Duration,
 }
 
-/// What a run did, and what it leaves.
+/// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Reconciled {
-    /// How many payments it looked at.
+pub struct ReconcileReport {
+    /// Payments that the run looked at.
     pub looked_at: u64,
-    /// How many of them turned out to be charged.
+    /// Payments that ended as charged.
     pub succeeded: u64,
-    /// How many were declined.
+    /// Payments that ended as declined.
     pub declined: u64,
-    /// How many can no longer be charged.
+    /// Payments that ended as failed: they can no longer be charged.
     pub failed: u64,
-    /// How many rows it found that cannot be read, and passed by.
+    /// Rows that cannot be read and were skipped.
     pub unreadable: u64,
-    /// Whether every payment that was due had its turn.
+    /// Whether the run looked at every due payment.
     pub finished: bool,
-    /// How many due payments are open now; `None`: the ledger does not say.
+    /// Due payments that are open after the run; `None` if the ledger did not answer.
     pub still_open: Option<u64>,
-    /// The age of the oldest of them, in seconds; `None` also where there is none.
+    /// The age of the oldest of them in seconds; `None` also if there are none.
     pub oldest_open_seconds: Option<u64>,
 }
 
-/// What a look at one payment came to.
-enum Looked {
-    /// The ledger did not let it be looked at.
-    Not,
+/// What a run did with one payment.
+enum ReconcileOutcome {
+    /// The payment was skipped: the ledger did not answer, or the run had no time left.
+    Skipped,
     /// The row with this id cannot be read.
     Unreadable(String),
-    /// It is open, or another process has ended it.
-    Still,
-    /// It has ended, in this state.
+    /// The payment is still open, or another process ended it.
+    Unchanged,
+    /// The run ended the payment in this state.
     Ended(State),
 }
 
-/// How many payments are asked for, and how many settled, at a time.
+/// Payments in one query of the ledger.
 const PAGE: u32 = 100;
-const AT_ONCE: usize = 8;
-/// The longest run, where no deadline is known.
+/// Payments that are reconciled concurrently.
+const CONCURRENCY: usize = 8;
+/// The longest run if no deadline is known.
 const LONGEST_RUN: Duration = Duration::from_secs(50);
-/// With less, no payment is begun.
+/// With less time left, a run starts no further payment.
 const LEAST_TIME: Duration = Duration::from_secs(2);
-/// What a run leaves for counting what is open.
+/// Time left for counting the open payments.
 const COUNTING_TIME: Duration = Duration::from_millis(500);
-/// A payment that is open for longer is for a person to look at.
+/// A payment that is open for longer needs an operator.
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Reconciler {
-    /// Settles payments over `idempotency`, which signs with [`Setup::response_keys`]. Nothing is connected, and nothing here fails.
+    /// A reconciler over `idempotency`, which signs with [`Setup::response_keys`]. This connects to nothing.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
-        let settling = Settling::new(setup);
-        if settling.is_none() {
-            error!("nothing can be settled: set MONGODB_URI, PAYMENT_PROVIDER and its key");
-        }
+        let service = PaymentService::new(setup)
+            .inspect_err(|missing| error!("open payments are not reconciled: {missing}"));
         Self {
-            settling,
+            service: service.ok(),
             idempotency,
             metrics: setup.metrics.clone(),
             reconcile_after: setup.config.reconcile_after,
         }
     }
 
-    /// Sees to the indexes, and settles open payments until none is due or the time is over.
+    /// Creates missing indexes, and reconciles open payments until none is due or the time is over.
     ///
     /// # Cancel safety
     ///
-    /// A dropped run leaves each payment wherever it was; the next run goes on.
-    pub async fn run(&self, deadline: Deadline) -> Reconciled {
+    /// A dropped run leaves payments open; the next run continues.
+    pub async fn run(&self, deadline: Deadline) -> ReconcileReport {
         let deadline = deadline.within(LONGEST_RUN);
-        // Keys are forgotten by an index, whether there are payments or not.
+        // The TTL index of the keys is needed even if payments are not configured.
         if let Err(error) = self.idempotency.prepare(deadline).await {
-            warn!(idempotency.error = %error, "the store of keys could not be prepared");
+            warn!(idempotency.error = %error, "the indexes of the idempotency store were not created; the next run retries");
         }
-        let Some(settling) = &self.settling else {
+        let Some(service) = &self.service else {
             self.finish_keys(None, deadline).await;
-            return Reconciled::default();
+            return ReconcileReport::default();
         };
-        if let Err(error) = settling.ledger.prepare(deadline).await {
-            warn!(ledger.error = %error, "the ledger could not be prepared");
+        if let Err(error) = service.ledger.prepare(deadline).await {
+            warn!(ledger.error = %error, "the index of the ledger was not created; the next run retries");
         }
-        let due = Moment::now().before(self.reconcile_after);
-        let mut reconciled = Reconciled::default();
-        let settled = reconciled.settle_all(settling, due, deadline.reserving(COUNTING_TIME));
-        if let Err(error) = settled.await {
-            warn!(ledger.error = %error, "what is open could not be listed");
+        let due = Timestamp::now().before(self.reconcile_after);
+        let mut report = ReconcileReport::default();
+        let reconciled = report.reconcile_all(service, due, deadline.reserving(COUNTING_TIME));
+        if let Err(error) = reconciled.await {
+            warn!(ledger.error = %error, "open payments were not listed and stay open; the next run retries");
         }
-        match what_is_open(settling, due, deadline).await {
+        match count_open(service, due, deadline).await {
             Ok((count, oldest)) => {
-                reconciled.still_open = Some(count);
-                reconciled.oldest_open_seconds = oldest.as_ref().map(|age| age.as_secs());
+                report.still_open = Some(count);
+                report.oldest_open_seconds = oldest.as_ref().map(|age| age.as_secs());
             }
-            Err(error) => warn!(ledger.error = %error, "what is open could not be counted"),
+            Err(error) => warn!(ledger.error = %error, "open payments were not counted"),
         }
-        for (dimension, metrics) in reconciled.metrics() {
+        for (dimension, metrics) in report.metrics() {
             self.metrics.record(dimension, &metrics);
         }
-        // After the payments, so that those which have just ended finish their keys too.
-        self.finish_keys(Some(&*settling.ledger), deadline).await;
+        // After the payments, so that the keys of payments which ended in this run are finished too.
+        self.finish_keys(Some(&*service.ledger), deadline).await;
         info!(
-            reconcile.looked_at = reconciled.looked_at,
-            reconcile.still_open = reconciled.still_open,
-            reconcile.unreadable = reconciled.unreadable,
-            reconcile.finished = reconciled.finished,
+            reconcile.looked_at = report.looked_at,
+            reconcile.still_open = report.still_open,
+            reconcile.unreadable = report.unreadable,
+            reconcile.finished = report.finished,
             "reconciled"
         );
-        reconciled
+        report
     }
 
-    /// Finishes the keys that payments left, and says how many others are unknown. Only where MongoDB finds them by an index.
+    /// Finishes abandoned keys of payments, and counts the other unknown keys. Only MongoDB finds them by an index, so other stores are
+    /// not searched.
     async fn finish_keys(&self, ledger: Option<&dyn Ledger>, deadline: Deadline) {
         if !matches!(
             self.idempotency.authority(),
@@ -157,8 +160,8 @@ impl Reconciler {
                         value: keys.oldest_unknown.as_secs() as f64,
                     },
                 ];
-                // A run that was cut off saw too few, and would clear the alarm.
-                if keys.is_whole {
+                // The counts of an incomplete run are too low, and would clear the alarm.
+                if keys.is_complete {
                     self.metrics.record(("job", "payments-reconcile"), &unknown);
                 }
                 info!(
@@ -167,82 +170,89 @@ impl Reconciler {
                     "looked at unfinished keys"
                 );
             }
-            Err(error) => warn!(idempotency.error = %error, "unfinished keys could not be listed"),
+            Err(error) => {
+                warn!(idempotency.error = %error, "unfinished keys were not listed; the next run retries");
+            }
         }
     }
 }
 
-async fn settle_one(settling: &Settling, payment: Payment, deadline: Deadline) -> Looked {
-    // First of all it goes to the end of the queue, whatever becomes of it; and what the ledger says now is what counts.
-    let looked = settling.ledger.change(&payment, &Change::Look, deadline);
+async fn reconcile_one(
+    service: &PaymentService,
+    payment: Payment,
+    deadline: Deadline,
+) -> ReconcileOutcome {
+    // This first write moves the payment to the end of the queue, even if the rest fails. It also reads the current row.
+    let looked = service.ledger.change(&payment, &Change::Look, deadline);
     let payment = match looked.await {
         Ok(looked) => looked.into_payment(),
         Err(error) => {
-            warn!(payment.id, ledger.error = %error, "a payment could not be looked at");
+            warn!(payment.id, ledger.error = %error, "a payment was not reconciled and stays open; the next run retries");
             return match error {
-                LedgerError::Unavailable(_) => Looked::Not,
-                LedgerError::Unreadable { .. } => Looked::Unreadable(payment.id),
+                LedgerError::Unavailable(_) => ReconcileOutcome::Skipped,
+                LedgerError::Unreadable { .. } => ReconcileOutcome::Unreadable(payment.id),
             };
         }
     };
     if !payment.state.is_open() {
-        return Looked::Still;
+        return ReconcileOutcome::Unchanged;
     }
-    let settled = settling.settle(payment, deadline).await.payment;
-    if settled.state.is_open() {
-        let age = settled.created_at.age(Moment::now());
-        if let Some(tried) = tried_in_vain(&settled, age, settling.is_due(&settled)) {
+    let reconciled = service.reconcile(payment, deadline).await.payment;
+    if reconciled.state.is_open() {
+        let age = reconciled.created_at.age(Timestamp::now());
+        let is_due = service.is_due_for_closing(&reconciled);
+        if let Some(tried) = tried_in_vain(&reconciled, age, is_due) {
             error!(
-                payment.id = settled.id,
-                payment.state = settled.state.name(),
-                payment.intent = settled.intent,
+                payment.id = reconciled.id,
+                payment.state = reconciled.state.name(),
+                payment.intent = reconciled.intent,
                 payment.age_seconds = age.as_secs(),
                 payment.tried = tried,
                 "a payment is open for longer than a day"
             );
         }
-        return Looked::Still;
+        return ReconcileOutcome::Unchanged;
     }
-    Looked::Ended(settled.state)
+    ReconcileOutcome::Ended(reconciled.state)
 }
 
-/// What does not end an open payment that needs a person; `None`: it is younger than that.
+/// What was tried on a payment that needs an operator; `None` if it is open for less than a day.
 fn tried_in_vain(payment: &Payment, age: Duration, is_due: bool) -> Option<&'static str> {
     if age < DAY {
         return None;
     }
     Some(match (payment.state, &payment.intent) {
         (State::Processing, _) => {
-            "the provider is asked at every run, and says that it is still processing it"
+            "each run asks the provider, which is still processing the charge"
         }
         (State::RequiresAction, _) if is_due => {
-            "it is cancelled at every run, and the provider still waits for the customer"
+            "each run cancels the intent, but the provider still waits for the customer"
         }
         (State::RequiresAction, _) => {
-            "the customer is waited for until PAYMENT_CANCEL_AFTER_SECONDS"
+            "none yet: the customer has until PAYMENT_CANCEL_AFTER_SECONDS"
         }
-        (_, None) if is_due => "it is closed in the ledger at every run, which is not acknowledged",
+        (_, None) if is_due => "each run closes the payment in the ledger, without acknowledgement",
         (_, None) => {
-            "the provider has not named it; it is closed after PAYMENT_CANCEL_AFTER_SECONDS"
+            "none yet: the payment has no intent and is closed after PAYMENT_CANCEL_AFTER_SECONDS"
         }
-        (_, Some(_)) => "the provider is asked at every run, and gives no answer that ends it",
+        (_, Some(_)) => "each run asks the provider, without an answer that ends the payment",
     })
 }
 
-/// How many due payments are open, and the age of the oldest.
-async fn what_is_open(
-    settling: &Settling,
-    due: Moment,
+/// The number of due payments that are open, and the age of the oldest.
+async fn count_open(
+    service: &PaymentService,
+    due: Timestamp,
     deadline: Deadline,
 ) -> Result<(u64, Option<Duration>), LedgerError> {
-    let count = settling.ledger.count_open(due, deadline).await?;
+    let count = service.ledger.count_open(due, deadline).await?;
     let queue = Queue {
         created_before: due,
         order: QueueOrder::Oldest,
         limit: 1,
     };
-    let oldest = settling.ledger.open_payments(queue, deadline).await?;
-    let now = Moment::now();
+    let oldest = service.ledger.open_payments(queue, deadline).await?;
+    let now = Timestamp::now();
     let age = oldest
         .payments
         .first()
@@ -250,14 +260,14 @@ async fn what_is_open(
     Ok((count, age))
 }
 
-impl Reconciled {
-    /// The same as JSON.
+impl ReconcileReport {
+    /// The report as JSON.
     pub fn to_json(&self) -> Box<RawValue> {
-        // Numbers and a truth value always serialise.
+        // Numbers and booleans always serialise.
         serde_json::value::to_raw_value(self).unwrap_or_default()
     }
 
-    /// The same as metrics, each group with its dimension.
+    /// The report as metrics, each group with its dimension.
     fn metrics(&self) -> Vec<((&'static str, &'static str), Vec<Metric>)> {
         let count = |name, value: u64| Metric {
             name,
@@ -268,7 +278,7 @@ impl Reconciled {
             count("ReconcileRuns", 1),
             count("ReconcileFinished", self.finished.into()),
         ];
-        // A run that was cut off has not seen every row.
+        // An incomplete run has not seen every row, so zero would be wrong.
         if self.finished || self.unreadable > 0 {
             run.push(count("PaymentsUnreadable", self.unreadable));
         }
@@ -292,17 +302,17 @@ impl Reconciled {
         ]
     }
 
-    /// Settles what was first heard of before `due`, until everything has had its turn or the time is over.
-    async fn settle_all(
+    /// Reconciles payments created before `due`, until every one had its turn or the time is over.
+    async fn reconcile_all(
         &mut self,
-        settling: &Settling,
-        due: Moment,
+        service: &PaymentService,
+        due: Timestamp,
         deadline: Deadline,
     ) -> Result<(), LedgerError> {
         let queue = Queue {
             created_before: due,
-            order: QueueOrder::Unseen {
-                looked_before: Moment::now(),
+            order: QueueOrder::LongestWaiting {
+                looked_before: Timestamp::now(),
             },
             limit: PAGE,
         };
@@ -310,44 +320,49 @@ impl Reconciled {
         let is_time_left = move || deadline.clip(LEAST_TIME) == LEAST_TIME;
         loop {
             let seen = (self.looked_at, unreadable.len());
-            let page = settling.ledger.open_payments(queue, deadline).await?;
+            let page = service.ledger.open_payments(queue, deadline).await?;
             unreadable.extend(page.unreadable);
             self.unreadable = unreadable.len() as u64;
             if page.payments.is_empty() && unreadable.len() == seen.1 {
                 self.finished = true;
                 return Ok(());
             }
-            let mut looks = stream::iter(page.payments)
+            let mut outcomes = stream::iter(page.payments)
                 .map(|payment| async move {
                     if is_time_left() {
-                        settle_one(settling, payment, deadline).await
+                        reconcile_one(service, payment, deadline).await
                     } else {
-                        Looked::Not
+                        ReconcileOutcome::Skipped
                     }
                 })
-                .buffer_unordered(AT_ONCE);
-            while let Some(looked) = looks.next().await {
-                self.count(&looked);
-                if let Looked::Unreadable(id) = looked {
+                .buffer_unordered(CONCURRENCY);
+            while let Some(outcome) = outcomes.next().await {
+                self.count(&outcome);
+                if let ReconcileOutcome::Unreadable(id) = outcome {
                     unreadable.insert(id);
                 }
             }
             self.unreadable = unreadable.len() as u64;
-            // A ledger that lists and does not write would be asked for the same page for ever.
+            // If the ledger answers reads and rejects writes, the same page would come back forever.
             if !is_time_left() || (self.looked_at, unreadable.len()) == seen {
                 return Ok(());
             }
         }
     }
 
-    fn count(&mut self, looked: &Looked) {
-        let is_looked_at = !matches!(looked, Looked::Not | Looked::Unreadable(_));
+    fn count(&mut self, outcome: &ReconcileOutcome) {
+        let is_looked_at = !matches!(
+            outcome,
+            ReconcileOutcome::Skipped | ReconcileOutcome::Unreadable(_)
+        );
         self.looked_at += u64::from(is_looked_at);
-        match looked {
-            Looked::Not | Looked::Unreadable(_) | Looked::Still => {}
-            Looked::Ended(State::Succeeded) => self.succeeded += 1,
-            Looked::Ended(State::Declined) => self.declined += 1,
-            Looked::Ended(_) => self.failed += 1,
+        match outcome {
+            ReconcileOutcome::Skipped
+            | ReconcileOutcome::Unreadable(_)
+            | ReconcileOutcome::Unchanged => {}
+            ReconcileOutcome::Ended(State::Succeeded) => self.succeeded += 1,
+            ReconcileOutcome::Ended(State::Declined) => self.declined += 1,
+            ReconcileOutcome::Ended(_) => self.failed += 1,
         }
     }
 }

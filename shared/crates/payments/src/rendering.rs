@@ -1,7 +1,7 @@
-//! The answers of payments, byte for byte.
+//! The final responses of payments, byte for byte.
 //!
-//! Whatever ends a payment (an attempt, the schedule, an event) fixes the bytes that every client of it is answered with: they are
-//! rendered here, stored in the ledger, and never rendered again. This is the only HTTP that payments know.
+//! When a payment ends, its response is rendered here once and stored in the ledger. Every later request gets these bytes, so a new
+//! version of this code cannot change them. This is the only HTTP in this crate.
 
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::payment::{End, Payment, State};
-use super::{Moment, decline};
+use super::{Timestamp, decline};
 
 const DECLINED: Problem = Problem {
     status: StatusCode::PAYMENT_REQUIRED,
@@ -27,15 +27,15 @@ const FAILED: Problem = Problem {
     detail: "It was not charged and will not be. To try again, use a fresh Idempotency-Key.",
 };
 
-/// The members of a refusal that tell of one payment.
+/// The members of a problem about one payment.
 #[derive(Serialize)]
-struct Declined<'a> {
+struct PaymentProblem<'a> {
     payment_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     decline_code: Option<&'a str>,
 }
 
-/// A payment as clients see it.
+/// The payment as clients see it.
 #[derive(Serialize)]
 struct Shown<'a> {
     id: &'a str,
@@ -49,17 +49,17 @@ struct Shown<'a> {
     livemode: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     decline_code: Option<&'a str>,
-    created_at: Moment,
-    status_since: Moment,
+    created_at: Timestamp,
+    status_since: Timestamp,
 }
 
-/// What the provider is answered whose event needs nothing more.
+/// The response to an accepted event.
 const RECEIVED: &str = r#"{"received":true}"#;
 
 impl Payment {
-    /// The payment, ended so, with the answer that everybody gets.
+    /// The payment after this end, with its final response.
     #[must_use]
-    pub fn ended(&self, end: &End, now: Moment) -> Self {
+    pub fn ended(&self, end: &End, now: Timestamp) -> Self {
         let mut ended = Self {
             state: match end {
                 End::Succeeded => State::Succeeded,
@@ -75,13 +75,13 @@ impl Payment {
         };
         ended.answer = Some(match ended.state {
             State::Succeeded => ended.to_json(&Map::new()),
-            _ => text(&ended.refusal()),
+            _ => text(&ended.problem()),
         });
         ended
     }
 
-    /// The answer of a final payment; `None` of one that is open.
-    pub fn final_answer(&self) -> Option<SavedResponse> {
+    /// The final response; `None` if the payment is open.
+    pub fn final_response(&self) -> Option<SavedResponse> {
         let body = self.answer.clone()?;
         let (status, content_type) = match self.state {
             State::Succeeded => (StatusCode::CREATED, "application/json"),
@@ -90,44 +90,44 @@ impl Payment {
             }
             _ => return None,
         };
-        let mut answer = SavedResponse::new(status, body);
-        answer
+        let mut response = SavedResponse::new(status, body);
+        response
             .headers
             .push((CONTENT_TYPE, HeaderValue::from_static(content_type)));
-        answer.headers.extend(self.location_header());
-        Some(answer)
+        response.headers.extend(self.location_header());
+        Some(response)
     }
 
-    /// What the engine keeps of a payment that is on its way: where to look.
+    /// The saved response of a pending payment: a reference to it, because its state still changes.
     pub fn reference(&self) -> SavedResponse {
         let mut reference = SavedResponse::new(StatusCode::SEE_OTHER, "");
         reference.headers.extend(self.location_header());
         reference
     }
 
-    /// Whether what the engine keeps says where to look, and is no answer.
+    /// Whether a saved response is a reference and no final response.
     pub fn is_reference(saved: &SavedResponse) -> bool {
         saved.status == StatusCode::SEE_OTHER
     }
 
-    /// The payment as JSON, with the members of `more` behind its own.
-    pub fn to_json(&self, more: &Map<String, Value>) -> String {
+    /// The payment as JSON, followed by the members of `extra`.
+    pub fn to_json(&self, extra: &Map<String, Value>) -> String {
         #[derive(Serialize)]
         struct Document<'a> {
             #[serde(flatten)]
             shown: Shown<'a>,
             #[serde(flatten)]
-            more: &'a Map<String, Value>,
+            extra: &'a Map<String, Value>,
         }
         let document = Document {
             shown: self.shown(),
-            more,
+            extra,
         };
-        // Text and whole numbers always serialise.
+        // Strings and integers always serialise.
         serde_json::to_string(&document).unwrap_or_default()
     }
 
-    /// Where clients find it.
+    /// The path of the payment.
     pub fn location(&self) -> String {
         format!("/api/payments/{}", self.id)
     }
@@ -140,13 +140,13 @@ impl Payment {
         self.decline_code.as_deref().map(decline::shown)
     }
 
-    fn refusal(&self) -> Response {
+    fn problem(&self) -> Response {
         match self.state {
-            State::Declined => DECLINED.with(&Declined {
+            State::Declined => DECLINED.with(&PaymentProblem {
                 payment_id: &self.id,
                 decline_code: self.shown_decline_code(),
             }),
-            _ => FAILED.with(&Declined {
+            _ => FAILED.with(&PaymentProblem {
                 payment_id: &self.id,
                 decline_code: None,
             }),
@@ -172,12 +172,12 @@ impl Payment {
     }
 }
 
-/// What is kept of an event that was followed: the answer to each repetition of it.
-pub(super) fn received() -> SavedResponse {
-    let mut received = SavedResponse::new(StatusCode::OK, RECEIVED);
+/// The response to each delivery of an event that was processed.
+pub(super) fn event_received() -> SavedResponse {
+    let mut response = SavedResponse::new(StatusCode::OK, RECEIVED);
     let json = HeaderValue::from_static("application/json");
-    received.headers.push((CONTENT_TYPE, json));
-    received
+    response.headers.push((CONTENT_TYPE, json));
+    response
 }
 
 /// The body of a problem.

@@ -1,4 +1,4 @@
-//! What payments are made with.
+//! The clients and settings that payments need.
 
 use foundation::Environment;
 use foundation::secret::Secrets;
@@ -9,27 +9,29 @@ use tracing::warn;
 
 use super::PaymentsConfig;
 
-/// The clients and settings that payments are made with, each once per process.
+/// The clients and settings that payments need, each built once per process.
 #[derive(Clone)]
 pub struct Setup {
-    /// How payments are made.
+    /// The settings.
     pub config: PaymentsConfig,
-    /// Where this runs.
+    /// The environment of this process.
     pub environment: Environment,
-    /// Where the ledger is; `None`: in development in files, elsewhere payments are refused.
+    /// The database of the ledger. `None`: in development the ledger is in files; elsewhere payments are refused.
     pub mongodb: Option<Mongo>,
-    /// The provider's key, and those of webhooks and MACs.
+    /// Reads the provider's API key, the webhook secrets and the MAC keys.
     pub secrets: Secrets,
-    /// Where anomalies and open payments are counted.
+    /// Counts anomalies and open payments.
     pub metrics: Metrics,
 }
 
-/// The name that tells this program's MACs from another's.
+/// Distinguishes this program's MACs from those of another one with the same keys.
 const PROGRAM: &str = "truebond";
 
 impl Setup {
-    /// The keys with which saved responses of payments are signed. They reach customers, so a payment function accepts only those that
-    /// one of them has signed. Without keys the ledger is asked; in development (`None`) saved responses are accepted as they are.
+    /// The keys that sign the saved responses of payments.
+    ///
+    /// Saved responses reach customers, so a payment function accepts only signed ones. Without keys, repeated requests are answered
+    /// from the ledger. `None` in development: saved responses are accepted unsigned.
     pub fn response_keys(&self) -> Option<ResponseKeys> {
         let source = self.config.mac_keys.as_ref();
         if source.is_none() {
@@ -37,14 +39,14 @@ impl Setup {
                 return None;
             }
             warn!(
-                "saved responses are not believed, and repetitions ask the ledger: set PAYMENT_MAC_KEYS"
+                "saved responses are not used: no MAC keys are configured; repeated requests are answered from the ledger, more slowly; set PAYMENT_MAC_KEYS"
             );
         }
         let list = source.map(|source| self.secrets.cell(source));
         Some(ResponseKeys::new(list, PROGRAM, &self.environment))
     }
 
-    /// The sandbox and the ledger of files in `folder`, as on a laptop.
+    /// The sandbox provider and the file ledger in `folder`, as on a laptop.
     #[cfg(test)]
     pub(super) fn sandbox(folder: impl Into<std::path::PathBuf>) -> Self {
         Self {

@@ -1,175 +1,153 @@
-//! From an open payment to what can be said of it.
+//! The steps of an attempt: from an open payment to its end, or to a pending state.
 //!
-//! Every attempt takes the same steps from wherever the ones before it got to. An intent is created, its name is written into
-//! the ledger, and only the name that is *read back* is confirmed: whoever loses that race never confirms its own. After
-//! that the intent's status decides ([`decide`]), and what the ledger then says is what everybody is answered.
+//! An attempt that charges twice would be the worst failure. So every attempt takes the same steps, starting from the ledger's row:
 //!
-//! "Not charged" is said only after the provider said `canceled`, or after the ledger closed a payment that has no intent: nobody
-//! will confirm one for it any more.
+//! 1. Create an intent at the provider. This charges nothing.
+//! 2. Write the intent's id into the row, if the row has none.
+//! 3. Confirm the intent whose id is *read back* from the row. An attempt that loses the race never confirms its own intent.
+//! 4. Let the intent's status decide what follows ([`next_step()`]), and write the end into the ledger.
+//!
+//! A client is answered with what the ledger says afterwards. A payment ends as "not charged" in two cases: the provider reports its
+//! intent as `canceled`, or the ledger closes a payment that has no intent. Neither can be confirmed any more.
 
 mod next_step;
 
 use std::time::Duration;
 
+use foundation::Deadline;
+use idempotency::DerivedKey;
 use serde_json::{Map, Value};
 use tracing::{info, warn};
 
 pub(super) use self::next_step::Purpose;
-use foundation::Deadline;
-use idempotency::DerivedKey;
-
-use self::next_step::{Step, Tried, decide};
-use super::anomaly::{Anomalies, Anomaly};
-use super::found::{Findings, Found};
-use super::ledger::{Change, Changed, Ledger, LedgerError};
-use super::moment::Moment;
+use self::next_step::{LastRequest, NextStep, next_step};
+use super::anomaly::Anomaly;
+use super::finding::{Findings, ProviderFinding};
+use super::ledger::{Change, ChangeResult, LedgerError};
 use super::payment::{End, Payment, State};
-use super::provider::{Failure, Intent, IntentStatus, OTHER_LIVEMODE, Provider, UNEXPECTED_AMOUNT};
+use super::provider::{Intent, IntentStatus, OTHER_LIVEMODE, ProviderError, UNEXPECTED_AMOUNT};
+use super::service::PaymentService;
+use super::timestamp::Timestamp;
 
-/// Where a payment has got to.
-pub(super) enum Reached {
-    /// It has ended.
-    End(Payment),
-    /// It is on its way, in its state; with what the customer's browser needs to go on.
-    OnItsWay(Payment, Map<String, Value>),
-    /// This attempt had no effect and can have none. Another one may have taken over since.
-    Nothing(Payment),
+/// How far an attempt took a payment.
+pub(super) enum AttemptOutcome {
+    /// The payment has ended.
+    Ended(Payment),
+    /// The payment is open, in its state. The map has what the customer's browser needs to continue.
+    Pending(Payment, Map<String, Value>),
+    /// This attempt had no effect and can have none. Another attempt may have taken over since.
+    NothingDone(Payment),
 }
 
-/// Whether another attempt may be about. One that froze and was taken over may thaw: it has lost its lease, yet what it sends to
-/// the provider has its effect.
+/// Whether another attempt on the same payment may be running.
+///
+/// An attempt that froze and was taken over may thaw. It has lost its lease, but its requests to the provider still take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Others {
+pub(super) enum ConcurrentAttempt {
     None,
-    Perhaps,
+    Possible,
 }
 
-/// What payments are made with.
-#[derive(Clone, Copy)]
-pub(super) struct PaymentBackends<'a> {
-    pub(super) ledger: &'a dyn Ledger,
-    pub(super) provider: &'a dyn Provider,
-    pub(super) anomalies: &'a Anomalies,
-}
-
-/// What the provider leaves of the time for the ledger, the engine and the answer.
-const PROVIDER_RESERVE: Duration = Duration::from_millis(700);
-/// More steps than any way needs after the intent was created: confirm, look, cancel, look.
-const MOST_STEPS: usize = 6;
-
-/// Takes a payment as far as it goes.
-///
-/// # Cancel safety
-///
-/// A dropped call leaves the payment open wherever it was; the next attempt goes on from there.
-pub(super) async fn advance(
-    backends: PaymentBackends<'_>,
-    payment: Payment,
-    key: &DerivedKey,
-    purpose: Purpose,
-    others: Others,
-    deadline: Deadline,
-) -> Reached {
-    if !payment.state.is_open() {
-        return Reached::End(payment);
-    }
-    let attempt = Attempt {
-        backends,
-        purpose,
-        others,
-        deadline,
-        findings: Findings::none(),
-    };
-    if payment.intent.is_some() {
-        return attempt.resume(payment).await;
-    }
-    if purpose == Purpose::Close {
-        return attempt.close(payment).await;
-    }
-    match attempt.begin(payment, key).await {
-        Ok((payment, intent, others)) => attempt.go_on(payment, intent, others).await,
-        Err(reached) => *reached,
-    }
-}
-
-/// A payment that was settled, and what was found at the provider.
-pub(super) struct Settled {
-    /// As it then is.
+/// A payment after it was reconciled.
+pub(super) struct Reconciliation {
+    /// The payment as the ledger then has it.
     pub(super) payment: Payment,
-    pub(super) found: Found,
-    /// Whether the ledger acknowledged what followed from that.
-    pub(super) is_acknowledged: bool,
+    pub(super) finding: ProviderFinding,
+    /// Whether the ledger acknowledged every write.
+    pub(super) is_recorded: bool,
 }
 
-/// Finds out what has become of a payment, and closes it where it is time to.
-///
-/// # Cancel safety
-///
-/// A dropped call leaves the payment open wherever it was.
-pub(super) async fn settle(
-    backends: PaymentBackends<'_>,
-    payment: Payment,
+/// One run on a payment, by a client's request or by the reconciler.
+pub(super) struct Attempt<'a> {
+    service: &'a PaymentService,
     purpose: Purpose,
-    deadline: Deadline,
-) -> Settled {
-    if !payment.state.is_open() {
-        return Settled {
-            payment,
-            found: Found::Ended,
-            is_acknowledged: true,
-        };
-    }
-    let attempt = Attempt {
-        backends,
-        purpose,
-        others: Others::Perhaps,
-        deadline,
-        findings: Findings::none(),
-    };
-    let payment = match (&payment.intent, purpose) {
-        (None, Purpose::Pay | Purpose::Settle) => payment,
-        (None, Purpose::Close) => attempt.close(payment).await.into_payment(),
-        (Some(_), _) => attempt.resume(payment).await.into_payment(),
-    };
-    Settled {
-        payment,
-        found: attempt.findings.found(),
-        is_acknowledged: attempt.findings.is_acknowledged(),
-    }
-}
-
-impl Reached {
-    fn into_payment(self) -> Payment {
-        match self {
-            Self::End(payment) | Self::OnItsWay(payment, _) | Self::Nothing(payment) => payment,
-        }
-    }
-}
-
-struct Attempt<'a> {
-    backends: PaymentBackends<'a>,
-    purpose: Purpose,
-    others: Others,
+    concurrent: ConcurrentAttempt,
     deadline: Deadline,
     findings: Findings,
 }
 
-impl Attempt<'_> {
-    /// By when the provider has to answer: what it says is to be written yet.
+/// Time left for the ledger, the engine and the response after the provider has answered.
+const PROVIDER_RESERVE: Duration = Duration::from_millis(700);
+/// An upper bound for the loop. The longest path after the intent was created is: confirm, inspect, cancel, inspect.
+const MOST_STEPS: usize = 6;
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(
+        service: &'a PaymentService,
+        purpose: Purpose,
+        concurrent: ConcurrentAttempt,
+        deadline: Deadline,
+    ) -> Self {
+        Self {
+            service,
+            purpose,
+            concurrent,
+            deadline,
+            findings: Findings::none(),
+        }
+    }
+
+    /// Takes a client's payment as far as it goes; `key` makes every attempt create the same intent.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves the payment open; the next attempt continues from the ledger's row.
+    pub(super) async fn pay(self, payment: Payment, key: &DerivedKey) -> AttemptOutcome {
+        if !payment.state.is_open() {
+            return AttemptOutcome::Ended(payment);
+        }
+        if payment.intent.is_some() {
+            return self.resume(payment).await;
+        }
+        if self.purpose == Purpose::Close {
+            return self.close(payment).await;
+        }
+        match self.begin(payment, key).await {
+            Ok((payment, intent, concurrent)) => self.advance(payment, intent, concurrent).await,
+            Err(outcome) => *outcome,
+        }
+    }
+
+    /// Records what the provider says about a payment, and closes it if that is the purpose.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves the payment open.
+    pub(super) async fn reconcile(self, payment: Payment) -> Reconciliation {
+        if !payment.state.is_open() {
+            return Reconciliation {
+                payment,
+                finding: ProviderFinding::AlreadyEnded,
+                is_recorded: true,
+            };
+        }
+        let payment = match (&payment.intent, self.purpose) {
+            (None, Purpose::Pay | Purpose::Reconcile) => payment,
+            (None, Purpose::Close) => self.close(payment).await.into_payment(),
+            (Some(_), _) => self.resume(payment).await.into_payment(),
+        };
+        Reconciliation {
+            payment,
+            finding: self.findings.latest(),
+            is_recorded: self.findings.is_recorded(),
+        }
+    }
+
+    /// The provider has to answer by then, so that its answer can still be recorded.
     fn provider_deadline(&self) -> Deadline {
         self.deadline.reserving(PROVIDER_RESERVE)
     }
 
-    /// Creates the intent and writes its name into the ledger; returns the one whose name is there, and whether another attempt
+    /// Creates the intent and writes its id into the ledger. Returns the intent whose id the ledger has, and whether another attempt
     /// may confirm it.
     async fn begin(
         &self,
         payment: Payment,
         key: &DerivedKey,
-    ) -> Result<(Payment, Intent, Others), Box<Reached>> {
+    ) -> Result<(Payment, Intent, ConcurrentAttempt), Box<AttemptOutcome>> {
         let key = key.step("create intent");
         let created = self
-            .backends
+            .service
             .provider
             .create(&payment, key.as_str(), self.provider_deadline())
             .await;
@@ -178,34 +156,36 @@ impl Attempt<'_> {
                 intent: intent.id.clone(),
                 livemode: intent.livemode,
             },
-            Err(Failure::Refused(_)) => {
-                Change::EndWithoutIntent(Box::new(payment.ended(&End::Failed, Moment::now())))
+            Err(ProviderError::Rejected(_)) => {
+                Change::EndWithoutIntent(Box::new(payment.ended(&End::Failed, Timestamp::now())))
             }
-            Err(failure @ Failure::NothingDone(_)) => {
-                self.report_if_mismatch(&payment, *failure);
-                warn!(payment.id, provider.error = %failure, "no intent was created");
-                return Err(Box::new(match self.others {
-                    Others::None => Reached::Nothing(payment),
-                    Others::Perhaps => self.wait(payment, State::Unknown, Map::new()).await,
+            Err(error @ ProviderError::NotProcessed(_)) => {
+                self.report_if_mismatch(&payment, *error);
+                warn!(payment.id, provider.error = %error, "no intent was created; this attempt charged nothing");
+                return Err(Box::new(match self.concurrent {
+                    ConcurrentAttempt::None => AttemptOutcome::NothingDone(payment),
+                    ConcurrentAttempt::Possible => {
+                        self.wait(payment, State::Unknown, Map::new()).await
+                    }
                 }));
             }
-            Err(failure @ Failure::Unclear(_)) => {
-                self.report_if_mismatch(&payment, *failure);
-                warn!(payment.id, provider.error = %failure, "it is not known whether an intent was created");
+            Err(error @ ProviderError::OutcomeUnknown(_)) => {
+                self.report_if_mismatch(&payment, *error);
+                warn!(payment.id, provider.error = %error, "an intent may have been created; it is not confirmed, so this attempt charged nothing");
                 return Err(Box::new(
                     self.wait(payment, State::Unknown, Map::new()).await,
                 ));
             }
         };
         let changed = self
-            .backends
+            .service
             .ledger
             .change(&payment, &change, self.deadline)
             .await;
-        let (payment, others) = match changed {
-            Ok(Changed::Now(payment)) => (payment, self.others),
-            // Every attempt creates the same intent: a name that is like this one's own was written by another one all the same.
-            Ok(Changed::Not(payment)) => (payment, Others::Perhaps),
+        let (payment, concurrent) = match changed {
+            Ok(ChangeResult::Applied(payment)) => (payment, self.concurrent),
+            // Every attempt creates the same intent. Even if the row has this attempt's own intent, another attempt wrote it.
+            Ok(ChangeResult::Conflict(payment)) => (payment, ConcurrentAttempt::Possible),
             Err(_) => {
                 return Err(Box::new(
                     self.wait(payment, State::Unknown, Map::new()).await,
@@ -213,141 +193,153 @@ impl Attempt<'_> {
             }
         };
         if !payment.state.is_open() {
-            return Err(Box::new(Reached::End(payment)));
+            return Err(Box::new(AttemptOutcome::Ended(payment)));
         }
         let intent = match created {
             Ok(intent) if payment.intent.as_deref() == Some(&intent.id) => Some(intent),
-            _ => self.look(&payment).await,
+            _ => self.inspect(&payment).await,
         };
         match intent {
-            Some(intent) => Ok((payment, intent, others)),
+            Some(intent) => Ok((payment, intent, concurrent)),
             None => Err(Box::new(
                 self.wait(payment, State::Unknown, Map::new()).await,
             )),
         }
     }
 
-    /// Goes on with a payment whose intent has a name.
-    async fn resume(&self, payment: Payment) -> Reached {
-        match self.look(&payment).await {
-            Some(intent) => self.go_on(payment, intent, Others::Perhaps).await,
+    /// Continues a payment whose intent is in the ledger.
+    async fn resume(&self, payment: Payment) -> AttemptOutcome {
+        match self.inspect(&payment).await {
+            Some(intent) => {
+                self.advance(payment, intent, ConcurrentAttempt::Possible)
+                    .await
+            }
             None => self.wait(payment, State::Unknown, Map::new()).await,
         }
     }
 
-    /// Ends a payment whose intent has no name in the ledger, and so is never confirmed. Where it has got one meanwhile, that
-    /// one decides.
-    async fn close(&self, payment: Payment) -> Reached {
-        let ended = payment.ended(&End::Failed, Moment::now());
+    /// Ends a payment that has no intent in the ledger, and so was never confirmed. If another attempt has attached an intent
+    /// meanwhile, continues with that intent.
+    async fn close(&self, payment: Payment) -> AttemptOutcome {
+        let ended = payment.ended(&End::Failed, Timestamp::now());
         let change = Change::EndWithoutIntent(Box::new(ended));
         match self.change(&payment, &change).await {
             Ok(ended) if !ended.state.is_open() => {
                 info!(
                     payment.id,
-                    "a payment that the provider has never named is closed"
+                    "an old payment without an intent was closed; it was never charged"
                 );
-                Reached::End(ended)
+                AttemptOutcome::Ended(ended)
             }
-            Ok(named) => self.resume(named).await,
-            Err(_) => Reached::OnItsWay(payment, Map::new()),
+            Ok(attached) => self.resume(attached).await,
+            Err(_) => AttemptOutcome::Pending(payment, Map::new()),
         }
     }
 
-    async fn go_on(&self, payment: Payment, mut intent: Intent, others: Others) -> Reached {
-        let mut tried = Tried::Nothing;
+    /// Takes the steps that follow from the intent's status, until the payment ends or has to wait.
+    async fn advance(
+        &self,
+        payment: Payment,
+        mut intent: Intent,
+        concurrent: ConcurrentAttempt,
+    ) -> AttemptOutcome {
+        let mut last = LastRequest::None;
         let mut decline_code = None;
         for _ in 0..MOST_STEPS {
-            // A cancelled one charges no customer, whatever its amount.
+            // A cancelled intent charges no customer, so its amount does not matter.
             if intent.status != IntentStatus::Canceled && !intent.is_of(&payment.order) {
-                self.report_mismatch(&payment);
+                self.report_amount_mismatch(&payment);
                 return self.wait(payment, State::Unknown, Map::new()).await;
             }
             if let Some(code) = intent.decline_code() {
                 decline_code = Some(code.to_owned());
             }
-            match decide(self.purpose, intent.status, tried, decline_code.as_deref()) {
-                Step::End(end) => return self.end(payment, &end).await,
-                Step::Wait(state) => {
-                    return self.wait(payment, state, for_the_browser(&intent)).await;
+            match next_step(self.purpose, intent.status, last, decline_code.as_deref()) {
+                NextStep::End(end) => return self.end(payment, &end).await,
+                NextStep::Wait(state) => {
+                    return self.wait(payment, state, browser_fields(&intent)).await;
                 }
-                Step::Confirm => {
-                    let confirming = self.backends.provider.confirm(
+                NextStep::Confirm => {
+                    let confirming = self.service.provider.confirm(
                         &intent.id,
                         &payment.order,
                         self.provider_deadline(),
                     );
                     match confirming.await {
                         Ok(confirmed) => {
-                            (tried, intent) = (Tried::Confirmation, confirmed);
+                            (last, intent) = (LastRequest::Confirmation, confirmed);
                             continue;
                         }
-                        Err(failure) => {
-                            warn!(payment.id, provider.error = %failure, "the intent was not confirmed, or it is not known");
-                            tried = match failure {
-                                // Another attempt may have sent its confirmation all the same.
-                                Failure::NothingDone(_) if others == Others::None => {
-                                    return Reached::Nothing(payment);
+                        Err(error) => {
+                            warn!(payment.id, provider.error = %error, "the intent was not confirmed, or the outcome is unknown; the intent's status decides");
+                            last = match error {
+                                // Another attempt may still have sent its own confirmation.
+                                ProviderError::NotProcessed(_)
+                                    if concurrent == ConcurrentAttempt::None =>
+                                {
+                                    return AttemptOutcome::NothingDone(payment);
                                 }
-                                Failure::Refused(_) => Tried::RefusedConfirmation,
-                                _ => Tried::Confirmation,
+                                ProviderError::Rejected(_) => LastRequest::RejectedConfirmation,
+                                _ => LastRequest::Confirmation,
                             };
                         }
                     }
                 }
-                Step::Cancel => {
-                    tried = Tried::Cancellation;
-                    // What counts is what the intent says afterwards.
+                NextStep::Cancel => {
+                    last = LastRequest::Cancellation;
+                    // The reply does not matter: the intent's status afterwards decides.
                     let cancelling = self
-                        .backends
+                        .service
                         .provider
                         .cancel(&intent.id, self.provider_deadline());
                     let _ = cancelling.await;
                 }
             }
-            match self.look(&payment).await {
-                Some(seen) => intent = seen,
+            match self.inspect(&payment).await {
+                Some(inspected) => intent = inspected,
                 None => break,
             }
         }
         self.wait(payment, State::Unknown, Map::new()).await
     }
 
-    async fn look(&self, payment: &Payment) -> Option<Intent> {
+    /// Reads the payment's intent at the provider.
+    async fn inspect(&self, payment: &Payment) -> Option<Intent> {
         let intent = payment.intent.as_deref()?;
         let inspected = self
-            .backends
+            .service
             .provider
             .inspect(intent, self.provider_deadline())
             .await;
         self.findings.note(inspected.as_ref());
         inspected
-            .inspect_err(|failure| {
-                self.report_if_mismatch(payment, *failure);
-                warn!(payment.id, provider.error = %failure, "the intent could not be looked at");
+            .inspect_err(|error| {
+                self.report_if_mismatch(payment, *error);
+                warn!(payment.id, provider.error = %error, "the intent was not read; the payment may have been charged and stays open until it is");
             })
             .ok()
     }
 
-    fn report_if_mismatch(&self, payment: &Payment, failure: Failure) {
-        if failure == UNEXPECTED_AMOUNT {
-            self.report_mismatch(payment);
-        } else if failure.code() == OTHER_LIVEMODE {
+    fn report_if_mismatch(&self, payment: &Payment, error: ProviderError) {
+        if error == UNEXPECTED_AMOUNT {
+            self.report_amount_mismatch(payment);
+        } else if error.code() == OTHER_LIVEMODE {
             let intent = payment.intent.as_deref();
-            let anomalies = self.backends.anomalies;
+            let anomalies = &self.service.anomalies;
             anomalies.report(Anomaly::LivemodeMismatch, &payment.id, intent);
         }
     }
 
-    fn report_mismatch(&self, payment: &Payment) {
+    fn report_amount_mismatch(&self, payment: &Payment) {
         let intent = payment.intent.as_deref();
-        let anomalies = self.backends.anomalies;
+        let anomalies = &self.service.anomalies;
         anomalies.report(Anomaly::AmountMismatch, &payment.id, intent);
-        self.findings.note_other_amount();
+        self.findings.note_amount_mismatch();
     }
 
-    /// Writes the end, which fixes the bytes that everybody is answered; whatever the ledger then says counts.
-    async fn end(&self, payment: Payment, end: &End) -> Reached {
-        let change = Change::End(Box::new(payment.ended(end, Moment::now())));
+    /// Writes the end and the final response into the ledger. If another attempt wrote another end first, that end counts.
+    async fn end(&self, payment: Payment, end: &End) -> AttemptOutcome {
+        let change = Change::End(Box::new(payment.ended(end, Timestamp::now())));
         match self.change(&payment, &change).await {
             Ok(ended) if !ended.state.is_open() => {
                 info!(
@@ -355,41 +347,56 @@ impl Attempt<'_> {
                     payment.state = ended.state.name(),
                     "a payment ended"
                 );
-                Reached::End(ended)
+                AttemptOutcome::Ended(ended)
             }
-            Ok(open) => Reached::OnItsWay(unknown(open), Map::new()),
+            Ok(open) => AttemptOutcome::Pending(unknown(open), Map::new()),
             Err(unavailable) => {
-                warn!(payment.id, ledger.error = %unavailable, "a payment's end is not acknowledged");
-                Reached::OnItsWay(unknown(payment), Map::new())
+                warn!(payment.id, ledger.error = %unavailable, "the end of a payment was not recorded in the ledger; a repeated request or the reconciler records it");
+                AttemptOutcome::Pending(unknown(payment), Map::new())
             }
         }
     }
 
-    /// Notes how far it is, for those who look at the ledger alone.
-    async fn wait(&self, payment: Payment, state: State, more: Map<String, Value>) -> Reached {
-        let moving = Change::Move(state);
-        match self.change(&payment, &moving).await {
-            Ok(ended) if !ended.state.is_open() => Reached::End(ended),
-            Ok(open) => Reached::OnItsWay(open, more),
-            Err(_) => Reached::OnItsWay(unknown(payment), Map::new()),
+    /// Records the state of a payment that stays open, for readers of the ledger.
+    async fn wait(
+        &self,
+        payment: Payment,
+        state: State,
+        extra: Map<String, Value>,
+    ) -> AttemptOutcome {
+        let change = Change::Move(state);
+        match self.change(&payment, &change).await {
+            Ok(ended) if !ended.state.is_open() => AttemptOutcome::Ended(ended),
+            Ok(open) => AttemptOutcome::Pending(open, extra),
+            Err(_) => AttemptOutcome::Pending(unknown(payment), Map::new()),
         }
     }
 
-    /// The row after a change, whoever has made it.
+    /// The row afterwards, whether this attempt or another one changed it.
     async fn change(&self, payment: &Payment, change: &Change) -> Result<Payment, LedgerError> {
         let changed = self
-            .backends
+            .service
             .ledger
             .change(payment, change, self.deadline)
             .await;
         if changed.is_err() {
-            self.findings.note_unacknowledged();
+            self.findings.note_unrecorded();
         }
-        changed.map(Changed::into_payment)
+        changed.map(ChangeResult::into_payment)
     }
 }
 
-/// The payment, as one of which it is not known whether it was charged.
+impl AttemptOutcome {
+    fn into_payment(self) -> Payment {
+        match self {
+            Self::Ended(payment) | Self::Pending(payment, _) | Self::NothingDone(payment) => {
+                payment
+            }
+        }
+    }
+}
+
+/// The payment in the state [`State::Unknown`]: it may have been charged.
 pub(super) fn unknown(payment: Payment) -> Payment {
     Payment {
         state: State::Unknown,
@@ -397,16 +404,16 @@ pub(super) fn unknown(payment: Payment) -> Payment {
     }
 }
 
-/// What a browser needs to go on where the customer has to act: never stored, never logged.
-fn for_the_browser(intent: &Intent) -> Map<String, Value> {
-    let mut more = Map::new();
+/// The members that a browser needs when the customer has to act. They include a secret, so they are never stored or logged.
+fn browser_fields(intent: &Intent) -> Map<String, Value> {
+    let mut fields = Map::new();
     if intent.status == IntentStatus::RequiresAction {
         let next_action = intent.next_action.clone().unwrap_or_default();
-        more.insert("next_action".to_owned(), next_action);
+        fields.insert("next_action".to_owned(), next_action);
         let secret = intent.client_secret.clone();
-        more.insert("client_secret".to_owned(), secret.into());
+        fields.insert("client_secret".to_owned(), secret.into());
     }
-    more
+    fields
 }
 
 #[cfg(test)]
@@ -414,7 +421,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_acting_customers_browser_gets_a_secret() {
+    fn the_client_secret_is_returned_only_when_the_customer_has_to_act() {
         for status in [IntentStatus::Processing, IntentStatus::RequiresAction] {
             let intent = Intent {
                 id: "pi_1".to_owned(),
@@ -426,8 +433,8 @@ mod tests {
                 next_action: None,
                 last_payment_error: None,
             };
-            let gets_one = for_the_browser(&intent).contains_key("client_secret");
-            assert_eq!(gets_one, status == IntentStatus::RequiresAction);
+            let has_secret = browser_fields(&intent).contains_key("client_secret");
+            assert_eq!(has_secret, status == IntentStatus::RequiresAction);
         }
     }
 }

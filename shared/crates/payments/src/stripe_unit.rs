@@ -1,49 +1,49 @@
-//! The unit in which Stripe counts a currency, which is not always ISO 4217's minor unit.
+//! The unit in which Stripe counts a currency, which is not always the minor unit of ISO 4217.
 //!
-//! Our amounts are in ISO 4217's, from the body to the ledger. Only what is sent to Stripe or read from it is in Stripe's, and
-//! here one becomes the other, exactly or not at all: sent as it is, an amount would be a hundred times another one.
+//! Our amounts are in minor units of ISO 4217, from the request to the ledger. Only requests to Stripe and its replies use Stripe's
+//! unit. Sending an amount in the wrong unit would charge a hundred times too much or too little. So each amount is converted exactly
+//! or rejected.
 //!
 //! | currencies | ISO 4217 counts | Stripe counts |
 //! |---|---|---|
 //! | most | hundredths | the same |
-//! | JPY and its like ([`WHOLE`]) | whole ones | the same |
+//! | JPY and others ([`WHOLE`]) | whole units | the same |
 //! | BHD, JOD, KWD, OMR, TND | thousandths | the same, and the last digit is 0 |
-//! | MGA | hundredths | whole ones |
-//! | ISK, UGX | whole ones | hundredths, which are always `00` |
-//! | IQD, LYD; what nobody pays in, as funds (CLF, UYW) and metals (XAU) | | no unit that is documented |
+//! | MGA | hundredths | whole units |
+//! | ISK, UGX | whole units | hundredths, always `00` |
+//! | IQD, LYD; funds (CLF, UYW) and metals (XAU) | | no documented unit |
 //!
-//! Stripe has UGX among the whole ones too; the special case speaks of charges, so it counts. HUF and TWD are special for
-//! payouts, which nobody makes here. Which of the currencies an account may charge is Stripe's to say: it refuses the others,
-//! and nobody is charged.
+//! Stripe lists UGX among the whole units too. Its special case is about charges, so this module follows the special case. HUF and TWD
+//! are special only for payouts, which this backend does not make. Stripe rejects currencies that an account cannot charge.
 //!
-//! Source: <https://docs.stripe.com/currencies>, for thousandths as it was in 2022; today's page is silent on them.
+//! Source: <https://docs.stripe.com/currencies>. Today's page does not mention thousandths; their rule is from the page of 2022.
 
 use iso_currency::{Currency, Flag};
 
-/// How Stripe counts a currency.
+/// Stripe's unit of a currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StripeUnit {
-    /// As ISO 4217 does.
+    /// The minor unit of ISO 4217.
     Minor,
-    /// As ISO 4217 does, in tens.
+    /// The minor unit of ISO 4217, in multiples of 10.
     MinorInTens,
-    /// One for a hundred of ISO 4217's.
+    /// A hundred minor units of ISO 4217.
     Hundred,
-    /// A hundred for one of ISO 4217's.
+    /// A hundredth of the minor unit of ISO 4217.
     Hundredth,
 }
 
-/// The currencies that ISO 4217 and Stripe count in whole ones.
+/// Currencies that ISO 4217 and Stripe count in whole units.
 const WHOLE: [&str; 14] = [
     "BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "VND", "VUV", "XAF", "XOF",
     "XPF",
 ];
 const THOUSANDTHS: [&str; 5] = ["BHD", "JOD", "KWD", "OMR", "TND"];
-/// The eight digits that Stripe's reference has for an amount; its page on currencies has more for most cards.
+/// The eight digits that Stripe's API reference allows. The page on currencies allows more for most cards.
 const LARGEST: i64 = 99_999_999;
 
 impl StripeUnit {
-    /// The unit of a currency by its ISO 4217 code, in upper or lower case; `None` where Stripe documents none.
+    /// The unit of a currency by its ISO 4217 code, in upper or lower case; `None` if Stripe documents none.
     pub(crate) fn of(code: &str) -> Option<Self> {
         let code = code.to_ascii_uppercase();
         let currency = Currency::from_code(&code)?;
@@ -61,11 +61,11 @@ impl StripeUnit {
         }
     }
 
-    /// Stripe's amount for one in ISO 4217's minor units.
+    /// Converts an amount in minor units of ISO 4217 to Stripe's unit.
     ///
     /// # Errors
     ///
-    /// Where Stripe has no such amount: what is accepted instead.
+    /// What is accepted instead, if Stripe has no such amount.
     pub(crate) fn to_stripe(self, amount: i64) -> Result<i64, &'static str> {
         let (amount, accepted) = match self {
             Self::Minor => (Some(amount), "a whole number from 1 to 99999999"),
@@ -84,7 +84,7 @@ impl StripeUnit {
             .ok_or(accepted)
     }
 
-    /// ISO 4217's minor units for an amount of Stripe's; `None` where there is no whole number of them.
+    /// Converts an amount in Stripe's unit to minor units of ISO 4217; `None` if the result is not whole.
     pub(crate) fn to_minor(self, amount: i64) -> Option<i64> {
         match self {
             Self::Minor | Self::MinorInTens => Some(amount),
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    /// Every code that ISO 4217 has.
+    /// Every code of ISO 4217.
     fn all() -> impl Iterator<Item = (String, Currency)> {
         let letters = || b'A'..=b'Z';
         let codes = letters()
@@ -112,7 +112,7 @@ mod tests {
         })
     }
 
-    /// How many digits Stripe has behind the point, written down apart from the code under test.
+    /// The number of decimal digits at Stripe, written independently of the code under test.
     fn stripe_digits(code: &str) -> u32 {
         match code {
             "BIF" | "CLP" | "DJF" | "GNF" | "JPY" | "KMF" | "KRW" | "MGA" | "PYG" | "RWF"
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn every_currency_is_worth_at_stripe_what_it_is_worth_here() {
+    fn an_amount_has_the_same_value_at_stripe_in_every_currency() {
         let amounts = [1, 5, 10, 99, 100, 1_005, 5_000, 10_000, 999_999, LARGEST];
         let mut units = 0;
         for (code, currency) in all() {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_special_ones_are_as_stripe_documents_them() {
+    fn special_currencies_follow_stripes_documentation() {
         let cases = [
             ("EUR", 1_999, Some(1_999)),
             ("JPY", 500, Some(500)),
@@ -194,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn what_stripe_says_is_read_exactly_or_not_at_all() {
+    fn an_amount_of_stripe_is_converted_exactly_or_rejected() {
         let cases = [
             ("eur", 1_999, Some(1_999)),
             ("mga", 100, Some(10_000)),
             ("mga", i64::MAX, None),
             ("isk", 500_000, Some(5_000)),
             ("ugx", 550, None),
-            // Not ours, and not hidden from whoever compares.
+            // No payment has this amount. It is converted all the same, so that the comparison with the payment fails.
             ("kwd", 1_005, Some(1_005)),
         ];
         for (code, amount, expected) in cases {
@@ -211,9 +211,9 @@ mod tests {
     }
 
     proptest! {
-        /// No other amount comes back than was sent, and none of Stripe's stands for two of ours.
+        /// The conversions are inverse to each other.
         #[test]
-        fn what_was_sent_comes_back(amount in any::<i64>()) {
+        fn converting_there_and_back_gives_the_same_amount(amount in any::<i64>()) {
             let units = [
                 StripeUnit::Minor, StripeUnit::MinorInTens, StripeUnit::Hundred, StripeUnit::Hundredth,
             ];

@@ -1,4 +1,4 @@
-//! A process that ends at any moment of a payment, and those that come after it.
+//! A process crashes at any step of a payment, and other processes continue.
 
 mod amount;
 mod answers;
@@ -29,46 +29,47 @@ use telemetry::metrics::Metrics;
 use tempfile::TempDir;
 
 use super::anomaly::Anomalies;
-use super::ledger::{Change, Changed, FileLedger, Ledger, LedgerError, OpenPayments, Queue};
-use super::provider::{Failure, Intent, Provider, Sandbox};
-use super::steps::{Others, PaymentBackends, Purpose, Reached, advance};
-use super::{Answer, Moment, NewPayment, Order, Payment, Payments};
+use super::ledger::{Change, ChangeResult, FileLedger, Ledger, LedgerError, OpenPayments, Queue};
+use super::provider::{Intent, Provider, ProviderError, Sandbox};
+use super::service::PaymentService;
+use super::steps::{Attempt, AttemptOutcome, ConcurrentAttempt, Purpose};
+use super::{Answer, NewPayment, Order, Payment, Payments, Timestamp};
 
-/// The moment at which a process ends: before or after one of the calls that it makes to the ledger and the provider.
-struct Doom {
+/// Where a process crashes: before or after one of its calls to the ledger and the provider.
+struct Crash {
     at: usize,
-    moments: AtomicUsize,
+    passed: AtomicUsize,
 }
 
-/// What is called through it ends with the process.
-struct Doomed<T> {
+/// A ledger or provider whose calls never return once the process has crashed.
+struct Crashing<T> {
     inner: T,
-    doom: Arc<Doom>,
-    /// Whether the provider forgets the keys of what it has created.
+    crash: Arc<Crash>,
+    /// Whether the provider forgets idempotency keys, so that each creation makes another intent.
     is_forgetful: bool,
 }
 
-impl Doom {
-    async fn moment(&self) {
-        if self.moments.fetch_add(1, Ordering::SeqCst) == self.at {
+impl Crash {
+    async fn point(&self) {
+        if self.passed.fetch_add(1, Ordering::SeqCst) == self.at {
             std::future::pending::<()>().await;
         }
-        // Lets others come in between.
+        // Lets concurrent tasks run in between.
         tokio::task::yield_now().await;
     }
 
     async fn around<T>(&self, call: impl Future<Output = T>) -> T {
-        self.moment().await;
+        self.point().await;
         let value = call.await;
-        self.moment().await;
+        self.point().await;
         value
     }
 }
 
 #[async_trait]
-impl Ledger for Doomed<FileLedger> {
+impl Ledger for Crashing<FileLedger> {
     async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, LedgerError> {
-        self.doom.around(self.inner.open(payment, deadline)).await
+        self.crash.around(self.inner.open(payment, deadline)).await
     }
 
     async fn change(
@@ -76,13 +77,13 @@ impl Ledger for Doomed<FileLedger> {
         payment: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Changed, LedgerError> {
+    ) -> Result<ChangeResult, LedgerError> {
         let changing = self.inner.change(payment, change, deadline);
-        self.doom.around(changing).await
+        self.crash.around(changing).await
     }
 
     async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, LedgerError> {
-        self.doom.around(self.inner.read(id, deadline)).await
+        self.crash.around(self.inner.read(id, deadline)).await
     }
 
     async fn open_payments(
@@ -95,7 +96,7 @@ impl Ledger for Doomed<FileLedger> {
 
     async fn count_open(
         &self,
-        created_before: Moment,
+        created_before: Timestamp,
         deadline: Deadline,
     ) -> Result<u64, LedgerError> {
         self.inner.count_open(created_before, deadline).await
@@ -107,7 +108,7 @@ impl Ledger for Doomed<FileLedger> {
 }
 
 #[async_trait]
-impl Provider for Doomed<Sandbox> {
+impl Provider for Crashing<Sandbox> {
     fn name(&self) -> &'static str {
         self.inner.name()
     }
@@ -117,7 +118,7 @@ impl Provider for Doomed<Sandbox> {
         payment: &Payment,
         key: &str,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         static CREATED: AtomicUsize = AtomicUsize::new(0);
         let key = if self.is_forgetful {
             format!("{:024}", CREATED.fetch_add(1, Ordering::SeqCst))
@@ -125,7 +126,7 @@ impl Provider for Doomed<Sandbox> {
             key.to_owned()
         };
         let creating = self.inner.create(payment, &key, deadline);
-        self.doom.around(creating).await
+        self.crash.around(creating).await
     }
 
     async fn confirm(
@@ -133,36 +134,39 @@ impl Provider for Doomed<Sandbox> {
         intent: &str,
         order: &Order,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         let confirming = self.inner.confirm(intent, order, deadline);
-        self.doom.around(confirming).await
+        self.crash.around(confirming).await
     }
 
-    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
-        self.doom.around(self.inner.inspect(intent, deadline)).await
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
+        self.crash
+            .around(self.inner.inspect(intent, deadline))
+            .await
     }
 
-    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
-        self.doom.around(self.inner.cancel(intent, deadline)).await
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
+        self.crash.around(self.inner.cancel(intent, deadline)).await
     }
 }
 
-/// The order that a body is, also one that is refused now.
+/// The order of a body, even if only older versions accepted it.
 fn order_of(body: &[u8]) -> Order {
     let parsed = Order::parse(body, &Environment::laptop());
     parsed.expect("an order").order
 }
 
-/// A till whose processes share an engine, a ledger and a provider.
+/// Processes that share an engine, a ledger and a provider.
 struct World {
     folder: TempDir,
     idempotency: Idempotency,
     is_forgetful: bool,
 }
 
+/// No crash.
 const NEVER: usize = usize::MAX;
 
-/// An engine over memory, whose leases are short.
+/// An engine in memory with short leases.
 fn engine() -> Idempotency {
     let stores = Stores {
         memory: true,
@@ -177,6 +181,15 @@ fn engine() -> Idempotency {
     })
 }
 
+fn service(ledger: impl Ledger + 'static, provider: impl Provider + 'static) -> PaymentService {
+    PaymentService {
+        ledger: Arc::new(ledger),
+        provider: Arc::new(provider),
+        anomalies: Anomalies::new(Metrics::off()),
+        cancel_after: Duration::from_secs(3_600),
+    }
+}
+
 impl World {
     fn new(is_forgetful: bool) -> Self {
         Self {
@@ -186,40 +199,46 @@ impl World {
         }
     }
 
-    /// A process that ends at a moment.
+    /// A process that crashes at this point.
     fn process(&self, at: usize) -> Payments {
-        let doom = Arc::new(Doom {
+        let crash = Arc::new(Crash {
             at,
-            moments: AtomicUsize::new(0),
+            passed: AtomicUsize::new(0),
         });
-        let ledger = Doomed {
+        let ledger = Crashing {
             inner: FileLedger::new(self.folder.path()),
-            doom: Arc::clone(&doom),
+            crash: Arc::clone(&crash),
             is_forgetful: false,
         };
-        let provider = Doomed {
+        let provider = Crashing {
             inner: Sandbox::new(self.folder.path()),
-            doom,
+            crash,
             is_forgetful: self.is_forgetful,
         };
+        self.payments(service(ledger, provider))
+    }
+
+    /// A process whose provider is replaced.
+    fn process_with(&self, provider: impl Provider + 'static) -> Payments {
+        self.payments(service(FileLedger::new(self.folder.path()), provider))
+    }
+
+    fn payments(&self, service: PaymentService) -> Payments {
         Payments {
             idempotency: self.idempotency.clone(),
             environment: Environment::laptop(),
-            ledger: Some(Arc::new(ledger)),
-            provider: Some(Arc::new(provider)),
-            anomalies: Anomalies::new(Metrics::off()),
-            cancel_after: Duration::from_secs(3_600),
+            service: Some(service),
         }
     }
 
-    /// The key of every request of this world.
+    /// The derived key of every request in these tests.
     fn key(&self) -> DerivedKey {
         let scope = Scope::http("payments.create", "local").expect("a scope");
         let key = IdempotencyKey::parse("k-1").expect("a key");
         self.idempotency.derived_key(&RecordKey::new(&scope, &key))
     }
 
-    /// How many intents were charged.
+    /// The number of charged intents.
     fn charges(&self) -> usize {
         let files = std::fs::read_dir(self.folder.path().join("sandbox")).expect("intents");
         files
@@ -231,11 +250,11 @@ impl World {
             .count()
     }
 
-    /// Two clients that come until they have a final answer: what they were told.
-    async fn settled(&self) -> [Told; 2] {
+    /// The final answers of two clients, each of which repeats its request until it has one.
+    async fn final_answers(&self) -> [ClientAnswer; 2] {
         let processes = [self.process(NEVER), self.process(NEVER)];
         let client = async |process: &Payments, method: &str| loop {
-            let answer = process.told(&asked(method)).await;
+            let answer = process.answer(&request(method)).await;
             if [201, 402].contains(&answer.status.as_u16()) {
                 return answer;
             }
@@ -251,43 +270,46 @@ impl World {
     }
 }
 
-/// A body that a client sends, under the one key of a world.
+/// The body of a client's request. All requests have the same key.
 #[derive(Clone)]
-struct Asked(String);
+struct ClientRequest(String);
 
-/// What a client is answered, in short.
-struct Told {
+/// The answer to a client, in short.
+struct ClientAnswer {
     status: StatusCode,
     body: Bytes,
     is_replay: bool,
 }
 
 impl Payments {
-    async fn told(&self, asked: &Asked) -> Told {
-        let Asked(body) = asked;
+    async fn answer(&self, request: &ClientRequest) -> ClientAnswer {
+        let ClientRequest(body) = request;
         let environment = Environment::laptop();
         let tenant = Tenant::of(&Caller::default(), &environment).expect("a laptop's");
         let key = IdempotencyKey::parse("k-1").expect("a key");
         let answer = match NewPayment::parse(tenant, key, body.as_bytes(), &environment) {
-            Ok(asked) => self.create(asked, None, Deadline::UNKNOWN).await.answer,
-            Err(faults) => Answer::Refused(faults),
+            Ok(new) => self.create(new, None, Deadline::UNKNOWN).await.answer,
+            Err(errors) => Answer::InvalidBody(errors),
         };
         let (status, body, is_replay) = match answer {
-            Answer::Ended { answer, is_replay } => {
-                let body = answer.whole_body().expect("whole").clone();
-                (answer.status, body, is_replay)
+            Answer::Ended {
+                response,
+                is_replay,
+            } => {
+                let body = response.whole_body().expect("whole").clone();
+                (response.status, body, is_replay)
             }
-            Answer::OnItsWay { payment, more } => {
-                (StatusCode::ACCEPTED, payment.to_json(&more).into(), false)
+            Answer::Pending { payment, extra } => {
+                (StatusCode::ACCEPTED, payment.to_json(&extra).into(), false)
             }
-            Answer::Refused(_) => (StatusCode::BAD_REQUEST, Bytes::new(), false),
+            Answer::InvalidBody(_) => (StatusCode::BAD_REQUEST, Bytes::new(), false),
             Answer::InProgress(_) | Answer::OutcomeUnknown => {
                 (StatusCode::CONFLICT, Bytes::new(), false)
             }
             Answer::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, Bytes::new(), false),
             Answer::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Bytes::new(), false),
         };
-        Told {
+        ClientAnswer {
             status,
             body,
             is_replay,
@@ -295,33 +317,33 @@ impl Payments {
     }
 }
 
-fn asked(method: &str) -> Asked {
-    asked_of(1000, "EUR", method)
+fn request(method: &str) -> ClientRequest {
+    request_of(1000, "EUR", method)
 }
 
-fn asked_of(amount: i64, currency: &str, method: &str) -> Asked {
+fn request_of(amount: i64, currency: &str, method: &str) -> ClientRequest {
     let order = json!({"amount": amount, "currency": currency, "payment_method": method});
-    Asked(order.to_string())
+    ClientRequest(order.to_string())
 }
 
-/// Lets a process end at every moment of a payment by this method; at each, two clients then come to one answer.
-async fn whenever_a_process_ends(method: &str, status: u16, charges: usize, is_forgetful: bool) {
-    for moment in 0.. {
+/// Crashes a process at each point of a payment with this method. Two other clients then get the same final answer.
+async fn crash_at_each_point(method: &str, status: u16, charges: usize, is_forgetful: bool) {
+    for point in 0.. {
         let world = World::new(is_forgetful);
         std::fs::write(world.folder.path().join("method"), method).expect("written");
-        let victim = world.process(moment);
-        let asked = asked(method);
-        let paying = victim.told(&asked);
+        let victim = world.process(point);
+        let request = request(method);
+        let paying = victim.answer(&request);
         let survived = tokio::time::timeout(Duration::from_millis(150), paying).await;
 
-        let [first, second] = world.settled().await;
+        let [first, second] = world.final_answers().await;
 
-        let case = format!("{method}, moment {moment}, forgetful {is_forgetful}");
+        let case = format!("{method}, point {point}, forgetful {is_forgetful}");
         assert_eq!(first.status.as_u16(), status, "{case}");
         assert_eq!(first.body, second.body, "{case}");
         assert_eq!(world.charges(), charges, "{case}");
         if let Ok(answer) = survived {
-            assert!(moment > 6, "{case}: no process ended");
+            assert!(point > 6, "{case}: no process crashed");
             if answer.status.as_u16() == status {
                 assert_eq!(answer.body, first.body, "{case}");
             }
@@ -330,16 +352,12 @@ async fn whenever_a_process_ends(method: &str, status: u16, charges: usize, is_f
     }
 }
 
-/// As after the loss of every claim: nothing but the ledger and the provider stands between them.
+/// Without any claim, as after the loss of the idempotency store: the ledger and the provider alone prevent a second charge.
 #[tokio::test]
-async fn attempts_at_once_charge_one_intent() {
+async fn concurrent_attempts_without_claims_charge_once() {
     for is_forgetful in [false, true] {
         let world = World::new(is_forgetful);
-        let till = world.process(NEVER);
-        let (ledger, provider) = (
-            till.ledger.as_deref().expect("a ledger"),
-            till.provider.as_deref().expect("a provider"),
-        );
+        let service = world.process(NEVER).service.expect("configured");
         let order = json!({
             "amount": 1000, "currency": "EUR", "payment_method": "pm_card_visa",
             "description": null, "metadata": [], "return_url": null,
@@ -357,27 +375,20 @@ async fn attempts_at_once_charge_one_intent() {
             &fingerprint.expect("unambiguous"),
             serde_json::from_value(order).expect("an order"),
             "sandbox",
-            Moment::EPOCH,
+            Timestamp::EPOCH,
         );
         let attempts = (0..8).map(async |_| {
-            let opened = ledger.open(&payment, Deadline::UNKNOWN).await;
+            let opened = service.ledger.open(&payment, Deadline::UNKNOWN).await;
             let opened = opened.expect("opened");
-            let reached = advance(
-                PaymentBackends {
-                    ledger,
-                    provider,
-                    anomalies: &till.anomalies,
-                },
-                opened,
-                &key,
+            let attempt = Attempt::new(
+                &service,
                 Purpose::Pay,
-                Others::Perhaps,
+                ConcurrentAttempt::Possible,
                 Deadline::UNKNOWN,
-            )
-            .await;
-            match reached {
-                Reached::End(ended) => ended.answer,
-                Reached::OnItsWay(..) | Reached::Nothing(_) => None,
+            );
+            match attempt.pay(opened, &key).await {
+                AttemptOutcome::Ended(ended) => ended.answer,
+                AttemptOutcome::Pending(..) | AttemptOutcome::NothingDone(_) => None,
             }
         });
 
@@ -393,17 +404,17 @@ macro_rules! methods {
         #[tokio::test]
         async fn $name() {
             for is_forgetful in [false, true] {
-                whenever_a_process_ends($method, $status, $charges, is_forgetful).await;
+                crash_at_each_point($method, $status, $charges, is_forgetful).await;
             }
         }
     )* };
 }
 
 methods! {
-    a_charge_is_made_once_whenever_a_process_ends: "pm_card_visa", 201, 1;
-    a_decline_stays_one_whenever_a_process_ends: "pm_card_chargeDeclined", 402, 0;
-    a_lost_confirmation_is_repeated_whenever_a_process_ends: "pm_sandbox_timeout_before", 201, 1;
-    a_lost_answer_is_found_whenever_a_process_ends: "pm_sandbox_timeout_after", 201, 1;
-    an_error_of_the_providers_is_looked_into_whenever_a_process_ends: "pm_sandbox_5xx", 201, 1;
-    a_customer_acts_once_whenever_a_process_ends: "pm_sandbox_requires_action", 201, 1;
+    a_charge_is_made_once_if_a_process_crashes: "pm_card_visa", 201, 1;
+    a_decline_stays_declined_if_a_process_crashes: "pm_card_chargeDeclined", 402, 0;
+    a_lost_confirmation_is_repeated_if_a_process_crashes: "pm_sandbox_timeout_before", 201, 1;
+    a_charge_with_a_lost_reply_is_found_if_a_process_crashes: "pm_sandbox_timeout_after", 201, 1;
+    a_provider_error_is_resolved_if_a_process_crashes: "pm_sandbox_5xx", 201, 1;
+    a_customers_action_charges_once_if_a_process_crashes: "pm_sandbox_requires_action", 201, 1;
 }

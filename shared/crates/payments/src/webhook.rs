@@ -1,20 +1,25 @@
-//! The provider's own word, which comes late, twice, or in another order than things happened.
+//! Receives the provider's events and reconciles the payment that each one names.
 //!
-//! So an event is a hint and no more: it says which payment to look at, and what its intent says *now* is what is written. An
-//! event that is delivered twice is answered from its first delivery. An event of a charge that contradicts the ledger
-//! ([`Anomaly`]) is refused with a 503, as is one that could not be followed, and Stripe sends it again for up to three days
-//! (<https://docs.stripe.com/webhooks>). An intent of another amount than its payment's, or one that the provider does not have,
-//! is reported once and the event received: the same event again would find the same, and the schedule looks at the payment
-//! anyway. An intent of the other mode is a wrong setting here, so the event comes again until it is repaired.
+//! Events arrive late, twice, or out of order. So an event is only a hint to look at a payment: the ledger gets what the intent says
+//! *now*. A repeated delivery gets the response of the first one.
 //!
-//! Others may use the same account. What they send is received, and nothing more: an event without `metadata.payment_id`, and
-//! one whose `metadata.environment` is not ours.
+//! The provider sends an event again after a 503, for up to three days (<https://docs.stripe.com/webhooks>). This is the answer when
 //!
-//! Nothing of a body is read before its signature has been checked.
+//! - the payment could not be reconciled,
+//! - a charge contradicts the ledger ([`Anomaly`]), until an operator repairs it,
+//! - the intent belongs to the other mode, live or test, until the configuration is repaired.
+//!
+//! An intent with another amount, or one that the provider does not have, is reported and the event is accepted. The same event again
+//! would change nothing, and the reconciler looks at the payment anyway.
+//!
+//! Other systems and environments may use the same Stripe account. Their events are accepted and ignored: those without
+//! `metadata.payment_id`, and those with another `metadata.environment`.
+//!
+//! The signature is checked before the body is parsed.
 
 mod event;
+mod secrets;
 mod signature;
-mod signers;
 
 use std::time::Duration;
 
@@ -26,79 +31,79 @@ use idempotency::{
 use tracing::{error, info, warn};
 
 use self::event::Event;
-use self::signers::{Signed, Signers};
+use self::secrets::{SignatureCheck, WebhookSecrets};
 use super::anomaly::Anomaly;
-use super::found::Found;
-use super::settling::Settling;
-use super::{Moment, Payment, Setup, State, payment, rendering};
+use super::finding::ProviderFinding;
+use super::service::PaymentService;
+use super::{Payment, Setup, State, Timestamp, payment, rendering};
 
 /// Receives the provider's events.
 pub struct Webhook {
     idempotency: Idempotency,
     environment: Environment,
-    /// `None`: there is nothing to settle with.
-    settling: Option<Settling>,
-    /// `None`: nobody can have signed anything.
-    signers: Option<Signers>,
+    /// `None`: no ledger or no provider is configured, and each event has to be sent again.
+    service: Option<PaymentService>,
+    /// `None`: no secrets are configured, and each event has to be sent again.
+    secrets: Option<WebhookSecrets>,
 }
 
-const ROUTE: &str = "/api/payments/webhook";
-/// Whose keys the events' ids are.
-const SENDER: &str = "stripe";
-
-/// Whether an event needs to come again.
-enum Followed {
-    /// The ledger says what the provider says.
-    Done,
-    /// It is not known yet whether it does.
-    NotYet,
-}
-
-/// What receiving an event came to, and how.
-pub struct Receipt {
-    /// What its sender is answered.
-    pub received: Received,
-    /// The store that answered alone, where not all that are configured could take part.
+/// The answer to an event, and how it was found.
+pub struct EventOutcome {
+    /// The answer to the sender.
+    pub answer: EventAnswer,
+    /// The only store that took part, if the engine was degraded.
     pub degraded_to: Option<Backend>,
-    /// Whether it waited for another delivery.
+    /// Whether the request waited for another delivery.
     pub has_waited: bool,
 }
 
-/// What the sender of an event is answered.
-pub enum Received {
-    /// It needs not come again.
-    Followed {
-        /// The answer to each delivery of it.
-        answer: SavedResponse,
-        /// Whether an earlier delivery was followed.
+/// The answer to an event.
+pub enum EventAnswer {
+    /// The event was processed, or needs no processing.
+    Processed {
+        /// The response to each delivery of this event.
+        response: SavedResponse,
+        /// Whether an earlier delivery was processed.
         is_replay: bool,
     },
-    /// It has to come again.
-    NotYet,
-    /// Another delivery is at work, for this long at most.
+    /// The sender has to send the event again.
+    RetryLater,
+    /// Another delivery is being processed, at most for this long.
     InProgress(Duration),
-    /// Its id belongs to another event.
+    /// Another event has the same id.
     IdReused,
-    /// No secret that is in force signed it, or not lately.
-    NotSigned,
-    /// It cannot be read.
-    Invalid,
+    /// The signature is wrong, missing or too old.
+    InvalidSignature,
+    /// The body is not an event.
+    InvalidEvent,
 }
 
-impl Received {
-    fn first() -> Self {
-        Self::Followed {
-            answer: rendering::received(),
+/// The result of processing an event.
+enum Processing {
+    /// The ledger has what the provider says.
+    Recorded,
+    /// The sender has to send the event again.
+    RetryLater,
+}
+
+const ROUTE: &str = "/api/payments/webhook";
+/// The scope of the events' ids.
+const SENDER: &str = "stripe";
+
+impl EventAnswer {
+    fn first_delivery() -> Self {
+        Self::Processed {
+            response: rendering::event_received(),
             is_replay: false,
         }
     }
 }
 
-impl From<Received> for Receipt {
-    /// An answer that needed no store of keys.
-    fn from(received: Received) -> Self {
+impl From<EventAnswer> for EventOutcome {
+    /// An answer that was found without the idempotency store.
+    fn from(answer: EventAnswer) -> Self {
         Self {
-            received,
+            answer,
             degraded_to: None,
             has_waited: false,
         }
@@ -106,178 +111,191 @@ impl From<Received> for Receipt {
 }
 
 impl Webhook {
-    /// Receives events over `idempotency`, which signs with [`Setup::response_keys`]. Nothing is connected, and nothing here fails.
+    /// A webhook over `idempotency`, which signs with [`Setup::response_keys`]. This connects to nothing.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
-        let secrets = setup.config.webhook_secrets.as_ref();
-        let signers =
-            secrets.map(|secrets| Signers::new(setup.secrets.cell(secrets), &setup.environment));
-        match signers {
+        let source = setup.config.webhook_secrets.as_ref();
+        let secrets = source
+            .map(|source| WebhookSecrets::new(setup.secrets.cell(source), &setup.environment));
+        match secrets {
             Some(_) => {}
-            // Stripe sends none to a laptop.
+            // Stripe sends no events to a laptop, so this is no error there.
             None if setup.environment.is_laptop() => {
-                info!("events are refused: set STRIPE_WEBHOOK_SECRETS");
+                info!(
+                    "events are refused: no webhook secret is configured; set STRIPE_WEBHOOK_SECRETS"
+                );
             }
-            None => error!("events are refused: set STRIPE_WEBHOOK_SECRETS"),
+            None => error!(
+                "events are refused: no webhook secret is configured; set STRIPE_WEBHOOK_SECRETS"
+            ),
         }
         Self {
             idempotency,
             environment: setup.environment.clone(),
-            settling: Settling::new(setup),
-            signers,
+            service: PaymentService::new(setup).ok(),
+            secrets,
         }
     }
 
-    /// Receives an event: its body, and the header that signs it. Where another delivery of it is at work, waits at most for
-    /// `patience`.
+    /// Receives an event: its body and its signature header. If another delivery is being processed, waits for at most `patience`.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call leaves the payment wherever it was; the event comes again.
+    /// A dropped call leaves the payment open; the provider sends the event again.
     pub async fn receive(
         &self,
         signature: Option<&str>,
         body: &[u8],
         patience: Option<Duration>,
         deadline: Deadline,
-    ) -> Receipt {
-        let (Some(settling), Some(signers)) = (&self.settling, &self.signers) else {
-            return Received::NotYet.into();
+    ) -> EventOutcome {
+        let (Some(service), Some(secrets)) = (&self.service, &self.secrets) else {
+            return EventAnswer::RetryLater.into();
         };
-        let now = Moment::now().as_unix_seconds();
-        match signers.judge(signature, body, now, deadline).await {
-            Signed::Yes => {}
-            Signed::No => {
-                warn!("an event was refused: its signature is not valid");
-                return Received::NotSigned.into();
+        let now = Timestamp::now().as_unix_seconds();
+        match secrets.verify(signature, body, now, deadline).await {
+            SignatureCheck::Valid => {}
+            SignatureCheck::Invalid => {
+                warn!(
+                    "an event was refused: its signature is invalid; if all events are, check STRIPE_WEBHOOK_SECRETS and the clock"
+                );
+                return EventAnswer::InvalidSignature.into();
             }
-            Signed::StoreError => return Received::NotYet.into(),
+            SignatureCheck::SecretsUnavailable => return EventAnswer::RetryLater.into(),
         }
         let Some(event) = Event::parse(body) else {
-            return Received::Invalid.into();
+            return EventAnswer::InvalidEvent.into();
         };
         if !event.is_of_intent() {
-            return Received::first().into();
+            return EventAnswer::first_delivery().into();
         }
         let Some(operation) = operation(&event) else {
-            return Received::Invalid.into();
+            return EventAnswer::InvalidEvent.into();
         };
         let claim = self
             .idempotency
             .claim_patiently(&operation, patience, deadline);
         let claim = claim.await;
-        let received = match claim.outcome {
-            Ok(ClaimOutcome::Claimed(lease)) => match self.follow(settling, &event, deadline).await
+        let answer = match claim.outcome {
+            Ok(ClaimOutcome::Claimed(lease)) => match self.process(service, &event, deadline).await
             {
-                Followed::Done => {
-                    lease.complete(rendering::received()).await;
-                    Received::first()
+                Processing::Recorded => {
+                    lease.complete(rendering::event_received()).await;
+                    EventAnswer::first_delivery()
                 }
-                Followed::NotYet => {
+                Processing::RetryLater => {
                     lease.release().await;
-                    Received::NotYet
+                    EventAnswer::RetryLater
                 }
             },
-            Ok(ClaimOutcome::Blocked(Blocked::Replay(answer))) => Received::Followed {
-                answer,
+            Ok(ClaimOutcome::Blocked(Blocked::Replay(response))) => EventAnswer::Processed {
+                response,
                 is_replay: true,
             },
-            // What is stored under the event's id is damaged, or another program's. Following an event twice is harmless.
+            // The record of this event's id is damaged or was written by another program. Processing an event twice is harmless.
             Ok(ClaimOutcome::Blocked(Blocked::Unknown(_))) => {
-                match self.follow(settling, &event, deadline).await {
-                    Followed::Done => Received::first(),
-                    Followed::NotYet => Received::NotYet,
+                match self.process(service, &event, deadline).await {
+                    Processing::Recorded => EventAnswer::first_delivery(),
+                    Processing::RetryLater => EventAnswer::RetryLater,
                 }
             }
-            Ok(ClaimOutcome::Blocked(Blocked::Mismatch)) => Received::IdReused,
+            Ok(ClaimOutcome::Blocked(Blocked::Mismatch)) => EventAnswer::IdReused,
             Ok(ClaimOutcome::Blocked(Blocked::InProgress { retry_after })) => {
-                Received::InProgress(retry_after)
+                EventAnswer::InProgress(retry_after)
             }
             Err(error) => {
                 warn!(
                     idempotency.error = %error,
-                    "a request was turned away: nothing decides whether it may run"
+                    "an event was refused: the idempotency store is unavailable; the provider sends it again"
                 );
-                Received::NotYet
+                EventAnswer::RetryLater
             }
         };
-        Receipt {
-            received,
+        EventOutcome {
+            answer,
             degraded_to: claim.degraded_to,
             has_waited: claim.has_waited,
         }
     }
 
-    /// Looks at the payment that an event is about, if it is one of this environment. An event that contradicts the ledger comes
-    /// again, until the contradiction is repaired or the provider gives up.
-    async fn follow(&self, settling: &Settling, event: &Event, deadline: Deadline) -> Followed {
+    /// Reconciles the event's payment, if it is a payment of this environment.
+    async fn process(
+        &self,
+        service: &PaymentService,
+        event: &Event,
+        deadline: Deadline,
+    ) -> Processing {
         let Some(id) = event.payment_id().filter(|id| payment::is_id(id)) else {
             info!(
                 stripe.event = event.kind,
-                "an event is about no payment of ours"
+                "an event was ignored: its intent has no payment id of ours"
             );
-            return Followed::Done;
+            return Processing::Recorded;
         };
-        if !self.is_from_here(event) {
+        if !self.is_of_this_environment(event) {
             info!(
                 stripe.event = event.kind,
-                "an event is about a payment of another environment"
+                "an event was ignored: its payment belongs to another environment"
             );
-            return Followed::Done;
+            return Processing::Recorded;
         }
-        let anomalies = &settling.anomalies;
+        let anomalies = &service.anomalies;
         let intent = Some(event.intent());
-        let payment = match settling.ledger.read(id, deadline).await {
+        let payment = match service.ledger.read(id, deadline).await {
             Ok(Some(payment)) => payment,
             Ok(None) if event.is_of_charge() => {
                 anomalies.report(Anomaly::ChargedWithoutRow, id, intent);
-                return Followed::NotYet;
+                return Processing::RetryLater;
             }
             Ok(None) => {
                 info!(
                     stripe.event = event.kind,
-                    "an event is about a payment that is not in the ledger"
+                    "an event was ignored: its payment is not in the ledger, and nothing was charged"
                 );
-                return Followed::Done;
+                return Processing::Recorded;
             }
             Err(error) => {
-                warn!(payment.id = id, ledger.error = %error, "an event's payment could not be read");
-                return Followed::NotYet;
+                warn!(payment.id = id, ledger.error = %error, "an event was not processed: its payment was not read; the provider sends it again");
+                return Processing::RetryLater;
             }
         };
         if let Some(anomaly) = anomaly(event, &payment) {
             anomalies.report(anomaly, id, intent);
-            return Followed::NotYet;
+            return Processing::RetryLater;
         }
         if !is_about(event, &payment) {
-            return Followed::Done;
+            return Processing::Recorded;
         }
-        let settled = settling.settle(payment, deadline).await;
-        match settled.found {
-            Found::Unreachable(_) => Followed::NotYet,
-            _ if !settled.is_acknowledged => Followed::NotYet,
-            Found::NoSuchIntent => {
+        let reconciled = service.reconcile(payment, deadline).await;
+        match reconciled.finding {
+            ProviderFinding::Unreachable(_) => Processing::RetryLater,
+            _ if !reconciled.is_recorded => Processing::RetryLater,
+            ProviderFinding::NoSuchIntent => {
                 error!(
                     payment.id = id,
                     stripe.intent = intent,
-                    "an event is about an intent that the provider does not have"
+                    "the provider sent an event of an intent that it does not have; check the account and mode of STRIPE_API_KEY"
                 );
-                Followed::Done
+                Processing::Recorded
             }
-            // Also where that does not end the payment: the same event again would find the same.
-            Found::Ended | Found::NoIntent | Found::Intent(_) | Found::OtherAmount => {
-                Followed::Done
-            }
+            // The payment may stay open. The same event again would find the same.
+            ProviderFinding::AlreadyEnded
+            | ProviderFinding::NoIntent
+            | ProviderFinding::Intent(_)
+            | ProviderFinding::AmountMismatch => Processing::Recorded,
         }
     }
 
-    fn is_from_here(&self, event: &Event) -> bool {
+    /// Intents of earlier versions name no environment, so their events are processed.
+    fn is_of_this_environment(&self, event: &Event) -> bool {
         let environment = event.environment();
         environment.is_none_or(|name| name == self.environment.name())
     }
 }
 
-/// How an event contradicts the ledger. An intent is confirmed only once the payment's row names it, and a payment ends as not
-/// charged only when its intent can no longer be.
+/// How an event contradicts the ledger, if it does.
+///
+/// Our steps confirm an intent only after the payment's row names it. They end a payment as not charged only when its intent can no
+/// longer be charged. So a charge that breaks either rule came from elsewhere.
 fn anomaly(event: &Event, payment: &Payment) -> Option<Anomaly> {
     if !event.is_of_charge() {
         None
@@ -290,20 +308,23 @@ fn anomaly(event: &Event, payment: &Payment) -> Option<Anomaly> {
     }
 }
 
-/// Whether an event tells of the intent that the ledger names.
+/// Whether the event is about the intent that the ledger names, in the same mode.
 fn is_about(event: &Event, payment: &Payment) -> bool {
     if payment.intent.as_deref() != Some(event.intent()) {
         return false;
     }
     if payment.livemode != event.livemode {
-        warn!(payment.id, "an event is of the other mode, live or test");
+        warn!(
+            payment.id,
+            "an event was ignored: its mode, live or test, is not the payment's"
+        );
         return false;
     }
     true
 }
 
-/// The following of an event. A delivery differs from the one before it in what the event is not about, so the fingerprint is of
-/// what it is.
+/// The idempotent operation of processing an event. Deliveries of one event differ in members such as `pending_webhooks`, so the
+/// fingerprint covers only what identifies the event.
 fn operation(event: &Event) -> Option<Operation> {
     let key = IdempotencyKey::parse(event.id.as_bytes()).ok()?;
     let fingerprint = Fingerprint::of(&Request {

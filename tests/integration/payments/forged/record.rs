@@ -1,11 +1,11 @@
-//! A record of Redis, taken apart and put together by another program.
+//! Records in Redis as another program could forge them.
 
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-/// The length of a record's header, and where it says what.
+/// The length of a record's header, and the ranges of its fields.
 pub(super) const HEADER: usize = 211;
 const STATE: Range<usize> = 4..15;
 const LEASED_AT: Range<usize> = 71..84;
@@ -21,7 +21,7 @@ pub(super) struct Record {
     body: String,
 }
 
-/// What another program can leave under the key of a declined payment; `other` is the record of one that succeeded.
+/// Forged records for the key of a declined payment; `other` is the record of a succeeded one.
 pub(super) fn forgeries(sound: &Record, other: &Record) -> Vec<(&'static str, String)> {
     let text = sound.text();
     let without_mac = |record: &mut Record| {

@@ -1,4 +1,4 @@
-//! The ledger of a laptop: one file for each payment, which every process sees.
+//! The ledger of a laptop: one file per payment, shared by all processes.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use foundation::Deadline;
 use serde_json::Value;
 
 use super::files::{Locked, lock, read, read_all};
-use super::{Change, Changed, Ledger, LedgerError, OpenPayments, Queue};
-use crate::{Moment, Payment};
+use super::{Change, ChangeResult, Ledger, LedgerError, OpenPayments, Queue};
+use crate::{Payment, Timestamp};
 
 pub(crate) struct FileLedger {
     folder: PathBuf,
@@ -22,10 +22,10 @@ impl FileLedger {
         }
     }
 
-    /// Why a payment's file gave no payment.
-    fn failure(&self, id: &str, error: &io::Error) -> LedgerError {
+    /// The error of reading a payment's file.
+    fn error(&self, id: &str, error: &io::Error) -> LedgerError {
         match error.kind() {
-            // So the parser fails.
+            // The kinds of serde_json's errors.
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof => LedgerError::Unreadable {
                 tenant: self.tenant(id),
             },
@@ -33,7 +33,7 @@ impl FileLedger {
         }
     }
 
-    /// Whose payment a file is that is no payment any more.
+    /// The tenant in a file that is no valid payment.
     fn tenant(&self, id: &str) -> Option<String> {
         let row: Value = read(&self.folder, id).ok()??;
         row["tenant"].as_str().map(str::to_owned)
@@ -57,7 +57,7 @@ impl Ledger for FileLedger {
             found.is_none().then(|| payment.clone())
         });
         opened
-            .map_err(|error| self.failure(&payment.id, &error))?
+            .map_err(|error| self.error(&payment.id, &error))?
             .ok_or(LedgerError::Unavailable("not_found"))
     }
 
@@ -66,45 +66,45 @@ impl Ledger for FileLedger {
         payment: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Changed, LedgerError> {
+    ) -> Result<ChangeResult, LedgerError> {
         let locked = self.lock(deadline).await?;
         let mut fits = false;
         let changed = locked.update(&payment.id, |found: Option<&Payment>| {
-            let changed = change.apply(found?, Moment::now());
+            let changed = change.apply(found?, Timestamp::now());
             fits = changed.is_some();
             changed
         });
-        let changed = changed.map_err(|error| self.failure(&payment.id, &error))?;
+        let changed = changed.map_err(|error| self.error(&payment.id, &error))?;
         let changed = changed.ok_or(LedgerError::Unavailable("not_found"))?;
         Ok(if fits {
-            Changed::Now(changed)
+            ChangeResult::Applied(changed)
         } else {
-            Changed::Not(changed)
+            ChangeResult::Conflict(changed)
         })
     }
 
     async fn read(&self, id: &str, _: Deadline) -> Result<Option<Payment>, LedgerError> {
-        read(&self.folder, id).map_err(|error| self.failure(id, &error))
+        read(&self.folder, id).map_err(|error| self.error(id, &error))
     }
 
-    /// Files that cannot be read are always among them: nothing says how old such a payment is, or when it was looked at.
+    /// The list always has every unreadable file, because its age and last look are unknown.
     async fn open_payments(&self, queue: Queue, _: Deadline) -> Result<OpenPayments, LedgerError> {
         let mut open = OpenPayments::default();
         for (id, payment) in self.all()? {
             match payment {
-                Some(payment) if queue.takes(&payment) => open.payments.push(payment),
+                Some(payment) if queue.contains(&payment) => open.payments.push(payment),
                 Some(_) => {}
                 None => open.unreadable.push(id),
             }
         }
-        open.payments.sort_by_key(|payment| queue.rank(payment));
+        open.payments.sort_by_key(|payment| queue.sort_key(payment));
         let limit = queue.limit.try_into().unwrap_or(usize::MAX);
         open.payments.truncate(limit);
         open.unreadable.sort_unstable();
         Ok(open)
     }
 
-    async fn count_open(&self, created_before: Moment, _: Deadline) -> Result<u64, LedgerError> {
+    async fn count_open(&self, created_before: Timestamp, _: Deadline) -> Result<u64, LedgerError> {
         let all = self.all()?;
         let payments = all.iter().filter_map(|(_, payment)| payment.as_ref());
         let is_open =
@@ -118,6 +118,9 @@ impl Ledger for FileLedger {
 }
 
 fn unavailable(error: &io::Error) -> LedgerError {
-    tracing::error!("the ledger's files cannot be used: {}", error.kind());
+    tracing::error!(
+        "the file ledger in LEDGER_DIR is unavailable: {}",
+        error.kind()
+    );
     LedgerError::Unavailable("file_error")
 }

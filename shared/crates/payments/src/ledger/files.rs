@@ -1,8 +1,7 @@
-//! Files that several processes of one machine change.
+//! JSON files that several processes of one machine change.
 //!
-//! A file is replaced whole and by name, so that a process which ends in the middle leaves the old one; a lock on a second file
-//! makes a change of reading, deciding and replacing one step. Only the user who runs the
-//! process may read them.
+//! A write replaces the whole file by renaming a draft, so a crash leaves the old file. A lock file makes reading, deciding and
+//! replacing one step. Only the user of the process can read the files.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -17,10 +16,10 @@ const EXTENSION: &str = "json";
 const PRIVATE_FOLDER: u32 = 0o700;
 /// Read and write for the user, nothing for others.
 const PRIVATE_FILE: u32 = 0o600;
-/// How long a lock is waited for before it is tried again.
+/// The pause between two tries to take the lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
-/// What the file `name` in `folder` says; `None` where there is none.
+/// The value in the file `name` of `folder`; `None` if there is no such file.
 pub(crate) fn read<T: serde::de::DeserializeOwned>(
     folder: &Path,
     name: &str,
@@ -32,7 +31,7 @@ pub(crate) fn read<T: serde::de::DeserializeOwned>(
     }
 }
 
-/// The names of all files in `folder`, each with what it says (`None`: what it says is no `T`); none where there is no folder.
+/// All files of `folder` by name, each with its value, or `None` if it does not parse. A missing folder has no files.
 pub(crate) fn read_all<T: serde::de::DeserializeOwned>(
     folder: &Path,
 ) -> io::Result<Vec<(String, Option<T>)>> {
@@ -49,24 +48,24 @@ pub(crate) fn read_all<T: serde::de::DeserializeOwned>(
             .is_some_and(|extension| extension == EXTENSION)
         {
             let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            let said = serde_json::from_slice(&fs::read(&path)?).ok();
-            all.push((name.into_owned(), said));
+            let value = serde_json::from_slice(&fs::read(&path)?).ok();
+            all.push((name.into_owned(), value));
         }
     }
     Ok(all)
 }
 
-/// A folder in which nobody else changes anything until this is dropped.
+/// A lock on a folder, held until it is dropped.
 pub(crate) struct Locked<'a> {
     folder: &'a Path,
     _lock: File,
 }
 
-/// Waits until nobody else changes anything in `folder`, at most until `deadline`: a process that is frozen keeps what it has locked.
+/// Locks `folder`. Waits until `deadline` at most, because a frozen process keeps its lock.
 ///
 /// # Cancel safety
 ///
-/// A dropped wait locks nothing.
+/// A dropped wait takes no lock.
 pub(crate) async fn lock(folder: &Path, deadline: Deadline) -> io::Result<Locked<'_>> {
     create_private_folder(folder)?;
     let lock = create_private_file(&folder.join(".lock"))?;
@@ -88,7 +87,7 @@ pub(crate) async fn lock(folder: &Path, deadline: Deadline) -> io::Result<Locked
 }
 
 impl Locked<'_> {
-    /// Lets `next` decide what the file `name` says from now on (`None`: what it says now); returns what it then says.
+    /// Replaces the value of the file `name` by what `next` returns; `None` keeps the value. Returns the value afterwards.
     pub(crate) fn update<T: serde::Serialize + serde::de::DeserializeOwned>(
         &self,
         name: &str,
@@ -113,7 +112,7 @@ fn create_private_folder(folder: &Path) -> io::Result<()> {
         .recursive(true)
         .mode(PRIVATE_FOLDER)
         .create(folder)?;
-    // An older version made it readable for others.
+    // An older version created the folder readable for other users.
     let is_private = fs::metadata(folder)?.permissions().mode() & 0o777 == PRIVATE_FOLDER;
     if is_private {
         return Ok(());
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_user_may_read_what_is_kept() {
+    async fn only_the_user_of_the_process_can_read_the_files() {
         let parent = tempfile::TempDir::new().expect("a folder");
         let ledger = parent.path().join("ledger");
         let of_an_older_version = parent.path().join("older");

@@ -1,4 +1,4 @@
-//! The ledger in MongoDB: one document for each payment, each change one conditional update.
+//! The ledger in MongoDB: one document per payment; each change is one conditional update.
 
 use async_trait::async_trait;
 use foundation::Deadline;
@@ -9,8 +9,8 @@ use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database, IndexModel};
 use tracing::error;
 
-use super::{Change, Changed, Ledger, LedgerError, OpenPayments, Queue, QueueOrder};
-use crate::{Moment, Payment, State};
+use super::{Change, ChangeResult, Ledger, LedgerError, OpenPayments, Queue, QueueOrder};
+use crate::{Payment, State, Timestamp};
 
 pub(crate) struct MongoLedger {
     mongo: Mongo,
@@ -23,7 +23,7 @@ impl MongoLedger {
         Self { mongo }
     }
 
-    /// Sends one `findOneAndUpdate`. `None`: nothing is as `filter` says.
+    /// Sends one `findOneAndUpdate`; `None` if no document matches `filter`.
     async fn update(
         &self,
         filter: Document,
@@ -54,17 +54,16 @@ enum Upsert {
 }
 
 impl MongoLedger {
-    /// Calls for a person where rows cannot be read, and lets them wait for their next turn, so that they keep no others from
-    /// theirs.
+    /// Logs unreadable rows for an operator, and moves them to the end of the queue, so that they delay no other payments.
     async fn put_back(&self, rows: &[Bson], deadline: Deadline) -> Result<(), LedgerError> {
         if rows.is_empty() {
             return Ok(());
         }
         for id in rows {
-            error!(payment.id = %id, "a row of the ledger cannot be read: its payment is not settled");
+            error!(payment.id = %id, "a ledger row is unreadable: its payment may have been charged and is not reconciled until the row is repaired; see docs/runbook.md, Unreadable payments");
         }
         let filter = doc! { "_id": { "$in": rows } };
-        let update = doc! { "$set": { "looked_at": Moment::now().to_string() } };
+        let update = doc! { "$set": { "looked_at": Timestamp::now().to_string() } };
         let writing = self.mongo.run(deadline, |database| {
             let (payments, filter, update) = (payments(&database), filter.clone(), update.clone());
             async move { payments.update_many(filter, update).await }
@@ -80,11 +79,11 @@ impl MongoLedger {
         limit: u32,
         deadline: Deadline,
     ) -> Result<Vec<Document>, LedgerError> {
-        let asked = asked(queue, limit);
+        let pipeline = pipeline(queue, limit);
         self.mongo
             .run(deadline, |database| {
-                let (payments, asked) = (payments(&database), asked.clone());
-                async move { payments.aggregate(asked).await?.try_collect().await }
+                let (payments, pipeline) = (payments(&database), pipeline.clone());
+                async move { payments.aggregate(pipeline).await?.try_collect().await }
             })
             .await
             .map_err(unavailable)
@@ -100,7 +99,7 @@ impl Ledger for MongoLedger {
         let update = doc! { "$setOnInsert": inserted };
         match self.update(filter, update, Upsert::Yes, deadline).await {
             Ok(Some(opened)) => payment(opened),
-            // Two inserted at once: the other one's row is there now.
+            // Another attempt inserted the row at the same time.
             Ok(None) | Err(Error::Duplicate) => self
                 .read(&opened.id, deadline)
                 .await?
@@ -114,7 +113,7 @@ impl Ledger for MongoLedger {
         changing: &Payment,
         change: &Change,
         deadline: Deadline,
-    ) -> Result<Changed, LedgerError> {
+    ) -> Result<ChangeResult, LedgerError> {
         let (guard, set) = written(change)?;
         let mut filter = doc! { "_id": &changing.id, "state": is_open() };
         filter.extend(guard);
@@ -123,11 +122,11 @@ impl Ledger for MongoLedger {
             .await
             .map_err(unavailable)?;
         match changed {
-            Some(changed) => payment(changed).map(Changed::Now),
+            Some(changed) => payment(changed).map(ChangeResult::Applied),
             None => self
                 .read(&changing.id, deadline)
                 .await?
-                .map(Changed::Not)
+                .map(ChangeResult::Conflict)
                 .ok_or(LedgerError::Unavailable("not_found")),
         }
     }
@@ -163,8 +162,8 @@ impl Ledger for MongoLedger {
                 }
             }
             match queue.order {
-                QueueOrder::Unseen { .. } => self.put_back(&unreadable, deadline).await?,
-                // An operator who only looks leaves the queue as it is, and sees past what cannot be read.
+                QueueOrder::LongestWaiting { .. } => self.put_back(&unreadable, deadline).await?,
+                // An operator's list leaves the queue unchanged, and is filled up with rows after the unreadable ones.
                 QueueOrder::Oldest if !is_all && payments.len() < size(queue.limit) => {
                     let unreadable = u32::try_from(unreadable.len()).unwrap_or(u32::MAX);
                     limit = queue.limit.saturating_add(unreadable.saturating_mul(2));
@@ -183,7 +182,7 @@ impl Ledger for MongoLedger {
 
     async fn count_open(
         &self,
-        created_before: Moment,
+        created_before: Timestamp,
         deadline: Deadline,
     ) -> Result<u64, LedgerError> {
         let filter = open_since(created_before);
@@ -211,16 +210,18 @@ impl Ledger for MongoLedger {
     }
 }
 
-/// The aggregation that a queue is. It says what [`Queue::takes`] and [`Queue::rank`] say, which a test compares. Beside those
-/// it finds rows whose state or times are damaged, which belong nowhere else.
-fn asked(queue: Queue, limit: u32) -> [Document; 4] {
+/// The aggregation of a queue.
+///
+/// It has the same rule as [`Queue::contains`] and [`Queue::sort_key`]; a test compares them. It also finds rows whose state or times are
+/// damaged.
+fn pipeline(queue: Queue, limit: u32) -> [Document; 4] {
     let states = State::OPEN.into_iter().chain(State::FINAL);
     let is_damaged = doc! { "$nin": states.map(State::name).collect::<Vec<_>>() };
     let is_due = doc! { "state": is_open(), "created_at": is_before(queue.created_before) };
     let mut filter = doc! { "$or": [is_due, { "state": is_damaged }] };
     let rank = match queue.order {
         QueueOrder::Oldest => Bson::from("$created_at"),
-        QueueOrder::Unseen { looked_before } => {
+        QueueOrder::LongestWaiting { looked_before } => {
             filter.insert("looked_at", is_before(looked_before));
             doc! { "$ifNull": ["$looked_at", "$created_at"] }.into()
         }
@@ -233,12 +234,12 @@ fn asked(queue: Queue, limit: u32) -> [Document; 4] {
     ]
 }
 
-/// An instant before this one, nothing, or what is no instant.
-fn is_before(moment: Moment) -> Document {
-    doc! { "$not": { "$gte": moment.to_string(), "$lt": Moment::FAR.to_string() } }
+/// Matches a time before this one, a missing time, and a value that is no time.
+fn is_before(moment: Timestamp) -> Document {
+    doc! { "$not": { "$gte": moment.to_string(), "$lt": Timestamp::FAR.to_string() } }
 }
 
-fn open_since(created_before: Moment) -> Document {
+fn open_since(created_before: Timestamp) -> Document {
     doc! { "state": is_open(), "created_at": { "$lt": created_before.to_string() } }
 }
 
@@ -246,9 +247,10 @@ fn is_open() -> Document {
     doc! { "$in": State::OPEN.map(State::name).to_vec() }
 }
 
-/// What a change expects beside an open state, and what it sets. It says what [`Change::apply`] says, which a test compares.
+/// The filter of a change beside an open state, and the members that it sets. It has the same rule as [`Change::apply`]; a test compares
+/// them.
 fn written(change: &Change) -> Result<(Document, Document), LedgerError> {
-    let now = Moment::now().to_string();
+    let now = Timestamp::now().to_string();
     Ok(match change {
         Change::Attach { intent, livemode } => (
             doc! { "intent": Bson::Null },
@@ -269,7 +271,7 @@ fn written(change: &Change) -> Result<(Document, Document), LedgerError> {
     })
 }
 
-/// What an end sets, and nothing that another attempt may have written since.
+/// The members that an end sets. All others may have changed since this attempt read the row, so they stay as they are.
 fn ending(ended: &Payment) -> Result<Document, LedgerError> {
     let mut all = document(ended)?;
     let members = ["state", "status_since", "decline_code", "answer"];
@@ -292,7 +294,7 @@ fn payment(row: Document) -> Result<Payment, LedgerError> {
     bson::from_document(row).map_err(|_| LedgerError::Unreadable { tenant })
 }
 
-/// An id as people see it. Those that this ledger writes are texts.
+/// An id as text. The ids that this ledger writes are strings; those of foreign rows may not be.
 fn text(id: Bson) -> String {
     match id {
         Bson::String(id) => id,

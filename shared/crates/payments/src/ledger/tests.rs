@@ -1,4 +1,4 @@
-//! Both ledgers say the same.
+//! The file ledger and the MongoDB ledger behave alike.
 
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    Change, Changed, FileLedger, Ledger, LedgerError, MongoLedger, OpenPayments, Queue, QueueOrder,
+    Change, ChangeResult, FileLedger, Ledger, LedgerError, MongoLedger, OpenPayments, Queue,
+    QueueOrder,
 };
-use crate::{End, Moment, Payment, State};
+use crate::{End, Payment, State, Timestamp};
 
-/// A ledger, and the database that it is in.
+/// A MongoDB ledger and the name of its database.
 async fn mongo_ledger() -> (MongoLedger, String) {
     let server = MongoServer::shared().await;
     let database = server.fresh_database();
@@ -24,13 +25,13 @@ async fn mongo_ledger() -> (MongoLedger, String) {
     (MongoLedger::new(mongo), database)
 }
 
-/// A payment in this state; an ended one has succeeded.
+/// A payment in this state. In a final state it has the response of a success.
 pub(crate) fn payment(number: usize, state: State, intent: Option<&str>) -> Payment {
     let order = json!({
         "amount": 99_999_999, "currency": "EUR", "payment_method": "pm_1", "description": null,
         "metadata": [["$a.b", "c"]], "return_url": null,
     });
-    let now = Moment::EPOCH;
+    let now = Timestamp::EPOCH;
     let payment = Payment {
         id: format!("pay_{number}"),
         tenant: "jwt:alice".to_owned(),
@@ -53,13 +54,13 @@ pub(crate) fn payment(number: usize, state: State, intent: Option<&str>) -> Paym
     }
 }
 
-/// What is written, but for the time at which it was: whether that is the start, or later.
+/// The payment with comparable times: each is either the start or later.
 fn written(payment: &Payment) -> Payment {
     let start_or_later = |moment| {
-        if moment == Moment::EPOCH {
-            Moment::EPOCH
+        if moment == Timestamp::EPOCH {
+            Timestamp::EPOCH
         } else {
-            Moment::FAR
+            Timestamp::FAR
         }
     };
     Payment {
@@ -78,7 +79,8 @@ async fn both_ledgers_change_a_payment_alike() {
     for state in State::OPEN.into_iter().chain(finals) {
         for intent in [None, Some("pi_1")] {
             let declined = End::Declined(Some("generic_decline".to_owned()));
-            let ended = Box::new(payment(0, State::Created, intent).ended(&declined, Moment::FAR));
+            let ended =
+                Box::new(payment(0, State::Created, intent).ended(&declined, Timestamp::FAR));
             let changes = [
                 Change::Attach {
                     intent: "pi_2".to_owned(),
@@ -100,29 +102,33 @@ async fn both_ledgers_change_a_payment_alike() {
                     assert_eq!(first, Ok(opened.clone()));
                     let changed = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
                     let changed = changed.expect("changed");
-                    let expected = change.apply(&opened, Moment::FAR);
-                    let says_so = matches!(changed, Changed::Now(_));
-                    assert_eq!(says_so, expected.is_some(), "{change:?} of {opened:?}");
+                    let expected = change.apply(&opened, Timestamp::FAR);
+                    let is_applied = matches!(changed, ChangeResult::Applied(_));
+                    assert_eq!(is_applied, expected.is_some(), "{change:?} of {opened:?}");
                     let changed = changed.into_payment();
                     let again = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
                     let again = again.expect("changed");
-                    // Only a look is made as often as it is asked for.
-                    let repeats = matches!(change, Change::Look) && says_so;
-                    assert_eq!(matches!(again, Changed::Now(_)), repeats, "{change:?}");
+                    // Only a look can be repeated.
+                    let repeats = matches!(change, Change::Look) && is_applied;
+                    assert_eq!(
+                        matches!(again, ChangeResult::Applied(_)),
+                        repeats,
+                        "{change:?}"
+                    );
                     assert_eq!(written(&again.into_payment()), written(&changed));
                     let second = ledger.open(&opened, Deadline::UNKNOWN).await;
                     assert_eq!(second.as_ref().map(written), Ok(written(&changed)));
                     seen.push(written(&changed));
                 }
                 assert_eq!(seen[0], seen[1], "{change:?} of {opened:?}");
-                let expected = change.apply(&opened, Moment::FAR);
+                let expected = change.apply(&opened, Timestamp::FAR);
                 assert_eq!(seen[0], written(&expected.unwrap_or(opened)));
             }
         }
     }
 }
 
-/// The change, of the payment with this number.
+/// The change for the payment with this number.
 fn about(change: Change, number: usize) -> Change {
     let named = |ended: Box<Payment>| {
         Box::new(Payment {
@@ -138,11 +144,11 @@ fn about(change: Change, number: usize) -> Change {
 }
 
 #[tokio::test]
-async fn both_ledgers_list_what_is_open_alike() {
+async fn both_ledgers_list_open_payments_alike() {
     let folder = TempDir::new().expect("a folder");
     let (mongo, database) = mongo_ledger().await;
     let files = FileLedger::new(folder.path());
-    let now = Moment::now();
+    let now = Timestamp::now();
     let ago = |seconds| now.before(Duration::from_secs(seconds));
     let kept = [
         (ago(50), None, State::Processing),
@@ -157,12 +163,12 @@ async fn both_ledgers_list_what_is_open_alike() {
         (QueueOrder::Oldest, 9, vec![2, 0, 3, 4, 1]),
         (QueueOrder::Oldest, 2, vec![2, 0]),
         (
-            QueueOrder::Unseen { looked_before: now },
+            QueueOrder::LongestWaiting { looked_before: now },
             9,
             vec![0, 3, 2, 1],
         ),
         (
-            QueueOrder::Unseen {
+            QueueOrder::LongestWaiting {
                 looked_before: ago(25),
             },
             2,
@@ -212,7 +218,7 @@ async fn both_ledgers_list_what_is_open_alike() {
     assert!(indexes.contains(&"state_1_created_at_1".to_owned()));
 }
 
-/// Breaks the row of a payment in both ledgers.
+/// Damages the row of a payment in both ledgers.
 async fn break_row(folder: &TempDir, database: &str, id: &str, tenant: Option<&str>) {
     let server = MongoServer::shared().await;
     let rows = server.collection(database, "payments").await;
@@ -225,7 +231,7 @@ async fn break_row(folder: &TempDir, database: &str, id: &str, tenant: Option<&s
 }
 
 #[tokio::test]
-async fn both_ledgers_say_of_an_unreadable_row_that_it_is_there() {
+async fn both_ledgers_report_a_damaged_row_as_unreadable_and_not_as_missing() {
     let folder = TempDir::new().expect("a folder");
     let (mongo, database) = mongo_ledger().await;
     let files = FileLedger::new(folder.path());
@@ -245,7 +251,7 @@ async fn both_ledgers_say_of_an_unreadable_row_that_it_is_there() {
             assert_eq!(read, Err(expected.clone()));
             let again = ledger.open(&opened, Deadline::UNKNOWN).await;
             assert_eq!(again, Err(expected.clone()));
-            // The first one changes the row in MongoDB, and cannot read what it has changed.
+            // The first change takes effect in MongoDB, and its result cannot be read.
             for change in [Change::Look, Change::Move(State::Unknown)] {
                 let changed = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
                 assert_eq!(changed, Err(expected.clone()));
@@ -253,7 +259,7 @@ async fn both_ledgers_say_of_an_unreadable_row_that_it_is_there() {
         }
     }
     let queue = Queue {
-        created_before: Moment::now(),
+        created_before: Timestamp::now(),
         order: QueueOrder::Oldest,
         limit: 1,
     };
@@ -263,9 +269,9 @@ async fn both_ledgers_say_of_an_unreadable_row_that_it_is_there() {
         assert_eq!(open.unreadable, ["pay_1", "pay_2"]);
         assert_eq!(open.payments, []);
     }
-    // A page of the queue is a turn, which is over for a row in MongoDB; a file has nowhere to say so.
+    // MongoDB moves an unreadable row to the end of the queue. An unreadable file cannot record that.
     let queue = Queue {
-        order: QueueOrder::Unseen {
+        order: QueueOrder::LongestWaiting {
             looked_before: queue.created_before,
         },
         limit: 9,
@@ -277,13 +283,13 @@ async fn both_ledgers_say_of_an_unreadable_row_that_it_is_there() {
     }
 }
 
-/// A file that cannot be read now is not a payment that was never opened.
+/// An I/O error must not look like a payment that was never opened.
 #[tokio::test]
-async fn files_that_cannot_be_read_are_not_missing() {
+async fn an_io_error_is_reported_as_unavailable_and_not_as_missing() {
     let folder = TempDir::new().expect("a folder");
     let ledger = FileLedger::new(folder.path());
     let queue = Queue {
-        created_before: Moment::now(),
+        created_before: Timestamp::now(),
         order: QueueOrder::Oldest,
         limit: 9,
     };

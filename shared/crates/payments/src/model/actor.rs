@@ -1,7 +1,7 @@
 //! The client's two attempts, the reconciler and a webhook event, step by step.
 //!
-//! The steps from the row that was read to the outcome are the real code ([`behaviour`]). What surrounds them is modelled here,
-//! after `create.rs`, `reconcile.rs` and `webhook.rs`.
+//! From the row that was read to the outcome, the real code runs ([`behaviour`]). The code around it is modelled here after `create.rs`,
+//! `reconcile.rs` and `webhook.rs`.
 
 use super::behaviour::{self, Ask, Next, Reply, Role, Seen, Start};
 use super::message::{Delivery, Heard, Key, KeyWrite, Message, Written};
@@ -11,11 +11,11 @@ use super::world::World;
 use super::{Bug, Protocol};
 use crate::State;
 use crate::provider::IntentStatus;
-use crate::steps::{Others, Purpose};
+use crate::steps::{ConcurrentAttempt, Purpose};
 
 impl World {
-    /// The purposes with which the actor can begin now. The payment's age decides, by the clock of each process; clocks differ,
-    /// so both are possible at any time.
+    /// The purposes with which the actor can begin now. Each process decides by its own clock, and clocks differ, so both are possible
+    /// at any time.
     pub(super) fn purposes(&self, who: usize) -> Vec<Purpose> {
         let actor = &self.actors[who];
         if actor.runs == 0 || actor.phase != Phase::Idle {
@@ -26,7 +26,7 @@ impl World {
         match who {
             0 => vec![Purpose::Pay, Purpose::Close],
             1 if self.actors[0].has_begun() => vec![Purpose::Pay, Purpose::Close],
-            RECONCILER.. if is_named => vec![Purpose::Settle, Purpose::Close],
+            RECONCILER.. if is_named => vec![Purpose::Reconcile, Purpose::Close],
             // A young payment without an intent is left as it is.
             RECONCILER if open.is_some() => vec![Purpose::Close],
             _ => Vec::new(),
@@ -38,7 +38,7 @@ impl World {
         self.actors[who].phase = if ATTEMPTS.contains(&who) {
             self.claim(protocol, who, purpose)
         } else {
-            self.begin_to_settle(protocol, who, purpose)
+            self.begin_to_reconcile(protocol, who, purpose)
         };
         self.go_on(protocol, who);
     }
@@ -55,7 +55,7 @@ impl World {
             }
             Key::Referred => {
                 let row = self.row.expect("a payment that is on its way");
-                return advance(protocol, row, Others::Perhaps, purpose, false);
+                return advance(protocol, row, ConcurrentAttempt::Possible, purpose, false);
             }
         };
         let is_first = self.key == Key::Absent;
@@ -66,27 +66,27 @@ impl World {
         };
         Phase::Opening {
             others: if took_over {
-                Others::Perhaps
+                ConcurrentAttempt::Possible
             } else {
-                Others::None
+                ConcurrentAttempt::None
             },
             is_first,
             purpose,
         }
     }
 
-    fn begin_to_settle(&mut self, protocol: &Protocol, who: usize, purpose: Purpose) -> Phase {
+    fn begin_to_reconcile(&mut self, protocol: &Protocol, who: usize, purpose: Purpose) -> Phase {
         let row = self.row.expect("a payment to settle");
         let (_, row) = row.written(Write::Look, who);
         self.closes_undisturbed = who == RECONCILER && purpose == Purpose::Close;
         let purpose = match protocol.bug {
             Some(Bug::ReconcilerConfirms) => Purpose::Pay,
-            Some(Bug::OldPaymentLeftOpen) => Purpose::Settle,
+            Some(Bug::OldPaymentLeftOpen) => Purpose::Reconcile,
             _ => purpose,
         };
         Phase::Running {
             node: behaviour::begin(Start {
-                role: Role::Settle,
+                role: Role::Reconciler,
                 purpose,
                 row,
             }),
@@ -94,8 +94,7 @@ impl World {
         }
     }
 
-    /// A retention is over, which is longer than an invocation: an attempt that has begun before has no time left, and sends nothing
-    /// more.
+    /// Ends the attempts. A key expires after its retention, which is longer than an invocation, so attempts that began before are over.
     pub(super) fn end_attempts(&mut self) {
         for who in ATTEMPTS {
             self.actors[who].phase = Phase::Idle;
@@ -119,12 +118,12 @@ impl World {
                     Some(Message::Ask { from: who, ask })
                 }
                 Next::Ask(ask) => Some(Message::Ask { from: who, ask }),
-                Next::Ended(_) | Next::OnItsWay(_) | Next::Nothing => None,
+                Next::Ended(_) | Next::Pending(_) | Next::Nothing => None,
             },
         }
     }
 
-    /// The reply that a planted bug assumes instead of asking the provider.
+    /// The reply that an attempt with a planted bug assumes without asking the provider.
     pub(super) fn believed(&self, who: usize, message: Message) -> Option<Reply> {
         let Message::Ask {
             ask: Ask::Inspect(number),
@@ -143,7 +142,7 @@ impl World {
         })
     }
 
-    /// The actor gets the reply to its request, or none.
+    /// The actor receives the reply to its request, or a timeout.
     pub(super) fn hear(
         &mut self,
         protocol: &Protocol,
@@ -164,13 +163,13 @@ impl World {
             ) => {
                 let is_forgotten = is_first && was_there;
                 let others = if is_forgotten {
-                    Others::Perhaps
+                    ConcurrentAttempt::Possible
                 } else {
                     others
                 };
                 advance(protocol, row, others, purpose, true)
             }
-            // Its 503 says that this request did nothing, and makes no claim about the payment.
+            // The 503 is about this request only, and not about the payment.
             (Phase::Opening { .. }, Heard::Opened(None)) => Phase::Keeping {
                 write: KeyWrite::Release,
                 says_nothing: false,
@@ -178,7 +177,7 @@ impl World {
             (Phase::Running { node, has_lease }, Heard::Reply(reply)) => {
                 self.misunderstand(protocol, who, message, delivery, reply);
                 Phase::Running {
-                    node: behaviour::hear(node, bent(protocol, reply)),
+                    node: behaviour::hear(node, misread(protocol, reply)),
                     has_lease,
                 }
             }
@@ -195,7 +194,7 @@ impl World {
         self.go_on(protocol, who);
     }
 
-    /// Notes what a planted bug needs later.
+    /// Records what a planted bug needs later.
     fn misunderstand(
         &mut self,
         protocol: &Protocol,
@@ -220,7 +219,7 @@ impl World {
         }
     }
 
-    /// Answers and keeps the outcome of a run that is over.
+    /// Answers with the outcome of a run that is over, and writes it to the key.
     fn go_on(&mut self, protocol: &Protocol, who: usize) {
         let Phase::Running { node, has_lease } = self.actors[who].phase else {
             return;
@@ -231,7 +230,7 @@ impl World {
         }
         let is_attempt = ATTEMPTS.contains(&who);
         if !is_attempt {
-            self.settled(who, next);
+            self.reconciled(who, next);
         }
         let write = match next {
             Next::Ended(row) if is_attempt => {
@@ -246,14 +245,14 @@ impl World {
                 self.say(answer);
                 KeyWrite::Complete(answer)
             }
-            Next::OnItsWay(Row {
+            Next::Pending(Row {
                 state: State::RequiresAction | State::Processing,
                 ..
             }) => KeyWrite::Refer,
             Next::Nothing => KeyWrite::Release,
             _ => KeyWrite::MarkUnknown,
         };
-        // Only the second attempt's claim reads the record: once it has begun, a write without a reader is left out.
+        // Only the second attempt's claim reads the record. Once it has begun, a write has no reader and is left out.
         let is_read = next == Next::Nothing || !self.actors[1].has_begun();
         self.actors[who].phase = if has_lease && is_read {
             Phase::Keeping {
@@ -266,7 +265,7 @@ impl World {
     }
 
     /// A run of the reconciler or of an event is over.
-    fn settled(&mut self, who: usize, next: Next) {
+    fn reconciled(&mut self, who: usize, next: Next) {
         if who != RECONCILER {
             return;
         }
@@ -274,7 +273,7 @@ impl World {
         let intent = named.and_then(|number| self.provider.intent(number));
         let can_wait = intent
             .is_some_and(|intent| intent.status == IntentStatus::Processing || !intent.fits_order);
-        let is_open = matches!(next, Next::OnItsWay(_));
+        let is_open = matches!(next, Next::Pending(_));
         self.is_stuck |= self.closes_undisturbed && is_open && !can_wait;
         self.closes_undisturbed = false;
     }
@@ -283,17 +282,17 @@ impl World {
 fn advance(
     protocol: &Protocol,
     row: Row,
-    others: Others,
+    others: ConcurrentAttempt,
     purpose: Purpose,
     has_lease: bool,
 ) -> Phase {
     let others = match protocol.bug {
-        Some(Bug::OthersIgnored) => Others::None,
+        Some(Bug::ConcurrencyIgnored) => ConcurrentAttempt::None,
         _ => others,
     };
     Phase::Running {
         node: behaviour::begin(Start {
-            role: Role::Pay(others),
+            role: Role::Client(others),
             purpose,
             row,
         }),
@@ -301,8 +300,8 @@ fn advance(
     }
 }
 
-/// The reply, changed as a planted bug misreads it.
-fn bent(protocol: &Protocol, reply: Reply) -> Reply {
+/// The reply as an attempt with a planted bug misreads it.
+fn misread(protocol: &Protocol, reply: Reply) -> Reply {
     match (protocol.bug, reply) {
         (Some(Bug::DeclineWithoutCancelling), Reply::Intent(seen))
             if seen.status == IntentStatus::RequiresPaymentMethod =>
@@ -316,7 +315,7 @@ fn bent(protocol: &Protocol, reply: Reply) -> Reply {
             fits_order: true,
             ..seen
         }),
-        (Some(Bug::OthersIgnored), Reply::Row { row, .. }) if row.state.is_open() => {
+        (Some(Bug::ConcurrencyIgnored), Reply::Row { row, .. }) if row.state.is_open() => {
             Reply::Row { fits: true, row }
         }
         (_, reply) => reply,

@@ -1,11 +1,11 @@
-//! The next request of a run, given the replies so far: the real [`advance`] or [`settle`] computes it.
+//! The next request of a run, given the replies so far. The real [`Attempt`] computes it.
 //!
-//! Each run gets a ledger and a provider that reply from a script. At the end of the script the run stops, and the request that
-//! it has just made is the next one. So the model has no second version of the steps that could differ from the first. The same
-//! start and replies lead to the same request; it is computed once and kept.
+//! A run has a ledger and a provider that reply from a script. At the end of the script the run stops, and its pending request is the
+//! next one. So the model does not reimplement the steps. The same start and replies lead to the same request, so each is computed once.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use foundation::Deadline;
@@ -16,10 +16,11 @@ use telemetry::metrics::Metrics;
 
 use super::row::{IntentNumber, Row, Write, name_of, number_of};
 use crate::anomaly::Anomalies;
-use crate::ledger::{Change, Changed, Ledger, LedgerError, OpenPayments, Queue};
-use crate::provider::{Failure, Intent, IntentStatus, PaymentError, Provider};
-use crate::steps::{Others, PaymentBackends, Purpose, Reached, advance, settle};
-use crate::{Moment, Order, Payment};
+use crate::ledger::{Change, ChangeResult, Ledger, LedgerError, OpenPayments, Queue};
+use crate::provider::{Intent, IntentStatus, PaymentError, Provider, ProviderError};
+use crate::service::PaymentService;
+use crate::steps::{Attempt, AttemptOutcome, ConcurrentAttempt, Purpose};
+use crate::{Order, Payment, Timestamp};
 
 /// How a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,9 +34,9 @@ pub(super) struct Start {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Role {
     /// A client's attempt.
-    Pay(Others),
+    Client(ConcurrentAttempt),
     /// A run of the reconciler, or of a webhook event.
-    Settle,
+    Reconciler,
 }
 
 /// A request that a run makes.
@@ -51,8 +52,8 @@ pub(super) enum Ask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Reply {
     Intent(Seen),
-    Failed(FailureKind),
-    /// The ledger's: whether the write did fit, and the row as it is.
+    Failed(ErrorKind),
+    /// The ledger's reply: whether the write was applied, and the row afterwards.
     Row {
         fits: bool,
         row: Row,
@@ -71,12 +72,12 @@ pub(super) struct Seen {
     pub(super) is_declined: bool,
 }
 
-/// A [`Failure`] without its reason.
+/// A [`ProviderError`] without its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum FailureKind {
-    NothingDone,
-    Refused,
-    Unclear,
+pub(super) enum ErrorKind {
+    NotProcessed,
+    Rejected,
+    OutcomeUnknown,
 }
 
 /// What a run does next.
@@ -84,14 +85,14 @@ pub(super) enum FailureKind {
 pub(super) enum Next {
     Ask(Ask),
     Ended(Row),
-    OnItsWay(Row),
+    Pending(Row),
     Nothing,
 }
 
 /// A run, at one of its requests or at its end.
 pub(super) type Node = usize;
 
-/// All runs that were tried so far.
+/// All runs so far.
 #[derive(Default)]
 struct Runs {
     starts: HashMap<Start, Node>,
@@ -113,9 +114,7 @@ static KEY: LazyLock<DerivedKey> = LazyLock::new(|| {
     Idempotency::in_memory().derived_key(&RecordKey::new(&scope, &key))
 });
 
-static ANOMALIES: LazyLock<Anomalies> = LazyLock::new(|| Anomalies::new(Metrics::off()));
-
-/// The run that begins so.
+/// The run with this start.
 pub(super) fn begin(start: Start) -> Node {
     if let Some(node) = RUNS.read().starts.get(&start) {
         return *node;
@@ -156,36 +155,34 @@ pub(super) fn next(node: Node) -> Next {
 }
 
 fn run(start: Start, heard: &[Reply]) -> Next {
-    let script = Script {
-        heard: Mutex::new(heard.iter()),
+    let script = Arc::new(Script {
+        heard: Mutex::new(heard.to_vec().into_iter()),
         asked: Mutex::new(None),
+    });
+    let service = PaymentService {
+        ledger: Arc::clone(&script) as Arc<dyn Ledger>,
+        provider: Arc::clone(&script) as Arc<dyn Provider>,
+        anomalies: Anomalies::new(Metrics::off()),
+        // The purpose of the start decides, not the clock.
+        cancel_after: Duration::MAX,
     };
-    let backends = PaymentBackends {
-        ledger: &script,
-        provider: &script,
-        anomalies: &ANOMALIES,
-    };
+    let attempt = |concurrent| Attempt::new(&service, start.purpose, concurrent, Deadline::UNKNOWN);
     let payment = start.row.payment();
     let reached = match start.role {
-        Role::Pay(others) => advance(
-            backends,
-            payment,
-            &KEY,
-            start.purpose,
-            others,
-            Deadline::UNKNOWN,
-        )
-        .map(|reached| match reached {
-            Reached::End(payment) => Next::Ended(Row::of(&payment)),
-            Reached::OnItsWay(payment, _) => Next::OnItsWay(Row::of(&payment)),
-            Reached::Nothing(_) => Next::Nothing,
-        })
-        .now_or_never(),
-        Role::Settle => settle(backends, payment, start.purpose, Deadline::UNKNOWN)
-            .map(|settled| {
-                let row = Row::of(&settled.payment);
+        Role::Client(concurrent) => attempt(concurrent)
+            .pay(payment, &KEY)
+            .map(|outcome| match outcome {
+                AttemptOutcome::Ended(payment) => Next::Ended(Row::of(&payment)),
+                AttemptOutcome::Pending(payment, _) => Next::Pending(Row::of(&payment)),
+                AttemptOutcome::NothingDone(_) => Next::Nothing,
+            })
+            .now_or_never(),
+        Role::Reconciler => attempt(ConcurrentAttempt::Possible)
+            .reconcile(payment)
+            .map(|reconciled| {
+                let row = Row::of(&reconciled.payment);
                 match row.state.is_open() {
-                    true => Next::OnItsWay(row),
+                    true => Next::Pending(row),
                     false => Next::Ended(row),
                 }
             })
@@ -213,17 +210,17 @@ impl Point {
 }
 
 /// A ledger and a provider that reply from a script.
-struct Script<'a> {
-    heard: Mutex<std::slice::Iter<'a, Reply>>,
+struct Script {
+    heard: Mutex<std::vec::IntoIter<Reply>>,
     /// The request after the last reply.
     asked: Mutex<Option<Ask>>,
 }
 
-impl Script<'_> {
+impl Script {
     async fn ask(&self, ask: Ask) -> Reply {
         let reply = self.heard.lock().next();
         match reply {
-            Some(reply) => *reply,
+            Some(reply) => reply,
             None => {
                 *self.asked.lock() = Some(ask);
                 std::future::pending().await
@@ -231,12 +228,14 @@ impl Script<'_> {
         }
     }
 
-    async fn ask_provider(&self, ask: Ask, order: &Order) -> Result<Intent, Failure> {
+    async fn ask_provider(&self, ask: Ask, order: &Order) -> Result<Intent, ProviderError> {
         match self.ask(ask).await {
             Reply::Intent(seen) => Ok(seen.intent(order)),
-            Reply::Failed(FailureKind::NothingDone) => Err(Failure::NothingDone("scripted")),
-            Reply::Failed(FailureKind::Refused) => Err(Failure::Refused("scripted")),
-            Reply::Failed(FailureKind::Unclear) => Err(Failure::Unclear("scripted")),
+            Reply::Failed(ErrorKind::NotProcessed) => Err(ProviderError::NotProcessed("scripted")),
+            Reply::Failed(ErrorKind::Rejected) => Err(ProviderError::Rejected("scripted")),
+            Reply::Failed(ErrorKind::OutcomeUnknown) => {
+                Err(ProviderError::OutcomeUnknown("scripted"))
+            }
             reply => panic!("{reply:?} is no reply to {ask:?}"),
         }
     }
@@ -261,52 +260,57 @@ impl Seen {
     }
 }
 
-impl From<Failure> for FailureKind {
-    fn from(failure: Failure) -> Self {
+impl From<ProviderError> for ErrorKind {
+    fn from(failure: ProviderError) -> Self {
         match failure {
-            Failure::NothingDone(_) => Self::NothingDone,
-            Failure::Refused(_) => Self::Refused,
-            Failure::Unclear(_) => Self::Unclear,
+            ProviderError::NotProcessed(_) => Self::NotProcessed,
+            ProviderError::Rejected(_) => Self::Rejected,
+            ProviderError::OutcomeUnknown(_) => Self::OutcomeUnknown,
         }
     }
 }
 
 #[async_trait]
-impl Provider for Script<'_> {
+impl Provider for Script {
     fn name(&self) -> &'static str {
         "stripe"
     }
 
-    async fn create(&self, payment: &Payment, _: &str, _: Deadline) -> Result<Intent, Failure> {
+    async fn create(
+        &self,
+        payment: &Payment,
+        _: &str,
+        _: Deadline,
+    ) -> Result<Intent, ProviderError> {
         self.ask_provider(Ask::Create, &payment.order).await
     }
 
-    async fn confirm(&self, id: &str, order: &Order, _: Deadline) -> Result<Intent, Failure> {
+    async fn confirm(&self, id: &str, order: &Order, _: Deadline) -> Result<Intent, ProviderError> {
         self.ask_provider(Ask::Confirm(number_of(id)), order).await
     }
 
-    async fn inspect(&self, id: &str, _: Deadline) -> Result<Intent, Failure> {
+    async fn inspect(&self, id: &str, _: Deadline) -> Result<Intent, ProviderError> {
         let order = Row::OPENED.payment().order;
         self.ask_provider(Ask::Inspect(number_of(id)), &order).await
     }
 
-    async fn cancel(&self, id: &str, _: Deadline) -> Result<Intent, Failure> {
+    async fn cancel(&self, id: &str, _: Deadline) -> Result<Intent, ProviderError> {
         let order = Row::OPENED.payment().order;
         self.ask_provider(Ask::Cancel(number_of(id)), &order).await
     }
 }
 
 #[async_trait]
-impl Ledger for Script<'_> {
+impl Ledger for Script {
     async fn change(
         &self,
         _: &Payment,
         change: &Change,
         _: Deadline,
-    ) -> Result<Changed, LedgerError> {
+    ) -> Result<ChangeResult, LedgerError> {
         match self.ask(Ask::Write(Write::of(change))).await {
-            Reply::Row { fits: true, row } => Ok(Changed::Now(row.payment())),
-            Reply::Row { fits: false, row } => Ok(Changed::Not(row.payment())),
+            Reply::Row { fits: true, row } => Ok(ChangeResult::Applied(row.payment())),
+            Reply::Row { fits: false, row } => Ok(ChangeResult::Conflict(row.payment())),
             Reply::Unavailable => Err(LedgerError::Unavailable("scripted")),
             reply => panic!("{reply:?} is no reply to {change:?}"),
         }
@@ -324,7 +328,7 @@ impl Ledger for Script<'_> {
         unreachable!("a run has one payment")
     }
 
-    async fn count_open(&self, _: Moment, _: Deadline) -> Result<u64, LedgerError> {
+    async fn count_open(&self, _: Timestamp, _: Deadline) -> Result<u64, LedgerError> {
         unreachable!("a run has one payment")
     }
 

@@ -1,17 +1,17 @@
-//! The requests in flight, what they do to the key's record, and what their senders hear.
+//! The requests in flight, their effects on the key's record, and the replies to their senders.
 
 use super::behaviour::{Ask, Reply};
 use super::row::{Answer, Row};
 
-/// How a request fares.
+/// How a request is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Delivery {
     Answered,
-    /// It is carried out, and its reply is lost; a provider answers 500.
+    /// The request is carried out and its reply is lost; a provider answers 500.
     ReplyLost,
-    /// It is not carried out, and times out.
+    /// The request is not carried out and times out.
     Lost,
-    /// It is carried out later, after its sender has given up; a provider answers a copy of it with 409.
+    /// The request is carried out after its sender has timed out; a provider answers a copy of it with 409.
     Late,
     /// The provider does nothing and answers 429.
     TooMany,
@@ -35,9 +35,9 @@ pub(super) enum Message {
 /// A write on the key's record, by the holder of its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum KeyWrite {
-    /// The final answer.
+    /// The final response.
     Complete(Answer),
-    /// Where to look for the payment, which is on its way.
+    /// A reference to the pending payment.
     Refer,
     MarkUnknown,
     Release,
@@ -47,7 +47,7 @@ pub(super) enum KeyWrite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     Absent,
-    /// In progress or marked unknown. Either is taken over; the lease may be over at any time.
+    /// In progress or marked unknown. Both can be taken over, because the lease may end at any time.
     Held {
         by: usize,
         took_over: bool,
@@ -66,16 +66,16 @@ impl Key {
     }
 }
 
-/// What the sender of a message hears.
+/// What the sender of a message receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     Reply(Reply),
-    /// The row, and whether it was there already; `None`: the ledger did not answer.
+    /// The row, and whether it existed before; `None`: the ledger did not answer.
     Opened(Option<(Row, bool)>),
     Key(Written),
 }
 
-/// What has become of a write on the key's record.
+/// The result of a write on the key's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
     Done,

@@ -1,4 +1,4 @@
-//! How far the client's attempts, the reconciler and a webhook event are.
+//! The progress of the client's attempts, the reconciler and a webhook event.
 
 use std::ops::Range;
 
@@ -6,16 +6,16 @@ use super::Protocol;
 use super::behaviour::Node;
 use super::message::KeyWrite;
 use super::row::IntentNumber;
-use crate::steps::{Others, Purpose};
+use crate::steps::{ConcurrentAttempt, Purpose};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Actor {
     pub(super) phase: Phase,
-    /// How often it can begin yet.
+    /// How often the actor can still begin.
     pub(super) runs: u8,
-    /// Only where a bug is planted: the intent that it has created.
+    /// The intent that the actor created; only with a planted bug.
     pub(super) created: Option<IntentNumber>,
-    /// Only where a bug is planted: it takes the intent for canceled.
+    /// Whether the actor assumes that the intent is canceled; only with a planted bug.
     pub(super) believes_canceled: bool,
 }
 
@@ -24,8 +24,8 @@ pub(super) enum Phase {
     Idle,
     /// A client's attempt has claimed the key.
     Opening {
-        others: Others,
-        /// Whether the store of keys knows of no earlier attempt.
+        others: ConcurrentAttempt,
+        /// Whether the idempotency store has no record of an earlier attempt.
         is_first: bool,
         purpose: Purpose,
     },
@@ -36,13 +36,13 @@ pub(super) enum Phase {
     /// A client's attempt writes the key's record.
     Keeping {
         write: KeyWrite,
-        /// Whether it answers that nothing was done, once the write is acknowledged.
+        /// Whether the attempt answers that nothing was done, once the write is acknowledged.
         says_nothing: bool,
     },
 }
 
-/// The client's attempts. The second one begins after the first, at any time: the first may have crashed (then it never acts
-/// again) or be frozen, its lease over.
+/// The client's attempts. The second one begins at any time after the first. The first may have crashed, or be frozen with its lease
+/// over.
 pub(super) const ATTEMPTS: Range<usize> = 0..2;
 pub(super) const RECONCILER: usize = 2;
 

@@ -4,7 +4,7 @@ use super::behaviour::Seen;
 use super::row::IntentNumber;
 use crate::provider::IntentStatus;
 
-/// What the customer's card does. Where the first request fails, a second one succeeds: that is the worst case, since a late copy
+/// The behaviour of the customer's card. If the first request fails, a second one succeeds. That is the worst case, because a late copy
 /// of a request then charges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Card {
@@ -17,7 +17,7 @@ pub(super) enum Card {
     RefusesCreationFirst,
     /// The customer has to authenticate (3-D Secure).
     AsksCustomer,
-    /// The charge takes its time.
+    /// The charge is processed asynchronously.
     Processes,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Provider {
     /// The intent that the idempotency key of the creation made, until the key is pruned.
     created: Option<IntentNumber>,
     has_refused_creation: bool,
-    /// How often the customer was charged.
+    /// The number of charges.
     pub(super) charges: u8,
 }
 
@@ -79,7 +79,7 @@ impl Provider {
         &mut self.intents[usize::from(number)]
     }
 
-    /// A repeated creation gets the response of the first one, whatever the intent has become since.
+    /// A repeated creation gets the response of the first one, even if the intent has changed since.
     pub(super) fn create(&mut self) -> Result<Seen, HttpStatus> {
         if self.card == Card::RefusesCreationFirst && !self.has_refused_creation {
             self.has_refused_creation = true;
@@ -129,7 +129,7 @@ impl Provider {
         Ok(self.seen(number))
     }
 
-    /// Stripe cancels no intent whose charge is on its way.
+    /// Stripe does not cancel an intent whose charge is being processed.
     pub(super) fn cancel(&mut self, number: IntentNumber) -> Result<Seen, HttpStatus> {
         let intent = self.intent_mut(number);
         if !(intent.can_be_confirmed() || intent.status == IntentStatus::RequiresAction) {
@@ -139,7 +139,7 @@ impl Provider {
         Ok(self.seen(number))
     }
 
-    /// The customer has authenticated, or the charge has taken its time.
+    /// The customer has authenticated, or the charge was processed.
     pub(super) fn charge(&mut self, number: IntentNumber) {
         self.charges += 1;
         self.intent_mut(number).status = IntentStatus::Succeeded;

@@ -1,13 +1,13 @@
-//! The payment's row in the ledger, as far as it decides anything, and the writes on it.
+//! The members of the payment's row that decide anything, and the writes on them.
 //!
-//! Whether a write fits, and what it leaves, is decided by the ledger's own [`Change::apply`]; here is only the translation.
+//! The ledger's own [`Change::apply`] decides whether a write applies, and its result. This module only translates.
 
 use std::sync::LazyLock;
 
 use serde_json::json;
 
 use crate::ledger::Change;
-use crate::{Moment, Payment, State};
+use crate::{Payment, State, Timestamp};
 
 /// An intent at the provider, by its number.
 pub(super) type IntentNumber = u8;
@@ -20,14 +20,14 @@ pub(super) struct Row {
     pub(super) answer: Option<Answer>,
 }
 
-/// The bytes of a final answer. Each author renders bytes of its own: they hold the time of rendering.
+/// The bytes of a final response. Each author renders different bytes, because they contain the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Answer {
     pub(super) author: usize,
     pub(super) state: State,
 }
 
-/// A write that an attempt asks for.
+/// A write that an attempt requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Write {
     Attach(IntentNumber),
@@ -51,24 +51,27 @@ static TEMPLATE: LazyLock<Payment> = LazyLock::new(|| {
         intent: None,
         livemode: false,
         decline_code: None,
-        created_at: Moment::EPOCH,
-        status_since: Moment::EPOCH,
+        created_at: Timestamp::EPOCH,
+        status_since: Timestamp::EPOCH,
         looked_at: None,
         answer: None,
     }
 });
 
 impl Row {
-    /// A payment that was just opened.
+    /// A new payment.
     pub(super) const OPENED: Self = Self {
         intent: None,
         state: State::Created,
         answer: None,
     };
 
-    /// Whether the write of this author fits, and the row as it then is.
+    /// Whether the write of this author applies, and the row afterwards.
     pub(super) fn written(self, write: Write, author: usize) -> (bool, Self) {
-        match write.change(author).apply(&self.payment(), Moment::EPOCH) {
+        match write
+            .change(author)
+            .apply(&self.payment(), Timestamp::EPOCH)
+        {
             Some(payment) => (true, Self::of(&payment)),
             None => (false, self),
         }
@@ -96,7 +99,7 @@ impl Row {
         }
     }
 
-    /// Whether it says that the customer was not charged and will not be.
+    /// Whether the payment ended as not charged.
     pub(super) fn says_not_charged(self) -> bool {
         matches!(self.state, State::Declined | State::Failed)
     }
@@ -134,9 +137,12 @@ impl Write {
     }
 }
 
-/// The state of a payment that ends, which is to bring its answer along.
+/// The state of an ended payment, which has to have a final response.
 fn final_state(ended: &Payment) -> State {
-    assert!(ended.final_answer().is_some(), "an end has an answer");
+    assert!(
+        ended.final_response().is_some(),
+        "an end has a final response"
+    );
     ended.state
 }
 

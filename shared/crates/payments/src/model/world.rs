@@ -1,21 +1,21 @@
-//! The stores, the provider, the requests in flight, and the violations that were seen.
+//! The state of the model: the stores, the provider, the requests in flight, and the violations so far.
 
 use http::StatusCode;
 
-use super::behaviour::{Ask, FailureKind, Reply};
+use super::behaviour::{Ask, ErrorKind, Reply};
 use super::message::{Delivery, Heard, Key, KeyWrite, Message, Written};
 use super::phase::{ATTEMPTS, Actor, Phase};
 use super::provider::{Card, HttpStatus, Provider};
 use super::row::{Answer, IntentNumber, Row, Write};
 use super::{Bug, Protocol};
 use crate::State;
-use crate::provider::{Failure, IntentStatus, read_stripe};
+use crate::provider::{IntentStatus, ProviderError, read_stripe};
 
-/// The part of the schedule that finishes abandoned keys, after `keys.rs`.
+/// The part of the reconciler that finishes abandoned keys, modelled after `keys.rs`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Schedule {
     pub(super) looks_left: u8,
-    /// The key that it has read, and what shall be in its place.
+    /// The key that it has read, and the value that replaces it.
     pub(super) found: Option<(Key, Key)>,
     pub(super) has_reopened: bool,
 }
@@ -29,19 +29,19 @@ pub(super) struct World {
     pub(super) schedule: Schedule,
     pub(super) in_flight: Vec<Message>,
     pub(super) faults: u8,
-    /// Whether the ledger has replaced a final answer.
+    /// Whether the ledger has replaced a final response.
     pub(super) changed_an_answer: bool,
-    /// Whether an attempt has given another final answer than the ledger's.
+    /// Whether an attempt has given another final response than the ledger's.
     pub(super) contradicted_the_ledger: bool,
     /// Whether an attempt has answered that nothing was done.
     pub(super) said_nothing: bool,
-    /// Whether it did so where an attempt may have charged.
+    /// Whether an attempt has answered that nothing was done while an attempt may have charged.
     pub(super) said_nothing_wrongly: bool,
     /// Whether an intent was confirmed that the ledger did not name.
     pub(super) confirmed_unnamed: bool,
     /// Whether the reconciler or an event has confirmed an intent.
-    pub(super) settling_confirmed: bool,
-    /// Whether the reconciler is closing the payment, and only it has acted since it began.
+    pub(super) reconciling_confirmed: bool,
+    /// Whether the reconciler is closing the payment, and no other actor has acted since it began.
     pub(super) closes_undisturbed: bool,
     /// Whether such a run has left the payment open.
     pub(super) is_stuck: bool,
@@ -66,7 +66,7 @@ impl World {
             said_nothing: false,
             said_nothing_wrongly: false,
             confirmed_unnamed: false,
-            settling_confirmed: false,
+            reconciling_confirmed: false,
             closes_undisturbed: false,
             is_stuck: false,
         }
@@ -96,12 +96,12 @@ impl World {
         self.provider.intent(number).map(|intent| intent.status)
     }
 
-    /// Whether the ledger denies a charge that there is, or that can still come.
+    /// Whether the ledger has "not charged" while a charge exists or can still come.
     pub(super) fn denies_a_charge(&self) -> bool {
         self.row.is_some_and(Row::says_not_charged) && self.may_have_charged()
     }
 
-    /// Whether the ledger says "charged", and its intent was not, or with another amount.
+    /// Whether the ledger has "charged" while its intent was not charged with the order's amount.
     pub(super) fn invents_a_charge(&self) -> bool {
         let named = self.row.and_then(|row| row.intent);
         let intent = named.and_then(|number| self.provider.intent(number));
@@ -110,7 +110,7 @@ impl World {
         self.is_final(State::Succeeded) && !is_charged
     }
 
-    /// A client is answered with a final answer.
+    /// A client gets a final response.
     pub(super) fn say(&mut self, answer: Answer) {
         let ledgers = self.row.and_then(|row| row.answer);
         self.contradicted_the_ledger |= ledgers != Some(answer);
@@ -126,7 +126,7 @@ impl World {
         self.said_nothing_wrongly |= is_wrong;
     }
 
-    /// The actor sends its next request, which fares so.
+    /// The actor sends its next request, with this delivery.
     pub(super) fn send(&mut self, protocol: &Protocol, who: usize, delivery: Delivery) {
         let Some(message) = self.message(protocol, who) else {
             return;
@@ -150,7 +150,7 @@ impl World {
         self.hear(protocol, who, message, delivery, heard);
     }
 
-    /// A request arrives, whenever it was sent.
+    /// A request arrives, in time or late.
     pub(super) fn carry_out(&mut self, protocol: &Protocol, message: Message) -> Heard {
         match message {
             Message::Open => {
@@ -173,7 +173,7 @@ impl World {
                     Ask::Confirm(number) => {
                         let named = self.row.and_then(|row| row.intent);
                         self.confirmed_unnamed |= named != Some(number);
-                        self.settling_confirmed |= !ATTEMPTS.contains(&from);
+                        self.reconciling_confirmed |= !ATTEMPTS.contains(&from);
                         self.provider.confirm(number)
                     }
                     Ask::Cancel(number) => self.provider.cancel(number),
@@ -192,7 +192,7 @@ impl World {
         let Some(row) = self.row else {
             return Reply::Unavailable;
         };
-        // What the compare-and-set would compare is bent where a bug leaves it out.
+        // A planted bug changes what the compare-and-set sees.
         let compared = match (protocol.bug, write) {
             (Some(Bug::AttachOverwrites), Write::Attach(_)) => Row {
                 intent: None,
@@ -215,8 +215,8 @@ impl World {
         Reply::Row { fits, row: written }
     }
 
-    /// The key of an abandoned attempt, and how the schedule leaves it, by the payment in the ledger. The attempt may still run: its
-    /// lease may be over at any time.
+    /// The key of an abandoned attempt, and the value that the reconciler gives it by the payment in the ledger. The attempt may still
+    /// run, because its lease may end at any time.
     pub(super) fn unfinished_key(&self) -> Option<(Key, Key)> {
         let Key::Held { .. } = self.key else {
             return None;
@@ -228,7 +228,7 @@ impl World {
         Some((self.key, finished))
     }
 
-    /// The schedule's compare-and-set.
+    /// The reconciler's compare-and-set.
     pub(super) fn finish_key(&mut self) {
         if let Some((read, finished)) = self.schedule.found.take()
             && self.key == read
@@ -258,7 +258,7 @@ impl World {
             KeyWrite::Refer => Key::Referred,
             KeyWrite::MarkUnknown | KeyWrite::Release if is_unknown => return Written::Superseded,
             KeyWrite::MarkUnknown => unknown,
-            // A release of an attempt that took over says nothing of the attempt before.
+            // A release after a takeover does not cover the attempt before.
             KeyWrite::Release if took_over => unknown,
             KeyWrite::Release => Key::Released,
         };
@@ -267,7 +267,7 @@ impl World {
 }
 
 impl Message {
-    /// How it can fare where a fault is left.
+    /// The deliveries with a fault.
     pub(super) fn faulty_deliveries(self) -> &'static [Delivery] {
         use Delivery::{Late, Lost, ReplyLost, TooMany};
         match self {
@@ -280,12 +280,12 @@ impl Message {
                 ask: Ask::Write(_), ..
             } => &[ReplyLost, Lost, Late],
             Self::Ask { .. } => &[ReplyLost, Lost, Late, TooMany],
-            // An attempt whose write is lost or late does the same as one that stops before it, for good or for a while.
+            // A lost or late write equals an attempt that stops before it, forever or for a while.
             Self::Key { .. } => &[],
         }
     }
 
-    /// What its sender hears instead of the reply.
+    /// What the sender receives instead of the reply.
     fn unheard(self, protocol: &Protocol, delivery: Delivery) -> Heard {
         match self {
             Self::Open => Heard::Opened(None),
@@ -297,17 +297,19 @@ impl Message {
                 Delivery::ReplyLost => failure(protocol, 500),
                 Delivery::Late => failure(protocol, 409),
                 Delivery::TooMany => failure(protocol, 429),
-                Delivery::Lost | Delivery::Answered => Failure::Unclear("timeout").into(),
+                Delivery::Lost | Delivery::Answered => {
+                    ProviderError::OutcomeUnknown("timeout").into()
+                }
             })),
         }
     }
 }
 
-/// What the adapter for Stripe makes of a response without an intent.
-fn failure(protocol: &Protocol, status: HttpStatus) -> FailureKind {
+/// The error that the adapter for Stripe reads from a response without an intent.
+fn failure(protocol: &Protocol, status: HttpStatus) -> ErrorKind {
     match (protocol.bug, status) {
         (Some(Bug::ConflictTakenForNothing), 409) | (Some(Bug::ErrorTakenForNothing), 500) => {
-            return FailureKind::NothingDone;
+            return ErrorKind::NotProcessed;
         }
         _ => {}
     }

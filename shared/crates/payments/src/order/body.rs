@@ -1,32 +1,32 @@
-//! A body, member by member, with everything that is wrong with it.
+//! Reads a JSON body member by member, and collects all errors.
 
 use foundation::json::{self, Members, Text};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::fault::Fault;
+use crate::body_error::BodyError;
 
-/// A body's members, and what was wrong with those that were read.
+/// The members of a body, and the errors of those that were read.
 pub(super) struct Body<'a> {
     members: Vec<(Text<'a>, &'a RawValue)>,
-    /// What makes the body no order.
-    pub(super) faults: Vec<Fault>,
-    /// What is refused now and was taken by an older version.
-    pub(super) refused: Vec<Fault>,
+    /// Errors that every version reports.
+    pub(super) errors: Vec<BodyError>,
+    /// Errors by rules that older versions lacked.
+    pub(super) newly_invalid: Vec<BodyError>,
 }
 
 impl<'a> Body<'a> {
-    /// The members; `None` where the body is no JSON object.
+    /// Parses a body; `None` if it is no JSON object.
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
         let members: Members<'_> = serde_json::from_slice(json::without_mark(body)).ok()?;
         Some(Self {
             members: members.0,
-            faults: Vec::new(),
-            refused: Vec::new(),
+            errors: Vec::new(),
+            newly_invalid: Vec::new(),
         })
     }
 
-    /// A member that has to be there.
+    /// Reads a required member.
     pub(super) fn required<T>(
         &mut self,
         member: &str,
@@ -36,13 +36,14 @@ impl<'a> Body<'a> {
         match self.raw(member) {
             Some(value) => self.parsed(&[member], value, accepted, parse),
             None => {
-                self.faults.push(Fault::of(&pointer(&[member]), accepted));
+                self.errors
+                    .push(BodyError::new(&pointer(&[member]), accepted));
                 None
             }
         }
     }
 
-    /// A member that may be missing, or null, which says the same.
+    /// Reads an optional member. `null` counts as missing.
     pub(super) fn optional<T>(
         &mut self,
         member: &str,
@@ -53,7 +54,7 @@ impl<'a> Body<'a> {
         self.parsed(&[member], value, accepted, parse)
     }
 
-    /// The members of an object that may be missing.
+    /// Reads the members of an optional object.
     pub(super) fn object(
         &mut self,
         member: &str,
@@ -66,13 +67,14 @@ impl<'a> Body<'a> {
         match serde_json::from_str::<Members<'_>>(value.get()) {
             Ok(members) if members.0.len() <= most => members.0,
             _ => {
-                self.faults.push(Fault::of(&pointer(&[member]), accepted));
+                self.errors
+                    .push(BodyError::new(&pointer(&[member]), accepted));
                 Vec::new()
             }
         }
     }
 
-    /// The value at a place.
+    /// Parses the value at `path`.
     pub(super) fn parsed<T>(
         &mut self,
         path: &[&str],
@@ -80,7 +82,7 @@ impl<'a> Body<'a> {
         accepted: &'static str,
         parse: impl FnOnce(&Value) -> Option<T>,
     ) -> Option<T> {
-        // A string that Rust cannot hold is no `Value` either.
+        // A string with a lone surrogate fails here already, because Rust strings are UTF-8.
         let read = serde_json::from_str(value.get()).ok();
         let parsed = read.as_ref().and_then(parse);
         if parsed.is_none() {
@@ -90,23 +92,24 @@ impl<'a> Body<'a> {
             } else {
                 accepted
             };
-            self.faults.push(Fault::of(&pointer(path), detail));
+            self.errors.push(BodyError::new(&pointer(path), detail));
         }
         parsed
     }
 
-    /// Notes what is refused now, unless an older version has taken it.
-    pub(super) fn refuse(&mut self, path: &[&str], accepted: &'static str) {
-        self.refused.push(Fault::of(&pointer(path), accepted));
+    /// Records an error by a rule that older versions lacked.
+    pub(super) fn reject_newly(&mut self, path: &[&str], accepted: &'static str) {
+        self.newly_invalid
+            .push(BodyError::new(&pointer(path), accepted));
     }
 
-    /// Refuses members of other names.
-    pub(super) fn refuse_others(&mut self, known: &[&str]) {
+    /// Rejects members with other names.
+    pub(super) fn reject_unknown(&mut self, known: &[&str]) {
         let names = self.members.iter().map(|(name, _)| name);
         let others = names.filter(|name| !name.as_str().is_some_and(|name| known.contains(&name)));
-        let others =
-            others.map(|name| Fault::of(&pointer(&[&name.to_string_lossy()]), "no such member"));
-        self.faults.extend(others.collect::<Vec<_>>());
+        let others = others
+            .map(|name| BodyError::new(&pointer(&[&name.to_string_lossy()]), "an unknown member"));
+        self.errors.extend(others.collect::<Vec<_>>());
     }
 
     fn raw(&self, member: &str) -> Option<&'a RawValue> {
@@ -120,7 +123,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// A JSON Pointer (RFC 6901). Names are cut, for they come from the body.
+/// A JSON Pointer (RFC 6901). Long names are cut, because they come from the body.
 pub(super) fn pointer(path: &[&str]) -> String {
     const LONGEST_SHOWN: usize = 64;
     path.iter()

@@ -1,26 +1,28 @@
-//! Where a customer's browser comes back to.
+//! The URL to which a customer's browser returns.
 //!
-//! The URL is parsed once, as browsers do, and its parsed form is what is kept and sent: two programs that read the client's own text
-//! can find two hosts in it. The browser of a customer is sent to a public host over TLS, never to a machine of the network that it
-//! happens to be in; a developer's browser also to the developer's own.
+//! The URL is parsed once, as browsers parse it, and the parsed form is stored and sent. Two programs that parse the client's text
+//! themselves could find two different hosts in it.
+//!
+//! In production the host is public and the scheme is `https`. So a customer's browser is never sent to a machine in its local network.
+//! In development any host is allowed, and `http` to the developer's own machine.
 
 use foundation::Environment;
 use url::{Host, Url};
 
-/// A return URL as it was asked for.
+/// A parsed return URL.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ReturnUrl {
-    /// As it is kept and sent.
+    /// The form that is stored and sent.
     pub(super) parsed: String,
-    /// Whether a browser may be sent there. An older version took more.
+    /// Whether this version accepts the URL. Older versions accepted more.
     pub(super) is_allowed: bool,
 }
 
 pub(super) const ACCEPTED: &str = "an `https://` URL of at most 2048 characters, without user, password and backslash, to a host that is no address and no local name (in development any host, and `http://` to this machine)";
 
 const LONGEST: usize = 2_048;
-/// Domains that no public name server has, or that lead to a machine nearby: RFC 6761, 6762 with its appendix G, 7686, 8375, the
-/// `arpa` of addresses, and ICANN's `internal`.
+/// Domains that are not in the public DNS, or resolve to a machine in the local network. Sources: RFC 6761, 6762 with appendix G, 7686,
+/// 8375, the `arpa` domain of addresses, and ICANN's `internal`.
 const LOCAL: [&str; 14] = [
     "test",
     "invalid",
@@ -38,7 +40,7 @@ const LOCAL: [&str; 14] = [
     "svc",
 ];
 
-/// The return URL that a text is; `None` where it is none, to no version.
+/// Parses a return URL; `None` if every version rejects it.
 pub(super) fn read(text: &str, environment: &Environment) -> Option<ReturnUrl> {
     if text.chars().nth(LONGEST).is_some() || text.chars().any(char::is_control) {
         return None;
@@ -66,7 +68,7 @@ fn is_this_machine(host: &Host<&str>) -> bool {
     }
 }
 
-/// Whether it means another machine in each network, or names none that all know.
+/// Whether the host is an address or a name that is not in the public DNS.
 fn is_local(host: &Host<&str>) -> bool {
     let Host::Domain(name) = host else {
         return true;
@@ -80,7 +82,7 @@ fn is_local(host: &Host<&str>) -> bool {
     !name.contains('.') || has_empty_label || LOCAL.iter().any(is_below)
 }
 
-/// A name without the dot that may stand at its end, or more of them.
+/// A name without the dots at its end.
 fn bare<'a>(name: &'a &str) -> &'a str {
     name.trim_end_matches('.')
 }
@@ -95,14 +97,14 @@ mod tests {
         Environment::new(name, Host::Laptop)
     }
 
-    type Kept = Option<&'static str>;
+    type Stored = Option<&'static str>;
 
-    /// What is kept of a text, in development and in production; `None` where it is refused.
+    /// The stored form in development and in production; `None` if the URL is rejected.
     #[test]
-    fn a_browser_comes_back_to_a_public_host_over_tls() {
+    fn in_production_a_browser_returns_to_a_public_host_over_tls() {
         let both = |kept: &'static str| (Some(kept), Some(kept));
         let laptop = |kept: &'static str| (Some(kept), None);
-        let cases: [(&str, (Kept, Kept)); 59] = [
+        let cases: [(&str, (Stored, Stored)); 59] = [
             ("https://app.example/done", both("https://app.example/done")),
             ("https://app.example", both("https://app.example/")),
             (
@@ -119,7 +121,7 @@ mod tests {
                 both("https://notlocal.example/local"),
             ),
             ("https://mylocal.net/", both("https://mylocal.net/")),
-            // The parsed form is kept.
+            // The parsed form is stored.
             ("HTTPS://APP.example/a/../b", both("https://app.example/b")),
             ("https:app.example", both("https://app.example/")),
             ("https:///app.example", both("https://app.example/")),
@@ -161,12 +163,12 @@ mod tests {
             ("https://user:pass@app.example/", (None, None)),
             ("https://:pass@app.example/", (None, None)),
             ("https://app.example@evil.example/", (None, None)),
-            // A backslash is a slash to a browser and none to others.
+            // Browsers read a backslash as a slash; other parsers do not.
             (r"https://app.example\@evil.example/", (None, None)),
             (r"https:\\app.example\", (None, None)),
             (r"https://app.example/a\b", (None, None)),
             ("https://app.example/%5C", both("https://app.example/%5C")),
-            // Addresses, however they are written.
+            // Addresses in any notation.
             ("https://203.0.113.7/", laptop("https://203.0.113.7/")),
             ("https://0x7f.1/", laptop("https://127.0.0.1/")),
             ("https://2130706433/", laptop("https://127.0.0.1/")),

@@ -25,38 +25,38 @@ fn environment(name: &'static str) -> Environment {
     Environment::new(name, Host::Laptop)
 }
 
-fn read(body: impl AsRef<[u8]>) -> Result<Parsed, Vec<Fault>> {
+fn read(body: impl AsRef<[u8]>) -> Result<Parsed, Vec<BodyError>> {
     Order::parse(body.as_ref(), &environment("production"))
 }
 
-/// An order that is taken.
-fn parse(body: &Value) -> Result<Order, Vec<Fault>> {
+/// An order that this version accepts.
+fn parse(body: &Value) -> Result<Order, Vec<BodyError>> {
     let parsed = read(body.to_string())?;
-    if parsed.refused.is_empty() {
+    if parsed.newly_invalid.is_empty() {
         Ok(parsed.order)
     } else {
-        Err(parsed.refused)
+        Err(parsed.newly_invalid)
     }
 }
 
-fn faults(body: impl AsRef<[u8]>) -> Vec<(String, &'static str)> {
-    let faults = match read(body) {
-        Ok(parsed) => parsed.refused,
-        Err(faults) => faults,
+fn errors(body: impl AsRef<[u8]>) -> Vec<(String, &'static str)> {
+    let errors = match read(body) {
+        Ok(parsed) => parsed.newly_invalid,
+        Err(errors) => errors,
     };
-    faults
+    errors
         .into_iter()
-        .map(|fault| (fault.pointer, fault.detail))
+        .map(|error| (error.pointer, error.detail))
         .collect()
 }
 
 fn pointers(body: &Value) -> Vec<String> {
-    let faults = faults(body.to_string()).into_iter();
-    faults.map(|(pointer, _)| pointer).collect()
+    let errors = errors(body.to_string()).into_iter();
+    errors.map(|(pointer, _)| pointer).collect()
 }
 
 #[test]
-fn an_order_is_read_as_it_is_written() {
+fn a_valid_body_is_parsed_into_its_order() {
     let order = parse(&valid()).expect("an order");
     assert_eq!((order.amount, order.currency.as_str()), (1999, "EUR"));
     assert_eq!(order.metadata["order"], "A-1");
@@ -113,9 +113,9 @@ fn each_member_has_its_limits() {
 }
 
 #[test]
-fn what_stripe_cannot_be_told_of_is_refused() {
+fn an_amount_that_stripe_cannot_represent_is_rejected() {
     let order = |amount: i64, currency: &str| json!({"amount": amount, "currency": currency, "payment_method": "pm_1"});
-    let refused = [
+    let newly_invalid = [
         (1_005, "KWD", "/amount", "a multiple of 10 in this currency"),
         (150, "MGA", "/amount", "a multiple of 100 in this currency"),
         (
@@ -128,10 +128,10 @@ fn what_stripe_cannot_be_told_of_is_refused() {
         (1_000, "IQD", "/currency", "a currency that can be charged"),
         (1_000, "XAU", "/currency", "a currency that can be charged"),
     ];
-    for (amount, currency, pointer, detail) in refused {
-        let fault = (pointer.to_owned(), detail);
+    for (amount, currency, pointer, detail) in newly_invalid {
+        let error = (pointer.to_owned(), detail);
         let body = order(amount, currency).to_string();
-        assert_eq!(faults(body), [fault], "{amount} {currency}");
+        assert_eq!(errors(body), [error], "{amount} {currency}");
     }
     for (amount, currency) in [(1_010, "KWD"), (10_000, "MGA"), (999_999, "UGX")] {
         let order = parse(&order(amount, currency)).expect(currency);
@@ -140,7 +140,7 @@ fn what_stripe_cannot_be_told_of_is_refused() {
 }
 
 #[test]
-fn every_fault_is_named_at_once() {
+fn all_errors_are_reported_at_once() {
     let body = json!({
         "amount": 1.5,
         "metadata": {"a[b]": "c", "d/e": 1},
@@ -158,14 +158,14 @@ fn every_fault_is_named_at_once() {
         ]
     );
     for body in ["", "[]", "null", "{", "\u{feff}", "\u{feff}\u{feff}{}"] {
-        let faults = read(body).expect_err(body);
-        assert_eq!(faults, [Fault::of("", "a JSON object")]);
+        let errors = read(body).expect_err(body);
+        assert_eq!(errors, [BodyError::new("", "a JSON object")]);
     }
 }
 
-/// What a client sent is what the provider has, and what people read is what was written.
+/// The provider gets the same text that the client sent, and people read the same text that is stored.
 #[test]
-fn a_text_that_says_another_thing_elsewhere_is_refused() {
+fn a_text_that_would_differ_at_the_provider_or_on_screen_is_rejected() {
     let metadata = |name: &str, value: &str| with("metadata", json!({ name: value }));
     let cases = [
         (metadata("payment_id", "x"), "/metadata/payment_id", OURS),
@@ -215,8 +215,12 @@ fn a_text_that_says_another_thing_elsewhere_is_refused() {
         ),
     ];
     for (body, pointer, detail) in cases {
-        let parsed = read(body.to_string()).expect("older versions took it");
-        assert_eq!(parsed.refused, [Fault::of(pointer, detail)], "{body}");
+        let parsed = read(body.to_string()).expect("older versions accepted it");
+        assert_eq!(
+            parsed.newly_invalid,
+            [BodyError::new(pointer, detail)],
+            "{body}"
+        );
     }
     for (member, value) in [
         ("description", json!("👩‍👩‍👧 ❤\u{fe0f} שלום")),
@@ -228,7 +232,7 @@ fn a_text_that_says_another_thing_elsewhere_is_refused() {
 }
 
 #[test]
-fn the_parsed_form_of_a_url_is_kept() {
+fn the_parsed_form_of_a_return_url_is_stored() {
     let body = with("return_url", json!("HTTPS://App.Example/a/../b c"));
     let order = parse(&body).expect("an order");
     assert_eq!(
@@ -236,13 +240,13 @@ fn the_parsed_form_of_a_url_is_kept() {
         Some("https://app.example/b%20c")
     );
     let laptop = with("return_url", json!("http://localhost:3000/")).to_string();
-    let taken = Order::parse(laptop.as_bytes(), &environment("development")).expect("an order");
-    assert!(taken.refused.is_empty());
+    let accepted = Order::parse(laptop.as_bytes(), &environment("development")).expect("an order");
+    assert!(accepted.newly_invalid.is_empty());
 }
 
-/// JavaScript and Python write half of a surrogate pair; the whole body was called no JSON object.
+/// JavaScript and Python can write a lone surrogate. The error named the whole body instead of the member.
 #[test]
-fn half_of_a_surrogate_pair_is_found_where_it_is() {
+fn a_lone_surrogate_is_reported_at_its_member() {
     let cases = [
         (
             r#"{"amount": 1, "currency": "EUR", "payment_method": "pm", "description": "a\ud83d"}"#,
@@ -275,13 +279,13 @@ fn half_of_a_surrogate_pair_is_found_where_it_is() {
     ];
     for (body, pointer) in cases {
         assert_eq!(
-            faults(body),
+            errors(body),
             [(pointer.to_owned(), LONE_SURROGATE)],
             "{body}"
         );
     }
     let elsewhere = r#"{"amount": 1, "currency": "EUR", "payment_method": "pm", "a\ud83d": 1, "metadata": "\ud83d"}"#;
-    let pointers = faults(elsewhere).into_iter().map(|(pointer, _)| pointer);
+    let pointers = errors(elsewhere).into_iter().map(|(pointer, _)| pointer);
     assert_eq!(
         pointers.collect::<Vec<_>>(),
         ["/metadata", "/a\u{fffd}\u{fffd}\u{fffd}"]
@@ -291,7 +295,7 @@ fn half_of_a_surrogate_pair_is_found_where_it_is() {
     assert_eq!(order.description.as_deref(), Some("😀"));
 }
 
-/// RFC 8259 lets a parser ignore it; .NET and PowerShell write it.
+/// RFC 8259 lets a parser ignore a byte order mark; .NET and PowerShell write one.
 #[test]
 fn a_byte_order_mark_before_a_body_is_ignored() {
     let body = format!("\u{feff}{}", valid());

@@ -1,16 +1,16 @@
-//! A provider for laptops: it charges nobody, and does what the payment method says.
+//! A provider for development. It charges no customer; the payment method selects what happens.
 //!
 //! | payment method | what happens |
 //! |---|---|
-//! | `pm_card_visa` | it succeeds |
-//! | `pm_card_chargeDeclined` | it is declined |
-//! | `pm_sandbox_timeout_before` | the first confirmation is lost on its way: unknown, and a repetition succeeds |
-//! | `pm_sandbox_timeout_after` | the answer to the confirmation is lost: it was charged |
-//! | `pm_sandbox_slow` | it succeeds after three seconds |
-//! | `pm_sandbox_5xx` | the first confirmation is answered with an error of the provider's |
-//! | `pm_sandbox_requires_action` | the customer has to act, and has acted by the next look |
+//! | `pm_card_visa` | the charge succeeds |
+//! | `pm_card_chargeDeclined` | the charge is declined |
+//! | `pm_sandbox_timeout_before` | the first confirmation is lost before it arrives: `unknown`; a repeated request succeeds |
+//! | `pm_sandbox_timeout_after` | the charge succeeds, and the reply to the confirmation is lost |
+//! | `pm_sandbox_slow` | the charge succeeds after three seconds |
+//! | `pm_sandbox_5xx` | the provider answers the first confirmation with an error |
+//! | `pm_sandbox_requires_action` | the customer has to act, and has acted when the intent is next read |
 //!
-//! Any other one does not exist. Intents are files, so that every process of a laptop sees them.
+//! Other payment methods are rejected. Intents are files, which all processes of a laptop share.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::error;
 
-use super::{Failure, Intent, IntentStatus, PaymentError, Provider};
+use super::{Intent, IntentStatus, PaymentError, Provider, ProviderError};
 use crate::ledger::files;
 use crate::{Order, Payment};
 
@@ -30,15 +30,15 @@ pub(crate) struct Sandbox {
     folder: PathBuf,
 }
 
-/// An intent's file.
+/// The content of an intent's file.
 #[derive(Clone, Serialize, Deserialize)]
-struct Kept {
+struct StoredIntent {
     intent: Intent,
     method: Method,
     confirmations: u32,
 }
 
-/// What happens, by the payment method's name.
+/// What happens to a payment, by the name of its payment method.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Method {
     #[serde(rename = "pm_card_visa")]
@@ -57,7 +57,7 @@ enum Method {
     RequiresAction,
 }
 
-/// How long a slow confirmation takes.
+/// The time that a slow confirmation takes.
 const SLOW: Duration = Duration::from_secs(3);
 
 impl Sandbox {
@@ -72,17 +72,19 @@ impl Sandbox {
         &self,
         intent: &str,
         deadline: Deadline,
-        change: impl FnOnce(&mut Kept) + Send,
-    ) -> Result<Kept, Failure> {
-        let locked = files::lock(&self.folder, deadline).await.map_err(unclear)?;
-        let changed = locked.update(intent, |kept: Option<&Kept>| {
+        change: impl FnOnce(&mut StoredIntent) + Send,
+    ) -> Result<StoredIntent, ProviderError> {
+        let locked = files::lock(&self.folder, deadline)
+            .await
+            .map_err(outcome_unknown)?;
+        let changed = locked.update(intent, |kept: Option<&StoredIntent>| {
             let mut kept = kept?.clone();
             change(&mut kept);
             Some(kept)
         });
         changed
-            .map_err(unclear)?
-            .ok_or(Failure::Refused("not_found"))
+            .map_err(outcome_unknown)?
+            .ok_or(ProviderError::Rejected("not_found"))
     }
 }
 
@@ -97,14 +99,16 @@ impl Provider for Sandbox {
         payment: &Payment,
         key: &str,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         let order = &payment.order;
         let method = serde_json::from_value(json!(order.payment_method))
-            .map_err(|_| Failure::Refused("no_such_payment_method"))?;
+            .map_err(|_| ProviderError::Rejected("no_such_payment_method"))?;
         let id = format!("pi_sandbox_{}", key.get(..24).unwrap_or(key));
-        let locked = files::lock(&self.folder, deadline).await.map_err(unclear)?;
-        let made = locked.update(&id, |kept: Option<&Kept>| {
-            kept.is_none().then(|| Kept {
+        let locked = files::lock(&self.folder, deadline)
+            .await
+            .map_err(outcome_unknown)?;
+        let made = locked.update(&id, |kept: Option<&StoredIntent>| {
+            kept.is_none().then(|| StoredIntent {
                 intent: Intent {
                     id: id.clone(),
                     status: IntentStatus::RequiresConfirmation,
@@ -119,9 +123,9 @@ impl Provider for Sandbox {
                 confirmations: 0,
             })
         });
-        let made = made.map_err(unclear)?;
+        let made = made.map_err(outcome_unknown)?;
         made.map(|kept| kept.intent)
-            .ok_or(Failure::Unclear("not_found"))
+            .ok_or(ProviderError::OutcomeUnknown("not_found"))
     }
 
     async fn confirm(
@@ -129,36 +133,38 @@ impl Provider for Sandbox {
         intent: &str,
         order: &Order,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         let kept = self.change(intent, deadline, |kept| kept.confirmations += 1);
         let kept = kept.await?;
         let first = kept.confirmations == 1;
         match kept.method {
-            Method::TimeoutBefore if first => return Err(Failure::Unclear("timeout")),
-            Method::ServerError if first => return Err(Failure::Unclear("provider_error")),
+            Method::TimeoutBefore if first => return Err(ProviderError::OutcomeUnknown("timeout")),
+            Method::ServerError if first => {
+                return Err(ProviderError::OutcomeUnknown("provider_error"));
+            }
             Method::Slow => {
                 let slow = deadline.bound(tokio::time::sleep(SLOW)).await;
-                slow.map_err(|_| Failure::Unclear("timeout"))?;
+                slow.map_err(|_| ProviderError::OutcomeUnknown("timeout"))?;
             }
             _ => {}
         }
-        let mut fits = false;
+        let mut is_allowed = false;
         let kept = self.change(intent, deadline, |kept| {
-            fits = kept.intent.status == IntentStatus::RequiresConfirmation;
-            if fits {
+            is_allowed = kept.intent.status == IntentStatus::RequiresConfirmation;
+            if is_allowed {
                 confirm(kept, order);
             }
         });
         let kept = kept.await?;
         match kept.method {
-            _ if !fits => Err(Failure::Refused("unexpected_state")),
-            Method::Declined => Err(Failure::Refused("card_declined")),
-            Method::TimeoutAfter => Err(Failure::Unclear("timeout")),
+            _ if !is_allowed => Err(ProviderError::Rejected("unexpected_state")),
+            Method::Declined => Err(ProviderError::Rejected("card_declined")),
+            Method::TimeoutAfter => Err(ProviderError::OutcomeUnknown("timeout")),
             _ => Ok(kept.intent),
         }
     }
 
-    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         let kept = self.change(intent, deadline, |kept| {
             if kept.intent.status == IntentStatus::RequiresAction {
                 kept.intent.status = IntentStatus::Succeeded;
@@ -168,27 +174,27 @@ impl Provider for Sandbox {
         Ok(kept.await?.intent)
     }
 
-    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
-        let mut fits = false;
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
+        let mut is_allowed = false;
         let kept = self.change(intent, deadline, |kept| {
-            fits = !matches!(
+            is_allowed = !matches!(
                 kept.intent.status,
                 IntentStatus::Succeeded | IntentStatus::Canceled
             );
-            if fits {
+            if is_allowed {
                 kept.intent.status = IntentStatus::Canceled;
             }
         });
         let kept = kept.await?;
-        if fits {
+        if is_allowed {
             Ok(kept.intent)
         } else {
-            Err(Failure::Refused("unexpected_state"))
+            Err(ProviderError::Rejected("unexpected_state"))
         }
     }
 }
 
-fn confirm(kept: &mut Kept, order: &Order) {
+fn confirm(kept: &mut StoredIntent, order: &Order) {
     kept.intent.status = match kept.method {
         Method::Declined => {
             kept.intent.last_payment_error = Some(PaymentError {
@@ -215,7 +221,10 @@ fn confirm(kept: &mut Kept, order: &Order) {
     clippy::needless_pass_by_value,
     reason = "the shape that map_err calls"
 )]
-fn unclear(failure: io::Error) -> Failure {
-    error!("the sandbox's files cannot be used: {}", failure.kind());
-    Failure::Unclear("file_error")
+fn outcome_unknown(error: io::Error) -> ProviderError {
+    error!(
+        "the sandbox's files in LEDGER_DIR are unavailable: {}",
+        error.kind()
+    );
+    ProviderError::OutcomeUnknown("file_error")
 }

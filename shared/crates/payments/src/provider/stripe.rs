@@ -1,8 +1,8 @@
-//! Stripe, or a server that speaks as it does: five requests (<https://docs.stripe.com/api/payment_intents>).
+//! Stripe, or a server with the same API (<https://docs.stripe.com/api/payment_intents>).
 //!
-//! No client library: those that are kept are of a size and a start-up that five requests do not need. A description travels in
-//! the metadata, where every Stripe-compatible server takes it. An amount is in Stripe's unit from here to there and back, in
-//! ISO 4217's everywhere else ([`StripeUnit`]).
+//! Four requests on payment intents are enough: create, confirm, retrieve, cancel. A Stripe client library would add size and start-up
+//! time for them. The description is sent as metadata, which every Stripe-compatible server accepts. Amounts are converted to and from
+//! Stripe's unit here ([`StripeUnit`]); all other modules use minor units of ISO 4217.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use url::Url;
 use foundation::secret::{Secret, SecretCell, SecretSource};
 use foundation::{Deadline, Environment};
 
-use super::{Failure, Intent, NO_SUCH_INTENT, OTHER_LIVEMODE, Provider, UNEXPECTED_AMOUNT};
+use super::{Intent, NO_SUCH_INTENT, OTHER_LIVEMODE, Provider, ProviderError, UNEXPECTED_AMOUNT};
 use crate::order::OUR_METADATA;
 use crate::stripe_unit::StripeUnit;
 use crate::{Order, Payment, Setup};
@@ -30,23 +30,23 @@ pub(crate) struct Stripe {
     api_key: SecretCell,
     api_base: Url,
     timeout: Duration,
-    /// Whether real money is meant to move.
+    /// Whether real money moves.
     livemode: bool,
     environment: Environment,
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A connection that has rested for longer is not used again: it may have died while the process was frozen.
-const LONGEST_REST: Duration = Duration::from_secs(5);
-/// The reason of a failure that another key can mend.
+/// A connection that was idle for longer is not reused, because it may have been closed while the process was frozen.
+const LONGEST_IDLE: Duration = Duration::from_secs(5);
+/// The code of an error that a rotated API key can repair.
 const AUTH_FAILED: &str = "auth_failed";
-const LARGEST_ANSWER: usize = 1024 * 1024;
-/// The version whose answers this code reads.
+const LARGEST_RESPONSE: usize = 1024 * 1024;
+/// The API version whose responses this code reads.
 const API_VERSION: HeaderValue = HeaderValue::from_static("2024-06-20");
 
-/// Stripe's answer to what it will not do.
+/// The body of Stripe's error responses.
 #[derive(Deserialize)]
-struct Refusal {
+struct ErrorBody {
     error: Error,
 }
 
@@ -57,7 +57,7 @@ struct Error {
 }
 
 impl Stripe {
-    /// `None` where a client cannot be made, or a key that is there already is no header value.
+    /// `None` if the HTTP client cannot be built, or the configured API key is no valid header value.
     pub(crate) fn new(api_key: &SecretSource, api_base: &Url, setup: &Setup) -> Option<Self> {
         if let SecretSource::Given(api_key) = api_key {
             bearer(api_key)?;
@@ -72,7 +72,7 @@ impl Stripe {
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(LONGEST_REST)
+            .pool_idle_timeout(LONGEST_IDLE)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
@@ -88,35 +88,39 @@ impl Stripe {
         })
     }
 
-    fn post(&self, path: &str, form: &[(String, String)]) -> Result<RequestBuilder, Failure> {
+    fn post(&self, path: &str, form: &[(String, String)]) -> Result<RequestBuilder, ProviderError> {
         Ok(self.client.post(self.url(path)?).form(form))
     }
 
-    fn url(&self, path: &str) -> Result<Url, Failure> {
+    fn url(&self, path: &str) -> Result<Url, ProviderError> {
         self.api_base
             .join(path)
-            .map_err(|_| Failure::NothingDone("invalid_url"))
+            .map_err(|_| ProviderError::NotProcessed("invalid_url"))
     }
 
-    /// Sends a request; once more with the key that has replaced its own, where Stripe refuses that before it does anything.
-    async fn send(&self, request: RequestBuilder, deadline: Deadline) -> Result<Intent, Failure> {
+    /// Sends a request. If Stripe rejects the API key, reads the key again and sends the request once more with a newer one.
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        deadline: Deadline,
+    ) -> Result<Intent, ProviderError> {
         let deadline = deadline.within(self.timeout);
         let key = self.api_key.value(deadline).await;
-        let key = key.map_err(|_| Failure::NothingDone("no_credentials"))?;
-        // With a key of the other mode Stripe knows no payment method of a customer, and says so as of any wrong one.
+        let key = key.map_err(|_| ProviderError::NotProcessed("no_credentials"))?;
+        // With a key of the other mode Stripe would reject the payment method like an invalid one, and the payment would fail.
         if livemode_of(&key).is_some_and(|livemode| livemode != self.livemode) {
-            return Err(Failure::NothingDone(OTHER_LIVEMODE));
+            return Err(ProviderError::NotProcessed(OTHER_LIVEMODE));
         }
         let again = request.try_clone();
         match self.send_with(&key, request, deadline).await {
-            Err(refused @ Failure::NothingDone(AUTH_FAILED)) => {
+            Err(refused @ ProviderError::NotProcessed(AUTH_FAILED)) => {
                 let newer = self.api_key.newer_than(&key, deadline).await;
                 match newer.zip(again) {
                     Some((key, request)) => self.send_with(&key, request, deadline).await,
                     None => Err(refused),
                 }
             }
-            settled => settled,
+            result => result,
         }
     }
 
@@ -125,23 +129,23 @@ impl Stripe {
         key: &Secret,
         request: RequestBuilder,
         limit: Deadline,
-    ) -> Result<Intent, Failure> {
-        let bearer = bearer(key).ok_or(Failure::NothingDone("invalid_request"))?;
+    ) -> Result<Intent, ProviderError> {
+        let bearer = bearer(key).ok_or(ProviderError::NotProcessed("invalid_request"))?;
         let request = request
             .header(http::header::AUTHORIZATION, bearer)
             .header("stripe-version", API_VERSION);
         let exchange = async {
-            let mut response = request.send().await.map_err(|error| failure_of(&error))?;
+            let mut response = request.send().await.map_err(|error| error_of(&error))?;
             let status = response.status();
             let mut body = Vec::new();
             while let Some(chunk) = response
                 .chunk()
                 .await
-                .map_err(|_| Failure::Unclear("connection_lost"))?
+                .map_err(|_| ProviderError::OutcomeUnknown("connection_lost"))?
             {
                 body.extend_from_slice(&chunk);
-                if body.len() > LARGEST_ANSWER {
-                    return Err(Failure::Unclear("unexpected_answer"));
+                if body.len() > LARGEST_RESPONSE {
+                    return Err(ProviderError::OutcomeUnknown("unexpected_answer"));
                 }
             }
             Ok((status, body))
@@ -149,21 +153,21 @@ impl Stripe {
         let (status, body) = limit
             .bound(exchange)
             .await
-            .map_err(|_| Failure::Unclear("timeout"))??;
+            .map_err(|_| ProviderError::OutcomeUnknown("timeout"))??;
         read(status, &body).and_then(|intent| self.of_our_mode(intent))
     }
 
-    /// The intent, unless it is of the other mode: the key is a test key where real money is meant to move, or the reverse.
-    fn of_our_mode(&self, intent: Intent) -> Result<Intent, Failure> {
+    /// The intent, unless its mode differs from the configured one: a test key in production, or the reverse.
+    fn of_our_mode(&self, intent: Intent) -> Result<Intent, ProviderError> {
         if intent.livemode == self.livemode {
             Ok(intent)
         } else {
-            Err(Failure::Unclear(OTHER_LIVEMODE))
+            Err(ProviderError::OutcomeUnknown(OTHER_LIVEMODE))
         }
     }
 }
 
-/// Whether a key moves real money; `None` where its form does not say so (<https://docs.stripe.com/keys>).
+/// Whether a key moves real money; `None` if its form does not tell (<https://docs.stripe.com/keys>).
 fn livemode_of(api_key: &Secret) -> Option<bool> {
     let (_, kind) = api_key.expose().split_once('_')?;
     match kind.split_once('_')?.0 {
@@ -173,7 +177,7 @@ fn livemode_of(api_key: &Secret) -> Option<bool> {
     }
 }
 
-/// The header value of a key; `None` where it cannot be one.
+/// The `Authorization` value of a key; `None` if the key has characters that no header may have.
 fn bearer(api_key: &Secret) -> Option<HeaderValue> {
     let mut bearer = HeaderValue::try_from(format!("Bearer {}", api_key.expose())).ok()?;
     bearer.set_sensitive(true);
@@ -191,18 +195,20 @@ impl Provider for Stripe {
         payment: &Payment,
         key: &str,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
-        // Only an older version took an order that Stripe cannot be told of. Nothing is sent, now or later.
-        let amount = amount_of(&payment.order).ok_or(Failure::Refused("no_such_amount"))?;
-        let form = created(payment, &self.environment, amount);
+    ) -> Result<Intent, ProviderError> {
+        // An older version accepted this order. Stripe cannot represent its amount, so nothing is ever sent.
+        let amount = amount_of(&payment.order).ok_or(ProviderError::Rejected("no_such_amount"))?;
+        let form = intent_form(payment, &self.environment, amount);
         let request = self
             .post("v1/payment_intents", &form)?
             .header("idempotency-key", format!("{key}-{}", digest(&form)));
         let created = self.send(request, deadline).await;
-        created.map_err(|failure| match failure {
-            // That intent gets no name in the ledger, so it is never confirmed.
-            Failure::Unclear(OTHER_LIVEMODE) => Failure::NothingDone(OTHER_LIVEMODE),
-            failure => failure,
+        created.map_err(|error| match error {
+            // That intent is not written into the ledger, so it is never confirmed.
+            ProviderError::OutcomeUnknown(OTHER_LIVEMODE) => {
+                ProviderError::NotProcessed(OTHER_LIVEMODE)
+            }
+            error => error,
         })
     }
 
@@ -211,7 +217,7 @@ impl Provider for Stripe {
         intent: &str,
         order: &Order,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         let form: Vec<_> = order
             .return_url
             .iter()
@@ -221,25 +227,25 @@ impl Provider for Stripe {
         self.send(request, deadline).await
     }
 
-    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         let url = self.url(&format!("v1/payment_intents/{intent}"))?;
         self.send(self.client.get(url), deadline).await
     }
 
-    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         let request = self.post(&format!("v1/payment_intents/{intent}/cancel"), &[])?;
         self.send(request, deadline).await
     }
 }
 
-/// Stripe's amount for an order; `None` where it has none.
+/// The order's amount in Stripe's unit; `None` if Stripe cannot represent it.
 fn amount_of(order: &Order) -> Option<i64> {
     let unit = StripeUnit::of(&order.currency)?;
     unit.to_stripe(order.amount).ok()
 }
 
-/// The members of a new intent: all of the order's that matter to the provider, and nothing that differs between attempts.
-fn created(payment: &Payment, environment: &Environment, amount: i64) -> Vec<(String, String)> {
+/// The form of a new intent. It is the same in every attempt, because Stripe rejects a reused idempotency key with another form.
+fn intent_form(payment: &Payment, environment: &Environment, amount: i64) -> Vec<(String, String)> {
     let order = &payment.order;
     let mut form = vec![
         ("amount".to_owned(), amount.to_string()),
@@ -252,8 +258,8 @@ fn created(payment: &Payment, environment: &Environment, amount: i64) -> Vec<(St
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
-    // The id finds the payment again; the environment separates its events from those of others on the same account. Only orders that
-    // an older version took have these names: ours win.
+    // The webhook finds the payment by the id, and ignores events of other environments on the same account. Orders that an older
+    // version accepted may have these names too; ours overwrite them.
     let [id, of_environment, of_description] = OUR_METADATA;
     let description = order.description.as_deref();
     metadata.extend(description.map(|text| (of_description, text)));
@@ -264,9 +270,10 @@ fn created(payment: &Payment, environment: &Environment, amount: i64) -> Vec<(St
     form
 }
 
-/// A digest of a form, which is part of its idempotency key: the next version of this code may send another form for the same
-/// payment, and Stripe refuses a key that comes with other parameters. With a key of its own it makes another intent. The one
-/// that the ledger does not name is never confirmed, and charges no customer.
+/// A digest of the form, as part of the idempotency key.
+///
+/// A later version of this code may send another form for the same payment. Stripe would reject the same key with other parameters.
+/// With its own key, the other form creates a second intent. The ledger names only one of them, and only that one is confirmed.
 fn digest(form: &[(String, String)]) -> String {
     let mut hash = Sha256::new();
     for (name, value) in form {
@@ -278,36 +285,38 @@ fn digest(form: &[(String, String)]) -> String {
     hex::encode(&hash.finalize()[..8])
 }
 
-pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<Intent, Failure> {
+pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<Intent, ProviderError> {
     if status.is_success() {
-        let intent: Intent =
-            serde_json::from_slice(body).map_err(|_| Failure::Unclear("unexpected_answer"))?;
+        let intent: Intent = serde_json::from_slice(body)
+            .map_err(|_| ProviderError::OutcomeUnknown("unexpected_answer"))?;
         let unit = StripeUnit::of(&intent.currency);
         let Some(amount) = unit.and_then(|unit| unit.to_minor(intent.amount)) else {
             return Err(UNEXPECTED_AMOUNT);
         };
         return Ok(Intent { amount, ..intent });
     }
-    let error = serde_json::from_slice(body).map(|refusal: Refusal| refusal.error);
+    let error = serde_json::from_slice(body).map(|body: ErrorBody| body.error);
     if let Ok(error) = &error {
         warn!(
             stripe.status = status.as_u16(),
             stripe.error_type = error.r#type,
             stripe.error_code = error.code,
-            "the provider refused a request"
+            "the provider rejected a request"
         );
     }
     Err(match status.as_u16() {
-        // Stripe says these before it does anything.
-        401 | 403 => Failure::NothingDone(AUTH_FAILED),
-        429 => Failure::NothingDone("too_many_requests"),
-        // A request with the same key is on its way.
-        409 => Failure::Unclear("busy"),
-        // The key was sent with other parameters before: an intent may have been created with it.
+        // Stripe checks the key and the rate limit before it processes the request.
+        401 | 403 => ProviderError::NotProcessed(AUTH_FAILED),
+        429 => ProviderError::NotProcessed("too_many_requests"),
+        // Another request with the same idempotency key is being processed.
+        409 => ProviderError::OutcomeUnknown("busy"),
+        // The idempotency key was sent with other parameters before, so an intent may have been created.
         404 if error.is_ok() => NO_SUCH_INTENT,
-        400..=499 if is_key_reused(error.as_ref().ok()) => Failure::Unclear("key_reused"),
-        400..=499 if error.is_ok() => Failure::Refused("refused"),
-        _ => Failure::Unclear("provider_error"),
+        400..=499 if is_key_reused(error.as_ref().ok()) => {
+            ProviderError::OutcomeUnknown("key_reused")
+        }
+        400..=499 if error.is_ok() => ProviderError::Rejected("refused"),
+        _ => ProviderError::OutcomeUnknown("provider_error"),
     })
 }
 
@@ -316,13 +325,13 @@ fn is_key_reused(error: Option<&Error>) -> bool {
     kind == Some("idempotency_error")
 }
 
-fn failure_of(error: &reqwest::Error) -> Failure {
+fn error_of(error: &reqwest::Error) -> ProviderError {
     if error.is_connect() {
-        Failure::NothingDone("connect_failed")
+        ProviderError::NotProcessed("connect_failed")
     } else if error.is_builder() {
-        Failure::NothingDone("invalid_request")
+        ProviderError::NotProcessed("invalid_request")
     } else {
-        Failure::Unclear("connection_lost")
+        ProviderError::OutcomeUnknown("connection_lost")
     }
 }
 
@@ -334,53 +343,84 @@ mod tests {
 
     use super::*;
     use crate::State;
-    use crate::ledger::tests::payment as created;
+    use crate::ledger::tests::payment as payment_in;
 
-    fn refusal(status: u16, kind: &str) -> Option<Failure> {
+    fn error_of_response(status: u16, kind: &str) -> Option<ProviderError> {
         let status = StatusCode::from_u16(status).expect("a status");
         let body = format!(r#"{{"error": {{"type": "{kind}", "code": "some_code"}}}}"#);
         read(status, body.as_bytes()).err()
     }
 
-    /// "Nothing done" lets the key be used for another request, and "refused" ends the payment: both are said only where Stripe
-    /// documents that it did nothing, or will do nothing.
+    /// `NotProcessed` frees the key, and `Rejected` ends the payment. So both need Stripe's documentation that it did nothing, or will do
+    /// nothing.
     #[test]
-    fn only_what_stripe_says_before_it_acts_counts_as_nothing_done() {
+    fn only_errors_before_processing_count_as_not_processed() {
         let cases = [
             (
                 401,
                 "invalid_request_error",
-                Failure::NothingDone(AUTH_FAILED),
+                ProviderError::NotProcessed(AUTH_FAILED),
             ),
             (
                 403,
                 "invalid_request_error",
-                Failure::NothingDone(AUTH_FAILED),
+                ProviderError::NotProcessed(AUTH_FAILED),
             ),
             (
                 429,
                 "rate_limit_error",
-                Failure::NothingDone("too_many_requests"),
+                ProviderError::NotProcessed("too_many_requests"),
             ),
-            (409, "idempotency_error", Failure::Unclear("busy")),
-            (409, "api_error", Failure::Unclear("busy")),
-            (400, "idempotency_error", Failure::Unclear("key_reused")),
-            (400, "invalid_request_error", Failure::Refused("refused")),
-            (402, "card_error", Failure::Refused("refused")),
+            (
+                409,
+                "idempotency_error",
+                ProviderError::OutcomeUnknown("busy"),
+            ),
+            (409, "api_error", ProviderError::OutcomeUnknown("busy")),
+            (
+                400,
+                "idempotency_error",
+                ProviderError::OutcomeUnknown("key_reused"),
+            ),
+            (
+                400,
+                "invalid_request_error",
+                ProviderError::Rejected("refused"),
+            ),
+            (402, "card_error", ProviderError::Rejected("refused")),
             (404, "invalid_request_error", NO_SUCH_INTENT),
-            (500, "api_error", Failure::Unclear("provider_error")),
-            (503, "api_error", Failure::Unclear("provider_error")),
-            (302, "api_error", Failure::Unclear("provider_error")),
+            (
+                500,
+                "api_error",
+                ProviderError::OutcomeUnknown("provider_error"),
+            ),
+            (
+                503,
+                "api_error",
+                ProviderError::OutcomeUnknown("provider_error"),
+            ),
+            (
+                302,
+                "api_error",
+                ProviderError::OutcomeUnknown("provider_error"),
+            ),
         ];
         for (status, kind, expected) in cases {
-            assert_eq!(refusal(status, kind), Some(expected), "{status} {kind}");
+            assert_eq!(
+                error_of_response(status, kind),
+                Some(expected),
+                "{status} {kind}"
+            );
         }
-        let of_a_proxy = read(StatusCode::BAD_REQUEST, b"<html>");
-        assert_eq!(of_a_proxy.err(), Some(Failure::Unclear("provider_error")));
+        let from_a_proxy = read(StatusCode::BAD_REQUEST, b"<html>");
+        assert_eq!(
+            from_a_proxy.err(),
+            Some(ProviderError::OutcomeUnknown("provider_error"))
+        );
     }
 
     #[test]
-    fn a_key_says_whether_it_moves_real_money() {
+    fn the_form_of_an_api_key_tells_its_mode() {
         let cases = [
             ("sk_live_1", Some(true)),
             ("rk_live_1", Some(true)),
@@ -396,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn another_form_has_another_digest() {
+    fn different_forms_have_different_digests() {
         let form = |pairs: &[(&str, &str)]| {
             let pairs = pairs
                 .iter()
@@ -416,10 +456,10 @@ mod tests {
         }
     }
 
-    /// Stripe, which answers one request with this body; and what that request was.
+    /// A client of a server that answers one request with this body, and the request that it received.
     #[expect(
         clippy::disallowed_methods,
-        reason = "a server beside the test, which ends with its one answer"
+        reason = "a server beside the test, which ends after one response"
     )]
     fn stripe(body: String) -> (Stripe, JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -427,14 +467,14 @@ mod tests {
         let asked = thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a request");
             let (mut asked, mut buffer) = (String::new(), [0; 4096]);
-            // The form ends with this one of the metadata.
+            // The form ends with this member of the metadata.
             while !asked.contains("payment_id") {
                 let length = stream.read(&mut buffer).expect("readable");
                 asked.push_str(&String::from_utf8_lossy(&buffer[..length]));
             }
             let length = body.len();
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
-            // A client that has read enough closes the connection.
+            // The client closes the connection once the response is too long.
             drop(stream.write_all((head + &body).as_bytes()));
             asked
         });
@@ -453,16 +493,16 @@ mod tests {
         });
         Payment {
             order: serde_json::from_value(order).expect("an order"),
-            ..created(1, State::Created, None)
+            ..payment_in(1, State::Created, None)
         }
     }
 
     const INTENT: &str = r#"{"id": "pi_1", "status": "requires_confirmation", "amount": 70000,
         "currency": "ugx", "livemode": false}"#;
 
-    /// Stripe counts Ugandan shillings in hundredths; the ledger counts whole ones.
+    /// Stripe counts Ugandan shillings in hundredths; the ledger counts whole shillings.
     #[tokio::test]
-    async fn an_intent_is_created_of_the_order_and_read_in_its_unit() {
+    async fn an_intent_is_created_from_the_order_in_stripes_unit() {
         let (stripe, asked) = stripe(INTENT.to_owned());
 
         let created = stripe.create(&payment(), "key-1", Deadline::UNKNOWN).await;
@@ -496,11 +536,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_of_more_than_a_megabyte_is_not_read() {
+    async fn a_response_of_more_than_a_megabyte_is_rejected() {
         for (length, is_read) in [(1_048_576, true), (1_048_577, false)] {
             let (stripe, _) = stripe(INTENT.to_owned() + &" ".repeat(length - INTENT.len()));
             let created = stripe.create(&payment(), "key-1", Deadline::UNKNOWN).await;
-            let too_long = Some(Failure::Unclear("unexpected_answer"));
+            let too_long = Some(ProviderError::OutcomeUnknown("unexpected_answer"));
             let expected = if is_read { None } else { too_long };
             assert_eq!(created.err(), expected, "{length}");
         }

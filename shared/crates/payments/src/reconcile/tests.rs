@@ -1,9 +1,8 @@
 use super::*;
 use crate::ledger::tests::payment;
 
-/// The runbook goes on from these words.
 #[test]
-fn a_person_is_told_what_has_been_tried_for_a_day() {
+fn an_operator_sees_what_each_run_tries_after_a_day() {
     let cases = [
         (State::Processing, Some("pi_1"), false, "still processing"),
         (State::Processing, Some("pi_1"), true, "still processing"),
@@ -11,52 +10,55 @@ fn a_person_is_told_what_has_been_tried_for_a_day() {
             State::RequiresAction,
             Some("pi_1"),
             false,
-            "waited for until",
+            "none yet: the customer",
         ),
         (
             State::RequiresAction,
             Some("pi_1"),
             true,
-            "cancelled at every run",
+            "cancels the intent",
         ),
-        (State::Unknown, None, false, "closed after"),
+        (State::Unknown, None, false, "is closed after"),
         (
             State::Unknown,
             None,
             true,
-            "closed in the ledger at every run",
+            "closes the payment in the ledger",
         ),
-        (State::Unknown, Some("pi_1"), false, "gives no answer"),
-        (State::Confirming, Some("pi_1"), true, "gives no answer"),
+        (State::Unknown, Some("pi_1"), false, "without an answer"),
+        (State::Confirming, Some("pi_1"), true, "without an answer"),
     ];
     for (state, intent, is_due, expected) in cases {
         let payment = payment(1, state, intent);
-        let told = tried_in_vain(&payment, DAY, is_due);
-        let case = format!("{state:?} {intent:?} {is_due}: {told:?}");
-        assert!(told.is_some_and(|told| told.contains(expected)), "{case}");
+        let tried = tried_in_vain(&payment, DAY, is_due);
+        let case = format!("{state:?} {intent:?} {is_due}: {tried:?}");
+        assert!(
+            tried.is_some_and(|tried| tried.contains(expected)),
+            "{case}"
+        );
         let younger = DAY - Duration::from_millis(1);
         assert_eq!(tried_in_vain(&payment, younger, is_due), None, "{case}");
     }
 }
 
-/// Each of these is watched by an alarm.
+/// An alarm watches each of these metrics.
 #[test]
-fn a_run_counts_what_it_knows() {
-    let run = Reconciled {
+fn a_run_reports_only_what_it_has_counted() {
+    let run = ReconcileReport {
         looked_at: 9,
         succeeded: 4,
         declined: 3,
         failed: 2,
-        ..Reconciled::default()
+        ..ReconcileReport::default()
     };
     let settled = ["succeeded=4", "declined=3", "failed=2"];
     let cut_off = ["ReconcileRuns=1", "ReconcileFinished=0"];
     let finished = ["ReconcileRuns=1", "ReconcileFinished=1"];
     let cases = [
-        // What it has not seen is not zero.
+        // An incomplete run reports no zero for rows that it has not seen.
         (run.clone(), cut_off, [].as_slice()),
         (
-            Reconciled {
+            ReconcileReport {
                 unreadable: 5,
                 ..run.clone()
             },
@@ -64,7 +66,7 @@ fn a_run_counts_what_it_knows() {
             &["PaymentsUnreadable=5"],
         ),
         (
-            Reconciled {
+            ReconcileReport {
                 finished: true,
                 still_open: Some(0),
                 ..run.clone()
@@ -77,7 +79,7 @@ fn a_run_counts_what_it_knows() {
             ],
         ),
         (
-            Reconciled {
+            ReconcileReport {
                 finished: true,
                 still_open: Some(7),
                 oldest_open_seconds: Some(61),

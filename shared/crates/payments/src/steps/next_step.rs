@@ -1,4 +1,6 @@
-//! What follows from what the provider says of an intent.
+//! The step that follows from an intent's status.
+//!
+//! A pure function of what the attempt is for, the status and the attempt's last request, so that a table test covers it.
 
 use crate::payment::{End, State};
 use crate::provider::IntentStatus;
@@ -6,71 +8,73 @@ use crate::provider::IntentStatus;
 /// What an attempt is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
-    /// Somebody asks for the payment: it goes as far as it can.
+    /// A client requests the payment: confirm the intent and take the payment as far as it goes.
     Pay,
-    /// Nobody does: it is found out what has become of it. Nothing is confirmed.
-    Settle,
-    /// The same, and what nobody has confirmed by now never will be.
+    /// Record what the provider says. Confirm nothing.
+    Reconcile,
+    /// As [`Purpose::Reconcile`], and cancel an intent that is not confirmed yet.
     Close,
 }
 
-/// What this attempt has done to the intent.
+/// The last request of this attempt that changes the intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tried {
-    Nothing,
-    /// To confirm it, and the provider would not.
-    RefusedConfirmation,
-    /// To confirm it, and it is not known what became of that, or it is what the status says.
+pub(super) enum LastRequest {
+    None,
+    /// A confirmation that the provider rejected.
+    RejectedConfirmation,
+    /// A confirmation that the provider accepted, or whose outcome is unknown.
     Confirmation,
     Cancellation,
 }
 
-/// What to do next.
+/// What the attempt does next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum NextStep {
     Confirm,
     Cancel,
     End(End),
-    /// Nothing more can be done now.
+    /// Leave the payment open in this state.
     Wait(State),
 }
 
-/// What follows from an intent's status and from what this attempt has tried.
-pub(super) fn decide(
+/// The step after an intent with this status and this attempt's last request. `decline_code` is the last one seen.
+pub(super) fn next_step(
     purpose: Purpose,
     status: IntentStatus,
-    tried: Tried,
+    last: LastRequest,
     decline_code: Option<&str>,
-) -> Step {
-    match (status, tried) {
-        (IntentStatus::Succeeded, _) => Step::End(End::Succeeded),
-        (IntentStatus::Canceled, _) => Step::End(match decline_code {
+) -> NextStep {
+    match (status, last) {
+        (IntentStatus::Succeeded, _) => NextStep::End(End::Succeeded),
+        (IntentStatus::Canceled, _) => NextStep::End(match decline_code {
             Some(code) => End::Declined(Some(code.to_owned())),
             None => End::Failed,
         }),
-        (IntentStatus::RequiresAction | IntentStatus::RequiresConfirmation, Tried::Nothing)
+        (IntentStatus::RequiresAction | IntentStatus::RequiresConfirmation, LastRequest::None)
             if purpose == Purpose::Close =>
         {
-            Step::Cancel
+            NextStep::Cancel
         }
-        (IntentStatus::RequiresAction, _) => Step::Wait(State::RequiresAction),
-        (IntentStatus::Processing, _) => Step::Wait(State::Processing),
-        (IntentStatus::RequiresConfirmation, Tried::Nothing) => match purpose {
-            Purpose::Pay => Step::Confirm,
-            Purpose::Settle | Purpose::Close => Step::Wait(State::Confirming),
+        (IntentStatus::RequiresAction, _) => NextStep::Wait(State::RequiresAction),
+        (IntentStatus::Processing, _) => NextStep::Wait(State::Processing),
+        (IntentStatus::RequiresConfirmation, LastRequest::None) => match purpose {
+            Purpose::Pay => NextStep::Confirm,
+            Purpose::Reconcile | Purpose::Close => NextStep::Wait(State::Confirming),
         },
-        // The provider will never take it; cancelled, no other attempt's confirmation is taken either.
-        (IntentStatus::RequiresConfirmation, Tried::RefusedConfirmation) => Step::Cancel,
-        // A declined intent can be confirmed again, by an attempt that is late: "declined" is said when it cannot.
+        // The provider will reject each further confirmation too. Cancelling also fences those of other attempts.
+        (IntentStatus::RequiresConfirmation, LastRequest::RejectedConfirmation) => NextStep::Cancel,
+        // A late attempt could confirm a declined intent again. So it is cancelled before the payment ends as declined.
         (
             IntentStatus::RequiresPaymentMethod,
-            Tried::Nothing | Tried::Confirmation | Tried::RefusedConfirmation,
-        ) => Step::Cancel,
+            LastRequest::None | LastRequest::Confirmation | LastRequest::RejectedConfirmation,
+        ) => NextStep::Cancel,
         (
             IntentStatus::RequiresConfirmation | IntentStatus::RequiresPaymentMethod,
-            Tried::Confirmation | Tried::Cancellation,
+            LastRequest::Confirmation | LastRequest::Cancellation,
         )
-        | (IntentStatus::RequiresCapture | IntentStatus::Other, _) => Step::Wait(State::Unknown),
+        | (IntentStatus::RequiresCapture | IntentStatus::Other, _) => {
+            NextStep::Wait(State::Unknown)
+        }
     }
 }
 
@@ -79,90 +83,114 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_final_but_what_the_provider_cannot_change() {
+    fn a_payment_ends_only_when_its_intent_can_no_longer_change() {
         use IntentStatus as Is;
         let declined = End::Declined(Some("generic_decline".to_owned()));
         let cases = [
-            (Is::RequiresConfirmation, Tried::Nothing, Step::Confirm),
             (
                 Is::RequiresConfirmation,
-                Tried::Confirmation,
-                Step::Wait(State::Unknown),
+                LastRequest::None,
+                NextStep::Confirm,
             ),
             (
                 Is::RequiresConfirmation,
-                Tried::RefusedConfirmation,
-                Step::Cancel,
+                LastRequest::Confirmation,
+                NextStep::Wait(State::Unknown),
             ),
             (
                 Is::RequiresConfirmation,
-                Tried::Cancellation,
-                Step::Wait(State::Unknown),
+                LastRequest::RejectedConfirmation,
+                NextStep::Cancel,
             ),
-            (Is::RequiresPaymentMethod, Tried::Confirmation, Step::Cancel),
+            (
+                Is::RequiresConfirmation,
+                LastRequest::Cancellation,
+                NextStep::Wait(State::Unknown),
+            ),
             (
                 Is::RequiresPaymentMethod,
-                Tried::Cancellation,
-                Step::Wait(State::Unknown),
+                LastRequest::Confirmation,
+                NextStep::Cancel,
             ),
-            (Is::Canceled, Tried::Cancellation, Step::End(declined)),
+            (
+                Is::RequiresPaymentMethod,
+                LastRequest::Cancellation,
+                NextStep::Wait(State::Unknown),
+            ),
+            (
+                Is::Canceled,
+                LastRequest::Cancellation,
+                NextStep::End(declined),
+            ),
             (
                 Is::Succeeded,
-                Tried::Cancellation,
-                Step::End(End::Succeeded),
+                LastRequest::Cancellation,
+                NextStep::End(End::Succeeded),
             ),
             (
                 Is::Processing,
-                Tried::Confirmation,
-                Step::Wait(State::Processing),
+                LastRequest::Confirmation,
+                NextStep::Wait(State::Processing),
             ),
             (
                 Is::RequiresAction,
-                Tried::Confirmation,
-                Step::Wait(State::RequiresAction),
+                LastRequest::Confirmation,
+                NextStep::Wait(State::RequiresAction),
             ),
-            (Is::Other, Tried::Confirmation, Step::Wait(State::Unknown)),
+            (
+                Is::Other,
+                LastRequest::Confirmation,
+                NextStep::Wait(State::Unknown),
+            ),
         ];
-        for (status, tried, expected) in cases {
-            let step = decide(Purpose::Pay, status, tried, Some("generic_decline"));
-            assert_eq!(step, expected, "{status:?} after {tried:?}");
+        for (status, last, expected) in cases {
+            let step = next_step(Purpose::Pay, status, last, Some("generic_decline"));
+            assert_eq!(step, expected, "{status:?} after {last:?}");
         }
-        let step = decide(Purpose::Pay, Is::Canceled, Tried::Nothing, None);
-        assert_eq!(step, Step::End(End::Failed));
+        let step = next_step(Purpose::Pay, Is::Canceled, LastRequest::None, None);
+        assert_eq!(step, NextStep::End(End::Failed));
     }
 
     #[test]
-    fn settling_confirms_nothing_and_closing_cancels() {
+    fn reconciling_confirms_nothing_and_closing_cancels() {
         use IntentStatus as Is;
         let cases = [
             (
-                Purpose::Settle,
+                Purpose::Reconcile,
                 Is::RequiresConfirmation,
-                Step::Wait(State::Confirming),
+                NextStep::Wait(State::Confirming),
             ),
             (
-                Purpose::Settle,
+                Purpose::Reconcile,
                 Is::RequiresAction,
-                Step::Wait(State::RequiresAction),
+                NextStep::Wait(State::RequiresAction),
             ),
-            (Purpose::Settle, Is::RequiresPaymentMethod, Step::Cancel),
-            (Purpose::Settle, Is::Succeeded, Step::End(End::Succeeded)),
-            (Purpose::Close, Is::RequiresConfirmation, Step::Cancel),
-            (Purpose::Close, Is::RequiresAction, Step::Cancel),
+            (
+                Purpose::Reconcile,
+                Is::RequiresPaymentMethod,
+                NextStep::Cancel,
+            ),
+            (
+                Purpose::Reconcile,
+                Is::Succeeded,
+                NextStep::End(End::Succeeded),
+            ),
+            (Purpose::Close, Is::RequiresConfirmation, NextStep::Cancel),
+            (Purpose::Close, Is::RequiresAction, NextStep::Cancel),
             (
                 Purpose::Close,
                 Is::Processing,
-                Step::Wait(State::Processing),
+                NextStep::Wait(State::Processing),
             ),
-            (Purpose::Close, Is::Canceled, Step::End(End::Failed)),
+            (Purpose::Close, Is::Canceled, NextStep::End(End::Failed)),
         ];
         for (purpose, status, expected) in cases {
-            let step = decide(purpose, status, Tried::Nothing, None);
+            let step = next_step(purpose, status, LastRequest::None, None);
             assert_eq!(step, expected, "{purpose:?} {status:?}");
         }
         for status in [Is::RequiresConfirmation, Is::RequiresAction] {
-            let step = decide(Purpose::Close, status, Tried::Cancellation, None);
-            assert!(matches!(step, Step::Wait(_)), "{status:?}");
+            let step = next_step(Purpose::Close, status, LastRequest::Cancellation, None);
+            assert!(matches!(step, NextStep::Wait(_)), "{status:?}");
         }
     }
 }

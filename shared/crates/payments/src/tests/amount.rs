@@ -1,16 +1,16 @@
-//! The ledger names an intent of another amount or currency: a person's mistake, or an attacker's work.
+//! The ledger names an intent with another amount or currency, by mistake or by an attack.
 
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{NEVER, Told, World, asked};
+use super::{ClientAnswer, NEVER, World, request};
 
-async fn pay(world: &World, method: &str) -> Told {
-    world.process(NEVER).told(&asked(method)).await
+async fn pay(world: &World, method: &str) -> ClientAnswer {
+    world.process(NEVER).answer(&request(method)).await
 }
 
-fn state(answer: &Told) -> Value {
+fn state(answer: &ClientAnswer) -> Value {
     let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
     body["status"].clone()
 }
@@ -34,7 +34,7 @@ fn tamper(world: &World, member: &str, value: &Value) {
     std::fs::write(file(world), kept.to_string()).expect("written");
 }
 
-/// With the check removed, one cent paid for a thousand.
+/// Without the check, one cent paid for an order of a thousand.
 #[tokio::test]
 async fn an_intent_of_another_amount_never_pays_for_an_order() {
     for (member, value) in [("amount", json!(1)), ("currency", json!("jpy"))] {
@@ -43,7 +43,7 @@ async fn an_intent_of_another_amount_never_pays_for_an_order() {
         assert_eq!(state(&acting), "requires_action");
         tamper(&world, member, &value);
 
-        // The customer has acted, and the provider says that the intent succeeded.
+        // The customer has acted, and the provider reports the intent as succeeded.
         for _ in 0..2 {
             let answer = pay(&world, "pm_sandbox_requires_action").await;
             assert_eq!(

@@ -1,4 +1,4 @@
-//! What a request is answered, by what the ledger and the engine know of its payment.
+//! The answer to a request, by what the ledger and the engine have of its payment.
 
 use std::fs;
 
@@ -9,11 +9,11 @@ use idempotency::{
     Scope,
 };
 
-use super::{NEVER, World, asked, engine};
+use super::{NEVER, World, engine, request};
 use crate::{Payments, payment};
 
 impl World {
-    /// A process that knows no key, as after the retention of all of them.
+    /// A process with an empty idempotency store, as after the retention of all keys.
     fn forgetful_process(&self) -> Payments {
         let mut process = self.process(NEVER);
         process.idempotency = engine();
@@ -27,13 +27,13 @@ fn record_key() -> RecordKey {
 }
 
 #[tokio::test]
-async fn what_was_answered_before_is_a_replay_and_needs_no_ledger() {
+async fn a_repeated_request_is_replayed_by_the_ledger_or_by_the_engine_alone() {
     let world = World::new(false);
-    let asked = asked("pm_card_visa");
-    let first = world.process(NEVER).told(&asked).await;
-    let by_the_ledger = world.forgetful_process().told(&asked).await;
+    let request = request("pm_card_visa");
+    let first = world.process(NEVER).answer(&request).await;
+    let by_the_ledger = world.forgetful_process().answer(&request).await;
     fs::remove_dir_all(world.folder.path().join("payments")).expect("removed");
-    let by_the_engine = world.process(NEVER).told(&asked).await;
+    let by_the_engine = world.process(NEVER).answer(&request).await;
 
     assert_eq!(first.status, StatusCode::CREATED);
     assert!(!first.is_replay);
@@ -43,12 +43,12 @@ async fn what_was_answered_before_is_a_replay_and_needs_no_ledger() {
     }
 }
 
-/// An attempt for another body holds the key, after the payment's retention.
+/// After the key's retention, an attempt with another body holds the key.
 #[tokio::test]
 async fn the_ledger_answers_for_a_key_that_another_request_holds() {
     let world = World::new(false);
-    let asked = asked("pm_card_visa");
-    let paid = world.process(NEVER).told(&asked).await;
+    let request = request("pm_card_visa");
+    let paid = world.process(NEVER).answer(&request).await;
     let process = world.forgetful_process();
     let other = Fingerprint::of(&Request::default()).expect("unambiguous");
     let other = Operation::new(record_key(), other).with_policy(Policy::RerunAlways);
@@ -56,14 +56,14 @@ async fn the_ledger_answers_for_a_key_that_another_request_holds() {
     let claimed = claimed.expect("decided").value;
     assert!(matches!(claimed, ClaimOutcome::Claimed(_)));
 
-    let again = process.told(&asked).await;
+    let again = process.answer(&request).await;
 
     assert_eq!((again.status, again.body), (paid.status, paid.body));
 }
 
-/// A key whose payment waits for its customer is not unknown: no operator has to look at it.
+/// The key of a payment that waits for its customer is not unknown, so no operator has to look at it.
 #[tokio::test]
-async fn the_engine_knows_of_a_payment_that_is_on_its_way() {
+async fn a_pending_payment_completes_its_key_with_a_reference() {
     type IsExpected = fn(&Progress) -> bool;
     let cases: [(&str, IsExpected); 2] = [
         ("pm_sandbox_requires_action", |progress| {
@@ -75,7 +75,7 @@ async fn the_engine_knows_of_a_payment_that_is_on_its_way() {
     ];
     for (method, is_expected) in cases {
         let world = World::new(false);
-        let answer = world.process(NEVER).told(&asked(method)).await;
+        let answer = world.process(NEVER).answer(&request(method)).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED);
         let key = record_key();
         let entry = world.idempotency.entry(&key, Deadline::UNKNOWN);
@@ -84,18 +84,18 @@ async fn the_engine_knows_of_a_payment_that_is_on_its_way() {
     }
 }
 
-/// "This request did nothing" is said only where nothing may have been charged.
+/// "This request did nothing" is answered only if no attempt can have charged.
 #[tokio::test]
-async fn a_ledger_that_gives_no_payment_is_answered_by_whether_there_is_one() {
+async fn a_ledger_outage_is_unavailable_and_an_unreadable_row_is_unknown() {
     let world = World::new(false);
     let payments = world.folder.path().join("payments");
     fs::create_dir_all(payments.join(".lock")).expect("nothing can be locked");
-    let away = world.process(NEVER).told(&asked("pm_card_visa")).await;
+    let unavailable = world.process(NEVER).answer(&request("pm_card_visa")).await;
     fs::remove_dir(payments.join(".lock")).expect("removed");
     let row = payments.join(format!("{}.json", payment::id_of(&world.key())));
     fs::write(row, "{}").expect("written");
-    let unreadable = world.process(NEVER).told(&asked("pm_card_visa")).await;
+    let unreadable = world.process(NEVER).answer(&request("pm_card_visa")).await;
 
-    assert_eq!(away.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(unavailable.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(unreadable.status, StatusCode::CONFLICT);
 }

@@ -1,4 +1,4 @@
-//! Which events are followed, and how the provider is answered.
+//! Which events are processed, and the answers to the provider.
 
 use foundation::Deadline;
 use foundation::secret::{Secret, SecretSource};
@@ -6,13 +6,13 @@ use harness::StripeEvent;
 use idempotency::Idempotency;
 use serde_json::{Value, json};
 
-use super::{NEVER, World, asked};
+use super::{NEVER, World, request};
 use crate::ledger::{FileLedger, Ledger};
-use crate::{Received, Setup, State, Webhook};
+use crate::{EventAnswer, Setup, State, Webhook};
 
 const SECRET: &str = "whsec_1";
 
-/// A payment whose customer has acted, which its row does not know yet.
+/// A payment whose customer has acted, while its row still waits for the customer.
 struct Acted {
     world: World,
     webhook: Webhook,
@@ -24,7 +24,7 @@ impl Acted {
     async fn new() -> Self {
         let world = World::new(false);
         let paying = world.process(NEVER);
-        let answer = paying.told(&asked("pm_sandbox_requires_action")).await;
+        let answer = paying.answer(&request("pm_sandbox_requires_action")).await;
         let payment: Value = serde_json::from_slice(&answer.body).expect("JSON");
         let text = |member: &str| payment[member].as_str().expect("a text").to_owned();
         let mut setup = Setup::sandbox(world.folder.path());
@@ -41,13 +41,13 @@ impl Acted {
         StripeEvent::new("evt_1", kind, &self.intent, &self.id)
     }
 
-    async fn receive(&self, event: &StripeEvent) -> Received {
+    async fn receive(&self, event: &StripeEvent) -> EventAnswer {
         let body = event.body.to_string();
         let signature = harness::stripe_event::signature(body.as_bytes(), event.time, &[SECRET]);
-        let receipt =
+        let outcome =
             self.webhook
                 .receive(Some(&signature), body.as_bytes(), None, Deadline::UNKNOWN);
-        receipt.await.received
+        outcome.await.answer
     }
 
     async fn state(&self) -> State {
@@ -58,9 +58,9 @@ impl Acted {
 }
 
 #[tokio::test]
-async fn an_event_is_followed_if_it_is_about_the_intent_of_a_payment_of_ours() {
+async fn an_event_is_processed_if_the_ledger_names_its_intent() {
     type Change = fn(&mut Value);
-    const UNTOLD: State = State::RequiresAction;
+    const UNCHANGED: State = State::RequiresAction;
     let of_no_row: Change = |event| {
         event["data"]["object"]["metadata"]["payment_id"] = format!("pay_{:032}", 0).into();
     };
@@ -80,83 +80,86 @@ async fn an_event_is_followed_if_it_is_about_the_intent_of_a_payment_of_ours() {
             "succeeded",
             |event| event["data"]["object"]["metadata"]["environment"] = json!("staging"),
             true,
-            UNTOLD,
+            UNCHANGED,
         ),
         (
             "about no intent",
             "succeeded",
             |event| event["data"]["object"]["object"] = json!("charge"),
             true,
-            UNTOLD,
+            UNCHANGED,
         ),
         (
             "of the other mode",
             "processing",
             |event| event["livemode"] = json!(true),
             true,
-            UNTOLD,
+            UNCHANGED,
         ),
-        ("of no row", "processing", of_no_row, true, UNTOLD),
-        // The customer was charged, and the ledger says otherwise: Stripe sends it again, and an alarm is raised.
+        ("of no row", "processing", of_no_row, true, UNCHANGED),
+        // The customer was charged, and the ledger contradicts that: Stripe sends the event again, and an alarm is raised.
         (
             "of a charge of no row",
             "succeeded",
             of_no_row,
             false,
-            UNTOLD,
+            UNCHANGED,
         ),
         (
             "of another intent",
             "processing",
             of_another_intent,
             true,
-            UNTOLD,
+            UNCHANGED,
         ),
         (
             "of a charge of another intent",
             "succeeded",
             of_another_intent,
             false,
-            UNTOLD,
+            UNCHANGED,
         ),
     ];
-    for (case, kind, change, is_followed, state) in cases {
+    for (case, kind, change, is_processed, state) in cases {
         let acted = Acted::new().await;
         let mut event = acted.event(&format!("payment_intent.{kind}"));
         change(&mut event.body);
 
-        let received = acted.receive(&event).await;
+        let answer = acted.receive(&event).await;
 
-        let followed = match &received {
-            Received::Followed { answer, .. } => answer.whole_body(),
+        let body = match &answer {
+            EventAnswer::Processed { response, .. } => response.whole_body(),
             _ => None,
         };
-        let followed = followed.map(|body| &**body);
-        let expected = is_followed.then_some(&br#"{"received":true}"#[..]);
-        assert_eq!(followed, expected, "{case}");
+        let body = body.map(|body| &**body);
+        let expected = is_processed.then_some(&br#"{"received":true}"#[..]);
+        assert_eq!(body, expected, "{case}");
         assert_eq!(acted.state().await, state, "{case}");
     }
 }
 
-/// It was received, and the provider would not have sent it again.
+/// It was accepted, and the provider would not have sent it again.
 #[tokio::test]
-async fn an_event_comes_again_until_the_ledger_has_what_follows() {
+async fn an_event_is_retried_until_the_ledger_has_recorded_it() {
     let acted = Acted::new().await;
     let lock = acted.world.folder.path().join("payments/.lock");
     std::fs::remove_file(&lock).expect("removed");
     std::fs::create_dir(&lock).expect("nothing can be locked");
     let event = acted.event("payment_intent.succeeded");
-    assert!(matches!(acted.receive(&event).await, Received::NotYet));
+    assert!(matches!(
+        acted.receive(&event).await,
+        EventAnswer::RetryLater
+    ));
     std::fs::remove_dir(&lock).expect("removed");
 
-    let received = acted.receive(&event).await;
-    assert!(matches!(received, Received::Followed { .. }));
+    let answer = acted.receive(&event).await;
+    assert!(matches!(answer, EventAnswer::Processed { .. }));
     assert_eq!(acted.state().await, State::Succeeded);
 }
 
-/// An event that reuses the name of another one is refused: answered as a repetition, it would count as followed.
+/// An event with the id of another one is refused. As a replay it would count as processed.
 #[tokio::test]
-async fn a_delivery_is_a_repetition_while_it_is_about_the_same() {
+async fn a_repeated_delivery_is_replayed_and_another_event_with_its_id_is_refused() {
     let acted = Acted::new().await;
     let mut event = acted.event("payment_intent.succeeded");
     let first = acted.receive(&event).await;
@@ -167,17 +170,17 @@ async fn a_delivery_is_a_repetition_while_it_is_about_the_same() {
 
     assert!(matches!(
         first,
-        Received::Followed {
+        EventAnswer::Processed {
             is_replay: false,
             ..
         }
     ));
     assert!(matches!(
         again,
-        Received::Followed {
+        EventAnswer::Processed {
             is_replay: true,
             ..
         }
     ));
-    assert!(matches!(another, Received::IdReused));
+    assert!(matches!(another, EventAnswer::IdReused));
 }

@@ -1,4 +1,4 @@
-//! Which unfinished keys a run of the schedule finishes, which it counts, and which it leaves alone.
+//! Which unfinished keys a run of the reconciler finishes, which it counts, and which it leaves.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{World, order_of};
 use crate::keys::{UnfinishedKeys, finish};
 use crate::ledger::{FileLedger, Ledger};
 use crate::payment::End;
-use crate::{Moment, Payment};
+use crate::{Payment, Timestamp};
 
 fn fingerprint(payload: &[u8]) -> Fingerprint {
     let request = Request {
@@ -36,7 +36,7 @@ async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
     }
 }
 
-/// What the ledger says of the payment of a key.
+/// The ledger's row for the payment of a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Row {
     Missing,
@@ -57,12 +57,12 @@ async fn write(ledger: &FileLedger, engine: &Idempotency, key: &RecordKey, row: 
         }),
         order_of(order),
         "sandbox",
-        Moment::EPOCH,
+        Timestamp::EPOCH,
     );
     let payment = match row {
         Row::Missing => return,
         Row::Open => payment,
-        Row::Ended | Row::OfAnotherRequest => payment.ended(&End::Succeeded, Moment::EPOCH),
+        Row::Ended | Row::OfAnotherRequest => payment.ended(&End::Succeeded, Timestamp::EPOCH),
     };
     let opened = ledger.open(&payment, Deadline::UNKNOWN).await;
     assert_eq!(opened, Ok(payment));
@@ -121,7 +121,7 @@ async fn the_keys_of_payments_and_events_are_finished_and_others_are_counted() {
         finished: 0,
         unknown: 2,
         oldest_unknown: Duration::ZERO,
-        is_whole: true,
+        is_complete: true,
     };
     assert_eq!(too_early, counted);
     assert_eq!(without_time, UnfinishedKeys::default());
@@ -143,7 +143,7 @@ async fn the_keys_of_payments_and_events_are_finished_and_others_are_counted() {
         unfinished.iter().map(|(key, _)| key).collect::<Vec<_>>(),
         left
     );
-    // The answer of a payment is never the answer to another request.
+    // The response of a payment never answers another request.
     for (case, is_answered) in [(&cases[2], true), (&cases[3], false)] {
         let entry = engine.entry(&case.0.key, Deadline::UNKNOWN).await;
         let progress = entry.expect("read").expect("there").progress;

@@ -1,15 +1,15 @@
-//! What an older version has left in the ledger.
+//! Payments in the ledger that an older version wrote.
 
 use foundation::Deadline;
 use http::StatusCode;
 use idempotency::{self, Fingerprint};
 
-use super::{Asked, NEVER, World, asked, asked_of, order_of};
+use super::{ClientRequest, NEVER, World, order_of, request, request_of};
 use crate::ledger::Change;
 use crate::payment::End;
-use crate::{Moment, Payment, State};
+use crate::{Payment, State, Timestamp};
 
-/// A payment that an older version took of this body, and ended so.
+/// A payment that an older version accepted with this body, and ended.
 async fn ended(world: &World, body: &[u8], end: &End) -> Payment {
     let key = world.key();
     let fingerprint = Fingerprint::of(&idempotency::Request {
@@ -24,17 +24,17 @@ async fn ended(world: &World, body: &[u8], end: &End) -> Payment {
         &fingerprint.expect("unambiguous"),
         order_of(body),
         "sandbox",
-        Moment::EPOCH,
+        Timestamp::EPOCH,
     );
-    let mut ended = taken.ended(end, Moment::EPOCH);
+    let mut ended = taken.ended(end, Timestamp::EPOCH);
     if let Some(code) = &ended.decline_code {
-        // It told the payer what the provider had said.
+        // The older version showed the payer the provider's own code.
         ended.answer = ended
             .answer
             .map(|text| text.replace("generic_decline", code));
     }
-    let process = world.process(NEVER);
-    let ledger = process.ledger.as_deref().expect("a ledger");
+    let service = world.process(NEVER).service.expect("configured");
+    let ledger = &service.ledger;
     let opened = ledger.open(&taken, Deadline::UNKNOWN).await;
     let change = Change::EndWithoutIntent(Box::new(ended.clone()));
     let changed = ledger.change(&taken, &change, Deadline::UNKNOWN).await;
@@ -42,17 +42,17 @@ async fn ended(world: &World, body: &[u8], end: &End) -> Payment {
     ended
 }
 
-/// Who was charged then is not told now that nothing was.
+/// A customer who was charged then must not be answered now that nothing was charged.
 #[tokio::test]
-async fn an_order_that_was_taken_is_answered_though_it_would_be_refused_now() {
+async fn a_payment_that_an_older_version_accepted_is_replayed_although_its_order_is_invalid_now() {
     let order = |more: &str| {
         let body =
             format!(r#"{{"amount": 7, "currency": "EUR", "payment_method": "pm_1", {more}}}"#);
-        Asked(body)
+        ClientRequest(body)
     };
     let cases = [
-        // Stripe has no such amount.
-        asked_of(1_000_000, "UGX", "pm_card_visa"),
+        // Stripe cannot represent this amount.
+        request_of(1_000_000, "UGX", "pm_card_visa"),
         order(r#""metadata": {"payment_id": "mine"}"#),
         order(r#""metadata": {"note": ""}"#),
         order(r#""description": "a\u202eb""#),
@@ -60,31 +60,31 @@ async fn an_order_that_was_taken_is_answered_though_it_would_be_refused_now() {
     ];
     for repetition in cases {
         let world = World::new(false);
-        let till = world.process(NEVER);
-        let refused = till.told(&repetition).await;
+        let process = world.process(NEVER);
+        let refused = process.answer(&repetition).await;
         assert_eq!(refused.status, StatusCode::BAD_REQUEST);
         let ended = ended(&world, repetition.0.as_bytes(), &End::Succeeded).await;
 
-        let replayed = till.told(&repetition).await;
-        let another = till.told(&order(r#""description": """#)).await;
+        let replayed = process.answer(&repetition).await;
+        let another = process.answer(&order(r#""description": """#)).await;
 
         assert_eq!(replayed.status, StatusCode::CREATED);
-        let answer = ended.final_answer().expect("an answer");
+        let answer = ended.final_response().expect("an answer");
         assert_eq!(Some(&replayed.body), answer.whole_body());
         assert_eq!(another.status, StatusCode::UNPROCESSABLE_ENTITY);
     }
 }
 
-/// A final answer stays the same bytes. A `GET` of the payment shows the code as it is shown now.
+/// A final response keeps its bytes. A `GET` of the payment shows the code by today's rule.
 #[tokio::test]
-async fn a_decline_that_was_answered_stays_as_it_was_answered() {
+async fn the_final_response_of_an_older_decline_does_not_change() {
     let world = World::new(false);
-    let asked = asked("pm_card_visa");
+    let request = request("pm_card_visa");
     let end = End::Declined(Some("stolen_card".to_owned()));
-    let ended = ended(&world, asked.0.as_bytes(), &end).await;
-    let answer = ended.final_answer().expect("an answer");
+    let ended = ended(&world, request.0.as_bytes(), &end).await;
+    let answer = ended.final_response().expect("an answer");
 
-    let replayed = world.process(NEVER).told(&asked).await;
+    let replayed = world.process(NEVER).answer(&request).await;
 
     assert_eq!(Some(&replayed.body), answer.whole_body());
     let body = String::from_utf8_lossy(&replayed.body);
@@ -96,23 +96,23 @@ async fn a_decline_that_was_answered_stays_as_it_was_answered() {
     );
 }
 
-/// What a payment that ends now is answered, and what stays in the ledger.
+/// The final response has the code for the payer; the ledger keeps the provider's code.
 #[test]
-fn a_payer_is_not_told_that_a_card_is_stolen() {
+fn a_payer_does_not_see_that_a_card_is_stolen() {
     let payment = crate::ledger::tests::payment(1, State::Confirming, Some("pi_1"));
-    for (code, told) in [
+    for (code, visible) in [
         ("stolen_card", "generic_decline"),
         ("expired_card", "expired_card"),
     ] {
-        let ended = payment.ended(&End::Declined(Some(code.to_owned())), Moment::EPOCH);
+        let ended = payment.ended(&End::Declined(Some(code.to_owned())), Timestamp::EPOCH);
 
         assert_eq!(ended.decline_code.as_deref(), Some(code));
-        let answer = ended.final_answer().expect("an answer");
+        let answer = ended.final_response().expect("an answer");
         let body = String::from_utf8_lossy(answer.whole_body().expect("whole"));
         let shown = ended.to_json(&serde_json::Map::new());
         for text in [&*body, &shown] {
             assert!(
-                text.contains(&format!(r#""decline_code":"{told}""#)),
+                text.contains(&format!(r#""decline_code":"{visible}""#)),
                 "{text}"
             );
         }

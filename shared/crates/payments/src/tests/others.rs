@@ -1,4 +1,4 @@
-//! An attempt that the provider turns away, and what others do meanwhile.
+//! An attempt that the provider rate-limits, while another attempt acts on the same payment.
 
 use std::fs::{DirEntry, read_dir};
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{NEVER, Told, World, asked, engine};
+use super::{ClientAnswer, NEVER, World, engine, request};
 use crate::ledger::{Change, FileLedger, Ledger};
-use crate::provider::{Failure, Intent, Provider, Sandbox};
+use crate::provider::{Intent, Provider, ProviderError, Sandbox};
 use crate::{Order, Payment, Payments, payment};
 
-/// What others do while a call is on its way.
+/// What another attempt does during a call.
 type Meanwhile = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// A provider that turns one kind of call away, and every look, since there were too many requests.
+/// A provider that answers one kind of call, and every inspection, with "too many requests".
 struct Busy {
     inner: Sandbox,
-    refused: Call,
+    limited: Call,
     during_create: Meanwhile,
     during_confirm: Meanwhile,
 }
@@ -33,7 +33,7 @@ enum Call {
     Confirm,
 }
 
-const TOO_MANY: Failure = Failure::NothingDone("too_many_requests");
+const TOO_MANY: ProviderError = ProviderError::NotProcessed("too_many_requests");
 
 #[async_trait]
 impl Provider for Busy {
@@ -46,10 +46,10 @@ impl Provider for Busy {
         payment: &Payment,
         key: &str,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         let created = self.inner.create(payment, key, deadline).await;
         (self.during_create)().await;
-        match self.refused {
+        match self.limited {
             Call::Create => Err(TOO_MANY),
             Call::Confirm => created,
         }
@@ -60,24 +60,24 @@ impl Provider for Busy {
         intent: &str,
         order: &Order,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         (self.during_confirm)().await;
-        match self.refused {
+        match self.limited {
             Call::Confirm => Err(TOO_MANY),
             Call::Create => self.inner.confirm(intent, order, deadline).await,
         }
     }
 
-    async fn inspect(&self, _: &str, _: Deadline) -> Result<Intent, Failure> {
+    async fn inspect(&self, _: &str, _: Deadline) -> Result<Intent, ProviderError> {
         Err(TOO_MANY)
     }
 
-    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         self.inner.cancel(intent, deadline).await
     }
 }
 
-/// An attempt that has created its intent, and froze before it did anything with it.
+/// An attempt that froze after it created its intent.
 struct Frozen {
     ledger: FileLedger,
     provider: Sandbox,
@@ -85,7 +85,7 @@ struct Frozen {
     intent: Intent,
 }
 
-/// What it does as it thaws.
+/// What it does when it thaws.
 #[derive(Clone, Copy)]
 enum Act {
     Attach,
@@ -94,9 +94,9 @@ enum Act {
 
 impl Frozen {
     async fn in_world(world: &World) -> Arc<Self> {
-        // Open and create, each with a moment before and one after.
+        // Opening and creating, each with a crash point before and after it.
         const CREATED: usize = 3;
-        let (victim, request) = (world.process(CREATED), asked("pm_card_visa"));
+        let (victim, request) = (world.process(CREATED), request("pm_card_visa"));
         let created = async {
             let is_intent = |file: DirEntry| file.path().extension() == Some("json".as_ref());
             let folder = world.folder.path().join("sandbox");
@@ -107,7 +107,7 @@ impl Frozen {
             }
         };
         tokio::select! {
-            answer = victim.told(&request) => panic!("it went on: {}", answer.status),
+            answer = victim.answer(&request) => panic!("it did not freeze: {}", answer.status),
             () = created => {}
         }
 
@@ -161,23 +161,20 @@ impl Frozen {
 }
 
 impl World {
-    /// A process whose provider turns this call away, while others do something.
-    fn turned_away(
+    /// A process whose provider rate-limits this call, while another attempt acts.
+    fn rate_limited(
         &self,
-        refused: Call,
+        limited: Call,
         during_create: Meanwhile,
         during_confirm: Meanwhile,
     ) -> Payments {
         let busy = Busy {
             inner: Sandbox::new(self.folder.path()),
-            refused,
+            limited,
             during_create,
             during_confirm,
         };
-        Payments {
-            provider: Some(Arc::new(busy)),
-            ..self.process(NEVER)
-        }
+        self.process_with(busy)
     }
 }
 
@@ -185,114 +182,114 @@ fn nothing() -> Meanwhile {
     Box::new(|| async {}.boxed())
 }
 
-/// Longer than a claim of this world.
+/// Longer than a lease in these tests.
 async fn until_the_lease_is_over() {
     tokio::time::sleep(Duration::from_millis(60)).await;
 }
 
-fn assert_not_known(answer: &Told, case: &str) {
+fn assert_unknown(answer: &ClientAnswer, case: &str) {
     let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{case}: {body}");
     assert_eq!(body["status"], "unknown", "{case}");
 }
 
-/// Every attempt creates the same intent, so whoever found it attached took it for its own, and said that nothing had been
-/// done when its own confirmation was turned away: the one that it had taken over had charged.
+/// Every attempt creates the same intent. An attempt found it attached, took it for its own, and answered that nothing was done when its
+/// own confirmation was rate-limited. The attempt that it had taken over had charged.
 #[tokio::test]
-async fn what_another_attempt_may_have_charged_is_not_called_nothing() {
+async fn a_takeover_answers_unknown_if_the_other_attempt_may_have_charged() {
     use Act::{Attach, Confirm};
     let cases: [(&str, Call, &[Act], &[Act]); 3] = [
         ("attached before", Call::Confirm, &[Attach], &[Confirm]),
         ("attached after", Call::Confirm, &[], &[Attach, Confirm]),
         ("nothing created", Call::Create, &[Attach, Confirm], &[]),
     ];
-    for (case, refused, during_create, during_confirm) in cases {
+    for (case, limited, during_create, during_confirm) in cases {
         let world = World::new(false);
         let frozen = Frozen::in_world(&world).await;
         until_the_lease_is_over().await;
-        let heir = world.turned_away(
-            refused,
+        let successor = world.rate_limited(
+            limited,
             frozen.thaws(during_create),
             frozen.thaws(during_confirm),
         );
 
-        let told = heir.told(&asked("pm_card_visa")).await;
+        let answer = successor.answer(&request("pm_card_visa")).await;
 
         assert_eq!(world.charges(), 1, "{case}");
-        assert_not_known(&told, case);
+        assert_unknown(&answer, case);
         let again = world.process(NEVER);
-        let again = again.told(&asked("pm_card_visa")).await;
+        let again = again.answer(&request("pm_card_visa")).await;
         assert_eq!(again.status, StatusCode::CREATED, "{case}");
         assert_eq!(world.charges(), 1, "{case}");
     }
 }
 
-/// With its claim lost, or forgotten after a retention, nothing but the ledger tells that there is another attempt.
+/// If the record of a claim is lost, or expired after the retention, only the ledger shows that another attempt exists.
 #[tokio::test]
-async fn an_attempt_whose_claim_is_lost_may_charge_what_it_has_opened_or_attached() {
+async fn an_attempt_answers_unknown_if_an_attempt_with_a_lost_claim_may_charge() {
     use Act::{Attach, Confirm};
     let cases: [(&str, Call, &[Act], &[Act]); 2] = [
         ("opened", Call::Create, &[Attach, Confirm], &[]),
         ("attached", Call::Confirm, &[Attach], &[Confirm]),
     ];
-    for (case, refused, during_create, during_confirm) in cases {
+    for (case, limited, during_create, during_confirm) in cases {
         let mut world = World::new(false);
         let frozen = Frozen::in_world(&world).await;
         world.idempotency = engine();
-        let unaware = world.turned_away(
-            refused,
+        let unaware = world.rate_limited(
+            limited,
             frozen.thaws(during_create),
             frozen.thaws(during_confirm),
         );
 
-        let told = unaware.told(&asked("pm_card_visa")).await;
+        let answer = unaware.answer(&request("pm_card_visa")).await;
 
         assert_eq!(world.charges(), 1, "{case}");
-        assert_not_known(&told, case);
+        assert_unknown(&answer, case);
     }
 }
 
 #[tokio::test]
-async fn whoever_was_taken_over_does_not_call_it_nothing() {
-    for refused in [Call::Create, Call::Confirm] {
+async fn an_attempt_that_was_taken_over_answers_unknown() {
+    for limited in [Call::Create, Call::Confirm] {
         let world = World::new(false);
-        let heir = Arc::new(world.process(NEVER));
+        let successor = Arc::new(world.process(NEVER));
         let taken_over = || -> Meanwhile {
-            let heir = Arc::clone(&heir);
+            let successor = Arc::clone(&successor);
             Box::new(move || {
-                let heir = Arc::clone(&heir);
+                let successor = Arc::clone(&successor);
                 async move {
                     until_the_lease_is_over().await;
-                    let paid = heir.told(&asked("pm_card_visa")).await;
+                    let paid = successor.answer(&request("pm_card_visa")).await;
                     assert_eq!(paid.status, StatusCode::CREATED);
                 }
                 .boxed()
             })
         };
-        let slow = match refused {
-            Call::Create => world.turned_away(refused, taken_over(), nothing()),
-            Call::Confirm => world.turned_away(refused, nothing(), taken_over()),
+        let slow = match limited {
+            Call::Create => world.rate_limited(limited, taken_over(), nothing()),
+            Call::Confirm => world.rate_limited(limited, nothing(), taken_over()),
         };
 
-        let told = slow.told(&asked("pm_card_visa")).await;
+        let answer = slow.answer(&request("pm_card_visa")).await;
 
         assert_eq!(world.charges(), 1);
-        assert_not_known(&told, "taken over");
+        assert_unknown(&answer, "taken over");
     }
 }
 
 #[tokio::test]
-async fn whoever_is_alone_and_turned_away_has_done_nothing() {
-    for refused in [Call::Create, Call::Confirm] {
+async fn a_sole_attempt_that_is_rate_limited_answers_that_nothing_was_done() {
+    for limited in [Call::Create, Call::Confirm] {
         let world = World::new(false);
-        let alone = world.turned_away(refused, nothing(), nothing());
+        let alone = world.rate_limited(limited, nothing(), nothing());
 
-        let told = alone.told(&asked("pm_card_visa")).await;
+        let answer = alone.answer(&request("pm_card_visa")).await;
 
-        assert_eq!(told.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(world.charges(), 0);
         let paid = world.process(NEVER);
-        let paid = paid.told(&asked("pm_card_visa")).await;
+        let paid = paid.answer(&request("pm_card_visa")).await;
         assert_eq!(paid.status, StatusCode::CREATED);
         assert_eq!(world.charges(), 1);
     }

@@ -1,4 +1,4 @@
-//! What a run of the schedule does with payments that their clients left.
+//! Runs of the reconciler on payments that their clients abandoned.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,9 +15,9 @@ use mongo_client::{Mongo, MongoConfig};
 use super::{World, order_of};
 use crate::ledger::{FileLedger, Ledger};
 use crate::provider::{Provider, Sandbox};
-use crate::{Moment, Payment, Reconciled, Reconciler, Setup, State};
+use crate::{Payment, ReconcileReport, Reconciler, Setup, State, Timestamp};
 
-/// How far the attempt came that left a payment.
+/// How far the abandoned attempt came.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Left {
     Opened,
@@ -31,7 +31,7 @@ fn reconciler(folder: &Path) -> Reconciler {
     Reconciler::new(&Setup::sandbox(folder), Idempotency::in_memory())
 }
 
-/// A payment by this method, so old, that an attempt left; its id.
+/// Leaves an abandoned payment of this method and age in the ledger. Returns its id.
 async fn leave(world: &World, key: &str, method: &str, age: Duration, left: Left) -> String {
     let (ledger, provider) = (
         FileLedger::new(world.folder.path()),
@@ -43,7 +43,7 @@ async fn leave(world: &World, key: &str, method: &str, age: Duration, left: Left
     let scope = Scope::http("payments.create", "local").expect("a scope");
     let key = RecordKey::new(&scope, &IdempotencyKey::parse(key).expect("a key"));
     let key = world.idempotency.derived_key(&key);
-    let created_at = Moment::now().before(age);
+    let created_at = Timestamp::now().before(age);
     let mut payment = Payment::new(&key, "local", &fingerprint, order, "sandbox", created_at);
     if left != Left::Opened {
         let key = key.step("create intent");
@@ -60,7 +60,7 @@ async fn leave(world: &World, key: &str, method: &str, age: Duration, left: Left
 }
 
 #[tokio::test]
-async fn a_run_settles_what_is_due_and_says_what_it_leaves() {
+async fn a_run_ends_due_payments_and_reports_the_others() {
     let world = World::new(false);
     let (old, new) = (2 * HOUR, Duration::from_secs(1_800));
     let young = Duration::from_secs(30);
@@ -96,7 +96,7 @@ async fn a_run_settles_what_is_due_and_says_what_it_leaves() {
         oldest.is_some_and(|age| (1_800..3_600).contains(&age)),
         "{oldest:?}"
     );
-    let expected = Reconciled {
+    let expected = ReconcileReport {
         looked_at: 5,
         succeeded: 1,
         declined: 1,
@@ -115,9 +115,9 @@ async fn a_run_settles_what_is_due_and_says_what_it_leaves() {
     assert_eq!(world.charges(), 1);
 }
 
-/// It was asked for the same page until its time was over.
+/// The run read the same page again and again until its time was over.
 #[tokio::test]
-async fn a_run_ends_where_the_ledger_lists_and_writes_nothing() {
+async fn a_run_stops_if_the_ledger_answers_reads_but_no_writes() {
     let world = World::new(false);
     leave(&world, "k-1", "pm_card_visa", 2 * HOUR, Left::Opened).await;
     let lock = world.folder.path().join("payments/.lock");
@@ -133,7 +133,7 @@ async fn a_run_ends_where_the_ledger_lists_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn without_time_nothing_is_looked_at() {
+async fn a_run_without_time_looks_at_no_payment() {
     let world = World::new(false);
     leave(&world, "k-1", "pm_card_visa", 2 * HOUR, Left::Opened).await;
     let deadline = Deadline::after(Duration::from_secs(2));
@@ -143,9 +143,9 @@ async fn without_time_nothing_is_looked_at() {
     assert_eq!((run.looked_at, run.finished), (0, false));
 }
 
-/// The client is gone, and its payment was never opened.
+/// The client claimed a key, and opened no payment.
 #[tokio::test]
-async fn a_run_finishes_the_keys_that_mongodb_has() {
+async fn a_run_finishes_abandoned_keys_in_mongodb() {
     let server = MongoServer::shared().await;
     let config = MongoConfig::at(server.uri(), server.fresh_database());
     let mongo = Mongo::new(&config, &Secrets::without_store());

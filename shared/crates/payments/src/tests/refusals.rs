@@ -1,20 +1,23 @@
-//! What a provider says that does as little as it can.
+//! Payments at a provider that rejects requests or does not answer.
 
 use async_trait::async_trait;
 use foundation::Deadline;
 
-use super::{NEVER, World, asked};
-use crate::found::Found;
-use crate::ledger::{Change, Changed, FileLedger, Ledger};
-use crate::provider::{Failure, Intent, NO_SUCH_INTENT, Provider, Sandbox, UNEXPECTED_AMOUNT};
-use crate::steps::{Others, PaymentBackends, Purpose, Reached, advance, settle};
-use crate::{End, Moment, Order, Payment, State, payment};
+use super::{NEVER, World, request, service};
+use crate::finding::ProviderFinding;
+use crate::ledger::{Change, ChangeResult, FileLedger, Ledger};
+use crate::provider::{
+    Intent, NO_SUCH_INTENT, Provider, ProviderError, Sandbox, UNEXPECTED_AMOUNT,
+};
+use crate::service::PaymentService;
+use crate::steps::{Attempt, AttemptOutcome, ConcurrentAttempt, Purpose};
+use crate::{End, Order, Payment, State, Timestamp, payment};
 
-/// A provider that fails so where it is asked for a confirmation, or for a look.
+/// A provider that fails confirmations or inspections with the given errors.
 struct Failing {
     inner: Sandbox,
-    confirm: Option<Failure>,
-    inspect: Option<Failure>,
+    confirm: Option<ProviderError>,
+    inspect: Option<ProviderError>,
 }
 
 #[async_trait]
@@ -28,7 +31,7 @@ impl Provider for Failing {
         payment: &Payment,
         key: &str,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         self.inner.create(payment, key, deadline).await
     }
 
@@ -37,27 +40,36 @@ impl Provider for Failing {
         intent: &str,
         order: &Order,
         deadline: Deadline,
-    ) -> Result<Intent, Failure> {
+    ) -> Result<Intent, ProviderError> {
         match self.confirm {
             Some(failure) => Err(failure),
             None => self.inner.confirm(intent, order, deadline).await,
         }
     }
 
-    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         match self.inspect {
             Some(failure) => Err(failure),
             None => self.inner.inspect(intent, deadline).await,
         }
     }
 
-    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, Failure> {
+    async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         self.inner.cancel(intent, deadline).await
     }
 }
 
 impl World {
-    fn failing(&self, confirm: Option<Failure>, inspect: Option<Failure>) -> Failing {
+    fn attempt<'a>(&self, service: &'a PaymentService, purpose: Purpose) -> Attempt<'a> {
+        Attempt::new(
+            service,
+            purpose,
+            ConcurrentAttempt::Possible,
+            Deadline::UNKNOWN,
+        )
+    }
+
+    fn failing(&self, confirm: Option<ProviderError>, inspect: Option<ProviderError>) -> Failing {
         Failing {
             inner: Sandbox::new(self.folder.path()),
             confirm,
@@ -66,76 +78,69 @@ impl World {
     }
 }
 
-/// Its intent would wait for a confirmation for ever, and the client for its answer.
+/// Otherwise the intent would wait for a confirmation forever, and the client for a final answer.
 #[tokio::test]
-async fn a_confirmation_that_is_refused_for_good_fails_the_payment() {
+async fn a_payment_fails_if_the_provider_rejects_its_confirmation() {
     let world = World::new(false);
-    let mut process = world.process(NEVER);
-    let refusing = world.failing(Some(Failure::Refused("refused")), None);
-    process.provider = Some(std::sync::Arc::new(refusing));
+    let rejecting = world.failing(Some(ProviderError::Rejected("refused")), None);
 
-    let answer = process.told(&asked("pm_card_visa")).await;
+    let process = world.process_with(rejecting);
+    let answer = process.answer(&request("pm_card_visa")).await;
 
     assert_eq!(answer.status.as_u16(), 402);
     assert_eq!(world.charges(), 0);
 }
 
-/// `payments settle` says which it was: waiting helps only where the provider did not answer.
+/// `payments settle` shows the difference: waiting helps only if the provider did not answer.
 #[tokio::test]
-async fn an_amount_that_no_payment_has_is_not_silence() {
+async fn an_amount_mismatch_differs_from_an_unreachable_provider() {
     let world = World::new(false);
-    let acting = asked("pm_sandbox_requires_action");
-    world.process(NEVER).told(&acting).await;
+    let acting = request("pm_sandbox_requires_action");
+    world.process(NEVER).answer(&acting).await;
     let ledger = FileLedger::new(world.folder.path());
     let id = payment::id_of(&world.key());
     let cases = [
-        (Failure::Unclear("timeout"), Found::Unreachable("timeout")),
-        (UNEXPECTED_AMOUNT, Found::OtherAmount),
-        (NO_SUCH_INTENT, Found::NoSuchIntent),
+        (
+            ProviderError::OutcomeUnknown("timeout"),
+            ProviderFinding::Unreachable("timeout"),
+        ),
+        (UNEXPECTED_AMOUNT, ProviderFinding::AmountMismatch),
+        (NO_SUCH_INTENT, ProviderFinding::NoSuchIntent),
     ];
     for (failure, expected) in cases {
         let payment = ledger.read(&id, Deadline::UNKNOWN).await;
         let payment = payment.expect("read").expect("a payment");
-        let backends = PaymentBackends {
-            ledger: &ledger,
-            provider: &world.failing(None, Some(failure)),
-            anomalies: &world.process(NEVER).anomalies,
-        };
-        let settled = settle(backends, payment, Purpose::Settle, Deadline::UNKNOWN).await;
-        assert_eq!(settled.found, expected);
-        assert!(settled.payment.state.is_open());
+        let service = service(
+            FileLedger::new(world.folder.path()),
+            world.failing(None, Some(failure)),
+        );
+        let reconciled = world
+            .attempt(&service, Purpose::Reconcile)
+            .reconcile(payment);
+        let reconciled = reconciled.await;
+        assert_eq!(reconciled.finding, expected);
+        assert!(reconciled.payment.state.is_open());
     }
 }
 
-/// It was answered as on its way, and its client came again for what was already known.
+/// It was answered as pending, although the ledger already had its end.
 #[tokio::test]
-async fn what_another_attempt_ended_is_answered_though_the_provider_is_silent() {
+async fn a_payment_that_another_attempt_ended_is_answered_without_the_provider() {
     let world = World::new(false);
-    let acting = asked("pm_sandbox_requires_action");
-    world.process(NEVER).told(&acting).await;
+    let acting = request("pm_sandbox_requires_action");
+    world.process(NEVER).answer(&acting).await;
     let ledger = FileLedger::new(world.folder.path());
     let id = payment::id_of(&world.key());
     let seen = ledger.read(&id, Deadline::UNKNOWN).await;
     let seen = seen.expect("read").expect("a payment");
-    let ended = Change::End(Box::new(seen.ended(&End::Succeeded, Moment::EPOCH)));
+    let ended = Change::End(Box::new(seen.ended(&End::Succeeded, Timestamp::EPOCH)));
     let changed = ledger.change(&seen, &ended, Deadline::UNKNOWN).await;
-    assert!(matches!(changed, Ok(Changed::Now(_))));
-    let backends = PaymentBackends {
-        ledger: &ledger,
-        provider: &world.failing(None, Some(Failure::Unclear("timeout"))),
-        anomalies: &world.process(NEVER).anomalies,
-    };
+    assert!(matches!(changed, Ok(ChangeResult::Applied(_))));
+    let silent = world.failing(None, Some(ProviderError::OutcomeUnknown("timeout")));
+    let service = service(FileLedger::new(world.folder.path()), silent);
+    let attempt = world.attempt(&service, Purpose::Pay);
 
-    let (key, others) = (world.key(), Others::Perhaps);
-    let reached = advance(
-        backends,
-        seen,
-        &key,
-        Purpose::Pay,
-        others,
-        Deadline::UNKNOWN,
-    )
-    .await;
+    let outcome = attempt.pay(seen, &world.key()).await;
 
-    assert!(matches!(reached, Reached::End(ended) if ended.state == State::Succeeded));
+    assert!(matches!(outcome, AttemptOutcome::Ended(ended) if ended.state == State::Succeeded));
 }

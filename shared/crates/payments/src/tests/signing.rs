@@ -1,4 +1,4 @@
-//! Which functions sign saved responses, and which responses they accept.
+//! Which processes sign saved responses, and which saved responses they accept.
 
 use foundation::environment::Host;
 use foundation::secret::{Secret, SecretSource, Secrets};
@@ -10,9 +10,9 @@ use mongo_client::{Mongo, MongoConfig};
 use super::*;
 use crate::Setup;
 
-/// An old function, or one whose key is not set, has signed nothing.
+/// A process without MAC keys does not sign.
 #[tokio::test]
-async fn without_a_key_a_stored_response_is_believed_on_a_laptop_only() {
+async fn an_unsigned_saved_response_is_accepted_in_development_only() {
     let server = MongoServer::shared().await;
     let cases = [
         ("development", None, None, true),
@@ -28,7 +28,7 @@ async fn without_a_key_a_stored_response_is_believed_on_a_laptop_only() {
         ("development", None, Some("0123456789abcdef"), false),
         ("development", Some("0123456789abcdef"), None, true),
     ];
-    for (environment, signs_with, believes_with, expected) in cases {
+    for (environment, signs_with, accepts_with, expected) in cases {
         let config = MongoConfig::at(server.uri(), server.fresh_database());
         let mongo = Mongo::new(&config, &Secrets::without_store());
         let engine = |key: Option<&str>| {
@@ -60,9 +60,9 @@ async fn without_a_key_a_stored_response_is_believed_on_a_laptop_only() {
         let response = SavedResponse::new(StatusCode::CREATED, "charged");
         lease.complete(response).await;
 
-        let repeated = claim(believes_with).await;
+        let repeated = claim(accepts_with).await;
 
-        let case = format!("{environment}, {signs_with:?}, {believes_with:?}: {repeated:?}");
+        let case = format!("{environment}, {signs_with:?}, {accepts_with:?}: {repeated:?}");
         match repeated {
             ClaimOutcome::Blocked(Blocked::Replay(_)) => assert!(expected, "{case}"),
             ClaimOutcome::Blocked(Blocked::Unknown(UnknownCause::Unreadable)) => {

@@ -1,9 +1,9 @@
-//! What is read of an event: which one it is, and which payment it is about.
+//! The few members of an event that are read: its id and the payment that it is about.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-/// An event. What else it says is not read: the provider is asked instead.
+/// An event. Its other members are not read, because they may be out of date; the provider is asked instead.
 #[derive(Deserialize)]
 pub(super) struct Event {
     /// The same at every delivery.
@@ -24,7 +24,7 @@ struct Data {
     object: Object,
 }
 
-/// What an event is about, as it was then. What is no intent has members of other kinds.
+/// The object of an event. Objects other than intents have members of other types, hence `Value`.
 #[derive(Default, Deserialize)]
 struct Object {
     #[serde(default)]
@@ -35,7 +35,7 @@ struct Object {
     metadata: Value,
 }
 
-/// A member that is `null` is as good as one that is not there.
+/// Reads `null` like a missing member.
 fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -45,39 +45,39 @@ where
 }
 
 impl Event {
-    /// `None`: it is none of Stripe's.
+    /// Parses a body; `None` if it is not an event of Stripe.
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
-        // serde also fills a struct from an array, by position.
+        // serde would also accept an array, member by member.
         let is_object = body.trim_ascii_start().starts_with(b"{");
         is_object.then(|| serde_json::from_slice(body).ok())?
     }
 
-    /// Whether it is about an intent; there are events about much else.
+    /// Whether the event is about an intent. Stripe sends events about other objects too.
     pub(super) fn is_of_intent(&self) -> bool {
         self.data.object.object == "payment_intent"
     }
 
-    /// Whether it says that somebody was charged.
+    /// Whether the event says that the customer was charged.
     pub(super) fn is_of_charge(&self) -> bool {
         self.kind == "payment_intent.succeeded"
     }
 
-    /// The intent's name.
+    /// The intent's id.
     pub(super) fn intent(&self) -> &str {
         self.data.object.id.as_str().unwrap_or_default()
     }
 
-    /// Our name for the payment, as the intent was given it.
+    /// The id of our payment, from the intent's metadata.
     pub(super) fn payment_id(&self) -> Option<&str> {
         self.data.object.metadata.get("payment_id")?.as_str()
     }
 
-    /// The environment whose payment it is. Intents of earlier versions do not say.
+    /// The environment of the payment. Intents of earlier versions have none.
     pub(super) fn environment(&self) -> Option<&str> {
         self.data.object.metadata.get("environment")?.as_str()
     }
 
-    /// What does not differ between deliveries, as JSON.
+    /// The members that are equal in every delivery, as JSON.
     pub(super) fn identity(&self) -> String {
         json!({"id": self.id, "type": self.kind, "intent": self.intent()}).to_string()
     }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn null_is_as_good_as_nothing() {
+    fn null_is_read_like_a_missing_member() {
         let nothing = Event::parse(br#"{"id":"evt_1","type":"account.updated"}"#);
         let nothing = nothing.expect("an event");
         let events = [

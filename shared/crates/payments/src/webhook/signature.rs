@@ -1,20 +1,20 @@
-//! Did the provider send this, and lately?
+//! Checks the `Stripe-Signature` header: the provider sent the event, and recently.
 //!
-//! `Stripe-Signature: t=<seconds since 1970>,v1=<HMAC-SHA256 of "t.body", in hexadecimal>`, with a `v1` for each secret that is
-//! in force (<https://docs.stripe.com/webhooks#verify-manually>).
+//! `Stripe-Signature: t=<seconds since 1970>,v1=<HMAC-SHA256 of "t.body", in hexadecimal>`, with a `v1` for each active
+//! secret (<https://docs.stripe.com/webhooks#verify-manually>).
 
 use foundation::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// How old a signature may be, in seconds: an older one may be a recording.
+/// The greatest age of a signature in seconds. An older one may be replayed by an attacker.
 const OLDEST: i64 = 300;
-/// How far its time may be ahead of ours, in seconds: by how much two clocks differ. A later one would be good for longer.
+/// How far the signature's time may be ahead of ours, in seconds, because clocks differ. A time further ahead would stay valid for longer.
 const MOST_AHEAD: i64 = 30;
-/// More than Stripe ever sends, and little enough to check.
+/// More signatures than Stripe sends, and few enough to check them all.
 const MOST_SIGNATURES: usize = 8;
 
-/// Whether a `Stripe-Signature` is by one of `secrets`, over `body`, about `now`, in seconds since 1970.
+/// Whether one of `secrets` made this `Stripe-Signature` for `body`, at about `now`, in seconds since 1970.
 pub(super) fn is_signed(signature: &str, body: &[u8], secrets: &[Secret], now: i64) -> bool {
     let entries = || {
         signature
@@ -39,7 +39,7 @@ pub(super) fn is_signed(signature: &str, body: &[u8], secrets: &[Secret], now: i
             })
 }
 
-/// Whether `secret` made this signature. How long that takes tells nothing of the right one.
+/// Whether `secret` made this signature. The comparison takes constant time.
 fn is_by(secret: &Secret, time: &str, body: &[u8], signature: &[u8]) -> bool {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else {
         return false;
@@ -50,7 +50,7 @@ fn is_by(secret: &Secret, time: &str, body: &[u8], signature: &[u8]) -> bool {
     mac.verify_slice(signature).is_ok()
 }
 
-/// The 32 bytes that 64 hexadecimal digits stand for.
+/// The 32 bytes of 64 hexadecimal digits.
 fn bytes_of(digits: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(digits.trim(), &mut bytes).ok()?;
@@ -63,7 +63,7 @@ mod tests {
 
     use super::*;
 
-    /// A signature by Stripe's own library; vectors.py makes them.
+    /// A signature by Stripe's own library, made by vectors.py.
     #[derive(Clone, Deserialize)]
     struct Vector {
         secret: String,
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stripes_library_signs_is_signed() {
+    fn a_signature_of_stripes_library_is_valid() {
         for vector in vectors() {
             let Vector {
                 secret, time, body, ..
@@ -110,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_good_for_five_minutes_and_not_from_the_future() {
+    fn a_signature_is_valid_for_five_minutes_and_not_from_the_future() {
         let vector = &vectors()[0];
         let Vector {
             secret, time, body, ..
         } = vector;
         for (later, expected) in [(300, true), (301, false), (-30, true), (-31, false)] {
-            let is_good = signed(&vector.header(), body, &[secret], time + later);
-            assert_eq!(is_good, expected, "after {later} s");
+            let is_valid = signed(&vector.header(), body, &[secret], time + later);
+            assert_eq!(is_valid, expected, "after {later} s");
         }
         for far in [i64::MIN, i64::MAX] {
             assert!(!signed(&vector.header(), body, &[secret], far), "{far}");
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn any_of_several_signatures_may_be_the_right_one() {
+    fn one_valid_signature_of_several_is_enough() {
         let vector = &vectors()[0];
         let Vector {
             secret,
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn no_bit_of_a_signature_may_differ() {
+    fn a_signature_with_one_altered_digit_is_invalid() {
         let vector = &vectors()[4];
         let Vector {
             secret,

@@ -1,18 +1,18 @@
-//! What is wrong with a body.
+//! A validation error in a request body.
 
 use serde::Serialize;
 
-/// What is wrong with one member of a body.
+/// A validation error in one member of a body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fault {
+pub struct BodyError {
     /// The member, as a JSON Pointer.
     pub pointer: String,
-    /// What is accepted, or what is wrong.
+    /// What is accepted, or what is wrong with the value.
     pub detail: &'static str,
 }
 
-impl Fault {
-    pub(super) fn of(pointer: &str, detail: &'static str) -> Self {
+impl BodyError {
+    pub(super) fn new(pointer: &str, detail: &'static str) -> Self {
         Self {
             pointer: pointer.to_owned(),
             detail,

@@ -1,0 +1,90 @@
+//! The provider's answer that an operator sees after reconciling a payment.
+
+use parking_lot::Mutex;
+
+use super::provider::{Intent, IntentStatus, NO_SUCH_INTENT, ProviderError};
+
+/// What reconciling a payment found at the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderFinding {
+    /// The payment had already ended, so the provider was not asked.
+    AlreadyEnded,
+    /// The ledger names no intent, so the provider cannot have charged anything.
+    NoIntent,
+    /// The provider has the intent in this status, spelled as the provider spells it.
+    Intent(&'static str),
+    /// The intent has another amount or currency than the payment.
+    AmountMismatch,
+    /// The provider does not have the intent that the ledger names. An API key of another account or mode has the same effect.
+    NoSuchIntent,
+    /// The provider gave no usable answer, for the reason with this code.
+    Unreachable(&'static str),
+}
+
+/// What one attempt has found so far, and whether the ledger recorded it.
+pub(super) struct Findings {
+    latest: Mutex<ProviderFinding>,
+    is_recorded: Mutex<bool>,
+}
+
+impl Findings {
+    pub(super) fn none() -> Self {
+        Self {
+            latest: Mutex::new(ProviderFinding::NoIntent),
+            is_recorded: Mutex::new(true),
+        }
+    }
+
+    /// Notes the provider's answer to an inspection of the intent.
+    pub(super) fn note(&self, inspected: Result<&Intent, &ProviderError>) {
+        *self.latest.lock() = match inspected {
+            Ok(intent) => ProviderFinding::Intent(intent.status.name()),
+            Err(&NO_SUCH_INTENT) => ProviderFinding::NoSuchIntent,
+            Err(error) => ProviderFinding::Unreachable(error.code()),
+        };
+    }
+
+    /// Notes that the intent has another amount or currency than the payment.
+    pub(super) fn note_amount_mismatch(&self) {
+        *self.latest.lock() = ProviderFinding::AmountMismatch;
+    }
+
+    /// Notes that the ledger did not acknowledge a write.
+    pub(super) fn note_unrecorded(&self) {
+        *self.is_recorded.lock() = false;
+    }
+
+    pub(super) fn latest(&self) -> ProviderFinding {
+        *self.latest.lock()
+    }
+
+    /// Whether the ledger acknowledged every write.
+    pub(super) fn is_recorded(&self) -> bool {
+        *self.is_recorded.lock()
+    }
+}
+
+impl ProviderError {
+    /// The stable code of the reason.
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::NotProcessed(code) | Self::Rejected(code) | Self::OutcomeUnknown(code) => code,
+        }
+    }
+}
+
+impl IntentStatus {
+    /// Stripe's name of the status.
+    fn name(self) -> &'static str {
+        match self {
+            Self::RequiresPaymentMethod => "requires_payment_method",
+            Self::RequiresConfirmation => "requires_confirmation",
+            Self::RequiresAction => "requires_action",
+            Self::Processing => "processing",
+            Self::RequiresCapture => "requires_capture",
+            Self::Canceled => "canceled",
+            Self::Succeeded => "succeeded",
+            Self::Other => "a status of a later version",
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! A tenant's view of its payments in the ledger.
+
+use std::sync::Arc;
+
+use foundation::{Deadline, Environment};
+use http_api::Tenant;
+use tracing::{error, warn};
+
+use super::ledger::{self, Ledger, LedgerError};
+use super::{Payment, Setup, payment};
+
+/// Shows a tenant its payments. It needs the ledger and no provider.
+pub struct PaymentView {
+    environment: Environment,
+    /// `None`: no ledger is configured, and each request is answered as unavailable.
+    ledger: Option<Arc<dyn Ledger>>,
+}
+
+/// Why a payment is not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ViewError {
+    /// The tenant has no such payment. A payment of another tenant gives the same answer, at the same cost.
+    #[error("payment not found")]
+    NotFound,
+    /// The payment is the tenant's, and its row cannot be read.
+    #[error("payment unreadable")]
+    Unreadable,
+    /// The ledger did not answer.
+    #[error("ledger unavailable")]
+    Unavailable,
+}
+
+impl PaymentView {
+    /// The view as configured. This connects to nothing.
+    pub fn new(setup: &Setup) -> Self {
+        let ledger = ledger::open(setup);
+        if ledger.is_none() {
+            error!("payments are refused: no ledger is configured; set MONGODB_URI");
+        }
+        Self {
+            environment: setup.environment.clone(),
+            ledger,
+        }
+    }
+
+    /// The environment, which decides which callers have access.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// A payment of this tenant.
+    ///
+    /// # Errors
+    ///
+    /// [`ViewError`] when the tenant has no such payment, or the ledger does not give it.
+    pub async fn show(
+        &self,
+        id: &str,
+        tenant: &Tenant,
+        deadline: Deadline,
+    ) -> Result<Payment, ViewError> {
+        let ledger = self.ledger.as_ref().ok_or(ViewError::Unavailable)?;
+        if !payment::is_id(id) {
+            return Err(ViewError::NotFound);
+        }
+        match ledger.read(id, deadline).await {
+            Ok(Some(payment)) if payment.tenant == tenant.as_str() => Ok(payment),
+            Ok(_) => Err(ViewError::NotFound),
+            Err(LedgerError::Unreadable { tenant: owner }) => {
+                error!(
+                    payment.id = id,
+                    "the ledger row of a payment is unreadable; repair the row"
+                );
+                if owner.as_deref() == Some(tenant.as_str()) {
+                    Err(ViewError::Unreadable)
+                } else {
+                    Err(ViewError::NotFound)
+                }
+            }
+            Err(error @ LedgerError::Unavailable(_)) => {
+                warn!(ledger.error = %error, "a payment was not shown: the ledger did not answer");
+                Err(ViewError::Unavailable)
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The secrets with which the provider signs its events.
+
+use foundation::secret::{Secret, SecretCell};
+use foundation::{Deadline, Environment};
+use tracing::warn;
+
+use super::signature::is_signed;
+
+/// One secret, or two while the secret is rotated.
+pub(super) struct WebhookSecrets {
+    list: SecretCell,
+    /// Shorter secrets are rejected. In bytes.
+    shortest: usize,
+}
+
+/// Whether the provider signed an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SignatureCheck {
+    Valid,
+    Invalid,
+    /// The secrets cannot be read, or are no valid list, so the signature was not checked.
+    SecretsUnavailable,
+}
+
+impl WebhookSecrets {
+    pub(super) fn new(list: SecretCell, environment: &Environment) -> Self {
+        Self {
+            list,
+            shortest: environment.shortest_secret(),
+        }
+    }
+
+    /// Whether one of the secrets signed `body` at about `now`, in seconds since 1970. If none did, reads the list again: the provider
+    /// may already sign with a new secret.
+    ///
+    /// # Cancel safety
+    ///
+    /// Writes nothing.
+    pub(super) async fn verify(
+        &self,
+        signature: Option<&str>,
+        body: &[u8],
+        now: i64,
+        deadline: Deadline,
+    ) -> SignatureCheck {
+        let check = |list: &Secret| {
+            let secrets = parse(list, self.shortest)?;
+            let is_signed =
+                signature.is_some_and(|signature| is_signed(signature, body, &secrets, now));
+            Some(match is_signed {
+                true => SignatureCheck::Valid,
+                false => SignatureCheck::Invalid,
+            })
+        };
+        let Ok(list) = self.list.value(deadline).await else {
+            return SignatureCheck::SecretsUnavailable;
+        };
+        let checked = check(&list);
+        if checked == Some(SignatureCheck::Valid) {
+            return SignatureCheck::Valid;
+        }
+        let newer = self.list.newer_than(&list, deadline).await;
+        let checked = newer.map_or(checked, |list| check(&list));
+        checked.unwrap_or(SignatureCheck::SecretsUnavailable)
+    }
+}
+
+fn parse(list: &Secret, shortest: usize) -> Option<Vec<Secret>> {
+    let secrets = list.list(shortest);
+    if secrets.is_none() {
+        warn!(
+            secret.shortest = shortest,
+            "STRIPE_WEBHOOK_SECRETS is invalid: expected one or two secrets of at least `secret.shortest` characters, separated by a comma; events are refused until it is corrected"
+        );
+    }
+    secrets
+}
+
+#[cfg(test)]
+mod tests {
+    use harness::stripe_event::signature;
+
+    use super::*;
+
+    /// The list as Secrets Manager stores it, without a newer version.
+    #[tokio::test]
+    async fn an_event_is_valid_if_a_secret_of_the_list_signed_it() {
+        let cases = [
+            ("whsec_1", SignatureCheck::Valid),
+            ("whsec_0,whsec_1", SignatureCheck::Valid),
+            ("whsec_2", SignatureCheck::Invalid),
+            // The list is invalid, so the signature is not called invalid.
+            (
+                "whsec_1,whsec_2,whsec_3",
+                SignatureCheck::SecretsUnavailable,
+            ),
+            ("whsec_1,w", SignatureCheck::SecretsUnavailable),
+        ];
+        let (body, now) = (b"{}", 1_700_000_000);
+        let signature = signature(body, now, &["whsec_1"]);
+        for (list, expected) in cases {
+            let signers = WebhookSecrets {
+                list: SecretCell::Fixed(Secret::new(list)),
+                shortest: "whsec_1".len(),
+            };
+            let verify = async |signature| {
+                signers
+                    .verify(signature, body, now, Deadline::UNKNOWN)
+                    .await
+            };
+            assert_eq!(verify(Some(&signature)).await, expected, "{list}");
+            assert_ne!(verify(None).await, SignatureCheck::Valid, "{list}");
+        }
+    }
+}
