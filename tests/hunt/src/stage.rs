@@ -148,7 +148,7 @@ impl Stage {
         let open = self
             .environment
             .app()
-            .desk()
+            .payment_admin()
             .open(LISTED, deadline)
             .await
             .ok()?;
