@@ -172,8 +172,8 @@ async fn a_payment_that_is_open_for_days_is_reported_to_an_operator() {
     assert_eq!(
         reported,
         [
+            "a ledger row is unreadable: its payment may have been charged and is not reconciled until the row is repaired; see docs/runbook.md, Unreadable payments",
             "a payment is open for longer than a day",
-            "a row of the ledger cannot be read: its payment is not settled",
         ]
     );
     let metric = |name: &str| {

@@ -36,7 +36,7 @@ pub enum PaymentAdminError {
 }
 
 impl PaymentAdmin {
-    /// The access as configured. This connects to nothing.
+    /// The access as configured. Opens no connection.
     pub fn new(setup: &Setup) -> Self {
         Self {
             ledger: ledger::open(setup),

@@ -33,7 +33,9 @@ pub struct Payments {
     pub(super) service: Option<PaymentService>,
 }
 
-/// A request for a payment that has passed every check that needs no store. It has no `Debug`, because it is a person's purchase.
+/// A request for a payment that has passed every check that needs no store.
+///
+/// It has no `Debug`, because a person's purchase must not reach a log.
 pub struct NewPayment {
     order: Order,
     /// What is wrong by rules that older versions lacked. Such an order is still answered if an older version accepted it.
@@ -132,7 +134,7 @@ impl NewPayment {
 }
 
 impl Payments {
-    /// Payments over `idempotency`, which signs with [`Setup::response_keys`]. This connects to nothing.
+    /// Payments over `idempotency`, which signs with [`Setup::response_keys`]. Opens no connection.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
         let service = PaymentService::new(setup)
             .inspect_err(|missing| error!("payments are refused: {missing}"));

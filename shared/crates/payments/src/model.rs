@@ -1,13 +1,19 @@
 //! A model check of payments: the customer is charged at most once, and each answer is true.
 //!
-//! The search tries every order of the steps of two attempts of a client, the reconciler, a webhook event and the customer, with a
-//! few faults. A request is lost or arrives after its sender has given up; a reply is lost; the provider answers 409, 429 or
-//! 500, or prunes an idempotency key; an operator changes an intent's amount; a key's record expires. A crash is no fault of its
-//! own: an attempt may stop between any two steps, forever (a crash) or for a while (a freeze), and the others do not wait.
+//! The search tries every order of the steps of two client attempts, the reconciler, a webhook event and the customer. A few faults
+//! may happen:
 //!
-//! The real code decides. Runs execute [`Attempt`](super::steps::Attempt) ([`behaviour`]), the ledger runs [`Change::apply`](super::ledger::Change::apply), and the adapter for Stripe reads the
-//! provider's failures. The model consists of the provider's state machine, the network, and the engine around an attempt. The
-//! engine has its own model, `idempotency/model.rs`.
+//! - a request is lost, or arrives after its sender has timed out; a reply is lost,
+//! - the provider answers 409, 429 or 500, or prunes an idempotency key,
+//! - an operator changes an intent's amount,
+//! - a key's record expires.
+//!
+//! A crash is not counted as a fault. An attempt may stop between any two steps, forever (a crash) or for a while (a freeze), and the
+//! others do not wait.
+//!
+//! The real code decides. Runs execute [`Attempt`](super::steps::Attempt) ([`behaviour`]), the ledger runs
+//! [`Change::apply`](super::ledger::Change::apply), and the adapter for Stripe reads the provider's errors. Modelled are the provider's
+//! state machine, the network, and the engine around an attempt. The engine has its own model, `idempotency/model.rs`.
 //!
 //! A search without a finding proves little by itself. So the same search runs with one bug planted, and has to find each bug.
 
@@ -60,13 +66,13 @@ enum Bug {
     CreateConfirms,
     DeclineWithoutCancelling,
     /// A cancellation without a reply counts as carried out.
-    LostCancellationBelieved,
+    LostCancellationAssumed,
     /// A cancellation counts as carried out, even a refused one.
-    CancellationBelieved,
+    CancellationAssumed,
     /// 409 counts as "nothing was done".
-    ConflictTakenForNothing,
+    ConflictTreatedAsNotProcessed,
     /// 500 counts as "nothing was done".
-    ErrorTakenForNothing,
+    ErrorTreatedAsNotProcessed,
     AmountUnchecked,
     /// An attempt answers that nothing was done, though another one may have confirmed.
     ConcurrencyIgnored,
@@ -210,10 +216,10 @@ impl Model for Protocol {
         vec![
             Property::always(CHARGED_ONCE, |_, world: &World| world.provider.charges <= 1),
             Property::always(NOT_CHARGED_IS_TRUE, |_, world: &World| {
-                !world.denies_a_charge()
+                !world.contradicts_a_charge()
             }),
             Property::always(CHARGED_IS_TRUE, |_, world: &World| {
-                !world.invents_a_charge()
+                !world.records_a_missing_charge()
             }),
             Property::always(FINAL, |_, world: &World| !world.changed_an_answer),
             Property::always(ONE_ANSWER, |_, world: &World| {
@@ -222,7 +228,7 @@ impl Model for Protocol {
             Property::always(NAMED, |_, world: &World| !world.confirmed_unnamed),
             Property::always(RECONCILING, |_, world: &World| !world.reconciling_confirmed),
             Property::always(NOTHING_IS_TRUE, |_, world: &World| {
-                !world.said_nothing_wrongly
+                !world.answered_nothing_done_wrongly
             }),
             Property::always(ENDS, |_, world: &World| !world.is_stuck),
             Property::sometimes("a payment succeeds", |_, world: &World| {
@@ -235,10 +241,10 @@ impl Model for Protocol {
                 world.is_final(State::Failed) && world.provider.charges == 0
             }),
             Property::sometimes("the customer authenticates", |_, world: &World| {
-                world.provider.card == Card::AsksCustomer && world.is_final(State::Succeeded)
+                world.provider.card == Card::RequiresAction && world.is_final(State::Succeeded)
             }),
             Property::sometimes(
-                "an attempt goes on where another one stopped",
+                "an attempt continues where another one stopped",
                 |_, world: &World| {
                     let is_stopped = matches!(world.actors[0].phase, Phase::Running { .. });
                     is_stopped && world.actors[1].has_begun() && world.is_final(State::Succeeded)
@@ -246,10 +252,10 @@ impl Model for Protocol {
             ),
             Property::sometimes(
                 "a payment is charged after another attempt did nothing",
-                |_, world: &World| world.said_nothing && world.provider.charges == 1,
+                |_, world: &World| world.answered_nothing_done && world.provider.charges == 1,
             ),
             Property::sometimes(
-                "an attempt goes on after a reopening",
+                "an attempt runs after a reopening",
                 |protocol: &Self, world: &World| {
                     protocol.key_looks == 0
                         || world.schedule.has_reopened && world.is_final(State::Succeeded)
@@ -340,7 +346,7 @@ impl Protocol {
             .finish_when(HasDiscoveries::AnyFailures)
             .spawn_bfs()
             .join();
-        say(&format!(
+        print(&format!(
             "2 attempts, {} cards, {} runs of the reconciler, {} events, {} looks at the key, {} faults: {} states in {:.1?}",
             self.cards.len(),
             self.reconciler_runs,
@@ -404,7 +410,7 @@ impl Protocol {
     clippy::print_stdout,
     reason = "how far a search went is part of its result"
 )]
-fn say(line: &str) {
+fn print(line: &str) {
     println!("{line}");
 }
 
@@ -441,7 +447,7 @@ fn more_faults_charge_once_and_answer_truly() {
 
 #[test]
 fn each_planted_bug_is_found() {
-    use Card::{AsksCustomer, Charges, DeclinesFirst, RefusesCreationFirst};
+    use Card::{Charges, DeclinesFirst, RefusesCreationFirst, RequiresAction};
     let planted = [
         (Bug::OwnIntentConfirmed, Charges, NAMED),
         (Bug::OwnIntentConfirmed, Charges, CHARGED_ONCE),
@@ -458,10 +464,14 @@ fn each_planted_bug_is_found() {
             DeclinesFirst,
             NOT_CHARGED_IS_TRUE,
         ),
-        (Bug::LostCancellationBelieved, Charges, NOT_CHARGED_IS_TRUE),
-        (Bug::CancellationBelieved, AsksCustomer, NOT_CHARGED_IS_TRUE),
-        (Bug::ConflictTakenForNothing, Charges, NOTHING_IS_TRUE),
-        (Bug::ErrorTakenForNothing, Charges, NOTHING_IS_TRUE),
+        (Bug::LostCancellationAssumed, Charges, NOT_CHARGED_IS_TRUE),
+        (
+            Bug::CancellationAssumed,
+            RequiresAction,
+            NOT_CHARGED_IS_TRUE,
+        ),
+        (Bug::ConflictTreatedAsNotProcessed, Charges, NOTHING_IS_TRUE),
+        (Bug::ErrorTreatedAsNotProcessed, Charges, NOTHING_IS_TRUE),
         (Bug::AmountUnchecked, Charges, CHARGED_IS_TRUE),
         (Bug::ConcurrencyIgnored, Charges, NOTHING_IS_TRUE),
         (Bug::ReleaseUnacknowledged, Charges, NOTHING_IS_TRUE),
@@ -482,6 +492,6 @@ fn each_planted_bug_is_found() {
             ..Protocol::CLIENT
         };
         assert!(protocol.violates(property), "{bug:?} was not found");
-        say(&format!("{bug:?} in {:.1?}: {property}", began.elapsed()));
+        print(&format!("{bug:?} in {:.1?}: {property}", began.elapsed()));
     }
 }

@@ -78,7 +78,7 @@ const COUNTING_TIME: Duration = Duration::from_millis(500);
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Reconciler {
-    /// A reconciler over `idempotency`, which signs with [`Setup::response_keys`]. This connects to nothing.
+    /// A reconciler over `idempotency`, which signs with [`Setup::response_keys`]. Opens no connection.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
         let service = PaymentService::new(setup)
             .inspect_err(|missing| error!("open payments are not reconciled: {missing}"));

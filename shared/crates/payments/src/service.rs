@@ -35,7 +35,7 @@ pub(super) enum NotConfigured {
 }
 
 impl PaymentService {
-    /// The service as configured. This connects to nothing.
+    /// The service as configured. Opens no connection.
     ///
     /// # Errors
     ///

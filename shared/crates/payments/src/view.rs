@@ -31,7 +31,7 @@ pub enum ViewError {
 }
 
 impl PaymentView {
-    /// The view as configured. This connects to nothing.
+    /// The view as configured. Opens no connection.
     pub fn new(setup: &Setup) -> Self {
         let ledger = ledger::open(setup);
         if ledger.is_none() {

@@ -111,7 +111,7 @@ impl From<EventAnswer> for EventOutcome {
 }
 
 impl Webhook {
-    /// A webhook over `idempotency`, which signs with [`Setup::response_keys`]. This connects to nothing.
+    /// A webhook over `idempotency`, which signs with [`Setup::response_keys`]. Opens no connection.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
         let source = setup.config.webhook_secrets.as_ref();
         let secrets = source

@@ -3,8 +3,8 @@
 //! From the row that was read to the outcome, the real code runs ([`behaviour`]). The code around it is modelled here after `create.rs`,
 //! `reconcile.rs` and `webhook.rs`.
 
-use super::behaviour::{self, Ask, Next, Reply, Role, Seen, Start};
-use super::message::{Delivery, Heard, Key, KeyWrite, Message, Written};
+use super::behaviour::{self, Next, Reply, Request, Role, SeenIntent, Start};
+use super::message::{Delivery, Key, KeyWrite, Message, Received, Written};
 use super::phase::{ATTEMPTS, Phase, RECONCILER};
 use super::row::{Answer, Row, Write};
 use super::world::World;
@@ -40,7 +40,7 @@ impl World {
         } else {
             self.begin_to_reconcile(protocol, who, purpose)
         };
-        self.go_on(protocol, who);
+        self.finish_run(protocol, who);
     }
 
     /// A client's attempt claims the key.
@@ -50,11 +50,11 @@ impl World {
             Key::Reopened => protocol.bug != Some(Bug::ReopenedWithoutTakeover),
             Key::Held { .. } => true,
             Key::Completed(answer) => {
-                self.say(answer);
+                self.answer_client(answer);
                 return Phase::Idle;
             }
             Key::Referred => {
-                let row = self.row.expect("a payment that is on its way");
+                let row = self.row.expect("a pending payment has a row");
                 return advance(protocol, row, ConcurrentAttempt::Possible, purpose, false);
             }
         };
@@ -107,33 +107,33 @@ impl World {
         match actor.phase {
             Phase::Idle => None,
             Phase::Opening { .. } => Some(Message::Open),
-            Phase::Keeping { write, .. } => Some(Message::Key { from: who, write }),
+            Phase::WritingKey { write, .. } => Some(Message::Key { from: who, write }),
             Phase::Running { node, .. } => match behaviour::next(node) {
-                Next::Ask(Ask::Confirm(named)) => {
+                Next::Request(Request::Confirm(named)) => {
                     let own = actor.created.unwrap_or(named);
-                    let ask = Ask::Confirm(match protocol.bug {
+                    let request = Request::Confirm(match protocol.bug {
                         Some(Bug::OwnIntentConfirmed) => own,
                         _ => named,
                     });
-                    Some(Message::Ask { from: who, ask })
+                    Some(Message::Request { from: who, request })
                 }
-                Next::Ask(ask) => Some(Message::Ask { from: who, ask }),
+                Next::Request(request) => Some(Message::Request { from: who, request }),
                 Next::Ended(_) | Next::Pending(_) | Next::Nothing => None,
             },
         }
     }
 
     /// The reply that an attempt with a planted bug assumes without asking the provider.
-    pub(super) fn believed(&self, who: usize, message: Message) -> Option<Reply> {
-        let Message::Ask {
-            ask: Ask::Inspect(number),
+    pub(super) fn assumed_reply(&self, who: usize, message: Message) -> Option<Reply> {
+        let Message::Request {
+            request: Request::Inspect(number),
             ..
         } = message
         else {
             return None;
         };
-        self.actors[who].believes_canceled.then_some({
-            Reply::Intent(Seen {
+        self.actors[who].assumes_canceled.then_some({
+            Reply::Intent(SeenIntent {
                 number,
                 status: IntentStatus::Canceled,
                 fits_order: true,
@@ -143,23 +143,23 @@ impl World {
     }
 
     /// The actor receives the reply to its request, or a timeout.
-    pub(super) fn hear(
+    pub(super) fn receive(
         &mut self,
         protocol: &Protocol,
         who: usize,
         message: Message,
         delivery: Delivery,
-        heard: Heard,
+        received: Received,
     ) {
         let phase = self.actors[who].phase.clone();
-        self.actors[who].phase = match (phase, heard) {
+        self.actors[who].phase = match (phase, received) {
             (
                 Phase::Opening {
                     others,
                     is_first,
                     purpose,
                 },
-                Heard::Opened(Some((row, was_there))),
+                Received::Opened(Some((row, was_there))),
             ) => {
                 let is_forgotten = is_first && was_there;
                 let others = if is_forgotten {
@@ -170,28 +170,34 @@ impl World {
                 advance(protocol, row, others, purpose, true)
             }
             // The 503 is about this request only, and not about the payment.
-            (Phase::Opening { .. }, Heard::Opened(None)) => Phase::Keeping {
+            (Phase::Opening { .. }, Received::Opened(None)) => Phase::WritingKey {
                 write: KeyWrite::Release,
-                says_nothing: false,
+                answers_nothing_done: false,
             },
-            (Phase::Running { node, has_lease }, Heard::Reply(reply)) => {
+            (Phase::Running { node, has_lease }, Received::Reply(reply)) => {
                 self.misunderstand(protocol, who, message, delivery, reply);
                 Phase::Running {
-                    node: behaviour::hear(node, misread(protocol, reply)),
+                    node: behaviour::receive(node, misread(protocol, reply)),
                     has_lease,
                 }
             }
-            (Phase::Keeping { says_nothing, .. }, Heard::Key(written)) => {
+            (
+                Phase::WritingKey {
+                    answers_nothing_done,
+                    ..
+                },
+                Received::Key(written),
+            ) => {
                 let is_acknowledged =
                     written == Written::Done || protocol.bug == Some(Bug::ReleaseUnacknowledged);
-                if says_nothing && is_acknowledged {
-                    self.say_nothing(who);
+                if answers_nothing_done && is_acknowledged {
+                    self.answer_nothing_done(who);
                 }
                 Phase::Idle
             }
-            (phase, heard) => unreachable!("{heard:?} in {phase:?}"),
+            (phase, received) => unreachable!("{received:?} in {phase:?}"),
         };
-        self.go_on(protocol, who);
+        self.finish_run(protocol, who);
     }
 
     /// Records what a planted bug needs later.
@@ -203,29 +209,31 @@ impl World {
         delivery: Delivery,
         reply: Reply,
     ) {
-        let Message::Ask { ask, .. } = message else {
+        let Message::Request { request, .. } = message else {
             return;
         };
         let actor = &mut self.actors[who];
-        match (protocol.bug, ask, reply) {
-            (Some(Bug::OwnIntentConfirmed), Ask::Create, Reply::Intent(seen)) => {
+        match (protocol.bug, request, reply) {
+            (Some(Bug::OwnIntentConfirmed), Request::Create, Reply::Intent(seen)) => {
                 actor.created = Some(seen.number);
             }
-            (Some(Bug::LostCancellationBelieved), Ask::Cancel(_), _) => {
-                actor.believes_canceled = delivery != Delivery::Answered;
+            (Some(Bug::LostCancellationAssumed), Request::Cancel(_), _) => {
+                actor.assumes_canceled = delivery != Delivery::Answered;
             }
-            (Some(Bug::CancellationBelieved), Ask::Cancel(_), _) => actor.believes_canceled = true,
+            (Some(Bug::CancellationAssumed), Request::Cancel(_), _) => {
+                actor.assumes_canceled = true
+            }
             _ => {}
         }
     }
 
     /// Answers with the outcome of a run that is over, and writes it to the key.
-    fn go_on(&mut self, protocol: &Protocol, who: usize) {
+    fn finish_run(&mut self, protocol: &Protocol, who: usize) {
         let Phase::Running { node, has_lease } = self.actors[who].phase else {
             return;
         };
         let next = behaviour::next(node);
-        if matches!(next, Next::Ask(_)) {
+        if matches!(next, Next::Request(_)) {
             return;
         }
         let is_attempt = ATTEMPTS.contains(&who);
@@ -242,7 +250,7 @@ impl World {
                     },
                     _ => ledgers,
                 };
-                self.say(answer);
+                self.answer_client(answer);
                 KeyWrite::Complete(answer)
             }
             Next::Pending(Row {
@@ -255,9 +263,9 @@ impl World {
         // Only the second attempt's claim reads the record. Once it has begun, a write has no reader and is left out.
         let is_read = next == Next::Nothing || !self.actors[1].has_begun();
         self.actors[who].phase = if has_lease && is_read {
-            Phase::Keeping {
+            Phase::WritingKey {
                 write,
-                says_nothing: next == Next::Nothing,
+                answers_nothing_done: next == Next::Nothing,
             }
         } else {
             Phase::Idle
@@ -306,12 +314,12 @@ fn misread(protocol: &Protocol, reply: Reply) -> Reply {
         (Some(Bug::DeclineWithoutCancelling), Reply::Intent(seen))
             if seen.status == IntentStatus::RequiresPaymentMethod =>
         {
-            Reply::Intent(Seen {
+            Reply::Intent(SeenIntent {
                 status: IntentStatus::Canceled,
                 ..seen
             })
         }
-        (Some(Bug::AmountUnchecked), Reply::Intent(seen)) => Reply::Intent(Seen {
+        (Some(Bug::AmountUnchecked), Reply::Intent(seen)) => Reply::Intent(SeenIntent {
             fits_order: true,
             ..seen
         }),

@@ -41,7 +41,7 @@ pub(super) enum Role {
 
 /// A request that a run makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Ask {
+pub(super) enum Request {
     Create,
     Confirm(IntentNumber),
     Cancel(IntentNumber),
@@ -51,7 +51,7 @@ pub(super) enum Ask {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Reply {
-    Intent(Seen),
+    Intent(SeenIntent),
     Failed(ErrorKind),
     /// The ledger's reply: whether the write was applied, and the row afterwards.
     Row {
@@ -64,7 +64,7 @@ pub(super) enum Reply {
 
 /// An intent in a reply of the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Seen {
+pub(super) struct SeenIntent {
     pub(super) number: IntentNumber,
     pub(super) status: IntentStatus,
     /// Whether its amount is the order's.
@@ -83,7 +83,7 @@ pub(super) enum ErrorKind {
 /// What a run does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    Ask(Ask),
+    Request(Request),
     Ended(Row),
     Pending(Row),
     Nothing,
@@ -101,7 +101,7 @@ struct Runs {
 
 struct Point {
     start: Start,
-    heard: Vec<Reply>,
+    replies: Vec<Reply>,
     next: Next,
     after: HashMap<Reply, Node>,
 }
@@ -130,22 +130,22 @@ pub(super) fn begin(start: Start) -> Node {
 }
 
 /// The run after one more reply.
-pub(super) fn hear(node: Node, reply: Reply) -> Node {
-    let (start, heard) = {
+pub(super) fn receive(node: Node, reply: Reply) -> Node {
+    let (start, replies) = {
         let runs = RUNS.read();
         let point = &runs.points[node];
         if let Some(after) = point.after.get(&reply) {
             return *after;
         }
-        let heard = point.heard.iter().copied().chain([reply]);
-        (point.start, heard.collect::<Vec<_>>())
+        let replies = point.replies.iter().copied().chain([reply]);
+        (point.start, replies.collect::<Vec<_>>())
     };
-    let next = run(start, &heard);
+    let next = run(start, &replies);
     let mut runs = RUNS.write();
     let fresh = runs.points.len();
     let after = *runs.points[node].after.entry(reply).or_insert(fresh);
     if after == fresh {
-        runs.points.push(Point::new(start, heard, next));
+        runs.points.push(Point::new(start, replies, next));
     }
     after
 }
@@ -154,10 +154,10 @@ pub(super) fn next(node: Node) -> Next {
     RUNS.read().points[node].next
 }
 
-fn run(start: Start, heard: &[Reply]) -> Next {
+fn run(start: Start, replies: &[Reply]) -> Next {
     let script = Arc::new(Script {
-        heard: Mutex::new(heard.to_vec().into_iter()),
-        asked: Mutex::new(None),
+        replies: Mutex::new(replies.to_vec().into_iter()),
+        pending: Mutex::new(None),
     });
     let service = PaymentService {
         ledger: Arc::clone(&script) as Arc<dyn Ledger>,
@@ -189,20 +189,20 @@ fn run(start: Start, heard: &[Reply]) -> Next {
             .now_or_never(),
     };
     assert!(
-        script.heard.lock().next().is_none(),
+        script.replies.lock().next().is_none(),
         "a reply was left over"
     );
     reached.unwrap_or_else(|| {
-        let asked = script.asked.lock().take();
-        Next::Ask(asked.expect("a run waits for a reply"))
+        let pending = script.pending.lock().take();
+        Next::Request(pending.expect("a run waits for a reply"))
     })
 }
 
 impl Point {
-    fn new(start: Start, heard: Vec<Reply>, next: Next) -> Self {
+    fn new(start: Start, replies: Vec<Reply>, next: Next) -> Self {
         Self {
             start,
-            heard,
+            replies,
             next,
             after: HashMap::new(),
         }
@@ -211,37 +211,41 @@ impl Point {
 
 /// A ledger and a provider that reply from a script.
 struct Script {
-    heard: Mutex<std::vec::IntoIter<Reply>>,
+    replies: Mutex<std::vec::IntoIter<Reply>>,
     /// The request after the last reply.
-    asked: Mutex<Option<Ask>>,
+    pending: Mutex<Option<Request>>,
 }
 
 impl Script {
-    async fn ask(&self, ask: Ask) -> Reply {
-        let reply = self.heard.lock().next();
+    async fn request(&self, request: Request) -> Reply {
+        let reply = self.replies.lock().next();
         match reply {
             Some(reply) => reply,
             None => {
-                *self.asked.lock() = Some(ask);
+                *self.pending.lock() = Some(request);
                 std::future::pending().await
             }
         }
     }
 
-    async fn ask_provider(&self, ask: Ask, order: &Order) -> Result<Intent, ProviderError> {
-        match self.ask(ask).await {
+    async fn request_provider(
+        &self,
+        request: Request,
+        order: &Order,
+    ) -> Result<Intent, ProviderError> {
+        match self.request(request).await {
             Reply::Intent(seen) => Ok(seen.intent(order)),
             Reply::Failed(ErrorKind::NotProcessed) => Err(ProviderError::NotProcessed("scripted")),
             Reply::Failed(ErrorKind::Rejected) => Err(ProviderError::Rejected("scripted")),
             Reply::Failed(ErrorKind::OutcomeUnknown) => {
                 Err(ProviderError::OutcomeUnknown("scripted"))
             }
-            reply => panic!("{reply:?} is no reply to {ask:?}"),
+            reply => panic!("{reply:?} is no reply to {request:?}"),
         }
     }
 }
 
-impl Seen {
+impl SeenIntent {
     fn intent(self, order: &Order) -> Intent {
         let declined = || PaymentError {
             code: Some("card_declined".to_owned()),
@@ -261,8 +265,8 @@ impl Seen {
 }
 
 impl From<ProviderError> for ErrorKind {
-    fn from(failure: ProviderError) -> Self {
-        match failure {
+    fn from(error: ProviderError) -> Self {
+        match error {
             ProviderError::NotProcessed(_) => Self::NotProcessed,
             ProviderError::Rejected(_) => Self::Rejected,
             ProviderError::OutcomeUnknown(_) => Self::OutcomeUnknown,
@@ -282,21 +286,24 @@ impl Provider for Script {
         _: &str,
         _: Deadline,
     ) -> Result<Intent, ProviderError> {
-        self.ask_provider(Ask::Create, &payment.order).await
+        self.request_provider(Request::Create, &payment.order).await
     }
 
     async fn confirm(&self, id: &str, order: &Order, _: Deadline) -> Result<Intent, ProviderError> {
-        self.ask_provider(Ask::Confirm(number_of(id)), order).await
+        self.request_provider(Request::Confirm(number_of(id)), order)
+            .await
     }
 
     async fn inspect(&self, id: &str, _: Deadline) -> Result<Intent, ProviderError> {
         let order = Row::OPENED.payment().order;
-        self.ask_provider(Ask::Inspect(number_of(id)), &order).await
+        self.request_provider(Request::Inspect(number_of(id)), &order)
+            .await
     }
 
     async fn cancel(&self, id: &str, _: Deadline) -> Result<Intent, ProviderError> {
         let order = Row::OPENED.payment().order;
-        self.ask_provider(Ask::Cancel(number_of(id)), &order).await
+        self.request_provider(Request::Cancel(number_of(id)), &order)
+            .await
     }
 }
 
@@ -308,7 +315,7 @@ impl Ledger for Script {
         change: &Change,
         _: Deadline,
     ) -> Result<ChangeResult, LedgerError> {
-        match self.ask(Ask::Write(Write::of(change))).await {
+        match self.request(Request::Write(Write::of(change))).await {
             Reply::Row { fits: true, row } => Ok(ChangeResult::Applied(row.payment())),
             Reply::Row { fits: false, row } => Ok(ChangeResult::Conflict(row.payment())),
             Reply::Unavailable => Err(LedgerError::Unavailable("scripted")),

@@ -1,6 +1,6 @@
 //! The requests in flight, their effects on the key's record, and the replies to their senders.
 
-use super::behaviour::{Ask, Reply};
+use super::behaviour::{Reply, Request};
 use super::row::{Answer, Row};
 
 /// How a request is delivered.
@@ -22,9 +22,9 @@ pub(super) enum Delivery {
 pub(super) enum Message {
     /// Opens the row, or finds it.
     Open,
-    Ask {
+    Request {
         from: usize,
-        ask: Ask,
+        request: Request,
     },
     Key {
         from: usize,
@@ -68,7 +68,7 @@ impl Key {
 
 /// What the sender of a message receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Received {
     Reply(Reply),
     /// The row, and whether it existed before; `None`: the ledger did not answer.
     Opened(Option<(Row, bool)>),

@@ -16,7 +16,7 @@ pub(super) struct Actor {
     /// The intent that the actor created; only with a planted bug.
     pub(super) created: Option<IntentNumber>,
     /// Whether the actor assumes that the intent is canceled; only with a planted bug.
-    pub(super) believes_canceled: bool,
+    pub(super) assumes_canceled: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,10 +34,10 @@ pub(super) enum Phase {
         has_lease: bool,
     },
     /// A client's attempt writes the key's record.
-    Keeping {
+    WritingKey {
         write: KeyWrite,
         /// Whether the attempt answers that nothing was done, once the write is acknowledged.
-        says_nothing: bool,
+        answers_nothing_done: bool,
     },
 }
 
@@ -52,7 +52,7 @@ impl Actor {
             phase: Phase::Idle,
             runs,
             created: None,
-            believes_canceled: false,
+            assumes_canceled: false,
         };
         let runs = [1, 1, protocol.reconciler_runs, protocol.events];
         runs.into_iter().map(actor).collect()

@@ -1,6 +1,6 @@
 //! The provider: Stripe's PaymentIntents, as <https://docs.stripe.com/payments/paymentintents/lifecycle> describes them.
 
-use super::behaviour::Seen;
+use super::behaviour::SeenIntent;
 use super::row::IntentNumber;
 use crate::provider::IntentStatus;
 
@@ -16,7 +16,7 @@ pub(super) enum Card {
     /// The first creation is refused.
     RefusesCreationFirst,
     /// The customer has to authenticate (3-D Secure).
-    AsksCustomer,
+    RequiresAction,
     /// The charge is processed asynchronously.
     Processes,
 }
@@ -55,7 +55,7 @@ impl Card {
         Self::DeclinesFirst,
         Self::RefusesFirst,
         Self::RefusesCreationFirst,
-        Self::AsksCustomer,
+        Self::RequiresAction,
         Self::Processes,
     ];
 }
@@ -80,7 +80,7 @@ impl Provider {
     }
 
     /// A repeated creation gets the response of the first one, even if the intent has changed since.
-    pub(super) fn create(&mut self) -> Result<Seen, HttpStatus> {
+    pub(super) fn create(&mut self) -> Result<SeenIntent, HttpStatus> {
         if self.card == Card::RefusesCreationFirst && !self.has_refused_creation {
             self.has_refused_creation = true;
             return Err(REFUSED);
@@ -97,7 +97,7 @@ impl Provider {
                 was_confirmed: false,
             });
         }
-        Ok(Seen {
+        Ok(SeenIntent {
             number,
             status: IntentStatus::RequiresConfirmation,
             fits_order: true,
@@ -105,7 +105,7 @@ impl Provider {
         })
     }
 
-    pub(super) fn confirm(&mut self, number: IntentNumber) -> Result<Seen, HttpStatus> {
+    pub(super) fn confirm(&mut self, number: IntentNumber) -> Result<SeenIntent, HttpStatus> {
         let card = self.card;
         let intent = self.intent_mut(number);
         if !intent.can_be_confirmed() {
@@ -118,19 +118,19 @@ impl Provider {
                 return Err(DECLINED);
             }
             Card::RefusesFirst if is_first => return Err(REFUSED),
-            Card::AsksCustomer if is_first => intent.status = IntentStatus::RequiresAction,
+            Card::RequiresAction if is_first => intent.status = IntentStatus::RequiresAction,
             Card::Processes if is_first => intent.status = IntentStatus::Processing,
             _ => self.charge(number),
         }
         Ok(self.seen(number))
     }
 
-    pub(super) fn inspect(&self, number: IntentNumber) -> Result<Seen, HttpStatus> {
+    pub(super) fn inspect(&self, number: IntentNumber) -> Result<SeenIntent, HttpStatus> {
         Ok(self.seen(number))
     }
 
     /// Stripe does not cancel an intent whose charge is being processed.
-    pub(super) fn cancel(&mut self, number: IntentNumber) -> Result<Seen, HttpStatus> {
+    pub(super) fn cancel(&mut self, number: IntentNumber) -> Result<SeenIntent, HttpStatus> {
         let intent = self.intent_mut(number);
         if !(intent.can_be_confirmed() || intent.status == IntentStatus::RequiresAction) {
             return Err(REFUSED);
@@ -153,7 +153,7 @@ impl Provider {
     /// Whether the customer, whose browser has the intent's secret, can confirm it with another card.
     pub(super) fn customer_can_retry(&self, number: IntentNumber) -> bool {
         let status = self.intent(number).map(|intent| intent.status);
-        self.card == Card::AsksCustomer && status == Some(IntentStatus::RequiresPaymentMethod)
+        self.card == Card::RequiresAction && status == Some(IntentStatus::RequiresPaymentMethod)
     }
 
     pub(super) fn can_prune(&self) -> bool {
@@ -170,9 +170,9 @@ impl Provider {
         self.intent_mut(number).fits_order = false;
     }
 
-    fn seen(&self, number: IntentNumber) -> Seen {
+    fn seen(&self, number: IntentNumber) -> SeenIntent {
         let intent = &self.intents[usize::from(number)];
-        Seen {
+        SeenIntent {
             number,
             status: intent.status,
             fits_order: intent.fits_order,

@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 
-use super::behaviour::{Ask, ErrorKind, Reply};
-use super::message::{Delivery, Heard, Key, KeyWrite, Message, Written};
+use super::behaviour::{ErrorKind, Reply, Request};
+use super::message::{Delivery, Key, KeyWrite, Message, Received, Written};
 use super::phase::{ATTEMPTS, Actor, Phase};
 use super::provider::{Card, HttpStatus, Provider};
 use super::row::{Answer, IntentNumber, Row, Write};
@@ -34,9 +34,9 @@ pub(super) struct World {
     /// Whether an attempt has given another final response than the ledger's.
     pub(super) contradicted_the_ledger: bool,
     /// Whether an attempt has answered that nothing was done.
-    pub(super) said_nothing: bool,
+    pub(super) answered_nothing_done: bool,
     /// Whether an attempt has answered that nothing was done while an attempt may have charged.
-    pub(super) said_nothing_wrongly: bool,
+    pub(super) answered_nothing_done_wrongly: bool,
     /// Whether an intent was confirmed that the ledger did not name.
     pub(super) confirmed_unnamed: bool,
     /// Whether the reconciler or an event has confirmed an intent.
@@ -63,8 +63,8 @@ impl World {
             faults: protocol.faults,
             changed_an_answer: false,
             contradicted_the_ledger: false,
-            said_nothing: false,
-            said_nothing_wrongly: false,
+            answered_nothing_done: false,
+            answered_nothing_done_wrongly: false,
             confirmed_unnamed: false,
             reconciling_confirmed: false,
             closes_undisturbed: false,
@@ -84,8 +84,8 @@ impl World {
 
     fn has_confirmation_in_flight(&self) -> bool {
         self.in_flight.iter().any(|message| match message {
-            Message::Ask {
-                ask: Ask::Confirm(number),
+            Message::Request {
+                request: Request::Confirm(number),
                 ..
             } => self.status(*number) != Some(IntentStatus::Canceled),
             _ => false,
@@ -97,12 +97,12 @@ impl World {
     }
 
     /// Whether the ledger has "not charged" while a charge exists or can still come.
-    pub(super) fn denies_a_charge(&self) -> bool {
+    pub(super) fn contradicts_a_charge(&self) -> bool {
         self.row.is_some_and(Row::says_not_charged) && self.may_have_charged()
     }
 
     /// Whether the ledger has "charged" while its intent was not charged with the order's amount.
-    pub(super) fn invents_a_charge(&self) -> bool {
+    pub(super) fn records_a_missing_charge(&self) -> bool {
         let named = self.row.and_then(|row| row.intent);
         let intent = named.and_then(|number| self.provider.intent(number));
         let is_charged = intent
@@ -111,19 +111,19 @@ impl World {
     }
 
     /// A client gets a final response.
-    pub(super) fn say(&mut self, answer: Answer) {
+    pub(super) fn answer_client(&mut self, answer: Answer) {
         let ledgers = self.row.and_then(|row| row.answer);
         self.contradicted_the_ledger |= ledgers != Some(answer);
     }
 
     /// A client's attempt ends with the answer that nothing was done.
-    pub(super) fn say_nothing(&mut self, who: usize) {
+    pub(super) fn answer_nothing_done(&mut self, who: usize) {
         let is_running = |other: usize| {
             other != who && matches!(self.actors[other].phase, Phase::Running { .. })
         };
         let is_wrong = self.may_have_charged() || ATTEMPTS.into_iter().any(is_running);
-        self.said_nothing = true;
-        self.said_nothing_wrongly |= is_wrong;
+        self.answered_nothing_done = true;
+        self.answered_nothing_done_wrongly |= is_wrong;
     }
 
     /// The actor sends its next request, with this delivery.
@@ -134,55 +134,55 @@ impl World {
         if delivery != Delivery::Answered {
             self.faults -= 1;
         }
-        let heard = match (delivery, self.believed(who, message)) {
-            (_, Some(reply)) => Heard::Reply(reply),
+        let received = match (delivery, self.assumed_reply(who, message)) {
+            (_, Some(reply)) => Received::Reply(reply),
             (Delivery::Answered, _) => self.carry_out(protocol, message),
             (Delivery::ReplyLost, _) => {
                 self.carry_out(protocol, message);
-                message.unheard(protocol, delivery)
+                message.reply_to_fault(protocol, delivery)
             }
             (Delivery::Late, _) => {
                 self.in_flight.push(message);
-                message.unheard(protocol, delivery)
+                message.reply_to_fault(protocol, delivery)
             }
-            (Delivery::Lost | Delivery::TooMany, _) => message.unheard(protocol, delivery),
+            (Delivery::Lost | Delivery::TooMany, _) => message.reply_to_fault(protocol, delivery),
         };
-        self.hear(protocol, who, message, delivery, heard);
+        self.receive(protocol, who, message, delivery, received);
     }
 
     /// A request arrives, in time or late.
-    pub(super) fn carry_out(&mut self, protocol: &Protocol, message: Message) -> Heard {
+    pub(super) fn carry_out(&mut self, protocol: &Protocol, message: Message) -> Received {
         match message {
             Message::Open => {
                 let was_there = self.row.is_some();
                 let row = *self.row.get_or_insert(Row::OPENED);
-                Heard::Opened(Some((row, was_there)))
+                Received::Opened(Some((row, was_there)))
             }
-            Message::Key { from, write } => Heard::Key(self.write_key(from, write)),
-            Message::Ask {
+            Message::Key { from, write } => Received::Key(self.write_key(from, write)),
+            Message::Request {
                 from,
-                ask: Ask::Write(write),
-            } => Heard::Reply(self.write_row(protocol, from, write)),
-            Message::Ask { from, ask } => {
-                let answer = match ask {
-                    Ask::Create if protocol.bug == Some(Bug::CreateConfirms) => self
+                request: Request::Write(write),
+            } => Received::Reply(self.write_row(protocol, from, write)),
+            Message::Request { from, request } => {
+                let answer = match request {
+                    Request::Create if protocol.bug == Some(Bug::CreateConfirms) => self
                         .provider
                         .create()
                         .and_then(|seen| self.provider.confirm(seen.number)),
-                    Ask::Create => self.provider.create(),
-                    Ask::Confirm(number) => {
+                    Request::Create => self.provider.create(),
+                    Request::Confirm(number) => {
                         let named = self.row.and_then(|row| row.intent);
                         self.confirmed_unnamed |= named != Some(number);
                         self.reconciling_confirmed |= !ATTEMPTS.contains(&from);
                         self.provider.confirm(number)
                     }
-                    Ask::Cancel(number) => self.provider.cancel(number),
-                    Ask::Inspect(number) => self.provider.inspect(number),
-                    Ask::Write(_) => unreachable!("the ledger's"),
+                    Request::Cancel(number) => self.provider.cancel(number),
+                    Request::Inspect(number) => self.provider.inspect(number),
+                    Request::Write(_) => unreachable!("the ledger's"),
                 };
-                Heard::Reply(match answer {
+                Received::Reply(match answer {
                     Ok(seen) => Reply::Intent(seen),
-                    Err(status) => Reply::Failed(failure(protocol, status)),
+                    Err(status) => Reply::Failed(error(protocol, status)),
                 })
             }
         }
@@ -272,31 +272,33 @@ impl Message {
         use Delivery::{Late, Lost, ReplyLost, TooMany};
         match self {
             Self::Open => &[ReplyLost],
-            Self::Ask {
-                ask: Ask::Inspect(_),
+            Self::Request {
+                request: Request::Inspect(_),
                 ..
             } => &[Lost],
-            Self::Ask {
-                ask: Ask::Write(_), ..
+            Self::Request {
+                request: Request::Write(_),
+                ..
             } => &[ReplyLost, Lost, Late],
-            Self::Ask { .. } => &[ReplyLost, Lost, Late, TooMany],
+            Self::Request { .. } => &[ReplyLost, Lost, Late, TooMany],
             // A lost or late write equals an attempt that stops before it, forever or for a while.
             Self::Key { .. } => &[],
         }
     }
 
     /// What the sender receives instead of the reply.
-    fn unheard(self, protocol: &Protocol, delivery: Delivery) -> Heard {
+    fn reply_to_fault(self, protocol: &Protocol, delivery: Delivery) -> Received {
         match self {
-            Self::Open => Heard::Opened(None),
-            Self::Key { .. } => unreachable!("each write on a key is heard"),
-            Self::Ask {
-                ask: Ask::Write(_), ..
-            } => Heard::Reply(Reply::Unavailable),
-            Self::Ask { .. } => Heard::Reply(Reply::Failed(match delivery {
-                Delivery::ReplyLost => failure(protocol, 500),
-                Delivery::Late => failure(protocol, 409),
-                Delivery::TooMany => failure(protocol, 429),
+            Self::Open => Received::Opened(None),
+            Self::Key { .. } => unreachable!("each write on a key gets its reply"),
+            Self::Request {
+                request: Request::Write(_),
+                ..
+            } => Received::Reply(Reply::Unavailable),
+            Self::Request { .. } => Received::Reply(Reply::Failed(match delivery {
+                Delivery::ReplyLost => error(protocol, 500),
+                Delivery::Late => error(protocol, 409),
+                Delivery::TooMany => error(protocol, 429),
                 Delivery::Lost | Delivery::Answered => {
                     ProviderError::OutcomeUnknown("timeout").into()
                 }
@@ -306,15 +308,16 @@ impl Message {
 }
 
 /// The error that the adapter for Stripe reads from a response without an intent.
-fn failure(protocol: &Protocol, status: HttpStatus) -> ErrorKind {
+fn error(protocol: &Protocol, status: HttpStatus) -> ErrorKind {
     match (protocol.bug, status) {
-        (Some(Bug::ConflictTakenForNothing), 409) | (Some(Bug::ErrorTakenForNothing), 500) => {
+        (Some(Bug::ConflictTreatedAsNotProcessed), 409)
+        | (Some(Bug::ErrorTreatedAsNotProcessed), 500) => {
             return ErrorKind::NotProcessed;
         }
         _ => {}
     }
     let body = br#"{"error":{"type":"a type","code":"a code"}}"#;
     let status = StatusCode::from_u16(status).expect("a status");
-    let failure = read_stripe(status, body).err();
-    failure.expect("no intent").into()
+    let error = read_stripe(status, body).err();
+    error.expect("no intent").into()
 }

@@ -42,14 +42,14 @@ impl Provider for Failing {
         deadline: Deadline,
     ) -> Result<Intent, ProviderError> {
         match self.confirm {
-            Some(failure) => Err(failure),
+            Some(error) => Err(error),
             None => self.inner.confirm(intent, order, deadline).await,
         }
     }
 
     async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError> {
         match self.inspect {
-            Some(failure) => Err(failure),
+            Some(error) => Err(error),
             None => self.inner.inspect(intent, deadline).await,
         }
     }
@@ -107,12 +107,12 @@ async fn an_amount_mismatch_differs_from_an_unreachable_provider() {
         (UNEXPECTED_AMOUNT, ProviderFinding::AmountMismatch),
         (NO_SUCH_INTENT, ProviderFinding::NoSuchIntent),
     ];
-    for (failure, expected) in cases {
+    for (error, expected) in cases {
         let payment = ledger.read(&id, Deadline::UNKNOWN).await;
         let payment = payment.expect("read").expect("a payment");
         let service = service(
             FileLedger::new(world.folder.path()),
-            world.failing(None, Some(failure)),
+            world.failing(None, Some(error)),
         );
         let reconciled = world
             .attempt(&service, Purpose::Reconcile)
