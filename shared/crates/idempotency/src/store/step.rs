@@ -2,10 +2,10 @@
 //!
 //! A store reads the value, calls one of these functions, writes its record, and then replies with its answer. No other
 //! write of that record may come between the reading and the writing. A store ensures this by a lock, a transaction, or
-//! a write that names the [`version`](Record::version) that was read. If that version no longer matches, the store
+//! a write that names the [`version`](crate::record::Record::version) that was read. If that version no longer matches, the store
 //! reads and decides again.
 //!
-//! `stored` is the result of [`Record::from_text`]: `Ok(None)` if the key is absent, an error if the value is
+//! `stored` is the result of [`Record::from_text`](crate::record::Record::from_text): `Ok(None)` if the key is absent, an error if the value is
 //! unreadable. `now` is the time of the store's own clock, in the same step.
 
 use super::answer::{Grant, Repeated, Stored};
