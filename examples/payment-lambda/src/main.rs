@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use idempotency::redis_client::{RedisClient, RedisConfig};
 use idempotency::secret::Secrets;
-use idempotency::{Blocked, Deadline, Failure, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, RecordKey, Request, RunOutcome, SavedResponse, Scope, Setup, StatusCode, Stores};
+use idempotency::{
+    Blocked, Deadline, Failure, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation,
+    RecordKey, Request, RunOutcome, SavedResponse, Scope, Setup, StatusCode, Stores,
+};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 
@@ -29,13 +32,21 @@ async fn handle(idempotency: &Idempotency, event: LambdaEvent<Value>) -> Result<
     let key = event.payload["key"].as_str().unwrap_or_default();
     Ok(match pay(idempotency, key, body.as_bytes()).await? {
         RunOutcome::Fresh(receipt) => json!({"charged": true, "receipt": text(&receipt)}),
-        RunOutcome::Blocked(Blocked::Replay(receipt)) => json!({"charged": false, "receipt": text(&receipt)}),
-        RunOutcome::Blocked(Blocked::InProgress { retry_after }) => json!({"retry_after_ms": retry_after.as_millis()}),
+        RunOutcome::Blocked(Blocked::Replay(receipt)) => {
+            json!({"charged": false, "receipt": text(&receipt)})
+        }
+        RunOutcome::Blocked(Blocked::InProgress { retry_after }) => {
+            json!({"retry_after_ms": retry_after.as_millis()})
+        }
         other => json!({"not_paid": format!("{other:?}")}),
     })
 }
 
-async fn pay(idempotency: &Idempotency, key: &str, body: &[u8]) -> Result<RunOutcome<String>, Error> {
+async fn pay(
+    idempotency: &Idempotency,
+    key: &str,
+    body: &[u8],
+) -> Result<RunOutcome<String>, Error> {
     let scope = Scope::http("payments.create", "shop")?;
     let key = RecordKey::new(&scope, &IdempotencyKey::parse(key)?);
     let request = Request {
