@@ -27,7 +27,7 @@ fn subject() -> Subject {
 idempotency::conformance_tests!(subject());
 
 #[tokio::test]
-#[should_panic(expected = "a_repetition_elsewhere")]
+#[should_panic(expected = "a_retry_in_another_process")]
 async fn a_store_that_other_processes_do_not_see_breaks_a_law() {
     check(|| engines_over(OwnStore::new)).await;
 }

@@ -156,7 +156,7 @@ pub(super) fn next(node: Node) -> Next {
 
 fn run(start: Start, replies: &[Reply]) -> Next {
     let script = Arc::new(Script {
-        replies: Mutex::new(replies.to_vec().into_iter()),
+        replies: Mutex::new(Vec::from(replies).into_iter()),
         pending: Mutex::new(None),
     });
     let service = PaymentService {
