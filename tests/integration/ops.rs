@@ -335,7 +335,7 @@ async fn a_failed_command_names_the_reason_and_exits_with_1() {
         (
             &world.variables,
             &["payments", "show", "7"],
-            "32 hexadecimal digits",
+            "32 lower-case hexadecimal digits",
         ),
         (
             &world.variables,

@@ -144,7 +144,7 @@ async fn a_stopped_function_starts_cold() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "contains the planted secret")]
+#[should_panic(expected = "the log contains the planted secret")]
 async fn a_secret_in_the_log_is_found() {
     let hello = Lambda::example("hello").start().await;
     hello.plant_secret("s3cret");
