@@ -60,7 +60,7 @@ pub(crate) async fn run(
 fn failed(error: StoreError) -> String {
     match error {
         StoreError::NoStore => advice::NO_STORE.to_owned(),
-        error => format!("failed to {error}"),
+        error => error.to_string(),
     }
 }
 
@@ -82,7 +82,7 @@ fn parsed_scope(text: &str) -> Result<Scope, String> {
             ));
         }
     };
-    scope.map_err(|error| format!("failed to {error}"))
+    scope.map_err(|error| error.to_string())
 }
 
 fn parsed_key(text: &str) -> Result<IdempotencyKey, String> {

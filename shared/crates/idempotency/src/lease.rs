@@ -104,6 +104,7 @@ impl Lease {
     }
 
     /// The revision of this attempt's last acknowledged write, if known.
+    #[cfg(feature = "invoke")]
     pub(super) fn rev(&self) -> Option<u64> {
         self.writer.rev()
     }

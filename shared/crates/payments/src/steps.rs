@@ -71,6 +71,48 @@ const PROVIDER_RESERVE: Duration = Duration::from_millis(700);
 /// An upper bound for the loop. The longest path after the intent was created is: confirm, inspect, cancel, inspect.
 const MOST_STEPS: usize = 6;
 
+impl PaymentService {
+    /// Takes a client's payment as far as it goes: confirms it, or closes it if it is due for closing.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves the payment open; the next attempt continues from the ledger's row.
+    pub(super) async fn pay(
+        &self,
+        payment: Payment,
+        key: &DerivedKey,
+        concurrent: ConcurrentAttempt,
+        deadline: Deadline,
+    ) -> AttemptOutcome {
+        let purpose = self.purpose(&payment, Purpose::Pay);
+        let attempt = Attempt::new(self, purpose, concurrent, deadline);
+        attempt.pay(payment, key).await
+    }
+
+    /// Reads the payment's intent at the provider and records its state. Closes the payment if it is due for closing.
+    ///
+    /// Reconciling never confirms: the customer may have given up the purchase.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call leaves the payment open.
+    pub(super) async fn reconcile(&self, payment: Payment, deadline: Deadline) -> Reconciliation {
+        let purpose = self.purpose(&payment, Purpose::Reconcile);
+        // The attempt that opened the payment may still run.
+        let attempt = Attempt::new(self, purpose, ConcurrentAttempt::Possible, deadline);
+        attempt.reconcile(payment).await
+    }
+
+    /// The purpose of a run on this payment; `requested` applies until the payment is due for closing.
+    fn purpose(&self, payment: &Payment, requested: Purpose) -> Purpose {
+        if self.is_due_for_closing(payment) {
+            Purpose::Close
+        } else {
+            requested
+        }
+    }
+}
+
 impl<'a> Attempt<'a> {
     pub(super) fn new(
         service: &'a PaymentService,
