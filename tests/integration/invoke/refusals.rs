@@ -278,7 +278,7 @@ async fn all_problems_are_reported_at_once() {
     insta::assert_snapshot!(lines.join("\n"), @r"
     /lease/scope: expected a string of 1 to 128 bytes
     /lease/key: expected a string of 1 to 255 visible ASCII characters without a comma
-    /lease/owner: 32 hexadecimal digits in lower case are needed, random, and fresh for each `begin`
+    /lease/owner: expected 32 lowercase hexadecimal digits, random and fresh for each `begin`
     /lease/attempt: expected a whole number from 1 to 4294967295
     /lease/fingerprint: missing
     /lease/a~1b~0c: unknown member
