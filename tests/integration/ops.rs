@@ -233,7 +233,10 @@ async fn an_unreadable_payment_is_listed_below_the_open_ones() {
         let output = ops(&world.variables, &["payments", command, id]);
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1));
-        assert!(error.contains("the ledger row of the payment is damaged"), "{error}");
+        assert!(
+            error.contains("the ledger row of the payment is damaged"),
+            "{error}"
+        );
     }
 }
 
