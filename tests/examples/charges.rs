@@ -1,7 +1,6 @@
 //! A function that charges by one call, with nothing but the engine between a client and a second charge: no ledger, no intent,
 //! no key that the provider would recognise. For the hunt.
 
-use shared::idempotency::Blocked;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use http::StatusCode;
 use reqwest::Client;
 use serde_json::{Value, json};
 use shared::App;
-use shared::idempotency::web::{self as idempotent, answer, replay};
+use shared::idempotency::web::{self as idempotent, answer, answer_blocked, outcome_unknown};
 use shared::idempotency::{
     Failure, Fingerprint, Idempotency, Lease, Operation, Policy, RecordKey, Request, RunOutcome,
     SavedResponse, Scope,
@@ -86,17 +85,9 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
         // Whoever runs again may come to another result, so this one is not final.
         RunOutcome::NotDurable(_) if runs_again => refused(StatusCode::ACCEPTED, "not-durable"),
         RunOutcome::NotDurable(saved) => answer(&saved),
-        RunOutcome::Blocked(Blocked::Replay(saved)) => replay(&saved),
-        RunOutcome::Blocked(Blocked::Mismatch) => {
-            refused(StatusCode::UNPROCESSABLE_ENTITY, "mismatch")
-        }
-        RunOutcome::Blocked(Blocked::InProgress { .. }) => {
-            refused(StatusCode::CONFLICT, "in-progress")
-        }
+        RunOutcome::Blocked(blocked) => answer_blocked(&blocked),
         RunOutcome::NothingHappened(why) => refused(StatusCode::SERVICE_UNAVAILABLE, why),
-        RunOutcome::Blocked(Blocked::Unknown(_))
-        | RunOutcome::MayHaveHappened(_)
-        | RunOutcome::Overran => refused(StatusCode::CONFLICT, "outcome-unknown"),
+        RunOutcome::MayHaveHappened(_) | RunOutcome::Overran => outcome_unknown(),
     }
 }
 

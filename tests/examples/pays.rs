@@ -1,7 +1,6 @@
 //! A function that pays: it writes a line to a file, at most once for a key, and takes its time before and after. For the
 //! harness to freeze and kill.
 
-use shared::idempotency::Blocked;
 use std::fs::File;
 use std::io::Write;
 use std::process::ExitCode;
@@ -11,8 +10,8 @@ use std::time::Duration;
 use http::StatusCode;
 use shared::App;
 use shared::idempotency::{
-    Failure, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, RecordKey, Request,
-    RunOutcome, SavedResponse, Scope,
+    Blocked, Failure, Fingerprint, Idempotency, IdempotencyKey, Lease, Operation, RecordKey,
+    Request, RunOutcome, SavedResponse, Scope,
 };
 use shared::lambda::{self, Invocation};
 use shared::web::{self, Response};

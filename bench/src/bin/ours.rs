@@ -10,10 +10,10 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
 use shared::App;
-use shared::idempotency::web::{self as idempotent, answer, replay};
+use shared::idempotency::web::{self as idempotent, answer, answer_blocked, outcome_unknown};
 use shared::idempotency::{
-    Blocked, Failure, Fingerprint, Idempotency, Operation, RecordKey, Request, RunOutcome,
-    SavedResponse, Scope,
+    Failure, Fingerprint, Idempotency, Operation, RecordKey, Request, RunOutcome, SavedResponse,
+    Scope,
 };
 use shared::lambda::{self, Invocation};
 use shared::web::{self, Response};
@@ -88,17 +88,9 @@ async fn handle(state: Arc<State>, invocation: Invocation) -> Response {
     };
     match ran.value {
         RunOutcome::Fresh(saved) | RunOutcome::NotDurable(saved) => answer(&saved),
-        RunOutcome::Blocked(Blocked::Replay(saved)) => replay(&saved),
-        RunOutcome::Blocked(Blocked::Mismatch) => {
-            refused(StatusCode::UNPROCESSABLE_ENTITY, "mismatch")
-        }
-        RunOutcome::Blocked(Blocked::InProgress { .. }) => {
-            refused(StatusCode::CONFLICT, "in-progress")
-        }
+        RunOutcome::Blocked(blocked) => answer_blocked(&blocked),
         RunOutcome::NothingHappened(why) => refused(StatusCode::SERVICE_UNAVAILABLE, why),
-        RunOutcome::Blocked(Blocked::Unknown(_))
-        | RunOutcome::MayHaveHappened(_)
-        | RunOutcome::Overran => refused(StatusCode::CONFLICT, "outcome-unknown"),
+        RunOutcome::MayHaveHappened(_) | RunOutcome::Overran => outcome_unknown(),
     }
 }
 

@@ -3,13 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Round;
-use super::Work;
 use super::bank::{self, Bank};
 use super::faults::FaultPeriod;
 use super::retention::{self, Retention};
 use super::run::Run;
 use super::story::{FinalAnswer, Story};
+use super::{Round, Work};
 
 /// A violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

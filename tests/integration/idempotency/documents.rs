@@ -1,14 +1,13 @@
 //! Records as MongoDB documents. During a deployment, two versions of a function read each other's documents, so the
 //! format never changes.
 
-use shared::idempotency::Blocked;
 use std::time::{Duration, SystemTime};
 
 use futures_util::TryStreamExt;
 use harness::{FaultProxy, MongoServer};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Collection, IndexModel};
-use shared::idempotency::{ClaimOutcome, Lookup, RecordKey, RunOutcome, WriteResult};
+use shared::idempotency::{Blocked, ClaimOutcome, Lookup, RecordKey, RunOutcome, WriteResult};
 
 use super::stage::{Provider, Stage, a_payment, answer, charged, claim, patience, started};
 

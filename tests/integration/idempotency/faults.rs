@@ -1,13 +1,12 @@
 //! Faults of the stores at each step of a payment, and the guarantees that must hold.
 
-use shared::idempotency::Blocked;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use harness::{FaultProxy, MongoServer, RedisServer, eventually};
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    ClaimOutcome, Idempotency, Lease, Operation, Policy, SavedResponse, WriteResult,
+    Blocked, ClaimOutcome, Idempotency, Lease, Operation, Policy, SavedResponse, WriteResult,
 };
 
 use super::stage::{Provider, Stage, a_payment, answer, claim, patience, started};

@@ -1,13 +1,12 @@
 //! MongoDB alone: its messages, and lost replies.
 
-use shared::idempotency::Blocked;
 use std::time::Duration;
 
 use harness::{FaultProxy, MongoServer};
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Backend, ClaimOutcome, LeaseToken, NoEffect, OwnerId, Resolution, ResolveResult, StoreError,
-    WriteResult,
+    Backend, Blocked, ClaimOutcome, LeaseToken, NoEffect, OwnerId, Resolution, ResolveResult,
+    StoreError, WriteResult,
 };
 
 use super::stage::{Stage, a_payment, charged, claim, patience, started};

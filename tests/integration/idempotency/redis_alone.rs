@@ -1,10 +1,9 @@
 //! Redis alone: at most one execution while it keeps its data, and one round trip per step.
 
-use shared::idempotency::Blocked;
 use std::time::Duration;
 
 use harness::{FaultProxy, RedisServer};
-use shared::idempotency::{ClaimOutcome, LeaseToken, Operation, StoreError, WriteResult};
+use shared::idempotency::{Blocked, ClaimOutcome, LeaseToken, Operation, StoreError, WriteResult};
 
 use super::faults::{self, World, at_every_moment};
 use super::stage::{

@@ -1,10 +1,9 @@
 //! Retention where the stores differ.
 
-use shared::idempotency::Blocked;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use shared::idempotency::ClaimOutcome;
+use shared::idempotency::{Blocked, ClaimOutcome};
 
 use super::stage::{Provider, Stage, a_payment, charged, claim, started};
 

@@ -389,14 +389,22 @@ async fn without_a_ledger_or_a_provider_payments_are_refused() {
         ("PAYMENT_PROVIDER", "stripe"),
         ("STRIPE_API_KEY", "sk_test_1"),
     ];
-    let without_ledger = Shop::with(&variables).await;
-    let without_provider = Shop::with_mongodb(&[("ENVIRONMENT", "production")]).await;
-    for shop in [without_ledger, without_provider] {
+    let production = [("ENVIRONMENT", "production")];
+    let (ledger, provider) = ("no ledger is configured", "no provider is configured");
+    let cases = [
+        (Shop::with(&variables).await, [true, false]),
+        (Shop::with_mongodb(&production).await, [false, true]),
+        (Shop::with(&production).await, [true, true]),
+    ];
+    for (shop, missing) in cases {
         let request = payment("k-1", &ten_euros("pm_card_visa")).subject("alice");
         let refused = shop.create.request(request).await;
         assert_eq!((refused.status, &*problem(&refused)), (503, "unavailable"));
         assert!(refused.header("retry-after").is_some());
-        assert!(shop.create.log_text().contains("payments are refused"));
+        let log = shop.create.log_text();
+        let logged =
+            [ledger, provider].map(|part| log.contains(&format!("payments are refused: {part}")));
+        assert_eq!(logged, missing, "{log}");
     }
 }
 

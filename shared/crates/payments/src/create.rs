@@ -136,12 +136,10 @@ impl NewPayment {
 impl Payments {
     /// Payments over `idempotency`, which signs with [`Setup::response_keys`]. Opens no connection.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
-        let service = PaymentService::new(setup)
-            .inspect_err(|missing| error!("payments are refused: {missing}"));
         Self {
             idempotency,
             environment: setup.environment.clone(),
-            service: service.ok(),
+            service: PaymentService::or_log(setup, "payments are refused"),
         }
     }
 

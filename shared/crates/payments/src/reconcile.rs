@@ -80,10 +80,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 impl Reconciler {
     /// A reconciler over `idempotency`, which signs with [`Setup::response_keys`]. Opens no connection.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
-        let service = PaymentService::new(setup)
-            .inspect_err(|missing| error!("open payments are not reconciled: {missing}"));
         Self {
-            service: service.ok(),
+            service: PaymentService::or_log(setup, "open payments are not reconciled"),
             idempotency,
             metrics: setup.metrics.clone(),
             reconcile_after: setup.config.reconcile_after,

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::error;
+
 use super::anomaly::Anomalies;
 use super::ledger::{self, Ledger};
 use super::provider::{self, Provider};
@@ -20,7 +22,7 @@ pub(super) struct PaymentService {
     pub(super) cancel_after: Duration,
 }
 
-/// Why there is no [`PaymentService`].
+/// A part of a [`PaymentService`] that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotConfigured {
     #[error("no ledger is configured; set MONGODB_URI")]
@@ -34,14 +36,32 @@ impl PaymentService {
     ///
     /// # Errors
     ///
-    /// [`NotConfigured`] names the settings to add.
-    pub(super) fn new(setup: &Setup) -> Result<Self, NotConfigured> {
+    /// All parts that are missing; each names the settings to add.
+    pub(super) fn new(setup: &Setup) -> Result<Self, Vec<NotConfigured>> {
+        let (ledger, provider) = (ledger::open(setup), provider::open(setup));
+        let missing = [
+            ledger.is_none().then_some(NotConfigured::Ledger),
+            provider.is_none().then_some(NotConfigured::Provider),
+        ];
+        let (Some(ledger), Some(provider)) = (ledger, provider) else {
+            return Err(missing.into_iter().flatten().collect());
+        };
         Ok(Self {
-            ledger: ledger::open(setup).ok_or(NotConfigured::Ledger)?,
-            provider: provider::open(setup).ok_or(NotConfigured::Provider)?,
+            ledger,
+            provider,
             anomalies: Anomalies::new(setup.metrics.clone()),
             cancel_after: setup.config.cancel_after,
         })
+    }
+
+    /// The service as configured. Logs each part that is missing, behind what does not work without it.
+    pub(super) fn or_log(setup: &Setup, consequence: &str) -> Option<Self> {
+        let log = |missing: &Vec<NotConfigured>| {
+            for part in missing {
+                error!("{consequence}: {part}");
+            }
+        };
+        Self::new(setup).inspect_err(log).ok()
     }
 
     /// Whether the payment is old enough to be closed.

@@ -2,8 +2,6 @@
 
 #![expect(missing_docs, reason = "the name of a law states the behaviour")]
 
-use crate::Blocked;
-use crate::{ClaimOutcome, Failure, Lease, Operation, RunOutcome, SavedBody, SavedResponse};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use sha2::{Digest, Sha256};
@@ -11,6 +9,9 @@ use sha2::{Digest, Sha256};
 use super::Subject;
 use super::payment::{
     Provider, a_payment, answer, asking, charged, claim, fresh_key, key_of, patience, paying,
+};
+use crate::{
+    Blocked, ClaimOutcome, Failure, Lease, Operation, RunOutcome, SavedBody, SavedResponse,
 };
 
 pub async fn a_new_key_runs_and_its_result_is_stored(subject: Subject) {

@@ -2,16 +2,14 @@
 
 #![expect(missing_docs, reason = "the name of a law states the behaviour")]
 
-use crate::Blocked;
 use std::time::Duration;
-
-use crate::{ClaimOutcome, Idempotency, Lease, Operation, RunOutcome, WriteResult};
 
 use super::Subject;
 use super::payment::{
     Provider, a_payment, a_resumable_payment, answer, charged, claim, patience, started,
 };
 use super::waiting::eventually;
+use crate::{Blocked, ClaimOutcome, Idempotency, Lease, Operation, RunOutcome, WriteResult};
 
 const LIMIT: Duration = Duration::from_secs(10);
 

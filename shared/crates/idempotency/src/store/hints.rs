@@ -3,7 +3,6 @@
 //! A hint saves a round trip to MongoDB: Redis replays a result, or reports a running attempt. If Redis is away, empty
 //! or stale, the caller asks MongoDB, at no other cost.
 
-use crate::decision;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use super::{Blocked, StoreError};
 use crate::decision::ClaimRequest;
 use crate::record::{LEASE_WIDTH, Record, field};
 use crate::store_time::{StoreTime, whole_ms};
-use crate::{OwnerId, RecordKey, ResponseKeys};
+use crate::{OwnerId, RecordKey, ResponseKeys, decision};
 
 /// Redis in front of MongoDB.
 pub(super) struct Hints {

@@ -7,26 +7,24 @@
 mod front;
 mod records;
 
-use crate::SavedResponse;
-use crate::store::Grant;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use foundation::Deadline;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 #[cfg(feature = "redis")]
 pub(super) use self::front::{ClaimStep, Copied, LocalKnowledge, RedisAttempt, of_memory};
 use self::records::{Decider, LocalRecord, Records, size};
-use foundation::Deadline;
-
 use super::{
-    Answer, Blocked, ClaimOutcome, Found, ResolveResult, Step, Store, StoreError, WriteResult, step,
+    Answer, Blocked, ClaimOutcome, Found, Grant, ResolveResult, Step, Store, StoreError,
+    WriteResult, step,
 };
 use crate::decision::{Change, ClaimRequest, Fence, Resolution};
 use crate::record::{Record, State, Version};
 use crate::store_time::StoreTime;
-use crate::{IdempotencyConfig, OwnerId, RecordKey};
+use crate::{IdempotencyConfig, OwnerId, RecordKey, SavedResponse};
 
 /// Records in memory.
 pub(crate) struct MemoryStore {

@@ -5,7 +5,6 @@
 //!
 //! Only finished records expire. From then on the key is free, even before MongoDB deletes the record.
 
-use crate::SavedResponse;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,7 +24,7 @@ use super::{
 use crate::decision::{self, Change, ClaimRequest, Decision, Fence, Resolution, Start, Step};
 use crate::record::{Record, State, Version};
 use crate::store_time::{StoreTime, whole_ms};
-use crate::{OwnerId, RecordKey};
+use crate::{OwnerId, RecordKey, SavedResponse};
 
 /// Records in MongoDB.
 pub(crate) struct MongoStore {

@@ -17,8 +17,6 @@
 //! One case is not prevented. If Redis falls back to an older state, and another process then claims and releases the
 //! same attempt again, this process runs the key twice.
 
-use crate::SavedResponse;
-use crate::store::Grant;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,10 +24,12 @@ use foundation::Deadline;
 
 use super::memory::{ClaimStep, Copied, LocalKnowledge, MemoryStore, RedisAttempt, of_memory};
 use super::redis_store::RedisStore;
-use super::{Answer, Blocked, ClaimOutcome, Found, ResolveResult, Store, StoreError, WriteResult};
+use super::{
+    Answer, Blocked, ClaimOutcome, Found, Grant, ResolveResult, Store, StoreError, WriteResult,
+};
 use crate::decision::{Change, ClaimRequest, Fence, Resolution};
 use crate::record::Version;
-use crate::{OwnerId, RecordKey};
+use crate::{OwnerId, RecordKey, SavedResponse};
 
 /// Records in Redis, behind the memory of this process.
 pub(crate) struct RedisBehindMemory {

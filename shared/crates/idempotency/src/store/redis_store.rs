@@ -4,8 +4,6 @@
 //! one a retention after its lease. So Redis alone guarantees at most one execution only while it keeps its data, and
 //! for one retention.
 
-use crate::SavedResponse;
-use crate::decision;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -23,7 +21,7 @@ use super::{
 use crate::decision::{Change, ClaimRequest, Fence, Resolution};
 use crate::record::{COUNT_WIDTH, LEASE_WIDTH, Record, TIME_WIDTH, Version, field};
 use crate::store_time::whole_ms;
-use crate::{OwnerId, RecordKey};
+use crate::{OwnerId, RecordKey, SavedResponse, decision};
 
 /// Records in Redis.
 pub(crate) struct RedisStore {

@@ -1,15 +1,13 @@
 //! The store of a process without a configured store: it refuses every call.
 
-use crate::SavedResponse;
-use crate::store::Grant;
 use async_trait::async_trait;
 use foundation::Deadline;
 
 use super::{
-    Answer, Blocked, Change, ClaimOutcome, ClaimRequest, Fence, Found, Resolution, ResolveResult,
-    Store, StoreError, Version, WriteResult,
+    Answer, Blocked, Change, ClaimOutcome, ClaimRequest, Fence, Found, Grant, Resolution,
+    ResolveResult, Store, StoreError, Version, WriteResult,
 };
-use crate::{OwnerId, RecordKey};
+use crate::{OwnerId, RecordKey, SavedResponse};
 
 /// A store that refuses every call.
 pub(crate) struct Reject;

@@ -7,8 +7,6 @@
 //! falls back to an older state. If results are signed, the same holds for anything that another program writes to
 //! Redis.
 
-use crate::SavedResponse;
-use crate::store::Grant;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,12 +16,12 @@ use redis_client::RedisClient;
 use super::hints::{Hint, Hints};
 use super::mongo_store::MongoStore;
 use super::{
-    Answer, Backend, Blocked, ClaimOutcome, Found, Page, ResolveResult, Store, StoreError,
+    Answer, Backend, Blocked, ClaimOutcome, Found, Grant, Page, ResolveResult, Store, StoreError,
     WriteResult,
 };
 use crate::decision::{Change, ClaimRequest, Fence, Resolution};
 use crate::record::{Record, Version};
-use crate::{OwnerId, RecordKey, ResponseKeys};
+use crate::{OwnerId, RecordKey, ResponseKeys, SavedResponse};
 
 /// Records in MongoDB, with hints and results in Redis.
 pub(crate) struct TieredStore {

@@ -3,8 +3,7 @@
 use foundation::environment::Host;
 use foundation::secret::{Secret, SecretSource, Secrets};
 use harness::MongoServer;
-use idempotency::Blocked;
-use idempotency::{ClaimOutcome, Operation, SavedResponse, UnknownCause};
+use idempotency::{Blocked, ClaimOutcome, Operation, SavedResponse, UnknownCause};
 use mongo_client::{Mongo, MongoConfig};
 
 use super::*;

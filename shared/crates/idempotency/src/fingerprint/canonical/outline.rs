@@ -12,6 +12,9 @@ pub(super) struct Outline<'a> {
     here: Place,
     /// The position after each array and object that is a member's value, in the order of their beginnings.
     ends: Vec<Place>,
+    /// The number of tokens read, for a test of the work.
+    #[cfg(test)]
+    pub(super) tokens: usize,
 }
 
 /// A position in the text.
@@ -38,6 +41,8 @@ impl<'a> Outline<'a> {
             text: value.get(),
             here: Place::default(),
             ends: ends(value.get().as_bytes()),
+            #[cfg(test)]
+            tokens: 0,
         }
     }
 
@@ -53,6 +58,10 @@ impl<'a> Outline<'a> {
 
     /// Reads a token. For an array or an object, reads only its beginning.
     pub(super) fn token(&mut self) -> Token<'a> {
+        #[cfg(test)]
+        {
+            self.tokens += 1;
+        }
         let start = self.skip_to_token();
         let bytes = self.text.as_bytes();
         let (end, token): (_, fn(&'a str) -> Token<'a>) = match bytes.get(start) {
