@@ -82,7 +82,7 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
     };
     match ran.value {
         RunOutcome::Fresh(saved) => answer(&saved),
-        // Whoever runs again may come to another result, so this one is not final.
+        // Another attempt may have another result, so this one is not final.
         RunOutcome::NotDurable(_) if runs_again => refused(StatusCode::ACCEPTED, "not-durable"),
         RunOutcome::NotDurable(saved) => answer(&saved),
         RunOutcome::Blocked(blocked) => answer_blocked(&blocked),

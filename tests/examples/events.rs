@@ -1,4 +1,4 @@
-//! A function that is invoked directly, whose handler panics when it is told to.
+//! A function that is invoked directly, whose handler panics on request.
 
 use std::process::ExitCode;
 use std::sync::Arc;

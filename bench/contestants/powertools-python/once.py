@@ -51,6 +51,6 @@ def at_most_once(work, answer):
         except IdempotencyAlreadyInProgressError:
             return answer(409, {"error": "in progress"})
         except IdempotencyValidationError:
-            return answer(422, {"error": "the key stands for another request"})
+            return answer(422, {"error": "the key belongs to another request"})
 
     return handle

@@ -8,7 +8,7 @@ const http = require('node:http');
 
 const CHARGE_MS = 20_000;
 
-/** Charges where there is somebody to charge at, and answers with a `run` that no other execution has. */
+/** Charges at BENCH_WORK_URL if it is set, and answers with a `run` that no other execution has. */
 async function work(event, _context) {
   const { amount, pad } = JSON.parse(event.body);
   const url = process.env.BENCH_WORK_URL;

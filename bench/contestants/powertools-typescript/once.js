@@ -56,7 +56,7 @@ exports.atMostOnce = async (work, answer) => {
         case 'IdempotencyAlreadyInProgressError':
           return answer(409, { error: 'in progress' });
         case 'IdempotencyValidationError':
-          return answer(422, { error: 'the key stands for another request' });
+          return answer(422, { error: 'the key belongs to another request' });
         default:
           throw error;
       }

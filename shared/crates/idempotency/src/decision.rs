@@ -4,30 +4,18 @@
 //! updates write the same records: tests compare both with these functions over random histories (`store::history`).
 //! The model of the protocol uses them too.
 
+mod call;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use self::call::{Change, ClaimRequest, Fence, Resolution};
 use super::blocked::{Blocked, UnknownCause};
 use super::record::{Record, State, Version};
 use super::store_time::StoreTime;
 use super::write_result::WriteResult;
-use super::{Fingerprint, OwnerId, Policy, SavedResponse};
-
-/// A claim of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimRequest {
-    /// The owner: fresh for every claim, and sent again only to repeat that claim.
-    pub owner: OwnerId,
-    /// Digest of the request.
-    pub fingerprint: Fingerprint,
-    /// Whether another attempt may follow if this one is abandoned.
-    pub policy: Policy,
-    /// Length of the lease.
-    pub lease: Duration,
-    /// How long a finished record is kept.
-    pub retention: Duration,
-}
+use super::{OwnerId, Policy, SavedResponse};
 
 /// The decision about a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,34 +41,6 @@ pub(super) enum Start {
     TakeOver,
 }
 
-/// The attempt that wants to change its record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fence {
-    /// The claim that started the attempt. Its owner identifies the attempt; the rest is needed if the store has lost
-    /// the record.
-    pub claim: ClaimRequest,
-    /// The number of the attempt, from 1.
-    pub attempt: u64,
-    /// The revision that a renewal or a checkpoint follows; zero: unknown. The write replaces no other revision, so a
-    /// delayed one undoes nothing.
-    pub rev: u64,
-}
-
-/// A write of the owner to its record.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Change {
-    /// Stores the result.
-    Complete(SavedResponse),
-    /// This attempt had no effect.
-    Release,
-    /// The lease lasts this long from now.
-    Renew(Duration),
-    /// Data for the next attempt.
-    Checkpoint(Bytes),
-    /// The operation may have taken effect.
-    MarkUnknown,
-}
-
 /// What a store writes in one atomic step, and its reply once the write is acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "the record has to be written before the reply is sent"]
@@ -98,26 +58,6 @@ pub enum ResolveResult {
     Done,
     /// Nothing was written: the record has changed since it was read, is resolved already, or its owner still holds the lease.
     Refused,
-}
-
-/// What is known now about an abandoned operation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Resolution {
-    /// It took effect, with this result.
-    Completed(SavedResponse),
-    /// It had no effect, and cannot have one any more.
-    Released,
-    /// The same request may be attempted again, because the operation checks its state before it acts. The abandoned
-    /// attempt may still continue.
-    Reopened,
-}
-
-impl Change {
-    /// Whether an attempt may send this change several times, so that it names the revision that it follows.
-    #[cfg(feature = "redis")]
-    pub(super) fn names_rev(&self) -> bool {
-        matches!(self, Self::Renew(_) | Self::Checkpoint(_))
-    }
 }
 
 impl<T> Step<T> {

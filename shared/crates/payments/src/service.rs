@@ -54,7 +54,7 @@ impl PaymentService {
         })
     }
 
-    /// The service as configured. Logs each part that is missing, behind what does not work without it.
+    /// The service as configured. Logs the `consequence` with each part that is missing.
     pub(super) fn or_log(setup: &Setup, consequence: &str) -> Option<Self> {
         let log = |missing: &Vec<NotConfigured>| {
             for part in missing {

@@ -1,6 +1,7 @@
 use http::StatusCode;
 
 use super::*;
+use crate::Fingerprint;
 
 const RETENTION: Duration = Duration::from_secs(86_400);
 const LEASE: Duration = Duration::from_secs(30);
