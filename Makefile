@@ -29,7 +29,7 @@ hunt: ## search for double charges under random faults (PAYMENTS=2000, SEED, MOD
 hunt-bugs: ## check that the hunt finds known bugs, planted in a copy of the sources (BUGS=…)
 	@scripts/hunt-bugs
 
-mutants: ## mutation tests: change a copy of the sources in one place at a time, and check that a test fails (AREA=decision, holds, memory, …; FILE=shared/crates/…)
+mutants: ## mutation tests: change a copy of the sources in one place at a time, and check that a test fails (AREA=decision, leases, memory, …; FILE=shared/crates/…)
 	@scripts/mutants
 
 bench: ## measure the cost of idempotency, compared with other libraries; half an hour (release profile; ONLY=latency,…, KEYS=10000000)
