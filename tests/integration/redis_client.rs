@@ -92,10 +92,12 @@ async fn a_disconnected_client_reconnects() {
 async fn the_text_of_a_script_is_sent_only_once() {
     let (_redis, proxy, client) = proxied().await;
     let script = Script::new(
-        "return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}",
+        "return {KEYS[1], args.token, redis.call('INCR', KEYS[1])}",
         Repeat::Never,
     );
-    let run = || client.run_script::<(String, String, i64)>(&script, &["counter"], &[b"token"]);
+    let run = || {
+        client.run_script::<(String, String, i64)>(&script, &["counter"], &[("token", b"token")])
+    };
 
     assert_eq!(
         run().await,
@@ -209,17 +211,17 @@ async fn an_increment_without_a_reply_is_not_retried() {
 async fn a_script_that_recognises_its_owner_is_retried() {
     let (redis, proxy, client) = proxied().await;
     let script = Script::new(
-        "return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'GET') or 'mine'",
+        "return redis.call('SET', KEYS[1], args.owner, 'NX', 'GET') or 'mine'",
         Repeat::Safe,
     );
     client
-        .run_script::<String>(&script, &["other"], &[b"owner"])
+        .run_script::<String>(&script, &["other"], &[("owner", b"owner")])
         .await
         .expect("the server has the script");
     proxy.drop_next_reply();
 
     let claimed = client
-        .run_script::<String>(&script, &["claim"], &[b"owner"])
+        .run_script::<String>(&script, &["claim"], &[("owner", b"owner")])
         .await;
 
     assert_eq!(

@@ -69,13 +69,15 @@ async fn a_script_runs_on_the_node_of_its_key() {
     let cluster = RedisCluster::start().await;
     let client = client_of(&cluster.url());
     let script = Script::new(
-        "return redis.call('INCRBY', KEYS[1], ARGV[1])",
+        "return redis.call('INCRBY', KEYS[1], args.by)",
         Repeat::Never,
     );
     for number in 0..20 {
         let key = format!("counter:{number}");
         assert_eq!(
-            client.run_script::<i64>(&script, &[&key], &[b"7"]).await,
+            client
+                .run_script::<i64>(&script, &[&key], &[("by", b"7")])
+                .await,
             Ok(7)
         );
     }
@@ -128,12 +130,14 @@ async fn each_user_of_the_template_can_access_only_its_own_keys() {
         "",
     ];
     let write = Script::new(
-        "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])",
+        "redis.call('SET', KEYS[1], args.value) return redis.call('GET', KEYS[1])",
         Repeat::Never,
     );
     let write_to = async |client: &RedisClient, key: &str| {
         let value: &[u8] = b"own";
-        client.run_script::<String>(&write, &[key], &[value]).await
+        client
+            .run_script::<String>(&write, &[key], &[("value", value)])
+            .await
     };
     for user in [
         CacheUser::Payments,

@@ -10,7 +10,7 @@ use shared::deadline::Deadline;
 
 use crate::given;
 
-const CLAIM: &str = "return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'GET') or 'mine'";
+const CLAIM: &str = "return redis.call('SET', KEYS[1], args.owner, 'NX', 'GET') or 'mine'";
 
 fn impatient(url: &str) -> RedisClient {
     given::redis_client(&[
@@ -27,12 +27,12 @@ async fn claimed_and_lost(then: impl AsyncFn(&RedisServer, &FaultProxy)) -> Resu
     let client = impatient(&redis.url_through(&proxy));
     let claim = Script::new(CLAIM, Repeat::Safe);
     client
-        .run_script::<String>(&claim, &["other"], &[b"owner"])
+        .run_script::<String>(&claim, &["other"], &[("owner", b"owner")])
         .await
         .expect("the server has the script");
 
     proxy.drop_next_reply();
-    let arguments: [&[u8]; 1] = [b"owner"];
+    let arguments: [(&str, &[u8]); 1] = [("owner", b"owner")];
     let (claimed, ()) = tokio::join!(
         client.run_script::<String>(&claim, &["claim"], &arguments),
         async {

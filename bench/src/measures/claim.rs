@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use harness::RedisServer;
 use redis::aio::MultiplexedConnection;
 use redis::{Script, Value};
+use redis_client::Repeat;
 use serde_json::json;
 use shared::App;
 use shared::deadline::Deadline;
@@ -28,14 +29,17 @@ const TASKS: usize = 64;
 /// The engine's own script, for a client that only sends it.
 const CLAIM: &str = include_str!("../../../shared/crates/idempotency/src/store/record.lua");
 /// The engine's arguments for the script.
-const ARGUMENTS: [&[u8]; 7] = [
-    b"claim",
-    b"00112233445566778899aabbccddeeff",
-    b"86400000",
-    b"3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b",
-    b"0000000000000",
-    b"0030000",
-    b"86430000",
+const ARGUMENTS: [(&str, &str); 7] = [
+    ("operation", "claim"),
+    ("owner", "00112233445566778899aabbccddeeff"),
+    (
+        "fingerprint",
+        "3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b3a7b",
+    ),
+    ("bound", "0000000000000"),
+    ("lease", "0030000"),
+    ("retention", "86400000"),
+    ("kept_for", "86430000"),
 ];
 
 struct Bench {
@@ -166,7 +170,7 @@ impl Bench {
             raw: raw::connect(&url).await,
             redis,
             one_set: raw::one_set(),
-            script: Script::new(CLAIM),
+            script: Script::new(redis_client::Script::new(CLAIM, Repeat::Safe).text()),
             next: 0,
             calls,
             calls_of_a_task,
@@ -251,12 +255,12 @@ impl Bench {
     /// Sends the engine's script with redis-rs.
     async fn send_script(&self, key: String) {
         let mut claim = self.script.key(key);
-        for argument in ARGUMENTS {
-            claim.arg(argument);
+        for (name, value) in ARGUMENTS {
+            claim.arg(name).arg(value);
         }
         let answer = claim.invoke_async(&mut self.raw.clone()).await;
         let is_started = matches!(&answer, Ok(Value::Array(parts))
-            if parts.first() == Some(&Value::BulkString(b"started".into())));
+            if parts.first() == Some(&Value::BulkString(b"claimed".into())));
         assert!(is_started, "a fresh key is {answer:?}");
     }
 

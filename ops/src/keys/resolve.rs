@@ -7,8 +7,8 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use shared::deadline::Deadline;
 use shared::idempotency::{
-    Entry, Idempotency, Lookup, NoEffect, Progress, RecordKey, Resolution, Resolved, Revision,
-    SavedResponse,
+    Entry, Idempotency, Lookup, NoEffect, Progress, RecordKey, Resolution, ResolveOutcome,
+    Revision, SavedResponse,
 };
 use shared::payments::Payment;
 
@@ -60,13 +60,13 @@ pub(super) async fn run(
     // The operator's answer may take longer than the first deadline.
     let resolving = idempotency.resolve(&arguments.key, seen, resolution, command_deadline());
     match resolving.await.map_err(failed)? {
-        Resolved::Stored if form == Form::Json => Ok(Page::json(
+        ResolveOutcome::Stored if form == Form::Json => Ok(Page::json(
             &json!({"scope": scope, "key": key, "resolved": true}),
         )),
-        Resolved::Stored => Ok(Page::line(&format!(
+        ResolveOutcome::Stored => Ok(Page::line(&format!(
             "Key `{key}` in scope `{scope}` is resolved."
         ))),
-        Resolved::Refused(now) => Err(format!(
+        ResolveOutcome::Refused(now) => Err(format!(
             "nothing was written: key `{key}` in scope `{scope}` has changed meanwhile and is now {}",
             advice::progress_of(&now)
         )),

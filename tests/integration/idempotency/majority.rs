@@ -6,7 +6,7 @@ use harness::eventually;
 use shared::deadline::Deadline;
 use shared::idempotency::{
     Blocked, ClaimOutcome, Entry, Idempotency, Lookup, NoEffect, Operation, Policy, Progress,
-    RecordKey, Resolution, ResolveResult, Resolved, WriteResult,
+    RecordKey, Resolution, ResolveOutcome, ResolveResult, WriteResult,
 };
 
 use super::stage::{Stage, a_payment, a_resumable_payment, charged, claim, patience, started};
@@ -89,7 +89,7 @@ async fn takeovers_and_resolutions_wait_for_the_majority() {
         let resolving = engine.resolve_entry(&entry, released, patience());
         assert_eq!(
             wire.sends(&[WRITE, READ], resolving).await,
-            Ok(ResolveResult::Done)
+            Ok(ResolveResult::Stored)
         );
 
         let (_, entry) = abandoned(&engine, a_resumable_payment()).await;
@@ -97,14 +97,14 @@ async fn takeovers_and_resolutions_wait_for_the_majority() {
         let resolving = engine.resolve_entry(&entry, Resolution::Reopened, patience());
         assert_eq!(
             wire.sends(&[WRITE, READ], resolving).await,
-            Ok(ResolveResult::Done)
+            Ok(ResolveResult::Stored)
         );
 
         let (payment, entry) = abandoned(&engine, a_payment()).await;
         let completed = Resolution::Completed(charged());
         let resolving = engine.resolve(&payment.key, entry.revision(), completed, patience());
         let resolved = wire.sends(&[WRITE, READ], resolving).await;
-        assert_eq!(resolved, Ok(Resolved::Stored));
+        assert_eq!(resolved, Ok(ResolveOutcome::Stored));
     }
 }
 

@@ -214,7 +214,7 @@ async fn a_resolution_in_redis_is_copied_to_memory() {
     let resolved = engine
         .resolve_entry(&entry, Resolution::Completed(charged()), patience())
         .await;
-    assert_eq!(resolved, Ok(ResolveResult::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Stored));
 
     proxy.refuse();
 
@@ -334,7 +334,7 @@ async fn a_mark_after_a_restart_is_resolved_in_redis() {
     let entry = entry.expect("read").expect("there");
     let released = Resolution::Released(NoEffect::FencedByProvider);
     let resolved = operator.resolve_entry(&entry, released, patience()).await;
-    assert_eq!(resolved, Ok(ResolveResult::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Stored));
 
     for payment in [&once, &resumable] {
         started(&restarted, payment).await;
@@ -370,7 +370,7 @@ async fn an_attempt_started_without_redis_ends_without_it() {
     assert_eq!(entry.progress, Progress::Unknown);
     let released = Resolution::Released(NoEffect::AttemptEnded);
     let resolved = engine.resolve_entry(&entry, released, patience()).await;
-    assert_eq!(resolved, Ok(ResolveResult::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Stored));
     started(&engine, &unknown).await;
 }
 
@@ -394,7 +394,7 @@ async fn a_late_result_does_not_change_a_resolution_in_memory() {
             patience(),
         )
         .await;
-    assert_eq!(resolved, Ok(ResolveResult::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Stored));
 
     let late = frozen.complete(answer("late")).await;
 
@@ -509,7 +509,7 @@ async fn a_look_at_an_unfinished_attempt_asks_redis() {
     let entry = entry.expect("read").expect("there");
     let completed = Resolution::Completed(charged());
     let done = elsewhere.resolve_entry(&entry, completed, patience()).await;
-    assert_eq!(done, Ok(ResolveResult::Done));
+    assert_eq!(done, Ok(ResolveResult::Stored));
     let look = async |payment| here.wait_for(payment, patience()).await.expect("decided");
 
     assert_eq!(look(&resolved).await, Some(Blocked::Replay(charged())));
@@ -536,7 +536,7 @@ async fn a_resolution_in_another_process_survives_the_return_of_the_attempt() {
         let entry = entry.expect("read").expect("there");
         let released = Resolution::Released(NoEffect::FencedByProvider);
         let resolved = elsewhere.resolve_entry(&entry, released, patience()).await;
-        assert_eq!(resolved, Ok(ResolveResult::Done));
+        assert_eq!(resolved, Ok(ResolveResult::Stored));
     }
 
     let [late_mark, late_result] = leases;
@@ -645,7 +645,7 @@ async fn a_key_known_only_to_this_process_can_be_resolved() {
         .resolve_entry(&entry, Resolution::Completed(charged()), patience())
         .await;
 
-    assert_eq!(resolved, Ok(ResolveResult::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Stored));
     assert!(matches!(
         claim(&engine, &payment).await,
         ClaimOutcome::Blocked(Blocked::Replay(_))
@@ -692,7 +692,7 @@ async fn a_key_lost_by_a_flushed_redis_can_be_resolved() {
         .resolve_entry(&entry, Resolution::Completed(charged()), patience())
         .await;
 
-    assert_eq!(resolved, Ok(ResolveResult::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Stored));
     assert!(matches!(
         claim(&engine, &payment).await,
         ClaimOutcome::Blocked(Blocked::Replay(_))

@@ -87,7 +87,7 @@ async fn a_resolution_with_a_lost_reply_succeeds_and_a_second_one_is_refused() {
     proxy.reset_counters();
     proxy.lose_replies_to(WRITE, 1);
 
-    assert_eq!(resolve().await, Ok(ResolveResult::Done));
+    assert_eq!(resolve().await, Ok(ResolveResult::Stored));
     assert_eq!(writes(&proxy), 2);
 
     assert_eq!(resolve().await, Ok(ResolveResult::Refused));
@@ -116,7 +116,7 @@ async fn of_two_resolutions_one_succeeds() {
     let (late, ()) = tokio::join!(slow.resolve_entry(&entry, released(), patience()), async {
         tokio::time::sleep(Duration::from_millis(250)).await;
         let resolved = quick.resolve_entry(&entry, released(), patience()).await;
-        assert_eq!(resolved, Ok(ResolveResult::Done));
+        assert_eq!(resolved, Ok(ResolveResult::Stored));
     });
 
     assert_eq!(late, Ok(ResolveResult::Refused));

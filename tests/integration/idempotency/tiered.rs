@@ -351,7 +351,7 @@ async fn a_resolution_during_an_outage_of_redis_is_replayed_after_it() {
     let resolved = without_redis
         .resolve_entry(&entry, Resolution::Completed(charged()), patience())
         .await;
-    assert_eq!(resolved, Ok(ResolveResult::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Stored));
 
     eventually(Duration::from_secs(5), async || {
         match claim(&engine, &payment).await {

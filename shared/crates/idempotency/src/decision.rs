@@ -55,7 +55,7 @@ pub struct Step<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResolveResult {
     /// The resolution is stored.
-    Done,
+    Stored,
     /// Nothing was written: the record has changed since it was read, is resolved already, or its owner still holds the lease.
     Refused,
 }
@@ -296,7 +296,7 @@ pub(super) fn resolve(
         checkpoint,
         ..record.clone()
     };
-    Step::write(next, ResolveResult::Done)
+    Step::write(next, ResolveResult::Stored)
 }
 
 /// The store has lost the claim. A result or an unknown outcome is stored anyway, because the operation may have taken

@@ -27,7 +27,7 @@ use self::object::Problem;
 use self::request::{Begin, Finding, Request};
 use super::{
     Blocked, ClaimOutcome, Idempotency, Lease, LeaseToken, Lookup, Operation, Progress, Resolution,
-    Resolved, SavedResponse, StoreError, WriteResult,
+    ResolveOutcome, SavedResponse, StoreError, WriteResult,
 };
 
 #[cfg(doc)]
@@ -108,8 +108,8 @@ impl Remote {
                 let resolution = resolution(finding);
                 let resolved = self.engine.resolve(&key, seen, resolution, until).await?;
                 match resolved {
-                    Resolved::Stored => Answer::Resolved,
-                    Resolved::Refused(lookup) => Answer::Refused(key_status(lookup)),
+                    ResolveOutcome::Stored => Answer::Resolved,
+                    ResolveOutcome::Refused(lookup) => Answer::Refused(key_status(lookup)),
                 }
             }
         };

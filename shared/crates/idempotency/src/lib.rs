@@ -68,7 +68,7 @@ pub use outcome::ClaimOutcome;
 pub use owner::OwnerId;
 pub use patient::PatientClaim;
 pub use policy::Policy;
-pub use resolve::{Lookup, Resolved};
+pub use resolve::{Lookup, ResolveOutcome};
 pub use response::{SavedBody, SavedResponse};
 pub use response_keys::ResponseKeys;
 pub use revision::Revision;

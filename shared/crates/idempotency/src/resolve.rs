@@ -26,7 +26,7 @@ pub enum Lookup {
 
 /// The result of resolving a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resolved {
+pub enum ResolveOutcome {
     /// The key is resolved in this way: by this call, by an earlier one, or because the attempt itself ended in this
     /// way.
     Stored,
@@ -149,7 +149,7 @@ impl Idempotency {
         seen: Revision,
         resolution: Resolution,
         deadline: Deadline,
-    ) -> Result<Resolved, StoreError> {
+    ) -> Result<ResolveOutcome, StoreError> {
         if let Lookup::Found(entry) = self.look_up(key, deadline).await?
             && entry.revision() == seen
             && entry.progress.is_abandoned()
@@ -157,16 +157,16 @@ impl Idempotency {
             let resolved = self
                 .resolve_entry(&entry, resolution.clone(), deadline)
                 .await?;
-            if resolved == ResolveResult::Done {
-                return Ok(Resolved::Stored);
+            if resolved == ResolveResult::Stored {
+                return Ok(ResolveOutcome::Stored);
             }
         }
         // An earlier call whose reply was lost may have written it.
         let now = self.look_up(key, deadline).await?;
         Ok(if self.is_resolved_as(&now, &resolution) {
-            Resolved::Stored
+            ResolveOutcome::Stored
         } else {
-            Resolved::Refused(now)
+            ResolveOutcome::Refused(now)
         })
     }
 
@@ -211,7 +211,7 @@ impl Idempotency {
                 deadline,
             )
             .await?;
-        if resolved == ResolveResult::Done {
+        if resolved == ResolveResult::Stored {
             info!(
                 idempotency.key_hash = %entry.key.hash(),
                 idempotency.resolved_as = resolved_as,

@@ -63,7 +63,7 @@ enum Pass {
 /// What a run does with an unfinished key.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    Settle(Resolution),
+    Resolve(Resolution),
     Leave,
 }
 
@@ -129,14 +129,14 @@ async fn finish_one(
 ) -> bool {
     let step = match (work, ledger) {
         (Work::Payment, Some(ledger)) => of_payment(idempotency, ledger, entry, deadline).await,
-        (Work::Event, Some(_)) => Step::Settle(Resolution::Reopened),
+        (Work::Event, Some(_)) => Step::Resolve(Resolution::Reopened),
         (Work::Other, _) | (_, None) => Step::Leave,
     };
-    let Step::Settle(resolution) = step else {
+    let Step::Resolve(resolution) = step else {
         return false;
     };
     match idempotency.resolve_entry(entry, resolution, deadline).await {
-        Ok(ResolveResult::Done) => true,
+        Ok(ResolveResult::Stored) => true,
         // A new attempt claimed the key meanwhile.
         Ok(ResolveResult::Refused) => false,
         Err(error) => {
@@ -192,13 +192,13 @@ async fn of_payment(
     match ledger.read(&id, deadline).await {
         // Another request opened the row. This key's attempt only read it.
         Ok(Some(payment)) if payment.fingerprint != entry.fingerprint.to_string() => {
-            Step::Settle(Resolution::Reopened)
+            Step::Resolve(Resolution::Reopened)
         }
         Ok(Some(payment)) => match payment.final_response() {
-            Some(answer) => Step::Settle(Resolution::Completed(answer)),
+            Some(answer) => Step::Resolve(Resolution::Completed(answer)),
             None => Step::Leave,
         },
-        Ok(None) => Step::Settle(Resolution::Reopened),
+        Ok(None) => Step::Resolve(Resolution::Reopened),
         Err(error) => {
             warn!(payment.id = id, ledger.error = %error, "an unfinished key was not resolved: its payment was not read; the next run retries");
             Step::Leave

@@ -143,7 +143,7 @@ impl RedisClient {
         self.inner.link.as_ref().is_ok_and(Link::is_connected)
     }
 
-    /// Runs `script` on `keys` with `args`, in one round trip. It takes two if the server does not have the script
+    /// Runs `script` on `keys` with the named `args`, in one round trip. It takes two if the server does not have the script
     /// yet.
     ///
     /// # Errors
@@ -157,7 +157,7 @@ impl RedisClient {
         &self,
         script: &Script,
         keys: &[&str],
-        args: &[&[u8]],
+        args: &[(&str, &[u8])],
     ) -> Result<T, Error> {
         let call = Request::Script(ScriptCall { script, keys, args });
         typed(self.send(script.repeat, &call).await?)

@@ -125,7 +125,7 @@ impl RedisClient {
         let script = ScriptCall {
             script: &SCRIPT,
             keys: &[key],
-            args: &[value.as_bytes(), KEY_MS],
+            args: &[("value", value.as_bytes()), ("ttl_ms", KEY_MS)],
         };
         let mut probe = pipe();
         probe.ignore_errors();

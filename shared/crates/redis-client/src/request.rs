@@ -37,7 +37,8 @@ pub(super) struct Node {
 pub(super) struct ScriptCall<'a> {
     pub(super) script: &'a Script,
     pub(super) keys: &'a [&'a str],
-    pub(super) args: &'a [&'a [u8]],
+    /// Names and values.
+    pub(super) args: &'a [(&'a str, &'a [u8])],
 }
 
 /// The most digits of a number of keys.
@@ -91,12 +92,18 @@ impl ScriptCall<'_> {
     /// The command, in a buffer of its exact size: an argument may be a saved response of megabytes.
     fn as_command(&self, name: &str, script: &str) -> Cmd {
         let keys = self.keys.iter().map(|key| key.len());
-        let args = self.args.iter().map(|arg| arg.len());
+        let args = self
+            .args
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
         let text = name.len() + script.len() + keys.chain(args).sum::<usize>();
-        let count = self.keys.len() + self.args.len() + 3;
+        let count = self.keys.len() + 2 * self.args.len() + 3;
         let mut call = Cmd::with_capacity(count, text + LONGEST_COUNT);
         call.arg(name).arg(script).arg(self.keys.len());
-        call.arg(self.keys).arg(self.args);
+        call.arg(self.keys);
+        for (name, value) in self.args {
+            call.arg(name).arg(value);
+        }
         call
     }
 }

@@ -2,6 +2,10 @@
 
 use super::Repeat;
 
+/// Puts the arguments into a table. On the first line of the script, so that errors of the server name the right lines.
+const NAMED_ARGUMENTS: &str =
+    "local args = {} for at = 1, #ARGV, 2 do args[ARGV[at]] = ARGV[at + 1] end ";
+
 /// A script and whether it may be sent again. It is sent by its digest, and with its text only if the server does not
 /// have it.
 pub struct Script {
@@ -12,16 +16,18 @@ pub struct Script {
 
 impl Script {
     /// Creates a script from its Lua text. The script must use one key, or keys that share a `{tag}`, and declare them
-    /// all as `KEYS`. It must read the time from `TIME`.
+    /// all as `KEYS`. It must read the time from `TIME`. It reads its arguments by name, from the table `args`.
     pub fn new(lua: &str, repeat: Repeat) -> Self {
+        let text = format!("{NAMED_ARGUMENTS}{lua}");
         Self {
-            text: lua.to_owned(),
-            digest: redis::Script::new(lua).get_hash().to_owned(),
+            digest: redis::Script::new(&text).get_hash().to_owned(),
+            text,
             repeat,
         }
     }
 
-    pub(super) fn text(&self) -> &str {
+    /// The Lua text as the server gets it. It expects each argument as two: its name and its value.
+    pub fn text(&self) -> &str {
         &self.text
     }
 

@@ -447,7 +447,7 @@ pub async fn a_resolved_result_is_replayed_to_every_caller(subject: Subject) {
         .resolve_entry(&entry, Resolution::Completed(charged()), patience())
         .await;
 
-    assert_eq!(resolved, Ok(ResolveResult::Done));
+    assert_eq!(resolved, Ok(ResolveResult::Stored));
     for engine in [&engine, &elsewhere] {
         let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(engine, &payment).await else {
             panic!("not resolved");
@@ -469,7 +469,7 @@ pub async fn a_resolution_supersedes_the_owner(subject: Subject) {
     let fenced = Resolution::Released(NoEffect::FencedByProvider);
     assert_eq!(
         engine.resolve_entry(&entry, fenced, patience()).await,
-        Ok(ResolveResult::Done)
+        Ok(ResolveResult::Stored)
     );
     let next = started(&subject.engine(), &payment).await;
 

@@ -27,10 +27,10 @@ impl World {
                 if protocol.bug == Some(Bug::OlderResultReplaces) {
                     let mut nothing = None;
                     let (retention, now) = (protocol.hint_retention(), self.redis_time(protocol));
-                    rules::apply(&mut nothing, Operation::Result(record), retention, now);
+                    rules::apply(&mut nothing, Operation::Store(record), retention, now);
                     self.put_hints(protocol, nothing.or(self.hints.clone()));
                 }
-                self.on_hints(protocol, Operation::Result(record));
+                self.on_hints(protocol, Operation::Store(record));
                 Reply::Done
             }
             _ => Reply::Ask,

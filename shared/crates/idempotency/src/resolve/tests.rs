@@ -41,7 +41,7 @@ async fn resolve(
     operation: &Operation,
     seen: Revision,
     resolution: &Resolution,
-) -> Resolved {
+) -> ResolveOutcome {
     let (key, resolution) = (&operation.key, resolution.clone());
     let resolved = engine.resolve(key, seen, resolution, Deadline::UNKNOWN);
     resolved.await.expect("decided")
@@ -51,10 +51,10 @@ fn completed(body: &'static str) -> Resolution {
     Resolution::Completed(SavedResponse::new(StatusCode::CREATED, body))
 }
 
-fn progress(resolved: Resolved) -> Option<Progress> {
+fn progress(resolved: ResolveOutcome) -> Option<Progress> {
     match resolved {
-        Resolved::Refused(Lookup::Found(entry)) => Some(entry.progress),
-        Resolved::Stored | Resolved::Refused(_) => None,
+        ResolveOutcome::Refused(Lookup::Found(entry)) => Some(entry.progress),
+        ResolveOutcome::Stored | ResolveOutcome::Refused(_) => None,
     }
 }
 
@@ -76,7 +76,7 @@ async fn a_repeated_resolution_succeeds_and_a_different_one_is_refused() {
         let seen = unknown(&engine, &payment).await;
         for _ in 0..2 {
             let resolved = resolve(&engine, &payment, seen, &resolution).await;
-            assert_eq!(resolved, Resolved::Stored, "{name}");
+            assert_eq!(resolved, ResolveOutcome::Stored, "{name}");
         }
         for other in [&other, another] {
             let refused = resolve(&engine, &payment, seen, other).await;
@@ -107,7 +107,7 @@ async fn only_the_seen_record_without_a_running_attempt_is_resolved() {
 
     let absent = operation("absent");
     let refused = resolve(&engine, &absent, seen, &completed("one")).await;
-    assert_eq!(refused, Resolved::Refused(Lookup::Absent));
+    assert_eq!(refused, ResolveOutcome::Refused(Lookup::Absent));
 }
 
 #[tokio::test]

@@ -2,9 +2,13 @@
 -- record never replaces a result. The rules are those of hints/rules.rs.
 --
 -- KEYS[1]  the key
--- ARGV     1 the operation: claim, look, result or remove    2 the owner    3 the fingerprint
---          4 the claim's lease, with the width of a header field; or the time at which the result was stored
---          5 the retention without its margin    6 the result
+-- args     operation      one of: claim, look, store, remove
+--          owner          whose claim is stored or removed
+--          fingerprint    of the request
+--          lease          of a claim, with the width of a header field
+--          retention      how long a result is replayed: the retention without its margin
+--          finished_at    when MongoDB stored the result
+--          result         the record with the result
 -- Replies  a verdict, the server's time, and where needed the record or the end of the lease
 --
 -- The layout of a record is in record/text.rs. Fields stay text for the reason that record.lua gives. Times and durations are
@@ -16,7 +20,7 @@ local LONGEST_LEASE = 900000
 local HEADER_START, HEADER_END = '0', '210'
 local PATTERN = '^tb1 ([a-z_]+) *(%x+) %d+ %d+ (%d+) (%d+) %d+ %d+ (%d+) [01] (%x+) (%d+)\n$'
 
-local key, operation, caller, asked, number, retention = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local key, operation, retention = KEYS[1], args.operation, args.retention
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -24,8 +28,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local header = redis.pcall('GETRANGE', key, HEADER_START, HEADER_END)
 if header == '' and operation == 'claim' then
   local now_text = string.format('%013d', now)
-  local text = 'tb1 in_progress ' .. caller .. ' 0000000000 0000000000 ' .. now_text .. ' ' .. number .. ' 0000000000000 '
-    .. now_text .. ' 0000000000000 0 ' .. asked .. ' 00000000\n'
+  local text = 'tb1 in_progress ' .. args.owner .. ' 0000000000 0000000000 ' .. now_text .. ' ' .. args.lease .. ' 0000000000000 '
+    .. now_text .. ' 0000000000000 0 ' .. args.fingerprint .. ' 00000000\n'
   -- NX: an empty value looks like an absent one, and is not replaced.
   redis.call('SET', key, text, 'PX', retention, 'NX')
   return {'ask', now}
@@ -36,30 +40,30 @@ if type(header) == 'string' then
   state, owner, leased_at, lease, finished_at, fingerprint, length = string.match(header, PATTERN)
 end
 
-if operation == 'result' then
-  local last = number + retention
-  local is_older = state == 'completed' and tonumber(finished_at) > tonumber(number)
+if operation == 'store' then
+  local last = args.finished_at + retention
+  local is_older = state == 'completed' and tonumber(finished_at) > tonumber(args.finished_at)
   -- A truncated value is replaced. So is the same result, which is sent again after a reader found it unreadable.
   if now >= last or (is_older and redis.call('STRLEN', key) == HEADER + length) then
     return {'discarded', now}
   end
-  redis.call('SET', key, ARGV[6], 'PXAT', last)
-  return {'done', now}
+  redis.call('SET', key, args.result, 'PXAT', last)
+  return {'stored', now}
 end
 
 if operation == 'remove' then
-  if state == 'in_progress' and owner == caller then
+  if state == 'in_progress' and owner == args.owner then
     redis.call('DEL', key)
   end
-  return {'done', now}
+  return {'removed', now}
 end
 
 if state == 'completed' and now < finished_at + retention then
-  if fingerprint ~= asked then
+  if fingerprint ~= args.fingerprint then
     return {'mismatch', now, redis.call('GET', key)}
   end
   return {'replay', now, redis.call('GET', key)}
-elseif state == 'in_progress' and fingerprint == asked and owner ~= caller and tonumber(leased_at) <= now
+elseif state == 'in_progress' and fingerprint == args.fingerprint and owner ~= args.owner and tonumber(leased_at) <= now
   and tonumber(lease) <= LONGEST_LEASE and now < leased_at + lease then
   return {'in_progress', now, leased_at + lease}
 end

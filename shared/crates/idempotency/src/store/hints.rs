@@ -90,12 +90,10 @@ impl Hints {
         deadline: Deadline,
     ) -> Result<(), StoreError> {
         let finished_at = record.finished_at().map_or(0, StoreTime::as_ms);
-        let arguments = Arguments {
-            number: finished_at.to_string(),
-            record: Some(record.to_text()),
-            ..Arguments::of("result", "")
-        };
-        self.run(key, &arguments, deadline).await.map(drop)
+        let (finished_at, result) = (finished_at.to_string(), record.to_text());
+        let arguments: [(&str, &[u8]); 2] =
+            [("finished_at", finished_at.as_bytes()), ("result", &result)];
+        self.run("store", key, &arguments, deadline).await.map(drop)
     }
 
     /// Removes the claim of `owner`, if it is stored.
@@ -105,8 +103,11 @@ impl Hints {
         owner: OwnerId,
         deadline: Deadline,
     ) -> Result<(), StoreError> {
-        let arguments = Arguments::of("remove", &owner.to_string());
-        self.run(key, &arguments, deadline).await.map(drop)
+        let owner = owner.to_string();
+        let arguments = [("owner", owner.as_bytes())];
+        self.run("remove", key, &arguments, deadline)
+            .await
+            .map(drop)
     }
 
     async fn ask(
@@ -116,37 +117,36 @@ impl Hints {
         claim: &ClaimRequest,
         deadline: Deadline,
     ) -> Result<Reply, StoreError> {
-        let arguments = Arguments {
-            fingerprint: claim.fingerprint.to_string(),
-            number: field(whole_ms(claim.lease), LEASE_WIDTH),
-            ..Arguments::of(operation, &claim.owner.to_string())
-        };
+        let (owner, fingerprint) = (claim.owner.to_string(), claim.fingerprint.to_string());
+        let lease = field(whole_ms(claim.lease), LEASE_WIDTH);
+        let arguments = [
+            ("owner", owner.as_bytes()),
+            ("fingerprint", fingerprint.as_bytes()),
+            ("lease", lease.as_bytes()),
+        ];
         let in_time = match deadline.remaining() {
             Some(left) => deadline.within(left.mul_f64(SHARE_OF_TIME)),
             None => deadline,
         };
-        self.run(key, &arguments, in_time).await
+        self.run(operation, key, &arguments, in_time).await
     }
 
     async fn run(
         &self,
+        operation: &'static str,
         key: &RecordKey,
-        arguments: &Arguments,
+        arguments: &[(&str, &[u8])],
         deadline: Deadline,
     ) -> Result<Reply, StoreError> {
         let retention = whole_ms(self.retention).to_string();
-        let list: [&[u8]; 6] = [
-            arguments.operation.as_bytes(),
-            arguments.owner.as_bytes(),
-            arguments.fingerprint.as_bytes(),
-            arguments.number.as_bytes(),
-            retention.as_bytes(),
-            arguments.record.as_deref().unwrap_or_default(),
+        let mut named = vec![
+            ("operation", operation.as_bytes()),
+            ("retention", retention.as_bytes()),
         ];
-        let said = list.len() - usize::from(arguments.record.is_none());
+        named.extend_from_slice(arguments);
         let client = self.client.within(deadline);
         let reply: Value = client
-            .run_script(self.script, &[key.as_str()], &list[..said])
+            .run_script(self.script, &[key.as_str()], &named)
             .await
             .map_err(unavailable)?;
         Reply::parse(reply).ok_or(UNEXPECTED)
@@ -188,27 +188,6 @@ impl Hints {
         match record.into_response() {
             Some(response) => keys.verify(key, &fingerprint, &response, deadline).await,
             None => false,
-        }
-    }
-}
-
-/// The arguments of one operation.
-struct Arguments {
-    operation: &'static str,
-    owner: String,
-    fingerprint: String,
-    number: String,
-    record: Option<Vec<u8>>,
-}
-
-impl Arguments {
-    fn of(operation: &'static str, owner: &str) -> Self {
-        Self {
-            operation,
-            owner: owner.to_owned(),
-            fingerprint: String::new(),
-            number: String::new(),
-            record: None,
         }
     }
 }

@@ -165,7 +165,7 @@ impl MongoStore {
         }
         let update = Update::of_resolution(key, seen, owner, resolution);
         if let Some(record) = self.update(update, deadline).await? {
-            return Ok((ResolveResult::Done, Some(record)));
+            return Ok((ResolveResult::Stored, Some(record)));
         }
         match self.read(key, deadline).await? {
             Found::Record(record, _) => Ok((result_of(owner, &record), Some(*record))),
@@ -553,7 +553,7 @@ fn records(database: &Database) -> Collection<Document> {
 /// The result of a resolution that finds this record. It may be this resolution, whose reply was lost.
 fn result_of(owner: OwnerId, record: &Record) -> ResolveResult {
     if record.owner == owner {
-        ResolveResult::Done
+        ResolveResult::Stored
     } else {
         ResolveResult::Refused
     }

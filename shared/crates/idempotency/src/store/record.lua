@@ -1,14 +1,18 @@
 -- One operation on one record, decided in one atomic step by the server's clock. The rules are those of decision.rs.
 --
 -- KEYS[1]  the record: a header of fixed width, then the checkpoint or the saved response (record/text.rs)
--- ARGV     1 the operation    2 the owner, fresh for every claim    3 the retention
---          4 the fingerprint; for a resolution, the owner of the record that it replaces
---          5 the policy's bound; for a renewal or a checkpoint, the rev that it follows; for a resolution, the first_at of the
---            record that it replaces
---          6 the lease
---          7 for a change, the attempt; for a resolution, the rev of the record that it replaces; otherwise the retention and the
---            lease together
---          8 the new body, if the operation has one
+-- args     operation      one of: claim, look, read, complete, release, renew, checkpoint, mark_unknown, resolve_completed,
+--                         resolve_released, resolve_reopened
+--          owner          fresh for every claim and every resolution
+--          retention      how long a finished record is kept
+--          kept_for       how long the record of a new claim is kept: retention and lease
+--          fingerprint    of the request
+--          bound          the policy's bound: until when after the first attempt another one may start
+--          lease          the length of the lease; for a renewal, of the new one
+--          attempt        the attempt that changes its record
+--          follows        the rev that a renewal or a checkpoint follows; zero: unknown
+--          body           the checkpoint or the saved response to store
+--          seen_owner, seen_rev, seen_first_at    the version that a resolution replaces
 -- Replies  a verdict, the server's time, and where needed the record, the end of the lease, or the rev
 --
 -- Times and durations are milliseconds. A finished record expires a retention after it was written, any other a retention after its
@@ -25,8 +29,8 @@ local PATTERN = '^tb1 ([a-z_]+ *) (%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+
 local IN_PROGRESS, UNKNOWN, RELEASED, COMPLETED = 'in_progress', 'unknown    ', 'released   ', 'completed  '
 local FIRST, NEVER, ALWAYS = '0000000001', '0000000000000', '9999999999999'
 
-local key, operation, owner, retention = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local fingerprint, policy, lease, number, given = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local key, operation, owner, retention = KEYS[1], args.operation, args.owner, args.retention
+local fingerprint, lease = args.fingerprint, args.lease
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -47,14 +51,15 @@ if header == '' then
   local text
   local kept_for = retention
   if operation == 'claim' then
-    text = record(IN_PROGRESS, owner, FIRST, FIRST, now_text, lease, policy, now_text, NEVER, '0', fingerprint, '')
-    kept_for = number
+    text = record(IN_PROGRESS, owner, FIRST, FIRST, now_text, lease, args.bound, now_text, NEVER, '0', fingerprint, '')
+    kept_for = args.kept_for
   elseif operation == 'complete' then
     -- The store has lost the claim. The result is stored anyway, because the operation took effect.
-    text = record(COMPLETED, owner, number, FIRST, now_text, lease, policy, now_text, now_text, '0', fingerprint, given)
+    text = record(COMPLETED, owner, args.attempt, FIRST, now_text, lease, args.bound, now_text, now_text, '0', fingerprint,
+      args.body)
   elseif operation == 'mark_unknown' then
     -- The same: the operation may have taken effect.
-    text = record(UNKNOWN, owner, number, FIRST, now_text, lease, policy, now_text, NEVER, '0', fingerprint, '')
+    text = record(UNKNOWN, owner, args.attempt, FIRST, now_text, lease, args.bound, now_text, NEVER, '0', fingerprint, '')
     kept_for = retention + lease
   else
     return {'absent', now}
@@ -64,9 +69,9 @@ if header == '' then
     return {'unreadable', now}
   end
   if operation == 'claim' then
-    return {'started', now, text}
+    return {'claimed', now, text}
   end
-  return {'done', now}
+  return {'stored', now}
 end
 
 local state, holder, attempt, rev, leased_at, held_for, bound, first_at, finished_at, took_over, asked, length =
@@ -96,13 +101,13 @@ if operation == 'claim' or operation == 'look' then
     if redis.call('STRLEN', key) ~= HEADER + length then
       return {'unreadable', now}
     end
-    kept, bound, first_at, took_over = '', policy, now_text, '0'
+    kept, bound, first_at, took_over = '', args.bound, now_text, '0'
   elseif in_progress and holder == owner and asked == fingerprint then
-    return {'repeated', now, redis.call('GET', key)}
+    return {'claim_repeated', now, redis.call('GET', key)}
   elseif released and holder == owner then
     return {'in_progress', now, now}
   elseif released and took_over == '0' then
-    bound = policy
+    bound = args.bound
   elseif asked ~= fingerprint then
     return {'mismatch', now}
   elseif completed then
@@ -111,7 +116,7 @@ if operation == 'claim' or operation == 'look' then
     return {'in_progress', now, leased_at + held_for}
   else
     -- Abandoned, unknown, or reopened: the abandoned attempt may still continue.
-    bound, took_over = string.format('%013d', math.min(bound, policy)), '1'
+    bound, took_over = string.format('%013d', math.min(bound, args.bound)), '1'
     if not may_run_again(now + lease, first_at, bound) then
       return {'unknown', now}
     end
@@ -121,49 +126,50 @@ if operation == 'claim' or operation == 'look' then
 elseif operation == 'resolve_completed' or operation == 'resolve_released' or operation == 'resolve_reopened' then
   local completes, reopens = operation == 'resolve_completed', operation == 'resolve_reopened'
   local reopened = released and took_over == '1'
-  if holder ~= fingerprint or rev ~= number or first_at ~= policy or completed or (released and (reopens or not reopened))
-    or (not completes and in_progress and now < leased_at + held_for) or (reopens and bound ~= ALWAYS) then
+  if holder ~= args.seen_owner or rev ~= args.seen_rev or first_at ~= args.seen_first_at or completed
+    or (released and (reopens or not reopened)) or (not completes and in_progress and now < leased_at + held_for)
+    or (reopens and bound ~= ALWAYS) then
     return {'superseded', now, redis.call('GET', key)}
   elseif completes then
-    state, kept = COMPLETED, given
+    state, kept = COMPLETED, args.body
   else
     state = RELEASED
   end
   -- The next attempt after a reopening is a takeover.
   finished_at, took_over = now_text, reopens and '1' or '0'
-elseif holder ~= owner or attempt ~= number then
+elseif holder ~= owner or attempt ~= args.attempt then
   return {'superseded', now, redis.call('GET', key)}
 elseif operation == 'complete' and (in_progress or unknown) then
-  state, finished_at, kept = COMPLETED, now_text, given
+  state, finished_at, kept = COMPLETED, now_text, args.body
 elseif operation == 'complete' and completed then
-  return {'already', now, redis.call('GET', key)}
+  return {'already_stored', now, redis.call('GET', key)}
 elseif operation == 'release' and in_progress and took_over == '1' then
   -- The release covers only the new attempt. The abandoned one may still take effect.
   state = UNKNOWN
 elseif operation == 'release' and in_progress then
   state, finished_at = RELEASED, now_text
 elseif operation == 'release' and (released or (unknown and took_over == '1')) then
-  return {'already', now}
-elseif (operation == 'renew' or operation == 'checkpoint') and in_progress and rev ~= policy then
+  return {'already_stored', now}
+elseif (operation == 'renew' or operation == 'checkpoint') and in_progress and rev ~= args.follows then
   -- A stored checkpoint recognises itself. One without a rev is never written, so it cannot be the stored one. A renewal cannot
   -- recognise itself: another write may have come first, and the lease length does not tell them apart.
-  if operation == 'checkpoint' and tonumber(policy) > 0 and rev - policy == 1
-    and tonumber(length) == #given and redis.call('GETRANGE', key, HEADER, '-1') == given then
-    return {'already', now}
+  if operation == 'checkpoint' and tonumber(args.follows) > 0 and rev - args.follows == 1
+    and tonumber(length) == #args.body and redis.call('GETRANGE', key, HEADER, '-1') == args.body then
+    return {'already_stored', now}
   end
   -- Another write of this attempt came first, and this one may be a delayed message.
-  return {'moved', now, rev + 0}
+  return {'outdated', now, rev + 0}
 elseif operation == 'renew' and in_progress then
   if took_over == '1' and not may_run_again(now + lease, first_at, bound) then
     return {'too_late', now}
   end
   leased_at, held_for = now_text, lease
 elseif operation == 'checkpoint' and in_progress then
-  kept = given
+  kept = args.body
 elseif operation == 'mark_unknown' and in_progress then
   state = UNKNOWN
 elseif operation == 'mark_unknown' and unknown then
-  return {'already', now}
+  return {'already_stored', now}
 else
   return {'superseded', now, redis.call('GET', key)}
 end
@@ -189,6 +195,6 @@ if #text ~= HEADER + #kept then
 end
 redis.call('SET', key, text, 'PX', kept_for)
 if operation == 'claim' then
-  return {'started', now, text}
+  return {'claimed', now, text}
 end
-return {'done', now}
+return {'stored', now}

@@ -206,7 +206,7 @@ impl Store for RedisBehindMemory {
         }
         let resolving = self.redis.resolve(key, seen, owner, resolution, deadline);
         match resolving.await? {
-            ResolveResult::Done => {
+            ResolveResult::Stored => {
                 let followed = self
                     .memory
                     .copy_resolution(key, seen.owner, owner, resolution);

@@ -70,7 +70,7 @@ pub fn resolve(
     now: StoreTime,
 ) -> Step<ResolveResult> {
     match stored {
-        Ok(Some(record)) if record.owner == owner => Step::answer(ResolveResult::Done),
+        Ok(Some(record)) if record.owner == owner => Step::answer(ResolveResult::Stored),
         Ok(Some(record)) => decision::resolve(record, seen, owner, resolution, now),
         Ok(None) | Err(Unreadable) => Step::answer(ResolveResult::Refused),
     }

@@ -166,8 +166,8 @@ fn a_repeated_resolution_succeeds() {
     let again = resolve(&written, owner);
     let another = resolve(&written, OwnerId::fresh());
 
-    assert_eq!(first.answer, ResolveResult::Done);
-    assert_eq!((again.answer, again.write), (ResolveResult::Done, None));
+    assert_eq!(first.answer, ResolveResult::Stored);
+    assert_eq!((again.answer, again.write), (ResolveResult::Stored, None));
     assert_eq!(
         (another.answer, another.write),
         (ResolveResult::Refused, None)

@@ -36,7 +36,7 @@ pub(crate) enum Operation<'a> {
     Claim(&'a ClaimRequest),
     Look(&'a ClaimRequest),
     /// Stores a completed record that MongoDB has acknowledged.
-    Result(&'a Record),
+    Store(&'a Record),
     /// Removes the claim of this owner.
     Remove(OwnerId),
 }
@@ -52,7 +52,8 @@ pub(crate) enum Verdict {
     /// The completed record; `None`: it is unreadable, so MongoDB is asked.
     Replay(Option<Box<Record>>),
     Discarded,
-    Done,
+    Stored,
+    Removed,
 }
 
 /// Applies one operation to the value of the key. `retention` is the retention without the clock margin.
@@ -75,14 +76,14 @@ pub(crate) fn apply(
             look(held.as_ref(), claim, retention, now)
         }
         Operation::Look(claim) => look(held.as_ref(), claim, retention, now),
-        Operation::Result(result) => keep(held, result, retention, now),
+        Operation::Store(result) => store(held, result, retention, now),
         Operation::Remove(owner) => {
             held.take_if(|held| {
                 header(held).is_some_and(|record| {
                     record.state == State::InProgress && record.owner == owner
                 })
             });
-            Verdict::Done
+            Verdict::Removed
         }
     }
 }
@@ -117,7 +118,7 @@ fn look(held: Option<&Held>, claim: &ClaimRequest, retention: Duration, now: Sto
     }
 }
 
-fn keep(held: &mut Option<Held>, result: &Record, retention: Duration, now: StoreTime) -> Verdict {
+fn store(held: &mut Option<Held>, result: &Record, retention: Duration, now: StoreTime) -> Verdict {
     let Some(finished_at) = result.finished_at() else {
         return Verdict::Discarded;
     };
@@ -138,7 +139,7 @@ fn keep(held: &mut Option<Held>, result: &Record, retention: Duration, now: Stor
         value: Value::Whole(Box::new(result.clone())),
         expires,
     });
-    Verdict::Done
+    Verdict::Stored
 }
 
 /// The claim that the script stores. It permits nothing, so its attempt and revision are zero.

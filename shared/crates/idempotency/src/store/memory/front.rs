@@ -399,7 +399,7 @@ impl MemoryStore {
         if let Some(version) = version.filter(|version| version.owner == seen) {
             self.resolve_at(&mut records, key, version, owner, resolution);
         }
-        ResolveResult::Done
+        ResolveResult::Stored
     }
 }
 

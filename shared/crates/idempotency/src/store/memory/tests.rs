@@ -203,7 +203,7 @@ async fn a_resolution_replaces_only_the_record_that_was_seen() {
     started(&store, &key, &claim);
     let seen = record(&store, &key).expect("there").version();
     let resolution = Resolution::Completed(response(1));
-    for expected in [ResolveResult::Done, ResolveResult::Refused] {
+    for expected in [ResolveResult::Stored, ResolveResult::Refused] {
         let owner = OwnerId::fresh();
         let resolved = store.resolve(&key, seen, owner, &resolution, Deadline::UNKNOWN);
         assert_eq!(resolved.await, Ok(expected));

@@ -147,7 +147,7 @@ impl Pair {
             Verdict::Mismatch => "mismatch",
             Verdict::InProgress { .. } => "in_progress",
             Verdict::Replay(_) => "replay",
-            Verdict::Discarded | Verdict::Done => "no answer to a claim",
+            Verdict::Discarded | Verdict::Stored | Verdict::Removed => "no answer to a claim",
         };
         assert_eq!(reply.verdict, expected_verdict, "{:?}", self.expected);
         assert_eq!(reply.now, self.now);
@@ -188,7 +188,7 @@ impl Pair {
             .store(&self.key, &record, Deadline::UNKNOWN)
             .await;
         kept.expect("answered");
-        self.apply(Operation::Result(&record));
+        self.apply(Operation::Store(&record));
     }
 
     async fn remove(&mut self, owner: OwnerId) {

@@ -714,7 +714,7 @@ fn a_resolution_in_redis_resolves_the_copy_of_the_same_owner() {
             OwnerId::fresh()
         };
         let resolved = store.copy_resolution(&key(), seen, OwnerId::fresh(), &resolution);
-        assert_eq!(resolved, ResolveResult::Done);
+        assert_eq!(resolved, ResolveResult::Stored);
         assert_eq!(record(&store).state.name(), expected);
     }
 }

@@ -57,9 +57,7 @@ impl Pair {
     }
 
     async fn claim(&mut self, claim: &ClaimRequest) -> u64 {
-        let reply = self
-            .run(Call::of_claim("claim", claim), claim.retention)
-            .await;
+        let reply = self.run(Call::claim(claim, claim.retention)).await;
         let decision = decision::decide(self.expected.as_ref(), claim, reply.now);
         assert_eq!(reply.verdict, verdict_of(&decision), "{:?}", self.expected);
         if let Decision::Blocked(Blocked::InProgress { retry_after }) = decision {
@@ -75,9 +73,7 @@ impl Pair {
     }
 
     async fn look(&mut self, claim: &ClaimRequest) {
-        let reply = self
-            .run(Call::of_claim("look", claim), claim.retention)
-            .await;
+        let reply = self.run(Call::look(claim, claim.retention)).await;
         let decision = decision::decide(self.expected.as_ref(), claim, reply.now);
         let expected = match decision {
             Decision::Start(_) => "absent",
@@ -87,13 +83,13 @@ impl Pair {
     }
 
     async fn change(&mut self, fence: &Fence, change: &Change) {
-        let reply = self.run(Call::of_change(fence, change), RETENTION).await;
+        let reply = self.run(Call::change(fence, change, RETENTION)).await;
         let step = decision::change(self.expected.as_ref(), fence, change, reply.now);
         let expected = match &step.answer {
-            WriteResult::Stored(_) if step.write.is_some() => "done",
-            WriteResult::Stored(_) => "already",
+            WriteResult::Stored(_) if step.write.is_some() => "stored",
+            WriteResult::Stored(_) => "already_stored",
             WriteResult::TooLate => "too_late",
-            WriteResult::Outdated(_) => "moved",
+            WriteResult::Outdated(_) => "outdated",
             WriteResult::Superseded(None) if self.expected.is_none() => "absent",
             WriteResult::Superseded(_) => "superseded",
             other => panic!("no store answers {other:?}"),
@@ -124,7 +120,7 @@ impl Pair {
             (true, _) => seen.first_at = StoreTime::from_ms(seen.first_at.as_ms() + 1),
         }
         let reply = self
-            .run(Call::of_resolution(seen, owner, &resolution), RETENTION)
+            .run(Call::resolve(seen, owner, &resolution, RETENTION))
             .await;
         let Some(record) = &self.expected else {
             assert_eq!(reply.verdict, "absent");
@@ -132,7 +128,7 @@ impl Pair {
         };
         let step = decision::resolve(record, seen, owner, &resolution, reply.now);
         let expected = match step.answer {
-            ResolveResult::Done => "done",
+            ResolveResult::Stored => "stored",
             ResolveResult::Refused => "superseded",
         };
         assert_eq!(reply.verdict, expected);
@@ -149,8 +145,7 @@ impl Pair {
         }
     }
 
-    async fn run(&mut self, call: Call<'_>, retention: Duration) -> Reply {
-        self.store.retention = retention;
+    async fn run(&self, call: Call) -> Reply {
         let reply = self.store.run(&self.key, call, Deadline::UNKNOWN).await;
         // Keeps the key beyond a short retention: the script decides by the header alone.
         let hour = Duration::from_secs(3_600);
@@ -213,8 +208,8 @@ impl history::Pair<Step> for Pair {
 
 fn verdict_of(decision: &Decision) -> &'static str {
     match decision {
-        Decision::Start(_) => "started",
-        Decision::Repeated => "repeated",
+        Decision::Start(_) => "claimed",
+        Decision::Repeated => "claim_repeated",
         Decision::Blocked(Blocked::Replay(_)) => "replay",
         Decision::Blocked(Blocked::Mismatch) => "mismatch",
         Decision::Blocked(Blocked::InProgress { .. }) => "in_progress",

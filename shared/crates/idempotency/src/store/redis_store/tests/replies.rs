@@ -74,8 +74,8 @@ async fn a_repeated_resolution_recognises_its_owner() {
     let resolution = Resolution::Completed(response);
     let owner = OwnerId::fresh();
     for (owner, expected) in [
-        (owner, ResolveResult::Done),
-        (owner, ResolveResult::Done),
+        (owner, ResolveResult::Stored),
+        (owner, ResolveResult::Stored),
         (OwnerId::fresh(), ResolveResult::Refused),
     ] {
         let resolved = store.resolve(key, seen, owner, &resolution, Deadline::UNKNOWN);
