@@ -4,6 +4,8 @@
 //! one a retention after its lease. So Redis alone guarantees at most one execution only while it keeps its data, and
 //! for one retention.
 
+mod call;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -182,6 +184,5 @@ impl Store for RedisStore {
     }
 }
 
-mod call;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,8 @@ use super::super::super::history::{
 };
 use super::super::*;
 use super::{Event, Judged};
+use crate::record::State;
+use crate::store::mongo_document::binary;
 use crate::{IdempotencyKey, Scope};
 
 /// The key on the server, and the record that the pure functions make.
