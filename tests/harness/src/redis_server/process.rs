@@ -8,8 +8,9 @@ use tempfile::TempDir;
 
 use crate::owned_process::OwnedProcess;
 
-/// A `redis-server` that can start several times with the same configuration.
+/// A server that can start several times with the same configuration.
 pub(super) struct ServerProcess {
+    program: String,
     /// Declared before the directory, so that it is dropped first.
     running: Option<OwnedProcess>,
     directory: TempDir,
@@ -17,8 +18,9 @@ pub(super) struct ServerProcess {
 
 impl ServerProcess {
     /// Writes the configuration into the folder, and owns the folder from then on.
-    pub(super) fn new(directory: TempDir, config: &str) -> Self {
+    pub(super) fn new(program: String, directory: TempDir, config: &str) -> Self {
         let process = Self {
+            program,
             running: None,
             directory,
         };
@@ -30,22 +32,24 @@ impl ServerProcess {
     ///
     /// # Errors
     ///
-    /// What to install, if `redis-server` is not installed.
+    /// What to install, if the program is not installed.
     pub(super) fn start(&mut self) -> Result<(), String> {
         self.start_with(&[])
     }
 
     /// Starts the process with additional settings for this start: names that begin with `--`, each before its value.
     pub(super) fn start_with(&mut self, settings: &[&str]) -> Result<(), String> {
-        let mut command = Command::new("redis-server");
+        let program = &self.program;
+        let mut command = Command::new(program);
         command.arg(self.config()).args(settings);
         let process = OwnedProcess::spawn(&mut command, &self.log_file()).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
-                "the tests need a real `redis-server` (7.0 or later) on PATH and found none: run `make test`, which \
-                 installs it, or `sudo apt-get install redis-server`, or `brew install redis`"
-                    .to_owned()
+                format!(
+                    "the tests need a real `{program}` on PATH (Redis 7.0 or later, Valkey 7.2 or later) and found none: run \
+                     `make test`, which installs it"
+                )
             }
-            _ => format!("`redis-server` does not start: {error}"),
+            _ => format!("`{program}` does not start: {error}"),
         })?;
         self.running = Some(process);
         Ok(())
