@@ -154,10 +154,8 @@ fn unquoted(cell: &str) -> String {
 }
 
 fn readme_routes() -> BTreeSet<Route> {
-    let is_methods = |cell: &str| {
-        cell.split(", ")
-            .all(|method| ["`GET`", "`HEAD`", "`POST`"].contains(&method))
-    };
+    const METHODS: [&str; 5] = ["`GET`", "`HEAD`", "`POST`", "`PUT`", "`DELETE`"];
+    let is_methods = |cell: &str| cell.split(", ").all(|method| METHODS.contains(&method));
     rows(&read("README.md"), is_methods)
         .into_iter()
         .flat_map(|cells| {

@@ -58,7 +58,9 @@ VARIABLES = {
     WEBHOOK: "STRIPE_WEBHOOK_SECRETS_SECRET_ARN",
     DETAILS: "HEALTH_DETAILS_TOKEN_SECRET_ARN",
 }
-OUTSIDE_THE_NETWORK = {"health": "it opens no connection"}
+OUTSIDE_THE_NETWORK = {
+    "health": "it opens no connection",
+}
 
 
 def listed(value):
