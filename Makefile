@@ -1,12 +1,24 @@
 # The commands of this repository. Their code is in scripts/.
 
-.PHONY: help run test check fmt fuzz model hunt hunt-bugs mutants bench bench-smoke claim-cost startup advisories build deploy test-deploy costs
+.PHONY: help run new test check fmt fuzz model hunt hunt-bugs mutants bench bench-smoke claim-cost startup advisories build deploy test-deploy costs
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## serve all functions on 127.0.0.1:9000 (PORT=… for another port; reads .env)
 	@scripts/run
+
+# A variable of the command line is also one of the commands' environment, where PATH would hide all programs. Without it the shell
+# searches in its default folders.
+ifneq ($(filter new,$(MAKECMDGOALS)),)
+ifeq ($(origin PATH),command line)
+export ENDPOINT_PATH := $(PATH)
+unexport PATH
+endif
+endif
+
+new: ## write a new endpoint into every place that names one (NAME=orders-get METHOD=GET PATH='/api/orders/{id}')
+	@scripts/new
 
 test: check ## install what is missing, check everything, run all tests
 	@scripts/test

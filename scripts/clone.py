@@ -1,0 +1,75 @@
+"""Changes to the files of this clone, in memory until all of them are known. Then they are written together.
+
+A change finds its place by a text of the file, its anchor, because a line number is wrong after the next commit. A missing anchor is an
+error that names the file and the anchor."""
+
+from pathlib import Path
+
+from endpoint import Refused
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Clone:
+    def __init__(self, root=ROOT):
+        self.root = root
+        self.texts = {}
+        self.reasons = {}
+
+    def exists(self, path):
+        return (self.root / path).exists()
+
+    def read(self, path):
+        """The text of a file, with the changes so far."""
+        if path not in self.texts:
+            try:
+                self.texts[path] = (self.root / path).read_text(encoding="utf-8")
+            except OSError as error:
+                raise Refused(f"{path} cannot be read: {error.strerror}") from error
+        return self.texts[path]
+
+    def create(self, path, text):
+        self.texts[path] = text
+        self.reasons[path] = "new"
+
+    def change(self, path, text, reason):
+        self.texts[path] = text
+        self.reasons[path] = reason
+
+    def find(self, path, anchor, start=0):
+        at = self.read(path).find(anchor, start)
+        if at < 0:
+            raise missing(path, anchor)
+        return at
+
+    def insert_before(self, path, anchor, text, reason, after=""):
+        """Inserts `text` before the first `anchor` that follows the text `after`."""
+        whole = self.read(path)
+        at = self.find(path, anchor, self.find(path, after) + len(after))
+        self.change(path, whole[:at] + text + whole[at:], reason)
+
+    def write(self):
+        """Writes all changes. If one cannot be written, the files get their former texts again."""
+        before, folders = {}, []
+        try:
+            for path in self.reasons:
+                file = self.root / path
+                before[file] = file.read_bytes() if file.exists() else None
+                folders += [folder for folder in file.parents if not folder.exists()]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(self.texts[path].encode())
+        except OSError as error:
+            for file, content in before.items():
+                if content is not None:
+                    file.write_bytes(content)
+                elif file.exists():
+                    file.unlink()
+            for folder in folders:
+                if folder.is_dir():
+                    folder.rmdir()
+            raise Refused(f"{error.filename} cannot be written: {error.strerror}; all files are as before") from error
+
+
+def missing(path, anchor):
+    text = " ".join(anchor.split())
+    return Refused(f"{path} has no `{text}`, where the endpoint is inserted; restore that text, or add the endpoint by hand (docs/adding-an-endpoint.md)")
