@@ -11,8 +11,8 @@ from pathlib import Path
 
 from cloudformation import ROOT, toml
 
-sys.path.insert(0, str(ROOT / "scripts"))
-import endpoint_code  # noqa: E402
+sys.path.insert(0, str(ROOT / "scripts/new_endpoint"))
+import rust_files  # noqa: E402
 import new_endpoint  # noqa: E402
 from clone import Clone  # noqa: E402
 from endpoint import METHODS, Endpoint, Refused  # noqa: E402
@@ -130,7 +130,7 @@ class Code(unittest.TestCase):
             for method in METHODS:
                 for name, path in (("a", "/api/a"), ("a", "/api/{a}"), ("example-list", "/api/examples/{a_long_name}/{other}")):
                     endpoint = Endpoint.parse(name, method, path)
-                    for number, text in enumerate((endpoint_code.main_rs(endpoint), endpoint_code.integration_tests(endpoint))):
+                    for number, text in enumerate((rust_files.main_rs(endpoint), rust_files.integration_tests(endpoint))):
                         files.append(Path(folder) / f"{method}{len(files)}_{number}.rs")
                         files[-1].write_text(text, encoding="utf-8")
             run = rustfmt(*files)

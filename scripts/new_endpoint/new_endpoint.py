@@ -8,8 +8,8 @@ import json
 import re
 import sys
 
-import endpoint_code
-import endpoint_texts
+import other_files
+import rust_files
 from clone import Clone, missing
 from endpoint import Endpoint, Refused
 
@@ -40,8 +40,8 @@ def package(clone, endpoint):
     if clone.exists(folder):
         raise Refused(f"NAME is `{endpoint.name}`, and {folder} exists; accepted: a name without a function")
     clone.find("Cargo.toml", '"functions/*"')
-    clone.create(f"{folder}/Cargo.toml", endpoint_code.cargo_toml(endpoint))
-    clone.create(f"{folder}/src/main.rs", endpoint_code.main_rs(endpoint))
+    clone.create(f"{folder}/Cargo.toml", rust_files.cargo_toml(endpoint))
+    clone.create(f"{folder}/src/main.rs", rust_files.main_rs(endpoint))
 
 
 def local_route(clone, endpoint):
@@ -75,8 +75,8 @@ def lock(clone, endpoint):
     if endpoint.name in names:
         raise Refused(f"NAME is `{endpoint.name}`, and Cargo.lock has a package of that name; accepted: another name, for example `{endpoint.name}-show`")
     after = next((name for name in names if name > endpoint.name), None)
-    entry = "".join(f' "{name}",\n' for name in endpoint_code.dependencies(endpoint))
-    for name in endpoint_code.dependencies(endpoint):
+    entry = "".join(f' "{name}",\n' for name in rust_files.dependencies(endpoint))
+    for name in rust_files.dependencies(endpoint):
         # If there were two versions, cargo would write the version behind the name.
         if names.count(name) != 1:
             raise Refused(f"Cargo.lock has {names.count(name)} packages `{name}`; accepted: one, on which the function can depend")
@@ -99,10 +99,10 @@ def template(clone, endpoint):
     for part in ("Function", "Role", "LogGroup", "Alarms"):
         if f"{endpoint.camel}{part}" in taken:
             raise Refused(f"NAME is `{endpoint.name}`, and template.yaml has a resource `{endpoint.camel}{part}`; accepted: a name that gives new resources")
-    for anchor in endpoint_texts.anchors(endpoint):
+    for anchor in other_files.anchors(endpoint):
         if not re.search(rf"&{anchor}\b(?!-)", whole):
             raise missing("template.yaml", f"&{anchor}")
-    clone.insert_before("template.yaml", POLICIES, endpoint_texts.block(endpoint), "function, role, log group and alarms")
+    clone.insert_before("template.yaml", POLICIES, other_files.block(endpoint), "function, role, log group and alarms")
     cors(clone, endpoint)
 
 
@@ -123,7 +123,7 @@ def access(clone, endpoint):
 
 def dashboard(clone, endpoint):
     path = "deploy/monitoring.yaml"
-    for title, row in endpoint_texts.rows(endpoint):
+    for title, row in other_files.rows(endpoint):
         start = clone.find(path, f'"title":"{title}"')
         last = clone.find(path, "]]}}", start)
         whole = clone.read(path)
@@ -139,7 +139,7 @@ def openapi(clone, endpoint):
         raise Refused("openapi.json is not indented by two spaces as Python's json writes it; accepted: that form, because the file is written anew")
     if endpoint.path in document["paths"]:
         raise Refused(f"PATH is `{endpoint.path}`, which openapi.json has; accepted: a path without a function")
-    added = endpoint_texts.operations(endpoint)
+    added = other_files.operations(endpoint)
     ids = {operation["operationId"] for path in document["paths"].values() for method, operation in path.items() if method != "parameters"}
     for operation in added.values():
         if isinstance(operation, dict) and operation["operationId"] in ids:
@@ -183,7 +183,7 @@ def tests(clone, endpoint):
     for taken in (f"{endpoint.snake}.rs", endpoint.snake):
         if clone.exists(f"{folder}/{taken}"):
             raise Refused(f"NAME is `{endpoint.name}`, and {folder}/{taken} exists; accepted: a name without tests, for example `{endpoint.name}-show`")
-    clone.create(f"{folder}/{endpoint.snake}.rs", endpoint_code.integration_tests(endpoint))
+    clone.create(f"{folder}/{endpoint.snake}.rs", rust_files.integration_tests(endpoint))
     path = f"{folder}/main.rs"
     modules = re.search(r"^(?:mod \w+;\n)+", clone.read(path), re.MULTILINE)
     if not modules:

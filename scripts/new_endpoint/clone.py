@@ -7,7 +7,7 @@ from pathlib import Path
 
 from endpoint import Refused
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Clone:
