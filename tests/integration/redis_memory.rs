@@ -93,7 +93,7 @@ async fn a_server_above_its_memory_limit_is_unhealthy_even_if_the_probe_succeeds
     let mut found = Vec::new();
 
     for step in 0..256 {
-        limit(&redis, used - 64 * 1024 + step * 512).await;
+        limit(&redis, used - 64 * 1024 + step * 1024).await;
         for report in reports(&health_redis, &health_detailed).await {
             let (used, limit) = memory(&report);
             let code = report["error_code"]

@@ -24,6 +24,7 @@ pub struct RedisServerBuilder {
     login: Option<Login>,
     protocol: Protocol,
     role: Role,
+    program: String,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -45,6 +46,7 @@ impl RedisServerBuilder {
             login: None,
             protocol: Protocol::Plain,
             role: Role::Master,
+            program: env::var(PROGRAM).unwrap_or_else(|_| REDIS_SERVER.to_owned()),
         };
         builder
             .setting("bind", "127.0.0.1")
@@ -91,9 +93,15 @@ impl RedisServerBuilder {
     }
 
     /// Accepts TLS only, with a certificate for 127.0.0.1 and localhost from its own authority ([`RedisServer::ca_file`]).
-    /// Clients need no certificate.
+    /// Clients need no certificate. Always `redis-server`, because the Python package with Valkey builds it without TLS.
     pub fn tls(mut self) -> Self {
         self.protocol = Protocol::Tls;
+        self.redis()
+    }
+
+    /// Starts `redis-server`, even if the tests run on another program.
+    pub fn redis(mut self) -> Self {
+        REDIS_SERVER.clone_into(&mut self.program);
         self
     }
 
@@ -151,21 +159,13 @@ impl RedisServerBuilder {
         )
         .expect("writing to a String cannot fail");
 
-        let mut process = ServerProcess::new(self.program(), directory, &config);
+        let mut process = ServerProcess::new(self.program.clone(), directory, &config);
         process.start().unwrap_or_else(|error| panic!("{error}"));
         RedisServer {
             port,
             login: self.login.clone(),
             certificate,
             process: Mutex::new(process),
-        }
-    }
-
-    /// The program to test. TLS needs `redis-server`: the Python package that has Valkey builds it without TLS.
-    fn program(&self) -> String {
-        match self.protocol {
-            Protocol::Plain => env::var(PROGRAM).unwrap_or_else(|_| REDIS_SERVER.to_owned()),
-            Protocol::Tls => REDIS_SERVER.to_owned(),
         }
     }
 
