@@ -75,8 +75,8 @@ def lock(clone, endpoint):
     if endpoint.name in names:
         raise Refused(f"NAME is `{endpoint.name}`, and Cargo.lock has a package of that name; accepted: another name, for example `{endpoint.name}-show`")
     after = next((name for name in names if name > endpoint.name), None)
-    entry = "".join(f' "{name}",\n' for name in rust_files.dependencies(endpoint))
-    for name in rust_files.dependencies(endpoint):
+    entry = "".join(f' "{name}",\n' for name in rust_files.DEPENDENCIES)
+    for name in rust_files.DEPENDENCIES:
         # If there were two versions, cargo would write the version behind the name.
         if names.count(name) != 1:
             raise Refused(f"Cargo.lock has {names.count(name)} packages `{name}`; accepted: one, on which the function can depend")

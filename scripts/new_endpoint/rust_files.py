@@ -14,19 +14,25 @@ publish.workspace = true
 workspace = true
 """
 
+# The packages that a function depends on.
+DEPENDENCIES = ("serde", "shared")
+
 MAIN = """//! `{route}`: answers with its name{and_parameters}. It does no I/O.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-{imports}
+use serde::Serialize;
+use shared::lambda::{{self, Invocation}};
+use shared::web::{{self, Refusal, Response}};
+
 /// The body of the answer.
 #[derive(Serialize)]
 struct Answer{lifetime} {{
     /// The name of this function.
     function: &'static str,{fields}
 }}
-{method_not_allowed}
+
 fn main() -> ExitCode {{
     // A service of `App` takes the place of `()`, for example `App::payment_view`.
     lambda::serve(|_| (), handle)
@@ -34,10 +40,10 @@ fn main() -> ExitCode {{
 
 async fn handle(_service: Arc<()>, invocation: Invocation) -> Result<Response, Refusal> {{
     let request = &invocation.request;
-    {require}(request.method())?;
+    web::require_{method}(request.method())?;
     Ok(web::ok({answer}))
 }}
-{of_path}{require_method}"""
+{of_path}"""
 
 # What a path with parameters needs more.
 OF_PATH = """
@@ -64,29 +70,6 @@ mod tests {{
         let answer = Answer::of(PATH);
 {assertions}
     }}
-}}
-"""
-
-METHOD_NOT_ALLOWED = """
-const METHOD_NOT_ALLOWED: Problem = Problem {
-    status: StatusCode::METHOD_NOT_ALLOWED,
-    slug: "method-not-allowed",
-    title: "Method not allowed",
-    detail: "The Allow header lists the methods of this path.",
-};
-"""
-
-# `shared::web` has the same for GET and for POST.
-REQUIRE_METHOD = """
-fn {require}(method: &Method) -> Result<(), Refusal> {{
-    if method == Method::{method} {{
-        return Ok(());
-    }}
-    let mut response = Response::from(METHOD_NOT_ALLOWED);
-    response
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static("{method}"));
-    Err(response.into())
 }}
 """
 
@@ -139,43 +122,26 @@ async fn it_answers_head_without_a_body() {
 """
 
 
-def dependencies(endpoint):
-    """The packages that the function depends on."""
-    return ["serde", "shared"] if endpoint.method in ("GET", "POST") else ["http", "serde", "shared"]
-
-
 def cargo_toml(endpoint):
-    return CARGO_TOML.format(name=endpoint.name, dependencies="".join(f"{name}.workspace = true\n" for name in dependencies(endpoint)))
+    return CARGO_TOML.format(name=endpoint.name, dependencies="".join(f"{name}.workspace = true\n" for name in DEPENDENCIES))
 
 
 def main_rs(endpoint):
     parameters = endpoint.parameters
     parts = endpoint.path.split("/")
-    has_own_check = "http" in dependencies(endpoint)
-    require = f"require_{endpoint.method.lower()}"
     text = MAIN.format(
         route=endpoint.route,
         and_parameters=" and the parameters of its path" if parameters else "",
-        imports=imports(has_own_check),
         lifetime="<'a>" if parameters else "",
         fields="".join(f"\n    /// The parameter of the path, as sent: percent-encoded where a URL requires it.\n    {name}: &'a str," for name in parameters),
-        method_not_allowed=METHOD_NOT_ALLOWED if has_own_check else "",
-        require=require if has_own_check else f"web::{require}",
+        method=endpoint.method.lower(),
         answer="&Answer::of(request.uri().path())" if parameters else '&Answer {\n        function: env!("CARGO_PKG_NAME"),\n    }',
         of_path=OF_PATH.format(values="\n".join(f"            {name}: part({parts.index(f'{{{name}}}')})," for name in parameters)) if parameters else "",
-        require_method=REQUIRE_METHOD.format(require=require, method=endpoint.method) if has_own_check else "",
     )
     if parameters:
         assertions = "\n".join(f'        assert_eq!(answer.{name}, "{name}-1");' for name in parameters)
         text += OF_PATH_TESTS.format(example=endpoint.example, assertions=assertions)
     return text
-
-
-def imports(has_own_check):
-    lines = ["use serde::Serialize;", "use shared::lambda::{self, Invocation};", "use shared::web::{self, Refusal, Response};"]
-    if has_own_check:
-        lines = ["use http::header::ALLOW;", "use http::{HeaderValue, Method, StatusCode};", *lines[:2], "use shared::web::{self, Problem, Refusal, Response};"]
-    return "".join(f"{line}\n" for line in lines)
 
 
 def integration_tests(endpoint):

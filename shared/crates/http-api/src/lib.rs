@@ -152,9 +152,36 @@ pub fn require_get(method: &Method) -> Result<(), MethodNotAllowed> {
 ///
 /// [`MethodNotAllowed`] for any other method.
 pub fn require_post(method: &Method) -> Result<(), MethodNotAllowed> {
-    match *method {
-        Method::POST => Ok(()),
-        _ => Err(MethodNotAllowed { allow: "POST" }),
+    require(method, &Method::POST, "POST")
+}
+
+/// Accepts only `PUT`.
+///
+/// # Errors
+///
+/// [`MethodNotAllowed`] for any other method.
+pub fn require_put(method: &Method) -> Result<(), MethodNotAllowed> {
+    require(method, &Method::PUT, "PUT")
+}
+
+/// Accepts only `DELETE`.
+///
+/// # Errors
+///
+/// [`MethodNotAllowed`] for any other method.
+pub fn require_delete(method: &Method) -> Result<(), MethodNotAllowed> {
+    require(method, &Method::DELETE, "DELETE")
+}
+
+fn require(
+    method: &Method,
+    accepted: &Method,
+    allow: &'static str,
+) -> Result<(), MethodNotAllowed> {
+    if method == accepted {
+        Ok(())
+    } else {
+        Err(MethodNotAllowed { allow })
     }
 }
 
@@ -216,13 +243,24 @@ mod tests {
     }
 
     #[test]
-    fn only_get_and_head_are_accepted() {
-        assert!(require_get(&Method::GET).is_ok());
-        assert!(require_get(&Method::HEAD).is_ok());
-        for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
-            let refusal = Response::from(require_get(&method).expect_err("refused"));
-            assert_eq!(refusal.status(), StatusCode::METHOD_NOT_ALLOWED);
-            assert_eq!(refusal.headers()[ALLOW], "GET, HEAD");
+    fn each_route_accepts_only_its_methods() {
+        type Require = fn(&Method) -> Result<(), MethodNotAllowed>;
+        let cases: [(Require, &[Method], &str); 4] = [
+            (require_get, &[Method::GET, Method::HEAD], "GET, HEAD"),
+            (require_post, &[Method::POST], "POST"),
+            (require_put, &[Method::PUT], "PUT"),
+            (require_delete, &[Method::DELETE], "DELETE"),
+        ];
+        let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"];
+        for (require, accepted, allow) in cases {
+            for method in methods.map(|name| name.parse().expect("a method")) {
+                let required = require(&method);
+                assert_eq!(required.is_ok(), accepted.contains(&method), "{method}");
+                let Err(refusal) = required else { continue };
+                let refusal = Response::from(refusal);
+                assert_eq!(refusal.status(), StatusCode::METHOD_NOT_ALLOWED);
+                assert_eq!(refusal.headers()[ALLOW], allow);
+            }
         }
     }
 
