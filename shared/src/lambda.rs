@@ -86,7 +86,7 @@ fn start<S>(
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!("the Lambda runtime failed: {error}");
+            error!("the Lambda runtime failed: {error}; Lambda starts another process");
             ExitCode::FAILURE
         }
     }
@@ -115,7 +115,10 @@ fn log_panics() {
             .location()
             .map(ToString::to_string)
             .unwrap_or_default();
-        error!(panic.location = place, "panicked");
+        error!(
+            panic.location = place,
+            "the function panicked, which is a bug; report panic.location; a repetition with the same key is safe"
+        );
     }));
 }
 

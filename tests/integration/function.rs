@@ -6,6 +6,8 @@ use std::time::Duration;
 use harness::{FaultProxy, Lambda, Outcome, RedisServer};
 use serde_json::Value;
 
+const PANICKED: &str = "the function panicked, which is a bug; report panic.location; a repetition with the same key is safe";
+
 /// The first event of the log with this message.
 fn logged(lambda: &Lambda, message: &str) -> Value {
     let mut events = lambda.log_events().into_iter();
@@ -23,7 +25,7 @@ async fn a_panic_is_a_500_and_the_process_continues() {
     assert_eq!(answer.status, 500);
     insta::assert_snapshot!(answer.text(), @r#"{"type":"urn:truebond:problem:internal","title":"Internal error","status":500,"detail":"The request failed because of an internal error. Include the X-Request-Id when you report it."}"#);
     assert_eq!((lambda.get("/").await.status, lambda.processes()), (200, 1));
-    let logged = logged(&lambda, "panicked");
+    let logged = logged(&lambda, PANICKED);
     assert_eq!(logged["level"], "ERROR");
     assert!(
         logged["panic.location"]
@@ -50,7 +52,7 @@ async fn a_panic_in_an_event_handler_is_a_function_error_and_the_process_continu
     let event = Value::from(7);
     assert_eq!(lambda.invoke(event.clone()).await, Outcome::Answered(event));
     assert_eq!(lambda.processes(), 1);
-    assert_eq!(logged(&lambda, "panicked")["level"], "ERROR");
+    assert_eq!(logged(&lambda, PANICKED)["level"], "ERROR");
     lambda.assert_logs_are_well_formed();
 }
 

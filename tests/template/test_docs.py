@@ -6,7 +6,7 @@ import unittest
 
 from check_monitoring import alarms, of_alarm, own_metrics
 from checks import CREATED
-from cloudformation import ROOT, Templates
+from cloudformation import ROOT, Templates, binaries
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import costs  # noqa: E402
@@ -82,6 +82,21 @@ class Documents(unittest.TestCase):
         self.assertGreater(len(named), 5, named)
         sources = [file.read_text(encoding="utf-8") for folder in ("shared", "functions") for file in (ROOT / folder).rglob("*.rs")]
         self.assertEqual({part for part in named if not any(part in source for source in sources)}, set())
+
+    def test_each_alarm_is_named_in_its_section_of_the_runbook(self):
+        section = page("runbook").split("\n## Alarms\n")[1].split("\n## ")[0]
+        parts = [part.split("\n\n") for part in section.split("\n### ")[1:]]
+        named = {title: set(re.findall(r"`STACK-([\w-]+)`", names)) for title, names, *_ in parts}
+        functions = "|".join(sorted(binaries(), key=len, reverse=True))
+        found = {title: set() for title in named}
+        for alarm in alarms(Templates(), **CREATED).values():
+            name = re.sub(rf"^({functions})-", "FUNCTION-", alarm["AlarmName"].removeprefix("tb-test-"))
+            found[alarm["AlarmDescription"].rpartition("docs/runbook.md, ")[2]].add(name)
+        self.assertEqual(named, found)
+
+    def test_each_payment_anomaly_has_a_row_in_the_runbook(self):
+        table = page("runbook").split("| `payment.anomaly` |")[1].split("\n\n")[0]
+        self.assertCountEqual(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE), own_metrics()["PaymentAnomalies"][1])
 
     def test_links_lead_somewhere(self):
         for file in LINKED:

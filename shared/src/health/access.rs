@@ -78,7 +78,7 @@ fn is_match(candidate: &str, token: &Secret, shortest: usize) -> bool {
     if !is_usable {
         warn!(
             secret.shortest = shortest,
-            "the stored HEALTH_DETAILS_TOKEN is unusable: too short, too long or with spaces"
+            "the stored HEALTH_DETAILS_TOKEN is invalid: too short, too long or with spaces; health shows no details until it is corrected"
         );
     }
     is_usable && token.matches(candidate)

@@ -173,7 +173,7 @@ async fn a_payment_that_is_open_for_days_is_reported_to_an_operator() {
         reported,
         [
             "a ledger row is unreadable: its payment may have been charged and is not reconciled until the row is repaired; see docs/runbook.md, Unreadable payments",
-            "a payment is open for longer than a day",
+            "a payment is open for longer than a day; never charge it again under another key; see docs/runbook.md, A payment is open for days",
         ]
     );
     let metric = |name: &str| {

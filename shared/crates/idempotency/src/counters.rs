@@ -81,8 +81,17 @@ impl Counters {
             Event::Conflict | Event::Mismatch => {
                 info!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "idempotent call");
             }
-            Event::Takeover | Event::Superseded | Event::Unknown | Event::Degraded => {
-                warn!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "idempotent call");
+            Event::Takeover => {
+                warn!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "an attempt took over the key of an abandoned attempt");
+            }
+            Event::Superseded => {
+                warn!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "an attempt tried to write after it had lost its key, usually to a takeover; the write was rejected");
+            }
+            Event::Unknown => {
+                warn!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "the outcome of a request is unknown; do not repeat it under another key");
+            }
+            Event::Degraded => {
+                warn!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "a configured idempotency store did not take part, or no store decided in time");
             }
         }
     }

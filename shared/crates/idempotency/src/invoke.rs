@@ -76,7 +76,7 @@ impl Remote {
             }
         };
         let answer = answer.unwrap_or_else(|error| {
-            warn!(error = %error, "idempotency request failed");
+            warn!(error = %error, "a request was answered as unavailable: no idempotency store decided; the caller may send it again");
             unacknowledged().into()
         });
         answer.to_json()

@@ -97,7 +97,7 @@ impl ResponseKeys {
         if !is_ours {
             warn!(
                 idempotency.key_hash = %key.hash(),
-                "saved response rejected: its MAC is invalid, or its key is no longer in use"
+                "a saved response was rejected: no current MAC key made its MAC; the next store or the ledger answers instead"
             );
         }
         is_ours
@@ -137,7 +137,7 @@ impl ResponseKeys {
         if keys.is_none() {
             warn!(
                 secret.shortest = self.shortest,
-                "MAC keys are invalid: expected one or two keys of the minimum length, separated by a comma"
+                "MAC keys are invalid: expected one or two keys of at least `secret.shortest` characters, separated by a comma; saved responses are not used until they are corrected"
             );
         }
         keys

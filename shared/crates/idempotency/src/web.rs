@@ -141,7 +141,7 @@ pub async fn claim(
         Err(error) => {
             warn!(
                 idempotency.error = %error,
-                "request refused: idempotency store unavailable"
+                "a request was refused: the idempotency store is unavailable; its operation did not run"
             );
             Err(unavailable())
         }

@@ -139,7 +139,9 @@ impl Payments {
         Self {
             idempotency,
             environment: setup.environment.clone(),
-            service: PaymentService::or_log(setup, "payments are refused"),
+            service: PaymentService::or_log(setup, |part| {
+                error!("payments are refused: {part}");
+            }),
         }
     }
 

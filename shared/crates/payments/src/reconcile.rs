@@ -81,7 +81,9 @@ impl Reconciler {
     /// A reconciler over `idempotency`, which signs with [`Setup::response_keys`]. Opens no connection.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
         Self {
-            service: PaymentService::or_log(setup, "open payments are not reconciled"),
+            service: PaymentService::or_log(setup, |part| {
+                error!("open payments are not reconciled: {part}");
+            }),
             idempotency,
             metrics: setup.metrics.clone(),
             reconcile_after: setup.config.reconcile_after,
@@ -117,7 +119,9 @@ impl Reconciler {
                 report.still_open = Some(count);
                 report.oldest_open_seconds = oldest.as_ref().map(|age| age.as_secs());
             }
-            Err(error) => warn!(ledger.error = %error, "open payments were not counted"),
+            Err(error) => {
+                warn!(ledger.error = %error, "open payments were not counted; this run reports no age of the oldest one, and the next run retries");
+            }
         }
         for (dimension, metrics) in report.metrics() {
             self.metrics.record(dimension, &metrics);
@@ -206,7 +210,7 @@ async fn reconcile_one(
                 payment.intent = reconciled.intent,
                 payment.age_seconds = age.as_secs(),
                 payment.tried = tried,
-                "a payment is open for longer than a day"
+                "a payment is open for longer than a day; never charge it again under another key; see docs/runbook.md, A payment is open for days"
             );
         }
         return ReconcileOutcome::Unchanged;

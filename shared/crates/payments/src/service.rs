@@ -5,8 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::error;
-
 use super::anomaly::Anomalies;
 use super::ledger::{self, Ledger};
 use super::provider::{self, Provider};
@@ -54,14 +52,11 @@ impl PaymentService {
         })
     }
 
-    /// The service as configured. Logs the `consequence` with each part that is missing.
-    pub(super) fn or_log(setup: &Setup, consequence: &str) -> Option<Self> {
-        let log = |missing: &Vec<NotConfigured>| {
-            for part in missing {
-                error!("{consequence}: {part}");
-            }
-        };
-        Self::new(setup).inspect_err(log).ok()
+    /// The service as configured. Calls `log` with each part that is missing: the caller knows what that means for payments.
+    pub(super) fn or_log(setup: &Setup, log: impl Fn(&NotConfigured)) -> Option<Self> {
+        Self::new(setup)
+            .inspect_err(|missing| missing.iter().for_each(log))
+            .ok()
     }
 
     /// Whether the payment is old enough to be closed.

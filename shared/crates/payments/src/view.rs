@@ -35,7 +35,7 @@ impl PaymentView {
     pub fn new(setup: &Setup) -> Self {
         let ledger = ledger::open(setup);
         if ledger.is_none() {
-            error!("payments are refused: no ledger is configured; set MONGODB_URI");
+            error!("payments are not shown: no ledger is configured; set MONGODB_URI");
         }
         Self {
             environment: setup.environment.clone(),
@@ -69,7 +69,7 @@ impl PaymentView {
             Err(LedgerError::Unreadable { tenant: owner }) => {
                 error!(
                     payment.id = id,
-                    "the ledger row of a payment is unreadable; repair the row"
+                    "a payment was not shown: its ledger row is unreadable, and it may have been charged; see docs/runbook.md, Unreadable payments"
                 );
                 if owner.as_deref() == Some(tenant.as_str()) {
                     Err(ViewError::Unreadable)
@@ -78,7 +78,7 @@ impl PaymentView {
                 }
             }
             Err(error @ LedgerError::Unavailable(_)) => {
-                warn!(ledger.error = %error, "a payment was not shown: the ledger did not answer");
+                warn!(ledger.error = %error, "a payment was not shown: the ledger did not answer; the client may repeat the request");
                 Err(ViewError::Unavailable)
             }
         }

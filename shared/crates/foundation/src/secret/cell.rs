@@ -225,7 +225,7 @@ impl StoredCell {
                 warn!(
                     secret.variable = self.stored.variable,
                     secret.error_code = error.code,
-                    "cannot read a secret"
+                    "cannot read a secret: secret.error_code says why; the last value stays in use, if there is one"
                 );
             }
             Err(_) => {}

@@ -36,7 +36,7 @@ pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<Intent, ProviderEr
             stripe.status = status.as_u16(),
             stripe.error_type = error.r#type,
             stripe.error_code = error.code,
-            "the provider rejected a request"
+            "Stripe answered a request with an error, for example for a declined card; see stripe.error_code"
         );
     }
     Err(match status.as_u16() {
