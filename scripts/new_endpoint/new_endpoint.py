@@ -10,8 +10,11 @@ import sys
 
 import other_files
 import rust_files
-from clone import Clone, missing
+from clone import ROOT, Clone, missing
 from endpoint import Endpoint, Refused
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import api_page  # noqa: E402
 
 ROUTER = "[workspace.metadata.lambda.watch.router]\n"
 POLICIES = "  # --- Policies. A function's role "
@@ -148,6 +151,7 @@ def openapi(clone, endpoint):
     if endpoint.tag not in [tag["name"] for tag in document["tags"]]:
         document["tags"].append({"name": endpoint.tag})
     clone.change("openapi.json", written(document), "its methods, statuses, headers and members")
+    clone.change("docs/api.md", api_page.page(document), "the same for readers")
 
 
 def written(document):

@@ -69,7 +69,10 @@ def operations(endpoint):
     item = {}
     if endpoint.parameters:
         schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
-        item["parameters"] = [{"name": name, "in": "path", "required": True, "schema": schema} for name in endpoint.parameters]
+        item["parameters"] = [
+            {"name": name, "in": "path", "required": True, "description": f"The part of the path in place of `{{{name}}}`.", "schema": schema, "example": f"{name}-1"}
+            for name in endpoint.parameters
+        ]
     members = {"function": {"const": endpoint.name}, **{name: {"type": "string"} for name in endpoint.parameters}}
     answer = {"type": "object", "additionalProperties": False, "required": list(members), "properties": members}
     responses = {
@@ -87,7 +90,7 @@ def operations(endpoint):
 
 
 def operation(endpoint, operation_id, summary, responses):
-    return {"operationId": operation_id, "summary": summary, "tags": [endpoint.tag], "security": [{"bearer": []}], "responses": responses}
+    return {"operationId": operation_id, "summary": summary, "description": f"{summary}.", "tags": [endpoint.tag], "security": [{"bearer": []}], "responses": responses}
 
 
 def response(description, media_type, schema, *more):

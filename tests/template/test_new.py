@@ -32,7 +32,7 @@ for _, spoilers in CHECKS:
     for spoiler in spoilers:
         spoiler(TEMPLATES.copy())
 del Template.test_unsafe_parameters_are_refused
-unittest.main(module=None, argv=["checks", "test_template.Template", "test_shape", "test_docs"])
+unittest.main(module=None, argv=["checks", "test_template.Template", "test_shape", "test_docs", "test_api_page"])
 """
 
 

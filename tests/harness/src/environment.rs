@@ -16,6 +16,9 @@ const LOCALSTRIPE: &str = "localstripe-1.15.10";
 /// The folder into which `scripts/install` puts libfaketime, if it cannot install it in the system.
 const LIBFAKETIME: &str = "faketime";
 
+/// The program that every test can run on.
+pub(crate) const REDIS_SERVER: &str = "redis-server";
+
 /// The folder into which `scripts/install` puts moto.
 const MOTO: &str = "moto-5.2.5";
 
@@ -24,6 +27,11 @@ pub(crate) fn mongodb_test_uri() -> Option<String> {
     env::var("MONGODB_TEST_URI")
         .ok()
         .filter(|uri| !uri.is_empty())
+}
+
+/// `TEST_REDIS_SERVER`: the program to test in place of `redis-server`, such as `valkey-server`.
+pub(crate) fn redis_server() -> String {
+    env::var("TEST_REDIS_SERVER").unwrap_or_else(|_| REDIS_SERVER.to_owned())
 }
 
 /// `PAYMENTS`: the number of payments in tests that can make any number. Not set: `usual`.

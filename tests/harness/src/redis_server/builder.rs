@@ -1,6 +1,5 @@
 //! The deviations of a server. Each method adds one; together they form a `redis.conf`.
 
-use std::env;
 use std::fmt::Write;
 
 use parking_lot::Mutex;
@@ -8,14 +7,10 @@ use parking_lot::Mutex;
 use super::certificate::Certificate;
 use super::process::ServerProcess;
 use super::{Login, RedisServer, admin};
-use crate::loopback_port;
+use crate::{environment, loopback_port};
 
 /// The number of ports to try, in case another program takes a free one.
 const ATTEMPTS: usize = 3;
-
-/// The environment variable that names another program than `redis-server`, such as `valkey-server`.
-const PROGRAM: &str = "TEST_REDIS_SERVER";
-const REDIS_SERVER: &str = "redis-server";
 
 /// Builds a [`RedisServer`].
 #[must_use]
@@ -46,7 +41,7 @@ impl RedisServerBuilder {
             login: None,
             protocol: Protocol::Plain,
             role: Role::Master,
-            program: env::var(PROGRAM).unwrap_or_else(|_| REDIS_SERVER.to_owned()),
+            program: environment::redis_server(),
         };
         builder
             .setting("bind", "127.0.0.1")
@@ -101,7 +96,7 @@ impl RedisServerBuilder {
 
     /// Starts `redis-server`, even if the tests run on another program.
     pub fn redis(mut self) -> Self {
-        REDIS_SERVER.clone_into(&mut self.program);
+        environment::REDIS_SERVER.clone_into(&mut self.program);
         self
     }
 
