@@ -67,7 +67,7 @@ async fn the_scope_of_a_key_is_printed_escaped() {
     }
 }
 
-/// The parser of the command line once quoted invalid arguments unescaped.
+/// Regression: the parser of the command line quoted invalid arguments unescaped.
 #[test]
 fn an_invalid_argument_is_quoted_escaped() {
     let none: &[(String, String)] = &[];

@@ -132,7 +132,8 @@ async fn every_secret_can_be_in_secrets_manager_and_is_read_once() {
     world.shop.create.assert_no_secret_in_logs();
 }
 
-/// Each request waited one second for the keys, and then started to read them again.
+/// Regression: each request waited one second for the MAC keys, and the next request started to read
+/// them again. Keys that took longer to read were never used.
 #[tokio::test]
 async fn mac_keys_that_take_more_than_a_second_to_read_are_used() {
     let redis = RedisServer::start().await;
