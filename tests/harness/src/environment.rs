@@ -30,7 +30,7 @@ pub(crate) fn mongodb_test_uri() -> Option<String> {
 ///
 /// # Panics
 ///
-/// When it is not a number.
+/// Panics if the value is not a number.
 pub fn wanted_payments(usual: usize) -> usize {
     env::var("PAYMENTS").map_or(usual, |wanted| {
         wanted.parse().expect("`PAYMENTS` is a number")

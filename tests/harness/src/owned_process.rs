@@ -106,7 +106,8 @@ impl OwnedProcess {
     }
 }
 
-/// Waits until a child has ended, and leaves its exit status to be collected. Returns at once if it was collected.
+/// Waits until a child has ended, and leaves its exit status to be collected. Returns at once if the status was collected
+/// already.
 pub(crate) fn wait_for_end(id: u32) {
     let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else {
         return;

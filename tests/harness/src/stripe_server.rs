@@ -22,7 +22,7 @@ impl StripeServer {
     ///
     /// # Panics
     ///
-    /// When localstripe is not installed or does not start.
+    /// Panics if localstripe is not installed or does not start.
     pub async fn start() -> Self {
         let program = environment::localstripe()
             .expect("localstripe is not installed: run `scripts/install localstripe`");

@@ -54,7 +54,8 @@ impl Running {
 ///
 /// What to install, or the server's output.
 pub(super) fn launch() -> Result<Running, String> {
-    // The folder holds only the log of the start. It stays, because a value that lives until the process ends is never dropped.
+    // The folder holds only the log of the start. The folder stays, because a value that lives until the process ends is never
+    // dropped.
     let directory = temporary_directory()?;
     let log = directory.path().join("server.log");
     let mongod = environment::find_on_path("mongod");

@@ -117,7 +117,7 @@ impl RedisServerBuilder {
     ///
     /// # Panics
     ///
-    /// When `redis-server` is not installed or does not answer in time. The message has the server's log.
+    /// Panics if `redis-server` is not installed or does not answer in time. The message has the server's log.
     pub async fn start(self) -> RedisServer {
         for _ in 1..ATTEMPTS {
             let server = self.launch();
