@@ -71,7 +71,7 @@ impl Measure {
     ///
     /// # Panics
     ///
-    /// When an answer is wrong.
+    /// Panics if an answer is wrong.
     pub(crate) async fn run(&self, stage: &Stage) -> Section {
         stage.empty_stores().await;
         let where_it_runs = cores::assign(stage, self.cores).await;
