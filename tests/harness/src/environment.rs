@@ -45,12 +45,12 @@ pub(crate) fn mongodb_stand_in_directory() -> PathBuf {
     tools().join(MONGODB_STAND_IN)
 }
 
-/// localstripe: the first one on `PATH`, otherwise in the user's cache directory.
+/// localstripe: the first program of that name on `PATH`, otherwise in the user's cache directory.
 pub(crate) fn localstripe() -> Option<PathBuf> {
     installed("localstripe", LOCALSTRIPE)
 }
 
-/// The server of moto: the first one on `PATH`, otherwise in the user's cache directory.
+/// The server of moto: the first program of that name on `PATH`, otherwise in the user's cache directory.
 pub(crate) fn moto_server() -> Option<PathBuf> {
     installed("moto_server", MOTO)
 }

@@ -1,9 +1,9 @@
 //! Simulates Lambda around a real built binary: the Runtime API, a clean environment, freeze and thaw, timeouts that kill, and a
 //! new process after a crash (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 //!
-//! The Runtime API runs on its own thread, so that a busy test does not slow the function; the benchmark runs it on its own
-//! runtime instead. Every answer to an HTTP request is checked for the rules of all answers (see [`answer`](crate::answer)).
-//! [`Lambda::invoke`] returns the raw result of an event.
+//! The Runtime API runs on its own thread, so that a busy test does not slow the function. The benchmark runs the Runtime API on
+//! its own runtime instead. Every answer to an HTTP request is checked for the rules of all answers (see
+//! [`answer`](crate::answer)). [`Lambda::invoke`] returns the raw result of an event.
 
 mod builder;
 mod event;

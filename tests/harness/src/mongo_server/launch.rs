@@ -1,5 +1,5 @@
-//! Starts a MongoDB server that ends with the test process, even after a kill: both kinds of server read a pipe that the system
-//! closes then.
+//! Starts a MongoDB server that ends with the test process, even after a kill. Both kinds of server read a pipe that the system
+//! closes at the end of the test process.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;

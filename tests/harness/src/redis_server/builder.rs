@@ -72,7 +72,7 @@ impl RedisServerBuilder {
         self.setting("requirepass", password)
     }
 
-    /// Adds an ACL user, for example with the rules `~* &* +@all -del`. [`RedisServer::url`] logs in as the first one.
+    /// Adds an ACL user, for example with the rules `~* &* +@all -del`. [`RedisServer::url`] logs in as the first user.
     pub fn user(mut self, name: &str, password: &str, rules: &str) -> Self {
         self.login.get_or_insert_with(|| Login {
             user: Some(name.to_owned()),
