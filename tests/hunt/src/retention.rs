@@ -1,7 +1,7 @@
 //! The rule for when a key may run again, against which the hunt checks the engine.
 //!
 //! A result is stored after the work and kept for the retention. So a second run may begin at the earliest one retention after
-//! the end of the first run; a second run before that is a double execution. MongoDB keeps unfinished records for ever. Redis
+//! the end of the first run. A second run before that is a double execution. MongoDB keeps unfinished records for ever. Redis
 //! keeps them for one retention after their lease, then forgets the abandoned attempt, even if its request reaches the provider
 //! later.
 
@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// The run's own request, sent at 0, and another one.
+    /// The run's own request, sent at 0, and another request.
     #[test]
     fn a_result_expires_one_retention_after_it_was_stored() {
         let origin = Instant::now();
