@@ -27,7 +27,7 @@ use crate::stage::Stage;
 pub(crate) struct Measure {
     pub(crate) name: &'static str,
     cores: Cores,
-    /// Whether it needs contestants other than the workspace's own programs.
+    /// Whether the measure needs contestants other than the workspace's own programs.
     pub(crate) has_contestants: bool,
     run: for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, Section>,
 }

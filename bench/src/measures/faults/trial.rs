@@ -180,7 +180,7 @@ impl Client {
             && (store == Store::Nothing || self.proxy_to_decider(store).bytes_from_clients() > 0)
     }
 
-    /// Starts the work, which does not end before the counter opens. Returns whether it started.
+    /// Starts the work, which does not end before the counter opens. Returns whether the work started.
     async fn begin(&self, first: &Lambda) -> (impl Future<Output = Settled> + use<>, bool) {
         self.counter.close();
         let settled = first.hand_over(self.order.event()).await;
