@@ -1,5 +1,5 @@
-//! Facts that are written in several places agree in all of them: binaries, routes, variables and versions in the
-//! code, the template, the docs and the scripts.
+//! Facts that are written in several places agree. They are binaries, routes, variables and versions in the code,
+//! the template, the docs and the scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

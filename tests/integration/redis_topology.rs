@@ -1,4 +1,4 @@
-//! A node of a cluster with a client outside cluster mode. It is healthy only if that node holds all keys.
+//! A node of a cluster with a client outside cluster mode. Health is `healthy` only if that node holds all keys.
 
 use std::time::Duration;
 

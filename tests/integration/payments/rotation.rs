@@ -12,7 +12,7 @@ use super::shop::{Shop, problem, ten_euros};
 use crate::openapi;
 
 const LIMIT: Duration = Duration::from_secs(20);
-/// A key that the server rejects: it accepts keys by their prefix.
+/// A key that the server rejects, because the server accepts keys by their prefix.
 const OLD_KEY: &str = "planted-old-key";
 
 /// A shop with secrets in Secrets Manager.

@@ -155,7 +155,7 @@ async fn an_amount_that_stripe_cannot_represent_is_rejected_before_the_claim() {
     let rows = rows.count_documents(Document::new()).await;
     assert_eq!(rows.expect("a number"), 0);
 
-    // If the key had been claimed, it would belong to another request.
+    // If the key had been claimed, the key would belong to the rejected request.
     let corrected = world.pay("k-1", "pm_card_visa").await;
 
     assert_eq!(corrected.status, 201, "{}", corrected.text());

@@ -29,7 +29,7 @@ fn hours_ago(hours: i64) -> String {
     then.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
-/// Removes the order from a row. Returns the row as it was.
+/// Removes the order from a row. Returns the original row.
 async fn broken(shop: &Shop, id: &str) -> Document {
     let filter = doc! { "_id": id };
     let without = doc! { "$unset": { "order": "" } };
@@ -135,7 +135,7 @@ async fn a_repeated_request_for_an_unreadable_row_has_an_unknown_outcome() {
         let record = records.find_one(doc! {}).await.expect("read");
         assert_eq!(record.expect("a record").get_str("state"), Ok("unknown"));
     }
-    // The reconciler leaves the key, because it cannot read how the payment ended.
+    // The reconciler leaves the key, because the reconciler cannot read how the payment ended.
     let reconciler = shop.function("payments-reconcile", AT_ONCE).await;
     eventually(LIMIT, async || {
         run(&reconciler).await;

@@ -209,8 +209,7 @@ async fn an_event_of_another_system_is_accepted_and_ignored() {
     assert_eq!(anomalies(&world.webhook), Vec::<String>::new());
 }
 
-/// Regression: the webhook logged each of these events without an alarm, and accepted it, so Stripe did not send it
-/// again.
+/// Regression: the webhook logged such events without an alarm and accepted them, so Stripe did not send them again.
 #[tokio::test]
 async fn an_event_of_a_charge_that_contradicts_the_ledger_is_counted_and_retried() {
     let world = World::new().await;
@@ -430,7 +429,7 @@ async fn two_concurrent_deliveries_of_an_event_end_the_payment_once() {
 }
 
 /// Regression: the webhook refused events of an intent in `requires_capture`, a status that this project does not use.
-/// Stripe sent them again for days.
+/// Stripe sent the events again for days.
 #[tokio::test]
 async fn an_event_that_does_not_end_its_payment_is_accepted() {
     let shop = Shop::with_mongodb(&[]).await;
