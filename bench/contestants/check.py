@@ -343,7 +343,7 @@ def a_record_lives_an_hour(stage):
     keys = stage.redis.command("KEYS", "*").splitlines()
     equal(len(keys), 1, "records")
     ttl = int(stage.redis.command("TTL", keys[0]))
-    # Powertools computes it from two readings of a clock with whole seconds.
+    # Powertools computes the lifetime from two readings of a clock with whole seconds.
     equal(TTL_SECONDS - PATIENCE_SECONDS < ttl <= TTL_SECONDS + 1, True, f"lifetime {ttl} s")
 
 

@@ -97,7 +97,7 @@ impl<'a> Member<'a> {
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// Panics if the contestant does not run.
     pub(crate) async fn start(
         stage: &'a Stage,
         contestant: &'static Contestant,
@@ -139,7 +139,7 @@ impl<'a> Member<'a> {
     ///
     /// # Panics
     ///
-    /// When an answer is wrong.
+    /// Panics if an answer is wrong.
     pub(crate) async fn calls(&self, situation: Situation, calls: usize) -> Vec<Duration> {
         let took = self.try_calls(situation, calls, USUAL_PAD_BYTES).await;
         took.unwrap_or_else(|why| panic!("{why}"))

@@ -1,4 +1,4 @@
-//! The contestants: each library around the same work, and the same program without it.
+//! The contestants: each library around the same work, and the same program without the library.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub(crate) enum Program {
     Folder(&'static str),
 }
 
-/// The store of its records.
+/// The store of a contestant's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Store {
     /// No store: the work alone, with which the others are compared.
@@ -73,7 +73,7 @@ const fn contestant(
 }
 
 impl Contestant {
-    /// Whether it is the work without idempotency.
+    /// Whether this contestant is the work without idempotency.
     pub(crate) fn is_baseline(&self) -> bool {
         self.store == Store::Nothing
     }
@@ -92,14 +92,14 @@ impl Contestant {
 }
 
 impl Store {
-    /// Whether two processes share it.
+    /// Whether two processes share the store.
     pub(crate) fn is_shared(self) -> bool {
         matches!(self, Self::Redis | Self::Tiered)
     }
 }
 
 impl Program {
-    /// The name under which it starts.
+    /// The name under which the program starts.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Binary(name) | Self::Crate(name) | Self::Folder(name) => name,
@@ -120,7 +120,7 @@ impl Program {
         }
     }
 
-    /// The command that installs it.
+    /// The command that installs the program.
     pub(crate) fn remedy(self) -> &'static str {
         match self {
             Self::Binary(_) | Self::Crate(_) => "`make bench` builds it",

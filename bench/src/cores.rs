@@ -1,7 +1,7 @@
 //! Assigns a measure to cores.
 //!
-//! Calls that are sent one at a time use at most one core. On several cores, chance decides which sleeping core must wake. The
-//! same program then takes 30 µs in one round and 75 in the next. On one core nothing depends on chance, and a call takes the
+//! Calls that are sent one at a time use at most one core. On several cores, a call wakes a random sleeping core. The same
+//! program then takes 30 µs in one round and 75 in the next. On one core nothing depends on chance, and a call takes the
 //! computing time of its parts.
 
 use std::process::Command;

@@ -27,7 +27,7 @@ use crate::stage::Stage;
 pub(crate) struct Measure {
     pub(crate) name: &'static str,
     cores: Cores,
-    /// Whether it needs contestants other than the workspace's own programs.
+    /// Whether the measure needs contestants other than the workspace's own programs.
     pub(crate) has_contestants: bool,
     run: for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, Section>,
 }
@@ -71,7 +71,7 @@ impl Measure {
     ///
     /// # Panics
     ///
-    /// When an answer is wrong.
+    /// Panics if an answer is wrong.
     pub(crate) async fn run(&self, stage: &Stage) -> Section {
         stage.empty_stores().await;
         let where_it_runs = cores::assign(stage, self.cores).await;

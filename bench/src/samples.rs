@@ -50,7 +50,7 @@ impl Spread {
     ///
     /// # Panics
     ///
-    /// When there was no round.
+    /// Panics if there was no round.
     pub(crate) fn of(rounds: &[f64]) -> Self {
         let [least, median, most] = [0.0, 0.5, 1.0].map(|part| quantile(rounds, part));
         Self {

@@ -26,14 +26,14 @@ pub(crate) struct Settings {
     pub(crate) sizes: Vec<usize>,
     /// The numbers of keys in Redis.
     pub(crate) keys: Vec<usize>,
-    /// Whether they differ from those of a kept run.
+    /// Whether the numbers of keys differ from those of a kept run.
     pub(crate) has_other_keys: bool,
     pub(crate) delays: Vec<Duration>,
     /// The trials of each fault and contestant.
     pub(crate) trials: usize,
     /// The rounds in which the engine is compared with a bare client.
     pub(crate) claim_rounds: usize,
-    /// The calls in one of them, and of each of many tasks.
+    /// The calls in one of these rounds, and the calls of each concurrent task.
     pub(crate) claim_calls: (usize, usize),
 }
 

@@ -100,7 +100,7 @@ impl Stage {
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// Panics if the process does not run.
     pub(crate) async fn start(&self, contestant: &Contestant, around: Around<'_>) -> Lambda {
         let started = self.try_start(contestant, around).await;
         started.unwrap_or_else(|why| panic!("{why}"))
@@ -149,7 +149,7 @@ impl Stage {
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// Panics if the process does not run.
     pub(crate) async fn start_function(&self, name: &'static str) -> Lambda {
         let program = Program::Binary(name);
         let process = process(program).env("ENVIRONMENT", "development");

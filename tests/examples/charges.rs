@@ -1,5 +1,5 @@
-//! A function that charges by one call, with nothing but the engine between a client and a second charge: no ledger, no intent,
-//! no key that the provider would recognise. For the hunt.
+//! A function for the hunt that charges by one direct call. Only the engine prevents a second charge: there is no ledger, no
+//! intent, and no key that the provider would recognise.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ struct Till {
     idempotency: Idempotency,
     client: Client,
     url: String,
-    /// How long the provider is waited for.
+    /// The time limit of a request to the provider.
     patience: Duration,
 }
 
-/// A window that no hunt outlasts: `Rerun` may always run again.
+/// The period in which `Rerun` may run again, longer than any hunt.
 const WINDOW: Duration = Duration::from_secs(3_600);
 
 fn main() -> ExitCode {
@@ -37,7 +37,8 @@ fn open(app: &App) -> Till {
     let ProviderConfig::Stripe { api_base, .. } = &app.payments_config().provider else {
         panic!("the hunt names a provider");
     };
-    // `reqwest` wants one, also for plain HTTP. Where Redis is configured, its client has installed it.
+    // `reqwest` needs a default crypto provider, even for plain HTTP. If Redis is configured, the Redis client has installed
+    // one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Till {
         idempotency: app.idempotency(),
@@ -82,7 +83,7 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
     };
     match ran.value {
         RunOutcome::Fresh(saved) => answer(&saved),
-        // Another attempt may have another result, so this one is not final.
+        // Another attempt may have another result, so this result is not final.
         RunOutcome::NotDurable(_) if runs_again => refused(StatusCode::ACCEPTED, "not-durable"),
         RunOutcome::NotDurable(saved) => answer(&saved),
         RunOutcome::Blocked(blocked) => answer_blocked(&blocked),

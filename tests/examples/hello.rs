@@ -1,6 +1,5 @@
-//! The smallest function there is, for the harness's own tests: it answers, waits, logs, fails or
-//! crashes as asked, so that the Runtime API of the harness is tested apart from the functions that are tested
-//! with it.
+//! The smallest function, for the harness's own tests. It answers, waits, logs, fails or crashes on request.
+//! So the simulated Runtime API is tested separately from the real functions.
 
 use std::io::Write;
 use std::time::Duration;

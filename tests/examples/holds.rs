@@ -1,5 +1,5 @@
-//! Starts two processes, ends the first, says the ids of both, and holds the second until its own input ends. For a test that ends
-//! it before that.
+//! Starts processes A and B, ends A, prints the ids of both, and keeps B until standard input ends. A test kills this program
+//! before that.
 
 use std::io::{self, Write};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A function whose handler panics, to see what its client, its log and its process make of it.
+//! A function whose handler panics on request. Tests check the answer, the log and the process.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A function that pays: it writes a line to a file, at most once for a key, and takes its time before and after. For the
-//! harness to freeze and kill.
+//! A function that pays: it writes a line to a file, at most once for a key, with a pause before and after. Tests freeze
+//! and kill its process.
 
 use std::fs::File;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! A payment Lambda of another project, which has of this workspace the crate `idempotency` alone (examples/payment-lambda).
+//! A payment Lambda of another project, which uses only the crate `idempotency` of this workspace (examples/payment-lambda).
 
 use std::fs;
 use std::path::PathBuf;

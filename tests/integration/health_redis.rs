@@ -136,7 +136,7 @@ async fn a_result_is_reused_and_shows_its_age() {
     assert_result_is_reused(&lambda).await;
 }
 
-/// This limit is longer than the timeout of the function.
+/// The longest total timeout exceeds the timeout of the function.
 #[tokio::test]
 async fn a_result_is_reused_also_with_the_longest_total_timeout() {
     let redis = RedisServer::start().await;

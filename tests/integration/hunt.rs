@@ -32,7 +32,7 @@ async fn with_redis_alone_no_customer_is_charged_twice() {
     find_no_violation(80, 1, Work::Payments, Mode::Redis).await;
 }
 
-/// All faults, without a provider that rejects a second charge.
+/// The hunt injects all faults, and the provider does not reject a second charge.
 #[tokio::test]
 async fn the_engine_alone_prevents_a_second_charge() {
     find_no_violation(100, 3, Work::Once, Mode::Tiered).await;
@@ -43,7 +43,7 @@ async fn work_that_may_rerun_has_one_result() {
     find_no_violation(100, 4, Work::Rerun, Mode::Redis).await;
 }
 
-/// Only short outages, so that every caller observes the end of the retention.
+/// The hunt injects only short outages, so that every caller observes the end of the retention.
 #[tokio::test]
 async fn a_key_runs_as_new_only_after_its_retention() {
     use Fault::{ClockSkew, Kill, KillBeforeAnswer, MongoBreaks, MongoRepliesLate};

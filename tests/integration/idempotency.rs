@@ -1,4 +1,4 @@
-//! What idempotency promises: the conformance suite on every store, then what each of them does when something breaks.
+//! The guarantees of idempotency: the conformance suite on every store, and the behaviour of each store under faults.
 
 mod conformance;
 mod damage;

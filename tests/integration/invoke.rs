@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Runs every scenario where each store decides.
+/// Runs every scenario with each store as the authoritative store.
 macro_rules! on_every_store {
     ($($scenario:ident)*) => {
         on_every_store!(@memory $($scenario)*);
@@ -21,7 +21,7 @@ macro_rules! on_every_store {
     };
 }
 
-/// How long a test waits for what takes a moment.
+/// The longest time that a test waits for a condition.
 const LIMIT: Duration = Duration::from_secs(10);
 
 mod caller;

@@ -83,7 +83,7 @@ impl Wire {
 
 /// # Panics
 ///
-/// If the command asks for less than a majority, or is in none of the lists above.
+/// Panics if the command asks for less than a majority, or is in none of the lists above.
 fn check(command: &MongoCommand) {
     let name = command.name.as_str();
     if WRITES.contains(&name) {

@@ -16,7 +16,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
 
 const ID: &str = "urn:truebond:openapi";
 
-/// Holds an answer to what the document says of its path and method.
+/// Checks an answer against the description of its path and method in the document.
 pub(crate) fn check(path: &str, method: &str, answer: &Answer) {
     let status = answer.status.to_string();
     let response = &DOCUMENT["paths"][path][method]["responses"][&status];
@@ -62,7 +62,7 @@ pub(crate) fn check(path: &str, method: &str, answer: &Answer) {
     holds(&schema, &answer.json());
 }
 
-/// Holds a value to the schema at a place of the document.
+/// Checks a value against the schema at this place in the document.
 fn holds(schema: &str, value: &Value) {
     let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
     compiler
@@ -94,7 +94,7 @@ fn its_routes_are_those_that_are_deployed() {
     assert_eq!(documented, deployed);
 }
 
-/// The `type`s of problems that the document has, each with the statuses it comes with.
+/// The `type`s of problems that the document has, each with its statuses.
 fn documented_problems() -> BTreeMap<String, BTreeSet<String>> {
     let mut problems = BTreeMap::<_, BTreeSet<_>>::new();
     for operation in DOCUMENT["paths"]

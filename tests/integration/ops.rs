@@ -189,7 +189,8 @@ async fn an_open_payment_is_listed_shown_and_settled() {
     assert_eq!(world.ops(&["payments", "open"]), "No payment is open.\n");
 }
 
-/// Once, a ledger with only unreadable rows was listed as "No payment is open."
+/// Regression: `payments open` printed "No payment is open." for a ledger with only unreadable
+/// rows.
 #[tokio::test]
 async fn an_unreadable_payment_is_listed_below_the_open_ones() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! What stands in several places says the same in all of them: binaries, routes, variables and versions in the code,
+//! Facts that are written in several places agree. They are binaries, routes, variables and versions in the code,
 //! the template, the docs and the scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,7 +76,7 @@ fn invoked_directly() -> BTreeSet<String> {
     INVOKED_DIRECTLY.map(str::to_owned).into()
 }
 
-/// The routes of `cargo lambda watch`, which hands every method to the function.
+/// The routes of `cargo lambda watch`, which passes every method to the function.
 fn local_routes() -> BTreeSet<(String, String)> {
     let metadata = metadata();
     let router = &metadata["metadata"]["lambda"]["watch"]["router"];
@@ -186,7 +186,7 @@ pub(crate) fn slugs() -> BTreeSet<String> {
                 of(&path, slugs);
                 continue;
             }
-            // A crate's README shows how one of one's own is made.
+            // Other files, such as the README of a crate, define problems only as examples.
             if path.extension().is_none_or(|extension| extension != "rs") {
                 continue;
             }
@@ -263,7 +263,8 @@ fn the_health_page_has_a_remedy_for_every_error_code() {
     }
 }
 
-/// Whether a cell of a table is a variable's name. All but `ENVIRONMENT` have an underscore, which `GET` has not.
+/// Whether a cell of a table is a variable's name. All variables except `ENVIRONMENT` have an underscore, unlike
+/// `GET`.
 fn is_variable(cell: &str) -> bool {
     let name = cell.trim_matches('`');
     name.len() + 2 == cell.len()

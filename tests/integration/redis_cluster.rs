@@ -94,7 +94,8 @@ async fn the_users_of_the_template_have_exactly_the_permissions_they_need() {
         probe.operations.iter().all(|(_, result)| result.is_ok()) && probe.server.is_some(),
         "{probe:?}"
     );
-    // The idempotency tests prove, on a cluster of their own, that payments have the permissions they need.
+    // The idempotency tests prove, on a separate cluster, that the payment functions have the permissions
+    // that they need.
     for script in ["return redis.call('FLUSHALL')", "return redis.call('INFO')"] {
         let script = Script::new(script, Repeat::Never);
         let ran = payments

@@ -82,8 +82,8 @@ async fn both_endpoints_report_the_state_of_the_memory() {
     }
 }
 
-/// The probe's write once succeeded, and its own connection and reply then filled the memory. Health reported 90 % at 101 %,
-/// and the next write failed.
+/// Regression: health reported 90 % at 101 %, and the next write failed. The probe's write had succeeded, and then the
+/// probe's own connection and reply filled the memory.
 #[tokio::test]
 async fn a_server_above_its_memory_limit_is_unhealthy_even_if_the_probe_succeeds() {
     let redis = RedisServer::start().await;

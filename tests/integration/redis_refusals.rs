@@ -69,8 +69,8 @@ async fn a_server_at_maxclients_is_too_many_clients() {
     }
 }
 
-/// Not on macOS, whose loopback interface has one address, and not on Valkey, which accepts all loopback addresses. The replies of
-/// both are in a table below.
+/// This test does not run on macOS, whose loopback interface has one address, and always runs on Redis: Valkey accepts
+/// all loopback addresses. The replies of both servers are also in a table below.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_server_in_protected_mode_is_reported() {

@@ -1,4 +1,4 @@
-//! A node of a cluster with a client outside cluster mode. It is healthy only if that node holds all keys.
+//! A node of a cluster with a client outside cluster mode. Health is `healthy` only if that node holds all keys.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn one_master(first: &str, last: &str) -> RedisServer {
     redis
 }
 
-/// Health was once 200 at random, depending on the slot of the probe's key.
+/// Regression: `health-redis` answered 200 at random, depending on the slot of the probe's key.
 #[tokio::test]
 async fn a_node_with_part_of_the_keys_is_never_healthy() {
     let cluster = RedisCluster::start().await;
@@ -85,7 +85,8 @@ enum Failure {
     Full,
 }
 
-/// Health was once 200 at random, depending on the master of the probe's key, while payments on the failed master failed.
+/// Regression: `health-redis` answered 200 at random, depending on the master of the probe's key, while payments on the
+/// failed master failed.
 #[tokio::test]
 async fn a_cluster_is_as_healthy_as_its_worst_master() {
     for failure in [Failure::Dead, Failure::Hung, Failure::Full] {
@@ -162,7 +163,7 @@ async fn a_command_for_a_key_of_another_node_does_not_run() {
     assert!(here > 0 && elsewhere > 0, "{here} {elsewhere}");
 }
 
-/// A warm process once kept its connection to a demoted node, which redirected every command.
+/// Regression: a warm process kept its connection to a demoted node; the node redirected every command.
 #[tokio::test]
 async fn a_client_reconnects_if_its_node_redirects_commands() {
     let cluster = RedisCluster::start().await;

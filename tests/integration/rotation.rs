@@ -16,7 +16,7 @@ const CLIENTS: usize = 4;
 /// The number of payments before and after a change.
 const ENOUGH: usize = 40;
 
-/// A function with clients that pay, and the secret that it logs in to Redis with.
+/// A function with clients that pay, and the secret with which the function logs in to Redis.
 struct World {
     aws: SecretsManager,
     arn: String,

@@ -248,7 +248,8 @@ async fn the_mongodb_client_reads_its_secret_again_when_the_login_is_rejected() 
     lambda.assert_no_secret_in_logs();
 }
 
-/// The token was once resolved into the environment at deployment, where it was readable.
+/// Regression: the deployment resolved the token into the function's environment variables, where
+/// the token was readable.
 #[tokio::test]
 async fn the_token_for_health_details_can_be_in_a_secret() {
     let world = World::new().await;

@@ -9,7 +9,7 @@ const FREEZES: usize = 50;
 /// Settings shorter than a freeze. They are short so that many freezes take little time.
 const IDLE_CHECK_MS: &str = "60";
 const MEMO_MS: &str = "60";
-/// The duration of a freeze: just longer than both.
+/// The duration of a freeze: just longer than both settings.
 const FREEZE: Duration = Duration::from_millis(80);
 /// The duration of a freeze that is longer than the default settings.
 const LONG_FREEZE: Duration = Duration::from_millis(1_050);

@@ -1,4 +1,4 @@
-"""What the README and docs/other-languages.md show a reader to paste, run as it stands."""
+"""Runs the commands in the README and docs/other-languages.md unchanged, and compares their output with the text."""
 
 import io
 import os
@@ -21,13 +21,13 @@ def blocks(text, language):
 
 
 def section(page, heading):
-    """The commands of a section, and what it shows of their output."""
+    """The commands of a section, and the output that the section shows."""
     text = page.split(f"\n## {heading}")[1].split("\n## ")[0]
     return "".join(blocks(text, "bash")), "".join(blocks(text, "text"))
 
 
 def paste(commands, run):
-    """What the commands print, pasted beside `make run`."""
+    """The output of the commands, run in a shell beside `make run`."""
     commands = commands.replace("localhost:9000", f"127.0.0.1:{run.port}").replace("target/", f"{TARGET}/")
     environment = {**os.environ, **SETTINGS, "LEDGER_DIR": f"{run.folder.name}/ledger"}
     done = subprocess.run(["bash", "-c", commands], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
@@ -37,7 +37,7 @@ def paste(commands, run):
 
 
 def start():
-    """What the README shows of `make run`."""
+    """The output of `make run` that the README shows."""
     (shown,) = (block for block in blocks(README, "console") if block.startswith("$ make run\n"))
     return shown.removeprefix("$ make run\n").replace("9000", "PORT")
 

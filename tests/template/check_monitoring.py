@@ -250,7 +250,7 @@ def every_alarm_notifies_the_topic_and_explains_itself_with_a_section_of_the_run
         description = re.fullmatch(r"(.+) docs/runbook\.md, (.+)", alarm["AlarmDescription"])
         assert description, (part, name, alarm["AlarmDescription"])
         sentences, title = description.groups()
-        # What happened, what it means for money, what to do.
+        # The description says what happened, the effect on payments, and what to do.
         assert len(re.findall(r"\.(?: |$)", sentences)) >= 3, (part, name, sentences)
         assert title in titles, (part, name, title)
         named.add(title)

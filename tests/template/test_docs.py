@@ -1,4 +1,4 @@
-"""The docs name parameters and costs as the templates and scripts have them, and their links lead somewhere."""
+"""Tests that the docs have the parameters and costs of the templates and scripts, and that their links resolve."""
 
 import re
 import sys
@@ -37,7 +37,7 @@ def anchors(text):
 
 
 def broken(file, text):
-    """The links of a page that lead nowhere."""
+    """The broken links of a page."""
     for link in links(text):
         if re.match(r"[a-z]+:", link):
             continue
@@ -77,7 +77,7 @@ class Documents(unittest.TestCase):
     def test_log_messages_that_the_runbook_names_are_logged(self):
         text = re.sub(r"^ *```.*?^ *```", "", page("runbook"), flags=re.MULTILINE | re.DOTALL)
         quoted = {" ".join(part.split()).removesuffix("…").rstrip(" ,:") for part in re.findall(r"`([^`]+)`", text)}
-        # Three words or more, in which a command has other characters.
+        # A message has three plain words or more; a command also has other characters.
         named = {part for part in quoted if re.fullmatch(r"[a-z]+(?:[:,]? [a-z]+){2,}", part)}
         self.assertGreater(len(named), 5, named)
         sources = [file.read_text(encoding="utf-8") for folder in ("shared", "functions") for file in (ROOT / folder).rglob("*.rs")]

@@ -55,7 +55,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         let size = |name: &str| sizes[name].as_f64();
         let [size_mb, size_times] = match (size(name), size(bare)) {
             (Some(size), Some(bare)) => [number(size / 1e6), number(size / bare)],
-            // The program without idempotency does not need the files of the one with it.
+            // The program without idempotency does not need the files of the program with idempotency.
             _ => ["", ""].map(str::to_owned),
         };
         let [next, answer] = [next_times, answer_times].map(|times| number(times.median));

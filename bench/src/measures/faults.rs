@@ -182,7 +182,7 @@ impl Count {
     }
 }
 
-/// The number of keys that must run twice: none for this library if it promises so, all for bare.
+/// The number of keys that must run twice: none where this library promises at most one execution, all for bare.
 fn expected(name: &str, fault: Fault, trials: usize) -> Option<usize> {
     match name {
         BARE => Some(trials),

@@ -55,7 +55,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         for round in 1..=rounds {
             for candidate in in_turn(&candidates, round) {
                 if in_flight == 1 && matches!(candidate, Candidate::OneProcess(_)) {
-                    // Only runs with one process per call.
+                    // One call in flight is measured with one process per call only.
                     continue;
                 }
                 let name = candidate.name();

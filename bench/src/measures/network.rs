@@ -1,5 +1,5 @@
-//! Measures the cost of a call with a delay between function and Redis, in round trips of the same path, so that the delay
-//! cancels out.
+//! Measures the cost of a call with a delay between function and Redis. The unit is a round trip on the same path, so that
+//! the delay cancels out.
 
 use std::time::{Duration, Instant};
 

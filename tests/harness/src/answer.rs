@@ -14,7 +14,7 @@ use crate::test_request::TestRequest;
 /// The prefix of every problem's `type`.
 const PROBLEM: &str = "urn:truebond:problem:";
 
-/// The statuses of a health report, which is the only body that may be no problem document with an error status.
+/// The statuses of a health report. Only a health report may have an error status without being a problem document.
 const HEALTH: [&str; 4] = ["healthy", "degraded", "unhealthy", "disconnected"];
 
 /// A response.
@@ -42,7 +42,7 @@ impl Answer {
     ///
     /// # Panics
     ///
-    /// When it is not UTF-8.
+    /// Panics if the body is not UTF-8.
     pub fn text(&self) -> &str {
         str::from_utf8(&self.body).expect("the body is UTF-8")
     }
@@ -51,7 +51,7 @@ impl Answer {
     ///
     /// # Panics
     ///
-    /// When it is not JSON.
+    /// Panics if the body is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("invalid JSON ({error}): {self:?}"))

@@ -1,5 +1,5 @@
-//! The binaries under test. The harness builds them once per test process with the tests' own cargo, profile and target
-//! directory, so that the tests always run the current sources.
+//! The binaries under test. The harness builds them once per test process, so that the tests always run the current
+//! sources. It uses the tests' own cargo, profile and target directory.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::environment;
 ///
 /// # Panics
 ///
-/// When the workspace does not build; the message is cargo's.
+/// Panics if the workspace does not build; the message is cargo's.
 pub(crate) fn function(name: &str) -> PathBuf {
     profile_directory().join(name)
 }
@@ -20,7 +20,7 @@ pub(crate) fn function(name: &str) -> PathBuf {
 ///
 /// # Panics
 ///
-/// When the workspace does not build; the message is cargo's.
+/// Panics if the workspace does not build; the message is cargo's.
 pub(crate) fn example(name: &str) -> PathBuf {
     profile_directory().join("examples").join(name)
 }

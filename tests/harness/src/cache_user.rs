@@ -28,7 +28,7 @@ impl CacheUser {
     ///
     /// # Panics
     ///
-    /// When the template has no such user.
+    /// Panics if the template has no such user.
     pub fn rules(self) -> String {
         let resource = match self {
             Self::Payments => "  CachePaymentsUser:\n",

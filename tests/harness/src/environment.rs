@@ -38,7 +38,7 @@ pub(crate) fn redis_server() -> String {
 ///
 /// # Panics
 ///
-/// When it is not a number.
+/// Panics if the value is not a number.
 pub fn wanted_payments(usual: usize) -> usize {
     env::var("PAYMENTS").map_or(usual, |wanted| {
         wanted.parse().expect("`PAYMENTS` is a number")
@@ -53,12 +53,12 @@ pub(crate) fn mongodb_stand_in_directory() -> PathBuf {
     tools().join(MONGODB_STAND_IN)
 }
 
-/// localstripe: the first one on `PATH`, otherwise in the user's cache directory.
+/// localstripe: the first program of that name on `PATH`, otherwise in the user's cache directory.
 pub(crate) fn localstripe() -> Option<PathBuf> {
     installed("localstripe", LOCALSTRIPE)
 }
 
-/// The server of moto: the first one on `PATH`, otherwise in the user's cache directory.
+/// The server of moto: the first program of that name on `PATH`, otherwise in the user's cache directory.
 pub(crate) fn moto_server() -> Option<PathBuf> {
     installed("moto_server", MOTO)
 }

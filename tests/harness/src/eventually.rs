@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 ///
-/// When the condition does not hold after `limit`. The message names the caller's line.
+/// Panics if the condition does not hold after `limit`. The message names the caller's line.
 #[track_caller]
 pub fn eventually(
     limit: Duration,

@@ -106,8 +106,8 @@ impl FaultProxy {
         });
     }
 
-    /// Holds all bytes of the existing connections in both directions, until [`heal`](Self::heal) releases them in order, even if
-    /// the client is gone by then: a request that arrives late. New connections work.
+    /// Holds all bytes of the existing connections in both directions, until [`heal`](Self::heal) releases them in order. If the
+    /// client is gone by then, the server gets a late request. New connections work.
     pub fn stall_existing(&self) {
         self.apply(|board| async move { board.set_flow(Flow::Stall) });
     }

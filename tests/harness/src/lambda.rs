@@ -1,9 +1,9 @@
 //! Simulates Lambda around a real built binary: the Runtime API, a clean environment, freeze and thaw, timeouts that kill, and a
 //! new process after a crash (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 //!
-//! The Runtime API runs on its own thread, so that a busy test does not slow the function; the benchmark runs it on its own
-//! runtime instead. Every answer to an HTTP request is checked for the rules of all answers (see [`answer`](crate::answer)).
-//! [`Lambda::invoke`] returns the raw result of an event.
+//! The Runtime API runs on its own thread, so that a busy test does not slow the function. The benchmark runs the Runtime API on
+//! its own runtime instead. Every answer to an HTTP request is checked for the rules of all answers (see
+//! [`answer`](crate::answer)). [`Lambda::invoke`] returns the raw result of an event.
 
 mod builder;
 mod event;
@@ -48,7 +48,7 @@ pub struct Lambda {
     status: Arc<Status>,
     log: Arc<FunctionLog>,
     secrets: Arc<Secrets>,
-    /// Runs the Runtime API; when it ends, the process ends.
+    /// Runs the Runtime API. The process ends with the Runtime API.
     _home: Home,
 }
 
@@ -106,7 +106,7 @@ impl Lambda {
     ///
     /// # Panics
     ///
-    /// When the function fails, times out or crashes, or when the answer breaks a rule.
+    /// Panics if the function fails, times out or crashes, or if the answer breaks a rule.
     pub async fn request(&self, request: TestRequest) -> Answer {
         self.queue(request).await.await
     }
@@ -129,7 +129,7 @@ impl Lambda {
     ///
     /// # Panics
     ///
-    /// When no process runs, or when an invocation does not end.
+    /// Panics if no process runs, or if an invocation does not end.
     pub async fn freeze(&self) {
         let (done, frozen) = oneshot::channel();
         self.send(Event::Freeze(done));
@@ -175,7 +175,7 @@ impl Lambda {
     ///
     /// # Panics
     ///
-    /// When no process is running (it has crashed, timed out or been stopped).
+    /// Panics if no process is running (it has crashed, timed out or been stopped).
     pub fn pid(&self) -> u32 {
         self.status.pid().expect("a process is running")
     }
@@ -184,7 +184,7 @@ impl Lambda {
     ///
     /// # Panics
     ///
-    /// When no process is running, or where there is no `/proc`.
+    /// Panics if no process is running, or where there is no `/proc`.
     pub fn rss_bytes(&self) -> u64 {
         let file = format!("/proc/{}/status", self.pid());
         let status =
@@ -223,7 +223,7 @@ impl Lambda {
     ///
     /// # Panics
     ///
-    /// When the log contains a planted secret.
+    /// Panics if the log contains a planted secret.
     pub fn assert_no_secret_in_logs(&self) {
         self.secrets.assert_absent("the log", &self.log_text());
     }
@@ -232,7 +232,7 @@ impl Lambda {
     ///
     /// # Panics
     ///
-    /// When a line is not.
+    /// Panics if a line is malformed.
     pub fn assert_logs_are_well_formed(&self) {
         self.log.assert_well_formed();
     }

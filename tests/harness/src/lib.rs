@@ -1,9 +1,10 @@
 //! The test harness: real servers, a proxy that injects network faults between them, and Lambda's Runtime API around the built
 //! binaries.
 //!
-//! A test drives the deployed artefact (a process with its environment and sockets) and tells its story in order. Every server
-//! and process is a value of this crate, and dropping it ends what it started. Tests use only the loopback interface and free
-//! ports. A missing program fails the test with a message about what to install; no test is skipped.
+//! A test drives the deployed artefact (a process with its environment and sockets). Its statements follow the order of
+//! events. Every server and process is a value of this crate, and dropping the value ends what the value started. Tests use
+//! only the loopback interface and free ports. A missing program fails the test with a message about what to install; no test
+//! is skipped.
 //!
 //! | a test needs | module |
 //! |---|---|

@@ -31,7 +31,7 @@ impl MongoServer {
     ///
     /// # Panics
     ///
-    /// When no server is found. The message says what to install.
+    /// Panics if no server is found. The message says what to install.
     pub async fn shared() -> &'static Self {
         // Uses plain processes and threads, because an I/O object of one test's runtime would end with that test.
         static SHARED: OnceLock<Result<MongoServer, String>> = OnceLock::new();
@@ -56,7 +56,7 @@ impl MongoServer {
     ///
     /// # Panics
     ///
-    /// When `MONGODB_TEST_URI` does not name a host and a port that resolve (`mongodb+srv` does not).
+    /// Panics if `MONGODB_TEST_URI` does not name a host and a port that resolve (`mongodb+srv` does not).
     pub fn address(&self) -> SocketAddr {
         self.uri.address()
     }
@@ -80,7 +80,7 @@ impl MongoServer {
     ///
     /// # Panics
     ///
-    /// When the URI is invalid.
+    /// Panics if the URI is invalid.
     pub async fn collection(&self, database: &str, name: &str) -> Collection<Document> {
         let client = Client::with_uri_str(self.uri()).await;
         let client = client.unwrap_or_else(|error| panic!("{}: {error}", self.uri()));

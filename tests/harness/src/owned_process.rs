@@ -1,8 +1,8 @@
 //! A child process that ends with the value that started it.
 //!
-//! Its output goes to a file instead of a pipe. So everything written is readable at once, without a reading thread, and a
-//! process with much output never blocks. Its standard input is a pipe without data: a program that reads it to the end notices
-//! the end of the test process, even after a kill. The watchdog ends other programs.
+//! The child's output goes to a file instead of a pipe. So everything written is readable at once, without a reading thread,
+//! and a process with much output never blocks. The standard input of the child is a pipe without data. A program that reads
+//! the pipe to the end notices the end of the test process, even after a kill. The watchdog ends other programs.
 
 use std::fs::File;
 use std::io;
@@ -106,7 +106,8 @@ impl OwnedProcess {
     }
 }
 
-/// Waits until a child has ended, and leaves its exit status to be collected. Returns at once if it was collected.
+/// Waits until a child has ended, and leaves its exit status to be collected. Returns at once if the status was collected
+/// already.
 pub(crate) fn wait_for_end(id: u32) {
     let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else {
         return;

@@ -85,7 +85,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// For a server without TLS.
+    /// Panics for a server without TLS.
     pub fn ca_file(&self) -> &Path {
         self.certificate
             .as_ref()

@@ -29,7 +29,7 @@ impl Secrets {
     ///
     /// # Panics
     ///
-    /// When the text contains a secret.
+    /// Panics if the text contains a secret.
     pub(crate) fn assert_absent(&self, place: &str, text: &str) {
         for secret in self.planted.lock().iter() {
             assert!(

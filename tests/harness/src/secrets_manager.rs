@@ -31,7 +31,7 @@ impl SecretsManager {
     ///
     /// # Panics
     ///
-    /// When moto is not installed or does not start.
+    /// Panics if moto is not installed or does not start.
     pub async fn start() -> Self {
         let program =
             environment::moto_server().expect("moto is not installed: run `scripts/install moto`");

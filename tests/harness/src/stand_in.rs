@@ -36,7 +36,7 @@ impl StandIn {
     ///
     /// # Panics
     ///
-    /// When the program does not start.
+    /// Panics if the program does not start.
     pub(crate) async fn start(program: &Path, options: &[&str]) -> Self {
         let directory = TempDir::new().expect("a directory");
         let port = loopback_port::reserve();
@@ -70,7 +70,7 @@ impl StandIn {
     ///
     /// # Panics
     ///
-    /// When there is no valid answer.
+    /// Panics if there is no valid answer.
     pub(crate) async fn call(
         &self,
         line: &str,

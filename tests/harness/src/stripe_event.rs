@@ -54,7 +54,7 @@ impl StripeEvent {
 ///
 /// # Panics
 ///
-/// Never: HMAC accepts keys of any length.
+/// Never panics: HMAC accepts keys of any length.
 pub fn signature(body: &[u8], time: i64, secrets: &[&str]) -> String {
     let mut header = format!("t={time}");
     for secret in secrets {

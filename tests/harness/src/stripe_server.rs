@@ -1,7 +1,7 @@
 //! A simulated Stripe: localstripe, from PyPI.
 //!
-//! Localstripe keeps the state machine of payment intents in memory and ignores idempotency keys: every `create` makes a new
-//! intent, like a provider that has forgotten the keys.
+//! Localstripe keeps the state machine of payment intents in memory and ignores idempotency keys. So every `create` makes a
+//! new intent, as at a provider that has forgotten the keys.
 
 use std::net::SocketAddr;
 
@@ -22,7 +22,7 @@ impl StripeServer {
     ///
     /// # Panics
     ///
-    /// When localstripe is not installed or does not start.
+    /// Panics if localstripe is not installed or does not start.
     pub async fn start() -> Self {
         let program = environment::localstripe()
             .expect("localstripe is not installed: run `scripts/install localstripe`");

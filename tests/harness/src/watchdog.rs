@@ -68,7 +68,7 @@ mod tests {
         listed.iter().any(|byte| !byte.is_ascii_whitespace()) && !listed.starts_with(b"Z")
     }
 
-    /// Once, an interrupted test run left its redis-servers running.
+    /// Regression: an interrupted test run left its redis-servers running.
     #[tokio::test]
     async fn children_end_with_a_killed_test_process() {
         for signal in [Signal::TERM, Signal::KILL] {

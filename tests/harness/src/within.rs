@@ -14,7 +14,7 @@ const PATIENCE: u32 = 20;
 ///
 /// # Panics
 ///
-/// When it takes `limit` or longer. The message names the caller's line and the duration.
+/// Panics if the future takes `limit` or longer. The message names the caller's line and the duration.
 #[track_caller]
 pub fn within<T>(limit: Duration, future: impl Future<Output = T>) -> impl Future<Output = T> {
     let caller = Location::caller();

@@ -24,9 +24,9 @@ pub enum Fault {
     Kill,
     /// A process is frozen for longer than the lease of processes that know no deadline, then thawed.
     Freeze,
-    /// A process is killed after the provider has executed its request and before it gets the response.
+    /// A process is killed after the provider has executed its request and before the response arrives.
     KillBeforeAnswer,
-    /// A process is frozen at that moment, then thawed.
+    /// A process is frozen after the provider has executed its request and before the response arrives, then thawed.
     FreezeBeforeAnswer,
     /// Some processes have wrong clocks during the whole hunt.
     ClockSkew,
@@ -289,7 +289,7 @@ impl FaultInjector<'_> {
     }
 }
 
-/// The duration of a fault, or the time by which it exceeds a lease.
+/// The duration of a fault, or the time by which a freeze exceeds a lease.
 const A_WHILE: Range<Duration> = Duration::from_millis(50)..Duration::from_millis(900);
 /// The duration of a long outage, longer than any client or function waits.
 const LONG_OUTAGE: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(6);

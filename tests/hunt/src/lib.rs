@@ -1,8 +1,8 @@
 //! The hunt searches for double charges: real functions, real stores, a provider with Stripe's state machine, clients that retry,
-//! and random faults of everything.
+//! and random faults of all parts.
 //!
 //! With a retention ([`Hunt::with_retention`]) finished records expire during the hunt. Callers retry before, around and after
-//! the expiry. A key may run again after it, and not before.
+//! the expiry. A key may run again after the expiry, and not before.
 //!
 //! At the end the hunt compares, payment by payment, the responses to clients with the provider's charges ([`Report`]). A seed
 //! repeats every choice: the clients' requests and behaviour, and the order and the duration of faults. The interleaving of
@@ -58,7 +58,7 @@ pub struct Hunt {
     pub seed: u64,
     /// The function that the processes run.
     pub work: Work,
-    /// The stores that decide.
+    /// The stores of keys.
     pub mode: Mode,
     /// The faults to inject.
     pub faults: Vec<Fault>,
@@ -75,7 +75,7 @@ pub struct Hunt {
 pub enum Work {
     /// `payments-create`, with its ledger.
     Payments,
-    /// A function that charges by one call, at most once, with only the engine to protect it.
+    /// A function that charges by one call, at most once. Only the engine prevents a second charge.
     Once,
     /// The same function, which runs again after an abandoned attempt. Two charges are then allowed, two different responses are
     /// not.
@@ -103,7 +103,7 @@ impl Work {
     }
 }
 
-/// The stores that decide.
+/// The stores of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// MongoDB, with Redis in front of it.
@@ -164,7 +164,7 @@ impl Hunt {
     ///
     /// # Panics
     ///
-    /// When something does not start.
+    /// Panics if a server or a process does not start.
     pub async fn run(&self, progress: impl Fn(Progress)) -> Report {
         let began = Instant::now();
         let mut report = Report::default();

@@ -110,7 +110,7 @@ async fn stop_signal() {
     }
 }
 
-/// The value that a variable names. Not set: the first one.
+/// The value that a variable names. Not set: the first value.
 fn one_of<T: Copy, const N: usize>(
     name: &str,
     values: [(&'static str, T); N],

@@ -15,7 +15,8 @@ use super::between;
 
 /// [`wait_for_room`](Pool::wait_for_room) waits until one of this many processes is idle.
 const ROOM: usize = 2;
-/// The longest pause between two checks. Each waiting client draws its own, so that they do not all start at once.
+/// The longest pause between two checks. Each waiting client draws its own pause, so that the clients do not all start at the same
+/// time.
 const LONGEST_LOOK: Duration = Duration::from_millis(200);
 
 /// A pool of processes.

@@ -103,7 +103,8 @@ impl Provider {
         format!("http://{}/{process}/", self.address)
     }
 
-    /// Waits at most `limit` for the next request that changes something. It is executed, and its response is held back.
+    /// Waits at most `limit` for the next request that changes something. The provider executes that request and holds
+    /// the response back.
     pub(super) async fn catch(&self, limit: Duration) -> Option<Caught> {
         let (caught, catching) = oneshot::channel();
         *self.state.catching.lock() = Some(caught);

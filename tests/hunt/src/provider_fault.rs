@@ -27,7 +27,8 @@ pub(super) enum ProviderFault {
     Missing,
 }
 
-/// The distribution of faults. Late ones are more frequent, because they meet another attempt.
+/// The distribution of faults. Late requests and responses are more frequent, because they coincide with
+/// another attempt.
 const DRAWN: [ProviderFault; 15] = [
     ProviderFault::Lost,
     ProviderFault::Lost,

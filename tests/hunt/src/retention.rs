@@ -1,8 +1,9 @@
-//! The rule for when a key may run again, to which the hunt holds the engine.
+//! The rule for when a key may run again, against which the hunt checks the engine.
 //!
 //! A result is stored after the work and kept for the retention. So a second run may begin at the earliest one retention after
-//! the end of the first; an earlier one is a double execution. MongoDB keeps unfinished records for ever. Redis keeps them for
-//! one retention after their lease, then forgets the abandoned attempt, even if its request reaches the provider later.
+//! the end of the first run. A second run before that is a double execution. MongoDB keeps unfinished records for ever. Redis
+//! keeps them for one retention after their lease, then forgets the abandoned attempt, even if its request reaches the provider
+//! later.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,8 @@ use super::story::FinalAnswer;
 pub(super) struct Retention {
     /// The retention; `None`: longer than any hunt.
     pub(super) lasts: Option<Duration>,
-    /// Whether the store forgets abandoned attempts too. Such a store may also forget a result before it acknowledged it, and the
-    /// attempt then stores the result again. True for Redis, false for MongoDB.
+    /// Whether the store forgets abandoned attempts too. Such a store may also lose a result before acknowledging it; the attempt
+    /// then stores the result again. True for Redis, false for MongoDB.
     pub(super) forgets_abandoned: bool,
     /// The start of the hunt.
     pub(super) began: Instant,
@@ -137,7 +138,7 @@ mod tests {
         }
     }
 
-    /// The run's own request, sent at 0, and another one.
+    /// The run's own request, sent at 0, and another request.
     #[test]
     fn a_result_expires_one_retention_after_it_was_stored() {
         let origin = Instant::now();

@@ -1,7 +1,7 @@
 //! Retries of a key before, around and after the end of its retention.
 //!
-//! The critical moment is the expiry of a finished record: one caller reads it, MongoDB deletes it, another caller claims the key
-//! anew, and the first caller acts on what it has read.
+//! The critical moment is the expiry of a finished record. Caller A reads the record, and MongoDB deletes the record. Then caller
+//! B claims the key anew, and caller A acts on the deleted record.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ pub(super) struct RetryBurst(pub(super) Vec<Caller>);
 /// One caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
-    /// The time between the final response and its first retry.
+    /// The time between the final response and the caller's first retry.
     pub(super) after: Duration,
-    /// Whether it sends a different request with the same key.
+    /// Whether the caller sends a different request with the same key.
     pub(super) is_different: bool,
 }
 
@@ -34,7 +34,7 @@ const MOST_CALLERS: usize = 6;
 const REUSED: u32 = 4;
 
 impl RetryBurst {
-    /// Draws a burst around the end of a retention. Only if `may_reuse`, some callers send a different request.
+    /// Draws a burst around the end of a retention. If `may_reuse`, some callers send a different request.
     pub(super) fn draw(rng: &mut Rng, retention: Duration, may_reuse: bool) -> Self {
         let spread = rng.choice(SPREADS).unwrap_or_default();
         let is_reused = may_reuse && rng.u32(..REUSED) == 0;

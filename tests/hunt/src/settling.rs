@@ -21,7 +21,7 @@ pub(super) struct Settling {
     _tasks: JoinSet<()>,
 }
 
-/// Counters of their work.
+/// Counters of the work of the schedule and the webhook.
 #[derive(Default)]
 struct Counted {
     settled: AtomicU64,

@@ -157,7 +157,7 @@ impl Stage {
 }
 
 impl Environment {
-    /// Timeouts short enough for faults to show, and a ledger in the folder unless another one is set.
+    /// Timeouts short enough for faults to show, and a ledger in the folder unless another ledger is set.
     fn of_payments(folder: &TempDir) -> Self {
         Self(vec![
             ("IDEMPOTENCY_FALLBACK", "reject".to_owned()),

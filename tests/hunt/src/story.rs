@@ -19,15 +19,15 @@ pub(super) struct Story {
     pub(super) finals: Vec<FinalAnswer>,
     /// Responses that are never allowed.
     pub(super) invalid_responses: Vec<ClientResponse>,
-    /// The failures of processes that had its requests.
+    /// The failures of processes that had the client's requests.
     pub(super) failures: Vec<String>,
     /// The events of the payment with their times since the start of the hunt, for the report.
     pub(super) lines: Vec<(Duration, String)>,
-    /// The time of its first request, or of its return.
+    /// The time of the client's first request, or of the client's return.
     pub(super) began: Option<Duration>,
     /// The time of its first final response.
     pub(super) answered_at: Option<Duration>,
-    /// Whether another request used the key too, and may have started it.
+    /// Whether another request used the key too, and may have started the work.
     pub(super) is_reused: bool,
 }
 
@@ -139,13 +139,13 @@ impl FinalAnswer {
         received.min().unwrap_or_default()
     }
 
-    /// The time of the last request that got it.
+    /// The time of the last request that got this response.
     pub(super) fn last_sent(&self) -> Duration {
         let sent = self.receipts.iter().map(|receipt| receipt.sent);
         sent.max().unwrap_or_default()
     }
 
-    /// The id of the run that produced it, if the response names one.
+    /// The id of the run that produced this response, if the response names a run.
     pub(super) fn result(&self) -> Option<String> {
         let body: Value = serde_json::from_str(&self.response.body).ok()?;
         body["id"].as_str().map(str::to_owned)

@@ -1,7 +1,7 @@
 //! MongoDB's TTL monitor with a short interval.
 //!
 //! MongoDB deletes expired records once a minute (<https://www.mongodb.com/docs/manual/core/index-ttl/>), and mongo-java-server
-//! never does. A hunt ends before, so that it would never meet the deletion of a finished record and a new claim of its key. This
+//! never does. A hunt ends earlier, so a hunt would never meet the deletion of a finished record and a new claim of its key. This
 //! monitor deletes the records that the engine's TTL index would delete: by `finished_at` and the server's clock.
 
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl TtlMonitor {
     ///
     /// # Panics
     ///
-    /// When the server's URI is invalid.
+    /// Panics if the server's URI is invalid.
     pub(super) async fn start(server: &MongoServer, database: &str, retention: Duration) -> Self {
         let records = server.collection(database, COLLECTION).await;
         let deleted = Arc::new(AtomicU64::default());

@@ -1,4 +1,4 @@
-//! A damaged or foreign value under a key may have been a result, so nothing runs.
+//! A damaged or foreign value under a key may have been a result, so no work runs.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -76,7 +76,8 @@ async fn a_damaged_record_never_lets_redis_run_the_key_again() {
     assert_eq!(engine.counts().unknown, 10);
 }
 
-/// The script decides by the header, and checks the body only where it is copied or returned.
+/// The script decides claims and writes by the header. It checks the body only before it copies or
+/// returns the body.
 #[tokio::test]
 async fn a_damaged_body_is_never_copied_or_replayed() {
     let stage = Stage::redis().await.with("IDEMPOTENCY_LEASE_MS", "1500");
@@ -120,7 +121,7 @@ async fn a_damaged_body_is_never_copied_or_replayed() {
     assert_eq!(redis.query::<String>(&["GET", key]).await, damaged);
     let completed = lease.complete(charged()).await;
 
-    // The operation took effect, and its owner brings everything that is stored.
+    // The operation took effect, and the completion contains everything that the store keeps.
     assert!(matches!(completed, WriteResult::Stored(_)), "{completed:?}");
     let outcome = claim(&engine, &payment).await;
     assert!(
@@ -171,7 +172,7 @@ async fn a_header_with_shifted_fields_is_unreadable() {
     assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
 }
 
-/// Its own response may differ from the stored one.
+/// The response that the owner sends again may differ from the stored response.
 #[tokio::test]
 async fn a_damaged_result_is_not_returned_even_to_its_owner() {
     let stage = Stage::redis().await;
@@ -193,7 +194,7 @@ async fn a_damaged_result_is_not_returned_even_to_its_owner() {
     );
 }
 
-/// A record that expires after one retention could end before its lease does.
+/// A record that expires after one retention could expire before its lease ends.
 #[tokio::test]
 async fn an_unfinished_record_never_expires_before_its_lease() {
     let stage = Stage::redis().await;

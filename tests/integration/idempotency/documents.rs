@@ -142,7 +142,7 @@ async fn a_changed_retention_replaces_the_expiry_index() {
     }
 }
 
-/// MongoDB has deleted the record since, and revisions restart at one.
+/// MongoDB has deleted the record of the frozen attempt, and revisions restart at one.
 #[tokio::test]
 async fn an_attempt_whose_document_expired_cannot_finish_the_next_one() {
     let stage = Stage::mongodb().await;
@@ -162,8 +162,9 @@ async fn an_attempt_whose_document_expired_cannot_finish_the_next_one() {
     );
 }
 
-/// Regression: a slow reader had judged a finished record as expired. Meanwhile MongoDB deleted it, and another caller
-/// claimed the key and completed at the same revision. The reader's compare-and-set matched that record, so both ran.
+/// Regression: a slow reader had judged a finished record as expired. Meanwhile MongoDB deleted the record, and
+/// another caller claimed the key and completed at the same revision. The reader's compare-and-set matched that
+/// record, so both callers ran the work.
 #[tokio::test]
 async fn a_compare_and_set_for_a_deleted_document_starts_nothing() {
     let server = MongoServer::shared().await;

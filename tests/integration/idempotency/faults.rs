@@ -230,8 +230,8 @@ pub(super) async fn a_delayed_write_undoes_nothing(world: &World, proxy: &FaultP
     );
 }
 
-/// Regression: the holder kept its revision after a renewal whose reply was lost, and mistook the next one of equal
-/// length for a retry of it. So it assumed a lease that no store had renewed.
+/// Regression: the lease holder kept its revision after a renewal whose reply was lost, and mistook the next renewal
+/// of equal length for a retry. So the holder assumed a lease that no store had renewed.
 pub(super) async fn a_renewal_after_an_unacknowledged_one_is_written(
     world: &World,
     proxy: &FaultProxy,

@@ -91,7 +91,8 @@ async fn redis_behind_a_proxy() -> (RedisServer, FaultProxy, Stage) {
     (redis, proxy, stage)
 }
 
-/// Before, during and after an outage of Redis, one process runs a key once, and reports which store decided.
+/// Before, during and after an outage of Redis, one process runs a key once, and reports which store was
+/// authoritative.
 #[tokio::test]
 async fn a_process_runs_a_key_once_despite_an_outage_of_redis() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -148,7 +149,7 @@ async fn a_process_runs_a_key_once_despite_an_outage_of_redis() {
     assert_eq!(provider.charges(), charges);
 }
 
-/// Redis has the release, but not the attempt that started while it was away.
+/// Redis has the release of the first attempt, but not the attempt that started during the outage.
 #[tokio::test]
 async fn an_old_release_does_not_free_a_newer_attempt() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -169,8 +170,8 @@ async fn an_old_release_does_not_free_a_newer_attempt() {
     assert_eq!(claimed.degraded_to, Some(Backend::Memory));
 }
 
-/// Redis was away when the key became unknown in this process, or has lost it since. Another process's use of the key
-/// then is unrelated to this process's attempt.
+/// Redis was unavailable when the key became unknown in this process, or has lost the key since. A release by another
+/// process is then unrelated to this process's attempt.
 #[tokio::test]
 async fn a_release_by_another_process_frees_no_attempt_that_redis_lacks() {
     for is_away in [true, false] {
@@ -194,7 +195,7 @@ async fn a_release_by_another_process_frees_no_attempt_that_redis_lacks() {
     }
 }
 
-/// Waits until Redis decides again after an outage.
+/// Waits until Redis is authoritative again after an outage.
 async fn redis_is_back(engine: &Idempotency) {
     eventually(Duration::from_secs(5), async || {
         let claimed = engine.claim(&a_payment(), patience()).await;
@@ -203,7 +204,7 @@ async fn redis_is_back(engine: &Idempotency) {
     .await;
 }
 
-/// While Redis is away this process's memory decides, so it needs the resolutions in Redis.
+/// While Redis is unavailable, this process's memory is authoritative, so the memory needs the resolutions in Redis.
 #[tokio::test]
 async fn a_resolution_in_redis_is_copied_to_memory() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -224,7 +225,7 @@ async fn a_resolution_in_redis_is_copied_to_memory() {
     ));
 }
 
-/// Redis decides about the attempt, so no write is acknowledged while Redis is away.
+/// Redis is authoritative for the attempt, so no write is acknowledged while Redis is unavailable.
 #[tokio::test]
 async fn without_redis_no_write_of_its_attempts_is_acknowledged() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -265,7 +266,7 @@ async fn without_redis_no_write_of_its_attempts_is_acknowledged() {
     );
 }
 
-/// Redis was asked, and its decision is unknown.
+/// During the outage, this process cannot know whether Redis has started another attempt after the lease.
 #[tokio::test]
 async fn without_redis_a_process_does_not_start_what_redis_may_have_started() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -296,7 +297,7 @@ async fn without_redis_a_process_does_not_start_what_redis_may_have_started() {
     .await;
 }
 
-/// A caller that keeps no revision can renew although Redis has a renewal whose reply was lost.
+/// A caller without a revision can renew a lease although Redis has executed a renewal whose reply was lost.
 #[tokio::test]
 async fn a_caller_without_a_revision_renews_after_a_lost_reply() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -319,7 +320,7 @@ async fn a_caller_without_a_revision_renews_after_a_lost_reply() {
     assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
 }
 
-/// A restarted process knows nothing of the attempt; Redis has its record.
+/// A restarted process has no record of the attempt in memory; Redis has the record.
 #[tokio::test]
 async fn a_mark_after_a_restart_is_resolved_in_redis() {
     let stage = Stage::redis_behind_memory().await;
@@ -341,7 +342,7 @@ async fn a_mark_after_a_restart_is_resolved_in_redis() {
     }
 }
 
-/// Redis still has the earlier release.
+/// Redis has the release of an earlier attempt, but not the attempt that started during the outage.
 #[tokio::test]
 async fn an_attempt_started_without_redis_ends_without_it() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -374,7 +375,7 @@ async fn an_attempt_started_without_redis_ends_without_it() {
     started(&engine, &unknown).await;
 }
 
-/// Redis has lost the attempt, so it would store a late result as the first one.
+/// Redis has lost the attempt, so Redis would store a late result as the first result.
 #[tokio::test]
 async fn a_late_result_does_not_change_a_resolution_in_memory() {
     let stage = Stage::redis_behind_memory()
@@ -402,7 +403,7 @@ async fn a_late_result_does_not_change_a_resolution_in_memory() {
     assert_eq!(late, WriteResult::Superseded(replay));
 }
 
-/// One completion does not wait for Redis; Redis has the result of the other one.
+/// The quick completion does not wait for Redis; Redis stores the result of the slow completion.
 #[tokio::test]
 async fn concurrent_completions_get_one_result() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -431,7 +432,7 @@ async fn concurrent_completions_get_one_result() {
     assert_eq!(slow, WriteResult::Stored(replayed));
 }
 
-/// Redis has the outcome as unknown, and does not have the result.
+/// In Redis the outcome is unknown; only the memory of this process has the result.
 #[tokio::test]
 async fn a_claim_replays_a_result_stored_while_redis_was_asked() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -460,7 +461,7 @@ async fn a_claim_replays_a_result_stored_while_redis_was_asked() {
     );
 }
 
-/// A result is final, however often and with whatever content it is sent again.
+/// The first result is final, even if the lease holder sends other results for the same attempt.
 #[tokio::test]
 async fn the_first_result_is_replayed_to_every_caller() {
     let (redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -496,7 +497,7 @@ async fn the_first_result_is_replayed_to_every_caller() {
     }
 }
 
-/// A look returns what a claim would.
+/// `wait_for` returns the same outcome as a claim would.
 #[tokio::test]
 async fn a_look_at_an_unfinished_attempt_asks_redis() {
     let stage = Stage::redis_behind_memory().await;
@@ -578,7 +579,7 @@ async fn a_superseded_result_is_not_replayed_from_memory() {
     );
 }
 
-/// Redis starts a first attempt, but this process knows an earlier one.
+/// After the flush Redis starts a first attempt, but the memory of this process has an earlier attempt.
 #[tokio::test]
 async fn attempts_lost_by_a_flushed_redis_are_known_from_memory() {
     let stage = Stage::redis_behind_memory()
@@ -602,7 +603,7 @@ async fn attempts_lost_by_a_flushed_redis_are_known_from_memory() {
     }
 }
 
-/// Redis has the attempt, and was away when it completed.
+/// Redis has the attempt, and was unavailable when the attempt completed.
 #[tokio::test]
 async fn a_result_that_redis_missed_is_the_only_response() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -652,7 +653,7 @@ async fn a_key_known_only_to_this_process_can_be_resolved() {
     ));
 }
 
-/// Without Redis it is unknown whether the seen record still exists.
+/// Without Redis, the process cannot know whether the record still exists.
 #[tokio::test]
 async fn a_resolution_without_acknowledgement_fails() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -699,7 +700,7 @@ async fn a_key_lost_by_a_flushed_redis_can_be_resolved() {
     ));
 }
 
-/// This process's memory still has the seen record; in Redis, another process has taken over.
+/// This process's memory still has the record that the caller read; in Redis, another process has taken over.
 #[tokio::test]
 async fn a_resolution_refused_by_redis_is_refused() {
     let stage = Stage::redis_behind_memory()
@@ -748,7 +749,7 @@ async fn an_attempt_taken_over_elsewhere_gets_the_other_result() {
     assert_eq!(replayed, answer("other"));
 }
 
-/// Redis has counted the writes of another process, and this process's memory has not.
+/// The revision in Redis includes the writes of another process; the revision in this process's memory does not.
 #[tokio::test]
 async fn a_renewal_renews_the_lease_in_both_stores() {
     let stage = Stage::redis_behind_memory().await;

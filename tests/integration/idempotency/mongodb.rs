@@ -14,7 +14,7 @@ use super::stage::{Stage, a_payment, charged, claim, patience, started};
 /// The command of every write.
 const WRITE: &str = "findAndModify";
 
-/// MongoDB behind a proxy. The driver retries no write, so each one is the engine's.
+/// MongoDB behind a proxy. The driver retries no write, so the engine sends every write.
 async fn mongodb_behind_a_proxy() -> (FaultProxy, Stage) {
     let server = MongoServer::shared().await;
     let proxy = FaultProxy::in_front_of(server.address());
@@ -29,7 +29,7 @@ fn writes(proxy: &FaultProxy) -> usize {
     writes.count()
 }
 
-/// Each try has the same owner, so it finds the effect of an earlier one.
+/// Each try has the same owner, so a later try finds the effect of an earlier try.
 #[tokio::test]
 async fn an_unanswered_claim_is_sent_three_times() {
     let (proxy, stage) = mongodb_behind_a_proxy().await;
@@ -111,7 +111,8 @@ async fn of_two_resolutions_one_succeeds() {
     let entry = entry.expect("read").expect("there");
     let released = || Resolution::Released(NoEffect::AttemptEnded);
 
-    // Its read is answered late, so its compare-and-set comes after the other one.
+    // The slow engine gets the reply to its read late, so its compare-and-set comes after that of
+    // the quick engine.
     proxy.delay(Duration::from_millis(500));
     let (late, ()) = tokio::join!(slow.resolve_entry(&entry, released(), patience()), async {
         tokio::time::sleep(Duration::from_millis(250)).await;
@@ -122,7 +123,7 @@ async fn of_two_resolutions_one_succeeds() {
     assert_eq!(late, Ok(ResolveResult::Refused));
 }
 
-/// A caller without a revision: the engine reads it, and one write follows it.
+/// The caller has no revision, so the engine reads the revision and then writes once.
 #[tokio::test]
 async fn a_renewal_without_a_revision_writes_once() {
     let (proxy, stage) = mongodb_behind_a_proxy().await;

@@ -1,4 +1,5 @@
-//! The conformance suite on the store from the documentation: its description suffices for a store of your own.
+//! The conformance suite on the store from the documentation. It shows that the description suffices to write a
+//! store.
 
 #[path = "../../../shared/crates/idempotency/examples/own_store.rs"]
 #[expect(dead_code, reason = "an example has a main function")]

@@ -115,7 +115,7 @@ async fn a_payment_survives_its_process() {
     assert_eq!(payment.charges(), 1);
 }
 
-/// At any point: before the claim, before the charge, before the result, after it.
+/// The process is killed before the claim, before the charge, before the result, or after the result.
 #[tokio::test]
 async fn a_killed_process_leads_to_no_second_charge() {
     let deaths = [0, 10, 20, 30, 45, 60, 80, 100, 120].map(async |milliseconds| {
@@ -137,7 +137,8 @@ async fn a_killed_process_leads_to_no_second_charge() {
     join_all(deaths).await;
 }
 
-/// Frozen before the charge, and resumed long after its lease is over and other callers have claimed.
+/// The process is frozen before the charge, and thawed long after its lease is over and other callers have claimed the
+/// key.
 #[tokio::test]
 async fn a_process_frozen_past_its_lease_charges_once() {
     let payment = Payment::new().await;
@@ -177,7 +178,7 @@ async fn wrong_clocks_end_no_lease_early_or_late() {
 
         let answer = other.request(payment.request(0, 0)).await;
         assert_eq!(answer.json(), "in progress", "{first} {second}");
-        // This times out before a lease that ends half a minute late.
+        // `final_answer` times out before a lease that ends half a minute late.
         assert_eq!(payment.final_answer(&other).await.json(), "unknown");
         assert_eq!(payment.charges(), 0);
     }

@@ -77,7 +77,8 @@ async fn a_restart_with_an_append_only_file_leads_to_no_second_charge() {
     assert_eq!(provider.charges(), 1);
 }
 
-/// A documented limit: Redis does not know what it has lost. Only MongoDB behind it prevents this.
+/// A documented limit: Redis cannot detect that it has lost data. Only MongoDB behind Redis prevents the second
+/// run.
 #[tokio::test]
 async fn a_flushed_redis_lets_a_completed_payment_run_again() {
     let stage = Stage::redis().await;
@@ -138,7 +139,8 @@ async fn a_checkpoint_whose_reply_was_lost_is_written_once_and_a_renewal_again()
     assert_eq!(rev().await, 4);
 }
 
-/// Neither process has a revision. The first one has read it and is slow to write; meanwhile the second one writes.
+/// Neither process has a revision. The slow process has read the revision and writes late; the quick process writes
+/// in between.
 #[tokio::test]
 async fn the_slower_of_two_processes_of_one_attempt_is_outdated() {
     let world = World::redis_alone().await;

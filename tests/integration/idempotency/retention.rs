@@ -7,8 +7,8 @@ use shared::idempotency::{Blocked, ClaimOutcome};
 
 use super::stage::{Provider, Stage, a_payment, charged, claim, started};
 
-/// Redis alone deletes an unknown key one retention after its last write; every other store keeps it until it is
-/// resolved.
+/// Redis alone deletes an unknown key one retention after its last write; every other store keeps the key until
+/// the key is resolved.
 #[tokio::test]
 async fn an_unknown_key_does_not_expire_with_the_retention() {
     let stages = [

@@ -44,7 +44,7 @@ impl Stage {
         Self::redis().await.with("IDEMPOTENCY_FALLBACK", "memory")
     }
 
-    /// As deployed: its user has the permissions in template.yaml.
+    /// A cluster with the Redis user of a deployment, which has the permissions in template.yaml.
     pub(crate) async fn redis_cluster() -> Self {
         let cluster = shared_cluster().await;
         let stage = Self::with_variables(&[
@@ -71,7 +71,7 @@ impl Stage {
         }
     }
 
-    /// As deployed, too.
+    /// MongoDB with Redis in front of it. The Redis user has the permissions in template.yaml.
     pub(crate) async fn tiered() -> Self {
         let user = CacheUser::Payments;
         let redis = RedisServer::builder()
@@ -103,7 +103,7 @@ impl Stage {
         })
     }
 
-    /// Whether the memory of one process decides, so that there is only one process.
+    /// Whether the memory of one process is authoritative, so that there is only one process.
     pub(crate) fn is_memory(&self) -> bool {
         self.redis.is_none() && self.cluster.is_none() && self.database.is_none()
     }

@@ -65,7 +65,7 @@ strikes! {
         async |world: &World| { world.mongo_proxy.refuse(); world.redis_proxy.refuse(); }, heal;
 }
 
-/// The replica that takes over lacks the last second.
+/// The server that takes over lacks the latest writes.
 #[tokio::test]
 async fn a_failover_to_a_lagging_replica_leads_to_no_second_charge() {
     let replica = RedisServer::start().await;
@@ -95,7 +95,8 @@ async fn a_process_that_ends_anywhere_leads_to_no_second_charge() {
     }
 }
 
-/// The response is fixed once MongoDB has acknowledged it, but its client waited for the slowest Redis timeout.
+/// Regression: MongoDB had acknowledged the result, but the engine made the client wait for the slowest Redis
+/// timeout.
 #[tokio::test]
 async fn a_silent_redis_does_not_delay_an_acknowledged_result() {
     let world = World::tiered().await;
@@ -159,7 +160,8 @@ async fn an_unacknowledged_claim_starts_no_attempt() {
     assert_eq!(world.provider.charges(), 0);
 }
 
-/// A's claim is in Redis and A has crashed; C, with another request, won in MongoDB while Redis was away.
+/// The claim of process A is in Redis, and process A has crashed. Process C claimed the key in MongoDB for
+/// another request while Redis was unavailable.
 #[tokio::test]
 async fn the_hint_of_a_crashed_process_blocks_no_caller() {
     let world = World::tiered().await;
@@ -277,7 +279,7 @@ async fn a_resumed_attempt_keeps_its_hint_in_redis() {
     assert_eq!(world.redis.query::<String>(&["GET", key]).await, hint);
 }
 
-/// MongoDB gets all the time, except for the time that Redis needs to remove the claim.
+/// The engine waits for MongoDB until only the time remains in which Redis can remove the claim.
 #[tokio::test]
 async fn a_claim_without_a_reply_from_mongodb_leaves_no_hint() {
     let world = World::tiered().await;
@@ -299,7 +301,8 @@ async fn a_claim_without_a_reply_from_mongodb_leaves_no_hint() {
     }
 }
 
-/// Longer than MongoDB's timeout for one call: the claim is sent again, and recognised if it arrived.
+/// The stall is longer than MongoDB's timeout for one call. The engine sends the claim again, and MongoDB
+/// recognises a claim that had arrived.
 #[tokio::test]
 async fn a_claim_is_retried_while_mongodb_stalls() {
     let world = World::tiered().await;
@@ -406,7 +409,7 @@ async fn a_blocked_claim_removes_only_its_own_hint() {
     assert_eq!(world.redis.keys("*").await, Vec::<String>::new());
 }
 
-/// A message that was delayed for a day.
+/// Redis gets the old result late, as from a message that was delayed for a day.
 #[tokio::test]
 async fn redis_keeps_the_newer_of_two_results() {
     let stage = Stage::tiered().await.with("IDEMPOTENCY_TTL_SECONDS", "1");
@@ -482,7 +485,7 @@ async fn without_redis_mongodb_decides_the_same_and_reports_it() {
     .await;
 }
 
-/// Redis holds only hints, so all of this comes from MongoDB.
+/// Redis holds only hints, so the list and the index of keys are in MongoDB.
 #[tokio::test]
 async fn keys_are_listed_and_indexed_in_mongodb() {
     let stage = Stage::tiered().await;

@@ -30,7 +30,7 @@ const NODE: Language = ["node", "payment.mjs"];
 /// The function and the provider, on one port of the loopback interface.
 struct World {
     caller: Caller,
-    /// Number of its next replies that are lost after the request was applied.
+    /// The number of the next replies of the function that are lost after the request took effect.
     lost: AtomicUsize,
     provider: Mutex<Provider>,
 }

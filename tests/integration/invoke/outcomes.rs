@@ -124,7 +124,7 @@ async fn a_release_lets_the_next_one_begin(caller: Caller) {
         assert_eq!(released, json!({"outcome": "released"}));
     }
 
-    // Its owner has given up.
+    // The owner of the released attempt gets no new attempt.
     assert_eq!(caller.ask(&payment).await["outcome"], "in_progress");
     assert_eq!(caller.lease(&begin("k")).await["attempt"], 2);
 }

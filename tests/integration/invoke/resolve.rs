@@ -155,7 +155,7 @@ async fn begin_and_status_agree_on_an_abandoned_key(caller: Caller) {
     assert_eq!(caller.ask(&status("r")).await["state"], "abandoned");
     let started = caller.started(&resumable()).await;
     assert_eq!(started["took_over"], true);
-    // After its own `mark_unknown`, the next `begin` gets the same reply.
+    // After the lease holder's `mark_unknown`, the next `begin` gets the same reply.
     caller
         .ask_with_lease("mark_unknown", &started["lease"])
         .await;
@@ -177,8 +177,8 @@ async fn a_resolved_attempt_that_returns_is_superseded(caller: Caller) {
     }
 }
 
-/// Regression: the reply combined two reads, `unknown` of one attempt and the revision of a later, running one.
-/// Resolving that revision after its lease let a third attempt start.
+/// Regression: the reply combined two reads: `unknown` of one attempt, and the revision of a later attempt that
+/// was running. Resolving that revision after the lease let a third attempt start.
 #[tokio::test]
 async fn an_unknown_reply_has_no_revision_of_a_running_attempt() {
     let redis = RedisServer::start().await;
@@ -190,7 +190,7 @@ async fn an_unknown_reply_has_no_revision_of_a_running_attempt() {
     assert_eq!(revision(&slow).await, seen);
     proxy.delay(Duration::from_millis(700));
 
-    // The claim is decided now; its reply, and so the second read, comes later.
+    // Redis executes the claim now; the reply arrives later, so the second read happens later too.
     let asking = begin("k");
     let (reply, ()) = tokio::join!(slow.ask(&asking), async {
         tokio::time::sleep(Duration::from_millis(350)).await;

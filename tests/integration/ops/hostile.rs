@@ -8,7 +8,7 @@ use shared::idempotency::{Fingerprint, IdempotencyKey, Operation, RecordKey, Req
 
 use super::{World, ops, text};
 
-/// Unescaped, this name clears the screen, begins a new line and reverses the text after it.
+/// Unescaped, this name clears the screen, begins a new line and reverses the text after the name.
 const HOSTILE: &str = "jwt:a\u{1b}[2J\nfn:b\u{202e}\u{9b}c";
 const SHOWN: &str = r"jwt:a\u{1b}[2J\u{a}fn:b\u{202e}\u{9b}c";
 
@@ -67,7 +67,7 @@ async fn the_scope_of_a_key_is_printed_escaped() {
     }
 }
 
-/// The parser of the command line once quoted invalid arguments unescaped.
+/// Regression: the parser of the command line quoted invalid arguments unescaped.
 #[test]
 fn an_invalid_argument_is_quoted_escaped() {
     let none: &[(String, String)] = &[];

@@ -174,7 +174,8 @@ async fn a_key_is_released_with_a_reason_and_only_at_the_revision_that_was_seen(
     assert!(error.contains("not found in scope"), "{error}");
 }
 
-/// A mismatch after the key's retention may release the record of a charged payment. Once, `key show` then reported no effect.
+/// Regression: `key show` reported that a charged payment had no effect if its record was released. A mismatch after the key's
+/// retention may release such a record.
 #[tokio::test]
 async fn the_advice_for_a_payments_key_comes_from_the_ledger() {
     let world = World::new().await;

@@ -28,7 +28,8 @@ fn shown(folder: &Path, arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// Once, `key show` failed after the first payment: without a store it did not ask the ledger.
+/// Regression: without a store, `key show` did not read the ledger; the command failed after the first
+/// payment.
 #[tokio::test]
 async fn without_a_store_key_show_prints_the_payment_from_the_ledger() {
     let folder = TempDir::new().expect("a folder");
@@ -66,7 +67,8 @@ async fn without_a_store_key_show_prints_the_payment_from_the_ledger() {
     }
 }
 
-/// The store holds no response for a payment that waits for its customer, only a reference to it.
+/// For a payment that waits for its customer, the store holds a reference to the payment instead of a
+/// response.
 #[tokio::test]
 async fn key_show_names_a_result_that_is_a_reference_to_a_payment() {
     let (redis, folder) = (
@@ -105,7 +107,7 @@ async fn key_show_names_a_result_that_is_a_reference_to_a_payment() {
     );
 }
 
-/// Once, `config check` accepted such a URL, and every connection failed.
+/// Regression: `config check` accepted URLs that no client can connect to; every connection failed.
 #[tokio::test]
 async fn config_check_rejects_a_url_that_no_client_can_connect_to() {
     let folder = TempDir::new().expect("a folder");
@@ -148,7 +150,8 @@ async fn config_check_rejects_a_url_that_no_client_can_connect_to() {
     }
 }
 
-/// The file `.env` counts only in development, so that a developer's store never replaces an environment's.
+/// The tool uses `.env` only in development, so that a developer's store never replaces the store of an
+/// environment.
 #[tokio::test]
 async fn the_environment_takes_precedence_over_the_file() {
     let folder = TempDir::new().expect("a folder");

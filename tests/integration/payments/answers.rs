@@ -20,8 +20,8 @@ async fn shop_with(livemode: &str, key: &str, stripe: &ScriptedStripe) -> Shop {
     .await
 }
 
-/// A new version sent another form of the intent with the same key. Stripe rejected it, and the rejection became a final 402, while an
-/// attempt of the version before may have charged.
+/// Regression: a new version sent another form of an intent with the same idempotency key, and Stripe rejected the request. The
+/// function answered a final 402, although an attempt of the version before may have charged.
 #[tokio::test]
 async fn an_idempotency_key_reused_with_another_form_does_not_fail_the_payment() {
     let stripe = ScriptedStripe::start().await;
@@ -84,7 +84,8 @@ async fn the_idempotency_key_of_a_creation_depends_on_its_form() {
     assert_eq!(stripe.intents().len(), 3);
 }
 
-/// 409 means that a request with the same key is being processed. It may create the intent, and its sender may confirm it.
+/// Stripe answers 409 while it processes another request with the same key. That request may create the intent, and its sender may
+/// confirm the intent.
 #[tokio::test]
 async fn a_conflict_at_the_provider_is_answered_as_unknown() {
     let stripe = ScriptedStripe::start().await;
@@ -103,7 +104,7 @@ async fn a_conflict_at_the_provider_is_answered_as_unknown() {
     }
 }
 
-/// Only an intent with the order's amount is confirmed.
+/// The function confirms only an intent with the amount and the currency of the order.
 #[tokio::test]
 async fn an_intent_of_another_amount_or_currency_is_never_confirmed() {
     for (member, value) in [("amount", json!(100_000)), ("currency", json!("usd"))] {
@@ -126,7 +127,7 @@ async fn an_intent_of_another_amount_or_currency_is_never_confirmed() {
     }
 }
 
-/// With a test key in production, "succeeded" was answered and no customer was charged.
+/// Regression: with a test key in production, the function answered "succeeded", and no customer was charged.
 #[tokio::test]
 async fn an_intent_of_the_other_mode_is_never_confirmed() {
     // Most keys show their mode in their form, so no request is sent.

@@ -174,7 +174,8 @@ async fn a_refusal_before_the_claim_stores_nothing() {
     assert_eq!(shop.create.processes(), 1);
 }
 
-/// Bodies of other programs' JSON writers, and texts that would differ at the provider, in a browser or on screen.
+/// The cases are bodies from JSON writers of other programs, and texts that would differ at the provider, in a
+/// browser or on screen.
 #[tokio::test]
 async fn an_invalid_text_is_reported_with_its_member_and_the_reason() {
     let shop = Shop::on_a_laptop().await;
@@ -286,7 +287,8 @@ async fn all_errors_of_a_body_are_reported_at_once() {
     "#);
 }
 
-/// In a deployed development environment, all unauthenticated callers were one tenant.
+/// Regression: the functions of a deployed development environment accepted unauthenticated callers, all as one
+/// tenant.
 #[tokio::test]
 async fn a_deployed_function_requires_an_authenticated_caller() {
     let shop = Shop::with_mongodb(&[("ENVIRONMENT", "development")]).await;

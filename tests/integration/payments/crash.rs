@@ -6,7 +6,7 @@ use harness::{RedisServer, eventually};
 
 use super::shop::{Shop, payment, ten_euros};
 
-/// Retries by two other processes then lead to one charge and one response.
+/// After the kill, retries by two other processes lead to one charge and one response.
 #[tokio::test]
 async fn a_payment_is_charged_once_if_its_process_is_killed_at_any_time() {
     let redis = RedisServer::start().await;

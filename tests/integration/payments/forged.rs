@@ -85,7 +85,8 @@ fn summary(answer: &Answer) -> (u16, String) {
     (answer.status, answer.text().to_owned())
 }
 
-/// A declined payment was answered as succeeded, after a write by the Redis user of the function `idempotency`.
+/// Regression: `payments-create` replayed any record in Redis. After a write by the Redis user of the function
+/// `idempotency`, a declined payment was answered as succeeded.
 #[tokio::test]
 async fn forged_records_in_redis_are_not_replayed() {
     let world = World::tiered().await;
@@ -114,7 +115,7 @@ async fn forged_records_in_redis_are_not_replayed() {
     assert_eq!(shop.intents(), intents);
 }
 
-/// The same without another store that has the result.
+/// Like the test above, but Redis is the only store of keys.
 #[tokio::test]
 async fn a_forged_result_in_redis_alone_is_answered_from_the_ledger() {
     let world = World::redis_alone().await;
@@ -163,7 +164,8 @@ async fn forged_records_in_mongodb_are_not_replayed() {
     }
 }
 
-/// The answer was "in progress" as long as the forged record existed, although the ledger had the response.
+/// Regression: `payments-create` answered "in progress" as long as the forged claim existed, although the ledger had the
+/// response.
 #[tokio::test]
 async fn a_forged_claim_in_mongodb_does_not_block_a_replay() {
     let world = World::tiered().await;
@@ -189,7 +191,7 @@ async fn a_forged_claim_in_mongodb_does_not_block_a_replay() {
     }
 }
 
-/// A forged response to a key that no request has used.
+/// Another program stores a forged response under a key that no request has used.
 #[tokio::test]
 async fn a_forged_response_to_a_new_key_does_not_prevent_the_payment() {
     let world = World::tiered().await;
@@ -271,7 +273,8 @@ async fn a_mac_key_can_be_rotated_while_functions_run() {
     assert_eq!(summary(&shop.pay("k-2", &order).await), summary(&second));
 }
 
-/// The event was accepted and not processed, as if another delivery had been processed.
+/// Regression: the webhook mistook a forged record for the result of an earlier delivery. The event was accepted and not
+/// processed.
 #[tokio::test]
 async fn an_event_with_a_forged_record_is_processed() {
     let world = World::tiered().await;

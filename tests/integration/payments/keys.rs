@@ -67,7 +67,8 @@ async fn abandoned(shop: &Shop, key: &RecordKey, policy: Policy, body: &[u8]) {
     assert!(matches!(outcome, ClaimOutcome::Claimed(_)), "{outcome:?}");
 }
 
-/// The key stayed unknown forever: only another request of its client would have finished it.
+/// Regression: the reconciler ended the payment and left its key unknown. Only another request of the client would have finished the
+/// key.
 #[tokio::test]
 async fn the_key_of_a_reconciled_payment_gets_its_response() {
     let shop = Shop::with_mongodb(&[]).await;
@@ -101,7 +102,7 @@ async fn a_key_without_a_payment_is_reopened() {
     assert_eq!(paid.status, 201);
 }
 
-/// The response of a payment never answers another request.
+/// The key's record belongs to another request, so the reconciler never completes the key with the payment's response.
 #[tokio::test]
 async fn a_key_that_another_request_claimed_is_reopened() {
     let shop = Shop::with_mongodb(&[]).await;
@@ -122,8 +123,8 @@ async fn a_key_that_another_request_claimed_is_reopened() {
     assert_eq!(other.status, 422);
 }
 
-/// The ledger has the response even if an attempt with another body holds the key after its retention, or the key's record is damaged.
-/// The paid request was answered 422, with the advice to use a fresh key.
+/// Regression: `payments-create` answered a paid request with 422 and the advice to use a fresh key, although the ledger had the
+/// response. The key's record was damaged, or an attempt with another body held the key after its retention.
 #[tokio::test]
 async fn a_paid_request_is_replayed_from_the_ledger_despite_the_engines_record() {
     let shop = Shop::with_mongodb(&[]).await;
@@ -148,7 +149,8 @@ async fn a_paid_request_is_replayed_from_the_ledger_despite_the_engines_record()
     assert_eq!(other.status, 422, "it is no payment of another request");
 }
 
-/// The engine has a record of the payment, and the row is missing, as after a restore. The answer was "this request did nothing".
+/// Regression: `payments-create` answered "this request did nothing" although the engine had a record of the payment. The row was
+/// missing from the ledger, as after a restore.
 #[tokio::test]
 async fn a_payment_with_a_missing_row_has_an_unknown_outcome() {
     let shop = Shop::with_mongodb(&[]).await;

@@ -18,7 +18,7 @@ async fn each_operation_of_the_ledger_uses_majority_concern() {
         let shop = Shop::with(&[("MONGODB_URI", &wire.uri), ("MONGODB_DATABASE", &database)]).await;
 
         let acting = ten_euros("pm_sandbox_requires_action");
-        // The claim, the row and the intent, in both.
+        // The request writes the claim, the row and the intent.
         let created = wire
             .sends(&["findAndModify"], shop.pay("k-1", &acting))
             .await;

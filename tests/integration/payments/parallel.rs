@@ -157,7 +157,7 @@ async fn each_request_has_its_own_deadline() {
     let (first, second) = tokio::join!(first, second);
 
     assert_eq!((first.0, second.0), (202, 202));
-    // With the other request's deadline it would have had less time.
+    // With the deadline of the first request, the second request would have had less time.
     assert!(
         first.1.abs_diff(second.1) < LATER / 2,
         "{first:?} {second:?}"

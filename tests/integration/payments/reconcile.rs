@@ -187,7 +187,7 @@ async fn a_payment_that_is_open_for_days_is_reported_to_an_operator() {
     assert!(metric("OldestOpenPaymentAge").is_some_and(|age| age > 2.0 * day));
 }
 
-/// The payment has no intent in the ledger. Once it is closed, no late attempt can confirm one.
+/// The payment has no intent in the ledger. Once the payment is closed, no late attempt can confirm an intent.
 #[tokio::test]
 async fn a_payment_without_an_intent_is_closed() {
     let stripe = StripeServer::start().await;

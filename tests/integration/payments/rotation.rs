@@ -12,7 +12,7 @@ use super::shop::{Shop, problem, ten_euros};
 use crate::openapi;
 
 const LIMIT: Duration = Duration::from_secs(20);
-/// A key that the server rejects: it accepts keys by their prefix.
+/// A key that the server rejects, because the server accepts keys by their prefix.
 const OLD_KEY: &str = "planted-old-key";
 
 /// A shop with secrets in Secrets Manager.
@@ -132,7 +132,8 @@ async fn every_secret_can_be_in_secrets_manager_and_is_read_once() {
     world.shop.create.assert_no_secret_in_logs();
 }
 
-/// Each request waited one second for the keys, and then started to read them again.
+/// Regression: each request waited one second for the MAC keys, and the next request started to read
+/// them again. Keys that took longer to read were never used.
 #[tokio::test]
 async fn mac_keys_that_take_more_than_a_second_to_read_are_used() {
     let redis = RedisServer::start().await;

@@ -112,7 +112,8 @@ async fn a_customer_acts_and_the_payment_succeeds() {
     }
 }
 
-/// The README's table: the payment method, the answer, and the answer to a repeated request.
+/// The table in docs/payments.md: the payment method, the answer, and the answer to a repeated
+/// request.
 fn documented() -> Vec<[String; 3]> {
     let page = include_str!("../../../docs/payments.md");
     let table = page.split("| `payment_method` | answer |").nth(1);
@@ -124,7 +125,7 @@ fn documented() -> Vec<[String; 3]> {
     rows.collect()
 }
 
-/// `pm_sandbox_timeout_after` was undocumented, and is answered with 201.
+/// Regression: the table did not list `pm_sandbox_timeout_after`, which is answered with 201.
 #[tokio::test]
 async fn each_payment_method_is_answered_as_documented_in_the_readme() {
     let rows = documented();

@@ -1,7 +1,7 @@
 //! A provider with scripted responses: Stripe's payment intents and idempotency keys, in memory.
 //!
-//! A reused key with the same form gets the same response. With another form it is rejected, as Stripe does
-//! (<https://docs.stripe.com/api/idempotent_requests>); localstripe does not implement keys.
+//! A reused key with the same form gets the same response. A reused key with another form is rejected, as
+//! Stripe does (<https://docs.stripe.com/api/idempotent_requests>); localstripe does not implement keys.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -102,7 +102,7 @@ async fn a_payment_is_one_succeeded_intent() {
     world.shop.create.assert_no_secret_in_logs();
 }
 
-/// Amounts were sent in the wrong unit: 5000 ISK were charged as 50, and 100 MGA as 10000.
+/// Regression: the Stripe client sent amounts in the wrong unit. 5000 ISK were charged as 50, and 100 MGA as 10000.
 #[tokio::test]
 async fn an_amount_is_sent_in_stripes_unit() {
     let world = World::new().await;
@@ -155,7 +155,7 @@ async fn an_amount_that_stripe_cannot_represent_is_rejected_before_the_claim() {
     let rows = rows.count_documents(Document::new()).await;
     assert_eq!(rows.expect("a number"), 0);
 
-    // If the key had been claimed, it would belong to another request.
+    // If the key had been claimed, the key would belong to the rejected request.
     let corrected = world.pay("k-1", "pm_card_visa").await;
 
     assert_eq!(corrected.status, 201, "{}", corrected.text());
@@ -238,7 +238,8 @@ async fn an_unreachable_provider_is_answered_as_unavailable() {
     assert_eq!(world.stripe.intents().await, ["succeeded"]);
 }
 
-/// The key was released after a request for ten euros. Twenty euros with the same key would confirm the intent of ten.
+/// The key was released after a request for ten euros. A request for twenty euros with the same key would confirm the
+/// intent for ten.
 #[tokio::test]
 async fn a_released_key_is_refused_for_another_request() {
     let world = World::new().await;

@@ -29,7 +29,7 @@ fn hours_ago(hours: i64) -> String {
     then.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
-/// Removes the order from a row. Returns the row as it was.
+/// Removes the order from a row. Returns the original row.
 async fn broken(shop: &Shop, id: &str) -> Document {
     let filter = doc! { "_id": id };
     let without = doc! { "$unset": { "order": "" } };
@@ -44,7 +44,8 @@ async fn repair(shop: &Shop, row: Document) {
     assert_eq!(replaced.expect("replaced").matched_count, 1);
 }
 
-/// A page of unreadable rows was taken for the end of the queue, and the run reported itself as finished.
+/// Regression: the reconciler mistook a page of unreadable rows for the end of the queue, and reported the run
+/// as finished.
 #[tokio::test]
 async fn a_run_skips_pages_of_unreadable_rows() {
     let shop = Shop::with_mongodb(&[]).await;
@@ -58,7 +59,7 @@ async fn a_run_skips_pages_of_unreadable_rows() {
         doc! { "_id": id, "state": "unknown", "created_at": hours_ago(9) }
     };
     let mut rows: Vec<_> = (0..210).map(row).collect();
-    // Damage that excluded a row from every list.
+    // Regression: each kind of damage below excluded a row from every list.
     rows[0].insert("state", "succeded");
     rows[1].insert("state", 7);
     rows[2].insert("created_at", 7);
@@ -111,7 +112,7 @@ async fn a_run_skips_an_unreadable_file() {
     .await;
 }
 
-/// The answer was that the request had done nothing, although the payment was charged.
+/// Regression: `payments-create` answered that the request had done nothing, although the payment was charged.
 #[tokio::test]
 async fn a_repeated_request_for_an_unreadable_row_has_an_unknown_outcome() {
     let shop = Shop::with_mongodb(&[]).await;
@@ -134,7 +135,7 @@ async fn a_repeated_request_for_an_unreadable_row_has_an_unknown_outcome() {
         let record = records.find_one(doc! {}).await.expect("read");
         assert_eq!(record.expect("a record").get_str("state"), Ok("unknown"));
     }
-    // The reconciler leaves the key, because it cannot read how the payment ended.
+    // The reconciler leaves the key, because the reconciler cannot read how the payment ended.
     let reconciler = shop.function("payments-reconcile", AT_ONCE).await;
     eventually(LIMIT, async || {
         run(&reconciler).await;

@@ -114,7 +114,8 @@ async fn an_event_ends_its_payment_once() {
     world.webhook.assert_no_secret_in_logs();
 }
 
-/// The content of an event does not count. The intent's current status counts, in any order of events.
+/// The webhook ignores the status in an event and reads the intent's current status, so the order of events does not
+/// matter.
 #[tokio::test]
 async fn an_event_only_triggers_a_look_at_the_intent() {
     let world = World::new().await;
@@ -208,7 +209,7 @@ async fn an_event_of_another_system_is_accepted_and_ignored() {
     assert_eq!(anomalies(&world.webhook), Vec::<String>::new());
 }
 
-/// Each was only a log line without an alarm, and Stripe got a success response.
+/// Regression: the webhook logged such events without an alarm and accepted them, so Stripe did not send them again.
 #[tokio::test]
 async fn an_event_of_a_charge_that_contradicts_the_ledger_is_counted_and_retried() {
     let world = World::new().await;
@@ -295,7 +296,7 @@ async fn every_function_that_reads_an_intent_with_another_amount_counts_it() {
     assert_eq!(world.status().await, "succeeded");
 }
 
-/// Each delivery was a server error, and Stripe retried it for days.
+/// Regression: the webhook answered each delivery with a server error. Stripe sent the event again for days.
 #[tokio::test]
 async fn an_event_of_an_intent_that_the_provider_does_not_have_is_accepted() {
     let world = World::new().await;
@@ -357,7 +358,7 @@ async fn the_signature_covers_the_exact_bytes_of_the_body() {
             .header("Stripe-Signature", &header)
             .body(body.to_vec())
     };
-    // An array was accepted as an event, member by member.
+    // Regression: the webhook accepted an array as an event, member by member.
     let array = br#"["evt_2","payment_intent.succeeded",false,{}]"#;
     for nonsense in [&b"\xff\xfe"[..], b"[]", array, b"{\"id\":\"evt_2\"}", b""] {
         let refused = world.request(signed(nonsense)).await;
@@ -390,7 +391,7 @@ async fn without_a_webhook_secret_events_are_retried_later() {
     assert_eq!(get.status, 405);
 }
 
-/// Each start on a laptop logged an error, although Stripe sends no events to a laptop.
+/// Regression: the webhook logged an error at each start on a laptop, although Stripe sends no events to a laptop.
 #[tokio::test]
 async fn a_missing_webhook_secret_is_an_error_in_deployments_only() {
     let deployed = Lambda::function("payments-webhook").env("AWS_LAMBDA_LOG_FORMAT", "JSON");
@@ -427,7 +428,8 @@ async fn two_concurrent_deliveries_of_an_event_end_the_payment_once() {
     assert_eq!(world.status().await, "succeeded");
 }
 
-/// Events of an intent in `requires_capture`, which no payment here uses, were refused for days.
+/// Regression: the webhook refused events of an intent in `requires_capture`, a status that this project does not use.
+/// Stripe sent the events again for days.
 #[tokio::test]
 async fn an_event_that_does_not_end_its_payment_is_accepted() {
     let shop = Shop::with_mongodb(&[]).await;

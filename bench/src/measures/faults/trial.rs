@@ -81,7 +81,7 @@ pub(super) async fn trial(stage: &Stage, contestant: &Contestant, fault: Fault) 
         Fault::Freeze => LAST_PATIENCE,
         _ => PATIENCE,
     };
-    // A client retries whatever it got, because a client whose answer was lost cannot know.
+    // The client retries after any answer, because a client whose answer was lost cannot know the result.
     let is_settled = client.retry(&processes.next, patience).await;
     Trial {
         executions: client.counter.executions(&client.order.key),
@@ -158,7 +158,7 @@ impl Client {
         is_at_work
     }
 
-    /// Loses the deciding store's reply to the completion. Returns whether there was such a reply.
+    /// Loses the authoritative store's reply to the completion. Returns whether there was such a reply.
     async fn lose_reply(&mut self, first: &Lambda, store: Store) -> bool {
         let (settled, is_at_work) = self.begin(first).await;
         let decides = self.proxy_to_decider(store);
@@ -169,7 +169,7 @@ impl Client {
             && (store == Store::Nothing || self.proxy_to_decider(store).bytes_from_server() > 0)
     }
 
-    /// Makes all stores unreachable. Returns whether the deciding one was tried.
+    /// Makes all stores unreachable. Returns whether the process sent bytes to the authoritative store.
     async fn lose_completion(&mut self, first: &Lambda, store: Store) -> bool {
         let (settled, is_at_work) = self.begin(first).await;
         self.proxy_to_decider(store).reset_counters();
@@ -180,7 +180,7 @@ impl Client {
             && (store == Store::Nothing || self.proxy_to_decider(store).bytes_from_clients() > 0)
     }
 
-    /// Starts the work, which does not end before the counter opens. Returns whether it started.
+    /// Starts the work, which does not end before the counter opens. Returns whether the work started.
     async fn begin(&self, first: &Lambda) -> (impl Future<Output = Settled> + use<>, bool) {
         self.counter.close();
         let settled = first.hand_over(self.order.event()).await;

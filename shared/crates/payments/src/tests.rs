@@ -352,7 +352,8 @@ async fn crash_at_each_point(method: &str, status: u16, charges: usize, is_forge
     }
 }
 
-/// Without any claim, as after the loss of the idempotency store: the ledger and the provider alone prevent a second charge.
+/// The attempts have no claims, as after the loss of the idempotency store. The ledger and the provider alone prevent a
+/// second charge.
 #[tokio::test]
 async fn concurrent_attempts_without_claims_charge_once() {
     for is_forgetful in [false, true] {

@@ -27,7 +27,7 @@ pub(super) fn acceptor(directory: &Path) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// The certificate of the authority that signed it.
+/// The certificate of the authority that signed the gate's certificate.
 pub(super) fn authority(directory: &Path) -> PathBuf {
     Certificate::authority_in(directory)
 }

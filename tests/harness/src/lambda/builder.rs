@@ -131,7 +131,7 @@ impl LambdaBuilder {
     ///
     /// # Panics
     ///
-    /// When the workspace does not build; the message is cargo's.
+    /// Panics if the workspace does not build; the message is cargo's.
     pub fn binary(&self) -> PathBuf {
         self.program.file()
     }
@@ -140,7 +140,7 @@ impl LambdaBuilder {
     ///
     /// # Panics
     ///
-    /// When the process does not ask for an invocation. The message has the process's output.
+    /// Panics if the process does not ask for an invocation. The message has the process's output.
     pub async fn start(self) -> Lambda {
         match self.try_start().await {
             Ok(lambda) => lambda,
@@ -152,7 +152,7 @@ impl LambdaBuilder {
     ///
     /// # Errors
     ///
-    /// When the process does not ask for an invocation.
+    /// Fails if the process does not ask for an invocation.
     pub async fn try_start(self) -> Result<Lambda, FailedStart> {
         let program = self.program.clone();
         let file = tokio::task::spawn_blocking(move || program.file()).await;

@@ -126,8 +126,8 @@ fn send(events: &mpsc::UnboundedSender<Event>, event: Event) {
     let _ = events.send(event);
 }
 
-/// A body that signals when it has been written: the server drops it in the same step that writes it to the socket. Tasks of this
-/// single-threaded runtime see that step completed; other threads may not.
+/// A body that signals when the server has written it. The server drops the body in the same step that writes the body to the
+/// socket. Tasks of this single-threaded runtime see that step completed; other threads may not.
 struct ResponseBody {
     content: Option<Bytes>,
     _written: Option<oneshot::Sender<()>>,

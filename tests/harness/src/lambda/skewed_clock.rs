@@ -1,5 +1,6 @@
-//! Gives a process a wrong wall clock, by libfaketime (<https://github.com/wolfcw/libfaketime>). The monotonic clock stays right,
-//! because it measures durations, and no real machine's is wrong by seconds.
+//! Gives a process a wrong wall clock, by libfaketime (<https://github.com/wolfcw/libfaketime>).
+//! The monotonic clock stays right, because it measures durations, and the monotonic clock of a
+//! real machine is never wrong by seconds.
 
 use jiff::SignedDuration;
 
@@ -9,7 +10,7 @@ use crate::environment;
 ///
 /// # Panics
 ///
-/// When libfaketime is not installed. The message says how to install it.
+/// Panics if libfaketime is not installed. The message says how to install it.
 pub(super) fn variables(skew: SignedDuration) -> [(&'static str, String); 3] {
     let library = environment::libfaketime().unwrap_or_else(|| {
         panic!("libfaketime is not installed: run `scripts/install faketime`, or install the package `faketime`")

@@ -226,7 +226,7 @@ impl Supervisor {
                 since: Instant::now(),
             };
             self.running.insert(invocation.id, running);
-            // If the connection is gone now, the process is too, and its end settles this invocation.
+            // If the connection is gone now, the process is gone too, and the end of the process settles this invocation.
             let _ = self.polls.remove(0).send(delivery);
             last_written = Some(when_written);
         }

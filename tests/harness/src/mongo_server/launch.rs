@@ -1,5 +1,5 @@
-//! Starts a MongoDB server that ends with the test process, even after a kill: both kinds of server read a pipe that the system
-//! closes then.
+//! Starts a MongoDB server that ends with the test process, even after a kill. Both kinds of server read a pipe that the system
+//! closes at the end of the test process.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -54,7 +54,8 @@ impl Running {
 ///
 /// What to install, or the server's output.
 pub(super) fn launch() -> Result<Running, String> {
-    // The folder holds only the log of the start. It stays, because a value that lives until the process ends is never dropped.
+    // The folder holds only the log of the start. The folder stays, because a value that lives until the process ends is never
+    // dropped.
     let directory = temporary_directory()?;
     let log = directory.path().join("server.log");
     let mongod = environment::find_on_path("mongod");

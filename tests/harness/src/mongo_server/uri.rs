@@ -25,7 +25,8 @@ impl MongoUri {
     ///
     /// # Errors
     ///
-    /// When it is not a MongoDB URI. The message does not quote it, because it may hold a password.
+    /// Fails if the text is not a MongoDB URI. The message does not quote the text, which may hold a
+    /// password.
     pub(super) fn parse(uri: &str) -> Result<Self, String> {
         let (scheme, rest) = uri
             .split_once("://")

@@ -22,7 +22,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// When the reply is an error or does not arrive.
+    /// Panics if the reply is an error or does not arrive.
     pub async fn command(&self, words: &[&str]) -> Value {
         match self.try_command(words).await {
             Ok(reply) => reply,
@@ -34,7 +34,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// When the reply is an error, is not a `T`, or does not arrive.
+    /// Panics if the reply is an error, is not a `T`, or does not arrive.
     pub async fn query<T: FromRedisValue>(&self, words: &[&str]) -> T {
         let reply = self.command(words).await;
         redis::from_redis_value(reply).unwrap_or_else(|error| panic!("{words:?}: {error}"))
@@ -79,7 +79,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// When there is no such field.
+    /// Panics if there is no such field.
     pub async fn info(&self, field: &str) -> String {
         let info: String = self.query(&["INFO", "everything"]).await;
         let value = info

@@ -69,7 +69,7 @@ impl RedisServerBuilder {
         self.setting("requirepass", password)
     }
 
-    /// Adds an ACL user, for example with the rules `~* &* +@all -del`. [`RedisServer::url`] logs in as the first one.
+    /// Adds an ACL user, for example with the rules `~* &* +@all -del`. [`RedisServer::url`] logs in as the first user.
     pub fn user(mut self, name: &str, password: &str, rules: &str) -> Self {
         self.login.get_or_insert_with(|| Login {
             user: Some(name.to_owned()),
@@ -120,7 +120,7 @@ impl RedisServerBuilder {
     ///
     /// # Panics
     ///
-    /// When `redis-server` is not installed or does not answer in time. The message has the server's log.
+    /// Panics if `redis-server` is not installed or does not answer in time. The message has the server's log.
     pub async fn start(self) -> RedisServer {
         for _ in 1..ATTEMPTS {
             let server = self.launch();

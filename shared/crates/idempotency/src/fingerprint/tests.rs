@@ -10,8 +10,8 @@ fn of(payload: impl AsRef<[u8]>) -> Result<Fingerprint, AmbiguousPayload> {
     })
 }
 
-/// Two versions of a function share one keyspace during a deployment, so these must never change. Another program
-/// computed them from the layout in the module's documentation.
+/// Two versions of a function share one keyspace during a deployment, so these fingerprints must never change.
+/// Another program computed them from the layout in the module's documentation.
 #[test]
 fn a_fingerprint_never_changes() {
     let request = |payload| Request {

@@ -2,8 +2,8 @@ use super::*;
 use crate::store_time::StoreTime;
 use crate::{Fingerprint, Idempotency, IdempotencyKey, OwnerId, RecordKey, Request, Scope};
 
-/// A lease of an attempt that took over. It ends after `lasts`; the provider recognises its derived key for
-/// `recognised_for`.
+/// A lease of an attempt that took over. The lease ends after `lasts`; the provider recognises the derived
+/// key for `recognised_for`.
 fn lease(lasts: Duration, recognised_for: Option<Duration>) -> Lease {
     let key = IdempotencyKey::parse("k").expect("a key");
     let request = Request::default();

@@ -244,7 +244,8 @@ fn the_parsed_form_of_a_return_url_is_stored() {
     assert!(accepted.newly_invalid.is_empty());
 }
 
-/// JavaScript and Python can write a lone surrogate. The error named the whole body instead of the member.
+/// Regression: the error for a lone surrogate, which JavaScript and Python can write, named the whole body
+/// instead of the member.
 #[test]
 fn a_lone_surrogate_is_reported_at_its_member() {
     let cases = [
@@ -306,7 +307,7 @@ fn a_byte_order_mark_before_a_body_is_ignored() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(5_000))]
 
-    /// What is accepted is the number that was written, digit by digit.
+    /// The accepted amount is the number in the text, digit by digit.
     #[test]
     fn an_amount_is_never_rounded(digits in "-?[0-9]{1,25}(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?") {
         let body = format!(r#"{{"amount": {digits}, "currency": "EUR", "payment_method": "pm"}}"#);

@@ -138,7 +138,8 @@ async fn an_event_is_processed_if_the_ledger_names_its_intent() {
     }
 }
 
-/// It was accepted, and the provider would not have sent it again.
+/// Regression: the webhook accepted an event that the ledger had not recorded. The provider does not send an accepted
+/// event again.
 #[tokio::test]
 async fn an_event_is_retried_until_the_ledger_has_recorded_it() {
     let acted = Acted::new().await;
@@ -157,7 +158,7 @@ async fn an_event_is_retried_until_the_ledger_has_recorded_it() {
     assert_eq!(acted.state().await, State::Succeeded);
 }
 
-/// An event with the id of another one is refused. As a replay it would count as processed.
+/// An event with the id of another event is refused, because a replay would report the event as processed.
 #[tokio::test]
 async fn a_repeated_delivery_is_replayed_and_another_event_with_its_id_is_refused() {
     let acted = Acted::new().await;

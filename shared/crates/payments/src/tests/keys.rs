@@ -143,7 +143,7 @@ async fn the_keys_of_payments_and_events_are_finished_and_others_are_counted() {
         unfinished.iter().map(|(key, _)| key).collect::<Vec<_>>(),
         left
     );
-    // The response of a payment never answers another request.
+    // The reconciler never completes a key with the response of a payment for another request.
     for (case, is_answered) in [(&cases[2], true), (&cases[3], false)] {
         let entry = engine.entry(&case.0.key, Deadline::UNKNOWN).await;
         let progress = entry.expect("read").expect("there").progress;

@@ -42,7 +42,8 @@ async fn ended(world: &World, body: &[u8], end: &End) -> Payment {
     ended
 }
 
-/// A customer who was charged then must not be answered now that nothing was charged.
+/// The older version charged the customer, so the new version must not answer that nothing was
+/// charged.
 #[tokio::test]
 async fn a_payment_that_an_older_version_accepted_is_replayed_although_its_order_is_invalid_now() {
     let order = |more: &str| {

@@ -85,7 +85,7 @@ struct Frozen {
     intent: Intent,
 }
 
-/// What it does when it thaws.
+/// The action of the frozen attempt when it thaws.
 #[derive(Clone, Copy)]
 enum Act {
     Attach,
@@ -193,8 +193,8 @@ fn assert_unknown(answer: &ClientAnswer, case: &str) {
     assert_eq!(body["status"], "unknown", "{case}");
 }
 
-/// Every attempt creates the same intent. An attempt found it attached, took it for its own, and answered that nothing was done when its
-/// own confirmation was rate-limited. The attempt that it had taken over had charged.
+/// Regression: a rate-limited attempt answered that nothing was done, although the attempt that it had taken over had charged. Every
+/// attempt creates the same intent, and the later attempt mistook the attached intent for its own.
 #[tokio::test]
 async fn a_takeover_answers_unknown_if_the_other_attempt_may_have_charged() {
     use Act::{Attach, Confirm};

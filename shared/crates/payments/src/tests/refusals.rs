@@ -78,7 +78,8 @@ impl World {
     }
 }
 
-/// Otherwise the intent would wait for a confirmation forever, and the client for a final answer.
+/// If the payment stayed open, the intent would wait for a confirmation forever, and the client for
+/// a final answer.
 #[tokio::test]
 async fn a_payment_fails_if_the_provider_rejects_its_confirmation() {
     let world = World::new(false);
@@ -123,7 +124,8 @@ async fn an_amount_mismatch_differs_from_an_unreachable_provider() {
     }
 }
 
-/// It was answered as pending, although the ledger already had its end.
+/// Regression: an attempt answered a payment as pending, although the ledger already had the
+/// payment's final state.
 #[tokio::test]
 async fn a_payment_that_another_attempt_ended_is_answered_without_the_provider() {
     let world = World::new(false);

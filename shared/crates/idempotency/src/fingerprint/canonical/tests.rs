@@ -127,7 +127,8 @@ proptest! {
     }
 }
 
-/// Regression: each level was read once per level above it, so 5 MB in 64 arrays took seconds.
+/// Regression: the parser read each level once per level above it, so 5 MB in 64 arrays took
+/// seconds.
 #[test]
 fn depth_does_not_multiply_the_tokens_read() {
     const ELEMENTS: usize = 1_000;

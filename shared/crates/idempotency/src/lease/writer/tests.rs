@@ -136,7 +136,7 @@ async fn a_write_is_retried_at_growing_intervals_until_the_deadline() {
 
     assert_eq!(lease.checkpoint("a note").await, WriteResult::NotDurable);
 
-    // After 20, 60, 140 and 300 ms at the earliest.
+    // The retries start after 20, 60, 140 and 300 ms at the earliest.
     let asked = engine.counts().degraded;
     assert!((1..=5).contains(&asked), "{asked}");
 }

@@ -103,7 +103,8 @@ async fn a_result_expires_a_minute_before_its_retention_ends() {
     let left: u64 = front.redis.query(&["PTTL", front.key.as_str()]).await;
     assert!((5_000..=10_000).contains(&left), "{left}");
 
-    // Another program stored it for longer; Redis does not replay it either.
+    // Another program stored the expired result for longer; Redis does not replay that result
+    // either.
     let over = result("over", now - retention + 59_000).to_text();
     let over = String::from_utf8(over).expect("text");
     let set = ["SET", front.key.as_str(), &over];

@@ -11,14 +11,15 @@ use pair::Pair;
 #[derive(Clone, Debug)]
 enum Event {
     Step(Step),
-    /// A delayed write arrives, decided by the record of this many revisions ago; zero: the current one.
+    /// A delayed write arrives, computed from the record of this many revisions ago; zero: the current
+    /// record.
     Late {
         ago: usize,
         judged: Judged,
     },
 }
 
-/// A client's or a reconciler's decision about the record that it had read.
+/// The action that a client or a reconciler chose for the record that it had read.
 #[derive(Clone, Debug)]
 enum Judged {
     Claim(Wish),
@@ -58,7 +59,7 @@ fn late_histories() -> [Vec<Event>; 3] {
     let expire = || Event::Step(Step::Expire);
     let late = |ago, judged| Event::Late { ago, judged };
     [
-        // The record was deleted and claimed again since: same revision, another owner.
+        // Meanwhile the record was deleted and claimed again: same revision, another owner.
         vec![
             claim(),
             change(Kind::Complete(1)),
@@ -72,7 +73,7 @@ fn late_histories() -> [Vec<Event>; 3] {
             pass(),
             late(2, Judged::Claim(wish(100))),
         ],
-        // The lease holder wrote since: same owner and attempt, another revision.
+        // Meanwhile the lease holder wrote: same owner and attempt, another revision.
         vec![
             claim(),
             change(Kind::Checkpoint("a note".into())),
@@ -82,7 +83,7 @@ fn late_histories() -> [Vec<Event>; 3] {
             late(1, Judged::Change(Kind::Release)),
             late(0, Judged::Claim(wish(2_000_000))),
         ],
-        // Nothing changed since.
+        // The record has not changed.
         vec![
             claim(),
             late(0, Judged::Change(Kind::Checkpoint("a note".into()))),

@@ -153,7 +153,7 @@ fn the_deciding_store_depends_on_the_state_and_the_copy() {
     assert_eq!(store().knowledge(&key()), LocalKnowledge::Nothing);
 }
 
-/// The abandoned attempt may still continue, so only Redis can decide whether another one may start.
+/// The abandoned attempt may still continue, so only Redis can decide whether another attempt may start.
 #[test]
 fn a_reopened_copy_is_unfinished() {
     let claim = claim(Duration::ZERO, Policy::RerunAlways);
@@ -268,7 +268,7 @@ fn an_answered_claim_is_not_decided_by_the_memory() {
     ));
 }
 
-/// Its sender has given up, and Redis has the release.
+/// The sender of the claim has given up, and Redis has the release.
 #[test]
 fn a_delayed_copy_of_a_released_claim_is_decided_by_redis() {
     let claim = once();
@@ -422,7 +422,7 @@ fn a_copy_follows_the_replies_of_redis() {
     }
 }
 
-/// Another process may have written in between.
+/// Another process may have written between two writes of this process.
 #[test]
 fn redis_assigns_the_revisions() {
     let claim = once();
@@ -453,7 +453,7 @@ fn a_copy_follows_its_own_attempt_and_keeps_its_result() {
     }
 }
 
-/// Another attempt has finished, so a repeated completion of this one is not a result.
+/// Another attempt has finished, so a repeated completion of the superseded attempt is not a result.
 #[test]
 fn the_result_of_another_attempt_replaces_a_superseded_copy() {
     let claim = once();
@@ -646,7 +646,7 @@ fn a_running_attempt_is_copied_once() {
     assert_eq!(store.knowledge(&key()), LocalKnowledge::Decides);
 }
 
-/// Regression: the call was dropped.
+/// The call of a claim was dropped, so only the end of its lease ends the reservation.
 #[test]
 fn a_reservation_makes_room_once_its_lease_is_over() {
     for (lease, expected) in [(LEASE, false), (Duration::ZERO, true)] {

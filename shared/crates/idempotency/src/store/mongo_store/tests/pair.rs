@@ -1,7 +1,7 @@
 //! Runs each step on a server and on the pure functions, and compares the two.
 //!
-//! The server's clock is read before and after each step. An outcome is correct if the pure functions decide the same
-//! at an instant between the two. The same holds for dates that the server sets.
+//! The server's clock is read before and after each step. An outcome is correct if the pure functions return the same
+//! outcome at an instant between the two reads. The same holds for dates that the server sets.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -236,7 +236,7 @@ impl Pair {
         assert_eq!(returned, self.expected);
     }
 
-    /// Sends a write for a record that may have changed since: then it finds nothing.
+    /// Sends a write for a record that may have changed meanwhile. After a change the write matches no record.
     async fn late(&mut self, ago: usize, judged: Judged) {
         let record = match ago.checked_sub(1) {
             None => self.expected.clone(),
@@ -263,7 +263,7 @@ impl Pair {
         let (key, now) = (&self.key, self.now);
         let (update, written) = match judged {
             Judged::Claim(wish) => {
-                // The same request: another one rarely starts.
+                // All claims have the same request, because a claim with another request rarely starts.
                 let claim = ClaimRequest {
                     fingerprint: record.fingerprint,
                     ..claim_of(&wish)
