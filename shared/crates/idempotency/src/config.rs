@@ -25,7 +25,8 @@ pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
 pub(super) const LONGEST_CHECKPOINT: usize = 64 * 1024;
 
 impl Default for IdempotencyConfig {
-    /// One day, 30 seconds, 2 seconds, 1 MiB, 10 000 keys, 64 MiB.
+    /// A retention of one day, a lease of 30 seconds with a grace of 2 seconds, responses up to 1 MiB, and memory for
+    /// 10 000 keys or 64 MiB.
     fn default() -> Self {
         Self {
             retention: Duration::from_secs(86_400),

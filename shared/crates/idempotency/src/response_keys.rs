@@ -130,7 +130,8 @@ impl ResponseKeys {
 
     /// The keys, the signing one first; `None`: there are none, or they are unavailable.
     async fn keys(&self, deadline: Deadline) -> Option<Vec<Secret>> {
-        // At most half of the time that is left: without the keys there is another way to go on, which also needs time.
+        // At most half of the time that is left: without the keys, the caller asks the next store or the ledger, which
+        // also needs time.
         let limit = deadline.clip(2 * LONGEST_READ) / 2;
         let list = self.list.as_ref()?.value(deadline.within(limit)).await;
         let keys = list.ok()?.list(self.shortest);

@@ -1,7 +1,7 @@
 //! Writes of one attempt to its record.
 //!
-//! The writer retries each write until the deciding store acknowledges it or the time is over. The store checks at each
-//! write that the record still belongs to this attempt.
+//! The writer retries each write until the authoritative store acknowledges it or the time is over. The store checks at
+//! each write that the record still belongs to this attempt.
 
 use std::fmt;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Writer {
             claim: ClaimRequest {
                 owner: token.owner,
                 fingerprint: token.fingerprint,
-                // Only a claim needs these two, and a resumed attempt never claims.
+                // Only a claim needs the policy and the lease, and a resumed attempt never claims.
                 policy: Policy::AtMostOnce,
                 lease: Duration::ZERO,
                 retention: engine.config.retention,
@@ -164,7 +164,7 @@ impl Writer {
         self.deadline.within(SHORT_PATIENCE)
     }
 
-    /// Retries a write until the deciding store replies, at most until `until`.
+    /// Retries a write until the authoritative store replies, at most until `until`.
     async fn write(&self, change: &Change, until: Deadline) -> WriteResult<Option<SavedResponse>> {
         let written = match self.retry(change, until).await {
             Ok(written) => self.check(written, until).await,

@@ -34,7 +34,7 @@ pub(super) enum Bug {
     ResolveWithoutRev,
     /// Another request treats a reopened key as a released one.
     ReopenedWithoutTakeover,
-    // Redis in front
+    // Redis as a cache
     CompleteToBothAtOnce,
     UnfinishedReplacesAResult,
     LoserRewritesRedis,

@@ -14,7 +14,7 @@ pub(super) struct Stored {
     pub(super) is_forgotten: bool,
     /// Redis alone: the last instant at which the record exists.
     pub(super) expires: Option<StoreTime>,
-    /// Only with that bug: the `finished_at` of an unfinished record.
+    /// Only with `Bug::KeepFinishedAt`: the `finished_at` of an unfinished record.
     pub(super) left_over: Option<StoreTime>,
     pub(super) highest_rev: u64,
     /// The clients whose attempts were resolved, one bit each.

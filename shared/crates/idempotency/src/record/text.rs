@@ -5,7 +5,7 @@
 //!     state       owner          attempt    rev        leased_at     lease   policy        first_at      finished_at   took_over fingerprint  length of what follows
 //! ```
 //!
-//! Every field has a fixed width, so a script decides from the first bytes alone, however large the response is. An
+//! Every field has a fixed width, so a script needs only the first bytes of a record, however large the response is. An
 //! operator can read the record with `GET`.
 //!
 //! Times and durations are milliseconds. `finished_at` is zero in an unfinished record, and the policy is stored as its

@@ -9,12 +9,13 @@ use crate::Policy;
 use crate::record::{Record, Unreadable};
 use crate::store_time::StoreTime;
 
-/// A decision, and the stores that took part in it.
+/// The reply of a store to a call, and the stores that took part in the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer<T> {
-    /// The decision.
+    /// The reply.
     pub value: T,
-    /// The store that decided alone while another configured store did not take part. `None`: all configured stores took part.
+    /// The store that replied alone, because another configured store did not take part. `None`: all configured stores
+    /// took part.
     pub degraded_to: Option<Backend>,
 }
 

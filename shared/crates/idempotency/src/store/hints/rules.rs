@@ -17,7 +17,7 @@ use crate::{OwnerId, Policy};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Held {
     pub(crate) value: Value,
-    /// The last instant at which Redis still has it.
+    /// The last instant at which Redis still has the value.
     pub(crate) expires: StoreTime,
 }
 

@@ -11,7 +11,7 @@ use pair::Pair;
 #[derive(Clone, Debug)]
 enum Event {
     Step(Step),
-    /// A delayed write arrives, decided by the record of this many revisions ago; zero: the current one.
+    /// A delayed write arrives, made from the record of this many revisions ago; zero: the current record.
     Late {
         ago: usize,
         judged: Judged,

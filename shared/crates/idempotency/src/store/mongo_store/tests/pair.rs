@@ -1,6 +1,6 @@
 //! Runs each step on a server and on the pure functions, and compares the two.
 //!
-//! The server's clock is read before and after each step. An outcome is correct if the pure functions decide the same
+//! The server's clock is read before and after each step. An outcome is correct if the pure functions return the same
 //! at an instant between the two. The same holds for dates that the server sets.
 
 use std::collections::BTreeMap;

@@ -147,7 +147,7 @@ impl Pair {
 
     async fn run(&self, call: Call) -> Reply {
         let reply = self.store.run(&self.key, call, Deadline::UNKNOWN).await;
-        // Keeps the key beyond a short retention: the script decides by the header alone.
+        // Keeps the key beyond a short retention: the script reads only the header.
         let hour = Duration::from_secs(3_600);
         let kept = self.store.client.expire(self.key.as_str(), hour).await;
         kept.expect("kept");
