@@ -5,7 +5,7 @@
 //! 1. Create an intent at the provider. This charges nothing.
 //! 2. Write the intent's id into the row, if the row has none.
 //! 3. Confirm the intent whose id is *read back* from the row. An attempt that loses the race never confirms its own intent.
-//! 4. Let the intent's status decide what follows ([`next_step()`]), and write the end into the ledger.
+//! 4. Take the next step by the intent's status ([`next_step()`]), and write the end into the ledger.
 //!
 //! A client is answered with what the ledger says afterwards. A payment ends as "not charged" in two cases: the provider reports its
 //! intent as `canceled`, or the ledger closes a payment that has no intent. Neither can be confirmed any more.
@@ -329,7 +329,7 @@ impl<'a> Attempt<'a> {
                 }
                 NextStep::Cancel => {
                     last = LastRequest::Cancellation;
-                    // The reply does not matter: the intent's status afterwards decides.
+                    // The reply does not matter: the next step depends on the intent's status afterwards.
                     let cancelling = self
                         .service
                         .provider

@@ -39,7 +39,8 @@ const WHOLE: [&str; 14] = [
     "XPF",
 ];
 const THOUSANDTHS: [&str; 5] = ["BHD", "JOD", "KWD", "OMR", "TND"];
-/// The eight digits that Stripe's API reference allows. The page on currencies allows more for most cards.
+/// The largest amount in Stripe's unit: the eight digits that Stripe's API reference allows. The page on currencies allows more for most
+/// cards.
 const LARGEST: i64 = 99_999_999;
 
 impl StripeUnit {

@@ -277,7 +277,7 @@ impl Webhook {
                 );
                 Processing::Recorded
             }
-            // The payment may stay open. The same event again would find the same.
+            // The payment may stay open, but processing the same event again would change nothing.
             ProviderFinding::AlreadyEnded
             | ProviderFinding::NoIntent
             | ProviderFinding::Intent(_)

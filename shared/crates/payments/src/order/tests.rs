@@ -244,7 +244,7 @@ fn the_parsed_form_of_a_return_url_is_stored() {
     assert!(accepted.newly_invalid.is_empty());
 }
 
-/// JavaScript and Python can write a lone surrogate. The error named the whole body instead of the member.
+/// JavaScript and Python can write a lone surrogate. Regression: the error named the whole body instead of the member.
 #[test]
 fn a_lone_surrogate_is_reported_at_its_member() {
     let cases = [

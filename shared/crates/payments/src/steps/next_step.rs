@@ -12,7 +12,7 @@ pub(crate) enum Purpose {
     Pay,
     /// Record what the provider says. Confirm nothing.
     Reconcile,
-    /// As [`Purpose::Reconcile`], and cancel an intent that is not confirmed yet.
+    /// Record what the provider says, and cancel an intent that is not confirmed yet. Confirm nothing.
     Close,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn next_step(
             Purpose::Pay => NextStep::Confirm,
             Purpose::Reconcile | Purpose::Close => NextStep::Wait(State::Confirming),
         },
-        // The provider will reject each further confirmation too. Cancelling also fences those of other attempts.
+        // The provider will reject each further confirmation too. Cancelling also fences the confirmations of other attempts.
         (IntentStatus::RequiresConfirmation, LastRequest::RejectedConfirmation) => NextStep::Cancel,
         // A late attempt could confirm a declined intent again. So it is cancelled before the payment ends as declined.
         (

@@ -138,7 +138,7 @@ async fn an_event_is_processed_if_the_ledger_names_its_intent() {
     }
 }
 
-/// It was accepted, and the provider would not have sent it again.
+/// Regression: the event was accepted, and the provider would not have sent it again.
 #[tokio::test]
 async fn an_event_is_retried_until_the_ledger_has_recorded_it() {
     let acted = Acted::new().await;

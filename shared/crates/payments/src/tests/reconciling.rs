@@ -115,7 +115,7 @@ async fn a_run_ends_due_payments_and_reports_the_others() {
     assert_eq!(world.charges(), 1);
 }
 
-/// The run read the same page again and again until its time was over.
+/// Regression: the run read the same page again and again until its time was over.
 #[tokio::test]
 async fn a_run_stops_if_the_ledger_answers_reads_but_no_writes() {
     let world = World::new(false);

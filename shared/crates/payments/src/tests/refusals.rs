@@ -123,7 +123,7 @@ async fn an_amount_mismatch_differs_from_an_unreachable_provider() {
     }
 }
 
-/// It was answered as pending, although the ledger already had its end.
+/// Regression: the payment was answered as pending, although the ledger already had its end.
 #[tokio::test]
 async fn a_payment_that_another_attempt_ended_is_answered_without_the_provider() {
     let world = World::new(false);

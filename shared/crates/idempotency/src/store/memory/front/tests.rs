@@ -268,7 +268,7 @@ fn an_answered_claim_is_not_decided_by_the_memory() {
     ));
 }
 
-/// Its sender has given up, and Redis has the release.
+/// The sender of the delayed copy has given up, and Redis has the release.
 #[test]
 fn a_delayed_copy_of_a_released_claim_is_decided_by_redis() {
     let claim = once();
