@@ -31,7 +31,8 @@ pub struct HealthCheck {
     pub operations: [(Operation, Result<(), Reason>); 5],
     /// Whether the value read is the value written; `None` if one of the two failed.
     pub value_matches: Option<bool>,
-    /// Whether the server holds all keys. If it holds only part of them, the operations succeed only for some keys.
+    /// Whether the server holds all keys. If the server holds only part of the keys, the operations succeed only for
+    /// some keys.
     pub all_keys: Result<(), Reason>,
     /// What the server reports about itself; `None` if the user may not run `INFO`.
     pub server: Option<ServerInfo>,
@@ -61,7 +62,7 @@ mod reply {
     pub(super) const EVAL: usize = 3;
     pub(super) const EVALSHA: usize = 4;
     pub(super) const DEL: usize = 5;
-    /// Sent only outside cluster mode.
+    /// The reply to `HELLO`, which is sent only outside cluster mode.
     pub(super) const HELLO: usize = 6;
 }
 
@@ -137,13 +138,13 @@ impl RedisClient {
             .arg("EX")
             .arg(KEY_SECONDS);
         probe.cmd("GET").arg(key);
-        // Run by its text, the script is known to the server, even after a `SCRIPT FLUSH`. The next command then
-        // proves the permission to run it by its digest.
+        // The first command runs the script by its text, so the server knows the script, even after a `SCRIPT FLUSH`.
+        // The next command then proves the permission to run the script by its digest.
         probe.add_command(script.by_text());
         probe.add_command(script.by_digest());
         probe.cmd("DEL").arg(key);
-        // `HELLO` reports whether the server is a cluster node. It changes nothing, and every user that can connect
-        // may run it. In cluster mode no node would be its target.
+        // `HELLO` reports whether the server is a cluster node. It changes nothing, and every user that can connect may
+        // run it. In cluster mode, `HELLO` would have no node as its target.
         if !self.inner.is_cluster {
             probe.cmd("HELLO").arg("3");
         }
