@@ -36,7 +36,7 @@ pub enum Unit {
     Seconds,
 }
 
-/// One metric. It serializes as its definition; its value is elsewhere in the line.
+/// One metric. The metric serializes as its definition; its value is elsewhere in the line.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Metric {
