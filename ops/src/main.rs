@@ -27,7 +27,7 @@ use self::dotenv::Dotenv;
 use self::page::Page;
 use self::report::Report;
 
-/// A command may take this long, because an operator waits for it.
+/// The time limit of a command, for which an operator waits.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {

@@ -155,7 +155,7 @@ impl Config {
 
 /// The environment according to the variables.
 fn read_environment(read: &Reader<'_>) -> Result<Environment, ConfigError> {
-    // Lambda sets both. In another container service, an image of a function has only the second one.
+    // Lambda sets both variables. In another container service, an image of a function has only the second one.
     let of_lambda = ["AWS_LAMBDA_INITIALIZATION_TYPE", "LAMBDA_TASK_ROOT"];
     let mut host = Host::Laptop;
     for variable in of_lambda {

@@ -25,9 +25,9 @@ pub(super) struct Memo<T> {
 /// Whether a probe has its full time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProbeTime {
-    /// It has. The result is kept.
+    /// The probe has its full time limit. The result is kept.
     Full,
-    /// It has less, because the request is nearly out of time. The result is for that request only.
+    /// The probe has less time, because the request is nearly out of time. The result is for that request only.
     Shortened,
 }
 

@@ -471,7 +471,8 @@ mod tests {
                 Some("evicting_policy"),
                 "{policy}"
             );
-            // With MongoDB as the deciding store, an evicted key costs one read of MongoDB. A full cache is normal.
+            // With MongoDB as the authoritative store, an evicted key costs one read of MongoDB. A full cache is
+            // normal.
             assert_eq!(error_code(&backed, policy), None, "{policy}");
         }
         assert_eq!(error_code(&rules(), "noeviction"), Some("memory_high"));
