@@ -37,7 +37,7 @@ pub(super) enum Start {
     Restart,
     /// The previous attempt released the key.
     Reclaim,
-    /// The previous attempt was abandoned, and the policy allows another one.
+    /// The previous attempt was abandoned, and the policy allows another attempt.
     TakeOver,
 }
 

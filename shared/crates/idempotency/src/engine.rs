@@ -27,8 +27,8 @@ pub(super) struct Engine {
     response_keys: Option<ResponseKeys>,
 }
 
-/// How far in the future the end of a stored lease is accepted: twice the longest lease, because a server clock may
-/// have been set back. Another program has written a lease that ends later.
+/// How far in the future a stored lease may end: twice the longest lease, because a server clock may have been set
+/// back. Another program has written a lease that ends later.
 const LATEST_END: Duration = LONGEST_LEASE.saturating_mul(2);
 
 impl Engine {

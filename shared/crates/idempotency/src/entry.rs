@@ -59,9 +59,9 @@ pub enum Resolution {
     Completed(SavedResponse),
     /// The operation had no effect, and can have none later.
     Released(NoEffect),
-    /// The same request may be attempted again, as a takeover, because the abandoned attempt may still continue. Only
-    /// for operations that check their state before they act ([`Policy::RerunAlways`]); refused under any other policy.
-    /// A reopened record expires after the retention.
+    /// The same request may be attempted again, as a takeover, because the abandoned attempt may still continue. This
+    /// is only for operations that check their state before they act ([`Policy::RerunAlways`]), and is refused under
+    /// any other policy. A reopened record expires after the retention.
     Reopened,
 }
 

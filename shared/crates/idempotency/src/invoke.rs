@@ -8,9 +8,9 @@
 //! the reply says so, and a retry is safe. Neither reply is a function error, because the caller's SDK might retry or
 //! report a function error by itself.
 //!
-//! The keys are those of [`Scope::function`] in the namespace of this deployment. So no caller can reach the keys of an
-//! HTTP operation or of another namespace. Callers in one namespace trust one another. The schema of requests and
-//! replies is next to the function that serves them.
+//! All keys are in a [`Scope::function`] of this deployment's namespace. So no caller can reach the keys of an HTTP
+//! operation or of another namespace. Callers in one namespace trust one another. The schema of requests and replies is
+//! next to the function that serves them.
 
 mod answer;
 mod object;
@@ -148,8 +148,8 @@ impl Remote {
 /// The reply to a blocked `begin` with an unknown outcome. `lookup` is a second read of the key, which has the
 /// checkpoint and the revision.
 ///
-/// If another attempt has started or the key was resolved since the claim, the reply reports that instead: the revision
-/// of a running attempt must not be used to resolve it.
+/// If another attempt has started or the key was resolved since the claim, the reply reports the new state. A running
+/// attempt must not be resolved by its revision.
 fn unknown(operation: &Operation, lookup: Lookup) -> Answer {
     let later = |wait| Answer::InProgress {
         retry_after_ms: answer::milliseconds(wait),

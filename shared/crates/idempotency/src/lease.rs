@@ -151,7 +151,8 @@ impl Lease {
         !is_over(self.recognised) && !is_over(*self.work_end.lock())
     }
 
-    /// Stores the result. Returns the stored result: an earlier call whose reply was lost may have stored another one.
+    /// Stores the result. Returns the stored result: an earlier call whose reply was lost may have stored another
+    /// result.
     ///
     /// [`NotDurable`](WriteResult::NotDurable): the operation took effect, but its result may not be stored. Work that
     /// can be resumed has to respond that the outcome is not final. Other work responds with its result, marked as not
@@ -188,7 +189,7 @@ impl Lease {
         marked
     }
 
-    /// Stores a checkpoint of at most 64 KiB for the next attempt, in case this one is abandoned. If two processes
+    /// Stores a checkpoint of at most 64 KiB for the next attempt, in case this attempt is abandoned. If two processes
     /// write for one attempt at the same time, one of them gets [`Outdated`](WriteResult::Outdated).
     ///
     /// # Cancel safety

@@ -131,9 +131,8 @@ impl Idempotency {
         }
     }
 
-    /// Resolves the record that was `seen` under a key: the operation took effect with this response, or it had no
-    /// effect and cannot have one any more. Refused while an attempt is running. The abandoned attempt is superseded if
-    /// it returns.
+    /// Resolves the record that was `seen` under a key: the operation took effect with this response, or had no effect
+    /// and can have none later. Refused while an attempt is running. The abandoned attempt is superseded if it returns.
     ///
     /// # Errors
     ///

@@ -8,10 +8,10 @@
 //! a valid MAC for its key is not accepted: the next store is asked, and finally the ledger.
 //!
 //! The MAC covers no time: a program that can write to the store can restore an earlier response of the same key and
-//! request. So it suits operations whose response never changes, like the payments in the ledger.
+//! request. So the MAC suits operations whose response never changes, like the payments in the ledger.
 //!
-//! To rotate a key, the list holds two keys: the first one signs, both are accepted. A response signed with a key that
-//! is no longer in the list costs a round trip to the next store.
+//! To rotate a key, the list holds two keys: the first key signs, and both keys are accepted. A response signed with a
+//! key that is no longer in the list costs a round trip to the next store.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -24,8 +24,8 @@
 //!   store's clock may be set back by less than the longest lease.
 //! - **Retries.** A call may arrive twice or late, with the same arguments. [`step`] recognises it by its owner or
 //!   revision, so the store passes both on unchanged and invents none.
-//! - **Unfinished records stay.** Only a record whose [`finished_at`](Record::finished_at) is at least one retention
-//!   ago may be deleted. An operation whose record is deleted earlier may run again.
+//! - **Unfinished records stay.** A record may be deleted only when the retention has passed since its
+//!   [`finished_at`](Record::finished_at). An operation whose record is deleted earlier may run again.
 //! - **An unreadable value is not an absent one.** It is reported as [`Unreadable`]. No claim replaces it.
 //! - **Timeouts.** A call returns by its deadline.
 //!

@@ -39,7 +39,7 @@ struct Inner {
 /// The share of the time for the first attempt on a client that has replied before. If the connection of that client
 /// drops everything, the rest of the time is enough for a new client to connect.
 const FIRST_ATTEMPT_SHARE: f64 = 0.5;
-/// Time limit of a call, whatever time is left: the driver itself waits without limit for a reply.
+/// Time limit of a call, even if more time is left: the driver itself waits without limit for a reply.
 const OPERATION_LIMIT: Duration = Duration::from_secs(5);
 /// The shortest first attempt whose failure counts against the client. A shorter attempt was cut by the caller's
 /// deadline, so its failure proves nothing about the client.
@@ -163,7 +163,7 @@ impl Mongo {
             in_use
         };
         match self.call(&client, deadline, deadline, &call).await {
-            // The first attempt may have taken effect, whatever the second one returns.
+            // The first attempt may have taken effect, even if the second attempt failed before it was sent.
             Err(error) if first_error.may_have_run() && error.precedes_calling() => {
                 Err(first_error)
             }
@@ -251,7 +251,7 @@ impl Mongo {
             ..live.clone()
         });
         // The first ping also connected, so a second ping measures the latency. If there is no time for a second ping,
-        // the time of the first is an upper bound: a ping that is cut off would cost the connection.
+        // the time of the first is an upper bound. A ping that is cut off would cost the connection.
         let at_most = connecting?;
         if deadline.clip(at_most) < at_most {
             return Ok(at_most);
@@ -299,8 +299,8 @@ impl fmt::Debug for Mongo {
     }
 }
 
-/// The options with which a majority acknowledges reads and writes, whatever the URI says, so that a failover undoes
-/// neither.
+/// The options with which a majority acknowledges reads and writes, even if the URI says otherwise. So a failover
+/// undoes neither.
 fn majority_options() -> DatabaseOptions {
     DatabaseOptions::builder()
         .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))

@@ -1,8 +1,8 @@
 //! Creates a payment for a client's request.
 //!
 //! The idempotency engine admits one attempt per key at a time. The attempt opens or finds the payment's row in the ledger, and
-//! [`PaymentService::pay`] takes the payment as far as it goes. A repeated request is answered from the engine's saved response, or
-//! from the ledger where the saved response is only a reference to the payment.
+//! [`PaymentService::pay`] advances the payment until it ends or has to wait. A repeated request is answered from the engine's saved
+//! response, or from the ledger where the saved response is only a reference to the payment.
 //!
 //! This module renders no HTTP response: `payments-create` turns the [`Answer`] into one.
 

@@ -13,7 +13,7 @@
 //! may still run. Processing an event twice is harmless.
 //!
 //! Keys of other work are left to their owners. The run counts the unknown keys among them, and an alarm watches the oldest one. Abandoned
-//! keys that the next attempt takes over stay as they are: without a ledger, only the record makes that attempt check the state before it
+//! keys that the next attempt takes over stay as they are. Without a ledger, only the record makes that attempt check the state before it
 //! acts.
 
 use std::time::Duration;
@@ -73,8 +73,8 @@ const KEYS_OF_PAYMENTS: &str = "idempotency:http:payments.";
 /// The least time left with which a run takes another key. The next run starts at the first key.
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
-/// Reads every unfinished key, and finishes those of payments and events. A key is left alone until `settle_after` has passed, so that its
-/// client can retry first.
+/// Reads every unfinished key, and finishes the keys of payments and events. A key is left alone until `settle_after` has passed, so that
+/// its client can retry first.
 ///
 /// # Errors
 ///

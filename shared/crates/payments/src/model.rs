@@ -74,7 +74,7 @@ enum Bug {
     /// 500 counts as "nothing was done".
     ErrorTreatedAsNotProcessed,
     AmountUnchecked,
-    /// An attempt answers that nothing was done, though another one may have confirmed.
+    /// An attempt answers that nothing was done, though another attempt may have confirmed.
     ConcurrencyIgnored,
     /// An attempt answers that nothing was done, though its release was not acknowledged.
     ReleaseUnacknowledged,

@@ -1,8 +1,8 @@
 //! Reconciles payments that stayed open: abandoned by their clients, or waiting for the customer or the provider.
 //!
-//! A run takes open payments page by page until its time is over. The ledger orders them by how long they have waited for a look.
-//! So the next run continues where this one stopped, and payments that do not end delay no others. Runs may overlap, because every
-//! step is a compare-and-set.
+//! A run takes open payments page by page until its time is over. The ledger orders them by how long they have waited for a look. So the
+//! next run continues where this run stopped, and payments that do not end delay no others. Runs may overlap, because every step is a
+//! compare-and-set.
 //!
 //! A run also finishes the idempotency keys that abandoned requests left ([`keys`]).
 
@@ -341,7 +341,7 @@ impl ReconcileReport {
                 }
             }
             self.unreadable = unreadable.len() as u64;
-            // If the ledger answers reads and rejects writes, the same page would come back forever.
+            // If the ledger answers reads and rejects writes, the same page would be returned forever.
             if !is_time_left() || (self.looked_at, unreadable.len()) == seen {
                 return Ok(());
             }

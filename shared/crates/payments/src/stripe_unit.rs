@@ -202,7 +202,7 @@ mod tests {
             ("mga", i64::MAX, None),
             ("isk", 500_000, Some(5_000)),
             ("ugx", 550, None),
-            // No payment has this amount. It is converted all the same, so that the comparison with the payment fails.
+            // No payment has this amount. The amount is converted anyway, so that the comparison with the payment fails.
             ("kwd", 1_005, Some(1_005)),
         ];
         for (code, amount, expected) in cases {

@@ -166,7 +166,7 @@ impl RedisClient {
 
     async fn send(&self, repeat: Repeat, request: &Request<'_>) -> Result<Value, Error> {
         match self.attempt_with_newest_login(request).await {
-            // The first attempt may have run, whatever the second one returns.
+            // The first attempt may have run, even if the second attempt did not.
             Err(Error::Unanswered(_)) if repeat == Repeat::Safe && !self.is_over() => {
                 let repeated = self.attempt_with_newest_login(request).await;
                 repeated.map_err(|error| Error::Unanswered(error.reason()))

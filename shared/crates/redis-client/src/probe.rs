@@ -222,7 +222,7 @@ fn is_cluster_node(replies: &[RedisResult<Value>]) -> bool {
 
 fn random_hex() -> String {
     let mut bytes = [0; 16];
-    // Without randomness all probes share one key. Two parallel probes may then report a value mismatch.
+    // Without randomness, all probes share one key. Two parallel probes may then report a value mismatch.
     let _ = getrandom::fill(&mut bytes);
     hex::encode(bytes)
 }

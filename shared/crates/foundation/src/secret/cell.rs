@@ -1,7 +1,7 @@
 //! A secret that can be rotated while functions run.
 //!
 //! A value from the environment never changes. A value in a store is read at its first use and used for its time to
-//! live. A client whose value is rejected asks for a newer one, so the first request after a rotation gets the new
+//! live. A client whose value is rejected asks for a newer value, so the first request after a rotation gets the new
 //! value. Reads that bring no new value become rare, because a misconfigured server, or an attacker who sends wrong
 //! signatures, must not load the store.
 //!

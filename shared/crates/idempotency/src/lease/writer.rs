@@ -25,8 +25,8 @@ pub(super) struct Writer {
     engine: Arc<Engine>,
     key: RecordKey,
     fence: Fence,
-    /// The revision of this attempt's last acknowledged write; zero: unknown. It is zero while a write is in flight, so
-    /// that the store never mistakes a later write for a retry of one whose reply was lost.
+    /// The revision of this attempt's last acknowledged write; zero: unknown. It is zero while a write is in flight. So
+    /// the store never mistakes a later write for a retry of a write whose reply was lost.
     rev: AtomicU64,
     /// Another process may write for this attempt at the same time: the token was given away, or had no revision.
     is_shared: AtomicBool,
@@ -113,7 +113,7 @@ impl Writer {
         self.deadline
     }
 
-    /// Stores the result. Returns the stored result: an earlier write of this attempt may have stored another one.
+    /// Stores the result. Returns the stored result: an earlier write of this attempt may have stored another result.
     pub(super) async fn complete(&self, response: SavedResponse) -> WriteResult<SavedResponse> {
         let (engine, until) = (&self.engine, self.whole_time());
         let fingerprint = &self.fence.claim.fingerprint;
@@ -144,9 +144,9 @@ impl Writer {
         self.is_shared.load(Ordering::Relaxed)
     }
 
-    /// The revision that the next write follows; zero if another process may have written since. From here until the
-    /// write is acknowledged the revision is unknown: the write may be stored even if its reply is lost or this call is
-    /// dropped.
+    /// The revision that the next write follows; zero if another process may have written since. The revision is
+    /// unknown from here until the write is acknowledged. The write may be stored even if its reply is lost or this
+    /// call is dropped.
     fn take_rev(&self) -> u64 {
         let rev = self.rev.swap(0, Ordering::Relaxed);
         if self.is_shared() { 0 } else { rev }

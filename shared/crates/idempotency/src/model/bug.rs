@@ -38,7 +38,7 @@ pub(super) enum Bug {
     CompleteToBothAtOnce,
     UnfinishedReplacesAResult,
     LoserRewritesRedis,
-    /// An older result replaces a newer one.
+    /// An older result replaces a newer result.
     OlderResultReplaces,
     /// Redis replays a result for longer than MongoDB's retention.
     ResultOutlivesRetention,

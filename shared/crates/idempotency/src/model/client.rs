@@ -75,7 +75,7 @@ pub(super) enum Kind {
     MarkUnknown,
 }
 
-/// A holder's write takes one request, or three in MongoDB if the first one matches nothing.
+/// A holder's write takes one request, or three in MongoDB if the first request matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     Write,

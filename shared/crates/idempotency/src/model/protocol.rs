@@ -238,7 +238,7 @@ impl Protocol {
     }
 
     /// Whether the clocks differ by more than allowed. Then Redis may replay a result for too long, but still never
-    /// replaces a newer one.
+    /// replaces a newer result.
     pub(super) fn redis_is_far_behind(&self) -> bool {
         self.redis_behind > CLOCK_MARGIN
     }

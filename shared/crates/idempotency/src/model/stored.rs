@@ -8,7 +8,7 @@ use crate::store_time::StoreTime;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stored {
     pub(super) record: Option<Record>,
-    /// The generation of the record, or of the last one. Executions are counted per generation.
+    /// The generation of the record; if there is none, of the last record. Executions are counted per generation.
     pub(super) generation: u8,
     /// Whether the retention of the last record is over, so that the next claim starts a generation.
     pub(super) is_forgotten: bool,

@@ -184,8 +184,8 @@ impl World {
         }
     }
 
-    /// No claim is in flight for a whole retention. Otherwise the owner's own late result would be stored in the record
-    /// of the second copy. That result is correct, but would be kept one retention too long.
+    /// No claim is in flight for a whole retention. If a claim were, the owner's own late result would be stored in the
+    /// record of a second copy of the claim. That result is correct, but would be kept too long, by the retention.
     fn drop_late_claims(&mut self) {
         self.in_flight.retain(|message| !message.is_claim());
     }

@@ -53,7 +53,7 @@ impl Hints {
     ) -> Self {
         Self {
             client,
-            // At least half of a short retention: otherwise Redis would never replay a result.
+            // A short retention is reduced by half at most: otherwise Redis would never replay a result.
             retention: retention.saturating_sub(CLOCK_MARGIN.min(retention / 2)),
             script: &HINTS,
             response_keys,

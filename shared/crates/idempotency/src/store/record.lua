@@ -157,7 +157,7 @@ elseif (operation == 'renew' or operation == 'checkpoint') and in_progress and r
     and tonumber(length) == #args.body and redis.call('GETRANGE', key, HEADER, '-1') == args.body then
     return {'already_stored', now}
   end
-  -- Another write of this attempt came first, and this one may be a delayed message.
+  -- Another write of this attempt came first, and this write may be a delayed message.
   return {'outdated', now, rev + 0}
 elseif operation == 'renew' and in_progress then
   if took_over == '1' and not may_run_again(now + lease, first_at, bound) then

@@ -234,7 +234,7 @@ fn pipeline(queue: Queue, limit: u32) -> [Document; 4] {
     ]
 }
 
-/// Matches a time before this one, a missing time, and a value that is no time.
+/// Matches a time before `moment`, a missing time, and a value that is no time.
 fn is_before(moment: Timestamp) -> Document {
     doc! { "$not": { "$gte": moment.to_string(), "$lt": Timestamp::FAR.to_string() } }
 }
@@ -294,7 +294,7 @@ fn payment(row: Document) -> Result<Payment, LedgerError> {
     bson::from_document(row).map_err(|_| LedgerError::Unreadable { tenant })
 }
 
-/// An id as text. The ids that this ledger writes are strings; those of foreign rows may not be.
+/// An id as text. The ids that this ledger writes are strings; the ids of foreign rows may be other values.
 fn text(id: Bson) -> String {
     match id {
         Bson::String(id) => id,

@@ -79,7 +79,7 @@ impl Provider {
         &mut self.intents[usize::from(number)]
     }
 
-    /// A repeated creation gets the response of the first one, even if the intent has changed since.
+    /// A repeated creation gets the response of the first creation, even if the intent has changed since.
     pub(super) fn create(&mut self) -> Result<SeenIntent, HttpStatus> {
         if self.card == Card::RefusesCreationFirst && !self.has_refused_creation {
             self.has_refused_creation = true;

@@ -86,7 +86,7 @@ impl Stripe {
             .map_err(|_| ProviderError::NotProcessed("invalid_url"))
     }
 
-    /// Sends a request. If Stripe rejects the API key, reads the key again and sends the request once more with a newer one.
+    /// Sends a request. If Stripe rejects the API key, reads the key again and sends the request once more with a newer key.
     async fn send(
         &self,
         request: RequestBuilder,

@@ -8,7 +8,7 @@ use crate::provider::IntentStatus;
 /// What an attempt is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
-    /// A client requests the payment: confirm the intent and take the payment as far as it goes.
+    /// A client requests the payment: confirm the intent, and advance the payment until it ends or has to wait.
     Pay,
     /// Record what the provider says. Confirm nothing.
     Reconcile,
@@ -37,7 +37,7 @@ pub(super) enum NextStep {
     Wait(State),
 }
 
-/// The step after an intent with this status and this attempt's last request. `decline_code` is the last one seen.
+/// The step after an intent with this status and this attempt's last request. `decline_code` is the last decline code seen.
 pub(super) fn next_step(
     purpose: Purpose,
     status: IntentStatus,

@@ -157,7 +157,7 @@ async fn an_event_is_retried_until_the_ledger_has_recorded_it() {
     assert_eq!(acted.state().await, State::Succeeded);
 }
 
-/// An event with the id of another one is refused. As a replay it would count as processed.
+/// An event with the id of another event is refused. If it were replayed, it would count as processed.
 #[tokio::test]
 async fn a_repeated_delivery_is_replayed_and_another_event_with_its_id_is_refused() {
     let acted = Acted::new().await;

@@ -85,7 +85,7 @@ struct Frozen {
     intent: Intent,
 }
 
-/// What the frozen attempt does when it thaws.
+/// What the frozen attempt does when it continues.
 #[derive(Clone, Copy)]
 enum Act {
     Attach,

@@ -1,6 +1,6 @@
 //! The rules of `hints.lua` as a pure function.
 //!
-//! In production only the script runs. The model of the protocol needs the rules too: it uses this function, and a test
+//! In production only the script runs. The model of the protocol needs the rules too, and uses this function. A test
 //! compares the function with the script on a real server.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The memory in front of Redis: which of the two is authoritative for each key.
+//! The memory of this process in front of Redis, and which of the two is authoritative for each key.
 //!
 //! The memory is authoritative for a key if Redis did not answer, or has lost the key. For every other key, Redis is
 //! authoritative, and the memory has a copy of what this process did. With the copy, the memory answers retries, and
@@ -58,7 +58,7 @@ pub(in super::super) enum ClaimStep {
 pub(in super::super) enum Copied {
     /// The attempt is copied, and may run.
     Done,
-    /// The attempt has ended, or another one has started: Redis's reply came late.
+    /// The attempt has ended, or another attempt has started: Redis's reply came late.
     Stale,
     /// The memory is authoritative, or has a result: Redis has lost the attempt, or did not answer in time.
     DecidedLocally,

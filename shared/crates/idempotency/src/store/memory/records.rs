@@ -29,8 +29,8 @@ pub(super) enum Decider {
     Memory,
     /// Redis is being asked about the claim of this record.
     Pending,
-    /// Redis. A record in Redis belongs to this attempt or a later one if it has the same time of the first claim and
-    /// no smaller number of attempts.
+    /// Redis. A record in Redis belongs to this attempt or a later one if two conditions hold: its time of the first
+    /// claim is the same, and its number of attempts is not smaller.
     #[cfg(feature = "redis")]
     Redis { first_at: StoreTime },
 }

@@ -263,7 +263,7 @@ impl Pair {
         let (key, now) = (&self.key, self.now);
         let (update, written) = match judged {
             Judged::Claim(wish) => {
-                // The same request: another one rarely starts.
+                // It is the same request, because another request rarely starts.
                 let claim = ClaimRequest {
                     fingerprint: record.fingerprint,
                     ..claim_of(&wish)
