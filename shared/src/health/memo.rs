@@ -1,8 +1,8 @@
 //! Keeps the last result of a probe and reuses it while it is fresh.
 //!
-//! One probe runs at a time. A request that arrives meanwhile waits for it and gets its result, so many parallel
-//! requests cost one probe. No background task refreshes a result: the first request after it has expired replaces
-//! it.
+//! One probe runs at a time. A request that arrives meanwhile waits for that probe and gets its result, so many
+//! parallel requests cost one probe. No background task refreshes a result: the first request after a result has
+//! expired replaces the result.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -112,7 +112,7 @@ impl Engine {
         }
     }
 
-    /// Whether this engine signed the stored result for this request. Always true if it does not sign.
+    /// Whether this engine signed the stored result for this request. Always true if this engine does not sign.
     pub(super) async fn is_authentic(
         &self,
         key: &RecordKey,

@@ -69,7 +69,7 @@ pub enum Resolution {
 /// attempt may be frozen, and continue later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoEffect {
-    /// The provider refuses its request if it still arrives.
+    /// The provider refuses a request of that attempt that still arrives.
     FencedByProvider,
     /// The attempt reported that it had no effect, and has ended.
     AttemptEnded,

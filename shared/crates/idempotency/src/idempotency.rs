@@ -102,7 +102,7 @@ impl Idempotency {
         let claim = self
             .engine
             .claim_of(owner, lease.min(LONGEST_LEASE), operation);
-        // Taken before the store starts the lease, so that the caller's view of the lease ends first.
+        // This time is taken before the store starts the lease, so that the caller's view of the lease ends first.
         let began = Instant::now();
         let claimed = self
             .engine

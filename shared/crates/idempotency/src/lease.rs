@@ -210,15 +210,15 @@ impl Lease {
         written
     }
 
-    /// Renews the lease for this long from now, at most the longest lease. Returns a lower bound of the time until it
-    /// ends.
+    /// Renews the lease for this long from now, at most the longest lease. Returns a lower bound of the time until the
+    /// lease ends.
     ///
     /// # Cancel safety
     ///
     /// A dropped call may or may not have renewed the lease.
     pub async fn renew(&mut self, lease: Duration) -> WriteResult<Duration> {
         let lease = lease.min(LONGEST_LEASE);
-        // Taken before the store starts the lease, so that the holder's view of the lease ends first.
+        // This time is taken before the store starts the lease, so that the holder's view of the lease ends first.
         let asked = Instant::now();
         let written = self.writer.update(&Change::Renew(lease)).await;
         let written = written.map(|()| lease.saturating_sub(asked.elapsed()));

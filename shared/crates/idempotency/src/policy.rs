@@ -15,7 +15,7 @@ pub enum Policy {
         /// The time after the first claim within which another attempt has to start and end.
         within: Duration,
     },
-    /// It may always be attempted again: for operations that check their state first and resume.
+    /// It may always be attempted again. For operations that check their state first and resume.
     RerunAlways,
 }
 

@@ -121,8 +121,8 @@ impl Idempotency {
 
     /// The unfinished keys with this prefix, sorted by name: running, abandoned, unknown and unreadable ones.
     ///
-    /// MongoDB finds them by an index of their state, so it misses a damaged record whose state is damaged too. For
-    /// Redis and memory, every key is read: suitable for an operator at a terminal, not for a schedule.
+    /// MongoDB finds unfinished keys by an index of their state, so the search misses a record whose state is damaged.
+    /// For Redis and memory, every key is read: suitable for an operator at a terminal, not for a schedule.
     pub fn unfinished<'a>(&'a self, prefix: &'a str) -> UnfinishedPages<'a> {
         UnfinishedPages {
             idempotency: self,

@@ -2,8 +2,8 @@
 //! <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>.
 //!
 //! The client sends an `Idempotency-Key` with its request and with each retry, and every retry receives the first
-//! response. A function calls [`key`], then [`claim`]. It runs the operation if it gets a lease; otherwise it returns
-//! the response.
+//! response. A function calls [`key`], then [`claim`]. The function runs the operation if [`claim`] gives it a lease;
+//! otherwise it returns the response in [`Claimed`].
 //!
 //! | the key | status | headers |
 //! |---|---|---|

@@ -148,7 +148,7 @@ impl Payments {
         &self.environment
     }
 
-    /// Creates a payment, once per key. If another attempt runs, waits for it for at most `patience`.
+    /// Creates a payment, once per key. If another attempt runs, waits for its result for at most `patience`.
     ///
     /// # Cancel safety
     ///

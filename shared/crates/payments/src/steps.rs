@@ -175,7 +175,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The provider has to answer by then, so that its answer can still be recorded.
+    /// The time by which the provider has to answer, so that the answer can still be recorded.
     fn provider_deadline(&self) -> Deadline {
         self.deadline.reserving(PROVIDER_RESERVE)
     }

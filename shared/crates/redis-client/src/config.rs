@@ -30,11 +30,11 @@ pub struct RedisConfig {
 /// Whether credentials may be sent unencrypted to another host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plaintext {
-    /// They may not: a URL that would send them is unusable.
+    /// Credentials may not be sent in that way: a URL that would do so is unusable.
     Refused,
-    /// They may, because this is development.
+    /// Credentials may be sent in that way, because this is development.
     AllowedInDevelopment,
-    /// They may, because `REDIS_PLAINTEXT` allows that.
+    /// Credentials may be sent in that way, because `REDIS_PLAINTEXT` allows it.
     Allowed,
 }
 

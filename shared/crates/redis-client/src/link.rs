@@ -37,7 +37,8 @@ const MEANINGFUL_CONNECT: Duration = Duration::from_secs(1);
 /// Maximum age of a connection that an IAM token opened. ElastiCache closes it after twelve hours, even with
 /// commands in flight.
 const IAM_CONNECTION_AGE: Duration = Duration::from_secs(11 * 3_600);
-/// The age above which a connection to a read-only server is replaced: it may lead to a primary that was demoted.
+/// The age above which a connection to a read-only server is replaced: such a connection may lead to a primary that was
+/// demoted.
 const FAILOVER_AGE: Duration = Duration::from_secs(5);
 
 /// At most one connection to Redis, and what is needed to open it.
@@ -49,7 +50,7 @@ pub(super) struct Link {
     idle_check: Duration,
     /// The connection in use; removed when it is broken. Never locked across an await.
     live: Mutex<Option<LiveConnection>>,
-    /// Held while a caller tests or opens the connection, so that there is never more than one.
+    /// Held while a caller tests or opens the connection, so that there is never more than one connection.
     opening: tokio::sync::Mutex<()>,
     /// Why and when the last connect failed.
     breaker: Mutex<Option<FailedConnect>>,
@@ -108,7 +109,7 @@ impl Link {
         self.current().is_some()
     }
 
-    /// Returns the connection. Tests it first if it was idle, and opens one if there is none.
+    /// Returns the connection. Tests the connection first if it was idle, and opens a connection if there is none.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ use super::request::ScriptCall;
 use super::{Error, Reason, RedisClient, Repeat, Request, Script};
 pub use server_info::ServerInfo;
 
-/// The prefix of the probe's keys. An ACL user for health can be restricted to it.
+/// The prefix of the probe's keys. An ACL user for health can be restricted to this prefix.
 const KEY_PREFIX: &str = "health:";
 /// The time to live of the probe's key, in case it is not deleted.
 const KEY_SECONDS: u64 = 10;
@@ -78,8 +78,8 @@ impl RedisClient {
     /// Pings, sets and gets a random key, runs a script on it, deletes it, and reads `INFO`, all in one round trip.
     /// A connection that was idle is pinged before.
     ///
-    /// In cluster mode, it asks the cluster for its slots first, then does this on each master. Outside cluster
-    /// mode, a node of a cluster is asked for its slots in a second round trip.
+    /// In cluster mode, the probe asks the cluster for its slots first, then runs these operations on each master.
+    /// Outside cluster mode, a node of a cluster is asked for its slots in a second round trip.
     ///
     /// # Errors
     ///

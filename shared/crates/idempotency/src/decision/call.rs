@@ -62,7 +62,7 @@ pub enum Resolution {
 }
 
 impl Change {
-    /// Whether an attempt may send this change several times, so that it names the revision that it follows.
+    /// Whether the change names the revision that it follows, because an attempt may send such a change several times.
     #[cfg(feature = "redis")]
     pub(crate) fn names_rev(&self) -> bool {
         matches!(self, Self::Renew(_) | Self::Checkpoint(_))

@@ -38,7 +38,7 @@ pub(super) struct Writer {
 
 /// How long a write that ends the attempt is retried if no deadline is known.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long any other write is retried: the work, or its caller, waits for it.
+/// How long any other write is retried: the work, or its caller, waits for the write.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 /// The shortest and the longest pause between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -84,7 +84,7 @@ impl Writer {
         }
     }
 
-    /// The token of this attempt. From now on, another process may write for it.
+    /// The token of this attempt. From now on, another process may write for this attempt.
     pub(super) fn token(&self) -> LeaseToken {
         self.is_shared.store(true, Ordering::Relaxed);
         LeaseToken {
@@ -191,7 +191,7 @@ impl Writer {
             let written = written.await;
             let error = match self.engine.count_degraded(&self.key, written) {
                 // Sole holder: the earlier write landed; retry at the new revision. If another process may write for
-                // this attempt, its write is the later one, and stays.
+                // this attempt, the write of that process is the later one, and stays.
                 Ok(Answer {
                     value: WriteResult::Outdated(rev),
                     ..

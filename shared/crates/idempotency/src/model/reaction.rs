@@ -227,7 +227,7 @@ impl World {
         match (kind, reply) {
             (Kind::Checkpoint(note), _) => self.last_checkpoint = self.last_checkpoint.max(note),
             (_, Reply::TooLate) => {}
-            // Only with `Bug::KeepTheRevision`.
+            // This reply arrives only with `Bug::KeepTheRevision`.
             (_, Reply::Already { lease_left }) => {
                 held.ends = asked + (*lease_left).max(LEASE);
                 self.check_renewal(protocol, id);

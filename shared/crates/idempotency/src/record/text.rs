@@ -11,8 +11,8 @@
 //! Times and durations are milliseconds. `finished_at` is zero in an unfinished record, and the policy is stored as its
 //! bound. The length of the body distinguishes a whole record from a truncated one.
 //!
-//! Two versions of a function share one keyspace during a deployment. A version with another header starts it with
-//! another tag, so the old version finds the record unreadable, and no claim of it succeeds.
+//! Two versions of a function share one keyspace during a deployment. A version with another header starts its records
+//! with another tag. So the old version finds such a record unreadable, and no claim of its key succeeds.
 
 use std::str;
 use std::time::Duration;
@@ -175,8 +175,8 @@ impl State {
     }
 }
 
-/// A number with the width of its header field. Scripts receive numbers in this form, so that they need not format
-/// them.
+/// A number with the width of its header field. Scripts receive numbers in this form, so that the scripts need not
+/// format them.
 pub(crate) fn field(number: u64, width: usize) -> String {
     format!("{number:0width$}")
 }

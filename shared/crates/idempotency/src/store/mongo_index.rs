@@ -1,7 +1,7 @@
 //! The MongoDB indexes that delete expired records and find unfinished ones. No claim and no write depends on them.
 //!
 //! Only few of a day's records are unfinished. A partial index holds those and the few released ones, so a schedule can
-//! search every minute. A claim adds one entry, and its completion deletes it.
+//! search every minute. A claim adds one entry, and its completion deletes that entry.
 
 use std::time::Duration;
 

@@ -193,8 +193,8 @@ fn assert_unknown(answer: &ClientAnswer, case: &str) {
     assert_eq!(body["status"], "unknown", "{case}");
 }
 
-/// Every attempt creates the same intent. An attempt found it attached, took it for its own, and answered that nothing was done when its
-/// own confirmation was rate-limited. The attempt that it had taken over had charged.
+/// Every attempt creates the same intent. Regression: an attempt found that intent attached, and counted the intent as its own. When its
+/// confirmation was rate-limited, it answered that nothing was done. But the attempt that it had taken over had charged.
 #[tokio::test]
 async fn a_takeover_answers_unknown_if_the_other_attempt_may_have_charged() {
     use Act::{Attach, Confirm};

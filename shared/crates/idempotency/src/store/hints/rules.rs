@@ -142,7 +142,7 @@ fn store(held: &mut Option<Held>, result: &Record, retention: Duration, now: Sto
     Verdict::Stored
 }
 
-/// The claim that the script stores. It permits nothing, so its attempt and revision are zero.
+/// The claim that the script stores. A hint permits nothing, so its attempt and revision are zero.
 fn hint_of(claim: &ClaimRequest, now: StoreTime) -> Record {
     Record {
         state: State::InProgress,
