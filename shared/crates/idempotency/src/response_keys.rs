@@ -1,7 +1,7 @@
 //! Proof that a saved response was written by this program.
 //!
 //! Several programs may write to one Redis, and a mistake in its access rules lets each overwrite the records of the
-//! others. The saved response of a payment is sent to a customer, so it carries a MAC (HMAC-SHA256, [RFC
+//! others. The saved response of a payment is sent to a customer. So the response carries a MAC (HMAC-SHA256, [RFC
 //! 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key that only the payment functions have.
 //!
 //! The MAC covers the environment, the record's key, the fingerprint, and status, headers and body. A response without

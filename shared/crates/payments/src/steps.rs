@@ -7,8 +7,8 @@
 //! 3. Confirm the intent whose id is *read back* from the row. An attempt that loses the race never confirms its own intent.
 //! 4. Take the next step by the intent's status ([`next_step()`]), and write the end into the ledger.
 //!
-//! A client is answered with what the ledger says afterwards. A payment ends as "not charged" only if the provider reports its intent as
-//! `canceled`, or if the ledger closes a payment that has no intent. In both cases nothing can be confirmed any more.
+//! A client is answered with what the ledger says afterwards. A payment ends as "not charged" in two cases. The provider reports its intent
+//! as `canceled`, or the ledger closes a payment that has no intent. In both cases, no intent of the payment can be confirmed any more.
 
 mod next_step;
 

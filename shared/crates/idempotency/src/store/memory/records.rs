@@ -29,8 +29,8 @@ pub(super) enum Decider {
     Memory,
     /// Redis is being asked about the claim of this record.
     Pending,
-    /// Redis. A record in Redis belongs to this attempt or a later one if two conditions hold: its time of the first
-    /// claim is the same, and its number of attempts is not smaller.
+    /// Redis. `first_at` is the time of the first claim there. A record in Redis with the same time and no smaller
+    /// attempt belongs to this attempt or a later one.
     #[cfg(feature = "redis")]
     Redis { first_at: StoreTime },
 }

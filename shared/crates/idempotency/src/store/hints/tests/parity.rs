@@ -1,5 +1,5 @@
 //! The script against its rules. Random histories of claims, results, removals, damaged values and passing time run on
-//! a real server and on the rules; each verdict and each stored byte is compared.
+//! a real server and on the rules. Each verdict and each stored byte is compared.
 
 use harness::RedisServer;
 use proptest::prelude::*;
