@@ -35,7 +35,7 @@ pub(crate) enum Subject {
         #[command(subcommand)]
         command: Payments,
     },
-    /// Idempotency keys in the store that decides: MongoDB, or Redis where there is no MongoDB.
+    /// Idempotency keys in the authoritative store: MongoDB, or Redis where there is no MongoDB.
     Key {
         #[command(subcommand)]
         command: Keys,
@@ -114,8 +114,7 @@ pub(crate) enum Keys {
     },
 }
 
-/// Why the work can have no effect later. The absence of an effect so far is no reason: a frozen process may thaw and send its
-/// request.
+/// Why the work can have no effect later. The absence of an effect so far is no reason: a frozen process may continue and send its request.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Reason {
     FencedByProvider,
@@ -135,7 +134,7 @@ impl Arguments {
     }
 }
 
-/// The same error with invisible characters escaped. The parser quotes arguments in its message, so it parses escaped ones.
+/// The same error with invisible characters escaped. The parser quotes arguments in its message, so it gets escaped arguments.
 fn with_visible_arguments(error: clap::Error, typed: &[OsString]) -> clap::Error {
     let shown = typed
         .iter()

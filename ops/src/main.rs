@@ -1,8 +1,8 @@
 //! `truebond-ops`: the operator's command line for payments and idempotency keys.
 //!
-//! The tool reads the same environment as the functions, and in development also the `.env` of `make run`. It asks the same
-//! stores, and changes only what a function may change: it settles a payment by asking the provider, and resolves a key as the
-//! function `idempotency` does. It never confirms a payment and prints no credential.
+//! The tool reads the same environment as the functions, and in development also the `.env` of `make run`. It asks the same stores, and
+//! changes only what a function may change. It settles a payment by asking the provider, and resolves a key as the function `idempotency`
+//! does. It never confirms a payment, and prints no credential.
 
 mod advice;
 mod arguments;
@@ -27,7 +27,7 @@ use self::dotenv::Dotenv;
 use self::page::Page;
 use self::report::Report;
 
-/// A command may take this long, because an operator waits for it.
+/// The time limit of a command, for which an operator waits.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {

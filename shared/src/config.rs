@@ -8,9 +8,9 @@
 //! sandbox, memory instead of a store, and a secret with fewer than 16 characters. A key or credentials sent
 //! unencrypted to another host, and a certificate that is not verified, are unsafe too.
 //!
-//! A secret is either the value of its variable, or is stored in AWS Secrets Manager under the ARN in the variable with the
-//! suffix `_SECRET_ARN`. The text of the stored secret is what the variable would contain. If both variables are set, the
-//! start stops.
+//! A secret is either the value of its variable, or is stored in AWS Secrets Manager. Then its ARN is in the variable
+//! with the suffix `_SECRET_ARN`. The text of the stored secret is what the variable would contain. If both variables
+//! are set, the start stops.
 //!
 //! A variable that is empty or blank counts as not set. `HEALTH_CRITICAL` is the exception: its empty value means "none".
 //!
@@ -88,7 +88,7 @@ impl Config {
     }
 
     /// Reads the settings from the environment of this process, and from `written` for variables that are not set.
-    /// Outside development, `written` is ignored: it belongs to a developer, whose stores are not those of that
+    /// Outside development, `written` is ignored: it belongs to a developer, whose stores are not the stores of that
     /// environment.
     ///
     /// # Errors
@@ -155,7 +155,7 @@ impl Config {
 
 /// The environment according to the variables.
 fn read_environment(read: &Reader<'_>) -> Result<Environment, ConfigError> {
-    // Lambda sets both. In another container service, an image of a function has only the second one.
+    // Lambda sets both variables. In another container service, an image of a function has only the second variable.
     let of_lambda = ["AWS_LAMBDA_INITIALIZATION_TYPE", "LAMBDA_TASK_ROOT"];
     let mut host = Host::Laptop;
     for variable in of_lambda {

@@ -35,11 +35,11 @@ use telemetry::metrics::{Metric, Metrics, Unit};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It works.
+    /// The service works.
     Healthy,
-    /// It works; the value for MongoDB.
+    /// The service works. MongoDB is reported with this value instead of `healthy`.
     Connected,
-    /// It works, and something needs attention.
+    /// The service works, and something needs attention.
     Degraded,
     /// The server is reachable and does not work.
     Unhealthy,
@@ -48,12 +48,12 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether it works and nothing needs attention.
+    /// Whether the service works and nothing needs attention.
     fn is_well(self) -> bool {
         matches!(self, Self::Healthy | Self::Connected)
     }
 
-    /// Whether it works, degraded or not.
+    /// Whether the service works, degraded or not.
     fn is_serving(self) -> bool {
         self.is_well() || self == Self::Degraded
     }

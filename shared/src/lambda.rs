@@ -79,7 +79,7 @@ fn start<S>(
         return ExitCode::FAILURE;
     }
     let ended = runtime(&config).and_then(|runtime| {
-        // Never dropped. Dropping it would link every client into every function.
+        // The app is never dropped. Dropping it would link every client into every function.
         let app = ManuallyDrop::new(App::new(config));
         runtime.block_on(async { run(started, Arc::new(build(&app))).await })
     });

@@ -48,7 +48,7 @@ export async function handler({ order }) {
     await ask('release', { lease });
     return { status: 503, reason: 'nothing happened' };
   }
-  lease.rev = noted.rev; // the next `checkpoint` or `renew` follows this one
+  lease.rev = noted.rev; // the next `checkpoint` or `renew` follows this revision
   let result;
   try {
     result = await charge(order, begun.derived_key);

@@ -62,7 +62,7 @@ def handler(event, context=None):
     if noted != "saved" or lease["expires_in_ms"] == 0:
         ask("release", lease=lease)
         return {"status": 503, "reason": "nothing happened"}
-    lease["rev"] = saved["rev"]  # the next `checkpoint` or `renew` follows this one
+    lease["rev"] = saved["rev"]  # the next `checkpoint` or `renew` follows this revision
     try:
         result = charge(order, begun["derived_key"])
     except Exception as error:

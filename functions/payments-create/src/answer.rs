@@ -44,7 +44,7 @@ pub(crate) fn invalid(errors: &[BodyError]) -> Response {
     VALIDATION_FAILED.with(&Errors { errors })
 }
 
-/// A 202 with the payment's location. It has what the customer has to do, or else when to ask again.
+/// A 202 with the payment's location. The response says what the customer has to do, or else when to ask again.
 fn pending(payment: &Payment, extra: &Map<String, Value>) -> Response {
     let mut response = Response::new(payment.to_json(extra).into());
     *response.status_mut() = StatusCode::ACCEPTED;

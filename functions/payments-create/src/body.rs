@@ -3,7 +3,7 @@
 use http::StatusCode;
 use shared::web::{self, Problem, Request};
 
-/// In bytes.
+/// The longest body, in bytes.
 const LONGEST: usize = 64 * 1024;
 
 const TOO_LARGE: Problem = Problem {
@@ -20,9 +20,11 @@ const UNSUPPORTED_TYPE: Problem = Problem {
     detail: "Send the body as `Content-Type: application/json`.",
 };
 
+/// Checks the size and the media type.
+///
 /// # Errors
 ///
-/// A 413, or a 415.
+/// The problem to respond with: 413 or 415.
 pub(crate) fn check(request: &Request) -> Result<(), Problem> {
     if request.body().len() > LONGEST {
         Err(TOO_LARGE)

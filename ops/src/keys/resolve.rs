@@ -18,7 +18,7 @@ use crate::page::Page;
 use crate::quantities::{ago, duration};
 use crate::{advice, command_deadline};
 
-/// The same limit as in the function `idempotency`, in bytes.
+/// The longest response, in bytes: the same limit as in the function `idempotency`.
 const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 
 /// The arguments of the command.

@@ -19,9 +19,10 @@ pub(crate) struct HealthConfig {
     pub(crate) memo: Duration,
     /// The probe time above which a service is `degraded`.
     pub(crate) slow: Duration,
-    /// Whether MongoDB decides about keys, for a function without the URI of MongoDB; `None`: it decides if its URI is set.
+    /// Whether MongoDB is authoritative for keys, for a function without the URI of MongoDB. `None`: MongoDB is
+    /// authoritative if its URI is set.
     pub(crate) mongodb_decides: Option<bool>,
-    /// The services that make the overall status `unhealthy`; `None`: those without which no store decides about keys.
+    /// The services that make the overall status `unhealthy`; `None`: those without which no key can be claimed.
     pub(crate) critical: Option<Vec<Service>>,
     /// The token that a client sends to see the details.
     pub(crate) details_token: Option<SecretSource>,
@@ -38,10 +39,10 @@ pub(crate) enum Service {
     Api,
 }
 
-/// API Gateway waits at most 30 seconds for a response.
+/// The longest time limit of a response: API Gateway waits at most 30 seconds.
 const LONGEST_API_ANSWER_MS: u64 = 29_000;
 const LONGEST_TOKEN: usize = 256;
-/// An older result would say nothing about the current state.
+/// The longest time for which a result may be reused. An older result would say nothing about the current state.
 const LONGEST_MEMO_MS: u64 = 60_000;
 
 impl HealthConfig {

@@ -21,7 +21,7 @@ pub(crate) struct IdempotencySettings {
 
 const YEAR_SECONDS: u64 = 31_536_000;
 const LONGEST_GRACE_MS: u64 = 60_000;
-/// The largest response of Lambda.
+/// The largest response of Lambda, in bytes.
 const LARGEST_PAYLOAD: u64 = 6 * 1024 * 1024;
 
 impl IdempotencySettings {

@@ -66,7 +66,8 @@ fn read_provider(
             _ => None,
         },
     )?;
-    // Read for every provider, so that an invalid value is found before the provider is switched to Stripe.
+    // Stripe's settings are read for every provider, so that an invalid value is found before the provider is switched
+    // to Stripe.
     let stripe = ProviderConfig::Stripe {
         api_key: read_source(read, "STRIPE_API_KEY", "STRIPE_API_KEY_SECRET_ARN")?,
         api_base: api_base(read)?,

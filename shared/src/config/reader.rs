@@ -33,7 +33,7 @@ pub enum ConfigError {
     Conflict {
         /// The variable.
         variable: &'static str,
-        /// The other one.
+        /// The other variable.
         other: &'static str,
     },
     /// The value is safe only in development, and this is another environment.
@@ -162,9 +162,10 @@ impl Reader<'_> {
     }
 }
 
-/// How many characters of an unusable value a message shows.
+/// How many characters of an unusable value an error shows.
 const FOUND_LIMIT: usize = 64;
-/// Parts of URLs and of Stripe's and AWS's keys. A value with one of them may be a secret in the wrong variable.
+/// Parts of URLs and of Stripe's and AWS's keys. A value that contains one of these parts may be a secret in the wrong
+/// variable.
 const SECRET_MARKS: [&str; 6] = ["://", "@", "sk_", "rk_", "whsec_", "AKIA"];
 /// In other programs `REDIS_AUTH` is the password itself, so its value is never shown.
 const NEVER_SHOWN: &str = "REDIS_AUTH";

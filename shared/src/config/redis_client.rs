@@ -70,7 +70,8 @@ fn read_auth(read: &Reader<'_>) -> Result<RedisAuth, ConfigError> {
             },
         )
     };
-    // Read also for `url`, so that an invalid value is found before the login is switched to `iam`.
+    // These are also read for `REDIS_AUTH=url`, so that an invalid value is found before the login is switched to
+    // `iam`.
     let (user, cache_name) = (name("REDIS_USER")?, name("REDIS_CACHE_NAME")?);
     let cache_type = read.parsed("REDIS_CACHE_TYPE", CACHE_TYPES, |text| match text {
         "serverless" => Some(CacheType::Serverless),

@@ -20,7 +20,7 @@ use super::{Config, ConfigError};
 ///
 /// # Errors
 ///
-/// [`ConfigError::Unsafe`] for the first of them.
+/// [`ConfigError::Unsafe`] for the first such setting.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if config.environment.is_development() {
         return Ok(());
@@ -109,7 +109,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
 ///
 /// # Errors
 ///
-/// [`ConfigError::Unsafe`] for the first of them.
+/// [`ConfigError::Unsafe`] for the first such endpoint.
 pub(super) fn check_endpoints(
     read: &Reader<'_>,
     environment: &Environment,

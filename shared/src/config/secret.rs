@@ -57,7 +57,7 @@ fn read_stored(
     let Some(arn) = read.text(variable)? else {
         return Ok(None);
     };
-    // Not shown, because it may be the secret itself in the wrong variable.
+    // The value is not shown, because it may be the secret itself in the wrong variable.
     let region = region_of(&arn).ok_or(ConfigError::UnusableSecret {
         variable,
         accepted: accepted.into(),

@@ -10,7 +10,7 @@ use tracing::warn;
 use super::Report;
 use crate::config::is_details_token;
 
-/// The rule that decides who sees the details. Not `Debug`, because it has the token.
+/// The rule for which clients see the details. Not `Debug`, because it has the token.
 pub(crate) struct Access(Rule);
 
 enum Rule {
@@ -23,8 +23,8 @@ enum Rule {
 }
 
 impl Access {
-    /// Creates the rule. With a token, only its sender sees the details. Without one, every client does in
-    /// development, and no client elsewhere.
+    /// Creates the rule. With a token, only a client that sends this token sees the details. Without a token, every
+    /// client sees them in development, and no client sees them elsewhere.
     pub(crate) fn new(token: Option<SecretCell>, environment: &Environment) -> Self {
         Self(match token {
             Some(token) => Rule::Token {
@@ -40,7 +40,7 @@ impl Access {
     ///
     /// # Cancel safety
     ///
-    /// Reads the token only. What the report does is described there.
+    /// This function only reads the token. A dropped call also drops `report`.
     pub(super) async fn show(
         &self,
         report: impl Future<Output = Report>,

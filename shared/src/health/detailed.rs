@@ -165,7 +165,7 @@ impl Services {
     }
 }
 
-/// The services without which no store decides about keys, given the fallback of Redis.
+/// The services without which no key can be claimed, given the fallback of Redis.
 fn critical_services(fallback: Fallback) -> Vec<Service> {
     match fallback {
         Fallback::MongoDb => vec![Service::MongoDb],

@@ -1,8 +1,8 @@
 //! Keeps the last result of a probe and reuses it while it is fresh.
 //!
-//! One probe runs at a time. A request that arrives meanwhile waits for it and gets its result, so many parallel
-//! requests cost one probe. No background task refreshes a result: the first request after it has expired replaces
-//! it.
+//! One probe runs at a time. A request that arrives meanwhile waits for that probe and gets its result, so many
+//! parallel requests cost one probe. No background task refreshes a result: the first request after a result has
+//! expired replaces the result.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,9 +25,9 @@ pub(super) struct Memo<T> {
 /// Whether a probe has its full time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProbeTime {
-    /// It has. The result is kept.
+    /// The probe has its full time limit. The result is kept.
     Full,
-    /// It has less, because the request is nearly out of time. The result is for that request only.
+    /// The probe has less time, because the request is nearly out of time. The result is for that request only.
     Shortened,
 }
 

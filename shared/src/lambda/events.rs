@@ -57,7 +57,7 @@ async fn answer<F: Future<Output = Box<RawValue>>>(
     let handled = async {
         let deadline = super::deadline(&event.context, process_started);
         let payload = event.payload.0;
-        // The call is inside, so that a panic before the handler's first await is also caught.
+        // The call of `handle` is inside the future, so that a panic before the handler's first await is also caught.
         let handled = AssertUnwindSafe(async { handle(Event { payload, deadline }).await });
         let answer = handled.catch_unwind().await;
         let duration_ms = began.elapsed().as_secs_f64() * 1e3;

@@ -68,7 +68,7 @@ const INVALID_TEXT: &[u8] = b"\xff";
 const LONGEST_REQUEST_ID: usize = 128;
 
 impl HttpEvent {
-    /// Parses an event. Every JSON, or none, is an event.
+    /// Parses an event. Any JSON value is an event, and so is a missing one.
     pub(super) fn read(event: Option<&RawValue>) -> Self {
         let event: Event = event.and_then(object).unwrap_or_default();
         let context: Context = event.request_context.and_then(object).unwrap_or_default();

@@ -69,7 +69,8 @@ async fn answer(
             Ok(request) => {
                 let path = request.uri().path().to_owned();
                 let caller = event.caller;
-                // The call is inside, so that a panic before the handler's first await is also caught.
+                // The call of `handle` is inside the future, so that a panic before the handler's first await is also
+                // caught.
                 let handled = AssertUnwindSafe(async {
                     handle(Invocation {
                         request,

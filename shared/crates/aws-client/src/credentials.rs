@@ -1,7 +1,7 @@
 //! The AWS credentials of this process.
 //!
 //! On Lambda they are in the environment and are valid as long as the process. Elsewhere they come over the network and
-//! expire. So they are kept until shortly before, and one caller at a time requests new ones.
+//! expire. So credentials are kept until shortly before they expire, and one caller at a time requests new credentials.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ use super::{REQUEST_TIMEOUT, Unavailable, configuration};
 /// The credentials of this process, requested at the first use.
 #[derive(Default)]
 pub struct CredentialsCell {
-    /// Credentials that expire, kept until shortly before. Never locked across an await.
+    /// Credentials that expire, kept until shortly before they do. Never locked across an await.
     held: Mutex<Option<Credentials>>,
     /// Held while a caller requests credentials.
     requesting: tokio::sync::Mutex<()>,
@@ -45,7 +45,7 @@ impl CredentialsCell {
         let deadline = deadline.within(REQUEST_TIMEOUT);
         let requesting = async {
             let _turn = self.requesting.lock().await;
-            // The caller before may have received credentials.
+            // The previous caller may have received credentials while this caller waited.
             if let Some(held) = self.usable() {
                 return Ok(held);
             }

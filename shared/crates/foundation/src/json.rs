@@ -1,7 +1,7 @@
 //! Parses JSON strings that a Rust string cannot hold.
 //!
-//! A string of JavaScript, Python or Java can contain half of a surrogate pair, which is no character. They write
-//! it as an escape, `"\ud83d"`, and JSON's grammar allows that ([RFC 8259, 8.2]). So strings are parsed as bytes
+//! A string of JavaScript, Python or Java can contain half of a surrogate pair, which is no character. These languages
+//! write it as an escape, `"\ud83d"`, and JSON's grammar allows that ([RFC 8259, 8.2]). So strings are parsed as bytes
 //! here: UTF-8, and [WTF-8] for a lone half. Two different strings never have the same bytes.
 //!
 //! Some programs write a byte order mark before the text. A parser may ignore it (section 8.1), and

@@ -35,7 +35,7 @@ pub struct StoredSecret {
     pub ttl: Duration,
 }
 
-/// During a rotation, the old and the new secret are both valid.
+/// The most secrets in a list: during a rotation, the old and the new secret are both valid.
 const MOST_IN_A_LIST: usize = 2;
 const LONGEST_IN_A_LIST: usize = 256;
 

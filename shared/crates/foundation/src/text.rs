@@ -5,9 +5,9 @@
 //! line. So names must not contain them. Text for people may contain only those that belong to words and emoji. The
 //! operator's tool prints each one as its number.
 //!
-//! They are the control characters, the characters that Unicode lets programs ignore
-//! (`Default_Ignorable_Code_Point` in <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>),
-//! line separators, and annotations.
+//! These characters are the control characters, the characters that Unicode lets programs ignore
+//! (`Default_Ignorable_Code_Point` in <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>), line
+//! separators, and annotations.
 
 /// Whether a character is invisible, changes how others are displayed, or controls a terminal.
 pub fn is_invisible(character: char) -> bool {

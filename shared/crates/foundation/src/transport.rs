@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use percent_encoding::percent_decode_str;
 
 /// Whether a URL of Redis or MongoDB has credentials, another host and no TLS. A user without a password counts as
-/// credentials: it may be a password in the wrong place, `redis://password@host`. The result is `false` for text
-/// that is no URL, because no client connects with it.
+/// credentials, because the user may be a password in the wrong place: `redis://password@host`. The result is `false`
+/// for text that is no URL, because no client connects with it.
 pub fn sends_login_in_the_clear(url: &str) -> bool {
     let url = as_parsed(url);
     let Some(parts) = Parts::of(&url) else {

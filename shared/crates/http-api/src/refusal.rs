@@ -8,7 +8,7 @@ pub struct Refusal(Box<Response>);
 
 /// A result of a handler that becomes a response.
 pub trait IntoResponse {
-    /// Converts it into the response.
+    /// Converts the result into the response.
     fn into_response(self) -> Response;
 }
 

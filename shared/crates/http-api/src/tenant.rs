@@ -32,7 +32,7 @@ pub struct Tenant(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unauthenticated;
 
-/// Longer names do not fit into a scope.
+/// The longest name of a tenant, in bytes. A longer name does not fit into a scope.
 const LONGEST_NAME: usize = 240;
 
 impl Tenant {

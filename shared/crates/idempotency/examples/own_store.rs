@@ -31,7 +31,7 @@ impl OwnStore {
         }
     }
 
-    /// One atomic step: reads, decides and writes under the lock.
+    /// One atomic step under the lock: reads the record, calls `decide`, and writes.
     fn step<T>(&self, key: &RecordKey, decide: impl FnOnce(&Stored, StoreTime) -> Step<T>) -> T {
         let mut texts = self.texts.lock();
         let stored = texts.get(key).map(Record::from_text).transpose();

@@ -1,4 +1,4 @@
-//! The store that decides, and the fallback for Redis, by configuration.
+//! The authoritative store and the fallback for Redis, by configuration.
 
 #[cfg(feature = "mongodb")]
 use mongo_client::Mongo;
@@ -24,19 +24,20 @@ use super::{IdempotencyConfig, ResponseKeys};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Authority {
-    /// MongoDB decides, with Redis in front of it.
+    /// MongoDB is authoritative, with Redis as a cache in front of it.
     Tiered,
-    /// MongoDB decides.
+    /// MongoDB is authoritative.
     MongoDb,
-    /// Redis decides.
+    /// Redis is authoritative.
     Redis,
-    /// Redis decides, behind the memory of this process.
+    /// Redis is authoritative for a key. The memory of this process becomes authoritative if Redis does not answer or
+    /// has lost the key.
     RedisBehindMemory,
-    /// The memory of this process decides.
+    /// The memory of this process is authoritative.
     Memory,
-    /// A store of the caller's own decides.
+    /// A store of the caller's own is authoritative.
     Own,
-    /// No store decides: every claim is refused.
+    /// No store is configured: every claim is refused.
     #[serde(rename = "nobody")]
     NoStore,
 }
@@ -45,7 +46,7 @@ pub enum Authority {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fallback {
-    /// MongoDB, which decides anyway.
+    /// MongoDB, which is authoritative with or without Redis.
     MongoDb,
     /// The memory of each process. Only in development, because other processes do not see it.
     Memory,
@@ -62,11 +63,11 @@ pub struct Stores {
     /// Redis or Valkey.
     #[cfg(feature = "redis")]
     pub redis: Option<RedisClient>,
-    /// Whether the memory of this process may decide without the other stores, or while Redis is away. Only in
-    /// development, because other processes do not see it.
+    /// Whether the memory of this process is used if no other store is configured, or while Redis is away. Only in
+    /// development, because other processes do not see that memory.
     #[cfg(feature = "memory")]
     pub memory: bool,
-    /// A store of the caller's own. It decides alone.
+    /// A store of the caller's own. If it is set, the other stores are not used.
     pub own: Option<Box<dyn Store>>,
 }
 
@@ -131,7 +132,7 @@ impl Stores {
         }
     }
 
-    /// Which of them decides.
+    /// The authority for the configured stores.
     pub(super) fn authority(&self) -> Authority {
         match self.own {
             Some(_) => Authority::Own,
@@ -139,7 +140,7 @@ impl Stores {
         }
     }
 
-    /// Which of them are configured.
+    /// Which stores are configured.
     pub fn available(&self) -> Available {
         Available {
             #[cfg(feature = "mongodb")]
@@ -157,8 +158,8 @@ impl Stores {
         }
     }
 
-    /// Combines the stores into one. With `response_keys`, results in Redis in front of MongoDB are accepted only if
-    /// signed.
+    /// Combines the stores into one. With `response_keys`, Redis as a cache in front of MongoDB may replay only signed
+    /// results.
     pub(super) fn open(
         self,
         config: &IdempotencyConfig,
@@ -191,7 +192,7 @@ impl Stores {
         if self.memory {
             return Box::new(MemoryStore::new(config));
         }
-        // Without these features, no store uses these.
+        // Without the features `mongodb`, `redis` and `memory`, no store uses these arguments.
         let _ = (config, response_keys);
         Box::new(Reject)
     }

@@ -13,7 +13,7 @@ pub enum Blocked {
     Mismatch,
     /// Another attempt holds the lease.
     InProgress {
-        /// How long its lease lasts. A claim after this time succeeds, or gets another reason.
+        /// Time until the lease of that attempt ends. A claim after this time succeeds, or gets another reason.
         retry_after: Duration,
     },
     /// The operation may have taken effect, and the policy allows no further attempt. The key stays blocked until it is resolved.

@@ -25,7 +25,8 @@ pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
 pub(super) const LONGEST_CHECKPOINT: usize = 64 * 1024;
 
 impl Default for IdempotencyConfig {
-    /// One day, 30 seconds, 2 seconds, 1 MiB, 10 000 keys, 64 MiB.
+    /// Keeps results for one day. A lease lasts 30 seconds, or 2 seconds longer than the invocation. A response has at
+    /// most 1 MiB; the memory store has at most 10 000 keys and 64 MiB.
     fn default() -> Self {
         Self {
             retention: Duration::from_secs(86_400),

@@ -59,7 +59,7 @@ pub struct Subject {
 pub struct Law {
     /// The name, which states the behaviour.
     pub name: &'static str,
-    /// Tests it.
+    /// Tests the law.
     pub run: fn(Subject) -> Pin<Box<dyn Future<Output = ()>>>,
 }
 

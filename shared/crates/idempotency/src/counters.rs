@@ -25,7 +25,7 @@ pub(super) enum Event {
     Superseded,
     /// The outcome is unknown: an attempt marked it, or a claim was blocked by it.
     Unknown,
-    /// A configured store did not take part, or none decided.
+    /// A configured store did not take part in a call, or the call returned a store error.
     Degraded,
 }
 
@@ -46,7 +46,7 @@ pub struct Counts {
     pub superseded: u64,
     /// Attempts marked as unknown, and claims blocked by an unknown outcome.
     pub unknown: u64,
-    /// Calls in which a configured store did not take part, or none decided.
+    /// Calls in which a configured store did not take part, or which returned a store error.
     pub degraded: u64,
 }
 

@@ -1,6 +1,6 @@
 //! The rules of the protocol: pure functions of the stored record, the request and the store's clock.
 //!
-//! The memory and MongoDB stores decide with these functions. The Redis script implements the same rules, and MongoDB's
+//! The memory and MongoDB stores call these functions. The Redis script implements the same rules, and MongoDB's
 //! updates write the same records: tests compare both with these functions over random histories (`store::history`).
 //! The model of the protocol uses them too.
 
@@ -17,7 +17,7 @@ use super::store_time::StoreTime;
 use super::write_result::WriteResult;
 use super::{OwnerId, Policy, SavedResponse};
 
-/// The decision about a claim.
+/// The outcome of a claim by these rules, before the store writes anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// The attempt starts once the store has acknowledged the record that [`start`] makes.
@@ -37,7 +37,7 @@ pub(super) enum Start {
     Restart,
     /// The previous attempt released the key.
     Reclaim,
-    /// The previous attempt was abandoned, and the policy allows another one.
+    /// The previous attempt was abandoned, and the policy allows another attempt.
     TakeOver,
 }
 
@@ -78,7 +78,8 @@ impl<T> Step<T> {
     }
 }
 
-/// Decides about a claim. Callers handle unreadable records: no claim of them succeeds.
+/// Decides a claim: its attempt starts, is already stored, or is blocked. Callers handle unreadable records, which
+/// block every claim.
 pub(super) fn decide(record: Option<&Record>, claim: &ClaimRequest, now: StoreTime) -> Decision {
     let Some(record) = record else {
         return Decision::Start(Start::New);
@@ -108,7 +109,7 @@ pub(super) fn decide(record: Option<&Record>, claim: &ClaimRequest, now: StoreTi
     }
 }
 
-/// What blocks a claim; `None`: it succeeds, or is already stored.
+/// What blocks a claim; `None`: the claim succeeds, or is already stored.
 pub(super) fn blocked(
     record: Option<&Record>,
     claim: &ClaimRequest,
@@ -191,8 +192,8 @@ pub(super) fn change(
             state: released(record.took_over, now),
             ..next
         }),
-        // A renewal cannot recognise itself: another write may have come first, and the lease length does not tell them
-        // apart. Renewing again, from the current revision, is harmless.
+        // A renewal cannot recognise an earlier copy of itself: the length of the lease does not distinguish that copy
+        // from another write. Renewing again, from the current revision, is harmless.
         (State::InProgress, Change::Renew(_)) if record.rev != fence.rev => outdated(record),
         (State::InProgress, Change::Checkpoint(checkpoint)) if record.rev != fence.rev => {
             // A checkpoint without a revision is never written, so it cannot be the stored one.
@@ -233,17 +234,18 @@ fn stored(record: Record) -> Step<WriteResult<Option<SavedResponse>>> {
     Step::write(record, WriteResult::Stored(None))
 }
 
-/// The record is already as the change would make it: an earlier call wrote it, and its reply was lost.
+/// The reply to a change that is already stored, because the reply to an earlier call was lost. Contains the stored
+/// result, if there is one.
 fn already(record: &Record) -> Step<WriteResult<Option<SavedResponse>>> {
     Step::answer(WriteResult::Stored(record.response().cloned()))
 }
 
-/// The record belongs to the caller, at a later revision than the caller knows.
+/// The reply if the record belongs to the caller, but is at a later revision than the caller knows.
 fn outdated(record: &Record) -> Step<WriteResult<Option<SavedResponse>>> {
     Step::answer(WriteResult::Outdated(record.rev))
 }
 
-/// The record belongs to another attempt, or its state does not allow the change.
+/// The reply if the record belongs to another attempt, or the state of the record does not allow the change.
 fn superseded(
     record: &Record,
     fence: &Fence,
@@ -334,7 +336,7 @@ fn released(took_over: bool, now: StoreTime) -> State {
     }
 }
 
-/// Whether another attempt may follow one that may have taken effect: its lease has to end while the provider still
+/// Whether another attempt may follow one that may have taken effect: the new lease has to end while the provider still
 /// recognises the derived key.
 fn may_run_again(policy: Policy, first_at: StoreTime, lease: Duration, now: StoreTime) -> bool {
     match policy {

@@ -11,8 +11,8 @@ use super::{RecordKey, purpose};
 /// It depends only on the environment and the key's name, not on the attempt or the time. So it is the same after the
 /// loss of every store, and a provider that recognises it treats two requests as one.
 ///
-/// It is the SHA-256 of a fixed text, the environment and the name, each preceded by its length as eight bytes,
-/// big-endian. For a step, it is the SHA-256 of another fixed text, the key's digits and the step.
+/// The key is the SHA-256 of a fixed text, the environment and the name, each preceded by its length as eight bytes,
+/// big-endian. For a step, the key is the SHA-256 of another fixed text, the key's digits and the step.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DerivedKey(String);
 
@@ -55,7 +55,8 @@ mod tests {
     use super::*;
     use crate::{IdempotencyKey, Scope};
 
-    /// Two versions of a function send it for one payment during a deployment, so it must never change.
+    /// Two versions of a function send the derived key of one payment during a deployment, so the key must never
+    /// change.
     #[test]
     fn a_derived_key_never_changes() {
         let key = IdempotencyKey::parse("abc123").expect("a key");

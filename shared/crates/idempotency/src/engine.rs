@@ -1,4 +1,4 @@
-//! What all keys of a process share: the deciding store, signed results, derived keys and counters.
+//! What all keys of a process share: the authoritative store, signed results, derived keys and counters.
 //! [`Idempotency`](super::Idempotency) and each lease refer to one [`Engine`].
 
 use std::time::Duration;
@@ -16,19 +16,19 @@ use super::{
     ResponseKeys, SavedResponse, Setup,
 };
 
-/// The deciding store and what applies to all its keys. One per process.
+/// The authoritative store and what applies to all its keys. One per process.
 pub(super) struct Engine {
     pub(super) store: Box<dyn Store>,
     pub(super) config: IdempotencyConfig,
     pub(super) counters: Counters,
     pub(super) authority: Authority,
     environment: String,
-    /// Keys that sign results; `None`: results are not signed, and every stored one is accepted.
+    /// Keys that sign results; `None`: results are not signed, and every stored result is accepted.
     response_keys: Option<ResponseKeys>,
 }
 
-/// A lease that ends later than this belongs to another program: ours last at most half as long. The other half allows
-/// for a server clock that was set back.
+/// How far in the future a stored lease may end: twice the longest lease, because a server clock may have been set
+/// back. Another program has written a lease that ends later.
 const LATEST_END: Duration = LONGEST_LEASE.saturating_mul(2);
 
 impl Engine {
@@ -112,7 +112,7 @@ impl Engine {
         }
     }
 
-    /// Whether this engine signed the stored result for this request. Always true if it does not sign.
+    /// Whether this engine signed the stored result for this request. Always true if this engine does not sign.
     pub(super) async fn is_authentic(
         &self,
         key: &RecordKey,
@@ -127,7 +127,7 @@ impl Engine {
         verifying.await
     }
 
-    /// Counts an error, or a decision without one of the configured stores.
+    /// Counts a call that failed, or in which a configured store did not take part.
     pub(super) fn count_degraded<T>(
         &self,
         key: &RecordKey,

@@ -55,21 +55,21 @@ pub enum Progress {
 /// What is known now about an operation whose outcome was unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// It took effect, with this result.
+    /// The operation took effect, with this result.
     Completed(SavedResponse),
-    /// It had no effect, and cannot have one any more.
+    /// The operation had no effect, and can have none later.
     Released(NoEffect),
-    /// The same request may be attempted again, as a takeover, because the abandoned attempt may still continue. Only
-    /// for operations that check their state before they act ([`Policy::RerunAlways`]); refused under any other policy.
-    /// A reopened record expires after one retention.
+    /// The same request may be attempted again, as a takeover, because the abandoned attempt may still continue. This
+    /// is only for operations that check their state before they act ([`Policy::RerunAlways`]), and is refused under
+    /// any other policy. A reopened record expires after the retention.
     Reopened,
 }
 
-/// Why an abandoned attempt can no longer take effect. "It has had no effect yet" is not a reason: its process may be
-/// frozen, and continue later.
+/// Why an abandoned attempt can no longer take effect. "It has had no effect yet" is not a reason: the process of the
+/// attempt may be frozen, and continue later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoEffect {
-    /// The provider refuses its request if it still arrives.
+    /// The provider refuses a request of that attempt that still arrives.
     FencedByProvider,
     /// The attempt reported that it had no effect, and has ended.
     AttemptEnded,

@@ -1,8 +1,8 @@
 //! The digest of a request. It detects another request under the same key.
 //!
-//! It is the SHA-256 of a fixed text, the method, the route and the tenant, each preceded by its length as eight bytes,
-//! big-endian. Then follows the payload: `j` and its canonical form if it is JSON, otherwise `r` and its bytes. It is
-//! taken once, at the claim, and kept in every state of the record.
+//! A fingerprint is the SHA-256 of a fixed text, the method, the route and the tenant, each preceded by its length as
+//! eight bytes, big-endian. Then follows the payload: `j` and its canonical form if it is JSON, otherwise `r` and its
+//! bytes. It is taken once, at the claim, and kept in every state of the record.
 
 mod canonical;
 

@@ -19,7 +19,7 @@ use super::outcome::ClaimOutcome;
 use super::store::{Answer, Grant, StoreError};
 use super::{Authority, DerivedKey, IdempotencyConfig, OwnerId, RecordKey, Setup};
 
-/// Decides which operations may run. One per process; cheap to clone.
+/// Claims keys, so that an operation runs only as often as its policy allows. One per process; cheap to clone.
 #[derive(Clone)]
 pub struct Idempotency {
     pub(super) engine: Arc<Engine>,
@@ -60,11 +60,12 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: no store decided. The caller must not run the operation; a retry is safe.
+    /// [`StoreError`]: the claim has no outcome: the authoritative store is unavailable, or too little time is left.
+    /// The key may or may not be claimed. The caller must not run the operation; a retry is safe.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may leave a claim without a holder. It ends like an abandoned attempt.
+    /// A dropped call may leave a claim without a holder. Such a claim ends like an abandoned attempt.
     pub async fn claim(
         &self,
         operation: &Operation,
@@ -79,8 +80,9 @@ impl Idempotency {
     /// but not the longest lease. A caller without a reply may retry with the same owner: if the claim was stored, the
     /// retry succeeds.
     ///
-    /// The owner must be fresh for every claim. A claim with the owner of a running attempt passes for that attempt,
-    /// and runs. An owner derived from an event, a request or a key is the same in every delivery, and runs twice.
+    /// The owner must be fresh for every claim. A claim with the owner of a running attempt counts as that attempt, and
+    /// succeeds: the operation runs twice. So an owner must not be derived from an event, a request or a key, which are
+    /// the same in every delivery.
     ///
     /// # Errors
     ///
@@ -100,7 +102,7 @@ impl Idempotency {
         let claim = self
             .engine
             .claim_of(owner, lease.min(LONGEST_LEASE), operation);
-        // Taken before the store starts the lease, so that the caller's view of the lease ends first.
+        // This time is taken before the store starts the lease, so that the caller's view of the lease ends first.
         let began = Instant::now();
         let claimed = self
             .engine
@@ -134,19 +136,19 @@ impl Idempotency {
         })
     }
 
-    /// Resumes an attempt that another process claimed, with the token of its lease. It asks no store: the first write
+    /// Resumes an attempt that another process claimed, with the token of its lease. No store is asked: the first write
     /// checks that the key still belongs to that attempt.
     pub fn resume(&self, token: LeaseToken, deadline: Deadline) -> Lease {
         Lease::resumed(Arc::clone(&self.engine), token, deadline)
     }
 
-    /// Waits at most until `limit` for the result of a running attempt. It never claims, so it never runs anything.
+    /// Waits at most until `limit` for the result of a running attempt. The wait never claims the key, so nothing runs.
     /// Returns what blocks the key at the end of the wait, or at the last look that a store answered; `None`: the key
     /// is free.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: no store answered any look.
+    /// [`StoreError`]: no store answered a look during the wait.
     ///
     /// # Cancel safety
     ///
@@ -188,8 +190,8 @@ impl Idempotency {
         }
     }
 
-    /// Creates the MongoDB indexes that delete expired records and find unfinished ones. No decision depends on them,
-    /// so a deployment or a schedule calls this, not a request.
+    /// Creates the MongoDB indexes that delete expired records and find unfinished ones. No claim and no write depends
+    /// on these indexes, so a deployment or a schedule calls this, not a request.
     ///
     /// # Errors
     ///

@@ -4,12 +4,13 @@
 //! lease back with the result. The operation runs in the caller's process, so a lease lasts as long as the caller
 //! requests. Responses, payloads and checkpoints are stored byte for byte.
 //!
-//! Every request gets a reply. A malformed request gets all its problems. If no store decided, the reply says that a
-//! retry is safe. Neither is an error of the function, which the caller's SDK might retry or report by itself.
+//! Every request gets a reply. The reply to a malformed request lists all its problems. If the store is unavailable,
+//! the reply says so, and a retry is safe. Neither reply is a function error, because the caller's SDK might retry or
+//! report a function error by itself.
 //!
-//! The keys are those of [`Scope::function`] in the namespace of this deployment. So no caller can reach the keys of an
-//! HTTP operation or of another namespace. Callers in one namespace trust one another. The schema of requests and
-//! replies is next to the function that serves them.
+//! All keys are in a [`Scope::function`] of this deployment's namespace. So no caller can reach the keys of an HTTP
+//! operation or of another namespace. Callers in one namespace trust one another. The schema of requests and replies is
+//! next to the function that serves them.
 
 mod answer;
 mod object;
@@ -44,7 +45,7 @@ pub struct Remote {
 
 /// The longest time to wait for a store. The caller has a deadline of its own, which is unknown here.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The time after which a caller may retry if no store decided.
+/// The time after which a caller may retry if the store is unavailable.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Remote {
@@ -62,7 +63,7 @@ impl Remote {
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have written. A retry with the same owner finds out.
+    /// A dropped call may or may not have written. A retry with the same owner returns what is stored.
     pub async fn answer(&self, request: Option<&RawValue>, deadline: Deadline) -> Box<RawValue> {
         let deadline = deadline.within(PATIENCE);
         let answer = match Request::parse(request, &self.namespace) {
@@ -144,10 +145,11 @@ impl Remote {
     }
 }
 
-/// The reply to a blocked `begin` with an unknown outcome. It reads the key again, for the checkpoint and the revision.
+/// The reply to a blocked `begin` with an unknown outcome. `lookup` is a second read of the key, which has the
+/// checkpoint and the revision.
 ///
-/// If another attempt has started since, or the key was resolved, that is the reply, because a running attempt must not
-/// be resolved by its revision.
+/// If another attempt has started or the key was resolved since the claim, the reply reports the new state. A running
+/// attempt must not be resolved by its revision.
 fn unknown(operation: &Operation, lookup: Lookup) -> Answer {
     let later = |wait| Answer::InProgress {
         retry_after_ms: answer::milliseconds(wait),
@@ -242,7 +244,8 @@ async fn renew(lease: &mut Lease, lasts: Duration) -> Answer {
         },
         (WriteResult::Outdated(_), Some(rev)) => Answer::Outdated { rev },
         (WriteResult::Superseded(blocked), _) => superseded(blocked.as_ref()),
-        // Only under a policy that remote callers cannot request. The caller must not continue either.
+        // `TooLate` occurs only under a policy that remote callers cannot request. The caller must not continue here
+        // either.
         (WriteResult::TooLate, _) => Answer::Superseded(Stored::NONE),
         _ => unacknowledged(),
     }
@@ -264,7 +267,8 @@ fn superseded(blocked: Option<&Blocked>) -> Answer {
     })
 }
 
-/// No store decided or acknowledged a write. A retry of the same request finds out.
+/// The reply if the authoritative store is unavailable, or did not acknowledge a write. A retry of the same request is
+/// safe.
 fn unacknowledged() -> Answer {
     Answer::Unavailable {
         retry_after_ms: answer::milliseconds(RETRY),

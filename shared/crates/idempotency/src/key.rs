@@ -1,6 +1,6 @@
 //! The idempotency key that a client sends with a request and with each retry.
 //!
-//! From the IETF draft: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>.
+//! The rules are from the IETF draft <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>.
 
 use std::fmt;
 use std::str;
@@ -12,14 +12,14 @@ pub struct IdempotencyKey(String);
 /// A text that is not a valid key. The error does not contain the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
-    /// It is empty.
+    /// The key is empty.
     #[error("invalid idempotency key: it is empty")]
     Empty,
-    /// It is longer than 255 bytes.
+    /// The key is longer than 255 bytes.
     #[error("invalid idempotency key: it is longer than 255 characters")]
     TooLong,
-    /// It contains a space, a control character, a comma, or a non-ASCII character. API Gateway joins two headers with
-    /// a comma.
+    /// The key contains a space, a control character, a comma, or a non-ASCII character. API Gateway joins two headers
+    /// with a comma.
     #[error(
         "invalid idempotency key: it contains a comma, or a character that is not visible ASCII"
     )]

@@ -24,7 +24,7 @@ use super::{DerivedKey, RecordKey, SavedResponse};
 /// The permission to run an operation for a limited time.
 ///
 /// Dropping a lease writes nothing, because the operation may have started. The key stays claimed until the lease ends;
-/// then the policy decides.
+/// then the policy determines whether another attempt may follow.
 ///
 /// A lease that was [resumed](super::Idempotency::resume) from a token writes in the same way, but does not have the
 /// reply to the claim. The store checks at each write that the key still belongs to this attempt.
@@ -34,12 +34,12 @@ pub struct Lease {
     repeated: bool,
     took_over: bool,
     checkpoint: Bytes,
-    /// The end of the lease, or earlier; unknown for a resumed lease.
+    /// The end of the lease, or a time before it; unknown for a resumed lease.
     ends: Deadline,
     /// The time by which the work has to end: before the lease and the invocation end, less the time to store the
     /// result. Shared with the code that bounds the work, because a renewal moves it.
     work_end: Arc<Mutex<Deadline>>,
-    /// The provider recognises the derived key until then, or longer; unknown where it does not matter.
+    /// A time until which the provider still recognises the derived key; unknown if no limit applies.
     recognised: Deadline,
 }
 
@@ -109,15 +109,14 @@ impl Lease {
         self.writer.rev()
     }
 
-    /// Whether an earlier copy of this claim was stored and its reply was lost. The owner is fresh for every claim, so
-    /// that copy was this claim.
+    /// Whether an earlier copy of this claim was already stored, and the reply to that copy was lost.
     pub fn is_repeated(&self) -> bool {
         self.repeated
     }
 
-    /// Whether the store knows no earlier attempt. The store may have forgotten one, after the retention or a loss of
-    /// data. An attempt after a release is not the first. A later attempt may be reported as the first, never the
-    /// reverse.
+    /// Whether the store knows no earlier attempt. The store may have forgotten an earlier attempt, after the retention
+    /// or a loss of data. An attempt after a release is not the first. A later attempt may be reported as the first,
+    /// never the reverse.
     pub fn is_first(&self) -> bool {
         self.is_first
     }
@@ -133,8 +132,8 @@ impl Lease {
         &self.checkpoint
     }
 
-    /// A lower bound of the time until the lease ends; zero: it has ended. A repeated claim has what is left of the
-    /// first lease. For a resumed lease this is unknown, and reported as the longest lease.
+    /// A lower bound of the time until the lease ends; zero: the lease has ended. A repeated claim has what is left of
+    /// the first lease. For a resumed lease this is unknown, and reported as the longest lease.
     pub fn lasts(&self) -> Duration {
         self.ends.remaining().unwrap_or(LONGEST_LEASE)
     }
@@ -144,14 +143,16 @@ impl Lease {
         self.work_end.lock().clip(Duration::MAX)
     }
 
-    /// Whether a request with the derived key may be sent to the provider now. Not if an earlier attempt may have sent
-    /// it and the provider may have forgotten it. Not if no time is left, and not with a resumed lease.
+    /// Whether a request with the derived key may be sent to the provider now. It may not be sent if an earlier attempt
+    /// may have sent it and the provider may have forgotten the key. It may not be sent either if no time is left, or
+    /// with a resumed lease.
     pub fn may_send(&self) -> bool {
         let is_over = |deadline: Deadline| deadline.remaining().is_some_and(|left| left.is_zero());
         !is_over(self.recognised) && !is_over(*self.work_end.lock())
     }
 
-    /// Stores the result, and returns the stored one: an earlier call, whose reply was lost, may have stored another.
+    /// Stores the result. Returns the stored result: an earlier call whose reply was lost may have stored another
+    /// result.
     ///
     /// [`NotDurable`](WriteResult::NotDurable): the operation took effect, but its result may not be stored. Work that
     /// can be resumed has to respond that the outcome is not final. Other work responds with its result, marked as not
@@ -159,7 +160,7 @@ impl Lease {
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have stored it.
+    /// A dropped call may or may not have stored the result.
     pub async fn complete(self, response: SavedResponse) -> WriteResult<SavedResponse> {
         self.writer.complete(response).await
     }
@@ -178,8 +179,8 @@ impl Lease {
     ///
     /// # Cancel safety
     ///
-    /// A dropped call may or may not have stored the mark. Without it, the outcome is unknown after the end of the
-    /// lease.
+    /// A dropped call may or may not have stored the mark. Without the mark, the outcome is unknown after the end of
+    /// the lease.
     pub async fn mark_unknown(self) -> WriteResult {
         let marked = self.writer.update(&Change::MarkUnknown).await;
         if let WriteResult::Stored(()) = marked {
@@ -188,7 +189,7 @@ impl Lease {
         marked
     }
 
-    /// Stores a checkpoint of at most 64 KiB for the next attempt, in case this one is abandoned. If two processes
+    /// Stores a checkpoint of at most 64 KiB for the next attempt, in case this attempt is abandoned. If two processes
     /// write for one attempt at the same time, one of them gets [`Outdated`](WriteResult::Outdated).
     ///
     /// # Cancel safety
@@ -209,15 +210,15 @@ impl Lease {
         written
     }
 
-    /// Renews the lease for this long from now, at most the longest lease. Returns a lower bound of the time until it
-    /// ends.
+    /// Renews the lease for this long from now, at most the longest lease. Returns a lower bound of the time until the
+    /// lease ends.
     ///
     /// # Cancel safety
     ///
     /// A dropped call may or may not have renewed the lease.
     pub async fn renew(&mut self, lease: Duration) -> WriteResult<Duration> {
         let lease = lease.min(LONGEST_LEASE);
-        // Taken before the store starts the lease, so that the holder's view of the lease ends first.
+        // This time is taken before the store starts the lease, so that the holder's view of the lease ends first.
         let asked = Instant::now();
         let written = self.writer.update(&Change::Renew(lease)).await;
         let written = written.map(|()| lease.saturating_sub(asked.elapsed()));

@@ -15,8 +15,9 @@ pub struct LeaseToken {
     pub attempt: u64,
     /// The fingerprint of the request. A result is stored under it even if the store has lost the claim.
     pub fingerprint: Fingerprint,
-    /// The revision of the attempt's last write. A renewal or a checkpoint follows this revision and no other. `None`: the first write
-    /// asks the store for the revision, which costs a round trip; a delayed write may then undo a later one.
+    /// The revision of the attempt's last write. A renewal or a checkpoint follows this revision and no other. `None`:
+    /// the first write asks the store for the revision, which costs a round trip; a delayed write may then undo a later
+    /// write.
     pub rev: Option<u64>,
 }
 

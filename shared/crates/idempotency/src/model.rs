@@ -6,8 +6,8 @@
 //! that no majority has. Retentions end and records are deleted. One search over all of this would not finish, so each
 //! configuration of [`Protocol`] covers one part.
 //!
-//! The stores decide by the functions of production: `decision` for records, `store/hints/rules.rs` for Redis in front
-//! of MongoDB. The network, the clients' steps, MongoDB's filters and replication, and time are modelled by hand.
+//! The stores use the functions of production: `decision` for records, `store/hints/rules.rs` for the Redis cache in
+//! front of MongoDB. The network, the clients' steps, MongoDB's filters and replication, and time are modelled by hand.
 //! Clocks that go back, and claims in flight for a whole retention, are not modelled.
 //!
 //! Executions and responses are counted per *generation*: the first claim of a key starts one. So does the first claim

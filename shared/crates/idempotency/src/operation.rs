@@ -13,7 +13,7 @@ pub struct Operation {
     pub fingerprint: Fingerprint,
     /// Whether another attempt may follow an abandoned one.
     pub policy: Policy,
-    /// The least time to run the operation and store its result. With less time left, it is not started.
+    /// The least time to run the operation and store its result. With less time left, the operation is not started.
     pub least_time: Duration,
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 /// 128 random bits, fresh for every claim. The caller makes them, and sends them again only to repeat that claim.
 ///
-/// The owner id is enough to finish the attempt. It is never derived from an event or a request id: a redelivered event
-/// would pass for the running attempt, and run twice.
+/// The owner id is enough to finish the attempt. It is never derived from an event or a request id. A redelivered event
+/// would then count as the running attempt, and the operation would run twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnerId(u128);
 

@@ -16,7 +16,7 @@ use super::store::{Backend, StoreError};
 pub struct PatientClaim {
     /// The outcome.
     pub outcome: Result<ClaimOutcome<Lease>, StoreError>,
-    /// The store that decided alone while another configured store did not take part.
+    /// The store that replied alone, because another configured store did not take part.
     pub degraded_to: Option<Backend>,
     /// Whether the claim waited for another attempt.
     pub has_waited: bool,

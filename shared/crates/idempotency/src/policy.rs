@@ -7,15 +7,15 @@ use super::store_time::whole_ms;
 /// Whether an operation that may have taken effect may be attempted again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Policy {
-    /// Never. The outcome is unknown until the key is resolved.
+    /// It is never attempted again. The outcome is unknown until the key is resolved.
     #[default]
     AtMostOnce,
-    /// While the provider recognises the derived key, and so treats both requests as one.
+    /// It may be attempted again while the provider recognises the derived key, and so treats both requests as one.
     Rerun {
         /// The time after the first claim within which another attempt has to start and end.
         within: Duration,
     },
-    /// Always: for operations that check their state first and resume.
+    /// It may always be attempted again. For operations that check their state first and resume.
     RerunAlways,
 }
 

@@ -1,13 +1,14 @@
-//! Domain separation: each digest starts with a text of its own, so that no digest passes for one of another kind.
+//! Domain separation: each digest starts with a text of its own, so that no digest can be used as a digest of another
+//! kind.
 //!
 //! The texts contain the name of the first program that used them. They must not change: stored fingerprints depend on
 //! them, and so do the derived keys by which a provider recognises a payment. Another text would mean another payment.
 
-/// For a request's [`Fingerprint`](super::Fingerprint).
+/// The text for a request's [`Fingerprint`](super::Fingerprint).
 pub(super) const FINGERPRINT: &str = "truebond fingerprint 1";
-/// For a [`DerivedKey`](super::DerivedKey).
+/// The text for a [`DerivedKey`](super::DerivedKey).
 pub(super) const DERIVED_KEY: &str = "truebond derived key 1";
-/// For the derived key of one step.
+/// The text for the derived key of one step.
 pub(super) const DERIVED_STEP: &str = "truebond derived step 1";
 
 #[cfg(test)]

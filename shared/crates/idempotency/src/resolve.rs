@@ -20,7 +20,7 @@ pub enum Lookup {
     Absent,
     /// A record.
     Found(Box<Entry>),
-    /// A damaged value, or one of another version. It may have been a result, so no claim of it succeeds.
+    /// A damaged value, or a record of another version. It may have been a result, so no claim of it succeeds.
     Unreadable,
 }
 
@@ -51,7 +51,7 @@ impl UnfinishedPages<'_> {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the deciding store did not answer. The same page may be requested again.
+    /// [`StoreError`]: the authoritative store did not answer. The same page may be requested again.
     ///
     /// # Cancel safety
     ///
@@ -88,7 +88,7 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the deciding store did not answer.
+    /// [`StoreError`]: the authoritative store did not answer.
     pub async fn look_up(&self, key: &RecordKey, deadline: Deadline) -> Result<Lookup, StoreError> {
         let found = self.engine.store.read(key, deadline).await?;
         Ok(self.lookup_of(key, found))
@@ -98,7 +98,7 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the deciding store did not answer.
+    /// [`StoreError`]: the authoritative store did not answer.
     pub async fn entry(
         &self,
         key: &RecordKey,
@@ -114,15 +114,15 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the deciding store did not answer.
+    /// [`StoreError`]: the authoritative store did not answer.
     pub async fn keys(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError> {
         self.engine.store.list(limit, deadline).await
     }
 
     /// The unfinished keys with this prefix, sorted by name: running, abandoned, unknown and unreadable ones.
     ///
-    /// MongoDB finds them by an index of their state, so it misses a damaged record whose state is damaged too. Redis
-    /// and memory read every key, which suits an operator at a terminal, not a schedule.
+    /// MongoDB finds unfinished keys by an index of their state, so the search misses a record whose state is damaged.
+    /// For Redis and memory, every key is read: suitable for an operator at a terminal, not for a schedule.
     pub fn unfinished<'a>(&'a self, prefix: &'a str) -> UnfinishedPages<'a> {
         UnfinishedPages {
             idempotency: self,
@@ -131,14 +131,13 @@ impl Idempotency {
         }
     }
 
-    /// Resolves the record that was `seen` under a key: the operation took effect with this response, or it had no
-    /// effect and cannot have one any more. Refused while an attempt is running. The abandoned attempt is superseded if
-    /// it returns.
+    /// Resolves the record that was `seen` under a key: the operation took effect with this response, or had no effect
+    /// and can have none later. Refused while an attempt is running. The abandoned attempt is superseded if it returns.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the deciding store did not acknowledge. The key may be resolved anyway; the same call again
-    /// finds out.
+    /// [`StoreError`]: the authoritative store did not acknowledge the resolution. The key may or may not be resolved;
+    /// the same call again returns the outcome.
     ///
     /// # Cancel safety
     ///
@@ -161,7 +160,7 @@ impl Idempotency {
                 return Ok(ResolveOutcome::Stored);
             }
         }
-        // An earlier call whose reply was lost may have written it.
+        // An earlier call whose reply was lost may have written this resolution.
         let now = self.look_up(key, deadline).await?;
         Ok(if self.is_resolved_as(&now, &resolution) {
             ResolveOutcome::Stored
@@ -170,12 +169,12 @@ impl Idempotency {
         })
     }
 
-    /// Resolves exactly the record that `entry` was read from. A release is refused while its lease runs. The attempt
-    /// is superseded if it returns.
+    /// Resolves exactly the record that `entry` was read from. A release is refused while the lease in that record
+    /// runs. The attempt is superseded if it returns.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the deciding store did not acknowledge. The key may be resolved anyway.
+    /// [`StoreError`]: the authoritative store did not acknowledge the resolution. The key may or may not be resolved.
     ///
     /// # Cancel safety
     ///

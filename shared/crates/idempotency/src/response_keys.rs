@@ -1,17 +1,17 @@
 //! Proof that a saved response was written by this program.
 //!
 //! Several programs may write to one Redis, and a mistake in its access rules lets each overwrite the records of the
-//! others. The saved response of a payment is sent to a customer, so it carries a MAC (HMAC-SHA256, [RFC
+//! others. The saved response of a payment is sent to a customer. So the response carries a MAC (HMAC-SHA256, [RFC
 //! 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key that only the payment functions have.
 //!
 //! The MAC covers the environment, the record's key, the fingerprint, and status, headers and body. A response without
 //! a valid MAC for its key is not accepted: the next store is asked, and finally the ledger.
 //!
 //! The MAC covers no time: a program that can write to the store can restore an earlier response of the same key and
-//! request. So it suits operations whose response never changes, like the payments in the ledger.
+//! request. So the MAC suits operations whose response never changes, like the payments in the ledger.
 //!
-//! To rotate a key, the list holds two keys: the first one signs, both are accepted. A response signed with a key that
-//! is no longer in the list costs a round trip to the next store.
+//! To rotate a key, the list holds two keys: the first key signs, and both keys are accepted. A response signed with a
+//! key that is no longer in the list costs a round trip to the next store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,7 +130,8 @@ impl ResponseKeys {
 
     /// The keys, the signing one first; `None`: there are none, or they are unavailable.
     async fn keys(&self, deadline: Deadline) -> Option<Vec<Secret>> {
-        // At most half of the time that is left: without the keys there is another way to go on, which also needs time.
+        // At most half of the time that is left: without the keys, the caller asks the next store or the ledger, which
+        // also needs time.
         let limit = deadline.clip(2 * LONGEST_READ) / 2;
         let list = self.list.as_ref()?.value(deadline.within(limit)).await;
         let keys = list.ok()?.list(self.shortest);

@@ -15,9 +15,9 @@ use super::{Idempotency, SavedResponse};
 /// Why an operation has no result, and whether it may have taken effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure<E> {
-    /// It had no effect and will have none. A retry may run, unless an earlier attempt was abandoned.
+    /// The operation had no effect and will have none. A retry may run, unless an earlier attempt was abandoned.
     NothingHappened(E),
-    /// It may have taken effect. The policy decides about a retry.
+    /// The operation may have taken effect. The policy determines whether a retry may run.
     MayHaveHappened(E),
 }
 
@@ -47,11 +47,13 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: no store decided, and nothing ran. A retry is safe.
+    /// [`StoreError`]: the claim has no outcome: the authoritative store is unavailable, or too little time is left.
+    /// Nothing ran; a retry is safe.
     ///
     /// # Cancel safety
     ///
-    /// A dropped call drops `work`. The key stays claimed until its lease ends; then the policy decides.
+    /// A dropped call drops `work`. The key stays claimed until its lease ends; then the policy determines whether
+    /// another attempt may run.
     pub async fn run<E>(
         &self,
         operation: &Operation,

@@ -15,7 +15,7 @@ pub struct Scope {
     start: String,
 }
 
-/// A part of a scope has 1 to 256 bytes.
+/// A part of a scope is empty or longer than 256 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid scope: a part is empty or longer than 256 bytes")]
 pub struct InvalidScope;

@@ -15,7 +15,7 @@ pub struct Setup {
     /// Metrics of calls.
     pub metrics: Metrics,
     /// Keys that sign results; a result without a valid MAC then counts as unknown. `None`: results are not signed, and
-    /// every stored one is accepted.
+    /// every stored result is accepted.
     pub response_keys: Option<ResponseKeys>,
 }
 

@@ -1,6 +1,6 @@
-//! Stores of records, which of them decides, and how to write your own.
+//! Stores of records, which of them is authoritative, and how to write your own.
 //!
-//! | configured | decides | in front of it |
+//! | configured | authoritative | cache in front of it |
 //! |---|---|---|
 //! | MongoDB and Redis | MongoDB | Redis, with hints and results |
 //! | MongoDB | MongoDB | |
@@ -16,15 +16,16 @@
 //!
 //! It has to guarantee:
 //!
-//! - **Atomic steps.** Each call reads the record, decides and writes; no other write of that record comes between.
+//! - **Atomic steps.** Each call reads the record, applies the rules of [`step`], and writes; no other write of that
+//!   record comes between.
 //! - **Durable replies.** A reply is sent only after its write is as durable as the store promises. If a write may or
-//!   may not have landed, the call returns [`StoreError::Unavailable`], and the caller retries.
-//! - **Its own clock.** One clock supplies `now` for all callers, in the same step. Clocks of callers decide nothing.
-//!   The store's clock may be set back by less than the longest lease.
+//!   may not have been applied, the call returns [`StoreError::Unavailable`], and the caller retries.
+//! - **Its own clock.** One clock supplies `now` for all callers, in the same step. Clocks of callers are not used. The
+//!   store's clock may be set back by less than the longest lease.
 //! - **Retries.** A call may arrive twice or late, with the same arguments. [`step`] recognises it by its owner or
 //!   revision, so the store passes both on unchanged and invents none.
-//! - **Unfinished records stay.** Only a record whose [`finished_at`](Record::finished_at) is at least one retention
-//!   ago may be deleted. An operation whose record is deleted earlier may run again.
+//! - **Unfinished records stay.** A record may be deleted only when the retention has passed since its
+//!   [`finished_at`](Record::finished_at). An operation whose record is deleted earlier may run again.
 //! - **An unreadable value is not an absent one.** It is reported as [`Unreadable`]. No claim replaces it.
 //! - **Timeouts.** A call returns by its deadline.
 //!
@@ -80,8 +81,8 @@ use crate::{OwnerId, RecordKey, SavedResponse};
 /// owner or by the revision that it follows.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Claims the key, or returns what blocks it. A claim succeeds only after the deciding store has acknowledged a
-    /// record with this owner.
+    /// Claims the key, or returns what blocks it. A claim succeeds only after the authoritative store has acknowledged
+    /// a record with this owner.
     async fn claim(
         &self,
         key: &RecordKey,
@@ -97,7 +98,7 @@ pub trait Store: Send + Sync {
         deadline: Deadline,
     ) -> Result<Answer<Option<Blocked>>, StoreError>;
 
-    /// Changes a record of its owner.
+    /// Changes a record for its owner.
     async fn change(
         &self,
         key: &RecordKey,
@@ -147,7 +148,7 @@ pub trait Store: Send + Sync {
         Ok(unfinished)
     }
 
-    /// Creates indexes and the like, on which no decision depends.
+    /// Creates indexes, if the store has any. No claim and no write depends on them.
     async fn prepare(&self, _: Deadline) -> Result<(), StoreError> {
         Ok(())
     }

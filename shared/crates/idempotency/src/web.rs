@@ -2,8 +2,8 @@
 //! <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>.
 //!
 //! The client sends an `Idempotency-Key` with its request and with each retry, and every retry receives the first
-//! response. A function calls [`key`], then [`claim`]. It runs the operation if it gets a lease; otherwise it returns
-//! the response.
+//! response. A function calls [`key`], then [`claim`]. The function runs the operation if [`claim`] gives it a lease;
+//! otherwise it returns the response in [`Claimed`].
 //!
 //! | the key | status | headers |
 //! |---|---|---|
@@ -13,11 +13,11 @@
 //! | has a running attempt | 409 | `Retry-After`: the end of its lease |
 //! | …and the client sent `Prefer: wait=N` ([RFC 7240](https://www.rfc-editor.org/rfc/rfc7240)) | after at most N seconds, one of the others | `Preference-Applied: wait=N` |
 //! | has an unknown outcome | 409 | |
-//! | cannot be decided: no store answered | 503 | `Retry-After` |
+//! | cannot be claimed, because the idempotency store is unavailable | 503 | `Retry-After` |
 //!
 //! A request that is refused before the claim (authentication, key, size, type, body) is not stored: a corrected
-//! request may use the same key. `Idempotency-Store` names the store that decided alone while another configured store
-//! did not take part.
+//! request may use the same key. `Idempotency-Store` names the store that replied alone, because another configured
+//! store did not take part.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub struct Claimed {
 /// What a response reports about its claim, in headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerHeaders {
-    /// `Idempotency-Store`: the store that decided alone while another configured store did not take part.
+    /// `Idempotency-Store`: the store that replied alone, because another configured store did not take part.
     pub degraded_to: Option<Backend>,
     /// `Preference-Applied`: how long the client preferred to wait, if the claim waited.
     pub waited: Option<Duration>,
@@ -95,7 +95,7 @@ const OUTCOME_UNKNOWN: Problem = Problem {
     detail: "The request may have taken effect, and is not retried automatically. Check its outcome before you send it with another key.",
 };
 
-/// No store decided, so the operation did not run.
+/// The idempotency store is unavailable, so the operation did not run.
 pub(crate) const UNAVAILABLE: Problem = Problem {
     status: StatusCode::SERVICE_UNAVAILABLE,
     slug: "unavailable",
@@ -229,7 +229,7 @@ pub fn outcome_unknown() -> Response {
     OUTCOME_UNKNOWN.into()
 }
 
-/// No store decided, so the operation did not run; the client may retry soon.
+/// The idempotency store is unavailable, so the operation did not run; the client may retry soon.
 pub fn unavailable() -> Response {
     later(UNAVAILABLE, SHORT_WAIT)
 }

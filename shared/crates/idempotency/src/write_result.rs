@@ -5,19 +5,20 @@ use super::blocked::Blocked;
 /// The result of a write to a record: complete, release, renew, and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteResult<T = ()> {
-    /// The deciding store has acknowledged the write.
+    /// The authoritative store has acknowledged the write.
     Stored(T),
-    /// Nothing was written: another attempt took the key over, or the key was resolved. This blocks the key now; `None`: the key is free.
+    /// Nothing was written: another attempt took the key over, or the key was resolved. Contains what blocks the key
+    /// now; `None`: the key is free.
     Superseded(Option<Blocked>),
     /// Nothing was written: another write of this attempt came first, perhaps an earlier try of this call whose reply
-    /// was lost. This is the current revision; the same call again follows it.
+    /// was lost. Contains the current revision, which the same call follows if it is repeated.
     Outdated(u64),
     /// Nothing was written: the provider may have forgotten the derived key by the end of the renewed lease. Do not
-    /// send it again.
+    /// send a request with that key again.
     TooLate,
     /// Nothing was written: a checkpoint is limited to 64 KiB.
     TooLarge,
-    /// The deciding store did not acknowledge the write in time. The write may have happened.
+    /// The authoritative store did not acknowledge the write in time. The write may or may not be stored.
     NotDurable,
 }
 

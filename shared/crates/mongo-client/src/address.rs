@@ -30,7 +30,8 @@ pub(super) struct Deployment {
 const POOL_SIZE: u32 = 5;
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// Atlas closes connections that are idle for longer, and a Lambda process is often idle.
+/// How long the driver keeps an idle connection. Atlas closes connections that are idle for longer, and a Lambda
+/// process is often idle.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 
 impl Address {

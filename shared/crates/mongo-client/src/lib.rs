@@ -36,12 +36,13 @@ struct Inner {
     live: Mutex<Option<LiveClient>>,
 }
 
-/// The share of the time for the first attempt on a client that has replied before. If its connection drops
-/// everything, the rest is enough for a new client to connect.
+/// The share of the time for the first attempt on a client that has replied before. If the connection of that client
+/// drops everything, the rest of the time is enough for a new client to connect.
 const FIRST_ATTEMPT_SHARE: f64 = 0.5;
-/// Time limit of a call, whatever time is left: the driver itself waits without limit for a reply.
+/// Time limit of a call, even if more time is left: the driver itself waits without limit for a reply.
 const OPERATION_LIMIT: Duration = Duration::from_secs(5);
-/// A shorter first attempt was cut by the caller's deadline. Its failure proves nothing about the client.
+/// The shortest first attempt whose failure counts against the client. A shorter attempt was cut by the caller's
+/// deadline, so its failure proves nothing about the client.
 const MEANINGFUL_ATTEMPT: Duration = Duration::from_millis(100);
 
 impl Mongo {
@@ -162,7 +163,7 @@ impl Mongo {
             in_use
         };
         match self.call(&client, deadline, deadline, &call).await {
-            // The first attempt may have taken effect, whatever the second one returns.
+            // The first attempt may have taken effect, even if the second attempt failed before it was sent.
             Err(error) if first_error.may_have_run() && error.precedes_calling() => {
                 Err(first_error)
             }
@@ -241,7 +242,7 @@ impl Mongo {
         called
     }
 
-    /// Pings on a client that has no reply yet, and decides whether it becomes the client in use.
+    /// Pings on a client that has no reply yet, and makes it the client in use if it is usable.
     async fn ping_first(&self, live: LiveClient, deadline: Deadline) -> Result<Duration, Error> {
         let connecting = self.ping_once(&live, deadline).await;
         let has_replied = connecting.is_ok();
@@ -249,8 +250,8 @@ impl Mongo {
             has_replied,
             ..live.clone()
         });
-        // That ping also connected, so a second one measures the latency. If there is no time for it, the first one
-        // is the upper bound: a ping that is cut off would cost the connection.
+        // The first ping also connected, so a second ping measures the latency. If there is no time for a second ping,
+        // the time of the first is an upper bound. A ping that is cut off would cost the connection.
         let at_most = connecting?;
         if deadline.clip(at_most) < at_most {
             return Ok(at_most);
@@ -258,9 +259,8 @@ impl Mongo {
         Ok(self.ping_once(&live, deadline).await.unwrap_or(at_most))
     }
 
-    /// Makes `live` the client in use if it has a reply, or if the one in use has none. A client without a reply
-    /// stays in use if its monitoring has found the server: a distant server may need more than one call to
-    /// connect.
+    /// Makes `live` the client in use if it has a reply, or if the client in use has none. A client without a reply
+    /// stays in use if its monitoring has found the server: a distant server may need more than one call to connect.
     fn keep_if_usable(&self, live: LiveClient) {
         let mut in_use = self.inner.live.lock();
         if live.has_replied || !in_use.as_ref().is_some_and(|in_use| in_use.has_replied) {
@@ -299,7 +299,8 @@ impl fmt::Debug for Mongo {
     }
 }
 
-/// Reads and writes are acknowledged by a majority, whatever the URI says, so that a failover undoes neither.
+/// The options with which a majority acknowledges reads and writes, even if the URI says otherwise. So a failover
+/// undoes neither.
 fn majority_options() -> DatabaseOptions {
     DatabaseOptions::builder()
         .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))

@@ -26,7 +26,7 @@ pub struct PaymentsConfig {
     pub webhook_secrets: Option<SecretSource>,
     /// The MAC keys of saved responses, the current one and the previous one. `None`: saved responses have no MAC.
     pub mac_keys: Option<SecretSource>,
-    /// How old a payment has to be before the reconciler looks at it. Until then it is left to its client.
+    /// How old a payment has to be before the reconciler looks at it. A younger payment is left to its client.
     pub reconcile_after: Duration,
     /// An open payment of this age is cancelled and no longer confirmed.
     pub cancel_after: Duration,

@@ -1,8 +1,8 @@
 //! Creates a payment for a client's request.
 //!
 //! The idempotency engine admits one attempt per key at a time. The attempt opens or finds the payment's row in the ledger, and
-//! [`PaymentService::pay`] takes the payment as far as it goes. A repeated request is answered from the engine's saved response, or
-//! from the ledger where the saved response is only a reference to the payment.
+//! [`PaymentService::pay`] advances the payment until it ends or has to wait. A repeated request is answered from the engine's saved
+//! response, or from the ledger where the saved response is only a reference to the payment.
 //!
 //! This module renders no HTTP response: `payments-create` turns the [`Answer`] into one.
 
@@ -38,7 +38,7 @@ pub struct Payments {
 /// It has no `Debug`, because a person's purchase must not reach a log.
 pub struct NewPayment {
     order: Order,
-    /// What is wrong by rules that older versions lacked. Such an order is still answered if an older version accepted it.
+    /// Errors by rules that older versions lacked. Such an order is still answered if an older version accepted it.
     newly_invalid: Vec<BodyError>,
     tenant: Tenant,
     key: IdempotencyKey,
@@ -85,7 +85,7 @@ pub enum Answer {
 
 /// The route is part of every request's fingerprint.
 const ROUTE: &str = "/api/payments";
-/// An invocation with less time left starts no payment.
+/// The least time left with which an invocation starts a payment.
 const LEAST_TIME: Duration = Duration::from_secs(2);
 
 impl NewPayment {
@@ -145,12 +145,12 @@ impl Payments {
         }
     }
 
-    /// The environment, which decides which callers have access and which orders are valid.
+    /// The environment, on which the access of callers and the validity of orders depend.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    /// Creates a payment, once per key. If another attempt runs, waits for it for at most `patience`.
+    /// Creates a payment, once per key. If another attempt runs, waits for its result for at most `patience`.
     ///
     /// # Cancel safety
     ///
@@ -371,7 +371,7 @@ impl Answer {
         }
     }
 
-    /// The answer for a payment that has ended. It is a replay if the payment had ended before this request read it.
+    /// The answer for a payment that has ended. The answer is a replay if the payment had ended before this request read it.
     fn of_ended(ended: &Payment, was_open: bool) -> Self {
         match ended.final_response() {
             Some(response) => Self::Ended {
@@ -391,7 +391,8 @@ impl Answer {
     }
 }
 
-/// Whether the saved response is the final one. Otherwise it refers to the payment, or is too long for the engine to keep whole.
+/// Whether the saved response is the final one. Otherwise the saved response refers to the payment, or is too long for the engine to keep
+/// whole.
 fn is_final_response(saved: &SavedResponse) -> bool {
     !Payment::is_reference(saved) && saved.whole_body().is_some()
 }

@@ -12,8 +12,9 @@
 //! Reopening is safe. Each attempt first opens or finds the payment's row, and an attempt after a reopening knows that an earlier one
 //! may still run. Processing an event twice is harmless.
 //!
-//! Keys of other work are left to their owners. Unknown ones are counted, and an alarm watches the oldest. Abandoned ones that the
-//! next attempt takes over stay as they are: without a ledger, only the record makes that attempt look before it acts.
+//! Keys of other work are left to their owners. The run counts the unknown keys among them, and an alarm watches the oldest one. Abandoned
+//! keys that the next attempt takes over stay as they are. Without a ledger, only the record makes that attempt check the state before it
+//! acts.
 
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub(super) struct UnfinishedKeys {
     /// Keys whose outcome is unknown until their owner or an operator resolves them. Damaged keys that the store lists as unfinished
     /// count too.
     pub(super) unknown: u64,
-    /// How long the oldest of them has been unknown, counted from the end of its lease.
+    /// How long the oldest unknown key has been unknown, counted from the end of its lease.
     pub(super) oldest_unknown: Duration,
     /// Whether the run read every key; otherwise the counts are too low.
     pub(super) is_complete: bool,
@@ -51,7 +52,7 @@ pub(super) enum Work {
     Other,
 }
 
-/// A run reads the keys twice.
+/// One of the two passes in which a run reads the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pass {
     /// Finishes keys of payments and events.
@@ -69,10 +70,11 @@ enum Step {
 
 /// The prefix of the keys of payments and events.
 const KEYS_OF_PAYMENTS: &str = "idempotency:http:payments.";
-/// With less time left, the run ends. The next run starts at the first key.
+/// The least time left with which a run takes another key. The next run starts at the first key.
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
-/// Reads every unfinished key, and finishes those of payments and events. Their clients have `settle_after` to come back first.
+/// Reads every unfinished key, and finishes the keys of payments and events. A key is left alone until `settle_after` has passed, so that
+/// its client can retry first.
 ///
 /// # Errors
 ///
@@ -177,7 +179,7 @@ impl Work {
     }
 }
 
-/// Whether the attempt was abandoned, and its client had time to come back.
+/// Whether the attempt was abandoned, and `settle_after` has passed, so that its client could retry.
 fn is_abandoned(entry: &Entry, settle_after: Duration) -> bool {
     entry.progress.is_abandoned() && entry.lease_over_for >= settle_after
 }
@@ -190,7 +192,7 @@ async fn of_payment(
 ) -> Step {
     let id = id_of(&idempotency.derived_key(&entry.key));
     match ledger.read(&id, deadline).await {
-        // Another request opened the row. This key's attempt only read it.
+        // Another request opened the row. This key's attempt only read the row.
         Ok(Some(payment)) if payment.fingerprint != entry.fingerprint.to_string() => {
             Step::Resolve(Resolution::Reopened)
         }

@@ -1,10 +1,10 @@
 //! The permanent record of each payment.
 //!
-//! The idempotency engine forgets a key after its retention, and its store can lose one. A payment's row stays. It names the
-//! payment's intent at the provider and, once the payment has ended, has the bytes of the final response.
+//! The idempotency engine forgets a key after the key's retention, and the engine's store can lose a key. A payment's row stays. The row
+//! names the payment's intent at the provider and, once the payment has ended, has the bytes of the final response.
 //!
-//! Each write is a compare-and-set on the state that it expects. If two attempts write, the second one reads the first one's row and
-//! continues from there.
+//! Each write is a compare-and-set on the state that it expects. If two attempts write, the second attempt reads the row that the first one
+//! wrote, and continues from there.
 
 mod file_ledger;
 pub(super) mod files;
@@ -78,7 +78,7 @@ pub(super) enum QueueOrder {
     /// A payment waits since its last look, or since it was created. So each payment gets its turn, even if others never end and new
     /// ones keep arriving.
     LongestWaiting {
-        /// Only payments looked at before this time, or never.
+        /// Only payments that the reconciler looked at before this time, or never.
         looked_before: Timestamp,
     },
 }
@@ -94,7 +94,7 @@ pub(super) enum Change {
     Look,
     /// Ends the payment, with its final response.
     End(Box<Payment>),
-    /// Ends a payment that has no intent. From then on none can be attached, so none is confirmed.
+    /// Ends a payment that has no intent. From then on no intent can be attached, so none is confirmed.
     EndWithoutIntent(Box<Payment>),
 }
 
@@ -130,7 +130,7 @@ pub(super) enum LedgerError {
     },
 }
 
-/// The ledger as configured: MongoDB, in development files, otherwise none.
+/// The ledger as configured: MongoDB, files in development, or none.
 pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Ledger>> {
     match &setup.mongodb {
         Some(mongodb) => Some(Arc::new(MongoLedger::new(mongodb.clone()))),
@@ -142,7 +142,7 @@ pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Ledger>> {
 }
 
 impl Change {
-    /// The payment after this change; `None` if it is not as the change expects.
+    /// The payment after this change; `None` if the payment is not as the change expects.
     pub(super) fn apply(&self, payment: &Payment, now: Timestamp) -> Option<Payment> {
         if !payment.state.is_open() {
             return None;

@@ -11,7 +11,7 @@
 //! A crash is not counted as a fault. An attempt may stop between any two steps, forever (a crash) or for a while (a freeze), and the
 //! others do not wait.
 //!
-//! The real code decides. Runs execute [`Attempt`](super::steps::Attempt) ([`behaviour`]), the ledger runs
+//! The model runs the real code. Runs execute [`Attempt`](super::steps::Attempt) ([`behaviour`]), the ledger runs
 //! [`Change::apply`](super::ledger::Change::apply), and the adapter for Stripe reads the provider's errors. Modelled are the provider's
 //! state machine, the network, and the engine around an attempt. The engine has its own model, `idempotency/model.rs`.
 //!
@@ -61,7 +61,7 @@ enum Bug {
     /// An attempt confirms the intent that it has created, not the one read back from the ledger.
     OwnIntentConfirmed,
     AttachOverwrites,
-    /// The ledger closes a payment as one without an intent, though it has one.
+    /// The ledger closes a payment as a payment without an intent, though its row names an intent.
     EndWithoutCompareAndSet,
     CreateConfirms,
     DeclineWithoutCancelling,
@@ -74,7 +74,7 @@ enum Bug {
     /// 500 counts as "nothing was done".
     ErrorTreatedAsNotProcessed,
     AmountUnchecked,
-    /// An attempt answers that nothing was done, though another one may have confirmed.
+    /// An attempt answers that nothing was done, though another attempt may have confirmed.
     ConcurrencyIgnored,
     /// An attempt answers that nothing was done, though its release was not acknowledged.
     ReleaseUnacknowledged,

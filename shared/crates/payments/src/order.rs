@@ -27,7 +27,7 @@ use super::stripe_unit::StripeUnit;
 /// A valid order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// In minor units of ISO 4217 of the currency.
+    /// The amount, in minor units of the currency (ISO 4217).
     pub amount: i64,
     /// The ISO 4217 code in upper case.
     pub currency: String,
@@ -46,7 +46,7 @@ pub struct Order {
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) order: Order,
-    /// What is wrong by rules that older versions lacked.
+    /// Errors by rules that older versions lacked.
     pub(super) newly_invalid: Vec<BodyError>,
 }
 

@@ -66,7 +66,7 @@ pub enum State {
 pub enum End {
     /// The customer was charged.
     Succeeded,
-    /// The provider declined it, with the provider's code.
+    /// The provider declined the payment, with the provider's code.
     Declined(Option<String>),
     /// The payment can no longer be charged.
     Failed,

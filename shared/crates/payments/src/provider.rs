@@ -58,7 +58,7 @@ pub(super) struct Intent {
     /// The provider's id of the intent.
     pub(super) id: String,
     pub(super) status: IntentStatus,
-    /// In minor units of ISO 4217, even if the provider counts in another unit.
+    /// The amount, in minor units of ISO 4217, even if the provider counts in another unit.
     pub(super) amount: i64,
     /// The ISO 4217 code in lower case.
     pub(super) currency: String,
@@ -116,14 +116,14 @@ pub(super) enum ProviderError {
     OutcomeUnknown(&'static str),
 }
 
-/// The provider's intent has an amount that no payment can have in its currency.
+/// The error for an intent whose amount no payment can have in its currency.
 pub(super) const UNEXPECTED_AMOUNT: ProviderError =
     ProviderError::OutcomeUnknown("unexpected_amount");
 
 /// The code of an intent, or an API key, of the other mode (live or test) than is configured.
 pub(super) const OTHER_LIVEMODE: &str = "other_livemode";
 
-/// The provider has no intent with the requested id.
+/// The error if the provider has no intent with the requested id.
 pub(super) const NO_SUCH_INTENT: ProviderError = ProviderError::Rejected("no_such_intent");
 
 /// The provider as configured, if there is one.

@@ -1,8 +1,8 @@
 //! Reconciles payments that stayed open: abandoned by their clients, or waiting for the customer or the provider.
 //!
-//! A run takes open payments page by page until its time is over. The ledger orders them by how long they have waited for a look.
-//! So the next run continues where this one stopped, and payments that do not end delay no others. Runs may overlap, because every
-//! step is a compare-and-set.
+//! A run takes open payments page by page until its time is over. The ledger orders them by how long they have waited for a look. So the
+//! next run continues where this run stopped, and payments that do not end delay no others. Runs may overlap, because every step is a
+//! compare-and-set.
 //!
 //! A run also finishes the idempotency keys that abandoned requests left ([`keys`]).
 
@@ -27,7 +27,7 @@ pub struct Reconciler {
     service: Option<PaymentService>,
     idempotency: Idempotency,
     metrics: Metrics,
-    /// A payment is left to its client until it has this age.
+    /// The age from which a payment is reconciled. A younger payment is left to its client.
     reconcile_after: Duration,
 }
 
@@ -48,7 +48,7 @@ pub struct ReconcileReport {
     pub finished: bool,
     /// Due payments that are open after the run; `None` if the ledger did not answer.
     pub still_open: Option<u64>,
-    /// The age of the oldest of them in seconds; `None` also if there are none.
+    /// The age of the oldest of these due payments in seconds; `None` also if there are none.
     pub oldest_open_seconds: Option<u64>,
 }
 
@@ -70,11 +70,11 @@ const PAGE: u32 = 100;
 const CONCURRENCY: usize = 8;
 /// The longest run if no deadline is known.
 const LONGEST_RUN: Duration = Duration::from_secs(50);
-/// With less time left, a run starts no further payment.
+/// The least time left with which a run starts another payment.
 const LEAST_TIME: Duration = Duration::from_secs(2);
 /// Time left for counting the open payments.
 const COUNTING_TIME: Duration = Duration::from_millis(500);
-/// A payment that is open for longer needs an operator.
+/// How long a payment may be open before it needs an operator.
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Reconciler {
@@ -126,7 +126,7 @@ impl Reconciler {
         for (dimension, metrics) in report.metrics() {
             self.metrics.record(dimension, &metrics);
         }
-        // After the payments, so that the keys of payments which ended in this run are finished too.
+        // Keys are finished after the payments, so that the keys of payments that ended in this run are finished too.
         self.finish_keys(Some(&*service.ledger), deadline).await;
         info!(
             reconcile.looked_at = report.looked_at,
@@ -138,8 +138,8 @@ impl Reconciler {
         report
     }
 
-    /// Finishes abandoned keys of payments, and counts the other unknown keys. Only MongoDB finds them by an index, so other stores are
-    /// not searched.
+    /// Finishes abandoned keys of payments, and counts the other unknown keys. Only MongoDB finds unfinished keys by an index, so other
+    /// stores are not searched.
     async fn finish_keys(&self, ledger: Option<&dyn Ledger>, deadline: Deadline) {
         if !matches!(
             self.idempotency.authority(),
@@ -241,7 +241,7 @@ fn tried_in_vain(payment: &Payment, age: Duration, is_due: bool) -> Option<&'sta
     })
 }
 
-/// The number of due payments that are open, and the age of the oldest.
+/// The number of due payments that are open, and the age of the oldest one.
 async fn count_open(
     service: &PaymentService,
     due: Timestamp,
@@ -345,7 +345,7 @@ impl ReconcileReport {
                 }
             }
             self.unreadable = unreadable.len() as u64;
-            // If the ledger answers reads and rejects writes, the same page would come back forever.
+            // If the ledger answers reads and rejects writes, the same page would be returned forever.
             if !is_time_left() || (self.looked_at, unreadable.len()) == seen {
                 return Ok(());
             }

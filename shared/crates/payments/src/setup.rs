@@ -24,7 +24,7 @@ pub struct Setup {
     pub metrics: Metrics,
 }
 
-/// Distinguishes this program's MACs from those of another one with the same keys.
+/// Distinguishes this program's MACs from the MACs of another program with the same keys.
 const PROGRAM: &str = "truebond";
 
 impl Setup {

@@ -5,10 +5,10 @@
 //! 1. Create an intent at the provider. This charges nothing.
 //! 2. Write the intent's id into the row, if the row has none.
 //! 3. Confirm the intent whose id is *read back* from the row. An attempt that loses the race never confirms its own intent.
-//! 4. Let the intent's status decide what follows ([`next_step()`]), and write the end into the ledger.
+//! 4. Take the next step by the intent's status ([`next_step()`]), and write the end into the ledger.
 //!
-//! A client is answered with what the ledger says afterwards. A payment ends as "not charged" in two cases: the provider reports its
-//! intent as `canceled`, or the ledger closes a payment that has no intent. Neither can be confirmed any more.
+//! A client is answered with what the ledger says afterwards. A payment ends as "not charged" in two cases. The provider reports its intent
+//! as `canceled`, or the ledger closes a payment that has no intent. In both cases, no intent of the payment can be confirmed any more.
 
 mod next_step;
 
@@ -41,7 +41,7 @@ pub(super) enum AttemptOutcome {
 
 /// Whether another attempt on the same payment may be running.
 ///
-/// An attempt that froze and was taken over may thaw. It has lost its lease, but its requests to the provider still take effect.
+/// An attempt that froze and was taken over may continue. It has lost its lease, but its requests to the provider still take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ConcurrentAttempt {
     None,
@@ -72,7 +72,7 @@ const PROVIDER_RESERVE: Duration = Duration::from_millis(700);
 const MOST_STEPS: usize = 6;
 
 impl PaymentService {
-    /// Takes a client's payment as far as it goes: confirms it, or closes it if it is due for closing.
+    /// Advances a client's payment until it ends or has to wait: confirms it, or closes it if it is due for closing.
     ///
     /// # Cancel safety
     ///
@@ -129,7 +129,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Takes a client's payment as far as it goes; `key` makes every attempt create the same intent.
+    /// Advances a client's payment until it ends or has to wait; `key` makes every attempt create the same intent.
     ///
     /// # Cancel safety
     ///
@@ -175,7 +175,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The provider has to answer by then, so that its answer can still be recorded.
+    /// The time by which the provider has to answer, so that the answer can still be recorded.
     fn provider_deadline(&self) -> Deadline {
         self.deadline.reserving(PROVIDER_RESERVE)
     }
@@ -329,7 +329,7 @@ impl<'a> Attempt<'a> {
                 }
                 NextStep::Cancel => {
                     last = LastRequest::Cancellation;
-                    // The reply does not matter: the intent's status afterwards decides.
+                    // The reply does not matter: the next step depends on the intent's status afterwards.
                     let cancelling = self
                         .service
                         .provider
@@ -414,7 +414,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The row afterwards, whether this attempt or another one changed it.
+    /// The row afterwards, whether this attempt or another attempt changed it.
     async fn change(&self, payment: &Payment, change: &Change) -> Result<Payment, LedgerError> {
         let changed = self
             .service

@@ -13,8 +13,8 @@
 //! | ISK, UGX | whole units | hundredths, always `00` |
 //! | IQD, LYD; funds (CLF, UYW) and metals (XAU) | | no documented unit |
 //!
-//! Stripe lists UGX among the whole units too. Its special case is about charges, so this module follows the special case. HUF and TWD
-//! are special only for payouts, which this backend does not make. Stripe rejects currencies that an account cannot charge.
+//! Stripe lists UGX among the whole units too. The special case of UGX is about charges, so this module follows the special case. HUF and
+//! TWD are special only for payouts, which this backend does not make. Stripe rejects currencies that an account cannot charge.
 //!
 //! Source: <https://docs.stripe.com/currencies>. Today's page does not mention thousandths; their rule is from the page of 2022.
 
@@ -39,7 +39,8 @@ const WHOLE: [&str; 14] = [
     "XPF",
 ];
 const THOUSANDTHS: [&str; 5] = ["BHD", "JOD", "KWD", "OMR", "TND"];
-/// The eight digits that Stripe's API reference allows. The page on currencies allows more for most cards.
+/// The largest amount in Stripe's unit: the eight digits that Stripe's API reference allows. The page on currencies allows more for most
+/// cards.
 const LARGEST: i64 = 99_999_999;
 
 impl StripeUnit {
@@ -201,7 +202,7 @@ mod tests {
             ("mga", i64::MAX, None),
             ("isk", 500_000, Some(5_000)),
             ("ugx", 550, None),
-            // No payment has this amount. It is converted all the same, so that the comparison with the payment fails.
+            // No payment has this amount. The amount is converted anyway, so that the comparison with the payment fails.
             ("kwd", 1_005, Some(1_005)),
         ];
         for (code, amount, expected) in cases {

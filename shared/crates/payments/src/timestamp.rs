@@ -43,7 +43,7 @@ impl Timestamp {
         Self(self.0.saturating_add(duration).unwrap_or(self.0))
     }
 
-    /// The time from here to `now`; zero if this is later.
+    /// The time from this timestamp to `now`; zero if `now` is earlier.
     pub fn age(self, now: Self) -> Duration {
         Duration::try_from(now.0.duration_since(self.0)).unwrap_or_default()
     }

@@ -43,7 +43,7 @@ impl PaymentView {
         }
     }
 
-    /// The environment, which decides which callers have access.
+    /// The environment, on which the access of callers depends.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }

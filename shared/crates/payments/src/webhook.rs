@@ -1,7 +1,7 @@
 //! Receives the provider's events and reconciles the payment that each one names.
 //!
-//! Events arrive late, twice, or out of order. So an event is only a hint to look at a payment: the ledger gets what the intent says
-//! *now*. A repeated delivery gets the response of the first one.
+//! Events arrive late, twice, or out of order. So an event is only a hint to look at a payment: the ledger gets what the intent says *now*.
+//! A repeated delivery gets the response of the first delivery.
 //!
 //! The provider sends an event again after a 503, for up to three days (<https://docs.stripe.com/webhooks>). This is the answer when
 //!
@@ -277,7 +277,7 @@ impl Webhook {
                 );
                 Processing::Recorded
             }
-            // The payment may stay open. The same event again would find the same.
+            // The payment may stay open, but processing the same event again would change nothing.
             ProviderFinding::AlreadyEnded
             | ProviderFinding::NoIntent
             | ProviderFinding::Intent(_)

@@ -24,7 +24,7 @@ pub(super) enum Address {
 pub(super) struct StoredAddress {
     secret: SecretCell,
     config: RedisConfig,
-    /// The last value read, and the endpoint parsed from it. Never locked across an await.
+    /// The last value read, and the endpoint parsed from that value. Never locked across an await.
     last: Mutex<Option<(Secret, Parsed)>>,
 }
 
@@ -79,7 +79,7 @@ impl Address {
         }
     }
 
-    /// Whether `endpoint` is the newest one known.
+    /// Whether `endpoint` is the newest known endpoint.
     pub(super) fn is_at(&self, endpoint: &Arc<Endpoint>) -> bool {
         let Self::Stored(stored) = self else {
             return true;

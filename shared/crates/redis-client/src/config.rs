@@ -30,11 +30,11 @@ pub struct RedisConfig {
 /// Whether credentials may be sent unencrypted to another host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plaintext {
-    /// Rejected: the URL is unusable.
+    /// Credentials may not be sent in that way: a URL that would do so is unusable.
     Refused,
-    /// Allowed, because this is development.
+    /// Credentials may be sent in that way, because this is development.
     AllowedInDevelopment,
-    /// Allowed by `REDIS_PLAINTEXT`.
+    /// Credentials may be sent in that way, because `REDIS_PLAINTEXT` allows it.
     Allowed,
 }
 
@@ -55,7 +55,7 @@ pub struct IamLogin {
     pub user: String,
     /// The name of the serverless cache, or the id of the replication group.
     pub cache_name: String,
-    /// Whether that is a serverless cache or a replication group.
+    /// Whether the cache is a serverless cache or a replication group.
     pub cache_type: CacheType,
     /// The AWS region of the cache.
     pub region: String,

@@ -53,7 +53,7 @@ pub(super) struct ConnectionState(Arc<Inner>);
 struct Inner {
     /// Set when the server has closed the connection.
     lost: AtomicBool,
-    /// When it was opened, in wall-clock milliseconds.
+    /// When the connection was opened, in wall-clock milliseconds.
     opened_ms: u64,
     /// When the server last replied, in wall-clock milliseconds. The monotonic clock may stand still while the
     /// process is frozen.

@@ -44,8 +44,8 @@ pub(super) fn of_command(error: &RedisError) -> Reason {
 /// The reason why a connection was not established.
 pub(super) fn of_connecting(error: &RedisError) -> Reason {
     let text = text_of(error);
-    // Comes first, because such a server may quote the arguments of `HELLO`, and a password can contain any of the texts
-    // below.
+    // This check comes first, because such a server may quote the arguments of `HELLO`, and a password can contain any
+    // of the texts below.
     if is_unknown_hello(&text) {
         return Reason::UnsupportedServer;
     }
@@ -115,13 +115,14 @@ fn is_unknown_hello(text: &str) -> bool {
     text.contains("hello") && refusals.iter().any(|word| text.contains(word))
 }
 
-/// Whether the server accepted the connection and closed it. The cluster client does not keep enough of a node's
-/// error to detect this.
+/// Whether the server accepted the connection and closed it. The cluster client does not keep enough of a node's error
+/// to detect a closed connection.
 fn is_closed_by_server(error: &RedisError) -> bool {
     error.is_connection_dropped() && !error.is_connection_refusal()
 }
 
-/// Whether it is a TLS error: an I/O error that contains a rustls error. The client library wraps it in an `Arc`.
+/// Whether the error is a TLS error: an I/O error that contains a rustls error. The client library wraps the rustls
+/// error in an `Arc`.
 fn is_tls(error: &RedisError) -> bool {
     error
         .source()

@@ -78,8 +78,8 @@ impl Endpoint {
         &self.masked
     }
 
-    /// Opens a connection: TCP, TLS, and the handshake that logs in and selects the database. The caller waits at
-    /// most `limit`; in a cluster, each node gets a part of it.
+    /// Opens a connection: TCP, TLS, and the handshake that logs in and selects the database. The caller waits at most
+    /// `limit`; in a cluster, each node gets a part of that time.
     ///
     /// # Cancel safety
     ///

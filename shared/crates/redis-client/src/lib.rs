@@ -58,9 +58,10 @@ struct Inner {
 /// Whether a command may be sent again after its reply was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// Running it twice has the same effect as once: a read, or a script that recognises its owner token.
+    /// Running the command twice has the same effect as running it once: a read, or a script that recognises its owner
+    /// token.
     Safe,
-    /// Running it twice has a different effect from once.
+    /// Running the command twice has a different effect from running it once.
     Never,
 }
 
@@ -68,8 +69,8 @@ impl RedisClient {
     /// Creates the client for `config`, whose URL may be stored in `secrets`. It connects to nothing and never
     /// fails. If the URL is missing or invalid, every command returns that error.
     pub fn new(config: &RedisConfig, secrets: &Secrets) -> Self {
-        // redis-rs selects no crypto provider, and panics at its first TLS connection if none or two are installed.
-        // Installing it twice has no effect.
+        // redis-rs selects no crypto provider, and panics at its first TLS connection if no provider or more than one
+        // is available. Installing the provider twice has no effect.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let link = match &config.url {
             Some(url) => {
@@ -143,8 +144,8 @@ impl RedisClient {
         self.inner.link.as_ref().is_ok_and(Link::is_connected)
     }
 
-    /// Runs `script` on `keys` with the named `args`, in one round trip. It takes two if the server does not have the script
-    /// yet.
+    /// Runs `script` on `keys` with the named `args`, in one round trip. It takes two round trips if the server does
+    /// not have the script yet.
     ///
     /// # Errors
     ///
@@ -165,7 +166,7 @@ impl RedisClient {
 
     async fn send(&self, repeat: Repeat, request: &Request<'_>) -> Result<Value, Error> {
         match self.attempt_with_newest_login(request).await {
-            // The first attempt may have run, whatever the second one returns.
+            // The first attempt may have run, even if the second attempt did not.
             Err(Error::Unanswered(_)) if repeat == Repeat::Safe && !self.is_over() => {
                 let repeated = self.attempt_with_newest_login(request).await;
                 repeated.map_err(|error| Error::Unanswered(error.reason()))

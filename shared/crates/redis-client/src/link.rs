@@ -2,8 +2,8 @@
 //!
 //! Lambda freezes a process between invocations, and the connection may break meanwhile in three ways. The server
 //! closed it: RESP3 reports that as soon as the process runs again. The server reset it: the first write fails. A
-//! network device dropped it: only the missing reply shows that. So a connection that was idle is pinged with a
-//! short time limit before a command uses it. A connection on which a command timed out is not used again.
+//! network device dropped the connection: only the missing reply shows that. So a connection that was idle is pinged
+//! with a short time limit before a command uses it. A connection on which a command timed out is not used again.
 //!
 //! The connection is a `MultiplexedConnection` of redis-rs, not its `ConnectionManager`. The manager reconnects in
 //! the background, where a freeze can interrupt it, and keeps a connection on which every command times out.
@@ -28,16 +28,17 @@ use crate::{RedisAuth, RedisConfig};
 const IDLE_TEST_LIMIT: Duration = Duration::from_millis(200);
 /// Pause after a failed connect, in which no other connect is tried.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
-/// A shorter wait was cut by the caller's deadline. Its timeout proves nothing about the connection and is not
-/// logged.
+/// The shortest wait whose timeout counts as a failure of the connection. A shorter wait was cut by the caller's
+/// deadline: its timeout proves nothing about the connection, and is not logged.
 const MEANINGFUL_WAIT: Duration = Duration::from_millis(200);
-/// A connect with less time than this was cut by the caller's deadline. Its failure does not stop other callers
-/// from connecting.
+/// The shortest time limit with which a connect that times out stops other callers from connecting. A connect with less
+/// time was cut by the caller's deadline.
 const MEANINGFUL_CONNECT: Duration = Duration::from_secs(1);
 /// Maximum age of a connection that an IAM token opened. ElastiCache closes it after twelve hours, even with
 /// commands in flight.
 const IAM_CONNECTION_AGE: Duration = Duration::from_secs(11 * 3_600);
-/// A connection older than this may lead to a primary that was demoted.
+/// The age above which a connection to a read-only server is replaced: such a connection may lead to a primary that was
+/// demoted.
 const FAILOVER_AGE: Duration = Duration::from_secs(5);
 
 /// At most one connection to Redis, and what is needed to open it.
@@ -49,7 +50,7 @@ pub(super) struct Link {
     idle_check: Duration,
     /// The connection in use; removed when it is broken. Never locked across an await.
     live: Mutex<Option<LiveConnection>>,
-    /// Held while a caller tests or opens the connection, so that there is never more than one.
+    /// Held while a caller tests or opens the connection, so that there is never more than one connection.
     opening: tokio::sync::Mutex<()>,
     /// Why and when the last connect failed.
     breaker: Mutex<Option<FailedConnect>>,
@@ -70,7 +71,7 @@ pub(super) struct LiveConnection {
 #[derive(Clone, Copy)]
 struct FailedConnect {
     reason: Reason,
-    /// By the wall clock, which continues during a freeze.
+    /// When the connect failed, by the wall clock, which continues during a freeze.
     at_ms: u64,
 }
 
@@ -108,7 +109,7 @@ impl Link {
         self.current().is_some()
     }
 
-    /// Returns the connection. Tests it first if it was idle, and opens one if there is none.
+    /// Returns the connection. Tests the connection first if it was idle, and opens a connection if there is none.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl Link {
             .bound(self.opening.lock())
             .await
             .map_err(|_| Reason::ConnectTimeout)?;
-        // The caller before may have opened or tested the connection.
+        // The previous caller may have opened or tested the connection while this caller waited.
         if let Some(live) = self.current() {
             if !live.state.is_idle_for(self.idle_check) {
                 return Ok(live);
@@ -199,7 +200,7 @@ impl Link {
             }
             Err(reason) => reason,
         };
-        // A connect with little time must not make the next one fail, which may have more.
+        // A connect with little time must not make the next connect fail, which may have more time.
         let had_time_for = |fair: Duration| limit >= self.connect_timeout.min(fair);
         if reason != Reason::ConnectTimeout || had_time_for(MEANINGFUL_CONNECT) {
             *self.breaker.lock() = Some(FailedConnect {

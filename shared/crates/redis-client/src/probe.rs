@@ -14,7 +14,7 @@ use super::request::ScriptCall;
 use super::{Error, Reason, RedisClient, Repeat, Request, Script};
 pub use server_info::ServerInfo;
 
-/// The prefix of the probe's keys. An ACL user for health can be restricted to it.
+/// The prefix of the probe's keys. An ACL user for health can be restricted to this prefix.
 const KEY_PREFIX: &str = "health:";
 /// The time to live of the probe's key, in case it is not deleted.
 const KEY_SECONDS: u64 = 10;
@@ -31,7 +31,8 @@ pub struct HealthCheck {
     pub operations: [(Operation, Result<(), Reason>); 5],
     /// Whether the value read is the value written; `None` if one of the two failed.
     pub value_matches: Option<bool>,
-    /// Whether the server holds all keys. If it holds only part of them, the operations succeed only for some keys.
+    /// Whether the server holds all keys. If the server holds only part of the keys, the operations succeed only for
+    /// some keys.
     pub all_keys: Result<(), Reason>,
     /// What the server reports about itself; `None` if the user may not run `INFO`.
     pub server: Option<ServerInfo>,
@@ -61,7 +62,7 @@ mod reply {
     pub(super) const EVAL: usize = 3;
     pub(super) const EVALSHA: usize = 4;
     pub(super) const DEL: usize = 5;
-    /// Sent only outside cluster mode.
+    /// The reply to `HELLO`, which is sent only outside cluster mode.
     pub(super) const HELLO: usize = 6;
 }
 
@@ -77,8 +78,8 @@ impl RedisClient {
     /// Pings, sets and gets a random key, runs a script on it, deletes it, and reads `INFO`, all in one round trip.
     /// A connection that was idle is pinged before.
     ///
-    /// In cluster mode, it asks the cluster for its slots first, then does this on each master. Outside cluster
-    /// mode, a node of a cluster is asked for its slots in a second round trip.
+    /// In cluster mode, the probe asks the cluster for its slots first, then runs these operations on each master.
+    /// Outside cluster mode, a node of a cluster is asked for its slots in a second round trip.
     ///
     /// # Errors
     ///
@@ -137,13 +138,13 @@ impl RedisClient {
             .arg("EX")
             .arg(KEY_SECONDS);
         probe.cmd("GET").arg(key);
-        // Run by its text, the script is known to the server, even after a `SCRIPT FLUSH`. The next command then
-        // proves the permission to run it by its digest.
+        // The first command runs the script by its text, so the server knows the script, even after a `SCRIPT FLUSH`.
+        // The next command then proves the permission to run the script by its digest.
         probe.add_command(script.by_text());
         probe.add_command(script.by_digest());
         probe.cmd("DEL").arg(key);
-        // `HELLO` reports whether the server is a cluster node. It changes nothing, and every user that can connect
-        // may run it. In cluster mode no node would be its target.
+        // `HELLO` reports whether the server is a cluster node. It changes nothing, and every user that can connect may
+        // run it. In cluster mode, `HELLO` would have no node as its target.
         if !self.inner.is_cluster {
             probe.cmd("HELLO").arg("3");
         }
@@ -221,7 +222,7 @@ fn is_cluster_node(replies: &[RedisResult<Value>]) -> bool {
 
 fn random_hex() -> String {
     let mut bytes = [0; 16];
-    // Without randomness all probes share one key. Two parallel probes may then report a value mismatch.
+    // Without randomness, all probes share one key. Two parallel probes may then report a value mismatch.
     let _ = getrandom::fill(&mut bytes);
     hex::encode(bytes)
 }

@@ -18,7 +18,7 @@ use super::connection::Connection;
 /// A request to Redis.
 pub(super) enum Request<'a> {
     Command(&'a Cmd),
-    /// A command to this node of a cluster, whatever its keys.
+    /// A command that is sent to this node of a cluster, regardless of the keys in the command.
     ToNode(&'a Node, &'a Cmd),
     /// Commands that are sent together, each with its own reply. All must be safe to repeat: while a slot moves, a
     /// node may run some of them and reject another.
@@ -37,15 +37,16 @@ pub(super) struct Node {
 pub(super) struct ScriptCall<'a> {
     pub(super) script: &'a Script,
     pub(super) keys: &'a [&'a str],
-    /// Names and values.
+    /// The arguments, each with its name and its value.
     pub(super) args: &'a [(&'a str, &'a [u8])],
 }
 
-/// The most digits of a number of keys.
+/// The bytes reserved for the number of keys: the most decimal digits that a `usize` can have.
 const LONGEST_COUNT: usize = 20;
 /// How often a command is sent again after a redirection or for a slot that is moving.
 const REDIRECTIONS: u32 = 5;
-/// The pause before each repetition, times its number, in which the cluster can finish the move.
+/// The unit of the pause before a repetition: the first pause is this long, the second twice as long, and so on. The
+/// cluster can finish the move meanwhile.
 const REDIRECTION_PAUSE: Duration = Duration::from_millis(10);
 
 impl Request<'_> {
@@ -60,8 +61,8 @@ impl Request<'_> {
             Self::ToNode(node, command) => send_to(&mut connection, node, command).await,
             Self::Pipeline(pipeline) => send_pipeline(&mut connection, pipeline).await,
             Self::Script(call) => match send(&mut connection, &call.by_digest()).await {
-                // Run by its text, the script is known to the server from then on. `SCRIPT LOAD` would load it on
-                // one node only.
+                // `EVAL` runs the script by its text, and from then on the server knows the script. `SCRIPT LOAD` would
+                // load it on one node only.
                 Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                     send(&mut connection, &call.by_text()).await
                 }

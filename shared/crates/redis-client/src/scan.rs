@@ -7,12 +7,12 @@ use redis::cmd;
 use super::request::Node;
 use super::{Error, RedisClient, Repeat, Request, typed};
 
-/// How many keys the server looks at for one reply. Few enough not to delay other clients.
+/// How many keys the server looks at for one reply: few enough not to delay other clients.
 const KEYS_PER_REPLY: u32 = 1_000;
 
 impl RedisClient {
-    /// Returns at least `limit` keys that match `pattern`, or all if there are fewer; each once. In a cluster, a key whose
-    /// slot moves during the scan may be missing.
+    /// Returns at least `limit` keys that match `pattern`, or all of them if there are fewer. Each key is returned
+    /// once. In a cluster, a key whose slot moves during the scan may be missing.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl RedisClient {
         Ok(names)
     }
 
-    /// Adds the keys of one node to `names` until there are `limit`. `None`: the only node.
+    /// Adds the keys of one node to `names` until `names` has `limit` keys. `None`: the server is standalone.
     async fn scan_node(
         &self,
         node: Option<&Node>,

@@ -2,7 +2,8 @@
 
 use super::Repeat;
 
-/// Puts the arguments into a table. On the first line of the script, so that errors of the server name the right lines.
+/// Puts the arguments into a table. It stays on the first line of the script, so that errors of the server name the
+/// right lines.
 const NAMED_ARGUMENTS: &str =
     "local args = {} for at = 1, #ARGV, 2 do args[ARGV[at]] = ARGV[at + 1] end ";
 
@@ -26,7 +27,8 @@ impl Script {
         }
     }
 
-    /// The Lua text as the server gets it. It expects each argument as two: its name and its value.
+    /// The Lua text as the server gets it. The text expects two Redis arguments for each argument: the name and the
+    /// value.
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -1,7 +1,7 @@
 //! The URL of a server or a cluster: `redis[s]://[user:password@]host[:port][/database]`.
 //!
-//! The whole URL is rejected if any part of it is unknown. Ignoring `?db=2`, `?ssl_cert_reqs=none` or `#insecure`
-//! would connect to something else than the operator asked for.
+//! The whole URL is rejected if any part of it is unknown. A client that ignored `?db=2`, `?ssl_cert_reqs=none` or
+//! `#insecure` would connect in another way than the operator asked for.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The hash slots of a cluster: which master holds which keys.
 //!
-//! Outside cluster mode the client connects to one node. That node may hold all keys, as in a cluster with one
-//! master (ElastiCache's cluster mode with one shard). Or it holds only part of them, and commands fail depending
-//! on their key. In cluster mode the client reaches every master, and its probe checks each one.
+//! Outside cluster mode the client connects to one node. That node may hold all keys, as in a cluster with one master
+//! (ElastiCache's cluster mode with one shard). If the node holds only part of the keys, commands fail depending on
+//! their key. In cluster mode the client reaches every master, and its probe checks each one.
 
 use std::collections::BTreeSet;
 

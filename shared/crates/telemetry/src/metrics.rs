@@ -2,7 +2,7 @@
 //!
 //! Metrics are log lines in CloudWatch's Embedded Metric Format, which needs no request and no connection
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
-//! No crate is used for the format: the existing ones add a global recorder and wrap the handler, which is more to
+//! No crate is used for the format. The existing crates add a global recorder and wrap the handler, which is more to
 //! learn than the format itself.
 //!
 //! Metrics are written only on Lambda.
@@ -36,7 +36,7 @@ pub enum Unit {
     Seconds,
 }
 
-/// One metric. It serializes as its definition; its value is elsewhere in the line.
+/// One metric. The metric serializes as its definition; its value is elsewhere in the line.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Metric {

@@ -179,9 +179,9 @@ fn succeeded(results: &BTreeMap<Operation, OperationResult>) -> Vec<Operation> {
         .collect()
 }
 
-/// Whether the server evicts our keys at its memory limit. All of them have a TTL, so every policy except
-/// `noeviction` does, `volatile-*` included. Such a server rejects a write only if keys of others without a TTL
-/// fill it, and then the probe's write fails.
+/// Whether the server evicts our keys at its memory limit. All our keys have a TTL, so the server evicts them under
+/// every policy except `noeviction`, also under `volatile-*`. Such a server rejects a write only if keys of others
+/// without a TTL fill it, and then the probe's write fails.
 fn evicts(server: &ServerInfo) -> bool {
     server
         .eviction_policy
@@ -471,7 +471,8 @@ mod tests {
                 Some("evicting_policy"),
                 "{policy}"
             );
-            // With MongoDB as the deciding store, an evicted key costs one read of MongoDB. A full cache is normal.
+            // With MongoDB as the authoritative store, an evicted key costs one read of MongoDB. A full cache is
+            // normal.
             assert_eq!(error_code(&backed, policy), None, "{policy}");
         }
         assert_eq!(error_code(&rules(), "noeviction"), Some("memory_high"));

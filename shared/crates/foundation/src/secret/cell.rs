@@ -1,12 +1,12 @@
 //! A secret that can be rotated while functions run.
 //!
 //! A value from the environment never changes. A value in a store is read at its first use and used for its time to
-//! live. A client whose value is rejected asks for a newer one, so the first request after a rotation gets the new
-//! value. Reads without a new value become rare: a misconfigured server, or an attacker who sends wrong signatures,
-//! must not load the store.
+//! live. A client whose value is rejected asks for a newer value, so the first request after a rotation gets the new
+//! value. Reads that bring no new value become rare, because a misconfigured server, or an attacker who sends wrong
+//! signatures, must not load the store.
 //!
-//! While the store is unavailable, the last value stays in use, however old it is. One caller reads at a time, and
-//! all clients in a process that need the same secret share it ([`Secrets`]). Nothing is read in the background.
+//! While the store is unavailable, the last value stays in use, however old it is. One caller reads at a time, and all
+//! clients in a process that need the same secret share its value ([`Secrets`]). Nothing is read in the background.
 
 mod backoff;
 
@@ -64,13 +64,13 @@ pub enum SecretCell {
 pub struct StoredCell {
     stored: StoredSecret,
     store: Option<Arc<dyn SecretStore>>,
-    /// Never locked across an await.
+    /// The last value, and the pause before the next read. Never locked across an await.
     known: Mutex<Known>,
     /// Held while a caller reads the secret.
     reading: tokio::sync::Mutex<()>,
 }
 
-/// The secret cannot be read, and never was.
+/// The secret has no value: it cannot be read now, and no earlier read succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("secret unavailable")]
 pub struct SecretUnavailable;
@@ -82,8 +82,8 @@ struct Known {
     backoff: ReadBackoff,
 }
 
-/// A first read with less time than this was cut by the caller's deadline. Its timeout proves nothing about the
-/// store.
+/// The least time with which the first read of a secret counts as failed if it times out. A read with less time was cut
+/// by the caller's deadline, so its timeout proves nothing about the store.
 const FAIR_READ: Duration = Duration::from_millis(500);
 /// The longest wait for a newer value while the old one may still be valid.
 const LONGEST_REFRESH: Duration = Duration::from_secs(1);
@@ -170,7 +170,7 @@ impl StoredCell {
         } else {
             let turn = deadline.bound(self.reading.lock()).await;
             let _turn = turn.map_err(|_| SecretUnavailable)?;
-            // The caller before may have read it.
+            // The previous caller may have read the secret while this caller waited.
             if self.held().is_none() {
                 self.read(ReadOutcome::StillValid, deadline).await;
             }

@@ -68,7 +68,7 @@ pub fn answer(body: impl Into<Bytes>) -> SavedResponse {
 ///
 /// # Panics
 ///
-/// Panics if it does not.
+/// Panics if the claim does not succeed.
 pub async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
     match claim(engine, operation).await {
         ClaimOutcome::Claimed(lease) => lease,
@@ -76,11 +76,11 @@ pub async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
     }
 }
 
-/// The outcome of a claim that has to be decided. Its lease has the configured length.
+/// The outcome of a claim. Its lease has the configured length.
 ///
 /// # Panics
 ///
-/// Panics if no store decides.
+/// Panics if the store is unavailable.
 pub async fn claim(engine: &Idempotency, operation: &Operation) -> ClaimOutcome<Lease> {
     let claimed = engine.claim(operation, Deadline::UNKNOWN).await;
     claimed.expect("decided").value
@@ -107,7 +107,7 @@ impl Provider {
     ///
     /// # Panics
     ///
-    /// Panics if no store decides.
+    /// Panics if the store is unavailable.
     pub async fn pay(
         &self,
         engine: &Idempotency,

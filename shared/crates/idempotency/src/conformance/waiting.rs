@@ -11,7 +11,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 ///
-/// Panics if it is still false after `limit`.
+/// Panics if the condition is still false after `limit`.
 pub(super) async fn eventually(limit: Duration, mut condition: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !condition().await {
@@ -27,7 +27,7 @@ pub(super) async fn eventually(limit: Duration, mut condition: impl AsyncFnMut()
 ///
 /// # Panics
 ///
-/// Panics if it has not ended after `limit`.
+/// Panics if the future has not ended after `limit`.
 pub(super) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> T {
     match timeout(limit, future).await {
         Ok(result) => result,

@@ -1,4 +1,4 @@
-//! The calls that a store decides: a claim, a change by the owner, a resolution.
+//! The calls of a store: a claim, a change by the owner, a resolution.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub struct Fence {
     /// The number of the attempt, from 1.
     pub attempt: u64,
     /// The revision that a renewal or a checkpoint follows; zero: unknown. The write replaces no other revision, so a
-    /// delayed one undoes nothing.
+    /// delayed copy of it undoes nothing.
     pub rev: u64,
 }
 
@@ -52,9 +52,9 @@ pub enum Change {
 /// What is known now about an abandoned operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Resolution {
-    /// It took effect, with this result.
+    /// The operation took effect, with this result.
     Completed(SavedResponse),
-    /// It had no effect, and cannot have one any more.
+    /// The operation had no effect, and can have none later.
     Released,
     /// The same request may be attempted again, because the operation checks its state before it acts. The abandoned
     /// attempt may still continue.
@@ -62,7 +62,7 @@ pub enum Resolution {
 }
 
 impl Change {
-    /// Whether an attempt may send this change several times, so that it names the revision that it follows.
+    /// Whether the change names the revision that it follows, because an attempt may send such a change several times.
     #[cfg(feature = "redis")]
     pub(crate) fn names_rev(&self) -> bool {
         matches!(self, Self::Renew(_) | Self::Checkpoint(_))

@@ -27,7 +27,7 @@ pub enum AmbiguousPayload {
     /// An object has a duplicate member, and readers differ in which one they use.
     #[error("ambiguous payload: an object has a duplicate member")]
     DuplicateMember,
-    /// It is nested more than 64 levels deep.
+    /// The payload is nested more than 64 levels deep.
     #[error("ambiguous payload: it is nested too deeply")]
     TooDeep,
 }
@@ -35,9 +35,9 @@ pub enum AmbiguousPayload {
 /// How a payload is compared.
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) enum Canonical {
-    /// By this form.
+    /// The payload is JSON, and is compared by this form.
     Json(Vec<u8>),
-    /// By its bytes.
+    /// The payload is not JSON, and is compared by its bytes.
     NotJson,
 }
 

@@ -43,7 +43,7 @@ pub(super) enum Answer {
         #[serde(skip_serializing_if = "is_false")]
         damaged: bool,
     },
-    /// The result is stored. If this attempt stored another one earlier, that one is included.
+    /// The result is stored. If this attempt stored another result earlier, the reply contains that earlier result.
     Completed(Stored),
     /// The key may be claimed again.
     Released,
@@ -53,7 +53,7 @@ pub(super) enum Answer {
     Saved { rev: u64 },
     /// Nothing was written: another write of this attempt came first. `rev` is the revision of that write.
     Outdated { rev: u64 },
-    /// The key no longer belongs to this attempt. Includes the result, if any.
+    /// The key no longer belongs to this attempt. The reply includes the stored result, if there is one.
     Superseded(Stored),
     /// The state of a key.
     Found(KeyStatus),
@@ -61,12 +61,13 @@ pub(super) enum Answer {
     Absent,
     /// The key is resolved in the requested way.
     Resolved,
-    /// Nothing was written: the record is not the one that was seen, an attempt is running, or there is a result.
-    /// Includes the current state.
+    /// Nothing was written: the record is not the one that was seen, an attempt is running, or there is a result. The
+    /// reply includes the current state.
     Refused(KeyStatus),
     /// The request is malformed.
     Invalid { errors: Vec<Problem> },
-    /// No store decided. A retry of the same request is safe.
+    /// The idempotency store is unavailable. The request may or may not have taken effect; a retry of the same request
+    /// is safe.
     Unavailable { retry_after_ms: u64 },
 }
 
@@ -75,7 +76,7 @@ pub(super) enum Answer {
 pub(super) struct Reply {
     #[serde(flatten)]
     pub(super) answer: Answer,
-    /// The store that decided alone while another configured store did not take part.
+    /// The store that replied alone, because another configured store did not take part.
     #[serde(rename = "stand_in", skip_serializing_if = "Option::is_none")]
     pub(super) degraded_to: Option<Backend>,
 }
@@ -84,7 +85,7 @@ pub(super) struct Reply {
 #[derive(Debug, Serialize)]
 pub(super) struct RemoteLease {
     pub(super) scope: String,
-    /// As the caller sent it, including quotes.
+    /// The key as the caller sent it, including quotes.
     pub(super) key: String,
     pub(super) owner: String,
     pub(super) attempt: u64,
@@ -114,7 +115,7 @@ pub(super) struct KeyStatus {
     pub(super) stored: Stored,
 }
 
-/// How far the operation is. Each state has the reply to a `begin` of the same request:
+/// How far the operation is. Each state is followed by the reply to a `begin` of the same request:
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum KeyState {

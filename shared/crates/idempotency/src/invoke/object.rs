@@ -30,13 +30,13 @@ pub(super) type Expected = &'static str;
 
 /// The most problems that are reported.
 const MOST_PROBLEMS: usize = 16;
-/// More members than any valid object has. The rest of a larger object is not read.
+/// The most members of an object that are read: more than any valid object has.
 const MOST_MEMBERS: usize = 32;
-/// A longer name is not repeated in a problem.
+/// The longest name of a member, in bytes, that a problem repeats.
 const LONGEST_NAME: usize = 64;
 
 impl Problem {
-    /// A checkpoint whose size only the engine rejected.
+    /// The problem of a checkpoint that the engine rejected because of its size.
     pub(super) fn checkpoint_too_long() -> Self {
         Self {
             pointer: "/data".to_owned(),

@@ -29,16 +29,16 @@ pub(super) enum Request<'a> {
 /// What the caller found out about an operation with an unknown outcome.
 #[derive(Debug)]
 pub(super) enum Finding<'a> {
-    /// It took effect, with this response.
+    /// The operation took effect, with this response.
     Completed(&'a RawValue),
-    /// It had no effect, and cannot have one any more.
+    /// The operation had no effect, and can have none later.
     Released(NoEffect),
 }
 
 /// A claim.
 #[derive(Debug)]
 pub(super) struct Begin {
-    /// Both as the caller sent them, to be sent back.
+    /// The scope and the key as the caller sent them, because the reply repeats both.
     pub(super) scope: String,
     pub(super) key: String,
     pub(super) operation: Operation,
@@ -49,7 +49,7 @@ pub(super) struct Begin {
 const LONGEST_SCOPE: usize = 128;
 const LONGEST_RESPONSE: usize = 256 * 1024;
 const LEASE_MS: RangeInclusive<u64> = 1..=900_000;
-/// The range in which every store can count.
+/// The valid numbers of an attempt or a revision: every store can count to them.
 const ATTEMPTS: RangeInclusive<u64> = 1..=4_294_967_295;
 const EVER_MS: RangeInclusive<u64> = 0..=9_007_199_254_740_991;
 
@@ -195,7 +195,8 @@ fn resolution(value: &RawValue) -> Result<Resolution, Expected> {
     }
 }
 
-/// "It has had no effect yet" is not a reason: the attempt may be frozen, and continue later.
+/// Parses the reason of a release. "It has had no effect yet" is not a reason: the attempt may be frozen, and continue
+/// later.
 fn reason(value: &RawValue) -> Result<NoEffect, Expected> {
     match text(value).as_deref() {
         Some("fenced_by_provider") => Ok(NoEffect::FencedByProvider),
@@ -276,7 +277,8 @@ fn token(mut lease: Object<'_>, namespace: &str, problems: &mut Problems) -> Opt
         |value| whole(value, &ATTEMPTS).ok_or("expected a whole number from 1 to 4294967295"),
         problems,
     );
-    // The caller got it in the reply, and sends it back with the rest of the lease. The store knows the real value.
+    // The caller got this member in the reply, and sends it back with the rest of the lease. It is ignored, because the
+    // store knows the real value.
     lease.optional(
         "expires_in_ms",
         |value| whole(value, &EVER_MS).ok_or("expected a whole number"),

@@ -1,7 +1,7 @@
 //! Writes of one attempt to its record.
 //!
-//! The writer retries each write until the deciding store acknowledges it or the time is over. The store checks at each
-//! write that the record still belongs to this attempt.
+//! The writer retries each write until the authoritative store acknowledges it or the time is over. The store checks at
+//! each write that the record still belongs to this attempt.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub(super) struct Writer {
     engine: Arc<Engine>,
     key: RecordKey,
     fence: Fence,
-    /// The revision of this attempt's last acknowledged write; zero: unknown. It is zero while a write is in flight, so
-    /// that the store never mistakes a later write for a retry of one whose reply was lost.
+    /// The revision of this attempt's last acknowledged write; zero: unknown. It is zero while a write is in flight. So
+    /// the store never mistakes a later write for a retry of a write whose reply was lost.
     rev: AtomicU64,
     /// Another process may write for this attempt at the same time: the token was given away, or had no revision.
     is_shared: AtomicBool,
@@ -38,7 +38,7 @@ pub(super) struct Writer {
 
 /// How long a write that ends the attempt is retried if no deadline is known.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long any other write is retried: the work, or its caller, waits for it.
+/// How long any other write is retried: the work, or its caller, waits for the write.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 /// The shortest and the longest pause between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -70,7 +70,7 @@ impl Writer {
             claim: ClaimRequest {
                 owner: token.owner,
                 fingerprint: token.fingerprint,
-                // Only a claim needs these two, and a resumed attempt never claims.
+                // Only a claim needs the policy and the lease, and a resumed attempt never claims.
                 policy: Policy::AtMostOnce,
                 lease: Duration::ZERO,
                 retention: engine.config.retention,
@@ -84,7 +84,7 @@ impl Writer {
         }
     }
 
-    /// The token of this attempt. From now on, another process may write for it.
+    /// The token of this attempt. From now on, another process may write for this attempt.
     pub(super) fn token(&self) -> LeaseToken {
         self.is_shared.store(true, Ordering::Relaxed);
         LeaseToken {
@@ -113,7 +113,7 @@ impl Writer {
         self.deadline
     }
 
-    /// Stores the result. Returns the stored result: an earlier write of this attempt may have stored another one.
+    /// Stores the result. Returns the stored result: an earlier write of this attempt may have stored another result.
     pub(super) async fn complete(&self, response: SavedResponse) -> WriteResult<SavedResponse> {
         let (engine, until) = (&self.engine, self.whole_time());
         let fingerprint = &self.fence.claim.fingerprint;
@@ -144,9 +144,9 @@ impl Writer {
         self.is_shared.load(Ordering::Relaxed)
     }
 
-    /// The revision that the next write follows; zero if another process may have written since. From here until the
-    /// write is acknowledged the revision is unknown: the write may be stored even if its reply is lost or this call is
-    /// dropped.
+    /// The revision that the next write follows; zero if another process may have written since. The revision is
+    /// unknown from here until the write is acknowledged. The write may be stored even if its reply is lost or this
+    /// call is dropped.
     fn take_rev(&self) -> u64 {
         let rev = self.rev.swap(0, Ordering::Relaxed);
         if self.is_shared() { 0 } else { rev }
@@ -164,7 +164,7 @@ impl Writer {
         self.deadline.within(SHORT_PATIENCE)
     }
 
-    /// Retries a write until the deciding store replies, at most until `until`.
+    /// Retries a write until the authoritative store replies, at most until `until`.
     async fn write(&self, change: &Change, until: Deadline) -> WriteResult<Option<SavedResponse>> {
         let written = match self.retry(change, until).await {
             Ok(written) => self.check(written, until).await,
@@ -191,7 +191,7 @@ impl Writer {
             let written = written.await;
             let error = match self.engine.count_degraded(&self.key, written) {
                 // Sole holder: the earlier write landed; retry at the new revision. If another process may write for
-                // this attempt, its write is the later one, and stays.
+                // this attempt, the write of that process is the later one, and stays.
                 Ok(Answer {
                     value: WriteResult::Outdated(rev),
                     ..

@@ -11,7 +11,7 @@ pub(super) enum Bug {
     ClaimByRevAlone,
     /// A claim's compare-and-set names `attempt` instead of owner and `rev`.
     ClaimByAttempt,
-    /// A claim over a released record keeps its `finished_at`, so that MongoDB's TTL index deletes the running one.
+    /// A claim over a released record keeps its `finished_at`, so that MongoDB's TTL index deletes the running record.
     KeepFinishedAt,
     /// A claim is answered regardless of its fingerprint.
     AnswerAnyRequest,
@@ -34,11 +34,11 @@ pub(super) enum Bug {
     ResolveWithoutRev,
     /// Another request treats a reopened key as a released one.
     ReopenedWithoutTakeover,
-    // Redis in front
+    // Redis as a cache
     CompleteToBothAtOnce,
     UnfinishedReplacesAResult,
     LoserRewritesRedis,
-    /// An older result replaces a newer one.
+    /// An older result replaces a newer result.
     OlderResultReplaces,
     /// Redis replays a result for longer than MongoDB's retention.
     ResultOutlivesRetention,

@@ -10,11 +10,11 @@ pub(super) struct Client {
     pub(super) phase: Phase,
     /// The reply that has not arrived yet.
     pub(super) pending: Option<Pending>,
-    /// Its knowledge as the holder of the key.
+    /// The client's knowledge as the holder of the key.
     pub(super) held: Option<Held>,
     /// How often the current request was sent without a reply.
     pub(super) unanswered: u8,
-    /// When it started the current call, if renewals are modelled.
+    /// When the client started the current call, if renewals are modelled.
     pub(super) asked: u64,
 }
 
@@ -31,9 +31,9 @@ pub(super) struct Pending {
 pub(super) struct Held {
     pub(super) attempt: u64,
     pub(super) generation: u8,
-    /// The revision of its last acknowledged write; zero: unknown.
+    /// The revision of the holder's last acknowledged write; zero: unknown.
     pub(super) rev: u64,
-    /// When it expects its lease to end, if renewals are modelled.
+    /// When the holder expects the lease to end, if renewals are modelled.
     pub(super) ends: u64,
     pub(super) notes_left: u8,
     pub(super) renewals_left: u8,
@@ -57,7 +57,7 @@ pub(super) enum Phase {
         rev: u64,
         step: Step,
     },
-    /// Only with that bug: the result goes to Redis before MongoDB acknowledges it.
+    /// With `Bug::CompleteToBothAtOnce`: the result goes to Redis before MongoDB acknowledges it.
     KeepFirst,
     /// The result is copied to Redis.
     Keep(Box<Record>),
@@ -75,7 +75,7 @@ pub(super) enum Kind {
     MarkUnknown,
 }
 
-/// A holder's write takes one request, or three in MongoDB if the first one matches nothing.
+/// A holder's write takes one request, or three in MongoDB if the first request matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     Write,
@@ -122,7 +122,7 @@ impl Client {
         }
     }
 
-    /// Whether it waited for an acknowledgement, and now waits no longer.
+    /// Drops a reply whose write no majority has acknowledged. Returns whether there was such a reply.
     pub(super) fn forget_unacknowledged(&mut self) -> bool {
         self.pending
             .take_if(|pending| !pending.is_acknowledged)
@@ -131,7 +131,7 @@ impl Client {
 }
 
 impl Kind {
-    /// A write that follows a revision has to know it.
+    /// The first request of a write. A write that follows a revision has to read that revision first if it is unknown.
     pub(super) fn first_step(self, protocol: &Protocol, rev: u64) -> Step {
         let follows = matches!(self, Self::Checkpoint(_) | Self::Renew);
         if follows && rev == 0 && protocol.layout != Layout::RedisAlone {

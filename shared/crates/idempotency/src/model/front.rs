@@ -1,4 +1,4 @@
-//! Redis in front of MongoDB: the rules of `hints.lua`, with Redis's own clock.
+//! Redis as a cache in front of MongoDB: the rules of `hints.lua`, with Redis's own clock.
 
 use super::answer::Answer;
 use super::bug::Bug;
@@ -11,7 +11,7 @@ use crate::store::hints::rules::{self, Held, Operation, Value, Verdict};
 use crate::store_time::StoreTime;
 
 impl World {
-    /// Applies a request to Redis in front of MongoDB.
+    /// Applies a request to the Redis cache in front of MongoDB.
     pub(super) fn apply_hint(&mut self, protocol: &Protocol, message: &Message) -> Reply {
         match message {
             Message::Hint { id } => self.hint(protocol, *id),

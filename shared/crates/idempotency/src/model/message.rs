@@ -9,26 +9,26 @@ use crate::store_time::StoreTime;
 /// The fate of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Delivery {
-    /// It is applied, and the reply arrives.
+    /// The request is applied, and the reply arrives.
     Answered,
-    /// It is applied, and the reply arrives later.
+    /// The request is applied, and the reply arrives later.
     Slow,
-    /// It is applied, and the reply is lost.
+    /// The request is applied, and the reply is lost.
     ReplyLost,
-    /// It is lost.
+    /// The request is lost.
     Lost,
-    /// It is applied at some later time, after its sender has given up.
+    /// The request is applied at some later time, after its sender has given up.
     Late,
 }
 
 /// A request to a store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Message {
-    /// Redis in front: store a claim, or answer.
+    /// Redis cache: store a claim, or reply to it.
     Hint { id: u8 },
-    /// Redis in front: remove a claim.
+    /// Redis cache: remove a claim.
     TakeBack { id: u8 },
-    /// Redis in front: store a result.
+    /// Redis cache: store a result.
     Keep(Box<Record>),
     /// MongoDB: insert a claim if there is no record.
     Insert { id: u8 },
@@ -38,11 +38,11 @@ pub(super) enum Message {
     Update(Box<HeldWrite>),
     /// MongoDB: a compare-and-set on the record that was read.
     Swap { judged: Judged, write: Box<Swap> },
-    /// Redis alone: decide about a claim.
+    /// Redis alone: claim the key.
     Decide { id: u8 },
-    /// Redis alone: decide about a holder's write.
+    /// Redis alone: change the holder's record.
     Change(Box<HeldWrite>),
-    /// Redis alone: decide about a resolution.
+    /// Redis alone: resolve the record.
     Resolve {
         seen: Version,
         finding: Box<Finding>,
@@ -53,7 +53,7 @@ pub(super) enum Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Judged {
     pub(super) version: Version,
-    /// Only with that bug.
+    /// Compared only with `Bug::ClaimByAttempt`.
     pub(super) attempt: u64,
 }
 
@@ -86,7 +86,7 @@ pub(super) struct Finding {
 /// A store's reply.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Reply {
-    /// Redis in front cannot answer: ask MongoDB.
+    /// The Redis cache cannot reply: ask MongoDB.
     Ask,
     InProgress,
     Mismatch,
@@ -102,7 +102,7 @@ pub(super) enum Reply {
         now: StoreTime,
     },
     Done,
-    /// The write is already stored. For a renewal, the time left of the lease.
+    /// The write is already stored. `lease_left` is the time until the lease ends, for a renewal.
     Already {
         lease_left: u64,
     },
@@ -135,12 +135,12 @@ impl HeldWrite {
 }
 
 impl Message {
-    /// Whether it creates a record if there is none.
+    /// Whether the message creates a record if there is none.
     pub(super) fn is_claim(&self) -> bool {
         matches!(self, Self::Insert { .. } | Self::Decide { .. })
     }
 
-    /// Whether a majority has to acknowledge it in MongoDB.
+    /// Whether a majority of MongoDB's servers has to acknowledge the message.
     pub(super) fn is_write(&self) -> bool {
         matches!(
             self,

@@ -32,9 +32,9 @@ pub(super) struct Protocol {
     pub(super) slow_replies: bool,
     /// Whether a majority of MongoDB's servers may lag behind the primary, so that a failover can drop writes.
     pub(super) lags: bool,
-    /// Whether Redis in front may lose its data.
+    /// Whether the Redis cache may lose its data.
     pub(super) redis_loses_data: bool,
-    /// How far the clock of Redis in front is behind MongoDB's.
+    /// How far the clock of the Redis cache is behind MongoDB's.
     pub(super) redis_behind: u64,
     pub(super) bug: Option<Bug>,
 }
@@ -141,7 +141,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// The same with Redis in front, whose clock is behind by the whole margin.
+    /// The same with a Redis cache, whose clock is behind by the whole margin.
     pub(super) const RETENTION_IN_FRONT: Self = Self {
         name: "retention in front",
         layout: Layout::Tiered,
@@ -229,7 +229,7 @@ impl Protocol {
         Duration::from_millis(self.retention)
     }
 
-    /// How long Redis in front replays a result.
+    /// How long the Redis cache replays a result.
     pub(super) fn hint_retention(&self) -> Duration {
         Duration::from_millis(match self.bug {
             Some(Bug::ResultOutlivesRetention) => self.retention + 1,
@@ -238,7 +238,7 @@ impl Protocol {
     }
 
     /// Whether the clocks differ by more than allowed. Then Redis may replay a result for too long, but still never
-    /// replaces a newer one.
+    /// replaces a newer result.
     pub(super) fn redis_is_far_behind(&self) -> bool {
         self.redis_behind > CLOCK_MARGIN
     }

@@ -31,7 +31,7 @@ impl World {
         self.enter(id, next);
     }
 
-    /// No reply arrives. A request that decides is sent once more, with the same owner.
+    /// No reply arrives. A claim, a read or a holder's write is sent once more, with the same owner.
     pub(super) fn receive_nothing(&mut self, protocol: &Protocol, id: usize) {
         let client = &mut self.clients[id];
         client.unanswered += 1;
@@ -39,7 +39,7 @@ impl World {
         let next = match client.phase.clone() {
             // MongoDB is asked whether or not Redis replies.
             Phase::Hint => Phase::Insert,
-            // Only with that bug, work starts on an absent record: the client takes its claim for lost.
+            // With this bug, work starts on an absent record: the client takes its claim for lost.
             Phase::Insert if protocol.bug == Some(Bug::WorkOnAnAbsentRecord) => Phase::Read,
             Phase::Swap { .. } => Phase::Read,
             Phase::KeepFirst => complete(),
@@ -227,7 +227,7 @@ impl World {
         match (kind, reply) {
             (Kind::Checkpoint(note), _) => self.last_checkpoint = self.last_checkpoint.max(note),
             (_, Reply::TooLate) => {}
-            // Only with that bug.
+            // This reply arrives only with `Bug::KeepTheRevision`.
             (_, Reply::Already { lease_left }) => {
                 held.ends = asked + (*lease_left).max(LEASE);
                 self.check_renewal(protocol, id);

@@ -10,7 +10,7 @@ use super::world::World;
 use crate::decision::Resolution;
 
 impl World {
-    /// It reads an abandoned record.
+    /// The reconciler reads an abandoned record.
     pub(super) fn look(&mut self, protocol: &Protocol) {
         let stored = self.read(protocol);
         let Some(record) = &stored.record else {
@@ -27,8 +27,8 @@ impl World {
         self.reconciler.seen = Some(seen);
     }
 
-    /// It asks the provider, which either reports the effect or refuses the attempt from now on. Then it sends its
-    /// finding, which may arrive late or never.
+    /// The reconciler asks the provider, which either reports the effect or refuses the attempt from now on. Then the
+    /// reconciler sends its finding, which may arrive late or never.
     pub(super) fn conclude(&mut self, protocol: &Protocol) {
         let Some(seen) = self.reconciler.seen.take() else {
             return;
@@ -49,7 +49,7 @@ impl World {
         self.send_finding(protocol, &seen, resolution);
     }
 
-    /// It allows another attempt, without asking the provider.
+    /// The reconciler allows another attempt, without asking the provider.
     pub(super) fn reopen(&mut self, protocol: &Protocol) {
         if let Some(seen) = self.reconciler.seen.take() {
             self.send_finding(protocol, &seen, Resolution::Reopened);

@@ -9,7 +9,7 @@ pub(super) struct Reconciler {
     pub(super) seen: Option<Seen>,
 }
 
-/// The entry that it has read.
+/// The entry that the reconciler has read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Seen {
     pub(super) version: Version,

@@ -1,7 +1,6 @@
-//! The deciding store: its records, and how it applies requests.
+//! The authoritative store: its records, and how it applies requests.
 //!
-//! It decides by the functions of the real stores (`decision`). Its MongoDB filters are those of
-//! `store/mongo_store.rs`.
+//! It uses the functions of the real stores (`decision`). Its MongoDB filters are those of `store/mongo_store.rs`.
 
 use super::bug::Bug;
 use super::identity::claim;
@@ -15,7 +14,7 @@ use crate::store_time::StoreTime;
 use crate::{Blocked, SavedResponse, WriteResult};
 
 impl World {
-    /// Applies a request to the deciding store.
+    /// Applies a request to the authoritative store.
     pub(super) fn decide_on(&mut self, protocol: &Protocol, message: &Message) -> Reply {
         match message {
             Message::Insert { id } => self.insert(protocol, *id),
@@ -34,7 +33,7 @@ impl World {
         }
     }
 
-    /// The record that a reader sees: the one that a majority has acknowledged.
+    /// The record that a reader sees: the record that a majority has acknowledged.
     pub(super) fn read(&self, protocol: &Protocol) -> &Stored {
         if protocol.bug == Some(Bug::ReadConcernLocal) {
             self.primary()
@@ -92,7 +91,7 @@ impl World {
         }
         match write {
             Swap::Claim { how, next } => {
-                // The server's clock and counters, not those that were read.
+                // Uses the server's clock and counters, not the values that the client has read.
                 let first_at = match how {
                     Start::New | Start::Restart => self.time(),
                     Start::Reclaim | Start::TakeOver => record.first_at,

@@ -8,13 +8,13 @@ use crate::store_time::StoreTime;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stored {
     pub(super) record: Option<Record>,
-    /// The generation of the record, or of the last one. Executions are counted per generation.
+    /// The generation of the record; if there is none, of the last record. Executions are counted per generation.
     pub(super) generation: u8,
     /// Whether the retention of the last record is over, so that the next claim starts a generation.
     pub(super) is_forgotten: bool,
     /// Redis alone: the last instant at which the record exists.
     pub(super) expires: Option<StoreTime>,
-    /// Only with that bug: the `finished_at` of an unfinished record.
+    /// Only with `Bug::KeepFinishedAt`: the `finished_at` of an unfinished record.
     pub(super) left_over: Option<StoreTime>,
     pub(super) highest_rev: u64,
     /// The clients whose attempts were resolved, one bit each.

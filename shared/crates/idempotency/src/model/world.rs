@@ -16,11 +16,11 @@ use crate::store_time::StoreTime;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct World {
     pub(super) now: u64,
-    /// The acknowledged state of the deciding store; in MongoDB, the state of a majority.
+    /// The acknowledged state of the authoritative store; in MongoDB, the state of a majority.
     pub(super) acknowledged: Stored,
-    /// The primary's state, if it is newer. A failover drops it.
+    /// The primary's state, if it is newer than the acknowledged one. A failover drops it.
     pub(super) tail: Option<Box<Stored>>,
-    /// The value in Redis in front of MongoDB, and an earlier one.
+    /// The value in the Redis cache in front of MongoDB, and an earlier value.
     pub(super) hints: Option<Held>,
     pub(super) hints_before: Option<Held>,
     pub(super) clients: Vec<Client>,
@@ -184,8 +184,8 @@ impl World {
         }
     }
 
-    /// No claim is in flight for a whole retention. Otherwise the owner's own late result would be stored in the record
-    /// of the second copy. That result is correct, but would be kept one retention too long.
+    /// No claim is in flight for a whole retention. If a claim were, the owner's own late result would be stored in the
+    /// record of a second copy of the claim. That result is correct, but would be kept too long, by the retention.
     fn drop_late_claims(&mut self) {
         self.in_flight.retain(|message| !message.is_claim());
     }
@@ -238,7 +238,7 @@ impl World {
         }
     }
 
-    /// Redis in front loses its data, or falls back to an older state.
+    /// The Redis cache loses its data, or falls back to an older state.
     pub(super) fn lose_hints(&mut self) {
         self.hints = None;
     }

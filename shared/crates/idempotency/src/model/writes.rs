@@ -1,4 +1,4 @@
-//! Writes of the deciding store, and what the search remembers of each.
+//! Writes of the authoritative store, and what the search remembers of each.
 
 use std::time::Duration;
 

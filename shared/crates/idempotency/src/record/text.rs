@@ -5,14 +5,14 @@
 //!     state       owner          attempt    rev        leased_at     lease   policy        first_at      finished_at   took_over fingerprint  length of what follows
 //! ```
 //!
-//! Every field has a fixed width, so a script decides from the first bytes alone, however large the response is. An
+//! Every field has a fixed width, so a script needs only the first bytes of a record, however large the response is. An
 //! operator can read the record with `GET`.
 //!
 //! Times and durations are milliseconds. `finished_at` is zero in an unfinished record, and the policy is stored as its
 //! bound. The length of the body distinguishes a whole record from a truncated one.
 //!
-//! Two versions of a function share one keyspace during a deployment. A version with another header starts it with
-//! another tag, so the old version finds the record unreadable, and no claim of it succeeds.
+//! Two versions of a function share one keyspace during a deployment. A version with another header starts its records
+//! with another tag. So the old version finds such a record unreadable, and no claim of its key succeeds.
 
 use std::str;
 use std::time::Duration;
@@ -175,8 +175,8 @@ impl State {
     }
 }
 
-/// A number with the width of its header field. Scripts receive numbers in this form, so that they need not format
-/// them.
+/// A number with the width of its header field. Scripts receive numbers in this form, so that the scripts need not
+/// format them.
 pub(crate) fn field(number: u64, width: usize) -> String {
     format!("{number:0width$}")
 }

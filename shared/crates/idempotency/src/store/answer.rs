@@ -9,12 +9,13 @@ use crate::Policy;
 use crate::record::{Record, Unreadable};
 use crate::store_time::StoreTime;
 
-/// A decision, and the stores that took part in it.
+/// The reply of a store to a call, and the stores that took part in the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer<T> {
-    /// The decision.
+    /// The reply.
     pub value: T,
-    /// The store that decided alone while another configured store did not take part. `None`: all configured stores took part.
+    /// The store that replied alone, because another configured store did not take part. `None`: all configured stores
+    /// took part.
     pub degraded_to: Option<Backend>,
 }
 
@@ -67,7 +68,7 @@ pub struct Grant {
     pub took_over: bool,
     /// The last checkpoint of the earlier attempts; empty: none.
     pub checkpoint: Bytes,
-    /// Time of the first claim. It distinguishes this record from a later one under the same key.
+    /// Time of the first claim. It distinguishes this record from a later record under the same key.
     pub first_at: StoreTime,
     /// Time until the lease ends. A repeated claim has less than it asked for.
     pub lease_left: Duration,
@@ -107,7 +108,7 @@ impl Grant {
             attempt: record.attempt,
             rev: record.rev,
             // Attempts count on after a restart. A reclaim within the millisecond of the first claim looks like the
-            // first one.
+            // first claim.
             is_first: record.attempt == 1
                 || record.leased_at == record.first_at
                 || repeated == Repeated::Yes,

@@ -1,4 +1,4 @@
-//! Kinds of stores, and why no store decided.
+//! Kinds of stores, and why a call to a store has no result.
 
 use serde::{Serialize, Serializer};
 
@@ -33,10 +33,10 @@ impl Serialize for Backend {
     }
 }
 
-/// Why no store decided. The operation must not run; a retry is safe.
+/// Why a call to the store has no result. The operation must not run; a retry is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The deciding store did not acknowledge.
+    /// The authoritative store did not answer the call. A write may or may not be stored.
     #[error("{} store unavailable: {code}", store.name())]
     Unavailable {
         /// The store.

@@ -1,5 +1,5 @@
--- Redis in front of MongoDB. A key holds a claim, which is a hint, or a result that MongoDB has acknowledged. An unfinished
--- record never replaces a result. The rules are those of hints/rules.rs.
+-- Redis as a cache in front of MongoDB. A key holds a claim, which is a hint, or a result that MongoDB has acknowledged. An
+-- unfinished record never replaces a result. The rules are those of hints/rules.rs.
 --
 -- KEYS[1]  the key
 -- args     operation      one of: claim, look, store, remove
@@ -30,7 +30,7 @@ if header == '' and operation == 'claim' then
   local now_text = string.format('%013d', now)
   local text = 'tb1 in_progress ' .. args.owner .. ' 0000000000 0000000000 ' .. now_text .. ' ' .. args.lease .. ' 0000000000000 '
     .. now_text .. ' 0000000000000 0 ' .. args.fingerprint .. ' 00000000\n'
-  -- NX: an empty value looks like an absent one, and is not replaced.
+  -- NX, because an empty value looks like an absent key here, and must not be replaced.
   redis.call('SET', key, text, 'PX', retention, 'NX')
   return {'ask', now}
 end

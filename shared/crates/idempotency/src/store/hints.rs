@@ -1,4 +1,4 @@
-//! Redis in front of MongoDB: claims, which are hints, and results that MongoDB has acknowledged.
+//! Redis as a cache in front of MongoDB: claims, which are hints, and results that MongoDB has acknowledged.
 //!
 //! A hint saves a round trip to MongoDB: Redis replays a result, or reports a running attempt. If Redis is away, empty
 //! or stale, the caller asks MongoDB, at no other cost.
@@ -17,7 +17,7 @@ use crate::record::{LEASE_WIDTH, Record, field};
 use crate::store_time::{StoreTime, whole_ms};
 use crate::{OwnerId, RecordKey, ResponseKeys, decision};
 
-/// Redis in front of MongoDB.
+/// Redis as a cache in front of MongoDB.
 pub(super) struct Hints {
     client: RedisClient,
     /// How long Redis replays a result: the retention, less the difference that the two servers' clocks may have.
@@ -32,7 +32,7 @@ pub(super) struct Hints {
 pub(super) enum Hint {
     /// The claim is blocked.
     Blocked(Blocked),
-    /// MongoDB has to decide.
+    /// Redis cannot answer the claim: ask MongoDB.
     Ask,
 }
 
@@ -53,7 +53,7 @@ impl Hints {
     ) -> Self {
         Self {
             client,
-            // At least half of a short retention: otherwise Redis would never replay a result.
+            // A short retention is reduced by half at most: otherwise Redis would never replay a result.
             retention: retention.saturating_sub(CLOCK_MARGIN.min(retention / 2)),
             script: &HINTS,
             response_keys,

@@ -349,7 +349,7 @@ pub(super) fn age(record: &mut Record, ms: i64) {
     }
 }
 
-/// Prefers the last one, which most likely is the owner.
+/// Prefers the last claim, which most likely is the owner's.
 pub(super) fn pick(claims: &[Fence], which: usize) -> Option<Fence> {
     match which % 4 {
         0 => claims.get((which / 4).checked_rem(claims.len())?).cloned(),

@@ -1,4 +1,4 @@
-//! A store in the memory of this process: for development without a server, in front of Redis, and for tests.
+//! A store in the memory of this process: for development with or without Redis, and for tests.
 //!
 //! It is limited in entries and bytes. It never evicts a record before its retention is over, so a claim fails if the
 //! store is full. A result is always stored, if necessary as a summary, because the operation took effect.
@@ -32,7 +32,7 @@ pub(crate) struct MemoryStore {
     most_entries: usize,
     most_bytes: usize,
     retention: Duration,
-    /// The origin of its clock.
+    /// The origin of this store's clock.
     started: Instant,
 }
 

@@ -8,7 +8,7 @@
 //! | `attempt`, `rev`, `lease_ms`, `policy_ms` | 64-bit integers |
 //! | `leased_at`, `first_at` | dates |
 //! | `finished_at` | a date, in released and completed records; the expiry index is on it |
-//! | `took_over` | boolean, absent: no |
+//! | `took_over` | boolean; if absent, false |
 //! | `checkpoint`, `response` | binary; absent if empty |
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! The MongoDB indexes that delete expired records and find unfinished ones. No decision depends on them.
+//! The MongoDB indexes that delete expired records and find unfinished ones. No claim and no write depends on them.
 //!
 //! Only few of a day's records are unfinished. A partial index holds those and the few released ones, so a schedule can
-//! search every minute. A claim adds one entry, and its completion deletes it.
+//! search every minute. A claim adds one entry, and its completion deletes that entry.
 
 use std::time::Duration;
 
@@ -18,13 +18,15 @@ pub(super) const UNFINISHED: [&str; 2] = ["in_progress", "unknown"];
 
 /// Creates both indexes if they are absent.
 pub(super) async fn make(records: Collection<Document>, retention: Duration) -> Result<()> {
-    // The expiry index first: it creates the collection. MongoDB lists no indexes of an absent one.
+    // The index of unfinished records comes first, because it creates the collection: MongoDB lists no indexes of an
+    // absent collection.
     let unfinished = make_unfinished(&records).await;
     make_expiry(&records, retention).await?;
     unfinished
 }
 
-/// `$gt`, because MongoDB before 6.0 supports no `$in` here. It excludes the state that most records are in.
+/// The filter uses `$gt`, because MongoDB before 6.0 supports no `$in` here. It excludes `completed`, the state of most
+/// records.
 async fn make_unfinished(records: &Collection<Document>) -> Result<()> {
     let options = IndexOptions::builder()
         .name("idempotency_unfinished".to_owned())

@@ -1,4 +1,4 @@
-//! MongoDB as the deciding store: one document per key, compare-and-set, majority writes, the server's clock.
+//! MongoDB as the authoritative store: one document per key, compare-and-set, majority writes, the server's clock.
 //!
 //! A claim inserts a record, or names the version that it has read. A change names its owner and attempt. So a delayed
 //! or repeated write changes nothing, even if the record was deleted and the key claimed again since.
@@ -37,7 +37,7 @@ pub(crate) struct MongoStore {
 const COLLECTION: &str = "idempotency";
 /// How often an unacknowledged claim is sent, each time with the same owner.
 const SENDINGS: u32 = 3;
-/// How often a decision is repeated because another write came between reading and writing.
+/// How often a call reads and writes again, because another write came between the two.
 const ROUNDS: u32 = 20;
 
 impl MongoStore {
@@ -45,7 +45,7 @@ impl MongoStore {
         Self { mongo, retention }
     }
 
-    /// Decides a claim. Also returns the record that decided, if any.
+    /// Decides a claim. Also returns the record from which the outcome follows, if any.
     pub(super) async fn claim_record(
         &self,
         key: &RecordKey,
@@ -82,7 +82,7 @@ impl MongoStore {
                     let next = decision::start(how, Some(&record), claim, now);
                     let update = Update::of_claim(key, &record, how, &next);
                     // No match, or an error: another claim came first, or this claim was written and its reply was
-                    // lost. The next round reads which.
+                    // lost. The next round reads the record to find out.
                     if let Ok(Some(record)) = self.update(update, deadline).await {
                         return Ok((
                             granted(&record, Repeated::No, record.leased_at),
@@ -101,7 +101,7 @@ impl MongoStore {
         Err(CONTENDED)
     }
 
-    /// Changes the record of an owner. Also returns the record after that.
+    /// Changes the record of an owner. Also returns the record as it then is.
     pub(super) async fn change_record(
         &self,
         key: &RecordKey,
@@ -135,7 +135,7 @@ impl MongoStore {
         Err(CONTENDED)
     }
 
-    /// Writes a resolution. Also returns the record after that.
+    /// Writes a resolution. Also returns the record as it then is.
     pub(super) async fn resolve_record(
         &self,
         key: &RecordKey,
@@ -163,7 +163,7 @@ impl MongoStore {
         }
     }
 
-    /// Inserts a claim if there is no record. `None`: there is one, perhaps of this very claim.
+    /// Inserts a claim if there is no record. `None`: a record exists, perhaps of this same claim.
     async fn insert(
         &self,
         key: &RecordKey,
@@ -200,7 +200,7 @@ impl MongoStore {
         Ok(record.filter(|record| record.owner == claim.owner))
     }
 
-    /// Updates the record that the filter finds, and returns it. `None`: there is none.
+    /// Updates the record that the filter matches, and returns the record. `None`: no record matches.
     async fn update(
         &self,
         update: Update,
@@ -373,7 +373,8 @@ fn records(database: &Database) -> Collection<Document> {
     database.collection(COLLECTION)
 }
 
-/// The result of a resolution that finds this record. It may be this resolution, whose reply was lost.
+/// The result of a resolution that finds this record. This resolution may have written the record itself, if the
+/// earlier reply was lost.
 fn result_of(owner: OwnerId, record: &Record) -> ResolveResult {
     if record.owner == owner {
         ResolveResult::Stored

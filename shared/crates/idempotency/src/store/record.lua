@@ -1,4 +1,4 @@
--- One operation on one record, decided in one atomic step by the server's clock. The rules are those of decision.rs.
+-- One operation on one record, in one atomic step and by the server's clock. The rules are those of decision.rs.
 --
 -- KEYS[1]  the record: a header of fixed width, then the checkpoint or the saved response (record/text.rs)
 -- args     operation      one of: claim, look, read, complete, release, renew, checkpoint, mark_unknown, resolve_completed,
@@ -15,15 +15,15 @@
 --          seen_owner, seen_rev, seen_first_at    the version that a resolution replaces
 -- Replies  a verdict, the server's time, and where needed the record, the end of the lease, or the rev
 --
--- Times and durations are milliseconds. A finished record expires a retention after it was written, any other a retention after its
--- lease, so no claim expires while its owner works.
+-- Times and durations are milliseconds. A finished record is kept for the retention after it was written. Any other record is kept
+-- for the retention after the end of its lease, so no claim expires while its owner works.
 --
 -- Every client of the server waits for each instruction here. So fields arrive, stay and leave as text with the width of their
 -- header field, and become numbers only for arithmetic. The script checks the length of the body only where it copies the body;
 -- where the record is the reply, the client checks it.
 
 local HEADER = 211
--- Text, because a number as an argument of a command is formatted from floating point at every call.
+-- These are text, because a number as an argument of a command is formatted from floating point at every call.
 local HEADER_START, HEADER_END = '0', '210'
 local PATTERN = '^tb1 ([a-z_]+ *) (%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([01]) (%x+) (%d+)\n$'
 local IN_PROGRESS, UNKNOWN, RELEASED, COMPLETED = 'in_progress', 'unknown    ', 'released   ', 'completed  '
@@ -58,13 +58,13 @@ if header == '' then
     text = record(COMPLETED, owner, args.attempt, FIRST, now_text, lease, args.bound, now_text, now_text, '0', fingerprint,
       args.body)
   elseif operation == 'mark_unknown' then
-    -- The same: the operation may have taken effect.
+    -- The unknown outcome is stored anyway, because the operation may have taken effect.
     text = record(UNKNOWN, owner, args.attempt, FIRST, now_text, lease, args.bound, now_text, NEVER, '0', fingerprint, '')
     kept_for = retention + lease
   else
     return {'absent', now}
   end
-  -- NX: an empty value looks like an absent one, but is unreadable.
+  -- NX, because an empty value looks like an absent key here, but is unreadable.
   if not redis.call('SET', key, text, 'PX', kept_for, 'NX') then
     return {'unreadable', now}
   end
@@ -92,12 +92,12 @@ local function may_run_again(until_then, asked_first, bounded_by)
   return tonumber(bounded_by) > 0 and until_then < asked_first + bounded_by
 end
 
--- A refused call returns from here. Otherwise the fields become those of the next record. `kept` becomes its body, if that
--- changes.
+-- A refused call returns from here. Otherwise the fields become those of the next record. `kept` becomes the body of the next
+-- record, if the body changes.
 local kept
 if operation == 'claim' or operation == 'look' then
   if (completed or released) and now >= finished_at + retention then
-    -- Its body is discarded, so its length is checked here and nowhere else.
+    -- The new claim discards the body of this record, so its length is checked only here.
     if redis.call('STRLEN', key) ~= HEADER + length then
       return {'unreadable', now}
     end
@@ -151,13 +151,13 @@ elseif operation == 'release' and in_progress then
 elseif operation == 'release' and (released or (unknown and took_over == '1')) then
   return {'already_stored', now}
 elseif (operation == 'renew' or operation == 'checkpoint') and in_progress and rev ~= args.follows then
-  -- A stored checkpoint recognises itself. One without a rev is never written, so it cannot be the stored one. A renewal cannot
-  -- recognise itself: another write may have come first, and the lease length does not tell them apart.
+  -- A stored checkpoint recognises itself. A checkpoint without a rev is never written, so it cannot be the stored one. A renewal
+  -- cannot recognise an earlier copy of itself: the length of the lease does not distinguish that copy from another write.
   if operation == 'checkpoint' and tonumber(args.follows) > 0 and rev - args.follows == 1
     and tonumber(length) == #args.body and redis.call('GETRANGE', key, HEADER, '-1') == args.body then
     return {'already_stored', now}
   end
-  -- Another write of this attempt came first, and this one may be a delayed message.
+  -- Another write of this attempt came first, and this write may be a delayed message.
   return {'outdated', now, rev + 0}
 elseif operation == 'renew' and in_progress then
   if took_over == '1' and not may_run_again(now + lease, first_at, bound) then

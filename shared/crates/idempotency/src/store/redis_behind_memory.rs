@@ -1,18 +1,18 @@
 //! Redis behind the memory of this process, in development.
 //!
-//! The memory takes part in every call, not only while Redis is away. One store decides about each attempt, from its
-//! claim to its end:
+//! The memory takes part in every call, not only while Redis is away. At any time, one of the two is authoritative for
+//! a key:
 //!
-//! - Redis, if it answers the claim. The memory keeps a copy of what this process did. With the copy it answers
-//!   retries, and detects that Redis has lost the key.
+//! - Redis, if it answers the claim. The memory keeps a copy of what this process did. With the copy, the memory
+//!   answers retries, and detects that Redis has lost the key.
 //! - The memory, if Redis does not answer the claim or a completion, or has lost an unfinished attempt. From then on,
-//!   the memory decides about that key until its retention is over.
+//!   the memory is authoritative for that key until the key's retention is over.
 //!
 //! So one process runs no operation twice and gives one response per key, whether Redis is there or not. Only this
-//! process knows what the memory decides, and only until it ends. So this store is for development only.
+//! process knows the keys in its memory, and only until the process ends. So this store is for development only.
 //!
-//! While Redis is away, no checkpoint, mark, renewal or release is acknowledged for an attempt that Redis decides
-//! about. A process also starts a key that only other processes have used, because it has no copy of it.
+//! While Redis is away, no checkpoint, mark, renewal or release is acknowledged for an attempt that Redis has started.
+//! A process also starts a key that only other processes have used, because its memory has no copy of that key.
 //!
 //! One case is not prevented. If Redis falls back to an older state, and another process then claims and releases the
 //! same attempt again, this process runs the key twice.
@@ -42,7 +42,7 @@ impl RedisBehindMemory {
         Self { memory, redis }
     }
 
-    /// Whether Redis still has the attempt. If not, the memory decides about the key from now on.
+    /// Whether Redis still has the attempt. If not, makes the memory authoritative for the key.
     async fn redis_has(
         &self,
         key: &RecordKey,
@@ -52,7 +52,7 @@ impl RedisBehindMemory {
         let has = match self.redis.read(key, deadline).await? {
             Found::Nothing => false,
             Found::Record(record, _) => work.is_in(&record),
-            // It may be the attempt, so nothing runs.
+            // The value may be the record of the attempt, so nothing runs.
             Found::Unreadable => true,
         };
         if !has {
@@ -141,7 +141,7 @@ impl Store for RedisBehindMemory {
             LocalKnowledge::Unfinished(_) => self.redis.look(key, claim, deadline).await,
             LocalKnowledge::Nothing => {
                 let from_redis = self.redis.look(key, claim, deadline).await;
-                // Without Redis, the memory would decide a claim, and it would succeed.
+                // Without Redis, the memory would decide a claim, and the claim would succeed.
                 Ok(from_redis.unwrap_or(of_memory(None)))
             }
         }
@@ -184,7 +184,7 @@ impl Store for RedisBehindMemory {
         }
     }
 
-    /// Only the keys in Redis. A key that only the memory has is found by its name.
+    /// Lists only the keys in Redis. A key that only the memory has can be looked up by its name.
     async fn list(&self, limit: u32, deadline: Deadline) -> Result<Vec<RecordKey>, StoreError> {
         self.redis.list(limit, deadline).await
     }

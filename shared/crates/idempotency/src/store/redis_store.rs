@@ -1,8 +1,8 @@
-//! Redis as the deciding store: one script on one key, the server's clock.
+//! Redis as the authoritative store: one script on one key, the server's clock.
 //!
-//! A record is a string that an operator can `GET`. A finished record expires after its retention, and an unfinished
-//! one a retention after its lease. So Redis alone guarantees at most one execution only while it keeps its data, and
-//! for one retention.
+//! A record is a string that an operator can `GET`. A finished record expires when the retention has passed since it
+//! was written. An unfinished record expires when the retention has passed since the end of its lease. So Redis alone
+//! guarantees at most one execution only while it keeps its data, and only until the record expires.
 
 mod call;
 
@@ -27,7 +27,7 @@ use crate::{OwnerId, RecordKey, SavedResponse, decision};
 /// Records in Redis.
 pub(crate) struct RedisStore {
     client: RedisClient,
-    /// How long a finished record is kept, and any record after its lease.
+    /// How long a finished record is kept after it was written, and any other record after the end of its lease.
     retention: Duration,
 }
 

@@ -21,7 +21,7 @@ enum Detail {
     Number(u64),
 }
 
-/// The reply is not one of the script's.
+/// The error if a reply is not one of the script's.
 pub(super) const UNEXPECTED: StoreError = StoreError::Unavailable {
     store: Backend::Redis,
     code: "unexpected_answer",

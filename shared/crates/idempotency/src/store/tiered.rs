@@ -1,7 +1,7 @@
-//! MongoDB as the deciding store, with Redis in front of it.
+//! MongoDB as the authoritative store, with Redis as a cache in front of it.
 //!
-//! Redis answers alone only where no decision is needed: it replays a result that MongoDB has acknowledged, and reports
-//! a running attempt. MongoDB decides everything else.
+//! Redis answers alone only from a result that MongoDB has acknowledged, or from a running attempt of the same request.
+//! MongoDB answers every other call.
 //!
 //! A result is written to Redis only after MongoDB has acknowledged it. So no response changes if Redis loses data or
 //! falls back to an older state. If results are signed, the same holds for anything that another program writes to
@@ -29,8 +29,8 @@ pub(crate) struct TieredStore {
     mongo: MongoStore,
 }
 
-/// The part of a claim's time that MongoDB may not use, or a quarter of a short time. A hint that stays in Redis after
-/// a failed claim would block the key until its lease ends.
+/// The time reserved at the end of a claim for removing its hint from Redis; if less, a quarter of the claim's time. A
+/// hint that stays in Redis after a failed claim would block the key until its lease ends.
 const REMOVAL_TIME: Duration = Duration::from_millis(300);
 
 /// The longest time to copy MongoDB's result to Redis. The response is final, and its client waits.

@@ -1,7 +1,7 @@
 //! JSON files that several processes of one machine change.
 //!
-//! A write replaces the whole file by renaming a draft, so a crash leaves the old file. A lock file makes reading, deciding and
-//! replacing one step. Only the user of the process can read the files.
+//! A write replaces the whole file by renaming a draft, so a crash leaves the old file. A lock file makes reading, changing and replacing a
+//! file one step. Only the user of the process can read the files.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -12,9 +12,9 @@ use std::time::Duration;
 use foundation::Deadline;
 
 const EXTENSION: &str = "json";
-/// Read, write and search for the user, nothing for others.
+/// The permissions of a folder: read, write and search for the user, none for others.
 const PRIVATE_FOLDER: u32 = 0o700;
-/// Read and write for the user, nothing for others.
+/// The permissions of a file: read and write for the user, none for others.
 const PRIVATE_FILE: u32 = 0o600;
 /// The pause between two tries to take the lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(2);

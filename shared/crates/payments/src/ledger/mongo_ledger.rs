@@ -212,8 +212,8 @@ impl Ledger for MongoLedger {
 
 /// The aggregation of a queue.
 ///
-/// It has the same rule as [`Queue::contains`] and [`Queue::sort_key`]; a test compares them. It also finds rows whose state or times are
-/// damaged.
+/// The aggregation has the same rule as [`Queue::contains`] and [`Queue::sort_key`]; a test compares them. The aggregation also finds rows
+/// whose state or times are damaged.
 fn pipeline(queue: Queue, limit: u32) -> [Document; 4] {
     let states = State::OPEN.into_iter().chain(State::FINAL);
     let is_damaged = doc! { "$nin": states.map(State::name).collect::<Vec<_>>() };
@@ -234,7 +234,7 @@ fn pipeline(queue: Queue, limit: u32) -> [Document; 4] {
     ]
 }
 
-/// Matches a time before this one, a missing time, and a value that is no time.
+/// Matches a time before `moment`, a missing time, and a value that is no time.
 fn is_before(moment: Timestamp) -> Document {
     doc! { "$not": { "$gte": moment.to_string(), "$lt": Timestamp::FAR.to_string() } }
 }
@@ -247,8 +247,8 @@ fn is_open() -> Document {
     doc! { "$in": State::OPEN.map(State::name).to_vec() }
 }
 
-/// The filter of a change beside an open state, and the members that it sets. It has the same rule as [`Change::apply`]; a test compares
-/// them.
+/// The filter of a change beside an open state, and the members that it sets. The filter and the members have the same rule as
+/// [`Change::apply`]; a test compares them.
 fn written(change: &Change) -> Result<(Document, Document), LedgerError> {
     let now = Timestamp::now().to_string();
     Ok(match change {
@@ -294,7 +294,7 @@ fn payment(row: Document) -> Result<Payment, LedgerError> {
     bson::from_document(row).map_err(|_| LedgerError::Unreadable { tenant })
 }
 
-/// An id as text. The ids that this ledger writes are strings; those of foreign rows may not be.
+/// An id as text. The ids that this ledger writes are strings; the ids of foreign rows may be other values.
 fn text(id: Bson) -> String {
     match id {
         Bson::String(id) => id,

@@ -14,8 +14,8 @@ use crate::provider::IntentStatus;
 use crate::steps::{ConcurrentAttempt, Purpose};
 
 impl World {
-    /// The purposes with which the actor can begin now. Each process decides by its own clock, and clocks differ, so both are possible
-    /// at any time.
+    /// The purposes with which the actor can begin now. Each process compares the payment's age with its own clock, and clocks differ, so
+    /// both purposes are possible at any time.
     pub(super) fn purposes(&self, who: usize) -> Vec<Purpose> {
         let actor = &self.actors[who];
         if actor.runs == 0 || actor.phase != Phase::Idle {
@@ -94,7 +94,8 @@ impl World {
         }
     }
 
-    /// Ends the attempts. A key expires after its retention, which is longer than an invocation, so attempts that began before are over.
+    /// Ends the attempts. A key expires after its retention, which is longer than an invocation, so attempts that began before its expiry
+    /// are over.
     pub(super) fn end_attempts(&mut self) {
         for who in ATTEMPTS {
             self.actors[who].phase = Phase::Idle;

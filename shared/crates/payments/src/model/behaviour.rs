@@ -1,7 +1,7 @@
 //! The next request of a run, given the replies so far. The real [`Attempt`] computes it.
 //!
-//! A run has a ledger and a provider that reply from a script. At the end of the script the run stops, and its pending request is the
-//! next one. So the model does not reimplement the steps. The same start and replies lead to the same request, so each is computed once.
+//! A run has a ledger and a provider that reply from a script. At the end of the script the run stops, and its pending request is the next
+//! one. So the model does not reimplement the steps. The same start and replies lead to the same request, so each request is computed once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -67,7 +67,7 @@ pub(super) enum Reply {
 pub(super) struct SeenIntent {
     pub(super) number: IntentNumber,
     pub(super) status: IntentStatus,
-    /// Whether its amount is the order's.
+    /// Whether the intent's amount is the order's.
     pub(super) fits_order: bool,
     pub(super) is_declined: bool,
 }
@@ -163,7 +163,7 @@ fn run(start: Start, replies: &[Reply]) -> Next {
         ledger: Arc::clone(&script) as Arc<dyn Ledger>,
         provider: Arc::clone(&script) as Arc<dyn Provider>,
         anomalies: Anomalies::new(Metrics::off()),
-        // The purpose of the start decides, not the clock.
+        // The purpose comes from `start`, not from the clock.
         cancel_after: Duration::MAX,
     };
     let attempt = |concurrent| Attempt::new(&service, start.purpose, concurrent, Deadline::UNKNOWN);

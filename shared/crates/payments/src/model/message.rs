@@ -60,7 +60,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    /// Whether its record has a TTL: only finished ones do.
+    /// Whether the key's record has a TTL: only finished records do.
     pub(super) fn can_expire(self) -> bool {
         !matches!(self, Self::Absent | Self::Held { .. })
     }

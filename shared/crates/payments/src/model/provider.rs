@@ -35,10 +35,10 @@ pub(super) struct Provider {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Intent {
     pub(super) status: IntentStatus,
-    /// Whether its amount is the order's.
+    /// Whether the intent's amount is the order's.
     pub(super) fits_order: bool,
     is_declined: bool,
-    /// Whether a confirmation has reached it.
+    /// Whether a confirmation has reached the intent.
     was_confirmed: bool,
 }
 
@@ -79,7 +79,7 @@ impl Provider {
         &mut self.intents[usize::from(number)]
     }
 
-    /// A repeated creation gets the response of the first one, even if the intent has changed since.
+    /// A repeated creation gets the response of the first creation, even if the intent has changed since.
     pub(super) fn create(&mut self) -> Result<SeenIntent, HttpStatus> {
         if self.card == Card::RefusesCreationFirst && !self.has_refused_creation {
             self.has_refused_creation = true;
@@ -187,13 +187,13 @@ impl Intent {
         matches!(self.status, RequiresConfirmation | RequiresPaymentMethod)
     }
 
-    /// Whether its amount can change.
+    /// Whether the intent's amount can change.
     pub(super) fn can_be_mispriced(&self) -> bool {
         let is_open = self.can_be_confirmed() || self.status == IntentStatus::RequiresAction;
         is_open && self.fits_order
     }
 
-    /// Whether the customer or the provider can end it without a request of ours.
+    /// Whether the customer or the provider can end the intent without a request of ours.
     pub(super) fn is_under_way(&self) -> bool {
         use IntentStatus::{Processing, RequiresAction};
         matches!(self.status, RequiresAction | Processing)

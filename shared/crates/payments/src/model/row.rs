@@ -1,4 +1,4 @@
-//! The members of the payment's row that decide anything, and the writes on them.
+//! The members of the payment's row that the steps depend on, and the writes on them.
 //!
 //! The ledger's own [`Change::apply`] decides whether a write applies, and its result. This module only translates.
 
@@ -16,7 +16,7 @@ pub(super) type IntentNumber = u8;
 pub(super) struct Row {
     pub(super) intent: Option<IntentNumber>,
     pub(super) state: State,
-    /// Set once the state is final.
+    /// The final response, set once the state is final.
     pub(super) answer: Option<Answer>,
 }
 

@@ -15,7 +15,7 @@ use crate::provider::{IntentStatus, ProviderError, read_stripe};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Schedule {
     pub(super) looks_left: u8,
-    /// The key that it has read, and the value that replaces it.
+    /// The key that the reconciler has read, and the value that replaces it.
     pub(super) found: Option<(Key, Key)>,
     pub(super) has_reopened: bool,
 }
@@ -43,7 +43,7 @@ pub(super) struct World {
     pub(super) reconciling_confirmed: bool,
     /// Whether the reconciler is closing the payment, and no other actor has acted since it began.
     pub(super) closes_undisturbed: bool,
-    /// Whether such a run has left the payment open.
+    /// Whether an undisturbed run that was to close the payment has left it open.
     pub(super) is_stuck: bool,
 }
 
@@ -258,7 +258,7 @@ impl World {
             KeyWrite::Refer => Key::Referred,
             KeyWrite::MarkUnknown | KeyWrite::Release if is_unknown => return Written::Superseded,
             KeyWrite::MarkUnknown => unknown,
-            // A release after a takeover does not cover the attempt before.
+            // A release after a takeover does not cover the earlier attempt.
             KeyWrite::Release if took_over => unknown,
             KeyWrite::Release => Key::Released,
         };

@@ -35,7 +35,8 @@ pub(crate) struct Stripe {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A connection that was idle for longer is not reused, because it may have been closed while the process was frozen.
+/// How long a connection may be idle and still be reused. A connection that was idle for longer may have been closed while the process was
+/// frozen.
 const LONGEST_IDLE: Duration = Duration::from_secs(5);
 /// The code of an error that a rotated API key can repair.
 const AUTH_FAILED: &str = "auth_failed";
@@ -85,7 +86,7 @@ impl Stripe {
             .map_err(|_| ProviderError::NotProcessed("invalid_url"))
     }
 
-    /// Sends a request. If Stripe rejects the API key, reads the key again and sends the request once more with a newer one.
+    /// Sends a request. If Stripe rejects the API key, reads the key again and sends the request once more with a newer key.
     async fn send(
         &self,
         request: RequestBuilder,

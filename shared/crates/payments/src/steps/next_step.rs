@@ -8,11 +8,11 @@ use crate::provider::IntentStatus;
 /// What an attempt is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
-    /// A client requests the payment: confirm the intent and take the payment as far as it goes.
+    /// A client requests the payment: confirm the intent, and advance the payment until it ends or has to wait.
     Pay,
     /// Record what the provider says. Confirm nothing.
     Reconcile,
-    /// As [`Purpose::Reconcile`], and cancel an intent that is not confirmed yet.
+    /// Record what the provider says, and cancel an intent that is not confirmed yet. Confirm nothing.
     Close,
 }
 
@@ -37,7 +37,7 @@ pub(super) enum NextStep {
     Wait(State),
 }
 
-/// The step after an intent with this status and this attempt's last request. `decline_code` is the last one seen.
+/// The step after an intent with this status and this attempt's last request. `decline_code` is the last decline code seen.
 pub(super) fn next_step(
     purpose: Purpose,
     status: IntentStatus,
@@ -61,7 +61,7 @@ pub(super) fn next_step(
             Purpose::Pay => NextStep::Confirm,
             Purpose::Reconcile | Purpose::Close => NextStep::Wait(State::Confirming),
         },
-        // The provider will reject each further confirmation too. Cancelling also fences those of other attempts.
+        // The provider will reject each further confirmation too. Cancelling also fences the confirmations of other attempts.
         (IntentStatus::RequiresConfirmation, LastRequest::RejectedConfirmation) => NextStep::Cancel,
         // A late attempt could confirm a declined intent again. So it is cancelled before the payment ends as declined.
         (

@@ -182,7 +182,7 @@ fn nothing() -> Meanwhile {
     Box::new(|| async {}.boxed())
 }
 
-/// Longer than a lease in these tests.
+/// Waits longer than a lease in these tests.
 async fn until_the_lease_is_over() {
     tokio::time::sleep(Duration::from_millis(60)).await;
 }

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 /// An event. Its other members are not read, because they may be out of date; the provider is asked instead.
 #[derive(Deserialize)]
 pub(super) struct Event {
-    /// The same at every delivery.
+    /// The event's id, the same at every delivery.
     pub(super) id: String,
-    /// For example `payment_intent.succeeded`.
+    /// The event's type, for example `payment_intent.succeeded`.
     #[serde(rename = "type")]
     pub(super) kind: String,
     /// Whether real money moved.

@@ -9,7 +9,7 @@ use super::signature::is_signed;
 /// One secret, or two while the secret is rotated.
 pub(super) struct WebhookSecrets {
     list: SecretCell,
-    /// Shorter secrets are rejected. In bytes.
+    /// The least length of a secret, in bytes. Shorter secrets are rejected.
     shortest: usize,
 }
 

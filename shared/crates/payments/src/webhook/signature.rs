@@ -7,11 +7,11 @@ use foundation::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The greatest age of a signature in seconds. An older one may be replayed by an attacker.
+/// The greatest age of a signature, in seconds. An attacker may replay an older signature.
 const OLDEST: i64 = 300;
 /// How far the signature's time may be ahead of ours, in seconds, because clocks differ. A time further ahead would stay valid for longer.
 const MOST_AHEAD: i64 = 30;
-/// More signatures than Stripe sends, and few enough to check them all.
+/// The most signatures of a header that are checked: more than Stripe sends.
 const MOST_SIGNATURES: usize = 8;
 
 /// Whether one of `secrets` made this `Stripe-Signature` for `body`, at about `now`, in seconds since 1970.

@@ -66,7 +66,7 @@ impl StreamingCredentialsProvider for TokenLogin {
     ///
     /// The library subscribes twice. The task that opens the connection takes the first item and logs in with it. A
     /// second task logs in again with every item that it gets. ElastiCache throttles logins, and a connection is
-    /// replaced before it needs another one, so the second task gets no item.
+    /// replaced before it needs another login, so the second task gets no item.
     fn subscribe(&self) -> Pin<Box<dyn Stream<Item = RedisResult<BasicAuth>> + Send + 'static>> {
         let (login, opening) = (self.clone(), task::try_id());
         let token = async move {

@@ -1,7 +1,7 @@
 //! The probe of a cluster: it checks every master with a key of its own.
 //!
-//! A single random key would test one master only. It could pass while payments fail on a master that is dead, hung
-//! or out of memory.
+//! A single random key would test one master only. That test could pass while payments fail on a master that is dead,
+//! hung or out of memory.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use crate::slots::{SlotRange, are_all_held};
 use crate::{Error, Reason, RedisClient};
 
 impl RedisClient {
-    /// Probes all masters in parallel. Returns the worst result: a master that fails, else the one with the least
-    /// free memory.
+    /// Probes all masters in parallel. Returns the worst result: that of a master that fails, else that of the master
+    /// with the least free memory.
     ///
     /// # Errors
     ///

@@ -18,7 +18,7 @@ pub(super) struct ReadBackoff {
 pub(super) enum ReadOutcome {
     /// A new value.
     NewValue,
-    /// The same value. It was read because its time to live was over, so that is normal.
+    /// The same value, which is normal: it was read again because its time to live was over.
     StillValid,
     /// The same value, although a server had rejected it.
     StillRejected,
@@ -30,11 +30,11 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause while the value stays the same. A value that is rejected for another reason than its age would
 /// otherwise be read again and again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(64);
-/// The longest pause after a failure. It is shorter, because a function without a value cannot work.
+/// The longest pause after a failure. This pause is shorter, because a function without a value cannot work.
 const LONGEST_PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(8);
 
 impl ReadBackoff {
-    /// Whether the secret may be read at `now_ms`. If the clock was set back, it may.
+    /// Whether the secret may be read at `now_ms`. If the clock was set back, the secret may be read.
     pub(super) fn allows(&self, now_ms: u64) -> bool {
         let since = self.read_ms.and_then(|read_ms| now_ms.checked_sub(read_ms));
         since.is_none_or(|since_ms| u128::from(since_ms) >= self.pause().as_millis())
@@ -55,8 +55,8 @@ impl ReadBackoff {
         };
     }
 
-    /// The pause before the next read. There is none after a new value: if a server rejects it, it may have been rotated
-    /// again.
+    /// The pause before the next read. After a new value there is no pause: if a server rejects that value, the secret
+    /// may have been rotated again.
     fn pause(&self) -> Duration {
         let Some(doublings) = self.useless_reads.checked_sub(1) else {
             return Duration::ZERO;
@@ -70,7 +70,7 @@ impl ReadBackoff {
 mod tests {
     use super::*;
 
-    /// The seconds of an hour in which a secret is read that a caller tries to read every second.
+    /// A caller tries to read a secret in every second of an hour. Returns the seconds in which the secret is read.
     fn reads(outcome: impl Fn(u64) -> ReadOutcome) -> Vec<u64> {
         let mut backoff = ReadBackoff::default();
         let mut reads = Vec::new();

@@ -1,6 +1,6 @@
 //! The rules of `hints.lua` as a pure function.
 //!
-//! In production only the script runs. The model of the protocol needs the rules too: it uses this function, and a test
+//! In production only the script runs. The model of the protocol needs the rules too, and uses this function. A test
 //! compares the function with the script on a real server.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::{OwnerId, Policy};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Held {
     pub(crate) value: Value,
-    /// The last instant at which Redis still has it.
+    /// The last instant at which Redis still has the value.
     pub(crate) expires: StoreTime,
 }
 
@@ -142,7 +142,7 @@ fn store(held: &mut Option<Held>, result: &Record, retention: Duration, now: Sto
     Verdict::Stored
 }
 
-/// The claim that the script stores. It permits nothing, so its attempt and revision are zero.
+/// The claim that the script stores. A hint permits nothing, so its attempt and revision are zero.
 fn hint_of(claim: &ClaimRequest, now: StoreTime) -> Record {
     Record {
         state: State::InProgress,

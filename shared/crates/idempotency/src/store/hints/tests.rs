@@ -1,4 +1,4 @@
-//! Delayed messages to Redis in front of MongoDB, on a real server.
+//! Delayed messages to the Redis cache in front of MongoDB, on a real server.
 
 mod pair;
 mod parity;

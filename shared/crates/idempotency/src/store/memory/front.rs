@@ -1,7 +1,8 @@
-//! The memory in front of Redis: which of the two decides about each key.
+//! The memory of this process in front of Redis, and which of the two is authoritative for each key.
 //!
-//! The memory decides about a key if Redis did not answer, or has lost the key. For every other key, the memory has a
-//! copy of what this process did. With the copy it answers retries, and detects that Redis has lost the key.
+//! The memory is authoritative for a key if Redis did not answer, or has lost the key. For every other key, Redis is
+//! authoritative, and the memory has a copy of what this process did. With the copy, the memory answers retries, and
+//! detects that Redis has lost the key.
 
 use std::time::Duration;
 
@@ -15,18 +16,18 @@ use crate::store::{
 use crate::store_time::StoreTime;
 use crate::{OwnerId, Policy, RecordKey, SavedResponse};
 
-/// What the memory knows of a key, and which store decides.
+/// What the memory knows of a key, and which store is authoritative for the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum LocalKnowledge {
-    /// The memory decides.
+    /// The memory is authoritative.
     Decides,
-    /// Redis decided, and the memory has a copy of the result.
+    /// Redis is authoritative, and the memory has a copy of the result.
     Completed,
-    /// Redis decides, and an attempt of this process is running.
+    /// Redis is authoritative, and an attempt of this process is running.
     Running,
-    /// Redis decides if it still has this unfinished attempt. If not, the memory decides.
+    /// Redis is authoritative if it still has this unfinished attempt. If not, the memory becomes authoritative.
     Unfinished(RedisAttempt),
-    /// Nothing: Redis decides.
+    /// The memory knows nothing of the key: Redis is authoritative.
     Nothing,
 }
 
@@ -40,9 +41,10 @@ pub(in super::super) struct RedisAttempt {
 /// The next step of a claim.
 #[derive(Debug)]
 pub(in super::super) enum ClaimStep {
-    /// The claim is decided.
+    /// The memory has the outcome of the claim, so Redis is not asked.
     Decided(Answer<ClaimOutcome<Grant>>),
-    /// Redis is asked. If it does not answer, this grant counts; if it rejects the claim, `before` is restored.
+    /// The memory has reserved the key, and Redis is asked. If Redis does not answer, the claim gets this grant. If
+    /// Redis rejects the claim, `before` is restored.
     Reserved {
         grant: Grant,
         before: Option<Box<LocalRecord>>,
@@ -56,13 +58,13 @@ pub(in super::super) enum ClaimStep {
 pub(in super::super) enum Copied {
     /// The attempt is copied, and may run.
     Done,
-    /// The attempt has ended, or another one has started: Redis's reply came late.
+    /// The attempt has ended, or another attempt has started: Redis's reply came late.
     Stale,
-    /// The memory decides, or has a result: Redis has lost the attempt, or did not answer in time.
+    /// The memory is authoritative, or has a result: Redis has lost the attempt, or did not answer in time.
     DecidedLocally,
 }
 
-/// The copy and Redis differ for a moment, so the claim may succeed soon.
+/// The reply to a claim while the copy and Redis differ: the claim may succeed if it is repeated soon.
 const SOON: Blocked = Blocked::InProgress {
     retry_after: Duration::ZERO,
 };
@@ -75,7 +77,7 @@ impl RedisAttempt {
 }
 
 impl MemoryStore {
-    /// Which store decides about a key.
+    /// What the memory knows of a key, and which store is authoritative for it.
     pub(in super::super) fn knowledge(&self, key: &RecordKey) -> LocalKnowledge {
         let now = self.now();
         self.knowledge_at(&self.records.lock(), key, now)
@@ -101,7 +103,7 @@ impl MemoryStore {
         }
     }
 
-    /// Decides a claim, or reserves the key for it while Redis is asked.
+    /// Decides a claim from what the memory knows, or reserves the key while Redis is asked.
     pub(in super::super) fn begin_claim(
         &self,
         key: &RecordKey,
@@ -163,8 +165,8 @@ impl MemoryStore {
         }
     }
 
-    /// The memory decides about the key from now on, because Redis did not answer. Returns whether it does: not if a
-    /// copy of the claim was answered meanwhile.
+    /// Makes the memory authoritative for a reserved key, because Redis did not answer. Returns `false` if the key is
+    /// no longer reserved, because Redis has answered a copy of the claim meanwhile.
     pub(in super::super) fn decide_locally(&self, key: &RecordKey, owner: OwnerId) -> bool {
         let mut records = self.records.lock();
         let is_reserved = records.is_reserved(key, owner);
@@ -271,7 +273,7 @@ impl MemoryStore {
         }
     }
 
-    /// The memory decides about the key from now on, because Redis has lost this attempt.
+    /// Makes the memory authoritative for the key, because Redis has lost this attempt.
     pub(in super::super) fn take_over(&self, key: &RecordKey, lost: RedisAttempt) {
         let mut records = self.records.lock();
         if let Some(local) = records.by_key.get_mut(key)
@@ -285,7 +287,8 @@ impl MemoryStore {
         }
     }
 
-    /// The outcome of a change if the memory decides, or if it has the result; `None`: Redis decides.
+    /// The outcome of a change, if the memory is authoritative for the key or already has its result. `None`: Redis has
+    /// to be asked.
     pub(in super::super) fn change_locally(
         &self,
         key: &RecordKey,
@@ -303,8 +306,8 @@ impl MemoryStore {
         Some(changed.map(answer))
     }
 
-    /// Stores the result of an attempt that Redis did not acknowledge: the memory decides about the key from now on.
-    /// `None`: the memory does not know the attempt.
+    /// Stores the result of an attempt in memory, because Redis did not acknowledge it. From then on, the memory is
+    /// authoritative for the key. `None`: the memory does not know the attempt.
     pub(in super::super) fn complete_locally(
         &self,
         key: &RecordKey,
@@ -318,7 +321,8 @@ impl MemoryStore {
         Some(changed.map(of_memory))
     }
 
-    /// Copies Redis's reply to a change. Returns whether that reply counts: not if the memory decides by now.
+    /// Copies Redis's reply to a change. Returns whether that reply counts. It does not if the memory has become
+    /// authoritative meanwhile.
     pub(in super::super) fn copy_change(
         &self,
         key: &RecordKey,
@@ -381,7 +385,8 @@ impl MemoryStore {
         }
     }
 
-    /// Copies a resolution in Redis. Returns its result: refused if the memory decides or has a result by now.
+    /// Copies a resolution that Redis has stored. Returns the result of the resolution: refused if the memory is now
+    /// authoritative or has a result.
     pub(in super::super) fn copy_resolution(
         &self,
         key: &RecordKey,
@@ -410,7 +415,7 @@ impl Records {
             .is_some_and(|local| local.decider == Decider::Pending && local.record.owner == owner)
     }
 
-    /// The record of an attempt, and which store decides.
+    /// The record of an attempt, and which store is authoritative for its key.
     fn get_own(&self, key: &RecordKey, fence: &Fence) -> Option<&LocalRecord> {
         self.by_key.get(key).filter(|local| {
             local.record.owner == fence.claim.owner && local.record.attempt == fence.attempt

@@ -1,4 +1,4 @@
-//! The records of the memory store, and which store decides about each key.
+//! The records of the memory store, and which store is authoritative for each key.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::record::{Record, State};
 use crate::store::Stored;
 use crate::store_time::StoreTime;
 
-/// A record, and which store decides about its key.
+/// A record, and which store is authoritative for its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct LocalRecord {
     pub(super) record: Record,
@@ -22,14 +22,15 @@ pub(super) struct Records {
     pub(super) bytes: usize,
 }
 
-/// The store that decides about a key.
+/// The store that is authoritative for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decider {
     /// This memory.
     Memory,
     /// Redis is being asked about the claim of this record.
     Pending,
-    /// Redis. Its record belongs to the same attempt if it has the same time of the first claim and no smaller attempt.
+    /// Redis. `first_at` is the time of the first claim there. A record in Redis with the same time and no smaller
+    /// attempt belongs to this attempt or a later one.
     #[cfg(feature = "redis")]
     Redis { first_at: StoreTime },
 }

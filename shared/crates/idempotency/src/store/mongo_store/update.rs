@@ -37,7 +37,8 @@ impl Update {
         }
     }
 
-    /// A change without reading first. `None`: the change has to be read first, to learn its revision.
+    /// A change that is sent without reading the record. `None`: the record has to be read first, because the change
+    /// must name its revision.
     pub(super) fn at_once(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Self> {
         Some(Self {
             filter: filter_of(key, fence, change)?,
@@ -159,8 +160,8 @@ fn filter_of_version(key: &RecordKey, judged: Version) -> Document {
     }
 }
 
-/// Matches the owner's record for a change without reading first; `None`: the change has to be read first, to learn its
-/// revision.
+/// Matches the owner's record for a change that is sent without reading it. `None`: the record has to be read first,
+/// because the change must name its revision.
 fn filter_of(key: &RecordKey, fence: &Fence, change: &Change) -> Option<Document> {
     let mut filter = doc! {
         "_id": key.as_str(),

@@ -107,5 +107,5 @@ impl Call {
     }
 }
 
-/// Those of a checkpoint.
+/// The most arguments that an operation has: those of a checkpoint.
 const MOST_ARGUMENTS: usize = 9;
