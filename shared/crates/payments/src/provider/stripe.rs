@@ -2,7 +2,7 @@
 //!
 //! Four requests on payment intents are enough: create, confirm, retrieve, cancel. A Stripe client library would add size and start-up
 //! time for them. The description is sent as metadata, which every Stripe-compatible server accepts. Amounts are converted to and from
-//! Stripe's unit here ([`StripeUnit`]); all other modules use minor units of ISO 4217.
+//! Stripe's unit here ([`StripeUnit`](crate::stripe_unit::StripeUnit)); all other modules use minor units of ISO 4217.
 
 mod intent_form;
 mod reply;
