@@ -155,7 +155,10 @@ pub async fn a_wait_returns_the_last_state_at_every_limit(subject: Subject) {
         );
     }
     let degraded = engine.counts().degraded;
-    assert!(degraded <= 5, "{degraded} of 20 waits ended without a last look");
+    assert!(
+        degraded <= 5,
+        "{degraded} of 20 waits ended without a last look"
+    );
     lease.complete(charged()).await;
 }
 
