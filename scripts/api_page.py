@@ -224,7 +224,7 @@ def operation_section(server, path, method, operation, parameters, has_head, eve
     yield f"## {heading(path, method)}"
     yield paragraph(f"{operation['summary']}.")
     yield paragraph(operation["description"])
-    yield paragraph(f"Credentials: {credentials(operation)}." + (" `HEAD` answers the same without a body." if has_head else ""))
+    yield paragraph(f"Credentials: {credentials(operation)}." + (" `HEAD` answers like `GET`, without a body." if has_head else ""))
     yield curl(server, path, method, operation, parameters)
     if parameters:
         yield parameters_table(parameters)

@@ -50,7 +50,7 @@ pub(crate) fn end_of_payment(payment: &Payment, cancel_after: Duration) -> Optio
     let closed_at = payment.created_at.after(cancel_after);
     match payment.state {
         State::Created | State::Confirming | State::RequiresAction => Some(format!(
-            "when the client retries or the customer completes it; otherwise payments-reconcile closes it after {closed_at}"
+            "when the client retries or the customer completes the payment; otherwise payments-reconcile closes the payment after {closed_at}"
         )),
         State::Unknown => Some(format!(
             "when payments-reconcile or a retry gets the provider's answer; an unconfirmed intent is closed after {closed_at}"
@@ -88,7 +88,7 @@ pub(crate) fn for_key(lookup: &Lookup) -> &'static str {
                 "An attempt is running. Safe: wait until its lease ends, then look again."
             }
             Progress::Abandoned => {
-                "The attempt was abandoned or reported an unknown outcome. The work may have taken effect, or may still. Safe: a retry with the same key, which takes over and resumes. Not safe: another key."
+                "The attempt was abandoned or reported an unknown outcome. The work may have taken effect, or may take effect later. Safe: a retry with the same key, which takes over and resumes. Not safe: another key."
             }
             Progress::Unknown => {
                 "The outcome is unknown, and no retry runs the work. Find out from the provider or the caller's team whether it took effect; then `key resolve`. Not safe: another key."

@@ -85,7 +85,7 @@ def operations(endpoint):
     item[endpoint.method.lower()] = operation(endpoint, endpoint.name, f"Answer with {what}", responses)
     if endpoint.method == "GET":
         without_body = {status: {key: part for key, part in each.items() if key != "content"} for status, each in responses.items() if status != "405"}
-        item["head"] = operation(endpoint, f"{endpoint.name}-head", "The same without a body", without_body)
+        item["head"] = operation(endpoint, f"{endpoint.name}-head", "Answer like GET, without a body", without_body)
     return item
 
 

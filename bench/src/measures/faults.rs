@@ -39,7 +39,7 @@ const BARE: &str = "bare";
 
 /// What each library promises about the faults in the table.
 const PROMISES: [&str; 4] = [
-    "Ours, under `AtMostOnce`: at most one execution during any fault if MongoDB decides. With Redis alone this holds as long \
+    "Ours, under `AtMostOnce`: at most one execution during any fault with MongoDB. With Redis alone this holds as long \
      as Redis keeps its data, which excludes a flush. After an abandoned attempt its key stays *unknown* until it is resolved: \
      that is no double execution, but a retry gets no result (\"open\").",
     "Crate `idempotent`: \"If the process dies after the side effect ran but before the completion was stored, the retry runs the side \
@@ -101,7 +101,7 @@ fn section(trials: usize, participants: &[&'static Contestant], found: &Found) -
     let mut section = Section::new("faults", "What runs twice");
     section.notes.push(format!(
         "Keys whose work ran more than once, of {trials} for each fault. In parentheses other violations: two different \
-         results of one key, or no result after retries for {} s (after a thaw {} s, open). If MongoDB decides, it becomes unreachable and loses replies in the same way as Redis.",
+         results of one key, or no result after retries for {} s (after a thaw {} s, open). With MongoDB configured, MongoDB becomes unreachable and loses replies in the same way as Redis.",
         PATIENCE.as_secs(),
         LAST_PATIENCE.as_secs()
     ));

@@ -146,6 +146,6 @@ fn policy(policy: Policy) -> &'static str {
     match policy {
         Policy::AtMostOnce => "at most once",
         Policy::Rerun { .. } => "rerun while the provider recognises the key",
-        Policy::RerunAlways => "rerun always: it resumes",
+        Policy::RerunAlways => "rerun always: the next attempt resumes the work",
     }
 }

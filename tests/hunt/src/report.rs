@@ -222,7 +222,7 @@ impl Report {
             "lost_answers": count(Finding::LostAnswer),
             "contradictions": count(Finding::Contradiction),
             "stale_answers": count(Finding::StaleAnswer),
-            "untold_charges": count(Finding::UntoldCharge),
+            "unreported_charges": count(Finding::UnreportedCharge),
             "unanswered": count(Finding::Unanswered),
             "failures": count(Finding::Failure),
             "strays": self.strays,

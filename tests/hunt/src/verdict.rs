@@ -22,7 +22,7 @@ pub enum Finding {
     /// A request got a result that had expired when it was sent, or an older result than a client had received before.
     StaleAnswer,
     /// The payment is charged, and its client did not get that response at the end.
-    UntoldCharge,
+    UnreportedCharge,
     /// The client has no final response at the end.
     Unanswered,
     /// A process with its request failed by itself or timed out.
@@ -36,7 +36,7 @@ impl fmt::Display for Finding {
             Self::LostAnswer => "lost answers",
             Self::Contradiction => "contradictions",
             Self::StaleAnswer => "stale answers",
-            Self::UntoldCharge => "untold charges",
+            Self::UnreportedCharge => "unreported charges",
             Self::Unanswered => "unanswered",
             Self::Failure => "failures",
         })
@@ -75,7 +75,7 @@ pub(super) fn findings(
         (Finding::LostAnswer, has_response(201) && !is_charged),
         (Finding::Contradiction, is_contradictory),
         (Finding::StaleAnswer, is_stale),
-        (Finding::UntoldCharge, is_unreported || is_contradicted),
+        (Finding::UnreportedCharge, is_unreported || is_contradicted),
         (Finding::Unanswered, is_unanswered),
         (Finding::Failure, !story.failures.is_empty()),
     ];
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn responses_are_compared_with_charges() {
-        use Finding::{Contradiction, DoubleCharge, LostAnswer, Unanswered, UntoldCharge};
+        use Finding::{Contradiction, DoubleCharge, LostAnswer, Unanswered, UnreportedCharge};
         let cases: [(Work, &[u16], usize, &[Finding]); 12] = [
             (Work::Payments, &[201], 1, &[]),
             (Work::Payments, &[402], 0, &[]),
@@ -241,13 +241,13 @@ mod tests {
                 Work::Payments,
                 &[201, 402],
                 1,
-                &[Contradiction, UntoldCharge],
+                &[Contradiction, UnreportedCharge],
             ),
-            (Work::Payments, &[402], 1, &[UntoldCharge]),
-            (Work::Payments, &[], 1, &[UntoldCharge, Unanswered]),
+            (Work::Payments, &[402], 1, &[UnreportedCharge]),
+            (Work::Payments, &[], 1, &[UnreportedCharge, Unanswered]),
             (Work::Payments, &[], 0, &[Unanswered]),
             (Work::Once, &[], 1, &[]),
-            (Work::Once, &[402], 2, &[DoubleCharge, UntoldCharge]),
+            (Work::Once, &[402], 2, &[DoubleCharge, UnreportedCharge]),
             (Work::Rerun, &[402], 2, &[]),
             (Work::Rerun, &[201, 402], 1, &[Contradiction]),
         ];

@@ -91,7 +91,7 @@ impl Counters {
                 warn!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "the outcome of a request is unknown; do not repeat it under another key");
             }
             Event::Degraded => {
-                warn!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "a configured idempotency store did not take part, or no store decided in time");
+                warn!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "a configured idempotency store did not take part, or the authoritative store did not answer in time");
             }
         }
     }

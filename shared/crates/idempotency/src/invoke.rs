@@ -77,7 +77,7 @@ impl Remote {
             }
         };
         let answer = answer.unwrap_or_else(|error| {
-            warn!(error = %error, "a request was answered as unavailable: no idempotency store decided; the caller may send it again");
+            warn!(error = %error, "a request was answered as unavailable: the idempotency store is unavailable; the caller may send the request again");
             unacknowledged().into()
         });
         answer.to_json()

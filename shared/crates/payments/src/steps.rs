@@ -313,7 +313,7 @@ impl<'a> Attempt<'a> {
                             continue;
                         }
                         Err(error) => {
-                            warn!(payment.id, provider.error = %error, "the intent was not confirmed, or the outcome is unknown; the intent's status decides");
+                            warn!(payment.id, provider.error = %error, "the intent was not confirmed, or the outcome is unknown; the intent's status shows the result");
                             last = match error {
                                 // Another attempt may still have sent its own confirmation.
                                 ProviderError::NotProcessed(_)
@@ -357,7 +357,7 @@ impl<'a> Attempt<'a> {
         inspected
             .inspect_err(|error| {
                 self.report_if_mismatch(payment, *error);
-                warn!(payment.id, provider.error = %error, "the intent was not read; the payment may have been charged and stays open until it is");
+                warn!(payment.id, provider.error = %error, "the intent was not read; the payment may have been charged and stays open until the intent is read");
             })
             .ok()
     }

@@ -156,7 +156,7 @@ impl Webhook {
             SignatureCheck::Valid => {}
             SignatureCheck::Invalid => {
                 warn!(
-                    "an event was refused: its signature is invalid; if all events are, check STRIPE_WEBHOOK_SECRETS and the clock"
+                    "an event was refused: its signature is invalid; if all events are refused, check STRIPE_WEBHOOK_SECRETS and the clock"
                 );
                 return EventAnswer::InvalidSignature.into();
             }

@@ -18,7 +18,7 @@ pub(super) struct ReturnUrl {
     pub(super) is_allowed: bool,
 }
 
-pub(super) const ACCEPTED: &str = "an `https://` URL of at most 2048 characters, without user, password and backslash, to a host that is no address and no local name (in development any host, and `http://` to this machine)";
+pub(super) const ACCEPTED: &str = "an `https://` URL of at most 2048 characters, without user, password and backslash, to a host that is no address and no local name (in development every host, and also an `http://` URL to this machine)";
 
 const LONGEST: usize = 2_048;
 /// Domains that are not in the public DNS, or resolve to a machine in the local network. Sources: RFC 6761, 6762 with appendix G, 7686,
