@@ -63,7 +63,7 @@ class Tour(unittest.TestCase):
         self.assert_shown(shown, printed)
 
     def test_a_key_is_resolved_as_the_docs_show(self):
-        commands, shown = section(OTHER_LANGUAGES, "My function died")
+        commands, shown = section(OTHER_LANGUAGES, "My function crashed")
         with Run() as run:
             run.until("serving", lambda: "==> serving" in run.output())
             self.assert_shown(shown, paste(commands, run))
@@ -86,6 +86,8 @@ class Tour(unittest.TestCase):
                     with urllib.request.urlopen(url, Payload.encode(), timeout=30) as answer:
                         return {"Payload": io.BytesIO(answer.read())}
 
+            os.environ["IDEMPOTENCY_FUNCTION"] = "idempotency"
+            self.addCleanup(os.environ.pop, "IDEMPOTENCY_FUNCTION")
             boto3 = types.ModuleType("boto3")
             boto3.client = lambda service: Client()
             names = {"charge": charge}

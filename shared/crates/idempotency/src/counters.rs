@@ -82,7 +82,7 @@ impl Counters {
                 info!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "idempotent call");
             }
             Event::Takeover => {
-                warn!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "an attempt took over the key of an abandoned attempt");
+                warn!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "an attempt took over a key whose earlier attempt was abandoned or has an unknown outcome");
             }
             Event::Superseded => {
                 warn!(idempotency.outcome = outcome, idempotency.key_hash = %key.hash(), "an attempt tried to write after it had lost its key, usually to a takeover; the write was rejected");

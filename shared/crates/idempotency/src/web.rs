@@ -92,7 +92,7 @@ const OUTCOME_UNKNOWN: Problem = Problem {
     status: StatusCode::CONFLICT,
     slug: "outcome-unknown",
     title: "The outcome of the request is unknown",
-    detail: "The request may have taken effect, and is not retried automatically. Check its outcome before you send it with another key.",
+    detail: "The request may have taken effect. Repeat it later with the same key. Use no other key before you know the outcome.",
 };
 
 /// The idempotency store is unavailable, so the operation did not run.
