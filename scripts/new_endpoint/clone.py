@@ -3,6 +3,7 @@
 A change finds its place by a text of the file, its anchor, because a line number is wrong after the next commit. A missing anchor is an
 error that names the file and the anchor."""
 
+from functools import partial
 from pathlib import Path
 
 from endpoint import Refused
@@ -49,25 +50,34 @@ class Clone:
         self.change(path, whole[:at] + text + whole[at:], reason)
 
     def write(self):
-        """Writes all changes. If one cannot be written, the files get their former texts again."""
-        before, folders = {}, []
+        """Writes all changes. If one fails, or the command is interrupted, all files are as before."""
+        undo = []
         try:
             for path in self.reasons:
                 file = self.root / path
-                before[file] = file.read_bytes() if file.exists() else None
-                folders += [folder for folder in file.parents if not folder.exists()]
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(self.texts[path].encode())
-        except OSError as error:
-            for file, content in before.items():
-                if content is not None:
-                    file.write_bytes(content)
-                elif file.exists():
-                    file.unlink()
-            for folder in folders:
-                if folder.is_dir():
-                    folder.rmdir()
-            raise Refused(f"{error.filename} cannot be written: {error.strerror}; all files are as before") from error
+                for folder in reversed([folder for folder in file.parents if not folder.exists()]):
+                    folder.mkdir()
+                    undo.append(folder.rmdir)
+                before = file.read_bytes() if file.exists() else None
+                # Opened first: a file that cannot be opened for writing is not changed, and needs no restoring.
+                with file.open("r+b" if file.exists() else "xb") as target:
+                    undo.append(partial(restore, file, before))
+                    target.truncate()
+                    target.write(self.texts[path].encode())
+        except BaseException as error:
+            for step in reversed(undo):
+                step()
+            if isinstance(error, OSError):
+                raise Refused(f"{error.filename} cannot be written: {error.strerror}; all files are as before") from error
+            raise
+
+
+def restore(file, before):
+    """The former content of a file; `None`: there was no file."""
+    if before is None:
+        file.unlink()
+    else:
+        file.write_bytes(before)
 
 
 def missing(path, anchor):

@@ -6,6 +6,8 @@ from typing import NamedTuple
 METHODS = ("GET", "POST", "PUT", "DELETE")
 # The names of the alarms and of the log group contain the stack's name too, and Lambda accepts 64 characters.
 LONGEST_NAME = 40
+# Lines of the code that contain a parameter are as rustfmt breaks them.
+LONGEST_PARAMETER = 20
 # A line of the tests that contains the path still has less than 100 characters.
 LONGEST_PATH = 64
 
@@ -43,6 +45,8 @@ class Endpoint(NamedTuple):
             )
         endpoint = cls(name, method, path)
         for parameter in endpoint.parameters:
+            if len(parameter) > LONGEST_PARAMETER:
+                raise Refused(f"PATH is `{path}`; accepted: parameters of at most {LONGEST_PARAMETER} characters; found `{{{parameter}}}`")
             if parameter in RUST | {"function"} or endpoint.parameters.count(parameter) > 1:
                 raise Refused(f"PATH is `{path}`; accepted: parameters that differ, that are no words of Rust and not `function`; found `{{{parameter}}}`")
         return endpoint

@@ -109,6 +109,18 @@ class Written(unittest.TestCase):
         run = rustfmt(*files, self.folder / "tests/integration/main.rs", self.folder / "bench/src/main.rs")
         self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "", ""))
 
+    def test_a_failed_write_leaves_everything_as_it_was(self):
+        """The last file is a folder, which no one can write, not even root. Folders and files before it are taken back."""
+        before = contents(self.folder)
+        clone = Clone(self.folder)
+        clone.create("functions/example-of-failure/src/main.rs", "fn main() {}")
+        clone.change("README.md", "", "emptied")
+        clone.create("docs", "")
+        with self.assertRaisesRegex(Refused, "docs cannot be written: .*; all files are as before"):
+            clone.write()
+        self.assertEqual(contents(self.folder), before)
+        self.assertFalse((self.folder / "functions/example-of-failure").exists())
+
     def test_a_second_time_it_is_refused_and_nothing_is_written(self):
         before = contents(self.folder)
         for wanted in WANTED:

@@ -31,7 +31,12 @@ pub(crate) fn mongodb_test_uri() -> Option<String> {
 
 /// `TEST_REDIS_SERVER`: the program to test in place of `redis-server`, such as `valkey-server`.
 pub(crate) fn redis_server() -> String {
-    env::var("TEST_REDIS_SERVER").unwrap_or_else(|_| REDIS_SERVER.to_owned())
+    let wanted = env::var("TEST_REDIS_SERVER").unwrap_or_default();
+    if wanted.is_empty() {
+        REDIS_SERVER.to_owned()
+    } else {
+        wanted
+    }
 }
 
 /// `PAYMENTS`: the number of payments in tests that can make any number. Not set: `usual`.
