@@ -32,16 +32,15 @@ impl Call {
             Change::Checkpoint(_) => ("checkpoint", fence.claim.lease),
             Change::MarkUnknown => ("mark_unknown", fence.claim.lease),
         };
-        let call = Self::about(operation, &fence.claim, lease, retention)
+        let mut call = Self::about(operation, &fence.claim, lease, retention)
             .with("attempt", field(fence.attempt, COUNT_WIDTH));
-        let follows = || field(fence.rev, COUNT_WIDTH);
+        if change.names_rev() {
+            call = call.with("follows", field(fence.rev, COUNT_WIDTH));
+        }
         match change {
             Change::Complete(response) => call.with("body", response.to_bytes()),
-            Change::Renew(_) => call.with("follows", follows()),
-            Change::Checkpoint(checkpoint) => call
-                .with("follows", follows())
-                .with("body", checkpoint.clone()),
-            Change::Release | Change::MarkUnknown => call,
+            Change::Checkpoint(checkpoint) => call.with("body", checkpoint.clone()),
+            Change::Release | Change::Renew(_) | Change::MarkUnknown => call,
         }
     }
 
