@@ -156,7 +156,7 @@ async fn an_open_payment_is_listed_shown_and_settled() {
     let waiting = world.ops(&["payments", "settle", id]);
     let expected = [
         "the intent is requires_action",
-        "otherwise payments-reconcile closes it after ",
+        "otherwise payments-reconcile closes the payment after ",
     ];
     assert!(
         expected.iter().all(|text| waiting.contains(text)),
