@@ -69,7 +69,7 @@ pub enum Resolution {
 /// attempt may be frozen, and continue later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoEffect {
-    /// The provider refuses a request of that attempt that still arrives.
+    /// If a request of that attempt still arrives, the provider refuses it.
     FencedByProvider,
     /// The attempt reported that it had no effect, and has ended.
     AttemptEnded,
@@ -140,7 +140,7 @@ impl Progress {
     }
 }
 
-/// Without the checkpoint, which must not be logged.
+/// Omits the checkpoint, which must not be logged.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")

@@ -47,7 +47,8 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the claim has no outcome: the authoritative store is unavailable, or too little time is left.
+    /// [`StoreError`]: the claim has no outcome, because the authoritative store is unavailable or too little time is
+    /// left.
     /// Nothing ran; a retry is safe.
     ///
     /// # Cancel safety

@@ -599,7 +599,7 @@ fn the_attempt_after_a_reopening_is_a_takeover() {
     );
 }
 
-/// An older or later write of the same claim's record.
+/// The version of this record at another revision.
 fn version(record: &Record, rev: u64) -> Version {
     Version {
         rev,

@@ -16,7 +16,7 @@ pub(super) struct Answer {
     pub(super) request: u8,
 }
 
-/// The executor in a reconciler's results.
+/// The value of `by` in a reconciler's results.
 pub(super) const RECONCILER: u8 = 99;
 
 impl Answer {

@@ -49,7 +49,7 @@ pub(super) enum Message {
     },
 }
 
-/// The parts of a read record that a compare-and-set may name.
+/// The parts of a record that a compare-and-set on that record may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Judged {
     pub(super) version: Version,
@@ -79,7 +79,7 @@ pub(super) struct HeldWrite {
 pub(super) struct Finding {
     pub(super) owner: OwnerId,
     pub(super) resolution: Resolution,
-    /// A finding applies only to its generation.
+    /// The generation to which the finding applies.
     pub(super) generation: u8,
 }
 

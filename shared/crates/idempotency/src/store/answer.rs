@@ -107,8 +107,8 @@ impl Grant {
         Self {
             attempt: record.attempt,
             rev: record.rev,
-            // Attempts count on after a restart. A reclaim within the millisecond of the first claim looks like the
-            // first claim.
+            // After a restart, attempts keep counting up, so the first attempt may have a number above 1. A reclaim in
+            // the same millisecond as the first claim looks like a first claim.
             is_first: record.attempt == 1
                 || record.leased_at == record.first_at
                 || repeated == Repeated::Yes,

@@ -70,7 +70,7 @@ impl MemoryStore {
         Ok(answer)
     }
 
-    /// Stores a record even if the memory is full. Its result is then reduced to a summary.
+    /// Stores a record even if the memory is full; in that case, its result is reduced to a summary.
     fn put_changed(
         &self,
         records: &mut Records,

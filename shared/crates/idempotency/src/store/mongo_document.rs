@@ -63,8 +63,8 @@ pub(super) fn binary(bytes: &Bytes) -> Binary {
     }
 }
 
-/// Matches a date that is read as `time`. It is a range, because a server may store a date with more precision than the
-/// milliseconds that it sends.
+/// Matches a date that is read as `time`. The filter is a range, because a server may store a date with more precision
+/// than the milliseconds that it sends.
 pub(super) fn within(time: StoreTime) -> Document {
     let date = |ms| DateTime::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
     doc! { "$gte": date(time.as_ms()), "$lt": date(time.as_ms() + 1) }

@@ -29,8 +29,8 @@ pub(crate) struct TieredStore {
     mongo: MongoStore,
 }
 
-/// The time reserved at the end of a claim for removing its hint from Redis; if less, a quarter of the claim's time. A
-/// hint that stays in Redis after a failed claim would block the key until its lease ends.
+/// The time reserved at the end of a claim for removing its hint from Redis: this time, or a quarter of the claim's
+/// time if that is less. A hint that stays in Redis after a failed claim would block the key until its lease ends.
 const REMOVAL_TIME: Duration = Duration::from_millis(300);
 
 /// The longest time to copy MongoDB's result to Redis. The response is final, and its client waits.
