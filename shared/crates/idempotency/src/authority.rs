@@ -1,4 +1,4 @@
-//! The authoritative store and the fallback for Redis, by configuration.
+//! The authoritative store, and the fallback for Redis. The configuration determines both.
 
 #[cfg(feature = "mongodb")]
 use mongo_client::Mongo;

@@ -13,9 +13,9 @@ pub struct IdempotencyConfig {
     pub lease_grace: Duration,
     /// The longest response body that is stored whole, in bytes.
     pub max_response_bytes: usize,
-    /// The most keys that the memory store holds.
+    /// The largest number of keys that the memory store holds.
     pub memory_entries: usize,
-    /// The most bytes that the memory store holds, approximately.
+    /// The largest number of bytes that the memory store holds, approximately.
     pub memory_bytes: usize,
 }
 

@@ -22,7 +22,7 @@ use super::{OwnerId, Policy, SavedResponse};
 pub(super) enum Decision {
     /// The attempt starts once the store has acknowledged the record that [`start`] makes.
     Start(Start),
-    /// The store already has this claim: its reply was lost.
+    /// The store already has this claim: the reply to an earlier copy of the claim was lost.
     Repeated,
     /// The claim does not start an attempt.
     Blocked(Blocked),

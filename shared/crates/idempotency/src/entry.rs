@@ -128,7 +128,7 @@ impl Progress {
         };
         match (decision::decide(Some(record), &again, now), &record.state) {
             (_, State::Completed { response, .. }) => Self::Completed(response.clone()),
-            // Reopened: the abandoned attempt may still take effect.
+            // A released record with `took_over` was reopened: the abandoned attempt may still take effect.
             (_, State::Released { .. }) if record.took_over => Self::Abandoned,
             (_, State::Released { .. }) => Self::Released,
             (Decision::Blocked(Blocked::InProgress { retry_after }), _) => Self::InProgress {

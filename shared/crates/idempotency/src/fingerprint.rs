@@ -25,7 +25,7 @@ pub struct Fingerprint([u8; 32]);
 pub struct Request<'a> {
     /// The HTTP method.
     pub method: &'a str,
-    /// The route, as named in the template.
+    /// The route, as the deployment template names it.
     pub route: &'a str,
     /// The tenant that sends the request.
     pub tenant: &'a str,

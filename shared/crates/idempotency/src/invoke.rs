@@ -5,8 +5,8 @@
 //! requests. Responses, payloads and checkpoints are stored byte for byte.
 //!
 //! Every request gets a reply. The reply to a malformed request lists all its problems. If the store is unavailable,
-//! the reply says so, and a retry is safe. Neither reply is a function error, because the caller's SDK might retry or
-//! report a function error by itself.
+//! the reply says so, and a retry is safe. These two replies are not function errors, because the caller's SDK might
+//! retry or report a function error by itself.
 //!
 //! All keys are in a [`Scope::function`] of this deployment's namespace. So no caller can reach the keys of an HTTP
 //! operation or of another namespace. Callers in one namespace trust one another. The schema of requests and replies is

@@ -119,7 +119,7 @@ impl SavedResponse {
         }
     }
 
-    /// Memory that the response takes, approximately.
+    /// The memory that the response takes, in bytes, approximately.
     #[cfg(feature = "memory")]
     pub(super) fn size(&self) -> usize {
         let headers = self.headers.iter();

@@ -167,7 +167,7 @@ pub fn replay(saved: &SavedResponse) -> Response {
     response
 }
 
-/// The response to the first request.
+/// The response to the request that ran the operation.
 pub fn answer(saved: &SavedResponse) -> Response {
     #[derive(Serialize)]
     struct Summary {

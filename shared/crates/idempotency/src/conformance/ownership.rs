@@ -555,7 +555,7 @@ pub async fn the_derived_key_is_the_same_for_every_attempt(subject: Subject) {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The outcome of a claim with this owner and this length of the lease.
+/// The outcome of a claim with this owner and a lease of this length.
 async fn claim_as(
     engine: &Idempotency,
     owner: OwnerId,

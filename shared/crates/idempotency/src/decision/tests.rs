@@ -58,7 +58,7 @@ fn written<T: std::fmt::Debug>(step: Step<T>) -> Record {
     }
 }
 
-/// The reply to a change that writes nothing.
+/// The reply to a change. The change must write nothing.
 fn refused(
     record: Option<&Record>,
     fence: &Fence,

@@ -28,9 +28,9 @@ pub(super) struct Object<'a> {
 /// What a value should have been.
 pub(super) type Expected = &'static str;
 
-/// The most problems that are reported.
+/// The largest number of problems that are reported.
 const MOST_PROBLEMS: usize = 16;
-/// The most members of an object that are read: more than any valid object has.
+/// The largest number of members of an object that are read. Every valid object has fewer.
 const MOST_MEMBERS: usize = 32;
 /// The longest name of a member, in bytes, that is repeated in a problem.
 const LONGEST_NAME: usize = 64;

@@ -191,8 +191,9 @@ impl Writer {
             let written = self.engine.store.change(&self.key, &fence, change, until);
             let written = written.await;
             let error = match self.engine.count_degraded(&self.key, written) {
-                // For a sole holder, the write that came first was its own, so the call is retried at the new revision.
-                // If another process may write for this attempt, the write of that process is the later one, and stays.
+                // If this writer is the only one, the write that came first was its own earlier try. So it retries at
+                // the new revision. If another process may write for this attempt, the write of that process is the
+                // later one, and stays.
                 Ok(Answer {
                     value: WriteResult::Outdated(rev),
                     ..

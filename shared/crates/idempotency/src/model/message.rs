@@ -114,7 +114,7 @@ pub(super) enum Reply {
     Superseded(Box<Reply>),
 }
 
-/// The grant of a claim that starts.
+/// What a store grants to a successful claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Won {
     pub(super) attempt: u64,

@@ -27,7 +27,7 @@ pub(super) struct World {
     pub(super) reconciler: Reconciler,
     pub(super) in_flight: Vec<Message>,
     pub(super) faults: u8,
-    /// The last generation and attempt that the provider refuses.
+    /// The provider refuses the requests of this generation and attempt, and of all earlier ones.
     pub(super) fence: (u8, u64),
     pub(super) notes_begun: u8,
 

@@ -125,8 +125,8 @@ impl Grant {
 /// Whether the store already had a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeated {
-    /// Yes: its reply was lost, or the message was duplicated.
+    /// The store already had the claim: the reply to it was lost, or the message was duplicated.
     Yes,
-    /// No: it starts now.
+    /// The claim is new, and starts an attempt now.
     No,
 }

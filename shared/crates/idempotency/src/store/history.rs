@@ -30,7 +30,7 @@ pub(super) enum Step {
     Expire,
     /// A client claims, and keeps the fence even if the claim is blocked.
     Claim(Wish),
-    /// A client looks.
+    /// A client looks at the key, without claiming it.
     Look(Wish),
     /// A client repeats an earlier claim, or misuses its owner for another amount.
     ClaimAgain(usize, Option<u8>),

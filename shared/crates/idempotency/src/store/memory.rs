@@ -32,7 +32,7 @@ pub(crate) struct MemoryStore {
     most_entries: usize,
     most_bytes: usize,
     retention: Duration,
-    /// The origin of this store's clock.
+    /// The instant at which this store's clock started.
     started: Instant,
 }
 

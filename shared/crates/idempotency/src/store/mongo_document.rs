@@ -135,8 +135,8 @@ fn date(document: &Document, field: &str) -> Option<StoreTime> {
     u64::try_from(ms).ok().map(StoreTime::from_ms)
 }
 
-/// Takes the bytes of a field out of the document; inner `None`: there are none; outer `None`: the field has another
-/// type.
+/// Takes the bytes of a field out of the document. Inner `None`: the document has no such field. Outer `None`: the
+/// field has another type.
 fn bytes(document: &mut Document, field: &str) -> Option<Option<Bytes>> {
     match document.remove(field) {
         None => Some(None),

@@ -38,7 +38,7 @@ pub(crate) struct MongoStore {
 const COLLECTION: &str = "idempotency";
 /// How often an unacknowledged claim is sent, each time with the same owner.
 const SENDINGS: u32 = 3;
-/// How often a call reads and writes again, because another write came between the two.
+/// The largest number of tries of a call. A try reads and then writes; it fails if another write comes between the two.
 const ROUNDS: u32 = 20;
 
 impl MongoStore {
@@ -164,7 +164,8 @@ impl MongoStore {
         }
     }
 
-    /// Inserts a claim if there is no record. `None`: a record exists, perhaps of this same claim.
+    /// Inserts a claim if there is no record. `None`: there is a record, perhaps one that an earlier copy of this claim
+    /// has made.
     async fn insert(
         &self,
         key: &RecordKey,

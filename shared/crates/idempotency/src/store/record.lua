@@ -23,7 +23,7 @@
 -- only where it copies the body; where the record is the reply, the client checks it.
 
 local HEADER = 211
--- These are text, because a number as an argument of a command is formatted from floating point at every call.
+-- Both offsets are text: a number would be formatted from floating point at every call of a command.
 local HEADER_START, HEADER_END = '0', '210'
 local PATTERN = '^tb1 ([a-z_]+ *) (%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([01]) (%x+) (%d+)\n$'
 local IN_PROGRESS, UNKNOWN, RELEASED, COMPLETED = 'in_progress', 'unknown    ', 'released   ', 'completed  '

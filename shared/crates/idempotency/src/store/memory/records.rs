@@ -18,7 +18,7 @@ pub(in super::super) struct LocalRecord {
 #[derive(Default)]
 pub(super) struct Records {
     pub(super) by_key: HashMap<RecordKey, LocalRecord>,
-    /// Memory that all records take, approximately.
+    /// The memory that all records take, in bytes, approximately.
     pub(super) bytes: usize,
 }
 
@@ -77,7 +77,7 @@ impl Records {
     }
 }
 
-/// Memory that a record takes, approximately.
+/// The memory that a record takes, in bytes, approximately.
 pub(super) fn size(key: &RecordKey, record: &Record) -> usize {
     let response = match &record.state {
         State::Completed { response, .. } => response.size(),
