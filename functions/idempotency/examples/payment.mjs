@@ -14,7 +14,7 @@ async function invoke({ FunctionName, Payload }) {
   return reply.text();
 }
 
-// Retries until there is a reply. It sends the same request with the same owner, so nothing is done twice.
+// Retries until there is a reply. Each try sends the same request with the same owner, so nothing is done twice.
 async function ask(operation, members) {
   const request = { FunctionName: 'idempotency', Payload: JSON.stringify({ operation, ...members }) };
   for (const pause of [100, 500, 1000, undefined]) {
@@ -36,7 +36,7 @@ async function charge(order, idempotencyKey) {
 }
 
 export async function handler({ order }) {
-  // Fresh for each `begin`. Never the event's id: a second delivery of the event would pass for the first one.
+  // Random for each `begin`, never the event's id: with that id, a second delivery would count as the same attempt.
   const owner = randomBytes(16).toString('hex');
   const begun = await ask('begin', { scope: 'orders', key: order.id, payload: order, owner, lease_ms: 30_000 });
   if (begun.outcome === 'replay') return begun.response;

@@ -20,7 +20,7 @@ def invoke(FunctionName, Payload):
 
 
 def ask(operation, **members):
-    """Retries until there is a reply. It sends the same request with the same owner, so nothing is done twice."""
+    """Retries until there is a reply. Each try sends the same request with the same owner, so nothing is done twice."""
     request = json.dumps({"operation": operation, **members}).encode()
     for pause in (0.1, 0.5, 1, None):
         try:
@@ -49,7 +49,7 @@ def charge(order, idempotency_key):
 
 def handler(event, context=None):
     order = event["order"]
-    # Fresh for each `begin`. Never the event's id: a second delivery of the event would pass for the first one.
+    # Random for each `begin`, never the event's id: with that id, a second delivery would count as the same attempt.
     owner = secrets.token_hex(16)
     outcome, begun = ask("begin", scope="orders", key=order["id"], payload=order, owner=owner, lease_ms=30000)
     if outcome == "replay":

@@ -15,11 +15,12 @@ use idempotency::{
 };
 use parking_lot::Mutex;
 
-/// Records as text, behind one lock. A persistent store keeps them in a database, and uses a transaction instead.
+/// Records as text, behind one lock. A persistent store keeps them in a database, and uses a transaction instead of the
+/// lock.
 #[derive(Clone)]
 pub(crate) struct OwnStore {
     texts: Arc<Mutex<HashMap<RecordKey, Bytes>>>,
-    /// The origin of this store's clock, which is the same for all callers.
+    /// The instant at which this store's clock started. All callers use this one clock.
     started: Instant,
 }
 

@@ -1,4 +1,4 @@
-//! The authoritative store and the fallback for Redis, by configuration.
+//! The authoritative store, and the fallback for Redis. The configuration determines both.
 
 #[cfg(feature = "mongodb")]
 use mongo_client::Mongo;
@@ -20,7 +20,7 @@ use super::store::reject::Reject;
 use super::store::tiered::TieredStore;
 use super::{IdempotencyConfig, ResponseKeys};
 
-/// The stores that take part, by configuration.
+/// The stores that take part. The configuration determines them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Authority {
@@ -30,8 +30,8 @@ pub enum Authority {
     MongoDb,
     /// Redis is authoritative.
     Redis,
-    /// Redis is authoritative for a key. The memory of this process becomes authoritative if Redis does not answer or
-    /// has lost the key.
+    /// Redis is authoritative for each key at first. The memory of this process becomes authoritative for a key if
+    /// Redis does not answer, or has lost the key.
     RedisBehindMemory,
     /// The memory of this process is authoritative.
     Memory,
@@ -48,9 +48,9 @@ pub enum Authority {
 pub enum Fallback {
     /// MongoDB, which is authoritative with or without Redis.
     MongoDb,
-    /// The memory of each process. Only in development, because other processes do not see it.
+    /// The memory of each process. It is used only in development, because other processes do not see it.
     Memory,
-    /// None: requests that need Redis are refused.
+    /// No fallback: requests that need Redis are refused.
     Reject,
 }
 
@@ -63,8 +63,8 @@ pub struct Stores {
     /// Redis or Valkey.
     #[cfg(feature = "redis")]
     pub redis: Option<RedisClient>,
-    /// Whether the memory of this process is used if no other store is configured, or while Redis is away. Only in
-    /// development, because other processes do not see that memory.
+    /// Whether the memory of this process is used if no other store is configured, or while Redis is away. Set this
+    /// only in development, because other processes do not see that memory.
     #[cfg(feature = "memory")]
     pub memory: bool,
     /// A store of the caller's own. If it is set, the other stores are not used.

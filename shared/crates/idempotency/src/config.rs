@@ -9,13 +9,13 @@ pub struct IdempotencyConfig {
     pub retention: Duration,
     /// The lease of an attempt whose invocation has no known deadline.
     pub lease: Duration,
-    /// Time by which a lease outlasts the invocation.
+    /// How much longer than the invocation a lease lasts.
     pub lease_grace: Duration,
     /// The longest response body that is stored whole, in bytes.
     pub max_response_bytes: usize,
-    /// The most keys that the memory store holds.
+    /// The largest number of keys that the memory store holds.
     pub memory_entries: usize,
-    /// The most bytes that the memory store holds, approximately.
+    /// The largest number of bytes that the memory store holds, approximately.
     pub memory_bytes: usize,
 }
 
@@ -25,8 +25,8 @@ pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
 pub(super) const LONGEST_CHECKPOINT: usize = 64 * 1024;
 
 impl Default for IdempotencyConfig {
-    /// Keeps results for one day. A lease lasts 30 seconds, or 2 seconds longer than the invocation. A response has at
-    /// most 1 MiB; the memory store has at most 10 000 keys and 64 MiB.
+    /// Keeps results for one day. A lease lasts until 2 seconds after the deadline of the invocation, or 30 seconds if
+    /// that deadline is unknown. A response has at most 1 MiB; the memory store has at most 10 000 keys and 64 MiB.
     fn default() -> Self {
         Self {
             retention: Duration::from_secs(86_400),

@@ -1,4 +1,4 @@
-//! Conformance tests for stores: laws that hold for every store, and a way to run them on your own.
+//! Conformance tests for stores: laws that hold for every store, and a way to test your own store with them.
 //!
 //! Each law is a function, named after the behaviour. It takes a [`Subject`], which opens the store repeatedly, as
 //! several processes would. It panics if the law does not hold. [`conformance_tests!`](crate::conformance_tests) makes
@@ -29,8 +29,8 @@
 //! Where time has to pass, a law waits about one second. No key is used twice, so the laws may run in parallel and in
 //! one database.
 //!
-//! Laws that need faults are not included: that an acknowledged write survives a server crash, and that a lost reply is
-//! recognised. Test those for your store with its server.
+//! Two laws are not included, because testing them needs faults: an acknowledged write survives a server crash; a call
+//! that is repeated because its reply was lost is recognised. Test these two with the server of your store.
 
 mod claims;
 mod ownership;
@@ -64,8 +64,8 @@ pub struct Law {
 }
 
 impl Subject {
-    /// A store that `open` opens. All engines that it returns share the same records, but are otherwise as independent
-    /// as separate processes.
+    /// The store that the engines of `open` use. All these engines share the same records, but are otherwise as
+    /// independent as separate processes.
     pub fn new(open: impl Fn(&IdempotencyConfig) -> Idempotency + Send + Sync + 'static) -> Self {
         Self {
             open: Box::new(open),

@@ -15,7 +15,7 @@ pub(super) enum Event {
     Fresh,
     /// A retry received the stored result.
     Replay,
-    /// A claim met a running attempt.
+    /// A claim was blocked by a running attempt.
     Conflict,
     /// A claim came with the fingerprint of another request.
     Mismatch,
@@ -23,7 +23,7 @@ pub(super) enum Event {
     Takeover,
     /// An attempt that had lost its key tried to write.
     Superseded,
-    /// The outcome is unknown: an attempt marked it, or a claim was blocked by it.
+    /// An attempt marked its outcome as unknown, or a claim was blocked by an unknown outcome.
     Unknown,
     /// A configured store did not take part in a call, or the call returned a store error.
     Degraded,
@@ -36,7 +36,7 @@ pub struct Counts {
     pub fresh: u64,
     /// Retries that received the stored result.
     pub replay: u64,
-    /// Claims that met a running attempt.
+    /// Claims that were blocked by a running attempt.
     pub conflict: u64,
     /// Claims with the fingerprint of another request.
     pub mismatch: u64,
@@ -44,7 +44,7 @@ pub struct Counts {
     pub takeover: u64,
     /// Attempts that had lost their key and tried to write.
     pub superseded: u64,
-    /// Attempts marked as unknown, and claims blocked by an unknown outcome.
+    /// Attempts that marked their outcome as unknown, and claims blocked by an unknown outcome.
     pub unknown: u64,
     /// Calls in which a configured store did not take part, or which returned a store error.
     pub degraded: u64,

@@ -22,7 +22,7 @@ use super::{OwnerId, Policy, SavedResponse};
 pub(super) enum Decision {
     /// The attempt starts once the store has acknowledged the record that [`start`] makes.
     Start(Start),
-    /// The store already has this claim: its reply was lost.
+    /// The store already has this claim: the reply to an earlier copy of the claim was lost.
     Repeated,
     /// The claim does not start an attempt.
     Blocked(Blocked),
@@ -89,15 +89,15 @@ pub(super) fn decide(record: Option<&Record>, claim: &ClaimRequest, now: StoreTi
     }
     let same_request = record.fingerprint == claim.fingerprint;
     match &record.state {
-        // With another fingerprint it is not a retry: the owner was used for two requests.
+        // A claim of the same owner with another fingerprint is not a retry: the owner was used for two requests.
         State::InProgress if record.owner == claim.owner && same_request => Decision::Repeated,
-        // A message delayed since before the release; its sender has given up.
+        // A claim that was delayed until after the release. Its sender has given up.
         State::Released { .. } if record.owner == claim.owner => in_progress(Duration::ZERO),
         State::Released { .. } if !record.took_over => Decision::Start(Start::Reclaim),
         _ if !same_request => Decision::Blocked(Blocked::Mismatch),
         State::Completed { response, .. } => Decision::Blocked(Blocked::Replay(response.clone())),
         State::InProgress if now < record.lease_end() => in_progress(record.lease_end().since(now)),
-        // Released, but reopened: the abandoned attempt may still continue.
+        // A `Released` record in this branch was reopened: the abandoned attempt may still continue.
         State::InProgress | State::Unknown | State::Released { .. } => {
             let policy = record.policy.stricter(claim.policy);
             if may_run_again(policy, record.first_at, claim.lease, now) {
@@ -125,7 +125,7 @@ fn in_progress(retry_after: Duration) -> Decision {
     Decision::Blocked(Blocked::InProgress { retry_after })
 }
 
-/// The record after a claim that starts. `record` is the one that [`decide`] read.
+/// The record after a claim that starts an attempt. `record` is the stored record that [`decide`] has read.
 pub(super) fn start(
     how: Start,
     record: Option<&Record>,
@@ -255,8 +255,8 @@ fn superseded(
     Step::answer(WriteResult::Superseded(blocked))
 }
 
-/// The write and the reply for a resolution of the record that was `seen`. `owner` is fresh, so the abandoned attempt
-/// is superseded if it returns.
+/// The write and the reply for a resolution of the record that was `seen`. `owner` is fresh. So if the abandoned
+/// attempt resumes later, its writes are superseded.
 pub(super) fn resolve(
     record: &Record,
     seen: Version,
@@ -326,8 +326,8 @@ fn restore(
     })
 }
 
-/// The state after a release. After a takeover the release covers only the new attempt, and the abandoned one may still
-/// take effect. So the key stays unknown, for the same request only, until it is resolved.
+/// The state after a release. A release after a takeover covers only the new attempt, and the abandoned attempt may
+/// still take effect. So the state is then unknown, and a claim with another request is still refused as a mismatch.
 fn released(took_over: bool, now: StoreTime) -> State {
     if took_over {
         State::Unknown

@@ -55,8 +55,8 @@ mod tests {
     use super::*;
     use crate::{IdempotencyKey, Scope};
 
-    /// Two versions of a function send the derived key of one payment during a deployment, so the key must never
-    /// change.
+    /// During a deployment, two versions of a function may send the derived key of the same payment, so the key must
+    /// never change.
     #[test]
     fn a_derived_key_never_changes() {
         let key = IdempotencyKey::parse("abc123").expect("a key");

@@ -28,7 +28,7 @@ pub(super) struct Engine {
 }
 
 /// How far in the future a stored lease may end: twice the longest lease, because a server clock may have been set
-/// back. Another program has written a lease that ends later.
+/// back. A lease that ends later was written by another program.
 const LATEST_END: Duration = LONGEST_LEASE.saturating_mul(2);
 
 impl Engine {
@@ -75,7 +75,7 @@ impl Engine {
         }
     }
 
-    /// The result in the form that is stored: of limited size, and signed where this engine signs.
+    /// The result in the form that is stored: of limited size, and signed if this engine signs results.
     pub(super) async fn storable(
         &self,
         key: &RecordKey,
@@ -90,8 +90,8 @@ impl Engine {
         }
     }
 
-    /// The reason that blocks a key, if the stored value is accepted; otherwise unknown. A result without a valid MAC,
-    /// or a lease longer than the longest one, may be another program's.
+    /// The reason that blocks a key, if the stored value is accepted; otherwise `Unknown`. A result without a valid MAC
+    /// may have been written by another program. The same holds for a lease that ends later than `LATEST_END` from now.
     pub(super) async fn check(
         &self,
         key: &RecordKey,

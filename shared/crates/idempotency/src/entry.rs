@@ -69,7 +69,7 @@ pub enum Resolution {
 /// attempt may be frozen, and continue later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoEffect {
-    /// The provider refuses a request of that attempt that still arrives.
+    /// If a request of that attempt still arrives, the provider refuses it.
     FencedByProvider,
     /// The attempt reported that it had no effect, and has ended.
     AttemptEnded,
@@ -128,7 +128,7 @@ impl Progress {
         };
         match (decision::decide(Some(record), &again, now), &record.state) {
             (_, State::Completed { response, .. }) => Self::Completed(response.clone()),
-            // Reopened: the abandoned attempt may still take effect.
+            // A released record with `took_over` was reopened: the abandoned attempt may still take effect.
             (_, State::Released { .. }) if record.took_over => Self::Abandoned,
             (_, State::Released { .. }) => Self::Released,
             (Decision::Blocked(Blocked::InProgress { retry_after }), _) => Self::InProgress {
@@ -140,7 +140,7 @@ impl Progress {
     }
 }
 
-/// Without the checkpoint, which must not be logged.
+/// Omits the checkpoint, which must not be logged.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")

@@ -2,7 +2,7 @@
 //!
 //! A fingerprint is the SHA-256 of a fixed text, the method, the route and the tenant, each preceded by its length as
 //! eight bytes, big-endian. Then follows the payload: `j` and its canonical form if it is JSON, otherwise `r` and its
-//! bytes. It is taken once, at the claim, and kept in every state of the record.
+//! bytes. The fingerprint is taken once, at the claim, and kept in every state of the record.
 
 mod canonical;
 
@@ -25,7 +25,7 @@ pub struct Fingerprint([u8; 32]);
 pub struct Request<'a> {
     /// The HTTP method.
     pub method: &'a str,
-    /// The route, as named in the template.
+    /// The route, as the deployment template names it.
     pub route: &'a str,
     /// The tenant that sends the request.
     pub tenant: &'a str,
@@ -65,7 +65,8 @@ impl Fingerprint {
         Ok(Self(hasher.finalize().into()))
     }
 
-    /// Parses a fingerprint of 64 lowercase hexadecimal digits, for a caller with rules of its own.
+    /// Parses a fingerprint of 64 lowercase hexadecimal digits, for a caller that computes fingerprints by rules of its
+    /// own.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut digest = [0; 32];
         hex::decode_to_slice(text, &mut digest).ok()?;

@@ -25,7 +25,8 @@ pub struct Idempotency {
     pub(super) engine: Arc<Engine>,
 }
 
-/// The first and the longest pause of [`wait_for`](Idempotency::wait_for) between two looks.
+/// The first and the longest pause of [`wait_for`](Idempotency::wait_for) between two looks. A look reads the key and
+/// claims nothing.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_GROWTH: f64 = 1.5;
@@ -60,7 +61,8 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the claim has no outcome: the authoritative store is unavailable, or too little time is left.
+    /// [`StoreError`]: the claim has no outcome, because the authoritative store is unavailable or too little time is
+    /// left.
     /// The key may or may not be claimed. The caller must not run the operation; a retry is safe.
     ///
     /// # Cancel safety
@@ -102,7 +104,8 @@ impl Idempotency {
         let claim = self
             .engine
             .claim_of(owner, lease.min(LONGEST_LEASE), operation);
-        // This time is taken before the store starts the lease, so that the caller's view of the lease ends first.
+        // This time is taken before the store starts the lease, so that the lease ends for the caller before it ends in
+        // the store.
         let began = Instant::now();
         let claimed = self
             .engine
@@ -230,8 +233,8 @@ fn event_of(grant: &Grant) -> Event {
     }
 }
 
-/// The length of a lease: until the invocation is certainly over. A lease that is too short costs waiting, never a
-/// second execution.
+/// The length of a lease: long enough that the invocation is over before the lease ends. A lease that is too short
+/// costs waiting, never a second execution.
 fn lease_for(time_left: Option<Duration>, config: &IdempotencyConfig) -> Duration {
     match time_left {
         Some(left) => (left + config.lease_grace).min(LONGEST_LEASE),

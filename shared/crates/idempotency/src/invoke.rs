@@ -5,8 +5,8 @@
 //! requests. Responses, payloads and checkpoints are stored byte for byte.
 //!
 //! Every request gets a reply. The reply to a malformed request lists all its problems. If the store is unavailable,
-//! the reply says so, and a retry is safe. Neither reply is a function error, because the caller's SDK might retry or
-//! report a function error by itself.
+//! the reply says so, and a retry is safe. These two replies are not function errors, because the caller's SDK might
+//! retry or report a function error by itself.
 //!
 //! All keys are in a [`Scope::function`] of this deployment's namespace. So no caller can reach the keys of an HTTP
 //! operation or of another namespace. Callers in one namespace trust one another. The schema of requests and replies is
@@ -59,7 +59,7 @@ impl Remote {
         }
     }
 
-    /// Replies to any request; `None`: it is not JSON.
+    /// Replies to any request; `None`: the request is not JSON.
     ///
     /// # Cancel safety
     ///
@@ -148,8 +148,8 @@ impl Remote {
 /// The reply to a blocked `begin` with an unknown outcome. `lookup` is a second read of the key, which has the
 /// checkpoint and the revision.
 ///
-/// If another attempt has started or the key was resolved since the claim, the reply reports the new state. A running
-/// attempt must not be resolved by its revision.
+/// If another attempt has started or the key was resolved since the claim, the reply reports the new state. The reply
+/// never contains the revision of a running attempt, because a caller must not resolve a running attempt.
 fn unknown(operation: &Operation, lookup: Lookup) -> Answer {
     let later = |wait| Answer::InProgress {
         retry_after_ms: answer::milliseconds(wait),
@@ -244,8 +244,8 @@ async fn renew(lease: &mut Lease, lasts: Duration) -> Answer {
         },
         (WriteResult::Outdated(_), Some(rev)) => Answer::Outdated { rev },
         (WriteResult::Superseded(blocked), _) => superseded(blocked.as_ref()),
-        // `TooLate` occurs only under a policy that remote callers cannot request. The caller must not continue here
-        // either.
+        // `TooLate` occurs only under a policy that remote callers cannot request. After it, as after `Superseded`, the
+        // caller must not continue.
         (WriteResult::TooLate, _) => Answer::Superseded(Stored::NONE),
         _ => unacknowledged(),
     }

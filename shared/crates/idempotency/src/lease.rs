@@ -36,8 +36,8 @@ pub struct Lease {
     checkpoint: Bytes,
     /// The end of the lease, or a time before it; unknown for a resumed lease.
     ends: Deadline,
-    /// The time by which the work has to end: before the lease and the invocation end, less the time to store the
-    /// result. Shared with the code that bounds the work, because a renewal moves it.
+    /// The time by which the work has to end: the end of the lease or of the invocation, whichever is earlier, less the
+    /// time to store the result. The code that bounds the work shares this time, because a renewal moves it.
     work_end: Arc<Mutex<Deadline>>,
     /// A time until which the provider still recognises the derived key; unknown if no limit applies.
     recognised: Deadline,
@@ -133,7 +133,7 @@ impl Lease {
     }
 
     /// A lower bound of the time until the lease ends; zero: the lease has ended. A repeated claim has what is left of
-    /// the first lease. For a resumed lease this is unknown, and reported as the longest lease.
+    /// the first lease. For a resumed lease the time is unknown, and this returns the longest lease.
     pub fn lasts(&self) -> Duration {
         self.ends.remaining().unwrap_or(LONGEST_LEASE)
     }
@@ -154,9 +154,9 @@ impl Lease {
     /// Stores the result. Returns the stored result: an earlier call whose reply was lost may have stored another
     /// result.
     ///
-    /// [`NotDurable`](WriteResult::NotDurable): the operation took effect, but its result may not be stored. Work that
-    /// can be resumed has to respond that the outcome is not final. Other work responds with its result, marked as not
-    /// durable.
+    /// [`NotDurable`](WriteResult::NotDurable): the operation took effect, but it is not known whether its result is
+    /// stored. Work that can be resumed has to respond that the outcome is not final. Other work responds with its
+    /// result, marked as not durable.
     ///
     /// # Cancel safety
     ///
@@ -218,7 +218,8 @@ impl Lease {
     /// A dropped call may or may not have renewed the lease.
     pub async fn renew(&mut self, lease: Duration) -> WriteResult<Duration> {
         let lease = lease.min(LONGEST_LEASE);
-        // This time is taken before the store starts the lease, so that the holder's view of the lease ends first.
+        // This time is taken before the store starts the lease, so that the lease ends for the holder before it ends in
+        // the store.
         let asked = Instant::now();
         let written = self.writer.update(&Change::Renew(lease)).await;
         let written = written.map(|()| lease.saturating_sub(asked.elapsed()));

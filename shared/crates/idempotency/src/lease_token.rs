@@ -21,7 +21,7 @@ pub struct LeaseToken {
     pub rev: Option<u64>,
 }
 
-/// Without the owner, which is enough to finish the attempt.
+/// Omits the owner, because the owner is enough to finish the attempt.
 impl fmt::Debug for LeaseToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LeaseToken")

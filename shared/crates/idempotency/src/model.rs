@@ -14,8 +14,8 @@
 //! after the retention of a finished record. Within a generation, an operation runs at most once under
 //! `AtMostOnce`, one response is given, and a result is not replaced.
 //!
-//! A search without a finding proves little until it has found something. So the same search runs over the protocol
-//! with one bug planted, and finds each of them.
+//! A search that finds no violation proves little if it could not find one. So the same search also runs on protocols
+//! with one planted bug each, and has to find each bug.
 
 mod action;
 mod answer;
@@ -42,7 +42,7 @@ use protocol::{Layout, Protocol};
 /// Whether the build is optimised (`make model`), so that there is time for more searches than in `make test`.
 const AT_LENGTH: bool = !cfg!(debug_assertions);
 
-/// Searches the first list; in an optimised build also the second.
+/// Searches the protocols of the first list; in an optimised build also those of the second.
 fn search<const N: usize, const M: usize>(always: [Protocol; N], at_length: [Protocol; M]) {
     for protocol in always {
         protocol.holds();

@@ -4,13 +4,13 @@ use std::fmt;
 
 /// 128 random bits, fresh for every claim. The caller makes them, and sends them again only to repeat that claim.
 ///
-/// The owner id is enough to finish the attempt. It is never derived from an event or a request id. A redelivered event
-/// would then count as the running attempt, and the operation would run twice.
+/// The owner id is enough to finish the attempt. It must not be derived from an event or a request id: otherwise, a
+/// redelivered event would count as the running attempt, and the operation would run twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnerId(u128);
 
 impl OwnerId {
-    /// Matches no owner: for calls that have none.
+    /// Matches no owner. It is used for calls without an owner.
     pub(super) const NONE: Self = Self(0);
 
     /// A new owner id.

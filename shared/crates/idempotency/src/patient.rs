@@ -22,7 +22,8 @@ pub struct PatientClaim {
     pub has_waited: bool,
 }
 
-/// Time that a wait leaves of the invocation, for the claim that may follow and for the work.
+/// The part of the invocation's time that a wait does not use. It is reserved for the claim that may follow the wait,
+/// and for the work.
 const WAIT_RESERVE: Duration = Duration::from_secs(1);
 
 impl Idempotency {

@@ -43,7 +43,7 @@ impl Policy {
         }
     }
 
-    /// The bound that records store: the milliseconds after the first claim within which a rerun may start.
+    /// The bound that records store: the milliseconds after the first claim within which a rerun has to start and end.
     pub(super) fn to_bound_ms(self) -> u64 {
         match self {
             Self::AtMostOnce => 0,

@@ -2,7 +2,8 @@
 //! kind.
 //!
 //! The texts contain the name of the first program that used them. They must not change: stored fingerprints depend on
-//! them, and so do the derived keys by which a provider recognises a payment. Another text would mean another payment.
+//! them, and so do the derived keys by which a provider recognises a payment. With another text, a provider would not
+//! recognise a retry, and would make another payment.
 
 /// The text for a request's [`Fingerprint`](super::Fingerprint).
 pub(super) const FINGERPRINT: &str = "truebond fingerprint 1";

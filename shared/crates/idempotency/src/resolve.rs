@@ -20,7 +20,8 @@ pub enum Lookup {
     Absent,
     /// A record.
     Found(Box<Entry>),
-    /// A damaged value, or a record of another version. It may have been a result, so no claim of it succeeds.
+    /// A damaged value, or a record of another version of this program. The value may have been a result, so no claim
+    /// of the key succeeds.
     Unreadable,
 }
 
@@ -30,8 +31,8 @@ pub enum ResolveOutcome {
     /// The key is resolved in this way: by this call, by an earlier one, or because the attempt itself ended in this
     /// way.
     Stored,
-    /// Nothing was written: the record is not the one that was seen, an attempt is running, or there is a result. This
-    /// is the current state.
+    /// Nothing was written: the record has changed since it was read, an attempt is running, or the key has a result.
+    /// Contains the current state.
     Refused(Lookup),
 }
 
@@ -132,12 +133,13 @@ impl Idempotency {
     }
 
     /// Resolves the record that was `seen` under a key: the operation took effect with this response, or had no effect
-    /// and can have none later. Refused while an attempt is running. The abandoned attempt is superseded if it returns.
+    /// and can have none later. The call is refused while an attempt is running. If the abandoned attempt resumes
+    /// later, its writes are superseded.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the authoritative store did not acknowledge the resolution. The key may or may not be resolved;
-    /// the same call again returns the outcome.
+    /// a retry of the same call returns the outcome.
     ///
     /// # Cancel safety
     ///
@@ -170,7 +172,7 @@ impl Idempotency {
     }
 
     /// Resolves exactly the record that `entry` was read from. A release is refused while the lease in that record
-    /// runs. The attempt is superseded if it returns.
+    /// runs. If the attempt of that record resumes later, its writes are superseded.
     ///
     /// # Errors
     ///

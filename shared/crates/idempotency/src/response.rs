@@ -39,7 +39,7 @@ pub enum SavedBody {
     },
 }
 
-/// Headers that belong to one connection or one client.
+/// The headers that are not saved, because they belong to one connection or one client.
 const NEVER_SAVED: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -119,7 +119,7 @@ impl SavedResponse {
         }
     }
 
-    /// Memory that the response takes, approximately.
+    /// The memory that the response takes, in bytes, approximately.
     #[cfg(feature = "memory")]
     pub(super) fn size(&self) -> usize {
         let headers = self.headers.iter();
@@ -179,7 +179,7 @@ impl SavedResponse {
         line.into()
     }
 
-    /// Parses a saved response without copying its body; `None`: `bytes` are not one.
+    /// Parses a saved response without copying its body; `None`: `bytes` are not a saved response.
     pub(super) fn from_bytes(bytes: &Bytes) -> Option<Self> {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let head: Head = serde_json::from_slice(&bytes[..end]).ok()?;

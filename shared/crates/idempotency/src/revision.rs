@@ -9,7 +9,7 @@ use super::record::Version;
 /// Identifies one revision of a record as text, for example `3-9f86d081884c7d65`. A resolution applies to that revision
 /// only.
 ///
-/// It contains a digest of the owner and the first claim, not the owner itself. A revision is printed and logged, and
+/// It contains a digest of the owner and the first claim, not the owner itself: revisions are printed and logged, and
 /// the owner is enough to finish the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Revision {

@@ -47,7 +47,8 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the claim has no outcome: the authoritative store is unavailable, or too little time is left.
+    /// [`StoreError`]: the claim has no outcome, because the authoritative store is unavailable or too little time is
+    /// left.
     /// Nothing ran; a retry is safe.
     ///
     /// # Cancel safety
@@ -105,7 +106,7 @@ async fn finish<E>(
     }
 }
 
-/// Runs the work until the lease's time is over. A renewal extends that time.
+/// Runs the work until the time for it is over. A renewal extends that time.
 async fn in_time<E>(
     lease: &mut Lease,
     work: impl AsyncFnOnce(&mut Lease) -> Result<SavedResponse, Failure<E>>,

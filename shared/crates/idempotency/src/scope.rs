@@ -95,7 +95,7 @@ impl RecordKey {
         Self(name.into())
     }
 
-    /// The key with this name, as from [`as_str`](Self::as_str).
+    /// The key with this name, as returned by [`as_str`](Self::as_str).
     pub fn named(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
@@ -160,7 +160,7 @@ mod tests {
         IdempotencyKey::parse(text).expect("a key")
     }
 
-    /// Two versions of a function share one keyspace during a deployment, so these must never change.
+    /// Two versions of a function share one keyspace during a deployment, so names and hashes must never change.
     #[test]
     fn names_never_change() {
         let http = Scope::http("payments.create", "jwt:alice@example.com").expect("valid");

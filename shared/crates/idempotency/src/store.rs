@@ -23,7 +23,7 @@
 //! - **Its own clock.** One clock supplies `now` for all callers, in the same step. Clocks of callers are not used. The
 //!   store's clock may be set back by less than the longest lease.
 //! - **Retries.** A call may arrive twice or late, with the same arguments. [`step`] recognises it by its owner or
-//!   revision, so the store passes both on unchanged and invents none.
+//!   revision, so the store has to pass both on unchanged.
 //! - **Unfinished records stay.** A record may be deleted only when the retention has passed since its
 //!   [`finished_at`](Record::finished_at). An operation whose record is deleted earlier may run again.
 //! - **An unreadable value is not an absent one.** It is reported as [`Unreadable`]. No claim replaces it.

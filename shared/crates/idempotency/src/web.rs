@@ -11,7 +11,7 @@
 //! | has a result | that of the result, with its body byte for byte | `Idempotent-Replayed: true` |
 //! | belongs to another request | 422 | |
 //! | has a running attempt | 409 | `Retry-After`: the end of its lease |
-//! | …and the client sent `Prefer: wait=N` ([RFC 7240](https://www.rfc-editor.org/rfc/rfc7240)) | after at most N seconds, one of the others | `Preference-Applied: wait=N` |
+//! | …and the client sent `Prefer: wait=N` ([RFC 7240](https://www.rfc-editor.org/rfc/rfc7240)) | after at most N seconds, the status of another row | `Preference-Applied: wait=N` |
 //! | has an unknown outcome | 409 | |
 //! | cannot be claimed, because the idempotency store is unavailable | 503 | `Retry-After` |
 //!
@@ -38,7 +38,7 @@ use super::{
 pub struct Claimed {
     /// The lease, or the response that ends the request.
     pub lease: Result<Lease, Response>,
-    /// The headers of each response to this request, including the one above.
+    /// The headers of each response to this request, including the response in `lease`.
     pub headers: AnswerHeaders,
 }
 
@@ -167,7 +167,7 @@ pub fn replay(saved: &SavedResponse) -> Response {
     response
 }
 
-/// The response to the first request.
+/// The response to the request that ran the operation.
 pub fn answer(saved: &SavedResponse) -> Response {
     #[derive(Serialize)]
     struct Summary {

@@ -17,7 +17,7 @@ use crate::{
     Policy, Progress, Resolution, ResolveResult, RunOutcome, UnknownCause, WriteResult,
 };
 
-/// A lease that ends soon, for an attempt that is abandoned.
+/// The length of a lease whose attempt is abandoned. It is short, so that the lease ends soon.
 const SHORT_LEASE: Duration = Duration::from_millis(150);
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -36,8 +36,8 @@ async fn lease_is_over(engine: &Idempotency, operation: &Operation) {
     .await;
 }
 
-/// A lease that another caller has seen as running. It uses the shortest lease with which this machine can ask in time.
-/// Returns the lease, the operation, and the other caller's engine.
+/// A lease that another caller has seen while it was running. Tries longer and longer leases, until the other caller's
+/// claim arrives before the lease ends. Returns the lease, the operation, and the other caller's engine.
 async fn seen_at_work(subject: &Subject) -> (Lease, Operation, Idempotency) {
     for milliseconds in [150, 600, 2_400, 9_600] {
         let (engine, elsewhere) = (subject.engine(), subject.engine());
@@ -54,7 +54,7 @@ async fn seen_at_work(subject: &Subject) -> (Lease, Operation, Idempotency) {
     panic!("no caller asked in time");
 }
 
-/// A lease that is over, whose owner may return.
+/// A lease that is over. Its owner may still write.
 async fn overdue(engine: &Idempotency, operation: &Operation) -> Lease {
     let lease = started(engine, operation).await;
     lease_is_over(engine, operation).await;
@@ -127,7 +127,7 @@ pub async fn an_abandoned_attempt_is_taken_over_once(subject: Subject) {
     drop(overdue(&engines[0], &payment).await);
     drop(started(&engines[1], &a_payment()).await);
 
-    // With a known deadline, the winner's lease outlasts the race.
+    // These claims have a known deadline, so the winner's lease lasts longer than the race.
     let claims = (0..40).map(|caller| engines[caller % 2].claim(&payment, patience()));
     let started = join_all(claims)
         .await
@@ -241,7 +241,8 @@ pub async fn a_release_lets_the_next_one_run(subject: Subject) {
     );
 }
 
-/// The first attempt may still charge ten euros, so twenty under the same key would be a second payment.
+/// The first attempt may still charge ten euros, so a charge of twenty euros under the same key would be a second
+/// payment.
 pub async fn a_release_after_a_takeover_does_not_cover_the_first_attempt(subject: Subject) {
     let subject = with_short_leases(subject);
     let (engine, payment) = (subject.engine(), a_resumable_payment());
@@ -308,7 +309,8 @@ pub async fn a_failure_with_possible_effect_leaves_unknown(subject: Subject) {
 pub async fn work_that_overruns_leaves_unknown(subject: Subject) {
     let payment = overrun(&subject.engine()).await;
 
-    // A store may not have acknowledged the mark in time. Then the outcome is unknown after the lease.
+    // If the store has not acknowledged in time that the outcome is unknown, the outcome becomes unknown when the lease
+    // ends.
     let elsewhere = subject.engine();
     eventually(LIMIT, async || match claim(&elsewhere, &payment).await {
         ClaimOutcome::Blocked(Blocked::InProgress { .. }) => false,
@@ -318,7 +320,8 @@ pub async fn work_that_overruns_leaves_unknown(subject: Subject) {
     .await;
 }
 
-/// A payment whose work started but did not end in time. Uses the shortest time in which this machine starts the work.
+/// A payment whose work started but did not end in time. Tries longer and longer deadlines, until this machine starts
+/// the work before the deadline.
 async fn overrun(engine: &Idempotency) -> Operation {
     for seconds in [1, 2, 4, 8, 16] {
         let (payment, mut began) = (a_payment(), false);
@@ -338,7 +341,8 @@ async fn overrun(engine: &Idempotency) -> Operation {
     panic!("the work never started");
 }
 
-/// Without a known deadline, the lease limits the work. Uses the shortest lease that this machine can renew in time.
+/// Without a known deadline, the lease limits the work. Tries longer and longer leases, until this machine renews the
+/// lease before it ends.
 pub async fn work_that_renews_its_lease_continues(mut subject: Subject) {
     for milliseconds in [500, 1_000, 2_000, 4_000, 8_000] {
         subject = subject.with_lease(Duration::from_millis(milliseconds));
@@ -551,7 +555,7 @@ pub async fn the_derived_key_is_the_same_for_every_attempt(subject: Subject) {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The outcome of a claim with the caller's own owner.
+/// The outcome of a claim with this owner and a lease of this length.
 async fn claim_as(
     engine: &Idempotency,
     owner: OwnerId,

@@ -44,7 +44,7 @@ pub fn asking(payload: &str) -> Fingerprint {
     Fingerprint::of(&request).expect("unambiguous")
 }
 
-/// A payment of ten euros under a fresh key, at most once.
+/// A payment of ten euros under a fresh key, with [`Policy::AtMostOnce`].
 pub fn a_payment() -> Operation {
     Operation::new(fresh_key(), paying(10))
 }

@@ -85,7 +85,8 @@ pub async fn an_attempt_frozen_past_the_retention_cannot_finish(subject: Subject
     );
 }
 
-/// A store may delete the record when the retention has passed since its last write, but not at the end of its lease.
+/// A store may delete the record once the retention has passed since the last write of the record. It must not delete
+/// the record as soon as the lease ends.
 pub async fn an_unknown_key_outlasts_its_lease(subject: Subject) {
     let subject = with_a_short_retention(subject);
     let (engine, payment) = (subject.engine(), a_payment());

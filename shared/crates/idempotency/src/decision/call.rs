@@ -39,13 +39,13 @@ pub struct Fence {
 pub enum Change {
     /// Stores the result.
     Complete(SavedResponse),
-    /// This attempt had no effect.
+    /// Releases the key: this attempt had no effect.
     Release,
-    /// The lease lasts this long from now.
+    /// Renews the lease, which then lasts this long from now.
     Renew(Duration),
-    /// Data for the next attempt.
+    /// Stores data for the next attempt.
     Checkpoint(Bytes),
-    /// The operation may have taken effect.
+    /// Marks the outcome as unknown: the operation may have taken effect.
     MarkUnknown,
 }
 

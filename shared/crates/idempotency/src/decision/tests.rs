@@ -58,7 +58,7 @@ fn written<T: std::fmt::Debug>(step: Step<T>) -> Record {
     }
 }
 
-/// The reply to a change that writes nothing.
+/// The reply to a change. The change must write nothing.
 fn refused(
     record: Option<&Record>,
     fence: &Fence,
@@ -599,7 +599,7 @@ fn the_attempt_after_a_reopening_is_a_takeover() {
     );
 }
 
-/// An older or later write of the same claim's record.
+/// The version of this record at another revision.
 fn version(record: &Record, rev: u64) -> Version {
     Version {
         rev,

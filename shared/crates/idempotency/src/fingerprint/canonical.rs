@@ -1,4 +1,4 @@
-//! The canonical form of a JSON value: the same for all ways to write it.
+//! The canonical form of a JSON value: all ways to write one value have the same form.
 //!
 //! | value | form |
 //! |---|---|

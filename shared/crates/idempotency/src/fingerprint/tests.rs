@@ -196,7 +196,7 @@ fn units() -> impl Strategy<Value = Vec<u16>> {
     )
 }
 
-/// A string with every unit escaped.
+/// A JSON string in which every UTF-16 unit is escaped.
 fn escaped(units: &[u16], is_upper: bool) -> String {
     let escape = |unit: &u16| match is_upper {
         true => format!("\\u{unit:04X}"),

@@ -61,8 +61,8 @@ pub(super) enum Answer {
     Absent,
     /// The key is resolved in the requested way.
     Resolved,
-    /// Nothing was written: the record is not the one that was seen, an attempt is running, or there is a result. The
-    /// reply includes the current state.
+    /// Nothing was written: the record has changed since the caller read it, an attempt is running, or the key has a
+    /// result. The reply includes the current state.
     Refused(KeyStatus),
     /// The request is malformed.
     Invalid { errors: Vec<Problem> },
@@ -115,7 +115,7 @@ pub(super) struct KeyStatus {
     pub(super) stored: Stored,
 }
 
-/// How far the operation is. Each state is followed by the reply to a `begin` of the same request:
+/// How far the operation is. The doc of each state is the reply to a `begin` of the same request in that state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum KeyState {
@@ -227,7 +227,7 @@ pub(super) fn checkpoint_json(checkpoint: &Bytes) -> Box<RawValue> {
     }
 }
 
-/// Whole milliseconds.
+/// The duration in whole milliseconds.
 pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

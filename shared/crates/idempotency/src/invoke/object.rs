@@ -7,7 +7,7 @@ use foundation::json::{self, Members};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// A problem of a request, and its position (RFC 6901).
+/// A problem of a request, and its position (a JSON Pointer, RFC 6901).
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Problem {
     pub(super) pointer: String,
@@ -28,11 +28,11 @@ pub(super) struct Object<'a> {
 /// What a value should have been.
 pub(super) type Expected = &'static str;
 
-/// The most problems that are reported.
+/// The largest number of problems that are reported.
 const MOST_PROBLEMS: usize = 16;
-/// The most members of an object that are read: more than any valid object has.
+/// The largest number of members of an object that are read. Every valid object has fewer.
 const MOST_MEMBERS: usize = 32;
-/// The longest name of a member, in bytes, that a problem repeats.
+/// The longest name of a member, in bytes, that is repeated in a problem.
 const LONGEST_NAME: usize = 64;
 
 impl Problem {

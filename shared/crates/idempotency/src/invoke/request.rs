@@ -49,7 +49,7 @@ pub(super) struct Begin {
 const LONGEST_SCOPE: usize = 128;
 const LONGEST_RESPONSE: usize = 256 * 1024;
 const LEASE_MS: RangeInclusive<u64> = 1..=900_000;
-/// The valid numbers of an attempt or a revision: every store can count to them.
+/// The valid numbers of an attempt or a revision: every store can count up to the largest of them.
 const ATTEMPTS: RangeInclusive<u64> = 1..=4_294_967_295;
 const EVER_MS: RangeInclusive<u64> = 0..=9_007_199_254_740_991;
 
@@ -139,8 +139,8 @@ fn operation(value: &RawValue) -> Result<String, Expected> {
 
 fn begin(object: &mut Object<'_>, namespace: &str, problems: &mut Problems) -> Option<Begin> {
     let named = named(object, namespace, problems);
-    // Only `begin` creates keys. Keys with such characters from an older version can still be read, finished and
-    // resolved.
+    // Only `begin` creates keys, so only `begin` rejects a scope with invisible characters. Older versions accepted
+    // such scopes, so their keys can still be read, finished and resolved.
     if named
         .as_ref()
         .is_some_and(|named| has_invisible(&named.scope))
@@ -211,7 +211,7 @@ fn revision(value: &RawValue) -> Result<Revision, Expected> {
         .ok_or("expected the `revision` from `status`")
 }
 
-/// The fingerprint of the request: as sent, or of the payload.
+/// The fingerprint of the request: as the caller sent it, or computed from the payload.
 fn asked(object: &mut Object<'_>, problems: &mut Problems) -> Option<Fingerprint> {
     let payload = object.optional("payload", |payload| Ok(payload.get()), problems);
     let given = object.optional("fingerprint", |value| Ok(fingerprint(value)), problems);

@@ -28,9 +28,10 @@ pub(super) struct Writer {
     /// The revision of this attempt's last acknowledged write; zero: unknown. It is zero while a write is in flight. So
     /// the store never mistakes a later write for a retry of a write whose reply was lost.
     rev: AtomicU64,
-    /// Another process may write for this attempt at the same time: the token was given away, or had no revision.
+    /// Whether another process may write for this attempt at the same time, because the token was given away or had no
+    /// revision.
     is_shared: AtomicBool,
-    /// Each write follows the revision of the token, and is refused if another write came first.
+    /// Whether each write follows the revision of the token, and is refused if another write came first.
     follows_strictly: bool,
     /// The end of the invocation.
     deadline: Deadline,
@@ -144,8 +145,8 @@ impl Writer {
         self.is_shared.load(Ordering::Relaxed)
     }
 
-    /// The revision that the next write follows; zero if another process may have written since. The revision is
-    /// unknown from here until the write is acknowledged. The write may be stored even if its reply is lost or this
+    /// The revision that the next write follows; zero if another process may have written since. From this call until
+    /// the write is acknowledged, the revision is unknown: the write may be stored even if its reply is lost or this
     /// call is dropped.
     fn take_rev(&self) -> u64 {
         let rev = self.rev.swap(0, Ordering::Relaxed);
@@ -190,8 +191,9 @@ impl Writer {
             let written = self.engine.store.change(&self.key, &fence, change, until);
             let written = written.await;
             let error = match self.engine.count_degraded(&self.key, written) {
-                // Sole holder: the earlier write landed; retry at the new revision. If another process may write for
-                // this attempt, the write of that process is the later one, and stays.
+                // If this writer is the only one, the write that came first was its own earlier try. So it retries at
+                // the new revision. If another process may write for this attempt, the write of that process is the
+                // later one, and stays.
                 Ok(Answer {
                     value: WriteResult::Outdated(rev),
                     ..
@@ -214,7 +216,8 @@ impl Writer {
         }
     }
 
-    /// Replaces a stored response that is not accepted by its reason.
+    /// If the reply contains a response that is not accepted, replaces the response by the reason that then blocks the
+    /// key.
     async fn check(
         &self,
         written: WriteResult<Option<SavedResponse>>,

@@ -18,7 +18,7 @@ pub(super) enum Action {
     Work(usize),
     /// A holder's operation may have taken effect, but its outcome is unknown to the holder.
     Doubt(usize),
-    /// A holder releases the key without effect.
+    /// A holder has had no effect, and releases the key.
     Decline(usize),
     Checkpoint(usize),
     Renew(usize),

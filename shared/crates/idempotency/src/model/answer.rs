@@ -8,15 +8,15 @@ use crate::record::{Record, State};
 /// The execution that produced a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Answer {
-    /// The claim generation in which it was executed.
+    /// The generation of the key in which the operation was executed.
     pub(super) generation: u8,
-    /// The client that executed it, or a reconciler.
+    /// The client that executed the operation, or a reconciler.
     pub(super) by: u8,
     /// The request that was executed.
     pub(super) request: u8,
 }
 
-/// The executor in a reconciler's results.
+/// The value of `by` in a reconciler's results.
 pub(super) const RECONCILER: u8 = 99;
 
 impl Answer {

@@ -19,7 +19,7 @@ pub(super) enum Bug {
     UnfencedComplete,
     FinalWithoutAcknowledgement,
     ReleaseDeletes,
-    /// A release after a takeover leaves `released`.
+    /// A release after a takeover leaves the record in the state `released`.
     ReleaseForTheAttemptBefore,
     NoteOverALaterOne,
     // Renewals
@@ -32,7 +32,7 @@ pub(super) enum Bug {
     ResolveWithoutOwner,
     /// A resolution's compare-and-set names only the owner.
     ResolveWithoutRev,
-    /// Another request treats a reopened key as a released one.
+    /// Another request may claim a reopened key, as if the key were released.
     ReopenedWithoutTakeover,
     // Redis as a cache
     CompleteToBothAtOnce,
@@ -42,7 +42,7 @@ pub(super) enum Bug {
     OlderResultReplaces,
     /// Redis replays a result for longer than MongoDB's retention.
     ResultOutlivesRetention,
-    /// Redis reports a mismatch from a claim.
+    /// Redis reports a mismatch with a claim, not only with a result.
     MismatchFromAClaim,
     // Redis alone
     RecordExpiresWithItsLease,

@@ -1,4 +1,4 @@
-//! A client and its knowledge.
+//! A client, and what it knows.
 
 use super::message::{Reply, Won};
 use super::protocol::{Layout, Protocol};
@@ -10,7 +10,7 @@ pub(super) struct Client {
     pub(super) phase: Phase,
     /// The reply that has not arrived yet.
     pub(super) pending: Option<Pending>,
-    /// The client's knowledge as the holder of the key.
+    /// What the client knows as the holder of the key; `None`: it does not hold the key.
     pub(super) held: Option<Held>,
     /// How often the current request was sent without a reply.
     pub(super) unanswered: u8,
@@ -26,7 +26,7 @@ pub(super) struct Pending {
     pub(super) is_acknowledged: bool,
 }
 
-/// A holder's knowledge.
+/// What a holder of the key knows about its attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Held {
     pub(super) attempt: u64,
@@ -75,7 +75,8 @@ pub(super) enum Kind {
     MarkUnknown,
 }
 
-/// A holder's write takes one request, or three in MongoDB if the first request matches nothing.
+/// The next request of a holder's write. A write takes one request, or three in MongoDB if the first request matches
+/// nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     Write,
@@ -131,7 +132,8 @@ impl Client {
 }
 
 impl Kind {
-    /// The first request of a write. A write that follows a revision has to read that revision first if it is unknown.
+    /// The first request of a write. If a write follows a revision that the holder does not know, this request reads
+    /// the revision.
     pub(super) fn first_step(self, protocol: &Protocol, rev: u64) -> Step {
         let follows = matches!(self, Self::Checkpoint(_) | Self::Renew);
         if follows && rev == 0 && protocol.layout != Layout::RedisAlone {

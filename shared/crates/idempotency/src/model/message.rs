@@ -49,7 +49,7 @@ pub(super) enum Message {
     },
 }
 
-/// The parts of a read record that a compare-and-set may name.
+/// The parts of a record that a compare-and-set on that record may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Judged {
     pub(super) version: Version,
@@ -79,7 +79,7 @@ pub(super) struct HeldWrite {
 pub(super) struct Finding {
     pub(super) owner: OwnerId,
     pub(super) resolution: Resolution,
-    /// A finding applies only to its generation.
+    /// The generation to which the finding applies.
     pub(super) generation: u8,
 }
 
@@ -114,7 +114,7 @@ pub(super) enum Reply {
     Superseded(Box<Reply>),
 }
 
-/// The grant of a claim that starts.
+/// What a store grants to a successful claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Won {
     pub(super) attempt: u64,

@@ -159,7 +159,7 @@ fn coverage(protocol: &Protocol) -> Vec<Property<Protocol>> {
     seen
 }
 
-/// Whether each generation occurs once. They come in order.
+/// Whether each generation occurs at most once. The generations come in ascending order.
 fn is_one_each(generations: impl Iterator<Item = u8>) -> bool {
     generations.is_sorted_by(|one, next| one < next)
 }

@@ -57,7 +57,7 @@ pub(super) enum Beginning {
 
 /// The largest clock difference between Redis and MongoDB that the protocol allows for.
 const CLOCK_MARGIN: u64 = 1;
-/// A retention that no search exhausts.
+/// A retention that does not end in any search.
 const LONG: u64 = 500;
 
 impl Protocol {
@@ -192,7 +192,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// A primary whose last writes are not on a majority yet.
+    /// A primary whose last writes have not reached a majority yet.
     pub(super) const FAILOVER: Self = Self {
         name: "failover",
         ticks: 1,

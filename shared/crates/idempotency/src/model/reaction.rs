@@ -1,4 +1,4 @@
-//! The steps of a client after a reply, or without one.
+//! The steps of a client after a reply, or after a request without a reply.
 
 use super::answer::Answer;
 use super::bug::Bug;
@@ -39,7 +39,8 @@ impl World {
         let next = match client.phase.clone() {
             // MongoDB is asked whether or not Redis replies.
             Phase::Hint => Phase::Insert,
-            // With this bug, work starts on an absent record: the client takes its claim for lost.
+            // With this bug, the client assumes that its claim was lost. So it reads, and starts to work if there is no
+            // record.
             Phase::Insert if protocol.bug == Some(Bug::WorkOnAnAbsentRecord) => Phase::Read,
             Phase::Swap { .. } => Phase::Read,
             Phase::KeepFirst => complete(),
@@ -67,7 +68,8 @@ impl World {
         }
     }
 
-    /// A holder continues without knowing whether its write is stored; any other write was its last step.
+    /// After a checkpoint or a renewal, a holder continues without knowing whether that write is stored. Any other
+    /// write was its last step.
     fn give_up(&mut self, protocol: &Protocol, id: usize, kind: Kind, rev: u64) -> Phase {
         match kind {
             Kind::Checkpoint(_) | Kind::Renew => {
@@ -240,7 +242,8 @@ impl World {
         Phase::Running
     }
 
-    /// An acknowledged renewal was written during its call.
+    /// Checks that an acknowledged renewal was written during its call: the stored lease must not end earlier than one
+    /// lease after the start of the call.
     fn check_renewal(&mut self, protocol: &Protocol, id: usize) {
         let least = self.clients[id].asked + LEASE;
         if self
@@ -259,7 +262,7 @@ impl World {
         is_own.then(|| record.lease_end().as_ms() + self.now - self.time().as_ms())
     }
 
-    /// The reply to a client that may not run.
+    /// The reply to a client that must not run the operation.
     fn refused(&mut self, protocol: &Protocol, id: usize, reply: Reply) -> Phase {
         self.record_refusal(&reply);
         match (reply, protocol.layout) {

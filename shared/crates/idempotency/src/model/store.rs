@@ -204,7 +204,7 @@ impl World {
     }
 }
 
-/// The reply to a claim that does not start.
+/// The reply to a claim that does not start an attempt.
 pub(super) fn blocked_reply(decision: Decision, stored: &Stored, now: StoreTime) -> Reply {
     let Some(record) = &stored.record else {
         return Reply::Unknown;

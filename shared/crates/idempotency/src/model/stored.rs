@@ -10,7 +10,7 @@ pub(super) struct Stored {
     pub(super) record: Option<Record>,
     /// The generation of the record; if there is none, of the last record. Executions are counted per generation.
     pub(super) generation: u8,
-    /// Whether the retention of the last record is over, so that the next claim starts a generation.
+    /// Whether the retention of the last record is over, so that the next claim starts a new generation.
     pub(super) is_forgotten: bool,
     /// Redis alone: the last instant at which the record exists.
     pub(super) expires: Option<StoreTime>,
@@ -44,7 +44,8 @@ impl Stored {
             .is_some_and(|at| now >= at.after(protocol.retention()))
     }
 
-    /// The same without its record. The next claim starts a generation if the deletion was correct.
+    /// The same after the record is deleted. If the deletion was correct (`is_right`), the next claim starts a new
+    /// generation.
     pub(super) fn forgetting(self, is_right: bool) -> Self {
         Self {
             record: None,

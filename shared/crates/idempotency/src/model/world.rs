@@ -18,7 +18,7 @@ pub(super) struct World {
     pub(super) now: u64,
     /// The acknowledged state of the authoritative store; in MongoDB, the state of a majority.
     pub(super) acknowledged: Stored,
-    /// The primary's state, if it is newer than the acknowledged one. A failover drops it.
+    /// The primary's state, if it is newer than the state of a majority. A failover drops it.
     pub(super) tail: Option<Box<Stored>>,
     /// The value in the Redis cache in front of MongoDB, and an earlier value.
     pub(super) hints: Option<Held>,
@@ -27,7 +27,7 @@ pub(super) struct World {
     pub(super) reconciler: Reconciler,
     pub(super) in_flight: Vec<Message>,
     pub(super) faults: u8,
-    /// The last generation and attempt that the provider refuses.
+    /// The provider refuses the requests of this generation and attempt, and of all earlier ones.
     pub(super) fence: (u8, u64),
     pub(super) notes_begun: u8,
 
@@ -38,7 +38,7 @@ pub(super) struct World {
     pub(super) executed: BTreeSet<(u8, u8)>,
     /// The last acknowledged checkpoint.
     pub(super) last_checkpoint: u8,
-    /// Every acknowledged result, and every final response, of generations whose retention runs.
+    /// Every acknowledged result, and every final response, of generations whose retention is not over.
     pub(super) results: BTreeSet<Answer>,
     pub(super) responses: BTreeSet<Answer>,
     /// The last generation whose retention is over.
@@ -119,7 +119,7 @@ impl World {
         self.tail.as_deref().unwrap_or(&self.acknowledged)
     }
 
-    /// The primary writes.
+    /// The primary applies a write.
     pub(super) fn put(&mut self, protocol: &Protocol, stored: Stored) {
         if protocol.lags {
             self.tail = Some(Box::new(stored));
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// A majority receives the tail.
+    /// A majority of MongoDB's servers receives the writes that it lacks (`tail`).
     pub(super) fn replicate(&mut self, protocol: &Protocol) {
         if let Some(stored) = self.tail.take() {
             self.acknowledge(protocol, *stored);
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    /// A server without the tail becomes primary.
+    /// A failover: a replica that lacks the unacknowledged writes (`tail`) becomes primary.
     pub(super) fn fail_over(&mut self, protocol: &Protocol) {
         self.tail = None;
         self.witness(Witness::Rollback);
@@ -184,8 +184,9 @@ impl World {
         }
     }
 
-    /// No claim is in flight for a whole retention. If a claim were, the owner's own late result would be stored in the
-    /// record of a second copy of the claim. That result is correct, but would be kept too long, by the retention.
+    /// Drops the claims in flight: the model assumes that no claim is in flight for a whole retention. If a claim were
+    /// in flight for so long, a second copy of it could make a record, and the owner's late result would be stored
+    /// there. That result is correct, but would be kept for one retention too long.
     fn drop_late_claims(&mut self) {
         self.in_flight.retain(|message| !message.is_claim());
     }
@@ -252,7 +253,7 @@ impl World {
     }
 
     fn with_a_result(self, protocol: &Protocol) -> Self {
-        // The first client runs undisturbed.
+        // The first client runs alone, and without faults.
         let mut world = self;
         while !world.clients[0].is_over() {
             if world.clients[0].is_running() {

@@ -36,7 +36,7 @@ impl World {
             Some(Bug::KeepFinishedAt) => before.record.as_ref().and_then(Record::finished_at),
             _ => None,
         };
-        // An owner that claims again was not resolved, because it had not started before.
+        // This attempt starts only now, so it was not resolved before: the bit of its owner is cleared.
         let claims_again = bit_of(protocol, &next);
         self.write(
             protocol,

@@ -11,8 +11,9 @@
 //! Times and durations are milliseconds. `finished_at` is zero in an unfinished record, and the policy is stored as its
 //! bound. The length of the body distinguishes a whole record from a truncated one.
 //!
-//! Two versions of a function share one keyspace during a deployment. A version with another header starts its records
-//! with another tag. So the old version finds such a record unreadable, and no claim of its key succeeds.
+//! Two versions of a function share one keyspace during a deployment. A version of this program with another header
+//! starts its records with another tag than `tb1`. So the old version finds such a record unreadable, and no claim of
+//! its key succeeds.
 
 use std::str;
 use std::time::Duration;

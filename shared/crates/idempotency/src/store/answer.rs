@@ -107,8 +107,8 @@ impl Grant {
         Self {
             attempt: record.attempt,
             rev: record.rev,
-            // Attempts count on after a restart. A reclaim within the millisecond of the first claim looks like the
-            // first claim.
+            // After a restart, attempts keep counting up, so the first attempt may have a number above 1. A reclaim in
+            // the same millisecond as the first claim looks like a first claim.
             is_first: record.attempt == 1
                 || record.leased_at == record.first_at
                 || repeated == Repeated::Yes,
@@ -125,8 +125,8 @@ impl Grant {
 /// Whether the store already had a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeated {
-    /// Yes: its reply was lost, or the message was duplicated.
+    /// The store already had the claim: the reply to it was lost, or the message was duplicated.
     Yes,
-    /// No: it starts now.
+    /// The claim is new, and starts an attempt now.
     No,
 }

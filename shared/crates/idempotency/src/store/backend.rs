@@ -1,4 +1,4 @@
-//! Kinds of stores, and why a call to a store has no result.
+//! The kinds of stores, and the reasons why a call to a store has no result.
 
 use serde::{Serialize, Serializer};
 

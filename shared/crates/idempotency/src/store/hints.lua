@@ -6,7 +6,7 @@
 --          owner          whose claim is stored or removed
 --          fingerprint    of the request
 --          lease          of a claim, with the width of a header field
---          retention      how long a result is replayed: the retention without its margin
+--          retention      how long a result is replayed: the retention less the clock margin
 --          finished_at    when MongoDB stored the result
 --          result         the record with the result
 -- Replies  a verdict, the server's time, and where needed the record or the end of the lease

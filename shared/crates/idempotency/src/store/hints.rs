@@ -36,8 +36,8 @@ pub(super) enum Hint {
     Ask,
 }
 
-/// The largest difference between the clocks of Redis and MongoDB. Near the end of its retention, only MongoDB replays
-/// a result.
+/// The largest difference between the clocks of Redis and MongoDB that is allowed for. So near the end of a result's
+/// retention, only MongoDB replays it.
 const CLOCK_MARGIN: Duration = Duration::from_secs(60);
 /// The share of the remaining time that a hint may take.
 const SHARE_OF_TIME: f64 = 0.25;

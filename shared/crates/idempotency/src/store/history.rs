@@ -24,13 +24,13 @@ pub(super) trait Pair<S> {
 /// One event of a key.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// This many milliseconds pass; negative if a replica's clock takes over.
+    /// This many milliseconds pass. A negative number: a replica takes over, and its clock is behind.
     Pass(i64),
     /// The store deletes the record, if it is finished.
     Expire,
     /// A client claims, and keeps the fence even if the claim is blocked.
     Claim(Wish),
-    /// A client looks.
+    /// A client looks at the key, without claiming it.
     Look(Wish),
     /// A client repeats an earlier claim, or misuses its owner for another amount.
     ClaimAgain(usize, Option<u8>),
@@ -225,7 +225,7 @@ pub(super) fn known_histories() -> [Vec<Step>; 8] {
             resolve(Finding::Completed),
             claim(ALWAYS_MS),
         ],
-        // The claim is lost, and its outcome is unknown.
+        // The store has deleted the released record. Then the holder marks its outcome as unknown.
         vec![
             claim(0),
             change(Kind::Release),
@@ -349,7 +349,8 @@ pub(super) fn age(record: &mut Record, ms: i64) {
     }
 }
 
-/// Prefers the last claim, which most likely is the owner's.
+/// A claim of the history: in three of four cases the last one, because it most likely belongs to the owner of the
+/// record.
 pub(super) fn pick(claims: &[Fence], which: usize) -> Option<Fence> {
     match which % 4 {
         0 => claims.get((which / 4).checked_rem(claims.len())?).cloned(),

@@ -32,7 +32,7 @@ pub(crate) struct MemoryStore {
     most_entries: usize,
     most_bytes: usize,
     retention: Duration,
-    /// The origin of this store's clock.
+    /// The instant at which this store's clock started.
     started: Instant,
 }
 
@@ -70,7 +70,7 @@ impl MemoryStore {
         Ok(answer)
     }
 
-    /// Stores a record even if the memory is full. Its result is then reduced to a summary.
+    /// Stores a record even if the memory is full; in that case, its result is reduced to a summary.
     fn put_changed(
         &self,
         records: &mut Records,

@@ -63,8 +63,8 @@ pub(super) fn binary(bytes: &Bytes) -> Binary {
     }
 }
 
-/// Matches a date that is read as `time`. It is a range, because a server may store a date with more precision than the
-/// milliseconds that it sends.
+/// Matches a date that is read as `time`. The filter is a range, because a server may store a date with more precision
+/// than the milliseconds that it sends.
 pub(super) fn within(time: StoreTime) -> Document {
     let date = |ms| DateTime::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
     doc! { "$gte": date(time.as_ms()), "$lt": date(time.as_ms() + 1) }
@@ -135,8 +135,8 @@ fn date(document: &Document, field: &str) -> Option<StoreTime> {
     u64::try_from(ms).ok().map(StoreTime::from_ms)
 }
 
-/// Takes the bytes of a field out of the document; inner `None`: there are none; outer `None`: the field has another
-/// type.
+/// Takes the bytes of a field out of the document. Inner `None`: the document has no such field. Outer `None`: the
+/// field has another type.
 fn bytes(document: &mut Document, field: &str) -> Option<Option<Bytes>> {
     match document.remove(field) {
         None => Some(None),

@@ -25,8 +25,8 @@ pub(super) async fn make(records: Collection<Document>, retention: Duration) -> 
     unfinished
 }
 
-/// The filter uses `$gt`, because MongoDB before 6.0 supports no `$in` here. It excludes `completed`, the state of most
-/// records.
+/// The filter of this partial index uses `$gt`, because MongoDB before 6.0 supports no `$in` in such a filter. It
+/// excludes `completed`, the state of most records.
 async fn make_unfinished(records: &Collection<Document>) -> Result<()> {
     let options = IndexOptions::builder()
         .name("idempotency_unfinished".to_owned())

@@ -3,7 +3,8 @@
 //! A claim inserts a record, or names the version that it has read. A change names its owner and attempt. So a delayed
 //! or repeated write changes nothing, even if the record was deleted and the key claimed again since.
 //!
-//! Only finished records expire. From then on the key is free, even before MongoDB deletes the record.
+//! Only finished records expire. A key is free as soon as its record has expired, even before MongoDB deletes the
+//! record.
 
 mod update;
 
@@ -37,7 +38,7 @@ pub(crate) struct MongoStore {
 const COLLECTION: &str = "idempotency";
 /// How often an unacknowledged claim is sent, each time with the same owner.
 const SENDINGS: u32 = 3;
-/// How often a call reads and writes again, because another write came between the two.
+/// The largest number of tries of a call. A try reads and then writes; it fails if another write comes between the two.
 const ROUNDS: u32 = 20;
 
 impl MongoStore {
@@ -101,7 +102,7 @@ impl MongoStore {
         Err(CONTENDED)
     }
 
-    /// Changes the record of an owner. Also returns the record as it then is.
+    /// Changes the record of an owner. Also returns the record after the call.
     pub(super) async fn change_record(
         &self,
         key: &RecordKey,
@@ -135,7 +136,7 @@ impl MongoStore {
         Err(CONTENDED)
     }
 
-    /// Writes a resolution. Also returns the record as it then is.
+    /// Writes a resolution. Also returns the record after the call.
     pub(super) async fn resolve_record(
         &self,
         key: &RecordKey,
@@ -163,7 +164,8 @@ impl MongoStore {
         }
     }
 
-    /// Inserts a claim if there is no record. `None`: a record exists, perhaps of this same claim.
+    /// Inserts a claim if there is no record. `None`: there is a record, perhaps one that an earlier copy of this claim
+    /// has made.
     async fn insert(
         &self,
         key: &RecordKey,

@@ -5,9 +5,9 @@
 --                         resolve_released, resolve_reopened
 --          owner          fresh for every claim and every resolution
 --          retention      how long a finished record is kept
---          kept_for       how long the record of a new claim is kept: retention and lease
+--          kept_for       how long the record of a new claim is kept: the retention plus the lease
 --          fingerprint    of the request
---          bound          the policy's bound: until when after the first attempt another one may start
+--          bound          the policy's bound: the time after the first claim within which another attempt has to start and end
 --          lease          the length of the lease; for a renewal, of the new one
 --          attempt        the attempt that changes its record
 --          follows        the rev that a renewal or a checkpoint follows; zero: unknown
@@ -18,12 +18,12 @@
 -- Times and durations are milliseconds. A finished record is kept for the retention after it was written. Any other record is kept
 -- for the retention after the end of its lease, so no claim expires while its owner works.
 --
--- Every client of the server waits for each instruction here. So fields arrive, stay and leave as text with the width of their
--- header field, and become numbers only for arithmetic. The script checks the length of the body only where it copies the body;
--- where the record is the reply, the client checks it.
+-- While this script runs, every other client of the server waits. So the script saves instructions: fields arrive, stay and leave
+-- as text with the width of their header field, and become numbers only for arithmetic. The script checks the length of the body
+-- only where it copies the body; where the record is the reply, the client checks it.
 
 local HEADER = 211
--- These are text, because a number as an argument of a command is formatted from floating point at every call.
+-- Both offsets are text: a number would be formatted from floating point at every call of a command.
 local HEADER_START, HEADER_END = '0', '210'
 local PATTERN = '^tb1 ([a-z_]+ *) (%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([01]) (%x+) (%d+)\n$'
 local IN_PROGRESS, UNKNOWN, RELEASED, COMPLETED = 'in_progress', 'unknown    ', 'released   ', 'completed  '
@@ -92,8 +92,8 @@ local function may_run_again(until_then, asked_first, bounded_by)
   return tonumber(bounded_by) > 0 and until_then < asked_first + bounded_by
 end
 
--- A refused call returns from here. Otherwise the fields become those of the next record. `kept` becomes the body of the next
--- record, if the body changes.
+-- A refused call returns in one of the branches below. Otherwise the fields become those of the next record. `kept` becomes the
+-- body of the next record, if the body changes.
 local kept
 if operation == 'claim' or operation == 'look' then
   if (completed or released) and now >= finished_at + retention then
@@ -151,8 +151,9 @@ elseif operation == 'release' and in_progress then
 elseif operation == 'release' and (released or (unknown and took_over == '1')) then
   return {'already_stored', now}
 elseif (operation == 'renew' or operation == 'checkpoint') and in_progress and rev ~= args.follows then
-  -- A stored checkpoint recognises itself. A checkpoint without a rev is never written, so it cannot be the stored one. A renewal
-  -- cannot recognise an earlier copy of itself: the length of the lease does not distinguish that copy from another write.
+  -- A checkpoint that is already stored is recognised by its body. A checkpoint without a rev is never written, so it cannot be the
+  -- stored one. A renewal cannot recognise an earlier copy of itself: the length of the lease does not distinguish that copy from
+  -- another write.
   if operation == 'checkpoint' and tonumber(args.follows) > 0 and rev - args.follows == 1
     and tonumber(length) == #args.body and redis.call('GETRANGE', key, HEADER, '-1') == args.body then
     return {'already_stored', now}

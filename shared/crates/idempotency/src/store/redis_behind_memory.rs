@@ -12,10 +12,11 @@
 //! process knows the keys in its memory, and only until the process ends. So this store is for development only.
 //!
 //! While Redis is away, no checkpoint, mark, renewal or release is acknowledged for an attempt that Redis has started.
-//! A process also starts a key that only other processes have used, because its memory has no copy of that key.
+//! A process also starts an attempt for a key that only other processes have used, because its memory has no copy of
+//! that key.
 //!
-//! One case is not prevented. If Redis falls back to an older state, and another process then claims and releases the
-//! same attempt again, this process runs the key twice.
+//! One case is not prevented. If Redis falls back to an older state, another process may then claim the key with the
+//! same attempt number, and release it. After that, this process runs the operation twice.
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ enum Detail {
     Number(u64),
 }
 
-/// The error if a reply is not one of the script's.
+/// The error if a reply does not have the form of the script's replies.
 pub(super) const UNEXPECTED: StoreError = StoreError::Unavailable {
     store: Backend::Redis,
     code: "unexpected_answer",

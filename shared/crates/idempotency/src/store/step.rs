@@ -1,9 +1,9 @@
 //! One atomic step of a store, as pure functions of the stored value, the call and the store's time.
 //!
-//! A store reads the value, calls one of these functions, writes its record, and then replies with its answer. No other
-//! write of that record may come between the reading and the writing. A store ensures this by a lock, a transaction, or
-//! a write that names the [`version`](crate::record::Record::version) that was read. If that version no longer matches,
-//! the store reads the value and calls the function again.
+//! A store reads the value, calls one of these functions, writes the record of the returned `Step`, if any, and then
+//! sends its answer. No other write of that record may come between the reading and the writing. A store ensures this
+//! by a lock, a transaction, or a write that names the [`version`](crate::record::Record::version) that was read. If
+//! that version no longer matches, the store reads the value and calls the function again.
 //!
 //! `stored` is the result of [`Record::from_text`](crate::record::Record::from_text): `Ok(None)` if the key is absent, an error if the value is
 //! unreadable. `now` is the time of the store's own clock, in the same step.

@@ -1,7 +1,7 @@
 //! MongoDB as the authoritative store, with Redis as a cache in front of it.
 //!
-//! Redis answers alone only from a result that MongoDB has acknowledged, or from a running attempt of the same request.
-//! MongoDB answers every other call.
+//! Redis answers a call alone only if Redis has a result that MongoDB has acknowledged, or a running attempt of the
+//! same request. MongoDB answers every other call.
 //!
 //! A result is written to Redis only after MongoDB has acknowledged it. So no response changes if Redis loses data or
 //! falls back to an older state. If results are signed, the same holds for anything that another program writes to
@@ -29,8 +29,8 @@ pub(crate) struct TieredStore {
     mongo: MongoStore,
 }
 
-/// The time reserved at the end of a claim for removing its hint from Redis; if less, a quarter of the claim's time. A
-/// hint that stays in Redis after a failed claim would block the key until its lease ends.
+/// The time reserved at the end of a claim for removing its hint from Redis: this time, or a quarter of the claim's
+/// time if that is less. A hint that stays in Redis after a failed claim would block the key until its lease ends.
 const REMOVAL_TIME: Duration = Duration::from_millis(300);
 
 /// The longest time to copy MongoDB's result to Redis. The response is final, and its client waits.
@@ -77,7 +77,7 @@ impl Store for TieredStore {
         if let Ok(Hint::Blocked(blocked)) = hinted {
             return Ok(Answer::of_all(ClaimOutcome::Blocked(blocked)));
         }
-        // If Redis did not reply, there is no known hint to remove later, so no time is reserved for it.
+        // If Redis did not reply, there is no known hint to remove later, so no time is reserved for the removal.
         let took_part = hinted.is_ok();
         let mongo_deadline = if took_part {
             deadline.reserving(deadline.clip(REMOVAL_TIME * 4) / 4)

@@ -12,7 +12,7 @@ pub(super) struct Outline<'a> {
     here: Place,
     /// The position after each array and object that is a member's value, in the order of their beginnings.
     ends: Vec<Place>,
-    /// The number of tokens read, for a test of the work.
+    /// The number of tokens read so far. A test limits this number.
     #[cfg(test)]
     pub(super) tokens: usize,
 }
@@ -29,7 +29,7 @@ pub(super) struct Place {
 pub(super) enum Token<'a> {
     Array,
     Object,
-    /// Including its quotes.
+    /// A string, including its quotes.
     String(&'a str),
     /// A number, `true`, `false` or `null`.
     Literal(&'a str),

@@ -127,8 +127,8 @@ proptest! {
     }
 }
 
-/// Regression: the parser read each level once per level above it, so 5 MB in 64 arrays took
-/// seconds.
+/// Regression: the parser read the text of each level again for every level above it, so 5 MB inside 64 nested arrays
+/// took seconds.
 #[test]
 fn depth_does_not_multiply_the_tokens_read() {
     const ELEMENTS: usize = 1_000;
@@ -143,7 +143,8 @@ fn depth_does_not_multiply_the_tokens_read() {
         let mut outline = Outline::of(value);
         let written = write(&mut outline, DEEPEST, &mut Vec::new());
         assert!(written.is_ok(), "{text}");
-        // A member takes four at most: its name, a literal passed over, and the value read.
+        // Each member takes at most four tokens, including its name, a literal that is passed over, and the value that
+        // is read.
         let most = ELEMENTS + 4 * 2 * DEEPEST;
         assert!(outline.tokens <= most, "{} of {most}", outline.tokens);
     }

@@ -210,7 +210,8 @@ impl MemoryStore {
         if knowledge == LocalKnowledge::Decides {
             return Copied::DecidedLocally;
         }
-        // This memory's clock does not know the time of the first claim, which limits another takeover.
+        // The time of the first claim limits another takeover, but this memory's clock does not know that time. So the
+        // copy allows no takeover.
         let policy = match grant.recognised_for {
             Some(_) => Policy::AtMostOnce,
             None => claim.policy,

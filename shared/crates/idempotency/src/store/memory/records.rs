@@ -18,7 +18,7 @@ pub(in super::super) struct LocalRecord {
 #[derive(Default)]
 pub(super) struct Records {
     pub(super) by_key: HashMap<RecordKey, LocalRecord>,
-    /// Memory that all records take, approximately.
+    /// The memory that all records take, in bytes, approximately.
     pub(super) bytes: usize,
 }
 
@@ -29,13 +29,13 @@ pub(super) enum Decider {
     Memory,
     /// Redis is being asked about the claim of this record.
     Pending,
-    /// Redis. `first_at` is the time of the first claim there. A record in Redis with the same time and no smaller
-    /// attempt belongs to this attempt or a later one.
+    /// Redis. `first_at` is the time of the first claim there. A record in Redis with the same time, and with the same
+    /// or a larger attempt number, belongs to this attempt or a later one.
     #[cfg(feature = "redis")]
     Redis { first_at: StoreTime },
 }
 
-/// Memory of a record besides its texts, approximately.
+/// The memory that a record takes in addition to its texts, in bytes, approximately.
 pub(super) const RECORD_BYTES: usize = 512;
 
 impl LocalRecord {
@@ -77,7 +77,7 @@ impl Records {
     }
 }
 
-/// Memory that a record takes, approximately.
+/// The memory that a record takes, in bytes, approximately.
 pub(super) fn size(key: &RecordKey, record: &Record) -> usize {
     let response = match &record.state {
         State::Completed { response, .. } => response.size(),

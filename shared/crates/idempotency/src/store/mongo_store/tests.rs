@@ -1,4 +1,4 @@
-//! The compare-and-sets against the pure functions, outcome by outcome and field by field.
+//! Compares the compare-and-sets with the pure functions: every outcome and every field.
 
 mod pair;
 

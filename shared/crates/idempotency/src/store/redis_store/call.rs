@@ -106,5 +106,5 @@ impl Call {
     }
 }
 
-/// The most arguments that an operation has: those of a checkpoint.
+/// The largest number of arguments that an operation has. A checkpoint has this many.
 const MOST_ARGUMENTS: usize = 9;

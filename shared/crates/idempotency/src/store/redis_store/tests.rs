@@ -1,4 +1,4 @@
-//! The script against the pure functions, verdict by verdict and byte by byte.
+//! Compares the script with the pure functions: every verdict and every byte.
 
 mod pair;
 mod replies;

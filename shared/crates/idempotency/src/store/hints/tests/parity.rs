@@ -1,5 +1,5 @@
-//! The script against its rules. Random histories of claims, results, removals, damaged values and passing time run on
-//! a real server and on the rules. The test compares each verdict and each stored byte.
+//! Compares the script with its rules. Random histories of claims, results, removals, damaged values and passing time
+//! run on a real server and on the rules. The test compares each verdict and each stored byte.
 
 use harness::RedisServer;
 use proptest::prelude::*;
@@ -35,19 +35,20 @@ pub(super) struct Asked {
 /// How far the clock moves.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Until {
-    /// By this many milliseconds; backwards if another server's clock takes over.
+    /// By this many milliseconds. A negative number: another server takes over, and its clock is behind.
     By(i64),
     /// To the end of the stored value (lease or retention), plus this many milliseconds.
     TheEnd(i64),
 }
 
-/// The time at which a result finished, in milliseconds from:
+/// The time at which a result finished: the variant is a base time, and its value the milliseconds after that base.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Finished {
+    /// The base is the current time.
     Now(i64),
-    /// The time at which the stored result finished.
+    /// The base is the time at which the stored result finished; without a stored result, the current time.
     Held(i64),
-    /// The instant whose retention ends now.
+    /// The base is exactly one retention before the current time.
     TheEnd(i64),
 }
 

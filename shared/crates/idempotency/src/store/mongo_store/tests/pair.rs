@@ -327,7 +327,7 @@ impl Pair {
         }
     }
 
-    /// Compares the stored record with the expected one, which the next step then starts from.
+    /// Checks that the stored record is the expected one. The next step starts from that record.
     fn compare(&mut self, observed: Observed, expected: Expected) {
         let stored = observed.document.clone().map(|mut document| {
             mongo_document::record(&mut document).expect("a record can be read")
@@ -373,7 +373,7 @@ impl history::Pair<Event> for Pair {
         self.expected = None;
         self.past.clear();
         self.claims.clear();
-        // There is no earlier observation, so its time spans from 1970.
+        // The first observation has no earlier one, so its time spans from 1970 until now.
         self.observe().await;
     }
 

@@ -18,7 +18,7 @@ pub(super) struct Pair {
     _redis: RedisServer,
     key: RecordKey,
     expected: Option<Record>,
-    /// The claims so far, with the attempts that they got, or would have got.
+    /// The claims so far, each with the number of the attempt that it started or would have started.
     claims: Vec<Fence>,
 }
 
