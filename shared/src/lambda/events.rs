@@ -18,7 +18,8 @@ use crate::App;
 
 /// One event to handle. Not `Debug`, because it has the caller's data.
 pub struct Event {
-    /// The payload as it was sent; `None` if it is not JSON. Lambda rejects such an event, a local server may not.
+    /// The payload as it was sent; `None` if it is not JSON. Lambda rejects such an event; a local server
+    /// may pass it on.
     pub payload: Option<Box<RawValue>>,
     /// The handler's deadline, which leaves time to send the response.
     pub deadline: Deadline,

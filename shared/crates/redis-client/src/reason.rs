@@ -64,7 +64,7 @@ pub enum Reason {
     /// Some or all hash slots have no master.
     #[error("the cluster is down: not every hash slot has a master")]
     ClusterDown,
-    /// The memory limit is reached, and the server may evict nothing.
+    /// The memory limit is reached, and the server is not allowed to evict a key.
     #[error(
         "the server is out of memory and rejects writes; raise maxmemory or use a larger server"
     )]
@@ -87,7 +87,7 @@ pub enum Reason {
     /// Any other error reply.
     #[error("the server rejected the command")]
     Rejected,
-    /// A reply of another type than the command has.
+    /// The reply has a type that no reply to this command has.
     #[error("unexpected reply; check that the URL points to a Redis or Valkey server")]
     UnexpectedAnswer,
 }
@@ -125,7 +125,7 @@ impl Reason {
         }
     }
 
-    /// Whether this error proves that nothing has run, also of a script.
+    /// Whether this error proves that nothing has run, not even a part of a script.
     pub(super) fn precedes_execution(self) -> bool {
         matches!(
             self,
