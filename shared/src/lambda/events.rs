@@ -25,7 +25,7 @@ pub struct Event {
     pub deadline: Deadline,
 }
 
-/// The error type and message after a panic. The panic's own message is neither sent nor logged.
+/// The error type and message after a panic. The panic's own message is not sent and not logged.
 const PANICKED: (&str, &str) = (
     "InternalError",
     "The invocation failed because of an internal error. Include its request id when you report it.",

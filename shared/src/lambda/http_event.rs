@@ -2,8 +2,8 @@
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
 //!
 //! The conversion of `lambda_http` panics on events that clients can cause: two protocols in `X-Forwarded-Proto`, a
-//! space in `Host`, a query that is not encoded. It also runs before any of our code, so the client would get
-//! neither a problem document nor a request id.
+//! space in `Host`, a query that is not encoded. It also runs before any of our code, so after a
+//! panic the client would get no problem document and no request id.
 //!
 //! So this module parses each member separately. It ignores members that no endpoint reads. It replaces a header
 //! value that HTTP does not allow by one that no endpoint accepts. If method, path, headers or body are invalid,

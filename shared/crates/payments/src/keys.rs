@@ -30,10 +30,10 @@ use super::payment::{Payment, id_of};
 /// The result of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct UnfinishedKeys {
-    /// Keys that the run completed or reopened.
+    /// The number of keys that the run completed or reopened.
     pub(super) finished: u64,
-    /// Keys whose outcome is unknown until their owner or an operator resolves them. Damaged keys that the store lists as unfinished
-    /// count too.
+    /// The number of keys whose outcome is unknown until their owner or an operator resolves them. This number includes damaged keys that
+    /// the store lists as unfinished.
     pub(super) unknown: u64,
     /// How long the oldest unknown key has been unknown, counted from the end of its lease.
     pub(super) oldest_unknown: Duration,

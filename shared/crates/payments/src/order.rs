@@ -38,7 +38,7 @@ pub struct Order {
     /// The client's own data. Stored as pairs, because MongoDB does not accept every string as a member name.
     #[serde(with = "pairs")]
     pub metadata: BTreeMap<String, String>,
-    /// Where the customer's browser returns after an action elsewhere, in parsed form.
+    /// The URL to which the customer's browser returns after an action on another site, in parsed form.
     pub return_url: Option<String>,
 }
 

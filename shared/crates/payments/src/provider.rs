@@ -66,7 +66,7 @@ pub(super) struct Intent {
     pub(super) livemode: bool,
     /// The secret with which the customer's browser continues.
     pub(super) client_secret: Option<String>,
-    /// What the customer has to do, for the browser.
+    /// What the customer has to do, as data for the customer's browser.
     pub(super) next_action: Option<Value>,
     /// The reason of the last decline.
     pub(super) last_payment_error: Option<PaymentError>,

@@ -34,21 +34,21 @@ pub struct Reconciler {
 /// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReconcileReport {
-    /// Payments that the run looked at.
+    /// The number of payments that the run looked at.
     pub looked_at: u64,
-    /// Payments that ended as charged.
+    /// The number of payments that ended as charged.
     pub succeeded: u64,
-    /// Payments that ended as declined.
+    /// The number of payments that ended as declined.
     pub declined: u64,
-    /// Payments that ended as failed: they can no longer be charged.
+    /// The number of payments that ended as failed: they can no longer be charged.
     pub failed: u64,
-    /// Rows that cannot be read and were skipped.
+    /// The number of rows that were skipped because they cannot be read.
     pub unreadable: u64,
     /// Whether the run looked at every due payment.
     pub finished: bool,
-    /// Due payments that are open after the run; `None` if the ledger did not answer.
+    /// The number of due payments that are open after the run; `None` if the ledger did not answer.
     pub still_open: Option<u64>,
-    /// The age of the oldest of these due payments in seconds; `None` also if there are none.
+    /// The age of the oldest due payment that is open after the run, in seconds; `None` also if there is no such payment.
     pub oldest_open_seconds: Option<u64>,
 }
 

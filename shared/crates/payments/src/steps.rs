@@ -33,7 +33,7 @@ use super::timestamp::Timestamp;
 pub(super) enum AttemptOutcome {
     /// The payment has ended.
     Ended(Payment),
-    /// The payment is open, in its state. The map has what the customer's browser needs to continue.
+    /// The payment is still open. The map has what the customer's browser needs to continue.
     Pending(Payment, Map<String, Value>),
     /// This attempt had no effect and can have none. Another attempt may have taken over since.
     NothingDone(Payment),

@@ -1,7 +1,7 @@
 //! The reasons why Redis gives no result. Each has a stable code for programs, and a fixed text for people that says
 //! what failed and what to check.
 
-/// Why a command has no result. The text is fixed: it quotes neither the URL nor the server, so it is safe to show.
+/// Why a command has no result. The text is fixed and does not quote the URL or the server, so it is safe to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// No URL is configured.

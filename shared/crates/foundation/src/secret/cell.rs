@@ -38,7 +38,7 @@ pub trait SecretStore: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("secret store unavailable: {code}")]
 pub struct ReadError {
-    /// The error code of the store, or ours: `timeout`, `connection_failed`, `empty`, `no_store`.
+    /// The error code of the store, or a code of ours: `timeout`, `connection_failed`, `empty`, `no_store`.
     pub code: String,
 }
 
