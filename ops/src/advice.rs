@@ -65,14 +65,14 @@ pub(crate) fn end_of_payment(payment: &Payment, cancel_after: Duration) -> Optio
 /// Advice for a payment whose ledger row is damaged.
 pub(crate) const UNREADABLE_PAYMENT: &str = "The row in the ledger is damaged. The payment may be open, and the customer may have been charged. Repair the row: see \"Unreadable payments\" in docs/runbook.md. Not safe: delete the row; charge again with another key.";
 
-/// The error where no store of keys is configured.
+/// The error if no store of keys is configured.
 pub(crate) const NO_STORE: &str = "no idempotency store is configured: without REDIS_URL and MONGODB_URI each function keeps its keys in the memory of its process, which no other process can read. Set the variables as the functions have them. Payments are in the ledger: `payments show ID`";
 
-/// Stands in place of the progress where no store of keys is configured.
+/// The text that replaces the progress if no store of keys is configured.
 pub(crate) const PROGRESS_NOT_VISIBLE: &str =
     "not visible: without REDIS_URL and MONGODB_URI it is in the memory of the function's process";
 
-/// The result of a payment's key: the record holds a reference, and the ledger holds the response.
+/// The text for the result of a payment's key. The record holds a reference, and the ledger holds the response.
 pub(crate) const REFERENCE: &str = "a reference to the payment; the ledger answers retries";
 
 /// Advice for a key that refers to a payment which the ledger does not have.

@@ -1,7 +1,7 @@
 //! The file `.env`, read by the same rules as `make run` (`scripts/dotenv.sh`; a test compares the two).
 //!
 //! `.env` configures the functions on a developer's machine. Outside development the tool ignores the file, so that it never connects to a
-//! developer's store in place of the environment's.
+//! developer's store instead of the store of that environment.
 
 use std::collections::BTreeMap;
 use std::{fs, io};

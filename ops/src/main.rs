@@ -38,7 +38,7 @@ fn main() -> ExitCode {
             Ok(()) | Err(_) => ExitCode::FAILURE,
         },
         Err(failure) => {
-            // A failure to write the error itself has no place to be reported.
+            // If the error cannot be written, there is no other place to report that.
             let _ = write!(
                 io::stderr(),
                 "{}",

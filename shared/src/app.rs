@@ -52,8 +52,8 @@ impl App {
     }
 
     /// Creates the app for the operator's tool. It reads the environment, and in development `written` for
-    /// variables that are not set. The memory of this process never replaces Redis, because it has none of the
-    /// functions' keys.
+    /// variables that are not set. The memory of this process never replaces Redis, because that memory has
+    /// no keys of the functions.
     ///
     /// # Errors
     ///
@@ -82,8 +82,8 @@ impl App {
     }
 
     pub(crate) fn new(config: Config) -> Self {
-        // Constants, because a call could unwind and drop the other fields, and the function would then link every
-        // client.
+        // The fields are constants. A call could unwind and drop the other fields, and the function would then link
+        // every client.
         Self {
             config,
             secrets: const { OnceLock::new() },

@@ -39,9 +39,9 @@ pub enum Status {
     Healthy,
     /// The service works. MongoDB is reported with this value instead of `healthy`.
     Connected,
-    /// The service works, and something needs attention.
+    /// The service works, but something needs attention.
     Degraded,
-    /// The server is reachable and does not work.
+    /// The server is reachable but does not work.
     Unhealthy,
     /// There is no connection, or none is configured.
     Disconnected,

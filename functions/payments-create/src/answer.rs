@@ -10,7 +10,7 @@ use shared::idempotency::web as idempotent;
 use shared::payments::{Answer, BodyError, Payment, State};
 use shared::web::{self, Problem, Response};
 
-/// When a client should ask again for a pending payment.
+/// The time after which a client should ask again for a pending payment.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 const VALIDATION_FAILED: Problem = Problem {

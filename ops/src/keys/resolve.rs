@@ -146,7 +146,7 @@ fn preview(scope: &str, key: &str, entry: &Entry, resolution: &Resolution) -> Pa
             format!("released: {}", reason.name().replace('_', " ")),
             "The next request with this key runs the work again.",
         ),
-        // No argument of the command produces this.
+        // No argument of the command produces this resolution.
         Resolution::Reopened => (
             "reopened".to_owned(),
             "The next request with this key takes over.",

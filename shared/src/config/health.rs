@@ -22,7 +22,7 @@ pub(crate) struct HealthConfig {
     /// Whether MongoDB is authoritative for keys, for a function without the URI of MongoDB. `None`: MongoDB is
     /// authoritative if its URI is set.
     pub(crate) mongodb_decides: Option<bool>,
-    /// The services that make the overall status `unhealthy`; `None`: those without which no key can be claimed.
+    /// The services that make the overall status `unhealthy`; `None`: the services without which no key can be claimed.
     pub(crate) critical: Option<Vec<Service>>,
     /// The token that a client sends to see the details.
     pub(crate) details_token: Option<SecretSource>,

@@ -28,8 +28,8 @@ pub(super) fn read_source(
     }
 }
 
-/// Reads a [list](foundation::secret::Secret::list) of secrets in the same way. A list in a variable is checked here, a
-/// list in Secrets Manager where it is used.
+/// Reads a [list](foundation::secret::Secret::list) of secrets in the same way. A list in a variable is checked here. A
+/// list in Secrets Manager is checked by the code that uses it.
 pub(super) fn read_list(
     read: &Reader<'_>,
     variable: &'static str,

@@ -105,7 +105,7 @@ fn an_invalid_value_names_the_variable_the_value_and_the_accepted_values() {
     "#);
 }
 
-/// The error once showed a URL, a key or a password in the wrong variable.
+/// Regression: the error showed a URL, a key or a password that was in the wrong variable.
 #[test]
 fn an_error_shows_no_value_that_may_be_a_secret() {
     let cases = [

@@ -52,7 +52,7 @@ impl Access {
     }
 
     /// Whether the sender of these headers may see the details. If the token does not match, the stored token may
-    /// have been rotated: it is read again, with growing pauses.
+    /// have been rotated: the token is read again, with growing pauses.
     async fn permits(&self, headers: &HeaderMap, deadline: Deadline) -> bool {
         let (cell, shortest) = match &self.0 {
             Rule::EveryClient => return true,

@@ -52,7 +52,7 @@ impl MongoCheck {
         }
     }
 
-    /// Pings MongoDB within the time limit. Every outcome becomes a report, also a panic.
+    /// Pings MongoDB within the time limit. Every outcome becomes a report, even a panic.
     pub(super) async fn run(&self, deadline: Deadline) -> MongoReport {
         let deadline = deadline.within(self.timeout);
         let report = match AssertUnwindSafe(self.mongo.ping(deadline))

@@ -137,7 +137,7 @@ impl RedisCheck {
         self.rules.fallback
     }
 
-    /// Probes Redis within the time limit. Every outcome becomes a report, also a panic.
+    /// Probes Redis within the time limit. Every outcome becomes a report, even a panic.
     pub(super) async fn run(&self, deadline: Deadline) -> RedisReport {
         let client = self.client.within(deadline.within(self.timeout));
         let report = match AssertUnwindSafe(client.health_check()).catch_unwind().await {

@@ -18,13 +18,14 @@ use crate::App;
 
 /// One event to handle. Not `Debug`, because it has the caller's data.
 pub struct Event {
-    /// The payload as it was sent; `None` if it is not JSON. Lambda rejects such an event, a local server may not.
+    /// The payload as it was sent; `None` if it is not JSON. Lambda rejects such an event; a local server
+    /// may pass it on.
     pub payload: Option<Box<RawValue>>,
     /// The handler's deadline, which leaves time to send the response.
     pub deadline: Deadline,
 }
 
-/// The error type and message after a panic. The panic's own message is neither sent nor logged.
+/// The error type and message after a panic. The panic's own message is not sent and not logged.
 const PANICKED: (&str, &str) = (
     "InternalError",
     "The invocation failed because of an internal error. Include its request id when you report it.",

@@ -2,8 +2,8 @@
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
 //!
 //! The conversion of `lambda_http` panics on events that clients can cause: two protocols in `X-Forwarded-Proto`, a
-//! space in `Host`, a query that is not encoded. It also runs before any of our code, so the client would get
-//! neither a problem document nor a request id.
+//! space in `Host`, a query that is not encoded. It also runs before any of our code, so after a
+//! panic the client would get no problem document and no request id.
 //!
 //! So this module parses each member separately. It ignores members that no endpoint reads. It replaces a header
 //! value that HTTP does not allow by one that no endpoint accepts. If method, path, headers or body are invalid,
@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 
 /// The parsed event. Not `Debug`, because headers and body can contain secrets.
 pub(super) struct HttpEvent {
-    /// The request id of API Gateway, which is also in its own logs.
+    /// The request id of API Gateway, which is also in API Gateway's own logs.
     pub(super) request_id: Option<String>,
     /// The method; `GET` if the event has no valid one.
     pub(super) method: Method,
@@ -60,15 +60,15 @@ const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS
 /// Characters that must be percent-encoded in a path. API Gateway decodes the path of a request.
 const NOT_IN_A_PATH: &AsciiSet = &NOT_IN_A_QUERY.add(b'?');
 
-/// Replaces a header value that HTTP does not allow. It is not valid text, so every endpoint rejects it as
-/// malformed.
+/// The value that replaces a header value which HTTP does not allow. It is not valid text, so every endpoint rejects
+/// it as malformed.
 const INVALID_TEXT: &[u8] = b"\xff";
 
 /// The longest request id of API Gateway.
 const LONGEST_REQUEST_ID: usize = 128;
 
 impl HttpEvent {
-    /// Parses an event. Any JSON value is an event, and so is a missing one.
+    /// Parses an event. Any JSON value counts as an event, and so does a missing value.
     pub(super) fn read(event: Option<&RawValue>) -> Self {
         let event: Event = event.and_then(object).unwrap_or_default();
         let context: Context = event.request_context.and_then(object).unwrap_or_default();
@@ -224,8 +224,8 @@ impl Event<'_> {
     }
 }
 
-/// The caller according to the authorizer in the event. If its name is missing or is not text, no other authorizer
-/// is tried.
+/// The caller according to the authorizer in the event. If the caller's name is missing or is not text, no other
+/// authorizer is tried.
 fn caller(authorizer: Option<&RawValue>) -> Caller {
     let Some(authorizer) = authorizer else {
         return Caller::Unchecked;

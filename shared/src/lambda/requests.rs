@@ -20,7 +20,7 @@ use super::start;
 use crate::App;
 
 /// Runs a function for HTTP requests. `build` creates its state from the [`App`], once; `handle` handles each
-/// invocation with it. Every event gets a response, also one without a valid request. Returns only if the function
+/// invocation with it. Every event gets a response, even without a valid request. Returns only if the function
 /// cannot start or Lambda ends it.
 pub fn serve<S, F, R>(
     build: impl FnOnce(&App) -> S,

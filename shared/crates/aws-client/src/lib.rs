@@ -19,7 +19,8 @@ pub use stored::SecretsManager;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("AWS unavailable: {code}")]
 pub struct Unavailable {
-    /// The error code of AWS, or ours: `timeout`, `connection_failed`, `empty`, `no_credentials`, `no_credentials_provider`.
+    /// The error code of AWS, or a code of this crate: `timeout`, `connection_failed`, `empty`, `no_credentials`,
+    /// `no_credentials_provider`.
     pub code: String,
 }
 

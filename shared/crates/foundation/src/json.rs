@@ -17,10 +17,10 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The problem of a string with half of a surrogate pair.
+/// The text of the error for a string with half of a surrogate pair.
 pub const LONE_SURROGATE: &str =
     r"it has half of a surrogate pair (`\ud83d` alone is no character)";
-/// The problem of an object with such a name.
+/// The text of the error for an object with half of a surrogate pair in a name.
 pub const LONE_SURROGATE_IN_NAME: &str =
     r"the name of a member has half of a surrogate pair (`\ud83d` alone is no character)";
 

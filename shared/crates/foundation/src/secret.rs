@@ -25,7 +25,7 @@ pub enum SecretSource {
 /// The name of a secret in a [`SecretStore`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSecret {
-    /// The variable with its ARN.
+    /// The variable that has the secret's ARN.
     pub variable: &'static str,
     /// Its ARN in AWS Secrets Manager.
     pub arn: String,
@@ -35,7 +35,7 @@ pub struct StoredSecret {
     pub ttl: Duration,
 }
 
-/// The most secrets in a list: during a rotation, the old and the new secret are both valid.
+/// The largest number of secrets in a list: during a rotation, the old and the new secret are both valid.
 const MOST_IN_A_LIST: usize = 2;
 const LONGEST_IN_A_LIST: usize = 256;
 

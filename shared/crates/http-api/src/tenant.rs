@@ -36,7 +36,7 @@ pub struct Unauthenticated;
 const LONGEST_NAME: usize = 240;
 
 impl Tenant {
-    /// Returns the tenant that the authorizer names. On a laptop, where there is no authorizer, it is `local`.
+    /// Returns the tenant that the authorizer names. On a laptop, which has no authorizer, the tenant is `local`.
     ///
     /// # Errors
     ///

@@ -45,7 +45,7 @@ impl Address {
         }
     }
 
-    /// The reason why the URI from the environment is unusable, if it is. It asks no server and no DNS.
+    /// The reason why the URI from the environment is unusable, if it is. This function asks no server and no DNS.
     pub(super) fn fault(&self) -> Option<Error> {
         let uri = self.given.as_ref()?;
         match ConnectionString::parse(uri.expose()) {

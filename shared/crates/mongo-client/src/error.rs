@@ -5,8 +5,8 @@ use mongodb::error::{ErrorKind, WriteFailure};
 
 const DUPLICATE_KEY: i32 = 11_000;
 
-/// Why a call to MongoDB has no result. The text is fixed: it quotes neither the URI nor the server, so it is safe to
-/// show.
+/// Why a call to MongoDB has no result. The text is fixed and does not quote the URI or the server, so it is safe
+/// to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No URI is configured.

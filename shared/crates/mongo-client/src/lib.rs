@@ -39,7 +39,7 @@ struct Inner {
 /// The share of the time for the first attempt on a client that has replied before. If the connection of that client
 /// drops everything, the rest of the time is enough for a new client to connect.
 const FIRST_ATTEMPT_SHARE: f64 = 0.5;
-/// Time limit of a call, even if more time is left: the driver itself waits without limit for a reply.
+/// Time limit of a call, even if the caller's deadline is later. The driver itself has no time limit for a reply.
 const OPERATION_LIMIT: Duration = Duration::from_secs(5);
 /// The shortest first attempt whose failure counts against the client. A shorter attempt was cut by the caller's
 /// deadline, so its failure proves nothing about the client.
@@ -67,7 +67,7 @@ impl Mongo {
         self.inner.address.is_some()
     }
 
-    /// The reason if the settings alone make every call fail. It asks no server and no DNS.
+    /// The reason why every call fails, if the settings alone cause that. This function asks no server and no DNS.
     pub fn fault(&self) -> Option<Error> {
         match &self.inner.address {
             Some(address) => address.fault(),
@@ -171,7 +171,7 @@ impl Mongo {
         }
     }
 
-    /// Returns the client in use for this deployment, or a new one. Never returns `worn`.
+    /// Returns the client in use for this deployment, or a new one. Never returns `worn`, a client that failed.
     fn in_use(
         &self,
         deployment: &Arc<Deployment>,
@@ -186,8 +186,8 @@ impl Mongo {
         }
     }
 
-    /// Runs `call` on `live` until `first`. If the server rejects its login, runs it until `deadline` on a client
-    /// of the newer URI, if there is one.
+    /// Runs `call` on `live` until `first`. If the server rejects its login, runs `call` until `deadline` on a
+    /// client of the newer URI, if there is one.
     async fn call<T, F>(
         &self,
         live: &LiveClient,
@@ -299,8 +299,8 @@ impl fmt::Debug for Mongo {
     }
 }
 
-/// The options with which a majority acknowledges reads and writes, even if the URI says otherwise. So a failover
-/// undoes neither.
+/// The options with which a majority acknowledges reads and writes, even if the URI says otherwise. So a
+/// failover cannot undo what was read or written.
 fn majority_options() -> DatabaseOptions {
     DatabaseOptions::builder()
         .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))

@@ -10,9 +10,9 @@ use super::{OpenPayments, Payment, ProviderFinding, Setup, Timestamp};
 
 /// Lists, shows and reconciles payments for an operator.
 pub struct PaymentAdmin {
-    /// Enough to list and show payments, also where no provider is configured.
+    /// The ledger. It is enough to list and show payments, even if no provider is configured.
     ledger: Option<Arc<dyn Ledger>>,
-    /// Needed to reconcile; `None`: no ledger or no provider is configured.
+    /// The service that reconciles payments; `None`: no ledger or no provider is configured.
     service: Option<PaymentService>,
 }
 
@@ -25,10 +25,10 @@ pub enum PaymentAdminError {
     /// No provider is configured.
     #[error("no provider is configured; set PAYMENT_PROVIDER, and STRIPE_API_KEY for Stripe")]
     NoProvider,
-    /// The ledger did not answer, for the reason with this code.
+    /// The ledger did not answer. The code says why.
     #[error("ledger unavailable: {0}")]
     Unavailable(&'static str),
-    /// The payment's row is there and cannot be read.
+    /// The payment has a row, but the row cannot be read.
     #[error(
         "the ledger row of the payment is damaged; the payment may have been charged; see docs/runbook.md, Unreadable payments"
     )]
@@ -44,7 +44,7 @@ impl PaymentAdmin {
         }
     }
 
-    /// The oldest open payments, at most `limit`, and the unreadable rows among those older than them.
+    /// The oldest open payments, at most `limit`, and the unreadable rows that the ledger found meanwhile.
     ///
     /// # Errors
     ///
@@ -77,8 +77,8 @@ impl PaymentAdmin {
         Ok(found.await?)
     }
 
-    /// Reconciles one payment now, as `payments-reconcile` does on its schedule: nothing is confirmed, and only a payment that is due is
-    /// closed. Returns the payment afterwards and the provider's answer, if there is such a payment.
+    /// Reconciles one payment now, as `payments-reconcile` does on its schedule: nothing is confirmed, and the payment is
+    /// closed only if it is due for closing. Returns the reconciled payment and the provider's answer; `None` if there is no such payment.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Charges and intents at the provider that contradict the ledger.
 //!
-//! Our own steps never cause one, so an operator has to look at each. An anomaly is logged and counted, an alarm watches each kind, and
-//! the runbook has the remedy. The ledger is not changed.
+//! Our own steps never cause an anomaly, so an operator has to look at each. An anomaly is logged and counted, an alarm watches each kind,
+//! and the runbook has the remedy. The ledger is not changed.
 
 use telemetry::metrics::{Metric, Metrics, Unit};
 use tracing::error;
@@ -73,7 +73,7 @@ impl Anomaly {
                 "the customer was charged for a payment that is not in the ledger; restore the row or refund the intent; see docs/runbook.md, Payment anomalies"
             }
             Self::AmountMismatch => {
-                "the intent has another amount or currency than its payment; it is not confirmed here; see docs/runbook.md, Payment anomalies"
+                "the intent has another amount or currency than its payment; this backend does not confirm the intent; see docs/runbook.md, Payment anomalies"
             }
             Self::LivemodeMismatch => {
                 "the provider's mode, live or test, is not PAYMENT_LIVEMODE; nothing is confirmed; correct the API key or PAYMENT_LIVEMODE; see docs/runbook.md, Payment anomalies"

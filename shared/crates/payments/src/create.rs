@@ -38,7 +38,7 @@ pub struct Payments {
 /// It has no `Debug`, because a person's purchase must not reach a log.
 pub struct NewPayment {
     order: Order,
-    /// Errors by rules that older versions lacked. Such an order is still answered if an older version accepted it.
+    /// Errors by rules that older versions did not have. An order with such errors is still answered if an older version accepted it.
     newly_invalid: Vec<BodyError>,
     tenant: Tenant,
     key: IdempotencyKey,
@@ -73,7 +73,7 @@ pub enum Answer {
     },
     /// The body is invalid.
     InvalidBody(Vec<BodyError>),
-    /// Another attempt runs, at most for this long.
+    /// Another attempt is running. Its lease ends after this time.
     InProgress(Duration),
     /// The key was used for another request.
     KeyReused,
@@ -85,7 +85,7 @@ pub enum Answer {
 
 /// The route is part of every request's fingerprint.
 const ROUTE: &str = "/api/payments";
-/// The least time left with which an invocation starts a payment.
+/// An invocation with less time left than this does not start a payment.
 const LEAST_TIME: Duration = Duration::from_secs(2);
 
 impl NewPayment {
@@ -254,12 +254,12 @@ impl PaymentContext<'_> {
             }
         };
         if opened.fingerprint != self.fingerprint.to_string() {
-            // Another request opened this row under the same key, and may still be charged.
+            // Another request with the same key opened this row. Its payment may still be charged.
             lease.release().await;
             return Answer::KeyReused;
         }
         let was_open = opened.state.is_open();
-        // The idempotency store may have lost the record of the attempt that opened the row. That attempt may still run.
+        // The idempotency store may have lost the record of the attempt that opened the row. That attempt may still be running.
         let is_record_lost = lease.is_first() && opened != payment;
         let concurrent = if lease.took_over() || is_record_lost {
             ConcurrentAttempt::Possible
@@ -293,7 +293,7 @@ impl PaymentContext<'_> {
         }
     }
 
-    /// Answers a request that the engine did not let run.
+    /// Answers a request that the engine blocked.
     async fn answer_blocked(&self, blocked: Blocked) -> Answer {
         match blocked {
             Blocked::Replay(saved) if !is_final_response(&saved) => self.look_again().await,
@@ -309,8 +309,8 @@ impl PaymentContext<'_> {
 
     /// Answers from the ledger where the engine reports a mismatch or an unknown outcome; `without_row` applies if there is no row.
     ///
-    /// Both reports can be wrong. After the key's retention, an attempt with another body leaves its own fingerprint. Another program
-    /// can write a record. The ledger's row settles which request the payment belongs to.
+    /// The engine's report can be wrong. After the key's retention, an attempt with another body may have claimed the key and left its own
+    /// fingerprint. Or another program may have written the record. The ledger's row shows which request the payment belongs to.
     async fn answer_from_ledger(&self, without_row: Answer) -> Answer {
         match self.read().await {
             Ok(Some(payment)) if payment.fingerprint == self.fingerprint.to_string() => {
@@ -363,7 +363,7 @@ impl PaymentContext<'_> {
 }
 
 impl Answer {
-    /// The answer when the ledger does not give the payment.
+    /// The answer if the payment cannot be read from the ledger.
     fn without_payment(error: &LedgerError) -> Self {
         match error {
             LedgerError::Unavailable(_) => Self::Unavailable,

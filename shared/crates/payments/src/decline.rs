@@ -1,11 +1,11 @@
 //! The decline code that a payer sees.
 //!
-//! `stolen_card` or `fraudulent` helps a thief to sort stolen cards. Stripe advises to present such codes as generic
-//! (<https://docs.stripe.com/declines/codes>). So a payer sees the codes on which a payer can act, and `generic_decline` for every other
-//! code, including codes that Stripe may add. The ledger keeps the real code, and `truebond-ops payments show` prints it.
+//! A code such as `stolen_card` or `fraudulent` would help a thief to sort stolen cards. Stripe advises merchants to present such codes as
+//! generic (<https://docs.stripe.com/declines/codes>). So a payer sees the codes on which a payer can act, and `generic_decline` for every
+//! other code, including codes that Stripe may add. The ledger keeps the real code, and `truebond-ops payments show` prints it.
 //!
-//! Payments that an older version ended have the provider's code in their final response. It stays, because final responses never
-//! change. A `GET` of such a payment follows this rule.
+//! Older versions of the backend put the provider's code into the final response. Such a response keeps the provider's code, because final
+//! responses never change. A `GET` of such a payment shows the code by the rule above.
 
 const GENERIC: &str = "generic_decline";
 

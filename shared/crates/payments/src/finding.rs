@@ -17,11 +17,11 @@ pub enum ProviderFinding {
     AmountMismatch,
     /// The provider does not have the intent that the ledger names. An API key of another account or mode has the same effect.
     NoSuchIntent,
-    /// The provider gave no usable answer, for the reason with this code.
+    /// The provider gave no usable answer. The code says why.
     Unreachable(&'static str),
 }
 
-/// What one attempt has found so far, and whether the ledger recorded it.
+/// What one attempt has found at the provider so far, and whether the ledger acknowledged its writes.
 pub(super) struct Findings {
     latest: Mutex<ProviderFinding>,
     is_recorded: Mutex<bool>,

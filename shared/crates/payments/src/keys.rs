@@ -9,12 +9,12 @@
 //! - its payment belongs to another request, or
 //! - it is the key of an event.
 //!
-//! Reopening is safe. Each attempt first opens or finds the payment's row, and an attempt after a reopening knows that an earlier one
-//! may still run. Processing an event twice is harmless.
+//! Reopening is safe. Each attempt first opens or finds the payment's row, and an attempt after a reopening knows that an earlier attempt
+//! may still be running. Processing an event twice is harmless.
 //!
-//! Keys of other work are left to their owners. The run counts the unknown keys among them, and an alarm watches the oldest one. Abandoned
-//! keys that the next attempt takes over stay as they are. Without a ledger, only the record makes that attempt check the state before it
-//! acts.
+//! Keys of other work are left to their owners. The run counts the unknown keys among them, and an alarm watches the oldest one. An
+//! abandoned key of other work stays as it is if the next attempt can take it over. Such work may have no ledger. Then only the key's
+//! record tells the next attempt that an earlier one may have acted.
 
 use std::time::Duration;
 
@@ -30,10 +30,10 @@ use super::payment::{Payment, id_of};
 /// The result of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct UnfinishedKeys {
-    /// Keys that the run completed or reopened.
+    /// The number of keys that the run completed or reopened.
     pub(super) finished: u64,
-    /// Keys whose outcome is unknown until their owner or an operator resolves them. Damaged keys that the store lists as unfinished
-    /// count too.
+    /// The number of keys whose outcome is unknown until their owner or an operator resolves them. This number includes damaged keys that
+    /// the store lists as unfinished.
     pub(super) unknown: u64,
     /// How long the oldest unknown key has been unknown, counted from the end of its lease.
     pub(super) oldest_unknown: Duration,
@@ -70,11 +70,11 @@ enum Step {
 
 /// The prefix of the keys of payments and events.
 const KEYS_OF_PAYMENTS: &str = "idempotency:http:payments.";
-/// The least time left with which a run takes another key. The next run starts at the first key.
+/// A run with less time left than this does not take another key. The next run starts at the first key.
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
-/// Reads every unfinished key, and finishes the keys of payments and events. A key is left alone until `settle_after` has passed, so that
-/// its client can retry first.
+/// Reads every unfinished key, and finishes the keys of payments and events. A key is left alone until its lease has been over for
+/// `settle_after`, so that its client can retry first.
 ///
 /// # Errors
 ///
@@ -179,7 +179,7 @@ impl Work {
     }
 }
 
-/// Whether the attempt was abandoned, and `settle_after` has passed, so that its client could retry.
+/// Whether the attempt was abandoned, and its lease has been over for `settle_after`, so that its client had time to retry.
 fn is_abandoned(entry: &Entry, settle_after: Duration) -> bool {
     entry.progress.is_abandoned() && entry.lease_over_for >= settle_after
 }

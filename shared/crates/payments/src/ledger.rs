@@ -75,8 +75,8 @@ pub(super) enum QueueOrder {
     Oldest,
     /// Payments that the reconciler has not looked at since `looked_before`; the one that waited longest first.
     ///
-    /// A payment waits since its last look, or since it was created. So each payment gets its turn, even if others never end and new
-    /// ones keep arriving.
+    /// The wait begins when the reconciler last looked at the payment, or when the payment was created. So each payment gets its turn,
+    /// even if other payments never end and new payments keep arriving.
     LongestWaiting {
         /// Only payments that the reconciler looked at before this time, or never.
         looked_before: Timestamp,
@@ -116,13 +116,13 @@ pub struct OpenPayments {
     pub unreadable: Vec<String>,
 }
 
-/// Why the ledger did not give a payment.
+/// Why a payment was not read from the ledger, or not written into it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LedgerError {
-    /// The ledger did not answer, for the reason with this code. A write may have taken effect.
+    /// The ledger did not answer. The code says why. A write may have taken effect.
     #[error("ledger unavailable: {0}")]
     Unavailable(&'static str),
-    /// The payment's row is there and cannot be read. The payment may have been charged.
+    /// The payment has a row, but the row cannot be read. The payment may have been charged.
     #[error("ledger row unreadable")]
     Unreadable {
         /// The payment's tenant, if the row still has it.

@@ -12,8 +12,8 @@
 //! others do not wait.
 //!
 //! The model runs the real code. Runs execute [`Attempt`](super::steps::Attempt) ([`behaviour`]), the ledger runs
-//! [`Change::apply`](super::ledger::Change::apply), and the adapter for Stripe reads the provider's errors. Modelled are the provider's
-//! state machine, the network, and the engine around an attempt. The engine has its own model, `idempotency/model.rs`.
+//! [`Change::apply`](super::ledger::Change::apply), and the adapter for Stripe reads the provider's errors. The model itself has only the
+//! provider's state machine, the network, and the engine around an attempt. The engine has its own model, `idempotency/model.rs`.
 //!
 //! A search without a finding proves little by itself. So the same search runs with one bug planted, and has to find each bug.
 
@@ -55,7 +55,7 @@ struct Protocol {
     bug: Option<Bug>,
 }
 
-/// A step that the protocol forbids.
+/// A bug to plant in the protocol: a step that the protocol forbids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
     /// An attempt confirms the intent that it has created, not the one read back from the ledger.
@@ -81,7 +81,7 @@ enum Bug {
     ReconcilerConfirms,
     /// The reconciler leaves an old payment open, as if it were young.
     OldPaymentLeftOpen,
-    /// The attempt after a reopening assumes that no other attempt runs.
+    /// The attempt after a reopening assumes that no other attempt is running.
     ReopenedWithoutTakeover,
     /// Each attempt answers with bytes of its own, not with the ledger's.
     AnswerRenderedByEach,

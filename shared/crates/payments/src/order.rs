@@ -38,7 +38,7 @@ pub struct Order {
     /// The client's own data. Stored as pairs, because MongoDB does not accept every string as a member name.
     #[serde(with = "pairs")]
     pub metadata: BTreeMap<String, String>,
-    /// Where the customer's browser returns after an action elsewhere, in parsed form.
+    /// The URL to which the customer's browser returns after an action on another site, in parsed form.
     pub return_url: Option<String>,
 }
 
@@ -46,7 +46,7 @@ pub struct Order {
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) order: Order,
-    /// Errors by rules that older versions lacked.
+    /// Errors by rules that older versions did not have.
     pub(super) newly_invalid: Vec<BodyError>,
 }
 
@@ -226,7 +226,7 @@ fn metadata_entry(
     let value = body.parsed(&path, value, accepted, |value| {
         text(value, LONGEST_METADATA_VALUE)
     })?;
-    // Older versions accepted these. The provider then had another value than the response to the client, or none.
+    // Older versions accepted these names. The provider then had another value than the response to the client, or no value.
     if OUR_METADATA.contains(&name) {
         body.reject_newly(&path, OURS);
     } else if has_invisible(name) || has_unwritten(&value) {
@@ -247,7 +247,7 @@ fn return_url(body: &mut Body<'_>, environment: &Environment) -> Option<String> 
     Some(url.parsed)
 }
 
-/// Stripe's rule: it parses brackets in a name as structure.
+/// Whether Stripe accepts the name of a metadata member: Stripe parses brackets in a name as structure.
 fn is_metadata_key(key: &str) -> bool {
     let bracketed = key.contains(['[', ']']);
     !key.is_empty()

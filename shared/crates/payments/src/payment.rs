@@ -10,14 +10,14 @@ use super::{Order, Timestamp};
 /// A row of the ledger.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
-    /// `pay_` and 32 hexadecimal digits, derived from the idempotency key: every attempt computes the same id.
+    /// `pay_` and 32 hexadecimal digits, derived from the idempotency key. So every attempt computes the same id.
     #[serde(rename = "_id")]
     pub id: String,
     /// The tenant that the payment belongs to.
     pub tenant: String,
     /// The fingerprint of the request in hexadecimal. Another request with the same key is refused.
     pub fingerprint: String,
-    /// How far the payment is.
+    /// The state of the payment.
     pub state: State,
     /// What the client ordered.
     pub order: Order,

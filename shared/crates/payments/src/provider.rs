@@ -66,7 +66,7 @@ pub(super) struct Intent {
     pub(super) livemode: bool,
     /// The secret with which the customer's browser continues.
     pub(super) client_secret: Option<String>,
-    /// What the customer has to do, for the browser.
+    /// What the customer has to do, as data for the customer's browser.
     pub(super) next_action: Option<Value>,
     /// The reason of the last decline.
     pub(super) last_payment_error: Option<PaymentError>,
@@ -116,11 +116,11 @@ pub(super) enum ProviderError {
     OutcomeUnknown(&'static str),
 }
 
-/// The error for an intent whose amount no payment can have in its currency.
+/// The error for an intent with an amount that no payment in its currency can have.
 pub(super) const UNEXPECTED_AMOUNT: ProviderError =
     ProviderError::OutcomeUnknown("unexpected_amount");
 
-/// The code of an intent, or an API key, of the other mode (live or test) than is configured.
+/// The error code if the mode (live or test) of an intent or of the API key is not the configured mode.
 pub(super) const OTHER_LIVEMODE: &str = "other_livemode";
 
 /// The error if the provider has no intent with the requested id.

@@ -34,21 +34,21 @@ pub struct Reconciler {
 /// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReconcileReport {
-    /// Payments that the run looked at.
+    /// The number of payments that the run looked at.
     pub looked_at: u64,
-    /// Payments that ended as charged.
+    /// The number of payments that ended as charged.
     pub succeeded: u64,
-    /// Payments that ended as declined.
+    /// The number of payments that ended as declined.
     pub declined: u64,
-    /// Payments that ended as failed: they can no longer be charged.
+    /// The number of payments that ended as failed: they can no longer be charged.
     pub failed: u64,
-    /// Rows that cannot be read and were skipped.
+    /// The number of rows that were skipped because they cannot be read.
     pub unreadable: u64,
     /// Whether the run looked at every due payment.
     pub finished: bool,
-    /// Due payments that are open after the run; `None` if the ledger did not answer.
+    /// The number of due payments that are open after the run; `None` if the ledger did not answer.
     pub still_open: Option<u64>,
-    /// The age of the oldest of these due payments in seconds; `None` also if there are none.
+    /// The age of the oldest due payment that is open after the run, in seconds; `None` also if there is no such payment.
     pub oldest_open_seconds: Option<u64>,
 }
 
@@ -64,15 +64,15 @@ enum ReconcileOutcome {
     Ended(State),
 }
 
-/// Payments in one query of the ledger.
+/// The most payments that one query of the ledger returns.
 const PAGE: u32 = 100;
-/// Payments that are reconciled concurrently.
+/// The most payments that a run reconciles concurrently.
 const CONCURRENCY: usize = 8;
-/// The longest run if no deadline is known.
+/// The time limit of a run. An earlier deadline of the invocation takes precedence.
 const LONGEST_RUN: Duration = Duration::from_secs(50);
-/// The least time left with which a run starts another payment.
+/// A run with less time left than this does not start another payment.
 const LEAST_TIME: Duration = Duration::from_secs(2);
-/// Time left for counting the open payments.
+/// The time that a run reserves for counting the open payments.
 const COUNTING_TIME: Duration = Duration::from_millis(500);
 /// How long a payment may be open before it needs an operator.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -162,7 +162,7 @@ impl Reconciler {
                         value: keys.oldest_unknown.as_secs() as f64,
                     },
                 ];
-                // The counts of an incomplete run are too low, and would clear the alarm.
+                // An incomplete run reports no counts: they would be too low, and would clear the alarm.
                 if keys.is_complete {
                     self.metrics.record(("job", "payments-reconcile"), &unknown);
                 }
@@ -184,7 +184,7 @@ async fn reconcile_one(
     payment: Payment,
     deadline: Deadline,
 ) -> ReconcileOutcome {
-    // This first write moves the payment to the end of the queue, even if the rest fails. It also reads the current row.
+    // This first write moves the payment to the end of the queue, even if a later step fails. It also reads the current row.
     let looked = service.ledger.change(&payment, &Change::Look, deadline);
     let payment = match looked.await {
         Ok(looked) => looked.into_payment(),
@@ -233,11 +233,13 @@ fn tried_in_vain(payment: &Payment, age: Duration, is_due: bool) -> Option<&'sta
         (State::RequiresAction, _) => {
             "none yet: the customer has until PAYMENT_CANCEL_AFTER_SECONDS"
         }
-        (_, None) if is_due => "each run closes the payment in the ledger, without acknowledgement",
+        (_, None) if is_due => {
+            "each run tries to close the payment, but the ledger does not acknowledge it"
+        }
         (_, None) => {
             "none yet: the payment has no intent and is closed after PAYMENT_CANCEL_AFTER_SECONDS"
         }
-        (_, Some(_)) => "each run asks the provider, without an answer that ends the payment",
+        (_, Some(_)) => "each run asks the provider, but no answer ends the payment",
     })
 }
 
@@ -280,7 +282,7 @@ impl ReconcileReport {
             count("ReconcileRuns", 1),
             count("ReconcileFinished", self.finished.into()),
         ];
-        // An incomplete run has not seen every row, so zero would be wrong.
+        // An incomplete run does not report zero, because it has not seen every row.
         if self.finished || self.unreadable > 0 {
             run.push(count("PaymentsUnreadable", self.unreadable));
         }
@@ -304,7 +306,7 @@ impl ReconcileReport {
         ]
     }
 
-    /// Reconciles payments created before `due`, until every one had its turn or the time is over.
+    /// Reconciles payments created before `due`, until each payment had its turn or the time is over.
     async fn reconcile_all(
         &mut self,
         service: &PaymentService,
@@ -345,7 +347,8 @@ impl ReconcileReport {
                 }
             }
             self.unreadable = unreadable.len() as u64;
-            // If the ledger answers reads and rejects writes, the same page would be returned forever.
+            // The run ends if a page brought no progress. A ledger that answers reads and rejects writes would return the same page
+            // forever.
             if !is_time_left() || (self.looked_at, unreadable.len()) == seen {
                 return Ok(());
             }

@@ -1,7 +1,7 @@
 //! The final responses of payments, byte for byte.
 //!
 //! When a payment ends, its response is rendered here once and stored in the ledger. Every later request gets these bytes, so a new
-//! version of this code cannot change them. This is the only HTTP in this crate.
+//! version of this code cannot change them. Only this module of the crate renders HTTP.
 
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -98,7 +98,7 @@ impl Payment {
         Some(response)
     }
 
-    /// The saved response of a pending payment: a reference to it, because its state still changes.
+    /// The saved response of a pending payment: a reference to the payment, because the state of the payment still changes.
     pub fn reference(&self) -> SavedResponse {
         let mut reference = SavedResponse::new(StatusCode::SEE_OTHER, "");
         reference.headers.extend(self.location_header());

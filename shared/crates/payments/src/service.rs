@@ -52,7 +52,8 @@ impl PaymentService {
         })
     }
 
-    /// The service as configured. Calls `log` with each part that is missing: the caller knows what that means for payments.
+    /// The service as configured. Calls `log` with each part that is missing, because only the caller knows what the missing
+    /// part means for payments.
     pub(super) fn or_log(setup: &Setup, log: impl Fn(&NotConfigured)) -> Option<Self> {
         Self::new(setup)
             .inspect_err(|missing| missing.iter().for_each(log))

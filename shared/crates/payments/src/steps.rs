@@ -33,7 +33,7 @@ use super::timestamp::Timestamp;
 pub(super) enum AttemptOutcome {
     /// The payment has ended.
     Ended(Payment),
-    /// The payment is open, in its state. The map has what the customer's browser needs to continue.
+    /// The payment is still open. The map has what the customer's browser needs to continue.
     Pending(Payment, Map<String, Value>),
     /// This attempt had no effect and can have none. Another attempt may have taken over since.
     NothingDone(Payment),
@@ -98,7 +98,7 @@ impl PaymentService {
     /// A dropped call leaves the payment open.
     pub(super) async fn reconcile(&self, payment: Payment, deadline: Deadline) -> Reconciliation {
         let purpose = self.purpose(&payment, Purpose::Reconcile);
-        // The attempt that opened the payment may still run.
+        // The attempt that opened the payment may still be running.
         let attempt = Attempt::new(self, purpose, ConcurrentAttempt::Possible, deadline);
         attempt.reconcile(payment).await
     }
@@ -226,7 +226,8 @@ impl<'a> Attempt<'a> {
             .await;
         let (payment, concurrent) = match changed {
             Ok(ChangeResult::Applied(payment)) => (payment, self.concurrent),
-            // Every attempt creates the same intent. Even if the row has this attempt's own intent, another attempt wrote it.
+            // Every attempt creates the same intent. So even if the row names the intent that this attempt created, another attempt wrote
+            // its id into the row.
             Ok(ChangeResult::Conflict(payment)) => (payment, ConcurrentAttempt::Possible),
             Err(_) => {
                 return Err(Box::new(
@@ -315,7 +316,7 @@ impl<'a> Attempt<'a> {
                         Err(error) => {
                             warn!(payment.id, provider.error = %error, "the intent was not confirmed, or the outcome is unknown; the intent's status shows the result");
                             last = match error {
-                                // Another attempt may still have sent its own confirmation.
+                                // Not if another attempt may be running: it may have sent its own confirmation.
                                 ProviderError::NotProcessed(_)
                                     if concurrent == ConcurrentAttempt::None =>
                                 {
@@ -414,7 +415,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The row afterwards, whether this attempt or another attempt changed it.
+    /// Applies a change. Returns the row afterwards, whether this attempt or another attempt changed it.
     async fn change(&self, payment: &Payment, change: &Change) -> Result<Payment, LedgerError> {
         let changed = self
             .service

@@ -13,8 +13,8 @@
 //! | ISK, UGX | whole units | hundredths, always `00` |
 //! | IQD, LYD; funds (CLF, UYW) and metals (XAU) | | no documented unit |
 //!
-//! Stripe lists UGX among the whole units too. The special case of UGX is about charges, so this module follows the special case. HUF and
-//! TWD are special only for payouts, which this backend does not make. Stripe rejects currencies that an account cannot charge.
+//! Stripe's page also lists UGX among the whole units. Its special case for UGX is about charges, so this module follows the special case.
+//! HUF and TWD are special only for payouts, which this backend does not make. Stripe rejects currencies that an account cannot charge.
 //!
 //! Source: <https://docs.stripe.com/currencies>. Today's page does not mention thousandths; their rule is from the page of 2022.
 

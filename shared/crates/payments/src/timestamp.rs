@@ -31,13 +31,13 @@ impl Timestamp {
         Self(Instant::from_millisecond(now).unwrap_or(Instant::UNIX_EPOCH))
     }
 
-    /// This much earlier.
+    /// The timestamp that is earlier by `duration`.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(duration).unwrap_or(self.0))
     }
 
-    /// This much later.
+    /// The timestamp that is later by `duration`.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration).unwrap_or(self.0))

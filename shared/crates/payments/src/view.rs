@@ -22,7 +22,7 @@ pub enum ViewError {
     /// The tenant has no such payment. A payment of another tenant gives the same answer, at the same cost.
     #[error("payment not found")]
     NotFound,
-    /// The payment is the tenant's, and its row cannot be read.
+    /// The payment belongs to the tenant, but its row cannot be read.
     #[error("payment unreadable")]
     Unreadable,
     /// The ledger did not answer.

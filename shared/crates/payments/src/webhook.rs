@@ -3,7 +3,8 @@
 //! Events arrive late, twice, or out of order. So an event is only a hint to look at a payment: the ledger gets what the intent says *now*.
 //! A repeated delivery gets the response of the first delivery.
 //!
-//! The provider sends an event again after a 503, for up to three days (<https://docs.stripe.com/webhooks>). This is the answer when
+//! The provider sends an event again after a 503, for up to three days (<https://docs.stripe.com/webhooks>). The answer to an event is
+//! 503 if
 //!
 //! - the payment could not be reconciled,
 //! - a charge contradicts the ledger ([`Anomaly`]), until an operator repairs it,
@@ -68,7 +69,7 @@ pub enum EventAnswer {
     },
     /// The sender has to send the event again.
     RetryLater,
-    /// Another delivery is being processed, at most for this long.
+    /// Another delivery is being processed. Its lease ends after this time.
     InProgress(Duration),
     /// Another event has the same id.
     IdReused,
@@ -87,7 +88,7 @@ enum Processing {
 }
 
 const ROUTE: &str = "/api/payments/webhook";
-/// The scope of the events' ids.
+/// The sender of the events, in the scope of their ids and in their fingerprint.
 const SENDER: &str = "stripe";
 
 impl EventAnswer {

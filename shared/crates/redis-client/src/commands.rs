@@ -9,7 +9,7 @@ use super::{Error, RedisClient, Repeat, Request, typed};
 /// When a value expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// After this time, rounded to milliseconds, at least one.
+    /// The value expires after this time, rounded to milliseconds; at least after one millisecond.
     After(Duration),
     /// Never: the value stays until it is deleted.
     Never,

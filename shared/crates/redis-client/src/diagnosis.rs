@@ -44,8 +44,8 @@ pub(super) fn of_command(error: &RedisError) -> Reason {
 /// The reason why a connection was not established.
 pub(super) fn of_connecting(error: &RedisError) -> Reason {
     let text = text_of(error);
-    // This check comes first, because such a server may quote the arguments of `HELLO`, and a password can contain any
-    // of the texts below.
+    // This check comes first. A server that does not know `HELLO` may quote its arguments, and a password among them
+    // can contain any of the texts below.
     if is_unknown_hello(&text) {
         return Reason::UnsupportedServer;
     }
@@ -78,8 +78,8 @@ pub(super) fn breaks_connection(error: &RedisError) -> bool {
     )
 }
 
-/// Whether the ACL denies a command inside a script. The code is `ERR`; the text is that of Redis 7.0, or of newer
-/// versions.
+/// Whether the ACL denies a command inside a script. The error code is `ERR`; Redis 7.0 and newer versions have
+/// different texts.
 fn is_denied_to_script(error: &RedisError) -> bool {
     let text = error.detail().unwrap_or_default();
     text.starts_with("The user executing the script can't")

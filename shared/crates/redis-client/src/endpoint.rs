@@ -93,7 +93,7 @@ impl Endpoint {
             Client::Standalone(client) => {
                 let lost = state.clone();
                 let mut config = AsyncConnectionConfig::new()
-                    // The caller applies its own time limit.
+                    // No time limits, because the caller applies its own.
                     .set_connection_timeout(None)
                     .set_response_timeout(None)
                     .set_push_sender(move |push: redis::PushInfo| {
@@ -181,7 +181,7 @@ fn cluster(
     let tls = uses_tls(&info);
     let mut builder = ClusterClientBuilder::new([info])
         .tcp_settings(tcp)
-        // A retry would also repeat a command that may have run; see `request`.
+        // No retries: a retry would also repeat a command that may have run. See `request`.
         .retries(0)
         .overall_response_timeout(None);
     if let Some(certificates) = certificates.filter(|_| tls) {

@@ -49,7 +49,7 @@ pub struct RedisClient {
 }
 
 struct Inner {
-    /// The connection and how to open it, or why the settings allow none.
+    /// The connection and how to open it, or why the settings allow no connection.
     link: Result<Link, Reason>,
     is_cluster: bool,
     response_timeout: Duration,
@@ -114,7 +114,7 @@ impl RedisClient {
         }
     }
 
-    /// The reason if the settings alone make every command fail.
+    /// The reason why every command fails, if the settings alone cause that.
     pub fn fault(&self) -> Option<Reason> {
         self.inner.link.as_ref().err().copied()
     }
@@ -251,7 +251,7 @@ impl RedisClient {
     /// The reason why a command failed on an open connection.
     fn reason_of(&self, error: &RedisError) -> Reason {
         match diagnosis::of_command(error) {
-            // The slots moved during every redirection that this client followed.
+            // In cluster mode, the slots moved during every redirection that this client followed.
             Reason::ClusterModeRequired if self.inner.is_cluster => Reason::Rejected,
             reason => reason,
         }

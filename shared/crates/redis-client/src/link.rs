@@ -200,7 +200,7 @@ impl Link {
             }
             Err(reason) => reason,
         };
-        // A connect with little time must not make the next connect fail, which may have more time.
+        // A connect with little time must not block the next connect, which may have more time.
         let had_time_for = |fair: Duration| limit >= self.connect_timeout.min(fair);
         if reason != Reason::ConnectTimeout || had_time_for(MEANINGFUL_CONNECT) {
             *self.breaker.lock() = Some(FailedConnect {
@@ -296,7 +296,7 @@ impl LiveConnection {
     }
 }
 
-/// Whether a timeout after `limit` says something about the connection.
+/// Whether a timeout after `limit` counts as a failure of the connection.
 pub(super) fn is_meaningful_wait(limit: Duration, configured: Duration) -> bool {
     limit >= configured.min(MEANINGFUL_WAIT)
 }

@@ -9,10 +9,10 @@ mod token;
 pub(super) use iam::TokenLogin;
 
 /// The text of the error if there are no credentials. The cluster client keeps only the text of an error, so the reason
-/// is recognised by it.
+/// is recognised by this text.
 pub(super) const NO_CREDENTIALS: &str = "no AWS credentials for an IAM token";
 
-/// Has no value without the feature `iam`.
+/// The login of an IAM user. Without the feature `iam` there is no such login, so this type has no value.
 #[cfg(not(feature = "iam"))]
 #[derive(Clone)]
 pub(super) enum TokenLogin {}

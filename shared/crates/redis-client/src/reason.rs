@@ -1,7 +1,7 @@
 //! The reasons why Redis gives no result. Each has a stable code for programs, and a fixed text for people that says
 //! what failed and what to check.
 
-/// Why a command has no result. The text is fixed: it quotes neither the URL nor the server, so it is safe to show.
+/// Why a command has no result. The text is fixed and does not quote the URL or the server, so it is safe to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// No URL is configured.
@@ -64,7 +64,7 @@ pub enum Reason {
     /// Some or all hash slots have no master.
     #[error("the cluster is down: not every hash slot has a master")]
     ClusterDown,
-    /// The memory limit is reached, and the server may evict nothing.
+    /// The memory limit is reached, and the server is not allowed to evict a key.
     #[error(
         "the server is out of memory and rejects writes; raise maxmemory or use a larger server"
     )]
@@ -87,7 +87,7 @@ pub enum Reason {
     /// Any other error reply.
     #[error("the server rejected the command")]
     Rejected,
-    /// A reply of another type than the command has.
+    /// The reply has a type that no reply to this command has.
     #[error("unexpected reply; check that the URL points to a Redis or Valkey server")]
     UnexpectedAnswer,
 }
@@ -125,7 +125,7 @@ impl Reason {
         }
     }
 
-    /// Whether this error proves that nothing has run, also of a script.
+    /// Whether this error proves that nothing has run, not even a part of a script.
     pub(super) fn precedes_execution(self) -> bool {
         matches!(
             self,

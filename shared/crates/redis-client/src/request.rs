@@ -43,7 +43,7 @@ pub(super) struct ScriptCall<'a> {
 
 /// The bytes reserved for the number of keys: the most decimal digits that a `usize` can have.
 const LONGEST_COUNT: usize = 20;
-/// How often a command is sent again after a redirection or for a slot that is moving.
+/// How often, at most, a command is sent again after a redirection or because its slot is moving.
 const REDIRECTIONS: u32 = 5;
 /// The unit of the pause before a repetition: the first pause is this long, the second twice as long, and so on. The
 /// cluster can finish the move meanwhile.

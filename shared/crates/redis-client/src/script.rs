@@ -2,13 +2,13 @@
 
 use super::Repeat;
 
-/// Puts the arguments into a table. It stays on the first line of the script, so that errors of the server name the
-/// right lines.
+/// The Lua code that puts the arguments into a table. This code has no line break, so that errors of the server name
+/// the right lines of the script.
 const NAMED_ARGUMENTS: &str =
     "local args = {} for at = 1, #ARGV, 2 do args[ARGV[at]] = ARGV[at + 1] end ";
 
-/// A script and whether it may be sent again. It is sent by its digest, and with its text only if the server does not
-/// have it.
+/// A script and whether it may be sent again. The script is sent by its digest, and with its text only if the server
+/// does not have the script.
 pub struct Script {
     text: String,
     digest: String,

@@ -38,7 +38,8 @@ pub(super) fn connection_info(url: &str) -> Option<ConnectionInfo> {
         .redis_settings()
         .clone()
         .set_protocol(ProtocolVersion::RESP3);
-    // The client library ignores a user without a password. An ACL user may have none (`nopass`).
+    // A user without a password gets an empty one, because the client library would ignore the user. An ACL user may
+    // have no password (`nopass`).
     if handshake.username().is_some() && handshake.password().is_none() {
         handshake = handshake.set_password("");
     }

@@ -109,7 +109,7 @@ impl Rules {
         }
         let server = check.server.as_ref();
         let memory = server.and_then(Memory::of);
-        // The probe's write succeeded, and the next one may fail.
+        // The probe's write succeeded, but the next write may fail.
         if memory.is_some_and(Memory::is_full) {
             let reason = Reason::OutOfMemory;
             return Assessment::new(Status::Unhealthy, reason.code(), reason);
@@ -448,8 +448,8 @@ mod tests {
         }
     }
 
-    /// With every policy, health warns about the memory limit before it matters: the server will reject writes, or
-    /// evict claims.
+    /// With every policy, health warns before the server reaches its memory limit. At the limit the server rejects
+    /// writes or evicts claims.
     #[test]
     fn every_policy_except_noeviction_evicts_our_keys() {
         let backed = Rules {

@@ -38,7 +38,7 @@ pub trait SecretStore: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("secret store unavailable: {code}")]
 pub struct ReadError {
-    /// The error code of the store, or ours: `timeout`, `connection_failed`, `empty`, `no_store`.
+    /// The error code of the store, or a code of ours: `timeout`, `connection_failed`, `empty`, `no_store`.
     pub code: String,
 }
 
@@ -82,8 +82,8 @@ struct Known {
     backoff: ReadBackoff,
 }
 
-/// The least time with which the first read of a secret counts as failed if it times out. A read with less time was cut
-/// by the caller's deadline, so its timeout proves nothing about the store.
+/// A timeout of the first read of a secret counts as a failure only if the read had at least this time. A read with
+/// less time was cut by the caller's deadline, so its timeout proves nothing about the store.
 const FAIR_READ: Duration = Duration::from_millis(500);
 /// The longest wait for a newer value while the old one may still be valid.
 const LONGEST_REFRESH: Duration = Duration::from_secs(1);

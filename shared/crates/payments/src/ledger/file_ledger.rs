@@ -25,7 +25,7 @@ impl FileLedger {
     /// The error of reading a payment's file.
     fn error(&self, id: &str, error: &io::Error) -> LedgerError {
         match error.kind() {
-            // The kinds of serde_json's errors.
+            // serde_json reports a file that it cannot parse with these kinds.
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof => LedgerError::Unreadable {
                 tenant: self.tenant(id),
             },
@@ -87,7 +87,7 @@ impl Ledger for FileLedger {
         read(&self.folder, id).map_err(|error| self.error(id, &error))
     }
 
-    /// The list always has every unreadable file, because its age and last look are unknown.
+    /// The list always has every unreadable file, because the age and the last look of its payment are unknown.
     async fn open_payments(&self, queue: Queue, _: Deadline) -> Result<OpenPayments, LedgerError> {
         let mut open = OpenPayments::default();
         for (id, payment) in self.all()? {

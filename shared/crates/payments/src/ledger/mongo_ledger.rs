@@ -247,8 +247,8 @@ fn is_open() -> Document {
     doc! { "$in": State::OPEN.map(State::name).to_vec() }
 }
 
-/// The filter of a change beside an open state, and the members that it sets. The filter and the members have the same rule as
-/// [`Change::apply`]; a test compares them.
+/// The filter of a change, and the members that the change sets. The filter lacks the condition that the state is open. The filter and
+/// the members have the same rule as [`Change::apply`]; a test compares them.
 fn written(change: &Change) -> Result<(Document, Document), LedgerError> {
     let now = Timestamp::now().to_string();
     Ok(match change {
@@ -271,7 +271,8 @@ fn written(change: &Change) -> Result<(Document, Document), LedgerError> {
     })
 }
 
-/// The members that an end sets. All others may have changed since this attempt read the row, so they stay as they are.
+/// The members that the end of a payment sets. All other members may have changed since this attempt read the row, so they stay as they
+/// are.
 fn ending(ended: &Payment) -> Result<Document, LedgerError> {
     let mut all = document(ended)?;
     let members = ["state", "status_since", "decline_code", "answer"];

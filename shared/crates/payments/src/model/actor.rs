@@ -1,7 +1,7 @@
 //! The client's two attempts, the reconciler and a webhook event, step by step.
 //!
-//! From the row that was read to the outcome, the real code runs ([`behaviour`]). The code around it is modelled here after `create.rs`,
-//! `reconcile.rs` and `webhook.rs`.
+//! From reading the payment's row to the outcome, the real code runs ([`behaviour`]). This module models the code before and after that
+//! part, as it is in `create.rs`, `reconcile.rs` and `webhook.rs`.
 
 use super::behaviour::{self, Next, Reply, Request, Role, SeenIntent, Start};
 use super::message::{Delivery, Key, KeyWrite, Message, Received, Written};
@@ -170,7 +170,8 @@ impl World {
                 };
                 advance(protocol, row, others, purpose, true)
             }
-            // The 503 is about this request only, and not about the payment.
+            // The answer is 503: this request did nothing. An earlier attempt may have charged, so the model does not count the
+            // answer as "nothing done".
             (Phase::Opening { .. }, Received::Opened(None)) => Phase::WritingKey {
                 write: KeyWrite::Release,
                 answers_nothing_done: false,

@@ -1,7 +1,8 @@
 //! The next request of a run, given the replies so far. The real [`Attempt`] computes it.
 //!
-//! A run has a ledger and a provider that reply from a script. At the end of the script the run stops, and its pending request is the next
-//! one. So the model does not reimplement the steps. The same start and replies lead to the same request, so each request is computed once.
+//! A run has a ledger and a provider that reply from a script. At the end of the script the run stops at a request that has no reply. That
+//! request is the run's next request. So the model does not reimplement the steps. The same start and replies lead to the same request, so
+//! each request is computed once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -89,7 +90,7 @@ pub(super) enum Next {
     Nothing,
 }
 
-/// A run, at one of its requests or at its end.
+/// The index of a run that stopped at one of its requests or at its end.
 pub(super) type Node = usize;
 
 /// All runs so far.

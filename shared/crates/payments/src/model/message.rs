@@ -7,11 +7,12 @@ use super::row::{Answer, Row};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Delivery {
     Answered,
-    /// The request is carried out and its reply is lost; a provider answers 500.
+    /// The request is carried out and its reply is lost. If the receiver is the provider, the sender gets 500.
     ReplyLost,
     /// The request is not carried out and times out.
     Lost,
-    /// The request is carried out after its sender has timed out; a provider answers a copy of it with 409.
+    /// The request is carried out after its sender has timed out. If the receiver is the provider, the sender gets 409, as for a copy of
+    /// the request.
     Late,
     /// The provider does nothing and answers 429.
     TooMany,
@@ -35,9 +36,9 @@ pub(super) enum Message {
 /// A write on the key's record, by the holder of its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum KeyWrite {
-    /// The final response.
+    /// Stores the final response.
     Complete(Answer),
-    /// A reference to the pending payment.
+    /// Stores a reference to the pending payment.
     Refer,
     MarkUnknown,
     Release,

@@ -41,7 +41,7 @@ pub(super) struct World {
     pub(super) confirmed_unnamed: bool,
     /// Whether the reconciler or an event has confirmed an intent.
     pub(super) reconciling_confirmed: bool,
-    /// Whether the reconciler is closing the payment, and no other actor has acted since it began.
+    /// Whether the reconciler is closing the payment, and no other actor has acted since the reconciler began.
     pub(super) closes_undisturbed: bool,
     /// Whether an undisturbed run that was to close the payment has left it open.
     pub(super) is_stuck: bool,
@@ -76,7 +76,7 @@ impl World {
         self.row.is_some_and(|row| row.state == state)
     }
 
-    /// Whether the customer was charged, or can be without a new request of an attempt.
+    /// Whether the customer was charged, or can still be charged without a new request of an attempt.
     fn may_have_charged(&self) -> bool {
         let is_under_way = self.provider.intents.iter().any(|i| i.is_under_way());
         self.provider.charges > 0 || is_under_way || self.has_confirmation_in_flight()
@@ -96,12 +96,12 @@ impl World {
         self.provider.intent(number).map(|intent| intent.status)
     }
 
-    /// Whether the ledger has "not charged" while a charge exists or can still come.
+    /// Whether the ledger says "not charged" while a charge exists or can still come.
     pub(super) fn contradicts_a_charge(&self) -> bool {
         self.row.is_some_and(Row::says_not_charged) && self.may_have_charged()
     }
 
-    /// Whether the ledger has "charged" while its intent was not charged with the order's amount.
+    /// Whether the ledger says "charged" while the intent that it names was not charged with the order's amount.
     pub(super) fn records_a_missing_charge(&self) -> bool {
         let named = self.row.and_then(|row| row.intent);
         let intent = named.and_then(|number| self.provider.intent(number));
@@ -216,7 +216,7 @@ impl World {
     }
 
     /// The key of an abandoned attempt, and the value that the reconciler gives it by the payment in the ledger. The attempt may still
-    /// run, because its lease may end at any time.
+    /// be running, because its lease may end at any time.
     pub(super) fn unfinished_key(&self) -> Option<(Key, Key)> {
         let Key::Held { .. } = self.key else {
             return None;
@@ -258,7 +258,7 @@ impl World {
             KeyWrite::Refer => Key::Referred,
             KeyWrite::MarkUnknown | KeyWrite::Release if is_unknown => return Written::Superseded,
             KeyWrite::MarkUnknown => unknown,
-            // A release after a takeover does not cover the earlier attempt.
+            // After a takeover the key becomes unknown: the release says nothing about the earlier attempt.
             KeyWrite::Release if took_over => unknown,
             KeyWrite::Release => Key::Released,
         };
@@ -281,7 +281,7 @@ impl Message {
                 ..
             } => &[ReplyLost, Lost, Late],
             Self::Request { .. } => &[ReplyLost, Lost, Late, TooMany],
-            // A lost or late write equals an attempt that stops before it, forever or for a while.
+            // A lost or late write equals an attempt that stops before the write, forever or for a while.
             Self::Key { .. } => &[],
         }
     }

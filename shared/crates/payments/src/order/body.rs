@@ -11,7 +11,7 @@ pub(super) struct Body<'a> {
     members: Vec<(Text<'a>, &'a RawValue)>,
     /// Errors that every version reports.
     pub(super) errors: Vec<BodyError>,
-    /// Errors by rules that older versions lacked.
+    /// Errors by rules that older versions did not have.
     pub(super) newly_invalid: Vec<BodyError>,
 }
 
@@ -97,13 +97,13 @@ impl<'a> Body<'a> {
         parsed
     }
 
-    /// Records an error by a rule that older versions lacked.
+    /// Records an error by a rule that older versions did not have.
     pub(super) fn reject_newly(&mut self, path: &[&str], accepted: &'static str) {
         self.newly_invalid
             .push(BodyError::new(&pointer(path), accepted));
     }
 
-    /// Rejects members with other names.
+    /// Rejects members whose names are not in `known`.
     pub(super) fn reject_unknown(&mut self, known: &[&str]) {
         let names = self.members.iter().map(|(name, _)| name);
         let others = names.filter(|name| !name.as_str().is_some_and(|name| known.contains(&name)));

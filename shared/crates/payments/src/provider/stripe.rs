@@ -1,8 +1,9 @@
 //! Stripe, or a server with the same API (<https://docs.stripe.com/api/payment_intents>).
 //!
-//! Four requests on payment intents are enough: create, confirm, retrieve, cancel. A Stripe client library would add size and start-up
-//! time for them. The description is sent as metadata, which every Stripe-compatible server accepts. Amounts are converted to and from
-//! Stripe's unit here ([`StripeUnit`](crate::stripe_unit::StripeUnit)); all other modules use minor units of ISO 4217.
+//! Four requests on payment intents are enough: create, confirm, retrieve, cancel. No Stripe client library is used for them, because it
+//! would add size and start-up time. The description is sent as metadata, which every Stripe-compatible server accepts. Amounts are
+//! converted to and from Stripe's unit here ([`StripeUnit`](crate::stripe_unit::StripeUnit)); all other modules use minor units of ISO
+//! 4217.
 
 mod intent_form;
 mod reply;
@@ -38,7 +39,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a connection may be idle and still be reused. A connection that was idle for longer may have been closed while the process was
 /// frozen.
 const LONGEST_IDLE: Duration = Duration::from_secs(5);
-/// The code of an error that a rotated API key can repair.
+/// The error code if Stripe rejects the API key. A rotated key may be accepted.
 const AUTH_FAILED: &str = "auth_failed";
 const LARGEST_RESPONSE: usize = 1024 * 1024;
 /// The API version whose responses this code reads.
@@ -95,7 +96,8 @@ impl Stripe {
         let deadline = deadline.within(self.timeout);
         let key = self.api_key.value(deadline).await;
         let key = key.map_err(|_| ProviderError::NotProcessed("no_credentials"))?;
-        // With a key of the other mode Stripe would reject the payment method like an invalid one, and the payment would fail.
+        // A key of the other mode is not used. With such a key Stripe would reject the payment method like an invalid one, and the payment
+        // would fail.
         if livemode_of(&key).is_some_and(|livemode| livemode != self.livemode) {
             return Err(ProviderError::NotProcessed(OTHER_LIVEMODE));
         }
@@ -155,7 +157,7 @@ impl Stripe {
     }
 }
 
-/// Whether a key moves real money; `None` if its form does not tell (<https://docs.stripe.com/keys>).
+/// Whether a key moves real money; `None` if the form of the key does not show that (<https://docs.stripe.com/keys>).
 fn livemode_of(api_key: &Secret) -> Option<bool> {
     let (_, kind) = api_key.expose().split_once('_')?;
     match kind.split_once('_')?.0 {
@@ -184,7 +186,7 @@ impl Provider for Stripe {
         key: &str,
         deadline: Deadline,
     ) -> Result<Intent, ProviderError> {
-        // An older version accepted this order. Stripe cannot represent its amount, so nothing is ever sent.
+        // `None`: an older version accepted an order with an amount that Stripe cannot represent. No request is ever sent for it.
         let amount = amount_of(&payment.order).ok_or(ProviderError::Rejected("no_such_amount"))?;
         let form = intent_form(payment, &self.environment, amount);
         let request = self
@@ -192,7 +194,7 @@ impl Provider for Stripe {
             .header("idempotency-key", format!("{key}-{}", digest(&form)));
         let created = self.send(request, deadline).await;
         created.map_err(|error| match error {
-            // That intent is not written into the ledger, so it is never confirmed.
+            // An intent of the other mode is not written into the ledger, so it is never confirmed.
             ProviderError::OutcomeUnknown(OTHER_LIVEMODE) => {
                 ProviderError::NotProcessed(OTHER_LIVEMODE)
             }

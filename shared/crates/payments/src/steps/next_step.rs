@@ -1,6 +1,6 @@
 //! The step that follows from an intent's status.
 //!
-//! A pure function of what the attempt is for, the status and the attempt's last request, so that a table test covers it.
+//! The step is a pure function of the attempt's purpose, the intent's status and the attempt's last request. So a table test covers it.
 
 use crate::payment::{End, State};
 use crate::provider::IntentStatus;
@@ -63,7 +63,7 @@ pub(super) fn next_step(
         },
         // The provider will reject each further confirmation too. Cancelling also fences the confirmations of other attempts.
         (IntentStatus::RequiresConfirmation, LastRequest::RejectedConfirmation) => NextStep::Cancel,
-        // A late attempt could confirm a declined intent again. So it is cancelled before the payment ends as declined.
+        // A late attempt could confirm a declined intent again. So the intent is cancelled before the payment ends as declined.
         (
             IntentStatus::RequiresPaymentMethod,
             LastRequest::None | LastRequest::Confirmation | LastRequest::RejectedConfirmation,

@@ -9,7 +9,8 @@ use crate::ledger::Change;
 use crate::payment::End;
 use crate::{Payment, State, Timestamp};
 
-/// A payment that an older version accepted with this body, and ended.
+/// Writes a payment into the ledger as an older version of the backend did: accepted with this body, and ended
+/// with this end. Returns the payment.
 async fn ended(world: &World, body: &[u8], end: &End) -> Payment {
     let key = world.key();
     let fingerprint = Fingerprint::of(&idempotency::Request {

@@ -94,7 +94,7 @@ enum Act {
 
 impl Frozen {
     async fn in_world(world: &World) -> Arc<Self> {
-        // Opening and creating, each with a crash point before and after it.
+        // The crash point after the creation: opening and creating have one crash point before and one after each.
         const CREATED: usize = 3;
         let (victim, request) = (world.process(CREATED), request("pm_card_visa"));
         let created = async {
@@ -193,8 +193,8 @@ fn assert_unknown(answer: &ClientAnswer, case: &str) {
     assert_eq!(body["status"], "unknown", "{case}");
 }
 
-/// Regression: a rate-limited attempt answered that nothing was done, although the attempt that it had taken over had charged. Every
-/// attempt creates the same intent, and the later attempt mistook the attached intent for its own.
+/// Regression: a rate-limited attempt answered that nothing was done, although an earlier attempt, whose key it had taken over, had
+/// charged. Every attempt creates the same intent, and the later attempt mistook the attached intent for its own.
 #[tokio::test]
 async fn a_takeover_answers_unknown_if_the_other_attempt_may_have_charged() {
     use Act::{Attach, Confirm};

@@ -30,7 +30,7 @@ impl WebhookSecrets {
         }
     }
 
-    /// Whether one of the secrets signed `body` at about `now`, in seconds since 1970. If none did, reads the list again: the provider
+    /// Whether one of the secrets signed `body` at about `now`, in seconds since 1970. If no secret did, reads the list again: the provider
     /// may already sign with a new secret.
     ///
     /// # Cancel safety
@@ -89,7 +89,7 @@ mod tests {
             ("whsec_1", SignatureCheck::Valid),
             ("whsec_0,whsec_1", SignatureCheck::Valid),
             ("whsec_2", SignatureCheck::Invalid),
-            // The list is invalid, so the signature is not called invalid.
+            // The list of secrets is invalid, so the signature was not checked.
             (
                 "whsec_1,whsec_2,whsec_3",
                 SignatureCheck::SecretsUnavailable,

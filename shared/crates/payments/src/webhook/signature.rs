@@ -7,11 +7,12 @@ use foundation::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The greatest age of a signature, in seconds. An attacker may replay an older signature.
+/// The greatest age of a signature, in seconds. An older signature is rejected, because an attacker may have recorded and replayed it.
 const OLDEST: i64 = 300;
-/// How far the signature's time may be ahead of ours, in seconds, because clocks differ. A time further ahead would stay valid for longer.
+/// How far the signature's time may be ahead of our clock, in seconds, because clocks differ. A signature from further ahead would stay
+/// valid for longer.
 const MOST_AHEAD: i64 = 30;
-/// The most signatures of a header that are checked: more than Stripe sends.
+/// The largest number of signatures in a header that are checked. Stripe sends fewer.
 const MOST_SIGNATURES: usize = 8;
 
 /// Whether one of `secrets` made this `Stripe-Signature` for `body`, at about `now`, in seconds since 1970.

@@ -1,4 +1,4 @@
-//! The form that creates an intent, and its part of the idempotency key.
+//! The form that creates an intent, and the digest of the form that is part of the idempotency key.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub(super) fn intent_form(
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
     // The webhook finds the payment by the id, and ignores events of other environments on the same account. Orders that an older
-    // version accepted may have these names too; ours overwrite them.
+    // version accepted may have these names too; our values overwrite theirs.
     let [id, of_environment, of_description] = OUR_METADATA;
     let description = order.description.as_deref();
     metadata.extend(description.map(|text| (of_description, text)));
@@ -48,7 +48,8 @@ pub(super) fn intent_form(
 /// A digest of the form, as part of the idempotency key.
 ///
 /// A later version of this code may send another form for the same payment. Stripe would reject the same key with other parameters. With
-/// its own key, the other form creates a second intent. The ledger names only one of the two intents, and only that intent is confirmed.
+/// a key of its own, the other form creates a second intent. The ledger names only one of the two intents, and only that intent is
+/// confirmed.
 pub(super) fn digest(form: &[(String, String)]) -> String {
     let mut hash = Sha256::new();
     for (name, value) in form {

@@ -45,8 +45,8 @@ pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<Intent, ProviderEr
         429 => ProviderError::NotProcessed("too_many_requests"),
         // Another request with the same idempotency key is being processed.
         409 => ProviderError::OutcomeUnknown("busy"),
-        // The idempotency key was sent with other parameters before, so an intent may have been created.
         404 if error.is_ok() => NO_SUCH_INTENT,
+        // The idempotency key was sent with other parameters before, so an intent may have been created.
         400..=499 if is_key_reused(error.as_ref().ok()) => {
             ProviderError::OutcomeUnknown("key_reused")
         }

@@ -15,8 +15,8 @@ fn error_of_response(status: u16, kind: &str) -> Option<ProviderError> {
     read(status, body.as_bytes()).err()
 }
 
-/// `NotProcessed` frees the key, and `Rejected` ends the payment. So each needs documentation by Stripe: that Stripe did nothing, or
-/// that Stripe will do nothing.
+/// `NotProcessed` frees the key, so Stripe must document for such an error that it did nothing. `Rejected` ends the payment, so Stripe must
+/// document for such an error that it will do nothing.
 #[test]
 fn only_errors_before_processing_count_as_not_processed() {
     let cases = [
