@@ -18,7 +18,7 @@ pub(crate) enum Situation {
     Replay,
     /// A request that another process is working on.
     Conflict,
-    /// A key of another request.
+    /// A key that was used for a different request.
     Mismatch,
 }
 
@@ -31,14 +31,16 @@ pub(crate) struct Member<'a> {
     holder: Option<Lambda>,
 }
 
-/// The number of calls during which a key is held. The holder's work must not end before.
+/// The limit for the calls of one block, during which another process (the holder) keeps its key in progress. The work of the
+/// holder must take longer than these calls.
 pub(crate) const CALLS_OF_A_HOLD: usize = 200;
-/// The number of calls before the first measured one, for connecting and for one-time work of a runtime.
+/// The number of calls before the first measured call. In these calls, a contestant connects and its runtime initializes
+/// itself.
 const CALLS_TO_WARM_UP: usize = 5;
 
 impl Situation {
     pub(crate) const ALL: [Self; 4] = [Self::Fresh, Self::Replay, Self::Conflict, Self::Mismatch];
-    /// The situations with a result.
+    /// The situations in which the answer is a result and not a refusal.
     pub(crate) const ANSWERED: [Self; 2] = [Self::Fresh, Self::Replay];
 
     pub(crate) fn name(self) -> &'static str {
@@ -58,12 +60,12 @@ impl Situation {
         }
     }
 
-    /// The titles of a contestant in this situation: for tables, and for JSON.
+    /// The title of a contestant in this situation for tables, and its title for JSON.
     pub(crate) fn titles(self, contestant: &Contestant) -> [String; 2] {
         [contestant.title, contestant.name].map(|title| format!("{title}, {}", self.name()))
     }
 
-    /// Whether a contestant can get into this situation. Two processes meet only in a shared store.
+    /// Whether a contestant can get into this situation. A conflict needs two processes with a shared store.
     pub(crate) fn is_possible(self, contestant: &Contestant) -> bool {
         match self {
             Self::Fresh => true,
@@ -73,7 +75,7 @@ impl Situation {
     }
 }
 
-/// All elements, starting with another one in each round, so that no contestant has an advantage by its position.
+/// All elements, starting with a different element in each round, so that no contestant has an advantage by its position.
 pub(crate) fn in_turn<T>(all: &[T], round: usize) -> impl Iterator<Item = &T> {
     let (later, sooner) = all.split_at(round % all.len());
     sooner.iter().chain(later)
@@ -134,8 +136,8 @@ impl<'a> Member<'a> {
         members
     }
 
-    /// Sends calls in one situation, one at a time. One unmeasured call comes before them, because a client checks a connection
-    /// that was idle.
+    /// Sends calls in one situation, one at a time. One unmeasured call comes before them, because clients check an idle
+    /// connection before they use it again.
     ///
     /// # Panics
     ///
@@ -145,11 +147,11 @@ impl<'a> Member<'a> {
         took.unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// Sends calls with a pad of this length, which a contestant may refuse.
+    /// Sends calls with a pad of this length. A contestant may refuse a long pad.
     ///
     /// # Errors
     ///
-    /// A wrong answer.
+    /// Fails if an answer is wrong.
     pub(crate) async fn try_calls(
         &self,
         situation: Situation,
@@ -201,7 +203,7 @@ impl<'a> Member<'a> {
         Ok(took)
     }
 
-    /// Runs a future while another process works on an order.
+    /// Runs the future `work` while another process (the holder) works on an order.
     async fn while_held<T>(
         &self,
         order: &Order,

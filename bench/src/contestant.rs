@@ -1,11 +1,11 @@
-//! The contestants: each library around the same work, and the same program without the library.
+//! The contestants: for each library a program that does the work with the library, and the same program without the library.
 
 use std::path::{Path, PathBuf};
 
 /// A program in one configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Contestant {
-    /// A single word for files and lists.
+    /// The name in files and lists, a single word.
     pub(crate) name: &'static str,
     /// The title in tables.
     pub(crate) title: &'static str,
@@ -20,14 +20,14 @@ pub(crate) enum Program {
     Binary(&'static str),
     /// Another Rust library, in a crate outside this workspace.
     Crate(&'static str),
-    /// A library in another language: the `run` in its folder.
+    /// A library in another language, started by the script `run` in this folder.
     Folder(&'static str),
 }
 
 /// The store of a contestant's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Store {
-    /// No store: the work alone, with which the others are compared.
+    /// No store: the work without idempotency, with which the other contestants are compared.
     Nothing,
     Redis,
     /// MongoDB, with Redis in front of it.
@@ -42,8 +42,8 @@ const CRATE: Program = Program::Crate("idempotent-crate");
 const PYTHON: Program = Program::Folder("powertools-python");
 const NODE: Program = Program::Folder("powertools-typescript");
 
-/// All contestants in the order of the tables. The first one is the reference for all.
-#[rustfmt::skip] // One line each.
+/// All contestants in the order of the tables. All are compared with the first one.
+#[rustfmt::skip] // One line per contestant.
 pub(crate) static ALL: [Contestant; 11] = [
     contestant("bare", "bare `lambda_http`", BARE, Store::Nothing),
     contestant("ours-off", "ours, without", OURS, Store::Nothing),
@@ -110,7 +110,7 @@ impl Program {
     pub(crate) fn file(self) -> PathBuf {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         match self {
-            // In this program's folder, and so in the same profile.
+            // The binary is in the folder of this program, so both have the same profile.
             Self::Binary(name) => {
                 let own = std::env::current_exe().unwrap_or_default();
                 own.with_file_name(name)

@@ -19,7 +19,7 @@ pub(crate) struct ContestantSettings {
     work: Option<String>,
 }
 
-/// The time limit of the work.
+/// The time limit of a request to `BENCH_WORK_URL`.
 const LIMIT: Duration = Duration::from_secs(20);
 
 impl ContestantSettings {
@@ -35,7 +35,7 @@ impl ContestantSettings {
     ///
     /// # Errors
     ///
-    /// The reason. It is then unknown whether the execution was reported.
+    /// Fails with the reason. It is then unknown whether the execution was reported.
     pub(crate) async fn work(&self, key: &str, body: &[u8]) -> Result<String, &'static str> {
         let order: Value = serde_json::from_slice(body).map_err(|_| "the body is not JSON")?;
         if let Some(url) = &self.work {
@@ -66,15 +66,15 @@ async fn post(url: &str, body: &Value) -> std::io::Result<()> {
     }
 }
 
-/// Thirty-two random hexadecimal digits, new for each execution.
+/// A new id of an execution: 32 random hexadecimal digits.
 fn run() -> String {
     let mut bytes = [0; 16];
-    // Linux has random bytes from early boot on.
+    // Linux can return random bytes as soon as programs run.
     getrandom::fill(&mut bytes).expect("random bytes");
     format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
-/// A variable that is not empty.
+/// The value of an environment variable; `None` if it is not set or empty.
 #[expect(
     clippy::disallowed_methods,
     reason = "a contestant's settings are environment variables"

@@ -1,4 +1,4 @@
-//! Assigns a measure to cores.
+//! Chooses the cores on which a measure runs.
 //!
 //! Calls that are sent one at a time use at most one core. On several cores, a call wakes a random sleeping core. The same
 //! program then takes 30 µs in one round and 75 in the next. On one core nothing depends on chance, and a call takes the
@@ -12,14 +12,14 @@ use crate::stage::Stage;
 /// The cores of a measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cores {
-    /// The benchmark, Redis and the contestants share one core. MongoDB has the others too.
+    /// The benchmark, Redis and the contestants share one core. MongoDB uses all cores.
     One,
     All,
 }
 
 /// Moves this process, its future children and Redis to these cores. Returns a sentence about the result.
 pub(crate) async fn assign(stage: &Stage, cores: Cores) -> &'static str {
-    // Determined before this process moves to one core, after which it sees only that one.
+    // Determined before this process moves to one core. After the move, the system reports only one core.
     static LAST: OnceLock<usize> = OnceLock::new();
     let cores_there = || std::thread::available_parallelism().map_or(1, usize::from);
     let last = LAST.get_or_init(|| cores_there() - 1);

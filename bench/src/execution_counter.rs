@@ -1,4 +1,4 @@
-//! Counts executions: a server that contestants call for each execution, and that can hold its answers back.
+//! Counts executions: a server that contestants call for each execution. The server can hold its answers back.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -25,7 +25,7 @@ pub(crate) struct ExecutionCounter {
     _serving: JoinSet<()>,
 }
 
-/// Longer than any contestant needs from its event to its work.
+/// The time limit for the start of the work, longer than any contestant needs after it received the event.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(2);
 

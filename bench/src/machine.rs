@@ -30,7 +30,7 @@ pub(crate) fn describe(commit: &str) -> String {
     )
 }
 
-/// Describes the servers and runtimes. MongoDB and other libraries only if contestants take part.
+/// Describes the servers and runtimes. MongoDB and the other libraries are included only if contestants take part.
 pub(crate) async fn surroundings(redis: &RedisServer, mongo: Option<&Mongo>) -> String {
     let redis = format!("Redis {}", redis.info("redis_version").await.trim());
     let Some(mongo) = mongo else {

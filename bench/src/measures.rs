@@ -33,7 +33,7 @@ pub(crate) struct Measure {
 }
 
 /// All measures in the order in which they run. Measures with concurrent calls use all cores.
-#[rustfmt::skip] // One line each.
+#[rustfmt::skip] // One line per measure.
 pub(crate) static ALL: [Measure; 11] = [
     measure("functions", Cores::One, |stage| functions::measure(stage).boxed_local()).alone(),
     measure("cold_start", Cores::One, |stage| cold_start::measure(stage).boxed_local()),
@@ -87,7 +87,7 @@ async fn floor() -> Lambda {
     Lambda::program("floor", file).runs_here().start().await
 }
 
-/// Prints the progress of a measure on one line, which the next progress replaces.
+/// Prints the progress of a measure on one line. The next call overwrites the line.
 fn progress(words: &str) {
     let mut terminal = std::io::stderr();
     let line = match terminal.is_terminal() {

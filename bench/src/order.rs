@@ -56,7 +56,7 @@ impl Order {
         }
     }
 
-    /// The event.
+    /// The event of the request, as bytes.
     pub(crate) fn event(&self) -> Bytes {
         let body = json!({
             "amount": self.amount,
@@ -89,7 +89,7 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// The reason why there is no answer.
+    /// Fails with the reason if there is no answer.
     pub(crate) fn of(settled: Settled) -> Result<Self, String> {
         let Settled { outcome, at, took } = settled;
         let (status, body) = match outcome {

@@ -13,7 +13,7 @@ use plotters::prelude::{
 
 use crate::samples::{Spread, number};
 
-/// A contestant's line or bars.
+/// The line or the bars of one contestant.
 pub(crate) struct Named<T> {
     pub(crate) name: String,
     pub(crate) values: Vec<T>,
@@ -57,7 +57,7 @@ fn ends(lines: &[Named<(f64, f64)>]) -> (f64, f64) {
     (values().map(|point| point.1).fold(most, f64::min), most)
 }
 
-/// Lines over two axes. `marks` are the places and names on the lower axis.
+/// Draws lines over two axes. `marks` are the places and names on the horizontal axis.
 pub(crate) fn lines<Y>(
     title: &str,
     marks: &[(f64, String)],
@@ -97,7 +97,7 @@ where
     })
 }
 
-/// Groups of bars with their numbers. `parts` names the bars of a group.
+/// Draws groups of bars with their numbers. `parts` are the names of the bars of a group.
 pub(crate) fn bars(title: &str, parts: &[&str], unit: &str, groups: &[Named<Spread>]) -> String {
     let rows = parts.len() as u32 * groups.len() as u32;
     let longest = groups.iter().flat_map(|group| &group.values);
@@ -149,7 +149,7 @@ fn picture(height: u32, draw: impl FnOnce(&Canvas<'_>) -> Drawn) -> String {
     svg
 }
 
-/// The legend at the right, from a certain colour on.
+/// Draws the legend at the right. The first name gets the colour with the index `first`.
 fn legend<'a>(canvas: &Canvas<'_>, names: impl Iterator<Item = &'a str>, first: usize) -> Drawn {
     let left = (WIDTH - LEGEND) as i32 + 24;
     for (row, name) in names.enumerate() {
@@ -161,7 +161,7 @@ fn legend<'a>(canvas: &Canvas<'_>, names: impl Iterator<Item = &'a str>, first: 
     Ok(())
 }
 
-/// A place on an axis with chosen marks, which plotters requires to be an integer.
+/// The place on an axis with chosen marks, as the integer that plotters requires.
 fn along(place: f64) -> i32 {
     (place * 1_000.0).round() as i32
 }

@@ -1,9 +1,9 @@
-//! Bare redis-rs, the reference of comparisons.
+//! redis-rs without the engine, with which the benchmark compares the engine.
 
 use redis::Script;
 use redis::aio::MultiplexedConnection;
 
-/// The size of a record in progress.
+/// A value as long as a record in progress.
 pub(crate) const RECORD: [u8; 211] = [b'x'; 211];
 
 /// Connects to a running Redis.
@@ -13,7 +13,7 @@ pub(crate) async fn connect(url: &str) -> MultiplexedConnection {
     connection.expect("Redis runs")
 }
 
-/// The minimum of a script that keeps a record.
+/// The shortest script that stores a record.
 pub(crate) fn one_set() -> Script {
     Script::new("return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])")
 }

@@ -29,7 +29,7 @@ pub(crate) fn goals(sections: &[Section]) -> String {
 ///
 /// # Errors
 ///
-/// Errors of the file system.
+/// Fails with an error of the file system.
 pub(crate) fn write(folder: &Path, head: &str, sections: &[Section]) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let mut table = head.to_owned();

@@ -98,7 +98,7 @@ pub(crate) fn millis(took: Duration) -> f64 {
     micros(took) / 1e3
 }
 
-/// Three significant digits, but all digits before the point.
+/// Formats a number with three significant digits; digits before the point are never dropped.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
@@ -107,7 +107,7 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// The value that the given share of all values is at or below.
+/// The quantile: the given share of all values is less than or equal to it.
 fn quantile(values: &[f64], part: f64) -> f64 {
     assert!(!values.is_empty(), "nothing was measured");
     let mut sorted = values.to_vec();

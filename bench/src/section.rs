@@ -7,19 +7,19 @@ use crate::samples::{Spread, number};
 /// The result of one measure.
 #[derive(Default)]
 pub(crate) struct Section {
-    /// A single word for files.
+    /// The name in the names of files, a single word.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     /// Notes for reading the table.
     pub(crate) notes: Vec<String>,
     /// The table, as Markdown.
     table: String,
-    /// The numbers, by the subject of a row.
+    /// The numbers of the rows, by the name of the row.
     pub(crate) data: Map<String, Value>,
-    /// Names and SVG pictures.
+    /// The pictures as SVG, each with its name.
     pub(crate) pictures: Vec<(&'static str, String)>,
     pub(crate) goals: Vec<Goal>,
-    /// Wrong counts, which do not depend on the machine's speed.
+    /// Sentences about wrong counts. Counts do not depend on the machine's speed.
     pub(crate) wrong: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl Section {
         }
     }
 
-    /// Names the columns. The first one names the rows: `what | ms | × bare`.
+    /// Sets the titles of the columns, for example `what | ms | × bare`. The first column holds the titles of the rows.
     pub(crate) fn columns(&mut self, names: &str) {
         let count = names.split(" | ").count();
         self.table = format!("| {names} |\n|{}\n", "---|".repeat(count));
@@ -57,7 +57,7 @@ impl Section {
         self.data.insert(name.to_owned(), numbers);
     }
 
-    /// Moves the numbers of all rows under one name, to make room for others beside them.
+    /// Moves the numbers of all rows so far under one name, so that other numbers can be added beside them.
     pub(crate) fn nest(&mut self, name: &str) {
         let all = std::mem::take(&mut self.data);
         self.data.insert(name.to_owned(), all.into());

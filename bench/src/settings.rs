@@ -12,7 +12,7 @@ pub(crate) struct Settings {
     pub(crate) calls: usize,
     /// The starts of each process.
     pub(crate) starts: usize,
-    /// The calls for counting traffic. Fewer than the calls during which a key is held.
+    /// The number of calls for counting traffic, less than `CALLS_OF_A_HOLD`.
     pub(crate) counted_calls: usize,
     /// The numbers of calls in flight.
     pub(crate) in_flight: Vec<usize>,
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     pub(crate) trials: usize,
     /// The rounds in which the engine is compared with a bare client.
     pub(crate) claim_rounds: usize,
-    /// The calls in one of these rounds, and the calls of each concurrent task.
+    /// The number of calls in one of the `claim_rounds`, and the number of calls of each concurrent task.
     pub(crate) claim_calls: (usize, usize),
 }
 
@@ -50,7 +50,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The expected values.
+    /// Fails with the expected values.
     pub(crate) fn read() -> Result<Self, String> {
         let scale = match std::env::args().nth(1).as_deref() {
             Some("full") => Scale::Full,

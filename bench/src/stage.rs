@@ -19,7 +19,7 @@ pub(crate) struct Stage {
     pub(crate) present: Vec<&'static Contestant>,
     /// The contestants that do not take part, with reasons.
     pub(crate) absent: Vec<String>,
-    /// `None` if no contestant takes part.
+    /// MongoDB; `None` if no contestant takes part.
     pub(crate) mongo: Option<Mongo>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Around<'a> {
     pub(crate) redis: Option<SocketAddr>,
     /// The proxy to MongoDB; `None` for the server itself.
     pub(crate) mongo: Option<&'a FaultProxy>,
-    /// The counter of its executions; `None` for no work.
+    /// The counter of the executions of the process; `None` if the work does not call a counter.
     pub(crate) counter: Option<&'a ExecutionCounter>,
     /// The timeout of an invocation, which is also the lease of an attempt.
     pub(crate) timeout: Duration,
@@ -46,7 +46,7 @@ pub(crate) struct Around<'a> {
     pub(crate) concurrency: usize,
 }
 
-/// Longer than the slowest contestant needs to start on a busy machine.
+/// The time limit of a start, longer than the slowest contestant needs on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// The time limit for flushing Redis.
 const LONGEST_CLEARING: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ impl Stage {
     ///
     /// # Errors
     ///
-    /// The missing contestants. A smoke test continues without those outside this workspace.
+    /// Fails with a contestant that is not installed. A smoke test continues without contestants outside this workspace.
     pub(crate) async fn set(settings: Settings, has_contestants: bool) -> Result<Self, String> {
         let mut stage = Self {
             redis: RedisServer::start().await,
@@ -87,7 +87,7 @@ impl Stage {
                 && !matches!(contestant.program, Program::Binary(_));
             match stage.try_start(contestant, Around::default()).await {
                 Ok(_) => stage.present.push(contestant),
-                // A contestant with and without idempotency is one program.
+                // Contestants with and without idempotency are the same program, so the reason is listed once.
                 Err(why) if is_optional && stage.absent.contains(&why) => {}
                 Err(why) if is_optional => stage.absent.push(why),
                 Err(why) => return Err(why),
@@ -145,7 +145,7 @@ impl Stage {
         launch(contestant.program, process).await
     }
 
-    /// Starts a function of this workspace, outside the benchmark's work.
+    /// Starts a function of this workspace that is not a contestant.
     ///
     /// # Panics
     ///
@@ -157,9 +157,10 @@ impl Stage {
         started.unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// Empties Redis and MongoDB. The calls of mongo-java-server get slower with more records.
+    /// Empties Redis and MongoDB. MongoDB is emptied because mongo-java-server gets slower with more records.
     pub(crate) async fn empty_stores(&self) {
-        // Waits for the deletion in the background, so that no measured call is slowed by it.
+        // Redis deletes the keys in the background. The benchmark waits for the end of the deletion, which would slow measured
+        // calls.
         self.redis.command(&["FLUSHALL", "ASYNC"]).await;
         eventually(LONGEST_CLEARING, async || {
             let memory: String = self.redis.query(&["INFO", "memory"]).await;
@@ -184,8 +185,8 @@ impl Mongo {
     }
 }
 
-/// The settings of this workspace's contestant as in template.yaml, with two exceptions. The retention is the same for all, and
-/// bodies have no limit, as in the others.
+/// The settings of this workspace's contestant, as in template.yaml with two exceptions. The retention is the same as for all
+/// contestants. Bodies have no limit, because the other contestants have none.
 const OURS: [(&str, &str); 4] = [
     ("REDIS_CONNECT_TIMEOUT_MS", "1000"),
     ("REDIS_RESPONSE_TIMEOUT_MS", "500"),

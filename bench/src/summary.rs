@@ -1,4 +1,4 @@
-//! One line per contestant with the main number of each measure. docs/testing.md shows it.
+//! A table with one line per contestant and the main number of each measure. docs/testing.md shows this table.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -30,7 +30,7 @@ pub(crate) fn table(sections: &[Section]) -> String {
             };
             found.0.pointer(&pointer).is_some()
         });
-        // Baselines have no line, because the other numbers are counted from them.
+        // Of the baselines only bare has a line. The numbers of contestants are already compared with their baselines.
         if takes_part && (contestant.name == ALL[0].name || !contestant.is_baseline()) {
             text += &found.line(contestant);
         }

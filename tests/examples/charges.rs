@@ -26,7 +26,7 @@ struct Till {
     patience: Duration,
 }
 
-/// The period in which `Rerun` may run again, longer than any hunt.
+/// The period in which the policy `Rerun` allows another attempt, longer than any hunt.
 const WINDOW: Duration = Duration::from_secs(3_600);
 
 fn main() -> ExitCode {
@@ -83,7 +83,7 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
     };
     match ran.value {
         RunOutcome::Fresh(saved) => answer(&saved),
-        // Another attempt may have another result, so this result is not final.
+        // Another attempt may get a different result, so this result is not final.
         RunOutcome::NotDurable(_) if runs_again => refused(StatusCode::ACCEPTED, "not-durable"),
         RunOutcome::NotDurable(saved) => answer(&saved),
         RunOutcome::Blocked(blocked) => answer_blocked(&blocked),

@@ -1,5 +1,5 @@
 //! Starts processes A and B, ends A, prints the ids of both, and keeps B until standard input ends. A test kills this program
-//! before that.
+//! before its standard input ends.
 
 use std::io::{self, Write};
 use std::path::Path;

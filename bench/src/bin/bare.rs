@@ -1,5 +1,5 @@
-//! The work alone: `lambda_http` without idempotency and without `shared`. The costs of all contestants are counted from this
-//! one.
+//! The work alone: `lambda_http` without idempotency and without `shared`. The benchmark compares the costs of all contestants
+//! with the costs of this contestant.
 
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 

@@ -1,5 +1,5 @@
-//! A process that answers every event at once. Its time is the share of the Runtime API and the kernel in every call, which no
-//! contestant can undercut.
+//! A process that answers every event at once. The duration of its calls is the time that the Runtime API and the kernel need.
+//! No contestant can be faster.
 
 use std::io::{BufRead, BufReader, Result, Write};
 use std::net::TcpStream;

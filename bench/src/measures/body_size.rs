@@ -10,7 +10,7 @@ use crate::samples::{Samples, number, percentile};
 use crate::section::Section;
 use crate::stage::{Around, Stage};
 
-/// The calls in one block, with the shortest and with the longest bodies.
+/// The number of calls in one block with the shortest bodies, and with the longest bodies.
 const CALLS: (usize, usize) = (60, 4);
 const LONG: usize = 1_000_000;
 
@@ -19,7 +19,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let rounds = stage.settings.rounds.min(5);
     let sizes = &stage.settings.sizes;
     let mut medians = Samples::default();
-    // The reasons for incomplete cases.
+    // For each case that failed, the reason.
     let mut failed = BTreeMap::new();
     // The first round is not counted, because buffers grow in it.
     for round in 0..=rounds {
@@ -38,7 +38,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                     Err(why) => drop(failed.insert(case, why)),
                 }
             }
-            // Long bodies would fill Redis's memory.
+            // Otherwise long bodies would fill Redis's memory.
             stage.empty_stores().await;
         }
     }

@@ -1,5 +1,5 @@
 //! Measures the cost of a claim against a bare round trip. The engine runs in this process without Lambda and HTTP, and is
-//! compared with redis-rs on the same `redis-server`. Also `make claim-cost`.
+//! compared with redis-rs on the same `redis-server`. `make claim-cost` runs only this measure.
 
 mod long_records;
 
@@ -26,9 +26,9 @@ use crate::stage::Stage;
 
 const TASKS: usize = 64;
 
-/// The engine's own script, for a client that only sends it.
+/// The engine's own script. The benchmark also sends this script with redis-rs alone.
 const CLAIM: &str = include_str!("../../../shared/crates/idempotency/src/store/record.lua");
-/// The engine's arguments for the script.
+/// The arguments that the engine gives to the script.
 const ARGUMENTS: [(&str, &str); 7] = [
     ("operation", "claim"),
     ("owner", "00112233445566778899aabbccddeeff"),
@@ -60,20 +60,20 @@ enum Call {
     /// `EVALSHA` around one `SET`.
     OneSet,
     SetNxGet,
-    /// The engine with another attempt's key, and a check of the answer.
+    /// A claim by the engine of a key that another attempt has claimed, and a check of the outcome.
     Blocked(Operation, fn(&ClaimOutcome<Lease>) -> bool),
 }
 
 /// The quantity that is measured.
 #[derive(Clone, Copy)]
 enum Of {
-    /// The server's time, by its own statistics.
+    /// The time that Redis's statistics report.
     ServerTime,
-    /// The latency of a call, one at a time.
+    /// The latency of calls that are sent one at a time.
     Latency,
 }
 
-/// A comparison, round by round.
+/// The comparison of two quantities, with one result per round.
 struct Compared {
     what: String,
     unit: &'static str,
@@ -221,7 +221,7 @@ impl Bench {
         }
     }
 
-    /// Concurrent tasks on one connection.
+    /// Compares the throughput of concurrent tasks that share one connection.
     async fn throughput(&mut self, rounds: usize) -> Compared {
         let what = format!(
             "claims / the same script sent by redis-rs itself, {TASKS} tasks on one connection"
@@ -264,7 +264,7 @@ impl Bench {
         assert!(is_started, "a fresh key is {answer:?}");
     }
 
-    /// The server's time for a script, by its own statistics.
+    /// The time per script that Redis's statistics report, in microseconds.
     async fn micros_per_script(&self) -> f64 {
         let stats: String = self.redis.query(&["INFO", "commandstats"]).await;
         let mut lines = stats.lines();

@@ -84,13 +84,13 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section
 }
 
-/// Files that are not deployed, or that Lambda's Python runtime contains: its runtime client, and the AWS SDK with its
-/// dependencies.
+/// The files that do not count: files that are not deployed, and files that Lambda's Python runtime contains (the runtime
+/// client, and the AWS SDK with its dependencies).
 const NOT_DEPLOYED: &str = "pip setuptools pkg_resources _distutils_hack __pycache__ bin include awslambdaric runtime_client simplejson \
      snapshot_restore_py boto3 botocore s3transfer jmespath urllib3 dateutil six";
 
 /// The size of a deployment: the binary, or for another language the folder of the installed tool that the process uses. `None`
-/// for a program without idempotency that would need less than it has.
+/// for a program in another language without idempotency, because its folder also contains files that it does not need.
 fn size_bytes(contestant: &Contestant, process: &Lambda) -> Option<u64> {
     let program = contestant.program;
     match program {
@@ -111,7 +111,8 @@ fn size_bytes(contestant: &Contestant, process: &Lambda) -> Option<u64> {
     }
 }
 
-/// The words of the process's command line and Node's module path, which contain the folder of the installation.
+/// The words of the process's command line and the entries of Node's module path. One of them contains the folder of the
+/// installation.
 fn whereabouts(process: &Lambda) -> Vec<String> {
     let id = process.pid();
     let read = |file| fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
@@ -123,7 +124,7 @@ fn whereabouts(process: &Lambda) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// The folder of an installed tool in one of the paths.
+/// The folder of the installed tool to which one of the paths belongs.
 fn installed_in(paths: &[String]) -> Option<&Path> {
     paths.iter().find_map(|path| {
         Path::new(path).ancestors().find(|folder| {

@@ -1,7 +1,8 @@
-//! Counts how often the work of one key runs twice during a fault. A client without an answer retries, as it must, and a server
-//! counts the executions.
+//! Counts how often the work of one key runs twice during a fault. A client that gets no answer retries, as real clients must,
+//! and a server counts the executions.
 //!
-//! Processes are treated as on Lambda: one without an answer at its timeout is killed, and the next request starts another one.
+//! Processes are treated as on Lambda: a process that has not answered at its timeout is killed, and the next request goes to
+//! another process.
 
 mod trial;
 
@@ -20,21 +21,21 @@ use crate::stage::Stage;
 enum Fault {
     /// Redis is flushed after the answer.
     Flush,
-    /// The process is frozen during its work for longer than its lease, then thawed: a stalled host, which Lambda's timeout does
-    /// not end.
+    /// The process is frozen during its work for longer than its lease, then thawed. This simulates a stalled host: Lambda's
+    /// timeout does not end the process.
     Freeze,
     /// The result is stored, and the store's reply is lost.
     LostReply,
-    /// No store is reachable when the result is to be stored.
+    /// No store is reachable when the process stores the result.
     LostCompletion,
     /// The process is killed during its work.
     Kill,
 }
 
-/// The number of contestants with concurrent trials. Their processes mostly wait.
+/// The number of contestants whose trials run concurrently. More than one is possible because the processes mostly wait.
 const AT_A_TIME: usize = 2;
 
-/// The contestant that runs every retry.
+/// The contestant that does the work again at every retry.
 const BARE: &str = "bare";
 
 /// What each library promises about the faults in the table.
@@ -74,7 +75,7 @@ type Found = BTreeMap<(&'static str, Fault), Vec<Trial>>;
 
 pub(super) async fn measure(stage: &Stage) -> Section {
     let trials = stage.settings.trials;
-    // Processes without a shared store cannot replace each other.
+    // In most faults another process answers the retries. So both processes must share the store.
     let mut participants = stage.present.clone();
     participants.retain(|contestant| contestant.store.is_shared() || contestant.name == BARE);
     let mut found = Found::new();
@@ -182,7 +183,8 @@ impl Count {
     }
 }
 
-/// The number of keys that must run twice: none where this library promises at most one execution, all for bare.
+/// The number of keys whose work must run twice. For ours it is 0 if ours promises at most one execution during this fault. For
+/// bare it is the number of trials.
 fn expected(name: &str, fault: Fault, trials: usize) -> Option<usize> {
     match name {
         BARE => Some(trials),

@@ -1,4 +1,5 @@
-//! Measures the start of each function of this workspace, compared with a bare `lambda_http` function. Also `make startup`.
+//! Measures the start of each function of this workspace, compared with a bare `lambda_http` function. `make startup` runs only
+//! this measure.
 
 use serde_json::json;
 

@@ -15,18 +15,18 @@ use crate::samples::{Spread, differences, number, percentile, ratios};
 use crate::section::{Limit, Section};
 use crate::stage::{Around, Stage};
 
-/// Rare latencies, computed over the calls of all rounds, because one round has too few.
+/// The percentiles of slow calls. They are computed over the calls of all rounds, because one round has too few calls.
 const TAILS: [(&str, f64); 2] = [("p99_us", 0.99), ("p99.9_us", 0.999)];
 /// The points of the curves: the share of calls that took longer.
 const CURVE: [f64; 9] = [0.5, 0.25, 0.1, 0.05, 0.025, 0.01, 0.005, 0.0025, 0.001];
-/// The points with a name.
+/// The points of the curves that have a mark on the axis, with the name of the mark.
 const NAMED: [(f64, &str); 4] = [
     (0.5, "50 %"),
     (0.1, "90 %"),
     (0.01, "99 %"),
     (0.001, "99.9 %"),
 ];
-/// The libraries that ours must beat, and by what factor.
+/// The libraries whose added cost must be greater than the added cost of ours by the factor `TIMES_FASTER`.
 const PEERS: [&str; 2] = ["powertools-python", "powertools-typescript"];
 const TIMES_FASTER: f64 = 5.0;
 
@@ -39,7 +39,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let (rounds, calls) = (stage.settings.rounds, stage.settings.calls);
     let (mut taken, mut raw_trips) = (Taken::default(), Vec::new());
     let (mut connection, script) = (raw::connect(&stage.redis.url()).await, raw::one_set());
-    // The first round is not counted, because code is compiled and memory allocated in it.
+    // The first round is not counted, because in it runtimes compile code and allocate memory.
     for round in 0..=rounds {
         stage.empty_stores().await;
         progress(&format!("calls, round {round} of {rounds}"));
@@ -110,7 +110,7 @@ fn section(stage: &Stage, taken: &Taken, raw_trips: &[f64], runtime_api: f64) ->
     section
 }
 
-/// The goals: the factor between the added cost of others and ours.
+/// Adds the goals: by which factor the added cost of other libraries exceeds the added cost of ours.
 fn add_goals(section: &mut Section, stage: &Stage, taken: &Taken) {
     let of_name = |name: &str| stage.present.iter().find(|peer| peer.name == name);
     let Some(ours) = of_name("ours-redis") else {
@@ -140,7 +140,8 @@ impl Taken {
         Some(percentile(&rounds.concat(), part))
     }
 
-    /// By round, the difference between a fresh call and one of the same program without idempotency.
+    /// For each round, the difference between the medians of a fresh call and of a call of the same program without
+    /// idempotency.
     fn added(&self, contestant: &Contestant) -> Vec<f64> {
         let fresh = |name| self.medians(name, Situation::Fresh);
         differences(&fresh(contestant.name), &fresh(contestant.baseline()))

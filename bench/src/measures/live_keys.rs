@@ -26,7 +26,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let mut medians = Samples::default();
     let (mut columns, mut megabytes) = (Vec::new(), Map::new());
     for &keys in &stage.settings.keys {
-        // The first round is not counted, because of one-time work in each process.
+        // The first round is not counted, because in it each process initializes itself.
         for round in 0..=rounds {
             stage.empty_stores().await;
             fill(stage, keys).await;
@@ -41,7 +41,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
                 }
             }
         }
-        // Includes the keys of the calls.
+        // This number includes the keys of the calls.
         let in_the_end: i64 = stage.redis.query(&["DBSIZE"]).await;
         columns.push(format!("{keys} keys ({in_the_end} in the end)"));
         let used = stage.redis.info("used_memory").await;
@@ -79,7 +79,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section
 }
 
-/// Writes keys up to this number.
+/// Writes this number of keys.
 async fn fill(stage: &Stage, keys: usize) {
     let mut connection = raw::connect(&stage.redis.url()).await;
     for first in (0..keys).step_by(BATCH) {

@@ -32,7 +32,7 @@ type Measured = Samples<(String, usize, &'static str)>;
 
 /// The unmeasured first calls of each process.
 const CALLS_TO_WARM_UP: usize = 50;
-/// The contestants that also run in one process: the floor of the workspace's function, and idempotency on top.
+/// The contestants that also run in one process: ours without idempotency, and ours with idempotency.
 const IN_ONE_PROCESS: [&str; 2] = ["ours-off", "ours-redis"];
 /// The number of processes that start at a time.
 const STARTS_AT_A_TIME: usize = 4;
@@ -55,7 +55,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         for round in 1..=rounds {
             for candidate in in_turn(&candidates, round) {
                 if in_flight == 1 && matches!(candidate, Candidate::OneProcess(_)) {
-                    // One call in flight is measured with one process per call only.
+                    // With one call in flight, this candidate is the same as `Processes`.
                     continue;
                 }
                 let name = candidate.name();
@@ -173,7 +173,7 @@ impl Candidate {
     }
 }
 
-/// Sends calls to the processes in turn. Each sender sends its next call after an answer, until none is left.
+/// Sends calls to the processes in turn. Each sender sends its next call when it has an answer, until no call is left.
 async fn send(processes: &[Lambda], in_flight: usize, calls: usize) -> Vec<Duration> {
     let left = Cell::new(calls);
     let senders = (0..in_flight).map(async |number| {

@@ -1,5 +1,5 @@
-//! Measures the cost of a call with a delay between function and Redis. The unit is a round trip on the same path, so that
-//! the delay cancels out.
+//! Measures the cost of a call with a delay between function and Redis. The cost is given in round trips on the same path, so
+//! that it does not depend on the delay.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,11 @@ use crate::samples::{Samples, Spread, differences, millis, percentile, ratios};
 use crate::section::{Limit, Section};
 use crate::stage::{Around, Stage};
 
-/// The delay from which on the goals apply.
+/// The least delay for which the goals apply.
 const DELAY_OF_THE_GOALS: Duration = Duration::from_millis(1);
 /// The maximum number of round trips that ours may add.
 const GOALS: [(Situation, f64); 2] = [(Situation::Fresh, 2.3), (Situation::Replay, 1.2)];
-/// In place of a contestant: one round trip of redis-rs.
+/// The name of one round trip of redis-rs, used in place of a contestant's name.
 const TRIP: &str = "one round trip";
 
 pub(super) async fn measure(stage: &Stage) -> Section {
@@ -28,7 +28,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
         redis: Some(proxy.address()),
         ..Around::default()
     };
-    // The path to MongoDB has no delay, so the cost of tiered does not depend on the delay alone.
+    // Contestants with MongoDB are left out. The proxy does not delay MongoDB, so their cost cannot be given in round trips.
     let is_asked = |store| matches!(store, Store::Nothing | Store::Redis);
     let members = Member::start_all(stage, around, |contestant| is_asked(contestant.store)).await;
     let mut raw = raw::connect(&format!("redis://{}", proxy.address())).await;
@@ -37,7 +37,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let mut medians = Samples::default();
     for &delay in &stage.settings.delays {
         proxy.delay(delay);
-        // The first round is not counted, because idle connections are checked in it.
+        // The first round is not counted, because in it clients check their idle connections.
         for round in 0..=rounds {
             progress(&format!("{delay:?} later, round {round} of {rounds}"));
             stage.empty_stores().await;

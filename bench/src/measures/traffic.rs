@@ -20,7 +20,7 @@ const COUNTS: [&str; 5] = [
     "mongo_round_trips",
 ];
 const ROUND_TRIPS: &str = COUNTS[0];
-/// The round trips of each situation, on any machine.
+/// The number of round trips in each situation. It does not depend on the machine.
 const EXPECTED: [f64; 4] = [2.0, 1.0, 1.0, 1.0];
 
 /// The proxies that count traffic.
@@ -127,7 +127,7 @@ fn add_row(
         if contestant.name.starts_with("ours-") {
             let what = format!("{what}, round trips to Redis");
             section.hold(&what, counted.median, expected);
-            // An idle connection is checked, which adds one round trip to one of many calls.
+            // The mean may be a little higher: the check of an idle connection adds one round trip to one of many calls.
             let is_so = counted.least >= expected && counted.most < expected + 0.1;
             section.hold_that(is_so, &format!("{what}: {expected} in each round"));
         }
@@ -141,14 +141,14 @@ fn add_row(
 }
 
 impl CountingProxies<'_> {
-    /// Calls a contestant and returns the [counts](COUNTS) of all its calls.
+    /// Sends calls to a contestant and returns the [counts](COUNTS) of all these calls.
     async fn count(
         &self,
         member: &Member<'_>,
         situation: Situation,
         calls: usize,
     ) -> [f64; COUNTS.len()] {
-        // An idle connection is checked before its next use. This call triggers the check before the count.
+        // A client checks an idle connection before its next use. This call triggers the check before the count starts.
         member.calls(Situation::Fresh, 1).await;
         self.to_redis.reset_counters();
         self.to_mongo.reset_counters();
@@ -163,8 +163,8 @@ impl CountingProxies<'_> {
         ]
     }
 
-    /// The microseconds that Redis spent on commands of clients, as the proxy saw them. The time of a script includes its
-    /// commands.
+    /// The microseconds that Redis spent on the commands that the proxy has seen. The time of a script includes the commands
+    /// inside the script.
     async fn server_micros(&self) -> f64 {
         let sent = self.to_redis.commands();
         let stats: String = self.stage.redis.query(&["INFO", "commandstats"]).await;

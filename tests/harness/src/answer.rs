@@ -26,7 +26,7 @@ pub struct Answer {
     pub headers: BTreeMap<String, String>,
     /// The values of `Set-Cookie`.
     pub cookies: Vec<String>,
-    /// The body, decoded if it travelled in Base64.
+    /// The body, decoded if the function encoded it in Base64.
     pub body: Bytes,
 }
 

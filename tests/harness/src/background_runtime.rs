@@ -1,6 +1,7 @@
 //! A tokio runtime on its own thread, for parts of the harness that must run while a test's thread is busy.
 //!
-//! On the test's runtime, a computation in the test would stop a proxy and cause an outage that no test intended.
+//! If a proxy ran on the test's runtime, a computation in the test would stop the proxy. That would be an outage that the test
+//! does not intend.
 
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -17,7 +18,7 @@ pub struct BackgroundRuntime {
 }
 
 impl BackgroundRuntime {
-    /// Starts the thread with this name, which a debugger shows.
+    /// Starts the thread with this name. A debugger shows the name.
     pub fn start(name: &str) -> Self {
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -28,7 +29,7 @@ impl BackgroundRuntime {
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                // The error is the signal: the sender was dropped.
+                // This future ends with an error when `stop` is dropped. The error means that the thread must end.
                 let _ = runtime.block_on(stopped);
             })
             .expect("the system can start a thread");

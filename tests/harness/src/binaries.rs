@@ -1,5 +1,5 @@
 //! The binaries under test. The harness builds them once per test process, so that the tests always run the current
-//! sources. It uses the tests' own cargo, profile and target directory.
+//! sources. The build uses the same cargo, profile and target directory as the tests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

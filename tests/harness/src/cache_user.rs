@@ -24,7 +24,7 @@ impl CacheUser {
         }
     }
 
-    /// The user's ACL rules from the template. For the function `idempotency` with its default namespace.
+    /// The user's ACL rules from the template. The rules of `Idempotency` apply to the default namespace of that function.
     ///
     /// # Panics
     ///

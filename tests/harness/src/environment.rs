@@ -16,7 +16,7 @@ const LOCALSTRIPE: &str = "localstripe-1.15.10";
 /// The folder into which `scripts/install` puts libfaketime, if it cannot install it in the system.
 const LIBFAKETIME: &str = "faketime";
 
-/// The program that every test can run on.
+/// The default Redis server. Every test works with this program; some tests do not work with Valkey.
 pub(crate) const REDIS_SERVER: &str = "redis-server";
 
 /// The folder into which `scripts/install` puts moto.
@@ -39,7 +39,7 @@ pub(crate) fn redis_server() -> String {
     }
 }
 
-/// `PAYMENTS`: the number of payments in tests that can make any number. Not set: `usual`.
+/// `PAYMENTS`: the number of payments, for tests that can make any number of payments. The default is `usual`.
 ///
 /// # Panics
 ///
@@ -50,7 +50,7 @@ pub fn wanted_payments(usual: usize) -> usize {
     })
 }
 
-/// The folder of the jars of mongo-java-server: `MONGODB_JAVA_SERVER_DIR`, otherwise in the user's cache directory.
+/// The folder of the jars of mongo-java-server: `MONGODB_JAVA_SERVER_DIR`, otherwise a folder in the user's cache directory.
 pub(crate) fn mongodb_stand_in_directory() -> PathBuf {
     if let Some(directory) = env::var_os("MONGODB_JAVA_SERVER_DIR") {
         return directory.into();
@@ -58,12 +58,12 @@ pub(crate) fn mongodb_stand_in_directory() -> PathBuf {
     tools().join(MONGODB_STAND_IN)
 }
 
-/// localstripe: the first program of that name on `PATH`, otherwise in the user's cache directory.
+/// The file of localstripe: the first program of that name on `PATH`, otherwise the program in the user's cache directory.
 pub(crate) fn localstripe() -> Option<PathBuf> {
     installed("localstripe", LOCALSTRIPE)
 }
 
-/// The server of moto: the first program of that name on `PATH`, otherwise in the user's cache directory.
+/// The file of moto's server: the first program `moto_server` on `PATH`, otherwise the program in the user's cache directory.
 pub(crate) fn moto_server() -> Option<PathBuf> {
     installed("moto_server", MOTO)
 }
@@ -73,7 +73,7 @@ fn installed(program: &str, directory: &str) -> Option<PathBuf> {
     find_on_path(program).or_else(|| installed.is_file().then_some(installed))
 }
 
-/// libfaketime: the system's, otherwise in the user's cache directory.
+/// The file of libfaketime: in the system's folders, otherwise in the user's cache directory.
 pub(crate) fn libfaketime() -> Option<PathBuf> {
     let folders = [
         PathBuf::from("/usr/lib"),
@@ -115,8 +115,8 @@ pub(crate) fn cargo() -> PathBuf {
     env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
 }
 
-/// The variables that cargo sets for one package. The harness removes them for its own cargo, because build scripts that watch
-/// them (`ring`'s does) would run at every build.
+/// The variables that cargo sets for one package. The harness removes them when it calls cargo. Otherwise build scripts that
+/// watch these variables (for example of `ring`) would run at every build.
 pub(crate) fn variables_of_one_package() -> Vec<OsString> {
     const NAMES: [&str; 3] = [
         "CARGO_CRATE_NAME",

@@ -4,7 +4,7 @@
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// The pause between two checks, short compared with what tests wait for.
+/// The pause between two checks, much shorter than the times for which tests wait.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Returns as soon as `condition` returns `true`.

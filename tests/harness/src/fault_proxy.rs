@@ -29,7 +29,7 @@ use crate::background_runtime::BackgroundRuntime;
 
 /// An address without a server: nothing listens on port 1.
 const NO_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
-/// With [`FaultProxy::delay_some`], one of this many replies is late.
+/// With [`FaultProxy::delay_some`], on average one of this many replies is late.
 const LATE_REPLIES: u32 = 4;
 
 /// A proxy in front of one server. Dropping it closes its connections and frees its port.
@@ -106,8 +106,8 @@ impl FaultProxy {
         });
     }
 
-    /// Holds all bytes of the existing connections in both directions, until [`heal`](Self::heal) releases them in order. If the
-    /// client is gone by then, the server gets a late request. New connections work.
+    /// Holds all bytes of the existing connections in both directions, until [`heal`](Self::heal) releases them in order. If
+    /// the client has closed its connection by then, the server still gets the request, late. New connections work.
     pub fn stall_existing(&self) {
         self.apply(|board| async move { board.set_flow(Flow::Stall) });
     }
@@ -152,8 +152,8 @@ impl FaultProxy {
         self.board.set_server(server);
     }
 
-    /// Discards the server's next reply: the server has executed the command, and the client gets no answer. The connection stays
-    /// open and silent; others work.
+    /// Discards the server's next reply: the server has executed the command, and the client gets no answer. The connection
+    /// stays open and silent; other connections work.
     pub fn drop_next_reply(&self) {
         self.board.set_next_reply(NextReply::Silence);
     }
@@ -193,8 +193,8 @@ impl FaultProxy {
         self.board.traffic().open()
     }
 
-    /// The number of round trips. A burst of pipelined commands counts as one: a client's first bytes on a connection, or its
-    /// first bytes after the server's.
+    /// The number of round trips. A round trip starts with a client's first bytes on a connection, or with its first bytes
+    /// after bytes of the server. So a burst of pipelined commands counts as one round trip.
     pub fn round_trips(&self) -> usize {
         self.board.traffic().round_trips()
     }

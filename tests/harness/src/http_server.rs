@@ -1,4 +1,4 @@
-//! An HTTP server around a function of the harness, on an existing listener.
+//! An HTTP server on an existing listener, whose answers a function of the harness returns.
 
 use std::error::Error;
 
@@ -10,8 +10,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// Answers every request with the result of `respond`, until this future is dropped. Dropping it closes the connections. An error
-/// of `respond` breaks the connection.
+/// Answers every request with the result of `respond`, until this future is dropped. Dropping the future closes the
+/// connections. An error of `respond` breaks the connection.
 pub async fn serve<R, B, E>(
     listener: TcpListener,
     respond: impl Fn(Request<Incoming>) -> R + Clone + Send + 'static,

@@ -2,8 +2,8 @@
 //! `redis-server` with password users.
 //!
 //! The gate replaces a valid token by the user's password, and forwards an invalid login unchanged, so that the server rejects
-//! it. All later bytes are forwarded. The check of tokens is written from AWS's description of signatures and tested with AWS's
-//! own library; it shares no code with the product.
+//! it. All later bytes are forwarded. The code that checks tokens follows AWS's description of signatures, is tested with AWS's
+//! own library, and shares no code with the product.
 
 mod certificate;
 mod connection;
@@ -45,7 +45,7 @@ pub struct Login {
     pub token: String,
     /// The reason why the token is invalid, if it is.
     pub verdict: Result<(), String>,
-    /// The time at which its connection was accepted.
+    /// The time at which the gate accepted the connection of this login.
     pub accepted: Timestamp,
 }
 
@@ -57,11 +57,11 @@ struct State {
     connections: Mutex<JoinSet<()>>,
 }
 
-/// The password of the server behind the gate, unknown to clients.
+/// The user's password at the server behind the gate. Clients do not know it.
 const PASSWORD: &str = "behind-the-door";
 
 impl IamGate {
-    /// Starts a gate to `server` for one user, and makes it the only user that may log in there.
+    /// Starts a gate to `server` for one user, and makes this user the only one that may log in to the server.
     pub async fn to(server: &RedisServer, user: &IamUser) -> Self {
         let rules = format!(">{PASSWORD}");
         let set_user = [
@@ -132,7 +132,7 @@ impl IamGate {
         });
     }
 
-    /// A function that connects through this gate.
+    /// The function with the settings to connect through this gate.
     pub fn serving(&self, function: LambdaBuilder) -> LambdaBuilder {
         let user = &self.state.user;
         let ca_file = self.ca_file();

@@ -1,8 +1,8 @@
 //! Simulates Lambda around a real built binary: the Runtime API, a clean environment, freeze and thaw, timeouts that kill, and a
 //! new process after a crash (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 //!
-//! The Runtime API runs on its own thread, so that a busy test does not slow the function. The benchmark runs the Runtime API on
-//! its own runtime instead. Every answer to an HTTP request is checked for the rules of all answers (see
+//! The Runtime API runs on its own thread, so that a busy test does not slow the function. The benchmark runs the Runtime API
+//! on its own runtime instead. The harness checks that every answer to an HTTP request follows the rules for all answers (see
 //! [`answer`](crate::answer)). [`Lambda::invoke`] returns the raw result of an event.
 
 mod builder;
@@ -39,7 +39,7 @@ use crate::background_runtime::BackgroundRuntime;
 use crate::secrets::Secrets;
 use crate::test_request::TestRequest;
 
-/// The time within which a process must become idle for a freeze, longer than any invocation in a test.
+/// The time limit for a process to become idle before a freeze, longer than any invocation in a test.
 const REST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One execution environment of one function. Dropping it kills the process.
@@ -87,7 +87,7 @@ impl Lambda {
         self.hand_over(event.into()).await.await.outcome
     }
 
-    /// Sends an event without waiting for the outcome, which the returned future gives unchecked.
+    /// Sends an event without waiting for the outcome. The returned future ends with the outcome, which is not checked.
     pub async fn hand_over(&self, event: Bytes) -> impl Future<Output = Settled> + use<> {
         settled(self.enqueue(event).await)
     }
@@ -111,10 +111,10 @@ impl Lambda {
         self.queue(request).await.await
     }
 
-    /// Sends a request without waiting for the answer, which the returned value gives when awaited.
+    /// Sends a request without waiting for the answer. Awaiting the returned value returns the answer.
     ///
-    /// If a process waits for work, the request is in its socket when this returns. A frozen process finds it after the thaw, as
-    /// on Lambda.
+    /// If a process waits for work, the request is in the process's socket when this function returns. A frozen process finds
+    /// the request after the thaw, as on Lambda.
     pub async fn queue(&self, request: TestRequest) -> Pending {
         let settled = self.enqueue(request.event().to_string().into()).await;
         Pending {
@@ -125,7 +125,7 @@ impl Lambda {
         }
     }
 
-    /// Stops the process (SIGSTOP) between invocations, as Lambda does: waits until the process asks for the next one.
+    /// Stops the process (SIGSTOP) between invocations, as Lambda does: waits until the process asks for the next invocation.
     ///
     /// # Panics
     ///
@@ -151,7 +151,7 @@ impl Lambda {
         self.ask(Event::Thaw).await;
     }
 
-    /// Kills the process, as Lambda retires an environment. The next request causes a cold start.
+    /// Kills the process, as Lambda does when it removes an environment. The next request causes a cold start.
     pub async fn stop(&self) {
         self.ask(Event::Stop).await;
     }
@@ -196,7 +196,7 @@ impl Lambda {
         kilobytes.unwrap_or_else(|| panic!("no VmRSS in {file}")) * 1024
     }
 
-    /// Registers a text that must never appear in an answer (checked on every one) or in the log.
+    /// Registers a text that must never appear in an answer or in the log. The harness checks every answer.
     pub fn plant_secret(&self, secret: &str) {
         self.secrets.plant(secret);
     }
@@ -248,11 +248,11 @@ impl Lambda {
         settled
     }
 
-    /// Sends a command to the supervisor and waits until it uses or drops the sender inside.
+    /// Sends an event to the supervisor and waits until the supervisor uses or drops the sender in the event.
     async fn ask(&self, event: impl FnOnce(oneshot::Sender<()>) -> Event) {
         let (done, answer) = oneshot::channel();
         self.send(event(done));
-        // An error means that the sender was dropped, which is an answer too.
+        // An error means that the supervisor dropped the sender. This ends the wait too.
         let _ = answer.await;
     }
 

@@ -2,7 +2,7 @@
 //! binaries.
 //!
 //! A test drives the deployed artefact (a process with its environment and sockets). Its statements follow the order of
-//! events. Every server and process is a value of this crate, and dropping the value ends what the value started. Tests use
+//! events. Every server and process is a value of this crate. Dropping the value ends the server or the process. Tests use
 //! only the loopback interface and free ports. A missing program fails the test with a message about what to install; no test
 //! is skipped.
 //!
@@ -14,7 +14,7 @@
 //! | MongoDB | [`mongo_server`] |
 //! | Stripe and its events | [`stripe_server`], [`stripe_event`] |
 //! | AWS Secrets Manager | [`secrets_manager`] |
-//! | a server that is not Redis, or too old to run here | [`scripted_server`] |
+//! | a server that is not Redis, or a Redis that is too old to run here | [`scripted_server`] |
 //! | an outage between client and server | [`fault_proxy`] |
 //! | an HTTP server around a function of the harness | [`http_server`] |
 //! | any other process, with its signals | [`owned_process`] |

@@ -1,14 +1,15 @@
 //! Reserves ports for servers that stop and start again on the same port.
 //!
-//! The ports are below the range that the kernel uses for outgoing connections. A port inside that range may become the source
-//! port of another client while its server is down, and the server could not start again.
+//! The ports are below the range that the kernel uses for outgoing connections. Inside that range, while a server is down, its
+//! port may become the source port of another client. Then the server cannot start again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Below 32 768 (Linux) and 49 152 (macOS), where outgoing connections start.
+/// The first port to use. All ports are below 32 768 (Linux) and 49 152 (macOS), where the range for outgoing connections
+/// starts.
 const FIRST: u16 = 15_000;
 const COUNT: u16 = 17_000;
 

@@ -1,8 +1,8 @@
-//! A MongoDB server, one for the whole test process: the one in `MONGODB_TEST_URI`, otherwise `mongod` on PATH, otherwise
-//! mongo-java-server, whose compare-and-set is atomic like MongoDB's.
+//! A MongoDB server, one for the whole test process: the server in `MONGODB_TEST_URI`, otherwise `mongod` on PATH, otherwise
+//! mongo-java-server. The compare-and-set of mongo-java-server is atomic like MongoDB's.
 //!
-//! Tests share the server because its start takes seconds, and each test uses its own database. The server itself never stops: a
-//! [`FaultProxy`] in front of it simulates outages.
+//! Tests share the server because its start takes seconds, and each test uses its own database. Tests never stop the server: a
+//! [`FaultProxy`] in front of the server simulates outages.
 
 mod launch;
 mod uri;

@@ -1,8 +1,9 @@
 //! A child process that ends with the value that started it.
 //!
-//! The child's output goes to a file instead of a pipe. So everything written is readable at once, without a reading thread,
-//! and a process with much output never blocks. The standard input of the child is a pipe without data. A program that reads
-//! the pipe to the end notices the end of the test process, even after a kill. The watchdog ends other programs.
+//! The child's output goes to a file instead of a pipe. So the output can be read at once, without a reading thread, and a
+//! process with much output never blocks. The standard input of the child is a pipe without data. A program that reads the pipe
+//! to the end notices the end of the test process, even after a kill. Programs that do not read the pipe are ended by the
+//! watchdog.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +16,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::watchdog;
 
-/// Longer than the delivery of a signal takes.
+/// The time limit for the delivery of a signal, longer than any delivery takes.
 const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A child process. Dropping it kills it by its process id and waits for its end.
@@ -29,7 +30,7 @@ impl OwnedProcess {
     ///
     /// # Errors
     ///
-    /// Errors of the system; `NotFound` if there is no such program.
+    /// Fails with an error of the system, for example `NotFound` if there is no such program.
     pub fn spawn(command: &mut Command, log: &Path) -> io::Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
         let child = command
@@ -97,7 +98,7 @@ impl OwnedProcess {
         self.child.wait().expect("a child can be waited for")
     }
 
-    /// The process id, while it certainly belongs to this child.
+    /// The process id; `None` if the child has ended, because the system may then give the id to another process.
     fn living(&mut self) -> Option<Pid> {
         match self.ended() {
             None => Some(Pid::from_child(&self.child)),

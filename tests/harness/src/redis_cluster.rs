@@ -8,10 +8,10 @@ use crate::eventually::eventually;
 use crate::loopback_port;
 use crate::redis_server::RedisServer;
 
-/// The slots of each node. The protocol fixes their number.
+/// The first and the last slot of each node. The protocol fixes the total number of slots.
 const SLOTS: [(&str, &str); 3] = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
 
-/// Longer than three servers need to form a cluster.
+/// The time limit for forming a cluster, longer than three servers need.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running cluster. Dropping it ends its processes.
@@ -34,7 +34,7 @@ impl RedisCluster {
                 .await;
             node.command(&["CLUSTER", "ADDSLOTSRANGE", first, last])
                 .await;
-            // Nodes with different epochs have no conflict to resolve when they meet.
+            // Each node gets a different epoch, so that the nodes have no conflict to resolve when they meet.
             node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(epoch + 1).to_string()])
                 .await;
             nodes.push(node);
@@ -56,7 +56,7 @@ impl RedisCluster {
         self.nodes[0].url()
     }
 
-    /// The cluster's URL with a user of the template, which is added to every node.
+    /// The cluster's URL with a user of the template. The user is added to every node.
     pub async fn url_as(&self, user: CacheUser) -> String {
         let (name, password) = (user.name(), format!(">{}", user.name()));
         let rules = user.rules();

@@ -1,4 +1,4 @@
-//! A TCP server with a fixed answer, to simulate servers and proxies that cannot run here.
+//! A TCP server with a fixed answer. It simulates servers and proxies that the tests cannot run.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -23,7 +23,7 @@ const CREDENTIALS: [(&str, &str); 3] = [
     ("AWS_SESSION_TOKEN", "planted-aws-session-0123456789"),
 ];
 
-/// The signature of the tests' own requests, of which moto uses the region and the service.
+/// The signature of the tests' own requests. Moto only reads the region and the service from it.
 const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=x/20260101/eu-central-1/secretsmanager/aws4_request, SignedHeaders=host, Signature=x";
 
 impl SecretsManager {
@@ -45,7 +45,8 @@ impl SecretsManager {
         &self.proxy
     }
 
-    /// The number of reads that functions have tried. Each uses its own connection.
+    /// The number of reads that functions have tried. It is the number of connections, because each read uses its own
+    /// connection.
     pub fn reads(&self) -> usize {
         self.proxy.accepted()
     }
@@ -71,7 +72,7 @@ impl SecretsManager {
         variables
     }
 
-    /// A function that reads from this server.
+    /// The function with the settings to read from this server.
     pub fn serving(&self, function: LambdaBuilder) -> LambdaBuilder {
         self.variables()
             .iter()

@@ -1,4 +1,4 @@
-//! A simulated third-party server: a Python program that ends with the test process, even after a kill.
+//! A simulated third-party server: a Python program that ends with the test process, even if the test process is killed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -21,10 +21,10 @@ pub(crate) struct StandIn {
     _directory: TempDir,
 }
 
-/// Longer than Python needs to start on a busy machine.
+/// The time limit of a start, longer than Python needs on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs the program, with a watcher that ends it when standard input ends.
+/// The shell script that runs the program, with a watcher that kills the program when standard input ends.
 const UNTIL_INPUT_ENDS: &str = r#"
     exec 3<&0
     (cat <&3 > /dev/null; kill -9 $$) &
@@ -32,7 +32,7 @@ const UNTIL_INPUT_ENDS: &str = r#"
 "#;
 
 impl StandIn {
-    /// Starts a program, with its port as the argument after `options`.
+    /// Starts a program with `options` and then the port as its arguments.
     ///
     /// # Panics
     ///

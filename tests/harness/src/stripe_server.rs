@@ -1,7 +1,7 @@
 //! A simulated Stripe: localstripe, from PyPI.
 //!
 //! Localstripe keeps the state machine of payment intents in memory and ignores idempotency keys. So every `create` makes a
-//! new intent, as at a provider that has forgotten the keys.
+//! new intent, like a provider that has forgotten the idempotency keys.
 
 use std::net::SocketAddr;
 
@@ -34,7 +34,7 @@ impl StripeServer {
         self.0.address()
     }
 
-    /// The server's URL, or the URL of a proxy in front of it.
+    /// The URL of the server or of a proxy in front of it, which has this address.
     pub fn url_at(address: SocketAddr) -> String {
         format!("http://{address}/")
     }
@@ -71,13 +71,13 @@ impl StripeServer {
         card["id"].as_str().expect("a card").to_owned()
     }
 
-    /// Changes the currency of an intent, as another program could.
+    /// Changes the currency of an intent, to simulate a change by another program.
     pub async fn change_currency(&self, intent: &str, currency: &str) {
         let path = format!("/v1/payment_intents/{intent}");
         self.call("POST", &path, &[("currency", currency)]).await;
     }
 
-    /// Lets the customer authenticate a payment, successfully or not.
+    /// Simulates that the customer authenticates a payment, successfully or not.
     pub async fn authenticate(&self, intent: &str, client_secret: &str, success: bool) {
         let success = success.to_string();
         let form = [("client_secret", client_secret), ("success", &success)];

@@ -25,7 +25,7 @@ pub struct TestRequest {
     headers: BTreeMap<String, String>,
     cookies: Vec<String>,
     body: Option<Bytes>,
-    /// Whether a text body is encoded in Base64 anyway.
+    /// Whether the body is encoded in Base64 even if it is text.
     is_encoded: bool,
     /// The template's route, if it differs from the path.
     route: Option<String>,
@@ -93,7 +93,7 @@ impl TestRequest {
         self.headers
             .entry(name)
             .and_modify(|present| {
-                // Replaces the defaults instead of joining them.
+                // A given value replaces the default value; it is not joined with it.
                 if present != "*/*" && present != "truebond-tests" {
                     present.push(',');
                     present.push_str(value);
@@ -183,7 +183,7 @@ impl TestRequest {
         &self.method
     }
 
-    /// The event that API Gateway makes of the request.
+    /// The event that API Gateway creates from the request.
     pub fn event(&self) -> Value {
         let route_key = format!(
             "{} {}",

@@ -1,8 +1,8 @@
 //! Ends the servers of a test process that was killed by SIGTERM, SIGKILL or an abort.
 //!
-//! Dropping an [`OwnedProcess`](crate::OwnedProcess) kills it, but a signal ends a process without drops, and a redis-server does
-//! not notice. So a shell reads the ids of all living children from a pipe. When the test process ends, the pipe closes and the
-//! shell kills the remaining children.
+//! Dropping an [`OwnedProcess`](crate::OwnedProcess) kills its child. But a signal ends the test process without drops, and a
+//! child such as redis-server does not notice that. So a shell reads the ids of all living children from a pipe. When the test
+//! process ends, the pipe closes and the shell kills the remaining children.
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,8 @@ use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
-/// Ignores the signals that a terminal sends to the whole group, so that the shell survives to do its work.
+/// The shell's script. It ignores the signals that a terminal sends to the whole process group, so that the shell can still
+/// kill the children.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 alive=' '

@@ -1,13 +1,13 @@
 //! Checks that a future ends in time.
 //!
-//! The duration is measured and not cut off at the limit. So the message shows the difference between a busy machine (a little
-//! over the limit) and a wrong timeout (a multiple of it). Only a future that exceeds the limit many times is cut off, so that a
-//! test cannot hang.
+//! A future that exceeds its limit runs on, so that the message can show how long it took. The duration is a little over the
+//! limit on a busy machine, and many times the limit if a timeout is wrong. Only a future that exceeds the limit many times is
+//! cancelled, so that a test cannot hang.
 
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// A future that takes this many times its limit counts as never ending.
+/// A future that runs for this many times its limit is cancelled.
 const PATIENCE: u32 = 20;
 
 /// Runs `future` to its end and returns its result.

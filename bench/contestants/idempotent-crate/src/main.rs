@@ -19,7 +19,7 @@ mod contract;
 
 /// The retention of a result.
 const WINDOW: Duration = Duration::from_secs(3_600);
-/// The default lease of a claim: "a minute is typical".
+/// The default lease of a claim. The documentation of `idempotent` says: "a minute is typical".
 const LEASE: Duration = Duration::from_secs(60);
 
 struct State {

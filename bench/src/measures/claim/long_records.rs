@@ -6,13 +6,15 @@ use shared::idempotency::{Blocked, ClaimOutcome, SavedResponse, WriteResult};
 use super::{Bench, Call, Compared, Of, operation, started};
 use crate::section::Limit;
 
-/// A checkpoint near the limit, a long result, and short ones of both.
+/// The length of a checkpoint near the limit.
 const LONG_NOTE: usize = 65_000;
+/// The length of a long result.
 const LONG_RESULT: usize = 5_000_000;
+/// The length of a short checkpoint and of a short result.
 const SHORT: usize = 100;
 
 impl Bench {
-    /// The server's time for a conflict with a long checkpoint and for a mismatch with a long result, compared with short ones.
+    /// Redis's time for a conflict with a long checkpoint and for a mismatch with a long result, compared with short records.
     pub(super) async fn flatness(&mut self, rounds: usize) -> [Compared; 2] {
         let conflicts = [self.at_work(LONG_NOTE).await, self.at_work(SHORT).await];
         let mismatches = [self.done(LONG_RESULT).await, self.done(SHORT).await];
@@ -30,7 +32,7 @@ impl Bench {
         rounds: usize,
     ) -> Compared {
         let what = format!("server time of a {what} over {bytes} bytes / over {SHORT}");
-        // This counts as equal; the rest is noise.
+        // A ratio up to this limit counts as equal, because of noise.
         let mut compared = Compared::new(what, "µs", Limit::AtMost(1.25));
         for _ in 0..rounds {
             compared
@@ -54,7 +56,7 @@ impl Bench {
         })
     }
 
-    /// A claim of another operation's key with a result.
+    /// A claim whose key has the result of a different operation.
     async fn done(&mut self, result: usize) -> Call {
         let key = self.fresh_key();
         let lease = started(&self.engine, &operation(&key, 10)).await;

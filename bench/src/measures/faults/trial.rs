@@ -22,7 +22,7 @@ pub(super) struct Trial {
     pub(super) took_effect: bool,
 }
 
-/// A client with one request and the servers of its trial. Several trials run concurrently.
+/// A client with one request, and the servers of its trial. Each trial has its own servers, because trials run concurrently.
 struct Client {
     order: Order,
     /// The different successful answers.
@@ -31,7 +31,7 @@ struct Client {
     counter: ExecutionCounter,
     /// The proxies between the first process and its stores, for faults.
     to_redis: FaultProxy,
-    /// Forwards nowhere if MongoDB does not run.
+    /// Has no server behind it if MongoDB does not run.
     to_mongo: FaultProxy,
 }
 
@@ -45,10 +45,12 @@ struct Processes {
 
 /// The timeout of an invocation, and so the lease. The lease of this workspace's engine is two seconds longer.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// The benchmark kills this much later than Lambda, so that a slow machine does not cut off a process that is about to answer.
+/// The time between the timeout and the kill of the process. Lambda kills at the timeout; on a slow machine the benchmark must
+/// not kill a process that is about to answer.
 const GRACE: Duration = Duration::from_secs(1);
-/// The time for which a client retries: longer than the longest lease, and as long again after all leases.
+/// The time for which a client retries, longer than the longest lease.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+/// The time for which the client retries after the thaw of a frozen process, when all leases have expired.
 pub(super) const LAST_PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -56,7 +58,8 @@ const PAUSE: Duration = Duration::from_millis(300);
 pub(super) async fn trial(stage: &Stage, contestant: &Contestant, fault: Fault) -> Trial {
     let mut client = Client::new(stage).await;
     let processes = client.start(stage, contestant, fault).await;
-    // A first call before the fault, so that one-time work, such as sending a script's text, is not affected.
+    // The first call comes before the fault, so that the fault does not affect initialization, such as sending the text of a
+    // script.
     let warm = order::answer(&processes.first, Order::fresh(USUAL_PAD_BYTES).event()).await;
     assert_eq!(
         warm.map(|answer| answer.status),
@@ -75,7 +78,7 @@ pub(super) async fn trial(stage: &Stage, contestant: &Contestant, fault: Fault) 
         }
         Fault::Kill => client.kill(&processes.first).await,
     };
-    // Lambda kills a process without an answer at this time.
+    // Lambda would have killed a process that has not answered yet.
     processes.first.stop().await;
     let patience = match fault {
         Fault::Freeze => LAST_PATIENCE,
@@ -119,7 +122,7 @@ impl Client {
             redis: Some(self.to_redis.address()),
             mongo: Some(&self.to_mongo),
             grace: match fault {
-                // A stalled host, which no timeout ends.
+                // A frozen process simulates a stalled host, where no timeout ends the process.
                 Fault::Freeze => Duration::from_secs(3_600),
                 _ => GRACE,
             },
@@ -139,7 +142,7 @@ impl Client {
         is_answered
     }
 
-    /// Freezes the process during its work, and thaws it after retries for the time of a lease.
+    /// Freezes the process during its work. Then the client retries for longer than a lease, and the process is thawed.
     async fn freeze(&mut self, Processes { first, next }: &Processes) -> bool {
         let (settled, is_at_work) = self.begin(first).await;
         first.suspend().await;
@@ -180,7 +183,8 @@ impl Client {
             && (store == Store::Nothing || self.proxy_to_decider(store).bytes_from_clients() > 0)
     }
 
-    /// Starts the work, which does not end before the counter opens. Returns whether the work started.
+    /// Sends the request and waits until its work starts. The work does not end before the counter opens. Returns whether the
+    /// work started.
     async fn begin(&self, first: &Lambda) -> (impl Future<Output = Settled> + use<>, bool) {
         self.counter.close();
         let settled = first.hand_over(self.order.event()).await;

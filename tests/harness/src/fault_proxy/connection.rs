@@ -1,8 +1,8 @@
-//! One connection through the proxy. Each direction has a reader, which never waits, and a writer, which waits for the
-//! connection's flow.
+//! One connection through the proxy. Each direction has a reader and a writer. The reader always reads at once. The writer
+//! writes only as the connection's [`Flow`] permits.
 //!
-//! Readers run ahead of writers, so that events at both ends (bytes, FIN, reset) are counted while a fault holds them back. The
-//! buffer in between is unbounded, because tests send only kilobytes.
+//! Readers do not wait for writers, so that events at both ends (bytes, FIN, reset) are counted even while a fault holds them
+//! back. The buffer between reader and writer is unbounded, because tests send only kilobytes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use super::resp_commands::CommandReader;
 use super::switchboard::{NextReply, Switchboard};
 use super::traffic::OpenConnection;
 
-/// The most that tokio's timer may be late.
+/// The maximum lateness of tokio's timer.
 const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
 
 /// The way in which a connection to the client ends.
@@ -29,7 +29,7 @@ enum End {
     Reset,
 }
 
-/// Bytes or an end of one side, for delivery to the other side no earlier than `due`.
+/// Bytes of one side, or the end of its stream. The proxy delivers them to the other side no earlier than `due`.
 struct Parcel {
     content: Content,
     due: Instant,
@@ -97,7 +97,7 @@ async fn relay(
     );
     let serving = async {
         let mut gate = flow.clone();
-        // A connection that starts silent does not connect to the server.
+        // A client's connection does not lead to a connection to the server until its flow is `Forward`.
         let opened = gate.wait_for(|flow| *flow == Flow::Forward).await.is_ok();
         let Some(mut server) = (if opened { board.connect().await } else { None }) else {
             return Err(End::Reset);
@@ -204,7 +204,7 @@ async fn read(stream: &mut ReadHalf<'_>) -> Content {
     }
 }
 
-/// Waits with a precision of a tenth of a millisecond. Tokio's timer has whole milliseconds only.
+/// Waits with a precision of a tenth of a millisecond. Tokio's timer only counts whole milliseconds.
 async fn wait_until(due: Instant) {
     let rest = |ahead| {
         let rest = due.saturating_duration_since(Instant::now() + ahead);

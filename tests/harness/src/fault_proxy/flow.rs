@@ -1,4 +1,4 @@
-//! The treatment of a connection.
+//! The flow of a connection: whether the proxy forwards, holds or discards its bytes, or ends the connection.
 
 /// What the proxy does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! Recognises the commands of a MongoDB client: `OP_MSG` messages, split over reads in any way
+//! Recognises the commands of a MongoDB client: `OP_MSG` messages, which may be split over several reads
 //! (<https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>).
 //!
 //! The reader keeps only the command's name and its concerns. It skips the older `OP_QUERY` of a handshake. At the first bytes of
@@ -27,15 +27,15 @@ pub(super) struct MessageReader {
     gave_up: bool,
 }
 
-/// Length, request, response and opcode, four bytes each.
+/// The size of a message's header: length, request id, response id and opcode, four bytes each.
 const HEADER: usize = 16;
-/// Flags, after the header of an `OP_MSG`.
+/// The size of the flags, which follow the header of an `OP_MSG`.
 const FLAGS: usize = 4;
 /// The largest message that a MongoDB server accepts.
 const LONGEST: usize = 48_000_000;
 const OP_MSG: i32 = 2013;
 const OP_QUERY: i32 = 2004;
-/// The flag of a message that ends with a checksum.
+/// The flag that means that the message ends with a checksum.
 const HAS_CHECKSUM: i32 = 1;
 const CHECKSUM: usize = 4;
 

@@ -1,4 +1,4 @@
-//! Recognises the command names of a Redis client: arrays of bulk strings, split over reads in any way
+//! Recognises the command names of a Redis client: arrays of bulk strings, which may be split over several reads
 //! (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 //!
 //! The reader skips arguments. At the first byte of anything else (TLS, another protocol) it stops reading that connection.
@@ -28,7 +28,7 @@ enum Expected {
         parts: usize,
         role: Role,
     },
-    /// Not Redis.
+    /// Nothing: the connection does not use Redis's protocol.
     Nothing,
 }
 

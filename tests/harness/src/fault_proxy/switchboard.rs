@@ -46,7 +46,7 @@ struct LostReplies {
     times: u32,
 }
 
-/// The lateness of replies.
+/// The rule for how late replies are.
 pub(super) enum Delay {
     /// All replies are late by the same time.
     Constant(Duration),

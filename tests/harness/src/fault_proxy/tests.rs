@@ -12,7 +12,7 @@ use super::FaultProxy;
 use crate::eventually::eventually;
 
 const SOON: Duration = Duration::from_secs(5);
-/// Long enough to show that nothing arrives.
+/// The time after which a test concludes that nothing arrives.
 const SILENCE: Duration = Duration::from_millis(50);
 
 async fn echo_server() -> SocketAddr {

@@ -24,7 +24,7 @@ struct Counts {
     mongo_commands: Vec<MongoCommand>,
 }
 
-/// One open connection; dropping this ends the count.
+/// Counts as one open connection until it is dropped.
 pub(super) struct OpenConnection<'a>(&'a AtomicUsize);
 
 impl Traffic {
@@ -33,7 +33,8 @@ impl Traffic {
         self.open.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Takes over the count of [`connection_accepted`](Self::connection_accepted).
+    /// Returns a value for a connection that [`connection_accepted`](Self::connection_accepted) has counted as open. Dropping
+    /// the value ends the count.
     pub(super) fn open_connection(&self) -> OpenConnection<'_> {
         OpenConnection(&self.open)
     }

@@ -1,4 +1,4 @@
-//! TLS of the gate.
+//! The gate's TLS settings and certificate.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

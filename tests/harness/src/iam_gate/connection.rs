@@ -53,7 +53,8 @@ impl Connection {
         }
     }
 
-    /// The login with the password in place of a valid token. `None` for a command to forward unchanged.
+    /// If the command is a login with a valid token, returns the login with the server's password in place of the token. `None`
+    /// means that the command is forwarded unchanged: it is not a login, or its token is invalid.
     fn admitted(&self, mut words: Vec<String>) -> Option<Vec<String>> {
         let name = words.first()?.to_uppercase();
         let auth = match name.as_str() {
@@ -82,7 +83,7 @@ impl Connection {
     }
 }
 
-/// The words and the length of the command at the start of `bytes`, once it is complete.
+/// The words and the length of the command at the start of `bytes`; `None` if the command is incomplete.
 fn command(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
     let mut place = 0;
     let count = number(bytes, &mut place, b'*')?;
@@ -97,7 +98,7 @@ fn command(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
     Some((words, place))
 }
 
-/// The number in a line that begins with `kind`; moves `place` behind the line.
+/// The number in the line at `place`, which must begin with `kind`. Moves `place` behind the line.
 fn number(bytes: &[u8], place: &mut usize, kind: u8) -> Option<usize> {
     let rest = &bytes[*place..];
     let end = rest.iter().position(|byte| *byte == b'\n')?;

@@ -57,7 +57,7 @@ impl IamUser {
         }
     }
 
-    /// A function with this user's credentials and settings.
+    /// The function with this user's credentials and settings.
     pub fn serving(&self, function: LambdaBuilder) -> LambdaBuilder {
         let kind = match self.kind {
             CacheKind::Serverless => "serverless",

@@ -1,4 +1,4 @@
-//! Starts a function: its environment, and deviations from Lambda's usual behaviour.
+//! Starts a function: sets its environment variables, and deviations from Lambda's usual behaviour.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -35,14 +35,14 @@ pub struct LambdaBuilder {
     runs_here: bool,
     concurrency: usize,
     clock: Clock,
-    /// The error of the process's clock.
+    /// The time by which the process's clock is wrong.
     skew: SignedDuration,
 }
 
 /// A process that ended or timed out before it asked for its first invocation.
 #[derive(Debug)]
 pub struct FailedStart {
-    /// The reason, and the error that the process reported before.
+    /// The reason, and the error that the process reported before it ended.
     pub reason: String,
     /// The output of the process.
     pub log: String,
@@ -83,26 +83,26 @@ impl LambdaBuilder {
         self
     }
 
-    /// Sets the function's timeout, by default the template's. An invocation that runs longer is killed with its process.
+    /// Sets the function's timeout. The default is the template's. If an invocation runs longer, its process is killed.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Kills a process only this long after its timeout, for machines that are too busy for exact times.
+    /// Sets the time between the timeout and the kill of the process, for machines that are too busy for exact times.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// Sets the time within which a process must ask for work, by default Lambda's.
+    /// Sets the time limit for a process to ask for its first invocation. The default is Lambda's.
     pub fn init_timeout(mut self, timeout: Duration) -> Self {
         self.init_timeout = timeout;
         self
     }
 
-    /// Runs the Runtime API on the caller's single-threaded runtime and not on its own thread. For a caller that only waits for
-    /// the answer and measures the time.
+    /// Runs the Runtime API on the caller's single-threaded runtime and not on its own thread. This is for a caller that only
+    /// waits for the answer and measures the time.
     pub fn runs_here(mut self) -> Self {
         self.runs_here = true;
         self
@@ -114,20 +114,20 @@ impl LambdaBuilder {
         self
     }
 
-    /// Sends the deadlines of `cargo lambda watch`, ten minutes after the start of 1970.
+    /// Sends the same deadlines as `cargo lambda watch`: always ten minutes after the start of 1970.
     pub fn local_deadlines(mut self) -> Self {
         self.clock = Clock::Local;
         self
     }
 
-    /// Sets the error of the process's wall clock, by libfaketime. The process gets its deadlines by that clock. The default is
-    /// the machine's clock, without libfaketime.
+    /// Makes the process's wall clock wrong by this time, with libfaketime. The deadlines that the process gets are wrong by
+    /// the same time. By default the process uses the machine's clock, without libfaketime.
     pub fn clock_off_by(mut self, skew: SignedDuration) -> Self {
         self.skew = skew;
         self
     }
 
-    /// The file of the program. Builds it if needed, and blocks meanwhile.
+    /// The file of the program. If needed, this function builds the program, and blocks during the build.
     ///
     /// # Panics
     ///

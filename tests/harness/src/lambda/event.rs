@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::invocation::{Invocation, Outcome};
 
-/// A message to the supervisor. A message about an instance other than the current one is ignored.
+/// A message to the supervisor. The supervisor ignores messages about an instance that is not the current instance.
 pub(super) enum Event {
     /// Start a process, and report its first request for work or its failure.
     Start(oneshot::Sender<Result<(), String>>),

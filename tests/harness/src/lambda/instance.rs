@@ -16,12 +16,12 @@ use super::{runtime_api, skewed_clock};
 use crate::binaries;
 use crate::owned_process::{OwnedProcess, wait_for_end};
 
-/// What to run.
+/// The program that a process runs.
 #[derive(Clone)]
 pub(super) enum Program {
     Function(String),
     Example(String),
-    /// An existing program, as a function of this name.
+    /// An existing program that serves as a function of this name.
     File(String, PathBuf),
 }
 
@@ -30,17 +30,17 @@ pub(super) struct Launch {
     pub(super) file: PathBuf,
     /// The function's name.
     pub(super) name: String,
-    /// Variables to set, or with `None` to remove, after Lambda's own.
+    /// Changes to the environment after Lambda's own variables are set. `None` removes a variable.
     pub(super) variables: Vec<(String, Option<String>)>,
     pub(super) concurrency: usize,
-    /// The error of the process's clock; zero means the machine's clock.
+    /// The time by which the process's clock is wrong. Zero means the machine's clock, without libfaketime.
     pub(super) skew: SignedDuration,
     pub(super) log: PathBuf,
 }
 
 /// A process; dropping it kills it.
 pub(super) struct Instance {
-    /// The number of this process of the function, from 1.
+    /// The number of this process among the processes of the function, from 1.
     pub(super) number: u64,
     pub(super) started: Instant,
     /// The error that the process sent to `/init/error`.
@@ -58,7 +58,7 @@ impl Program {
         }
     }
 
-    /// The binary, built before if it belongs to this workspace.
+    /// The file of the binary. If the binary belongs to this workspace, it is built first.
     pub(super) fn file(&self) -> PathBuf {
         match self {
             Self::Function(name) => binaries::function(name),
@@ -138,7 +138,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        // The watching thread holds the process too, until it has ended.
+        // Dropping `process` does not kill it, because the watching thread also holds it until the process has ended.
         self.process.lock().kill();
         if self.has_skewed_clock {
             skewed_clock::clean_up(self.id());
@@ -146,7 +146,7 @@ impl Drop for Instance {
     }
 }
 
-/// Reports the end of a process. A thread sleeps until then, so that watching a process costs it no time.
+/// Reports the end of a process. A thread sleeps until the process ends, so watching does not slow the process.
 fn watch(process: Arc<Mutex<OwnedProcess>>, instance: u64, events: mpsc::UnboundedSender<Event>) {
     let id = process.lock().id();
     std::thread::spawn(move || {

@@ -13,7 +13,7 @@ use crate::request_id;
 pub enum Outcome<T = Value> {
     /// The function answered with this result.
     Answered(T),
-    /// The function reported an error, or its runtime reported the handler's panic.
+    /// The function reported an error, or the runtime in its process reported a panic of the handler.
     FunctionError {
         /// The kind of error, usually the name of a type.
         error_type: String,
@@ -24,7 +24,7 @@ pub enum Outcome<T = Value> {
     TimedOut,
     /// The process ended by itself.
     Crashed {
-        /// The reason, and the error that the process reported before.
+        /// The reason, and the error that the process reported before it ended.
         reason: String,
     },
 }
@@ -36,13 +36,13 @@ pub struct Settled {
     pub outcome: Outcome<Bytes>,
     /// The time at which the complete answer had arrived.
     pub at: Instant,
-    /// The time between the delivery of the event to a process and the end.
+    /// The time between the delivery of the event to a process and the end of the invocation.
     pub took: Duration,
 }
 
 /// An invocation on its way to a process.
 pub(super) struct Invocation {
-    /// `Lambda-Runtime-Aws-Request-Id`
+    /// The value of the header `Lambda-Runtime-Aws-Request-Id`.
     pub(super) id: String,
     pub(super) payload: Bytes,
     /// The receiver of the outcome.

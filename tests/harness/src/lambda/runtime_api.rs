@@ -19,7 +19,7 @@ use crate::http_server;
 
 const ROOT: &str = "/2018-06-01/runtime/";
 
-/// Serves one process until it is dropped.
+/// Serves one process until this future is dropped.
 pub(super) async fn serve(
     listener: TcpListener,
     instance: u64,
@@ -53,7 +53,7 @@ async fn respond(
             send(&events, Event::Next { instance, poll });
             return match delivery.await {
                 Ok(delivery) => deliver(delivery),
-                // Only a dropped instance forgets a request for work.
+                // The supervisor drops a request for work only if the instance has ended, so no answer is needed.
                 Err(_) => std::future::pending().await,
             };
         }
@@ -127,7 +127,7 @@ fn send(events: &mpsc::UnboundedSender<Event>, event: Event) {
 }
 
 /// A body that signals when the server has written it. The server drops the body in the same step that writes the body to the
-/// socket. Tasks of this single-threaded runtime see that step completed; other threads may not.
+/// socket. Other tasks of this single-threaded runtime run only after that step. Other threads may run before its end.
 struct ResponseBody {
     content: Option<Bytes>,
     _written: Option<oneshot::Sender<()>>,

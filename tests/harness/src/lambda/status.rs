@@ -12,7 +12,7 @@ pub(super) struct Status(Mutex<Current>);
 pub(super) struct Current {
     /// The id of the running process.
     pub(super) pid: Option<u32>,
-    /// The start duration of the latest process, once it has asked for work.
+    /// The time from the start of the latest process to its first request for work; `None` before that request.
     pub(super) init_duration: Option<Duration>,
     /// The start time of the latest process.
     pub(super) started: Option<Instant>,

@@ -1,5 +1,5 @@
-//! Assigns invocations to processes, and settles the invocations of a process that ends. One task handles one event at a time, so
-//! it needs no locks.
+//! Assigns invocations to processes, and settles the invocations of a process that ends. One task handles one event at a time,
+//! so the supervisor needs no locks.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -33,11 +33,11 @@ pub(super) struct Limits {
     pub(super) init_timeout: Duration,
     pub(super) concurrency: usize,
     pub(super) clock: Clock,
-    /// The error of the process's clock.
+    /// The time by which the process's clock is wrong.
     pub(super) skew: SignedDuration,
 }
 
-/// The deadlines that the function gets.
+/// The kind of deadlines that the function gets.
 #[derive(Clone, Copy)]
 pub(super) enum Clock {
     Real,
@@ -57,9 +57,9 @@ pub(super) struct Supervisor {
     polls: Vec<oneshot::Sender<Delivery>>,
     /// Invocations in the process.
     running: HashMap<String, Running>,
-    /// Signals that the process asks for work, or its failure. `None` after the signal.
+    /// Gets a signal when the process first asks for work, or when its start fails. `None` after the signal.
     starting: Option<oneshot::Sender<Result<(), String>>>,
-    /// Signals that the process is idle and stopped.
+    /// Gets a signal when the process is idle and stopped.
     freezing: Option<oneshot::Sender<()>>,
 }
 
@@ -119,9 +119,9 @@ impl Supervisor {
                 }
                 self.queue.push_back(invocation);
                 if let Some(written) = self.dispatch() {
-                    // A task of this runtime runs only after the step that writes is complete.
+                    // This task of the same runtime runs only after the step that writes the invocation is complete.
                     tokio::spawn(async move {
-                        // The error is the signal: the sender was dropped.
+                        // The error means that the sender was dropped, and so that the invocation is written.
                         let _ = written.await;
                         drop(handed_over);
                     });
@@ -164,7 +164,7 @@ impl Supervisor {
                 }
             }
             Event::Stop(_done) => self.process_ended(STOPPED).await,
-            // A request for work of a process that is gone.
+            // Events of a process that has ended are ignored.
             Event::Next { .. }
             | Event::Settled { .. }
             | Event::InitError { .. }

@@ -10,7 +10,7 @@ use super::{Lambda, Outcome};
 use crate::eventually::eventually;
 use crate::test_request::TestRequest;
 
-/// Many times the duration of an answer of `hello`.
+/// The time after which a test concludes that no answer comes, much longer than `hello` takes.
 const SILENCE: Duration = Duration::from_millis(200);
 
 #[tokio::test]

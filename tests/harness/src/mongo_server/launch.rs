@@ -1,5 +1,5 @@
-//! Starts a MongoDB server that ends with the test process, even after a kill. Both kinds of server read a pipe that the system
-//! closes at the end of the test process.
+//! Starts a MongoDB server that ends with the test process, even if the test process is killed. Both kinds of server read a
+//! pipe that the system closes at the end of the test process.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -11,14 +11,14 @@ use tempfile::TempDir;
 use crate::owned_process::OwnedProcess;
 use crate::{environment, loopback_port};
 
-/// Longer than a Java virtual machine needs to start on a busy machine.
+/// The time limit of a start, longer than a Java virtual machine needs on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Prints its port, and ends when its input ends: `tests/harness/mongo/Launcher.java`.
+/// The Java program that starts mongo-java-server. It prints the server's port, and ends when its input ends.
 const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/mongo/Launcher.java");
 
-/// Runs `mongod` until standard input ends, then deletes its data.
+/// The shell script that runs `mongod` until standard input ends, and then deletes its data.
 const MONGOD: &str = r#"
     "$0" --dbpath "$1" --port "$2" --bind_ip 127.0.0.1 --nounixsocket --quiet &
     server=$!
@@ -52,10 +52,10 @@ impl Running {
 ///
 /// # Errors
 ///
-/// What to install, or the server's output.
+/// Fails with what to install, or with the server's output.
 pub(super) fn launch() -> Result<Running, String> {
-    // The folder holds only the log of the start. The folder stays, because a value that lives until the process ends is never
-    // dropped.
+    // This folder holds only the log of the start. Nothing deletes the folder, because the server's value lives until the
+    // process ends and is never dropped.
     let directory = temporary_directory()?;
     let log = directory.path().join("server.log");
     let mongod = environment::find_on_path("mongod");
@@ -102,7 +102,7 @@ pub(super) fn launch() -> Result<Running, String> {
 }
 
 fn mongod_command(mongod: &Path, port: u16) -> Result<Command, String> {
-    // The shell deletes the folder.
+    // The shell script deletes this folder.
     let data = temporary_directory()?.keep();
     let mut command = Command::new("sh");
     command

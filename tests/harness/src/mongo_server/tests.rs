@@ -1,4 +1,4 @@
-//! Tests what the integration tests require of any MongoDB server.
+//! Tests that the MongoDB server has the properties that the integration tests need.
 
 use mongodb::Client;
 use mongodb::bson::{Document, doc};

@@ -13,7 +13,7 @@ pub(super) const PASSWORD: &str = "harness";
 /// The socket's name in the server's directory.
 pub(super) const SOCKET: &str = "admin.sock";
 
-/// Longer than a start on a busy machine, and than any command of a test.
+/// The time limit of a start and of a command. Both are shorter, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -44,7 +44,7 @@ impl RedisServer {
     ///
     /// # Errors
     ///
-    /// The server's error, or a timeout.
+    /// Fails with the server's error or a timeout.
     pub async fn try_command(&self, words: &[&str]) -> redis::RedisResult<Value> {
         let socket = self.process.lock().directory().join(SOCKET);
         let url = format!(
@@ -90,7 +90,7 @@ impl RedisServer {
             .to_owned()
     }
 
-    /// Waits until the server answers, and a replica is in sync.
+    /// Waits until the server answers and, if it is a replica, until it is in sync.
     pub(super) async fn wait_until_ready(&self) {
         assert!(
             self.wait_until_ready_or_port_taken().await,
@@ -124,7 +124,7 @@ impl RedisServer {
     }
 
     async fn is_ready(&self) -> bool {
-        // A loading server answers `INFO` too.
+        // The answer alone does not show that the server is ready, because a server that loads its data answers `INFO` too.
         let Ok(info) = self.try_command(&["INFO"]).await else {
             return false;
         };

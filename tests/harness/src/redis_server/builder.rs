@@ -1,4 +1,5 @@
-//! The deviations of a server. Each method adds one; together they form a `redis.conf`.
+//! The deviations of a server from the default settings. Each method adds one deviation. All settings together form a
+//! `redis.conf`.
 
 use std::fmt::Write;
 
@@ -9,7 +10,7 @@ use super::process::ServerProcess;
 use super::{Login, RedisServer, admin};
 use crate::{environment, loopback_port};
 
-/// The number of ports to try, in case another program takes a free one.
+/// The maximum number of starts. If another program takes the port before the server does, the next start uses another port.
 const ATTEMPTS: usize = 3;
 
 /// Builds a [`RedisServer`].
@@ -48,7 +49,7 @@ impl RedisServerBuilder {
             .setting("loglevel", "notice")
             .setting("save", "")
             .setting("appendonly", "no")
-            // A replica gets its copy without a delay, and a restart does not wait for clients.
+            // With these settings, a replica gets its copy without a delay, and a shutdown does not wait for replicas.
             .setting("repl-diskless-sync-delay", "0")
             .setting("shutdown-timeout", "0")
             .user_rules(admin::USER, &format!(">{} ~* &* +@all", admin::PASSWORD))
@@ -88,7 +89,7 @@ impl RedisServerBuilder {
     }
 
     /// Accepts TLS only, with a certificate for 127.0.0.1 and localhost from its own authority ([`RedisServer::ca_file`]).
-    /// Clients need no certificate. Always `redis-server`, because the Python package with Valkey builds it without TLS.
+    /// Clients need no certificate. The program is always `redis-server`, because the Valkey of the Python package has no TLS.
     pub fn tls(mut self) -> Self {
         self.protocol = Protocol::Tls;
         self.redis()
@@ -100,7 +101,8 @@ impl RedisServerBuilder {
         self
     }
 
-    /// Makes the server a read-only replica of `master`, which must accept plain TCP. It is in sync when it starts.
+    /// Makes the server a read-only replica of `master`, which must accept plain TCP. [`start`](Self::start) returns when the
+    /// replica is in sync.
     pub fn replica_of(mut self, master: &RedisServer) -> Self {
         self.role = Role::Replica;
         self.settings
@@ -109,8 +111,8 @@ impl RedisServerBuilder {
             .setting("masterauth", admin::PASSWORD)
     }
 
-    /// Makes the server full from the start: every `SET` fails with `OOM`, while `PING`, `GET` and `DEL` work. The limit is below
-    /// the memory of an empty server.
+    /// Makes the server full from the start: every `SET` fails with `OOM`, while `PING`, `GET` and `DEL` work. The memory limit
+    /// is less than the memory of an empty server.
     pub fn full_memory(self) -> Self {
         self.setting("maxmemory", "512kb")
             .setting("maxmemory-policy", "noeviction")

@@ -63,7 +63,7 @@ impl Certificate {
         &self.key
     }
 
-    /// The lines of `redis.conf` for this certificate. Clients need none.
+    /// The lines of `redis.conf` for this certificate. Clients need no certificate of their own.
     pub(super) fn settings(&self) -> String {
         format!(
             "tls-cert-file \"{}\"\ntls-key-file \"{}\"\ntls-ca-cert-file \"{}\"\ntls-auth-clients no",

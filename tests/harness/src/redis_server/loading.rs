@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::RedisServer;
 use crate::eventually::eventually;
 
-/// A thousand keys, each of which takes [`SLOWLY`]'s hundredth of a second to load: ten seconds in total.
+/// A script that writes a thousand keys. With [`SLOWLY`], each key takes a hundredth of a second to load, so all keys take ten
+/// seconds.
 const FILL: &str =
     "for i = 1, 1000 do redis.call('SET', 'loading:' .. i, string.rep('x', 2000)) end";
 
-/// Redis's own test settings: microseconds per key, and an answer to clients after each key.
+/// Settings that Redis has for its own tests: the load time per key in microseconds, and how often Redis answers clients
+/// meanwhile.
 const SLOWLY: [&str; 4] = [
     "--key-load-delay",
     "10000",

@@ -32,7 +32,7 @@ impl ServerProcess {
     ///
     /// # Errors
     ///
-    /// What to install, if the program is not installed.
+    /// Fails with what to install, if the program is not installed.
     pub(super) fn start(&mut self) -> Result<(), String> {
         self.start_with(&[])
     }
