@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use shared::App;
 use shared::idempotency::web::{self as idempotent, answer, answer_blocked, outcome_unknown};
 use shared::idempotency::{
-    Failure, Fingerprint, Idempotency, Lease, Operation, Policy, RecordKey, Request, RunOutcome,
-    SavedResponse, Scope,
+    ClaimOutcome, Deadline, Failure, Fingerprint, Idempotency, Lease, Operation, Policy, RecordKey,
+    Request, RunOutcome, SavedResponse, Scope, StoreError, WriteResult,
 };
 use shared::lambda::{self, Invocation};
 use shared::payments::ProviderConfig;
@@ -67,21 +67,24 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
     let fingerprint = Fingerprint::of(&asked).expect("the hunt sends plain JSON");
     let charge = Operation::new(RecordKey::new(&Scope::none(), &key), fingerprint);
     let runs_again = header("x-policy") == "rerun";
-    let charge = if runs_again {
-        charge.with_policy(Policy::rerun_within(WINDOW, till.patience))
+    let work = || till.charge(request.body(), header("x-sent-ms"));
+    let ran = if runs_again {
+        let charge = charge.with_policy(Policy::rerun_within(WINDOW, till.patience));
+        till.run_past_the_lease(&charge, invocation.deadline, work())
+            .await
     } else {
-        charge
+        let ran = till
+            .idempotency
+            .run(&charge, invocation.deadline, async |_: &mut Lease| {
+                work().await
+            });
+        ran.await.map(|ran| ran.value)
     };
-    let work = async |_: &mut Lease| till.charge(request.body(), header("x-sent-ms")).await;
-    let ran = till
-        .idempotency
-        .run(&charge, invocation.deadline, work)
-        .await;
     let refused = |status, why: &str| said(status, &json!({"refused": why}));
     let Ok(ran) = ran else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, "undecided");
     };
-    match ran.value {
+    match ran {
         RunOutcome::Fresh(saved) => answer(&saved),
         // Another attempt may get a different result, so this result is not final.
         RunOutcome::NotDurable(_) if runs_again => refused(StatusCode::ACCEPTED, "not-durable"),
@@ -93,6 +96,35 @@ async fn handle(till: Arc<Till>, invocation: Invocation) -> Response {
 }
 
 impl Till {
+    /// Does the same as [`Idempotency::run`], but does not drop the work at the end of the lease. So a process that was
+    /// frozen completes the key late, after another process has taken over.
+    async fn run_past_the_lease<E>(
+        &self,
+        charge: &Operation,
+        deadline: Deadline,
+        work: impl Future<Output = Result<SavedResponse, Failure<E>>>,
+    ) -> Result<RunOutcome<E>, StoreError> {
+        let lease = match self.idempotency.claim(charge, deadline).await?.value {
+            ClaimOutcome::Claimed(lease) => lease,
+            ClaimOutcome::Blocked(blocked) => return Ok(RunOutcome::Blocked(blocked)),
+        };
+        Ok(match work.await {
+            Ok(response) => match lease.complete(response.clone()).await {
+                WriteResult::Stored(stored) => RunOutcome::Fresh(stored),
+                WriteResult::Superseded(Some(blocked)) => RunOutcome::Blocked(blocked),
+                _ => RunOutcome::NotDurable(response),
+            },
+            Err(Failure::NothingHappened(why)) => {
+                lease.release().await;
+                RunOutcome::NothingHappened(why)
+            }
+            Err(Failure::MayHaveHappened(why)) => {
+                lease.mark_unknown().await;
+                RunOutcome::MayHaveHappened(why)
+            }
+        })
+    }
+
     async fn charge(
         &self,
         order: &[u8],
