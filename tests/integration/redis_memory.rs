@@ -87,7 +87,7 @@ async fn both_endpoints_report_the_state_of_the_memory() {
 /// Always on Redis: no limit was found at which Valkey accepts the write and is above its limit afterwards.
 #[tokio::test]
 async fn a_server_above_its_memory_limit_is_unhealthy_even_if_the_probe_succeeds() {
-    let redis = RedisServer::builder().redis().start().await;
+    let redis = RedisServer::builder().on_redis().start().await;
     let (health_redis, health_detailed) = functions(&redis).await;
     reports(&health_redis, &health_detailed).await;
     let used: u64 = redis.info("used_memory").await.parse().expect("a number");

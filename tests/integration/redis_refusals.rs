@@ -75,7 +75,7 @@ async fn a_server_at_maxclients_is_too_many_clients() {
 #[tokio::test]
 async fn a_server_in_protected_mode_is_reported() {
     let redis = RedisServer::builder()
-        .redis()
+        .on_redis()
         .setting("protected-mode", "yes")
         .start()
         .await;
@@ -117,7 +117,7 @@ async fn a_database_that_the_user_may_not_select_is_no_permission() {
 #[tokio::test]
 async fn a_server_without_hello_is_unsupported() {
     let redis = RedisServer::builder()
-        .redis()
+        .on_redis()
         .setting("rename-command HELLO", "")
         .password("unknown-command-WRONGPASS")
         .start()

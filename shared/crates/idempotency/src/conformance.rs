@@ -32,12 +32,16 @@
 //! Two laws are not included, because testing them needs faults: an acknowledged write survives a server crash; a call
 //! that is repeated because its reply was lost is recognised. Test these two with the server of your store.
 
+mod abandoned;
 mod claims;
-mod ownership;
+mod owners;
 pub mod payment;
+mod resolutions;
 mod results;
+mod takeovers;
 mod time;
 mod waiting;
+mod work;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -168,7 +172,7 @@ laws! { ($)
         each_claim_has_the_lease_of_its_own_deadline
         without_time_nothing_is_claimed
     ]
-    ownership: [
+    takeovers: [
         a_crashed_owner_is_taken_over_under_rerun
         a_crashed_owner_leaves_unknown_under_at_most_once
         the_stricter_policy_decides
@@ -178,20 +182,26 @@ laws! { ($)
         an_overdue_owner_may_complete_without_a_takeover
         an_attempt_that_was_taken_over_cannot_complete
         an_attempt_that_was_taken_over_cannot_release
-        a_release_lets_the_next_one_run
         a_release_after_a_takeover_does_not_cover_the_first_attempt
+        the_next_attempt_gets_the_checkpoint
+        a_takeover_needs_a_provider_that_recognises_the_key
+    ]
+    work: [
+        a_release_lets_the_next_one_run
         the_caller_receives_the_failure_of_its_work
         a_failure_with_possible_effect_leaves_unknown
         work_that_overruns_leaves_unknown
         work_that_renews_its_lease_continues
         a_renewed_lease_lasts
-        the_next_attempt_gets_the_checkpoint
-        a_takeover_needs_a_provider_that_recognises_the_key
+    ]
+    resolutions: [
         a_resolved_result_is_replayed_to_every_caller
         a_resolution_supersedes_the_owner
         nothing_is_released_over_a_running_lease
         a_resolution_applies_only_to_the_seen_record
         a_completed_key_cannot_be_resolved
+    ]
+    owners: [
         the_derived_key_is_the_same_for_every_attempt
         an_attempt_continues_in_another_process
         a_repeated_claim_has_what_is_left_of_its_lease

@@ -92,11 +92,11 @@ impl RedisServerBuilder {
     /// Clients need no certificate. The program is always `redis-server`, because the Valkey of the Python package has no TLS.
     pub fn tls(mut self) -> Self {
         self.protocol = Protocol::Tls;
-        self.redis()
+        self.on_redis()
     }
 
     /// Starts `redis-server`, even if the tests run on another program.
-    pub fn redis(mut self) -> Self {
+    pub fn on_redis(mut self) -> Self {
         environment::REDIS_SERVER.clone_into(&mut self.program);
         self
     }

@@ -70,10 +70,7 @@ pub fn answer(body: impl Into<Bytes>) -> SavedResponse {
 ///
 /// Panics if the claim does not succeed.
 pub async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
-    match claim(engine, operation).await {
-        ClaimOutcome::Claimed(lease) => lease,
-        other => panic!("claim failed: {other:?}"),
-    }
+    lease_of(claim(engine, operation).await)
 }
 
 /// The outcome of a claim. Its lease has the configured length.
@@ -84,6 +81,25 @@ pub async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
 pub async fn claim(engine: &Idempotency, operation: &Operation) -> ClaimOutcome<Lease> {
     let claimed = engine.claim(operation, Deadline::UNKNOWN).await;
     claimed.expect("decided").value
+}
+
+/// The outcome of a claim with this owner and a lease of this length.
+pub(super) async fn claim_as(
+    engine: &Idempotency,
+    owner: OwnerId,
+    lease: Duration,
+    operation: &Operation,
+) -> ClaimOutcome<Lease> {
+    let claimed = engine.claim_as(owner, lease, operation, patience()).await;
+    claimed.expect("decided").value
+}
+
+/// The lease of a claim that must succeed.
+pub(super) fn lease_of(outcome: ClaimOutcome<Lease>) -> Lease {
+    match outcome {
+        ClaimOutcome::Claimed(lease) => lease,
+        other => panic!("claim failed: {other:?}"),
+    }
 }
 
 /// A provider that counts charges.

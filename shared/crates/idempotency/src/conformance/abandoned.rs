@@ -1,0 +1,62 @@
+//! Abandoned attempts for the laws: their leases are over, and their owners may still write.
+
+use std::time::Duration;
+
+use foundation::Deadline;
+
+use super::Subject;
+use super::payment::{a_resumable_payment, claim, claim_as, lease_of, patience, started};
+use super::waiting::eventually;
+use crate::{Blocked, ClaimOutcome, Idempotency, Lease, Operation, OwnerId, Progress};
+
+/// The length of a lease whose attempt is abandoned. It is short, so that the lease ends soon.
+pub(super) const SHORT_LEASE: Duration = Duration::from_millis(150);
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
+
+pub(super) fn with_short_leases(subject: Subject) -> Subject {
+    subject.with_lease(SHORT_LEASE)
+}
+
+/// Waits until the record shows the end of the lease.
+pub(super) async fn lease_is_over(engine: &Idempotency, operation: &Operation) {
+    eventually(LIMIT, async || {
+        let entry = engine.entry(&operation.key, patience()).await;
+        !matches!(
+            entry.expect("read").expect("there").progress,
+            Progress::InProgress { .. }
+        )
+    })
+    .await;
+}
+
+/// A lease that another caller has seen while it was running. Tries longer and longer leases, until the other caller's
+/// claim arrives before the lease ends. Returns the lease, the operation, and the other caller's engine.
+pub(super) async fn seen_at_work(subject: &Subject) -> (Lease, Operation, Idempotency) {
+    for milliseconds in [150, 600, 2_400, 9_600] {
+        let (engine, elsewhere) = (subject.engine(), subject.engine());
+        let (payment, lease) = (a_resumable_payment(), Duration::from_millis(milliseconds));
+        let held = claim_as(&engine, OwnerId::fresh(), lease, &payment).await;
+        match claim(&elsewhere, &payment).await {
+            ClaimOutcome::Blocked(Blocked::InProgress { .. }) => {
+                return (lease_of(held), payment, elsewhere);
+            }
+            ClaimOutcome::Claimed(later) => assert!(later.took_over(), "{later:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("no caller asked in time");
+}
+
+/// A lease that is over. Its owner may still write.
+pub(super) async fn overdue(engine: &Idempotency, operation: &Operation) -> Lease {
+    let lease = started(engine, operation).await;
+    lease_is_over(engine, operation).await;
+    // The memory as a cache in front of Redis has a clock of its own, so a claim can see the end of the lease later.
+    let waited = engine.wait_for(operation, Deadline::after(LIMIT)).await;
+    let blocked = waited.expect("read");
+    assert!(
+        !matches!(blocked, Some(Blocked::InProgress { .. })),
+        "{blocked:?}"
+    );
+    lease
+}
