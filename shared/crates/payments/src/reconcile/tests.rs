@@ -19,14 +19,9 @@ fn an_operator_sees_what_each_run_tries_after_a_day() {
             "cancels the intent",
         ),
         (State::Unknown, None, false, "is closed after"),
-        (
-            State::Unknown,
-            None,
-            true,
-            "closes the payment in the ledger",
-        ),
-        (State::Unknown, Some("pi_1"), false, "without an answer"),
-        (State::Confirming, Some("pi_1"), true, "without an answer"),
+        (State::Unknown, None, true, "tries to close"),
+        (State::Unknown, Some("pi_1"), false, "no answer ends"),
+        (State::Confirming, Some("pi_1"), true, "no answer ends"),
     ];
     for (state, intent, is_due, expected) in cases {
         let payment = payment(1, state, intent);
