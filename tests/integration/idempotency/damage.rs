@@ -1,4 +1,5 @@
-//! A damaged or foreign value under a key may have been a result, so no work runs.
+//! The value under a key is damaged, or another program wrote it. Before that, the value may have
+//! been a result, so the operation does not run again.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -13,11 +14,12 @@ use super::stage::{
     Provider, Stage, a_payment, a_resumable_payment, charged, claim, patience, started,
 };
 
-/// The position of `finished_at` in the header.
+/// The bytes of `finished_at` in the header of a record in Redis.
 const FINISHED_AT: Range<usize> = 121..134;
+/// A `finished_at` in 1970, so the retention of the record is over.
 const LONG_AGO: &str = "0000000000001";
 
-/// Ways to damage the value under a key.
+/// Redis commands, each of which replaces the value under this key by another damaged value.
 async fn damages(redis: &RedisServer, key: &str) -> Vec<Vec<String>> {
     let stored: String = redis.query(&["GET", key]).await;
     let set = |value: &str| vec!["SET".to_owned(), key.to_owned(), value.to_owned()];
@@ -76,8 +78,8 @@ async fn a_damaged_record_never_lets_redis_run_the_key_again() {
     assert_eq!(engine.counts().unknown, 10);
 }
 
-/// The script decides claims and writes by the header. It checks the body only before it copies or
-/// returns the body.
+/// The Lua script reads only the header of a record to decide on a claim or a write. It checks the
+/// body only before it copies or returns the body.
 #[tokio::test]
 async fn a_damaged_body_is_never_copied_or_replayed() {
     let stage = Stage::redis().await.with("IDEMPOTENCY_LEASE_MS", "1500");
@@ -121,7 +123,8 @@ async fn a_damaged_body_is_never_copied_or_replayed() {
     assert_eq!(redis.query::<String>(&["GET", key]).await, damaged);
     let completed = lease.complete(charged()).await;
 
-    // The operation took effect, and the completion contains everything that the store keeps.
+    // The completion is accepted: the operation took effect, and its response replaces the damaged
+    // body.
     assert!(matches!(completed, WriteResult::Stored(_)), "{completed:?}");
     let outcome = claim(&engine, &payment).await;
     assert!(
@@ -130,7 +133,8 @@ async fn a_damaged_body_is_never_copied_or_replayed() {
     );
 }
 
-/// The header keeps its length, but each longer field is offset by a shorter one.
+/// One digit moves from a field to the next field. The header keeps its length, but the two fields
+/// do not.
 #[tokio::test]
 async fn a_header_with_shifted_fields_is_unreadable() {
     let stage = Stage::redis().await;
@@ -140,7 +144,8 @@ async fn a_header_with_shifted_fields_is_unreadable() {
     let mut lease = started(&engine, &payment).await;
     let sound: String = redis.query(&["GET", key]).await;
     let fields: Vec<&str> = sound.split(' ').collect();
-    // Owner, counters, times, fingerprint and length; `took_over` is in between.
+    // The indices of the fields that consist of digits: owner, counters, times, fingerprint and
+    // length. Index 10, `took_over`, is left out.
     let of_digits = [2, 3, 4, 5, 6, 7, 8, 9, 11, 12];
 
     for pair in of_digits.windows(2) {
@@ -172,7 +177,8 @@ async fn a_header_with_shifted_fields_is_unreadable() {
     assert!(matches!(renewal, WriteResult::Stored(_)), "{renewal:?}");
 }
 
-/// The response that the owner sends again may differ from the stored response.
+/// The owner completes its key again. The new response may differ from the stored response, which
+/// is damaged, so neither is returned.
 #[tokio::test]
 async fn a_damaged_result_is_not_returned_even_to_its_owner() {
     let stage = Stage::redis().await;
@@ -194,7 +200,8 @@ async fn a_damaged_result_is_not_returned_even_to_its_owner() {
     );
 }
 
-/// A record that expires after one retention could expire before its lease ends.
+/// The record of a running attempt has a damaged `finished_at`. A renewal clears the field, and the
+/// record is kept until one retention after the lease.
 #[tokio::test]
 async fn an_unfinished_record_never_expires_before_its_lease() {
     let stage = Stage::redis().await;

@@ -17,7 +17,8 @@ async fn records(stage: &Stage) -> Collection<Document> {
     server.collection(database, "idempotency").await
 }
 
-/// The fields in alphabetical order, each with its type, or with its value if that is constant.
+/// The fields of a document in alphabetical order, each with its value. Dates and long texts are without their
+/// values, which differ in each run.
 fn described(document: &Document) -> String {
     let mut fields: Vec<_> = document
         .iter()
@@ -99,7 +100,7 @@ async fn one_index_expires_records_and_one_finds_unfinished_records() {
     assert_eq!(names, own);
 }
 
-/// A shell or an import writes small numbers as 32-bit integers.
+/// A MongoDB shell and an import tool write small numbers as 32-bit integers.
 #[tokio::test]
 async fn a_document_with_32_bit_numbers_is_readable() {
     let stage = Stage::mongodb().await;
@@ -142,7 +143,8 @@ async fn a_changed_retention_replaces_the_expiry_index() {
     }
 }
 
-/// MongoDB has deleted the record of the frozen attempt, and revisions restart at one.
+/// MongoDB has deleted the record of the frozen attempt, so the next attempt has the same revisions as the frozen
+/// attempt.
 #[tokio::test]
 async fn an_attempt_whose_document_expired_cannot_finish_the_next_one() {
     let stage = Stage::mongodb().await;
@@ -184,7 +186,7 @@ async fn a_compare_and_set_for_a_deleted_document_starts_nothing() {
     let connected = slow.claim(&a_payment(), patience()).await;
     connected.expect("decided");
 
-    // Three requests: an insert that finds the record, a read, and the compare-and-set.
+    // The slow engine sends three requests: an insert that finds the record, a read, and the compare-and-set.
     proxy.delay(Duration::from_millis(600));
     let (late, ()) = tokio::join!(provider.pay(&slow, &payment, answer("late")), async {
         tokio::time::sleep(Duration::from_millis(900)).await;

@@ -38,10 +38,10 @@ pub(super) struct World {
     responses: parking_lot::Mutex<Vec<SavedResponse>>,
 }
 
-/// The length of an attempt and its lease: short, so that the lease ends soon.
+/// The time from a claim to its deadline. It is short, because the deadline determines when the lease ends.
 const ATTEMPT: Duration = Duration::from_millis(1_500);
 const LIMIT: Duration = Duration::from_secs(20);
-/// Long enough for messages that a proxy has held back to arrive.
+/// The time within which messages that a proxy has held back arrive after `heal`.
 const IN_FLIGHT: Duration = Duration::from_millis(500);
 
 impl World {
@@ -98,7 +98,7 @@ impl World {
         stage.new_engine()
     }
 
-    /// One attempt from its claim to its result, with `strike` at a moment.
+    /// Makes one attempt, from its claim to its result. Runs `strike` at this moment of the attempt.
     pub(super) async fn attempt(&self, moment: Moment, strike: impl AsyncFn(&World)) {
         let engine = self.engine();
         let strike_at = async |now: Moment| {
@@ -122,7 +122,7 @@ impl World {
         strike_at(Moment::AfterTheResult).await;
     }
 
-    /// Charges and stores the result.
+    /// Charges the payment, and completes the key with the result.
     async fn finish(&self, lease: Lease, before_the_result: impl AsyncFnOnce()) {
         self.provider.charge();
         let response = answer(format!("charge {}", self.provider.charges()));
@@ -135,13 +135,13 @@ impl World {
         }
     }
 
-    /// A client that retries, at any process.
+    /// One retry of a client, at a new process.
     pub(super) async fn retry(&self) {
         self.attempt(Moment::BeforeTheClaim, async |_: &World| ())
             .await;
     }
 
-    /// Retries until every lease is over, and twice more.
+    /// Retries until the key has a result or an unknown outcome, and then twice more.
     pub(super) async fn retry_until_final(&self) {
         let engine = self.engine();
         eventually(LIMIT, async || {
@@ -176,7 +176,8 @@ impl World {
     }
 }
 
-/// Runs `strike` at each moment of a payment, with retries before and after `heal`.
+/// Tests one fault at each moment of a payment. `strike` causes the fault, a client retries, `heal` ends the fault,
+/// and the client retries again.
 pub(super) async fn at_every_moment(
     world: impl AsyncFn() -> World,
     strike: impl AsyncFn(&World),
@@ -231,7 +232,7 @@ pub(super) async fn a_delayed_write_undoes_nothing(world: &World, proxy: &FaultP
 }
 
 /// Regression: the lease holder kept its revision after a renewal whose reply was lost, and mistook the next renewal
-/// of equal length for a retry. So the holder assumed a lease that no store had renewed.
+/// of equal length for a retry. So the holder relied on a renewal that no store had written.
 pub(super) async fn a_renewal_after_an_unacknowledged_one_is_written(
     world: &World,
     proxy: &FaultProxy,

@@ -108,7 +108,7 @@ async fn takeovers_and_resolutions_wait_for_the_majority() {
     }
 }
 
-/// An operation whose lease is over.
+/// Claims an operation, and waits until the lease is over. Returns the operation and its entry.
 async fn abandoned(engine: &Idempotency, operation: Operation) -> (Operation, Entry) {
     drop(started(engine, &operation).await);
     let mut abandoned = None;

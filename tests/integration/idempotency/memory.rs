@@ -81,7 +81,8 @@ async fn memory_never_decides_outside_development() {
     assert_eq!(claimed.err(), Some(StoreError::NoStore));
 }
 
-/// Redis behind a proxy that can cut it off, and in front of it the memory of each engine.
+/// A Redis server, a proxy that can make the server unreachable, and a stage whose engines use the proxy. Each engine
+/// has its own memory in front of Redis.
 async fn redis_behind_a_proxy() -> (RedisServer, FaultProxy, Stage) {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());
@@ -149,7 +150,8 @@ async fn a_process_runs_a_key_once_despite_an_outage_of_redis() {
     assert_eq!(provider.charges(), charges);
 }
 
-/// Redis has the release of the first attempt, but not the attempt that started during the outage.
+/// Redis has stored that the first attempt was released. It has no record of the attempt that started during the
+/// outage.
 #[tokio::test]
 async fn an_old_release_does_not_free_a_newer_attempt() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -170,8 +172,8 @@ async fn an_old_release_does_not_free_a_newer_attempt() {
     assert_eq!(claimed.degraded_to, Some(Backend::Memory));
 }
 
-/// Redis was unavailable when the key became unknown in this process, or has lost the key since. A release by another
-/// process is then unrelated to this process's attempt.
+/// Redis was unavailable when the key became unknown in this process, or has lost the key since. In both cases, a
+/// release by another process says nothing about this process's attempt.
 #[tokio::test]
 async fn a_release_by_another_process_frees_no_attempt_that_redis_lacks() {
     for is_away in [true, false] {
@@ -204,7 +206,8 @@ async fn redis_is_back(engine: &Idempotency) {
     .await;
 }
 
-/// While Redis is unavailable, this process's memory is authoritative, so the memory needs the resolutions in Redis.
+/// While Redis is unavailable, this process's memory is authoritative, so the engine copies each resolution from
+/// Redis to the memory.
 #[tokio::test]
 async fn a_resolution_in_redis_is_copied_to_memory() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -225,7 +228,8 @@ async fn a_resolution_in_redis_is_copied_to_memory() {
     ));
 }
 
-/// Redis is authoritative for the attempt, so no write is acknowledged while Redis is unavailable.
+/// The attempts started while Redis was available. Redis is authoritative for them, so no write is acknowledged
+/// during the outage.
 #[tokio::test]
 async fn without_redis_no_write_of_its_attempts_is_acknowledged() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -266,7 +270,7 @@ async fn without_redis_no_write_of_its_attempts_is_acknowledged() {
     );
 }
 
-/// During the outage, this process cannot know whether Redis has started another attempt after the lease.
+/// The lease ends during the outage. This process cannot know whether another process has taken over in Redis.
 #[tokio::test]
 async fn without_redis_a_process_does_not_start_what_redis_may_have_started() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -297,7 +301,8 @@ async fn without_redis_a_process_does_not_start_what_redis_may_have_started() {
     .await;
 }
 
-/// A caller without a revision can renew a lease although Redis has executed a renewal whose reply was lost.
+/// Redis has executed a renewal, and the reply was lost. The caller sends no revision, so it can renew the lease
+/// again.
 #[tokio::test]
 async fn a_caller_without_a_revision_renews_after_a_lost_reply() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -342,7 +347,8 @@ async fn a_mark_after_a_restart_is_resolved_in_redis() {
     }
 }
 
-/// Redis has the release of an earlier attempt, but not the attempt that started during the outage.
+/// Redis has stored that an earlier attempt was released. It has no record of the attempt that started during the
+/// outage.
 #[tokio::test]
 async fn an_attempt_started_without_redis_ends_without_it() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -375,7 +381,8 @@ async fn an_attempt_started_without_redis_ends_without_it() {
     started(&engine, &unknown).await;
 }
 
-/// Redis has lost the attempt, so Redis would store a late result as the first result.
+/// Redis has lost the record of the attempt, so Redis alone would accept the late result. The memory of this process
+/// has the resolution.
 #[tokio::test]
 async fn a_late_result_does_not_change_a_resolution_in_memory() {
     let stage = Stage::redis_behind_memory()
@@ -403,7 +410,7 @@ async fn a_late_result_does_not_change_a_resolution_in_memory() {
     assert_eq!(late, WriteResult::Superseded(replay));
 }
 
-/// The quick completion does not wait for Redis; Redis stores the result of the slow completion.
+/// The deadline of the quick completion is before the reply of Redis. The slow completion waits for Redis.
 #[tokio::test]
 async fn concurrent_completions_get_one_result() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -447,7 +454,7 @@ async fn a_claim_replays_a_result_stored_while_redis_was_asked() {
         engine.claim(&payment, patience()),
         async {
             tokio::time::sleep(Duration::from_millis(800)).await;
-            // A message from before the end of the stall never arrives.
+            // Messages that the proxy held back during the stall never arrive.
             proxy.black_hole_existing();
             proxy.heal();
         },
@@ -519,7 +526,7 @@ async fn a_look_at_an_unfinished_attempt_asks_redis() {
     assert!(matches!(look(&forgotten).await, Some(Blocked::Unknown(_))));
 }
 
-/// The abandoned attempt is superseded, and its writes change nothing.
+/// When the abandoned attempts resume later, they are superseded, and their writes change nothing.
 #[tokio::test]
 async fn a_resolution_in_another_process_survives_the_return_of_the_attempt() {
     let stage = Stage::redis_behind_memory()
@@ -552,7 +559,7 @@ async fn a_resolution_in_another_process_survives_the_return_of_the_attempt() {
     }
 }
 
-/// Another process has taken over, and has not finished when the earlier attempt sends its result.
+/// Another process has taken over, and its attempt is still running when the earlier attempt sends its result.
 #[tokio::test]
 async fn a_superseded_result_is_not_replayed_from_memory() {
     let stage = Stage::redis_behind_memory()
@@ -579,7 +586,8 @@ async fn a_superseded_result_is_not_replayed_from_memory() {
     );
 }
 
-/// After the flush Redis starts a first attempt, but the memory of this process has an earlier attempt.
+/// After the flush, Redis counts the next attempt as the first attempt. The memory of this process has the record of
+/// an earlier attempt.
 #[tokio::test]
 async fn attempts_lost_by_a_flushed_redis_are_known_from_memory() {
     let stage = Stage::redis_behind_memory()
@@ -603,7 +611,8 @@ async fn attempts_lost_by_a_flushed_redis_are_known_from_memory() {
     }
 }
 
-/// Redis has the attempt, and was unavailable when the attempt completed.
+/// Redis has a record of the attempt. Redis was unavailable when the attempt completed, so only the memory of this
+/// process has the result.
 #[tokio::test]
 async fn a_result_that_redis_missed_is_the_only_response() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -779,7 +788,7 @@ async fn keys_are_listed_from_redis() {
     }
 }
 
-/// The lease of a claim that takes over once the earlier lease is over.
+/// Claims the operation again and again until the earlier lease is over. Returns the new lease.
 async fn taken_over(engine: &Idempotency, operation: &Operation) -> Lease {
     let mut taken = None;
     eventually(Duration::from_secs(5), async || {

@@ -1,4 +1,4 @@
-//! MongoDB alone: its messages, and lost replies.
+//! MongoDB alone: the commands that the engine sends, and lost replies.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use shared::idempotency::{
 
 use super::stage::{Stage, a_payment, charged, claim, patience, started};
 
-/// The command of every write.
+/// The MongoDB command of each write of the engine.
 const WRITE: &str = "findAndModify";
 
-/// MongoDB behind a proxy. The driver retries no write, so the engine sends every write.
+/// MongoDB behind a proxy. The driver's own retries of writes are off, so each write at the proxy
+/// is a write of the engine.
 async fn mongodb_behind_a_proxy() -> (FaultProxy, Stage) {
     let server = MongoServer::shared().await;
     let proxy = FaultProxy::in_front_of(server.address());

@@ -1,5 +1,5 @@
-//! The conformance suite on the store from the documentation. It shows that the description suffices to write a
-//! store.
+//! The conformance suite on the example store of the documentation. It shows that the documentation says enough
+//! to write a store.
 
 #[path = "../../../shared/crates/idempotency/examples/own_store.rs"]
 #[expect(dead_code, reason = "an example has a main function")]
@@ -10,7 +10,7 @@ use idempotency::{Idempotency, Setup, Stores};
 
 use self::example::OwnStore;
 
-/// Engines over the stores that `open` opens.
+/// A subject of the conformance suite. Each of its engines uses a store that `open` returns.
 fn engines_over(open: impl Fn() -> OwnStore + Send + Sync + 'static) -> Subject {
     Subject::new(move |config| {
         Idempotency::new(Setup {

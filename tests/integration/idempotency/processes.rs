@@ -1,5 +1,5 @@
-//! Real processes under the Runtime API that are killed or frozen in the middle of a payment, or whose clocks are wrong
-//! (`tests/examples/pays.rs`).
+//! Processes of the function `tests/examples/pays.rs` under the Runtime API. They are killed or frozen in the middle of
+//! a payment, or their clocks are wrong.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use mongodb::bson::doc;
 use serde_json::json;
 use tempfile::NamedTempFile;
 
-/// A payment that every process receives, and the provider's ledger of it.
+/// One payment: the stores that all processes share, and the file with one line for each charge.
 struct Payment {
     redis: RedisServer,
     database: String,
@@ -29,13 +29,15 @@ impl Payment {
         }
     }
 
-    /// Another process. It knows no deadline, so its lease is short.
+    /// Starts another process. It gets deadlines in 1970, as from `cargo lambda watch`, so the length of its lease is
+    /// the setting below.
     async fn process(&self) -> Lambda {
         let process = self.builder().await.env("IDEMPOTENCY_LEASE_MS", "400");
         process.local_deadlines().start().await
     }
 
-    /// Another process with a wrong clock; its deadlines are given by that clock.
+    /// Starts another process whose clock is wrong by this many seconds. The deadlines of its requests are wrong by the
+    /// same time.
     async fn process_off_by(&self, seconds: i64) -> Lambda {
         let process = self
             .builder()
@@ -80,7 +82,7 @@ impl Payment {
         charges(self.ledger.path())
     }
 
-    /// Retries until no attempt is running.
+    /// Repeats the request until the answer is not `in progress`.
     async fn final_answer(&self, lambda: &Lambda) -> Answer {
         let mut last = None;
         eventually(LIMIT, async || {
@@ -178,7 +180,7 @@ async fn wrong_clocks_end_no_lease_early_or_late() {
 
         let answer = other.request(payment.request(0, 0)).await;
         assert_eq!(answer.json(), "in progress", "{first} {second}");
-        // `final_answer` times out before a lease that ends half a minute late.
+        // If the lease ended half a minute late, `final_answer` would time out.
         assert_eq!(payment.final_answer(&other).await.json(), "unknown");
         assert_eq!(payment.charges(), 0);
     }

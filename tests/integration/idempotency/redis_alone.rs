@@ -1,4 +1,4 @@
-//! Redis alone: at most one execution while it keeps its data, and one round trip per step.
+//! Redis alone: at most one execution while Redis keeps its data, and one round trip per step.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn heal(world: &World) {
     world.redis_proxy.heal();
 }
 
-/// One line for each fault in which Redis keeps its data.
+/// Defines a test for each line: the test's name, and a fault in which Redis keeps its data.
 macro_rules! strikes {
     ($($name:ident: $strike:expr;)*) => { $(
         #[tokio::test]
@@ -77,8 +77,8 @@ async fn a_restart_with_an_append_only_file_leads_to_no_second_charge() {
     assert_eq!(provider.charges(), 1);
 }
 
-/// A documented limit: Redis cannot detect that it has lost data. Only MongoDB behind Redis prevents the second
-/// run.
+/// A documented limit: Redis cannot detect that it has lost data. Only a setup with MongoDB behind Redis prevents
+/// the second execution.
 #[tokio::test]
 async fn a_flushed_redis_lets_a_completed_payment_run_again() {
     let stage = Stage::redis().await;
@@ -92,7 +92,7 @@ async fn a_flushed_redis_lets_a_completed_payment_run_again() {
     assert_eq!(provider.charges(), 2);
 }
 
-/// A result restores its lost record, so a flush during a payment loses nothing.
+/// A completion writes the whole record, even if Redis has lost it. So a flush during a payment loses nothing.
 #[tokio::test]
 async fn a_redis_flushed_during_a_payment_keeps_its_result() {
     let stage = Stage::redis().await;
@@ -139,8 +139,8 @@ async fn a_checkpoint_whose_reply_was_lost_is_written_once_and_a_renewal_again()
     assert_eq!(rev().await, 4);
 }
 
-/// Neither process has a revision. The slow process has read the revision and writes late; the quick process writes
-/// in between.
+/// Neither process has a revision, so each reads the revision before it writes. The quick process writes after the
+/// slow process has read the revision and before the slow process writes.
 #[tokio::test]
 async fn the_slower_of_two_processes_of_one_attempt_is_outdated() {
     let world = World::redis_alone().await;
@@ -323,7 +323,7 @@ async fn every_key_expires() {
     }
 }
 
-/// The retention is shorter than the operation.
+/// The operation takes longer than the retention.
 #[tokio::test]
 async fn a_claim_does_not_expire_while_its_owner_works() {
     let stage = Stage::redis().await.with("IDEMPOTENCY_TTL_SECONDS", "1");

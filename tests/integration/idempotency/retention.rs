@@ -1,4 +1,4 @@
-//! Retention where the stores differ.
+//! How long each store keeps a key, where the stores differ.
 
 use std::time::Duration;
 

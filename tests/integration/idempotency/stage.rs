@@ -1,4 +1,4 @@
-//! A store and engines over it; to the store, each engine is another process.
+//! A store, and engines that use it. To the store, each engine looks like a separate process.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -14,12 +14,12 @@ use tokio::sync::Mutex;
 /// The stores of one test.
 pub(crate) struct Stage {
     variables: Vec<(String, String)>,
-    /// Ends with the stage.
+    /// The Redis server, if Redis takes part. It ends with the stage.
     pub(crate) redis: Option<RedisServer>,
     pub(crate) cluster: Option<Arc<RedisCluster>>,
     /// The database, if MongoDB takes part.
     pub(crate) database: Option<String>,
-    /// Memory belongs to one process, so there is only one engine.
+    /// The only engine of a stage without servers, because another engine would have its own memory.
     in_memory: OnceLock<Idempotency>,
 }
 
@@ -103,12 +103,13 @@ impl Stage {
         })
     }
 
-    /// Whether the memory of one process is authoritative, so that there is only one process.
+    /// Whether the stage has no server, so that the memory of one process is the only store.
     pub(crate) fn is_memory(&self) -> bool {
         self.redis.is_none() && self.cluster.is_none() && self.database.is_none()
     }
 
-    /// The engine of another process.
+    /// The engine of another process. A stage without servers has only one engine, which is returned
+    /// each time.
     pub(crate) fn engine(&self) -> Idempotency {
         self.engine_with(&[])
     }
@@ -121,7 +122,7 @@ impl Stage {
         self.new_engine_with(more)
     }
 
-    /// Only the settings: the servers stay with this stage.
+    /// A stage with the same settings, which does not own the servers. They end with this stage.
     pub(crate) fn clone_settings(&self) -> Self {
         Self {
             variables: self.variables.clone(),
@@ -129,7 +130,8 @@ impl Stage {
         }
     }
 
-    /// The engine of another process, even for a memory store.
+    /// The engine of another process, even if the stage has no servers. Each engine then has its own
+    /// memory.
     pub(crate) fn new_engine(&self) -> Idempotency {
         self.new_engine_with(&[])
     }

@@ -1,4 +1,4 @@
-//! Redis in front of MongoDB: no fault of either leads to a second charge.
+//! MongoDB with Redis in front of it (`tiered`): no fault of the two stores leads to a second charge.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn heal(world: &World) {
     world.mongo_proxy.heal();
 }
 
-/// One line for each fault.
+/// Defines a test for each line: the test's name, the fault, and the end of the fault.
 macro_rules! strikes {
     ($($name:ident: $strike:expr, $heal:expr;)*) => { $(
         #[tokio::test]
@@ -65,7 +65,7 @@ strikes! {
         async |world: &World| { world.mongo_proxy.refuse(); world.redis_proxy.refuse(); }, heal;
 }
 
-/// The server that takes over lacks the latest writes.
+/// A failover of Redis: a replica that lacks all writes becomes primary.
 #[tokio::test]
 async fn a_failover_to_a_lagging_replica_leads_to_no_second_charge() {
     let replica = RedisServer::start().await;
@@ -80,7 +80,7 @@ async fn a_failover_to_a_lagging_replica_leads_to_no_second_charge() {
     .await;
 }
 
-/// Wherever a process ends, all attempts together charge at most once.
+/// Whenever the first process is stopped, all attempts together charge at most once.
 #[tokio::test]
 async fn a_process_that_ends_anywhere_leads_to_no_second_charge() {
     for milliseconds in (0..120).step_by(6) {
@@ -160,8 +160,8 @@ async fn an_unacknowledged_claim_starts_no_attempt() {
     assert_eq!(world.provider.charges(), 0);
 }
 
-/// The claim of process A is in Redis, and process A has crashed. Process C claimed the key in MongoDB for
-/// another request while Redis was unavailable.
+/// Process A crashes after its claim is in Redis (a hint) and before the claim is in MongoDB. Then process B,
+/// without Redis, completes the key in MongoDB for another request.
 #[tokio::test]
 async fn the_hint_of_a_crashed_process_blocks_no_caller() {
     let world = World::tiered().await;
@@ -279,7 +279,7 @@ async fn a_resumed_attempt_keeps_its_hint_in_redis() {
     assert_eq!(world.redis.query::<String>(&["GET", key]).await, hint);
 }
 
-/// The engine waits for MongoDB until only the time remains in which Redis can remove the claim.
+/// The engine stops waiting for MongoDB early enough before its deadline to remove the claim from Redis.
 #[tokio::test]
 async fn a_claim_without_a_reply_from_mongodb_leaves_no_hint() {
     let world = World::tiered().await;
@@ -301,8 +301,8 @@ async fn a_claim_without_a_reply_from_mongodb_leaves_no_hint() {
     }
 }
 
-/// The stall is longer than MongoDB's timeout for one call. The engine sends the claim again, and MongoDB
-/// recognises a claim that had arrived.
+/// The stall is longer than MongoDB's timeout for one call. The engine sends the claim again. If the first
+/// claim arrives too, MongoDB recognises that both have the same owner.
 #[tokio::test]
 async fn a_claim_is_retried_while_mongodb_stalls() {
     let world = World::tiered().await;
@@ -409,7 +409,8 @@ async fn a_blocked_claim_removes_only_its_own_hint() {
     assert_eq!(world.redis.keys("*").await, Vec::<String>::new());
 }
 
-/// Redis gets the old result late, as from a message that was delayed for a day.
+/// The retention of the old result is over, and a new attempt has started. Then Redis gets the old result
+/// again, as if the network had delayed the message.
 #[tokio::test]
 async fn redis_keeps_the_newer_of_two_results() {
     let stage = Stage::tiered().await.with("IDEMPOTENCY_TTL_SECONDS", "1");
@@ -485,7 +486,8 @@ async fn without_redis_mongodb_decides_the_same_and_reports_it() {
     .await;
 }
 
-/// Redis holds only hints, so the list and the index of keys are in MongoDB.
+/// Redis holds only hints (copies of some records), so the engine lists keys from MongoDB and creates the
+/// index there.
 #[tokio::test]
 async fn keys_are_listed_and_indexed_in_mongodb() {
     let stage = Stage::tiered().await;
