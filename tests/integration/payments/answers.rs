@@ -20,8 +20,9 @@ async fn shop_with(livemode: &str, key: &str, stripe: &ScriptedStripe) -> Shop {
     .await
 }
 
-/// Regression: a new version sent another form of an intent with the same idempotency key, and Stripe rejected the request. The
-/// function answered a final 402, although an attempt of the version before may have charged.
+/// Regression: a new version of the function created the intent again, with the same idempotency key and another body (form), and
+/// Stripe rejected the request. The function answered a final 402, although an attempt of the previous version may have charged
+/// the customer.
 #[tokio::test]
 async fn an_idempotency_key_reused_with_another_form_does_not_fail_the_payment() {
     let stripe = ScriptedStripe::start().await;
@@ -35,7 +36,7 @@ async fn an_idempotency_key_reused_with_another_form_does_not_fail_the_payment()
     ledger
         .update_one(mongodb::bson::doc! {}, unset)
         .await
-        .expect("as before the intent was attached");
+        .expect("the intent is removed from the row");
 
     let unknown = shop.pay("k-1", &order).await;
 
@@ -45,7 +46,8 @@ async fn an_idempotency_key_reused_with_another_form_does_not_fail_the_payment()
     );
 }
 
-/// Two orders have different forms, so the idempotency keys of their intents differ, even for the same payment id.
+/// The idempotency key of a creation depends on its body (form). So two different orders have different keys, even with the same
+/// payment id.
 #[tokio::test]
 async fn the_idempotency_key_of_a_creation_depends_on_its_form() {
     let stripe = ScriptedStripe::start().await;
@@ -59,7 +61,7 @@ async fn the_idempotency_key_of_a_creation_depends_on_its_form() {
     ledger
         .update_one(mongodb::bson::doc! {}, other_form)
         .await
-        .expect("as a version would send it that has another form");
+        .expect("the row is changed");
     stripe.heal();
 
     let paid = shop.pay("k-1", &order).await;
@@ -78,7 +80,10 @@ async fn the_idempotency_key_of_a_creation_depends_on_its_form() {
     assert_eq!(shop.pay("k-2", &again).await.status, 503);
     let unset = mongodb::bson::doc! { "$set": { "intent": null } };
     let open = mongodb::bson::doc! { "state": "confirming" };
-    ledger.update_one(open, unset).await.expect("as if lost");
+    ledger
+        .update_one(open, unset)
+        .await
+        .expect("the intent is removed from the row again");
     stripe.heal();
     assert_eq!(shop.pay("k-2", &again).await.status, 201);
     assert_eq!(stripe.intents().len(), 3);
@@ -130,7 +135,7 @@ async fn an_intent_of_another_amount_or_currency_is_never_confirmed() {
 /// Regression: with a test key in production, the function answered "succeeded", and no customer was charged.
 #[tokio::test]
 async fn an_intent_of_the_other_mode_is_never_confirmed() {
-    // Most keys show their mode in their form, so no request is sent.
+    // The prefix of most API keys shows their mode (live or test). The function sends no request with a key of the wrong mode.
     for (key, asked) in [
         (STRIPE_TEST_KEY, vec![]),
         ("sk_of_no_mode", vec![Step::Create]),
@@ -148,7 +153,7 @@ async fn an_intent_of_the_other_mode_is_never_confirmed() {
     }
 }
 
-/// The payment already has an intent when the API key is replaced by one of the other mode.
+/// The payment already has an intent, and its mode (live or test) is not the configured mode, as after a change of the API key.
 #[tokio::test]
 async fn a_payment_waits_while_its_intent_is_of_the_other_mode() {
     let stripe = ScriptedStripe::start().await;

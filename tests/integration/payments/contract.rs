@@ -58,7 +58,7 @@ async fn a_repeated_request_is_charged_once_and_replays_the_response() {
     assert_eq!((seen.status, seen.json()), (200, payment));
 }
 
-/// The ledger has all bytes, even if the engine keeps only a summary.
+/// The engine keeps only a summary of a long response. The ledger has the whole response.
 #[tokio::test]
 async fn a_response_that_is_too_long_for_the_engine_is_replayed_whole() {
     let shop = Shop::with_mongodb(&[("IDEMPOTENCY_MAX_RESPONSE_BYTES", "16")]).await;
@@ -248,7 +248,7 @@ async fn an_invalid_text_is_reported_with_its_member_and_the_reason() {
     assert_eq!(marked.status, 201, "{}", marked.text());
     assert_eq!(
         unmarked.body, marked.body,
-        "the mark is no part of the request"
+        "the byte order mark is not part of the request"
     );
 }
 

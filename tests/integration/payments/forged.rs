@@ -1,4 +1,5 @@
-//! Another program writes to the idempotency store: no forged response reaches a client, and no customer is charged.
+//! Another program writes forged records to the idempotency store. No forged response reaches a client, and no customer is
+//! charged twice.
 
 mod record;
 
@@ -16,13 +17,13 @@ const PREVIOUS: &str = "planted-previous-mac-key";
 const SECRET: &str = "whsec_planted_one";
 const DECLINED: &str = "pm_card_chargeDeclined";
 const SUCCEEDS: &str = "pm_card_visa";
-/// A shop with signed responses, and its Redis.
+/// A shop whose stored responses have a MAC, and its Redis.
 struct World {
     redis: RedisServer,
     shop: Shop,
 }
 
-/// A Redis with the permissions of template.yaml for payments.
+/// A Redis server whose user has the permissions of the payment functions in template.yaml.
 async fn redis() -> RedisServer {
     let user = CacheUser::Payments;
     let server = RedisServer::builder().user(user.name(), user.name(), &user.rules());
@@ -85,8 +86,8 @@ fn summary(answer: &Answer) -> (u16, String) {
     (answer.status, answer.text().to_owned())
 }
 
-/// Regression: `payments-create` replayed any record in Redis. After a write by the Redis user of the function
-/// `idempotency`, a declined payment was answered as succeeded.
+/// Regression: `payments-create` replayed each record in Redis without a check. After a write by the Redis user of the
+/// function `idempotency`, a declined payment was answered as succeeded.
 #[tokio::test]
 async fn forged_records_in_redis_are_not_replayed() {
     let world = World::tiered().await;
@@ -164,8 +165,8 @@ async fn forged_records_in_mongodb_are_not_replayed() {
     }
 }
 
-/// Regression: `payments-create` answered "in progress" as long as the forged claim existed, although the ledger had the
-/// response.
+/// Regression: `payments-create` answered "in progress" as long as a forged claim of the key existed, although the ledger
+/// had the response.
 #[tokio::test]
 async fn a_forged_claim_in_mongodb_does_not_block_a_replay() {
     let world = World::tiered().await;
@@ -220,7 +221,7 @@ async fn a_forged_response_to_a_new_key_does_not_prevent_the_payment() {
 async fn a_valid_signed_response_is_replayed_without_a_query_to_mongodb() {
     let world = World::tiered().await;
     let declined = world.shop.pay("k-1", &ten_euros(DECLINED)).await;
-    // The MAC covers the record's fields, not their encoding.
+    // The rewritten record has the same fields, possibly in another encoding. The MAC covers only the fields.
     let rewritten = world.record("k-1").await.text();
     world.write("k-1", &rewritten).await;
     world.empty_mongodb().await;
@@ -254,7 +255,8 @@ async fn a_mac_key_can_be_rotated_while_functions_run() {
     let second = pay(&during, "k-2").await;
     assert_eq!((first.status, second.status), (402, 402));
 
-    // A process with one key of the two queries MongoDB and the ledger for responses that it cannot verify.
+    // A process with only one of the two MAC keys cannot verify some responses. For these it queries MongoDB and the
+    // ledger.
     assert_eq!(summary(&pay(&before, "k-2").await), summary(&second));
     assert_eq!(summary(&shop.pay("k-1", &order).await), summary(&first));
     let unknown_key = with("planted-third-mac-key").await;
@@ -305,7 +307,7 @@ async fn an_event_with_a_forged_record_is_processed() {
     assert_eq!(
         answer.header("idempotent-replayed"),
         None,
-        "it was followed"
+        "the event was processed"
     );
     let again = webhook.request(event("evt_2")).await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));

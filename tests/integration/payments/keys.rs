@@ -16,7 +16,7 @@ const CLOSING: &[(&str, &str)] = &[
     ("PAYMENT_RECONCILE_AFTER_SECONDS", "1"),
     ("PAYMENT_CANCEL_AFTER_SECONDS", "1"),
 ];
-/// Attempts count as abandoned immediately.
+/// With this lease, an attempt counts as abandoned after one millisecond.
 const SHORT_LEASE: &[(&str, &str)] = &[("IDEMPOTENCY_LEASE_MS", "1")];
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -51,7 +51,7 @@ async fn run_until(shop: &Shop, reconciler: &Lambda, key: &RecordKey, state: &st
     .await;
 }
 
-/// An attempt that claims a key and crashes.
+/// Claims a key and does nothing more, like an attempt that crashes.
 async fn abandoned(shop: &Shop, key: &RecordKey, policy: Policy, body: &[u8]) {
     let request = Request {
         method: "POST",
@@ -124,7 +124,7 @@ async fn a_key_that_another_request_claimed_is_reopened() {
 }
 
 /// Regression: `payments-create` answered a paid request with 422 and the advice to use a fresh key, although the ledger had the
-/// response. The key's record was damaged, or an attempt with another body held the key after its retention.
+/// response. The key's record was damaged, or a request with another body had claimed the key after the retention.
 #[tokio::test]
 async fn a_paid_request_is_replayed_from_the_ledger_despite_the_engines_record() {
     let shop = Shop::with_mongodb(&[]).await;
@@ -146,11 +146,11 @@ async fn a_paid_request_is_replayed_from_the_ledger_despite_the_engines_record()
         assert_eq!(again.header("idempotent-replayed"), Some("true"));
     }
     let other = shop.pay("k-1", &ten_euros("pm_card_chargeDeclined")).await;
-    assert_eq!(other.status, 422, "it is no payment of another request");
+    assert_eq!(other.status, 422, "another request gets no replay");
 }
 
-/// Regression: `payments-create` answered "this request did nothing" although the engine had a record of the payment. The row was
-/// missing from the ledger, as after a restore.
+/// Regression: `payments-create` answered "this request did nothing" although the engine had a record of the payment. The ledger
+/// had lost the row of the payment, as after the restore of an old backup.
 #[tokio::test]
 async fn a_payment_with_a_missing_row_has_an_unknown_outcome() {
     let shop = Shop::with_mongodb(&[]).await;

@@ -57,7 +57,8 @@ async fn without_mongodb_no_payment_begins() {
     world.is_paid_once("k-1", "pm_card_visa").await;
 }
 
-/// The charge succeeds and the ledger cannot record it. The answer is not final, and the next request records the end.
+/// The charge succeeds, but the ledger cannot record it. The first answer is not final, and a retry records the
+/// success.
 #[tokio::test]
 async fn a_charge_that_was_not_recorded_is_recorded_by_a_retry() {
     for fault in [FaultProxy::refuse, FaultProxy::black_hole] {
@@ -93,7 +94,7 @@ async fn a_payment_is_charged_once_if_redis_loses_all_data() {
     assert_eq!(world.shop.intents(), ["succeeded", "succeeded"]);
 }
 
-/// The engine treats the key as new; the ledger has the response.
+/// After the retention, the engine treats the key as new. The ledger still has the response.
 #[tokio::test]
 async fn a_payment_is_replayed_after_the_retention_of_its_key() {
     let shop = Shop::with_mongodb(&[("IDEMPOTENCY_TTL_SECONDS", "1")]).await;

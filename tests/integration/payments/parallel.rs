@@ -68,7 +68,11 @@ async fn concurrent_requests_do_not_share_data() {
     let made: Vec<_> = join_all(tenants).await.into_iter().flatten().collect();
 
     let ids: BTreeSet<_> = made.iter().map(|(_, payment)| payment).collect();
-    assert_eq!(ids.len(), each * AT_ONCE, "each has a payment of its own");
+    assert_eq!(
+        ids.len(),
+        each * AT_ONCE,
+        "each request has its own payment"
+    );
     assert_eq!(shop.intents(), vec!["succeeded"; ids.len()]);
     assert_eq!(lambda.processes(), 1);
     assert_log_lines_belong_to_their_requests(&lambda, &made);
@@ -117,7 +121,7 @@ async fn of_eight_concurrent_repetitions_one_gets_the_lease() {
         let fresh = made
             .iter()
             .filter(|answer| answer.header("idempotent-replayed").is_none());
-        assert_eq!(fresh.count(), 1, "one had the lease");
+        assert_eq!(fresh.count(), 1, "only one request got the lease");
         for answer in &answers {
             assert!([201, 409].contains(&answer.status), "{}", answer.text());
         }
@@ -127,8 +131,9 @@ async fn of_eight_concurrent_repetitions_one_gets_the_lease() {
 
 #[tokio::test]
 async fn each_request_has_its_own_deadline() {
-    // Long enough to reach the provider on a busy machine.
+    // The timeout of an invocation, long enough to reach the provider on a busy machine.
     const TIMEOUT: Duration = Duration::from_secs(8);
+    // The time between the starts of the two requests.
     const LATER: Duration = Duration::from_secs(3);
     let mongo = MongoServer::shared().await;
     let silent = FaultProxy::silent();
@@ -157,7 +162,7 @@ async fn each_request_has_its_own_deadline() {
     let (first, second) = tokio::join!(first, second);
 
     assert_eq!((first.0, second.0), (202, 202));
-    // With the deadline of the first request, the second request would have had less time.
+    // If the second request had used the deadline of the first request, it would have ended sooner after its start.
     assert!(
         first.1.abs_diff(second.1) < LATER / 2,
         "{first:?} {second:?}"

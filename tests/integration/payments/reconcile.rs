@@ -17,7 +17,7 @@ const CLOSING: &[(&str, &str)] = &[
     ("PAYMENT_RECONCILE_AFTER_SECONDS", "1"),
     ("PAYMENT_CANCEL_AFTER_SECONDS", "1"),
 ];
-/// Longer than payments need to become due.
+/// The longest time that a test waits. Payments become due sooner.
 const LIMIT: Duration = Duration::from_secs(20);
 
 async fn run(reconciler: &Lambda) -> Value {
@@ -57,7 +57,7 @@ async fn status_of(shop: &Shop, id: &Value) -> String {
     shown["status"].as_str().expect("a status").to_owned()
 }
 
-/// The keys of other work need their TTL index even without a provider.
+/// Other functions store idempotency keys too. These keys need a TTL index, even if no provider is configured.
 #[tokio::test]
 async fn without_a_provider_a_run_still_creates_the_indexes() {
     let mongo = MongoServer::shared().await;
@@ -251,7 +251,7 @@ async fn the_next_run_continues_after_an_outage_of_the_ledger() {
     run_until(&reconciler, "succeeded", 1).await;
 }
 
-/// Two concurrent runs and clients lead to one end and one response.
+/// Two concurrent runs and clients give each payment one final status and one response.
 #[tokio::test]
 async fn concurrent_runs_and_clients_end_a_payment_once() {
     let shop = Shop::with_mongodb(&[]).await;

@@ -12,7 +12,7 @@ use super::shop::{Shop, problem, ten_euros};
 use crate::openapi;
 
 const LIMIT: Duration = Duration::from_secs(20);
-/// A key that the server rejects, because the server accepts keys by their prefix.
+/// An API key that the simulated Stripe rejects, because it accepts only keys with a certain prefix.
 const OLD_KEY: &str = "planted-old-key";
 
 /// A shop with secrets in Secrets Manager.
@@ -23,7 +23,8 @@ struct World {
 }
 
 impl World {
-    /// Stores these values as secrets, and names each in its variable with the suffix `_SECRET_ARN`.
+    /// Stores each value of `kept` as a secret, and sets its variable to the ARN of the secret. Also
+    /// returns the ARNs.
     async fn new(kept: &[(&str, &str)], variables: &[(&str, &str)]) -> (Self, Vec<String>) {
         let aws = SecretsManager::start().await;
         let stripe = StripeServer::start().await;
@@ -79,7 +80,7 @@ async fn the_first_payment_after_a_rotation_uses_the_new_api_key() {
     }
 
     assert_eq!((refused.status, &*problem(&refused)), (503, "unavailable"));
-    assert_eq!(world.aws.reads(), reads, "it is not read again");
+    assert_eq!(world.aws.reads(), reads, "the secret is not read again");
     assert_eq!(world.stripe.intents().await, ["succeeded"; 9]);
     world.shop.create.assert_no_secret_in_logs();
 }
@@ -171,7 +172,7 @@ async fn webhook(secrets: &str) -> (World, String, Lambda) {
     (world, arn, webhook)
 }
 
-/// An event of another system, signed with this secret.
+/// An event about a customer instead of a payment intent, signed with this secret.
 fn event(secret: &str) -> TestRequest {
     let object = json!({"id": "cus_1", "object": "customer"});
     StripeEvent::about("evt_1", "customer.created", &object).request(&[secret])
@@ -223,6 +224,7 @@ async fn while_the_webhook_secrets_are_unavailable_events_are_retried() {
     assert_eq!((unread.status, &*problem(&unread)), (503, "unavailable"));
 
     world.aws.replace(&arn, "one,two,three").await;
-    // The value that was read before is still valid for its own secrets.
+    // The new value is invalid, because it has three secrets. The webhook continues with the value
+    // that it read before.
     assert_eq!(send(&webhook, "planted-first").await.status, 200);
 }

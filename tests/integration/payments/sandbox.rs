@@ -132,7 +132,11 @@ async fn each_payment_method_is_answered_as_documented_in_the_readme() {
     assert_eq!(rows.len(), 8, "{rows:?}");
     let source = include_str!("../../../shared/crates/payments/src/provider/sandbox.rs");
     let methods = source.matches(r#"#[serde(rename = "pm_"#).count();
-    assert_eq!(methods, rows.len() - 1, "and any other");
+    assert_eq!(
+        methods,
+        rows.len() - 1,
+        "the last row is for any other payment method"
+    );
     let shop = Shop::on_a_laptop().await;
     for [method, answer, again] in rows {
         let any = "pm_unknown".to_owned();

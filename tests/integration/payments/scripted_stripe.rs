@@ -26,7 +26,7 @@ pub(super) struct ScriptedStripe {
     _serving: JoinSet<()>,
 }
 
-/// The requests that it accepts.
+/// The kinds of requests that the provider accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     Create,
@@ -41,12 +41,13 @@ type Reply = (u16, Value);
 #[derive(Default)]
 struct State {
     intents: BTreeMap<String, Value>,
-    /// The form of each key, and the intent that it created.
+    /// For each idempotency key: the body of its first request, and the id of the intent that this
+    /// request created.
     keys: BTreeMap<String, (Bytes, String)>,
     asked: Vec<Step>,
-    /// The error responses of steps that are rejected.
+    /// The error response of each step that the provider rejects.
     refused: BTreeMap<Step, Reply>,
-    /// The status of a confirmed intent, instead of `succeeded`.
+    /// The status that an intent gets when it is confirmed. `None` means `succeeded`.
     confirmed: Option<&'static str>,
 }
 
@@ -77,7 +78,7 @@ impl ScriptedStripe {
         self.state.lock().refused.insert(step, (status, body));
     }
 
-    /// Carries out every step again.
+    /// Stops rejecting steps.
     pub(super) fn heal(&self) {
         self.state.lock().refused.clear();
     }

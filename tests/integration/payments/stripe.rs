@@ -17,7 +17,7 @@ struct World {
     shop: Shop,
 }
 
-/// Longer than any response takes.
+/// The timeout of a request to the provider, longer than any response takes.
 const TIMEOUT_MS: &str = "1000";
 
 impl World {
@@ -155,7 +155,7 @@ async fn an_amount_that_stripe_cannot_represent_is_rejected_before_the_claim() {
     let rows = rows.count_documents(Document::new()).await;
     assert_eq!(rows.expect("a number"), 0);
 
-    // If the key had been claimed, the key would belong to the rejected request.
+    // If the rejected request had claimed the key, this request with another body would be refused.
     let corrected = world.pay("k-1", "pm_card_visa").await;
 
     assert_eq!(corrected.status, 201, "{}", corrected.text());
@@ -238,8 +238,8 @@ async fn an_unreachable_provider_is_answered_as_unavailable() {
     assert_eq!(world.stripe.intents().await, ["succeeded"]);
 }
 
-/// The key was released after a request for ten euros. A request for twenty euros with the same key would confirm the
-/// intent for ten.
+/// The key was released after a request for ten euros. If a request for twenty euros could claim the key, it would
+/// confirm the intent for ten euros.
 #[tokio::test]
 async fn a_released_key_is_refused_for_another_request() {
     let world = World::new().await;
@@ -276,7 +276,7 @@ async fn an_api_key_that_the_provider_rejects_charges_no_customer() {
     assert_eq!(stripe.intents().await.len(), 0);
 }
 
-/// The provider carries out each request, and its n-th response is lost.
+/// The provider carries out each request, but its first or second response is lost.
 #[tokio::test]
 async fn a_payment_is_charged_once_if_any_response_is_lost() {
     let delay = Duration::from_millis(150);
@@ -292,7 +292,7 @@ async fn a_payment_is_charged_once_if_any_response_is_lost() {
         for step in 0..2_u32 {
             let key = format!("k-{step}");
             let strike = async {
-                // During the wait for the first or the second response.
+                // At this time the function waits for the first or the second response.
                 tokio::time::sleep(delay * step + delay / 2).await;
                 fault(&world.proxy);
             };
@@ -337,7 +337,8 @@ async fn a_payment_takes_a_known_number_of_round_trips() {
         [to_redis, to_mongo, to_stripe].map(FaultProxy::round_trips)
     };
 
-    // Redis: claim, result. MongoDB: claim, row, intent, end, result. Stripe: create, confirm.
+    // Two round trips to Redis: claim, result. Five to MongoDB: claim, row, intent, final status, result. Two to
+    // Stripe: create, confirm. A replay takes one round trip to Redis.
     assert_eq!(trips("k-1").await, [2, 5, 2]);
     assert_eq!(trips("k-1").await, [1, 0, 0]);
 }

@@ -123,7 +123,7 @@ async fn a_repeated_request_for_an_unreadable_row_has_an_unknown_outcome() {
     records
         .delete_many(doc! {})
         .await
-        .expect("their retention is over");
+        .expect("the records are deleted, as after their retention");
     let row = broken(&shop, &id).await;
 
     for _ in 0..2 {
@@ -135,7 +135,7 @@ async fn a_repeated_request_for_an_unreadable_row_has_an_unknown_outcome() {
         let record = records.find_one(doc! {}).await.expect("read");
         assert_eq!(record.expect("a record").get_str("state"), Ok("unknown"));
     }
-    // The reconciler leaves the key, because the reconciler cannot read how the payment ended.
+    // The reconciler does not resolve the key, because it cannot read how the payment ended.
     let reconciler = shop.function("payments-reconcile", AT_ONCE).await;
     eventually(LIMIT, async || {
         run(&reconciler).await;
@@ -176,7 +176,7 @@ async fn a_repeated_request_for_an_unreadable_file_has_an_unknown_outcome() {
     assert_eq!((answer.status, answer.body), (201, paid.body));
 }
 
-/// The engine has a reference to the payment, and the row is unreadable.
+/// The engine stores a reference to the payment instead of a response, and the payment's row is unreadable.
 #[tokio::test]
 async fn a_pending_payment_that_becomes_unreadable_has_an_unknown_outcome() {
     let shop = Shop::with_mongodb(&[]).await;

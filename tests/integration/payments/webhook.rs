@@ -15,13 +15,13 @@ use crate::openapi;
 const SECRET: &str = "whsec_planted_one";
 const NEXT_SECRET: &str = "whsec_planted_two";
 
-/// A payment whose customer has to act, and the webhook.
+/// A payment that waits for an action of its customer, and the webhook.
 struct World {
     stripe: StripeServer,
     proxy: FaultProxy,
     shop: Shop,
     webhook: Lambda,
-    /// The payment in the answer to the client.
+    /// The payment as the client received it.
     payment: Value,
     card: String,
 }
@@ -279,7 +279,7 @@ async fn every_function_that_reads_an_intent_with_another_amount_counts_it() {
     assert_eq!(world.send(&event).await.status, 200);
     change(doc! { "order.currency": "EUR" }).await;
     let intent = world.member("provider_reference");
-    // No payment can have an amount in this currency.
+    // Payments in this currency are not supported.
     world.stripe.change_currency(intent, "clf").await;
     event.body["id"] = json!("evt_3");
     assert_eq!(world.send(&event).await.status, 200);
@@ -338,7 +338,7 @@ async fn only_events_with_a_valid_signature_are_accepted() {
         );
     }
     assert_eq!(world.status().await, "requires_action");
-    // While a secret is rotated, both are valid.
+    // While a secret is rotated, the old and the new secret are valid.
     let signed = event.request(&["whsec_unknown", NEXT_SECRET]);
     assert_eq!(world.request(signed).await.status, 200);
     assert_eq!(world.status().await, "succeeded");
@@ -358,7 +358,7 @@ async fn the_signature_covers_the_exact_bytes_of_the_body() {
             .header("Stripe-Signature", &header)
             .body(body.to_vec())
     };
-    // Regression: the webhook accepted an array as an event, member by member.
+    // Regression: the webhook accepted an array as an event, and used its elements as the members of the event.
     let array = br#"["evt_2","payment_intent.succeeded",false,{}]"#;
     for nonsense in [&b"\xff\xfe"[..], b"[]", array, b"{\"id\":\"evt_2\"}", b""] {
         let refused = world.request(signed(nonsense)).await;

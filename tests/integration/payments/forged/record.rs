@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-/// The length of a record's header, and the ranges of its fields.
+/// The length of a record's header. The constants below are the positions of fields in it.
 pub(super) const HEADER: usize = 211;
 const STATE: Range<usize> = 4..15;
 const LEASED_AT: Range<usize> = 71..84;
@@ -21,7 +21,8 @@ pub(super) struct Record {
     body: String,
 }
 
-/// Forged records for the key of a declined payment; `other` is the record of a succeeded one.
+/// Forged records for the key of a declined payment, each with the name of its case. `sound` is the
+/// valid record of this payment, and `other` is the record of a payment that succeeded.
 pub(super) fn forgeries(sound: &Record, other: &Record) -> Vec<(&'static str, String)> {
     let text = sound.text();
     let without_mac = |record: &mut Record| {
