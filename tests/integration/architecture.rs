@@ -10,8 +10,8 @@ use serde_json::Value;
 use self::imports::Sources;
 use super::parity::root;
 
-/// Our crates that each crate behind `shared` may depend on. Capabilities do not depend on each other, except payments on
-/// idempotency.
+/// Each crate that `shared` uses, with the crates of this workspace that it may depend on. Crates for one capability do
+/// not depend on each other, except `payments` on `idempotency`.
 const CRATES: [(&str, &[&str]); 8] = [
     ("foundation", &[]),
     ("telemetry", &["foundation"]),
@@ -41,7 +41,8 @@ const CRATES: [(&str, &[&str]); 8] = [
     ),
 ];
 
-/// Our packages, each with its dependencies on our packages: normal ones, then those for tests.
+/// The packages of this workspace. Each has two sets of dependencies on other packages of the workspace: normal
+/// dependencies, then dependencies of tests.
 struct Packages(BTreeMap<String, [BTreeSet<String>; 2]>);
 
 impl Packages {
@@ -114,7 +115,7 @@ fn the_harness_depends_on_no_crate_under_test() {
     assert_eq!(packages.needs("harness"), &BTreeSet::new());
     for (name, [needed, of_tests]) in &packages.0 {
         if CRATES.iter().any(|(known, _)| known == name) {
-            // Tests may enable more features of the crate itself and of its dependencies.
+            // Tests may depend on the crate itself and on its normal dependencies, to enable more features of them.
             let is_known = |other: &String| other == name || needed.contains(other);
             let others: Vec<_> = of_tests
                 .iter()
@@ -125,7 +126,8 @@ fn the_harness_depends_on_no_crate_under_test() {
     }
 }
 
-/// Lines below WARN are logged only for the crates in this list.
+/// `shared/src/lambda.rs` has the list of crates whose lines below WARN are logged. The list must have every crate of
+/// this workspace.
 #[test]
 fn the_log_level_applies_to_every_crate_of_ours() {
     let lambda = std::fs::read_to_string(root().join("shared/src/lambda.rs")).expect("text");

@@ -46,7 +46,8 @@ impl Stores {
     }
 }
 
-/// A different invocation of a function for each number.
+/// An event for this function. Different numbers give events with different keys or ids, if the events
+/// have any.
 fn event(function: &str, number: usize) -> Value {
     let key = format!("k-{number}");
     match function {
@@ -96,7 +97,7 @@ async fn a_function_holds_one_connection_to_redis_and_two_to_mongodb() {
         ("payments-create", (1, 2)),
         ("payments-get", (0, 2)),
         ("payments-webhook", (1, 2)),
-        // It uses Redis only if it has to complete a key.
+        // The reconciler uses Redis only if it completes a key.
         ("payments-reconcile", (0, 2)),
         ("idempotency", (1, 2)),
     ];

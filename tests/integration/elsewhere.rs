@@ -12,9 +12,9 @@ use super::parity::root;
 
 const PROJECT: &str = "examples/payment-lambda";
 
-/// Builds the project as its owner would, and returns its program.
+/// Builds the project as a separate workspace, and returns the path of its program.
 fn build() -> PathBuf {
-    // <target directory>/<profile>/deps/<this test>
+    // The path of this test is <target directory>/<profile>/deps/<this test>.
     let test = std::env::current_exe().expect("this test has a path");
     let target = test.ancestors().nth(3).expect("a target directory");
     let target = target.join("elsewhere");

@@ -1,4 +1,5 @@
-//! Events that API Gateway, a local gateway or a direct caller can send to an HTTP function. Each one gets a response.
+//! Events that API Gateway, a local gateway or a direct caller can send to an HTTP function. Each event gets a
+//! response.
 
 use harness::{Lambda, Outcome, TestRequest};
 use serde_json::{Map, Value, json};
@@ -14,7 +15,7 @@ async fn payments_create() -> (Lambda, TempDir) {
     (function.start().await, ledger)
 }
 
-/// The event of a payment by `alice`, with another value at `pointer`.
+/// The event of a payment by `alice`. `value` replaces the value at the JSON pointer `pointer`.
 fn payment_with(pointer: &str, value: Value) -> Value {
     let order = json!({ "amount": 100, "currency": "EUR", "payment_method": "pm_card_visa" });
     TestRequest::post("/api/payments")
@@ -25,7 +26,7 @@ fn payment_with(pointer: &str, value: Value) -> Value {
         .event()
 }
 
-/// The status of a response, and the `type` of its problem.
+/// The status of a response, and the last part of the `type` of its problem.
 fn answered(outcome: &Outcome) -> (u64, String) {
     let Outcome::Answered(answer) = outcome else {
         panic!("not answered: {outcome:?}")

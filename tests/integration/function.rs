@@ -197,8 +197,8 @@ async fn an_invocation_gets_a_response_before_its_timeout() {
     );
 }
 
-/// Whether a binary contains the path of a source file of the package, for panic messages: `…/redis-1.8.1/src/…`. Every
-/// profile has such paths, while a release has no symbol table.
+/// Whether a binary contains the path of a source file of the package, such as `…/redis-1.8.1/src/…`. The compiler adds
+/// such paths for panic messages, in every profile. A release has no symbol table to search instead.
 fn contains_code_of(package: &str, binary: &str) -> bool {
     let is_version = |character: char| character.is_ascii_digit() || character == '.';
     binary
@@ -220,7 +220,7 @@ fn a_function_links_only_the_clients_that_it_uses() {
     for (function, expected) in cases {
         let binary = fs::read(Lambda::function(function).binary()).expect("it has been built");
         let text = String::from_utf8_lossy(&binary);
-        // The last package is the HTTP client of payments.
+        // `reqwest` is the HTTP client of the payment provider.
         let packages = ["redis", "mongodb", "aws-smithy-runtime", "reqwest"];
         let links = packages.map(|package| contains_code_of(package, &text));
         assert_eq!(links, expected, "{function}");

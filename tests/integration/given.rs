@@ -1,4 +1,4 @@
-//! Functions and clients that the tests of several files start with.
+//! Setup that the tests of several files share: functions and clients.
 
 use harness::{FaultProxy, Lambda, RedisServer};
 use redis_client::RedisClient;

@@ -1,4 +1,5 @@
-//! Tests for all health routes: methods, the token, time limits, and a host name that resolves to another server.
+//! The health routes: allowed methods, the token for details, time limits, and a host name that resolves to
+//! another server.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use crate::given;
 
 const PATH: &str = "/api/health/redis";
 
-/// The named members, as JSON text.
+/// The members of `answer` with these names, as JSON text.
 fn documented(answer: &Value, members: &[&str]) -> String {
     let members = members
         .iter()
@@ -83,7 +83,8 @@ async fn redis_without_a_url_is_disconnected() {
     );
 }
 
-/// The function has no URI of MongoDB, because it does not use MongoDB.
+/// `health-redis` has no MongoDB URI from which it could know the fallback, so a setting names the
+/// fallback.
 #[tokio::test]
 async fn a_setting_says_whether_mongodb_is_the_fallback() {
     for (decides, fallback) in [("true", "mongodb"), ("false", "memory")] {
@@ -136,7 +137,7 @@ async fn a_result_is_reused_and_shows_its_age() {
     assert_result_is_reused(&lambda).await;
 }
 
-/// The longest total timeout exceeds the timeout of the function.
+/// This total timeout is the longest allowed one, and is longer than the timeout of the function.
 #[tokio::test]
 async fn a_result_is_reused_also_with_the_longest_total_timeout() {
     let redis = RedisServer::start().await;
@@ -260,7 +261,7 @@ async fn a_probe_is_one_round_trip_and_all_probes_share_one_connection() {
     assert_eq!(
         proxy.round_trips(),
         pings,
-        "one for each probe or test of an idle connection"
+        "one round trip for each probe or test of an idle connection"
     );
     assert_eq!((proxy.accepted(), proxy.open()), (0, 1));
 }

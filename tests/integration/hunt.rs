@@ -1,10 +1,11 @@
-//! Short hunts. `make hunt` runs longer ones.
+//! Short hunts: random payments with random faults, which check the guarantees. `make hunt` runs
+//! longer hunts.
 
 use std::time::Duration;
 
 use hunt::{Fault, Hunt, Mode, Report, Work};
 
-/// The shortest retention.
+/// The shortest retention that can be configured.
 const RETENTION: Duration = Duration::from_secs(1);
 
 async fn find_no_violation(payments: u32, seed: u64, work: Work, mode: Mode) {
@@ -43,7 +44,7 @@ async fn work_that_may_rerun_has_one_result() {
     find_no_violation(100, 4, Work::Rerun, Mode::Redis).await;
 }
 
-/// The hunt injects only short outages, so that every caller observes the end of the retention.
+/// All faults of this hunt are short, so that callers send requests after the end of the retention.
 #[tokio::test]
 async fn a_key_runs_as_new_only_after_its_retention() {
     use Fault::{ClockSkew, Kill, KillBeforeAnswer, MongoBreaks, MongoRepliesLate};

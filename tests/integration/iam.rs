@@ -1,4 +1,5 @@
-//! The login to ElastiCache with IAM tokens. A gate in front of Redis verifies them as ElastiCache does.
+//! The login to ElastiCache with IAM tokens. A proxy in front of Redis (the gate) verifies the tokens as
+//! ElastiCache does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +41,7 @@ async fn status(lambda: &Lambda) -> u16 {
     lambda.get("/api/health/redis").await.status
 }
 
-/// Waits for the next second. Two tokens of the same second are equal.
+/// Waits for the next second, because two tokens that are signed in the same second are equal.
 async fn next_second() {
     let second = Timestamp::now().as_second();
     eventually(LIMIT, async || Timestamp::now().as_second() > second).await;
@@ -60,7 +61,7 @@ async fn every_connection_logs_in_with_a_new_token() {
         let lambda = gate.serving(probing()).start().await;
         assert!(
             gate.logins().is_empty(),
-            "nothing is connected at the start"
+            "the function connects only when it needs Redis"
         );
 
         for connection in 1..=3 {
@@ -109,7 +110,7 @@ async fn every_connection_to_a_node_logs_in_with_a_new_token() {
         .start()
         .await;
 
-    // A probe connects to every node.
+    // Each probe of health connects to every node that has no connection.
     let all_have = async |least: usize| {
         eventually(LIMIT, async || {
             assert_eq!(status(&lambda).await, 200);

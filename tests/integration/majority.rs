@@ -1,7 +1,9 @@
-//! Reads return what a majority of the servers has acknowledged, and writes wait for a majority, so a failover undoes neither.
-//! These tests check the commands on the wire, also if the URI asks for less.
+//! Reads return only data that a majority of the servers has acknowledged, and writes wait for a majority. So a failover
+//! undoes no write, and no data that was read. These tests check the commands that the driver sends, even if the options of
+//! the URI ask for less.
 //!
-//! Each operation runs through a proxy that records the commands: `idempotency::majority`, `payments::majority`.
+//! The tests in `idempotency::majority` and `payments::majority` run each operation through a proxy that records the
+//! commands.
 
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria, WriteConc
 use shared::App;
 use shared::deadline::Deadline;
 
-/// A URI without options, and one that asks for less.
+/// The options of two URIs: no options, and options that ask for less than a majority.
 const OPTIONS: [&str; 2] = [
     "",
     "&w=1&readConcernLevel=local&readPreference=secondaryPreferred",
@@ -27,7 +29,7 @@ const WRITES: &[&str] = &[
 ];
 /// Commands that read a collection.
 const READS: &[&str] = &["aggregate", "find", "count", "distinct"];
-/// Commands that read and write no document.
+/// Commands that neither read nor write a document.
 const OTHERS: &[&str] = &[
     "hello",
     "isMaster",
@@ -46,7 +48,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// MongoDB behind a proxy for each URI.
+    /// A proxy in front of MongoDB for each of the options, with the URI through the proxy.
     pub(crate) async fn all() -> Vec<Self> {
         let server = MongoServer::shared().await;
         let wire = |options| {
@@ -57,8 +59,8 @@ impl Wire {
         OPTIONS.into_iter().map(wire).collect()
     }
 
-    /// Runs an operation and checks that it sends these commands, no other command about documents, and only commands with
-    /// a majority.
+    /// Runs an operation. Checks that it sends all of these commands, no other command that reads or writes documents, and
+    /// only commands that require a majority.
     pub(crate) async fn sends<T>(&self, names: &[&str], operation: impl Future<Output = T>) -> T {
         self.proxy.reset_counters();
 

@@ -180,7 +180,7 @@ async fn parallel_calls_share_a_few_connections() {
     let called = join_all((0..100).map(|_| note(&mongo, patience()))).await;
 
     assert!(called.iter().all(Result::is_ok), "{called:?}");
-    // Five in the pool, and two for the driver's monitoring.
+    // The pool has at most five connections, and the driver's monitoring has two.
     assert!(proxy.accepted() <= 7, "{} connections", proxy.accepted());
 }
 

@@ -1,4 +1,5 @@
-//! `openapi.json` says what the functions do: their routes, their problems, and each answer of every payment that a test makes.
+//! `openapi.json` agrees with the functions: their routes, their problems, and the answers to all payment requests of the
+//! tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! Facts that are written in several places agree. They are binaries, routes, variables and versions in the code,
-//! the template, the docs and the scripts.
+//! Names and values that are written in several places agree: binaries, routes, variables and versions in the
+//! code, the template, the docs and the scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::Command;
 use saphyr::{LoadableYamlNode, YamlOwned};
 use serde_json::Value;
 
-/// Method, path and function.
+/// A route: method, path and name of the function.
 pub(crate) type Route = (String, String, String);
 
 /// The functions without a route, which are invoked directly or by a schedule.
@@ -76,7 +76,7 @@ fn invoked_directly() -> BTreeSet<String> {
     INVOKED_DIRECTLY.map(str::to_owned).into()
 }
 
-/// The routes of `cargo lambda watch`, which passes every method to the function.
+/// The routes of `cargo lambda watch`: path and function. It passes requests with any method to the function.
 fn local_routes() -> BTreeSet<(String, String)> {
     let metadata = metadata();
     let router = &metadata["metadata"]["lambda"]["watch"]["router"];
@@ -91,7 +91,7 @@ fn local_routes() -> BTreeSet<(String, String)> {
 struct TemplateFunction {
     resource: String,
     binary: String,
-    /// Each with its method and its path.
+    /// The method and the path of each HTTP event.
     events: Vec<(String, String)>,
 }
 
@@ -203,7 +203,7 @@ pub(crate) fn slugs() -> BTreeSet<String> {
     slugs
 }
 
-/// The codes between the first `from` of a file and its next blank line.
+/// The error codes in a file, between the first occurrence of `from` and the next blank line after it.
 fn codes(file: &str, from: &str) -> BTreeSet<String> {
     let text = read(file);
     let (_, rest) = text.split_once(from).expect("it is there");
@@ -215,7 +215,7 @@ fn codes(file: &str, from: &str) -> BTreeSet<String> {
     codes.map(str::to_owned).collect()
 }
 
-/// The codes that health itself finds, as the second argument of `Assessment::new`.
+/// The error codes in the health module. Each is the second argument of a call of `Assessment::new`.
 fn codes_of_health() -> BTreeSet<String> {
     let files = ["assessment.rs", "redis_check/rules.rs", "mongo_check.rs"];
     let texts = files.map(|file| read(&format!("shared/src/health/{file}")));
@@ -300,12 +300,13 @@ fn known_variables() -> BTreeSet<String> {
             variables.extend(names.map(str::to_owned));
         }
     }
-    // Read by the compiler.
+    // The compiler reads this variable, not the function.
     variables.remove("CARGO_PKG_VERSION");
     variables
 }
 
-/// Whether Lambda or a test sets this variable, so that no developer needs an example of it.
+/// Whether Lambda or a test sets this variable. Developers never set such a variable, so they need no example of
+/// it.
 fn is_set_by_lambda(variable: &str) -> bool {
     ["AWS_LAMBDA_", "LAMBDA_", "AWS_ENDPOINT_URL"]
         .iter()
@@ -336,7 +337,7 @@ fn template_variables() -> BTreeSet<String> {
                 collect(value, variables);
             }
         }
-        // `!If [HasLogs, {…}, …]`
+        // The value of a tag can contain variables too, for example `!If [HasLogs, {…}, …]`.
         if let Some(tagged) = node.get_tagged_node() {
             collect(tagged, variables);
         }
@@ -363,7 +364,7 @@ fn a_function_is_named_after_its_folder() {
     assert!(binaries.len() >= 3, "{binaries:?}");
     for [binary, package, folder] in binaries {
         assert_eq!(binary, folder);
-        // A crate behind `shared` may have the name already.
+        // If a crate of `shared` already has the name, the package's name has the suffix `-function`.
         let package = package.strip_suffix("-function").unwrap_or(&package);
         assert_eq!(binary, package);
     }

@@ -1,5 +1,5 @@
-//! The dependencies between the files of a crate, from `use` declarations and paths, through re-exports. Tests are ignored,
-//! also those at the end of a file. A file may depend on the module that contains it.
+//! The dependencies between the files of a crate, from `use` declarations and paths, through re-exports. Test files and the
+//! tests at the end of a file are ignored. A file may depend on the module that contains it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,9 +14,9 @@ pub(super) struct Sources {
 }
 
 struct File {
-    /// The paths in it, as written: `super::store::Store`.
+    /// The paths in the file, as they are written: `super::store::Store`.
     named: Vec<Vec<String>>,
-    /// The names that it introduces by `use`, public or not.
+    /// The names that the file introduces by `use`, public or not, each with the path of its item.
     aliases: BTreeMap<String, Vec<String>>,
 }
 
