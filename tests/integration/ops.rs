@@ -27,7 +27,7 @@ struct World {
 const PASSWORD: &str = "planted-password";
 
 impl World {
-    /// With MongoDB, Redis in front of it, and Stripe.
+    /// A deployment with MongoDB, Redis in front of MongoDB, and a simulated Stripe.
     async fn new() -> Self {
         let (stripe, mongo) = (StripeServer::start().await, MongoServer::shared().await);
         let redis = RedisServer::builder().password(PASSWORD).start().await;
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    /// Redis alone, with the sandbox.
+    /// `payments-create` with Redis alone and the sandbox provider, and its variables.
     async fn of_redis(
         url: String,
         is_cluster: bool,
@@ -220,7 +220,7 @@ async fn an_unreadable_payment_is_listed_below_the_open_ones() {
     assert!(listed.contains(id) && listed.contains("pay_x2"), "{listed}");
     let card = world.stripe.card("4000002500003155").await;
     let acting = world.pay("k-2", &card).await;
-    // The limit counts readable payments only, although the unreadable ones are older.
+    // The limit counts readable payments only, although the unreadable payments are older.
     let listed = open(&["--limit", "1"]);
     let open_one = acting["id"].as_str().expect("an id");
     let at = |part: &str| listed.find(part).expect(part);
@@ -288,7 +288,7 @@ async fn keys_are_listed_and_shown_from_redis_mongodb_and_a_cluster() {
             serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
         };
         let list = run(&["key", "list"]);
-        // The hashes are the same as in the log.
+        // `key_hash` is the name of the key in the log.
         let expected = [("k/2", hash_of("k/2")), ("k-1", hash_of("k-1"))]
             .map(|(key, hash)| json!({"scope": scope, "key": key, "key_hash": hash}));
         let listed = list.as_array().expect("a list");

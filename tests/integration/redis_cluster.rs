@@ -34,10 +34,7 @@ async fn every_key_reaches_its_node() {
 
     assert_eq!(cluster.keys("key:*").await.len(), 100);
     for node in cluster.nodes() {
-        assert!(
-            !node.keys("key:*").await.is_empty(),
-            "every node holds keys"
-        );
+        assert!(!node.keys("key:*").await.is_empty(), "every node has keys");
     }
 }
 
@@ -94,8 +91,8 @@ async fn the_users_of_the_template_have_exactly_the_permissions_they_need() {
         probe.operations.iter().all(|(_, result)| result.is_ok()) && probe.server.is_some(),
         "{probe:?}"
     );
-    // The idempotency tests prove, on a separate cluster, that the payment functions have the permissions
-    // that they need.
+    // Here, the payment user must not have other permissions. The idempotency tests show that it has the
+    // permissions that it needs.
     for script in ["return redis.call('FLUSHALL')", "return redis.call('INFO')"] {
         let script = Script::new(script, Repeat::Never);
         let ran = payments
@@ -105,7 +102,8 @@ async fn the_users_of_the_template_have_exactly_the_permissions_they_need() {
     }
 }
 
-/// With one user for all functions, the function `idempotency` could overwrite the record of a payment.
+/// If all functions had the same user, the function `idempotency` could overwrite the record of a
+/// payment.
 #[tokio::test]
 async fn each_user_of_the_template_can_access_only_its_own_keys() {
     let cluster = RedisCluster::start().await;

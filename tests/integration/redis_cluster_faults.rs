@@ -35,7 +35,8 @@ async fn proxied_cluster() -> (RedisServer, FaultProxy) {
     (node, proxy)
 }
 
-/// A cluster whose nodes serve their own slots while another node is down, and a key on its first node.
+/// A cluster in which each node serves its own slots even while another node is down. Also returns a client,
+/// and a key on the first node.
 async fn tolerant_cluster(
     client_for: impl Fn(&str) -> RedisClient,
 ) -> (RedisCluster, RedisClient, String) {

@@ -20,7 +20,8 @@ fn impatient(url: &str) -> RedisClient {
     ])
 }
 
-/// Runs a claim whose reply is lost; `then` happens before the retry.
+/// Runs a claim whose reply is lost. Runs `then` after the claim and before the client's retry.
+/// Returns the result of the retry.
 async fn claimed_and_lost(then: impl AsyncFn(&RedisServer, &FaultProxy)) -> Result<String, Error> {
     let redis = RedisServer::start().await;
     let proxy = FaultProxy::in_front_of(redis.address());

@@ -3,11 +3,12 @@
 use harness::{Lambda, RedisServer};
 use serde_json::{Value, json};
 
-/// Writes enough data that one more connection makes no difference, in small keys, so that no large buffer remains.
+/// A script that writes so much data that one more connection makes no difference. The values are small, so that no
+/// large buffer remains.
 const BALLAST: &str =
     "for i = 1, 3000 do redis.call('SET', 'ballast:' .. i, string.rep('x', 2000)) end";
 
-/// The reports on Redis of `/api/health/redis` and `/api/health/detailed`.
+/// What `/api/health/redis` and `/api/health/detailed` report about Redis.
 async fn reports(redis: &Lambda, detailed: &Lambda) -> [Value; 2] {
     let redis = redis.get("/api/health/redis").await;
     let detailed = detailed.get("/api/health/detailed").await;
@@ -82,9 +83,10 @@ async fn both_endpoints_report_the_state_of_the_memory() {
     }
 }
 
-/// Regression: health reported 90 % at 101 %, and the next write failed. The probe's write had succeeded, and then the
-/// probe's own connection and reply filled the memory.
-/// Always on Redis: no limit was found at which Valkey accepts the write and is above its limit afterwards.
+/// Regression: health reported that 90 % of the memory was used when it was 101 %, and the next write failed. The
+/// probe's write had succeeded, and then the probe's own connection and reply filled the memory. This test always runs
+/// on Redis. On Valkey, no memory limit was found at which the probe's write succeeds and the server is then above the
+/// limit.
 #[tokio::test]
 async fn a_server_above_its_memory_limit_is_unhealthy_even_if_the_probe_succeeds() {
     let redis = RedisServer::builder().on_redis().start().await;

@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 
 const PATH: &str = "/api/health/redis";
 
-/// The error code of a function that cannot connect to Redis at `url`. Also checks status and `connected`.
+/// The error code of a function that cannot connect to Redis at `url`. Also checks the statuses and `connected` in the
+/// answer.
 async fn refusal(function: LambdaBuilder, url: &str) -> String {
     let lambda = function.env("REDIS_URL", url).start().await;
     let answer = lambda.get(PATH).await;
@@ -30,7 +31,7 @@ fn cluster() -> LambdaBuilder {
     standalone().env("REDIS_CLUSTER", "true")
 }
 
-/// Opens connections until the server accepts no more, also after the harness has closed its own.
+/// Opens connections until the server accepts no more, even after the connections of the harness are closed.
 async fn all_clients_of(redis: &RedisServer) -> Vec<TcpStream> {
     let mut clients = Vec::new();
     let mut refused = 0;
@@ -69,8 +70,8 @@ async fn a_server_at_maxclients_is_too_many_clients() {
     }
 }
 
-/// This test does not run on macOS, whose loopback interface has one address, and always runs on Redis: Valkey accepts
-/// all loopback addresses. The replies of both servers are also in a table below.
+/// This test does not run on macOS, whose loopback interface has only one address. It always runs on Redis, because
+/// Valkey in protected mode accepts all loopback addresses. A table below has the replies of both servers.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_server_in_protected_mode_is_reported() {
@@ -113,7 +114,7 @@ async fn a_database_that_the_user_may_not_select_is_no_permission() {
     assert_eq!(refusal(standalone(), &url).await, "no_permission");
 }
 
-/// Redis quotes the password in its error. Valkey tells a client without a login only to log in.
+/// This test always runs on Redis, whose error message quotes the password. Valkey only tells the client to log in.
 #[tokio::test]
 async fn a_server_without_hello_is_unsupported() {
     let redis = RedisServer::builder()
@@ -176,7 +177,7 @@ async fn a_tls_server_at_maxclients_is_a_failed_handshake() {
     assert_eq!(refusal(function, &redis.url()).await, "handshake_failed");
 }
 
-/// The replies of servers and proxies that the tests cannot run.
+/// The cases are replies of servers and proxies that the tests cannot run.
 #[tokio::test]
 async fn the_reply_of_the_server_determines_the_error_code() {
     let cases = [
@@ -194,7 +195,7 @@ async fn the_reply_of_the_server_determines_the_error_code() {
             "-ERR max number of clients + cluster connections reached\r\n",
             "too_many_clients",
         ),
-        // Redis 5, and 3: one error for each command of the handshake.
+        // Redis 5 and Redis 3 reply with one error for each of the three commands of the handshake.
         (
             "-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n-ERR Unknown subcommand\r\n-ERR Unknown subcommand\r\n",
             "unsupported_server",
@@ -203,7 +204,7 @@ async fn the_reply_of_the_server_determines_the_error_code() {
             "-ERR unknown command 'HELLO'\r\n-ERR Syntax error\r\n-ERR Syntax error\r\n",
             "unsupported_server",
         ),
-        // Proxies.
+        // Replies of proxies.
         (
             "-NOPROTO unsupported protocol version\r\n",
             "unsupported_server",

@@ -15,7 +15,7 @@ pub(crate) struct Health {
     pub(crate) http_status: u16,
     status: Value,
     pub(crate) error_code: Value,
-    /// The operations that succeeded, if any were tried.
+    /// The operations of the probe that succeeded. Null if the probe tried none.
     operations: Value,
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn degraded(error_code: &str, operations: Value) -> Health {
     }
 }
 
-/// A replica with one more setting, whose primary is down.
+/// A replica whose primary is down. The replica has this additional setting.
 async fn orphaned_replica(setting: &str, value: &str) -> RedisServer {
     let primary = RedisServer::start().await;
     let replica = RedisServer::builder()
@@ -275,7 +275,7 @@ async fn a_missing_permission_fails_its_operation() {
         ("-eval", all.clone()),
         ("-evalsha", all.clone()),
         ("-@scripting", all.clone()),
-        // Commands that the scripts call.
+        // The script of the probe and the idempotency scripts call these commands.
         ("-time", all.clone()),
         ("-strlen", all.clone()),
         ("-getrange", all),

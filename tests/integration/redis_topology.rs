@@ -1,4 +1,5 @@
-//! A node of a cluster with a client outside cluster mode. Health is `healthy` only if that node holds all keys.
+//! A cluster node, and a client that does not use cluster mode. The status is `healthy` only if that node holds all
+//! keys.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ async fn probing(url: &str) -> Lambda {
     function.start().await
 }
 
-/// A cluster of one master that holds these slots.
+/// A cluster of one master that holds the slots from `first` to `last`.
 async fn one_master(first: &str, last: &str) -> RedisServer {
     let redis = RedisServer::builder()
         .setting("cluster-enabled", "yes")
@@ -77,7 +78,7 @@ async fn a_cluster_with_unassigned_slots_is_down_for_every_key() {
     }
 }
 
-/// A failure of one master of three.
+/// A failure of one of the three masters.
 #[derive(Clone, Copy, Debug)]
 enum Failure {
     Dead,
@@ -180,7 +181,11 @@ async fn a_client_reconnects_if_its_node_redirects_commands() {
         }
     }
     let (here, elsewhere) = (here.expect("a key"), elsewhere.expect("a key"));
-    assert_eq!(name.accepted(), 1, "a new connection is kept");
+    assert_eq!(
+        name.accepted(),
+        1,
+        "a redirect does not close a new connection"
+    );
 
     eventually(Duration::from_secs(30), async || {
         let redirected = client.get(&elsewhere).await;

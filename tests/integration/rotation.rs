@@ -1,7 +1,7 @@
 //! The rotation of a password during requests.
 //!
-//! Each client pays in a loop and counts failed payments. Redis has no fallback, so a request fails if Redis is not
-//! reachable.
+//! Each client pays in a loop and counts failed payments. The function has no fallback for Redis, so a payment fails if the
+//! function cannot use Redis.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const CLIENTS: usize = 4;
-/// The number of payments before and after a change.
+/// The minimum number of payments before a change, and after it.
 const ENOUGH: usize = 40;
 
 /// A function with clients that pay, and the secret with which the function logs in to Redis.

@@ -10,7 +10,8 @@ const TOKEN: &str = "planted-token";
 
 const LEVELS: [&str; 5] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"];
 
-/// Calls a function with every planted secret, with and without the token, and searches responses and log for them.
+/// Calls a function with every planted secret, with and without the token for details. Checks that no secret is in
+/// a response or in the log.
 async fn nothing_is_shown(function: &str, path: &str, variables: &[(&str, &str)]) {
     for level in LEVELS {
         let lambda = Lambda::function(function)

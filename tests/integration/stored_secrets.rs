@@ -188,7 +188,8 @@ async fn an_old_value_is_read_again_and_stays_in_use_if_that_fails() {
         world.aws.reads() >= 2
     })
     .await;
-    // A request whose read times out has time left to continue with the old value.
+    // The read of the secret times out before the request does, so the request continues with the
+    // old value.
     world.aws.proxy().black_hole();
     eventually(LIMIT, async || {
         assert_eq!(reconnected().await, 200);
@@ -217,7 +218,7 @@ async fn a_password_that_stays_rejected_is_read_rarely() {
     })
     .await;
 
-    // The client connects to Redis twice a second.
+    // The client tries to connect to Redis twice a second, but reads the secret less often.
     assert!(world.aws.reads() <= 5, "{}", world.aws.reads());
 }
 
@@ -277,7 +278,10 @@ async fn the_token_for_health_details_can_be_in_a_secret() {
     assert!(has_details(first).await);
     world.aws.replace(&arn, second).await;
 
-    assert!(has_details(second).await, "a rotation is noticed");
+    assert!(
+        has_details(second).await,
+        "the new token is valid after a rotation"
+    );
     assert!(!has_details(first).await && !has_details("an-unknown-token").await);
     lambda.plant_secret(first);
     lambda.plant_secret(second);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use harness::{Answer, FaultProxy, Lambda, MongoServer, RedisServer, within};
 use tokio::task::JoinSet;
 
-/// `HEALTH_TOTAL_TIMEOUT_MS`, plus time for a slow test machine.
+/// The time limit of an answer: `HEALTH_TOTAL_TIMEOUT_MS`, plus time for a slow test machine.
 const ANSWER_LIMIT: Duration = Duration::from_millis(1_000 + 500);
 
 /// Sends `count` requests in parallel.

@@ -6,10 +6,11 @@ use harness::{Answer, FaultProxy, Lambda, MongoServer, RedisServer, TestRequest}
 
 /// The number of freezes per kind of connection loss.
 const FREEZES: usize = 50;
-/// Settings shorter than a freeze. They are short so that many freezes take little time.
+/// `REDIS_IDLE_CHECK_MS` and `HEALTH_MEMO_MS` in most tests. They are shorter than a freeze, and so short that many
+/// freezes take little time.
 const IDLE_CHECK_MS: &str = "60";
 const MEMO_MS: &str = "60";
-/// The duration of a freeze: just longer than both settings.
+/// The duration of a freeze, a little longer than these settings.
 const FREEZE: Duration = Duration::from_millis(80);
 /// The duration of a freeze that is longer than the default settings.
 const LONG_FREEZE: Duration = Duration::from_millis(1_050);
@@ -63,7 +64,7 @@ impl Frozen {
         }
     }
 
-    /// The failed responses after [`FREEZES`] freezes, each with `meanwhile` in between.
+    /// Freezes the process [`FREEZES`] times, runs `meanwhile` during each freeze, and returns the failed responses.
     async fn failures(&self, meanwhile: impl AsyncFn()) -> Vec<String> {
         let mut failures = Vec::new();
         for _ in 0..FREEZES {

@@ -12,7 +12,7 @@ use shared::idempotency::OwnerId;
 /// A caller of one process of the function.
 pub(crate) struct Caller {
     pub(crate) lambda: Lambda,
-    /// Ends with the caller.
+    /// The Redis of the function, if it uses Redis. It ends with the caller.
     pub(crate) redis: Option<RedisServer>,
 }
 
@@ -40,7 +40,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     }
 });
 
-/// A Redis in which the function has the permissions in template.yaml.
+/// A Redis server whose user has the permissions of the function `idempotency` in template.yaml.
 async fn redis() -> RedisServer {
     let user = CacheUser::Idempotency;
     let server = RedisServer::builder().user(user.name(), user.name(), &user.rules());
@@ -79,7 +79,8 @@ impl Caller {
         }
     }
 
-    /// The reply to a request. The schema and the function have to agree: both accept the request, or neither.
+    /// The reply to a request. Checks that the schema and the function agree: both accept the request, or both
+    /// reject it.
     pub(crate) async fn ask(&self, request: &Value) -> Value {
         let answer = self.ask_beyond_the_schema(request).await;
         let fits = SCHEMA.schemas.validate(request, SCHEMA.request);
@@ -101,7 +102,7 @@ impl Caller {
         answer
     }
 
-    /// The text of the reply to any bytes.
+    /// The text of the reply to these bytes, which need not be valid JSON.
     pub(crate) async fn ask_text(&self, request: impl Into<Bytes>) -> String {
         match self.lambda.invoke_bytes(request).await {
             Outcome::Answered(answer) => String::from_utf8(answer.into()).expect("UTF-8"),
@@ -114,19 +115,19 @@ impl Caller {
         serde_json::from_str(&self.ask_text(request).await).expect("JSON")
     }
 
-    /// The reply to a `begin` that has to start.
+    /// The reply to a `begin`. Checks that an attempt starts.
     pub(crate) async fn started(&self, begin: &Value) -> Value {
         let answer = self.ask(begin).await;
         assert_eq!(answer["outcome"], "started", "{answer}");
         answer
     }
 
-    /// The lease of a `begin` that has to start.
+    /// The lease that a `begin` gets. Checks that an attempt starts.
     pub(crate) async fn lease(&self, begin: &Value) -> Value {
         self.started(begin).await["lease"].clone()
     }
 
-    /// Completes the key of a `begin` with this response.
+    /// Sends a `begin`, and completes its key with this response.
     pub(crate) async fn completed(&self, begin: &Value, response: Value) {
         let lease = self.lease(begin).await;
         let answer = self.ask(&complete(&lease, response)).await;
@@ -139,7 +140,7 @@ impl Caller {
     }
 }
 
-/// The function as in development.
+/// The function with the settings of development, without stores.
 pub(crate) fn function() -> LambdaBuilder {
     Lambda::function("idempotency")
 }
@@ -151,7 +152,7 @@ pub(crate) fn on_redis(url: &str) -> LambdaBuilder {
         .env("IDEMPOTENCY_FALLBACK", "reject")
 }
 
-/// Ten euros under a key, at most once, with a fresh owner.
+/// A `begin` for a payment of ten euros under this key, to run at most once, with a fresh owner.
 pub(crate) fn begin(key: &str) -> Value {
     json!({
         "operation": "begin",

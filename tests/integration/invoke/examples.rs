@@ -1,4 +1,5 @@
-//! The payment functions in Python and Node, as separate processes, with the function and a provider.
+//! The example payment functions in Python and Node, as separate processes. They call the function
+//! `idempotency` and a simulated provider.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -21,16 +22,17 @@ use tokio::task::JoinSet;
 
 use super::caller::{Caller, begin, status, with};
 
-/// The program that runs an example, and the example's file.
+/// The program that runs the example of a language, and the example's file.
 type Language = [&'static str; 2];
 
 const PYTHON: Language = ["python3", "payment.py"];
 const NODE: Language = ["node", "payment.mjs"];
 
-/// The function and the provider, on one port of the loopback interface.
+/// The function `idempotency` and the provider. Both are on the same port of the loopback
+/// interface.
 struct World {
     caller: Caller,
-    /// The number of the next replies of the function that are lost after the request took effect.
+    /// How many of the next replies of the function are lost, each after its request took effect.
     lost: AtomicUsize,
     provider: Mutex<Provider>,
 }
@@ -44,11 +46,11 @@ struct Provider {
 #[derive(Clone, Copy)]
 enum Reply {
     Status(u16),
-    /// The charge is made, and the connection breaks.
+    /// The provider makes the charge, and then breaks the connection.
     Nothing,
 }
 
-/// The connection breaks instead of a reply.
+/// An error that breaks the connection, so that the client gets no reply.
 #[derive(Debug, thiserror::Error)]
 #[error("reply lost")]
 struct Lost;
@@ -56,7 +58,7 @@ struct Lost;
 struct Stage {
     world: Arc<World>,
     address: String,
-    /// Ends with the stage.
+    /// The server of both, which ends with the stage.
     _server: JoinSet<()>,
 }
 
@@ -109,7 +111,7 @@ impl Stage {
         self.world.provider.lock().answers_with = reply;
     }
 
-    /// The keys that the provider received.
+    /// The idempotency keys of the charges that the provider received.
     fn charges(&self) -> Vec<String> {
         self.world.provider.lock().keys.clone()
     }
@@ -125,7 +127,7 @@ async fn serve(listener: TcpListener, world: Arc<World>) {
         let world = Arc::clone(&world);
         connections.spawn(async move {
             let service = service_fn(|request| world.answer(request));
-            // An error means that the reply was meant to be lost, or that the client is gone.
+            // An error means that the reply is lost on purpose, or that the client is gone.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
@@ -262,7 +264,7 @@ async fn retries_after_a_failure_without_effect(language: Language) {
     assert!(sent.len() == 64 && derived != sent.as_str(), "{sent}");
 }
 
-/// Every test in each language.
+/// Defines each of these tests once for each language.
 macro_rules! in_every_language {
     ($($story:ident)*) => {
         in_every_language!(@python PYTHON $($story)*);

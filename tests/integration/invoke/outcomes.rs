@@ -124,7 +124,7 @@ async fn a_release_lets_the_next_one_begin(caller: Caller) {
         assert_eq!(released, json!({"outcome": "released"}));
     }
 
-    // The owner of the released attempt gets no new attempt.
+    // The owner of the released attempt cannot start again with the same owner id.
     assert_eq!(caller.ask(&payment).await["outcome"], "in_progress");
     assert_eq!(caller.lease(&begin("k")).await["attempt"], 2);
 }
@@ -259,7 +259,7 @@ async fn a_status_contains_everything_but_the_owner(caller: Caller) {
     assert_eq!(caller.ask(&status("released")).await["state"], "released");
 }
 
-/// A reply with a record, without that record's revision.
+/// The reply without its revision. Checks that there was a revision.
 fn without_revision(mut answer: Value) -> Value {
     let revision = answer.as_object_mut().expect("one").remove("revision");
     assert!(revision.is_some_and(|revision| revision.is_string()));

@@ -234,7 +234,7 @@ async fn the_schema_and_the_function_accept_the_same_up_to_the_limits() {
 async fn an_oversized_value_is_refused_and_the_lease_is_unchanged() {
     let caller = Caller::memory().await;
     let lease = caller.lease(&begin("k")).await;
-    // The length includes the quotes.
+    // The length of the JSON text, which includes the two quotes.
     let response = |length: usize| complete(&lease, text(length - 2).into());
     let note = |length: usize| checkpoint(&lease, text(length - 2).into());
 

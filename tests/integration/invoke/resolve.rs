@@ -19,7 +19,7 @@ on_every_store! {
     a_resolved_attempt_that_returns_is_superseded
 }
 
-/// The lease of an attempt that was abandoned.
+/// Starts an attempt and waits until its lease is over. Returns the lease.
 async fn abandoned(caller: &Caller, begin: Value) -> Value {
     let lease = caller.lease(&with(begin.clone(), "lease_ms", 1)).await;
     let key = begin["key"].as_str().expect("a key").to_owned();
@@ -155,7 +155,7 @@ async fn begin_and_status_agree_on_an_abandoned_key(caller: Caller) {
     assert_eq!(caller.ask(&status("r")).await["state"], "abandoned");
     let started = caller.started(&resumable()).await;
     assert_eq!(started["took_over"], true);
-    // After the lease holder's `mark_unknown`, the next `begin` gets the same reply.
+    // If the lease holder sends `mark_unknown`, the next `begin` can take over too.
     caller
         .ask_with_lease("mark_unknown", &started["lease"])
         .await;
@@ -178,7 +178,7 @@ async fn a_resolved_attempt_that_returns_is_superseded(caller: Caller) {
 }
 
 /// Regression: the reply combined two reads: `unknown` of one attempt, and the revision of a later attempt that
-/// was running. Resolving that revision after the lease let a third attempt start.
+/// was running. A caller that resolved that revision after the end of the lease let a third attempt start.
 #[tokio::test]
 async fn an_unknown_reply_has_no_revision_of_a_running_attempt() {
     let redis = RedisServer::start().await;

@@ -18,7 +18,7 @@ use super::caller::{
 async fn no_caller_can_reach_the_keys_of_an_http_operation() {
     let caller = Caller::redis().await;
     let redis = caller.redis.as_ref().expect("there");
-    // Only the server's own user has access to the keys of both functions.
+    // Only the default user of Redis has access to the keys of both functions.
     let url = redis.url_with("default", "none");
     let lookup = |variable: &str| (variable == "REDIS_URL").then(|| url.clone().into());
     let engine = App::from_lookup(lookup).expect("usable").idempotency();

@@ -1,4 +1,5 @@
-//! Hostile names chosen by clients never control the operator's terminal.
+//! Clients can choose names with control characters. Such names never control the operator's
+//! terminal.
 
 use harness::{MongoServer, RedisServer};
 use mongodb::bson::doc;
@@ -27,7 +28,8 @@ async fn the_scope_of_a_key_is_printed_escaped() {
     let url = redis.url();
     let lookup = |variable: &str| (variable == "REDIS_URL").then(|| url.clone().into());
     let engine = App::from_lookup(lookup).expect("usable").idempotency();
-    // The library accepts such a scope, although today's functions do not.
+    // The idempotency library accepts such a scope, although the functions of this workspace never
+    // use one.
     let scope = Scope::http("charge", HOSTILE).expect("a scope");
     let key = RecordKey::new(&scope, &IdempotencyKey::parse("k").expect("a key"));
     let operation = Operation::new(key, Fingerprint::of(&Request::default()).expect("one"));
@@ -67,7 +69,8 @@ async fn the_scope_of_a_key_is_printed_escaped() {
     }
 }
 
-/// Regression: the parser of the command line quoted invalid arguments unescaped.
+/// Regression: the error messages of the command-line parser repeated invalid arguments without
+/// escapes.
 #[test]
 fn an_invalid_argument_is_quoted_escaped() {
     let none: &[(String, String)] = &[];

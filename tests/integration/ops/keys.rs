@@ -1,4 +1,4 @@
-//! Keys whose outcome is unknown, at a terminal.
+//! Commands of `truebond-ops` for keys whose outcome is unknown.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -14,7 +14,7 @@ use super::{World, ops, text};
 const SCOPE: &str = "fn:default:orders";
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The function `idempotency` beside the others.
+/// The function `idempotency` with the same stores as the payment functions.
 async fn engine(world: &World) -> Lambda {
     let variables: Vec<_> = world
         .variables
@@ -58,7 +58,7 @@ fn ops_with(world: &World, arguments: &[&str], typed: &str) -> Output {
         .stderr(Stdio::piped());
     let mut child = command.spawn().expect("truebond-ops runs");
     let mut input = child.stdin.take().expect("piped");
-    // The process may end before it reads.
+    // An error is ignored, because the process may end before it reads.
     let _ = input.write_all(typed.as_bytes());
     drop(input);
     child.wait_with_output().expect("truebond-ops ends")
@@ -174,8 +174,8 @@ async fn a_key_is_released_with_a_reason_and_only_at_the_revision_that_was_seen(
     assert!(error.contains("not found in scope"), "{error}");
 }
 
-/// Regression: `key show` reported that a charged payment had no effect if its record was released. A mismatch after the key's
-/// retention may release such a record.
+/// Regression: `key show` reported that a charged payment had no effect if its record was released. Such a record can be
+/// released after the key's retention, when a request with another body uses the key.
 #[tokio::test]
 async fn the_advice_for_a_payments_key_comes_from_the_ledger() {
     let world = World::new().await;

@@ -28,8 +28,8 @@ fn shown(folder: &Path, arguments: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// Regression: without a store, `key show` did not read the ledger; the command failed after the first
-/// payment.
+/// Regression: without a store, `key show` did not read the ledger, so the command failed even if the
+/// ledger had the payment.
 #[tokio::test]
 async fn without_a_store_key_show_prints_the_payment_from_the_ledger() {
     let folder = TempDir::new().expect("a folder");
