@@ -17,7 +17,7 @@ const PROBLEM: &str = "urn:truebond:problem:";
 /// The statuses of a health report. Only a health report may have an error status without being a problem document.
 const HEALTH: [&str; 4] = ["healthy", "degraded", "unhealthy", "disconnected"];
 
-/// A response.
+/// A function's answer, as an HTTP response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The HTTP status.

@@ -9,10 +9,10 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// Runs spawned tasks. Dropping it drops all tasks and joins the thread.
+/// A runtime with its thread. Dropping it drops all tasks and waits for the end of the thread.
 pub struct BackgroundRuntime {
     handle: Handle,
-    /// Dropping it ends the thread.
+    /// Dropping the sender ends the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }

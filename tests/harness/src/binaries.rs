@@ -25,7 +25,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
     profile_directory().join("examples").join(name)
 }
 
-/// Builds the workspace and returns cargo's folder of binaries. Fast if nothing has changed.
+/// Builds the workspace and returns cargo's folder of binaries. The build is fast if nothing has changed.
 fn profile_directory() -> &'static Path {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     match BUILT.get_or_init(build) {
@@ -35,7 +35,8 @@ fn profile_directory() -> &'static Path {
 }
 
 fn build() -> Result<PathBuf, String> {
-    // <target directory>/<profile>/<this program>, or one folder below: deps/<this test>, examples/<this example>.
+    // The path of a program is <target directory>/<profile>/<program>. Tests and examples are one folder below, in
+    // `deps` and `examples`.
     let test = std::env::current_exe()
         .map_err(|error| format!("the path of the test program is unknown: {error}"))?;
     let mut parents = test.ancestors().skip(1).skip_while(|folder| {

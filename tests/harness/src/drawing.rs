@@ -57,7 +57,7 @@ impl Drawing {
         ));
     }
 
-    /// The area inside a closed path, in SVG's syntax.
+    /// A filled area. `path` is its closed outline in SVG's syntax.
     pub fn area(&mut self, path: &str, color: &str) {
         self.add(format_args!(
             "<path d=\"{path}\" fill=\"{color}\" fill-opacity=\"0.75\"/>"

@@ -9,7 +9,8 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The folder into which `scripts/install` puts the jars of `tests/harness/mongo/pom.xml`. Its name has their version.
+/// The folder into which `scripts/install` puts the jars of `tests/harness/mongo/pom.xml`. The folder's name has the version
+/// of mongo-java-server.
 const MONGODB_STAND_IN: &str = "mongo-java-server-1.47.0";
 /// The folder into which `scripts/install` puts localstripe.
 const LOCALSTRIPE: &str = "localstripe-1.15.10";

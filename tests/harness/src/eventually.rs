@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 ///
-/// Panics if the condition does not hold after `limit`. The message names the caller's line.
+/// Panics if the condition does not become true within `limit`. The message names the caller's line.
 #[track_caller]
 pub fn eventually(
     limit: Duration,

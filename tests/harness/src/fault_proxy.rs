@@ -1,9 +1,9 @@
 //! A TCP proxy between a client and its server that injects network faults.
 //!
-//! The proxy simulates the outage of a managed service: the client keeps its address, and the server keeps running. Each fault is
-//! a method, and is in force when the method returns. [`FaultProxy::heal`] ends all faults. The proxy runs on its own thread, so
-//! that neither a busy test nor a frozen client stops it. It copies bytes of any protocol; only for its counters it recognises
-//! the commands of Redis and MongoDB.
+//! The proxy simulates the outage of a managed service: the server's address stays the same for clients, and the server keeps
+//! running. Each fault is a method, and is in force when the method returns. [`FaultProxy::heal`] ends all faults. The proxy runs
+//! on its own thread, so that neither a busy test nor a frozen client stops it. It copies bytes of any protocol; only for its
+//! counters it recognises the commands of Redis and MongoDB.
 //!
 //! A silenced connection (`black_hole`, `drop_next_reply`) stays silent after `heal`, because TCP delivers nothing after lost
 //! bytes.
@@ -29,7 +29,7 @@ use crate::background_runtime::BackgroundRuntime;
 
 /// An address without a server: nothing listens on port 1.
 const NO_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
-/// With [`FaultProxy::delay_some`], on average one of this many replies is late.
+/// [`FaultProxy::delay_some`] delays on average one of this many replies.
 const LATE_REPLIES: u32 = 4;
 
 /// A proxy in front of one server. Dropping it closes its connections and frees its port.
@@ -87,12 +87,12 @@ impl FaultProxy {
         });
     }
 
-    /// Closes the existing connections with a FIN. New ones work.
+    /// Closes the existing connections with a FIN. New connections work.
     pub fn close_connections(&self) {
         self.apply(|board| async move { board.end_connections(Flow::Close).await });
     }
 
-    /// Resets the existing connections (RST). New ones work.
+    /// Resets the existing connections (RST). New connections work.
     pub fn reset_connections(&self) {
         self.apply(|board| async move { board.end_connections(Flow::Reset).await });
     }
@@ -147,7 +147,8 @@ impl FaultProxy {
         });
     }
 
-    /// Forwards new connections to another server, like a DNS name after a failover. Existing connections stay.
+    /// Forwards new connections to another server, like a DNS name after a failover. Existing connections stay connected to the
+    /// previous server.
     pub fn lead_to(&self, server: SocketAddr) {
         self.board.set_server(server);
     }
@@ -183,7 +184,7 @@ impl FaultProxy {
         });
     }
 
-    /// Connections accepted since the start or the last [`reset_counters`](Self::reset_counters).
+    /// The number of connections accepted since the start or the last [`reset_counters`](Self::reset_counters).
     pub fn accepted(&self) -> usize {
         self.board.traffic().accepted()
     }

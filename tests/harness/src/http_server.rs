@@ -1,4 +1,4 @@
-//! An HTTP server on an existing listener, whose answers a function of the harness returns.
+//! An HTTP server on an existing listener. The caller's function returns the answers.
 
 use std::error::Error;
 
@@ -25,7 +25,7 @@ pub async fn serve<R, B, E>(
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
-        // An error costs only latency.
+        // After an error, the connection still works, only with more latency.
         let _ = stream.set_nodelay(true);
         let service = service_fn(respond.clone());
         connections.spawn(async move {

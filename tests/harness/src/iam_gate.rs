@@ -43,7 +43,7 @@ pub struct Login {
     pub user: String,
     /// The token in the login.
     pub token: String,
-    /// The reason why the token is invalid, if it is.
+    /// `Ok` if the token is valid, otherwise the reason why it is invalid.
     pub verdict: Result<(), String>,
     /// The time at which the gate accepted the connection of this login.
     pub accepted: Timestamp,
@@ -132,7 +132,7 @@ impl IamGate {
         });
     }
 
-    /// The function with the settings to connect through this gate.
+    /// Adds the settings with which the function connects through this gate.
     pub fn serving(&self, function: LambdaBuilder) -> LambdaBuilder {
         let user = &self.state.user;
         let ca_file = self.ca_file();

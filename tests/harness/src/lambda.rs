@@ -1,5 +1,5 @@
-//! Simulates Lambda around a real built binary: the Runtime API, a clean environment, freeze and thaw, timeouts that kill, and a
-//! new process after a crash (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
+//! Simulates Lambda around a real built binary: the Runtime API, a clean environment, freeze and thaw, the kill of a process at
+//! its timeout, and a new process after a crash (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 //!
 //! The Runtime API runs on its own thread, so that a busy test does not slow the function. The benchmark runs the Runtime API
 //! on its own runtime instead. The harness checks that every answer to an HTTP request follows the rules for all answers (see
@@ -52,12 +52,12 @@ pub struct Lambda {
     _home: Home,
 }
 
-/// The runtime of the Runtime API.
+/// The tokio runtime on which the Runtime API runs.
 #[expect(dead_code, reason = "the values are held only to be dropped")]
 enum Home {
-    /// On a thread of its own.
+    /// A runtime on its own thread.
     Own(BackgroundRuntime),
-    /// On the caller's runtime.
+    /// The caller's runtime. These are the tasks on it.
     Callers(JoinSet<()>),
 }
 

@@ -1,8 +1,8 @@
 //! The test harness: real servers, a proxy that injects network faults between them, and Lambda's Runtime API around the built
 //! binaries.
 //!
-//! A test drives the deployed artefact (a process with its environment and sockets). Its statements follow the order of
-//! events. Every server and process is a value of this crate. Dropping the value ends the server or the process. Tests use
+//! A test drives the deployed artefact (a process with its environment and sockets). The statements of a test follow the order
+//! of events. Every server and process is a value of this crate. Dropping the value ends the server or the process. Tests use
 //! only the loopback interface and free ports. A missing program fails the test with a message about what to install; no test
 //! is skipped.
 //!

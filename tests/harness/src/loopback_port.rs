@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// The first port to use. All ports are below 32 768 (Linux) and 49 152 (macOS), where the range for outgoing connections
 /// starts.
 const FIRST: u16 = 15_000;
+/// The number of ports to use.
 const COUNT: u16 = 17_000;
 
 /// Returns a port of 127.0.0.1 on which nothing listens and that this process has not returned before.

@@ -33,7 +33,8 @@ impl MongoServer {
     ///
     /// Panics if no server is found. The message says what to install.
     pub async fn shared() -> &'static Self {
-        // Uses plain processes and threads, because an I/O object of one test's runtime would end with that test.
+        // The server uses plain processes and threads, because an I/O object of a test's tokio runtime would end with that
+        // test.
         static SHARED: OnceLock<Result<MongoServer, String>> = OnceLock::new();
         let shared = tokio::task::spawn_blocking(|| SHARED.get_or_init(Self::find)).await;
         match shared.expect("finding a server does not panic") {

@@ -1,6 +1,6 @@
-//! A child process that ends with the value that started it.
+//! A child process that ends when its [`OwnedProcess`] is dropped.
 //!
-//! The child's output goes to a file instead of a pipe. So the output can be read at once, without a reading thread, and a
+//! The child's output goes to a file instead of a pipe. So the output can be read at any time, without a reading thread, and a
 //! process with much output never blocks. The standard input of the child is a pipe without data. A program that reads the pipe
 //! to the end notices the end of the test process, even after a kill. Programs that do not read the pipe are ended by the
 //! watchdog.
@@ -62,7 +62,7 @@ impl OwnedProcess {
 
     /// Stops the process (SIGSTOP) and returns when it is stopped.
     pub fn pause(&mut self) {
-        // The system reports a stop only once.
+        // The system reports a stop only once, so a second wait for the stop would fail.
         if self.is_paused {
             return;
         }

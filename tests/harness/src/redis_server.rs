@@ -1,7 +1,7 @@
 //! A real `redis-server`, one process per test. Each method of the builder adds one deviation from the default settings.
 //!
-//! A server keeps no data over a restart and uses a free port of 127.0.0.1. The harness itself connects through a Unix socket
-//! as its own ACL user. So assertions do not depend on ports, certificates, passwords and proxies.
+//! A server keeps no data over a restart and uses a free port of 127.0.0.1. The harness itself connects through a Unix
+//! socket, with an ACL user of its own. So assertions do not depend on ports, certificates, passwords and proxies.
 
 mod admin;
 mod builder;

@@ -72,7 +72,7 @@ impl SecretsManager {
         variables
     }
 
-    /// The function with the settings to read from this server.
+    /// Adds the settings with which the function reads from this server.
     pub fn serving(&self, function: LambdaBuilder) -> LambdaBuilder {
         self.variables()
             .iter()

@@ -58,7 +58,7 @@ impl StripeServer {
             .await
     }
 
-    /// Creates a card with this number and returns its name.
+    /// Creates a card with this number and returns its id, which requests use as the payment method.
     pub async fn card(&self, number: &str) -> String {
         let form = [
             ("type", "card"),

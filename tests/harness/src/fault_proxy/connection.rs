@@ -1,5 +1,5 @@
-//! One connection through the proxy. Each direction has a reader and a writer. The reader always reads at once. The writer
-//! writes only as the connection's [`Flow`] permits.
+//! One connection through the proxy. Each direction has a reader and a writer. The reader reads bytes as soon as they arrive.
+//! The writer writes only as the connection's [`Flow`] permits.
 //!
 //! Readers do not wait for writers, so that events at both ends (bytes, FIN, reset) are counted even while a fault holds them
 //! back. The buffer between reader and writer is unbounded, because tests send only kilobytes.
@@ -20,7 +20,7 @@ use super::resp_commands::CommandReader;
 use super::switchboard::{NextReply, Switchboard};
 use super::traffic::OpenConnection;
 
-/// The maximum lateness of tokio's timer.
+/// Tokio's timer may fire this much too late, but not later.
 const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
 
 /// The way in which a connection to the client ends.
@@ -79,7 +79,7 @@ async fn relay(
     board: &Switchboard,
     flow: watch::Receiver<Flow>,
 ) -> End {
-    // An error costs only latency.
+    // After an error, the connection still works, only with more latency.
     let _ = client.set_nodelay(true);
     let (from_client, to_client) = client.split();
     let client_spoke_last = AtomicBool::new(false);
@@ -97,7 +97,7 @@ async fn relay(
     );
     let serving = async {
         let mut gate = flow.clone();
-        // A client's connection does not lead to a connection to the server until its flow is `Forward`.
+        // The proxy connects to the server only when the flow of the client's connection is `Forward`.
         let opened = gate.wait_for(|flow| *flow == Flow::Forward).await.is_ok();
         let Some(mut server) = (if opened { board.connect().await } else { None }) else {
             return Err(End::Reset);
@@ -215,7 +215,7 @@ async fn wait_until(due: Instant) {
     }
     if let Some(rest) = rest(Duration::ZERO) {
         let slept = tokio::task::spawn_blocking(move || std::thread::sleep(rest));
-        // A sleep does not panic.
+        // An error would mean that the sleep panicked, which it never does.
         let _ = slept.await;
     }
 }

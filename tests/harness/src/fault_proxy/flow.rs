@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Flow {
     Forward,
-    /// All bytes wait.
+    /// The proxy holds all bytes until the flow changes.
     Stall,
     /// All bytes are discarded, permanently.
     Silent,

@@ -24,6 +24,7 @@ pub struct MongoCommand {
 pub(super) struct MessageReader {
     /// The bytes of an incomplete message.
     message: Vec<u8>,
+    /// Whether the reader has stopped, because the connection has bytes of another kind.
     gave_up: bool,
 }
 
@@ -37,10 +38,11 @@ const OP_MSG: i32 = 2013;
 const OP_QUERY: i32 = 2004;
 /// The flag that means that the message ends with a checksum.
 const HAS_CHECKSUM: i32 = 1;
+/// The size of the checksum.
 const CHECKSUM: usize = 4;
 
 impl MessageReader {
-    /// Takes the next bytes and returns the completed commands.
+    /// Reads the next bytes of the connection, and returns the commands that these bytes complete.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Vec<MongoCommand> {
         let mut commands = Vec::new();
         if self.gave_up {

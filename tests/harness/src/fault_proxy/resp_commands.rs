@@ -15,14 +15,15 @@ pub(super) struct CommandReader {
     name: Vec<u8>,
 }
 
+/// The part of a command that the next bytes should be.
 #[derive(Default)]
 enum Expected {
     /// `*<parts>\r\n`, which starts a command.
     #[default]
     Array,
-    /// `$<length>\r\n` of the next of `parts` remaining strings.
+    /// `$<length>\r\n`, the header of the next string. This string is the first of the `parts` remaining strings.
     Length { parts: usize, role: Role },
-    /// `bytes` of a string and its line end, then the remaining `parts`.
+    /// The last `bytes` of a string, including its line end. `parts` strings follow.
     Text {
         bytes: usize,
         parts: usize,
@@ -38,11 +39,11 @@ enum Role {
     Argument,
 }
 
-/// `\r\n` after each string.
+/// The size of `\r\n`, which follows each string.
 const LINE_END: usize = 2;
 
 impl CommandReader {
-    /// Takes the next bytes and returns the completed names.
+    /// Reads the next bytes of the connection, and returns the names of commands that these bytes complete.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Vec<String> {
         let mut names = Vec::new();
         while !bytes.is_empty() {
@@ -55,7 +56,7 @@ impl CommandReader {
         names
     }
 
-    /// Reads up to the end of a header line; returns what comes after it.
+    /// Reads up to the end of a header line. Returns the bytes after the line.
     fn read_header<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let kind = if matches!(self.expected, Expected::Array) {
             b'*'
@@ -90,7 +91,7 @@ impl CommandReader {
         &bytes[end + 1..]
     }
 
-    /// Reads up to the end of a string; returns what comes after it.
+    /// Reads up to the end of a string. Returns the bytes after the string.
     fn read_text<'a>(&mut self, bytes: &'a [u8], names: &mut Vec<String>) -> &'a [u8] {
         let Expected::Text {
             bytes: left,

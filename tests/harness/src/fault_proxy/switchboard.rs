@@ -29,7 +29,7 @@ pub(super) struct Settings {
     source: Option<Ipv4Addr>,
     /// The task that accepts connections; `None` while they are refused.
     pub(super) listener: Option<JoinHandle<()>>,
-    /// The flow of a new connection.
+    /// The flow with which new connections start.
     arrivals: Flow,
     /// The flow of each open connection.
     pub(super) connections: HashMap<u64, watch::Sender<Flow>>,
@@ -40,13 +40,13 @@ pub(super) struct Settings {
     lost_replies: Option<LostReplies>,
 }
 
-/// The next `times` replies to a MongoDB command of this name close their connections.
+/// The proxy discards the next `times` replies to MongoDB commands of this name, and closes their connections.
 struct LostReplies {
     command: &'static str,
     times: u32,
 }
 
-/// The rule for how late replies are.
+/// How late the proxy delivers replies.
 pub(super) enum Delay {
     /// All replies are late by the same time.
     Constant(Duration),
@@ -131,7 +131,8 @@ impl Switchboard {
         self.settings.lock().next_reply = next_reply;
     }
 
-    /// Returns the treatment of bytes that have just arrived from the server, and resets it. The caller applies it.
+    /// Returns what to do with bytes that have just arrived from the server. The caller must do it, because the bytes after them
+    /// are delivered as usual.
     pub(super) fn take_next_reply(&self) -> NextReply {
         std::mem::replace(&mut self.settings.lock().next_reply, NextReply::Deliver)
     }
@@ -144,7 +145,8 @@ impl Switchboard {
         self.settings.lock().lost_replies = None;
     }
 
-    /// Whether to lose the reply to a command that has just arrived from a client. Counts the loss, so the caller must apply it.
+    /// Whether to lose the reply to a command that has just arrived from a client. If so, the method counts the reply as lost,
+    /// and the caller must discard it.
     pub(super) fn loses_reply_to(&self, command: &str) -> bool {
         let mut settings = self.settings.lock();
         let Some(lost) = &mut settings.lost_replies else {
@@ -161,7 +163,7 @@ impl Switchboard {
         self.settings.lock().arrivals = arrivals;
     }
 
-    /// Changes the flow of the existing connections. Silent ones stay silent.
+    /// Changes the flow of the existing connections. Silent connections stay silent.
     pub(super) fn set_flow(&self, flow: Flow) {
         for connection in self.settings.lock().connections.values() {
             connection.send_if_modified(|current| {

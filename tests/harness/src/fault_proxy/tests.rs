@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::FaultProxy;
 use crate::eventually::eventually;
 
+/// The time limit for events that must happen.
 const SOON: Duration = Duration::from_secs(5);
 /// The time after which a test concludes that nothing arrives.
 const SILENCE: Duration = Duration::from_millis(50);

@@ -10,7 +10,7 @@ use super::mongo_commands::MongoCommand;
 #[derive(Default)]
 pub(super) struct Traffic {
     counts: Mutex<Counts>,
-    /// Separate from the others, because a reset must not change it.
+    /// The number of open connections, which a reset must not change.
     open: AtomicUsize,
 }
 

@@ -11,7 +11,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::redis_server::Certificate;
 
-/// Accepts TLS with a new certificate in `directory`.
+/// Creates a certificate in `directory`, and returns an acceptor for TLS connections with this
+/// certificate.
 pub(super) fn acceptor(directory: &Path) -> TlsAcceptor {
     let files = Certificate::issue(directory);
     let certificates = CertificateDer::pem_file_iter(files.certificate())

@@ -41,6 +41,7 @@ pub enum CacheKind {
     ReplicationGroup,
 }
 
+/// The time for which a token is valid.
 const LIFE_SECONDS: i64 = 900;
 
 impl IamUser {
@@ -57,7 +58,7 @@ impl IamUser {
         }
     }
 
-    /// The function with this user's credentials and settings.
+    /// Adds this user's credentials and settings to the function.
     pub fn serving(&self, function: LambdaBuilder) -> LambdaBuilder {
         let kind = match self.kind {
             CacheKind::Serverless => "serverless",

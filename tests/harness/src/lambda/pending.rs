@@ -11,7 +11,7 @@ use crate::answer::Answer;
 use crate::secrets::Secrets;
 use crate::test_request::TestRequest;
 
-/// Awaiting it returns the checked answer.
+/// A request without an answer yet. Awaiting it returns the checked answer.
 #[must_use = "the answer is checked when it is awaited"]
 pub struct Pending {
     pub(super) request: TestRequest,

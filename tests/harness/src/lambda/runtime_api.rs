@@ -122,12 +122,13 @@ fn status(status: StatusCode) -> Response<ResponseBody> {
 }
 
 fn send(events: &mpsc::UnboundedSender<Event>, event: Event) {
-    // Fails only while everything is shutting down.
+    // Fails only if the supervisor has ended. Then no event is needed.
     let _ = events.send(event);
 }
 
 /// A body that signals when the server has written it. The server drops the body in the same step that writes the body to the
-/// socket. Other tasks of this single-threaded runtime run only after that step. Other threads may run before its end.
+/// socket. Other tasks of this single-threaded runtime run only after that step. Other threads may get the signal before the
+/// end of the step.
 struct ResponseBody {
     content: Option<Bytes>,
     _written: Option<oneshot::Sender<()>>,

@@ -40,7 +40,9 @@ pub(super) struct Limits {
 /// The kind of deadlines that the function gets.
 #[derive(Clone, Copy)]
 pub(super) enum Clock {
+    /// The deadline is the end of the function's timeout.
     Real,
+    /// The deadline is [`LOCAL_DEADLINE_MS`], as from `cargo lambda watch`.
     Local,
 }
 
@@ -204,8 +206,8 @@ impl Supervisor {
         self.freeze_if_at_rest();
     }
 
-    /// Delivers queued invocations to requests for work. If that empties the queue, the result signals when the last one is in
-    /// the process's socket.
+    /// Delivers queued invocations to requests for work. If the queue is then empty, returns a receiver that gets a signal
+    /// when the last invocation is in the process's socket.
     fn dispatch(&mut self) -> Option<oneshot::Receiver<()>> {
         // A request for work with a closed connection cannot take an invocation.
         self.polls.retain(|poll| !poll.is_closed());

@@ -1,5 +1,6 @@
-//! Starts a MongoDB server that ends with the test process, even if the test process is killed. Both kinds of server read a
-//! pipe that the system closes at the end of the test process.
+//! Starts a MongoDB server that ends with the test process, even if the test process is killed. For both kinds of server,
+//! the started program reads a pipe. The system closes the pipe at the end of the test process, and then the program ends
+//! the server.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;

@@ -13,7 +13,7 @@ pub(super) const PASSWORD: &str = "harness";
 /// The socket's name in the server's directory.
 pub(super) const SOCKET: &str = "admin.sock";
 
-/// The time limit of a start and of a command. Both are shorter, even on a busy machine.
+/// The time limit of a start, and of a command. Both take less time, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(5);
 

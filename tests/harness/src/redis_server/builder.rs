@@ -61,7 +61,7 @@ impl RedisServerBuilder {
         self
     }
 
-    /// Requires this password of the default user (`requirepass`).
+    /// Sets the password that clients need for the default user (`requirepass`).
     pub fn password(mut self, password: &str) -> Self {
         self.login.get_or_insert_with(|| Login {
             user: None,

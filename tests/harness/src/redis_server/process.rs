@@ -11,7 +11,7 @@ use crate::owned_process::OwnedProcess;
 /// A server that can start several times with the same configuration.
 pub(super) struct ServerProcess {
     program: String,
-    /// Declared before the directory, so that it is dropped first.
+    /// The process. It is declared before the directory, so that it ends before the directory is deleted.
     running: Option<OwnedProcess>,
     directory: TempDir,
 }

@@ -115,7 +115,7 @@ async fn a_replica_serves_reads_and_refuses_writes() {
 
 #[tokio::test]
 async fn a_tls_server_has_a_certificate_of_its_authority() {
-    // Fails if another test has installed it already.
+    // An error means that another test has already installed the provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let server = RedisServer::builder()
         .tls()
