@@ -126,8 +126,8 @@ fn the_harness_depends_on_no_crate_under_test() {
     }
 }
 
-/// `shared/src/lambda.rs` has the list of crates whose lines below WARN are logged. The list must have every crate of
-/// this workspace.
+/// `shared/src/lambda.rs` has the list of crates whose lines below WARN are logged. The list must have every crate in
+/// `CRATES`.
 #[test]
 fn the_log_level_applies_to_every_crate_of_ours() {
     let lambda = std::fs::read_to_string(root().join("shared/src/lambda.rs")).expect("text");

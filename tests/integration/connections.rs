@@ -14,7 +14,7 @@ struct Stores {
     folder: TempDir,
 }
 
-/// How often a function is invoked.
+/// The number of invocations of each function.
 const INVOCATIONS: usize = 40;
 const SECRET: &str = "whsec_0123456789abcdef";
 

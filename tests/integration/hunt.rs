@@ -1,5 +1,5 @@
-//! Short hunts: random payments with random faults, which check the guarantees. `make hunt` runs
-//! longer hunts.
+//! Short hunts. A hunt makes random payments with random faults, and checks the guarantees. `make
+//! hunt` runs longer hunts.
 
 use std::time::Duration;
 

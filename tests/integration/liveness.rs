@@ -1,4 +1,4 @@
-//! `GET /api/health`.
+//! `GET /api/health`: answers without any request to a store.
 
 use harness::{FaultProxy, Lambda};
 

@@ -104,7 +104,8 @@ fn check(command: &MongoCommand) {
         assert!(OTHERS.contains(&name), "{name} is in none of the lists");
         return;
     }
-    // The driver omits the default, and sends `primaryPreferred` to a single member of a replica set.
+    // The driver omits a read preference that is the default. It sends `primaryPreferred` to a replica set with a single
+    // member.
     let mode = |preference: &Document| preference.get_str("mode").map(str::to_owned);
     let mode = command.read_preference.as_ref().map(mode);
     let modes = ["primary", "primaryPreferred"];

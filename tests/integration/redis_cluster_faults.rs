@@ -1,4 +1,5 @@
-//! The Redis client in a cluster whose slots move, whose slots are incomplete, or with an unresponsive node.
+//! The Redis client in a cluster whose slots move, in which slots are missing, or in which a node does not
+//! reply.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The Redis client when a command may have run, and when one caller has less time than others.
+//! The Redis client when it cannot know whether a command ran, and when one caller has less time
+//! than others.
 
 use std::time::Duration;
 

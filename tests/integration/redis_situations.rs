@@ -20,7 +20,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Without the operations, for tests that do not check them.
+    /// The same health with `operations` set to null, for tests that do not check them.
     pub(crate) fn without_operations(self) -> Self {
         Self {
             operations: Value::Null,

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::given;
 use crate::redis_situations::{health, unhealthy};
 
-/// `health-redis` that probes at every request.
+/// Starts `health-redis`, which probes at every request.
 async fn probing(url: &str) -> Lambda {
     let function = Lambda::function("health-redis").env("REDIS_URL", url);
     // A slow test machine must not make Redis `slow`.

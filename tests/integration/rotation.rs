@@ -1,7 +1,7 @@
 //! The rotation of a password during requests.
 //!
-//! Each client pays in a loop and counts failed payments. The function has no fallback for Redis, so a payment fails if the
-//! function cannot use Redis.
+//! Clients pay in a loop during the rotation, and the tests count failed payments. The function has no fallback for Redis,
+//! so a payment fails if the function cannot use Redis.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -25,7 +25,7 @@ struct World {
     _folder: TempDir,
     made: AtomicUsize,
     failed: AtomicUsize,
-    /// Set when the clients should stop.
+    /// Whether the clients should stop.
     stopping: AtomicBool,
 }
 

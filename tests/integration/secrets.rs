@@ -1,4 +1,4 @@
-//! No credential is in a response or in the log, for every failure and at every log level.
+//! Responses and logs contain no credential, whatever fails and at every log level.
 
 use harness::{FaultProxy, Lambda, RedisServer, TestRequest};
 

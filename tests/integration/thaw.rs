@@ -25,7 +25,8 @@ const LOSSES: [fn(&FaultProxy); 3] = [
     FaultProxy::black_hole_existing,
 ];
 
-/// Freezes the process, runs `meanwhile`, and returns the response to a request that the process finds after the thaw.
+/// Freezes the process, runs `meanwhile`, and sends a request to the frozen process, thaws the process, and returns
+/// the response.
 async fn answer_after_freeze(
     lambda: &Lambda,
     path: &str,

@@ -50,7 +50,7 @@ impl BackgroundRuntime {
     pub fn run<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
         let (done, result) = mpsc::sync_channel(1);
         self.handle.spawn(async move {
-            // Fails only if the caller has panicked meanwhile.
+            // Sending fails only if the caller has panicked meanwhile.
             let _ = done.send(future.await);
         });
         result

@@ -2,8 +2,8 @@
 //!
 //! The proxy simulates the outage of a managed service: the server's address stays the same for clients, and the server keeps
 //! running. Each fault is a method, and is in force when the method returns. [`FaultProxy::heal`] ends all faults. The proxy runs
-//! on its own thread, so that neither a busy test nor a frozen client stops it. It copies bytes of any protocol; only for its
-//! counters it recognises the commands of Redis and MongoDB.
+//! on its own thread, so that neither a busy test nor a frozen client stops it. The proxy copies the bytes of any protocol. It
+//! recognises the commands of Redis and MongoDB only to count them.
 //!
 //! A silenced connection (`black_hole`, `drop_next_reply`) stays silent after `heal`, because TCP delivers nothing after lost
 //! bytes.
@@ -211,13 +211,13 @@ impl FaultProxy {
     }
 
     /// The names of the Redis commands that clients sent, in upper case and in the order of arrival. Commands inside scripts are
-    /// not included. Empty for TLS and for other protocols.
+    /// not included. The list is empty for TLS and for other protocols.
     pub fn commands(&self) -> Vec<String> {
         self.board.traffic().commands()
     }
 
-    /// The MongoDB commands that clients sent, in the order of arrival, including those of the driver's monitoring. Empty for
-    /// TLS, compression and other protocols.
+    /// The MongoDB commands that clients sent, in the order of arrival, including those of the driver's monitoring. The list is
+    /// empty for TLS, compression and other protocols.
     pub fn mongo_commands(&self) -> Vec<MongoCommand> {
         self.board.traffic().mongo_commands()
     }

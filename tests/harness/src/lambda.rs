@@ -62,17 +62,17 @@ enum Home {
 }
 
 impl Lambda {
-    /// A function of the workspace, by the name of its binary.
+    /// Builds a Lambda with the function of the workspace whose binary has this name.
     pub fn function(name: &str) -> LambdaBuilder {
         LambdaBuilder::new(Program::Function(name.to_owned()))
     }
 
-    /// An example of the `tests` crate (`tests/examples/<name>.rs`) that serves as a function.
+    /// Builds a Lambda whose function is an example of the `tests` crate (`tests/examples/<name>.rs`).
     pub fn example(name: &str) -> LambdaBuilder {
         LambdaBuilder::new(Program::Example(name.to_owned()))
     }
 
-    /// An existing program that serves as a function of this name.
+    /// Builds a Lambda whose function has this name, and is an existing program.
     pub fn program(name: &str, file: PathBuf) -> LambdaBuilder {
         LambdaBuilder::new(Program::File(name.to_owned(), file))
     }
@@ -180,7 +180,7 @@ impl Lambda {
         self.status.pid().expect("a process is running")
     }
 
-    /// The process's resident memory, in bytes. Linux only.
+    /// The process's resident memory, in bytes. This works only on Linux.
     ///
     /// # Panics
     ///

@@ -1,7 +1,7 @@
 //! Reserves ports for servers that stop and start again on the same port.
 //!
-//! The ports are below the range that the kernel uses for outgoing connections. Inside that range, while a server is down, its
-//! port may become the source port of another client. Then the server cannot start again.
+//! The ports are below the range that the kernel uses for outgoing connections. If the port of a stopped server were inside
+//! that range, the kernel could use the port for another client. Then the server could not start again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};

@@ -22,7 +22,7 @@ use crate::fault_proxy::FaultProxy;
 /// The server that all tests of this process share.
 pub struct MongoServer {
     uri: MongoUri,
-    /// The server's process, which ends with this one. `None` for the server in `MONGODB_TEST_URI`.
+    /// The server's process, which ends with the test process. `None` for the server in `MONGODB_TEST_URI`.
     process: Option<Running>,
 }
 

@@ -92,7 +92,7 @@ impl OwnedProcess {
 
     /// Kills the process (SIGKILL, which also ends a stopped process) and waits for its end.
     pub fn kill(&mut self) -> ExitStatus {
-        // Fails only if the process has already ended.
+        // The kill fails only if the process has already ended.
         let _ = self.child.kill();
         watchdog::ended(self.child.id());
         self.child.wait().expect("a child can be waited for")

@@ -32,7 +32,7 @@ const UNTIL_INPUT_ENDS: &str = r#"
 "#;
 
 impl StandIn {
-    /// Starts a program with `options` and then the port as its arguments.
+    /// Starts a program. Its arguments are `options`, followed by the port.
     ///
     /// # Panics
     ///

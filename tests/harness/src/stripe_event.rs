@@ -8,7 +8,7 @@ use sha2::Sha256;
 
 use crate::test_request::TestRequest;
 
-/// The route for events.
+/// The path of the webhook, to which events are sent.
 const PATH: &str = "/api/payments/webhook";
 
 /// An event that can be sent several times.

@@ -15,7 +15,7 @@ const TESTER: &str = "tester";
 /// The default tenant of a request.
 pub const TENANT: &str = "jwt:tester";
 
-/// A client's request. Each has its own id.
+/// A client's request. Each request has its own id.
 #[derive(Clone, Debug)]
 pub struct TestRequest {
     method: String,
@@ -30,7 +30,7 @@ pub struct TestRequest {
     /// The template's route, if it differs from the path.
     route: Option<String>,
     path_parameters: Map<String, Value>,
-    /// The result of API Gateway's authorizer; null without one.
+    /// The result of API Gateway's authorizer. Null if the route has no authorizer.
     authorizer: Value,
     request_id: String,
     /// Changes to the event, by JSON pointer.

@@ -71,7 +71,7 @@ impl Sources {
         needs
     }
 
-    /// The module whose file defines the item of a path; `None` if that is another crate.
+    /// The module whose file defines the item of a path; `None` if the item is in another crate.
     fn home(&self, from: &Module, path: &[String], depth: u32) -> Option<Module> {
         let (first, rest) = path.split_first()?;
         let mut module = match first.as_str() {
@@ -217,7 +217,7 @@ fn paths(declaration: &str) -> Vec<String> {
     paths_found
 }
 
-/// The paths in the code itself: `super::payment::id_of`.
+/// The paths in code outside of `use` declarations, for example `super::payment::id_of`.
 fn inline(code: &str) -> Vec<Vec<String>> {
     let words =
         code.split(|character: char| !(character.is_alphanumeric() || "_:".contains(character)));

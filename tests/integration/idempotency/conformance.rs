@@ -4,7 +4,7 @@ use shared::idempotency::conformance_tests;
 
 use super::stage::Stage;
 
-/// Tests all laws on each of these stores.
+/// Runs all tests of the suite on each of these stores.
 macro_rules! on_every_store {
     ($($store:ident)*) => { $(
         mod $store {

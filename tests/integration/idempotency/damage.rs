@@ -19,7 +19,7 @@ const FINISHED_AT: Range<usize> = 121..134;
 /// A `finished_at` in 1970, so the retention of the record is over.
 const LONG_AGO: &str = "0000000000001";
 
-/// Redis commands, each of which replaces the value under this key by another damaged value.
+/// Redis commands, each of which writes a damaged value under this key. Each damage is different.
 async fn damages(redis: &RedisServer, key: &str) -> Vec<Vec<String>> {
     let stored: String = redis.query(&["GET", key]).await;
     let set = |value: &str| vec!["SET".to_owned(), key.to_owned(), value.to_owned()];
@@ -110,7 +110,7 @@ async fn a_damaged_body_is_never_copied_or_replayed() {
     let renewal = lease.renew(Duration::from_secs(5)).await;
     assert!(
         matches!(renewal, WriteResult::Superseded(_)),
-        "{renewal:?}: a truncated body is not copied"
+        "{renewal:?}: the damaged body was copied"
     );
     eventually(Duration::from_secs(10), async || {
         let outcome = claim(&engine, &payment).await;

@@ -17,8 +17,8 @@ async fn records(stage: &Stage) -> Collection<Document> {
     server.collection(database, "idempotency").await
 }
 
-/// The fields of a document in alphabetical order, each with its value. Dates and long texts are without their
-/// values, which differ in each run.
+/// Describes the fields of a document, in alphabetical order. The values of dates and of long texts are left out,
+/// because they differ in each run.
 fn described(document: &Document) -> String {
     let mut fields: Vec<_> = document
         .iter()
@@ -166,7 +166,7 @@ async fn an_attempt_whose_document_expired_cannot_finish_the_next_one() {
 
 /// Regression: a slow reader had judged a finished record as expired. Meanwhile MongoDB deleted the record, and
 /// another caller claimed the key and completed at the same revision. The reader's compare-and-set matched that
-/// record, so both callers ran the work.
+/// record, so both callers ran the operation.
 #[tokio::test]
 async fn a_compare_and_set_for_a_deleted_document_starts_nothing() {
     let server = MongoServer::shared().await;

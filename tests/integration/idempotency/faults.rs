@@ -253,7 +253,10 @@ pub(super) async fn a_renewal_after_an_unacknowledged_one_is_written(
                 lease.checkpoint("charging").await;
             }
         });
-        assert!(renewing.await.is_err(), "its caller has given up");
+        assert!(
+            renewing.await.is_err(),
+            "the caller stops waiting before the reply"
+        );
         proxy.delay(Duration::ZERO);
         eventually(LIMIT, async || rev().await == expected - 1).await;
 
@@ -264,12 +267,12 @@ pub(super) async fn a_renewal_after_an_unacknowledged_one_is_written(
     }
 }
 
-/// Retries until the write is acknowledged.
+/// Repeats the write until it is acknowledged, at most five times.
 async fn until_done(mut write: impl AsyncFnMut() -> bool) {
     for _ in 0..5 {
         if write().await {
             return;
         }
     }
-    panic!("never acknowledged");
+    panic!("the write is never acknowledged");
 }

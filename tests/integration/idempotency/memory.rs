@@ -62,7 +62,7 @@ async fn a_full_memory_stores_a_result_as_a_summary() {
     assert!(matches!(end, RunOutcome::Fresh(_)));
 
     let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(&engine, &payment).await else {
-        panic!("forgotten");
+        panic!("the claim does not replay the result");
     };
 
     assert!(matches!(
@@ -434,7 +434,7 @@ async fn concurrent_completions_get_one_result() {
 
     assert_eq!(slow, quick);
     let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(&engine, &payment).await else {
-        panic!("forgotten");
+        panic!("the claim does not replay the result");
     };
     assert_eq!(slow, WriteResult::Stored(replayed));
 }
@@ -753,7 +753,7 @@ async fn an_attempt_taken_over_elsewhere_gets_the_other_result() {
         .await;
     assert_eq!(again, WriteResult::Superseded(replay));
     let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(&here, &payment).await else {
-        panic!("forgotten");
+        panic!("the claim does not replay the result");
     };
     assert_eq!(replayed, answer("other"));
 }

@@ -166,7 +166,7 @@ async fn a_process_frozen_past_its_lease_charges_once() {
     other.assert_no_secret_in_logs();
 }
 
-/// The clocks differ by a minute, and the lease still ends by the store's clock.
+/// The clocks of the two processes differ by a minute. The lease ends by the clock of the store.
 #[tokio::test]
 async fn wrong_clocks_end_no_lease_early_or_late() {
     for (first, second) in [(30, -30), (-30, 30)] {

@@ -7,8 +7,8 @@ use shared::idempotency::{Blocked, ClaimOutcome};
 
 use super::stage::{Provider, Stage, a_payment, charged, claim, started};
 
-/// Redis alone deletes an unknown key one retention after its last write; every other store keeps the key until
-/// the key is resolved.
+/// These stores keep an unknown key until the key is resolved. Redis without another store is not in this test:
+/// it deletes the key one retention after the last write.
 #[tokio::test]
 async fn an_unknown_key_does_not_expire_with_the_retention() {
     let stages = [

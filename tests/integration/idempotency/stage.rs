@@ -143,7 +143,7 @@ impl Stage {
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .chain(more)
             .collect();
-        // The last setting of a variable wins.
+        // If a variable is set several times, the last value counts.
         let lookup = |variable: &str| {
             let found = set.iter().rev().find(|(name, _)| *name == variable);
             found.map(|(_, value)| (*value).into())
@@ -165,7 +165,8 @@ impl Stage {
     }
 }
 
-/// A cluster takes seconds to start, so concurrent tests share one, with different keys.
+/// The cluster of all concurrent tests, which use different keys. They share it because its start takes
+/// seconds.
 async fn shared_cluster() -> Arc<RedisCluster> {
     static SHARED: Mutex<Weak<RedisCluster>> = Mutex::const_new(Weak::new());
     let mut shared = SHARED.lock().await;

@@ -133,7 +133,7 @@ async fn a_delayed_insert_starts_no_attempt() {
     );
     let ClaimOutcome::Blocked(Blocked::Replay(replayed)) = claim(&late, &world.payment).await
     else {
-        panic!("not replayed");
+        panic!("the claim does not replay a result");
     };
     assert_eq!(replayed, charged());
 }
@@ -189,7 +189,7 @@ async fn the_hint_of_a_crashed_process_blocks_no_caller() {
     let ClaimOutcome::Blocked(Blocked::Replay(replayed)) =
         claim(&world.engine_with(&[("MONGODB_URI", &direct)]), &other).await
     else {
-        panic!("refused");
+        panic!("the claim does not replay the result");
     };
 
     assert_eq!(replayed, charged());

@@ -1,4 +1,4 @@
-//! Malformed requests: refused with all their problems, without harm to the process.
+//! Malformed requests. The reply to a refused request lists all its problems, and the process continues to work.
 
 use serde_json::{Value, json};
 
@@ -248,7 +248,7 @@ async fn an_oversized_value_is_refused_and_the_lease_is_unchanged() {
     assert_eq!(caller.ask(&note(64 * 1024)).await["outcome"], "saved");
     let completed = caller.ask(&response(256 * 1024)).await;
     assert_eq!(completed["outcome"], "completed");
-    // 126 characters, but more than 128 bytes.
+    // This scope has 126 characters, but more than 128 bytes.
     let wide = with(begin("k"), "scope", "é".repeat(126));
     let refused = caller.ask_beyond_the_schema(&wide).await;
     assert_eq!(refused["errors"][0]["pointer"], "/scope");
@@ -287,8 +287,8 @@ async fn all_problems_are_reported_at_once() {
     ");
 }
 
-/// JavaScript and Python write half of a surrogate pair as an escape. In a payload it is compared; in a response or a
-/// checkpoint it is returned unchanged; in a name it is refused.
+/// JavaScript and Python write half of a surrogate pair as an escape. The function compares such an escape in a
+/// payload, returns it unchanged in a response or a checkpoint, and refuses it in a name.
 #[tokio::test]
 async fn half_of_a_surrogate_pair_is_accepted_only_as_data() {
     let caller = Caller::memory().await;

@@ -190,7 +190,8 @@ async fn an_unknown_reply_has_no_revision_of_a_running_attempt() {
     assert_eq!(revision(&slow).await, seen);
     proxy.delay(Duration::from_millis(700));
 
-    // Redis executes the claim now; the reply arrives later, so the second read happens later too.
+    // Redis executes the claim immediately, but the reply is delayed. So the function's second read comes after
+    // the changes below.
     let asking = begin("k");
     let (reply, ()) = tokio::join!(slow.ask(&asking), async {
         tokio::time::sleep(Duration::from_millis(350)).await;

@@ -74,7 +74,7 @@ async fn the_idempotency_key_of_a_creation_depends_on_its_form() {
         .collect();
     assert_eq!(statuses, ["requires_confirmation", "succeeded"]);
     assert_eq!(stripe.keys().len(), 2);
-    // A repeated creation with the same form returns the same intent.
+    // If a creation is repeated with the same form, Stripe returns the same intent.
     let again = ten_euros("pm_card_visa");
     stripe.refuse(Step::Confirm, 429, "rate_limit_error");
     assert_eq!(shop.pay("k-2", &again).await.status, 503);
@@ -135,7 +135,8 @@ async fn an_intent_of_another_amount_or_currency_is_never_confirmed() {
 /// Regression: with a test key in production, the function answered "succeeded", and no customer was charged.
 #[tokio::test]
 async fn an_intent_of_the_other_mode_is_never_confirmed() {
-    // The prefix of most API keys shows their mode (live or test). The function sends no request with a key of the wrong mode.
+    // The prefix of most API keys shows their mode (live or test). The function sends no request with such a key of the wrong
+    // mode. The second key has no such prefix.
     for (key, asked) in [
         (STRIPE_TEST_KEY, vec![]),
         ("sk_of_no_mode", vec![Step::Create]),

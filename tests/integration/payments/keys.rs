@@ -102,7 +102,8 @@ async fn a_key_without_a_payment_is_reopened() {
     assert_eq!(paid.status, 201);
 }
 
-/// The key's record belongs to another request, so the reconciler never completes the key with the payment's response.
+/// After the retention of the key, another request has claimed it. The record belongs to that request, so the reconciler never
+/// completes the key with the payment's response.
 #[tokio::test]
 async fn a_key_that_another_request_claimed_is_reopened() {
     let shop = Shop::with_mongodb(&[]).await;
@@ -111,7 +112,7 @@ async fn a_key_that_another_request_claimed_is_reopened() {
     let key = key_of(&payments(), "k-1");
     let records = shop.collection("idempotency").await;
     let id = doc! { "_id": key.as_str() };
-    records.delete_one(id).await.expect("its retention is over");
+    records.delete_one(id).await.expect("deleted");
     abandoned(&shop, &key, Policy::RerunAlways, b"{\"amount\": 2}").await;
     let reconciler = shop.function("payments-reconcile", CLOSING).await;
 
@@ -137,7 +138,7 @@ async fn a_paid_request_is_replayed_from_the_ledger_despite_the_engines_record()
     let damaged = records.update_one(id.clone(), damage).await;
     assert_eq!(damaged.expect("written").modified_count, 1);
     let over_damage = shop.pay("k-1", &order).await;
-    records.delete_one(id).await.expect("its retention is over");
+    records.delete_one(id).await.expect("deleted");
     abandoned(&shop, &key, Policy::RerunAlways, b"{\"amount\": 2}").await;
     let over_another = shop.pay("k-1", &order).await;
 

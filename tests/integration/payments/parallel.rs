@@ -30,7 +30,7 @@ async fn pay(lambda: &Lambda, request: TestRequest) -> Answer {
     answer
 }
 
-/// The order of a tenant with this number. Its amount is unique among tenants.
+/// The order with this number, of this tenant. Its amount is unique among tenants.
 fn order(tenant: usize, number: usize) -> Value {
     json!({
         "amount": 1 + number * AT_ONCE + tenant,

@@ -28,7 +28,8 @@ async fn run(reconciler: &Lambda) -> Value {
     }
 }
 
-/// Runs the reconciler until a member of its reports adds up to `expected`. Returns the last report.
+/// Runs the reconciler until the values of a member in all its reports add up to `expected`. Returns the last
+/// report.
 async fn run_until(reconciler: &Lambda, member: &str, expected: u64) -> Value {
     let (mut sum, mut last) = (0, Value::Null);
     eventually(LIMIT, async || {
@@ -187,7 +188,8 @@ async fn a_payment_that_is_open_for_days_is_reported_to_an_operator() {
     assert!(metric("OldestOpenPaymentAge").is_some_and(|age| age > 2.0 * day));
 }
 
-/// The payment has no intent in the ledger. Once the payment is closed, no late attempt can confirm an intent.
+/// The payment has no intent in the ledger. After the reconciler closes the payment, a late attempt cannot confirm
+/// an intent.
 #[tokio::test]
 async fn a_payment_without_an_intent_is_closed() {
     let stripe = StripeServer::start().await;

@@ -1,7 +1,8 @@
 //! A provider with scripted responses: Stripe's payment intents and idempotency keys, in memory.
 //!
-//! A reused key with the same form gets the same response. A reused key with another form is rejected, as
-//! Stripe does (<https://docs.stripe.com/api/idempotent_requests>); localstripe does not implement keys.
+//! As at Stripe, a repeated key with the same form gets the same response, and a repeated key with
+//! another form is rejected (<https://docs.stripe.com/api/idempotent_requests>); localstripe does not
+//! implement idempotency keys.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -35,7 +36,7 @@ pub(super) enum Step {
     Inspect,
 }
 
-/// A status and a body.
+/// The status and the body of a response.
 type Reply = (u16, Value);
 
 #[derive(Default)]
@@ -72,7 +73,7 @@ impl ScriptedStripe {
         format!("http://{}/", self.address)
     }
 
-    /// Rejects a step from now on, without an effect.
+    /// Rejects all requests of this kind from now on. They have no effect.
     pub(super) fn refuse(&self, step: Step, status: u16, kind: &str) {
         let body = json!({"error": {"type": kind}});
         self.state.lock().refused.insert(step, (status, body));
@@ -95,7 +96,7 @@ impl ScriptedStripe {
         self.state.lock().intents.values().cloned().collect()
     }
 
-    /// The idempotency keys of the creations.
+    /// The idempotency keys of the requests that created an intent.
     pub(super) fn keys(&self) -> Vec<String> {
         self.state.lock().keys.keys().cloned().collect()
     }

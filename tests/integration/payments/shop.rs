@@ -16,7 +16,8 @@ use crate::openapi;
 pub(super) struct Shop {
     pub(super) create: Lambda,
     pub(super) get: Lambda,
-    /// The folder of the sandbox's intents and, without MongoDB, of the ledger. Removed with the shop.
+    /// The folder of the sandbox's intents and, without MongoDB, of the ledger. It is removed with the
+    /// shop.
     pub(super) folder: TempDir,
     variables: Vec<(String, String)>,
 }
@@ -27,7 +28,7 @@ impl Shop {
         Self::with(&[]).await
     }
 
-    /// With MongoDB and these variables.
+    /// A shop with MongoDB and these variables.
     pub(super) async fn with_mongodb(variables: &[(&str, &str)]) -> Self {
         let server = MongoServer::shared().await;
         let (uri, database) = (server.uri(), server.fresh_database());

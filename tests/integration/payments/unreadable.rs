@@ -1,4 +1,5 @@
-//! Unreadable rows of the ledger delay no other payments, are counted, and are answered as an unknown outcome.
+//! Unreadable rows of the ledger: they are counted, they do not delay other payments, and requests for them
+//! get an unknown outcome.
 
 use std::time::Duration;
 

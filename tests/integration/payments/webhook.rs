@@ -209,7 +209,7 @@ async fn an_event_of_another_system_is_accepted_and_ignored() {
     assert_eq!(anomalies(&world.webhook), Vec::<String>::new());
 }
 
-/// Regression: the webhook logged such events without an alarm and accepted them, so Stripe did not send them again.
+/// Regression: the webhook accepted such events and logged them without an alarm, so Stripe did not send them again.
 #[tokio::test]
 async fn an_event_of_a_charge_that_contradicts_the_ledger_is_counted_and_retried() {
     let world = World::new().await;
@@ -349,7 +349,8 @@ async fn the_signature_covers_the_exact_bytes_of_the_body() {
     let world = World::new().await;
     world.authenticate(true).await;
     let event = world.event("evt_1", "payment_intent.succeeded");
-    // Binary bodies arrive base64-encoded by API Gateway. JSON that is no event is rejected despite a valid signature.
+    // Binary bodies arrive base64-encoded by API Gateway. The webhook rejects JSON that is not an event, even if its
+    // signature is valid.
     let body = event.body.to_string().replace("\"evt_1\"", " \"evt_1\" ");
     let signed = |body: &[u8]| {
         let header = signature(body, event.time, &[SECRET]);

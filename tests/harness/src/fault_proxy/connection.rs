@@ -20,7 +20,7 @@ use super::resp_commands::CommandReader;
 use super::switchboard::{NextReply, Switchboard};
 use super::traffic::OpenConnection;
 
-/// Tokio's timer may fire this much too late, but not later.
+/// The maximum time by which tokio's timer is late.
 const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
 
 /// The way in which a connection to the client ends.
@@ -148,7 +148,7 @@ async fn read_requests(
             }
         }
         let last = !matches!(content, Content::Bytes(_));
-        // Fails only after the writer has ended.
+        // Sending fails only after the writer has ended.
         let _ = parcels.send(Parcel {
             content,
             due: Instant::now(),
@@ -183,7 +183,7 @@ async fn read_replies(
                 return Err(End::Close);
             }
         }
-        // Fails only after the writer has ended.
+        // Sending fails only after the writer has ended.
         let _ = parcels.send(Parcel {
             content,
             due: Instant::now() + board.delay(),

@@ -38,7 +38,7 @@ pub(super) struct Launch {
     pub(super) log: PathBuf,
 }
 
-/// A process; dropping it kills it.
+/// A running process. Dropping this value kills the process.
 pub(super) struct Instance {
     /// The number of this process among the processes of the function, from 1.
     pub(super) number: u64,
@@ -47,7 +47,7 @@ pub(super) struct Instance {
     pub(super) init_error: Option<String>,
     has_skewed_clock: bool,
     process: Arc<Mutex<OwnedProcess>>,
-    /// The Runtime API.
+    /// The tasks of the process's Runtime API, which end with this value.
     _tasks: JoinSet<()>,
 }
 
@@ -153,7 +153,7 @@ fn watch(process: Arc<Mutex<OwnedProcess>>, instance: u64, events: mpsc::Unbound
         wait_for_end(id);
         let ended = process.lock().ended();
         if let Some(status) = ended {
-            // Fails only after the receiver has ended.
+            // Sending fails only after the receiver has ended.
             let _ = events.send(Event::Ended { instance, status });
         }
     });

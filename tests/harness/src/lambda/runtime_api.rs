@@ -122,7 +122,7 @@ fn status(status: StatusCode) -> Response<ResponseBody> {
 }
 
 fn send(events: &mpsc::UnboundedSender<Event>, event: Event) {
-    // Fails only if the supervisor has ended. Then no event is needed.
+    // Sending fails only if the supervisor has ended. Then no event is needed.
     let _ = events.send(event);
 }
 

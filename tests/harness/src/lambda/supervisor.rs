@@ -198,7 +198,7 @@ impl Supervisor {
                 .change(|current| current.init_duration = init_duration);
         }
         if let Some(started) = self.starting.take() {
-            // Fails only if the caller has given up.
+            // Sending fails only if the caller no longer waits.
             let _ = started.send(Ok(()));
         }
         self.polls.push(poll);
@@ -238,7 +238,7 @@ impl Supervisor {
     fn settle(&mut self, id: &str, outcome: Outcome<Bytes>, at: Instant) {
         if let Some(Running { caller, since }) = self.running.remove(id) {
             let took = at.saturating_duration_since(since);
-            // Fails only if the caller has given up.
+            // Sending fails only if the caller no longer waits.
             let _ = caller.send(Settled { outcome, at, took });
         }
     }
@@ -278,14 +278,14 @@ impl Supervisor {
             self.settle(&id, crashed.clone(), at);
         }
         if !started {
-            // Another process would fail for the same reason.
+            // These invocations fail too, because another process would not start for the same reason.
             for invocation in self.queue.drain(..) {
                 let settled = Settled {
                     outcome: crashed.clone(),
                     at,
                     took: Duration::ZERO,
                 };
-                // Fails only if the caller has given up.
+                // Sending fails only if the caller no longer waits.
                 let _ = invocation.caller.send(settled);
             }
         }
@@ -305,7 +305,7 @@ impl Supervisor {
             && let Some(done) = self.freezing.take()
         {
             instance.freeze();
-            // Fails only if the caller has given up.
+            // Sending fails only if the caller no longer waits.
             let _ = done.send(());
         }
     }

@@ -55,8 +55,8 @@ impl Running {
 ///
 /// Fails with what to install, or with the server's output.
 pub(super) fn launch() -> Result<Running, String> {
-    // This folder holds only the log of the start. Nothing deletes the folder, because the server's value lives until the
-    // process ends and is never dropped.
+    // This folder holds only the log of the start, and is deleted when this function returns. A field of `Running` could
+    // not delete the folder later, because the value of the shared server is never dropped.
     let directory = temporary_directory()?;
     let log = directory.path().join("server.log");
     let mongod = environment::find_on_path("mongod");
