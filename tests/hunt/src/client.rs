@@ -48,7 +48,7 @@ pub(super) struct Client<'a> {
     began: Instant,
 }
 
-/// The client's timeout for a response. After a timeout, the client retries at another process.
+/// The client's timeout for a response. After a timeout, the client retries, usually at another process.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// The maximum number of retries of a client. So many retries take longer than any fault.
 const MAX_ATTEMPTS: u32 = 400;

@@ -79,8 +79,8 @@ impl Fault {
         faults
     }
 
-    /// The faults of a mode with a short retention. Many of them are late replies, because a record can expire before a late
-    /// reply about it arrives.
+    /// The faults of a hunt in this mode with a short retention. Many of them are late replies, because a record can expire
+    /// before a late reply about it arrives.
     pub(super) fn of_short_retention(mode: Mode) -> Vec<Self> {
         [Self::of(mode), Self::late(mode).repeat(LATE_OFTEN)].concat()
     }
@@ -298,8 +298,8 @@ const LONG_OUTAGE: Range<Duration> = Duration::from_secs(3)..Duration::from_secs
 /// The maximum delay of a reply. It is longer than the pause of the TTL monitor. So the monitor can delete a record, and another
 /// client can claim its key, before the reply arrives.
 const LATEST_REPLY: Duration = Duration::from_millis(900);
-/// How often the list of faults contains the late replies of a mode with a short retention. A fault that is listed several times
-/// is drawn more often.
+/// The number of times that each fault of late replies is in the list of faults of a hunt with a short retention, so that it is
+/// drawn more often.
 const LATE_OFTEN: usize = 6;
 /// One outage in this many is long.
 const LONG: u32 = 6;
