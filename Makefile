@@ -8,8 +8,8 @@ help: ## list these commands
 run: ## serve all functions on 127.0.0.1:9000 (PORT=… for another port; reads .env)
 	@scripts/run
 
-# A variable of the command line is also one of the commands' environment, where PATH would hide all programs. Without it the shell
-# searches in its default folders.
+# make exports the variables of its command line to its commands. There `PATH=/api/…` would replace the folders of programs, and
+# no program would be found. Without PATH, the shell searches its default folders.
 ifneq ($(filter new,$(MAKECMDGOALS)),)
 ifeq ($(origin PATH),command line)
 export ENDPOINT_PATH := $(PATH)

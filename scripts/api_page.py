@@ -36,7 +36,7 @@ def table(head, rows):
 
 
 def cell(text):
-    """The text in a cell, which a line break or a bar would end. A page of docs becomes a link."""
+    """The text of a table cell. Line breaks and bars would end the cell, so they are replaced. The name of a docs page becomes a link."""
     return re.sub(r"\bdocs/([\w-]+\.md)", r"[\1](\1)", " ".join(text.split()).replace("|", "\\|"))
 
 
@@ -104,7 +104,7 @@ def example_of(schema):
 
 
 def members(schema, before=""):
-    """The members of an object, and those of the objects in it: (name, schema, whether it is required)."""
+    """The members of an object and of its nested objects, each as (name, schema, whether it is required)."""
     for name, member in schema.get("properties", {}).items():
         yield f"{before}{name}", member, name in schema.get("required", [])
         yield from nested(member, f"{before}{name}")
@@ -144,7 +144,7 @@ def object_section(name, schemas):
 
 
 def body_of(schema):
-    """A response's body in a table: its object, and the problems that it can be."""
+    """The table cell for a response's body: its object, and the problem types that the body can have."""
     if "$ref" in schema:
         return link(name_of(schema))
     if "allOf" in schema:
@@ -155,7 +155,7 @@ def body_of(schema):
 
 
 def media(content):
-    """The schema and the example of a body, which has one media type."""
+    """The schema and the example of a body. Each body has exactly one media type."""
     ((_, found),) = content.items()
     return found["schema"], found.get("example")
 
@@ -208,7 +208,7 @@ def heading(path, method):
 
 
 def operations(document):
-    """The operations in the order of their tags: (path, method, operation, parameters, whether HEAD works too)."""
+    """The operations in the order of their tags, each as (path, method, operation, parameters, whether HEAD works too)."""
     order = [tag["name"] for tag in document["tags"]]
     found = []
     for path, item in document["paths"].items():

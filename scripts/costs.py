@@ -22,7 +22,7 @@ PRICES = {
     "metric_month": 0.30,
     "alarm_metric_month": 0.10,
     "dashboard_month": 3.00,
-    # https://aws.amazon.com/xray/pricing/: an older copy of that page itself
+    # https://aws.amazon.com/xray/pricing/: an older copy of that page
     "trace_million": 5.00,
     # https://aws.amazon.com/vpc/pricing/: cloudburn.io, February 2026 (NAT, address)
     "nat_hour": 0.045,
@@ -38,24 +38,24 @@ PRICES = {
     "cache_gigabyte_hour": 0.084,
     "cache_million_ecpu": 0.0023,
     "cache_least_gigabytes": 0.1,
-    # https://aws.amazon.com/kms/pricing/: cloudburn.io, March 2026; each of the first yearly rotations adds as much again
+    # https://aws.amazon.com/kms/pricing/: cloudburn.io, March 2026; each of the first yearly rotations adds the same price
     "key_month": 1.00,
     # https://aws.amazon.com/secrets-manager/pricing/: hivebook.wiki, undated
     "secret_month": 0.40,
     # https://aws.amazon.com/eventbridge/pricing/ (Scheduler): from memory; awsnegotiations.com, May 2026, calls it low
     "schedule_million": 1.00,
-    # https://www.mongodb.com/pricing (Atlas M10 on AWS, three nodes, 10 GB): from memory. "Starts at $60 per month", says
+    # https://www.mongodb.com/pricing (Atlas M10 on AWS, three nodes, 10 GB): from memory. This page says "Starts at $60 per month":
     # https://www.mongodb.com/docs/atlas/billing/billing-breakdown-optimization/
     "atlas_m10_hour": 0.08,
 }
 
-# What a payment is, on the average. The round trips are those of docs/architecture.md; the times are for a provider that takes 300 ms, the
-# traces for payments that come at any time of the month alike.
+# The average payment. The round trips are those of docs/architecture.md; the times are for a provider that takes 300 ms, the traces assume
+# that payments are spread evenly over the month.
 PAYMENT = {
     "requests": {
-        # function: how many, milliseconds, GB of memory
+        # function: (requests per payment, milliseconds, GB of memory)
         "payments-create": (1.05, 700, 0.5),  # one of twenty is retried
-        "payments-webhook": (2, 350, 0.5),  # payment_intent.processing and .succeeded, or such
+        "payments-webhook": (2, 350, 0.5),  # for example payment_intent.processing and payment_intent.succeeded
         "payments-get": (1, 20, 0.5),
     },
     "cold_share": 0.01,
@@ -64,7 +64,7 @@ PAYMENT = {
     "provider_bytes": 30_000,  # two requests to Stripe, one per event, their share of TLS handshakes
     "provider_bytes_out": 10_000,  # the outbound part
     "mongodb_bytes": 40_000,  # seven round trips and more
-    "ecpu": 12,  # two scripts, a kilobyte or less each, and their share of connections
+    "ecpu": 12,  # two scripts of at most a kilobyte each, and a share of the connections
 }
 
 # A month without payments.
@@ -82,7 +82,7 @@ RUNS = 60 * 24 * 30.4
 
 
 def traced(per_second):
-    """The share of a function's invocations that X-Ray records: the first of each second, and one of twenty others."""
+    """The share of a function's invocations that X-Ray records: the first one in each second, and one in twenty of the others."""
     first = 1 - math.exp(-per_second)
     return (first + 0.05 * (per_second - first)) / per_second
 

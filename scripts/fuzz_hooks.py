@@ -1,6 +1,6 @@
-"""Filters requests that cargo-lambda itself answers 500: headers that are not ASCII, and bodies that are not UTF-8.
+"""Leaves out requests that cargo-lambda itself answers with 500: headers that are not ASCII, and bodies that are not UTF-8.
 
-API Gateway does not pass on such headers, and encodes such a body in Base64, as the integration tests do."""
+API Gateway does not pass on such headers. It encodes such a body in Base64, which the integration tests also do."""
 
 import schemathesis
 

@@ -40,7 +40,7 @@ def missing(template, given):
 
 
 def main(environment):
-    # Packages of the SAM CLI, whose interpreter runs this script.
+    # These packages belong to the SAM CLI, whose Python interpreter runs this script.
     import tomlkit
     from samtranslator.yaml_helper import yaml_parse
 

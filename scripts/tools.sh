@@ -33,11 +33,11 @@
 }
 
 tools="${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/truebond"
-# The harness has the same default, but needs HOME for it.
+# The harness has the same default, but requires HOME to compute it.
 export MONGODB_JAVA_SERVER_DIR="${MONGODB_JAVA_SERVER_DIR:-$tools/mongo-java-server-$MONGO_JAVA_SERVER_VERSION}"
 
-# A redis-server unpacked without root has the version of its distribution in its folder's name, hence the pattern. One on PATH takes
-# precedence.
+# The folder of a redis-server that was unpacked without root has the distribution's version in its name, so a pattern finds it. A
+# redis-server on PATH takes precedence.
 for dir in "$tools"/redis-server-*/bin; do
     if [ -d "$dir" ]; then PATH="$PATH:$dir"; fi
 done

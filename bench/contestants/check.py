@@ -76,7 +76,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Work:
-    """The server that functions charge at. It counts charges by key and answers when the gate is open."""
+    """The server to which functions send their charges. It counts charges by key and answers when the gate is open."""
 
     def __init__(self):
         self.charges = {}
@@ -304,7 +304,7 @@ def each_key_is_executed(stage):
 
 def a_repeated_key_is_answered_with_the_first_body(stage):
     first = stage.charging().call("k")
-    # By another process, so that only Redis can have the result.
+    # Another process gets the retry, so that only Redis can have the result.
     second = stage.charging().call("k")
     equal((status(second), second["body"]), (201, first["body"]), "replay")
     equal(stage.work.charges, {"k": 1}, "executions")
@@ -343,7 +343,7 @@ def a_record_lives_an_hour(stage):
     keys = stage.redis.command("KEYS", "*").splitlines()
     equal(len(keys), 1, "records")
     ttl = int(stage.redis.command("TTL", keys[0]))
-    # Powertools computes the lifetime from two readings of a clock with whole seconds.
+    # The lifetime can be a second too long, because Powertools computes it from two readings of a clock with whole seconds.
     equal(TTL_SECONDS - PATIENCE_SECONDS < ttl <= TTL_SECONDS + 1, True, f"lifetime {ttl} s")
 
 

@@ -31,8 +31,8 @@ pub(crate) struct Member<'a> {
     holder: Option<Lambda>,
 }
 
-/// The limit for the calls of one block, during which another process (the holder) keeps its key in progress. The work of the
-/// holder must take longer than these calls.
+/// The maximum number of calls in a block of conflicts. During such a block another process (the holder) keeps the key in
+/// progress, so the work of the holder must take longer than these calls.
 pub(crate) const CALLS_OF_A_HOLD: usize = 200;
 /// The number of calls before the first measured call. In these calls, a contestant connects and its runtime initializes
 /// itself.
@@ -172,7 +172,7 @@ impl<'a> Member<'a> {
         Ok(took)
     }
 
-    /// One unmeasured call, then the measured ones.
+    /// Sends one unmeasured call, then the measured ones.
     async fn block(
         &self,
         situation: Situation,

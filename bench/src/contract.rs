@@ -15,7 +15,8 @@ use tokio::net::TcpStream;
 pub(crate) struct ContestantSettings {
     /// `BENCH_IDEMPOTENCY`: whether idempotency protects the work.
     pub(crate) is_idempotent: bool,
-    /// `BENCH_WORK_URL` without its scheme: the address that gets a request for each execution. Not set: there is no work.
+    /// `BENCH_WORK_URL` without its scheme: the address that gets a request for each execution. `None` if the variable is not
+    /// set; then no execution is reported.
     work: Option<String>,
 }
 

@@ -2,9 +2,9 @@
 //! bench-smoke` only checks that the benchmark works.
 //!
 //! A `contestant` is a process that speaks Lambda's Runtime API, which the harness serves. All contestants do the same work
-//! (`contract`) for the same requests (`order`). They take turns, round by round (`calls`), so that a machine whose speed drifts
-//! treats them alike. Comparisons are made within a round (`samples`). Each file under `measures` is a measure and returns a
-//! section of the `report`.
+//! (`contract`) for the same requests (`order`). They take turns, round by round (`calls`), so that changes of the machine's
+//! speed affect all of them equally. Comparisons are made within a round (`samples`). Each file under `measures` is a measure and
+//! returns a section of the `report`.
 
 #![expect(
     clippy::print_stdout,
@@ -40,9 +40,9 @@ use self::section::Section;
 use self::settings::{Scale, Settings};
 use self::stage::Stage;
 
-/// The folder in the repository for the tables and pictures of a run.
+/// The folder for the tables and pictures of every run.
 const PASSING: &str = "target/bench";
-/// The folder for the results of a complete run.
+/// The folder for the results that the repository keeps: those of a complete run.
 const RESULTS: &str = "bench/results";
 
 #[tokio::main(flavor = "current_thread")]

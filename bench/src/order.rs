@@ -72,7 +72,7 @@ impl Order {
 ///
 /// # Errors
 ///
-/// The reason, with the end of the process's log.
+/// Fails with the reason and the end of the process's log.
 pub(crate) async fn answer(process: &Lambda, event: Bytes) -> Result<Answer, String> {
     let answer = Answer::of(process.hand_over(event).await.await);
     answer.map_err(|why| format!("{why}: {}", end_of(&process.log_text())))
@@ -85,7 +85,7 @@ pub(crate) fn end_of(log: &str) -> String {
 }
 
 impl Answer {
-    /// The answer that API Gateway makes of an invocation's outcome.
+    /// The answer that API Gateway would send to its client for the outcome of an invocation.
     ///
     /// # Errors
     ///

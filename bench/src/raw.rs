@@ -1,4 +1,4 @@
-//! redis-rs without the engine, with which the benchmark compares the engine.
+//! Calls with redis-rs alone. The benchmark compares the idempotency engine with them.
 
 use redis::Script;
 use redis::aio::MultiplexedConnection;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The results of several subjects, by round.
+/// The results of several subjects, for example contestants, by round.
 pub(crate) struct Samples<K>(BTreeMap<K, Vec<f64>>);
 
-/// One number, measured in several rounds.
+/// The median, the least and the greatest value of one number over several rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -24,7 +24,7 @@ impl<K> Default for Samples<K> {
 }
 
 impl<K: Ord> Samples<K> {
-    /// Adds the result of a round.
+    /// Adds the result of a subject in one round.
     pub(crate) fn add(&mut self, of: K, value: f64) {
         self.0.entry(of).or_default().push(value);
     }

@@ -26,7 +26,7 @@ pub(crate) struct Settings {
     pub(crate) sizes: Vec<usize>,
     /// The numbers of keys in Redis.
     pub(crate) keys: Vec<usize>,
-    /// Whether the numbers of keys differ from those of a kept run.
+    /// Whether `keys` differs from the numbers in the runs that `bench/results` keeps.
     pub(crate) has_other_keys: bool,
     pub(crate) delays: Vec<Duration>,
     /// The trials of each fault and contestant.
@@ -113,7 +113,7 @@ pub(crate) fn only() -> Option<Vec<String>> {
     Some(names.split(',').map(str::to_owned).collect())
 }
 
-/// The variables that programs of other languages need to be found.
+/// The environment variables by which the programs of other languages find their interpreters and tools.
 pub(crate) fn surroundings() -> Vec<(&'static str, String)> {
     let names = ["PATH", "HOME", "XDG_CACHE_HOME"];
     let set = names.into_iter().map(|name| Some((name, variable(name)?)));

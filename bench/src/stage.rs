@@ -29,12 +29,12 @@ pub(crate) struct Mongo {
     database: String,
 }
 
-/// The surroundings of a process.
+/// The servers that a process of a contestant calls, and its limits.
 #[derive(Clone, Copy)]
 pub(crate) struct Around<'a> {
-    /// The address of Redis; `None` for the server itself.
+    /// The address that the process uses for Redis, for example of a proxy; `None` for the address of the server.
     pub(crate) redis: Option<SocketAddr>,
-    /// The proxy to MongoDB; `None` for the server itself.
+    /// The proxy through which the process calls MongoDB; `None` if it calls the server directly.
     pub(crate) mongo: Option<&'a FaultProxy>,
     /// The counter of the executions of the process; `None` if the work does not call a counter.
     pub(crate) counter: Option<&'a ExecutionCounter>,
@@ -69,7 +69,7 @@ impl Stage {
     ///
     /// # Errors
     ///
-    /// Fails with a contestant that is not installed. A smoke test continues without contestants outside this workspace.
+    /// Fails if a contestant is not installed. A smoke test continues without contestants outside this workspace.
     pub(crate) async fn set(settings: Settings, has_contestants: bool) -> Result<Self, String> {
         let mut stage = Self {
             redis: RedisServer::start().await,

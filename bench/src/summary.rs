@@ -30,7 +30,7 @@ pub(crate) fn table(sections: &[Section]) -> String {
             };
             found.0.pointer(&pointer).is_some()
         });
-        // Of the baselines only bare has a line. The numbers of contestants are already compared with their baselines.
+        // Among the baselines, only bare has a line. The numbers of contestants are already compared with their baselines.
         if takes_part && (contestant.name == ALL[0].name || !contestant.is_baseline()) {
             text += &found.line(contestant);
         }

@@ -1,5 +1,5 @@
 //! A function for the hunt that charges by one direct call. Only the engine prevents a second charge: there is no ledger, no
-//! intent, and no key that the provider would recognise.
+//! intent, and no idempotency key for the provider.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,8 +37,8 @@ fn open(app: &App) -> Till {
     let ProviderConfig::Stripe { api_base, .. } = &app.payments_config().provider else {
         panic!("the hunt names a provider");
     };
-    // `reqwest` needs a default crypto provider, even for plain HTTP. If Redis is configured, the Redis client has installed
-    // one already.
+    // `reqwest` needs a default crypto provider, even for plain HTTP. If Redis is configured, the Redis client has already
+    // installed it, and this call fails without effect.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Till {
         idempotency: app.idempotency(),

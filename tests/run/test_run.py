@@ -38,7 +38,7 @@ class Run:
     def __init__(self, **variables):
         self.folder = tempfile.TemporaryDirectory()
         folder = Path(self.folder.name)
-        # Shortens the script's pauses, so that a minute passes in seconds.
+        # Shortens the script's pauses, so that its minute between two schedule runs takes seconds.
         sleep = folder / "sleep"
         sleep.write_text('#!/bin/sh\n[ "$1" = 1 ] && exec /bin/sleep 0.05\nexec /bin/sleep "$1"\n', encoding="utf-8")
         sleep.chmod(0o755)

@@ -43,7 +43,7 @@ def start():
 
 
 def matches(shown, output):
-    """Whether this is the output that is shown, where `…` matches any text, and a blank matches any number of blanks."""
+    """Whether `output` is the shown text, in which `…` matches any text, and a blank matches any number of blanks."""
     parts = [r"\s+".join(map(re.escape, re.split(r"\s+", part))) for part in shown.split("…")]
     return re.fullmatch(".*?".join(parts), output, re.DOTALL) is not None
 

@@ -16,8 +16,8 @@ INTERFACES = {
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 }
-# X-Ray's actions accept no resource, and Lambda requires `*` for network interfaces. A second statement denies the function itself
-# what Lambda may do.
+# The actions that may have the resource `*`. X-Ray's actions accept no narrower resource, and Lambda requires `*` for network
+# interfaces. A second statement denies the function itself what it allows to Lambda.
 WITHOUT_A_RESOURCE = TRACES | INTERFACES
 
 CACHE = "arn:aws:elasticache:eu-west-1:123456789012"
@@ -161,7 +161,7 @@ def broad_rights_are_limited_by_conditions(templates):
     spoil("PaymentsGetFunction", "Role"),
 )
 def no_role_has_wildcard_rights(templates):
-    """No wildcard as an action, and as a resource only for the listed actions. Only AWS services may assume a role."""
+    """No action is a wildcard, and only the listed actions have the resource `*`. Only AWS services may assume a role."""
     for parameters in DEPLOYMENTS.values():
         stack = templates.stack(**parameters)
         for name, role in stack.of_type("AWS::IAM::Role").items():
@@ -416,7 +416,7 @@ def functions_log_in_to_the_cache_with_tls_and_their_domains_user(templates):
     lambda t: t.main["Parameters"]["IdempotencyNamespace"].update(AllowedPattern=".+"),
 )
 def a_namespace_cannot_be_a_pattern(templates):
-    """The namespace is part of the access string of the user of the function `idempotency`."""
+    """The access string of the user of the function `idempotency` contains the namespace. A pattern in it would allow other keys."""
     for wrong in ("*", "a*", "a?", "[a]", "a b", "a:b", "a\\\\", ""):
         try:
             templates.stack(**{**CREATED, "IdempotencyNamespace": wrong})

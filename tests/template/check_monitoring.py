@@ -74,7 +74,7 @@ def known(metric, templates):
     namespace, name, dimensions = metric
     if namespace in AWS_METRICS:
         keys, names = AWS_METRICS[namespace]
-        # Lambda also records each version behind an alias.
+        # Lambda also records these metrics for each version behind an alias.
         of_version = {"FunctionName", "Resource", "ExecutedVersion"}
         return name in names and (set(dimensions) == keys or namespace == "AWS/Lambda" and set(dimensions) == of_version)
     assert namespace == "truebond", metric
@@ -298,7 +298,7 @@ def the_access_log_is_json_without_personal_data(templates):
     assert settings["DestinationArn"] == "<AccessLogGroup.Arn>"
     assert "\n" not in settings["Format"]
     line = json.loads(settings["Format"].replace("$context.status", "503"))
-    # The metric filter compares numbers, so `status` must be one.
+    # The metric filter compares numbers, so `status` must be a number.
     assert line["status"] == 503 and line["environment"] == "production" and line["route"] == "$context.routeKey"
     assert templates.resource("ServerErrors")["FilterPattern"] == "{ $.status >= 500 }"
     assert not re.search(r"claims|header|query|requestOverride|authorizer\.(?!error)", settings["Format"])

@@ -7,9 +7,9 @@ from cloudformation import ROOT
 
 FOLDERS = ("functions", "ops", "shared")
 TEST_CODE = {"tests", "tests.rs", "benches", "examples"}
-# What a program puts into a message. Docs write `…` for it.
+# A placeholder, which a program replaces by a value. The docs write `…` for it.
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
-# Comments and characters are tokens too, so that a quote in them starts no text.
+# Comments and characters are tokens too, so that a quote in them does not start a text literal.
 TOKEN = re.compile(
     r"""
       (?P<comment>//[^\n]*|/\*.*?\*/)

@@ -7,7 +7,7 @@ import sys
 from checks import DEPLOYMENTS
 from cloudformation import Templates, binaries, camel
 
-# Variables that Lambda adds. A function ends with STARTED if its settings are valid, because there is no Runtime API here.
+# Variables that Lambda adds. There is no Runtime API here, so a function with valid settings ends with the error STARTED.
 LAMBDA = {"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand", "AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_REGION": "eu-west-1"}
 # Values that are known only after the deployment.
 CREATED = {

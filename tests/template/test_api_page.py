@@ -16,7 +16,7 @@ WRITTEN = api_page.page(DOCUMENT)
 
 
 def walk(node, way=()):
-    """All parts of the document, with their way."""
+    """All parts of the document, each with its path in the document (`way`)."""
     yield way, node
     for name, part in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
         yield from walk(part, (*way, str(name)))
@@ -38,12 +38,12 @@ def unexplained(document):
 
 
 def wrong_examples(document):
-    """The examples that their schema refuses."""
+    """The paths of the examples that their schema rejects."""
     for way, part in walk(document):
         if not isinstance(part, dict) or "example" not in part or "example" in way:
             continue
         schema = part.get("schema", part)
-        # At the top, so that references into the document resolve.
+        # `components` is at the top of the schema, so that references into the document resolve.
         validator = jsonschema.Draft202012Validator({**schema, "components": document["components"]})
         if not validator.is_valid(part["example"]):
             yield "/".join(way)

@@ -72,7 +72,7 @@ class Others(unittest.TestCase):
         self.assertTrue(uses)
         for action in uses:
             self.assertRegex(action, r"^[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
-        # The same commit wherever an action is used.
+        # All uses of an action have the same commit.
         self.assertEqual(len(set(uses)), len({action.partition("@")[0] for action in uses}))
 
 

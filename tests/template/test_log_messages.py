@@ -7,7 +7,7 @@ from cloudformation import ROOT
 from rust_logs import Unreadable, all_messages, messages
 
 PAGE = (ROOT / "docs/log-messages.md").read_text(encoding="utf-8")
-# A message is between backticks: two, if it contains one.
+# A message is between single backticks, or between double backticks if it contains a backtick.
 ROW = re.compile(r"^\| (?:`` ?(?P<quoting>.+?) ?``|`(?P<plain>[^`]+)`) \| (?P<level>\w+) \| (?P<rest>.+) \|$", re.MULTILINE)
 
 

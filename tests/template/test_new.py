@@ -17,14 +17,14 @@ import new_endpoint  # noqa: E402
 from clone import Clone  # noqa: E402
 from endpoint import METHODS, Endpoint, Refused  # noqa: E402
 
-# Names that no endpoint of ours has. The longest ones show that each line breaks as rustfmt breaks it.
+# Endpoints with names that no real endpoint has. The long names show whether `make new` breaks each line as rustfmt does.
 WANTED = [
     Endpoint.parse("example-of-new", "GET", "/api/example-of-new"),
     Endpoint.parse("example-of-new-with-a-name-that-is-long1", "PUT", "/api/example-of-new/{owner}/parts-of-a-path-that-is-long/{id}/x1"),
 ]
 
-# Runs the checks of the copy, and makes each change that must make one fail. The check that is left out is about parameters, and takes
-# longer than all others together.
+# Runs the checks in the copy, and applies each spoiler, to see that it can still change the templates. The check of unsafe
+# parameters is left out, because it takes longer than all others together.
 CHECKS = """
 import unittest
 from test_template import CHECKS, TEMPLATES, Template
@@ -37,7 +37,7 @@ unittest.main(module=None, argv=["checks", "test_template.Template", "test_shape
 
 
 def copy_into(folder):
-    """A copy of the files that git knows or could add."""
+    """Copies the files that git tracks or could add into the folder."""
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True).stdout
     for name in filter(None, listed.decode().split("\0")):
         source, target = ROOT / name, folder / name
@@ -52,7 +52,7 @@ def contents(folder):
 
 
 def make_new(folder, *variables):
-    """Runs `make new`, without the variables of a make around this test."""
+    """Runs `make new`, without the variables of a `make` command that runs this test."""
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "NAME", "METHOD", "ENDPOINT_PATH")}
     return subprocess.run(["make", "new", *variables], cwd=folder, env=environment, capture_output=True, text=True)
 
@@ -87,7 +87,7 @@ class Written(unittest.TestCase):
         self.assertEqual(run.returncode, 0, run.stderr)
 
     def test_every_list_of_routes_has_it(self):
-        """What tests/integration/parity.rs and openapi.rs compare, without a build."""
+        """Compares the lists that tests/integration/parity.rs and openapi.rs compare, but needs no build."""
         template, openapi = self.read("template.yaml"), json.loads(self.read("openapi.json"))
         for wanted in WANTED:
             self.assertIn(f'\n"{wanted.path}" = "{wanted.name}"\n', self.read("Cargo.toml"))
@@ -110,7 +110,7 @@ class Written(unittest.TestCase):
         self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "", ""))
 
     def test_a_failed_write_leaves_everything_as_it_was(self):
-        """The last file is a folder, which no one can write, not even root. Folders and files before it are taken back."""
+        """The last file to write is a folder, so writing it fails even for root. The changes before it are undone."""
         before = contents(self.folder)
         clone = Clone(self.folder)
         clone.create("functions/example-of-failure/src/main.rs", "fn main() {}")

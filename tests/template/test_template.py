@@ -28,7 +28,8 @@ def fails(function, spoiler):
     def test(self):
         templates = TEMPLATES.copy()
         spoiler(templates)
-        # Every exception that a spoiled template can cause. A bug in the check itself fails the test above.
+        # These are all exceptions that a spoiled template can cause. If the check itself has a bug, the test in `Template` fails
+        # too.
         with self.assertRaises((AssertionError, Broken, KeyError, TypeError, ValueError)):
             function(templates)
 

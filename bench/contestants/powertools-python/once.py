@@ -16,7 +16,7 @@ from aws_lambda_powertools.utilities.idempotency.persistence.cache import CacheP
 class ValidatingLayer(CachePersistenceLayer):
     """Keeps the hash of the payload in the completed record.
 
-    The layer as shipped drops it, and then refuses every retry as a request with another payload, although the documentation promises
+    The original layer drops the hash, and then refuses every retry as a request with another payload, although the documentation promises
     the first answer. Redis gets the same commands.
     """
 
@@ -35,7 +35,7 @@ def at_most_once(work, answer):
     """Returns a handler that runs `work` once per idempotency key and converts the exceptions of Powertools into statuses."""
     shipped = os.environ.get("BENCH_POWERTOOLS") == "as-shipped"
     redis = urlsplit(os.environ["REDIS_URL"])
-    # With host and port, as in the documentation's first example, because a client made from a URL does not retry.
+    # The layer gets host and port, as in the documentation's first example, because a client made from a URL does not retry.
     layer = (CachePersistenceLayer if shipped else ValidatingLayer)(host=redis.hostname, port=redis.port, ssl=False)
     config = IdempotencyConfig(
         event_key_jmespath='headers."idempotency-key"',

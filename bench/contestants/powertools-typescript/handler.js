@@ -34,7 +34,7 @@ function answer(statusCode, body) {
   return { statusCode, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
 }
 
-/** The handler that is asked for; with Powertools it is there once Redis is connected. */
+/** Returns the handler. With Powertools, the function first connects to Redis. */
 exports.handler = async () => {
   if (process.env.BENCH_IDEMPOTENCY === 'off') return work;
   const { atMostOnce } = require('./once.js');

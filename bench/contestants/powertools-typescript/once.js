@@ -7,7 +7,7 @@ const { CachePersistenceLayer, IdempotencyConfig, createClient, makeIdempotent }
 /**
  * Keeps the hash of the payload in the completed record.
  *
- * The layer as shipped drops it, and then refuses every retry as a request with another payload, although the documentation promises
+ * The original layer drops the hash, and then refuses every retry as a request with another payload, although the documentation promises
  * the first answer. Redis gets the same commands.
  */
 class ValidatingLayer extends CachePersistenceLayer {
@@ -30,7 +30,7 @@ class ValidatingLayer extends CachePersistenceLayer {
   }
 }
 
-/** The handler that runs `work` once per idempotency key, and turns what Powertools throws into statuses. */
+/** Returns a handler that runs `work` once per idempotency key and converts the errors of Powertools into statuses. */
 exports.atMostOnce = async (work, answer) => {
   const client = createClient({ url: process.env.REDIS_URL });
   // Without a listener, the first lost connection ends the process.

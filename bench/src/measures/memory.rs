@@ -10,7 +10,7 @@ use crate::stage::{Around, Stage};
 
 /// The number of calls after which the stores are emptied and the progress is printed.
 const STEP: usize = 1_000;
-/// The limits in MB.
+/// The maximum resident memory after all calls, in MB.
 const GOALS: [(&str, f64); 2] = [("ours-redis", 10.0), ("ours-tiered", 20.0)];
 
 pub(super) async fn measure(stage: &Stage) -> Section {

@@ -14,15 +14,15 @@ use super::run::Run;
 /// All payment intents and charges of a provider.
 pub(super) struct Bank {
     intents: HashMap<String, Intent>,
-    /// The executions of each order's work.
+    /// The executions of each order: its charges, and its declines by direct calls.
     runs: BTreeMap<usize, Vec<Run>>,
-    /// The number of charges without an order.
+    /// The number of charges whose metadata contains no order number.
     strays: usize,
-    /// The number of direct charges and declines.
+    /// The number of calls of `charge`. The id of an execution contains it.
     calls: u64,
     /// The requests about each order and their results, for the report.
     history: HashMap<usize, Vec<(Instant, String)>>,
-    /// The responses to replay for a repeated idempotency key. Empty for a provider that forgets keys.
+    /// The responses to replay for a repeated idempotency key. Empty if the provider does not remember keys.
     answers: HashMap<String, Answer>,
     remembers_keys: bool,
     rng: Rng,
@@ -35,7 +35,7 @@ pub(super) type Answer = (u16, Value);
 pub(super) struct Change {
     pub(super) kind: &'static str,
     pub(super) intent: Value,
-    /// The next change that happens without a request.
+    /// The next change of the intent by its customer or bank; `None` if they do nothing.
     pub(super) next: Option<Next>,
 }
 
@@ -75,7 +75,7 @@ impl Bank {
         }
     }
 
-    /// The executions of an order's work. The hunt searches for a second charge within the retention.
+    /// The executions of an order: its charges, and its declines by direct calls.
     pub(super) fn runs(&self, order: usize) -> &[Run] {
         self.runs.get(&order).map_or(&[], Vec::as_slice)
     }
@@ -93,7 +93,7 @@ impl Bank {
         }
     }
 
-    /// The order of an intent.
+    /// The number of the order that an intent pays for.
     pub(super) fn order_of(&self, intent: &str) -> Option<usize> {
         order_in(&self.intents.get(intent)?.form)
     }
@@ -106,7 +106,7 @@ impl Bank {
         )
     }
 
-    /// The number of charges without an order.
+    /// The number of charges whose metadata contains no order number.
     pub(super) fn strays(&self) -> usize {
         self.strays
     }
@@ -130,8 +130,8 @@ impl Bank {
         }
     }
 
-    /// Charges directly, without an intent. Nothing fences a second call. The response names the execution and the amount, so
-    /// that every execution has a different response.
+    /// Charges directly, without an intent. The provider does not prevent a second charge of an order. The response contains the
+    /// id of the execution and the amount, so every execution has a different response.
     pub(super) fn charge(
         &mut self,
         form: &BTreeMap<String, String>,
@@ -210,7 +210,7 @@ impl Bank {
                 PROCESSING,
                 self.rng.choice([Some(Next::Fail), Some(Next::Succeed)]),
             ),
-            // The card may have funds again, so a second confirmation of a declined intent may charge it.
+            // The first confirmation is declined. A later one may succeed, because the card may have funds again.
             Some("pm_card_chargeDeclined") if intent.confirmations == 1 || luck => {
                 (NO_METHOD, None)
             }
@@ -341,7 +341,7 @@ pub(super) fn is_charged_twice(runs: &[Run], retention: Retention) -> bool {
     pairs.any(|(first, second)| !retention.separates(first, second))
 }
 
-/// The order number that the hunt wrote.
+/// The order number that the hunt wrote into the metadata of a request.
 pub(super) fn order_in(form: &BTreeMap<String, String>) -> Option<usize> {
     form.get("metadata[order]")?.parse().ok()
 }

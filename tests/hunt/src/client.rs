@@ -23,7 +23,7 @@ enum Behaviour {
     Patient,
     /// Sends two requests at a time.
     Double,
-    /// Leaves after its first request, and retries at the end of the hunt.
+    /// Sends one request, and retries only after all faults have ended.
     Leaving,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Client<'a> {
     pool: &'a Arc<Pool>,
     story: Arc<Mutex<Story>>,
     request: PaymentRequest,
-    /// The different request of other callers that reuse the key.
+    /// A request with another amount, which some callers send with the same key.
     different_request: PaymentRequest,
     behaviour: Behaviour,
     /// Bursts of retries after a final response.
@@ -48,13 +48,13 @@ pub(super) struct Client<'a> {
     began: Instant,
 }
 
-/// The client's timeout, after which it asks another process.
+/// The client's timeout for a response. After a timeout, the client retries, usually at another process.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-/// More attempts than any fault lasts.
+/// The maximum number of retries of a client. So many retries take longer than any fault.
 const MAX_ATTEMPTS: u32 = 400;
-/// The attempts of a caller around the end of the retention. They must end before the next burst.
+/// The maximum number of retries of one caller in a burst. It is small, because the next burst waits for the last caller.
 const RETURNING_ATTEMPTS: u32 = 8;
-/// The number of times that a key outlives its retention, unless the hunt ends before.
+/// The number of bursts of retries of each client. Each burst is around the end of a retention.
 const MAX_BURSTS: usize = 2;
 
 impl<'a> Client<'a> {
@@ -110,7 +110,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Retries until a final response, as its behaviour says. Then retries around the end of each retention, with other callers.
+    /// Sends requests until a final response, in the way of its behaviour. Then several callers retry its key around the end of
+    /// each retention.
     pub(super) async fn run(&self) {
         self.story.lock().began = Some(self.began.elapsed());
         if self.behaviour == Behaviour::Leaving {
@@ -123,7 +124,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Retries as one of several callers.
+    /// Runs one caller of a burst: waits, then retries its request.
     async fn retry_as(&self, caller: &Caller) {
         sleep(caller.after).await;
         let payment_request = match caller.is_different {
@@ -136,7 +137,7 @@ impl<'a> Client<'a> {
         self.retry(payment_request, RETURNING_ATTEMPTS).await;
     }
 
-    /// Retries until a response needs no retry, at most this many times.
+    /// Retries until a response needs no retry, at most `most` times.
     async fn retry(&self, payment_request: &PaymentRequest, most: u32) {
         let mut pause = Duration::from_millis(5);
         for _ in 0..most {
@@ -174,7 +175,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Whether the response needs no retry.
+    /// Whether the client stops retrying: after a final response, and without a ledger also after an unknown outcome or a mismatch.
     fn needs_no_retry(&self, response: Option<&ClientResponse>) -> bool {
         let is_settled =
             |response: &ClientResponse| response.is_unknown() || response.is_mismatch();

@@ -22,7 +22,7 @@ use super::{LEASE, Mode, between};
 pub enum Fault {
     /// A process is killed.
     Kill,
-    /// A process is frozen for longer than the lease of processes that know no deadline, then thawed.
+    /// A process is frozen for longer than the lease of a process without a deadline, then thawed.
     Freeze,
     /// A process is killed after the provider has executed its request and before the response arrives.
     KillBeforeAnswer,
@@ -36,13 +36,14 @@ pub enum Fault {
     RedisRestartEmpty,
     /// Redis is flushed.
     RedisFlush,
-    /// A failover to another Redis, which has no data or the data of its last time as the primary.
+    /// A failover: another Redis server becomes the primary. It is empty, or has only the data from the last time that it was the
+    /// primary.
     RedisFailover,
     /// Redis accepts connections and never answers.
     RedisBlackHole,
     /// Redis executes a command, and its reply is lost.
     RedisReplyLost,
-    /// Redis executes commands at once, and some replies are late.
+    /// Redis executes commands immediately, and some replies are late.
     RedisRepliesLate,
     /// Redis refuses connections.
     RedisRefuses,
@@ -52,7 +53,7 @@ pub enum Fault {
     MongoBlackHole,
     /// MongoDB executes a command, and its reply is lost.
     MongoReplyLost,
-    /// MongoDB executes commands at once, and some replies are late.
+    /// MongoDB executes commands immediately, and some replies are late.
     MongoRepliesLate,
     /// MongoDB refuses connections.
     MongoRefuses,
@@ -63,7 +64,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The default faults of a mode. Redis loses no data in the mode where it is the only store.
+    /// The default faults of a mode. In the mode `Redis` no fault loses data, because Redis is the only store.
     pub(super) fn of(mode: Mode) -> Vec<Self> {
         let mut faults = Self::EVERYWHERE.to_vec();
         if mode != Mode::MongoDb {
@@ -78,8 +79,8 @@ impl Fault {
         faults
     }
 
-    /// The faults of a mode with a short retention. They include many late replies, because a record may expire before its reply
-    /// arrives.
+    /// The faults of a hunt in this mode with a short retention. Many of them are late replies, because a record can expire
+    /// before a late reply about it arrives.
     pub(super) fn of_short_retention(mode: Mode) -> Vec<Self> {
         [Self::of(mode), Self::late(mode).repeat(LATE_OFTEN)].concat()
     }
@@ -92,7 +93,8 @@ impl Fault {
         }
     }
 
-    /// All faults that `FAULTS` may name, including the loss of Redis's data where it is the only store.
+    /// All faults that `FAULTS` may name. In the mode `Redis` they include the loss of Redis's data, which is not among its
+    /// default faults.
     pub fn selectable(mode: Mode) -> Vec<Self> {
         let mut faults = Self::of(mode);
         faults.extend(Self::late(mode));
@@ -157,7 +159,7 @@ impl Fault {
     }
 }
 
-/// The name in `FAULTS`.
+/// The name of the fault in the variable `FAULTS`.
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, formatter)
@@ -167,10 +169,10 @@ impl fmt::Display for Fault {
 /// The target of a fault. Faults of one lane never overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Not injected: these faults last for the whole hunt.
+    /// The lane of faults that last for the whole hunt and are not injected.
     Always,
     Processes,
-    /// Processes, at a chosen moment.
+    /// Processes whose request the provider has just executed, before they get the response.
     Answers,
     Redis,
     Mongo,
@@ -201,14 +203,14 @@ pub struct FaultPeriod {
 /// All targets of faults.
 pub(super) struct Targets {
     pub(super) pool: Arc<Pool>,
-    /// Processes that clients do not call.
+    /// The reconcilers and webhooks, which clients do not call.
     pub(super) beside: Vec<Arc<Lambda>>,
     pub(super) redis: Option<RedisPair>,
     pub(super) to_mongo: Option<FaultProxy>,
     pub(super) provider: Provider,
 }
 
-/// Two Redis servers, and a proxy to one of them.
+/// Two Redis servers, and a proxy to the primary.
 pub(super) struct RedisPair {
     servers: [RedisServer; 2],
     pub(super) proxy: FaultProxy,
@@ -217,7 +219,7 @@ pub(super) struct RedisPair {
 }
 
 impl RedisPair {
-    /// The first server is the primary.
+    /// Starts with the first server as the primary.
     pub(super) fn new(servers: [RedisServer; 2]) -> Self {
         Self {
             proxy: FaultProxy::in_front_of(servers[0].address()),
@@ -251,7 +253,7 @@ impl Targets {
         self.pool.processes.len() + self.beside.len()
     }
 
-    /// The process with this number, counting the pool's processes first.
+    /// The process with this number. The first numbers belong to the pool's processes.
     fn process(&self, number: usize) -> &Lambda {
         match self.pool.processes.get(number) {
             Some(process) => process,
@@ -289,15 +291,17 @@ impl FaultInjector<'_> {
     }
 }
 
-/// The duration of a fault, or the time by which a freeze exceeds a lease.
+/// The duration of a short fault, and the time that a freeze lasts beyond two leases.
 const A_WHILE: Range<Duration> = Duration::from_millis(50)..Duration::from_millis(900);
 /// The duration of a long outage, longer than any client or function waits.
 const LONG_OUTAGE: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(6);
-/// The maximum lateness of a reply: longer than the pause of the TTL monitor, so that another client works meanwhile.
+/// The maximum delay of a reply. It is longer than the pause of the TTL monitor. So the monitor can delete a record, and another
+/// client can claim its key, before the reply arrives.
 const LATEST_REPLY: Duration = Duration::from_millis(900);
-/// The share of late replies among the faults of their server.
+/// The number of times that each fault of late replies is in the list of faults of a hunt with a short retention, so that it is
+/// drawn more often.
 const LATE_OFTEN: usize = 6;
-/// One of this many outages is long.
+/// One outage in this many is long.
 const LONG: u32 = 6;
 
 /// Injects a fault and returns when it has ended. Returns whether it took effect.
@@ -321,7 +325,7 @@ async fn inject_fault(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
             };
             let victim = caught.process;
             targets.process(victim).suspend().await;
-            // The response is delivered when the process continues.
+            // Releases the response. The frozen process reads it after the thaw.
             drop(caught);
             freeze(targets, victim, a_while).await;
         }
@@ -355,7 +359,7 @@ async fn inject_fault(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
     true
 }
 
-/// Freezes a process for longer than any lease without a deadline.
+/// Freezes a process for two leases and `longer`, then thaws it.
 async fn freeze(targets: &Targets, victim: usize, longer: Duration) {
     targets.pool.note_freeze(victim);
     targets.process(victim).suspend().await;
@@ -364,7 +368,7 @@ async fn freeze(targets: &Targets, victim: usize, longer: Duration) {
     targets.pool.note_freeze(victim);
 }
 
-/// Flushes Redis. Returns whether Redis answered, which it may not on a busy machine.
+/// Flushes Redis. Returns whether Redis answered. On a busy machine it may answer too late.
 async fn flush(redis: &RedisServer) -> bool {
     redis.try_command(&["FLUSHALL"]).await.is_ok()
 }
@@ -375,11 +379,11 @@ async fn restart(redis: &RedisServer, pause: Duration) {
     redis.restart().await;
 }
 
-/// Makes the other Redis the primary, with its data or without.
+/// Makes the other Redis server the primary. If `is_empty`, flushes it before.
 async fn fail_over(redis: &RedisPair, is_empty: bool, pause: Duration) {
     redis.is_second.fetch_not(Ordering::SeqCst);
     redis.proxy.refuse();
-    // If Redis does not answer, it keeps its data.
+    // A server that does not answer keeps its data.
     let _ = is_empty && flush(redis.server()).await;
     sleep(pause).await;
     redis.proxy.lead_to(redis.server().address());
@@ -393,7 +397,7 @@ async fn late_replies(proxy: &FaultProxy, rng: &mut Rng) {
     proxy.heal();
 }
 
-/// Injects a network fault. Most end before clients time out, some do not.
+/// Injects a network fault. Most faults end before clients time out, some last longer.
 async fn outage(proxy: &FaultProxy, begin: fn(&FaultProxy), rng: &mut Rng) {
     let range = match rng.u32(..LONG) {
         0 => LONG_OUTAGE,

@@ -1,8 +1,8 @@
 //! The hunt searches for double charges: real functions, real stores, a provider with Stripe's state machine, clients that retry,
-//! and random faults of all parts.
+//! and random faults in all of these.
 //!
 //! With a retention ([`Hunt::with_retention`]) finished records expire during the hunt. Callers retry before, around and after
-//! the expiry. A key may run again after the expiry, and not before.
+//! the expiry. The work of a key may run again after the expiry, and not before.
 //!
 //! At the end the hunt compares, payment by payment, the responses to clients with the provider's charges ([`Report`]). A seed
 //! repeats every choice: the clients' requests and behaviour, and the order and the duration of faults. The interleaving of
@@ -58,13 +58,14 @@ pub struct Hunt {
     pub seed: u64,
     /// The function that the processes run.
     pub work: Work,
-    /// The stores of keys.
+    /// The stores of idempotency keys.
     pub mode: Mode,
     /// The faults to inject.
     pub faults: Vec<Fault>,
-    /// The retention of results in whole seconds, after which callers retry. `None`: longer than any hunt.
+    /// The retention of results, a whole number of seconds. Callers retry around its end. `None`: longer than any hunt.
     pub retention: Option<Duration>,
-    /// Whether to start no further client after a double charge or a contradiction, and no further round after any finding.
+    /// Whether the hunt stops early: no further client starts after a double charge, a contradiction or a stale answer, and no
+    /// further round after any finding.
     pub stops_at_first: bool,
     /// Set it to end the hunt early: no further client starts, and the findings so far are reported.
     pub is_cancelled: Arc<AtomicBool>,
@@ -75,20 +76,21 @@ pub struct Hunt {
 pub enum Work {
     /// `payments-create`, with its ledger.
     Payments,
-    /// A function that charges by one call, at most once. Only the engine prevents a second charge.
+    /// The example `charges`, which charges by one direct call, with the policy `AtMostOnce`. Only the idempotency engine
+    /// prevents a second charge.
     Once,
-    /// The same function, which runs again after an abandoned attempt. Two charges are then allowed, two different responses are
-    /// not.
+    /// The same function with the policy `Rerun`: it runs again after an abandoned attempt. Two charges are then allowed, but all
+    /// clients must get the same response.
     Rerun,
 }
 
 impl Work {
-    /// Whether a second charge is a violation in any case.
+    /// Whether a second charge within the retention is a violation.
     pub(crate) fn charges_once(self) -> bool {
         self != Self::Rerun
     }
 
-    /// The policy in the request; `None`: the function has its own.
+    /// The policy that clients request in a header; `None` if the function does not read that header.
     pub(crate) fn policy(self) -> Option<&'static str> {
         match self {
             Self::Payments => None,
@@ -103,7 +105,7 @@ impl Work {
     }
 }
 
-/// The stores of keys.
+/// The stores of idempotency keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// MongoDB, with Redis in front of it.

@@ -110,7 +110,7 @@ async fn stop_signal() {
     }
 }
 
-/// The value that a variable names. Not set: the first value.
+/// The pair whose word is the value of the variable; the first pair if the variable is not set.
 fn one_of<T: Copy, const N: usize>(
     name: &str,
     values: [(&'static str, T); N],

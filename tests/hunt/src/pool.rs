@@ -13,10 +13,10 @@ use tokio::time::sleep;
 
 use super::between;
 
-/// [`wait_for_room`](Pool::wait_for_room) waits until one of this many processes is idle.
+/// [`wait_for_room`](Pool::wait_for_room) waits until one process in this many is idle.
 const ROOM: usize = 2;
-/// The longest pause between two checks. Each waiting client draws its own pause, so that the clients do not all start at the same
-/// time.
+/// The longest pause between two checks for idle processes. Each waiting client draws its own pause, so that the clients do not
+/// all start at the same time.
 const LONGEST_LOOK: Duration = Duration::from_millis(200);
 
 /// A pool of processes.
@@ -36,14 +36,14 @@ pub(super) enum RequestOutcome {
     Answered(ClientResponse),
     /// No response will come: the process was killed, or frozen for too long.
     NoResponse,
-    /// The process failed by itself.
+    /// The process crashed or timed out, although the hunt had neither killed nor frozen it.
     Failure(String),
 }
 
 /// A response to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ClientResponse {
-    /// Zero if the response has none.
+    /// The HTTP status; zero if the response has none.
     pub(super) status: u16,
     pub(super) body: String,
 }
@@ -103,8 +103,9 @@ impl Pool {
     /// Sends a request to an idle process and waits at most `patience` for the response. `None` on a timeout or without a
     /// response. The process stays busy until it answers.
     ///
-    /// `on_outcome` gets the outcome in any case, with the time at which the process got the request, measured from the start of the
-    /// hunt. A client behind a patient gateway receives even a late response.
+    /// `on_outcome` gets the outcome in any case, with the time at which the process got the request, measured from the start of
+    /// the hunt. Even a response after the timeout counts, because a gateway with a longer timeout would deliver it to the
+    /// client.
     pub(super) async fn request(
         self: &Arc<Self>,
         request: &TestRequest,

@@ -35,12 +35,12 @@ pub(super) struct Provider {
 
 struct State {
     bank: Mutex<Bank>,
-    /// The start of the hunt, from which senders count.
+    /// The start of the hunt. The times in requests are measured from it.
     began: Instant,
     /// Whether requests may have faults.
     is_faulty: AtomicBool,
     rng: Mutex<Rng>,
-    /// The receiver of the next request that changes something.
+    /// The fault that waits for the next request that changes something.
     catching: Mutex<Option<oneshot::Sender<Caught>>>,
     events: mpsc::UnboundedSender<StripeEvent>,
 }
@@ -53,13 +53,14 @@ pub(super) struct Caught {
     pub(super) _held_back: oneshot::Sender<()>,
 }
 
-/// The lateness of late requests and responses.
+/// The minimum delay of a late request or response.
 const SOONEST_REQUEST: Duration = Duration::from_millis(400);
+/// The maximum delay of a late request or response.
 const LATEST_REQUEST: Duration = Duration::from_millis(4_500);
-/// The longest time that a customer or a bank takes.
+/// The longest time until a customer or a bank acts on an intent.
 const SLOWEST_CUSTOMER: Duration = Duration::from_millis(1_500);
 
-/// Whether the provider replays its response to a repeated key. Every second seed has one that does.
+/// Whether the provider replays its first response to a repeated key. It does in rounds with an even seed.
 fn remembers_keys(seed: u64) -> bool {
     seed.is_multiple_of(2)
 }
@@ -177,7 +178,7 @@ impl ProviderRequest {
         })
     }
 
-    /// The time at which a process got the client's request, if the request contains it.
+    /// The time at which a process got the client's request, if this request of the process contains it.
     fn sent(&self, began: Instant) -> Option<Instant> {
         let sent = self.form.get("metadata[sent_ms]")?.parse().ok()?;
         Some(began + Duration::from_millis(sent))
@@ -219,7 +220,7 @@ impl State {
         answer
     }
 
-    /// Holds the response back while a fault acts on its sender.
+    /// If a fault waits for a request, holds the response back until the fault has acted on the sender.
     async fn hold_back(&self, request: &ProviderRequest) {
         if request.method != Method::POST {
             return;
@@ -234,12 +235,12 @@ impl State {
             _held_back: held_back,
         };
         if catching.send(caught).is_ok() {
-            // The error is the signal: the sender was dropped.
+            // This wait ends with an error when the fault drops `Caught`.
             let _ = let_go.await;
         }
     }
 
-    /// The response to a request with a fault. An error breaks the connection.
+    /// The response to a request with a fault. An `Err` breaks the connection.
     async fn respond_with_fault(
         self: &Arc<Self>,
         fault: ProviderFault,
@@ -290,7 +291,7 @@ impl State {
         between(&mut self.rng.lock(), SOONEST_REQUEST..LATEST_REQUEST)
     }
 
-    /// A server error, which the provider replays to the same key, as Stripe does.
+    /// A server error, which the provider replays to later requests with the same key, as Stripe does.
     fn error(&self, request: &ProviderRequest) -> Answer {
         let error = (500, json!({"error": {"type": "api_error"}}));
         self.bank.lock().remember(request.key.as_deref(), &error);
@@ -301,7 +302,7 @@ impl State {
     fn send_event(self: &Arc<Self>, change: &Change) {
         let number = self.rng.lock().u64(..);
         let event = StripeEvent::about(&format!("evt_{number:016x}"), change.kind, &change.intent);
-        // Fails only after the end of the hunt.
+        // Fails only if the receiver has ended, after the end of the hunt.
         let _ = self.events.send(event);
         if let (Some(next), Some(id)) = (change.next, change.intent["id"].as_str()) {
             let (state, id) = (Arc::clone(self), id.to_owned());

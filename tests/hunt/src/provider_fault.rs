@@ -9,7 +9,7 @@ pub(super) enum ProviderFault {
     Lost,
     /// The request arrives late and is never answered.
     Late,
-    /// The request is executed and the response is late: within the sender's timeout, or after its lease.
+    /// The request is executed and the response is late, possibly after the sender's timeout or lease.
     AnswerLate,
     /// The request is executed and the response never arrives.
     AnswerLost,
@@ -21,14 +21,13 @@ pub(super) enum ProviderFault {
     ErrorAfter,
     /// Too many requests: nothing is executed.
     TooMany,
-    /// Another request holds the intent: nothing is executed.
+    /// The provider answers that another request uses the intent: nothing is executed.
     Busy,
     /// The provider answers that the intent does not exist: nothing is executed.
     Missing,
 }
 
-/// The distribution of faults. Late requests and responses are more frequent, because they coincide with
-/// another attempt.
+/// The distribution of faults. Late requests and responses are more frequent, because they can arrive during another attempt.
 const DRAWN: [ProviderFault; 15] = [
     ProviderFault::Lost,
     ProviderFault::Lost,
@@ -46,7 +45,7 @@ const DRAWN: [ProviderFault; 15] = [
     ProviderFault::Busy,
     ProviderFault::Missing,
 ];
-/// One of this many requests has a fault.
+/// While faults are switched on, one request in this many has a fault.
 const FAULT_ODDS: u32 = 2;
 
 impl ProviderFault {

@@ -28,19 +28,19 @@ pub struct Report {
     pub intents: usize,
     /// The number of charges.
     pub charges: usize,
-    /// The number of times a key ran again after the retention of its result.
+    /// The number of times that the work of a key ran again after the retention of its result.
     pub renewals: usize,
     /// The number of expired records that were deleted from MongoDB.
     pub expired: u64,
     /// The violations, with their payments.
     pub found: BTreeMap<Finding, Vec<PaymentName>>,
-    /// The number of charges without a payment.
+    /// The number of charges whose metadata contains no order number.
     pub strays: usize,
     /// The number of payments that the schedule and the webhook left open after all faults had ended.
     pub unsettled: usize,
     /// The number of payments open in the ledger at the end.
     pub open: usize,
-    /// The number of rounds in which the ledger could not be read at the end.
+    /// The number of failed reads of the ledger at the end of rounds. Each round reads the ledger twice.
     pub uncounted: usize,
     /// The number of payments that the schedule settled.
     pub settled_by_schedule: u64,
@@ -241,7 +241,7 @@ impl Report {
     }
 }
 
-/// The median and the 99th percentile.
+/// The median and the 99th percentile in milliseconds.
 fn part_milliseconds(took: &[Duration]) -> Value {
     let mut took = took.to_vec();
     took.sort_unstable();

@@ -1,9 +1,9 @@
-//! The rule for when a key may run again, against which the hunt checks the engine.
+//! The rule for when the work of a key may run again, against which the hunt checks the engine.
 //!
 //! A result is stored after the work and kept for the retention. So a second run may begin at the earliest one retention after
 //! the end of the first run. A second run before that is a double execution. MongoDB keeps unfinished records for ever. Redis
-//! keeps them for one retention after their lease, then forgets the abandoned attempt, even if its request reaches the provider
-//! later.
+//! keeps them for one retention after their lease, then forgets the abandoned attempt, even if the request of that attempt
+//! reaches the provider later.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub(super) struct Retention {
     pub(super) began: Instant,
 }
 
-/// Stores count in milliseconds and round down at both ends.
+/// The rounding errors of a retention: stores round its start and its end down to milliseconds.
 const CLOCK_GRANULARITY: Duration = Duration::from_millis(2);
 
 impl Retention {
@@ -38,13 +38,13 @@ impl Retention {
         is_over(first.done) || self.forgets_abandoned && lease_end.is_some_and(is_over)
     }
 
-    /// Whether a request that was sent after the end of a result's retention got this result.
+    /// Whether a request got this result, although it was sent after the end of the result's retention.
     pub(super) fn is_outlived_by(self, answer: &FinalAnswer, run: &Run) -> bool {
         let Some(lasts) = self.lasts else {
             return false;
         };
-        // Requests that waited during the run do not count. The run's own request, which may have stored the result last, is one
-        // of them.
+        // Redis may lose the result, and the run's own request then stores it again. So with Redis the retention is counted from
+        // the last response to a request that was sent before the end of the run.
         let waiting = answer.receipts.iter().filter(|receipt| {
             let sent = self.began + receipt.sent;
             self.forgets_abandoned && sent <= run.done
@@ -55,7 +55,7 @@ impl Retention {
         answer.last_sent() > stored + lasts + CLOCK_GRANULARITY
     }
 
-    /// The number of times the key ran again.
+    /// The number of times that the work ran again after a retention.
     pub(super) fn count_renewals(self, runs: &[Run]) -> usize {
         let pairs = runs.windows(2);
         pairs
@@ -100,7 +100,8 @@ mod tests {
         }
     }
 
-    /// The first run is sent at 0, and reaches the provider at once or late.
+    /// Each case has the times of the first run (sent, arrived, done), the arrival of the second run, and whether MongoDB and
+    /// Redis allow the second run.
     #[test]
     fn a_second_run_may_begin_one_retention_after_the_end_of_the_first() {
         let origin = Instant::now();
@@ -138,7 +139,8 @@ mod tests {
         }
     }
 
-    /// The run's own request, sent at 0, and another request.
+    /// Each case has the time of the response to the run's own request, the time of the last request, and whether the result had
+    /// expired by then in MongoDB and in Redis.
     #[test]
     fn a_result_expires_one_retention_after_it_was_stored() {
         let origin = Instant::now();

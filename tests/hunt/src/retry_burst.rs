@@ -20,17 +20,18 @@ pub(super) struct Caller {
     pub(super) is_different: bool,
 }
 
-/// The time before the end of the retention at which the first callers retry. The record was stored a little before its response
-/// arrived.
+/// The time before the end of the retention at which the first callers retry. They retry early, because the record was stored a
+/// little before its response arrived.
 const EARLY: Duration = Duration::from_millis(100);
-/// The period of the retries: almost at once, within the pause of the TTL monitor, or across several of its deletions.
+/// The periods over which the retries of a burst are spread: almost at the same time, about one pause of the TTL monitor, or
+/// several pauses.
 const SPREADS: [Duration; 3] = [
     Duration::from_millis(120),
     Duration::from_millis(300),
     Duration::from_millis(800),
 ];
 const MOST_CALLERS: usize = 6;
-/// One of this many bursts has callers with a different request.
+/// One burst in this many may have callers with a different request.
 const REUSED: u32 = 4;
 
 impl RetryBurst {

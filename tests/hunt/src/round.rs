@@ -28,7 +28,8 @@ struct Stories {
     all: Vec<Arc<Mutex<Story>>>,
     /// The number of clients started, plus the number of workers that found no client left.
     came: AtomicUsize,
-    /// Whether a double charge or a contradiction was found. Other findings are known only after all faults have ended.
+    /// Whether a double charge, a contradiction or a stale answer was found. Other findings are known only after all faults have
+    /// ended.
     has_found: AtomicBool,
 }
 
@@ -59,7 +60,7 @@ impl Round<'_> {
         Report::of(self, &stories.into_vec(), &stage, open, fault_periods)
     }
 
-    /// The time of a moment since the start of the hunt.
+    /// The time from the start of the hunt to `moment`.
     pub(super) fn since(&self, moment: Instant) -> Duration {
         moment.saturating_duration_since(self.began)
     }
@@ -83,7 +84,7 @@ impl Round<'_> {
         })
     }
 
-    /// The rule for when a key may run again.
+    /// The rule for when the work of a key may run again.
     pub(super) fn retention(&self) -> Retention {
         Retention {
             // A ledger keeps its answers for ever.
@@ -96,8 +97,8 @@ impl Round<'_> {
         }
     }
 
-    /// The number of processes. A long hunt needs more, because many wait for unavailable stores. So does a short retention,
-    /// because callers at the critical moment must not wait for a process.
+    /// The number of processes. A long hunt needs more processes, because many wait for unavailable stores. A long hunt with a
+    /// retention needs even more, because callers at the critical moment must not wait for a process.
     pub(super) fn processes(&self) -> usize {
         match (self.payments, self.hunt.retention) {
             (..200, _) | (..2_000, None) => 24,
@@ -163,7 +164,7 @@ impl Round<'_> {
         }
     }
 
-    /// Runs one client after the other.
+    /// Runs one client after the other, until no client is left.
     async fn pay(&self, stage: &Stage, stories: &Stories) {
         let needs_no_retry = || {
             let has_found = stories.has_found.load(Ordering::SeqCst);

@@ -8,7 +8,7 @@ pub(super) struct Run {
     /// The `id` in the response to the request.
     pub(super) result: String,
     pub(super) is_charge: bool,
-    /// The time at which a process got the client's request, if the request contains it.
+    /// The time at which a process got the client's request; `None` if the request to the provider does not contain this time.
     pub(super) sent: Option<Instant>,
     /// The time at which the provider got the process's request.
     pub(super) arrived: Instant,

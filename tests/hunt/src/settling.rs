@@ -29,7 +29,7 @@ struct Counted {
     given_up: AtomicU64,
 }
 
-/// The functions beside those that clients call. Several reconcilers, because runs of the schedule may overlap.
+/// The functions of the processes that settle payments. Two are reconcilers, because runs of the schedule may overlap.
 pub(super) const FUNCTIONS: [&str; 5] = [
     "payments-reconcile",
     "payments-reconcile",
@@ -43,17 +43,17 @@ const RECONCILERS: usize = 2;
 pub(super) const SECRET: &str = "whsec_hunt";
 /// The interval of the schedule.
 const SCHEDULE: Duration = Duration::from_millis(700);
-/// The quiet time at the end, for requests and events in flight.
+/// The pause at the end in which requests and events in flight arrive.
 const QUIET: Duration = Duration::from_secs(6);
 /// The longest time before the first delivery of an event.
 const LATEST_EVENT: Duration = Duration::from_millis(1_500);
-/// The number of deliveries of an event that is always refused.
+/// The maximum number of deliveries of an event.
 const DELIVERIES: u32 = 6;
 /// The pause before the next delivery of a refused event.
 const REDELIVERY: Duration = Duration::from_millis(500);
 
 impl Settling {
-    /// Starts the schedule with the first processes and the delivery of events with the others, which run [`FUNCTIONS`].
+    /// Starts the schedule and the delivery of events. The processes run [`FUNCTIONS`], in the same order.
     pub(super) fn start(
         processes: Vec<Arc<Lambda>>,
         events: mpsc::UnboundedReceiver<StripeEvent>,
@@ -84,7 +84,7 @@ impl Settling {
         self.counted.settled.load(Relaxed)
     }
 
-    /// The number of accepted events, and of events given up.
+    /// The number of events that the webhook accepted, and of events that it refused until their last delivery.
     pub(super) fn events(&self) -> (u64, u64) {
         let Counted {
             taken, given_up, ..

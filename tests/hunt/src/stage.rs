@@ -35,19 +35,19 @@ pub(super) struct Stage {
 /// The environment variables of all processes.
 struct Environment(Vec<(&'static str, String)>);
 
-/// The provider timeout of most processes.
+/// The provider timeout of processes that know their deadline, and of reconcilers and webhooks.
 const HURRY: Duration = Duration::from_millis(300);
-/// The provider timeout of processes that get a late response after their lease.
+/// The provider timeout of processes without a deadline. They may get a late response after the end of their lease.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The grace after a process's deadline. A busy machine alone does not delay a process by more.
+/// The time between a process's deadline and its kill. A busy machine alone does not delay a process by more.
 const GRACE: Duration = Duration::from_secs(4);
-/// The errors of wrong clocks.
+/// The differences between the clocks of processes and the machine's clock.
 const SKEW: [SignedDuration; 3] = [
     SignedDuration::ZERO,
     SignedDuration::from_secs(3),
     SignedDuration::from_secs(-3),
 ];
-/// The number of open payments listed at the end.
+/// The maximum number of open payments to list at the end.
 const LISTED: u32 = 10_000;
 
 impl Stage {
@@ -157,7 +157,7 @@ impl Stage {
 }
 
 impl Environment {
-    /// Timeouts short enough for faults to show, and a ledger in the folder unless another ledger is set.
+    /// Timeouts shorter than most faults, and the folder for the ledger, which is used without MongoDB.
     fn of_payments(folder: &TempDir) -> Self {
         Self(vec![
             ("IDEMPOTENCY_FALLBACK", "reject".to_owned()),
@@ -179,7 +179,7 @@ impl Environment {
         self.0.push((name, value));
     }
 
-    /// Builds a process with this environment, and with the provider at its own URL.
+    /// Adds this environment and the URL of the provider. The URL contains the number of the process.
     fn with_provider(
         &self,
         builder: LambdaBuilder,

@@ -15,7 +15,7 @@ pub(super) struct Story {
     pub(super) attempts: u32,
     /// The duration of each answered request, from its arrival in a process.
     pub(super) requests: Vec<Duration>,
-    /// Every different final response.
+    /// The different final responses, each with the requests that got it.
     pub(super) finals: Vec<FinalAnswer>,
     /// Responses that are never allowed.
     pub(super) invalid_responses: Vec<ClientResponse>,
@@ -23,7 +23,8 @@ pub(super) struct Story {
     pub(super) failures: Vec<String>,
     /// The events of the payment with their times since the start of the hunt, for the report.
     pub(super) lines: Vec<(Duration, String)>,
-    /// The time of the client's first request, or of the client's return.
+    /// The time of the client's first request. For a client that sends one request and leaves, the time of its retry after all
+    /// faults.
     pub(super) began: Option<Duration>,
     /// The time of its first final response.
     pub(super) answered_at: Option<Duration>,

@@ -1,7 +1,7 @@
 //! MongoDB's TTL monitor with a short interval.
 //!
 //! MongoDB deletes expired records once a minute (<https://www.mongodb.com/docs/manual/core/index-ttl/>), and mongo-java-server
-//! never does. A hunt ends earlier, so a hunt would never meet the deletion of a finished record and a new claim of its key. This
+//! never does. So in a hunt MongoDB would hardly ever delete a finished record shortly before a new claim of its key. This
 //! monitor deletes the records that the engine's TTL index would delete: by `finished_at` and the server's clock.
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) struct TtlMonitor {
 }
 
 const COLLECTION: &str = "idempotency";
-/// Long enough for clients to meet expired records that still exist.
+/// The pause between two deletions. It is long enough for clients to read expired records that still exist.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl TtlMonitor {

@@ -21,11 +21,11 @@ pub enum Finding {
     Contradiction,
     /// A request got a result that had expired when it was sent, or an older result than a client had received before.
     StaleAnswer,
-    /// The payment is charged, and its client did not get that response at the end.
+    /// The payment is charged, but its client got the response "declined", or no response "charged" until the end.
     UnreportedCharge,
     /// The client has no final response at the end.
     Unanswered,
-    /// A process with its request failed by itself or timed out.
+    /// A process crashed or timed out during a request of the client, although the hunt had neither killed nor frozen it.
     Failure,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn findings(
         (Some(run), Some(other)) => retention.separates(run, other),
         _ => false,
     };
-    // Work that runs again may charge and then be declined.
+    // With `Rerun`, one run may charge and another may be declined. So a charge contradicts a decline only for other work.
     let mut declines = of_status(story, 402).map(|answer| run_of(answer, runs));
     let is_contradicted = work.charges_once()
         && declines.any(|run| bank::charges(runs).any(|charge| !separates(run, Some(charge))));
@@ -183,7 +183,8 @@ mod tests {
         }
     }
 
-    /// A response with the result `ch_<number>`, received by one request and given to a later one.
+    /// A response with the result `ch_<number>`, which two requests got. The first one got it at `first_received_ms`; the second
+    /// one was sent at `last_sent_ms`.
     fn answer(status: u16, number: u64, last_sent_ms: u64, first_received_ms: u64) -> FinalAnswer {
         let [last_sent, first_received] =
             [last_sent_ms, first_received_ms].map(Duration::from_millis);

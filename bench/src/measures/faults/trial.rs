@@ -29,9 +29,9 @@ struct Client {
     answers: BTreeSet<String>,
     redis: RedisServer,
     counter: ExecutionCounter,
-    /// The proxies between the first process and its stores, for faults.
+    /// The proxy between the first process and Redis, for faults.
     to_redis: FaultProxy,
-    /// Has no server behind it if MongoDB does not run.
+    /// The proxy to MongoDB. It has no server behind it if MongoDB does not run.
     to_mongo: FaultProxy,
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn trial(stage: &Stage, contestant: &Contestant, fault: Fault) 
         }
         Fault::Kill => client.kill(&processes.first).await,
     };
-    // Lambda would have killed a process that has not answered yet.
+    // Ends a process that has not answered yet, because Lambda would have killed it.
     processes.first.stop().await;
     let patience = match fault {
         Fault::Freeze => LAST_PATIENCE,
