@@ -39,7 +39,7 @@ pub(super) struct Writer {
 
 /// How long a write that ends the attempt is retried if no deadline is known.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long any other write is retried: the work, or its caller, waits for the write.
+/// How long any other write is retried. This time is short, because the work, or its caller, waits for the write.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 /// The shortest and the longest pause between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);

@@ -31,7 +31,7 @@ impl World {
         self.enter(id, next);
     }
 
-    /// No reply arrives. A claim, a read or a holder's write is sent once more, with the same owner.
+    /// No reply arrives. The client sends a claim, a read or a holder's write once more, with the same owner.
     pub(super) fn receive_nothing(&mut self, protocol: &Protocol, id: usize) {
         let client = &mut self.clients[id];
         client.unanswered += 1;
