@@ -73,7 +73,7 @@ pub(super) struct Queue {
 pub(super) enum QueueOrder {
     /// The oldest first.
     Oldest,
-    /// Payments that the reconciler has not looked at since `looked_before`; the one that waited longest first.
+    /// Payments that the reconciler has not looked at since `looked_before`; the payment that has waited longest comes first.
     ///
     /// The wait begins when the reconciler last looked at the payment, or when the payment was created. So each payment gets its turn,
     /// even if other payments never end and new payments keep arriving.

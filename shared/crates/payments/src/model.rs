@@ -372,7 +372,7 @@ impl Protocol {
         assert!(checker.unique_state_count() >= least_states);
     }
 
-    /// Whether the search reaches each property that holds sometimes.
+    /// Whether the search finds an example of each property that has to hold in some state.
     fn is_varied(self) -> bool {
         self.faults > 0 && self.cards.len() == Card::ALL.len()
     }

@@ -9,7 +9,7 @@
 //!
 //! - the payment could not be reconciled,
 //! - a charge contradicts the ledger ([`Anomaly`]), until an operator repairs it,
-//! - the intent belongs to the other mode, live or test, until the configuration is repaired.
+//! - the mode of the intent (live or test) is not the configured mode, until the configuration is repaired.
 //!
 //! If the intent has another amount than the payment, or the provider does not have the intent, this is reported and the event is
 //! accepted. Processing the same event again would change nothing, and the reconciler looks at the payment anyway.

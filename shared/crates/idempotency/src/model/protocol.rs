@@ -61,7 +61,7 @@ const CLOCK_MARGIN: u64 = 1;
 const LONG: u64 = 500;
 
 impl Protocol {
-    /// MongoDB behind Redis, which may lose its data.
+    /// MongoDB with Redis as a cache in front of it. Redis may lose its data.
     pub(super) const TIERED: Self = Self {
         name: "tiered",
         layout: Layout::Tiered,

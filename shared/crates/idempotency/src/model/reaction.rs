@@ -37,7 +37,7 @@ impl World {
         client.unanswered += 1;
         let again = client.unanswered < 2;
         let next = match client.phase.clone() {
-            // MongoDB is asked whether or not Redis replies.
+            // Next, the client asks MongoDB, also without a reply of Redis.
             Phase::Hint => Phase::Insert,
             // With this bug, the client assumes that its claim was lost. So it reads, and starts to work if there is no
             // record.
