@@ -121,7 +121,7 @@ pub(super) async fn finish(
     Ok(keys)
 }
 
-/// Completes or reopens the key of an abandoned attempt, where that is safe. Returns whether it did.
+/// Completes or reopens the key of an abandoned attempt, if that is safe. Returns whether the key was completed or reopened.
 async fn finish_one(
     idempotency: &Idempotency,
     ledger: Option<&dyn Ledger>,
