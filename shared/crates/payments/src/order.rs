@@ -226,7 +226,7 @@ fn metadata_entry(
     let value = body.parsed(&path, value, accepted, |value| {
         text(value, LONGEST_METADATA_VALUE)
     })?;
-    // Older versions accepted these names. The provider then stored our value or none, and the response to the client had the client's.
+    // Older versions accepted these names. The provider then stored our value or none, and the response had the client's value.
     if OUR_METADATA.contains(&name) {
         body.reject_newly(&path, OURS);
     } else if has_invisible(name) || has_unwritten(&value) {
