@@ -1,7 +1,8 @@
 //! Finishes the idempotency keys of payments and events that abandoned requests left.
 //!
-//! A client that goes away leaves its key unknown in the engine, even after the payment has ended. Only the ledger has the response
-//! then. So each run of the reconciler reads the unfinished keys, and completes the keys of ended payments with the ledger's response.
+//! A client that never repeats its request leaves its key unknown in the engine, even after the payment has ended. Only the
+//! ledger has the response then. So each run of the reconciler reads the unfinished keys, and completes the keys of ended payments with
+//! the ledger's response.
 //!
 //! A key is reopened, so that its record expires after the retention, if
 //!

@@ -75,7 +75,7 @@ const LONGEST_RUN: Duration = Duration::from_secs(50);
 const LEAST_TIME: Duration = Duration::from_secs(2);
 /// The time that a run reserves for counting the open payments.
 const COUNTING_TIME: Duration = Duration::from_millis(500);
-/// How long a payment may be open before it needs an operator.
+/// How long a payment may be open before an operator has to look at it.
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Reconciler {

@@ -28,8 +28,8 @@ pub(super) struct Writer {
     /// The revision of this attempt's last acknowledged write; zero: unknown. It is zero while a write is in flight. So
     /// the store never mistakes a later write for a retry of a write whose reply was lost.
     rev: AtomicU64,
-    /// Whether another process may write for this attempt at the same time, because the token was given away or had no
-    /// revision.
+    /// Whether another process may write for this attempt at the same time, because that process may have the token of
+    /// this writer, or because this writer was made from a token without a revision.
     is_shared: AtomicBool,
     /// Whether each write follows the revision of the token, and is refused if another write came first.
     follows_strictly: bool,
