@@ -51,8 +51,8 @@ impl App {
         Config::from_lookup(lookup).map(Self::new)
     }
 
-    /// Creates the app for the operator's tool. It reads the environment, and in development `written` for
-    /// variables that are not set. The memory of this process never replaces Redis, because that memory has
+    /// Creates the app for the operator's tool. It reads the environment; in development, `written` gives the
+    /// values of variables that are not set there. The memory of this process never replaces Redis, because that memory has
     /// no keys of the functions.
     ///
     /// # Errors

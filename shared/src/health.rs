@@ -43,7 +43,7 @@ pub enum Status {
     Degraded,
     /// The server is reachable but does not work.
     Unhealthy,
-    /// There is no connection, or none is configured.
+    /// There is no connection, or no URL is configured.
     Disconnected,
 }
 

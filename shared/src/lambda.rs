@@ -56,7 +56,7 @@ const CRATES: &[&str] = &[
 const ANSWER_RESERVE: Duration = Duration::from_millis(100);
 
 /// Reads the configuration, starts logging, builds the state from the [`App`], and calls `run`, which handles
-/// invocations until Lambda ends it. `run` gets the start time of the process. That time validates Lambda's deadlines.
+/// invocations until Lambda ends the process. `run` gets the start time of the process, to validate Lambda's deadlines.
 fn start<S>(
     build: impl FnOnce(&App) -> S,
     run: impl AsyncFnOnce(SystemTime, Arc<S>) -> Result<(), lambda_http::Error>,

@@ -1,4 +1,4 @@
-//! The settings of the log. Lambda sets both variables.
+//! The settings of the log: format and level. Lambda sets the variables of both.
 
 use telemetry::logging::{LogConfig, LogFormat};
 

@@ -80,7 +80,7 @@ fn read_provider(
     })
 }
 
-/// The base URL of Stripe. An error does not show it, because a URL may contain a password.
+/// The base URL of Stripe. An error does not show the URL, because it may contain a password.
 fn api_base(read: &Reader<'_>) -> Result<Url, ConfigError> {
     const VARIABLE: &str = "STRIPE_API_BASE";
     let given = read.text(VARIABLE)?;

@@ -112,8 +112,8 @@ fn required<T>(value: Option<T>, variable: &'static str, accepted: &str) -> Resu
     })
 }
 
-/// Rejects a URL without TLS or with user or password: a token needs TLS and replaces both. An unparseable URL is
-/// accepted here; health reports it.
+/// Rejects a URL without TLS or with user or password: a token needs TLS, and replaces user and password. An
+/// unparseable URL is accepted here; health reports it.
 fn require_tls_alone(url: &str) -> Result<(), ConfigError> {
     let is_usable = Url::parse(url).map_or(true, |url| {
         matches!(url.scheme(), "rediss" | "valkeys")

@@ -1,4 +1,4 @@
-//! Rejects settings that are safe only in development, in every other environment.
+//! Outside development, rejects settings that are safe only in development.
 //!
 //! A URL in Secrets Manager is not known at the start. The clients check it by the same rules ([`transport`]) when they
 //! read it.

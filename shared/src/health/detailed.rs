@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn only_critical_services_make_the_overall_status_unhealthy() {
         use Status::{Connected, Degraded, Disconnected, Healthy, Unhealthy};
-        // The status of one service, the overall status if that service is critical, and if it is not.
+        // The status of one service, then the overall status if that service is critical, then if it is not critical.
         let cases = [
             (Healthy, Healthy, Healthy),
             (Connected, Healthy, Healthy),

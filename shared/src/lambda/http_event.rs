@@ -264,7 +264,7 @@ fn header_value(sent: &RawValue) -> HeaderValue {
         .unwrap_or(HeaderValue::from_static(""))
 }
 
-/// `json` as a `T`, if it is one.
+/// Parses `json` as a `T`; `None` if it is not a valid `T`.
 fn value<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
     serde_json::from_str(json.get()).ok()
 }

@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for Text<'de> {
                 Ok(Text(Cow::Owned(text.to_owned())))
             }
         }
-        // Deserialized as bytes, the escapes of a string are resolved without creating a Rust string.
+        // `deserialize_bytes` resolves the escapes of a string without creating a Rust string.
         deserializer.deserialize_bytes(Reader)
     }
 }

@@ -3,7 +3,7 @@
 //! Some characters are invisible (a zero-width space), some change the order of others (direction marks), and some
 //! control a terminal (ESC). With them, two different names can look the same, and printed text can overwrite its
 //! line. So names must not contain them. Text for people may contain only such characters as belong to words and emoji.
-//! The operator's tool prints each one as its number.
+//! The operator's tool prints each character of these kinds as its number.
 //!
 //! These characters are the control characters, the characters that Unicode lets programs ignore
 //! (`Default_Ignorable_Code_Point` in <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>), line

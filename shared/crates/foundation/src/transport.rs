@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
-/// Whether a URL of Redis or MongoDB has credentials, another host and no TLS. A user without a password counts as
+/// Whether a URL of Redis or MongoDB sends credentials to another host without TLS. A user without a password counts as
 /// credentials, because the user may be a password in the wrong place: `redis://password@host`. The result is `false`
 /// for text that is no URL, because no client connects with it.
 pub fn sends_login_in_the_clear(url: &str) -> bool {
@@ -43,7 +43,7 @@ fn as_parsed(url: &str) -> String {
 
 const TLS: &[&str] = &["tls", "ssl"];
 
-/// The relevant parts of a URL. The `url` crate cannot parse MongoDB's, which may name several hosts.
+/// The relevant parts of a URL. The `url` crate cannot parse MongoDB's URLs, which may name several hosts.
 struct Parts<'a> {
     scheme: &'a str,
     has_login: bool,

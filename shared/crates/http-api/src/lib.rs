@@ -60,7 +60,7 @@ pub const UNAUTHENTICATED: Problem = Problem {
     detail: "Send valid credentials for this API, for example a bearer token.",
 };
 
-/// The path exists, but not with this method.
+/// The path exists, but does not accept the method of the request.
 const METHOD_NOT_ALLOWED: Problem = Problem {
     status: StatusCode::METHOD_NOT_ALLOWED,
     slug: "method-not-allowed",

@@ -42,7 +42,7 @@ pub enum Authority {
     NoStore,
 }
 
-/// The fallback while Redis is away.
+/// The fallback while Redis is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fallback {
@@ -63,8 +63,8 @@ pub struct Stores {
     /// Redis or Valkey.
     #[cfg(feature = "redis")]
     pub redis: Option<RedisClient>,
-    /// Whether the memory of this process is used if no other store is configured, or while Redis is away. Set this
-    /// only in development, because other processes do not see that memory.
+    /// Whether the memory of this process is used if no other store is configured, or while Redis is unavailable. Set
+    /// this only in development, because other processes do not see that memory.
     #[cfg(feature = "memory")]
     pub memory: bool,
     /// A store of the caller's own. If it is set, the other stores are not used.

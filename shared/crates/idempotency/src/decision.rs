@@ -301,8 +301,8 @@ pub(super) fn resolve(
     Step::write(next, ResolveResult::Stored)
 }
 
-/// The store has lost the claim. A result or an unknown outcome is stored anyway, because the operation may have taken
-/// effect. Every other change is superseded.
+/// The write and the reply for a change whose claim the store has lost. A result or an unknown outcome is stored anyway,
+/// because the operation may have taken effect. Every other change is superseded.
 fn restore(
     fence: &Fence,
     change: &Change,

@@ -90,8 +90,9 @@ impl Engine {
         }
     }
 
-    /// The reason that blocks a key, if the stored value is accepted; otherwise `Unknown`. A result without a valid MAC
-    /// may have been written by another program. The same holds for a lease that ends later than `LATEST_END` from now.
+    /// The reason that blocks a key, if the stored value is accepted; otherwise `Unknown`. Not accepted are a result
+    /// without a valid MAC and a lease that ends later than `LATEST_END` from now: another program may have written
+    /// them.
     pub(super) async fn check(
         &self,
         key: &RecordKey,

@@ -16,7 +16,7 @@ use super::{Fingerprint, OwnerId, Policy, RecordKey, Revision, SavedResponse};
 pub struct Entry {
     /// The key.
     pub key: RecordKey,
-    /// How far the operation is.
+    /// The progress of the operation.
     pub progress: Progress,
     /// Number of attempts so far.
     pub attempt: u64,
@@ -34,7 +34,7 @@ pub struct Entry {
     pub(super) version: Version,
 }
 
-/// How far an operation is, as a claim of the same request would find it.
+/// The progress of an operation, as a claim of the same request would find it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// An attempt is running.

@@ -244,8 +244,8 @@ async fn renew(lease: &mut Lease, lasts: Duration) -> Answer {
         },
         (WriteResult::Outdated(_), Some(rev)) => Answer::Outdated { rev },
         (WriteResult::Superseded(blocked), _) => superseded(blocked.as_ref()),
-        // `TooLate` occurs only under a policy that remote callers cannot request. After it, as after `Superseded`, the
-        // caller must not continue.
+        // `TooLate` occurs only under a policy that remote callers cannot request. After `TooLate`, as after
+        // `Superseded`, the caller must not continue.
         (WriteResult::TooLate, _) => Answer::Superseded(Stored::NONE),
         _ => unacknowledged(),
     }

@@ -39,7 +39,7 @@ pub struct Lease {
     /// The time by which the work has to end: the end of the lease or of the invocation, whichever is earlier, less the
     /// time to store the result. The code that bounds the work shares this time, because a renewal moves it.
     work_end: Arc<Mutex<Deadline>>,
-    /// A time until which the provider still recognises the derived key; unknown if no limit applies.
+    /// The time until which the provider recognises the derived key, or an earlier time; unknown if no limit applies.
     recognised: Deadline,
 }
 
@@ -116,7 +116,7 @@ impl Lease {
 
     /// Whether the store knows no earlier attempt. The store may have forgotten an earlier attempt, after the retention
     /// or a loss of data. An attempt after a release is not the first. A later attempt may be reported as the first,
-    /// never the reverse.
+    /// but the first attempt is never reported as a later one.
     pub fn is_first(&self) -> bool {
         self.is_first
     }
@@ -143,9 +143,9 @@ impl Lease {
         self.work_end.lock().clip(Duration::MAX)
     }
 
-    /// Whether a request with the derived key may be sent to the provider now. It may not be sent if an earlier attempt
-    /// may have sent it and the provider may have forgotten the key. It may not be sent either if no time is left, or
-    /// with a resumed lease.
+    /// Whether a request with the derived key may be sent to the provider now. The result is `false` if an earlier
+    /// attempt may have sent such a request and the provider may have forgotten the key. It is also `false` if no time
+    /// is left, and for a resumed lease.
     pub fn may_send(&self) -> bool {
         let is_over = |deadline: Deadline| deadline.remaining().is_some_and(|left| left.is_zero());
         !is_over(self.recognised) && !is_over(*self.work_end.lock())

@@ -10,9 +10,9 @@
 //! front of MongoDB. The network, the clients' steps, MongoDB's filters and replication, and time are modelled by hand.
 //! Clocks that go back, and claims in flight for a whole retention, are not modelled.
 //!
-//! Executions and responses are counted per *generation*: the first claim of a key starts one. So does the first claim
-//! after the retention of a finished record. Within a generation, an operation runs at most once under
-//! `AtMostOnce`, one response is given, and a result is not replaced.
+//! Executions and responses are counted per *generation* of a key: the first claim of a key starts a generation, and so
+//! does the first claim after the retention of a finished record. Within a generation, an operation runs at most once
+//! under `AtMostOnce`, one response is given, and a result is not replaced.
 //!
 //! A search that finds no violation proves little if it could not find one. So the same search also runs on protocols
 //! with one planted bug each, and has to find each bug.

@@ -7,19 +7,21 @@ use super::store_time::whole_ms;
 /// Whether an operation that may have taken effect may be attempted again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Policy {
-    /// It is never attempted again. The outcome is unknown until the key is resolved.
+    /// The operation is never attempted again. The outcome is unknown until the key is resolved.
     #[default]
     AtMostOnce,
-    /// It may be attempted again while the provider recognises the derived key, and so treats both requests as one.
+    /// The operation may be attempted again while the provider recognises the derived key, and so treats both requests
+    /// as one.
     Rerun {
         /// The time after the first claim within which another attempt has to start and end.
         within: Duration,
     },
-    /// It may always be attempted again. For operations that check their state first and resume.
+    /// The operation may always be attempted again. This policy is for operations that check their state first and
+    /// then resume.
     RerunAlways,
 }
 
-/// Time between the last request and the end of the provider's retention, for clocks that differ.
+/// A safety margin between the last request and the end of the provider's retention, because clocks differ.
 const MARGIN: Duration = Duration::from_secs(60);
 /// The bound that records store for [`Policy::RerunAlways`]: thirteen digits.
 const ALWAYS_MS: u64 = 9_999_999_999_999;

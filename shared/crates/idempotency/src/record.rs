@@ -18,7 +18,7 @@ pub(super) use text::{COUNT_WIDTH, LEASE_WIDTH, TIME_WIDTH, field};
 /// The record of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
-    /// How far the operation is.
+    /// The progress of the operation.
     pub state: State,
     /// The owner, which alone may change the record.
     pub owner: OwnerId,
@@ -42,7 +42,7 @@ pub struct Record {
     pub checkpoint: Bytes,
 }
 
-/// Identifies one write of one claim's record. Every compare-and-set names it.
+/// Identifies one write of one claim's record. Every compare-and-set names the version that it replaces.
 ///
 /// The revision alone does not identify a write: it restarts at 1 after a store has deleted the record. A late
 /// compare-and-set could then match a later claim's record. An owner is random and belongs to one claim.
@@ -59,7 +59,7 @@ pub struct Version {
     pub first_at: StoreTime,
 }
 
-/// How far the operation is.
+/// The progress of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// An attempt is running, or was abandoned.

@@ -30,7 +30,7 @@ pub struct SavedResponse {
 pub enum SavedBody {
     /// The whole body.
     Whole(Bytes),
-    /// A body above the size limit.
+    /// The summary of a body above the size limit.
     Summary {
         /// Length in bytes.
         length: u64,

@@ -5,7 +5,7 @@
 //! 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key that only the payment functions have.
 //!
 //! The MAC covers the environment, the record's key, the fingerprint, and status, headers and body. A response without
-//! a valid MAC for its key is not accepted: the next store is asked, and finally the ledger.
+//! a valid MAC for its key is not accepted: the caller asks the next store, and finally the ledger.
 //!
 //! The MAC covers no time: a program that can write to the store can restore an earlier response of the same key and
 //! request. So the MAC suits operations whose response never changes, like the payments in the ledger.
@@ -55,7 +55,7 @@ impl ResponseKeys {
         }
     }
 
-    /// The response with its MAC; without one while the keys are unavailable.
+    /// The response with its MAC; without a MAC while the keys are unavailable.
     ///
     /// # Cancel safety
     ///

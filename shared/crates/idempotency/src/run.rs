@@ -30,8 +30,8 @@ pub enum RunOutcome<E> {
     NotDurable(SavedResponse),
     /// The work did not run, or its attempt was superseded.
     Blocked(Blocked),
-    /// The work failed without effect. A retry may run, unless an earlier attempt was abandoned, or the store did not
-    /// acknowledge the release: then the key is blocked.
+    /// The work failed without effect. A retry may run, except in two cases in which the key is blocked: an earlier
+    /// attempt was abandoned, or the store did not acknowledge the release.
     NothingHappened(E),
     /// The work failed, and may have taken effect.
     MayHaveHappened(E),

@@ -186,8 +186,8 @@ impl Mongo {
         }
     }
 
-    /// Runs `call` on `live` until `first`. If the server rejects its login, runs `call` until `deadline` on a
-    /// client of the newer URI, if there is one.
+    /// Runs `call` on `live` until the deadline `first`. If the server rejects the login, and there is a newer URI,
+    /// runs `call` until `deadline` on a client of that URI.
     async fn call<T, F>(
         &self,
         live: &LiveClient,

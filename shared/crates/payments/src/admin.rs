@@ -36,7 +36,7 @@ pub enum PaymentAdminError {
 }
 
 impl PaymentAdmin {
-    /// The access as configured. Opens no connection.
+    /// An operator's access, with the configured ledger and provider. Opens no connection.
     pub fn new(setup: &Setup) -> Self {
         Self {
             ledger: ledger::open(setup),
@@ -48,7 +48,7 @@ impl PaymentAdmin {
     ///
     /// # Errors
     ///
-    /// [`PaymentAdminError`] when the ledger gives no list.
+    /// [`PaymentAdminError`] when no ledger is configured, or the ledger does not answer.
     pub async fn open(
         &self,
         limit: u32,

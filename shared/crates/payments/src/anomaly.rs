@@ -17,7 +17,7 @@ pub(super) enum Anomaly {
     ChargedWithoutRow,
     /// The intent has another amount or currency than its payment.
     AmountMismatch,
-    /// The intent or the API key has the other mode (live or test) than `PAYMENT_LIVEMODE`.
+    /// The mode (live or test) of the intent or of the API key is not the mode that `PAYMENT_LIVEMODE` sets.
     LivemodeMismatch,
 }
 

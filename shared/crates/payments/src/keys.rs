@@ -1,7 +1,8 @@
 //! Finishes the idempotency keys of payments and events that abandoned requests left.
 //!
-//! A client that goes away leaves its key unknown in the engine, even after the payment has ended. Only the ledger has the response
-//! then. So each run of the reconciler reads the unfinished keys, and completes the keys of ended payments with the ledger's response.
+//! A client that never repeats its request leaves its key unknown in the engine, even after the payment has ended. Only the
+//! ledger has the response then. So each run of the reconciler reads the unfinished keys, and completes the keys of ended payments with
+//! the ledger's response.
 //!
 //! A key is reopened, so that its record expires after the retention, if
 //!
@@ -12,9 +13,9 @@
 //! Reopening is safe. Each attempt first opens or finds the payment's row, and an attempt after a reopening knows that an earlier attempt
 //! may still be running. Processing an event twice is harmless.
 //!
-//! Keys of other work are left to their owners. The run counts the unknown keys among them, and an alarm watches the oldest one. An
-//! abandoned key of other work stays as it is if the next attempt can take it over. Such work may have no ledger. Then only the key's
-//! record tells the next attempt that an earlier one may have acted.
+//! The run does not resolve the keys of other work. It counts those whose outcome is unknown, and an alarm watches the oldest of them.
+//! An abandoned key of other work is not reopened, even if the next attempt can take it over. Such work may have no ledger. Then only the
+//! key's record tells the next attempt that an earlier attempt may have acted.
 
 use std::time::Duration;
 
@@ -73,8 +74,8 @@ const KEYS_OF_PAYMENTS: &str = "idempotency:http:payments.";
 /// A run with less time left than this does not take another key. The next run starts at the first key.
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
-/// Reads every unfinished key, and finishes the keys of payments and events. A key is left alone until its lease has been over for
-/// `settle_after`, so that its client can retry first.
+/// Reads every unfinished key, and finishes the keys of payments and events. A key is not changed until
+/// `settle_after` has passed since the end of its lease, so that its client can retry first.
 ///
 /// # Errors
 ///
@@ -121,7 +122,7 @@ pub(super) async fn finish(
     Ok(keys)
 }
 
-/// Completes or reopens the key of an abandoned attempt, where that is safe. Returns whether it did.
+/// Completes or reopens the key of an abandoned attempt, if that is safe. Returns whether the key was completed or reopened.
 async fn finish_one(
     idempotency: &Idempotency,
     ledger: Option<&dyn Ledger>,
@@ -179,7 +180,7 @@ impl Work {
     }
 }
 
-/// Whether the attempt was abandoned, and its lease has been over for `settle_after`, so that its client had time to retry.
+/// Whether the attempt was abandoned, and `settle_after` has passed since the end of its lease, so that its client had time to retry.
 fn is_abandoned(entry: &Entry, settle_after: Duration) -> bool {
     entry.progress.is_abandoned() && entry.lease_over_for >= settle_after
 }

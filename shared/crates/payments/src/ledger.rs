@@ -26,7 +26,7 @@ use super::{Payment, Setup, State, Timestamp};
 /// A store of payments.
 #[async_trait]
 pub(super) trait Ledger: Send + Sync {
-    /// Inserts a payment if there is none with its id. Returns the row as it then is.
+    /// Inserts a payment if there is none with its id. Returns the row that the ledger then has.
     async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, LedgerError>;
 
     /// Applies a change if the row is as the change expects.
@@ -54,7 +54,7 @@ pub(super) trait Ledger: Send + Sync {
         deadline: Deadline,
     ) -> Result<u64, LedgerError>;
 
-    /// Creates the indexes for the two queries above. A repeated call is cheap.
+    /// Creates the indexes for `open_payments` and `count_open`. A repeated call is cheap.
     async fn prepare(&self, deadline: Deadline) -> Result<(), LedgerError>;
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Queue {
 pub(super) enum QueueOrder {
     /// The oldest first.
     Oldest,
-    /// Payments that the reconciler has not looked at since `looked_before`; the one that waited longest first.
+    /// Payments that the reconciler has not looked at since `looked_before`; the payment that has waited longest comes first.
     ///
     /// The wait begins when the reconciler last looked at the payment, or when the payment was created. So each payment gets its turn,
     /// even if other payments never end and new payments keep arriving.
@@ -83,7 +83,7 @@ pub(super) enum QueueOrder {
     },
 }
 
-/// A change of a row. Each one expects an open payment.
+/// A change of a row. It applies only if the payment is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// Sets the intent of a payment that has none.
@@ -130,7 +130,7 @@ pub(super) enum LedgerError {
     },
 }
 
-/// The ledger as configured: MongoDB, files in development, or none.
+/// The configured ledger: MongoDB, or files in development; `None` elsewhere without MongoDB.
 pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Ledger>> {
     match &setup.mongodb {
         Some(mongodb) => Some(Arc::new(MongoLedger::new(mongodb.clone()))),

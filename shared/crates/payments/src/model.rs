@@ -12,8 +12,9 @@
 //! others do not wait.
 //!
 //! The model runs the real code. Runs execute [`Attempt`](super::steps::Attempt) ([`behaviour`]), the ledger runs
-//! [`Change::apply`](super::ledger::Change::apply), and the adapter for Stripe reads the provider's errors. The model itself has only the
-//! provider's state machine, the network, and the engine around an attempt. The engine has its own model, `idempotency/model.rs`.
+//! [`Change::apply`](super::ledger::Change::apply), and the adapter for Stripe reads the provider's errors. Only the provider's
+//! state machine, the network, and the engine around an attempt are written for the model. The engine has its own model,
+//! `idempotency/model.rs`.
 //!
 //! A search without a finding proves little by itself. So the same search runs with one bug planted, and has to find each bug.
 
@@ -371,7 +372,7 @@ impl Protocol {
         assert!(checker.unique_state_count() >= least_states);
     }
 
-    /// Whether the search reaches each property that holds sometimes.
+    /// Whether the search finds an example of each property that has to hold in some state.
     fn is_varied(self) -> bool {
         self.faults > 0 && self.cards.len() == Card::ALL.len()
     }

@@ -5,7 +5,7 @@
 //! sandbox on a laptop accepts what production accepts.
 //!
 //! Older versions accepted, and charged, some orders that this version rejects. Such an order is rejected only if there is no payment
-//! with its key. Otherwise that payment answers the request.
+//! with its key. Otherwise the request gets the response of that payment.
 
 mod body;
 mod return_url;
@@ -226,7 +226,7 @@ fn metadata_entry(
     let value = body.parsed(&path, value, accepted, |value| {
         text(value, LONGEST_METADATA_VALUE)
     })?;
-    // Older versions accepted these names. The provider then had another value than the response to the client, or no value.
+    // Older versions accepted these names. The provider then stored our value or none, and the response had the client's value.
     if OUR_METADATA.contains(&name) {
         body.reject_newly(&path, OURS);
     } else if has_invisible(name) || has_unwritten(&value) {

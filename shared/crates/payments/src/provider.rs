@@ -1,7 +1,7 @@
 //! The payment provider, which charges the customer.
 //!
 //! A provider keeps one *payment intent* per payment. Creating the intent charges nothing; confirming it charges once. The intent's
-//! own state machine is the fence: of two confirmations it accepts one, and none after a cancellation.
+//! own state machine is the fence: it accepts only one confirmation, and it accepts no confirmation after a cancellation.
 //!
 //! So the outcome of a request whose reply was lost is never guessed. It is read from the intent's status.
 
@@ -37,7 +37,7 @@ pub(super) trait Provider: Send + Sync {
         deadline: Deadline,
     ) -> Result<Intent, ProviderError>;
 
-    /// Confirms an intent, which charges the customer. A charged or cancelled intent rejects it.
+    /// Confirms an intent, which charges the customer. A charged or cancelled intent rejects the confirmation.
     async fn confirm(
         &self,
         intent: &str,
@@ -48,7 +48,7 @@ pub(super) trait Provider: Send + Sync {
     /// Reads an intent.
     async fn inspect(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError>;
 
-    /// Cancels an intent, so that it can never be charged. A charged intent rejects it.
+    /// Cancels an intent, so that it can never be charged. A charged intent rejects the cancellation.
     async fn cancel(&self, intent: &str, deadline: Deadline) -> Result<Intent, ProviderError>;
 }
 

@@ -1,8 +1,8 @@
 //! Reconciles payments that stayed open: abandoned by their clients, or waiting for the customer or the provider.
 //!
-//! A run takes open payments page by page until its time is over. The ledger orders them by how long they have waited for a look. So the
-//! next run continues where this run stopped, and payments that do not end delay no others. Runs may overlap, because every step is a
-//! compare-and-set.
+//! A run takes open payments page by page until its time is over. The ledger lists first the payments that the reconciler has not looked
+//! at for the longest time. So the next run continues where this run stopped, and payments that do not end do not delay other payments.
+//! Runs may overlap, because every step is a compare-and-set.
 //!
 //! A run also finishes the idempotency keys that abandoned requests left ([`keys`]).
 
@@ -48,7 +48,8 @@ pub struct ReconcileReport {
     pub finished: bool,
     /// The number of due payments that are open after the run; `None` if the ledger did not answer.
     pub still_open: Option<u64>,
-    /// The age of the oldest due payment that is open after the run, in seconds; `None` also if there is no such payment.
+    /// The age of the oldest due payment that is open after the run, in seconds; `None` if there is none, or the ledger did not
+    /// answer.
     pub oldest_open_seconds: Option<u64>,
 }
 
@@ -74,7 +75,7 @@ const LONGEST_RUN: Duration = Duration::from_secs(50);
 const LEAST_TIME: Duration = Duration::from_secs(2);
 /// The time that a run reserves for counting the open payments.
 const COUNTING_TIME: Duration = Duration::from_millis(500);
-/// How long a payment may be open before it needs an operator.
+/// How long a payment may be open before an operator has to look at it.
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Reconciler {
@@ -306,7 +307,7 @@ impl ReconcileReport {
         ]
     }
 
-    /// Reconciles payments created before `due`, until each payment had its turn or the time is over.
+    /// Reconciles payments created before `due`, until the run has looked at each of them or the time is over.
     async fn reconcile_all(
         &mut self,
         service: &PaymentService,

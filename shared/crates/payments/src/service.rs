@@ -30,7 +30,7 @@ pub(super) enum NotConfigured {
 }
 
 impl PaymentService {
-    /// The service as configured. Opens no connection.
+    /// The service with the configured ledger and provider. Opens no connection.
     ///
     /// # Errors
     ///
@@ -52,8 +52,8 @@ impl PaymentService {
         })
     }
 
-    /// The service as configured. Calls `log` with each part that is missing, because only the caller knows what the missing
-    /// part means for payments.
+    /// The service with the configured ledger and provider; `None` if a part is missing. Calls `log` with each missing part, because only
+    /// the caller knows what the missing part means for payments.
     pub(super) fn or_log(setup: &Setup, log: impl Fn(&NotConfigured)) -> Option<Self> {
         Self::new(setup)
             .inspect_err(|missing| missing.iter().for_each(log))

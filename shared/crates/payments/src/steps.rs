@@ -7,7 +7,7 @@
 //! 3. Confirm the intent whose id is *read back* from the row. An attempt that loses the race never confirms its own intent.
 //! 4. Take the next step by the intent's status ([`next_step()`]), and write the end into the ledger.
 //!
-//! A client is answered with what the ledger says afterwards. A payment ends as "not charged" in two cases. The provider reports its intent
+//! The answer to a client is what the ledger then contains. A payment ends as "not charged" in two cases. The provider reports its intent
 //! as `canceled`, or the ledger closes a payment that has no intent. In both cases, no intent of the payment can be confirmed any more.
 
 mod next_step;
@@ -29,7 +29,7 @@ use super::provider::{Intent, IntentStatus, OTHER_LIVEMODE, ProviderError, UNEXP
 use super::service::PaymentService;
 use super::timestamp::Timestamp;
 
-/// How far an attempt took a payment.
+/// The state in which an attempt left a payment.
 pub(super) enum AttemptOutcome {
     /// The payment has ended.
     Ended(Payment),
@@ -50,7 +50,7 @@ pub(super) enum ConcurrentAttempt {
 
 /// A payment after it was reconciled.
 pub(super) struct Reconciliation {
-    /// The payment as the ledger then has it.
+    /// The payment as it is in the ledger after the reconciliation.
     pub(super) payment: Payment,
     pub(super) finding: ProviderFinding,
     /// Whether the ledger acknowledged every write.
@@ -103,7 +103,7 @@ impl PaymentService {
         attempt.reconcile(payment).await
     }
 
-    /// The purpose of a run on this payment; `requested` applies until the payment is due for closing.
+    /// The purpose of a run on this payment: `requested`, or closing if the payment is due for closing.
     fn purpose(&self, payment: &Payment, requested: Purpose) -> Purpose {
         if self.is_due_for_closing(payment) {
             Purpose::Close
@@ -150,7 +150,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Records what the provider says about a payment, and closes it if that is the purpose.
+    /// Records the status of a payment at the provider, and closes the payment if that is the purpose.
     ///
     /// # Cancel safety
     ///
@@ -226,8 +226,8 @@ impl<'a> Attempt<'a> {
             .await;
         let (payment, concurrent) = match changed {
             Ok(ChangeResult::Applied(payment)) => (payment, self.concurrent),
-            // Every attempt creates the same intent. So even if the row names the intent that this attempt created, another attempt wrote
-            // its id into the row.
+            // Every attempt creates the same intent. So even if the row names the intent that this attempt created, it was another
+            // attempt that wrote the id into the row.
             Ok(ChangeResult::Conflict(payment)) => (payment, ConcurrentAttempt::Possible),
             Err(_) => {
                 return Err(Box::new(
@@ -316,7 +316,7 @@ impl<'a> Attempt<'a> {
                         Err(error) => {
                             warn!(payment.id, provider.error = %error, "the intent was not confirmed, or the outcome is unknown; the intent's status shows the result");
                             last = match error {
-                                // Not if another attempt may be running: it may have sent its own confirmation.
+                                // If another attempt may be running, "nothing done" would be wrong: that attempt may have confirmed.
                                 ProviderError::NotProcessed(_)
                                     if concurrent == ConcurrentAttempt::None =>
                                 {

@@ -31,7 +31,7 @@ pub enum ViewError {
 }
 
 impl PaymentView {
-    /// The view as configured. Opens no connection.
+    /// A view of the configured ledger. Opens no connection.
     pub fn new(setup: &Setup) -> Self {
         let ledger = ledger::open(setup);
         if ledger.is_none() {
@@ -52,7 +52,7 @@ impl PaymentView {
     ///
     /// # Errors
     ///
-    /// [`ViewError`] when the tenant has no such payment, or the ledger does not give it.
+    /// [`ViewError`] when the tenant has no such payment, or the payment cannot be read from the ledger.
     pub async fn show(
         &self,
         id: &str,

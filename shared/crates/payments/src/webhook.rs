@@ -1,6 +1,7 @@
 //! Receives the provider's events and reconciles the payment that each one names.
 //!
-//! Events arrive late, twice, or out of order. So an event is only a hint to look at a payment: the ledger gets what the intent says *now*.
+//! Events arrive late, twice, or out of order. So an event is only a hint to look at a payment: the intent's *current*
+//! status goes into the ledger.
 //! A repeated delivery gets the response of the first delivery.
 //!
 //! The provider sends an event again after a 503, for up to three days (<https://docs.stripe.com/webhooks>). The answer to an event is
@@ -8,10 +9,10 @@
 //!
 //! - the payment could not be reconciled,
 //! - a charge contradicts the ledger ([`Anomaly`]), until an operator repairs it,
-//! - the intent belongs to the other mode, live or test, until the configuration is repaired.
+//! - the mode of the intent (live or test) is not the configured mode, until the configuration is repaired.
 //!
-//! An intent with another amount, or one that the provider does not have, is reported and the event is accepted. The same event again
-//! would change nothing, and the reconciler looks at the payment anyway.
+//! If the intent has another amount than the payment, or the provider does not have the intent, this is reported and the event is
+//! accepted. Processing the same event again would change nothing, and the reconciler looks at the payment anyway.
 //!
 //! Other systems and environments may use the same Stripe account. Their events are accepted and ignored: those without
 //! `metadata.payment_id`, and those with another `metadata.environment`.
@@ -81,14 +82,14 @@ pub enum EventAnswer {
 
 /// The result of processing an event.
 enum Processing {
-    /// The ledger has what the provider says.
+    /// The ledger has the status that the provider reported.
     Recorded,
     /// The sender has to send the event again.
     RetryLater,
 }
 
 const ROUTE: &str = "/api/payments/webhook";
-/// The sender of the events, in the scope of their ids and in their fingerprint.
+/// The name of the sender of events. It is part of the scope of event ids, and of the fingerprint of an event.
 const SENDER: &str = "stripe";
 
 impl EventAnswer {
@@ -296,7 +297,7 @@ impl Webhook {
 /// How an event contradicts the ledger, if it does.
 ///
 /// Our steps confirm an intent only after the payment's row names it. They end a payment as not charged only when its intent can no
-/// longer be charged. So a charge that breaks either rule came from elsewhere.
+/// longer be charged. So our steps did not make a charge that contradicts one of these rules.
 fn anomaly(event: &Event, payment: &Payment) -> Option<Anomaly> {
     if !event.is_of_charge() {
         None

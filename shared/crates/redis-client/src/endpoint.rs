@@ -51,7 +51,8 @@ impl Endpoint {
             #[cfg(feature = "iam")]
             RedisAuth::Iam(login) => Some(TokenLogin::new(login)),
         };
-        // A token is a credential, so it needs TLS. It replaces the URL's user, so the URL must have none.
+        // A token is a credential, so it needs TLS. The token replaces user and password, so the URL must
+        // have neither.
         if login.is_some() && !(uses_tls(&info) && is_without_login(&info)) {
             return Err(Reason::InvalidUrl);
         }
@@ -143,7 +144,7 @@ impl Endpoint {
             .await
             .map_err(|error| diagnosis::of_connecting(&error))
         {
-            // This time the server accepted the connection, so the cause is unknown.
+            // The server accepted the second connection, so the cause is unknown.
             Ok(_) | Err(Reason::AuthFailed) => Reason::HandshakeFailed,
             Err(reason) => reason,
         }

@@ -1,8 +1,8 @@
 //! Manages the one connection to Redis: opens it, tests it after idle time, and replaces it.
 //!
-//! Lambda freezes a process between invocations, and the connection may break meanwhile in three ways. The server
-//! closed it: RESP3 reports that as soon as the process runs again. The server reset it: the first write fails. A
-//! network device dropped the connection: only the missing reply shows that. So a connection that was idle is pinged
+//! Lambda freezes a process between invocations, and the connection may break meanwhile in three ways. If the
+//! server closed it, RESP3 reports that as soon as the process runs again. If the server reset it, the first write
+//! fails. If a network device dropped it, only the missing reply shows that. So a connection that was idle is pinged
 //! with a short time limit before a command uses it. A connection on which a command timed out is not used again.
 //!
 //! The connection is a `MultiplexedConnection` of redis-rs, not its `ConnectionManager`. The manager reconnects in

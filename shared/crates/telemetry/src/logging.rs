@@ -1,7 +1,7 @@
 //! The format and the level of log lines.
 //!
-//! On Lambda each line is a JSON object with `timestamp` (RFC 3339), `level` and `requestId`. Without the first
-//! two, Lambda treats every line as INFO, and a function with level WARN would lose its errors
+//! On Lambda each line is a JSON object with `timestamp` (RFC 3339), `level` and `requestId`. Without
+//! `timestamp` and `level`, Lambda treats every line as INFO, and a function with level WARN would lose its errors
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>). The subscriber of the
 //! Lambda runtime writes no timestamp, so this module has its own. On a laptop the lines are text, one per request
 //! (`text_lines`).

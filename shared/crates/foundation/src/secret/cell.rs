@@ -2,8 +2,8 @@
 //!
 //! A value from the environment never changes. A value in a store is read at its first use and used for its time to
 //! live. A client whose value is rejected asks for a newer value, so the first request after a rotation gets the new
-//! value. Reads that bring no new value become rare, because a misconfigured server, or an attacker who sends wrong
-//! signatures, must not load the store.
+//! value. After reads without a new value, the pause before the next read grows: a misconfigured server, or an attacker
+//! who sends wrong signatures, must not load the store.
 //!
 //! While the store is unavailable, the last value stays in use, however old it is. One caller reads at a time, and all
 //! clients in a process that need the same secret share its value ([`Secrets`]). Nothing is read in the background.
@@ -193,7 +193,7 @@ impl StoredCell {
         newer()
     }
 
-    /// Reads the secret, unless reads are paused. `same` is the outcome if the value is the known one.
+    /// Reads the secret, unless reads are paused. `same` is the outcome to record if the value has not changed.
     async fn read(&self, same: ReadOutcome, deadline: Deadline) {
         if !self.known.lock().backoff.allows(wall_clock::now_ms()) {
             return;

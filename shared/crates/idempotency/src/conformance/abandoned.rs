@@ -29,8 +29,8 @@ pub(super) async fn lease_is_over(engine: &Idempotency, operation: &Operation) {
     .await;
 }
 
-/// A lease that another caller has seen while it was running. Tries longer and longer leases, until the other caller's
-/// claim arrives before the lease ends. Returns the lease, the operation, and the other caller's engine.
+/// Makes a lease that another caller has seen while the lease was running. Tries longer and longer leases, until the
+/// other caller's claim arrives before the lease ends. Returns the lease, the operation, and the other caller's engine.
 pub(super) async fn seen_at_work(subject: &Subject) -> (Lease, Operation, Idempotency) {
     for milliseconds in [150, 600, 2_400, 9_600] {
         let (engine, elsewhere) = (subject.engine(), subject.engine());

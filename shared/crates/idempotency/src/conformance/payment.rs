@@ -17,7 +17,7 @@ pub fn patience() -> Deadline {
     Deadline::after(Duration::from_secs(20))
 }
 
-/// A key that no other test uses, and no earlier run of this test.
+/// A key that neither another test nor an earlier run of this test uses.
 pub fn fresh_key() -> RecordKey {
     key_of("alice", &OwnerId::fresh().to_string())
 }

@@ -84,8 +84,8 @@ pub async fn work_that_overruns_leaves_unknown(subject: Subject) {
     .await;
 }
 
-/// A payment whose work started but did not end in time. Tries longer and longer deadlines, until this machine starts
-/// the work before the deadline.
+/// Runs a payment whose work starts but does not end in time. Tries longer and longer deadlines, until this machine
+/// starts the work before the deadline.
 async fn overrun(engine: &Idempotency) -> Operation {
     for seconds in [1, 2, 4, 8, 16] {
         let (payment, mut began) = (a_payment(), false);
@@ -105,8 +105,8 @@ async fn overrun(engine: &Idempotency) -> Operation {
     panic!("the work never started");
 }
 
-/// Without a known deadline, the lease limits the work. Tries longer and longer leases, until this machine renews the
-/// lease before it ends.
+/// Without a known deadline, the lease limits the work. The law tries longer and longer leases, until this machine
+/// renews the lease before it ends.
 pub async fn work_that_renews_its_lease_continues(mut subject: Subject) {
     for milliseconds in [500, 1_000, 2_000, 4_000, 8_000] {
         subject = subject.with_lease(Duration::from_millis(milliseconds));

@@ -115,7 +115,7 @@ pub(super) struct KeyStatus {
     pub(super) stored: Stored,
 }
 
-/// How far the operation is. The doc of each state is the reply to a `begin` of the same request in that state.
+/// The progress of the operation. The doc of each state is the reply to a `begin` of the same request in that state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum KeyState {

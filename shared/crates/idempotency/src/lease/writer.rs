@@ -28,8 +28,8 @@ pub(super) struct Writer {
     /// The revision of this attempt's last acknowledged write; zero: unknown. It is zero while a write is in flight. So
     /// the store never mistakes a later write for a retry of a write whose reply was lost.
     rev: AtomicU64,
-    /// Whether another process may write for this attempt at the same time, because the token was given away or had no
-    /// revision.
+    /// Whether another process may write for this attempt at the same time, because that process may have the token of
+    /// this writer, or because this writer was made from a token without a revision.
     is_shared: AtomicBool,
     /// Whether each write follows the revision of the token, and is refused if another write came first.
     follows_strictly: bool,
@@ -39,7 +39,7 @@ pub(super) struct Writer {
 
 /// How long a write that ends the attempt is retried if no deadline is known.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long any other write is retried: the work, or its caller, waits for the write.
+/// How long any other write is retried. This time is short, because the work, or its caller, waits for the write.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 /// The shortest and the longest pause between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);

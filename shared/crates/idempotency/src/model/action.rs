@@ -31,9 +31,9 @@ pub(super) enum Action {
     RedisFallsBack,
     /// MongoDB's TTL index deletes the record.
     Delete,
-    /// A majority of MongoDB's servers has the primary's writes.
+    /// The primary's writes reach a majority of MongoDB's servers.
     Replicate,
-    /// MongoDB's primary is replaced, and writes that only it had are dropped.
+    /// MongoDB's primary is replaced, and writes that only the old primary had are dropped.
     FailOver,
     /// A reconciler reads the record.
     Look,

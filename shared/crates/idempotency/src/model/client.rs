@@ -10,7 +10,7 @@ pub(super) struct Client {
     pub(super) phase: Phase,
     /// The reply that has not arrived yet.
     pub(super) pending: Option<Pending>,
-    /// What the client knows as the holder of the key; `None`: it does not hold the key.
+    /// What the client knows as the holder of the key; `None`: the client does not hold the key.
     pub(super) held: Option<Held>,
     /// How often the current request was sent without a reply.
     pub(super) unanswered: u8,

@@ -107,7 +107,7 @@ pub(super) enum Reply {
         lease_left: u64,
     },
     TooLate,
-    /// The holder's record is at this revision, not at the one that the write follows.
+    /// The holder's record is at this revision, not at the revision that the write follows.
     Moved {
         rev: u64,
     },

@@ -61,7 +61,7 @@ const CLOCK_MARGIN: u64 = 1;
 const LONG: u64 = 500;
 
 impl Protocol {
-    /// MongoDB behind Redis, which may lose its data.
+    /// MongoDB with Redis as a cache in front of it. Redis may lose its data.
     pub(super) const TIERED: Self = Self {
         name: "tiered",
         layout: Layout::Tiered,
@@ -141,7 +141,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// The same with a Redis cache, whose clock is behind by the whole margin.
+    /// `RETENTION` with a Redis cache, whose clock is behind by the whole margin.
     pub(super) const RETENTION_IN_FRONT: Self = Self {
         name: "retention in front",
         layout: Layout::Tiered,
@@ -173,7 +173,7 @@ impl Protocol {
         ..Self::RETENTION
     };
 
-    /// The same in Redis alone, where unfinished records expire too.
+    /// `RETENTION_FROM_NOTHING` in Redis alone, where unfinished records expire too.
     pub(super) const RETENTION_IN_REDIS: Self = Self {
         name: "retention in redis",
         layout: Layout::RedisAlone,
@@ -200,7 +200,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// The same while a retention ends, so that a failover restores deleted records.
+    /// `FAILOVER` while a retention ends, so that a failover restores deleted records.
     pub(super) const FAILOVER_AND_RETENTION: Self = Self {
         name: "failover and retention",
         lags: true,

@@ -31,13 +31,13 @@ impl World {
         self.enter(id, next);
     }
 
-    /// No reply arrives. A claim, a read or a holder's write is sent once more, with the same owner.
+    /// No reply arrives. The client sends a claim, a read or a holder's write once more, with the same owner.
     pub(super) fn receive_nothing(&mut self, protocol: &Protocol, id: usize) {
         let client = &mut self.clients[id];
         client.unanswered += 1;
         let again = client.unanswered < 2;
         let next = match client.phase.clone() {
-            // MongoDB is asked whether or not Redis replies.
+            // Next, the client asks MongoDB, also without a reply of Redis.
             Phase::Hint => Phase::Insert,
             // With this bug, the client assumes that its claim was lost. So it reads, and starts to work if there is no
             // record.

@@ -57,7 +57,7 @@ impl World {
         self.clients[id].phase = self.writing(protocol, id, Kind::Renew);
     }
 
-    /// A write starts. Until it is acknowledged, the holder knows no revision.
+    /// A write starts. Until the write is acknowledged, the holder does not know the current revision.
     fn writing(&mut self, protocol: &Protocol, id: usize, kind: Kind) -> Phase {
         let rev = match (&mut self.clients[id].held, kind) {
             (Some(held), Kind::Checkpoint(_) | Kind::Renew) => std::mem::take(&mut held.rev),

@@ -44,7 +44,7 @@ impl Stored {
             .is_some_and(|at| now >= at.after(protocol.retention()))
     }
 
-    /// The same after the record is deleted. If the deletion was correct (`is_right`), the next claim starts a new
+    /// This value after the record is deleted. If the deletion was correct (`is_right`), the next claim starts a new
     /// generation.
     pub(super) fn forgetting(self, is_right: bool) -> Self {
         Self {

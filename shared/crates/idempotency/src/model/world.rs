@@ -27,7 +27,7 @@ pub(super) struct World {
     pub(super) reconciler: Reconciler,
     pub(super) in_flight: Vec<Message>,
     pub(super) faults: u8,
-    /// The provider refuses the requests of this generation and attempt, and of all earlier ones.
+    /// A generation and an attempt: the provider refuses the requests of this attempt, and of all earlier attempts.
     pub(super) fence: (u8, u64),
     pub(super) notes_begun: u8,
 

@@ -1,7 +1,7 @@
 //! Redis as a cache in front of MongoDB: claims, which are hints, and results that MongoDB has acknowledged.
 //!
-//! A hint saves a round trip to MongoDB: Redis replays a result, or reports a running attempt. If Redis is away, empty
-//! or stale, the caller asks MongoDB, at no other cost.
+//! A hint saves a round trip to MongoDB: Redis replays a result, or reports a running attempt. If Redis is
+//! unavailable, or its data is missing or stale, the caller asks MongoDB. There is no other consequence.
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -86,7 +86,7 @@ pub(super) enum Finding {
 /// The stored policy bound of an operation that may always run again.
 pub(super) const ALWAYS_MS: u64 = 9_999_999_999_999;
 
-/// Any arguments.
+/// Generates arguments of a claim or a look.
 pub(super) fn wish() -> impl Strategy<Value = Wish> {
     let bound = prop_oneof![Just(0), Just(ALWAYS_MS), 1_u64..3_000];
     let retention = prop_oneof![Just(500_u64), Just(2_000_000)];
@@ -100,7 +100,7 @@ pub(super) fn wish() -> impl Strategy<Value = Wish> {
     )
 }
 
-/// Any change.
+/// Generates a change.
 pub(super) fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         3 => any::<u8>().prop_map(Kind::Complete),
@@ -111,7 +111,7 @@ pub(super) fn kind() -> impl Strategy<Value = Kind> {
     ]
 }
 
-/// Any finding.
+/// Generates a finding.
 pub(super) fn finding() -> impl Strategy<Value = Finding> {
     prop_oneof![
         Just(Finding::Completed),
@@ -120,7 +120,7 @@ pub(super) fn finding() -> impl Strategy<Value = Finding> {
     ]
 }
 
-/// Any step.
+/// Generates a step.
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let known = prop_oneof![
         6 => Just(Known::Behind(0)),

@@ -1,19 +1,19 @@
 //! Redis behind the memory of this process, in development.
 //!
-//! The memory takes part in every call, not only while Redis is away. At any time, one of the two is authoritative for
-//! a key:
+//! The memory takes part in every call, not only while Redis is unavailable. At any time, one of the two is
+//! authoritative for a key:
 //!
 //! - Redis, if it answers the claim. The memory keeps a copy of what this process did. With the copy, the memory
 //!   answers retries, and detects that Redis has lost the key.
 //! - The memory, if Redis does not answer the claim or a completion, or has lost an unfinished attempt. From then on,
 //!   the memory is authoritative for that key until the key's retention is over.
 //!
-//! So one process runs no operation twice and gives one response per key, whether Redis is there or not. Only this
+//! So one process runs no operation twice and gives one response per key, whether Redis is available or not. Only this
 //! process knows the keys in its memory, and only until the process ends. So this store is for development only.
 //!
-//! While Redis is away, no checkpoint, mark, renewal or release is acknowledged for an attempt that Redis has started.
-//! A process also starts an attempt for a key that only other processes have used, because its memory has no copy of
-//! that key.
+//! While Redis is unavailable, no checkpoint, mark, renewal or release is acknowledged for an attempt that Redis has
+//! started. A process also starts an attempt for a key that only other processes have used, because its memory has no
+//! copy of that key.
 //!
 //! One case is not prevented. If Redis falls back to an older state, another process may then claim the key with the
 //! same attempt number, and release it. After that, this process runs the operation twice.

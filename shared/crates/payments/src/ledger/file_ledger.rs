@@ -1,4 +1,4 @@
-//! The ledger of a laptop: one file per payment, shared by all processes.
+//! The ledger for development: one file per payment, shared by all processes of the machine.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -87,7 +87,8 @@ impl Ledger for FileLedger {
         read(&self.folder, id).map_err(|error| self.error(id, &error))
     }
 
-    /// The list always has every unreadable file, because the age and the last look of its payment are unknown.
+    /// The list contains every unreadable file, whatever the queue, because it is unknown when the payment of such a file was created and
+    /// when the reconciler last looked at it.
     async fn open_payments(&self, queue: Queue, _: Deadline) -> Result<OpenPayments, LedgerError> {
         let mut open = OpenPayments::default();
         for (id, payment) in self.all()? {

@@ -65,7 +65,7 @@ pub(crate) struct Locked<'a> {
 ///
 /// # Cancel safety
 ///
-/// A dropped wait takes no lock.
+/// If the call is dropped while it waits, it takes no lock.
 pub(crate) async fn lock(folder: &Path, deadline: Deadline) -> io::Result<Locked<'_>> {
     create_private_folder(folder)?;
     let lock = create_private_file(&folder.join(".lock"))?;

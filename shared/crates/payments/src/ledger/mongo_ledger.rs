@@ -163,7 +163,7 @@ impl Ledger for MongoLedger {
             }
             match queue.order {
                 QueueOrder::LongestWaiting { .. } => self.put_back(&unreadable, deadline).await?,
-                // An operator's list leaves the queue unchanged, and is filled up with rows after the unreadable ones.
+                // A list for an operator does not move unreadable rows. It is filled up with the readable rows after them.
                 QueueOrder::Oldest if !is_all && payments.len() < size(queue.limit) => {
                     let unreadable = u32::try_from(unreadable.len()).unwrap_or(u32::MAX);
                     limit = queue.limit.saturating_add(unreadable.saturating_mul(2));

@@ -54,7 +54,7 @@ pub(crate) fn payment(number: usize, state: State, intent: Option<&str>) -> Paym
     }
 }
 
-/// The payment with comparable times: each is either the start or later.
+/// The payment with times that can be compared: `EPOCH` stays, and every later time becomes `FAR`.
 fn written(payment: &Payment) -> Payment {
     let start_or_later = |moment| {
         if moment == Timestamp::EPOCH {
@@ -108,7 +108,7 @@ async fn both_ledgers_change_a_payment_alike() {
                     let changed = changed.into_payment();
                     let again = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
                     let again = again.expect("changed");
-                    // Only a look can be repeated.
+                    // A second call with the same arguments applies only if the change is `Look`.
                     let repeats = matches!(change, Change::Look) && is_applied;
                     assert_eq!(
                         matches!(again, ChangeResult::Applied(_)),

@@ -262,7 +262,8 @@ impl World {
             Next::Nothing => KeyWrite::Release,
             _ => KeyWrite::MarkUnknown,
         };
-        // Only the second attempt's claim reads the record. Once it has begun, a write has no reader and is left out.
+        // Only the second attempt's claim reads the record. Once the second attempt has begun, no actor reads a write of
+        // the first one, so the write is left out.
         let is_read = next == Next::Nothing || !self.actors[1].has_begun();
         self.actors[who].phase = if has_lease && is_read {
             Phase::WritingKey {

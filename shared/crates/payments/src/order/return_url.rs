@@ -136,7 +136,7 @@ mod tests {
                 both("https://xn--bcher-kva.example/"),
             ),
             ("https://@app.example/", both("https://app.example/")),
-            // Not over TLS.
+            // The scheme is not `https`.
             ("http://app.example/", (None, None)),
             (
                 "http://localhost:3000/done",

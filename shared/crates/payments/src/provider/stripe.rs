@@ -39,7 +39,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a connection may be idle and still be reused. A connection that was idle for longer may have been closed while the process was
 /// frozen.
 const LONGEST_IDLE: Duration = Duration::from_secs(5);
-/// The error code if Stripe rejects the API key. A rotated key may be accepted.
+/// The error code if Stripe rejects the API key. After a rotation, Stripe may accept a newer key.
 const AUTH_FAILED: &str = "auth_failed";
 const LARGEST_RESPONSE: usize = 1024 * 1024;
 /// The API version whose responses this code reads.
@@ -96,8 +96,8 @@ impl Stripe {
         let deadline = deadline.within(self.timeout);
         let key = self.api_key.value(deadline).await;
         let key = key.map_err(|_| ProviderError::NotProcessed("no_credentials"))?;
-        // A key of the other mode is not used. With such a key Stripe would reject the payment method like an invalid one, and the payment
-        // would fail.
+        // A key of the wrong mode (live or test) is not used. With such a key, Stripe would reject the payment method as if it were
+        // invalid, and the payment would fail.
         if livemode_of(&key).is_some_and(|livemode| livemode != self.livemode) {
             return Err(ProviderError::NotProcessed(OTHER_LIVEMODE));
         }
@@ -147,7 +147,8 @@ impl Stripe {
         read(status, &body).and_then(|intent| self.of_our_mode(intent))
     }
 
-    /// The intent, unless its mode differs from the configured one: a test key in production, or the reverse.
+    /// The intent, or an error if its mode (live or test) is not the configured mode. For example, the API key in production may be a test
+    /// key.
     fn of_our_mode(&self, intent: Intent) -> Result<Intent, ProviderError> {
         if intent.livemode == self.livemode {
             Ok(intent)
@@ -194,7 +195,7 @@ impl Provider for Stripe {
             .header("idempotency-key", format!("{key}-{}", digest(&form)));
         let created = self.send(request, deadline).await;
         created.map_err(|error| match error {
-            // An intent of the other mode is not written into the ledger, so it is never confirmed.
+            // An intent of the wrong mode (live or test) is not written into the ledger, so it is never confirmed.
             ProviderError::OutcomeUnknown(OTHER_LIVEMODE) => {
                 ProviderError::NotProcessed(OTHER_LIVEMODE)
             }

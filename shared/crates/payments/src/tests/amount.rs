@@ -34,7 +34,7 @@ fn tamper(world: &World, member: &str, value: &Value) {
     std::fs::write(file(world), kept.to_string()).expect("written");
 }
 
-/// If the check of the amount is removed, one cent pays for an order of ten euros.
+/// Without the check of the amount, an intent of one cent would pay for an order of ten euros.
 #[tokio::test]
 async fn an_intent_of_another_amount_never_pays_for_an_order() {
     for (member, value) in [("amount", json!(1)), ("currency", json!("jpy"))] {

@@ -1,4 +1,4 @@
-//! The answer to a request, by what the ledger and the engine have of its payment.
+//! The answer to a request, depending on what the ledger and the engine have stored about its payment.
 
 use std::fs;
 

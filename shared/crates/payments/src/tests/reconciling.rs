@@ -17,7 +17,7 @@ use crate::ledger::{FileLedger, Ledger};
 use crate::provider::{Provider, Sandbox};
 use crate::{Payment, ReconcileReport, Reconciler, Setup, State, Timestamp};
 
-/// How far the abandoned attempt came.
+/// The last step of the abandoned attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Left {
     Opened,

@@ -1,7 +1,7 @@
 //! The login of an IAM user: a new token for each connection to each node.
 //!
 //! The client library asks for a token whenever it opens a socket. The cluster client replaces the sockets of its
-//! nodes by itself, so it also asks then.
+//! nodes by itself, and asks for a token each time.
 
 use std::future;
 use std::pin::Pin;

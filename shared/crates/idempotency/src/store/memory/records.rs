@@ -29,8 +29,8 @@ pub(super) enum Decider {
     Memory,
     /// Redis is being asked about the claim of this record.
     Pending,
-    /// Redis. `first_at` is the time of the first claim there. A record in Redis with the same time, and with the same
-    /// or a larger attempt number, belongs to this attempt or a later one.
+    /// Redis. `first_at` is the time of the first claim in Redis. A record in Redis with the same time, and with the
+    /// same or a larger attempt number, belongs to this attempt or a later one.
     #[cfg(feature = "redis")]
     Redis { first_at: StoreTime },
 }

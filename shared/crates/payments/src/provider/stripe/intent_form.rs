@@ -47,9 +47,9 @@ pub(super) fn intent_form(
 
 /// A digest of the form, as part of the idempotency key.
 ///
-/// A later version of this code may send another form for the same payment. Stripe would reject the same key with other parameters. With
-/// a key of its own, the other form creates a second intent. The ledger names only one of the two intents, and only that intent is
-/// confirmed.
+/// A later version of this code may send another form for the same payment. Stripe would reject the same key with other parameters.
+/// Because the digest is part of the key, the other form has another key, and creates a second intent. The ledger names only
+/// one of the two intents, and only that intent is confirmed.
 pub(super) fn digest(form: &[(String, String)]) -> String {
     let mut hash = Sha256::new();
     for (name, value) in form {
