@@ -1,6 +1,7 @@
 //! The provider's state: payment intents with Stripe's state machine, and the charges of each order.
 //!
-//! Charges are counted by the order number that the hunt writes into the metadata, so the payment functions cannot hide a charge.
+//! The bank counts charges by the order number in the metadata. The hunt writes this number, so the payment functions cannot hide
+//! a charge.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -22,7 +23,7 @@ pub(super) struct Bank {
     calls: u64,
     /// The requests about each order and their results, for the report.
     history: HashMap<usize, Vec<(Instant, String)>>,
-    /// The responses to replay for a repeated idempotency key. Empty if the provider does not remember keys.
+    /// The first response to each idempotency key, to be replayed. Empty if the provider does not remember keys.
     answers: HashMap<String, Answer>,
     remembers_keys: bool,
     rng: Rng,
@@ -35,7 +36,7 @@ pub(super) type Answer = (u16, Value);
 pub(super) struct Change {
     pub(super) kind: &'static str,
     pub(super) intent: Value,
-    /// The next change of the intent by its customer or bank; `None` if they do nothing.
+    /// The next change of the intent by its customer or bank; `None` if neither of them acts.
     pub(super) next: Option<Next>,
 }
 
@@ -98,7 +99,7 @@ impl Bank {
         order_in(&self.intents.get(intent)?.form)
     }
 
-    /// The number of intents and of charges.
+    /// The number of intents, and the number of charges.
     pub(super) fn counts(&self) -> (usize, usize) {
         (
             self.intents.len(),
@@ -118,7 +119,7 @@ impl Bank {
             .any(|runs| is_charged_twice(runs, retention))
     }
 
-    /// The response to an earlier request with this idempotency key.
+    /// The stored response to an earlier request with this idempotency key.
     pub(super) fn remembered(&self, key: Option<&str>) -> Option<Answer> {
         self.answers.get(key?).cloned()
     }
@@ -248,7 +249,7 @@ impl Bank {
         }
     }
 
-    /// Applies the action of a customer or a bank, if the intent still waits for it.
+    /// Applies the action of a customer or a bank, if the intent still waits for this action.
     pub(super) fn advance(&mut self, id: &str, next: Next) -> Option<Change> {
         let waits = self.intents.get(id)?.status;
         [ACTION, PROCESSING].contains(&waits).then(|| match next {

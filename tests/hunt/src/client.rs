@@ -27,7 +27,7 @@ enum Behaviour {
     Leaving,
 }
 
-/// A request with its amount.
+/// A request for a payment, and the amount of the payment.
 struct PaymentRequest {
     request: TestRequest,
     amount: u32,
@@ -38,10 +38,10 @@ pub(super) struct Client<'a> {
     pool: &'a Arc<Pool>,
     story: Arc<Mutex<Story>>,
     request: PaymentRequest,
-    /// A request with another amount, which some callers send with the same key.
+    /// A request with another amount. Some callers send it with the same key.
     different_request: PaymentRequest,
     behaviour: Behaviour,
-    /// Bursts of retries after a final response.
+    /// The bursts of retries that follow the client's final response.
     retry_bursts: Vec<RetryBurst>,
     work: Work,
     /// The start of the hunt.
@@ -50,15 +50,16 @@ pub(super) struct Client<'a> {
 
 /// The client's timeout for a response. After a timeout, the client retries, usually at another process.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-/// The maximum number of retries of a client. So many retries take longer than any fault.
+/// The maximum number of requests until a final response. So many requests take longer than any fault.
 const MAX_ATTEMPTS: u32 = 400;
-/// The maximum number of retries of one caller in a burst. It is small, because the next burst waits for the last caller.
+/// The maximum number of requests of one caller in a burst. It is small, because the next burst starts only after the last caller
+/// has ended.
 const RETURNING_ATTEMPTS: u32 = 8;
 /// The number of bursts of retries of each client. Each burst is around the end of a retention.
 const MAX_BURSTS: usize = 2;
 
 impl<'a> Client<'a> {
-    /// The client of an order. The same seed makes the same client.
+    /// Creates the client of an order. The same seed always creates the same client.
     pub(super) fn new(
         round: &Round<'_>,
         order: usize,
@@ -110,8 +111,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Sends requests until a final response, in the way of its behaviour. Then several callers retry its key around the end of
-    /// each retention.
+    /// Sends the request as the client's `behaviour` says, until a response needs no retry. Then, for each burst, several callers
+    /// retry the key around the end of the retention.
     pub(super) async fn run(&self) {
         self.story.lock().began = Some(self.began.elapsed());
         if self.behaviour == Behaviour::Leaving {
@@ -137,7 +138,7 @@ impl<'a> Client<'a> {
         self.retry(payment_request, RETURNING_ATTEMPTS).await;
     }
 
-    /// Retries until a response needs no retry, at most `most` times.
+    /// Sends the request until a response needs no retry, at most `most` times.
     async fn retry(&self, payment_request: &PaymentRequest, most: u32) {
         let mut pause = Duration::from_millis(5);
         for _ in 0..most {
@@ -161,7 +162,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Retries until a final response, after all faults have ended.
+    /// Sends the request until a response needs no retry. Called after all faults have ended.
     pub(super) async fn ask_at_the_end(&self) {
         if self.behaviour == Behaviour::Leaving {
             self.story.lock().began = Some(self.began.elapsed());
@@ -175,7 +176,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Whether the client stops retrying: after a final response, and without a ledger also after an unknown outcome or a mismatch.
+    /// Whether the client stops retrying. It stops after a final response. Without a ledger, it also stops after an unknown
+    /// outcome or a mismatch.
     fn needs_no_retry(&self, response: Option<&ClientResponse>) -> bool {
         let is_settled =
             |response: &ClientResponse| response.is_unknown() || response.is_mismatch();

@@ -93,8 +93,8 @@ impl Fault {
         }
     }
 
-    /// All faults that `FAULTS` may name. In the mode `Redis` they include the loss of Redis's data, which is not among its
-    /// default faults.
+    /// All faults that the variable `FAULTS` can name. In the mode `Redis`, these include the faults that lose Redis's data.
+    /// Those faults are not among the default faults of this mode.
     pub fn selectable(mode: Mode) -> Vec<Self> {
         let mut faults = Self::of(mode);
         faults.extend(Self::late(mode));
@@ -166,7 +166,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The target of a fault. Faults of one lane never overlap.
+/// The target of a fault (its lane). Two faults of one lane never overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
     /// The lane of faults that last for the whole hunt and are not injected.
@@ -194,9 +194,9 @@ impl Lane {
 pub struct FaultPeriod {
     /// The fault.
     pub fault: Fault,
-    /// Its start.
+    /// The start of the fault.
     pub from: Duration,
-    /// Its end.
+    /// The end of the fault.
     pub to: Duration,
 }
 
@@ -228,7 +228,7 @@ impl RedisPair {
         }
     }
 
-    /// The URL of the primary for functions.
+    /// The URL with which functions reach the primary.
     pub(super) fn url(&self) -> String {
         self.server().url_through(&self.proxy)
     }
@@ -253,7 +253,7 @@ impl Targets {
         self.pool.processes.len() + self.beside.len()
     }
 
-    /// The process with this number. The first numbers belong to the pool's processes.
+    /// The process with this number. The numbers of the pool's processes come first, then those of `beside`.
     fn process(&self, number: usize) -> &Lambda {
         match self.pool.processes.get(number) {
             Some(process) => process,
@@ -262,7 +262,7 @@ impl Targets {
     }
 }
 
-/// Injects faults of one lane, one after the other.
+/// Injects the faults of one lane, one after the other.
 pub(super) struct FaultInjector<'a> {
     pub(super) targets: &'a Targets,
     pub(super) faults: Vec<Fault>,
@@ -273,7 +273,7 @@ pub(super) struct FaultInjector<'a> {
 }
 
 impl FaultInjector<'_> {
-    /// Injects faults with pauses until `is_over`.
+    /// Injects faults, with pauses between them, until `is_over` is true.
     pub(super) async fn inject(&self, mut rng: Rng, is_over: &AtomicBool) {
         while !is_over.load(Ordering::SeqCst) {
             sleep(self.longest_pause.mul_f64(rng.f64())).await;
@@ -291,17 +291,17 @@ impl FaultInjector<'_> {
     }
 }
 
-/// The duration of a short fault, and the time that a freeze lasts beyond two leases.
+/// The duration of a short fault. A freeze lasts for two leases plus such a duration.
 const A_WHILE: Range<Duration> = Duration::from_millis(50)..Duration::from_millis(900);
 /// The duration of a long outage, longer than any client or function waits.
 const LONG_OUTAGE: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(6);
 /// The maximum delay of a reply. It is longer than the pause of the TTL monitor. So the monitor can delete a record, and another
 /// client can claim its key, before the reply arrives.
 const LATEST_REPLY: Duration = Duration::from_millis(900);
-/// The number of times that each fault of late replies is in the list of faults of a hunt with a short retention, so that it is
-/// drawn more often.
+/// In a hunt with a short retention, the list of faults has this many additional entries for each fault with late replies, so
+/// that these faults are drawn more often.
 const LATE_OFTEN: usize = 6;
-/// One outage in this many is long.
+/// One of this many outages, on average, is long.
 const LONG: u32 = 6;
 
 /// Injects a fault and returns when it has ended. Returns whether it took effect.
@@ -359,7 +359,7 @@ async fn inject_fault(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
     true
 }
 
-/// Freezes a process for two leases and `longer`, then thaws it.
+/// Freezes a process, and thaws it after two leases plus `longer`.
 async fn freeze(targets: &Targets, victim: usize, longer: Duration) {
     targets.pool.note_freeze(victim);
     targets.process(victim).suspend().await;
@@ -383,7 +383,7 @@ async fn restart(redis: &RedisServer, pause: Duration) {
 async fn fail_over(redis: &RedisPair, is_empty: bool, pause: Duration) {
     redis.is_second.fetch_not(Ordering::SeqCst);
     redis.proxy.refuse();
-    // A server that does not answer keeps its data.
+    // A server that does not answer the flush keeps its data.
     let _ = is_empty && flush(redis.server()).await;
     sleep(pause).await;
     redis.proxy.lead_to(redis.server().address());
@@ -397,7 +397,7 @@ async fn late_replies(proxy: &FaultProxy, rng: &mut Rng) {
     proxy.heal();
 }
 
-/// Injects a network fault. Most faults end before clients time out, some last longer.
+/// Injects a network fault. Most such faults end before clients time out; some last longer.
 async fn outage(proxy: &FaultProxy, begin: fn(&FaultProxy), rng: &mut Rng) {
     let range = match rng.u32(..LONG) {
         0 => LONG_OUTAGE,

@@ -37,7 +37,7 @@ pub use self::faults::{Fault, FaultPeriod};
 pub use self::report::{PaymentName, Report};
 pub use self::verdict::Finding;
 
-/// One round: its seed and its share of the payments.
+/// One round of a hunt. It has its own seed and a part of the hunt's payments.
 struct Round<'a> {
     hunt: &'a Hunt,
     seed: u64,
@@ -46,7 +46,7 @@ struct Round<'a> {
     began: Instant,
 }
 
-/// The lease of an attempt without a deadline. Frozen processes stay frozen for longer.
+/// The lease of an attempt without a deadline. A frozen process stays frozen for longer than this.
 const LEASE: Duration = Duration::from_millis(1_000);
 
 /// The settings of a hunt.
@@ -62,12 +62,13 @@ pub struct Hunt {
     pub mode: Mode,
     /// The faults to inject.
     pub faults: Vec<Fault>,
-    /// The retention of results, a whole number of seconds. Callers retry around its end. `None`: longer than any hunt.
+    /// The retention of results, a whole number of seconds. Callers retry around its end. `None` means a retention that is longer
+    /// than any hunt.
     pub retention: Option<Duration>,
-    /// Whether the hunt stops early: no further client starts after a double charge, a contradiction or a stale answer, and no
-    /// further round after any finding.
+    /// Whether a finding stops the hunt early. After a double charge, a contradiction or a stale answer, no further client
+    /// starts. After any finding, no further round starts.
     pub stops_at_first: bool,
-    /// Set it to end the hunt early: no further client starts, and the findings so far are reported.
+    /// Set this value to `true` to end the hunt early. Then no further client starts, and the hunt reports its findings so far.
     pub is_cancelled: Arc<AtomicBool>,
 }
 
@@ -76,11 +77,11 @@ pub struct Hunt {
 pub enum Work {
     /// `payments-create`, with its ledger.
     Payments,
-    /// The example `charges`, which charges by one direct call, with the policy `AtMostOnce`. Only the idempotency engine
-    /// prevents a second charge.
+    /// The example `charges` with the policy `AtMostOnce`. It charges by one direct call, so only the idempotency engine prevents
+    /// a second charge.
     Once,
-    /// The same function with the policy `Rerun`: it runs again after an abandoned attempt. Two charges are then allowed, but all
-    /// clients must get the same response.
+    /// The example `charges` with the policy `Rerun`: the work runs again after an abandoned attempt. Two charges are then
+    /// allowed, but all clients must get the same response.
     Rerun,
 }
 
@@ -112,29 +113,29 @@ pub enum Mode {
     Tiered,
     /// MongoDB only.
     MongoDb,
-    /// Redis only, without loss of data. The ledger consists of files.
+    /// Redis only. By default, no fault makes Redis lose data. The ledger consists of files.
     Redis,
 }
 
 /// The progress of a hunt or a round.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// The payments started so far.
+    /// The number of payments started so far.
     pub begun: usize,
-    /// The charges so far.
+    /// The number of charges so far.
     pub charges: usize,
-    /// The faults so far.
+    /// The number of faults so far.
     pub faults: usize,
-    /// The time so far.
+    /// The duration of the hunt or the round so far.
     pub took: Duration,
 }
 
-/// The maximum number of payments in one environment. A longer hunt consists of several rounds, each with a new environment and
-/// its own seed, so that repeating a finding takes minutes.
+/// The maximum number of payments in one environment. A longer hunt consists of several rounds. Each round has a new environment
+/// and its own seed, so that a finding can be repeated in minutes.
 const ROUND: u32 = 5_000;
 
 impl Hunt {
-    /// A hunt of this many payments under the default faults of the mode.
+    /// A hunt of this many payments, with the default faults of the mode.
     pub fn new(payments: u32, seed: u64, work: Work, mode: Mode) -> Self {
         Self {
             payments,
@@ -148,7 +149,7 @@ impl Hunt {
         }
     }
 
-    /// A hunt with this retention, under the faults of a short retention.
+    /// The same hunt with this retention, and with the faults for a short retention.
     #[must_use]
     pub fn with_retention(self, retention: Duration) -> Self {
         Self {
@@ -162,7 +163,7 @@ impl Hunt {
         self.is_cancelled.load(Ordering::SeqCst)
     }
 
-    /// Runs the hunt, and reports to `progress` every second.
+    /// Runs the hunt. Calls `progress` every second.
     ///
     /// # Panics
     ///

@@ -71,7 +71,7 @@ async fn main() -> ExitCode {
             cancelled.store(true, Ordering::SeqCst);
             tokio::select! {
                 report = hunting => report,
-                // Dropping the hunt ends all its processes, including frozen ones.
+                // Dropping the hunt ends all its processes, including the frozen processes.
                 () = stop_signal() => return ExitCode::FAILURE,
             }
         }
@@ -110,7 +110,8 @@ async fn stop_signal() {
     }
 }
 
-/// The pair whose word is the value of the variable; the first pair if the variable is not set.
+/// The first element of each of `values` is a word. Returns the element of `values` whose word is
+/// the value of the variable `name`. If the variable is not set, returns the first element.
 fn one_of<T: Copy, const N: usize>(
     name: &str,
     values: [(&'static str, T); N],

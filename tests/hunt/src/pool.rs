@@ -13,17 +13,18 @@ use tokio::time::sleep;
 
 use super::between;
 
-/// [`wait_for_room`](Pool::wait_for_room) waits until one process in this many is idle.
+/// [`wait_for_room`](Pool::wait_for_room) waits until one of this many processes is idle: with 2, half of all processes.
 const ROOM: usize = 2;
-/// The longest pause between two checks for idle processes. Each waiting client draws its own pause, so that the clients do not
-/// all start at the same time.
+/// The longest pause between two checks for idle processes. Each waiting client draws its own pause, so that not all clients
+/// start at the same time.
 const LONGEST_LOOK: Duration = Duration::from_millis(200);
 
 /// A pool of processes.
 pub(super) struct Pool {
     pub(super) processes: Vec<Lambda>,
-    /// The time of each process's last freeze or thaw.
+    /// The time of each process's last freeze or thaw. `None` if the process was never frozen.
     frozen: Vec<Mutex<Option<Instant>>>,
+    /// The numbers of the idle processes.
     idle: Mutex<Vec<usize>>,
     places: Semaphore,
     rng: Mutex<Rng>,
@@ -34,7 +35,7 @@ pub(super) struct Pool {
 /// The outcome of a request.
 pub(super) enum RequestOutcome {
     Answered(ClientResponse),
-    /// No response will come: the process was killed, or frozen for too long.
+    /// The client gets no response, because the hunt killed the process or froze it for too long.
     NoResponse,
     /// The process crashed or timed out, although the hunt had neither killed nor frozen it.
     Failure(String),
@@ -49,17 +50,17 @@ pub(super) struct ClientResponse {
 }
 
 impl ClientResponse {
-    /// Whether every later response must be the same.
+    /// Whether the response is final. Within the retention, every later response to the request must be the same.
     pub(super) fn is_final(&self) -> bool {
         [201, 402].contains(&self.status)
     }
 
-    /// Whether the outcome is unknown.
+    /// Whether the response says that the outcome is unknown.
     pub(super) fn is_unknown(&self) -> bool {
         self.status == 409 && self.body.contains("outcome-unknown")
     }
 
-    /// Whether the key belongs to another request.
+    /// Whether the response says that the key belongs to another request.
     pub(super) fn is_mismatch(&self) -> bool {
         self.status == 422
     }
@@ -77,7 +78,7 @@ impl Pool {
         })
     }
 
-    /// Records a freeze or a thaw, if the process belongs to this pool.
+    /// Records that the process with this number is frozen or thawed now. Does nothing if the process is not in this pool.
     pub(super) fn note_freeze(&self, number: usize) {
         if let Some(frozen) = self.frozen.get(number) {
             *frozen.lock() = Some(Instant::now());
@@ -100,12 +101,12 @@ impl Pool {
         drop(places.expect("places are never closed"));
     }
 
-    /// Sends a request to an idle process and waits at most `patience` for the response. `None` on a timeout or without a
-    /// response. The process stays busy until it answers.
+    /// Sends a request to an idle process and waits at most `patience` for the response. Returns `None` if no response comes in
+    /// this time. The process stays busy until it answers.
     ///
-    /// `on_outcome` gets the outcome in any case, with the time at which the process got the request, measured from the start of
-    /// the hunt. Even a response after the timeout counts, because a gateway with a longer timeout would deliver it to the
-    /// client.
+    /// `on_outcome` gets the outcome of the request, even after `patience`. A late response counts too, because a gateway with a
+    /// longer timeout would deliver it to the client. `on_outcome` also gets the time from the start of the hunt to the arrival
+    /// of the request in the process.
     pub(super) async fn request(
         self: &Arc<Self>,
         request: &TestRequest,
@@ -138,7 +139,7 @@ impl Pool {
                 RequestOutcome::NoResponse | RequestOutcome::Failure(_) => None,
             };
             on_outcome(outcome, since);
-            // Fails only if the client has given up.
+            // Sending fails only if the client no longer waits.
             let _ = answered.send(response);
             pool.idle.lock().push(number);
             pool.places.add_permits(1);

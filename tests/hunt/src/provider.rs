@@ -26,7 +26,7 @@ use super::bank::{Answer, Bank, Change, order_in};
 use super::between;
 use super::provider_fault::ProviderFault;
 
-/// A running provider. Dropping it ends it.
+/// A running provider. Dropping this value ends the provider.
 pub(super) struct Provider {
     address: SocketAddr,
     state: Arc<State>,
@@ -35,12 +35,12 @@ pub(super) struct Provider {
 
 struct State {
     bank: Mutex<Bank>,
-    /// The start of the hunt. The times in requests are measured from it.
+    /// The start of the hunt. The times in requests are measured from this start.
     began: Instant,
-    /// Whether requests may have faults.
+    /// Whether faults of requests are switched on.
     is_faulty: AtomicBool,
     rng: Mutex<Rng>,
-    /// The fault that waits for the next request that changes something.
+    /// Gets the next request that changes something. `None` if no fault waits for such a request.
     catching: Mutex<Option<oneshot::Sender<Caught>>>,
     events: mpsc::UnboundedSender<StripeEvent>,
 }
@@ -49,7 +49,7 @@ struct State {
 pub(super) struct Caught {
     /// The process that sent the request.
     pub(super) process: usize,
-    /// The response is sent when this is dropped.
+    /// The provider sends the response when this value is dropped.
     pub(super) _held_back: oneshot::Sender<()>,
 }
 
@@ -60,7 +60,7 @@ const LATEST_REQUEST: Duration = Duration::from_millis(4_500);
 /// The longest time until a customer or a bank acts on an intent.
 const SLOWEST_CUSTOMER: Duration = Duration::from_millis(1_500);
 
-/// Whether the provider replays its first response to a repeated key. It does in rounds with an even seed.
+/// Whether the provider replays its first response to a repeated key. The provider does so in rounds with an even seed.
 fn remembers_keys(seed: u64) -> bool {
     seed.is_multiple_of(2)
 }
@@ -178,7 +178,8 @@ impl ProviderRequest {
         })
     }
 
-    /// The time at which a process got the client's request, if this request of the process contains it.
+    /// The time at which the process got the client's request. `None` if the process's request to the provider does not
+    /// contain this time.
     fn sent(&self, began: Instant) -> Option<Instant> {
         let sent = self.form.get("metadata[sent_ms]")?.parse().ok()?;
         Some(began + Duration::from_millis(sent))
@@ -220,7 +221,8 @@ impl State {
         answer
     }
 
-    /// If a fault waits for a request, holds the response back until the fault has acted on the sender.
+    /// If a fault waits for a request, holds the response back until the fault has killed or frozen the process that
+    /// sent the request.
     async fn hold_back(&self, request: &ProviderRequest) {
         if request.method != Method::POST {
             return;
@@ -240,7 +242,7 @@ impl State {
         }
     }
 
-    /// The response to a request with a fault. An `Err` breaks the connection.
+    /// Returns the response to a request with a fault. An `Err` breaks the connection.
     async fn respond_with_fault(
         self: &Arc<Self>,
         fault: ProviderFault,
@@ -291,14 +293,14 @@ impl State {
         between(&mut self.rng.lock(), SOONEST_REQUEST..LATEST_REQUEST)
     }
 
-    /// A server error, which the provider replays to later requests with the same key, as Stripe does.
+    /// A server error. A provider that remembers keys replays it to later requests with the same key, as Stripe does.
     fn error(&self, request: &ProviderRequest) -> Answer {
         let error = (500, json!({"error": {"type": "api_error"}}));
         self.bank.lock().remember(request.key.as_deref(), &error);
         error
     }
 
-    /// Sends the event of a change, and schedules the next change that happens without a request.
+    /// Sends Stripe's event about a change. If a customer or a bank acts next, also schedules that change.
     fn send_event(self: &Arc<Self>, change: &Change) {
         let number = self.rng.lock().u64(..);
         let event = StripeEvent::about(&format!("evt_{number:016x}"), change.kind, &change.intent);

@@ -5,29 +5,31 @@ use fastrand::Rng;
 /// A fault of a request or of its response.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ProviderFault {
-    /// The request never arrives.
+    /// The request never arrives at the provider.
     Lost,
-    /// The request arrives late and is never answered.
+    /// The request arrives late, and the provider never sends the response.
     Late,
-    /// The request is executed and the response is late, possibly after the sender's timeout or lease.
+    /// The provider executes the request. The response is late; it can arrive after the sender's timeout or after the end of the
+    /// lease.
     AnswerLate,
-    /// The request is executed and the response never arrives.
+    /// The provider executes the request, and the response never arrives.
     AnswerLost,
-    /// The request is executed and the connection breaks.
+    /// The provider executes the request and then breaks the connection.
     Broken,
-    /// A server error before the request is executed.
+    /// The provider answers with a server error and does not execute the request.
     ErrorBefore,
-    /// A server error after the request is executed.
+    /// The provider executes the request and then answers with a server error.
     ErrorAfter,
-    /// Too many requests: nothing is executed.
+    /// The provider answers 429 (too many requests) and does not execute the request.
     TooMany,
-    /// The provider answers that another request uses the intent: nothing is executed.
+    /// The provider answers that another request uses the intent, and does not execute the request.
     Busy,
-    /// The provider answers that the intent does not exist: nothing is executed.
+    /// The provider answers that the intent does not exist, and does not execute the request.
     Missing,
 }
 
-/// The distribution of faults. Late requests and responses are more frequent, because they can arrive during another attempt.
+/// The faults to draw from. Late requests and late responses are in this list several times, because they can arrive during
+/// another attempt.
 const DRAWN: [ProviderFault; 15] = [
     ProviderFault::Lost,
     ProviderFault::Lost,
@@ -45,7 +47,7 @@ const DRAWN: [ProviderFault; 15] = [
     ProviderFault::Busy,
     ProviderFault::Missing,
 ];
-/// While faults are switched on, one request in this many has a fault.
+/// While faults are switched on, one of this many requests, on average, has a fault.
 const FAULT_ODDS: u32 = 2;
 
 impl ProviderFault {

@@ -13,18 +13,18 @@ use super::stage::Stage;
 use super::story::Story;
 use super::verdict::{self, Finding};
 
-/// The results of a hunt. [`broken`](Self::broken) must be empty.
+/// The results of a hunt. If all guarantees hold, [`broken`](Self::broken) is empty.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// The number of payments.
     pub payments: usize,
-    /// The seeds and payments of the rounds with a finding.
+    /// For each round with a finding: its seed and its number of payments.
     pub to_repeat: Vec<(u64, u32)>,
     /// The number of the first payment with a finding, counted from one.
     pub first_found: Option<usize>,
-    /// The number of clients' requests.
+    /// The number of requests that clients sent.
     pub attempts: u64,
-    /// The number of the provider's intents.
+    /// The number of payment intents at the provider.
     pub intents: usize,
     /// The number of charges.
     pub charges: usize,
@@ -32,7 +32,7 @@ pub struct Report {
     pub renewals: usize,
     /// The number of expired records that were deleted from MongoDB.
     pub expired: u64,
-    /// The violations, with their payments.
+    /// The violations. Each has the names of the payments that it concerns.
     pub found: BTreeMap<Finding, Vec<PaymentName>>,
     /// The number of charges whose metadata contains no order number.
     pub strays: usize,
@@ -44,28 +44,29 @@ pub struct Report {
     pub uncounted: usize,
     /// The number of payments that the schedule settled.
     pub settled_by_schedule: u64,
-    /// The number of events that the webhook accepted, and of events that it refused until their last delivery.
+    /// Two counts of Stripe's events: the events that the webhook accepted, and the events that it refused at every
+    /// delivery.
     pub events: (u64, u64),
-    /// The time from each client's first request to its final response.
+    /// For each client with a final response, the time from its first request to this response.
     pub payments_took: Vec<Duration>,
-    /// The time from each request to its response.
+    /// For each answered request, the time from the request to the response.
     pub requests_took: Vec<Duration>,
     /// The duration of the hunt.
     pub took: Duration,
-    /// The history of each payment with a finding.
+    /// For each payment with a finding, the lines of its history.
     pub stories: BTreeMap<PaymentName, Vec<String>>,
     /// The periods of faults.
     pub fault_periods: Vec<FaultPeriod>,
     /// The times of final responses, from the start of the hunt.
     pub answered_at: Vec<Duration>,
-    /// The times of charges.
+    /// The times of charges, from the start of the hunt.
     pub charged_at: Vec<Duration>,
 }
 
 /// The name of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PaymentName {
-    /// The seed of its round.
+    /// The seed of the round in which the payment was made.
     pub seed: u64,
     /// The number of the payment in its round.
     pub order: usize,
@@ -78,7 +79,7 @@ impl fmt::Display for PaymentName {
 }
 
 impl Report {
-    /// The results of a round.
+    /// Collects the results of a round.
     pub(super) fn of(
         round: &Round<'_>,
         stories: &[Story],

@@ -1,9 +1,9 @@
-//! The rule for when the work of a key may run again, against which the hunt checks the engine.
+//! The rule that decides when the work of a key is allowed to run again. The hunt checks the engine against this rule.
 //!
 //! A result is stored after the work and kept for the retention. So a second run may begin at the earliest one retention after
-//! the end of the first run. A second run before that is a double execution. MongoDB keeps unfinished records for ever. Redis
-//! keeps them for one retention after their lease, then forgets the abandoned attempt, even if the request of that attempt
-//! reaches the provider later.
+//! the end of the first run. A second run before that time is a double execution. MongoDB keeps unfinished records for ever.
+//! Redis keeps an unfinished record for one retention after its lease. Then Redis forgets the abandoned attempt, even if the
+//! request of that attempt reaches the provider later.
 
 use std::time::{Duration, Instant};
 
@@ -14,20 +14,20 @@ use super::story::FinalAnswer;
 /// The retention of results in a hunt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retention {
-    /// The retention; `None`: longer than any hunt.
+    /// The length of the retention; `None` if it is longer than any hunt.
     pub(super) lasts: Option<Duration>,
-    /// Whether the store forgets abandoned attempts too. Such a store may also lose a result before acknowledging it; the attempt
-    /// then stores the result again. True for Redis, false for MongoDB.
+    /// Whether the store also forgets abandoned attempts: true for Redis, false for MongoDB. Such a store can also lose a result
+    /// before it acknowledges the result; the attempt then stores the result again.
     pub(super) forgets_abandoned: bool,
     /// The start of the hunt.
     pub(super) began: Instant,
 }
 
-/// The rounding errors of a retention: stores round its start and its end down to milliseconds.
+/// The maximum rounding error of a retention. Stores round its start and its end down to whole milliseconds.
 const CLOCK_GRANULARITY: Duration = Duration::from_millis(2);
 
 impl Retention {
-    /// Whether the second of two runs was allowed to begin. The runs may be in any order.
+    /// Whether the second of two runs was allowed to begin. The arguments can be in any order.
     pub(super) fn separates(self, one: &Run, other: &Run) -> bool {
         let Some(lasts) = self.lasts else {
             return false;
@@ -43,7 +43,7 @@ impl Retention {
         let Some(lasts) = self.lasts else {
             return false;
         };
-        // Redis may lose the result, and the run's own request then stores it again. So with Redis the retention is counted from
+        // Redis can lose the result, and the run's own request then stores it again. So with Redis the retention is counted from
         // the last response to a request that was sent before the end of the run.
         let waiting = answer.receipts.iter().filter(|receipt| {
             let sent = self.began + receipt.sent;

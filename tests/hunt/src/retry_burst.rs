@@ -23,7 +23,7 @@ pub(super) struct Caller {
 /// The time before the end of the retention at which the first callers retry. They retry early, because the record was stored a
 /// little before its response arrived.
 const EARLY: Duration = Duration::from_millis(100);
-/// The periods over which the retries of a burst are spread: almost at the same time, about one pause of the TTL monitor, or
+/// The times over which a burst can spread its retries: less than one pause of the TTL monitor, a little more than one pause, or
 /// several pauses.
 const SPREADS: [Duration; 3] = [
     Duration::from_millis(120),
@@ -31,11 +31,12 @@ const SPREADS: [Duration; 3] = [
     Duration::from_millis(800),
 ];
 const MOST_CALLERS: usize = 6;
-/// One burst in this many may have callers with a different request.
+/// If reuse is allowed, one of this many bursts, on average, has callers that may send a different request with the same key.
 const REUSED: u32 = 4;
 
 impl RetryBurst {
-    /// Draws a burst around the end of a retention. If `may_reuse`, some callers send a different request.
+    /// Draws a burst around the end of a retention. If `may_reuse` is true, callers of some bursts send a different request with
+    /// the same key.
     pub(super) fn draw(rng: &mut Rng, retention: Duration, may_reuse: bool) -> Self {
         let spread = rng.choice(SPREADS).unwrap_or_default();
         let is_reused = may_reuse && rng.u32(..REUSED) == 0;

@@ -1,4 +1,5 @@
-//! A round of a hunt, in its own environment: clients pay during faults, all faults end, and every client asks again.
+//! One round of a hunt. It has its own stores, processes and provider. First the clients pay while faults are injected. Then all
+//! faults end, and every client sends its request again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,8 +26,9 @@ const SETTLING: Duration = Duration::from_secs(60);
 
 /// The state that clients share.
 struct Stories {
+    /// The history of each payment.
     all: Vec<Arc<Mutex<Story>>>,
-    /// The number of clients started, plus the number of workers that found no client left.
+    /// The number of started clients, plus one for each worker that found no client to start.
     came: AtomicUsize,
     /// Whether a double charge, a contradiction or a stale answer was found. Other findings are known only after all faults have
     /// ended.
@@ -34,7 +36,7 @@ struct Stories {
 }
 
 impl Round<'_> {
-    /// Runs the round, and reports to `progress` every second.
+    /// Runs the round. Calls `progress` every second.
     pub(super) async fn run(&self, progress: impl Fn(Progress)) -> Report {
         let from = self.began.elapsed();
         let stage = Stage::build(self).await;
@@ -65,7 +67,7 @@ impl Round<'_> {
         moment.saturating_duration_since(self.began)
     }
 
-    /// The longest pause between two faults of a lane. A short hunt needs shorter pauses to have enough faults.
+    /// The longest pause between two faults of one lane. A short hunt has shorter pauses, so that it has enough faults.
     fn longest_pause(&self) -> Duration {
         match self.payments {
             ..2_000 => Duration::from_millis(600),
@@ -84,10 +86,10 @@ impl Round<'_> {
         })
     }
 
-    /// The rule for when the work of a key may run again.
+    /// The rule that decides when the work of a key is allowed to run again.
     pub(super) fn retention(&self) -> Retention {
         Retention {
-            // A ledger keeps its answers for ever.
+            // The ledger keeps each final response for ever.
             lasts: match self.hunt.work {
                 Work::Payments => None,
                 Work::Once | Work::Rerun => self.hunt.retention,
@@ -97,8 +99,8 @@ impl Round<'_> {
         }
     }
 
-    /// The number of processes. A long hunt needs more processes, because many wait for unavailable stores. A long hunt with a
-    /// retention needs even more, because callers at the critical moment must not wait for a process.
+    /// The number of processes. A long hunt needs more processes, because many processes wait for unavailable stores. A long hunt
+    /// with a retention needs even more, because callers at the critical moment must not wait for a process.
     pub(super) fn processes(&self) -> usize {
         match (self.payments, self.hunt.retention) {
             (..200, _) | (..2_000, None) => 24,
@@ -121,7 +123,7 @@ impl Round<'_> {
         }
     }
 
-    /// Injects faults in every lane until `is_over`.
+    /// Injects faults in every lane until `is_over` is true.
     async fn inject_faults(
         &self,
         stage: &Stage,
@@ -144,7 +146,7 @@ impl Round<'_> {
         future::join_all(lanes).await;
     }
 
-    /// Runs all clients, and calls `report_progress` every second.
+    /// Runs all clients. Calls `report_progress` every second.
     async fn all_pay(&self, stage: &Stage, stories: &Stories, report_progress: impl Fn()) {
         let clients = (0..self.clients()).map(|_| self.pay(stage, stories));
         let mut clients: FuturesUnordered<_> = clients.collect();
@@ -164,7 +166,7 @@ impl Round<'_> {
         }
     }
 
-    /// Runs one client after the other, until no client is left.
+    /// Runs one client after the other, until no client is left or the hunt must stop early.
     async fn pay(&self, stage: &Stage, stories: &Stories) {
         let needs_no_retry = || {
             let has_found = stories.has_found.load(Ordering::SeqCst);
@@ -189,7 +191,7 @@ impl Round<'_> {
         }
     }
 
-    /// Lets every client ask again, in order.
+    /// Lets every started client send its request again, until a response needs no retry.
     async fn all_ask_at_the_end(&self, stage: &Stage, stories: &Stories) {
         let begun = stories.all.iter().take(stories.begun());
         stream::iter(begun.enumerate())

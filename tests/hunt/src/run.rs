@@ -7,6 +7,7 @@ use std::time::Instant;
 pub(super) struct Run {
     /// The `id` in the response to the request.
     pub(super) result: String,
+    /// Whether the execution is a charge. Otherwise it is a decline.
     pub(super) is_charge: bool,
     /// The time at which a process got the client's request; `None` if the request to the provider does not contain this time.
     pub(super) sent: Option<Instant>,

@@ -14,14 +14,14 @@ use tokio::time::sleep;
 
 use super::between;
 
-/// The schedule and the webhook. Dropping it ends both.
+/// The schedule and the webhook. Dropping this value ends both.
 pub(super) struct Settling {
     processes: Vec<Arc<Lambda>>,
     counted: Arc<Counted>,
     _tasks: JoinSet<()>,
 }
 
-/// Counters of the work of the schedule and the webhook.
+/// The numbers of payments that the schedule settled and of events that the webhook accepted or refused.
 #[derive(Default)]
 struct Counted {
     settled: AtomicU64,
@@ -29,7 +29,8 @@ struct Counted {
     given_up: AtomicU64,
 }
 
-/// The functions of the processes that settle payments. Two are reconcilers, because runs of the schedule may overlap.
+/// The functions of the processes that settle payments. There are two reconcilers, because runs of the schedule can
+/// overlap.
 pub(super) const FUNCTIONS: [&str; 5] = [
     "payments-reconcile",
     "payments-reconcile",
@@ -43,7 +44,7 @@ const RECONCILERS: usize = 2;
 pub(super) const SECRET: &str = "whsec_hunt";
 /// The interval of the schedule.
 const SCHEDULE: Duration = Duration::from_millis(700);
-/// The pause at the end in which requests and events in flight arrive.
+/// The pause at the end of a round. During this pause, requests and events that are still in flight arrive.
 const QUIET: Duration = Duration::from_secs(6);
 /// The longest time before the first delivery of an event.
 const LATEST_EVENT: Duration = Duration::from_millis(1_500);
@@ -74,7 +75,7 @@ impl Settling {
         }
     }
 
-    /// The processes, which are targets of faults too.
+    /// The processes. Faults are injected into these processes too.
     pub(super) fn processes(&self) -> Vec<Arc<Lambda>> {
         self.processes.clone()
     }
@@ -84,7 +85,8 @@ impl Settling {
         self.counted.settled.load(Relaxed)
     }
 
-    /// The number of events that the webhook accepted, and of events that it refused until their last delivery.
+    /// Two counts of Stripe's events: the events that the webhook accepted, and the events that it refused at every
+    /// delivery.
     pub(super) fn events(&self) -> (u64, u64) {
         let Counted {
             taken, given_up, ..
@@ -92,7 +94,7 @@ impl Settling {
         (taken.load(Relaxed), given_up.load(Relaxed))
     }
 
-    /// Continues the schedule until no payment is due, for at most `limit`.
+    /// Continues the schedule until no due payment is open, for at most `limit`.
     pub(super) async fn settle(&self, limit: Duration) {
         let began = Instant::now();
         sleep(QUIET).await;
@@ -123,7 +125,7 @@ async fn run(reconciler: &Lambda, counted: &Counted) -> Option<Value> {
     Some(report)
 }
 
-/// Delivers events as Stripe does: late, twice, never, in any order, and again after a refusal.
+/// Delivers events as Stripe does: some late, some twice, some never, in any order, and again after a refusal.
 async fn deliver_all(
     webhooks: Vec<Arc<Lambda>>,
     counted: Arc<Counted>,

@@ -1,4 +1,4 @@
-//! The environment of a round: stores, provider and processes, with their start and their recovery from faults.
+//! The environment of a round: its stores, its provider and its processes. Starts them, and ends their faults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +21,13 @@ use super::settling::{self, Settling};
 use super::ttl_monitor::TtlMonitor;
 use super::{LEASE, Mode, Round, Work};
 
-/// The environment of a round. Dropping it ends all its parts.
+/// The environment of a round. Dropping this value ends the stores, the provider and the processes of the round.
 pub(super) struct Stage {
     pub(super) targets: Targets,
     environment: Environment,
-    /// Settles payments independently of clients; `None` without a ledger.
+    /// The schedule and the webhook, which settle payments without a client. `None` if the function has no ledger.
     settling: Option<Settling>,
-    /// Deletes expired records from MongoDB; `None` without MongoDB or without a retention.
+    /// Deletes expired records from MongoDB. `None` without MongoDB or without a retention.
     ttl_monitor: Option<TtlMonitor>,
     _folder: TempDir,
 }
@@ -35,19 +35,21 @@ pub(super) struct Stage {
 /// The environment variables of all processes.
 struct Environment(Vec<(&'static str, String)>);
 
-/// The provider timeout of processes that know their deadline, and of reconcilers and webhooks.
+/// The timeout of a request to the provider, in processes that know their deadline and in reconcilers and webhooks.
 const HURRY: Duration = Duration::from_millis(300);
-/// The provider timeout of processes without a deadline. They may get a late response after the end of their lease.
+/// The timeout of a request to the provider, in processes that do not know their deadline. Such a process can get a late response
+/// after the end of its lease.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The time between a process's deadline and its kill. A busy machine alone does not delay a process by more.
+/// The time from the deadline of an invocation to the kill of its process. Even on a busy machine, a process without a fault
+/// answers within this time.
 const GRACE: Duration = Duration::from_secs(4);
-/// The differences between the clocks of processes and the machine's clock.
+/// The possible differences between a process's clock and the machine's clock.
 const SKEW: [SignedDuration; 3] = [
     SignedDuration::ZERO,
     SignedDuration::from_secs(3),
     SignedDuration::from_secs(-3),
 ];
-/// The maximum number of open payments to list at the end.
+/// The maximum number of open payments that the hunt lists at the end.
 const LISTED: u32 = 10_000;
 
 impl Stage {
@@ -114,7 +116,7 @@ impl Stage {
         }
     }
 
-    /// Continues the schedule until no payment is due, for at most `limit`.
+    /// Continues the schedule until no due payment is open, for at most `limit`.
     pub(super) async fn settle(&self, limit: Duration) {
         if let Some(settling) = &self.settling {
             settling.settle(limit).await;
@@ -126,7 +128,7 @@ impl Stage {
         self.settling.as_ref().map_or(0, Settling::settled)
     }
 
-    /// The number of events that the webhook accepted, and of events that it refused until their last delivery.
+    /// Two counts of Stripe's events: the events that the webhook accepted, and the events that it refused at every delivery.
     pub(super) fn events(&self) -> (u64, u64) {
         self.settling
             .as_ref()
@@ -139,7 +141,7 @@ impl Stage {
         self.ttl_monitor.as_ref().map_or(0, TtlMonitor::deleted)
     }
 
-    /// The number of payments open in the ledger; `None` if the ledger does not answer.
+    /// The number of payments that are open in the ledger; `None` if the ledger does not answer.
     pub(super) async fn count_open(&self) -> Option<usize> {
         if self.settling.is_none() {
             return Some(0);
@@ -157,7 +159,8 @@ impl Stage {
 }
 
 impl Environment {
-    /// Timeouts shorter than most faults, and the folder for the ledger, which is used without MongoDB.
+    /// The variables of all functions: timeouts that are shorter than most faults, and the folder of the ledger. Without MongoDB,
+    /// the ledger is in this folder.
     fn of_payments(folder: &TempDir) -> Self {
         Self(vec![
             ("IDEMPOTENCY_FALLBACK", "reject".to_owned()),
@@ -179,7 +182,7 @@ impl Environment {
         self.0.push((name, value));
     }
 
-    /// Adds this environment and the URL of the provider. The URL contains the number of the process.
+    /// Adds this environment and the URL of the provider to a function. The URL contains the number of the process.
     fn with_provider(
         &self,
         builder: LambdaBuilder,
@@ -218,7 +221,7 @@ async fn redis(environment: &mut Environment) -> RedisPair {
     pair
 }
 
-/// Adds MongoDB to the environment. Returns the proxy in front of it, and its TTL monitor if there is a retention.
+/// Adds MongoDB to the environment. Returns the proxy in front of MongoDB and, if the hunt has a retention, a TTL monitor.
 async fn mongodb(
     environment: &mut Environment,
     retention: Option<Duration>,
@@ -252,7 +255,8 @@ async fn processes(
             Work::Payments => Lambda::function("payments-create"),
             Work::Once | Work::Rerun => Lambda::example("charges"),
         };
-        // Half of the processes know their deadline. The others have a short lease, which a freeze or a late response outlasts.
+        // Half of the processes know their deadline. The others have a short lease, which can end during a freeze or before a
+        // late response.
         let knows_deadline = number % 2 == 0;
         let patience = if knows_deadline { HURRY } else { PATIENCE };
         let builder = environment

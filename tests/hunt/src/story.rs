@@ -8,27 +8,27 @@ use serde_json::Value;
 use super::Work;
 use super::pool::{ClientResponse, RequestOutcome};
 
-/// The history of one client, including other callers with its key.
+/// The history of one client, including the requests of other callers with the same key.
 #[derive(Debug, Default)]
 pub(super) struct Story {
     /// The number of requests.
     pub(super) attempts: u32,
-    /// The duration of each answered request, from its arrival in a process.
+    /// The duration of each answered request, from its arrival in a process to the response.
     pub(super) requests: Vec<Duration>,
     /// The different final responses, each with the requests that got it.
     pub(super) finals: Vec<FinalAnswer>,
     /// Responses that are never allowed.
     pub(super) invalid_responses: Vec<ClientResponse>,
-    /// The failures of processes that had the client's requests.
+    /// The failures of processes while they handled the client's requests.
     pub(super) failures: Vec<String>,
-    /// The events of the payment with their times since the start of the hunt, for the report.
+    /// The lines of the report about this payment, each with the time since the start of the hunt.
     pub(super) lines: Vec<(Duration, String)>,
-    /// The time of the client's first request. For a client that sends one request and leaves, the time of its retry after all
-    /// faults.
+    /// The time of the client's first request. For a client that sends one request and leaves, the time of its first request
+    /// after all faults have ended.
     pub(super) began: Option<Duration>,
-    /// The time of its first final response.
+    /// The time at which the client got its first final response.
     pub(super) answered_at: Option<Duration>,
-    /// Whether another request used the key too, and may have started the work.
+    /// Whether a different request was sent with the same key. It is possible that this request started the work.
     pub(super) is_reused: bool,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct SentRequest {
     pub(super) sent: Duration,
 }
 
-/// The maximum number of lines per client. Beyond it, lines in the middle are left out.
+/// The maximum number of lines per client. If there are more, some lines in the middle are left out.
 const MAX_LINES: usize = 120;
 const LEFT_OUT: Range<usize> = 30..60;
 
@@ -102,7 +102,7 @@ impl Story {
                 };
                 self.add_final(response, receipt);
             }
-            // These statuses ask for a retry.
+            // These statuses tell the client to retry.
             202 | 409 | 503 => {}
             422 if self.is_reused => {}
             _ => self.invalid_responses.push(response),
@@ -134,13 +134,13 @@ impl Story {
 }
 
 impl FinalAnswer {
-    /// The time of its first receipt.
+    /// The time at which a client first got this response.
     pub(super) fn first_received(&self) -> Duration {
         let received = self.receipts.iter().map(|receipt| receipt.received);
         received.min().unwrap_or_default()
     }
 
-    /// The time of the last request that got this response.
+    /// The time at which the last of the requests with this response was sent.
     pub(super) fn last_sent(&self) -> Duration {
         let sent = self.receipts.iter().map(|receipt| receipt.sent);
         sent.max().unwrap_or_default()
@@ -153,7 +153,7 @@ impl FinalAnswer {
     }
 }
 
-/// Whether the response belongs to another request. Only the function `charges` names the amount in its response.
+/// Whether the response belongs to a request with another amount. Only the function `charges` has the amount in its response.
 fn is_of_another(request: SentRequest, response: &ClientResponse) -> bool {
     let body: Value = serde_json::from_str(&response.body).unwrap_or_default();
     request.work != Work::Payments && body["amount"] != request.amount

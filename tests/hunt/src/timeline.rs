@@ -9,15 +9,17 @@ use harness::drawing::Drawing;
 use super::report::Report;
 
 const WIDTH: f64 = 1_100.0;
-/// The start and the end of the time axis.
+/// The x coordinate of the start of the time axis.
 const LEFT: f64 = 150.0;
+/// The x coordinate of the end of the time axis.
 const RIGHT: f64 = 1_080.0;
 const HEADING: f64 = 44.0;
 const ROW: f64 = 17.0;
 const PLOT: f64 = 90.0;
-/// The number of intervals in which events are counted.
+/// The number of intervals of the time axis. The picture shows the number of charges and of final responses in each
+/// interval.
 const PARTS: usize = 310;
-/// The minimum width of a fault, so that short ones are visible.
+/// The minimum width of a fault in the picture, so that short faults are visible.
 const THINNEST: f64 = 1.5;
 const MOST_TICKS: f64 = 12.0;
 const FAULT: &str = "#c2410c";
@@ -89,7 +91,7 @@ fn heading(report: &Report) -> String {
     )
 }
 
-/// The number of events in each interval.
+/// The number of `moments` in each interval of the time axis.
 fn counted(moments: &[Duration], took: f64) -> Vec<usize> {
     let mut counts = vec![0; PARTS];
     for moment in moments {
@@ -99,14 +101,14 @@ fn counted(moments: &[Duration], took: f64) -> Vec<usize> {
     counts
 }
 
-/// The seconds between two marks of the axis: 1, 2 or 5 times a power of ten.
+/// The seconds between two marks of the time axis: 1, 2 or 5 times a power of ten.
 fn tick(took: f64) -> f64 {
     let steps = (0..).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10_f64.powi(power)));
     let mut steps = steps.filter(|step| took / step <= MOST_TICKS);
     steps.next().unwrap_or(took)
 }
 
-/// Draws counts as an area above `bottom`, along the time axis.
+/// Draws `counts` as an area above `bottom`, along the time axis.
 fn add_plot(svg: &mut Drawing, counts: &[usize], bottom: f64, color: &str) {
     let highest = counts.iter().copied().max().unwrap_or_default().max(1) as f64;
     let width = (RIGHT - LEFT) / counts.len() as f64;

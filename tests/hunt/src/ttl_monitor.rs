@@ -16,7 +16,7 @@ use mongodb::error::{Error, Result};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// A running monitor. Dropping it ends it.
+/// A running monitor. Dropping this value ends the monitor.
 pub(super) struct TtlMonitor {
     deleted: Arc<AtomicU64>,
     _task: JoinSet<()>,
@@ -27,7 +27,7 @@ const COLLECTION: &str = "idempotency";
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl TtlMonitor {
-    /// Starts to delete records that finished one retention ago.
+    /// Starts a monitor that deletes each record one retention after the record was finished.
     ///
     /// # Panics
     ///
@@ -57,7 +57,7 @@ impl TtlMonitor {
     }
 }
 
-/// Deletes expired records by the server's clock, and returns their number.
+/// Deletes the records that are expired by the server's clock. Returns their number.
 async fn delete(records: &Collection<Document>, retention: Duration) -> Result<u64> {
     let now = [
         doc! { "$limit": 1 },

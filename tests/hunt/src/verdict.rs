@@ -1,4 +1,4 @@
-//! The checks of a payment: compares the responses to clients with the provider's charges, and explains a violation.
+//! Checks a payment: compares the responses to clients with the provider's charges, and explains each violation.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,18 +10,19 @@ use super::run::Run;
 use super::story::{FinalAnswer, Story};
 use super::{Round, Work};
 
-/// A violation.
+/// A violation of a guarantee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
     /// The payment was charged a second time within the retention of the first charge.
     DoubleCharge,
-    /// A client got the response "charged", and there is no charge.
+    /// A client got the response "charged", but the provider has no charge.
     LostAnswer,
     /// The payment has two different final responses, or a response that is never allowed.
     Contradiction,
-    /// A request got a result that had expired when it was sent, or an older result than a client had received before.
+    /// A request got a result that had expired before the request was sent, or a result that is older than one that a client
+    /// already had.
     StaleAnswer,
-    /// The payment is charged, but its client got the response "declined", or no response "charged" until the end.
+    /// The payment is charged. But its client got the response "declined", or it never got the response "charged".
     UnreportedCharge,
     /// The client has no final response at the end.
     Unanswered,
@@ -43,7 +44,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The violations of a payment with these responses and executions.
+/// The violations of a payment that has these responses and executions.
 pub(super) fn findings(
     work: Work,
     retention: Retention,
@@ -56,7 +57,7 @@ pub(super) fn findings(
         (Some(run), Some(other)) => retention.separates(run, other),
         _ => false,
     };
-    // With `Rerun`, one run may charge and another may be declined. So a charge contradicts a decline only for other work.
+    // With `Rerun`, one run can charge and another run can be declined. So a charge contradicts a decline only for other work.
     let mut declines = of_status(story, 402).map(|answer| run_of(answer, runs));
     let is_contradicted = work.charges_once()
         && declines.any(|run| bank::charges(runs).any(|charge| !separates(run, Some(charge))));
@@ -83,7 +84,7 @@ pub(super) fn findings(
     found.map(|(finding, _)| finding).collect()
 }
 
-/// Whether no later response can resolve the finding.
+/// Whether the finding is permanent: no later response can remove it.
 pub(super) fn is_permanent(finding: Finding) -> bool {
     use Finding::{Contradiction, DoubleCharge, StaleAnswer};
     [DoubleCharge, Contradiction, StaleAnswer].contains(&finding)
@@ -100,13 +101,13 @@ fn run_of<'a>(answer: &FinalAnswer, runs: &'a [Run]) -> Option<&'a Run> {
     runs.iter().find(|run| run.result == result)
 }
 
-/// All pairs of elements, in order.
+/// All pairs of two different elements, each pair in the order of the slice.
 fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
     let numbered = all.iter().enumerate();
     numbered.flat_map(|(number, one)| all[number + 1..].iter().map(move |other| (one, other)))
 }
 
-/// Whether a request got a result after its retention, or after a client had received a newer result.
+/// Whether a request got an expired result, or an older result than one that a client already had.
 fn has_stale_answer(retention: Retention, story: &Story, runs: &[Run]) -> bool {
     let is_over = |answer: &FinalAnswer| {
         run_of(answer, runs).is_some_and(|run| retention.is_outlived_by(answer, run))
@@ -147,7 +148,7 @@ pub(super) fn lines(
         .collect()
 }
 
-/// The faults between a client's first request and its last final response.
+/// The faults during a payment: from the client's first request until its last different final response arrived.
 fn meanwhile(
     story: &Story,
     fault_periods: &[FaultPeriod],
@@ -183,8 +184,8 @@ mod tests {
         }
     }
 
-    /// A response with the result `ch_<number>`, which two requests got. The first one got it at `first_received_ms`; the second
-    /// one was sent at `last_sent_ms`.
+    /// A response with the result `ch_<number>`, which two requests got. The first request got it at `first_received_ms`. The
+    /// second request was sent at `last_sent_ms`.
     fn answer(status: u16, number: u64, last_sent_ms: u64, first_received_ms: u64) -> FinalAnswer {
         let [last_sent, first_received] =
             [last_sent_ms, first_received_ms].map(Duration::from_millis);
