@@ -4,11 +4,11 @@ import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
 import java.util.List;
 
 /**
- * Starts mongo-java-server for the tests. Prints its port when it listens, and ends when its standard input ends, so that it never
- * outlives the test process. `java -cp 'jars/*' Launcher.java` runs it without a compile step.
+ * Starts mongo-java-server for the tests. When the server listens, this program prints the server's port. The program ends when its
+ * standard input ends, so that it never outlives the test process. `java -cp 'jars/*' Launcher.java` runs it without a compile step.
  */
 class Launcher {
-    /** The version that the server reports. Its default, wire version 8, is too old for current drivers. */
+    /** The version that the server reports. The server's default, wire version 8, is too old for current drivers. */
     static final MongoVersion VERSION = new MongoVersion() {
         @Override public List<Integer> getVersionArray() { return List.of(5, 0, 0); }
         @Override public int getWireVersion() { return 13; }

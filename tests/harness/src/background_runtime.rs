@@ -63,7 +63,7 @@ impl Drop for BackgroundRuntime {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of that thread has been printed already, and a second panic here would abort the test.
+            // If that thread panicked, its panic has been printed already. A second panic here would abort the test.
             let _ = thread.join();
         }
     }

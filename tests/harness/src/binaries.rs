@@ -11,7 +11,7 @@ use crate::environment;
 ///
 /// # Panics
 ///
-/// Panics if the workspace does not build; the message is cargo's.
+/// Panics with cargo's message if the workspace does not build.
 pub(crate) fn function(name: &str) -> PathBuf {
     profile_directory().join(name)
 }
@@ -20,7 +20,7 @@ pub(crate) fn function(name: &str) -> PathBuf {
 ///
 /// # Panics
 ///
-/// Panics if the workspace does not build; the message is cargo's.
+/// Panics with cargo's message if the workspace does not build.
 pub(crate) fn example(name: &str) -> PathBuf {
     profile_directory().join("examples").join(name)
 }

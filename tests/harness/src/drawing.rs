@@ -44,7 +44,7 @@ impl Drawing {
         ));
     }
 
-    /// A line from point to point.
+    /// A line that connects these points, in order.
     pub fn line(&mut self, points: &[(f64, f64)], color: &str) {
         let mut path = String::new();
         for (number, (x, y)) in points.iter().enumerate() {

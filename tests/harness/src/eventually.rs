@@ -1,4 +1,4 @@
-//! Waits for another process: checks a condition repeatedly until it holds or a deadline has passed. A test then takes no longer
+//! Waits for another process: checks a condition repeatedly until it holds or a deadline has passed. So a test takes no longer
 //! than needed, and never sleeps for a guessed time.
 
 use std::panic::Location;

@@ -62,7 +62,8 @@ impl FaultProxy {
         proxy
     }
 
-    /// Connects to the server from a second loopback address (Linux), so that the server sees clients of another host.
+    /// Starts a proxy that connects to the server from a second loopback address (only on Linux). So the server sees the clients
+    /// as clients of another host.
     pub fn from_another_host(server: SocketAddr) -> Self {
         let proxy = Self::in_front_of(server);
         proxy.board.set_source(Ipv4Addr::new(127, 0, 0, 2));
@@ -131,8 +132,8 @@ impl FaultProxy {
     /// Delays every reply by `delay`, which adds `delay` once to each round trip. On an idle machine the error is under a
     /// millisecond.
     ///
-    /// Replies stay in order. Requests in a pipeline overlap, so ten of them take one delay. Connecting is not delayed, but each
-    /// exchange of a handshake is.
+    /// Replies stay in order. Requests in a pipeline overlap, so ten of them take one delay. The proxy does not delay the opening
+    /// of a connection, but it delays each reply of a handshake.
     pub fn delay(&self, delay: Duration) {
         self.board.set_delay(Delay::Constant(delay));
     }

@@ -30,14 +30,14 @@ pub struct IamGate {
     address: SocketAddr,
     directory: TempDir,
     state: Arc<State>,
-    /// Runs the gate.
+    /// The runtime on which the gate runs.
     runtime: BackgroundRuntime,
 }
 
 /// A login attempt and its verdict.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// `HELLO` or `AUTH`.
+    /// The command of the login: `HELLO` or `AUTH`.
     pub command: String,
     /// The user in the login.
     pub user: String,

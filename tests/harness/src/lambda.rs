@@ -48,7 +48,7 @@ pub struct Lambda {
     status: Arc<Status>,
     log: Arc<FunctionLog>,
     secrets: Arc<Secrets>,
-    /// Runs the Runtime API. The process ends with the Runtime API.
+    /// The runtime of the Runtime API. Dropping this value ends the Runtime API and the process.
     _home: Home,
 }
 
@@ -57,7 +57,7 @@ pub struct Lambda {
 enum Home {
     /// A runtime on its own thread.
     Own(BackgroundRuntime),
-    /// The caller's runtime. These are the tasks on it.
+    /// The caller's runtime. The value holds the tasks of the Runtime API on it.
     Callers(JoinSet<()>),
 }
 
@@ -72,32 +72,33 @@ impl Lambda {
         LambdaBuilder::new(Program::Example(name.to_owned()))
     }
 
-    /// Builds a Lambda whose function has this name, and is an existing program.
+    /// Builds a Lambda whose function has this name. The program of the function already exists.
     pub fn program(name: &str, file: PathBuf) -> LambdaBuilder {
         LambdaBuilder::new(Program::File(name.to_owned(), file))
     }
 
-    /// Sends an event and returns its outcome.
+    /// Sends an event to the function, and returns the outcome of the invocation.
     pub async fn invoke(&self, event: Value) -> Outcome {
         self.invoke_bytes(event.to_string()).await.parsed()
     }
 
-    /// Sends an event and returns its outcome as bytes, JSON or not.
+    /// Sends an event, which need not be JSON. Returns the outcome with the answer as bytes, which need not be JSON either.
     pub async fn invoke_bytes(&self, event: impl Into<Bytes>) -> Outcome<Bytes> {
         self.hand_over(event.into()).await.await.outcome
     }
 
-    /// Sends an event without waiting for the outcome. The returned future ends with the outcome, which is not checked.
+    /// Sends an event without waiting for the outcome. The returned future waits for the outcome. The harness does not check this
+    /// outcome.
     pub async fn hand_over(&self, event: Bytes) -> impl Future<Output = Settled> + use<> {
         settled(self.enqueue(event).await)
     }
 
-    /// `GET` of a path.
+    /// Sends a `GET` request for a path and returns the checked answer.
     pub async fn get(&self, path: &str) -> Answer {
         self.request(TestRequest::get(path)).await
     }
 
-    /// `HEAD` of a path.
+    /// Sends a `HEAD` request for a path and returns the checked answer.
     pub async fn head(&self, path: &str) -> Answer {
         self.request(TestRequest::head(path)).await
     }
@@ -125,7 +126,8 @@ impl Lambda {
         }
     }
 
-    /// Stops the process (SIGSTOP) between invocations, as Lambda does: waits until the process asks for the next invocation.
+    /// Freezes the process as Lambda does: waits until the process asks for the next invocation, then stops the process
+    /// (SIGSTOP).
     ///
     /// # Panics
     ///
@@ -184,7 +186,7 @@ impl Lambda {
     ///
     /// # Panics
     ///
-    /// Panics if no process is running, or where there is no `/proc`.
+    /// Panics if no process is running, or if the system has no `/proc`.
     pub fn rss_bytes(&self) -> u64 {
         let file = format!("/proc/{}/status", self.pid());
         let status =
@@ -228,7 +230,8 @@ impl Lambda {
         self.secrets.assert_absent("the log", &self.log_text());
     }
 
-    /// Checks that every line is a JSON object with an RFC 3339 `timestamp` and a `level`, which Lambda needs to filter by level.
+    /// Checks that every line of the log is a JSON object with an RFC 3339 `timestamp` and a `level`, which Lambda needs to
+    /// filter by level.
     ///
     /// # Panics
     ///
@@ -248,11 +251,11 @@ impl Lambda {
         settled
     }
 
-    /// Sends an event to the supervisor and waits until the supervisor uses or drops the sender in the event.
+    /// Sends a message to the supervisor, and waits until the supervisor uses or drops the sender in the message.
     async fn ask(&self, event: impl FnOnce(oneshot::Sender<()>) -> Event) {
         let (done, answer) = oneshot::channel();
         self.send(event(done));
-        // An error means that the supervisor dropped the sender. This ends the wait too.
+        // An error means that the supervisor dropped the sender. Then the wait is over too.
         let _ = answer.await;
     }
 

@@ -43,7 +43,7 @@ impl MongoServer {
         }
     }
 
-    /// The server's URI, without a database.
+    /// The server's URI. It names no database.
     pub fn uri(&self) -> String {
         self.uri.text()
     }

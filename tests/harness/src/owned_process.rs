@@ -68,7 +68,7 @@ impl OwnedProcess {
         }
         let Some(pid) = self.living() else { return };
         kill_process(pid, Signal::STOP).expect("a living child takes signals");
-        // Waits for stops only, so that `Child` can collect the exit status.
+        // This call waits only for a stop. It does not collect the exit status, because `Child` must collect it.
         let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
         let start = Instant::now();
         while !matches!(waitid(WaitId::Pid(pid), stopped), Ok(Some(_))) {
@@ -107,8 +107,7 @@ impl OwnedProcess {
     }
 }
 
-/// Waits until a child has ended, and leaves its exit status to be collected. Returns at once if the status was collected
-/// already.
+/// Waits until a child has ended, but does not collect its exit status. If the status was collected already, returns at once.
 pub(crate) fn wait_for_end(id: u32) {
     let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else {
         return;

@@ -56,7 +56,7 @@ impl RedisCluster {
         self.nodes[0].url()
     }
 
-    /// The cluster's URL with a user of the template. The user is added to every node.
+    /// Adds a user of the template to every node. Returns the cluster's URL with this user.
     pub async fn url_as(&self, user: CacheUser) -> String {
         let (name, password) = (user.name(), format!(">{}", user.name()));
         let rules = user.rules();

@@ -14,7 +14,8 @@ pub struct ScriptedServer {
 }
 
 impl ScriptedServer {
-    /// Answers a client's first bytes with this text, then closes the connection.
+    /// Starts a server that answers the first bytes of each client with this text, and then closes
+    /// the connection.
     pub fn answering(words: &'static str) -> Self {
         let runtime = BackgroundRuntime::start("scripted-server");
         let listener = runtime.run(async {

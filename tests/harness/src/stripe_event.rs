@@ -14,14 +14,15 @@ const PATH: &str = "/api/payments/webhook";
 /// An event that can be sent several times.
 #[derive(Clone, Debug)]
 pub struct StripeEvent {
-    /// The body, which tests may change.
+    /// The body. Tests can change it.
     pub body: Value,
     /// The time of the signature, in seconds since 1970.
     pub time: i64,
 }
 
 impl StripeEvent {
-    /// An event with this id and kind (`payment_intent.succeeded`), about an intent of the payment `payment_id`.
+    /// An event with this id and this kind (for example `payment_intent.succeeded`), about an intent of the payment
+    /// `payment_id`.
     pub fn new(id: &str, kind: &str, intent: &str, payment_id: &str) -> Self {
         let object = json!({
             "id": intent, "object": "payment_intent", "metadata": {"payment_id": payment_id},

@@ -34,7 +34,7 @@ impl StripeServer {
         self.0.address()
     }
 
-    /// The URL of the server or of a proxy in front of it, which has this address.
+    /// The URL of the server at this address, or of a proxy at this address in front of the server.
     pub fn url_at(address: SocketAddr) -> String {
         format!("http://{address}/")
     }

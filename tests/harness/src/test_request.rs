@@ -21,39 +21,39 @@ pub struct TestRequest {
     method: String,
     path: String,
     query: String,
-    /// Names in lower case, as API Gateway sends them.
+    /// The headers. Their names are in lower case, as API Gateway sends them.
     headers: BTreeMap<String, String>,
     cookies: Vec<String>,
     body: Option<Bytes>,
     /// Whether the body is encoded in Base64 even if it is text.
     is_encoded: bool,
-    /// The template's route, if it differs from the path.
+    /// The route in the template, if it differs from the path.
     route: Option<String>,
     path_parameters: Map<String, Value>,
     /// The result of API Gateway's authorizer. Null if the route has no authorizer.
     authorizer: Value,
     request_id: String,
-    /// Changes to the event, by JSON pointer.
+    /// The values to set in the event, each with its JSON pointer.
     changes: Vec<(String, Value)>,
 }
 
 impl TestRequest {
-    /// `GET` of a path, with a query after a `?`.
+    /// Creates a `GET` request for a path. A query can follow the path, after a `?`.
     pub fn get(path: &str) -> Self {
         Self::new("GET", path)
     }
 
-    /// `HEAD` of a path.
+    /// Creates a `HEAD` request for a path.
     pub fn head(path: &str) -> Self {
         Self::new("HEAD", path)
     }
 
-    /// `POST` to a path.
+    /// Creates a `POST` request to a path.
     pub fn post(path: &str) -> Self {
         Self::new("POST", path)
     }
 
-    /// Any method.
+    /// Creates a request with this method.
     pub fn new(method: &str, path: &str) -> Self {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let headers = [
@@ -93,7 +93,7 @@ impl TestRequest {
         self.headers
             .entry(name)
             .and_modify(|present| {
-                // A given value replaces the default value; it is not joined with it.
+                // A given value replaces the default value. The two values are not joined.
                 if present != "*/*" && present != "truebond-tests" {
                     present.push(',');
                     present.push_str(value);
@@ -131,7 +131,7 @@ impl TestRequest {
             .body(body.to_string())
     }
 
-    /// Sets the `sub` that API Gateway's JWT authorizer found.
+    /// Sets the subject (`sub`) in the result of API Gateway's JWT authorizer.
     #[must_use]
     pub fn subject(mut self, subject: &str) -> Self {
         self.authorizer = authorizer_of(subject);
@@ -145,14 +145,14 @@ impl TestRequest {
         self
     }
 
-    /// Sets the tenant that a Lambda authorizer found.
+    /// Sets the tenant in the result of a Lambda authorizer.
     #[must_use]
     pub fn tenant(mut self, tenant: &str) -> Self {
         self.authorizer = json!({ "lambda": { "tenant": tenant } });
         self
     }
 
-    /// Sets the template's route, for example `/api/payments/{id}`. The default is the path.
+    /// Sets the route in the template, for example `/api/payments/{id}`. The default is the path.
     #[must_use]
     pub fn route(mut self, path: &str) -> Self {
         self.route = Some(path.to_owned());
@@ -166,19 +166,19 @@ impl TestRequest {
         self
     }
 
-    /// Sets a value in the event, at a JSON pointer whose parent exists.
+    /// Sets a value in the event. The JSON pointer names the place; the parent of this place must exist.
     #[must_use]
     pub fn with_member(mut self, pointer: &str, value: Value) -> Self {
         self.changes.push((pointer.to_owned(), value));
         self
     }
 
-    /// `requestContext.requestId`, which the answer returns as `x-request-id`.
+    /// The `requestContext.requestId` of the event. The answer has it in the header `x-request-id`.
     pub fn request_id(&self) -> &str {
         &self.request_id
     }
 
-    /// The method, as sent.
+    /// The HTTP method of the request, as sent.
     pub fn method(&self) -> &str {
         &self.method
     }

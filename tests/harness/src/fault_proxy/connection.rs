@@ -60,7 +60,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Waits for a fault that ends this connection.
+/// Waits for a fault that ends this connection. Returns the way in which the connection must end.
 async fn ordered_end(flow: &mut watch::Receiver<Flow>) -> End {
     match flow
         .wait_for(|flow| matches!(flow, Flow::Close | Flow::Reset))

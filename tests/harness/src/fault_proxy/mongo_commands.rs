@@ -1,8 +1,8 @@
 //! Recognises the commands of a MongoDB client: `OP_MSG` messages, which may be split over several reads
 //! (<https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>).
 //!
-//! The reader keeps only the command's name and its concerns. It skips the older `OP_QUERY` of a handshake. At the first bytes of
-//! another kind (TLS, compression, another protocol) it stops reading that connection.
+//! The reader keeps only the command's name, its read and write concern and its read preference. It skips the older `OP_QUERY` of
+//! a handshake. At the first bytes of another kind (TLS, compression, another protocol) it stops reading that connection.
 
 use mongodb::bson::{Document, RawDocument};
 
@@ -11,11 +11,11 @@ use mongodb::bson::{Document, RawDocument};
 pub struct MongoCommand {
     /// The command's name on the wire, for example `findAndModify`.
     pub name: String,
-    /// Its `readConcern`.
+    /// The command's `readConcern`, if it has one.
     pub read_concern: Option<Document>,
-    /// Its `writeConcern`.
+    /// The command's `writeConcern`, if it has one.
     pub write_concern: Option<Document>,
-    /// Its `$readPreference`.
+    /// The command's `$readPreference`, if it has one.
     pub read_preference: Option<Document>,
 }
 

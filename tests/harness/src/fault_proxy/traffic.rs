@@ -24,7 +24,7 @@ struct Counts {
     mongo_commands: Vec<MongoCommand>,
 }
 
-/// Counts as one open connection until it is dropped.
+/// While this value exists, its connection counts as open.
 pub(super) struct OpenConnection<'a>(&'a AtomicUsize);
 
 impl Traffic {
@@ -33,8 +33,8 @@ impl Traffic {
         self.open.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Returns a value for a connection that [`connection_accepted`](Self::connection_accepted) has counted as open. Dropping
-    /// the value ends the count.
+    /// Returns a value for a connection that [`connection_accepted`](Self::connection_accepted) has counted as open. When the
+    /// value is dropped, the connection no longer counts.
     pub(super) fn open_connection(&self) -> OpenConnection<'_> {
         OpenConnection(&self.open)
     }

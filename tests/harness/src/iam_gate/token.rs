@@ -79,7 +79,8 @@ impl IamUser {
         }
     }
 
-    /// Whether `token` logs `user` in at `now`. The token must be signed after its connection was accepted.
+    /// Checks that `user` may log in with `token` at `now`. The token must be signed after the connection of the login
+    /// was accepted. The error says why the login is refused.
     pub(super) fn judge(
         &self,
         user: &str,
@@ -102,7 +103,7 @@ impl IamUser {
         Ok(())
     }
 
-    /// The time at which a valid token was signed, in seconds since 1970.
+    /// Checks a token. Returns the time at which the token was signed, in seconds since 1970.
     fn check(&self, user: &str, token: &str) -> Result<i64, String> {
         let (cache, query) = token.split_once("/?").ok_or("missing query")?;
         let mut members = BTreeMap::new();
@@ -193,7 +194,7 @@ mod tests {
 
     use super::{CacheKind, IamUser};
 
-    /// Users, each with a token signed by AWS's own library.
+    /// Users, each with a token that AWS's own library signed, and the time of the signature.
     fn vectors() -> Vec<(IamUser, String, i64)> {
         let file =
             include_str!("../../../../shared/crates/redis-client/src/login/token/vectors.json");

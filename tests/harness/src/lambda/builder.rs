@@ -83,7 +83,8 @@ impl LambdaBuilder {
         self
     }
 
-    /// Sets the function's timeout. The default is the template's. If an invocation runs longer, its process is killed.
+    /// Sets the function's timeout. The default is the timeout in the template. If an invocation runs longer, its process is
+    /// killed.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -95,14 +96,14 @@ impl LambdaBuilder {
         self
     }
 
-    /// Sets the time limit for a process to ask for its first invocation. The default is Lambda's.
+    /// Sets the time limit for a process to ask for its first invocation. The default is Lambda's limit.
     pub fn init_timeout(mut self, timeout: Duration) -> Self {
         self.init_timeout = timeout;
         self
     }
 
-    /// Runs the Runtime API on the caller's single-threaded runtime and not on its own thread. This is for a caller that only
-    /// waits for the answer and measures the time.
+    /// Runs the Runtime API on the caller's single-threaded runtime instead of its own thread. This setting is for a caller that
+    /// does nothing except wait for the answer and measure the time.
     pub fn runs_here(mut self) -> Self {
         self.runs_here = true;
         self
@@ -131,7 +132,7 @@ impl LambdaBuilder {
     ///
     /// # Panics
     ///
-    /// Panics if the workspace does not build; the message is cargo's.
+    /// Panics with cargo's message if the workspace does not build.
     pub fn binary(&self) -> PathBuf {
         self.program.file()
     }
@@ -148,7 +149,7 @@ impl LambdaBuilder {
         }
     }
 
-    /// Starts a function that may refuse to start.
+    /// Starts a function whose start can fail.
     ///
     /// # Errors
     ///

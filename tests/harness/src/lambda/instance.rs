@@ -1,4 +1,5 @@
-//! One process of a function, with its own Runtime API, so that late messages of a killed process are ignored.
+//! One process of a function. Each process has its own Runtime API, so that the supervisor can ignore late messages of
+//! a killed process.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -40,7 +41,7 @@ pub(super) struct Launch {
 
 /// A running process. Dropping this value kills the process.
 pub(super) struct Instance {
-    /// The number of this process among the processes of the function, from 1.
+    /// The number of this process among the processes of the function, counted from 1.
     pub(super) number: u64,
     pub(super) started: Instant,
     /// The error that the process sent to `/init/error`.
@@ -69,7 +70,7 @@ impl Program {
 }
 
 impl Launch {
-    /// Starts a process without any variable of the harness's environment.
+    /// Starts a process. The process gets none of the harness's own environment variables.
     pub(super) async fn start(
         &self,
         number: u64,

@@ -45,7 +45,7 @@ pub(super) struct Invocation {
     /// The value of the header `Lambda-Runtime-Aws-Request-Id`.
     pub(super) id: String,
     pub(super) payload: Bytes,
-    /// The receiver of the outcome.
+    /// The sender of the outcome to the caller.
     pub(super) caller: oneshot::Sender<Settled>,
 }
 

@@ -1,4 +1,4 @@
-//! The HTTP interface of the Runtime API: translates its four routes into the supervisor's events.
+//! The HTTP interface of the Runtime API: translates requests on its four routes into messages to the supervisor.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -122,7 +122,7 @@ fn status(status: StatusCode) -> Response<ResponseBody> {
 }
 
 fn send(events: &mpsc::UnboundedSender<Event>, event: Event) {
-    // Sending fails only if the supervisor has ended. Then no event is needed.
+    // Sending fails only if the supervisor has ended. Then the message is not needed.
     let _ = events.send(event);
 }
 

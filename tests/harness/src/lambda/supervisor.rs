@@ -1,4 +1,4 @@
-//! Assigns invocations to processes, and settles the invocations of a process that ends. One task handles one event at a time,
+//! Assigns invocations to processes, and settles the invocations of a process that ends. One task handles one message at a time,
 //! so the supervisor needs no locks.
 
 use std::collections::{HashMap, VecDeque};
@@ -57,7 +57,7 @@ pub(super) struct Supervisor {
     queue: VecDeque<Invocation>,
     /// Requests for work that wait for an invocation.
     polls: Vec<oneshot::Sender<Delivery>>,
-    /// Invocations in the process.
+    /// Invocations that the process has received and not yet answered.
     running: HashMap<String, Running>,
     /// Gets a signal when the process first asks for work, or when its start fails. `None` after the signal.
     starting: Option<oneshot::Sender<Result<(), String>>>,
@@ -121,9 +121,10 @@ impl Supervisor {
                 }
                 self.queue.push_back(invocation);
                 if let Some(written) = self.dispatch() {
-                    // This task of the same runtime runs only after the step that writes the invocation is complete.
+                    // The runtime has one thread. So this task can only run after the step that writes the invocation is
+                    // complete.
                     tokio::spawn(async move {
-                        // The error means that the sender was dropped, and so that the invocation is written.
+                        // An error means that the sender was dropped. The sender is dropped when the invocation is written.
                         let _ = written.await;
                         drop(handed_over);
                     });
@@ -166,7 +167,7 @@ impl Supervisor {
                 }
             }
             Event::Stop(_done) => self.process_ended(STOPPED).await,
-            // Events of a process that has ended are ignored.
+            // Messages of a process that has ended are ignored.
             Event::Next { .. }
             | Event::Settled { .. }
             | Event::InitError { .. }
@@ -326,7 +327,7 @@ impl Supervisor {
             .is_some_and(|instance| instance.number == number)
     }
 
-    /// Whether a process runs that has not asked for work yet.
+    /// Whether the process runs, but has not asked for work yet.
     fn is_starting(&self) -> bool {
         self.instance.is_some() && self.status.init_duration().is_none()
     }

@@ -53,7 +53,7 @@ impl Running {
 ///
 /// # Errors
 ///
-/// Fails with what to install, or with the server's output.
+/// Fails if no server is installed, or if the server does not start. The error says what to install, or has the server's output.
 pub(super) fn launch() -> Result<Running, String> {
     // This folder holds only the log of the start, and is deleted when this function returns. A field of `Running` could
     // not delete the folder later, because the value of the shared server is never dropped.

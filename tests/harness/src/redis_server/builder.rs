@@ -95,7 +95,7 @@ impl RedisServerBuilder {
         self.on_redis()
     }
 
-    /// Starts `redis-server`, even if the tests run on another program.
+    /// Uses `redis-server`, even if the tests run on another program.
     pub fn on_redis(mut self) -> Self {
         environment::REDIS_SERVER.clone_into(&mut self.program);
         self

@@ -28,11 +28,11 @@ impl ServerProcess {
         process
     }
 
-    /// Starts the process, which may not answer immediately.
+    /// Starts the process. The server does not answer immediately.
     ///
     /// # Errors
     ///
-    /// Fails with what to install, if the program is not installed.
+    /// Fails if the program is not installed. The error says what to install.
     pub(super) fn start(&mut self) -> Result<(), String> {
         self.start_with(&[])
     }
