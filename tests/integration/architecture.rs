@@ -10,8 +10,8 @@ use serde_json::Value;
 use self::imports::Sources;
 use super::parity::root;
 
-/// Each crate that `shared` uses, with the crates of this workspace that it may depend on. Crates for one capability do
-/// not depend on each other, except `payments` on `idempotency`.
+/// The crates that `shared` uses. Each has the list of the crates of this workspace on which it may depend. For
+/// example, `payments` may depend on `idempotency`, but not the other way round.
 const CRATES: [(&str, &[&str]); 8] = [
     ("foundation", &[]),
     ("telemetry", &["foundation"]),
@@ -126,8 +126,8 @@ fn the_harness_depends_on_no_crate_under_test() {
     }
 }
 
-/// `shared/src/lambda.rs` has the list of crates whose lines below WARN are logged. The list must have every crate in
-/// `CRATES`.
+/// `shared/src/lambda.rs` lists the crates whose log lines below the level WARN are written. Every crate of `CRATES`
+/// must be in that list.
 #[test]
 fn the_log_level_applies_to_every_crate_of_ours() {
     let lambda = std::fs::read_to_string(root().join("shared/src/lambda.rs")).expect("text");

@@ -14,7 +14,7 @@ struct Stores {
     folder: TempDir,
 }
 
-/// The number of invocations of each function.
+/// The number of invocations of each function in the test.
 const INVOCATIONS: usize = 40;
 const SECRET: &str = "whsec_0123456789abcdef";
 
@@ -46,8 +46,7 @@ impl Stores {
     }
 }
 
-/// An event for this function. Different numbers give events with different keys or ids, if the events
-/// have any.
+/// An event that invokes this function. Events with different numbers have different keys or ids, if they have any.
 fn event(function: &str, number: usize) -> Value {
     let key = format!("k-{number}");
     match function {

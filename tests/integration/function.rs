@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const PANICKED: &str = "the function panicked, which is a bug; report panic.location; a repetition with the same key is safe";
 
-/// The first event of the log with this message.
+/// The first log line with this message, as JSON.
 fn logged(lambda: &Lambda, message: &str) -> Value {
     let mut events = lambda.log_events().into_iter();
     events

@@ -9,7 +9,7 @@ use crate::given;
 
 const PATH: &str = "/api/health/redis";
 
-/// The members of `answer` with these names, as JSON text.
+/// Returns the members of `answer` that have these names, as JSON text.
 fn documented(answer: &Value, members: &[&str]) -> String {
     let members = members
         .iter()
@@ -83,8 +83,7 @@ async fn redis_without_a_url_is_disconnected() {
     );
 }
 
-/// `health-redis` has no MongoDB URI from which it could know the fallback, so a setting names the
-/// fallback.
+/// `health-redis` has no MongoDB URI, so it cannot know whether MongoDB is the fallback. A setting tells it.
 #[tokio::test]
 async fn a_setting_says_whether_mongodb_is_the_fallback() {
     for (decides, fallback) in [("true", "mongodb"), ("false", "memory")] {
@@ -137,7 +136,7 @@ async fn a_result_is_reused_and_shows_its_age() {
     assert_result_is_reused(&lambda).await;
 }
 
-/// This total timeout is the longest allowed one, and is longer than the timeout of the function.
+/// The total timeout in this test is the longest that is allowed. It is longer than the timeout of the function.
 #[tokio::test]
 async fn a_result_is_reused_also_with_the_longest_total_timeout() {
     let redis = RedisServer::start().await;

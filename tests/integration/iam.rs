@@ -110,7 +110,7 @@ async fn every_connection_to_a_node_logs_in_with_a_new_token() {
         .start()
         .await;
 
-    // Each probe of health connects to every node that has no connection.
+    // Each health probe opens a connection to every node to which no connection is open.
     let all_have = async |least: usize| {
         eventually(LIMIT, async || {
             assert_eq!(status(&lambda).await, 200);

@@ -1,6 +1,6 @@
-//! Reads return only data that a majority of the servers has acknowledged, and writes wait for a majority. So a failover
-//! undoes no write, and no data that was read. These tests check the commands that the driver sends, even if the options of
-//! the URI ask for less.
+//! Reads return only data that a majority of the servers has acknowledged, and writes wait for a majority. So a failover loses no
+//! acknowledged write, and no data that a caller has read. These tests check the commands that the driver sends. The commands
+//! must be right even if the options of the URI ask for less.
 //!
 //! The tests in `idempotency::majority` and `payments::majority` run each operation through a proxy that records the
 //! commands.
@@ -13,7 +13,7 @@ use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria, WriteConc
 use shared::App;
 use shared::deadline::Deadline;
 
-/// The options of two URIs: no options, and options that ask for less than a majority.
+/// The options of two URIs. The first URI has no options. The options of the second URI ask for less than a majority.
 const OPTIONS: [&str; 2] = [
     "",
     "&w=1&readConcernLevel=local&readPreference=secondaryPreferred",
@@ -83,9 +83,11 @@ impl Wire {
     }
 }
 
+/// Checks that a command requires a majority.
+///
 /// # Panics
 ///
-/// Panics if the command asks for less than a majority, or is in none of the lists above.
+/// Panics if the command asks for less than a majority, or if it is not in `WRITES`, `READS` or `OTHERS`.
 fn check(command: &MongoCommand) {
     let name = command.name.as_str();
     if WRITES.contains(&name) {
@@ -104,8 +106,8 @@ fn check(command: &MongoCommand) {
         assert!(OTHERS.contains(&name), "{name} is in none of the lists");
         return;
     }
-    // The driver omits a read preference that is the default. It sends `primaryPreferred` to a replica set with a single
-    // member.
+    // The driver omits the read preference if it is the default. To a replica set with a single member, the driver sends
+    // `primaryPreferred`.
     let mode = |preference: &Document| preference.get_str("mode").map(str::to_owned);
     let mode = command.read_preference.as_ref().map(mode);
     let modes = ["primary", "primaryPreferred"];

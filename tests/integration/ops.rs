@@ -189,8 +189,8 @@ async fn an_open_payment_is_listed_shown_and_settled() {
     assert_eq!(world.ops(&["payments", "open"]), "No payment is open.\n");
 }
 
-/// Regression: `payments open` printed "No payment is open." for a ledger with only unreadable
-/// rows.
+/// Regression: for a ledger with only unreadable rows, `payments open` printed "No payment is
+/// open."
 #[tokio::test]
 async fn an_unreadable_payment_is_listed_below_the_open_ones() {
     let world = World::new().await;

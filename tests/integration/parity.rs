@@ -138,7 +138,8 @@ pub(crate) fn template_routes() -> BTreeSet<Route> {
     routes
 }
 
-/// The cells of every table row in `markdown` whose first cell `is_first` accepts.
+/// The rows of the tables in `markdown`, each as a list of its cells. Only rows for whose first cell `is_first` returns
+/// true.
 fn rows(markdown: &str, is_first: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
     markdown
         .lines()
@@ -263,8 +264,8 @@ fn the_health_page_has_a_remedy_for_every_error_code() {
     }
 }
 
-/// Whether a cell of a table is a variable's name. All variables except `ENVIRONMENT` have an underscore, unlike
-/// `GET`.
+/// Whether a cell of a table is the name of a variable. All variables except `ENVIRONMENT` contain an underscore. Other
+/// names in capitals, such as `GET`, contain none.
 fn is_variable(cell: &str) -> bool {
     let name = cell.trim_matches('`');
     name.len() + 2 == cell.len()
@@ -313,7 +314,7 @@ fn is_set_by_lambda(variable: &str) -> bool {
         .any(|start| variable.starts_with(start))
 }
 
-/// The keys of a mapping, with those of the mappings that `<<` merges into it.
+/// Collects the keys of a mapping, and the keys of the mappings that `<<` merges into it.
 fn merged_keys(mapping: &YamlOwned, keys: &mut BTreeSet<String>) {
     for (key, value) in mapping.as_mapping().expect("a mapping") {
         match (key.as_str().expect("a text"), value.as_sequence()) {
@@ -324,7 +325,7 @@ fn merged_keys(mapping: &YamlOwned, keys: &mut BTreeSet<String>) {
     }
 }
 
-/// The names in the `Variables` of the template, wherever they are.
+/// The names under every key `Variables` of the template.
 fn template_variables() -> BTreeSet<String> {
     fn collect(node: &YamlOwned, variables: &mut BTreeSet<String>) {
         for value in node.as_sequence().into_iter().flatten() {

@@ -42,7 +42,7 @@ async fn every_key_reaches_its_node() {
 async fn scan_lists_the_keys_of_all_nodes_or_fails() {
     let cluster = RedisCluster::start().await;
     let client = client_of(&cluster.url());
-    // So many keys that the keys of a node do not fit into one reply.
+    // There are so many keys that one reply cannot hold all keys of a node.
     let names: BTreeSet<_> = (0..6_000).map(|number| format!("key:{number}")).collect();
     let set = async |name: &str| client.set(name, "", Expiry::Never).await.expect("set");
     set("other").await;
@@ -91,8 +91,8 @@ async fn the_users_of_the_template_have_exactly_the_permissions_they_need() {
         probe.operations.iter().all(|(_, result)| result.is_ok()) && probe.server.is_some(),
         "{probe:?}"
     );
-    // This part checks that the payment user has no other permissions. The idempotency tests show that
-    // it has those that it needs.
+    // This part checks that the payment user has no other permissions. The idempotency tests show that the user has the
+    // permissions that it needs.
     for script in ["return redis.call('FLUSHALL')", "return redis.call('INFO')"] {
         let script = Script::new(script, Repeat::Never);
         let ran = payments

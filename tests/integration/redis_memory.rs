@@ -3,8 +3,8 @@
 use harness::{Lambda, RedisServer};
 use serde_json::{Value, json};
 
-/// A script that writes so much data that one more connection makes no difference. The values are small, so that no
-/// large buffer remains.
+/// A script that writes so much data that the memory of one more connection makes no difference. The values are small,
+/// so that no large buffer remains.
 const BALLAST: &str =
     "for i = 1, 3000 do redis.call('SET', 'ballast:' .. i, string.rep('x', 2000)) end";
 
@@ -22,7 +22,7 @@ async fn reports(redis: &Lambda, detailed: &Lambda) -> [Value; 2] {
     [redis.json(), service]
 }
 
-/// The bytes in use, and their limit.
+/// The number of bytes of memory that Redis uses, and the limit for this number.
 fn memory(report: &Value) -> (u64, u64) {
     let bytes = |name: &str| report["server"][name].as_u64().expect("a number");
     (bytes("memory_used_bytes"), bytes("memory_limit_bytes"))

@@ -71,7 +71,8 @@ async fn a_server_at_maxclients_is_too_many_clients() {
 }
 
 /// This test does not run on macOS, whose loopback interface has only one address. It always runs on Redis, because
-/// Valkey in protected mode accepts all loopback addresses. A table below has the replies of both servers.
+/// Valkey in protected mode accepts all loopback addresses. The test
+/// `the_reply_of_the_server_determines_the_error_code` has the replies of Redis and Valkey in protected mode.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_server_in_protected_mode_is_reported() {
@@ -204,7 +205,7 @@ async fn the_reply_of_the_server_determines_the_error_code() {
             "-ERR unknown command 'HELLO'\r\n-ERR Syntax error\r\n-ERR Syntax error\r\n",
             "unsupported_server",
         ),
-        // Replies of proxies.
+        // The next cases are replies of proxies.
         (
             "-NOPROTO unsupported protocol version\r\n",
             "unsupported_server",

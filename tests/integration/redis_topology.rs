@@ -1,5 +1,5 @@
-//! A cluster node, and a client that does not use cluster mode. The status is `healthy` only if that node holds all
-//! keys.
+//! The health of a Redis cluster, for clients with and without cluster mode. A client without cluster mode uses only one node.
+//! The status is then `healthy` only if this node holds all keys.
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const CLIENTS: usize = 4;
-/// The minimum number of payments before a change, and after it.
+/// The minimum number of payments before a change. After the change, the clients make at least as many again.
 const ENOUGH: usize = 40;
 
 /// A function with clients that pay, and the secret with which the function logs in to Redis.
@@ -55,8 +55,8 @@ impl World {
         }
     }
 
-    /// Lets the clients pay during `change`, and until there are enough payments before and after it. Returns the number of
-    /// failed payments.
+    /// Runs `change` while clients pay. Before `change` and after it, waits until the clients have made enough payments. Returns
+    /// the number of failed payments.
     async fn failed_during(&self, change: impl AsyncFnOnce()) -> usize {
         let changing = async {
             self.enough().await;

@@ -25,7 +25,7 @@ const LOSSES: [fn(&FaultProxy); 3] = [
     FaultProxy::black_hole_existing,
 ];
 
-/// Freezes the process, runs `meanwhile`, and sends a request to the frozen process, thaws the process, and returns
+/// Freezes the process, runs `meanwhile`, and sends a request to the frozen process. Then thaws the process and returns
 /// the response.
 async fn answer_after_freeze(
     lambda: &Lambda,

@@ -1,5 +1,5 @@
-//! The dependencies between the files of a crate, from `use` declarations and paths, through re-exports. Test files and the
-//! tests at the end of a file are ignored. A file may depend on the module that contains it.
+//! Finds the dependencies between the files of a crate: reads `use` declarations and paths, and follows re-exports. Test files
+//! and the tests at the end of a file are ignored. A file may depend on the module that contains it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,13 +8,13 @@ use std::path::Path;
 /// A module's path from the root of its crate.
 type Module = Vec<String>;
 
-/// The modules of a crate that have a file each.
+/// The modules of a crate that have their own file.
 pub(super) struct Sources {
     files: BTreeMap<Module, File>,
 }
 
 struct File {
-    /// The paths in the file, as they are written: `super::store::Store`.
+    /// The paths in the file, as they are written, for example `super::store::Store`.
     named: Vec<Vec<String>>,
     /// The names that the file introduces by `use`, public or not, each with the path of its item.
     aliases: BTreeMap<String, Vec<String>>,
@@ -27,7 +27,7 @@ impl Sources {
         Self { files }
     }
 
-    /// The groups of files that depend on each other.
+    /// The groups of files that depend on each other in a cycle.
     pub(super) fn cycles(&self) -> Vec<Vec<String>> {
         let reach: BTreeMap<_, _> = self
             .files

@@ -92,8 +92,8 @@ async fn redis_behind_a_proxy() -> (RedisServer, FaultProxy, Stage) {
     (redis, proxy, stage)
 }
 
-/// Before, during and after an outage of Redis, one process runs a key once, and reports which store was
-/// authoritative.
+/// The process runs each key only once: before, during and after an outage of Redis. For each run, it reports which
+/// store was authoritative.
 #[tokio::test]
 async fn a_process_runs_a_key_once_despite_an_outage_of_redis() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -150,7 +150,7 @@ async fn a_process_runs_a_key_once_despite_an_outage_of_redis() {
     assert_eq!(provider.charges(), charges);
 }
 
-/// Redis has stored that the first attempt was released. It has no record of the attempt that started during the
+/// Redis has stored the release of the first attempt. Redis has no record of the next attempt, which started during the
 /// outage.
 #[tokio::test]
 async fn an_old_release_does_not_free_a_newer_attempt() {
@@ -347,8 +347,8 @@ async fn a_mark_after_a_restart_is_resolved_in_redis() {
     }
 }
 
-/// Redis has stored that an earlier attempt was released. It has no record of the attempt that started during the
-/// outage.
+/// Redis has stored the release of an earlier attempt. Redis has no record of the next attempt, which started during
+/// the outage.
 #[tokio::test]
 async fn an_attempt_started_without_redis_ends_without_it() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -410,7 +410,7 @@ async fn a_late_result_does_not_change_a_resolution_in_memory() {
     assert_eq!(late, WriteResult::Superseded(replay));
 }
 
-/// The deadline of the quick completion is before the reply of Redis. The slow completion waits for Redis.
+/// The deadline of the quick completion ends before Redis replies. The slow completion waits for the reply of Redis.
 #[tokio::test]
 async fn concurrent_completions_get_one_result() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -439,7 +439,7 @@ async fn concurrent_completions_get_one_result() {
     assert_eq!(slow, WriteResult::Stored(replayed));
 }
 
-/// In Redis the outcome is unknown; only the memory of this process has the result.
+/// Redis has the outcome `unknown`. Only the memory of this process has the result.
 #[tokio::test]
 async fn a_claim_replays_a_result_stored_while_redis_was_asked() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -559,7 +559,7 @@ async fn a_resolution_in_another_process_survives_the_return_of_the_attempt() {
     }
 }
 
-/// Another process has taken over, and its attempt is still running when the earlier attempt sends its result.
+/// Another process has taken over. Its attempt is still running when the earlier attempt sends a result.
 #[tokio::test]
 async fn a_superseded_result_is_not_replayed_from_memory() {
     let stage = Stage::redis_behind_memory()
@@ -709,7 +709,7 @@ async fn a_key_lost_by_a_flushed_redis_can_be_resolved() {
     ));
 }
 
-/// This process's memory still has the record that the caller read; in Redis, another process has taken over.
+/// The memory of this process still has the record that the caller read. In Redis, another process has taken over.
 #[tokio::test]
 async fn a_resolution_refused_by_redis_is_refused() {
     let stage = Stage::redis_behind_memory()

@@ -11,7 +11,7 @@ use shared::idempotency::{
 
 use super::stage::{Stage, a_payment, charged, claim, patience, started};
 
-/// The MongoDB command of each write of the engine.
+/// The MongoDB command with which the engine writes.
 const WRITE: &str = "findAndModify";
 
 /// MongoDB behind a proxy. The driver's own retries of writes are off, so each write at the proxy
@@ -112,8 +112,8 @@ async fn of_two_resolutions_one_succeeds() {
     let entry = entry.expect("read").expect("there");
     let released = || Resolution::Released(NoEffect::AttemptEnded);
 
-    // The slow engine gets the reply to its read late, so its compare-and-set comes after that of
-    // the quick engine.
+    // The slow engine gets the reply to its read late. So its compare-and-set comes after the
+    // compare-and-set of the quick engine.
     proxy.delay(Duration::from_millis(500));
     let (late, ()) = tokio::join!(slow.resolve_entry(&entry, released(), patience()), async {
         tokio::time::sleep(Duration::from_millis(250)).await;

@@ -1,5 +1,5 @@
-//! The conformance suite on the example store of the documentation. It shows that the documentation says enough
-//! to write a store.
+//! Runs the conformance suite on the example store of the documentation. This shows that the documentation is
+//! sufficient to write a store.
 
 #[path = "../../../shared/crates/idempotency/examples/own_store.rs"]
 #[expect(dead_code, reason = "an example has a main function")]

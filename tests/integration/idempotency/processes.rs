@@ -29,8 +29,8 @@ impl Payment {
         }
     }
 
-    /// Starts another process. It gets deadlines in 1970, as from `cargo lambda watch`, so the length of its lease is
-    /// the setting below.
+    /// Starts another process. It gets deadlines in 1970, as from `cargo lambda watch`. So `IDEMPOTENCY_LEASE_MS`
+    /// determines the length of its lease.
     async fn process(&self) -> Lambda {
         let process = self.builder().await.env("IDEMPOTENCY_LEASE_MS", "400");
         process.local_deadlines().start().await
@@ -82,7 +82,7 @@ impl Payment {
         charges(self.ledger.path())
     }
 
-    /// Repeats the request until the answer is not `in progress`.
+    /// Repeats the request until the answer is no longer `in progress`. Returns the last answer.
     async fn final_answer(&self, lambda: &Lambda) -> Answer {
         let mut last = None;
         eventually(LIMIT, async || {

@@ -91,7 +91,8 @@ impl Stage {
         self
     }
 
-    /// The subject of the conformance suite: these stores, with the lease and the retention of each law.
+    /// A subject for the conformance suite. It uses these stores, with the lease and the retention that each test of
+    /// the suite asks for.
     pub(crate) fn into_subject(self) -> Subject {
         Subject::new(move |config: &IdempotencyConfig| {
             let lease_ms = config.lease.as_millis().to_string();
@@ -122,7 +123,7 @@ impl Stage {
         self.new_engine_with(more)
     }
 
-    /// A stage with the same settings, which does not own the servers. They end with this stage.
+    /// A stage with the same settings. It does not own the servers, which end when `self` is dropped.
     pub(crate) fn clone_settings(&self) -> Self {
         Self {
             variables: self.variables.clone(),

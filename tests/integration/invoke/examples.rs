@@ -28,11 +28,12 @@ type Language = [&'static str; 2];
 const PYTHON: Language = ["python3", "payment.py"];
 const NODE: Language = ["node", "payment.mjs"];
 
-/// The function `idempotency` and the provider. Both are on the same port of the loopback
-/// interface.
+/// The function `idempotency` and the provider. One HTTP server on the loopback interface serves
+/// both.
 struct World {
     caller: Caller,
-    /// How many of the next replies of the function are lost, each after its request took effect.
+    /// The number of the next replies of the function that are lost. Each of these replies is lost
+    /// after its request took effect.
     lost: AtomicUsize,
     provider: Mutex<Provider>,
 }
@@ -58,7 +59,7 @@ struct Lost;
 struct Stage {
     world: Arc<World>,
     address: String,
-    /// The server of both, which ends with the stage.
+    /// The HTTP server of the function and the provider. Dropping this value ends the server.
     _server: JoinSet<()>,
 }
 
@@ -83,7 +84,7 @@ impl Stage {
         }
     }
 
-    /// The response of a payment function to a delivery of the order.
+    /// Runs an example payment function for this order. Returns the response of the example.
     async fn pays(&self, language: Language, order: &Value) -> Value {
         self.pays_at(language, order, &self.address).await
     }

@@ -9,7 +9,8 @@ use shared::idempotency::{Fingerprint, IdempotencyKey, Operation, RecordKey, Req
 
 use super::{World, ops, text};
 
-/// Unescaped, this name clears the screen, begins a new line and reverses the text after the name.
+/// If a terminal shows this name unescaped, it clears the screen, begins a new line and reverses
+/// the text after the name.
 const HOSTILE: &str = "jwt:a\u{1b}[2J\nfn:b\u{202e}\u{9b}c";
 const SHOWN: &str = r"jwt:a\u{1b}[2J\u{a}fn:b\u{202e}\u{9b}c";
 

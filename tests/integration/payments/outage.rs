@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::shop::{Shop, payment, problem, ten_euros};
 
-/// A shop with MongoDB behind a proxy, and with Redis.
+/// The payment functions, with Redis, and with MongoDB behind a proxy.
 struct World {
     redis: RedisServer,
     mongo: FaultProxy,

@@ -78,7 +78,7 @@ async fn concurrent_requests_do_not_share_data() {
     assert_log_lines_belong_to_their_requests(&lambda, &made);
 }
 
-/// Every log line about a payment has the id of its request, and every request has its own invocation.
+/// Checks that every log line about a payment has the id of its request, and that no two requests share an invocation.
 fn assert_log_lines_belong_to_their_requests(lambda: &Lambda, made: &[(String, String)]) {
     let made: BTreeMap<_, _> = made.iter().cloned().collect();
     let mut invocations = BTreeMap::new();
@@ -162,7 +162,7 @@ async fn each_request_has_its_own_deadline() {
     let (first, second) = tokio::join!(first, second);
 
     assert_eq!((first.0, second.0), (202, 202));
-    // If the second request had used the deadline of the first request, it would have ended sooner after its start.
+    // If the second request used the deadline of the first request, the second request would end sooner after its start.
     assert!(
         first.1.abs_diff(second.1) < LATER / 2,
         "{first:?} {second:?}"

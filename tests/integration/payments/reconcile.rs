@@ -41,7 +41,7 @@ async fn run_until(reconciler: &Lambda, member: &str, expected: u64) -> Value {
     last
 }
 
-/// A shop with the provider at this address.
+/// The payment functions, with the provider at this address.
 async fn shop_at(stripe: SocketAddr, more: &[(&str, &str)]) -> Shop {
     let base = StripeServer::url_at(stripe);
     let mut variables = vec![

@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// An API key that the simulated Stripe rejects, because it accepts only keys with a certain prefix.
 const OLD_KEY: &str = "planted-old-key";
 
-/// A shop with secrets in Secrets Manager.
+/// The payment functions, with secrets in Secrets Manager and a simulated Stripe.
 struct World {
     aws: SecretsManager,
     stripe: StripeServer,
@@ -23,8 +23,8 @@ struct World {
 }
 
 impl World {
-    /// Stores each value of `kept` as a secret, and sets its variable to the ARN of the secret. Also
-    /// returns the ARNs.
+    /// Stores each value of `kept` as a secret, and sets the variable of the value to the ARN of the secret. Returns
+    /// the ARNs, in the same order.
     async fn new(kept: &[(&str, &str)], variables: &[(&str, &str)]) -> (Self, Vec<String>) {
         let aws = SecretsManager::start().await;
         let stripe = StripeServer::start().await;
@@ -172,7 +172,7 @@ async fn webhook(secrets: &str) -> (World, String, Lambda) {
     (world, arn, webhook)
 }
 
-/// An event about a customer instead of a payment intent, signed with this secret.
+/// A signed event about a customer instead of a payment intent. `secret` signs it.
 fn event(secret: &str) -> TestRequest {
     let object = json!({"id": "cus_1", "object": "customer"});
     StripeEvent::about("evt_1", "customer.created", &object).request(&[secret])

@@ -1,4 +1,4 @@
-//! Payments in the sandbox that do not succeed at once.
+//! Payments with the sandbox provider that do not succeed at once.
 
 use std::time::Duration;
 
@@ -112,8 +112,8 @@ async fn a_customer_acts_and_the_payment_succeeds() {
     }
 }
 
-/// The table in docs/payments.md: the payment method, the answer, and the answer to a repeated
-/// request.
+/// The rows of the table of payment methods in docs/payments.md. Each row has a payment method, the
+/// answer, and the answer to a repeated request.
 fn documented() -> Vec<[String; 3]> {
     let page = include_str!("../../../docs/payments.md");
     let table = page.split("| `payment_method` | answer |").nth(1);

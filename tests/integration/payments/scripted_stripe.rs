@@ -46,7 +46,7 @@ struct State {
     /// request created.
     keys: BTreeMap<String, (Bytes, String)>,
     asked: Vec<Step>,
-    /// The error response of each step that the provider rejects.
+    /// For each step that the provider rejects, the error response.
     refused: BTreeMap<Step, Reply>,
     /// The status that an intent gets when it is confirmed. `None` means `succeeded`.
     confirmed: Option<&'static str>,
@@ -73,7 +73,7 @@ impl ScriptedStripe {
         format!("http://{}/", self.address)
     }
 
-    /// Rejects all requests of this kind from now on. They have no effect.
+    /// From now on, rejects all requests of this kind. The rejected requests have no effect.
     pub(super) fn refuse(&self, step: Step, status: u16, kind: &str) {
         let body = json!({"error": {"type": kind}});
         self.state.lock().refused.insert(step, (status, body));
@@ -101,7 +101,7 @@ impl ScriptedStripe {
         self.state.lock().keys.keys().cloned().collect()
     }
 
-    /// Changes the stored form of every key, so that a reuse is rejected.
+    /// Changes the stored form of every key. So a later request with one of these keys is rejected.
     pub(super) fn change_forms(&self) {
         for (form, _) in self.state.lock().keys.values_mut() {
             *form = Bytes::from_static(b"another=form");

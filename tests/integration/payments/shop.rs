@@ -1,4 +1,4 @@
-//! A shop: the payment functions over a ledger and a provider, and clients that retry.
+//! A shop: the payment functions with a ledger and a provider, and clients that retry.
 
 use std::time::Duration;
 

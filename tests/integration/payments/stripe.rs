@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::shop::{Shop, problem, ten_euros};
 
-/// A shop whose provider is Stripe, behind a proxy.
+/// The payment functions, with a simulated Stripe behind a proxy as their provider.
 struct World {
     stripe: StripeServer,
     proxy: FaultProxy,
@@ -337,8 +337,8 @@ async fn a_payment_takes_a_known_number_of_round_trips() {
         [to_redis, to_mongo, to_stripe].map(FaultProxy::round_trips)
     };
 
-    // Two round trips to Redis: claim, result. Five to MongoDB: claim, row, intent, final status, result. Two to
-    // Stripe: create, confirm. A replay takes one round trip to Redis.
+    // The first request takes two round trips to Redis (claim, result), five to MongoDB (claim, row, intent, final
+    // status, result) and two to Stripe (create, confirm). A replay takes one round trip to Redis.
     assert_eq!(trips("k-1").await, [2, 5, 2]);
     assert_eq!(trips("k-1").await, [1, 0, 0]);
 }

@@ -209,7 +209,8 @@ async fn an_event_of_another_system_is_accepted_and_ignored() {
     assert_eq!(anomalies(&world.webhook), Vec::<String>::new());
 }
 
-/// Regression: the webhook accepted such events and logged them without an alarm, so Stripe did not send them again.
+/// Regression: the webhook accepted such an event and logged it without an alarm. So Stripe did not send the event
+/// again.
 #[tokio::test]
 async fn an_event_of_a_charge_that_contradicts_the_ledger_is_counted_and_retried() {
     let world = World::new().await;
@@ -296,7 +297,8 @@ async fn every_function_that_reads_an_intent_with_another_amount_counts_it() {
     assert_eq!(world.status().await, "succeeded");
 }
 
-/// Regression: the webhook answered each delivery with a server error. Stripe sent the event again for days.
+/// Regression: the webhook answered each delivery of such an event with a server error. So Stripe sent the event again
+/// for days.
 #[tokio::test]
 async fn an_event_of_an_intent_that_the_provider_does_not_have_is_accepted() {
     let world = World::new().await;
@@ -429,8 +431,8 @@ async fn two_concurrent_deliveries_of_an_event_end_the_payment_once() {
     assert_eq!(world.status().await, "succeeded");
 }
 
-/// Regression: the webhook refused events of an intent in `requires_capture`, a status that this project does not use.
-/// Stripe sent the events again for days.
+/// Regression: the webhook refused events about an intent in `requires_capture`, a status that this project does not
+/// use. So Stripe sent the events again for days.
 #[tokio::test]
 async fn an_event_that_does_not_end_its_payment_is_accepted() {
     let shop = Shop::with_mongodb(&[]).await;
