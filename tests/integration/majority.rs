@@ -48,7 +48,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// A proxy in front of MongoDB for each of the options, with the URI through the proxy.
+    /// For each element of `OPTIONS`, starts a proxy in front of MongoDB and builds the URI through this proxy.
     pub(crate) async fn all() -> Vec<Self> {
         let server = MongoServer::shared().await;
         let wire = |options| {

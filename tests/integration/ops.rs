@@ -50,7 +50,8 @@ impl World {
         }
     }
 
-    /// `payments-create` with Redis alone and the sandbox provider, and its variables.
+    /// Starts `payments-create` with Redis alone and the sandbox provider. Returns the function and
+    /// its variables.
     async fn of_redis(
         url: String,
         is_cluster: bool,

@@ -6,11 +6,12 @@ use harness::{Answer, FaultProxy, Lambda, MongoServer, RedisServer, TestRequest}
 
 /// The number of freezes per kind of connection loss.
 const FREEZES: usize = 50;
-/// `REDIS_IDLE_CHECK_MS` and `HEALTH_MEMO_MS` in most tests. They are shorter than a freeze, and so short that many
-/// freezes take little time.
+/// The value of `REDIS_IDLE_CHECK_MS` in most tests. It is shorter than a freeze. A small value keeps each of the many
+/// freezes short.
 const IDLE_CHECK_MS: &str = "60";
+/// The value of `HEALTH_MEMO_MS` in most tests. It is also shorter than a freeze.
 const MEMO_MS: &str = "60";
-/// The duration of a freeze, a little longer than these settings.
+/// The duration of a freeze, a little longer than `IDLE_CHECK_MS` and `MEMO_MS`.
 const FREEZE: Duration = Duration::from_millis(80);
 /// The duration of a freeze that is longer than the default settings.
 const LONG_FREEZE: Duration = Duration::from_millis(1_050);

@@ -70,7 +70,7 @@ impl FaultProxy {
         proxy
     }
 
-    /// The address for clients.
+    /// The address to which clients connect.
     pub fn address(&self) -> SocketAddr {
         self.board.address()
     }

@@ -23,7 +23,7 @@ use crate::percent_encoded::percent_encoded;
 /// A running or stopped server. Dropping it ends the process.
 pub struct RedisServer {
     port: u16,
-    /// The credentials in [`url`](Self::url).
+    /// The credentials in the result of [`url`](Self::url). `None` if clients need no credentials.
     login: Option<Login>,
     certificate: Option<Certificate>,
     process: Mutex<ServerProcess>,

@@ -37,7 +37,7 @@ impl ScriptedServer {
         }
     }
 
-    /// The address for clients.
+    /// The address to which clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

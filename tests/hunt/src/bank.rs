@@ -19,12 +19,14 @@ pub(super) struct Bank {
     runs: BTreeMap<usize, Vec<Run>>,
     /// The number of charges whose metadata contains no order number.
     strays: usize,
-    /// The number of calls of `charge`. The id of an execution contains it.
+    /// The number of calls of `charge`. The id of an execution contains this number.
     calls: u64,
-    /// The requests about each order and their results, for the report.
+    /// The requests about each order, with their results, for the report.
     history: HashMap<usize, Vec<(Instant, String)>>,
-    /// The first response to each idempotency key, to be replayed. Empty if the provider does not remember keys.
+    /// The first response to each idempotency key. The provider replays this response if the key is used again. Empty if the
+    /// provider does not remember keys.
     answers: HashMap<String, Answer>,
+    /// Whether the provider replays the first response to a repeated key.
     remembers_keys: bool,
     rng: Rng,
 }
@@ -81,7 +83,7 @@ impl Bank {
         self.runs.get(&order).map_or(&[], Vec::as_slice)
     }
 
-    /// The requests about an order and their results.
+    /// The requests about an order, with their results.
     pub(super) fn history(&self, order: usize) -> &[(Instant, String)] {
         self.history.get(&order).map_or(&[], Vec::as_slice)
     }
@@ -211,7 +213,7 @@ impl Bank {
                 PROCESSING,
                 self.rng.choice([Some(Next::Fail), Some(Next::Succeed)]),
             ),
-            // The first confirmation is declined. A later one may succeed, because the card may have funds again.
+            // The first confirmation is declined. A later confirmation can succeed, because the card can have funds again.
             Some("pm_card_chargeDeclined") if intent.confirmations == 1 || luck => {
                 (NO_METHOD, None)
             }

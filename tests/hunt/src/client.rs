@@ -48,7 +48,8 @@ pub(super) struct Client<'a> {
     began: Instant,
 }
 
-/// The client's timeout for a response. After a timeout, the client retries, usually at another process.
+/// The time for which a client waits for a response. If no response comes in this time, the client retries, usually at another
+/// process.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// The maximum number of requests until a final response. So many requests take longer than any fault.
 const MAX_ATTEMPTS: u32 = 400;

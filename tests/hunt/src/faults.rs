@@ -79,8 +79,8 @@ impl Fault {
         faults
     }
 
-    /// The faults of a hunt in this mode with a short retention. Many of them are late replies, because a record can expire
-    /// before a late reply about it arrives.
+    /// The faults of a hunt with a short retention in this mode. Many of these faults are late replies, because a record can
+    /// expire before a late reply about it arrives.
     pub(super) fn of_short_retention(mode: Mode) -> Vec<Self> {
         [Self::of(mode), Self::late(mode).repeat(LATE_OFTEN)].concat()
     }
@@ -172,7 +172,7 @@ pub(super) enum Lane {
     /// The lane of faults that last for the whole hunt and are not injected.
     Always,
     Processes,
-    /// Processes whose request the provider has just executed, before they get the response.
+    /// Processes that wait for the provider's response to a request that the provider has just executed.
     Answers,
     Redis,
     Mongo,
@@ -219,7 +219,7 @@ pub(super) struct RedisPair {
 }
 
 impl RedisPair {
-    /// Starts with the first server as the primary.
+    /// Makes the first server the primary.
     pub(super) fn new(servers: [RedisServer; 2]) -> Self {
         Self {
             proxy: FaultProxy::in_front_of(servers[0].address()),
@@ -368,7 +368,7 @@ async fn freeze(targets: &Targets, victim: usize, longer: Duration) {
     targets.pool.note_freeze(victim);
 }
 
-/// Flushes Redis. Returns whether Redis answered. On a busy machine it may answer too late.
+/// Flushes Redis. Returns whether Redis answered in time. On a busy machine, the answer can come too late.
 async fn flush(redis: &RedisServer) -> bool {
     redis.try_command(&["FLUSHALL"]).await.is_ok()
 }
@@ -379,7 +379,7 @@ async fn restart(redis: &RedisServer, pause: Duration) {
     redis.restart().await;
 }
 
-/// Makes the other Redis server the primary. If `is_empty`, flushes it before.
+/// Makes the other Redis server the primary. If `is_empty` is true, tries to flush that server before.
 async fn fail_over(redis: &RedisPair, is_empty: bool, pause: Duration) {
     redis.is_second.fetch_not(Ordering::SeqCst);
     redis.proxy.refuse();

@@ -1,5 +1,5 @@
-//! The hunt searches for double charges: real functions, real stores, a provider with Stripe's state machine, clients that retry,
-//! and random faults in all of these.
+//! The hunt searches for double charges. It runs real functions with real stores, a provider with Stripe's state machine, and
+//! clients that retry, and it injects random faults into all of these.
 //!
 //! With a retention ([`Hunt::with_retention`]) finished records expire during the hunt. Callers retry before, around and after
 //! the expiry. The work of a key may run again after the expiry, and not before.
@@ -46,7 +46,7 @@ struct Round<'a> {
     began: Instant,
 }
 
-/// The lease of an attempt without a deadline. A frozen process stays frozen for longer than this.
+/// The lease of an attempt without a deadline. Every freeze lasts longer than this lease.
 const LEASE: Duration = Duration::from_millis(1_000);
 
 /// The settings of a hunt.

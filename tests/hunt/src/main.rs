@@ -1,4 +1,4 @@
-//! The command `make hunt`: runs a hunt at a terminal.
+//! The command `make hunt`: runs a hunt and prints its progress on the terminal.
 
 #![expect(
     clippy::print_stdout,

@@ -13,7 +13,8 @@ use tokio::time::sleep;
 
 use super::between;
 
-/// [`wait_for_room`](Pool::wait_for_room) waits until one of this many processes is idle: with 2, half of all processes.
+/// [`wait_for_room`](Pool::wait_for_room) waits until the number of idle processes is the number of all processes divided by this
+/// number.
 const ROOM: usize = 2;
 /// The longest pause between two checks for idle processes. Each waiting client draws its own pause, so that not all clients
 /// start at the same time.
@@ -26,6 +27,7 @@ pub(super) struct Pool {
     frozen: Vec<Mutex<Option<Instant>>>,
     /// The numbers of the idle processes.
     idle: Mutex<Vec<usize>>,
+    /// Has one permit for each idle process.
     places: Semaphore,
     rng: Mutex<Rng>,
     /// The start of the hunt.

@@ -1,4 +1,4 @@
-//! The provider's network interface: HTTP in front of a [`Bank`], with lost responses and events.
+//! The provider's network interface. It passes HTTP requests to a [`Bank`], sends events, and injects faults.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,8 +40,10 @@ struct State {
     /// Whether faults of requests are switched on.
     is_faulty: AtomicBool,
     rng: Mutex<Rng>,
-    /// Gets the next request that changes something. `None` if no fault waits for such a request.
+    /// The sender of the next request that changes something. The receiver is a fault that waits for such a request.
+    /// `None` if no fault waits.
     catching: Mutex<Option<oneshot::Sender<Caught>>>,
+    /// The queue of events that the webhook must get.
     events: mpsc::UnboundedSender<StripeEvent>,
 }
 
@@ -99,7 +101,7 @@ impl Provider {
         }
     }
 
-    /// The provider's URL for a process.
+    /// The provider's URL for the process with this number.
     pub(super) fn url(&self, process: usize) -> String {
         format!("http://{}/{process}/", self.address)
     }

@@ -20,8 +20,8 @@ pub(super) struct Caller {
     pub(super) is_different: bool,
 }
 
-/// The time before the end of the retention at which the first callers retry. They retry early, because the record was stored a
-/// little before its response arrived.
+/// A burst starts this long before the end of the retention. The reason is that the record was stored a little before the
+/// response about it arrived.
 const EARLY: Duration = Duration::from_millis(100);
 /// The times over which a burst can spread its retries: less than one pause of the TTL monitor, a little more than one pause, or
 /// several pauses.

@@ -75,7 +75,7 @@ impl Round<'_> {
         }
     }
 
-    /// The fault that lasted for the whole round.
+    /// The fault that lasts for the whole round, if the hunt has such a fault. `from` is the start of the round.
     fn all_the_time(&self, from: Duration) -> Option<FaultPeriod> {
         let faults = self.hunt.faults.iter();
         let fault = faults.copied().find(|fault| fault.lane() == Lane::Always)?;
@@ -220,7 +220,7 @@ impl Stories {
         self.came.load(Ordering::SeqCst).min(self.all.len())
     }
 
-    /// The stories of the started payments.
+    /// The histories of the started payments.
     fn into_vec(self) -> Vec<Story> {
         let begun = self.begun();
         let begun = self.all.into_iter().take(begun);

@@ -1,4 +1,4 @@
-//! Settles payments independently of clients: a schedule invokes the reconciler, and the webhook gets Stripe's events.
+//! Settles payments without a client: a schedule invokes the reconciler, and the webhook gets Stripe's events.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

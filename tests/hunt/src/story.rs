@@ -17,7 +17,7 @@ pub(super) struct Story {
     pub(super) requests: Vec<Duration>,
     /// The different final responses, each with the requests that got it.
     pub(super) finals: Vec<FinalAnswer>,
-    /// Responses that are never allowed.
+    /// The responses that are never allowed.
     pub(super) invalid_responses: Vec<ClientResponse>,
     /// The failures of processes while they handled the client's requests.
     pub(super) failures: Vec<String>,
@@ -59,6 +59,7 @@ pub(super) struct SentRequest {
 
 /// The maximum number of lines per client. If there are more, some lines in the middle are left out.
 const MAX_LINES: usize = 120;
+/// The lines that are left out if there are too many.
 const LEFT_OUT: Range<usize> = 30..60;
 
 impl Story {

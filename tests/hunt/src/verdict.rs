@@ -107,7 +107,7 @@ fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
     numbered.flat_map(|(number, one)| all[number + 1..].iter().map(move |other| (one, other)))
 }
 
-/// Whether a request got an expired result, or an older result than one that a client already had.
+/// Whether a request got an expired result, or a result that is older than one that a client already had.
 fn has_stale_answer(retention: Retention, story: &Story, runs: &[Run]) -> bool {
     let is_over = |answer: &FinalAnswer| {
         run_of(answer, runs).is_some_and(|run| retention.is_outlived_by(answer, run))
@@ -148,7 +148,8 @@ pub(super) fn lines(
         .collect()
 }
 
-/// The faults during a payment: from the client's first request until its last different final response arrived.
+/// The faults during a payment: from the client's first request to its first final response. If the client got different final
+/// responses, to the first arrival of the last one.
 fn meanwhile(
     story: &Story,
     fault_periods: &[FaultPeriod],

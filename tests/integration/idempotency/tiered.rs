@@ -25,7 +25,7 @@ async fn heal(world: &World) {
     world.mongo_proxy.heal();
 }
 
-/// Defines a test for each line: the test's name, the fault, and the end of the fault.
+/// Defines a test for each line. A line has the test's name, the fault, and the action that ends the fault.
 macro_rules! strikes {
     ($($name:ident: $strike:expr, $heal:expr;)*) => { $(
         #[tokio::test]
@@ -279,7 +279,8 @@ async fn a_resumed_attempt_keeps_its_hint_in_redis() {
     assert_eq!(world.redis.query::<String>(&["GET", key]).await, hint);
 }
 
-/// The engine stops waiting for MongoDB early enough before its deadline to remove the claim from Redis.
+/// The engine stops waiting for MongoDB some time before its deadline. In the remaining time, it removes the claim from
+/// Redis.
 #[tokio::test]
 async fn a_claim_without_a_reply_from_mongodb_leaves_no_hint() {
     let world = World::tiered().await;

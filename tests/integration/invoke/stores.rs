@@ -1,4 +1,5 @@
-//! Namespaces, stores, and replies without a store.
+//! The separation of keys by namespace, and the replies during a failure of a store or without a
+//! store.
 
 use std::time::Duration;
 

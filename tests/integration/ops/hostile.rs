@@ -12,6 +12,7 @@ use super::{World, ops, text};
 /// If a terminal shows this name unescaped, it clears the screen, begins a new line and reverses
 /// the text after the name.
 const HOSTILE: &str = "jwt:a\u{1b}[2J\nfn:b\u{202e}\u{9b}c";
+/// The same name as `truebond-ops` prints it.
 const SHOWN: &str = r"jwt:a\u{1b}[2J\u{a}fn:b\u{202e}\u{9b}c";
 
 fn assert_is_harmless(printed: &str) {

@@ -45,6 +45,7 @@ struct State {
     /// For each idempotency key: the body of its first request, and the id of the intent that this
     /// request created.
     keys: BTreeMap<String, (Bytes, String)>,
+    /// The requests so far, in order.
     asked: Vec<Step>,
     /// For each step that the provider rejects, the error response.
     refused: BTreeMap<Step, Reply>,

@@ -23,7 +23,7 @@ pub(super) struct Shop {
 }
 
 impl Shop {
-    /// A laptop without stores: keys are in memory, and the ledger is in files.
+    /// A shop on a laptop, without stores: keys are in memory, and the ledger is in files.
     pub(super) async fn on_a_laptop() -> Self {
         Self::with(&[]).await
     }

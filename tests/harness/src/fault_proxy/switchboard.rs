@@ -23,7 +23,7 @@ pub(super) struct Switchboard {
 }
 
 pub(super) struct Settings {
-    /// The destination of new connections.
+    /// The server to which new connections are forwarded.
     server: SocketAddr,
     /// The source address of connections to the server; `None` means this host's own.
     source: Option<Ipv4Addr>,
@@ -58,7 +58,7 @@ pub(super) enum Delay {
     },
 }
 
-/// The treatment of the server's next bytes, on any connection.
+/// What the proxy does with the next bytes from the server, on any connection.
 #[derive(Clone, Copy)]
 pub(super) enum NextReply {
     Deliver,

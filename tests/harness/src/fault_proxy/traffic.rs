@@ -10,7 +10,7 @@ use super::mongo_commands::MongoCommand;
 #[derive(Default)]
 pub(super) struct Traffic {
     counts: Mutex<Counts>,
-    /// The number of open connections, which a reset must not change.
+    /// The number of open connections. A reset of the counters must not change this number.
     open: AtomicUsize,
 }
 

@@ -48,9 +48,9 @@ pub(super) enum Event {
 pub(super) struct Delivery {
     pub(super) id: String,
     pub(super) function_arn: String,
-    /// Milliseconds since 1970.
+    /// The deadline of the invocation, in milliseconds since 1970.
     pub(super) deadline_ms: i64,
     pub(super) payload: Bytes,
-    /// Dropped when the invocation is written to the process's socket.
+    /// This sender is dropped when the invocation is written to the process's socket.
     pub(super) written: oneshot::Sender<()>,
 }

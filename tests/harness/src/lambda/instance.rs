@@ -31,7 +31,8 @@ pub(super) struct Launch {
     pub(super) file: PathBuf,
     /// The function's name.
     pub(super) name: String,
-    /// Changes to the environment after Lambda's own variables are set. `None` removes a variable.
+    /// The variables to set after Lambda's own variables, each with its value. A variable with the value `None` is
+    /// removed.
     pub(super) variables: Vec<(String, Option<String>)>,
     pub(super) concurrency: usize,
     /// The time by which the process's clock is wrong. Zero means the machine's clock, without libfaketime.

@@ -24,7 +24,7 @@ pub const STOPPED: &str = "the test stopped the process";
 /// The prefix of function ARNs.
 const ARN: &str = "arn:aws:lambda:eu-central-1:123456789012:function:";
 
-/// The time limits of a function.
+/// The settings with which a function runs.
 pub(super) struct Limits {
     pub(super) timeout: Duration,
     /// The time between the timeout and the kill of the process.
@@ -61,7 +61,7 @@ pub(super) struct Supervisor {
     running: HashMap<String, Running>,
     /// Gets a signal when the process first asks for work, or when its start fails. `None` after the signal.
     starting: Option<oneshot::Sender<Result<(), String>>>,
-    /// Gets a signal when the process is idle and stopped.
+    /// Gets a signal when the process is idle and stopped. `None` if no freeze waits.
     freezing: Option<oneshot::Sender<()>>,
 }
 

@@ -14,6 +14,7 @@ use crate::{environment, loopback_port};
 
 /// The time limit of a start, longer than a Java virtual machine needs on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// The pause between two checks whether the server listens.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The Java program that starts mongo-java-server. It prints the server's port, and ends when its input ends.
