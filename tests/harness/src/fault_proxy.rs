@@ -39,7 +39,7 @@ pub struct FaultProxy {
 }
 
 impl FaultProxy {
-    /// Listens on a free port of 127.0.0.1 and forwards to `server`.
+    /// Starts a proxy that listens on a free port of 127.0.0.1 and forwards connections to `server`.
     pub fn in_front_of(server: SocketAddr) -> Self {
         let runtime = BackgroundRuntime::start("fault-proxy");
         let board = Arc::new(Switchboard::new(server));
@@ -48,14 +48,14 @@ impl FaultProxy {
         proxy
     }
 
-    /// A server that accepts connections and never answers, like a [`black_hole`](Self::black_hole) from the start.
+    /// Starts a server that accepts connections and never answers, like a [`black_hole`](Self::black_hole) from the start.
     pub fn silent() -> Self {
         let proxy = Self::in_front_of(NO_SERVER);
         proxy.black_hole();
         proxy
     }
 
-    /// A port that refuses connections.
+    /// Starts a proxy whose port refuses connections.
     pub fn refusing() -> Self {
         let proxy = Self::in_front_of(NO_SERVER);
         proxy.refuse();
@@ -154,14 +154,14 @@ impl FaultProxy {
         self.board.set_server(server);
     }
 
-    /// Discards the server's next reply: the server has executed the command, and the client gets no answer. The connection
-    /// stays open and silent; other connections work.
+    /// Discards the server's next reply. The server has executed the command, and the client gets no answer. The connection stays
+    /// open and silent; other connections work.
     pub fn drop_next_reply(&self) {
         self.board.set_next_reply(NextReply::Silence);
     }
 
-    /// Discards the server's next reply and closes its connection: the server has executed the command, and the client sees the
-    /// connection end.
+    /// Discards the server's next reply and closes the connection of this reply. The server has executed the command, and the
+    /// client sees the end of the connection.
     pub fn close_on_next_reply(&self) {
         self.board.set_next_reply(NextReply::Close);
     }

@@ -1,9 +1,9 @@
 //! Simulates the IAM authentication of ElastiCache: a TLS proxy that accepts logins with IAM tokens, in front of a real
 //! `redis-server` with password users.
 //!
-//! The gate replaces a valid token by the user's password, and forwards an invalid login unchanged, so that the server rejects
-//! it. All later bytes are forwarded. The code that checks tokens follows AWS's description of signatures, is tested with AWS's
-//! own library, and shares no code with the product.
+//! The gate replaces a valid token by the user's password. It forwards an invalid login unchanged, so that the server rejects the
+//! login. It forwards all later bytes unchanged. The code that checks tokens follows AWS's description of signatures, is tested
+//! with AWS's own library, and shares no code with the product.
 
 mod certificate;
 mod connection;

@@ -39,7 +39,7 @@ use crate::background_runtime::BackgroundRuntime;
 use crate::secrets::Secrets;
 use crate::test_request::TestRequest;
 
-/// The time limit for a process to become idle before a freeze, longer than any invocation in a test.
+/// The time limit for a process to become idle before a freeze. No invocation in a test takes this long.
 const REST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One execution environment of one function. Dropping it kills the process.
@@ -213,7 +213,7 @@ impl Lambda {
         self.log.text()
     }
 
-    /// The lines of the log that are JSON, parsed.
+    /// Returns the lines of the log that are JSON, as parsed values.
     pub fn log_events(&self) -> Vec<Value> {
         self.logs()
             .iter()

@@ -11,7 +11,7 @@ use crate::redis_server::RedisServer;
 /// The first and the last slot of each node. The protocol fixes the total number of slots.
 const SLOTS: [(&str, &str); 3] = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
 
-/// The time limit for forming a cluster, longer than three servers need.
+/// The time limit for forming a cluster. Three servers need less time.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running cluster. Dropping it ends its processes.

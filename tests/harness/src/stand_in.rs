@@ -21,7 +21,7 @@ pub(crate) struct StandIn {
     _directory: TempDir,
 }
 
-/// The time limit of a start, longer than Python needs on a busy machine.
+/// The time limit of a start. Even on a busy machine, Python starts faster.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The shell script that runs the program, with a watcher that kills the program when standard input ends.

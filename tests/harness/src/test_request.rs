@@ -25,7 +25,7 @@ pub struct TestRequest {
     headers: BTreeMap<String, String>,
     cookies: Vec<String>,
     body: Option<Bytes>,
-    /// Whether the body is encoded in Base64 even if it is text.
+    /// Whether the body is encoded in Base64, even if the body is text.
     is_encoded: bool,
     /// The route in the template, if it differs from the path.
     route: Option<String>,

@@ -50,7 +50,7 @@ struct LostReplies {
 pub(super) enum Delay {
     /// All replies are late by the same time.
     Constant(Duration),
-    /// One of this many replies is late by up to `latest`; the others are on time.
+    /// On average, one of `one_of` replies is late by up to `latest`. The others are on time.
     Some {
         one_of: u32,
         latest: Duration,

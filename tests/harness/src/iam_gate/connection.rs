@@ -17,7 +17,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Forwards both directions until one side closes.
+    /// Forwards bytes in both directions until one side closes the connection.
     pub(super) async fn serve(self, client: TcpStream) {
         let Ok(client) = self.acceptor.accept(client).await else {
             return;
@@ -53,8 +53,8 @@ impl Connection {
         }
     }
 
-    /// If the command is a login with a valid token, returns the login with the server's password in place of the token. `None`
-    /// means that the command is forwarded unchanged: it is not a login, or its token is invalid.
+    /// If the command is a login with a valid token, returns the login with the server's password in place of the token.
+    /// Otherwise returns `None`, and the gate forwards the command unchanged.
     fn admitted(&self, mut words: Vec<String>) -> Option<Vec<String>> {
         let name = words.first()?.to_uppercase();
         let auth = match name.as_str() {

@@ -1,4 +1,4 @@
-//! Starts a function: sets its environment variables, and deviations from Lambda's usual behaviour.
+//! Starts a function with environment variables, and with deviations from Lambda's usual behaviour.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The messages to a function's [`Supervisor`](super::supervisor::Supervisor), which handles one at a time.
+//! The messages to a function's [`Supervisor`](super::supervisor::Supervisor). The supervisor handles one message at a time.
 
 use std::process::ExitStatus;
 use std::time::Instant;

@@ -26,7 +26,7 @@ pub(super) enum Program {
     File(String, PathBuf),
 }
 
-/// The parameters of a process's start.
+/// The settings with which a process starts.
 pub(super) struct Launch {
     pub(super) file: PathBuf,
     /// The function's name.

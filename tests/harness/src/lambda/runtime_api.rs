@@ -19,7 +19,7 @@ use crate::http_server;
 
 const ROOT: &str = "/2018-06-01/runtime/";
 
-/// Serves one process until this future is dropped.
+/// Serves the Runtime API to one process until this future is dropped.
 pub(super) async fn serve(
     listener: TcpListener,
     instance: u64,

@@ -1,4 +1,4 @@
-//! The current state of a function's process, readable without waiting.
+//! The current state of a function's process. Callers read it without waiting.
 
 use std::time::{Duration, Instant};
 

@@ -10,7 +10,8 @@ use super::{Lambda, Outcome};
 use crate::eventually::eventually;
 use crate::test_request::TestRequest;
 
-/// The time after which a test concludes that no answer comes, much longer than `hello` takes.
+/// The time after which a test concludes that no answer comes. The function `hello` answers much
+/// faster.
 const SILENCE: Duration = Duration::from_millis(200);
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::owned_process::OwnedProcess;
 use crate::{environment, loopback_port};
 
-/// The time limit of a start, longer than a Java virtual machine needs on a busy machine.
+/// The time limit of a start. Even on a busy machine, a Java virtual machine starts faster.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// The pause between two checks whether the server listens.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -53,7 +53,7 @@ impl RedisServer {
             socket.display()
         );
         let conversation = async {
-            // The client's default of half a second is too short for a busy machine.
+            // The client's default timeout of half a second is too short for a busy machine.
             let config = AsyncConnectionConfig::new().set_response_timeout(None);
             let mut connection = Client::open(url)?
                 .get_multiplexed_async_connection_with_config(&config)
