@@ -15,7 +15,7 @@ async fn payments_create() -> (Lambda, TempDir) {
     (function.start().await, ledger)
 }
 
-/// The event of a payment by `alice`. `value` replaces the value at the JSON pointer `pointer`.
+/// The Lambda event of a request by `alice` for a payment. `value` replaces the value at the JSON pointer `pointer`.
 fn payment_with(pointer: &str, value: Value) -> Value {
     let order = json!({ "amount": 100, "currency": "EUR", "payment_method": "pm_card_visa" });
     TestRequest::post("/api/payments")

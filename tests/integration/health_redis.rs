@@ -1,4 +1,4 @@
-//! `GET /api/health/redis`: its response, who sees the details, and how many round trips a probe takes.
+//! `GET /api/health/redis`: its response, which callers see the details, and how many round trips a probe takes.
 
 use std::time::Duration;
 
@@ -83,7 +83,8 @@ async fn redis_without_a_url_is_disconnected() {
     );
 }
 
-/// `health-redis` has no MongoDB URI, so it cannot know whether MongoDB is the fallback. A setting tells it.
+/// `health-redis` has no MongoDB URI, so it cannot know whether MongoDB is the fallback. A setting of this function
+/// says so.
 #[tokio::test]
 async fn a_setting_says_whether_mongodb_is_the_fallback() {
     for (decides, fallback) in [("true", "mongodb"), ("false", "memory")] {

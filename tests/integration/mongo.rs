@@ -1,4 +1,4 @@
-//! The MongoDB client against a MongoDB-wire server.
+//! The MongoDB client, with a server that uses MongoDB's wire protocol.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn mongo(uri: &str) -> Mongo {
     app.expect("usable").mongodb().clone()
 }
 
-/// A client of MongoDB through a proxy, not connected yet.
+/// A proxy in front of MongoDB, and a client that has not connected to it yet.
 async fn proxied() -> (FaultProxy, Mongo) {
     let server = MongoServer::shared().await;
     let proxy = FaultProxy::in_front_of(server.address());

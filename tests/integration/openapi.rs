@@ -95,7 +95,7 @@ fn its_routes_are_those_that_are_deployed() {
     assert_eq!(documented, deployed);
 }
 
-/// The `type`s of problems that the document has, each with its statuses.
+/// The problems in the document: the `type` of each problem, with its HTTP statuses.
 fn documented_problems() -> BTreeMap<String, BTreeSet<String>> {
     let mut problems = BTreeMap::<_, BTreeSet<_>>::new();
     for operation in DOCUMENT["paths"]

@@ -76,7 +76,8 @@ fn invoked_directly() -> BTreeSet<String> {
     INVOKED_DIRECTLY.map(str::to_owned).into()
 }
 
-/// The routes of `cargo lambda watch`: path and function. It passes requests with any method to the function.
+/// The routes of `cargo lambda watch`, each with its path and its function. `cargo lambda watch` passes requests with
+/// any method to the function.
 fn local_routes() -> BTreeSet<(String, String)> {
     let metadata = metadata();
     let router = &metadata["metadata"]["lambda"]["watch"]["router"];
@@ -91,7 +92,7 @@ fn local_routes() -> BTreeSet<(String, String)> {
 struct TemplateFunction {
     resource: String,
     binary: String,
-    /// The method and the path of each HTTP event.
+    /// The method and the path of each route in the function's `Events`.
     events: Vec<(String, String)>,
 }
 
@@ -138,8 +139,8 @@ pub(crate) fn template_routes() -> BTreeSet<Route> {
     routes
 }
 
-/// The rows of the tables in `markdown`, each as a list of its cells. Only rows for whose first cell `is_first` returns
-/// true.
+/// The rows of tables in `markdown`, each as a list of its cells. A row is included if `is_first` accepts its first
+/// cell.
 fn rows(markdown: &str, is_first: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
     markdown
         .lines()
@@ -168,7 +169,7 @@ fn readme_routes() -> BTreeSet<Route> {
         .collect()
 }
 
-/// The `type`s of problems in docs/problems.md, each with its statuses.
+/// The problems in docs/problems.md: the `type` of each problem, with its HTTP statuses.
 pub(crate) fn problems_in_docs() -> BTreeMap<String, BTreeSet<String>> {
     rows(&read("docs/problems.md"), |cell| {
         cell.starts_with("`urn:truebond:problem:")
@@ -178,7 +179,7 @@ pub(crate) fn problems_in_docs() -> BTreeMap<String, BTreeSet<String>> {
     .collect()
 }
 
-/// The last parts of the problems' `type`s in the code.
+/// The last part of the `type` of each problem in the code.
 pub(crate) fn slugs() -> BTreeSet<String> {
     fn of(folder: &Path, slugs: &mut BTreeSet<String>) {
         for entry in fs::read_dir(folder).expect("a folder") {

@@ -83,7 +83,7 @@ async fn both_endpoints_report_the_state_of_the_memory() {
     }
 }
 
-/// Regression: health reported that 90 % of the memory was used when it was 101 %, and the next write failed. The
+/// Regression: health reported that 90 % of the memory was used, when 101 % was used and the next write failed. The
 /// probe's write had succeeded, and then the probe's own connection and reply filled the memory. This test always runs
 /// on Redis. On Valkey, no memory limit was found at which the probe's write succeeds and the server is then above the
 /// limit.

@@ -1,4 +1,4 @@
-//! Servers that reject every client or every command. Their reply determines the error code.
+//! Servers that reject every client or every command. The server's reply determines the error code.
 
 use std::time::Duration;
 

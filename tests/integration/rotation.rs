@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const CLIENTS: usize = 4;
-/// The minimum number of payments before a change. After the change, the clients make at least as many again.
+/// The minimum number of payments before a change. The same number of payments must follow the change.
 const ENOUGH: usize = 40;
 
 /// A function with clients that pay, and the secret with which the function logs in to Redis.

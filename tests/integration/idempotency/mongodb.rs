@@ -30,7 +30,7 @@ fn writes(proxy: &FaultProxy) -> usize {
     writes.count()
 }
 
-/// Each try has the same owner, so a later try finds the effect of an earlier try.
+/// All tries have the same owner. So a later try finds the effect of an earlier try.
 #[tokio::test]
 async fn an_unanswered_claim_is_sent_three_times() {
     let (proxy, stage) = mongodb_behind_a_proxy().await;

@@ -1,4 +1,4 @@
-//! How long each store keeps a key, where the stores differ.
+//! The time for which each store keeps a key, in the cases in which the stores differ.
 
 use std::time::Duration;
 

@@ -16,10 +16,11 @@ pub(crate) struct Stage {
     variables: Vec<(String, String)>,
     /// The Redis server, if Redis takes part. It ends with the stage.
     pub(crate) redis: Option<RedisServer>,
+    /// The Redis cluster, if a cluster takes part.
     pub(crate) cluster: Option<Arc<RedisCluster>>,
-    /// The database, if MongoDB takes part.
+    /// The name of the MongoDB database, if MongoDB takes part.
     pub(crate) database: Option<String>,
-    /// The only engine of a stage without servers, because another engine would have its own memory.
+    /// The only engine of a stage without servers. A second engine would have its own memory.
     in_memory: OnceLock<Idempotency>,
 }
 
@@ -44,7 +45,7 @@ impl Stage {
         Self::redis().await.with("IDEMPOTENCY_FALLBACK", "memory")
     }
 
-    /// A cluster with the Redis user of a deployment, which has the permissions in template.yaml.
+    /// A cluster, with a Redis user that has the permissions in template.yaml.
     pub(crate) async fn redis_cluster() -> Self {
         let cluster = shared_cluster().await;
         let stage = Self::with_variables(&[
@@ -166,8 +167,8 @@ impl Stage {
     }
 }
 
-/// The cluster of all concurrent tests, which use different keys. They share it because its start takes
-/// seconds.
+/// The cluster of all concurrent tests, which use different keys. The tests share it because the start of a cluster
+/// takes seconds.
 async fn shared_cluster() -> Arc<RedisCluster> {
     static SHARED: Mutex<Weak<RedisCluster>> = Mutex::const_new(Weak::new());
     let mut shared = SHARED.lock().await;

@@ -12,7 +12,7 @@ use shared::idempotency::OwnerId;
 /// A caller of one process of the function.
 pub(crate) struct Caller {
     pub(crate) lambda: Lambda,
-    /// The Redis of the function, if it uses Redis. It ends with the caller.
+    /// The Redis server of the function, if the function uses Redis. It ends when the caller is dropped.
     pub(crate) redis: Option<RedisServer>,
 }
 
@@ -79,8 +79,8 @@ impl Caller {
         }
     }
 
-    /// The reply to a request. Checks that the schema and the function agree: both accept the request, or both
-    /// reject it.
+    /// Sends a request and returns the reply. Checks that the schema and the function agree: both accept the request,
+    /// or both reject it.
     pub(crate) async fn ask(&self, request: &Value) -> Value {
         let answer = self.ask_beyond_the_schema(request).await;
         let fits = SCHEMA.schemas.validate(request, SCHEMA.request);
@@ -92,7 +92,7 @@ impl Caller {
         answer
     }
 
-    /// The reply to a request that the schema cannot validate completely.
+    /// Sends a request that the schema cannot validate completely, and returns the reply.
     pub(crate) async fn ask_beyond_the_schema(&self, request: &Value) -> Value {
         let text = self.ask_text(request.to_string()).await;
         let answer: Value = serde_json::from_str(&text).expect("JSON");
@@ -102,7 +102,7 @@ impl Caller {
         answer
     }
 
-    /// The text of the reply to these bytes, which need not be valid JSON.
+    /// Sends these bytes, which need not be valid JSON, and returns the text of the reply.
     pub(crate) async fn ask_text(&self, request: impl Into<Bytes>) -> String {
         match self.lambda.invoke_bytes(request).await {
             Outcome::Answered(answer) => String::from_utf8(answer.into()).expect("UTF-8"),
@@ -110,19 +110,19 @@ impl Caller {
         }
     }
 
-    /// The reply to any JSON, including JSON that a [`Value`] cannot hold.
+    /// Sends any JSON, including JSON that a [`Value`] cannot hold, and returns the reply.
     pub(crate) async fn ask_json(&self, request: impl Into<Bytes>) -> Value {
         serde_json::from_str(&self.ask_text(request).await).expect("JSON")
     }
 
-    /// The reply to a `begin`. Checks that an attempt starts.
+    /// Sends a `begin` and returns the reply. Checks that an attempt starts.
     pub(crate) async fn started(&self, begin: &Value) -> Value {
         let answer = self.ask(begin).await;
         assert_eq!(answer["outcome"], "started", "{answer}");
         answer
     }
 
-    /// The lease that a `begin` gets. Checks that an attempt starts.
+    /// Sends a `begin` and returns the lease. Checks that an attempt starts.
     pub(crate) async fn lease(&self, begin: &Value) -> Value {
         self.started(begin).await["lease"].clone()
     }
@@ -134,7 +134,7 @@ impl Caller {
         assert_eq!(answer, json!({"outcome": "completed"}));
     }
 
-    /// The reply to a request of a lease holder.
+    /// Sends a request of a lease holder, and returns the reply.
     pub(crate) async fn ask_with_lease(&self, operation: &str, lease: &Value) -> Value {
         self.ask(&lease_request(operation, lease)).await
     }
@@ -152,7 +152,7 @@ pub(crate) fn on_redis(url: &str) -> LambdaBuilder {
         .env("IDEMPOTENCY_FALLBACK", "reject")
 }
 
-/// A `begin` for a payment of ten euros under this key, to run at most once, with a fresh owner.
+/// A `begin` request for a payment of ten euros with this key. It asks for at most one run, and its owner is new.
 pub(crate) fn begin(key: &str) -> Value {
     json!({
         "operation": "begin",

@@ -1,4 +1,4 @@
-//! Resolving a key with an unknown outcome, by its owner or an operator.
+//! The owner of a key, or an operator, resolves a key whose outcome is unknown.
 
 use std::time::Duration;
 
@@ -155,7 +155,7 @@ async fn begin_and_status_agree_on_an_abandoned_key(caller: Caller) {
     assert_eq!(caller.ask(&status("r")).await["state"], "abandoned");
     let started = caller.started(&resumable()).await;
     assert_eq!(started["took_over"], true);
-    // If the lease holder sends `mark_unknown`, the next `begin` can take over too.
+    // The next `begin` can also take over after the lease holder has sent `mark_unknown`.
     caller
         .ask_with_lease("mark_unknown", &started["lease"])
         .await;
@@ -177,8 +177,9 @@ async fn a_resolved_attempt_that_returns_is_superseded(caller: Caller) {
     }
 }
 
-/// Regression: the reply combined two reads: `unknown` of one attempt, and the revision of a later attempt that
-/// was running. A caller that resolved that revision after the end of the lease let a third attempt start.
+/// Regression: the reply combined the results of two reads: `unknown` from an earlier attempt, and the revision of a
+/// later attempt, which was still running. A caller that resolved that revision after the end of the lease let a third
+/// attempt start.
 #[tokio::test]
 async fn an_unknown_reply_has_no_revision_of_a_running_attempt() {
     let redis = RedisServer::start().await;

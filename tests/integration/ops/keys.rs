@@ -37,7 +37,7 @@ async fn begin(engine: &Lambda, key: &str, lease_ms: u64) -> Value {
     }
 }
 
-/// Abandons an attempt, and waits until the outcome of its key is unknown.
+/// Starts an attempt, abandons it, and waits until the outcome of its key is unknown.
 async fn abandoned(world: &World, engine: &Lambda, key: &str) {
     assert_eq!(begin(engine, key, 1).await["outcome"], "started");
     eventually(LIMIT, async || {
@@ -58,7 +58,7 @@ fn ops_with(world: &World, arguments: &[&str], typed: &str) -> Output {
         .stderr(Stdio::piped());
     let mut child = command.spawn().expect("truebond-ops runs");
     let mut input = child.stdin.take().expect("piped");
-    // An error is ignored, because the process may end before it reads.
+    // An error does not matter here, because the process can end before it reads its input.
     let _ = input.write_all(typed.as_bytes());
     drop(input);
     child.wait_with_output().expect("truebond-ops ends")
@@ -174,8 +174,8 @@ async fn a_key_is_released_with_a_reason_and_only_at_the_revision_that_was_seen(
     assert!(error.contains("not found in scope"), "{error}");
 }
 
-/// Regression: `key show` reported that a charged payment had no effect if its record was released. Such a record can be
-/// released after the key's retention, when a request with another body uses the key.
+/// Regression: if the record of a charged payment was released, `key show` reported that the payment had no effect. Such a record
+/// can be released after the key's retention, when a request with another body uses the key.
 #[tokio::test]
 async fn the_advice_for_a_payments_key_comes_from_the_ledger() {
     let world = World::new().await;

@@ -150,7 +150,7 @@ async fn config_check_rejects_a_url_that_no_client_can_connect_to() {
     }
 }
 
-/// The tool uses `.env` only in development, so that a developer's store never replaces the store of an
+/// The tool uses `.env` only in development, so that a developer's store never replaces the store of a deployed
 /// environment.
 #[tokio::test]
 async fn the_environment_takes_precedence_over_the_file() {

@@ -89,8 +89,8 @@ async fn the_idempotency_key_of_a_creation_depends_on_its_form() {
     assert_eq!(stripe.intents().len(), 3);
 }
 
-/// Stripe answers 409 while it processes another request with the same key. That request may create the intent, and its sender may
-/// confirm the intent.
+/// Stripe answers 409 while it processes another request with the same key. That request can create the intent, and its sender
+/// can confirm the intent.
 #[tokio::test]
 async fn a_conflict_at_the_provider_is_answered_as_unknown() {
     let stripe = ScriptedStripe::start().await;

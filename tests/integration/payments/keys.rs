@@ -1,4 +1,4 @@
-//! The reconciler finishes abandoned keys of payments from the ledger.
+//! The reconciler completes the abandoned keys of payments with the results in the ledger.
 
 use std::time::Duration;
 
@@ -102,8 +102,8 @@ async fn a_key_without_a_payment_is_reopened() {
     assert_eq!(paid.status, 201);
 }
 
-/// After the retention of the key, another request has claimed it. The record belongs to that request, so the reconciler never
-/// completes the key with the payment's response.
+/// After the retention of the key, another request has claimed the key. The record belongs to that request, so the reconciler
+/// never completes the key with the payment's response.
 #[tokio::test]
 async fn a_key_that_another_request_claimed_is_reopened() {
     let shop = Shop::with_mongodb(&[]).await;
@@ -124,8 +124,9 @@ async fn a_key_that_another_request_claimed_is_reopened() {
     assert_eq!(other.status, 422);
 }
 
-/// Regression: `payments-create` answered a paid request with 422 and the advice to use a fresh key, although the ledger had the
-/// response. The key's record was damaged, or a request with another body had claimed the key after the retention.
+/// Regression: `payments-create` answered a request for a charged payment with 422 and the advice to use a fresh key, although
+/// the ledger had the response. The key's record was damaged, or a request with another body had claimed the key after the
+/// retention.
 #[tokio::test]
 async fn a_paid_request_is_replayed_from_the_ledger_despite_the_engines_record() {
     let shop = Shop::with_mongodb(&[]).await;

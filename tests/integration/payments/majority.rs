@@ -1,4 +1,4 @@
-//! Each operation of the ledger uses majority read and write concern in MongoDB.
+//! Each operation of the ledger uses the read concern and the write concern `majority` in MongoDB.
 
 use std::time::Duration;
 

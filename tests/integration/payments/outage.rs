@@ -1,4 +1,4 @@
-//! Payments while the stores are unavailable, and with too little time left.
+//! Payments while the stores are unavailable, and payments in invocations with too little time left.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! One process handles several requests concurrently, as on Lambda Managed Instances. No data of one request may leak into another.
+//! One process handles several requests concurrently, as on Lambda Managed Instances. Data of one request must not leak into
+//! another request.
 //!
 //! `PAYMENTS=10000 cargo test --package tests --test integration payments::parallel` makes more payments than a normal run.
 
@@ -30,7 +31,7 @@ async fn pay(lambda: &Lambda, request: TestRequest) -> Answer {
     answer
 }
 
-/// The order with this number, of this tenant. Its amount is unique among tenants.
+/// The order with this number, of this tenant. No two orders have the same amount.
 fn order(tenant: usize, number: usize) -> Value {
     json!({
         "amount": 1 + number * AT_ONCE + tenant,

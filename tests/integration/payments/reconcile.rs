@@ -17,19 +17,19 @@ const CLOSING: &[(&str, &str)] = &[
     ("PAYMENT_RECONCILE_AFTER_SECONDS", "1"),
     ("PAYMENT_CANCEL_AFTER_SECONDS", "1"),
 ];
-/// The longest time that a test waits. Payments become due sooner.
+/// The longest time that a test waits. Every payment of the tests is due before the end of this time.
 const LIMIT: Duration = Duration::from_secs(20);
 
 async fn run(reconciler: &Lambda) -> Value {
-    // The event as the EventBridge scheduler sends it.
+    // The EventBridge scheduler sends this event.
     match reconciler.invoke(json!({"source": "aws.scheduler"})).await {
         Outcome::Answered(report) => report,
         failed => panic!("{failed:?}"),
     }
 }
 
-/// Runs the reconciler until the values of a member in all its reports add up to `expected`. Returns the last
-/// report.
+/// Runs the reconciler again and again. Adds up the values of `member` in the reports, and stops when the sum is
+/// `expected`. Returns the last report.
 async fn run_until(reconciler: &Lambda, member: &str, expected: u64) -> Value {
     let (mut sum, mut last) = (0, Value::Null);
     eventually(LIMIT, async || {

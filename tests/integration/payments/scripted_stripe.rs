@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// A running provider. Dropping it stops it.
+/// A running provider. Dropping this value stops the provider.
 pub(super) struct ScriptedStripe {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -80,7 +80,7 @@ impl ScriptedStripe {
         self.state.lock().refused.insert(step, (status, body));
     }
 
-    /// Stops rejecting steps.
+    /// Ends all rejections that [`refuse`](Self::refuse) has started.
     pub(super) fn heal(&self) {
         self.state.lock().refused.clear();
     }

@@ -70,7 +70,7 @@ impl Shop {
         server.collection(database, name).await
     }
 
-    /// An engine with the functions' settings and these variables.
+    /// Builds an engine with the functions' settings and these variables.
     pub(super) fn engine(&self, more: &[(&str, &str)]) -> Idempotency {
         let lookup = |variable: &str| {
             let more = more.iter().find(|(name, _)| *name == variable);
@@ -90,24 +90,24 @@ impl Shop {
         value
     }
 
-    /// Another process of `payments-create`.
+    /// Starts another process of `payments-create`.
     pub(super) async fn another(&self) -> Lambda {
         function("payments-create", &self.variables).start().await
     }
 
-    /// Another process that handles this many requests concurrently, as on Lambda Managed Instances.
+    /// Starts another process that handles this many requests concurrently, as on Lambda Managed Instances.
     pub(super) async fn parallel(&self, concurrency: usize) -> Lambda {
         let builder = function("payments-create", &self.variables);
         builder.concurrency(concurrency).start().await
     }
 
-    /// Another process with this timeout.
+    /// Starts another process with this timeout.
     pub(super) async fn another_with_timeout(&self, timeout: Duration) -> Lambda {
         let builder = function("payments-create", &self.variables);
         builder.timeout(timeout).start().await
     }
 
-    /// Another function, with these additional variables.
+    /// Starts another function, with these additional variables.
     pub(super) async fn function(&self, name: &str, more: &[(&str, &str)]) -> Lambda {
         function(name, &self.variables).envs(more).start().await
     }

@@ -1,5 +1,5 @@
-//! Unreadable rows of the ledger: they are counted, they do not delay other payments, and requests for them
-//! get an unknown outcome.
+//! Unreadable rows of the ledger. They are counted and do not delay other payments. A request for a payment with an
+//! unreadable row gets an unknown outcome.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ async fn a_run_skips_pages_of_unreadable_rows() {
         doc! { "_id": id, "state": "unknown", "created_at": hours_ago(9) }
     };
     let mut rows: Vec<_> = (0..210).map(row).collect();
-    // Regression: each kind of damage below excluded a row from every list.
+    // Regression: a row with one of these kinds of damage was missing in every list.
     rows[0].insert("state", "succeded");
     rows[1].insert("state", 7);
     rows[2].insert("created_at", 7);

@@ -351,8 +351,8 @@ async fn the_signature_covers_the_exact_bytes_of_the_body() {
     let world = World::new().await;
     world.authenticate(true).await;
     let event = world.event("evt_1", "payment_intent.succeeded");
-    // Binary bodies arrive base64-encoded by API Gateway. The webhook rejects JSON that is not an event, even if its
-    // signature is valid.
+    // API Gateway encodes binary bodies in Base64. The webhook rejects JSON that is not an event, even if its signature
+    // is valid.
     let body = event.body.to_string().replace("\"evt_1\"", " \"evt_1\" ");
     let signed = |body: &[u8]| {
         let header = signature(body, event.time, &[SECRET]);
