@@ -263,7 +263,7 @@ async fn credentials_are_reused_until_they_expire() {
         .start()
         .await;
 
-    // A slow test machine may need more than one request for the first credentials.
+    // On a slow test machine, it is possible that the first credentials need more than one request.
     eventually(LIMIT, async || status(&lambda).await == 200).await;
     let requests = issuer.requests();
     for connection in 2..=4 {

@@ -38,7 +38,7 @@ async fn all_clients_of(redis: &RedisServer) -> Vec<TcpStream> {
     while refused < 10 {
         let mut client = TcpStream::connect(redis.address()).await.expect("accepted");
         let mut reply = [0; 5];
-        // The server may close the connection before the command arrives.
+        // The write can fail, because the server can close the connection before the command arrives.
         let _ = client.write_all(b"PING\r\n").await;
         if client.read_exact(&mut reply).await.is_ok() && &reply == b"+PONG" {
             clients.push(client);

@@ -26,7 +26,8 @@ impl ScriptedServer {
         runtime.spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 let mut request = [0; 1024];
-                // Errors do not matter here, because the client may be gone already.
+                // Errors do not matter here, because it is possible that the client is gone
+                // already.
                 let _ = client.read(&mut request).await;
                 let _ = client.write_all(words.as_bytes()).await;
             }

@@ -40,7 +40,7 @@ impl StripeEvent {
         Self { body, time }
     }
 
-    /// The request with the event, signed with each of `secrets`.
+    /// The request that delivers the event. It has one signature for each of `secrets`.
     pub fn request(&self, secrets: &[&str]) -> TestRequest {
         let body = self.body.to_string();
         let header = signature(body.as_bytes(), self.time, secrets);

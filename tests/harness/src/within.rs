@@ -1,8 +1,8 @@
 //! Checks that a future ends in time.
 //!
-//! A future that exceeds its limit runs on, so that the message can show how long it took. The duration is a little over the
-//! limit on a busy machine, and many times the limit if a timeout is wrong. Only a future that exceeds the limit many times is
-//! cancelled, so that a test cannot hang.
+//! A future that exceeds its limit runs on, so that the message can show how long it took. If only the machine is busy, the
+//! duration is a little over the limit. If a timeout is wrong, the duration is many times the limit. Only a future that exceeds
+//! the limit many times is cancelled, so that a test cannot hang.
 
 use std::panic::Location;
 use std::time::{Duration, Instant};

@@ -100,7 +100,7 @@ impl Work {
         }
     }
 
-    /// Whether every client must get a final response. Without a ledger an outcome may stay unknown.
+    /// Whether every client must get a final response. Without a ledger, it is possible that an outcome stays unknown.
     pub(crate) fn always_settles(self) -> bool {
         self == Self::Payments
     }

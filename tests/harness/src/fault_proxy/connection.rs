@@ -53,7 +53,7 @@ pub(super) async fn serve(
         end = relay(&mut client, open, number, board, flow.clone()) => end,
         end = ordered_end(flow) => end,
     };
-    // Errors do not matter here, because the client may be gone already.
+    // Errors do not matter here, because it is possible that the client is gone already.
     match end {
         End::Close => drop(client.shutdown().await),
         End::Reset => drop(SockRef::from(&client).set_linger(Some(Duration::ZERO))),

@@ -1,4 +1,4 @@
-//! Recognises the commands of a MongoDB client: `OP_MSG` messages, which may be split over several reads
+//! Recognises the commands of a MongoDB client: `OP_MSG` messages, each of which can arrive in several reads
 //! (<https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>).
 //!
 //! The reader keeps only the command's name, its read and write concern and its read preference. It skips the older `OP_QUERY` of
@@ -73,7 +73,7 @@ impl MessageReader {
     }
 }
 
-/// The command in the body of an `OP_MSG`. Sequences of documents may come before the body or after it.
+/// The command in the body of an `OP_MSG`. Sequences of documents can come before the body or after it.
 fn command_of(message: &[u8]) -> Option<MongoCommand> {
     let flags = number(message, HEADER)?;
     let end = match flags & HAS_CHECKSUM {
@@ -132,7 +132,7 @@ mod tests {
         [&header, content].concat()
     }
 
-    /// A body, after a sequence of documents and before a checksum.
+    /// A message that has a sequence of documents, then the body, then a checksum.
     fn insert() -> Vec<u8> {
         let documents = [b"documents\0".as_slice(), &bytes_of(&doc! { "_id": 1 })].concat();
         let length = i32::try_from(4 + documents.len()).expect("short");

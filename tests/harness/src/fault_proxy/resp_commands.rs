@@ -1,4 +1,4 @@
-//! Recognises the command names of a Redis client: arrays of bulk strings, which may be split over several reads
+//! Recognises the command names of a Redis client: arrays of bulk strings, each of which can arrive in several reads
 //! (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 //!
 //! The reader skips arguments. At the first byte of anything else (TLS, another protocol) it stops reading that connection.

@@ -46,7 +46,7 @@ struct LostReplies {
     times: u32,
 }
 
-/// How late the proxy delivers replies.
+/// The delay with which the proxy delivers replies.
 pub(super) enum Delay {
     /// All replies are late by the same time.
     Constant(Duration),

@@ -40,7 +40,7 @@ async fn connect(proxy: &FaultProxy) -> TcpStream {
         .expect("the proxy accepts")
 }
 
-/// The next event within the time limit: bytes, an empty string for FIN, or an error.
+/// Returns what arrives next within the time limit: bytes, an empty string for a FIN, or an error.
 async fn receive(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut bytes = [0; 64];
     let length = timeout(SOON, stream.read(&mut bytes))

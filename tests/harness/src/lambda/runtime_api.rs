@@ -127,8 +127,8 @@ fn send(events: &mpsc::UnboundedSender<Event>, event: Event) {
 }
 
 /// A body that signals when the server has written it. The server drops the body in the same step that writes the body to the
-/// socket. Other tasks of this single-threaded runtime run only after that step. Other threads may get the signal before the
-/// end of the step.
+/// socket. Other tasks of this single-threaded runtime run only after that step. Other threads can get the signal before the end
+/// of the step.
 struct ResponseBody {
     content: Option<Bytes>,
     _written: Option<oneshot::Sender<()>>,

@@ -25,7 +25,7 @@ impl MongoUri {
     ///
     /// # Errors
     ///
-    /// Fails if the text is not a MongoDB URI. The message does not quote the text, which may hold a
+    /// Fails if the text is not a MongoDB URI. The message does not quote the text, because the text can contain a
     /// password.
     pub(super) fn parse(uri: &str) -> Result<Self, String> {
         let (scheme, rest) = uri
