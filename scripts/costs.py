@@ -114,7 +114,7 @@ def idle_month():
     logs = invocations * IDLE["log_bytes"] / 1e9
     return {
         "NAT gateway and its address": IDLE["nat_gateways"] * MONTH_HOURS * (p["nat_hour"] + p["address_hour"]),
-        "ElastiCache Serverless, the least there is": MONTH_HOURS * p["cache_least_gigabytes"] * p["cache_gigabyte_hour"],
+        "ElastiCache Serverless, the minimum": MONTH_HOURS * p["cache_least_gigabytes"] * p["cache_gigabyte_hour"],
         "MongoDB Atlas M10": MONTH_HOURS * p["atlas_m10_hour"],
         "Alarms": IDLE["alarm_metrics"] * p["alarm_metric_month"],
         "Our own metrics": IDLE["own_metrics"] * p["metric_month"],
