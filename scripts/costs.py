@@ -2,7 +2,7 @@
 
 The prices are list prices of us-east-1 in dollars, without free tiers and taxes. They were looked up on 26 November 2026 in secondary
 sources, because the price pages themselves were not reachable; each comment names the source and its date. Check them before you rely on
-them. Not included: Stripe's fees, which exceed all of this, support plans, and the traffic of the apps.
+them. Not included are Stripe's fees (which are higher than all these costs), support plans, and the traffic of the apps.
 """
 
 import math
@@ -49,8 +49,8 @@ PRICES = {
     "atlas_m10_hour": 0.08,
 }
 
-# The average payment. The round trips are those of docs/architecture.md; the times are for a provider that takes 300 ms, the traces assume
-# that payments are spread evenly over the month.
+# The average payment. The round trips are those of docs/architecture.md; the times are for a provider that takes 300
+# ms, and the traces assume that payments are spread evenly over the month.
 PAYMENT = {
     "requests": {
         # function: (requests per payment, milliseconds, GB of memory)

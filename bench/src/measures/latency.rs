@@ -66,7 +66,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section(stage, &taken, &raw_trips, runtime_api(calls).await)
 }
 
-/// The median call of a process that answers at once, in microseconds.
+/// The median duration of a call to a process that answers at once, in microseconds.
 async fn runtime_api(calls: usize) -> f64 {
     let process = floor().await;
     let event = Order::fresh(USUAL_PAD_BYTES).event();
