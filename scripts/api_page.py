@@ -129,7 +129,7 @@ def members_table(schema, required_before=()):
 
 
 def object_section(name, schemas):
-    """The section of a schema of the document. A schema with `allOf` adds members to another one, or restricts them."""
+    """The section of a schema of the document. A schema with `allOf` adds members to another schema, or restricts its members."""
     schema = schemas[name]
     yield f"### {name}"
     yield paragraph(cell(schema["description"]))

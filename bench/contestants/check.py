@@ -264,7 +264,7 @@ def status(answer):
 
 
 class Stage:
-    """The parameters of a check: a contestant with Redis, and a server to charge at."""
+    """The parameters of a check: a contestant with Redis, and the server that counts its charges."""
 
     def __init__(self, name):
         self.name = name
