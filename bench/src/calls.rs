@@ -61,7 +61,7 @@ impl Situation {
         }
     }
 
-    /// The title of a contestant in this situation for tables, and its title for JSON.
+    /// Two titles of a contestant in this situation: the title for tables, and the name for JSON.
     pub(crate) fn titles(self, contestant: &Contestant) -> [String; 2] {
         [contestant.title, contestant.name].map(|title| format!("{title}, {}", self.name()))
     }
@@ -76,7 +76,7 @@ impl Situation {
     }
 }
 
-/// All elements, starting with a different element in each round, so that no contestant has an advantage by its position.
+/// Returns all elements. Each round starts with a different element, so that no contestant has an advantage by its position.
 pub(crate) fn in_turn<T>(all: &[T], round: usize) -> impl Iterator<Item = &T> {
     let (later, sooner) = all.split_at(round % all.len());
     sooner.iter().chain(later)

@@ -75,7 +75,7 @@ const fn contestant(
 }
 
 impl Contestant {
-    /// Whether this contestant is the work without idempotency.
+    /// Whether this contestant does the work without idempotency.
     pub(crate) fn is_baseline(&self) -> bool {
         self.store == Store::Nothing
     }

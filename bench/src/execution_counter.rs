@@ -1,4 +1,4 @@
-//! Counts executions: a server that contestants call for each execution. The server can hold its answers back.
+//! A server that counts executions. Contestants call the server for each execution. The server can hold its answers back.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

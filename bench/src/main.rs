@@ -109,7 +109,7 @@ async fn run() -> Result<Vec<String>, String> {
     for measure in wanted {
         let (name, began) = (measure.name, Instant::now());
         eprintln!("==> {name}");
-        // A panic in one measure must not lose the results of the others.
+        // If one measure panics, the results of the other measures are still written.
         let measured = AssertUnwindSafe(measure.run(&stage)).catch_unwind();
         let section = measured
             .await

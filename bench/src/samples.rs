@@ -61,7 +61,7 @@ impl Spread {
     }
 }
 
-/// The text in a cell: the median, and the spread if there is one.
+/// The text in a table cell: the median, then the least and the greatest value if they differ.
 impl fmt::Display for Spread {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&number(self.median))?;

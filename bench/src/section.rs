@@ -57,7 +57,7 @@ impl Section {
         self.data.insert(name.to_owned(), numbers);
     }
 
-    /// Moves the numbers of all rows so far under one name, so that other numbers can be added beside them.
+    /// Moves the numbers of all rows that were added so far under one name, so that other numbers can be added beside them.
     pub(crate) fn nest(&mut self, name: &str) {
         let all = std::mem::take(&mut self.data);
         self.data.insert(name.to_owned(), all.into());

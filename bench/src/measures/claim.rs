@@ -210,7 +210,7 @@ impl Bench {
         }
     }
 
-    /// The result of a call in one round, in microseconds.
+    /// Measures one round of calls. Returns the mean of the quantity for one call, in microseconds.
     async fn measured(&mut self, of: Of, call: &Call) -> f64 {
         self.redis.command(&["CONFIG", "RESETSTAT"]).await;
         let began = Instant::now();

@@ -150,7 +150,7 @@ impl CountingProxies<'_> {
         situation: Situation,
         calls: usize,
     ) -> [f64; COUNTS.len()] {
-        // A client checks an idle connection before its next use. This call triggers the check before the count starts.
+        // A Redis client checks an idle connection before its next use. This call triggers the check before the count starts.
         member.calls(Situation::Fresh, 1).await;
         self.to_redis.reset_counters();
         self.to_mongo.reset_counters();

@@ -40,7 +40,7 @@ struct Client {
 struct Processes {
     /// The process with the fault.
     first: Lambda,
-    /// The process for the retries: a new one after a kill.
+    /// Another process, which gets the retries.
     next: Lambda,
 }
 
