@@ -205,7 +205,7 @@ fn process(program: Program) -> LambdaBuilder {
         .runs_here()
         .init_timeout(START_LIMIT)
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
-        // Logs JSON, as in a deployment.
+        // The process logs JSON, as in a deployment.
         .unset("AWS_LAMBDA_LOG_FORMAT")
         .unset("AWS_LAMBDA_LOG_LEVEL")
         .unset("ENVIRONMENT");

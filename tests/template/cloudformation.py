@@ -171,7 +171,7 @@ class Stack:
         raise Broken(f"unsupported function {function} in a condition")
 
     def value(self, node):
-        """Evaluates `node`. A value known only after the deployment becomes `<Resource>` or `<Resource.Attribute>`."""
+        """Evaluates `node`. A value that is known only after the deployment becomes `<Resource>` or `<Resource.Attribute>`."""
         if isinstance(node, list):
             values = [self.value(each) for each in node]
             return [each for each in values if each is not NO_VALUE]

@@ -17,7 +17,7 @@ use crate::stage::{Around, Stage};
 
 /// The percentiles of slow calls. They are computed over the calls of all rounds, because one round has too few calls.
 const TAILS: [(&str, f64); 2] = [("p99_us", 0.99), ("p99.9_us", 0.999)];
-/// The points of the curves: the share of calls that took longer.
+/// The points of the curves. At each point, a curve shows the time that this share of the calls exceeded.
 const CURVE: [f64; 9] = [0.5, 0.25, 0.1, 0.05, 0.025, 0.01, 0.005, 0.0025, 0.001];
 /// The points of the curves that have a mark on the axis, with the name of the mark.
 const NAMED: [(f64, &str); 4] = [

@@ -6,7 +6,7 @@ use shared::idempotency::{Blocked, ClaimOutcome, SavedResponse, WriteResult};
 use super::{Bench, Call, Compared, Of, operation, started};
 use crate::section::Limit;
 
-/// The length of a checkpoint near the limit.
+/// The length of a long checkpoint. It is close to the limit for checkpoints.
 const LONG_NOTE: usize = 65_000;
 /// The length of a long result.
 const LONG_RESULT: usize = 5_000_000;
