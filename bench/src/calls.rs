@@ -82,7 +82,7 @@ pub(crate) fn in_turn<T>(all: &[T], round: usize) -> impl Iterator<Item = &T> {
     sooner.iter().chain(later)
 }
 
-/// The contestants and situations to call in a round.
+/// The calls of a round: each contestant with each situation that it can get into.
 pub(crate) fn turns<'a, 's>(
     members: &'a [Member<'s>],
     situations: &'a [Situation],

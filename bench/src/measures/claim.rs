@@ -56,7 +56,7 @@ struct Bench {
 
 /// A call to measure.
 enum Call {
-    /// The engine with a fresh key.
+    /// The engine claims a fresh key.
     Claim,
     /// `EVALSHA` around one `SET`.
     OneSet,

@@ -30,7 +30,7 @@ const NAMED: [(f64, &str); 4] = [
 const PEERS: [&str; 2] = ["powertools-python", "powertools-typescript"];
 const TIMES_FASTER: f64 = 5.0;
 
-/// All calls of a contestant in a situation, by round.
+/// The durations of all calls to a contestant in a situation, by round.
 #[derive(Default)]
 struct Taken(BTreeMap<(&'static str, Situation), Vec<Vec<Duration>>>);
 
