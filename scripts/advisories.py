@@ -174,7 +174,7 @@ def main(arguments, root=ROOT, osv=OSV):
     except Failed as error:
         print(f"advisories not looked up: {error}", file=sys.stderr)
         return 1
-    # A short timeout if the answer is optional.
+    # The timeout is short if the answer is optional.
     found, error = look_up(packages, osv, timeout=5 if if_reachable else 60)
 
     count = 0

@@ -66,7 +66,7 @@ def number(value):
 
 
 def bounds(low, high, unit=""):
-    """The limits of a value, if it has any."""
+    """The limits of a value; empty if the value has none."""
     if low is None and high is None:
         return []
     limits = f"at most {number(high)}" if low is None else f"at least {number(low)}" if high is None else f"{number(low)} to {number(high)}"
@@ -129,7 +129,7 @@ def members_table(schema, required_before=()):
 
 
 def object_section(name, schemas):
-    """The section of a schema of the document. A schema with `allOf` adds members to another one, or restricts them."""
+    """The section of a schema of the document. A schema with `allOf` adds members to another schema, or restricts its members."""
     schema = schemas[name]
     yield f"### {name}"
     yield paragraph(cell(schema["description"]))

@@ -2,7 +2,7 @@
 
 The prices are list prices of us-east-1 in dollars, without free tiers and taxes. They were looked up on 26 November 2026 in secondary
 sources, because the price pages themselves were not reachable; each comment names the source and its date. Check them before you rely on
-them. Not included: Stripe's fees, which exceed all of this, support plans, and the traffic of the apps.
+them. Not included are Stripe's fees (which are higher than all these costs), support plans, and the traffic of the apps.
 """
 
 import math
@@ -49,8 +49,8 @@ PRICES = {
     "atlas_m10_hour": 0.08,
 }
 
-# The average payment. The round trips are those of docs/architecture.md; the times are for a provider that takes 300 ms, the traces assume
-# that payments are spread evenly over the month.
+# The average payment. The round trips are those of docs/architecture.md; the times are for a provider that takes 300
+# ms, and the traces assume that payments are spread evenly over the month.
 PAYMENT = {
     "requests": {
         # function: (requests per payment, milliseconds, GB of memory)
@@ -114,7 +114,7 @@ def idle_month():
     logs = invocations * IDLE["log_bytes"] / 1e9
     return {
         "NAT gateway and its address": IDLE["nat_gateways"] * MONTH_HOURS * (p["nat_hour"] + p["address_hour"]),
-        "ElastiCache Serverless, the least there is": MONTH_HOURS * p["cache_least_gigabytes"] * p["cache_gigabyte_hour"],
+        "ElastiCache Serverless, the minimum": MONTH_HOURS * p["cache_least_gigabytes"] * p["cache_gigabyte_hour"],
         "MongoDB Atlas M10": MONTH_HOURS * p["atlas_m10_hour"],
         "Alarms": IDLE["alarm_metrics"] * p["alarm_metric_month"],
         "Our own metrics": IDLE["own_metrics"] * p["metric_month"],

@@ -8,8 +8,8 @@
 #   NAME="value"          or 'value': the text between the quotes, unchanged
 #   export NAME=value     the same as without `export`
 #
-# Values are neither expanded nor unescaped. Other lines, except comments and empty ones, end the program with an error. It names
-# the line's number but does not quote the line, which may hold a secret.
+# Values are neither expanded nor unescaped. Other lines, except comments and empty ones, end the program with an error.
+# The error names the line's number but does not quote the line, because the line can hold a secret.
 load_dotenv() {
     local file=$1 number=0 line name value
     local assignment='^(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)[[:space:]]*=(.*)$'

@@ -1,7 +1,7 @@
 """Checks whether Lambda can load programs or zips of programs: lambda_fit.py <architecture> <file>…
 
 Prints a line per file, and fails if Lambda cannot load one. Lambda's runtime provided.al2023 has glibc 2.34. A program linked against a
-newer glibc is deployed without an error and fails at its first invocation. So this script checks it before the deployment.
+newer glibc is deployed without an error and fails at its first invocation. So this script checks the version of glibc before the deployment.
 """
 
 import re

@@ -264,7 +264,7 @@ def status(answer):
 
 
 class Stage:
-    """The parameters of a check: a contestant with Redis, and a server to charge at."""
+    """The parameters of a check: a contestant with Redis, and the server that counts its charges."""
 
     def __init__(self, name):
         self.name = name
@@ -471,7 +471,7 @@ def a_lost_reply_to_the_claim_blocks_the_key_until_the_timeout(stage):
     function.call("connect")
     path.losing.set()
     over = time.time() + 4
-    # Python's client resends the command and finds its own record; TypeScript's gives up.
+    # Python's client resends the command and finds its own record; TypeScript's client gives up.
     wanted = {"powertools-python": 409, "powertools-typescript": "IdempotencyPersistenceLayerError"}
     equal(status(function.call("k", seconds=4)), wanted[stage.name], "answer")
     equal(status(function.call("k")), 409, "status before")

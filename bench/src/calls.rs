@@ -12,13 +12,13 @@ use crate::stage::{Around, Stage};
 /// The state of the key that a call meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Situation {
-    /// An unused key.
+    /// The key is unused.
     Fresh,
-    /// A completed request.
+    /// The request with the key is completed.
     Replay,
-    /// A request that another process is working on.
+    /// Another process is working on the request with the key.
     Conflict,
-    /// A key that was used for a different request.
+    /// The key was used for a different request.
     Mismatch,
 }
 
@@ -26,6 +26,7 @@ pub(crate) enum Situation {
 pub(crate) struct Member<'a> {
     stage: &'a Stage,
     pub(crate) contestant: &'static Contestant,
+    /// The process that gets the measured calls.
     pub(crate) process: Lambda,
     /// Another process of the contestant, which holds keys for the measure of conflicts.
     holder: Option<Lambda>,
@@ -60,7 +61,7 @@ impl Situation {
         }
     }
 
-    /// The title of a contestant in this situation for tables, and its title for JSON.
+    /// Two titles of a contestant in this situation: the title for tables, and the name for JSON.
     pub(crate) fn titles(self, contestant: &Contestant) -> [String; 2] {
         [contestant.title, contestant.name].map(|title| format!("{title}, {}", self.name()))
     }
@@ -75,13 +76,13 @@ impl Situation {
     }
 }
 
-/// All elements, starting with a different element in each round, so that no contestant has an advantage by its position.
+/// Returns all elements. Each round starts with a different element, so that no contestant has an advantage by its position.
 pub(crate) fn in_turn<T>(all: &[T], round: usize) -> impl Iterator<Item = &T> {
     let (later, sooner) = all.split_at(round % all.len());
     sooner.iter().chain(later)
 }
 
-/// The contestants and situations to call in a round.
+/// The calls of a round: each contestant with each situation that it can get into.
 pub(crate) fn turns<'a, 's>(
     members: &'a [Member<'s>],
     situations: &'a [Situation],
@@ -123,7 +124,7 @@ impl<'a> Member<'a> {
         member
     }
 
-    /// All present contestants, each with one process.
+    /// Starts the present contestants for which `takes_part` is true, each with one process.
     pub(crate) async fn start_all(
         stage: &'a Stage,
         around: Around<'_>,
@@ -136,8 +137,8 @@ impl<'a> Member<'a> {
         members
     }
 
-    /// Sends calls in one situation, one at a time. One unmeasured call comes before them, because clients check an idle
-    /// connection before they use it again.
+    /// Sends calls in one situation, one at a time. One unmeasured call comes before them, because the Redis client of a
+    /// contestant checks an idle connection before its next use.
     ///
     /// # Panics
     ///
@@ -147,7 +148,7 @@ impl<'a> Member<'a> {
         took.unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// Sends calls with a pad of this length. A contestant may refuse a long pad.
+    /// Sends calls with a filler text of `pad_bytes` bytes in the body. A contestant can refuse a long body.
     ///
     /// # Errors
     ///

@@ -9,7 +9,9 @@ pub(crate) struct Contestant {
     pub(crate) name: &'static str,
     /// The title in tables.
     pub(crate) title: &'static str,
+    /// The program. The contestant with idempotency and the contestant without it have the same program.
     pub(crate) program: Program,
+    /// The store that the program uses.
     pub(crate) store: Store,
 }
 
@@ -18,16 +20,16 @@ pub(crate) struct Contestant {
 pub(crate) enum Program {
     /// A binary of this workspace.
     Binary(&'static str),
-    /// Another Rust library, in a crate outside this workspace.
+    /// A program with another Rust library, in a crate outside this workspace.
     Crate(&'static str),
-    /// A library in another language, started by the script `run` in this folder.
+    /// A program with a library in another language. The script `run` in the folder of this name starts it.
     Folder(&'static str),
 }
 
 /// The store of a contestant's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Store {
-    /// No store: the work without idempotency, with which the other contestants are compared.
+    /// No store: the contestant does the work without idempotency. The other contestants are compared with it.
     Nothing,
     Redis,
     /// MongoDB, with Redis in front of it.
@@ -73,12 +75,12 @@ const fn contestant(
 }
 
 impl Contestant {
-    /// Whether this contestant is the work without idempotency.
+    /// Whether this contestant does the work without idempotency.
     pub(crate) fn is_baseline(&self) -> bool {
         self.store == Store::Nothing
     }
 
-    /// The same program without idempotency, from which the added cost is counted.
+    /// The name of the same program without idempotency. The added cost is the difference to that program.
     pub(crate) fn baseline(&self) -> &'static str {
         let mut without = ALL.iter().filter(|other| other.program == self.program);
         let without = without.find(|other| other.is_baseline());

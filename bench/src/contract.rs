@@ -32,7 +32,7 @@ impl ContestantSettings {
         }
     }
 
-    /// Does the work of a request: reports the execution, if there is a URL for it, and answers.
+    /// Does the work of a request: reports the execution to `BENCH_WORK_URL` if that variable is set, and returns the answer.
     ///
     /// # Errors
     ///

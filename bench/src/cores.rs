@@ -1,7 +1,7 @@
 //! Chooses the cores on which a measure runs.
 //!
 //! Calls that are sent one at a time use at most one core. On several cores, a call wakes a random sleeping core. The same
-//! program then takes 30 µs in one round and 75 in the next. On one core nothing depends on chance, and a call takes the
+//! program then takes 30 µs in one round and 75 µs in the next. On one core nothing depends on chance, and a call takes the
 //! computing time of its parts.
 
 use std::process::Command;
@@ -14,6 +14,7 @@ use crate::stage::Stage;
 pub(crate) enum Cores {
     /// The benchmark, Redis and the contestants share one core. MongoDB uses all cores.
     One,
+    /// The benchmark, Redis, the contestants and MongoDB use all cores.
     All,
 }
 

@@ -1,4 +1,4 @@
-//! Counts executions: a server that contestants call for each execution. The server can hold its answers back.
+//! A server that counts executions. Contestants call the server for each execution. The server can hold its answers back.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,15 +17,16 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A running counter. Dropping it ends it.
+/// A running counter. The server ends when this value is dropped.
 pub(crate) struct ExecutionCounter {
     address: SocketAddr,
     executions_by_key: Arc<Mutex<HashMap<String, usize>>>,
+    /// Whether the server sends its answers.
     is_open: watch::Sender<bool>,
     _serving: JoinSet<()>,
 }
 
-/// The time limit for the start of the work, longer than any contestant needs after it received the event.
+/// The time limit for the start of the work, longer than any contestant needs after it has received the Lambda event.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(2);
 

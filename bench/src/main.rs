@@ -82,7 +82,7 @@ async fn run() -> Result<Vec<String>, String> {
     let wanted: Vec<_> = wanted.collect();
     let has_contestants = wanted.iter().any(|measure| measure.has_contestants);
     let scale = settings.scale;
-    // Determined before the measures start, because they may change files.
+    // Determined before the measures start, because the measures can change files.
     let commit = machine::commit();
     let machine = machine::describe(&commit);
     let is_whole = scale == Scale::Full && only.is_none() && !settings.has_other_keys;
@@ -109,7 +109,7 @@ async fn run() -> Result<Vec<String>, String> {
     for measure in wanted {
         let (name, began) = (measure.name, Instant::now());
         eprintln!("==> {name}");
-        // A panic in one measure must not lose the results of the others.
+        // If one measure panics, the results of the other measures are still written.
         let measured = AssertUnwindSafe(measure.run(&stage)).catch_unwind();
         let section = measured
             .await

@@ -27,7 +27,7 @@ use crate::stage::Stage;
 pub(crate) struct Measure {
     pub(crate) name: &'static str,
     cores: Cores,
-    /// Whether the measure needs contestants other than the workspace's own programs.
+    /// Whether the contestants take part. A measure without contestants uses only programs of this workspace.
     pub(crate) has_contestants: bool,
     run: for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, Section>,
 }

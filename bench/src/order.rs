@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 pub(crate) struct Order {
     pub(crate) key: String,
     amount: u64,
+    /// The length of the filler text in the body.
     pad_bytes: usize,
 }
 
@@ -21,12 +22,13 @@ pub(crate) struct Answer {
     /// The function's status, or 502 if the function failed.
     pub(crate) status: u16,
     pub(crate) body: String,
+    /// The time at which the complete answer had arrived.
     pub(crate) at: Instant,
     /// The time from the delivery of the event to the complete answer.
     pub(crate) took: Duration,
 }
 
-/// The length of the pad in measures that do not vary it.
+/// The length of the filler text in the body, in measures that do not vary this length.
 pub(crate) const USUAL_PAD_BYTES: usize = 100;
 
 impl Order {
@@ -56,7 +58,7 @@ impl Order {
         }
     }
 
-    /// The event of the request, as bytes.
+    /// The Lambda event of the request, as bytes.
     pub(crate) fn event(&self) -> Bytes {
         let body = json!({
             "amount": self.amount,

@@ -36,7 +36,7 @@ const COLORS: [u32; 11] = [
 /// Bars begin with the third colour, because the second one marks the spread of rounds.
 const FIRST_OF_BARS: usize = 2;
 
-/// An axis from zero, or from the least value if it is negative, to the greatest.
+/// An axis that starts at zero, or at the least value if that value is negative, and ends at the greatest value.
 pub(crate) fn linear(lines: &[Named<(f64, f64)>]) -> Range<f64> {
     let (least, most) = ends(lines);
     least.min(0.0)..most

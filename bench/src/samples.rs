@@ -39,7 +39,7 @@ impl<K: Ord> Samples<K> {
         self.0.get(&of).map(|rounds| Spread::of(rounds))
     }
 
-    /// The spread of the ratio of two subjects, computed within each round.
+    /// The spread of the ratio of two subjects over the rounds. Each ratio is computed from the results of one round.
     pub(crate) fn times(&self, of: K, beside: K) -> Spread {
         Spread::of(&ratios(self.of(of), self.of(beside)))
     }
@@ -61,7 +61,7 @@ impl Spread {
     }
 }
 
-/// The text in a cell: the median, and the spread if there is one.
+/// The text in a table cell: the median, then the least and the greatest value if they differ.
 impl fmt::Display for Spread {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&number(self.median))?;
@@ -72,12 +72,12 @@ impl fmt::Display for Spread {
     }
 }
 
-/// The ratios of two results of the same round.
+/// For each round, the ratio of `above` to `below`.
 pub(crate) fn ratios(above: &[f64], below: &[f64]) -> Vec<f64> {
     above.iter().zip(below).map(|(a, b)| a / b).collect()
 }
 
-/// The differences of two results of the same round.
+/// For each round, the difference `from` minus `less`.
 pub(crate) fn differences(from: &[f64], less: &[f64]) -> Vec<f64> {
     from.iter().zip(less).map(|(a, b)| a - b).collect()
 }

@@ -7,7 +7,7 @@ use crate::samples::{Spread, number};
 /// The result of one measure.
 #[derive(Default)]
 pub(crate) struct Section {
-    /// The name in the names of files, a single word.
+    /// The name, a single word. The names of the result files contain it.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     /// Notes for reading the table.
@@ -57,7 +57,7 @@ impl Section {
         self.data.insert(name.to_owned(), numbers);
     }
 
-    /// Moves the numbers of all rows so far under one name, so that other numbers can be added beside them.
+    /// Moves the numbers of all rows that were added so far under one name, so that other numbers can be added beside them.
     pub(crate) fn nest(&mut self, name: &str) {
         let all = std::mem::take(&mut self.data);
         self.data.insert(name.to_owned(), all.into());

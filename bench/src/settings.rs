@@ -6,32 +6,33 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) scale: Scale,
-    /// The rounds in which all contestants take turns.
+    /// The number of rounds. In each round all contestants take turns.
     pub(crate) rounds: usize,
-    /// The calls of a contestant in one round and situation.
+    /// The number of calls of a contestant in one round and situation.
     pub(crate) calls: usize,
-    /// The starts of each process.
+    /// The number of starts of each process.
     pub(crate) starts: usize,
-    /// The number of calls for counting traffic, less than `CALLS_OF_A_HOLD`.
+    /// The number of calls whose traffic is counted. It is less than `CALLS_OF_A_HOLD`.
     pub(crate) counted_calls: usize,
-    /// The numbers of calls in flight.
+    /// The numbers of calls in flight. Each number is measured separately.
     pub(crate) in_flight: Vec<usize>,
-    /// The calls of a contestant in one round under load, of all processes together.
+    /// The number of calls of a contestant in one round under load. All its processes together get this number.
     pub(crate) load_calls: usize,
-    /// The rounds under load.
+    /// The number of rounds under load.
     pub(crate) load_rounds: usize,
-    /// The calls after which a process's memory is measured.
+    /// The number of calls after which a process's memory is measured.
     pub(crate) memory_calls: usize,
-    /// The lengths of the pad in bytes.
+    /// The lengths of the filler text in the body, in bytes.
     pub(crate) sizes: Vec<usize>,
-    /// The numbers of keys in Redis.
+    /// The numbers of keys in Redis. Each number is measured separately.
     pub(crate) keys: Vec<usize>,
     /// Whether `keys` differs from the numbers in the runs that `bench/results` keeps.
     pub(crate) has_other_keys: bool,
+    /// The delays of Redis's replies.
     pub(crate) delays: Vec<Duration>,
-    /// The trials of each fault and contestant.
+    /// The number of trials of each fault and contestant.
     pub(crate) trials: usize,
-    /// The rounds in which the engine is compared with a bare client.
+    /// The number of rounds in which the engine is compared with a bare client.
     pub(crate) claim_rounds: usize,
     /// The number of calls in one of the `claim_rounds`, and the number of calls of each concurrent task.
     pub(crate) claim_calls: (usize, usize),
@@ -39,9 +40,9 @@ pub(crate) struct Settings {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// Enough for reliable numbers.
+    /// The measures are large enough for reliable numbers.
     Full,
-    /// Enough to check that everything works; the times mean nothing.
+    /// The measures are small: they only check that everything works, and their times mean nothing.
     Smoke,
 }
 

@@ -10,7 +10,7 @@ use crate::execution_counter::ExecutionCounter;
 use crate::order::end_of;
 use crate::settings::{self, Scale, Settings};
 
-/// Everything that a measure needs. Dropping it ends all servers.
+/// The settings, servers and contestants that a measure needs. All servers end when this value is dropped.
 pub(crate) struct Stage {
     pub(crate) settings: Settings,
     pub(crate) redis: RedisServer,
@@ -42,7 +42,7 @@ pub(crate) struct Around<'a> {
     pub(crate) timeout: Duration,
     /// The time between the timeout and the kill of the process.
     pub(crate) grace: Duration,
-    /// The number of concurrent invocations.
+    /// The number of invocations that the process serves at once.
     pub(crate) concurrency: usize,
 }
 
@@ -199,13 +199,13 @@ const OURS_IN_MEMORY: [(&str, &str); 3] = [
     ("IDEMPOTENCY_MEMORY_BYTES", "1073741824"),
 ];
 
-/// A process with the settings of all contestants.
+/// A process with the settings that all contestants have.
 fn process(program: Program) -> LambdaBuilder {
     let process = Lambda::program(program.name(), program.file())
         .runs_here()
         .init_timeout(START_LIMIT)
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
-        // Logs JSON, as in a deployment.
+        // The process logs JSON, as in a deployment.
         .unset("AWS_LAMBDA_LOG_FORMAT")
         .unset("AWS_LAMBDA_LOG_LEVEL")
         .unset("ENVIRONMENT");

@@ -1,4 +1,4 @@
-"""Changes to the files of this clone, in memory until all of them are known. Then they are written together.
+"""Changes to the files of this clone. The changes stay in memory until all of them are known, and are then written together.
 
 A change finds its place by a text of the file, its anchor, because a line number is wrong after the next commit. A missing anchor is an
 error that names the file and the anchor."""
@@ -59,7 +59,7 @@ class Clone:
                     folder.mkdir()
                     undo.append(folder.rmdir)
                 before = file.read_bytes() if file.exists() else None
-                # Opened first: a file that cannot be opened for writing is not changed, and needs no restoring.
+                # The file is opened before its undo step is added: a file that cannot be opened is not changed.
                 with file.open("r+b" if file.exists() else "xb") as target:
                     undo.append(partial(restore, file, before))
                     target.truncate()
@@ -73,7 +73,7 @@ class Clone:
 
 
 def restore(file, before):
-    """The former content of a file; `None`: there was no file."""
+    """Restores the former content of a file. `None` means that there was no file."""
     if before is None:
         file.unlink()
     else:

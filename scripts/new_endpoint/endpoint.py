@@ -6,9 +6,9 @@ from typing import NamedTuple
 METHODS = ("GET", "POST", "PUT", "DELETE")
 # The names of the alarms and of the log group contain the stack's name too, and Lambda accepts 64 characters.
 LONGEST_NAME = 40
-# Lines of the code that contain a parameter are as rustfmt breaks them.
+# With longer parameters, rustfmt would break the generated lines in another way.
 LONGEST_PARAMETER = 20
-# A line of the tests that contains the path still has less than 100 characters.
+# With a longer path, a generated line of the tests could have more than 100 characters.
 LONGEST_PATH = 64
 
 # Words that Rust or cargo reserves.
@@ -30,7 +30,7 @@ class Endpoint(NamedTuple):
 
     @classmethod
     def parse(cls, name, method, path):
-        """Checks the three values as they stand alone. Whether they fit the repository is checked where they are inserted."""
+        """Checks each of the three values alone. The functions that insert the values check whether they fit the repository."""
         if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > LONGEST_NAME:
             raise Refused(f"NAME is {shown(name)}; accepted: lower-case words joined by `-`, at most {LONGEST_NAME} characters, for example `orders-list`")
         if name in RUST | CARGO:
@@ -61,7 +61,7 @@ class Endpoint(NamedTuple):
 
     @property
     def methods(self):
-        """The methods of the path: what answers GET answers HEAD too."""
+        """The methods of the path. An endpoint with GET also answers HEAD."""
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
     @property

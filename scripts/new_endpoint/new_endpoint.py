@@ -48,7 +48,7 @@ def package(clone, endpoint):
 
 
 def local_route(clone, endpoint):
-    """The route on a laptop, as the last one of the table."""
+    """Adds the route for a laptop at the end of the table."""
     whole = clone.read("Cargo.toml")
     start = clone.find("Cargo.toml", ROUTER) + len(ROUTER)
     table = re.match(r'(?:"[^"\n]+" = "[^"\n]+"\n)+', whole[start:])
@@ -72,7 +72,7 @@ def refuse_the_same(path, other):
 
 
 def lock(clone, endpoint):
-    """The package in Cargo.lock, as cargo writes it."""
+    """Adds the package to Cargo.lock in the form that cargo writes."""
     whole = clone.read("Cargo.lock")
     names = re.findall(r'^\[\[package\]\]\nname = "(.+)"$', whole, re.MULTILINE)
     if endpoint.name in names:
@@ -110,7 +110,7 @@ def template(clone, endpoint):
 
 
 def cors(clone, endpoint):
-    """Web pages may use the methods of this list."""
+    """Adds the methods to the list of methods that web pages are allowed to use."""
     found = re.search(r"^ +allowMethods: \[(.+)\]$", clone.read("template.yaml"), re.MULTILINE)
     if not found:
         raise missing("template.yaml", "allowMethods: [")
@@ -166,7 +166,7 @@ def readme(clone, endpoint):
 
 
 def cost(clone, endpoint):
-    """A function has alarms, and an idle month pays for them."""
+    """Adds the alarms of the function to the cost of an idle month."""
     more = clone.read("deploy/function-alarms.yaml").count(" MetricName: ")
     whole = clone.read("scripts/costs.py")
     found = re.search(r'^    "alarm_metrics": (\d+),$', whole, re.MULTILINE)
@@ -210,7 +210,7 @@ def tuple_of(members):
 
 
 def benchmark(clone, endpoint):
-    """The benchmark starts each function."""
+    """Adds the function to the measurement of start times in the benchmark."""
     path = "bench/src/measures/functions.rs"
     whole = clone.read(path)
     found = re.search(r'^const FUNCTIONS: \[&str; (\d+)\] = \[\n(?:    .+,\n)+', whole, re.MULTILINE)

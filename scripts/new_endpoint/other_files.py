@@ -1,6 +1,7 @@
-"""What the template, the dashboard and openapi.json say about a new endpoint."""
+"""The parts of template.yaml, of the dashboard and of openapi.json for a new endpoint."""
 
-# The route requires a token, and its function has no rights but to write logs and traces, until the developer gives it more.
+# The route requires a token, and its function has only the rights to write logs and traces, until the developer gives
+# it more.
 BLOCK = """\
   {camel}Function:
     Type: AWS::Serverless::Function

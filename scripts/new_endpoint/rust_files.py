@@ -34,7 +34,7 @@ struct Answer{lifetime} {{
 }}
 
 fn main() -> ExitCode {{
-    // A service of `App` takes the place of `()`, for example `App::payment_view`.
+    // Replace `()` by a service of `App`, for example `App::payment_view`.
     lambda::serve(|_| (), handle)
 }}
 
@@ -45,7 +45,7 @@ async fn handle(_service: Arc<()>, invocation: Invocation) -> Result<Response, R
 }}
 {of_path}"""
 
-# What a path with parameters needs more.
+# The additional code for a path with parameters.
 OF_PATH = """
 impl<'a> Answer<'a> {{
     fn of(path: &'a str) -> Self {{
@@ -133,7 +133,7 @@ def main_rs(endpoint):
         route=endpoint.route,
         and_parameters=" and the parameters of its path" if parameters else "",
         lifetime="<'a>" if parameters else "",
-        fields="".join(f"\n    /// The parameter of the path, as sent: percent-encoded where a URL requires it.\n    {name}: &'a str," for name in parameters),
+        fields="".join(f"\n    /// The parameter of the path as the client sent it, percent-encoded where a URL requires it.\n    {name}: &'a str," for name in parameters),
         method=endpoint.method.lower(),
         answer="&Answer::of(request.uri().path())" if parameters else '&Answer {\n        function: env!("CARGO_PKG_NAME"),\n    }',
         of_path=OF_PATH.format(values="\n".join(f"            {name}: part({parts.index(f'{{{name}}}')})," for name in parameters)) if parameters else "",

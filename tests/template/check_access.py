@@ -16,8 +16,9 @@ INTERFACES = {
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 }
-# The actions that may have the resource `*`. X-Ray's actions accept no narrower resource, and Lambda requires `*` for network
-# interfaces. A second statement denies the function itself what it allows to Lambda.
+# The actions that may have the resource `*`. X-Ray's actions accept no narrower resource, and Lambda requires `*` for
+# network interfaces. A second statement denies the function itself the rights on network interfaces, so that only
+# Lambda can use them.
 WITHOUT_A_RESOURCE = TRACES | INTERFACES
 
 CACHE = "arn:aws:elasticache:eu-west-1:123456789012"
@@ -416,7 +417,7 @@ def functions_log_in_to_the_cache_with_tls_and_their_domains_user(templates):
     lambda t: t.main["Parameters"]["IdempotencyNamespace"].update(AllowedPattern=".+"),
 )
 def a_namespace_cannot_be_a_pattern(templates):
-    """The access string of the user of the function `idempotency` contains the namespace. A pattern in it would allow other keys."""
+    """The access string of the user of the function `idempotency` contains the namespace. A pattern in the namespace would allow other keys."""
     for wrong in ("*", "a*", "a?", "[a]", "a b", "a:b", "a\\\\", ""):
         try:
             templates.stack(**{**CREATED, "IdempotencyNamespace": wrong})

@@ -226,7 +226,7 @@ def every_deployment_publishes_versions_and_shifts_traffic_gradually(templates):
         assert f"<{camel(name)}Alarms.Outputs.NewVersionErrors>" in alarms, (name, alarms)
         if name == "payments-create":
             assert "<PaymentServerErrorsAlarm>" in alarms, alarms
-    # An active alarm would block the deployment of its repair.
+    # An active alarm would block the deployment that repairs its cause.
     repairing = templates.stack(**REQUIRED, DeploymentAlarms="ignored")
     for name in binaries():
         assert repairing.resources[f"{camel(name)}FunctionDeploymentGroup"]["Properties"]["AlarmConfiguration"] == {}, name

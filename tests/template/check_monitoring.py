@@ -222,7 +222,7 @@ def alarms_use_only_recorded_metrics(templates):
     spoil_in(MONITORING, "ReconcileHeartbeatAlarm", "DatapointsToAlarm", to=1),
 )
 def a_stopped_schedule_raises_an_alarm_within_minutes(templates):
-    """CloudWatch replaces a missing value by older ones, so the alarm needs FILL. The last minute may be empty because of delay."""
+    """CloudWatch replaces a missing value by older ones, so the alarm needs FILL. The last minute can be empty, because metrics arrive late."""
     alarm = templates.stack(**REQUIRED).nested()["Monitoring"].of_type("AWS::CloudWatch::Alarm")["ReconcileHeartbeatAlarm"]
     shown, runs = alarm["Metrics"]
     assert shown["Expression"] == "FILL(runs, 0)" and runs["Id"] == "runs"

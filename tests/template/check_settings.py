@@ -62,7 +62,7 @@ def set_variables(templates):
     lambda t: [t.resource(f"{camel(name)}Function").get("Environment", {"Variables": {}})["Variables"].pop("MONGODB_DATABASE", None) for name in binaries()],
 )
 def every_setting_is_set_or_left_out_for_a_reason(templates):
-    """The opposite, that the code knows each variable of the template, is checked in tests/integration/parity.rs."""
+    """tests/integration/parity.rs checks the opposite: the code knows each variable of the template."""
     left_out = [name for names in NOT_SET.values() for name in names]
     known, found = known_variables(), set_variables(templates)
     assert sorted(known - found) == sorted(left_out), (known - found) ^ set(left_out)

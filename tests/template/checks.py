@@ -1,4 +1,5 @@
-"""Checks of the templates. A check is a function that asserts a property, with changes to the templates that must make it fail."""
+"""Checks of the templates. A check is a function that asserts a property. Each check has changes to the templates that must make the
+check fail."""
 
 from cloudformation import Templates
 

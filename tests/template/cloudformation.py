@@ -43,8 +43,8 @@ def read(path):
 
 
 def without_anchors(node):
-    """A copy in which no two places share an object, as `sam build` writes it. YAML anchors make one object appear in several places, so
-    a test that changes it for one function would change it for all."""
+    """A copy in which no two places share an object, as in the file that `sam build` writes. YAML anchors make one object appear in several
+    places, so a test that changes the object for one function would change it for all functions."""
     if isinstance(node, dict):
         return {key: without_anchors(value) for key, value in node.items()}
     return [without_anchors(value) for value in node] if isinstance(node, list) else node
@@ -71,8 +71,8 @@ class Templates:
 
 
 class Stack:
-    """One stack, evaluated with these parameters. `resources` are the resources whose condition holds, with all values evaluated that are
-    known before the deployment."""
+    """One stack, evaluated with these parameters. `resources` contains the resources whose condition holds. Their values are evaluated if
+    they are known before the deployment."""
 
     def __init__(self, templates, path, parameters):
         self.templates = templates
@@ -171,7 +171,7 @@ class Stack:
         raise Broken(f"unsupported function {function} in a condition")
 
     def value(self, node):
-        """Evaluates `node`. A value known only after the deployment becomes `<Resource>` or `<Resource.Attribute>`."""
+        """Evaluates `node`. A value that is known only after the deployment becomes `<Resource>` or `<Resource.Attribute>`."""
         if isinstance(node, list):
             values = [self.value(each) for each in node]
             return [each for each in values if each is not NO_VALUE]

@@ -111,7 +111,7 @@ def messages(source):
             continue
         level = "WARN" if token == "warn!" else "ERROR"
         given = arguments(code, place + 1)
-        # Fields come before the message, and the values of its placeholders after it.
+        # The fields stand before the message. The values of its placeholders stand after the message.
         while given and not (len(given[0]) == 1 and isinstance(given[0][0], Text)):
             given.pop(0)
         if not given:

@@ -37,7 +37,7 @@ unittest.main(module=None, argv=["checks", "test_template.Template", "test_shape
 
 
 def copy_into(folder):
-    """Copies the files that git tracks or could add into the folder."""
+    """Copies into the folder the files that git tracks or could add."""
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True).stdout
     for name in filter(None, listed.decode().split("\0")):
         source, target = ROOT / name, folder / name

@@ -13,7 +13,7 @@ CHARGE_SECONDS = 20
 
 
 def work(event, _context):
-    """Charges, if there is a URL for it, and answers with a random `run` that is different for each execution."""
+    """Charges at BENCH_WORK_URL if it is set, and answers with a random `run` that is different for each execution."""
     request = json.loads(event["body"])
     if url := os.environ.get("BENCH_WORK_URL"):
         charge(url, event["headers"]["idempotency-key"])

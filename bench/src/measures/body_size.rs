@@ -10,8 +10,9 @@ use crate::samples::{Samples, number, percentile};
 use crate::section::Section;
 use crate::stage::{Around, Stage};
 
-/// The number of calls in one block with the shortest bodies, and with the longest bodies.
+/// The numbers of calls in one block: for bodies shorter than [`LONG`], and for bodies of at least this length.
 const CALLS: (usize, usize) = (60, 4);
+/// The length in bytes from which a body gets the smaller number of calls.
 const LONG: usize = 1_000_000;
 
 pub(super) async fn measure(stage: &Stage) -> Section {

@@ -1,5 +1,5 @@
-//! Measures the cost of a claim against a bare round trip. The engine runs in this process without Lambda and HTTP, and is
-//! compared with redis-rs on the same `redis-server`. `make claim-cost` runs only this measure.
+//! Measures the cost of a claim, compared with a bare round trip. The engine runs in this process without Lambda and HTTP, and
+//! is compared with redis-rs on the same `redis-server`. `make claim-cost` runs only this measure.
 
 mod long_records;
 
@@ -24,6 +24,7 @@ use crate::samples::{Spread, micros, ratios};
 use crate::section::{Limit, Section};
 use crate::stage::Stage;
 
+/// The number of concurrent tasks in the measurement of throughput.
 const TASKS: usize = 64;
 
 /// The engine's own script. The benchmark also sends this script with redis-rs alone.
@@ -55,12 +56,13 @@ struct Bench {
 
 /// A call to measure.
 enum Call {
-    /// The engine with a fresh key.
+    /// The engine claims a fresh key.
     Claim,
     /// `EVALSHA` around one `SET`.
     OneSet,
+    /// `SET NX GET` with a fresh key.
     SetNxGet,
-    /// A claim by the engine of a key that another attempt has claimed, and a check of the outcome.
+    /// The engine claims a key that another attempt has claimed. The function checks the outcome.
     Blocked(Operation, fn(&ClaimOutcome<Lease>) -> bool),
 }
 
@@ -208,7 +210,7 @@ impl Bench {
         }
     }
 
-    /// The result of a call in one round, in microseconds.
+    /// Measures one round of calls. Returns the mean of the quantity for one call, in microseconds.
     async fn measured(&mut self, of: Of, call: &Call) -> f64 {
         self.redis.command(&["CONFIG", "RESETSTAT"]).await;
         let began = Instant::now();

@@ -144,8 +144,11 @@ fn hold(section: &mut Section, what: &str, all: &[Trial], expected: Option<usize
 
 /// The number of trials with each result.
 struct Count {
+    /// The trials in which the work ran more than once.
     doubles: usize,
+    /// The trials in which the client got different results.
     two_results: usize,
+    /// The trials in which the last retry got no result.
     open: usize,
 }
 
@@ -183,8 +186,8 @@ impl Count {
     }
 }
 
-/// The number of keys whose work must run twice. For ours it is 0 if ours promises at most one execution during this fault. For
-/// bare it is the number of trials.
+/// The expected number of keys whose work runs twice; `None` if every number is accepted. For ours it is 0 if ours promises at
+/// most one execution during this fault. For bare it is the number of trials.
 fn expected(name: &str, fault: Fault, trials: usize) -> Option<usize> {
     match name {
         BARE => Some(trials),

@@ -17,7 +17,7 @@ use crate::stage::{Around, Stage};
 
 /// The percentiles of slow calls. They are computed over the calls of all rounds, because one round has too few calls.
 const TAILS: [(&str, f64); 2] = [("p99_us", 0.99), ("p99.9_us", 0.999)];
-/// The points of the curves: the share of calls that took longer.
+/// The points of the curves. At each point, a curve shows the time that this share of the calls exceeded.
 const CURVE: [f64; 9] = [0.5, 0.25, 0.1, 0.05, 0.025, 0.01, 0.005, 0.0025, 0.001];
 /// The points of the curves that have a mark on the axis, with the name of the mark.
 const NAMED: [(f64, &str); 4] = [
@@ -30,7 +30,7 @@ const NAMED: [(f64, &str); 4] = [
 const PEERS: [&str; 2] = ["powertools-python", "powertools-typescript"];
 const TIMES_FASTER: f64 = 5.0;
 
-/// All calls of a contestant in a situation, by round.
+/// The durations of all calls to a contestant in a situation, by round.
 #[derive(Default)]
 struct Taken(BTreeMap<(&'static str, Situation), Vec<Vec<Duration>>>);
 
@@ -66,7 +66,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section(stage, &taken, &raw_trips, runtime_api(calls).await)
 }
 
-/// The median call of a process that answers at once, in microseconds.
+/// The median duration of a call to a process that answers at once, in microseconds.
 async fn runtime_api(calls: usize) -> f64 {
     let process = floor().await;
     let event = Order::fresh(USUAL_PAD_BYTES).event();

@@ -79,7 +79,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     section
 }
 
-/// Writes this number of keys.
+/// Writes `keys` keys to the empty Redis.
 async fn fill(stage: &Stage, keys: usize) {
     let mut connection = raw::connect(&stage.redis.url()).await;
     for first in (0..keys).step_by(BATCH) {

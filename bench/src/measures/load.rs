@@ -27,16 +27,16 @@ enum Candidate {
     OneProcess(&'static Contestant),
 }
 
-/// The results of a candidate, by its name and the number of calls in flight.
+/// The results, by the name of the candidate, the number of calls in flight and the measured quantity.
 type Measured = Samples<(String, usize, &'static str)>;
 
-/// The unmeasured first calls of each process.
+/// The number of unmeasured first calls of each process.
 const CALLS_TO_WARM_UP: usize = 50;
 /// The contestants that also run in one process: ours without idempotency, and ours with idempotency.
 const IN_ONE_PROCESS: [&str; 2] = ["ours-off", "ours-redis"];
 /// The number of processes that start at a time.
 const STARTS_AT_A_TIME: usize = 4;
-/// The measured quantities.
+/// The names of the measured quantities.
 const WHAT: [&str; 3] = ["calls_per_second", "p50_us", "p99_us"];
 
 pub(super) async fn measure(stage: &Stage) -> Section {

@@ -37,7 +37,7 @@ pub(super) async fn measure(stage: &Stage) -> Section {
     let mut medians = Samples::default();
     for &delay in &stage.settings.delays {
         proxy.delay(delay);
-        // The first round is not counted, because in it clients check their idle connections.
+        // The first round is not counted, because in it the Redis clients of contestants check their idle connections.
         for round in 0..=rounds {
             progress(&format!("{delay:?} later, round {round} of {rounds}"));
             stage.empty_stores().await;

@@ -20,7 +20,8 @@ const COUNTS: [&str; 5] = [
     "mongo_round_trips",
 ];
 const ROUND_TRIPS: &str = COUNTS[0];
-/// The number of round trips in each situation. It does not depend on the machine.
+/// The number of round trips to Redis for one call of ours, for each situation in the order of [`Situation::ALL`]. The numbers
+/// do not depend on the machine.
 const EXPECTED: [f64; 4] = [2.0, 1.0, 1.0, 1.0];
 
 /// The proxies that count traffic.
@@ -127,7 +128,8 @@ fn add_row(
         if contestant.name.starts_with("ours-") {
             let what = format!("{what}, round trips to Redis");
             section.hold(&what, counted.median, expected);
-            // The mean may be a little higher: the check of an idle connection adds one round trip to one of many calls.
+            // The mean can be a little higher, because the check of an idle connection adds one round trip to one of many
+            // calls.
             let is_so = counted.least >= expected && counted.most < expected + 0.1;
             section.hold_that(is_so, &format!("{what}: {expected} in each round"));
         }
@@ -148,7 +150,7 @@ impl CountingProxies<'_> {
         situation: Situation,
         calls: usize,
     ) -> [f64; COUNTS.len()] {
-        // A client checks an idle connection before its next use. This call triggers the check before the count starts.
+        // A Redis client checks an idle connection before its next use. This call triggers the check before the count starts.
         member.calls(Situation::Fresh, 1).await;
         self.to_redis.reset_counters();
         self.to_mongo.reset_counters();

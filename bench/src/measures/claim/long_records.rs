@@ -6,7 +6,7 @@ use shared::idempotency::{Blocked, ClaimOutcome, SavedResponse, WriteResult};
 use super::{Bench, Call, Compared, Of, operation, started};
 use crate::section::Limit;
 
-/// The length of a checkpoint near the limit.
+/// The length of a long checkpoint. It is close to the limit for checkpoints.
 const LONG_NOTE: usize = 65_000;
 /// The length of a long result.
 const LONG_RESULT: usize = 5_000_000;
@@ -14,7 +14,8 @@ const LONG_RESULT: usize = 5_000_000;
 const SHORT: usize = 100;
 
 impl Bench {
-    /// Redis's time for a conflict with a long checkpoint and for a mismatch with a long result, compared with short records.
+    /// Measures Redis's time for a conflict with a long checkpoint, and for a mismatch with a long result. Both are compared
+    /// with short records.
     pub(super) async fn flatness(&mut self, rounds: usize) -> [Compared; 2] {
         let conflicts = [self.at_work(LONG_NOTE).await, self.at_work(SHORT).await];
         let mismatches = [self.done(LONG_RESULT).await, self.done(SHORT).await];
@@ -45,7 +46,7 @@ impl Bench {
         compared
     }
 
-    /// A claim of a key whose attempt has a checkpoint.
+    /// Prepares a claim of a key whose attempt has a checkpoint of this length.
     async fn at_work(&mut self, note: usize) -> Call {
         let operation = operation(&self.fresh_key(), 10);
         let mut lease = started(&self.engine, &operation).await;
@@ -56,7 +57,7 @@ impl Bench {
         })
     }
 
-    /// A claim whose key has the result of a different operation.
+    /// Prepares a claim of a key that has the result of a different operation. The result has this length.
     async fn done(&mut self, result: usize) -> Call {
         let key = self.fresh_key();
         let lease = started(&self.engine, &operation(&key, 10)).await;

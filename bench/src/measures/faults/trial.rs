@@ -13,6 +13,7 @@ use crate::stage::{Around, Stage};
 
 /// The outcome of one key.
 pub(super) struct Trial {
+    /// The number of executions of the key's work.
     pub(super) executions: usize,
     /// The number of different successful answers.
     pub(super) answers: usize,
@@ -39,11 +40,12 @@ struct Client {
 struct Processes {
     /// The process with the fault.
     first: Lambda,
-    /// The process for the retries: a new one after a kill.
+    /// Another process, which gets the retries.
     next: Lambda,
 }
 
-/// The timeout of an invocation, and so the lease. The lease of this workspace's engine is two seconds longer.
+/// The timeout of an invocation, which is also the lease of an attempt. With this workspace's engine the lease is two seconds
+/// longer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// The time between the timeout and the kill of the process. Lambda kills at the timeout; on a slow machine the benchmark must
 /// not kill a process that is about to answer.
@@ -52,6 +54,7 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 /// The time for which the client retries after the thaw of a frozen process, when all leases have expired.
 pub(super) const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// The pause between two retries of a client.
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// Sends one request with retries until it is answered, during a fault.
@@ -204,7 +207,7 @@ impl Client {
         }
     }
 
-    /// Retries until a result or the end of `patience`.
+    /// Retries until the client gets a result or `patience` has passed. Returns whether there was a result.
     async fn retry(&mut self, next: &Lambda, patience: Duration) -> bool {
         let began = Instant::now();
         loop {
