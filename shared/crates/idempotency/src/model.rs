@@ -1,10 +1,10 @@
 //! A model check of the protocol: does it hold in every order of steps and faults?
 //!
-//! The search tries, state by state, every order of the steps of up to three clients, a reconciler, passing time, and a
-//! few faults. A process crashes between any two steps. A request is lost, or arrives after its sender has given up. A
-//! reply is lost or delayed. Redis loses its data or falls back to an older state. MongoDB fails over and drops writes
-//! that no majority has. Retentions end and records are deleted. One search over all of this would not finish, so each
-//! configuration of [`Protocol`] covers one part.
+//! The search goes through all states that the model can reach. It tries every order of the steps of up to three
+//! clients and a reconciler, clock ticks, and a few faults. A process crashes between any two steps. A request is lost,
+//! or arrives after its sender has given up. A reply is lost or delayed. Redis loses its data or falls back to an older
+//! state. MongoDB fails over and drops writes that no majority has. Retentions end and records are deleted. One search
+//! over all of this would not finish, so each configuration of [`Protocol`] covers one part.
 //!
 //! The stores use the functions of production: `decision` for records, `store/hints/rules.rs` for the Redis cache in
 //! front of MongoDB. The network, the clients' steps, MongoDB's filters and replication, and time are modelled by hand.
@@ -42,7 +42,7 @@ use protocol::{Layout, Protocol};
 /// Whether the build is optimised (`make model`), so that there is time for more searches than in `make test`.
 const AT_LENGTH: bool = !cfg!(debug_assertions);
 
-/// Searches the protocols of the first list; in an optimised build also those of the second.
+/// Searches the protocols of `always`. An optimised build also searches those of `at_length`.
 fn search<const N: usize, const M: usize>(always: [Protocol; N], at_length: [Protocol; M]) {
     for protocol in always {
         protocol.holds();

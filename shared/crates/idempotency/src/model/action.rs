@@ -1,4 +1,4 @@
-//! The possible next steps.
+//! The possible next steps of the model.
 
 use stateright::{Model, Property};
 

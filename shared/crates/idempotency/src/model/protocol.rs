@@ -21,18 +21,19 @@ pub(super) struct Protocol {
     pub(super) ticks: u64,
     /// How long a finished record is kept.
     pub(super) retention: u64,
-    /// Number of checkpoints, and of renewals, that each holder may send.
+    /// Largest number of checkpoints that each holder sends.
     pub(super) notes: u8,
+    /// Largest number of renewals that each holder sends.
     pub(super) renewals: u8,
-    /// How often a reconciler may read the key.
+    /// Largest number of times that a reconciler reads the key.
     pub(super) resolutions: u8,
-    /// Whether a holder may mark its outcome as unknown.
+    /// Whether the search includes holders that mark their outcome as unknown.
     pub(super) doubts: bool,
-    /// Whether replies may be delayed.
+    /// Whether the search includes delayed replies.
     pub(super) slow_replies: bool,
-    /// Whether a majority of MongoDB's servers may lag behind the primary, so that a failover can drop writes.
+    /// Whether the other MongoDB servers can lag behind the primary, so that a failover can drop writes.
     pub(super) lags: bool,
-    /// Whether the Redis cache may lose its data.
+    /// Whether the Redis cache can lose its data.
     pub(super) redis_loses_data: bool,
     /// How far the clock of the Redis cache is behind MongoDB's.
     pub(super) redis_behind: u64,
@@ -120,7 +121,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// A holder that renews twice, and delayed replies.
+    /// A holder renews its lease twice, and replies can be delayed.
     pub(super) const RENEWALS: Self = Self {
         name: "renewals",
         policy: Policy::RerunAlways,
@@ -181,7 +182,7 @@ impl Protocol {
         ..Self::RETENTION_FROM_NOTHING
     };
 
-    /// A reconciler that reads twice and writes late, beside holders that renew.
+    /// A reconciler reads twice and can write late, while holders renew their leases.
     pub(super) const RESOLVING: Self = Self {
         name: "resolving",
         faults: 0,
