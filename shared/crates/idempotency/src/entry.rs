@@ -1,4 +1,4 @@
-//! The state of a key as operators, reconcilers and `status` see it, and the ways to resolve an unknown outcome.
+//! The state of a key for operators, reconcilers and the request `status`, and the ways to resolve an unknown outcome.
 
 use std::fmt;
 use std::time::Duration;
@@ -59,9 +59,9 @@ pub enum Resolution {
     Completed(SavedResponse),
     /// The operation had no effect, and can have none later.
     Released(NoEffect),
-    /// The same request may be attempted again, as a takeover, because the abandoned attempt may still continue. This
-    /// is only for operations that check their state before they act ([`Policy::RerunAlways`]), and is refused under
-    /// any other policy. A reopened record expires after the retention.
+    /// The same request can be attempted again, as a takeover, because the abandoned attempt may still take effect.
+    /// Reopening is only for operations that check their state before they act ([`Policy::RerunAlways`]), and is
+    /// refused under any other policy. A reopened record expires after the retention.
     Reopened,
 }
 
@@ -105,7 +105,7 @@ impl Entry {
         }
     }
 
-    /// The revision of the record that this was read from.
+    /// The revision of the record that this entry was read from.
     pub fn revision(&self) -> Revision {
         Revision::of(self.version)
     }

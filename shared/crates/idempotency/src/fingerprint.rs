@@ -39,7 +39,7 @@ impl Fingerprint {
     ///
     /// # Errors
     ///
-    /// [`AmbiguousPayload`]: readers may understand this JSON differently.
+    /// [`AmbiguousPayload`]: different JSON readers may understand this payload differently.
     pub fn of(request: &Request<'_>) -> Result<Self, AmbiguousPayload> {
         let mut hasher = Sha256::new();
         let parts = [

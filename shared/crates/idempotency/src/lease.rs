@@ -132,8 +132,9 @@ impl Lease {
         &self.checkpoint
     }
 
-    /// A lower bound of the time until the lease ends; zero: the lease has ended. A repeated claim has what is left of
-    /// the first lease. For a resumed lease the time is unknown, and this returns the longest lease.
+    /// A lower bound of the time until the lease ends; zero: the lease has ended. A repeated claim gets the same lease
+    /// again, of which some time has passed already. For a resumed lease the time is unknown, and this returns the
+    /// longest lease.
     pub fn lasts(&self) -> Duration {
         self.ends.remaining().unwrap_or(LONGEST_LEASE)
     }

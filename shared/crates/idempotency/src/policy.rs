@@ -21,13 +21,15 @@ pub enum Policy {
     RerunAlways,
 }
 
-/// A safety margin between the last request and the end of the provider's retention, because clocks differ.
+/// The least time between the last request and the end of the provider's retention. It is a safety margin, because
+/// clocks differ.
 const MARGIN: Duration = Duration::from_secs(60);
 /// The bound that records store for [`Policy::RerunAlways`]: thirteen digits.
 const ALWAYS_MS: u64 = 9_999_999_999_999;
 
 impl Policy {
-    /// Allows reruns while a provider with this retention recognises a key, less `send_timeout` to send the request.
+    /// Allows reruns while a provider with this `retention` recognises a key. The time `send_timeout` is reserved for
+    /// sending the request.
     pub fn rerun_within(retention: Duration, send_timeout: Duration) -> Self {
         match retention.checked_sub(send_timeout.saturating_add(MARGIN)) {
             Some(within) if within >= Duration::from_millis(1) => Self::Rerun { within },

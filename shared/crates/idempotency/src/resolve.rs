@@ -16,7 +16,7 @@ use super::{Idempotency, OwnerId, RecordKey, Revision, decision};
 /// What is stored under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// No record, or one whose retention is over.
+    /// There is no record, or the retention of the record is over.
     Absent,
     /// A record.
     Found(Box<Entry>),

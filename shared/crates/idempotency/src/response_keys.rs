@@ -28,7 +28,7 @@ use super::{Fingerprint, RecordKey, SavedResponse};
 /// The MAC keys of one program's saved responses. Cheap to clone. Not `Debug`.
 #[derive(Clone)]
 pub struct ResponseKeys {
-    /// `None`: responses are not signed, and none is accepted.
+    /// The list of MAC keys; `None`: responses are not signed, and none is accepted.
     list: Option<SecretCell>,
     program: &'static str,
     /// The least length of a key in bytes.
@@ -44,8 +44,9 @@ const PURPOSE: &str = " saved response 1";
 const LONGEST_READ: Duration = Duration::from_secs(3);
 
 impl ResponseKeys {
-    /// The keys of a `program` in an environment: a list of one or two, separated by a comma, the current one first.
-    /// Without a list, responses are not signed, and none is accepted. This reads nothing.
+    /// The MAC keys of a `program` in an environment. The list has one or two keys, separated by a comma; the first one
+    /// is the current key. Without a list, responses are not signed, and none is accepted. This call does not read the
+    /// list.
     pub fn new(list: Option<SecretCell>, program: &'static str, environment: &Environment) -> Self {
         Self {
             list,
@@ -55,11 +56,11 @@ impl ResponseKeys {
         }
     }
 
-    /// The response with its MAC; without a MAC while the keys are unavailable.
+    /// The response with its MAC. While the keys are unavailable, the response has no MAC.
     ///
     /// # Cancel safety
     ///
-    /// Only reads.
+    /// A dropped call changes nothing.
     pub(super) async fn sign(
         &self,
         key: &RecordKey,
@@ -79,7 +80,7 @@ impl ResponseKeys {
     ///
     /// # Cancel safety
     ///
-    /// Only reads.
+    /// A dropped call changes nothing.
     pub(super) async fn verify(
         &self,
         key: &RecordKey,
@@ -128,10 +129,10 @@ impl ResponseKeys {
         Some(mac)
     }
 
-    /// The keys, the signing one first; `None`: there are none, or they are unavailable.
+    /// The MAC keys; the first one signs. `None`: there are none, or they are unavailable.
     async fn keys(&self, deadline: Deadline) -> Option<Vec<Secret>> {
-        // At most half of the time that is left: without the keys, the caller asks the next store or the ledger, which
-        // also needs time.
+        // The read gets at most half of the time that is left. If it fails, the caller asks the next store or the
+        // ledger, which also needs time.
         let limit = deadline.clip(2 * LONGEST_READ) / 2;
         let list = self.list.as_ref()?.value(deadline.within(limit)).await;
         let keys = list.ok()?.list(self.shortest);
