@@ -3,8 +3,8 @@
 //! The URL is parsed once, as browsers parse it, and the parsed form is stored and sent. Two programs that parse the client's text
 //! themselves could find two different hosts in it.
 //!
-//! In production the host is public and the scheme is `https`. So a customer's browser is never sent to a machine in its local network.
-//! In development any host is allowed, and `http` to the developer's own machine.
+//! In production the host is public and the scheme is `https`. So a customer's browser is never sent to a machine in its local network. In
+//! development any host is allowed, and `http` is allowed for the developer's own machine.
 
 use foundation::Environment;
 use url::{Host, Url};
@@ -21,8 +21,8 @@ pub(super) struct ReturnUrl {
 pub(super) const ACCEPTED: &str = "an `https://` URL of at most 2048 characters, without user, password and backslash, to a host that is no address and no local name (in development every host, and also an `http://` URL to this machine)";
 
 const LONGEST: usize = 2_048;
-/// Domains that are not in the public DNS, or resolve to a machine in the local network. Sources: RFC 6761, 6762 with appendix G, 7686,
-/// 8375, the `arpa` domain of addresses, and ICANN's `internal`.
+/// Domains that are not in the public DNS, or resolve to a machine in the local network. They are from RFC 6761, RFC 6762 (appendix G), RFC
+/// 7686 and RFC 8375. The list also has the `arpa` domain of addresses, and ICANN's `internal`.
 const LOCAL: [&str; 14] = [
     "test",
     "invalid",
@@ -99,7 +99,7 @@ mod tests {
 
     type Stored = Option<&'static str>;
 
-    /// The stored form in development and in production; `None` if the URL is rejected.
+    /// The stored form in development, and the stored form in production; `None`: the URL is rejected.
     #[test]
     fn in_production_a_browser_returns_to_a_public_host_over_tls() {
         let both = |kept: &'static str| (Some(kept), Some(kept));
