@@ -52,19 +52,19 @@ pub(crate) struct Config {
     pub(crate) version: &'static str,
     /// The environment that the process runs in.
     pub(crate) environment: Environment,
-    /// The Redis client.
+    /// The settings of the Redis client.
     pub(crate) redis: RedisConfig,
-    /// MongoDB.
+    /// The settings of the MongoDB client.
     pub(crate) mongo: MongoConfig,
-    /// Idempotency.
+    /// The settings of the idempotency engine and its stores.
     pub(crate) idempotency: IdempotencySettings,
-    /// Payments.
+    /// The settings of payments.
     pub(crate) payments: PaymentsConfig,
-    /// The health endpoints.
+    /// The settings of the health endpoints.
     pub(crate) health: HealthConfig,
-    /// The log.
+    /// The settings of the log.
     pub(crate) log: LogConfig,
-    /// What Lambda sets for this process.
+    /// The variables that Lambda sets for this process.
     pub(crate) lambda: LambdaConfig,
 }
 
