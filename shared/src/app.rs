@@ -82,8 +82,8 @@ impl App {
     }
 
     pub(crate) fn new(config: Config) -> Self {
-        // The fields are constants. A call could unwind and drop the other fields, and the function would then link
-        // every client.
+        // The values of the fields are constants. If a value were made by a call, that call could panic, and the other
+        // fields would then be dropped. So the function would link every client.
         Self {
             config,
             secrets: const { OnceLock::new() },

@@ -5,12 +5,12 @@
 //! URL is invalid, does not stop the start: health reports it.
 //!
 //! Some settings are safe only in development, and stop the start if `ENVIRONMENT` has another value. They are the
-//! sandbox, memory instead of a store, and a secret with fewer than 16 characters. A key or credentials sent
-//! unencrypted to another host, and a certificate that is not verified, are unsafe too.
+//! sandbox, memory instead of a store, and a secret with fewer than 16 characters. The same applies to a key or
+//! credentials that are sent unencrypted to another host, and to a certificate that is not verified.
 //!
-//! A secret is either the value of its variable, or is stored in AWS Secrets Manager. The ARN of a stored secret is in the
-//! variable with the suffix `_SECRET_ARN`. The text of the stored secret is what the other variable would contain. If both
-//! variables are set, the start stops.
+//! A secret is either the value of its variable, or is stored in AWS Secrets Manager. The ARN of a stored secret is in
+//! the variable with the suffix `_SECRET_ARN`. The stored secret has the text that the other variable would contain. If
+//! both variables are set, the start stops.
 //!
 //! A variable that is empty or blank counts as not set. `HEALTH_CRITICAL` is the exception: its empty value means "none".
 //!

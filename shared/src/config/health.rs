@@ -48,7 +48,7 @@ const LONGEST_TOKEN: usize = 256;
 const LONGEST_MEMO_MS: u64 = 60_000;
 
 impl HealthConfig {
-    /// The time limit of one probe: the shorter of both limits.
+    /// The time limit of one probe: the shorter one of `check_timeout` and `total_timeout`.
     pub(crate) fn probe_limit(&self) -> Duration {
         self.check_timeout.min(self.total_timeout)
     }

@@ -43,7 +43,7 @@ pub enum ConfigError {
     Unsafe {
         /// The name of the variable.
         variable: &'static str,
-        /// What the value does wrong, as a verb phrase. The value itself is not shown.
+        /// What is wrong with the value, as a verb phrase. The value itself is not shown.
         problem: &'static str,
         /// The accepted values.
         accepted: &'static str,

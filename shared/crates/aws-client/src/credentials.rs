@@ -21,7 +21,8 @@ pub struct CredentialsCell {
     requesting: tokio::sync::Mutex<()>,
 }
 
-/// The shortest remaining validity of kept credentials. A signature must still be valid when the server checks it.
+/// Kept credentials are used only if they are valid for at least this long. A signature must still be valid when the
+/// server checks it.
 const LEAST_LIFE: Duration = Duration::from_secs(300);
 
 impl CredentialsCell {

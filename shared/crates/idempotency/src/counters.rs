@@ -11,7 +11,7 @@ use super::RecordKey;
 /// Something that happens to a key, and that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A first attempt started.
+    /// The first attempt under a key started.
     Fresh,
     /// A retry received the stored result.
     Replay,
@@ -32,7 +32,7 @@ pub(super) enum Event {
 /// How many events of each kind have happened in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// First attempts.
+    /// First attempts under a key.
     pub fresh: u64,
     /// Retries that received the stored result.
     pub replay: u64,

@@ -28,7 +28,7 @@ pub(super) enum Decision {
     Blocked(Blocked),
 }
 
-/// Why an attempt may start.
+/// Why an attempt is allowed to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Start {
     /// The key is new.

@@ -24,7 +24,7 @@ pub struct Entry {
     pub first_seen: Duration,
     /// Time since the lease of an unfinished attempt ended; zero while the lease runs, and for a finished key.
     pub lease_over_for: Duration,
-    /// Whether another attempt may follow an abandoned one.
+    /// Whether another attempt is allowed after an abandoned one.
     pub policy: Policy,
     /// Digest of the request.
     pub fingerprint: Fingerprint,
@@ -39,7 +39,7 @@ pub struct Entry {
 pub enum Progress {
     /// An attempt is running.
     InProgress {
-        /// Time until its lease ends.
+        /// Time until the attempt's lease ends.
         lease_left: Duration,
     },
     /// The attempt was abandoned, or marked its outcome as unknown. The next claim takes over.
@@ -76,7 +76,7 @@ pub enum NoEffect {
 }
 
 impl NoEffect {
-    /// The name in requests and logs.
+    /// The name of this reason in requests and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::FencedByProvider => "fenced_by_provider",

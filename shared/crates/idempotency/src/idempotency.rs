@@ -19,7 +19,8 @@ use super::outcome::ClaimOutcome;
 use super::store::{Answer, Grant, StoreError};
 use super::{Authority, DerivedKey, IdempotencyConfig, OwnerId, RecordKey, Setup};
 
-/// Claims keys, so that an operation runs only as often as its policy allows. One per process; cheap to clone.
+/// Claims keys, so that an operation runs only as often as its policy allows. A process needs only one engine. Cloning
+/// it is cheap.
 #[derive(Clone)]
 pub struct Idempotency {
     pub(super) engine: Arc<Engine>,

@@ -37,7 +37,8 @@ pub struct Lease {
     /// The end of the lease, or a time before it; unknown for a resumed lease.
     ends: Deadline,
     /// The time by which the work has to end: the end of the lease or of the invocation, whichever is earlier, less the
-    /// time to store the result. The code that bounds the work shares this time, because a renewal moves it.
+    /// time to store the result. The code that limits the time for the work shares this value, because a renewal
+    /// changes it.
     work_end: Arc<Mutex<Deadline>>,
     /// The time until which the provider recognises the derived key, or an earlier time; unknown if no limit applies.
     recognised: Deadline,

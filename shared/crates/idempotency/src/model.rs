@@ -6,16 +6,16 @@
 //! state. MongoDB fails over and drops writes that no majority has. Retentions end and records are deleted. One search
 //! over all of this would not finish, so each configuration of [`Protocol`] covers one part.
 //!
-//! The stores use the functions of production: `decision` for records, `store/hints/rules.rs` for the Redis cache in
-//! front of MongoDB. The network, the clients' steps, MongoDB's filters and replication, and time are modelled by hand.
-//! Clocks that go back, and claims in flight for a whole retention, are not modelled.
+//! The modelled stores call the functions that production uses: `decision` for records, `store/hints/rules.rs` for the
+//! Redis cache in front of MongoDB. The network, the clients' steps, MongoDB's filters and replication, and time are
+//! modelled by hand. Clocks that go back, and claims in flight for a whole retention, are not modelled.
 //!
 //! Executions and responses are counted per *generation* of a key: the first claim of a key starts a generation, and so
 //! does the first claim after the retention of a finished record. Within a generation, an operation runs at most once
-//! under `AtMostOnce`, one response is given, and a result is not replaced.
+//! under `AtMostOnce`, all final responses are the same, and a result is not replaced.
 //!
-//! A search that finds no violation proves little if it could not find one. So the same search also runs on protocols
-//! with one planted bug each, and has to find each bug.
+//! If a search finds no violation, that proves little, because the search may be unable to find one. So the same search
+//! also runs on protocols with one planted bug each, and has to find each bug.
 
 mod action;
 mod answer;

@@ -1,10 +1,10 @@
-//! Whether another attempt may follow an abandoned one (crash, freeze, partition).
+//! Whether another attempt is allowed after an abandoned one (crash, freeze, partition).
 
 use std::time::Duration;
 
 use super::store_time::whole_ms;
 
-/// Whether an operation that may have taken effect may be attempted again.
+/// Whether an operation can be attempted again after an attempt that may have taken effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Policy {
     /// The operation is never attempted again. The outcome is unknown until the key is resolved.
@@ -56,7 +56,7 @@ impl Policy {
         }
     }
 
-    /// The policy that a stored bound means.
+    /// The policy that belongs to a stored bound.
     pub(super) fn from_bound_ms(bound_ms: u64) -> Self {
         match bound_ms {
             0 => Self::AtMostOnce,

@@ -1,14 +1,15 @@
 //! Proof that a saved response was written by this program.
 //!
-//! Several programs may write to one Redis, and a mistake in its access rules lets each overwrite the records of the
-//! others. The saved response of a payment is sent to a customer. So the response carries a MAC (HMAC-SHA256, [RFC
-//! 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key that only the payment functions have.
+//! Several programs may write to one Redis. If its access rules have a mistake, each program can overwrite the records
+//! of the others. The saved response of a payment is sent to a customer. So the response carries a MAC (HMAC-SHA256,
+//! [RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key that only the payment functions have.
 //!
 //! The MAC covers the environment, the record's key, the fingerprint, and status, headers and body. A response without
 //! a valid MAC for its key is not accepted: the caller asks the next store, and finally the ledger.
 //!
-//! The MAC covers no time: a program that can write to the store can restore an earlier response of the same key and
-//! request. So the MAC suits operations whose response never changes, like the payments in the ledger.
+//! The MAC does not cover the time. So a program that can write to the store can restore an earlier response of the
+//! same key and request. Therefore the MAC suits only operations whose response never changes, like the payments in the
+//! ledger.
 //!
 //! To rotate a key, the list holds two keys: the first key signs, and both keys are accepted. A response signed with a
 //! key that is no longer in the list costs a round trip to the next store.
@@ -39,8 +40,9 @@ pub struct ResponseKeys {
 /// Domain separation: distinguishes this use of a key from others, and this signed text from a later version. The
 /// program's name precedes it.
 const PURPOSE: &str = " saved response 1";
-/// Limit for the first read of the keys, as for any secret. On a small function after a cold start, Secrets Manager may
-/// need more than a second. A read that times out starts again, so a shorter limit could fail forever.
+/// The time limit for the first read of the keys, as for every other secret. On a small function after a cold start,
+/// Secrets Manager may need more than a second. A read that times out starts again, so a shorter limit could fail
+/// forever.
 const LONGEST_READ: Duration = Duration::from_secs(3);
 
 impl ResponseKeys {

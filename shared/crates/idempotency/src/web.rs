@@ -57,7 +57,7 @@ const STORE: HeaderName = HeaderName::from_static("idempotency-store");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// The default for `Retry-After`.
+/// The time for `Retry-After` if the store is unavailable.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 
 const KEY_MISSING: Problem = Problem {
@@ -95,7 +95,7 @@ const OUTCOME_UNKNOWN: Problem = Problem {
     detail: "The request may have taken effect. Repeat it later with the same key. Use no other key before you know the outcome.",
 };
 
-/// The idempotency store is unavailable, so the operation did not run.
+/// The problem if the idempotency store is unavailable, so the operation did not run.
 pub(crate) const UNAVAILABLE: Problem = Problem {
     status: StatusCode::SERVICE_UNAVAILABLE,
     slug: "unavailable",

@@ -37,7 +37,7 @@ struct Inner {
 }
 
 /// The share of the time for the first attempt on a client that has replied before. If the connection of that client
-/// drops everything, the rest of the time is enough for a new client to connect.
+/// loses everything that is sent, the rest of the time is enough for a new client to connect.
 const FIRST_ATTEMPT_SHARE: f64 = 0.5;
 /// Time limit of a call, even if the caller's deadline is later. The driver itself has no time limit for a reply.
 const OPERATION_LIMIT: Duration = Duration::from_secs(5);

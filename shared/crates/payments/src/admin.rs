@@ -25,7 +25,7 @@ pub enum PaymentAdminError {
     /// No provider is configured.
     #[error("no provider is configured; set PAYMENT_PROVIDER, and STRIPE_API_KEY for Stripe")]
     NoProvider,
-    /// The ledger did not answer. The code says why.
+    /// The ledger did not answer. The error code says why.
     #[error("ledger unavailable: {0}")]
     Unavailable(&'static str),
     /// The payment has a row, but the row cannot be read.

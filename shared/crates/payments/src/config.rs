@@ -18,7 +18,7 @@ pub const DEFAULT_CANCEL_AFTER: Duration = Duration::from_secs(3_600);
 pub struct PaymentsConfig {
     /// The provider that charges.
     pub provider: ProviderConfig,
-    /// Whether real money moves. If an intent has another mode (live or test), it is not confirmed.
+    /// Whether real money moves (live mode) or not (test mode). An intent with the other mode is not confirmed.
     pub livemode: bool,
     /// The timeout of one request to the provider.
     pub provider_timeout: Duration,

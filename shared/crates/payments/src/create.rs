@@ -2,7 +2,7 @@
 //!
 //! The idempotency engine admits one attempt per key at a time. The attempt opens or finds the payment's row in the ledger, and
 //! [`PaymentService::pay`] advances the payment until it ends or has to wait. A repeated request is answered from the engine's saved
-//! response, or from the ledger where the saved response is only a reference to the payment.
+//! response, or from the ledger if the saved response is only a reference to the payment.
 //!
 //! This module renders no HTTP response: `payments-create` turns the [`Answer`] into one.
 
@@ -94,7 +94,7 @@ impl NewPayment {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the body.
+    /// All errors in the body.
     pub fn parse(
         tenant: Tenant,
         key: IdempotencyKey,
@@ -220,11 +220,11 @@ struct PaymentContext<'a> {
 }
 
 impl PaymentContext<'_> {
-    /// Checks whether an older version accepted an order that this version rejects. If so, its payment answers the request.
+    /// Checks whether an older version accepted an order that this version rejects. If so, the request gets the response of that payment.
     ///
     /// # Errors
     ///
-    /// The answer, if there is no such payment.
+    /// The answer to the request, if there is no such payment.
     async fn check_accepted_before(&self, newly_invalid: &[BodyError]) -> Result<(), Answer> {
         match self.read().await? {
             Some(_) => Ok(()),

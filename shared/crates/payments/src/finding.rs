@@ -17,7 +17,7 @@ pub enum ProviderFinding {
     AmountMismatch,
     /// The provider does not have the intent that the ledger names. The reason can also be an API key of another account or mode.
     NoSuchIntent,
-    /// The provider gave no usable answer. The code says why.
+    /// The provider gave no usable answer. The error code says why.
     Unreachable(&'static str),
 }
 

@@ -71,7 +71,7 @@ pub(super) struct Queue {
 /// The order of a [`Queue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueueOrder {
-    /// The oldest first.
+    /// The oldest payment comes first.
     Oldest,
     /// The payment that has waited longest comes first. Payments that the reconciler has looked at since `looked_before` are left out.
     ///
@@ -120,7 +120,7 @@ pub struct OpenPayments {
 /// Why the ledger did not read or write a payment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LedgerError {
-    /// The ledger did not answer. The code says why. A write may have taken effect.
+    /// The ledger did not answer. The error code says why. A write may have taken effect.
     #[error("ledger unavailable: {0}")]
     Unavailable(&'static str),
     /// The payment has a row, but the row cannot be read. The payment may have been charged.

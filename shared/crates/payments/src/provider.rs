@@ -1,7 +1,7 @@
 //! The payment provider, which charges the customer.
 //!
-//! A provider keeps one *payment intent* per payment. Creating the intent charges nothing; confirming it charges once. The intent's
-//! own state machine is the fence: it accepts only one confirmation, and it accepts no confirmation after a cancellation.
+//! A provider keeps one *payment intent* per payment. Creating the intent charges nothing; confirming it charges once. The states of the
+//! intent prevent a second charge: the intent accepts only one confirmation, and no confirmation after a cancellation.
 //!
 //! If the reply to a request was lost, the code does not guess the outcome. It reads the outcome from the intent's status.
 
@@ -29,7 +29,7 @@ pub(super) trait Provider: Send + Sync {
     /// The provider's name in the ledger and in responses.
     fn name(&self) -> &'static str;
 
-    /// Creates an unconfirmed intent for a payment. The same key creates the same intent.
+    /// Creates an unconfirmed intent for a payment. A repeated call with the same key returns the same intent.
     async fn create(
         &self,
         payment: &Payment,
@@ -108,7 +108,7 @@ pub(super) enum ProviderError {
     /// The request had no effect: it was not sent, or the provider refused it before processing (credentials, rate limit).
     #[error("provider did not process the request: {0}")]
     NotProcessed(&'static str),
-    /// The provider processed the request and rejected it. It would reject each repetition.
+    /// The provider processed the request and rejected it. It would also reject each repetition of the request.
     #[error("provider rejected the request: {0}")]
     Rejected(&'static str),
     /// The request may have taken effect.

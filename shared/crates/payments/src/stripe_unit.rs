@@ -67,7 +67,7 @@ impl StripeUnit {
     ///
     /// # Errors
     ///
-    /// What is accepted instead, if Stripe has no such amount.
+    /// A text that says which amounts are accepted, if Stripe cannot represent this amount.
     pub(crate) fn to_stripe(self, amount: i64) -> Result<i64, &'static str> {
         let (amount, accepted) = match self {
             Self::Minor => (Some(amount), "a whole number from 1 to 99999999"),

@@ -1,10 +1,10 @@
 //! The format and the level of log lines.
 //!
-//! On Lambda each line is a JSON object with `timestamp` (RFC 3339), `level` and `requestId`. Without
-//! `timestamp` and `level`, Lambda treats every line as INFO, and a function with level WARN would lose its errors
+//! On Lambda each line is a JSON object with `timestamp` (RFC 3339), `level` and `requestId`. Without `timestamp` and
+//! `level`, Lambda treats every line as INFO, and a function with level WARN would lose its errors
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>). The subscriber of the
-//! Lambda runtime writes no timestamp, so this module has its own. On a laptop the lines are text, one per request
-//! (`text_lines`).
+//! Lambda runtime writes no timestamp, so this module has its own subscriber. On a laptop the lines are text, one per
+//! request (`text_lines`).
 //!
 //! The configured level applies to our crates and to the function itself. Of other crates, only lines at the levels
 //! WARN and ERROR are written, because some of these crates log requests and headers with tokens at lower levels.

@@ -1,4 +1,4 @@
-//! Laws of claims: which callers may run, and what the others receive.
+//! Laws of claims: which callers run the operation, and what the other callers receive.
 
 #![expect(missing_docs, reason = "the name of a law states the behaviour")]
 

@@ -13,7 +13,7 @@ pub struct ClaimRequest {
     pub owner: OwnerId,
     /// Digest of the request.
     pub fingerprint: Fingerprint,
-    /// Whether another attempt may follow if this one is abandoned.
+    /// Whether another attempt is allowed if this one is abandoned.
     pub policy: Policy,
     /// Length of the lease.
     pub lease: Duration,
@@ -24,8 +24,8 @@ pub struct ClaimRequest {
 /// The attempt that wants to change its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
-    /// The claim that started the attempt. Its owner identifies the attempt; the rest is needed if the store has lost
-    /// the record.
+    /// The claim that started the attempt. The owner in it identifies the attempt. The other fields are needed only if
+    /// the store has lost the record.
     pub claim: ClaimRequest,
     /// The number of the attempt, from 1.
     pub attempt: u64,

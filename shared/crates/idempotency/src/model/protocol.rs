@@ -84,7 +84,7 @@ impl Protocol {
         bug: None,
     };
 
-    /// Three clients that send two requests.
+    /// Three clients send two different requests.
     pub(super) const TWO_REQUESTS: Self = Self {
         name: "two requests",
         clients: 3,
@@ -131,7 +131,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// A result that exists from the start, and whose retention ends.
+    /// A result exists from the start, and its retention ends.
     pub(super) const RETENTION: Self = Self {
         name: "retention",
         beginning: Beginning::Completed,
@@ -162,7 +162,8 @@ impl Protocol {
         ..Self::RETENTION_IN_FRONT
     };
 
-    /// A key that starts unused, so that released records expire too, and unknown records outlast the retention.
+    /// The key is unused at the start. So the search also reaches released records that expire, and unknown records
+    /// that outlast the retention.
     pub(super) const RETENTION_FROM_NOTHING: Self = Self {
         name: "retention from nothing",
         beginning: Beginning::Nothing,
@@ -193,7 +194,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// A primary whose last writes have not reached a majority yet.
+    /// The primary has writes that have not reached a majority yet, and can fail over.
     pub(super) const FAILOVER: Self = Self {
         name: "failover",
         ticks: 1,

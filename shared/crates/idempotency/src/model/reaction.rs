@@ -170,7 +170,8 @@ impl World {
                 let fence = write.fence(protocol);
                 let record = stored.record.as_ref();
                 let (writes, result) = match record {
-                    // MongoDB restores no record, because it deletes no unfinished one.
+                    // In MongoDB, a write whose record is missing is superseded, because MongoDB never deletes an
+                    // unfinished record.
                     None => (false, WriteResult::Superseded(None)),
                     Some(_) => {
                         let step = decision::change(record, &fence, &write.change, now);

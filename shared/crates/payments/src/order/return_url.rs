@@ -149,7 +149,7 @@ mod tests {
             ("http://localhost.example/", (None, None)),
             ("http://192.168.1.5/", (None, None)),
             ("http://app.localhost/", (None, None)),
-            // Other schemes.
+            // URLs with other schemes are rejected.
             ("javascript:alert(1)", (None, None)),
             ("data:text/html,x", (None, None)),
             ("file:///etc/passwd", (None, None)),
@@ -158,7 +158,7 @@ mod tests {
             ("//app.example/", (None, None)),
             ("/done", (None, None)),
             ("", (None, None)),
-            // User and password.
+            // URLs with a user or a password are rejected.
             ("https://user@app.example/", (None, None)),
             ("https://user:pass@app.example/", (None, None)),
             ("https://:pass@app.example/", (None, None)),
@@ -168,7 +168,7 @@ mod tests {
             (r"https:\\app.example\", (None, None)),
             (r"https://app.example/a\b", (None, None)),
             ("https://app.example/%5C", both("https://app.example/%5C")),
-            // Addresses in any notation.
+            // Addresses, in any notation, are accepted only in development.
             ("https://203.0.113.7/", laptop("https://203.0.113.7/")),
             ("https://0x7f.1/", laptop("https://127.0.0.1/")),
             ("https://2130706433/", laptop("https://127.0.0.1/")),
@@ -177,7 +177,7 @@ mod tests {
                 laptop("https://169.254.169.254/latest"),
             ),
             ("https://[2001:db8::1]/", laptop("https://[2001:db8::1]/")),
-            // Local names.
+            // Local names are accepted only in development.
             ("https://localhost/", laptop("https://localhost/")),
             ("https://app.localhost/", laptop("https://app.localhost/")),
             ("https://printer/", laptop("https://printer/")),

@@ -12,7 +12,7 @@ use crate::{EventAnswer, Setup, State, Webhook};
 
 const SECRET: &str = "whsec_1";
 
-/// A payment whose customer has acted, while its row still waits for the customer.
+/// A payment whose customer has acted, but whose row still says that the customer has to act.
 struct Acted {
     world: World,
     webhook: Webhook,
