@@ -17,8 +17,8 @@
 //! this module follows the special case. The page has special rules for HUF and TWD, but only for payouts, which this backend does not
 //! make. Stripe rejects currencies that an account cannot charge.
 //!
-//! Source: <https://docs.stripe.com/currencies>. The page of today does not mention thousandths; the rule for them is from the page of
-//! 2022.
+//! Source: <https://docs.stripe.com/currencies>. The current page does not mention thousandths; the rule for them is from the page in
+//! the year 2022.
 
 use iso_currency::{Currency, Flag};
 
