@@ -28,7 +28,7 @@ pub(crate) fn for_payment(payment: &Payment) -> &'static str {
     }
 }
 
-/// What `payments settle` found at the provider.
+/// The text about what `payments settle` found at the provider.
 pub(crate) fn found(found: ProviderFinding) -> String {
     match found {
         ProviderFinding::AlreadyEnded => "not asked: the payment had already ended".to_owned(),
@@ -45,7 +45,7 @@ pub(crate) fn found(found: ProviderFinding) -> String {
     }
 }
 
-/// What ends an open payment, and when. `None` for a payment that has ended.
+/// The text that says what ends an open payment, and when; `None`: the payment has ended.
 pub(crate) fn end_of_payment(payment: &Payment, cancel_after: Duration) -> Option<String> {
     let closed_at = payment.created_at.after(cancel_after);
     match payment.state {
@@ -109,7 +109,7 @@ pub(crate) const UNKNOWN_KEYS: &str =
 /// Advice below `key list --unknown`, for the keys in progress `abandoned`.
 pub(crate) const ABANDONED_KEYS: &str = "abandoned: the next request with the key takes over. payments-reconcile finishes the keys of payments.";
 
-/// The name of a key's progress, where the key may be absent or damaged.
+/// The name of a key's progress. The key may also be absent or damaged.
 pub(crate) fn progress_of(lookup: &Lookup) -> &'static str {
     match lookup {
         Lookup::Found(entry) => progress(&entry.progress),

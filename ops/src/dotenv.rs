@@ -11,7 +11,7 @@ use std::{fs, io};
 pub(crate) struct Dotenv(BTreeMap<String, String>);
 
 impl Dotenv {
-    /// Reads `.env` in the current folder. A missing file is an empty one.
+    /// Reads `.env` in the current folder. A missing file counts as an empty file.
     pub(crate) fn read() -> Result<Self, String> {
         match fs::read_to_string(".env") {
             Ok(text) => Self::parse(&text),
@@ -63,7 +63,7 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     is_name.then_some((name, value))
 }
 
-/// A value without its quotes or its comment. `None` if a quote is not closed, or text follows the closing one.
+/// A value without its quotes or its comment; `None`: a quote is not closed, or text follows the closing quote.
 fn unquoted(value: &str) -> Option<&str> {
     for quote in ['"', '\''] {
         if let Some(quoted) = trimmed(value).strip_prefix(quote) {

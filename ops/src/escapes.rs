@@ -29,7 +29,7 @@ pub(crate) fn unescape(shown: &str) -> String {
     text + rest
 }
 
-/// JSON with its invisible characters as JSON escapes. It parses to the same document.
+/// Replaces the invisible characters in JSON by JSON escapes. The result parses to the same document.
 pub(crate) fn visible_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for character in json.chars() {

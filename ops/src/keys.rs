@@ -68,7 +68,7 @@ fn parsed(scope: &str, key: &str) -> Result<RecordKey, String> {
     Ok(RecordKey::new(&parsed_scope(scope)?, &parsed_key(key)?))
 }
 
-/// Parses a scope as [`scope_and_key`] formats it and a [`Page`] prints it.
+/// Parses a scope in the form that [`scope_and_key`] makes and a [`Page`] prints.
 fn parsed_scope(text: &str) -> Result<Scope, String> {
     let scope = escapes::unescape(text);
     let mut parts = scope.splitn(3, ':');

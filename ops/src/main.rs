@@ -27,7 +27,7 @@ use self::dotenv::Dotenv;
 use self::page::Page;
 use self::report::Report;
 
-/// The time limit of a command, for which an operator waits.
+/// The time limit of a command. An operator waits while the command runs.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {

@@ -36,7 +36,7 @@ impl Page {
         Self::columns(std::iter::once(&heading).chain(rows))
     }
 
-    /// Names and values, one pair per line.
+    /// A list of names and values. Each line has one name and its value.
     pub(crate) fn list(pairs: &[(&str, String)]) -> Self {
         let rows = pairs
             .iter()
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(Page::list(&pairs).to_string(), "a     1\nlong  2\n");
     }
 
-    /// Covers every constructor of a page: the text adds no line, and no printed character is invisible.
+    /// Tests every constructor of a page. No text adds a line, and no printed character is invisible.
     #[test]
     fn no_text_ends_a_line_or_controls_the_terminal() {
         let hostile = "a\u{1b}[2J\r\n\u{202e}\u{9b}b";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-/// A duration in its two largest units.
+/// A duration in its two largest units, for example `2h 3m`.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let coarse = match seconds {
@@ -26,7 +26,7 @@ fn days(seconds: i64) -> String {
     }
 }
 
-/// A time in the past, as a duration before now.
+/// A time in the past, for example `2h 3m ago`.
 pub(crate) fn ago(time: Duration) -> String {
     format!("{} ago", duration(time))
 }

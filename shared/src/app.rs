@@ -1,8 +1,8 @@
 //! The composition root of a process: its settings and its clients.
 //!
-//! [`App`] reads the settings once and builds each client at its first use, once per process. A function asks it
-//! for the one service that it serves, and the service gets the clients that it needs. So a process has one
-//! connection to Redis and one pool for MongoDB, and a function links only the clients that its service uses.
+//! [`App`] reads the settings once and builds each client at its first use, once per process. A function asks the app
+//! for the one service that it serves, and the service gets the clients that it needs. So a process has one connection
+//! to Redis and one pool for MongoDB, and a function links only the clients that its service uses.
 
 use std::ffi::OsString;
 use std::sync::{Arc, OnceLock};
@@ -82,8 +82,8 @@ impl App {
     }
 
     pub(crate) fn new(config: Config) -> Self {
-        // The fields are constants. A call could unwind and drop the other fields, and the function would then link
-        // every client.
+        // The values of the fields are constants. If a value were made by a call, that call could panic, and the other
+        // fields would then be dropped. So the function would link every client.
         Self {
             config,
             secrets: const { OnceLock::new() },
@@ -128,7 +128,7 @@ impl App {
         &self.config.payments
     }
 
-    /// The idempotency engine over the configured stores. It trusts any saved response.
+    /// The idempotency engine with the configured stores. It accepts every saved response, signed or not.
     pub fn idempotency(&self) -> Idempotency {
         self.idempotency_signing(None)
     }

@@ -5,12 +5,12 @@
 //! URL is invalid, does not stop the start: health reports it.
 //!
 //! Some settings are safe only in development, and stop the start if `ENVIRONMENT` has another value. They are the
-//! sandbox, memory instead of a store, and a secret with fewer than 16 characters. A key or credentials sent
-//! unencrypted to another host, and a certificate that is not verified, are unsafe too.
+//! sandbox, memory instead of a store, and a secret with fewer than 16 characters. The same applies to a key or
+//! credentials that are sent unencrypted to another host, and to a certificate that is not verified.
 //!
-//! A secret is either the value of its variable, or is stored in AWS Secrets Manager. The ARN of a stored secret is in the
-//! variable with the suffix `_SECRET_ARN`. The text of the stored secret is what the other variable would contain. If both
-//! variables are set, the start stops.
+//! A secret is either the value of its variable, or is stored in AWS Secrets Manager. The ARN of a stored secret is in
+//! the variable with the suffix `_SECRET_ARN`. The stored secret has the text that the other variable would contain. If
+//! both variables are set, the start stops.
 //!
 //! A variable that is empty or blank counts as not set. `HEALTH_CRITICAL` is the exception: its empty value means "none".
 //!
@@ -52,19 +52,19 @@ pub(crate) struct Config {
     pub(crate) version: &'static str,
     /// The environment that the process runs in.
     pub(crate) environment: Environment,
-    /// The Redis client.
+    /// The settings of the Redis client.
     pub(crate) redis: RedisConfig,
-    /// MongoDB.
+    /// The settings of the MongoDB client.
     pub(crate) mongo: MongoConfig,
-    /// Idempotency.
+    /// The settings of the idempotency engine and its stores.
     pub(crate) idempotency: IdempotencySettings,
-    /// Payments.
+    /// The settings of payments.
     pub(crate) payments: PaymentsConfig,
-    /// The health endpoints.
+    /// The settings of the health endpoints.
     pub(crate) health: HealthConfig,
-    /// The log.
+    /// The settings of the log.
     pub(crate) log: LogConfig,
-    /// What Lambda sets for this process.
+    /// The variables that Lambda sets for this process.
     pub(crate) lambda: LambdaConfig,
 }
 

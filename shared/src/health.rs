@@ -1,8 +1,8 @@
 //! The health endpoints: is the service working, what fails, and what is the fallback?
 //!
-//! Each endpoint is one function. [`Liveness`] does no I/O: a process that responds is alive. [`RedisHealth`]
-//! proves that Redis can be written and read, not only reached. [`DetailedHealth`] checks Redis, MongoDB and this
-//! process in parallel, under one deadline, and summarises them.
+//! Each endpoint is one function. [`Liveness`] does no I/O: a process that responds is alive. [`RedisHealth`] writes
+//! and reads a key, and so proves that Redis works, not only that it can be reached. [`DetailedHealth`] checks Redis,
+//! MongoDB and this process in parallel, under one deadline, and summarises them.
 //!
 //! A probe measures facts, and a pure function derives the report from them. A result is reused for a while, so
 //! that many health requests do not load Redis. Only callers with permission get more than the status (`access`).
@@ -116,7 +116,7 @@ impl Identity {
     }
 }
 
-/// Liveness: a process that responds is alive.
+/// The response of the liveness endpoint. A process that responds is alive.
 #[derive(Clone, Debug, Serialize)]
 pub struct Liveness {
     status: Status,
@@ -151,7 +151,7 @@ fn record(metrics: &Metrics, dependency: &'static str, status: Status, latency_m
     metrics.record(("dependency", dependency), &found);
 }
 
-/// Milliseconds as in responses, rounded to microseconds.
+/// Converts a duration to milliseconds for a response. The result is rounded to whole microseconds.
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -36,7 +36,8 @@ async function charge(order, idempotencyKey) {
 }
 
 export async function handler({ order }) {
-  // Random for each `begin`, never the event's id: with that id, a second delivery would count as the same attempt.
+  // The owner is random for each `begin`. It must not be the event's id, because a second delivery would
+  // then count as the same attempt.
   const owner = randomBytes(16).toString('hex');
   const begun = await ask('begin', { scope: 'orders', key: order.id, payload: order, owner, lease_ms: 30_000 });
   if (begun.outcome === 'replay') return begun.response;
@@ -61,7 +62,7 @@ export async function handler({ order }) {
     return { status: 502, reason: 'unknown' };
   }
   const stored = await ask('complete', { lease, response: result });
-  // The charge happened even if its result is not stored. If another result was stored first, that one counts.
+  // The charge has happened, even if its result is not stored. If another result was stored first, that result counts.
   return 'response' in stored ? stored.response : result;
 }
 

@@ -49,7 +49,8 @@ def charge(order, idempotency_key):
 
 def handler(event, context=None):
     order = event["order"]
-    # Random for each `begin`, never the event's id: with that id, a second delivery would count as the same attempt.
+    # The owner is random for each `begin`. It must not be the event's id, because a second delivery would
+    # then count as the same attempt.
     owner = secrets.token_hex(16)
     outcome, begun = ask("begin", scope="orders", key=order["id"], payload=order, owner=owner, lease_ms=30000)
     if outcome == "replay":
@@ -72,7 +73,7 @@ def handler(event, context=None):
         ask("mark_unknown", lease=lease)
         return {"status": 502, "reason": "unknown"}
     _, stored = ask("complete", lease=lease, response=result)
-    # The charge happened even if its result is not stored. If another result was stored first, that one counts.
+    # The charge has happened, even if its result is not stored. If another result was stored first, that result counts.
     return stored.get("response", result)
 
 

@@ -1,4 +1,4 @@
-//! Turns the answer to a request for a payment into an HTTP response.
+//! Turns the answer to a client's request for a payment into an HTTP response.
 
 use std::time::Duration;
 
@@ -44,7 +44,8 @@ pub(crate) fn invalid(errors: &[BodyError]) -> Response {
     VALIDATION_FAILED.with(&Errors { errors })
 }
 
-/// A 202 with the payment's location. The response says what the customer has to do, or else when to ask again.
+/// A 202 with the payment's location. The response says what the customer has to do. If the customer has nothing to do,
+/// the response says when the client should ask again.
 fn pending(payment: &Payment, extra: &Map<String, Value>) -> Response {
     let mut response = Response::new(payment.to_json(extra).into());
     *response.status_mut() = StatusCode::ACCEPTED;

@@ -1,4 +1,4 @@
-//! `POST /api/payments`: charges a payment, once per idempotency key.
+//! `POST /api/payments`: charges a payment, once for each idempotency key.
 
 mod answer;
 mod body;

@@ -1,4 +1,4 @@
-//! `GET /api/payments/{id}`: a payment of the caller, from the ledger.
+//! `GET /api/payments/{id}`: returns a payment of the caller from the ledger.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Invoked by a schedule: reconciles payments that stayed open.
+//! A schedule invokes this function. It reconciles payments that stayed open.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Turns the answer to an event into an HTTP response.
+//! Turns the answer to an event of the provider into an HTTP response.
 
 use http::StatusCode;
 use shared::idempotency::web as idempotent;

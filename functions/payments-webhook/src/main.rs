@@ -1,4 +1,4 @@
-//! `POST /api/payments/webhook`: receives the provider's events, and reconciles the payment of each.
+//! `POST /api/payments/webhook`: receives the provider's events, and reconciles the payment that each event names.
 
 mod answer;
 
@@ -11,7 +11,7 @@ use shared::lambda::{self, Invocation};
 use shared::payments::Webhook;
 use shared::web::{self, Refusal, Response};
 
-/// The longest body of an event, in bytes.
+/// The longest body of a request with an event, in bytes.
 const LONGEST_BODY: usize = 256 * 1024;
 
 fn main() -> ExitCode {

@@ -18,7 +18,7 @@ use crate::page::Page;
 use crate::quantities::{ago, duration};
 use crate::{advice, command_deadline};
 
-/// The longest response, in bytes: the same limit as in the function `idempotency`.
+/// The longest response, in bytes. The function `idempotency` has the same limit.
 const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 
 /// The arguments of the command.
@@ -73,7 +73,7 @@ pub(super) async fn run(
     }
 }
 
-/// The record, if its outcome is unknown.
+/// Returns the record if its key can be resolved, otherwise the error for the operator.
 fn resolvable(lookup: Lookup, scope: &str, key: &str) -> Result<Entry, String> {
     let entry = match lookup {
         Lookup::Found(entry) => *entry,

@@ -123,7 +123,7 @@ fn is_reference(entry: &Entry) -> bool {
     matches!(&entry.progress, Progress::Completed(saved) if Payment::is_reference(saved))
 }
 
-/// The status of a result, and the length of its body.
+/// The HTTP status of a stored result, and the length of its body.
 fn result(entry: &Entry) -> Option<(u16, u64)> {
     let Progress::Completed(saved) = &entry.progress else {
         return None;

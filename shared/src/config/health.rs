@@ -15,12 +15,12 @@ pub(crate) struct HealthConfig {
     pub(crate) check_timeout: Duration,
     /// Time limit of a whole response.
     pub(crate) total_timeout: Duration,
-    /// How long a result is reused.
+    /// How long the result of a check is reused.
     pub(crate) memo: Duration,
     /// The probe time above which a service is `degraded`.
     pub(crate) slow: Duration,
-    /// Whether MongoDB is authoritative for keys, for a function without the URI of MongoDB. `None`: MongoDB is
-    /// authoritative if its URI is set.
+    /// Whether MongoDB is authoritative for keys. A function that does not have the URI of MongoDB needs this setting.
+    /// `None`: MongoDB is authoritative if its URI is set.
     pub(crate) mongodb_decides: Option<bool>,
     /// The services that make the overall status `unhealthy`; `None`: the services without which no key can be claimed.
     pub(crate) critical: Option<Vec<Service>>,
@@ -41,12 +41,14 @@ pub(crate) enum Service {
 
 /// The longest time limit of a response: API Gateway waits at most 30 seconds.
 const LONGEST_API_ANSWER_MS: u64 = 29_000;
+/// The longest token, in bytes.
 const LONGEST_TOKEN: usize = 256;
-/// The longest time for which a result may be reused. An older result would say nothing about the current state.
+/// The longest time for which the result of a check may be reused. An older result would say nothing about the current
+/// state.
 const LONGEST_MEMO_MS: u64 = 60_000;
 
 impl HealthConfig {
-    /// The time limit of one probe: the shorter of both limits.
+    /// The time limit of one probe: the shorter one of `check_timeout` and `total_timeout`.
     pub(crate) fn probe_limit(&self) -> Duration {
         self.check_timeout.min(self.total_timeout)
     }

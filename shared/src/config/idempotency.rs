@@ -13,7 +13,7 @@ use super::reader::{LONGEST_INVOCATION_MS, Reader};
 pub(crate) struct IdempotencySettings {
     /// The settings of the engine.
     pub(crate) keys: IdempotencyConfig,
-    /// The namespace of the keys of the function `idempotency`. Callers that trust each other share one.
+    /// The namespace of the keys of the function `idempotency`. Callers that trust each other share one namespace.
     pub(crate) namespace: String,
     /// Whether the memory of this process may replace Redis.
     pub(crate) memory_fallback: bool,

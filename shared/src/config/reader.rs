@@ -13,9 +13,9 @@ pub enum ConfigError {
     /// The value is not accepted.
     #[error("{variable} is `{found}`; accepted: {accepted}")]
     Unusable {
-        /// The variable.
+        /// The name of the variable.
         variable: &'static str,
-        /// Its value, cut to 64 characters.
+        /// The value of the variable, cut to 64 characters.
         found: String,
         /// The accepted values.
         accepted: Cow<'static, str>,
@@ -23,17 +23,17 @@ pub enum ConfigError {
     /// The value is not accepted and may be a secret, so it is not shown.
     #[error("{variable} is invalid (value not shown); accepted: {accepted}")]
     UnusableSecret {
-        /// The variable.
+        /// The name of the variable.
         variable: &'static str,
         /// The accepted values.
         accepted: Cow<'static, str>,
     },
-    /// Two variables are set that exclude each other.
+    /// Two variables are set, but only one of them may be set.
     #[error("{variable} and {other} are both set; set only one of them")]
     Conflict {
-        /// The variable.
+        /// The name of the variable.
         variable: &'static str,
-        /// The other variable.
+        /// The name of the other variable.
         other: &'static str,
     },
     /// The value is safe only in development, and this is another environment.
@@ -41,9 +41,9 @@ pub enum ConfigError {
         "{variable} {problem}; only `ENVIRONMENT=development` allows that; accepted here: {accepted}"
     )]
     Unsafe {
-        /// The variable.
+        /// The name of the variable.
         variable: &'static str,
-        /// What the value does wrong, as a verb phrase. The value itself is not shown.
+        /// What is wrong with the value, as a verb phrase. The value itself is not shown.
         problem: &'static str,
         /// The accepted values.
         accepted: &'static str,
@@ -51,7 +51,7 @@ pub enum ConfigError {
     /// A required variable is not set.
     #[error("{variable} is not set; accepted: {accepted}")]
     Missing {
-        /// The variable.
+        /// The name of the variable.
         variable: &'static str,
         /// The accepted values.
         accepted: Cow<'static, str>,

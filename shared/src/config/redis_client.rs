@@ -112,8 +112,8 @@ fn required<T>(value: Option<T>, variable: &'static str, accepted: &str) -> Resu
     })
 }
 
-/// Rejects a URL without TLS or with user or password: a token needs TLS, and replaces user and password. An
-/// unparseable URL is accepted here; health reports it.
+/// Rejects a URL without TLS, and a URL with a user or a password. The token for `REDIS_AUTH=iam` needs TLS, and
+/// replaces user and password. An unparseable URL is accepted here; health reports it.
 fn require_tls_alone(url: &str) -> Result<(), ConfigError> {
     let is_usable = Url::parse(url).map_or(true, |url| {
         matches!(url.scheme(), "rediss" | "valkeys")
@@ -132,7 +132,8 @@ fn require_tls_alone(url: &str) -> Result<(), ConfigError> {
 
 /// Returns the content of a regular file of at most 1 MiB that contains only valid PEM certificates, at least one.
 fn certificates(path: &str) -> Option<Vec<u8>> {
-    // Checked before opening, because opening a named pipe would wait for its writer.
+    // The type of the file is checked before the file is opened. Otherwise, opening a named pipe would wait until
+    // another process writes to it.
     if !std::fs::metadata(path).ok()?.is_file() {
         return None;
     }

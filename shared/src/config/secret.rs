@@ -28,8 +28,8 @@ pub(super) fn read_source(
     }
 }
 
-/// Reads a [list](foundation::secret::Secret::list) of secrets in the same way. A list in a variable is checked here. A
-/// list in Secrets Manager is checked by the code that uses it.
+/// Reads a [list](foundation::secret::Secret::list) of secrets in the same way as [`read_source`] reads one secret. A
+/// list in a variable is checked here. A list in Secrets Manager is checked by the code that uses it.
 pub(super) fn read_list(
     read: &Reader<'_>,
     variable: &'static str,

@@ -14,11 +14,11 @@ use crate::config::is_details_token;
 pub(crate) struct Access(Rule);
 
 enum Rule {
-    /// Every client: development without a token.
+    /// Every client sees the details. This is the rule in development without a token.
     EveryClient,
-    /// A client that sends this token.
+    /// Only a client that sends this token sees the details.
     Token { token: SecretCell, shortest: usize },
-    /// No client: any other environment without a token.
+    /// No client sees the details. This is the rule in any other environment without a token.
     NoClient,
 }
 
@@ -51,8 +51,8 @@ impl Access {
         report.response(has_details)
     }
 
-    /// Whether the sender of these headers may see the details. If the token does not match, the stored token may
-    /// have been rotated: the token is read again, with growing pauses.
+    /// Whether the sender of these headers may see the details. If the token does not match, the stored token may have
+    /// been rotated. So the token is read again, with longer and longer pauses between the reads.
     async fn permits(&self, headers: &HeaderMap, deadline: Deadline) -> bool {
         let (cell, shortest) = match &self.0 {
             Rule::EveryClient => return true,

@@ -1,4 +1,5 @@
-//! The outcome of a check: a status, and for a problem, a text for people and a stable code for programs.
+//! The outcome of a check. It has a status. If there is a problem, it also has a text for people and a stable code for
+//! programs.
 
 use super::Status;
 

@@ -165,7 +165,7 @@ impl Services {
     }
 }
 
-/// The services without which no key can be claimed, given the fallback of Redis.
+/// The services without which no key can be claimed, if Redis has this fallback.
 fn critical_services(fallback: Fallback) -> Vec<Service> {
     match fallback {
         Fallback::MongoDb => vec![Service::MongoDb],
@@ -174,8 +174,8 @@ fn critical_services(fallback: Fallback) -> Vec<Service> {
     }
 }
 
-/// Derives the overall status. A critical service that does not work comes first, then any service that is not
-/// well.
+/// Derives the overall status. It is `unhealthy` if a critical service does not work. Otherwise, it is `degraded` if
+/// any service is not well.
 fn overall(services: &[(Service, Status)], critical: &[Service]) -> Status {
     let fails_critically =
         |(service, status): &(_, Status)| !status.is_serving() && critical.contains(service);
@@ -195,7 +195,8 @@ mod tests {
     #[test]
     fn only_critical_services_make_the_overall_status_unhealthy() {
         use Status::{Connected, Degraded, Disconnected, Healthy, Unhealthy};
-        // The status of one service, then the overall status if that service is critical, then if it is not critical.
+        // Each case has three statuses: of one service, overall if that service is critical, and overall if it is not
+        // critical.
         let cases = [
             (Healthy, Healthy, Healthy),
             (Connected, Healthy, Healthy),

@@ -16,7 +16,7 @@ use super::payload::Payload;
 use super::start;
 use crate::App;
 
-/// One event to handle. Not `Debug`, because it has the caller's data.
+/// The event of one invocation. Not `Debug`, because it has the caller's data.
 pub struct Event {
     /// The payload as it was sent; `None` if it is not JSON. Lambda rejects such an event; a local server
     /// may pass it on.
@@ -31,9 +31,9 @@ const PANICKED: (&str, &str) = (
     "The invocation failed because of an internal error. Include its request id when you report it.",
 );
 
-/// Runs a function that is invoked directly. `build` creates its state from the [`App`], once; `handle` handles
-/// each event with it. A panic becomes a function error. Returns only if the function cannot start or Lambda ends
-/// it.
+/// Runs a function that is invoked directly. `build` creates the state of the function from the [`App`], once. `handle`
+/// handles each event with this state. A panic becomes a function error. Returns only if the function cannot start or
+/// Lambda ends it.
 pub fn serve_events<S, F>(build: impl FnOnce(&App) -> S, handle: fn(Arc<S>, Event) -> F) -> ExitCode
 where
     S: Send + Sync + 'static,

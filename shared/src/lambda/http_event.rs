@@ -2,8 +2,8 @@
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
 //!
 //! The conversion of `lambda_http` panics on events that clients can cause: two protocols in `X-Forwarded-Proto`, a
-//! space in `Host`, a query that is not encoded. It also runs before any of our code, so after a
-//! panic the client would get no problem document and no request id.
+//! space in `Host`, a query that is not encoded. That conversion also runs before any of our code. So after a panic,
+//! the client would get no problem document and no request id.
 //!
 //! So this module parses each member separately. It ignores members that no endpoint reads. It replaces a header
 //! value that HTTP does not allow by one that no endpoint accepts. If method, path, headers or body are invalid,
@@ -33,7 +33,7 @@ pub(super) struct HttpEvent {
     pub(super) request: Result<Request, Problem>,
 }
 
-/// The event has no valid request.
+/// The problem if the event has no valid request.
 const UNREADABLE: Problem = Problem {
     status: StatusCode::BAD_REQUEST,
     slug: "request-unreadable",

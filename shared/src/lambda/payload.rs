@@ -3,8 +3,8 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// Any JSON; `None` for anything else. Lambda rejects an invalid payload; a local server may pass it on. Deserializing
-/// never fails, because the runtime would then respond with an error of its own.
+/// The payload, if it is JSON; otherwise `None`. Lambda rejects an invalid payload, but a local server may pass it on.
+/// Deserializing never fails. If it failed, the runtime would respond with an error of its own.
 pub(super) struct Payload(pub(super) Option<Box<RawValue>>);
 
 impl<'de> Deserialize<'de> for Payload {

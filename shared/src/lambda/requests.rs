@@ -19,9 +19,9 @@ use super::payload::Payload;
 use super::start;
 use crate::App;
 
-/// Runs a function for HTTP requests. `build` creates its state from the [`App`], once; `handle` handles each
-/// invocation with it. Every event gets a response, even without a valid request. Returns only if the function
-/// cannot start or Lambda ends it.
+/// Runs a function for HTTP requests. `build` creates the state of the function from the [`App`], once. `handle`
+/// handles each invocation with this state. Every event gets a response, even without a valid request. Returns only if
+/// the function cannot start or Lambda ends it.
 pub fn serve<S, F, R>(
     build: impl FnOnce(&App) -> S,
     handle: fn(Arc<S>, Invocation) -> F,

@@ -15,13 +15,14 @@ use super::{REQUEST_TIMEOUT, Unavailable, configuration};
 /// The credentials of this process, requested at the first use.
 #[derive(Default)]
 pub struct CredentialsCell {
-    /// Credentials that expire, kept until shortly before they do. Never locked across an await.
+    /// The credentials, if they expire. They are kept until shortly before that. Never locked across an await.
     held: Mutex<Option<Credentials>>,
-    /// Held while a caller requests credentials.
+    /// Locked while a caller requests credentials.
     requesting: tokio::sync::Mutex<()>,
 }
 
-/// The shortest remaining validity of kept credentials. A signature must still be valid when the server checks it.
+/// Kept credentials are used only if they are valid for at least this long. A signature must still be valid when the
+/// server checks it.
 const LEAST_LIFE: Duration = Duration::from_secs(300);
 
 impl CredentialsCell {
@@ -54,7 +55,7 @@ impl CredentialsCell {
                 .credentials_provider()
                 .ok_or_else(|| Unavailable::new("no_credentials_provider"))?;
             let found = provider.provide_credentials().await;
-            // The SDK's text is dropped, because it names hosts and files.
+            // The text of the SDK's error is dropped, because it names hosts and files.
             let found = found.map_err(|_| Unavailable::new("no_credentials"))?;
             *self.held.lock() = found.expiry().is_some().then(|| found.clone());
             Ok(found)

@@ -15,7 +15,7 @@ pub use credentials::CredentialsCell;
 use foundation::Deadline;
 pub use stored::SecretsManager;
 
-/// Why AWS gives no result. It keeps only a code, because AWS's own text can quote the request.
+/// Why AWS gives no result. The error keeps only a code, because AWS's error message can contain parts of the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("AWS unavailable: {code}")]
 pub struct Unavailable {
@@ -24,7 +24,7 @@ pub struct Unavailable {
     pub code: String,
 }
 
-/// Time limit of TCP and TLS together.
+/// The time limit for connecting: TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -58,7 +58,8 @@ async fn configuration(
             reason = "this module configures the AWS SDK"
         )]
         aws_config::defaults(BehaviorVersion::v2026_01_12())
-            // Without a region the SDK would look for one, on a laptop over the network.
+            // If no region were set, the SDK would search for one. On a developer's machine it would search over the
+            // network.
             .region(Region::new(region.to_owned()))
             .http_client(http_client)
             .timeout_config(timeouts.build())

@@ -1,11 +1,11 @@
 //! The deadline of an invocation.
 //!
-//! Lambda sends the instant at which an invocation ends, and every wait of a function must end before it. A
-//! [`Deadline`] is that instant. It is read once when the invocation arrives, measured on the monotonic clock from
-//! then on, and passed to every wait. It never moves later.
+//! Lambda sends the instant at which an invocation ends, and every wait of a function must end before that instant. A
+//! [`Deadline`] is that instant. The code reads it once, when the invocation arrives, and passes it to every wait. From
+//! then on, the deadline is measured on the monotonic clock. It never moves later.
 //!
-//! Lambda sends the instant as wall-clock milliseconds. `cargo lambda watch` sends ten minutes after the Unix
-//! epoch, so an instant before the start of this process counts as unknown. Any other instant in the past is a
+//! Lambda sends the instant as wall-clock milliseconds. `cargo lambda watch` sends an instant that is ten minutes after
+//! the Unix epoch. So an instant before the start of this process counts as unknown. Any other instant in the past is a
 //! deadline that is over.
 
 use std::future::Future;
@@ -51,7 +51,8 @@ impl Deadline {
         }
     }
 
-    /// Returns this deadline, sooner by `reserve`, which stays free for sending the response.
+    /// Returns a deadline that is sooner by `reserve`. The reserved time is for work after this deadline, for example
+    /// for sending the response.
     #[must_use]
     pub fn reserving(self, reserve: Duration) -> Self {
         Self(
@@ -60,7 +61,7 @@ impl Deadline {
         )
     }
 
-    /// Returns the time left, zero after the deadline; `None` for an unknown deadline.
+    /// Returns the time left, which is zero after the deadline; `None`: the deadline is unknown.
     pub fn remaining(self) -> Option<Duration> {
         self.0
             .map(|instant| instant.saturating_duration_since(Instant::now()))

@@ -40,7 +40,7 @@ impl Environment {
         &self.name
     }
 
-    /// Whether this is development, on a laptop or deployed. Every other environment counts as production.
+    /// Whether the environment is development, on a laptop or deployed. Every other environment counts as production.
     pub fn is_development(&self) -> bool {
         self.name == "development"
     }
@@ -50,7 +50,8 @@ impl Environment {
         self.is_deployed
     }
 
-    /// Whether this is development and not deployed. There is then no API Gateway in front of the functions.
+    /// Whether the environment is development, and the process is not deployed. Then there is no API Gateway in front
+    /// of the functions.
     pub fn is_laptop(&self) -> bool {
         self.is_development() && !self.is_deployed
     }

@@ -4,8 +4,8 @@
 //! write it as an escape, `"\ud83d"`, and JSON's grammar allows that ([RFC 8259, 8.2]). So strings are parsed as bytes
 //! here: UTF-8, and [WTF-8] for a lone half. Two different strings never have the same bytes.
 //!
-//! Some programs write a byte order mark before the text. A parser may ignore it (section 8.1), and
-//! [`without_mark`] does.
+//! Some programs write a byte order mark before the text. RFC 8259 allows a parser to ignore the mark (section 8.1),
+//! and [`without_mark`] removes it.
 //!
 //! [RFC 8259, 8.2]: https://www.rfc-editor.org/rfc/rfc8259#section-8.2
 //! [WTF-8]: https://wtf-8.codeberg.page/

@@ -25,18 +25,19 @@ pub enum SecretSource {
 /// The name of a secret in a [`SecretStore`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSecret {
-    /// The variable that has the secret's ARN.
+    /// The name of the variable that has the secret's ARN.
     pub variable: &'static str,
-    /// Its ARN in AWS Secrets Manager.
+    /// The secret's ARN in AWS Secrets Manager.
     pub arn: String,
-    /// Its region, from the ARN.
+    /// The secret's region, from the ARN.
     pub region: String,
     /// How long a value is used before it is read again.
     pub ttl: Duration,
 }
 
-/// The largest number of secrets in a list: during a rotation, the old and the new secret are both valid.
+/// The largest number of secrets in a list. During a rotation, the old secret and the new secret are both valid.
 const MOST_IN_A_LIST: usize = 2;
+/// The longest secret in a list, in bytes.
 const LONGEST_IN_A_LIST: usize = 256;
 
 impl SecretSource {
@@ -72,7 +73,7 @@ impl Secret {
         fits.then(|| secrets.into_iter().map(Self::new).collect())
     }
 
-    /// Whether `candidate` is this value. The comparison takes a time that depends only on its length.
+    /// Whether `candidate` is this value. The time of the comparison does not depend on the content of the two values.
     pub fn matches(&self, candidate: &str) -> bool {
         self.0.as_bytes().ct_eq(candidate.as_bytes()).into()
     }

@@ -1,4 +1,4 @@
-//! Ages by the wall clock.
+//! Measures ages by the wall clock.
 //!
 //! The monotonic clock may stand still while Lambda freezes the process. So the age of something that may expire during a
 //! freeze is measured by the wall clock. The wall clock can be set, so a wrong age must do no harm.

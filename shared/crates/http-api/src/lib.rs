@@ -38,13 +38,13 @@ pub struct Problem {
     pub status: StatusCode,
     /// The last part of the `type`, which is `urn:truebond:problem:<slug>`.
     pub slug: &'static str,
-    /// What failed. Fixed for each `type`.
+    /// What failed. This text is the same for all problems of one `type`.
     pub title: &'static str,
-    /// What the client should do. Fixed for each `type`.
+    /// What the client should do. This text is the same for all problems of one `type`.
     pub detail: &'static str,
 }
 
-/// An internal error. The log has its cause.
+/// The problem after an internal error. The log has the cause.
 pub const INTERNAL: Problem = Problem {
     status: StatusCode::INTERNAL_SERVER_ERROR,
     slug: "internal",
@@ -52,7 +52,7 @@ pub const INTERNAL: Problem = Problem {
     detail: "The request failed because of an internal error. Include the X-Request-Id when you report it.",
 };
 
-/// The request has no authenticated caller.
+/// The problem if the request has no authenticated caller.
 pub const UNAUTHENTICATED: Problem = Problem {
     status: StatusCode::UNAUTHORIZED,
     slug: "unauthenticated",
@@ -60,7 +60,7 @@ pub const UNAUTHENTICATED: Problem = Problem {
     detail: "Send valid credentials for this API, for example a bearer token.",
 };
 
-/// The path exists, but does not accept the method of the request.
+/// The problem if the path exists, but does not accept the method of the request.
 const METHOD_NOT_ALLOWED: Problem = Problem {
     status: StatusCode::METHOD_NOT_ALLOWED,
     slug: "method-not-allowed",
@@ -194,7 +194,8 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     media_type.trim().eq_ignore_ascii_case("application/json")
 }
 
-/// The seconds for a `Retry-After` header: the wait rounded up, at least one.
+/// The value of a `Retry-After` header: the wait in seconds. It is rounded up to a whole number; the minimum is one
+/// second.
 pub fn retry_after(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_secs_f64().ceil().max(1.0) as u64)
 }

@@ -1,8 +1,8 @@
 //! The tenant of a request: the owner of the data that the request may use.
 //!
-//! API Gateway authenticates the caller before it invokes a function, and passes the result beside the request,
-//! where a client cannot forge it. A tenant's name begins with the kind of its authorizer, so that the names of two
-//! authorizers cannot collide.
+//! API Gateway authenticates the caller before it invokes a function, and passes the result in a part of the event that
+//! a client cannot forge. A tenant's name begins with the kind of its authorizer, so that the names of two authorizers
+//! cannot collide.
 
 use std::fmt;
 
@@ -18,13 +18,13 @@ pub enum Caller {
     /// There is no authorizer.
     #[default]
     Unchecked,
-    /// The authorizer verified a JSON Web Token with this `sub` claim.
+    /// The authorizer verified a JSON Web Token with this `sub` claim; `None`: it gave no usable claim.
     Jwt(Option<String>),
-    /// A Lambda authorizer, or another kind, names this `tenant`.
+    /// A Lambda authorizer, or another kind of authorizer, gave this `tenant`; `None`: it gave no usable name.
     Lambda(Option<String>),
 }
 
-/// The owner of all data in a request.
+/// The owner of the data that a request may use.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tenant(String);
 

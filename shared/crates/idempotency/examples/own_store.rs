@@ -1,4 +1,4 @@
-//! A store of your own.
+//! An example of a store that you write yourself. The conformance tests of this crate test it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use idempotency::{
 };
 use parking_lot::Mutex;
 
-/// Records as text, behind one lock. A persistent store keeps them in a database, and uses a transaction instead of the
-/// lock.
+/// A store that keeps its records as text in memory, protected by one lock. A persistent store would keep its records
+/// in a database, and use a transaction instead of the lock.
 #[derive(Clone)]
 pub(crate) struct OwnStore {
     texts: Arc<Mutex<HashMap<RecordKey, Bytes>>>,
@@ -32,7 +32,7 @@ impl OwnStore {
         }
     }
 
-    /// One atomic step under the lock: reads the record, calls `decide`, and writes.
+    /// Makes one atomic step while it holds the lock: reads the record, calls `decide`, and writes.
     fn step<T>(&self, key: &RecordKey, decide: impl FnOnce(&Stored, StoreTime) -> Step<T>) -> T {
         let mut texts = self.texts.lock();
         let stored = texts.get(key).map(Record::from_text).transpose();

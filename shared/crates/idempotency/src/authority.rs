@@ -35,7 +35,7 @@ pub enum Authority {
     RedisBehindMemory,
     /// The memory of this process is authoritative.
     Memory,
-    /// A store of the caller's own is authoritative.
+    /// A store that the caller implements is authoritative.
     Own,
     /// No store is configured: every claim is refused.
     #[serde(rename = "nobody")]
@@ -57,33 +57,33 @@ pub enum Fallback {
 /// The stores of a process. None of them is connected yet.
 #[derive(Default)]
 pub struct Stores {
-    /// MongoDB.
+    /// MongoDB; `None`: MongoDB is not configured.
     #[cfg(feature = "mongodb")]
     pub mongodb: Option<Mongo>,
-    /// Redis or Valkey.
+    /// Redis or Valkey; `None`: neither is configured.
     #[cfg(feature = "redis")]
     pub redis: Option<RedisClient>,
     /// Whether the memory of this process is used if no other store is configured, or while Redis is unavailable. Set
     /// this only in development, because other processes do not see that memory.
     #[cfg(feature = "memory")]
     pub memory: bool,
-    /// A store of the caller's own. If it is set, the other stores are not used.
+    /// A store that the caller implements. If it is set, the other stores are not used.
     pub own: Option<Box<dyn Store>>,
 }
 
-/// Which stores a process has.
+/// Which stores are configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Available {
-    /// MongoDB.
+    /// Whether MongoDB is configured.
     pub mongodb: bool,
-    /// Redis or Valkey.
+    /// Whether Redis or Valkey is configured.
     pub redis: bool,
-    /// The memory of this process.
+    /// Whether the memory of this process may be used as a store.
     pub memory: bool,
 }
 
 impl Authority {
-    /// The authority for these stores.
+    /// The authority that results from these stores.
     pub fn of(available: Available) -> Self {
         match (available.mongodb, available.redis, available.memory) {
             (true, true, _) => Self::Tiered,
@@ -95,7 +95,7 @@ impl Authority {
         }
     }
 
-    /// The name in logs.
+    /// The name of this authority in logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tiered => "tiered",
@@ -110,7 +110,7 @@ impl Authority {
 }
 
 impl Stores {
-    /// Only the memory of this process.
+    /// Only the memory of this process is used as a store.
     #[cfg(feature = "memory")]
     pub fn memory() -> Self {
         Self {
@@ -119,7 +119,7 @@ impl Stores {
         }
     }
 
-    /// A store of the caller's own; see [`store`](crate::store).
+    /// Only a store that the caller implements is used; see [`store`](crate::store).
     pub fn own(store: impl Store + 'static) -> Self {
         Self {
             #[cfg(feature = "mongodb")]
@@ -158,8 +158,8 @@ impl Stores {
         }
     }
 
-    /// Combines the stores into one. With `response_keys`, Redis as a cache in front of MongoDB may replay only signed
-    /// results.
+    /// Combines the stores into one. If `response_keys` are given, the Redis cache in front of MongoDB replays only
+    /// results that were signed with these keys.
     pub(super) fn open(
         self,
         config: &IdempotencyConfig,

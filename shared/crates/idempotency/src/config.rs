@@ -5,11 +5,11 @@ use std::time::Duration;
 /// Limits for keys and results.
 #[derive(Clone, Debug)]
 pub struct IdempotencyConfig {
-    /// How long a result is kept, from when it is stored.
+    /// How long a result is kept after it was stored.
     pub retention: Duration,
-    /// The lease of an attempt whose invocation has no known deadline.
+    /// The length of a lease if the deadline of the invocation is unknown.
     pub lease: Duration,
-    /// How much longer than the invocation a lease lasts.
+    /// The time from the deadline of an invocation to the end of its lease. No lease is longer than `LONGEST_LEASE`.
     pub lease_grace: Duration,
     /// The longest response body that is stored whole, in bytes.
     pub max_response_bytes: usize,
@@ -19,7 +19,7 @@ pub struct IdempotencyConfig {
     pub memory_bytes: usize,
 }
 
-/// The longest lease: the longest duration of a Lambda invocation.
+/// The longest lease. No Lambda invocation lasts longer.
 pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(900);
 /// The longest checkpoint, in bytes.
 pub(super) const LONGEST_CHECKPOINT: usize = 64 * 1024;

@@ -26,11 +26,12 @@
 //! # }
 //! ```
 //!
-//! Where time has to pass, a law waits about one second. No key is used twice, so the laws may run in parallel and in
-//! one database.
+//! A law that needs time to pass waits about one second. Each law uses fresh keys, so the laws can run in parallel and
+//! in one database.
 //!
-//! Two laws are not included, because testing them needs faults: an acknowledged write survives a server crash; a call
-//! that is repeated because its reply was lost is recognised. Test these two with the server of your store.
+//! Two laws are not included, because testing them needs faults. The first law: an acknowledged write survives a server
+//! crash. The second law: if a reply is lost and the call is repeated, the store recognises the repeated call. Test
+//! these two laws with the server of your store.
 
 mod abandoned;
 mod claims;
@@ -68,7 +69,7 @@ pub struct Law {
 }
 
 impl Subject {
-    /// The store that the engines of `open` use. All these engines share the same records, but are otherwise as
+    /// A subject whose engines are made by `open`. All these engines share the same records, but are otherwise as
     /// independent as separate processes.
     pub fn new(open: impl Fn(&IdempotencyConfig) -> Idempotency + Send + Sync + 'static) -> Self {
         Self {
@@ -81,13 +82,13 @@ impl Subject {
         (self.open)(&self.config)
     }
 
-    /// The same subject with this lease for claims without a deadline.
+    /// The same subject, but claims without a deadline get a lease of this length.
     fn with_lease(mut self, lease: Duration) -> Self {
         self.config.lease = lease;
         self
     }
 
-    /// The same subject with this retention.
+    /// The same subject, but with this retention.
     fn with_retention(mut self, retention: Duration) -> Self {
         self.config.retention = retention;
         self
@@ -122,7 +123,7 @@ pub async fn check(subject: impl Fn() -> Subject) {
     }
 }
 
-/// Publishes the laws as functions, as a list, and as one test each.
+/// Exports each law as a function, makes the list of all laws, and defines the macro that makes one test of each law.
 macro_rules! laws {
     (($d:tt) $($room:ident: [$($law:ident)*])*) => {
         $( pub use self::$room::{$($law),*}; )*
@@ -133,8 +134,8 @@ macro_rules! laws {
         ];
 
         /// Makes one test of each law. The argument is an expression that makes a new
-        /// [`Subject`](crate::conformance::Subject) for each law; it may `await`. The tests need `tokio` with its
-        /// feature `macros`.
+        /// [`Subject`](crate::conformance::Subject). Each test evaluates the expression once; the expression may
+        /// `await`. The tests need `tokio` with its feature `macros`.
         #[macro_export]
         macro_rules! conformance_tests {
             ($d subject:expr) => { $($(

@@ -8,20 +8,20 @@ use tracing::{debug, info, warn};
 
 use super::RecordKey;
 
-/// An event of a key.
+/// Something that happens to a key, and that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A first attempt started.
+    /// The first attempt under a key started.
     Fresh,
     /// A retry received the stored result.
     Replay,
     /// A claim was blocked by a running attempt.
     Conflict,
-    /// A claim came with the fingerprint of another request.
+    /// A claim was blocked, because another request uses the key.
     Mismatch,
     /// An attempt took over from an abandoned one.
     Takeover,
-    /// An attempt that had lost its key tried to write.
+    /// An attempt tried to write after it had lost its key.
     Superseded,
     /// An attempt marked its outcome as unknown, or a claim was blocked by an unknown outcome.
     Unknown,
@@ -29,22 +29,22 @@ pub(super) enum Event {
     Degraded,
 }
 
-/// Event counts of this process.
+/// How many events of each kind have happened in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// First attempts.
+    /// First attempts under a key.
     pub fresh: u64,
     /// Retries that received the stored result.
     pub replay: u64,
     /// Claims that were blocked by a running attempt.
     pub conflict: u64,
-    /// Claims with the fingerprint of another request.
+    /// Claims that were blocked, because another request uses the key.
     pub mismatch: u64,
     /// Attempts that took over from an abandoned one.
     pub takeover: u64,
-    /// Attempts that had lost their key and tried to write.
+    /// Attempts that tried to write after they had lost their key.
     pub superseded: u64,
-    /// Attempts that marked their outcome as unknown, and claims blocked by an unknown outcome.
+    /// Attempts that marked their outcome as unknown, and claims that were blocked by an unknown outcome.
     pub unknown: u64,
     /// Calls in which a configured store did not take part, or which returned a store error.
     pub degraded: u64,

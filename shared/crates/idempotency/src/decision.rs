@@ -1,8 +1,8 @@
 //! The rules of the protocol: pure functions of the stored record, the request and the store's clock.
 //!
 //! The memory and MongoDB stores call these functions. The Redis script implements the same rules, and MongoDB's
-//! updates write the same records: tests compare both with these functions over random histories (`store::history`).
-//! The model of the protocol uses them too.
+//! updates write the same records. Tests compare the script and the updates with these functions over random histories
+//! (`store::history`). The model of the protocol uses these functions too.
 
 mod call;
 
@@ -17,7 +17,7 @@ use super::store_time::StoreTime;
 use super::write_result::WriteResult;
 use super::{OwnerId, Policy, SavedResponse};
 
-/// The outcome of a claim by these rules, before the store writes anything.
+/// What these rules decide about a claim, before the store writes anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// The attempt starts once the store has acknowledged the record that [`start`] makes.
@@ -28,12 +28,12 @@ pub(super) enum Decision {
     Blocked(Blocked),
 }
 
-/// Why an attempt may start.
+/// Why an attempt is allowed to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Start {
     /// The key is new.
     New,
-    /// The retention of the old record is over: only its counters remain.
+    /// The retention of the old record is over. The new record continues only the counters of the old one.
     Restart,
     /// The previous attempt released the key.
     Reclaim,
@@ -91,7 +91,7 @@ pub(super) fn decide(record: Option<&Record>, claim: &ClaimRequest, now: StoreTi
     match &record.state {
         // A claim of the same owner with another fingerprint is not a retry: the owner was used for two requests.
         State::InProgress if record.owner == claim.owner && same_request => Decision::Repeated,
-        // A claim that was delayed until after the release. Its sender has given up.
+        // This claim was delayed until after the release, and its sender has given up.
         State::Released { .. } if record.owner == claim.owner => in_progress(Duration::ZERO),
         State::Released { .. } if !record.took_over => Decision::Start(Start::Reclaim),
         _ if !same_request => Decision::Blocked(Blocked::Mismatch),
@@ -162,7 +162,7 @@ pub(super) fn start(
     }
 }
 
-/// The write and the reply for a change by the owner.
+/// Decides a change by the owner. Returns the record to write, and the reply.
 pub(super) fn change(
     record: Option<&Record>,
     fence: &Fence,
@@ -192,8 +192,9 @@ pub(super) fn change(
             state: released(record.took_over, now),
             ..next
         }),
-        // A renewal cannot recognise an earlier copy of itself: the length of the lease does not distinguish that copy
-        // from another write. Renewing again, from the current revision, is harmless.
+        // If the reply to a renewal was lost, a repeated renewal cannot tell whether the stored lease is its own:
+        // another write may have stored a lease of the same length. Renewing again, from the current revision, is
+        // harmless.
         (State::InProgress, Change::Renew(_)) if record.rev != fence.rev => outdated(record),
         (State::InProgress, Change::Checkpoint(checkpoint)) if record.rev != fence.rev => {
             // A checkpoint without a revision is never written, so it cannot be the stored one.
@@ -255,8 +256,8 @@ fn superseded(
     Step::answer(WriteResult::Superseded(blocked))
 }
 
-/// The write and the reply for a resolution of the record that was `seen`. `owner` is fresh. So if the abandoned
-/// attempt resumes later, its writes are superseded.
+/// Decides the resolution of the record that was `seen`. Returns the record to write, and the reply. `owner` is fresh.
+/// So if the abandoned attempt resumes later, its writes are superseded.
 pub(super) fn resolve(
     record: &Record,
     seen: Version,
@@ -301,8 +302,8 @@ pub(super) fn resolve(
     Step::write(next, ResolveResult::Stored)
 }
 
-/// The write and the reply for a change whose claim the store has lost. A result or an unknown outcome is stored anyway,
-/// because the operation may have taken effect. Every other change is superseded.
+/// Decides a change whose claim the store has lost. A result or an unknown outcome is stored anyway, because the
+/// operation may have taken effect. Every other change is superseded.
 fn restore(
     fence: &Fence,
     change: &Change,
@@ -336,8 +337,8 @@ fn released(took_over: bool, now: StoreTime) -> State {
     }
 }
 
-/// Whether another attempt may follow one that may have taken effect: the new lease has to end while the provider still
-/// recognises the derived key.
+/// Whether the policy allows another attempt after an attempt that may have taken effect. Under `Policy::Rerun`, the
+/// new lease has to end while the provider still recognises the derived key.
 fn may_run_again(policy: Policy, first_at: StoreTime, lease: Duration, now: StoreTime) -> bool {
     match policy {
         Policy::AtMostOnce => false,

@@ -8,8 +8,8 @@ use super::{RecordKey, purpose};
 
 /// A provider's idempotency key for one operation, or for one step of it: 64 hexadecimal digits.
 ///
-/// It depends only on the environment and the key's name, not on the attempt or the time. So it is the same after the
-/// loss of every store, and a provider that recognises it treats two requests as one.
+/// The key depends only on the environment and the name of the operation's key, not on the attempt or the time. So it
+/// is the same even after every store has lost its data. A provider that recognises the key treats two requests as one.
 ///
 /// The key is the SHA-256 of a fixed text, the environment and the name, each preceded by its length as eight bytes,
 /// big-endian. For a step, the key is the SHA-256 of another fixed text, the key's digits and the step.

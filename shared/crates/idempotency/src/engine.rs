@@ -16,7 +16,7 @@ use super::{
     ResponseKeys, SavedResponse, Setup,
 };
 
-/// The authoritative store and what applies to all its keys. One per process.
+/// The authoritative store, and everything that applies to all keys in it. A process has one engine.
 pub(super) struct Engine {
     pub(super) store: Box<dyn Store>,
     pub(super) config: IdempotencyConfig,
@@ -75,7 +75,7 @@ impl Engine {
         }
     }
 
-    /// The result in the form that is stored: of limited size, and signed if this engine signs results.
+    /// Makes the form of the result that is stored: its size is limited, and it is signed if this engine signs results.
     pub(super) async fn storable(
         &self,
         key: &RecordKey,
@@ -90,9 +90,9 @@ impl Engine {
         }
     }
 
-    /// The reason that blocks a key, if the stored value is accepted; otherwise `Unknown`. Not accepted are a result
-    /// without a valid MAC and a lease that ends later than `LATEST_END` from now: another program may have written
-    /// them.
+    /// The reason that blocks a key, if the stored value is accepted; otherwise `Unknown`. Two kinds of values are not
+    /// accepted, because another program may have written them: a result without a valid MAC, and a lease that ends
+    /// later than `LATEST_END` from now.
     pub(super) async fn check(
         &self,
         key: &RecordKey,

@@ -1,4 +1,4 @@
-//! The state of a key as operators, reconcilers and `status` see it, and the ways to resolve an unknown outcome.
+//! The state of a key for operators, reconcilers and the request `status`, and the ways to resolve an unknown outcome.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub struct Entry {
     pub first_seen: Duration,
     /// Time since the lease of an unfinished attempt ended; zero while the lease runs, and for a finished key.
     pub lease_over_for: Duration,
-    /// Whether another attempt may follow an abandoned one.
+    /// Whether another attempt is allowed after an abandoned one.
     pub policy: Policy,
     /// Digest of the request.
     pub fingerprint: Fingerprint,
@@ -39,7 +39,7 @@ pub struct Entry {
 pub enum Progress {
     /// An attempt is running.
     InProgress {
-        /// Time until its lease ends.
+        /// Time until the attempt's lease ends.
         lease_left: Duration,
     },
     /// The attempt was abandoned, or marked its outcome as unknown. The next claim takes over.
@@ -59,9 +59,9 @@ pub enum Resolution {
     Completed(SavedResponse),
     /// The operation had no effect, and can have none later.
     Released(NoEffect),
-    /// The same request may be attempted again, as a takeover, because the abandoned attempt may still continue. This
-    /// is only for operations that check their state before they act ([`Policy::RerunAlways`]), and is refused under
-    /// any other policy. A reopened record expires after the retention.
+    /// The same request can be attempted again, as a takeover, because the abandoned attempt may still take effect.
+    /// Reopening is only for operations that check their state before they act ([`Policy::RerunAlways`]), and is
+    /// refused under any other policy. A reopened record expires after the retention.
     Reopened,
 }
 
@@ -76,7 +76,7 @@ pub enum NoEffect {
 }
 
 impl NoEffect {
-    /// The name in requests and logs.
+    /// The name of this reason in requests and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::FencedByProvider => "fenced_by_provider",
@@ -105,7 +105,7 @@ impl Entry {
         }
     }
 
-    /// The revision of the record that this was read from.
+    /// The revision of the record that this entry was read from.
     pub fn revision(&self) -> Revision {
         Revision::of(self.version)
     }

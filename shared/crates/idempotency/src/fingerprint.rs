@@ -1,8 +1,9 @@
 //! The digest of a request. It detects another request under the same key.
 //!
 //! A fingerprint is the SHA-256 of a fixed text, the method, the route and the tenant, each preceded by its length as
-//! eight bytes, big-endian. Then follows the payload: `j` and its canonical form if it is JSON, otherwise `r` and its
-//! bytes. The fingerprint is taken once, at the claim, and kept in every state of the record.
+//! eight bytes, big-endian. The payload follows. If it is JSON, the hash gets `j` and the canonical form; otherwise it
+//! gets `r` and the bytes of the payload. The fingerprint is taken once, at the claim, and kept in every state of the
+//! record.
 
 mod canonical;
 
@@ -39,7 +40,7 @@ impl Fingerprint {
     ///
     /// # Errors
     ///
-    /// [`AmbiguousPayload`]: readers may understand this JSON differently.
+    /// [`AmbiguousPayload`]: different JSON readers may understand this payload differently.
     pub fn of(request: &Request<'_>) -> Result<Self, AmbiguousPayload> {
         let mut hasher = Sha256::new();
         let parts = [

@@ -19,29 +19,32 @@ use super::outcome::ClaimOutcome;
 use super::store::{Answer, Grant, StoreError};
 use super::{Authority, DerivedKey, IdempotencyConfig, OwnerId, RecordKey, Setup};
 
-/// Claims keys, so that an operation runs only as often as its policy allows. One per process; cheap to clone.
+/// Claims keys, so that an operation runs only as often as its policy allows. A process needs only one engine. Cloning
+/// it is cheap.
 #[derive(Clone)]
 pub struct Idempotency {
     pub(super) engine: Arc<Engine>,
 }
 
-/// The first and the longest pause of [`wait_for`](Idempotency::wait_for) between two looks. A look reads the key and
-/// claims nothing.
+/// The first pause of [`wait_for`](Idempotency::wait_for) between two looks. A look reads the key and claims nothing.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause between two looks.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Each pause is longer than the previous one by this factor.
 const PAUSE_GROWTH: f64 = 1.5;
-/// Time reserved for the last look of a wait.
+/// The time that a wait reserves for its last look.
 const LOOK_TIME: Duration = Duration::from_millis(100);
 
 impl Idempotency {
-    /// An engine over these stores. It opens no connection and cannot fail.
+    /// An engine that uses these stores. This call opens no connection and cannot fail.
     pub fn new(setup: Setup) -> Self {
         Self {
             engine: Arc::new(Engine::new(setup)),
         }
     }
 
-    /// An engine over the memory of this process, for development and tests. Other processes do not see its keys.
+    /// An engine whose only store is the memory of this process, for development and tests. Other processes do not see
+    /// its keys.
     #[cfg(feature = "memory")]
     pub fn in_memory() -> Self {
         Self::new(Setup::of(super::Stores::memory()))
@@ -52,7 +55,7 @@ impl Idempotency {
         self.engine.authority
     }
 
-    /// Event counts of this process.
+    /// How many events of each kind have happened in this process.
     pub fn counts(&self) -> Counts {
         self.engine.counters.counts()
     }
@@ -78,9 +81,9 @@ impl Idempotency {
             .await
     }
 
-    /// Claims the key for a remote caller, which brings its own owner and lease. The lease may outlast this invocation,
-    /// but not the longest lease. A caller without a reply may retry with the same owner: if the claim was stored, the
-    /// retry succeeds.
+    /// Claims the key for a remote caller, which sends its own owner and the length of the lease. The lease may outlast
+    /// this invocation, but not the longest lease. A caller without a reply may retry with the same owner: if the claim
+    /// was stored, the retry succeeds.
     ///
     /// The owner must be fresh for every claim. A claim with the owner of a running attempt counts as that attempt, and
     /// succeeds: the operation runs twice. So an owner must not be derived from an event, a request or a key, which are
@@ -146,8 +149,8 @@ impl Idempotency {
     }
 
     /// Waits at most until `limit` for the result of a running attempt. The wait never claims the key, so nothing runs.
-    /// Returns what blocks the key at the end of the wait, or at the last look that a store answered; `None`: the key
-    /// is free.
+    /// Returns what blocks the key at the end of the wait; `None`: the key is free. If the store does not answer a
+    /// look, the wait ends, and returns the result of the look before.
     ///
     /// # Errors
     ///
@@ -233,8 +236,8 @@ fn event_of(grant: &Grant) -> Event {
     }
 }
 
-/// The length of a lease: long enough that the invocation is over before the lease ends. A lease that is too short
-/// costs waiting, never a second execution.
+/// The length of a lease. The lease ends after the invocation, unless that would make it longer than `LONGEST_LEASE`.
+/// If a lease ends too early or too late, callers wait longer, but the operation never runs twice.
 fn lease_for(time_left: Option<Duration>, config: &IdempotencyConfig) -> Duration {
     match time_left {
         Some(left) => (left + config.lease_grace).min(LONGEST_LEASE),

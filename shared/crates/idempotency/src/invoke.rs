@@ -10,7 +10,7 @@
 //!
 //! All keys are in a [`Scope::function`] of this deployment's namespace. So no caller can reach the keys of an HTTP
 //! operation or of another namespace. Callers in one namespace trust one another. The schema of requests and replies is
-//! next to the function that serves them.
+//! `functions/idempotency/schema.json`.
 
 mod answer;
 mod object;
@@ -49,8 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Remote {
-    /// An engine over the keys of one namespace, whose callers trust one another. `lease` is the default length of a
-    /// lease.
+    /// Serves the keys of one namespace, whose callers trust one another. `lease` is the default length of a lease.
     pub fn new(engine: Idempotency, namespace: impl Into<String>, lease: Duration) -> Self {
         Self {
             engine,
@@ -251,7 +250,7 @@ async fn renew(lease: &mut Lease, lasts: Duration) -> Answer {
     }
 }
 
-/// The reply to a request that ends the attempt without a result.
+/// The reply to a request that ends the attempt without a result. `done` is the reply if the write was stored.
 fn ended(done: Answer, written: WriteResult) -> Answer {
     match written {
         WriteResult::Stored(()) => done,

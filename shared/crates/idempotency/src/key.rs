@@ -18,8 +18,8 @@ pub enum InvalidKey {
     /// The key is longer than 255 bytes.
     #[error("invalid idempotency key: it is longer than 255 characters")]
     TooLong,
-    /// The key contains a space, a control character, a comma, or a non-ASCII character. API Gateway joins two headers
-    /// with a comma.
+    /// The key contains a space, a control character, a comma, or a non-ASCII character. A comma is not allowed,
+    /// because API Gateway joins two headers with a comma.
     #[error(
         "invalid idempotency key: it contains a comma, or a character that is not visible ASCII"
     )]

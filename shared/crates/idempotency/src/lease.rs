@@ -37,7 +37,8 @@ pub struct Lease {
     /// The end of the lease, or a time before it; unknown for a resumed lease.
     ends: Deadline,
     /// The time by which the work has to end: the end of the lease or of the invocation, whichever is earlier, less the
-    /// time to store the result. The code that bounds the work shares this time, because a renewal moves it.
+    /// time to store the result. The code that limits the time for the work shares this value, because a renewal
+    /// changes it.
     work_end: Arc<Mutex<Deadline>>,
     /// The time until which the provider recognises the derived key, or an earlier time; unknown if no limit applies.
     recognised: Deadline,
@@ -132,8 +133,9 @@ impl Lease {
         &self.checkpoint
     }
 
-    /// A lower bound of the time until the lease ends; zero: the lease has ended. A repeated claim has what is left of
-    /// the first lease. For a resumed lease the time is unknown, and this returns the longest lease.
+    /// A lower bound of the time until the lease ends; zero: the lease has ended. A repeated claim gets the same lease
+    /// again, of which some time has passed already. For a resumed lease the time is unknown, and this returns the
+    /// longest lease.
     pub fn lasts(&self) -> Duration {
         self.ends.remaining().unwrap_or(LONGEST_LEASE)
     }

@@ -13,7 +13,7 @@ pub struct LeaseToken {
     pub owner: OwnerId,
     /// The number of the attempt, from 1.
     pub attempt: u64,
-    /// The fingerprint of the request. A result is stored under it even if the store has lost the claim.
+    /// The fingerprint of the request. Even if the store has lost the claim, a result is stored with this fingerprint.
     pub fingerprint: Fingerprint,
     /// The revision of the attempt's last write. A renewal or a checkpoint follows this revision and no other. `None`:
     /// the first write asks the store for the revision, which costs a round trip; a delayed write may then undo a later

@@ -1,21 +1,21 @@
 //! A model check of the protocol: does it hold in every order of steps and faults?
 //!
-//! The search tries, state by state, every order of the steps of up to three clients, a reconciler, passing time, and a
-//! few faults. A process crashes between any two steps. A request is lost, or arrives after its sender has given up. A
-//! reply is lost or delayed. Redis loses its data or falls back to an older state. MongoDB fails over and drops writes
-//! that no majority has. Retentions end and records are deleted. One search over all of this would not finish, so each
-//! configuration of [`Protocol`] covers one part.
+//! The search goes through all states that the model can reach. It tries every order of the steps of up to three
+//! clients and a reconciler, clock ticks, and a few faults. A process crashes between any two steps. A request is lost,
+//! or arrives after its sender has given up. A reply is lost or delayed. Redis loses its data or falls back to an older
+//! state. MongoDB fails over and drops writes that no majority has. Retentions end and records are deleted. One search
+//! over all of this would not finish, so each configuration of [`Protocol`] covers one part.
 //!
-//! The stores use the functions of production: `decision` for records, `store/hints/rules.rs` for the Redis cache in
-//! front of MongoDB. The network, the clients' steps, MongoDB's filters and replication, and time are modelled by hand.
-//! Clocks that go back, and claims in flight for a whole retention, are not modelled.
+//! The modelled stores call the functions that production uses: `decision` for records, `store/hints/rules.rs` for the
+//! Redis cache in front of MongoDB. The network, the clients' steps, MongoDB's filters and replication, and time are
+//! modelled by hand. Clocks that go back, and claims in flight for a whole retention, are not modelled.
 //!
 //! Executions and responses are counted per *generation* of a key: the first claim of a key starts a generation, and so
 //! does the first claim after the retention of a finished record. Within a generation, an operation runs at most once
-//! under `AtMostOnce`, one response is given, and a result is not replaced.
+//! under `AtMostOnce`, all final responses are the same, and a result is not replaced.
 //!
-//! A search that finds no violation proves little if it could not find one. So the same search also runs on protocols
-//! with one planted bug each, and has to find each bug.
+//! If a search finds no violation, that proves little, because the search may be unable to find one. So the same search
+//! also runs on protocols with one planted bug each, and has to find each bug.
 
 mod action;
 mod answer;
@@ -42,7 +42,7 @@ use protocol::{Layout, Protocol};
 /// Whether the build is optimised (`make model`), so that there is time for more searches than in `make test`.
 const AT_LENGTH: bool = !cfg!(debug_assertions);
 
-/// Searches the protocols of the first list; in an optimised build also those of the second.
+/// Searches the protocols of `always`. An optimised build also searches those of `at_length`.
 fn search<const N: usize, const M: usize>(always: [Protocol; N], at_length: [Protocol; M]) {
     for protocol in always {
         protocol.holds();

@@ -11,9 +11,9 @@ pub struct Operation {
     pub key: RecordKey,
     /// Digest of the request. The same key with another fingerprint is refused.
     pub fingerprint: Fingerprint,
-    /// Whether another attempt may follow an abandoned one.
+    /// Whether another attempt is allowed after an abandoned one.
     pub policy: Policy,
-    /// The least time to run the operation and store its result. With less time left, the operation is not started.
+    /// The least time to run the operation and store its result. If less time is left, the operation is not started.
     pub least_time: Duration,
 }
 

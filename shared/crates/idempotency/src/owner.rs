@@ -10,7 +10,7 @@ use std::fmt;
 pub struct OwnerId(u128);
 
 impl OwnerId {
-    /// Matches no owner. It is used for calls without an owner.
+    /// An owner id that matches no owner. It is used for calls without an owner.
     pub(super) const NONE: Self = Self(0);
 
     /// A new owner id.

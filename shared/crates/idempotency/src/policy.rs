@@ -1,10 +1,10 @@
-//! Whether another attempt may follow an abandoned one (crash, freeze, partition).
+//! Whether another attempt is allowed after an abandoned one (crash, freeze, partition).
 
 use std::time::Duration;
 
 use super::store_time::whole_ms;
 
-/// Whether an operation that may have taken effect may be attempted again.
+/// Whether an operation can be attempted again after an attempt that may have taken effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Policy {
     /// The operation is never attempted again. The outcome is unknown until the key is resolved.
@@ -21,13 +21,15 @@ pub enum Policy {
     RerunAlways,
 }
 
-/// A safety margin between the last request and the end of the provider's retention, because clocks differ.
+/// The least time between the last request and the end of the provider's retention. It is a safety margin, because
+/// clocks differ.
 const MARGIN: Duration = Duration::from_secs(60);
 /// The bound that records store for [`Policy::RerunAlways`]: thirteen digits.
 const ALWAYS_MS: u64 = 9_999_999_999_999;
 
 impl Policy {
-    /// Allows reruns while a provider with this retention recognises a key, less `send_timeout` to send the request.
+    /// Allows reruns while a provider with this `retention` recognises a key. The time `send_timeout` is reserved for
+    /// sending the request.
     pub fn rerun_within(retention: Duration, send_timeout: Duration) -> Self {
         match retention.checked_sub(send_timeout.saturating_add(MARGIN)) {
             Some(within) if within >= Duration::from_millis(1) => Self::Rerun { within },
@@ -54,7 +56,7 @@ impl Policy {
         }
     }
 
-    /// The policy that a stored bound means.
+    /// The policy that belongs to a stored bound.
     pub(super) fn from_bound_ms(bound_ms: u64) -> Self {
         match bound_ms {
             0 => Self::AtMostOnce,

@@ -20,19 +20,19 @@ pub(super) use text::{COUNT_WIDTH, LEASE_WIDTH, TIME_WIDTH, field};
 pub struct Record {
     /// The progress of the operation.
     pub state: State,
-    /// The owner, which alone may change the record.
+    /// The owner of the current attempt. Only this owner can renew, complete or release the record.
     pub owner: OwnerId,
     /// Number of attempts so far, including the current one. Never reset while the record exists.
     pub attempt: u64,
     /// Number of writes so far. It identifies a write only together with owner and `first_at`: see [`Version`].
     pub rev: u64,
-    /// Start of the lease: the claim, or the last renewal.
+    /// Start of the lease: the time of the claim or of the last renewal.
     pub leased_at: StoreTime,
     /// Length of the lease.
     pub lease: Duration,
     /// Digest of the request. Taken at the claim, kept in every state.
     pub fingerprint: Fingerprint,
-    /// Whether another attempt may follow if this one is abandoned.
+    /// Whether another attempt is allowed if this one is abandoned.
     pub policy: Policy,
     /// Time of the first claim. From then on, a provider may know the derived key.
     pub first_at: StoreTime,

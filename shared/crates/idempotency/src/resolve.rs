@@ -16,7 +16,7 @@ use super::{Idempotency, OwnerId, RecordKey, Revision, decision};
 /// What is stored under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// No record, or one whose retention is over.
+    /// There is no record, or the retention of the record is over.
     Absent,
     /// A record.
     Found(Box<Entry>),
@@ -28,7 +28,7 @@ pub enum Lookup {
 /// The result of resolving a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResolveOutcome {
-    /// The key is resolved in this way: by this call, by an earlier one, or because the attempt itself ended in this
+    /// The key is resolved as requested. This call or an earlier call resolved it, or the attempt itself ended in this
     /// way.
     Stored,
     /// Nothing was written: the record has changed since it was read, an attempt is running, or the key has a result.

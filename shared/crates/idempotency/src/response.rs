@@ -101,7 +101,7 @@ impl SavedResponse {
         Ok(response)
     }
 
-    /// The part of an HTTP response that may be saved: all but cookies and headers of its connection.
+    /// The part of an HTTP response that may be saved: everything except cookies and the headers of the connection.
     pub fn of(response: &http::Response<Bytes>) -> Self {
         Self {
             status: response.status(),

@@ -1,14 +1,15 @@
 //! Proof that a saved response was written by this program.
 //!
-//! Several programs may write to one Redis, and a mistake in its access rules lets each overwrite the records of the
-//! others. The saved response of a payment is sent to a customer. So the response carries a MAC (HMAC-SHA256, [RFC
-//! 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key that only the payment functions have.
+//! Several programs may write to one Redis. If its access rules have a mistake, each program can overwrite the records
+//! of the others. The saved response of a payment is sent to a customer. So the response carries a MAC (HMAC-SHA256,
+//! [RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key that only the payment functions have.
 //!
 //! The MAC covers the environment, the record's key, the fingerprint, and status, headers and body. A response without
 //! a valid MAC for its key is not accepted: the caller asks the next store, and finally the ledger.
 //!
-//! The MAC covers no time: a program that can write to the store can restore an earlier response of the same key and
-//! request. So the MAC suits operations whose response never changes, like the payments in the ledger.
+//! The MAC does not cover the time. So a program that can write to the store can restore an earlier response of the
+//! same key and request. Therefore the MAC suits only operations whose response never changes, like the payments in the
+//! ledger.
 //!
 //! To rotate a key, the list holds two keys: the first key signs, and both keys are accepted. A response signed with a
 //! key that is no longer in the list costs a round trip to the next store.
@@ -28,7 +29,7 @@ use super::{Fingerprint, RecordKey, SavedResponse};
 /// The MAC keys of one program's saved responses. Cheap to clone. Not `Debug`.
 #[derive(Clone)]
 pub struct ResponseKeys {
-    /// `None`: responses are not signed, and none is accepted.
+    /// The list of MAC keys; `None`: responses are not signed, and none is accepted.
     list: Option<SecretCell>,
     program: &'static str,
     /// The least length of a key in bytes.
@@ -39,13 +40,15 @@ pub struct ResponseKeys {
 /// Domain separation: distinguishes this use of a key from others, and this signed text from a later version. The
 /// program's name precedes it.
 const PURPOSE: &str = " saved response 1";
-/// Limit for the first read of the keys, as for any secret. On a small function after a cold start, Secrets Manager may
-/// need more than a second. A read that times out starts again, so a shorter limit could fail forever.
+/// The time limit for the first read of the keys, as for every other secret. On a small function after a cold start,
+/// Secrets Manager may need more than a second. A read that times out starts again, so a shorter limit could fail
+/// forever.
 const LONGEST_READ: Duration = Duration::from_secs(3);
 
 impl ResponseKeys {
-    /// The keys of a `program` in an environment: a list of one or two, separated by a comma, the current one first.
-    /// Without a list, responses are not signed, and none is accepted. This reads nothing.
+    /// The MAC keys of a `program` in an environment. The list has one or two keys, separated by a comma; the first one
+    /// is the current key. Without a list, responses are not signed, and none is accepted. This call does not read the
+    /// list.
     pub fn new(list: Option<SecretCell>, program: &'static str, environment: &Environment) -> Self {
         Self {
             list,
@@ -55,11 +58,11 @@ impl ResponseKeys {
         }
     }
 
-    /// The response with its MAC; without a MAC while the keys are unavailable.
+    /// The response with its MAC. While the keys are unavailable, the response has no MAC.
     ///
     /// # Cancel safety
     ///
-    /// Only reads.
+    /// A dropped call changes nothing.
     pub(super) async fn sign(
         &self,
         key: &RecordKey,
@@ -79,7 +82,7 @@ impl ResponseKeys {
     ///
     /// # Cancel safety
     ///
-    /// Only reads.
+    /// A dropped call changes nothing.
     pub(super) async fn verify(
         &self,
         key: &RecordKey,
@@ -128,10 +131,10 @@ impl ResponseKeys {
         Some(mac)
     }
 
-    /// The keys, the signing one first; `None`: there are none, or they are unavailable.
+    /// The MAC keys; the first one signs. `None`: there are none, or they are unavailable.
     async fn keys(&self, deadline: Deadline) -> Option<Vec<Secret>> {
-        // At most half of the time that is left: without the keys, the caller asks the next store or the ledger, which
-        // also needs time.
+        // The read gets at most half of the time that is left. If it fails, the caller asks the next store or the
+        // ledger, which also needs time.
         let limit = deadline.clip(2 * LONGEST_READ) / 2;
         let list = self.list.as_ref()?.value(deadline.within(limit)).await;
         let keys = list.ok()?.list(self.shortest);

@@ -11,7 +11,7 @@ use super::IdempotencyKey;
 /// The namespace of a key. The same key in two scopes is two keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// The beginning of its keys' names.
+    /// The text with which the names of all keys in this scope begin.
     start: String,
 }
 
@@ -40,7 +40,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-');
 
 impl Scope {
-    /// No scope: only the key.
+    /// The empty scope. A name then consists only of the prefix and the key.
     pub fn none() -> Self {
         Self {
             start: START.to_owned(),

@@ -20,7 +20,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// These stores, with defaults for everything else. The environment is `development`.
+    /// A setup with these stores, and with defaults for everything else. The environment is `development`.
     pub fn of(stores: Stores) -> Self {
         Self {
             stores,

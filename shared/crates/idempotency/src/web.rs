@@ -42,7 +42,7 @@ pub struct Claimed {
     pub headers: AnswerHeaders,
 }
 
-/// What a response reports about its claim, in headers.
+/// What the headers of a response report about its claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnswerHeaders {
     /// `Idempotency-Store`: the store that replied alone, because another configured store did not take part.
@@ -57,7 +57,7 @@ const STORE: HeaderName = HeaderName::from_static("idempotency-store");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// The default for `Retry-After`.
+/// The time for `Retry-After` if the store is unavailable.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 
 const KEY_MISSING: Problem = Problem {
@@ -95,7 +95,7 @@ const OUTCOME_UNKNOWN: Problem = Problem {
     detail: "The request may have taken effect. Repeat it later with the same key. Use no other key before you know the outcome.",
 };
 
-/// The idempotency store is unavailable, so the operation did not run.
+/// The problem if the idempotency store is unavailable, so the operation did not run.
 pub(crate) const UNAVAILABLE: Problem = Problem {
     status: StatusCode::SERVICE_UNAVAILABLE,
     slug: "unavailable",
@@ -214,22 +214,22 @@ impl AnswerHeaders {
     }
 }
 
-/// The key belongs to another request.
+/// The response if the key belongs to another request.
 pub fn key_reused() -> Response {
     KEY_REUSED.into()
 }
 
-/// Another attempt is running; its lease ends after `retry_after`.
+/// The response if another attempt is running, whose lease ends after `retry_after`.
 pub fn in_progress(retry_after: Duration) -> Response {
     later(IN_PROGRESS, retry_after)
 }
 
-/// The request may have taken effect.
+/// The response if the outcome of the operation is unknown, because it may have taken effect.
 pub fn outcome_unknown() -> Response {
     OUTCOME_UNKNOWN.into()
 }
 
-/// The idempotency store is unavailable, so the operation did not run; the client may retry soon.
+/// The response if the idempotency store is unavailable, so the operation did not run. The client may retry soon.
 pub fn unavailable() -> Response {
     later(UNAVAILABLE, SHORT_WAIT)
 }

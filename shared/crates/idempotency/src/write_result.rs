@@ -11,7 +11,7 @@ pub enum WriteResult<T = ()> {
     /// now; `None`: the key is free.
     Superseded(Option<Blocked>),
     /// Nothing was written: another write of this attempt came first, perhaps an earlier try of this call whose reply
-    /// was lost. Contains the current revision, which the same call follows if it is repeated.
+    /// was lost. Contains the current revision. If the call is repeated, it follows this revision.
     Outdated(u64),
     /// Nothing was written: the provider may have forgotten the derived key by the end of the renewed lease. Do not
     /// send a request with that key again.

@@ -26,7 +26,7 @@ pub enum Error {
     /// The host has no address, the port is closed, or the replica set has no usable server.
     #[error("connection refused, host not found or no primary; check the hosts in the URI")]
     ConnectFailed,
-    /// TCP works, the TLS handshake fails.
+    /// The TCP connection works, but the TLS handshake fails.
     #[error("TLS handshake failed; check the certificate of the server")]
     TlsFailed,
     /// User or password is missing or wrong, or the user lacks a permission.
@@ -96,7 +96,7 @@ impl Error {
         )
     }
 
-    /// Maps an error of the driver. Its text is dropped, because it names hosts.
+    /// Maps an error of the driver. The driver's text is dropped, because it names hosts.
     pub(super) fn of_driver(error: &mongodb::error::Error) -> Self {
         match &*error.kind {
             ErrorKind::InvalidArgument { .. } => Self::InvalidUrl,
@@ -120,7 +120,7 @@ impl Error {
                 Self::Duplicate
             }
             ErrorKind::Write(WriteFailure::WriteConcernError(_)) => Self::NotAcknowledged,
-            // 18: AuthenticationFailed, 13: Unauthorized.
+            // MongoDB's error code 18 is `AuthenticationFailed`, and 13 is `Unauthorized`.
             ErrorKind::Command(command) if matches!(command.code, 13 | 18) => Self::AuthFailed,
             _ => Self::Rejected,
         }

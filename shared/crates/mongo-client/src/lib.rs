@@ -37,7 +37,7 @@ struct Inner {
 }
 
 /// The share of the time for the first attempt on a client that has replied before. If the connection of that client
-/// drops everything, the rest of the time is enough for a new client to connect.
+/// loses everything that is sent, the rest of the time is enough for a new client to connect.
 const FIRST_ATTEMPT_SHARE: f64 = 0.5;
 /// Time limit of a call, even if the caller's deadline is later. The driver itself has no time limit for a reply.
 const OPERATION_LIMIT: Duration = Duration::from_secs(5);
@@ -251,7 +251,8 @@ impl Mongo {
             ..live.clone()
         });
         // The first ping also connected, so a second ping measures the latency. If there is no time for a second ping,
-        // the time of the first is an upper bound. A ping that is cut off would cost the connection.
+        // the time of the first is an upper bound. If the deadline cut off the second ping, the driver would lose the
+        // connection.
         let at_most = connecting?;
         if deadline.clip(at_most) < at_most {
             return Ok(at_most);
@@ -299,8 +300,8 @@ impl fmt::Debug for Mongo {
     }
 }
 
-/// The options with which a majority acknowledges reads and writes, even if the URI says otherwise. So a
-/// failover cannot undo what was read or written.
+/// With these options, reads return only what a majority has, and writes wait for a majority, even if the URI says
+/// otherwise. So a failover cannot undo what was read or written.
 fn majority_options() -> DatabaseOptions {
     DatabaseOptions::builder()
         .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))

@@ -9,13 +9,13 @@ use tracing::error;
 /// How a charge or an intent contradicts the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Anomaly {
-    /// An intent was charged after the payment ended as not charged.
+    /// The ledger says that the payment was not charged, but an intent was charged later.
     ChargedAfterFailed,
-    /// An intent was charged, and the payment's row names another intent or none.
+    /// An intent was charged, but the payment's row names another intent, or no intent.
     ChargedIntentUnnamed,
-    /// An intent was charged, and its payment has no row.
+    /// An intent was charged, but its payment has no row.
     ChargedWithoutRow,
-    /// The intent has another amount or currency than its payment.
+    /// The amount or the currency of the intent is not that of its payment.
     AmountMismatch,
     /// The mode (live or test) of the intent or of the API key is not the mode that `PAYMENT_LIVEMODE` sets.
     LivemodeMismatch,

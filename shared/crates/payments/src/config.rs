@@ -18,17 +18,18 @@ pub const DEFAULT_CANCEL_AFTER: Duration = Duration::from_secs(3_600);
 pub struct PaymentsConfig {
     /// The provider that charges.
     pub provider: ProviderConfig,
-    /// Whether real money moves. If an intent has another mode (live or test), it is not confirmed.
+    /// Whether real money moves (live mode) or not (test mode). An intent with the other mode is not confirmed.
     pub livemode: bool,
     /// The timeout of one request to the provider.
     pub provider_timeout: Duration,
-    /// The secrets with which the provider signs its events; `None`: events are refused.
+    /// The secrets with which the provider signs its events; `None`: no event is accepted.
     pub webhook_secrets: Option<SecretSource>,
     /// The MAC keys of saved responses, the current one and the previous one. `None`: saved responses have no MAC.
     pub mac_keys: Option<SecretSource>,
-    /// How old a payment has to be before the reconciler looks at it. A younger payment is left to its client.
+    /// The age from which the reconciler looks at a payment. The client of a younger payment may still be working on
+    /// it.
     pub reconcile_after: Duration,
-    /// An open payment of this age is cancelled and no longer confirmed.
+    /// The age from which an open payment is cancelled and no longer confirmed.
     pub cancel_after: Duration,
     /// The folder of the file ledger (development without MongoDB) and of the sandbox provider.
     pub ledger_dir: PathBuf,

@@ -2,7 +2,7 @@
 //!
 //! The idempotency engine admits one attempt per key at a time. The attempt opens or finds the payment's row in the ledger, and
 //! [`PaymentService::pay`] advances the payment until it ends or has to wait. A repeated request is answered from the engine's saved
-//! response, or from the ledger where the saved response is only a reference to the payment.
+//! response, or from the ledger if the saved response is only a reference to the payment.
 //!
 //! This module renders no HTTP response: `payments-create` turns the [`Answer`] into one.
 
@@ -29,23 +29,24 @@ use super::{Order, Payment, Setup, State, Timestamp};
 pub struct Payments {
     pub(super) idempotency: Idempotency,
     pub(super) environment: Environment,
-    /// `None`: no ledger or no provider is configured, and each request is answered as unavailable.
+    /// The service that pays. `None`: no ledger or no provider is configured, and the answer to each request is `Unavailable`.
     pub(super) service: Option<PaymentService>,
 }
 
-/// A request for a payment that has passed every check that needs no store.
+/// A client's request for a payment. It has passed every check that needs no store.
 ///
 /// It has no `Debug`, because a person's purchase must not reach a log.
 pub struct NewPayment {
     order: Order,
-    /// Errors by rules that older versions did not have. An order with such errors is still answered if an older version accepted it.
+    /// Errors by rules that older versions did not have. If an older version accepted the order, the request is answered in spite of these
+    /// errors.
     newly_invalid: Vec<BodyError>,
     tenant: Tenant,
     key: IdempotencyKey,
     fingerprint: Fingerprint,
 }
 
-/// The answer to a request for a payment, and how it was found.
+/// The answer to a client's request for a payment, and how the answer was found.
 pub struct CreateOutcome {
     /// The answer to the client.
     pub answer: Answer,
@@ -55,16 +56,16 @@ pub struct CreateOutcome {
     pub has_waited: bool,
 }
 
-/// The answer to a request for a payment.
+/// The answer to a client's request for a payment.
 pub enum Answer {
     /// The payment has ended.
     Ended {
         /// The final response, byte for byte.
         response: SavedResponse,
-        /// Whether the payment had ended before this request read it.
+        /// Whether the payment had already ended when this request read it from the ledger.
         is_replay: bool,
     },
-    /// The payment is still open. The same request, sent again, returns its progress.
+    /// The payment is still open. If the client sends the same request again, the response has the progress of the payment.
     Pending {
         /// The payment as the ledger has it.
         payment: Box<Payment>,
@@ -83,9 +84,9 @@ pub enum Answer {
     Unavailable,
 }
 
-/// The route is part of every request's fingerprint.
+/// The path of the endpoint. It is part of every request's fingerprint.
 const ROUTE: &str = "/api/payments";
-/// An invocation with less time left than this does not start a payment.
+/// The least time for an attempt. If an invocation has less time left, it does not start a payment.
 const LEAST_TIME: Duration = Duration::from_secs(2);
 
 impl NewPayment {
@@ -93,7 +94,7 @@ impl NewPayment {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the body.
+    /// All errors in the body.
     pub fn parse(
         tenant: Tenant,
         key: IdempotencyKey,
@@ -134,7 +135,7 @@ impl NewPayment {
 }
 
 impl Payments {
-    /// Payments over `idempotency`, which signs with [`Setup::response_keys`]. Opens no connection.
+    /// Payments that use `idempotency`, whose saved responses have to be signed with [`Setup::response_keys`]. Opens no connection.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
         Self {
             idempotency,
@@ -145,12 +146,12 @@ impl Payments {
         }
     }
 
-    /// The environment, on which the access of callers and the validity of orders depend.
+    /// The environment. It determines which callers have access, and which orders are valid.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    /// Creates a payment, once per key. If another attempt runs, waits for its result for at most `patience`.
+    /// Creates a payment, once for each key. If another attempt runs, waits for its result for at most `patience`.
     ///
     /// # Cancel safety
     ///
@@ -199,7 +200,7 @@ impl Payments {
 }
 
 impl From<Answer> for CreateOutcome {
-    /// An answer that was found without the idempotency store.
+    /// The outcome if the answer was found without the idempotency store.
     fn from(answer: Answer) -> Self {
         Self {
             answer,
@@ -219,11 +220,11 @@ struct PaymentContext<'a> {
 }
 
 impl PaymentContext<'_> {
-    /// Checks whether an older version accepted an order that this version rejects. If so, its payment answers the request.
+    /// Checks whether an older version accepted an order that this version rejects. If so, the request gets the response of that payment.
     ///
     /// # Errors
     ///
-    /// The answer, if there is no such payment.
+    /// The answer to the request, if there is no such payment.
     async fn check_accepted_before(&self, newly_invalid: &[BodyError]) -> Result<(), Answer> {
         match self.read().await? {
             Some(_) => Ok(()),
@@ -259,7 +260,7 @@ impl PaymentContext<'_> {
             return Answer::KeyReused;
         }
         let was_open = opened.state.is_open();
-        // The idempotency store may have lost the record of the attempt that opened the row. That attempt may still be running.
+        // The idempotency store may have lost the record of the attempt that opened the row. If so, that attempt may still be running.
         let is_record_lost = lease.is_first() && opened != payment;
         let concurrent = if lease.took_over() || is_record_lost {
             ConcurrentAttempt::Possible
@@ -307,10 +308,12 @@ impl PaymentContext<'_> {
         }
     }
 
-    /// Answers from the ledger where the engine reports a mismatch or an unknown outcome; `without_row` applies if there is no row.
+    /// Answers from the ledger if the engine reports a mismatch or an unknown outcome. If the ledger has no row, the answer is
+    /// `without_row`.
     ///
-    /// The engine's report can be wrong. After the key's retention, an attempt with another body may have claimed the key and left its own
-    /// fingerprint. Or another program may have written the record. The ledger's row shows which request the payment belongs to.
+    /// The engine's report can be wrong. The key's retention may have ended, and an attempt with another body may have claimed the key and
+    /// stored its own fingerprint. Another program may also have written the record. The ledger's row shows which request the payment
+    /// belongs to.
     async fn answer_from_ledger(&self, without_row: Answer) -> Answer {
         match self.read().await {
             Ok(Some(payment)) if payment.fingerprint == self.fingerprint.to_string() => {
@@ -322,7 +325,7 @@ impl PaymentContext<'_> {
         }
     }
 
-    /// Answers for a payment that was pending when an earlier request was answered.
+    /// Continues a payment that was pending when an earlier request was answered, and answers with its current state.
     async fn look_again(&self) -> Answer {
         let payment = match self.read().await {
             Ok(Some(payment)) => payment,
@@ -363,7 +366,7 @@ impl PaymentContext<'_> {
 }
 
 impl Answer {
-    /// The answer if the payment cannot be read from the ledger.
+    /// The answer if the ledger did not return the payment.
     fn without_payment(error: &LedgerError) -> Self {
         match error {
             LedgerError::Unavailable(_) => Self::Unavailable,
@@ -371,14 +374,15 @@ impl Answer {
         }
     }
 
-    /// The answer for a payment that has ended. The answer is a replay if the payment had ended before this request read it.
+    /// The answer for a payment that has ended. `was_open`: whether the payment was open when this request read it. If it was not, the
+    /// answer is a replay.
     fn of_ended(ended: &Payment, was_open: bool) -> Self {
         match ended.final_response() {
             Some(response) => Self::Ended {
                 response,
                 is_replay: !was_open,
             },
-            // Another program wrote a final state without an answer. The payment may have been charged.
+            // Another program wrote a final state without a final response. The payment may have been charged.
             None => Self::OutcomeUnknown,
         }
     }
@@ -391,8 +395,8 @@ impl Answer {
     }
 }
 
-/// Whether the saved response is the final one. Otherwise the saved response refers to the payment, or is too long for the engine to keep
-/// whole.
+/// Whether the saved response is the final one. Otherwise, the saved response refers to the payment, or the engine has kept only a summary
+/// because the response was too long.
 fn is_final_response(saved: &SavedResponse) -> bool {
     !Payment::is_reference(saved) && saved.whole_body().is_some()
 }

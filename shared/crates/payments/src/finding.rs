@@ -1,4 +1,4 @@
-//! The provider's answer that an operator sees after reconciling a payment.
+//! What an operator sees about the provider after reconciling a payment.
 
 use parking_lot::Mutex;
 
@@ -15,9 +15,9 @@ pub enum ProviderFinding {
     Intent(&'static str),
     /// The intent has another amount or currency than the payment.
     AmountMismatch,
-    /// The provider does not have the intent that the ledger names. An API key of another account or mode has the same effect.
+    /// The provider does not have the intent that the ledger names. The reason can also be an API key of another account or mode.
     NoSuchIntent,
-    /// The provider gave no usable answer. The code says why.
+    /// The provider gave no usable answer. The error code says why.
     Unreachable(&'static str),
 }
 
@@ -35,7 +35,7 @@ impl Findings {
         }
     }
 
-    /// Notes the provider's answer to an inspection of the intent.
+    /// Notes the result of an inspection: the intent, or the provider's error.
     pub(super) fn note(&self, inspected: Result<&Intent, &ProviderError>) {
         *self.latest.lock() = match inspected {
             Ok(intent) => ProviderFinding::Intent(intent.status.name()),

@@ -1,8 +1,8 @@
-//! Finishes the idempotency keys of payments and events that abandoned requests left.
+//! Finishes the idempotency keys that abandoned requests left. These are the keys of payments and of the provider's events.
 //!
-//! A client that never repeats its request leaves its key unknown in the engine, even after the payment has ended. Only the
-//! ledger has the response then. So each run of the reconciler reads the unfinished keys, and completes the keys of ended payments with
-//! the ledger's response.
+//! Some clients never repeat their request. If such a request was abandoned, the outcome of its key stays unknown in the engine, even after
+//! the payment has ended. Only the ledger has the response then. So each run of the reconciler reads the unfinished keys, and completes the
+//! keys of ended payments with the ledger's response.
 //!
 //! A key is reopened, so that its record expires after the retention, if
 //!
@@ -38,7 +38,7 @@ pub(super) struct UnfinishedKeys {
     pub(super) unknown: u64,
     /// How long the oldest unknown key has been unknown, counted from the end of its lease.
     pub(super) oldest_unknown: Duration,
-    /// Whether the run read every key; otherwise the counts are too low.
+    /// Whether the run read every key. If not, the counts are too low.
     pub(super) is_complete: bool,
 }
 
@@ -71,7 +71,7 @@ enum Step {
 
 /// The prefix of the keys of payments and events.
 const KEYS_OF_PAYMENTS: &str = "idempotency:http:payments.";
-/// A run with less time left than this does not take another key. The next run starts at the first key.
+/// The least time for a key. If a run has less time left, it does not take another key. The next run starts at the first key.
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
 /// Reads every unfinished key, and finishes the keys of payments and events. A key is not changed until
@@ -91,7 +91,7 @@ pub(super) async fn finish(
     deadline: Deadline,
 ) -> Result<UnfinishedKeys, StoreError> {
     let mut keys = UnfinishedKeys::default();
-    // Payments first, because the number of other unfinished keys is unbounded.
+    // The keys of payments are first, because the number of other unfinished keys is unbounded.
     for (pass, prefix) in [
         (Pass::Finish, KEYS_OF_PAYMENTS),
         (Pass::Count, RecordKey::PREFIX),
@@ -122,7 +122,7 @@ pub(super) async fn finish(
     Ok(keys)
 }
 
-/// Completes or reopens the key of an abandoned attempt, if that is safe. Returns whether the key was completed or reopened.
+/// Completes or reopens the key of an abandoned attempt, if that is safe. Returns whether it did so.
 async fn finish_one(
     idempotency: &Idempotency,
     ledger: Option<&dyn Ledger>,

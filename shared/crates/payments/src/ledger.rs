@@ -29,7 +29,7 @@ pub(super) trait Ledger: Send + Sync {
     /// Inserts a payment if there is none with its id. Returns the row that the ledger then has.
     async fn open(&self, payment: &Payment, deadline: Deadline) -> Result<Payment, LedgerError>;
 
-    /// Applies a change if the row is as the change expects.
+    /// Applies a change if the row meets the conditions of the change.
     async fn change(
         &self,
         payment: &Payment,
@@ -40,7 +40,7 @@ pub(super) trait Ledger: Send + Sync {
     /// The payment with this id, of any tenant.
     async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, LedgerError>;
 
-    /// The first open payments of a queue, and the unreadable rows among them.
+    /// The first open payments of a queue, and the ids of the unreadable rows that the ledger found meanwhile.
     async fn open_payments(
         &self,
         queue: Queue,
@@ -61,7 +61,7 @@ pub(super) trait Ledger: Send + Sync {
 /// A query for open payments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Queue {
-    /// Only payments created before this time.
+    /// The queue has only payments that were created before this time.
     pub(super) created_before: Timestamp,
     pub(super) order: QueueOrder,
     /// The greatest number of payments.
@@ -71,14 +71,14 @@ pub(super) struct Queue {
 /// The order of a [`Queue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueueOrder {
-    /// The oldest first.
+    /// The oldest payment comes first.
     Oldest,
-    /// Payments that the reconciler has not looked at since `looked_before`; the payment that has waited longest comes first.
+    /// The payment that has waited longest comes first. Payments that the reconciler has looked at since `looked_before` are left out.
     ///
     /// The wait begins when the reconciler last looked at the payment, or when the payment was created. So each payment gets its turn,
     /// even if other payments never end and new payments keep arriving.
     LongestWaiting {
-        /// Only payments that the reconciler looked at before this time, or never.
+        /// The queue has only payments that the reconciler looked at before this time, or has never looked at.
         looked_before: Timestamp,
     },
 }
@@ -103,7 +103,8 @@ pub(super) enum Change {
 pub(super) enum ChangeResult {
     /// The row after this call changed it.
     Applied(Payment),
-    /// The unchanged row, which is not as the change expects. An earlier call whose reply was lost may have made the same change.
+    /// The unchanged row. It does not meet the conditions of the change. An earlier call whose reply was lost may have made the same
+    /// change.
     Conflict(Payment),
 }
 
@@ -116,10 +117,10 @@ pub struct OpenPayments {
     pub unreadable: Vec<String>,
 }
 
-/// Why a payment was not read from the ledger, or not written into it.
+/// Why the ledger did not read or write a payment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LedgerError {
-    /// The ledger did not answer. The code says why. A write may have taken effect.
+    /// The ledger did not answer. The error code says why. A write may have taken effect.
     #[error("ledger unavailable: {0}")]
     Unavailable(&'static str),
     /// The payment has a row, but the row cannot be read. The payment may have been charged.
@@ -130,7 +131,7 @@ pub(super) enum LedgerError {
     },
 }
 
-/// The configured ledger: MongoDB, or files in development; `None` elsewhere without MongoDB.
+/// The configured ledger: MongoDB. If MongoDB is not configured, files in development; `None` in other environments.
 pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Ledger>> {
     match &setup.mongodb {
         Some(mongodb) => Some(Arc::new(MongoLedger::new(mongodb.clone()))),
@@ -142,7 +143,7 @@ pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Ledger>> {
 }
 
 impl Change {
-    /// The payment after this change; `None` if the payment is not as the change expects.
+    /// The payment after this change; `None`: the payment does not meet the conditions of the change.
     pub(super) fn apply(&self, payment: &Payment, now: Timestamp) -> Option<Payment> {
         if !payment.state.is_open() {
             return None;
@@ -178,7 +179,7 @@ impl Change {
 }
 
 impl ChangeResult {
-    /// The row after the call, changed or not.
+    /// The row after the call, whether this call changed it or not.
     pub(super) fn into_payment(self) -> Payment {
         match self {
             Self::Applied(payment) | Self::Conflict(payment) => payment,

@@ -8,15 +8,15 @@
 //! - an operator changes an intent's amount,
 //! - a key's record expires.
 //!
-//! A crash is not counted as a fault. An attempt may stop between any two steps, forever (a crash) or for a while (a freeze), and the
-//! others do not wait.
+//! A crash is not counted as a fault. An attempt can stop between any two steps. It stops forever (a crash) or for a while (a freeze). The
+//! other attempts do not wait for it.
 //!
-//! The model runs the real code. Runs execute [`Attempt`](super::steps::Attempt) ([`behaviour`]), the ledger runs
-//! [`Change::apply`](super::ledger::Change::apply), and the adapter for Stripe reads the provider's errors. Only the provider's
-//! state machine, the network, and the engine around an attempt are written for the model. The engine has its own model,
-//! `idempotency/model.rs`.
+//! The model runs the real code. Each attempt executes [`Attempt`](super::steps::Attempt) (see [`behaviour`]). The ledger executes
+//! [`Change::apply`](super::ledger::Change::apply). The adapter for Stripe reads the provider's errors. Only the provider's state machine,
+//! the network, and the engine around an attempt are written for the model. The engine has its own model, `idempotency/model.rs`.
 //!
-//! A search without a finding proves little by itself. So the same search runs with one bug planted, and has to find each bug.
+//! If a search finds no violation, that alone proves little. So the same search also runs with one planted bug at a time, and has to find
+//! each bug.
 
 mod actor;
 mod behaviour;
@@ -43,15 +43,15 @@ use super::steps::Purpose;
 /// A protocol to check, and the limits of the search.
 #[derive(Clone, Copy, Debug)]
 struct Protocol {
-    /// The behaviours of the customer's card, each in its own initial state.
+    /// The cards. The search has one initial state for each card.
     cards: &'static [Card],
     /// The greatest number of faults.
     faults: u8,
-    /// The number of the reconciler's runs.
+    /// How often the reconciler runs.
     reconciler_runs: u8,
-    /// The number of the provider's events.
+    /// How many webhook events the provider sends.
     events: u8,
-    /// How often the reconciler looks at the key.
+    /// How often the reconciler reads the key.
     key_looks: u8,
     bug: Option<Bug>,
 }
@@ -59,32 +59,32 @@ struct Protocol {
 /// A bug to plant in the protocol: a step that the protocol forbids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
-    /// An attempt confirms the intent that it has created, not the one read back from the ledger.
+    /// An attempt confirms the intent that it has created, not the intent that the ledger names.
     OwnIntentConfirmed,
     AttachOverwrites,
-    /// The ledger closes a payment as a payment without an intent, though its row names an intent.
+    /// The ledger ends a payment as if it had no intent, although its row names one.
     EndWithoutCompareAndSet,
     CreateConfirms,
     DeclineWithoutCancelling,
-    /// A cancellation without a reply counts as carried out.
+    /// An attempt assumes that a cancellation was carried out, although it got no reply.
     LostCancellationAssumed,
-    /// A cancellation counts as carried out, even a refused one.
+    /// An attempt assumes that each cancellation was carried out, even if it was refused.
     CancellationAssumed,
-    /// 409 counts as "nothing was done".
+    /// An attempt reads the status 409 as "nothing was done".
     ConflictTreatedAsNotProcessed,
-    /// 500 counts as "nothing was done".
+    /// An attempt reads the status 500 as "nothing was done".
     ErrorTreatedAsNotProcessed,
     AmountUnchecked,
-    /// An attempt answers that nothing was done, though another attempt may have confirmed.
+    /// An attempt answers that nothing was done, although another attempt may have confirmed.
     ConcurrencyIgnored,
-    /// An attempt answers that nothing was done, though its release was not acknowledged.
+    /// An attempt answers that nothing was done, although its release was not acknowledged.
     ReleaseUnacknowledged,
     ReconcilerConfirms,
-    /// The reconciler leaves an old payment open, as if it were young.
+    /// The reconciler leaves an old payment open, as if the payment were young.
     OldPaymentLeftOpen,
     /// The attempt after a reopening assumes that no other attempt is running.
     ReopenedWithoutTakeover,
-    /// Each attempt answers with bytes of its own, not with the ledger's.
+    /// Each attempt renders its own final response, and does not use the bytes in the ledger.
     AnswerRenderedByEach,
 }
 
@@ -105,7 +105,7 @@ const ENDS: &str = "an undisturbed run of the reconciler ends an old payment";
 /// A transition of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Action {
-    /// A client's attempt, the reconciler or an event begins.
+    /// A client's attempt, a run of the reconciler or the processing of an event begins.
     Begin(usize, Purpose),
     /// An actor sends its next request.
     Send(usize, Delivery),
@@ -123,7 +123,7 @@ enum Action {
     ExpireKey,
     /// An operator changes the amount of an intent.
     Misprice(IntentNumber),
-    /// The reconciler reads an unfinished key, and its payment in the ledger.
+    /// The reconciler reads an unfinished key and the payment of that key in the ledger.
     LookAtKey,
     /// The reconciler finishes or reopens the key that it has read.
     FinishKey,
@@ -272,7 +272,7 @@ impl Model for Protocol {
 }
 
 impl Protocol {
-    /// The client's attempts alone.
+    /// Only the client's attempts.
     const CLIENT: Self = Self {
         cards: &Card::ALL,
         reconciler_runs: 0,
@@ -296,14 +296,14 @@ impl Protocol {
         ..Self::CLIENT
     };
 
-    /// The cards with which a payment takes the fewest steps.
+    /// The cards of payments with the fewest steps.
     const QUICK_CARDS: [Card; 3] = [
         Card::Charges,
         Card::RefusesFirst,
         Card::RefusesCreationFirst,
     ];
 
-    /// Further searches of `make model`, in an optimised build.
+    /// Further searches, which only an optimised build makes (`make model`).
     const FURTHER: [Self; 7] = [
         Self {
             faults: 3,
@@ -338,7 +338,7 @@ impl Protocol {
         },
     ];
 
-    /// Explores every state. Fails with a shortest trace to a state that violates a property.
+    /// Explores every state. If a state violates a property, fails with a shortest trace to such a state.
     fn check(self, least_states: usize) {
         let began = Instant::now();
         let checker = self
@@ -372,7 +372,7 @@ impl Protocol {
         assert!(checker.unique_state_count() >= least_states);
     }
 
-    /// Whether the search finds an example of each property that has to hold in some state.
+    /// Whether the search is large enough to find an example of each property that has to hold in some state.
     fn is_varied(self) -> bool {
         self.faults > 0 && self.cards.len() == Card::ALL.len()
     }
@@ -388,7 +388,7 @@ impl Protocol {
         checker.discovery(property).is_some()
     }
 
-    /// The steps of a trace, one per line, with the request of each.
+    /// The steps of a trace. Each line has one step and its request.
     fn trace(&self, path: Path<World, Action>) -> String {
         let mut trace = String::new();
         for (world, action) in path.into_vec() {

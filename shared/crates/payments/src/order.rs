@@ -33,16 +33,17 @@ pub struct Order {
     pub currency: String,
     /// The provider's id of a card or an account.
     pub payment_method: String,
-    /// The purpose of the payment, for people.
+    /// The purpose of the payment, as a text for people.
     pub description: Option<String>,
-    /// The client's own data. Stored as pairs, because MongoDB does not accept every string as a member name.
+    /// Data of the client, by name. It is stored as a list of names and values, because MongoDB does not accept every string as a member
+    /// name.
     #[serde(with = "pairs")]
     pub metadata: BTreeMap<String, String>,
-    /// The URL to which the customer's browser returns after an action on another site, in parsed form.
+    /// The URL to which the customer's browser returns after an action on another site. This is the parsed form of the client's URL.
     pub return_url: Option<String>,
 }
 
-/// A parsed order.
+/// An order from a body, and the errors that only this version finds in it.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) order: Order,
@@ -50,8 +51,8 @@ pub(super) struct Parsed {
     pub(super) newly_invalid: Vec<BodyError>,
 }
 
-/// Metadata members that we set at the provider. An order may not have them, because the provider would get another value than the client
-/// sent.
+/// The metadata members that we set at the provider. An order must not have them: the provider would get our value, not the value that the
+/// client sent.
 pub(super) const OUR_METADATA: [&str; 3] = ["payment_id", "environment", "description"];
 const LARGEST_AMOUNT: i64 = 99_999_999;
 const LONGEST_METHOD: usize = 255;
@@ -83,7 +84,7 @@ impl Order {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the body: first what every version rejects, then what only this version rejects.
+    /// All errors in the body. The errors that every version reports come first, then those that only this version reports.
     pub(super) fn parse(body: &[u8], environment: &Environment) -> Result<Parsed, Vec<BodyError>> {
         let Some(mut body) = Body::read(body) else {
             return Err(vec![BodyError::new("", "a JSON object")]);
@@ -226,7 +227,7 @@ fn metadata_entry(
     let value = body.parsed(&path, value, accepted, |value| {
         text(value, LONGEST_METADATA_VALUE)
     })?;
-    // Older versions accepted these names. The provider then stored our value or none, and the response had the client's value.
+    // Older versions accepted these names. The provider then stored our value or no value, but the response contained the client's value.
     if OUR_METADATA.contains(&name) {
         body.reject_newly(&path, OURS);
     } else if has_invisible(name) || has_unwritten(&value) {
@@ -247,7 +248,8 @@ fn return_url(body: &mut Body<'_>, environment: &Environment) -> Option<String> 
     Some(url.parsed)
 }
 
-/// Whether Stripe accepts the name of a metadata member: Stripe parses brackets in a name as structure.
+/// Whether Stripe accepts the name of a metadata member. Stripe does not take brackets as characters of a name; it reads them as nested
+/// members.
 fn is_metadata_key(key: &str) -> bool {
     let bracketed = key.contains(['[', ']']);
     !key.is_empty()

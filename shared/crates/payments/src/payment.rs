@@ -10,12 +10,13 @@ use super::{Order, Timestamp};
 /// A row of the ledger.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
-    /// `pay_` and 32 hexadecimal digits, derived from the idempotency key. So every attempt computes the same id.
+    /// The id: `pay_` and 32 hexadecimal digits. It is derived from the idempotency key, so every attempt computes the
+    /// same id.
     #[serde(rename = "_id")]
     pub id: String,
     /// The tenant that the payment belongs to.
     pub tenant: String,
-    /// The fingerprint of the request in hexadecimal. Another request with the same key is refused.
+    /// The fingerprint of the client's request, in hexadecimal. Another request with the same key is refused.
     pub fingerprint: String,
     /// The state of the payment.
     pub state: State,
@@ -23,11 +24,11 @@ pub struct Payment {
     pub order: Order,
     /// The name of the provider.
     pub provider: String,
-    /// The id of the payment intent at the provider, once it is attached.
+    /// The id of the payment intent at the provider; `None`: no intent is attached yet.
     pub intent: Option<String>,
-    /// Whether real money moves.
+    /// Whether real money moves (live mode) or not (test mode).
     pub livemode: bool,
-    /// The provider's code of a decline. The payer may see a more general one.
+    /// The provider's decline code. The payer may see a more general code.
     pub decline_code: Option<String>,
     /// When the first attempt opened the payment.
     pub created_at: Timestamp,
@@ -35,7 +36,7 @@ pub struct Payment {
     pub status_since: Timestamp,
     /// When the reconciler last looked at the payment.
     pub looked_at: Option<Timestamp>,
-    /// The body of the final response, byte for byte, once the state is final.
+    /// The body of the final response, byte for byte; `None`: the payment is open.
     pub answer: Option<String>,
 }
 
@@ -66,7 +67,7 @@ pub enum State {
 pub enum End {
     /// The customer was charged.
     Succeeded,
-    /// The provider declined the payment, with the provider's code.
+    /// The provider declined the payment. Contains the provider's decline code, if there is one.
     Declined(Option<String>),
     /// The payment can no longer be charged.
     Failed,
@@ -105,7 +106,7 @@ impl Payment {
     }
 }
 
-/// Leaves the order out, so that a person's purchase does not reach a log.
+/// Does not show the order, so that a person's purchase does not reach a log.
 impl fmt::Debug for Payment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Payment")
@@ -149,7 +150,7 @@ impl State {
     }
 }
 
-/// The id of the payment of a derived key.
+/// The id of the payment that belongs to a derived key.
 pub(super) fn id_of(key: &DerivedKey) -> String {
     let digits = key.step("payment id");
     format!("pay_{}", &digits.as_str()[..32])

@@ -1,9 +1,9 @@
 //! The payment provider, which charges the customer.
 //!
-//! A provider keeps one *payment intent* per payment. Creating the intent charges nothing; confirming it charges once. The intent's
-//! own state machine is the fence: it accepts only one confirmation, and it accepts no confirmation after a cancellation.
+//! A provider keeps one *payment intent* per payment. Creating the intent charges nothing; confirming it charges once. The states of the
+//! intent prevent a second charge: the intent accepts only one confirmation, and no confirmation after a cancellation.
 //!
-//! So the outcome of a request whose reply was lost is never guessed. It is read from the intent's status.
+//! If the reply to a request was lost, the code does not guess the outcome. It reads the outcome from the intent's status.
 
 mod sandbox;
 mod stripe;
@@ -29,7 +29,7 @@ pub(super) trait Provider: Send + Sync {
     /// The provider's name in the ledger and in responses.
     fn name(&self) -> &'static str;
 
-    /// Creates an unconfirmed intent for a payment. The same key creates the same intent.
+    /// Creates an unconfirmed intent for a payment. A repeated call with the same key returns the same intent.
     async fn create(
         &self,
         payment: &Payment,
@@ -58,21 +58,21 @@ pub(super) struct Intent {
     /// The provider's id of the intent.
     pub(super) id: String,
     pub(super) status: IntentStatus,
-    /// The amount, in minor units of ISO 4217, even if the provider counts in another unit.
+    /// The amount in minor units of ISO 4217, even if the provider counts in another unit.
     pub(super) amount: i64,
     /// The ISO 4217 code in lower case.
     pub(super) currency: String,
-    /// Whether real money moves.
+    /// Whether real money moves (live mode) or not (test mode).
     pub(super) livemode: bool,
-    /// The secret with which the customer's browser continues.
+    /// The secret that the customer's browser needs to continue the payment.
     pub(super) client_secret: Option<String>,
-    /// What the customer has to do, as data for the customer's browser.
+    /// What the customer has to do, in the form that the customer's browser needs.
     pub(super) next_action: Option<Value>,
-    /// The reason of the last decline.
+    /// Why the provider last declined the intent; `None`: it has not declined it.
     pub(super) last_payment_error: Option<PaymentError>,
 }
 
-/// The reason of a decline.
+/// Why the provider declined an intent.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PaymentError {
     pub(super) code: Option<String>,
@@ -83,15 +83,15 @@ pub(super) struct PaymentError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum IntentStatus {
-    /// The intent was declined, or never had a payment method.
+    /// The provider declined the intent, or the intent never had a payment method.
     RequiresPaymentMethod,
-    /// The intent was not confirmed yet.
+    /// No confirmation has reached the intent yet.
     RequiresConfirmation,
     /// The customer has to act, for example to authenticate with 3-D Secure.
     RequiresAction,
     /// The charge is in progress and may still fail.
     Processing,
-    /// The amount is authorised and not captured. This backend creates no such intents.
+    /// The amount is authorised but not captured. This backend creates no such intents.
     RequiresCapture,
     /// The intent can never be charged.
     Canceled,
@@ -102,13 +102,13 @@ pub(super) enum IntentStatus {
     Other,
 }
 
-/// Why a request to the provider returned no intent. Each variant has the code of the reason.
+/// Why the provider returned no intent. Each variant has a code of the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ProviderError {
     /// The request had no effect: it was not sent, or the provider refused it before processing (credentials, rate limit).
     #[error("provider did not process the request: {0}")]
     NotProcessed(&'static str),
-    /// The provider processed the request and rejected it. It would reject each repetition.
+    /// The provider processed the request and rejected it. It would also reject each repetition of the request.
     #[error("provider rejected the request: {0}")]
     Rejected(&'static str),
     /// The request may have taken effect.
@@ -126,7 +126,7 @@ pub(super) const OTHER_LIVEMODE: &str = "other_livemode";
 /// The error if the provider has no intent with the requested id.
 pub(super) const NO_SUCH_INTENT: ProviderError = ProviderError::Rejected("no_such_intent");
 
-/// The provider as configured, if there is one.
+/// The configured provider; `None`: no provider is configured, or its settings are unusable.
 pub(super) fn open(setup: &Setup) -> Option<Arc<dyn Provider>> {
     match &setup.config.provider {
         ProviderConfig::Sandbox => Some(Arc::new(Sandbox::new(&setup.config.ledger_dir))),

@@ -1,4 +1,4 @@
-//! Reconciles payments that stayed open: abandoned by their clients, or waiting for the customer or the provider.
+//! Reconciles payments that stayed open. Their clients have abandoned them, or they wait for the customer or the provider.
 //!
 //! A run takes open payments page by page until its time is over. The ledger lists first the payments that the reconciler has not looked
 //! at for the longest time. So the next run continues where this run stopped, and payments that do not end do not delay other payments.
@@ -23,11 +23,11 @@ use super::{Payment, Setup, State, Timestamp, keys};
 
 /// Reconciles open payments on a schedule.
 pub struct Reconciler {
-    /// `None`: no ledger or no provider is configured, and a run only looks at idempotency keys.
+    /// The service that reconciles. `None`: no ledger or no provider is configured, and a run only reads idempotency keys.
     service: Option<PaymentService>,
     idempotency: Idempotency,
     metrics: Metrics,
-    /// The age from which a payment is reconciled. A younger payment is left to its client.
+    /// The age from which a payment is reconciled. The client of a younger payment may still be working on it.
     reconcile_after: Duration,
 }
 
@@ -42,26 +42,26 @@ pub struct ReconcileReport {
     pub declined: u64,
     /// The number of payments that ended as failed: they can no longer be charged.
     pub failed: u64,
-    /// The number of rows that were skipped because they cannot be read.
+    /// The number of rows that the run skipped because it could not read them.
     pub unreadable: u64,
-    /// Whether the run looked at every due payment.
+    /// Whether the run looked at every payment that was due.
     pub finished: bool,
-    /// The number of due payments that are open after the run; `None` if the ledger did not answer.
+    /// The number of payments that were due and are still open after the run; `None`: the ledger did not answer.
     pub still_open: Option<u64>,
-    /// The age of the oldest due payment that is open after the run, in seconds; `None` if there is none, or the ledger did not
+    /// The age in seconds of the oldest payment that was due and is still open after the run; `None`: there is none, or the ledger did not
     /// answer.
     pub oldest_open_seconds: Option<u64>,
 }
 
 /// What a run did with one payment.
 enum ReconcileOutcome {
-    /// The payment was skipped: the ledger did not answer, or the run had no time left.
+    /// The run skipped the payment, because the ledger did not answer or no time was left.
     Skipped,
     /// The row with this id cannot be read.
     Unreadable(String),
     /// The payment is still open, or another process ended it.
     Unchanged,
-    /// The run ended the payment in this state.
+    /// The run ended the payment. This is its final state.
     Ended(State),
 }
 
@@ -69,9 +69,9 @@ enum ReconcileOutcome {
 const PAGE: u32 = 100;
 /// The most payments that a run reconciles concurrently.
 const CONCURRENCY: usize = 8;
-/// The time limit of a run. An earlier deadline of the invocation takes precedence.
+/// The time limit of a run. If the invocation ends earlier, the run ends earlier too.
 const LONGEST_RUN: Duration = Duration::from_secs(50);
-/// A run with less time left than this does not start another payment.
+/// The least time for a payment. If a run has less time left, it does not start another payment.
 const LEAST_TIME: Duration = Duration::from_secs(2);
 /// The time that a run reserves for counting the open payments.
 const COUNTING_TIME: Duration = Duration::from_millis(500);
@@ -79,7 +79,7 @@ const COUNTING_TIME: Duration = Duration::from_millis(500);
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Reconciler {
-    /// A reconciler over `idempotency`, which signs with [`Setup::response_keys`]. Opens no connection.
+    /// A reconciler that uses `idempotency`, whose saved responses have to be signed with [`Setup::response_keys`]. Opens no connection.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
         Self {
             service: PaymentService::or_log(setup, |part| {
@@ -127,7 +127,7 @@ impl Reconciler {
         for (dimension, metrics) in report.metrics() {
             self.metrics.record(dimension, &metrics);
         }
-        // Keys are finished after the payments, so that the keys of payments that ended in this run are finished too.
+        // Keys are finished after the payments. So the keys of payments that ended in this run are finished too.
         self.finish_keys(Some(&*service.ledger), deadline).await;
         info!(
             reconcile.looked_at = report.looked_at,
@@ -139,8 +139,8 @@ impl Reconciler {
         report
     }
 
-    /// Finishes abandoned keys of payments, and counts the other unknown keys. Only MongoDB finds unfinished keys by an index, so other
-    /// stores are not searched.
+    /// Finishes abandoned keys of payments, and counts the other unknown keys. Other stores than MongoDB are not searched, because they
+    /// have no index of unfinished keys.
     async fn finish_keys(&self, ledger: Option<&dyn Ledger>, deadline: Deadline) {
         if !matches!(
             self.idempotency.authority(),
@@ -163,7 +163,7 @@ impl Reconciler {
                         value: keys.oldest_unknown.as_secs() as f64,
                     },
                 ];
-                // An incomplete run reports no counts: they would be too low, and would clear the alarm.
+                // If the run is incomplete, it reports no counts: they would be too low, and would end the alarm.
                 if keys.is_complete {
                     self.metrics.record(("job", "payments-reconcile"), &unknown);
                 }
@@ -185,7 +185,7 @@ async fn reconcile_one(
     payment: Payment,
     deadline: Deadline,
 ) -> ReconcileOutcome {
-    // This first write moves the payment to the end of the queue, even if a later step fails. It also reads the current row.
+    // This first write moves the payment to the end of the queue, even if a later step fails. The write also returns the current row.
     let looked = service.ledger.change(&payment, &Change::Look, deadline);
     let payment = match looked.await {
         Ok(looked) => looked.into_payment(),
@@ -219,7 +219,7 @@ async fn reconcile_one(
     ReconcileOutcome::Ended(reconciled.state)
 }
 
-/// What was tried on a payment that needs an operator; `None` if it is open for less than a day.
+/// What was tried on a payment that needs an operator; `None`: the payment is open for less than a day.
 fn tried_in_vain(payment: &Payment, age: Duration, is_due: bool) -> Option<&'static str> {
     if age < DAY {
         return None;
@@ -244,7 +244,7 @@ fn tried_in_vain(payment: &Payment, age: Duration, is_due: bool) -> Option<&'sta
     })
 }
 
-/// The number of due payments that are open, and the age of the oldest one.
+/// The number of due payments that are still open, and the age of the oldest of them.
 async fn count_open(
     service: &PaymentService,
     due: Timestamp,
@@ -272,7 +272,7 @@ impl ReconcileReport {
         serde_json::value::to_raw_value(self).unwrap_or_default()
     }
 
-    /// The report as metrics, each group with its dimension.
+    /// The report as metrics. Each group of metrics has one dimension.
     fn metrics(&self) -> Vec<((&'static str, &'static str), Vec<Metric>)> {
         let count = |name, value: u64| Metric {
             name,
@@ -283,7 +283,7 @@ impl ReconcileReport {
             count("ReconcileRuns", 1),
             count("ReconcileFinished", self.finished.into()),
         ];
-        // An incomplete run does not report zero, because it has not seen every row.
+        // If the run is incomplete, it does not report zero, because it has not seen every row.
         if self.finished || self.unreadable > 0 {
             run.push(count("PaymentsUnreadable", self.unreadable));
         }
@@ -307,7 +307,7 @@ impl ReconcileReport {
         ]
     }
 
-    /// Reconciles payments created before `due`, until the run has looked at each of them or the time is over.
+    /// Reconciles payments that were created before `due`. Stops when the run has looked at each of them or the time is over.
     async fn reconcile_all(
         &mut self,
         service: &PaymentService,
@@ -348,7 +348,7 @@ impl ReconcileReport {
                 }
             }
             self.unreadable = unreadable.len() as u64;
-            // The run ends if a page brought no progress. A ledger that answers reads and rejects writes would return the same page
+            // The run ends if it made no progress with a page. A ledger that answers reads but rejects writes would return the same page
             // forever.
             if !is_time_left() || (self.looked_at, unreadable.len()) == seen {
                 return Ok(());

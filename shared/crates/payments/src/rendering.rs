@@ -27,7 +27,7 @@ const FAILED: Problem = Problem {
     detail: "It was not charged and will not be. To try again, use a fresh Idempotency-Key.",
 };
 
-/// The members of a problem about one payment.
+/// The members that a problem document about a payment has in addition.
 #[derive(Serialize)]
 struct PaymentProblem<'a> {
     payment_id: &'a str,
@@ -35,7 +35,7 @@ struct PaymentProblem<'a> {
     decline_code: Option<&'a str>,
 }
 
-/// The payment as clients see it.
+/// The payment in the form that clients see.
 #[derive(Serialize)]
 struct Shown<'a> {
     id: &'a str,
@@ -53,11 +53,11 @@ struct Shown<'a> {
     status_since: Timestamp,
 }
 
-/// The response to an accepted event.
+/// The body of the response to an event of Stripe that was processed, or that needs no processing.
 const RECEIVED: &str = r#"{"received":true}"#;
 
 impl Payment {
-    /// The payment after this end, with its final response.
+    /// The payment after it has ended in this way, with its final response.
     #[must_use]
     pub fn ended(&self, end: &End, now: Timestamp) -> Self {
         let mut ended = Self {
@@ -98,14 +98,15 @@ impl Payment {
         Some(response)
     }
 
-    /// The saved response of a pending payment: a reference to the payment, because the state of the payment still changes.
+    /// The response that the engine saves for a pending payment. It is a reference to the payment, because the state of the payment still
+    /// changes.
     pub fn reference(&self) -> SavedResponse {
         let mut reference = SavedResponse::new(StatusCode::SEE_OTHER, "");
         reference.headers.extend(self.location_header());
         reference
     }
 
-    /// Whether a saved response is a reference and no final response.
+    /// Whether a saved response is a reference to a payment, and not a final response.
     pub fn is_reference(saved: &SavedResponse) -> bool {
         saved.status == StatusCode::SEE_OTHER
     }
@@ -153,7 +154,7 @@ impl Payment {
         }
     }
 
-    /// The payment as clients see it.
+    /// The payment in the form that clients see.
     fn shown(&self) -> Shown<'_> {
         Shown {
             id: &self.id,
@@ -172,7 +173,7 @@ impl Payment {
     }
 }
 
-/// The response to each delivery of an event that was processed.
+/// The response to an event of Stripe that was processed, or that needs no processing. Each delivery of the event gets the same response.
 pub(super) fn event_received() -> SavedResponse {
     let mut response = SavedResponse::new(StatusCode::OK, RECEIVED);
     let json = HeaderValue::from_static("application/json");
@@ -180,7 +181,7 @@ pub(super) fn event_received() -> SavedResponse {
     response
 }
 
-/// The body of a problem.
+/// The body of a response, as text.
 fn text(response: &Response) -> String {
     String::from_utf8_lossy(response.body()).into_owned()
 }

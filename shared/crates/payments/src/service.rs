@@ -1,4 +1,4 @@
-//! The dependencies of work on payments, bundled once.
+//! The dependencies of all work on payments.
 //!
 //! The functions that create payments, process events, reconcile on a schedule and serve operators share this service.
 
@@ -10,13 +10,13 @@ use super::ledger::{self, Ledger};
 use super::provider::{self, Provider};
 use super::{Payment, Setup, Timestamp};
 
-/// The ledger and the provider of one process, and the age at which a payment is closed.
+/// The ledger and the provider of one process, and the age from which a payment is closed.
 #[derive(Clone)]
 pub(super) struct PaymentService {
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) provider: Arc<dyn Provider>,
     pub(super) anomalies: Anomalies,
-    /// An open payment of this age is cancelled and no longer confirmed.
+    /// The age from which an open payment is cancelled and no longer confirmed.
     pub(super) cancel_after: Duration,
 }
 
@@ -52,8 +52,8 @@ impl PaymentService {
         })
     }
 
-    /// The service with the configured ledger and provider; `None` if a part is missing. Calls `log` with each missing part, because only
-    /// the caller knows what the missing part means for payments.
+    /// The service with the configured ledger and provider; `None`: a part is missing. Calls `log` with each missing part, because only the
+    /// caller knows the consequence for payments.
     pub(super) fn or_log(setup: &Setup, log: impl Fn(&NotConfigured)) -> Option<Self> {
         Self::new(setup)
             .inspect_err(|missing| missing.iter().for_each(log))

@@ -16,7 +16,8 @@ pub struct Setup {
     pub config: PaymentsConfig,
     /// The environment of this process.
     pub environment: Environment,
-    /// The database of the ledger. `None`: in development the ledger is in files; elsewhere payments are refused.
+    /// The database of the ledger. If it is `None`, the ledger consists of files in development, and payments are refused in other
+    /// environments.
     pub mongodb: Option<Mongo>,
     /// Reads the provider's API key, the webhook secrets and the MAC keys.
     pub secrets: Secrets,
@@ -30,8 +31,8 @@ const PROGRAM: &str = "truebond";
 impl Setup {
     /// The keys that sign the saved responses of payments.
     ///
-    /// Saved responses reach customers, so a payment function accepts only signed ones. Without keys, repeated requests are answered
-    /// from the ledger. `None` in development: saved responses are accepted unsigned.
+    /// Saved responses reach customers, so a payment function accepts only signed ones. If no keys are configured, repeated requests are
+    /// answered from the ledger. In development without keys, this returns `None`, and saved responses are accepted unsigned.
     pub fn response_keys(&self) -> Option<ResponseKeys> {
         let source = self.config.mac_keys.as_ref();
         if source.is_none() {

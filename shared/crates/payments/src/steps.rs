@@ -1,6 +1,6 @@
 //! The steps of an attempt: from an open payment to its end, or to a pending state.
 //!
-//! An attempt that charges twice would be the worst failure. So every attempt takes the same steps, starting from the ledger's row:
+//! The worst failure would be a second charge. So every attempt takes the same steps. It starts from the ledger's row:
 //!
 //! 1. Create an intent at the provider. This charges nothing.
 //! 2. Write the intent's id into the row, if the row has none.
@@ -41,7 +41,8 @@ pub(super) enum AttemptOutcome {
 
 /// Whether another attempt on the same payment may be running.
 ///
-/// An attempt that froze and was taken over may continue. It has lost its lease, but its requests to the provider still take effect.
+/// A frozen attempt can continue after another attempt has taken over. The frozen attempt has lost its lease, but its requests to the
+/// provider still take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ConcurrentAttempt {
     None,
@@ -66,9 +67,9 @@ pub(super) struct Attempt<'a> {
     findings: Findings,
 }
 
-/// Time left for the ledger, the engine and the response after the provider has answered.
+/// The time that is reserved for the ledger, the engine and the response after the provider has answered.
 const PROVIDER_RESERVE: Duration = Duration::from_millis(700);
-/// An upper bound for the loop. The longest path after the intent was created is: confirm, inspect, cancel, inspect.
+/// The most steps of an attempt after the intent was created. The longest path is: confirm, inspect, cancel, inspect.
 const MOST_STEPS: usize = 6;
 
 impl PaymentService {
@@ -175,7 +176,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The time by which the provider has to answer, so that the answer can still be recorded.
+    /// The time by which the provider has to answer. After it, there is still time to record the answer.
     fn provider_deadline(&self) -> Deadline {
         self.deadline.reserving(PROVIDER_RESERVE)
     }
@@ -226,8 +227,8 @@ impl<'a> Attempt<'a> {
             .await;
         let (payment, concurrent) = match changed {
             Ok(ChangeResult::Applied(payment)) => (payment, self.concurrent),
-            // Every attempt creates the same intent. So even if the row names the intent that this attempt created, it was another
-            // attempt that wrote the id into the row.
+            // Every attempt creates the same intent. So the row can name the same intent that this attempt created, but another attempt
+            // wrote the id into the row.
             Ok(ChangeResult::Conflict(payment)) => (payment, ConcurrentAttempt::Possible),
             Err(_) => {
                 return Err(Box::new(
@@ -316,7 +317,8 @@ impl<'a> Attempt<'a> {
                         Err(error) => {
                             warn!(payment.id, provider.error = %error, "the intent was not confirmed, or the outcome is unknown; the intent's status shows the result");
                             last = match error {
-                                // If another attempt may be running, "nothing done" would be wrong: that attempt may have confirmed.
+                                // If another attempt may be running, the answer must not be "nothing done", because that attempt may have
+                                // confirmed.
                                 ProviderError::NotProcessed(_)
                                     if concurrent == ConcurrentAttempt::None =>
                                 {
@@ -330,7 +332,7 @@ impl<'a> Attempt<'a> {
                 }
                 NextStep::Cancel => {
                     last = LastRequest::Cancellation;
-                    // The reply does not matter: the next step depends on the intent's status afterwards.
+                    // The reply does not matter, because the intent's status determines the next step.
                     let cancelling = self
                         .service
                         .provider
@@ -380,7 +382,7 @@ impl<'a> Attempt<'a> {
         self.findings.note_amount_mismatch();
     }
 
-    /// Writes the end and the final response into the ledger. If another attempt wrote another end first, that end counts.
+    /// Writes the end and the final response into the ledger. If another attempt wrote its end first, that end counts.
     async fn end(&self, payment: Payment, end: &End) -> AttemptOutcome {
         let change = Change::End(Box::new(payment.ended(end, Timestamp::now())));
         match self.change(&payment, &change).await {
@@ -400,7 +402,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Records the state of a payment that stays open, for readers of the ledger.
+    /// Records the state of a payment that stays open, so that readers of the ledger see it.
     async fn wait(
         &self,
         payment: Payment,
@@ -447,7 +449,7 @@ pub(super) fn unknown(payment: Payment) -> Payment {
     }
 }
 
-/// The members that a browser needs when the customer has to act. They include a secret, so they are never stored or logged.
+/// The members that a browser needs if the customer has to act. They include a secret, so they are never stored or logged.
 fn browser_fields(intent: &Intent) -> Map<String, Value> {
     let mut fields = Map::new();
     if intent.status == IntentStatus::RequiresAction {

@@ -13,10 +13,12 @@
 //! | ISK, UGX | whole units | hundredths, always `00` |
 //! | IQD, LYD; funds (CLF, UYW) and metals (XAU) | | no documented unit |
 //!
-//! Stripe's page also lists UGX among the whole units. Its special case for UGX is about charges, so this module follows the special case.
-//! HUF and TWD are special only for payouts, which this backend does not make. Stripe rejects currencies that an account cannot charge.
+//! Stripe's page also lists UGX among the whole units. But the same page has a special case for UGX, and that case is about charges. So
+//! this module follows the special case. The page has special rules for HUF and TWD, but only for payouts, which this backend does not
+//! make. Stripe rejects currencies that an account cannot charge.
 //!
-//! Source: <https://docs.stripe.com/currencies>. Today's page does not mention thousandths; their rule is from the page of 2022.
+//! Source: <https://docs.stripe.com/currencies>. The current page does not mention thousandths; the rule for them is from the page in
+//! the year 2022.
 
 use iso_currency::{Currency, Flag};
 
@@ -39,8 +41,7 @@ const WHOLE: [&str; 14] = [
     "XPF",
 ];
 const THOUSANDTHS: [&str; 5] = ["BHD", "JOD", "KWD", "OMR", "TND"];
-/// The largest amount in Stripe's unit: the eight digits that Stripe's API reference allows. The page on currencies allows more for most
-/// cards.
+/// The largest amount in Stripe's unit. Stripe's API reference allows eight digits; the page on currencies allows more for most cards.
 const LARGEST: i64 = 99_999_999;
 
 impl StripeUnit {
@@ -66,7 +67,7 @@ impl StripeUnit {
     ///
     /// # Errors
     ///
-    /// What is accepted instead, if Stripe has no such amount.
+    /// A text that says which amounts are accepted, if Stripe cannot represent this amount.
     pub(crate) fn to_stripe(self, amount: i64) -> Result<i64, &'static str> {
         let (amount, accepted) = match self {
             Self::Minor => (Some(amount), "a whole number from 1 to 99999999"),
@@ -85,7 +86,7 @@ impl StripeUnit {
             .ok_or(accepted)
     }
 
-    /// Converts an amount in Stripe's unit to minor units of ISO 4217; `None` if the result is not whole.
+    /// Converts an amount in Stripe's unit to minor units of ISO 4217; `None`: the result is not a whole number.
     pub(crate) fn to_minor(self, amount: i64) -> Option<i64> {
         match self {
             Self::Minor | Self::MinorInTens => Some(amount),
@@ -101,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    /// Every code of ISO 4217.
+    /// Every currency code of ISO 4217, and its currency.
     fn all() -> impl Iterator<Item = (String, Currency)> {
         let letters = || b'A'..=b'Z';
         let codes = letters()
@@ -113,7 +114,7 @@ mod tests {
         })
     }
 
-    /// The number of decimal digits at Stripe, written independently of the code under test.
+    /// The number of decimal digits at Stripe. This list is independent of the code under test.
     fn stripe_digits(code: &str) -> u32 {
         match code {
             "BIF" | "CLP" | "DJF" | "GNF" | "JPY" | "KMF" | "KRW" | "MGA" | "PYG" | "RWF"
@@ -212,7 +213,7 @@ mod tests {
     }
 
     proptest! {
-        /// The conversions are inverse to each other.
+        /// Each conversion is the inverse of the other.
         #[test]
         fn converting_there_and_back_gives_the_same_amount(amount in any::<i64>()) {
             let units = [

@@ -1,4 +1,4 @@
-//! A process crashes at any step of a payment, and other processes continue.
+//! A process crashes at any step of a payment, and other processes continue the payment.
 
 mod amount;
 mod answers;
@@ -35,13 +35,14 @@ use super::service::PaymentService;
 use super::steps::{Attempt, AttemptOutcome, ConcurrentAttempt, Purpose};
 use super::{Answer, NewPayment, Order, Payment, Payments, Timestamp};
 
-/// Where a process crashes: before or after one of its calls to the ledger and the provider.
+/// The point at which a process crashes. There is a point before and after each of its calls to the ledger and the
+/// provider.
 struct Crash {
     at: usize,
     passed: AtomicUsize,
 }
 
-/// A ledger or provider whose calls never return once the process has crashed.
+/// A ledger or a provider. After the process has crashed, its calls never return.
 struct Crashing<T> {
     inner: T,
     crash: Arc<Crash>,
@@ -54,7 +55,7 @@ impl Crash {
         if self.passed.fetch_add(1, Ordering::SeqCst) == self.at {
             std::future::pending::<()>().await;
         }
-        // Lets concurrent tasks run in between.
+        // Lets other tasks run before this one continues.
         tokio::task::yield_now().await;
     }
 
@@ -150,7 +151,7 @@ impl Provider for Crashing<Sandbox> {
     }
 }
 
-/// The order of a body, even if only older versions accepted it.
+/// The order in a body, even if only older versions accepted that order.
 fn order_of(body: &[u8]) -> Order {
     let parsed = Order::parse(body, &Environment::laptop());
     parsed.expect("an order").order
@@ -163,7 +164,7 @@ struct World {
     is_forgetful: bool,
 }
 
-/// No crash.
+/// A point that is never reached, so the process does not crash.
 const NEVER: usize = usize::MAX;
 
 /// An engine in memory with short leases.
@@ -218,7 +219,7 @@ impl World {
         self.payments(service(ledger, provider))
     }
 
-    /// A process whose provider is replaced.
+    /// A process that uses this provider.
     fn process_with(&self, provider: impl Provider + 'static) -> Payments {
         self.payments(service(FileLedger::new(self.folder.path()), provider))
     }
@@ -274,7 +275,7 @@ impl World {
 #[derive(Clone)]
 struct ClientRequest(String);
 
-/// The answer to a client, in short.
+/// The answer to a client, reduced to the parts that the tests compare.
 struct ClientAnswer {
     status: StatusCode,
     body: Bytes,
@@ -326,7 +327,8 @@ fn request_of(amount: i64, currency: &str, method: &str) -> ClientRequest {
     ClientRequest(order.to_string())
 }
 
-/// Crashes a process at each point of a payment with this method. Two other clients then get the same final answer.
+/// A process crashes at each point of a payment with this payment method. After each crash, two other clients get the
+/// same final answer.
 async fn crash_at_each_point(method: &str, status: u16, charges: usize, is_forgetful: bool) {
     for point in 0.. {
         let world = World::new(is_forgetful);
@@ -352,8 +354,8 @@ async fn crash_at_each_point(method: &str, status: u16, charges: usize, is_forge
     }
 }
 
-/// The attempts have no claims, as after the loss of the idempotency store. The ledger and the provider alone prevent a
-/// second charge.
+/// The attempts have no claims, as if the idempotency store had lost its data. Only the ledger and the provider prevent
+/// a second charge.
 #[tokio::test]
 async fn concurrent_attempts_without_claims_charge_once() {
     for is_forgetful in [false, true] {

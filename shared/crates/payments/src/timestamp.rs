@@ -1,7 +1,7 @@
-//! Points in time: when a payment changed, whether it is due for closing, and whether an event is recent.
+//! Points in time. They show when a payment changed, whether a payment is old enough to be closed, and whether an event is recent.
 //!
-//! A wrong clock can cancel a payment early or refuse an event. It cannot charge a payment twice. A timestamp is written with a fixed
-//! width, so that a store which compares strings compares times.
+//! A wrong clock can cancel a payment early or refuse an event. It cannot charge a payment twice. The text of a timestamp has a fixed
+//! width. So a store that compares the texts gets the order of the times.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(Instant);
 
 impl Timestamp {
-    /// The start of 1970.
+    /// The start of the year 1970 (UTC).
     pub const EPOCH: Self = Self(Instant::UNIX_EPOCH);
 
     /// The end of the year 9999, later than any timestamp in use.
     pub const FAR: Self = Self(Instant::constant(253_402_207_199, 0));
 
-    /// Now, by this machine's clock.
+    /// The current time by this machine's clock.
     #[expect(
         clippy::disallowed_methods,
         reason = "the only clock of payments; no decision to run or to charge depends on it"
@@ -48,13 +48,13 @@ impl Timestamp {
         Duration::try_from(now.0.duration_since(self.0)).unwrap_or_default()
     }
 
-    /// Seconds since the start of 1970.
+    /// The number of seconds since the start of 1970.
     pub fn as_unix_seconds(self) -> i64 {
         self.0.as_second()
     }
 }
 
-/// RFC 3339, in UTC.
+/// Formats the time by RFC 3339, in UTC.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").fmt(f)

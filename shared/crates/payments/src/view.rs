@@ -9,10 +9,10 @@ use tracing::{error, warn};
 use super::ledger::{self, Ledger, LedgerError};
 use super::{Payment, Setup, payment};
 
-/// Shows a tenant its payments. It needs the ledger and no provider.
+/// Shows a tenant its payments. A provider is not needed.
 pub struct PaymentView {
     environment: Environment,
-    /// `None`: no ledger is configured, and each request is answered as unavailable.
+    /// The ledger. `None`: no ledger is configured, and the answer to each request is `Unavailable`.
     ledger: Option<Arc<dyn Ledger>>,
 }
 
@@ -43,7 +43,7 @@ impl PaymentView {
         }
     }
 
-    /// The environment, on which the access of callers depends.
+    /// The environment. It determines which callers have access.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }

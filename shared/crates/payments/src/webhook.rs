@@ -1,21 +1,20 @@
 //! Receives the provider's events and reconciles the payment that each one names.
 //!
-//! Events arrive late, twice, or out of order. So an event is only a hint to look at a payment: the intent's *current*
-//! status goes into the ledger.
-//! A repeated delivery gets the response of the first delivery.
+//! Events arrive late, twice, or out of order. So an event is only a hint to look at a payment: the intent's *current* status goes into the
+//! ledger. A repeated delivery gets the response of the first delivery.
 //!
-//! The provider sends an event again after a 503, for up to three days (<https://docs.stripe.com/webhooks>). The answer to an event is
-//! 503 if
+//! The provider sends an event again after a 503, for up to three days (<https://docs.stripe.com/webhooks>). The endpoint answers an event
+//! with 503 if
 //!
 //! - the payment could not be reconciled,
 //! - a charge contradicts the ledger ([`Anomaly`]), until an operator repairs it,
 //! - the mode of the intent (live or test) is not the configured mode, until the configuration is repaired.
 //!
-//! If the intent has another amount than the payment, or the provider does not have the intent, this is reported and the event is
-//! accepted. Processing the same event again would change nothing, and the reconciler looks at the payment anyway.
+//! If the intent has another amount than the payment, the endpoint reports that and accepts the event. It does the same if the provider
+//! does not have the intent. Processing the same event again would change nothing, and the reconciler looks at the payment anyway.
 //!
-//! Other systems and environments may use the same Stripe account. Their events are accepted and ignored: those without
-//! `metadata.payment_id`, and those with another `metadata.environment`.
+//! Other systems and environments may use the same Stripe account. Their events have no `metadata.payment_id`, or have another
+//! `metadata.environment`. Such events are accepted and ignored.
 //!
 //! The signature is checked before the body is parsed.
 
@@ -43,19 +42,19 @@ use super::{Payment, Setup, State, Timestamp, payment, rendering};
 pub struct Webhook {
     idempotency: Idempotency,
     environment: Environment,
-    /// `None`: no ledger or no provider is configured, and each event has to be sent again.
+    /// The service that reconciles. `None`: no ledger or no provider is configured, and the provider has to send each event again later.
     service: Option<PaymentService>,
-    /// `None`: no secrets are configured, and each event has to be sent again.
+    /// The secrets that check signatures. `None`: no secrets are configured, and the provider has to send each event again later.
     secrets: Option<WebhookSecrets>,
 }
 
-/// The answer to an event, and how it was found.
+/// The answer to an event, and how the answer was found.
 pub struct EventOutcome {
-    /// The answer to the sender.
+    /// The answer to the provider.
     pub answer: EventAnswer,
     /// The only store that took part, if the engine was degraded.
     pub degraded_to: Option<Backend>,
-    /// Whether the request waited for another delivery.
+    /// Whether the request waited for another delivery of the same event.
     pub has_waited: bool,
 }
 
@@ -65,31 +64,31 @@ pub enum EventAnswer {
     Processed {
         /// The response to each delivery of this event.
         response: SavedResponse,
-        /// Whether an earlier delivery was processed.
+        /// Whether an earlier delivery of this event was processed.
         is_replay: bool,
     },
-    /// The sender has to send the event again.
+    /// The provider has to send the event again.
     RetryLater,
-    /// Another delivery is being processed. Its lease ends after this time.
+    /// Another delivery of this event is being processed. Its lease ends after this time.
     InProgress(Duration),
-    /// Another event has the same id.
+    /// Another event had the same id.
     IdReused,
     /// The signature is wrong, missing or too old.
     InvalidSignature,
-    /// The body is not an event.
+    /// The body of the request is not an event.
     InvalidEvent,
 }
 
 /// The result of processing an event.
 enum Processing {
-    /// The ledger has the status that the provider reported.
+    /// The ledger has the status that the provider reported, or the event needs no processing.
     Recorded,
-    /// The sender has to send the event again.
+    /// The provider has to send the event again.
     RetryLater,
 }
 
 const ROUTE: &str = "/api/payments/webhook";
-/// The name of the sender of events. It is part of the scope of event ids, and of the fingerprint of an event.
+/// The name of the provider that sends events. It is part of the scope of event ids, and of the fingerprint of an event.
 const SENDER: &str = "stripe";
 
 impl EventAnswer {
@@ -102,7 +101,7 @@ impl EventAnswer {
 }
 
 impl From<EventAnswer> for EventOutcome {
-    /// An answer that was found without the idempotency store.
+    /// The outcome if the answer was found without the idempotency store.
     fn from(answer: EventAnswer) -> Self {
         Self {
             answer,
@@ -113,14 +112,14 @@ impl From<EventAnswer> for EventOutcome {
 }
 
 impl Webhook {
-    /// A webhook over `idempotency`, which signs with [`Setup::response_keys`]. Opens no connection.
+    /// A webhook that uses `idempotency`, whose saved responses have to be signed with [`Setup::response_keys`]. Opens no connection.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
         let source = setup.config.webhook_secrets.as_ref();
         let secrets = source
             .map(|source| WebhookSecrets::new(setup.secrets.cell(source), &setup.environment));
         match secrets {
             Some(_) => {}
-            // Stripe sends no events to a laptop, so this is no error there.
+            // Stripe sends no events to a developer's machine, so missing secrets are not an error there.
             None if setup.environment.is_laptop() => {
                 info!(
                     "events are refused: no webhook secret is configured; set STRIPE_WEBHOOK_SECRETS"
@@ -138,7 +137,8 @@ impl Webhook {
         }
     }
 
-    /// Receives an event: its body and its signature header. If another delivery is being processed, waits for at most `patience`.
+    /// Receives an event: its body and its signature header. If another delivery of the event is being processed, waits for at most
+    /// `patience`.
     ///
     /// # Cancel safety
     ///
@@ -219,7 +219,7 @@ impl Webhook {
         }
     }
 
-    /// Reconciles the event's payment, if it is a payment of this environment.
+    /// Reconciles the payment that the event names, if the payment belongs to this environment.
     async fn process(
         &self,
         service: &PaymentService,
@@ -279,7 +279,7 @@ impl Webhook {
                 );
                 Processing::Recorded
             }
-            // The payment may stay open, but processing the same event again would change nothing.
+            // The payment may stay open. But if the same event were processed again, that would change nothing.
             ProviderFinding::AlreadyEnded
             | ProviderFinding::NoIntent
             | ProviderFinding::Intent(_)
@@ -287,7 +287,8 @@ impl Webhook {
         }
     }
 
-    /// Intents of earlier versions name no environment, so their events are processed.
+    /// Whether the event's payment belongs to this environment. Intents of earlier versions name no environment, so their events are
+    /// processed.
     fn is_of_this_environment(&self, event: &Event) -> bool {
         let environment = event.environment();
         environment.is_none_or(|name| name == self.environment.name())
@@ -296,8 +297,8 @@ impl Webhook {
 
 /// How an event contradicts the ledger, if it does.
 ///
-/// Our steps confirm an intent only after the payment's row names it. They end a payment as not charged only when its intent can no
-/// longer be charged. So our steps did not make a charge that contradicts one of these rules.
+/// Our steps confirm an intent only after the payment's row names it. They end a payment as not charged only when its intent can no longer
+/// be charged. If a charge contradicts one of these rules, our steps did not make it.
 fn anomaly(event: &Event, payment: &Payment) -> Option<Anomaly> {
     if !event.is_of_charge() {
         None
@@ -310,7 +311,7 @@ fn anomaly(event: &Event, payment: &Payment) -> Option<Anomaly> {
     }
 }
 
-/// Whether the event is about the intent that the ledger names, in the same mode.
+/// Whether the ledger names the event's intent, and the event has the same mode (live or test) as the payment.
 fn is_about(event: &Event, payment: &Payment) -> bool {
     if payment.intent.as_deref() != Some(event.intent()) {
         return false;
@@ -325,8 +326,8 @@ fn is_about(event: &Event, payment: &Payment) -> bool {
     true
 }
 
-/// The idempotent operation of processing an event. Deliveries of one event differ in members such as `pending_webhooks`, so the
-/// fingerprint covers only what identifies the event.
+/// Processing an event, as an idempotent operation. Deliveries of one event differ in members such as `pending_webhooks`. So the
+/// fingerprint covers only the members that identify the event.
 fn operation(event: &Event) -> Option<Operation> {
     let key = IdempotencyKey::parse(event.id.as_bytes()).ok()?;
     let fingerprint = Fingerprint::of(&Request {

@@ -1,13 +1,13 @@
 //! The format and the level of log lines.
 //!
-//! On Lambda each line is a JSON object with `timestamp` (RFC 3339), `level` and `requestId`. Without
-//! `timestamp` and `level`, Lambda treats every line as INFO, and a function with level WARN would lose its errors
+//! On Lambda each line is a JSON object with `timestamp` (RFC 3339), `level` and `requestId`. Without `timestamp` and
+//! `level`, Lambda treats every line as INFO, and a function with level WARN would lose its errors
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>). The subscriber of the
-//! Lambda runtime writes no timestamp, so this module has its own. On a laptop the lines are text, one per request
-//! (`text_lines`).
+//! Lambda runtime writes no timestamp, so this module has its own subscriber. On a laptop the lines are text, one per
+//! request (`text_lines`).
 //!
-//! The configured level applies to our crates and to the function itself. Lines of other crates are written from
-//! WARN on, because below that some of them log requests and headers with tokens.
+//! The configured level applies to our crates and to the function itself. Of other crates, only lines at the levels
+//! WARN and ERROR are written, because some of these crates log requests and headers with tokens at lower levels.
 
 mod text_lines;
 
@@ -36,7 +36,7 @@ pub struct LogConfig {
     pub format: Option<LogFormat>,
     /// The minimum level of our own lines.
     pub level: Level,
-    /// Whether the process runs on Lambda. Its text lines then have all ids.
+    /// Whether the process runs on Lambda. If it does, its text lines contain all ids.
     pub deployed: bool,
 }
 
@@ -116,7 +116,7 @@ pub fn rfc3339(instant: Timestamp) -> String {
     format!("{instant:.3}")
 }
 
-/// The time of a log line. For display, not for decisions.
+/// The time for a log line. It is only displayed; no decision depends on it.
 #[expect(
     clippy::disallowed_methods,
     reason = "a log line says when it was written"

@@ -20,7 +20,8 @@ use crate::logging;
 pub struct Metrics {
     namespace: String,
     environment: String,
-    /// The level in these lines: the minimum level of the log, because Lambda drops lines below it.
+    /// The level that the lines of metrics have. It is the minimum level of the log, because Lambda drops lines below
+    /// that level.
     level: &'static str,
     enabled: bool,
 }
@@ -36,21 +37,22 @@ pub enum Unit {
     Seconds,
 }
 
-/// One metric. The metric serializes as its definition; its value is elsewhere in the line.
+/// A metric. It is serialized without its value; the value is in another part of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Metric {
-    /// Its name in CloudWatch, in CamelCase.
+    /// The metric's name in CloudWatch, in CamelCase.
     pub name: &'static str,
-    /// Its unit.
+    /// The metric's unit.
     pub unit: Unit,
-    /// Its value.
+    /// The metric's value.
     #[serde(skip)]
     pub value: f64,
 }
 
 impl Metrics {
-    /// Creates the metrics of a service, in a namespace with its name. `level` is the minimum level of the log.
+    /// Creates the metrics of a service, in a namespace with the name of the service. `level` is the minimum level of
+    /// the log.
     pub fn new(service: &str, environment: &Environment, level: Level) -> Self {
         Self {
             namespace: service.to_owned(),
@@ -108,7 +110,7 @@ struct Line<'a> {
     definition: Definition<'a>,
 }
 
-/// The dimension and the values, each under its own name.
+/// The dimension and the metrics. Each value has a member with its own name.
 struct Values<'a> {
     dimension: (&'static str, &'static str),
     metrics: &'a [Metric],

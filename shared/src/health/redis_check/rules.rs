@@ -16,7 +16,7 @@ pub(crate) struct Rules {
     pub(crate) slow: Duration,
     /// The fallback if Redis does not work.
     pub(crate) fallback: Fallback,
-    /// Whether idempotency depends on Redis alone. An evicted key is then a lost claim.
+    /// Whether Redis is the only store for idempotency. If so, an evicted key is a lost claim.
     pub(crate) is_sole_store: bool,
     /// What `REDIS_PLAINTEXT` allows.
     pub(crate) plaintext: Plaintext,
@@ -82,7 +82,7 @@ impl Rules {
         }
     }
 
-    /// Returns the first problem, the most severe kinds first.
+    /// Returns the first problem. More severe problems are checked first.
     fn assess(&self, check: &HealthCheck) -> Assessment {
         for (operation, outcome) in check.operations {
             match outcome {
@@ -180,8 +180,8 @@ fn succeeded(results: &BTreeMap<Operation, OperationResult>) -> Vec<Operation> {
 }
 
 /// Whether the server evicts our keys at its memory limit. All our keys have a TTL, so the server evicts them under
-/// every policy except `noeviction`, also under `volatile-*`. Such a server rejects a write only if keys of others
-/// without a TTL fill it, and then the probe's write fails.
+/// every policy except `noeviction`, also under `volatile-*`. Such a server rejects a write only if it is full of keys
+/// without a TTL, which other programs wrote. Then the probe's write fails too.
 fn evicts(server: &ServerInfo) -> bool {
     server
         .eviction_policy

@@ -1,9 +1,9 @@
 //! A secret that can be rotated while functions run.
 //!
 //! A value from the environment never changes. A value in a store is read at its first use and used for its time to
-//! live. A client whose value is rejected asks for a newer value, so the first request after a rotation gets the new
-//! value. After reads without a new value, the pause before the next read grows: a misconfigured server, or an attacker
-//! who sends wrong signatures, must not load the store.
+//! live. If a server rejects the value, the client asks for a newer value. So the first request after a rotation gets
+//! the new value. Each read without a new value makes the pause before the next read longer. Otherwise, a misconfigured
+//! server, or an attacker who sends wrong signatures, could cause many reads of the store.
 //!
 //! While the store is unavailable, the last value stays in use, however old it is. One caller reads at a time, and all
 //! clients in a process that need the same secret share its value ([`Secrets`]). Nothing is read in the background.
@@ -34,7 +34,8 @@ pub trait SecretStore: Send + Sync {
     async fn read(&self, secret: &StoredSecret, deadline: Deadline) -> Result<Secret, ReadError>;
 }
 
-/// Why a store gave no value. It keeps only a code, because the store's own text can quote the request.
+/// Why a store gave no value. The error keeps only a code, because the store's error message can contain parts of the
+/// request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("secret store unavailable: {code}")]
 pub struct ReadError {
@@ -45,7 +46,7 @@ pub struct ReadError {
 /// The secrets of a process. Cheap to clone; all clones share the values.
 #[derive(Clone)]
 pub struct Secrets {
-    /// `None`: there is no store, so a stored secret has no value.
+    /// The store; `None`: there is no store, so a stored secret has no value.
     store: Option<Arc<dyn SecretStore>>,
     /// One cell per secret, by its ARN.
     cells: Arc<Mutex<BTreeMap<String, Arc<StoredCell>>>>,
@@ -66,7 +67,7 @@ pub struct StoredCell {
     store: Option<Arc<dyn SecretStore>>,
     /// The last value, and the pause before the next read. Never locked across an await.
     known: Mutex<Known>,
-    /// Held while a caller reads the secret.
+    /// Locked while a caller reads the secret.
     reading: tokio::sync::Mutex<()>,
 }
 
@@ -77,7 +78,7 @@ pub struct SecretUnavailable;
 
 #[derive(Default)]
 struct Known {
-    /// The last value, and when it was read.
+    /// The last value, and the time at which it was read, in wall-clock milliseconds.
     held: Option<(Secret, u64)>,
     backoff: ReadBackoff,
 }
@@ -133,7 +134,7 @@ impl SecretCell {
     ///
     /// # Cancel safety
     ///
-    /// Read-only: after a dropped call, the next caller reads the secret.
+    /// A dropped call writes nothing. After it, the next caller reads the secret.
     pub async fn value(&self, deadline: Deadline) -> Result<Secret, SecretUnavailable> {
         match self {
             Self::Fixed(secret) => Ok(secret.clone()),
@@ -145,7 +146,7 @@ impl SecretCell {
     ///
     /// # Cancel safety
     ///
-    /// Read-only: after a dropped call, the next caller reads the secret.
+    /// A dropped call writes nothing. After it, the next caller reads the secret.
     pub async fn newer_than(&self, refused: &Secret, deadline: Deadline) -> Option<Secret> {
         match self {
             Self::Fixed(_) => None,

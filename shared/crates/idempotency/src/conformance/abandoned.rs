@@ -17,7 +17,7 @@ pub(super) fn with_short_leases(subject: Subject) -> Subject {
     subject.with_lease(SHORT_LEASE)
 }
 
-/// Waits until the record shows the end of the lease.
+/// Waits until the record shows that the lease has ended.
 pub(super) async fn lease_is_over(engine: &Idempotency, operation: &Operation) {
     eventually(LIMIT, async || {
         let entry = engine.entry(&operation.key, patience()).await;
@@ -29,8 +29,9 @@ pub(super) async fn lease_is_over(engine: &Idempotency, operation: &Operation) {
     .await;
 }
 
-/// Makes a lease that another caller has seen while the lease was running. Tries longer and longer leases, until the
-/// other caller's claim arrives before the lease ends. Returns the lease, the operation, and the other caller's engine.
+/// Makes a lease that blocks the claim of another caller, so that this caller has seen the running attempt. Tries
+/// longer and longer leases, until the other caller's claim arrives before the lease ends. Returns the lease, the
+/// operation, and the other caller's engine.
 pub(super) async fn seen_at_work(subject: &Subject) -> (Lease, Operation, Idempotency) {
     for milliseconds in [150, 600, 2_400, 9_600] {
         let (engine, elsewhere) = (subject.engine(), subject.engine());
@@ -47,11 +48,12 @@ pub(super) async fn seen_at_work(subject: &Subject) -> (Lease, Operation, Idempo
     panic!("no caller asked in time");
 }
 
-/// A lease that is over. Its owner may still write.
+/// Claims a key, and waits until the lease is over. Returns this lease, with which the attempt may still write.
 pub(super) async fn overdue(engine: &Idempotency, operation: &Operation) -> Lease {
     let lease = started(engine, operation).await;
     lease_is_over(engine, operation).await;
-    // The memory as a cache in front of Redis has a clock of its own, so a claim can see the end of the lease later.
+    // If memory is a cache in front of Redis, memory has its own clock. So a claim can see the end of the lease later
+    // than `lease_is_over` does.
     let waited = engine.wait_for(operation, Deadline::after(LIMIT)).await;
     let blocked = waited.expect("read");
     assert!(

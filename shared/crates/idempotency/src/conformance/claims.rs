@@ -1,4 +1,4 @@
-//! Laws of claims: which callers may run, and what the others receive.
+//! Laws of claims: which callers run the operation, and what the other callers receive.
 
 #![expect(missing_docs, reason = "the name of a law states the behaviour")]
 
@@ -138,7 +138,7 @@ pub async fn a_waiter_gives_up_at_its_limit(subject: Subject) {
     lease.complete(charged()).await;
 }
 
-/// Tests many time limits of a wait. Some limits leave no time for the last look at the key. On a busy machine, some
+/// Tests a wait with many time limits. Some limits leave no time for the last look at the key. On a busy machine, some
 /// looks may time out.
 pub async fn a_wait_returns_the_last_state_at_every_limit(subject: Subject) {
     let (engine, payment) = (subject.engine(), a_payment());

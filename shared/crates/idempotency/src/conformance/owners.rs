@@ -1,4 +1,4 @@
-//! Laws of owners and lease tokens: who may write for an attempt, and what a repeated claim gets.
+//! Laws of owners and lease tokens: which processes can write for an attempt, and what a repeated claim gets.
 
 #![expect(missing_docs, reason = "the name of a law states the behaviour")]
 

@@ -22,7 +22,7 @@ pub fn fresh_key() -> RecordKey {
     key_of("alice", &OwnerId::fresh().to_string())
 }
 
-/// A key of a tenant.
+/// The record key of this key of a tenant.
 pub fn key_of(tenant: &str, key: &str) -> RecordKey {
     let scope = Scope::http("charge", tenant).expect("a scope");
     RecordKey::new(&scope, &IdempotencyKey::parse(key).expect("a key"))
@@ -54,7 +54,7 @@ pub fn a_resumable_payment() -> Operation {
     a_payment().with_policy(Policy::RerunAlways)
 }
 
-/// The response of the payment that ran.
+/// The response of a payment that has charged.
 pub fn charged() -> SavedResponse {
     answer("charged")
 }
@@ -64,7 +64,7 @@ pub fn answer(body: impl Into<Bytes>) -> SavedResponse {
     SavedResponse::new(StatusCode::CREATED, body)
 }
 
-/// The lease of a claim that has to succeed.
+/// Claims the key, and returns the lease. The claim must succeed.
 ///
 /// # Panics
 ///
@@ -73,7 +73,7 @@ pub async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
     lease_of(claim(engine, operation).await)
 }
 
-/// The outcome of a claim. Its lease has the configured length.
+/// Claims the key with a lease of the configured length, and returns the outcome.
 ///
 /// # Panics
 ///
@@ -83,7 +83,7 @@ pub async fn claim(engine: &Idempotency, operation: &Operation) -> ClaimOutcome<
     claimed.expect("decided").value
 }
 
-/// The outcome of a claim with this owner and a lease of this length.
+/// Claims the key with this owner and a lease of this length, and returns the outcome.
 pub(super) async fn claim_as(
     engine: &Idempotency,
     owner: OwnerId,
@@ -94,7 +94,7 @@ pub(super) async fn claim_as(
     claimed.expect("decided").value
 }
 
-/// The lease of a claim that must succeed.
+/// The lease in the outcome of a claim. The claim must have succeeded.
 pub(super) fn lease_of(outcome: ClaimOutcome<Lease>) -> Lease {
     match outcome {
         ClaimOutcome::Claimed(lease) => lease,

@@ -176,8 +176,8 @@ pub async fn an_attempt_that_was_taken_over_cannot_release(subject: Subject) {
     );
 }
 
-/// The first attempt may still charge ten euros, so a charge of twenty euros under the same key would be a second
-/// payment.
+/// The first attempt may still charge ten euros. So if the same key allowed a charge of twenty euros, that would be a
+/// second payment.
 pub async fn a_release_after_a_takeover_does_not_cover_the_first_attempt(subject: Subject) {
     let subject = with_short_leases(subject);
     let (engine, payment) = (subject.engine(), a_resumable_payment());

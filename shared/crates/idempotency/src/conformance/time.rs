@@ -55,7 +55,7 @@ pub async fn a_run_after_the_retention_starts_clean(subject: Subject) {
     assert!(entry.first_seen < Duration::from_millis(900));
 }
 
-/// The lease of the attempt that starts after the retention.
+/// Claims the key repeatedly, until a new attempt starts after the retention. Returns the lease of that attempt.
 async fn of_the_next_run(engine: &Idempotency, operation: &Operation) -> Lease {
     let mut next = None;
     eventually(LIMIT, async || {
@@ -85,8 +85,8 @@ pub async fn an_attempt_frozen_past_the_retention_cannot_finish(subject: Subject
     );
 }
 
-/// A store may delete the record once the retention has passed since the last write of the record. It must not delete
-/// the record as soon as the lease ends.
+/// A store is allowed to delete the record only after the retention has passed since the last write of the record. It
+/// must not delete the record as soon as the lease ends.
 pub async fn an_unknown_key_outlasts_its_lease(subject: Subject) {
     let subject = with_a_short_retention(subject);
     let (engine, payment) = (subject.engine(), a_payment());

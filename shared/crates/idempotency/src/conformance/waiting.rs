@@ -23,7 +23,7 @@ pub(super) async fn eventually(limit: Duration, mut condition: impl AsyncFnMut()
     }
 }
 
-/// The result of `future`.
+/// Waits for `future`, and returns its result.
 ///
 /// # Panics
 ///

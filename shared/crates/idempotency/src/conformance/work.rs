@@ -1,4 +1,4 @@
-//! Laws of the end of the work: failures, overruns and renewals.
+//! Laws about work that fails, does not end in time, or renews its lease.
 
 #![expect(missing_docs, reason = "the name of a law states the behaviour")]
 
@@ -73,8 +73,8 @@ pub async fn a_failure_with_possible_effect_leaves_unknown(subject: Subject) {
 pub async fn work_that_overruns_leaves_unknown(subject: Subject) {
     let payment = overrun(&subject.engine()).await;
 
-    // If the store has not acknowledged in time that the outcome is unknown, the outcome becomes unknown when the lease
-    // ends.
+    // The store may not have acknowledged in time that the outcome is unknown. Then the outcome becomes unknown when
+    // the lease ends.
     let elsewhere = subject.engine();
     eventually(LIMIT, async || match claim(&elsewhere, &payment).await {
         ClaimOutcome::Blocked(Blocked::InProgress { .. }) => false,
@@ -105,8 +105,8 @@ async fn overrun(engine: &Idempotency) -> Operation {
     panic!("the work never started");
 }
 
-/// Without a known deadline, the lease limits the work. The law tries longer and longer leases, until this machine
-/// renews the lease before it ends.
+/// Without a known deadline, only the end of the lease limits the time for the work. This test tries longer and longer
+/// leases, until this machine renews a lease before that lease ends.
 pub async fn work_that_renews_its_lease_continues(mut subject: Subject) {
     for milliseconds in [500, 1_000, 2_000, 4_000, 8_000] {
         subject = subject.with_lease(Duration::from_millis(milliseconds));

@@ -9,11 +9,11 @@ use crate::{Fingerprint, OwnerId, Policy, SavedResponse};
 /// A claim of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimRequest {
-    /// The owner: fresh for every claim, and sent again only to repeat that claim.
+    /// The owner. It is fresh for every claim, and is sent again only to repeat that claim.
     pub owner: OwnerId,
     /// Digest of the request.
     pub fingerprint: Fingerprint,
-    /// Whether another attempt may follow if this one is abandoned.
+    /// Whether another attempt is allowed if this one is abandoned.
     pub policy: Policy,
     /// Length of the lease.
     pub lease: Duration,
@@ -24,13 +24,13 @@ pub struct ClaimRequest {
 /// The attempt that wants to change its record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
-    /// The claim that started the attempt. Its owner identifies the attempt; the rest is needed if the store has lost
-    /// the record.
+    /// The claim that started the attempt. The owner in it identifies the attempt. The other fields are needed only if
+    /// the store has lost the record.
     pub claim: ClaimRequest,
     /// The number of the attempt, from 1.
     pub attempt: u64,
-    /// The revision that a renewal or a checkpoint follows; zero: unknown. The write replaces no other revision, so a
-    /// delayed copy of it undoes nothing.
+    /// The revision that a renewal or a checkpoint replaces; zero: unknown. The write replaces no other revision, so a
+    /// delayed copy of the write cannot undo a later write.
     pub rev: u64,
 }
 
@@ -56,13 +56,14 @@ pub enum Resolution {
     Completed(SavedResponse),
     /// The operation had no effect, and can have none later.
     Released,
-    /// The same request may be attempted again, because the operation checks its state before it acts. The abandoned
-    /// attempt may still continue.
+    /// The same request can be attempted again, because the operation checks its state before it acts. The abandoned
+    /// attempt may still take effect.
     Reopened,
 }
 
 impl Change {
-    /// Whether the change names the revision that it follows, because an attempt may send such a change several times.
+    /// Whether the change has to name the revision that it replaces, because an attempt may make such a change several
+    /// times.
     #[cfg(feature = "redis")]
     pub(crate) fn names_rev(&self) -> bool {
         matches!(self, Self::Renew(_) | Self::Checkpoint(_))

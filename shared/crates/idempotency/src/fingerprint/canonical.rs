@@ -8,8 +8,8 @@
 //! | array | `[`, its values, `]` |
 //! | object | `{`, name and value of each member, sorted by the bytes of the names, `}` |
 //!
-//! Numbers are compared by their exact decimal value, not as floating point: 2^53 and 2^53 + 1 differ, 1 and 1.0 do
-//! not.
+//! Numbers are compared by their exact decimal value, not as floating point. For example, 2^53 and 2^53 + 1 are
+//! different numbers, and 1 and 1.0 are the same number.
 
 mod outline;
 
@@ -21,10 +21,10 @@ use serde_json::value::RawValue;
 
 use self::outline::{Outline, Place, Token};
 
-/// A payload that readers may understand differently.
+/// A payload that different JSON readers may understand differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmbiguousPayload {
-    /// An object has a duplicate member, and readers differ in which one they use.
+    /// An object has a duplicate member. Some readers use the first one, others the last one.
     #[error("ambiguous payload: an object has a duplicate member")]
     DuplicateMember,
     /// The payload is nested more than 64 levels deep.
@@ -45,7 +45,7 @@ const DEEPEST: usize = 64;
 
 /// The canonical form of a payload, if it is JSON.
 pub(super) fn form(payload: &[u8]) -> Result<Canonical, AmbiguousPayload> {
-    // This validation does not recurse.
+    // This validation does not recurse, so a deeply nested payload cannot overflow the stack.
     let Ok(value) = serde_json::from_slice::<&RawValue>(without_mark(payload)) else {
         return Ok(Canonical::NotJson);
     };
@@ -124,7 +124,7 @@ fn write_string(text: &[u8], form: &mut Vec<u8>) {
 }
 
 /// Writes the exact value of a number: its sign, its digits without leading and trailing zeros, and the exponent of the
-/// last digit.
+/// last of these digits.
 fn write_number(text: &str, form: &mut Vec<u8>) {
     let (sign, text) = match text.strip_prefix('-') {
         Some(rest) => ("-", rest),

@@ -15,19 +15,20 @@ use crate::{Backend, SavedBody, SavedResponse};
 pub(super) enum Answer {
     /// The caller holds the key, and may run the operation.
     Started {
-        /// Whether this `begin` was stored before, and its reply was lost.
+        /// Whether an earlier copy of this `begin` was stored, and the reply to that copy was lost.
         repeated: bool,
         /// Whether an earlier attempt was abandoned. Its request may still take effect.
         took_over: bool,
+        /// The lease. The caller sends it back with each later request of this attempt.
         lease: RemoteLease,
         /// The idempotency key for the provider.
         derived_key: String,
         /// The last checkpoint of an earlier attempt, or `null`.
         checkpoint: Box<RawValue>,
     },
-    /// The operation has run.
+    /// The operation has a result. The reply contains the result or its summary.
     Replay(Stored),
-    /// Another attempt is running.
+    /// Another attempt is running. Its lease ends after `retry_after_ms`.
     InProgress { retry_after_ms: u64 },
     /// The key belongs to another request.
     Mismatch,
@@ -36,10 +37,10 @@ pub(super) enum Answer {
         /// The last checkpoint, or `null`; absent in the reply to `mark_unknown`.
         #[serde(skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Box<RawValue>>,
-        /// The revision for `resolve`; absent in the reply to `mark_unknown`, and for a damaged value.
+        /// The revision to send with `resolve`; absent in the reply to `mark_unknown`, and for a damaged value.
         #[serde(skip_serializing_if = "Option::is_none")]
         revision: Option<String>,
-        /// The stored value is unreadable. It may have been a result.
+        /// Whether the stored value is unreadable. It may have been a result.
         #[serde(skip_serializing_if = "is_false")]
         damaged: bool,
     },
@@ -64,14 +65,14 @@ pub(super) enum Answer {
     /// Nothing was written: the record has changed since the caller read it, an attempt is running, or the key has a
     /// result. The reply includes the current state.
     Refused(KeyStatus),
-    /// The request is malformed.
+    /// The request is malformed. `errors` contains its problems.
     Invalid { errors: Vec<Problem> },
     /// The idempotency store is unavailable. The request may or may not have taken effect; a retry of the same request
-    /// is safe.
+    /// after `retry_after_ms` is safe.
     Unavailable { retry_after_ms: u64 },
 }
 
-/// A reply, and the store that made it.
+/// A reply. If only one of the configured stores took part, the reply names that store.
 #[derive(Debug, Serialize)]
 pub(super) struct Reply {
     #[serde(flatten)]
@@ -102,34 +103,36 @@ pub(super) struct KeyStatus {
     pub(super) state: KeyState,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) attempt: Option<u64>,
+    /// The time until the lease of a running attempt ends.
     pub(super) lease_left_ms: u64,
-    /// The revision for `resolve`.
+    /// The revision to send with `resolve`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) revision: Option<String>,
+    /// The last checkpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) checkpoint: Option<Box<RawValue>>,
-    /// The stored value is unreadable. It may have been a result.
+    /// Whether the stored value is unreadable. It may have been a result.
     #[serde(skip_serializing_if = "is_false")]
     pub(super) damaged: bool,
     #[serde(flatten)]
     pub(super) stored: Stored,
 }
 
-/// The progress of the operation. The doc of each state is the reply to a `begin` of the same request in that state.
+/// The progress of the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum KeyState {
-    /// `in_progress`
+    /// A `begin` of the same request gets `in_progress`.
     InProgress,
-    /// `started`, as a takeover
+    /// A `begin` of the same request gets `started`, as a takeover.
     Abandoned,
-    /// `unknown`
+    /// A `begin` of the same request gets `unknown`.
     Unknown,
-    /// `started`
+    /// A `begin` of the same request gets `started`.
     Released,
-    /// `replay`
+    /// A `begin` of the same request gets `replay`.
     Completed,
-    /// `started`: there is no record
+    /// There is no record. A `begin` of the same request gets `started`.
     Absent,
 }
 

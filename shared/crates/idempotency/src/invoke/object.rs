@@ -7,7 +7,7 @@ use foundation::json::{self, Members};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// A problem of a request, and its position (a JSON Pointer, RFC 6901).
+/// A problem of a request. `pointer` is its position in the request, as a JSON Pointer (RFC 6901).
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Problem {
     pub(super) pointer: String,
@@ -18,21 +18,21 @@ pub(super) struct Problem {
 #[derive(Debug, Default)]
 pub(super) struct Problems(Vec<Problem>);
 
-/// An object, and its position.
+/// An object in a request. `pointer` is its position, as a JSON Pointer.
 pub(super) struct Object<'a> {
     pointer: &'static str,
     /// The members that have not been read yet.
     members: BTreeMap<String, &'a RawValue>,
 }
 
-/// What a value should have been.
+/// What is wrong with a value, or what was expected instead.
 pub(super) type Expected = &'static str;
 
 /// The largest number of problems that are reported.
 const MOST_PROBLEMS: usize = 16;
 /// The largest number of members of an object that are read. Every valid object has fewer.
 const MOST_MEMBERS: usize = 32;
-/// The longest name of a member, in bytes, that is repeated in a problem.
+/// The longest name of a member, in bytes, that the text of a problem contains.
 const LONGEST_NAME: usize = 64;
 
 impl Problem {
@@ -83,7 +83,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// A required member.
+    /// Reads a required member.
     pub(super) fn required<T>(
         &mut self,
         name: &str,
@@ -96,7 +96,7 @@ impl<'a> Object<'a> {
         self.optional(name, parse, problems)
     }
 
-    /// An optional member.
+    /// Reads an optional member.
     pub(super) fn optional<T>(
         &mut self,
         name: &str,
@@ -119,7 +119,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// A required member that is an object.
+    /// Reads a required member that is an object.
     pub(super) fn object(
         &mut self,
         name: &str,

@@ -35,11 +35,12 @@ pub(super) enum Finding<'a> {
     Released(NoEffect),
 }
 
-/// A claim.
+/// A request to claim a key.
 #[derive(Debug)]
 pub(super) struct Begin {
-    /// The scope and the key as the caller sent them, because the reply repeats both.
+    /// The scope as the caller sent it, because the reply repeats it.
     pub(super) scope: String,
+    /// The key as the caller sent it, because the reply repeats it.
     pub(super) key: String,
     pub(super) operation: Operation,
     pub(super) owner: OwnerId,
@@ -48,6 +49,7 @@ pub(super) struct Begin {
 
 const LONGEST_SCOPE: usize = 128;
 const LONGEST_RESPONSE: usize = 256 * 1024;
+/// The valid lengths of a lease, in milliseconds.
 const LEASE_MS: RangeInclusive<u64> = 1..=900_000;
 /// The valid numbers of an attempt or a revision: every store can count up to the largest of them.
 const ATTEMPTS: RangeInclusive<u64> = 1..=4_294_967_295;
@@ -90,7 +92,7 @@ impl<'a> Request<'a> {
         request
     }
 
-    /// A request of a lease holder.
+    /// Parses a request of a lease holder.
     fn of_owner(
         operation: &str,
         object: &mut Object<'a>,
@@ -211,7 +213,7 @@ fn revision(value: &RawValue) -> Result<Revision, Expected> {
         .ok_or("expected the `revision` from `status`")
 }
 
-/// The fingerprint of the request: as the caller sent it, or computed from the payload.
+/// The fingerprint of the request: either the caller sent it, or it is computed from the payload.
 fn asked(object: &mut Object<'_>, problems: &mut Problems) -> Option<Fingerprint> {
     let payload = object.optional("payload", |payload| Ok(payload.get()), problems);
     let given = object.optional("fingerprint", |value| Ok(fingerprint(value)), problems);

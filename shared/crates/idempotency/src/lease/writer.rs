@@ -20,7 +20,7 @@ use crate::store::{Answer, StoreError};
 use crate::write_result::WriteResult;
 use crate::{DerivedKey, Policy, RecordKey, SavedResponse};
 
-/// Writes for one attempt.
+/// Makes the writes of one attempt.
 pub(super) struct Writer {
     engine: Arc<Engine>,
     key: RecordKey,
@@ -41,8 +41,9 @@ pub(super) struct Writer {
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long any other write is retried. This time is short, because the work, or its caller, waits for the write.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
-/// The shortest and the longest pause between two tries.
+/// The pause after the first try.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Writer {
@@ -63,7 +64,7 @@ impl Writer {
         }
     }
 
-    /// Writes for an attempt that another process claimed.
+    /// A writer for an attempt that another process claimed.
     pub(super) fn resumed(engine: Arc<Engine>, token: LeaseToken, deadline: Deadline) -> Self {
         let fence = Fence {
             attempt: token.attempt,
@@ -153,7 +154,7 @@ impl Writer {
         if self.is_shared() { 0 } else { rev }
     }
 
-    /// The end of the invocation.
+    /// The time until which a write that ends the attempt is retried: the end of the invocation, if known.
     fn whole_time(&self) -> Deadline {
         match self.deadline.remaining() {
             Some(_) => self.deadline,
@@ -191,9 +192,9 @@ impl Writer {
             let written = self.engine.store.change(&self.key, &fence, change, until);
             let written = written.await;
             let error = match self.engine.count_degraded(&self.key, written) {
-                // If this writer is the only one, the write that came first was its own earlier try. So it retries at
-                // the new revision. If another process may write for this attempt, the write of that process is the
-                // later one, and stays.
+                // If this writer is the only one, the write that came first was its own earlier try. So the writer
+                // retries at the new revision. If another process may write for this attempt, the write of that process
+                // is the later one, and stays.
                 Ok(Answer {
                     value: WriteResult::Outdated(rev),
                     ..

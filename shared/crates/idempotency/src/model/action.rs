@@ -1,4 +1,4 @@
-//! The possible next steps.
+//! The possible next steps of the model.
 
 use stateright::{Model, Property};
 
@@ -14,11 +14,11 @@ pub(super) enum Action {
     Send(usize, Delivery),
     /// The reply to a client's request arrives.
     Receive(usize),
-    /// A holder runs its operation.
+    /// A holder of the key runs its operation.
     Work(usize),
     /// A holder's operation may have taken effect, but its outcome is unknown to the holder.
     Doubt(usize),
-    /// A holder has had no effect, and releases the key.
+    /// A holder's operation had no effect, and the holder releases the key.
     Decline(usize),
     Checkpoint(usize),
     Renew(usize),

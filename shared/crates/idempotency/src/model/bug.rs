@@ -11,7 +11,8 @@ pub(super) enum Bug {
     ClaimByRevAlone,
     /// A claim's compare-and-set names `attempt` instead of owner and `rev`.
     ClaimByAttempt,
-    /// A claim over a released record keeps its `finished_at`, so that MongoDB's TTL index deletes the running record.
+    /// A claim that replaces a released record keeps the record's `finished_at`. So MongoDB's TTL index deletes the
+    /// running record.
     KeepFinishedAt,
     /// A claim is answered regardless of its fingerprint.
     AnswerAnyRequest,

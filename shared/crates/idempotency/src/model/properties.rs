@@ -107,7 +107,7 @@ fn forbidden_steps() -> Vec<Property<Protocol>> {
     }
 }
 
-/// The steps that a useful search covers.
+/// The steps that a search has to cover, because it would otherwise prove too little.
 fn coverage(protocol: &Protocol) -> Vec<Property<Protocol>> {
     macro_rules! once {
         ($witness:ident) => {

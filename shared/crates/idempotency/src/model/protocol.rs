@@ -21,18 +21,19 @@ pub(super) struct Protocol {
     pub(super) ticks: u64,
     /// How long a finished record is kept.
     pub(super) retention: u64,
-    /// Number of checkpoints, and of renewals, that each holder may send.
+    /// Largest number of checkpoints that each holder sends.
     pub(super) notes: u8,
+    /// Largest number of renewals that each holder sends.
     pub(super) renewals: u8,
-    /// How often a reconciler may read the key.
+    /// Largest number of times that a reconciler reads the key.
     pub(super) resolutions: u8,
-    /// Whether a holder may mark its outcome as unknown.
+    /// Whether the search includes holders that mark their outcome as unknown.
     pub(super) doubts: bool,
-    /// Whether replies may be delayed.
+    /// Whether the search includes delayed replies.
     pub(super) slow_replies: bool,
-    /// Whether a majority of MongoDB's servers may lag behind the primary, so that a failover can drop writes.
+    /// Whether the other MongoDB servers can lag behind the primary, so that a failover can drop writes.
     pub(super) lags: bool,
-    /// Whether the Redis cache may lose its data.
+    /// Whether the Redis cache can lose its data.
     pub(super) redis_loses_data: bool,
     /// How far the clock of the Redis cache is behind MongoDB's.
     pub(super) redis_behind: u64,
@@ -83,7 +84,7 @@ impl Protocol {
         bug: None,
     };
 
-    /// Three clients that send two requests.
+    /// Three clients send two different requests.
     pub(super) const TWO_REQUESTS: Self = Self {
         name: "two requests",
         clients: 3,
@@ -120,7 +121,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// A holder that renews twice, and delayed replies.
+    /// A holder renews its lease twice, and replies can be delayed.
     pub(super) const RENEWALS: Self = Self {
         name: "renewals",
         policy: Policy::RerunAlways,
@@ -130,7 +131,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// A result that exists from the start, and whose retention ends.
+    /// A result exists from the start, and its retention ends.
     pub(super) const RETENTION: Self = Self {
         name: "retention",
         beginning: Beginning::Completed,
@@ -161,7 +162,8 @@ impl Protocol {
         ..Self::RETENTION_IN_FRONT
     };
 
-    /// A key that starts unused, so that released records expire too, and unknown records outlast the retention.
+    /// The key is unused at the start. So the search also reaches released records that expire, and unknown records
+    /// that outlast the retention.
     pub(super) const RETENTION_FROM_NOTHING: Self = Self {
         name: "retention from nothing",
         beginning: Beginning::Nothing,
@@ -181,7 +183,7 @@ impl Protocol {
         ..Self::RETENTION_FROM_NOTHING
     };
 
-    /// A reconciler that reads twice and writes late, beside holders that renew.
+    /// A reconciler reads twice and can write late, while holders renew their leases.
     pub(super) const RESOLVING: Self = Self {
         name: "resolving",
         faults: 0,
@@ -192,7 +194,7 @@ impl Protocol {
         ..Self::MONGODB
     };
 
-    /// A primary whose last writes have not reached a majority yet.
+    /// The primary has writes that have not reached a majority yet, and can fail over.
     pub(super) const FAILOVER: Self = Self {
         name: "failover",
         ticks: 1,

@@ -16,7 +16,7 @@ use crate::record::{Record, State};
 use crate::store_time::StoreTime;
 
 impl World {
-    /// The reply arrives.
+    /// The reply to the client's request arrives.
     pub(super) fn receive(&mut self, protocol: &Protocol, id: usize) {
         let Some(pending) = self.clients[id].pending.take() else {
             return;
@@ -31,13 +31,14 @@ impl World {
         self.enter(id, next);
     }
 
-    /// No reply arrives. The client sends a claim, a read or a holder's write once more, with the same owner.
+    /// The client's request gets no reply. If it was a claim, a read or a holder's write, the client sends it once
+    /// more, with the same owner.
     pub(super) fn receive_nothing(&mut self, protocol: &Protocol, id: usize) {
         let client = &mut self.clients[id];
         client.unanswered += 1;
         let again = client.unanswered < 2;
         let next = match client.phase.clone() {
-            // Next, the client asks MongoDB, also without a reply of Redis.
+            // The client asks MongoDB next, even if Redis did not reply.
             Phase::Hint => Phase::Insert,
             // With this bug, the client assumes that its claim was lost. So it reads, and starts to work if there is no
             // record.
@@ -169,7 +170,8 @@ impl World {
                 let fence = write.fence(protocol);
                 let record = stored.record.as_ref();
                 let (writes, result) = match record {
-                    // MongoDB restores no record, because it deletes no unfinished one.
+                    // In MongoDB, a write whose record is missing is superseded, because MongoDB never deletes an
+                    // unfinished record.
                     None => (false, WriteResult::Superseded(None)),
                     Some(_) => {
                         let step = decision::change(record, &fence, &write.change, now);
@@ -208,7 +210,7 @@ impl World {
         }
     }
 
-    /// The reply to a holder's checkpoint or renewal.
+    /// Handles the reply to a holder's checkpoint or renewal. Returns the holder's next phase.
     fn after_holding(
         &mut self,
         protocol: &Protocol,
@@ -262,7 +264,7 @@ impl World {
         is_own.then(|| record.lease_end().as_ms() + self.now - self.time().as_ms())
     }
 
-    /// The reply to a client that must not run the operation.
+    /// Handles a reply after which the client must not run the operation. Returns the client's next phase.
     fn refused(&mut self, protocol: &Protocol, id: usize, reply: Reply) -> Phase {
         self.record_refusal(&reply);
         match (reply, protocol.layout) {

@@ -28,13 +28,13 @@ impl World {
         };
     }
 
-    /// The client's operation may have taken effect, but the client does not know.
+    /// The client's operation may have taken effect, but the client does not know whether it has.
     pub(super) fn mark_unknown(&mut self, protocol: &Protocol, id: usize) {
         self.work(protocol, id);
         self.clients[id].phase = self.writing(protocol, id, Kind::MarkUnknown);
     }
 
-    /// The client had no effect, and releases the key.
+    /// The client's operation had no effect, and the client releases the key.
     pub(super) fn decline(&mut self, protocol: &Protocol, id: usize) {
         self.witness(Witness::Decline);
         self.clients[id].phase = self.writing(protocol, id, Kind::Release);

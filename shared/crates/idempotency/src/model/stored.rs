@@ -4,11 +4,12 @@ use super::protocol::Protocol;
 use crate::record::Record;
 use crate::store_time::StoreTime;
 
-/// A record, and what the search has to remember with it.
+/// A record, and the data that the search keeps with it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stored {
     pub(super) record: Option<Record>,
-    /// The generation of the record; if there is none, of the last record. Executions are counted per generation.
+    /// The generation of the record. If there is no record, the generation of the last one. Executions are counted per
+    /// generation.
     pub(super) generation: u8,
     /// Whether the retention of the last record is over, so that the next claim starts a new generation.
     pub(super) is_forgotten: bool,
@@ -17,7 +18,7 @@ pub(super) struct Stored {
     /// Only with `Bug::KeepFinishedAt`: the `finished_at` of an unfinished record.
     pub(super) left_over: Option<StoreTime>,
     pub(super) highest_rev: u64,
-    /// The clients whose attempts were resolved, one bit each.
+    /// The clients whose attempts were resolved. Each client has one bit.
     pub(super) resolved: u8,
 }
 

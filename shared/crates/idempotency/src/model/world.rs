@@ -1,4 +1,4 @@
-//! The whole state, and the steps that no client takes.
+//! The whole state of the model, and the steps that no client takes.
 
 use std::collections::BTreeSet;
 
@@ -18,16 +18,18 @@ pub(super) struct World {
     pub(super) now: u64,
     /// The acknowledged state of the authoritative store; in MongoDB, the state of a majority.
     pub(super) acknowledged: Stored,
-    /// The primary's state, if it is newer than the state of a majority. A failover drops it.
+    /// The primary's state, if the primary has writes that a majority of MongoDB's servers lacks. A failover drops this
+    /// state.
     pub(super) tail: Option<Box<Stored>>,
-    /// The value in the Redis cache in front of MongoDB, and an earlier value.
+    /// The value in the Redis cache in front of MongoDB.
     pub(super) hints: Option<Held>,
+    /// An earlier value of the cache, which Redis can fall back to.
     pub(super) hints_before: Option<Held>,
     pub(super) clients: Vec<Client>,
     pub(super) reconciler: Reconciler,
     pub(super) in_flight: Vec<Message>,
     pub(super) faults: u8,
-    /// A generation and an attempt: the provider refuses the requests of this attempt, and of all earlier attempts.
+    /// A generation and an attempt. The provider refuses the requests of this attempt and of all earlier attempts.
     pub(super) fence: (u8, u64),
     pub(super) notes_begun: u8,
 
@@ -38,8 +40,9 @@ pub(super) struct World {
     pub(super) executed: BTreeSet<(u8, u8)>,
     /// The last acknowledged checkpoint.
     pub(super) last_checkpoint: u8,
-    /// Every acknowledged result, and every final response, of generations whose retention is not over.
+    /// The results that the store acknowledged, of generations whose retention is not over.
     pub(super) results: BTreeSet<Answer>,
+    /// The final responses that clients received, of generations whose retention is not over.
     pub(super) responses: BTreeSet<Answer>,
     /// The last generation whose retention is over.
     pub(super) ended: u8,
@@ -47,7 +50,7 @@ pub(super) struct World {
     pub(super) witnessed: BTreeSet<Witness>,
 }
 
-/// A forbidden step that occurred.
+/// A step that the protocol forbids, but that occurred in the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Violation {
     MissedResolution,
@@ -63,7 +66,7 @@ pub(super) enum Violation {
     OlderResult,
 }
 
-/// A step that a useful search has to cover.
+/// A step that has to occur in the search, because the search would otherwise prove too little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Witness {
     Replay,
@@ -200,7 +203,7 @@ impl World {
         self.put(protocol, stored.forgetting(is_right));
     }
 
-    /// Whether a reconciler would read the key.
+    /// Whether the reconciler reads the key: the key is abandoned or its outcome is unknown.
     pub(super) fn is_open(&self, protocol: &Protocol) -> bool {
         let record = self.read(protocol).record.as_ref();
         record.is_some_and(|record| match record.state {

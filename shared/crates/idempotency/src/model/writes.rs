@@ -1,4 +1,4 @@
-//! Writes of the authoritative store, and what the search remembers of each.
+//! Writes of the authoritative store, and the data that the search keeps about each.
 
 use std::time::Duration;
 

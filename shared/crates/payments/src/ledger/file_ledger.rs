@@ -1,4 +1,4 @@
-//! The ledger for development: one file per payment, shared by all processes of the machine.
+//! The ledger for development: one file per payment. All processes of the machine share the files.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ impl FileLedger {
         }
     }
 
-    /// The error of reading a payment's file.
+    /// The ledger's error for an error of reading a payment's file.
     fn error(&self, id: &str, error: &io::Error) -> LedgerError {
         match error.kind() {
             // serde_json reports a file that it cannot parse with these kinds.
@@ -33,7 +33,7 @@ impl FileLedger {
         }
     }
 
-    /// The tenant in a file that is no valid payment.
+    /// The tenant in a file that does not contain a valid payment.
     fn tenant(&self, id: &str) -> Option<String> {
         let row: Value = read(&self.folder, id).ok()??;
         row["tenant"].as_str().map(str::to_owned)
@@ -87,8 +87,8 @@ impl Ledger for FileLedger {
         read(&self.folder, id).map_err(|error| self.error(id, &error))
     }
 
-    /// The list contains every unreadable file, whatever the queue, because it is unknown when the payment of such a file was created and
-    /// when the reconciler last looked at it.
+    /// The list contains every unreadable file, whatever the queue. For such a file it is unknown when its payment was created, and when
+    /// the reconciler last looked at the payment.
     async fn open_payments(&self, queue: Queue, _: Deadline) -> Result<OpenPayments, LedgerError> {
         let mut open = OpenPayments::default();
         for (id, payment) in self.all()? {

@@ -1,7 +1,7 @@
-//! JSON files that several processes of one machine change.
+//! JSON files. Several processes on one machine can read and change the same file.
 //!
-//! A write replaces the whole file by renaming a draft, so a crash leaves the old file. A lock file makes reading, changing and replacing a
-//! file one step. Only the user of the process can read the files.
+//! A write puts the new value into a draft, and renames the draft to the file. So after a crash, the file still has its old value. A lock
+//! makes reading and replacing a file one step. Only the user of the process can read the files.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -31,7 +31,7 @@ pub(crate) fn read<T: serde::de::DeserializeOwned>(
     }
 }
 
-/// All files of `folder` by name, each with its value, or `None` if it does not parse. A missing folder has no files.
+/// All files of `folder`. Each has its name and its value; `None`: the file is not a valid value. A missing folder has no files.
 pub(crate) fn read_all<T: serde::de::DeserializeOwned>(
     folder: &Path,
 ) -> io::Result<Vec<(String, Option<T>)>> {
@@ -55,7 +55,7 @@ pub(crate) fn read_all<T: serde::de::DeserializeOwned>(
     Ok(all)
 }
 
-/// A lock on a folder, held until it is dropped.
+/// A lock on a folder. The lock is released when this value is dropped.
 pub(crate) struct Locked<'a> {
     folder: &'a Path,
     _lock: File,
@@ -87,7 +87,8 @@ pub(crate) async fn lock(folder: &Path, deadline: Deadline) -> io::Result<Locked
 }
 
 impl Locked<'_> {
-    /// Replaces the value of the file `name` by what `next` returns; `None` keeps the value. Returns the value afterwards.
+    /// Replaces the value of the file `name`. `next` gets the old value and returns the new one; `None`: the old value stays. Returns the
+    /// value that the file then has.
     pub(crate) fn update<T: serde::Serialize + serde::de::DeserializeOwned>(
         &self,
         name: &str,

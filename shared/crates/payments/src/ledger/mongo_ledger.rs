@@ -1,4 +1,4 @@
-//! The ledger in MongoDB: one document per payment; each change is one conditional update.
+//! The ledger in MongoDB. Each payment is one document, and each change is one conditional update.
 
 use async_trait::async_trait;
 use foundation::Deadline;
@@ -23,7 +23,7 @@ impl MongoLedger {
         Self { mongo }
     }
 
-    /// Sends one `findOneAndUpdate`; `None` if no document matches `filter`.
+    /// Sends one `findOneAndUpdate`; `None`: no document matches `filter`.
     async fn update(
         &self,
         filter: Document,
@@ -163,7 +163,7 @@ impl Ledger for MongoLedger {
             }
             match queue.order {
                 QueueOrder::LongestWaiting { .. } => self.put_back(&unreadable, deadline).await?,
-                // A list for an operator does not move unreadable rows. It is filled up with the readable rows after them.
+                // A list for an operator does not move unreadable rows. For each unreadable row, the list gets a further readable row.
                 QueueOrder::Oldest if !is_all && payments.len() < size(queue.limit) => {
                     let unreadable = u32::try_from(unreadable.len()).unwrap_or(u32::MAX);
                     limit = queue.limit.saturating_add(unreadable.saturating_mul(2));
@@ -210,7 +210,7 @@ impl Ledger for MongoLedger {
     }
 }
 
-/// The aggregation of a queue.
+/// The aggregation that reads a queue.
 ///
 /// The aggregation has the same rule as [`Queue::contains`] and [`Queue::sort_key`]; a test compares them. The aggregation also finds rows
 /// whose state or times are damaged.
@@ -234,7 +234,7 @@ fn pipeline(queue: Queue, limit: u32) -> [Document; 4] {
     ]
 }
 
-/// Matches a time before `moment`, a missing time, and a value that is no time.
+/// Matches a time before `moment`. Also matches a missing time, and a value that is not a time.
 fn is_before(moment: Timestamp) -> Document {
     doc! { "$not": { "$gte": moment.to_string(), "$lt": Timestamp::FAR.to_string() } }
 }
@@ -247,8 +247,8 @@ fn is_open() -> Document {
     doc! { "$in": State::OPEN.map(State::name).to_vec() }
 }
 
-/// The filter of a change, and the members that the change sets. The filter lacks the condition that the state is open. The filter and
-/// the members have the same rule as [`Change::apply`]; a test compares them.
+/// The filter of a change, and the members that the change sets. The caller adds the condition that the state is open. The filter and the
+/// members have the same rule as [`Change::apply`]; a test compares them.
 fn written(change: &Change) -> Result<(Document, Document), LedgerError> {
     let now = Timestamp::now().to_string();
     Ok(match change {
@@ -295,7 +295,7 @@ fn payment(row: Document) -> Result<Payment, LedgerError> {
     bson::from_document(row).map_err(|_| LedgerError::Unreadable { tenant })
 }
 
-/// An id as text. The ids that this ledger writes are strings; the ids of foreign rows may be other values.
+/// An id as text. The ids that this ledger writes are strings. Rows that another program wrote can have ids of other types.
 fn text(id: Bson) -> String {
     match id {
         Bson::String(id) => id,

@@ -25,7 +25,7 @@ async fn mongo_ledger() -> (MongoLedger, String) {
     (MongoLedger::new(mongo), database)
 }
 
-/// A payment in this state. In a final state it has the response of a success.
+/// A payment in this state. If the state is final, the payment has the response of a success.
 pub(crate) fn payment(number: usize, state: State, intent: Option<&str>) -> Payment {
     let order = json!({
         "amount": 99_999_999, "currency": "EUR", "payment_method": "pm_1", "description": null,
@@ -54,7 +54,7 @@ pub(crate) fn payment(number: usize, state: State, intent: Option<&str>) -> Paym
     }
 }
 
-/// The payment with times that can be compared: `EPOCH` stays, and every later time becomes `FAR`.
+/// The payment with times that can be compared. `EPOCH` stays as it is, and every later time becomes `FAR`.
 fn written(payment: &Payment) -> Payment {
     let start_or_later = |moment| {
         if moment == Timestamp::EPOCH {
@@ -128,7 +128,7 @@ async fn both_ledgers_change_a_payment_alike() {
     }
 }
 
-/// The change for the payment with this number.
+/// The same change, but its payment has this number.
 fn about(change: Change, number: usize) -> Change {
     let named = |ended: Box<Payment>| {
         Box::new(Payment {
@@ -251,7 +251,7 @@ async fn both_ledgers_report_a_damaged_row_as_unreadable_and_not_as_missing() {
             assert_eq!(read, Err(expected.clone()));
             let again = ledger.open(&opened, Deadline::UNKNOWN).await;
             assert_eq!(again, Err(expected.clone()));
-            // The first change takes effect in MongoDB, and its result cannot be read.
+            // MongoDB applies the first change, but its result cannot be read.
             for change in [Change::Look, Change::Move(State::Unknown)] {
                 let changed = ledger.change(&opened, &change, Deadline::UNKNOWN).await;
                 assert_eq!(changed, Err(expected.clone()));

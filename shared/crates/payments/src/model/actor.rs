@@ -1,7 +1,7 @@
 //! The client's two attempts, the reconciler and a webhook event, step by step.
 //!
-//! From reading the payment's row to the outcome, the real code runs ([`behaviour`]). This module models the code before and after that
-//! part, as it is in `create.rs`, `reconcile.rs` and `webhook.rs`.
+//! Between reading the payment's row and the outcome, the real code runs ([`behaviour`]). This module models the code before and after that
+//! part. That code is in `create.rs`, `reconcile.rs` and `webhook.rs`.
 
 use super::behaviour::{self, Next, Reply, Request, Role, SeenIntent, Start};
 use super::message::{Delivery, Key, KeyWrite, Message, Received, Written};
@@ -14,8 +14,8 @@ use crate::provider::IntentStatus;
 use crate::steps::{ConcurrentAttempt, Purpose};
 
 impl World {
-    /// The purposes with which the actor can begin now. Each process compares the payment's age with its own clock, and clocks differ, so
-    /// both purposes are possible at any time.
+    /// The purposes with which the actor can begin now. Each process compares the payment's age with its own clock, and clocks differ. So a
+    /// payment can be due for closing for one process and not for another.
     pub(super) fn purposes(&self, who: usize) -> Vec<Purpose> {
         let actor = &self.actors[who];
         if actor.runs == 0 || actor.phase != Phase::Idle {
@@ -94,8 +94,7 @@ impl World {
         }
     }
 
-    /// Ends the attempts. A key expires after its retention, which is longer than an invocation, so attempts that began before its expiry
-    /// are over.
+    /// Ends the attempts that began before the key's expiry. They are over, because a key's retention is longer than an invocation.
     pub(super) fn end_attempts(&mut self) {
         for who in ATTEMPTS {
             self.actors[who].phase = Phase::Idle;
@@ -202,7 +201,7 @@ impl World {
         self.finish_run(protocol, who);
     }
 
-    /// Records what a planted bug needs later.
+    /// Records data that the planted bug uses in a later step.
     fn misunderstand(
         &mut self,
         protocol: &Protocol,
@@ -229,7 +228,7 @@ impl World {
         }
     }
 
-    /// Answers with the outcome of a run that is over, and writes it to the key.
+    /// When a run is over, gives its outcome as the answer, and writes the outcome to the key.
     fn finish_run(&mut self, protocol: &Protocol, who: usize) {
         let Phase::Running { node, has_lease } = self.actors[who].phase else {
             return;
@@ -262,8 +261,8 @@ impl World {
             Next::Nothing => KeyWrite::Release,
             _ => KeyWrite::MarkUnknown,
         };
-        // Only the second attempt's claim reads the record. Once the second attempt has begun, no actor reads a write of
-        // the first one, so the write is left out.
+        // Only the claim of the second attempt reads the record. Once the second attempt has begun, no actor reads what the first attempt
+        // writes. So that write is left out.
         let is_read = next == Next::Nothing || !self.actors[1].has_begun();
         self.actors[who].phase = if has_lease && is_read {
             Phase::WritingKey {
@@ -275,7 +274,7 @@ impl World {
         };
     }
 
-    /// A run of the reconciler or of an event is over.
+    /// A run of the reconciler, or the processing of an event, is over.
     fn reconciled(&mut self, who: usize, next: Next) {
         if who != RECONCILER {
             return;
@@ -311,7 +310,7 @@ fn advance(
     }
 }
 
-/// The reply as an attempt with a planted bug misreads it.
+/// The reply as an attempt with the planted bug understands it.
 fn misread(protocol: &Protocol, reply: Reply) -> Reply {
     match (protocol.bug, reply) {
         (Some(Bug::DeclineWithoutCancelling), Reply::Intent(seen))

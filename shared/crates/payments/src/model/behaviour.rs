@@ -1,7 +1,7 @@
 //! The next request of a run, given the replies so far. The real [`Attempt`] computes it.
 //!
-//! A run has a ledger and a provider that reply from a script. At the end of the script the run stops at a request that has no reply. That
-//! request is the run's next request. So the model does not reimplement the steps. The same start and replies lead to the same request, so
+//! The ledger and the provider of a run give the replies of a script. At the end of the script, the run stops at a request that has no
+//! reply. That request is the run's next request. So the model uses the real steps. The same start and replies lead to the same request, so
 //! each request is computed once.
 
 use std::collections::HashMap;
@@ -54,7 +54,7 @@ pub(super) enum Request {
 pub(super) enum Reply {
     Intent(SeenIntent),
     Failed(ErrorKind),
-    /// The ledger's reply: whether the write was applied, and the row afterwards.
+    /// The ledger's reply. `fits`: whether the write was applied. `row`: the row afterwards.
     Row {
         fits: bool,
         row: Row,
@@ -68,12 +68,12 @@ pub(super) enum Reply {
 pub(super) struct SeenIntent {
     pub(super) number: IntentNumber,
     pub(super) status: IntentStatus,
-    /// Whether the intent's amount is the order's.
+    /// Whether the intent has the order's amount.
     pub(super) fits_order: bool,
     pub(super) is_declined: bool,
 }
 
-/// A [`ProviderError`] without its reason.
+/// A [`ProviderError`] without the code of its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ErrorKind {
     NotProcessed,
@@ -90,7 +90,7 @@ pub(super) enum Next {
     Nothing,
 }
 
-/// The index of a run that stopped at one of its requests or at its end.
+/// The index of a point in `Runs::points`: a run that stopped at a request or at its end.
 pub(super) type Node = usize;
 
 /// All runs so far.
@@ -115,7 +115,7 @@ static KEY: LazyLock<DerivedKey> = LazyLock::new(|| {
     Idempotency::in_memory().derived_key(&RecordKey::new(&scope, &key))
 });
 
-/// The run with this start.
+/// Returns the run with this start.
 pub(super) fn begin(start: Start) -> Node {
     if let Some(node) = RUNS.read().starts.get(&start) {
         return *node;
@@ -130,7 +130,7 @@ pub(super) fn begin(start: Start) -> Node {
     node
 }
 
-/// The run after one more reply.
+/// Returns the run of `node`, continued by this reply.
 pub(super) fn receive(node: Node, reply: Reply) -> Node {
     let (start, replies) = {
         let runs = RUNS.read();
@@ -164,7 +164,7 @@ fn run(start: Start, replies: &[Reply]) -> Next {
         ledger: Arc::clone(&script) as Arc<dyn Ledger>,
         provider: Arc::clone(&script) as Arc<dyn Provider>,
         anomalies: Anomalies::new(Metrics::off()),
-        // The purpose comes from `start`, not from the clock.
+        // The purpose comes from `start`, not from the payment's age.
         cancel_after: Duration::MAX,
     };
     let attempt = |concurrent| Attempt::new(&service, start.purpose, concurrent, Deadline::UNKNOWN);
@@ -210,10 +210,10 @@ impl Point {
     }
 }
 
-/// A ledger and a provider that reply from a script.
+/// A ledger and a provider that give the replies of a script.
 struct Script {
     replies: Mutex<std::vec::IntoIter<Reply>>,
-    /// The request after the last reply.
+    /// The request that the run makes after the last reply.
     pending: Mutex<Option<Request>>,
 }
 

@@ -7,12 +7,13 @@ use super::row::{Answer, Row};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Delivery {
     Answered,
-    /// The request is carried out and its reply is lost. If the receiver is the provider, the sender gets 500.
+    /// The request is carried out and its reply is lost. If the receiver is the provider, it answers 500; otherwise the sender gets no
+    /// answer.
     ReplyLost,
     /// The request is not carried out and times out.
     Lost,
-    /// The request is carried out after its sender has timed out. If the receiver is the provider, the sender gets 409, as for a copy of
-    /// the request.
+    /// The request is carried out after its sender has timed out. If the receiver is the provider, the sender gets 409, as if a copy of the
+    /// request were being processed.
     Late,
     /// The provider does nothing and answers 429.
     TooMany,
@@ -48,7 +49,7 @@ pub(super) enum KeyWrite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     Absent,
-    /// In progress or marked unknown. Both can be taken over, because the lease may end at any time.
+    /// The record is in progress or marked as unknown. Another attempt can take over from both, because the lease can end at any time.
     Held {
         by: usize,
         took_over: bool,
@@ -61,7 +62,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    /// Whether the key's record has a TTL: only finished records do.
+    /// Whether the key's record can expire. Only finished records expire.
     pub(super) fn can_expire(self) -> bool {
         !matches!(self, Self::Absent | Self::Held { .. })
     }
@@ -71,7 +72,7 @@ impl Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Received {
     Reply(Reply),
-    /// The row, and whether it existed before; `None`: the ledger did not answer.
+    /// The ledger's row, and whether the row existed before; `None`: the ledger did not answer.
     Opened(Option<(Row, bool)>),
     Key(Written),
 }

@@ -11,11 +11,11 @@ use crate::steps::{ConcurrentAttempt, Purpose};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Actor {
     pub(super) phase: Phase,
-    /// How often the actor can still begin.
+    /// How often the actor can still begin a run.
     pub(super) runs: u8,
-    /// The intent that the actor created; only with a planted bug.
+    /// The intent that the actor created. Only used with a planted bug.
     pub(super) created: Option<IntentNumber>,
-    /// Whether the actor assumes that the intent is canceled; only with a planted bug.
+    /// Whether the actor assumes that the intent is canceled. Only used with a planted bug.
     pub(super) assumes_canceled: bool,
 }
 
@@ -25,7 +25,7 @@ pub(super) enum Phase {
     /// A client's attempt has claimed the key.
     Opening {
         others: ConcurrentAttempt,
-        /// Whether the idempotency store has no record of an earlier attempt.
+        /// Whether the idempotency store has no record of an earlier attempt for this key.
         is_first: bool,
         purpose: Purpose,
     },
@@ -36,7 +36,7 @@ pub(super) enum Phase {
     /// A client's attempt writes the key's record.
     WritingKey {
         write: KeyWrite,
-        /// Whether the attempt answers that nothing was done, once the write is acknowledged.
+        /// Whether the attempt answers that nothing was done. It answers so only after the write is acknowledged.
         answers_nothing_done: bool,
     },
 }

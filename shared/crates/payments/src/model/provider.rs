@@ -4,8 +4,8 @@ use super::behaviour::SeenIntent;
 use super::row::IntentNumber;
 use crate::provider::IntentStatus;
 
-/// The behaviour of the customer's card. If the first request fails, a second one succeeds. That is the worst case, because a late copy
-/// of a request then charges.
+/// The behaviour of the customer's card. If a request fails with this card, a second request succeeds. That is the worst case, because a
+/// late copy of a request can then charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Card {
     Charges,
@@ -25,7 +25,7 @@ pub(super) enum Card {
 pub(super) struct Provider {
     pub(super) card: Card,
     pub(super) intents: Vec<Intent>,
-    /// The intent that the idempotency key of the creation made, until the key is pruned.
+    /// The intent that the idempotency key of the creation made; `None` after the provider has pruned the key.
     created: Option<IntentNumber>,
     has_refused_creation: bool,
     /// The number of charges.
@@ -35,7 +35,7 @@ pub(super) struct Provider {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Intent {
     pub(super) status: IntentStatus,
-    /// Whether the intent's amount is the order's.
+    /// Whether the intent has the order's amount.
     pub(super) fits_order: bool,
     is_declined: bool,
     /// Whether a confirmation has reached the intent.
@@ -139,7 +139,7 @@ impl Provider {
         Ok(self.seen(number))
     }
 
-    /// The customer has authenticated, or the charge was processed.
+    /// The customer has authenticated, or the provider has processed the charge.
     pub(super) fn charge(&mut self, number: IntentNumber) {
         self.charges += 1;
         self.intent_mut(number).status = IntentStatus::Succeeded;

@@ -1,6 +1,7 @@
 //! The members of the payment's row that the steps depend on, and the writes on them.
 //!
-//! The ledger's own [`Change::apply`] decides whether a write applies, and its result. This module only translates.
+//! The ledger's own [`Change::apply`] decides whether a write is applied, and what the row then has. This module only
+//! translates between the row of the model and the real row.
 
 use std::sync::LazyLock;
 
@@ -9,7 +10,7 @@ use serde_json::json;
 use crate::ledger::Change;
 use crate::{Payment, State, Timestamp};
 
-/// An intent at the provider, by its number.
+/// The number of an intent at the provider.
 pub(super) type IntentNumber = u8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +21,8 @@ pub(super) struct Row {
     pub(super) answer: Option<Answer>,
 }
 
-/// The bytes of a final response. Each author renders different bytes, because they contain the time.
+/// The bytes of a final response, named by the actor that rendered them. Each actor renders different bytes, because
+/// the bytes contain the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Answer {
     pub(super) author: usize,
@@ -66,7 +68,7 @@ impl Row {
         answer: None,
     };
 
-    /// Whether the write of this author applies, and the row afterwards.
+    /// Whether the write of this author is applied, and the row afterwards.
     pub(super) fn written(self, write: Write, author: usize) -> (bool, Self) {
         match write
             .change(author)

@@ -15,7 +15,7 @@ use crate::provider::{IntentStatus, ProviderError, read_stripe};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Schedule {
     pub(super) looks_left: u8,
-    /// The key that the reconciler has read, and the value that replaces it.
+    /// The key that the reconciler has read, and the value that it is about to write.
     pub(super) found: Option<(Key, Key)>,
     pub(super) has_reopened: bool,
 }
@@ -31,19 +31,19 @@ pub(super) struct World {
     pub(super) faults: u8,
     /// Whether the ledger has replaced a final response.
     pub(super) changed_an_answer: bool,
-    /// Whether an attempt has given another final response than the ledger's.
+    /// Whether an attempt has answered a client with a final response that is not the ledger's.
     pub(super) contradicted_the_ledger: bool,
     /// Whether an attempt has answered that nothing was done.
     pub(super) answered_nothing_done: bool,
     /// Whether an attempt has answered that nothing was done while an attempt may have charged.
     pub(super) answered_nothing_done_wrongly: bool,
-    /// Whether an intent was confirmed that the ledger did not name.
+    /// Whether an actor has confirmed an intent that the ledger did not name.
     pub(super) confirmed_unnamed: bool,
     /// Whether the reconciler or an event has confirmed an intent.
     pub(super) reconciling_confirmed: bool,
     /// Whether the reconciler is closing the payment, and no other actor has acted since the reconciler began.
     pub(super) closes_undisturbed: bool,
-    /// Whether an undisturbed run that was to close the payment has left it open.
+    /// Whether a run of the reconciler left the payment open, although it had to close it and no other actor had acted.
     pub(super) is_stuck: bool,
 }
 
@@ -96,12 +96,12 @@ impl World {
         self.provider.intent(number).map(|intent| intent.status)
     }
 
-    /// Whether the ledger says "not charged" while a charge exists or can still come.
+    /// Whether the ledger says "not charged", although the customer was charged or can still be charged.
     pub(super) fn contradicts_a_charge(&self) -> bool {
         self.row.is_some_and(Row::says_not_charged) && self.may_have_charged()
     }
 
-    /// Whether the ledger says "charged" while the intent that it names was not charged with the order's amount.
+    /// Whether the ledger says "charged", although the intent that it names was not charged with the order's amount.
     pub(super) fn records_a_missing_charge(&self) -> bool {
         let named = self.row.and_then(|row| row.intent);
         let intent = named.and_then(|number| self.provider.intent(number));
@@ -192,7 +192,7 @@ impl World {
         let Some(row) = self.row else {
             return Reply::Unavailable;
         };
-        // A planted bug changes what the compare-and-set sees.
+        // A planted bug changes the row that the compare-and-set compares.
         let compared = match (protocol.bug, write) {
             (Some(Bug::AttachOverwrites), Write::Attach(_)) => Row {
                 intent: None,
@@ -215,8 +215,8 @@ impl World {
         Reply::Row { fits, row: written }
     }
 
-    /// The key of an abandoned attempt, and the value that the reconciler gives it by the payment in the ledger. The attempt may still
-    /// be running, because its lease may end at any time.
+    /// The key of an abandoned attempt, and the value that the reconciler gives it. The payment in the ledger determines that value. The
+    /// attempt may still be running, because its lease can end at any time.
     pub(super) fn unfinished_key(&self) -> Option<(Key, Key)> {
         let Key::Held { .. } = self.key else {
             return None;
@@ -228,7 +228,7 @@ impl World {
         Some((self.key, finished))
     }
 
-    /// The reconciler's compare-and-set.
+    /// The reconciler writes the key by a compare-and-set.
     pub(super) fn finish_key(&mut self) {
         if let Some((read, finished)) = self.schedule.found.take()
             && self.key == read
@@ -267,7 +267,7 @@ impl World {
 }
 
 impl Message {
-    /// The deliveries with a fault.
+    /// The faults that can happen to this message.
     pub(super) fn faulty_deliveries(self) -> &'static [Delivery] {
         use Delivery::{Late, Lost, ReplyLost, TooMany};
         match self {
@@ -281,12 +281,13 @@ impl Message {
                 ..
             } => &[ReplyLost, Lost, Late],
             Self::Request { .. } => &[ReplyLost, Lost, Late, TooMany],
-            // A lost or late write equals an attempt that stops before the write, forever or for a while.
+            // No fault is needed here. A lost or late write has the same effect as an attempt that stops before the write, forever or for a
+            // while.
             Self::Key { .. } => &[],
         }
     }
 
-    /// What the sender receives instead of the reply.
+    /// What the sender receives instead of the real reply.
     fn reply_to_fault(self, protocol: &Protocol, delivery: Delivery) -> Received {
         match self {
             Self::Open => Received::Opened(None),

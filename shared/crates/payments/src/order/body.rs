@@ -1,4 +1,4 @@
-//! Reads a JSON body member by member, and collects all errors.
+//! Reads the members of a JSON body one by one, and collects all errors.
 
 use foundation::json::{self, Members, Text};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::body_error::BodyError;
 
-/// The members of a body, and the errors of those that were read.
+/// The members of a body, and the errors of the members that were read so far.
 pub(super) struct Body<'a> {
     members: Vec<(Text<'a>, &'a RawValue)>,
     /// Errors that every version reports.
@@ -82,7 +82,7 @@ impl<'a> Body<'a> {
         accepted: &'static str,
         parse: impl FnOnce(&Value) -> Option<T>,
     ) -> Option<T> {
-        // A string with a lone surrogate fails here already, because Rust strings are UTF-8.
+        // Parsing already fails for a string with a lone surrogate, because Rust strings are UTF-8.
         let read = serde_json::from_str(value.get()).ok();
         let parsed = read.as_ref().and_then(parse);
         if parsed.is_none() {
@@ -123,7 +123,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// A JSON Pointer (RFC 6901). Long names are cut, because they come from the body.
+/// A JSON Pointer (RFC 6901). Long names are cut, because a client chose them.
 pub(super) fn pointer(path: &[&str]) -> String {
     const LONGEST_SHOWN: usize = 64;
     path.iter()

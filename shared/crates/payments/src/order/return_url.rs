@@ -3,8 +3,8 @@
 //! The URL is parsed once, as browsers parse it, and the parsed form is stored and sent. Two programs that parse the client's text
 //! themselves could find two different hosts in it.
 //!
-//! In production the host is public and the scheme is `https`. So a customer's browser is never sent to a machine in its local network.
-//! In development any host is allowed, and `http` to the developer's own machine.
+//! In production the host is public and the scheme is `https`. So a customer's browser is never sent to a machine in its local network. In
+//! development any host is allowed, and `http` is allowed for the developer's own machine.
 
 use foundation::Environment;
 use url::{Host, Url};
@@ -21,8 +21,8 @@ pub(super) struct ReturnUrl {
 pub(super) const ACCEPTED: &str = "an `https://` URL of at most 2048 characters, without user, password and backslash, to a host that is no address and no local name (in development every host, and also an `http://` URL to this machine)";
 
 const LONGEST: usize = 2_048;
-/// Domains that are not in the public DNS, or resolve to a machine in the local network. Sources: RFC 6761, 6762 with appendix G, 7686,
-/// 8375, the `arpa` domain of addresses, and ICANN's `internal`.
+/// Domains that are not in the public DNS, or resolve to a machine in the local network. They are from RFC 6761, RFC 6762 (appendix G), RFC
+/// 7686 and RFC 8375. The list also has the `arpa` domain of addresses, and ICANN's `internal`.
 const LOCAL: [&str; 14] = [
     "test",
     "invalid",
@@ -99,7 +99,7 @@ mod tests {
 
     type Stored = Option<&'static str>;
 
-    /// The stored form in development and in production; `None` if the URL is rejected.
+    /// The stored form in development, and the stored form in production; `None`: the URL is rejected.
     #[test]
     fn in_production_a_browser_returns_to_a_public_host_over_tls() {
         let both = |kept: &'static str| (Some(kept), Some(kept));
@@ -149,7 +149,7 @@ mod tests {
             ("http://localhost.example/", (None, None)),
             ("http://192.168.1.5/", (None, None)),
             ("http://app.localhost/", (None, None)),
-            // Other schemes.
+            // URLs with other schemes are rejected.
             ("javascript:alert(1)", (None, None)),
             ("data:text/html,x", (None, None)),
             ("file:///etc/passwd", (None, None)),
@@ -158,7 +158,7 @@ mod tests {
             ("//app.example/", (None, None)),
             ("/done", (None, None)),
             ("", (None, None)),
-            // User and password.
+            // URLs with a user or a password are rejected.
             ("https://user@app.example/", (None, None)),
             ("https://user:pass@app.example/", (None, None)),
             ("https://:pass@app.example/", (None, None)),
@@ -168,7 +168,7 @@ mod tests {
             (r"https:\\app.example\", (None, None)),
             (r"https://app.example/a\b", (None, None)),
             ("https://app.example/%5C", both("https://app.example/%5C")),
-            // Addresses in any notation.
+            // Addresses, in any notation, are accepted only in development.
             ("https://203.0.113.7/", laptop("https://203.0.113.7/")),
             ("https://0x7f.1/", laptop("https://127.0.0.1/")),
             ("https://2130706433/", laptop("https://127.0.0.1/")),
@@ -177,7 +177,7 @@ mod tests {
                 laptop("https://169.254.169.254/latest"),
             ),
             ("https://[2001:db8::1]/", laptop("https://[2001:db8::1]/")),
-            // Local names.
+            // Local names are accepted only in development.
             ("https://localhost/", laptop("https://localhost/")),
             ("https://app.localhost/", laptop("https://app.localhost/")),
             ("https://printer/", laptop("https://printer/")),

@@ -29,7 +29,7 @@ fn read(body: impl AsRef<[u8]>) -> Result<Parsed, Vec<BodyError>> {
     Order::parse(body.as_ref(), &environment("production"))
 }
 
-/// An order that this version accepts.
+/// Parses a body by the rules of this version.
 fn parse(body: &Value) -> Result<Order, Vec<BodyError>> {
     let parsed = read(body.to_string())?;
     if parsed.newly_invalid.is_empty() {
@@ -163,7 +163,7 @@ fn all_errors_are_reported_at_once() {
     }
 }
 
-/// The provider gets the same text that the client sent, and people read the same text that is stored.
+/// The provider has to get the text that the client sent. People have to read the text that is stored.
 #[test]
 fn a_text_that_would_differ_at_the_provider_or_on_screen_is_rejected() {
     let metadata = |name: &str, value: &str| with("metadata", json!({ name: value }));

@@ -10,7 +10,7 @@
 //! | `pm_sandbox_5xx` | the provider answers the first confirmation with an error |
 //! | `pm_sandbox_requires_action` | the customer has to act, and has acted when the intent is next read |
 //!
-//! Other payment methods are rejected. Intents are files, which all processes of a laptop share.
+//! Other payment methods are rejected. Each intent is a file. All processes of a developer's machine share these files.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ struct StoredIntent {
     confirmations: u32,
 }
 
-/// What happens to a payment, by the name of its payment method.
+/// The payment method. It selects what happens to the payment.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Method {
     #[serde(rename = "pm_card_visa")]

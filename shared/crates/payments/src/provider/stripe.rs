@@ -1,4 +1,4 @@
-//! Stripe, or a server with the same API (<https://docs.stripe.com/api/payment_intents>).
+//! The adapter for Stripe, or for a server with the same API (<https://docs.stripe.com/api/payment_intents>).
 //!
 //! Four requests on payment intents are enough: create, confirm, retrieve, cancel. No Stripe client library is used for them, because it
 //! would add size and start-up time. The description is sent as metadata, which every Stripe-compatible server accepts. Amounts are
@@ -30,23 +30,23 @@ pub(crate) struct Stripe {
     api_key: SecretCell,
     api_base: Url,
     timeout: Duration,
-    /// Whether real money moves.
+    /// Whether payments use real money (live mode) or not (test mode).
     livemode: bool,
     environment: Environment,
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a connection may be idle and still be reused. A connection that was idle for longer may have been closed while the process was
-/// frozen.
+/// How long a connection may be idle and still be reused. If the process was frozen, the server may have closed a connection that was idle
+/// for longer.
 const LONGEST_IDLE: Duration = Duration::from_secs(5);
-/// The error code if Stripe rejects the API key. After a rotation, Stripe may accept a newer key.
+/// The error code if Stripe rejects the API key. If the key was rotated, Stripe may accept a newer key.
 const AUTH_FAILED: &str = "auth_failed";
 const LARGEST_RESPONSE: usize = 1024 * 1024;
 /// The API version whose responses this code reads.
 const API_VERSION: HeaderValue = HeaderValue::from_static("2024-06-20");
 
 impl Stripe {
-    /// `None` if the HTTP client cannot be built, or the configured API key is no valid header value.
+    /// The provider; `None`: the HTTP client cannot be built, or the configured API key is not a valid header value.
     pub(crate) fn new(api_key: &SecretSource, api_base: &Url, setup: &Setup) -> Option<Self> {
         if let SecretSource::Given(api_key) = api_key {
             bearer(api_key)?;
@@ -147,8 +147,8 @@ impl Stripe {
         read(status, &body).and_then(|intent| self.of_our_mode(intent))
     }
 
-    /// The intent, or an error if its mode (live or test) is not the configured mode. For example, the API key in production may be a test
-    /// key.
+    /// Returns the intent if its mode (live or test) is the configured mode, otherwise an error. For example, production may be configured
+    /// with an API key for test mode.
     fn of_our_mode(&self, intent: Intent) -> Result<Intent, ProviderError> {
         if intent.livemode == self.livemode {
             Ok(intent)
@@ -168,7 +168,7 @@ fn livemode_of(api_key: &Secret) -> Option<bool> {
     }
 }
 
-/// The `Authorization` value of a key; `None` if the key has characters that no header may have.
+/// The value of the `Authorization` header for a key; `None`: the key has characters that no header value may have.
 fn bearer(api_key: &Secret) -> Option<HeaderValue> {
     let mut bearer = HeaderValue::try_from(format!("Bearer {}", api_key.expose())).ok()?;
     bearer.set_sensitive(true);
@@ -187,7 +187,7 @@ impl Provider for Stripe {
         key: &str,
         deadline: Deadline,
     ) -> Result<Intent, ProviderError> {
-        // `None`: an older version accepted an order with an amount that Stripe cannot represent. No request is ever sent for it.
+        // `None`: an older version accepted an order whose amount Stripe cannot represent. For such an order, no request is sent.
         let amount = amount_of(&payment.order).ok_or(ProviderError::Rejected("no_such_amount"))?;
         let form = intent_form(payment, &self.environment, amount);
         let request = self
@@ -195,7 +195,7 @@ impl Provider for Stripe {
             .header("idempotency-key", format!("{key}-{}", digest(&form)));
         let created = self.send(request, deadline).await;
         created.map_err(|error| match error {
-            // An intent of the wrong mode (live or test) is not written into the ledger, so it is never confirmed.
+            // The mode (live or test) of this intent is wrong. The intent is not written into the ledger, so it is never confirmed.
             ProviderError::OutcomeUnknown(OTHER_LIVEMODE) => {
                 ProviderError::NotProcessed(OTHER_LIVEMODE)
             }

@@ -36,7 +36,7 @@ fn an_operator_sees_what_each_run_tries_after_a_day() {
     }
 }
 
-/// An alarm watches each of these metrics.
+/// For each of these metrics there is an alarm, so a wrong value could raise or end an alarm.
 #[test]
 fn a_run_reports_only_what_it_has_counted() {
     let run = ReconcileReport {
@@ -50,7 +50,7 @@ fn a_run_reports_only_what_it_has_counted() {
     let cut_off = ["ReconcileRuns=1", "ReconcileFinished=0"];
     let finished = ["ReconcileRuns=1", "ReconcileFinished=1"];
     let cases = [
-        // An incomplete run reports no zero for rows that it has not seen.
+        // An incomplete run does not report zero for rows that it has not seen.
         (run.clone(), cut_off, [].as_slice()),
         (
             ReconcileReport {

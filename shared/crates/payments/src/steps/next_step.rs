@@ -1,11 +1,11 @@
-//! The step that follows from an intent's status.
+//! Decides the next step of an attempt from the intent's status.
 //!
-//! The step is a pure function of the attempt's purpose, the intent's status and the attempt's last request. So a table test covers it.
+//! The decision is a pure function of the attempt's purpose, the intent's status and the attempt's last request. So a table test covers it.
 
 use crate::payment::{End, State};
 use crate::provider::IntentStatus;
 
-/// What an attempt is for.
+/// The purpose of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
     /// A client requests the payment: confirm the intent, and advance the payment until it ends or has to wait.
@@ -16,7 +16,7 @@ pub(crate) enum Purpose {
     Close,
 }
 
-/// The last request of this attempt that changes the intent.
+/// The last request of this attempt that could change the intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LastRequest {
     None,
@@ -37,7 +37,8 @@ pub(super) enum NextStep {
     Wait(State),
 }
 
-/// The step after an intent with this status and this attempt's last request. `decline_code` is the last decline code seen.
+/// The next step if the intent has this status and this was the attempt's last request. `decline_code` is the decline code that the
+/// provider gave last.
 pub(super) fn next_step(
     purpose: Purpose,
     status: IntentStatus,
@@ -63,7 +64,7 @@ pub(super) fn next_step(
         },
         // The provider will reject each further confirmation too. Cancelling also fences the confirmations of other attempts.
         (IntentStatus::RequiresConfirmation, LastRequest::RejectedConfirmation) => NextStep::Cancel,
-        // A late attempt could confirm a declined intent again. So the intent is cancelled before the payment ends as declined.
+        // A late attempt could confirm a declined intent once more. So the intent is cancelled before the payment ends as declined.
         (
             IntentStatus::RequiresPaymentMethod,
             LastRequest::None | LastRequest::Confirmation | LastRequest::RejectedConfirmation,

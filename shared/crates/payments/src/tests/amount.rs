@@ -1,4 +1,4 @@
-//! The ledger names an intent with another amount or currency, by mistake or by an attack.
+//! The ledger names an intent that has another amount or currency than the order, by mistake or because of an attack.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ fn state(answer: &ClientAnswer) -> Value {
     body["status"].clone()
 }
 
-/// The file of the only intent.
+/// The file of the only intent in the sandbox.
 fn file(world: &World) -> PathBuf {
     let files = std::fs::read_dir(world.folder.path().join("sandbox")).expect("intents");
     let mut files = files.map(|file| file.expect("readable").path());

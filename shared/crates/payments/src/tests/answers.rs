@@ -1,4 +1,4 @@
-//! The answer to a request, depending on what the ledger and the engine have stored about its payment.
+//! The answers to requests, depending on what the ledger and the engine have stored about the payment.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use super::{NEVER, World, engine, request};
 use crate::{Payments, payment};
 
 impl World {
-    /// A process with an empty idempotency store, as after the retention of all keys.
+    /// A process with an empty idempotency store, as if the retention of all keys had ended.
     fn forgetful_process(&self) -> Payments {
         let mut process = self.process(NEVER);
         process.idempotency = engine();
@@ -43,7 +43,7 @@ async fn a_repeated_request_is_replayed_by_the_ledger_or_by_the_engine_alone() {
     }
 }
 
-/// After the key's retention, an attempt with another body holds the key.
+/// The key's retention has ended, and then an attempt with another body has claimed the key.
 #[tokio::test]
 async fn the_ledger_answers_for_a_key_that_another_request_holds() {
     let world = World::new(false);
@@ -85,7 +85,7 @@ async fn a_pending_payment_completes_its_key_with_a_reference() {
     }
 }
 
-/// "This request did nothing" is answered only if no attempt can have charged.
+/// A request is answered with "this request did nothing" only if no attempt can have charged.
 #[tokio::test]
 async fn a_ledger_outage_is_unavailable_and_an_unreadable_row_is_unknown() {
     let world = World::new(false);

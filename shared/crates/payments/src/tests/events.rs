@@ -1,4 +1,4 @@
-//! Which events are processed, and the answers to the provider.
+//! Which of the provider's events are processed, and the answers that the provider gets.
 
 use foundation::Deadline;
 use foundation::secret::{Secret, SecretSource};
@@ -12,7 +12,7 @@ use crate::{EventAnswer, Setup, State, Webhook};
 
 const SECRET: &str = "whsec_1";
 
-/// A payment whose customer has acted, while its row still waits for the customer.
+/// A payment whose customer has acted, but whose row still says that the customer has to act.
 struct Acted {
     world: World,
     webhook: Webhook,
@@ -97,7 +97,7 @@ async fn an_event_is_processed_if_the_ledger_names_its_intent() {
             UNCHANGED,
         ),
         ("of no row", "processing", of_no_row, true, UNCHANGED),
-        // The customer was charged, and the ledger contradicts that: Stripe sends the event again, and an alarm is raised.
+        // The customer was charged, but the ledger says otherwise. Stripe sends the event again, and an alarm is raised.
         (
             "of a charge of no row",
             "succeeded",
@@ -158,7 +158,7 @@ async fn an_event_is_retried_until_the_ledger_has_recorded_it() {
     assert_eq!(acted.state().await, State::Succeeded);
 }
 
-/// An event with the id of another event is refused, because a replay would report the event as processed.
+/// An event is refused if another event had the same id. Otherwise, the saved response would report that this event was processed.
 #[tokio::test]
 async fn a_repeated_delivery_is_replayed_and_another_event_with_its_id_is_refused() {
     let acted = Acted::new().await;

@@ -1,4 +1,5 @@
-//! Which unfinished keys a run of the reconciler finishes, which it counts, and which it leaves.
+//! Tests what a run of the reconciler does with unfinished keys: some are finished, some are counted, and some are left
+//! as they are.
 
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ async fn started(engine: &Idempotency, operation: &Operation) -> Lease {
     }
 }
 
-/// The ledger's row for the payment of a key.
+/// The ledger's row for the payment that a key belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Row {
     Missing,

@@ -9,8 +9,8 @@ use crate::ledger::Change;
 use crate::payment::End;
 use crate::{Payment, State, Timestamp};
 
-/// Writes a payment into the ledger as an older version of the backend did: accepted with this body, and ended
-/// with this end. Returns the payment.
+/// Writes a payment into the ledger as an older version of the backend did. The older version accepted this body, and
+/// the payment ended in this way. Returns the payment.
 async fn ended(world: &World, body: &[u8], end: &End) -> Payment {
     let key = world.key();
     let fingerprint = Fingerprint::of(&idempotency::Request {
@@ -98,7 +98,7 @@ async fn the_final_response_of_an_older_decline_does_not_change() {
     );
 }
 
-/// The final response has the code for the payer; the ledger keeps the provider's code.
+/// The final response has the code that the payer may see; the ledger keeps the provider's code.
 #[test]
 fn a_payer_does_not_see_that_a_card_is_stolen() {
     let payment = crate::ledger::tests::payment(1, State::Confirming, Some("pi_1"));

@@ -1,4 +1,4 @@
-//! An attempt that the provider rate-limits, while another attempt acts on the same payment.
+//! The provider rejects requests of an attempt because of its rate limit, while another attempt acts on the same payment.
 
 use std::fs::{DirEntry, read_dir};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::{Order, Payment, Payments, payment};
 /// What another attempt does during a call.
 type Meanwhile = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// A provider that answers one kind of call, and every inspection, with "too many requests".
+/// A provider that answers all calls of one kind, and every inspection, with "too many requests".
 struct Busy {
     inner: Sandbox,
     limited: Call,
@@ -85,7 +85,7 @@ struct Frozen {
     intent: Intent,
 }
 
-/// The action of the frozen attempt when it thaws.
+/// What the frozen attempt does when it continues.
 #[derive(Clone, Copy)]
 enum Act {
     Attach,
@@ -94,7 +94,8 @@ enum Act {
 
 impl Frozen {
     async fn in_world(world: &World) -> Arc<Self> {
-        // The crash point after the creation: opening and creating have one crash point before and one after each.
+        // The number of the crash point after the creation. Opening the row and creating the intent each have one point before and one
+        // point after.
         const CREATED: usize = 3;
         let (victim, request) = (world.process(CREATED), request("pm_card_visa"));
         let created = async {
@@ -161,7 +162,7 @@ impl Frozen {
 }
 
 impl World {
-    /// A process whose provider rate-limits this call, while another attempt acts.
+    /// A process whose provider rejects this call because of its rate limit, while another attempt acts.
     fn rate_limited(
         &self,
         limited: Call,
@@ -193,8 +194,9 @@ fn assert_unknown(answer: &ClientAnswer, case: &str) {
     assert_eq!(body["status"], "unknown", "{case}");
 }
 
-/// Regression: a rate-limited attempt answered that nothing was done, although an earlier attempt, whose key it had taken over, had
-/// charged. Every attempt creates the same intent, and the later attempt mistook the attached intent for its own.
+/// Regression: the provider rejected a request of an attempt because of its rate limit, and the attempt answered that nothing was done. But
+/// this attempt had taken over the key of an earlier attempt, and that earlier attempt had charged. Every attempt creates the same intent,
+/// and the later attempt mistook the attached intent for its own.
 #[tokio::test]
 async fn a_takeover_answers_unknown_if_the_other_attempt_may_have_charged() {
     use Act::{Attach, Confirm};

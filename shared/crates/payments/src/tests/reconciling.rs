@@ -31,7 +31,7 @@ fn reconciler(folder: &Path) -> Reconciler {
     Reconciler::new(&Setup::sandbox(folder), Idempotency::in_memory())
 }
 
-/// Leaves an abandoned payment of this method and age in the ledger. Returns its id.
+/// Leaves an abandoned payment with this payment method and age in the ledger. Returns its id.
 async fn leave(world: &World, key: &str, method: &str, age: Duration, left: Left) -> String {
     let (ledger, provider) = (
         FileLedger::new(world.folder.path()),
@@ -143,7 +143,7 @@ async fn a_run_without_time_looks_at_no_payment() {
     assert_eq!((run.looked_at, run.finished), (0, false));
 }
 
-/// The client claimed a key, and opened no payment.
+/// The client claimed a key, but did not open a payment.
 #[tokio::test]
 async fn a_run_finishes_abandoned_keys_in_mongodb() {
     let server = MongoServer::shared().await;

@@ -13,7 +13,7 @@ use crate::service::PaymentService;
 use crate::steps::{Attempt, AttemptOutcome, ConcurrentAttempt, Purpose};
 use crate::{End, Order, Payment, State, Timestamp, payment};
 
-/// A provider that fails confirmations or inspections with the given errors.
+/// A provider that answers confirmations or inspections with these errors.
 struct Failing {
     inner: Sandbox,
     confirm: Option<ProviderError>,
@@ -78,8 +78,8 @@ impl World {
     }
 }
 
-/// If the payment stayed open, the intent would wait for a confirmation forever, and the client for
-/// a final answer.
+/// If the payment stayed open, the intent would never be confirmed or cancelled, and the client would never get a final
+/// answer.
 #[tokio::test]
 async fn a_payment_fails_if_the_provider_rejects_its_confirmation() {
     let world = World::new(false);
@@ -92,7 +92,7 @@ async fn a_payment_fails_if_the_provider_rejects_its_confirmation() {
     assert_eq!(world.charges(), 0);
 }
 
-/// `payments settle` shows the difference: waiting helps only if the provider did not answer.
+/// An operator has to know the difference, because waiting helps only if the provider did not answer.
 #[tokio::test]
 async fn an_amount_mismatch_differs_from_an_unreachable_provider() {
     let world = World::new(false);

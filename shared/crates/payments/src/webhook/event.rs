@@ -1,17 +1,18 @@
-//! The few members of an event that are read: its id and the payment that it is about.
+//! The members of an event that are read: its id, its type, its mode, and the intent that it is about.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-/// An event. Its other members are not read, because they may be out of date; the provider is asked instead.
+/// An event of Stripe. Other members of the event are not read, because they may be out of date; the provider is asked
+/// instead.
 #[derive(Deserialize)]
 pub(super) struct Event {
-    /// The event's id, the same at every delivery.
+    /// The event's id. It is the same in every delivery.
     pub(super) id: String,
     /// The event's type, for example `payment_intent.succeeded`.
     #[serde(rename = "type")]
     pub(super) kind: String,
-    /// Whether real money moved.
+    /// Whether real money moved (live mode) or not (test mode).
     #[serde(default, deserialize_with = "null_as_default")]
     pub(super) livemode: bool,
     #[serde(default, deserialize_with = "null_as_default")]
@@ -24,7 +25,8 @@ struct Data {
     object: Object,
 }
 
-/// The object of an event. Objects other than intents have members of other types, hence `Value`.
+/// The object that an event is about. Objects other than intents can have members of other types, so each member is
+/// read as `Value`.
 #[derive(Default, Deserialize)]
 struct Object {
     #[serde(default)]
@@ -77,7 +79,7 @@ impl Event {
         self.data.object.metadata.get("environment")?.as_str()
     }
 
-    /// The members that are equal in every delivery, as JSON.
+    /// The members that are the same in every delivery of the event, as JSON.
     pub(super) fn identity(&self) -> String {
         json!({"id": self.id, "type": self.kind, "intent": self.intent()}).to_string()
     }

@@ -6,19 +6,19 @@ use tracing::warn;
 
 use super::signature::is_signed;
 
-/// One secret, or two while the secret is rotated.
+/// The secret, or the two secrets that are valid while the secret is rotated.
 pub(super) struct WebhookSecrets {
     list: SecretCell,
     /// The least length of a secret, in bytes. Shorter secrets are rejected.
     shortest: usize,
 }
 
-/// Whether the provider signed an event.
+/// The result of checking whether the provider signed an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignatureCheck {
     Valid,
     Invalid,
-    /// The secrets cannot be read, or are no valid list, so the signature was not checked.
+    /// The secrets cannot be read, or are not a valid list. So the signature was not checked.
     SecretsUnavailable,
 }
 
@@ -30,12 +30,12 @@ impl WebhookSecrets {
         }
     }
 
-    /// Whether one of the secrets signed `body` at about `now`, in seconds since 1970. If no secret did, reads the list again: the provider
-    /// may already sign with a new secret.
+    /// Whether one of the secrets signed `body` at about `now`, in seconds since 1970. If none of them did, reads the list again, because
+    /// the provider may already sign with a new secret.
     ///
     /// # Cancel safety
     ///
-    /// Writes nothing.
+    /// A dropped call writes nothing.
     pub(super) async fn verify(
         &self,
         signature: Option<&str>,
@@ -82,14 +82,14 @@ mod tests {
 
     use super::*;
 
-    /// The list as Secrets Manager stores it, without a newer version.
+    /// The list as it is in Secrets Manager. There is no newer version of it.
     #[tokio::test]
     async fn an_event_is_valid_if_a_secret_of_the_list_signed_it() {
         let cases = [
             ("whsec_1", SignatureCheck::Valid),
             ("whsec_0,whsec_1", SignatureCheck::Valid),
             ("whsec_2", SignatureCheck::Invalid),
-            // The list of secrets is invalid, so the signature was not checked.
+            // The list has three secrets, which is not valid. So the signature was not checked.
             (
                 "whsec_1,whsec_2,whsec_3",
                 SignatureCheck::SecretsUnavailable,

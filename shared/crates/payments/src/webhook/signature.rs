@@ -1,4 +1,4 @@
-//! Checks the `Stripe-Signature` header: the provider sent the event, and recently.
+//! Checks the `Stripe-Signature` header. It shows that the provider sent the event, and that the event is recent.
 //!
 //! `Stripe-Signature: t=<seconds since 1970>,v1=<HMAC-SHA256 of "t.body", in hexadecimal>`, with a `v1` for each active
 //! secret (<https://docs.stripe.com/webhooks#verify-manually>).
@@ -9,13 +9,13 @@ use sha2::Sha256;
 
 /// The greatest age of a signature, in seconds. An older signature is rejected, because an attacker may have recorded and replayed it.
 const OLDEST: i64 = 300;
-/// How far the signature's time may be ahead of our clock, in seconds, because clocks differ. A signature from further ahead would stay
-/// valid for longer.
+/// How far the signature's time may be ahead of our clock, in seconds, because clocks differ. A signature from a later time would be valid
+/// for longer than `OLDEST`.
 const MOST_AHEAD: i64 = 30;
 /// The largest number of signatures in a header that are checked. Stripe sends fewer.
 const MOST_SIGNATURES: usize = 8;
 
-/// Whether one of `secrets` made this `Stripe-Signature` for `body`, at about `now`, in seconds since 1970.
+/// Whether one of `secrets` made this `Stripe-Signature` for `body` at about the time `now`, in seconds since 1970.
 pub(super) fn is_signed(signature: &str, body: &[u8], secrets: &[Secret], now: i64) -> bool {
     let entries = || {
         signature
@@ -51,7 +51,7 @@ fn is_by(secret: &Secret, time: &str, body: &[u8], signature: &[u8]) -> bool {
     mac.verify_slice(signature).is_ok()
 }
 
-/// The 32 bytes of 64 hexadecimal digits.
+/// Parses 64 hexadecimal digits into 32 bytes.
 fn bytes_of(digits: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(digits.trim(), &mut bytes).ok()?;
@@ -64,7 +64,7 @@ mod tests {
 
     use super::*;
 
-    /// A signature by Stripe's own library, made by vectors.py.
+    /// A signature that Stripe's own library made; `vectors.py` wrote it.
     #[derive(Clone, Deserialize)]
     struct Vector {
         secret: String,

@@ -1,4 +1,4 @@
-"""Signs bodies as Stripe's own library does; prints what vectors.json holds.
+"""Signs bodies with Stripe's own library, and prints the content of vectors.json.
 
     python3 -m venv venv && venv/bin/pip install stripe && venv/bin/python vectors.py > vectors.json
 """

@@ -28,7 +28,7 @@ pub(super) struct TextLines<W> {
 #[derive(Default)]
 struct Notes(Vec<String>);
 
-/// The message of the last event of a request.
+/// The message of the last log event of a request.
 const ANSWERED: &str = "answered";
 
 impl<W: Fn(&str)> TextLines<W> {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// The last reads of a secret, and the pause before the next one.
+/// What is known about the last reads of a secret. It determines the pause before the next read.
 #[derive(Default)]
 pub(super) struct ReadBackoff {
     /// When the secret was last read, in wall-clock milliseconds.
     read_ms: Option<u64>,
-    /// The number of useless reads in a row.
+    /// The number of consecutive reads that failed, or that gave a value which a server had rejected.
     useless_reads: u32,
     /// The longest pause, which depends on the last outcome.
     longest: Duration,
@@ -16,11 +16,12 @@ pub(super) struct ReadBackoff {
 /// The outcome of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadOutcome {
-    /// A new value.
+    /// The store has a new value.
     NewValue,
-    /// The same value, which is normal: it was read again because its time to live was over.
+    /// The store has the same value. This is normal, because the secret was read again only because its time to live
+    /// was over.
     StillValid,
-    /// The same value, although a server had rejected it.
+    /// The store still has a value that a server had rejected.
     StillRejected,
     /// The store gave no value.
     Failure,

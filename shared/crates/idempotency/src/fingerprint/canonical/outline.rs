@@ -1,8 +1,8 @@
 //! Reads a valid JSON text from front to back.
 //!
-//! Members are written in another order than they are read, so an object's values are skipped first and read later. One
-//! pass over the whole text finds the end of each value. Searching for the ends at every level would read the text once
-//! per level.
+//! Members are written in another order than they are read. So an object's values are skipped first and read later. One
+//! pass over the whole text finds the end of each value that is skipped. If each level searched for the ends again, the
+//! text would be read once per level.
 
 use serde_json::value::RawValue;
 
@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 pub(super) struct Outline<'a> {
     text: &'a str,
     here: Place,
-    /// The position after each array and object that is a member's value, in the order of their beginnings.
+    /// The position after each array and object that is a member's value. The order is that in which these values
+    /// begin.
     ends: Vec<Place>,
     /// The number of tokens read so far. A test limits this number.
     #[cfg(test)]
@@ -91,7 +92,7 @@ impl<'a> Outline<'a> {
         members
     }
 
-    /// Skips a member's value. Returns its position.
+    /// Skips a member's value. Returns the position at which the value begins.
     fn skip_value(&mut self) -> Place {
         let start = self.skip_to_token();
         let mut place = self.here;

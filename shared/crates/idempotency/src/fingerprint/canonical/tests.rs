@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use foundation::json::Members;
 
-/// The earlier implementation, which passed the text of each part on to the next level.
+/// The earlier implementation. It read the text of each array and object again for every level above it.
 mod by_levels {
     use super::*;
 

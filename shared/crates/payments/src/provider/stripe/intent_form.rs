@@ -1,4 +1,4 @@
-//! The form that creates an intent, and the digest of the form that is part of the idempotency key.
+//! The form that creates an intent, and a digest of that form. The digest is part of the idempotency key that Stripe gets.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use crate::order::OUR_METADATA;
 use crate::stripe_unit::StripeUnit;
 use crate::{Order, Payment};
 
-/// The order's amount in Stripe's unit; `None` if Stripe cannot represent it.
+/// The order's amount in Stripe's unit; `None`: Stripe cannot represent the amount.
 pub(super) fn amount_of(order: &Order) -> Option<i64> {
     let unit = StripeUnit::of(&order.currency)?;
     unit.to_stripe(order.amount).ok()
 }
 
-/// The form of a new intent. It is the same in every attempt, because Stripe rejects a reused idempotency key with another form.
+/// The form of a new intent. It is the same in every attempt, because Stripe rejects an idempotency key that it has seen with another form.
 pub(super) fn intent_form(
     payment: &Payment,
     environment: &Environment,
@@ -33,8 +33,8 @@ pub(super) fn intent_form(
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
-    // The webhook finds the payment by the id, and ignores events of other environments on the same account. Orders that an older
-    // version accepted may have these names too; our values overwrite theirs.
+    // The webhook finds the payment by the id, and ignores events of other environments on the same account. An order that an older version
+    // accepted may have metadata with the same names. Our values overwrite the order's values.
     let [id, of_environment, of_description] = OUR_METADATA;
     let description = order.description.as_deref();
     metadata.extend(description.map(|text| (of_description, text)));
@@ -47,9 +47,9 @@ pub(super) fn intent_form(
 
 /// A digest of the form, as part of the idempotency key.
 ///
-/// A later version of this code may send another form for the same payment. Stripe would reject the same key with other parameters.
-/// Because the digest is part of the key, the other form has another key, and creates a second intent. The ledger names only
-/// one of the two intents, and only that intent is confirmed.
+/// A later version of this code may send another form for the same payment. With the same key, Stripe would reject the other form. So the
+/// digest is part of the key: the other form has another key, and creates a second intent. The ledger names only one of the two intents,
+/// and only that intent is confirmed.
 pub(super) fn digest(form: &[(String, String)]) -> String {
     let mut hash = Sha256::new();
     for (name, value) in form {

@@ -1,4 +1,4 @@
-//! Stripe's responses: an intent, or an error and whether the request may have taken effect.
+//! Reads Stripe's responses. A response is an intent, or an error that shows whether the request may have taken effect.
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -40,10 +40,10 @@ pub(crate) fn read(status: StatusCode, body: &[u8]) -> Result<Intent, ProviderEr
         );
     }
     Err(match status.as_u16() {
-        // Stripe checks the key and the rate limit before it processes the request.
+        // Stripe answers 401, 403 and 429 before it processes the request: it checks the key and the rate limit first.
         401 | 403 => ProviderError::NotProcessed(AUTH_FAILED),
         429 => ProviderError::NotProcessed("too_many_requests"),
-        // Another request with the same idempotency key is being processed.
+        // 409: another request with the same idempotency key is being processed.
         409 => ProviderError::OutcomeUnknown("busy"),
         404 if error.is_ok() => NO_SUCH_INTENT,
         // The idempotency key was sent with other parameters before, so an intent may have been created.

@@ -15,8 +15,8 @@ fn error_of_response(status: u16, kind: &str) -> Option<ProviderError> {
     read(status, body.as_bytes()).err()
 }
 
-/// `NotProcessed` frees the key, so Stripe must document for such an error that it did nothing. `Rejected` ends the payment, so Stripe must
-/// document for such an error that it will do nothing.
+/// An error may be `NotProcessed` only if Stripe documents that the request did nothing, because `NotProcessed` frees the key. An error may
+/// be `Rejected` only if Stripe documents that the request will do nothing later, because `Rejected` ends the payment.
 #[test]
 fn only_errors_before_processing_count_as_not_processed() {
     let cases = [
@@ -120,7 +120,7 @@ fn different_forms_have_different_digests() {
     }
 }
 
-/// A client of a server that answers one request with this body, and the request that it received.
+/// A client whose server answers one request with this body, and a handle that returns the request.
 #[expect(
     clippy::disallowed_methods,
     reason = "a server beside the test, which ends after one response"
@@ -131,7 +131,7 @@ fn stripe(body: String) -> (Stripe, JoinHandle<String>) {
     let asked = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a request");
         let (mut asked, mut buffer) = (String::new(), [0; 4096]);
-        // The form ends with this member of the metadata.
+        // `payment_id` is the last member of the form, so the request is then complete.
         while !asked.contains("payment_id") {
             let length = stream.read(&mut buffer).expect("readable");
             asked.push_str(&String::from_utf8_lossy(&buffer[..length]));
@@ -164,7 +164,7 @@ fn payment() -> Payment {
 const INTENT: &str = r#"{"id": "pi_1", "status": "requires_confirmation", "amount": 70000,
     "currency": "ugx", "livemode": false}"#;
 
-/// Stripe counts Ugandan shillings in hundredths; the ledger counts whole shillings.
+/// Stripe counts Ugandan shillings in hundredths, but the ledger counts whole shillings.
 #[tokio::test]
 async fn an_intent_is_created_from_the_order_in_stripes_unit() {
     let (stripe, asked) = stripe(INTENT.to_owned());
