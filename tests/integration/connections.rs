@@ -46,7 +46,7 @@ impl Stores {
     }
 }
 
-/// An event that invokes this function. Events with different numbers have different keys or ids, if they have any.
+/// An event that invokes `function`. If the event contains a key or an id, each `number` gives a different key or id.
 fn event(function: &str, number: usize) -> Value {
     let key = format!("k-{number}");
     match function {

@@ -1,4 +1,4 @@
-//! `GET /api/health/detailed`: each service, and the overall status.
+//! `GET /api/health/detailed`: the status of each service, and the overall status.
 
 use std::time::Duration;
 

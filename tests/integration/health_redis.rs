@@ -83,8 +83,8 @@ async fn redis_without_a_url_is_disconnected() {
     );
 }
 
-/// `health-redis` has no MongoDB URI, so it cannot know whether MongoDB is the fallback. A setting of this function
-/// says so.
+/// `health-redis` has no MongoDB URI, so it cannot know by itself whether MongoDB is the fallback. The variable
+/// `HEALTH_MONGODB_DECIDES` tells the function.
 #[tokio::test]
 async fn a_setting_says_whether_mongodb_is_the_fallback() {
     for (decides, fallback) in [("true", "mongodb"), ("false", "memory")] {

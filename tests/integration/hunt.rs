@@ -44,7 +44,8 @@ async fn work_that_may_rerun_has_one_result() {
     find_no_violation(100, 4, Work::Rerun, Mode::Redis).await;
 }
 
-/// All faults of this hunt are short, so that callers send requests after the end of the retention.
+/// All faults of this hunt are short. So callers get their first responses early, and send requests
+/// after the end of the retention.
 #[tokio::test]
 async fn a_key_runs_as_new_only_after_its_retention() {
     use Fault::{ClockSkew, Kill, KillBeforeAnswer, MongoBreaks, MongoRepliesLate};

@@ -63,7 +63,7 @@ pub(crate) fn check(path: &str, method: &str, answer: &Answer) {
     holds(&schema, &answer.json());
 }
 
-/// Checks a value against the schema at this place in the document.
+/// Checks a value against the schema at the JSON pointer `schema` in the document.
 fn holds(schema: &str, value: &Value) {
     let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
     compiler

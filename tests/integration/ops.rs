@@ -289,7 +289,8 @@ async fn keys_are_listed_and_shown_from_redis_mongodb_and_a_cluster() {
             serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
         };
         let list = run(&["key", "list"]);
-        // `key_hash` is the hash that the log has instead of the key.
+        // The log contains the hash of a key instead of the key. The output has this hash as
+        // `key_hash`.
         let expected = [("k/2", hash_of("k/2")), ("k-1", hash_of("k-1"))]
             .map(|(key, hash)| json!({"scope": scope, "key": key, "key_hash": hash}));
         let listed = list.as_array().expect("a list");
@@ -369,7 +370,8 @@ async fn a_failed_command_names_the_reason_and_exits_with_1() {
     assert!(!names().contains("truebond-ops"), "it is not a function");
 }
 
-/// The hash that the log has instead of this key. The key belongs to the tenant of these tests.
+/// The hash of this key. The log contains the hash instead of the key. The key belongs to the
+/// tenant of these tests.
 fn hash_of(key: &str) -> String {
     let scope = Scope::http("payments.create", TENANT).expect("a scope");
     let key = IdempotencyKey::parse(key).expect("a key");

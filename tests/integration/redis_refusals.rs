@@ -168,7 +168,7 @@ async fn a_tls_server_at_maxclients_is_a_failed_handshake() {
             .env("REDIS_CA_FILE", &ca_file)
             .start()
             .await;
-        // The connections of the harness count too, until they close.
+        // Redis counts the connections of the harness too, until these connections close.
         if held.get(PATH).await.status != 200 {
             break;
         }

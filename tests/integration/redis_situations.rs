@@ -20,7 +20,8 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// The same health with `operations` set to null, for tests that do not check them.
+    /// Returns this health with `operations` set to null, for tests that do not check the
+    /// operations.
     pub(crate) fn without_operations(self) -> Self {
         Self {
             operations: Value::Null,

@@ -1,4 +1,4 @@
-//! Responses and logs contain no credential, whatever fails and at every log level.
+//! Responses and logs contain no credential. This rule holds after every failure and at every log level.
 
 use harness::{FaultProxy, Lambda, RedisServer, TestRequest};
 

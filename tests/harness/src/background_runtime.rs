@@ -1,7 +1,7 @@
 //! A tokio runtime on its own thread, for parts of the harness that must run while a test's thread is busy.
 //!
-//! If a proxy ran on the test's runtime, a computation in the test would stop the proxy. That would be an outage that the test
-//! does not intend.
+//! If a proxy ran on the test's runtime, a computation in the test would stop the proxy. The test would then see an outage that
+//! it did not start.
 
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// A runtime with its thread. Dropping it drops all tasks and waits for the end of the thread.
+/// A runtime with its thread. Dropping this value drops all tasks and waits for the end of the thread.
 pub struct BackgroundRuntime {
     handle: Handle,
     /// Dropping the sender ends the thread.

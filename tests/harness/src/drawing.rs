@@ -15,7 +15,7 @@ impl Drawing {
         ))
     }
 
-    /// A text whose `anchor` (`start`, `middle` or `end`) is at this point of its base line.
+    /// Adds a text. Its start, middle or end (`anchor`) is at `x`, and its base line is at `y`.
     pub fn text(&mut self, x: f64, y: f64, anchor: &str, size: u32, text: &str) {
         let text = text.replace('&', "&amp;").replace('<', "&lt;");
         self.add(format_args!(

@@ -9,7 +9,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Returns as soon as `condition` returns `true`.
 ///
-/// The condition may be an `async` closure or a closure that returns a future.
+/// The condition is an `async` closure, or a closure that returns a future.
 ///
 /// # Panics
 ///

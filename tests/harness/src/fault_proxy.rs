@@ -29,7 +29,7 @@ use crate::background_runtime::BackgroundRuntime;
 
 /// An address without a server: nothing listens on port 1.
 const NO_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
-/// [`FaultProxy::delay_some`] delays on average one of this many replies.
+/// [`FaultProxy::delay_some`] delays, on average, 1 of `LATE_REPLIES` replies.
 const LATE_REPLIES: u32 = 4;
 
 /// A proxy in front of one server. Dropping it closes its connections and frees its port.
@@ -123,13 +123,13 @@ impl FaultProxy {
         });
     }
 
-    /// Silences the existing connections permanently, like a firewall that has dropped their state: bytes and the client's FIN
-    /// are discarded, nothing is answered or closed. New connections work.
+    /// Silences the existing connections permanently, like a firewall that has dropped their state. The proxy discards bytes
+    /// and the client's FIN, answers nothing and closes nothing. New connections work.
     pub fn black_hole_existing(&self) {
         self.apply(|board| async move { board.set_flow(Flow::Silent) });
     }
 
-    /// Delays every reply by `delay`, which adds `delay` once to each round trip. On an idle machine the error is under a
+    /// Delays every reply by `delay`, so each round trip takes `delay` longer. On an idle machine the error is under a
     /// millisecond.
     ///
     /// Replies stay in order. Requests in a pipeline overlap, so ten of them take one delay. The proxy does not delay the opening
@@ -206,7 +206,7 @@ impl FaultProxy {
         self.board.traffic().bytes_from_clients()
     }
 
-    /// The number of bytes that the server sent, delivered or not.
+    /// The number of bytes that the server sent, including bytes that the proxy did not deliver.
     pub fn bytes_from_server(&self) -> usize {
         self.board.traffic().bytes_from_server()
     }
@@ -217,8 +217,8 @@ impl FaultProxy {
         self.board.traffic().commands()
     }
 
-    /// The MongoDB commands that clients sent, in the order of arrival, including those of the driver's monitoring. The list is
-    /// empty for TLS, compression and other protocols.
+    /// The MongoDB commands that clients sent, in the order of arrival, including the commands with which the driver monitors
+    /// the server. The list is empty for TLS, compression and other protocols.
     pub fn mongo_commands(&self) -> Vec<MongoCommand> {
         self.board.traffic().mongo_commands()
     }

@@ -25,7 +25,7 @@ use crate::background_runtime::BackgroundRuntime;
 use crate::lambda::LambdaBuilder;
 use crate::redis_server::RedisServer;
 
-/// A gate in front of one server. Dropping it closes its connections.
+/// A gate in front of one server. Dropping the gate closes its connections.
 pub struct IamGate {
     address: SocketAddr,
     directory: TempDir,
@@ -57,7 +57,7 @@ struct State {
     connections: Mutex<JoinSet<()>>,
 }
 
-/// The user's password at the server behind the gate. Clients do not know it.
+/// The user's password at the server behind the gate. Clients do not know this password.
 const PASSWORD: &str = "behind-the-door";
 
 impl IamGate {

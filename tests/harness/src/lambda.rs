@@ -62,7 +62,7 @@ enum Home {
 }
 
 impl Lambda {
-    /// Builds a Lambda with the function of the workspace whose binary has this name.
+    /// Builds a Lambda that runs a function of this workspace. `name` is the name of the function's binary.
     pub fn function(name: &str) -> LambdaBuilder {
         LambdaBuilder::new(Program::Function(name.to_owned()))
     }
@@ -72,7 +72,7 @@ impl Lambda {
         LambdaBuilder::new(Program::Example(name.to_owned()))
     }
 
-    /// Builds a Lambda whose function has this name. The program of the function already exists.
+    /// Builds a Lambda whose function has the name `name` and runs the existing program `file`.
     pub fn program(name: &str, file: PathBuf) -> LambdaBuilder {
         LambdaBuilder::new(Program::File(name.to_owned(), file))
     }
@@ -82,7 +82,8 @@ impl Lambda {
         self.invoke_bytes(event.to_string()).await.parsed()
     }
 
-    /// Sends an event, which need not be JSON. Returns the outcome with the answer as bytes, which need not be JSON either.
+    /// Sends the bytes of an event, and returns the outcome with the bytes of the answer. The event and the answer can be
+    /// invalid JSON.
     pub async fn invoke_bytes(&self, event: impl Into<Bytes>) -> Outcome<Bytes> {
         self.hand_over(event.into()).await.await.outcome
     }
@@ -112,7 +113,7 @@ impl Lambda {
         self.queue(request).await.await
     }
 
-    /// Sends a request without waiting for the answer. Awaiting the returned value returns the answer.
+    /// Sends a request without waiting for the answer. To get the answer, await the returned value.
     ///
     /// If a process waits for work, the request is in the process's socket when this function returns. A frozen process finds
     /// the request after the thaw, as on Lambda.

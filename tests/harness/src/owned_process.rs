@@ -19,7 +19,7 @@ use crate::watchdog;
 /// The time limit for the delivery of a signal. No delivery takes this long.
 const SIGNAL_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A child process. Dropping it kills it by its process id and waits for its end.
+/// A child process. Dropping this value kills the process by its id and waits for the end of the process.
 pub struct OwnedProcess {
     child: Child,
     is_paused: bool,
@@ -98,7 +98,7 @@ impl OwnedProcess {
         self.child.wait().expect("a child can be waited for")
     }
 
-    /// The process id. `None` if the child has ended, because the system can then give the id to another process.
+    /// The process id. `None` if the child has ended: the system can then give the id of the child to another process.
     fn living(&mut self) -> Option<Pid> {
         match self.ended() {
             None => Some(Pid::from_child(&self.child)),

@@ -57,7 +57,8 @@ impl RedisServer {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// The server's URL, with the credentials of the first user or of the default user, if any.
+    /// The server's URL. If the server has users or a password, the URL has the credentials of the first user or of the
+    /// default user.
     pub fn url(&self) -> String {
         self.url_of(self.address(), self.login.as_ref())
     }

@@ -1,4 +1,5 @@
-//! A simulated third-party server: a Python program that ends with the test process, even if the test process is killed.
+//! A simulated third-party server: a Python program. It ends when the test process ends, even if the test process is
+//! killed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

@@ -34,7 +34,8 @@ impl StripeServer {
         self.0.address()
     }
 
-    /// The URL of the server at this address, or of a proxy at this address in front of the server.
+    /// The URL of the server for a client that connects to `address`: the server's own address, or the address of a proxy in
+    /// front of the server.
     pub fn url_at(address: SocketAddr) -> String {
         format!("http://{address}/")
     }
@@ -58,7 +59,7 @@ impl StripeServer {
             .await
     }
 
-    /// Creates a card with this number and returns its id, which requests use as the payment method.
+    /// Creates a card with this number and returns the id of the card. Requests use this id as the payment method.
     pub async fn card(&self, number: &str) -> String {
         let form = [
             ("type", "card"),

@@ -166,14 +166,14 @@ impl TestRequest {
         self
     }
 
-    /// Sets a value in the event. The JSON pointer names the place; the parent of this place must exist.
+    /// Sets the value at a JSON pointer in the event. The object or array that contains the value must exist.
     #[must_use]
     pub fn with_member(mut self, pointer: &str, value: Value) -> Self {
         self.changes.push((pointer.to_owned(), value));
         self
     }
 
-    /// The `requestContext.requestId` of the event. The answer has it in the header `x-request-id`.
+    /// The `requestContext.requestId` of the event. The answer repeats this id in the header `x-request-id`.
     pub fn request_id(&self) -> &str {
         &self.request_id
     }

@@ -23,8 +23,8 @@ pub(super) struct Bank {
     calls: u64,
     /// The requests about each order, with their results, for the report.
     history: HashMap<usize, Vec<(Instant, String)>>,
-    /// The first response to each idempotency key. The provider replays this response if the key is used again. Empty if the
-    /// provider does not remember keys.
+    /// The first response to each idempotency key. The provider replays this response if the key is used again. The map is
+    /// empty if the provider does not remember keys.
     answers: HashMap<String, Answer>,
     /// Whether the provider replays the first response to a repeated key.
     remembers_keys: bool,

@@ -51,12 +51,13 @@ pub(super) struct Client<'a> {
 /// The time for which a client waits for a response. If no response comes in this time, the client retries, usually at another
 /// process.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-/// The maximum number of requests until a final response. So many requests take longer than any fault.
+/// The maximum number of requests until a final response. This number of requests takes longer than any fault.
 const MAX_ATTEMPTS: u32 = 400;
-/// The maximum number of requests of one caller in a burst. It is small, because the next burst starts only after the last caller
-/// has ended.
+/// The maximum number of requests of one caller in a burst. The number is small, because the next burst starts only after the
+/// last caller of this burst has ended.
 const RETURNING_ATTEMPTS: u32 = 8;
-/// The number of bursts of retries of each client. Each burst is around the end of a retention.
+/// The number of bursts of retries of each client. The retries of a burst start shortly before, at and after the end of a
+/// retention.
 const MAX_BURSTS: usize = 2;
 
 impl<'a> Client<'a> {
@@ -163,7 +164,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Sends the request until a response needs no retry. Called after all faults have ended.
+    /// Sends the request until a response needs no retry. The hunt calls this function after all faults have ended.
     pub(super) async fn ask_at_the_end(&self) {
         if self.behaviour == Behaviour::Leaving {
             self.story.lock().began = Some(self.began.elapsed());

@@ -64,7 +64,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The default faults of a mode. In the mode `Redis` no fault loses data, because Redis is the only store.
+    /// The default faults of a mode. In the mode `Redis`, no default fault makes Redis lose data, because Redis is the only
+    /// store.
     pub(super) fn of(mode: Mode) -> Vec<Self> {
         let mut faults = Self::EVERYWHERE.to_vec();
         if mode != Mode::MongoDb {
@@ -210,7 +211,7 @@ pub(super) struct Targets {
     pub(super) provider: Provider,
 }
 
-/// Two Redis servers, and a proxy to the primary.
+/// Two Redis servers, and a proxy that connects to the primary.
 pub(super) struct RedisPair {
     servers: [RedisServer; 2],
     pub(super) proxy: FaultProxy,
@@ -253,7 +254,8 @@ impl Targets {
         self.pool.processes.len() + self.beside.len()
     }
 
-    /// The process with this number. The numbers of the pool's processes come first, then those of `beside`.
+    /// The process with this number. The processes of `pool` have the first numbers. The processes of `beside` have the next
+    /// numbers.
     fn process(&self, number: usize) -> &Lambda {
         match self.pool.processes.get(number) {
             Some(process) => process,
@@ -291,9 +293,9 @@ impl FaultInjector<'_> {
     }
 }
 
-/// The duration of a short fault. A freeze lasts for two leases plus such a duration.
+/// The duration of a short fault. A freeze lasts for two leases plus a duration from this range.
 const A_WHILE: Range<Duration> = Duration::from_millis(50)..Duration::from_millis(900);
-/// The duration of a long outage, longer than any client or function waits.
+/// The duration of a long outage. No client and no function waits this long.
 const LONG_OUTAGE: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(6);
 /// The maximum delay of a reply. It is longer than the pause of the TTL monitor. So the monitor can delete a record, and another
 /// client can claim its key, before the reply arrives.
@@ -301,10 +303,10 @@ const LATEST_REPLY: Duration = Duration::from_millis(900);
 /// In a hunt with a short retention, the list of faults has this many additional entries for each fault with late replies, so
 /// that these faults are drawn more often.
 const LATE_OFTEN: usize = 6;
-/// One of this many outages, on average, is long.
+/// On average, 1 of `LONG` outages is long.
 const LONG: u32 = 6;
 
-/// Injects a fault and returns when it has ended. Returns whether it took effect.
+/// Injects a fault and waits until the fault has ended. Returns whether the fault took effect.
 async fn inject_fault(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
     let a_while = between(rng, A_WHILE);
     let victim = rng.usize(..targets.processes());
@@ -379,7 +381,7 @@ async fn restart(redis: &RedisServer, pause: Duration) {
     redis.restart().await;
 }
 
-/// Makes the other Redis server the primary. If `is_empty` is true, tries to flush that server before.
+/// Makes the other Redis server the primary. If `is_empty` is true, this function first tries to flush that server.
 async fn fail_over(redis: &RedisPair, is_empty: bool, pause: Duration) {
     redis.is_second.fetch_not(Ordering::SeqCst);
     redis.proxy.refuse();

@@ -1,8 +1,8 @@
 //! The hunt searches for double charges. It runs real functions with real stores, a provider with Stripe's state machine, and
 //! clients that retry, and it injects random faults into all of these.
 //!
-//! With a retention ([`Hunt::with_retention`]) finished records expire during the hunt. Callers retry before, around and after
-//! the expiry. The work of a key may run again after the expiry, and not before.
+//! With a retention ([`Hunt::with_retention`]), finished records expire during the hunt. Callers retry before, around and after
+//! the expiry. The work of a key is allowed to run again only after the expiry.
 //!
 //! At the end the hunt compares, payment by payment, the responses to clients with the provider's charges ([`Report`]). A seed
 //! repeats every choice: the clients' requests and behaviour, and the order and the duration of faults. The interleaving of
@@ -62,8 +62,8 @@ pub struct Hunt {
     pub mode: Mode,
     /// The faults to inject.
     pub faults: Vec<Fault>,
-    /// The retention of results, a whole number of seconds. Callers retry around its end. `None` means a retention that is longer
-    /// than any hunt.
+    /// The retention of results, a whole number of seconds. Callers retry before and after the end of the retention. `None`
+    /// means a retention that is longer than any hunt.
     pub retention: Option<Duration>,
     /// Whether a finding stops the hunt early. After a double charge, a contradiction or a stale answer, no further client
     /// starts. After any finding, no further round starts.

@@ -23,11 +23,11 @@ const LONGEST_LOOK: Duration = Duration::from_millis(200);
 /// A pool of processes.
 pub(super) struct Pool {
     pub(super) processes: Vec<Lambda>,
-    /// The time of each process's last freeze or thaw. `None` if the process was never frozen.
+    /// For each process, the time of its last freeze or thaw, or `None` if the process was never frozen.
     frozen: Vec<Mutex<Option<Instant>>>,
     /// The numbers of the idle processes.
     idle: Mutex<Vec<usize>>,
-    /// Has one permit for each idle process.
+    /// A semaphore with one permit for each idle process.
     places: Semaphore,
     rng: Mutex<Rng>,
     /// The start of the hunt.
@@ -106,9 +106,9 @@ impl Pool {
     /// Sends a request to an idle process and waits at most `patience` for the response. Returns `None` if no response comes in
     /// this time. The process stays busy until it answers.
     ///
-    /// `on_outcome` gets the outcome of the request, even after `patience`. A late response counts too, because a gateway with a
-    /// longer timeout would deliver it to the client. `on_outcome` also gets the time from the start of the hunt to the arrival
-    /// of the request in the process.
+    /// `on_outcome` gets the outcome of the request, even after `patience`. A late response is an outcome too, because a
+    /// gateway with a longer timeout would deliver this response to the client. `on_outcome` also gets the time from the start
+    /// of the hunt to the arrival of the request in the process.
     pub(super) async fn request(
         self: &Arc<Self>,
         request: &TestRequest,

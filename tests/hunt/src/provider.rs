@@ -37,11 +37,11 @@ struct State {
     bank: Mutex<Bank>,
     /// The start of the hunt. The times in requests are measured from this start.
     began: Instant,
-    /// Whether faults of requests are switched on.
+    /// Whether the provider injects faults into requests.
     is_faulty: AtomicBool,
     rng: Mutex<Rng>,
-    /// The sender of the next request that changes something. The receiver is a fault that waits for such a request.
-    /// `None` if no fault waits.
+    /// If a fault waits for a request, the channel on which the fault gets the next `POST` request. `None` if no fault
+    /// waits.
     catching: Mutex<Option<oneshot::Sender<Caught>>>,
     /// The queue of events that the webhook must get.
     events: mpsc::UnboundedSender<StripeEvent>,
@@ -55,9 +55,9 @@ pub(super) struct Caught {
     pub(super) _held_back: oneshot::Sender<()>,
 }
 
-/// The minimum delay of a late request or response.
+/// The minimum delay of a late request and of a late response.
 const SOONEST_REQUEST: Duration = Duration::from_millis(400);
-/// The maximum delay of a late request or response.
+/// The maximum delay of a late request and of a late response.
 const LATEST_REQUEST: Duration = Duration::from_millis(4_500);
 /// The longest time until a customer or a bank acts on an intent.
 const SLOWEST_CUSTOMER: Duration = Duration::from_millis(1_500);
@@ -115,7 +115,7 @@ impl Provider {
         caught.ok()?.ok()
     }
 
-    /// Switches faults of requests on or off.
+    /// Starts or stops the injection of faults into requests.
     pub(super) fn set_faulty(&self, is_faulty: bool) {
         self.state.is_faulty.store(is_faulty, Ordering::SeqCst);
     }
@@ -295,18 +295,20 @@ impl State {
         between(&mut self.rng.lock(), SOONEST_REQUEST..LATEST_REQUEST)
     }
 
-    /// A server error. A provider that remembers keys replays it to later requests with the same key, as Stripe does.
+    /// A server error. If the provider remembers keys, it replays this error to later requests with the same key, as
+    /// Stripe does.
     fn error(&self, request: &ProviderRequest) -> Answer {
         let error = (500, json!({"error": {"type": "api_error"}}));
         self.bank.lock().remember(request.key.as_deref(), &error);
         error
     }
 
-    /// Sends Stripe's event about a change. If a customer or a bank acts next, also schedules that change.
+    /// Sends Stripe's event about a change. If a customer or a bank acts next, this function also schedules that
+    /// action.
     fn send_event(self: &Arc<Self>, change: &Change) {
         let number = self.rng.lock().u64(..);
         let event = StripeEvent::about(&format!("evt_{number:016x}"), change.kind, &change.intent);
-        // Fails only if the receiver has ended, after the end of the hunt.
+        // Sending fails only if the receiver has ended. The receiver ends after the hunt.
         let _ = self.events.send(event);
         if let (Some(next), Some(id)) = (change.next, change.intent["id"].as_str()) {
             let (state, id) = (Arc::clone(self), id.to_owned());

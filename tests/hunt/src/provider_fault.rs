@@ -9,8 +9,8 @@ pub(super) enum ProviderFault {
     Lost,
     /// The request arrives late, and the provider never sends the response.
     Late,
-    /// The provider executes the request. The response is late; it can arrive after the sender's timeout or after the end of the
-    /// lease.
+    /// The provider executes the request. The response is late. It can arrive after the sender's timeout or after the end of
+    /// the sender's lease.
     AnswerLate,
     /// The provider executes the request, and the response never arrives.
     AnswerLost,
@@ -47,7 +47,7 @@ const DRAWN: [ProviderFault; 15] = [
     ProviderFault::Busy,
     ProviderFault::Missing,
 ];
-/// While faults are switched on, one of this many requests, on average, has a fault.
+/// While the provider injects faults, 1 of `FAULT_ODDS` requests, on average, has a fault.
 const FAULT_ODDS: u32 = 2;
 
 impl ProviderFault {

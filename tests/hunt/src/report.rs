@@ -32,13 +32,13 @@ pub struct Report {
     pub renewals: usize,
     /// The number of expired records that were deleted from MongoDB.
     pub expired: u64,
-    /// The violations. Each has the names of the payments that it concerns.
+    /// The violations. For each kind of violation, the map has the names of the payments with this violation.
     pub found: BTreeMap<Finding, Vec<PaymentName>>,
     /// The number of charges whose metadata contains no order number.
     pub strays: usize,
     /// The number of payments that the schedule and the webhook left open after all faults had ended.
     pub unsettled: usize,
-    /// The number of payments open in the ledger at the end.
+    /// The number of payments that are open in the ledger at the end of the hunt.
     pub open: usize,
     /// The number of failed reads of the ledger at the end of rounds. Each round reads the ledger twice.
     pub uncounted: usize,
@@ -178,7 +178,7 @@ impl Report {
         faults
     }
 
-    /// The violations as sentences. Empty if there are none.
+    /// The violations as sentences. The list is empty if there are no violations.
     pub fn broken(&self) -> Vec<String> {
         let found = self.found.iter().map(|(finding, names)| {
             let count = names.len();

@@ -23,7 +23,7 @@ pub(super) struct Retention {
     pub(super) began: Instant,
 }
 
-/// The maximum rounding error of a retention. Stores round its start and its end down to whole milliseconds.
+/// The maximum rounding error of a retention. Stores round the start and the end of a retention down to whole milliseconds.
 const CLOCK_GRANULARITY: Duration = Duration::from_millis(2);
 
 impl Retention {
@@ -38,7 +38,7 @@ impl Retention {
         is_over(first.done) || self.forgets_abandoned && lease_end.is_some_and(is_over)
     }
 
-    /// Whether a request got this result, although it was sent after the end of the result's retention.
+    /// Whether a request that was sent after the end of the result's retention still got this result.
     pub(super) fn is_outlived_by(self, answer: &FinalAnswer, run: &Run) -> bool {
         let Some(lasts) = self.lasts else {
             return false;

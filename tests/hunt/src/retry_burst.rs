@@ -20,8 +20,8 @@ pub(super) struct Caller {
     pub(super) is_different: bool,
 }
 
-/// A burst starts this long before the end of the retention. The reason is that the record was stored a little before the
-/// response about it arrived.
+/// The time between the start of a burst and the end of the retention. The reason is that the record was stored a little before
+/// the response about it arrived.
 const EARLY: Duration = Duration::from_millis(100);
 /// The times over which a burst can spread its retries: less than one pause of the TTL monitor, a little more than one pause, or
 /// several pauses.
@@ -31,7 +31,7 @@ const SPREADS: [Duration; 3] = [
     Duration::from_millis(800),
 ];
 const MOST_CALLERS: usize = 6;
-/// If reuse is allowed, one of this many bursts, on average, has callers that may send a different request with the same key.
+/// If reuse is allowed, the callers in 1 of `REUSED` bursts, on average, can send a different request with the same key.
 const REUSED: u32 = 4;
 
 impl RetryBurst {

@@ -28,7 +28,7 @@ const SETTLING: Duration = Duration::from_secs(60);
 struct Stories {
     /// The history of each payment.
     all: Vec<Arc<Mutex<Story>>>,
-    /// The number of started clients, plus one for each worker that found no client to start.
+    /// The number of started clients. In addition, each worker that finds no client to start adds one.
     came: AtomicUsize,
     /// Whether a double charge, a contradiction or a stale answer was found. Other findings are known only after all faults have
     /// ended.
@@ -99,8 +99,8 @@ impl Round<'_> {
         }
     }
 
-    /// The number of processes. A long hunt needs more processes, because many processes wait for unavailable stores. A long hunt
-    /// with a retention needs even more, because callers at the critical moment must not wait for a process.
+    /// The number of processes. A long hunt needs more processes, because many processes wait for unavailable stores. A long
+    /// hunt with a retention needs even more processes, because a caller at the end of a retention must not wait for a process.
     pub(super) fn processes(&self) -> usize {
         match (self.payments, self.hunt.retention) {
             (..200, _) | (..2_000, None) => 24,

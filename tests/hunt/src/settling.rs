@@ -14,14 +14,14 @@ use tokio::time::sleep;
 
 use super::between;
 
-/// The schedule and the webhook. Dropping this value ends both.
+/// The schedule and the webhook. Dropping this value ends the schedule and the webhook.
 pub(super) struct Settling {
     processes: Vec<Arc<Lambda>>,
     counted: Arc<Counted>,
     _tasks: JoinSet<()>,
 }
 
-/// The numbers of payments that the schedule settled and of events that the webhook accepted or refused.
+/// Counts the payments that the schedule settled, and the events that the webhook accepted or refused.
 #[derive(Default)]
 struct Counted {
     settled: AtomicU64,
@@ -94,7 +94,7 @@ impl Settling {
         (taken.load(Relaxed), given_up.load(Relaxed))
     }
 
-    /// Continues the schedule until no due payment is open, for at most `limit`.
+    /// Continues the schedule until no due payment is open or `limit` has passed.
     pub(super) async fn settle(&self, limit: Duration) {
         let began = Instant::now();
         sleep(QUIET).await;
@@ -125,7 +125,8 @@ async fn run(reconciler: &Lambda, counted: &Counted) -> Option<Value> {
     Some(report)
 }
 
-/// Delivers events as Stripe does: some late, some twice, some never, in any order, and again after a refusal.
+/// Delivers events as Stripe does: in any order, some late, some twice and some never. It delivers a refused event
+/// again.
 async fn deliver_all(
     webhooks: Vec<Arc<Lambda>>,
     counted: Arc<Counted>,

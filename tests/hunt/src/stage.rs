@@ -1,4 +1,4 @@
-//! The environment of a round: its stores, its provider and its processes. Starts them, and ends their faults.
+//! The environment of a round: its stores, its provider and its processes. This module starts them and ends their faults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +116,7 @@ impl Stage {
         }
     }
 
-    /// Continues the schedule until no due payment is open, for at most `limit`.
+    /// Continues the schedule until no due payment is open or `limit` has passed.
     pub(super) async fn settle(&self, limit: Duration) {
         if let Some(settling) = &self.settling {
             settling.settle(limit).await;

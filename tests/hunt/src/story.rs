@@ -23,8 +23,8 @@ pub(super) struct Story {
     pub(super) failures: Vec<String>,
     /// The lines of the report about this payment, each with the time since the start of the hunt.
     pub(super) lines: Vec<(Duration, String)>,
-    /// The time of the client's first request. For a client that sends one request and leaves, the time of its first request
-    /// after all faults have ended.
+    /// The time of the client's first request. If the client sends one request and leaves, this is the time of its first
+    /// request after all faults have ended.
     pub(super) began: Option<Duration>,
     /// The time at which the client got its first final response.
     pub(super) answered_at: Option<Duration>,
@@ -59,7 +59,7 @@ pub(super) struct SentRequest {
 
 /// The maximum number of lines per client. If there are more, some lines in the middle are left out.
 const MAX_LINES: usize = 120;
-/// The lines that are left out if there are too many.
+/// The lines that are left out if there are more than [`MAX_LINES`].
 const LEFT_OUT: Range<usize> = 30..60;
 
 impl Story {
@@ -141,7 +141,7 @@ impl FinalAnswer {
         received.min().unwrap_or_default()
     }
 
-    /// The time at which the last of the requests with this response was sent.
+    /// The time of the last request that got this response.
     pub(super) fn last_sent(&self) -> Duration {
         let sent = self.receipts.iter().map(|receipt| receipt.sent);
         sent.max().unwrap_or_default()

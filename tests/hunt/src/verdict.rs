@@ -19,10 +19,10 @@ pub enum Finding {
     LostAnswer,
     /// The payment has two different final responses, or a response that is never allowed.
     Contradiction,
-    /// A request got a result that had expired before the request was sent, or a result that is older than one that a client
-    /// already had.
+    /// A request got an old result. The result had expired before the request was sent, or a client had a newer result before
+    /// the request was sent.
     StaleAnswer,
-    /// The payment is charged. But its client got the response "declined", or it never got the response "charged".
+    /// The payment is charged, but its client got the response "declined" or never got the response "charged".
     UnreportedCharge,
     /// The client has no final response at the end.
     Unanswered,
@@ -107,7 +107,8 @@ fn pairs<T>(all: &[T]) -> impl Iterator<Item = (&T, &T)> {
     numbered.flat_map(|(number, one)| all[number + 1..].iter().map(move |other| (one, other)))
 }
 
-/// Whether a request got an expired result, or a result that is older than one that a client already had.
+/// Whether a request got an old result: it had expired before the request was sent, or a client had a newer result before the
+/// request was sent.
 fn has_stale_answer(retention: Retention, story: &Story, runs: &[Run]) -> bool {
     let is_over = |answer: &FinalAnswer| {
         run_of(answer, runs).is_some_and(|run| retention.is_outlived_by(answer, run))
@@ -148,8 +149,8 @@ pub(super) fn lines(
         .collect()
 }
 
-/// The faults during a payment: from the client's first request to its first final response. If the client got different final
-/// responses, to the first arrival of the last one.
+/// The faults during a payment: from the client's first request to its first final response. If the client got several
+/// different final responses, the period ends at the first arrival of the latest of these responses.
 fn meanwhile(
     story: &Story,
     fault_periods: &[FaultPeriod],

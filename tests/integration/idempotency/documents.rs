@@ -143,8 +143,8 @@ async fn a_changed_retention_replaces_the_expiry_index() {
     }
 }
 
-/// MongoDB has deleted the record of the frozen attempt, so the next attempt has the same revisions as the frozen
-/// attempt.
+/// MongoDB has deleted the record of the frozen attempt, so revisions start again from the first one. The revisions of
+/// the two attempts are therefore equal.
 #[tokio::test]
 async fn an_attempt_whose_document_expired_cannot_finish_the_next_one() {
     let stage = Stage::mongodb().await;

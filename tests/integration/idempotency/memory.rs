@@ -92,8 +92,8 @@ async fn redis_behind_a_proxy() -> (RedisServer, FaultProxy, Stage) {
     (redis, proxy, stage)
 }
 
-/// The process runs each key only once: before, during and after an outage of Redis. For each run, it reports which
-/// store was authoritative.
+/// The process runs the operation of each key only once, whether the requests come before, during or after an outage of
+/// Redis. For each run, the process reports which store was authoritative.
 #[tokio::test]
 async fn a_process_runs_a_key_once_despite_an_outage_of_redis() {
     let (_redis, proxy, stage) = redis_behind_a_proxy().await;
@@ -172,8 +172,8 @@ async fn an_old_release_does_not_free_a_newer_attempt() {
     assert_eq!(claimed.degraded_to, Some(Backend::Memory));
 }
 
-/// Redis was unavailable when the key became unknown in this process, or has lost the key since. In both cases, a
-/// release by another process says nothing about this process's attempt.
+/// There are two cases: Redis was unavailable when the key became unknown in this process, or Redis has lost the key
+/// later. In both cases, a release by another process says nothing about this process's attempt.
 #[tokio::test]
 async fn a_release_by_another_process_frees_no_attempt_that_redis_lacks() {
     for is_away in [true, false] {
@@ -504,7 +504,7 @@ async fn the_first_result_is_replayed_to_every_caller() {
     }
 }
 
-/// `wait_for` returns the same outcome as a claim would.
+/// A call of `wait_for` returns the outcome that a claim would return at that time.
 #[tokio::test]
 async fn a_look_at_an_unfinished_attempt_asks_redis() {
     let stage = Stage::redis_behind_memory().await;

@@ -86,7 +86,7 @@ impl Stage {
         }
     }
 
-    /// The same stores with another setting.
+    /// Returns this stage with one more environment variable for its engines.
     pub(crate) fn with(mut self, variable: &str, value: &str) -> Self {
         self.variables.push((variable.to_owned(), value.to_owned()));
         self
@@ -145,7 +145,7 @@ impl Stage {
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .chain(more)
             .collect();
-        // If a variable is set several times, the last value counts.
+        // If a variable is set several times, the engine gets the last value.
         let lookup = |variable: &str| {
             let found = set.iter().rev().find(|(name, _)| *name == variable);
             found.map(|(_, value)| (*value).into())
@@ -167,8 +167,8 @@ impl Stage {
     }
 }
 
-/// The cluster of all concurrent tests, which use different keys. The tests share it because the start of a cluster
-/// takes seconds.
+/// One cluster for all concurrent tests. The tests use different keys. They share the cluster because the start of a
+/// cluster takes seconds.
 async fn shared_cluster() -> Arc<RedisCluster> {
     static SHARED: Mutex<Weak<RedisCluster>> = Mutex::const_new(Weak::new());
     let mut shared = SHARED.lock().await;

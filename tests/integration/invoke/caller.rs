@@ -152,7 +152,8 @@ pub(crate) fn on_redis(url: &str) -> LambdaBuilder {
         .env("IDEMPOTENCY_FALLBACK", "reject")
 }
 
-/// A `begin` request for a payment of ten euros with this key. It asks for at most one run, and its owner is new.
+/// A `begin` request for a payment of ten euros with this key. The request has the default policy (at most one run) and
+/// a new owner id.
 pub(crate) fn begin(key: &str) -> Value {
     json!({
         "operation": "begin",
@@ -163,7 +164,7 @@ pub(crate) fn begin(key: &str) -> Value {
     })
 }
 
-/// The same request with this member set.
+/// Returns the request with this member set to this value.
 pub(crate) fn with(mut request: Value, member: &str, value: impl Into<Value>) -> Value {
     request[member] = value.into();
     request

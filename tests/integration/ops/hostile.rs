@@ -1,5 +1,5 @@
-//! Clients can choose names with control characters. Such names never control the operator's
-//! terminal.
+//! Clients can choose names with control characters. The output of `truebond-ops` escapes these
+//! characters, so they never change the operator's terminal.
 
 use harness::{MongoServer, RedisServer};
 use mongodb::bson::doc;
@@ -12,7 +12,7 @@ use super::{World, ops, text};
 /// If a terminal shows this name unescaped, it clears the screen, begins a new line and reverses
 /// the text after the name.
 const HOSTILE: &str = "jwt:a\u{1b}[2J\nfn:b\u{202e}\u{9b}c";
-/// The same name as `truebond-ops` prints it.
+/// `HOSTILE` in the output of `truebond-ops`: control and invisible characters are escaped.
 const SHOWN: &str = r"jwt:a\u{1b}[2J\u{a}fn:b\u{202e}\u{9b}c";
 
 fn assert_is_harmless(printed: &str) {
@@ -107,7 +107,7 @@ async fn the_tenant_of_a_payment_is_printed_escaped() {
 
     assert!(shown.contains(SHOWN), "{shown}");
     assert_is_harmless(&shown);
-    // An unreadable row is listed by its id only.
+    // The output lists an unreadable row by its id only.
     let damaged = doc! { "_id": HOSTILE, "state": "unknown", "created_at": 0 };
     payments.insert_one(damaged).await.expect("inserted");
     let open = text(&ops(&world.variables, &["payments", "open"]).stdout);

@@ -287,8 +287,8 @@ async fn all_errors_of_a_body_are_reported_at_once() {
     "#);
 }
 
-/// Regression: the functions of a deployed development environment accepted unauthenticated callers, all as one
-/// tenant.
+/// Regression: the functions of a deployed development environment accepted unauthenticated callers, and treated all of
+/// them as one tenant.
 #[tokio::test]
 async fn a_deployed_function_requires_an_authenticated_caller() {
     let shop = Shop::with_mongodb(&[("ENVIRONMENT", "development")]).await;

@@ -31,7 +31,7 @@ async fn pay(lambda: &Lambda, request: TestRequest) -> Answer {
     answer
 }
 
-/// The order with this number, of this tenant. No two orders have the same amount.
+/// The order `number` of a tenant. Each order of each tenant has a different amount.
 fn order(tenant: usize, number: usize) -> Value {
     json!({
         "amount": 1 + number * AT_ONCE + tenant,
@@ -132,7 +132,7 @@ async fn of_eight_concurrent_repetitions_one_gets_the_lease() {
 
 #[tokio::test]
 async fn each_request_has_its_own_deadline() {
-    // The timeout of an invocation, long enough to reach the provider on a busy machine.
+    // The timeout of an invocation. On a busy machine, this time is enough to reach the provider.
     const TIMEOUT: Duration = Duration::from_secs(8);
     // The time between the starts of the two requests.
     const LATER: Duration = Duration::from_secs(3);
@@ -163,7 +163,8 @@ async fn each_request_has_its_own_deadline() {
     let (first, second) = tokio::join!(first, second);
 
     assert_eq!((first.0, second.0), (202, 202));
-    // If the second request used the deadline of the first request, the second request would end sooner after its start.
+    // Each request ends at its own deadline, so both take about the same time. If the second request used the deadline of the
+    // first request, the second request would take `LATER` less.
     assert!(
         first.1.abs_diff(second.1) < LATER / 2,
         "{first:?} {second:?}"

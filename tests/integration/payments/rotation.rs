@@ -172,7 +172,7 @@ async fn webhook(secrets: &str) -> (World, String, Lambda) {
     (world, arn, webhook)
 }
 
-/// A signed event about a customer instead of a payment intent. `secret` signs it.
+/// An event that is about a customer, not about a payment intent. It is signed with `secret`.
 fn event(secret: &str) -> TestRequest {
     let object = json!({"id": "cus_1", "object": "customer"});
     StripeEvent::about("evt_1", "customer.created", &object).request(&[secret])

@@ -125,7 +125,8 @@ fn documented() -> Vec<[String; 3]> {
     rows.collect()
 }
 
-/// Regression: the table did not list `pm_sandbox_timeout_after`, which is answered with 201.
+/// Regression: the table did not list the payment method `pm_sandbox_timeout_after`, for which the
+/// function answers 201.
 #[tokio::test]
 async fn each_payment_method_is_answered_as_documented_in_the_readme() {
     let rows = documented();

@@ -74,7 +74,8 @@ impl ScriptedStripe {
         format!("http://{}/", self.address)
     }
 
-    /// From now on, rejects all requests of this kind. The rejected requests have no effect.
+    /// Makes the provider reject all later requests of this kind. The rejected requests have no
+    /// effect.
     pub(super) fn refuse(&self, step: Step, status: u16, kind: &str) {
         let body = json!({"error": {"type": kind}});
         self.state.lock().refused.insert(step, (status, body));
@@ -102,7 +103,8 @@ impl ScriptedStripe {
         self.state.lock().keys.keys().cloned().collect()
     }
 
-    /// Changes the stored form of every key. So a later request with one of these keys is rejected.
+    /// Changes the stored form of every key. So the provider rejects a later request with one of
+    /// these keys.
     pub(super) fn change_forms(&self) {
         for (form, _) in self.state.lock().keys.values_mut() {
             *form = Bytes::from_static(b"another=form");

@@ -16,8 +16,7 @@ use crate::openapi;
 pub(super) struct Shop {
     pub(super) create: Lambda,
     pub(super) get: Lambda,
-    /// The folder of the sandbox's intents and, without MongoDB, of the ledger. It is removed with the
-    /// shop.
+    /// The folder of the sandbox's intents and, without MongoDB, of the ledger. Dropping the shop removes the folder.
     pub(super) folder: TempDir,
     variables: Vec<(String, String)>,
 }

@@ -1,5 +1,5 @@
-//! Unreadable rows of the ledger. They are counted and do not delay other payments. A request for a payment with an
-//! unreadable row gets an unknown outcome.
+//! Unreadable rows of the ledger. The functions count these rows. The rows do not delay other payments. A request for a
+//! payment with an unreadable row gets an unknown outcome.
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ struct World {
     proxy: FaultProxy,
     shop: Shop,
     webhook: Lambda,
-    /// The payment as the client received it.
+    /// The payment in the response that the client received.
     payment: Value,
     card: String,
 }
@@ -209,8 +209,8 @@ async fn an_event_of_another_system_is_accepted_and_ignored() {
     assert_eq!(anomalies(&world.webhook), Vec::<String>::new());
 }
 
-/// Regression: the webhook accepted such an event and logged it without an alarm. So Stripe did not send the event
-/// again.
+/// Regression: the webhook accepted an event that contradicts the ledger, and logged the event without an alarm. So
+/// Stripe did not send the event again.
 #[tokio::test]
 async fn an_event_of_a_charge_that_contradicts_the_ledger_is_counted_and_retried() {
     let world = World::new().await;
@@ -297,8 +297,8 @@ async fn every_function_that_reads_an_intent_with_another_amount_counts_it() {
     assert_eq!(world.status().await, "succeeded");
 }
 
-/// Regression: the webhook answered each delivery of such an event with a server error. So Stripe sent the event again
-/// for days.
+/// Regression: if the provider did not have the intent of an event, the webhook answered each delivery of the event
+/// with a server error. So Stripe sent the event again for days.
 #[tokio::test]
 async fn an_event_of_an_intent_that_the_provider_does_not_have_is_accepted() {
     let world = World::new().await;

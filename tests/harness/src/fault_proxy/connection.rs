@@ -29,7 +29,7 @@ enum End {
     Reset,
 }
 
-/// Bytes of one side, or the end of its stream. The proxy delivers them to the other side no earlier than `due`.
+/// Bytes from one side, or the end of that side's stream. The proxy delivers them to the other side no earlier than `due`.
 struct Parcel {
     content: Content,
     due: Instant,
@@ -60,7 +60,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Waits for a fault that ends this connection. Returns the way in which the connection must end.
+/// Waits for a fault that ends this connection. Returns the kind of end that the fault requires.
 async fn ordered_end(flow: &mut watch::Receiver<Flow>) -> End {
     match flow
         .wait_for(|flow| matches!(flow, Flow::Close | Flow::Reset))
@@ -204,7 +204,7 @@ async fn read(stream: &mut ReadHalf<'_>) -> Content {
     }
 }
 
-/// Waits with a precision of a tenth of a millisecond. Tokio's timer only counts whole milliseconds.
+/// Waits with a precision of a tenth of a millisecond. Tokio's timer counts only whole milliseconds.
 async fn wait_until(due: Instant) {
     let rest = |ahead| {
         let rest = due.saturating_duration_since(Instant::now() + ahead);

@@ -36,7 +36,7 @@ const FLAGS: usize = 4;
 const LONGEST: usize = 48_000_000;
 const OP_MSG: i32 = 2013;
 const OP_QUERY: i32 = 2004;
-/// The flag that means that the message ends with a checksum.
+/// If this flag is set, the message ends with a checksum.
 const HAS_CHECKSUM: i32 = 1;
 /// The size of the checksum.
 const CHECKSUM: usize = 4;

@@ -1,7 +1,8 @@
 //! Recognises the command names of a Redis client: arrays of bulk strings, each of which can arrive in several reads
 //! (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 //!
-//! The reader skips arguments. At the first byte of anything else (TLS, another protocol) it stops reading that connection.
+//! The reader skips arguments. If a byte does not fit the format (TLS, another protocol), the reader stops reading that
+//! connection.
 
 use std::mem;
 
@@ -29,7 +30,7 @@ enum Expected {
         parts: usize,
         role: Role,
     },
-    /// Nothing: the connection does not use Redis's protocol.
+    /// No further part, because the connection does not use Redis's protocol.
     Nothing,
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Switchboard {
 pub(super) struct Settings {
     /// The server to which new connections are forwarded.
     server: SocketAddr,
-    /// The source address of connections to the server; `None` means this host's own.
+    /// The source address of connections to the server; `None` means this host's own address.
     source: Option<Ipv4Addr>,
     /// The task that accepts connections; `None` while they are refused.
     pub(super) listener: Option<JoinHandle<()>>,
@@ -48,7 +48,7 @@ struct LostReplies {
 
 /// The delay with which the proxy delivers replies.
 pub(super) enum Delay {
-    /// All replies are late by the same time.
+    /// Each reply is delayed by this time.
     Constant(Duration),
     /// On average, one of `one_of` replies is late by up to `latest`. The others are on time.
     Some {
@@ -62,9 +62,9 @@ pub(super) enum Delay {
 #[derive(Clone, Copy)]
 pub(super) enum NextReply {
     Deliver,
-    /// The bytes are discarded, and the connection becomes silent.
+    /// The proxy discards the bytes, and the connection becomes silent.
     Silence,
-    /// The bytes are discarded, and the connection is closed.
+    /// The proxy discards the bytes and closes the connection.
     Close,
 }
 
@@ -91,7 +91,7 @@ impl Switchboard {
         self.settings.lock().source = Some(source);
     }
 
-    /// Connects to the server. `None` if the server does not accept.
+    /// Connects to the server. Returns `None` if the server does not accept the connection.
     pub(super) async fn connect(&self) -> Option<TcpStream> {
         let (server, source) = {
             let settings = self.settings.lock();
@@ -131,8 +131,8 @@ impl Switchboard {
         self.settings.lock().next_reply = next_reply;
     }
 
-    /// Returns what to do with bytes that have just arrived from the server. The caller must do it, because the bytes after them
-    /// are delivered as usual.
+    /// Returns what to do with bytes that have just arrived from the server. The result applies only to these bytes. Later
+    /// bytes are delivered as usual.
     pub(super) fn take_next_reply(&self) -> NextReply {
         std::mem::replace(&mut self.settings.lock().next_reply, NextReply::Deliver)
     }

@@ -121,8 +121,8 @@ impl LambdaBuilder {
         self
     }
 
-    /// Makes the process's wall clock wrong by this time, with libfaketime. The deadlines that the process gets are wrong by
-    /// the same time. By default the process uses the machine's clock, without libfaketime.
+    /// Adds `skew` to the process's wall clock, with libfaketime, and to the deadlines that the process gets. By default the
+    /// process uses the machine's clock, without libfaketime.
     pub fn clock_off_by(mut self, skew: SignedDuration) -> Self {
         self.skew = skew;
         self

@@ -36,7 +36,7 @@ pub(super) enum Event {
     Ended { instance: u64, status: ExitStatus },
     /// Stop the process as soon as it waits for work.
     Freeze(oneshot::Sender<()>),
-    /// Stop the process at once.
+    /// Stop the process immediately, even if it is busy.
     Suspend(oneshot::Sender<()>),
     /// Continue the process.
     Thaw(oneshot::Sender<()>),

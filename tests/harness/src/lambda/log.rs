@@ -1,4 +1,5 @@
-//! The output of a function: a file to which its processes append standard output and error.
+//! The output of a function: a file to which the function's processes append their standard output
+//! and standard error.
 
 use std::path::PathBuf;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// The state of the process. The owner of a `Lambda` reads it without waiting for the supervisor.
+/// The state of the process. The owner of a `Lambda` reads this state without waiting for the supervisor.
 #[derive(Default)]
 pub(super) struct Status(Mutex<Current>);
 

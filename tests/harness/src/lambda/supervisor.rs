@@ -167,7 +167,7 @@ impl Supervisor {
                 }
             }
             Event::Stop(_done) => self.process_ended(STOPPED).await,
-            // Messages of a process that has ended are ignored.
+            // The supervisor ignores messages of a process that has ended.
             Event::Next { .. }
             | Event::Settled { .. }
             | Event::InitError { .. }
