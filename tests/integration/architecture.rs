@@ -10,8 +10,8 @@ use serde_json::Value;
 use self::imports::Sources;
 use super::parity::root;
 
-/// The crates that `shared` uses. Each has the list of the crates of this workspace on which it may depend. For
-/// example, `payments` may depend on `idempotency`, but not the other way round.
+/// The crates that `shared` uses, each with the crates of this workspace on which it is allowed to depend. For example,
+/// `payments` is allowed to depend on `idempotency`, but `idempotency` is not allowed to depend on `payments`.
 const CRATES: [(&str, &[&str]); 8] = [
     ("foundation", &[]),
     ("telemetry", &["foundation"]),
@@ -115,7 +115,8 @@ fn the_harness_depends_on_no_crate_under_test() {
     assert_eq!(packages.needs("harness"), &BTreeSet::new());
     for (name, [needed, of_tests]) in &packages.0 {
         if CRATES.iter().any(|(known, _)| known == name) {
-            // Tests may depend on the crate itself and on its normal dependencies, to enable more features of them.
+            // The tests of a crate are allowed to depend on the crate and on its normal dependencies, to enable more
+            // features of these packages.
             let is_known = |other: &String| other == name || needed.contains(other);
             let others: Vec<_> = of_tests
                 .iter()

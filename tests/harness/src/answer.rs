@@ -14,8 +14,8 @@ use crate::test_request::TestRequest;
 /// The prefix of every problem's `type`.
 const PROBLEM: &str = "urn:truebond:problem:";
 
-/// The values of `status` in the body of a health report. Only a health report may have an HTTP error status without
-/// being a problem document.
+/// The values of `status` in the body of a health report. An answer with an HTTP error status must be a problem
+/// document, unless it is a health report.
 const HEALTH: [&str; 4] = ["healthy", "degraded", "unhealthy", "disconnected"];
 
 /// A function's answer, as an HTTP response.

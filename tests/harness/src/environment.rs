@@ -23,7 +23,7 @@ pub(crate) const REDIS_SERVER: &str = "redis-server";
 /// The folder into which `scripts/install` puts moto.
 const MOTO: &str = "moto-5.2.5";
 
-/// `MONGODB_TEST_URI`: a MongoDB in which the tests may create databases.
+/// `MONGODB_TEST_URI`: the URI of a MongoDB server in which the tests are allowed to create databases.
 pub(crate) fn mongodb_test_uri() -> Option<String> {
     env::var("MONGODB_TEST_URI")
         .ok()

@@ -108,7 +108,7 @@ impl FaultProxy {
     }
 
     /// Holds all bytes of the existing connections in both directions, until [`heal`](Self::heal) releases them in order. If
-    /// the client has closed its connection by then, the server still gets the request, late. New connections work.
+    /// the client has closed its connection by then, the server still gets the request, but late. New connections work.
     pub fn stall_existing(&self) {
         self.apply(|board| async move { board.set_flow(Flow::Stall) });
     }
@@ -138,8 +138,8 @@ impl FaultProxy {
         self.board.set_delay(Delay::Constant(delay));
     }
 
-    /// Delays some replies, each by its own time up to `latest`, so that one client waits while another is served. Replies on one
-    /// connection stay in order. The same `seed` makes the same choices.
+    /// Delays some replies, each by its own time up to `latest`, so that one client waits while another client gets its
+    /// replies. Replies on one connection stay in order. The same `seed` makes the same choices.
     pub fn delay_some(&self, latest: Duration, seed: u64) {
         self.board.set_delay(Delay::Some {
             one_of: LATE_REPLIES,

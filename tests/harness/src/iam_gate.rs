@@ -61,7 +61,7 @@ struct State {
 const PASSWORD: &str = "behind-the-door";
 
 impl IamGate {
-    /// Starts a gate to `server` for one user, and makes this user the only one that may log in to the server.
+    /// Starts a gate to `server` for one user, and makes this user the only user that is allowed to log in to the server.
     pub async fn to(server: &RedisServer, user: &IamUser) -> Self {
         let rules = format!(">{PASSWORD}");
         let set_user = [

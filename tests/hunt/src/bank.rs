@@ -38,7 +38,7 @@ pub(super) type Answer = (u16, Value);
 pub(super) struct Change {
     pub(super) kind: &'static str,
     pub(super) intent: Value,
-    /// The next change of the intent by its customer or bank; `None` if neither of them acts.
+    /// The next action of the intent's customer or bank. `None` if neither of them acts.
     pub(super) next: Option<Next>,
 }
 
@@ -329,7 +329,7 @@ impl Intent {
     }
 }
 
-/// The executions that charged.
+/// The executions that are charges, not declines.
 pub(super) fn charges(runs: &[Run]) -> impl Iterator<Item = &Run> {
     runs.iter().filter(|run| run.is_charge)
 }

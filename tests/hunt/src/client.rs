@@ -56,8 +56,7 @@ const MAX_ATTEMPTS: u32 = 400;
 /// The maximum number of requests of one caller in a burst. The number is small, because the next burst starts only after the
 /// last caller of this burst has ended.
 const RETURNING_ATTEMPTS: u32 = 8;
-/// The number of bursts of retries of each client. The retries of a burst start shortly before, at and after the end of a
-/// retention.
+/// The number of bursts of retries of each client. Most callers of a burst retry around the end of a retention.
 const MAX_BURSTS: usize = 2;
 
 impl<'a> Client<'a> {

@@ -311,7 +311,7 @@ async fn inject_fault(targets: &Targets, fault: Fault, rng: &mut Rng) -> bool {
     let a_while = between(rng, A_WHILE);
     let victim = rng.usize(..targets.processes());
     match fault {
-        // The clocks are wrong from the start.
+        // The clocks of some processes are wrong from their start, so there is nothing to inject.
         Fault::ClockSkew => return false,
         Fault::Kill => targets.process(victim).stop().await,
         Fault::Freeze => freeze(targets, victim, a_while).await,

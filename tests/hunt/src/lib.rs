@@ -135,7 +135,7 @@ pub struct Progress {
 const ROUND: u32 = 5_000;
 
 impl Hunt {
-    /// A hunt of this many payments, with the default faults of the mode.
+    /// Creates a hunt with this number of payments and with the default faults of the mode.
     pub fn new(payments: u32, seed: u64, work: Work, mode: Mode) -> Self {
         Self {
             payments,
@@ -149,7 +149,7 @@ impl Hunt {
         }
     }
 
-    /// The same hunt with this retention, and with the faults for a short retention.
+    /// Returns this hunt with this retention and with the faults for a short retention.
     #[must_use]
     pub fn with_retention(self, retention: Duration) -> Self {
         Self {

@@ -1,9 +1,9 @@
 //! The rule that decides when the work of a key is allowed to run again. The hunt checks the engine against this rule.
 //!
-//! A result is stored after the work and kept for the retention. So a second run may begin at the earliest one retention after
-//! the end of the first run. A second run before that time is a double execution. MongoDB keeps unfinished records for ever.
-//! Redis keeps an unfinished record for one retention after its lease. Then Redis forgets the abandoned attempt, even if the
-//! request of that attempt reaches the provider later.
+//! A result is stored after the work and kept for the retention. So a second run is allowed to begin only when one retention
+//! has passed since the end of the first run. A second run before that time is a double execution. MongoDB keeps unfinished
+//! records for ever. Redis keeps an unfinished record for one retention after its lease. Then Redis forgets the abandoned
+//! attempt, even if the request of that attempt reaches the provider later.
 
 use std::time::{Duration, Instant};
 

@@ -20,8 +20,8 @@ pub(super) struct Caller {
     pub(super) is_different: bool,
 }
 
-/// The time between the start of a burst and the end of the retention. The reason is that the record was stored a little before
-/// the response about it arrived.
+/// The time from the earliest retry around the end of the retention to that end. The record was stored a little before its
+/// response arrived, so the record also expires a little earlier.
 const EARLY: Duration = Duration::from_millis(100);
 /// The times over which a burst can spread its retries: less than one pause of the TTL monitor, a little more than one pause, or
 /// several pauses.

@@ -1,5 +1,5 @@
 //! Finds the dependencies between the files of a crate: reads `use` declarations and paths, and follows re-exports. Test files
-//! and the tests at the end of a file are ignored. A file may depend on the module that contains it.
+//! and the tests at the end of a file are ignored. A file is allowed to depend on the module that contains it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -66,7 +66,7 @@ impl Sources {
         let mut needs: BTreeSet<_> = named
             .filter_map(|path| self.home(module, path, 0))
             .collect();
-        // A file may use the items of the modules that contain it.
+        // A file is allowed to use the items of the modules that contain it.
         needs.retain(|other| !module.starts_with(other));
         needs
     }

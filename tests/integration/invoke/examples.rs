@@ -32,8 +32,8 @@ const NODE: Language = ["node", "payment.mjs"];
 /// both.
 struct World {
     caller: Caller,
-    /// The number of the next replies of the function that are lost. Each of these replies is lost
-    /// after its request took effect.
+    /// The number of replies of the function that will be lost, counted from the next reply. Each
+    /// of these replies is lost after its request took effect.
     lost: AtomicUsize,
     provider: Mutex<Provider>,
 }

@@ -259,7 +259,7 @@ async fn a_status_contains_everything_but_the_owner(caller: Caller) {
     assert_eq!(caller.ask(&status("released")).await["state"], "released");
 }
 
-/// The reply without its revision. Checks that there was a revision.
+/// Returns the reply without its revision. Checks that the reply had a revision.
 fn without_revision(mut answer: Value) -> Value {
     let revision = answer.as_object_mut().expect("one").remove("revision");
     assert!(revision.is_some_and(|revision| revision.is_string()));

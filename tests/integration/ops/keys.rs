@@ -14,7 +14,7 @@ use super::{World, ops, text};
 const SCOPE: &str = "fn:default:orders";
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The function `idempotency` with the same stores as the payment functions.
+/// The function `idempotency`. It uses the stores of the payment functions of `world`.
 async fn engine(world: &World) -> Lambda {
     let variables: Vec<_> = world
         .variables

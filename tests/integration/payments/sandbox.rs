@@ -1,4 +1,4 @@
-//! Payments with the sandbox provider that do not succeed at once.
+//! Payments with the sandbox provider that do not succeed at the first request.
 
 use std::time::Duration;
 

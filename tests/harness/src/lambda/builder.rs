@@ -115,7 +115,7 @@ impl LambdaBuilder {
         self
     }
 
-    /// Sends the same deadlines as `cargo lambda watch`: always ten minutes after the start of 1970.
+    /// Sends the deadline that `cargo lambda watch` sends: always ten minutes after the start of 1970.
     pub fn local_deadlines(mut self) -> Self {
         self.clock = Clock::Local;
         self

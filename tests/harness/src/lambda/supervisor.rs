@@ -279,7 +279,7 @@ impl Supervisor {
             self.settle(&id, crashed.clone(), at);
         }
         if !started {
-            // These invocations fail too, because another process would not start for the same reason.
+            // These invocations fail too. A new process would fail to start for the same reason.
             for invocation in self.queue.drain(..) {
                 let settled = Settled {
                     outcome: crashed.clone(),

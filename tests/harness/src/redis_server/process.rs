@@ -17,7 +17,7 @@ pub(super) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Writes the configuration into the folder, and owns the folder from then on.
+    /// Writes the configuration into the folder. The returned value owns the folder.
     pub(super) fn new(program: String, directory: TempDir, config: &str) -> Self {
         let process = Self {
             program,
