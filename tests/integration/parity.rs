@@ -266,7 +266,7 @@ fn the_health_page_has_a_remedy_for_every_error_code() {
 }
 
 /// Whether a cell of a table is the name of a variable. All variables except `ENVIRONMENT` contain an underscore. Other
-/// names in capitals, such as `GET`, contain none.
+/// names in capitals, such as `GET`, do not contain an underscore.
 fn is_variable(cell: &str) -> bool {
     let name = cell.trim_matches('`');
     name.len() + 2 == cell.len()
@@ -454,7 +454,7 @@ fn every_variable_is_in_the_code_the_docs_and_the_example() {
     assert_eq!(offered, &known - &needs_no_example);
 }
 
-/// A whole number as docs/configuration.md writes it, with blanks between thousands.
+/// Parses a whole number in the format of docs/configuration.md, which has a space between groups of three digits.
 fn number(text: &str) -> Option<u64> {
     text.replace(' ', "").parse().ok()
 }

@@ -1,5 +1,6 @@
-//! A MongoDB server for the whole test process. It is the server in `MONGODB_TEST_URI`; without this variable, `mongod` from
-//! PATH; without `mongod`, mongo-java-server. The compare-and-set of mongo-java-server is atomic like MongoDB's.
+//! A MongoDB server for the whole test process. The harness uses the server in `MONGODB_TEST_URI`. If this variable is not set,
+//! the harness starts `mongod` from PATH. If PATH has no `mongod`, the harness starts mongo-java-server. The compare-and-set of
+//! mongo-java-server is atomic like MongoDB's.
 //!
 //! Tests share the server because its start takes seconds, and each test uses its own database. Tests never stop the server: a
 //! [`FaultProxy`] in front of the server simulates outages.

@@ -1,5 +1,5 @@
-//! Redis in cluster mode: three masters that share the 16 384 slots, without replicas. ElastiCache Serverless behaves like this.
-//! Only a cluster rejects a command with keys in two slots.
+//! Redis in cluster mode: three masters that share the 16 384 slots, without replicas. ElastiCache Serverless behaves like this
+//! cluster. Only a cluster rejects a command with keys in two slots.
 
 use std::time::Duration;
 

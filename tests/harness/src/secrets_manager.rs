@@ -45,8 +45,7 @@ impl SecretsManager {
         &self.proxy
     }
 
-    /// The number of reads that functions have tried. It is the number of connections, because each read uses its own
-    /// connection.
+    /// The number of reads that functions have tried. Each read uses its own connection, so this method counts connections.
     pub fn reads(&self) -> usize {
         self.proxy.accepted()
     }

@@ -36,8 +36,8 @@ pub enum Fault {
     RedisRestartEmpty,
     /// Redis is flushed.
     RedisFlush,
-    /// A failover: another Redis server becomes the primary. It is empty, or has only the data from the last time that it was the
-    /// primary.
+    /// A failover: another Redis server becomes the primary. The new primary is empty, or has only the data from the last time
+    /// that it was the primary.
     RedisFailover,
     /// Redis accepts connections and never answers.
     RedisBlackHole,

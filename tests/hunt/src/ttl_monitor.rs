@@ -1,9 +1,9 @@
 //! MongoDB's TTL monitor with a short interval.
 //!
 //! MongoDB deletes expired records once a minute (<https://www.mongodb.com/docs/manual/core/index-ttl/>), and mongo-java-server
-//! never does. So without this monitor, MongoDB would hardly ever delete a finished record shortly before a new claim of its
-//! key. This monitor deletes the records that MongoDB deletes by the engine's TTL index: a record is deleted one retention
-//! after its `finished_at`, by the server's clock.
+//! never deletes them. So without this monitor, MongoDB would hardly ever delete a finished record shortly before a new claim
+//! of its key. This monitor deletes the records that MongoDB deletes by the engine's TTL index: a record is deleted one
+//! retention after its `finished_at`, by the server's clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

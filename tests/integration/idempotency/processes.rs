@@ -29,8 +29,8 @@ impl Payment {
         }
     }
 
-    /// Starts another process. It gets deadlines in 1970, as from `cargo lambda watch`. So `IDEMPOTENCY_LEASE_MS`
-    /// determines the length of its lease.
+    /// Starts another process. The process gets the deadline that `cargo lambda watch` sends, which is in 1970. So the
+    /// variable `IDEMPOTENCY_LEASE_MS` determines the length of the lease.
     async fn process(&self) -> Lambda {
         let process = self.builder().await.env("IDEMPOTENCY_LEASE_MS", "400");
         process.local_deadlines().start().await

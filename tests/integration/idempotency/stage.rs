@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 /// The stores of one test.
 pub(crate) struct Stage {
     variables: Vec<(String, String)>,
-    /// The Redis server, if Redis takes part. It ends with the stage.
+    /// The Redis server, if Redis takes part. Dropping the stage ends the server.
     pub(crate) redis: Option<RedisServer>,
     /// The Redis cluster, if a cluster takes part.
     pub(crate) cluster: Option<Arc<RedisCluster>>,
@@ -124,7 +124,7 @@ impl Stage {
         self.new_engine_with(more)
     }
 
-    /// A stage with the same settings. It does not own the servers, which end when `self` is dropped.
+    /// A stage with the same settings. The new stage does not own the servers. Dropping `self` ends them.
     pub(crate) fn clone_settings(&self) -> Self {
         Self {
             variables: self.variables.clone(),

@@ -12,7 +12,7 @@ use shared::idempotency::OwnerId;
 /// A caller of one process of the function.
 pub(crate) struct Caller {
     pub(crate) lambda: Lambda,
-    /// The Redis server of the function, if the function uses Redis. It ends when the caller is dropped.
+    /// The Redis server of the function, if the function uses Redis. Dropping the caller ends the server.
     pub(crate) redis: Option<RedisServer>,
 }
 

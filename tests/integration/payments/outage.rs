@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::shop::{Shop, payment, problem, ten_euros};
 
-/// The payment functions, with Redis, and with MongoDB behind a proxy.
+/// The payment functions with two stores: Redis, and MongoDB behind a proxy.
 struct World {
     redis: RedisServer,
     mongo: FaultProxy,

@@ -1,8 +1,9 @@
 //! A provider with scripted responses: Stripe's payment intents and idempotency keys, in memory.
 //!
-//! As at Stripe, a repeated key with the same form gets the same response, and a repeated key with
-//! another form is rejected (<https://docs.stripe.com/api/idempotent_requests>); localstripe does not
-//! implement idempotency keys.
+//! Like Stripe, the provider replays its response if a key is repeated with the same form, and
+//! rejects a key that is repeated with another form
+//! (<https://docs.stripe.com/api/idempotent_requests>). Localstripe does not implement idempotency
+//! keys.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
