@@ -112,7 +112,7 @@ impl NewPayment {
             payload: body,
         };
         let fingerprint = Fingerprint::of(&request)
-            .map_err(|_| vec![BodyError::new("", "JSON that names each member once")])?;
+            .map_err(|_| vec![BodyError::new("", "JSON without duplicate members")])?;
         Ok(Self {
             order,
             newly_invalid,
