@@ -15,7 +15,8 @@ use super::{REQUEST_TIMEOUT, Unavailable, configuration};
 /// The credentials of this process, requested at the first use.
 #[derive(Default)]
 pub struct CredentialsCell {
-    /// The credentials, if they expire. They are kept until shortly before that. Never locked across an await.
+    /// The last credentials, if they are credentials that expire. They are used until shortly before they expire. Never
+    /// locked across an await.
     held: Mutex<Option<Credentials>>,
     /// Locked while a caller requests credentials.
     requesting: tokio::sync::Mutex<()>,

@@ -36,7 +36,7 @@ pub fn trusts_any_certificate(uri: &str) -> bool {
     })
 }
 
-/// The text as URL parsers see it: they skip tabs and line breaks everywhere.
+/// Removes tabs and line breaks from a URL, because URL parsers ignore them everywhere.
 fn as_parsed(url: &str) -> String {
     url.replace(['\t', '\n', '\r'], "")
 }
