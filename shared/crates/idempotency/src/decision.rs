@@ -197,7 +197,7 @@ pub(super) fn change(
         // harmless.
         (State::InProgress, Change::Renew(_)) if record.rev != fence.rev => outdated(record),
         (State::InProgress, Change::Checkpoint(checkpoint)) if record.rev != fence.rev => {
-            // A checkpoint without a revision is never written, so it cannot be the stored one.
+            // A checkpoint without a revision is never written, so the stored checkpoint is from another call.
             let is_next = fence.rev != 0 && record.rev == fence.rev + 1;
             if is_next && record.checkpoint == *checkpoint {
                 already(record)

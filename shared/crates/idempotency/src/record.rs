@@ -1,7 +1,7 @@
 //! The record of a key.
 //!
-//! A [`Record`] is the same in every store. Its times come from the clock of the store that holds it, never from a
-//! caller's. Only the functions in `decision` make its next state.
+//! A [`Record`] has the same fields in every store. All its times come from the clock of the store that holds the
+//! record, never from the clock of a caller. Only the functions in `decision` make the next state of a record.
 
 mod text;
 

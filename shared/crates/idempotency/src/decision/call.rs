@@ -41,7 +41,7 @@ pub enum Change {
     Complete(SavedResponse),
     /// Releases the key: this attempt had no effect.
     Release,
-    /// Renews the lease, which then lasts this long from now.
+    /// Renews the lease, which then ends this long after the renewal.
     Renew(Duration),
     /// Stores data for the next attempt.
     Checkpoint(Bytes),

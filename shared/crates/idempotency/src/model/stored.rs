@@ -8,7 +8,7 @@ use crate::store_time::StoreTime;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stored {
     pub(super) record: Option<Record>,
-    /// The generation of the record. If there is no record, the generation of the last one. Executions are counted per
+    /// The generation of the record, or of the last record if there is none now. Executions are counted per
     /// generation.
     pub(super) generation: u8,
     /// Whether the retention of the last record is over, so that the next claim starts a new generation.
@@ -45,8 +45,8 @@ impl Stored {
             .is_some_and(|at| now >= at.after(protocol.retention()))
     }
 
-    /// This value after the record is deleted. If the deletion was correct (`is_right`), the next claim starts a new
-    /// generation.
+    /// Returns the value that follows the deletion of the record. If the deletion was correct (`is_right`), the next
+    /// claim starts a new generation.
     pub(super) fn forgetting(self, is_right: bool) -> Self {
         Self {
             record: None,
