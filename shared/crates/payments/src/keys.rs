@@ -13,7 +13,7 @@
 //! Reopening is safe. Each attempt first opens or finds the payment's row, and an attempt after a reopening knows that an earlier attempt
 //! may still be running. Processing an event twice is harmless.
 //!
-//! The run does not resolve the keys of other work. It counts those whose outcome is unknown, and an alarm watches the oldest of them.
+//! The run does not resolve the keys of other work. It counts the unknown keys of other work, and an alarm watches the oldest one.
 //! An abandoned key of other work is not reopened, even if the next attempt can take it over. Such work may have no ledger. Then only the
 //! key's record tells the next attempt that an earlier attempt may have acted.
 

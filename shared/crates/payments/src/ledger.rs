@@ -94,7 +94,7 @@ pub(super) enum Change {
     Look,
     /// Ends the payment, with its final response.
     End(Box<Payment>),
-    /// Ends a payment that has no intent. From then on no intent can be attached, so none is confirmed.
+    /// Ends a payment that has no intent. After that, no intent can be attached to the payment, so none is confirmed.
     EndWithoutIntent(Box<Payment>),
 }
 

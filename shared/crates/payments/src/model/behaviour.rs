@@ -54,9 +54,11 @@ pub(super) enum Request {
 pub(super) enum Reply {
     Intent(SeenIntent),
     Failed(ErrorKind),
-    /// The ledger's reply. `fits`: whether the write was applied. `row`: the row afterwards.
+    /// The ledger's reply to a write.
     Row {
+        /// Whether the write was applied.
         fits: bool,
+        /// The row after the write.
         row: Row,
     },
     /// The ledger did not answer.

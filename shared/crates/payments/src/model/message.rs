@@ -49,7 +49,8 @@ pub(super) enum KeyWrite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     Absent,
-    /// The record is in progress or marked as unknown. Another attempt can take over from both, because the lease can end at any time.
+    /// The record is in progress or marked as unknown. In both states, another attempt can take over, because the lease can
+    /// end at any time.
     Held {
         by: usize,
         took_over: bool,

@@ -31,7 +31,7 @@ pub(super) struct World {
     pub(super) faults: u8,
     /// Whether the ledger has replaced a final response.
     pub(super) changed_an_answer: bool,
-    /// Whether an attempt has answered a client with a final response that is not the ledger's.
+    /// Whether an attempt has answered a client with another final response than the one in the ledger.
     pub(super) contradicted_the_ledger: bool,
     /// Whether an attempt has answered that nothing was done.
     pub(super) answered_nothing_done: bool,

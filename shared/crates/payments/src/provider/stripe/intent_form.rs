@@ -34,7 +34,7 @@ pub(super) fn intent_form(
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
     // The webhook finds the payment by the id, and ignores events of other environments on the same account. An order that an older version
-    // accepted may have metadata with the same names. Our values overwrite the order's values.
+    // accepted may have metadata with these names. Our values overwrite the order's values.
     let [id, of_environment, of_description] = OUR_METADATA;
     let description = order.description.as_deref();
     metadata.extend(description.map(|text| (of_description, text)));
