@@ -56,7 +56,8 @@ pub struct Step<T> {
 pub enum ResolveResult {
     /// The resolution is stored.
     Stored,
-    /// Nothing was written: the record has changed since it was read, is resolved already, or its owner still holds the lease.
+    /// Nothing was written. The record has changed since it was read, the record is already resolved, or the owner of
+    /// the record still holds the lease.
     Refused,
 }
 

@@ -91,11 +91,11 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// As [`claim`](Self::claim).
+    /// See [`claim`](Self::claim).
     ///
     /// # Cancel safety
     ///
-    /// As [`claim`](Self::claim).
+    /// See [`claim`](Self::claim).
     pub async fn claim_as(
         &self,
         owner: OwnerId,

@@ -32,7 +32,7 @@ pub struct Record {
     pub lease: Duration,
     /// Digest of the request. Taken at the claim, kept in every state.
     pub fingerprint: Fingerprint,
-    /// Whether another attempt is allowed if this one is abandoned.
+    /// Whether another attempt is allowed if this attempt is abandoned.
     pub policy: Policy,
     /// Time of the first claim. From then on, a provider may know the derived key.
     pub first_at: StoreTime,

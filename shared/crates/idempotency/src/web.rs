@@ -121,7 +121,7 @@ pub fn key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
 ///
 /// # Cancel safety
 ///
-/// As [`Idempotency::claim`].
+/// See [`Idempotency::claim`].
 pub async fn claim(
     idempotency: &Idempotency,
     operation: &Operation,

@@ -13,7 +13,7 @@ pub struct ClaimRequest {
     pub owner: OwnerId,
     /// Digest of the request.
     pub fingerprint: Fingerprint,
-    /// Whether another attempt is allowed if this one is abandoned.
+    /// Whether another attempt is allowed if this attempt is abandoned.
     pub policy: Policy,
     /// Length of the lease.
     pub lease: Duration,

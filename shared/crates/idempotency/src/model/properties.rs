@@ -107,7 +107,8 @@ fn forbidden_steps() -> Vec<Property<Protocol>> {
     }
 }
 
-/// The steps that a search must reach at least once. A search without these steps would prove too little.
+/// The steps that a search must reach at least once. Without them, the search would miss cases in which a
+/// property could fail.
 fn coverage(protocol: &Protocol) -> Vec<Property<Protocol>> {
     macro_rules! once {
         ($witness:ident) => {

@@ -13,9 +13,9 @@ pub(super) struct Stored {
     pub(super) generation: u8,
     /// Whether the retention of the last record is over, so that the next claim starts a new generation.
     pub(super) is_forgotten: bool,
-    /// Redis alone: the last instant at which the record exists.
+    /// The last instant at which the record exists. Only Redis alone sets it.
     pub(super) expires: Option<StoreTime>,
-    /// Only with `Bug::KeepFinishedAt`: the `finished_at` of an unfinished record.
+    /// The `finished_at` of an unfinished record. Only `Bug::KeepFinishedAt` sets it.
     pub(super) left_over: Option<StoreTime>,
     pub(super) highest_rev: u64,
     /// The clients whose attempts were resolved. Each client has one bit.

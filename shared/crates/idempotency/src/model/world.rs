@@ -66,7 +66,8 @@ pub(super) enum Violation {
     OlderResult,
 }
 
-/// A step that has to occur in the search, because the search would otherwise prove too little.
+/// A step that a search must reach at least once. Otherwise, the search would miss cases in which a property could
+/// fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Witness {
     Replay,
