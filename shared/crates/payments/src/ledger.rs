@@ -40,7 +40,7 @@ pub(super) trait Ledger: Send + Sync {
     /// The payment with this id, of any tenant.
     async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, LedgerError>;
 
-    /// The first open payments of a queue, and the ids of the unreadable rows that the ledger found meanwhile.
+    /// The first open payments of a queue, and the ids of the unreadable rows that this query found.
     async fn open_payments(
         &self,
         queue: Queue,

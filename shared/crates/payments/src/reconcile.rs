@@ -164,7 +164,7 @@ impl Reconciler {
                         value: keys.oldest_unknown.as_secs() as f64,
                     },
                 ];
-                // If the run is incomplete, it reports no counts: they would be too low, and would end the alarm.
+                // An incomplete run reports no counts, because counts that are too low would end the alarm.
                 if keys.is_complete {
                     self.metrics.record(("job", "payments-reconcile"), &unknown);
                 }
@@ -284,7 +284,7 @@ impl ReconcileReport {
             count("ReconcileRuns", 1),
             count("ReconcileFinished", self.finished.into()),
         ];
-        // If the run is incomplete, it does not report zero, because it has not seen every row.
+        // An incomplete run does not report zero, because the run has not seen every row.
         if self.finished || self.unreadable > 0 {
             run.push(count("PaymentsUnreadable", self.unreadable));
         }

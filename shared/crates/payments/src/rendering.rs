@@ -57,7 +57,7 @@ struct Shown<'a> {
 const RECEIVED: &str = r#"{"received":true}"#;
 
 impl Payment {
-    /// The payment after it has ended in this way, with its final response.
+    /// Returns the payment after this end, with the final response.
     #[must_use]
     pub fn ended(&self, end: &End, now: Timestamp) -> Self {
         let mut ended = Self {

@@ -298,8 +298,8 @@ impl Webhook {
 
 /// How an event contradicts the ledger, if it does.
 ///
-/// Our steps confirm an intent only after the payment's row names it. They end a payment as not charged only when its intent can no longer
-/// be charged. If a charge contradicts one of these rules, our steps did not make it.
+/// Our steps confirm an intent only after the payment's row names it. Our steps end a payment as not charged only when the intent can
+/// no longer be charged. If a charge contradicts one of these rules, our steps did not make that charge.
 fn anomaly(event: &Event, payment: &Payment) -> Option<Anomaly> {
     if !event.is_of_charge() {
         None

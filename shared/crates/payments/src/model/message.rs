@@ -7,8 +7,8 @@ use super::row::{Answer, Row};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Delivery {
     Answered,
-    /// The request is carried out and its reply is lost. If the receiver is the provider, it answers 500; otherwise the sender gets no
-    /// answer.
+    /// The request is carried out and its reply is lost. If the receiver is the provider, the sender gets 500; otherwise the sender gets
+    /// no answer.
     ReplyLost,
     /// The request is not carried out and times out.
     Lost,

@@ -15,7 +15,7 @@ pub(super) fn amount_of(order: &Order) -> Option<i64> {
     unit.to_stripe(order.amount).ok()
 }
 
-/// The form of a new intent. It is the same in every attempt, because Stripe rejects an idempotency key that it has seen with another form.
+/// The form of a new intent. Every attempt sends the same form, because Stripe rejects a used idempotency key with another form.
 pub(super) fn intent_form(
     payment: &Payment,
     environment: &Environment,
