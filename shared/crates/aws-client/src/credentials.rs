@@ -1,7 +1,8 @@
 //! The AWS credentials of this process.
 //!
-//! On Lambda they are in the environment and are valid as long as the process. Elsewhere they come over the network and
-//! expire. So credentials are kept until shortly before they expire, and one caller at a time requests new credentials.
+//! On Lambda, the credentials are in the environment, and are valid as long as the process runs. Elsewhere, they come
+//! over the network and expire. So the credentials are kept until shortly before they expire, and one caller at a time
+//! requests new credentials.
 
 use std::time::{Duration, SystemTime};
 

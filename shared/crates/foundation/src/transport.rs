@@ -1,6 +1,6 @@
 //! Checks whether a URL protects its credentials.
 //!
-//! A URL in a secret store is not known at the start, so the clients check it when they read it.
+//! A URL in a secret store is not known at the start. So each client checks the URL when the client reads the secret.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
