@@ -54,6 +54,7 @@ pub(super) enum ConcurrentAttempt {
 pub(super) struct Reconciliation {
     /// The payment as it is in the ledger after the reconciliation.
     pub(super) payment: Payment,
+    /// What the reconciliation found at the provider.
     pub(super) finding: ProviderFinding,
     /// Whether the ledger acknowledged every write.
     pub(super) is_recorded: bool,

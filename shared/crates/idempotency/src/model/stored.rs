@@ -17,6 +17,7 @@ pub(super) struct Stored {
     pub(super) expires: Option<StoreTime>,
     /// The `finished_at` of an unfinished record. Only `Bug::KeepFinishedAt` sets it.
     pub(super) left_over: Option<StoreTime>,
+    /// The highest revision so far in this generation.
     pub(super) highest_rev: u64,
     /// The clients whose attempts were resolved. Each client has one bit.
     pub(super) resolved: u8,

@@ -72,6 +72,7 @@ pub(super) struct SeenIntent {
     pub(super) status: IntentStatus,
     /// Whether the intent has the order's amount.
     pub(super) fits_order: bool,
+    /// Whether the provider has declined the intent at least once.
     pub(super) is_declined: bool,
 }
 
@@ -214,6 +215,7 @@ impl Point {
 
 /// A ledger and a provider that give the replies of a script.
 struct Script {
+    /// The replies that the run has not received yet.
     replies: Mutex<std::vec::IntoIter<Reply>>,
     /// The request that the run makes after the last reply.
     pending: Mutex<Option<Request>>,
