@@ -194,6 +194,7 @@ fn evicts(server: &ServerInfo) -> bool {
 struct Memory {
     /// The used memory that counts towards the limit.
     used: u64,
+    /// The memory limit of the server.
     limit: u64,
 }
 
