@@ -109,7 +109,7 @@ pub(crate) const UNKNOWN_KEYS: &str =
 /// Advice below `key list --unknown`, for the keys in progress `abandoned`.
 pub(crate) const ABANDONED_KEYS: &str = "abandoned: the next request with the key takes over. payments-reconcile finishes the keys of payments.";
 
-/// The name of a key's progress. The key may also be absent or damaged.
+/// The name of a key's progress; `absent` if there is no record, and `damaged` if the record cannot be read.
 pub(crate) fn progress_of(lookup: &Lookup) -> &'static str {
     match lookup {
         Lookup::Found(entry) => progress(&entry.progress),

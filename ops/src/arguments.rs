@@ -134,7 +134,7 @@ impl Arguments {
     }
 }
 
-/// The same error with invisible characters escaped. The parser quotes arguments in its message, so it gets escaped arguments.
+/// The error, with invisible characters escaped. The parser quotes arguments in its message, so it gets escaped arguments.
 fn with_visible_arguments(error: clap::Error, typed: &[OsString]) -> clap::Error {
     let shown = typed
         .iter()

@@ -63,7 +63,7 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     is_name.then_some((name, value))
 }
 
-/// A value without its quotes or its comment; `None`: a quote is not closed, or text follows the closing quote.
+/// The value without the quotes and the comment; `None`: a quote is not closed, or text follows the closing quote.
 fn unquoted(value: &str) -> Option<&str> {
     for quote in ['"', '\''] {
         if let Some(quoted) = trimmed(value).strip_prefix(quote) {

@@ -52,8 +52,8 @@ impl App {
     }
 
     /// Creates the app for the operator's tool. It reads the environment; in development, `written` gives the
-    /// values of variables that are not set there. The memory of this process never replaces Redis, because that memory has
-    /// no keys of the functions.
+    /// values of variables that the environment does not have. The memory of this process never replaces Redis,
+    /// because that memory has no keys of the functions.
     ///
     /// # Errors
     ///

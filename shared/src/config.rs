@@ -93,7 +93,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// As [`from_env`](Self::from_env).
+    /// See [`from_env`](Self::from_env).
     pub(crate) fn from_env_or(
         written: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, ConfigError> {

@@ -1,8 +1,8 @@
 //! The health endpoints: is the service working, what fails, and what is the fallback?
 //!
 //! Each endpoint is one function. [`Liveness`] does no I/O: a process that responds is alive. [`RedisHealth`] writes
-//! and reads a key, and so proves that Redis works, not only that it can be reached. [`DetailedHealth`] checks Redis,
-//! MongoDB and this process in parallel, under one deadline, and summarises them.
+//! and reads a key, which shows that Redis works, and not only that a connection is possible. [`DetailedHealth`] checks
+//! Redis, MongoDB and this process in parallel, under one deadline, and summarises the results.
 //!
 //! A probe measures facts, and a pure function derives the report from them. A result is reused for a while, so
 //! that many health requests do not load Redis. Only callers with permission get more than the status (`access`).

@@ -1,4 +1,5 @@
-//! `GET /api/health`: whether this process runs. It does no I/O, so an outage of a backend cannot fail it.
+//! `GET /api/health`: whether this process runs. The function does no I/O, so it also responds
+//! during an outage of a backend.
 
 use std::process::ExitCode;
 use std::sync::Arc;

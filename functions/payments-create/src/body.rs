@@ -47,7 +47,7 @@ mod tests {
         let cases = [
             (LONGEST, json, Ok(())),
             (LONGEST + 1, json, Err(TOO_LARGE)),
-            // The length is checked first.
+            // The body is too long and has no content type. The length is checked first.
             (LONGEST + 1, None, Err(TOO_LARGE)),
             (LONGEST, None, Err(UNSUPPORTED_TYPE)),
             (2, Some("text/plain"), Err(UNSUPPORTED_TYPE)),

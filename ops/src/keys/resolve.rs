@@ -57,7 +57,7 @@ pub(super) async fn run(
     if !arguments.yes {
         confirm(&preview(&scope, &key, &entry, &resolution))?;
     }
-    // The operator's answer may take longer than the first deadline.
+    // The operator may have answered after the first deadline, so the write gets a deadline of its own.
     let resolving = idempotency.resolve(&arguments.key, seen, resolution, command_deadline());
     match resolving.await.map_err(failed)? {
         ResolveOutcome::Stored if form == Form::Json => Ok(Page::json(

@@ -1,7 +1,7 @@
 //! Outside development, rejects settings that are safe only in development.
 //!
-//! A URL in Secrets Manager is not known at the start. The clients check it by the same rules ([`transport`]) when they
-//! read it.
+//! A URL in Secrets Manager is not known at the start. Each client checks the URL by the same rules
+//! ([`transport`]) when the client reads the secret.
 
 use foundation::Environment;
 use foundation::environment::SHORTEST_SECRET;

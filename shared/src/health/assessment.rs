@@ -1,5 +1,4 @@
-//! The outcome of a check. It has a status. If there is a problem, it also has a text for people and a stable code for
-//! programs.
+//! The outcome of a check: a status and, if there is a problem, a text for people and a stable code for programs.
 
 use super::Status;
 

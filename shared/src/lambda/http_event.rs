@@ -38,7 +38,7 @@ const UNREADABLE: Problem = Problem {
     status: StatusCode::BAD_REQUEST,
     slug: "request-unreadable",
     title: "The request cannot be read",
-    detail: "Its method, path, headers or body is not valid HTTP.",
+    detail: "The method, the path, a header or the body of the request is not valid HTTP.",
 };
 
 /// Characters that must be percent-encoded in a query (RFC 3986, section 3.4).

@@ -1,7 +1,8 @@
 //! The AWS credentials of this process.
 //!
-//! On Lambda they are in the environment and are valid as long as the process. Elsewhere they come over the network and
-//! expire. So credentials are kept until shortly before they expire, and one caller at a time requests new credentials.
+//! On Lambda, the credentials are in the environment, and are valid as long as the process runs. Elsewhere, they come
+//! over the network and expire. So the credentials are kept until shortly before they expire, and one caller at a time
+//! requests new credentials.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,8 @@ use super::{REQUEST_TIMEOUT, Unavailable, configuration};
 /// The credentials of this process, requested at the first use.
 #[derive(Default)]
 pub struct CredentialsCell {
-    /// The credentials, if they expire. They are kept until shortly before that. Never locked across an await.
+    /// The last credentials, if they are credentials that expire. They are used until shortly before they expire. Never
+    /// locked across an await.
     held: Mutex<Option<Credentials>>,
     /// Locked while a caller requests credentials.
     requesting: tokio::sync::Mutex<()>,

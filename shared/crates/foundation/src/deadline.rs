@@ -1,8 +1,8 @@
 //! The deadline of an invocation.
 //!
 //! Lambda sends the instant at which an invocation ends, and every wait of a function must end before that instant. A
-//! [`Deadline`] is that instant. The code reads it once, when the invocation arrives, and passes it to every wait. From
-//! then on, the deadline is measured on the monotonic clock. It never moves later.
+//! [`Deadline`] is that instant. The code reads it once, when the invocation arrives, and passes it to every wait. The
+//! monotonic clock then measures the time to the deadline, so the deadline never moves later.
 //!
 //! Lambda sends the instant as wall-clock milliseconds. `cargo lambda watch` sends an instant that is ten minutes after
 //! the Unix epoch. So an instant before the start of this process counts as unknown. Any other instant in the past is a
@@ -26,7 +26,7 @@ impl Deadline {
     /// An unknown deadline: each wait has only its own time limit.
     pub const UNKNOWN: Self = Self(None);
 
-    /// Creates the deadline `limit` from now.
+    /// Creates a deadline that passes `limit` after this call.
     pub fn after(limit: Duration) -> Self {
         Self(Instant::now().checked_add(limit))
     }
@@ -41,7 +41,7 @@ impl Deadline {
         time_left(epoch_ms, process_started, now).map_or(Self::UNKNOWN, Self::after)
     }
 
-    /// Returns this deadline or the one `limit` from now, whichever is sooner.
+    /// Returns a deadline that passes `limit` after this call, or this deadline if it passes sooner.
     #[must_use]
     pub fn within(self, limit: Duration) -> Self {
         match (self, Self::after(limit)) {

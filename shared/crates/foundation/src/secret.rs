@@ -51,7 +51,7 @@ impl SecretSource {
 }
 
 impl Secret {
-    /// Wraps `value`.
+    /// Creates a secret with this value.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }

@@ -1,9 +1,10 @@
 //! Finds characters that are invisible or change how text is displayed.
 //!
 //! Some characters are invisible (a zero-width space), some change the order of others (direction marks), and some
-//! control a terminal (ESC). With them, two different names can look the same, and printed text can overwrite its line.
-//! So names must not contain them. Of these characters, text for people may contain only those that belong to words and
-//! emoji. The operator's tool prints each character of these kinds as its number.
+//! control a terminal (ESC). Two different names with such characters can look the same, and printed text can
+//! overwrite the line on which it is printed. So names must not contain such characters. Text for people must not
+//! contain them either, except for the characters that belong to words and emoji. The operator's tool prints each
+//! character of these kinds as its number.
 //!
 //! These characters are the control characters, the characters that Unicode lets programs ignore
 //! (`Default_Ignorable_Code_Point` in <https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>), line

@@ -1,6 +1,6 @@
 //! Checks whether a URL protects its credentials.
 //!
-//! A URL in a secret store is not known at the start, so the clients check it when they read it.
+//! A URL in a secret store is not known at the start. So each client checks the URL when the client reads the secret.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -36,7 +36,7 @@ pub fn trusts_any_certificate(uri: &str) -> bool {
     })
 }
 
-/// The text as URL parsers see it: they skip tabs and line breaks everywhere.
+/// Removes tabs and line breaks from a URL, because URL parsers ignore them everywhere.
 fn as_parsed(url: &str) -> String {
     url.replace(['\t', '\n', '\r'], "")
 }

@@ -5,7 +5,8 @@
 
 use std::time::{Duration, SystemTime};
 
-/// Whether `then_ms` is at least `limit` ago. If the clock was set back, everything counts as old.
+/// Whether at least `limit` has passed since `then_ms`. If `then_ms` is in the future, because the clock was set back,
+/// the result is `true`.
 pub fn older_than(then_ms: u64, limit: Duration) -> bool {
     now_ms()
         .checked_sub(then_ms)

@@ -97,7 +97,7 @@ mod tests {
         tenant.map(|tenant| tenant.as_str().to_owned())
     }
 
-    /// Only the authorizer in the event counts. If it names no tenant, no other kind is tried.
+    /// Only the authorizer in the event counts. If it names no tenant, no other authorizer is tried.
     #[test]
     fn the_authorizer_names_the_tenant() {
         let name = |name: &str| Some(name.to_owned());

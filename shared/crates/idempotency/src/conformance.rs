@@ -82,13 +82,13 @@ impl Subject {
         (self.open)(&self.config)
     }
 
-    /// The same subject, but claims without a deadline get a lease of this length.
+    /// Returns this subject with another setting: claims without a deadline get a lease of this length.
     fn with_lease(mut self, lease: Duration) -> Self {
         self.config.lease = lease;
         self
     }
 
-    /// The same subject, but with this retention.
+    /// Returns this subject with this retention.
     fn with_retention(mut self, retention: Duration) -> Self {
         self.config.retention = retention;
         self

@@ -56,7 +56,8 @@ pub struct Step<T> {
 pub enum ResolveResult {
     /// The resolution is stored.
     Stored,
-    /// Nothing was written: the record has changed since it was read, is resolved already, or its owner still holds the lease.
+    /// Nothing was written. The record has changed since it was read, the record is already resolved, or the owner of
+    /// the record still holds the lease.
     Refused,
 }
 
@@ -197,7 +198,7 @@ pub(super) fn change(
         // harmless.
         (State::InProgress, Change::Renew(_)) if record.rev != fence.rev => outdated(record),
         (State::InProgress, Change::Checkpoint(checkpoint)) if record.rev != fence.rev => {
-            // A checkpoint without a revision is never written, so it cannot be the stored one.
+            // A checkpoint without a revision is never written, so the stored checkpoint is from another call.
             let is_next = fence.rev != 0 && record.rev == fence.rev + 1;
             if is_next && record.checkpoint == *checkpoint {
                 already(record)

@@ -92,7 +92,7 @@ impl Engine {
 
     /// The reason that blocks a key, if the stored value is accepted; otherwise `Unknown`. Two kinds of values are not
     /// accepted, because another program may have written them: a result without a valid MAC, and a lease that ends
-    /// later than `LATEST_END` from now.
+    /// more than `LATEST_END` in the future.
     pub(super) async fn check(
         &self,
         key: &RecordKey,

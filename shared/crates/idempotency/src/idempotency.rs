@@ -91,11 +91,11 @@ impl Idempotency {
     ///
     /// # Errors
     ///
-    /// As [`claim`](Self::claim).
+    /// See [`claim`](Self::claim).
     ///
     /// # Cancel safety
     ///
-    /// As [`claim`](Self::claim).
+    /// See [`claim`](Self::claim).
     pub async fn claim_as(
         &self,
         owner: OwnerId,
@@ -150,7 +150,7 @@ impl Idempotency {
 
     /// Waits at most until `limit` for the result of a running attempt. The wait never claims the key, so nothing runs.
     /// Returns what blocks the key at the end of the wait; `None`: the key is free. If the store does not answer a
-    /// look, the wait ends, and returns the result of the look before.
+    /// look, the wait ends, and returns the result of the previous look.
     ///
     /// # Errors
     ///
@@ -206,7 +206,7 @@ impl Idempotency {
         self.engine.store.prepare(deadline).await
     }
 
-    /// The key to send to a provider for the operation under `key`: the same as [`Lease::derived_key`].
+    /// The key to send to a provider for the operation under `key`. [`Lease::derived_key`] returns the same key.
     pub fn derived_key(&self, key: &RecordKey) -> DerivedKey {
         self.engine.derived_key(key)
     }

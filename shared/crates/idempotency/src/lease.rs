@@ -133,9 +133,9 @@ impl Lease {
         &self.checkpoint
     }
 
-    /// A lower bound of the time until the lease ends; zero: the lease has ended. A repeated claim gets the same lease
-    /// again, of which some time has passed already. For a resumed lease the time is unknown, and this returns the
-    /// longest lease.
+    /// A lower bound of the time until the lease ends; zero: the lease has ended. A repeated claim gets the lease
+    /// of the first claim, and part of that lease is already over. For a resumed lease, the time is unknown, and this
+    /// function returns the longest lease.
     pub fn lasts(&self) -> Duration {
         self.ends.remaining().unwrap_or(LONGEST_LEASE)
     }
@@ -212,8 +212,8 @@ impl Lease {
         written
     }
 
-    /// Renews the lease for this long from now, at most the longest lease. Returns a lower bound of the time until the
-    /// lease ends.
+    /// Renews the lease, which then lasts for `lease` after the renewal, but at most for the longest lease. Returns a
+    /// lower bound of the time until the lease ends.
     ///
     /// # Cancel safety
     ///

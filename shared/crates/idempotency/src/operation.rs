@@ -28,13 +28,13 @@ impl Operation {
         }
     }
 
-    /// The same operation under another policy.
+    /// Returns the operation with this policy.
     #[must_use]
     pub fn with_policy(self, policy: Policy) -> Self {
         Self { policy, ..self }
     }
 
-    /// The same operation with another least time.
+    /// Returns the operation with this least time.
     #[must_use]
     pub fn needing(self, least_time: Duration) -> Self {
         Self { least_time, ..self }

@@ -32,7 +32,7 @@ impl Idempotency {
     ///
     /// # Cancel safety
     ///
-    /// As [`claim`](Self::claim).
+    /// See [`claim`](Self::claim).
     pub async fn claim_patiently(
         &self,
         operation: &Operation,

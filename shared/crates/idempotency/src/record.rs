@@ -1,7 +1,7 @@
 //! The record of a key.
 //!
-//! A [`Record`] is the same in every store. Its times come from the clock of the store that holds it, never from a
-//! caller's. Only the functions in `decision` make its next state.
+//! A [`Record`] has the same fields in every store. All its times come from the clock of the store that holds the
+//! record, never from the clock of a caller. Only the functions in `decision` make the next state of a record.
 
 mod text;
 
@@ -32,7 +32,7 @@ pub struct Record {
     pub lease: Duration,
     /// Digest of the request. Taken at the claim, kept in every state.
     pub fingerprint: Fingerprint,
-    /// Whether another attempt is allowed if this one is abandoned.
+    /// Whether another attempt is allowed if this attempt is abandoned.
     pub policy: Policy,
     /// Time of the first claim. From then on, a provider may know the derived key.
     pub first_at: StoreTime,

@@ -21,7 +21,7 @@ pub struct SavedResponse {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
     pub body: SavedBody,
-    /// The MAC of the program that saved it, if it signs its responses.
+    /// The MAC, if the program that saved the response signed it.
     pub(super) mac: Option<ResponseMac>,
 }
 
@@ -129,7 +129,7 @@ impl SavedResponse {
         of_headers + self.whole_body().map_or(0, Bytes::len)
     }
 
-    /// The same response if its body has at most `limit` bytes; otherwise with a summary as its body.
+    /// Returns the response unchanged if the body has at most `limit` bytes. A longer body is replaced by its summary.
     #[must_use]
     pub(super) fn limited_to(&self, limit: usize) -> Self {
         match &self.body {
@@ -141,7 +141,7 @@ impl SavedResponse {
         }
     }
 
-    /// The same response without a MAC.
+    /// Returns the response without a MAC.
     #[must_use]
     pub(super) fn unsigned(&self) -> Self {
         Self {

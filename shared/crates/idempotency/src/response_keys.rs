@@ -106,7 +106,7 @@ impl ResponseKeys {
         is_ours
     }
 
-    /// The length precedes each part, so that no bytes can move from one part to the next.
+    /// Computes the MAC. The length of each part precedes it, so that no bytes can move from one part to the next.
     fn mac(
         &self,
         secret: &Secret,

@@ -8,7 +8,7 @@
 //! | the key | status | headers |
 //! |---|---|---|
 //! | is missing or invalid | 400 | |
-//! | has a result | that of the result, with its body byte for byte | `Idempotent-Replayed: true` |
+//! | has a result | the status of the result, with the body of the result byte for byte | `Idempotent-Replayed: true` |
 //! | belongs to another request | 422 | |
 //! | has a running attempt | 409 | `Retry-After`: the end of its lease |
 //! | …and the client sent `Prefer: wait=N` ([RFC 7240](https://www.rfc-editor.org/rfc/rfc7240)) | after at most N seconds, the status of another row | `Preference-Applied: wait=N` |
@@ -121,7 +121,7 @@ pub fn key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
 ///
 /// # Cancel safety
 ///
-/// As [`Idempotency::claim`].
+/// See [`Idempotency::claim`].
 pub async fn claim(
     idempotency: &Idempotency,
     operation: &Operation,

@@ -23,7 +23,7 @@ pub enum WriteResult<T = ()> {
 }
 
 impl<T> WriteResult<T> {
-    /// The same result with its stored value mapped.
+    /// Applies the function `value` to what [`Stored`](Self::Stored) contains. Returns every other result unchanged.
     pub(super) fn map<U>(self, value: impl FnOnce(T) -> U) -> WriteResult<U> {
         match self {
             Self::Stored(stored) => WriteResult::Stored(value(stored)),

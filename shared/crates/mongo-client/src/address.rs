@@ -63,7 +63,7 @@ impl Address {
         }
     }
 
-    /// Returns the deployment of a newer URI than that of `refused`, if there is one.
+    /// Returns the deployment of a URI that is newer than the URI of `refused`, if there is one.
     pub(super) async fn newer_than(
         &self,
         refused: &Deployment,

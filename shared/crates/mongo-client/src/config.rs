@@ -1,6 +1,6 @@
 //! The settings of the MongoDB client.
 //!
-//! They hold the URI as text. An invalid URI does not stop the start: every call fails, and health reports why.
+//! They hold the URI as text. A process with an invalid URI starts: every call fails, and health reports why.
 
 use foundation::secret::{Secret, SecretSource};
 

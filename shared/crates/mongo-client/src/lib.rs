@@ -42,7 +42,7 @@ const FIRST_ATTEMPT_SHARE: f64 = 0.5;
 /// Time limit of a call, even if the caller's deadline is later. The driver itself has no time limit for a reply.
 const OPERATION_LIMIT: Duration = Duration::from_secs(5);
 /// The shortest first attempt whose failure counts against the client. A shorter attempt was cut by the caller's
-/// deadline, so its failure proves nothing about the client.
+/// deadline, so its failure does not show that the client is unusable.
 const MEANINGFUL_ATTEMPT: Duration = Duration::from_millis(100);
 
 impl Mongo {

@@ -30,7 +30,7 @@ impl LiveClient {
         Arc::ptr_eq(&self.deployment, deployment)
     }
 
-    /// Whether both are the same client.
+    /// Whether `self` and `other` are clones of one client.
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.monitor, &other.monitor)
     }

@@ -44,7 +44,7 @@ impl PaymentAdmin {
         }
     }
 
-    /// The oldest open payments, at most `limit`, and the unreadable rows that the ledger found meanwhile.
+    /// The oldest open payments, at most `limit`, and the unreadable rows that this query found.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ pub(super) enum Anomaly {
     ChargedIntentUnnamed,
     /// An intent was charged, but its payment has no row.
     ChargedWithoutRow,
-    /// The amount or the currency of the intent is not that of its payment.
+    /// The intent has another amount or another currency than its payment.
     AmountMismatch,
     /// The mode (live or test) of the intent or of the API key is not the mode that `PAYMENT_LIVEMODE` sets.
     LivemodeMismatch,

@@ -112,7 +112,7 @@ impl NewPayment {
             payload: body,
         };
         let fingerprint = Fingerprint::of(&request)
-            .map_err(|_| vec![BodyError::new("", "JSON that names each member once")])?;
+            .map_err(|_| vec![BodyError::new("", "JSON without duplicate members")])?;
         Ok(Self {
             order,
             newly_invalid,
@@ -135,7 +135,8 @@ impl NewPayment {
 }
 
 impl Payments {
-    /// Payments that use `idempotency`, whose saved responses have to be signed with [`Setup::response_keys`]. Opens no connection.
+    /// The service that creates payments with the engine `idempotency`. That engine has to sign its saved responses with
+    /// [`Setup::response_keys`]. This call opens no connection.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
         Self {
             idempotency,

@@ -11,11 +11,12 @@ pub enum ProviderFinding {
     AlreadyEnded,
     /// The ledger names no intent, so the provider cannot have charged anything.
     NoIntent,
-    /// The provider has the intent in this status, spelled as the provider spells it.
+    /// The provider has the intent. This is the name that the provider gives to the status of the intent.
     Intent(&'static str),
     /// The intent has another amount or currency than the payment.
     AmountMismatch,
-    /// The provider does not have the intent that the ledger names. The reason can also be an API key of another account or mode.
+    /// The provider does not have the intent that the ledger names. The API key may belong to another account
+    /// or mode.
     NoSuchIntent,
     /// The provider gave no usable answer. The error code says why.
     Unreachable(&'static str),

@@ -13,7 +13,7 @@
 //! Reopening is safe. Each attempt first opens or finds the payment's row, and an attempt after a reopening knows that an earlier attempt
 //! may still be running. Processing an event twice is harmless.
 //!
-//! The run does not resolve the keys of other work. It counts those whose outcome is unknown, and an alarm watches the oldest of them.
+//! The run does not resolve the keys of other work. It counts the unknown keys of other work, and an alarm watches the oldest one.
 //! An abandoned key of other work is not reopened, even if the next attempt can take it over. Such work may have no ledger. Then only the
 //! key's record tells the next attempt that an earlier attempt may have acted.
 
@@ -75,7 +75,7 @@ const KEYS_OF_PAYMENTS: &str = "idempotency:http:payments.";
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
 /// Reads every unfinished key, and finishes the keys of payments and events. A key is not changed until
-/// `settle_after` has passed since the end of its lease, so that its client can retry first.
+/// `settle_after` has passed since the end of the lease, so that the client can retry first.
 ///
 /// # Errors
 ///
@@ -180,7 +180,7 @@ impl Work {
     }
 }
 
-/// Whether the attempt was abandoned, and `settle_after` has passed since the end of its lease, so that its client had time to retry.
+/// Whether the attempt was abandoned, and `settle_after` has passed since the end of the lease, so that the client had time to retry.
 fn is_abandoned(entry: &Entry, settle_after: Duration) -> bool {
     entry.progress.is_abandoned() && entry.lease_over_for >= settle_after
 }

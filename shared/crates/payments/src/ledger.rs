@@ -40,7 +40,7 @@ pub(super) trait Ledger: Send + Sync {
     /// The payment with this id, of any tenant.
     async fn read(&self, id: &str, deadline: Deadline) -> Result<Option<Payment>, LedgerError>;
 
-    /// The first open payments of a queue, and the ids of the unreadable rows that the ledger found meanwhile.
+    /// The first open payments of a queue, and the ids of the unreadable rows that this query found.
     async fn open_payments(
         &self,
         queue: Queue,
@@ -94,7 +94,7 @@ pub(super) enum Change {
     Look,
     /// Ends the payment, with its final response.
     End(Box<Payment>),
-    /// Ends a payment that has no intent. From then on no intent can be attached, so none is confirmed.
+    /// Ends a payment that has no intent. After that, no intent can be attached to the payment, so none is confirmed.
     EndWithoutIntent(Box<Payment>),
 }
 

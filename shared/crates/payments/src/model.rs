@@ -15,7 +15,7 @@
 //! [`Change::apply`](super::ledger::Change::apply). The adapter for Stripe reads the provider's errors. Only the provider's state machine,
 //! the network, and the engine around an attempt are written for the model. The engine has its own model, `idempotency/model.rs`.
 //!
-//! If a search finds no violation, that alone proves little. So the same search also runs with one planted bug at a time, and has to find
+//! A search with a mistake could miss every violation. So the same search also runs with one planted bug at a time, and has to find
 //! each bug.
 
 mod actor;

@@ -84,7 +84,7 @@ impl Order {
     ///
     /// # Errors
     ///
-    /// All errors in the body. The errors that every version reports come first, then those that only this version reports.
+    /// All errors in the body. The errors that every version reports come first. The errors that only this version reports follow.
     pub(super) fn parse(body: &[u8], environment: &Environment) -> Result<Parsed, Vec<BodyError>> {
         let Some(mut body) = Body::read(body) else {
             return Err(vec![BodyError::new("", "a JSON object")]);

@@ -40,7 +40,7 @@ pub struct Payment {
     pub answer: Option<String>,
 }
 
-/// The state of a payment. The last three are final.
+/// The state of a payment. `Succeeded`, `Declined` and `Failed` are final; the other states are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -58,7 +58,7 @@ pub enum State {
     Succeeded,
     /// The provider declined the payment, and it can no longer be charged.
     Declined,
-    /// The payment was not charged and no longer can be.
+    /// The payment was not charged, and can no longer be charged.
     Failed,
 }
 

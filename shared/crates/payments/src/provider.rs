@@ -68,7 +68,7 @@ pub(super) struct Intent {
     pub(super) client_secret: Option<String>,
     /// What the customer has to do, in the form that the customer's browser needs.
     pub(super) next_action: Option<Value>,
-    /// Why the provider last declined the intent; `None`: it has not declined it.
+    /// Why the provider last declined the intent; `None`: the provider has not declined the intent.
     pub(super) last_payment_error: Option<PaymentError>,
 }
 

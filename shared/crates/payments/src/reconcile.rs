@@ -1,4 +1,4 @@
-//! Reconciles payments that stayed open. Their clients have abandoned them, or they wait for the customer or the provider.
+//! Reconciles payments that stayed open: the client has abandoned the payment, or the payment waits for the customer or the provider.
 //!
 //! A run takes open payments page by page until its time is over. The ledger lists first the payments that the reconciler has not looked
 //! at for the longest time. So the next run continues where this run stopped, and payments that do not end do not delay other payments.
@@ -79,7 +79,8 @@ const COUNTING_TIME: Duration = Duration::from_millis(500);
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Reconciler {
-    /// A reconciler that uses `idempotency`, whose saved responses have to be signed with [`Setup::response_keys`]. Opens no connection.
+    /// A reconciler with the engine `idempotency`. That engine has to sign its saved responses with [`Setup::response_keys`]. This call
+    /// opens no connection.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
         Self {
             service: PaymentService::or_log(setup, |part| {
@@ -163,7 +164,7 @@ impl Reconciler {
                         value: keys.oldest_unknown.as_secs() as f64,
                     },
                 ];
-                // If the run is incomplete, it reports no counts: they would be too low, and would end the alarm.
+                // An incomplete run reports no counts, because counts that are too low would end the alarm.
                 if keys.is_complete {
                     self.metrics.record(("job", "payments-reconcile"), &unknown);
                 }
@@ -283,7 +284,7 @@ impl ReconcileReport {
             count("ReconcileRuns", 1),
             count("ReconcileFinished", self.finished.into()),
         ];
-        // If the run is incomplete, it does not report zero, because it has not seen every row.
+        // An incomplete run does not report zero, because the run has not seen every row.
         if self.finished || self.unreadable > 0 {
             run.push(count("PaymentsUnreadable", self.unreadable));
         }

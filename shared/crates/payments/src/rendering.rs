@@ -17,14 +17,14 @@ const DECLINED: Problem = Problem {
     status: StatusCode::PAYMENT_REQUIRED,
     slug: "payment-declined",
     title: "The payment was declined",
-    detail: "It was not charged and will not be. Ask for another payment method, and use a fresh Idempotency-Key.",
+    detail: "The payment was not charged and will not be charged. Ask for another payment method, and use a fresh Idempotency-Key.",
 };
 
 const FAILED: Problem = Problem {
     status: StatusCode::PAYMENT_REQUIRED,
     slug: "payment-failed",
     title: "The payment failed",
-    detail: "It was not charged and will not be. To try again, use a fresh Idempotency-Key.",
+    detail: "The payment was not charged and will not be charged. To try again, use a fresh Idempotency-Key.",
 };
 
 /// The members that a problem document about a payment has in addition.
@@ -57,7 +57,7 @@ struct Shown<'a> {
 const RECEIVED: &str = r#"{"received":true}"#;
 
 impl Payment {
-    /// The payment after it has ended in this way, with its final response.
+    /// Returns the payment after this end, with the final response.
     #[must_use]
     pub fn ended(&self, end: &End, now: Timestamp) -> Self {
         let mut ended = Self {

@@ -7,8 +7,9 @@
 //! 3. Confirm the intent whose id is *read back* from the row. An attempt that loses the race never confirms its own intent.
 //! 4. Take the next step by the intent's status ([`next_step()`]), and write the end into the ledger.
 //!
-//! The answer to a client is what the ledger then contains. A payment ends as "not charged" in two cases. The provider reports its intent
-//! as `canceled`, or the ledger closes a payment that has no intent. In both cases, no intent of the payment can be confirmed any more.
+//! The answer to a client is what the ledger contains after these steps. A payment ends as "not charged" in two cases: the provider
+//! reports its intent as `canceled`, or the ledger closes a payment that has no intent. In both cases, no intent of the payment can be
+//! confirmed any more.
 
 mod next_step;
 
@@ -53,6 +54,7 @@ pub(super) enum ConcurrentAttempt {
 pub(super) struct Reconciliation {
     /// The payment as it is in the ledger after the reconciliation.
     pub(super) payment: Payment,
+    /// What the reconciliation found at the provider.
     pub(super) finding: ProviderFinding,
     /// Whether the ledger acknowledged every write.
     pub(super) is_recorded: bool,

@@ -6,9 +6,9 @@
 //!
 //! | currencies | ISO 4217 counts | Stripe counts |
 //! |---|---|---|
-//! | most | hundredths | the same |
-//! | JPY and others ([`WHOLE`]) | whole units | the same |
-//! | BHD, JOD, KWD, OMR, TND | thousandths | the same, and the last digit is 0 |
+//! | most | hundredths | hundredths |
+//! | JPY and others ([`WHOLE`]) | whole units | whole units |
+//! | BHD, JOD, KWD, OMR, TND | thousandths | thousandths, and the last digit is 0 |
 //! | MGA | hundredths | whole units |
 //! | ISK, UGX | whole units | hundredths, always `00` |
 //! | IQD, LYD; funds (CLF, UYW) and metals (XAU) | | no documented unit |

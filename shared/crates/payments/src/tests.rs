@@ -55,7 +55,7 @@ impl Crash {
         if self.passed.fetch_add(1, Ordering::SeqCst) == self.at {
             std::future::pending::<()>().await;
         }
-        // Lets other tasks run before this one continues.
+        // Lets other tasks run before this task continues.
         tokio::task::yield_now().await;
     }
 
@@ -200,7 +200,7 @@ impl World {
         }
     }
 
-    /// A process that crashes at this point.
+    /// A process that crashes at the point with the number `at`.
     fn process(&self, at: usize) -> Payments {
         let crash = Arc::new(Crash {
             at,
@@ -251,7 +251,7 @@ impl World {
             .count()
     }
 
-    /// The final answers of two clients, each of which repeats its request until it has one.
+    /// The final answers to two clients. Each client repeats its request until it gets a final answer.
     async fn final_answers(&self) -> [ClientAnswer; 2] {
         let processes = [self.process(NEVER), self.process(NEVER)];
         let client = async |process: &Payments, method: &str| loop {

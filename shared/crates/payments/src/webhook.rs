@@ -10,8 +10,8 @@
 //! - a charge contradicts the ledger ([`Anomaly`]), until an operator repairs it,
 //! - the mode of the intent (live or test) is not the configured mode, until the configuration is repaired.
 //!
-//! If the intent has another amount than the payment, the endpoint reports that and accepts the event. It does the same if the provider
-//! does not have the intent. Processing the same event again would change nothing, and the reconciler looks at the payment anyway.
+//! The endpoint reports two problems but accepts the event: the intent has another amount than the payment, or the provider does not have
+//! the intent. Processing the event again would change nothing, and the reconciler looks at the payment anyway.
 //!
 //! Other systems and environments may use the same Stripe account. Their events have no `metadata.payment_id`, or have another
 //! `metadata.environment`. Such events are accepted and ignored.
@@ -112,7 +112,8 @@ impl From<EventAnswer> for EventOutcome {
 }
 
 impl Webhook {
-    /// A webhook that uses `idempotency`, whose saved responses have to be signed with [`Setup::response_keys`]. Opens no connection.
+    /// A webhook with the engine `idempotency`. That engine has to sign its saved responses with [`Setup::response_keys`]. This call opens
+    /// no connection.
     pub fn new(setup: &Setup, idempotency: Idempotency) -> Self {
         let source = setup.config.webhook_secrets.as_ref();
         let secrets = source
@@ -279,7 +280,7 @@ impl Webhook {
                 );
                 Processing::Recorded
             }
-            // The payment may stay open. But if the same event were processed again, that would change nothing.
+            // The payment may stay open. Processing the event again would change nothing, so the event is accepted.
             ProviderFinding::AlreadyEnded
             | ProviderFinding::NoIntent
             | ProviderFinding::Intent(_)
@@ -297,8 +298,8 @@ impl Webhook {
 
 /// How an event contradicts the ledger, if it does.
 ///
-/// Our steps confirm an intent only after the payment's row names it. They end a payment as not charged only when its intent can no longer
-/// be charged. If a charge contradicts one of these rules, our steps did not make it.
+/// Our steps confirm an intent only after the payment's row names it. Our steps end a payment as not charged only when the intent can
+/// no longer be charged. If a charge contradicts one of these rules, our steps did not make that charge.
 fn anomaly(event: &Event, payment: &Payment) -> Option<Anomaly> {
     if !event.is_of_charge() {
         None

@@ -36,7 +36,7 @@ pub struct LogConfig {
     pub format: Option<LogFormat>,
     /// The minimum level of our own lines.
     pub level: Level,
-    /// Whether the process runs on Lambda. If it does, its text lines contain all ids.
+    /// Whether the process runs on Lambda. If so, the text lines contain all ids.
     pub deployed: bool,
 }
 

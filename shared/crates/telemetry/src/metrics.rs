@@ -2,8 +2,8 @@
 //!
 //! Metrics are log lines in CloudWatch's Embedded Metric Format, which needs no request and no connection
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
-//! No crate is used for the format. The existing crates add a global recorder and wrap the handler, which is more to
-//! learn than the format itself.
+//! No crate is used for the format. The existing crates add a global recorder and wrap the handler, and so are more
+//! complicated than the format itself.
 //!
 //! Metrics are written only on Lambda.
 

@@ -151,7 +151,7 @@ fn operation_results(
     let result = |(operation, outcome): (Operation, Result<(), Reason>)| {
         let error_code = match (operation, outcome) {
             (_, Err(reason)) => Some(reason.code()),
-            // Reading or deleting a key that was not set proves nothing.
+            // If the probe could not set the key, reading and deleting the key do not show whether Redis works.
             (Operation::Get | Operation::Delete, Ok(())) if !is_set => Some("skipped"),
             (Operation::Get, Ok(())) if check.value_matches == Some(false) => {
                 Some("value_mismatch")
@@ -194,6 +194,7 @@ fn evicts(server: &ServerInfo) -> bool {
 struct Memory {
     /// The used memory that counts towards the limit.
     used: u64,
+    /// The memory limit of the server.
     limit: u64,
 }
 

@@ -22,7 +22,7 @@ pub fn fresh_key() -> RecordKey {
     key_of("alice", &OwnerId::fresh().to_string())
 }
 
-/// The record key of this key of a tenant.
+/// The record key for the idempotency key `key` of `tenant`.
 pub fn key_of(tenant: &str, key: &str) -> RecordKey {
     let scope = Scope::http("charge", tenant).expect("a scope");
     RecordKey::new(&scope, &IdempotencyKey::parse(key).expect("a key"))
@@ -49,7 +49,7 @@ pub fn a_payment() -> Operation {
     Operation::new(fresh_key(), paying(10))
 }
 
-/// The same payment under a policy that allows takeovers.
+/// A payment of ten euros under a fresh key, with a policy that allows takeovers.
 pub fn a_resumable_payment() -> Operation {
     a_payment().with_policy(Policy::RerunAlways)
 }

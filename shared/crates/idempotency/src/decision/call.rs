@@ -13,7 +13,7 @@ pub struct ClaimRequest {
     pub owner: OwnerId,
     /// Digest of the request.
     pub fingerprint: Fingerprint,
-    /// Whether another attempt is allowed if this one is abandoned.
+    /// Whether another attempt is allowed if this attempt is abandoned.
     pub policy: Policy,
     /// Length of the lease.
     pub lease: Duration,
@@ -41,7 +41,7 @@ pub enum Change {
     Complete(SavedResponse),
     /// Releases the key: this attempt had no effect.
     Release,
-    /// Renews the lease, which then lasts this long from now.
+    /// Renews the lease, which then ends this long after the renewal.
     Renew(Duration),
     /// Stores data for the next attempt.
     Checkpoint(Bytes),

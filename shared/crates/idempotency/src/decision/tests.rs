@@ -599,7 +599,7 @@ fn the_attempt_after_a_reopening_is_a_takeover() {
     );
 }
 
-/// The version of this record at another revision.
+/// The version of `record`, with `rev` as its revision.
 fn version(record: &Record, rev: u64) -> Version {
     Version {
         rev,

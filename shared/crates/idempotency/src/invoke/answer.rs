@@ -48,7 +48,7 @@ pub(super) enum Answer {
     Completed(Stored),
     /// The key may be claimed again.
     Released,
-    /// The lease lasts `expires_in_ms` from now. The caller stores `rev` in its lease.
+    /// The lease ends in `expires_in_ms`. The caller stores `rev` in its lease.
     Renewed { rev: u64, expires_in_ms: u64 },
     /// The checkpoint is stored. The caller stores `rev` in its lease.
     Saved { rev: u64 },

@@ -7,10 +7,12 @@ use foundation::json::{self, Members};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// A problem of a request. `pointer` is its position in the request, as a JSON Pointer (RFC 6901).
+/// A problem of a request.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Problem {
+    /// The position of the problem in the request, as a JSON Pointer (RFC 6901).
     pub(super) pointer: String,
+    /// What is wrong at this position, or what was expected instead.
     pub(super) detail: Cow<'static, str>,
 }
 
@@ -18,8 +20,9 @@ pub(super) struct Problem {
 #[derive(Debug, Default)]
 pub(super) struct Problems(Vec<Problem>);
 
-/// An object in a request. `pointer` is its position, as a JSON Pointer.
+/// An object in a request.
 pub(super) struct Object<'a> {
+    /// The position of the object in the request, as a JSON Pointer.
     pointer: &'static str,
     /// The members that have not been read yet.
     members: BTreeMap<String, &'a RawValue>,

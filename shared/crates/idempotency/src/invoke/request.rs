@@ -279,8 +279,8 @@ fn token(mut lease: Object<'_>, namespace: &str, problems: &mut Problems) -> Opt
         |value| whole(value, &ATTEMPTS).ok_or("expected a whole number from 1 to 4294967295"),
         problems,
     );
-    // The caller got this member in the reply, and sends it back with the rest of the lease. It is ignored, because the
-    // store knows the real value.
+    // The caller got `expires_in_ms` in the reply, and sends it back with the rest of the lease. The value is ignored,
+    // because the store knows when the lease ends.
     lease.optional(
         "expires_in_ms",
         |value| whole(value, &EVER_MS).ok_or("expected a whole number"),

@@ -86,7 +86,7 @@ impl Writer {
         }
     }
 
-    /// The token of this attempt. From now on, another process may write for this attempt.
+    /// The token of this attempt. After this call, another process can write for this attempt.
     pub(super) fn token(&self) -> LeaseToken {
         self.is_shared.store(true, Ordering::Relaxed);
         LeaseToken {

@@ -24,7 +24,8 @@ pub(super) enum Bug {
     ReleaseForTheAttemptBefore,
     NoteOverALaterOne,
     // Renewals
-    /// A holder keeps its revision after an unacknowledged write, so a renewal mistakes a later write for its own.
+    /// A holder keeps its revision after an unacknowledged write, so the holder mistakes a later write for its
+    /// own renewal.
     KeepTheRevision,
     // Resolving
     ResolveKeepsTheOwner,

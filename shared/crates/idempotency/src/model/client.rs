@@ -35,7 +35,9 @@ pub(super) struct Held {
     pub(super) rev: u64,
     /// When the holder expects the lease to end, if renewals are modelled.
     pub(super) ends: u64,
+    /// How many checkpoints the holder can still send.
     pub(super) notes_left: u8,
+    /// How many renewals the holder can still send.
     pub(super) renewals_left: u8,
 }
 

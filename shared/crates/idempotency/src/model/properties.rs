@@ -1,4 +1,4 @@
-//! The properties of every state, and the steps that a search has to cover.
+//! The properties that must hold in every state, and the steps that a search must reach at least once.
 
 use stateright::Property;
 
@@ -107,7 +107,8 @@ fn forbidden_steps() -> Vec<Property<Protocol>> {
     }
 }
 
-/// The steps that a search has to cover, because it would otherwise prove too little.
+/// The steps that a search must reach at least once. Without them, the search would miss cases in which a
+/// property could fail.
 fn coverage(protocol: &Protocol) -> Vec<Property<Protocol>> {
     macro_rules! once {
         ($witness:ident) => {

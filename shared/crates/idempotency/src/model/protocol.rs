@@ -13,7 +13,7 @@ pub(super) struct Protocol {
     pub(super) policy: Policy,
     pub(super) beginning: Beginning,
     pub(super) clients: u8,
-    /// Number of different requests that the clients send under the key, in turn.
+    /// Number of different requests under the key. The clients take these requests in turn.
     pub(super) requests: u8,
     /// Largest number of faults.
     pub(super) faults: u8,

@@ -31,8 +31,8 @@ impl World {
         self.enter(id, next);
     }
 
-    /// The client's request gets no reply. If it was a claim, a read or a holder's write, the client sends it once
-    /// more, with the same owner.
+    /// The client's request gets no reply. If the request was a claim, a read or a holder's write, the client
+    /// sends the request once more, with the same owner.
     pub(super) fn receive_nothing(&mut self, protocol: &Protocol, id: usize) {
         let client = &mut self.clients[id];
         client.unanswered += 1;

@@ -27,8 +27,8 @@ impl World {
         self.reconciler.seen = Some(seen);
     }
 
-    /// The reconciler asks the provider, which either reports the effect or refuses the attempt from now on. Then the
-    /// reconciler sends its finding, which may arrive late or never.
+    /// The reconciler asks the provider, which either reports the effect or refuses every later request of the
+    /// attempt. Then the reconciler sends its finding, which may arrive late or never.
     pub(super) fn conclude(&mut self, protocol: &Protocol) {
         let Some(seen) = self.reconciler.seen.take() else {
             return;

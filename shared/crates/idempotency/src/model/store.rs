@@ -1,6 +1,7 @@
 //! The authoritative store: its records, and how it applies requests.
 //!
-//! It uses the functions of the real stores (`decision`). Its MongoDB filters are those of `store/mongo_store.rs`.
+//! It uses the functions of the real stores (`decision`). `insert`, `update` and `swap` restate the filters of
+//! `store/mongo_store.rs` as conditions in Rust.
 
 use super::bug::Bug;
 use super::identity::claim;

@@ -8,15 +8,16 @@ use crate::store_time::StoreTime;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stored {
     pub(super) record: Option<Record>,
-    /// The generation of the record. If there is no record, the generation of the last one. Executions are counted per
+    /// The generation of the record, or of the last record if there is none now. Executions are counted per
     /// generation.
     pub(super) generation: u8,
     /// Whether the retention of the last record is over, so that the next claim starts a new generation.
     pub(super) is_forgotten: bool,
-    /// Redis alone: the last instant at which the record exists.
+    /// The last instant at which the record exists. Only Redis alone sets it.
     pub(super) expires: Option<StoreTime>,
-    /// Only with `Bug::KeepFinishedAt`: the `finished_at` of an unfinished record.
+    /// The `finished_at` of an unfinished record. Only `Bug::KeepFinishedAt` sets it.
     pub(super) left_over: Option<StoreTime>,
+    /// The highest revision so far in this generation.
     pub(super) highest_rev: u64,
     /// The clients whose attempts were resolved. Each client has one bit.
     pub(super) resolved: u8,
@@ -45,8 +46,8 @@ impl Stored {
             .is_some_and(|at| now >= at.after(protocol.retention()))
     }
 
-    /// This value after the record is deleted. If the deletion was correct (`is_right`), the next claim starts a new
-    /// generation.
+    /// Returns the value that follows the deletion of the record. If the deletion was correct (`is_right`), the next
+    /// claim starts a new generation.
     pub(super) fn forgetting(self, is_right: bool) -> Self {
         Self {
             record: None,

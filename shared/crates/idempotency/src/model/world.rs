@@ -15,6 +15,7 @@ use crate::store_time::StoreTime;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct World {
+    /// The time, in ticks of the clock.
     pub(super) now: u64,
     /// The acknowledged state of the authoritative store; in MongoDB, the state of a majority.
     pub(super) acknowledged: Stored,
@@ -27,10 +28,13 @@ pub(super) struct World {
     pub(super) hints_before: Option<Held>,
     pub(super) clients: Vec<Client>,
     pub(super) reconciler: Reconciler,
+    /// The requests that were sent and have not arrived yet.
     pub(super) in_flight: Vec<Message>,
+    /// The number of faults that can still happen.
     pub(super) faults: u8,
     /// A generation and an attempt. The provider refuses the requests of this attempt and of all earlier attempts.
     pub(super) fence: (u8, u64),
+    /// The number of checkpoints that clients have begun to store.
     pub(super) notes_begun: u8,
 
     // Data for the properties.
@@ -46,7 +50,9 @@ pub(super) struct World {
     pub(super) responses: BTreeSet<Answer>,
     /// The last generation whose retention is over.
     pub(super) ended: u8,
+    /// The forbidden steps that occurred.
     pub(super) violations: BTreeSet<Violation>,
+    /// The steps that a search must reach, and that occurred.
     pub(super) witnessed: BTreeSet<Witness>,
 }
 
@@ -66,7 +72,8 @@ pub(super) enum Violation {
     OlderResult,
 }
 
-/// A step that has to occur in the search, because the search would otherwise prove too little.
+/// A step that a search must reach at least once. Otherwise, the search would miss cases in which a property could
+/// fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Witness {
     Replay,

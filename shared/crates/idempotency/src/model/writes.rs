@@ -36,7 +36,7 @@ impl World {
             Some(Bug::KeepFinishedAt) => before.record.as_ref().and_then(Record::finished_at),
             _ => None,
         };
-        // This attempt starts only now, so it was not resolved before: the bit of its owner is cleared.
+        // This attempt starts with this write, so it is not resolved: the bit of its owner is cleared.
         let claims_again = bit_of(protocol, &next);
         self.write(
             protocol,

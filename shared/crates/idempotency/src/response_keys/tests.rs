@@ -110,7 +110,7 @@ async fn a_list_of_two_keys_rotates_the_key() {
         // The first key signs.
         (both.as_str(), PREVIOUS, false),
         (PREVIOUS, CURRENT, false),
-        // Without a key, a MAC proves nothing.
+        // Without a list of keys, responses are not signed, and none is accepted.
         ("", CURRENT, false),
         (CURRENT, "", false),
         ("", "", false),

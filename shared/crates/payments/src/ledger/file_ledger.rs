@@ -87,8 +87,8 @@ impl Ledger for FileLedger {
         read(&self.folder, id).map_err(|error| self.error(id, &error))
     }
 
-    /// The list contains every unreadable file, whatever the queue. For such a file it is unknown when its payment was created, and when
-    /// the reconciler last looked at the payment.
+    /// Every list contains all unreadable files. For such a file, it is unknown when the payment was created and when the reconciler
+    /// last looked at the payment.
     async fn open_payments(&self, queue: Queue, _: Deadline) -> Result<OpenPayments, LedgerError> {
         let mut open = OpenPayments::default();
         for (id, payment) in self.all()? {

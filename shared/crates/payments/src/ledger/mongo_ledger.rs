@@ -212,8 +212,8 @@ impl Ledger for MongoLedger {
 
 /// The aggregation that reads a queue.
 ///
-/// The aggregation has the same rule as [`Queue::contains`] and [`Queue::sort_key`]; a test compares them. The aggregation also finds rows
-/// whose state or times are damaged.
+/// The aggregation selects payments by the rule of [`Queue::contains`], and sorts them by [`Queue::sort_key`]. A test checks both. The
+/// aggregation also finds rows whose state or times are damaged.
 fn pipeline(queue: Queue, limit: u32) -> [Document; 4] {
     let states = State::OPEN.into_iter().chain(State::FINAL);
     let is_damaged = doc! { "$nin": states.map(State::name).collect::<Vec<_>>() };
@@ -247,8 +247,8 @@ fn is_open() -> Document {
     doc! { "$in": State::OPEN.map(State::name).to_vec() }
 }
 
-/// The filter of a change, and the members that the change sets. The caller adds the condition that the state is open. The filter and the
-/// members have the same rule as [`Change::apply`]; a test compares them.
+/// The filter of a change, and the members that the change sets. The caller adds the condition that the state is open. An update with
+/// this filter and these members has the effect of [`Change::apply`]; a test checks that.
 fn written(change: &Change) -> Result<(Document, Document), LedgerError> {
     let now = Timestamp::now().to_string();
     Ok(match change {

@@ -1,4 +1,4 @@
-//! The file ledger and the MongoDB ledger behave alike.
+//! Tests that the file ledger and the MongoDB ledger behave in the same way.
 
 use std::time::Duration;
 
@@ -128,7 +128,7 @@ async fn both_ledgers_change_a_payment_alike() {
     }
 }
 
-/// The same change, but its payment has this number.
+/// Returns `change`. If the change contains a payment, that payment gets the id with this number.
 fn about(change: Change, number: usize) -> Change {
     let named = |ended: Box<Payment>| {
         Box::new(Payment {

@@ -1,7 +1,7 @@
 //! The client's two attempts, the reconciler and a webhook event, step by step.
 //!
-//! Between reading the payment's row and the outcome, the real code runs ([`behaviour`]). This module models the code before and after that
-//! part. That code is in `create.rs`, `reconcile.rs` and `webhook.rs`.
+//! The real code runs after the payment's row is read, until the outcome is known ([`behaviour`]). This module models the steps before and
+//! after that part, which are in `create.rs`, `reconcile.rs` and `webhook.rs`.
 
 use super::behaviour::{self, Next, Reply, Request, Role, SeenIntent, Start};
 use super::message::{Delivery, Key, KeyWrite, Message, Received, Written};

@@ -54,9 +54,11 @@ pub(super) enum Request {
 pub(super) enum Reply {
     Intent(SeenIntent),
     Failed(ErrorKind),
-    /// The ledger's reply. `fits`: whether the write was applied. `row`: the row afterwards.
+    /// The ledger's reply to a write.
     Row {
+        /// Whether the write was applied.
         fits: bool,
+        /// The row after the write.
         row: Row,
     },
     /// The ledger did not answer.
@@ -70,6 +72,7 @@ pub(super) struct SeenIntent {
     pub(super) status: IntentStatus,
     /// Whether the intent has the order's amount.
     pub(super) fits_order: bool,
+    /// Whether the provider has declined the intent at least once.
     pub(super) is_declined: bool,
 }
 
@@ -212,6 +215,7 @@ impl Point {
 
 /// A ledger and a provider that give the replies of a script.
 struct Script {
+    /// The replies that the run has not received yet.
     replies: Mutex<std::vec::IntoIter<Reply>>,
     /// The request that the run makes after the last reply.
     pending: Mutex<Option<Request>>,

@@ -7,8 +7,8 @@ use super::row::{Answer, Row};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Delivery {
     Answered,
-    /// The request is carried out and its reply is lost. If the receiver is the provider, it answers 500; otherwise the sender gets no
-    /// answer.
+    /// The request is carried out and its reply is lost. If the receiver is the provider, the sender gets 500; otherwise the sender gets
+    /// no answer.
     ReplyLost,
     /// The request is not carried out and times out.
     Lost,
@@ -49,7 +49,8 @@ pub(super) enum KeyWrite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     Absent,
-    /// The record is in progress or marked as unknown. Another attempt can take over from both, because the lease can end at any time.
+    /// The record is in progress or marked as unknown. In both states, another attempt can take over, because the lease can
+    /// end at any time.
     Held {
         by: usize,
         took_over: bool,

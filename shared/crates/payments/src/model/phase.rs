@@ -41,8 +41,8 @@ pub(super) enum Phase {
     },
 }
 
-/// The numbers of the client's attempts among the actors. The second attempt begins at any time after the first. By then the first attempt
-/// may have crashed, or may be frozen with an expired lease.
+/// The numbers of the client's attempts among the actors. The second attempt begins at any time after the first. When it begins, the
+/// first attempt may have crashed, or may be frozen with an expired lease.
 pub(super) const ATTEMPTS: Range<usize> = 0..2;
 pub(super) const RECONCILER: usize = 2;
 

@@ -27,6 +27,7 @@ pub(super) struct Provider {
     pub(super) intents: Vec<Intent>,
     /// The intent that the idempotency key of the creation made; `None` after the provider has pruned the key.
     created: Option<IntentNumber>,
+    /// Whether the provider has refused a creation of the intent.
     has_refused_creation: bool,
     /// The number of charges.
     pub(super) charges: u8,
@@ -37,6 +38,7 @@ pub(super) struct Intent {
     pub(super) status: IntentStatus,
     /// Whether the intent has the order's amount.
     pub(super) fits_order: bool,
+    /// Whether the provider has declined the intent at least once.
     is_declined: bool,
     /// Whether a confirmation has reached the intent.
     was_confirmed: bool,

@@ -14,9 +14,11 @@ use crate::provider::{IntentStatus, ProviderError, read_stripe};
 /// The part of the reconciler that finishes abandoned keys, modelled after `keys.rs`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Schedule {
+    /// How often the reconciler can still read the key.
     pub(super) looks_left: u8,
     /// The key that the reconciler has read, and the value that it is about to write.
     pub(super) found: Option<(Key, Key)>,
+    /// Whether the reconciler has reopened the key.
     pub(super) has_reopened: bool,
 }
 
@@ -27,11 +29,13 @@ pub(super) struct World {
     pub(super) provider: Provider,
     pub(super) actors: Vec<Actor>,
     pub(super) schedule: Schedule,
+    /// The late requests, which have not arrived yet.
     pub(super) in_flight: Vec<Message>,
+    /// The number of faults that can still happen.
     pub(super) faults: u8,
     /// Whether the ledger has replaced a final response.
     pub(super) changed_an_answer: bool,
-    /// Whether an attempt has answered a client with a final response that is not the ledger's.
+    /// Whether an attempt has answered a client with another final response than the one in the ledger.
     pub(super) contradicted_the_ledger: bool,
     /// Whether an attempt has answered that nothing was done.
     pub(super) answered_nothing_done: bool,

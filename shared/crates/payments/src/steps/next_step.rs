@@ -37,8 +37,8 @@ pub(super) enum NextStep {
     Wait(State),
 }
 
-/// The next step if the intent has this status and this was the attempt's last request. `decline_code` is the decline code that the
-/// provider gave last.
+/// The next step of an attempt. `status` is the current status of the intent. `last` is the attempt's last request that could change the
+/// intent. `decline_code` is the decline code that the provider gave last.
 pub(super) fn next_step(
     purpose: Purpose,
     status: IntentStatus,

@@ -61,7 +61,7 @@ async fn the_ledger_answers_for_a_key_that_another_request_holds() {
     assert_eq!((again.status, again.body), (paid.status, paid.body));
 }
 
-/// A payment that waits for its customer completes its key with a reference, so no operator has to
+/// If a payment waits for the customer, the key is completed with a reference to the payment. So no operator has to
 /// resolve the key.
 #[tokio::test]
 async fn a_pending_payment_completes_its_key_with_a_reference() {

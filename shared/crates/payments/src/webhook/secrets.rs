@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    /// The list as it is in Secrets Manager. There is no newer version of it.
+    /// Each case checks a signature with one list. The list does not change during the case.
     #[tokio::test]
     async fn an_event_is_valid_if_a_secret_of_the_list_signed_it() {
         let cases = [

@@ -18,8 +18,8 @@ pub(super) struct ReadBackoff {
 pub(super) enum ReadOutcome {
     /// The store has a new value.
     NewValue,
-    /// The store has the same value. This is normal, because the secret was read again only because its time to live
-    /// was over.
+    /// The store has the same value, and no server had rejected the value. The secret was read again only because its
+    /// time to live was over.
     StillValid,
     /// The store still has a value that a server had rejected.
     StillRejected,

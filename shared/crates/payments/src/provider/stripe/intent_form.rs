@@ -15,7 +15,7 @@ pub(super) fn amount_of(order: &Order) -> Option<i64> {
     unit.to_stripe(order.amount).ok()
 }
 
-/// The form of a new intent. It is the same in every attempt, because Stripe rejects an idempotency key that it has seen with another form.
+/// The form of a new intent. Every attempt sends the same form, because Stripe rejects a used idempotency key with another form.
 pub(super) fn intent_form(
     payment: &Payment,
     environment: &Environment,
@@ -34,7 +34,7 @@ pub(super) fn intent_form(
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
     // The webhook finds the payment by the id, and ignores events of other environments on the same account. An order that an older version
-    // accepted may have metadata with the same names. Our values overwrite the order's values.
+    // accepted may have metadata with these names. Our values overwrite the order's values.
     let [id, of_environment, of_description] = OUR_METADATA;
     let description = order.description.as_deref();
     metadata.extend(description.map(|text| (of_description, text)));
