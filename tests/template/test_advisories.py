@@ -176,7 +176,7 @@ class Advisories(unittest.TestCase):
         files = {file for files in advisories.locked(ROOT).values() for file in files}
         contestants = "bench/contestants"
         self.assertLessEqual(
-            {"Cargo.lock", "examples/payment-lambda/Cargo.lock", "tests/harness/mongo/jars.sha256", f"{contestants}/idempotent-crate/Cargo.lock", f"{contestants}/powertools-python/requirements.txt", f"{contestants}/powertools-typescript/package-lock.json"},
+            {"Cargo.lock", "examples/durable-payment/Cargo.lock", "examples/payment-lambda/Cargo.lock", "tests/harness/mongo/jars.sha256", f"{contestants}/idempotent-crate/Cargo.lock", f"{contestants}/powertools-python/requirements.txt", f"{contestants}/powertools-typescript/package-lock.json"},
             files,
         )
         self.assertLessEqual({f"scripts/locks/{lock.name}" for lock in (ROOT / "scripts/locks").iterdir()}, files)
