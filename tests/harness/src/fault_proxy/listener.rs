@@ -1,6 +1,8 @@
 //! Accepts connections and serves them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -13,9 +15,7 @@ impl Switchboard {
         if self.settings.lock().listener.is_some() {
             return;
         }
-        let listener = TcpListener::bind(self.address())
-            .await
-            .expect("the proxy's port is reserved for it");
+        let listener = bind(self.address()).await;
         let accepting = tokio::spawn(Arc::clone(&self).accept(listener));
         self.settings.lock().listener = Some(accepting);
     }
@@ -36,4 +36,20 @@ impl Switchboard {
             });
         }
     }
+}
+
+/// Listens on the proxy's port, which is reserved for it.
+///
+/// The port can still be in use for a moment after the proxy has closed it. If another test starts a process at that time,
+/// the new process has a copy of the listener until it runs its program.
+async fn bind(address: SocketAddr) -> TcpListener {
+    let mut bound = TcpListener::bind(address).await;
+    for _ in 0..200 {
+        if bound.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        bound = TcpListener::bind(address).await;
+    }
+    bound.expect("the proxy's port is reserved for it")
 }
