@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use harness::{FaultProxy, RedisServer, within};
-use redis_client::{Error, Expiry, Reason, RedisClient, Repeat, Script, Ttl};
+use redis_client::{Error, Expiry, Reason, RedisClient, Repeat, Script, SetIfAbsent, Stored, Ttl};
 use shared::deadline::Deadline;
 
 use crate::given;
 
 const MINUTE: Duration = Duration::from_secs(60);
+const LASTING: Expiry = Expiry::After(MINUTE);
 
 /// A client with short time limits.
 fn client_of(url: &str) -> RedisClient {
@@ -60,6 +61,114 @@ async fn incr_and_expire_work() {
     assert_eq!(client.expire("counter", MINUTE).await, Ok(true));
     assert!(matches!(client.ttl("counter").await, Ok(Ttl::Left(_))));
     assert_eq!(client.expire("nothing", MINUTE).await, Ok(false));
+}
+
+#[tokio::test]
+async fn an_absent_key_is_set_and_a_present_one_is_returned() {
+    let redis = RedisServer::start().await;
+    let client = client_of(&redis.url());
+
+    let set = client.set_if_absent("key", b"\xffone", MINUTE).await;
+    let found = client.set_if_absent("key", b"two", MINUTE).await;
+    redis.command(&["PERSIST", "key"]).await;
+    let permanent = client.set_if_absent("key", b"three", MINUTE).await;
+
+    assert_eq!(set, Ok(SetIfAbsent::Set));
+    let Ok(SetIfAbsent::Present(Stored { value, ttl })) = found else {
+        panic!("{found:?}");
+    };
+    assert_eq!(value, b"\xffone");
+    assert!(matches!(ttl, Ttl::Left(left) if left > MINUTE / 2 && left <= MINUTE));
+    let value = b"\xffone".to_vec();
+    let ttl = Ttl::NoExpiry;
+    assert_eq!(permanent, Ok(SetIfAbsent::Present(Stored { value, ttl })));
+}
+
+#[tokio::test]
+async fn a_value_is_replaced_only_if_it_is_the_expected_one() {
+    let redis = RedisServer::start().await;
+    let client = client_of(&redis.url());
+    let replace = async |expected: &[u8], value: &[u8]| {
+        client.set_if_equal("key", expected, value, LASTING).await
+    };
+
+    assert_eq!(replace(b"one", b"two").await, Ok(false));
+    assert_eq!(client.exists("key").await, Ok(false));
+    client
+        .set("key", b"\xffone", Expiry::Never)
+        .await
+        .expect("set");
+    assert_eq!(replace(b"\xfeone", b"two").await, Ok(false));
+    assert_eq!(replace(b"\xffone", b"\x00two").await, Ok(true));
+    assert_eq!(client.get("key").await, Ok(Some(b"\x00two".to_vec())));
+    assert!(matches!(client.ttl("key").await, Ok(Ttl::Left(left)) if left <= MINUTE));
+    assert_eq!(replace(b"\xffone", b"three").await, Ok(false));
+}
+
+/// A server without `IFEQ` rejects the first command of a connection, and gets the script from then on.
+#[tokio::test]
+async fn a_server_is_asked_only_once_whether_it_supports_ifeq() {
+    let (_redis, proxy, client) = proxied().await;
+    proxy.reset_counters();
+    for _ in 0..3 {
+        let replaced = client.set_if_equal("key", b"a", b"b", LASTING).await;
+        assert_eq!(replaced, Ok(false));
+    }
+
+    let commands = proxy.commands();
+    let by_script = ["SET", "EVALSHA", "EVAL", "EVALSHA", "EVALSHA"];
+    assert!(
+        commands == ["SET"; 3] || commands == by_script,
+        "{commands:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_conditional_write_rejects_a_value_of_another_type() {
+    let redis = RedisServer::start().await;
+    let client = client_of(&redis.url());
+    redis.command(&["HSET", "key", "a", "b"]).await;
+
+    let set = client.set_if_absent("key", b"one", MINUTE).await;
+    let replaced = client.set_if_equal("key", b"b", b"c", LASTING).await;
+
+    assert_eq!(set, Err(Error::Refused(Reason::Rejected)));
+    assert_eq!(replaced, Err(Error::Refused(Reason::Rejected)));
+    assert_eq!(redis.query::<String>(&["HGET", "key", "a"]).await, "b");
+}
+
+/// The user may run `SET`, but not `PTTL`, which is sent with it.
+#[tokio::test]
+async fn a_claim_succeeds_without_the_permission_to_read_its_expiry() {
+    let redis = RedisServer::builder().user("app", "pw", "~* +@all -pttl");
+    let redis = redis.start().await;
+    let client = client_of(&redis.url_with("app", "pw"));
+
+    let set = client.set_if_absent("key", b"one", MINUTE).await;
+    let found = client.set_if_absent("key", b"two", MINUTE).await;
+
+    assert_eq!(set, Ok(SetIfAbsent::Set));
+    assert_eq!(found, Err(Error::Refused(Reason::NoPermission)));
+}
+
+/// The reply is lost, and the connection too. The command is sent again, and finds its own value.
+#[tokio::test]
+async fn a_conditional_write_without_a_reply_is_sent_again() {
+    let (redis, proxy, client) = proxied().await;
+    proxy.drop_next_reply();
+    let set = client.set_if_absent("key", b"one", MINUTE).await;
+    assert!(
+        matches!(&set, Ok(SetIfAbsent::Present(stored)) if stored.value == b"one"),
+        "{set:?}"
+    );
+    // The client learns whether the server supports `IFEQ`.
+    let replaced = client.set_if_equal("key", b"a", b"b", LASTING).await;
+    assert_eq!(replaced, Ok(false));
+    proxy.drop_next_reply();
+    let replaced = client.set_if_equal("key", b"one", b"two", LASTING).await;
+
+    assert_eq!(replaced, Ok(false));
+    assert_eq!(redis.query::<String>(&["GET", "key"]).await, "two");
 }
 
 #[tokio::test]

@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use harness::{FaultProxy, Lambda, RedisCluster, RedisServer, eventually, within};
-use redis_client::{Error, Expiry, Reason, RedisClient, Repeat, Script};
+use redis_client::{Error, Expiry, Reason, RedisClient, Repeat, Script, SetIfAbsent};
 use shared::deadline::Deadline;
 
 use crate::given;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn client_of(url: &str) -> RedisClient {
     given::redis_client(&[("REDIS_URL", url), ("REDIS_CLUSTER", "true")])
@@ -120,12 +122,25 @@ async fn a_key_is_found_during_and_after_the_move_of_its_slot() {
     from.command(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"])
         .await;
     assert_eq!(client.get(&key).await, Ok(Some(b"value".to_vec())), "ASK");
+    let absent = format!("{{{key}}}:absent");
+    let set = async |value: &[u8]| client.set_if_absent(&absent, value, MINUTE).await;
+    assert_eq!(set(b"one").await, Ok(SetIfAbsent::Set), "ASK");
+    assert!(
+        matches!(set(b"two").await, Ok(SetIfAbsent::Present(stored)) if stored.value == b"one"),
+        "ASK"
+    );
+    let replaced = client.set_if_equal(&absent, b"one", b"three", Expiry::After(MINUTE));
+    assert_eq!(replaced.await, Ok(true), "ASK");
 
     for node in [to, from, third] {
         node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id])
             .await;
     }
     assert_eq!(client.get(&key).await, Ok(Some(b"value".to_vec())), "MOVED");
+    assert!(
+        matches!(set(b"two").await, Ok(SetIfAbsent::Present(stored)) if stored.value == b"three"),
+        "MOVED"
+    );
     assert_eq!(
         client.incr(&format!("{{{key}}}:counter")).await,
         Ok(1),

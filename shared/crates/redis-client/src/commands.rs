@@ -11,6 +11,8 @@ use super::{Error, RedisClient, Repeat, Request, typed};
 pub enum Expiry {
     /// The value expires after this time, rounded to milliseconds; at least after one millisecond.
     After(Duration),
+    /// The value expires at this time of the server's clock, in milliseconds since 1970.
+    AtMs(u64),
     /// Never: the value stays until it is deleted.
     Never,
 }
@@ -24,6 +26,28 @@ pub enum Ttl {
     NoExpiry,
     /// The key expires after this time.
     Left(Duration),
+}
+
+impl Expiry {
+    /// The option of `SET` and its milliseconds; `None`: no option.
+    pub(super) fn option(self) -> Option<(&'static str, u64)> {
+        match self {
+            Self::After(time) => Some(("PX", at_least_one_ms(time))),
+            Self::AtMs(ms) => Some(("PXAT", ms)),
+            Self::Never => None,
+        }
+    }
+}
+
+impl Ttl {
+    /// The time in a reply to `PTTL`.
+    pub(super) fn of_reply(left: i64) -> Self {
+        match u64::try_from(left) {
+            Ok(ms) => Self::Left(Duration::from_millis(ms)),
+            Err(_) if left == -1 => Self::NoExpiry,
+            Err(_) => Self::NoKey,
+        }
+    }
 }
 
 impl RedisClient {
@@ -64,8 +88,8 @@ impl RedisClient {
     ) -> Result<(), Error> {
         let mut set = cmd("SET");
         set.arg(key).arg(value.as_ref());
-        if let Expiry::After(time) = expiry {
-            set.arg("PX").arg(at_least_one_ms(time));
+        if let Some((option, ms)) = expiry.option() {
+            set.arg(option).arg(ms);
         }
         self.command(Repeat::Never, &set).await
     }
@@ -128,12 +152,8 @@ impl RedisClient {
     ///
     /// [`Error`] if the key cannot be read.
     pub async fn ttl(&self, key: &str) -> Result<Ttl, Error> {
-        let left: i64 = self.command(Repeat::Safe, cmd("PTTL").arg(key)).await?;
-        Ok(match u64::try_from(left) {
-            Ok(ms) => Ttl::Left(Duration::from_millis(ms)),
-            Err(_) if left == -1 => Ttl::NoExpiry,
-            Err(_) => Ttl::NoKey,
-        })
+        let left = self.command(Repeat::Safe, cmd("PTTL").arg(key)).await?;
+        Ok(Ttl::of_reply(left))
     }
 
     async fn command<T: FromRedisValue>(&self, repeat: Repeat, command: &Cmd) -> Result<T, Error> {
@@ -141,6 +161,6 @@ impl RedisClient {
     }
 }
 
-fn at_least_one_ms(time: Duration) -> u64 {
+pub(super) fn at_least_one_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }

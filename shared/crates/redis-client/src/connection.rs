@@ -53,6 +53,8 @@ pub(super) struct ConnectionState(Arc<Inner>);
 struct Inner {
     /// Set when the server has closed the connection.
     lost: AtomicBool,
+    /// Set when a server has rejected `SET` with `IFEQ`.
+    lacks_ifeq: AtomicBool,
     /// When the connection was opened, in wall-clock milliseconds.
     opened_ms: u64,
     /// When the server last replied, in wall-clock milliseconds. The monotonic clock may stand still while the
@@ -70,6 +72,7 @@ impl ConnectionState {
     pub(super) fn since(opened_ms: u64) -> Self {
         Self(Arc::new(Inner {
             lost: AtomicBool::new(false),
+            lacks_ifeq: AtomicBool::new(false),
             opened_ms,
             replied_ms: AtomicU64::new(opened_ms),
         }))
@@ -81,6 +84,16 @@ impl ConnectionState {
 
     pub(super) fn is_lost(&self) -> bool {
         self.0.lost.load(Ordering::Acquire)
+    }
+
+    /// Records that a server on this connection does not support `SET` with `IFEQ`.
+    pub(super) fn mark_lacks_ifeq(&self) {
+        self.0.lacks_ifeq.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a server on this connection is known not to support `SET` with `IFEQ`.
+    pub(super) fn lacks_ifeq(&self) -> bool {
+        self.0.lacks_ifeq.load(Ordering::Relaxed)
     }
 
     pub(super) fn mark_replied(&self) {

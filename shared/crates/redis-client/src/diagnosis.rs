@@ -78,6 +78,11 @@ pub(super) fn breaks_connection(error: &RedisError) -> bool {
     )
 }
 
+/// Whether the server does not know an option of the command. It then has not run the command.
+pub(super) fn is_unknown_syntax(error: &RedisError) -> bool {
+    error.code() == Some("ERR") && error.detail().is_some_and(|text| text == "syntax error")
+}
+
 /// Whether the ACL denies a command inside a script. The error code is `ERR`; Redis 7.0 and newer versions have
 /// different texts.
 fn is_denied_to_script(error: &RedisError) -> bool {

@@ -6,6 +6,7 @@
 
 mod address;
 mod commands;
+mod conditional;
 mod config;
 mod connection;
 mod diagnosis;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use address::Address;
 pub use commands::{Expiry, Ttl};
+pub use conditional::{SetIfAbsent, Stored};
 pub use config::{CacheType, IamLogin, Plaintext, RedisAuth, RedisConfig};
 pub use error::Error;
 use foundation::Deadline;
@@ -208,7 +210,8 @@ impl RedisClient {
         if limit.is_zero() {
             return Err(Error::Unreachable(Reason::Timeout));
         }
-        let error = match tokio::time::timeout(limit, request.send(live.connection.clone())).await {
+        let sending = request.send(live.connection.clone(), &live.state);
+        let error = match tokio::time::timeout(limit, sending).await {
             Ok(Ok(value)) => {
                 live.mark_replied();
                 return Ok(value);
@@ -244,6 +247,10 @@ impl RedisClient {
         // A script can fail after a write. Only an error that precedes its execution proves that it has not run.
         match request {
             Request::Script(_) if !reason.precedes_execution() => Err(Error::Unanswered(reason)),
+            // The node that redirected the second command may have run the first one.
+            Request::Pair(_) if self.inner.is_cluster && request::is_redirection(&error) => {
+                Err(Error::Unanswered(reason))
+            }
             _ => Err(Error::Refused(reason)),
         }
     }

@@ -65,7 +65,8 @@ pub(super) struct LiveConnection {
     pub(super) connection: Connection,
     /// The endpoint, with its login, that the connection was opened to.
     endpoint: Arc<Endpoint>,
-    state: ConnectionState,
+    /// The state of the connection.
+    pub(super) state: ConnectionState,
 }
 
 #[derive(Clone, Copy)]

@@ -4,6 +4,7 @@
 //! connection broke and that may have run. So this module follows redirections itself and repeats only what a node
 //! rejected without running it.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use redis::cluster_async::ClusterConnection;
@@ -12,8 +13,8 @@ use redis::cluster_routing::{
 };
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value, cmd, pipe};
 
-use super::Script;
-use super::connection::Connection;
+use super::connection::{Connection, ConnectionState};
+use super::{Repeat, Script, diagnosis};
 
 /// A request to Redis.
 pub(super) enum Request<'a> {
@@ -23,7 +24,21 @@ pub(super) enum Request<'a> {
     /// Commands that are sent together, each with its own reply. All must be safe to repeat: while a slot moves, a
     /// node may run some of them and reject another.
     Pipeline(&'a Pipeline),
+    /// Two commands on the same key that are sent together; both must be safe to repeat. An error reply to the first one
+    /// is the error of the request; an error reply to the second one is in the result.
+    Pair(&'a Pipeline),
+    /// A compare-and-set of one value.
+    CompareAndSet(CompareAndSet<'a>),
     Script(ScriptCall<'a>),
+}
+
+/// A value that replaces an expected value.
+pub(super) struct CompareAndSet<'a> {
+    pub(super) key: &'a str,
+    pub(super) expected: &'a [u8],
+    pub(super) value: &'a [u8],
+    /// The option of `SET` that limits the life of the new value, and its milliseconds.
+    pub(super) expiry: Option<(&'a str, &'a str)>,
 }
 
 /// A node of a cluster, by the address in the cluster's own configuration.
@@ -41,6 +56,11 @@ pub(super) struct ScriptCall<'a> {
     pub(super) args: &'a [(&'a str, &'a [u8])],
 }
 
+/// The compare-and-set for servers without `SET IFEQ`. The write is its last command, so an error proves that nothing was
+/// written.
+static COMPARE_AND_SET: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("compare_and_set.lua"), Repeat::Safe));
+
 /// The bytes reserved for the number of keys: the most decimal digits that a `usize` can have.
 const LONGEST_COUNT: usize = 20;
 /// How often, at most, a command is sent again after a redirection or because its slot is moving.
@@ -55,20 +75,70 @@ impl Request<'_> {
     /// # Errors
     ///
     /// The error of the server or of the connection.
-    pub(super) async fn send(&self, mut connection: Connection) -> RedisResult<Value> {
+    pub(super) async fn send(
+        &self,
+        mut connection: Connection,
+        state: &ConnectionState,
+    ) -> RedisResult<Value> {
         match self {
             Self::Command(command) => send(&mut connection, command).await,
             Self::ToNode(node, command) => send_to(&mut connection, node, command).await,
             Self::Pipeline(pipeline) => send_pipeline(&mut connection, pipeline).await,
-            Self::Script(call) => match send(&mut connection, &call.by_digest()).await {
-                // `EVAL` runs the script by its text, and from then on the server knows the script. `SCRIPT LOAD` would
-                // load it on one node only.
-                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                    send(&mut connection, &call.by_text()).await
+            Self::Pair(pipeline) => {
+                let replies = send_pipeline(&mut connection, pipeline).await?;
+                match &replies {
+                    Value::Array(each) if let Some(Value::ServerError(error)) = each.first() => {
+                        Err(error.clone().into())
+                    }
+                    _ => Ok(replies),
                 }
-                settled => settled,
-            },
+            }
+            Self::CompareAndSet(write) => {
+                if !state.lacks_ifeq() {
+                    match send(&mut connection, &write.as_command()).await {
+                        // The server rejected the syntax, so it wrote nothing.
+                        Err(error) if diagnosis::is_unknown_syntax(&error) => {
+                            state.mark_lacks_ifeq()
+                        }
+                        settled => return settled,
+                    }
+                }
+                let args = write.script_args();
+                let call = ScriptCall {
+                    script: &COMPARE_AND_SET,
+                    keys: &[write.key],
+                    args: &args,
+                };
+                call.send(&mut connection).await
+            }
+            Self::Script(call) => call.send(&mut connection).await,
         }
+    }
+}
+
+impl CompareAndSet<'_> {
+    /// The command, in a buffer of its exact size: both values may have megabytes.
+    fn as_command(&self) -> Cmd {
+        let words = "SET".len() + "IFEQ".len() + self.key.len();
+        let values = self.expected.len() + self.value.len();
+        let expiry = self
+            .expiry
+            .map_or(0, |(option, ms)| option.len() + ms.len());
+        let mut set = Cmd::with_capacity(7, words + values + expiry);
+        set.arg("SET").arg(self.key).arg(self.value);
+        set.arg("IFEQ").arg(self.expected);
+        if let Some((option, ms)) = self.expiry {
+            set.arg(option).arg(ms);
+        }
+        set
+    }
+
+    fn script_args(&self) -> Vec<(&str, &[u8])> {
+        let mut args = vec![("expected", self.expected), ("value", self.value)];
+        if let Some((option, ms)) = self.expiry {
+            args.extend([("option", option.as_bytes()), ("ms", ms.as_bytes())]);
+        }
+        args
     }
 }
 
@@ -82,6 +152,17 @@ impl Node {
 }
 
 impl ScriptCall<'_> {
+    async fn send(&self, connection: &mut Connection) -> RedisResult<Value> {
+        match send(connection, &self.by_digest()).await {
+            // `EVAL` runs the script by its text, and from then on the server knows the script. `SCRIPT LOAD` would load
+            // it on one node only.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                send(connection, &self.by_text()).await
+            }
+            settled => settled,
+        }
+    }
+
     pub(super) fn by_digest(&self) -> Cmd {
         self.as_command("EVALSHA", self.script.digest())
     }
@@ -134,8 +215,9 @@ async fn send(connection: &mut Connection, command: &Cmd) -> RedisResult<Value> 
     let mut answer = command.query_async(cluster).await;
     for attempt in 1..=REDIRECTIONS {
         answer = match answer {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => {
-                ask(cluster, command, error).await
+            Err(error) if is_asked_elsewhere(&error) => {
+                let replies = ask(cluster, [command], error).await;
+                replies.and_then(|replies| first(replies).extract_error())
             }
             Err(error) if is_without_node(&error) => {
                 tokio::time::sleep(REDIRECTION_PAUSE * attempt).await;
@@ -160,24 +242,29 @@ async fn send_to(connection: &mut Connection, node: &Node, command: &Cmd) -> Red
 async fn send_pipeline(connection: &mut Connection, pipeline: &Pipeline) -> RedisResult<Value> {
     let mut answer = pipeline.query_async(connection).await;
     for attempt in 1..=REDIRECTIONS {
-        answer = match answer {
-            Err(error) if is_without_node(&error) => {
+        answer = match (answer, &mut *connection) {
+            (Err(error), Connection::Cluster(cluster)) if is_asked_elsewhere(&error) => {
+                ask(cluster, pipeline.cmd_iter(), error)
+                    .await
+                    .map(Value::Array)
+            }
+            (Err(error), _) if is_without_node(&error) => {
                 tokio::time::sleep(REDIRECTION_PAUSE * attempt).await;
                 pipeline.query_async(connection).await
             }
-            settled => return settled,
+            (settled, _) => return settled,
         };
     }
     answer
 }
 
-/// Sends a command to the node that a slot is moving to. Until the move ends, that node accepts the command only
-/// after `ASKING`.
+/// Sends commands to the node that a slot is moving to, and returns the reply to each. Until the move ends, that node
+/// accepts each command only after `ASKING`.
 async fn ask(
     cluster: &mut ClusterConnection,
-    command: &Cmd,
+    commands: impl IntoIterator<Item = &Cmd>,
     redirection: RedisError,
-) -> RedisResult<Value> {
+) -> RedisResult<Vec<Value>> {
     let Some((host, port)) = redirection
         .redirect_node()
         .and_then(|(node, _)| node.rsplit_once(':'))
@@ -188,15 +275,31 @@ async fn ask(
         return Err(redirection);
     };
     let mut asking = pipe();
-    asking.cmd("ASKING").add_command(command.clone());
+    for command in commands {
+        asking.cmd("ASKING").add_command(command.clone());
+    }
     let host = host.to_owned();
     let node = Node { host, port };
-    let answers = cluster.route_pipeline(asking, 1, 1, node.route()).await?;
-    answers
-        .into_iter()
-        .next()
-        .unwrap_or(Value::Nil)
-        .extract_error()
+    let count = asking.len();
+    let answers = cluster
+        .route_pipeline(asking, 0, count, node.route())
+        .await?;
+    // Every other reply belongs to an `ASKING`.
+    Ok(answers.into_iter().skip(1).step_by(2).collect())
+}
+
+fn first(replies: Vec<Value>) -> Value {
+    replies.into_iter().next().unwrap_or(Value::Nil)
+}
+
+/// Whether the slot of the command is moving, and the command has to be sent to another node.
+fn is_asked_elsewhere(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::Ask)
+}
+
+/// Whether a node sent the command elsewhere, or asked to send it again.
+pub(super) fn is_redirection(error: &RedisError) -> bool {
+    is_asked_elsewhere(error) || is_without_node(error)
 }
 
 /// Whether a node rejected the command for now, or no node was found. In both cases the command has not run.
